@@ -1,0 +1,70 @@
+/**
+ * What an engine is: it loads an encoder (with or without a memory bank) and runs batches of tiles.
+ * One folder per backend; `select.ts` walks the ladder.
+ */
+
+import type { Geometry } from '../model/geometry.js';
+import type { ScoringSpec } from '../model/manifest.js';
+import type { NetworkDescription, Weights } from '../model/network.js';
+import type { MemoryBank } from '../scoring/memory-bank.js';
+
+export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'onnx', 'wasm'] as const;
+/** Best first: the order of the ladder. */
+export type EngineName = (typeof ENGINE_NAMES)[number];
+
+export interface EngineInfo {
+  readonly name: EngineName;
+  /** For people, such as "CPU, 1 thread, AVX-512". */
+  readonly device: string;
+  readonly hardware: boolean;
+}
+
+/** What an engine needs to run a model; a Bundle has all of these. */
+export interface EngineModelSource {
+  readonly network: NetworkDescription;
+  readonly weights: Weights;
+  readonly geometry: Geometry;
+  /** Absent: embeddings only (training, coreset building). */
+  readonly search?: { readonly bank: MemoryBank; readonly scoring: ScoringSpec };
+}
+
+/** Tiles to score. Views into a (shared) slot; an engine never keeps them after `run` settles. */
+export interface TileBatch {
+  readonly count: number;
+  /** u8 [count, tileSize, tileSize], halo included. */
+  readonly pixels: Uint8Array;
+  /** int32 [count, 2]: tile row, tile column. */
+  readonly positions: Int32Array;
+}
+
+/**
+ * Where an engine writes. P = patchesPerSide squared (row by row within the tile), K = neighbourCount,
+ * D = embedding size. Only the first `count` tiles are written.
+ */
+export interface PatchBatch {
+  /** float32 [count, P]: patch score in the model's distance unit. Untouched without a bank. */
+  readonly scores: Float32Array;
+  /** int32 [count, P, K]: memory-bank rows, nearest first, ties to the lowest row. */
+  readonly neighbourIndices: Int32Array;
+  /** float32 [count, P, K]: their distances. */
+  readonly neighbourDistances: Float32Array;
+  /** float32 [count, P, D]: unit vectors. */
+  readonly embeddings: Float32Array;
+}
+
+export interface EngineModel {
+  /** Patches per tile (P), embedding size (D), neighbours (K; 0 without a bank). */
+  readonly patchCount: number;
+  readonly dimension: number;
+  readonly neighbourCount: number;
+  /** @throws SaladError ENGINE_FAILED; the batch may then be retried elsewhere. */
+  run(tiles: TileBatch, patches: PatchBatch): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+export interface Engine {
+  readonly info: EngineInfo;
+  /** @throws SaladError ENGINE_FAILED where the model cannot be built on this engine. */
+  load(source: EngineModelSource): Promise<EngineModel>;
+  dispose(): Promise<void>;
+}

@@ -1,0 +1,100 @@
+/**
+ * The one description of an encoder that every builder reads (tfjs: training and tfjs engines; ONNX bytes:
+ * onnx engine and export). A small directed acyclic graph of named nodes in topological order.
+ *
+ * Tensors are NHWC float32 [batch, height, width, channels]. The implicit first tensor is `input`:
+ * the tile's u8 samples [batch, size, size, 1] as float32 in 0..255; normalisation is part of the graph.
+ */
+import { z } from 'zod';
+
+const name = z.string().regex(/^[a-z][a-zA-Z0-9_]*$/);
+const unary = { name, input: name };
+const padding = z.int().min(0);
+
+export const nodeSchema = z.discriminatedUnion('op', [
+  /** y = scale * x + shift, the same for every element. */
+  z.strictObject({ ...unary, op: z.literal('affine'), scale: z.number(), shift: z.number() }),
+  /** Clamp to [low, high]. */
+  z.strictObject({ ...unary, op: z.literal('clip'), low: z.number(), high: z.number() }),
+  /** Reflect padding (the border sample is not repeated) of height and width by `size` on each side. */
+  z.strictObject({ ...unary, op: z.literal('reflectPad'), size: padding }),
+  /** Weights `<name>/kernel` [kh, kw, in, out] and, where bias, `<name>/bias` [out]. Zero padding. */
+  z.strictObject({
+    ...unary,
+    op: z.literal('conv'),
+    kernelSize: z.int().min(1),
+    stride: z.int().min(1).default(1),
+    padding: padding.default(0),
+    inChannels: z.int().min(1),
+    outChannels: z.int().min(1),
+    bias: z.boolean(),
+    /** A fixed filter bank: stored in the bundle, never trained. */
+    trainable: z.boolean().default(true),
+  }),
+  /** Transposed convolution, stride 1, no padding: weights `<name>/kernel` [kh, kw, out, in]. Decoder only. */
+  z.strictObject({
+    ...unary,
+    op: z.literal('convTranspose'),
+    kernelSize: z.int().min(1),
+    inChannels: z.int().min(1),
+    outChannels: z.int().min(1),
+  }),
+  /** Weights `<name>/{gamma,beta,mean,variance}` [channels]; epsilon 1e-5; folded into the conv before it for ONNX. */
+  z.strictObject({ ...unary, op: z.literal('batchNorm'), channels: z.int().min(1) }),
+  z.strictObject({ ...unary, op: z.literal('leakyRelu'), alpha: z.number() }),
+  z.strictObject({ ...unary, op: z.literal('tanh') }),
+  z.strictObject({ ...unary, op: z.literal('square') }),
+  /** sqrt(x + epsilon). */
+  z.strictObject({ ...unary, op: z.literal('sqrt'), epsilon: z.number().min(0) }),
+  /** ln(x + epsilon). */
+  z.strictObject({ ...unary, op: z.literal('log'), epsilon: z.number().min(0) }),
+  /** Zero-padded cells do not count in the mean. */
+  z.strictObject({
+    ...unary,
+    op: z.literal('avgPool'),
+    size: z.int().min(1),
+    stride: z.int().min(1),
+    padding: padding.default(0),
+  }),
+  z.strictObject({ ...unary, op: z.literal('maxPool'), size: z.int().min(1), stride: z.int().min(1) }),
+  /** Bilinear; alignCorners as in salad.md section 3, else half-pixel centres. */
+  z.strictObject({
+    ...unary,
+    op: z.literal('resizeBilinear'),
+    height: z.int().min(1),
+    width: z.int().min(1),
+    alignCorners: z.boolean(),
+  }),
+  /** Keep [offset, offset + size) of height and width. */
+  z.strictObject({ ...unary, op: z.literal('crop'), offset: z.int().min(0), size: z.int().min(1) }),
+  z.strictObject({ name, op: z.enum(['add', 'subtract', 'multiply']), inputs: z.tuple([name, name]) }),
+  /** Along channels. */
+  z.strictObject({ name, op: z.literal('concat'), inputs: z.array(name).min(1) }),
+  /** Channels [offset, offset + size). */
+  z.strictObject({ ...unary, op: z.literal('sliceChannels'), offset: z.int().min(0), size: z.int().min(1) }),
+  /** Unit L2 norm along channels; zero vectors stay zero (epsilon 1e-12 under the root). */
+  z.strictObject({ ...unary, op: z.literal('l2Normalize') }),
+]);
+
+export const networkSchema = z.strictObject({
+  /** Side of the square input in pixels: tiling.coreSize + 2 * tiling.haloSize. */
+  inputSize: z.int().min(1),
+  nodes: z.array(nodeSchema).min(1),
+  /** Node whose output is the patch embeddings [batch, perTile, perTile, dimension], unit length. */
+  output: name,
+});
+
+export type NetworkNode = z.infer<typeof nodeSchema>;
+export type NetworkDescription = z.infer<typeof networkSchema>;
+
+/** Row-major float32 tensor, as stored in a bundle. */
+export interface WeightTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+export type Weights = ReadonlyMap<string, WeightTensor>;
+
+/** Names of the tensors a node reads, in order. */
+export function nodeInputs(node: NetworkNode): readonly string[] {
+  return 'inputs' in node ? node.inputs : [node.input];
+}
