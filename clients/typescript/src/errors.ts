@@ -1,0 +1,56 @@
+import { type ServiceError, status } from '@grpc/grpc-js';
+import { BadRequest, ErrorInfo, RetryInfo } from '../../../src/gen/google/rpc/error_details.js';
+import { Status } from '../../../src/gen/google/rpc/status.js';
+
+/** Name of a gRPC status, such as `INVALID_ARGUMENT`. */
+export type StatusName = keyof typeof status;
+
+/** Why a call failed, as the server told it. */
+export class SaladClientError extends Error {
+  override readonly name = 'SaladClientError';
+  /** gRPC status. */
+  readonly status: StatusName;
+  /** Stable reason of docs/errors.md, such as `TILE_DUPLICATE`; undefined where the server gave none. */
+  readonly reason: string | undefined;
+  readonly fieldViolations: readonly { readonly field: string; readonly description: string }[];
+  /** How long to wait before trying again, in ms; undefined where a retry does not help. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(error: ServiceError) {
+    super(error.details, { cause: error });
+    this.status = (status[error.code] ?? 'UNKNOWN') as StatusName;
+    const details = readDetails(error);
+    this.reason = details.reason;
+    this.fieldViolations = details.fieldViolations;
+    this.retryAfterMs = details.retryAfterMs;
+  }
+}
+
+interface Details {
+  reason: string | undefined;
+  fieldViolations: { field: string; description: string }[];
+  retryAfterMs: number | undefined;
+}
+
+/** Reads google.rpc.Status from the trailer `grpc-status-details-bin`. */
+function readDetails(error: ServiceError): Details {
+  const details: Details = { reason: undefined, fieldViolations: [], retryAfterMs: undefined };
+  const trailer = error.metadata?.get('grpc-status-details-bin')[0];
+  if (!(trailer instanceof Uint8Array)) return details;
+  for (const any of Status.decode(trailer).details) {
+    if (any.typeUrl.endsWith('/google.rpc.ErrorInfo')) {
+      details.reason = ErrorInfo.decode(any.value).reason;
+    } else if (any.typeUrl.endsWith('/google.rpc.BadRequest')) {
+      details.fieldViolations = BadRequest.decode(any.value).fieldViolations.map(
+        ({ field, description }) => ({
+          field,
+          description,
+        }),
+      );
+    } else if (any.typeUrl.endsWith('/google.rpc.RetryInfo')) {
+      const delay = RetryInfo.decode(any.value).retryDelay;
+      if (delay) details.retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+    }
+  }
+  return details;
+}

@@ -1,0 +1,30 @@
+/** @salad-serve/client: stream a radiograph to salad-serve and read its scores. */
+export type { Model } from '../../../src/gen/salad/v1/model_registry.js';
+export {
+  type AcquisitionAccepted,
+  type AcquisitionAggregate,
+  type AcquisitionHeader,
+  AnomalyMapFormat,
+  type Coverage,
+  Decision,
+  EarlyEnd,
+  type Geometry,
+  type PatchScore,
+  PhotometricInterpretation,
+  type PixelRows,
+  type PixelTile,
+  Priority,
+  Source,
+  type TopPatch,
+  VoiFunction,
+  WarningKind,
+} from '../../../src/gen/salad/v1/types.js';
+export {
+  type AcquisitionEvent,
+  type CallOptions,
+  type PixelChunk,
+  type PixelSource,
+  SaladClient,
+  type SaladClientOptions,
+} from './client.js';
+export { SaladClientError, type StatusName } from './errors.js';
