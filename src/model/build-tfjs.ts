@@ -1,0 +1,193 @@
+/**
+ * The network description run on tfjs operations: the forward pass for training and for the tfjs engines.
+ * Which backend runs it is the caller's choice. Import `@tensorflow/tfjs-layers` too before taking
+ * gradients: tfjs-core alone registers none.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { SaladError } from '../errors/index.js';
+import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
+import { inferShapes } from './shapes.js';
+
+export const BATCH_NORM_EPSILON = 1e-5;
+/** PyTorch's: moving = (1 - momentum) * moving + momentum * batch. */
+export const BATCH_NORM_MOMENTUM = 0.1;
+/** Under the root of l2Normalize: zero vectors stay zero. */
+export const L2_EPSILON = 1e-12;
+
+/** Tensors by weight name, such as `stemaConv/kernel`. Variables are tensors too. */
+export type TfjsParameters = Readonly<Record<string, tf.Tensor>>;
+
+export interface TfjsForward {
+  /** Every node's output by name, NHWC. */
+  readonly outputs: Readonly<Record<string, tf.Tensor4D>>;
+  /** The network's output node. */
+  readonly output: tf.Tensor4D;
+  /** New moving statistics by weight name; empty in inference mode. Assign them after the step. */
+  readonly movingStatistics: Readonly<Record<string, tf.Tensor1D>>;
+}
+
+export interface TfjsNetwork {
+  readonly network: NetworkDescription;
+  /**
+   * Call it inside tf.tidy (or tf.grads): nothing is disposed here.
+   * @param input float32 [batch, inputSize, inputSize, channels]; for an encoder samples in 0..255.
+   * @param mode `training` normalises by the batch's statistics, `inference` by the stored ones.
+   */
+  forward(input: tf.Tensor4D, parameters: TfjsParameters, mode: 'inference' | 'training'): TfjsForward;
+}
+
+interface Run {
+  readonly parameters: TfjsParameters;
+  readonly training: boolean;
+  readonly outputs: Record<string, tf.Tensor4D>;
+  readonly movingStatistics: Record<string, tf.Tensor1D>;
+}
+
+function parameter<T extends tf.Tensor>(run: Run, name: string): T {
+  const tensor = run.parameters[name];
+  if (tensor === undefined) throw new SaladError('BUNDLE_INVALID', `weight ${name} is missing`);
+  return tensor as T;
+}
+
+/** By mirrored slices, not tf.mirrorPad: the gradient of mirrorPad forgets the mirrored samples. */
+function reflectPad(x: tf.Tensor4D, size: number): tf.Tensor4D {
+  if (size === 0) return x;
+  let padded = x;
+  for (const axis of [1, 2]) {
+    const length = padded.shape[axis]!;
+    const slice = (from: number): tf.Tensor4D => {
+      const begin = [0, 0, 0, 0];
+      const extent = [...padded.shape];
+      begin[axis] = from;
+      extent[axis] = size;
+      return tf.reverse(tf.slice(padded, begin, extent), axis) as tf.Tensor4D;
+    };
+    padded = tf.concat([slice(1), padded, slice(length - size - 1)], axis) as tf.Tensor4D;
+  }
+  return padded;
+}
+
+function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
+  const gamma = parameter<tf.Tensor1D>(run, `${name}/gamma`);
+  const beta = parameter<tf.Tensor1D>(run, `${name}/beta`);
+  const movingMean = parameter<tf.Tensor1D>(run, `${name}/mean`);
+  const movingVariance = parameter<tf.Tensor1D>(run, `${name}/variance`);
+  if (!run.training) {
+    return tf.batchNorm(x, movingMean, movingVariance, beta, gamma, BATCH_NORM_EPSILON);
+  }
+  const { mean, variance } = tf.moments(x, [0, 1, 2]);
+  const count = x.size / x.shape[3];
+  // The batch is normalised by the biased variance, the moving one learns the unbiased (as in PyTorch).
+  const unbiased = tf.mul(variance, count / Math.max(1, count - 1));
+  const move = (old: tf.Tensor, now: tf.Tensor): tf.Tensor1D =>
+    tf.add(tf.mul(old, 1 - BATCH_NORM_MOMENTUM), tf.mul(now, BATCH_NORM_MOMENTUM));
+  run.movingStatistics[`${name}/mean`] = move(movingMean, mean);
+  run.movingStatistics[`${name}/variance`] = move(movingVariance, unbiased);
+  const scale = tf.mul(gamma, tf.rsqrt(tf.add(variance, BATCH_NORM_EPSILON)));
+  return tf.add(tf.mul(tf.sub(x, mean), scale), beta);
+}
+
+function convolve(run: Run, node: Extract<NetworkNode, { op: 'conv' }>, x: tf.Tensor4D): tf.Tensor4D {
+  const kernel = parameter<tf.Tensor4D>(run, `${node.name}/kernel`);
+  const y = tf.conv2d(x, kernel, node.stride, node.padding);
+  return node.bias ? tf.add(y, parameter(run, `${node.name}/bias`)) : y;
+}
+
+function convolveTransposed(
+  run: Run,
+  node: Extract<NetworkNode, { op: 'convTranspose' }>,
+  x: tf.Tensor4D,
+): tf.Tensor4D {
+  const kernel = parameter<tf.Tensor4D>(run, `${node.name}/kernel`);
+  const [batch, height, width] = x.shape;
+  const grow = node.kernelSize - 1;
+  return tf.conv2dTranspose(x, kernel, [batch, height + grow, width + grow, node.outChannels], 1, 'valid');
+}
+
+function l2Normalize(x: tf.Tensor4D): tf.Tensor4D {
+  return tf.mul(x, tf.rsqrt(tf.add(tf.sum(tf.square(x), 3, true), L2_EPSILON)));
+}
+
+function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.Tensor4D {
+  const x = inputs[0]!;
+  const [batch, height, width, channels] = x.shape;
+  switch (node.op) {
+    case 'affine':
+      return tf.add(tf.mul(x, node.scale), node.shift);
+    case 'clip':
+      return tf.clipByValue(x, node.low, node.high);
+    case 'reflectPad':
+      return reflectPad(x, node.size);
+    case 'conv':
+      return convolve(run, node, x);
+    case 'convTranspose':
+      return convolveTransposed(run, node, x);
+    case 'batchNorm':
+      return batchNorm(run, node.name, x);
+    case 'leakyRelu':
+      return tf.leakyRelu(x, node.alpha);
+    case 'tanh':
+      return tf.tanh(x);
+    case 'square':
+      return tf.square(x);
+    case 'sqrt':
+      return tf.sqrt(tf.add(x, node.epsilon));
+    case 'log':
+      return tf.log(tf.add(x, node.epsilon));
+    case 'avgPool':
+      return tf.avgPool(x, node.size, node.stride, node.padding);
+    case 'maxPool':
+      return tf.maxPool(x, node.size, node.stride, 0);
+    case 'resizeBilinear':
+      return tf.image.resizeBilinear(x, [node.height, node.width], node.alignCorners, !node.alignCorners);
+    case 'crop':
+      return tf.slice(x, [0, node.offset, node.offset, 0], [batch, node.size, node.size, channels]);
+    case 'sliceChannels':
+      return tf.slice(x, [0, 0, 0, node.offset], [batch, height, width, node.size]);
+    case 'add':
+      return tf.add(x, inputs[1]!);
+    case 'subtract':
+      return tf.sub(x, inputs[1]!);
+    case 'multiply':
+      return tf.mul(x, inputs[1]!);
+    case 'concat':
+      return inputs.length === 1 ? x : tf.concat([...inputs], 3);
+    case 'l2Normalize':
+      return l2Normalize(x);
+  }
+}
+
+/**
+ * @param inputChannels 1 for an encoder, the embedding size for a decoder.
+ * @throws SaladError BUNDLE_INVALID where the description is not a proper graph.
+ */
+export function buildTfjs(network: NetworkDescription, inputChannels = 1): TfjsNetwork {
+  inferShapes(network, inputChannels);
+  return {
+    network,
+    forward(input, parameters, mode) {
+      const run: Run = {
+        parameters,
+        training: mode === 'training',
+        outputs: { input },
+        movingStatistics: {},
+      };
+      for (const node of network.nodes) {
+        run.outputs[node.name] = apply(
+          run,
+          node,
+          nodeInputs(node).map((name) => run.outputs[name]!),
+        );
+      }
+      const output = run.outputs[network.output]!;
+      return { outputs: run.outputs, output, movingStatistics: run.movingStatistics };
+    },
+  };
+}
+
+/** Weights as tensors on the current backend; the caller disposes them. */
+export function tfjsParameters(weights: Weights): Record<string, tf.Tensor> {
+  const parameters: Record<string, tf.Tensor> = {};
+  for (const [name, { shape, data }] of weights) parameters[name] = tf.tensor(data, [...shape], 'float32');
+  return parameters;
+}
