@@ -1,0 +1,251 @@
+/**
+ * What the stored values of a radiograph mean, and the way from stored values to display values:
+ * modality rescale, then VOI window or LUT, then MONOCHROME1 inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+ */
+import { SaladError } from '../errors/index.js';
+
+/** How rescaled values become display values (DICOM PS3.3 C.11.2). */
+export type VoiTransform =
+  /** All values that `bitsStored` can represent, after rescale. */
+  | { readonly kind: 'fullRange' }
+  /** A window in rescaled units: C.11.2.1.2.1 (linear), C.11.2.1.3.2 (linearExact), C.11.2.1.3.1 (sigmoid). */
+  | {
+      readonly kind: 'window';
+      readonly center: number;
+      readonly width: number;
+      readonly function: 'linear' | 'linearExact' | 'sigmoid';
+    }
+  /** A VOI LUT (C.11.2.1.1): `firstValue` maps to entry 0, values outside map to the first or last entry. */
+  | {
+      readonly kind: 'lut';
+      readonly firstValue: number;
+      readonly bitsPerEntry: number;
+      readonly entries: Uint16Array | readonly number[];
+    }
+  /** Percentiles of the whole image, in [0, 100], lowPercentile < highPercentile. */
+  | { readonly kind: 'auto'; readonly lowPercentile: number; readonly highPercentile: number };
+
+/** Geometry and meaning of the samples of one image. */
+export interface PixelFormat {
+  readonly rows: number;
+  readonly columns: number;
+  readonly bitsAllocated: 8 | 16;
+  /** 1 to bitsAllocated; higher bits of a sample are ignored. */
+  readonly bitsStored: number;
+  /** Samples are two's complement of `bitsStored` bits. */
+  readonly isSigned: boolean;
+  /** The lowest display value is shown white. */
+  readonly monochrome1: boolean;
+  readonly rescaleSlope: number;
+  readonly rescaleIntercept: number;
+  readonly voi: VoiTransform;
+  /** Distance between the centres of neighbouring samples in mm. */
+  readonly rowSpacingMm?: number;
+  readonly columnSpacingMm?: number;
+}
+
+/**
+ * Stored samples (little-endian bytes) to display values in [0, 255]. Writes
+ * `samples.length / (bitsAllocated / 8)` values to the start of `out`.
+ */
+export type DisplayTransform = (samples: Uint8Array, out: Float32Array) => void;
+
+/** Unsigned, MONOCHROME2, no rescale, full range: what a plain PNG or a raw detector frame is. */
+export function defaultPixelFormat(
+  rows: number,
+  columns: number,
+  bitsAllocated: 8 | 16,
+  bitsStored: number = bitsAllocated,
+): PixelFormat {
+  return {
+    rows,
+    columns,
+    bitsAllocated,
+    bitsStored,
+    isSigned: false,
+    monochrome1: false,
+    rescaleSlope: 1,
+    rescaleIntercept: 0,
+    voi: { kind: 'fullRange' },
+  };
+}
+
+/** Bytes of one sample as it is sent. */
+export function bytesPerSample(format: PixelFormat): 1 | 2 {
+  return format.bitsAllocated === 8 ? 1 : 2;
+}
+
+/** @throws SaladError HEADER_INVALID with the field in proto names where a value is out of range. */
+export function validatePixelFormat(format: PixelFormat): void {
+  if (!isCount(format.rows)) invalid('rows', `must be a whole number of at least 1, is ${format.rows}`);
+  if (!isCount(format.columns)) {
+    invalid('columns', `must be a whole number of at least 1, is ${format.columns}`);
+  }
+  if (format.bitsAllocated !== 8 && format.bitsAllocated !== 16) {
+    invalid('bits_allocated', `must be 8 or 16, is ${String(format.bitsAllocated)}`);
+  }
+  if (!isCount(format.bitsStored) || format.bitsStored > format.bitsAllocated) {
+    invalid('bits_stored', `must be 1 to bits_allocated (${format.bitsAllocated}), is ${format.bitsStored}`);
+  }
+  if (!Number.isFinite(format.rescaleSlope) || format.rescaleSlope === 0) {
+    invalid('rescale_slope', `must be finite and not 0, is ${format.rescaleSlope}`);
+  }
+  if (!Number.isFinite(format.rescaleIntercept)) {
+    invalid('rescale_intercept', `must be finite, is ${format.rescaleIntercept}`);
+  }
+  if (format.rowSpacingMm !== undefined && !isPositive(format.rowSpacingMm)) {
+    invalid('row_spacing_mm', `must be above 0, is ${format.rowSpacingMm}`);
+  }
+  if (format.columnSpacingMm !== undefined && !isPositive(format.columnSpacingMm)) {
+    invalid('column_spacing_mm', `must be above 0, is ${format.columnSpacingMm}`);
+  }
+  validateVoi(format.voi);
+}
+
+function validateVoi(voi: VoiTransform): void {
+  switch (voi.kind) {
+    case 'fullRange':
+      return;
+    case 'window': {
+      if (!Number.isFinite(voi.center)) invalid('voi.window.center', `must be finite, is ${voi.center}`);
+      // C.11.2.1.2.1 allows a LINEAR width of 1 (a step); the other two functions divide by the width.
+      const tooNarrow = voi.function === 'linear' ? voi.width < 1 : voi.width <= 0;
+      if (!Number.isFinite(voi.width) || tooNarrow) {
+        const bound = voi.function === 'linear' ? 'at least 1' : 'above 0';
+        invalid('voi.window.width', `must be ${bound} for ${voi.function}, is ${voi.width}`);
+      }
+      return;
+    }
+    case 'lut':
+      validateLut(voi.firstValue, voi.bitsPerEntry, voi.entries);
+      return;
+    case 'auto':
+      if (!(voi.lowPercentile >= 0 && voi.lowPercentile < 100)) {
+        invalid('voi.auto.low_percentile', `must be in [0, 100), is ${voi.lowPercentile}`);
+      }
+      if (!(voi.highPercentile > voi.lowPercentile && voi.highPercentile <= 100)) {
+        invalid('voi.auto.high_percentile', `must be in (low_percentile, 100], is ${voi.highPercentile}`);
+      }
+  }
+}
+
+function validateLut(firstValue: number, bitsPerEntry: number, entries: ArrayLike<number>): void {
+  if (!Number.isInteger(firstValue)) {
+    invalid('voi.lut.first_value', `must be a whole number, is ${firstValue}`);
+  }
+  if (!Number.isInteger(bitsPerEntry) || bitsPerEntry < 8 || bitsPerEntry > 16) {
+    invalid('voi.lut.bits_per_entry', `must be 8 to 16, is ${bitsPerEntry}`);
+  }
+  if (entries.length < 1 || entries.length > 65_536) {
+    invalid('voi.lut.entries', `must have 1 to 65536 entries, has ${entries.length}`);
+  }
+  const largest = 2 ** bitsPerEntry - 1;
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i]!;
+    if (!Number.isInteger(entry) || entry < 0 || entry > largest) {
+      invalid('voi.lut.entries', `entry ${i} must be 0 to ${largest}, is ${entry}`);
+    }
+  }
+}
+
+/**
+ * The display transform as one table over all stored values, so that a pixel costs one look-up.
+ * `auto` acts as the full range here: the percentiles need the whole image and are applied by its owner.
+ * @throws SaladError HEADER_INVALID where the format is out of range.
+ */
+export function createDisplayTransform(format: PixelFormat): DisplayTransform {
+  validatePixelFormat(format);
+  const table = displayTable(format);
+  const mask = table.length - 1;
+  if (format.bitsAllocated === 8) {
+    return (samples, out) => {
+      for (let i = 0; i < samples.length; i++) out[i] = table[samples[i]! & mask]!;
+    };
+  }
+  return (samples, out) => {
+    const count = samples.length >> 1;
+    for (let i = 0, at = 0; i < count; i++, at += 2) {
+      out[i] = table[(samples[at]! | (samples[at + 1]! << 8)) & mask]!;
+    }
+  };
+}
+
+/** Display value in [0, 255] of every bit pattern of `bitsStored` bits. */
+function displayTable(format: PixelFormat): Float32Array {
+  const size = 2 ** format.bitsStored;
+  const lowest = format.isSigned ? -size / 2 : 0;
+  const voi = voiFunction(format.voi);
+  const table = new Float32Array(size);
+  for (let bits = 0; bits < size; bits++) {
+    const stored = bits < lowest + size ? bits : bits - size;
+    const display = voi
+      ? voi(format.rescaleSlope * stored + format.rescaleIntercept)
+      : fullRange(stored - lowest, size - 1, format.rescaleSlope);
+    table[bits] = format.monochrome1 ? 255 - display : display;
+  }
+  return table;
+}
+
+/** The range of rescaled values is linear in the stored ones: only the slope's sign matters. */
+function fullRange(aboveLowest: number, span: number, slope: number): number {
+  return ((slope > 0 ? aboveLowest : span - aboveLowest) * 255) / span;
+}
+
+/** Rescaled value to display value in [0, 255]; null where the full range is shown. */
+function voiFunction(voi: VoiTransform): ((value: number) => number) | null {
+  switch (voi.kind) {
+    case 'fullRange':
+    case 'auto':
+      return null;
+    case 'window':
+      return windowFunction(voi.center, voi.width, voi.function);
+    case 'lut': {
+      const { entries, firstValue } = voi;
+      const last = entries.length - 1;
+      const scale = 255 / (2 ** voi.bitsPerEntry - 1);
+      return (value) => entries[Math.min(last, Math.max(0, Math.round(value - firstValue)))]! * scale;
+    }
+  }
+}
+
+function windowFunction(
+  center: number,
+  width: number,
+  kind: 'linear' | 'linearExact' | 'sigmoid',
+): (value: number) => number {
+  switch (kind) {
+    case 'linear': {
+      const low = center - 0.5 - (width - 1) / 2;
+      const high = center - 0.5 + (width - 1) / 2;
+      return (value) => {
+        if (value <= low) return 0;
+        if (value > high) return 255;
+        return clampDisplay(((value - (center - 0.5)) / (width - 1) + 0.5) * 255);
+      };
+    }
+    case 'linearExact':
+      return (value) => {
+        if (value <= center - width / 2) return 0;
+        if (value > center + width / 2) return 255;
+        return clampDisplay(((value - center) / width + 0.5) * 255);
+      };
+    case 'sigmoid':
+      return (value) => 255 / (1 + Math.exp((-4 * (value - center)) / width));
+  }
+}
+
+function clampDisplay(value: number): number {
+  return Math.min(255, Math.max(0, value));
+}
+
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value >= 1;
+}
+
+function isPositive(value: number): boolean {
+  return Number.isFinite(value) && value > 0;
+}
+
+function invalid(field: string, description: string): never {
+  throw SaladError.field('HEADER_INVALID', `header.image.${field}`, description);
+}

@@ -1,0 +1,188 @@
+/**
+ * Streaming separable resampling. Rows go in as the detector reads them out, target rows come out as soon as
+ * their filter support is there. Every target value is summed over its taps in ascending source order, whatever
+ * the chunks were, so that streamed and whole images agree to the bit.
+ */
+import { SaladError } from '../errors/index.js';
+
+/**
+ * `area`: box filter with fractional coverage when shrinking, triangle (bilinear, half-pixel centres) when
+ * enlarging. `lanczos3`: windowed sinc with three lobes, stretched by the scale when shrinking; overshoots.
+ */
+export type ResampleKernel = 'area' | 'lanczos3';
+
+export interface ResampleShape {
+  readonly sourceRows: number;
+  readonly sourceColumns: number;
+  readonly targetRows: number;
+  readonly targetColumns: number;
+  readonly kernel?: ResampleKernel;
+}
+
+/** Takes target row `row`; `values` [targetColumns] is reused for the next row. */
+export type TargetRowSink = (row: number, values: Float32Array) => void;
+
+/** For every target index the first source index, the number of taps and their weights, which add up to 1. */
+interface Taps {
+  readonly first: Int32Array;
+  readonly count: Int32Array;
+  /** Taps of target index i start at i * stride. */
+  readonly weights: Float64Array;
+  readonly stride: number;
+}
+
+/** Pushes source rows through a separable filter; keeps only the rows that later target rows still need. */
+export class RowResampler {
+  readonly shape: ResampleShape;
+  /** Source rows taken so far. */
+  rowsReceived = 0;
+  /** Target rows handed to the sink so far. */
+  rowsProduced = 0;
+  readonly #horizontal: Taps;
+  readonly #vertical: Taps;
+  readonly #sink: TargetRowSink;
+  /** The last source rows, resampled horizontally: source row r lives in slot r % slots. */
+  readonly #ring: Float32Array[];
+  readonly #sums: Float64Array;
+  readonly #target: Float32Array;
+
+  constructor(shape: ResampleShape, sink: TargetRowSink) {
+    const kernel = shape.kernel ?? 'area';
+    this.shape = shape;
+    this.#sink = sink;
+    this.#horizontal = createTaps(shape.sourceColumns, shape.targetColumns, kernel);
+    this.#vertical = createTaps(shape.sourceRows, shape.targetRows, kernel);
+    this.#ring = Array.from({ length: this.#vertical.stride }, () => new Float32Array(shape.targetColumns));
+    this.#sums = new Float64Array(shape.targetColumns);
+    this.#target = new Float32Array(shape.targetColumns);
+  }
+
+  /**
+   * Takes the next `rowCount` rows from the start of `values` [rowCount, sourceColumns].
+   * @throws SaladError SAMPLE_COUNT_MISMATCH where that is more than the shape has left or `values` is too short.
+   */
+  push(values: Float32Array, rowCount: number): void {
+    const columns = this.shape.sourceColumns;
+    if (this.rowsReceived + rowCount > this.shape.sourceRows || values.length < rowCount * columns) {
+      throw new SaladError(
+        'SAMPLE_COUNT_MISMATCH',
+        `${rowCount} rows do not fit: ${this.rowsReceived} of ${this.shape.sourceRows} rows received`,
+      );
+    }
+    for (let row = 0; row < rowCount; row++) {
+      const slot = this.#ring[this.rowsReceived % this.#ring.length]!;
+      resampleRow(values, row * columns, this.#horizontal, slot);
+      this.rowsReceived++;
+      this.#produce();
+    }
+  }
+
+  /** Hands out every target row whose last source row has come. */
+  #produce(): void {
+    const { first, count } = this.#vertical;
+    while (this.rowsProduced < this.shape.targetRows) {
+      const row = this.rowsProduced;
+      if (first[row]! + count[row]! > this.rowsReceived) return;
+      this.#sumColumn(row);
+      this.rowsProduced++;
+      this.#sink(row, this.#target);
+    }
+  }
+
+  #sumColumn(row: number): void {
+    const { first, count, weights, stride } = this.#vertical;
+    const sums = this.#sums;
+    const target = this.#target;
+    sums.fill(0);
+    for (let tap = 0; tap < count[row]!; tap++) {
+      const source = this.#ring[(first[row]! + tap) % this.#ring.length]!;
+      const weight = weights[row * stride + tap]!;
+      for (let x = 0; x < sums.length; x++) sums[x] = sums[x]! + weight * source[x]!;
+    }
+    for (let x = 0; x < sums.length; x++) target[x] = sums[x]!;
+  }
+}
+
+/**
+ * A whole image at once, through the same code as a stream.
+ * @param source float32 [sourceRows, sourceColumns]
+ * @returns float32 [targetRows, targetColumns]
+ */
+export function resampleImage(source: Float32Array, shape: ResampleShape): Float32Array {
+  const target = new Float32Array(shape.targetRows * shape.targetColumns);
+  const resampler = new RowResampler(shape, (row, values) => target.set(values, row * shape.targetColumns));
+  resampler.push(source, shape.sourceRows);
+  return target;
+}
+
+function resampleRow(values: Float32Array, offset: number, taps: Taps, target: Float32Array): void {
+  const { first, count, weights, stride } = taps;
+  for (let x = 0; x < target.length; x++) {
+    const from = offset + first[x]!;
+    const at = x * stride;
+    let sum = 0;
+    for (let tap = 0, n = count[x]!; tap < n; tap++) sum += weights[at + tap]! * values[from + tap]!;
+    target[x] = sum;
+  }
+}
+
+function createTaps(sourceSize: number, targetSize: number, kernel: ResampleKernel): Taps {
+  const scale = sourceSize / targetSize;
+  const filter = filterFor(scale, kernel);
+  const stride = Math.min(sourceSize, Math.ceil(2 * filter.radius) + 2);
+  const taps: Taps = {
+    first: new Int32Array(targetSize),
+    count: new Int32Array(targetSize),
+    weights: new Float64Array(targetSize * stride),
+    stride,
+  };
+  for (let i = 0; i < targetSize; i++) {
+    // In source coordinates sample j covers [j, j + 1) and has its centre at j + 0.5.
+    const center = (i + 0.5) * scale;
+    let first = Math.max(0, Math.floor(center - filter.radius));
+    let last = Math.min(sourceSize - 1, Math.ceil(center + filter.radius) - 1);
+    while (first < last && filter.weight(first, center) === 0) first++;
+    while (last > first && filter.weight(last, center) === 0) last--;
+    let sum = 0;
+    for (let j = first; j <= last; j++) sum += filter.weight(j, center);
+    taps.first[i] = first;
+    taps.count[i] = last - first + 1;
+    for (let j = first; j <= last; j++) taps.weights[i * stride + j - first] = filter.weight(j, center) / sum;
+  }
+  return taps;
+}
+
+/** `weight(j, center)` of source sample j for a target sample centred at `center`, zero beyond `radius`. */
+interface Filter {
+  readonly radius: number;
+  weight(sample: number, center: number): number;
+}
+
+function filterFor(scale: number, kernel: ResampleKernel): Filter {
+  if (kernel === 'lanczos3') {
+    const stretch = Math.max(1, scale);
+    return { radius: 3 * stretch, weight: (j, center) => lanczos3((j + 0.5 - center) / stretch) };
+  }
+  if (scale < 1) {
+    // Beyond the outermost centres one neighbour is missing; normalising the rest repeats the edge sample.
+    return { radius: 1, weight: (j, center) => Math.max(0, 1 - Math.abs(j + 0.5 - center)) };
+  }
+  const half = scale / 2;
+  return {
+    radius: half,
+    weight: (j, center) => snap(Math.min(j + 1, center + half) - Math.max(j, center - half)),
+  };
+}
+
+/** Rounding leaves slivers of coverage around 1e-13 where box and sample only touch: those are zero. */
+function snap(coverage: number): number {
+  return coverage < 1e-9 ? 0 : coverage;
+}
+
+/** sinc(x) sinc(x / 3) for |x| < 3. */
+function lanczos3(x: number): number {
+  if (x === 0) return 1;
+  if (Math.abs(x) >= 3) return 0;
+  const angle = Math.PI * x;
+  return (3 * Math.sin(angle) * Math.sin(angle / 3)) / (angle * angle);
+}
