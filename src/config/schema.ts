@@ -1,0 +1,166 @@
+/** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
+import { z } from 'zod';
+import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+
+/** Everything known of one setting; docs/config.md is printed from these. */
+export interface ConfigField<T> {
+  readonly env: string;
+  readonly default: T;
+  /** `none` for names and addresses. */
+  readonly unit: string;
+  readonly min?: number;
+  readonly max?: number;
+  /** One sentence for people. */
+  readonly description: string;
+  readonly schema: z.ZodType<T>;
+}
+
+type Text<T> = Omit<ConfigField<T>, 'min' | 'max'>;
+type Whole = Omit<ConfigField<number>, 'schema'> & { readonly min: number; readonly max: number };
+
+const text = <T>(field: Text<T>): ConfigField<T> => field;
+/** Numbers arrive as text from flags and variables: whole decimal digits only. */
+const whole = (field: Whole): ConfigField<number> => ({
+  ...field,
+  schema: z
+    .union([
+      z.number(),
+      z
+        .string()
+        .regex(/^\d+$/, 'must be a whole number')
+        .transform((value) => Number(value)),
+    ])
+    .pipe(z.int().min(field.min).max(field.max)),
+});
+
+const MIB = 1024 * 1024;
+
+export const CONFIG_FIELDS = {
+  listen: text<string>({
+    env: 'SALAD_LISTEN',
+    default: '127.0.0.1:50051',
+    unit: 'none',
+    description: 'Address to listen on as HOST:PORT; port 0 takes a free one.',
+    schema: z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT'),
+  }),
+  models: text<string>({
+    env: 'SALAD_MODELS',
+    default: 'models',
+    unit: 'none',
+    description: 'Folder of model bundles, laid out as <name>/<version>/.',
+    schema: z.string().min(1),
+  }),
+  engine: text<EngineName | 'auto'>({
+    env: 'SALAD_ENGINE',
+    default: 'auto',
+    unit: 'none',
+    description: 'Engine to serve with; auto walks the ladder and takes the first that passes its self-test.',
+    schema: z.enum(['auto', ...ENGINE_NAMES]),
+  }),
+  workers: whole({
+    env: 'SALAD_WORKERS',
+    default: 0,
+    unit: 'threads',
+    min: 0,
+    max: 256,
+    description: 'Engine worker threads; 0 means one per core this process may use.',
+  }),
+  maxBatchSize: whole({
+    env: 'SALAD_MAX_BATCH_SIZE',
+    default: 0,
+    unit: 'tiles',
+    min: 0,
+    max: 1024,
+    description: 'Most tiles in one engine batch; 0 means the knee of the curve measured at warm-up.',
+  }),
+  maxMessageBytes: whole({
+    env: 'SALAD_MAX_MESSAGE_BYTES',
+    default: 64 * MIB,
+    unit: 'bytes',
+    min: 64 * 1024,
+    max: 2 ** 31 - 1,
+    description: 'Largest request message; a whole image sent to ScoreImage must fit.',
+  }),
+  maxImagePixels: whole({
+    env: 'SALAD_MAX_IMAGE_PIXELS',
+    default: 64 * 1024 * 1024,
+    unit: 'pixels',
+    min: 1,
+    max: 2 ** 30,
+    description: 'Most pixels (rows times columns) of a source image.',
+  }),
+  maxConcurrentAcquisitions: whole({
+    env: 'SALAD_MAX_CONCURRENT_ACQUISITIONS',
+    default: 1024,
+    unit: 'acquisitions',
+    min: 1,
+    max: 1_000_000,
+    description:
+      'Most acquisitions open at once; the next is refused with RESOURCE_EXHAUSTED and a retry delay.',
+  }),
+  maxAcquisitionBytes: whole({
+    env: 'SALAD_MAX_ACQUISITION_BYTES',
+    default: 1024 * MIB,
+    unit: 'bytes',
+    min: MIB,
+    max: 2 ** 40,
+    description:
+      'Most memory that open acquisitions (working images, results, images being decoded) may reserve together.',
+  }),
+  maxPendingBytes: whole({
+    env: 'SALAD_MAX_PENDING_BYTES',
+    default: 4 * MIB,
+    unit: 'bytes',
+    min: 1,
+    max: 2 ** 31 - 1,
+    description: 'Request bytes of one stream that may wait to be read before the stream is paused.',
+  }),
+  idleTimeoutMs: whole({
+    env: 'SALAD_IDLE_TIMEOUT_MS',
+    default: 30_000,
+    unit: 'ms',
+    min: 10,
+    max: 86_400_000,
+    description: 'An acquisition whose client sends nothing for this long before its end is failed.',
+  }),
+  retryDelayMs: whole({
+    env: 'SALAD_RETRY_DELAY_MS',
+    default: 500,
+    unit: 'ms',
+    min: 1,
+    max: 600_000,
+    description: 'Delay that a refused client is told to wait before it tries again.',
+  }),
+  drainGraceMs: whole({
+    env: 'SALAD_DRAIN_GRACE_MS',
+    default: 20_000,
+    unit: 'ms',
+    min: 0,
+    max: 86_400_000,
+    description: 'How long running acquisitions may take to finish after a stop was asked for.',
+  }),
+  receiveWindowBytes: whole({
+    env: 'SALAD_RECEIVE_WINDOW_BYTES',
+    default: 4 * MIB,
+    unit: 'bytes',
+    min: 65_535,
+    max: 2 ** 31 - 1,
+    description:
+      'HTTP/2 receive window of a stream and of a connection: at least bandwidth times round-trip time for full speed.',
+  }),
+  logLevel: text<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'>({
+    env: 'SALAD_LOG_LEVEL',
+    default: 'info',
+    unit: 'none',
+    description: 'Least severe level that is logged, on stderr as JSON lines.',
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+  }),
+} as const;
+
+type Fields = typeof CONFIG_FIELDS;
+export type ConfigKey = keyof Fields;
+
+/** Checked, complete and frozen. */
+export type ServeConfig = {
+  readonly [K in ConfigKey]: Fields[K] extends ConfigField<infer T> ? T : never;
+};

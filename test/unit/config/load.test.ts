@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'mocha';
+import { loadConfig } from '../../../src/config/load.js';
+import { CONFIG_FIELDS } from '../../../src/config/schema.js';
+
+async function yamlFile(text: string): Promise<string> {
+  const file = join(await mkdtemp(join(tmpdir(), 'salad-config-')), 'salad.yaml');
+  await writeFile(file, text);
+  return file;
+}
+
+const invalid = (needle: RegExp) => (error: unknown) => {
+  assert.equal((error as { reason?: string }).reason, 'CONFIGURATION_INVALID');
+  assert.match((error as Error).message, needle);
+  return true;
+};
+
+describe('loadConfig', () => {
+  it('gives every default, each inside its own bounds', async () => {
+    const config = await loadConfig();
+    for (const [key, field] of Object.entries(CONFIG_FIELDS)) {
+      assert.equal(config[key as keyof typeof config], field.default);
+      assert.ok(field.schema.safeParse(field.default).success, key);
+    }
+    assert.ok(Object.isFrozen(config));
+  });
+
+  it('lets flags win over variables and variables over the file', async () => {
+    const file = await yamlFile('listen: 0.0.0.0:1\nworkers: 3\nmaxBatchSize: 7\n');
+    const config = await loadConfig({
+      file,
+      environment: { SALAD_LISTEN: '0.0.0.0:2', SALAD_WORKERS: '4', SALAD_ENGINE: '' },
+      flags: { listen: '0.0.0.0:3', engine: undefined },
+    });
+    assert.deepEqual(
+      [config.listen, config.workers, config.maxBatchSize, config.engine],
+      ['0.0.0.0:3', 4, 7, 'auto'],
+    );
+  });
+
+  it('refuses unknown keys in file and flags, naming the key', async () => {
+    const file = await yamlFile('lisen: 0.0.0.0:1\n');
+    await assert.rejects(loadConfig({ file }), invalid(/lisen/));
+    await assert.rejects(loadConfig({ flags: { __proto__x: 1 } }), invalid(/__proto__x/));
+    await assert.rejects(loadConfig({ flags: { toString: 'x' } }), invalid(/toString/));
+  });
+
+  it('ignores foreign SALAD_ variables, as Kubernetes injects them', async () => {
+    const config = await loadConfig({
+      environment: { SALAD_SERVICE_HOST: '10.0.0.1', SALAD_PORT: 'tcp://x' },
+    });
+    assert.equal(config.listen, CONFIG_FIELDS.listen.default);
+  });
+
+  it('refuses values of the wrong kind or out of bounds, naming key and value', async () => {
+    const wrong: readonly (readonly [string, unknown])[] = [
+      ['workers', '-1'],
+      ['workers', '1.5'],
+      ['workers', 100000],
+      ['workers', ''],
+      ['engine', 'cuda'],
+      ['listen', '50051'],
+      ['maxImagePixels', '0'],
+    ];
+    for (const [key, value] of wrong) {
+      await assert.rejects(loadConfig({ flags: { [key]: value } }), invalid(new RegExp(key)));
+    }
+  });
+
+  it('refuses a file that is missing, broken or no mapping', async () => {
+    await assert.rejects(loadConfig({ file: '/nonexistent/salad.yaml' }), invalid(/nonexistent/));
+    await assert.rejects(loadConfig({ file: await yamlFile('a: [') }), invalid(/salad\.yaml/));
+    await assert.rejects(loadConfig({ file: await yamlFile('- a\n- b\n') }), invalid(/mapping/));
+  });
+});
