@@ -109,7 +109,7 @@ export class SaladClient {
         yield event;
       }
     } catch (error) {
-      throw sendError ?? clientError(error);
+      throw clientError(sendError ?? error);
     } finally {
       cleanup();
       call.cancel();

@@ -1,0 +1,32 @@
+// `node scripts/run.mjs salad|demo|bench|test|test-slow [ARGS]`: prepares the checkout, then runs.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { build, install, root } from './prepare.mjs';
+
+const [verb, ...args] = process.argv.slice(2);
+const TESTS = {
+  test: ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts'],
+  'test-slow': ['test/slow/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+};
+
+try {
+  install();
+  build();
+} catch {
+  console.error('salad: preparing the checkout failed; the lines above say why.');
+  process.exit(1);
+}
+
+if (verb in TESTS) {
+  const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
+  const specs = args.some((arg) => arg.endsWith('.ts')) ? [] : TESTS[verb];
+  const result = spawnSync(process.execPath, [mocha, ...specs, ...args], { cwd: root, stdio: 'inherit' });
+  process.exit(result.status ?? 1);
+}
+
+// In this process, so that signals and exit codes are the program's own.
+const program = verb === 'bench' ? 'dist/bench/main.js' : 'dist/src/main.js';
+const path = join(root, program);
+process.argv = [process.argv[0], path, ...(verb === 'demo' ? ['demo'] : []), ...args];
+await import(pathToFileURL(path).href);

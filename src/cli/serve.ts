@@ -1,0 +1,73 @@
+import type { Command } from 'commander';
+import { loadConfig } from '../config/load.js';
+import { startServer } from '../grpc/server.js';
+import { createLogger } from '../telemetry/logger.js';
+import type { ProgramContext } from './index.js';
+import { EXIT, note, print, printJson } from './output.js';
+import { shippedModels } from './paths.js';
+
+interface ServeFlags {
+  readonly listen?: string;
+  readonly models?: string;
+  readonly engine?: string;
+  readonly workers?: string;
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+export function registerServe(program: Command, context: ProgramContext): void {
+  program
+    .command('serve')
+    .description('serve model bundles over gRPC until SIGTERM or SIGINT')
+    .option('--listen <host:port>', 'where to listen; port 0 takes a free one')
+    .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped ones)')
+    .option('--engine <name>', 'auto, tensorflow, webgpu, onnx or wasm')
+    .option('--workers <count>', 'engine workers; 0 = one per core')
+    .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/config.md)')
+    .option('--json', 'the ready line as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  salad serve                                        the shipped models on the default address
+  salad serve --listen 127.0.0.1:0 --json            a free port, told on the first line
+  salad serve --models ./models --engine onnx        your bundles on the native CPU engine
+
+SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish; a second signal exits at once.`,
+    )
+    .action((flags: ServeFlags) => serve(flags, context));
+}
+
+async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> {
+  const { json, config: file, ...overrides } = flags;
+  const config = await loadConfig({
+    environment: context.environment,
+    flags: { models: shippedModels(), ...definedOnly(overrides) },
+    ...(file === undefined ? {} : { file }),
+  });
+  const server = await startServer(config, { logger: createLogger(config) });
+  const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
+  if (json) printJson(ready);
+  else
+    print(`salad-serve is ready on ${server.address} (engine ${server.engine}): ${server.models.join(', ')}`);
+  await drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);
+}
+
+/** Resolves when the first signal's drain is done; a second signal exits the process at once. */
+function drainOnSignal(stop: (graceMs: number) => Promise<void>, graceMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let draining = false;
+    const onSignal = () => {
+      if (draining) process.exit(EXIT.interrupted);
+      draining = true;
+      note('salad: draining; a second signal exits at once');
+      stop(graceMs).then(resolve, reject);
+    };
+    process.on('SIGTERM', onSignal);
+    process.on('SIGINT', onSignal);
+  });
+}
+
+function definedOnly(flags: object): Record<string, string> {
+  return Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined));
+}

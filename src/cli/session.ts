@@ -1,0 +1,74 @@
+/** A client for a verb: of the server named by --target, else of one started here on loopback. */
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import { loadConfig } from '../config/load.js';
+import { SaladError } from '../errors/index.js';
+import { startServer } from '../grpc/server.js';
+import { createLogger } from '../telemetry/logger.js';
+import { shippedModels } from './paths.js';
+
+export interface SessionOptions {
+  readonly target?: string;
+  readonly models?: string;
+  readonly engine?: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+}
+
+export interface Session {
+  readonly client: SaladClient;
+  readonly address: string;
+  /** `name@version` of every loaded model. */
+  readonly models: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Both ways lead through a gRPC port: an embedded server is a server. */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  if (options.target !== undefined) {
+    const client = new SaladClient(options.target);
+    const models = (await client.listModels({ timeoutMs: 10_000 })).map(
+      (model) => `${model.identity?.name}@${model.identity?.version}`,
+    );
+    return { client, address: options.target, models, close: async () => client.close() };
+  }
+  const config = await loadConfig({
+    environment: options.environment,
+    defaults: { models: shippedModels(), logLevel: 'warn' },
+    flags: {
+      listen: '127.0.0.1:0',
+      ...(options.models === undefined ? {} : { models: options.models }),
+      ...(options.engine === undefined ? {} : { engine: options.engine }),
+    },
+  });
+  const server = await startServer(config, { logger: createLogger(config) });
+  const client = new SaladClient(server.address);
+  return {
+    client,
+    address: server.address,
+    models: server.models,
+    async close() {
+      client.close();
+      await server.stop(0);
+    },
+  };
+}
+
+/** Splits `NAME[@VERSION]`; without one, the only loaded model. @throws SaladError CONFIGURATION_INVALID */
+export function chooseModel(
+  wanted: string | undefined,
+  loaded: readonly string[],
+): { readonly name: string; readonly version?: number } {
+  if (wanted === undefined) {
+    const names = [...new Set(loaded.map((model) => model.split('@')[0]))];
+    if (names.length === 1 && names[0]) return { name: names[0] };
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `several models are loaded: choose one with --model (${loaded.join(', ')})`,
+    );
+  }
+  const [name = '', version] = wanted.split('@');
+  if (version === undefined) return { name };
+  if (!/^\d+$/.test(version)) {
+    throw new SaladError('CONFIGURATION_INVALID', `--model ${wanted}: the version must be a whole number`);
+  }
+  return { name, version: Number(version) };
+}
