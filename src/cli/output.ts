@@ -44,7 +44,11 @@ export interface Progress {
 export function createProgress(label: string, total: number): Progress {
   if (process.stderr.isTTY) {
     const bars = new MultiBar(
-      { format: `${label} [{bar}] {value}/{total} ETA {eta_formatted} {text}`, stream: process.stderr, hideCursor: true },
+      {
+        format: `${label} [{bar}] {value}/{total} ETA {eta_formatted} {text}`,
+        stream: process.stderr,
+        hideCursor: true,
+      },
       Presets.shades_classic,
     );
     const bar: SingleBar = bars.create(total, 0, { text: '' });

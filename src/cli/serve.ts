@@ -42,7 +42,8 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
   const { json, config: file, ...overrides } = flags;
   const config = await loadConfig({
     environment: context.environment,
-    flags: { models: shippedModels(), ...definedOnly(overrides) },
+    defaults: { models: shippedModels() },
+    flags: definedOnly(overrides),
     ...(file === undefined ? {} : { file }),
   });
   const server = await startServer(config, { logger: createLogger(config) });

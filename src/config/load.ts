@@ -4,6 +4,8 @@ import { SaladError } from '../errors/index.js';
 import { CONFIG_FIELDS, type ConfigKey, type ServeConfig } from './schema.js';
 
 export interface ConfigSources {
+  /** The program's own defaults where they differ from the schema's; lowest precedence. */
+  readonly defaults?: Readonly<Record<string, unknown>>;
   /** YAML file; its keys are those of the schema. */
   readonly file?: string;
   /** Environment variables; only those the schema names are read. */
@@ -19,6 +21,7 @@ export interface ConfigSources {
 export async function loadConfig(sources: ConfigSources = {}): Promise<ServeConfig> {
   const fromFile = sources.file === undefined ? {} : await readConfigFile(sources.file);
   return resolveConfig([
+    { origin: 'default', values: sources.defaults ?? {} },
     { origin: sources.file ?? 'file', values: fromFile },
     { origin: 'environment', values: fromEnvironment(sources.environment ?? {}) },
     { origin: 'flag', values: sources.flags ?? {} },
