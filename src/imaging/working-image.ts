@@ -1,0 +1,272 @@
+/**
+ * The working image of one acquisition: the radiograph at the model's resolution, 8 bit, filled from rows or
+ * tiles in whatever pieces they come, and cut into encoder tiles as soon as core and halo are there.
+ */
+import { SaladError } from '../errors/index.js';
+import type { Geometry } from '../model/geometry.js';
+import type { InputSpec } from '../model/manifest.js';
+import { percentilesOf } from './percentile.js';
+import {
+  bytesPerSample,
+  createDisplayTransform,
+  type DisplayTransform,
+  type PixelFormat,
+} from './pixel-format.js';
+import { type Box, type Placement, placementOf, toSourceBox } from './placement.js';
+import { RowResampler } from './resample.js';
+import { RowCoverage, TileCoverage, type TilePosition } from './tile-coverage.js';
+
+export type { TilePosition } from './tile-coverage.js';
+
+/** Samples decoded at once: enough to forget the cost per call, small enough for the cache. */
+const BLOCK_SAMPLES = 32_768;
+
+/**
+ * Samples go through the display transform and, as rows, the resampler. With a window they are rounded to 8 bit
+ * at once (*streamable*); percentiles of the whole image wait for `complete()`.
+ */
+export class WorkingImage {
+  /** Tiles become ready before the last pixel. */
+  readonly streamable: boolean;
+  /** The header asked for a window chosen from the image itself. */
+  readonly usesAutoWindow: boolean;
+  /** uint8 [workingSize, workingSize], display values; black where nothing came yet. */
+  readonly pixels: Uint8Array;
+  readonly geometry: Geometry;
+  readonly format: PixelFormat;
+  readonly #minStd: number;
+  readonly #placement: Placement;
+  readonly #transform: DisplayTransform;
+  readonly #rows: RowCoverage | null;
+  readonly #tiles: TileCoverage | null;
+  readonly #resampler: RowResampler | null;
+  /** Display values of the samples being taken in. */
+  readonly #scratch: Float32Array;
+  readonly #blockRows: number;
+  /** float32 [workingSize, workingSize] display values, only where percentiles will be needed. */
+  #floats: Float32Array | null;
+  readonly #percentiles: readonly [number, number];
+  /** Working coordinate of every padded coordinate, by reflection: entry i is coordinate i - haloSize. */
+  readonly #reflection: Int32Array;
+  #completed = false;
+
+  /** @throws SaladError HEADER_INVALID where the format is out of range. */
+  constructor(
+    geometry: Geometry,
+    input: InputSpec,
+    format: PixelFormat,
+    minStd: number,
+    source: 'rows' | 'tiles',
+  ) {
+    this.geometry = geometry;
+    this.format = format;
+    this.#minStd = minStd;
+    this.#transform = createDisplayTransform(format);
+    this.#placement = placementOf(input, format.rows, format.columns);
+    this.usesAutoWindow = format.voi.kind === 'auto';
+    this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow;
+    this.#percentiles = percentileRange(input, format);
+    const size = geometry.workingSize;
+    this.pixels = new Uint8Array(size * size);
+    this.#floats = this.streamable ? null : new Float32Array(size * size);
+    this.#reflection = reflectionTable(size, geometry.haloSize);
+    if (source === 'rows') {
+      this.#blockRows = Math.max(1, Math.min(format.rows, Math.floor(BLOCK_SAMPLES / format.columns)));
+      this.#scratch = new Float32Array(this.#blockRows * format.columns);
+      this.#rows = new RowCoverage(geometry, this.#placement);
+      this.#tiles = null;
+      const shape = {
+        sourceRows: format.rows,
+        sourceColumns: format.columns,
+        targetRows: this.#placement.rows,
+        targetColumns: this.#placement.columns,
+      };
+      this.#resampler = new RowResampler(shape, (row, values) => this.#takeTargetRow(row, values));
+    } else {
+      this.#blockRows = 0;
+      this.#scratch = new Float32Array(geometry.coreSize * geometry.coreSize);
+      this.#rows = null;
+      this.#tiles = new TileCoverage(geometry);
+      this.#resampler = null;
+    }
+  }
+
+  /** Source rows taken in so far; 0 for tiles. */
+  get rowsReceived(): number {
+    return this.#resampler?.rowsReceived ?? 0;
+  }
+
+  /** Every pixel of the image has come. */
+  get isComplete(): boolean {
+    return (this.#rows ?? this.#tiles!).isComplete;
+  }
+
+  /**
+   * Takes the next whole rows of the source image.
+   * @param samples one or more rows, row by row, little-endian
+   * @returns the tiles that became ready, row by row; none before `complete()` where not streamable
+   * @throws SaladError SAMPLE_COUNT_MISMATCH (nothing is taken in), MESSAGE_UNEXPECTED for a tile source
+   */
+  pushRows(samples: Uint8Array): TilePosition[] {
+    const resampler = this.#resampler;
+    if (!resampler || !this.#rows || this.#completed) throw unexpected('rows');
+    const rowBytes = this.format.columns * bytesPerSample(this.format);
+    const rowCount = samples.length / rowBytes;
+    const rowsLeft = this.format.rows - resampler.rowsReceived;
+    if (!Number.isInteger(rowCount) || rowCount < 1 || rowCount > rowsLeft) {
+      throw new SaladError(
+        'SAMPLE_COUNT_MISMATCH',
+        `${samples.length} bytes are not 1 to ${rowsLeft} whole rows of ${rowBytes} bytes`,
+      );
+    }
+    for (let row = 0; row < rowCount; row += this.#blockRows) {
+      const end = Math.min(rowCount, row + this.#blockRows);
+      this.#transform(samples.subarray(row * rowBytes, end * rowBytes), this.#scratch);
+      resampler.push(this.#scratch, end - row);
+    }
+    const ready = this.#rows.take(resampler.rowsProduced);
+    return this.streamable ? ready : [];
+  }
+
+  /**
+   * Takes the core of one tile, already at working resolution.
+   * @param samples [coreSize, coreSize], little-endian
+   * @returns the tiles that became ready, this one or neighbours; none before `complete()` where not streamable
+   * @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE, SAMPLE_COUNT_MISMATCH (nothing is taken in),
+   *   MESSAGE_UNEXPECTED for a row source
+   */
+  pushTile(row: number, column: number, samples: Uint8Array): TilePosition[] {
+    if (!this.#tiles || this.#completed) throw unexpected('tiles');
+    const { coreSize, workingSize } = this.geometry;
+    this.#tiles.check(row, column);
+    const bytes = coreSize * coreSize * bytesPerSample(this.format);
+    if (samples.length !== bytes) {
+      throw new SaladError(
+        'SAMPLE_COUNT_MISMATCH',
+        `tile (${row}, ${column}) must have ${bytes} bytes, has ${samples.length}`,
+      );
+    }
+    this.#transform(samples, this.#scratch);
+    for (let y = 0; y < coreSize; y++) {
+      const at = (row * coreSize + y) * workingSize + column * coreSize;
+      this.#store(this.#scratch, y * coreSize, at, coreSize);
+    }
+    const ready = this.#tiles.take(row, column);
+    return this.streamable ? ready : [];
+  }
+
+  /**
+   * Ends the image: no pixel is taken afterwards. Where percentiles are used they are applied now, over the
+   * pixels that came.
+   * @returns the tiles not reported before: for percentiles all that are covered, else none
+   */
+  complete(): TilePosition[] {
+    if (this.#completed) return [];
+    this.#completed = true;
+    const floats = this.#floats;
+    if (!floats) return [];
+    this.#floats = null;
+    const coverage = this.#rows ?? this.#tiles!;
+    const [low, high] = percentilesOf(coverage.valuesOf(floats, this.#placement), this.#percentiles);
+    stretch(floats, low!, high!, this.pixels);
+    return coverage.coveredTiles();
+  }
+
+  /** Tiles that cannot be scored: their core or halo is not covered by what came so far. */
+  missingTiles(): TilePosition[] {
+    return (this.#rows ?? this.#tiles!).missingTiles();
+  }
+
+  /** The core is flat: the standard deviation of its samples is below the model's bound. */
+  isBackground(row: number, column: number): boolean {
+    if (this.#minStd <= 0) return false;
+    const { coreSize, workingSize } = this.geometry;
+    const pixels = this.pixels;
+    let sum = 0;
+    let sumOfSquares = 0;
+    for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
+      const from = y * workingSize + column * coreSize;
+      for (let at = from; at < from + coreSize; at++) {
+        const value = pixels[at]!;
+        sum += value;
+        sumOfSquares += value * value;
+      }
+    }
+    const count = coreSize * coreSize;
+    const variance = sumOfSquares / count - (sum / count) ** 2;
+    return Math.sqrt(Math.max(0, variance)) < this.#minStd;
+  }
+
+  /**
+   * Copies a tile with its halo; beyond the image the pixels are mirrored at the border pixel's centre
+   * (numpy's and PyTorch's `reflect`: the border pixel is not repeated).
+   * @param target uint8, the first tileSize * tileSize values are written
+   */
+  cutTile(row: number, column: number, target: Uint8Array): void {
+    const { coreSize, tileSize, workingSize } = this.geometry;
+    const top = row * coreSize;
+    const left = column * coreSize;
+    const pixels = this.pixels;
+    const reflection = this.#reflection;
+    for (let y = 0, at = 0; y < tileSize; y++) {
+      const from = reflection[top + y]! * workingSize;
+      for (let x = 0; x < tileSize; x++, at++) target[at] = pixels[from + reflection[left + x]!]!;
+    }
+  }
+
+  /** A box of working pixels in source pixels, clipped to the source image. */
+  sourceBox(top: number, left: number, bottom: number, right: number): Box {
+    const box = { top, left, bottom, right };
+    return toSourceBox(this.#placement, this.format.rows, this.format.columns, box);
+  }
+
+  #takeTargetRow(row: number, values: Float32Array): void {
+    const { top, left, columns } = this.#placement;
+    this.#store(values, 0, (top + row) * this.geometry.workingSize + left, columns);
+  }
+
+  #store(values: Float32Array, from: number, at: number, count: number): void {
+    const floats = this.#floats;
+    if (floats) {
+      for (let i = 0; i < count; i++) floats[at + i] = values[from + i]!;
+      return;
+    }
+    const pixels = this.pixels;
+    for (let i = 0; i < count; i++) pixels[at + i] = toByte(values[from + i]!);
+  }
+}
+
+/** A bundle that stretches by percentiles was calibrated with its own; the header's count for the others. */
+function percentileRange(input: InputSpec, format: PixelFormat): [number, number] {
+  if (input.intensity.kind === 'percentile') return [input.intensity.low, input.intensity.high];
+  if (format.voi.kind === 'auto') return [format.voi.lowPercentile, format.voi.highPercentile];
+  return [0, 100];
+}
+
+/** Maps [low, high] to [0, 255]; an image without contrast becomes black up to `high` and white above. */
+function stretch(values: Float32Array, low: number, high: number, pixels: Uint8Array): void {
+  const scale = high > low ? 255 / (high - low) : 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    pixels[i] = scale > 0 ? toByte((value - low) * scale) : value > high ? 255 : 0;
+  }
+}
+
+/** Nearest integer, halves up, clamped to [0, 255]. */
+function toByte(value: number): number {
+  if (value <= 0) return 0;
+  return value >= 255 ? 255 : (value + 0.5) | 0;
+}
+
+function reflectionTable(size: number, halo: number): Int32Array {
+  const table = new Int32Array(size + 2 * halo);
+  for (let i = 0; i < table.length; i++) {
+    const at = Math.abs(i - halo);
+    table[i] = at < size ? at : 2 * (size - 1) - at;
+  }
+  return table;
+}
+
+function unexpected(what: 'rows' | 'tiles'): SaladError {
+  return new SaladError('MESSAGE_UNEXPECTED', `this acquisition does not take ${what} now`);
+}
