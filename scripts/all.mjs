@@ -1,0 +1,64 @@
+// `npm run all` = what CI runs. Every step runs even where an earlier one failed; the table at the end tells
+// all of it at once. `npm run all -- STEP ...` runs only those steps.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { build, install, root } from './prepare.mjs';
+
+const node = process.execPath;
+const local = (name, script) => [node, join(root, 'node_modules', name, script)];
+const biome = [node, 'node_modules/@biomejs/biome/bin/biome'];
+const buf = ['node_modules/.bin/buf'];
+const tsc = local('@typescript/native', 'bin/tsc');
+const other = otherNode();
+
+/** [name, command, environment]: in this order, cheap and telling ones first. */
+const STEPS = [
+  ['lint', [...biome, 'ci', '.']],
+  ['lint:types', [...local('eslint', 'bin/eslint.js'), '.']],
+  ['typecheck', [...tsc, '-p', 'tsconfig.json', '--noEmit']],
+  ['proto:lint', [...buf, 'lint']],
+  ['proto:breaking', [...buf, 'breaking', '--against', 'proto/breaking-baseline.binpb']],
+  ['gen:check', [node, 'scripts/gen.mjs', '--check']],
+  ['client:build', [...tsc, '-p', 'clients/typescript/tsconfig.json']],
+  ['test', ['npm', 'test']],
+  ['test:node24', [other, 'scripts/run.mjs', 'test'], other],
+  ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
+  ['docs', [node, 'scripts/run-docs.mjs']],
+  ['bench', [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json']],
+  ['coverage', [...local('c8', 'bin/c8.js'), '--check-coverage', node, 'scripts/run.mjs', 'test']],
+];
+
+install();
+build();
+const wanted = process.argv.slice(2);
+const results = [];
+for (const [name, [command, ...args], path] of STEPS) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  console.log(`\n=== ${name}: ${[command, ...args].join(' ')}`);
+  const started = Date.now();
+  const env = path ? { ...process.env, PATH: `${dirname(path)}${delimiter}${process.env.PATH}` } : process.env;
+  const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env });
+  results.push({ name, passed: status === 0, seconds: (Date.now() - started) / 1000 });
+}
+
+console.log('\n=== steps');
+for (const { name, passed, seconds } of results) {
+  console.log(`${passed ? 'ok    ' : 'FAILED'} ${name.padEnd(16)} ${seconds.toFixed(1).padStart(7)} s`);
+}
+const failed = results.filter((result) => !result.passed).length;
+console.log(`steps: ${results.length - failed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
+
+/** The suite runs on Node 20 and on Node 24: whichever this is not. The npm registry carries both. */
+function otherNode() {
+  const major = process.versions.node.startsWith('24.') ? 20 : 24;
+  const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
+  const prefix = join(root, '.cache', `node${major}`);
+  const binary = join(prefix, 'node_modules', name, 'bin', 'node');
+  if (!existsSync(binary)) {
+    const args = ['install', '--silent', '--no-save', '--no-package-lock', '--prefix', prefix, `${name}@${major}`];
+    spawnSync('npm', args, { stdio: 'inherit' });
+  }
+  return binary;
+}

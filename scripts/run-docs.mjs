@@ -1,0 +1,28 @@
+// Runs every ```sh block of README.md and docs/*.md, in order, so that no command in a doc is untested.
+// A block is one bash script (set -e) in the checkout; blocks of other languages are for reading only.
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { install, build, root } from './prepare.mjs';
+
+install();
+build();
+const files = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(root, 'docs')).filter((f) => f.endsWith('.md')).map((f) => join('docs', f))];
+const only = process.argv[2];
+let passed = 0;
+let failed = 0;
+for (const file of files) {
+  if (only && file !== only) continue;
+  for (const match of readFileSync(join(root, file), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)) {
+    const script = match[1];
+    console.log(`\n--- ${file}\n${script.trimEnd()}`);
+    const { status } = spawnSync('bash', ['-euo', 'pipefail', '-c', script], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    if (status === 0) passed++;
+    else {
+      failed++;
+      console.error(`${file}: this block failed with ${status}:\n${script}`);
+    }
+  }
+}
+console.log(`docs: ${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
