@@ -1,0 +1,21 @@
+/** Seeded choices for training: the same seed and data give the same bundle on every machine. */
+import { createHash } from 'node:crypto';
+
+/** A number in [0, 1) that depends on the text and the seed alone. */
+export function hashFraction(text: string, seed: number): number {
+  const digest = createHash('sha256').update(`${seed}:${text}`).digest();
+  return digest.readUInt32BE(0) / 4294967296;
+}
+
+/** `count` distinct indices below `total`, in ascending order (all of them where count >= total). */
+export function chooseIndices(total: number, count: number, random: () => number): Int32Array {
+  const all = Int32Array.from({ length: total }, (_, index) => index);
+  if (count >= total) return all;
+  for (let i = 0; i < count; i += 1) {
+    const j = i + Math.floor(random() * (total - i));
+    const kept = all[i]!;
+    all[i] = all[j]!;
+    all[j] = kept;
+  }
+  return all.slice(0, count).sort();
+}
