@@ -1,0 +1,362 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
+import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
+import { type TilePosition, WorkingImage } from '../../../src/imaging/working-image.js';
+import { type Geometry, geometryOf } from '../../../src/model/geometry.js';
+import type { InputSpec } from '../../../src/model/manifest.js';
+
+const inputSpec = (workingSize: number, more: Partial<InputSpec> = {}): InputSpec => ({
+  workingSize,
+  fit: 'stretch',
+  intensity: { kind: 'window' },
+  orientation: 'head up',
+  ...more,
+});
+
+function gridOf(tilesPerSide: number, coreSize: number, haloSize: number): Geometry {
+  return geometryOf(inputSpec(tilesPerSide * coreSize), {
+    coreSize,
+    haloSize,
+    patchesPerSide: 1,
+    patchStride: coreSize,
+    patchSize: coreSize,
+    patchOffset: 0,
+    minStd: 0,
+  });
+}
+
+/** Deterministic noise in [0, 2^bits). */
+function noiseBytes(count: number, bits: 8 | 16, seed: number): Uint8Array {
+  let state = (seed ^ 0x9e3779b9) >>> 0;
+  return Uint8Array.from({ length: count * (bits / 8) }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 24;
+  });
+}
+
+function rejects(action: () => unknown, reason: ErrorReason): void {
+  assert.throws(action, (error: unknown) => error instanceof SaladError && error.reason === reason);
+}
+
+const key = ({ row, column }: TilePosition): string => `${row},${column}`;
+
+function allTiles(geometry: Geometry): TilePosition[] {
+  const side = geometry.tilesPerSide;
+  return Array.from({ length: side * side }, (_, i) => ({ row: Math.floor(i / side), column: i % side }));
+}
+
+function cut(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
+  const tile = new Uint8Array(image.geometry.tileSize ** 2);
+  image.cutTile(row, column, tile);
+  return tile;
+}
+
+/** A tile by the plain definition of reflection, pixel by pixel. */
+function cutByDefinition(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
+  const { workingSize: size, coreSize, haloSize, tileSize } = image.geometry;
+  const mirror = (at: number): number => (at < 0 ? -at : at >= size ? 2 * size - 2 - at : at);
+  return Uint8Array.from({ length: tileSize * tileSize }, (_, i) => {
+    const y = mirror(row * coreSize - haloSize + Math.floor(i / tileSize));
+    const x = mirror(column * coreSize - haloSize + (i % tileSize));
+    return image.pixels[y * size + x]!;
+  });
+}
+
+/** All of an image's rows at once. */
+function whole(geometry: Geometry, input: InputSpec, format: PixelFormat, samples: Uint8Array): WorkingImage {
+  const image = new WorkingImage(geometry, input, format, 0, 'rows');
+  image.pushRows(samples);
+  image.complete();
+  return image;
+}
+
+function coreBytes(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
+  const { coreSize, workingSize } = image.geometry;
+  return Uint8Array.from({ length: coreSize * coreSize }, (_, i) => {
+    const y = row * coreSize + Math.floor(i / coreSize);
+    return image.pixels[y * workingSize + column * coreSize + (i % coreSize)]!;
+  });
+}
+
+const geometries = fc
+  .record({ tilesPerSide: fc.integer({ min: 1, max: 5 }), coreSize: fc.integer({ min: 2, max: 7 }) })
+  .filter(({ tilesPerSide, coreSize }) => tilesPerSide * coreSize >= 8)
+  .chain(({ tilesPerSide, coreSize }) =>
+    fc
+      .integer({ min: 0, max: tilesPerSide * coreSize - 1 })
+      .map((haloSize) => gridOf(tilesPerSide, coreSize, haloSize)),
+  );
+
+const acquisitions = fc.record({
+  geometry: geometries,
+  rows: fc.integer({ min: 1, max: 60 }),
+  columns: fc.integer({ min: 1, max: 60 }),
+  bits: fc.constantFrom(8 as const, 16 as const),
+  fit: fc.constantFrom('stretch' as const, 'pad' as const),
+  seed: fc.integer(),
+  chunks: fc.array(fc.integer({ min: 1, max: 25 }), { minLength: 60, maxLength: 60 }),
+});
+
+describe('WorkingImage', () => {
+  it('is the same to the bit from chunks of rows, from all rows and from tiles in any order', () => {
+    fc.assert(
+      fc.property(acquisitions, ({ geometry, rows, columns, bits, fit, seed, chunks }) => {
+        const input = inputSpec(geometry.workingSize, { fit });
+        const format = defaultPixelFormat(rows, columns, bits);
+        const samples = noiseBytes(rows * columns, bits, seed);
+        const reference = whole(geometry, input, format, samples);
+
+        const streamed = new WorkingImage(geometry, input, format, 0, 'rows');
+        const readyFromRows: TilePosition[] = [];
+        const rowBytes = samples.length / rows;
+        for (let at = 0, i = 0; at < rows; i++) {
+          const end = Math.min(rows, at + chunks[i]!);
+          const ready = streamed.pushRows(samples.subarray(at * rowBytes, end * rowBytes));
+          // What is ready now must already be cut as it will be at the end.
+          for (const tile of ready) assert.deepEqual(cut(streamed, tile), cut(reference, tile));
+          readyFromRows.push(...ready);
+          at = end;
+        }
+
+        const tiled = new WorkingImage(geometry, input, defaultPixelFormat(rows, columns, 8), 0, 'tiles');
+        const readyFromTiles: TilePosition[] = [];
+        const order = allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed));
+        for (const tile of order) {
+          const ready = tiled.pushTile(tile.row, tile.column, coreBytes(reference, tile));
+          for (const done of ready) assert.deepEqual(cut(tiled, done), cut(reference, done));
+          readyFromTiles.push(...ready);
+        }
+
+        for (const [image, ready] of [
+          [streamed, readyFromRows],
+          [tiled, readyFromTiles],
+        ] as const) {
+          assert.ok(image.isComplete);
+          assert.deepEqual(image.complete(), []);
+          assert.deepEqual(image.missingTiles(), []);
+          assert.deepEqual(image.pixels, reference.pixels);
+          assert.deepEqual(ready.map(key).sort(), allTiles(geometry).map(key).sort());
+          for (const tile of ready) assert.deepEqual(cut(image, tile), cutByDefinition(reference, tile));
+        }
+      }),
+      { seed: 21, numRuns: 120 },
+    );
+  });
+
+  it('reports a tile with exactly the row that completes its core and halo', () => {
+    fc.assert(
+      fc.property(geometries, (geometry) => {
+        const size = geometry.workingSize;
+        const image = new WorkingImage(
+          geometry,
+          inputSpec(size),
+          defaultPixelFormat(size, size, 8),
+          0,
+          'rows',
+        );
+        for (let rows = 1; rows <= size; rows++) {
+          const expected = allTiles(geometry).filter(
+            ({ row }) => Math.min(size, (row + 1) * geometry.coreSize + geometry.haloSize) === rows,
+          );
+          assert.deepEqual(image.pushRows(new Uint8Array(size)), expected);
+        }
+      }),
+      { seed: 22, numRuns: 60 },
+    );
+  });
+
+  it('reports a tile with exactly the neighbour that completes its core and halo', () => {
+    fc.assert(
+      fc.property(geometries, fc.integer(), (geometry, seed) => {
+        const { coreSize, haloSize, workingSize } = geometry;
+        const image = new WorkingImage(
+          geometry,
+          inputSpec(workingSize),
+          defaultPixelFormat(workingSize, workingSize, 8),
+          0,
+          'tiles',
+        );
+        const received = new Set<string>();
+        // Pixel by pixel: the tile's window, clipped to the image, lies in received cores.
+        const isCovered = (tile: TilePosition): boolean => {
+          const range = (at: number): number[] => {
+            const first = Math.max(0, at * coreSize - haloSize);
+            const end = Math.min(workingSize, (at + 1) * coreSize + haloSize);
+            return Array.from({ length: end - first }, (_, i) => Math.floor((first + i) / coreSize));
+          };
+          const columns = [...new Set(range(tile.column))];
+          return [...new Set(range(tile.row))].every((r) => columns.every((c) => received.has(`${r},${c}`)));
+        };
+        for (const tile of allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed))) {
+          const before = new Set(allTiles(geometry).filter(isCovered).map(key));
+          received.add(key(tile));
+          const expected = allTiles(geometry).filter((t) => isCovered(t) && !before.has(key(t)));
+          const ready = image.pushTile(tile.row, tile.column, new Uint8Array(coreSize * coreSize));
+          assert.deepEqual(ready.map(key).sort(), expected.map(key).sort());
+          const uncovered = allTiles(geometry).filter((t) => !isCovered(t));
+          assert.deepEqual(image.missingTiles(), uncovered);
+        }
+      }),
+      { seed: 23, numRuns: 40 },
+    );
+  });
+
+  it('lists what a truncated stream of rows leaves without core or halo', () => {
+    const geometry = gridOf(4, 8, 3);
+    const image = new WorkingImage(geometry, inputSpec(32), defaultPixelFormat(32, 32, 8), 0, 'rows');
+    const ready = image.pushRows(new Uint8Array(32 * 18));
+    assert.deepEqual([...new Set(ready.map((t) => t.row))], [0]);
+    assert.ok(!image.isComplete);
+    assert.deepEqual(image.complete(), []);
+    assert.deepEqual(
+      image.missingTiles(),
+      allTiles(geometry).filter((t) => t.row > 0),
+    );
+  });
+
+  it('stretches by percentiles over the whole image only when it is complete', () => {
+    const geometry = gridOf(2, 8, 2);
+    const input = inputSpec(16, { intensity: { kind: 'percentile', low: 10, high: 90 } });
+    const image = new WorkingImage(geometry, input, defaultPixelFormat(16, 16, 8), 0, 'rows');
+    const samples = Uint8Array.from({ length: 256 }, (_, i) => (i * 7) % 256);
+    assert.equal(image.streamable, false);
+    assert.deepEqual(image.pushRows(samples), []);
+    assert.deepEqual(image.complete(), allTiles(geometry));
+    // The samples are all of 0..255 once: percentile p is 255 p / 100.
+    const expected = samples.map((v) =>
+      Math.min(255, Math.max(0, Math.floor(((v - 25.5) / 204) * 255 + 0.5))),
+    );
+    assert.deepEqual(image.pixels, expected);
+    assert.deepEqual(image.complete(), []);
+  });
+
+  it("uses the header's percentiles for an automatic window and says so", () => {
+    const geometry = gridOf(2, 8, 0);
+    const format: PixelFormat = {
+      ...defaultPixelFormat(16, 16, 8),
+      voi: { kind: 'auto', lowPercentile: 0, highPercentile: 50 },
+    };
+    const image = new WorkingImage(geometry, inputSpec(16), format, 0, 'tiles');
+    assert.ok(image.usesAutoWindow && !image.streamable);
+    for (const [i, tile] of allTiles(geometry).entries()) {
+      image.pushTile(tile.row, tile.column, new Uint8Array(64).fill(10 + i * 10));
+    }
+    assert.equal(image.complete().length, 4);
+    // Values 10, 20, 30, 40 in equal parts: the median lies between 20 and 30.
+    assert.deepEqual([...new Set(image.pixels)], [0, Math.floor((10 / 15) * 255 + 0.5), 255]);
+  });
+
+  it('takes percentiles of the image alone, not of the padding around it', () => {
+    const geometry = gridOf(2, 8, 0);
+    const input = inputSpec(16, { fit: 'pad', intensity: { kind: 'percentile', low: 0, high: 100 } });
+    const image = new WorkingImage(geometry, input, defaultPixelFormat(8, 16, 8), 0, 'rows');
+    image.pushRows(Uint8Array.from({ length: 128 }, (_, i) => (i % 2 === 0 ? 100 : 200)));
+    image.complete();
+    assert.deepEqual([...image.pixels.subarray(4 * 16, 4 * 16 + 2)], [0, 255]);
+    assert.deepEqual([...image.pixels.subarray(0, 64)], new Array(64).fill(0));
+  });
+
+  it('stretches a truncated percentile image by what came and returns the covered tiles', () => {
+    const geometry = gridOf(2, 8, 2);
+    const input = inputSpec(16, { intensity: { kind: 'percentile', low: 0, high: 100 } });
+    for (const source of ['rows', 'tiles'] as const) {
+      const image = new WorkingImage(geometry, input, defaultPixelFormat(16, 16, 8), 0, source);
+      const ramp = (count: number): Uint8Array => Uint8Array.from({ length: count }, (_, i) => 100 + (i % 8));
+      if (source === 'rows') image.pushRows(ramp(16 * 10));
+      else image.pushTile(0, 0, ramp(64));
+      const expected = source === 'rows' ? allTiles(geometry).slice(0, 2) : [];
+      assert.deepEqual(image.complete(), expected);
+      assert.equal(image.missingTiles().length, 4 - expected.length);
+      assert.deepEqual([image.pixels[0], image.pixels[7]], [0, 255]);
+    }
+  });
+
+  it('makes a percentile image without contrast black', () => {
+    const geometry = gridOf(1, 8, 0);
+    const input = inputSpec(8, { intensity: { kind: 'percentile', low: 1, high: 99 } });
+    const image = whole(geometry, input, defaultPixelFormat(8, 8, 8), new Uint8Array(64).fill(77));
+    assert.deepEqual(new Set(image.pixels), new Set([0]));
+  });
+
+  it('calls a tile background where the standard deviation of its core is below the bound', () => {
+    const geometry = gridOf(2, 8, 3);
+    const format = defaultPixelFormat(16, 16, 8);
+    // Tile (0, 1) alternates 100 and 104: its standard deviation is 2. The others are flat.
+    const samples = new Uint8Array(256).fill(100);
+    for (let y = 0; y < 8; y++) for (let x = 8; x < 16; x += 2) samples[y * 16 + x] = 104;
+    for (const [minStd, expected] of [
+      [0, []],
+      [1.9, ['0,0', '1,0', '1,1']],
+      [2.1, ['0,0', '0,1', '1,0', '1,1']],
+    ] as const) {
+      const image = new WorkingImage(geometry, inputSpec(16), format, minStd, 'rows');
+      image.pushRows(samples);
+      const background = allTiles(geometry).filter((t) => image.isBackground(t.row, t.column));
+      assert.deepEqual(background.map(key), expected);
+    }
+  });
+
+  it('refuses wrong sample counts without taking anything in', () => {
+    const geometry = gridOf(2, 8, 0);
+    const rows = new WorkingImage(geometry, inputSpec(16), defaultPixelFormat(16, 10, 16), 0, 'rows');
+    for (const bytes of [0, 19, 21, 20 * 17]) {
+      rejects(() => rows.pushRows(new Uint8Array(bytes)), 'SAMPLE_COUNT_MISMATCH');
+    }
+    rows.pushRows(new Uint8Array(20 * 16));
+    assert.equal(rows.rowsReceived, 16);
+    rejects(() => rows.pushRows(new Uint8Array(20)), 'SAMPLE_COUNT_MISMATCH');
+    const tiles = new WorkingImage(geometry, inputSpec(16), defaultPixelFormat(16, 16, 16), 0, 'tiles');
+    rejects(() => tiles.pushTile(0, 0, new Uint8Array(64)), 'SAMPLE_COUNT_MISMATCH');
+    assert.equal(tiles.missingTiles().length, 4);
+    tiles.pushTile(0, 0, new Uint8Array(128));
+  });
+
+  it('refuses tiles outside the grid and tiles sent twice', () => {
+    const geometry = gridOf(2, 8, 0);
+    const image = new WorkingImage(geometry, inputSpec(16), defaultPixelFormat(16, 16, 8), 0, 'tiles');
+    const tile = new Uint8Array(64);
+    for (const [row, column] of [
+      [2, 0],
+      [0, 2],
+      [-1, 0],
+      [0.5, 0],
+    ] as const) {
+      rejects(() => image.pushTile(row, column, tile), 'TILE_OUT_OF_GRID');
+    }
+    image.pushTile(1, 1, tile);
+    rejects(() => image.pushTile(1, 1, tile), 'TILE_DUPLICATE');
+  });
+
+  it('refuses the other source and anything after the end', () => {
+    const geometry = gridOf(1, 8, 0);
+    const format = defaultPixelFormat(8, 8, 8);
+    const rows = new WorkingImage(geometry, inputSpec(8), format, 0, 'rows');
+    rejects(() => rows.pushTile(0, 0, new Uint8Array(64)), 'MESSAGE_UNEXPECTED');
+    rows.complete();
+    rejects(() => rows.pushRows(new Uint8Array(8)), 'MESSAGE_UNEXPECTED');
+    const tiles = new WorkingImage(geometry, inputSpec(8), format, 0, 'tiles');
+    rejects(() => tiles.pushRows(new Uint8Array(8)), 'MESSAGE_UNEXPECTED');
+  });
+
+  it('maps working boxes to source pixels, clipped, for both fits', () => {
+    const geometry = gridOf(2, 8, 0);
+    const stretched = new WorkingImage(geometry, inputSpec(16), defaultPixelFormat(32, 64, 8), 0, 'rows');
+    assert.deepEqual(stretched.sourceBox(-4, 4, 8, 20), { top: 0, left: 16, bottom: 16, right: 64 });
+    const padded = new WorkingImage(
+      geometry,
+      inputSpec(16, { fit: 'pad' }),
+      defaultPixelFormat(32, 64, 8),
+      0,
+      'rows',
+    );
+    // 64 columns fill 16, 32 rows become 8 between rows 4 and 12.
+    assert.deepEqual(padded.sourceBox(0, 0, 8, 8), { top: 0, left: 0, bottom: 16, right: 32 });
+    assert.deepEqual(padded.sourceBox(6, 2, 16, 4), { top: 8, left: 8, bottom: 32, right: 16 });
+  });
+});
+
+function hash({ row, column }: TilePosition, seed: number): number {
+  return Math.imul((row * 31 + column + 1) ^ seed, 0x9e3779b1) >>> 0;
+}
