@@ -37,7 +37,9 @@ for (const [name, [command, ...args], path] of STEPS) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   console.log(`\n=== ${name}: ${[command, ...args].join(' ')}`);
   const started = Date.now();
-  const env = path ? { ...process.env, PATH: `${dirname(path)}${delimiter}${process.env.PATH}` } : process.env;
+  const env = path
+    ? { ...process.env, PATH: `${dirname(path)}${delimiter}${process.env.PATH}` }
+    : process.env;
   const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env });
   results.push({ name, passed: status === 0, seconds: (Date.now() - started) / 1000 });
 }
@@ -57,7 +59,15 @@ function otherNode() {
   const prefix = join(root, '.cache', `node${major}`);
   const binary = join(prefix, 'node_modules', name, 'bin', 'node');
   if (!existsSync(binary)) {
-    const args = ['install', '--silent', '--no-save', '--no-package-lock', '--prefix', prefix, `${name}@${major}`];
+    const args = [
+      'install',
+      '--silent',
+      '--no-save',
+      '--no-package-lock',
+      '--prefix',
+      prefix,
+      `${name}@${major}`,
+    ];
     spawnSync('npm', args, { stdio: 'inherit' });
   }
   return binary;

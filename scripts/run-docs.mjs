@@ -3,11 +3,17 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { install, build, root } from './prepare.mjs';
+import { build, install, root } from './prepare.mjs';
 
 install();
 build();
-const files = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(root, 'docs')).filter((f) => f.endsWith('.md')).map((f) => join('docs', f))];
+const files = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(root, 'docs'))
+    .filter((f) => f.endsWith('.md'))
+    .map((f) => join('docs', f)),
+];
 const only = process.argv[2];
 let passed = 0;
 let failed = 0;
@@ -16,7 +22,10 @@ for (const file of files) {
   for (const match of readFileSync(join(root, file), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)) {
     const script = match[1];
     console.log(`\n--- ${file}\n${script.trimEnd()}`);
-    const { status } = spawnSync('bash', ['-euo', 'pipefail', '-c', script], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const { status } = spawnSync('bash', ['-euo', 'pipefail', '-c', script], {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
     if (status === 0) passed++;
     else {
       failed++;

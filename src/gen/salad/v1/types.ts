@@ -403,7 +403,14 @@ export interface Timings {
   /** From header to aggregate. */
   totalMs: number;
   /** From header to the first patch score; absent where none was scored. */
-  firstScoreMs?: number | undefined;
+  firstScoreMs?:
+    | number
+    | undefined;
+  /**
+   * Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1]; tiles of other
+   * acquisitions ride along. Not in milliseconds. 0 where nothing was scored.
+   */
+  batchFill: number;
 }
 
 export interface Warning {
@@ -2852,7 +2859,7 @@ export const AnomalyMap: MessageFns<AnomalyMap> = {
 };
 
 function createBaseTimings(): Timings {
-  return { queueMs: 0, computeMs: 0, totalMs: 0, firstScoreMs: undefined };
+  return { queueMs: 0, computeMs: 0, totalMs: 0, firstScoreMs: undefined, batchFill: 0 };
 }
 
 export const Timings: MessageFns<Timings> = {
@@ -2868,6 +2875,9 @@ export const Timings: MessageFns<Timings> = {
     }
     if (message.firstScoreMs !== undefined) {
       writer.uint32(33).double(message.firstScoreMs);
+    }
+    if (message.batchFill !== 0) {
+      writer.uint32(41).double(message.batchFill);
     }
     return writer;
   },
@@ -2917,6 +2927,14 @@ export const Timings: MessageFns<Timings> = {
             message.firstScoreMs = reader.double();
             continue;
           }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.batchFill = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2938,6 +2956,7 @@ export const Timings: MessageFns<Timings> = {
     message.computeMs = object.computeMs ?? 0;
     message.totalMs = object.totalMs ?? 0;
     message.firstScoreMs = object.firstScoreMs ?? undefined;
+    message.batchFill = object.batchFill ?? 0;
     return message;
   },
 };

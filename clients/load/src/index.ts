@@ -1,0 +1,233 @@
+/**
+ * An open-loop load client for salad-serve. Every latency counts from the time at which the pixels were
+ * *meant* to be sent: a server that falls behind cannot hide it by slowing the client down (no coordinated
+ * omission).
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type AcquisitionAccepted,
+  type AcquisitionAggregate,
+  type PatchScore,
+  type SaladClient,
+  SaladClientError,
+  Source,
+} from '../../typescript/src/index.js';
+import { jainIndex, Latencies, type LatencySummary, poissonGaps } from './statistics.js';
+import { paced, readyShares, type Workload } from './workload.js';
+
+export type { Workload } from './workload.js';
+
+export type Arrivals =
+  /** Streams that each start the next acquisition `intervalMs` after the intended start of the last; 0: at once. */
+  | { readonly kind: 'streams'; readonly count: number; readonly intervalMs: number }
+  /** A Poisson process of acquisitions, whatever the server does. */
+  | { readonly kind: 'poisson'; readonly ratePerSecond: number; readonly seed: number };
+
+export interface LoadOptions {
+  /** Connections, used in turn. */
+  readonly clients: readonly SaladClient[];
+  readonly model: { readonly name: string; readonly version?: number };
+  readonly arrivals: Arrivals;
+  readonly workload: Workload;
+  /** New acquisitions start during this time; those running then are waited for. */
+  readonly durationMs: number;
+  /** Acquisitions that start in the first part are not counted. */
+  readonly warmUpMs: number;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, failed: number) => void;
+}
+
+export interface LoadResult {
+  readonly acquisitions: LatencySummary & {
+    readonly ok: number;
+    readonly failed: number;
+    /** RESOURCE_EXHAUSTED and UNAVAILABLE: told to come back later. */
+    readonly refused: number;
+    readonly perSecond: number;
+    /** Failures by gRPC status. */
+    readonly byStatus: Readonly<Record<string, number>>;
+  };
+  readonly tiles: LatencySummary & { readonly perSecond: number };
+  /** Jain's index over the tiles each stream got; null for Poisson arrivals. */
+  readonly jain: number | null;
+  /** Mean share of the batch limit that the tiles' batches filled, as the server tells. */
+  readonly batchFill: number;
+  readonly seconds: number;
+}
+
+/** Mutable tallies of one run. */
+class Tally {
+  readonly acquisitions = new Latencies();
+  readonly tiles = new Latencies();
+  readonly byStatus: Record<string, number> = {};
+  readonly tilesPerStream: number[] = [];
+  tileCount = 0;
+  batchFillSum = 0;
+
+  fail(status: string): void {
+    this.byStatus[status] = (this.byStatus[status] ?? 0) + 1;
+  }
+  get failed(): number {
+    return Object.values(this.byStatus).reduce((sum, count) => sum + count, 0);
+  }
+}
+
+/** Runs the load and returns its figures; a failing acquisition is counted, never thrown. */
+export async function runLoad(options: LoadOptions): Promise<LoadResult> {
+  const tally = new Tally();
+  const start = performance.now();
+  const countFrom = start + options.warmUpMs;
+  const stopAt = countFrom + options.durationMs;
+  const running = new Set<Promise<void>>();
+  const launch = (intended: number, stream: number): Promise<void> => {
+    const client = options.clients[stream % options.clients.length] as SaladClient;
+    return acquire(client, options, { intended, stream, counted: intended >= countFrom, stopAt }, tally);
+  };
+  if (options.arrivals.kind === 'streams') {
+    const { count, intervalMs } = options.arrivals;
+    for (let stream = 0; stream < count; stream++) {
+      tally.tilesPerStream.push(0);
+      // Streams on a fixed schedule start spread over one interval.
+      running.add(
+        runStream(
+          start + (stream / count) * intervalMs,
+          intervalMs,
+          stopAt,
+          (at) => launch(at, stream),
+          options,
+        ),
+      );
+    }
+  } else {
+    const gap = poissonGaps(options.arrivals.ratePerSecond, options.arrivals.seed);
+    let stream = 0;
+    for (let at = start + gap(); at < stopAt && !options.signal?.aborted; at += gap()) {
+      await sleep(Math.max(0, at - performance.now()));
+      const one: Promise<void> = launch(at, stream++).finally(() => running.delete(one));
+      running.add(one);
+    }
+  }
+  await Promise.all(running);
+  return resultOf(tally, options);
+}
+
+/** One stream's schedule: an intended start never moves because the server was slow. */
+async function runStream(
+  first: number,
+  intervalMs: number,
+  stopAt: number,
+  launch: (intended: number) => Promise<void>,
+  options: LoadOptions,
+): Promise<void> {
+  let intended = first;
+  while (intended < stopAt && !options.signal?.aborted) {
+    await sleep(Math.max(0, intended - performance.now()));
+    await launch(intended);
+    intended = intervalMs > 0 ? intended + intervalMs : performance.now();
+  }
+}
+
+interface Slot {
+  readonly intended: number;
+  readonly stream: number;
+  readonly counted: boolean;
+  readonly stopAt: number;
+}
+
+let nextId = 0;
+
+async function acquire(client: SaladClient, options: LoadOptions, slot: Slot, tally: Tally): Promise<void> {
+  const { workload } = options;
+  const header = {
+    acquisitionId: `load-${process.pid}-${nextId++}`,
+    model: options.model,
+    image: { rows: workload.size, columns: workload.size, bitsAllocated: 8 },
+    source: workload.mode === 'rows' ? Source.SOURCE_ROWS : Source.SOURCE_TILES,
+    options: { patchScores: true },
+  };
+  let tiles: TileClock | undefined;
+  try {
+    const call = { timeoutMs: options.timeoutMs, ...(options.signal ? { signal: options.signal } : {}) };
+    const source = (accepted: AcquisitionAccepted) => {
+      tiles = new TileClock(workload, accepted, slot, tally);
+      return paced(workload, accepted, slot.intended);
+    };
+    const aggregate = await client.scoreAcquisition(header, source, {
+      ...call,
+      onEvent: (event) => {
+        if (event.type === 'patches') tiles?.arrived(event.patches);
+      },
+    });
+    if (slot.counted) countAcquisition(aggregate, slot, tally);
+  } catch (error) {
+    if (slot.counted) tally.fail(error instanceof SaladClientError ? error.status : 'CLIENT_ERROR');
+  }
+  options.onProgress?.(tally.acquisitions.count, tally.failed);
+}
+
+function countAcquisition(aggregate: AcquisitionAggregate, slot: Slot, tally: Tally): void {
+  tally.acquisitions.add(performance.now() - slot.intended);
+  tally.batchFillSum += aggregate.timings?.batchFill ?? 0;
+}
+
+/** Times the first patch of each tile against the moment its pixels were meant to be there. */
+class TileClock {
+  readonly #accepted: AcquisitionAccepted;
+  readonly #ready: Float64Array;
+  readonly #seen: Uint8Array;
+  readonly #slot: Slot;
+  readonly #workload: Workload;
+  readonly #tally: Tally;
+
+  constructor(workload: Workload, accepted: AcquisitionAccepted, slot: Slot, tally: Tally) {
+    const geometry = accepted.geometry;
+    if (!geometry) throw new Error('the server accepted without a geometry');
+    this.#accepted = accepted;
+    this.#ready = readyShares(workload, geometry, accepted.scoresBeforeLastPixel);
+    this.#seen = new Uint8Array(this.#ready.length);
+    this.#slot = slot;
+    this.#workload = workload;
+    this.#tally = tally;
+  }
+
+  arrived(patches: readonly PatchScore[]): void {
+    const geometry = this.#accepted.geometry;
+    if (!geometry) return;
+    const now = performance.now();
+    const perTile = geometry.patchRows / geometry.tileRows;
+    for (const patch of patches) {
+      const tile =
+        Math.floor(patch.row / perTile) * geometry.tileColumns + Math.floor(patch.column / perTile);
+      if (this.#seen[tile]) continue;
+      this.#seen[tile] = 1;
+      // Throughput counts what arrived inside the measured window only.
+      if (!this.#slot.counted || now > this.#slot.stopAt) continue;
+      this.#tally.tileCount++;
+      const shares = this.#tally.tilesPerStream;
+      if (this.#slot.stream < shares.length) shares[this.#slot.stream] = (shares[this.#slot.stream] ?? 0) + 1;
+      const due = this.#slot.intended + (this.#ready[tile] ?? 1) * this.#workload.acquisitionMs;
+      this.#tally.tiles.add(now - due);
+    }
+  }
+}
+
+function resultOf(tally: Tally, options: LoadOptions): LoadResult {
+  const seconds = options.durationMs / 1000;
+  const refused = (tally.byStatus['RESOURCE_EXHAUSTED'] ?? 0) + (tally.byStatus['UNAVAILABLE'] ?? 0);
+  const ok = tally.acquisitions.count;
+  return {
+    acquisitions: {
+      ok,
+      failed: tally.failed - refused,
+      refused,
+      perSecond: ok / seconds,
+      byStatus: tally.byStatus,
+      ...tally.acquisitions.summary(),
+    },
+    tiles: { perSecond: tally.tileCount / seconds, ...tally.tiles.summary() },
+    jain: options.arrivals.kind === 'streams' ? jainIndex(tally.tilesPerStream) : null,
+    batchFill: ok > 0 ? tally.batchFillSum / ok : Number.NaN,
+    seconds,
+  };
+}
