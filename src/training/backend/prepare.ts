@@ -1,0 +1,89 @@
+/** Which tensor backend trains: the native TensorFlow binding where it loads, else WebAssembly, else plain JS. */
+import { createRequire } from 'node:module';
+import * as tf from '@tensorflow/tfjs-core';
+import { SaladError } from '../../errors/index.js';
+import { registerGradients } from './gradients.js';
+import { registerWasmTrainingKernels } from './wasm-kernels.js';
+
+export const TRAINING_BACKENDS = ['tensorflow', 'wasm', 'cpu'] as const;
+export type TrainingBackendName = (typeof TRAINING_BACKENDS)[number];
+
+export interface TrainingBackend {
+  readonly name: TrainingBackendName;
+  /** For people, such as "CPU, 1 thread, SIMD". */
+  readonly device: string;
+  /** Why a better backend was passed over; absent where the first choice was taken. */
+  readonly fallbackReason?: string;
+}
+
+const require = createRequire(import.meta.url);
+
+/** The binding registers the backend `tensorflow` when it is loaded. */
+function loadTensorflow(): { readonly package: string } | { readonly reason: string } {
+  const reasons: string[] = [];
+  for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
+    try {
+      require(name);
+      return { package: name };
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      reasons.push(`${name}: ${message.split('\n')[0]}`);
+    }
+  }
+  return { reason: reasons.join('; ') };
+}
+
+async function useTensorflow(): Promise<TrainingBackend | { readonly reason: string }> {
+  const loaded = loadTensorflow();
+  if ('reason' in loaded) return loaded;
+  try {
+    if (!(await tf.setBackend('tensorflow'))) return { reason: `${loaded.package} did not start` };
+    await tf.ready();
+    const isGpu = Reflect.get(tf.backend(), 'isUsingGpuDevice') === true;
+    return { name: 'tensorflow', device: isGpu ? 'GPU (CUDA)' : 'CPU (libtensorflow)' };
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function useWasm(): Promise<TrainingBackend | { readonly reason: string }> {
+  try {
+    await import('@tensorflow/tfjs-backend-wasm');
+    if (!(await tf.setBackend('wasm'))) return { reason: 'the wasm backend did not start' };
+    await tf.ready();
+    registerWasmTrainingKernels();
+    const simd = (await tf.env().getAsync('WASM_HAS_SIMD_SUPPORT')) === true;
+    return { name: 'wasm', device: `CPU, 1 thread${simd ? ', SIMD' : ''}` };
+  } catch (error) {
+    return { reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function useCpu(): Promise<TrainingBackend> {
+  await import('@tensorflow/tfjs-backend-cpu');
+  await tf.setBackend('cpu');
+  await tf.ready();
+  return { name: 'cpu', device: 'CPU, plain JavaScript' };
+}
+
+/**
+ * Makes one tfjs backend the current one and fit for taking gradients. `auto` prefers the native binding;
+ * `tensorflow` falls back to wasm with a reason, because the binding is an optional dependency.
+ *
+ * @throws SaladError ENGINE_UNAVAILABLE where wasm cannot start.
+ */
+export async function prepareTrainingBackend(
+  preference: TrainingBackendName | 'auto',
+): Promise<TrainingBackend> {
+  registerGradients();
+  if (preference === 'cpu') return useCpu();
+  let reason: string | undefined;
+  if (preference !== 'wasm') {
+    const native = await useTensorflow();
+    if ('name' in native) return native;
+    reason = native.reason;
+  }
+  const wasm = await useWasm();
+  if ('reason' in wasm) throw new SaladError('ENGINE_UNAVAILABLE', `wasm cannot train: ${wasm.reason}`);
+  return reason === undefined ? wasm : { ...wasm, fallbackReason: reason };
+}
