@@ -2,7 +2,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', 'coverage', 'src/gen', '**/*.js', '**/*.mjs'] },
+  { ignores: ['**/dist', 'node_modules', 'coverage', 'src/gen', '**/*.js', '**/*.mjs'] },
   {
     files: ['src/**/*.ts', 'workers/**/*.ts', 'clients/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts'],
     plugins: { '@typescript-eslint': tseslint.plugin },

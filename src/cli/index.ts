@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { registerDemo } from './demo.js';
 import { registerDoctor } from './doctor.js';
 import { registerEvaluate } from './evaluate.js';
+import { registerLoad } from './load.js';
 import { registerModels } from './models.js';
 import { packageRoot } from './paths.js';
 import { registerPhantom } from './phantom.js';
@@ -35,6 +36,7 @@ export function createProgram(context: ProgramContext): Command {
   registerEvaluate(program);
   registerModels(program);
   registerPhantom(program);
+  registerLoad(program, context);
   registerDoctor(program);
   registerDemo(program, context);
   for (const command of program.commands) command.exitOverride();

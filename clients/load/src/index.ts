@@ -82,7 +82,12 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const running = new Set<Promise<void>>();
   const launch = (intended: number, stream: number): Promise<void> => {
     const client = options.clients[stream % options.clients.length] as SaladClient;
-    return acquire(client, options, { intended, stream, counted: intended >= countFrom, stopAt }, tally);
+    return acquire(
+      client,
+      options,
+      { intended, stream, counted: intended >= countFrom, countFrom, stopAt },
+      tally,
+    );
   };
   if (options.arrivals.kind === 'streams') {
     const { count, intervalMs } = options.arrivals;
@@ -131,7 +136,9 @@ async function runStream(
 interface Slot {
   readonly intended: number;
   readonly stream: number;
+  /** Meant to start inside the measured window. */
   readonly counted: boolean;
+  readonly countFrom: number;
   readonly stopAt: number;
 }
 
@@ -201,11 +208,14 @@ class TileClock {
         Math.floor(patch.row / perTile) * geometry.tileColumns + Math.floor(patch.column / perTile);
       if (this.#seen[tile]) continue;
       this.#seen[tile] = 1;
-      // Throughput counts what arrived inside the measured window only.
-      if (!this.#slot.counted || now > this.#slot.stopAt) continue;
-      this.#tally.tileCount++;
-      const shares = this.#tally.tilesPerStream;
-      if (this.#slot.stream < shares.length) shares[this.#slot.stream] = (shares[this.#slot.stream] ?? 0) + 1;
+      // Throughput: whatever arrived inside the measured window. Latency: what was meant to start inside it.
+      if (now >= this.#slot.countFrom && now <= this.#slot.stopAt) {
+        this.#tally.tileCount++;
+        const shares = this.#tally.tilesPerStream;
+        if (this.#slot.stream < shares.length)
+          shares[this.#slot.stream] = (shares[this.#slot.stream] ?? 0) + 1;
+      }
+      if (!this.#slot.counted) continue;
       const due = this.#slot.intended + (this.#ready[tile] ?? 1) * this.#workload.acquisitionMs;
       this.#tally.tiles.add(now - due);
     }
