@@ -1,0 +1,81 @@
+/** `npm run bench`: every figure is a ratio of two things measured in the same run. */
+import { execFileSync } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { Command, Option } from 'commander';
+import { note, print, printJson } from '../src/cli/output.js';
+import { packageRoot } from '../src/cli/paths.js';
+import { benchStreaming } from './streaming.js';
+import { benchTraining } from './training.js';
+
+export interface BenchOptions {
+  /** Fewer and shorter repeats: shows that the bench works, not what the machine can do. */
+  readonly quick: boolean;
+}
+
+type Suite = (options: BenchOptions) => Promise<Record<string, unknown>>;
+
+const SUITES: Readonly<Record<string, Suite>> = { streaming: benchStreaming, training: benchTraining };
+
+const program = new Command('bench')
+  .description('ratios measured in one run; each stands beside both its terms')
+  .addOption(new Option('--suite <name>').choices([...Object.keys(SUITES), 'all']).default('all'))
+  .option('--quick', 'short runs, to show that it works')
+  .option('--out <dir>', 'where the JSON goes', 'out/bench')
+  .option('--json', 'one JSON object per suite')
+  .action(async (flags: { suite: string; quick?: boolean; out: string; json?: boolean }) => {
+    for (const [name, suite] of Object.entries(SUITES)) {
+      if (flags.suite !== 'all' && flags.suite !== name) continue;
+      note(`bench: ${name} ...`);
+      const results = await suite({ quick: flags.quick === true });
+      const report = {
+        suite: name,
+        commit: commit(),
+        machine: machine(),
+        quick: flags.quick === true,
+        results,
+      };
+      await mkdir(flags.out, { recursive: true });
+      const file = join(flags.out, `${name}.json`);
+      await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
+      if (flags.json) printJson(report);
+      else print(readable(results));
+      note(`bench: wrote ${file}`);
+    }
+  });
+
+function machine(): Record<string, unknown> {
+  const processors = cpus();
+  return {
+    cpu: processors[0]?.model,
+    cores: processors.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+  };
+}
+
+function commit(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
+      cwd: packageRoot(),
+      encoding: 'utf8',
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** Indented `key: value` lines; numbers with four digits. */
+function readable(value: unknown, indent = ''): string {
+  return Object.entries(value as Record<string, unknown>)
+    .map(([key, inner]) => {
+      if (inner !== null && typeof inner === 'object')
+        return `${indent}${key}:\n${readable(inner, `${indent}  `)}`;
+      return `${indent}${key}: ${typeof inner === 'number' ? Number(inner.toPrecision(4)) : inner}`;
+    })
+    .join('\n');
+}
+
+await program.parseAsync();
