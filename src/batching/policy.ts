@@ -1,0 +1,232 @@
+/**
+ * Which tiles ride in the next batch: a pure, single-threaded policy. It holds tile numbers, never pixels,
+ * reads no clock and starts nothing; every moment is handed in.
+ */
+import { SaladError } from '../errors/index.js';
+import { Lane, type LaneStream } from './lane.js';
+
+export const PRIORITY_CLASSES = ['stat', 'routine', 'background'] as const;
+/** Strict: a class is served only while those before it have nothing waiting. */
+export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
+
+export interface PolicyLimits {
+  /** Most tiles all open streams together may ever queue: the sum of their capacities. */
+  readonly maxQueuedTiles: number;
+  /** A deadline nearer than this goes before the round-robin. */
+  readonly urgencyHorizonMs: number;
+}
+
+export interface StreamOptions<P> {
+  /** Tiles of one batch belong to one model. */
+  readonly model: string;
+  readonly priority: PriorityClass;
+  /** Absolute, in ms of the clock handed to `next`; Infinity without one. */
+  readonly deadline: number;
+  /** Most tiles this stream will have queued at a time. */
+  readonly capacity: number;
+  readonly payload: P;
+}
+
+export interface QueuedTile<P> {
+  readonly payload: P;
+  readonly tile: number;
+  readonly readyAt: number;
+}
+
+export interface Batch<P> {
+  readonly model: string;
+  readonly tiles: readonly QueuedTile<P>[];
+}
+
+export interface Selection<P> {
+  readonly batch: Batch<P> | undefined;
+  /** Streams whose deadline passed; their tiles are gone and they are closed. */
+  readonly expired: readonly P[];
+}
+
+class PolicyStream<P> implements LaneStream {
+  heapIndex = -1;
+  previous: this | undefined;
+  next: this | undefined;
+  /** FIFO: tiles[head..] wait. */
+  private tiles: number[] = [];
+  private readyAt: number[] = [];
+  private head = 0;
+  isOpen = true;
+
+  constructor(
+    readonly lane: Lane<PolicyStream<P>>,
+    readonly model: ModelQueue<P>,
+    readonly deadline: number,
+    readonly capacity: number,
+    readonly payload: P,
+  ) {}
+
+  get queued(): number {
+    return this.tiles.length - this.head;
+  }
+
+  append(tile: number, now: number): void {
+    this.tiles.push(tile);
+    this.readyAt.push(now);
+  }
+
+  shift(): QueuedTile<P> {
+    const tile = this.tiles[this.head]!;
+    const readyAt = this.readyAt[this.head]!;
+    this.head += 1;
+    if (this.head === this.tiles.length) this.clear();
+    return { payload: this.payload, tile, readyAt };
+  }
+
+  clear(): void {
+    this.tiles = [];
+    this.readyAt = [];
+    this.head = 0;
+  }
+}
+
+class ModelQueue<P> {
+  readonly lanes: readonly Lane<PolicyStream<P>>[];
+  openStreams = 0;
+  queued = 0;
+
+  constructor(
+    readonly name: string,
+    urgencyHorizonMs: number,
+  ) {
+    this.lanes = PRIORITY_CLASSES.map(() => new Lane(urgencyHorizonMs));
+  }
+}
+
+/** Opaque to callers. */
+export type StreamHandle<P> = PolicyStream<P>;
+
+export class BatchPolicy<P> {
+  /** In round-robin order: the first was served longest ago. */
+  private readonly models = new Map<string, ModelQueue<P>>();
+  private reserved = 0;
+  private queued = 0;
+
+  constructor(private readonly limits: PolicyLimits) {}
+
+  /** Tiles waiting now. */
+  get queuedTiles(): number {
+    return this.queued;
+  }
+
+  /** Sum of the capacities of open streams; never above `maxQueuedTiles`. */
+  get reservedTiles(): number {
+    return this.reserved;
+  }
+
+  queuedTilesOf(model: string): number {
+    return this.models.get(model)?.queued ?? 0;
+  }
+
+  /**
+   * Room is reserved here, once, so that an admitted stream can never be refused later.
+   * @throws SaladError OVERLOADED
+   */
+  open(options: StreamOptions<P>): StreamHandle<P> {
+    if (this.reserved + options.capacity > this.limits.maxQueuedTiles) {
+      throw new SaladError('OVERLOADED', `the tile queue is full (${this.limits.maxQueuedTiles} tiles)`);
+    }
+    let model = this.models.get(options.model);
+    if (model === undefined) {
+      model = new ModelQueue(options.model, this.limits.urgencyHorizonMs);
+      this.models.set(options.model, model);
+    }
+    this.reserved += options.capacity;
+    model.openStreams += 1;
+    const lane = model.lanes[PRIORITY_CLASSES.indexOf(options.priority)]!;
+    return new PolicyStream(lane, model, options.deadline, options.capacity, options.payload);
+  }
+
+  /** Tiles of a closed stream are ignored: its client is gone. */
+  enqueue(stream: StreamHandle<P>, tiles: readonly number[], now: number): void {
+    if (!stream.isOpen || tiles.length === 0) return;
+    if (stream.queued + tiles.length > stream.capacity) {
+      throw new SaladError('INTERNAL', `stream queued more than its ${stream.capacity} tiles`);
+    }
+    const wasEmpty = stream.queued === 0;
+    for (const tile of tiles) stream.append(tile, now);
+    this.count(stream, tiles.length);
+    if (wasEmpty) stream.lane.add(stream);
+  }
+
+  /** Drops what waits and gives the reservation back; returns the number of tiles dropped. Idempotent. */
+  close(stream: StreamHandle<P>): number {
+    if (!stream.isOpen) return 0;
+    stream.isOpen = false;
+    this.reserved -= stream.capacity;
+    const dropped = stream.queued;
+    if (dropped > 0) {
+      stream.lane.remove(stream);
+      this.count(stream, -dropped);
+      stream.clear();
+    }
+    stream.model.openStreams -= 1;
+    if (stream.model.openStreams === 0) this.models.delete(stream.model.name);
+    return dropped;
+  }
+
+  /**
+   * The next batch: of one model and one class (a STAT tile never waits for ROUTINE tiles beside it).
+   * @param limitFor most tiles for a batch of this model, at least 1; asked once, for the model chosen.
+   */
+  next(now: number, limitFor: (model: string) => number): Selection<P> {
+    const expired = this.dropExpired(now);
+    const chosen = this.chooseLane(now);
+    if (chosen === undefined) return { batch: undefined, expired };
+    const { model, lane } = chosen;
+    const limit = limitFor(model.name);
+    const tiles: QueuedTile<P>[] = [];
+    while (tiles.length < limit) {
+      const stream = lane.pick(now);
+      if (stream === undefined) break;
+      tiles.push(stream.shift());
+      this.count(stream, -1);
+      if (stream.queued === 0) lane.remove(stream);
+    }
+    this.models.delete(model.name);
+    this.models.set(model.name, model);
+    return { batch: { model: model.name, tiles }, expired };
+  }
+
+  private dropExpired(now: number): P[] {
+    const payloads: P[] = [];
+    for (const model of [...this.models.values()]) {
+      for (const lane of model.lanes) {
+        for (let stream = lane.expired(now); stream !== undefined; stream = lane.expired(now)) {
+          this.close(stream);
+          payloads.push(stream.payload);
+        }
+      }
+    }
+    return payloads;
+  }
+
+  /** Lowest class first; within it an urgent model before the one served longest ago. */
+  private chooseLane(now: number): { model: ModelQueue<P>; lane: Lane<PolicyStream<P>> } | undefined {
+    for (let index = 0; index < PRIORITY_CLASSES.length; index++) {
+      let chosen: { model: ModelQueue<P>; lane: Lane<PolicyStream<P>> } | undefined;
+      let chosenDeadline = now + this.limits.urgencyHorizonMs;
+      for (const model of this.models.values()) {
+        const lane = model.lanes[index]!;
+        if (lane.isEmpty) continue;
+        if (chosen === undefined || lane.earliestDeadline < chosenDeadline) {
+          chosen = { model, lane };
+          chosenDeadline = Math.min(chosenDeadline, lane.earliestDeadline);
+        }
+      }
+      if (chosen !== undefined) return chosen;
+    }
+    return undefined;
+  }
+
+  private count(stream: StreamHandle<P>, change: number): void {
+    this.queued += change;
+    stream.model.queued += change;
+  }
+}
