@@ -5,14 +5,9 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../errors/index.js';
+import { BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, L2_EPSILON } from './constants.js';
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
 import { inferShapes } from './shapes.js';
-
-export const BATCH_NORM_EPSILON = 1e-5;
-/** PyTorch's: moving = (1 - momentum) * moving + momentum * batch. */
-export const BATCH_NORM_MOMENTUM = 0.1;
-/** Under the root of l2Normalize: zero vectors stay zero. */
-export const L2_EPSILON = 1e-12;
 
 /** Tensors by weight name, such as `stemaConv/kernel`. Variables are tensors too. */
 export type TfjsParameters = Readonly<Record<string, tf.Tensor>>;

@@ -1,0 +1,57 @@
+/** Arrays an engine writes to, and sizes shared by all engines. */
+import { SaladError } from '../errors/index.js';
+import { inferShapes } from '../model/shapes.js';
+import type { EngineModel, EngineModelSource, PatchBatch, TileBatch } from './engine.js';
+
+/** P, D and K of a model, without loading it. */
+export function modelSizes(
+  source: EngineModelSource,
+): Pick<EngineModel, 'patchCount' | 'dimension' | 'neighbourCount'> {
+  const output = inferShapes(source.network).get(source.network.output)!;
+  return {
+    patchCount: output.height * output.width,
+    dimension: output.channels,
+    neighbourCount: source.search?.scoring.neighbourCount ?? 0,
+  };
+}
+
+/** Arrays for `count` tiles, private to this thread; the pool makes its own over shared memory. */
+export function allocatePatchBatch(
+  count: number,
+  model: Pick<EngineModel, 'patchCount' | 'dimension' | 'neighbourCount'>,
+): PatchBatch {
+  const patches = count * model.patchCount;
+  return {
+    scores: new Float32Array(patches),
+    neighbourIndices: new Int32Array(patches * model.neighbourCount),
+    neighbourDistances: new Float32Array(patches * model.neighbourCount),
+    embeddings: new Float32Array(patches * model.dimension),
+  };
+}
+
+/**
+ * Cell of every patch of a batch in the patch grid: row * patchGrid + column, tile by tile and row by row
+ * within a tile.
+ */
+export function patchCells(source: EngineModelSource, tiles: TileBatch): Int32Array {
+  const { patchesPerSide, patchGrid } = source.geometry;
+  const cells = new Int32Array(tiles.count * patchesPerSide * patchesPerSide);
+  let at = 0;
+  for (let tile = 0; tile < tiles.count; tile++) {
+    const top = tiles.positions[2 * tile]! * patchesPerSide;
+    const left = tiles.positions[2 * tile + 1]! * patchesPerSide;
+    for (let row = 0; row < patchesPerSide; row++) {
+      for (let column = 0; column < patchesPerSide; column++) {
+        cells[at++] = (top + row) * patchGrid + left + column;
+      }
+    }
+  }
+  return cells;
+}
+
+/** Anything an engine threw, as ENGINE_FAILED with its cause kept. */
+export function engineFailure(engine: string, doing: string, error: unknown): SaladError {
+  if (error instanceof SaladError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new SaladError('ENGINE_FAILED', `${engine} failed to ${doing}: ${message}`, { cause: error });
+}

@@ -1,0 +1,92 @@
+/** onnxruntime-node on the CPU: one session of one thread, so that one engine per worker scales with cores. */
+import { cpus } from 'node:os';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { SaladError } from '../../errors/index.js';
+import { buildOnnx } from '../../model/build-onnx.js';
+import { engineFailure, modelSizes, patchCells } from '../batch.js';
+import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
+import { finishPatches } from '../finish.js';
+
+type OnnxRuntime = typeof import('onnxruntime-node');
+
+/** The library is native and large: it is loaded when the engine is, and its absence is an answer. */
+async function loadLibrary(): Promise<OnnxRuntime> {
+  try {
+    const module = (await import('onnxruntime-node')) as OnnxRuntime & { readonly default?: OnnxRuntime };
+    return module.default ?? module;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    throw new SaladError('ENGINE_UNAVAILABLE', `onnxruntime-node does not load: ${message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load. */
+export async function createOnnxEngine(): Promise<Engine> {
+  const library = await loadLibrary();
+  const processor = cpus()[0]?.model.trim() ?? 'unknown processor';
+  return {
+    info: { name: 'onnx', device: `CPU, 1 thread, ${processor}`, hardware: true },
+    load: (source) => loadModel(library, source),
+    async dispose() {},
+  };
+}
+
+async function loadModel(library: OnnxRuntime, source: EngineModelSource): Promise<EngineModel> {
+  const sizes = modelSizes(source);
+  try {
+    const session = await library.InferenceSession.create(buildOnnx(source), {
+      executionProviders: ['cpu'],
+      graphOptimizationLevel: 'all',
+      executionMode: 'sequential',
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      // Warnings only: the default prints notes about optimised-away initializers for every model.
+      logSeverityLevel: 3,
+    });
+    return {
+      ...sizes,
+      run: (tiles, patches) => run(library, session, source, sizes, tiles, patches),
+      dispose: () => session.release(),
+    };
+  } catch (error) {
+    throw engineFailure('onnx', 'load the model', error);
+  }
+}
+
+function feeds(library: OnnxRuntime, source: EngineModelSource, tiles: TileBatch): Record<string, Tensor> {
+  const { tileSize } = source.geometry;
+  const { count } = tiles;
+  const shape = [count, tileSize, tileSize, 1];
+  // A copy, not a view: onnxruntime-node 1.30 refuses views over a SharedArrayBuffer ("Invalid argument").
+  // 4 KiB per 64 px tile, nothing beside the encoder.
+  const pixels = tiles.pixels.slice(0, count * tileSize * tileSize);
+  const inputs: Record<string, Tensor> = { tiles: new library.Tensor('uint8', pixels, shape) };
+  if (source.search !== undefined && source.search.scoring.searchRadius !== null) {
+    const cells = BigInt64Array.from(patchCells(source, tiles), BigInt);
+    inputs['cells'] = new library.Tensor('int64', cells, [cells.length]);
+  }
+  return inputs;
+}
+
+async function run(
+  library: OnnxRuntime,
+  session: InferenceSession,
+  source: EngineModelSource,
+  sizes: Pick<EngineModel, 'patchCount' | 'dimension'>,
+  tiles: TileBatch,
+  patches: PatchBatch,
+): Promise<void> {
+  if (tiles.count === 0) return;
+  try {
+    const results = await session.run(feeds(library, source, tiles));
+    const patchCount = tiles.count * sizes.patchCount;
+    patches.embeddings.set(results['embeddings']!.data as Float32Array);
+    if (source.search !== undefined) {
+      finishPatches(source.search, results['indices']!.data as BigInt64Array, patchCount, patches);
+    }
+  } catch (error) {
+    throw engineFailure('onnx', 'score a batch', error);
+  }
+}
