@@ -24,6 +24,7 @@ const STEPS = [
   ['test', ['npm', 'test']],
   ['test:node24', [other, 'scripts/run.mjs', 'test'], other],
   ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
+  ['docs:check', [node, 'scripts/gen-docs.mjs', '--check']],
   ['docs', [node, 'scripts/run-docs.mjs']],
   ['bench', [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json']],
   ['coverage', [...local('c8', 'bin/c8.js'), '--check-coverage', node, 'scripts/run.mjs', 'test']],

@@ -1,0 +1,50 @@
+// Prints docs/config.md and docs/errors.md from the code; --check fails where the committed pages differ.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, install, root } from './prepare.mjs';
+
+install();
+build();
+const { CONFIG_FIELDS } = await import('../dist/src/config/schema.js');
+const { ERROR_REASONS } = await import('../dist/src/errors/index.js');
+const { STATUS_OF_KIND } = await import('../dist/src/grpc/status.js');
+const { status } = await import('@grpc/grpc-js');
+
+const config = `# Configuration
+
+Generated from \`src/config/schema.ts\` by \`npm run docs\`. Precedence, lowest first: defaults, the YAML file of \`--config\`, environment, flags. An unknown key in the file or a value out of bounds refuses to start and says which, where and what is allowed.
+
+| key (YAML, flag) | variable | default | unit | allowed | what it does |
+|---|---|---|---|---|---|
+${Object.entries(CONFIG_FIELDS)
+  .map(
+    ([key, field]) =>
+      `| \`${key}\` | \`${field.env}\` | \`${field.default}\` | ${field.unit} | ${field.min === undefined ? '' : `${field.min} to ${field.max}`} | ${field.description} |`,
+  )
+  .join('\n')}
+`;
+
+const errors = `# Errors
+
+Generated from \`src/errors\` and \`src/grpc/status.ts\` by \`npm run docs\`. Every error status carries \`google.rpc.ErrorInfo\` with domain \`salad-serve\` and one of these reasons, \`google.rpc.BadRequest\` where a field is at fault, and \`google.rpc.RetryInfo\` where a retry helps.
+
+| reason | gRPC status | meaning |
+|---|---|---|
+${Object.entries(ERROR_REASONS)
+  .map(
+    ([reason, [kind, sentence]]) => `| \`${reason}\` | \`${status[STATUS_OF_KIND[kind]]}\` | ${sentence} |`,
+  )
+  .join('\n')}
+`;
+
+for (const [file, text] of [
+  ['docs/config.md', config],
+  ['docs/errors.md', errors],
+]) {
+  const path = join(root, file);
+  if (!process.argv.includes('--check')) writeFileSync(path, text);
+  else if (readFileSync(path, 'utf8') !== text) {
+    console.error(`${file} is not what the code says: run \`npm run docs\` and commit the result.`);
+    process.exitCode = 1;
+  }
+}
