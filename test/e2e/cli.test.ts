@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { type ServeProcess, salad, startServe } from '../support/salad.js';
+
+const VERBS = ['serve', 'score', 'train', 'evaluate', 'models', 'phantom', 'doctor', 'load', 'demo'] as const;
+
+describe('the salad command', function () {
+  this.timeout(120_000);
+  let directory: string;
+  let server: ServeProcess;
+  let image: string;
+
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'salad-e2e-'));
+    const { code } = await salad(
+      'phantom',
+      '--count',
+      '1',
+      '--seed',
+      '77',
+      '--lesion',
+      'effusion',
+      '--out',
+      directory,
+      '--json',
+    );
+    assert.equal(code, 0);
+    const listing = readFileSync(join(directory, 'manifest.tsv'), 'utf8');
+    const path = /effusion\/\S+\.png/.exec(listing)?.[0];
+    assert.ok(path, listing);
+    image = join(directory, path);
+    server = await startServe();
+  });
+
+  after(async () => {
+    await server.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it('teaches every verb by example and exits 0', async () => {
+    const help = await salad('--help');
+    assert.equal(help.code, 0);
+    for (const verb of VERBS) {
+      assert.match(help.stdout, new RegExp(`^  ${verb}\\b`, 'm'));
+      const verbHelp = await salad(verb, '--help');
+      assert.equal(verbHelp.code, 0, verb);
+      assert.match(verbHelp.stdout, /Examples:\n {2}/, verb);
+    }
+  });
+
+  it('exits 2 on wrong usage and says what is wrong', async () => {
+    const unknown = await salad('score', '--sideways', image);
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.stderr, /unknown option '--sideways'/);
+    const ambiguous = await salad('score', '--target', server.address, image);
+    assert.equal(ambiguous.code, 2);
+    assert.match(ambiguous.stderr, /choose one with --model/);
+  });
+
+  it('says on its first line where it listens and what it serves', () => {
+    assert.equal(server.ready['event'], 'ready');
+    assert.equal(server.ready['engine'], 'onnx');
+    assert.ok((server.ready['models'] as string[]).includes('phantom@1'));
+  });
+
+  it('gives the same scores whether an image travels whole, as rows or as tiles', async () => {
+    const score = async (mode: string) => {
+      const run = await salad(
+        'score',
+        image,
+        '--target',
+        server.address,
+        '--model',
+        'phantom',
+        '--mode',
+        mode,
+        '--patches',
+        '--json',
+      );
+      assert.equal(run.code, 0, run.stderr);
+      const aggregate = run.lines.at(-1) ?? {};
+      const patches = run.lines
+        .filter((line) => line['event'] === 'patch')
+        .map((line) => [line['row'], line['column'], line['score']] as [number, number, number])
+        .sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+      return { aggregate, patches };
+    };
+    const whole = await score('image');
+    assert.equal((whole.aggregate['coverage'] as Record<string, number>)['scored'], whole.patches.length);
+    for (const mode of ['rows', 'tiles']) {
+      const other = await score(mode);
+      assert.equal(other.patches.length, whole.patches.length);
+      for (const [index, patch] of other.patches.entries()) {
+        assert.ok(
+          Math.abs(patch[2] - (whole.patches[index]?.[2] ?? Number.NaN)) <= 1e-6,
+          `${mode} patch ${index}`,
+        );
+      }
+      assert.ok(
+        Math.abs(Number(other.aggregate['imageScore']) - Number(whole.aggregate['imageScore'])) <= 1e-4,
+      );
+    }
+  });
+
+  it('scores the good files beside a corrupt one, reports it, and exits 1', async () => {
+    const corrupt = join(directory, 'corrupt.png');
+    writeFileSync(corrupt, readFileSync(image).subarray(0, 2000));
+    const run = await salad(
+      'score',
+      corrupt,
+      image,
+      '--target',
+      server.address,
+      '--model',
+      'phantom',
+      '--json',
+    );
+    assert.equal(run.code, 1);
+    assert.equal(run.lines[0]?.['event'], 'error');
+    assert.equal(run.lines[0]?.['status'], 'INVALID_ARGUMENT');
+    assert.equal(run.lines[0]?.['reason'], 'IMAGE_UNREADABLE');
+    assert.equal(run.lines[1]?.['event'], 'aggregate');
+  });
+
+  it('writes the anomaly map and the report', async () => {
+    const map = join(directory, 'map.png');
+    const report = join(directory, 'report.html');
+    const run = await salad(
+      'score',
+      image,
+      '--target',
+      server.address,
+      '--model',
+      'phantom',
+      '--anomaly-map',
+      map,
+      '--report',
+      report,
+    );
+    assert.equal(run.code, 0, run.stderr);
+    assert.match(run.stdout, /anomalous/);
+    assert.deepEqual([...readFileSync(map).subarray(1, 4)], [...Buffer.from('PNG')]);
+    assert.match(readFileSync(report, 'utf8'), /data:image\/png;base64,/);
+  });
+
+  it('loads a server, prints its figures, and exits 1 where an objective does not hold', async () => {
+    const run = await salad(
+      'load',
+      '--target',
+      server.address,
+      '--model',
+      'phantom',
+      '--streams',
+      '4',
+      '--duration',
+      '1',
+      '--warm-up',
+      '0',
+      '--slo',
+      'tile.p99<0.001ms',
+      '--slo',
+      'failed<1',
+      '--json',
+    );
+    assert.equal(run.code, 1, run.stderr);
+    const result = run.lines[0] as {
+      acquisitions: Record<string, number>;
+      tiles: Record<string, number>;
+      jain: number;
+      batchFill: number;
+      slo: { violated: string[] };
+    };
+    assert.ok((result.acquisitions['ok'] ?? 0) > 0);
+    assert.equal(result.acquisitions['failed'], 0);
+    assert.ok((result.tiles['perSecond'] ?? 0) > 0);
+    assert.ok(result.jain > 0.5 && result.jain <= 1);
+    assert.ok(result.batchFill > 0 && result.batchFill <= 1);
+    assert.deepEqual(result.slo.violated, ['tile.p99<0.001ms']);
+  });
+
+  it('runs the demo: scores come before the last row, and the top patch lies on the lesion', async () => {
+    const out = join(directory, 'demo');
+    const run = await salad('demo', '--json', '--out', out);
+    assert.equal(run.code, 0, run.stderr);
+    const aggregate = run.lines.at(-1) as Record<string, unknown>;
+    assert.equal(aggregate['event'], 'aggregate');
+    assert.equal(aggregate['topPatchOnLesion'], true);
+    assert.equal(aggregate['anomalous'], true);
+    assert.ok(existsSync(join(out, 'anomaly-map.png')) && existsSync(join(out, 'report.html')));
+    const timings = aggregate['timings'] as { firstScoreMs: number; totalMs: number };
+    assert.ok(timings.firstScoreMs < 0.5 * timings.totalMs, JSON.stringify(timings));
+  });
+
+  it('drains on SIGTERM and exits 0', async () => {
+    const second = await startServe('--models', 'models');
+    assert.equal(await second.stop('SIGTERM'), 0);
+  });
+});

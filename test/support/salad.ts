@@ -1,0 +1,64 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+
+export const root = resolve(import.meta.dirname, '../..');
+const main = join(root, 'dist/src/main.js');
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  /** stdout as JSON Lines. */
+  readonly lines: readonly Record<string, unknown>[];
+}
+
+/** Runs the built `salad` command as a person would, to its end. */
+export async function salad(...args: readonly string[]): Promise<Finished> {
+  const child = spawn(process.execPath, [main, ...args], { cwd: root });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const code = await new Promise<number | null>((done) => child.on('close', done));
+  const lines = stdout
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  return { code, stdout, stderr, lines };
+}
+
+export interface ServeProcess {
+  readonly ready: Record<string, unknown>;
+  readonly address: string;
+  readonly process: ChildProcessWithoutNullStreams;
+  /** Sends the signal and waits for the exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+/** `salad serve` on a free loopback port, once it has said that it is ready. */
+export async function startServe(...args: readonly string[]): Promise<ServeProcess> {
+  const child = spawn(process.execPath, [main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args], {
+    cwd: root,
+  });
+  child.stderr.resume();
+  const exited = new Promise<number | null>((done) => child.on('close', done));
+  const first = await new Promise<string>((done, fail) => {
+    createInterface({ input: child.stdout }).once('line', done);
+    void exited.then((code) => fail(new Error(`salad serve ended with ${code} before it was ready`)));
+  });
+  const ready = JSON.parse(first) as Record<string, unknown>;
+  return {
+    ready,
+    address: String(ready['address']),
+    process: child,
+    async stop(signal = 'SIGTERM') {
+      child.kill(signal);
+      return exited;
+    },
+  };
+}
