@@ -1,0 +1,130 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import { ENGINE_NAMES } from '../engines/engine.js';
+import { createEngine } from '../engines/select.js';
+import { SaladError } from '../errors/index.js';
+import { readBundle } from '../model/bundle.js';
+import { loadDataset } from '../training/dataset.js';
+import { type EvaluationDetail, evaluateBundle } from '../training/evaluate.js';
+import {
+  CLASS_HEADER,
+  classRows,
+  evaluationReport,
+  LOCALISATION_HEADER,
+  localisationRows,
+  NORMAL_HEADER,
+  normalRows,
+} from '../training/report.js';
+import { createProgress, note, print, printJson, table } from './output.js';
+import { shippedModels } from './paths.js';
+import { engineOf } from './train.js';
+
+interface EvaluateFlags {
+  readonly model: string;
+  readonly models: string;
+  readonly data: string;
+  readonly report?: string;
+  readonly engine: string;
+  readonly top: string;
+  readonly json?: boolean;
+}
+
+export function registerEvaluate(program: Command): void {
+  program
+    .command('evaluate')
+    .description('measure a bundle on labelled images: AUROC per class, realised false-positive rate')
+    .requiredOption('--model <name|dir>', 'NAME, NAME@VERSION or a bundle folder')
+    .requiredOption('--data <dir>', 'folder with normal/ and one folder per other class')
+    .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
+    .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
+    .option('--top <n>', 'images in the contact sheet of the report', '24')
+    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
+    .option('--json', 'one JSON object')
+    .addHelpText(
+      'after',
+      `
+Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and pointing hits.
+
+Examples:
+  salad evaluate --model chest-pediatric --data test/ --report evaluation.html
+  salad evaluate --model phantom@1 --data phantoms/ --json
+  salad evaluate --model models/mine/1 --data test/ --engine wasm`,
+    )
+    .action(evaluate);
+}
+
+function highestVersion(folder: string): string | undefined {
+  if (!existsSync(folder)) return undefined;
+  return readdirSync(folder)
+    .filter((entry) => /^[1-9]\d*$/.test(entry) && existsSync(join(folder, entry, 'manifest.json')))
+    .sort((a, b) => Number(b) - Number(a))[0];
+}
+
+/**
+ * A bundle folder as given, the highest version in a model's folder, or NAME[@VERSION] below `models`.
+ * @throws SaladError MODEL_NOT_FOUND
+ */
+export function findBundle(model: string, models: string): string {
+  if (existsSync(join(model, 'manifest.json'))) return resolve(model);
+  const [name = '', version] = model.split('@');
+  for (const folder of [model, join(models, name)]) {
+    const found = version ?? highestVersion(folder);
+    if (found && existsSync(join(folder, found, 'manifest.json'))) return resolve(folder, found);
+  }
+  throw new SaladError('MODEL_NOT_FOUND', `no bundle "${model}": neither a folder nor in ${models}`);
+}
+
+function printForPeople(detail: EvaluationDetail): void {
+  const { evaluation } = detail;
+  print(
+    `${evaluation.model} on engine ${evaluation.engine}: ${evaluation.normal.count} normal images, ` +
+      `${evaluation.imagesPerSecond.toFixed(1)} images per second`,
+  );
+  if (evaluation.notScored > 0) print(`${evaluation.notScored} images had nothing to score and are left out`);
+  print();
+  if (Object.keys(evaluation.classes).length > 0) print(`${table(CLASS_HEADER, classRows(evaluation))}\n`);
+  print(table(NORMAL_HEADER, normalRows(evaluation)));
+  const localisation = localisationRows(evaluation);
+  if (localisation.length > 0) print(`\n${table(LOCALISATION_HEADER, localisation)}`);
+}
+
+async function evaluate(flags: EvaluateFlags): Promise<void> {
+  const top = Number(flags.top);
+  if (!Number.isInteger(top) || top < 0 || top > 500) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--top must be a whole number from 0 to 500, not "${flags.top}"`,
+    );
+  }
+  const engineName = engineOf(flags.engine);
+  const bundle = await readBundle(findBundle(flags.model, flags.models));
+  const dataset = await loadDataset(flags.data);
+  const engine = await createEngine(engineName);
+  const abort = new AbortController();
+  const onInterrupt = (): void => abort.abort();
+  process.once('SIGINT', onInterrupt);
+  const progress = createProgress('scoring', dataset.images.length);
+  try {
+    const detail = await evaluateBundle({
+      bundle,
+      engine,
+      dataset,
+      keepTop: flags.report ? top : 0,
+      signal: abort.signal,
+      onProgress: (done) => progress.update(done),
+    });
+    progress.stop();
+    if (flags.report) {
+      await writeFile(flags.report, await evaluationReport(detail, bundle));
+      note(`report: ${flags.report}`);
+    }
+    if (flags.json) printJson(detail.evaluation);
+    else printForPeople(detail);
+  } finally {
+    progress.stop();
+    process.removeListener('SIGINT', onInterrupt);
+    await engine.dispose();
+  }
+}

@@ -1,0 +1,176 @@
+/** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
+import type { Engine, EngineModelSource } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
+import { type Bundle, writeBundle } from '../model/bundle.js';
+import { geometryOf } from '../model/geometry.js';
+import type { CalibrationTables, Manifest } from '../model/manifest.js';
+import { imageScore } from '../scoring/aggregate.js';
+import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
+import { goldenBatch } from './golden.js';
+import { ImageScorer } from './image-scorer.js';
+import { modelCard } from './model-card.js';
+import type { Encoder, FitImage, TrainingPlan, TrainingPreset, TrainingProgress } from './preset.js';
+
+/** Largest score difference an engine may show on the golden batch (architecture.md: float32 engines). */
+const GOLDEN_TOLERANCE = 1e-4;
+
+export interface BuildOptions {
+  readonly bundleDirectory: string;
+  readonly name: string;
+  readonly version: number;
+  readonly description: string;
+  readonly preset: TrainingPreset;
+  readonly plan: TrainingPlan;
+  readonly seed: number;
+  readonly engine: Engine;
+  readonly bankRows?: number;
+  readonly coreset: CoresetMethod;
+  readonly outlierFraction: number;
+  readonly command: string;
+  readonly saladServe: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: TrainingProgress) => void;
+  readonly encoder: Encoder;
+  readonly fit: readonly FitImage[];
+  readonly calibrationA: readonly FitImage[];
+  readonly calibrationB: readonly FitImage[];
+  /** Exact copies left out of fitting. */
+  readonly duplicates: number;
+  readonly patientTable: boolean;
+  readonly dataSha256: string;
+}
+
+/** Runs all images through one model, in order. */
+async function runAll(
+  options: BuildOptions,
+  source: EngineModelSource,
+  images: readonly FitImage[],
+  stage: string,
+  take: (patches: Awaited<ReturnType<ImageScorer['run']>>, index: number) => void,
+): Promise<void> {
+  const scorer = await ImageScorer.open(options.engine, source);
+  try {
+    for (const [index, { image }] of images.entries()) {
+      if (options.signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
+      take(await scorer.run(image), index);
+      options.onProgress({ stage, step: index + 1, total: images.length });
+    }
+  } finally {
+    await scorer.dispose();
+  }
+}
+
+async function fitBank(options: BuildOptions, source: EngineModelSource): Promise<BuiltBank> {
+  const { fit, plan } = options;
+  let candidates: BankCandidates | undefined;
+  await runAll(options, source, fit, 'embedding fit images', ({ embeddings, scored }, index) => {
+    candidates ??= new BankCandidates(embeddings.length / scored.length, source.geometry.patchGrid);
+    candidates.add(embeddings, scored, index);
+  });
+  if (!candidates || candidates.count === 0) {
+    throw new SaladError(
+      'TRAINING_DATA_INVALID',
+      'no patch to remember: every tile of the fit images is background',
+    );
+  }
+  return buildBank(
+    candidates,
+    fit.map((image) => image.patient),
+    {
+      bankRows: options.bankRows ?? plan.bankRows,
+      coreset: options.coreset,
+      outlierFraction: options.outlierFraction,
+      seed: options.seed,
+    },
+  );
+}
+
+/**
+ * Half A fixes where normal patch scores lie, cell by cell; half B what image scores normals then get
+ * (salad.md section 8, "Calibration"). Neither half is in the bank.
+ */
+async function calibrate(options: BuildOptions, source: EngineModelSource): Promise<CalibrationTables> {
+  const patchScores: Float32Array[] = [];
+  await runAll(options, source, options.calibrationA, 'calibrating patches', ({ scores }) => {
+    patchScores.push(scores);
+  });
+  const tables = patchTables(patchScores, source.geometry.patchGrid ** 2);
+  const imageScores: number[] = [];
+  const { aggregate } = options.plan.scoring;
+  const calibration = { ...tables, imageScores: [0] };
+  await runAll(options, source, options.calibrationB, 'calibrating images', ({ scores }) => {
+    const { score } = judgeImage(scores, calibration, source.geometry, aggregate);
+    if (!Number.isNaN(score)) imageScores.push(score);
+  });
+  if (imageScores.length === 0) {
+    throw new SaladError(
+      'TRAINING_DATA_INVALID',
+      'no held-out image could be scored: every tile is background',
+    );
+  }
+  return { ...tables, imageScores: imageScores.sort((a, b) => a - b) };
+}
+
+function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
+  return [
+    `${options.duplicates} exact duplicates were left out.`,
+    `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
+      `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,
+    ...(options.patientTable
+      ? []
+      : ['No table of patients was given: every image counted as its own patient.']),
+  ];
+}
+
+/** @throws SaladError TRAINING_DATA_INVALID where too little is left to score with; CANCELLED when aborted. */
+export async function buildBundle(options: BuildOptions): Promise<Bundle> {
+  const { plan, encoder } = options;
+  const geometry = geometryOf(plan.input, plan.tiling);
+  const weights = storedWeights(encoder.weights);
+  const bare: EngineModelSource = { network: encoder.network, weights, geometry };
+  const built = await fitBank(options, bare);
+  const bank = storedBank(built.bank);
+  const source: EngineModelSource = { ...bare, search: { bank, scoring: plan.scoring } };
+  const calibration = await calibrate(options, source);
+  const golden = await goldenBatch(
+    options.engine,
+    source,
+    options.calibrationB.map((image) => image.image),
+  );
+  const manifest: Omit<Manifest, 'files'> = {
+    schemaVersion: 1,
+    name: options.name,
+    version: options.version,
+    description: options.description,
+    input: plan.input,
+    tiling: plan.tiling,
+    network: encoder.network,
+    scoring: plan.scoring,
+    bank: { rows: bank.rows, dimension: bank.dimension },
+    calibration,
+    training: {
+      preset: options.preset.name,
+      seed: options.seed,
+      engine: options.engine.info.name,
+      saladServe: options.saladServe,
+      command: options.command,
+      images: {
+        fit: options.fit.length,
+        validation: options.calibrationA.length + options.calibrationB.length,
+      },
+      dataSha256: options.dataSha256,
+      sourceImages: options.fit.map((image) => image.id),
+      notes: trainingNotes(options, built),
+    },
+    goldenTolerance: GOLDEN_TOLERANCE,
+  };
+  const card = modelCard({
+    manifest,
+    calibrationImages: { a: options.calibrationA.length, b: options.calibrationB.length },
+    duplicates: options.duplicates,
+    patientTable: options.patientTable,
+    bank: built,
+    limits: plan.limits,
+  });
+  return writeBundle(options.bundleDirectory, { manifest, weights, bank, golden, modelCard: card });
+}

@@ -1,0 +1,107 @@
+/** Whether the high patches lie on the lesion, where a data set has lesion masks. */
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { decodeImage } from '../imaging/decode.js';
+import type { WorkingImage } from '../imaging/working-image.js';
+import { type Geometry, patchStart } from '../model/geometry.js';
+import type { DatasetImage } from './dataset.js';
+import { auroc } from './metrics.js';
+
+/** A patch counts as lesion from this fraction of its area on; below it, but touched, it counts as neither. */
+const LESION_FRACTION = 0.25;
+const MAX_MASK_PIXELS = 64 * 1024 * 1024;
+
+export interface LocalisationFigures {
+  /** Images with a mask. */
+  readonly images: number;
+  /** AUROC of robust z between lesion patches and lesion-free patches of the same images. */
+  readonly patchAuroc: number | null;
+  /** Fraction of images whose highest patch touches the lesion. */
+  readonly pointingHit: number;
+}
+
+/** A lesion mask in source pixels; nonzero = lesion. */
+export interface LesionMask {
+  readonly rows: number;
+  readonly columns: number;
+  readonly samples: Uint8Array;
+}
+
+/** Masks beside the class folders: `masks/<class>/<file>` or `masks/<file>`, same pixel grid as the image. */
+export class LesionMasks {
+  readonly #directory: string;
+
+  constructor(dataDirectory: string) {
+    this.#directory = join(dataDirectory, 'masks');
+  }
+
+  /** Null where the image has no mask, or an empty one. */
+  async find(image: DatasetImage): Promise<LesionMask | null> {
+    const file = [join(this.#directory, image.id), join(this.#directory, basename(image.id))].find((path) =>
+      existsSync(path),
+    );
+    if (!file) return null;
+    const { rows, columns, bitsAllocated, samples } = await decodeImage(await readFile(file), {
+      maxPixels: MAX_MASK_PIXELS,
+    });
+    const bytes = bitsAllocated / 8;
+    const lesion = new Uint8Array(rows * columns);
+    for (let i = 0; i < samples.length; i += 1) if (samples[i] !== 0) lesion[Math.floor(i / bytes)] = 1;
+    return lesion.includes(1) ? { rows, columns, samples: lesion } : null;
+  }
+}
+
+/** Fraction of a patch's source box that is lesion. */
+function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometry, patch: number): number {
+  const top = patchStart(geometry, Math.floor(patch / geometry.patchGrid));
+  const left = patchStart(geometry, patch % geometry.patchGrid);
+  const box = image.sourceBox(top, left, top + geometry.patchSize, left + geometry.patchSize);
+  let lesion = 0;
+  let area = 0;
+  for (let row = Math.floor(box.top); row < Math.min(box.bottom, mask.rows); row += 1) {
+    for (let column = Math.floor(box.left); column < Math.min(box.right, mask.columns); column += 1) {
+      lesion += mask.samples[row * mask.columns + column]!;
+      area += 1;
+    }
+  }
+  return area === 0 ? 0 : lesion / area;
+}
+
+export class LocalisationTally {
+  readonly #geometry: Geometry;
+  readonly #lesion: number[] = [];
+  readonly #clear: number[] = [];
+  #images = 0;
+  #hits = 0;
+
+  constructor(geometry: Geometry) {
+    this.#geometry = geometry;
+  }
+
+  add(mask: LesionMask, image: WorkingImage, patchZ: Float32Array): void {
+    let best = Number.NEGATIVE_INFINITY;
+    let hit = false;
+    patchZ.forEach((z, patch) => {
+      if (Number.isNaN(z)) return;
+      const fraction = lesionFraction(mask, image, this.#geometry, patch);
+      if (fraction >= LESION_FRACTION) this.#lesion.push(z);
+      else if (fraction === 0) this.#clear.push(z);
+      if (z > best) {
+        best = z;
+        hit = fraction > 0;
+      }
+    });
+    this.#images += 1;
+    if (hit) this.#hits += 1;
+  }
+
+  figures(): LocalisationFigures {
+    const comparable = this.#lesion.length > 0 && this.#clear.length > 0;
+    return {
+      images: this.#images,
+      patchAuroc: comparable ? auroc(this.#clear, this.#lesion) : null,
+      pointingHit: this.#hits / this.#images,
+    };
+  }
+}

@@ -1,0 +1,75 @@
+/** MODEL_CARD.md: what a bundle was made from, how, what it reached on held-out normals, and what it cannot do. */
+import type { Manifest } from '../model/manifest.js';
+import { quantileOfSorted } from './metrics.js';
+
+export interface CardFacts {
+  readonly manifest: Omit<Manifest, 'files'>;
+  readonly calibrationImages: { readonly a: number; readonly b: number };
+  readonly duplicates: number;
+  readonly patientTable: boolean;
+  readonly bank: { readonly candidates: number; readonly duplicates: number; readonly outliers: number };
+  readonly limits: readonly string[];
+}
+
+function intensitySentence(manifest: CardFacts['manifest']): string {
+  const { intensity } = manifest.input;
+  return intensity.kind === 'window'
+    ? "the header's window (streamable: patches are scored while rows still arrive)"
+    : `stretched from the image's ${intensity.low}th to ${intensity.high}th percentile (no score before the last row)`;
+}
+
+/** Lowest false-positive rate a calibration set of n images can promise. */
+function lowestRate(count: number): string {
+  return `${(100 / (count + 1)).toFixed(1)} %`;
+}
+
+export function modelCard(facts: CardFacts): string {
+  const { manifest, calibrationImages, bank } = facts;
+  const { input, tiling, scoring, training, calibration } = manifest;
+  const scores = calibration.imageScores;
+  const at = (probability: number): string => quantileOfSorted(scores, probability).toFixed(3);
+  const notes = [...training.notes, ...facts.limits].map((note) => `- ${note}`).join('\n');
+  return `# ${manifest.name}, version ${manifest.version}
+
+${manifest.description}
+
+Research software: the score ranks images and highlights patches unlike the normal ones it was fitted on. It makes
+no diagnosis.
+
+## Made by
+
+    ${training.command}
+
+salad-serve ${training.saladServe}, preset \`${training.preset}\`, seed ${training.seed}, engine ${training.engine}. The same command on
+the same files gives the same bytes. Data hash (SHA-256 over the sorted hashes of the files):
+\`${training.dataSha256}\`.
+
+| images | number |
+| --- | --- |
+| fit (encoder statistics, memory bank) | ${training.images.fit} |
+| held out, half A (patch calibration) | ${calibrationImages.a} |
+| held out, half B (image calibration) | ${calibrationImages.b} |
+| exact duplicates left out | ${facts.duplicates} |
+
+Split by ${facts.patientTable ? 'patient' : 'image (no table of patients was given: repeat patients, if any, make the calibration too good)'}.
+
+## How it scores
+
+Working image ${input.workingSize} x ${input.workingSize} (${input.fit}), intensity: ${intensitySentence(manifest)}. Orientation: ${input.orientation}.
+Tiles of ${tiling.coreSize} pixels with a halo of ${tiling.haloSize}, ${tiling.patchesPerSide} x ${tiling.patchesPerSide} patches each (${tiling.patchSize} pixels, every ${tiling.patchStride}).
+
+Memory bank: ${manifest.bank.rows} rows of ${manifest.bank.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
+outliers left out). Patch score: ${scoring.form} ${scoring.distance} distance to the ${scoring.neighbourCount} nearest prototypes${scoring.searchRadius === null ? '' : ` at most ${scoring.searchRadius} cells away`};
+robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.topFraction} % of the cells, outer ${scoring.aggregate.margin} rings left out.
+
+## Calibration
+
+Image scores of the ${scores.length} held-out normals of half B: median ${at(0.5)}, 90 % ${at(0.9)}, 95 % ${at(0.95)}, highest ${at(1)}.
+The lowest false-positive rate these support is ${lowestRate(scores.length)}. The promise holds for images like these; another site,
+device or age group needs its own calibration. \`salad evaluate --model … --data …\` measures the realised rate.
+
+## Limits
+
+${notes}
+`;
+}

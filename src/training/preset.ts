@@ -1,0 +1,70 @@
+/** What a training preset decides: input, grids, scoring, and how the encoder comes about. */
+import type { Engine } from '../engines/engine.js';
+import type { WorkingImage } from '../imaging/working-image.js';
+import type { Geometry } from '../model/geometry.js';
+import type { InputSpec, ScoringSpec, TilingSpec } from '../model/manifest.js';
+import type { NetworkDescription, Weights } from '../model/network.js';
+
+export interface Encoder {
+  readonly network: NetworkDescription;
+  readonly weights: Weights;
+}
+
+/** A complete working image of a normal fit image. */
+export interface FitImage {
+  readonly id: string;
+  readonly patient: string;
+  readonly image: WorkingImage;
+}
+
+/** One step of progress: a whole stage of the pipeline, or an epoch within a learned encoder. */
+export interface TrainingProgress {
+  readonly stage: string;
+  /** Steps done of `total` in this stage. */
+  readonly step: number;
+  readonly total: number;
+  readonly round?: number;
+  readonly epoch?: number;
+  readonly losses?: Readonly<Record<string, number>>;
+  /** Learned presets: this report ends an epoch. Others: absent. */
+  readonly epochEnded?: boolean;
+}
+
+export interface FitContext {
+  readonly images: readonly FitImage[];
+  readonly geometry: Geometry;
+  readonly input: InputSpec;
+  readonly tiling: TilingSpec;
+  readonly seed: number;
+  /** For embeddings on the way. */
+  readonly engine: Engine;
+  /** Where a learned preset keeps checkpoints; written only while training runs. */
+  readonly checkpointDirectory: string;
+  readonly resume: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: TrainingProgress) => void;
+}
+
+/** Choices a user may make; everything else is the preset's. */
+export interface PresetOptions {
+  readonly workingSize?: number;
+}
+
+export interface TrainingPlan {
+  readonly input: InputSpec;
+  readonly tiling: TilingSpec;
+  readonly scoring: ScoringSpec;
+  /** Default number of memory-bank rows. */
+  readonly bankRows: number;
+  /** Sentences for the model card: what this kind of model cannot do. */
+  readonly limits: readonly string[];
+  /** Learns or builds the encoder from normal fit images. @throws SaladError CANCELLED when aborted. */
+  readonly fitEncoder: (context: FitContext) => Promise<Encoder>;
+}
+
+export interface TrainingPreset {
+  readonly name: string;
+  readonly description: string;
+  /** @throws SaladError CONFIGURATION_INVALID for a working size the grids do not fit. */
+  readonly plan: (options: PresetOptions) => TrainingPlan;
+}
