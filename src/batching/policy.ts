@@ -3,7 +3,7 @@
  * reads no clock and starts nothing; every moment is handed in.
  */
 import { SaladError } from '../errors/index.js';
-import { Lane, type LaneStream } from './lane.js';
+import { Lane, type LaneStream, RING_TURN_EVERY } from './lane.js';
 
 export const PRIORITY_CLASSES = ['stat', 'routine', 'background'] as const;
 /** Strict: a class is served only while those before it have nothing waiting. */
@@ -107,6 +107,7 @@ export class BatchPolicy<P> {
   private readonly models = new Map<string, ModelQueue<P>>();
   private reserved = 0;
   private queued = 0;
+  private selections = 0;
 
   constructor(private readonly limits: PolicyLimits) {}
 
@@ -209,9 +210,11 @@ export class BatchPolicy<P> {
 
   /** Lowest class first; within it an urgent model before the one served longest ago. */
   private chooseLane(now: number): { model: ModelQueue<P>; lane: Lane<PolicyStream<P>> } | undefined {
+    this.selections += 1;
+    const inTurn = this.selections % RING_TURN_EVERY === 0;
     for (let index = 0; index < PRIORITY_CLASSES.length; index++) {
       let chosen: { model: ModelQueue<P>; lane: Lane<PolicyStream<P>> } | undefined;
-      let chosenDeadline = now + this.limits.urgencyHorizonMs;
+      let chosenDeadline = inTurn ? Number.NEGATIVE_INFINITY : now + this.limits.urgencyHorizonMs;
       for (const model of this.models.values()) {
         const lane = model.lanes[index]!;
         if (lane.isEmpty) continue;

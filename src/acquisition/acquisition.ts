@@ -1,0 +1,70 @@
+/**
+ * One acquisition: pixels in, patch scores and one aggregate out. It reads and answers at the same time: scores
+ * go out while rows still come in.
+ */
+import { SaladError } from '../errors/index.js';
+import { thresholdFor } from '../scoring/calibration.js';
+import { aggregateOf } from './aggregate.js';
+import { acquisitionBytes } from './budget.js';
+import { AcquisitionRun } from './run.js';
+import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel } from './types.js';
+
+/** Patches in one event at most: keeps messages small where embeddings ride along. */
+const PATCHES_PER_EVENT = 1024;
+
+/**
+ * Yields `accepted`, then patches as they are scored, then the aggregate. Ends the moment `signal` aborts; all
+ * room is given back however it ends.
+ * @throws SaladError of any reason the pixels, the request or the load give; CANCELLED, DEADLINE_EXCEEDED
+ */
+export async function* scoreAcquisition(
+  model: ServedModel,
+  request: AcquisitionRequest,
+  pixels: AsyncIterable<PixelMessage>,
+  signal: AbortSignal,
+): AsyncGenerator<AcquisitionEvent> {
+  const { calibration, bank } = model.manifest;
+  const threshold = thresholdFor(calibration, request.options.maxFalsePositiveRate);
+  const release = model.budget.admit(
+    acquisitionBytes(model.geometry, {
+      embeddingSize: request.options.embeddings ? bank.dimension : 0,
+      nearestPrototypes: request.options.nearestPrototypes,
+      sourceColumns: request.format.columns,
+    }),
+  );
+  const run = new AcquisitionRun(model, request);
+  const onAbort = () => run.abort(abortError(signal));
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    signal.throwIfAborted();
+    run.open();
+    yield { kind: 'accepted', scoresBeforeLastPixel: run.image.streamable };
+    void run.read(pixels);
+    while (!run.isDone) {
+      run.throwIfFailed();
+      if (request.options.patchScores && run.results.hasNew) {
+        yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+      } else {
+        await run.progress.wait();
+      }
+    }
+    run.throwIfFailed();
+    while (request.options.patchScores && run.results.hasNew) {
+      yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+    }
+    const aggregate = await aggregateOf(model, request, run.outcome(), threshold);
+    run.throwIfFailed();
+    yield { kind: 'aggregate', aggregate };
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    run.close();
+    release();
+  }
+}
+
+/** A signal may carry one of our errors as its reason; anything else is a cancellation. */
+function abortError(signal: AbortSignal): SaladError {
+  return signal.reason instanceof SaladError
+    ? signal.reason
+    : new SaladError('CANCELLED', 'the caller cancelled', { cause: signal.reason });
+}

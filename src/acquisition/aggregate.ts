@@ -1,0 +1,109 @@
+/** What is said of an acquisition as a whole, once its last tile is settled. */
+import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
+import { patchStart } from '../model/geometry.js';
+import { imageScore } from '../scoring/aggregate.js';
+import { imagePValue } from '../scoring/calibration.js';
+import type { AcquisitionOutcome } from './outcome.js';
+import type {
+  AcquisitionRequest,
+  AcquisitionWarning,
+  Aggregate,
+  Coverage,
+  Decision,
+  ScoredPatch,
+  ServedModel,
+  TopPatch,
+} from './types.js';
+
+/** Computes only what was asked for: the map costs more than all the rest. */
+export async function aggregateOf(
+  model: ServedModel,
+  request: AcquisitionRequest,
+  outcome: AcquisitionOutcome,
+  threshold: number,
+): Promise<Aggregate> {
+  const { manifest, geometry } = model;
+  const score = imageScore(outcome.results.robustZ, geometry, manifest.scoring.aggregate);
+  const coverage = coverageOf(model, outcome);
+  const { queueMs, computeMs, batchFill } = outcome.results.meanTimings();
+  return {
+    imageScore: score,
+    pValue: Number.isNaN(score) ? 1 : imagePValue(manifest.calibration, score),
+    decision: decide(score, threshold, coverage),
+    threshold,
+    maxFalsePositiveRate: request.options.maxFalsePositiveRate,
+    coverage,
+    topPatches: outcome.results.top(request.options.topPatches).map((patch) => withBox(model, outcome, patch)),
+    anomalyMap: await anomalyMapOf(model, request, outcome),
+    engines: [...outcome.results.engines],
+    timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
+    warnings: warningsOf(model, request, outcome, coverage),
+  };
+}
+
+/** Nobody may read what was not looked at as normal. */
+export function decide(
+  score: number,
+  threshold: number,
+  coverage: Pick<Coverage, 'scored' | 'failed' | 'missing'>,
+): Decision {
+  if (score > threshold) return 'anomalous';
+  const complete = coverage.missing === 0 && coverage.failed === 0;
+  return complete && coverage.scored > 0 && Number.isFinite(score) ? 'normal' : 'indeterminate';
+}
+
+function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
+  const perTile = model.geometry.patchesPerSide ** 2;
+  return {
+    scored: outcome.results.scoredTiles * perTile,
+    skipped: outcome.skippedTiles * perTile,
+    failed: outcome.failedTiles * perTile,
+    missing: outcome.missingTiles.length * perTile,
+    missingTiles: outcome.missingTiles,
+  };
+}
+
+function withBox(model: ServedModel, outcome: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
+  const { geometry } = model;
+  const top = patchStart(geometry, patch.row);
+  const left = patchStart(geometry, patch.column);
+  const size = geometry.patchSize;
+  return { ...patch, box: outcome.image.sourceBox(top, left, top + size, left + size) };
+}
+
+async function anomalyMapOf(
+  model: ServedModel,
+  request: AcquisitionRequest,
+  outcome: AcquisitionOutcome,
+): Promise<Aggregate['anomalyMap']> {
+  const format = request.options.anomalyMap;
+  if (format === 'none') return undefined;
+  const size = model.geometry.workingSize;
+  const map = blendPatches(model.geometry, outcome.results.robustZ);
+  const data =
+    format === 'float32'
+      ? new Uint8Array(map.buffer, map.byteOffset, map.byteLength)
+      : await overlayPng(outcome.image.pixels, map, size);
+  return { format, size, data };
+}
+
+function warningsOf(
+  model: ServedModel,
+  request: AcquisitionRequest,
+  outcome: AcquisitionOutcome,
+  coverage: Coverage,
+): readonly AcquisitionWarning[] {
+  const warnings: AcquisitionWarning[] = [];
+  const warn = (kind: AcquisitionWarning['kind'], message: string) => warnings.push({ kind, message });
+  if (request.format.voi.kind === 'auto' && outcome.image.usesAutoWindow) {
+    warn('autoWindow', 'Pixel values were windowed by percentiles of the whole image.');
+  }
+  if (outcome.endedEarly) {
+    warn('partial', `The stream ended early: ${coverage.missingTiles.length} tiles are missing.`);
+  }
+  if (coverage.failed > 0) warn('tilesFailed', `Patches could not be scored: ${outcome.failure ?? 'unknown'}`);
+  const others = [...outcome.results.engines].filter((engine) => engine !== model.engine);
+  if (others.length > 0) warn('engineFailover', `Part was served by ${others.join(', ')}.`);
+  if (coverage.scored === 0) warn('nothingScored', 'No patch was scored.');
+  return warnings;
+}

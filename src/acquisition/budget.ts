@@ -1,0 +1,69 @@
+/** How many acquisitions, and how many bytes of them, may be open at once. */
+import { SaladError } from '../errors/index.js';
+import type { Geometry } from '../model/geometry.js';
+
+export interface BudgetLimits {
+  readonly maxAcquisitions: number;
+  readonly maxBytes: number;
+  /** What a refused client is told to wait. */
+  readonly retryAfterMs: number;
+}
+
+/** Idempotent. */
+export type Release = () => void;
+
+/**
+ * Admission: an acquisition reserves all it may ever hold before its first pixel, or is refused at once. So no
+ * admitted acquisition can run out of room, and memory is bounded by construction.
+ */
+export class AcquisitionBudget {
+  private openCount = 0;
+  private reservedBytes = 0;
+
+  constructor(private readonly limits: BudgetLimits) {}
+
+  get open(): number {
+    return this.openCount;
+  }
+
+  get bytes(): number {
+    return this.reservedBytes;
+  }
+
+  /** @throws SaladError OVERLOADED with a retry delay. */
+  admit(bytes: number): Release {
+    const { maxAcquisitions, maxBytes, retryAfterMs } = this.limits;
+    if (this.openCount >= maxAcquisitions) {
+      throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already`, { retryAfterMs });
+    }
+    if (this.reservedBytes + bytes > maxBytes) {
+      throw new SaladError('OVERLOADED', `no memory left for an acquisition of ${bytes} bytes`, { retryAfterMs });
+    }
+    this.openCount += 1;
+    this.reservedBytes += bytes;
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      this.openCount -= 1;
+      this.reservedBytes -= bytes;
+    };
+  }
+}
+
+/** What decides the size of an acquisition's results. */
+export interface FootprintOptions {
+  /** float32 values kept per patch beyond score and robust z. */
+  readonly embeddingSize: number;
+  readonly nearestPrototypes: number;
+  readonly sourceColumns: number;
+}
+
+/** Bytes an open acquisition may hold: working image, resampler, results, one message. */
+export function acquisitionBytes(geometry: Geometry, options: FootprintOptions): number {
+  const pixels = geometry.workingSize ** 2;
+  const patches = geometry.patchGrid ** 2;
+  const results = patches * (2 * 4 + options.embeddingSize * 4 + options.nearestPrototypes * 8);
+  // uint8 image, float32 image for percentiles, sums and weights of the resampler's rows, bookkeeping.
+  return pixels * (1 + 4) + results + options.sourceColumns * 64 + geometry.tilesPerSide ** 2 * 16 + 8192;
+}

@@ -1,0 +1,15 @@
+import type { TilePosition, WorkingImage } from '../imaging/working-image.js';
+import type { PatchResults } from './patch-results.js';
+
+/** What an acquisition ended with. */
+export interface AcquisitionOutcome {
+  readonly image: WorkingImage;
+  readonly results: PatchResults;
+  readonly skippedTiles: number;
+  readonly failedTiles: number;
+  readonly failure: string | undefined;
+  readonly missingTiles: readonly TilePosition[];
+  readonly endedEarly: boolean;
+  readonly totalMs: number;
+  readonly firstScoreMs: number | undefined;
+}

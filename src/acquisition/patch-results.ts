@@ -1,0 +1,143 @@
+/** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
+import type { TileTiming } from '../batching/index.js';
+import type { PatchBatch } from '../engines/engine.js';
+import { patchPValue, robustZ } from '../scoring/calibration.js';
+import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
+
+export interface KeptResults {
+  readonly embeddings: boolean;
+  readonly nearestPrototypes: number;
+}
+
+export class PatchResults {
+  /** float32 [patchGrid squared]; NaN where not scored. */
+  readonly scores: Float32Array;
+  /** float32 [patchGrid squared]; NaN where not scored. */
+  readonly robustZ: Float32Array;
+  readonly engines = new Set<string>();
+  scoredTiles = 0;
+  private readonly embeddings: Float32Array | undefined;
+  private readonly neighbourIndices: Int32Array | undefined;
+  private readonly neighbourDistances: Float32Array | undefined;
+  private readonly dimension: number;
+  private readonly neighbourCount: number;
+  /** Tiles scored and not taken yet, in completion order. */
+  private completed: number[] = [];
+  private queueMs = 0;
+  private computeMs = 0;
+  private fill = 0;
+
+  constructor(
+    private readonly model: ServedModel,
+    private readonly kept: KeptResults,
+  ) {
+    const patches = model.geometry.patchGrid ** 2;
+    this.dimension = model.manifest.bank.dimension;
+    this.neighbourCount = model.manifest.scoring.neighbourCount;
+    this.scores = new Float32Array(patches).fill(Number.NaN);
+    this.robustZ = new Float32Array(patches).fill(Number.NaN);
+    this.embeddings = kept.embeddings ? new Float32Array(patches * this.dimension) : undefined;
+    if (kept.nearestPrototypes > 0) {
+      this.neighbourIndices = new Int32Array(patches * kept.nearestPrototypes);
+      this.neighbourDistances = new Float32Array(patches * kept.nearestPrototypes);
+    }
+  }
+
+  /** Copies a tile's results out of place `index` of a slot. */
+  store(tile: number, batch: PatchBatch, index: number, timing: TileTiming): void {
+    const perTile = this.model.geometry.patchesPerSide ** 2;
+    for (let within = 0; within < perTile; within++) {
+      const patch = this.patchIndex(tile, within);
+      const from = index * perTile + within;
+      const score = batch.scores[from]!;
+      this.scores[patch] = score;
+      this.robustZ[patch] = robustZ(this.model.manifest.calibration, patch, score);
+      this.keepExtras(patch, batch, from);
+    }
+    this.completed.push(tile);
+    this.scoredTiles += 1;
+    this.engines.add(timing.engine);
+    this.queueMs += timing.queueMs;
+    this.computeMs += timing.computeMs;
+    this.fill += timing.batchSize / timing.maxBatchSize;
+  }
+
+  get hasNew(): boolean {
+    return this.completed.length > 0;
+  }
+
+  /** Everything scored since the last call, at most `maxPatches` or one tile, in completion order. */
+  takeNew(maxPatches: number): readonly PatchResult[] {
+    const perTile = this.model.geometry.patchesPerSide ** 2;
+    const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / perTile)));
+    return tiles.flatMap((tile) =>
+      Array.from({ length: perTile }, (_, within) => this.result(this.patchIndex(tile, within))),
+    );
+  }
+
+  /** Highest robust z first, ties by position. */
+  top(count: number): readonly ScoredPatch[] {
+    const scored: number[] = [];
+    this.robustZ.forEach((z, patch) => {
+      if (!Number.isNaN(z)) scored.push(patch);
+    });
+    scored.sort((a, b) => this.robustZ[b]! - this.robustZ[a]! || a - b);
+    return scored.slice(0, count).map((patch) => this.scoredPatch(patch));
+  }
+
+  /** Means over the tiles scored; 0 where none was. */
+  meanTimings(): { readonly queueMs: number; readonly computeMs: number; readonly batchFill: number } {
+    const count = Math.max(1, this.scoredTiles);
+    return { queueMs: this.queueMs / count, computeMs: this.computeMs / count, batchFill: this.fill / count };
+  }
+
+  private patchIndex(tile: number, within: number): number {
+    const { tilesPerSide, patchesPerSide, patchGrid } = this.model.geometry;
+    const row = Math.floor(tile / tilesPerSide) * patchesPerSide + Math.floor(within / patchesPerSide);
+    const column = (tile % tilesPerSide) * patchesPerSide + (within % patchesPerSide);
+    return row * patchGrid + column;
+  }
+
+  private keepExtras(patch: number, batch: PatchBatch, from: number): void {
+    const { dimension, neighbourCount } = this;
+    this.embeddings?.set(
+      batch.embeddings.subarray(from * dimension, (from + 1) * dimension),
+      patch * dimension,
+    );
+    const keep = this.kept.nearestPrototypes;
+    const first = from * neighbourCount;
+    this.neighbourIndices?.set(batch.neighbourIndices.subarray(first, first + keep), patch * keep);
+    this.neighbourDistances?.set(batch.neighbourDistances.subarray(first, first + keep), patch * keep);
+  }
+
+  private scoredPatch(patch: number): ScoredPatch {
+    const { patchGrid } = this.model.geometry;
+    const z = this.robustZ[patch]!;
+    return {
+      row: Math.floor(patch / patchGrid),
+      column: patch % patchGrid,
+      score: this.scores[patch]!,
+      robustZ: z,
+      pValue: patchPValue(this.model.manifest.calibration, z),
+    };
+  }
+
+  private result(patch: number): PatchResult {
+    const { dimension } = this;
+    return {
+      ...this.scoredPatch(patch),
+      embedding: this.embeddings?.subarray(patch * dimension, (patch + 1) * dimension),
+      nearestPrototypes: this.nearest(patch),
+    };
+  }
+
+  private nearest(patch: number): readonly NearestPrototype[] {
+    const keep = this.kept.nearestPrototypes;
+    const sources = this.model.manifest.training.sourceImages;
+    return Array.from({ length: keep }, (_, rank) => {
+      const index = this.neighbourIndices![patch * keep + rank]!;
+      const distance = this.neighbourDistances![patch * keep + rank]!;
+      return { index, distance, sourceImageId: sources[this.model.prototypeSources[index] ?? -1] ?? '' };
+    });
+  }
+}

@@ -1,0 +1,213 @@
+/** The state of one acquisition while it runs: takes pixels in, queues ready tiles, keeps what comes back. */
+import { crc32c } from '@node-rs/crc32';
+import type { TileStream } from '../batching/index.js';
+import { SaladError } from '../errors/index.js';
+import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
+import { Latch } from './latch.js';
+import type { AcquisitionOutcome } from './outcome.js';
+import { PatchResults } from './patch-results.js';
+import type { AcquisitionRequest, PixelMessage, ServedModel, TileSlot } from './types.js';
+
+export class AcquisitionRun {
+  readonly image: WorkingImage;
+  readonly results: PatchResults;
+  readonly progress = new Latch();
+  private readonly startedAt: number;
+  private readonly now: () => number;
+  private stream: TileStream | undefined;
+  private outstanding = 0;
+  private skippedTiles = 0;
+  private failedTiles = 0;
+  private failure: string | undefined;
+  private firstScoreAt: number | undefined;
+  private allRead = false;
+  private endedEarly = false;
+  private checksum = 0;
+  private error: SaladError | undefined;
+
+  constructor(
+    private readonly model: ServedModel,
+    private readonly request: AcquisitionRequest,
+  ) {
+    const { manifest, geometry } = model;
+    this.now = model.batcher.now;
+    this.startedAt = this.now();
+    this.image = new WorkingImage(
+      geometry,
+      manifest.input,
+      request.format,
+      manifest.tiling.minStd,
+      request.source,
+    );
+    this.results = new PatchResults(model, request.options);
+  }
+
+  /** @throws SaladError OVERLOADED */
+  open(): void {
+    this.stream = this.model.batcher.open({
+      model: this.model.key,
+      priority: this.request.priority,
+      deadline: this.request.deadline,
+      capacity: this.model.geometry.tilesPerSide ** 2,
+      handler: {
+        fill: (tile, slot, index) => this.fill(tile, slot, index),
+        deliver: (tile, slot, index, timing) => {
+          this.results.store(tile, slot.view(this.model.key).patches, index, timing);
+          this.firstScoreAt ??= this.now();
+          this.settle();
+        },
+        fail: (_tile, error) => {
+          this.failedTiles += 1;
+          this.failure = error.message;
+          this.settle();
+        },
+        expire: () => this.abort(new SaladError('DEADLINE_EXCEEDED', 'the deadline passed while tiles waited')),
+      },
+    });
+  }
+
+  get isDone(): boolean {
+    return this.error !== undefined || (this.allRead && this.outstanding === 0);
+  }
+
+  throwIfFailed(): void {
+    if (this.error !== undefined) throw this.error;
+  }
+
+  abort(error: SaladError): void {
+    this.error ??= error;
+    this.close();
+    this.progress.open();
+  }
+
+  close(): void {
+    this.stream?.close();
+  }
+
+  /** Never rejects: a failure is kept for whoever waits for progress. */
+  async read(pixels: AsyncIterable<PixelMessage>): Promise<void> {
+    try {
+      let ended = false;
+      for await (const message of pixels) {
+        if (this.error !== undefined) return;
+        if (ended) throw new SaladError('MESSAGE_UNEXPECTED', 'a message came after end');
+        if (message.kind === 'end') {
+          this.checkEnd(message.crc32c);
+          ended = true;
+        } else {
+          this.take(message);
+        }
+      }
+      this.finishReading(ended);
+    } catch (error) {
+      this.abort(SaladError.from(error));
+    }
+  }
+
+  outcome(): AcquisitionOutcome {
+    return {
+      image: this.image,
+      results: this.results,
+      skippedTiles: this.skippedTiles,
+      failedTiles: this.failedTiles,
+      failure: this.failure,
+      missingTiles: this.image.missingTiles(),
+      endedEarly: this.endedEarly,
+      totalMs: this.now() - this.startedAt,
+      firstScoreMs: this.firstScoreAt === undefined ? undefined : this.firstScoreAt - this.startedAt,
+    };
+  }
+
+  private take(message: Exclude<PixelMessage, { kind: 'end' }>): void {
+    if (message.kind !== this.request.source) {
+      throw SaladError.field(
+        'MESSAGE_UNEXPECTED',
+        message.kind,
+        `the header announced ${this.request.source}, not ${message.kind}`,
+      );
+    }
+    if (message.kind === 'rows') {
+      if (message.firstRow !== this.image.rowsReceived) {
+        const why = `must be ${this.image.rowsReceived}, the next row not yet sent; is ${message.firstRow}`;
+        throw SaladError.field('ROWS_OUT_OF_ORDER', 'rows.first_row', why);
+      }
+      this.enqueue(named('rows.samples', () => this.image.pushRows(message.samples)));
+      this.checksum = crc32c(message.samples, this.checksum);
+      return;
+    }
+    const ready: TilePosition[] = [];
+    for (const { row, column, samples } of message.tiles) {
+      ready.push(...named('tiles.tiles', () => this.image.pushTile(row, column, samples)));
+      this.checksum = crc32c(samples, this.checksum);
+    }
+    this.enqueue(ready);
+  }
+
+  private checkEnd(announced: number | undefined): void {
+    if (announced === undefined || announced === this.checksum >>> 0) return;
+    const why = `announced ${hex(announced)}, received samples have ${hex(this.checksum)}`;
+    throw SaladError.field('CHECKSUM_MISMATCH', 'end.crc32c', why);
+  }
+
+  private finishReading(ended: boolean): void {
+    this.endedEarly = !ended || !this.image.isComplete;
+    if (this.endedEarly && this.request.options.earlyEnd === 'fail') {
+      const missing = this.image.missingTiles().length;
+      const total = this.model.geometry.tilesPerSide ** 2;
+      throw new SaladError(
+        'ACQUISITION_INCOMPLETE',
+        ended
+          ? `end was sent before all pixels: ${missing} of ${total} tiles cannot be scored`
+          : `the stream closed without end: ${missing} of ${total} tiles cannot be scored`,
+      );
+    }
+    this.enqueue(this.image.complete());
+    this.allRead = true;
+    this.progress.open();
+  }
+
+  private enqueue(ready: readonly TilePosition[]): void {
+    const { tilesPerSide } = this.model.geometry;
+    const tiles: number[] = [];
+    for (const { row, column } of ready) {
+      if (this.image.isBackground(row, column)) this.skippedTiles += 1;
+      else tiles.push(row * tilesPerSide + column);
+    }
+    this.outstanding += tiles.length;
+    this.stream?.enqueue(tiles);
+  }
+
+  private fill(tile: number, slot: TileSlot, index: number): void {
+    const { tilesPerSide, tileSize } = this.model.geometry;
+    const { pixels, positions } = slot.view(this.model.key);
+    const row = Math.floor(tile / tilesPerSide);
+    const column = tile % tilesPerSide;
+    const size = tileSize * tileSize;
+    positions[2 * index] = row;
+    positions[2 * index + 1] = column;
+    this.image.cutTile(row, column, pixels.subarray(index * size, (index + 1) * size));
+  }
+
+  private settle(): void {
+    this.outstanding -= 1;
+    this.progress.open();
+  }
+}
+
+/** Imaging does not know the wire: what it refuses is named by the message it came in. */
+function named<T>(field: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    const known = SaladError.from(error);
+    if (known.kind !== 'invalidArgument' || known.fieldViolations.length > 0) throw known;
+    throw new SaladError(known.reason, known.message, {
+      cause: known,
+      fieldViolations: [{ field, description: known.message }],
+    });
+  }
+}
+
+function hex(value: number): string {
+  return `0x${(value >>> 0).toString(16).padStart(8, '0')}`;
+}

@@ -1,0 +1,139 @@
+/** What an acquisition takes and gives, free of any wire format. */
+import type { Batcher, PriorityClass } from '../batching/index.js';
+import type { PatchBatch } from '../engines/engine.js';
+import type { PixelFormat } from '../imaging/pixel-format.js';
+import type { TilePosition } from '../imaging/working-image.js';
+import type { Geometry } from '../model/geometry.js';
+import type { Manifest } from '../model/manifest.js';
+import type { AcquisitionBudget } from './budget.js';
+
+/** A place to cut tiles into and read scores from; the pool's slots are such. */
+export interface TileSlot {
+  view(model: string): {
+    readonly pixels: Uint8Array;
+    readonly positions: Int32Array;
+    readonly patches: PatchBatch;
+  };
+}
+
+/** A loaded model together with what runs it. */
+export interface ServedModel {
+  /** `name@version`, unique in the server. */
+  readonly key: string;
+  readonly name: string;
+  readonly version: number;
+  /** SHA-256 of the bundle's manifest. */
+  readonly sha256: string;
+  readonly manifest: Manifest;
+  readonly geometry: Geometry;
+  /** int32 [bank rows]: index into manifest.training.sourceImages. */
+  readonly prototypeSources: Int32Array;
+  readonly engine: string;
+  readonly batcher: Batcher<TileSlot>;
+  readonly budget: AcquisitionBudget;
+}
+
+export interface AcquisitionRequest {
+  readonly acquisitionId: string;
+  readonly format: PixelFormat;
+  readonly source: 'rows' | 'tiles';
+  readonly priority: PriorityClass;
+  readonly options: AcquisitionOptions;
+  /** Milliseconds of the batcher's clock; Infinity without one. */
+  readonly deadline: number;
+}
+
+export interface AcquisitionOptions {
+  readonly patchScores: boolean;
+  readonly anomalyMap: 'none' | 'pngOverlay' | 'float32';
+  readonly embeddings: boolean;
+  /** 0 to the model's K. */
+  readonly nearestPrototypes: number;
+  /** In (0, 1). */
+  readonly maxFalsePositiveRate: number;
+  readonly earlyEnd: 'fail' | 'partial';
+  /** 0 to 100. */
+  readonly topPatches: number;
+}
+
+/** Pixels as they come; the iterable's end without `end` is an early end. */
+export type PixelMessage =
+  | { readonly kind: 'rows'; readonly firstRow: number; readonly samples: Uint8Array }
+  | {
+      readonly kind: 'tiles';
+      readonly tiles: readonly (TilePosition & { readonly samples: Uint8Array })[];
+    }
+  | { readonly kind: 'end'; readonly crc32c: number | undefined };
+
+export interface ScoredPatch {
+  /** In the patch grid. */
+  readonly row: number;
+  readonly column: number;
+  readonly score: number;
+  readonly robustZ: number;
+  readonly pValue: number;
+}
+
+export interface PatchResult extends ScoredPatch {
+  /** A view into the acquisition's results; empty where not asked for. */
+  readonly embedding: Float32Array | undefined;
+  readonly nearestPrototypes: readonly NearestPrototype[];
+}
+
+export interface NearestPrototype {
+  readonly index: number;
+  readonly distance: number;
+  readonly sourceImageId: string;
+}
+
+export interface TopPatch extends ScoredPatch {
+  /** In source pixels, clipped to the image. */
+  readonly box: { readonly top: number; readonly left: number; readonly bottom: number; readonly right: number };
+}
+
+export type WarningKind = 'autoWindow' | 'partial' | 'tilesFailed' | 'engineFailover' | 'nothingScored';
+export interface AcquisitionWarning {
+  readonly kind: WarningKind;
+  readonly message: string;
+}
+
+/** In patches; the four counts add up to the patch grid. */
+export interface Coverage {
+  readonly scored: number;
+  readonly skipped: number;
+  readonly failed: number;
+  readonly missing: number;
+  readonly missingTiles: readonly TilePosition[];
+}
+
+export interface Timings {
+  readonly queueMs: number;
+  readonly computeMs: number;
+  readonly totalMs: number;
+  readonly firstScoreMs: number | undefined;
+  readonly batchFill: number;
+}
+
+export type Decision = 'normal' | 'anomalous' | 'indeterminate';
+
+export interface Aggregate {
+  /** NaN where nothing was scored. */
+  readonly imageScore: number;
+  readonly pValue: number;
+  readonly decision: Decision;
+  readonly threshold: number;
+  readonly maxFalsePositiveRate: number;
+  readonly coverage: Coverage;
+  readonly topPatches: readonly TopPatch[];
+  readonly anomalyMap:
+    | { readonly format: 'pngOverlay' | 'float32'; readonly size: number; readonly data: Uint8Array }
+    | undefined;
+  readonly engines: readonly string[];
+  readonly timings: Timings;
+  readonly warnings: readonly AcquisitionWarning[];
+}
+
+export type AcquisitionEvent =
+  | { readonly kind: 'accepted'; readonly scoresBeforeLastPixel: boolean }
+  | { readonly kind: 'patches'; readonly patches: readonly PatchResult[] }
+  | { readonly kind: 'aggregate'; readonly aggregate: Aggregate };

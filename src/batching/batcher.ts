@@ -1,0 +1,204 @@
+/**
+ * Groups tiles of all streams into batches and runs them: a batch leaves the moment a slot is free. It knows
+ * nothing of pixels, engines or threads: streams fill and read slots, an executor runs them.
+ */
+import { SaladError } from '../errors/index.js';
+import { BatchPolicy, type PolicyLimits, type PriorityClass, type QueuedTile, type StreamHandle } from './policy.js';
+
+/** Runs batches; the worker pool is one. */
+export interface BatchExecutor<Slot> {
+  readonly freeSlots: number;
+  /** Undefined where none is free. The caller owns the slot until `release`. */
+  acquire(): Slot | undefined;
+  release(slot: Slot): void;
+  /** Most tiles in one batch of this model, at least 1. */
+  maxBatchSize(model: string): number;
+  /**
+   * Scores the first `count` tiles of the slot in place.
+   * @throws SaladError ENGINE_FAILED and the like: the batch may be tried again.
+   */
+  run(model: string, slot: Slot, count: number): Promise<BatchRun>;
+}
+
+export interface BatchRun {
+  readonly engine: string;
+  /** Engine time in ms, without queueing and thread hops. */
+  readonly computeMs: number;
+}
+
+/** How a tile was served. */
+export interface TileTiming extends BatchRun {
+  /** From ready to dispatched, in ms. */
+  readonly queueMs: number;
+  /** Tiles in its batch. */
+  readonly batchSize: number;
+  readonly maxBatchSize: number;
+}
+
+/** What a stream does with its tiles. The callbacks are synchronous, and must not throw on good input. */
+export interface TileHandler<Slot> {
+  /** Writes the tile's pixels and position into place `index` of the slot. */
+  fill(tile: number, slot: Slot, index: number): void;
+  /** Reads the tile's results out of place `index`; the slot is reused afterwards. */
+  deliver(tile: number, slot: Slot, index: number, timing: TileTiming): void;
+  /** No engine could score the tile, not even alone. */
+  fail(tile: number, error: SaladError): void;
+  /** The deadline passed; no callback follows. */
+  expire(): void;
+}
+
+export interface TileStreamOptions<Slot> {
+  readonly model: string;
+  readonly priority: PriorityClass;
+  /** Milliseconds of the batcher's clock; Infinity without one. */
+  readonly deadline: number;
+  /** Most tiles the stream will ever have queued at a time. */
+  readonly capacity: number;
+  readonly handler: TileHandler<Slot>;
+}
+
+/** A stream's end of the batcher. */
+export interface TileStream {
+  /** Queues ready tiles. */
+  enqueue(tiles: readonly number[]): void;
+  /** Drops what waits; results of the batch in flight are dropped too. Idempotent. */
+  close(): void;
+}
+
+export interface BatcherOptions<Slot> {
+  readonly executor: BatchExecutor<Slot>;
+  readonly limits: PolicyLimits;
+  /** Monotonic, in ms. */
+  readonly now: () => number;
+  /**
+   * Runs a dispatch round soon. The default waits for the event loop to hand over what has already arrived, no
+   * longer, so that tiles of one network read ride together.
+   * @default setImmediate
+   */
+  readonly soon?: (task: () => void) => void;
+}
+
+interface Member<Slot> {
+  readonly handler: TileHandler<Slot>;
+  closed: boolean;
+}
+
+type Tile<Slot> = QueuedTile<Member<Slot>>;
+
+export class Batcher<Slot> {
+  private readonly policy: BatchPolicy<Member<Slot>>;
+  private readonly executor: BatchExecutor<Slot>;
+  private readonly soon: (task: () => void) => void;
+  private scheduled = false;
+
+  constructor(private readonly options: BatcherOptions<Slot>) {
+    this.policy = new BatchPolicy(options.limits);
+    this.executor = options.executor;
+    this.soon = options.soon ?? setImmediate;
+  }
+
+  get now(): () => number {
+    return this.options.now;
+  }
+
+  get queuedTiles(): number {
+    return this.policy.queuedTiles;
+  }
+
+  /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity. */
+  open(options: TileStreamOptions<Slot>): TileStream {
+    const member: Member<Slot> = { handler: options.handler, closed: false };
+    const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, payload: member });
+    return {
+      enqueue: (tiles) => {
+        this.policy.enqueue(stream, tiles, this.options.now());
+        if (tiles.length > 0) this.schedule();
+      },
+      close: () => {
+        member.closed = true;
+        this.policy.close(stream);
+      },
+    };
+  }
+
+  private schedule(): void {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    this.soon(() => {
+      this.scheduled = false;
+      this.dispatch();
+    });
+  }
+
+  /** Starts batches while there are both slots and tiles. */
+  private dispatch(): void {
+    while (this.executor.freeSlots > 0) {
+      const { batch, expired } = this.policy.next(this.options.now(), (model) => this.batchLimit(model));
+      for (const member of expired) {
+        member.closed = true;
+        member.handler.expire();
+      }
+      if (batch === undefined) return;
+      const slot = this.executor.acquire();
+      if (slot === undefined) throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
+      void this.runBatch(batch.model, slot, batch.tiles);
+    }
+  }
+
+  /** Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. */
+  private batchLimit(model: string): number {
+    const share = Math.ceil(this.policy.queuedTilesOf(model) / this.executor.freeSlots);
+    return Math.max(1, Math.min(share, this.executor.maxBatchSize(model)));
+  }
+
+  /** Never rejects. */
+  private async runBatch(model: string, slot: Slot, tiles: readonly Tile<Slot>[]): Promise<void> {
+    try {
+      if (!(await this.attempt(model, slot, tiles))) {
+        // Alone, so that one bad tile cannot take its companions with it.
+        for (const tile of tiles) await this.lastAttempt(model, slot, tile);
+      }
+    } finally {
+      this.executor.release(slot);
+      this.dispatch();
+    }
+  }
+
+  /** @returns false where the engine failed; a tile is delivered at most once either way. */
+  private async attempt(model: string, slot: Slot, tiles: readonly Tile<Slot>[]): Promise<boolean> {
+    const dispatchedAt = this.options.now();
+    let run: BatchRun;
+    try {
+      tiles.forEach(({ payload, tile }, index) => {
+        payload.handler.fill(tile, slot, index);
+      });
+      run = await this.executor.run(model, slot, tiles.length);
+    } catch {
+      return false;
+    }
+    const maxBatchSize = this.executor.maxBatchSize(model);
+    tiles.forEach(({ payload, tile, readyAt }, index) => {
+      if (payload.closed) return;
+      const queueMs = dispatchedAt - readyAt;
+      payload.handler.deliver(tile, slot, index, { ...run, queueMs, batchSize: tiles.length, maxBatchSize });
+    });
+    return true;
+  }
+
+  private async lastAttempt(model: string, slot: Slot, queued: Tile<Slot>): Promise<void> {
+    const { payload, tile, readyAt } = queued;
+    if (payload.closed) return;
+    const dispatchedAt = this.options.now();
+    let run: BatchRun;
+    try {
+      payload.handler.fill(tile, slot, 0);
+      run = await this.executor.run(model, slot, 1);
+    } catch (error) {
+      if (!payload.closed) payload.handler.fail(tile, SaladError.from(error));
+      return;
+    }
+    if (payload.closed) return;
+    const maxBatchSize = this.executor.maxBatchSize(model);
+    payload.handler.deliver(tile, slot, 0, { ...run, queueMs: dispatchedAt - readyAt, batchSize: 1, maxBatchSize });
+  }
+}

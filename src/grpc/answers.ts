@@ -1,0 +1,124 @@
+/** From the acquisition's terms to the wire's answers. */
+import type {
+  AcquisitionEvent,
+  AcquisitionRequest,
+  Aggregate,
+  PatchResult,
+  ServedModel,
+} from '../acquisition/index.js';
+import type { StreamAcquisitionResponse } from '../gen/salad/v1/anomaly_scoring.js';
+import {
+  type AcquisitionAggregate,
+  type AnomalyMap,
+  AnomalyMapFormat,
+  Decision,
+  type Geometry,
+  type ModelIdentity,
+  type PatchScore,
+  WarningKind,
+} from '../gen/salad/v1/types.js';
+
+const DECISIONS = {
+  normal: Decision.DECISION_NORMAL,
+  anomalous: Decision.DECISION_ANOMALOUS,
+  indeterminate: Decision.DECISION_INDETERMINATE,
+} as const;
+
+const WARNINGS = {
+  autoWindow: WarningKind.WARNING_KIND_AUTO_WINDOW,
+  partial: WarningKind.WARNING_KIND_PARTIAL,
+  tilesFailed: WarningKind.WARNING_KIND_TILES_FAILED,
+  engineFailover: WarningKind.WARNING_KIND_ENGINE_FAILOVER,
+  nothingScored: WarningKind.WARNING_KIND_NOTHING_SCORED,
+} as const;
+
+export function identityOf(model: ServedModel): ModelIdentity {
+  return { name: model.name, version: model.version, bundleSha256: model.sha256 };
+}
+
+export function wireGeometry(model: ServedModel): Geometry {
+  const { geometry } = model;
+  return {
+    workingRows: geometry.workingSize,
+    workingColumns: geometry.workingSize,
+    coreSize: geometry.coreSize,
+    haloSize: geometry.haloSize,
+    tileRows: geometry.tilesPerSide,
+    tileColumns: geometry.tilesPerSide,
+    patchRows: geometry.patchGrid,
+    patchColumns: geometry.patchGrid,
+    patchStride: geometry.patchStride,
+    patchSize: geometry.patchSize,
+    patchOffset: geometry.patchOffset,
+  };
+}
+
+export function answerOf(
+  event: AcquisitionEvent,
+  model: ServedModel,
+  request: AcquisitionRequest,
+): StreamAcquisitionResponse {
+  switch (event.kind) {
+    case 'accepted':
+      return {
+        payload: {
+          $case: 'accepted',
+          value: {
+            acquisitionId: request.acquisitionId,
+            model: identityOf(model),
+            engine: model.engine,
+            geometry: wireGeometry(model),
+            scoresBeforeLastPixel: event.scoresBeforeLastPixel,
+          },
+        },
+      };
+    case 'patches':
+      return { payload: { $case: 'patchScores', value: { patches: event.patches.map(patchOf) } } };
+    case 'aggregate':
+      return { payload: { $case: 'aggregate', value: aggregateOf(event.aggregate, model, request) } };
+  }
+}
+
+function patchOf(patch: PatchResult): PatchScore {
+  const { row, column, score, robustZ, pValue } = patch;
+  return {
+    row,
+    column,
+    score,
+    robustZ,
+    pValue,
+    embedding: patch.embedding === undefined ? [] : Array.from(patch.embedding),
+    nearestPrototypes: [...patch.nearestPrototypes],
+  };
+}
+
+function aggregateOf(
+  aggregate: Aggregate,
+  model: ServedModel,
+  request: AcquisitionRequest,
+): AcquisitionAggregate {
+  return {
+    acquisitionId: request.acquisitionId,
+    imageScore: aggregate.imageScore,
+    pValue: aggregate.pValue,
+    decision: DECISIONS[aggregate.decision],
+    threshold: aggregate.threshold,
+    maxFalsePositiveRate: aggregate.maxFalsePositiveRate,
+    coverage: { ...aggregate.coverage, missingTiles: [...aggregate.coverage.missingTiles] },
+    topPatches: [...aggregate.topPatches],
+    anomalyMap: mapOf(aggregate.anomalyMap),
+    model: identityOf(model),
+    engines: [...aggregate.engines],
+    timings: aggregate.timings,
+    warnings: aggregate.warnings.map(({ kind, message }) => ({ kind: WARNINGS[kind], message })),
+  };
+}
+
+function mapOf(map: Aggregate['anomalyMap']): AnomalyMap | undefined {
+  if (map === undefined) return undefined;
+  const format =
+    map.format === 'float32'
+      ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32
+      : AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY;
+  return { format, rows: map.size, columns: map.size, data: map.data };
+}

@@ -1,0 +1,59 @@
+/** The only map from our errors to gRPC status, with the details of google.rpc.Status. */
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { type ErrorKind, type ErrorReason, SaladError } from '../errors/index.js';
+import type { Any } from '../gen/google/protobuf/any.js';
+import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
+import { Status } from '../gen/google/rpc/status.js';
+
+/** ErrorInfo.domain of every error of this server. */
+export const ERROR_DOMAIN = 'salad-serve';
+const DETAILS_KEY = 'grpc-status-details-bin';
+const TYPE_PREFIX = 'type.googleapis.com/';
+
+const CODES: Readonly<Record<ErrorKind, status>> = {
+  invalidArgument: status.INVALID_ARGUMENT,
+  notFound: status.NOT_FOUND,
+  failedPrecondition: status.FAILED_PRECONDITION,
+  resourceExhausted: status.RESOURCE_EXHAUSTED,
+  unavailable: status.UNAVAILABLE,
+  deadlineExceeded: status.DEADLINE_EXCEEDED,
+  cancelled: status.CANCELLED,
+  internal: status.INTERNAL,
+};
+
+/** Reasons that pass by themselves: a client is told when to come back. */
+const RETRYABLE: ReadonlySet<ErrorReason> = new Set(['OVERLOADED', 'DRAINING']);
+
+export function codeOf(error: SaladError): status {
+  return CODES[error.kind];
+}
+
+/**
+ * @param retryDelayMs for retryable reasons that do not name their own delay
+ * @returns what grpc-js takes as a call's end. An unexpected error shows generic text: its words belong in the log.
+ */
+export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceError {
+  const error = SaladError.from(thrown);
+  const message =
+    error.reason === 'INTERNAL' ? "something failed that should not; see the server's log" : error.message;
+  const code = codeOf(error);
+  const details: Any[] = [
+    pack('google.rpc.ErrorInfo', ErrorInfo.encode({ reason: error.reason, domain: ERROR_DOMAIN, metadata: {} })),
+  ];
+  if (error.fieldViolations.length > 0) {
+    const fieldViolations = error.fieldViolations.map(({ field, description }) => ({ field, description }));
+    details.push(pack('google.rpc.BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations }))));
+  }
+  const delayMs = error.retryAfterMs ?? (RETRYABLE.has(error.reason) ? retryDelayMs : undefined);
+  if (delayMs !== undefined) {
+    const retryDelay = { seconds: BigInt(Math.floor(delayMs / 1000)), nanos: Math.round((delayMs % 1000) * 1e6) };
+    details.push(pack('google.rpc.RetryInfo', RetryInfo.encode({ retryDelay })));
+  }
+  const metadata = new Metadata();
+  metadata.set(DETAILS_KEY, Buffer.from(Status.encode({ code, message, details }).finish()));
+  return Object.assign(new Error(message), { code, details: message, metadata });
+}
+
+function pack(type: string, message: { finish(): Uint8Array }): Any {
+  return { typeUrl: `${TYPE_PREFIX}${type}`, value: Buffer.from(message.finish()) };
+}

@@ -1,0 +1,247 @@
+/** Worker threads that run engines on shared-memory slots. Nothing but numbers and names crosses. */
+import { existsSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import type { EngineName } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
+import { errorFrom, type WorkerModel, type WorkerResult, type WorkerSetup, type WorkerTask } from './messages.js';
+import { type SlotShape, type SlotView, slotBytes, viewSlot } from './slots.js';
+import { type BatchLatency, BATCH_SIZES, kneeOf, measureLatencies } from './warm-up.js';
+
+/** A model to serve: where it lies and how big its batches are. */
+export interface PoolModel {
+  readonly key: string;
+  readonly directory: string;
+  readonly sha256: string;
+  readonly shape: SlotShape;
+}
+
+export interface EnginePoolOptions {
+  readonly engine: EngineName | 'auto';
+  /** Threads; 0 = one per core this process may use. */
+  readonly workers: number;
+  /** Tiles; 0 = the knee measured at warm-up. */
+  readonly maxBatchSize: number;
+  readonly models: readonly PoolModel[];
+  /** Told of what nobody waits for, such as a worker that died idle. */
+  readonly onError?: (error: Error) => void;
+}
+
+/** One slot, in the hands of whoever acquired it. */
+export interface PoolSlot {
+  readonly index: number;
+  /** The slot as batches of this model lie in it. */
+  view(model: string): SlotView;
+}
+
+export interface PoolModelStatus {
+  readonly maxBatchSize: number;
+  /** Empty where the limit was given. */
+  readonly curve: readonly BatchLatency[];
+}
+
+/** A slot never grows past this, whatever the tile size. */
+const SLOT_BYTES_MAX = 64 * 1024 * 1024;
+const WARM_UP_BUDGET_MS = 600;
+/**
+ * A second slot per worker is filled while the first is computed, so that a worker never waits for the main
+ * thread to cut tiles.
+ */
+const SLOTS_PER_WORKER = 2;
+/** Engines that own the device: one thread drives them. */
+const SINGLE_THREADED: ReadonlySet<EngineName> = new Set(['tensorflow', 'webgpu']);
+
+export class EnginePool {
+  private readonly free: PoolSlot[] = [];
+  private readonly status = new Map<string, PoolModelStatus>();
+
+  private constructor(
+    private readonly piscina: Piscina<WorkerTask, WorkerResult>,
+    readonly engine: EngineName,
+    readonly device: string,
+    readonly workerCount: number,
+    private readonly models: readonly WorkerModel[],
+    slots: readonly SharedArrayBuffer[],
+  ) {
+    // With one thread of several allowed, a second task at a time would make the pool start a second thread.
+    const slotsPerWorker = SINGLE_THREADED.has(engine) ? 1 : SLOTS_PER_WORKER;
+    slots.slice(0, workerCount * slotsPerWorker).forEach((buffer, index) => {
+      this.free.push(createSlot(buffer, index, models));
+    });
+  }
+
+  /**
+   * Starts the workers, chooses the engine, loads every model in every worker and finds the batch limits.
+   * @throws SaladError ENGINE_UNAVAILABLE, BUNDLE_INVALID
+   */
+  static async start(options: EnginePoolOptions): Promise<EnginePool> {
+    const first = options.models[0];
+    if (first === undefined) throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
+    const workers = options.workers > 0 ? options.workers : availableParallelism();
+    const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
+    const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
+    const slots = Array.from(
+      { length: workers * SLOTS_PER_WORKER },
+      () => new SharedArrayBuffer(bytes),
+    );
+    const piscina = createPiscina(workers, { models, slots }, options.onError);
+    try {
+      const selected = await exchange(piscina, {
+        type: 'select',
+        preference: options.engine,
+        model: first.key,
+      });
+      if (selected.type !== 'selected') throw unexpected(selected);
+      const { engine, device } = selected;
+      const threads = SINGLE_THREADED.has(engine) ? 1 : workers;
+      await loadEverywhere(piscina, engine, threads);
+      const pool = new EnginePool(piscina, engine, device, threads, models, slots);
+      await pool.warmUp(options.maxBatchSize);
+      return pool;
+    } catch (error) {
+      await piscina.destroy();
+      throw error;
+    }
+  }
+
+  get freeSlots(): number {
+    return this.free.length;
+  }
+
+  acquire(): PoolSlot | undefined {
+    return this.free.pop();
+  }
+
+  release(slot: PoolSlot): void {
+    this.free.push(slot);
+  }
+
+  maxBatchSize(model: string): number {
+    return this.status.get(model)?.maxBatchSize ?? 1;
+  }
+
+  modelStatus(model: string): PoolModelStatus | undefined {
+    return this.status.get(model);
+  }
+
+  /** Scores the first `count` tiles of the slot in place. @throws SaladError ENGINE_FAILED */
+  async run(
+    model: string,
+    slot: PoolSlot,
+    count: number,
+  ): Promise<{ readonly engine: EngineName; readonly computeMs: number }> {
+    const result = await exchange(this.piscina, {
+      type: 'run',
+      engine: this.engine,
+      model,
+      slot: slot.index,
+      count,
+    });
+    if (result.type !== 'ran') throw unexpected(result);
+    return { engine: this.engine, computeMs: result.computeMs };
+  }
+
+  /** For tests of crash recovery: ends one worker thread as a native crash would. */
+  async killWorker(): Promise<void> {
+    await this.piscina.threads[0]?.terminate();
+  }
+
+  async close(): Promise<void> {
+    await this.piscina.destroy();
+  }
+
+  private async warmUp(maxBatchSize: number): Promise<void> {
+    for (const { key, capacity } of this.models) {
+      const slot = this.acquire();
+      if (slot === undefined) throw new SaladError('INTERNAL', 'warm-up found no slot');
+      const curve = await measureLatencies(
+        async (batchSize) => {
+          await this.run(key, slot, batchSize);
+        },
+        { capacity, budgetMs: maxBatchSize > 0 ? 0 : WARM_UP_BUDGET_MS, now: () => performance.now() },
+      );
+      this.status.set(key, { maxBatchSize: maxBatchSize > 0 ? capacity : kneeOf(curve), curve });
+      this.release(slot);
+    }
+  }
+}
+
+function createSlot(buffer: SharedArrayBuffer, index: number, models: readonly WorkerModel[]): PoolSlot {
+  const views = new Map(models.map(({ key, shape, capacity }) => [key, viewSlot(buffer, shape, capacity)]));
+  return {
+    index,
+    view(model) {
+      const view = views.get(model);
+      if (view === undefined) throw new SaladError('INTERNAL', `the pool does not know model ${model}`);
+      return view;
+    },
+  };
+}
+
+function withCapacity(model: PoolModel, maxBatchSize: number): WorkerModel {
+  const wanted = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
+  const fitting = Math.floor(SLOT_BYTES_MAX / slotBytes(model.shape, 1));
+  return { ...model, capacity: Math.max(1, Math.min(wanted, fitting)) };
+}
+
+/** The same entry as built (.js) or in a checkout run through tsx (.ts). */
+function workerEntry(): { readonly filename: string; readonly execArgv: readonly string[] } {
+  const source = fileURLToPath(new URL('../../workers/engine-worker.ts', import.meta.url));
+  if (import.meta.url.endsWith('.ts') && existsSync(source)) {
+    return { filename: source, execArgv: ['--import', 'tsx'] };
+  }
+  return { filename: fileURLToPath(new URL('../../workers/engine-worker.js', import.meta.url)), execArgv: [] };
+}
+
+function createPiscina(
+  workers: number,
+  setup: WorkerSetup,
+  onError: ((error: Error) => void) | undefined,
+): Piscina<WorkerTask, WorkerResult> {
+  const { filename, execArgv } = workerEntry();
+  const piscina = new Piscina<WorkerTask, WorkerResult>({
+    filename,
+    execArgv: [...execArgv],
+    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
+    minThreads: 1,
+    maxThreads: workers,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    concurrentTasksPerWorker: 1,
+    workerData: setup,
+  });
+  piscina.on('error', (error: Error) => onError?.(error));
+  return piscina;
+}
+
+async function loadEverywhere(
+  piscina: Piscina<WorkerTask, WorkerResult>,
+  engine: EngineName,
+  count: number,
+): Promise<void> {
+  const arrived = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+  const results = await Promise.allSettled(
+    Array.from({ length: count }, () => exchange(piscina, { type: 'load', engine, arrived, count })),
+  );
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+/** @throws SaladError what the worker reported, or ENGINE_FAILED where it died. */
+async function exchange(
+  piscina: Piscina<WorkerTask, WorkerResult>,
+  task: WorkerTask,
+): Promise<WorkerResult> {
+  let result: WorkerResult;
+  try {
+    result = await piscina.run(task);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SaladError('ENGINE_FAILED', `an engine worker died: ${why}`, { cause: error });
+  }
+  if (result.type === 'failed') throw errorFrom(result);
+  return result;
+}
+
+function unexpected(result: WorkerResult): SaladError {
+  return new SaladError('INTERNAL', `an engine worker answered ${result.type} out of turn`);
+}

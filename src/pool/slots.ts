@@ -1,0 +1,73 @@
+/**
+ * Shared-memory batch slots. A slot is one SharedArrayBuffer that main thread and workers view alike: tiles are
+ * cut into it, an engine reads and writes in place, and only its number crosses the thread boundary.
+ */
+import type { PatchBatch } from '../engines/engine.js';
+
+/** What decides the layout of a model's batches. */
+export interface SlotShape {
+  readonly tileSize: number;
+  /** Patches per tile (P), embedding size (D), neighbours (K). */
+  readonly patchCount: number;
+  readonly dimension: number;
+  readonly neighbourCount: number;
+}
+
+/** A slot seen through one model's shape. */
+export interface SlotView {
+  /** Tiles that fit. */
+  readonly capacity: number;
+  /** uint8 [capacity, tileSize, tileSize]. */
+  readonly pixels: Uint8Array;
+  /** int32 [capacity, 2]: tile row, tile column. */
+  readonly positions: Int32Array;
+  readonly patches: PatchBatch;
+}
+
+/** Sections start on cache lines, so that two cores never fight over one. */
+const ALIGNMENT = 64;
+
+const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+function sectionBytes(shape: SlotShape, capacity: number): readonly number[] {
+  const patches = capacity * shape.patchCount;
+  return [
+    capacity * shape.tileSize * shape.tileSize,
+    capacity * 2 * 4,
+    patches * 4,
+    patches * shape.neighbourCount * 4,
+    patches * shape.neighbourCount * 4,
+    patches * shape.dimension * 4,
+  ];
+}
+
+/** Bytes a slot needs for `capacity` tiles of this shape. */
+export function slotBytes(shape: SlotShape, capacity: number): number {
+  return sectionBytes(shape, capacity).reduce((sum, bytes) => sum + align(bytes), 0);
+}
+
+/** Views of the first bytes of `buffer`. Both sides of the thread boundary call this with equal arguments. */
+export function viewSlot(buffer: SharedArrayBuffer, shape: SlotShape, capacity: number): SlotView {
+  const offsets: number[] = [];
+  let offset = 0;
+  const sizes = sectionBytes(shape, capacity);
+  for (const bytes of sizes) {
+    offsets.push(offset);
+    offset += align(bytes);
+  }
+  const floats = (section: number) =>
+    new Float32Array(buffer, offsets[section]!, sizes[section]! / Float32Array.BYTES_PER_ELEMENT);
+  const integers = (section: number) =>
+    new Int32Array(buffer, offsets[section]!, sizes[section]! / Int32Array.BYTES_PER_ELEMENT);
+  return {
+    capacity,
+    pixels: new Uint8Array(buffer, offsets[0]!, sizes[0]!),
+    positions: integers(1),
+    patches: {
+      scores: floats(2),
+      neighbourIndices: integers(3),
+      neighbourDistances: floats(4),
+      embeddings: floats(5),
+    },
+  };
+}

@@ -1,0 +1,127 @@
+/** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
+import { threadId, workerData } from 'node:worker_threads';
+import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
+import { createEngine, ladder } from '../src/engines/select.js';
+import { SaladError } from '../src/errors/index.js';
+import { type Bundle, readBundle } from '../src/model/bundle.js';
+import {
+  failureFrom,
+  type WorkerModel,
+  type WorkerResult,
+  type WorkerSetup,
+  type WorkerTask,
+} from '../src/pool/messages.js';
+import { type SlotView, viewSlot } from '../src/pool/slots.js';
+
+/** Longest wait for the other workers at start; they are loading the same bundles. */
+const BARRIER_TIMEOUT_MS = 60_000;
+
+/** piscina wraps what the pool was given: [its own environment data, ours]. */
+const setup: WorkerSetup = Array.isArray(workerData) ? workerData[1] : workerData;
+
+const bundles = new Map<string, Promise<Bundle>>();
+const engines = new Map<EngineName, Promise<Engine>>();
+const loaded = new Map<string, Promise<EngineModel>>();
+const views = new Map<string, SlotView>();
+let previous: Promise<unknown> = Promise.resolve();
+
+/** Tasks run one after another even where the pool posts the next one early: an engine has one caller. */
+export default function handle(task: WorkerTask): Promise<WorkerResult> {
+  const result = previous.then(() => perform(task)).catch(failureFrom);
+  previous = result;
+  return result;
+}
+
+async function perform(task: WorkerTask): Promise<WorkerResult> {
+  switch (task.type) {
+    case 'select': {
+      const { engine, info } = await selectEngine(task.preference, task.model);
+      return { type: 'selected', engine, device: info };
+    }
+    case 'load': {
+      const arrived = new Int32Array(task.arrived);
+      try {
+        for (const model of setup.models) await modelOf(task.engine, model.key);
+      } finally {
+        // Also where it failed: the others must not wait for a worker that gave up.
+        Atomics.add(arrived, 0, 1);
+        Atomics.notify(arrived, 0);
+      }
+      waitForOthers(arrived, task.count);
+      return { type: 'loaded', threadId };
+    }
+    case 'run': {
+      const model = await modelOf(task.engine, task.model);
+      const view = slotOf(task.model, task.slot);
+      const { pixels, positions, patches } = view;
+      const started = performance.now();
+      await model.run({ count: task.count, pixels, positions }, patches);
+      return { type: 'ran', computeMs: performance.now() - started };
+    }
+  }
+}
+
+async function selectEngine(preference: EngineName | 'auto', key: string) {
+  const chosen = await ladder(preference, await bundleOf(key));
+  // The engine built for the self-test is the one that serves.
+  engines.set(chosen.engine.info.name, Promise.resolve(chosen.engine));
+  return { engine: chosen.engine.info.name, info: chosen.engine.info.device };
+}
+
+function modelOf(engineName: EngineName, key: string): Promise<EngineModel> {
+  return once(loaded, `${engineName}/${key}`, async () => {
+    const engine = await once(engines, engineName, () => createEngine(engineName));
+    return engine.load(await bundleOf(key));
+  });
+}
+
+function bundleOf(key: string): Promise<Bundle> {
+  return once(bundles, key, async () => {
+    const { directory, sha256 } = describe(key);
+    const bundle = await readBundle(directory);
+    if (bundle.sha256 !== sha256) {
+      throw new SaladError('BUNDLE_INVALID', `${directory} changed since the server read it`);
+    }
+    return bundle;
+  });
+}
+
+function slotOf(key: string, slot: number): SlotView {
+  const name = `${key}/${slot}`;
+  let view = views.get(name);
+  if (view === undefined) {
+    const { shape, capacity } = describe(key);
+    const buffer = setup.slots[slot];
+    if (buffer === undefined) throw new SaladError('INTERNAL', `there is no slot ${slot}`);
+    view = viewSlot(buffer, shape, capacity);
+    views.set(name, view);
+  }
+  return view;
+}
+
+function describe(key: string): WorkerModel {
+  const model = setup.models.find((candidate) => candidate.key === key);
+  if (model === undefined) throw new SaladError('INTERNAL', `worker was not told of model ${key}`);
+  return model;
+}
+
+/** A failure is not kept: the next task tries again. */
+function once<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V>): Promise<V> {
+  let value = cache.get(key);
+  if (value === undefined) {
+    value = make();
+    cache.set(key, value);
+    value.catch(() => cache.delete(key));
+  }
+  return value;
+}
+
+/** Blocks the thread: a worker that waited with its event loop free would be handed a second load. */
+function waitForOthers(arrived: Int32Array, count: number): void {
+  const deadline = performance.now() + BARRIER_TIMEOUT_MS;
+  for (let seen = Atomics.load(arrived, 0); seen < count; seen = Atomics.load(arrived, 0)) {
+    const left = deadline - performance.now();
+    if (left <= 0) return;
+    Atomics.wait(arrived, 0, seen, left);
+  }
+}
