@@ -1,0 +1,146 @@
+// `npm run engines:tensorflow`: builds tfjs-node's binding against the CPU libtensorflow of PyPI's
+// `tensorflow-cpu` wheel, for machines that cannot reach the host tfjs-node's own install script downloads
+// from. Needs npm, pip and a C++17 compiler; Linux only (elsewhere `npm install @tensorflow/tfjs-node`
+// brings a library). The addon speaks Node-API, so one build serves every Node version.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const TFJS_VERSION = '4.22.0';
+const WHEEL_VERSION = '2.21.0';
+const NODE_API_HEADERS_VERSION = '1.9.0';
+/** The wheel's libtensorflow does not depend on the Python version; one is named so that any pip finds it. */
+const WHEEL_PYTHON = '3.11';
+const HEADERS = ['tensorflow/c', 'tensorflow/core/platform', 'xla/tsl', 'tsl'];
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const home = join(root, '.cache/tensorflow');
+const scope = (prefix) => join(prefix, 'node_modules/@tensorflow');
+
+function run(command, args, options = {}) {
+  execFileSync(command, args, { stdio: ['ignore', 2, 2], ...options });
+}
+
+function say(message) {
+  console.error(`engines:tensorflow: ${message}`);
+}
+
+/** In a process of its own: a library that does not load must not take this script along. */
+function loads(prefix, stderr) {
+  const script = `
+    const util = require('node:util');
+    util.isNullOrUndefined ??= (value) => value == null; // gone since Node 23
+    const tf = require(process.argv[1]);
+    if (tf.getBackend() !== 'tensorflow') throw new Error('backend is ' + tf.getBackend());
+    if (tf.matMul([[2]], [[3]]).dataSync()[0] !== 6) throw new Error('2 * 3 is not 6');`;
+  const args = ['-e', script, join(scope(prefix), 'tfjs-node')];
+  const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: '2' };
+  execFileSync(process.execPath, args, { stdio: ['ignore', 'ignore', stderr], env });
+}
+
+function installPackages(prefix) {
+  const names = [`@tensorflow/tfjs-node@${TFJS_VERSION}`, `node-api-headers@${NODE_API_HEADERS_VERSION}`];
+  const flags = ['--ignore-scripts', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--silent'];
+  // Its own package.json, or npm would take this repository's for the project to install into.
+  execFileSync('npm', ['install', ...flags, '--prefix', prefix, ...names], {
+    stdio: ['ignore', 2, 2],
+    cwd: prefix,
+  });
+}
+
+/** Where the program has the same version already, its copy is used: one tfjs-core in a process. */
+function pruneShared(prefix) {
+  for (const name of [
+    'tfjs',
+    'tfjs-core',
+    'tfjs-layers',
+    'tfjs-converter',
+    'tfjs-data',
+    'tfjs-backend-cpu',
+    'tfjs-backend-webgl',
+  ]) {
+    const manifest = (where) => join(scope(where), name, 'package.json');
+    if (!existsSync(manifest(root)) || !existsSync(manifest(prefix))) continue;
+    const version = (where) => JSON.parse(readFileSync(manifest(where), 'utf8')).version;
+    if (version(root) === version(prefix)) rmSync(dirname(manifest(prefix)), { recursive: true });
+  }
+}
+
+function fetchLibrary(prefix) {
+  const wheels = join(prefix, 'wheel');
+  const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+  run('python3', [
+    ...['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', wheels],
+    ...['--python-version', WHEEL_PYTHON, '--platform', `manylinux_2_27_${machine}`],
+    `tensorflow-cpu==${WHEEL_VERSION}`,
+  ]);
+  const unpack = `
+import glob, sys, zipfile
+wheels, out = sys.argv[1], sys.argv[2]
+wanted = ('tensorflow/libtensorflow',) + tuple('tensorflow/include/' + d + '/' for d in sys.argv[3:])
+with zipfile.ZipFile(glob.glob(wheels + '/*.whl')[0]) as wheel:
+    wheel.extractall(out, [name for name in wheel.namelist() if name.startswith(wanted)])
+`;
+  run('python3', ['-c', unpack, wheels, join(prefix, 'unpacked'), ...HEADERS]);
+  rmSync(wheels, { recursive: true });
+  const deps = join(scope(prefix), 'tfjs-node/deps');
+  mkdirSync(join(deps, 'lib'), { recursive: true });
+  renameSync(join(prefix, 'unpacked/tensorflow/include'), join(deps, 'include'));
+  for (const [file, link] of [
+    ['libtensorflow_cc.so.2', 'libtensorflow.so'],
+    ['libtensorflow_framework.so.2', 'libtensorflow_framework.so'],
+  ]) {
+    renameSync(join(prefix, 'unpacked/tensorflow', file), join(deps, 'lib', file));
+    symlinkSync(file, join(deps, 'lib', link));
+  }
+  rmSync(join(prefix, 'unpacked'), { recursive: true });
+}
+
+/** What node-gyp would do from binding.gyp, without needing Node's own headers on this machine. */
+function compile(prefix) {
+  const tfjs = join(scope(prefix), 'tfjs-node');
+  const out = join(tfjs, 'lib/napi-v8');
+  mkdirSync(out, { recursive: true });
+  run(process.env.CXX ?? 'g++', [
+    ...['-std=c++17', '-O2', '-fPIC', '-shared', '-DNAPI_VERSION=8', '-DNODE_GYP_MODULE_NAME=tfjs_binding'],
+    ...[`-I${join(prefix, 'node_modules/node-api-headers/include')}`, `-I${join(tfjs, 'deps/include')}`],
+    ...[join(tfjs, 'binding/tfjs_backend.cc'), join(tfjs, 'binding/tfjs_binding.cc')],
+    ...[
+      `-L${join(tfjs, 'deps/lib')}`,
+      '-Wl,-rpath,$ORIGIN/../../deps/lib',
+      '-ltensorflow',
+      '-ltensorflow_framework',
+    ],
+    ...['-o', join(out, 'tfjs_binding.node')],
+  ]);
+}
+
+function buildAt(prefix) {
+  rmSync(prefix, { recursive: true, force: true });
+  mkdirSync(prefix, { recursive: true });
+  say(`installing tfjs-node ${TFJS_VERSION} without its download script`);
+  installPackages(prefix);
+  say(`fetching libtensorflow ${WHEEL_VERSION} from PyPI (274 MB)`);
+  fetchLibrary(prefix);
+  say('compiling the addon');
+  compile(prefix);
+  pruneShared(prefix);
+}
+
+if (process.platform !== 'linux') {
+  say('only for Linux; elsewhere: npm install --no-save @tensorflow/tfjs-node');
+  process.exit(1);
+}
+try {
+  loads(home, 'ignore');
+  say(`ready in ${home}`);
+} catch {
+  // Built beside and moved when it loads: a half-built one is never found by the engine.
+  const fresh = join(root, '.cache/tensorflow.new');
+  buildAt(fresh);
+  loads(fresh, 2);
+  rmSync(home, { recursive: true, force: true });
+  renameSync(fresh, home);
+  say(`built in ${home}`);
+}
