@@ -33,7 +33,9 @@ export async function aggregateOf(
     threshold,
     maxFalsePositiveRate: request.options.maxFalsePositiveRate,
     coverage,
-    topPatches: outcome.results.top(request.options.topPatches).map((patch) => withBox(model, outcome, patch)),
+    topPatches: outcome.results
+      .top(request.options.topPatches)
+      .map((patch) => withBox(model, outcome, patch)),
     anomalyMap: await anomalyMapOf(model, request, outcome),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
@@ -101,7 +103,8 @@ function warningsOf(
   if (outcome.endedEarly) {
     warn('partial', `The stream ended early: ${coverage.missingTiles.length} tiles are missing.`);
   }
-  if (coverage.failed > 0) warn('tilesFailed', `Patches could not be scored: ${outcome.failure ?? 'unknown'}`);
+  if (coverage.failed > 0)
+    warn('tilesFailed', `Patches could not be scored: ${outcome.failure ?? 'unknown'}`);
   const others = [...outcome.results.engines].filter((engine) => engine !== model.engine);
   if (others.length > 0) warn('engineFailover', `Part was served by ${others.join(', ')}.`);
   if (coverage.scored === 0) warn('nothingScored', 'No patch was scored.');

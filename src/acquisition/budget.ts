@@ -30,25 +30,46 @@ export class AcquisitionBudget {
     return this.reservedBytes;
   }
 
-  /** @throws SaladError OVERLOADED with a retry delay. */
-  admit(bytes: number): Release {
-    const { maxAcquisitions, maxBytes, retryAfterMs } = this.limits;
-    if (this.openCount >= maxAcquisitions) {
-      throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already`, { retryAfterMs });
-    }
-    if (this.reservedBytes + bytes > maxBytes) {
-      throw new SaladError('OVERLOADED', `no memory left for an acquisition of ${bytes} bytes`, { retryAfterMs });
-    }
-    this.openCount += 1;
-    this.reservedBytes += bytes;
-    let released = false;
-    return () => {
-      if (released) return;
-      released = true;
-      this.openCount -= 1;
-      this.reservedBytes -= bytes;
-    };
+  /** For the first look, before anything of a call is read. @throws SaladError OVERLOADED */
+  refuseWhenFull(): void {
+    const { maxAcquisitions, retryAfterMs } = this.limits;
+    if (this.openCount < maxAcquisitions) return;
+    throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already`, { retryAfterMs });
   }
+
+  /** One acquisition and its bytes. @throws SaladError OVERLOADED with a retry delay. */
+  admit(bytes: number): Release {
+    this.refuseWhenFull();
+    const releaseBytes = this.reserveBytes(bytes);
+    this.openCount += 1;
+    return once(() => {
+      this.openCount -= 1;
+      releaseBytes();
+    });
+  }
+
+  /** @throws SaladError OVERLOADED with a retry delay. */
+  reserveBytes(bytes: number): Release {
+    const { maxBytes, retryAfterMs } = this.limits;
+    if (this.reservedBytes + bytes > maxBytes) {
+      throw new SaladError('OVERLOADED', `no memory left for an acquisition of ${bytes} bytes`, {
+        retryAfterMs,
+      });
+    }
+    this.reservedBytes += bytes;
+    return once(() => {
+      this.reservedBytes -= bytes;
+    });
+  }
+}
+
+function once(work: () => void): Release {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    work();
+  };
 }
 
 /** What decides the size of an acquisition's results. */

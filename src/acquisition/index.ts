@@ -1,5 +1,6 @@
 export { scoreAcquisition } from './acquisition.js';
 export { AcquisitionBudget } from './budget.js';
+export { Latch } from './latch.js';
 export type {
   AcquisitionEvent,
   AcquisitionOptions,

@@ -61,7 +61,8 @@ export class AcquisitionRun {
           this.failure = error.message;
           this.settle();
         },
-        expire: () => this.abort(new SaladError('DEADLINE_EXCEEDED', 'the deadline passed while tiles waited')),
+        expire: () =>
+          this.abort(new SaladError('DEADLINE_EXCEEDED', 'the deadline passed while tiles waited')),
       },
     });
   }

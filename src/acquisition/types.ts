@@ -88,7 +88,12 @@ export interface NearestPrototype {
 
 export interface TopPatch extends ScoredPatch {
   /** In source pixels, clipped to the image. */
-  readonly box: { readonly top: number; readonly left: number; readonly bottom: number; readonly right: number };
+  readonly box: {
+    readonly top: number;
+    readonly left: number;
+    readonly bottom: number;
+    readonly right: number;
+  };
 }
 
 export type WarningKind = 'autoWindow' | 'partial' | 'tilesFailed' | 'engineFailover' | 'nothingScored';

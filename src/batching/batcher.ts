@@ -3,7 +3,13 @@
  * nothing of pixels, engines or threads: streams fill and read slots, an executor runs them.
  */
 import { SaladError } from '../errors/index.js';
-import { BatchPolicy, type PolicyLimits, type PriorityClass, type QueuedTile, type StreamHandle } from './policy.js';
+import {
+  BatchPolicy,
+  type PolicyLimits,
+  type PriorityClass,
+  type QueuedTile,
+  type StreamHandle,
+} from './policy.js';
 
 /** Runs batches; the worker pool is one. */
 export interface BatchExecutor<Slot> {
@@ -140,7 +146,8 @@ export class Batcher<Slot> {
       }
       if (batch === undefined) return;
       const slot = this.executor.acquire();
-      if (slot === undefined) throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
+      if (slot === undefined)
+        throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
       void this.runBatch(batch.model, slot, batch.tiles);
     }
   }
@@ -199,6 +206,11 @@ export class Batcher<Slot> {
     }
     if (payload.closed) return;
     const maxBatchSize = this.executor.maxBatchSize(model);
-    payload.handler.deliver(tile, slot, 0, { ...run, queueMs: dispatchedAt - readyAt, batchSize: 1, maxBatchSize });
+    payload.handler.deliver(tile, slot, 0, {
+      ...run,
+      queueMs: dispatchedAt - readyAt,
+      batchSize: 1,
+      maxBatchSize,
+    });
   }
 }

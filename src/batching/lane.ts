@@ -83,7 +83,8 @@ export class Lane<S extends LaneStream> {
     this.picks += 1;
     const earliest = this.byDeadline.peek();
     const ringTurn = this.picks % RING_TURN_EVERY === 0;
-    if (!ringTurn && earliest !== undefined && earliest.deadline - now < this.urgencyHorizonMs) return earliest;
+    if (!ringTurn && earliest !== undefined && earliest.deadline - now < this.urgencyHorizonMs)
+      return earliest;
     this.turn = inTurn.next;
     return inTurn;
   }

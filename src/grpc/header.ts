@@ -152,7 +152,8 @@ function priorityFrom(value: Priority): AcquisitionRequest['priority'] {
 
 function optionsFrom(options: ScoringOptions | undefined, model: ServedModel): AcquisitionOptions {
   const rate = options?.maxFalsePositiveRate ?? FALSE_POSITIVE_RATE;
-  if (!(rate > 0 && rate < 1)) throw invalid('options.max_false_positive_rate', `must be in (0, 1), is ${rate}`);
+  if (!(rate > 0 && rate < 1))
+    throw invalid('options.max_false_positive_rate', `must be in (0, 1), is ${rate}`);
   const nearest = options?.nearestPrototypes ?? 0;
   const { neighbourCount } = model.manifest.scoring;
   if (nearest > neighbourCount) {

@@ -38,15 +38,23 @@ export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceEr
     error.reason === 'INTERNAL' ? "something failed that should not; see the server's log" : error.message;
   const code = codeOf(error);
   const details: Any[] = [
-    pack('google.rpc.ErrorInfo', ErrorInfo.encode({ reason: error.reason, domain: ERROR_DOMAIN, metadata: {} })),
+    pack(
+      'google.rpc.ErrorInfo',
+      ErrorInfo.encode({ reason: error.reason, domain: ERROR_DOMAIN, metadata: {} }),
+    ),
   ];
   if (error.fieldViolations.length > 0) {
     const fieldViolations = error.fieldViolations.map(({ field, description }) => ({ field, description }));
-    details.push(pack('google.rpc.BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations }))));
+    details.push(
+      pack('google.rpc.BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations }))),
+    );
   }
   const delayMs = error.retryAfterMs ?? (RETRYABLE.has(error.reason) ? retryDelayMs : undefined);
   if (delayMs !== undefined) {
-    const retryDelay = { seconds: BigInt(Math.floor(delayMs / 1000)), nanos: Math.round((delayMs % 1000) * 1e6) };
+    const retryDelay = {
+      seconds: BigInt(Math.floor(delayMs / 1000)),
+      nanos: Math.round((delayMs % 1000) * 1e6),
+    };
     details.push(pack('google.rpc.RetryInfo', RetryInfo.encode({ retryDelay })));
   }
   const metadata = new Metadata();

@@ -5,9 +5,15 @@ import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { errorFrom, type WorkerModel, type WorkerResult, type WorkerSetup, type WorkerTask } from './messages.js';
+import {
+  errorFrom,
+  type WorkerModel,
+  type WorkerResult,
+  type WorkerSetup,
+  type WorkerTask,
+} from './messages.js';
 import { type SlotShape, type SlotView, slotBytes, viewSlot } from './slots.js';
-import { type BatchLatency, BATCH_SIZES, kneeOf, measureLatencies } from './warm-up.js';
+import { BATCH_SIZES, type BatchLatency, kneeOf, measureLatencies } from './warm-up.js';
 
 /** A model to serve: where it lies and how big its batches are. */
 export interface PoolModel {
@@ -81,10 +87,7 @@ export class EnginePool {
     const workers = options.workers > 0 ? options.workers : availableParallelism();
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
-    const slots = Array.from(
-      { length: workers * SLOTS_PER_WORKER },
-      () => new SharedArrayBuffer(bytes),
-    );
+    const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
     const piscina = createPiscina(workers, { models, slots }, options.onError);
     try {
       const selected = await exchange(piscina, {
@@ -191,7 +194,10 @@ function workerEntry(): { readonly filename: string; readonly execArgv: readonly
   if (import.meta.url.endsWith('.ts') && existsSync(source)) {
     return { filename: source, execArgv: ['--import', 'tsx'] };
   }
-  return { filename: fileURLToPath(new URL('../../workers/engine-worker.js', import.meta.url)), execArgv: [] };
+  return {
+    filename: fileURLToPath(new URL('../../workers/engine-worker.js', import.meta.url)),
+    execArgv: [],
+  };
 }
 
 function createPiscina(
@@ -227,10 +233,7 @@ async function loadEverywhere(
 }
 
 /** @throws SaladError what the worker reported, or ENGINE_FAILED where it died. */
-async function exchange(
-  piscina: Piscina<WorkerTask, WorkerResult>,
-  task: WorkerTask,
-): Promise<WorkerResult> {
+async function exchange(piscina: Piscina<WorkerTask, WorkerResult>, task: WorkerTask): Promise<WorkerResult> {
   let result: WorkerResult;
   try {
     result = await piscina.run(task);

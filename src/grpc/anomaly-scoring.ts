@@ -1,0 +1,135 @@
+/** salad.v1.AnomalyScoring: both calls are one path, fed by rows and tiles as they come or by a whole image. */
+import type { handleBidiStreamingCall, handleServerStreamingCall } from '@grpc/grpc-js';
+import { type PixelMessage, type ServedModel, scoreAcquisition } from '../acquisition/index.js';
+import type { ServeConfig } from '../config/schema.js';
+import { SaladError } from '../errors/index.js';
+import type {
+  AnomalyScoringServer,
+  ScoreImageRequest,
+  ScoreImageResponse,
+  StreamAcquisitionRequest,
+  StreamAcquisitionResponse,
+} from '../gen/salad/v1/anomaly_scoring.js';
+import type { AcquisitionHeader } from '../gen/salad/v1/types.js';
+import type { ModelRegistry } from '../registry/model-registry.js';
+import { answerOf } from './answers.js';
+import { type CallTracker, monotonicDeadline } from './calls.js';
+import { checkAcquisitionId, requestFrom } from './header.js';
+import { imageRequestFrom, rowChunks } from './image-request.js';
+import { readRequests } from './requests.js';
+import { ResponseWriter } from './responses.js';
+
+export interface AnomalyScoringContext {
+  readonly config: ServeConfig;
+  readonly registry: ModelRegistry;
+  readonly calls: CallTracker;
+}
+
+export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
+  const streamAcquisition: handleBidiStreamingCall<StreamAcquisitionRequest, StreamAcquisitionResponse> = (
+    call,
+  ) => {
+    void context.calls.serve(call, async (signal) => {
+      context.registry.budget.refuseWhenFull();
+      const requests = readRequests(call, {
+        sizeOf: messageBytes,
+        maxPendingBytes: context.config.maxPendingBytes,
+        idleTimeoutMs: context.config.idleTimeoutMs,
+        signal,
+      });
+      try {
+        const header = await readHeader(requests);
+        const model = modelFor(context.registry, header);
+        const request = requestFrom(header, model, {
+          maxImagePixels: context.config.maxImagePixels,
+          deadline: monotonicDeadline(call, model.batcher.now()),
+        });
+        const writer = new ResponseWriter<StreamAcquisitionResponse>(call, signal);
+        for await (const event of scoreAcquisition(model, request, pixelsOf(requests), signal)) {
+          await writer.write(answerOf(event, model, request));
+        }
+      } finally {
+        await requests.return(undefined);
+      }
+    });
+  };
+
+  const scoreImage: handleServerStreamingCall<ScoreImageRequest, ScoreImageResponse> = (call) => {
+    void context.calls.serve(call, async (signal) => {
+      context.registry.budget.refuseWhenFull();
+      const { header } = call.request;
+      if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
+      const model = modelFor(context.registry, header);
+      const deadline = monotonicDeadline(call, model.batcher.now());
+      const { maxImagePixels } = context.config;
+      const { request, samples, release } = await imageRequestFrom(call.request, header, model, {
+        maxImagePixels,
+        deadline,
+      });
+      try {
+        const writer = new ResponseWriter<ScoreImageResponse>(call, signal);
+        const pixels = rowChunks(request.format, samples, signal);
+        for await (const event of scoreAcquisition(model, request, pixels, signal)) {
+          await writer.write(answerOf(event, model, request));
+        }
+      } finally {
+        release();
+      }
+    });
+  };
+
+  return { streamAcquisition, scoreImage };
+}
+
+function modelFor(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {
+  checkAcquisitionId(header);
+  if (header.model === undefined || header.model.name === '') {
+    throw SaladError.field('HEADER_INVALID', 'header.model.name', 'is missing');
+  }
+  return registry.find(header.model.name, header.model.version);
+}
+
+async function readHeader(requests: AsyncGenerator<StreamAcquisitionRequest>): Promise<AcquisitionHeader> {
+  const first = await requests.next();
+  if (first.done === true) {
+    throw SaladError.field('HEADER_MISSING', 'header', 'the stream ended before a header came');
+  }
+  const { payload } = first.value;
+  if (payload?.$case !== 'header') {
+    throw SaladError.field(
+      'HEADER_MISSING',
+      'header',
+      `must come first, but ${payload?.$case ?? 'nothing'} did`,
+    );
+  }
+  return payload.value;
+}
+
+/** The samples stay views into the message as it was received. */
+async function* pixelsOf(requests: AsyncIterable<StreamAcquisitionRequest>): AsyncGenerator<PixelMessage> {
+  for await (const { payload } of requests) {
+    switch (payload?.$case) {
+      case 'rows':
+        yield { kind: 'rows', firstRow: payload.value.firstRow, samples: payload.value.samples };
+        break;
+      case 'tiles':
+        yield { kind: 'tiles', tiles: payload.value.tiles };
+        break;
+      case 'end':
+        yield { kind: 'end', crc32c: payload.value.crc32c };
+        break;
+      case 'header':
+        throw SaladError.field('HEADER_DUPLICATE', 'header', 'was sent twice');
+      default:
+        throw SaladError.field('MESSAGE_UNEXPECTED', 'payload', 'must be rows, tiles or end');
+    }
+  }
+}
+
+function messageBytes({ payload }: StreamAcquisitionRequest): number {
+  if (payload?.$case === 'rows') return payload.value.samples.byteLength;
+  if (payload?.$case === 'tiles') {
+    return payload.value.tiles.reduce((sum, tile) => sum + tile.samples.byteLength, 0);
+  }
+  return 64;
+}

@@ -1,0 +1,94 @@
+/** The calls in progress: counted, refused while draining, ended with a clear status. */
+import type { ServerErrorResponse } from '@grpc/grpc-js';
+import { Latch } from '../acquisition/index.js';
+import { SaladError } from '../errors/index.js';
+import type { Logger } from '../telemetry/logger.js';
+import { toServiceError } from './status.js';
+
+/** What a handler needs of a streaming call, whatever its messages. */
+export interface StreamingCall {
+  readonly cancelled: boolean;
+  getDeadline(): Date | number;
+  getPath(): string;
+  on(event: 'cancelled' | 'error', listener: (error?: unknown) => void): unknown;
+  emit(event: 'error', error: ServerErrorResponse): boolean;
+  end(): unknown;
+}
+
+export interface CallTrackerOptions {
+  readonly retryDelayMs: number;
+  readonly logger: Logger;
+}
+
+export class CallTracker {
+  private readonly running = new Map<AbortController, StreamingCall>();
+  private readonly finished = new Latch();
+  private draining = false;
+
+  constructor(private readonly options: CallTrackerOptions) {}
+
+  get active(): number {
+    return this.running.size;
+  }
+
+  /** Runs a handler; whatever it throws becomes the call's status. Never rejects. */
+  async serve(call: StreamingCall, handler: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const controller = new AbortController();
+    call.on('cancelled', () => controller.abort(new SaladError('CANCELLED', 'the client cancelled')));
+    if (this.draining) {
+      this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
+      return;
+    }
+    this.running.set(controller, call);
+    try {
+      await handler(controller.signal);
+      if (!call.cancelled) call.end();
+    } catch (error) {
+      // An abort of ours (drain) says more than the cancellation it caused below.
+      const reason = controller.signal.aborted ? controller.signal.reason : error;
+      if (!call.cancelled) this.fail(call, reason);
+    } finally {
+      // Frees what may still wait on the signal, such as a reader of requests.
+      controller.abort(new SaladError('CANCELLED', 'the call is over'));
+      this.running.delete(controller);
+      this.finished.open();
+    }
+  }
+
+  /** Refuses new calls; resolves when none is left. Those still running after the grace are ended as DRAINING. */
+  async drain(graceMs: number): Promise<void> {
+    this.draining = true;
+    const timer = setTimeout(() => {
+      for (const controller of this.running.keys()) {
+        controller.abort(new SaladError('DRAINING', 'the server is shutting down'));
+      }
+    }, graceMs);
+    try {
+      while (this.running.size > 0) await this.finished.wait();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @throws SaladError DRAINING */
+  refuseWhileDraining(): void {
+    if (this.draining) throw new SaladError('DRAINING', 'the server is shutting down');
+  }
+
+  toServiceError(error: unknown): ServerErrorResponse {
+    const known = SaladError.from(error);
+    if (known.kind === 'internal') this.options.logger.error({ err: error }, 'call failed');
+    else this.options.logger.debug({ reason: known.reason }, known.message);
+    return toServiceError(known, this.options.retryDelayMs);
+  }
+
+  private fail(call: StreamingCall, error: unknown): void {
+    call.emit('error', this.toServiceError(error));
+  }
+}
+
+/** A call's deadline on the monotonic clock; Infinity without one. */
+export function monotonicDeadline(call: Pick<StreamingCall, 'getDeadline'>, now: number): number {
+  const deadline = call.getDeadline();
+  return now + (Number(deadline) - Date.now());
+}

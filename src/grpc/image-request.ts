@@ -1,0 +1,107 @@
+/** A whole image as an acquisition: decoded where encoded, then fed as rows. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { AcquisitionRequest, PixelMessage, ServedModel } from '../acquisition/index.js';
+import { SaladError } from '../errors/index.js';
+import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
+import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/types.js';
+import { decodeImage } from '../imaging/decode.js';
+import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
+import { type HeaderContext, requestFrom } from './header.js';
+
+/** Rows are pushed in pieces of about this size, so that one big image does not hold up the other streams. */
+const CHUNK_BYTES = 256 * 1024;
+
+export interface ImageRequest {
+  readonly request: AcquisitionRequest;
+  /** All samples, row by row, little-endian. */
+  readonly samples: Uint8Array;
+  /** Gives back the room of the decoded image. */
+  readonly release: () => void;
+}
+
+/** @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, IMAGE_TOO_LARGE, SAMPLE_COUNT_MISMATCH, OVERLOADED */
+export async function imageRequestFrom(
+  message: ScoreImageRequest,
+  header: AcquisitionHeader,
+  model: ServedModel,
+  context: HeaderContext,
+): Promise<ImageRequest> {
+  const rowsHeader = { ...header, source: Source.SOURCE_ROWS };
+  switch (message.image?.$case) {
+    case 'raw': {
+      const request = requestFrom(rowsHeader, model, context);
+      const { rows, columns } = request.format;
+      const expected = rows * columns * bytesPerSample(request.format);
+      const samples = message.image.value;
+      if (samples.byteLength !== expected) {
+        const why = `must have ${expected} bytes for ${rows} x ${columns} samples, has ${samples.byteLength}`;
+        throw SaladError.field('SAMPLE_COUNT_MISMATCH', 'raw', why);
+      }
+      return { request, samples, release: () => {} };
+    }
+    case 'encoded':
+      return decodedRequest(message.image.value, rowsHeader, model, context);
+    case undefined:
+      throw SaladError.field('IMAGE_UNREADABLE', 'image', 'neither encoded nor raw is set');
+  }
+}
+
+async function decodedRequest(
+  encoded: Uint8Array,
+  header: AcquisitionHeader,
+  model: ServedModel,
+  context: HeaderContext,
+): Promise<ImageRequest> {
+  const image = await withField('encoded', () => decodeImage(encoded, { maxPixels: context.maxImagePixels }));
+  const release = model.budget.reserveBytes(image.samples.byteLength);
+  try {
+    const announced = header.image ?? ImageFormat.fromPartial({});
+    const format = {
+      ...announced,
+      rows: fromFile('rows', announced.rows, image.rows),
+      columns: fromFile('columns', announced.columns, image.columns),
+      bitsAllocated: fromFile('bits_allocated', announced.bitsAllocated, image.bitsAllocated),
+      bitsStored: announced.bitsStored === 0 ? image.bitsStored : announced.bitsStored,
+    };
+    const request = requestFrom({ ...header, image: format }, model, context);
+    return { request, samples: image.samples, release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** 0 leaves it to the file; anything else must agree with it. */
+function fromFile(field: string, announced: number, actual: number): number {
+  if (announced !== 0 && announced !== actual) {
+    const why = `is ${announced} in the header but ${actual} in the file; leave it 0`;
+    throw SaladError.field('HEADER_INVALID', `header.image.${field}`, why);
+  }
+  return actual;
+}
+
+async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const known = SaladError.from(error);
+    if (known.fieldViolations.length > 0 || known.reason === 'INTERNAL') throw known;
+    throw SaladError.field(known.reason, field, known.message);
+  }
+}
+
+/** Yields to the event loop between pieces. */
+export async function* rowChunks(
+  format: PixelFormat,
+  samples: Uint8Array,
+  signal: AbortSignal,
+): AsyncGenerator<PixelMessage> {
+  const rowBytes = format.columns * bytesPerSample(format);
+  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
+  for (let firstRow = 0; firstRow < format.rows && !signal.aborted; firstRow += chunkRows) {
+    const lastRow = Math.min(format.rows, firstRow + chunkRows);
+    yield { kind: 'rows', firstRow, samples: samples.subarray(firstRow * rowBytes, lastRow * rowBytes) };
+    if (lastRow < format.rows) await nextTurn();
+  }
+  yield { kind: 'end', crc32c: undefined };
+}

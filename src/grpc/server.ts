@@ -1,0 +1,135 @@
+/** The gRPC server: listens once every model is warm, and stops without losing what runs. */
+
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Server, ServerCredentials } from '@grpc/grpc-js';
+import { load } from '@grpc/proto-loader';
+import { ReflectionService } from '@grpc/reflection';
+import type { ServeConfig } from '../config/schema.js';
+import type { EngineName } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
+import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
+import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
+import { ModelRegistry } from '../registry/model-registry.js';
+import { type Logger, silentLogger } from '../telemetry/logger.js';
+import { anomalyScoringHandlers } from './anomaly-scoring.js';
+import { CallTracker } from './calls.js';
+import { Health } from './health.js';
+import { modelRegistryHandlers } from './model-registry.js';
+import { createServerWithWindow } from './receive-window.js';
+
+export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
+/** For connections that stay open after the drain; their streams are over. */
+const CLOSE_TIMEOUT_MS = 1000;
+
+export interface RunningServer {
+  /** HOST:PORT as listened on. */
+  readonly address: string;
+  readonly port: number;
+  readonly engine: EngineName;
+  /** Such as "phantom@1". */
+  readonly models: readonly string[];
+  readonly registry: ModelRegistry;
+  /** Refuses new calls, lets running ones finish for at most `graceMs`, then closes everything. Idempotent. */
+  stop(graceMs: number): Promise<void>;
+}
+
+export interface ServerOptions {
+  /** @default silent */
+  readonly logger?: Logger;
+}
+
+/** @throws SaladError CONFIGURATION_INVALID, BUNDLE_INVALID, ENGINE_UNAVAILABLE */
+export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
+  const logger = options.logger ?? silentLogger();
+  const registry = await ModelRegistry.open(config, logger);
+  try {
+    const calls = new CallTracker({ retryDelayMs: config.retryDelayMs, logger });
+    const health = new Health(SERVICE_NAMES);
+    const server = createServerWithWindow(
+      {
+        'grpc.max_receive_message_length': config.maxMessageBytes,
+        'grpc.max_send_message_length': -1,
+      },
+      config.receiveWindowBytes,
+    );
+    server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls }));
+    server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
+    health.addTo(server);
+    await addReflection(server);
+    const port = await bind(server, config.listen);
+    health.set('SERVING');
+    let stopping: Promise<void> | undefined;
+    return {
+      address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
+      port,
+      engine: registry.engine,
+      models: registry.list().map(({ key }) => key),
+      registry,
+      stop(graceMs) {
+        stopping ??= stop(server, registry, calls, health, graceMs);
+        return stopping;
+      },
+    };
+  } catch (error) {
+    await registry.close();
+    throw error;
+  }
+}
+
+async function stop(
+  server: Server,
+  registry: ModelRegistry,
+  calls: CallTracker,
+  health: Health,
+  graceMs: number,
+): Promise<void> {
+  // The port stays open while draining: a new call gets a clear UNAVAILABLE instead of a refused connection.
+  health.set('NOT_SERVING');
+  await calls.drain(graceMs);
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      resolve();
+    }, CLOSE_TIMEOUT_MS);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  await registry.close();
+}
+
+function bind(server: Server, listen: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port);
+      else
+        reject(
+          new SaladError('CONFIGURATION_INVALID', `listen ${listen}: ${error.message}`, { cause: error }),
+        );
+    });
+  });
+}
+
+async function addReflection(server: Server): Promise<void> {
+  const root = protoRoot();
+  const definition = await load(['salad/v1/anomaly_scoring.proto', 'salad/v1/model_registry.proto'], {
+    includeDirs: [root],
+    keepCase: true,
+  });
+  new ReflectionService(definition, { services: [...SERVICE_NAMES] }).addToServer(server);
+}
+
+/** The checkout's or the package's proto folder, whether run from src/ or from dist/src/. */
+function protoRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'proto', 'salad'))) {
+    const parent = dirname(folder);
+    if (parent === folder)
+      throw new SaladError('INTERNAL', 'the proto folder is missing from this installation');
+    folder = parent;
+  }
+  return join(folder, 'proto');
+}

@@ -1,0 +1,157 @@
+/** The loaded models: found on disk, run by one pool, looked up by name and version. */
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisition/index.js';
+import { Batcher } from '../batching/index.js';
+import type { ServeConfig } from '../config/schema.js';
+import type { EngineName } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
+import { type Bundle, readBundle } from '../model/bundle.js';
+import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
+import type { Logger } from '../telemetry/logger.js';
+
+/** A deadline nearer than this goes before the round-robin between streams. */
+const URGENCY_HORIZON_MS = 1000;
+
+export class ModelRegistry {
+  private constructor(
+    readonly pool: EnginePool,
+    readonly budget: AcquisitionBudget,
+    /** By name, then version. */
+    private readonly models: readonly ServedModel[],
+  ) {}
+
+  /**
+   * Reads every bundle under the models folder, starts the engine and warms it up.
+   * @throws SaladError BUNDLE_INVALID, CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
+   */
+  static async open(config: ServeConfig, logger: Logger): Promise<ModelRegistry> {
+    const bundles = await readBundles(config.models, logger);
+    const pool = await EnginePool.start({
+      engine: config.engine,
+      workers: config.workers,
+      maxBatchSize: config.maxBatchSize,
+      models: bundles.map(poolModelOf),
+      onError: (error) => logger.error({ err: error }, 'an engine worker failed'),
+    });
+    const budget = new AcquisitionBudget({
+      maxAcquisitions: config.maxConcurrentAcquisitions,
+      maxBytes: config.maxAcquisitionBytes,
+      retryAfterMs: config.retryDelayMs,
+    });
+    const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tilesPerSide ** 2));
+    const batcher = new Batcher<PoolSlot>({
+      executor: pool,
+      limits: {
+        maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
+        urgencyHorizonMs: URGENCY_HORIZON_MS,
+      },
+      now: () => performance.now(),
+    });
+    const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
+    for (const { key } of models) {
+      const { maxBatchSize, curve } = pool.modelStatus(key) as PoolModelStatus;
+      logger.info(
+        { model: key, engine: pool.engine, device: pool.device, maxBatchSize, curve },
+        'model ready',
+      );
+    }
+    return new ModelRegistry(pool, budget, models);
+  }
+
+  get engine(): EngineName {
+    return this.pool.engine;
+  }
+
+  list(): readonly ServedModel[] {
+    return this.models;
+  }
+
+  /** The highest version where none is asked for. @throws SaladError MODEL_NOT_FOUND */
+  find(name: string, version?: number): ServedModel {
+    const versions = this.models.filter((model) => model.name === name);
+    const found =
+      version === undefined ? versions.at(-1) : versions.find((model) => model.version === version);
+    if (found !== undefined) return found;
+    const wanted = version === undefined ? name : `${name}@${version}`;
+    const loaded = this.models.map((model) => model.key).join(', ');
+    throw new SaladError('MODEL_NOT_FOUND', `model ${wanted} is not loaded; loaded: ${loaded}`);
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+  }
+}
+
+function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle) {
+  return {
+    key: keyOf(manifest),
+    directory,
+    sha256,
+    shape: {
+      tileSize: geometry.tileSize,
+      patchCount: geometry.patchesPerSide ** 2,
+      dimension: manifest.bank.dimension,
+      neighbourCount: manifest.scoring.neighbourCount,
+    },
+  };
+}
+
+function keyOf({ name, version }: Bundle['manifest']): string {
+  return `${name}@${version}`;
+}
+
+function servedModel(
+  bundle: Bundle,
+  pool: EnginePool,
+  batcher: Batcher<TileSlot>,
+  budget: AcquisitionBudget,
+): ServedModel {
+  const { manifest, geometry, sha256, bank } = bundle;
+  return {
+    key: keyOf(manifest),
+    name: manifest.name,
+    version: manifest.version,
+    sha256,
+    manifest,
+    geometry,
+    prototypeSources: bank.sources,
+    engine: pool.engine,
+    batcher,
+    budget,
+  };
+}
+
+/** One broken bundle must not take the others down; where none is left, its error is the answer. */
+async function readBundles(folder: string, logger: Logger): Promise<readonly Bundle[]> {
+  const bundles: Bundle[] = [];
+  let broken: unknown;
+  for (const directory of await bundleFolders(folder)) {
+    try {
+      bundles.push(await readBundle(directory));
+    } catch (error) {
+      broken ??= error;
+      logger.error({ err: error, directory }, 'a model bundle was refused');
+    }
+  }
+  if (bundles.length === 0) {
+    throw broken ?? new SaladError('CONFIGURATION_INVALID', `models: no <name>/<version>/ under ${folder}`);
+  }
+  const order = (a: Bundle, b: Bundle) =>
+    a.manifest.name < b.manifest.name ? -1 : a.manifest.name > b.manifest.name ? 1 : 0;
+  return bundles.sort((a, b) => order(a, b) || a.manifest.version - b.manifest.version);
+}
+
+async function bundleFolders(folder: string): Promise<readonly string[]> {
+  const subfolders = async (path: string): Promise<string[]> => {
+    try {
+      const entries = await readdir(path, { withFileTypes: true });
+      return entries.filter((entry) => entry.isDirectory()).map((entry) => join(path, entry.name));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new SaladError('CONFIGURATION_INVALID', `models: ${why}`, { cause: error });
+    }
+  };
+  const names = await subfolders(folder);
+  return (await Promise.all(names.map(subfolders))).flat().sort();
+}
