@@ -1,0 +1,59 @@
+/** The slow and obvious float64 version of search and score: sort every candidate of the window. */
+import type { EngineModelSource, TileBatch } from '../../src/engines/engine.js';
+import { referenceForward } from './network.js';
+
+export interface ReferencePatch {
+  readonly score: number;
+  readonly neighbours: readonly { readonly row: number; readonly distance: number }[];
+  readonly embedding: Float64Array;
+}
+
+/** Patches of a batch, tile by tile and row by row within a tile. */
+export function referencePatches(source: EngineModelSource, tiles: TileBatch): ReferencePatch[] {
+  const { tileSize, patchesPerSide } = source.geometry;
+  const patches: ReferencePatch[] = [];
+  for (let tile = 0; tile < tiles.count; tile++) {
+    const pixels = tiles.pixels.slice(tile * tileSize ** 2, (tile + 1) * tileSize ** 2);
+    const output = referenceForward(source.network, source.weights, pixels);
+    for (let row = 0; row < patchesPerSide; row++) {
+      for (let column = 0; column < patchesPerSide; column++) {
+        const start = (row * patchesPerSide + column) * output.channels;
+        const embedding = output.data.slice(start, start + output.channels);
+        const gridRow = tiles.positions[2 * tile]! * patchesPerSide + row;
+        const gridColumn = tiles.positions[2 * tile + 1]! * patchesPerSide + column;
+        patches.push(scorePatch(source, embedding, gridRow, gridColumn));
+      }
+    }
+  }
+  return patches;
+}
+
+function scorePatch(
+  source: EngineModelSource,
+  embedding: Float64Array,
+  gridRow: number,
+  gridColumn: number,
+): ReferencePatch {
+  const { bank, scoring } = source.search!;
+  const radius = scoring.searchRadius ?? Number.POSITIVE_INFINITY;
+  const candidates: { row: number; distance: number; cosine: number }[] = [];
+  for (let row = 0; row < bank.rows; row++) {
+    if (Math.abs(bank.positions[2 * row]! - gridRow) > radius) continue;
+    if (Math.abs(bank.positions[2 * row + 1]! - gridColumn) > radius) continue;
+    let cosine = 0;
+    for (let axis = 0; axis < bank.dimension; axis++) {
+      cosine += embedding[axis]! * bank.prototypes[row * bank.dimension + axis]!;
+    }
+    cosine = Math.min(1, Math.max(-1, cosine));
+    const distance = scoring.distance === 'angular' ? Math.acos(cosine) / Math.PI : Math.sqrt(2 - 2 * cosine);
+    candidates.push({ row, distance, cosine });
+  }
+  candidates.sort((a, b) => b.cosine - a.cosine || a.row - b.row);
+  const nearest = candidates.slice(0, scoring.neighbourCount);
+  const raw = nearest.map(({ cosine }) =>
+    scoring.form === 'mean' ? 1 : Math.exp((cosine - 1) / scoring.temperature),
+  );
+  const total = raw.reduce((a, b) => a + b, 0);
+  const score = nearest.reduce((sum, { distance }, index) => sum + (raw[index]! / total) * distance, 0);
+  return { score, neighbours: nearest, embedding };
+}
