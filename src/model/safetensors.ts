@@ -66,8 +66,8 @@ function decodeTensor(file: string, name: string, entry: unknown, body: Uint8Arr
   if (end > body.length || end - start !== elementCount(shape) * BYTES[type]) {
     throw invalid(file, `the bytes of tensor ${name} do not fit its shape or the file`);
   }
-  // A copy starts at offset 0 of its own buffer: any element type may view it.
-  const { buffer } = body.slice(start, end);
+  // A copy starts at offset 0 of its own buffer: any element type may view it. (A Buffer's slice would not copy.)
+  const { buffer } = new Uint8Array(body.subarray(start, end));
   if (type === 'U8') return { dtype: type, shape, data: new Uint8Array(buffer) };
   if (type === 'I32') return { dtype: type, shape, data: new Int32Array(buffer) };
   if (type === 'F32') return { dtype: type, shape, data: new Float32Array(buffer) };
