@@ -9,7 +9,10 @@ import type { Random } from './random.js';
 export const FIELD_CM = 40;
 
 /** Effective linear attenuation at a chest beam's mean energy, per cm. */
-export const MU = { soft: 0.17, lung: 0.042, bone: 0.44, marrow: 0.24, metal: 2.2 } as const;
+export const MU = { soft: 0.17, lung: 0.042, bone: 0.44, marrow: 0.24, metal: 4 } as const;
+
+/** Thickness of the chest wall in front of the lungs and behind them. */
+const WALL_CM = 2.6;
 
 /** One lung, as seen from the front; `side` is -1 for the image's left, 1 for its right. */
 export interface Lung {
@@ -63,7 +66,7 @@ export function drawAnatomy(random: Random): Anatomy {
     y: random.between(5, 6.2),
     radiusX: 5.6 * breastSize,
     radiusY: 5.2 * breastSize,
-    radiusZ: 2 * breastSize,
+    radiusZ: 1.1 * breastSize,
     tilt: 0,
   });
   return {
@@ -129,15 +132,24 @@ export function lungBorders(anatomy: Anatomy, y: number): { lateral: number; med
 /**
  * Chord through a lung. Below the top of the diaphragm's dome a ray still meets the lung in front of the dome and
  * behind it: the dome falls as k z² along the ray, which leaves 2 (c - sqrt((y - dome) / k)).
+ * @param body chord through the body there
  */
-export function lungChord(anatomy: Anatomy, lung: Lung, x: number, y: number): number {
+export function lungChord(
+  anatomy: Anatomy,
+  lung: Lung,
+  x: number,
+  y: number,
+  body = bodyChord(anatomy, x, y),
+): number {
   const borders = lungBorders(anatomy, y);
   const distance = x * lung.side;
   if (!borders || distance <= borders.medial || distance >= borders.lateral) return 0;
   const center = (borders.medial + borders.lateral) / 2;
   const u = (distance - center) / (borders.lateral - center);
   const depth = anatomy.chestHalfDepth * roundOff((y - anatomy.apex) / 11);
-  const half = depth * Math.sqrt(1 - u * u * u * u);
+  // The chest wall takes its part of the body's depth: towards the sides the lung is as thin as the body allows.
+  const room = Math.max(0, body / 2 - WALL_CM);
+  const half = Math.min(depth * Math.sqrt(1 - u * u * u * u), room);
   const dome = diaphragm(lung, distance);
   if (y <= dome) return 2 * half;
   return 2 * Math.max(0, half - Math.sqrt((y - dome) / 0.075));
@@ -153,12 +165,20 @@ export function diaphragm(lung: Lung, distance: number): number {
 export function ellipsoidChord(e: Ellipse, x: number, y: number): number {
   const dx = x - e.x;
   const dy = y - e.y;
+  const reach = Math.max(e.radiusX, e.radiusY);
+  if (Math.abs(dx) > reach || Math.abs(dy) > reach) return 0;
   const c = Math.cos(e.tilt);
   const s = Math.sin(e.tilt);
   const u = (c * dx + s * dy) / e.radiusX;
   const v = (c * dy - s * dx) / e.radiusY;
   const inside = 1 - u * u - v * v;
   return inside > 0 ? 2 * e.radiusZ * Math.sqrt(inside) : 0;
+}
+
+/** Chord through a soft mound, which ends without an edge as skin does. */
+export function moundChord(e: Ellipse, x: number, y: number): number {
+  const chord = ellipsoidChord(e, x, y);
+  return (chord * chord) / (2 * e.radiusZ);
 }
 
 /** Attenuation that the spine adds to soft tissue: vertebral bodies with end plates, discs, pedicles, processes. */

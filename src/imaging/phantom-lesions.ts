@@ -119,7 +119,7 @@ function addDevice(context: LesionContext): Uint8Array {
     const round = u ** 5 + v ** 5;
     if (round >= 1) return 0;
     const isHeader = bodyY < y - half * 0.5;
-    attenuation[at] = attenuation[at]! + MU.metal * (isHeader ? 0.3 : 0.75 + 0.25 * (1 - round));
+    attenuation[at] = attenuation[at]! + MU.metal * (isHeader ? 0.3 : 0.8 + 0.2 * (1 - round));
     return 1;
   });
   const heart = anatomy.heart;

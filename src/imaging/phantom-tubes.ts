@@ -217,8 +217,8 @@ export function vesselPaths(side: -1 | 1, random: Random): TubePoint[][] {
     grow(end.x, end.y, heading - spread, radius * random.between(0.68, 0.84), depth - 1);
   };
   for (const angle of [-1.25, -0.6, 0.05, 0.7, 1.25]) {
-    const start = { x: side * random.between(3, 3.8), y: hilumY + angle * 1.3 };
-    grow(start.x, start.y, angle + random.between(-0.12, 0.12), random.between(0.36, 0.48), 7);
+    const start = { x: side * random.between(3.2, 4.2), y: hilumY + angle * 1.3 };
+    grow(start.x, start.y, angle + random.between(-0.12, 0.12), random.between(0.46, 0.6), 8);
   }
   return paths;
 }

@@ -11,6 +11,7 @@ import {
   ellipsoidChord,
   lungChord,
   MU,
+  moundChord,
   spineAttenuation,
 } from './phantom-anatomy.js';
 import { addLesion, type LesionKind } from './phantom-lesions.js';
@@ -62,7 +63,7 @@ const VALUE_PER_NEPER = 640;
 /** Shows line integrals from 0.75 (inflated lung at the edge) to 4.35 (spine behind the heart). */
 export const PHANTOM_WINDOW = { center: 1932, width: 2304 } as const;
 
-/** Photons per cm² behind nothing: some 1% noise behind the mediastinum of a 512 x 512 phantom. */
+/** Photons behind nothing per pixel of a 512 x 512 phantom: some 2% noise behind the mediastinum. */
 const PHOTONS_PER_PIXEL_512 = 90_000;
 
 /** Scattered photons behind the grid, as a share of the unattenuated beam: a veil over the densest parts. */
@@ -116,7 +117,7 @@ function addTissue(
       if (body === 0) continue;
       const texture = 0.6 * coarse.at(column, row) + 0.3 * medium.at(column, row);
       let sum = body * MU.soft * (1 + 0.02 * texture) + spineAttenuation(anatomy, x, y);
-      const air = lungChord(anatomy, x < 0 ? anatomy.lungs[0] : anatomy.lungs[1], x, y);
+      const air = lungChord(anatomy, x < 0 ? anatomy.lungs[0] : anatomy.lungs[1], x, y, body);
       if (air > 0) {
         const heart = Math.max(ellipsoidChord(anatomy.heart, x, y), ellipsoidChord(anatomy.aorticArch, x, y));
         // Where the heart lies the lung cannot be: it makes room over the heart's chord.
@@ -126,7 +127,7 @@ function addTissue(
         lung[at] = left;
       }
       sum -= 0.8 * MU.soft * ellipsoidChord(anatomy.stomachAir, x, y);
-      for (const breast of anatomy.breasts) sum += MU.soft * ellipsoidChord(breast, x, y);
+      for (const breast of anatomy.breasts) sum += MU.soft * moundChord(breast, x, y);
       attenuation[at] = sum;
     }
   }
