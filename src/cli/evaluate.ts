@@ -1,11 +1,10 @@
-import { existsSync, readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { ENGINE_NAMES } from '../engines/engine.js';
 import { createEngine } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import { readBundle } from '../model/bundle.js';
+import { findBundle } from '../model/repository.js';
 import { loadDataset } from '../training/dataset.js';
 import { type EvaluationDetail, evaluateBundle } from '../training/evaluate.js';
 import {
@@ -55,27 +54,6 @@ Examples:
     .action(evaluate);
 }
 
-function highestVersion(folder: string): string | undefined {
-  if (!existsSync(folder)) return undefined;
-  return readdirSync(folder)
-    .filter((entry) => /^[1-9]\d*$/.test(entry) && existsSync(join(folder, entry, 'manifest.json')))
-    .sort((a, b) => Number(b) - Number(a))[0];
-}
-
-/**
- * A bundle folder as given, the highest version in a model's folder, or NAME[@VERSION] below `models`.
- * @throws SaladError MODEL_NOT_FOUND
- */
-export function findBundle(model: string, models: string): string {
-  if (existsSync(join(model, 'manifest.json'))) return resolve(model);
-  const [name = '', version] = model.split('@');
-  for (const folder of [model, join(models, name)]) {
-    const found = version ?? highestVersion(folder);
-    if (found && existsSync(join(folder, found, 'manifest.json'))) return resolve(folder, found);
-  }
-  throw new SaladError('MODEL_NOT_FOUND', `no bundle "${model}": neither a folder nor in ${models}`);
-}
-
 function printForPeople(detail: EvaluationDetail): void {
   const { evaluation } = detail;
   print(
@@ -99,7 +77,7 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
     );
   }
   const engineName = engineOf(flags.engine);
-  const bundle = await readBundle(findBundle(flags.model, flags.models));
+  const bundle = await readBundle(await findBundle(flags.models, flags.model));
   const dataset = await loadDataset(flags.data);
   const engine = await createEngine(engineName);
   const abort = new AbortController();

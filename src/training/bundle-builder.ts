@@ -1,10 +1,11 @@
 /** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
 import type { Engine, EngineModelSource } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { type Bundle, writeBundle } from '../model/bundle.js';
+import { type Bundle, type BundleParts, writeBundle } from '../model/bundle.js';
 import { geometryOf } from '../model/geometry.js';
-import type { CalibrationTables, Manifest } from '../model/manifest.js';
-import { imageScore } from '../scoring/aggregate.js';
+import type { CalibrationTables } from '../model/manifest.js';
+import { quantizeBank, quantizeWeights, type StoragePrecision } from '../model/storage.js';
+import { calibrationTables } from '../scoring/calibration.js';
 import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
 import { ImageScorer } from './image-scorer.js';
@@ -13,6 +14,9 @@ import type { Encoder, FitImage, TrainingPlan, TrainingPreset, TrainingProgress 
 
 /** Largest score difference an engine may show on the golden batch (architecture.md: float32 engines). */
 const GOLDEN_TOLERANCE = 1e-4;
+
+/** Prototypes are most of a bundle and lose nothing that matters in half precision; weights stay float32. */
+const STORAGE: StoragePrecision = { bank: 'F16' };
 
 export interface BuildOptions {
   readonly bundleDirectory: string;
@@ -90,25 +94,16 @@ async function fitBank(options: BuildOptions, source: EngineModelSource): Promis
  * (salad.md section 8, "Calibration"). Neither half is in the bank.
  */
 async function calibrate(options: BuildOptions, source: EngineModelSource): Promise<CalibrationTables> {
-  const patchScores: Float32Array[] = [];
-  await runAll(options, source, options.calibrationA, 'calibrating patches', ({ scores }) => {
-    patchScores.push(scores);
-  });
-  const tables = patchTables(patchScores, source.geometry.patchGrid ** 2);
-  const imageScores: number[] = [];
-  const { aggregate } = options.plan.scoring;
-  const calibration = { ...tables, imageScores: [0] };
-  await runAll(options, source, options.calibrationB, 'calibrating images', ({ scores }) => {
-    const { score } = judgeImage(scores, calibration, source.geometry, aggregate);
-    if (!Number.isNaN(score)) imageScores.push(score);
-  });
-  if (imageScores.length === 0) {
-    throw new SaladError(
-      'TRAINING_DATA_INVALID',
-      'no held-out image could be scored: every tile is background',
-    );
-  }
-  return { ...tables, imageScores: imageScores.sort((a, b) => a - b) };
+  const scoresOf = async (images: readonly FitImage[], stage: string): Promise<Float32Array[]> => {
+    const collected: Float32Array[] = [];
+    await runAll(options, source, images, stage, ({ scores }) => {
+      collected.push(scores);
+    });
+    return collected;
+  };
+  const halfA = await scoresOf(options.calibrationA, 'calibrating patches');
+  const halfB = await scoresOf(options.calibrationB, 'calibrating images');
+  return calibrationTables(halfA, halfB, source.geometry, options.plan.scoring.aggregate);
 }
 
 function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
@@ -126,10 +121,10 @@ function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
 export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const { plan, encoder } = options;
   const geometry = geometryOf(plan.input, plan.tiling);
-  const weights = storedWeights(encoder.weights);
+  const weights = quantizeWeights(encoder.weights, STORAGE);
   const bare: EngineModelSource = { network: encoder.network, weights, geometry };
   const built = await fitBank(options, bare);
-  const bank = storedBank(built.bank);
+  const bank = quantizeBank(built.bank, STORAGE);
   const source: EngineModelSource = { ...bare, search: { bank, scoring: plan.scoring } };
   const calibration = await calibrate(options, source);
   const golden = await goldenBatch(
@@ -137,8 +132,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
     source,
     options.calibrationB.map((image) => image.image),
   );
-  const manifest: Omit<Manifest, 'files'> = {
-    schemaVersion: 1,
+  const manifest: BundleParts['manifest'] = {
     name: options.name,
     version: options.version,
     description: options.description,
@@ -146,7 +140,6 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
     tiling: plan.tiling,
     network: encoder.network,
     scoring: plan.scoring,
-    bank: { rows: bank.rows, dimension: bank.dimension },
     calibration,
     training: {
       preset: options.preset.name,
@@ -166,11 +159,19 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   };
   const card = modelCard({
     manifest,
+    bankSize: { rows: bank.rows, dimension: bank.dimension },
     calibrationImages: { a: options.calibrationA.length, b: options.calibrationB.length },
     duplicates: options.duplicates,
     patientTable: options.patientTable,
     bank: built,
     limits: plan.limits,
   });
-  return writeBundle(options.bundleDirectory, { manifest, weights, bank, golden, modelCard: card });
+  return writeBundle(options.bundleDirectory, {
+    manifest,
+    weights,
+    bank,
+    golden,
+    modelCard: card,
+    storage: STORAGE,
+  });
 }

@@ -1,10 +1,9 @@
 /** Presets whose encoder is fixed log-Gabor filters and one fitted whitening: half a minute of training. */
 import { SaladError } from '../errors/index.js';
 import type { InputSpec, ScoringSpec, TilingSpec } from '../model/manifest.js';
-import { type DescriptorNetwork, gaborNetwork, gaborStreamNetwork, STREAM_GABOR } from './gabor.js';
-import { ImageScorer } from './image-scorer.js';
-import type { Encoder, FitContext, PresetOptions, TrainingPlan, TrainingPreset } from './preset.js';
-import { Covariance, whiteningLayer } from './whitening.js';
+import { gaborNetwork, gaborStreamNetwork, STREAM_GABOR } from './gabor.js';
+import type { PresetOptions, TrainingPlan, TrainingPreset } from './preset.js';
+import { whitened } from './whitened.js';
 
 const ORIENTATION =
   'frontal: top of the image is cranial, left of the image is the right side of the patient';
@@ -19,6 +18,12 @@ const SCORING: ScoringSpec = {
   aggregate: { topFraction: 0.1, margin: 1 },
 };
 
+/**
+ * The streamable grid is finer (256 patches of 32 pixels, not 36 of 64): the top 2 % are its 4 to 5 worst cells.
+ * Chosen on phantoms of other seeds than the test's: nodules 0.81 against 0.74 with 10 %, the rest unchanged.
+ */
+const STREAM_SCORING: ScoringSpec = { ...SCORING, aggregate: { topFraction: 0.02, margin: 1 } };
+
 const SHARED_LIMITS = [
   'The descriptor is fixed texture energy (log-Gabor), not learned features; it sees blur and sharpness too.',
   'Images are not aligned to a reference: rotated or badly centred images score higher (measured cost 0.01-0.02 AUROC).',
@@ -26,38 +31,6 @@ const SHARED_LIMITS = [
 
 function invalidSize(size: number, rule: string): SaladError {
   return new SaladError('CONFIGURATION_INVALID', `--working-size ${size} does not fit this preset: ${rule}`);
-}
-
-/** One pass for the statistics, then the whitening becomes the last layer of the network. */
-async function whitened(descriptor: DescriptorNetwork, context: FitContext): Promise<Encoder> {
-  const { geometry, images, signal, onProgress } = context;
-  const scorer = await ImageScorer.open(context.engine, { ...descriptor, geometry });
-  const statistics = new Covariance(descriptor.dimension);
-  try {
-    for (const [index, { image }] of images.entries()) {
-      if (signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
-      const { embeddings, scored } = await scorer.run(image);
-      for (let patch = 0; patch < scored.length; patch += 1) {
-        if (!scored[patch]) continue;
-        statistics.add(embeddings.subarray(patch * descriptor.dimension, (patch + 1) * descriptor.dimension));
-      }
-      onProgress({ stage: 'whitening', step: index + 1, total: images.length });
-    }
-  } finally {
-    await scorer.dispose();
-  }
-  if (statistics.count < 2) {
-    throw new SaladError('TRAINING_DATA_INVALID', 'no patch to fit on: every tile is background');
-  }
-  const layer = whiteningLayer(statistics, descriptor.network.output);
-  return {
-    network: {
-      inputSize: descriptor.network.inputSize,
-      nodes: [...descriptor.network.nodes, ...layer.nodes],
-      output: 'embedding',
-    },
-    weights: new Map([...descriptor.weights, ...layer.weights]),
-  };
 }
 
 function gaborPlan(options: PresetOptions): TrainingPlan {
@@ -116,8 +89,8 @@ function gaborStreamPlan(options: PresetOptions): TrainingPlan {
   return {
     input,
     tiling,
-    scoring: SCORING,
-    bankRows: 16_384,
+    scoring: STREAM_SCORING,
+    bankRows: 8192,
     limits: [
       ...SHARED_LIMITS,
       'Streamable: a tile sees its own 80 pixels only, so findings wider than that show at their borders.',

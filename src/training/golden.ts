@@ -4,15 +4,7 @@ import { allocatePatchBatch } from '../engines/batch.js';
 import type { Engine, EngineModelSource } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { WorkingImage } from '../imaging/working-image.js';
-
-export interface GoldenBatch {
-  /** uint8 [n, tileSize, tileSize]. */
-  readonly pixels: Uint8Array;
-  /** int32 [n, 2]: tile row, tile column. */
-  readonly positions: Int32Array;
-  /** float32 [n, patches per tile]. */
-  readonly scores: Float32Array;
-}
+import type { GoldenBatch } from '../model/bundle-check.js';
 
 /** At most this many bytes of pixels: a bundle stays small. */
 const MAX_PIXEL_BYTES = 262_144;

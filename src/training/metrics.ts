@@ -2,6 +2,7 @@
  * How well scores separate a class from the normal one. Higher scores mean more anomalous; a tie between a
  * normal and an abnormal image counts half. Nothing here chooses a threshold by looking at the test labels.
  */
+import { quantileOfSorted } from '../scoring/calibration.js';
 import { createRandom } from '../scoring/random.js';
 
 /** One point of the receiver operating characteristic: what is flagged at `score >= threshold`. */
@@ -84,15 +85,6 @@ export function aurocInterval(
   }
   values.sort();
   return [quantileOfSorted(values, (1 - level) / 2), quantileOfSorted(values, (1 + level) / 2)];
-}
-
-/** Linear interpolation between order statistics, as numpy's default. */
-export function quantileOfSorted(sorted: ArrayLike<number>, probability: number): number {
-  const position = probability * (sorted.length - 1);
-  const below = Math.floor(position);
-  const low = sorted[below]!;
-  const high = sorted[Math.min(below + 1, sorted.length - 1)]!;
-  return low + (position - below) * (high - low);
 }
 
 /** From (0, 0), where nothing is flagged, to (1, 1); one point per distinct score. */

@@ -1,9 +1,10 @@
 /** MODEL_CARD.md: what a bundle was made from, how, what it reached on held-out normals, and what it cannot do. */
-import type { Manifest } from '../model/manifest.js';
-import { quantileOfSorted } from './metrics.js';
+import type { BundleParts } from '../model/bundle.js';
+import { quantileOfSorted } from '../scoring/calibration.js';
 
 export interface CardFacts {
-  readonly manifest: Omit<Manifest, 'files'>;
+  readonly manifest: BundleParts['manifest'];
+  readonly bankSize: { readonly rows: number; readonly dimension: number };
   readonly calibrationImages: { readonly a: number; readonly b: number };
   readonly duplicates: number;
   readonly patientTable: boolean;
@@ -58,7 +59,7 @@ Split by ${facts.patientTable ? 'patient' : 'image (no table of patients was giv
 Working image ${input.workingSize} x ${input.workingSize} (${input.fit}), intensity: ${intensitySentence(manifest)}. Orientation: ${input.orientation}.
 Tiles of ${tiling.coreSize} pixels with a halo of ${tiling.haloSize}, ${tiling.patchesPerSide} x ${tiling.patchesPerSide} patches each (${tiling.patchSize} pixels, every ${tiling.patchStride}).
 
-Memory bank: ${manifest.bank.rows} rows of ${manifest.bank.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
+Memory bank: ${facts.bankSize.rows} rows of ${facts.bankSize.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
 outliers left out). Patch score: ${scoring.form} ${scoring.distance} distance to the ${scoring.neighbourCount} nearest prototypes${scoring.searchRadius === null ? '' : ` at most ${scoring.searchRadius} cells away`};
 robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.topFraction} % of the cells, outer ${scoring.aggregate.margin} rings left out.
 

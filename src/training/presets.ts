@@ -1,9 +1,10 @@
 /** The registry of training presets: fixed log-Gabor encoders and SALAD's learned ones. */
 import { SaladError } from '../errors/index.js';
 import { GABOR_PRESETS } from './gabor-presets.js';
+import { LEARNED_PRESETS } from './learned-presets.js';
 import type { TrainingPreset } from './preset.js';
 
-export const TRAINING_PRESETS: readonly TrainingPreset[] = [...GABOR_PRESETS];
+export const TRAINING_PRESETS: readonly TrainingPreset[] = [...GABOR_PRESETS, ...LEARNED_PRESETS];
 
 /** @throws SaladError CONFIGURATION_INVALID for a name that is not in the registry. */
 export function findPreset(name: string): TrainingPreset {

@@ -1,0 +1,100 @@
+/** SALAD's learned encoders as presets: tiles of the fit images go to the trainer, its encoder comes back. */
+import { prepareTrainingBackend } from './backend/prepare.js';
+import type { Encoder, FitContext, TrainingPreset, TrainingProgress } from './preset.js';
+import { SALAD_PRESET_NAMES, type SaladPreset, saladPreset, withFreeEmbeddingName } from './salad/presets.js';
+import type { SaladProgress } from './salad/progress.js';
+import type { TileSource } from './salad/tiles.js';
+import { trainSaladEncoder } from './salad/trainer.js';
+import { whitened } from './whitened.js';
+
+/** Every tile of the fit images that is not background, cut when asked for. */
+export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): TileSource {
+  const { images, geometry } = context;
+  const { tilesPerSide, tileSize, coreSize } = geometry;
+  const patients = [...new Set(images.map((image) => image.patient))];
+  const patientIndex = new Map(patients.map((patient, index) => [patient, index]));
+  const imageOf: number[] = [];
+  const patientOf: number[] = [];
+  const cellOf: number[] = [];
+  images.forEach(({ image, patient }, index) => {
+    for (let cell = 0; cell < tilesPerSide * tilesPerSide; cell += 1) {
+      if (image.isBackground(Math.floor(cell / tilesPerSide), cell % tilesPerSide)) continue;
+      imageOf.push(index);
+      patientOf.push(patientIndex.get(patient)!);
+      cellOf.push(cell);
+    }
+  });
+  return {
+    count: imageOf.length,
+    size: tileSize,
+    imageOf,
+    patientOf,
+    cellOf,
+    gridSide: tilesPerSide,
+    overlapCells: Math.ceil(tileSize / coreSize),
+    get(indices) {
+      const out = new Uint8Array(indices.length * tileSize * tileSize);
+      indices.forEach((tile, at) => {
+        const target = out.subarray(at * tileSize * tileSize, (at + 1) * tileSize * tileSize);
+        const cell = cellOf[tile]!;
+        const { image } = images[imageOf[tile]!]!;
+        image.cutTile(Math.floor(cell / tilesPerSide), cell % tilesPerSide, target);
+      });
+      return out;
+    },
+  };
+}
+
+/** Ends of epochs are told apart, so that a log holds one line each. */
+function trainingProgress(progress: SaladProgress): TrainingProgress {
+  const { losses } = progress;
+  return {
+    stage: progress.phase === 'warmup' ? 'warm-up' : 'rounds',
+    step: progress.epoch * progress.steps + progress.step,
+    total: progress.epochs * progress.steps,
+    round: progress.round,
+    epoch: progress.epoch,
+    losses: {
+      loss: losses.loss,
+      contrast: losses.contrast,
+      ...(losses.reconstruction === null ? {} : { reconstruction: losses.reconstruction }),
+    },
+    epochEnded: progress.finished !== undefined,
+  };
+}
+
+async function fitLearned(preset: SaladPreset, context: FitContext): Promise<Encoder> {
+  await prepareTrainingBackend('auto');
+  const { network, weights } = await trainSaladEncoder({
+    tiles: tileSource(context),
+    config: preset.config,
+    seed: context.seed,
+    checkpointDir: context.checkpointDirectory,
+    resume: context.resume,
+    signal: context.signal,
+    onProgress: (progress) => context.onProgress(trainingProgress(progress)),
+  });
+  if (!preset.whiten) return { network, weights };
+  const renamed = withFreeEmbeddingName(network);
+  return whitened({ network: renamed, weights, dimension: preset.config.embedding }, context);
+}
+
+export const LEARNED_PRESETS: readonly TrainingPreset[] = SALAD_PRESET_NAMES.map((name) => ({
+  name,
+  description: saladPreset(name).description,
+  plan: ({ workingSize }) => {
+    const preset = saladPreset(name, workingSize);
+    const { input, tiling, scoring } = preset;
+    return {
+      input,
+      tiling,
+      scoring,
+      bankRows: 16_384,
+      limits: [
+        preset.description,
+        "Intensity follows the header's window: a badly chosen window raises every score.",
+      ],
+      fitEncoder: (context) => fitLearned(preset, context),
+    };
+  },
+}));
