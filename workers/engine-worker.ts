@@ -1,7 +1,7 @@
 /** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
 import { threadId, workerData } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
-import { createEngine, ladder } from '../src/engines/select.js';
+import { createEngine, enginesFor, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
 import {
@@ -34,10 +34,8 @@ export default function handle(task: WorkerTask): Promise<WorkerResult> {
 
 async function perform(task: WorkerTask): Promise<WorkerResult> {
   switch (task.type) {
-    case 'select': {
-      const { engine, info } = await selectEngine(task.preference, task.model);
-      return { type: 'selected', engine, device: info };
-    }
+    case 'select':
+      return selectEngine(task.preference);
     case 'load': {
       const arrived = new Int32Array(task.arrived);
       try {
@@ -61,16 +59,38 @@ async function perform(task: WorkerTask): Promise<WorkerResult> {
   }
 }
 
-async function selectEngine(preference: EngineName | 'auto', key: string) {
-  const chosen = await ladder(preference, await bundleOf(key));
-  // The engine built for the self-test is the one that serves.
-  engines.set(chosen.engine.info.name, Promise.resolve(chosen.engine));
-  return { engine: chosen.engine.info.name, info: chosen.engine.info.device };
+/**
+ * The first engine that reproduces the golden scores of every model. Its engine and models are kept: what passed
+ * the self-test is what serves.
+ */
+async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResult> {
+  const reasons: string[] = [];
+  for (const name of enginesFor(preference)) {
+    try {
+      for (const { key } of setup.models) await proveModel(name, key);
+      const engine = await engineOf(name);
+      return { type: 'selected', engine: name, device: engine.info.device };
+    } catch (error) {
+      const known = SaladError.from(error);
+      if (known.reason === 'BUNDLE_INVALID') throw known;
+      reasons.push(`${name}: ${known.message}`);
+    }
+  }
+  throw new SaladError('ENGINE_UNAVAILABLE', `no engine is usable (${reasons.join('; ')})`);
+}
+
+async function proveModel(engine: EngineName, key: string): Promise<void> {
+  const result = await selfTestModel(await modelOf(engine, key), await bundleOf(key));
+  if (!result.passed) throw new SaladError('ENGINE_UNAVAILABLE', `${key}: ${result.reason ?? 'self-test failed'}`);
+}
+
+function engineOf(name: EngineName): Promise<Engine> {
+  return once(engines, name, () => createEngine(name));
 }
 
 function modelOf(engineName: EngineName, key: string): Promise<EngineModel> {
   return once(loaded, `${engineName}/${key}`, async () => {
-    const engine = await once(engines, engineName, () => createEngine(engineName));
+    const engine = await engineOf(engineName);
     return engine.load(await bundleOf(key));
   });
 }

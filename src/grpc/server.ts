@@ -7,7 +7,6 @@ import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import type { ServeConfig } from '../config/schema.js';
-import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
@@ -27,7 +26,7 @@ export interface RunningServer {
   /** HOST:PORT as listened on. */
   readonly address: string;
   readonly port: number;
-  readonly engine: EngineName;
+  readonly engine: string;
   /** Such as "phantom@1". */
   readonly models: readonly string[];
   readonly registry: ModelRegistry;

@@ -1,5 +1,4 @@
 /** Worker threads that run engines on shared-memory slots. Nothing but numbers and names crosses. */
-import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
@@ -82,19 +81,14 @@ export class EnginePool {
    * @throws SaladError ENGINE_UNAVAILABLE, BUNDLE_INVALID
    */
   static async start(options: EnginePoolOptions): Promise<EnginePool> {
-    const first = options.models[0];
-    if (first === undefined) throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
+    if (options.models.length === 0) throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
     const workers = options.workers > 0 ? options.workers : availableParallelism();
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
     const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
     const piscina = createPiscina(workers, { models, slots }, options.onError);
     try {
-      const selected = await exchange(piscina, {
-        type: 'select',
-        preference: options.engine,
-        model: first.key,
-      });
+      const selected = await exchange(piscina, { type: 'select', preference: options.engine });
       if (selected.type !== 'selected') throw unexpected(selected);
       const { engine, device } = selected;
       const threads = SINGLE_THREADED.has(engine) ? 1 : workers;
@@ -188,16 +182,10 @@ function withCapacity(model: PoolModel, maxBatchSize: number): WorkerModel {
   return { ...model, capacity: Math.max(1, Math.min(wanted, fitting)) };
 }
 
-/** The same entry as built (.js) or in a checkout run through tsx (.ts). */
-function workerEntry(): { readonly filename: string; readonly execArgv: readonly string[] } {
-  const source = fileURLToPath(new URL('../../workers/engine-worker.ts', import.meta.url));
-  if (import.meta.url.endsWith('.ts') && existsSync(source)) {
-    return { filename: source, execArgv: ['--import', 'tsx'] };
-  }
-  return {
-    filename: fileURLToPath(new URL('../../workers/engine-worker.js', import.meta.url)),
-    execArgv: [],
-  };
+/** Built, the worker is JavaScript beside us; in a checkout run through tsx a small entry registers tsx first. */
+function workerEntry(): string {
+  const name = import.meta.url.endsWith('.ts') ? 'engine-worker.checkout.mjs' : 'engine-worker.js';
+  return fileURLToPath(new URL(`../../workers/${name}`, import.meta.url));
 }
 
 function createPiscina(
@@ -205,10 +193,8 @@ function createPiscina(
   setup: WorkerSetup,
   onError: ((error: Error) => void) | undefined,
 ): Piscina<WorkerTask, WorkerResult> {
-  const { filename, execArgv } = workerEntry();
   const piscina = new Piscina<WorkerTask, WorkerResult>({
-    filename,
-    execArgv: [...execArgv],
+    filename: workerEntry(),
     // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
     minThreads: 1,
     maxThreads: workers,

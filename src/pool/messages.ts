@@ -22,8 +22,8 @@ export interface WorkerSetup {
 }
 
 export type WorkerTask =
-  /** Walks the ladder for a model and says which engine passed. */
-  | { readonly type: 'select'; readonly preference: EngineName | 'auto'; readonly model: string }
+  /** Walks the ladder and says which engine passed the self-test of every model. */
+  | { readonly type: 'select'; readonly preference: EngineName | 'auto' }
   /** Loads engine and all models, then waits until all `count` workers are this far. */
   | {
       readonly type: 'load';

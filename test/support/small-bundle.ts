@@ -1,0 +1,132 @@
+/** A small random bundle that behaves like a real one: several tiles, a halo, several patches a tile. */
+import { join } from 'node:path';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import { createEngine } from '../../src/engines/select.js';
+import { type Bundle, writeBundle } from '../../src/model/bundle.js';
+import { geometryOf } from '../../src/model/geometry.js';
+import { initialiseWeights } from '../../src/model/initialise.js';
+import type { Manifest } from '../../src/model/manifest.js';
+import type { NetworkDescription } from '../../src/model/network.js';
+import { normaliseRows } from '../../src/scoring/memory-bank.js';
+import { createRandom } from '../../src/scoring/random.js';
+
+export const SMALL = { workingSize: 64, coreSize: 16, haloSize: 4, patchesPerSide: 2, dimension: 16 } as const;
+const TILE = SMALL.coreSize + 2 * SMALL.haloSize;
+const CELLS = (SMALL.workingSize / 8) ** 2;
+
+export interface SmallBundleOptions {
+  readonly name?: string;
+  readonly version?: number;
+  readonly intensity?: Manifest['input']['intensity'];
+  readonly minStd?: number;
+  /** Channels of the first convolution: more for slower batches. */
+  readonly width?: number;
+}
+
+function smallNetwork(width: number): NetworkDescription {
+  const conv = (name: string, input: string, inChannels: number, outChannels: number) =>
+    ({
+      op: 'conv',
+      name,
+      input,
+      kernelSize: 3,
+      stride: 1,
+      padding: 1,
+      inChannels,
+      outChannels,
+      bias: true,
+      trainable: true,
+    }) as const;
+  return {
+    inputSize: TILE,
+    output: 'embedding',
+    nodes: [
+      { op: 'affine', name: 'scaled', input: 'input', scale: 1 / 127.5, shift: -1 },
+      conv('conv1', 'scaled', 1, width),
+      { op: 'leakyRelu', name: 'relu1', input: 'conv1', alpha: 0.2 },
+      conv('conv2', 'relu1', width, SMALL.dimension),
+      { op: 'crop', name: 'core', input: 'conv2', offset: SMALL.haloSize, size: SMALL.coreSize },
+      { op: 'avgPool', name: 'pooled', input: 'core', size: 8, stride: 8, padding: 0 },
+      { op: 'l2Normalize', name: 'embedding', input: 'pooled' },
+    ],
+  };
+}
+
+/** Writes `<folder>/<name>/<version>/`. Golden scores come from the onnx engine. */
+export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
+  const { name = 'small', version = 1, intensity = { kind: 'window' }, minStd = 0, width = 8 } = options;
+  const random = createRandom(7 * version);
+  const network = smallNetwork(width);
+  const weights = initialiseWeights(network, 11);
+  const rows = 40;
+  const bank = {
+    rows,
+    dimension: SMALL.dimension,
+    prototypes: normaliseRows(
+      Float32Array.from({ length: rows * SMALL.dimension }, () => random() - 0.5),
+      SMALL.dimension,
+    ),
+    positions: Int32Array.from({ length: rows * 2 }, () => Math.floor(random() * 8)),
+    sources: Int32Array.from({ length: rows }, (_, row) => row % 3),
+  };
+  const input = { workingSize: SMALL.workingSize, fit: 'stretch', intensity, orientation: 'none' } as const;
+  const tiling = {
+    coreSize: SMALL.coreSize,
+    haloSize: SMALL.haloSize,
+    patchesPerSide: SMALL.patchesPerSide,
+    patchStride: 8,
+    patchSize: 12,
+    patchOffset: -2,
+    minStd,
+  };
+  const scoring = {
+    distance: 'angular',
+    form: 'mean',
+    neighbourCount: 3,
+    temperature: 0.1,
+    searchRadius: null,
+    aggregate: { topFraction: 0.1, margin: 0 },
+  } as const;
+  const geometry = geometryOf(input, tiling);
+  const positions = Int32Array.from([0, 0, 1, 2]);
+  const pixels = Uint8Array.from({ length: 2 * TILE * TILE }, () => Math.floor(random() * 256));
+  const engine = await createEngine('onnx');
+  const model = await engine.load({ network, weights, geometry, search: { bank, scoring } });
+  const patches = allocatePatchBatch(2, model);
+  await model.run({ count: 2, pixels, positions }, patches);
+  await model.dispose();
+  await engine.dispose();
+  return writeBundle(join(folder, name, String(version)), {
+    manifest: {
+      name,
+      version,
+      description: 'A small random model for tests.',
+      input,
+      tiling,
+      network,
+      scoring,
+      calibration: {
+        patchMedian: new Array<number>(CELLS).fill(0.3),
+        patchMad: new Array<number>(CELLS).fill(0.02),
+        patchZQuantiles: Array.from({ length: 101 }, (_, i) => (i - 50) / 10),
+        imageScores: Array.from({ length: 99 }, (_, i) => i / 10),
+      },
+      training: {
+        preset: 'none',
+        seed: 7,
+        engine: 'onnx',
+        saladServe: '0.1.0',
+        command: 'test',
+        images: { fit: 3, validation: 99 },
+        dataSha256: '0'.repeat(64),
+        sourceImages: ['a.png', 'b.png', 'c.png'],
+        notes: [],
+      },
+      goldenTolerance: 1e-4,
+    },
+    weights,
+    bank,
+    golden: { pixels, positions, scores: patches.scores.slice() },
+    modelCard: '# small\n\nRandom weights.\n',
+  });
+}
