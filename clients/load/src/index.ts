@@ -162,6 +162,8 @@ async function acquire(client: SaladClient, options: LoadOptions, slot: Slot, ta
     };
     const aggregate = await client.scoreAcquisition(header, source, {
       ...call,
+      // A refusal is a figure of the load, not something to hide behind another attempt.
+      retry: false,
       onEvent: (event) => {
         if (event.type === 'patches') tiles?.arrived(event.patches);
       },

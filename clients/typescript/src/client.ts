@@ -1,28 +1,17 @@
-import { once } from 'node:events';
 import {
   type ChannelCredentials,
-  type ClientDuplexStream,
-  type ClientReadableStream,
+  type ChannelOptions,
   credentials,
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { crc32c } from '@node-rs/crc32';
-import {
-  AnomalyScoringClient,
-  type ScoreImageRequest,
-  type StreamAcquisitionRequest,
-} from '../../../src/gen/salad/v1/anomaly_scoring.js';
+import { AnomalyScoringClient, type ScoreImageRequest } from '../../../src/gen/salad/v1/anomaly_scoring.js';
 import { type Model, ModelRegistryClient } from '../../../src/gen/salad/v1/model_registry.js';
-import {
-  type AcquisitionAccepted,
-  type AcquisitionAggregate,
-  AcquisitionHeader,
-  type PatchScore,
-  type PixelRows,
-  type PixelTile,
-} from '../../../src/gen/salad/v1/types.js';
+import { type AcquisitionAggregate, AcquisitionHeader } from '../../../src/gen/salad/v1/types.js';
 import { SaladClientError } from './errors.js';
+import { type RetryNotice, type RetryOptions, withRetry } from './retry.js';
+import { isReplayable, type PixelChunk, type PixelSource } from './source.js';
+import { type AcquisitionEvent, events, sendPixels } from './streaming.js';
 
 export interface SaladClientOptions {
   /** @default insecure: plaintext, for loopback and for meshes that encrypt. */
@@ -31,33 +20,38 @@ export interface SaladClientOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** Largest message taken from the server, in bytes (anomaly maps). @default 64 MiB */
   readonly maxReceiveBytes?: number;
+  /** How `scoreAcquisition` and `scoreImage` retry unless a call says otherwise. @default on */
+  readonly retry?: RetryOptions | false;
 }
 
 export interface CallOptions {
   /** Cancels the call; it then throws with status CANCELLED. */
   readonly signal?: AbortSignal;
-  /** Milliseconds until the call fails with DEADLINE_EXCEEDED. @default none */
+  /** Milliseconds until the call fails with DEADLINE_EXCEEDED, retries included. @default none */
   readonly timeoutMs?: number;
 }
 
-/** What an acquisition tells, in this order: accepted once, patches many times, aggregate once. */
-export type AcquisitionEvent =
-  | { readonly type: 'accepted'; readonly accepted: AcquisitionAccepted }
-  | { readonly type: 'patches'; readonly patches: readonly PatchScore[] }
-  | { readonly type: 'aggregate'; readonly aggregate: AcquisitionAggregate };
+export interface ScoreOptions extends CallOptions {
+  readonly onEvent?: (event: AcquisitionEvent) => void;
+  /** @default that of the client */
+  readonly retry?: RetryOptions | false;
+  /** Told before every further attempt: the events so far belong to an attempt that broke. */
+  readonly onRetry?: (notice: RetryNotice) => void;
+}
 
-/** Pixels to send: whole rows, or tiles at working resolution. */
-export type PixelChunk =
-  | { readonly type: 'rows'; readonly rows: PixelRows }
-  | { readonly type: 'tiles'; readonly tiles: readonly PixelTile[] };
+/** A whole image: an encoded file, or raw samples that the header describes. */
+export type ImageData = { readonly encoded: Uint8Array } | { readonly raw: Uint8Array };
 
 /**
- * The pixels of one acquisition. A function is called once the server has accepted, with the geometry a
- * client in tile mode needs to cut.
+ * A client whose server restarts must come back soon after it (grpc-js waits up to two minutes), and one whose
+ * peer vanished without a word must notice.
  */
-export type PixelSource =
-  | AsyncIterable<PixelChunk>
-  | ((accepted: AcquisitionAccepted) => AsyncIterable<PixelChunk>);
+const CHANNEL_OPTIONS: ChannelOptions = {
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': 2000,
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+};
 
 type HeaderInit = Parameters<typeof AcquisitionHeader.fromPartial>[0];
 
@@ -66,14 +60,19 @@ export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
   readonly #registry: ModelRegistryClient;
   readonly #metadata: Readonly<Record<string, string>>;
+  readonly #retry: RetryOptions | false;
 
   /** @param target such as `localhost:50051` or any gRPC name (`dns:///salad-headless:50051`). */
   constructor(target: string, options: SaladClientOptions = {}) {
     const channel = options.credentials ?? credentials.createInsecure();
-    const channelOptions = { 'grpc.max_receive_message_length': options.maxReceiveBytes ?? 64 * 1024 * 1024 };
+    const channelOptions = {
+      ...CHANNEL_OPTIONS,
+      'grpc.max_receive_message_length': options.maxReceiveBytes ?? 64 * 1024 * 1024,
+    };
     this.#scoring = new AnomalyScoringClient(target, channel, channelOptions);
     this.#registry = new ModelRegistryClient(target, channel, channelOptions);
     this.#metadata = options.metadata ?? {};
+    this.#retry = options.retry ?? {};
   }
 
   close(): void {
@@ -82,8 +81,8 @@ export class SaladClient {
   }
 
   /**
-   * Streams one acquisition and yields what the server says while it is still being sent.
-   * Leaving the loop early cancels the acquisition.
+   * Streams one acquisition and yields what the server says while it is still being sent. One attempt: what was
+   * yielded cannot be taken back. Leaving the loop early cancels the acquisition.
    * @throws SaladClientError
    */
   async *streamAcquisition(
@@ -94,7 +93,7 @@ export class SaladClient {
     const call = this.#scoring.streamAcquisition(this.#callMetadata(), deadlineOf(options));
     let sending: Promise<void> | undefined;
     let sendError: unknown;
-    const start = (pixels: AsyncIterable<PixelChunk>) => {
+    const start = (pixels: AsyncIterable<PixelChunk> | readonly PixelChunk[]) => {
       sending = sendPixels(call, pixels).catch((error: unknown) => {
         sendError = error;
         call.cancel();
@@ -117,28 +116,32 @@ export class SaladClient {
     }
   }
 
-  /** Streams one acquisition to its end and returns the aggregate. @throws SaladClientError */
+  /**
+   * Streams one acquisition to its end and returns its one aggregate. A broken connection, a restarting server
+   * and a refusal with a retry delay lead to another attempt, where the source can be replayed.
+   * @throws SaladClientError of the last attempt; whatever the source or the listener throws
+   */
   async scoreAcquisition(
     header: HeaderInit,
     source: PixelSource,
-    options: CallOptions & { readonly onEvent?: (event: AcquisitionEvent) => void } = {},
+    options: ScoreOptions = {},
   ): Promise<AcquisitionAggregate> {
-    return aggregateOf(this.streamAcquisition(header, source, options), options.onEvent);
+    return this.#score((call) => this.streamAcquisition(header, source, call), isReplayable(source), options);
   }
 
-  /** Scores one whole image: an encoded file, or raw samples that the header describes. @throws SaladClientError */
+  /** Scores one whole image; retries as `scoreAcquisition` does. @throws SaladClientError of the last attempt */
   async scoreImage(
     header: HeaderInit,
-    image: { readonly encoded: Uint8Array } | { readonly raw: Uint8Array },
-    options: CallOptions & { readonly onEvent?: (event: AcquisitionEvent) => void } = {},
+    image: ImageData,
+    options: ScoreOptions = {},
   ): Promise<AcquisitionAggregate> {
-    return aggregateOf(this.streamImage(header, image, options), options.onEvent);
+    return this.#score((call) => this.streamImage(header, image, call), true, options);
   }
 
   /** As `scoreImage`, yielding every event. */
   async *streamImage(
     header: HeaderInit,
-    image: { readonly encoded: Uint8Array } | { readonly raw: Uint8Array },
+    image: ImageData,
     options: CallOptions = {},
   ): AsyncGenerator<AcquisitionEvent, void, undefined> {
     const request: ScoreImageRequest = {
@@ -182,11 +185,24 @@ export class SaladClient {
           cleanup();
           if (error) reject(new SaladClientError(error));
           else if (response.model) resolve(response.model);
-          else reject(new Error('the server answered without a model'));
+          else reject(SaladClientError.local('INTERNAL', 'the server answered without a model'));
         },
       );
       const cleanup = cancelOn(call, options.signal);
     });
+  }
+
+  #score(
+    stream: (call: CallOptions) => AsyncIterable<AcquisitionEvent>,
+    replayable: boolean,
+    { onEvent, onRetry, retry = this.#retry, signal, timeoutMs }: ScoreOptions,
+  ): Promise<AcquisitionAggregate> {
+    const attempt = (leftMs: number | undefined) =>
+      aggregateOf(
+        stream({ ...(signal ? { signal } : {}), ...(leftMs === undefined ? {} : { timeoutMs: leftMs }) }),
+        onEvent,
+      );
+    return withRetry(attempt, retry, { replayable, timeoutMs, signal, onRetry });
   }
 
   #callMetadata(): Metadata {
@@ -214,61 +230,6 @@ function clientError(error: unknown): unknown {
     : error;
 }
 
-/**
- * Sends the chunks, waiting for `drain` where the connection is behind, then `end` with the checksum.
- * Stops as soon as the call is over, even while the source has nothing to give.
- */
-async function sendPixels(
-  call: ClientDuplexStream<StreamAcquisitionRequest, unknown>,
-  pixels: AsyncIterable<PixelChunk>,
-): Promise<void> {
-  const over = new Promise<undefined>((resolve) => {
-    for (const event of ['close', 'error', 'end', 'status']) call.once(event, () => resolve(undefined));
-  });
-  const iterator = pixels[Symbol.asyncIterator]();
-  let checksum = 0;
-  for (;;) {
-    const next = await Promise.race([iterator.next(), over]);
-    if (!next || call.destroyed) {
-      void iterator.return?.();
-      return;
-    }
-    if (next.done) break;
-    const chunk = next.value;
-    checksum = checksumOf(chunk, checksum);
-    const message: StreamAcquisitionRequest =
-      chunk.type === 'rows'
-        ? { payload: { $case: 'rows', value: chunk.rows } }
-        : { payload: { $case: 'tiles', value: { tiles: [...chunk.tiles] } } };
-    if (!call.write(message)) await Promise.race([once(call, 'drain'), over]);
-  }
-  call.write({ payload: { $case: 'end', value: { crc32c: checksum } } });
-  call.end();
-}
-
-/** CRC-32C of all sample bytes so far, in the order sent. */
-function checksumOf(chunk: PixelChunk, checksum: number): number {
-  if (chunk.type === 'rows') return crc32c(chunk.rows.samples, checksum);
-  return chunk.tiles.reduce((sum, tile) => crc32c(tile.samples, sum), checksum);
-}
-
-type Response = { payload: EventPayload | undefined };
-type EventPayload =
-  | { $case: 'accepted'; value: AcquisitionAccepted }
-  | { $case: 'patchScores'; value: { patches: PatchScore[] } }
-  | { $case: 'aggregate'; value: AcquisitionAggregate };
-
-async function* events(
-  call: ClientReadableStream<Response> | ClientDuplexStream<StreamAcquisitionRequest, Response>,
-): AsyncGenerator<AcquisitionEvent, void, undefined> {
-  for await (const response of call as AsyncIterable<Response>) {
-    const payload = response.payload;
-    if (payload?.$case === 'accepted') yield { type: 'accepted', accepted: payload.value };
-    else if (payload?.$case === 'patchScores') yield { type: 'patches', patches: payload.value.patches };
-    else if (payload?.$case === 'aggregate') yield { type: 'aggregate', aggregate: payload.value };
-  }
-}
-
 async function aggregateOf(
   stream: AsyncIterable<AcquisitionEvent>,
   onEvent: ((event: AcquisitionEvent) => void) | undefined,
@@ -278,6 +239,6 @@ async function aggregateOf(
     onEvent?.(event);
     if (event.type === 'aggregate') aggregate = event.aggregate;
   }
-  if (!aggregate) throw new Error('the server ended the acquisition without an aggregate');
+  if (!aggregate) throw SaladClientError.local('INTERNAL', 'the server ended the call without an aggregate');
   return aggregate;
 }

@@ -1,11 +1,11 @@
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../../src/gen/google/rpc/error_details.js';
 import { Status } from '../../../src/gen/google/rpc/status.js';
 
 /** Name of a gRPC status, such as `INVALID_ARGUMENT`. */
 export type StatusName = keyof typeof status;
 
-/** Why a call failed, as the server told it. */
+/** Why a call failed, as the server or the connection told it. */
 export class SaladClientError extends Error {
   override readonly name = 'SaladClientError';
   /** gRPC status. */
@@ -23,6 +23,14 @@ export class SaladClientError extends Error {
     this.reason = details.reason;
     this.fieldViolations = details.fieldViolations;
     this.retryAfterMs = details.retryAfterMs;
+  }
+
+  /** An error found on this side of the wire. @internal */
+  static local(name: StatusName, details: string, cause?: unknown): SaladClientError {
+    const error = new Error(details, { cause });
+    return new SaladClientError(
+      Object.assign(error, { code: status[name], details, metadata: new Metadata() }),
+    );
   }
 }
 

@@ -20,11 +20,13 @@ export {
   WarningKind,
 } from '../../../src/gen/salad/v1/types.js';
 export {
-  type AcquisitionEvent,
   type CallOptions,
-  type PixelChunk,
-  type PixelSource,
+  type ImageData,
   SaladClient,
   type SaladClientOptions,
+  type ScoreOptions,
 } from './client.js';
 export { SaladClientError, type StatusName } from './errors.js';
+export type { RetryNotice, RetryOptions } from './retry.js';
+export type { PixelChunk, PixelSource } from './source.js';
+export type { AcquisitionEvent } from './streaming.js';
