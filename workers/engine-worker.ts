@@ -81,7 +81,8 @@ async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResu
 
 async function proveModel(engine: EngineName, key: string): Promise<void> {
   const result = await selfTestModel(await modelOf(engine, key), await bundleOf(key));
-  if (!result.passed) throw new SaladError('ENGINE_UNAVAILABLE', `${key}: ${result.reason ?? 'self-test failed'}`);
+  if (!result.passed)
+    throw new SaladError('ENGINE_UNAVAILABLE', `${key}: ${result.reason ?? 'self-test failed'}`);
 }
 
 function engineOf(name: EngineName): Promise<Engine> {

@@ -81,7 +81,8 @@ export class EnginePool {
    * @throws SaladError ENGINE_UNAVAILABLE, BUNDLE_INVALID
    */
   static async start(options: EnginePoolOptions): Promise<EnginePool> {
-    if (options.models.length === 0) throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
+    if (options.models.length === 0)
+      throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
     const workers = options.workers > 0 ? options.workers : availableParallelism();
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
