@@ -43,19 +43,20 @@ export function addLesion(kind: LesionKind, context: LesionContext): Uint8Array 
 
 const LUNG_TO_SOFT = MU.soft - MU.lung;
 
-/** A lobulated soft-tissue ball of 8 to 20 mm radius, wholly in aerated lung. */
+/** A lobulated ball of 8 to 20 mm radius, wholly in aerated lung; some calcium makes it denser than soft tissue. */
 function addNodule(context: LesionContext): Uint8Array {
-  const { frame, random, lung, attenuation } = context;
+  const { random, lung, attenuation } = context;
   const radius = random.between(0.8, 2);
   const [x, y] = placeInLung(context, radius, random.between(-11, 4.5));
   const phase = random.between(0, 2 * Math.PI);
+  const contrast = LUNG_TO_SOFT * random.between(1.3, 1.9);
   return paint(context, (bodyX, bodyY, at) => {
     const angle = Math.atan2(bodyY - y, bodyX - x);
     const edge = radius * (1 + 0.05 * Math.sin(3 * angle + phase) + 0.03 * Math.sin(7 * angle - phase));
     const inside = edge * edge - (bodyX - x) ** 2 - (bodyY - y) ** 2;
     if (inside <= 0 || lung[at]! <= 0) return 0;
-    attenuation[at] = attenuation[at]! + LUNG_TO_SOFT * Math.min(lung[at]!, 2 * Math.sqrt(inside));
-    return frame.size;
+    attenuation[at] = attenuation[at]! + contrast * Math.min(lung[at]!, 2 * Math.sqrt(inside));
+    return 1;
   });
 }
 
@@ -65,7 +66,7 @@ function addConsolidation(context: LesionContext): Uint8Array {
   const radiusX = random.between(2.6, 4.2);
   const radiusY = random.between(2.6, 4.6);
   const [x, y] = placeInLung(context, 2.4, random.between(-9, 4));
-  const filled = random.between(0.3, 0.5);
+  const filled = random.between(0.35, 0.55);
   const shape = new NoiseField(random, frame.size, 9);
   const patches = new NoiseField(random, frame.size, 34);
   const fine = new NoiseField(random, frame.size, 90);
@@ -90,7 +91,7 @@ function addEffusion(context: LesionContext): Uint8Array {
   const { anatomy, random, lung, attenuation } = context;
   const side: Lung = anatomy.lungs[random.integer(0, 1)]!;
   const lateral = lungBorders(anatomy, side.dome)!.lateral;
-  const level = diaphragm(side, lateral) - random.between(2.6, 6.5);
+  const level = diaphragm(side, lateral) - random.between(3.2, 7);
   const climb = random.between(2.4, 3.6);
   return paint(context, (bodyX, bodyY, at) => {
     const distance = bodyX * side.side;
@@ -100,7 +101,7 @@ function addEffusion(context: LesionContext): Uint8Array {
     const depth = bodyY - surface;
     if (depth <= -0.6) return 0;
     // Fluid stands in front of and behind the lung before it fills the whole depth.
-    const share = 0.9 * smoothstep(-0.6, 3.2, depth);
+    const share = 0.9 * smoothstep(-0.6, 2.4, depth);
     attenuation[at] = attenuation[at]! + LUNG_TO_SOFT * lung[at]! * share;
     return share > 0.12 ? 1 : 0;
   });
