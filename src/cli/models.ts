@@ -1,0 +1,179 @@
+import { writeFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { createEngine } from '../engines/select.js';
+import { selfTest } from '../engines/self-test.js';
+import { SaladError } from '../errors/index.js';
+import { buildOnnx } from '../model/build-onnx.js';
+import { type Bundle, readBundle } from '../model/bundle.js';
+import { findBundle, listBundles } from '../model/repository.js';
+import { minFalsePositiveRate } from '../scoring/calibration.js';
+import { EXIT, print, printJson, table } from './output.js';
+import { shippedModels } from './paths.js';
+
+interface ModelsFlags {
+  readonly models: string;
+  readonly json?: boolean;
+}
+
+const MODEL_ARGUMENT = 'NAME, NAME@VERSION or a bundle folder';
+
+export function registerModels(program: Command): void {
+  const models = program
+    .command('models')
+    .description('look at model bundles and check them')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  salad models list
+  salad models inspect chest-pediatric
+  salad models verify chest-pediatric@1 --json
+  salad models export chest-pediatric --onnx chest.onnx`,
+    );
+  verb(
+    models.command('list'),
+    'all bundles of the models folder, checked',
+    'salad models list --models /srv/models',
+  ).action(list);
+  verb(
+    models.command('inspect').argument('<model>', MODEL_ARGUMENT),
+    'what a bundle is made of: grids, scoring, bank, calibration, training',
+    'salad models inspect models/mine/1 --json',
+  ).action(inspect);
+  verb(
+    models.command('verify').argument('<model>', MODEL_ARGUMENT),
+    'hashes, schema, shapes, and the golden batch on the onnx engine; exit 1 where something is wrong',
+    'salad models verify chest-pediatric@1',
+  ).action(verify);
+  verb(
+    models
+      .command('export')
+      .argument('<model>', MODEL_ARGUMENT)
+      .requiredOption('--onnx <file>', 'where the ONNX model (opset 18) is written'),
+    'encoder and memory-bank search as one ONNX file',
+    'salad models export phantom --onnx phantom.onnx',
+  ).action(exportModel);
+}
+
+/** What all verbs share. */
+function verb(command: Command, description: string, example: string): Command {
+  return command
+    .description(description)
+    .option('--models <dir>', 'folder of bundles', shippedModels())
+    .option('--json', 'one JSON object')
+    .addHelpText('after', `\nExample:\n  ${example}`);
+}
+
+async function open(flags: ModelsFlags, model: string): Promise<Bundle> {
+  return readBundle(await findBundle(flags.models, model));
+}
+
+/** Everything about a bundle that is not a long array. */
+function summary(bundle: Bundle): Record<string, unknown> {
+  const { manifest, geometry, sha256, directory } = bundle;
+  const { calibration, scoring, training } = manifest;
+  return {
+    model: `${manifest.name}@${manifest.version}`,
+    directory,
+    sha256,
+    description: manifest.description,
+    input: manifest.input,
+    geometry,
+    network: {
+      inputSize: manifest.network.inputSize,
+      nodes: manifest.network.nodes.length,
+      weights: [...bundle.weights.values()].reduce((sum, { data }) => sum + data.length, 0),
+    },
+    scoring,
+    bank: manifest.bank,
+    calibration: {
+      images: calibration.imageScores.length,
+      minFalsePositiveRate: minFalsePositiveRate(calibration),
+    },
+    training: { ...training, sourceImages: training.sourceImages.length },
+    goldenTolerance: manifest.goldenTolerance,
+    bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),
+  };
+}
+
+async function list(flags: ModelsFlags): Promise<void> {
+  const rows: { model: string; directory: string; usable: boolean; [more: string]: unknown }[] = [];
+  for (const { name, version, directory } of await listBundles(flags.models)) {
+    const model = `${name}@${version}`;
+    try {
+      rows.push({ usable: true, ...summary(await readBundle(directory)), model, directory });
+    } catch (error) {
+      rows.push({ model, directory, usable: false, reason: SaladError.from(error).message });
+    }
+  }
+  if (flags.json) {
+    printJson({ models: rows });
+    return;
+  }
+  if (rows.length === 0) {
+    print(`no bundles in ${flags.models}; make one with: salad train --help`);
+    return;
+  }
+  const text = (row: (typeof rows)[number]): string =>
+    String(row.usable ? row['description'] : row['reason']);
+  print(
+    table(
+      ['model', 'usable', 'description'],
+      rows.map((row) => [row.model, row.usable ? 'yes' : 'no', text(row)]),
+    ),
+  );
+}
+
+/** Nested values as `path: value` lines. */
+function lines(value: unknown, path: string): string[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    return [`${path}: ${typeof value === 'string' ? value : JSON.stringify(value)}`];
+  }
+  return Object.entries(value).flatMap(([key, each]) => lines(each, path === '' ? key : `${path}.${key}`));
+}
+
+async function inspect(model: string, flags: ModelsFlags): Promise<void> {
+  const facts = summary(await open(flags, model));
+  if (flags.json) printJson(facts);
+  else print(lines(facts, '').join('\n'));
+}
+
+async function verify(model: string, flags: ModelsFlags): Promise<void> {
+  const bundle = await open(flags, model);
+  const engine = await createEngine('onnx');
+  const result = await selfTest(engine, bundle);
+  await engine.dispose();
+  const name = `${bundle.manifest.name}@${bundle.manifest.version}`;
+  if (!result.passed) process.exitCode = EXIT.failure;
+  if (flags.json) {
+    printJson({
+      model: name,
+      directory: bundle.directory,
+      sha256: bundle.sha256,
+      valid: result.passed,
+      engine: 'onnx',
+      maxAbsScoreError: result.maxAbsScoreError,
+      ...(result.reason === undefined ? {} : { reason: result.reason }),
+    });
+    return;
+  }
+  const error = result.maxAbsScoreError?.toExponential(1);
+  print(
+    result.passed
+      ? `${name}: files, shapes and golden scores are right (largest score error ${error})`
+      : `${name}: refused, ${result.reason}`,
+  );
+}
+
+async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: string }): Promise<void> {
+  const bundle = await open(flags, model);
+  const bytes = buildOnnx(bundle);
+  try {
+    await writeFile(flags.onnx, bytes);
+  } catch (error) {
+    throw new SaladError('CONFIGURATION_INVALID', `${flags.onnx} cannot be written`, { cause: error });
+  }
+  const name = `${bundle.manifest.name}@${bundle.manifest.version}`;
+  if (flags.json) printJson({ model: name, onnx: flags.onnx, bytes: bytes.length });
+  else print(`${name}: wrote ${bytes.length} bytes to ${flags.onnx}`);
+}
