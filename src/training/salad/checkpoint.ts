@@ -1,11 +1,12 @@
 /**
- * Checkpoints: one safetensors file, its `__metadata__` holding the counters, replaced by a rename so that a kill
- * at any moment leaves either the old or the new one.
+ * Checkpoints: one safetensors file, counters included, replaced by a rename so that a kill at any moment
+ * leaves either the old or the new one.
  */
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { SaladError } from '../../errors/index.js';
+import { decodeSafetensors, encodeSafetensors, type StoredTensor } from '../../model/safetensors.js';
 import type { Checkpoint, CheckpointMeta, StateTensor } from './run-state.js';
 
 export const CHECKPOINT_FILE = 'checkpoint.safetensors';
@@ -36,56 +37,30 @@ const metaSchema = z.strictObject({
   ),
 });
 
-const headerSchema = z.record(
-  z.string(),
-  z.union([
-    z.strictObject({
-      dtype: z.enum(['F32', 'I32']),
-      shape: z.array(count),
-      data_offsets: z.tuple([count, count]),
-    }),
-    z.strictObject({ meta: z.string() }),
-  ]),
-);
+/** The tensor that holds the counters as JSON: one file, so that one rename replaces everything. */
+const META = 'meta';
 
-/** The file's bytes: header length as u64, JSON header padded to 8 bytes, then the arrays. */
-function encode({ meta, tensors }: Checkpoint): Uint8Array[] {
-  const header: Record<string, unknown> = { __metadata__: { meta: JSON.stringify(meta) } };
-  const arrays: Uint8Array[] = [];
-  let offset = 0;
+function encode({ meta, tensors }: Checkpoint): Uint8Array {
+  const json = new TextEncoder().encode(JSON.stringify(meta));
+  const stored = new Map<string, StoredTensor>([[META, { dtype: 'U8', shape: [json.length], data: json }]]);
   for (const [name, { shape, data }] of tensors) {
-    const dtype = data instanceof Float32Array ? 'F32' : 'I32';
-    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
-    arrays.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    offset += data.byteLength;
+    stored.set(
+      name,
+      data instanceof Float32Array ? { dtype: 'F32', shape, data } : { dtype: 'I32', shape, data },
+    );
   }
-  const text = JSON.stringify(header);
-  const json = Buffer.from(text.padEnd(text.length + ((8 - (Buffer.byteLength(text) % 8)) % 8)));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  return [length, json, ...arrays];
+  return encodeSafetensors(stored);
 }
 
-function decode(bytes: Buffer): Checkpoint {
-  const start = 8 + Number(bytes.readBigUInt64LE(0));
-  const header = headerSchema.parse(JSON.parse(bytes.toString('utf8', 8, start)));
+function decode(bytes: Uint8Array, file: string): Checkpoint {
   const tensors = new Map<string, StateTensor>();
   let meta: CheckpointMeta | undefined;
-  for (const [name, entry] of Object.entries(header)) {
-    if ('meta' in entry) {
-      meta = metaSchema.parse(JSON.parse(entry.meta));
-      continue;
-    }
-    const [from, to] = entry.data_offsets;
-    if (start + to > bytes.length) throw new RangeError(`tensor ${name} is cut off`);
-    // A copy is aligned, whatever the offset in the file.
-    const { buffer } = Uint8Array.from(bytes.subarray(start + from, start + to));
-    tensors.set(name, {
-      shape: entry.shape,
-      data: entry.dtype === 'F32' ? new Float32Array(buffer) : new Int32Array(buffer),
-    });
+  for (const [name, { shape, data }] of decodeSafetensors(bytes, file)) {
+    if (!(data instanceof Uint8Array)) tensors.set(name, { shape, data });
+    else if (name === META) meta = metaSchema.parse(JSON.parse(new TextDecoder().decode(data)));
   }
-  if (meta === undefined) throw new RangeError('it has no metadata');
+  if (meta === undefined || !tensors.has('memory'))
+    throw new RangeError('it lacks its counters or its memory');
   return { meta, tensors };
 }
 
@@ -95,7 +70,7 @@ export async function writeCheckpoint(directory: string, checkpoint: Checkpoint)
   const target = path.join(directory, CHECKPOINT_FILE);
   const file = await open(`${target}.partial`, 'w');
   try {
-    for (const part of encode(checkpoint)) await file.writeFile(part);
+    await file.writeFile(encode(checkpoint));
     await file.sync();
   } finally {
     await file.close();
@@ -118,7 +93,7 @@ export async function readCheckpoint(directory: string): Promise<Checkpoint | un
     throw error;
   }
   try {
-    return decode(bytes);
+    return decode(bytes, target);
   } catch (error) {
     throw new SaladError('TRAINING_DATA_INVALID', `${target} is damaged; delete it to start afresh`, {
       cause: error,

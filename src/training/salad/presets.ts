@@ -72,7 +72,7 @@ const TILE_CONFIG: SaladConfig = {
   downs: 3,
   reduction: 2,
   channels: 1,
-  tilesPerImage: 6,
+  tilesPerImage: 4,
   rate: 0.5,
   epochsPerRound: 1,
   learningRate: 1e-3,

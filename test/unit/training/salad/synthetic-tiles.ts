@@ -3,19 +3,21 @@ import type { SaladConfig } from '../../../../src/training/salad/config.js';
 import { randomStream } from '../../../../src/training/salad/random.js';
 import type { TileSource } from '../../../../src/training/salad/tiles.js';
 
-/** Texture `kind` (0..2 normal gratings of different direction; 3 abnormal: a blob on a grating), u8 [size, size]. */
+/**
+ * A grating of noisy contrast, frequency and phase, u8 [size, size]. Kinds 0..2 are normal: 0, 60 or 120 degrees;
+ * kind 3 is abnormal: a direction half-way between two of those.
+ */
 export function texture(kind: number, size: number, seed: number): Uint8Array {
   const random = randomStream(seed, 1234);
   const phase = random.between(0, 2 * Math.PI);
   const contrast = random.between(40, 60);
-  const angle = ((kind % 3) * Math.PI) / 3;
-  const [centreX, centreY] = [random.between(0.35, 0.65) * size, random.between(0.35, 0.65) * size];
+  const frequency = random.between(0.6, 1.2);
+  const third = kind === 3 ? random.integer(3) + 0.5 : kind;
+  const angle = (third * Math.PI) / 3;
   return Uint8Array.from({ length: size * size }, (_, i) => {
     const [x, y] = [i % size, Math.floor(i / size)];
-    const wave = Math.sin((x * Math.cos(angle) + y * Math.sin(angle)) * 0.9 + phase);
-    const distance = Math.hypot(x - centreX, y - centreY);
-    const blob = kind === 3 ? 90 * Math.exp(-((distance / (size / 5)) ** 2)) : 0;
-    return Math.min(255, Math.max(0, 110 + contrast * wave + blob + 6 * random.normal()));
+    const wave = Math.sin((x * Math.cos(angle) + y * Math.sin(angle)) * frequency + phase);
+    return Math.min(255, Math.max(0, 127 + contrast * wave + 6 * random.normal()));
   });
 }
 
