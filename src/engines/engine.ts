@@ -16,7 +16,13 @@ export interface EngineInfo {
   readonly name: EngineName;
   /** For people, such as "CPU, 1 thread, AVX-512". */
   readonly device: string;
+  /**
+   * False where the engine stands on an emulation: WebAssembly, a software WebGPU adapter, TensorFlow
+   * without a GPU.
+   */
   readonly hardware: boolean;
+  /** Threads of a process that may run it at once; null = as many as there are. */
+  readonly maxWorkers: number | null;
 }
 
 /** What an engine needs to run a model; a Bundle has all of these. */

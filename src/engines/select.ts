@@ -5,7 +5,8 @@ import { type SelfTestBundle, selfTest } from './self-test.js';
 
 export { type SelfTestBundle, type SelfTestResult, selfTest, selfTestModel } from './self-test.js';
 
-const NOT_BUILT = 'not built into this version';
+/** Made for a GPU: without one the processor's own engine serves better, so `auto` passes over them. */
+const ACCELERATORS: ReadonlySet<EngineName> = new Set(['tensorflow', 'webgpu']);
 
 /** One rung of the ladder, as `salad doctor` prints it. */
 export interface Rung {
@@ -14,6 +15,8 @@ export interface Rung {
   /** Why it cannot serve; null where it can. */
   readonly reason: string | null;
   readonly device: string | null;
+  /** False for an emulation (see EngineInfo); null where the engine does not start. */
+  readonly hardware: boolean | null;
   /** Against the golden batch; null where none was run. */
   readonly maxAbsScoreError: number | null;
 }
@@ -32,25 +35,40 @@ export async function createEngine(name: EngineName): Promise<Engine> {
       const { createWasmEngine } = await import('./wasm/wasm-engine.js');
       return createWasmEngine();
     }
-    case 'tensorflow':
-    case 'webgpu':
-      throw new SaladError('ENGINE_UNAVAILABLE', `engine ${name} is ${NOT_BUILT}`);
+    case 'tensorflow': {
+      const { createTensorflowEngine } = await import('./tensorflow/tensorflow-engine.js');
+      return createTensorflowEngine();
+    }
+    case 'webgpu': {
+      const { createWebgpuEngine } = await import('./webgpu/webgpu-engine.js');
+      return createWebgpuEngine();
+    }
   }
 }
 
-async function tryEngine(name: EngineName, bundle: SelfTestBundle | undefined): Promise<Rung> {
+async function tryEngine(
+  name: EngineName,
+  bundle: SelfTestBundle | undefined,
+  isForced: boolean,
+): Promise<Rung> {
   let engine: Engine;
   try {
     engine = await createEngine(name);
   } catch (error) {
     const reason = SaladError.from(error).message;
-    return { name, usable: false, reason, device: null, maxAbsScoreError: null };
+    return { name, usable: false, reason, device: null, hardware: null, maxAbsScoreError: null };
   }
   try {
-    const { device } = engine.info;
-    if (bundle === undefined) return { name, usable: true, reason: null, device, maxAbsScoreError: null };
+    const { device, hardware } = engine.info;
+    if (!hardware && !isForced && ACCELERATORS.has(name)) {
+      const reason = 'no GPU: it serves only where it is chosen by name';
+      return { name, usable: false, reason, device, hardware, maxAbsScoreError: null };
+    }
+    if (bundle === undefined) {
+      return { name, usable: true, reason: null, device, hardware, maxAbsScoreError: null };
+    }
     const { passed, maxAbsScoreError, reason } = await selfTest(engine, bundle);
-    return { name, usable: passed, reason: reason ?? null, device, maxAbsScoreError };
+    return { name, usable: passed, reason: reason ?? null, device, hardware, maxAbsScoreError };
   } finally {
     await engine.dispose();
   }
@@ -70,7 +88,8 @@ export async function ladder(
   bundle?: SelfTestBundle,
 ): Promise<readonly Rung[]> {
   const rungs: Rung[] = [];
-  for (const name of enginesFor(preference)) rungs.push(await tryEngine(name, bundle));
+  const isForced = preference !== 'auto';
+  for (const name of enginesFor(preference)) rungs.push(await tryEngine(name, bundle, isForced));
   return rungs;
 }
 

@@ -84,7 +84,10 @@ function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
 
 function convolve(run: Run, node: Extract<NetworkNode, { op: 'conv' }>, x: tf.Tensor4D): tf.Tensor4D {
   const kernel = parameter<tf.Tensor4D>(run, `${node.name}/kernel`);
-  const y = tf.conv2d(x, kernel, node.stride, node.padding);
+  const { padding, stride, kernelSize } = node;
+  // Numbers of padding have no gradient on libtensorflow; where they come to `same`, say so.
+  const isSame = stride === 1 && kernelSize === 2 * padding + 1;
+  const y = tf.conv2d(x, kernel, stride, isSame ? 'same' : padding);
   return node.bias ? tf.add(y, parameter(run, `${node.name}/bias`)) : y;
 }
 
@@ -97,6 +100,18 @@ function convolveTransposed(
   const [batch, height, width] = x.shape;
   const grow = node.kernelSize - 1;
   return tf.conv2dTranspose(x, kernel, [batch, height + grow, width + grow, node.outChannels], 1, 'valid');
+}
+
+/** Padded by hand: libtensorflow takes no numbers of padding here. Padded cells do not count in the mean. */
+function averagePool(node: Extract<NetworkNode, { op: 'avgPool' }>, x: tf.Tensor4D): tf.Tensor4D {
+  const { size, stride, padding } = node;
+  if (padding === 0) return tf.avgPool(x, size, stride, 'valid');
+  const [, height, width] = x.shape;
+  const mean = (values: tf.Tensor4D): tf.Tensor4D => {
+    const border: [number, number] = [padding, padding];
+    return tf.avgPool(tf.pad(values, [[0, 0], border, border, [0, 0]]), size, stride, 'valid');
+  };
+  return tf.div(mean(x), mean(tf.ones([1, height, width, 1])));
 }
 
 function l2Normalize(x: tf.Tensor4D): tf.Tensor4D {
@@ -130,7 +145,7 @@ function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.
     case 'log':
       return tf.log(tf.add(x, node.epsilon));
     case 'avgPool':
-      return tf.avgPool(x, node.size, node.stride, node.padding);
+      return averagePool(node, x);
     case 'maxPool':
       return tf.maxPool(x, node.size, node.stride, 0);
     case 'resizeBilinear':

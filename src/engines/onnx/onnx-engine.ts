@@ -27,7 +27,7 @@ export async function createOnnxEngine(): Promise<Engine> {
   const library = await loadLibrary();
   const processor = cpus()[0]?.model.trim() ?? 'unknown processor';
   return {
-    info: { name: 'onnx', device: `CPU, 1 thread, ${processor}`, hardware: true },
+    info: { name: 'onnx', device: `CPU, 1 thread, ${processor}`, hardware: true, maxWorkers: null },
     load: (source) => loadModel(library, source),
     async dispose() {},
   };

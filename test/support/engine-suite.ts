@@ -1,0 +1,165 @@
+/** What every engine has to pass, whichever machine it runs on. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'mocha';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import type {
+  Engine,
+  EngineModelSource,
+  EngineName,
+  PatchBatch,
+  TileBatch,
+} from '../../src/engines/engine.js';
+import { createEngine } from '../../src/engines/select.js';
+import type { ScoringSpec } from '../../src/model/manifest.js';
+import { referencePatches } from '../reference/score.js';
+import { randomTiles, smallSource } from '../reference/small-model.js';
+
+async function runOnce(engine: Engine, source: EngineModelSource, tiles: TileBatch): Promise<PatchBatch> {
+  const model = await engine.load(source);
+  try {
+    const patches = allocatePatchBatch(tiles.count, model);
+    await model.run(tiles, patches);
+    return patches;
+  } finally {
+    await model.dispose();
+  }
+}
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  assert.equal(a.length, b.length);
+  return Array.from(a).reduce((most, value, index) => Math.max(most, Math.abs(value - b[index]!)), 0);
+}
+
+const FORMS: Partial<ScoringSpec>[] = [
+  { distance: 'angular', form: 'mean', searchRadius: 1 },
+  { distance: 'chord', form: 'weighted', searchRadius: null },
+  { distance: 'chord', form: 'mean', searchRadius: 0, neighbourCount: 2 },
+];
+
+/** Defines the tests; `timeoutMs` for one test, for adapters in software. */
+export function engineSuite(name: EngineName, timeoutMs = 20_000): void {
+  describe(`engine ${name}`, function () {
+    this.timeout(timeoutMs);
+    let engine: Engine;
+    before(async () => {
+      engine = await createEngine(name);
+    });
+    after(() => engine.dispose());
+
+    for (const form of FORMS) {
+      it(`agrees with the float64 reference for ${JSON.stringify(form)}`, async () => {
+        const source = smallSource(11, form);
+        const tiles = randomTiles(source, 9, 5);
+        const patches = await runOnce(engine, source, tiles);
+        const expected = referencePatches(source, tiles);
+        const k = source.search.scoring.neighbourCount;
+        assert.ok(
+          largestDifference(
+            patches.scores,
+            expected.map(({ score }) => score),
+          ) < 1e-5,
+        );
+        assert.ok(
+          largestDifference(
+            patches.embeddings,
+            expected.flatMap(({ embedding }) => [...embedding]),
+          ) < 1e-5,
+        );
+        const neighbours = expected.flatMap(({ neighbours: each }) => each);
+        assert.equal(neighbours.length, expected.length * k);
+        assert.deepEqual(
+          [...patches.neighbourIndices],
+          neighbours.map(({ row }) => row),
+        );
+        assert.ok(
+          largestDifference(
+            patches.neighbourDistances,
+            neighbours.map(({ distance }) => distance),
+          ) < 1e-5,
+        );
+      });
+    }
+
+    it('gives a tile the same score in every batch', async () => {
+      const source = smallSource(12);
+      const tiles = randomTiles(source, 13, 6);
+      const together = await runOnce(engine, source, tiles);
+      const bytes = source.geometry.tileSize ** 2;
+      for (const tile of [0, 5, 12]) {
+        const alone = await runOnce(engine, source, {
+          count: 1,
+          pixels: tiles.pixels.slice(tile * bytes, (tile + 1) * bytes),
+          positions: tiles.positions.slice(2 * tile, 2 * tile + 2),
+        });
+        const patchCount = alone.scores.length;
+        const inBatch = together.scores.subarray(tile * patchCount, (tile + 1) * patchCount);
+        assert.ok(largestDifference(alone.scores, inBatch) <= 1e-6);
+      }
+    });
+
+    it('gives distance 0 to a prototype that is the patch itself', async () => {
+      const source = smallSource(13, { neighbourCount: 1, searchRadius: null });
+      const tiles = randomTiles(source, 1, 7);
+      const { embeddings } = await runOnce(engine, source, tiles);
+      const { bank, scoring } = source.search;
+      const prototypes = bank.prototypes.slice();
+      prototypes.set(embeddings.subarray(0, bank.dimension), 17 * bank.dimension);
+      const found = await runOnce(
+        engine,
+        { ...source, search: { bank: { ...bank, prototypes }, scoring } },
+        tiles,
+      );
+      assert.equal(found.neighbourIndices[0], 17);
+      assert.ok(found.scores[0]! < 1e-6);
+    });
+
+    it('names the lowest row where prototypes are the same', async () => {
+      const source = smallSource(14, { neighbourCount: 4, searchRadius: null });
+      const { bank, scoring } = source.search;
+      const prototypes = bank.prototypes.slice();
+      const row = prototypes.slice(0, bank.dimension);
+      for (let other = 1; other < bank.rows; other++) prototypes.set(row, other * bank.dimension);
+      const same = { ...source, search: { bank: { ...bank, prototypes }, scoring } };
+      const { neighbourIndices } = await runOnce(engine, same, randomTiles(source, 1, 8));
+      assert.deepEqual([...neighbourIndices.subarray(0, 4)], [0, 1, 2, 3]);
+    });
+
+    it('reads tiles from shared memory and leaves what lies behind the last tile alone', async () => {
+      const source = smallSource(15);
+      const tiles = randomTiles(source, 2, 9);
+      const pixels = new Uint8Array(new SharedArrayBuffer(4 * source.geometry.tileSize ** 2));
+      pixels.set(tiles.pixels);
+      const model = await engine.load(source);
+      const patches = allocatePatchBatch(4, model);
+      patches.scores.fill(-1);
+      await model.run({ ...tiles, pixels }, patches);
+      await model.dispose();
+      const expected = await runOnce(engine, source, tiles);
+      const written = expected.scores.length;
+      assert.deepEqual(patches.scores.slice(0, written), expected.scores);
+      assert.ok(patches.scores.subarray(written).every((score) => score === -1));
+    });
+
+    it('gives embeddings only where there is no bank', async () => {
+      const { search, ...source } = smallSource(16);
+      assert.ok(search);
+      const model = await engine.load(source);
+      assert.equal(model.neighbourCount, 0);
+      const patches = allocatePatchBatch(1, model);
+      patches.scores.fill(-1);
+      await model.run(randomTiles(source, 1, 10), patches);
+      await model.dispose();
+      assert.ok(patches.scores.every((score) => score === -1));
+      const length = Math.hypot(...patches.embeddings.subarray(0, model.dimension));
+      assert.ok(Math.abs(length - 1) < 1e-5);
+    });
+
+    it('reports a batch it cannot run as ENGINE_FAILED', async () => {
+      const source = smallSource(17);
+      const model = await engine.load(source);
+      const batch = { count: 2, pixels: new Uint8Array(7), positions: new Int32Array(4) };
+      await assert.rejects(model.run(batch, allocatePatchBatch(2, model)), { reason: 'ENGINE_FAILED' });
+      await model.dispose();
+    });
+  });
+}
