@@ -203,14 +203,20 @@ export class WorkingImage {
    * @param target uint8, the first tileSize * tileSize values are written
    */
   cutTile(row: number, column: number, target: Uint8Array): void {
-    const { coreSize, tileSize, workingSize } = this.geometry;
+    const { coreSize, haloSize, tileSize, workingSize } = this.geometry;
     const top = row * coreSize;
     const left = column * coreSize;
     const pixels = this.pixels;
     const reflection = this.#reflection;
-    for (let y = 0, at = 0; y < tileSize; y++) {
+    // Columns [inside, outside) of the tile lie in the image and are copied as one run; only the rest reflects.
+    const inside = Math.min(tileSize, Math.max(0, haloSize - left));
+    const outside = Math.max(inside, Math.min(tileSize, workingSize + haloSize - left));
+    for (let y = 0, at = 0; y < tileSize; y++, at += tileSize) {
       const from = reflection[top + y]! * workingSize;
-      for (let x = 0; x < tileSize; x++, at++) target[at] = pixels[from + reflection[left + x]!]!;
+      const start = from + left - haloSize;
+      for (let x = 0; x < inside; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
+      target.set(pixels.subarray(start + inside, start + outside), at + inside);
+      for (let x = outside; x < tileSize; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
     }
   }
 
