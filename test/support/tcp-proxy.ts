@@ -1,0 +1,59 @@
+/** A TCP hop between client and server that a test can break. */
+import { createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
+
+export interface TcpProxy {
+  readonly address: string;
+  /** Resets every connection, as a crashed peer or a firewall does. */
+  reset(): void;
+  /** Connections opened so far. */
+  readonly opened: number;
+  close(): Promise<void>;
+}
+
+/** @param onBytes told after bytes of the client went through, with their running total over all connections */
+export async function startTcpProxy(
+  target: { readonly host: string; readonly port: number },
+  onBytes?: (total: number) => void,
+): Promise<TcpProxy> {
+  const sockets = new Set<Socket>();
+  let opened = 0;
+  let total = 0;
+  const server: Server = createServer((client) => {
+    opened += 1;
+    const upstream = tcpConnect(target);
+    for (const [socket, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      sockets.add(socket);
+      socket.setNoDelay(true);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        other.destroy();
+      });
+    }
+    client.on('data', (chunk: Buffer) => {
+      total += chunk.byteLength;
+      onBytes?.(total);
+    });
+    client.pipe(upstream);
+    upstream.pipe(client);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('the proxy has no port');
+  return {
+    address: `127.0.0.1:${bound.port}`,
+    reset() {
+      for (const socket of sockets) socket.resetAndDestroy();
+    },
+    get opened() {
+      return opened;
+    },
+    async close() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
