@@ -70,11 +70,6 @@ export class CallTracker {
     }
   }
 
-  /** @throws SaladError DRAINING */
-  refuseWhileDraining(): void {
-    if (this.draining) throw new SaladError('DRAINING', 'the server is shutting down');
-  }
-
   toServiceError(error: unknown): ServerErrorResponse {
     const known = SaladError.from(error);
     if (known.kind === 'internal') this.options.logger.error({ err: error }, 'call failed');

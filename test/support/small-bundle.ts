@@ -10,7 +10,13 @@ import type { NetworkDescription } from '../../src/model/network.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
 import { createRandom } from '../../src/scoring/random.js';
 
-export const SMALL = { workingSize: 64, coreSize: 16, haloSize: 4, patchesPerSide: 2, dimension: 16 } as const;
+export const SMALL = {
+  workingSize: 64,
+  coreSize: 16,
+  haloSize: 4,
+  patchesPerSide: 2,
+  dimension: 16,
+} as const;
 const TILE = SMALL.coreSize + 2 * SMALL.haloSize;
 const CELLS = (SMALL.workingSize / 8) ** 2;
 

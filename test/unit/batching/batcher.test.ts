@@ -1,0 +1,175 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { type BatchExecutor, Batcher, type TileTiming } from '../../../src/batching/batcher.js';
+import { SaladError } from '../../../src/errors/index.js';
+
+interface Slot {
+  readonly tiles: string[];
+}
+
+/** An executor whose batches finish when told to, and fail where told to. */
+class StubExecutor implements BatchExecutor<Slot> {
+  readonly ran: string[][] = [];
+  failing: (tiles: readonly string[]) => boolean = () => false;
+  private readonly free: Slot[];
+  private waiting: (() => void)[] = [];
+
+  constructor(
+    slots: number,
+    private readonly limit = 4,
+  ) {
+    this.free = Array.from({ length: slots }, () => ({ tiles: [] }));
+  }
+
+  get freeSlots() {
+    return this.free.length;
+  }
+  acquire() {
+    return this.free.pop();
+  }
+  release(slot: Slot) {
+    this.free.push(slot);
+  }
+  maxBatchSize() {
+    return this.limit;
+  }
+  async run(_model: string, slot: Slot, count: number) {
+    const tiles = slot.tiles.slice(0, count);
+    this.ran.push(tiles);
+    await new Promise<void>((resolve) => this.waiting.push(resolve));
+    if (this.failing(tiles)) throw new SaladError('ENGINE_FAILED', `cannot score ${tiles.join()}`);
+    return { engine: 'stub', computeMs: 1 };
+  }
+  /** Finishes the batches in flight, those they lead to, and so on. */
+  async finishAll() {
+    while (this.waiting.length > 0) {
+      for (const resolve of this.waiting.splice(0)) resolve();
+      await new Promise((turn) => setImmediate(turn));
+    }
+  }
+}
+
+function setUp(slots: number, limit = 4, maxQueuedTiles = 1000) {
+  const executor = new StubExecutor(slots, limit);
+  let time = 0;
+  let pending: (() => void)[] = [];
+  const batcher = new Batcher<Slot>({
+    executor,
+    limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
+    now: () => time,
+    soon: (task) => pending.push(task),
+  });
+  const turn = () => {
+    const tasks = pending;
+    pending = [];
+    for (const task of tasks) task();
+  };
+  const open = (name: string, deadline = Number.POSITIVE_INFINITY) => {
+    const log = {
+      delivered: [] as number[],
+      failed: [] as number[],
+      timings: [] as TileTiming[],
+      expired: 0,
+    };
+    const stream = batcher.open({
+      model: 'm',
+      priority: 'routine',
+      deadline,
+      capacity: 100,
+      handler: {
+        fill: (tile, slot, index) => {
+          slot.tiles[index] = `${name}${tile}`;
+        },
+        deliver: (tile, slot, index, timing) => {
+          assert.equal(slot.tiles[index], `${name}${tile}`);
+          log.delivered.push(tile);
+          log.timings.push(timing);
+        },
+        fail: (tile) => log.failed.push(tile),
+        expire: () => {
+          log.expired += 1;
+        },
+      },
+    });
+    return { stream, log };
+  };
+  return { executor, batcher, open, turn, advance: (ms: number) => (time += ms) };
+}
+
+describe('Batcher', () => {
+  it('puts tiles that arrive in one turn together and spreads them over the free slots', async () => {
+    const { executor, open, turn } = setUp(2);
+    const [a, b] = [open('a'), open('b')];
+    a.stream.enqueue([0, 1]);
+    b.stream.enqueue([0, 1]);
+    turn();
+    assert.deepEqual(executor.ran, [
+      ['a0', 'b0'],
+      ['a1', 'b1'],
+    ]);
+    await executor.finishAll();
+    assert.deepEqual(
+      [a.log.delivered, b.log.delivered],
+      [
+        [0, 1],
+        [0, 1],
+      ],
+    );
+  });
+
+  it('fills batches up to the limit while the slots are busy, without a pause between', async () => {
+    const { executor, open, turn, advance } = setUp(1);
+    const { stream, log } = open('a');
+    stream.enqueue([0]);
+    turn();
+    stream.enqueue([1, 2, 3, 4, 5]);
+    turn();
+    advance(7);
+    await executor.finishAll();
+    assert.deepEqual(executor.ran, [['a0'], ['a1', 'a2', 'a3', 'a4'], ['a5']]);
+    assert.deepEqual(log.timings[1], {
+      engine: 'stub',
+      computeMs: 1,
+      queueMs: 7,
+      batchSize: 4,
+      maxBatchSize: 4,
+    });
+  });
+
+  it('tries a failed batch again tile by tile: only the bad tile fails', async () => {
+    const { executor, open, turn } = setUp(1);
+    executor.failing = (tiles) => tiles.includes('a1');
+    const [a, b] = [open('a'), open('b')];
+    a.stream.enqueue([0, 1]);
+    b.stream.enqueue([0]);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual([a.log.delivered, a.log.failed, b.log.delivered], [[0], [1], [0]]);
+    assert.equal(executor.freeSlots, 1);
+  });
+
+  it('starts no tile of a closed stream and delivers none of the batch in flight', async () => {
+    const { executor, batcher, open, turn } = setUp(1);
+    const { stream, log } = open('a');
+    stream.enqueue([0, 1, 2, 3, 4, 5]);
+    turn();
+    stream.close();
+    assert.equal(batcher.queuedTiles, 0);
+    await executor.finishAll();
+    assert.deepEqual(executor.ran, [['a0', 'a1', 'a2', 'a3']]);
+    assert.deepEqual([log.delivered, log.failed], [[], []]);
+  });
+
+  it('expires a stream whose deadline passed while it waited', async () => {
+    const { executor, open, turn, advance } = setUp(1);
+    const first = open('a');
+    first.stream.enqueue([0]);
+    turn();
+    const late = open('b', 50);
+    late.stream.enqueue([0]);
+    advance(50);
+    await executor.finishAll();
+    turn();
+    assert.deepEqual([late.log.expired, late.log.delivered, executor.ran.length], [1, [], 1]);
+  });
+});
