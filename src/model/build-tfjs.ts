@@ -7,6 +7,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../errors/index.js';
 import { BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, L2_EPSILON } from './constants.js';
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
+import { resizeBilinear } from './resize-tfjs.js';
 import { inferShapes } from './shapes.js';
 
 /** Tensors by weight name, such as `stemaConv/kernel`. Variables are tensors too. */
@@ -149,7 +150,7 @@ function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.
     case 'maxPool':
       return tf.maxPool(x, node.size, node.stride, 0);
     case 'resizeBilinear':
-      return tf.image.resizeBilinear(x, [node.height, node.width], node.alignCorners, !node.alignCorners);
+      return resizeBilinear(x, node.height, node.width, node.alignCorners);
     case 'crop':
       return tf.slice(x, [0, node.offset, node.offset, 0], [batch, node.size, node.size, channels]);
     case 'sliceChannels':
