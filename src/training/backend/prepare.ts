@@ -1,6 +1,6 @@
 /** Which tensor backend trains: the native TensorFlow binding where it loads, else WebAssembly, else plain JS. */
-import { createRequire } from 'node:module';
 import * as tf from '@tensorflow/tfjs-core';
+import { loadTensorflow } from '../../engines/tensorflow/binding.js';
 import { SaladError } from '../../errors/index.js';
 import { registerGradients } from './gradients.js';
 import { registerWasmTrainingKernels } from './wasm-kernels.js';
@@ -16,31 +16,11 @@ export interface TrainingBackend {
   readonly fallbackReason?: string;
 }
 
-const require = createRequire(import.meta.url);
-
-/** The binding registers the backend `tensorflow` when it is loaded. */
-function loadTensorflow(): { readonly package: string } | { readonly reason: string } {
-  const reasons: string[] = [];
-  for (const name of ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node']) {
-    try {
-      require(name);
-      return { package: name };
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      reasons.push(`${name}: ${message.split('\n')[0]}`);
-    }
-  }
-  return { reason: reasons.join('; ') };
-}
-
 async function useTensorflow(): Promise<TrainingBackend | { readonly reason: string }> {
-  const loaded = loadTensorflow();
-  if ('reason' in loaded) return loaded;
   try {
-    if (!(await tf.setBackend('tensorflow'))) return { reason: `${loaded.package} did not start` };
+    const { usesGpu, version } = await loadTensorflow();
     await tf.ready();
-    const isGpu = Reflect.get(tf.backend(), 'isUsingGpuDevice') === true;
-    return { name: 'tensorflow', device: isGpu ? 'GPU (CUDA)' : 'CPU (libtensorflow)' };
+    return { name: 'tensorflow', device: `${usesGpu ? 'GPU (CUDA)' : 'CPU'}, libtensorflow ${version}` };
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) };
   }

@@ -47,6 +47,15 @@ describe('wasm training kernels', () => {
     await tf.setBackend('cpu');
   });
 
+  it('takes TensorFlow where it loads, and says why where it falls back to wasm', async () => {
+    const backend = await prepareTrainingBackend('tensorflow');
+    assert.equal(tf.getBackend(), backend.name);
+    if (backend.name === 'wasm') assert.match(backend.fallbackReason ?? '', /tfjs-node/);
+    else assert.equal(backend.fallbackReason, undefined);
+    assert.equal((await prepareTrainingBackend('auto')).name, backend.name);
+    assert.equal((await prepareTrainingBackend('wasm')).fallbackReason, undefined);
+  });
+
   const shapes = fc.record({
     batch: fc.integer({ min: 1, max: 4 }),
     size: fc.integer({ min: 4, max: 9 }),
