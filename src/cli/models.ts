@@ -42,7 +42,7 @@ Examples:
   ).action(inspect);
   verb(
     models.command('verify').argument('<model>', MODEL_ARGUMENT),
-    'hashes, schema, shapes, and the golden batch on the onnx engine; exit 1 where something is wrong',
+    'hashes, schema, shapes, and the golden batch on this machine; exit 1 where something is wrong',
     'salad models verify chest-pediatric@1',
   ).action(verify);
   verb(
@@ -140,7 +140,8 @@ async function inspect(model: string, flags: ModelsFlags): Promise<void> {
 
 async function verify(model: string, flags: ModelsFlags): Promise<void> {
   const bundle = await open(flags, model);
-  const engine = await createEngine('onnx');
+  // wasm runs wherever Node does: a missing native library must not keep anybody from checking a bundle.
+  const engine = await createEngine('onnx').catch(() => createEngine('wasm'));
   const result = await selfTest(engine, bundle);
   await engine.dispose();
   const name = `${bundle.manifest.name}@${bundle.manifest.version}`;
@@ -151,7 +152,7 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
       directory: bundle.directory,
       sha256: bundle.sha256,
       valid: result.passed,
-      engine: 'onnx',
+      engine: engine.info.name,
       maxAbsScoreError: result.maxAbsScoreError,
       ...(result.reason === undefined ? {} : { reason: result.reason }),
     });
