@@ -19,6 +19,7 @@ interface TrainFlags {
   readonly name?: string;
   readonly version?: string;
   readonly description?: string;
+  readonly note: readonly string[];
   readonly engine: string;
   readonly workingSize?: string;
   readonly bankRows?: string;
@@ -43,6 +44,12 @@ export function registerTrain(program: Command): void {
     .option('--name <name>', 'model name: writes DIR/<name>/<version>')
     .option('--version <n>', 'model version; default 1, or the number the folder is named by')
     .option('--description <text>', 'one sentence for the manifest and the model card')
+    .option(
+      '--note <text>',
+      'a sentence for the model card, such as source and terms of the data; may be given again',
+      (text: string, before: string[]) => [...before, text],
+      [] as string[],
+    )
     .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores`, 'auto')
     .option('--working-size <pixels>', "side of the working image (default: the preset's)")
     .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
@@ -124,7 +131,7 @@ function targetOf(flags: TrainFlags): Target {
 }
 
 function quoted(word: string): string {
-  return /^[\w./:@=+-]+$/.test(word) ? word : `'${word}'`;
+  return /^[\w./:@=+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** The command for the model card: what decides the bytes, and nothing else (no --out, no --resume). */
@@ -141,6 +148,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
   ];
   words.push('--name', target.name, '--version', String(target.version));
   if (flags.description) words.push('--description', quoted(flags.description));
+  for (const text of flags.note) words.push('--note', quoted(text));
   if (flags.engine !== 'auto') words.push('--engine', flags.engine);
   if (flags.workingSize) words.push('--working-size', flags.workingSize);
   if (flags.bankRows) words.push('--bank-rows', flags.bankRows);
@@ -242,6 +250,7 @@ async function train(flags: TrainFlags): Promise<void> {
       version: target.version,
       description:
         flags.description ?? `${target.name}: trained on normal radiographs (preset ${preset.name}).`,
+      notes: flags.note,
       preset,
       plan,
       seed,

@@ -6,6 +6,7 @@ import { geometryOf } from '../model/geometry.js';
 import type { CalibrationTables } from '../model/manifest.js';
 import { quantizeBank, quantizeWeights, type StoragePrecision } from '../model/storage.js';
 import { calibrationTables } from '../scoring/calibration.js';
+import { type MemoryBank, selectRows } from '../scoring/memory-bank.js';
 import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
 import { ImageScorer } from './image-scorer.js';
@@ -23,6 +24,8 @@ export interface BuildOptions {
   readonly name: string;
   readonly version: number;
   readonly description: string;
+  /** Sentences of the user's for the card, such as source and terms of the data. */
+  readonly notes: readonly string[];
   readonly preset: TrainingPreset;
   readonly plan: TrainingPlan;
   readonly seed: number;
@@ -106,9 +109,26 @@ async function calibrate(options: BuildOptions, source: EngineModelSource): Prom
   return calibrationTables(halfA, halfB, source.geometry, options.plan.scoring.aggregate);
 }
 
+/**
+ * The bank as it is stored. Rounding and scaling to unit length settles for all but a few rows, which hop
+ * between two neighbouring values; those are left out, since what is stored must be what was calibrated.
+ */
+function storedBank(bank: MemoryBank): MemoryBank {
+  const once = quantizeBank(bank, STORAGE);
+  const again = quantizeBank(once, STORAGE);
+  const settled: number[] = [];
+  for (let row = 0; row < once.rows; row += 1) {
+    const from = row * once.dimension;
+    const values = once.prototypes.subarray(from, from + once.dimension);
+    if (values.every((value, i) => value === again.prototypes[from + i])) settled.push(row);
+  }
+  return selectRows(once, settled);
+}
+
 function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
   return [
-    `${options.duplicates} exact duplicates were left out.`,
+    ...options.notes,
+    `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
       `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,
     ...(options.patientTable
@@ -124,7 +144,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const weights = quantizeWeights(encoder.weights, STORAGE);
   const bare: EngineModelSource = { network: encoder.network, weights, geometry };
   const built = await fitBank(options, bare);
-  const bank = quantizeBank(built.bank, STORAGE);
+  const bank = storedBank(built.bank);
   const source: EngineModelSource = { ...bare, search: { bank, scoring: plan.scoring } };
   const calibration = await calibrate(options, source);
   const golden = await goldenBatch(

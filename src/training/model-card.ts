@@ -16,7 +16,7 @@ function intensitySentence(manifest: CardFacts['manifest']): string {
   const { intensity } = manifest.input;
   return intensity.kind === 'window'
     ? "the header's window (streamable: patches are scored while rows still arrive)"
-    : `stretched from the image's ${intensity.low}th to ${intensity.high}th percentile (no score before the last row)`;
+    : `stretched from percentile ${intensity.low} to ${intensity.high} of the image (no score before the last row)`;
 }
 
 /** Lowest false-positive rate a calibration set of n images can promise. */
@@ -61,7 +61,7 @@ Tiles of ${tiling.coreSize} pixels with a halo of ${tiling.haloSize}, ${tiling.p
 
 Memory bank: ${facts.bankSize.rows} rows of ${facts.bankSize.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
 outliers left out). Patch score: ${scoring.form} ${scoring.distance} distance to the ${scoring.neighbourCount} nearest prototypes${scoring.searchRadius === null ? '' : ` at most ${scoring.searchRadius} cells away`};
-robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.topFraction} % of the cells, outer ${scoring.aggregate.margin} rings left out.
+robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.topFraction} % of the cells, outer rings left out: ${scoring.aggregate.margin}.
 
 ## Calibration
 
@@ -69,7 +69,7 @@ Image scores of the ${scores.length} held-out normals of half B: median ${at(0.5
 The lowest false-positive rate these support is ${lowestRate(scores.length)}. The promise holds for images like these; another site,
 device or age group needs its own calibration. \`salad evaluate --model … --data …\` measures the realised rate.
 
-## Limits
+## Limits and notes
 
 ${notes}
 `;

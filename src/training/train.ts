@@ -1,4 +1,5 @@
 /** The whole of training: data set, encoder by preset, then the common back half that makes a bundle. */
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Engine } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
@@ -25,6 +26,7 @@ export interface TrainOptions {
   readonly name: string;
   readonly version: number;
   readonly description: string;
+  readonly notes: readonly string[];
   readonly preset: TrainingPreset;
   readonly plan: TrainingPlan;
   readonly seed: number;
@@ -81,6 +83,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
   const fit = await renderSet(split.fit, plan, 'reading fit images', options);
   const calibrationA = await renderSet(split.calibrationA, plan, 'reading half A', options);
   const calibrationB = await renderSet(split.calibrationB, plan, 'reading half B', options);
+  const checkpoints = checkpointDirectory(options.bundleDirectory);
   const encoder = await plan.fitEncoder({
     images: fit,
     geometry: geometryOf(plan.input, plan.tiling),
@@ -88,7 +91,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     tiling: plan.tiling,
     seed,
     engine,
-    checkpointDirectory: checkpointDirectory(options.bundleDirectory),
+    checkpointDirectory: checkpoints,
     resume: options.resume,
     signal,
     onProgress,
@@ -104,6 +107,8 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     patientTable: dataset.patientTable !== null,
     dataSha256: dataHash(dataset.images),
   });
+  // The bundle is safely in place: a later --resume must not take up a finished run.
+  await rm(checkpoints, { recursive: true, force: true });
   return { bundle, split, duplicates };
 }
 

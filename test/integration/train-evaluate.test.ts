@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import sharp from 'sharp';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import type { Engine } from '../../src/engines/engine.js';
+import { createEngine, selfTest } from '../../src/engines/select.js';
+import { SaladError } from '../../src/errors/index.js';
+import { decodeImage } from '../../src/imaging/decode.js';
+import { type LesionKind, makePhantom } from '../../src/imaging/phantom.js';
+import { createDisplayTransform, defaultPixelFormat } from '../../src/imaging/pixel-format.js';
+import { type TilePosition, WorkingImage } from '../../src/imaging/working-image.js';
+import type { Bundle } from '../../src/model/bundle.js';
+import { loadDataset } from '../../src/training/dataset.js';
+import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate.js';
+import { judgeImage } from '../../src/training/image-scorer.js';
+import type { TrainingProgress } from '../../src/training/preset.js';
+import { findPreset } from '../../src/training/presets.js';
+import { evaluationReport } from '../../src/training/report.js';
+import { type TrainResult, trainBundle } from '../../src/training/train.js';
+
+const SIZE = 160;
+const root = mkdtempSync(join(tmpdir(), 'salad-train-'));
+
+/** A phantom as its windowed 8-bit PNG, as `salad phantom` lays it out. */
+async function write(folder: string, seed: number, lesion: LesionKind | 'none'): Promise<void> {
+  const phantom = makePhantom({ seed, lesion, size: SIZE });
+  const label = lesion === 'none' ? 'normal' : lesion;
+  const display = new Float32Array(SIZE * SIZE);
+  createDisplayTransform({
+    ...defaultPixelFormat(SIZE, SIZE, 16, 12),
+    voi: { kind: 'window', ...phantom.window, function: 'linear' },
+  })(new Uint8Array(phantom.samples.buffer), display);
+  const raw = { width: SIZE, height: SIZE, channels: 1 } as const;
+  const save = async (directory: string, pixels: Uint8Array): Promise<void> => {
+    mkdirSync(directory, { recursive: true });
+    await sharp(pixels, { raw })
+      .toColourspace('b-w')
+      .png()
+      .toFile(join(directory, `${seed}.png`));
+  };
+  await save(join(folder, label), Uint8Array.from(display, Math.round));
+  if (phantom.lesion) await save(join(folder, 'masks', label), phantom.lesion.mask);
+}
+
+describe('train and evaluate', function () {
+  this.timeout(60_000);
+  const trainFolder = join(root, 'train');
+  const testFolder = join(root, 'test');
+  let engine: Engine;
+  let bundle: Bundle;
+  let split: TrainResult['split'];
+  let detail: EvaluationDetail;
+
+  interface Variation {
+    readonly signal?: AbortSignal;
+    readonly presetName?: string;
+    readonly workingSize?: number;
+    readonly validation?: number;
+    readonly onProgress?: (progress: TrainingProgress) => void;
+  }
+
+  const train = (directory: string, variation: Variation = {}): Promise<TrainResult> => {
+    const { presetName = 'gabor-stream', workingSize = 128 } = variation;
+    const preset = findPreset(presetName);
+    return trainBundle({
+      dataDirectory: trainFolder,
+      bundleDirectory: directory,
+      name: 'tiny',
+      version: 1,
+      description: 'for this test',
+      notes: ['a note'],
+      preset,
+      plan: preset.plan({ workingSize }),
+      seed: 4,
+      engine,
+      bankRows: 2048,
+      coreset: 'random',
+      outlierFraction: 0.005,
+      validation: variation.validation ?? 0.5,
+      resume: false,
+      command: 'salad train',
+      saladServe: '0.0.0',
+      signal: variation.signal ?? new AbortController().signal,
+      onProgress: variation.onProgress ?? (() => undefined),
+    });
+  };
+
+  before(async () => {
+    for (let seed = 1; seed <= 44; seed += 1) await write(trainFolder, seed, 'none');
+    for (let seed = 101; seed <= 110; seed += 1) await write(testFolder, seed, 'none');
+    for (let seed = 201; seed <= 208; seed += 1) await write(testFolder, seed, 'effusion');
+    engine = await createEngine('onnx');
+    ({ bundle, split } = await train(join(root, 'a', '1')));
+    detail = await evaluateBundle({ bundle, engine, dataset: await loadDataset(testFolder), keepTop: 3 });
+  });
+
+  after(async () => {
+    await engine.dispose();
+    rmSync(root, { recursive: true });
+  });
+
+  it('writes the same bytes for the same seed and data', async () => {
+    await train(join(root, 'b', '1'));
+    const files = readdirSync(join(root, 'a', '1')).sort();
+    assert.ok(files.includes('manifest.json') && files.includes('MODEL_CARD.md'));
+    for (const file of files) {
+      const [first, second] = ['a', 'b'].map((folder) => readFileSync(join(root, folder, '1', file)));
+      assert.ok(first!.equals(second!), `${file} differs`);
+    }
+  });
+
+  it('holds a golden batch that the wasm engine reproduces', async () => {
+    const wasm = await createEngine('wasm');
+    const result = await selfTest(wasm, bundle);
+    await wasm.dispose();
+    assert.ok(result.passed, result.reason);
+  });
+
+  it('keeps fit, calibration and their counts apart', () => {
+    const { training, calibration } = bundle.manifest;
+    assert.equal(training.images.fit + training.images.validation, 44);
+    assert.deepEqual(
+      training.sourceImages,
+      split.fit.map((image) => image.id),
+    );
+    assert.equal(calibration.imageScores.length, split.calibrationB.length);
+    assert.ok(Math.max(...bundle.bank.sources) < training.images.fit);
+  });
+
+  it('tells effusions from normals and points at them', () => {
+    const { normal, classes } = detail.evaluation;
+    assert.equal(normal.count, 10);
+    const effusion = classes['effusion']!;
+    assert.equal(effusion.count, 8);
+    assert.ok(effusion.auroc > 0.8, `AUROC ${effusion.auroc}`);
+    assert.ok((effusion.localisation?.patchAuroc ?? 0) > 0.8);
+    // About ten calibration images can promise 10 %, never 5 %.
+    assert.equal(normal.falsePositiveRate['0.05'], null);
+    assert.ok(normal.falsePositiveRate['0.10'] !== null);
+  });
+
+  it('scores an image as streaming its rows does, tile by tile, to 1e-6', async () => {
+    const file = 'effusion/201.png';
+    const evaluated = detail.images.find((image) => image.id === file)!;
+    const { rows, columns, samples } = await decodeImage(readFileSync(join(testFolder, file)), {
+      maxPixels: 1e6,
+    });
+    const { input, tiling, calibration, scoring } = bundle.manifest;
+    const { geometry } = bundle;
+    const image = new WorkingImage(
+      geometry,
+      input,
+      defaultPixelFormat(rows, columns, 8),
+      tiling.minStd,
+      'rows',
+    );
+    const model = await engine.load(bundle);
+    const patches = allocatePatchBatch(1, model);
+    const scores = new Float32Array(geometry.patchGrid ** 2).fill(Number.NaN);
+    const score = async ({ row, column }: TilePosition): Promise<void> => {
+      if (image.isBackground(row, column)) return;
+      const pixels = new Uint8Array(geometry.tileSize ** 2);
+      image.cutTile(row, column, pixels);
+      await model.run({ count: 1, pixels, positions: Int32Array.of(row, column) }, patches);
+      for (let patch = 0; patch < 4; patch += 1) {
+        const at = (2 * row + (patch >> 1)) * geometry.patchGrid + 2 * column + (patch & 1);
+        scores[at] = patches.scores[patch]!;
+      }
+    };
+    let early = 0;
+    for (let row = 0; row < rows; row += 7) {
+      const ready = image.pushRows(samples.subarray(row * columns, Math.min(rows, row + 7) * columns));
+      if (row + 7 < rows) early += ready.length;
+      for (const tile of ready) await score(tile);
+    }
+    for (const tile of image.complete()) await score(tile);
+    await model.dispose();
+    assert.ok(early > 0, 'no tile was ready before the last row');
+    const streamed = judgeImage(scores, calibration, geometry, scoring.aggregate).score;
+    assert.ok(Math.abs(streamed - evaluated.score) < 1e-6, `${streamed} against ${evaluated.score}`);
+  });
+
+  it('reports on one page without outside files, with charts and overlays', async () => {
+    const html = await evaluationReport(detail, bundle);
+    assert.equal(html.match(/<svg/g)?.length, 2);
+    assert.equal(html.match(/data:image\/png;base64,/g)?.length, 3);
+    assert.ok(!/(?:src|href)="(?!data:)/.test(html) && !html.includes('<script'));
+    assert.ok(html.includes(detail.evaluation.classes['effusion']!.auroc.toFixed(3)));
+  });
+
+  it('stops when asked to and says so', async () => {
+    const abort = new AbortController();
+    abort.abort();
+    await assert.rejects(
+      train(join(root, 'c', '1'), { signal: abort.signal }),
+      (error) => error instanceof SaladError && error.reason === 'CANCELLED',
+    );
+  });
+
+  it('learns a small SALAD encoder, reports its epochs, and finishes it by the same back half', async () => {
+    const epochs: number[] = [];
+    const { bundle: learned } = await train(join(root, 'd', '1'), {
+      presetName: 'reduced',
+      workingSize: 96,
+      validation: 0.8,
+      onProgress: (progress) => {
+        if (progress.epochEnded) epochs.push(progress.losses?.['loss'] ?? Number.NaN);
+      },
+    });
+    assert.ok(epochs.length >= 3 && epochs.every(Number.isFinite), `${epochs}`);
+    assert.equal(learned.manifest.network.output, 'embedding');
+    const dataset = await loadDataset(testFolder);
+    const { evaluation } = await evaluateBundle({ bundle: learned, engine, dataset });
+    assert.ok(evaluation.classes['effusion']!.auroc > 0.5);
+  });
+});
