@@ -95,11 +95,13 @@ export class AcquisitionRun {
         if (message.kind === 'end') {
           this.checkEnd(message.crc32c);
           ended = true;
+          // At once: a client that keeps its side of the stream open gets its aggregate all the same.
+          this.finishReading(true);
         } else {
           this.take(message);
         }
       }
-      this.finishReading(ended);
+      if (!ended) this.finishReading(false);
     } catch (error) {
       this.abort(SaladError.from(error));
     }

@@ -31,11 +31,14 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
   ) => {
     void context.calls.serve(call, async (signal) => {
       context.registry.budget.refuseWhenFull();
+      // Its own signal: when the aggregate is out the client may still hold its side of the stream open.
+      const reading = new AbortController();
+      signal.addEventListener('abort', () => reading.abort(), { once: true });
       const requests = readRequests(call, {
         sizeOf: messageBytes,
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
-        signal,
+        signal: reading.signal,
       });
       try {
         const header = await readHeader(requests);
@@ -49,7 +52,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
           await writer.write(answerOf(event, model, request));
         }
       } finally {
-        await requests.return(undefined);
+        reading.abort();
       }
     });
   };

@@ -174,6 +174,13 @@ describe('serving through the port', function () {
       assertScores(await outcome, expected);
     });
 
+    it('answers at `end`, though the client keeps its side of the stream open', async () => {
+      const call = client.streamAcquisition();
+      const outcome = collect(call);
+      for (const payload of [header(v1), ...whole().slice(1)]) call.write({ payload });
+      assertScores(await outcome, expected);
+    });
+
     it('gives 32 concurrent streams each exactly their own results', async () => {
       const images = Array.from({ length: 32 }, (_, seed) => randomImage(100 + seed));
       const alone: Outcome[] = [];
