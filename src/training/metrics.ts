@@ -129,7 +129,8 @@ export function averagePrecision(normal: ArrayLike<number>, abnormal: ArrayLike<
     flagged += gained + levels.normal[level]!;
     area += (gained / abnormal.length) * (truePositives / flagged);
   }
-  return area;
+  // Recall gains add up to 1 only to rounding.
+  return Math.min(1, area);
 }
 
 /** Wilson score interval of a proportion at 95 % (z = 1.959964). @throws RangeError where total is 0. */
