@@ -98,6 +98,22 @@ async function loadDawn(): Promise<Dawn> {
   }
 }
 
+/**
+ * Dawn finds its driver through the Vulkan loader on Linux, and writes a warning to stderr where there is
+ * none. Asking first gives the reason instead. The loader is no addon, so opening it as one always fails;
+ * how it fails tells.
+ */
+function assertVulkan(): void {
+  if (process.platform !== 'linux') return;
+  try {
+    process.dlopen({ exports: {} }, 'libvulkan.so.1');
+  } catch (error) {
+    if (textOf(error).includes('cannot open shared object')) {
+      throw unavailable('there is no Vulkan loader (libvulkan.so.1) on this machine');
+    }
+  }
+}
+
 /** The backend's code reads constants such as GPUBufferUsage as globals, as in a browser. */
 function defineGlobals(globals: Dawn['globals']): void {
   for (const [name, value] of Object.entries(globals)) {
@@ -134,6 +150,7 @@ async function requestDevice(adapter: Adapter): Promise<Device> {
 
 async function openDevice(): Promise<Open> {
   const { create, globals } = await loadDawn();
+  assertVulkan();
   defineGlobals(globals);
   const gpu = create([]);
   const adapter = await findAdapter(gpu);

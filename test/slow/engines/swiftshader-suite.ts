@@ -1,0 +1,108 @@
+/** Run by webgpu.test.ts in a process that sees SwiftShader: the environment must be there when it starts. */
+import assert from 'node:assert/strict';
+import * as tf from '@tensorflow/tfjs-core';
+import { after, before, describe, it } from 'mocha';
+import { allocatePatchBatch } from '../../../src/engines/batch.js';
+import type { Engine } from '../../../src/engines/engine.js';
+import { bestEngine, createEngine, ladder } from '../../../src/engines/select.js';
+import { randomTiles, smallSource } from '../../reference/small-model.js';
+import { engineSuite } from '../../support/engine-suite.js';
+import { goldenBundle } from '../../support/golden-bundle.js';
+
+const TIMEOUT_MS = 300_000;
+
+interface RawDevice {
+  destroy(): void;
+  createBuffer(descriptor: { readonly size: number; readonly usage: number }): unknown;
+}
+
+/** The device under tfjs, to break it with. */
+function rawDevice(): RawDevice {
+  return Reflect.get(tf.backend(), 'device') as RawDevice;
+}
+
+const STORAGE = 0x80;
+
+engineSuite('webgpu', TIMEOUT_MS);
+
+describe('engine webgpu on a software adapter', function () {
+  this.timeout(TIMEOUT_MS);
+
+  it('is passed over by auto and serves where it is forced', async () => {
+    const auto = await ladder('auto');
+    const rung = auto.find(({ name }) => name === 'webgpu')!;
+    assert.deepEqual([rung.usable, rung.hardware], [false, false]);
+    assert.match(rung.reason ?? '', /no GPU/);
+    assert.match(rung.device ?? '', /swiftshader.*\(software\)/i);
+    assert.equal(bestEngine(auto), 'onnx');
+    assert.equal(bestEngine(await ladder('webgpu')), 'webgpu');
+  });
+
+  it('reproduces the golden scores of a bundle', async () => {
+    const [rung] = await ladder('webgpu', await goldenBundle(2));
+    assert.deepEqual([rung?.usable, rung?.reason], [true, null]);
+    assert.ok(rung!.maxAbsScoreError! < 1e-4, String(rung!.maxAbsScoreError));
+  });
+});
+
+describe('engine webgpu when its device fails', function () {
+  this.timeout(TIMEOUT_MS);
+  let engine: Engine;
+  before(async () => {
+    engine = await createEngine('webgpu');
+  });
+  after(() => engine.dispose());
+
+  it('reports a lost device as ENGINE_FAILED, and serves again once it is opened anew', async () => {
+    const source = smallSource(21);
+    const tiles = randomTiles(source, 2, 3);
+    const model = await engine.load(source);
+    const before = allocatePatchBatch(2, model);
+    await model.run(tiles, before);
+    rawDevice().destroy();
+    const patches = allocatePatchBatch(2, model);
+    await assert.rejects(model.run(tiles, patches), { reason: 'ENGINE_FAILED', message: /lost/ });
+    assert.ok(patches.scores.every((score) => score === 0));
+    await model.dispose();
+    await engine.dispose();
+
+    engine = await createEngine('webgpu');
+    const again = await engine.load(source);
+    await again.run(tiles, patches);
+    await again.dispose();
+    assert.deepEqual(patches.scores, before.scores);
+  });
+
+  it('reports a device lost in the middle of a batch as ENGINE_FAILED', async () => {
+    const source = smallSource(22);
+    const model = await engine.load(source);
+    const device = rawDevice();
+    const running = model.run(randomTiles(source, 8, 4), allocatePatchBatch(8, model));
+    setImmediate(() => device.destroy());
+    await assert.rejects(running, { reason: 'ENGINE_FAILED' });
+    await model.dispose();
+    await engine.dispose();
+    engine = await createEngine('webgpu');
+  });
+
+  for (const [what, size, usage, message] of [
+    ['a validation error', 16, 0, /usages/],
+    ['a buffer larger than the device allows', 2 ** 40, STORAGE, /max buffer size/],
+  ] as const) {
+    it(`reports ${what} in a batch as ENGINE_FAILED and serves the next`, async () => {
+      const source = smallSource(23);
+      const model = await engine.load(source);
+      const tiles = randomTiles(source, 8, 4);
+      const patches = allocatePatchBatch(8, model);
+      const running = model.run(tiles, patches);
+      setImmediate(() => {
+        rawDevice().createBuffer({ size, usage });
+      });
+      await assert.rejects(running, { reason: 'ENGINE_FAILED', message });
+      assert.ok(patches.scores.every((score) => score === 0));
+      await model.run(tiles, patches);
+      assert.ok(patches.scores.some((score) => score > 0));
+      await model.dispose();
+    });
+  }
+});
