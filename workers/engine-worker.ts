@@ -1,7 +1,7 @@
 /** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
 import { threadId, workerData } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
-import { createEngine, enginesFor, selfTestModel } from '../src/engines/select.js';
+import { createEngine, enginesFor, passedOver, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
 import {
@@ -67,9 +67,12 @@ async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResu
   const reasons: string[] = [];
   for (const name of enginesFor(preference)) {
     try {
-      for (const { key } of setup.models) await proveModel(name, key);
       const engine = await engineOf(name);
-      return { type: 'selected', engine: name, device: engine.info.device };
+      const refusal = passedOver(engine.info, preference);
+      if (refusal !== null) throw new SaladError('ENGINE_UNAVAILABLE', refusal);
+      for (const { key } of setup.models) await proveModel(name, key);
+      const { device, maxWorkers } = engine.info;
+      return { type: 'selected', engine: name, device, maxWorkers };
     } catch (error) {
       const known = SaladError.from(error);
       if (known.reason === 'BUNDLE_INVALID') throw known;

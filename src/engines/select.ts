@@ -1,6 +1,6 @@
 /** Which engine serves: the ladder, best first, each rung proven by the bundle's golden batch. */
 import { SaladError } from '../errors/index.js';
-import { ENGINE_NAMES, type Engine, type EngineName } from './engine.js';
+import { ENGINE_NAMES, type Engine, type EngineInfo, type EngineName } from './engine.js';
 import { type SelfTestBundle, selfTest } from './self-test.js';
 
 export { type SelfTestBundle, type SelfTestResult, selfTest, selfTestModel } from './self-test.js';
@@ -46,10 +46,16 @@ export async function createEngine(name: EngineName): Promise<Engine> {
   }
 }
 
+/** Why `auto` does not take an engine that starts; null where it may serve. */
+export function passedOver({ name, hardware }: EngineInfo, preference: EngineName | 'auto'): string | null {
+  if (preference !== 'auto' || hardware || !ACCELERATORS.has(name)) return null;
+  return 'no GPU: it serves only where it is chosen by name';
+}
+
 async function tryEngine(
   name: EngineName,
   bundle: SelfTestBundle | undefined,
-  isForced: boolean,
+  preference: EngineName | 'auto',
 ): Promise<Rung> {
   let engine: Engine;
   try {
@@ -60,15 +66,15 @@ async function tryEngine(
   }
   try {
     const { device, hardware } = engine.info;
-    if (!hardware && !isForced && ACCELERATORS.has(name)) {
-      const reason = 'no GPU: it serves only where it is chosen by name';
+    const reason = passedOver(engine.info, preference);
+    if (reason !== null) {
       return { name, usable: false, reason, device, hardware, maxAbsScoreError: null };
     }
     if (bundle === undefined) {
       return { name, usable: true, reason: null, device, hardware, maxAbsScoreError: null };
     }
-    const { passed, maxAbsScoreError, reason } = await selfTest(engine, bundle);
-    return { name, usable: passed, reason: reason ?? null, device, hardware, maxAbsScoreError };
+    const { passed, maxAbsScoreError, reason: failure } = await selfTest(engine, bundle);
+    return { name, usable: passed, reason: failure ?? null, device, hardware, maxAbsScoreError };
   } finally {
     await engine.dispose();
   }
@@ -88,8 +94,7 @@ export async function ladder(
   bundle?: SelfTestBundle,
 ): Promise<readonly Rung[]> {
   const rungs: Rung[] = [];
-  const isForced = preference !== 'auto';
-  for (const name of enginesFor(preference)) rungs.push(await tryEngine(name, bundle, isForced));
+  for (const name of enginesFor(preference)) rungs.push(await tryEngine(name, bundle, preference));
   return rungs;
 }
 

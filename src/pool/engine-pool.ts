@@ -54,8 +54,6 @@ const WARM_UP_BUDGET_MS = 600;
  * thread to cut tiles.
  */
 const SLOTS_PER_WORKER = 2;
-/** Engines that own the device: one thread drives them. */
-const SINGLE_THREADED: ReadonlySet<EngineName> = new Set(['tensorflow', 'webgpu']);
 
 export class EnginePool {
   private readonly free: PoolSlot[] = [];
@@ -66,11 +64,12 @@ export class EnginePool {
     readonly engine: EngineName,
     readonly device: string,
     readonly workerCount: number,
+    ownsDevice: boolean,
     private readonly models: readonly WorkerModel[],
     slots: readonly SharedArrayBuffer[],
   ) {
-    // With one thread of several allowed, a second task at a time would make the pool start a second thread.
-    const slotsPerWorker = SINGLE_THREADED.has(engine) ? 1 : SLOTS_PER_WORKER;
+    // With fewer threads than allowed, a second task at a time would make the pool start another thread.
+    const slotsPerWorker = ownsDevice ? 1 : SLOTS_PER_WORKER;
     slots.slice(0, workerCount * slotsPerWorker).forEach((buffer, index) => {
       this.free.push(createSlot(buffer, index, models));
     });
@@ -91,10 +90,10 @@ export class EnginePool {
     try {
       const selected = await exchange(piscina, { type: 'select', preference: options.engine });
       if (selected.type !== 'selected') throw unexpected(selected);
-      const { engine, device } = selected;
-      const threads = SINGLE_THREADED.has(engine) ? 1 : workers;
+      const { engine, device, maxWorkers } = selected;
+      const threads = Math.min(workers, maxWorkers ?? workers);
       await loadEverywhere(piscina, engine, threads);
-      const pool = new EnginePool(piscina, engine, device, threads, models, slots);
+      const pool = new EnginePool(piscina, engine, device, threads, maxWorkers !== null, models, slots);
       await pool.warmUp(options.maxBatchSize);
       return pool;
     } catch (error) {

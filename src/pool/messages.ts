@@ -43,6 +43,8 @@ export interface SelectResult {
   readonly type: 'selected';
   readonly engine: EngineName;
   readonly device: string;
+  /** Of the engine: null = as many as there are. */
+  readonly maxWorkers: number | null;
 }
 export interface LoadResult {
   readonly type: 'loaded';
