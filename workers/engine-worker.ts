@@ -69,7 +69,11 @@ async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResu
     try {
       const engine = await engineOf(name);
       const refusal = passedOver(engine.info, preference);
-      if (refusal !== null) throw new SaladError('ENGINE_UNAVAILABLE', refusal);
+      if (refusal !== null) {
+        engines.delete(name);
+        await engine.dispose();
+        throw new SaladError('ENGINE_UNAVAILABLE', refusal);
+      }
       for (const { key } of setup.models) await proveModel(name, key);
       const { device, maxWorkers } = engine.info;
       return { type: 'selected', engine: name, device, maxWorkers };
