@@ -44,6 +44,8 @@ export interface LoadResult {
     readonly failed: number;
     /** RESOURCE_EXHAUSTED and UNAVAILABLE: told to come back later. */
     readonly refused: number;
+    /** From the intended start to the refusal: how fast a full server says so. */
+    readonly refusals: LatencySummary;
     readonly perSecond: number;
     /** Failures by gRPC status. */
     readonly byStatus: Readonly<Record<string, number>>;
@@ -56,9 +58,13 @@ export interface LoadResult {
   readonly seconds: number;
 }
 
+/** Told to come back later. */
+const REFUSALS: ReadonlySet<string> = new Set(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
+
 /** Mutable tallies of one run. */
 class Tally {
   readonly acquisitions = new Latencies();
+  readonly refusals = new Latencies();
   readonly tiles = new Latencies();
   readonly byStatus: Record<string, number> = {};
   readonly tilesPerStream: number[] = [];
@@ -170,7 +176,11 @@ async function acquire(client: SaladClient, options: LoadOptions, slot: Slot, ta
     });
     if (slot.counted) countAcquisition(aggregate, slot, tally);
   } catch (error) {
-    if (slot.counted) tally.fail(error instanceof SaladClientError ? error.status : 'CLIENT_ERROR');
+    if (slot.counted) {
+      const status = error instanceof SaladClientError ? error.status : 'CLIENT_ERROR';
+      tally.fail(status);
+      if (REFUSALS.has(status)) tally.refusals.add(performance.now() - slot.intended);
+    }
   }
   options.onProgress?.(tally.acquisitions.count, tally.failed);
 }
@@ -226,13 +236,14 @@ class TileClock {
 
 function resultOf(tally: Tally, options: LoadOptions): LoadResult {
   const seconds = options.durationMs / 1000;
-  const refused = (tally.byStatus['RESOURCE_EXHAUSTED'] ?? 0) + (tally.byStatus['UNAVAILABLE'] ?? 0);
+  const refused = tally.refusals.count;
   const ok = tally.acquisitions.count;
   return {
     acquisitions: {
       ok,
       failed: tally.failed - refused,
       refused,
+      refusals: tally.refusals.summary(),
       perSecond: ok / seconds,
       byStatus: tally.byStatus,
       ...tally.acquisitions.summary(),

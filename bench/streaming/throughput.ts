@@ -1,0 +1,157 @@
+/** Tiles per second through the port over those of the bare engine on the same cores. */
+
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import type { Bench } from '../streaming.js';
+import { cpuSeconds, median, spread } from '../support/figures.js';
+import type { RawAnswer } from '../support/raw-engine.js';
+
+/** What the server does at best: the base of the overload figures. */
+export interface Peak {
+  readonly streams: number;
+  readonly tilesPerSecond: number;
+  readonly acquisitionsPerSecond: number;
+}
+
+interface Served {
+  readonly tilesPerSecond: number;
+  /** Of the tiles' share of an image's scored tiles. */
+  readonly acquisitionsPerSecond: number;
+  /** Ratio to the raw runs just before and after. */
+  readonly ratio: number;
+  readonly cpuMsPerTile: number;
+  readonly clientCores: number;
+  readonly serverCores: number;
+  readonly load: LoadResult;
+}
+
+export async function measureThroughput(
+  bench: Bench,
+  streamCounts: readonly number[],
+): Promise<{ readonly figures: Record<string, unknown>; readonly peak: Peak }> {
+  const repeats = bench.quick ? 1 : 5;
+  const durationMs = bench.quick ? 1200 : 4000;
+  const rawRuns: RawAnswer[] = [];
+  const served = new Map<number, Served[]>(streamCounts.map((streams) => [streams, []]));
+  const runRaw = async () => {
+    const answer = await bench.raw.run({ kind: 'throughput', batchSize: bench.rawBatchSize, durationMs });
+    rawRuns.push(answer);
+    return rateOf(answer);
+  };
+  // Interleaved: a slow minute of the machine hits both terms of every ratio.
+  let before = await runRaw();
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    for (const streams of streamCounts) {
+      const run = await serve(bench, streams, durationMs);
+      const after = await runRaw();
+      served
+        .get(streams)
+        ?.push({ ...run, ratio: run.tilesPerSecond / share(bench, run, (before + after) / 2) });
+      before = after;
+    }
+  }
+  const rawCpuMsPerTile = median(rawRuns.map(({ cpuMs, tiles }) => cpuMs / tiles));
+  const summaries = [...served].map(
+    ([streams, runs]) => [streams, summarise(runs, rawCpuMsPerTile)] as const,
+  );
+  const best = summaries.reduce((a, b) => (b[1].tilesPerSecond > a[1].tilesPerSecond ? b : a));
+  return {
+    figures: {
+      repeats,
+      rawTilesPerSecond: median(rawRuns.map(rateOf)),
+      rawTilesPerSecondRange: spread(rawRuns.map(rateOf)),
+      rawCpuMsPerTile,
+      served: Object.fromEntries(summaries),
+    },
+    peak: {
+      streams: best[0],
+      tilesPerSecond: best[1].tilesPerSecond,
+      acquisitionsPerSecond: best[1].imagesPerSecond,
+    },
+  };
+}
+
+const rateOf = ({ tiles, ms }: RawAnswer) => (1000 * tiles) / ms;
+
+/** Where nothing could be pinned, the raw engine's rate on the cores that the client left. */
+function share(bench: Bench, run: Pick<Served, 'clientCores'>, rawRate: number): number {
+  if (bench.plan.pinned) return rawRate;
+  const cores = availableParallelism();
+  return (rawRate * (cores - run.clientCores)) / cores;
+}
+
+function summarise(runs: readonly Served[], rawCpuMsPerTile: number) {
+  const of = (pick: (run: Served) => number) => median(runs.map(pick));
+  return {
+    tilesPerSecond: of((run) => run.tilesPerSecond),
+    imagesPerSecond: of((run) => run.acquisitionsPerSecond),
+    ratio: of((run) => run.ratio),
+    ratioRange: spread(runs.map((run) => run.ratio)),
+    /** Raw CPU time per tile over the server's: what a busy machine cannot blur. */
+    cpuRatio: rawCpuMsPerTile / of((run) => run.cpuMsPerTile),
+    cpuMsPerTile: of((run) => run.cpuMsPerTile),
+    clientCores: of((run) => run.clientCores),
+    serverCores: of((run) => run.serverCores),
+    batchFill: of((run) => run.load.batchFill),
+    jain: of((run) => run.load.jain ?? Number.NaN),
+    acquisitionP50Ms: of((run) => run.load.acquisitions.p50Ms),
+    acquisitionP99Ms: of((run) => run.load.acquisitions.p99Ms),
+    tileP99Ms: of((run) => run.load.tiles.p99Ms),
+    failed: Math.max(...runs.map((run) => run.load.acquisitions.failed + run.load.acquisitions.refused)),
+  };
+}
+
+async function serve(bench: Bench, streams: number, durationMs: number): Promise<Omit<Served, 'ratio'>> {
+  const client = new SaladClient(bench.server.address);
+  try {
+    const warmUpMs = bench.quick ? 300 : 1000;
+    const usage = new CpuWindow(bench.server.pid, warmUpMs, durationMs);
+    const load = await runLoad({
+      clients: [client],
+      model: { name: bench.model },
+      arrivals: { kind: 'streams', count: streams, intervalMs: 0 },
+      workload: bench.workload,
+      durationMs,
+      warmUpMs,
+      timeoutMs: 60_000,
+    });
+    const { clientCores, serverCores } = await usage.result();
+    const tilesPerAcquisition =
+      load.acquisitions.ok > 0 ? load.tiles.count / load.acquisitions.ok : Number.NaN;
+    return {
+      tilesPerSecond: load.tiles.perSecond,
+      acquisitionsPerSecond: load.tiles.perSecond / tilesPerAcquisition,
+      cpuMsPerTile: (1000 * serverCores) / load.tiles.perSecond,
+      clientCores,
+      serverCores,
+      load,
+    };
+  } finally {
+    client.close();
+  }
+}
+
+/** Cores' worth of CPU time over the measured window: not the warm-up before, not the wait for the last ones after. */
+class CpuWindow {
+  private readonly measured: Promise<{ readonly clientCores: number; readonly serverCores: number }>;
+
+  constructor(serverPid: number, warmUpMs: number, durationMs: number) {
+    this.measured = (async () => {
+      await sleep(warmUpMs);
+      const server = await cpuSeconds(serverPid);
+      const client = process.cpuUsage();
+      const at = performance.now();
+      await sleep(durationMs);
+      const { user, system } = process.cpuUsage(client);
+      const serverSeconds = (await cpuSeconds(serverPid)) - server;
+      const seconds = (performance.now() - at) / 1000;
+      return { clientCores: (user + system) / 1e6 / seconds, serverCores: serverSeconds / seconds };
+    })();
+  }
+
+  result() {
+    return this.measured;
+  }
+}

@@ -1,0 +1,63 @@
+/** One thread of the raw engine: the same bundle, engine and batch as the server's workers, and nothing else. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import type { TileBatch } from '../../src/engines/engine.js';
+import { createEngine } from '../../src/engines/select.js';
+import { readBundle } from '../../src/model/bundle.js';
+
+/** Whichever ends first. */
+export interface RawTask {
+  readonly batchSize: number;
+  readonly tiles: number;
+  readonly durationMs: number;
+}
+
+const { bundleDirectory } = workerData as { bundleDirectory: string };
+const bundle = await readBundle(bundleDirectory);
+const engine = await createEngine('onnx');
+const model = await engine.load(bundle);
+const tileBytes = bundle.geometry.tileSize ** 2;
+const batches = new Map<number, TileBatch>();
+const patches = new Map<number, ReturnType<typeof allocatePatchBatch>>();
+
+parentPort?.on('message', (task: RawTask) => {
+  void run(task).then((tiles) => parentPort?.postMessage(tiles));
+});
+parentPort?.postMessage('ready');
+
+/** @returns tiles scored */
+async function run({ batchSize, tiles, durationMs }: RawTask): Promise<number> {
+  if (!batches.has(batchSize)) await runBatch(batchSize);
+  let done = 0;
+  const started = performance.now();
+  while (done < tiles && performance.now() - started < durationMs) {
+    const size = Math.min(batchSize, tiles - done);
+    await runBatch(size);
+    done += size;
+  }
+  return done;
+}
+
+async function runBatch(size: number): Promise<void> {
+  let batch = batches.get(size);
+  if (batch === undefined) {
+    batch = goldenTiles(size);
+    batches.set(size, batch);
+    patches.set(size, allocatePatchBatch(size, model));
+  }
+  await model.run(batch, patches.get(size)!);
+}
+
+/** Golden tiles over and over: real content, every position in the grid they came with. */
+function goldenTiles(count: number): TileBatch {
+  const { golden } = bundle;
+  const goldenCount = golden.positions.length / 2;
+  const pixels = new Uint8Array(new SharedArrayBuffer(count * tileBytes));
+  const positions = new Int32Array(2 * count);
+  for (let index = 0; index < count; index++) {
+    const source = index % goldenCount;
+    pixels.set(golden.pixels.subarray(source * tileBytes, (source + 1) * tileBytes), index * tileBytes);
+    positions.set(golden.positions.subarray(2 * source, 2 * source + 2), 2 * index);
+  }
+  return { count, pixels, positions };
+}

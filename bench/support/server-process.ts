@@ -1,0 +1,86 @@
+/** A server in a process of its own, as users run it, on the cores it is given. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { packageRoot } from '../../src/cli/paths.js';
+import { onCores } from './cores.js';
+
+export interface ServerProcess {
+  readonly pid: number;
+  readonly address: string;
+  stop(): Promise<void>;
+}
+
+export interface ServeOptions {
+  readonly models: string;
+  readonly cores: string;
+  /** Beside the ones this process has. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Of node itself, such as --cpu-prof. */
+  readonly nodeFlags?: readonly string[];
+}
+
+/** `salad serve` on a free loopback port with the native CPU engine. */
+export function startSalad(options: ServeOptions): Promise<ServerProcess> {
+  const main = join(packageRoot(), 'dist/src/main.js');
+  const serve = [
+    'serve',
+    '--listen',
+    '127.0.0.1:0',
+    '--models',
+    options.models,
+    '--engine',
+    'onnx',
+    '--json',
+  ];
+  return startProcess(
+    process.execPath,
+    [...(options.nodeFlags ?? []), main, ...serve],
+    options.cores,
+    options.environment,
+  );
+}
+
+/** Starts a server that prints `{"event":"ready","address":"HOST:PORT"}` as a line once it serves. */
+export async function startProcess(
+  command: string,
+  args: readonly string[],
+  cores: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
+  const [program, programArgs] = onCores(cores, command, args);
+  const child = spawn(program, [...programArgs], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, SALAD_LOG_LEVEL: 'error', ...environment },
+  });
+  let stderr = '';
+  child.stderr.on('data', (text: Buffer) => {
+    stderr = (stderr + text.toString()).slice(-4000);
+  });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const address = readyAddress(line);
+    if (address === undefined) continue;
+    child.stdout.resume();
+    return { pid: child.pid ?? 0, address, stop: () => stop(child) };
+  }
+  throw new Error(`${command} ${args.join(' ')} ended before it was ready:\n${stderr}`);
+}
+
+function readyAddress(line: string): string | undefined {
+  try {
+    const message = JSON.parse(line) as { event?: string; address?: string };
+    return message.event === 'ready' ? message.address : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGTERM');
+  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+  await exited;
+  clearTimeout(timer);
+}
