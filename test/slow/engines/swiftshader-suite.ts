@@ -8,6 +8,7 @@ import { bestEngine, createEngine, ladder } from '../../../src/engines/select.js
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';
+import { poolSuite } from '../../support/pool-suite.js';
 
 const TIMEOUT_MS = 300_000;
 
@@ -24,6 +25,7 @@ function rawDevice(): RawDevice {
 const STORAGE = 0x80;
 
 engineSuite('webgpu', TIMEOUT_MS);
+poolSuite('webgpu', TIMEOUT_MS);
 
 describe('engine webgpu on a software adapter', function () {
   this.timeout(TIMEOUT_MS);

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
@@ -9,30 +8,14 @@ import { bestEngine, createEngine, ladder } from '../../../src/engines/select.js
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';
+import { poolSuite } from '../../support/pool-suite.js';
 
 const root = resolve(import.meta.dirname, '../../..');
 const isBuilt = existsSync(join(root, '.cache/tensorflow/node_modules/@tensorflow/tfjs-node/lib'));
 
-/** What a thread of the pool does: load the binding, run a graph, end. */
-async function inWorker(): Promise<string> {
-  const worker = new Worker(
-    `const { parentPort, workerData } = require('node:worker_threads');
-     require('tsx/esm/api').register();
-     import(workerData).then(async ({ createEngine }) => {
-       const engine = await createEngine('tensorflow');
-       parentPort.postMessage(engine.info.device);
-     });`,
-    { eval: true, workerData: join(root, 'src/engines/select.ts') },
-  );
-  try {
-    return await new Promise((done, failed) => worker.once('message', done).once('error', failed));
-  } finally {
-    await worker.terminate();
-  }
-}
-
 if (isBuilt) {
   engineSuite('tensorflow');
+  poolSuite('tensorflow');
 
   describe('engine tensorflow', function () {
     this.timeout(60_000);
@@ -49,11 +32,6 @@ if (isBuilt) {
       assert.match(rung.device ?? '', rung.hardware ? /^CUDA GPU, / : /^CPU, libtensorflow 2\./);
     });
 
-    it('lets one worker own it', async () => {
-      const { info } = await createEngine('tensorflow');
-      assert.equal(info.maxWorkers, 1);
-    });
-
     it('keeps no tensor after a run, and none at all after dispose', async () => {
       const engine = await createEngine('tensorflow');
       const start = tf.memory().numTensors;
@@ -64,11 +42,6 @@ if (isBuilt) {
       assert.equal(tf.memory().numTensors, loaded);
       await model.dispose();
       assert.equal(tf.memory().numTensors, start);
-    });
-
-    it('loads in a worker, and again in the worker that replaces it', async () => {
-      assert.match(await inWorker(), /libtensorflow/);
-      assert.match(await inWorker(), /libtensorflow/);
     });
   });
 } else {

@@ -1,0 +1,63 @@
+/** An engine inside the worker pool: one thread owns it, and another takes over where that one dies. */
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { modelSizes } from '../../src/engines/batch.js';
+import type { EngineName } from '../../src/engines/engine.js';
+import type { Bundle } from '../../src/model/bundle.js';
+import { EnginePool } from '../../src/pool/engine-pool.js';
+import { writeSmallBundle } from './small-bundle.js';
+
+const KEY = 'small@1';
+
+/** For engines that own their device. */
+export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
+  describe(`engine ${engine} in the pool`, function () {
+    this.timeout(timeoutMs);
+    let folder: string;
+    let bundle: Bundle;
+    let pool: EnginePool;
+
+    before(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'salad-pool-'));
+      bundle = await writeSmallBundle(folder);
+      const shape = { tileSize: bundle.geometry.tileSize, ...modelSizes(bundle) };
+      const { directory, sha256 } = bundle;
+      const models = [{ key: KEY, directory, sha256, shape }];
+      pool = await EnginePool.start({ engine, workers: 2, maxBatchSize: 2, models });
+    });
+    after(async () => {
+      await pool.close();
+      await rm(folder, { recursive: true });
+    });
+
+    /** Largest difference to the golden scores. */
+    async function goldenError(): Promise<number> {
+      const slot = pool.acquire();
+      assert.ok(slot !== undefined);
+      const { golden } = bundle;
+      const view = slot.view(KEY);
+      view.pixels.set(golden.pixels);
+      view.positions.set(golden.positions);
+      view.patches.scores.fill(-1);
+      await pool.run(KEY, slot, golden.positions.length / 2);
+      const errors = Array.from(golden.scores, (score, at) => Math.abs(view.patches.scores[at]! - score));
+      pool.release(slot);
+      return Math.max(...errors);
+    }
+
+    it('is owned by one thread, whatever the number of workers', async () => {
+      assert.equal(pool.engine, engine);
+      assert.equal(pool.workerCount, 1);
+      assert.equal(pool.freeSlots, 1);
+      assert.ok((await goldenError()) < 1e-5);
+    });
+
+    it('gives the same scores after its thread died and another took over', async () => {
+      await pool.killWorker();
+      assert.ok((await goldenError()) < 1e-5);
+    });
+  });
+}
