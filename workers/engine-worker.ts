@@ -1,7 +1,13 @@
 /** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
 import { threadId, workerData } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
-import { createEngine, enginesFor, passedOver, selfTestModel } from '../src/engines/select.js';
+import {
+  createEngine,
+  enginesFor,
+  passedOver,
+  passedOverUnstarted,
+  selfTestModel,
+} from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
 import {
@@ -67,6 +73,8 @@ async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResu
   const reasons: string[] = [];
   for (const name of enginesFor(preference)) {
     try {
+      const early = passedOverUnstarted(name, preference);
+      if (early !== null) throw new SaladError('ENGINE_UNAVAILABLE', early);
       const engine = await engineOf(name);
       const refusal = passedOver(engine.info, preference);
       if (refusal !== null) {

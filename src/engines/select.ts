@@ -2,6 +2,7 @@
 import { SaladError } from '../errors/index.js';
 import { ENGINE_NAMES, type Engine, type EngineInfo, type EngineName } from './engine.js';
 import { type SelfTestBundle, selfTest } from './self-test.js';
+import { mayHaveCudaDevice } from './tensorflow/gpu.js';
 
 export { type SelfTestBundle, type SelfTestResult, selfTest, selfTestModel } from './self-test.js';
 
@@ -50,6 +51,15 @@ export async function createEngine(name: EngineName): Promise<Engine> {
 export function passedOver({ name, hardware }: EngineInfo, preference: EngineName | 'auto'): string | null {
   if (preference !== 'auto' || hardware || !ACCELERATORS.has(name)) return null;
   return 'no GPU: it serves only where it is chosen by name';
+}
+
+/**
+ * The same question before an engine is started, where the answer is certain: a server that `auto` puts on the
+ * processor need not hold TensorFlow in memory. `salad doctor` starts it all the same, to tell what it says.
+ */
+export function passedOverUnstarted(name: EngineName, preference: EngineName | 'auto'): string | null {
+  if (preference !== 'auto' || name !== 'tensorflow' || mayHaveCudaDevice()) return null;
+  return 'there is no NVIDIA device: it serves only where it is chosen by name';
 }
 
 async function tryEngine(
