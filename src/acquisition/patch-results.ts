@@ -1,6 +1,7 @@
 /** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
 import type { TileTiming } from '../batching/index.js';
 import type { PatchBatch } from '../engines/engine.js';
+import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue, robustZ } from '../scoring/calibration.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
 
@@ -75,14 +76,11 @@ export class PatchResults {
     );
   }
 
-  /** Highest robust z first, ties by position. */
+  /** Of the patches that count for the image score, the highest robust z first. */
   top(count: number): readonly ScoredPatch[] {
-    const scored: number[] = [];
-    this.robustZ.forEach((z, patch) => {
-      if (!Number.isNaN(z)) scored.push(patch);
-    });
-    scored.sort((a, b) => this.robustZ[b]! - this.robustZ[a]! || a - b);
-    return scored.slice(0, count).map((patch) => this.scoredPatch(patch));
+    const { geometry, manifest } = this.model;
+    const ranked = rankedCells(this.robustZ, geometry, manifest.scoring.aggregate);
+    return ranked.slice(0, count).map((patch) => this.scoredPatch(patch));
   }
 
   /** Means over the tiles scored; 0 where none was. */

@@ -19,9 +19,9 @@ export function topMean(values: ArrayLike<number>, fraction: number): number {
   return sorted.subarray(-count).reduce((sum, value) => sum + value, 0) / count;
 }
 
-/** The values of inner cells that were scored (NaN marks a patch that was not), in grid order. */
-export function innerValues(
-  values: ArrayLike<number>,
+/** Cells that count for the image and were scored (NaN marks a patch that was not), in grid order. */
+export function innerCells(
+  patchZ: ArrayLike<number>,
   geometry: { readonly patchGrid: number },
   margin: number,
 ): number[] {
@@ -29,11 +29,20 @@ export function innerValues(
   const inner: number[] = [];
   for (let row = margin; row < patchGrid - margin; row++) {
     for (let column = margin; column < patchGrid - margin; column++) {
-      const value = values[row * patchGrid + column]!;
-      if (!Number.isNaN(value)) inner.push(value);
+      const cell = row * patchGrid + column;
+      if (!Number.isNaN(patchZ[cell])) inner.push(cell);
     }
   }
   return inner;
+}
+
+/** Cells that count for the image score, highest robust z first, ties by position. */
+export function rankedCells(
+  patchZ: ArrayLike<number>,
+  geometry: { readonly patchGrid: number },
+  aggregate: AggregateForm,
+): number[] {
+  return innerCells(patchZ, geometry, aggregate.margin).sort((a, b) => patchZ[b]! - patchZ[a]! || a - b);
 }
 
 /**
@@ -45,5 +54,6 @@ export function imageScore(
   geometry: { readonly patchGrid: number },
   aggregate: AggregateForm,
 ): number {
-  return topMean(innerValues(patchZ, geometry, aggregate.margin), aggregate.topFraction);
+  const values = innerCells(patchZ, geometry, aggregate.margin).map((cell) => patchZ[cell]!);
+  return topMean(values, aggregate.topFraction);
 }

@@ -177,7 +177,7 @@ class Pass {
     this.#keep({ ...judged, pixels: image.pixels, patchZ });
     const mask = await this.#masks.find(item);
     if (!mask) return;
-    const tally = this.tallies.get(label) ?? new LocalisationTally(geometry);
+    const tally = this.tallies.get(label) ?? new LocalisationTally(geometry, scoring.aggregate);
     this.tallies.set(label, tally);
     tally.add(mask, image, patchZ);
   }

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path';
 import { decodeImage } from '../imaging/decode.js';
 import type { WorkingImage } from '../imaging/working-image.js';
 import { type Geometry, patchStart } from '../model/geometry.js';
+import { type AggregateForm, rankedCells } from '../scoring/aggregate.js';
 import type { DatasetImage } from './dataset.js';
 import { auroc } from './metrics.js';
 
@@ -70,30 +71,27 @@ function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometr
 
 export class LocalisationTally {
   readonly #geometry: Geometry;
+  readonly #aggregate: AggregateForm;
   readonly #lesion: number[] = [];
   readonly #clear: number[] = [];
   #images = 0;
   #hits = 0;
 
-  constructor(geometry: Geometry) {
+  constructor(geometry: Geometry, aggregate: AggregateForm) {
     this.#geometry = geometry;
+    this.#aggregate = aggregate;
   }
 
   add(mask: LesionMask, image: WorkingImage, patchZ: Float32Array): void {
-    let best = Number.NEGATIVE_INFINITY;
-    let hit = false;
+    const highest = rankedCells(patchZ, this.#geometry, this.#aggregate)[0];
     patchZ.forEach((z, patch) => {
       if (Number.isNaN(z)) return;
       const fraction = lesionFraction(mask, image, this.#geometry, patch);
       if (fraction >= LESION_FRACTION) this.#lesion.push(z);
       else if (fraction === 0) this.#clear.push(z);
-      if (z > best) {
-        best = z;
-        hit = fraction > 0;
-      }
+      if (patch === highest && fraction > 0) this.#hits += 1;
     });
     this.#images += 1;
-    if (hit) this.#hits += 1;
   }
 
   figures(): LocalisationFigures {

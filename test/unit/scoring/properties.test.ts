@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { imageScore, innerValues } from '../../../src/scoring/aggregate.js';
+import { imageScore, innerCells } from '../../../src/scoring/aggregate.js';
 import {
   calibrationTables,
   imagePValue,
@@ -272,7 +272,10 @@ describe('the image score', () => {
   it('leaves out the margin and what was not scored', () => {
     const z = Array.from({ length: 16 }, (_, i) => i);
     z[5] = Number.NaN;
-    assert.deepEqual(innerValues(z, { patchGrid: 4 }, 1), [6, 9, 10]);
+    assert.deepEqual(
+      innerCells(z, { patchGrid: 4 }, 1).map((cell) => z[cell]),
+      [6, 9, 10],
+    );
     assert.equal(imageScore(z, { patchGrid: 4 }, { topFraction: 0.5, margin: 1 }), 9.5);
   });
 

@@ -338,7 +338,7 @@ export interface AcquisitionAggregate {
   coverage:
     | Coverage
     | undefined;
-  /** Highest robust z first. */
+  /** Highest robust z first, of the patches that count for the image score (some models leave outer rings out). */
   topPatches: TopPatch[];
   anomalyMap: AnomalyMap | undefined;
   model:
