@@ -14,7 +14,7 @@ const other = otherNode();
 
 /** [name, command, environment]: in this order, cheap and telling ones first. */
 const STEPS = [
-  ['lint', [...biome, 'ci', '.']],
+  ['lint', [...biome, 'ci', '--colors=off', '.']],
   ['lint:types', [...local('eslint', 'bin/eslint.js'), '.']],
   ['typecheck', [...tsc, '-p', 'tsconfig.json', '--noEmit']],
   ['proto:lint', [...buf, 'lint']],

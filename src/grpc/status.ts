@@ -10,7 +10,7 @@ export const ERROR_DOMAIN = 'salad-serve';
 const DETAILS_KEY = 'grpc-status-details-bin';
 const TYPE_PREFIX = 'type.googleapis.com/';
 
-const CODES: Readonly<Record<ErrorKind, status>> = {
+export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
   invalidArgument: status.INVALID_ARGUMENT,
   notFound: status.NOT_FOUND,
   failedPrecondition: status.FAILED_PRECONDITION,
@@ -25,7 +25,7 @@ const CODES: Readonly<Record<ErrorKind, status>> = {
 const RETRYABLE: ReadonlySet<ErrorReason> = new Set(['OVERLOADED', 'DRAINING']);
 
 export function codeOf(error: SaladError): status {
-  return CODES[error.kind];
+  return STATUS_OF_KIND[error.kind];
 }
 
 /**

@@ -18,7 +18,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/batching': ['src/telemetry'],
   'src/pool': ['src/engines', 'src/model', 'src/telemetry'],
   'src/acquisition': ['src/imaging', 'src/batching', 'src/scoring', 'src/model', 'src/engines'],
-  'src/registry': ['src/acquisition', 'src/config', 'src/model', 'src/pool', 'src/engines', 'src/batching', 'src/telemetry'],
+  'src/registry': [
+    'src/acquisition',
+    'src/config',
+    'src/model',
+    'src/pool',
+    'src/engines',
+    'src/batching',
+    'src/telemetry',
+  ],
   'src/training': ['src/model', 'src/scoring', 'src/imaging', 'src/engines', 'src/report'],
   'src/grpc': [
     'src/acquisition',
