@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
+import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
 import { benchStreaming } from './streaming.js';
 import { benchTraining } from './training.js';
 
@@ -78,4 +79,5 @@ function readable(value: unknown, indent = ''): string {
     .join('\n');
 }
 
+Object.assign(process.env, tensorflowEnvironment(process.env));
 await program.parseAsync();

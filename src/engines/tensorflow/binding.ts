@@ -22,7 +22,8 @@ export interface TensorflowBinding {
   readonly usesGpu: boolean;
 }
 
-interface Candidate {
+/** An installed package that may hold a working binding. */
+export interface BindingPackage {
   readonly name: string;
   readonly directory: string;
 }
@@ -46,9 +47,9 @@ function builtRequire(): NodeJS.Require | undefined {
   return undefined;
 }
 
-function candidates(): readonly Candidate[] {
+function installedPackages(): readonly BindingPackage[] {
   const built = builtRequire();
-  const found: Candidate[] = [];
+  const found: BindingPackage[] = [];
   for (const from of built === undefined ? [require] : [require, built]) {
     for (const name of PACKAGES) {
       const directory = directoryOf(name, from);
@@ -76,7 +77,7 @@ function restoreUtil(): void {
   util['isArray'] ??= Array.isArray;
 }
 
-async function start({ name, directory }: Candidate): Promise<TensorflowBinding> {
+async function start({ name, directory }: BindingPackage): Promise<TensorflowBinding> {
   // The addon alone first: the package registers its kernels before it notices that the addon is broken.
   const addon = require(addonOf(directory)) as { readonly TF_Version?: unknown };
   restoreUtil();
@@ -86,22 +87,15 @@ async function start({ name, directory }: Candidate): Promise<TensorflowBinding>
   return { package: name, version, usesGpu: Reflect.get(tf.backend(), 'isUsingGpuDevice') === true };
 }
 
-let loaded: TensorflowBinding | undefined;
-
 /**
- * Loads the binding once per thread and makes `tensorflow` the current tfjs backend.
+ * The first of the packages that loads; it registers the tfjs backend `tensorflow` and makes it the current one.
  * @throws SaladError ENGINE_UNAVAILABLE with the reason of every package tried.
  */
-export async function loadTensorflow(): Promise<TensorflowBinding> {
-  if (loaded !== undefined) {
-    await tf.setBackend('tensorflow');
-    return loaded;
-  }
+export async function startBinding(packages: readonly BindingPackage[]): Promise<TensorflowBinding> {
   const reasons: string[] = [];
-  for (const candidate of candidates()) {
+  for (const candidate of packages) {
     try {
-      loaded = await start(candidate);
-      return loaded;
+      return await start(candidate);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       reasons.push(`${candidate.name}: ${message.split('\n')[0]}`);
@@ -109,4 +103,16 @@ export async function loadTensorflow(): Promise<TensorflowBinding> {
   }
   const why = reasons.length > 0 ? reasons.join('; ') : `${PACKAGES.join(' and ')} are not installed`;
   throw new SaladError('ENGINE_UNAVAILABLE', `tensorflow does not load (${why}); see docs/engines.md`);
+}
+
+let loaded: TensorflowBinding | undefined;
+
+/**
+ * Loads the binding once per thread and makes `tensorflow` the current tfjs backend.
+ * @throws SaladError ENGINE_UNAVAILABLE with the reason of every package tried.
+ */
+export async function loadTensorflow(): Promise<TensorflowBinding> {
+  if (loaded === undefined) loaded = await startBinding(installedPackages());
+  else await tf.setBackend('tensorflow');
+  return loaded;
 }

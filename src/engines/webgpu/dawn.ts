@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../errors/index.js';
 
 /** The parts of WebGPU used here; Dawn's objects have all of it. */
-interface AdapterInfo {
+export interface AdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
   readonly device: string;
@@ -210,6 +210,11 @@ function describe({ vendor, architecture, device, description }: AdapterInfo): s
   return [vendor, architecture, description || device].filter((part) => part !== '').join(' ');
 }
 
+/** Whether an adapter computes on the processor: flagged so, or known by name where the driver does not say. */
+export function isSoftwareAdapter(info: AdapterInfo): boolean {
+  return info.isFallbackAdapter === true || SOFTWARE.test(`${describe(info)} ${info.device}`);
+}
+
 /**
  * A device for this thread: the one in use, or a new one where there is none or it was lost.
  * @throws SaladError ENGINE_UNAVAILABLE
@@ -223,7 +228,7 @@ export async function acquireDevice(): Promise<DawnDevice> {
   let released = false;
   return {
     description: describe(info),
-    hardware: info.isFallbackAdapter !== true && !SOFTWARE.test(`${describe(info)} ${info.device}`),
+    hardware: !isSoftwareAdapter(info),
     guard: (work) => guard(open, work),
     release() {
       if (released) return;
