@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import type { Engine } from '../../src/engines/engine.js';
+import { createEngine } from '../../src/engines/select.js';
+import { readBundle } from '../../src/model/bundle.js';
+import { loadDataset } from '../../src/training/dataset.js';
+import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate.js';
+import { root, type ServeProcess, salad, startServe } from '../support/salad.js';
+
+const zhanglab = join(root, '../shared/data/zhanglab/test');
+
+/** Every image of the data set through the port of a real server, as the evaluation saw it offline. */
+async function assertStreamedEqualsEvaluated(
+  server: ServeProcess,
+  model: string,
+  detail: EvaluationDetail,
+  data: string,
+): Promise<void> {
+  const client = new SaladClient(server.address);
+  try {
+    const { images } = await loadDataset(data);
+    let compared = 0;
+    for (const image of images) {
+      const evaluated = detail.images.find(({ id }) => id === image.id);
+      const header = { acquisitionId: image.id.slice(-64), model: { name: model } };
+      const aggregate = await client.scoreImage(header, { encoded: await readFile(image.path) });
+      if (!evaluated) continue;
+      const difference = Math.abs(aggregate.imageScore - evaluated.score);
+      assert.ok(difference <= 1e-6, `${image.id}: ${aggregate.imageScore} against ${evaluated.score}`);
+      assert.ok(Math.abs(aggregate.pValue - evaluated.pValue) <= 1e-12);
+      compared++;
+    }
+    assert.equal(compared, detail.images.length);
+  } finally {
+    client.close();
+  }
+}
+
+describe('shipped models', function () {
+  this.timeout(300_000);
+  let server: ServeProcess;
+  let engine: Engine;
+
+  before(async () => {
+    server = await startServe('--engine', 'onnx');
+    engine = await createEngine('onnx');
+  });
+
+  after(async () => {
+    await engine.dispose();
+    await server.stop();
+  });
+
+  describe('phantom', () => {
+    const data = mkdtempSync(join(tmpdir(), 'salad-phantoms-'));
+    let detail: EvaluationDetail;
+
+    before(async () => {
+      // Seeds that neither training nor any choice has seen.
+      const write = (...args: string[]) => salad('phantom', '--out', data, '--size', '256', ...args);
+      assert.equal((await write('--count', '40', '--seed', '5000000')).code, 0);
+      assert.equal((await write('--count', '40', '--seed', '5100000', '--lesion', 'mix')).code, 0);
+      const bundle = await readBundle(join(root, 'models/phantom/1'));
+      detail = await evaluateBundle({ bundle, engine, dataset: await loadDataset(data) });
+    });
+
+    after(() => rmSync(data, { recursive: true, force: true }));
+
+    it('separates effusions and consolidations from normals, and points at lesions', () => {
+      const { classes } = detail.evaluation;
+      for (const lesion of ['effusion', 'consolidation']) {
+        const figures = classes[lesion];
+        assert.ok((figures?.auroc ?? 0) >= 0.9, `${lesion}: AUROC ${figures?.auroc}`);
+        assert.ok((figures?.localisation?.patchAuroc ?? 0) >= 0.9, `${lesion}: patch AUROC`);
+        assert.ok((figures?.localisation?.pointingHit ?? 0) >= 0.7, `${lesion}: pointing hit`);
+      }
+    });
+
+    it('gives through the port the scores that the evaluation gives', () =>
+      assertStreamedEqualsEvaluated(server, 'phantom', detail, data));
+  });
+
+  // The radiographs are not part of the project: without them there is nothing to hold this against.
+  if (existsSync(zhanglab)) {
+    describe('chest-pediatric on the ZhangLab test images', () => {
+      let detail: EvaluationDetail;
+
+      before(async () => {
+        const bundle = await readBundle(join(root, 'models/chest-pediatric/1'));
+        detail = await evaluateBundle({ bundle, engine, dataset: await loadDataset(zhanglab) });
+      });
+
+      it('separates pneumonia from normals as its card says', () => {
+        const { auroc, aurocCi95 } = detail.evaluation.classes['pneumonia']!;
+        assert.ok(auroc >= 0.92, `AUROC ${auroc}`);
+        assert.ok(aurocCi95[0] < auroc && auroc < aurocCi95[1]);
+      });
+
+      it('gives through the port the scores that the evaluation gives', () =>
+        assertStreamedEqualsEvaluated(server, 'chest-pediatric', detail, zhanglab));
+    });
+  }
+});
