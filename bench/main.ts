@@ -7,6 +7,7 @@ import { Command, Option } from 'commander';
 import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
+import { benchPeers } from './peers.js';
 import { benchStreaming } from './streaming.js';
 import { benchTraining } from './training.js';
 
@@ -17,7 +18,13 @@ export interface BenchOptions {
 
 type Suite = (options: BenchOptions) => Promise<Record<string, unknown>>;
 
-const SUITES: Readonly<Record<string, Suite>> = { streaming: benchStreaming, training: benchTraining };
+const SUITES: Readonly<Record<string, Suite>> = {
+  streaming: benchStreaming,
+  training: benchTraining,
+  peers: benchPeers,
+};
+/** Needs Python packages from PyPI: minutes of installing the first time. */
+const ON_DEMAND: ReadonlySet<string> = new Set(['peers']);
 
 const program = new Command('bench')
   .description('ratios measured in one run; each stands beside both its terms')
@@ -25,9 +32,23 @@ const program = new Command('bench')
   .option('--quick', 'short runs, to show that it works')
   .option('--out <dir>', 'where the JSON goes', 'out/bench')
   .option('--json', 'one JSON object per suite')
+  .addHelpText(
+    'after',
+    `
+Suites:
+  streaming  the server against its bare engine, idle, under load and past its capacity
+  training   step time and memory of SALAD training
+  peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
+             more), so \`all\` leaves it out
+
+Examples:
+  npm run bench                              everything but peers, under ten minutes a suite
+  npm run -s bench -- --suite streaming --quick --json
+  npm run bench -- --suite peers             tiles per second and p99 beside the peers`,
+  )
   .action(async (flags: { suite: string; quick?: boolean; out: string; json?: boolean }) => {
     for (const [name, suite] of Object.entries(SUITES)) {
-      if (flags.suite !== 'all' && flags.suite !== name) continue;
+      if (flags.suite === 'all' ? ON_DEMAND.has(name) : flags.suite !== name) continue;
       note(`bench: ${name} ...`);
       const results = await suite({ quick: flags.quick === true });
       const report = {

@@ -1,0 +1,57 @@
+/** Virtual environments for the peers, made from PyPI once and kept under .cache/peers. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { note } from '../../src/cli/output.js';
+import { packageRoot } from '../../src/cli/paths.js';
+
+export type PeerName = 'naive-python' | 'mlserver';
+
+export interface Peer {
+  /** The environment's interpreter. */
+  readonly python: string;
+  /** Where the peer's own files are. */
+  readonly sources: string;
+  /** Room for what is generated. */
+  readonly work: string;
+}
+
+/** Installs what requirements.txt pins, unless that very text was installed before. */
+export function installPeer(name: PeerName): Peer {
+  const sources = join(packageRoot(), 'bench/peers', name);
+  const cache = join(packageRoot(), '.cache/peers');
+  const environment = join(cache, name);
+  const python = join(environment, 'bin/python');
+  const requirements = join(sources, 'requirements.txt');
+  const stamp = join(environment, '.installed');
+  const wanted = readFileSync(requirements, 'utf8');
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
+    note(`bench: installing ${name} from PyPI (once) ...`);
+    mkdirSync(cache, { recursive: true });
+    const run = (command: string, args: readonly string[]) =>
+      execFileSync(command, args, { stdio: ['ignore', 2, 2] });
+    run('python3', ['-m', 'venv', environment]);
+    run(python, ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
+    writeFileSync(stamp, wanted);
+  }
+  const work = join(cache, `${name}-work`);
+  mkdirSync(work, { recursive: true });
+  return { python, sources, work };
+}
+
+/** Python stubs of our protocol. @returns the folder to put on PYTHONPATH */
+export function generateStubs({ python, work }: Peer): string {
+  const proto = join(packageRoot(), 'proto');
+  const out = join(work, 'stubs');
+  mkdirSync(out, { recursive: true });
+  const files = ['types', 'anomaly_scoring'].map((name) => join(proto, 'salad/v1', `${name}.proto`));
+  execFileSync(python, [
+    '-m',
+    'grpc_tools.protoc',
+    `-I${proto}`,
+    `--python_out=${out}`,
+    `--grpc_python_out=${out}`,
+    ...files,
+  ]);
+  return out;
+}

@@ -1,0 +1,165 @@
+/** MLServer with the runtime beside this file, driven by its own gRPC stubs. */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { patchCells } from '../../src/engines/batch.js';
+import type { Bundle } from '../../src/model/bundle.js';
+import { type CorePlan, onCores } from '../support/cores.js';
+import { median } from '../support/figures.js';
+import { installPeer, type Peer } from './install.js';
+
+/** MLServer groups requests, not tiles: what a request holds decides what its batches hold. */
+const VARIANTS = [
+  { tilesPerRequest: 1, maxBatchSize: 16, maxBatchTime: 0.005 },
+  { tilesPerRequest: 16, maxBatchSize: 2, maxBatchTime: 0.005 },
+] as const;
+
+type Variant = (typeof VARIANTS)[number];
+
+interface ClientFigures {
+  readonly tilesPerSecond: number;
+  readonly acquisitionP50Ms: number;
+  readonly acquisitionP99Ms: number;
+  readonly failed: number;
+}
+
+export interface MlServerFigures {
+  readonly streams: number;
+  /** The variant with the most tiles per second: the peer is shown at its best. */
+  readonly best: ClientFigures & Variant;
+  readonly variants: readonly (ClientFigures & Variant)[];
+}
+
+export interface MlServerOptions {
+  readonly bundle: Bundle;
+  readonly onnx: Uint8Array;
+  readonly plan: CorePlan;
+  readonly streams: number;
+  readonly quick: boolean;
+  readonly repeats: number;
+}
+
+export async function measureMlServer(options: MlServerOptions): Promise<MlServerFigures> {
+  const peer = installPeer('mlserver');
+  const variants: (ClientFigures & Variant)[] = [];
+  for (const variant of VARIANTS) {
+    const runs: ClientFigures[] = [];
+    await withServer(peer, options, variant, async (address) => {
+      for (let repeat = 0; repeat < options.repeats; repeat++) {
+        runs.push(await runClient(peer, options, variant, address));
+      }
+    });
+    const of = (pick: (run: ClientFigures) => number) => median(runs.map(pick));
+    variants.push({
+      ...variant,
+      tilesPerSecond: of((run) => run.tilesPerSecond),
+      acquisitionP50Ms: of((run) => run.acquisitionP50Ms),
+      acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
+      failed: Math.max(...runs.map((run) => run.failed)),
+    });
+  }
+  const best = variants.reduce((a, b) => (b.tilesPerSecond > a.tilesPerSecond ? b : a));
+  return { streams: options.streams, best, variants };
+}
+
+async function withServer(
+  peer: Peer,
+  { bundle, onnx, plan }: MlServerOptions,
+  variant: Variant,
+  work: (address: string) => Promise<void>,
+): Promise<void> {
+  const folder = join(peer.work, 'server');
+  mkdirSync(folder, { recursive: true });
+  const uri = join(folder, 'model.onnx');
+  writeFileSync(uri, onnx);
+  writeImage(folder, bundle);
+  const [http, grpc, metrics] = [await freePort(), await freePort(), await freePort()];
+  const json = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
+  json('settings.json', {
+    host: '127.0.0.1',
+    http_port: http,
+    grpc_port: grpc,
+    metrics_port: metrics,
+    // In the server's own process: with a pool of workers MLServer 1.7 was slower on the same cores.
+    parallel_workers: 0,
+    debug: false,
+  });
+  json('model-settings.json', {
+    name: 'salad',
+    implementation: 'salad_runtime.SaladRuntime',
+    max_batch_size: variant.maxBatchSize,
+    max_batch_time: variant.maxBatchTime,
+    parameters: { uri, extra: { threads: plan.serverCores } },
+  });
+  const mlserver = join(dirname(peer.python), 'mlserver');
+  const [program, args] = onCores(plan.server, mlserver, ['start', folder]);
+  const child = spawn(program, [...args], {
+    stdio: 'ignore',
+    env: { ...process.env, PYTHONPATH: peer.sources },
+  });
+  try {
+    await work(`127.0.0.1:${grpc}`);
+  } finally {
+    const exited = once(child, 'exit');
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    if (child.exitCode === null) await exited;
+    clearTimeout(timer);
+  }
+}
+
+/** A whole image of golden tiles with their halos: what a client of a tile service has to send. */
+function writeImage(folder: string, bundle: Bundle): void {
+  const { golden, geometry } = bundle;
+  const count = geometry.tilesPerSide ** 2;
+  const bytes = geometry.tileSize ** 2;
+  const pixels = new Uint8Array(count * bytes);
+  const positions = new Int32Array(2 * count);
+  for (let tile = 0; tile < count; tile++) {
+    const source = tile % (golden.positions.length / 2);
+    pixels.set(golden.pixels.subarray(source * bytes, (source + 1) * bytes), tile * bytes);
+    positions.set(golden.positions.subarray(2 * source, 2 * source + 2), 2 * tile);
+  }
+  const cells = BigInt64Array.from(patchCells(bundle, { count, pixels, positions }), BigInt);
+  writeFileSync(join(folder, 'tiles.bin'), pixels);
+  writeFileSync(join(folder, 'cells.bin'), new Uint8Array(cells.buffer));
+}
+
+/** In a process of its own, on the client's cores like this one. */
+async function runClient(
+  peer: Peer,
+  { bundle, plan, streams, quick }: MlServerOptions,
+  { tilesPerRequest }: Variant,
+  address: string,
+): Promise<ClientFigures> {
+  const folder = join(peer.work, 'server');
+  const numbers = {
+    'tile-size': bundle.geometry.tileSize,
+    patches: bundle.geometry.patchesPerSide ** 2,
+    streams,
+    'tiles-per-request': tilesPerRequest,
+    duration: quick ? 2 : 5,
+    'warm-up': quick ? 0.5 : 2,
+  };
+  const [program, args] = onCores(plan.client, peer.python, [
+    join(peer.sources, 'client.py'),
+    address,
+    join(folder, 'tiles.bin'),
+    join(folder, 'cells.bin'),
+    ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]),
+  ]);
+  const { stdout } = await promisify(execFile)(program, [...args], { timeout: 240_000 });
+  return JSON.parse(stdout) as ClientFigures;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no free port');
+  return address.port;
+}

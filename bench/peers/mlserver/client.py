@@ -1,0 +1,98 @@
+"""Closed-loop streams of images over the Open Inference Protocol: all requests of an image at once, then the next.
+
+That is what salad-serve's load client does with an acquisition. Prints one JSON object.
+Usage: client.py ADDRESS TILES CELLS --tile-size T --patches P --streams N --tiles-per-request K ...
+"""
+
+import argparse
+import asyncio
+import json
+import time
+
+import grpc
+import numpy as np
+from mlserver.grpc import dataplane_pb2 as pb
+from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
+
+
+def requests_of(arguments: argparse.Namespace) -> list[tuple[int, pb.ModelInferRequest]]:
+    """The image's requests with their number of tiles; built once, contents raw as the protocol advises."""
+    size = arguments.tile_size
+    tiles = np.fromfile(arguments.tiles, np.uint8).reshape(-1, size, size, 1)
+    cells = np.fromfile(arguments.cells, np.int64).reshape(-1, arguments.patches)
+    requests = []
+    for start in range(0, len(tiles), arguments.tiles_per_request):
+        part = tiles[start : start + arguments.tiles_per_request]
+        positions = cells[start : start + len(part)]
+        tensor = pb.ModelInferRequest.InferInputTensor
+        request = pb.ModelInferRequest(
+            model_name="salad",
+            inputs=[
+                tensor(name="tiles", datatype="UINT8", shape=part.shape),
+                tensor(name="cells", datatype="INT64", shape=positions.shape),
+            ],
+            raw_input_contents=[part.tobytes(), positions.tobytes()],
+        )
+        requests.append((len(part), request))
+    return requests
+
+
+async def ready(stub: GRPCInferenceServiceStub) -> None:
+    for _ in range(600):
+        try:
+            if (await stub.ModelReady(pb.ModelReadyRequest(name="salad"))).ready:
+                return
+        except grpc.aio.AioRpcError:
+            pass
+        await asyncio.sleep(0.1)
+    raise SystemExit("MLServer did not become ready within a minute")
+
+
+async def run(arguments: argparse.Namespace) -> dict:
+    requests = requests_of(arguments)
+    async with grpc.aio.insecure_channel(arguments.address) as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        await ready(stub)
+        start = time.perf_counter()
+        count_from, stop_at = start + arguments.warm_up, start + arguments.warm_up + arguments.duration
+        scored, failed, latencies = 0, 0, []
+
+        async def infer(count: int, request: pb.ModelInferRequest) -> None:
+            nonlocal scored, failed
+            try:
+                await stub.ModelInfer(request)
+                if count_from <= time.perf_counter() <= stop_at:
+                    scored += count
+            except grpc.aio.AioRpcError:
+                failed += 1
+
+        async def stream() -> None:
+            while (started := time.perf_counter()) < stop_at:
+                await asyncio.gather(*(infer(count, request) for count, request in requests))
+                if started >= count_from:
+                    latencies.append(1000 * (time.perf_counter() - started))
+
+        await asyncio.gather(*(stream() for _ in range(arguments.streams)))
+    latencies.sort()
+    at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] if latencies else None
+    return {
+        "tilesPerSecond": scored / arguments.duration,
+        "acquisitionP50Ms": at(0.5),
+        "acquisitionP99Ms": at(0.99),
+        "acquisitions": len(latencies),
+        "failed": failed,
+    }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("address")
+    parser.add_argument("tiles")
+    parser.add_argument("cells")
+    parser.add_argument("--tile-size", type=int, required=True)
+    parser.add_argument("--patches", type=int, required=True)
+    parser.add_argument("--streams", type=int, required=True)
+    parser.add_argument("--tiles-per-request", type=int, required=True)
+    parser.add_argument("--duration", type=float, required=True)
+    parser.add_argument("--warm-up", type=float, required=True)
+    print(json.dumps(asyncio.run(run(parser.parse_args()))))
