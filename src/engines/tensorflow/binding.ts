@@ -70,11 +70,11 @@ function addonOf(directory: string): string {
   return addon;
 }
 
-/** tfjs-node 4.22 still calls what Node 23 removed from `util`. */
+/** tfjs-node 4.22 calls what Node 23 removed from `util`, and what warns of its removal in each later Node. */
 function restoreUtil(): void {
   const util = require('node:util') as Record<string, unknown>;
   util['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined;
-  util['isArray'] ??= Array.isArray;
+  util['isArray'] = Array.isArray;
 }
 
 async function start({ name, directory }: BindingPackage): Promise<TensorflowBinding> {
