@@ -3,6 +3,7 @@
  * nothing of pixels, engines or threads: streams fill and read slots, an executor runs them.
  */
 import { SaladError } from '../errors/index.js';
+import { Pace } from './pace.js';
 import {
   BatchPolicy,
   type PolicyLimits,
@@ -74,6 +75,8 @@ export interface TileStream {
 export interface BatcherOptions<Slot> {
   readonly executor: BatchExecutor<Slot>;
   readonly limits: PolicyLimits;
+  /** A stream whose tiles would wait longer than this for their turn is refused. @default no limit */
+  readonly maxQueueMs?: number;
   /** Monotonic, in ms. */
   readonly now: () => number;
   /**
@@ -96,6 +99,7 @@ export class Batcher<Slot> {
   private readonly executor: BatchExecutor<Slot>;
   private readonly soon: (task: () => void) => void;
   private scheduled = false;
+  private readonly pace = new Pace();
 
   constructor(private readonly options: BatcherOptions<Slot>) {
     this.policy = new BatchPolicy(options.limits);
@@ -111,8 +115,17 @@ export class Batcher<Slot> {
     return this.policy.queuedTiles;
   }
 
-  /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity. */
+  /** How long a new tile of this class would wait for the tiles before it, in ms; 0 while nothing is known. */
+  expectedQueueMs(priority: PriorityClass): number {
+    return this.policy.queuedTilesBefore(priority) * this.pace.msPerTile;
+  }
+
+  /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
   open(options: TileStreamOptions<Slot>): TileStream {
+    const expectedMs = this.expectedQueueMs(options.priority);
+    if (expectedMs > (this.options.maxQueueMs ?? Number.POSITIVE_INFINITY)) {
+      throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
+    }
     const member: Member<Slot> = { handler: options.handler, closed: false };
     const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, payload: member });
     return {
@@ -123,6 +136,7 @@ export class Batcher<Slot> {
       close: () => {
         member.closed = true;
         this.policy.close(stream);
+        if (this.policy.queuedTiles === 0) this.pace.idle();
       },
     };
   }
@@ -167,7 +181,9 @@ export class Batcher<Slot> {
       }
     } finally {
       this.executor.release(slot);
+      this.pace.finished(tiles.length, this.options.now());
       this.dispatch();
+      if (this.policy.queuedTiles === 0) this.pace.idle();
     }
   }
 

@@ -56,6 +56,7 @@ class PolicyStream<P> implements LaneStream {
 
   constructor(
     readonly lane: Lane<PolicyStream<P>>,
+    readonly priority: PriorityClass,
     readonly model: ModelQueue<P>,
     readonly deadline: number,
     readonly capacity: number,
@@ -107,6 +108,8 @@ export class BatchPolicy<P> {
   private readonly models = new Map<string, ModelQueue<P>>();
   private reserved = 0;
   private queued = 0;
+  /** By priority class. */
+  private readonly queuedByClass = PRIORITY_CLASSES.map(() => 0);
   private selections = 0;
 
   constructor(private readonly limits: PolicyLimits) {}
@@ -119,6 +122,12 @@ export class BatchPolicy<P> {
   /** Sum of the capacities of open streams; never above `maxQueuedTiles`. */
   get reservedTiles(): number {
     return this.reserved;
+  }
+
+  /** Tiles waiting that go before a new tile of this class, or share their turn with it. */
+  queuedTilesBefore(priority: PriorityClass): number {
+    const last = PRIORITY_CLASSES.indexOf(priority);
+    return this.queuedByClass.reduce((sum, count, index) => (index <= last ? sum + count : sum), 0);
   }
 
   queuedTilesOf(model: string): number {
@@ -141,7 +150,14 @@ export class BatchPolicy<P> {
     this.reserved += options.capacity;
     model.openStreams += 1;
     const lane = model.lanes[PRIORITY_CLASSES.indexOf(options.priority)]!;
-    return new PolicyStream(lane, model, options.deadline, options.capacity, options.payload);
+    return new PolicyStream(
+      lane,
+      options.priority,
+      model,
+      options.deadline,
+      options.capacity,
+      options.payload,
+    );
   }
 
   /** Tiles of a closed stream are ignored: its client is gone. */
@@ -230,6 +246,8 @@ export class BatchPolicy<P> {
 
   private count(stream: StreamHandle<P>, change: number): void {
     this.queued += change;
+    const index = PRIORITY_CLASSES.indexOf(stream.priority);
+    this.queuedByClass[index] = this.queuedByClass[index]! + change;
     stream.model.queued += change;
   }
 }

@@ -98,6 +98,15 @@ export const CONFIG_FIELDS = {
     description:
       'Most acquisitions open at once; the next is refused with RESOURCE_EXHAUSTED and a retry delay.',
   }),
+  maxQueueMs: whole({
+    env: 'SALAD_MAX_QUEUE_MS',
+    default: 2000,
+    unit: 'ms',
+    min: 1,
+    max: 86_400_000,
+    description:
+      'A new acquisition whose tiles would wait longer than this behind the tiles queued before them is refused; urgent ones wait only for urgent ones.',
+  }),
   maxAcquisitionBytes: whole({
     env: 'SALAD_MAX_ACQUISITION_BYTES',
     default: 1024 * MIB,

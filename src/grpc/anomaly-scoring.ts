@@ -47,9 +47,13 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
           maxImagePixels: context.config.maxImagePixels,
           deadline: monotonicDeadline(call, model.batcher.now()),
         });
-        const writer = new ResponseWriter<StreamAcquisitionResponse>(call, signal);
+        const writer = new ResponseWriter<StreamAcquisitionResponse>(
+          call,
+          signal,
+          context.config.idleTimeoutMs,
+        );
         for await (const event of scoreAcquisition(model, request, pixelsOf(requests), signal)) {
-          await writer.write(answerOf(event, model, request));
+          await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
         }
       } finally {
         reading.abort();
@@ -70,10 +74,10 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         deadline,
       });
       try {
-        const writer = new ResponseWriter<ScoreImageResponse>(call, signal);
+        const writer = new ResponseWriter<ScoreImageResponse>(call, signal, context.config.idleTimeoutMs);
         const pixels = rowChunks(request.format, samples, signal);
         for await (const event of scoreAcquisition(model, request, pixels, signal)) {
-          await writer.write(answerOf(event, model, request));
+          await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
         }
       } finally {
         release();

@@ -16,6 +16,8 @@ export interface StreamingCall {
 }
 
 export interface CallTrackerOptions {
+  /** Most calls at once, those that have not sent a header yet and those still being read included. */
+  readonly maxCalls: number;
   readonly retryDelayMs: number;
   readonly logger: Logger;
 }
@@ -37,6 +39,10 @@ export class CallTracker {
     call.on('cancelled', () => controller.abort(new SaladError('CANCELLED', 'the client cancelled')));
     if (this.draining) {
       this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
+      return;
+    }
+    if (this.running.size >= this.options.maxCalls) {
+      this.fail(call, new SaladError('OVERLOADED', `${this.options.maxCalls} calls are open already`));
       return;
     }
     this.running.set(controller, call);

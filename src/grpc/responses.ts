@@ -17,22 +17,46 @@ export interface WritableCall<T> {
 export class ResponseWriter<T> {
   private inFlight = 0;
   private readonly room = new Latch();
+  private stallTimer: NodeJS.Timeout | undefined;
 
+  /** @param stallTimeoutMs a client that takes nothing for this long loses its call. */
   constructor(
     private readonly call: WritableCall<T>,
     private readonly signal: AbortSignal,
+    private readonly stallTimeoutMs: number,
   ) {
     signal.addEventListener('abort', () => this.room.open(), { once: true });
   }
 
-  /** @throws SaladError CANCELLED where the signal aborts first. */
-  async write(message: T): Promise<void> {
+  /**
+   * @param isLast settles only once all messages are taken: until then they are the acquisition's memory, and
+   *   its room must not be given to another.
+   * @throws SaladError CANCELLED where the signal aborts first, IDLE_TIMEOUT where the client reads nothing.
+   */
+  async write(message: T, isLast = false): Promise<void> {
     this.inFlight += 1;
     this.call.write(message, () => {
       this.inFlight -= 1;
+      this.stallTimer?.refresh();
       this.room.open();
     });
-    while (this.inFlight >= IN_FLIGHT_MAX && !this.signal.aborted) await this.room.wait();
+    const waitingMax = isLast ? 0 : IN_FLIGHT_MAX - 1;
+    if (this.inFlight > waitingMax && !this.signal.aborted) await this.takenDownTo(waitingMax);
     if (this.signal.aborted) throw new SaladError('CANCELLED', 'the call ended');
+  }
+
+  private async takenDownTo(waitingMax: number): Promise<void> {
+    let stalled = false;
+    this.stallTimer = setTimeout(() => {
+      stalled = true;
+      this.room.open();
+    }, this.stallTimeoutMs);
+    try {
+      while (this.inFlight > waitingMax && !this.signal.aborted && !stalled) await this.room.wait();
+      if (stalled) throw new SaladError('IDLE_TIMEOUT', `nothing was read for ${this.stallTimeoutMs} ms`);
+    } finally {
+      clearTimeout(this.stallTimer);
+      this.stallTimer = undefined;
+    }
   }
 }

@@ -44,12 +44,19 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   const logger = options.logger ?? silentLogger();
   const registry = await ModelRegistry.open(config, logger);
   try {
-    const calls = new CallTracker({ retryDelayMs: config.retryDelayMs, logger });
+    const calls = new CallTracker({
+      maxCalls: config.maxConcurrentAcquisitions,
+      retryDelayMs: config.retryDelayMs,
+      logger,
+    });
     const health = new Health(SERVICE_NAMES);
     const server = createServerWithWindow(
       {
         'grpc.max_receive_message_length': config.maxMessageBytes,
         'grpc.max_send_message_length': -1,
+        // Above the limit of calls, so that one too many is refused with words; bounds streams whose client
+        // has its status and never lets go of them.
+        'grpc.max_concurrent_streams': 2 * config.maxConcurrentAcquisitions,
       },
       config.receiveWindowBytes,
     );

@@ -46,6 +46,7 @@ export class ModelRegistry {
         maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
+      maxQueueMs: config.maxQueueMs,
       now: () => performance.now(),
     });
     const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { type BatchExecutor, Batcher, type TileTiming } from '../../../src/batching/batcher.js';
+import type { PriorityClass } from '../../../src/batching/policy.js';
 import { SaladError } from '../../../src/errors/index.js';
 
 interface Slot {
@@ -40,6 +41,11 @@ class StubExecutor implements BatchExecutor<Slot> {
     if (this.failing(tiles)) throw new SaladError('ENGINE_FAILED', `cannot score ${tiles.join()}`);
     return { engine: 'stub', computeMs: 1 };
   }
+  /** Finishes the oldest batch in flight. */
+  async finishOne() {
+    this.waiting.shift()?.();
+    await new Promise((turn) => setImmediate(turn));
+  }
   /** Finishes the batches in flight, those they lead to, and so on. */
   async finishAll() {
     while (this.waiting.length > 0) {
@@ -49,13 +55,14 @@ class StubExecutor implements BatchExecutor<Slot> {
   }
 }
 
-function setUp(slots: number, limit = 4, maxQueuedTiles = 1000) {
+function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Number.POSITIVE_INFINITY) {
   const executor = new StubExecutor(slots, limit);
   let time = 0;
   let pending: (() => void)[] = [];
   const batcher = new Batcher<Slot>({
     executor,
     limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
+    maxQueueMs,
     now: () => time,
     soon: (task) => pending.push(task),
   });
@@ -64,7 +71,7 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000) {
     pending = [];
     for (const task of tasks) task();
   };
-  const open = (name: string, deadline = Number.POSITIVE_INFINITY) => {
+  const open = (name: string, deadline = Number.POSITIVE_INFINITY, priority: PriorityClass = 'routine') => {
     const log = {
       delivered: [] as number[],
       failed: [] as number[],
@@ -73,7 +80,7 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000) {
     };
     const stream = batcher.open({
       model: 'm',
-      priority: 'routine',
+      priority,
       deadline,
       capacity: 100,
       handler: {
@@ -97,6 +104,27 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000) {
 }
 
 describe('Batcher', () => {
+  it('refuses a stream whose tiles would wait too long, but an urgent one only behind urgent ones', async () => {
+    const { executor, batcher, open, turn, advance } = setUp(1, 4, 1000, 50);
+    const a = open('a');
+    a.stream.enqueue(Array.from({ length: 40 }, (_, tile) => tile));
+    turn();
+    // Nothing is known of the pace yet.
+    open('b').stream.close();
+    for (let batch = 0; batch < 3; batch++) {
+      advance(20);
+      await executor.finishOne();
+    }
+    // 24 tiles wait, 5 ms each.
+    assert.equal(batcher.expectedQueueMs('routine'), 24 * 5);
+    assert.equal(batcher.expectedQueueMs('stat'), 0);
+    assert.throws(() => open('c'), { reason: 'OVERLOADED' });
+    open('d', Number.POSITIVE_INFINITY, 'stat').stream.close();
+    a.stream.close();
+    open('e').stream.close();
+    await executor.finishAll();
+  });
+
   it('puts tiles that arrive in one turn together and spreads them over the free slots', async () => {
     const { executor, open, turn } = setUp(2);
     const [a, b] = [open('a'), open('b')];

@@ -60,6 +60,44 @@ describe('readRequests', () => {
 });
 
 describe('ResponseWriter', () => {
+  function manualCall() {
+    const taken: (() => void)[] = [];
+    const call = {
+      write(_message: number, callback: () => void) {
+        taken.push(callback);
+        return true;
+      },
+    };
+    return { call, taken };
+  }
+
+  it('settles the last message only when every message was taken', async () => {
+    const { call, taken } = manualCall();
+    const writer = new ResponseWriter<number>(call, new AbortController().signal, 5000);
+    await writer.write(1);
+    let settled = false;
+    const last = writer.write(2, true).then(() => {
+      settled = true;
+    });
+    taken[0]!();
+    await turns();
+    assert.equal(settled, false);
+    taken[1]!();
+    await last;
+    assert.equal(settled, true);
+  });
+
+  it('gives up on a client that takes nothing, counting from the last message it took', async () => {
+    const { call, taken } = manualCall();
+    const writer = new ResponseWriter<number>(call, new AbortController().signal, 60);
+    await writer.write(1);
+    const started = performance.now();
+    const last = writer.write(2, true);
+    setTimeout(() => taken[0]!(), 40);
+    await assert.rejects(last, { reason: 'IDLE_TIMEOUT' });
+    assert.ok(performance.now() - started >= 95);
+  });
+
   it('holds the third message back until the client took one, and gives up on abort', async () => {
     const taken: (() => void)[] = [];
     const written: number[] = [];
@@ -71,7 +109,7 @@ describe('ResponseWriter', () => {
       },
     };
     const controller = new AbortController();
-    const writer = new ResponseWriter<number>(call, controller.signal);
+    const writer = new ResponseWriter<number>(call, controller.signal, 5000);
     await writer.write(1);
     const second = writer.write(2);
     let settled = false;

@@ -1,0 +1,70 @@
+/** gRPC by hand over node:http2: clients that do what no gRPC library would. */
+import { once } from 'node:events';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import { StreamAcquisitionRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
+
+export const STREAM_PATH = '/salad.v1.AnomalyScoring/StreamAcquisition';
+
+export interface RawOptions {
+  /** What the server may send on a stream before somebody reads. */
+  readonly windowBytes?: number;
+}
+
+export async function connectRaw(address: string, options: RawOptions = {}): Promise<ClientHttp2Session> {
+  const settings = options.windowBytes === undefined ? {} : { initialWindowSize: options.windowBytes };
+  const session = connect(`http://${address}`, { settings });
+  session.on('error', () => {});
+  await once(session, 'connect');
+  // Streams of a test are many on purpose.
+  session.setMaxListeners(0);
+  return session;
+}
+
+export function openRaw(session: ClientHttp2Session, path = STREAM_PATH): ClientHttp2Stream {
+  const stream = session.request(
+    { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' },
+    { endStream: false },
+  );
+  stream.on('error', () => {});
+  return stream;
+}
+
+/** One length-prefixed message; `announced` lies about its length. */
+export function frame(message: Uint8Array, announced = message.byteLength): Buffer {
+  const prefix = Buffer.alloc(5);
+  prefix.writeUInt32BE(announced, 1);
+  return Buffer.concat([prefix, message]);
+}
+
+export function encode(payload: NonNullable<StreamAcquisitionRequest['payload']>): Uint8Array {
+  return StreamAcquisitionRequest.encode({ payload }).finish();
+}
+
+export interface RawEnd {
+  /** gRPC status; undefined where the stream ended without one. */
+  readonly status: number | undefined;
+  readonly details: Buffer | undefined;
+  /** HTTP/2 error code. */
+  readonly rstCode: number;
+}
+
+/** Reads and drops the answers until the stream is over. */
+export function endOf(stream: ClientHttp2Stream): Promise<RawEnd> {
+  return new Promise((resolve) => {
+    let status: number | undefined;
+    let details: Buffer | undefined;
+    const read = (headers: Record<string, unknown>) => {
+      if (headers['grpc-status'] !== undefined) {
+        status = Number(headers['grpc-status']);
+        // As gRPC asks of a client that has its status.
+        stream.end();
+      }
+      const encoded = headers['grpc-status-details-bin'];
+      if (typeof encoded === 'string') details = Buffer.from(encoded, 'base64');
+    };
+    stream.on('response', read);
+    stream.on('trailers', read);
+    stream.on('close', () => resolve({ status, details, rstCode: stream.rstCode ?? 0 }));
+    stream.resume();
+  });
+}
