@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { after, before, describe, it } from 'mocha';
+import { passedOverUnstarted } from '../../../src/engines/select.js';
 import { startBinding } from '../../../src/engines/tensorflow/binding.js';
 import { tensorflowEnvironment } from '../../../src/engines/tensorflow/environment.js';
 import { mayHaveCudaDevice } from '../../../src/engines/tensorflow/gpu.js';
@@ -56,6 +57,9 @@ describe("TensorFlow's native binding", () => {
       existsSync(file),
     );
     assert.equal(mayHaveCudaDevice(), process.platform !== 'linux' || shown);
+    assert.equal(passedOverUnstarted('tensorflow', 'auto') === null, mayHaveCudaDevice());
+    assert.equal(passedOverUnstarted('tensorflow', 'tensorflow'), null);
+    assert.equal(passedOverUnstarted('webgpu', 'auto'), null);
   });
 });
 
