@@ -24,6 +24,8 @@ interface ClientFigures {
   readonly acquisitionP50Ms: number;
   readonly acquisitionP99Ms: number;
   readonly failed: number;
+  /** The first one's status. */
+  readonly failure: string | null;
 }
 
 export interface MlServerFigures {
@@ -59,6 +61,7 @@ export async function measureMlServer(options: MlServerOptions): Promise<MlServe
       acquisitionP50Ms: of((run) => run.acquisitionP50Ms),
       acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
       failed: Math.max(...runs.map((run) => run.failed)),
+      failure: runs.find((run) => run.failure !== null)?.failure ?? null,
     });
   }
   const best = variants.reduce((a, b) => (b.tilesPerSecond > a.tilesPerSecond ? b : a));

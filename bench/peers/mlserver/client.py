@@ -55,16 +55,17 @@ async def run(arguments: argparse.Namespace) -> dict:
         await ready(stub)
         start = time.perf_counter()
         count_from, stop_at = start + arguments.warm_up, start + arguments.warm_up + arguments.duration
-        scored, failed, latencies = 0, 0, []
+        scored, failed, failure, latencies = 0, 0, None, []
 
         async def infer(count: int, request: pb.ModelInferRequest) -> None:
-            nonlocal scored, failed
+            nonlocal scored, failed, failure
             try:
                 await stub.ModelInfer(request)
                 if count_from <= time.perf_counter() <= stop_at:
                     scored += count
-            except grpc.aio.AioRpcError:
+            except grpc.aio.AioRpcError as error:
                 failed += 1
+                failure = failure or f"{error.code().name}: {error.details()}"
 
         async def stream() -> None:
             while (started := time.perf_counter()) < stop_at:
@@ -81,6 +82,7 @@ async def run(arguments: argparse.Namespace) -> dict:
         "acquisitionP99Ms": at(0.99),
         "acquisitions": len(latencies),
         "failed": failed,
+        "failure": failure,
     }
 
 
