@@ -23,6 +23,8 @@ const STEPS = [
   ['client:build', [...tsc, '-p', 'clients/typescript/tsconfig.json']],
   ['test', ['npm', 'test']],
   ['test:node24', [other, 'scripts/run.mjs', 'test'], other],
+  ['engines:tensorflow', [node, 'scripts/engines/tensorflow.mjs']],
+  ['engines:swiftshader', [node, 'scripts/engines/swiftshader.mjs']],
   ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
   ['docs:check', [node, 'scripts/gen-docs.mjs', '--check']],
   ['docs', [node, 'scripts/run-docs.mjs']],
