@@ -14,8 +14,9 @@ import type { BenchOptions } from './main.js';
 import { generateStubs, installPeer } from './peers/install.js';
 import { type MlServerFigures, measureMlServer } from './peers/mlserver.js';
 import { type CorePlan, planCores, withCores } from './support/cores.js';
+import { CpuWindow } from './support/cpu-window.js';
 import { median } from './support/figures.js';
-import { type ServerProcess, startProcess, startSalad } from './support/server-process.js';
+import { NO_QUEUE_LIMIT, type ServerProcess, startProcess, startSalad } from './support/server-process.js';
 import { tileWorkload } from './support/workload.js';
 
 const MODEL = 'phantom';
@@ -23,6 +24,8 @@ const STREAMS = [1, 8, 32] as const;
 
 interface Run {
   readonly tilesPerSecond: number;
+  /** Of the server: what a busy machine cannot blur. */
+  readonly cpuMsPerTile: number;
   readonly tileP99Ms: number;
   readonly acquisitionP99Ms: number;
   readonly failed: number;
@@ -34,7 +37,11 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
   const onnx = Buffer.from(buildOnnx(bundle));
   const repeats = quick ? 1 : 5;
   return withCores(plan.client, async () => {
-    const ours = await startSalad({ models: shippedModels(), cores: plan.server });
+    const ours = await startSalad({
+      models: shippedModels(),
+      cores: plan.server,
+      environment: NO_QUEUE_LIMIT,
+    });
     const python = await startNaivePython(bundle, onnx, plan);
     const runs = { salad: perStreams(), naivePython: perStreams() };
     try {
@@ -64,6 +71,7 @@ function report(
   const salad = summarise(runs.salad);
   const naivePython = summarise(runs.naivePython);
   const rate = (figures: Record<string, Run>) => figures['32']?.tilesPerSecond ?? Number.NaN;
+  const cost = (figures: Record<string, Run>) => figures['32']?.cpuMsPerTile ?? Number.NaN;
   return {
     model: MODEL,
     serverCores: plan.serverCores,
@@ -76,6 +84,11 @@ function report(
       naivePython: rate(salad) / rate(naivePython),
       mlserver: rate(salad) / mlserver.best.tilesPerSecond,
     },
+    /** Their CPU time per tile over ours. */
+    cheaperAt32Streams: {
+      naivePython: cost(naivePython) / cost(salad),
+      mlserver: mlserver.best.cpuMsPerTile / cost(salad),
+    },
   };
 }
 
@@ -87,6 +100,7 @@ function summarise(runs: Map<number, Run[]>): Record<string, Run> {
         streams,
         {
           tilesPerSecond: of((run) => run.tilesPerSecond),
+          cpuMsPerTile: of((run) => run.cpuMsPerTile),
           tileP99Ms: of((run) => run.tileP99Ms),
           acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
           failed: Math.max(...list.map((run) => run.failed)),
@@ -108,17 +122,20 @@ function startNaivePython(bundle: Bundle, onnx: Uint8Array, plan: CorePlan): Pro
 async function load(server: ServerProcess, bundle: Bundle, streams: number, quick: boolean): Promise<Run> {
   const client = new SaladClient(server.address);
   try {
+    const [durationMs, warmUpMs] = quick ? [2000, 500] : [5000, 2000];
+    const usage = new CpuWindow(server.pid, warmUpMs, durationMs);
     const { acquisitions, tiles }: LoadResult = await runLoad({
       clients: [client],
       model: { name: MODEL },
       arrivals: { kind: 'streams', count: streams, intervalMs: 0 },
       workload: tileWorkload(bundle.geometry),
-      durationMs: quick ? 2000 : 5000,
-      warmUpMs: quick ? 500 : 2000,
+      durationMs,
+      warmUpMs,
       timeoutMs: 120_000,
     });
     return {
       tilesPerSecond: tiles.perSecond,
+      cpuMsPerTile: (1000 * (await usage.result()).serverCores) / tiles.perSecond,
       tileP99Ms: tiles.p99Ms,
       acquisitionP99Ms: acquisitions.p99Ms,
       failed: acquisitions.failed + acquisitions.refused,

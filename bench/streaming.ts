@@ -12,7 +12,7 @@ import { measureOverload } from './streaming/overload.js';
 import { measureThroughput } from './streaming/throughput.js';
 import { type CorePlan, planCores, withCores } from './support/cores.js';
 import { RawEngine } from './support/raw-engine.js';
-import { type ServerProcess, startSalad } from './support/server-process.js';
+import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from './support/server-process.js';
 import { type Grid, tileWorkload } from './support/workload.js';
 
 /** Everything a measurement needs of one model. */
@@ -39,16 +39,20 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
         idle: await measureIdle(bench),
         firstScore: await measureFirstScore(bench),
         stat: await measureStat(bench),
-        overload: await measureOverload(bench, throughput.peak),
+        peak: throughput.peak,
       };
     });
+    // As shipped: its limits decide who is admitted.
+    const asShipped = await startSalad({ models: shippedModels(), cores: plan.server });
+    const { peak, ...figures } = phantom;
+    const overload = await measureOverload(asShipped, { quick, peak }).finally(() => asShipped.stop());
     const chest = await withModel(
       'chest-pediatric',
       quick,
       plan,
       async (bench) => (await measureThroughput(bench, [1, 8, 64])).figures,
     );
-    return { ...phantom, models: { phantom, 'chest-pediatric': chest } };
+    return { ...figures, overload, models: { phantom: { ...figures, overload }, 'chest-pediatric': chest } };
   });
 }
 
@@ -60,7 +64,11 @@ async function withModel<T extends object>(
 ): Promise<T & Record<string, unknown>> {
   const directory = join(shippedModels(), model, '1');
   const { geometry } = await readBundle(directory);
-  const server = await startSalad({ models: shippedModels(), cores: plan.server });
+  const server = await startSalad({
+    models: shippedModels(),
+    cores: plan.server,
+    environment: NO_QUEUE_LIMIT,
+  });
   const raw = await RawEngine.start(directory, plan.server, plan.serverCores);
   try {
     const rawBatchSize = await raw.bestBatchSize(quick ? 200 : 1000);

@@ -1,13 +1,14 @@
 /** MLServer with the runtime beside this file, driven by its own gRPC stubs. */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
+import { createInterface } from 'node:readline';
 import { patchCells } from '../../src/engines/batch.js';
 import type { Bundle } from '../../src/model/bundle.js';
 import { type CorePlan, onCores } from '../support/cores.js';
+import { CpuWindow } from '../support/cpu-window.js';
 import { median } from '../support/figures.js';
 import { installPeer, type Peer } from './install.js';
 
@@ -21,6 +22,7 @@ type Variant = (typeof VARIANTS)[number];
 
 interface ClientFigures {
   readonly tilesPerSecond: number;
+  readonly cpuMsPerTile: number;
   readonly acquisitionP50Ms: number;
   readonly acquisitionP99Ms: number;
   readonly failed: number;
@@ -49,15 +51,16 @@ export async function measureMlServer(options: MlServerOptions): Promise<MlServe
   const variants: (ClientFigures & Variant)[] = [];
   for (const variant of VARIANTS) {
     const runs: ClientFigures[] = [];
-    await withServer(peer, options, variant, async (address) => {
+    await withServer(peer, options, variant, async (address, pid) => {
       for (let repeat = 0; repeat < options.repeats; repeat++) {
-        runs.push(await runClient(peer, options, variant, address));
+        runs.push(await runClient(peer, options, variant, { address, pid }));
       }
     });
     const of = (pick: (run: ClientFigures) => number) => median(runs.map(pick));
     variants.push({
       ...variant,
       tilesPerSecond: of((run) => run.tilesPerSecond),
+      cpuMsPerTile: of((run) => run.cpuMsPerTile),
       acquisitionP50Ms: of((run) => run.acquisitionP50Ms),
       acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
       failed: Math.max(...runs.map((run) => run.failed)),
@@ -72,7 +75,7 @@ async function withServer(
   peer: Peer,
   { bundle, onnx, plan }: MlServerOptions,
   variant: Variant,
-  work: (address: string) => Promise<void>,
+  work: (address: string, pid: number) => Promise<void>,
 ): Promise<void> {
   const folder = join(peer.work, 'server');
   mkdirSync(folder, { recursive: true });
@@ -104,7 +107,7 @@ async function withServer(
     env: { ...process.env, PYTHONPATH: peer.sources },
   });
   try {
-    await work(`127.0.0.1:${grpc}`);
+    await work(`127.0.0.1:${grpc}`, child.pid ?? 0);
   } finally {
     const exited = once(child, 'exit');
     child.kill('SIGTERM');
@@ -136,7 +139,7 @@ async function runClient(
   peer: Peer,
   { bundle, plan, streams, quick }: MlServerOptions,
   { tilesPerRequest }: Variant,
-  address: string,
+  { address, pid }: { readonly address: string; readonly pid: number },
 ): Promise<ClientFigures> {
   const folder = join(peer.work, 'server');
   const numbers = {
@@ -154,8 +157,15 @@ async function runClient(
     join(folder, 'cells.bin'),
     ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]),
   ]);
-  const { stdout } = await promisify(execFile)(program, [...args], { timeout: 240_000 });
-  return JSON.parse(stdout) as ClientFigures;
+  const client = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
+  const line = async () => String((await lines.next()).value);
+  // The client says when its measured window begins: MLServer may still be loading before.
+  await line();
+  const usage = new CpuWindow(pid, 0, 1000 * numbers.duration);
+  const figures = JSON.parse(await line()) as Omit<ClientFigures, 'cpuMsPerTile'>;
+  const { serverCores } = await usage.result();
+  return { ...figures, cpuMsPerTile: (1000 * serverCores) / figures.tilesPerSecond };
 }
 
 async function freePort(): Promise<number> {

@@ -1,17 +1,33 @@
 /** Arrivals that do not care whether the server keeps up: below its capacity, and at twice it. */
-import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
+
+import { join } from 'node:path';
+import { type LoadOptions, type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import type { Bench } from '../streaming.js';
+import { shippedModels } from '../../src/cli/paths.js';
+import { readBundle } from '../../src/model/bundle.js';
+import type { ServerProcess } from '../support/server-process.js';
+import { tileWorkload } from '../support/workload.js';
 import type { Peak } from './throughput.js';
 
+const MODEL = 'phantom';
 /** Poisson arrivals over several connections, as many modalities would. */
 const CONNECTIONS = 4;
 
 /** "At twice the sustainable rate goodput stays at 95 % of the peak, p99 of the admitted within twice its value at 80 %." */
-export async function measureOverload(bench: Bench, peak: Peak): Promise<Record<string, unknown>> {
-  const durationMs = bench.quick ? 3000 : 20_000;
-  const normal = await offer(bench, 0.8 * peak.acquisitionsPerSecond, durationMs);
-  const twice = await offer(bench, 2 * peak.acquisitionsPerSecond, durationMs);
+export async function measureOverload(
+  server: ServerProcess,
+  { quick, peak }: { readonly quick: boolean; readonly peak: Peak },
+): Promise<Record<string, unknown>> {
+  const { geometry } = await readBundle(join(shippedModels(), MODEL, '1'));
+  const offer = (share: number) =>
+    offerLoad(server.address, {
+      arrivals: { kind: 'poisson', ratePerSecond: share * peak.acquisitionsPerSecond, seed: 7 },
+      workload: tileWorkload(geometry),
+      durationMs: quick ? 3000 : 20_000,
+      warmUpMs: quick ? 500 : 2000,
+    });
+  const normal = await offer(0.8);
+  const twice = await offer(2);
   return {
     peakAcquisitionsPerSecond: peak.acquisitionsPerSecond,
     peakTilesPerSecond: peak.tilesPerSecond,
@@ -23,18 +39,13 @@ export async function measureOverload(bench: Bench, peak: Peak): Promise<Record<
   };
 }
 
-async function offer(bench: Bench, ratePerSecond: number, durationMs: number): Promise<LoadResult> {
-  const clients = Array.from({ length: CONNECTIONS }, () => new SaladClient(bench.server.address));
+async function offerLoad(
+  address: string,
+  options: Pick<LoadOptions, 'arrivals' | 'workload' | 'durationMs' | 'warmUpMs'>,
+): Promise<LoadResult> {
+  const clients = Array.from({ length: CONNECTIONS }, () => new SaladClient(address));
   try {
-    return await runLoad({
-      clients,
-      model: { name: bench.model },
-      arrivals: { kind: 'poisson', ratePerSecond, seed: 7 },
-      workload: bench.workload,
-      durationMs,
-      warmUpMs: bench.quick ? 500 : 2000,
-      timeoutMs: 60_000,
-    });
+    return await runLoad({ ...options, clients, model: { name: MODEL }, timeoutMs: 60_000 });
   } finally {
     for (const client of clients) client.close();
   }

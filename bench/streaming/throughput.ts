@@ -1,11 +1,11 @@
 /** Tiles per second through the port over those of the bare engine on the same cores. */
 
 import { availableParallelism } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { Bench } from '../streaming.js';
-import { cpuSeconds, median, spread } from '../support/figures.js';
+import { CpuWindow } from '../support/cpu-window.js';
+import { median, spread } from '../support/figures.js';
 import type { RawAnswer } from '../support/raw-engine.js';
 
 /** What the server does at best: the base of the overload figures. */
@@ -130,28 +130,5 @@ async function serve(bench: Bench, streams: number, durationMs: number): Promise
     };
   } finally {
     client.close();
-  }
-}
-
-/** Cores' worth of CPU time over the measured window: not the warm-up before, not the wait for the last ones after. */
-class CpuWindow {
-  private readonly measured: Promise<{ readonly clientCores: number; readonly serverCores: number }>;
-
-  constructor(serverPid: number, warmUpMs: number, durationMs: number) {
-    this.measured = (async () => {
-      await sleep(warmUpMs);
-      const server = await cpuSeconds(serverPid);
-      const client = process.cpuUsage();
-      const at = performance.now();
-      await sleep(durationMs);
-      const { user, system } = process.cpuUsage(client);
-      const serverSeconds = (await cpuSeconds(serverPid)) - server;
-      const seconds = (performance.now() - at) / 1000;
-      return { clientCores: (user + system) / 1e6 / seconds, serverCores: serverSeconds / seconds };
-    })();
-  }
-
-  result() {
-    return this.measured;
   }
 }

@@ -1,6 +1,7 @@
 """Closed-loop streams of images over the Open Inference Protocol: all requests of an image at once, then the next.
 
-That is what salad-serve's load client does with an acquisition. Prints one JSON object.
+That is what salad-serve's load client does with an acquisition. Prints one line when
+the measured time begins and one JSON object at the end.
 Usage: client.py ADDRESS TILES CELLS --tile-size T --patches P --streams N --tiles-per-request K ...
 """
 
@@ -73,7 +74,11 @@ async def run(arguments: argparse.Namespace) -> dict:
                 if started >= count_from:
                     latencies.append(1000 * (time.perf_counter() - started))
 
-        await asyncio.gather(*(stream() for _ in range(arguments.streams)))
+        async def announce() -> None:
+            await asyncio.sleep(count_from - time.perf_counter())
+            print(json.dumps({"event": "measuring"}), flush=True)
+
+        await asyncio.gather(announce(), *(stream() for _ in range(arguments.streams)))
     latencies.sort()
     at = lambda share: latencies[min(len(latencies) - 1, int(share * len(latencies)))] if latencies else None
     return {
