@@ -14,6 +14,7 @@ import {
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
 import { type PixelFormat, type VoiTransform, validatePixelFormat } from '../imaging/pixel-format.js';
+import { minFalsePositiveRate } from '../scoring/calibration.js';
 
 /** False-positive rate where the header names none. */
 const FALSE_POSITIVE_RATE = 0.05;
@@ -151,7 +152,9 @@ function priorityFrom(value: Priority): AcquisitionRequest['priority'] {
 }
 
 function optionsFrom(options: ScoringOptions | undefined, model: ServedModel): AcquisitionOptions {
-  const rate = options?.maxFalsePositiveRate ?? FALSE_POSITIVE_RATE;
+  // Unasked, a model with few calibration images decides at the lowest rate it can promise; the aggregate says it.
+  const lowest = minFalsePositiveRate(model.manifest.calibration);
+  const rate = options?.maxFalsePositiveRate ?? Math.max(FALSE_POSITIVE_RATE, lowest);
   if (!(rate > 0 && rate < 1))
     throw invalid('options.max_false_positive_rate', `must be in (0, 1), is ${rate}`);
   const nearest = options?.nearestPrototypes ?? 0;

@@ -211,8 +211,9 @@ export interface ScoringOptions {
   /** Send the k nearest prototypes of each patch, 0 to the model's K. */
   nearestPrototypes: number;
   /**
-   * False-positive rate the decision threshold is set for, in (0, 1); absent means 0.05. Refused as
-   * FAILED_PRECONDITION where the calibration set is too small for it.
+   * False-positive rate the decision threshold is set for, in (0, 1). Refused as FAILED_PRECONDITION where the
+   * calibration set is too small for it. Absent means 0.05, or the lowest rate the model can promise if that is
+   * higher; the aggregate says which it was.
    */
   maxFalsePositiveRate?: number | undefined;
   earlyEnd: EarlyEnd;

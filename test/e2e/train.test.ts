@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, describe, it } from 'mocha';
+import { root, salad } from '../support/salad.js';
+
+const ENGINES = ['tensorflow', 'webgpu', 'onnx', 'wasm'];
+
+describe('salad train, evaluate, models and doctor', function () {
+  this.timeout(400_000);
+  const directory = mkdtempSync(join(tmpdir(), 'salad-train-e2e-'));
+  const normals = join(directory, 'normals');
+  const test = join(directory, 'test');
+  const learned = (out: string) =>
+    [
+      'train',
+      '--data',
+      normals,
+      '--out',
+      join(directory, out),
+      '--name',
+      'learned',
+      '--preset',
+      'salad',
+      '--seed',
+      '4',
+      '--json',
+    ] as const;
+
+  before(async () => {
+    const phantoms = async (...args: string[]) =>
+      assert.equal((await salad('phantom', '--size', '256', ...args)).code, 0);
+    await phantoms('--count', '32', '--seed', '400', '--out', normals);
+    await phantoms('--count', '6', '--seed', '700', '--out', test);
+    await phantoms('--count', '6', '--seed', '800', '--lesion', 'consolidation', '--out', test);
+  });
+
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('trains a bundle that verifies, exports, evaluates and serves', async () => {
+    const out = join(directory, 'models');
+    const trained = await salad(
+      'train',
+      '--data',
+      normals,
+      '--out',
+      out,
+      '--name',
+      'mine',
+      '--preset',
+      'gabor-stream',
+      '--json',
+    );
+    assert.equal(trained.code, 0, trained.stderr);
+    const done = trained.lines.at(-1) as { event: string; bundle: string; hash: string };
+    assert.equal(done.event, 'done');
+    assert.match(done.hash, /^[0-9a-f]{64}$/);
+    const bundle = join(out, 'mine', '1');
+    const verified = await salad('models', 'verify', bundle, '--json');
+    assert.equal(verified.code, 0, verified.stderr);
+    const onnx = join(directory, 'mine.onnx');
+    assert.equal((await salad('models', 'export', bundle, '--onnx', onnx)).code, 0);
+    assert.ok(readFileSync(onnx).length > 10_000);
+    const report = join(directory, 'evaluation.html');
+    const evaluated = await salad(
+      'evaluate',
+      '--model',
+      bundle,
+      '--data',
+      test,
+      '--report',
+      report,
+      '--json',
+    );
+    assert.equal(evaluated.code, 0, evaluated.stderr);
+    const figures = evaluated.lines[0] as {
+      normal: { count: number };
+      classes: Record<
+        string,
+        { count: number; auroc: number; aurocCi95: number[]; averagePrecision: number; fprAt95Tpr: number }
+      >;
+      imagesPerSecond: number;
+    };
+    assert.equal(figures.normal.count, 6);
+    const lesions = figures.classes['consolidation'];
+    assert.equal(lesions?.count, 6);
+    assert.ok((lesions?.auroc ?? 0) > 0.8 && lesions?.aurocCi95.length === 2);
+    assert.ok(figures.imagesPerSecond > 0);
+    assert.match(readFileSync(report, 'utf8'), /<svg/);
+    const [image] = readdirSync(join(test, 'consolidation'));
+    const scored = await salad('score', join(test, 'consolidation', image ?? ''), '--models', out, '--json');
+    assert.equal(scored.code, 0, scored.stderr);
+    assert.equal(scored.lines[0]?.['model'], 'mine@1');
+  });
+
+  it('refuses a bundle that was tampered with, and says so', async () => {
+    const bundle = join(directory, 'models', 'mine', '1');
+    const list = await salad('models', 'list', '--models', join(directory, 'models'), '--json');
+    assert.equal(list.code, 0, list.stderr);
+    assert.match(list.stdout, /"mine/);
+    const card = join(bundle, 'MODEL_CARD.md');
+    writeFileSync(card, `${readFileSync(card, 'utf8')}\nIt is perfect.\n`);
+    const verified = await salad('models', 'verify', bundle, '--json');
+    assert.equal(verified.code, 1);
+    assert.match(verified.stderr + verified.stdout, /MODEL_CARD\.md/);
+  });
+
+  it('ends with the same bytes whether or not it was interrupted', async () => {
+    const whole = await salad(...learned('whole'));
+    assert.equal(whole.code, 0, whole.stderr);
+    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learned('broken')], {
+      cwd: root,
+    });
+    child.stderr.resume();
+    const exited = new Promise<number | null>((done) => child.on('close', done));
+    let epochs = 0;
+    for await (const line of createInterface({ input: child.stdout })) {
+      if ((JSON.parse(line) as { epochEnded?: boolean }).epochEnded && ++epochs === 3) child.kill('SIGINT');
+    }
+    assert.equal(await exited, 130);
+    assert.ok(!existsSync(join(directory, 'broken/learned/1/manifest.json')));
+    const resumed = await salad(...learned('broken'), '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    const hash = (lines: readonly Record<string, unknown>[]) => lines.at(-1)?.['hash'];
+    assert.equal(hash(resumed.lines), hash(whole.lines));
+    assert.ok(resumed.lines.length < whole.lines.length, 'the resumed run did every epoch again');
+  });
+
+  it('tells which engine would serve and why not a better one', async () => {
+    const run = await salad('doctor', '--json');
+    assert.equal(run.code, 0, run.stderr);
+    const doctor = run.lines[0] as {
+      engine: string;
+      engines: { name: string; usable: boolean; reason: string | null; maxAbsScoreError: number | null }[];
+      problems: unknown[];
+    };
+    assert.deepEqual(
+      doctor.engines.map((engine) => engine.name),
+      ENGINES,
+    );
+    assert.equal(doctor.engine, doctor.engines.find((engine) => engine.usable)?.name);
+    for (const engine of doctor.engines) {
+      if (engine.usable) assert.ok((engine.maxAbsScoreError ?? 1) <= 1e-4, engine.name);
+      else assert.ok(engine.reason, engine.name);
+    }
+    assert.deepEqual(doctor.problems, []);
+  });
+});
