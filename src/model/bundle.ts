@@ -3,7 +3,7 @@
  * memory-bank.safetensors, golden.safetensors and MODEL_CARD.md.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import {
@@ -192,6 +192,8 @@ export async function writeBundle(directory: string, parts: BundleParts): Promis
   checkBundle({ manifest, weights: parts.weights, bank: parts.bank, golden: parts.golden });
   await mkdir(dirname(target), { recursive: true });
   const temporary = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
+  // mkdtemp makes it private; a bundle is read by whoever serves it.
+  await chmod(temporary, 0o755);
   try {
     for (const [file, bytes] of files) await writeFile(join(temporary, file), bytes);
     await writeFile(join(temporary, BUNDLE_FILES.manifest), `${JSON.stringify(manifest, null, 1)}\n`);
