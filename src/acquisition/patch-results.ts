@@ -10,6 +10,8 @@ export interface KeptResults {
   readonly nearestPrototypes: number;
 }
 
+const NONE: readonly NearestPrototype[] = [];
+
 export class PatchResults {
   /** float32 [patchGrid squared]; NaN where not scored. */
   readonly scores: Float32Array;
@@ -71,9 +73,12 @@ export class PatchResults {
   takeNew(maxPatches: number): readonly PatchResult[] {
     const perTile = this.model.geometry.patchesPerSide ** 2;
     const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / perTile)));
-    return tiles.flatMap((tile) =>
-      Array.from({ length: perTile }, (_, within) => this.result(this.patchIndex(tile, within))),
-    );
+    const results: PatchResult[] = [];
+    for (const tile of tiles) {
+      for (let within = 0; within < perTile; within++)
+        results.push(this.result(this.patchIndex(tile, within)));
+    }
+    return results;
   }
 
   /** Of the patches that count for the image score, the highest robust z first. */
@@ -122,8 +127,13 @@ export class PatchResults {
 
   private result(patch: number): PatchResult {
     const { dimension } = this;
+    const { row, column, score, robustZ, pValue } = this.scoredPatch(patch);
     return {
-      ...this.scoredPatch(patch),
+      row,
+      column,
+      score,
+      robustZ,
+      pValue,
       embedding: this.embeddings?.subarray(patch * dimension, (patch + 1) * dimension),
       nearestPrototypes: this.nearest(patch),
     };
@@ -131,6 +141,7 @@ export class PatchResults {
 
   private nearest(patch: number): readonly NearestPrototype[] {
     const keep = this.kept.nearestPrototypes;
+    if (keep === 0) return NONE;
     const sources = this.model.manifest.training.sourceImages;
     return Array.from({ length: keep }, (_, rank) => {
       const index = this.neighbourIndices![patch * keep + rank]!;

@@ -5,6 +5,7 @@
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
+import { byteTableOf, lookUp, toByte } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
   bytesPerSample,
@@ -46,6 +47,8 @@ export class WorkingImage {
   /** float32 [workingSize, workingSize] display values, only where percentiles will be needed. */
   #floats: Float32Array | null;
   readonly #percentiles: readonly [number, number];
+  /** Working value of every 8-bit sample of a tile, where that is all there is to know; else null. */
+  readonly #byteTable: Uint8Array | null;
   /** Working coordinate of every padded coordinate, by reflection: entry i is coordinate i - haloSize. */
   readonly #reflection: Int32Array;
   #completed = false;
@@ -89,6 +92,10 @@ export class WorkingImage {
       this.#tiles = new TileCoverage(geometry);
       this.#resampler = null;
     }
+    this.#byteTable =
+      source === 'tiles' && this.streamable && format.bitsAllocated === 8
+        ? byteTableOf(this.#transform)
+        : null;
   }
 
   /** Source rows taken in so far; 0 for tiles. */
@@ -146,10 +153,12 @@ export class WorkingImage {
         `tile (${row}, ${column}) must have ${bytes} bytes, has ${samples.length}`,
       );
     }
-    this.#transform(samples, this.#scratch);
+    const table = this.#byteTable;
+    if (!table) this.#transform(samples, this.#scratch);
     for (let y = 0; y < coreSize; y++) {
       const at = (row * coreSize + y) * workingSize + column * coreSize;
-      this.#store(this.#scratch, y * coreSize, at, coreSize);
+      if (table) lookUp(table, samples, y * coreSize, this.pixels, at, coreSize);
+      else this.#store(this.#scratch, y * coreSize, at, coreSize);
     }
     const ready = this.#tiles.take(row, column);
     return this.streamable ? ready : [];
@@ -256,12 +265,6 @@ function stretch(values: Float32Array, low: number, high: number, pixels: Uint8A
     const value = values[i]!;
     pixels[i] = scale > 0 ? toByte((value - low) * scale) : value > high ? 255 : 0;
   }
-}
-
-/** Nearest integer, halves up, clamped to [0, 255]. */
-function toByte(value: number): number {
-  if (value <= 0) return 0;
-  return value >= 255 ? 255 : (value + 0.5) | 0;
 }
 
 function reflectionTable(size: number, halo: number): Int32Array {
