@@ -120,12 +120,17 @@ export class Batcher<Slot> {
     return this.policy.queuedTilesBefore(priority) * this.pace.msPerTile;
   }
 
-  /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
-  open(options: TileStreamOptions<Slot>): TileStream {
-    const expectedMs = this.expectedQueueMs(options.priority);
+  /** For the first look, before anything is allocated. @throws SaladError OVERLOADED */
+  refuseWhenSlow(priority: PriorityClass): void {
+    const expectedMs = this.expectedQueueMs(priority);
     if (expectedMs > (this.options.maxQueueMs ?? Number.POSITIVE_INFINITY)) {
       throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
     }
+  }
+
+  /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
+  open(options: TileStreamOptions<Slot>): TileStream {
+    this.refuseWhenSlow(options.priority);
     const member: Member<Slot> = { handler: options.handler, closed: false };
     const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, payload: member });
     return {

@@ -130,7 +130,8 @@ export const CONFIG_FIELDS = {
     unit: 'ms',
     min: 10,
     max: 86_400_000,
-    description: 'An acquisition whose client sends nothing for this long before its end is failed.',
+    description:
+      'An acquisition whose client sends nothing before its end, or reads nothing, for this long is failed.',
   }),
   retryDelayMs: whole({
     env: 'SALAD_RETRY_DELAY_MS',

@@ -42,9 +42,21 @@ export interface ServeProcess {
 
 /** `salad serve` on a free loopback port, once it has said that it is ready. */
 export async function startServe(...args: readonly string[]): Promise<ServeProcess> {
-  const child = spawn(process.execPath, [main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args], {
-    cwd: root,
-  });
+  return startServeUnder([], ...args);
+}
+
+/** As `startServe`, with flags for Node itself. */
+export async function startServeUnder(
+  nodeFlags: readonly string[],
+  ...args: readonly string[]
+): Promise<ServeProcess> {
+  const child = spawn(
+    process.execPath,
+    [...nodeFlags, main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args],
+    {
+      cwd: root,
+    },
+  );
   child.stderr.resume();
   const exited = new Promise<number | null>((done) => child.on('close', done));
   const first = await new Promise<string>((done, fail) => {

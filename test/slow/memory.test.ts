@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, beforeEach, describe, it } from 'mocha';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import { acquisitionBytes } from '../../src/acquisition/budget.js';
+import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
+import { readBundle } from '../../src/model/bundle.js';
+import type { Geometry } from '../../src/model/geometry.js';
+import { peakRssBytes, rssBytes } from '../support/process-memory.js';
+import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
+import { type ServeProcess, startServe } from '../support/salad.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+} from '../support/small-server.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** The constants of docs/limits.md. */
+const BYTES_PER_CONNECTION = 256 * KIB;
+const BYTES_PER_STREAM = 64 * KIB;
+const GARBAGE_BYTES = 96 * MIB;
+const MAX_PENDING_BYTES = 4 * MIB;
+const RECEIVE_WINDOW_BYTES = 4 * MIB;
+
+interface Load {
+  readonly connections: number;
+  readonly streams: number;
+  /** Reserved by each stream's acquisition. */
+  readonly acquisition: number;
+  /** Largest request message in use. */
+  readonly request: number;
+  /** Largest response message in use. */
+  readonly response: number;
+  /** Streams that send faster than the server reads. */
+  readonly pushing: number;
+}
+
+/** What docs/limits.md allows above the memory of the idle, warm server. */
+function limit({ connections, streams, acquisition, request, response, pushing }: Load): number {
+  const perStream = BYTES_PER_STREAM + acquisition + request + 2 * response;
+  const arriving = pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);
+  return connections * BYTES_PER_CONNECTION + streams * perStream + arriving + GARBAGE_BYTES;
+}
+
+const header = (id: string, more: Record<string, unknown> = {}) =>
+  frame(
+    encode({
+      $case: 'header',
+      value: AcquisitionHeader.fromPartial({ ...smallHeader(id), ...more } as never),
+    }),
+  );
+const pixels = Buffer.concat([
+  ...smallRows(smallImage(1)).map((chunk) =>
+    frame(encode({ $case: 'rows', value: (chunk as Extract<typeof chunk, { type: 'rows' }>).rows })),
+  ),
+  frame(encode({ $case: 'end', value: { crc32c: undefined } })),
+]);
+/** All that can be asked for. */
+const EVERYTHING = {
+  options: {
+    embeddings: true,
+    nearestPrototypes: 3,
+    anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32,
+  },
+};
+
+describe('the memory of a server process', function () {
+  this.timeout(120_000);
+  let models: ModelsFolder;
+  let server: ServeProcess;
+  let pid: number;
+  let geometry: Geometry;
+  let idle: number;
+
+  const report = (what: string, grown: number, allowed: number) => {
+    console.log(
+      `    ${what}: ${(grown / MIB).toFixed(1)} MiB above idle, ${(allowed / MIB).toFixed(0)} MiB allowed`,
+    );
+    assert.ok(grown < allowed, `${what}: ${grown} bytes above idle, ${allowed} allowed`);
+  };
+  /** The good client's result while others behave badly. */
+  const assertServes = async () => {
+    const client = new SaladClient(server.address, { retry: false });
+    const aggregate = await client.scoreAcquisition(smallHeader('good'), smallRows(smallImage(1)), {
+      timeoutMs: 10_000,
+    });
+    client.close();
+    assert.equal(aggregate.coverage?.scored, 64);
+  };
+
+  before(async () => {
+    models = await smallModels();
+    ({ geometry } = await readBundle(join(models.path, 'small', '1')));
+    const config = join(models.path, 'config.yaml');
+    writeFileSync(
+      config,
+      JSON.stringify({
+        logLevel: 'silent',
+        maxConcurrentAcquisitions: 1200,
+        maxPendingBytes: MAX_PENDING_BYTES,
+        receiveWindowBytes: RECEIVE_WINDOW_BYTES,
+        // The slow readers must not be put out during the test, nor the idle ones.
+        idleTimeoutMs: 60_000,
+      }),
+    );
+    server = await startServe(
+      '--models',
+      models.path,
+      '--engine',
+      'onnx',
+      '--workers',
+      '1',
+      '--config',
+      config,
+    );
+    pid = server.process.pid as number;
+    for (let round = 0; round < 10; round++) {
+      const session = await connectRaw(server.address);
+      const ends = Array.from({ length: 50 }, (_, index) => {
+        const stream = openRaw(session);
+        stream.end(Buffer.concat([header(`warm-${index}`, EVERYTHING), pixels]));
+        return endOf(stream);
+      });
+      assert.ok((await Promise.all(ends)).every(({ status }) => status === 0));
+      session.close();
+    }
+  });
+  beforeEach(async () => {
+    await sleep(300);
+    idle = rssBytes(pid);
+  });
+  after(async () => {
+    await server.stop('SIGKILL');
+    await models.remove();
+  });
+
+  it('stays under the formula with 1,000 idle streams', async () => {
+    const load = { connections: 10, streams: 1000, request: 0, response: 4 * KIB, pushing: 0 };
+    const sessions: ClientHttp2Session[] = [];
+    let accepted = 0;
+    for (let connection = 0; connection < load.connections; connection++) {
+      const session = await connectRaw(server.address);
+      sessions.push(session);
+      for (let index = 0; index < load.streams / load.connections; index++) {
+        const stream = openRaw(session);
+        stream.once('data', () => {
+          accepted += 1;
+        });
+        stream.write(header(`idle-${connection}-${index}`));
+      }
+    }
+    while (accepted < load.streams) await sleep(20);
+    const options = { embeddingSize: 0, nearestPrototypes: 0, sourceColumns: SIDE };
+    const acquisition = acquisitionBytes(geometry, options);
+    report('1,000 idle streams', rssBytes(pid) - idle, limit({ ...load, acquisition }));
+    await assertServes();
+    for (const session of sessions) session.destroy();
+  });
+
+  it('stays under the formula with 200 clients that never read their scores', async () => {
+    const load = { connections: 4, streams: 200, request: pixels.byteLength, response: 32 * KIB, pushing: 0 };
+    const sessions: ClientHttp2Session[] = [];
+    const streams: ClientHttp2Stream[] = [];
+    for (let connection = 0; connection < load.connections; connection++) {
+      // A window of nothing: not even the first answer leaves the server.
+      const session = await connectRaw(server.address, { windowBytes: 0 });
+      sessions.push(session);
+      for (let index = 0; index < load.streams / load.connections; index++) {
+        const stream = openRaw(session);
+        stream.end(Buffer.concat([header(`slow-${connection}-${index}`, EVERYTHING), pixels]));
+        streams.push(stream);
+      }
+    }
+    await sleep(1500);
+    const acquisition = acquisitionBytes(geometry, {
+      embeddingSize: 16,
+      nearestPrototypes: 3,
+      sourceColumns: SIDE,
+    });
+    report('200 slow readers', rssBytes(pid) - idle, limit({ ...load, acquisition }));
+    assert.ok(
+      streams.every((stream) => !stream.closed),
+      'a slow reader was put out',
+    );
+    await assertServes();
+    for (const session of sessions) session.destroy();
+  });
+
+  it('stays bounded while four clients push 320 MB as fast as they can, and makes them wait', async () => {
+    const rows = 10_000;
+    const columns = 4000;
+    const rowsPerMessage = 100;
+    const load = { connections: 4, streams: 4, response: 32 * KIB, pushing: 4 };
+    const samples = new Uint8Array(rowsPerMessage * columns * 4);
+    let waits = 0;
+    const push = async (index: number) => {
+      const session = await connectRaw(server.address);
+      const stream = openRaw(session);
+      const end = endOf(stream);
+      const image = { rows, columns, bitsAllocated: 16 };
+      stream.write(header(`push-${index}`, { image }));
+      const message = samples.subarray(0, rowsPerMessage * columns * 2);
+      for (let firstRow = 0; firstRow < rows; firstRow += rowsPerMessage) {
+        const bytes = frame(encode({ $case: 'rows', value: { firstRow, samples: message } }));
+        if (stream.write(bytes)) continue;
+        const before = performance.now();
+        await Promise.race([once(stream, 'drain'), end]);
+        if (performance.now() - before > 1) waits += 1;
+      }
+      stream.end(frame(encode({ $case: 'end', value: { crc32c: undefined } })));
+      assert.equal((await end).status, 0);
+      session.close();
+    };
+    const peak = await peakRssBytes(pid, async () => {
+      await Promise.all(Array.from({ length: load.streams }, (_, index) => push(index)));
+    });
+    const acquisition = acquisitionBytes(geometry, {
+      embeddingSize: 0,
+      nearestPrototypes: 0,
+      sourceColumns: columns,
+    });
+    const request = rowsPerMessage * columns * 2;
+    report('4 clients pushing 80 MB each', peak - idle, limit({ ...load, acquisition, request }));
+    assert.ok(waits > 40, `the clients waited ${waits} times`);
+  });
+
+  it('counts calls that have not sent a header: the one too many is refused', async () => {
+    const session = await connectRaw(server.address);
+    const streams = Array.from({ length: 1200 }, () => openRaw(session));
+    // Requests without a message are calls all the same.
+    await sleep(500);
+    const late = openRaw(session);
+    const { status } = await endOf(late);
+    assert.equal(status, 8);
+    assert.ok(streams.every((stream) => !stream.closed));
+    session.destroy();
+    await sleep(300);
+    await assertServes();
+  });
+});
