@@ -7,6 +7,7 @@ import { Command, Option } from 'commander';
 import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
+import { benchGhz } from './ghz.js';
 import { benchPeers } from './peers.js';
 import { benchStreaming } from './streaming.js';
 import { benchTraining } from './training.js';
@@ -22,9 +23,10 @@ const SUITES: Readonly<Record<string, Suite>> = {
   streaming: benchStreaming,
   training: benchTraining,
   peers: benchPeers,
+  ghz: benchGhz,
 };
-/** Needs Python packages from PyPI: minutes of installing the first time. */
-const ON_DEMAND: ReadonlySet<string> = new Set(['peers']);
+/** They install other people's programs first, from PyPI and the Go proxy: only where asked for. */
+const ON_DEMAND: ReadonlySet<string> = new Set(['peers', 'ghz']);
 
 const program = new Command('bench')
   .description('ratios measured in one run; each stands beside both its terms')
@@ -40,9 +42,10 @@ Suites:
   training   step time and memory of SALAD training
   peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
              more), so \`all\` leaves it out
+  ghz        our latency measurement beside ghz's; builds it with Go the first time; \`all\` leaves it out
 
 Examples:
-  npm run bench                              everything but peers, under ten minutes a suite
+  npm run bench                              everything but peers and ghz, under ten minutes a suite
   npm run -s bench -- --suite streaming --quick --json
   npm run bench -- --suite peers             tiles per second and p99 beside the peers`,
   )
