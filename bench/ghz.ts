@@ -46,7 +46,8 @@ export async function benchGhz({ quick }: BenchOptions): Promise<Record<string, 
         ours.push(await measureOurs(server.address, total));
         theirs.push(measureGhz(ghz, server.address, plan.client, total));
       }
-      const of = (list: readonly Percentiles[], pick: (each: Percentiles) => number) => median(list.map(pick));
+      const of = (list: readonly Percentiles[], pick: (each: Percentiles) => number) =>
+        median(list.map(pick));
       const both = (pick: (each: Percentiles) => number) => {
         const [saladMs, ghzMs] = [of(ours, pick), of(theirs, pick)];
         return { saladMs, ghzMs, ratio: saladMs / ghzMs };
@@ -106,7 +107,8 @@ function measureGhz(ghz: string, address: string, cores: string, total: number):
     latencyDistribution: { percentage: number; latency: number }[];
   };
   const at = (percentage: number) =>
-    (report.latencyDistribution.find((entry) => entry.percentage === percentage)?.latency ?? Number.NaN) / 1e6;
+    (report.latencyDistribution.find((entry) => entry.percentage === percentage)?.latency ?? Number.NaN) /
+    1e6;
   return { p50Ms: at(50), p90Ms: at(90), p99Ms: at(99) };
 }
 

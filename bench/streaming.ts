@@ -90,6 +90,7 @@ async function withModel<T extends object>(
       serverCores: plan.serverCores,
       pinned: plan.pinned,
       rawBatchSize,
+      servedBatchLimit: server.batchLimits[`${model}@1`] ?? null,
       ...figures,
     };
   } finally {

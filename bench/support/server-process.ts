@@ -9,6 +9,8 @@ import { onCores } from './cores.js';
 export interface ServerProcess {
   readonly pid: number;
   readonly address: string;
+  /** By `name@version`, as a salad server logs it at its start; empty for others. */
+  readonly batchLimits: Readonly<Record<string, number>>;
   stop(): Promise<void>;
 }
 
@@ -55,27 +57,30 @@ export async function startProcess(
   const [program, programArgs] = onCores(cores, command, args);
   const child = spawn(program, [...programArgs], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SALAD_LOG_LEVEL: 'error', ...environment },
+    env: { ...process.env, SALAD_LOG_LEVEL: 'info', ...environment },
   });
   let stderr = '';
-  child.stderr.on('data', (text: Buffer) => {
-    stderr = (stderr + text.toString()).slice(-4000);
+  const batchLimits: Record<string, number> = {};
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    stderr = `${stderr}${line}\n`.slice(-4000);
+    const { model, maxBatchSize } = parsed(line);
+    if (typeof model === 'string' && typeof maxBatchSize === 'number') batchLimits[model] = maxBatchSize;
   });
   for await (const line of createInterface({ input: child.stdout })) {
-    const address = readyAddress(line);
-    if (address === undefined) continue;
+    const { event, address } = parsed(line);
+    if (event !== 'ready' || typeof address !== 'string') continue;
     child.stdout.resume();
-    return { pid: child.pid ?? 0, address, stop: () => stop(child) };
+    return { pid: child.pid ?? 0, address, batchLimits, stop: () => stop(child) };
   }
   throw new Error(`${command} ${args.join(' ')} ended before it was ready:\n${stderr}`);
 }
 
-function readyAddress(line: string): string | undefined {
+/** The line's fields; none where it is not a JSON object. */
+function parsed(line: string): Readonly<Record<string, unknown>> {
   try {
-    const message = JSON.parse(line) as { event?: string; address?: string };
-    return message.event === 'ready' ? message.address : undefined;
+    return Object(JSON.parse(line)) as Record<string, unknown>;
   } catch {
-    return undefined;
+    return {};
   }
 }
 
