@@ -9,7 +9,7 @@ const node = process.execPath;
 const local = (name, script) => [node, join(root, 'node_modules', name, script)];
 const biome = [node, 'node_modules/@biomejs/biome/bin/biome'];
 const buf = ['node_modules/.bin/buf'];
-const tsc = local('@typescript/native', 'bin/tsc');
+const tsc = local('typescript-native', 'bin/tsc');
 const other = otherNode();
 
 /** [name, command, environment]: in this order, cheap and telling ones first. */

@@ -49,7 +49,7 @@ export function build() {
   console.error('salad: building ...');
   // The stamp carries the time before the build: a file saved during it is built next time.
   const before = new Date();
-  run('node', ['node_modules/@typescript/native/bin/tsc', '-p', 'tsconfig.build.json']);
+  run('node', ['node_modules/typescript-native/bin/tsc', '-p', 'tsconfig.build.json']);
   writeFileSync(stamp, '');
   utimesSync(stamp, before, before);
 }
