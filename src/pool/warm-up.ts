@@ -14,16 +14,26 @@ export interface KneeOptions {
   readonly throughputShare: number;
   /** A batch that takes longer keeps an urgent tile waiting for too long; size 1 is always allowed. */
   readonly latencyMsMax: number;
+  /**
+   * CPU time the main thread spends on a batch whatever its size: a task and an answer across threads, and the
+   * messages its scores leave in. No latency shows it while the main thread has a core of its own.
+   */
+  readonly dispatchMs: number;
 }
 
-export const KNEE_DEFAULTS: KneeOptions = { throughputShare: 0.97, latencyMsMax: 100 };
+export const KNEE_DEFAULTS: KneeOptions = {
+  throughputShare: 0.97,
+  latencyMsMax: 100,
+  // Measured: docs/performance.md.
+  dispatchMs: 0.12,
+};
 
 /** The smallest batch size whose throughput is within `throughputShare` of the best. */
 export function kneeOf(curve: readonly BatchLatency[], options: KneeOptions = KNEE_DEFAULTS): number {
   const usable = curve.filter(
     ({ batchSize, latencyMs }) => batchSize === 1 || latencyMs <= options.latencyMsMax,
   );
-  const throughput = ({ batchSize, latencyMs }: BatchLatency) => batchSize / latencyMs;
+  const throughput = ({ batchSize, latencyMs }: BatchLatency) => batchSize / (latencyMs + options.dispatchMs);
   const best = Math.max(...usable.map(throughput));
   const knee = usable.find((point) => throughput(point) >= options.throughputShare * best);
   return knee?.batchSize ?? 1;

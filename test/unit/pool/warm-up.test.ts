@@ -7,9 +7,15 @@ const curve = (...points: [number, number][]) =>
 
 describe('kneeOf', () => {
   it('takes the smallest size within 3 % of the best throughput', () => {
-    assert.equal(kneeOf(curve([1, 2.0], [2, 3.9], [4, 7.8])), 1);
-    assert.equal(kneeOf(curve([1, 2.0], [2, 2.5], [4, 3.5], [8, 6.9])), 4);
+    assert.equal(kneeOf(curve([1, 20], [2, 39.5], [4, 79])), 1);
+    assert.equal(kneeOf(curve([1, 2.0], [2, 2.5], [4, 3.5], [8, 7.0])), 4);
     assert.equal(kneeOf(curve([1, 10], [2, 10], [4, 10], [8, 10])), 8);
+  });
+
+  it('counts what a batch costs the main thread: small tiles ride in larger batches', () => {
+    const flat = curve([1, 0.5], [2, 1], [4, 2], [8, 4], [16, 8]);
+    assert.equal(kneeOf(flat, { throughputShare: 0.97, latencyMsMax: 100, dispatchMs: 0 }), 1);
+    assert.equal(kneeOf(flat), 8);
   });
 
   it('leaves out sizes that keep an urgent tile waiting too long, but never size 1', () => {
