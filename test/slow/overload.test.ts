@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { setMaxListeners } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, describe, it } from 'mocha';
+import { type Arrivals, runLoad } from '../../clients/load/src/index.js';
+import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
+import { type ServeProcess, startServe } from '../support/salad.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+} from '../support/small-server.js';
+
+const MAX_QUEUE_MS = 150;
+const chunks = smallRows(smallImage(1));
+
+async function* stalls(): AsyncGenerator<PixelChunk> {
+  yield* chunks.slice(0, 4);
+  await new Promise(() => {});
+}
+
+const median = (values: readonly number[]) =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+
+describe('a server offered more than it can do', function () {
+  this.timeout(120_000);
+  let models: ModelsFolder;
+  let server: ServeProcess;
+  let client: SaladClient;
+
+  /** The settings of the test, and one worker: the clients need the other core. */
+  async function serve(settings: Record<string, unknown>): Promise<void> {
+    const config = join(models.path, 'config.yaml');
+    writeFileSync(config, JSON.stringify({ logLevel: 'silent', ...settings }));
+    server = await startServe(
+      '--models',
+      models.path,
+      '--engine',
+      'onnx',
+      '--workers',
+      '1',
+      '--config',
+      config,
+    );
+    client = new SaladClient(server.address, { retry: false });
+  }
+
+  before(async () => {
+    // Wide enough that the engine, not the port, is the narrow place.
+    models = await smallModels({ width: 128 });
+  });
+  after(() => models.remove());
+
+  describe('with all places taken', () => {
+    const PLACES = 8;
+    const abort = new AbortController();
+    let holders: Promise<unknown>[];
+
+    before(async () => {
+      await serve({ maxConcurrentAcquisitions: PLACES, retryDelayMs: 250 });
+      let accepted = 0;
+      holders = Array.from({ length: PLACES }, (_, index) =>
+        client
+          .scoreAcquisition(smallHeader(`hold-${index}`), stalls(), {
+            signal: abort.signal,
+            onEvent: (event) => {
+              if (event.type === 'accepted') accepted += 1;
+            },
+          })
+          .catch(() => {}),
+      );
+      while (accepted < PLACES) await sleep(5);
+    });
+    after(async () => {
+      client.close();
+      await server.stop('SIGKILL');
+    });
+
+    it('refuses in less than 5 ms, and says why and when to come back', async () => {
+      const times: number[] = [];
+      for (let probe = 0; probe < 300; probe++) {
+        const started = performance.now();
+        await assert.rejects(client.scoreAcquisition(smallHeader('probe'), chunks), (error: unknown) => {
+          times.push(performance.now() - started);
+          assert.ok(error instanceof SaladClientError);
+          assert.deepEqual(
+            [error.status, error.reason, error.retryAfterMs],
+            ['RESOURCE_EXHAUSTED', 'OVERLOADED', 250],
+          );
+          return true;
+        });
+      }
+      console.log(
+        `    refused in ${median(times).toFixed(2)} ms (median), ${Math.max(...times).toFixed(1)} ms at most`,
+      );
+      assert.ok(median(times) < 5, `median ${median(times)} ms`);
+    });
+
+    it('gives the places of cancelled acquisitions to the next at once', async () => {
+      abort.abort();
+      await Promise.all(holders);
+      const started = performance.now();
+      for (;;) {
+        try {
+          const aggregate = await client.scoreAcquisition(smallHeader('next'), chunks);
+          assert.equal(aggregate.coverage?.scored, 64);
+          break;
+        } catch (error) {
+          if (!(error instanceof SaladClientError) || error.reason !== 'OVERLOADED') throw error;
+        }
+      }
+      assert.ok(performance.now() - started < 1000);
+    });
+  });
+
+  describe('in an open loop', () => {
+    before(() => serve({ maxQueueMs: MAX_QUEUE_MS }));
+    after(async () => {
+      client.close();
+      await server.stop('SIGKILL');
+    });
+
+    const offer = (arrivals: Arrivals, durationMs: number) =>
+      runLoad({
+        clients: [client],
+        model: { name: 'small' },
+        arrivals,
+        workload: {
+          mode: 'rows',
+          size: SIDE,
+          pixels: smallImage(1),
+          tilesPerMessage: 16,
+          rowsPerMessage: 16,
+          acquisitionMs: 0,
+        },
+        durationMs,
+        warmUpMs: 1000,
+        timeoutMs: 30_000,
+      });
+
+    async function measure() {
+      const closedLoop = { kind: 'streams', count: 8, intervalMs: 0 } as const;
+      const before = await offer(closedLoop, 2000);
+      const rate = before.acquisitions.perSecond;
+      const calm = await offer({ kind: 'poisson', ratePerSecond: 0.8 * rate, seed: 3 }, 3000);
+      const over = await offer({ kind: 'poisson', ratePerSecond: 3 * rate, seed: 4 }, 3000);
+      // Again: on a shared machine the peak itself moves.
+      const after = await offer(closedLoop, 2000);
+      const goodput = over.tiles.perSecond / Math.min(before.tiles.perSecond, after.tiles.perSecond);
+      console.log(
+        `    peak ${rate.toFixed(0)} acquisitions/s; at 3x: goodput ${goodput.toFixed(2)} of it, ` +
+          `p99 ${over.acquisitions.p99Ms.toFixed(0)} ms (${calm.acquisitions.p99Ms.toFixed(0)} ms at 0.8x), ` +
+          `${over.acquisitions.ok} admitted, ${over.acquisitions.refused} refused`,
+      );
+      for (const { acquisitions } of [calm, over]) {
+        assert.equal(acquisitions.failed, 0, JSON.stringify(acquisitions.byStatus));
+      }
+      return { goodput, p99Ms: over.acquisitions.p99Ms, refused: over.acquisitions.refused };
+    }
+
+    it('keeps its goodput and its latency at three times the rate it can sustain, and refuses the rest', async () => {
+      // Loose where the bench is strict (0.95 of the peak, twice the p99): client and server share two cores
+      // here, and the best of three rounds counts, for others may use them too. Without admission by waiting
+      // time the backlog alone would make p99 some 6 s.
+      const isGood = ({ goodput, p99Ms, refused }: Awaited<ReturnType<typeof measure>>) =>
+        goodput >= 0.6 && p99Ms <= 10 * MAX_QUEUE_MS && refused > 0;
+      for (let round = 1; ; round++) {
+        const result = await measure();
+        if (isGood(result)) break;
+        assert.ok(round < 3, JSON.stringify(result));
+      }
+    });
+
+    it('frees what a deadline or a cancellation leaves behind before it is scored', async () => {
+      const FLOOD = 60;
+      const flood = (timeoutMs: number, signal: AbortSignal) =>
+        Promise.allSettled(
+          Array.from({ length: FLOOD }, (_, index) =>
+            client.scoreAcquisition(smallHeader(`flood-${index}`), chunks, { timeoutMs, signal }),
+          ),
+        );
+      const started = performance.now();
+      const never = new AbortController().signal;
+      setMaxListeners(0, never);
+      await flood(60_000, never);
+      const undisturbedMs = performance.now() - started;
+      const cutMs = undisturbedMs / 10;
+      for (const [timeoutMs, abortMs] of [
+        [cutMs, 60_000],
+        [60_000, cutMs],
+      ] as const) {
+        const abort = new AbortController();
+        setMaxListeners(0, abort.signal);
+        const timer = setTimeout(() => abort.abort(), abortMs);
+        const results = await flood(timeoutMs, abort.signal);
+        clearTimeout(timer);
+        const cut = results.filter(({ status }) => status === 'rejected').length;
+        assert.ok(cut > FLOOD / 2, `${cut} were cut short`);
+        const next = performance.now();
+        await client.scoreAcquisition(smallHeader('after'), chunks, { timeoutMs: 60_000 });
+        const waited = performance.now() - next;
+        assert.ok(waited < undisturbedMs / 3, `waited ${waited} ms; the flood takes ${undisturbedMs} ms`);
+      }
+    });
+  });
+});
