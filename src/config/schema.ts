@@ -100,7 +100,7 @@ export const CONFIG_FIELDS = {
   }),
   maxQueueMs: whole({
     env: 'SALAD_MAX_QUEUE_MS',
-    default: 2000,
+    default: 10_000,
     unit: 'ms',
     min: 1,
     max: 86_400_000,
