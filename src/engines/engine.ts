@@ -7,6 +7,7 @@ import type { Geometry } from '../model/geometry.js';
 import type { ScoringSpec } from '../model/manifest.js';
 import type { NetworkDescription, Weights } from '../model/network.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
+import type { SearchLimits } from '../scoring/search-plan.js';
 
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'onnx', 'wasm'] as const;
 /** Best first: the order of the ladder. */
@@ -25,13 +26,23 @@ export interface EngineInfo {
   readonly maxWorkers: number | null;
 }
 
+/** How the bank is searched, where that is not to be left to the defaults (SEARCH_LIMITS). */
+export interface SearchOptions extends Partial<SearchLimits> {
+  /** Where index files of large banks are kept; default: `.cache/salad-serve/search` in the home folder. */
+  readonly indexDirectory?: string;
+}
+
 /** What an engine needs to run a model; a Bundle has all of these. */
 export interface EngineModelSource {
   readonly network: NetworkDescription;
   readonly weights: Weights;
   readonly geometry: Geometry;
   /** Absent: embeddings only (training, coreset building). */
-  readonly search?: { readonly bank: MemoryBank; readonly scoring: ScoringSpec };
+  readonly search?: {
+    readonly bank: MemoryBank;
+    readonly scoring: ScoringSpec;
+    readonly options?: SearchOptions;
+  };
 }
 
 /** Tiles to score. Views into a (shared) slot; an engine never keeps them after `run` settles. */
@@ -63,6 +74,8 @@ export interface EngineModel {
   readonly patchCount: number;
   readonly dimension: number;
   readonly neighbourCount: number;
+  /** How the bank is searched, for people: "exact", "index (usearch, recall 0.995)"; empty without a bank. */
+  readonly search: string;
   /** @throws SaladError ENGINE_FAILED; the batch may then be retried elsewhere. */
   run(tiles: TileBatch, patches: PatchBatch): Promise<void>;
   dispose(): Promise<void>;

@@ -5,7 +5,7 @@ import { SaladError } from '../../errors/index.js';
 import { buildOnnx } from '../../model/build-onnx.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
-import { finishPatches } from '../finish.js';
+import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 
 type OnnxRuntime = typeof import('onnxruntime-node');
 
@@ -36,7 +36,9 @@ export async function createOnnxEngine(): Promise<Engine> {
 async function loadModel(library: OnnxRuntime, source: EngineModelSource): Promise<EngineModel> {
   const sizes = modelSizes(source);
   try {
-    const session = await library.InferenceSession.create(buildOnnx(source), {
+    const search = await prepareSearch(source);
+    const bytes = buildOnnx(search.graph, search.chunkRows);
+    const session = await library.InferenceSession.create(bytes, {
       executionProviders: ['cpu'],
       graphOptimizationLevel: 'all',
       executionMode: 'sequential',
@@ -47,7 +49,8 @@ async function loadModel(library: OnnxRuntime, source: EngineModelSource): Promi
     });
     return {
       ...sizes,
-      run: (tiles, patches) => run(library, session, source, sizes, tiles, patches),
+      search: search.description,
+      run: (tiles, patches) => run(library, session, search, tiles, patches),
       dispose: () => session.release(),
     };
   } catch (error) {
@@ -73,19 +76,15 @@ function feeds(library: OnnxRuntime, source: EngineModelSource, tiles: TileBatch
 async function run(
   library: OnnxRuntime,
   session: InferenceSession,
-  source: EngineModelSource,
-  sizes: Pick<EngineModel, 'patchCount' | 'dimension'>,
+  search: PreparedSearch,
   tiles: TileBatch,
   patches: PatchBatch,
 ): Promise<void> {
   if (tiles.count === 0) return;
   try {
-    const results = await session.run(feeds(library, source, tiles));
-    const patchCount = tiles.count * sizes.patchCount;
+    const results = await session.run(feeds(library, search.graph, tiles));
     patches.embeddings.set(results['embeddings']!.data as Float32Array);
-    if (source.search !== undefined) {
-      finishPatches(source.search, results['indices']!.data as BigInt64Array, patchCount, patches);
-    }
+    search.finish(tiles, results['indices']?.data as BigInt64Array | undefined, patches);
   } catch (error) {
     throw engineFailure('onnx', 'score a batch', error);
   }

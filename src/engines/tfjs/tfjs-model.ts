@@ -3,9 +3,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { buildTfjs, type TfjsNetwork, tfjsParameters } from '../../model/build-tfjs.js';
 import { foldBatchNorm } from '../../model/fold.js';
 import { searchWindow } from '../../scoring/memory-bank.js';
+import { chunksOf } from '../../scoring/search-plan.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';
 import type { EngineModel, EngineModelSource, EngineName, PatchBatch, TileBatch } from '../engine.js';
-import { finishPatches } from '../finish.js';
+import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 
 /** The tfjs backend an engine stands on. It has been started, so that making it current again is instant. */
 export interface TfjsRuntime {
@@ -16,35 +17,54 @@ export interface TfjsRuntime {
   guard<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** What lives on the backend while a model is loaded. */
-interface LoadedTensors {
-  readonly network: TfjsNetwork;
-  readonly parameters: Record<string, tf.Tensor>;
+/** Some rows of the bank, on the backend. */
+interface BankChunk {
+  readonly firstRow: number;
+  readonly rows: number;
   /** float32 [D, rows]. */
-  readonly prototypes: tf.Tensor2D | undefined;
+  readonly prototypes: tf.Tensor2D;
   /** float32 [cells, rows]: 0 inside the search window, -4 outside (any cosine falls below -2 with it). */
   readonly penalty: tf.Tensor2D | undefined;
 }
 
-function loadTensors(source: EngineModelSource): LoadedTensors {
-  const folded = foldBatchNorm(source.network, source.weights);
+/** What lives on the backend while a model is loaded. */
+interface LoadedTensors {
+  readonly network: TfjsNetwork;
+  readonly parameters: Record<string, tf.Tensor>;
+  /** In row order; none where the graph has no search. */
+  readonly chunks: readonly BankChunk[];
+}
+
+function loadTensors({ graph, chunkRows }: PreparedSearch): LoadedTensors {
+  const folded = foldBatchNorm(graph.network, graph.weights);
   const network = buildTfjs(folded.network);
   const parameters = tfjsParameters(folded.weights);
-  if (source.search === undefined) {
-    return { network, parameters, prototypes: undefined, penalty: undefined };
+  if (graph.search === undefined) return { network, parameters, chunks: [] };
+  const { bank, scoring } = graph.search;
+  const { patchGrid } = graph.geometry;
+  const window =
+    scoring.searchRadius === null ? undefined : searchWindow(bank, patchGrid, scoring.searchRadius);
+  const cells = patchGrid * patchGrid;
+  const chunks = chunksOf(bank.rows, chunkRows).map(({ from, to }): BankChunk => {
+    const rows = to - from;
+    const prototypes = bank.prototypes.subarray(from * bank.dimension, to * bank.dimension);
+    return {
+      firstRow: from,
+      rows,
+      prototypes: tf.tidy(() => tf.transpose(tf.tensor2d(prototypes, [rows, bank.dimension]))) as tf.Tensor2D,
+      penalty: window && tf.tensor2d(penalties(window, bank.rows, cells, from, to), [cells, rows]),
+    };
+  });
+  return { network, parameters, chunks };
+}
+
+function penalties(window: Uint8Array, rows: number, cells: number, from: number, to: number): Float32Array {
+  const out = new Float32Array(cells * (to - from));
+  let at = 0;
+  for (let cell = 0; cell < cells; cell++) {
+    for (let row = from; row < to; row++) out[at++] = window[cell * rows + row] === 1 ? 0 : -4;
   }
-  const { bank, scoring } = source.search;
-  const prototypes = tf.tidy(() =>
-    tf.transpose(tf.tensor2d(bank.prototypes, [bank.rows, bank.dimension])),
-  ) as tf.Tensor2D;
-  if (scoring.searchRadius === null) return { network, parameters, prototypes, penalty: undefined };
-  const { patchGrid } = source.geometry;
-  const window = searchWindow(bank, patchGrid, scoring.searchRadius);
-  const penalty = tf.tensor2d(
-    Float32Array.from(window, (inside) => (inside ? 0 : -4)),
-    [patchGrid * patchGrid, bank.rows],
-  );
-  return { network, parameters, prototypes, penalty };
+  return out;
 }
 
 /** Several backends may live in one thread (the ladder tries them in turn); tensors go to the current one. */
@@ -58,12 +78,15 @@ export async function loadTfjsModel(runtime: TfjsRuntime, source: EngineModelSou
   const sizes = modelSizes(source);
   try {
     await makeCurrent(runtime);
-    const tensors = loadTensors(source);
+    const search = await prepareSearch(source);
+    const tensors = loadTensors(search);
     return {
       ...sizes,
-      run: (tiles, patches) => run(runtime, source, tensors, sizes, tiles, patches),
+      search: search.description,
+      run: (tiles, patches) => run(runtime, search, tensors, sizes, tiles, patches),
       async dispose() {
-        tf.dispose([tensors.parameters, tensors.prototypes ?? [], tensors.penalty ?? []]);
+        const bank = tensors.chunks.flatMap(({ prototypes, penalty }) => [prototypes, penalty ?? []]);
+        tf.dispose([tensors.parameters, bank]);
       },
     };
   } catch (error) {
@@ -74,8 +97,10 @@ export async function loadTfjsModel(runtime: TfjsRuntime, source: EngineModelSou
 interface Found {
   /** float32 [patches, D]. */
   readonly embeddings: tf.Tensor2D;
-  /** Bank rows int32 [patches, K]; absent without a bank. */
-  readonly indices?: tf.Tensor2D;
+  /** The best of every chunk, within it: int32 [patches, up to K] each; none without a search. */
+  readonly candidates: tf.Tensor2D[];
+  /** Where several chunks were searched: the best K of all candidates side by side, int32 [patches, K]. */
+  readonly places?: tf.Tensor2D;
 }
 
 function forward(
@@ -89,21 +114,60 @@ function forward(
   const input = tf.tensor4d(samples, [tiles.count, side, side, 1]);
   const { output } = tensors.network.forward(input, tensors.parameters, 'inference');
   const embeddings = tf.reshape(output, [-1, dimension]) as tf.Tensor2D;
-  if (source.search === undefined || tensors.prototypes === undefined) return { embeddings };
-  let cosines: tf.Tensor = tf.clipByValue(tf.matMul(embeddings, tensors.prototypes), -1, 1);
-  if (tensors.penalty !== undefined) {
-    const cells = tf.tensor1d(patchCells(source, tiles), 'int32');
-    cosines = tf.add(cosines, tf.gather(tensors.penalty, cells));
-  }
-  const { indices } = tf.topk(cosines, source.search.scoring.neighbourCount, true);
-  return { embeddings, indices: indices as tf.Tensor2D };
+  if (source.search === undefined) return { embeddings, candidates: [] };
+  const cells = tf.tensor1d(patchCells(source, tiles), 'int32');
+  const { neighbourCount } = source.search.scoring;
+  const found = tensors.chunks.map((chunk) => nearestOfChunk(chunk, embeddings, cells, neighbourCount));
+  const candidates = found.map((chunk) => chunk.indices);
+  if (found.length === 1) return { embeddings, candidates };
+  // The chunks stand in row order and topk prefers the lower place: ties go to the lowest row.
+  const similarities = tf.concat(
+    found.map((chunk) => chunk.similarities),
+    1,
+  );
+  const { indices: places } = tf.topk(similarities, neighbourCount, true);
+  return { embeddings, candidates, places: places as tf.Tensor2D };
+}
+
+/** Of one chunk: similarities [patches, up to K], best first, and their rows within the chunk. */
+function nearestOfChunk(
+  chunk: BankChunk,
+  embeddings: tf.Tensor2D,
+  cells: tf.Tensor1D,
+  neighbourCount: number,
+): { readonly similarities: tf.Tensor2D; readonly indices: tf.Tensor2D } {
+  let cosines: tf.Tensor = tf.clipByValue(tf.matMul(embeddings, chunk.prototypes), -1, 1);
+  if (chunk.penalty !== undefined) cosines = tf.add(cosines, tf.gather(chunk.penalty, cells));
+  const { values, indices } = tf.topk(cosines, Math.min(neighbourCount, chunk.rows), true);
+  return { similarities: values as tf.Tensor2D, indices: indices as tf.Tensor2D };
+}
+
+/**
+ * Bank rows [patches, K] of what the device found. The rows of the places are taken here: tfjs' wasm backend
+ * gathers without batch dimensions.
+ */
+async function bankRows(
+  { candidates, places }: Found,
+  chunks: readonly BankChunk[],
+): Promise<Int32Array | undefined> {
+  const found = await Promise.all(candidates.map((tensor) => tensor.data() as Promise<Int32Array>));
+  if (places === undefined) return found[0];
+  const widths = candidates.map((tensor) => tensor.shape[1]);
+  const chunkOfPlace = widths.flatMap((width, chunk) => new Array<number>(width).fill(chunk));
+  const firstPlaces = widths.map((_, chunk) => chunkOfPlace.indexOf(chunk));
+  const [, k] = places.shape;
+  return ((await places.data()) as Int32Array).map((place, at) => {
+    const chunk = chunkOfPlace[place]!;
+    const patch = Math.floor(at / k);
+    return chunks[chunk]!.firstRow + found[chunk]![patch * widths[chunk]! + place - firstPlaces[chunk]!]!;
+  });
 }
 
 async function run(
   runtime: TfjsRuntime,
-  source: EngineModelSource,
+  search: PreparedSearch,
   tensors: LoadedTensors,
-  sizes: Pick<EngineModel, 'patchCount' | 'dimension'>,
+  sizes: Pick<EngineModel, 'dimension'>,
   tiles: TileBatch,
   patches: PatchBatch,
 ): Promise<void> {
@@ -112,17 +176,16 @@ async function run(
     await makeCurrent(runtime);
     // Nothing reaches `patches` before the guard has seen that the device did all of it.
     const { embeddings, indices } = await runtime.guard(async () => {
-      const found = tf.tidy(() => ({ ...forward(source, tensors, sizes.dimension, tiles) }));
+      const found = tf.tidy(() => ({ ...forward(search.graph, tensors, sizes.dimension, tiles) }));
       try {
-        return { embeddings: await found.embeddings.data(), indices: await found.indices?.data() };
+        const rows = await bankRows(found, tensors.chunks);
+        return { embeddings: await found.embeddings.data(), indices: rows };
       } finally {
-        tf.dispose([found.embeddings, found.indices ?? []]);
+        tf.dispose([found.embeddings, found.candidates, found.places ?? []]);
       }
     });
     patches.embeddings.set(embeddings);
-    if (source.search !== undefined && indices !== undefined) {
-      finishPatches(source.search, indices, tiles.count * sizes.patchCount, patches);
-    }
+    search.finish(tiles, indices, patches);
   } catch (error) {
     throw engineFailure(runtime.engine, 'score a batch', error);
   }
