@@ -19,28 +19,51 @@ export function percentilesOf(values: Float32Array, percentiles: readonly number
   });
 }
 
-/** Hoare's selection: moves the k-th smallest value to index k, smaller ones before it. */
-function select(values: Float32Array, k: number): number {
-  let left = 0;
-  let right = values.length - 1;
-  while (left < right) {
-    const pivot = values[(left + right) >> 1]!;
+/** Below this many values a sample is not worth its cost. */
+const SAMPLED_FROM = 600;
+
+/**
+ * Floyd and Rivest's SELECT (CACM 18(3), 1975, algorithm 489): moves the k-th smallest value to index k, smaller
+ * ones before it. Its pivot comes from a sample around k, so that far percentiles cost little more than one pass.
+ */
+function select(values: Float32Array, k: number, first = 0, last = values.length - 1): number {
+  let left = first;
+  let right = last;
+  while (right > left) {
+    if (right - left > SAMPLED_FROM) selectSample(values, k, left, right);
+    const pivot = values[k]!;
     let i = left;
     let j = right;
-    while (i <= j) {
+    swap(values, left, k);
+    if (values[right]! > pivot) swap(values, left, right);
+    while (i < j) {
+      swap(values, i++, j--);
       while (values[i]! < pivot) i++;
       while (values[j]! > pivot) j--;
-      if (i <= j) {
-        const swap = values[i]!;
-        values[i] = values[j]!;
-        values[j] = swap;
-        i++;
-        j--;
-      }
     }
-    if (k <= j) right = j;
-    else if (k >= i) left = i;
-    else break;
+    if (values[left] === pivot) swap(values, left, j);
+    else swap(values, ++j, right);
+    if (j <= k) left = j + 1;
+    if (k <= j) right = j - 1;
   }
   return values[k]!;
+}
+
+/** Puts a value close to the k-th smallest at index k: the same selection among some of the values around it. */
+function selectSample(values: Float32Array, k: number, left: number, right: number): void {
+  const count = right - left + 1;
+  const rank = k - left + 1;
+  const log = Math.log(count);
+  const size = 0.5 * Math.exp((2 * log) / 3);
+  const side = rank < count / 2 ? -1 : 1;
+  const deviation = 0.5 * side * Math.sqrt((log * size * (count - size)) / count);
+  const from = Math.max(left, Math.floor(k - (rank * size) / count + deviation));
+  const to = Math.min(right, Math.floor(k + ((count - rank) * size) / count + deviation));
+  select(values, k, from, to);
+}
+
+function swap(values: Float32Array, i: number, j: number): void {
+  const value = values[i]!;
+  values[i] = values[j]!;
+  values[j] = value;
 }
