@@ -84,7 +84,9 @@ async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResu
       }
       for (const { key } of setup.models) await proveModel(name, key);
       const { device, maxWorkers } = engine.info;
-      return { type: 'selected', engine: name, device, maxWorkers };
+      const searches: Record<string, string> = {};
+      for (const { key } of setup.models) searches[key] = (await modelOf(name, key)).search;
+      return { type: 'selected', engine: name, device, maxWorkers, searches };
     } catch (error) {
       const known = SaladError.from(error);
       if (known.reason === 'BUNDLE_INVALID') throw known;
@@ -107,7 +109,9 @@ function engineOf(name: EngineName): Promise<Engine> {
 function modelOf(engineName: EngineName, key: string): Promise<EngineModel> {
   return once(loaded, `${engineName}/${key}`, async () => {
     const engine = await engineOf(engineName);
-    return engine.load(await bundleOf(key));
+    const bundle = await bundleOf(key);
+    const options = { ...setup.search, batchTilesMax: describe(key).capacity };
+    return engine.load({ ...bundle, search: { ...bundle.search, options } });
   });
 }
 

@@ -40,6 +40,7 @@ export async function aggregateOf(
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
     warnings: warningsOf(model, request, outcome, coverage),
+    search: model.search,
   };
 }
 

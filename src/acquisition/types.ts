@@ -29,6 +29,8 @@ export interface ServedModel {
   /** int32 [bank rows]: index into manifest.training.sourceImages. */
   readonly prototypeSources: Int32Array;
   readonly engine: string;
+  /** How the memory bank is searched, for people. */
+  readonly search: string;
   readonly batcher: Batcher<TileSlot>;
   readonly budget: AcquisitionBudget;
 }
@@ -136,6 +138,8 @@ export interface Aggregate {
   readonly engines: readonly string[];
   readonly timings: Timings;
   readonly warnings: readonly AcquisitionWarning[];
+  /** How the memory bank was searched, for people. */
+  readonly search: string;
 }
 
 export type AcquisitionEvent =

@@ -8,6 +8,7 @@ import {
   Source,
   VoiFunction,
 } from '../../clients/typescript/src/index.js';
+import { ENGINE_NAMES } from '../engines/engine.js';
 import { type LesionKind, makePhantom, type Phantom } from '../imaging/phantom.js';
 import type { ProgramContext } from './index.js';
 import { LiveGrid } from './live-grid.js';
@@ -38,7 +39,7 @@ export function registerDemo(program: Command, context: ProgramContext): void {
     )
     .option('--rows-per-second <n>', 'detector pace', '256')
     .option('--out <dir>', 'where the anomaly map and the report go', 'out/demo')
-    .option('--engine <name>', 'auto, onnx, wasm, ...')
+    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`)
     .option('--json', 'JSON Lines, also in a terminal')
     .addHelpText(
       'after',

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import { type Arrivals, type LoadResult, runLoad, type Workload } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
+import { ENGINE_NAMES } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { makePhantom } from '../imaging/phantom.js';
 import type { ProgramContext } from './index.js';
@@ -47,7 +48,7 @@ export function registerLoad(program: Command, context: ProgramContext): void {
     .option('--target <host:port>', 'the server; without it one is started here on loopback')
     .option('--model <name[@version]>', 'which model; may be left out where one is loaded')
     .option('--models <dir>', 'folder of bundles for the embedded server')
-    .option('--engine <name>', 'engine of the embedded server')
+    .option('--engine <name>', `engine of the embedded server: auto or ${ENGINE_NAMES.join(', ')}`)
     .addOption(new Option('--mode <mode>', 'what is sent').choices(['rows', 'tiles']).default('tiles'))
     .addOption(
       new Option('--streams <n>', 'concurrent streams').argParser(numberAtLeast(1)).conflicts('rate'),

@@ -7,6 +7,7 @@ import { buildOnnx } from '../model/build-onnx.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
 import { findBundle, listBundles } from '../model/repository.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
+import { searchPlan } from '../scoring/search-plan.js';
 import { EXIT, print, printJson, table } from './output.js';
 import { shippedModels } from './paths.js';
 
@@ -85,7 +86,7 @@ function summary(bundle: Bundle): Record<string, unknown> {
       weights: [...bundle.weights.values()].reduce((sum, { data }) => sum + data.length, 0),
     },
     scoring,
-    bank: manifest.bank,
+    bank: { ...manifest.bank, search: plannedSearch(bundle) },
     calibration: {
       images: calibration.imageScores.length,
       minFalsePositiveRate: minFalsePositiveRate(calibration),
@@ -94,6 +95,16 @@ function summary(bundle: Bundle): Record<string, unknown> {
     goldenTolerance: manifest.goldenTolerance,
     bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),
   };
+}
+
+/** What a server would do with the default limits; an index is built, and its recall measured, when it loads. */
+function plannedSearch({ search, geometry }: Bundle): string {
+  const { kind } = searchPlan({ ...search, geometry });
+  return {
+    exact: 'exact',
+    window: 'exact (search window)',
+    index: 'index (usearch, recall measured at load)',
+  }[kind];
 }
 
 async function list(flags: ModelsFlags): Promise<void> {

@@ -12,6 +12,7 @@ import {
   SaladClientError,
   Source,
 } from '../../clients/typescript/src/index.js';
+import { ENGINE_NAMES } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { decodeImage } from '../imaging/decode.js';
 import { defaultPixelFormat } from '../imaging/pixel-format.js';
@@ -50,7 +51,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
     )
     .option('--model <name[@version]>', 'which model; may be left out where one is loaded')
     .option('--models <dir>', 'folder of bundles for the embedded server (default: the shipped ones)')
-    .option('--engine <name>', 'engine of the embedded server: auto, onnx, wasm, ...')
+    .option('--engine <name>', `engine of the embedded server: auto or ${ENGINE_NAMES.join(', ')}`)
     .option('--anomaly-map <file.png>', 'write the colour overlay; {name} stands for the file name')
     .option('--report <file.html>', 'write a self-contained HTML report')
     .option('--patches', 'print every patch score as it arrives')

@@ -1,6 +1,7 @@
 /** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
 import { z } from 'zod';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { SEARCH_LIMITS } from '../scoring/search-plan.js';
 
 /** Everything known of one setting; docs/config.md is printed from these. */
 export interface ConfigField<T> {
@@ -72,6 +73,23 @@ export const CONFIG_FIELDS = {
     min: 0,
     max: 1024,
     description: 'Most tiles in one engine batch; 0 means the knee of the curve measured at warm-up.',
+  }),
+  exactSearchRowsMax: whole({
+    env: 'SALAD_EXACT_SEARCH_ROWS_MAX',
+    default: SEARCH_LIMITS.exactRowsMax,
+    unit: 'prototypes',
+    min: 1,
+    max: 2 ** 31 - 1,
+    description:
+      'Prototypes a patch is compared with up to which the search is exact; beyond, an index with a recall of at least 0.99.',
+  }),
+  searchIndexFolder: text<string>({
+    env: 'SALAD_SEARCH_INDEX_FOLDER',
+    default: '',
+    unit: 'none',
+    description:
+      'Where the indexes of large memory banks are kept; empty means .cache/salad-serve/search in the home folder.',
+    schema: z.string(),
   }),
   maxMessageBytes: whole({
     env: 'SALAD_MAX_MESSAGE_BYTES',

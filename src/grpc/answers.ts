@@ -110,6 +110,7 @@ function aggregateOf(
     model: identityOf(model),
     engines: [...aggregate.engines],
     timings: aggregate.timings,
+    search: aggregate.search,
     warnings: aggregate.warnings.map(({ kind, message }) => ({ kind: WARNINGS[kind], message })),
   };
 }

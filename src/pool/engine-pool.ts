@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
-import type { EngineName } from '../engines/engine.js';
+import type { EngineName, SearchOptions } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import {
   errorFrom,
@@ -29,6 +29,8 @@ export interface EnginePoolOptions {
   /** Tiles; 0 = the knee measured at warm-up. */
   readonly maxBatchSize: number;
   readonly models: readonly PoolModel[];
+  /** How banks are searched, where that is not to be left to the defaults. */
+  readonly search?: SearchOptions;
   /** Told of what nobody waits for, such as a worker that died idle. */
   readonly onError?: (error: Error) => void;
 }
@@ -44,6 +46,8 @@ export interface PoolModelStatus {
   readonly maxBatchSize: number;
   /** Empty where the limit was given. */
   readonly curve: readonly BatchLatency[];
+  /** How the bank is searched, for people. */
+  readonly search: string;
 }
 
 /** A slot never grows past this, whatever the tile size. */
@@ -66,6 +70,7 @@ export class EnginePool {
     readonly workerCount: number,
     ownsDevice: boolean,
     private readonly models: readonly WorkerModel[],
+    private readonly searches: Readonly<Record<string, string>>,
     slots: readonly SharedArrayBuffer[],
   ) {
     // With fewer threads than allowed, a second task at a time would make the pool start another thread.
@@ -86,14 +91,23 @@ export class EnginePool {
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
     const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
-    const piscina = createPiscina(workers, { models, slots }, options.onError);
+    const piscina = createPiscina(workers, { models, slots, search: options.search ?? {} }, options.onError);
     try {
       const selected = await exchange(piscina, { type: 'select', preference: options.engine });
       if (selected.type !== 'selected') throw unexpected(selected);
-      const { engine, device, maxWorkers } = selected;
+      const { engine, device, maxWorkers, searches } = selected;
       const threads = Math.min(workers, maxWorkers ?? workers);
       await loadEverywhere(piscina, engine, threads);
-      const pool = new EnginePool(piscina, engine, device, threads, maxWorkers !== null, models, slots);
+      const pool = new EnginePool(
+        piscina,
+        engine,
+        device,
+        threads,
+        maxWorkers !== null,
+        models,
+        searches,
+        slots,
+      );
       await pool.warmUp(options.maxBatchSize);
       return pool;
     } catch (error) {
@@ -158,7 +172,11 @@ export class EnginePool {
         },
         { capacity, budgetMs: maxBatchSize > 0 ? 0 : WARM_UP_BUDGET_MS, now: () => performance.now() },
       );
-      this.status.set(key, { maxBatchSize: maxBatchSize > 0 ? capacity : kneeOf(curve), curve });
+      this.status.set(key, {
+        maxBatchSize: maxBatchSize > 0 ? capacity : kneeOf(curve),
+        curve,
+        search: this.searches[key] ?? '',
+      });
       this.release(slot);
     }
   }

@@ -1,5 +1,5 @@
 /** What crosses the thread boundary: small tasks and results; pixels and scores stay in shared memory. */
-import type { EngineName } from '../engines/engine.js';
+import type { EngineName, SearchOptions } from '../engines/engine.js';
 import { ERROR_REASONS, type ErrorReason, SaladError } from '../errors/index.js';
 import type { SlotShape } from './slots.js';
 
@@ -19,6 +19,7 @@ export interface WorkerModel {
 export interface WorkerSetup {
   readonly models: readonly WorkerModel[];
   readonly slots: readonly SharedArrayBuffer[];
+  readonly search: SearchOptions;
 }
 
 export type WorkerTask =
@@ -45,6 +46,8 @@ export interface SelectResult {
   readonly device: string;
   /** Of the engine: null = as many as there are. */
   readonly maxWorkers: number | null;
+  /** How each model's bank is searched, by model key. */
+  readonly searches: Readonly<Record<string, string>>;
 }
 export interface LoadResult {
   readonly type: 'loaded';

@@ -31,6 +31,10 @@ export class ModelRegistry {
       engine: config.engine,
       workers: config.workers,
       maxBatchSize: config.maxBatchSize,
+      search: {
+        exactRowsMax: config.exactSearchRowsMax,
+        ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
+      },
       models: bundles.map(poolModelOf),
       onError: (error) => logger.error({ err: error }, 'an engine worker failed'),
     });
@@ -51,9 +55,9 @@ export class ModelRegistry {
     });
     const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
     for (const { key } of models) {
-      const { maxBatchSize, curve } = pool.modelStatus(key) as PoolModelStatus;
+      const { maxBatchSize, curve, search } = pool.modelStatus(key) as PoolModelStatus;
       logger.info(
-        { model: key, engine: pool.engine, device: pool.device, maxBatchSize, curve },
+        { model: key, engine: pool.engine, device: pool.device, search, maxBatchSize, curve },
         'model ready',
       );
     }
@@ -118,6 +122,7 @@ function servedModel(
     geometry,
     prototypeSources: bank.sources,
     engine: pool.engine,
+    search: pool.modelStatus(keyOf(manifest))?.search ?? '',
     batcher,
     budget,
   };

@@ -80,6 +80,16 @@ export function engineSuite(name: EngineName, timeoutMs = 20_000): void {
       });
     }
 
+    it('finds in chunks of the bank what it finds at once', async () => {
+      const source = smallSource(18, { searchRadius: 1 });
+      const tiles = randomTiles(source, 4, 11);
+      const atOnce = await runOnce(engine, source, tiles);
+      const options = { similarityBytesMax: 4096, batchTilesMax: 4 };
+      const inChunks = await runOnce(engine, { ...source, search: { ...source.search, options } }, tiles);
+      assert.deepEqual(inChunks.neighbourIndices, atOnce.neighbourIndices);
+      assert.deepEqual(inChunks.scores, atOnce.scores);
+    });
+
     it('gives a tile the same score in every batch', async () => {
       const source = smallSource(12);
       const tiles = randomTiles(source, 13, 6);

@@ -10,7 +10,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/errors': [],
   'src/report': [],
   'src/telemetry': ['src/config'],
-  'src/config': ['src/engines'],
+  'src/config': ['src/engines', 'src/scoring'],
   'src/scoring': ['src/model'],
   'src/model': ['src/scoring', 'src/engines'],
   'src/imaging': ['src/model'],

@@ -349,6 +349,8 @@ export interface AcquisitionAggregate {
   engines: string[];
   timings: Timings | undefined;
   warnings: Warning[];
+  /** How the memory bank was searched: "exact", "exact (search window)", "index (usearch, recall 0.995)". */
+  search: string;
 }
 
 /** Patches by outcome; the four add up to the patch grid. */
@@ -2186,6 +2188,7 @@ function createBaseAcquisitionAggregate(): AcquisitionAggregate {
     engines: [],
     timings: undefined,
     warnings: [],
+    search: "",
   };
 }
 
@@ -2229,6 +2232,9 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
     }
     for (const v of message.warnings) {
       Warning.encode(v!, writer.uint32(106).fork()).join();
+    }
+    if (message.search !== "") {
+      writer.uint32(114).string(message.search);
     }
     return writer;
   },
@@ -2350,6 +2356,14 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
             message.warnings.push(Warning.decode(reader, reader.uint32()));
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.search = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2388,6 +2402,7 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
       ? Timings.fromPartial(object.timings)
       : undefined;
     message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
+    message.search = object.search ?? "";
     return message;
   },
 };

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { type AcquisitionAggregate, SaladClient } from '../../clients/typescript/src/index.js';
+import {
+  type ModelsFolder,
+  PatchCollector,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+  startSmall,
+} from '../support/small-server.js';
+
+/** Fewer than the 40 rows of the small bank: an index has to serve them. */
+const FORCED = { exactSearchRowsMax: 10, workers: 2 };
+
+describe('bank search through the port', () => {
+  let models: ModelsFolder;
+  let indexes: string;
+  before(async () => {
+    models = await smallModels();
+    indexes = await mkdtemp(join(tmpdir(), 'salad-index-test-'));
+  });
+  after(async () => {
+    await models.remove();
+    await rm(indexes, { recursive: true, force: true });
+  });
+
+  async function score(flags: Readonly<Record<string, unknown>>) {
+    const server = await startSmall(models.path, flags);
+    const client = new SaladClient(server.address);
+    const patches = new PatchCollector();
+    let aggregate: AcquisitionAggregate | undefined;
+    try {
+      for await (const event of client.streamAcquisition(smallHeader('search'), smallRows(smallImage(3)))) {
+        patches.take(event);
+        if (event.type === 'aggregate') aggregate = event.aggregate;
+      }
+    } finally {
+      client.close();
+      await server.stop(0);
+    }
+    assert.ok(aggregate);
+    return { scores: patches.scores, aggregate };
+  }
+
+  it('names the index in the aggregate and gives the scores of exact search', async () => {
+    const exact = await score({});
+    const indexed = await score({ ...FORCED, searchIndexFolder: indexes });
+    assert.equal(exact.aggregate.search, 'exact');
+    assert.match(indexed.aggregate.search, /^index \(usearch, recall (0\.99\d|1\.000)\)$/);
+    assert.equal(indexed.scores.size, 64);
+    for (const [place, value] of exact.scores) {
+      // Batches are put together differently: embeddings differ in the last bit.
+      assert.ok(Math.abs(indexed.scores.get(place)! - value) < 1e-6, place);
+    }
+  });
+
+  it('keeps the index of a bank for the next start, and one only for all workers', async () => {
+    const files = async () => (await readdir(indexes)).filter((file) => !file.startsWith('.')).sort();
+    await score({ ...FORCED, searchIndexFolder: indexes });
+    const kept = await files();
+    assert.deepEqual(
+      kept.map((file) => file.replace(/^[0-9a-f]+/, '')),
+      ['.usearch', '.usearch.json'],
+    );
+    await score({ ...FORCED, searchIndexFolder: indexes });
+    assert.deepEqual(await files(), kept);
+  });
+});
