@@ -2,16 +2,14 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import { rssBytes, slope } from '../support/process-memory.js';
+import { forcedCollections, rssBytes, slope } from '../support/process-memory.js';
 import { type ServeProcess, startServeUnder } from '../support/salad.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/small-server.js';
 
 const MIB = 1024 * 1024;
 const STREAMS = 16;
 const SECONDS = Number(process.env['SALAD_SOAK_SECONDS'] ?? 60);
-/** Collections are forced, so that what is measured is what stays; V8 alone would wait for 60 MiB of garbage. */
 const COLLECT_EVERY_MS = 4000;
-const COLLECT = `data:text/javascript,setInterval(gc,${COLLECT_EVERY_MS}).unref()`;
 /** Ten minutes tell 1 MiB a minute from the noise of an allocator; one minute tells 12. */
 const SLOPE_MAX_MIB_PER_MINUTE = SECONDS >= 600 ? 1 : 12;
 
@@ -34,7 +32,7 @@ describe(`a soak of ${SECONDS} s at 80 % load`, function () {
   before(async () => {
     models = await smallModels();
     const flags = ['--models', models.path, '--engine', 'onnx', '--workers', '1'];
-    server = await startServeUnder(['--expose-gc', '--import', COLLECT], ...flags);
+    server = await startServeUnder(forcedCollections(COLLECT_EVERY_MS), ...flags);
   });
   after(async () => {
     await server.stop('SIGKILL');

@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/**
+ * Node flags that collect garbage every so often, so that what a test sees is what stays: left alone, V8 waits for
+ * some 60 MiB of it.
+ */
+export function forcedCollections(everyMs: number): readonly string[] {
+  return ['--expose-gc', '--import', `data:text/javascript,setInterval(gc,${everyMs}).unref()`];
+}
+
 /** Resident bytes of a process, as Linux tells. */
 export function rssBytes(pid: number): number {
   const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
