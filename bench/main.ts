@@ -9,6 +9,7 @@ import { packageRoot } from '../src/cli/paths.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
 import { benchGhz } from './ghz.js';
 import { benchPeers } from './peers.js';
+import { benchSearch } from './search.js';
 import { benchStreaming } from './streaming.js';
 import { benchTraining } from './training.js';
 
@@ -23,6 +24,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   streaming: benchStreaming,
   training: benchTraining,
   peers: benchPeers,
+  search: benchSearch,
   ghz: benchGhz,
 };
 /** They install other people's programs first, from PyPI and the Go proxy: only where asked for. */
@@ -40,6 +42,7 @@ const program = new Command('bench')
 Suites:
   streaming  the server against its bare engine, idle, under load and past its capacity
   training   step time and memory of SALAD training
+  search     memory-bank search at 10,000, 100,000 and a million prototypes; indexes are kept in .cache
   peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
              more), so \`all\` leaves it out
   ghz        our latency measurement beside ghz's; builds it with Go the first time; \`all\` leaves it out

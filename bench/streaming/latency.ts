@@ -2,29 +2,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runLoad, type Workload } from '../../clients/load/src/index.js';
 import { paced } from '../../clients/load/src/workload.js';
-import {
-  type AcquisitionAggregate,
-  type PixelChunk,
-  Priority,
-  SaladClient,
-  Source,
-} from '../../clients/typescript/src/index.js';
+import { type PixelChunk, Priority, SaladClient, Source } from '../../clients/typescript/src/index.js';
 import type { Bench } from '../streaming.js';
 import { median, spread } from '../support/figures.js';
 import { phantomPixels } from '../support/workload.js';
 
 const ROUTINE_STREAMS = 32;
 
-interface Timed {
-  readonly ms: number;
-  readonly aggregate: AcquisitionAggregate;
-}
-
-/** One image in tiles, sent at once: from the first byte to the aggregate. */
-async function acquire(client: SaladClient, bench: Bench, priority: Priority): Promise<Timed> {
+/** One image in tiles, sent at once: milliseconds from the first byte to the aggregate. */
+async function acquire(client: SaladClient, bench: Bench, priority: Priority): Promise<number> {
   const { workload, model } = bench;
   const started = performance.now();
-  const aggregate = await client.scoreAcquisition(
+  await client.scoreAcquisition(
     {
       acquisitionId: `bench-${Math.round(started)}`,
       model: { name: model },
@@ -35,7 +24,7 @@ async function acquire(client: SaladClient, bench: Bench, priority: Priority): P
     (accepted) => paced(workload, accepted, started),
     { retry: false, timeoutMs: 60_000 },
   );
-  return { ms: performance.now() - started, aggregate };
+  return performance.now() - started;
 }
 
 /** "Aggregate latency at most 1.3 times its raw compute plus 5 ms", image by image beside the raw engine. */
@@ -43,14 +32,13 @@ export async function measureIdle(bench: Bench): Promise<Record<string, unknown>
   const repeats = bench.quick ? 5 : 30;
   const client = new SaladClient(bench.server.address);
   try {
-    const { aggregate } = await acquire(client, bench, Priority.PRIORITY_ROUTINE);
-    const tiles = (aggregate.coverage?.scored ?? 0) / bench.patchesPerTile;
+    const tiles = bench.scoredTiles;
     const image = { kind: 'image', tiles, batchSize: bench.rawBatchSize } as const;
     await bench.raw.run(image);
     const served: number[] = [];
     const raw: number[] = [];
     for (let repeat = 0; repeat < repeats; repeat++) {
-      served.push((await acquire(client, bench, Priority.PRIORITY_ROUTINE)).ms);
+      served.push(await acquire(client, bench, Priority.PRIORITY_ROUTINE));
       raw.push((await bench.raw.run(image)).ms);
     }
     const servedMs = median(served);
@@ -131,7 +119,7 @@ export async function measureStat(bench: Bench): Promise<Record<string, unknown>
   try {
     const idle: number[] = [];
     for (let repeat = 0; repeat < repeats; repeat++)
-      idle.push((await acquire(client, bench, Priority.PRIORITY_STAT)).ms);
+      idle.push(await acquire(client, bench, Priority.PRIORITY_STAT));
     const routine = runLoad({
       clients: [routineClient],
       model: { name: bench.model },
@@ -145,7 +133,7 @@ export async function measureStat(bench: Bench): Promise<Record<string, unknown>
     await sleep(bench.quick ? 500 : 2000);
     const loaded: number[] = [];
     for (let repeat = 0; repeat < repeats; repeat++) {
-      loaded.push((await acquire(client, bench, Priority.PRIORITY_STAT)).ms);
+      loaded.push(await acquire(client, bench, Priority.PRIORITY_STAT));
       // Urgent images come one at a time, not in a row.
       await sleep(50);
     }

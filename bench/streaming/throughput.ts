@@ -17,7 +17,6 @@ export interface Peak {
 
 interface Served {
   readonly tilesPerSecond: number;
-  /** Of the tiles' share of an image's scored tiles. */
   readonly acquisitionsPerSecond: number;
   /** Ratio to the raw runs just before and after. */
   readonly ratio: number;
@@ -118,11 +117,9 @@ async function serve(bench: Bench, streams: number, durationMs: number): Promise
       timeoutMs: 60_000,
     });
     const { clientCores, serverCores } = await usage.result();
-    const tilesPerAcquisition =
-      load.acquisitions.ok > 0 ? load.tiles.count / load.acquisitions.ok : Number.NaN;
     return {
       tilesPerSecond: load.tiles.perSecond,
-      acquisitionsPerSecond: load.tiles.perSecond / tilesPerAcquisition,
+      acquisitionsPerSecond: load.tiles.perSecond / bench.scoredTiles,
       cpuMsPerTile: (1000 * serverCores) / load.tiles.perSecond,
       clientCores,
       serverCores,

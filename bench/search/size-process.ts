@@ -1,0 +1,134 @@
+/** One way of searching one bank, in a process of its own: its memory is its own. Answers over IPC. */
+import { createRequire } from 'node:module';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import type { EngineModelSource } from '../../src/engines/engine.js';
+import { openPrototypeIndex } from '../../src/engines/search/prototype-index.js';
+import { createEngine } from '../../src/engines/select.js';
+import { OnnxWriter } from '../../src/model/onnx-writer.js';
+import { candidatesFor } from '../../src/scoring/search-plan.js';
+import { median } from '../support/figures.js';
+import { DIMENSION, NEIGHBOURS, PATCHES, queryTiles, searchProblem } from './problem.js';
+
+export type SearchWay = 'matmul' | 'exact' | 'index' | 'library';
+
+export interface SearchFigures {
+  readonly msPerTile: number;
+  readonly peakRssMiB: number;
+  /** Bank rows of every patch, nearest first; none from the plain matmul. */
+  readonly neighbours: readonly number[];
+  readonly search?: string;
+  readonly buildSeconds?: number;
+  readonly expansion?: number;
+}
+
+type Measured = Omit<SearchFigures, 'peakRssMiB'>;
+
+const [, , way = 'exact', rows = '10000', directory = ''] = process.argv;
+
+async function timed(tiles: number, run: (tile: number) => Promise<void> | void): Promise<number> {
+  for (let tile = 0; tile < 5; tile++) await run(tile);
+  const times: number[] = [];
+  for (let tile = 0; tile < tiles; tile++) {
+    const started = performance.now();
+    await run(tile);
+    times.push(performance.now() - started);
+  }
+  return median(times);
+}
+
+/** The product of four patches and the bank, and nothing else. */
+async function plainMatmul({ search }: EngineModelSource): Promise<Measured> {
+  const { bank } = search!;
+  const transposed = new Float32Array(bank.prototypes.length);
+  for (let row = 0; row < bank.rows; row++) {
+    for (let axis = 0; axis < DIMENSION; axis++) {
+      transposed[axis * bank.rows + row] = bank.prototypes[row * DIMENSION + axis]!;
+    }
+  }
+  const writer = new OnnxWriter();
+  writer.input('queries', 'float', [PATCHES, DIMENSION]);
+  writer.node('MatMul', ['queries', writer.floats('bank', [DIMENSION, bank.rows], transposed)], 'product');
+  writer.output('product', 'float', [PATCHES, bank.rows]);
+  const session = await InferenceSession.create(writer.encode('matmul', 'one product'), {
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+  });
+  const msPerTile = await timed(50, async (tile) => {
+    const queries = bank.prototypes.slice(tile * PATCHES * DIMENSION, (tile + 1) * PATCHES * DIMENSION);
+    await session.run({ queries: new Tensor('float32', queries, [PATCHES, DIMENSION]) });
+  });
+  return { msPerTile, neighbours: [] };
+}
+
+/** The engine as it serves. */
+async function ours(source: EngineModelSource): Promise<Measured> {
+  const engine = await createEngine('onnx');
+  const model = await engine.load(source);
+  const patches = allocatePatchBatch(1, model);
+  const tiles = queryTiles(source);
+  const neighbours: number[][] = [];
+  const msPerTile = await timed(tiles.length, async (tile) => {
+    await model.run(tiles[tile]!, patches);
+    neighbours[tile] = [...patches.neighbourIndices];
+  });
+  return { msPerTile, neighbours: neighbours.flat(), search: model.search };
+}
+
+/** Index options as the engine chooses them: the same file. */
+const indexOptions = () => ({
+  directory,
+  neighbourCount: NEIGHBOURS,
+  candidates: candidatesFor(NEIGHBOURS),
+});
+
+/** usearch by itself on the same file: K neighbours of four ready vectors, by one thread and by all. */
+async function libraryAlone(source: EngineModelSource): Promise<Measured> {
+  const { search, ...encoder } = source;
+  const index = await openPrototypeIndex(search!.bank, indexOptions());
+  if ('reason' in index) throw new Error(index.reason);
+  const tiles = queryTiles(source);
+  const engine = await createEngine('onnx');
+  const model = await engine.load(encoder);
+  const patches = allocatePatchBatch(1, model);
+  const queries: Float32Array[] = [];
+  for (const tile of tiles) {
+    await model.run(tile, patches);
+    queries.push(patches.embeddings.slice());
+  }
+  const { Index, MetricKind, ScalarKind } = createRequire(import.meta.url)(
+    'usearch',
+  ) as typeof import('usearch');
+  const usearch = new Index({
+    dimensions: DIMENSION,
+    metric: MetricKind.IP,
+    quantization: ScalarKind.BF16,
+    connectivity: 16,
+    expansion_add: 64,
+    expansion_search: index.expansion,
+    multi: false,
+  });
+  usearch.view(index.path);
+  const neighbours: number[][] = [];
+  const by = (threads: number): Promise<number> =>
+    timed(tiles.length, (tile) => {
+      neighbours[tile] = Array.from(usearch.search(queries[tile]!, NEIGHBOURS, threads).keys, Number);
+    });
+  const msPerTile = Math.min(await by(1), await by(0));
+  const { buildSeconds, expansion } = index;
+  return { msPerTile, neighbours: neighbours.flat(), buildSeconds, expansion };
+}
+
+async function measure(): Promise<Measured> {
+  const exactRowsMax = way === 'index' ? 1 : Number.MAX_SAFE_INTEGER;
+  const source = searchProblem(Number(rows), { exactRowsMax, indexDirectory: directory });
+  if (way === 'matmul') return plainMatmul(source);
+  return way === 'library' ? libraryAlone(source) : ours(source);
+}
+
+const figures: SearchFigures = {
+  ...(await measure()),
+  peakRssMiB: Math.round(process.resourceUsage().maxRSS / 1024),
+};
+process.send?.(figures, () => process.disconnect());
