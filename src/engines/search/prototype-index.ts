@@ -19,7 +19,7 @@ export const RECALL_MIN = 0.99;
 /** Candidates the graph search keeps; the first that reaches RECALL_MIN is taken. */
 const EXPANSIONS = [64, 128, 256, 512, 1024] as const;
 const CONNECTIVITY = 16;
-const EXPANSION_ADD = 128;
+const EXPANSION_ADD = 64;
 /** Half the memory of float32; candidates are ranked by the float32 vectors afterwards. */
 const QUANTIZATION = 'bf16';
 /** Names the library's file format and our parameters: a file made otherwise is not taken for one of these. */
@@ -44,13 +44,21 @@ interface IndexRecord {
   readonly expansion: number | null;
   /** Of that expansion, or the best there was. */
   readonly recall: number;
+  readonly buildSeconds: number;
 }
 
 export interface PrototypeIndex {
   /** Share of the true K nearest found, lowest over the kinds of queries tried. */
   readonly recall: number;
   readonly expansion: number;
-  /** @returns bank rows [count, candidates], best first; -1 where fewer were found. */
+  /** The file it is kept in. */
+  readonly path: string;
+  /** What building took, whenever that was. */
+  readonly buildSeconds: number;
+  /**
+   * @param queries float32 [count, D] in memory that is not shared.
+   * @returns bank rows [count, candidates], best first; -1 where fewer were found.
+   */
   search(queries: Float32Array, count: number): Int32Array;
 }
 
@@ -128,13 +136,19 @@ export async function openPrototypeIndex(
   if ('reason' in library) return library;
   const path = join(await indexDirectory(options.directory), `${keyOf(bank, options)}.usearch`);
   const record = (await readRecord(path)) ?? (await buildIndex(library, bank, options, path));
-  const { expansion, recall } = record;
+  const { expansion, recall, buildSeconds } = record;
   if (expansion === null) {
     return { reason: `the index finds ${recall.toFixed(3)} of the neighbours, fewer than ${RECALL_MIN}` };
   }
   const index = createIndex(library, bank.dimension, expansion);
   index.view(path);
-  return { recall, expansion, search: (queries, count) => searchIndex(index, queries, count, options) };
+  return {
+    recall,
+    expansion,
+    path,
+    buildSeconds,
+    search: (queries, count) => searchIndex(index, queries, count, options),
+  };
 }
 
 function searchIndex(
@@ -143,13 +157,12 @@ function searchIndex(
   count: number,
   { candidates }: Pick<IndexOptions, 'candidates'>,
 ): Int32Array {
+  // One thread: every core has a worker already.
+  const { keys, distances } = index.search(queries, candidates, 1);
   const found = new Int32Array(count * candidates).fill(-1);
-  const dimension = queries.length / count;
-  for (let query = 0; query < count; query++) {
-    // One at a time: a batch would start threads, and every core has a worker already.
-    const vector = queries.slice(query * dimension, (query + 1) * dimension);
-    const { keys } = index.search(vector, candidates, 1);
-    for (let rank = 0; rank < keys.length; rank++) found[query * candidates + rank] = Number(keys[rank]);
+  for (let at = 0; at < keys.length; at++) {
+    // Where the library finds fewer it fills up with key 0 at no distance.
+    if (!Number.isNaN(distances[at])) found[at] = Number(keys[at]);
   }
   return found;
 }
@@ -162,6 +175,7 @@ async function buildIndex(
   path: string,
 ): Promise<IndexRecord> {
   const { rows, dimension, prototypes } = bank;
+  const started = performance.now();
   const index = createIndex(library, dimension, EXPANSIONS[0]);
   index.add(
     BigUint64Array.from({ length: rows }, (_, row) => BigInt(row)),
@@ -170,8 +184,9 @@ async function buildIndex(
   );
   const temporary = `${path}.${randomUUID()}`;
   index.save(temporary);
+  const buildSeconds = (performance.now() - started) / 1000;
   const measured = measureRecall(library, bank, options, temporary);
-  const record: IndexRecord = { bytes: (await stat(temporary)).size, ...measured };
+  const record: IndexRecord = { bytes: (await stat(temporary)).size, buildSeconds, ...measured };
   await rename(temporary, path);
   await writeFile(`${temporary}.json`, JSON.stringify(record));
   await rename(`${temporary}.json`, `${path}.json`);

@@ -163,6 +163,22 @@ describe('prototype index', () => {
     assert.ok(hits / 500 >= 0.98, `found ${hits} of 500`);
   });
 
+  it('says where it found fewer than asked for', async () => {
+    const bank = randomBank(2, 5, 24, 8);
+    const few = { directory, neighbourCount: 5, candidates: 30 };
+    const index = (await openPrototypeIndex(bank, few)) as PrototypeIndex;
+    for (const count of [1, 2]) {
+      const found = index.search(bank.prototypes.slice(0, 24 * count), count);
+      assert.equal(found.length, count * 30);
+      for (let query = 0; query < count; query++) {
+        const own = [...found.subarray(query * 30, query * 30 + 30)];
+        assert.equal(own[0], query);
+        assert.equal(new Set(own.slice(0, 20)).size, 20);
+        assert.ok(own.slice(20).every((row) => row === -1));
+      }
+    }
+  });
+
   it('opens the file of the same bank again and makes another for another bank', async () => {
     const bank = randomBank(8, 50, 24, 5);
     const built = (await openPrototypeIndex(bank, options())) as PrototypeIndex;
