@@ -6,8 +6,8 @@ import { finishPatches } from '../finish.js';
 import { openPrototypeIndex, type PrototypeIndex } from './prototype-index.js';
 import { WindowRows } from './window-rows.js';
 
-/** Most candidates an index is asked for where a search window takes only some of them. */
-const WINDOW_CANDIDATES_MAX = 256;
+/** Candidates an index is asked for where a search window takes only some of them. */
+const WINDOW_CANDIDATES = 256;
 
 export interface PreparedSearch {
   /** For people: "exact", "exact (search window)", "index (usearch, recall 0.995)"; empty without a bank. */
@@ -38,8 +38,9 @@ export async function prepareSearch(source: EngineModelSource): Promise<Prepared
   const { bank, scoring } = search;
   const window =
     scoring.searchRadius === null ? undefined : new WindowRows(bank, source.geometry, scoring.searchRadius);
+  let why = '';
   if (plan.kind === 'index') {
-    const candidates = window === undefined ? plan.candidates : WINDOW_CANDIDATES_MAX;
+    const candidates = window === undefined ? plan.candidates : Math.max(plan.candidates, WINDOW_CANDIDATES);
     const index = await openPrototypeIndex(bank, {
       directory: search.options?.indexDirectory,
       neighbourCount: scoring.neighbourCount,
@@ -53,13 +54,14 @@ export async function prepareSearch(source: EngineModelSource): Promise<Prepared
         finish: (tiles, _indices, patches) => finishFromIndex(source, search, index, window, tiles, patches),
       };
     }
+    why = `; ${index.reason}`;
     if (window === undefined) {
       return inGraph(source, search, exactPlan(problem, limits), `exact (${index.reason})`);
     }
   }
   const rows = window ?? new WindowRows(bank, source.geometry, source.geometry.patchGrid);
   return {
-    description: 'exact (search window)',
+    description: `exact (search window${why})`,
     graph: encoder,
     chunkRows: Number.POSITIVE_INFINITY,
     finish: (tiles, _indices, patches) => finishFromWindow(source, search, rows, tiles, patches),

@@ -71,11 +71,11 @@ export interface NoIndex {
  * The library is native and optional: its absence is an answer. As CommonJS, because its ES module looks for the
  * native part by the names in a stack trace, and not every caller has one.
  */
-function loadLibrary(): Usearch | NoIndex {
+function loadLibrary(name: string): Usearch | NoIndex {
   try {
-    return createRequire(import.meta.url)('usearch') as Usearch;
+    return createRequire(import.meta.url)(name) as Usearch;
   } catch (error) {
-    return { reason: `usearch does not load: ${(error as Error).message.split('\n')[0]}` };
+    return { reason: `${name} does not load: ${(error as Error).message.split('\n')[0]}` };
   }
 }
 
@@ -131,8 +131,9 @@ async function readRecord(path: string): Promise<IndexRecord | undefined> {
 export async function openPrototypeIndex(
   bank: MemoryBank,
   options: IndexOptions,
+  packageName = 'usearch',
 ): Promise<PrototypeIndex | NoIndex> {
-  const library = loadLibrary();
+  const library = loadLibrary(packageName);
   if ('reason' in library) return library;
   const path = join(await indexDirectory(options.directory), `${keyOf(bank, options)}.usearch`);
   const record = (await readRecord(path)) ?? (await buildIndex(library, bank, options, path));

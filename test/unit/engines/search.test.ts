@@ -8,6 +8,7 @@ import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine, EngineModelSource, SearchOptions } from '../../../src/engines/engine.js';
 import { openPrototypeIndex, type PrototypeIndex } from '../../../src/engines/search/prototype-index.js';
 import { createEngine } from '../../../src/engines/select.js';
+import { normaliseRows } from '../../../src/scoring/memory-bank.js';
 import { chunksOf, SEARCH_LIMITS, searchPlan } from '../../../src/scoring/search-plan.js';
 import { referencePatches } from '../../reference/score.js';
 import { randomBank, randomTiles, smallSource } from '../../reference/small-model.js';
@@ -116,6 +117,32 @@ for (const name of ['onnx', 'wasm'] as const) {
       assert.equal(await searchedLikeReference(engine, source), 'exact (search window)');
     });
 
+    for (const searchRadius of [null, 3]) {
+      it(`stays exact, and says why, where an index finds too few, radius ${searchRadius}`, async () => {
+        const source = smallSource(35, { searchRadius });
+        const { bank } = source.search;
+        // Nearer to each other than the index can tell apart.
+        const prototypes = normaliseRows(
+          bank.prototypes.map((value) => 1 + value / 1000),
+          bank.dimension,
+        );
+        const dense = { ...source, search: { ...source.search, bank: { ...bank, prototypes } } };
+        const options = { exactRowsMax: 3, indexDirectory: directory };
+        const tiles = randomTiles(source, 2, 9);
+        const model = await engine.load(withOptions(dense, options));
+        const patches = allocatePatchBatch(2, model);
+        await model.run(tiles, patches);
+        await model.dispose();
+        assert.match(
+          model.search,
+          /^exact \(.*the index finds 0\.\d+ of the neighbours, fewer than 0\.99\)$/,
+        );
+        referencePatches(dense, tiles).forEach(({ score }, at) => {
+          assert.ok(Math.abs(patches.scores[at]! - score) < 1e-5);
+        });
+      });
+    }
+
     it('names the lowest row across chunks where prototypes are the same', async () => {
       const source = smallSource(34, { neighbourCount: 4, searchRadius: null });
       const { bank } = source.search;
@@ -190,6 +217,13 @@ describe('prototype index', () => {
     assert.deepEqual(opened.search(queries, 7), built.search(queries, 7));
     const other = (await openPrototypeIndex(randomBank(8, 50, 24, 6), options())) as PrototypeIndex;
     assert.notDeepEqual(other.search(queries, 7), built.search(queries, 7));
+  });
+
+  it('is none, with the reason, where the library is not installed', async () => {
+    const index = await openPrototypeIndex(randomBank(2, 5, 24, 9), options(), 'usearch-not-installed');
+    assert.ok(
+      'reason' in index && index.reason.startsWith('usearch-not-installed does not load: Cannot find'),
+    );
   });
 
   it('refuses to serve where it finds too few, and the search is exact', async () => {
