@@ -39,14 +39,15 @@ function answerOf(child: ChildProcess, seconds: number): Promise<SearchFigures |
   });
 }
 
-/** Share of the true nearest that were found. */
-function recall(found: readonly number[], truth: readonly number[]): number {
-  let hits = 0;
+/** Shares of the true nearest that were found: of patches near a prototype, and of those between two. */
+function recallAtK(found: readonly number[], truth: readonly number[]): Record<string, number> {
+  const hits = [0, 0];
   for (let start = 0; start < truth.length; start += NEIGHBOURS) {
     const own = new Set(found.slice(start, start + NEIGHBOURS));
-    hits += truth.slice(start, start + NEIGHBOURS).filter((row) => own.has(row)).length;
+    const kind = (start / NEIGHBOURS) % 2;
+    hits[kind]! += truth.slice(start, start + NEIGHBOURS).filter((row) => own.has(row)).length;
   }
-  return hits / truth.length;
+  return { near: hits[0]! / (truth.length / 2), between: hits[1]! / (truth.length / 2) };
 }
 
 async function measureSize(rows: number): Promise<Record<string, unknown>> {
@@ -65,17 +66,19 @@ async function measureSize(rows: number): Promise<Record<string, unknown>> {
   }
   return {
     ...figures,
+    // What is served beyond the limit: an index, or exact search where the index finds too few.
     index: {
       msPerTile: index.msPerTile,
       peakRssMiB: index.peakRssMiB,
-      recallAtK: recall(index.neighbours, exact.neighbours),
+      recallAtK: recallAtK(index.neighbours, exact.neighbours),
       search: index.search,
       expansion: library.expansion,
       buildSeconds: library.buildSeconds,
     },
     libraryAlone: {
       msPerTile: library.msPerTile,
-      recallAtK: recall(library.neighbours, exact.neighbours),
+      msPerTileAllCores: library.msAllCores,
+      recallAtK: recallAtK(library.neighbours, exact.neighbours),
     },
     indexOverLibraryAlone: index.msPerTile / library.msPerTile,
     indexOverPlainMatmul: index.msPerTile / matmul.msPerTile,
