@@ -8,15 +8,19 @@ export interface CorePlan {
   /** For the load client; a taskset list. */
   readonly client: string;
   readonly serverCores: number;
-  /** False where there is one core or no `taskset`: then everything shares all cores. */
+  /** False where there are fewer than three cores or no `taskset`: then everything shares all cores. */
   readonly pinned: boolean;
 }
 
-/** A quarter of the cores, at least one, drive the load; the rest serve. Linux with util-linux only. */
+/**
+ * A quarter of the cores, at least one, drive the load; the rest serve. Linux with util-linux only. With two
+ * cores nothing is pinned: half the machine for the client would leave the engine's threads and the port's one
+ * core to fight over; the client's CPU time is subtracted instead.
+ */
 export function planCores(): CorePlan {
   const allowed = allowedCores();
   const clientCores = Math.max(1, Math.floor(allowed.length / 4));
-  if (allowed.length < 2)
+  if (allowed.length < 3)
     return { server: '', client: '', serverCores: availableParallelism(), pinned: false };
   const serverCores = allowed.length - clientCores;
   return {

@@ -6,17 +6,33 @@
  * @returns NaN for each where `values` is empty
  */
 export function percentilesOf(values: Float32Array, percentiles: readonly number[]): number[] {
-  if (values.length === 0) return percentiles.map(() => Number.NaN);
-  return percentiles.map((percentile) => {
-    const position = (percentile / 100) * (values.length - 1);
-    const below = Math.floor(position);
-    const low = select(values, below);
-    if (position === below) return low;
-    // After the selection everything right of `below` is at least `low`: the next order statistic is there.
-    let high = Number.POSITIVE_INFINITY;
-    for (let i = below + 1; i < values.length; i++) if (values[i]! < high) high = values[i]!;
-    return low + (high - low) * (position - below);
-  });
+  return percentiles.map((percentile) =>
+    percentileOfSorted(values.length, percentile, (rank, isNext) => {
+      if (!isNext) return select(values, rank);
+      // After the selection everything right of the rank before is at least as high: the next one is there.
+      let high = Number.POSITIVE_INFINITY;
+      for (let i = rank; i < values.length; i++) if (values[i]! < high) high = values[i]!;
+      return high;
+    }),
+  );
+}
+
+/**
+ * The interpolation between the two order statistics a percentile lies between.
+ * @param at value of a rank, counted from 0; `isNext` says that the rank before was just asked for
+ * @returns NaN where `count` is 0
+ */
+export function percentileOfSorted(
+  count: number,
+  percentile: number,
+  at: (rank: number, isNext: boolean) => number,
+): number {
+  if (count === 0) return Number.NaN;
+  const position = (percentile / 100) * (count - 1);
+  const below = Math.floor(position);
+  const low = at(below, false);
+  if (position === below) return low;
+  return low + (at(below + 1, true) - low) * (position - below);
 }
 
 /** Below this many values a sample is not worth its cost. */

@@ -1,7 +1,7 @@
 /** Which tiles have their core and halo covered by the pixels received so far. */
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../model/geometry.js';
-import type { Placement } from './placement.js';
+import type { Box, Placement } from './placement.js';
 
 /** A place in the tile grid. */
 export interface TilePosition {
@@ -137,19 +137,27 @@ export class TileCoverage {
 
   /** The received part of the placed image, as a new array. */
   valuesOf(image: Float32Array, placement: Placement): Float32Array {
-    const { workingSize, coreSize } = this.#geometry;
     const values = new Float32Array(placement.rows * placement.columns);
     let count = 0;
-    for (const { row, column } of this.#where((index) => this.#received[index] === 1)) {
-      const box = {
-        top: Math.max(placement.top, row * coreSize),
-        left: Math.max(placement.left, column * coreSize),
-        bottom: Math.min(placement.top + placement.rows, (row + 1) * coreSize),
-        right: Math.min(placement.left + placement.columns, (column + 1) * coreSize),
-      };
-      count = copyBox(image, workingSize, box, values, count);
+    for (const tile of this.receivedTiles()) {
+      count = copyBox(image, this.#geometry.workingSize, this.placedBox(tile, placement), values, count);
     }
     return values.subarray(0, count);
+  }
+
+  receivedTiles(): TilePosition[] {
+    return this.#where((index) => this.#received[index] === 1);
+  }
+
+  /** The part of a tile's core that lies in the placed image, in working pixels; empty where none does. */
+  placedBox({ row, column }: TilePosition, placement: Placement): Box {
+    const { coreSize } = this.#geometry;
+    return {
+      top: Math.max(placement.top, row * coreSize),
+      left: Math.max(placement.left, column * coreSize),
+      bottom: Math.min(placement.top + placement.rows, (row + 1) * coreSize),
+      right: Math.min(placement.left + placement.columns, (column + 1) * coreSize),
+    };
   }
 
   #first(at: number): number {
@@ -180,13 +188,7 @@ function tileRows(geometry: Geometry, first: number, end: number): TilePosition[
 }
 
 /** Appends a box of `image` [size, size] to `target` from index `at`; returns the index after it. */
-function copyBox(
-  image: Float32Array,
-  size: number,
-  box: { top: number; left: number; bottom: number; right: number },
-  target: Float32Array,
-  at: number,
-): number {
+function copyBox(image: Float32Array, size: number, box: Box, target: Float32Array, at: number): number {
   let next = at;
   for (let y = box.top; y < box.bottom; y++) {
     for (let x = box.left; x < box.right; x++) target[next++] = image[y * size + x]!;

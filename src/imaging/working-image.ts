@@ -5,7 +5,7 @@
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
-import { byteTableOf, lookUp, toByte } from './byte-table.js';
+import { countSamples, displayTableOf, lookUp, percentilesOfCounts, toByte } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
   bytesPerSample,
@@ -47,7 +47,12 @@ export class WorkingImage {
   /** float32 [workingSize, workingSize] display values, only where percentiles will be needed. */
   #floats: Float32Array | null;
   readonly #percentiles: readonly [number, number];
-  /** Working value of every 8-bit sample of a tile, where that is all there is to know; else null. */
+  /**
+   * Display value of every 8-bit sample of a tile source, else null: then tiles need no float image. Their samples
+   * lie in `pixels` as they came until `complete()` where percentiles are used.
+   */
+  readonly #displayTable: Float32Array | null;
+  /** `#displayTable` as bytes of the working image. */
   readonly #byteTable: Uint8Array | null;
   /** Working coordinate of every padded coordinate, by reflection: entry i is coordinate i - haloSize. */
   readonly #reflection: Int32Array;
@@ -71,7 +76,10 @@ export class WorkingImage {
     this.#percentiles = percentileRange(input, format);
     const size = geometry.workingSize;
     this.pixels = new Uint8Array(size * size);
-    this.#floats = this.streamable ? null : new Float32Array(size * size);
+    const hasTable = source === 'tiles' && format.bitsAllocated === 8;
+    this.#displayTable = hasTable ? displayTableOf(this.#transform) : null;
+    this.#byteTable = this.#displayTable && Uint8Array.from(this.#displayTable, toByte);
+    this.#floats = this.streamable || hasTable ? null : new Float32Array(size * size);
     this.#reflection = reflectionTable(size, geometry.haloSize);
     if (source === 'rows') {
       this.#blockRows = Math.max(1, Math.min(format.rows, Math.floor(BLOCK_SAMPLES / format.columns)));
@@ -92,10 +100,6 @@ export class WorkingImage {
       this.#tiles = new TileCoverage(geometry);
       this.#resampler = null;
     }
-    this.#byteTable =
-      source === 'tiles' && this.streamable && format.bitsAllocated === 8
-        ? byteTableOf(this.#transform)
-        : null;
   }
 
   /** Source rows taken in so far; 0 for tiles. */
@@ -156,9 +160,11 @@ export class WorkingImage {
     const table = this.#byteTable;
     if (!table) this.#transform(samples, this.#scratch);
     for (let y = 0; y < coreSize; y++) {
+      const from = y * coreSize;
       const at = (row * coreSize + y) * workingSize + column * coreSize;
-      if (table) lookUp(table, samples, y * coreSize, this.pixels, at, coreSize);
-      else this.#store(this.#scratch, y * coreSize, at, coreSize);
+      if (!table) this.#store(this.#scratch, from, at, coreSize);
+      else if (this.streamable) lookUp(table, samples, from, this.pixels, at, coreSize);
+      else this.pixels.set(samples.subarray(from, from + coreSize), at);
     }
     const ready = this.#tiles.take(row, column);
     return this.streamable ? ready : [];
@@ -172,13 +178,39 @@ export class WorkingImage {
   complete(): TilePosition[] {
     if (this.#completed) return [];
     this.#completed = true;
-    const floats = this.#floats;
-    if (!floats) return [];
-    this.#floats = null;
+    if (this.streamable) return [];
     const coverage = this.#rows ?? this.#tiles!;
-    const [low, high] = percentilesOf(coverage.valuesOf(floats, this.#placement), this.#percentiles);
-    stretch(floats, low!, high!, this.pixels);
+    if (this.#tiles && this.#displayTable) this.#stretchSamples(this.#tiles, this.#displayTable);
+    else if (this.#floats) {
+      const values = coverage.valuesOf(this.#floats, this.#placement);
+      const [low, high] = percentilesOf(values, this.#percentiles);
+      stretch(this.#floats, low!, high!, this.pixels);
+      this.#floats = null;
+    }
     return coverage.coveredTiles();
+  }
+
+  /** Percentiles from 256 counts, then one look-up for each pixel: what the float image would give. */
+  #stretchSamples(tiles: TileCoverage, display: Float32Array): void {
+    const { coreSize, workingSize } = this.geometry;
+    const pixels = this.pixels;
+    const received = tiles.receivedTiles();
+    const counts = new Uint32Array(256);
+    for (const tile of received) {
+      const { top, left, bottom, right } = tiles.placedBox(tile, this.#placement);
+      for (let y = top; y < bottom && left < right; y++) {
+        countSamples(counts, pixels, y * workingSize + left, right - left);
+      }
+    }
+    const [low, high] = percentilesOfCounts(counts, display, this.#percentiles);
+    const table = new Uint8Array(256);
+    stretch(display, low!, high!, table);
+    for (const { row, column } of received) {
+      for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
+        const at = y * workingSize + column * coreSize;
+        lookUp(table, pixels, at, pixels, at, coreSize);
+      }
+    }
   }
 
   /** Tiles that cannot be scored: their core or halo is not covered by what came so far. */

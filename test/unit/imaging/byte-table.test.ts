@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { byteTableOf, toByte } from '../../../src/imaging/byte-table.js';
+import { countSamples, displayTableOf, percentilesOfCounts } from '../../../src/imaging/byte-table.js';
+import { percentilesOf } from '../../../src/imaging/percentile.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 
-describe('byteTableOf', () => {
-  it('holds for every sample what the display transform and rounding give one after the other', () => {
+describe('displayTableOf', () => {
+  it('holds for every sample what the display transform gives', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 8 }),
@@ -23,9 +24,36 @@ describe('byteTableOf', () => {
           const samples = Uint8Array.from({ length: 256 }, (_, sample) => sample);
           const display = new Float32Array(256);
           transform(samples, display);
-          assert.deepEqual(byteTableOf(transform), Uint8Array.from(display, toByte));
+          assert.deepEqual(displayTableOf(transform), display);
         },
       ),
     );
+  });
+});
+
+describe('percentilesOfCounts', () => {
+  const percentiles = [0, 1, 37.5, 50, 99, 100];
+
+  it('gives what the values one by one give, whatever the table', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ minLength: 1, maxLength: 300 }),
+        fc.array(fc.float({ min: 0, max: 255, noNaN: true }), { minLength: 256, maxLength: 256 }),
+        (samples, table) => {
+          const display = Float32Array.from(table);
+          const counts = new Uint32Array(256);
+          countSamples(counts, samples, 0, samples.length);
+          const values = Float32Array.from(samples, (sample) => display[sample]!);
+          assert.deepEqual(
+            percentilesOfCounts(counts, display, percentiles),
+            percentilesOf(values, percentiles),
+          );
+        },
+      ),
+    );
+  });
+
+  it('is NaN where nothing was counted', () => {
+    assert.ok(percentilesOfCounts(new Uint32Array(256), new Float32Array(256), [50]).every(Number.isNaN));
   });
 });

@@ -273,6 +273,36 @@ describe('WorkingImage', () => {
     }
   });
 
+  it('stretches 8-bit tiles by their counts exactly as the same values in 16-bit tiles one by one', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 1000 }),
+        fc.boolean(),
+        fc.constantFrom('stretch' as const, 'pad' as const),
+        fc.uniqueArray(fc.integer({ min: 0, max: 8 }), { minLength: 1, maxLength: 9 }),
+        (seed, monochrome1, fit, sent) => {
+          const geometry = gridOf(3, 8, 3);
+          const input = inputSpec(24, { fit, intensity: { kind: 'percentile', low: 3, high: 95 } });
+          const narrow = { ...defaultPixelFormat(40, 24, 8), monochrome1 };
+          const wide = { ...defaultPixelFormat(40, 24, 16, 8), monochrome1 };
+          const [byCounts, byValues] = [narrow, wide].map((format) => {
+            const image = new WorkingImage(geometry, input, format, 0, 'tiles');
+            for (const tile of sent) {
+              const samples = noiseBytes(64, 8, seed + tile);
+              const bytes =
+                format === narrow
+                  ? samples
+                  : Uint8Array.from({ length: 128 }, (_, at) => (at % 2 ? 0 : samples[at / 2]!));
+              image.pushTile(Math.floor(tile / 3), tile % 3, bytes);
+            }
+            return { ready: image.complete(), pixels: image.pixels };
+          });
+          assert.deepEqual(byCounts, byValues);
+        },
+      ),
+    );
+  });
+
   it('makes a percentile image without contrast black', () => {
     const geometry = gridOf(1, 8, 0);
     const input = inputSpec(8, { intensity: { kind: 'percentile', low: 1, high: 99 } });
