@@ -13,6 +13,12 @@ import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel } 
 const PATCHES_PER_EVENT = 1024;
 
 /**
+ * Tiles that complete within this time of the last message share the next: a message costs the port about as much as
+ * scoring a small tile. The first scores and the last never wait.
+ */
+const GATHER_MS = 10;
+
+/**
  * Yields `accepted`, then patches as they are scored, then the aggregate. Ends the moment `signal` aborts; all
  * room is given back however it ends.
  * @throws SaladError of any reason the pixels, the request or the load give; CANCELLED, DEADLINE_EXCEEDED
@@ -41,10 +47,14 @@ export async function* scoreAcquisition(
     run.open();
     yield { kind: 'accepted', scoresBeforeLastPixel: run.image.streamable };
     void run.read(pixels);
+    let sentAt = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {
       run.throwIfFailed();
       if (request.options.patchScores && run.results.hasNew) {
+        const wait = sentAt + GATHER_MS - model.batcher.now();
+        if (wait > 0) await run.doneWithin(wait);
         yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+        sentAt = model.batcher.now();
       } else {
         await run.progress.wait();
       }

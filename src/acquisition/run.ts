@@ -24,6 +24,7 @@ export class AcquisitionRun {
   private endedEarly = false;
   private checksum = 0;
   private error: SaladError | undefined;
+  private whenDone: (() => void) | undefined;
 
   constructor(
     private readonly model: ServedModel,
@@ -71,6 +72,18 @@ export class AcquisitionRun {
     return this.error !== undefined || (this.allRead && this.outstanding === 0);
   }
 
+  /** Resolves when the run is done or has failed, and after `ms` at the latest. */
+  async doneWithin(ms: number): Promise<void> {
+    if (this.isDone) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.whenDone = resolve;
+      timer = setTimeout(resolve, ms);
+    });
+    clearTimeout(timer);
+    this.whenDone = undefined;
+  }
+
   throwIfFailed(): void {
     if (this.error !== undefined) throw this.error;
   }
@@ -78,7 +91,7 @@ export class AcquisitionRun {
   abort(error: SaladError): void {
     this.error ??= error;
     this.close();
-    this.progress.open();
+    this.notify();
   }
 
   close(): void {
@@ -166,7 +179,7 @@ export class AcquisitionRun {
     }
     this.enqueue(this.image.complete());
     this.allRead = true;
-    this.progress.open();
+    this.notify();
   }
 
   private enqueue(ready: readonly TilePosition[]): void {
@@ -191,9 +204,14 @@ export class AcquisitionRun {
     this.image.cutTile(row, column, pixels.subarray(index * size, (index + 1) * size));
   }
 
+  private notify(): void {
+    this.progress.open();
+    if (this.isDone) this.whenDone?.();
+  }
+
   private settle(): void {
     this.outstanding -= 1;
-    this.progress.open();
+    this.notify();
   }
 }
 

@@ -99,10 +99,12 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     const { count, intervalMs } = options.arrivals;
     for (let stream = 0; stream < count; stream++) {
       tally.tilesPerStream.push(0);
-      // Streams on a fixed schedule start spread over one interval.
+      // Streams start spread over one interval, or over half the warm-up where they run back to back: a fair server
+      // would keep streams that start together in step, and all of them would wait for the network at once.
+      const spreadMs = intervalMs > 0 ? intervalMs : options.warmUpMs / 2;
       running.add(
         runStream(
-          start + (stream / count) * intervalMs,
+          start + (stream / count) * spreadMs,
           intervalMs,
           stopAt,
           (at) => launch(at, stream),
