@@ -28,6 +28,8 @@ export function createProgram(context: ProgramContext): Command {
         'prototype are scored high. Research software: it ranks and highlights, it never claims a diagnosis.',
     )
     .version(version)
+    // `salad --version` is ours, `salad train --version 2` is the model's.
+    .enablePositionalOptions()
     .showHelpAfterError('(add --help for examples)')
     .exitOverride();
   registerServe(program, context);

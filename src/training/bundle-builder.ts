@@ -147,11 +147,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const bank = storedBank(built.bank);
   const source: EngineModelSource = { ...bare, search: { bank, scoring: plan.scoring } };
   const calibration = await calibrate(options, source);
-  const golden = await goldenBatch(
-    options.engine,
-    source,
-    options.calibrationB.map((image) => image.image),
-  );
+  const golden = await goldenBatch(options.engine, source, plan);
   const manifest: BundleParts['manifest'] = {
     name: options.name,
     version: options.version,

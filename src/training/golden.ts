@@ -1,14 +1,39 @@
-/** The golden batch of a bundle: real tiles and the scores an engine must reproduce before it may serve. */
+/**
+ * The golden batch of a bundle: tiles and the scores an engine must reproduce before it may serve. The tiles are cut
+ * from phantoms, so that no patient's pixels travel with a bundle.
+ */
 
 import { allocatePatchBatch } from '../engines/batch.js';
 import type { Engine, EngineModelSource } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import type { WorkingImage } from '../imaging/working-image.js';
+import { makePhantom } from '../imaging/phantom.js';
+import { defaultPixelFormat } from '../imaging/pixel-format.js';
+import { WorkingImage } from '../imaging/working-image.js';
 import type { GoldenBatch } from '../model/bundle-check.js';
+import type { Geometry } from '../model/geometry.js';
+import type { TrainingPlan } from './preset.js';
 
 /** At most this many bytes of pixels: a bundle stays small. */
 const MAX_PIXEL_BYTES = 262_144;
 const MAX_TILES = 12;
+
+/** Half of them with a lesion: scores of both kinds. */
+const PHANTOMS = 6;
+
+function phantomImages({ input, tiling }: TrainingPlan, geometry: Geometry): readonly WorkingImage[] {
+  return Array.from({ length: PHANTOMS }, (_, seed) => {
+    const lesion = seed % 2 === 0 ? 'none' : 'consolidation';
+    const { rows, columns, samples, window } = makePhantom({ seed, lesion, size: input.workingSize });
+    const format = {
+      ...defaultPixelFormat(rows, columns, 16, 12),
+      voi: { kind: 'window', function: 'linear', ...window } as const,
+    };
+    const image = new WorkingImage(geometry, input, format, tiling.minStd, 'rows');
+    image.pushRows(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
+    image.complete();
+    return image;
+  });
+}
 
 /** Corners, an edge and the centre, of different images, where they are not background. */
 function goldenTiles(
@@ -41,13 +66,14 @@ function goldenTiles(
 export async function goldenBatch(
   engine: Engine,
   source: EngineModelSource,
-  images: readonly WorkingImage[],
+  plan: TrainingPlan,
 ): Promise<GoldenBatch> {
   const { tileSize, tilesPerSide } = source.geometry;
   const bytes = tileSize * tileSize;
   const limit = Math.max(2, Math.min(MAX_TILES, Math.floor(MAX_PIXEL_BYTES / bytes)));
-  const tiles = goldenTiles(images, tilesPerSide, limit);
-  if (tiles.length === 0) throw new SaladError('TRAINING_DATA_INVALID', 'every held-out tile is background');
+  const tiles = goldenTiles(phantomImages(plan, source.geometry), tilesPerSide, limit);
+  if (tiles.length === 0)
+    throw new SaladError('TRAINING_DATA_INVALID', 'every tile of a phantom is background to this model');
   const pixels = new Uint8Array(tiles.length * bytes);
   const positions = new Int32Array(tiles.length * 2);
   tiles.forEach(({ image, row, column }, index) => {

@@ -96,6 +96,17 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.equal(scored.lines[0]?.['model'], 'mine@1');
   });
 
+  it('takes --version for the model, not for itself', async () => {
+    const out = join(directory, 'versions');
+    const trained = await salad(
+      ...['train', '--data', normals, '--out', out, '--name', 'mine', '--version', '3'],
+      ...['--preset', 'gabor', '--json'],
+    );
+    assert.equal(trained.code, 0, trained.stderr);
+    assert.equal(trained.lines.at(-1)?.['model'], 'mine@3');
+    assert.match((await salad('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
+  });
+
   it('refuses a bundle that was tampered with, and says so', async () => {
     const bundle = join(directory, 'models', 'mine', '1');
     const list = await salad('models', 'list', '--models', join(directory, 'models'), '--json');
