@@ -55,6 +55,7 @@ async function perform(task: WorkerTask): Promise<WorkerResult> {
       return { type: 'loaded', threadId };
     }
     case 'run': {
+      if (task.crash) process.exit(1);
       const model = await modelOf(task.engine, task.model);
       const view = slotOf(task.model, task.slot);
       const { pixels, positions, patches } = view;

@@ -47,11 +47,13 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
     ...(file === undefined ? {} : { file }),
   });
   const server = await startServer(config, { logger: createLogger(config) });
+  // Before anybody is told that the server is there: a signal right after the ready line must drain too.
+  const drained = drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);
   const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
   if (json) printJson(ready);
   else
     print(`salad-serve is ready on ${server.address} (engine ${server.engine}): ${server.models.join(', ')}`);
-  await drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);
+  await drained;
 }
 
 /** Resolves when the first signal's drain is done; a second signal exits the process at once. */

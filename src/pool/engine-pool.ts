@@ -1,5 +1,6 @@
 /** Worker threads that run engines on shared-memory slots. Nothing but numbers and names crosses. */
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
 import type { EngineName, SearchOptions } from '../engines/engine.js';
@@ -53,6 +54,8 @@ export interface PoolModelStatus {
 /** A slot never grows past this, whatever the tile size. */
 const SLOT_BYTES_MAX = 64 * 1024 * 1024;
 const WARM_UP_BUDGET_MS = 600;
+/** A batch takes far less; an engine that hangs must not keep the server from stopping. */
+const CLOSE_GRACE_MS = 10_000;
 /**
  * A second slot per worker is filled while the first is computed, so that a worker never waits for the main
  * thread to cut tiles.
@@ -62,6 +65,9 @@ const SLOTS_PER_WORKER = 2;
 export class EnginePool {
   private readonly free: PoolSlot[] = [];
   private readonly status = new Map<string, PoolModelStatus>();
+  private readonly running = new Set<Promise<WorkerResult>>();
+  private crashNext = false;
+  private closed = false;
 
   private constructor(
     private readonly piscina: Piscina<WorkerTask, WorkerResult>,
@@ -142,23 +148,33 @@ export class EnginePool {
     slot: PoolSlot,
     count: number,
   ): Promise<{ readonly engine: EngineName; readonly computeMs: number }> {
-    const result = await exchange(this.piscina, {
-      type: 'run',
-      engine: this.engine,
-      model,
-      slot: slot.index,
-      count,
-    });
-    if (result.type !== 'ran') throw unexpected(result);
-    return { engine: this.engine, computeMs: result.computeMs };
+    if (this.closed) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
+    const task = { type: 'run', engine: this.engine, model, slot: slot.index, count } as const;
+    const running = exchange(this.piscina, this.crashNext ? { ...task, crash: true } : task);
+    this.crashNext = false;
+    this.running.add(running);
+    try {
+      const result = await running;
+      if (result.type !== 'ran') throw unexpected(result);
+      return { engine: this.engine, computeMs: result.computeMs };
+    } finally {
+      this.running.delete(running);
+    }
   }
 
-  /** For tests of crash recovery: ends one worker thread as a native crash would. */
-  async killWorker(): Promise<void> {
-    await this.piscina.threads[0]?.terminate();
+  /** For tests of crash recovery: the thread that takes the next batch ends in the middle of it. */
+  crashOnNextRun(): void {
+    this.crashNext = true;
   }
 
+  /**
+   * Waits for batches in engines before it ends the threads: a thread ended inside a native engine takes the whole
+   * process with it (the addon throws where nobody can catch).
+   */
   async close(): Promise<void> {
+    this.closed = true;
+    const hung = sleep(CLOSE_GRACE_MS, undefined, { ref: false });
+    await Promise.race([Promise.allSettled(this.running), hung]);
     await this.piscina.destroy();
   }
 

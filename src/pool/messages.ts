@@ -38,6 +38,8 @@ export type WorkerTask =
       readonly model: string;
       readonly slot: number;
       readonly count: number;
+      /** For tests of crash recovery: the thread ends instead of scoring. */
+      readonly crash?: boolean;
     };
 
 export interface SelectResult {

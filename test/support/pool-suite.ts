@@ -42,10 +42,12 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
       view.pixels.set(golden.pixels);
       view.positions.set(golden.positions);
       view.patches.scores.fill(-1);
-      await pool.run(KEY, slot, golden.positions.length / 2);
-      const errors = Array.from(golden.scores, (score, at) => Math.abs(view.patches.scores[at]! - score));
-      pool.release(slot);
-      return Math.max(...errors);
+      try {
+        await pool.run(KEY, slot, golden.positions.length / 2);
+        return Math.max(...golden.scores.map((score, at) => Math.abs(view.patches.scores[at]! - score)));
+      } finally {
+        pool.release(slot);
+      }
     }
 
     it('is owned by one thread, whatever the number of workers', async () => {
@@ -56,7 +58,8 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
     });
 
     it('gives the same scores after its thread died and another took over', async () => {
-      await pool.killWorker();
+      pool.crashOnNextRun();
+      await assert.rejects(goldenError(), /an engine worker died/);
       assert.ok((await goldenError()) < 1e-5);
     });
   });
