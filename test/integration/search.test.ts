@@ -47,16 +47,16 @@ describe('bank search through the port', () => {
     return { scores: patches.scores, aggregate };
   }
 
-  it('names the index in the aggregate and gives the scores of exact search', async () => {
+  it('names the index in the aggregate and gives nearly all the scores of exact search', async () => {
     const exact = await score({});
     const indexed = await score({ ...FORCED, searchIndexFolder: indexes });
     assert.equal(exact.aggregate.search, 'exact');
     assert.match(indexed.aggregate.search, /^index \(usearch, recall (0\.99\d|1\.000)\)$/);
     assert.equal(indexed.scores.size, 64);
-    for (const [place, value] of exact.scores) {
-      // Batches are put together differently: embeddings differ in the last bit.
-      assert.ok(Math.abs(indexed.scores.get(place)! - value) < 1e-6, place);
-    }
+    // Batches are put together differently: embeddings differ in the last bit. An index may miss a row.
+    const differences = [...exact.scores].map(([place, value]) => indexed.scores.get(place)! - value);
+    assert.ok(differences.every((difference) => difference > -1e-6));
+    assert.ok(differences.filter((difference) => difference < 1e-6).length >= 58, `${differences}`);
   });
 
   it('keeps the index of a bank for the next start, and one only for all workers', async () => {

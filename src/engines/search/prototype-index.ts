@@ -171,6 +171,8 @@ function searchIndex(
   return found;
 }
 
+const SINGLE_THREADED_ROWS_MAX = 10_000;
+
 /** The record is written last and by renaming: a reader sees a whole index or none. */
 async function buildIndex(
   library: Usearch,
@@ -184,7 +186,9 @@ async function buildIndex(
   index.add(
     BigUint64Array.from({ length: rows }, (_, row) => BigInt(row)),
     prototypes,
-    0,
+    // Several threads race, and which rows become hard to reach differs from build to build: a bank that one thread
+    // takes in a second or so is built the same way every time.
+    rows <= SINGLE_THREADED_ROWS_MAX ? 1 : 0,
   );
   const temporary = `${path}.${randomUUID()}`;
   index.save(temporary);

@@ -43,6 +43,35 @@ async function searchedLikeReference(engine: Engine, source: EngineModelSource):
   return model.search;
 }
 
+/**
+ * The same through an index: it may miss a row now and then (several threads build it, so which one differs from
+ * build to build), never come closer than the reference, and its distances are exact.
+ */
+async function searchedNearlyLikeReference(engine: Engine, source: EngineModelSource): Promise<string> {
+  const tiles = randomTiles(source, 9, 5);
+  const model = await engine.load(source);
+  const patches = allocatePatchBatch(tiles.count, model);
+  await model.run(tiles, patches);
+  await model.dispose();
+  let found = 0;
+  let wanted = 0;
+  referencePatches(source, tiles).forEach(({ neighbours, score }, patch) => {
+    const expected = new Map(neighbours.map(({ row, distance }) => [row, distance]));
+    for (let k = 0; k < neighbours.length; k++) {
+      const at = patch * neighbours.length + k;
+      const distance = expected.get(patches.neighbourIndices[at]!);
+      assert.ok(patches.neighbourDistances[at]! > neighbours[k]!.distance - 1e-5);
+      wanted++;
+      if (distance === undefined) continue;
+      assert.ok(Math.abs(patches.neighbourDistances[at]! - distance) < 1e-5);
+      found++;
+    }
+    assert.ok(patches.scores[patch]! > score - 1e-5);
+  });
+  assert.ok(found / wanted >= 0.9, `recall ${found / wanted}`);
+  return model.search;
+}
+
 describe('search plan', () => {
   const plan = (rows: number, searchRadius: number | null, limits: Partial<typeof SEARCH_LIMITS> = {}) => {
     const bank = randomBank(4, Math.ceil(rows / 16), 2, 1);
@@ -107,7 +136,7 @@ for (const name of ['onnx', 'wasm'] as const) {
       it(`finds with an index what the reference finds, radius ${searchRadius}`, async () => {
         const source = smallSource(32, { searchRadius });
         const options = { exactRowsMax: 3, indexDirectory: directory };
-        const search = await searchedLikeReference(engine, withOptions(source, options));
+        const search = await searchedNearlyLikeReference(engine, withOptions(source, options));
         assert.match(search, /^index \(usearch, recall (0\.99\d|1\.000)\)$/);
       });
     }
