@@ -20,6 +20,7 @@ const GOLDEN_TOLERANCE = 1e-4;
 const STORAGE: StoragePrecision = { bank: 'F16' };
 
 export interface BuildOptions {
+  /** Where the bundle is written: the version's own folder. */
   readonly bundleDirectory: string;
   readonly name: string;
   readonly version: number;
@@ -32,7 +33,9 @@ export interface BuildOptions {
   readonly engine: Engine;
   readonly bankRows?: number;
   readonly coreset: CoresetMethod;
+  /** Fraction of rows dropped from the bank as outliers, in [0, 0.5). */
   readonly outlierFraction: number;
+  /** What the model card shows; without paths that differ between two runs. */
   readonly command: string;
   readonly saladServe: string;
   readonly signal: AbortSignal;

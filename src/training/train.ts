@@ -1,12 +1,10 @@
 /** The whole of training: data set, encoder by preset, then the common back half that makes a bundle. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Engine } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { Bundle } from '../model/bundle.js';
 import { geometryOf } from '../model/geometry.js';
-import type { CoresetMethod } from './bank-builder.js';
-import { buildBundle } from './bundle-builder.js';
+import { type BuildOptions, buildBundle } from './bundle-builder.js';
 import {
   type DatasetImage,
   dataHash,
@@ -17,32 +15,33 @@ import {
   withoutDuplicates,
 } from './dataset.js';
 import { type RenderSpec, renderAll } from './image-scorer.js';
-import type { FitImage, TrainingPlan, TrainingPreset, TrainingProgress } from './preset.js';
+import type { FitImage } from './preset.js';
 
-export interface TrainOptions {
+/** What a bundle is built with, plus where the data is and how it is split. */
+export interface TrainOptions
+  extends Pick<
+    BuildOptions,
+    | 'bundleDirectory'
+    | 'name'
+    | 'version'
+    | 'description'
+    | 'notes'
+    | 'preset'
+    | 'plan'
+    | 'seed'
+    | 'engine'
+    | 'bankRows'
+    | 'coreset'
+    | 'outlierFraction'
+    | 'command'
+    | 'saladServe'
+    | 'signal'
+    | 'onProgress'
+  > {
   readonly dataDirectory: string;
-  /** Where the bundle is written: the version's own folder. */
-  readonly bundleDirectory: string;
-  readonly name: string;
-  readonly version: number;
-  readonly description: string;
-  readonly notes: readonly string[];
-  readonly preset: TrainingPreset;
-  readonly plan: TrainingPlan;
-  readonly seed: number;
-  readonly engine: Engine;
-  readonly bankRows?: number;
-  readonly coreset: CoresetMethod;
-  /** Fraction of rows dropped from the bank as outliers, in [0, 0.5). */
-  readonly outlierFraction: number;
   /** Fraction of normal images held out for calibration, in (0, 1). */
   readonly validation: number;
   readonly resume: boolean;
-  /** What the model card shows; without paths that differ between two runs. */
-  readonly command: string;
-  readonly saladServe: string;
-  readonly signal: AbortSignal;
-  readonly onProgress: (progress: TrainingProgress) => void;
 }
 
 export interface TrainResult {
