@@ -72,7 +72,7 @@ export const CONFIG_FIELDS = {
     unit: 'tiles',
     min: 0,
     max: 1024,
-    description: 'Most tiles in one engine batch; 0 means the knee of the curve measured at warm-up.',
+    description: 'Most tiles in one engine batch; 0 means what warm-up measures to be best.',
   }),
   exactSearchRowsMax: whole({
     env: 'SALAD_EXACT_SEARCH_ROWS_MAX',

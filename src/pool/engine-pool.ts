@@ -13,7 +13,7 @@ import {
   type WorkerTask,
 } from './messages.js';
 import { type SlotShape, type SlotView, slotBytes, viewSlot } from './slots.js';
-import { BATCH_SIZES, type BatchLatency, kneeOf, measureLatencies } from './warm-up.js';
+import { BATCH_SIZES, type BatchLatency, type BatchPlan, measureLatencies, planBatches } from './warm-up.js';
 
 /** A model to serve: where it lies and how big its batches are. */
 export interface PoolModel {
@@ -27,7 +27,7 @@ export interface EnginePoolOptions {
   readonly engine: EngineName | 'auto';
   /** Threads; 0 = one per core this process may use. */
   readonly workers: number;
-  /** Tiles; 0 = the knee measured at warm-up. */
+  /** Tiles; 0 = as measured at warm-up. */
   readonly maxBatchSize: number;
   readonly models: readonly PoolModel[];
   /** How banks are searched, where that is not to be left to the defaults. */
@@ -43,8 +43,7 @@ export interface PoolSlot {
   view(model: string): SlotView;
 }
 
-export interface PoolModelStatus {
-  readonly maxBatchSize: number;
+export interface PoolModelStatus extends BatchPlan {
   /** Empty where the limit was given. */
   readonly curve: readonly BatchLatency[];
   /** How the bank is searched, for people. */
@@ -149,7 +148,8 @@ export class EnginePool {
     count: number,
   ): Promise<{ readonly engine: EngineName; readonly computeMs: number }> {
     if (this.closed) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
-    const task = { type: 'run', engine: this.engine, model, slot: slot.index, count } as const;
+    const pieceSize = this.status.get(model)?.pieceSize ?? count;
+    const task = { type: 'run', engine: this.engine, model, slot: slot.index, count, pieceSize } as const;
     const running = exchange(this.piscina, this.crashNext ? { ...task, crash: true } : task);
     this.crashNext = false;
     this.running.add(running);
@@ -180,20 +180,25 @@ export class EnginePool {
 
   private async warmUp(maxBatchSize: number): Promise<void> {
     for (const { key, capacity } of this.models) {
-      const slot = this.acquire();
-      if (slot === undefined) throw new SaladError('INTERNAL', 'warm-up found no slot');
-      const curve = await measureLatencies(
-        async (batchSize) => {
-          await this.run(key, slot, batchSize);
-        },
-        { capacity, budgetMs: maxBatchSize > 0 ? 0 : WARM_UP_BUDGET_MS, now: () => performance.now() },
-      );
-      this.status.set(key, {
-        maxBatchSize: maxBatchSize > 0 ? capacity : kneeOf(curve),
-        curve,
-        search: this.searches[key] ?? '',
+      const given = maxBatchSize > 0;
+      const curve = await measureLatencies((batchSize) => this.runEverywhere(key, batchSize), {
+        capacity,
+        budgetMs: given ? 0 : WARM_UP_BUDGET_MS,
+        now: () => performance.now(),
       });
-      this.release(slot);
+      const plan = given ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
+      this.status.set(key, { ...plan, curve, search: this.searches[key] ?? '' });
+    }
+  }
+
+  /** One batch on every worker at once: cores share caches and memory. @returns the engine's mean time in ms */
+  private async runEverywhere(key: string, batchSize: number): Promise<number> {
+    const slots = this.free.splice(0, this.workerCount);
+    try {
+      const runs = await Promise.all(slots.map((slot) => this.run(key, slot, batchSize)));
+      return runs.reduce((sum, { computeMs }) => sum + computeMs, 0) / runs.length;
+    } finally {
+      for (const slot of slots) this.release(slot);
     }
   }
 }

@@ -38,6 +38,8 @@ export type WorkerTask =
       readonly model: string;
       readonly slot: number;
       readonly count: number;
+      /** Tiles the engine takes at once; the batch is run in pieces of this size. */
+      readonly pieceSize: number;
       /** For tests of crash recovery: the thread ends instead of scoring. */
       readonly crash?: boolean;
     };

@@ -71,3 +71,22 @@ export function viewSlot(buffer: SharedArrayBuffer, shape: SlotShape, capacity: 
     },
   };
 }
+
+/** Places `first` to `last` (exclusive) of a slot, as a slot of their own. */
+export function pieceOf(view: SlotView, shape: SlotShape, first: number, last: number): SlotView {
+  const cut = <T extends { subarray(from: number, to: number): T }>(array: T, perTile: number) =>
+    array.subarray(first * perTile, last * perTile);
+  const { patchCount, neighbourCount, dimension, tileSize } = shape;
+  const { patches } = view;
+  return {
+    capacity: last - first,
+    pixels: cut(view.pixels, tileSize * tileSize),
+    positions: cut(view.positions, 2),
+    patches: {
+      scores: cut(patches.scores, patchCount),
+      neighbourIndices: cut(patches.neighbourIndices, patchCount * neighbourCount),
+      neighbourDistances: cut(patches.neighbourDistances, patchCount * neighbourCount),
+      embeddings: cut(patches.embeddings, patchCount * dimension),
+    },
+  };
+}

@@ -1,6 +1,6 @@
-/** The curve of batch size against time, and where its knee is. */
+/** The curve of batch size against time, and the batches that follow from it. */
 
-/** Candidates for the batch limit, ascending. */
+/** Candidates for the piece size, ascending; the last is also the most a slot holds. */
 export const BATCH_SIZES = [1, 2, 4, 8, 16, 32] as const;
 
 export interface BatchLatency {
@@ -9,34 +9,34 @@ export interface BatchLatency {
   readonly latencyMs: number;
 }
 
-export interface KneeOptions {
-  /** Share of the best throughput that is good enough. */
-  readonly throughputShare: number;
-  /** A batch that takes longer keeps an urgent tile waiting for too long; size 1 is always allowed. */
-  readonly latencyMsMax: number;
-  /**
-   * CPU time the main thread spends on a batch whatever its size: a task and an answer across threads, and the
-   * messages its scores leave in. No latency shows it while the main thread has a core of its own.
-   */
-  readonly dispatchMs: number;
+/** How the tiles of a batch are run. */
+export interface BatchPlan {
+  /** Tiles the engine takes at once: where its throughput is best. */
+  readonly pieceSize: number;
+  /** Most tiles of a batch, which is run piece by piece. */
+  readonly maxBatchSize: number;
 }
 
-export const KNEE_DEFAULTS: KneeOptions = {
-  throughputShare: 0.97,
-  latencyMsMax: 100,
-  // Measured: docs/performance.md.
-  dispatchMs: 0.12,
-};
+/** Share of the best throughput that is good enough. */
+const THROUGHPUT_SHARE = 0.98;
+/** A piece that takes longer keeps an urgent tile waiting for too long; size 1 is always allowed. */
+const PIECE_MS_MAX = 100;
+/**
+ * A batch costs the main thread about 0.1 ms whatever its size (a task and an answer across threads, messages out),
+ * and every hop takes the caches from an engine. Pieces are gathered into batches of about this time: the price is
+ * what an urgent tile waits for the batch before it.
+ */
+const BATCH_MS = 8;
 
-/** The smallest batch size whose throughput is within `throughputShare` of the best. */
-export function kneeOf(curve: readonly BatchLatency[], options: KneeOptions = KNEE_DEFAULTS): number {
-  const usable = curve.filter(
-    ({ batchSize, latencyMs }) => batchSize === 1 || latencyMs <= options.latencyMsMax,
-  );
-  const throughput = ({ batchSize, latencyMs }: BatchLatency) => batchSize / (latencyMs + options.dispatchMs);
+/** The smallest piece whose throughput is close to the best, and as many pieces to a batch as BATCH_MS holds. */
+export function planBatches(curve: readonly BatchLatency[], capacity: number): BatchPlan {
+  const usable = curve.filter(({ batchSize, latencyMs }) => batchSize === 1 || latencyMs <= PIECE_MS_MAX);
+  const throughput = ({ batchSize, latencyMs }: BatchLatency) => batchSize / latencyMs;
   const best = Math.max(...usable.map(throughput));
-  const knee = usable.find((point) => throughput(point) >= options.throughputShare * best);
-  return knee?.batchSize ?? 1;
+  const piece = usable.find((point) => throughput(point) >= THROUGHPUT_SHARE * best);
+  if (piece === undefined) return { pieceSize: 1, maxBatchSize: 1 };
+  const pieces = Math.max(1, Math.floor(Math.min(BATCH_MS / piece.latencyMs, capacity / piece.batchSize)));
+  return { pieceSize: piece.batchSize, maxBatchSize: pieces * piece.batchSize };
 }
 
 export interface MeasureOptions {
@@ -47,9 +47,12 @@ export interface MeasureOptions {
   readonly now: () => number;
 }
 
-/** Measures until the slot is full, the budget is spent or a batch takes a quarter of it. */
+/**
+ * Measures until the slot is full, the budget is spent or a batch takes a quarter of it.
+ * @param run runs a batch and returns the engine's time in ms
+ */
 export async function measureLatencies(
-  run: (batchSize: number) => Promise<void>,
+  run: (batchSize: number) => Promise<number>,
   { capacity, budgetMs, now }: MeasureOptions,
 ): Promise<readonly BatchLatency[]> {
   const curve: BatchLatency[] = [];
@@ -60,9 +63,7 @@ export async function measureLatencies(
     const samples: number[] = [];
     const sizeStarted = now();
     while (samples.length < 3 || (samples.length < 15 && now() - sizeStarted < budgetMs / 12)) {
-      const before = now();
-      await run(batchSize);
-      samples.push(now() - before);
+      samples.push(await run(batchSize));
     }
     const latencyMs = Math.min(...samples);
     curve.push({ batchSize, latencyMs });

@@ -55,9 +55,9 @@ export class ModelRegistry {
     });
     const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
     for (const { key } of models) {
-      const { maxBatchSize, curve, search } = pool.modelStatus(key) as PoolModelStatus;
+      const { pieceSize, maxBatchSize, curve, search } = pool.modelStatus(key) as PoolModelStatus;
       logger.info(
-        { model: key, engine: pool.engine, device: pool.device, search, maxBatchSize, curve },
+        { model: key, engine: pool.engine, device: pool.device, search, pieceSize, maxBatchSize, curve },
         'model ready',
       );
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { slotBytes, viewSlot } from '../../../src/pool/slots.js';
+import { pieceOf, slotBytes, viewSlot } from '../../../src/pool/slots.js';
 
 describe('slots', () => {
   it('lays sections side by side, aligned and without overlap, the same from both sides', () => {
@@ -20,5 +20,27 @@ describe('slots', () => {
       sections(one).map(({ length }) => length),
       [147, 6, 9, 18, 18, 45],
     );
+  });
+
+  it('cuts pieces that are the same memory, tile for tile', () => {
+    const shape = { tileSize: 3, patchCount: 4, dimension: 5, neighbourCount: 2 };
+    const whole = viewSlot(new SharedArrayBuffer(slotBytes(shape, 6)), shape, 6);
+    const piece = pieceOf(whole, shape, 2, 5);
+    const pairs = [
+      [whole.pixels, piece.pixels, 9],
+      [whole.positions, piece.positions, 2],
+      [whole.patches.scores, piece.patches.scores, 4],
+      [whole.patches.neighbourIndices, piece.patches.neighbourIndices, 8],
+      [whole.patches.neighbourDistances, piece.patches.neighbourDistances, 8],
+      [whole.patches.embeddings, piece.patches.embeddings, 20],
+    ] as const;
+    for (const [all, part, perTile] of pairs) {
+      all.forEach((_, index) => {
+        all[index] = index;
+      });
+      assert.equal(part.length, 3 * perTile);
+      assert.equal(part[0], 2 * perTile);
+    }
+    assert.equal(piece.capacity, 3);
   });
 });

@@ -1,26 +1,36 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { kneeOf, measureLatencies } from '../../../src/pool/warm-up.js';
+import { measureLatencies, planBatches } from '../../../src/pool/warm-up.js';
 
 const curve = (...points: [number, number][]) =>
   points.map(([batchSize, latencyMs]) => ({ batchSize, latencyMs }));
 
-describe('kneeOf', () => {
-  it('takes the smallest size within 3 % of the best throughput', () => {
-    assert.equal(kneeOf(curve([1, 20], [2, 39.5], [4, 79])), 1);
-    assert.equal(kneeOf(curve([1, 2.0], [2, 2.5], [4, 3.5], [8, 7.0])), 4);
-    assert.equal(kneeOf(curve([1, 10], [2, 10], [4, 10], [8, 10])), 8);
+describe('planBatches', () => {
+  it('takes the smallest piece whose throughput is near the best', () => {
+    assert.equal(planBatches(curve([1, 20], [2, 39.8], [4, 79]), 32).pieceSize, 1);
+    assert.equal(planBatches(curve([1, 2.0], [2, 2.5], [4, 3.5], [8, 7.0]), 32).pieceSize, 4);
+    assert.equal(planBatches(curve([1, 10], [2, 10], [4, 10], [8, 10]), 8).pieceSize, 8);
   });
 
-  it('counts what a batch costs the main thread: small tiles ride in larger batches', () => {
-    const flat = curve([1, 0.5], [2, 1], [4, 2], [8, 4], [16, 8]);
-    assert.equal(kneeOf(flat, { throughputShare: 0.97, latencyMsMax: 100, dispatchMs: 0 }), 1);
-    assert.equal(kneeOf(flat), 8);
+  it('gathers quick pieces into batches of about 8 ms, slow ones never', () => {
+    assert.deepEqual(planBatches(curve([1, 0.6], [2, 1], [4, 1.8], [8, 4]), 32), {
+      pieceSize: 4,
+      maxBatchSize: 16,
+    });
+    assert.deepEqual(planBatches(curve([1, 7], [2, 14.5]), 32), { pieceSize: 1, maxBatchSize: 1 });
+    assert.deepEqual(planBatches(curve([1, 20], [2, 39.8]), 32), { pieceSize: 1, maxBatchSize: 1 });
   });
 
-  it('leaves out sizes that keep an urgent tile waiting too long, but never size 1', () => {
-    assert.equal(kneeOf(curve([1, 60], [2, 90], [4, 120])), 2);
-    assert.equal(kneeOf(curve([1, 500])), 1);
+  it('never makes a batch that a slot cannot hold', () => {
+    assert.deepEqual(planBatches(curve([1, 0.1], [2, 0.15], [4, 0.25]), 6), {
+      pieceSize: 4,
+      maxBatchSize: 4,
+    });
+  });
+
+  it('leaves out pieces that keep an urgent tile waiting too long, but never size 1', () => {
+    assert.equal(planBatches(curve([1, 60], [2, 90], [4, 120]), 32).pieceSize, 2);
+    assert.equal(planBatches(curve([1, 500]), 32).pieceSize, 1);
   });
 });
 
@@ -30,6 +40,7 @@ describe('measureLatencies', () => {
     const points = await measureLatencies(
       async (size) => {
         time += msPerBatch(size);
+        return msPerBatch(size);
       },
       { capacity, budgetMs, now: () => time },
     );
