@@ -104,7 +104,7 @@ async function withModel<T extends object>(
   }
 }
 
-/** V8 takes thousands of messages to optimise the server's code. @returns tiles scored of each image */
+/** V8 takes thousands of messages to optimise the code of the server, which then runs for months. @returns tiles scored of each image */
 async function warmUp(
   server: ServerProcess,
   model: string,
@@ -118,7 +118,7 @@ async function warmUp(
       model: { name: model },
       arrivals: { kind: 'streams', count: 8, intervalMs: 0 },
       workload,
-      durationMs: quick ? 2500 : 8000,
+      durationMs: quick ? 2500 : 20_000,
       warmUpMs: 0,
       timeoutMs: 60_000,
     });

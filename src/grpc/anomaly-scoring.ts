@@ -19,6 +19,9 @@ import { imageRequestFrom, rowChunks } from './image-request.js';
 import { readRequests } from './requests.js';
 import { ResponseWriter } from './responses.js';
 
+/** Without a reason of ours every call would make a DOMException with a stack trace that nobody reads. */
+const DONE = 'requests are read no more';
+
 export interface AnomalyScoringContext {
   readonly config: ServeConfig;
   readonly registry: ModelRegistry;
@@ -33,7 +36,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       context.registry.budget.refuseWhenFull();
       // Its own signal: when the aggregate is out the client may still hold its side of the stream open.
       const reading = new AbortController();
-      signal.addEventListener('abort', () => reading.abort(), { once: true });
+      signal.addEventListener('abort', () => reading.abort(DONE), { once: true });
       const requests = readRequests(call, {
         sizeOf: messageBytes,
         maxPendingBytes: context.config.maxPendingBytes,
@@ -56,7 +59,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
           await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
         }
       } finally {
-        reading.abort();
+        reading.abort(DONE);
       }
     });
   };

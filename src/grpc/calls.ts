@@ -5,6 +5,9 @@ import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { toServiceError } from './status.js';
 
+/** Made once: an error takes a stack trace, and every call ends with this. */
+const OVER = new SaladError('CANCELLED', 'the call is over');
+
 /** What a handler needs of a streaming call, whatever its messages. */
 export interface StreamingCall {
   readonly cancelled: boolean;
@@ -36,7 +39,10 @@ export class CallTracker {
   /** Runs a handler; whatever it throws becomes the call's status. Never rejects. */
   async serve(call: StreamingCall, handler: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const controller = new AbortController();
-    call.on('cancelled', () => controller.abort(new SaladError('CANCELLED', 'the client cancelled')));
+    call.on('cancelled', () => {
+      // grpc-js says so at the end of every call, too.
+      if (!controller.signal.aborted) controller.abort(new SaladError('CANCELLED', 'the client cancelled'));
+    });
     if (this.draining) {
       this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
       return;
@@ -55,7 +61,7 @@ export class CallTracker {
       if (!call.cancelled) this.fail(call, reason);
     } finally {
       // Frees what may still wait on the signal, such as a reader of requests.
-      controller.abort(new SaladError('CANCELLED', 'the call is over'));
+      controller.abort(OVER);
       this.running.delete(controller);
       this.finished.open();
     }

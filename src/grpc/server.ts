@@ -54,6 +54,8 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       {
         'grpc.max_receive_message_length': config.maxMessageBytes,
         'grpc.max_send_message_length': -1,
+        // No channelz service is offered: counting for it would cost every message.
+        'grpc.enable_channelz': 0,
         // Above the limit of calls, so that one too many is refused with words; bounds streams whose client
         // has its status and never lets go of them.
         'grpc.max_concurrent_streams': 2 * config.maxConcurrentAcquisitions,

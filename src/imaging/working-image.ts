@@ -5,7 +5,7 @@
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
-import { countSamples, displayTableOf, lookUp, percentilesOfCounts, toByte } from './byte-table.js';
+import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
   bytesPerSample,
@@ -16,6 +16,7 @@ import {
 import { type Box, type Placement, placementOf, toSourceBox } from './placement.js';
 import { RowResampler } from './resample.js';
 import { RowCoverage, TileCoverage, type TilePosition } from './tile-coverage.js';
+import { TileCutter } from './tile-cutter.js';
 
 export type { TilePosition } from './tile-coverage.js';
 
@@ -54,8 +55,7 @@ export class WorkingImage {
   readonly #displayTable: Float32Array | null;
   /** `#displayTable` as bytes of the working image. */
   readonly #byteTable: Uint8Array | null;
-  /** Working coordinate of every padded coordinate, by reflection: entry i is coordinate i - haloSize. */
-  readonly #reflection: Int32Array;
+  readonly #cutter: TileCutter;
   #completed = false;
 
   /** @throws SaladError HEADER_INVALID where the format is out of range. */
@@ -80,7 +80,7 @@ export class WorkingImage {
     this.#displayTable = hasTable ? displayTableOf(this.#transform) : null;
     this.#byteTable = this.#displayTable && Uint8Array.from(this.#displayTable, toByte);
     this.#floats = this.streamable || hasTable ? null : new Float32Array(size * size);
-    this.#reflection = reflectionTable(size, geometry.haloSize);
+    this.#cutter = new TileCutter(geometry, this.pixels);
     if (source === 'rows') {
       this.#blockRows = Math.max(1, Math.min(format.rows, Math.floor(BLOCK_SAMPLES / format.columns)));
       this.#scratch = new Float32Array(this.#blockRows * format.columns);
@@ -195,14 +195,14 @@ export class WorkingImage {
     const { coreSize, workingSize } = this.geometry;
     const pixels = this.pixels;
     const received = tiles.receivedTiles();
-    const counts = new Uint32Array(256);
+    const counts = new SampleCounts();
     for (const tile of received) {
       const { top, left, bottom, right } = tiles.placedBox(tile, this.#placement);
       for (let y = top; y < bottom && left < right; y++) {
-        countSamples(counts, pixels, y * workingSize + left, right - left);
+        counts.add(pixels, y * workingSize + left, right - left);
       }
     }
-    const [low, high] = percentilesOfCounts(counts, display, this.#percentiles);
+    const [low, high] = percentilesOfCounts(counts.total(), display, this.#percentiles);
     const table = new Uint8Array(256);
     stretch(display, low!, high!, table);
     for (const { row, column } of received) {
@@ -238,27 +238,9 @@ export class WorkingImage {
     return Math.sqrt(Math.max(0, variance)) < this.#minStd;
   }
 
-  /**
-   * Copies a tile with its halo; beyond the image the pixels are mirrored at the border pixel's centre
-   * (numpy's and PyTorch's `reflect`: the border pixel is not repeated).
-   * @param target uint8, the first tileSize * tileSize values are written
-   */
+  /** Copies a tile with its halo, see `TileCutter.cut`. */
   cutTile(row: number, column: number, target: Uint8Array): void {
-    const { coreSize, haloSize, tileSize, workingSize } = this.geometry;
-    const top = row * coreSize;
-    const left = column * coreSize;
-    const pixels = this.pixels;
-    const reflection = this.#reflection;
-    // Columns [inside, outside) of the tile lie in the image and are copied as one run; only the rest reflects.
-    const inside = Math.min(tileSize, Math.max(0, haloSize - left));
-    const outside = Math.max(inside, Math.min(tileSize, workingSize + haloSize - left));
-    for (let y = 0, at = 0; y < tileSize; y++, at += tileSize) {
-      const from = reflection[top + y]! * workingSize;
-      const start = from + left - haloSize;
-      for (let x = 0; x < inside; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
-      target.set(pixels.subarray(start + inside, start + outside), at + inside);
-      for (let x = outside; x < tileSize; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
-    }
+    this.#cutter.cut(row, column, target);
   }
 
   /** A box of working pixels in source pixels, clipped to the source image. */
@@ -297,15 +279,6 @@ function stretch(values: Float32Array, low: number, high: number, pixels: Uint8A
     const value = values[i]!;
     pixels[i] = scale > 0 ? toByte((value - low) * scale) : value > high ? 255 : 0;
   }
-}
-
-function reflectionTable(size: number, halo: number): Int32Array {
-  const table = new Int32Array(size + 2 * halo);
-  for (let i = 0; i < table.length; i++) {
-    const at = Math.abs(i - halo);
-    table[i] = at < size ? at : 2 * (size - 1) - at;
-  }
-  return table;
 }
 
 function unexpected(what: 'rows' | 'tiles'): SaladError {

@@ -50,14 +50,17 @@ export interface PoolModelStatus extends BatchPlan {
   readonly search: string;
 }
 
+/** piscina does not name it. */
+type LoadBalancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
+
 /** A slot never grows past this, whatever the tile size. */
 const SLOT_BYTES_MAX = 64 * 1024 * 1024;
 const WARM_UP_BUDGET_MS = 600;
 /** A batch takes far less; an engine that hangs must not keep the server from stopping. */
 const CLOSE_GRACE_MS = 10_000;
 /**
- * A second slot per worker is filled while the first is computed, so that a worker never waits for the main
- * thread to cut tiles.
+ * A second slot per worker is filled and handed over while the first is computed, so that a worker never waits
+ * for the main thread.
  */
 const SLOTS_PER_WORKER = 2;
 
@@ -73,14 +76,11 @@ export class EnginePool {
     readonly engine: EngineName,
     readonly device: string,
     readonly workerCount: number,
-    ownsDevice: boolean,
     private readonly models: readonly WorkerModel[],
     private readonly searches: Readonly<Record<string, string>>,
     slots: readonly SharedArrayBuffer[],
   ) {
-    // With fewer threads than allowed, a second task at a time would make the pool start another thread.
-    const slotsPerWorker = ownsDevice ? 1 : SLOTS_PER_WORKER;
-    slots.slice(0, workerCount * slotsPerWorker).forEach((buffer, index) => {
+    slots.slice(0, workerCount * SLOTS_PER_WORKER).forEach((buffer, index) => {
       this.free.push(createSlot(buffer, index, models));
     });
   }
@@ -96,23 +96,18 @@ export class EnginePool {
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
     const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
-    const piscina = createPiscina(workers, { models, slots, search: options.search ?? {} }, options.onError);
+    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
+    let threads = 1;
+    const balancer = pipelining(() => threads);
+    const setup = { models, slots, search: options.search ?? {} };
+    const piscina = createPiscina(workers, setup, balancer, options.onError);
     try {
       const selected = await exchange(piscina, { type: 'select', preference: options.engine });
       if (selected.type !== 'selected') throw unexpected(selected);
       const { engine, device, maxWorkers, searches } = selected;
-      const threads = Math.min(workers, maxWorkers ?? workers);
+      threads = Math.min(workers, maxWorkers ?? workers);
       await loadEverywhere(piscina, engine, threads);
-      const pool = new EnginePool(
-        piscina,
-        engine,
-        device,
-        threads,
-        maxWorkers !== null,
-        models,
-        searches,
-        slots,
-      );
+      const pool = new EnginePool(piscina, engine, device, threads, models, searches, slots);
       await pool.warmUp(options.maxBatchSize);
       return pool;
     } catch (error) {
@@ -230,19 +225,38 @@ function workerEntry(): string {
 function createPiscina(
   workers: number,
   setup: WorkerSetup,
+  loadBalancer: LoadBalancer,
   onError: ((error: Error) => void) | undefined,
 ): Piscina<WorkerTask, WorkerResult> {
   const piscina = new Piscina<WorkerTask, WorkerResult>({
     filename: workerEntry(),
-    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
     minThreads: 1,
     maxThreads: workers,
     idleTimeout: Number.POSITIVE_INFINITY,
-    concurrentTasksPerWorker: 1,
+    concurrentTasksPerWorker: SLOTS_PER_WORKER,
+    loadBalancer,
+    recordTiming: false,
     workerData: setup,
   });
   piscina.on('error', (error: Error) => onError?.(error));
   return piscina;
+}
+
+/**
+ * The least busy worker. A second task is given to one only where all threads are there already; until then null,
+ * which makes the pool start another.
+ */
+function pipelining(threads: () => number): LoadBalancer {
+  return (_task, workers) => {
+    const [first, ...others] = workers;
+    if (first === undefined) return null;
+    const least = others.reduce(
+      (best, worker) => (worker.currentUsage < best.currentUsage ? worker : best),
+      first,
+    );
+    if (least.currentUsage === 0) return least;
+    return workers.length >= threads() && least.currentUsage < SLOTS_PER_WORKER ? least : null;
+  };
 }
 
 async function loadEverywhere(

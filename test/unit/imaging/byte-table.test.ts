@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { countSamples, displayTableOf, percentilesOfCounts } from '../../../src/imaging/byte-table.js';
+import { displayTableOf, percentilesOfCounts, SampleCounts } from '../../../src/imaging/byte-table.js';
 import { percentilesOf } from '../../../src/imaging/percentile.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 
@@ -41,11 +41,13 @@ describe('percentilesOfCounts', () => {
         fc.array(fc.float({ min: 0, max: 255, noNaN: true }), { minLength: 256, maxLength: 256 }),
         (samples, table) => {
           const display = Float32Array.from(table);
-          const counts = new Uint32Array(256);
-          countSamples(counts, samples, 0, samples.length);
+          const counts = new SampleCounts();
+          const half = samples.length >> 1;
+          counts.add(samples, 0, half);
+          counts.add(samples, half, samples.length - half);
           const values = Float32Array.from(samples, (sample) => display[sample]!);
           assert.deepEqual(
-            percentilesOfCounts(counts, display, percentiles),
+            percentilesOfCounts(counts.total(), display, percentiles),
             percentilesOf(values, percentiles),
           );
         },

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import { TileCutter } from '../../../src/imaging/tile-cutter.js';
+import type { Geometry } from '../../../src/model/geometry.js';
+
+/** numpy's `reflect`, pixel by pixel. */
+function reflected(pixels: Uint8Array, size: number, row: number, column: number): number {
+  const inside = (at: number) => (Math.abs(at) < size ? Math.abs(at) : 2 * (size - 1) - at);
+  return pixels[inside(row) * size + inside(column)]!;
+}
+
+describe('TileCutter', () => {
+  it('cuts core and halo, mirrored at the border, whether or not tiles start on words', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 2, max: 9 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 0, max: 5 }),
+        fc.integer({ min: 0, max: 3 }),
+        (coreSize, tilesPerSide, halo, offset) => {
+          const workingSize = coreSize * tilesPerSide;
+          const haloSize = Math.min(halo, workingSize - 1);
+          const tileSize = coreSize + 2 * haloSize;
+          const geometry = { coreSize, haloSize, tileSize, workingSize, tilesPerSide } as Geometry;
+          const pixels = Uint8Array.from({ length: workingSize ** 2 }, (_, at) => (at * 31) % 251);
+          const cutter = new TileCutter(geometry, pixels);
+          const target = new Uint8Array(new SharedArrayBuffer(offset + tileSize ** 2), offset);
+          for (let tile = 0; tile < tilesPerSide ** 2; tile++) {
+            const row = Math.floor(tile / tilesPerSide);
+            const column = tile % tilesPerSide;
+            target.fill(255);
+            cutter.cut(row, column, target);
+            const top = row * coreSize - haloSize;
+            const left = column * coreSize - haloSize;
+            const expected = Uint8Array.from(target, (_, at) =>
+              reflected(pixels, workingSize, top + Math.floor(at / tileSize), left + (at % tileSize)),
+            );
+            assert.deepEqual(Uint8Array.from(target), expected);
+          }
+        },
+      ),
+    );
+  });
+});
