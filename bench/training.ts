@@ -1,11 +1,16 @@
 /** Training step time and memory: the preset `salad` at the size of the real data set, for a few steps. */
 
+import { SaladError } from '../src/errors/index.js';
 import { geometryOf } from '../src/model/geometry.js';
 import type { NetworkDescription } from '../src/model/network.js';
 import { nodeInputs } from '../src/model/network.js';
 import { saladDecoder } from '../src/model/networks.js';
 import { inferShapes } from '../src/model/shapes.js';
-import { prepareTrainingBackend, type TrainingBackendName } from '../src/training/backend/prepare.js';
+import {
+  prepareTrainingBackend,
+  type TrainingBackend,
+  type TrainingBackendName,
+} from '../src/training/backend/prepare.js';
 import type { SaladConfig } from '../src/training/salad/config.js';
 import { saladPreset } from '../src/training/salad/presets.js';
 import { randomStream } from '../src/training/salad/random.js';
@@ -89,7 +94,12 @@ function median(values: readonly number[]): number {
 }
 
 async function benchBackend(name: TrainingBackendName, steps: number): Promise<Record<string, unknown>> {
-  const backend = await prepareTrainingBackend(name);
+  let backend: TrainingBackend;
+  try {
+    backend = await prepareTrainingBackend(name);
+  } catch (error) {
+    return { usable: false, reason: SaladError.from(error).message };
+  }
   if (backend.name !== name) return { usable: false, reason: backend.fallbackReason };
   const { input, tiling, config } = saladPreset('salad');
   const { tileSize } = geometryOf(input, tiling);
@@ -110,6 +120,7 @@ async function benchBackend(name: TrainingBackendName, steps: number): Promise<R
     gigaFlopPerStep: flop(views) / 1e9,
     gigaFlopPerSecond: flop(views) / 1e6 / median(times.wallMs),
   });
+  backend.release?.();
   return {
     usable: true,
     device: backend.device,
@@ -126,10 +137,12 @@ export async function benchTraining(options: { quick?: boolean } = {}): Promise<
   const wasm = await benchBackend('wasm', steps);
   const afterWasm = process.resourceUsage().maxRSS;
   const tensorflow = await benchBackend('tensorflow', steps);
+  const webgpu = await benchBackend('webgpu', steps);
   return {
     preset: 'salad',
     wasm,
     tensorflow,
+    webgpu,
     peakRssMiB: Math.round(afterWasm / 1024),
   };
 }

@@ -50,7 +50,11 @@ export function registerTrain(program: Command): void {
       (text: string, before: string[]) => [...before, text],
       [] as string[],
     )
-    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores`, 'auto')
+    .option(
+      '--engine <name>',
+      `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores, trains learned presets`,
+      'auto',
+    )
     .option('--working-size <pixels>', "side of the working image (default: the preset's)")
     .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
     .option('--coreset <method>', 'random or kCenter: how the memory bank is thinned per cell', 'random')

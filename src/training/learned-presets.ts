@@ -1,10 +1,11 @@
 /** SALAD's learned encoders as presets: tiles of the fit images go to the trainer, its encoder comes back. */
-import { prepareTrainingBackend } from './backend/prepare.js';
+import type { EngineName } from '../engines/engine.js';
+import { prepareTrainingBackend, type TrainingBackendName } from './backend/prepare.js';
 import type { Encoder, FitContext, TrainingPreset, TrainingProgress } from './preset.js';
 import { SALAD_PRESET_NAMES, type SaladPreset, saladPreset, withFreeEmbeddingName } from './salad/presets.js';
 import type { SaladProgress } from './salad/progress.js';
 import type { TileSource } from './salad/tiles.js';
-import { trainSaladEncoder } from './salad/trainer.js';
+import { type TrainedEncoder, trainSaladEncoder } from './salad/trainer.js';
 import { whitened } from './whitened.js';
 
 /** Every tile of the fit images that is not background, cut when asked for. */
@@ -63,17 +64,30 @@ function trainingProgress(progress: SaladProgress): TrainingProgress {
   };
 }
 
+/** The engine's own backend; the native CPU engine has none, and takes the best that gives the same bytes anywhere. */
+function backendOf(engine: EngineName): TrainingBackendName | 'auto' {
+  return engine === 'onnx' ? 'auto' : engine;
+}
+
+async function trainEncoder(preset: SaladPreset, context: FitContext): Promise<TrainedEncoder> {
+  const { release } = await prepareTrainingBackend(backendOf(context.engine.info.name));
+  try {
+    return await trainSaladEncoder({
+      tiles: tileSource(context),
+      config: preset.config,
+      seed: context.seed,
+      checkpointDir: context.checkpointDirectory,
+      resume: context.resume,
+      signal: context.signal,
+      onProgress: (progress) => context.onProgress(trainingProgress(progress)),
+    });
+  } finally {
+    release?.();
+  }
+}
+
 async function fitLearned(preset: SaladPreset, context: FitContext): Promise<Encoder> {
-  await prepareTrainingBackend('auto');
-  const { network, weights } = await trainSaladEncoder({
-    tiles: tileSource(context),
-    config: preset.config,
-    seed: context.seed,
-    checkpointDir: context.checkpointDirectory,
-    resume: context.resume,
-    signal: context.signal,
-    onProgress: (progress) => context.onProgress(trainingProgress(progress)),
-  });
+  const { network, weights } = await trainEncoder(preset, context);
   if (!preset.whiten) return { network, weights };
   const renamed = withFreeEmbeddingName(network);
   return whitened({ network: renamed, weights, dimension: preset.config.embedding }, context);

@@ -1,11 +1,11 @@
-/** Which tensor backend trains: the native TensorFlow binding where it loads, else WebAssembly, else plain JS. */
+/** Which tensor backend trains: the native TensorFlow binding where it loads, else WebAssembly; WebGPU where asked. */
 import * as tf from '@tensorflow/tfjs-core';
 import { loadTensorflow } from '../../engines/tensorflow/binding.js';
 import { SaladError } from '../../errors/index.js';
 import { registerGradients } from './gradients.js';
 import { registerWasmTrainingKernels } from './wasm-kernels.js';
 
-export const TRAINING_BACKENDS = ['tensorflow', 'wasm', 'cpu'] as const;
+export const TRAINING_BACKENDS = ['tensorflow', 'webgpu', 'wasm', 'cpu'] as const;
 export type TrainingBackendName = (typeof TRAINING_BACKENDS)[number];
 
 export interface TrainingBackend {
@@ -14,6 +14,8 @@ export interface TrainingBackend {
   readonly device: string;
   /** Why a better backend was passed over; absent where the first choice was taken. */
   readonly fallbackReason?: string;
+  /** Gives a device back; tensors on it are lost. Absent where there is nothing to give back. */
+  readonly release?: () => void;
 }
 
 async function useTensorflow(): Promise<TrainingBackend | { readonly reason: string }> {
@@ -24,6 +26,13 @@ async function useTensorflow(): Promise<TrainingBackend | { readonly reason: str
   } catch (error) {
     return { reason: error instanceof Error ? error.message : String(error) };
   }
+}
+
+async function useWebgpu(): Promise<TrainingBackend> {
+  const { acquireDevice } = await import('../../engines/webgpu/dawn.js');
+  const { description, hardware, release } = await acquireDevice();
+  await tf.setBackend('webgpu');
+  return { name: 'webgpu', device: hardware ? description : `${description} (software)`, release };
 }
 
 async function useWasm(): Promise<TrainingBackend | { readonly reason: string }> {
@@ -47,16 +56,18 @@ async function useCpu(): Promise<TrainingBackend> {
 }
 
 /**
- * Makes one tfjs backend the current one and fit for taking gradients. `auto` prefers the native binding;
+ * Makes one tfjs backend the current one and fit for taking gradients. `auto` prefers the native binding, and never
+ * takes WebGPU: its sums depend on the GPU, so the same command would not give the same bytes elsewhere.
  * `tensorflow` falls back to wasm with a reason, because the binding is an optional dependency.
  *
- * @throws SaladError ENGINE_UNAVAILABLE where wasm cannot start.
+ * @throws SaladError ENGINE_UNAVAILABLE where wasm cannot start, or WebGPU was asked for and is not there.
  */
 export async function prepareTrainingBackend(
   preference: TrainingBackendName | 'auto',
 ): Promise<TrainingBackend> {
   registerGradients();
   if (preference === 'cpu') return useCpu();
+  if (preference === 'webgpu') return useWebgpu();
   let reason: string | undefined;
   if (preference !== 'wasm') {
     const native = await useTensorflow();

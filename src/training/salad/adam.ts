@@ -1,5 +1,6 @@
 /** Adam exactly as PyTorch's `torch.optim.Adam`, with its state in the open so that it can be checkpointed. */
 import * as tf from '@tensorflow/tfjs-core';
+import { valuesOf } from '../backend/values.js';
 
 export interface AdamOptions {
   readonly beta1: number;
@@ -50,11 +51,11 @@ export class Adam {
   }
 
   /** Host copies by `<name>/first` and `<name>/second`. */
-  exportState(): Map<string, { shape: number[]; data: Float32Array }> {
+  async exportState(): Promise<Map<string, { shape: number[]; data: Float32Array }>> {
     const state = new Map<string, { shape: number[]; data: Float32Array }>();
     for (const [name, { first, second }] of this.moments) {
-      state.set(`${name}/first`, { shape: first.shape, data: first.dataSync<'float32'>().slice() });
-      state.set(`${name}/second`, { shape: second.shape, data: second.dataSync<'float32'>().slice() });
+      state.set(`${name}/first`, { shape: first.shape, data: await valuesOf(first) });
+      state.set(`${name}/second`, { shape: second.shape, data: await valuesOf(second) });
     }
     return state;
   }

@@ -49,11 +49,18 @@ export function entropyOf(
 }
 
 /** Entropy of every memory row, in nats, in [0, ln rows]. */
-export function memoryEntropies(memory: TrainingMemory, options: EntropyOptions): Float64Array {
+export async function memoryEntropies(
+  memory: TrainingMemory,
+  options: EntropyOptions,
+): Promise<Float64Array> {
   const entropies = new Float64Array(memory.rows);
-  forEachSimilarityRow(memory, options.similarityBlock ?? exactSimilarityBlock, (query, similarities) => {
-    entropies[query] = entropyOf(similarities, options.temperature, options.selfMasked ? query : -1);
-  });
+  await forEachSimilarityRow(
+    memory,
+    options.similarityBlock ?? exactSimilarityBlock,
+    (query, similarities) => {
+      entropies[query] = entropyOf(similarities, options.temperature, options.selfMasked ? query : -1);
+    },
+  );
   return entropies;
 }
 
@@ -114,7 +121,7 @@ export interface AnchorOptions extends EntropyOptions {
  *
  * @throws SaladError CONFIGURATION_INVALID where k exceeds the number of other rows.
  */
-export function discoverAnchors(memory: TrainingMemory, options: AnchorOptions): Anchors {
+export async function discoverAnchors(memory: TrainingMemory, options: AnchorOptions): Promise<Anchors> {
   if (options.neighbours > memory.rows - 1) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
@@ -122,16 +129,20 @@ export function discoverAnchors(memory: TrainingMemory, options: AnchorOptions):
     );
   }
   const count = anchorCount(memory.rows, options.rate, options.round);
-  const entropies = count === 0 ? new Float64Array(0) : memoryEntropies(memory, options);
+  const entropies = count === 0 ? new Float64Array(0) : await memoryEntropies(memory, options);
   const anchors = count === 0 ? new Int32Array(0) : selectAnchors(entropies, count);
   const neighbours = new Map<number, Int32Array>();
   if (count > 0) {
     const isAnchor = new Uint8Array(memory.rows);
     for (const anchor of anchors) isAnchor[anchor] = 1;
-    forEachSimilarityRow(memory, options.similarityBlock ?? exactSimilarityBlock, (query, similarities) => {
-      if (isAnchor[query] === 0) return;
-      neighbours.set(query, nearestRows(similarities, query, options.neighbours, options.allowed));
-    });
+    await forEachSimilarityRow(
+      memory,
+      options.similarityBlock ?? exactSimilarityBlock,
+      (query, similarities) => {
+        if (isAnchor[query] === 0) return;
+        neighbours.set(query, nearestRows(similarities, query, options.neighbours, options.allowed));
+      },
+    );
   }
   const meanEntropy =
     entropies.length === 0 ? Number.NaN : entropies.reduce((a, b) => a + b, 0) / entropies.length;

@@ -72,10 +72,14 @@ function neighbourTable({ anchors, neighbours }: Anchors, k: number): Int32Array
   return table;
 }
 
-export function checkpointOf(state: RunState, identity: RunIdentity, neighbours: number): Checkpoint {
+export async function checkpointOf(
+  state: RunState,
+  identity: RunIdentity,
+  neighbours: number,
+): Promise<Checkpoint> {
   const tensors = new Map<string, StateTensor>();
-  for (const [name, tensor] of state.network.exportWeights()) tensors.set(`weights/${name}`, tensor);
-  for (const [name, tensor] of state.adam.exportState()) tensors.set(`adam/${name}`, tensor);
+  for (const [name, tensor] of await state.network.exportWeights()) tensors.set(`weights/${name}`, tensor);
+  for (const [name, tensor] of await state.adam.exportState()) tensors.set(`adam/${name}`, tensor);
   const { rows, dimension, values } = state.memory;
   tensors.set('memory', { shape: [rows, dimension], data: values.slice() });
   const { anchors } = state.anchors;

@@ -3,13 +3,13 @@ import type { TrainingMemory } from './memory.js';
 
 /**
  * Dot products of the memory rows first..last-1 with all rows: [last - first, rows], row by row.
- * Plain JS gives float64; the trainer passes one that runs on its tensor backend.
+ * Plain JS gives float64; the trainer passes one that runs on its tensor backend, which may be a GPU to wait for.
  */
 export type SimilarityBlock = (
   memory: TrainingMemory,
   first: number,
   last: number,
-) => Float32Array | Float64Array;
+) => Float64Array | Promise<Float32Array>;
 
 /** Entries per block: 8 Mi float64 = 64 MiB at most. */
 const BLOCK_ENTRIES = 8 * 1024 * 1024;
@@ -32,15 +32,15 @@ export const exactSimilarityBlock: SimilarityBlock = (memory, first, last) => {
 };
 
 /** Calls `visit(query, similarities)` for every memory row in order; the array is only valid during the call. */
-export function forEachSimilarityRow(
+export async function forEachSimilarityRow(
   memory: TrainingMemory,
   block: SimilarityBlock,
   visit: (query: number, similarities: Float32Array | Float64Array) => void,
-): void {
+): Promise<void> {
   const rowsPerBlock = Math.max(1, Math.floor(BLOCK_ENTRIES / Math.max(1, memory.rows)));
   for (let first = 0; first < memory.rows; first += rowsPerBlock) {
     const last = Math.min(memory.rows, first + rowsPerBlock);
-    const similarities = block(memory, first, last);
+    const similarities = await block(memory, first, last);
     for (let query = first; query < last; query++) {
       const start = (query - first) * memory.rows;
       visit(query, similarities.subarray(start, start + memory.rows));

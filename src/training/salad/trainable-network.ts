@@ -5,6 +5,7 @@ import { initialiseWeights } from '../../model/initialise.js';
 import type { NetworkDescription, Weights, WeightTensor } from '../../model/network.js';
 import { saladDecoder, saladEncoder } from '../../model/networks.js';
 import { weightSpecs } from '../../model/shapes.js';
+import { valuesOf } from '../backend/values.js';
 import type { Adam } from './adam.js';
 import type { SaladConfig } from './config.js';
 import { reconstructionLoss } from './losses.js';
@@ -85,13 +86,13 @@ export class TrainableNetwork {
    * @param decoded samples 0..decoded-1 are reconstructed: one view of each tile is enough
    * @param contrast L_c of the embeddings [B, D]; its constants belong to the caller
    */
-  step(
+  async step(
     pixels: tf.Tensor4D,
     decoded: number,
     contrast: (embeddings: tf.Tensor2D) => tf.Scalar,
     adam: Adam,
     learningRate: number,
-  ): StepResult {
+  ): Promise<StepResult> {
     const names = this.trainable;
     const kept: Record<string, tf.Tensor> = {};
     const keep = (name: string, tensor: tf.Tensor): void => {
@@ -113,10 +114,10 @@ export class TrainableNetwork {
       old.dispose();
     });
     const result = {
-      total: value.dataSync()[0]!,
-      contrast: kept['contrast']!.dataSync()[0]!,
-      reconstruction: kept['reconstruction']?.dataSync()[0] ?? Number.NaN,
-      embeddings: kept['embeddings']!.dataSync<'float32'>().slice(),
+      total: (await value.data())[0]!,
+      contrast: (await kept['contrast']!.data())[0]!,
+      reconstruction: (await kept['reconstruction']?.data())?.[0] ?? Number.NaN,
+      embeddings: await valuesOf(kept['embeddings']!),
     };
     for (const [name, tensor] of Object.entries(kept)) {
       if (!(name in this.parameters)) continue;
@@ -154,24 +155,25 @@ export class TrainableNetwork {
   }
 
   /** Inference-mode embeddings, float32 [B, D]. @param pixels float32 [B, size, size, 1]; not disposed */
-  embed(pixels: tf.Tensor4D): Float32Array {
-    return tf.tidy(() =>
-      this.encode.forward(pixels, this.parameters, 'inference').output.dataSync<'float32'>().slice(),
-    );
+  async embed(pixels: tf.Tensor4D): Promise<Float32Array> {
+    const output = tf.tidy(() => this.encode.forward(pixels, this.parameters, 'inference').output);
+    const embeddings = await valuesOf(output);
+    output.dispose();
+    return embeddings;
   }
 
   /** Host copies of all weights, moving statistics included. */
-  exportWeights(): Map<string, WeightTensor> {
+  async exportWeights(): Promise<Map<string, WeightTensor>> {
     const weights = new Map<string, WeightTensor>();
     for (const [name, tensor] of Object.entries(this.parameters)) {
-      weights.set(name, { shape: tensor.shape, data: tensor.dataSync<'float32'>().slice() });
+      weights.set(name, { shape: tensor.shape, data: await valuesOf(tensor) });
     }
     return weights;
   }
 
   /** The encoder's part of `exportWeights`, as a bundle stores it. */
-  exportEncoder(): Weights {
-    const all = this.exportWeights();
+  async exportEncoder(): Promise<Weights> {
+    const all = await this.exportWeights();
     return new Map(weightSpecs(this.encoder).map(({ name }) => [name, all.get(name)!]));
   }
 

@@ -5,6 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../errors/index.js';
 import type { NetworkDescription, Weights } from '../../model/network.js';
+import { valuesOf } from '../backend/values.js';
 import { Adam } from './adam.js';
 import { discoverAnchors, lastRound } from './anchors.js';
 import {
@@ -139,7 +140,7 @@ class SaladRun {
     this.startedAt = performance.now();
     while (this.state.epoch < this.plans.length) await this.runEpoch(this.plans[this.state.epoch]!);
     const { network, history } = this.state;
-    return { network: network.encoder, weights: network.exportEncoder(), history };
+    return { network: network.encoder, weights: await network.exportEncoder(), history };
   }
 
   private async runEpoch(plan: EpochPlan): Promise<void> {
@@ -169,7 +170,7 @@ class SaladRun {
     const isFirstUse = plan.contrast === 'memory' && this.plans[plan.index - 1]?.contrast !== 'memory';
     if (isFirstUse && config.initialMemory === 'embedded') await this.embedMemory();
     if (plan.phase !== 'round' || plan.epoch > 0) return;
-    this.state.anchors = discoverAnchors(this.state.memory, {
+    this.state.anchors = await discoverAnchors(this.state.memory, {
       temperature: config.temperature,
       selfMasked: config.selfMaskedEntropy,
       rate: config.rate,
@@ -189,7 +190,7 @@ class SaladRun {
         this.maker,
         Int32Array.from({ length: count }, (_, i) => first + i),
       );
-      memory.values.set(network.embed(pixels), first * memory.dimension);
+      memory.values.set(await network.embed(pixels), first * memory.dimension);
       pixels.dispose();
     }
   }
@@ -207,7 +208,7 @@ class SaladRun {
       plan.index * this.steps + state.step,
       this.plans.length * this.steps,
     );
-    const result = state.network.step(pixels, slots.length, contrast.loss, state.adam, rate);
+    const result = await state.network.step(pixels, slots.length, contrast.loss, state.adam, rate);
     contrast.dispose();
     pixels.dispose();
     if (!Number.isFinite(result.total)) {
@@ -276,7 +277,7 @@ class SaladRun {
 
   private async save(): Promise<void> {
     if (this.options.checkpointDir === undefined || this.identity === undefined) return;
-    const checkpoint = checkpointOf(this.state, this.identity, this.maker.config.neighbours);
+    const checkpoint = await checkpointOf(this.state, this.identity, this.maker.config.neighbours);
     await writeCheckpoint(this.options.checkpointDir, checkpoint);
     this.savedAt = performance.now();
   }
@@ -288,9 +289,13 @@ class SaladRun {
 }
 
 /** Similarities on the tensor backend: about ten times faster than plain JS on wasm. */
-const backendSimilarityBlock: SimilarityBlock = (memory, first, last) =>
-  tf.tidy(() => {
+const backendSimilarityBlock: SimilarityBlock = async (memory, first, last) => {
+  const products = tf.tidy(() => {
     const rows = tf.tensor2d(memory.values, [memory.rows, memory.dimension]);
     const queries = tf.slice(rows, [first, 0], [last - first, memory.dimension]);
-    return tf.matMul(queries, tf.transpose(rows)).dataSync<'float32'>().slice();
+    return tf.matMul(queries, tf.transpose(rows));
   });
+  const values = await valuesOf(products);
+  products.dispose();
+  return values;
+};

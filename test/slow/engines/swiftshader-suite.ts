@@ -9,6 +9,7 @@ import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';
 import { poolSuite } from '../../support/pool-suite.js';
+import { trainingSuite } from '../../support/training-suite.js';
 
 const TIMEOUT_MS = 300_000;
 
@@ -26,6 +27,7 @@ const STORAGE = 0x80;
 
 engineSuite('webgpu', TIMEOUT_MS);
 poolSuite('webgpu', TIMEOUT_MS);
+trainingSuite('webgpu', TIMEOUT_MS);
 
 describe('engine webgpu on a software adapter', function () {
   this.timeout(TIMEOUT_MS);

@@ -9,6 +9,7 @@ import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';
 import { poolSuite } from '../../support/pool-suite.js';
+import { trainingSuite } from '../../support/training-suite.js';
 
 const root = resolve(import.meta.dirname, '../../..');
 const isBuilt = existsSync(join(root, '.cache/tensorflow/node_modules/@tensorflow/tfjs-node/lib'));
@@ -16,6 +17,7 @@ const isBuilt = existsSync(join(root, '.cache/tensorflow/node_modules/@tensorflo
 if (isBuilt) {
   engineSuite('tensorflow');
   poolSuite('tensorflow');
+  trainingSuite('tensorflow', 60_000);
 
   describe('engine tensorflow', function () {
     this.timeout(60_000);

@@ -69,9 +69,9 @@ describe('SALAD memory', () => {
 });
 
 describe('SALAD anchors', () => {
-  it('ranks rows by entropy as the oracle says', () => {
+  it('ranks rows by entropy as the oracle says', async () => {
     const { H, order_low_to_high, max_entropy_lnN } = oracles.entropy;
-    const entropies = memoryEntropies(bank, options);
+    const entropies = await memoryEntropies(bank, options);
     entropies.forEach((value, row) => {
       assert.ok(Math.abs(value - H[row]) < 1e-6, `row ${row}: ${value} is not ${H[row]}`);
       assert.ok(value <= max_entropy_lnN);
@@ -79,17 +79,17 @@ describe('SALAD anchors', () => {
     assert.deepEqual(Array.from(selectAnchors(entropies, 5)), order_low_to_high);
   });
 
-  it('counts and picks the anchors of each round', () => {
+  it('counts and picks the anchors of each round', async () => {
     const { rate, n_anchors_r0_r1_r2, anchors_r1, neighbours_k2 } = oracles.entropy;
-    const rounds = [0, 1, 2].map((round) =>
-      discoverAnchors(bank, { ...options, rate, round, neighbours: 2 }),
+    const rounds = await Promise.all(
+      [0, 1, 2].map((round) => discoverAnchors(bank, { ...options, rate, round, neighbours: 2 })),
     );
     assert.deepEqual(
       rounds.map((round) => round.anchors.length),
       n_anchors_r0_r1_r2,
     );
     assert.deepEqual(Array.from(rounds[1]!.anchors), anchors_r1);
-    const all = discoverAnchors(bank, { ...options, rate: 1, round: 1, neighbours: 2 });
+    const all = await discoverAnchors(bank, { ...options, rate: 1, round: 1, neighbours: 2 });
     for (let row = 0; row < 5; row++)
       assert.deepEqual(Array.from(all.neighbours.get(row)!), neighbours_k2[row]);
   });
@@ -102,20 +102,24 @@ describe('SALAD anchors', () => {
     assert.equal(anchorCount(7, 0.1, 3), 2);
   });
 
-  it('keeps every entropy between 0 and ln N, and self-masking raises that of an isolated row', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 2, max: 30 }), (seed, rows) => {
-        const memory = initialMemory(rows, 5, randomStream(seed));
-        for (const selfMasked of [false, true]) {
-          for (const value of memoryEntropies(memory, { ...options, selfMasked })) {
-            assert.ok(value >= 0 && value <= Math.log(rows) + 1e-9);
+  it('keeps every entropy between 0 and ln N, and self-masking raises that of an isolated row', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 1e6 }),
+        fc.integer({ min: 2, max: 30 }),
+        async (seed, rows) => {
+          const memory = initialMemory(rows, 5, randomStream(seed));
+          for (const selfMasked of [false, true]) {
+            for (const value of await memoryEntropies(memory, { ...options, selfMasked })) {
+              assert.ok(value >= 0 && value <= Math.log(rows) + 1e-9);
+            }
           }
-        }
-      }),
+        },
+      ),
       { numRuns: 40 },
     );
-    const masked = memoryEntropies(bank, { ...options, selfMasked: true });
-    assert.ok(masked[3]! > memoryEntropies(bank, options)[3]! + 0.1);
+    const masked = await memoryEntropies(bank, { ...options, selfMasked: true });
+    assert.ok(masked[3]! > (await memoryEntropies(bank, options))[3]! + 0.1);
   });
 
   it('breaks ties by index and skips what may not be a neighbour', () => {
@@ -125,14 +129,14 @@ describe('SALAD anchors', () => {
     assert.deepEqual(Array.from(nearestRows(alike, 0, 4, (_, row) => row === 2)), [2]);
   });
 
-  it('gives the same anchors whatever the block of similarities is computed with', () => {
+  it('gives the same anchors whatever the block of similarities is computed with', async () => {
     const memory = initialMemory(60, 8, randomStream(5));
-    const inFloat32 = discoverAnchors(memory, {
+    const inFloat32 = await discoverAnchors(memory, {
       ...options,
       rate: 0.5,
       round: 1,
       neighbours: 3,
-      similarityBlock: (m, first, last) => {
+      similarityBlock: async (m, first, last) => {
         const out = new Float32Array((last - first) * m.rows);
         for (let q = first; q < last; q++)
           for (let r = 0; r < m.rows; r++)
@@ -142,13 +146,13 @@ describe('SALAD anchors', () => {
         return out;
       },
     });
-    const exact = discoverAnchors(memory, { ...options, rate: 0.5, round: 1, neighbours: 3 });
+    const exact = await discoverAnchors(memory, { ...options, rate: 0.5, round: 1, neighbours: 3 });
     assert.deepEqual(inFloat32.anchors, exact.anchors);
     assert.deepEqual(inFloat32.neighbours, exact.neighbours);
   });
 
-  it('refuses more neighbours than there are other rows', () => {
-    assert.throws(() => discoverAnchors(bank, { ...options, rate: 1, round: 1, neighbours: 5 }), {
+  it('refuses more neighbours than there are other rows', async () => {
+    await assert.rejects(discoverAnchors(bank, { ...options, rate: 1, round: 1, neighbours: 5 }), {
       reason: 'CONFIGURATION_INVALID',
     });
   });

@@ -1,0 +1,39 @@
+/** SALAD training on a backend, held to plain tfjs: the same seed must give the same losses and nearly the same weights. */
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { prepareTrainingBackend, type TrainingBackendName } from '../../src/training/backend/prepare.js';
+import { type TrainedEncoder, trainSaladEncoder } from '../../src/training/salad/trainer.js';
+import { syntheticTiles, tinyConfig } from '../unit/training/salad/synthetic-tiles.js';
+
+async function trainOn(name: TrainingBackendName): Promise<TrainedEncoder> {
+  const backend = await prepareTrainingBackend(name);
+  assert.equal(backend.name, name, backend.fallbackReason);
+  try {
+    return await trainSaladEncoder({ tiles: syntheticTiles(7, 2, 16, 1), config: tinyConfig({}), seed: 5 });
+  } finally {
+    backend.release?.();
+  }
+}
+
+export function trainingSuite(name: TrainingBackendName, timeoutMs: number): void {
+  describe(`training on ${name}`, function () {
+    this.timeout(timeoutMs);
+
+    it('goes through warm-up and all rounds with the losses and weights of plain tfjs', async () => {
+      const expected = await trainOn('cpu');
+      const actual = await trainOn(name);
+      assert.equal(actual.history.length, expected.history.length);
+      expected.history.forEach(({ loss, reconstructionLoss }, epoch) => {
+        const there = actual.history[epoch]!;
+        assert.ok(Math.abs(there.loss - loss) < 2e-3 * loss, `epoch ${epoch}: ${there.loss} is not ${loss}`);
+        assert.ok(Math.abs(there.reconstructionLoss! - reconstructionLoss!) < 2e-3 * reconstructionLoss!);
+      });
+      for (const [weight, { data }] of expected.weights) {
+        const there = actual.weights.get(weight)!.data;
+        data.forEach((value, at) => {
+          assert.ok(Math.abs(value - there[at]!) < 0.01, `${weight}[${at}]: ${there[at]} is not ${value}`);
+        });
+      }
+    });
+  });
+}
