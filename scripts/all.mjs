@@ -23,6 +23,7 @@ const STEPS = [
   ['client:build', [...tsc, '-p', 'clients/typescript/tsconfig.json']],
   ['test', ['npm', 'test']],
   ['test:node24', [other, 'scripts/run.mjs', 'test'], other],
+  ['onnx:check', [node, 'scripts/engines/onnx-check.mjs']],
   ['engines:tensorflow', [node, 'scripts/engines/tensorflow.mjs']],
   ['engines:swiftshader', [node, 'scripts/engines/swiftshader.mjs']],
   ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
