@@ -4,8 +4,9 @@
  */
 
 import type { Geometry } from '../model/geometry.js';
-import type { ScoringSpec } from '../model/manifest.js';
+import type { Int8Spec, ScoringSpec } from '../model/manifest.js';
 import type { NetworkDescription, Weights } from '../model/network.js';
+import type { Precision } from '../model/quantize.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import type { SearchLimits } from '../scoring/search-plan.js';
 
@@ -37,6 +38,8 @@ export interface EngineModelSource {
   readonly network: NetworkDescription;
   readonly weights: Weights;
   readonly geometry: Geometry;
+  /** Present: to be run in int8, by engines that can; the others run float32. */
+  readonly int8?: Int8Spec | undefined;
   /** Absent: embeddings only (training, coreset building). */
   readonly search?: {
     readonly bank: MemoryBank;
@@ -76,6 +79,8 @@ export interface EngineModel {
   readonly neighbourCount: number;
   /** How the bank is searched, for people: "exact", "index (usearch, recall 0.995)"; empty without a bank. */
   readonly search: string;
+  /** What it runs in, whatever was asked for. */
+  readonly precision: Precision;
   /** @throws SaladError ENGINE_FAILED; the batch may then be retried elsewhere. */
   run(tiles: TileBatch, patches: PatchBatch): Promise<void>;
   dispose(): Promise<void>;

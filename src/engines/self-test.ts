@@ -1,13 +1,14 @@
 /** A loaded engine has to reproduce the golden scores of a bundle before it may serve it. */
 import { SaladError } from '../errors/index.js';
 import type { GoldenBatch } from '../model/bundle-check.js';
+import type { Manifest } from '../model/manifest.js';
 import { allocatePatchBatch } from './batch.js';
 import type { Engine, EngineModel, EngineModelSource } from './engine.js';
 
 /** The parts of a bundle a self-test needs. */
 export interface SelfTestBundle extends EngineModelSource {
   readonly golden: GoldenBatch;
-  readonly manifest: { readonly goldenTolerance: number };
+  readonly manifest: Pick<Manifest, 'goldenTolerance' | 'int8'>;
 }
 
 export interface SelfTestResult {
@@ -34,7 +35,9 @@ export async function selfTestModel(model: EngineModel, bundle: SelfTestBundle):
   const patches = allocatePatchBatch(count, model);
   await model.run({ count, pixels: golden.pixels, positions: golden.positions }, patches);
   const maxAbsScoreError = largestError(patches.scores, golden.scores);
-  const tolerance = bundle.manifest.goldenTolerance;
+  const { manifest } = bundle;
+  const { goldenTolerance: tolerance } =
+    model.precision === 'int8' && manifest.int8 !== undefined ? manifest.int8 : manifest;
   if (maxAbsScoreError <= tolerance) return { passed: true, maxAbsScoreError };
   const reason = `golden scores differ by ${maxAbsScoreError}; the bundle allows ${tolerance}`;
   return { passed: false, maxAbsScoreError, reason };

@@ -2,18 +2,17 @@
  * The network description, and the search in the memory bank behind it, as ONNX bytes: what the onnx engine
  * runs and `models export --onnx` writes. NCHW inside; opset 18.
  */
-import { type MemoryBank, searchWindow } from '../scoring/memory-bank.js';
-import { chunksOf } from '../scoring/search-plan.js';
+import type { MemoryBank } from '../scoring/memory-bank.js';
+import { convolutionAttributes, Int8Graph } from './build-onnx-int8.js';
+import { addSearch } from './build-onnx-search.js';
 import { BATCH_NORM_EPSILON, L2_EPSILON } from './constants.js';
 import { foldBatchNorm } from './fold.js';
 import type { Geometry } from './geometry.js';
-import type { ScoringSpec } from './manifest.js';
+import type { Int8Spec, ScoringSpec } from './manifest.js';
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
 import { OnnxWriter } from './onnx-writer.js';
+import { int8Network } from './quantize.js';
 import { inferShapes } from './shapes.js';
-
-/** Below every cosine: what a prototype outside the search window gets. */
-export const OUTSIDE_SIMILARITY = -2;
 
 /** What the graph is built from; a Bundle and an EngineModelSource are both this. */
 export interface OnnxSource {
@@ -21,11 +20,14 @@ export interface OnnxSource {
   readonly weights: Weights;
   readonly geometry: Geometry;
   readonly search?: { readonly bank: MemoryBank; readonly scoring: ScoringSpec };
+  /** Present: hidden convolutions in int8. */
+  readonly int8?: Int8Spec | undefined;
 }
 
 interface Graph {
   readonly writer: OnnxWriter;
   readonly weights: Weights;
+  readonly int8: Int8Graph | undefined;
 }
 
 /** [a, b, c, d] → the axes in `order`, such as HWIO → OIHW with [3, 2, 0, 1]. */
@@ -50,6 +52,8 @@ function permuteKernel(
   return { shape: target, data: out };
 }
 
+type ConvolutionNode = Extract<NetworkNode, { op: 'conv' }>;
+
 function addConvolution(
   graph: Graph,
   node: Extract<NetworkNode, { op: 'conv' | 'convTranspose' }>,
@@ -59,6 +63,11 @@ function addConvolution(
   const stored = graph.weights.get(`${node.name}/kernel`)!;
   // HWIO → OIHW; a transposed kernel is stored HWOI and ONNX wants IOHW: the same permutation.
   const kernel = permuteKernel(stored.data, stored.shape, [3, 2, 0, 1]);
+  if (graph.int8?.isQuantized(node)) {
+    const bias = graph.weights.get(`${node.name}/bias`)?.data;
+    graph.int8.addConvolution(node as ConvolutionNode, input, kernel, bias);
+    return;
+  }
   const inputs = [input, writer.floats(`${node.name}/kernel`, kernel.shape, kernel.data)];
   if (node.op === 'convTranspose') {
     writer.node('ConvTranspose', inputs, node.name, { strides: [1, 1] });
@@ -69,8 +78,7 @@ function addConvolution(
       writer.floats(`${node.name}/bias`, [node.outChannels], graph.weights.get(`${node.name}/bias`)!.data),
     );
   }
-  const pads = Array<number>(4).fill(node.padding);
-  writer.node('Conv', inputs, node.name, { strides: [node.stride, node.stride], pads });
+  writer.node('Conv', inputs, node.name, convolutionAttributes(node));
 }
 
 function addBatchNorm(graph: Graph, node: Extract<NetworkNode, { op: 'batchNorm' }>, input: string): void {
@@ -206,116 +214,6 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
   }
 }
 
-/** float32 [D, rows] of the bank's rows `from` to `to`. */
-function transposedRows({ dimension, prototypes }: MemoryBank, from: number, to: number): Float32Array {
-  const rows = to - from;
-  const out = new Float32Array(dimension * rows);
-  for (let row = 0; row < rows; row++) {
-    for (let axis = 0; axis < dimension; axis++) {
-      out[axis * rows + row] = prototypes[(from + row) * dimension + axis]!;
-    }
-  }
-  return out;
-}
-
-/** Columns `from` to `to` of a u8 table with `columns` columns. */
-function tableColumns(table: Uint8Array, columns: number, from: number, to: number): Uint8Array {
-  const cells = table.length / columns;
-  const out = new Uint8Array(cells * (to - from));
-  for (let cell = 0; cell < cells; cell++) {
-    out.set(table.subarray(cell * columns + from, cell * columns + to), cell * (to - from));
-  }
-  return out;
-}
-
-/** Everything a chunk of the search needs beside its rows. */
-interface SearchGraph {
-  readonly writer: OnnxWriter;
-  readonly bank: MemoryBank;
-  readonly cells: number;
-  /** u8 [cells, rows]; absent where every prototype is searched. */
-  readonly window: Uint8Array | undefined;
-}
-
-/** The nearest `k` of a chunk of rows: names of their similarities and (within the chunk) indices. */
-function addChunk(
-  { writer, bank, cells, window }: SearchGraph,
-  { from, to, k, name }: { from: number; to: number; k: number; name: string },
-): readonly [string, string] {
-  const prototypes = writer.floats(
-    `bank/prototypes${name}`,
-    [bank.dimension, to - from],
-    transposedRows(bank, from, to),
-  );
-  let cosines = writer.node('MatMul', ['embeddings', prototypes], `search/product${name}`);
-  if (window !== undefined) {
-    const columns = tableColumns(window, bank.rows, from, to);
-    const table = writer.booleans(`bank/window${name}`, [cells, to - from], columns);
-    const inside = writer.node('Gather', [table, 'cells'], `search/window${name}`, { axis: 0 });
-    cosines = writer.node('Where', [inside, cosines, 'search/outside'], `search/candidates${name}`);
-  }
-  const outputs = [`search/similarities${name}`, `search/indices${name}`] as const;
-  const count = writer.int64s(`search/k${name}`, [k]);
-  writer.node('TopK', [cosines, count], outputs, { axis: -1, largest: 1, sorted: 1 });
-  return outputs;
-}
-
-/**
- * The K nearest of every chunk, then of those: the chunks stand in row order and TopK prefers the lower place,
- * so ties go to the lowest row as they do without chunks.
- */
-function addSearch(
-  writer: OnnxWriter,
-  search: NonNullable<OnnxSource['search']>,
-  patchGrid: number,
-  chunkRows: number,
-): void {
-  const { bank, scoring } = search;
-  const { searchRadius: radius, neighbourCount } = scoring;
-  if (radius !== null) {
-    writer.input('cells', 'int64', ['patches']);
-    writer.scalar('search/outside', OUTSIDE_SIMILARITY);
-  }
-  const window = radius === null ? undefined : searchWindow(bank, patchGrid, radius);
-  const graph: SearchGraph = { writer, bank, cells: patchGrid * patchGrid, window };
-  const found = chunksOf(bank.rows, chunkRows).map(({ from, to }, index, { length }) => {
-    const name = length === 1 ? '' : `/${index}`;
-    const [similarities, indices] = addChunk(graph, {
-      from,
-      to,
-      k: Math.min(neighbourCount, to - from),
-      name,
-    });
-    if (from === 0) return { similarities, indices };
-    const first = writer.int64s(`search/first${name}`, [from]);
-    return { similarities, indices: writer.node('Add', [indices, first], `search/rows${name}`) };
-  });
-  let similarities = found[0]!.similarities;
-  let indices = found[0]!.indices;
-  if (found.length > 1) {
-    const join = (names: string[], output: string) => writer.node('Concat', names, output, { axis: -1 });
-    const all = join(
-      found.map((chunk) => chunk.similarities),
-      'search/all/similarities',
-    );
-    const rows = join(
-      found.map((chunk) => chunk.indices),
-      'search/all/rows',
-    );
-    const best = ['search/similarities', 'search/places'] as const;
-    const k = writer.int64s('search/k', [neighbourCount]);
-    writer.node('TopK', [all, k], best, { axis: -1, largest: 1, sorted: 1 });
-    similarities = best[0];
-    indices = writer.node('GatherElements', [rows, best[1]], 'search/indices', { axis: -1 });
-  }
-  // float32 products of unit vectors exceed 1.
-  const bounds = [writer.scalar('search/low', OUTSIDE_SIMILARITY), writer.scalar('search/high', 1)];
-  writer.node('Clip', [similarities, ...bounds], 'similarities');
-  writer.node('Identity', [indices], 'indices');
-  writer.output('similarities', 'float', ['patches', neighbourCount]);
-  writer.output('indices', 'int64', ['patches', neighbourCount]);
-}
-
 /**
  * Inputs: `tiles` uint8 [tiles, size, size, 1]; with a search window also `cells` int64 [patches], the
  * patch's cell in the grid (row * patchGrid + column). Outputs: `embeddings` float [patches, D]; with a bank
@@ -324,7 +222,8 @@ function addSearch(
  * @param chunkRows bank rows whose similarities are held at once; the outputs do not depend on it.
  */
 export function buildOnnx(source: OnnxSource, chunkRows = Number.POSITIVE_INFINITY): Uint8Array {
-  const { network, weights } = foldBatchNorm(source.network, source.weights);
+  const prepare = source.int8 === undefined ? foldBatchNorm : int8Network;
+  const { network, weights } = prepare(source.network, source.weights);
   const shapes = inferShapes(network);
   const size = network.inputSize;
   const writer = new OnnxWriter();
@@ -332,8 +231,13 @@ export function buildOnnx(source: OnnxSource, chunkRows = Number.POSITIVE_INFINI
   const floats = writer.node('Cast', ['tiles'], 'tiles/float', { to: 1 });
   // With one channel NHWC and NCHW hold the same bytes: a reshape is enough.
   writer.node('Reshape', [floats, writer.int64s('input/shape', [-1, 1, size, size])], 'input');
-  const graph: Graph = { writer, weights };
-  for (const node of network.nodes) addNode(graph, node, nodeInputs(node));
+  const int8 = source.int8 && new Int8Graph(writer, source.int8);
+  const graph: Graph = { writer, weights, int8 };
+  for (const node of network.nodes) {
+    const inputs = nodeInputs(node).map((name) => int8?.current(name) ?? name);
+    addNode(graph, node, inputs);
+    int8?.quantize(node);
+  }
   const dimension = shapes.get(network.output)!.channels;
   const last = writer.node('Transpose', [network.output], 'embeddings/nhwc', { perm: [0, 2, 3, 1] });
   writer.node('Reshape', [last, writer.int64s('embeddings/shape', [-1, dimension])], 'embeddings');

@@ -82,6 +82,17 @@ export const trainingSchema = z.strictObject({
   notes: z.array(z.string()),
 });
 
+/** The int8 form of the encoder, for engines that have integer kernels; absent where int8 gains nothing. */
+export const int8Schema = z.strictObject({
+  /**
+   * Node → the values that uint8 spans of its output (outside, they are clipped). A convolution whose input and
+   * output are here is run in int8, with int8 weights per output channel. Of the network of `int8Network`.
+   */
+  ranges: z.record(z.string(), z.strictObject({ low: finite, high: finite })),
+  /** Largest absolute difference to the float32 golden scores. */
+  goldenTolerance: z.number().positive(),
+});
+
 export const manifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
   name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
@@ -96,6 +107,7 @@ export const manifestSchema = z.strictObject({
   training: trainingSchema,
   /** Largest absolute score difference an engine may show on the golden batch. */
   goldenTolerance: z.number().positive(),
+  int8: int8Schema.optional(),
   files: z.record(z.string(), z.strictObject({ sha256, bytes: z.int().min(0) })),
 });
 
@@ -104,4 +116,5 @@ export type InputSpec = z.infer<typeof inputSchema>;
 export type TilingSpec = z.infer<typeof tilingSchema>;
 export type ScoringSpec = z.infer<typeof scoringSchema>;
 export type CalibrationTables = z.infer<typeof calibrationSchema>;
+export type Int8Spec = z.infer<typeof int8Schema>;
 export type TrainingRecord = z.infer<typeof trainingSchema>;

@@ -15,13 +15,14 @@ const IR_VERSION = 8n;
 const OPSET = 18n;
 
 export type AttributeValue = number | string | readonly number[] | { readonly float: number };
-export type ElementType = 'float' | 'int64' | 'int32' | 'uint8' | 'bool';
+export type ElementType = 'float' | 'int64' | 'int32' | 'uint8' | 'int8' | 'bool';
 
 const DATA_TYPES: Record<ElementType, TensorProto_DataType> = {
   float: TensorProto_DataType.FLOAT,
   int64: TensorProto_DataType.INT64,
   int32: TensorProto_DataType.INT32,
   uint8: TensorProto_DataType.UINT8,
+  int8: TensorProto_DataType.INT8,
   bool: TensorProto_DataType.BOOL,
 };
 
@@ -41,7 +42,7 @@ function attribute(name: string, value: AttributeValue): AttributeProto {
 }
 
 /** Raw data of an initializer is little-endian, which is what typed arrays hold on every supported machine. */
-function rawBytes(data: Float32Array | Uint8Array | BigInt64Array): Uint8Array {
+function rawBytes(data: Float32Array | Uint8Array | Int8Array | Int32Array | BigInt64Array): Uint8Array {
   if (endianness() !== 'LE') throw new SaladError('INTERNAL', 'ONNX bytes need a little-endian machine');
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
@@ -76,7 +77,7 @@ export class OnnxWriter {
     name: string,
     type: ElementType,
     dims: readonly number[],
-    data: Float32Array | Uint8Array | BigInt64Array,
+    data: Float32Array | Uint8Array | Int8Array | Int32Array | BigInt64Array,
   ): string {
     const tensor = TensorProto.fromPartial({ name, dataType: DATA_TYPES[type], dims: dims.map(BigInt) });
     // Set afterwards: fromPartial would copy the weights element by element.
@@ -95,6 +96,18 @@ export class OnnxWriter {
 
   int64s(name: string, values: readonly number[]): string {
     return this.initializer(name, 'int64', [values.length], BigInt64Array.from(values, BigInt));
+  }
+
+  int8s(name: string, dims: readonly number[], data: Int8Array): string {
+    return this.initializer(name, 'int8', dims, data);
+  }
+
+  int32s(name: string, dims: readonly number[], data: Int32Array): string {
+    return this.initializer(name, 'int32', dims, data);
+  }
+
+  uint8(name: string, value: number): string {
+    return this.initializer(name, 'uint8', [], Uint8Array.of(value));
   }
 
   booleans(name: string, dims: readonly number[], data: Uint8Array): string {

@@ -12,6 +12,7 @@ import { goldenBatch } from './golden.js';
 import { ImageScorer } from './image-scorer.js';
 import { modelCard } from './model-card.js';
 import type { Encoder, FitImage, TrainingPlan, TrainingPreset, TrainingProgress } from './preset.js';
+import { int8Form } from './quantize.js';
 
 /** Largest score difference an engine may show on the golden batch (architecture.md: float32 engines). */
 const GOLDEN_TOLERANCE = 1e-4;
@@ -151,6 +152,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const source: EngineModelSource = { ...bare, search: { bank, scoring: plan.scoring } };
   const calibration = await calibrate(options, source);
   const golden = await goldenBatch(options.engine, source, plan);
+  const int8 = await int8Form(options.engine, { ...source, golden }, options.fit, options.signal);
   const manifest: BundleParts['manifest'] = {
     name: options.name,
     version: options.version,
@@ -175,6 +177,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
       notes: trainingNotes(options, built),
     },
     goldenTolerance: GOLDEN_TOLERANCE,
+    ...(int8 === undefined ? {} : { int8 }),
   };
   const card = modelCard({
     manifest,

@@ -50,6 +50,7 @@ async function loadModel(library: OnnxRuntime, source: EngineModelSource): Promi
     return {
       ...sizes,
       search: search.description,
+      precision: source.int8 === undefined ? 'float32' : 'int8',
       run: (tiles, patches) => run(library, session, search, tiles, patches),
       dispose: () => session.release(),
     };

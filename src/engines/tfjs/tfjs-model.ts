@@ -83,6 +83,7 @@ export async function loadTfjsModel(runtime: TfjsRuntime, source: EngineModelSou
     return {
       ...sizes,
       search: search.description,
+      precision: 'float32',
       run: (tiles, patches) => run(runtime, search, tensors, sizes, tiles, patches),
       async dispose() {
         const bank = tensors.chunks.flatMap(({ prototypes, penalty }) => [prototypes, penalty ?? []]);
