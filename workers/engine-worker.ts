@@ -1,16 +1,11 @@
 /** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
 import { threadId, workerData } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
-import {
-  createEngine,
-  enginesFor,
-  passedOver,
-  passedOverUnstarted,
-  selfTestModel,
-} from '../src/engines/select.js';
+import { createEngine, passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
 import {
+  type Fault,
   failureFrom,
   type WorkerModel,
   type WorkerResult,
@@ -25,6 +20,8 @@ const BARRIER_TIMEOUT_MS = 60_000;
 /** piscina wraps what the pool was given: [its own environment data, ours]. */
 const setup: WorkerSetup = Array.isArray(workerData) ? workerData[1] : workerData;
 
+type RunTask = Extract<WorkerTask, { type: 'run' }>;
+
 const bundles = new Map<string, Promise<Bundle>>();
 const engines = new Map<EngineName, Promise<Engine>>();
 const loaded = new Map<string, Promise<EngineModel>>();
@@ -33,7 +30,7 @@ let previous: Promise<unknown> = Promise.resolve();
 
 /** Tasks run one after another even where the pool posts the next one early: an engine has one caller. */
 export default function handle(task: WorkerTask): Promise<WorkerResult> {
-  const result = previous.then(() => perform(task)).catch(failureFrom);
+  const result = previous.then(() => perform(task)).catch((error: unknown) => failureFrom(error));
   previous = result;
   return result;
 }
@@ -41,7 +38,7 @@ export default function handle(task: WorkerTask): Promise<WorkerResult> {
 async function perform(task: WorkerTask): Promise<WorkerResult> {
   switch (task.type) {
     case 'select':
-      return selectEngine(task.preference);
+      return selectEngine(task.engines, task.preference);
     case 'load': {
       const arrived = new Int32Array(task.arrived);
       try {
@@ -54,20 +51,54 @@ async function perform(task: WorkerTask): Promise<WorkerResult> {
       waitForOthers(arrived, task.count);
       return { type: 'loaded', threadId };
     }
-    case 'run': {
-      if (task.crash) process.exit(1);
-      const model = await modelOf(task.engine, task.model);
-      const view = slotOf(task.model, task.slot);
-      const { shape } = describe(task.model);
-      const started = performance.now();
-      // In pieces the processor's cache holds: one message across threads for many of them.
-      for (let first = 0; first < task.count; first += task.pieceSize) {
-        const last = Math.min(task.count, first + task.pieceSize);
-        const { pixels, positions, patches } = pieceOf(view, shape, first, last);
-        await model.run({ count: last - first, pixels, positions }, patches);
-      }
-      return { type: 'ran', computeMs: performance.now() - started };
+    case 'run':
+      return runBatch(task);
+  }
+}
+
+async function runBatch(task: RunTask): Promise<WorkerResult> {
+  let model: EngineModel;
+  try {
+    model = await modelOf(task.engine, task.model);
+  } catch (error) {
+    return failureFrom(error, true);
+  }
+  const view = slotOf(task.model, task.slot);
+  const { shape } = describe(task.model);
+  const started = performance.now();
+  try {
+    // In pieces the processor's cache holds: one message across threads for many of them.
+    for (let first = 0; first < task.count; first += task.pieceSize) {
+      const last = Math.min(task.count, first + task.pieceSize);
+      if (task.fault !== undefined && last === task.count) await befall(task.fault);
+      const { pixels, positions, patches } = pieceOf(view, shape, first, last);
+      await model.run({ count: last - first, pixels, positions }, patches);
     }
+  } catch (error) {
+    return failureFrom(error, !(await isSound(task.model, model)));
+  }
+  return { type: 'ran', computeMs: performance.now() - started };
+}
+
+/** Was it this batch, or is it the engine? Tiles that it has scored before tell the two apart. */
+async function isSound(key: string, model: EngineModel): Promise<boolean> {
+  try {
+    return (await selfTestModel(model, await bundleOf(key))).passed;
+  } catch {
+    return false;
+  }
+}
+
+/** An injected fault, before the last piece of a batch: what is written by then must never be delivered. */
+async function befall(fault: Fault): Promise<void> {
+  if (fault.kind === 'exit') process.exit(1);
+  if (fault.kind === 'hang') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  if (fault.kind === 'throw') {
+    const fail = async () => {
+      throw new SaladError('ENGINE_FAILED', fault.message);
+    };
+    if (fault.lasting) for (const model of await Promise.all(loaded.values())) model.run = fail;
+    await fail();
   }
 }
 
@@ -75,14 +106,18 @@ async function perform(task: WorkerTask): Promise<WorkerResult> {
  * The first engine that reproduces the golden scores of every model. Its engine and models are kept: what passed
  * the self-test is what serves.
  */
-async function selectEngine(preference: EngineName | 'auto'): Promise<WorkerResult> {
+async function selectEngine(
+  names: readonly EngineName[],
+  preference: EngineName | 'auto',
+): Promise<WorkerResult> {
   const reasons: string[] = [];
-  for (const name of enginesFor(preference)) {
+  for (const name of names) {
     try {
-      const early = passedOverUnstarted(name, preference);
+      const wish = preference === name ? name : 'auto';
+      const early = passedOverUnstarted(name, wish);
       if (early !== null) throw new SaladError('ENGINE_UNAVAILABLE', early);
       const engine = await engineOf(name);
-      const refusal = passedOver(engine.info, preference);
+      const refusal = passedOver(engine.info, wish);
       if (refusal !== null) {
         engines.delete(name);
         await engine.dispose();

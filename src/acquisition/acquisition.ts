@@ -45,7 +45,7 @@ export async function* scoreAcquisition(
   try {
     signal.throwIfAborted();
     run.open();
-    yield { kind: 'accepted', scoresBeforeLastPixel: run.image.streamable };
+    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: run.image.streamable };
     void run.read(pixels);
     let sentAt = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {

@@ -1,4 +1,5 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
+import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
 import { patchStart } from '../model/geometry.js';
 import { imageScore } from '../scoring/aggregate.js';
@@ -39,7 +40,7 @@ export async function aggregateOf(
     anomalyMap: await anomalyMapOf(model, request, outcome),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
-    warnings: warningsOf(model, request, outcome, coverage),
+    warnings: warningsOf(request, outcome, coverage),
     search: model.search,
   };
 }
@@ -90,8 +91,12 @@ async function anomalyMapOf(
   return { format, size, data };
 }
 
+/** A better engine that came back is nothing to warn of. */
+function enginesBelow(engine: EngineName): readonly EngineName[] {
+  return ENGINE_NAMES.slice(ENGINE_NAMES.indexOf(engine) + 1);
+}
+
 function warningsOf(
-  model: ServedModel,
   request: AcquisitionRequest,
   outcome: AcquisitionOutcome,
   coverage: Coverage,
@@ -106,8 +111,11 @@ function warningsOf(
   }
   if (coverage.failed > 0)
     warn('tilesFailed', `Patches could not be scored: ${outcome.failure ?? 'unknown'}`);
-  const others = [...outcome.results.engines].filter((engine) => engine !== model.engine);
-  if (others.length > 0) warn('engineFailover', `Part was served by ${others.join(', ')}.`);
+  const announced = outcome.announcedEngine;
+  const lower = enginesBelow(announced).filter((engine) => outcome.results.engines.has(engine));
+  if (lower.length > 0) {
+    warn('engineFailover', `Engine ${announced} failed; ${lower.join(' and ')} scored in its place.`);
+  }
   if (coverage.scored === 0) warn('nothingScored', 'No patch was scored.');
   return warnings;
 }

@@ -1,6 +1,7 @@
 /** The state of one acquisition while it runs: takes pixels in, queues ready tiles, keeps what comes back. */
 import { crc32c } from '@node-rs/crc32';
 import type { TileStream } from '../batching/index.js';
+import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
 import { Latch } from './latch.js';
@@ -12,6 +13,8 @@ export class AcquisitionRun {
   readonly image: WorkingImage;
   readonly results: PatchResults;
   readonly progress = new Latch();
+  /** What the client was told; another may have scored in the end. */
+  readonly announcedEngine: EngineName;
   private readonly startedAt: number;
   private readonly now: () => number;
   private stream: TileStream | undefined;
@@ -31,6 +34,7 @@ export class AcquisitionRun {
     private readonly request: AcquisitionRequest,
   ) {
     const { manifest, geometry } = model;
+    this.announcedEngine = model.engine;
     this.now = model.batcher.now;
     this.startedAt = this.now();
     this.image = new WorkingImage(
@@ -122,6 +126,7 @@ export class AcquisitionRun {
 
   outcome(): AcquisitionOutcome {
     return {
+      announcedEngine: this.announcedEngine,
       image: this.image,
       results: this.results,
       skippedTiles: this.skippedTiles,

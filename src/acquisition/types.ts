@@ -1,6 +1,6 @@
 /** What an acquisition takes and gives, free of any wire format. */
 import type { Batcher, PriorityClass } from '../batching/index.js';
-import type { PatchBatch } from '../engines/engine.js';
+import type { EngineName, PatchBatch } from '../engines/engine.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
 import type { Geometry } from '../model/geometry.js';
@@ -28,7 +28,8 @@ export interface ServedModel {
   readonly geometry: Geometry;
   /** int32 [bank rows]: index into manifest.training.sourceImages. */
   readonly prototypeSources: Int32Array;
-  readonly engine: string;
+  /** The one that serves now; it changes when an engine is lost, or comes back. */
+  readonly engine: EngineName;
   /** How the memory bank is searched, for people. */
   readonly search: string;
   readonly batcher: Batcher<TileSlot>;
@@ -143,6 +144,6 @@ export interface Aggregate {
 }
 
 export type AcquisitionEvent =
-  | { readonly kind: 'accepted'; readonly scoresBeforeLastPixel: boolean }
+  | { readonly kind: 'accepted'; readonly engine: EngineName; readonly scoresBeforeLastPixel: boolean }
   | { readonly kind: 'patches'; readonly patches: readonly PatchResult[] }
   | { readonly kind: 'aggregate'; readonly aggregate: Aggregate };

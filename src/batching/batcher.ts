@@ -22,9 +22,11 @@ export interface BatchExecutor<Slot> {
   maxBatchSize(model: string): number;
   /**
    * Scores the first `count` tiles of the slot in place.
-   * @throws SaladError ENGINE_FAILED and the like: the batch may be tried again.
+   * @throws SaladError ENGINE_FAILED and the like: the tiles may be tried again, in another slot.
    */
   run(model: string, slot: Slot, count: number): Promise<BatchRun>;
+  /** Told whenever slots appear otherwise than by `release`. */
+  onChange(listener: () => void): void;
 }
 
 export interface BatchRun {
@@ -94,17 +96,29 @@ interface Member<Slot> {
 
 type Tile<Slot> = QueuedTile<Member<Slot>>;
 
+/** Tiles of a batch that failed. */
+interface Retry<Slot> {
+  readonly model: string;
+  readonly tiles: readonly Tile<Slot>[];
+  /** One tile that failed alone: it goes with nothing else in flight, and if it fails again it is to blame. */
+  readonly isLast: boolean;
+}
+
 export class Batcher<Slot> {
   private readonly policy: BatchPolicy<Member<Slot>>;
   private readonly executor: BatchExecutor<Slot>;
   private readonly soon: (task: () => void) => void;
   private scheduled = false;
   private readonly pace = new Pace();
+  private readonly retries: Retry<Slot>[] = [];
+  private inFlight = 0;
+  private lastTryRuns = false;
 
   constructor(private readonly options: BatcherOptions<Slot>) {
     this.policy = new BatchPolicy(options.limits);
     this.executor = options.executor;
     this.soon = options.soon ?? setImmediate;
+    this.executor.onChange(() => this.schedule());
   }
 
   get now(): () => number {
@@ -155,20 +169,29 @@ export class Batcher<Slot> {
     });
   }
 
-  /** Starts batches while there are both slots and tiles. */
+  /** Starts batches while there are both slots and tiles; what failed goes first. */
   private dispatch(): void {
-    while (this.executor.freeSlots > 0) {
-      const { batch, expired } = this.policy.next(this.options.now(), (model) => this.batchLimit(model));
-      for (const member of expired) {
-        member.closed = true;
-        member.handler.expire();
-      }
+    while (this.executor.freeSlots > 0 && !this.lastTryRuns) {
+      const [retry] = this.retries;
+      if (retry?.isLast && this.inFlight > 0) return;
+      const batch = retry ?? this.nextBatch();
       if (batch === undefined) return;
       const slot = this.executor.acquire();
       if (slot === undefined)
         throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
-      void this.runBatch(batch.model, slot, batch.tiles);
+      if (retry !== undefined) this.retries.shift();
+      this.lastTryRuns = batch.isLast;
+      void this.runBatch(batch, slot);
     }
+  }
+
+  private nextBatch(): Retry<Slot> | undefined {
+    const { batch, expired } = this.policy.next(this.options.now(), (model) => this.batchLimit(model));
+    for (const member of expired) {
+      member.closed = true;
+      member.handler.expire();
+    }
+    return batch === undefined ? undefined : { ...batch, isLast: false };
   }
 
   /** Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. */
@@ -178,22 +201,25 @@ export class Batcher<Slot> {
   }
 
   /** Never rejects. */
-  private async runBatch(model: string, slot: Slot, tiles: readonly Tile<Slot>[]): Promise<void> {
+  private async runBatch(batch: Retry<Slot>, slot: Slot): Promise<void> {
+    this.inFlight += 1;
+    let settled = 0;
     try {
-      if (!(await this.attempt(model, slot, tiles))) {
-        // Alone, so that one bad tile cannot take its companions with it.
-        for (const tile of tiles) await this.lastAttempt(model, slot, tile);
-      }
+      const error = await this.attempt(batch, slot);
+      if (error === undefined) settled = batch.tiles.length;
+      else settled = this.failed(batch, error);
     } finally {
+      this.inFlight -= 1;
+      if (batch.isLast) this.lastTryRuns = false;
       this.executor.release(slot);
-      this.pace.finished(tiles.length, this.options.now());
+      this.pace.finished(settled, this.options.now());
       this.dispatch();
       if (this.policy.queuedTiles === 0) this.pace.idle();
     }
   }
 
-  /** @returns false where the engine failed; a tile is delivered at most once either way. */
-  private async attempt(model: string, slot: Slot, tiles: readonly Tile<Slot>[]): Promise<boolean> {
+  /** @returns why the engine failed; a tile is delivered at most once either way. */
+  private async attempt({ model, tiles }: Retry<Slot>, slot: Slot): Promise<SaladError | undefined> {
     const dispatchedAt = this.options.now();
     let run: BatchRun;
     try {
@@ -201,8 +227,8 @@ export class Batcher<Slot> {
         payload.handler.fill(tile, slot, index);
       });
       run = await this.executor.run(model, slot, tiles.length);
-    } catch {
-      return false;
+    } catch (error) {
+      return SaladError.from(error);
     }
     const maxBatchSize = this.executor.maxBatchSize(model);
     tiles.forEach(({ payload, tile, readyAt }, index) => {
@@ -210,28 +236,25 @@ export class Batcher<Slot> {
       const queueMs = dispatchedAt - readyAt;
       payload.handler.deliver(tile, slot, index, { ...run, queueMs, batchSize: tiles.length, maxBatchSize });
     });
-    return true;
+    return undefined;
   }
 
-  private async lastAttempt(model: string, slot: Slot, queued: Tile<Slot>): Promise<void> {
-    const { payload, tile, readyAt } = queued;
-    if (payload.closed) return;
-    const dispatchedAt = this.options.now();
-    let run: BatchRun;
-    try {
-      payload.handler.fill(tile, slot, 0);
-      run = await this.executor.run(model, slot, 1);
-    } catch (error) {
-      if (!payload.closed) payload.handler.fail(tile, SaladError.from(error));
-      return;
+  /**
+   * Again in halves, so that one bad tile cannot take its companions with it.
+   * @returns how many tiles are settled: failed, or of streams that are closed
+   */
+  private failed({ model, tiles, isLast }: Retry<Slot>, error: SaladError): number {
+    const open = tiles.filter(({ payload }) => !payload.closed);
+    const [first] = open;
+    if (first === undefined) return tiles.length;
+    if (isLast) {
+      first.payload.handler.fail(first.tile, error);
+      return 1;
     }
-    if (payload.closed) return;
-    const maxBatchSize = this.executor.maxBatchSize(model);
-    payload.handler.deliver(tile, slot, 0, {
-      ...run,
-      queueMs: dispatchedAt - readyAt,
-      batchSize: 1,
-      maxBatchSize,
-    });
+    const half = Math.ceil(open.length / 2);
+    for (const part of [open.slice(0, half), open.slice(half)]) {
+      if (part.length > 0) this.retries.push({ model, tiles: part, isLast: open.length === 1 });
+    }
+    return tiles.length - open.length;
   }
 }

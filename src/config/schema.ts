@@ -74,6 +74,32 @@ export const CONFIG_FIELDS = {
     max: 1024,
     description: 'Most tiles in one engine batch; 0 means what warm-up measures to be best.',
   }),
+  engineWatchdogMs: whole({
+    env: 'SALAD_ENGINE_WATCHDOG_MS',
+    default: 5000,
+    unit: 'ms',
+    min: 100,
+    max: 3_600_000,
+    description:
+      'An engine that gives no answer to a batch for this long, and 20 times what the batch should take, counts as hung and is replaced.',
+  }),
+  engineBackOffMs: whole({
+    env: 'SALAD_ENGINE_BACK_OFF_MS',
+    default: 30_000,
+    unit: 'ms',
+    min: 10,
+    max: 86_400_000,
+    description:
+      'Wait before a lost engine is tried again beside the one that took over; doubled with every failure in a row.',
+  }),
+  engineBackOffMaxMs: whole({
+    env: 'SALAD_ENGINE_BACK_OFF_MAX_MS',
+    default: 600_000,
+    unit: 'ms',
+    min: 10,
+    max: 86_400_000,
+    description: 'Longest wait before a lost engine is tried again.',
+  }),
   exactSearchRowsMax: whole({
     env: 'SALAD_EXACT_SEARCH_ROWS_MAX',
     default: SEARCH_LIMITS.exactRowsMax,

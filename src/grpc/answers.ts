@@ -66,7 +66,7 @@ export function answerOf(
           value: {
             acquisitionId: request.acquisitionId,
             model: identityOf(model),
-            engine: model.engine,
+            engine: event.engine,
             geometry: wireGeometry(model),
             scoresBeforeLastPixel: event.scoresBeforeLastPixel,
           },

@@ -1,289 +1,298 @@
-/** Worker threads that run engines on shared-memory slots. Nothing but numbers and names crosses. */
-import { availableParallelism } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { Piscina } from 'piscina';
-import type { EngineName, SearchOptions } from '../engines/engine.js';
-import { SaladError } from '../errors/index.js';
-import {
-  errorFrom,
-  type WorkerModel,
-  type WorkerResult,
-  type WorkerSetup,
-  type WorkerTask,
-} from './messages.js';
-import { type SlotShape, type SlotView, slotBytes, viewSlot } from './slots.js';
-import { BATCH_SIZES, type BatchLatency, type BatchPlan, measureLatencies, planBatches } from './warm-up.js';
-
-/** A model to serve: where it lies and how big its batches are. */
-export interface PoolModel {
-  readonly key: string;
-  readonly directory: string;
-  readonly sha256: string;
-  readonly shape: SlotShape;
-}
-
-export interface EnginePoolOptions {
-  readonly engine: EngineName | 'auto';
-  /** Threads; 0 = one per core this process may use. */
-  readonly workers: number;
-  /** Tiles; 0 = as measured at warm-up. */
-  readonly maxBatchSize: number;
-  readonly models: readonly PoolModel[];
-  /** How banks are searched, where that is not to be left to the defaults. */
-  readonly search?: SearchOptions;
-  /** Told of what nobody waits for, such as a worker that died idle. */
-  readonly onError?: (error: Error) => void;
-}
-
-/** One slot, in the hands of whoever acquired it. */
-export interface PoolSlot {
-  readonly index: number;
-  /** The slot as batches of this model lie in it. */
-  view(model: string): SlotView;
-}
-
-export interface PoolModelStatus extends BatchPlan {
-  /** Empty where the limit was given. */
-  readonly curve: readonly BatchLatency[];
-  /** How the bank is searched, for people. */
-  readonly search: string;
-}
-
-/** piscina does not name it. */
-type LoadBalancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
-
-/** A slot never grows past this, whatever the tile size. */
-const SLOT_BYTES_MAX = 64 * 1024 * 1024;
-const WARM_UP_BUDGET_MS = 600;
-/** A batch takes far less; an engine that hangs must not keep the server from stopping. */
-const CLOSE_GRACE_MS = 10_000;
 /**
- * A second slot per worker is filled and handed over while the first is computed, so that a worker never waits
- * for the main thread.
+ * What scores batches: the best engine that can, and while that one is lost the next on the ladder. Nothing but
+ * numbers and names crosses the threads.
  */
-const SLOTS_PER_WORKER = 2;
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { enginesFor } from '../engines/select.js';
+import { SaladError } from '../errors/index.js';
+import { type Logger, silentLogger } from '../telemetry/logger.js';
+import { BackOff } from './back-off.js';
+import type { EngineLoss, Fault, LossKind } from './messages.js';
+import {
+  type PoolModelStatus,
+  type PoolSlot,
+  type StartOptions,
+  WorkerSet,
+  type WorkerSetOptions,
+} from './worker-set.js';
+
+export type { PoolModel, PoolModelStatus, PoolSlot } from './worker-set.js';
+
+export interface EnginePoolOptions extends Omit<WorkerSetOptions, 'watchdogMs'> {
+  readonly engine: EngineName | 'auto';
+  /** @default 5000 */
+  readonly watchdogMs?: number;
+  /** Wait before a lost engine is tried again; doubled with every failure in a row. @default 30 s, at most 10 min */
+  readonly backOffMs?: number;
+  readonly backOffMaxMs?: number;
+  readonly logger?: Logger;
+}
+
+/** Totals since the start, for telemetry. */
+export interface FailoverCounts {
+  /** Engines lost while they served. */
+  readonly losses: Readonly<Record<LossKind, number>>;
+  /** Times a better engine came back. */
+  readonly recoveries: number;
+}
+
+const WARM_UP_MS = 600;
+/** Acquisitions wait: better a rough plan now. */
+const TAKE_OVER_WARM_UP_MS = 150;
+/** For an engine that starts while others serve or tiles wait: its indexes are built, its kernels often not. */
+const START_LIMIT_MS = 60_000;
 
 export class EnginePool {
-  private readonly free: PoolSlot[] = [];
-  private readonly status = new Map<string, PoolModelStatus>();
-  private readonly running = new Set<Promise<WorkerResult>>();
-  private crashNext = false;
-  private closed = false;
+  private serving: WorkerSet | undefined;
+  private servingSince = 0;
+  /** The engine chosen at the start and those below it. */
+  private readonly ladder: readonly EngineName[];
+  private readonly backOff: BackOff;
+  private readonly logger: Logger;
+  /** By engine: what a set before has measured. */
+  private readonly known = new Map<EngineName, ReadonlyMap<string, PoolModelStatus>>();
+  /** Lost or replaced, their threads not ended yet. */
+  private readonly leaving = new Set<WorkerSet>();
+  private readonly listeners: (() => void)[] = [];
+  private readonly losses: Record<LossKind, number> = { died: 0, failed: 0, hung: 0 };
+  private recoveries = 0;
+  private readonly closing = new AbortController();
+  /** Engines are started one after another. */
+  private starting: Promise<void> = Promise.resolve();
+  private returnTimer: NodeJS.Timeout | undefined;
+  private nextFault: Fault | undefined;
 
   private constructor(
-    private readonly piscina: Piscina<WorkerTask, WorkerResult>,
-    readonly engine: EngineName,
-    readonly device: string,
-    readonly workerCount: number,
-    private readonly models: readonly WorkerModel[],
-    private readonly searches: Readonly<Record<string, string>>,
-    slots: readonly SharedArrayBuffer[],
+    private readonly options: EnginePoolOptions,
+    /** Serves, or served last. */
+    private latest: WorkerSet,
   ) {
-    slots.slice(0, workerCount * SLOTS_PER_WORKER).forEach((buffer, index) => {
-      this.free.push(createSlot(buffer, index, models));
-    });
+    this.logger = options.logger ?? silentLogger();
+    this.backOff = new BackOff(options.backOffMs ?? 30_000, options.backOffMaxMs ?? 600_000);
+    this.ladder = ENGINE_NAMES.slice(ENGINE_NAMES.indexOf(latest.engine));
+    this.serve(latest);
   }
 
   /**
-   * Starts the workers, chooses the engine, loads every model in every worker and finds the batch limits.
-   * @throws SaladError ENGINE_UNAVAILABLE, BUNDLE_INVALID
+   * Starts the best engine the options allow.
+   * @throws SaladError CONFIGURATION_INVALID, ENGINE_UNAVAILABLE, BUNDLE_INVALID
    */
   static async start(options: EnginePoolOptions): Promise<EnginePool> {
     if (options.models.length === 0)
       throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
-    const workers = options.workers > 0 ? options.workers : availableParallelism();
-    const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
-    const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
-    const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
-    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
-    let threads = 1;
-    const balancer = pipelining(() => threads);
-    const setup = { models, slots, search: options.search ?? {} };
-    const piscina = createPiscina(workers, setup, balancer, options.onError);
-    try {
-      const selected = await exchange(piscina, { type: 'select', preference: options.engine });
-      if (selected.type !== 'selected') throw unexpected(selected);
-      const { engine, device, maxWorkers, searches } = selected;
-      threads = Math.min(workers, maxWorkers ?? workers);
-      await loadEverywhere(piscina, engine, threads);
-      const pool = new EnginePool(piscina, engine, device, threads, models, searches, slots);
-      await pool.warmUp(options.maxBatchSize);
-      return pool;
-    } catch (error) {
-      await piscina.destroy();
-      throw error;
-    }
+    const set = await startSet(options, {
+      engines: enginesFor(options.engine),
+      warmUpMs: WARM_UP_MS,
+    });
+    return new EnginePool(options, set);
   }
 
+  /** The engine that serves; while there is none, the one that did last. */
+  get engine(): EngineName {
+    return this.latest.engine;
+  }
+
+  get device(): string {
+    return this.latest.device;
+  }
+
+  get workerCount(): number {
+    return this.latest.workerCount;
+  }
+
+  /** False from the loss of an engine until another has taken over. */
+  get isServing(): boolean {
+    return this.serving !== undefined;
+  }
+
+  get failovers(): FailoverCounts {
+    return { losses: { ...this.losses }, recoveries: this.recoveries };
+  }
+
+  /** Called whenever an engine begins to serve or is lost. */
+  onChange(listener: () => void): void {
+    this.listeners.push(listener);
+  }
+
+  /** None while no engine serves. */
   get freeSlots(): number {
-    return this.free.length;
+    return this.serving?.freeSlots ?? 0;
   }
 
   acquire(): PoolSlot | undefined {
-    return this.free.pop();
+    return this.serving?.acquire();
   }
 
+  /** A slot goes back to where it came from: that of a lost engine may be written to late, and is never used again. */
   release(slot: PoolSlot): void {
-    this.free.push(slot);
+    slot.owner.release(slot);
   }
 
   maxBatchSize(model: string): number {
-    return this.status.get(model)?.maxBatchSize ?? 1;
+    return this.modelStatus(model)?.maxBatchSize ?? 1;
   }
 
   modelStatus(model: string): PoolModelStatus | undefined {
-    return this.status.get(model);
+    return this.latest.statuses.get(model);
   }
 
-  /** Scores the first `count` tiles of the slot in place. @throws SaladError ENGINE_FAILED */
+  /**
+   * Scores the first `count` tiles of the slot in place.
+   * @throws SaladError ENGINE_FAILED; the tiles may be tried again in another slot, then perhaps elsewhere.
+   */
   async run(
     model: string,
     slot: PoolSlot,
     count: number,
   ): Promise<{ readonly engine: EngineName; readonly computeMs: number }> {
-    if (this.closed) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
-    const pieceSize = this.status.get(model)?.pieceSize ?? count;
-    const task = { type: 'run', engine: this.engine, model, slot: slot.index, count, pieceSize } as const;
-    const running = exchange(this.piscina, this.crashNext ? { ...task, crash: true } : task);
-    this.crashNext = false;
-    this.running.add(running);
-    try {
-      const result = await running;
-      if (result.type !== 'ran') throw unexpected(result);
-      return { engine: this.engine, computeMs: result.computeMs };
-    } finally {
-      this.running.delete(running);
-    }
+    if (this.closing.signal.aborted) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
+    const fault = this.nextFault;
+    this.nextFault = undefined;
+    const computeMs = await slot.owner.run(model, slot, count, fault);
+    return { engine: slot.owner.engine, computeMs };
   }
 
-  /** For tests of crash recovery: the thread that takes the next batch ends in the middle of it. */
-  crashOnNextRun(): void {
-    this.crashNext = true;
+  /** For tests of fail-over: befalls the engine in the middle of the next batch. */
+  injectFault(fault: Fault): void {
+    this.nextFault = fault;
   }
 
-  /**
-   * Waits for batches in engines before it ends the threads: a thread ended inside a native engine takes the whole
-   * process with it (the addon throws where nobody can catch).
-   */
+  /** Waits for batches in engines, then ends the threads. */
   async close(): Promise<void> {
-    this.closed = true;
-    const hung = sleep(CLOSE_GRACE_MS, undefined, { ref: false });
-    await Promise.race([Promise.allSettled(this.running), hung]);
-    await this.piscina.destroy();
+    this.closing.abort();
+    clearTimeout(this.returnTimer);
+    await this.starting;
+    const sets = [...this.leaving, ...(this.serving === undefined ? [] : [this.serving])];
+    await Promise.all(sets.map((set) => set.close()));
   }
 
-  private async warmUp(maxBatchSize: number): Promise<void> {
-    for (const { key, capacity } of this.models) {
-      const given = maxBatchSize > 0;
-      const curve = await measureLatencies((batchSize) => this.runEverywhere(key, batchSize), {
-        capacity,
-        budgetMs: given ? 0 : WARM_UP_BUDGET_MS,
-        now: () => performance.now(),
-      });
-      const plan = given ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
-      this.status.set(key, { ...plan, curve, search: this.searches[key] ?? '' });
+  private serve(set: WorkerSet): void {
+    set.onLoss = (loss) => this.lose(set, loss);
+    this.serving = set;
+    this.latest = set;
+    this.servingSince = performance.now();
+    this.known.set(set.engine, set.statuses);
+    this.planReturn();
+    this.changed();
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  /** The threads end as soon as they have answered what they were asked: never, where they hang. */
+  private leave(set: WorkerSet): void {
+    this.leaving.add(set);
+    set
+      .retire()
+      .catch((error: unknown) => this.logger.error({ err: error, engine: set.engine }, 'threads did not end'))
+      .finally(() => this.leaving.delete(set));
+  }
+
+  private lose(set: WorkerSet, error: EngineLoss): void {
+    if (set !== this.serving) return;
+    const now = performance.now();
+    this.serving = undefined;
+    clearTimeout(this.returnTimer);
+    this.losses[error.loss] += 1;
+    const retryMs = this.backOff.failed(set.engine, now, now - this.servingSince);
+    this.logger.error({ err: error, engine: set.engine, loss: error.loss, retryMs }, 'an engine was lost');
+    this.leave(set);
+    this.changed();
+    this.inTurn(() => this.takeOver(set.engine, now));
+  }
+
+  /** The rungs below, best first; where none of them starts, from the top: a fresh start may be all it needs. */
+  private async takeOver(lost: EngineName, lostAt: number): Promise<void> {
+    const below = this.ladder.indexOf(lost) + 1;
+    const order = [...this.ladder.slice(below), ...this.ladder.slice(0, below)];
+    while (this.serving === undefined && !this.closing.signal.aborted) {
+      if (await this.startFirst(order, TAKE_OVER_WARM_UP_MS)) {
+        const switchMs = Math.round(performance.now() - lostAt);
+        this.logger.warn({ lost, engine: this.engine, device: this.device, switchMs }, 'an engine took over');
+        return;
+      }
+      this.logger.error({ retryMs: this.options.backOffMs }, 'no engine can serve; tiles wait');
+      await this.pause(this.options.backOffMs ?? 30_000);
     }
   }
 
-  /** One batch on every worker at once: cores share caches and memory. @returns the engine's mean time in ms */
-  private async runEverywhere(key: string, batchSize: number): Promise<number> {
-    const slots = this.free.splice(0, this.workerCount);
-    try {
-      const runs = await Promise.all(slots.map((slot) => this.run(key, slot, batchSize)));
-      return runs.reduce((sum, { computeMs }) => sum + computeMs, 0) / runs.length;
-    } finally {
-      for (const slot of slots) this.release(slot);
+  /** Tries the better engines again once their wait is over, while the present one goes on serving. */
+  private planReturn(): void {
+    clearTimeout(this.returnTimer);
+    const better = this.betterEngines();
+    if (better.length === 0 || this.closing.signal.aborted) return;
+    const now = performance.now();
+    const wait = Math.min(...better.map((engine) => this.backOff.remaining(engine, now)));
+    this.returnTimer = setTimeout(() => this.inTurn(() => this.tryReturn()), wait);
+    this.returnTimer.unref();
+  }
+
+  private async tryReturn(): Promise<void> {
+    const before = this.serving;
+    if (before === undefined) return;
+    const now = performance.now();
+    const due = this.betterEngines().filter((engine) => this.backOff.remaining(engine, now) === 0);
+    if (!(await this.startFirst(due, WARM_UP_MS))) return this.planReturn();
+    this.recoveries += 1;
+    const recoveryMs = Math.round(performance.now() - now);
+    this.logger.info({ engine: this.engine, instead: before.engine, recoveryMs }, 'a better engine is back');
+    if (!before.isLost) this.leave(before);
+  }
+
+  private betterEngines(): readonly EngineName[] {
+    return this.ladder.slice(0, this.ladder.indexOf(this.engine));
+  }
+
+  /** @returns whether one of them serves now */
+  private async startFirst(engines: readonly EngineName[], warmUpMs: number): Promise<boolean> {
+    for (const engine of engines) {
+      if (this.closing.signal.aborted) return false;
+      try {
+        this.refuseSecondOwner(engine);
+        const known = this.known.get(engine);
+        const start = { engines: [engine], warmUpMs, limitMs: START_LIMIT_MS };
+        const set = await startSet(this.options, known === undefined ? start : { ...start, known });
+        this.serve(set);
+        return true;
+      } catch (error) {
+        const retryMs = this.backOff.failed(engine, performance.now());
+        this.logger.warn({ err: error, engine, retryMs }, 'an engine did not start');
+      }
     }
+    return false;
+  }
+
+  /** One thread owns the device; while it hangs, a second one in this process would be undefined behaviour. */
+  private refuseSecondOwner(engine: EngineName): void {
+    if ([...this.leaving].some((set) => set.engine === engine && set.ownsDevice)) {
+      throw new SaladError('ENGINE_UNAVAILABLE', `${engine} still hangs in a thread of this process`);
+    }
+  }
+
+  private inTurn(work: () => Promise<void>): void {
+    this.starting = this.starting
+      .then(work)
+      .catch((error: unknown) => this.logger.error({ err: error }, 'fail-over went wrong'));
+  }
+
+  private async pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.closing.signal, ref: false }).catch(() => {});
   }
 }
 
-function createSlot(buffer: SharedArrayBuffer, index: number, models: readonly WorkerModel[]): PoolSlot {
-  const views = new Map(models.map(({ key, shape, capacity }) => [key, viewSlot(buffer, shape, capacity)]));
-  return {
-    index,
-    view(model) {
-      const view = views.get(model);
-      if (view === undefined) throw new SaladError('INTERNAL', `the pool does not know model ${model}`);
-      return view;
+function startSet(
+  options: EnginePoolOptions,
+  start: Omit<StartOptions, 'preference' | 'onError'>,
+): Promise<WorkerSet> {
+  const logger = options.logger ?? silentLogger();
+  return WorkerSet.start(
+    { ...options, watchdogMs: options.watchdogMs ?? 5000 },
+    {
+      ...start,
+      preference: options.engine,
+      onError: (error) => logger.error({ err: error }, 'an engine worker failed'),
     },
-  };
-}
-
-function withCapacity(model: PoolModel, maxBatchSize: number): WorkerModel {
-  const wanted = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
-  const fitting = Math.floor(SLOT_BYTES_MAX / slotBytes(model.shape, 1));
-  return { ...model, capacity: Math.max(1, Math.min(wanted, fitting)) };
-}
-
-/** Built, the worker is JavaScript beside us; in a checkout run through tsx a small entry registers tsx first. */
-function workerEntry(): string {
-  const name = import.meta.url.endsWith('.ts') ? 'engine-worker.checkout.mjs' : 'engine-worker.js';
-  return fileURLToPath(new URL(`../../workers/${name}`, import.meta.url));
-}
-
-function createPiscina(
-  workers: number,
-  setup: WorkerSetup,
-  loadBalancer: LoadBalancer,
-  onError: ((error: Error) => void) | undefined,
-): Piscina<WorkerTask, WorkerResult> {
-  const piscina = new Piscina<WorkerTask, WorkerResult>({
-    filename: workerEntry(),
-    minThreads: 1,
-    maxThreads: workers,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    concurrentTasksPerWorker: SLOTS_PER_WORKER,
-    loadBalancer,
-    recordTiming: false,
-    workerData: setup,
-  });
-  piscina.on('error', (error: Error) => onError?.(error));
-  return piscina;
-}
-
-/**
- * The least busy worker. A second task is given to one only where all threads are there already; until then null,
- * which makes the pool start another.
- */
-function pipelining(threads: () => number): LoadBalancer {
-  return (_task, workers) => {
-    const [first, ...others] = workers;
-    if (first === undefined) return null;
-    const least = others.reduce(
-      (best, worker) => (worker.currentUsage < best.currentUsage ? worker : best),
-      first,
-    );
-    if (least.currentUsage === 0) return least;
-    return workers.length >= threads() && least.currentUsage < SLOTS_PER_WORKER ? least : null;
-  };
-}
-
-async function loadEverywhere(
-  piscina: Piscina<WorkerTask, WorkerResult>,
-  engine: EngineName,
-  count: number,
-): Promise<void> {
-  const arrived = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-  const results = await Promise.allSettled(
-    Array.from({ length: count }, () => exchange(piscina, { type: 'load', engine, arrived, count })),
   );
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
-}
-
-/** @throws SaladError what the worker reported, or ENGINE_FAILED where it died. */
-async function exchange(piscina: Piscina<WorkerTask, WorkerResult>, task: WorkerTask): Promise<WorkerResult> {
-  let result: WorkerResult;
-  try {
-    result = await piscina.run(task);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new SaladError('ENGINE_FAILED', `an engine worker died: ${why}`, { cause: error });
-  }
-  if (result.type === 'failed') throw errorFrom(result);
-  return result;
-}
-
-function unexpected(result: WorkerResult): SaladError {
-  return new SaladError('INTERNAL', `an engine worker answered ${result.type} out of turn`);
 }

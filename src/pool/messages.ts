@@ -22,9 +22,22 @@ export interface WorkerSetup {
   readonly search: SearchOptions;
 }
 
+/** For tests of fail-over: what happens to the engine before it has scored the last piece of a batch. */
+export type Fault =
+  /** The thread ends: what is left to see of a native crash that spared the process. */
+  | { readonly kind: 'exit' }
+  /** The engine never answers. */
+  | { readonly kind: 'hang' }
+  /** The engine throws; where it lasts, from then on always, as one does whose device is lost. */
+  | { readonly kind: 'throw'; readonly message: string; readonly lasting: boolean };
+
 export type WorkerTask =
-  /** Walks the ladder and says which engine passed the self-test of every model. */
-  | { readonly type: 'select'; readonly preference: EngineName | 'auto' }
+  /** Walks these rungs and says which engine passed the self-test of every model. */
+  | {
+      readonly type: 'select';
+      readonly engines: readonly EngineName[];
+      readonly preference: EngineName | 'auto';
+    }
   /** Loads engine and all models, then waits until all `count` workers are this far. */
   | {
       readonly type: 'load';
@@ -40,8 +53,7 @@ export type WorkerTask =
       readonly count: number;
       /** Tiles the engine takes at once; the batch is run in pieces of this size. */
       readonly pieceSize: number;
-      /** For tests of crash recovery: the thread ends instead of scoring. */
-      readonly crash?: boolean;
+      readonly fault?: Fault;
     };
 
 export interface SelectResult {
@@ -66,16 +78,33 @@ export interface FailureResult {
   readonly type: 'failed';
   readonly reason: ErrorReason;
   readonly message: string;
+  /** Of a run: after it the engine did not reproduce the golden scores either. */
+  readonly engineLost: boolean;
 }
 export type WorkerResult = SelectResult | LoadResult | RunResult | FailureResult;
 
-/** An exception of the engine itself has no reason of ours: it is the engine that failed. */
-export function failureFrom(error: unknown): FailureResult {
-  const message = error instanceof Error ? error.message : String(error);
-  return { type: 'failed', reason: error instanceof SaladError ? error.reason : 'ENGINE_FAILED', message };
+/** How an engine was lost: its thread died, it went on failing, or it never answered. */
+export type LossKind = 'died' | 'failed' | 'hung';
+
+/** The engine itself is gone, not only a batch. Crosses no wire: to a client it is ENGINE_FAILED. */
+export class EngineLoss extends SaladError {
+  constructor(
+    readonly loss: LossKind,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super('ENGINE_FAILED', message, options);
+  }
 }
 
-export function errorFrom(failure: FailureResult): SaladError {
-  const reason = Object.hasOwn(ERROR_REASONS, failure.reason) ? failure.reason : 'INTERNAL';
-  return new SaladError(reason, failure.message);
+/** An exception of the engine itself has no reason of ours: it is the engine that failed. */
+export function failureFrom(error: unknown, engineLost = false): FailureResult {
+  const message = error instanceof Error ? error.message : String(error);
+  const reason = error instanceof SaladError ? error.reason : 'ENGINE_FAILED';
+  return { type: 'failed', reason, message, engineLost };
+}
+
+export function errorFrom({ reason, message, engineLost }: FailureResult): SaladError {
+  if (engineLost) return new EngineLoss('failed', message);
+  return new SaladError(Object.hasOwn(ERROR_REASONS, reason) ? reason : 'INTERNAL', message);
 }

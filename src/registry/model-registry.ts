@@ -36,7 +36,10 @@ export class ModelRegistry {
         ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
       },
       models: bundles.map(poolModelOf),
-      onError: (error) => logger.error({ err: error }, 'an engine worker failed'),
+      watchdogMs: config.engineWatchdogMs,
+      backOffMs: config.engineBackOffMs,
+      backOffMaxMs: config.engineBackOffMaxMs,
+      logger,
     });
     const budget = new AcquisitionBudget({
       maxAcquisitions: config.maxConcurrentAcquisitions,
@@ -64,6 +67,7 @@ export class ModelRegistry {
     return new ModelRegistry(pool, budget, models);
   }
 
+  /** The one that serves now. */
   get engine(): EngineName {
     return this.pool.engine;
   }
@@ -121,8 +125,12 @@ function servedModel(
     manifest,
     geometry,
     prototypeSources: bank.sources,
-    engine: pool.engine,
-    search: pool.modelStatus(keyOf(manifest))?.search ?? '',
+    get engine() {
+      return pool.engine;
+    },
+    get search() {
+      return pool.modelStatus(keyOf(manifest))?.search ?? '';
+    },
     batcher,
     budget,
   };

@@ -505,7 +505,7 @@ describe('serving through the port', function () {
     it('loses nothing when a worker dies in the middle of the work', async () => {
       const images = Array.from({ length: 24 }, (_, seed) => randomImage(500 + seed));
       const work = Promise.all(images.map((each) => stream(client, [header(v1), ...whole(each).slice(1)])));
-      server.registry.pool.crashOnNextRun();
+      server.registry.pool.injectFault({ kind: 'exit' });
       const outcomes = await work;
       for (const { aggregate } of outcomes) {
         assert.equal(aggregate.coverage?.scored, 64);

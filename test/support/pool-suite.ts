@@ -26,7 +26,7 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
       const shape = { tileSize: bundle.geometry.tileSize, ...modelSizes(bundle) };
       const { directory, sha256 } = bundle;
       const models = [{ key: KEY, directory, sha256, shape }];
-      pool = await EnginePool.start({ engine, workers: 2, maxBatchSize: 2, models });
+      pool = await EnginePool.start({ engine, workers: 2, maxBatchSize: 2, models, backOffMs: 10 });
     });
     after(async () => {
       await pool.close();
@@ -57,9 +57,16 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
       assert.ok((await goldenError()) < 1e-5);
     });
 
-    it('gives the same scores after its thread died and another took over', async () => {
-      pool.crashOnNextRun();
+    it('is lost with its thread, and gives the same scores when it is back', async () => {
+      pool.injectFault({ kind: 'exit' });
       await assert.rejects(goldenError(), /an engine worker died/);
+      assert.equal(pool.freeSlots, 0);
+      const back = new Promise<void>((resolve) => {
+        const check = () => pool.isServing && pool.engine === engine && resolve();
+        pool.onChange(check);
+        check();
+      });
+      await back;
       assert.ok((await goldenError()) < 1e-5);
     });
   });

@@ -14,9 +14,10 @@ class StubExecutor implements BatchExecutor<Slot> {
   failing: (tiles: readonly string[]) => boolean = () => false;
   private readonly free: Slot[];
   private waiting: (() => void)[] = [];
+  private changed: () => void = () => {};
 
   constructor(
-    slots: number,
+    private readonly slots: number,
     private readonly limit = 4,
   ) {
     this.free = Array.from({ length: slots }, () => ({ tiles: [] }));
@@ -25,11 +26,25 @@ class StubExecutor implements BatchExecutor<Slot> {
   get freeSlots() {
     return this.free.length;
   }
+  get inFlight() {
+    return this.slots - this.free.length;
+  }
   acquire() {
     return this.free.pop();
   }
   release(slot: Slot) {
     this.free.push(slot);
+  }
+  onChange(listener: () => void) {
+    this.changed = listener;
+  }
+  /** The engine is gone, and its slots with it, until `comeBack`. */
+  leave() {
+    return this.free.splice(0);
+  }
+  comeBack(slots: readonly Slot[]) {
+    this.free.push(...slots);
+    this.changed();
   }
   maxBatchSize() {
     return this.limit;
@@ -164,16 +179,43 @@ describe('Batcher', () => {
     });
   });
 
-  it('tries a failed batch again tile by tile: only the bad tile fails', async () => {
+  it('tries a failed batch again in halves: only the bad tile fails, each other is delivered once', async () => {
     const { executor, open, turn } = setUp(1);
     executor.failing = (tiles) => tiles.includes('a1');
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0, 1]);
+    a.stream.enqueue([0, 1, 2]);
     b.stream.enqueue([0]);
     turn();
     await executor.finishAll();
-    assert.deepEqual([a.log.delivered, a.log.failed, b.log.delivered], [[0], [1], [0]]);
+    assert.deepEqual([a.log.delivered.sort(), a.log.failed, b.log.delivered], [[0, 2], [1], [0]]);
     assert.equal(executor.freeSlots, 1);
+  });
+
+  it('blames a tile only where it failed with nothing else in flight', async () => {
+    const { executor, open, turn } = setUp(3, 1);
+    // The engine goes down with a1 and takes along whatever else is in flight.
+    executor.failing = (tiles) => tiles.includes('a1') || executor.inFlight > 1;
+    const { stream, log } = open('a');
+    stream.enqueue([0, 1, 2]);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual([log.delivered, log.failed], [[0, 2], [1]]);
+    // After the first three, one at a time.
+    assert.deepEqual(executor.ran.slice(3), [['a0'], ['a1'], ['a2']]);
+    assert.equal(executor.freeSlots, 3);
+  });
+
+  it('keeps tiles while there is no slot, and goes on when slots appear', async () => {
+    const { executor, open, turn } = setUp(2);
+    const slots = executor.leave();
+    const { stream, log } = open('a');
+    stream.enqueue([0, 1]);
+    turn();
+    assert.deepEqual(executor.ran, []);
+    executor.comeBack(slots);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual([log.delivered, log.failed], [[0, 1], []]);
   });
 
   it('starts no tile of a closed stream and delivers none of the batch in flight', async () => {

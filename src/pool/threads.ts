@@ -1,0 +1,90 @@
+/** Worker threads under piscina: which entry they run, who gets the next task, what an answer means. */
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import type { EngineName } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
+import { EngineLoss, errorFrom, type WorkerResult, type WorkerSetup, type WorkerTask } from './messages.js';
+
+/** piscina does not name it. */
+type LoadBalancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
+
+export type Threads = Piscina<WorkerTask, WorkerResult>;
+
+/**
+ * A second slot per worker is filled and handed over while the first is computed, so that a worker never waits
+ * for the main thread.
+ */
+export const SLOTS_PER_WORKER = 2;
+
+/**
+ * @param most threads that will ever be
+ * @param now threads that there may be now
+ */
+export function createThreads(
+  most: number,
+  now: () => number,
+  setup: WorkerSetup,
+  onError: (error: Error) => void,
+): Threads {
+  const piscina = new Piscina<WorkerTask, WorkerResult>({
+    filename: workerEntry(),
+    minThreads: 1,
+    maxThreads: most,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    concurrentTasksPerWorker: SLOTS_PER_WORKER,
+    loadBalancer: pipelining(now),
+    recordTiming: false,
+    workerData: setup,
+  });
+  piscina.on('error', onError);
+  return piscina;
+}
+
+/** @throws SaladError what the worker reported, or EngineLoss where it died. */
+export async function exchange(threads: Threads, task: WorkerTask): Promise<WorkerResult> {
+  let result: WorkerResult;
+  try {
+    result = await threads.run(task);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new EngineLoss('died', `an engine worker died: ${why}`, { cause: error });
+  }
+  if (result.type === 'failed') throw errorFrom(result);
+  return result;
+}
+
+/** The engine and all models in `count` threads. Settles when all have answered. */
+export async function loadEverywhere(threads: Threads, engine: EngineName, count: number): Promise<void> {
+  const arrived = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+  const results = await Promise.allSettled(
+    Array.from({ length: count }, () => exchange(threads, { type: 'load', engine, arrived, count })),
+  );
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
+export function unexpected(result: WorkerResult): SaladError {
+  return new SaladError('INTERNAL', `an engine worker answered ${result.type} out of turn`);
+}
+
+/** Built, the worker is JavaScript beside us; in a checkout run through tsx a small entry registers tsx first. */
+function workerEntry(): string {
+  const name = import.meta.url.endsWith('.ts') ? 'engine-worker.checkout.mjs' : 'engine-worker.js';
+  return fileURLToPath(new URL(`../../workers/${name}`, import.meta.url));
+}
+
+/**
+ * The least busy worker. A second task is given to one only where all threads are there already; until then null,
+ * which makes the pool start another.
+ */
+function pipelining(threads: () => number): LoadBalancer {
+  return (_task, workers) => {
+    const [first, ...others] = workers;
+    if (first === undefined) return null;
+    const least = others.reduce(
+      (best, worker) => (worker.currentUsage < best.currentUsage ? worker : best),
+      first,
+    );
+    if (least.currentUsage === 0) return least;
+    return workers.length >= threads() && least.currentUsage < SLOTS_PER_WORKER ? least : null;
+  };
+}

@@ -1,0 +1,336 @@
+/** Threads that run one engine, with slots of their own. When the engine is lost, all of it is given up. */
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EngineName, SearchOptions } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
+import {
+  EngineLoss,
+  type Fault,
+  type SelectResult,
+  type WorkerModel,
+  type WorkerResult,
+  type WorkerTask,
+} from './messages.js';
+import { type SlotShape, type SlotView, slotBytes, viewSlot } from './slots.js';
+import {
+  createThreads,
+  exchange,
+  loadEverywhere,
+  SLOTS_PER_WORKER,
+  type Threads,
+  unexpected,
+} from './threads.js';
+import { BATCH_SIZES, type BatchLatency, type BatchPlan, measureLatencies, planBatches } from './warm-up.js';
+import { Watchdog } from './watchdog.js';
+
+/** A model to serve: where it lies and how big its batches are. */
+export interface PoolModel {
+  readonly key: string;
+  readonly directory: string;
+  readonly sha256: string;
+  readonly shape: SlotShape;
+}
+
+export interface PoolModelStatus extends BatchPlan {
+  /** Batch sizes and times; of size 1 alone where the limit was given. */
+  readonly curve: readonly BatchLatency[];
+  /** How the bank is searched, for people. */
+  readonly search: string;
+}
+
+export interface WorkerSetOptions {
+  readonly models: readonly PoolModel[];
+  /** Threads; 0 = one per core this process may use. */
+  readonly workers: number;
+  /** Tiles; 0 = as measured at warm-up. */
+  readonly maxBatchSize: number;
+  /** How banks are searched, where that is not to be left to the defaults. */
+  readonly search?: SearchOptions;
+  /** A batch without an answer for this long (and 20 times what it should take) means that the engine hangs. */
+  readonly watchdogMs: number;
+}
+
+export interface StartOptions {
+  /** The first that proves itself serves. */
+  readonly engines: readonly EngineName[];
+  /** Whether an engine was asked for by name: then it may also stand on an emulation. */
+  readonly preference: EngineName | 'auto';
+  /** For measuring batch sizes. */
+  readonly warmUpMs: number;
+  /** What an earlier set of the same engine measured: it is not measured again. */
+  readonly known?: ReadonlyMap<string, PoolModelStatus>;
+  /** An engine that has not proven itself by then is given up. @default it may take its time */
+  readonly limitMs?: number;
+  /** Told of what nobody waits for, such as a worker that died idle. */
+  readonly onError: (error: Error) => void;
+}
+
+/** One slot, in the hands of whoever acquired it. */
+export interface PoolSlot {
+  readonly index: number;
+  readonly owner: WorkerSet;
+  /** The slot as batches of this model lie in it. */
+  view(model: string): SlotView;
+}
+
+/** A slot never grows past this, whatever the tile size. */
+const SLOT_BYTES_MAX = 64 * 1024 * 1024;
+/** A batch takes far less; an engine that hangs must not keep the server from stopping. */
+const CLOSE_GRACE_MS = 10_000;
+
+export class WorkerSet {
+  private readonly free: PoolSlot[] = [];
+  private readonly status = new Map<string, PoolModelStatus>();
+  /** Whatever the threads have not answered yet, also after its caller was told of the loss. */
+  private readonly running = new Set<Promise<WorkerResult>>();
+  private readonly waiting = new Set<(loss: EngineLoss) => void>();
+  private readonly watchdog: Watchdog;
+  private lost: EngineLoss | undefined;
+  private ended: Promise<void> | undefined;
+  /** Hears of the loss, once. */
+  onLoss: ((loss: EngineLoss) => void) | undefined;
+
+  private constructor(
+    private readonly threads: Threads,
+    private readonly selected: SelectResult,
+    readonly workerCount: number,
+    private readonly models: readonly WorkerModel[],
+    slots: readonly SharedArrayBuffer[],
+    watchdogMs: number,
+  ) {
+    this.watchdog = new Watchdog(watchdogMs);
+    slots.slice(0, workerCount * SLOTS_PER_WORKER).forEach((buffer, index) => {
+      this.free.push(createSlot(this, buffer, index, models));
+    });
+  }
+
+  /**
+   * Starts the threads, chooses the engine, loads every model in every thread and finds the batch limits.
+   * @throws SaladError ENGINE_UNAVAILABLE, ENGINE_FAILED, BUNDLE_INVALID
+   */
+  static async start(options: WorkerSetOptions, start: StartOptions): Promise<WorkerSet> {
+    const workers = options.workers > 0 ? options.workers : availableParallelism();
+    const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
+    const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
+    const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
+    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
+    let count = 1;
+    const setup = { models, slots, search: options.search ?? {} };
+    const threads = createThreads(workers, () => count, setup, start.onError);
+    const prove = async () => {
+      const { engines, preference } = start;
+      const selected = await exchange(threads, { type: 'select', engines, preference });
+      if (selected.type !== 'selected') throw unexpected(selected);
+      count = Math.min(workers, selected.maxWorkers ?? workers);
+      await loadEverywhere(threads, selected.engine, count);
+      const set = new WorkerSet(threads, selected, count, models, slots, options.watchdogMs);
+      try {
+        await set.warmUp(options.maxBatchSize, start);
+      } catch (error) {
+        set.watchdog.stop();
+        throw error;
+      }
+      return set;
+    };
+    const proving = prove();
+    // Ended also where nobody waits any more, but never while a thread is inside a native engine.
+    const endOnFailure = proving.catch(() => threads.destroy());
+    try {
+      return await withinLimit(proving, start);
+    } catch (error) {
+      if (error instanceof LimitPassed) void proving.then((set) => set.close()).catch(start.onError);
+      else await endOnFailure;
+      throw error;
+    }
+  }
+
+  get engine(): EngineName {
+    return this.selected.engine;
+  }
+
+  get device(): string {
+    return this.selected.device;
+  }
+
+  /** Whether a thread that never ends would keep this engine from starting anew in this process. */
+  get ownsDevice(): boolean {
+    return this.selected.maxWorkers === 1;
+  }
+
+  get isLost(): boolean {
+    return this.lost !== undefined;
+  }
+
+  get freeSlots(): number {
+    return this.free.length;
+  }
+
+  get statuses(): ReadonlyMap<string, PoolModelStatus> {
+    return this.status;
+  }
+
+  acquire(): PoolSlot | undefined {
+    return this.free.pop();
+  }
+
+  release(slot: PoolSlot): void {
+    this.free.push(slot);
+  }
+
+  /**
+   * Scores the first `count` tiles of the slot in place.
+   * @returns the engine's time in ms
+   * @throws SaladError ENGINE_FAILED; EngineLoss where the engine is gone, also through another batch. What is
+   *     in the slot then may still be written to: it must not be read.
+   */
+  run(model: string, slot: PoolSlot, count: number, fault?: Fault): Promise<number> {
+    const status = this.status.get(model);
+    const { engine } = this;
+    const pieceSize = status?.pieceSize ?? count;
+    const task = { type: 'run', engine, model, slot: slot.index, count, pieceSize } as const;
+    return new Promise((resolve, reject) => {
+      if (this.lost !== undefined) return reject(this.lost);
+      const unwatch = status === undefined ? () => {} : this.watch(status, count);
+      this.waiting.add(reject);
+      this.exchange(fault === undefined ? task : { ...task, fault })
+        .then((result) => {
+          if (result.type !== 'ran') throw unexpected(result);
+          resolve(result.computeMs);
+        })
+        .catch((error: unknown) => {
+          reject(SaladError.from(error));
+          if (error instanceof EngineLoss) this.giveUp(error);
+        })
+        .finally(() => {
+          unwatch();
+          this.waiting.delete(reject);
+        });
+    });
+  }
+
+  /** Batches in flight finish, then the threads end. */
+  async retire(): Promise<void> {
+    await this.answered();
+    await this.end();
+  }
+
+  /**
+   * Waits for batches in engines before it ends the threads: a thread ended inside a native engine takes the whole
+   * process with it (the addon throws where nobody can catch). One that hung had its time already.
+   */
+  async close(): Promise<void> {
+    const grace = this.lost?.loss === 'hung' ? 0 : CLOSE_GRACE_MS;
+    await Promise.race([this.answered(), sleep(grace, undefined, { ref: false })]);
+    await this.end();
+  }
+
+  /** Not at warm-up: an engine may compile for minutes when it sees a batch size for the first time. */
+  private watch({ curve }: PoolModelStatus, count: number): () => void {
+    const [one] = curve;
+    // Twice: the batch before it in the same thread counts too.
+    const measuredMs = one === undefined ? 0 : (2 * count * one.latencyMs) / one.batchSize;
+    return this.watchdog.watch(measuredMs, () => {
+      this.giveUp(new EngineLoss('hung', `${this.engine} gave no answer to a batch of ${count} tiles`));
+    });
+  }
+
+  private giveUp(loss: EngineLoss): void {
+    if (this.lost !== undefined) return;
+    this.lost = loss;
+    this.watchdog.stop();
+    for (const reject of this.waiting) reject(loss);
+    this.waiting.clear();
+    this.onLoss?.(loss);
+  }
+
+  private async answered(): Promise<void> {
+    await Promise.allSettled(this.running);
+  }
+
+  private end(): Promise<void> {
+    this.watchdog.stop();
+    this.ended ??= this.threads.destroy();
+    return this.ended;
+  }
+
+  private async exchange(task: WorkerTask): Promise<WorkerResult> {
+    const answer = exchange(this.threads, task);
+    this.running.add(answer);
+    try {
+      return await answer;
+    } finally {
+      this.running.delete(answer);
+    }
+  }
+
+  private async warmUp(maxBatchSize: number, { warmUpMs, known }: StartOptions): Promise<void> {
+    for (const { key, capacity } of this.models) {
+      const search = this.selected.searches[key] ?? '';
+      const before = known?.get(key);
+      if (before !== undefined) {
+        await this.runEverywhere(key, before.pieceSize);
+        this.status.set(key, { ...before, search });
+        continue;
+      }
+      const given = maxBatchSize > 0;
+      const curve = await measureLatencies((batchSize) => this.runEverywhere(key, batchSize), {
+        capacity,
+        budgetMs: given ? 0 : warmUpMs,
+        now: () => performance.now(),
+      });
+      const plan = given ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
+      this.status.set(key, { ...plan, curve, search });
+    }
+  }
+
+  /** One batch on every worker at once: cores share caches and memory. @returns the engine's mean time in ms */
+  private async runEverywhere(key: string, batchSize: number): Promise<number> {
+    const slots = this.free.splice(0, this.workerCount);
+    try {
+      const times = await Promise.all(slots.map((slot) => this.run(key, slot, batchSize)));
+      return times.reduce((sum, time) => sum + time, 0) / times.length;
+    } finally {
+      for (const slot of slots) this.release(slot);
+    }
+  }
+}
+
+class LimitPassed extends SaladError {}
+
+async function withinLimit<T>(work: Promise<T>, { limitMs, engines }: StartOptions): Promise<T> {
+  if (limitMs === undefined) return work;
+  const done = new AbortController();
+  const limit = sleep(limitMs, undefined, { signal: done.signal, ref: false }).then(() => {
+    throw new LimitPassed('ENGINE_FAILED', `${engines.join(', ')}: not ready within ${limitMs} ms`);
+  });
+  limit.catch(() => {});
+  try {
+    return await Promise.race([work, limit]);
+  } finally {
+    done.abort();
+  }
+}
+
+function createSlot(
+  owner: WorkerSet,
+  buffer: SharedArrayBuffer,
+  index: number,
+  models: readonly WorkerModel[],
+): PoolSlot {
+  const views = new Map(models.map(({ key, shape, capacity }) => [key, viewSlot(buffer, shape, capacity)]));
+  return {
+    index,
+    owner,
+    view(model) {
+      const view = views.get(model);
+      if (view === undefined) throw new SaladError('INTERNAL', `the pool does not know model ${model}`);
+      return view;
+    },
+  };
+}
+
+function withCapacity(model: PoolModel, maxBatchSize: number): WorkerModel {
+  const wanted = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
+  const fitting = Math.floor(SLOT_BYTES_MAX / slotBytes(model.shape, 1));
+  return { ...model, capacity: Math.max(1, Math.min(wanted, fitting)) };
+}
