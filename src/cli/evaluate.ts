@@ -4,6 +4,7 @@ import { ENGINE_NAMES } from '../engines/engine.js';
 import { createEngine } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import { readBundle } from '../model/bundle.js';
+import { PRECISIONS } from '../model/quantize.js';
 import { findBundle } from '../model/repository.js';
 import { loadDataset } from '../training/dataset.js';
 import { type EvaluationDetail, evaluateBundle } from '../training/evaluate.js';
@@ -26,6 +27,7 @@ interface EvaluateFlags {
   readonly data: string;
   readonly report?: string;
   readonly engine: string;
+  readonly precision: string;
   readonly top: string;
   readonly json?: boolean;
 }
@@ -40,6 +42,7 @@ export function registerEvaluate(program: Command): void {
     .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
     .option('--top <n>', 'images in the contact sheet of the report', '24')
     .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
+    .option('--precision <name>', PRECISIONS.join(' or '), 'float32')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
@@ -49,7 +52,8 @@ Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and 
 Examples:
   salad evaluate --model chest-pediatric --data test/ --report evaluation.html
   salad evaluate --model phantom@1 --data phantoms/ --json
-  salad evaluate --model models/mine/1 --data test/ --engine wasm`,
+  salad evaluate --model models/mine/1 --data test/ --engine wasm
+  salad evaluate --model models/learned/1 --data test/ --precision int8    of a preset with learned layers`,
     )
     .action(evaluate);
 }
@@ -57,7 +61,7 @@ Examples:
 function printForPeople(detail: EvaluationDetail): void {
   const { evaluation } = detail;
   print(
-    `${evaluation.model} on engine ${evaluation.engine}: ${evaluation.normal.count} normal images, ` +
+    `${evaluation.model} on engine ${evaluation.engine} in ${evaluation.precision}: ${evaluation.normal.count} normal images, ` +
       `${evaluation.imagesPerSecond.toFixed(1)} images per second`,
   );
   if (evaluation.notScored > 0) print(`${evaluation.notScored} images had nothing to score and are left out`);
@@ -77,6 +81,13 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
     );
   }
   const engineName = engineOf(flags.engine);
+  const precision = PRECISIONS.find((each) => each === flags.precision);
+  if (precision === undefined) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--precision must be ${PRECISIONS.join(' or ')}, not "${flags.precision}"`,
+    );
+  }
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
   const dataset = await loadDataset(flags.data);
   const engine = await createEngine(engineName);
@@ -89,6 +100,7 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
       bundle,
       engine,
       dataset,
+      precision,
       keepTop: flags.report ? top : 0,
       signal: abort.signal,
       onProgress: (done) => progress.update(done),

@@ -5,6 +5,7 @@ import { selfTest } from '../engines/self-test.js';
 import { SaladError } from '../errors/index.js';
 import { buildOnnx } from '../model/build-onnx.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
+import { PRECISIONS, precisionOn } from '../model/quantize.js';
 import { findBundle, listBundles } from '../model/repository.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
 import { searchPlan } from '../scoring/search-plan.js';
@@ -93,6 +94,7 @@ function summary(bundle: Bundle): Record<string, unknown> {
     },
     training: { ...training, sourceImages: training.sourceImages.length },
     goldenTolerance: manifest.goldenTolerance,
+    precisions: PRECISIONS.filter((precision) => precisionOn('onnx', precision, manifest) === precision),
     bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),
   };
 }

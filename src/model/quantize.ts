@@ -25,6 +25,14 @@ export function precisionOn(
   return precision === 'int8' && int8 !== undefined && INT8_ENGINES.has(engine) ? 'int8' : 'float32';
 }
 
+/** What an engine is given: with the int8 form where that is asked for and there is one. */
+export function inPrecision<T extends { readonly manifest: { readonly int8?: Int8Spec | undefined } }>(
+  bundle: T,
+  precision: Precision,
+): T & { readonly int8: Int8Spec | undefined } {
+  return { ...bundle, int8: precision === 'int8' ? bundle.manifest.int8 : undefined };
+}
+
 /**
  * Convolutions with fewer output channels stay float32: on 16 channels integer kernels gained 1.2 times with their
  * roundings, and those of the stem alone cost as much agreement as all others together (docs/engines.md).

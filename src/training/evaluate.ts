@@ -3,6 +3,7 @@ import type { Engine } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { WorkingImage } from '../imaging/working-image.js';
 import type { Bundle } from '../model/bundle.js';
+import { inPrecision, type Precision, precisionOn } from '../model/quantize.js';
 import { imagePValue, thresholdFor } from '../scoring/calibration.js';
 import { type Dataset, type DatasetImage, NORMAL } from './dataset.js';
 import { ImageScorer, judgeImage, renderAll } from './image-scorer.js';
@@ -48,6 +49,7 @@ export interface Evaluation {
   readonly model: string;
   readonly modelSha256: string;
   readonly engine: string;
+  readonly precision: Precision;
   readonly normal: {
     readonly count: number;
     readonly falsePositiveRate: PerRate<number | null>;
@@ -77,6 +79,8 @@ export interface EvaluationOptions {
   readonly bundle: Bundle;
   readonly engine: Engine;
   readonly dataset: Dataset;
+  /** @default float32 */
+  readonly precision?: Precision;
   /** Highest-scoring images kept with pixels and map. */
   readonly keepTop?: number;
   readonly signal?: AbortSignal;
@@ -192,12 +196,21 @@ class Pass {
   }
 }
 
-/** @throws SaladError TRAINING_DATA_INVALID where no normal image can be scored; CANCELLED when aborted. */
+/** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of int8. */
+function checkPrecision({ bundle, engine, precision = 'float32' }: EvaluationOptions): Precision {
+  const { name, version, int8 } = bundle.manifest;
+  if (precisionOn(engine.info.name, precision, bundle.manifest) === precision) return precision;
+  const why = int8 === undefined ? `${name}@${version} has no int8 form` : `int8 needs the onnx engine`;
+  throw new SaladError('CONFIGURATION_INVALID', `--precision int8: ${why} (docs/engines.md, int8)`);
+}
+
+/** @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal image can be scored; CANCELLED when aborted. */
 export async function evaluateBundle(options: EvaluationOptions): Promise<EvaluationDetail> {
   const { bundle, engine, dataset } = options;
   const { images } = dataset;
   const pass = new Pass(options);
-  const scorer = await ImageScorer.open(engine, bundle);
+  const precision = checkPrecision(options);
+  const scorer = await ImageScorer.open(engine, inPrecision(bundle, precision));
   const started = performance.now();
   let done = 0;
   try {
@@ -232,6 +245,7 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
     model: `${name}@${version}`,
     modelSha256: bundle.sha256,
     engine: engine.info.name,
+    precision,
     normal: normalFigures(normalScores, bundle),
     classes,
     notScored: pass.notScored,
