@@ -4,6 +4,7 @@ import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
 import { createEngine, passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
+import { inPrecision } from '../src/model/quantize.js';
 import {
   type Fault,
   failureFrom,
@@ -150,7 +151,7 @@ function engineOf(name: EngineName): Promise<Engine> {
 function modelOf(engineName: EngineName, key: string): Promise<EngineModel> {
   return once(loaded, `${engineName}/${key}`, async () => {
     const engine = await engineOf(engineName);
-    const bundle = await bundleOf(key);
+    const bundle = inPrecision(await bundleOf(key), describe(key).precision);
     const options = { ...setup.search, batchTilesMax: describe(key).capacity };
     return engine.load({ ...bundle, search: { ...bundle.search, options } });
   });

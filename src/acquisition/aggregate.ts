@@ -2,6 +2,7 @@
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
 import { patchStart } from '../model/geometry.js';
+import { type Precision, precisionOn } from '../model/quantize.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { imagePValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';
@@ -42,7 +43,16 @@ export async function aggregateOf(
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
     warnings: warningsOf(request, outcome, coverage),
     search: model.search,
+    precisions: precisionsOf(model, outcome),
   };
+}
+
+/** More than one where an engine was lost on the way and the next has no int8. */
+function precisionsOf(model: ServedModel, outcome: AcquisitionOutcome): readonly Precision[] {
+  const each = [...outcome.results.engines].map((engine) =>
+    precisionOn(engine, model.precision, model.manifest),
+  );
+  return [...new Set(each)];
 }
 
 /** Nobody may read what was not looked at as normal. */

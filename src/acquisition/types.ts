@@ -1,6 +1,6 @@
 /** What an acquisition takes and gives, free of any wire format. */
 import type { Batcher, PriorityClass } from '../batching/index.js';
-import type { EngineName, PatchBatch } from '../engines/engine.js';
+import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
 import type { Geometry } from '../model/geometry.js';
@@ -32,6 +32,8 @@ export interface ServedModel {
   readonly engine: EngineName;
   /** How the memory bank is searched, for people. */
   readonly search: string;
+  /** What is asked for; an engine, or a bundle, without int8 gives float32. */
+  readonly precision: Precision;
   readonly batcher: Batcher<TileSlot>;
   readonly budget: AcquisitionBudget;
 }
@@ -141,6 +143,8 @@ export interface Aggregate {
   readonly warnings: readonly AcquisitionWarning[];
   /** How the memory bank was searched, for people. */
   readonly search: string;
+  /** What the engines that scored a tile ran in; empty where none did. */
+  readonly precisions: readonly Precision[];
 }
 
 export type AcquisitionEvent =

@@ -10,6 +10,7 @@ interface ServeFlags {
   readonly listen?: string;
   readonly models?: string;
   readonly engine?: string;
+  readonly precision?: string;
   readonly workers?: string;
   readonly config?: string;
   readonly json?: boolean;
@@ -22,6 +23,7 @@ export function registerServe(program: Command, context: ProgramContext): void {
     .option('--listen <host:port>', 'where to listen; port 0 takes a free one')
     .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped ones)')
     .option('--engine <name>', 'auto, tensorflow, webgpu, onnx or wasm')
+    .option('--precision <name>', 'float32 or int8 (models with learned layers, onnx engine)')
     .option('--workers <count>', 'engine workers; 0 = one per core')
     .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/config.md)')
     .option('--json', 'the ready line as one JSON object')

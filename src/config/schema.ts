@@ -1,6 +1,6 @@
 /** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
 import { z } from 'zod';
-import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { ENGINE_NAMES, type EngineName, PRECISIONS, type Precision } from '../engines/engine.js';
 import { SEARCH_LIMITS } from '../scoring/search-plan.js';
 
 /** Everything known of one setting; docs/config.md is printed from these. */
@@ -57,6 +57,14 @@ export const CONFIG_FIELDS = {
     unit: 'none',
     description: 'Engine to serve with; auto walks the ladder and takes the first that passes its self-test.',
     schema: z.enum(['auto', ...ENGINE_NAMES]),
+  }),
+  precision: text<Precision>({
+    env: 'SALAD_PRECISION',
+    default: 'float32',
+    unit: 'none',
+    description:
+      'float32; or int8 for models that carry an int8 form, on the onnx engine: faster, close scores. All else stays float32, and every aggregate names what served it.',
+    schema: z.enum(PRECISIONS),
   }),
   workers: whole({
     env: 'SALAD_WORKERS',

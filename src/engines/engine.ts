@@ -10,6 +10,8 @@ import type { Precision } from '../model/quantize.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import type { SearchLimits } from '../scoring/search-plan.js';
 
+export { PRECISIONS, type Precision } from '../model/quantize.js';
+
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'onnx', 'wasm'] as const;
 /** Best first: the order of the ladder. */
 export type EngineName = (typeof ENGINE_NAMES)[number];

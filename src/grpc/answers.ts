@@ -111,6 +111,7 @@ function aggregateOf(
     engines: [...aggregate.engines],
     timings: aggregate.timings,
     search: aggregate.search,
+    precisions: [...aggregate.precisions],
     warnings: aggregate.warnings.map(({ kind, message }) => ({ kind: WARNINGS[kind], message })),
   };
 }

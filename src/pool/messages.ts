@@ -1,5 +1,5 @@
 /** What crosses the thread boundary: small tasks and results; pixels and scores stay in shared memory. */
-import type { EngineName, SearchOptions } from '../engines/engine.js';
+import type { EngineName, Precision, SearchOptions } from '../engines/engine.js';
 import { ERROR_REASONS, type ErrorReason, SaladError } from '../errors/index.js';
 import type { SlotShape } from './slots.js';
 
@@ -10,6 +10,8 @@ export interface WorkerModel {
   readonly directory: string;
   /** Of the manifest: a bundle changed on disk since the server read it must not serve under the old name. */
   readonly sha256: string;
+  /** Asked for; an engine or a bundle without int8 gives float32. */
+  readonly precision: Precision;
   readonly shape: SlotShape;
   /** Tiles a slot holds for this model. */
   readonly capacity: number;

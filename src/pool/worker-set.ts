@@ -1,7 +1,7 @@
 /** Threads that run one engine, with slots of their own. When the engine is lost, all of it is given up. */
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EngineName, SearchOptions } from '../engines/engine.js';
+import type { EngineName, Precision, SearchOptions } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import {
   EngineLoss,
@@ -28,6 +28,7 @@ export interface PoolModel {
   readonly key: string;
   readonly directory: string;
   readonly sha256: string;
+  readonly precision: Precision;
   readonly shape: SlotShape;
 }
 

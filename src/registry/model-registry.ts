@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisition/index.js';
 import { Batcher } from '../batching/index.js';
 import type { ServeConfig } from '../config/schema.js';
-import type { EngineName } from '../engines/engine.js';
+import type { EngineName, Precision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
 import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
@@ -35,7 +35,7 @@ export class ModelRegistry {
         exactRowsMax: config.exactSearchRowsMax,
         ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
       },
-      models: bundles.map(poolModelOf),
+      models: bundles.map((bundle) => poolModelOf(bundle, config.precision)),
       watchdogMs: config.engineWatchdogMs,
       backOffMs: config.engineBackOffMs,
       backOffMaxMs: config.engineBackOffMaxMs,
@@ -56,7 +56,7 @@ export class ModelRegistry {
       maxQueueMs: config.maxQueueMs,
       now: () => performance.now(),
     });
-    const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
+    const models = bundles.map((bundle) => servedModel(bundle, config.precision, pool, batcher, budget));
     for (const { key } of models) {
       const { pieceSize, maxBatchSize, curve, search } = pool.modelStatus(key) as PoolModelStatus;
       logger.info(
@@ -92,11 +92,12 @@ export class ModelRegistry {
   }
 }
 
-function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle) {
+function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precision: Precision) {
   return {
     key: keyOf(manifest),
     directory,
     sha256,
+    precision,
     shape: {
       tileSize: geometry.tileSize,
       patchCount: geometry.patchesPerSide ** 2,
@@ -112,6 +113,7 @@ function keyOf({ name, version }: Bundle['manifest']): string {
 
 function servedModel(
   bundle: Bundle,
+  precision: Precision,
   pool: EnginePool,
   batcher: Batcher<TileSlot>,
   budget: AcquisitionBudget,
@@ -131,6 +133,7 @@ function servedModel(
     get search() {
       return pool.modelStatus(keyOf(manifest))?.search ?? '';
     },
+    precision,
     batcher,
     budget,
   };

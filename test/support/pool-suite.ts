@@ -25,7 +25,7 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
       bundle = await writeSmallBundle(folder);
       const shape = { tileSize: bundle.geometry.tileSize, ...modelSizes(bundle) };
       const { directory, sha256 } = bundle;
-      const models = [{ key: KEY, directory, sha256, shape }];
+      const models = [{ key: KEY, directory, sha256, precision: 'float32' as const, shape }];
       pool = await EnginePool.start({ engine, workers: 2, maxBatchSize: 2, models, backOffMs: 10 });
     });
     after(async () => {

@@ -351,6 +351,8 @@ export interface AcquisitionAggregate {
   warnings: Warning[];
   /** How the memory bank was searched: "exact", "exact (search window)", "index (usearch, recall 0.995)". */
   search: string;
+  /** Arithmetic of the encoder, "float32" or "int8", of the engines above; both where they differed. */
+  precisions: string[];
 }
 
 /** Patches by outcome; the four add up to the patch grid. */
@@ -2189,6 +2191,7 @@ function createBaseAcquisitionAggregate(): AcquisitionAggregate {
     timings: undefined,
     warnings: [],
     search: "",
+    precisions: [],
   };
 }
 
@@ -2235,6 +2238,9 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
     }
     if (message.search !== "") {
       writer.uint32(114).string(message.search);
+    }
+    for (const v of message.precisions) {
+      writer.uint32(122).string(v!);
     }
     return writer;
   },
@@ -2364,6 +2370,14 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
             message.search = reader.string();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.precisions.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2403,6 +2417,7 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
       : undefined;
     message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
     message.search = object.search ?? "";
+    message.precisions = object.precisions?.map((e) => e) || [];
     return message;
   },
 };
