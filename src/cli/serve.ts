@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import { loadConfig } from '../config/load.js';
+import type { ServeConfig } from '../config/schema.js';
 import { startServer } from '../grpc/server.js';
 import { createLogger } from '../telemetry/logger.js';
+import { startSdk } from '../telemetry/sdk.js';
 import type { ProgramContext } from './index.js';
 import { EXIT, note, print, printJson } from './output.js';
 import { shippedModels } from './paths.js';
@@ -35,6 +37,7 @@ Examples:
   salad serve --listen 127.0.0.1:0 --json            a free port, told on the first line
   salad serve --models ./models --engine onnx        your bundles on the native CPU engine
 
+Metrics for Prometheus: SALAD_METRICS_LISTEN=127.0.0.1:9464; traces and metrics over OTLP: the standard OTEL_ variables.
 SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish; a second signal exits at once.`,
     )
     .action((flags: ServeFlags) => serve(flags, context));
@@ -48,6 +51,16 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
     flags: definedOnly(overrides),
     ...(file === undefined ? {} : { file }),
   });
+  // Before the server, which makes its instruments at start.
+  const sdk = await startSdk(config.metricsListen, context.environment);
+  try {
+    await serveUntilDrained(config, json === true);
+  } finally {
+    await sdk?.stop();
+  }
+}
+
+async function serveUntilDrained(config: ServeConfig, json: boolean): Promise<void> {
   const server = await startServer(config, { logger: createLogger(config) });
   // Before anybody is told that the server is there: a signal right after the ready line must drain too.
   const drained = drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);

@@ -108,6 +108,15 @@ export const CONFIG_FIELDS = {
     max: 86_400_000,
     description: 'Longest wait before a lost engine is tried again.',
   }),
+  engineStandbyDelayMs: whole({
+    env: 'SALAD_ENGINE_STANDBY_DELAY_MS',
+    default: 10_000,
+    unit: 'ms',
+    min: 0,
+    max: 86_400_000,
+    description:
+      'Wait after the start before the next engine is made ready to take over at once; 0 means never: a fail-over then takes seconds, and the memory of a second engine is saved.',
+  }),
   exactSearchRowsMax: whole({
     env: 'SALAD_EXACT_SEARCH_ROWS_MAX',
     default: SEARCH_LIMITS.exactRowsMax,
@@ -209,6 +218,13 @@ export const CONFIG_FIELDS = {
     max: 2 ** 31 - 1,
     description:
       'HTTP/2 receive window of a stream and of a connection: at least bandwidth times round-trip time for full speed.',
+  }),
+  metricsListen: text<string>({
+    env: 'SALAD_METRICS_LISTEN',
+    default: '',
+    unit: 'none',
+    description: 'Address for Prometheus to scrape at /metrics, as HOST:PORT; empty means none.',
+    schema: z.string().regex(/^$|^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT or empty'),
   }),
   logLevel: text<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'>({
     env: 'SALAD_LOG_LEVEL',

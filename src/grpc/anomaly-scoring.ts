@@ -1,6 +1,11 @@
 /** salad.v1.AnomalyScoring: both calls are one path, fed by rows and tiles as they come or by a whole image. */
 import type { handleBidiStreamingCall, handleServerStreamingCall } from '@grpc/grpc-js';
-import { type PixelMessage, type ServedModel, scoreAcquisition } from '../acquisition/index.js';
+import {
+  type AcquisitionRequest,
+  type PixelMessage,
+  type ServedModel,
+  scoreAcquisition,
+} from '../acquisition/index.js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
 import type {
@@ -12,12 +17,13 @@ import type {
 } from '../gen/salad/v1/anomaly_scoring.js';
 import type { AcquisitionHeader } from '../gen/salad/v1/types.js';
 import type { ModelRegistry } from '../registry/model-registry.js';
+import type { Telemetry } from '../telemetry/telemetry.js';
 import { answerOf } from './answers.js';
-import { type CallTracker, monotonicDeadline } from './calls.js';
+import { type CallTracker, monotonicDeadline, type StreamingCall } from './calls.js';
 import { checkAcquisitionId, requestFrom } from './header.js';
 import { imageRequestFrom, rowChunks } from './image-request.js';
 import { readRequests } from './requests.js';
-import { ResponseWriter } from './responses.js';
+import { ResponseWriter, type WritableCall } from './responses.js';
 
 /** Without a reason of ours every call would make a DOMException with a stack trace that nobody reads. */
 const DONE = 'requests are read no more';
@@ -26,6 +32,7 @@ export interface AnomalyScoringContext {
   readonly config: ServeConfig;
   readonly registry: ModelRegistry;
   readonly calls: CallTracker;
+  readonly telemetry: Telemetry;
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
@@ -50,14 +57,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
           maxImagePixels: context.config.maxImagePixels,
           deadline: monotonicDeadline(call, model.batcher.now()),
         });
-        const writer = new ResponseWriter<StreamAcquisitionResponse>(
-          call,
-          signal,
-          context.config.idleTimeoutMs,
-        );
-        for await (const event of scoreAcquisition(model, request, pixelsOf(requests), signal)) {
-          await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
-        }
+        await answer(context, call, model, request, pixelsOf(requests), signal);
       } finally {
         reading.abort(DONE);
       }
@@ -77,11 +77,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         deadline,
       });
       try {
-        const writer = new ResponseWriter<ScoreImageResponse>(call, signal, context.config.idleTimeoutMs);
-        const pixels = rowChunks(request.format, samples, signal);
-        for await (const event of scoreAcquisition(model, request, pixels, signal)) {
-          await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
-        }
+        await answer(context, call, model, request, rowChunks(request.format, samples, signal), signal);
       } finally {
         release();
       }
@@ -89,6 +85,33 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
   };
 
   return { streamAcquisition, scoreImage };
+}
+
+/** Both calls answer alike. */
+async function answer(
+  { config, telemetry }: AnomalyScoringContext,
+  call: StreamingCall & WritableCall<StreamAcquisitionResponse & ScoreImageResponse>,
+  model: ServedModel,
+  request: AcquisitionRequest,
+  pixels: AsyncIterable<PixelMessage>,
+  signal: AbortSignal,
+): Promise<void> {
+  const writer = new ResponseWriter<StreamAcquisitionResponse & ScoreImageResponse>(
+    call,
+    signal,
+    config.idleTimeoutMs,
+  );
+  const traced = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
+  try {
+    for await (const event of scoreAcquisition(model, request, pixels, signal)) {
+      traced.saw(event);
+      await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
+    }
+    traced.ended();
+  } catch (error) {
+    traced.ended(error);
+    throw error;
+  }
 }
 
 function modelFor(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {

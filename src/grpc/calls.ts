@@ -1,9 +1,10 @@
 /** The calls in progress: counted, refused while draining, ended with a clear status. */
-import type { ServerErrorResponse } from '@grpc/grpc-js';
+import { type Metadata, type ServerErrorResponse, status } from '@grpc/grpc-js';
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { toServiceError } from './status.js';
+import type { Telemetry } from '../telemetry/telemetry.js';
+import { codeOf, toServiceError } from './status.js';
 
 /** Made once: an error takes a stack trace, and every call ends with this. */
 const OVER = new SaladError('CANCELLED', 'the call is over');
@@ -11,6 +12,7 @@ const OVER = new SaladError('CANCELLED', 'the call is over');
 /** What a handler needs of a streaming call, whatever its messages. */
 export interface StreamingCall {
   readonly cancelled: boolean;
+  readonly metadata: Metadata;
   getDeadline(): Date | number;
   getPath(): string;
   on(event: 'cancelled' | 'error', listener: (error?: unknown) => void): unknown;
@@ -23,6 +25,7 @@ export interface CallTrackerOptions {
   readonly maxCalls: number;
   readonly retryDelayMs: number;
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
 }
 
 export class CallTracker {
@@ -38,27 +41,36 @@ export class CallTracker {
 
   /** Runs a handler; whatever it throws becomes the call's status. Never rejects. */
   async serve(call: StreamingCall, handler: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const startedAt = performance.now();
+    const error = await this.run(call, handler);
+    const code = error === undefined ? status.OK : codeOf(error);
+    this.options.telemetry.callEnded(call.getPath().slice(1), status[code], performance.now() - startedAt);
+  }
+
+  /** @returns what the call ended with; undefined where all went well */
+  private async run(
+    call: StreamingCall,
+    handler: (signal: AbortSignal) => Promise<void>,
+  ): Promise<SaladError | undefined> {
     const controller = new AbortController();
     call.on('cancelled', () => {
       // grpc-js says so at the end of every call, too.
       if (!controller.signal.aborted) controller.abort(new SaladError('CANCELLED', 'the client cancelled'));
     });
-    if (this.draining) {
-      this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
-      return;
-    }
+    if (this.draining) return this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
     if (this.running.size >= this.options.maxCalls) {
-      this.fail(call, new SaladError('OVERLOADED', `${this.options.maxCalls} calls are open already`));
-      return;
+      const why = `${this.options.maxCalls} calls are open already`;
+      return this.fail(call, new SaladError('OVERLOADED', why));
     }
     this.running.set(controller, call);
     try {
       await handler(controller.signal);
       if (!call.cancelled) call.end();
+      return undefined;
     } catch (error) {
       // An abort of ours (drain) says more than the cancellation it caused below.
       const reason = controller.signal.aborted ? controller.signal.reason : error;
-      if (!call.cancelled) this.fail(call, reason);
+      return call.cancelled ? SaladError.from(reason) : this.fail(call, reason);
     } finally {
       // Frees what may still wait on the signal, such as a reader of requests.
       controller.abort(OVER);
@@ -89,8 +101,9 @@ export class CallTracker {
     return toServiceError(known, this.options.retryDelayMs);
   }
 
-  private fail(call: StreamingCall, error: unknown): void {
+  private fail(call: StreamingCall, error: unknown): SaladError {
     call.emit('error', this.toServiceError(error));
+    return SaladError.from(error);
   }
 }
 

@@ -12,6 +12,7 @@ import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
+import { Telemetry } from '../telemetry/telemetry.js';
 import { anomalyScoringHandlers } from './anomaly-scoring.js';
 import { CallTracker } from './calls.js';
 import { Health } from './health.js';
@@ -42,12 +43,21 @@ export interface ServerOptions {
 /** @throws SaladError CONFIGURATION_INVALID, BUNDLE_INVALID, ENGINE_UNAVAILABLE */
 export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger();
-  const registry = await ModelRegistry.open(config, logger);
+  const telemetry = new Telemetry(logger);
+  const registry = await ModelRegistry.open(config, logger, telemetry);
   try {
     const calls = new CallTracker({
       maxCalls: config.maxConcurrentAcquisitions,
       retryDelayMs: config.retryDelayMs,
       logger,
+      telemetry,
+    });
+    telemetry.observe({
+      activeCalls: () => calls.active,
+      queuedTiles: () => registry.queuedTiles,
+      freeSlots: () => registry.pool.freeSlots,
+      engineLosses: () => registry.pool.failovers.losses,
+      prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
     });
     const health = new Health(SERVICE_NAMES);
     const server = createServerWithWindow(
@@ -62,7 +72,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       },
       config.receiveWindowBytes,
     );
-    server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls }));
+    server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls, telemetry }));
     server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
     health.addTo(server);
     await addReflection(server);

@@ -18,9 +18,9 @@ export interface BatchPlan {
 }
 
 /** Share of the best throughput that is good enough. */
-const THROUGHPUT_SHARE = 0.98;
+const THROUGHPUT_SHARE = 0.95;
 /** A piece that takes longer keeps an urgent tile waiting for too long; size 1 is always allowed. */
-const PIECE_MS_MAX = 100;
+const PIECE_MS_MAX = 50;
 /**
  * A batch costs the main thread about 0.1 ms whatever its size (a task and an answer across threads, messages out),
  * and every hop takes the caches from an engine. Pieces are gathered into batches of about this time: the price is

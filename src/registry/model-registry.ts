@@ -2,13 +2,14 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisition/index.js';
-import { Batcher } from '../batching/index.js';
+import { type BatchExecutor, Batcher } from '../batching/index.js';
 import type { ServeConfig } from '../config/schema.js';
 import type { EngineName, Precision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
 import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
 import type { Logger } from '../telemetry/logger.js';
+import type { Telemetry } from '../telemetry/telemetry.js';
 
 /** A deadline nearer than this goes before the round-robin between streams. */
 const URGENCY_HORIZON_MS = 1000;
@@ -16,6 +17,7 @@ const URGENCY_HORIZON_MS = 1000;
 export class ModelRegistry {
   private constructor(
     readonly pool: EnginePool,
+    private readonly batcher: Batcher<PoolSlot>,
     readonly budget: AcquisitionBudget,
     /** By name, then version. */
     private readonly models: readonly ServedModel[],
@@ -25,7 +27,7 @@ export class ModelRegistry {
    * Reads every bundle under the models folder, starts the engine and warms it up.
    * @throws SaladError BUNDLE_INVALID, CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
    */
-  static async open(config: ServeConfig, logger: Logger): Promise<ModelRegistry> {
+  static async open(config: ServeConfig, logger: Logger, telemetry: Telemetry): Promise<ModelRegistry> {
     const bundles = await readBundles(config.models, logger);
     const pool = await EnginePool.start({
       engine: config.engine,
@@ -39,6 +41,7 @@ export class ModelRegistry {
       watchdogMs: config.engineWatchdogMs,
       backOffMs: config.engineBackOffMs,
       backOffMaxMs: config.engineBackOffMaxMs,
+      standbyDelayMs: config.engineStandbyDelayMs,
       logger,
     });
     const budget = new AcquisitionBudget({
@@ -48,7 +51,7 @@ export class ModelRegistry {
     });
     const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tilesPerSide ** 2));
     const batcher = new Batcher<PoolSlot>({
-      executor: pool,
+      executor: watched(pool, telemetry),
       limits: {
         maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
@@ -64,12 +67,17 @@ export class ModelRegistry {
         'model ready',
       );
     }
-    return new ModelRegistry(pool, budget, models);
+    return new ModelRegistry(pool, batcher, budget, models);
   }
 
   /** The one that serves now. */
   get engine(): EngineName {
     return this.pool.engine;
+  }
+
+  /** Tiles that wait for an engine. */
+  get queuedTiles(): number {
+    return this.batcher.queuedTiles;
   }
 
   list(): readonly ServedModel[] {
@@ -90,6 +98,24 @@ export class ModelRegistry {
   async close(): Promise<void> {
     await this.pool.close();
   }
+}
+
+/** The pool, with every batch told of. */
+function watched(pool: EnginePool, telemetry: Telemetry): BatchExecutor<PoolSlot> {
+  return {
+    get freeSlots() {
+      return pool.freeSlots;
+    },
+    acquire: () => pool.acquire(),
+    release: (slot) => pool.release(slot),
+    maxBatchSize: (model) => pool.maxBatchSize(model),
+    onChange: (listener) => pool.onChange(listener),
+    async run(model, slot, count) {
+      const ran = await pool.run(model, slot, count);
+      telemetry.batchRan(model, ran.engine, count, ran.computeMs);
+      return ran;
+    },
+  };
 }
 
 function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precision: Precision) {

@@ -79,7 +79,7 @@ describe('20,000 malformed streams', function () {
     };
     writeFileSync(config, JSON.stringify(settings));
     server = await startServeUnder(
-      forcedCollections(COLLECT_EVERY_MS),
+      { nodeFlags: forcedCollections(COLLECT_EVERY_MS) },
       '--models',
       models.path,
       '--engine',

@@ -32,7 +32,7 @@ describe(`a soak of ${SECONDS} s at 80 % load`, function () {
   before(async () => {
     models = await smallModels();
     const flags = ['--models', models.path, '--engine', 'onnx', '--workers', '1'];
-    server = await startServeUnder(forcedCollections(COLLECT_EVERY_MS), ...flags);
+    server = await startServeUnder({ nodeFlags: forcedCollections(COLLECT_EVERY_MS) }, ...flags);
   });
   after(async () => {
     await server.stop('SIGKILL');

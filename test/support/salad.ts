@@ -42,20 +42,21 @@ export interface ServeProcess {
 
 /** `salad serve` on a free loopback port, once it has said that it is ready. */
 export async function startServe(...args: readonly string[]): Promise<ServeProcess> {
-  return startServeUnder([], ...args);
+  return startServeUnder({}, ...args);
 }
 
-/** As `startServe`, with flags for Node itself. */
+/** As `startServe`, with flags for Node itself, or variables beside those of this process. */
 export async function startServeUnder(
-  nodeFlags: readonly string[],
+  {
+    nodeFlags = [],
+    environment = {},
+  }: { readonly nodeFlags?: readonly string[]; readonly environment?: Readonly<Record<string, string>> },
   ...args: readonly string[]
 ): Promise<ServeProcess> {
   const child = spawn(
     process.execPath,
     [...nodeFlags, main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args],
-    {
-      cwd: root,
-    },
+    { cwd: root, env: { ...process.env, ...environment } },
   );
   child.stderr.resume();
   const exited = new Promise<number | null>((done) => child.on('close', done));

@@ -29,7 +29,7 @@ describe('planBatches', () => {
   });
 
   it('leaves out pieces that keep an urgent tile waiting too long, but never size 1', () => {
-    assert.equal(planBatches(curve([1, 60], [2, 90], [4, 120]), 32).pieceSize, 2);
+    assert.equal(planBatches(curve([1, 30], [2, 45], [4, 60]), 32).pieceSize, 2);
     assert.equal(planBatches(curve([1, 500]), 32).pieceSize, 1);
   });
 });

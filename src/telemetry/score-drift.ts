@@ -1,0 +1,42 @@
+/** Do the images that come look like those the model was calibrated on? Their p-values would then be uniform. */
+
+/** Acquisitions looked back on. */
+const WINDOW = 500;
+/** Fewer say nothing. */
+const LEAST = 100;
+/** Acquisitions between two looks: a look sorts the window. */
+const EVERY = 20;
+/** Kolmogorov-Smirnov at alpha = 0.1 %: sqrt(-ln(alpha / 2) / 2). */
+const CRITICAL = 1.95;
+
+export class ScoreDrift {
+  /** p-values in (0, 1], the newest overwriting the oldest. */
+  private readonly recent: number[] = [];
+  private next = 0;
+  private isAbove = false;
+
+  /** @returns true where this acquisition is the one that tips the balance: a warning is due once. */
+  add(pValue: number): boolean {
+    this.recent[this.next] = pValue;
+    this.next = (this.next + 1) % WINDOW;
+    if (this.next % EVERY !== 0) return false;
+    const wasAbove = this.isAbove;
+    this.isAbove = this.recent.length >= LEAST && this.distance > CRITICAL / Math.sqrt(this.recent.length);
+    return this.isAbove && !wasAbove;
+  }
+
+  /**
+   * Kolmogorov-Smirnov distance between the recent p-values and the uniform distribution, 0 to 1; 0 where there are
+   * none. Conformal p-values of n calibration images are multiples of 1/(n + 1), so about that much of it is theirs.
+   */
+  get distance(): number {
+    const sorted = [...this.recent].sort((a, b) => a - b);
+    let distance = 0;
+    sorted.forEach((value, index) => {
+      // Ties: the empirical distribution steps once, to the last of them.
+      if (sorted[index + 1] === value) return;
+      distance = Math.max(distance, Math.abs((index + 1) / sorted.length - value));
+    });
+    return distance;
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * What the server tells of itself, through the OpenTelemetry API: names follow the semantic conventions where there
+ * are any. Without an SDK (see sdk.ts) every instrument is a no-op. Never pixels, never identifiers of an acquisition.
+ */
+import {
+  type Attributes,
+  type Context,
+  context,
+  type Histogram,
+  metrics,
+  propagation,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
+import type { AcquisitionEvent, Aggregate } from '../acquisition/index.js';
+import type { Logger } from './logger.js';
+import { ScoreDrift } from './score-drift.js';
+
+const NAME = 'salad-serve';
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const SIZES = [1, 2, 4, 8, 16, 32, 64];
+const SHARES = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1];
+
+/** Read when somebody asks. */
+export interface Gauges {
+  readonly activeCalls: () => number;
+  readonly queuedTiles: () => number;
+  readonly freeSlots: () => number;
+  /** Engines lost while they served, by how. */
+  readonly engineLosses: () => Readonly<Record<string, number>>;
+  /** By model key. */
+  readonly prototypes: ReadonlyMap<string, number>;
+}
+
+/** One acquisition as it goes on. */
+export interface AcquisitionTrace {
+  saw(event: AcquisitionEvent): void;
+  /** @param error what ended it, if anything did */
+  ended(error?: unknown): void;
+}
+
+export class Telemetry {
+  private readonly meter = metrics.getMeter(NAME);
+  private readonly tracer = trace.getTracer(NAME);
+  private readonly callDuration = this.seconds('rpc.server.call.duration', 'Duration of inbound calls.');
+  private readonly acquisitionDuration = this.seconds(
+    'salad.acquisition.duration',
+    'From the header to the aggregate.',
+  );
+  private readonly firstScore = this.seconds(
+    'salad.acquisition.first_score.duration',
+    'From the header to the first patch score.',
+  );
+  private readonly queueDuration = this.seconds(
+    'salad.tile.queue.duration',
+    'From ready to dispatched, mean over the tiles of an acquisition.',
+  );
+  private readonly batchDuration = this.seconds('salad.batch.duration', 'Engine time of a batch.');
+  private readonly batchSize = this.histogram('salad.batch.size', '{tile}', 'Tiles of a batch.', SIZES);
+  private readonly pValue = this.histogram(
+    'salad.acquisition.p_value',
+    '1',
+    'Conformal p-values of image scores; uniform while images are like those of the calibration.',
+    SHARES,
+  );
+  private readonly patches = this.meter.createCounter('salad.patches', {
+    unit: '{patch}',
+    description: 'Patches by outcome: scored, skipped as background, failed, missing.',
+  });
+  private readonly drifts = new Map<string, ScoreDrift>();
+
+  constructor(private readonly logger: Logger) {}
+
+  callEnded(method: string, status: string, ms: number): void {
+    const attributes = {
+      'rpc.system.name': 'grpc',
+      'rpc.method': method,
+      'rpc.response.status_code': status,
+    };
+    this.callDuration.record(ms / 1000, attributes);
+  }
+
+  batchRan(model: string, engine: string, tiles: number, computeMs: number): void {
+    const attributes = { 'salad.model': model, 'salad.engine': engine };
+    this.batchSize.record(tiles, attributes);
+    this.batchDuration.record(computeMs / 1000, attributes);
+  }
+
+  /** @param carrier the call's metadata: a client's W3C trace context goes on here */
+  acquisition(carrier: Record<string, unknown>, method: string, model: string): AcquisitionTrace {
+    const parent: Context = propagation.extract(context.active(), carrier);
+    const span = this.tracer.startSpan(
+      method,
+      { kind: SpanKind.SERVER, attributes: { 'salad.model': model } },
+      parent,
+    );
+    return {
+      saw: (event) => {
+        if (event.kind === 'aggregate') this.aggregated(span, model, event.aggregate);
+        else span.addEvent(event.kind);
+      },
+      ended: (error) => {
+        if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
+        span.end();
+      },
+    };
+  }
+
+  /** To be called once, when all of it is there to be read. */
+  observe(gauges: Gauges): void {
+    const gauge = (name: string, unit: string, description: string, read: () => number) => {
+      this.meter.createObservableGauge(name, { unit, description }).addCallback((result) => {
+        result.observe(read());
+      });
+    };
+    gauge('salad.calls.active', '{call}', 'Calls in progress.', gauges.activeCalls);
+    gauge('salad.tiles.queued', '{tile}', 'Tiles that wait for an engine.', gauges.queuedTiles);
+    gauge('salad.slots.free', '{slot}', 'Batch slots that nobody fills, runs or reads.', gauges.freeSlots);
+    const losses = this.meter.createObservableCounter('salad.engine.losses', {
+      unit: '{engine}',
+      description: 'Engines lost while they served; the next on the ladder took over.',
+    });
+    losses.addCallback((result) => {
+      for (const [kind, count] of Object.entries(gauges.engineLosses())) {
+        result.observe(count, { 'salad.loss': kind });
+      }
+    });
+    const bank = this.meter.createObservableGauge('salad.bank.prototypes', { unit: '{prototype}' });
+    const drift = this.meter.createObservableGauge('salad.score.drift', {
+      unit: '1',
+      description: 'Kolmogorov-Smirnov distance of the last 500 p-values to the uniform distribution.',
+    });
+    bank.addCallback((result) => {
+      for (const [model, count] of gauges.prototypes) result.observe(count, { 'salad.model': model });
+    });
+    drift.addCallback((result) => {
+      for (const [model, { distance }] of this.drifts) result.observe(distance, { 'salad.model': model });
+    });
+  }
+
+  private aggregated(span: Span, model: string, aggregate: Aggregate): void {
+    const { timings, coverage, decision, pValue, engines } = aggregate;
+    const ofModel: Attributes = { 'salad.model': model };
+    this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
+    if (timings.firstScoreMs !== undefined) this.firstScore.record(timings.firstScoreMs / 1000, ofModel);
+    this.queueDuration.record(timings.queueMs / 1000, ofModel);
+    for (const outcome of ['scored', 'skipped', 'failed', 'missing'] as const) {
+      if (coverage[outcome] > 0)
+        this.patches.add(coverage[outcome], { ...ofModel, 'salad.outcome': outcome });
+    }
+    span.setAttributes({
+      'salad.engines': [...engines],
+      'salad.decision': decision,
+      'salad.queue_ms': timings.queueMs,
+      'salad.compute_ms': timings.computeMs,
+      'salad.patches.scored': coverage.scored,
+    });
+    span.addEvent('aggregate');
+    if (decision !== 'indeterminate') this.watchDrift(model, pValue);
+  }
+
+  private watchDrift(model: string, pValue: number): void {
+    this.pValue.record(pValue, { 'salad.model': model });
+    let drift = this.drifts.get(model);
+    if (drift === undefined) {
+      drift = new ScoreDrift();
+      this.drifts.set(model, drift);
+    }
+    if (!drift.add(pValue)) return;
+    const distance = Number(drift.distance.toFixed(3));
+    this.logger.warn(
+      { model, distance },
+      'recent images score unlike those of the calibration: recalibrate?',
+    );
+  }
+
+  private seconds(name: string, description: string): Histogram {
+    return this.histogram(name, 's', description, SECONDS);
+  }
+
+  private histogram(
+    name: string,
+    unit: string,
+    description: string,
+    explicitBucketBoundaries: number[],
+  ): Histogram {
+    return this.meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries } });
+  }
+}

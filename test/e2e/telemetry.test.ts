@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, createServer as createSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { credentials, Metadata } from '@grpc/grpc-js';
+import { after, before, describe, it } from 'mocha';
+import { AnomalyScoringClient, ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
+
+const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
+
+interface OtlpSpan {
+  readonly name: string;
+  readonly traceId: string;
+  readonly parentSpanId?: string;
+  readonly events?: readonly { readonly name: string }[];
+  readonly attributes: readonly { readonly key: string }[];
+}
+
+/** An OTLP/HTTP receiver that keeps what is sent to it. */
+class Receiver {
+  readonly bodies = new Map<string, string[]>();
+  private readonly server: Server = createServer((request, response) => {
+    const parts: Buffer[] = [];
+    request.on('data', (part: Buffer) => parts.push(part));
+    request.on('end', () => {
+      const path = request.url ?? '';
+      this.bodies.set(path, [...(this.bodies.get(path) ?? []), Buffer.concat(parts).toString('utf8')]);
+      response.setHeader('content-type', 'application/json').end('{}');
+    });
+  });
+
+  async start(): Promise<string> {
+    await new Promise<void>((done) => this.server.listen(0, '127.0.0.1', done));
+    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+  }
+
+  get spans(): readonly OtlpSpan[] {
+    return (this.bodies.get('/v1/traces') ?? []).flatMap((body) =>
+      JSON.parse(body).resourceSpans.flatMap((resource: { scopeSpans: { spans: OtlpSpan[] }[] }) =>
+        resource.scopeSpans.flatMap(({ spans }) => spans),
+      ),
+    );
+  }
+
+  stop(): void {
+    this.server.close();
+  }
+}
+
+async function freePort(): Promise<number> {
+  const socket = createSocket();
+  await new Promise<void>((done) => socket.listen(0, '127.0.0.1', done));
+  const { port } = socket.address() as AddressInfo;
+  await new Promise((done) => socket.close(done));
+  return port;
+}
+
+/** One image with a client's trace context; resolves with the last message. */
+async function scoreTraced(address: string, model: string, image: Buffer): Promise<string | undefined> {
+  const client = new AnomalyScoringClient(address, credentials.createInsecure());
+  try {
+    const metadata = new Metadata();
+    metadata.set('traceparent', `00-${TRACE_ID}-00f067aa0ba902b7-01`);
+    const request = ScoreImageRequest.fromPartial({
+      header: { acquisitionId: 'patient-name-like', model: { name: model } },
+      image: { $case: 'encoded', value: image },
+    });
+    let last: string | undefined;
+    for await (const message of client.scoreImage(request, metadata)) last = message.payload?.$case;
+    return last;
+  } finally {
+    client.close();
+  }
+}
+
+describe('telemetry', function () {
+  this.timeout(60_000);
+  const receiver = new Receiver();
+  let server: ServeProcess;
+  let metricsAt = '';
+  let folder = '';
+  let image: Buffer;
+
+  before(async () => {
+    const endpoint = await receiver.start();
+    metricsAt = `127.0.0.1:${await freePort()}`;
+    const environment = {
+      SALAD_METRICS_LISTEN: metricsAt,
+      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+    };
+    server = await startServeUnder({ environment }, '--engine', 'onnx');
+    folder = await mkdtemp(join(tmpdir(), 'salad-telemetry-'));
+    assert.equal((await salad('phantom', '--count', '1', '--seed', '5', '--out', folder)).code, 0);
+    const [name] = await readdir(join(folder, 'normal'));
+    image = await readFile(join(folder, 'normal', String(name)));
+  });
+  after(async () => {
+    await server.stop();
+    receiver.stop();
+    await rm(folder, { recursive: true });
+  });
+
+  it('offers Prometheus what it did, without a word of whose image it was', async () => {
+    assert.equal(await scoreTraced(server.address, 'phantom', image), 'aggregate');
+    await assert.rejects(scoreTraced(server.address, 'no-such-model', image), /NOT_FOUND/);
+    const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
+    const value = (pattern: RegExp) => Number(text.match(pattern)?.[1] ?? Number.NaN);
+    const call = (status: string) =>
+      value(
+        new RegExp(`rpc_server_call_duration_count\\{[^}]*ScoreImage[^}]*"${status}"[^}]*\\} (\\d+)`),
+      );
+    assert.deepEqual([call('OK'), call('NOT_FOUND')], [1, 1]);
+    assert.equal(value(/salad_acquisition_duration_count\{[^}]*\} (\d+)/), 1);
+    assert.equal(value(/salad_patches_total\{[^}]*scored[^}]*\} (\d+)/), 256);
+    assert.ok(value(/salad_batch_size_count\{[^}]*\} (\d+)/) >= 4);
+    assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), 8191);
+    assert.equal(value(/salad_tiles_queued\{?[^}]*\}? (\d+)/), 0);
+    assert.ok(value(/nodejs_eventloop_delay_p99\{?[^}]*\}? ([\d.e-]+)/) >= 0);
+    assert.ok(value(/salad_score_drift\{[^}]*\} ([\d.]+)/) > 0);
+    assert.doesNotMatch(text, /patient-name-like/);
+  });
+
+  it("continues a client's trace, and sends it before it stops", async () => {
+    assert.equal(await server.stop(), 0);
+    const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE_ID);
+    assert.equal(spans.length, 1);
+    const [span] = spans;
+    assert.equal(span?.name, 'salad.v1.AnomalyScoring/ScoreImage');
+    assert.equal(span?.parentSpanId, '00f067aa0ba902b7');
+    const events = span?.events?.map(({ name }) => name) ?? [];
+    assert.deepEqual([events[0], events.at(-1)], ['accepted', 'aggregate']);
+    assert.ok(span?.attributes.some(({ key }) => key === 'salad.decision'));
+    assert.doesNotMatch(JSON.stringify(receiver.spans), /patient-name-like/);
+  });
+});
