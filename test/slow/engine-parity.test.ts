@@ -1,0 +1,230 @@
+/**
+ * 500 real tiles on every engine this machine can run: against the float64 reference, against each other, in any
+ * batch. The tiles are radiographs where ../shared/data is there, phantoms elsewhere. The reference takes 0.3 to
+ * 3 s a tile, so a part of them is held against it and all of them against the first engine that was. WebGPU
+ * takes part on hardware; SwiftShader scores a tile a second and has its own suite.
+ */
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import { ENGINE_NAMES, type Engine, type EngineModel, type TileBatch } from '../../src/engines/engine.js';
+import { createEngine } from '../../src/engines/select.js';
+import type { SaladError } from '../../src/errors/index.js';
+import { makePhantom } from '../../src/imaging/phantom.js';
+import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
+import { WorkingImage } from '../../src/imaging/working-image.js';
+import { type Bundle, readBundle } from '../../src/model/bundle.js';
+import { createRandom } from '../../src/scoring/random.js';
+import { loadDataset } from '../../src/training/dataset.js';
+import { judgeImage, renderWorkingImage } from '../../src/training/image-scorer.js';
+import { referencePatches } from '../reference/score.js';
+import { root } from '../support/salad.js';
+
+const ZHANGLAB = join(root, '../shared/data/zhanglab/test');
+const SCORE_ERROR_MAX = 1e-4;
+const BATCH_ERROR_MAX = 1e-6;
+const TAU_MIN = 0.999;
+/** Together 500. A tile of chest-pediatric is a whole image, so its scores also make the ranking. */
+const CASES = [
+  { model: 'chest-pediatric/1', tiles: 316, referenceTiles: 12 },
+  { model: 'phantom/1', tiles: 184, referenceTiles: 46 },
+] as const;
+
+function phantomImage({ manifest, geometry }: Bundle, seed: number): WorkingImage {
+  const { samples, rows, columns } = makePhantom({ seed, size: 256, lesion: seed % 2 ? 'effusion' : 'none' });
+  const format = defaultPixelFormat(rows, columns, 16, 12);
+  const image = new WorkingImage(geometry, manifest.input, format, manifest.tiling.minStd, 'rows');
+  image.pushRows(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
+  image.complete();
+  return image;
+}
+
+async function* images(bundle: Bundle): AsyncGenerator<WorkingImage> {
+  if (existsSync(ZHANGLAB)) {
+    for (const { path } of (await loadDataset(ZHANGLAB)).images) {
+      yield await renderWorkingImage(path, bundle.manifest);
+    }
+  }
+  for (let seed = 5_200_000; ; seed++) yield phantomImage(bundle, seed);
+}
+
+/** Tiles that are not background, image by image. */
+async function cutTiles(bundle: Bundle, count: number): Promise<TileBatch> {
+  const { tileSize, tilesPerSide } = bundle.geometry;
+  const pixels = new Uint8Array(count * tileSize ** 2);
+  const positions = new Int32Array(2 * count);
+  let at = 0;
+  for await (const image of images(bundle)) {
+    for (let tile = 0; tile < tilesPerSide ** 2 && at < count; tile++) {
+      const [row, column] = [Math.floor(tile / tilesPerSide), tile % tilesPerSide];
+      if (image.isBackground(row, column)) continue;
+      image.cutTile(row, column, pixels.subarray(at * tileSize ** 2, (at + 1) * tileSize ** 2));
+      positions.set([row, column], 2 * at++);
+    }
+    if (at === count) break;
+  }
+  return { count, pixels, positions };
+}
+
+function pick(tiles: TileBatch, indices: readonly number[]): TileBatch {
+  const bytes = tiles.pixels.length / tiles.count;
+  const pixels = new Uint8Array(indices.length * bytes);
+  const positions = new Int32Array(2 * indices.length);
+  indices.forEach((tile, place) => {
+    pixels.set(tiles.pixels.subarray(tile * bytes, (tile + 1) * bytes), place * bytes);
+    positions.set(tiles.positions.subarray(2 * tile, 2 * tile + 2), 2 * place);
+  });
+  return { count: indices.length, pixels, positions };
+}
+
+/** float32 [tiles, P] in the order of `tiles`, run in `order` in batches whose sizes go round `sizes`. */
+async function scoresOf(
+  model: EngineModel,
+  tiles: TileBatch,
+  order: readonly number[],
+  sizes: readonly number[],
+): Promise<Float32Array> {
+  const scores = new Float32Array(tiles.count * model.patchCount).fill(Number.NaN);
+  for (let from = 0, batch = 0; from < order.length; batch++) {
+    const indices = order.slice(from, from + sizes[batch % sizes.length]!);
+    const patches = allocatePatchBatch(indices.length, model);
+    await model.run(pick(tiles, indices), patches);
+    indices.forEach((tile, place) => {
+      const own = patches.scores.subarray(place * model.patchCount, (place + 1) * model.patchCount);
+      scores.set(own, tile * model.patchCount);
+    });
+    from += indices.length;
+  }
+  return scores;
+}
+
+/** NaN counts as infinitely far: a tile that was never scored must not pass. */
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  assert.equal(a.length, b.length);
+  let most = 0;
+  for (let index = 0; index < a.length; index++) {
+    const difference = Math.abs(a[index]! - b[index]!);
+    most = Math.max(most, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference);
+  }
+  return most;
+}
+
+/** Kendall's tau-b: the data set holds exact duplicates, which tie. */
+function kendallTau(a: readonly number[], b: readonly number[]): number {
+  let [sum, untiedA, untiedB] = [0, 0, 0];
+  for (let i = 0; i < a.length; i++) {
+    for (let j = 0; j < i; j++) {
+      const [x, y] = [Math.sign(a[i]! - a[j]!), Math.sign(b[i]! - b[j]!)];
+      sum += x * y;
+      untiedA += Math.abs(x);
+      untiedB += Math.abs(y);
+    }
+  }
+  return sum / Math.sqrt(untiedA * untiedB);
+}
+
+function shuffled(count: number): number[] {
+  const random = createRandom(7);
+  const order = Array.from({ length: count }, (_, tile) => tile);
+  for (let last = count - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [order[last], order[other]] = [order[other]!, order[last]!];
+  }
+  return order;
+}
+
+function imageScores({ manifest, geometry }: Bundle, scores: Float32Array): number[] {
+  const cells = geometry.patchGrid ** 2;
+  return Array.from({ length: scores.length / cells }, (_, image) => {
+    const own = scores.slice(image * cells, (image + 1) * cells);
+    return judgeImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
+  });
+}
+
+async function startEngines(): Promise<Engine[]> {
+  const engines: Engine[] = [];
+  for (const name of ENGINE_NAMES) {
+    try {
+      const engine = await createEngine(name);
+      if (name === 'webgpu' && !engine.info.hardware) await engine.dispose();
+      else engines.push(engine);
+    } catch (error) {
+      // What is not on this machine; anything else is a failure of the engine.
+      if ((error as SaladError).reason !== 'ENGINE_UNAVAILABLE') throw error;
+    }
+  }
+  return engines;
+}
+
+for (const { model: name, tiles: count, referenceTiles } of CASES) {
+  describe(`engines on ${count} tiles of ${name}`, function () {
+    this.timeout(180_000);
+    const scores = new Map<string, { readonly inOrder: Float32Array; readonly shuffled: Float32Array }>();
+    let bundle: Bundle;
+    let tiles: TileBatch;
+    let engines: Engine[] = [];
+
+    before(async () => {
+      bundle = await readBundle(join(root, 'models', name));
+      tiles = await cutTiles(bundle, count);
+      engines = await startEngines();
+      const order = Array.from({ length: count }, (_, tile) => tile);
+      for (const engine of engines) {
+        const model = await engine.load(bundle);
+        scores.set(engine.info.name, {
+          inOrder: await scoresOf(model, tiles, order, [16]),
+          shuffled: await scoresOf(model, tiles, shuffled(count), [1, 7, 32, 3]),
+        });
+        await model.dispose();
+      }
+    });
+    after(async () => {
+      for (const engine of engines) await engine.dispose();
+    });
+
+    it('onnx and wasm are there, wherever this runs', () => {
+      assert.ok(scores.has('onnx') && scores.has('wasm'), [...scores.keys()].join());
+    });
+
+    it(`give ${referenceTiles} of them the scores of the float64 reference`, () => {
+      // Spread over all of them: normals come first, then the pneumonias.
+      const some = Array.from({ length: referenceTiles }, (_, i) => Math.floor((i * count) / referenceTiles));
+      const expected = referencePatches(bundle, pick(tiles, some)).map(({ score }) => score);
+      const perTile = expected.length / referenceTiles;
+      for (const [engine, { inOrder }] of scores) {
+        const own = some.flatMap((tile) => [...inOrder.subarray(tile * perTile, (tile + 1) * perTile)]);
+        const error = largestDifference(own, expected);
+        assert.ok(error <= SCORE_ERROR_MAX, `${engine}: ${error}`);
+      }
+    });
+
+    it('give all of them the same scores', () => {
+      const base = scores.get('onnx')!.inOrder;
+      for (const [engine, { inOrder }] of scores) {
+        const error = largestDifference(inOrder, base);
+        assert.ok(error <= SCORE_ERROR_MAX, `${engine}: ${error}`);
+      }
+    });
+
+    it('give a tile the same score in every batch', () => {
+      for (const [engine, own] of scores) {
+        const error = largestDifference(own.inOrder, own.shuffled);
+        assert.ok(error <= BATCH_ERROR_MAX, `${engine}: ${error}`);
+      }
+    });
+
+    // Only there is a tile an image; its score then ranks the test set.
+    if (name === 'chest-pediatric/1') {
+      it('rank the images alike', () => {
+        const base = imageScores(bundle, scores.get('onnx')!.inOrder);
+        assert.ok(new Set(base).size > count / 2, 'the ranking is all ties');
+        for (const [engine, { inOrder }] of scores) {
+          const tau = kendallTau(imageScores(bundle, inOrder), base);
+          assert.ok(tau >= TAU_MIN, `${engine}: tau ${tau}`);
+        }
+      });
+    }
+  });
+}
