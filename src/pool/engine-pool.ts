@@ -26,6 +26,8 @@ export interface EnginePoolOptions extends Omit<WorkerSetOptions, 'watchdogMs'> 
   /** Wait before a lost engine is tried again; doubled with every failure in a row. @default 30 s, at most 10 min */
   readonly backOffMs?: number;
   readonly backOffMaxMs?: number;
+  /** Wait before the next engine is made ready beside the one that serves; 0 = never. @default 0 */
+  readonly standbyDelayMs?: number;
   readonly logger?: Logger;
 }
 
@@ -46,6 +48,8 @@ const START_LIMIT_MS = 60_000;
 export class EnginePool {
   private serving: WorkerSet | undefined;
   private servingSince = 0;
+  /** A lower engine, proven and idle, that takes over at once. */
+  private standby: WorkerSet | undefined;
   /** The engine chosen at the start and those below it. */
   private readonly ladder: readonly EngineName[];
   private readonly backOff: BackOff;
@@ -61,6 +65,7 @@ export class EnginePool {
   /** Engines are started one after another. */
   private starting: Promise<void> = Promise.resolve();
   private returnTimer: NodeJS.Timeout | undefined;
+  private standbyTimer: NodeJS.Timeout | undefined;
   private nextFault: Fault | undefined;
 
   private constructor(
@@ -104,6 +109,11 @@ export class EnginePool {
   /** False from the loss of an engine until another has taken over. */
   get isServing(): boolean {
     return this.serving !== undefined;
+  }
+
+  /** Ready to take over at once. */
+  get standbyEngine(): EngineName | undefined {
+    return this.standby?.engine;
   }
 
   get failovers(): FailoverCounts {
@@ -162,9 +172,9 @@ export class EnginePool {
   async close(): Promise<void> {
     this.closing.abort();
     clearTimeout(this.returnTimer);
+    clearTimeout(this.standbyTimer);
     await this.starting;
-    const sets = [...this.leaving, ...(this.serving === undefined ? [] : [this.serving])];
-    await Promise.all(sets.map((set) => set.close()));
+    await Promise.all([...this.leaving, this.serving, this.standby].map((set) => set?.close()));
   }
 
   private serve(set: WorkerSet): void {
@@ -174,6 +184,7 @@ export class EnginePool {
     this.servingSince = performance.now();
     this.known.set(set.engine, set.statuses);
     this.planReturn();
+    this.planStandby();
     this.changed();
   }
 
@@ -199,8 +210,20 @@ export class EnginePool {
     const retryMs = this.backOff.failed(set.engine, now, now - this.servingSince);
     this.logger.error({ err: error, engine: set.engine, loss: error.loss, retryMs }, 'an engine was lost');
     this.leave(set);
-    this.changed();
-    this.inTurn(() => this.takeOver(set.engine, now));
+    const { standby } = this;
+    this.standby = undefined;
+    if (standby !== undefined) {
+      this.serve(standby);
+      this.tookOver(set.engine, now);
+    } else {
+      this.changed();
+      this.inTurn(() => this.takeOver(set.engine, now));
+    }
+  }
+
+  private tookOver(lost: EngineName, lostAt: number): void {
+    const switchMs = Math.round(performance.now() - lostAt);
+    this.logger.warn({ lost, engine: this.engine, device: this.device, switchMs }, 'an engine took over');
   }
 
   /** The rungs below, best first; where none of them starts, from the top: a fresh start may be all it needs. */
@@ -208,9 +231,10 @@ export class EnginePool {
     const below = this.ladder.indexOf(lost) + 1;
     const order = [...this.ladder.slice(below), ...this.ladder.slice(0, below)];
     while (this.serving === undefined && !this.closing.signal.aborted) {
-      if (await this.startFirst(order, TAKE_OVER_WARM_UP_MS)) {
-        const switchMs = Math.round(performance.now() - lostAt);
-        this.logger.warn({ lost, engine: this.engine, device: this.device, switchMs }, 'an engine took over');
+      const set = await this.startFirst(order, TAKE_OVER_WARM_UP_MS);
+      if (set !== undefined) {
+        this.serve(set);
+        this.tookOver(lost, lostAt);
         return;
       }
       this.logger.error({ retryMs: this.options.backOffMs }, 'no engine can serve; tiles wait');
@@ -234,34 +258,66 @@ export class EnginePool {
     if (before === undefined) return;
     const now = performance.now();
     const due = this.betterEngines().filter((engine) => this.backOff.remaining(engine, now) === 0);
-    if (!(await this.startFirst(due, WARM_UP_MS))) return this.planReturn();
+    const set = await this.startFirst(due, WARM_UP_MS);
+    if (set === undefined) return this.planReturn();
+    // It may have been lost in the meantime, and another have taken its place.
+    const replaced = this.serving;
+    this.serve(set);
+    if (replaced !== undefined) this.keep(replaced);
     this.recoveries += 1;
     const recoveryMs = Math.round(performance.now() - now);
-    this.logger.info({ engine: this.engine, instead: before.engine, recoveryMs }, 'a better engine is back');
-    if (!before.isLost) this.leave(before);
+    this.logger.info({ engine: set.engine, instead: before.engine, recoveryMs }, 'a better engine is back');
+  }
+
+  /** What has proven itself in need is the best to have ready. */
+  private keep(set: WorkerSet): void {
+    if (this.standby !== undefined) this.leave(this.standby);
+    this.standby = undefined;
+    if (this.standbyDelayMs > 0) this.standby = set;
+    else this.leave(set);
+  }
+
+  private get standbyDelayMs(): number {
+    return this.options.standbyDelayMs ?? 0;
+  }
+
+  private planStandby(): void {
+    clearTimeout(this.standbyTimer);
+    if (this.standbyDelayMs === 0 || this.closing.signal.aborted) return;
+    this.standbyTimer = setTimeout(() => this.inTurn(() => this.prepareStandby()), this.standbyDelayMs);
+    this.standbyTimer.unref();
+  }
+
+  /** Proving an engine with every model takes seconds; done before it is needed, nobody waits for it. */
+  private async prepareStandby(): Promise<void> {
+    if (this.standby !== undefined || this.serving === undefined) return;
+    const below = this.ladder.slice(this.ladder.indexOf(this.engine) + 1);
+    const set = await this.startFirst(below, WARM_UP_MS);
+    if (set === undefined) return;
+    this.logger.info({ engine: set.engine, device: set.device }, 'an engine stands by');
+    if (this.serving !== undefined) this.standby = set;
+    else this.serve(set);
   }
 
   private betterEngines(): readonly EngineName[] {
     return this.ladder.slice(0, this.ladder.indexOf(this.engine));
   }
 
-  /** @returns whether one of them serves now */
-  private async startFirst(engines: readonly EngineName[], warmUpMs: number): Promise<boolean> {
+  /** @returns the first of them that proved itself */
+  private async startFirst(engines: readonly EngineName[], warmUpMs: number): Promise<WorkerSet | undefined> {
     for (const engine of engines) {
-      if (this.closing.signal.aborted) return false;
+      if (this.closing.signal.aborted) return undefined;
       try {
         this.refuseSecondOwner(engine);
         const known = this.known.get(engine);
         const start = { engines: [engine], warmUpMs, limitMs: START_LIMIT_MS };
-        const set = await startSet(this.options, known === undefined ? start : { ...start, known });
-        this.serve(set);
-        return true;
+        return await startSet(this.options, known === undefined ? start : { ...start, known });
       } catch (error) {
         const retryMs = this.backOff.failed(engine, performance.now());
         this.logger.warn({ err: error, engine, retryMs }, 'an engine did not start');
       }
     }
-    return false;
+    return undefined;
   }
 
   /** One thread owns the device; while it hangs, a second one in this process would be undefined behaviour. */

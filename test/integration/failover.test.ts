@@ -78,6 +78,7 @@ describe('fail-over through the port', function () {
       maxBatchSize: 4,
       engineWatchdogMs: 400,
       engineBackOffMs: BACK_OFF_MS,
+      engineStandbyDelayMs: 0,
     });
     client = connect(server.address);
     undisturbed = await Promise.all(images.map((image) => whole(client, image)));
@@ -125,6 +126,31 @@ describe('fail-over through the port', function () {
       assert.deepEqual([again.aggregate.engines, warnings(again)], [['onnx'], []]);
     });
   }
+
+  it('loses no moment where an engine stands by, and keeps it ready', async () => {
+    await server.stop(0);
+    server = await startSmall(models.path, {
+      workers: 2,
+      maxBatchSize: 4,
+      engineBackOffMs: BACK_OFF_MS,
+      engineStandbyDelayMs: 1,
+    });
+    client.close();
+    client = connect(server.address);
+    const { pool } = server.registry;
+    await until(() => pool.standbyEngine === 'wasm', 'wasm stands by');
+    const served: [string, boolean][] = [];
+    pool.onChange(() => served.push([pool.engine, pool.isServing]));
+    pool.injectFault({ kind: 'exit' });
+    const outcomes = await Promise.all(images.map((image) => whole(client, image)));
+    for (const [index, outcome] of outcomes.entries()) assertSame(outcome, undisturbed[index]!);
+    await until(() => server.registry.engine === 'onnx', 'onnx comes back');
+    assert.deepEqual(served, [
+      ['wasm', true],
+      ['onnx', true],
+    ]);
+    assert.equal(pool.standbyEngine, 'wasm');
+  });
 
   it('tries a batch again on the same engine where the engine is sound', async () => {
     const { pool } = server.registry;
