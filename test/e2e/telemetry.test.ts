@@ -110,9 +110,7 @@ describe('telemetry', function () {
     const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
     const value = (pattern: RegExp) => Number(text.match(pattern)?.[1] ?? Number.NaN);
     const call = (status: string) =>
-      value(
-        new RegExp(`rpc_server_call_duration_count\\{[^}]*ScoreImage[^}]*"${status}"[^}]*\\} (\\d+)`),
-      );
+      value(new RegExp(`rpc_server_call_duration_count\\{[^}]*ScoreImage[^}]*"${status}"[^}]*\\} (\\d+)`));
     assert.deepEqual([call('OK'), call('NOT_FOUND')], [1, 1]);
     assert.equal(value(/salad_acquisition_duration_count\{[^}]*\} (\d+)/), 1);
     assert.equal(value(/salad_patches_total\{[^}]*scored[^}]*\} (\d+)/), 256);
