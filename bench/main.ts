@@ -7,10 +7,12 @@ import { Command, Option } from 'commander';
 import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
+import { benchEngines } from './engines.js';
 import { benchGhz } from './ghz.js';
 import { benchPeers } from './peers.js';
 import { benchSearch } from './search.js';
 import { benchStreaming } from './streaming.js';
+import { benchTelemetry } from './telemetry.js';
 import { benchTraining } from './training.js';
 
 export interface BenchOptions {
@@ -25,6 +27,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
   training: benchTraining,
   peers: benchPeers,
   search: benchSearch,
+  engines: benchEngines,
+  telemetry: benchTelemetry,
   ghz: benchGhz,
 };
 /** They install other people's programs first, from PyPI and the Go proxy: only where asked for. */
@@ -43,6 +47,9 @@ Suites:
   streaming  the server against its bare engine, idle, under load and past its capacity
   training   step time and memory of SALAD training
   search     memory-bank search at 10,000, 100,000 and a million prototypes; indexes are kept in .cache
+  telemetry  a server that is scraped and sends traces beside one that tells nothing
+  engines    every engine by itself: batch sizes, share of the processor's peak, Python's onnxruntime beside ours
+             (installed from PyPI the first time), what the search adds to the encoder
   peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
              more), so \`all\` leaves it out
   ghz        our latency measurement beside ghz's; builds it with Go the first time; \`all\` leaves it out
