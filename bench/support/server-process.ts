@@ -57,7 +57,13 @@ export async function startProcess(
   const [program, programArgs] = onCores(cores, command, args);
   const child = spawn(program, [...programArgs], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, SALAD_LOG_LEVEL: 'info', ...environment },
+    // No second engine: it would be made ready, on all cores, in the middle of a measurement.
+    env: {
+      ...process.env,
+      SALAD_LOG_LEVEL: 'info',
+      SALAD_ENGINE_STANDBY_DELAY_MS: '0',
+      ...environment,
+    },
   });
   let stderr = '';
   const batchLimits: Record<string, number> = {};

@@ -1,4 +1,4 @@
-/** grpc.health.v1 for the whole server ("") and for each of its services. */
+/** grpc.health.v1 for the whole server (""), for each of its services and for its engines ("salad.engine.onnx"). */
 import type { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 
@@ -15,5 +15,12 @@ export class Health {
 
   set(status: 'SERVING' | 'NOT_SERVING'): void {
     for (const service of ['', ...this.services]) this.implementation.setStatus(service, status);
+  }
+
+  /** An engine below the first that is SERVING says that the server is degraded. */
+  setEngines(engines: readonly string[], serving: string | undefined): void {
+    for (const engine of engines) {
+      this.implementation.setStatus(`salad.engine.${engine}`, engine === serving ? 'SERVING' : 'NOT_SERVING');
+    }
   }
 }

@@ -77,8 +77,14 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     health.addTo(server);
     await addReflection(server);
     const port = await bind(server, config.listen);
-    health.set('SERVING');
     let stopping: Promise<void> | undefined;
+    const tellHealth = () => {
+      const { isServing, engine, ladder } = registry.pool;
+      health.setEngines(ladder, isServing ? engine : undefined);
+      if (stopping === undefined) health.set(isServing ? 'SERVING' : 'NOT_SERVING');
+    };
+    tellHealth();
+    registry.pool.onChange(tellHealth);
     return {
       address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
       port,

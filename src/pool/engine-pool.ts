@@ -9,15 +9,11 @@ import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { BackOff } from './back-off.js';
 import type { EngineLoss, Fault, LossKind } from './messages.js';
-import {
-  type PoolModelStatus,
-  type PoolSlot,
-  type StartOptions,
-  WorkerSet,
-  type WorkerSetOptions,
-} from './worker-set.js';
+import type { PoolModelStatus } from './models.js';
+import { type PoolSlot, type StartOptions, WorkerSet, type WorkerSetOptions } from './worker-set.js';
 
-export type { PoolModel, PoolModelStatus, PoolSlot } from './worker-set.js';
+export type { PoolModel, PoolModelStatus } from './models.js';
+export type { PoolSlot } from './worker-set.js';
 
 export interface EnginePoolOptions extends Omit<WorkerSetOptions, 'watchdogMs'> {
   readonly engine: EngineName | 'auto';
@@ -51,7 +47,7 @@ export class EnginePool {
   /** A lower engine, proven and idle, that takes over at once. */
   private standby: WorkerSet | undefined;
   /** The engine chosen at the start and those below it. */
-  private readonly ladder: readonly EngineName[];
+  readonly ladder: readonly EngineName[];
   private readonly backOff: BackOff;
   private readonly logger: Logger;
   /** By engine: what a set before has measured. */

@@ -1,8 +1,9 @@
 /** Threads that run one engine, with slots of their own. When the engine is lost, all of it is given up. */
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EngineName, Precision, SearchOptions } from '../engines/engine.js';
+import type { EngineName, SearchOptions } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
+import { LimitPassed, withinLimit } from './limit.js';
 import {
   EngineLoss,
   type Fault,
@@ -11,7 +12,8 @@ import {
   type WorkerResult,
   type WorkerTask,
 } from './messages.js';
-import { type SlotShape, type SlotView, slotBytes, viewSlot } from './slots.js';
+import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
+import { type SlotView, slotBytes, viewSlot } from './slots.js';
 import {
   createThreads,
   exchange,
@@ -20,24 +22,8 @@ import {
   type Threads,
   unexpected,
 } from './threads.js';
-import { BATCH_SIZES, type BatchLatency, type BatchPlan, measureLatencies, planBatches } from './warm-up.js';
+import { measureLatencies, planBatches } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
-
-/** A model to serve: where it lies and how big its batches are. */
-export interface PoolModel {
-  readonly key: string;
-  readonly directory: string;
-  readonly sha256: string;
-  readonly precision: Precision;
-  readonly shape: SlotShape;
-}
-
-export interface PoolModelStatus extends BatchPlan {
-  /** Batch sizes and times; of size 1 alone where the limit was given. */
-  readonly curve: readonly BatchLatency[];
-  /** How the bank is searched, for people. */
-  readonly search: string;
-}
 
 export interface WorkerSetOptions {
   readonly models: readonly PoolModel[];
@@ -74,8 +60,6 @@ export interface PoolSlot {
   view(model: string): SlotView;
 }
 
-/** A slot never grows past this, whatever the tile size. */
-const SLOT_BYTES_MAX = 64 * 1024 * 1024;
 /** A batch takes far less; an engine that hangs must not keep the server from stopping. */
 const CLOSE_GRACE_MS = 10_000;
 
@@ -137,7 +121,7 @@ export class WorkerSet {
     // Ended also where nobody waits any more, but never while a thread is inside a native engine.
     const endOnFailure = proving.catch(() => threads.destroy());
     try {
-      return await withinLimit(proving, start);
+      return await withinLimit(proving, start.limitMs, start.engines.join(', '));
     } catch (error) {
       if (error instanceof LimitPassed) void proving.then((set) => set.close()).catch(start.onError);
       else await endOnFailure;
@@ -296,22 +280,6 @@ export class WorkerSet {
   }
 }
 
-class LimitPassed extends SaladError {}
-
-async function withinLimit<T>(work: Promise<T>, { limitMs, engines }: StartOptions): Promise<T> {
-  if (limitMs === undefined) return work;
-  const done = new AbortController();
-  const limit = sleep(limitMs, undefined, { signal: done.signal, ref: false }).then(() => {
-    throw new LimitPassed('ENGINE_FAILED', `${engines.join(', ')}: not ready within ${limitMs} ms`);
-  });
-  limit.catch(() => {});
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    done.abort();
-  }
-}
-
 function createSlot(
   owner: WorkerSet,
   buffer: SharedArrayBuffer,
@@ -328,10 +296,4 @@ function createSlot(
       return view;
     },
   };
-}
-
-function withCapacity(model: PoolModel, maxBatchSize: number): WorkerModel {
-  const wanted = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
-  const fitting = Math.floor(SLOT_BYTES_MAX / slotBytes(model.shape, 1));
-  return { ...model, capacity: Math.max(1, Math.min(wanted, fitting)) };
 }

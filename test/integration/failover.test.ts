@@ -6,6 +6,7 @@ import { WarningKind } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/grpc/server.js';
 import type { Fault, LossKind } from '../../src/pool/messages.js';
 import { collect, connect, end, header, type Outcome, rows, stream } from '../support/grpc-client.js';
+import { healthClient } from '../support/health-client.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
 const PATCHES = 64;
@@ -78,7 +79,6 @@ describe('fail-over through the port', function () {
       maxBatchSize: 4,
       engineWatchdogMs: 400,
       engineBackOffMs: BACK_OFF_MS,
-      engineStandbyDelayMs: 0,
     });
     client = connect(server.address);
     undisturbed = await Promise.all(images.map((image) => whole(client, image)));
@@ -98,6 +98,7 @@ describe('fail-over through the port', function () {
   for (const [what, fault, loss] of faults) {
     it(`the next engine takes over where one ${what}, and the better one comes back`, async () => {
       const { pool } = server.registry;
+      const health = healthClient(server.address);
       const started = images.map((image) => startHalf(client, image));
       await Promise.all(started.map(({ begun }) => begun));
       pool.injectFault(fault);
@@ -115,15 +116,22 @@ describe('fail-over through the port', function () {
       assert.equal(server.registry.engine, 'wasm');
       assert.equal(pool.failovers.losses[loss], 1);
 
+      assert.equal(await health.check('salad.engine.onnx'), 'NOT_SERVING');
+      assert.equal(await health.check('salad.engine.wasm'), 'SERVING');
+      assert.equal(await health.check(''), 'SERVING');
+
       const later = await whole(client, images[0]!);
       assertSame(later, undisturbed[0]!);
       assert.deepEqual(warnings(later), []);
 
       await until(() => server.registry.engine === 'onnx', 'onnx comes back');
       assert.equal(pool.failovers.recoveries, 1);
+      assert.equal(await health.check('salad.engine.onnx'), 'SERVING');
+      assert.equal(await health.check('salad.engine.wasm'), 'NOT_SERVING');
       const again = await whole(client, images[0]!);
       assertSame(again, undisturbed[0]!);
       assert.deepEqual([again.aggregate.engines, warnings(again)], [['onnx'], []]);
+      health.close();
     });
   }
 

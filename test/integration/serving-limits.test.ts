@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials, loadPackageDefinition, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { protoPath } from 'grpc-health-check';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { loadConfig } from '../../src/config/load.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
@@ -15,6 +14,7 @@ import {
 import { type RunningServer, startServer } from '../../src/grpc/server.js';
 import { createRandom } from '../../src/scoring/random.js';
 import { collect, connect, end, header, refusal, rows, stream } from '../support/grpc-client.js';
+import { healthClient } from '../support/health-client.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 
 const random = createRandom(3);
@@ -206,29 +206,6 @@ describe('the server at its limits', function () {
     await assert.rejects(startServer(config), { reason: 'CONFIGURATION_INVALID' });
   });
 });
-
-function healthClient(address: string) {
-  // biome-ignore lint/suspicious/noExplicitAny: loaded at run time, without types
-  const definition = loadPackageDefinition(loadSync(protoPath)) as any;
-  const health = new definition.grpc.health.v1.Health(address, credentials.createInsecure());
-  return {
-    check: (service: string) =>
-      new Promise<string>((resolve, reject) => {
-        health.check({ service }, (error: Error | null, response: { status: string | number }) =>
-          error
-            ? reject(error)
-            : resolve(
-                response.status === 1
-                  ? 'SERVING'
-                  : response.status === 2
-                    ? 'NOT_SERVING'
-                    : String(response.status),
-              ),
-        );
-      }),
-    close: () => health.close(),
-  };
-}
 
 async function reflectedServices(address: string): Promise<string[]> {
   const proto = join(

@@ -56,7 +56,8 @@ export async function startServeUnder(
   const child = spawn(
     process.execPath,
     [...nodeFlags, main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args],
-    { cwd: root, env: { ...process.env, ...environment } },
+    // No second engine: it would come while memory is watched.
+    { cwd: root, env: { ...process.env, SALAD_ENGINE_STANDBY_DELAY_MS: '0', ...environment } },
   );
   child.stderr.resume();
   const exited = new Promise<number | null>((done) => child.on('close', done));

@@ -33,7 +33,15 @@ export async function startSmall(
   flags: Readonly<Record<string, unknown>> = {},
 ): Promise<RunningServer> {
   const config = await loadConfig({
-    flags: { models, listen: '127.0.0.1:0', engine: 'onnx', workers: 1, maxBatchSize: 8, ...flags },
+    flags: {
+      models,
+      listen: '127.0.0.1:0',
+      engine: 'onnx',
+      workers: 1,
+      maxBatchSize: 8,
+      engineStandbyDelayMs: 0,
+      ...flags,
+    },
   });
   return startServer(config);
 }
