@@ -7,6 +7,7 @@ import { Command, Option } from 'commander';
 import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
+import { benchDetection } from './detection.js';
 import { benchEngines } from './engines.js';
 import { benchGhz } from './ghz.js';
 import { benchPeers } from './peers.js';
@@ -29,6 +30,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   search: benchSearch,
   engines: benchEngines,
   telemetry: benchTelemetry,
+  detection: benchDetection,
   ghz: benchGhz,
 };
 /** They install other people's programs first, from PyPI and the Go proxy: only where asked for. */
@@ -50,6 +52,7 @@ Suites:
   telemetry  a server that is scraped and sends traces beside one that tells nothing
   engines    every engine by itself: batch sizes, share of the processor's peak, Python's onnxruntime beside ours
              (installed from PyPI the first time), what the search adds to the encoder
+  detection  the shipped bundles on phantoms and on the radiographs beside the checkout, also changed ones
   peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
              more), so \`all\` leaves it out
   ghz        our latency measurement beside ghz's; builds it with Go the first time; \`all\` leaves it out

@@ -1,0 +1,76 @@
+/** The same ONNX bytes under Python's onnxruntime (PyPI), on the same cores; see ort.py. */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface, type Interface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
+import { packageRoot } from '../../src/cli/paths.js';
+import { buildOnnx } from '../../src/model/build-onnx.js';
+import { installPeer } from '../peers/install.js';
+import { onCores } from '../support/cores.js';
+import type { RunAnswer, RunRequest } from './runner.js';
+import { benchSource } from './sources.js';
+
+export type PythonLayout = 'sessions' | 'threads';
+
+export class PythonRuntime {
+  private readonly files = new Map<string, { readonly onnx: string; readonly patchesPerTile: number }>();
+
+  private constructor(
+    private readonly child: ChildProcessByStdio<Writable, Readable, null>,
+    private readonly lines: Interface,
+    readonly version: string,
+  ) {}
+
+  /** Installs the environment of the plain Python peer, which holds onnxruntime, the first time. */
+  static async start(threads: number, cores: string): Promise<PythonRuntime> {
+    const { python } = installPeer('naive-python');
+    const script = join(packageRoot(), 'bench/engines/ort.py');
+    const [program, args] = onCores(cores, python, [script, String(threads)]);
+    const child = spawn(program, [...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const lines = createInterface({ input: child.stdout });
+    const { onnxruntime } = (await nextLine(lines)) as { readonly onnxruntime: string };
+    return new PythonRuntime(child, lines, onnxruntime);
+  }
+
+  async run(request: RunRequest, layout: PythonLayout): Promise<RunAnswer> {
+    const file = await this.exported(request);
+    const answer = nextLine(this.lines);
+    const { batchSize, durationMs } = request;
+    this.child.stdin.write(`${JSON.stringify({ ...file, batchSize, seconds: durationMs / 1000, layout })}\n`);
+    return (await answer) as RunAnswer;
+  }
+
+  async stop(): Promise<void> {
+    const exited = once(this.child, 'exit');
+    this.child.stdin.end();
+    await exited;
+  }
+
+  private async exported({ model, bank }: RunRequest) {
+    const key = `${model}-${bank}`;
+    let file = this.files.get(key);
+    if (file === undefined) {
+      const source = await benchSource(model, bank);
+      const folder = join(packageRoot(), '.cache/engines-bench');
+      mkdirSync(folder, { recursive: true });
+      const onnx = join(folder, `${key}.onnx`);
+      writeFileSync(onnx, buildOnnx(source));
+      file = { onnx, patchesPerTile: source.geometry.patchesPerSide ** 2 };
+      this.files.set(key, file);
+    }
+    return file;
+  }
+}
+
+function nextLine(lines: Interface): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onClose = () => reject(new Error("Python's onnxruntime ended; its own words are above"));
+    lines.once('close', onClose);
+    lines.once('line', (line) => {
+      lines.off('close', onClose);
+      resolve(JSON.parse(line));
+    });
+  });
+}

@@ -1,0 +1,54 @@
+/** `node runner-process.js ENGINE THREADS`, driven over IPC; see runner.ts. */
+import { Worker } from 'node:worker_threads';
+import type { RunAnswer, RunRequest } from './runner.js';
+import type { WorkerAnswer } from './runner-worker.js';
+
+const [, , engine = 'onnx', threads = '1'] = process.argv;
+const workers = Array.from(
+  { length: Number(threads) },
+  () => new Worker(new URL('./runner-worker.js', import.meta.url), { workerData: { engine } }),
+);
+
+process.on('message', (request: RunRequest) => {
+  void reply(() => run(request));
+});
+process.on('disconnect', () => process.exit());
+await reply(async () => ({ device: (await all())[0]!.device }));
+
+async function reply(work: () => Promise<object>): Promise<void> {
+  try {
+    process.send?.(await work());
+  } catch (error) {
+    process.send?.({ failure: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** The threads load first and start together: tiles of one moment, over the longest of their times. */
+async function run(request: RunRequest): Promise<RunAnswer> {
+  const loaded = all();
+  for (const worker of workers) worker.postMessage({ ...request, durationMs: 0 });
+  await loaded;
+  const answers = all();
+  for (const worker of workers) worker.postMessage(request);
+  const done = await answers;
+  return {
+    tiles: done.reduce((sum, { tiles }) => sum + tiles, 0),
+    ms: Math.max(...done.map(({ ms }) => ms)),
+  };
+}
+
+function all(): Promise<WorkerAnswer[]> {
+  return Promise.all(
+    workers.map(
+      (worker) =>
+        new Promise<WorkerAnswer>((resolve, reject) => {
+          worker.once('error', reject);
+          worker.once('message', (answer: WorkerAnswer) => {
+            worker.off('error', reject);
+            if (answer.failure === undefined) resolve(answer);
+            else reject(new Error(answer.failure));
+          });
+        }),
+    ),
+  );
+}

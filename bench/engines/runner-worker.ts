@@ -1,0 +1,72 @@
+/** One thread with one engine; models stay loaded. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { allocatePatchBatch } from '../../src/engines/batch.js';
+import type { Engine, EngineModel, EngineName, TileBatch } from '../../src/engines/engine.js';
+import { createEngine } from '../../src/engines/select.js';
+import type { Geometry } from '../../src/model/geometry.js';
+import { createRandom } from '../../src/scoring/random.js';
+import type { RunRequest } from './runner.js';
+import { benchSource } from './sources.js';
+
+export interface WorkerAnswer {
+  readonly tiles: number;
+  readonly ms: number;
+  readonly device: string;
+  readonly failure?: string;
+}
+
+interface Loaded {
+  readonly model: EngineModel;
+  readonly geometry: Geometry;
+}
+
+const { engine: name } = workerData as { engine: EngineName };
+const models = new Map<string, Loaded>();
+let engine: Engine | undefined;
+
+parentPort?.on('message', (request: RunRequest) => {
+  void answer(() => run(request));
+});
+await answer(async () => {
+  engine = await createEngine(name);
+  return { tiles: 0, ms: 0 };
+});
+
+async function answer(work: () => Promise<{ tiles: number; ms: number }>): Promise<void> {
+  try {
+    const done = await work();
+    parentPort?.postMessage({ ...done, device: engine?.info.device ?? '' });
+  } catch (error) {
+    parentPort?.postMessage({ failure: error instanceof Error ? error.message : String(error) });
+  }
+}
+
+/** Batches until the time is over; with none to measure the model is loaded and runs a batch. */
+async function run({ model: source, bank, batchSize, durationMs }: RunRequest) {
+  const key = `${source}/${bank}`;
+  let loaded = models.get(key);
+  if (loaded === undefined) {
+    const parts = await benchSource(source, bank);
+    loaded = { model: await engine!.load(parts), geometry: parts.geometry };
+    models.set(key, loaded);
+  }
+  const batch = noiseTiles(loaded.geometry, batchSize);
+  const patches = allocatePatchBatch(batchSize, loaded.model);
+  if (durationMs === 0) await loaded.model.run(batch, patches);
+  let tiles = 0;
+  const started = performance.now();
+  while (performance.now() - started < durationMs) {
+    await loaded.model.run(batch, patches);
+    tiles += batchSize;
+  }
+  return { tiles, ms: performance.now() - started };
+}
+
+/** What the tiles show does not change the time; their bytes are shared memory, as the pool's are. */
+function noiseTiles({ tileSize, tilesPerSide }: Geometry, count: number): TileBatch {
+  const random = createRandom(count);
+  const pixels = new Uint8Array(new SharedArrayBuffer(count * tileSize ** 2));
+  for (let at = 0; at < pixels.length; at++) pixels[at] = Math.floor(random() * 256);
+  const positions = Int32Array.from({ length: 2 * count }, (_, at) => (at >> 1) % tilesPerSide);
+  return { count, pixels, positions };
+}

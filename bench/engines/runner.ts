@@ -1,0 +1,71 @@
+/** An engine on worker threads in a process of its own, as the server's pool has them and nothing else. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { EngineName } from '../../src/engines/engine.js';
+import { onCores } from '../support/cores.js';
+import type { BankChoice, SourceName } from './sources.js';
+
+export interface RunRequest {
+  readonly model: SourceName;
+  readonly bank: BankChoice;
+  readonly batchSize: number;
+  readonly durationMs: number;
+}
+
+export interface RunAnswer {
+  readonly tiles: number;
+  readonly ms: number;
+}
+
+export interface RunnerOptions {
+  readonly engine: EngineName;
+  readonly threads: number;
+  /** A taskset list; empty = wherever the system puts it. */
+  readonly cores: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export class Runner {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly device: string,
+  ) {}
+
+  /** Rejects with the engine's reason where it does not start. */
+  static async start({ engine, threads, cores, environment = {} }: RunnerOptions): Promise<Runner> {
+    const entry = fileURLToPath(new URL('./runner-process.js', import.meta.url));
+    const [program, args] = onCores(cores, process.execPath, [entry, engine, String(threads)]);
+    const child = spawn(program, [...args], {
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      env: { ...process.env, ...environment },
+    });
+    const { device } = (await answerOf(child)) as { readonly device: string };
+    return new Runner(child, device);
+  }
+
+  /** Loads the model the first time; that and one batch are not measured. */
+  async run(request: RunRequest): Promise<RunAnswer> {
+    const answer = answerOf(this.child);
+    this.child.send(request);
+    return (await answer) as RunAnswer;
+  }
+
+  async stop(): Promise<void> {
+    const exited = once(this.child, 'exit');
+    this.child.kill('SIGTERM');
+    await exited;
+  }
+}
+
+function answerOf(child: ChildProcess): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onExit = (code: number | null) => reject(new Error(`the engine's process ended with ${code}`));
+    child.once('exit', onExit);
+    child.once('message', (message: { readonly failure?: string }) => {
+      child.off('exit', onExit);
+      if (message.failure === undefined) resolve(message);
+      else reject(new Error(message.failure));
+    });
+  });
+}

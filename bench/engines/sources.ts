@@ -1,0 +1,76 @@
+/** The models the engines are measured with: two that are shipped and the encoder that `salad train` learns. */
+import { join } from 'node:path';
+import { shippedModels } from '../../src/cli/paths.js';
+import type { EngineModelSource } from '../../src/engines/engine.js';
+import { readBundle } from '../../src/model/bundle.js';
+import { geometryOf } from '../../src/model/geometry.js';
+import { initialiseWeights } from '../../src/model/initialise.js';
+import { type NetworkDescription, nodeInputs } from '../../src/model/network.js';
+import { inferShapes } from '../../src/model/shapes.js';
+import { normaliseRows } from '../../src/scoring/memory-bank.js';
+import { createRandom } from '../../src/scoring/random.js';
+import { saladPreset } from '../../src/training/salad/presets.js';
+import { encoderOf } from '../../src/training/salad/trainable-network.js';
+
+/** `salad` has first weights: what it costs does not depend on them. */
+export const SOURCE_NAMES = ['phantom', 'chest-pediatric', 'salad'] as const;
+export type SourceName = (typeof SOURCE_NAMES)[number];
+
+/** None, the bundle's own (`salad` has none), or that many random prototypes without a search window. */
+export type BankChoice = 'none' | 'own' | number;
+
+export async function benchSource(name: SourceName, bank: BankChoice): Promise<EngineModelSource> {
+  const { search, ...encoder } = await loadSource(name);
+  if (bank === 'none') return encoder;
+  if (bank === 'own') {
+    if (search === undefined) throw new Error(`${name} has no memory bank`);
+    return { ...encoder, search };
+  }
+  return { ...encoder, search: randomSearch(encoder.network, bank) };
+}
+
+async function loadSource(name: SourceName): Promise<EngineModelSource> {
+  if (name !== 'salad') {
+    const { network, weights, geometry, search } = await readBundle(join(shippedModels(), name, '1'));
+    return { network, weights, geometry, search };
+  }
+  const { input, tiling, config } = saladPreset('salad');
+  const geometry = geometryOf(input, tiling);
+  const network = encoderOf(config, geometry.tileSize);
+  return { network, weights: initialiseWeights(network, 1), geometry };
+}
+
+function randomSearch(network: NetworkDescription, rows: number): NonNullable<EngineModelSource['search']> {
+  const dimension = inferShapes(network).get(network.output)!.channels;
+  const random = createRandom(rows);
+  const values = Float32Array.from({ length: rows * dimension }, () => random() - 0.5);
+  return {
+    bank: {
+      rows,
+      dimension,
+      prototypes: normaliseRows(values, dimension),
+      positions: new Int32Array(2 * rows),
+      sources: new Int32Array(rows),
+    },
+    scoring: {
+      distance: 'angular',
+      form: 'mean',
+      neighbourCount: 5,
+      temperature: 0.1,
+      searchRadius: null,
+      aggregate: { topFraction: 0.1, margin: 0 },
+    },
+  };
+}
+
+/** Multiply-accumulates of the convolutions of one tile. */
+export function convolutionMacs(network: NetworkDescription): number {
+  const shapes = inferShapes(network);
+  let macs = 0;
+  for (const node of network.nodes) {
+    if (node.op !== 'conv' && node.op !== 'convTranspose') continue;
+    const { height, width } = shapes.get(node.op === 'conv' ? node.name : nodeInputs(node)[0]!)!;
+    macs += height * width * node.kernelSize ** 2 * node.inChannels * node.outChannels;
+  }
+  return macs;
+}
