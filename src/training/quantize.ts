@@ -15,6 +15,12 @@ const TILES = 256;
 /** Tiles run at once: the widest tensor of a 256 px tile takes 4 MB. */
 const BATCH = 8;
 const BINS = 2048;
+/**
+ * Largest error of a golden score, as a part of the spread of all, with which int8 may be offered: three times what
+ * encoders had whose rankings stayed (docs/engines.md). One that was
+ * hardly trained misses it: its tiles look alike, whitening enlarges what is left, and rounding with it.
+ */
+const ERROR_MAX = 0.03;
 /** Steps in which either end of a range is drawn in, in search of the best. */
 const CUTS = 16;
 
@@ -150,7 +156,7 @@ export async function activationRanges(
 
 /**
  * The int8 form of a bundle in the making, with a golden tolerance: twice the error seen here, rounded up to a power
- * of two, for other processors round differently. Undefined where int8 gains nothing.
+ * of two, for other processors round differently. Undefined where int8 gains nothing or costs too much.
  * @param source with bank and golden scores, in float32
  */
 export async function int8Form(
@@ -168,6 +174,8 @@ export async function int8Form(
     const manifest = { goldenTolerance: 0, int8 };
     const { maxAbsScoreError, reason } = await selfTest(runner, { ...source, int8, manifest });
     if (maxAbsScoreError === null) throw new SaladError('ENGINE_FAILED', reason ?? 'int8 gave no scores');
+    const spread = Math.max(...source.golden.scores) - Math.min(...source.golden.scores);
+    if (maxAbsScoreError > ERROR_MAX * spread) return undefined;
     return { ranges, goldenTolerance: 2 ** Math.ceil(Math.log2(Math.max(2 * maxAbsScoreError, 1e-4))) };
   } finally {
     await runner.dispose();
