@@ -34,8 +34,8 @@ export function inPrecision<T extends { readonly manifest: { readonly int8?: Int
 }
 
 /**
- * Convolutions with fewer output channels stay float32: on 16 channels integer kernels gained 1.2 times with their
- * roundings, and those of the stem alone cost as much agreement as all others together (docs/engines.md).
+ * Convolutions with fewer output channels stay float32: on 16 channels integer kernels gain least, and what the
+ * stem rounds, all layers behind it see (figures in docs/engines.md).
  */
 const MIN_CHANNELS = 32;
 

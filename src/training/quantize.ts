@@ -17,8 +17,8 @@ const BATCH = 8;
 const BINS = 2048;
 /**
  * Largest error of a golden score, as a part of the spread of all, with which int8 may be offered: three times what
- * encoders had whose rankings stayed (docs/engines.md). One that was
- * hardly trained misses it: its tiles look alike, whitening enlarges what is left, and rounding with it.
+ * encoders had whose rankings stayed (docs/engines.md). One hardly trained misses it: its tiles look alike,
+ * whitening enlarges what is left, and rounding with it.
  */
 const ERROR_MAX = 0.03;
 /** Steps in which either end of a range is drawn in, in search of the best. */
