@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../src/cli/paths.js';
 import { ENGINE_NAMES, type EngineName } from '../src/engines/engine.js';
+import { convolutionShare } from './engines/convolution-share.js';
 import { buildPeakProbe } from './engines/peak.js';
 import { PythonRuntime } from './engines/python.js';
 import { type RunAnswer, Runner, type RunRequest } from './engines/runner.js';
@@ -132,12 +133,19 @@ async function measurePeak(
         shares.get(model)!.push((2e-9 * tiles * macs[model]!) / ((before + peak()) / 2));
       }
     }
+    const convolutions: Partial<Record<SourceName, Figures>> = {};
+    for (const [name, list] of shares) {
+      const share = await convolutionShare(await benchSource(name, 'none'), BATCH_SIZE, 4 * repeats);
+      convolutions[name] = { shareOfEncoderTime: share, shareOfPeak: median(list) / share };
+    }
     return {
       probe: probe.probe,
       gigaFlops: median(peaks),
       gigaFlopsRange: spread(peaks),
       // Operations of the convolutions over the time of the whole encoder.
       encoderShareOfPeak: Object.fromEntries([...shares].map(([name, list]) => [name, summary(list)])),
+      // The same operations over the part of that time which onnxruntime spends in convolutions.
+      convolutions,
     };
   } finally {
     await runner.stop();
@@ -164,6 +172,8 @@ async function measurePython({ durationMs, repeats, cores, threads }: Plan): Pro
       ['chest-pediatric', 'own'],
       ['salad', 'none'],
       ['salad', BANK_ROWS],
+      ['salad64', 'none'],
+      ['salad64', BANK_ROWS],
     ];
     for (const [model, bank] of problems) {
       const request: RunRequest = { model, bank, batchSize: BATCH_SIZE, durationMs };

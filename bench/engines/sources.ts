@@ -1,4 +1,4 @@
-/** The models the engines are measured with: two that are shipped and the encoder that `salad train` learns. */
+/** The models the engines are measured with: two that are shipped and two that `salad train` learns. */
 import { join } from 'node:path';
 import { shippedModels } from '../../src/cli/paths.js';
 import type { EngineModelSource } from '../../src/engines/engine.js';
@@ -6,14 +6,18 @@ import { readBundle } from '../../src/model/bundle.js';
 import { geometryOf } from '../../src/model/geometry.js';
 import { initialiseWeights } from '../../src/model/initialise.js';
 import { type NetworkDescription, nodeInputs } from '../../src/model/network.js';
+import { saladEncoder } from '../../src/model/networks.js';
 import { inferShapes } from '../../src/model/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
 import { createRandom } from '../../src/scoring/random.js';
 import { saladPreset } from '../../src/training/salad/presets.js';
 import { encoderOf } from '../../src/training/salad/trainable-network.js';
 
-/** `salad` has first weights: what it costs does not depend on them. */
-export const SOURCE_NAMES = ['phantom', 'chest-pediatric', 'salad'] as const;
+/**
+ * `salad` is the preset's encoder; `salad64` a larger one, nearly all of it convolutions (64 x 64
+ * pixels, 16 to 256 channels, D = 128). Both have first weights: what they cost does not depend on them.
+ */
+export const SOURCE_NAMES = ['phantom', 'chest-pediatric', 'salad', 'salad64'] as const;
 export type SourceName = (typeof SOURCE_NAMES)[number];
 
 /** None, the bundle's own (`salad` has none), or that many random prototypes without a search window. */
@@ -30,6 +34,7 @@ export async function benchSource(name: SourceName, bank: BankChoice): Promise<E
 }
 
 async function loadSource(name: SourceName): Promise<EngineModelSource> {
+  if (name === 'salad64') return salad64();
   if (name !== 'salad') {
     const { network, weights, geometry, search } = await readBundle(join(shippedModels(), name, '1'));
     return { network, weights, geometry, search };
@@ -37,6 +42,26 @@ async function loadSource(name: SourceName): Promise<EngineModelSource> {
   const { input, tiling, config } = saladPreset('salad');
   const geometry = geometryOf(input, tiling);
   const network = encoderOf(config, geometry.tileSize);
+  return { network, weights: initialiseWeights(network, 1), geometry };
+}
+
+function salad64(): EngineModelSource {
+  const network = saladEncoder({ inputSize: 64, baseWidth: 16, downs: 4, embedding: 128 });
+  const input = {
+    workingSize: 256,
+    fit: 'stretch',
+    intensity: { kind: 'window' },
+    orientation: 'none',
+  } as const;
+  const geometry = geometryOf(input, {
+    coreSize: 32,
+    haloSize: 16,
+    patchesPerSide: 1,
+    patchStride: 32,
+    patchSize: 64,
+    patchOffset: -16,
+    minStd: 0,
+  });
   return { network, weights: initialiseWeights(network, 1), geometry };
 }
 
