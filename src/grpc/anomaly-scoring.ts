@@ -104,8 +104,9 @@ async function answer(
   const traced = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
   try {
     for await (const event of scoreAcquisition(model, request, pixels, signal)) {
-      traced.saw(event);
-      await writer.write(answerOf(event, model, request), event.kind === 'aggregate');
+      const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
+      await writer.write(answerOf(event, model, request), aggregate !== undefined);
+      traced.sent(event.kind, aggregate);
     }
     traced.ended();
   } catch (error) {

@@ -14,7 +14,6 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
-import type { AcquisitionEvent, Aggregate } from '../acquisition/index.js';
 import type { Logger } from './logger.js';
 import { ScoreDrift } from './score-drift.js';
 
@@ -34,9 +33,29 @@ export interface Gauges {
   readonly prototypes: ReadonlyMap<string, number>;
 }
 
+/** What counts of an aggregate. Patches, ms. */
+export interface AggregateFacts {
+  readonly decision: string;
+  readonly pValue: number;
+  readonly engines: readonly string[];
+  readonly coverage: {
+    readonly scored: number;
+    readonly skipped: number;
+    readonly failed: number;
+    readonly missing: number;
+  };
+  readonly timings: {
+    readonly queueMs: number;
+    readonly computeMs: number;
+    readonly totalMs: number;
+    readonly firstScoreMs: number | undefined;
+  };
+}
+
 /** One acquisition as it goes on. */
 export interface AcquisitionTrace {
-  saw(event: AcquisitionEvent): void;
+  /** A message went out. @param aggregate where it was the last */
+  sent(kind: string, aggregate?: AggregateFacts): void;
   /** @param error what ended it, if anything did */
   ended(error?: unknown): void;
 }
@@ -97,9 +116,9 @@ export class Telemetry {
       parent,
     );
     return {
-      saw: (event) => {
-        if (event.kind === 'aggregate') this.aggregated(span, model, event.aggregate);
-        else span.addEvent(event.kind);
+      sent: (kind, aggregate) => {
+        span.addEvent(kind);
+        if (aggregate !== undefined) this.aggregated(span, model, aggregate);
       },
       ended: (error) => {
         if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
@@ -140,7 +159,7 @@ export class Telemetry {
     });
   }
 
-  private aggregated(span: Span, model: string, aggregate: Aggregate): void {
+  private aggregated(span: Span, model: string, aggregate: AggregateFacts): void {
     const { timings, coverage, decision, pValue, engines } = aggregate;
     const ofModel: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
@@ -157,7 +176,6 @@ export class Telemetry {
       'salad.compute_ms': timings.computeMs,
       'salad.patches.scored': coverage.scored,
     });
-    span.addEvent('aggregate');
     if (decision !== 'indeterminate') this.watchDrift(model, pValue);
   }
 

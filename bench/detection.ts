@@ -1,0 +1,103 @@
+/**
+ * What the shipped bundles detect: evaluation only, on the radiographs that lie beside the checkout and on phantoms of
+ * fresh seeds. Then the same images changed as another room would change them.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { note } from '../src/cli/output.js';
+import { packageRoot, shippedModels } from '../src/cli/paths.js';
+import type { Engine } from '../src/engines/engine.js';
+import { createEngine } from '../src/engines/select.js';
+import { type Bundle, readBundle } from '../src/model/bundle.js';
+import { type Dataset, loadDataset } from '../src/training/dataset.js';
+import { type Evaluation, evaluateBundle } from '../src/training/evaluate.js';
+import { PERTURBATIONS, type Perturbation } from './detection/perturb.js';
+import type { BenchOptions } from './main.js';
+
+const REAL = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
+
+export async function benchDetection({ quick }: BenchOptions): Promise<Record<string, unknown>> {
+  const scratch = mkdtempSync(join(tmpdir(), 'salad-detection-'));
+  const engine = await createEngine('onnx');
+  try {
+    const results: Record<string, unknown> = { phantom: await onPhantoms(engine, scratch, quick) };
+    for (const [model, folder] of Object.entries(REAL)) {
+      const data = join(packageRoot(), '../shared/data', folder);
+      results[model] = existsSync(data)
+        ? await onRadiographs(engine, model, data, scratch, quick)
+        : { skipped: `${folder} is not beside the checkout` };
+    }
+    return results;
+  } finally {
+    await engine.dispose();
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+async function onPhantoms(engine: Engine, scratch: string, quick: boolean): Promise<Record<string, unknown>> {
+  const data = join(scratch, 'phantoms');
+  const write = (...args: string[]) =>
+    execFileSync(
+      process.execPath,
+      [join(packageRoot(), 'dist/src/main.js'), 'phantom', '--out', data, ...args],
+      {
+        stdio: 'ignore',
+      },
+    );
+  // Seeds that neither training nor any choice has seen.
+  write('--count', quick ? '20' : '100', '--seed', '900000');
+  write('--count', quick ? '20' : '160', '--seed', '910000', '--lesion', 'mix');
+  return figuresOf(await shipped('phantom'), engine, await loadDataset(data));
+}
+
+async function onRadiographs(
+  engine: Engine,
+  model: string,
+  data: string,
+  scratch: string,
+  quick: boolean,
+): Promise<Record<string, unknown>> {
+  const bundle = await shipped(model);
+  const dataset = await loadDataset(data);
+  const asFound = await figuresOf(bundle, engine, dataset);
+  const changed: Record<string, unknown> = {};
+  for (const [name, perturb] of quick ? [] : Object.entries(PERTURBATIONS)) {
+    note(`bench: ${model}, ${name} ...`);
+    const folder = join(scratch, model, name.replace(/\W+/g, '-'));
+    await writeChanged(dataset, perturb, folder);
+    changed[name] = brief((await evaluated(bundle, engine, await loadDataset(folder))).evaluation);
+  }
+  return { ...asFound, changed };
+}
+
+async function figuresOf(bundle: Bundle, engine: Engine, dataset: Dataset): Promise<Record<string, unknown>> {
+  const { evaluation } = await evaluated(bundle, engine, dataset);
+  return { bundleMB: bytesOf(bundle.directory) / 1e6, ...evaluation };
+}
+
+function evaluated(bundle: Bundle, engine: Engine, dataset: Dataset) {
+  return evaluateBundle({ bundle, engine, dataset });
+}
+
+function brief({ normal, classes }: Evaluation): Record<string, unknown> {
+  const auroc = Object.fromEntries(Object.entries(classes).map(([label, figures]) => [label, figures.auroc]));
+  return { auroc, falsePositiveRate: normal.falsePositiveRate };
+}
+
+async function writeChanged(dataset: Dataset, perturb: Perturbation, folder: string): Promise<void> {
+  for (const { id, path } of dataset.images) {
+    const target = join(folder, id);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, await perturb(path));
+  }
+}
+
+function shipped(model: string): Promise<Bundle> {
+  return readBundle(join(shippedModels(), model, '1'));
+}
+
+function bytesOf(directory: string): number {
+  return readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+}
