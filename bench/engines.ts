@@ -59,8 +59,7 @@ export async function benchEngines({ quick }: BenchOptions): Promise<Figures> {
     peak: await measurePeak(plan, macs),
     pythonOnnxruntime: await measurePython(plan),
     search: await measureSearch(plan),
-    // PyPI's wheel for Linux on x86 is the CUDA build (5 GB with its libraries): nothing to fetch for one figure.
-    pytorch: { measured: false, reason: 'not part of this suite yet' },
+    pytorch: await measurePytorch(plan),
   };
 }
 
@@ -158,7 +157,7 @@ const summary = (values: readonly number[]) => ({ median: median(values), range:
 async function measurePython({ durationMs, repeats, cores, threads }: Plan): Promise<Figures> {
   let python: PythonRuntime;
   try {
-    python = await PythonRuntime.start(threads, cores);
+    python = await PythonRuntime.start('onnxruntime', threads, cores);
   } catch (error) {
     return { measured: false, reason: error instanceof Error ? error.message : String(error) };
   }
@@ -200,6 +199,40 @@ async function measurePython({ durationMs, repeats, cores, threads }: Plan): Pro
   } finally {
     await runner.stop();
     await python.stop();
+  }
+}
+
+/** Our pool over eager PyTorch with all threads: encoders alone, of the same weights. */
+async function measurePytorch({ durationMs, repeats, cores, threads }: Plan): Promise<Figures> {
+  if (process.env['SALAD_BENCH_PYTORCH'] !== '1') {
+    // PyPI's wheel for Linux on x86 is the one for CUDA, and needs its libraries to load.
+    return { measured: false, reason: 'SALAD_BENCH_PYTORCH=1 installs it from PyPI (5 GB) and measures it' };
+  }
+  let pytorch: PythonRuntime;
+  try {
+    pytorch = await PythonRuntime.start('pytorch', threads, cores);
+  } catch (error) {
+    return { measured: false, reason: error instanceof Error ? error.message : String(error) };
+  }
+  const runner = await Runner.start({ engine: 'onnx', threads, cores });
+  try {
+    const figures: Figures = { torch: pytorch.version };
+    for (const model of SOURCE_NAMES) {
+      const request: RunRequest = { model, bank: 'none', batchSize: BATCH_SIZE, durationMs };
+      const turns: { readonly ours: number; readonly theirs: number }[] = [];
+      for (let repeat = 0; repeat < repeats; repeat++) {
+        const theirs = rateOf(await pytorch.run(request, 'threads'));
+        turns.push({ theirs, ours: rateOf(await runner.run(request)) });
+      }
+      figures[model] = {
+        pytorchTilesPerSecond: median(turns.map(({ theirs }) => theirs)),
+        oursOverPytorch: summary(turns.map(({ ours, theirs }) => ours / theirs)),
+      };
+    }
+    return figures;
+  } finally {
+    await runner.stop();
+    await pytorch.stop();
   }
 }
 

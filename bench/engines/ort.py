@@ -62,6 +62,6 @@ def measure(request):
     return {"tiles": sum(done), "ms": 1000 * (time.perf_counter() - started)}
 
 
-print(json.dumps({"onnxruntime": onnxruntime.__version__}), flush=True)
+print(json.dumps({"version": onnxruntime.__version__}), flush=True)
 for line in sys.stdin:
     print(json.dumps(measure(json.loads(line))), flush=True)

@@ -1,4 +1,4 @@
-/** The same ONNX bytes under Python's onnxruntime (PyPI), on the same cores; see ort.py. */
+/** The same ONNX bytes under Python's onnxruntime and PyTorch (PyPI), on the same cores; see ort.py, pytorch.py. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -23,17 +23,23 @@ export class PythonRuntime {
     readonly version: string,
   ) {}
 
-  /** Installs the environment of the plain Python peer, which holds onnxruntime, the first time. */
-  static async start(threads: number, cores: string): Promise<PythonRuntime> {
-    const { python } = installPeer('naive-python');
-    const script = join(packageRoot(), 'bench/engines/ort.py');
+  /** Installs it the first time; onnxruntime is in the environment of the plain Python peer. */
+  static async start(
+    runtime: 'onnxruntime' | 'pytorch',
+    threads: number,
+    cores: string,
+  ): Promise<PythonRuntime> {
+    const { python } = installPeer(runtime === 'pytorch' ? 'pytorch' : 'naive-python');
+    const file = runtime === 'pytorch' ? 'pytorch.py' : 'ort.py';
+    const script = join(packageRoot(), 'bench/engines', file);
     const [program, args] = onCores(cores, python, [script, String(threads)]);
     const child = spawn(program, [...args], { stdio: ['pipe', 'pipe', 'inherit'] });
     const lines = createInterface({ input: child.stdout });
-    const { onnxruntime } = (await nextLine(lines)) as { readonly onnxruntime: string };
-    return new PythonRuntime(child, lines, onnxruntime);
+    const { version } = (await nextLine(lines)) as { readonly version: string };
+    return new PythonRuntime(child, lines, version);
   }
 
+  /** @param layout means nothing to PyTorch, which has one pool of threads. */
   async run(request: RunRequest, layout: PythonLayout): Promise<RunAnswer> {
     const file = await this.exported(request);
     const answer = nextLine(this.lines);
@@ -66,7 +72,7 @@ export class PythonRuntime {
 
 function nextLine(lines: Interface): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const onClose = () => reject(new Error("Python's onnxruntime ended; its own words are above"));
+    const onClose = () => reject(new Error('the Python process ended; its own words are above'));
     lines.once('close', onClose);
     lines.once('line', (line) => {
       lines.off('close', onClose);

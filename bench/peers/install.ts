@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { note } from '../../src/cli/output.js';
 import { packageRoot } from '../../src/cli/paths.js';
 
-export type PeerName = 'naive-python' | 'mlserver';
+export type PeerName = 'naive-python' | 'mlserver' | 'pytorch';
 
 export interface Peer {
   /** The environment's interpreter. */
