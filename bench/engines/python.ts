@@ -39,7 +39,6 @@ export class PythonRuntime {
     return new PythonRuntime(child, lines, version);
   }
 
-  /** @param layout means nothing to PyTorch, which has one pool of threads. */
   async run(request: RunRequest, layout: PythonLayout): Promise<RunAnswer> {
     const file = await this.exported(request);
     const answer = nextLine(this.lines);

@@ -1,11 +1,13 @@
 """PyTorch on the CPU with an encoder's weights: `pytorch.py THREADS`, the protocol of ort.py.
 
-The ONNX graph is run node by node with torch's functions (eager, inference mode). Before anything is timed its
+The ONNX graph is run node by node with torch's functions (eager, inference mode): with layout "sessions" by
+as many Python threads as there are cores, each computing alone, else by one with all of PyTorch's threads. Before anything is timed its
 embeddings are compared with onnxruntime's.
 """
 
 import json
 import sys
+import threading
 import time
 
 import numpy as np
@@ -14,7 +16,7 @@ import onnxruntime
 import torch
 import torch.nn.functional as F
 
-torch.set_num_threads(int(sys.argv[1]))
+THREADS = int(sys.argv[1])
 
 
 def sliced(x, starts, ends, axes):
@@ -100,11 +102,27 @@ def measure(request):
     tiles = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     encoder = opened(request["onnx"], tiles)
     batch = torch.from_numpy(tiles)
-    done, started = 0, time.perf_counter()
-    while time.perf_counter() - started < request["seconds"]:
-        encoder(batch)
-        done += request["batchSize"]
-    return {"tiles": done, "ms": 1000 * (time.perf_counter() - started)}
+    per_core = request["layout"] == "sessions"
+    count = THREADS if per_core else 1
+    done = [0] * count
+    start = threading.Barrier(count)
+
+    def loop(index):
+        torch.set_num_threads(1 if per_core else THREADS)
+        with torch.inference_mode():
+            start.wait()
+            end = time.perf_counter() + request["seconds"]
+            while time.perf_counter() < end:
+                encoder(batch)
+                done[index] += request["batchSize"]
+
+    threads = [threading.Thread(target=loop, args=(index,)) for index in range(count)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"tiles": sum(done), "ms": 1000 * (time.perf_counter() - started)}
 
 
 with torch.inference_mode():
