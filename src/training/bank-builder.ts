@@ -2,6 +2,7 @@
  * From the descriptors of all normal fit patches to the memory bank that is served: duplicates and outliers
  * out, then thinned evenly over the patch grid (salad.md section 8, "Bank for serving").
  */
+import { kCenterCoreset } from '../scoring/coreset.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import { createRandom } from '../scoring/random.js';
 import { chooseIndices } from './random.js';
@@ -19,6 +20,7 @@ export interface BankOptions {
   /** Fraction of rows dropped as outliers, in [0, 1). */
   readonly outlierFraction: number;
   readonly seed: number;
+  readonly signal?: AbortSignal;
 }
 
 export interface BuiltBank {
@@ -134,24 +136,21 @@ function withoutOutliers(
   return cells.map((rows) => rows.filter((index) => !outliers.has(index)));
 }
 
-/** Greedy k-center within a cell (chord orders as the angle): start at the first row, ties to the lowest. */
-function kCenter(candidates: BankCandidates, rows: readonly number[], count: number): number[] {
-  if (rows.length <= count) return [...rows];
-  const nearest = new Float32Array(rows.length).fill(Number.NEGATIVE_INFINITY);
-  const chosen: number[] = [];
-  let next = 0;
-  while (chosen.length < count) {
-    chosen.push(next);
-    const centre = candidates.row(rows[next]!);
-    let farthest = 0;
-    for (let i = 0; i < rows.length; i += 1) {
-      const value = similarity(candidates.row(rows[i]!), centre);
-      if (value > nearest[i]!) nearest[i] = value;
-      if (nearest[i]! < nearest[farthest]!) farthest = i;
-    }
-    next = farthest;
-  }
-  return chosen.sort((a, b) => a - b).map((i) => rows[i]!);
+/** Greedy k-center within a cell, in the order the rows came. */
+async function kCenter(
+  candidates: BankCandidates,
+  rows: readonly number[],
+  size: number,
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
+  if (rows.length <= size) return [...rows];
+  const { dimension } = candidates;
+  const values = new Float32Array(rows.length * dimension);
+  rows.forEach((index, i) => {
+    values.set(candidates.row(index), i * dimension);
+  });
+  const { indices } = await kCenterCoreset(values, dimension, signal ? { size, signal } : { size });
+  return Array.from(indices.sort(), (i) => rows[i]!);
 }
 
 /** Rows each cell may keep so that all together stay within the limit; small cells leave room to others. */
@@ -170,23 +169,27 @@ function rowsPerCell(cells: readonly number[][], limit: number): number {
 /**
  * @param patients patient of every source image, by index.
  * @returns the bank in cell order; rows as given (the caller rounds them to what is stored).
+ * @throws SaladError CANCELLED when the signal aborts.
  */
-export function buildBank(
+export async function buildBank(
   candidates: BankCandidates,
   patients: readonly string[],
   options: BankOptions,
-): BuiltBank {
+): Promise<BuiltBank> {
   const distinct = candidates.byCell().map((rows) => distinctRows(candidates, rows));
   const distinctCount = distinct.reduce((sum, rows) => sum + rows.length, 0);
   const kept = withoutOutliers(candidates, distinct, patients, options);
   const keptCount = kept.reduce((sum, rows) => sum + rows.length, 0);
   const perCell = rowsPerCell(kept, options.bankRows);
   const random = createRandom(options.seed + 1);
-  const chosen = kept.map((rows) =>
-    options.coreset === 'kCenter'
-      ? kCenter(candidates, rows, perCell)
-      : Array.from(chooseIndices(rows.length, perCell, random), (i) => rows[i]!),
-  );
+  const chosen: number[][] = [];
+  for (const rows of kept) {
+    chosen.push(
+      options.coreset === 'kCenter'
+        ? await kCenter(candidates, rows, perCell, options.signal)
+        : Array.from(chooseIndices(rows.length, perCell, random), (i) => rows[i]!),
+    );
+  }
   const rows = chosen.reduce((sum, each) => sum + each.length, 0);
   const { dimension, grid } = candidates;
   const bank = {

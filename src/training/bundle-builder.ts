@@ -92,6 +92,7 @@ async function fitBank(options: BuildOptions, source: EngineModelSource): Promis
       coreset: options.coreset,
       outlierFraction: options.outlierFraction,
       seed: options.seed,
+      ...(options.signal ? { signal: options.signal } : {}),
     },
   );
 }

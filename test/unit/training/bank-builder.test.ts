@@ -30,24 +30,24 @@ function randomGrid(images: number): BankCandidates {
 }
 
 describe('bank builder', () => {
-  it('keeps every scored patch with its position and source while there is room', () => {
+  it('keeps every scored patch with its position and source while there is room', async () => {
     const candidates = new BankCandidates(1, 2);
     candidates.add(Float32Array.of(1, 2, 3, 4), Uint8Array.of(1, 0, 1, 1), 0);
-    const { bank, candidates: count } = buildBank(candidates, ['p'], OPTIONS);
+    const { bank, candidates: count } = await buildBank(candidates, ['p'], OPTIONS);
     assert.equal(count, 3);
     assert.deepEqual([...bank.prototypes], [1, 3, 4]);
     assert.deepEqual([...bank.positions], [0, 0, 1, 0, 1, 1]);
     assert.deepEqual([...bank.sources], [0, 0, 0]);
   });
 
-  it('drops repeats of the same row in the same cell', () => {
-    const built = buildBank(atAngles([0, 10, 0, 20]), patientsOf(4), OPTIONS);
+  it('drops repeats of the same row in the same cell', async () => {
+    const built = await buildBank(atAngles([0, 10, 0, 20]), patientsOf(4), OPTIONS);
     assert.equal(built.duplicates, 1);
     assert.deepEqual([...built.bank.sources], [0, 1, 3]);
   });
 
-  it('drops the row least like those of other patients', () => {
-    const built = buildBank(atAngles([0, 5, 10, 15, 90]), patientsOf(5), {
+  it('drops the row least like those of other patients', async () => {
+    const built = await buildBank(atAngles([0, 5, 10, 15, 90]), patientsOf(5), {
       ...OPTIONS,
       outlierFraction: 0.2,
     });
@@ -55,18 +55,18 @@ describe('bank builder', () => {
     assert.ok(![...built.bank.sources].includes(4));
   });
 
-  it('does not let a second image of the same patient vouch for an outlier', () => {
+  it('does not let a second image of the same patient vouch for an outlier', async () => {
     const patients = ['a', 'b', 'c', 'd', 'odd', 'odd'];
-    const built = buildBank(atAngles([0, 5, 10, 15, 90, 91]), patients, {
+    const built = await buildBank(atAngles([0, 5, 10, 15, 90, 91]), patients, {
       ...OPTIONS,
       outlierFraction: 0.34,
     });
     assert.deepEqual([...built.bank.sources], [0, 1, 2, 3]);
   });
 
-  it('thins every cell alike to the limit, the same way for the same seed', () => {
+  it('thins every cell alike to the limit, the same way for the same seed', async () => {
     const options = { ...OPTIONS, bankRows: 40 };
-    const { bank } = buildBank(randomGrid(50), patientsOf(50), options);
+    const { bank } = await buildBank(randomGrid(50), patientsOf(50), options);
     assert.equal(bank.rows, 40);
     for (let cell = 0; cell < 4; cell += 1) {
       const inCell = Array.from(
@@ -75,12 +75,13 @@ describe('bank builder', () => {
       );
       assert.equal(inCell.filter((each) => each === cell).length, 10);
     }
-    assert.deepEqual(buildBank(randomGrid(50), patientsOf(50), options).bank, bank);
-    assert.notDeepEqual(buildBank(randomGrid(50), patientsOf(50), { ...options, seed: 2 }).bank, bank);
+    assert.deepEqual((await buildBank(randomGrid(50), patientsOf(50), options)).bank, bank);
+    const other = await buildBank(randomGrid(50), patientsOf(50), { ...options, seed: 2 });
+    assert.notDeepEqual(other.bank, bank);
   });
 
-  it('spreads a k-center coreset over the cell', () => {
-    const built = buildBank(atAngles([0, 1, 2, 3, 45, 90]), patientsOf(6), {
+  it('spreads a k-center coreset over the cell', async () => {
+    const built = await buildBank(atAngles([0, 1, 2, 3, 45, 90]), patientsOf(6), {
       ...OPTIONS,
       bankRows: 3,
       coreset: 'kCenter',
