@@ -10,16 +10,11 @@ import { convolutionShare } from './engines/convolution-share.js';
 import { buildPeakProbe } from './engines/peak.js';
 import { PythonRuntime } from './engines/python.js';
 import { type RunAnswer, Runner, type RunRequest } from './engines/runner.js';
-import {
-  type BankChoice,
-  benchSource,
-  convolutionMacs,
-  SOURCE_NAMES,
-  type SourceName,
-} from './engines/sources.js';
+import { type BankChoice, benchSource, SOURCE_NAMES, type SourceName } from './engines/sources.js';
 import type { BenchOptions } from './main.js';
 import { planCores } from './support/cores.js';
 import { median, spread } from './support/figures.js';
+import { convolutionMacs } from './support/macs.js';
 
 interface Plan {
   readonly durationMs: number;

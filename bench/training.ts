@@ -2,10 +2,7 @@
 
 import { SaladError } from '../src/errors/index.js';
 import { geometryOf } from '../src/model/geometry.js';
-import type { NetworkDescription } from '../src/model/network.js';
-import { nodeInputs } from '../src/model/network.js';
 import { saladDecoder } from '../src/model/networks.js';
-import { inferShapes } from '../src/model/shapes.js';
 import {
   prepareTrainingBackend,
   type TrainingBackend,
@@ -17,21 +14,10 @@ import { randomStream } from '../src/training/salad/random.js';
 import type { TileSource } from '../src/training/salad/tiles.js';
 import { encoderOf } from '../src/training/salad/trainable-network.js';
 import { trainSaladEncoder } from '../src/training/salad/trainer.js';
+import { convolutionMacs } from './support/macs.js';
 
 /** Images of the real data set the preset is sized for. */
 const IMAGES = 1349;
-
-/** Multiply-accumulates of the convolutions of one forward pass of one sample. */
-function convolutionMacs(network: NetworkDescription, inputChannels: number): number {
-  const shapes = inferShapes(network, inputChannels);
-  let macs = 0;
-  for (const node of network.nodes) {
-    if (node.op !== 'conv' && node.op !== 'convTranspose') continue;
-    const { height, width } = shapes.get(node.op === 'conv' ? node.name : nodeInputs(node)[0]!)!;
-    macs += height * width * node.kernelSize ** 2 * node.inChannels * node.outChannels;
-  }
-  return macs;
-}
 
 /** Noise tiles as many as the preset gives slots: the time of a step does not depend on what they show. */
 function noiseTiles(size: number, count: number): TileSource {

@@ -5,7 +5,6 @@ import type { EngineModelSource } from '../../src/engines/engine.js';
 import { readBundle } from '../../src/model/bundle.js';
 import { geometryOf } from '../../src/model/geometry.js';
 import { initialiseWeights } from '../../src/model/initialise.js';
-import { type NetworkDescription, nodeInputs } from '../../src/model/network.js';
 import { saladEncoder } from '../../src/model/networks.js';
 import { inferShapes } from '../../src/model/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
@@ -86,16 +85,4 @@ function randomSearch(network: NetworkDescription, rows: number): NonNullable<En
       aggregate: { topFraction: 0.1, margin: 0 },
     },
   };
-}
-
-/** Multiply-accumulates of the convolutions of one tile. */
-export function convolutionMacs(network: NetworkDescription): number {
-  const shapes = inferShapes(network);
-  let macs = 0;
-  for (const node of network.nodes) {
-    if (node.op !== 'conv' && node.op !== 'convTranspose') continue;
-    const { height, width } = shapes.get(node.op === 'conv' ? node.name : nodeInputs(node)[0]!)!;
-    macs += height * width * node.kernelSize ** 2 * node.inChannels * node.outChannels;
-  }
-  return macs;
 }

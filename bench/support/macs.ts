@@ -1,0 +1,15 @@
+/** What an encoder costs, whatever runs it. */
+import { type NetworkDescription, nodeInputs } from '../../src/model/network.js';
+import { inferShapes } from '../../src/model/shapes.js';
+
+/** Multiply-accumulates of the convolutions of one forward pass of one sample. */
+export function convolutionMacs(network: NetworkDescription, inputChannels = 1): number {
+  const shapes = inferShapes(network, inputChannels);
+  let macs = 0;
+  for (const node of network.nodes) {
+    if (node.op !== 'conv' && node.op !== 'convTranspose') continue;
+    const { height, width } = shapes.get(node.op === 'conv' ? node.name : nodeInputs(node)[0]!)!;
+    macs += height * width * node.kernelSize ** 2 * node.inChannels * node.outChannels;
+  }
+  return macs;
+}
