@@ -5,6 +5,7 @@ import type { EngineModelSource } from '../../src/engines/engine.js';
 import { readBundle } from '../../src/model/bundle.js';
 import { geometryOf } from '../../src/model/geometry.js';
 import { initialiseWeights } from '../../src/model/initialise.js';
+import type { NetworkDescription } from '../../src/model/network.js';
 import { saladEncoder } from '../../src/model/networks.js';
 import { inferShapes } from '../../src/model/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
