@@ -3,11 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { type AcquisitionAggregate, SaladClient } from '../../clients/typescript/src/index.js';
 import { SaladError } from '../../src/errors/index.js';
 import { writeBundle } from '../../src/model/bundle.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
-import { PatchCollector, smallHeader, smallImage, smallRows, startSmall } from '../support/small-server.js';
+import { scoreOnce, startSmall } from '../support/small-server.js';
 
 /** Spans what the small network's second convolution reads and writes of its random tiles. */
 const RANGES = { relu1: { low: -1, high: 3 }, conv2: { low: -3, high: 3 } };
@@ -37,24 +36,7 @@ describe('precision through the port', () => {
     return folder;
   }
 
-  async function score(flags: Readonly<Record<string, unknown>>) {
-    const server = await startSmall(models, flags);
-    const client = new SaladClient(server.address);
-    const patches = new PatchCollector();
-    let aggregate: AcquisitionAggregate | undefined;
-    try {
-      const events = client.streamAcquisition(smallHeader('precision'), smallRows(smallImage(3)));
-      for await (const event of events) {
-        patches.take(event);
-        if (event.type === 'aggregate') aggregate = event.aggregate;
-      }
-    } finally {
-      client.close();
-      await server.stop(0);
-    }
-    assert.ok(aggregate);
-    return { scores: patches.scores, aggregate };
-  }
+  const score = (flags: Readonly<Record<string, unknown>>) => scoreOnce(models, flags);
 
   it('serves float32 unless told, and int8 with close scores; the aggregate names either', async () => {
     const plain = await score({});

@@ -3,16 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { type AcquisitionAggregate, SaladClient } from '../../clients/typescript/src/index.js';
-import {
-  type ModelsFolder,
-  PatchCollector,
-  smallHeader,
-  smallImage,
-  smallModels,
-  smallRows,
-  startSmall,
-} from '../support/small-server.js';
+import { type ModelsFolder, scoreOnce, smallModels } from '../support/small-server.js';
 
 /** Fewer than the 40 rows of the small bank: an index has to serve them. */
 const FORCED = { exactSearchRowsMax: 10, workers: 2 };
@@ -29,23 +20,7 @@ describe('bank search through the port', () => {
     await rm(indexes, { recursive: true, force: true });
   });
 
-  async function score(flags: Readonly<Record<string, unknown>>) {
-    const server = await startSmall(models.path, flags);
-    const client = new SaladClient(server.address);
-    const patches = new PatchCollector();
-    let aggregate: AcquisitionAggregate | undefined;
-    try {
-      for await (const event of client.streamAcquisition(smallHeader('search'), smallRows(smallImage(3)))) {
-        patches.take(event);
-        if (event.type === 'aggregate') aggregate = event.aggregate;
-      }
-    } finally {
-      client.close();
-      await server.stop(0);
-    }
-    assert.ok(aggregate);
-    return { scores: patches.scores, aggregate };
-  }
+  const score = (flags: Readonly<Record<string, unknown>>) => scoreOnce(models.path, flags);
 
   it('names the index in the aggregate and gives nearly all the scores of exact search', async () => {
     const exact = await score({});

@@ -6,6 +6,7 @@ import {
   type AcquisitionAggregate,
   type AcquisitionEvent,
   type PixelChunk,
+  SaladClient,
   Source,
 } from '../../clients/typescript/src/index.js';
 import { loadConfig } from '../../src/config/load.js';
@@ -94,4 +95,23 @@ export class PatchCollector {
     this.scores.clear();
     this.aggregates = 0;
   }
+}
+
+/** One image through the port of a server of its own. */
+export async function scoreOnce(models: string, flags: Readonly<Record<string, unknown>>) {
+  const server = await startSmall(models, flags);
+  const client = new SaladClient(server.address);
+  const patches = new PatchCollector();
+  let aggregate: AcquisitionAggregate | undefined;
+  try {
+    for await (const event of client.streamAcquisition(smallHeader('once'), smallRows(smallImage(3)))) {
+      patches.take(event);
+      if (event.type === 'aggregate') aggregate = event.aggregate;
+    }
+  } finally {
+    client.close();
+    await server.stop(0);
+  }
+  if (aggregate === undefined) throw new Error('no aggregate came');
+  return { scores: patches.scores, aggregate };
 }
