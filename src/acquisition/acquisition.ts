@@ -16,7 +16,7 @@ const PATCHES_PER_EVENT = 1024;
  * Tiles that complete within this time of the last message share the next: a message costs the port about as much as
  * scoring a small tile. The first scores and the last never wait.
  */
-const GATHER_MS = 25;
+const GATHER_MS = 50;
 
 /**
  * Yields `accepted`, then patches as they are scored, then the aggregate. Ends the moment `signal` aborts; all
