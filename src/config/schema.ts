@@ -35,6 +35,8 @@ const whole = (field: Whole): ConfigField<number> => ({
 });
 
 const MIB = 1024 * 1024;
+/** HOST:PORT, IPv6 hosts in brackets. */
+const ADDRESS = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/;
 
 export const CONFIG_FIELDS = {
   listen: text<string>({
@@ -42,7 +44,7 @@ export const CONFIG_FIELDS = {
     default: '127.0.0.1:50051',
     unit: 'none',
     description: 'Address to listen on as HOST:PORT; port 0 takes a free one.',
-    schema: z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT'),
+    schema: z.string().regex(ADDRESS, 'must be HOST:PORT'),
   }),
   models: text<string>({
     env: 'SALAD_MODELS',
@@ -224,7 +226,7 @@ export const CONFIG_FIELDS = {
     default: '',
     unit: 'none',
     description: 'Address for Prometheus to scrape at /metrics, as HOST:PORT; empty means none.',
-    schema: z.string().regex(/^$|^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/, 'must be HOST:PORT or empty'),
+    schema: z.string().refine((value) => value === '' || ADDRESS.test(value), 'must be HOST:PORT or empty'),
   }),
   logLevel: text<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'>({
     env: 'SALAD_LOG_LEVEL',

@@ -29,16 +29,24 @@ const ALIGNMENT = 64;
 
 const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
+/** Values of one tile in each array of a slot. */
+function valuesPerTile({ tileSize, patchCount, neighbourCount, dimension }: SlotShape) {
+  const neighbours = patchCount * neighbourCount;
+  return {
+    pixels: tileSize * tileSize,
+    positions: 2,
+    scores: patchCount,
+    neighbours,
+    embeddings: patchCount * dimension,
+  };
+}
+
 function sectionBytes(shape: SlotShape, capacity: number): readonly number[] {
-  const patches = capacity * shape.patchCount;
-  return [
-    capacity * shape.tileSize * shape.tileSize,
-    capacity * 2 * 4,
-    patches * 4,
-    patches * shape.neighbourCount * 4,
-    patches * shape.neighbourCount * 4,
-    patches * shape.dimension * 4,
-  ];
+  const { pixels, positions, scores, neighbours, embeddings } = valuesPerTile(shape);
+  const wide = [positions, scores, neighbours, neighbours, embeddings].map(
+    (values) => values * Float32Array.BYTES_PER_ELEMENT,
+  );
+  return [pixels, ...wide].map((bytes) => capacity * bytes);
 }
 
 /** Bytes a slot needs for `capacity` tiles of this shape. */
@@ -74,19 +82,19 @@ export function viewSlot(buffer: SharedArrayBuffer, shape: SlotShape, capacity: 
 
 /** Places `first` to `last` (exclusive) of a slot, as a slot of their own. */
 export function pieceOf(view: SlotView, shape: SlotShape, first: number, last: number): SlotView {
-  const cut = <T extends { subarray(from: number, to: number): T }>(array: T, perTile: number) =>
-    array.subarray(first * perTile, last * perTile);
-  const { patchCount, neighbourCount, dimension, tileSize } = shape;
+  const cut = <T extends { subarray(from: number, to: number): T }>(array: T, values: number) =>
+    array.subarray(first * values, last * values);
+  const perTile = valuesPerTile(shape);
   const { patches } = view;
   return {
     capacity: last - first,
-    pixels: cut(view.pixels, tileSize * tileSize),
-    positions: cut(view.positions, 2),
+    pixels: cut(view.pixels, perTile.pixels),
+    positions: cut(view.positions, perTile.positions),
     patches: {
-      scores: cut(patches.scores, patchCount),
-      neighbourIndices: cut(patches.neighbourIndices, patchCount * neighbourCount),
-      neighbourDistances: cut(patches.neighbourDistances, patchCount * neighbourCount),
-      embeddings: cut(patches.embeddings, patchCount * dimension),
+      scores: cut(patches.scores, perTile.scores),
+      neighbourIndices: cut(patches.neighbourIndices, perTile.neighbours),
+      neighbourDistances: cut(patches.neighbourDistances, perTile.neighbours),
+      embeddings: cut(patches.embeddings, perTile.embeddings),
     },
   };
 }
