@@ -19,6 +19,8 @@ const STEPS = [
   ['typecheck', [...tsc, '-p', 'tsconfig.json', '--noEmit']],
   ['proto:lint', [...buf, 'lint']],
   ['proto:breaking', [...buf, 'breaking', '--against', 'proto/breaking-baseline.binpb']],
+  ['audit', [node, 'scripts/supply/audit.mjs']],
+  ['sbom', [node, 'scripts/supply/sbom.mjs', '--check']],
   ['gen:check', [node, 'scripts/gen.mjs', '--check']],
   ['client:build', [...tsc, '-p', 'clients/typescript/tsconfig.json']],
   ['test', ['npm', 'test']],

@@ -1,0 +1,67 @@
+// `npm run sbom [-- FILE]`: a CycloneDX 1.5 bill of materials of what a production install holds, out of
+// package-lock.json, and of the model bundles that ship beside it. `npm run all -- sbom` also has it checked
+// against CycloneDX's schema by their own library (PyPI, kept under .cache/sbom).
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { root } from '../prepare.mjs';
+import { pythonHome } from '../python-home.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** A bundle is named by the hash of its manifest, which names the hashes of its other files. */
+function modelComponent(directory) {
+  const bytes = readFileSync(join(directory, 'manifest.json'));
+  const { name, version, description } = JSON.parse(bytes.toString('utf8'));
+  return {
+    'bom-ref': `model/${name}@${version}`,
+    type: 'machine-learning-model',
+    name,
+    version: String(version),
+    description,
+    hashes: [{ alg: 'SHA-256', content: createHash('sha256').update(bytes).digest('hex') }],
+    properties: [{ name: 'path', value: relative(root, directory) }],
+  };
+}
+
+function modelComponents() {
+  const models = join(root, 'models');
+  return readdirSync(models)
+    .sort()
+    .flatMap((name) =>
+      readdirSync(join(models, name)).map((version) => modelComponent(join(models, name, version))),
+    );
+}
+
+function bill() {
+  const args = ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'];
+  const sbom = JSON.parse(
+    execFileSync('npm', args, {
+      cwd: root,
+      maxBuffer: 2 ** 28,
+      stdio: ['ignore', 'pipe', 'ignore'],
+      shell: process.platform === 'win32',
+    }).toString('utf8'),
+  );
+  // npm takes the folder's name for the package's.
+  sbom.metadata.component.name = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name;
+  sbom.metadata.component.type = 'application';
+  const models = modelComponents();
+  sbom.components.push(...models);
+  sbom.dependencies.push(...models.map((model) => ({ ref: model['bom-ref'], dependsOn: [] })));
+  return sbom;
+}
+
+const [flag, ...rest] = process.argv.slice(2);
+const check = flag === '--check';
+const file = resolve((check ? rest[0] : flag) ?? join(root, 'out/sbom.cdx.json'));
+const sbom = bill();
+mkdirSync(dirname(file), { recursive: true });
+writeFileSync(file, `${JSON.stringify(sbom, null, 1)}\n`);
+console.log(`sbom: ${sbom.components.length} components in ${relative(process.cwd(), file)}`);
+if (check) {
+  const python = pythonHome('sbom', join(here, 'requirements.txt'));
+  execFileSync(python, [join(here, 'check_sbom.py'), file], { stdio: ['ignore', 'inherit', 'inherit'] });
+}
