@@ -15,13 +15,12 @@ import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { anomalyScoringHandlers } from './anomaly-scoring.js';
 import { CallTracker } from './calls.js';
+import { drain } from './drain.js';
 import { Health } from './health.js';
 import { modelRegistryHandlers } from './model-registry.js';
 import { createServerWithWindow } from './receive-window.js';
 
 export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
-/** For connections that stay open after the drain; their streams are over. */
-const CLOSE_TIMEOUT_MS = 1000;
 
 export interface RunningServer {
   /** HOST:PORT as listened on. */
@@ -85,14 +84,15 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     };
     tellHealth();
     registry.pool.onChange(tellHealth);
+    const address = `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`;
     return {
-      address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
+      address,
       port,
       engine: registry.engine,
       models: registry.list().map(({ key }) => key),
       registry,
       stop(graceMs) {
-        stopping ??= stop(server, registry, calls, health, graceMs);
+        stopping ??= drain(server, address, calls, health, graceMs).then(() => registry.close());
         return stopping;
       },
     };
@@ -100,29 +100,6 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     await registry.close();
     throw error;
   }
-}
-
-async function stop(
-  server: Server,
-  registry: ModelRegistry,
-  calls: CallTracker,
-  health: Health,
-  graceMs: number,
-): Promise<void> {
-  // The port stays open while draining: a new call gets a clear UNAVAILABLE instead of a refused connection.
-  health.set('NOT_SERVING');
-  await calls.drain(graceMs);
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(() => {
-      server.forceShutdown();
-      resolve();
-    }, CLOSE_TIMEOUT_MS);
-    server.tryShutdown(() => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
-  await registry.close();
 }
 
 function bind(server: Server, listen: string): Promise<number> {

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type ClientHttp2Session, connect } from 'node:http2';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
+import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
+import { healthClient } from '../support/health-client.js';
+import { type ServeProcess, startServeUnder } from '../support/salad.js';
+import {
+  type ModelsFolder,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+} from '../support/small-server.js';
+
+const RETRY_MS = 321;
+const chunks = smallRows(smallImage(1));
+
+/** Half an acquisition, then nothing until it is told to go on. */
+function heldAcquisition(client: SaladClient) {
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  async function* source(): AsyncGenerator<PixelChunk> {
+    yield* chunks.slice(0, 4);
+    await released;
+    yield* chunks.slice(4);
+  }
+  let accepted = () => {};
+  const isAccepted = new Promise<void>((resolve) => {
+    accepted = resolve;
+  });
+  const outcome = client.scoreAcquisition(smallHeader('held'), source, {
+    retry: false,
+    timeoutMs: 60_000,
+    onEvent: ({ type }) => {
+      if (type === 'accepted') accepted();
+    },
+  });
+  outcome.catch(() => {});
+  return { isAccepted, release: () => release(), outcome };
+}
+
+/** Resolves with code and the last stream taken, once the server says GOAWAY. */
+async function goaway(session: ClientHttp2Session): Promise<readonly unknown[]> {
+  const [code] = await once(session, 'goaway');
+  return [code];
+}
+
+describe('salad serve at a signal', function () {
+  this.timeout(60_000);
+  let models: ModelsFolder;
+  let server: ServeProcess;
+  let client: SaladClient;
+  const sessions: ClientHttp2Session[] = [];
+
+  const openSession = async () => {
+    const session = connect(`http://${server.address}`);
+    session.on('error', () => {});
+    sessions.push(session);
+    await once(session, 'connect');
+    return session;
+  };
+
+  before(async () => {
+    models = await smallModels();
+  });
+  after(() => models.remove());
+  beforeEach(async () => {
+    const environment = { SALAD_RETRY_DELAY_MS: String(RETRY_MS) };
+    server = await startServeUnder(
+      { environment },
+      ...['--models', models.path, '--engine', 'onnx', '--workers', '1'],
+    );
+    client = new SaladClient(server.address);
+  });
+  afterEach(async () => {
+    for (const session of sessions.splice(0)) session.destroy();
+    client.close();
+    await server.stop('SIGKILL');
+  });
+
+  it('finishes what runs, sends everybody else away with a delay, and exits 0', async () => {
+    const held = heldAcquisition(client);
+    await held.isAccepted;
+    const before = await openSession();
+    const sentAway = goaway(before);
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    assert.deepEqual(await sentAway, [0]);
+
+    const health = healthClient(server.address);
+    assert.equal(await health.check(''), 'NOT_SERVING');
+    health.close();
+    const other = new SaladClient(server.address, { retry: false });
+    await assert.rejects(other.scoreAcquisition(smallHeader('late'), chunks), (error: unknown) => {
+      assert.ok(error instanceof SaladClientError);
+      assert.deepEqual(
+        [error.status, error.reason, error.retryAfterMs],
+        ['UNAVAILABLE', 'DRAINING', RETRY_MS],
+      );
+      return true;
+    });
+    other.close();
+    assert.deepEqual(await goaway(await openSession()), [0]);
+
+    held.release();
+    assert.equal((await held.outcome).coverage?.scored, 64);
+    assert.deepEqual(await exited, [0, null]);
+  });
+
+  it('exits at once at a second signal, whatever runs', async () => {
+    const held = heldAcquisition(client);
+    await held.isAccepted;
+    const sentAway = goaway(await openSession());
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    await sentAway;
+    // The grace is 20 s: a process that waited for it would lose the race.
+    server.process.kill('SIGTERM');
+    assert.deepEqual(await Promise.race([exited, sleep(10_000)]), [130, null]);
+    await assert.rejects(held.outcome, /UNAVAILABLE|ECONNRESET|dropped|closed/i);
+  });
+});
