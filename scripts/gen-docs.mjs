@@ -12,14 +12,16 @@ const { status } = await import('@grpc/grpc-js');
 
 const config = `# Configuration
 
-Generated from \`src/config/schema.ts\` by \`npm run docs\`. Precedence, lowest first: defaults, the YAML file of \`--config\`, environment, flags. An unknown key in the file or a value out of bounds refuses to start and says which, where and what is allowed.
+Generated from \`src/config/schema.ts\` by \`npm run docs\`. Precedence, lowest first: defaults, the YAML file of \`--config\`, environment, flags (\`--set KEY=VALUE\` for those without a flag of their own). An unknown key or a value that is not allowed refuses to start and says which, where (file and line, variable or flag) and what is allowed. \`salad config print --sources\` tells what a server would start with and why.
 
-| key (YAML, flag) | variable | default | unit | allowed | what it does |
+Variables that begin with \`SALAD_\` and are no settings refuse to start too, but for what Kubernetes injects for services (\`…_SERVICE_HOST\`, \`…_PORT_…\`) and what is meant for clients (\`SALAD_CLIENT_…\`), tests and bench (\`SALAD_TEST_…\`, \`SALAD_SOAK_…\`, \`SALAD_BENCH_…\`).
+
+| key (YAML, \`--set\`) | variable | default | unit | allowed | what it does |
 |---|---|---|---|---|---|
 ${Object.entries(CONFIG_FIELDS)
   .map(
     ([key, field]) =>
-      `| \`${key}\` | \`${field.env}\` | \`${field.default}\` | ${field.unit} | ${field.min === undefined ? '' : `${field.min} to ${field.max}`} | ${field.description} |`,
+      `| \`${key}\` | \`${field.env}\` | \`${field.default}\` | ${field.unit} | ${field.allowed} | ${field.description} |`,
   )
   .join('\n')}
 `;

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { registerConfig } from './config.js';
 import { registerDemo } from './demo.js';
 import { registerDoctor } from './doctor.js';
 import { registerEvaluate } from './evaluate.js';
@@ -40,6 +41,7 @@ export function createProgram(context: ProgramContext): Command {
   registerPhantom(program);
   registerLoad(program, context);
   registerDoctor(program);
+  registerConfig(program, context);
   registerDemo(program, context);
   for (const command of program.commands) command.exitOverride();
   return program.addHelpText(

@@ -1,33 +1,17 @@
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.js';
 import type { ServeConfig } from '../config/schema.js';
 import { startServer } from '../grpc/server.js';
 import { createLogger } from '../telemetry/logger.js';
 import { startSdk } from '../telemetry/sdk.js';
+import { type ConfigFlags, configOf, withConfigFlags } from './config-flags.js';
 import type { ProgramContext } from './index.js';
 import { EXIT, note, print, printJson } from './output.js';
-import { shippedModels } from './paths.js';
 
-interface ServeFlags {
-  readonly listen?: string;
-  readonly models?: string;
-  readonly engine?: string;
-  readonly precision?: string;
-  readonly workers?: string;
-  readonly config?: string;
-  readonly json?: boolean;
-}
+type ServeFlags = ConfigFlags & { readonly json?: boolean };
 
 export function registerServe(program: Command, context: ProgramContext): void {
-  program
-    .command('serve')
+  withConfigFlags(program.command('serve'))
     .description('serve model bundles over gRPC until SIGTERM or SIGINT')
-    .option('--listen <host:port>', 'where to listen; port 0 takes a free one')
-    .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped ones)')
-    .option('--engine <name>', 'auto, tensorflow, webgpu, onnx or wasm')
-    .option('--precision <name>', 'float32 or int8 (models with learned layers, onnx engine)')
-    .option('--workers <count>', 'engine workers; 0 = one per core')
-    .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/config.md)')
     .option('--json', 'the ready line as one JSON object')
     .addHelpText(
       'after',
@@ -44,17 +28,11 @@ SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish; a s
 }
 
 async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> {
-  const { json, config: file, ...overrides } = flags;
-  const config = await loadConfig({
-    environment: context.environment,
-    defaults: { models: shippedModels() },
-    flags: definedOnly(overrides),
-    ...(file === undefined ? {} : { file }),
-  });
+  const { config } = await configOf(flags, context);
   // Before the server, which makes its instruments at start.
   const sdk = await startSdk(config.metricsListen, context.environment);
   try {
-    await serveUntilDrained(config, json === true);
+    await serveUntilDrained(config, flags.json === true);
   } finally {
     await sdk?.stop();
   }
@@ -84,8 +62,4 @@ function drainOnSignal(stop: (graceMs: number) => Promise<void>, graceMs: number
     process.on('SIGTERM', onSignal);
     process.on('SIGINT', onSignal);
   });
-}
-
-function definedOnly(flags: object): Record<string, string> {
-  return Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined));
 }

@@ -1,72 +1,31 @@
 /** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
-import { z } from 'zod';
-import { ENGINE_NAMES, type EngineName, PRECISIONS, type Precision } from '../engines/engine.js';
+import { ENGINE_NAMES, PRECISIONS } from '../engines/engine.js';
 import { SEARCH_LIMITS } from '../scoring/search-plan.js';
-
-/** Everything known of one setting; docs/config.md is printed from these. */
-export interface ConfigField<T> {
-  readonly env: string;
-  readonly default: T;
-  /** `none` for names and addresses. */
-  readonly unit: string;
-  readonly min?: number;
-  readonly max?: number;
-  /** One sentence for people. */
-  readonly description: string;
-  readonly schema: z.ZodType<T>;
-}
-
-type Text<T> = Omit<ConfigField<T>, 'min' | 'max'>;
-type Whole = Omit<ConfigField<number>, 'schema'> & { readonly min: number; readonly max: number };
-
-const text = <T>(field: Text<T>): ConfigField<T> => field;
-/** Numbers arrive as text from flags and variables: whole decimal digits only. */
-const whole = (field: Whole): ConfigField<number> => ({
-  ...field,
-  schema: z
-    .union([
-      z.number(),
-      z
-        .string()
-        .regex(/^\d+$/, 'must be a whole number')
-        .transform((value) => Number(value)),
-    ])
-    .pipe(z.int().min(field.min).max(field.max)),
-});
+import { address, type ConfigField, choice, optionalAddress, optionalText, path, whole } from './field.js';
 
 const MIB = 1024 * 1024;
-/** HOST:PORT, IPv6 hosts in brackets. */
-const ADDRESS = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/;
 
 export const CONFIG_FIELDS = {
-  listen: text<string>({
+  listen: address({
     env: 'SALAD_LISTEN',
     default: '127.0.0.1:50051',
-    unit: 'none',
     description: 'Address to listen on as HOST:PORT; port 0 takes a free one.',
-    schema: z.string().regex(ADDRESS, 'must be HOST:PORT'),
   }),
-  models: text<string>({
+  models: path({
     env: 'SALAD_MODELS',
     default: 'models',
-    unit: 'none',
     description: 'Folder of model bundles, laid out as <name>/<version>/.',
-    schema: z.string().min(1),
   }),
-  engine: text<EngineName | 'auto'>({
+  engine: choice(['auto', ...ENGINE_NAMES], {
     env: 'SALAD_ENGINE',
     default: 'auto',
-    unit: 'none',
     description: 'Engine to serve with; auto walks the ladder and takes the first that passes its self-test.',
-    schema: z.enum(['auto', ...ENGINE_NAMES]),
   }),
-  precision: text<Precision>({
+  precision: choice(PRECISIONS, {
     env: 'SALAD_PRECISION',
     default: 'float32',
-    unit: 'none',
     description:
       'float32; or int8 for models that carry an int8 form, on the onnx engine: faster, close scores. All else stays float32, and every aggregate names what served it.',
-    schema: z.enum(PRECISIONS),
   }),
   workers: whole({
     env: 'SALAD_WORKERS',
@@ -128,13 +87,12 @@ export const CONFIG_FIELDS = {
     description:
       'Prototypes a patch is compared with up to which the search is exact; beyond, an index with a recall of at least 0.99.',
   }),
-  searchIndexFolder: text<string>({
+  searchIndexFolder: optionalText({
+    allowed: 'a path or empty',
     env: 'SALAD_SEARCH_INDEX_FOLDER',
     default: '',
-    unit: 'none',
     description:
       'Where the indexes of large memory banks are kept; empty means .cache/salad-serve/search in the home folder.',
-    schema: z.string(),
   }),
   maxMessageBytes: whole({
     env: 'SALAD_MAX_MESSAGE_BYTES',
@@ -221,19 +179,15 @@ export const CONFIG_FIELDS = {
     description:
       'HTTP/2 receive window of a stream and of a connection: at least bandwidth times round-trip time for full speed.',
   }),
-  metricsListen: text<string>({
+  metricsListen: optionalAddress({
     env: 'SALAD_METRICS_LISTEN',
     default: '',
-    unit: 'none',
     description: 'Address for Prometheus to scrape at /metrics, as HOST:PORT; empty means none.',
-    schema: z.string().refine((value) => value === '' || ADDRESS.test(value), 'must be HOST:PORT or empty'),
   }),
-  logLevel: text<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'>({
+  logLevel: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     env: 'SALAD_LOG_LEVEL',
     default: 'info',
-    unit: 'none',
     description: 'Least severe level that is logged, on stderr as JSON lines.',
-    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
   }),
 } as const;
 

@@ -5,7 +5,18 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { type ServeProcess, salad, startServe } from '../support/salad.js';
 
-const VERBS = ['serve', 'score', 'train', 'evaluate', 'models', 'phantom', 'doctor', 'load', 'demo'] as const;
+const VERBS = [
+  'serve',
+  'score',
+  'train',
+  'evaluate',
+  'models',
+  'phantom',
+  'doctor',
+  'load',
+  'demo',
+  'config',
+] as const;
 
 describe('the salad command', function () {
   this.timeout(120_000);
@@ -58,6 +69,22 @@ describe('the salad command', function () {
     const ambiguous = await salad('score', '--target', server.address, image);
     assert.equal(ambiguous.code, 2);
     assert.match(ambiguous.stderr, /choose one with --model/);
+  });
+
+  it('prints the configuration as a file that gives the same one, and refuses a wrong setting with 2', async () => {
+    const printed = await salad('config', 'print', '--set', 'maxQueueMs=1234', '--workers', '3');
+    assert.equal(printed.code, 0, printed.stderr);
+    const file = join(directory, 'printed.yaml');
+    writeFileSync(file, printed.stdout);
+    const again = await salad('config', 'print', '--config', file, '--sources', '--json');
+    const settings = again.lines[0] as Record<string, { value: unknown; source: string; where: string }>;
+    assert.deepEqual(
+      [settings['maxQueueMs']?.value, settings['workers']?.value, settings['workers']?.source],
+      [1234, 3, 'file'],
+    );
+    const wrong = await salad('serve', '--set', 'maxQueuMs=1');
+    assert.equal(wrong.code, 2);
+    assert.match(wrong.stderr, /did you mean maxQueueMs/);
   });
 
   it('says on its first line where it listens and what it serves', () => {

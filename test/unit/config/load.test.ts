@@ -3,7 +3,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { loadConfig } from '../../../src/config/load.js';
+import { loadConfig, loadConfigWithOrigins } from '../../../src/config/load.js';
 import { CONFIG_FIELDS } from '../../../src/config/schema.js';
 
 async function yamlFile(text: string): Promise<string> {
@@ -48,9 +48,53 @@ describe('loadConfig', () => {
     await assert.rejects(loadConfig({ flags: { toString: 'x' } }), invalid(/toString/));
   });
 
-  it('ignores foreign SALAD_ variables, as Kubernetes injects them', async () => {
+  it('names file and line, the key that was meant, and what is allowed, for all problems at once', async () => {
+    const file = await yamlFile('# ours\nworkers: 3\nmaxQueuMs: 5\nengine: cuda\nretryDelayMs: [1]\n');
+    await assert.rejects(loadConfig({ file, environment: { SALAD_WORKERS: 'many' } }), (error: Error) => {
+      assert.deepEqual(error.message.split('\n'), [
+        `${file}:3: unknown setting "maxQueuMs"; did you mean maxQueueMs?`,
+        `${file}:4: engine = "cuda"; allowed: auto, tensorflow, webgpu, onnx, wasm`,
+        `${file}:5: retryDelayMs = [1]; allowed: 1 to 600000 ms`,
+        'SALAD_WORKERS: workers = "many"; allowed: 0 to 256 threads',
+      ]);
+      return true;
+    });
+  });
+
+  it('refuses a key that stands in the file twice, with its line', async () => {
+    const file = await yamlFile('workers: 1\nworkers: 2\n');
+    await assert.rejects(loadConfig({ file }), invalid(/salad\.yaml:2: .*unique/));
+  });
+
+  it('tells where every value came from', async () => {
+    const file = await yamlFile('workers: 3\nmaxBatchSize: 7\n');
+    const { config, origins } = await loadConfigWithOrigins({
+      file,
+      defaults: { models: '/shipped' },
+      environment: { SALAD_WORKERS: '4', SALAD_LOG_LEVEL: 'warn' },
+      flags: { logLevel: 'error' },
+    });
+    assert.deepEqual([config.workers, config.logLevel, config.models], [4, 'error', '/shipped']);
+    assert.deepEqual(origins.maxBatchSize, { source: 'file', where: `${file}:2` });
+    assert.deepEqual(origins.workers, { source: 'environment', where: 'SALAD_WORKERS' });
+    assert.deepEqual(origins.logLevel, { source: 'flag', where: 'flag logLevel' });
+    assert.deepEqual(origins.models, { source: 'default', where: '' });
+    assert.deepEqual(origins.listen, { source: 'default', where: '' });
+  });
+
+  it('refuses a misspelt SALAD_ variable, and leaves alone what Kubernetes injects and clients read', async () => {
+    await assert.rejects(
+      loadConfig({ environment: { SALAD_MAX_QUEU_MS: '1' } }),
+      invalid(/SALAD_MAX_QUEU_MS.*did you mean SALAD_MAX_QUEUE_MS/),
+    );
     const config = await loadConfig({
-      environment: { SALAD_SERVICE_HOST: '10.0.0.1', SALAD_PORT: 'tcp://x' },
+      environment: {
+        SALAD_SERVICE_HOST: '10.0.0.1',
+        SALAD_SERVE_SERVICE_PORT_GRPC: '50051',
+        SALAD_PORT: 'tcp://x',
+        SALAD_PORT_50051_TCP_ADDR: '10.0.0.1',
+        SALAD_CLIENT_TOKEN: 'x',
+      },
     });
     assert.equal(config.listen, CONFIG_FIELDS.listen.default);
   });
