@@ -51,10 +51,9 @@ export class SampleCounts {
   /** uint32 [256]: how often each sample came. */
   total(): Uint32Array {
     const lanes = this.#lanes;
-    return Uint32Array.from(
-      { length: 256 },
-      (_, sample) => lanes[sample]! + lanes[256 + sample]! + lanes[512 + sample]! + lanes[768 + sample]!,
-    );
+    const total = lanes.slice(0, 256);
+    for (let i = 256; i < lanes.length; i++) total[i % 256]! += lanes[i]!;
+    return total;
   }
 }
 

@@ -5,6 +5,7 @@
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
+import { type AlignmentMap, align, readReference, unalignedBox } from './alignment.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
@@ -42,7 +43,7 @@ export class WorkingImage {
   readonly #rows: RowCoverage | null;
   readonly #tiles: TileCoverage | null;
   readonly #resampler: RowResampler | null;
-  /** Display values of the samples being taken in. */
+  /** Display values of the samples being taken in; empty where a table gives them. */
   readonly #scratch: Float32Array;
   readonly #blockRows: number;
   /** float32 [workingSize, workingSize] display values, only where percentiles will be needed. */
@@ -56,6 +57,8 @@ export class WorkingImage {
   /** `#displayTable` as bytes of the working image. */
   readonly #byteTable: Uint8Array | null;
   readonly #cutter: TileCutter;
+  readonly #reference: string | null;
+  #alignment: AlignmentMap | null = null;
   #completed = false;
 
   /** @throws SaladError HEADER_INVALID where the format is out of range. */
@@ -72,7 +75,9 @@ export class WorkingImage {
     this.#transform = createDisplayTransform(format);
     this.#placement = placementOf(input, format.rows, format.columns);
     this.usesAutoWindow = format.voi.kind === 'auto';
-    this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow;
+    this.#reference = input.alignment?.reference ?? null;
+    this.streamable =
+      input.intensity.kind === 'window' && !this.usesAutoWindow && this.#reference === null;
     this.#percentiles = percentileRange(input, format);
     const size = geometry.workingSize;
     this.pixels = new Uint8Array(size * size);
@@ -95,7 +100,7 @@ export class WorkingImage {
       this.#resampler = new RowResampler(shape, (row, values) => this.#takeTargetRow(row, values));
     } else {
       this.#blockRows = 0;
-      this.#scratch = new Float32Array(geometry.coreSize * geometry.coreSize);
+      this.#scratch = new Float32Array(hasTable ? 0 : geometry.coreSize * geometry.coreSize);
       this.#rows = null;
       this.#tiles = new TileCoverage(geometry);
       this.#resampler = null;
@@ -187,6 +192,10 @@ export class WorkingImage {
       stretch(this.#floats, low!, high!, this.pixels);
       this.#floats = null;
     }
+    // Half an image has nothing to be aligned by: its tiles are scored where they lie.
+    if (this.#reference !== null && coverage.isComplete) {
+      this.#alignment = align(this.pixels, this.geometry.workingSize, readReference(this.#reference));
+    }
     return coverage.coveredTiles();
   }
 
@@ -243,10 +252,12 @@ export class WorkingImage {
     this.#cutter.cut(row, column, target);
   }
 
-  /** A box of working pixels in source pixels, clipped to the source image. */
+  /** A box of working pixels in source pixels, clipped to the source image; of an aligned image what holds it. */
   sourceBox(top: number, left: number, bottom: number, right: number): Box {
     const box = { top, left, bottom, right };
-    return toSourceBox(this.#placement, this.format.rows, this.format.columns, box);
+    const map = this.#alignment;
+    const unaligned = map ? unalignedBox(map, this.geometry.workingSize, box) : box;
+    return toSourceBox(this.#placement, this.format.rows, this.format.columns, unaligned);
   }
 
   #takeTargetRow(row: number, values: Float32Array): void {
