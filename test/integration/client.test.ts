@@ -89,6 +89,45 @@ describe('the TypeScript client', function () {
     for (const result of results.slice(1)) assert.deepEqual(result, results[0]);
   });
 
+  it('has a connection of its own, which listing models and scoring share', async () => {
+    const proxy = await startTcpProxy({ host: '127.0.0.1', port: server.port });
+    const clients = [new SaladClient(proxy.address), new SaladClient(proxy.address)];
+    try {
+      for (const one of clients) {
+        await one.listModels();
+        await one.scoreAcquisition(smallHeader('own'), chunks);
+      }
+      assert.equal(proxy.opened, 2);
+    } finally {
+      for (const one of clients) one.close();
+      await proxy.close();
+    }
+  });
+
+  it('takes the addresses of its target in turn, or only the first, as asked', async () => {
+    const proxies = [
+      await startTcpProxy({ host: '127.0.0.1', port: server.port }),
+      await startTcpProxy({ host: '127.0.0.1', port: server.port }),
+    ];
+    const target = `ipv4:${proxies.map(({ address }) => address).join(',')}`;
+    try {
+      for (const [balancing, connections] of [
+        ['pickFirst', 1],
+        ['roundRobin', 2],
+      ] as const) {
+        const openedAll = () => proxies.reduce((sum, { opened }) => sum + opened, 0);
+        const before = openedAll();
+        const one = new SaladClient(target, { balancing });
+        for (let index = 0; index < 4; index++) await one.scoreAcquisition(smallHeader(`rr${index}`), chunks);
+        await until(() => openedAll() - before >= connections);
+        one.close();
+        assert.equal(openedAll() - before, connections);
+      }
+    } finally {
+      for (const proxy of proxies) await proxy.close();
+    }
+  });
+
   it('scores a whole raw image as it does the same rows', async () => {
     const streamed = await client.scoreAcquisition(smallHeader('raw'), chunks);
     const whole = await client.scoreImage(smallHeader('raw'), { raw: image });

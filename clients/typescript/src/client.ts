@@ -20,6 +20,11 @@ export interface SaladClientOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** Largest message taken from the server, in bytes (anomaly maps). @default 64 MiB */
   readonly maxReceiveBytes?: number;
+  /**
+   * How acquisitions are spread over the addresses of the target: in turn over all that answer, or all to the first.
+   * @default 'roundRobin'
+   */
+  readonly balancing?: 'roundRobin' | 'pickFirst';
   /** How `scoreAcquisition` and `scoreImage` retry unless a call says otherwise. @default on */
   readonly retry?: RetryOptions | false;
 }
@@ -51,33 +56,46 @@ const CHANNEL_OPTIONS: ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': 2000,
   'grpc.keepalive_time_ms': 30_000,
   'grpc.keepalive_timeout_ms': 10_000,
+  // Clients of one process would else share one connection.
+  'grpc.use_local_subchannel_pool': 1,
 };
+
+const SERVICE_CONFIG = {
+  roundRobin: { loadBalancingConfig: [{ round_robin: {} }] },
+  pickFirst: { loadBalancingConfig: [{ pick_first: {} }] },
+} as const;
 
 type HeaderInit = Parameters<typeof AcquisitionHeader.fromPartial>[0];
 
-/** One connection to a salad-serve server. Safe to share; close it when done. */
+/** One connection to each address of a target. Safe to share; close it when done. */
 export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
   readonly #registry: ModelRegistryClient;
   readonly #metadata: Readonly<Record<string, string>>;
   readonly #retry: RetryOptions | false;
 
-  /** @param target such as `localhost:50051` or any gRPC name (`dns:///salad-headless:50051`). */
+  /**
+   * @param target such as `localhost:50051` or any gRPC name: `dns:///salad-headless:50051`, or several addresses as
+   *   `ipv4:10.0.0.1:50051,10.0.0.2:50051`.
+   */
   constructor(target: string, options: SaladClientOptions = {}) {
     const channel = options.credentials ?? credentials.createInsecure();
     const channelOptions = {
       ...CHANNEL_OPTIONS,
       'grpc.max_receive_message_length': options.maxReceiveBytes ?? 64 * 1024 * 1024,
+      'grpc.service_config': JSON.stringify(SERVICE_CONFIG[options.balancing ?? 'roundRobin']),
     };
     this.#scoring = new AnomalyScoringClient(target, channel, channelOptions);
-    this.#registry = new ModelRegistryClient(target, channel, channelOptions);
+    this.#registry = new ModelRegistryClient(target, channel, {
+      ...channelOptions,
+      channelOverride: this.#scoring.getChannel(),
+    });
     this.#metadata = options.metadata ?? {};
     this.#retry = options.retry ?? {};
   }
 
   close(): void {
     this.#scoring.close();
-    this.#registry.close();
   }
 
   /**
