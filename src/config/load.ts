@@ -1,5 +1,6 @@
 /** Settings from all their places, checked: defaults, then the YAML file, then variables, then flags. */
 import { type FieldViolation, SaladError } from '../errors/index.js';
+import { checkTogether } from './check.js';
 import { readConfigFile } from './file.js';
 import { nearest } from './nearest.js';
 import { CONFIG_FIELDS, type ConfigKey, type ServeConfig } from './schema.js';
@@ -59,9 +60,11 @@ export async function loadConfigWithOrigins(sources: ConfigSources = {}): Promis
     const { source, where } = setting;
     origins[setting.key] = { source, where: source === 'default' ? '' : where };
   }
+  const complete = config as ServeConfig;
+  if (problems.length === 0) problems.push(...checkTogether(complete));
   if (problems.length > 0) throw invalid(problems);
   return {
-    config: Object.freeze(config) as ServeConfig,
+    config: Object.freeze(complete),
     origins: origins as Record<ConfigKey, SettingOrigin>,
   };
 }

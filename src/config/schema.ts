@@ -2,6 +2,7 @@
 import { ENGINE_NAMES, PRECISIONS } from '../engines/engine.js';
 import { SEARCH_LIMITS } from '../scoring/search-plan.js';
 import { address, type ConfigField, choice, optionalAddress, optionalText, path, whole } from './field.js';
+import { SECURITY_FIELDS } from './security.js';
 
 const MIB = 1024 * 1024;
 
@@ -189,6 +190,7 @@ export const CONFIG_FIELDS = {
     default: 'info',
     description: 'Least severe level that is logged, on stderr as JSON lines.',
   }),
+  ...SECURITY_FIELDS,
 } as const;
 
 type Fields = typeof CONFIG_FIELDS;

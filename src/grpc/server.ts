@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Server, ServerCredentials } from '@grpc/grpc-js';
+import type { Server, ServerCredentials } from '@grpc/grpc-js';
 import { load } from '@grpc/proto-loader';
 import { ReflectionService } from '@grpc/reflection';
 import type { ServeConfig } from '../config/schema.js';
@@ -19,6 +19,7 @@ import { drain } from './drain.js';
 import { Health } from './health.js';
 import { modelRegistryHandlers } from './model-registry.js';
 import { createServerWithWindow } from './receive-window.js';
+import { portCredentials } from './tls.js';
 
 export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
 
@@ -43,7 +44,12 @@ export interface ServerOptions {
 export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger();
   const telemetry = new Telemetry(logger);
-  const registry = await ModelRegistry.open(config, logger, telemetry);
+  // Before the models, which take seconds: a wrong file is told at once.
+  const tls = await portCredentials(config, logger);
+  const registry = await ModelRegistry.open(config, logger, telemetry).catch((error: unknown) => {
+    tls.close();
+    throw error;
+  });
   try {
     const calls = new CallTracker({
       maxCalls: config.maxConcurrentAcquisitions,
@@ -75,7 +81,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
     health.addTo(server);
     await addReflection(server);
-    const port = await bind(server, config.listen);
+    const port = await bind(server, config.listen, tls.credentials);
     let stopping: Promise<void> | undefined;
     const tellHealth = () => {
       const { isServing, engine, ladder } = registry.pool;
@@ -92,19 +98,23 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       models: registry.list().map(({ key }) => key),
       registry,
       stop(graceMs) {
-        stopping ??= drain(server, address, calls, health, graceMs).then(() => registry.close());
+        stopping ??= drain(server, address, calls, health, graceMs).then(() => {
+          tls.close();
+          return registry.close();
+        });
         return stopping;
       },
     };
   } catch (error) {
+    tls.close();
     await registry.close();
     throw error;
   }
 }
 
-function bind(server: Server, listen: string): Promise<number> {
+function bind(server: Server, listen: string, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) => {
+    server.bindAsync(listen, credentials, (error, port) => {
       if (error === null) resolve(port);
       else
         reject(

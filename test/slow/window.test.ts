@@ -51,7 +51,10 @@ describe('a radiograph over 20 ms of round trip at 1 Gbit/s', function () {
   async function upload(windowBytes: number | undefined, rows: number, count: number): Promise<Upload> {
     const wire = network as DelayedNetwork;
     const address = `${wire.addresses[0]}:${PORT}`;
-    const window = windowBytes === undefined ? [] : [`SALAD_RECEIVE_WINDOW_BYTES=${windowBytes}`];
+    // The wire between the two is the test's own.
+    const plaintext = 'SALAD_ALLOW_PLAINTEXT=true';
+    const window =
+      windowBytes === undefined ? [plaintext] : [plaintext, `SALAD_RECEIVE_WINDOW_BYTES=${windowBytes}`];
     const serve = ['serve', '--listen', address, '--models', models.path, '--workers', '1', '--json'];
     const main = join(root, 'dist/src/main.js');
     const server = wire.spawn(0, 'env', [...window, process.execPath, main, ...serve]);

@@ -29,20 +29,20 @@ describe('loadConfig', () => {
   });
 
   it('lets flags win over variables and variables over the file', async () => {
-    const file = await yamlFile('listen: 0.0.0.0:1\nworkers: 3\nmaxBatchSize: 7\n');
+    const file = await yamlFile('listen: 127.0.0.1:1\nworkers: 3\nmaxBatchSize: 7\n');
     const config = await loadConfig({
       file,
-      environment: { SALAD_LISTEN: '0.0.0.0:2', SALAD_WORKERS: '4', SALAD_ENGINE: '' },
-      flags: { listen: '0.0.0.0:3', engine: undefined },
+      environment: { SALAD_LISTEN: '127.0.0.1:2', SALAD_WORKERS: '4', SALAD_ENGINE: '' },
+      flags: { listen: '127.0.0.1:3', engine: undefined },
     });
     assert.deepEqual(
       [config.listen, config.workers, config.maxBatchSize, config.engine],
-      ['0.0.0.0:3', 4, 7, 'auto'],
+      ['127.0.0.1:3', 4, 7, 'auto'],
     );
   });
 
   it('refuses unknown keys in file and flags, naming the key', async () => {
-    const file = await yamlFile('lisen: 0.0.0.0:1\n');
+    const file = await yamlFile('lisen: 127.0.0.1:1\n');
     await assert.rejects(loadConfig({ file }), invalid(/lisen/));
     await assert.rejects(loadConfig({ flags: { __proto__x: 1 } }), invalid(/__proto__x/));
     await assert.rejects(loadConfig({ flags: { toString: 'x' } }), invalid(/toString/));
