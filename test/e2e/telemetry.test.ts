@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
+import { packageRoot } from '../../src/cli/paths.js';
 import { AnomalyScoringClient, ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
 
@@ -121,6 +122,17 @@ describe('telemetry', function () {
     assert.ok(value(/salad_score_drift\{[^}]*\} ([\d.]+)/) > 0);
     assert.doesNotMatch(text, /patient-name-like/);
   });
+
+  for (const file of ['alerts.yaml', 'dashboard.json']) {
+    it(`has every metric and label that the chart's ${file} asks for`, async () => {
+      const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
+      const asked = await readFile(join(packageRoot(), 'helm/salad-serve/files', file), 'utf8');
+      const names = new Set(asked.match(/\b(salad|rpc|nodejs)_\w+/g));
+      assert.ok(names.size > 10);
+      const unknown = [...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(text));
+      assert.deepEqual(unknown, []);
+    });
+  }
 
   it("continues a client's trace, and sends it before it stops", async () => {
     assert.equal(await server.stop(), 0);
