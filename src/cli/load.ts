@@ -8,9 +8,9 @@ import type { ProgramContext } from './index.js';
 import { createProgress, EXIT, note, print, printJson, table } from './output.js';
 import { chooseModel, openSession } from './session.js';
 import { parseSlo, type Slo, violatedSlos } from './slo.js';
+import { type TargetFlags, withTargetFlags } from './target.js';
 
-interface LoadFlags {
-  readonly target?: string;
+interface LoadFlags extends TargetFlags {
   readonly model?: string;
   readonly models?: string;
   readonly engine?: string;
@@ -40,12 +40,10 @@ function numberAtLeast(min: number): (text: string) => number {
 }
 
 export function registerLoad(program: Command, context: ProgramContext): void {
-  program
-    .command('load')
+  withTargetFlags(program.command('load'))
     .description(
       'load a server with streaming acquisitions, open loop: no latency hides behind a slow client',
     )
-    .option('--target <host:port>', 'the server; without it one is started here on loopback')
     .option('--model <name[@version]>', 'which model; may be left out where one is loaded')
     .option('--models <dir>', 'folder of bundles for the embedded server')
     .option('--engine <name>', `engine of the embedded server: auto or ${ENGINE_NAMES.join(', ')}`)
@@ -94,7 +92,7 @@ Latencies count from the intended send time of the pixels a tile needs, not from
 
 async function load(flags: LoadFlags, context: ProgramContext): Promise<void> {
   const session = await openSession({ ...flags, environment: context.environment });
-  const clients = Array.from({ length: flags.connections }, () => new SaladClient(session.address));
+  const clients = Array.from({ length: flags.connections }, () => session.connect());
   const interrupt = new AbortController();
   const onSignal = () => interrupt.abort();
   process.once('SIGINT', onSignal);

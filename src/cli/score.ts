@@ -21,11 +21,11 @@ import { EXIT, note, print, printJson, table } from './output.js';
 import { type RawImage, rowChunks, tileChunks } from './pixel-source.js';
 import { type ScoreReportEntry, writeScoreReport } from './score-report.js';
 import { chooseModel, openSession } from './session.js';
+import { type TargetFlags, withTargetFlags } from './target.js';
 
 type Mode = 'image' | 'rows' | 'tiles';
 
-interface ScoreFlags {
-  readonly target?: string;
+interface ScoreFlags extends TargetFlags {
   readonly mode: Mode;
   readonly model?: string;
   readonly models?: string;
@@ -41,11 +41,9 @@ interface ScoreFlags {
 }
 
 export function registerScore(program: Command, context: ProgramContext): void {
-  program
-    .command('score')
+  withTargetFlags(program.command('score'))
     .description('score radiographs through the gRPC port of a server')
     .argument('<files...>', 'PNG or JPEG, 8 or 16 bits')
-    .option('--target <host:port>', 'the server; without it one is started here on loopback')
     .addOption(
       new Option('--mode <mode>', 'how pixels travel').choices(['image', 'rows', 'tiles']).default('image'),
     )

@@ -1,13 +1,13 @@
 /** A client for a verb: of the server named by --target, else of one started here on loopback. */
-import { SaladClient } from '../../clients/typescript/src/index.js';
+import { SaladClient, type SaladClientOptions } from '../../clients/typescript/src/index.js';
 import { loadConfig } from '../config/load.js';
 import { SaladError } from '../errors/index.js';
 import { startServer } from '../grpc/server.js';
 import { createLogger } from '../telemetry/logger.js';
 import { shippedModels } from './paths.js';
+import { type TargetFlags, targetOptions } from './target.js';
 
-export interface SessionOptions {
-  readonly target?: string;
+export interface SessionOptions extends TargetFlags {
   readonly models?: string;
   readonly engine?: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -15,41 +15,60 @@ export interface SessionOptions {
 
 export interface Session {
   readonly client: SaladClient;
-  readonly address: string;
+  /** Another client of the same server, for its caller to close. */
+  connect(): SaladClient;
   /** `name@version` of every loaded model. */
   readonly models: readonly string[];
   close(): Promise<void>;
 }
 
+/** A server for one command: the variables of the machine's real server are not meant for it. */
+const OPEN_ON_LOOPBACK = { tlsCertFile: '', tlsKeyFile: '', tlsClientCaFile: '' } as const;
+
 /** Both ways lead through a gRPC port: an embedded server is a server. */
 export async function openSession(options: SessionOptions): Promise<Session> {
   if (options.target !== undefined) {
-    const client = new SaladClient(options.target);
+    const { target } = options;
+    const clientOptions = await targetOptions({ ...options, target }, options.environment);
+    const connect = () => connected(target, clientOptions);
+    const client = connect();
     const models = (await client.listModels({ timeoutMs: 10_000 })).map(
       (model) => `${model.identity?.name}@${model.identity?.version}`,
     );
-    return { client, address: options.target, models, close: async () => client.close() };
+    return { client, connect, models, close: async () => client.close() };
   }
   const config = await loadConfig({
     environment: options.environment,
     defaults: { models: shippedModels(), logLevel: 'warn' },
     flags: {
       listen: '127.0.0.1:0',
+      ...OPEN_ON_LOOPBACK,
       ...(options.models === undefined ? {} : { models: options.models }),
       ...(options.engine === undefined ? {} : { engine: options.engine }),
     },
   });
   const server = await startServer(config, { logger: createLogger(config) });
-  const client = new SaladClient(server.address);
+  const connect = () => new SaladClient(server.address);
+  const client = connect();
   return {
     client,
-    address: server.address,
+    connect,
     models: server.models,
     async close() {
       client.close();
       await server.stop(0);
     },
   };
+}
+
+/** @throws SaladError CONFIGURATION_INVALID for certificates and keys that are none */
+function connected(target: string, options: SaladClientOptions): SaladClient {
+  try {
+    return new SaladClient(target, options);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SaladError('CONFIGURATION_INVALID', `--target ${target}: ${why}`, { cause: error });
+  }
 }
 
 /** Splits `NAME[@VERSION]`; without one, the only loaded model. @throws SaladError CONFIGURATION_INVALID */

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
-import { credentials } from '@grpc/grpc-js';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { type PixelChunk, SaladClient } from '../../clients/typescript/src/index.js';
 import { loadConfig } from '../../src/config/load.js';
@@ -61,11 +60,7 @@ describe('TLS', function () {
     return server;
   };
   const clientOf = (running: RunningServer, ca: Authority, own?: Certificate) => {
-    const roots = Buffer.from(ca.certificate);
-    const channel = own
-      ? credentials.createSsl(roots, Buffer.from(own.privateKey), Buffer.from(own.certificate))
-      : credentials.createSsl(roots);
-    const client = new SaladClient(running.address, { credentials: channel, retry: false });
+    const client = new SaladClient(running.address, { tls: { ca: ca.certificate, ...own }, retry: false });
     clients.push(client);
     return client;
   };

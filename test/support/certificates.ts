@@ -3,7 +3,7 @@ import { webcrypto } from 'node:crypto';
 import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 
-x509.cryptoProvider.set(webcrypto as unknown as Crypto);
+x509.cryptoProvider.set(webcrypto);
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const DAY_MS = 86_400_000;
 
@@ -35,7 +35,7 @@ export async function makeAuthority(commonName = 'test authority'): Promise<Auth
     notBefore: new Date(Date.now() - 20 * DAY_MS),
     notAfter: new Date(Date.now() + 20 * DAY_MS),
     signingAlgorithm: ALGORITHM,
-    keys: keys as unknown as CryptoKeyPair,
+    keys: keys,
     extensions: [new x509.BasicConstraintsExtension(true, 0, true)],
   });
   return {
@@ -52,8 +52,8 @@ export async function makeAuthority(commonName = 'test authority'): Promise<Auth
         notBefore: new Date(Date.now() - 15 * DAY_MS),
         notAfter: new Date(Date.now() + daysLeft * DAY_MS),
         signingAlgorithm: ALGORITHM,
-        publicKey: own.publicKey as unknown as CryptoKey,
-        signingKey: keys.privateKey as unknown as CryptoKey,
+        publicKey: own.publicKey,
+        signingKey: keys.privateKey,
         extensions: [new x509.BasicConstraintsExtension(false), names],
       });
       const bytes = await webcrypto.subtle.exportKey('pkcs8', own.privateKey);

@@ -14,8 +14,19 @@ export interface Finished {
 }
 
 /** Runs the built `salad` command as a person would, to its end. */
-export async function salad(...args: readonly string[]): Promise<Finished> {
-  const child = spawn(process.execPath, [main, ...args], { cwd: root });
+export function salad(...args: readonly string[]): Promise<Finished> {
+  return saladUnder({}, ...args);
+}
+
+/** As `salad`, with variables beside those of this process. */
+export async function saladUnder(
+  environment: Readonly<Record<string, string>>,
+  ...args: readonly string[]
+): Promise<Finished> {
+  const child = spawn(process.execPath, [main, ...args], {
+    cwd: root,
+    env: { ...process.env, ...environment },
+  });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -1,20 +1,22 @@
-import {
-  type ChannelCredentials,
-  type ChannelOptions,
-  credentials,
-  Metadata,
-  type ServiceError,
-} from '@grpc/grpc-js';
+import { type ChannelCredentials, type ChannelOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { AnomalyScoringClient, type ScoreImageRequest } from '../../../src/gen/salad/v1/anomaly_scoring.js';
 import { type Model, ModelRegistryClient } from '../../../src/gen/salad/v1/model_registry.js';
 import { type AcquisitionAggregate, AcquisitionHeader } from '../../../src/gen/salad/v1/types.js';
+import {
+  channelCredentials,
+  type IdentityOptions,
+  identityMetadata,
+  type TlsOptions,
+} from './credentials.js';
 import { SaladClientError } from './errors.js';
 import { type RetryNotice, type RetryOptions, withRetry } from './retry.js';
 import { isReplayable, type PixelChunk, type PixelSource } from './source.js';
 import { type AcquisitionEvent, events, sendPixels } from './streaming.js';
 
-export interface SaladClientOptions {
-  /** @default insecure: plaintext, for loopback and for meshes that encrypt. */
+export interface SaladClientOptions extends IdentityOptions {
+  /** TLS; `true` trusts the system's authorities. @default plaintext, for loopback and for meshes that encrypt */
+  readonly tls?: TlsOptions | true;
+  /** Instead of `tls`, for what it does not cover. */
   readonly credentials?: ChannelCredentials;
   /** Sent with every call, such as `authorization`. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -71,7 +73,7 @@ type HeaderInit = Parameters<typeof AcquisitionHeader.fromPartial>[0];
 export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
   readonly #registry: ModelRegistryClient;
-  readonly #metadata: Readonly<Record<string, string>>;
+  readonly #metadata: () => Readonly<Record<string, string>>;
   readonly #retry: RetryOptions | false;
 
   /**
@@ -79,7 +81,7 @@ export class SaladClient {
    *   `ipv4:10.0.0.1:50051,10.0.0.2:50051`.
    */
   constructor(target: string, options: SaladClientOptions = {}) {
-    const channel = options.credentials ?? credentials.createInsecure();
+    const channel = options.credentials ?? channelCredentials(options.tls);
     const channelOptions = {
       ...CHANNEL_OPTIONS,
       'grpc.max_receive_message_length': options.maxReceiveBytes ?? 64 * 1024 * 1024,
@@ -90,7 +92,7 @@ export class SaladClient {
       ...channelOptions,
       channelOverride: this.#scoring.getChannel(),
     });
-    this.#metadata = options.metadata ?? {};
+    this.#metadata = () => ({ ...identityMetadata(options), ...options.metadata });
     this.#retry = options.retry ?? {};
   }
 
@@ -225,7 +227,7 @@ export class SaladClient {
 
   #callMetadata(): Metadata {
     const metadata = new Metadata();
-    for (const [key, value] of Object.entries(this.#metadata)) metadata.set(key, value);
+    for (const [key, value] of Object.entries(this.#metadata())) metadata.set(key, value);
     return metadata;
   }
 }

@@ -26,6 +26,7 @@ export {
   type SaladClientOptions,
   type ScoreOptions,
 } from './client.js';
+export type { IdentityOptions, TlsOptions } from './credentials.js';
 export { SaladClientError, type StatusName } from './errors.js';
 export type { RetryNotice, RetryOptions } from './retry.js';
 export type { PixelChunk, PixelSource } from './source.js';
