@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../src/cli/paths.js';
-import { ENGINE_NAMES, type EngineName } from '../src/engines/engine.js';
+import { ENGINE_NAMES, type EngineName, type Precision } from '../src/engines/engine.js';
 import { convolutionShare } from './engines/convolution-share.js';
 import { buildPeakProbe } from './engines/peak.js';
 import { PythonRuntime } from './engines/python.js';
@@ -54,6 +54,7 @@ export async function benchEngines({ quick }: BenchOptions): Promise<Figures> {
     peak: await measurePeak(plan, macs),
     pythonOnnxruntime: await measurePython(plan),
     search: await measureSearch(plan),
+    int8: await measureInt8(plan),
     pytorch: await measurePytorch(plan),
   };
 }
@@ -253,6 +254,30 @@ async function measureSearch({ durationMs, repeats, cores }: Plan): Promise<Figu
         before = after;
       }
       figures[model] = { encoderMsPerTile: before, addedShare: summary(added) };
+    }
+    return figures;
+  } finally {
+    await runner.stop();
+  }
+}
+
+/** float32 over int8 time of a tile, encoders alone: one thread, in turns, in one process. */
+async function measureInt8({ durationMs, repeats, cores }: Plan): Promise<Figures> {
+  const runner = await Runner.start({ engine: 'onnx', threads: 1, cores });
+  try {
+    const figures: Figures = {};
+    for (const model of ['salad', 'salad64'] as const) {
+      const run = async (precision: Precision) =>
+        rateOf(await runner.run({ model, bank: 'none', precision, batchSize: BATCH_SIZE, durationMs }));
+      const turns: { readonly float32: number; readonly int8: number }[] = [];
+      for (let repeat = 0; repeat < repeats; repeat++) {
+        turns.push({ float32: await run('float32'), int8: await run('int8') });
+      }
+      figures[model] = {
+        float32TilesPerSecond: median(turns.map(({ float32 }) => float32)),
+        int8TilesPerSecond: median(turns.map(({ int8 }) => int8)),
+        int8Ratio: summary(turns.map(({ float32, int8 }) => int8 / float32)),
+      };
     }
     return figures;
   } finally {

@@ -42,11 +42,11 @@ async function answer(work: () => Promise<{ tiles: number; ms: number }>): Promi
 }
 
 /** Batches until the time is over; with none to measure the model is loaded and runs a batch. */
-async function run({ model: source, bank, batchSize, durationMs }: RunRequest) {
-  const key = `${source}/${bank}`;
+async function run({ model: source, bank, precision, batchSize, durationMs }: RunRequest) {
+  const key = `${source}/${bank}/${precision}`;
   let loaded = models.get(key);
   if (loaded === undefined) {
-    const parts = await benchSource(source, bank);
+    const parts = await benchSource(source, bank, precision);
     loaded = { model: await engine!.load(parts), geometry: parts.geometry };
     models.set(key, loaded);
   }

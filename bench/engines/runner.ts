@@ -2,13 +2,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { EngineName } from '../../src/engines/engine.js';
+import type { EngineName, Precision } from '../../src/engines/engine.js';
 import { onCores } from '../support/cores.js';
 import type { BankChoice, SourceName } from './sources.js';
 
 export interface RunRequest {
   readonly model: SourceName;
   readonly bank: BankChoice;
+  /** float32 where it is not said. */
+  readonly precision?: Precision;
   readonly batchSize: number;
   readonly durationMs: number;
 }

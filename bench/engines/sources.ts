@@ -5,8 +5,10 @@ import type { EngineModelSource } from '../../src/engines/engine.js';
 import { readBundle } from '../../src/model/bundle.js';
 import { geometryOf } from '../../src/model/geometry.js';
 import { initialiseWeights } from '../../src/model/initialise.js';
+import type { Int8Spec } from '../../src/model/manifest.js';
 import type { NetworkDescription } from '../../src/model/network.js';
 import { saladEncoder } from '../../src/model/networks.js';
+import { int8Network, type Precision, quantizedTensors } from '../../src/model/quantize.js';
 import { inferShapes } from '../../src/model/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
 import { createRandom } from '../../src/scoring/random.js';
@@ -23,8 +25,13 @@ export type SourceName = (typeof SOURCE_NAMES)[number];
 /** None, the bundle's own (`salad` has none), or that many random prototypes without a search window. */
 export type BankChoice = 'none' | 'own' | number;
 
-export async function benchSource(name: SourceName, bank: BankChoice): Promise<EngineModelSource> {
-  const { search, ...encoder } = await loadSource(name);
+export async function benchSource(
+  name: SourceName,
+  bank: BankChoice,
+  precision: Precision = 'float32',
+): Promise<EngineModelSource> {
+  const { search, ...float32 } = await loadSource(name);
+  const encoder = precision === 'int8' ? { ...float32, int8: anyRanges(float32) } : float32;
   if (bank === 'none') return encoder;
   if (bank === 'own') {
     if (search === undefined) throw new Error(`${name} has no memory bank`);
@@ -43,6 +50,16 @@ async function loadSource(name: SourceName): Promise<EngineModelSource> {
   const geometry = geometryOf(input, tiling);
   const network = encoderOf(config, geometry.tileSize);
   return { network, weights: initialiseWeights(network, 1), geometry };
+}
+
+/** What a tensor spans changes what comes out, not what it costs. */
+function anyRanges({ network, weights }: EngineModelSource): Int8Spec {
+  const names = quantizedTensors(int8Network(network, weights).network);
+  if (names.length === 0) throw new Error('the network has no int8 form');
+  return {
+    ranges: Object.fromEntries(names.map((name) => [name, { low: -4, high: 4 }])),
+    goldenTolerance: 1,
+  };
 }
 
 function salad64(): EngineModelSource {
