@@ -3,10 +3,12 @@
  * nothing of pixels, engines or threads: streams fill and read slots, an executor runs them.
  */
 import { SaladError } from '../errors/index.js';
+import { type AdmissionLimits, Announced, type Announcement, longestWaitMs } from './admission.js';
 import { Pace } from './pace.js';
 import {
   BatchPolicy,
   type PolicyLimits,
+  PRIORITY_CLASSES,
   type PriorityClass,
   type QueuedTile,
   type StreamHandle,
@@ -77,8 +79,8 @@ export interface TileStream {
 export interface BatcherOptions<Slot> {
   readonly executor: BatchExecutor<Slot>;
   readonly limits: PolicyLimits;
-  /** A stream whose tiles would wait longer than this for their turn is refused. @default no limit */
-  readonly maxQueueMs?: number;
+  /** A stream whose tiles would wait longer for their turn is refused. @default no limit */
+  readonly admission?: AdmissionLimits;
   /** Monotonic, in ms. */
   readonly now: () => number;
   /**
@@ -91,6 +93,7 @@ export interface BatcherOptions<Slot> {
 
 interface Member<Slot> {
   readonly handler: TileHandler<Slot>;
+  readonly announcement: Announcement;
   closed: boolean;
 }
 
@@ -104,12 +107,16 @@ interface Retry<Slot> {
   readonly isLast: boolean;
 }
 
+/** How long tiles announced count as on their way: a fast client on a busy machine has sent a whole image by then. */
+const ANNOUNCED_FOR_MS = 250;
+
 export class Batcher<Slot> {
   private readonly policy: BatchPolicy<Member<Slot>>;
   private readonly executor: BatchExecutor<Slot>;
   private readonly soon: (task: () => void) => void;
   private scheduled = false;
   private readonly pace = new Pace();
+  private readonly announced = new Announced(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
   private readonly retries: Retry<Slot>[] = [];
   private inFlight = 0;
   private lastTryRuns = false;
@@ -131,33 +138,49 @@ export class Batcher<Slot> {
 
   /** How long a new tile of this class would wait for the tiles before it, in ms; 0 while nothing is known. */
   expectedQueueMs(priority: PriorityClass): number {
-    return this.policy.queuedTilesBefore(priority) * this.pace.msPerTile;
+    const onTheirWay = this.announced.before(PRIORITY_CLASSES.indexOf(priority), this.options.now());
+    return (this.policy.queuedTilesBefore(priority) + onTheirWay) * this.pace.msPerTile;
   }
 
-  /** For the first look, before anything is allocated. @throws SaladError OVERLOADED */
-  refuseWhenSlow(priority: PriorityClass): void {
+  /**
+   * For the first look, before anything is allocated.
+   * @param capacity tiles of the stream that asks
+   * @throws SaladError OVERLOADED
+   */
+  refuseWhenSlow(priority: PriorityClass, capacity: number): void {
+    const { admission } = this.options;
+    if (admission === undefined) return;
     const expectedMs = this.expectedQueueMs(priority);
-    if (expectedMs > (this.options.maxQueueMs ?? Number.POSITIVE_INFINITY)) {
+    if (expectedMs > longestWaitMs(admission, capacity * this.pace.msPerTile)) {
       throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
     }
   }
 
   /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
   open(options: TileStreamOptions<Slot>): TileStream {
-    this.refuseWhenSlow(options.priority);
-    const member: Member<Slot> = { handler: options.handler, closed: false };
+    const { priority, capacity, handler } = options;
+    this.refuseWhenSlow(priority, capacity);
+    const announcement: Announcement = { rank: PRIORITY_CLASSES.indexOf(priority), left: capacity };
+    const member: Member<Slot> = { handler, announcement, closed: false };
     const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, payload: member });
+    this.announced.add(announcement, this.options.now());
     return {
       enqueue: (tiles) => {
+        this.announced.arrived(announcement, tiles.length);
         this.policy.enqueue(stream, tiles, this.options.now());
         if (tiles.length > 0) this.schedule();
       },
       close: () => {
-        member.closed = true;
+        this.leave(member);
         this.policy.close(stream);
         if (this.policy.queuedTiles === 0) this.pace.idle();
       },
     };
+  }
+
+  private leave(member: Member<Slot>): void {
+    member.closed = true;
+    this.announced.withdraw(member.announcement);
   }
 
   private schedule(): void {
@@ -188,7 +211,7 @@ export class Batcher<Slot> {
   private nextBatch(): Retry<Slot> | undefined {
     const { batch, expired } = this.policy.next(this.options.now(), (model) => this.batchLimit(model));
     for (const member of expired) {
-      member.closed = true;
+      this.leave(member);
       member.handler.expire();
     }
     return batch === undefined ? undefined : { ...batch, isLast: false };

@@ -122,12 +122,21 @@ export const CONFIG_FIELDS = {
   }),
   maxQueueMs: whole({
     env: 'SALAD_MAX_QUEUE_MS',
-    default: 10_000,
+    default: 250,
     unit: 'ms',
     min: 1,
     max: 86_400_000,
     description:
-      'A new acquisition whose tiles would wait longer than this behind the tiles queued before them is refused; urgent ones wait only for urgent ones.',
+      'A new acquisition whose tiles would wait longer than this behind the tiles before them, and longer than maxQueueRatio allows, is refused; urgent ones wait only for urgent ones.',
+  }),
+  maxQueueRatio: whole({
+    env: 'SALAD_MAX_QUEUE_RATIO',
+    default: 16,
+    unit: 'ratio',
+    min: 0,
+    max: 1_000_000,
+    description:
+      'Tiles may wait this many times what all tiles of their acquisition take the engines; 0 leaves only maxQueueMs.',
   }),
   maxAcquisitionBytes: whole({
     env: 'SALAD_MAX_ACQUISITION_BYTES',

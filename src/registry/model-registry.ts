@@ -56,7 +56,7 @@ export class ModelRegistry {
         maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
-      maxQueueMs: config.maxQueueMs,
+      admission: { maxQueueMs: config.maxQueueMs, maxQueueRatio: config.maxQueueRatio },
       now: () => performance.now(),
     });
     const models = bundles.map((bundle) => servedModel(bundle, config.precision, pool, batcher, budget));

@@ -77,7 +77,7 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Num
   const batcher = new Batcher<Slot>({
     executor,
     limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
-    maxQueueMs,
+    admission: { maxQueueMs, maxQueueRatio: 0 },
     now: () => time,
     soon: (task) => pending.push(task),
   });
@@ -130,7 +130,9 @@ describe('Batcher', () => {
       advance(20);
       await executor.finishOne();
     }
-    // 24 tiles wait, 5 ms each.
+    // 24 tiles wait, 5 ms each, and 60 more are announced.
+    assert.equal(batcher.expectedQueueMs('routine'), (24 + 60) * 5);
+    advance(250);
     assert.equal(batcher.expectedQueueMs('routine'), 24 * 5);
     assert.equal(batcher.expectedQueueMs('stat'), 0);
     assert.throws(() => open('c'), { reason: 'OVERLOADED' });
