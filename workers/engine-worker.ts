@@ -21,7 +21,11 @@ const BARRIER_TIMEOUT_MS = 60_000;
 /** piscina wraps what the pool was given: [its own environment data, ours]. */
 const setup: WorkerSetup = Array.isArray(workerData) ? workerData[1] : workerData;
 
+/** Batches that a time is the shortest of. */
+const TIMED_RUNS = 5;
+
 type RunTask = Extract<WorkerTask, { type: 'run' }>;
+type TimeTask = Extract<WorkerTask, { type: 'time' }>;
 
 const bundles = new Map<string, Promise<Bundle>>();
 const engines = new Map<EngineName, Promise<Engine>>();
@@ -52,6 +56,8 @@ async function perform(task: WorkerTask): Promise<WorkerResult> {
       waitForOthers(arrived, task.count);
       return { type: 'loaded', threadId };
     }
+    case 'time':
+      return timeBatches(task);
     case 'run':
       return runBatch(task);
   }
@@ -79,6 +85,28 @@ async function runBatch(task: RunTask): Promise<WorkerResult> {
     return failureFrom(error, !(await isSound(task.model, model)));
   }
   return { type: 'ran', computeMs: performance.now() - started };
+}
+
+async function timeBatches(task: TimeTask): Promise<WorkerResult> {
+  const engine = await createEngine(task.engine, task.sessionThreads);
+  try {
+    const model = await loadModel(engine, task.model);
+    const view = slotOf(task.model, task.slot);
+    let msPerTile = Number.POSITIVE_INFINITY;
+    for (const count of task.counts) {
+      const { pixels, positions, patches } = pieceOf(view, describe(task.model).shape, 0, count);
+      await model.run({ count, pixels, positions }, patches);
+      for (let run = 0; run < TIMED_RUNS; run++) {
+        const started = performance.now();
+        await model.run({ count, pixels, positions }, patches);
+        msPerTile = Math.min(msPerTile, (performance.now() - started) / count);
+      }
+    }
+    await model.dispose();
+    return { type: 'timed', msPerTile };
+  } finally {
+    await engine.dispose();
+  }
 }
 
 /** Was it this batch, or is it the engine? Tiles that it has scored before tell the two apart. */
@@ -125,10 +153,10 @@ async function selectEngine(
         throw new SaladError('ENGINE_UNAVAILABLE', refusal);
       }
       for (const { key } of setup.models) await proveModel(name, key);
-      const { device, maxWorkers } = engine.info;
+      const { device, maxWorkers, threaded } = engine.info;
       const searches: Record<string, string> = {};
       for (const { key } of setup.models) searches[key] = (await modelOf(name, key)).search;
-      return { type: 'selected', engine: name, device, maxWorkers, searches };
+      return { type: 'selected', engine: name, device, maxWorkers, threaded, searches };
     } catch (error) {
       const known = SaladError.from(error);
       if (known.reason === 'BUNDLE_INVALID') throw known;
@@ -145,16 +173,17 @@ async function proveModel(engine: EngineName, key: string): Promise<void> {
 }
 
 function engineOf(name: EngineName): Promise<Engine> {
-  return once(engines, name, () => createEngine(name));
+  return once(engines, name, () => createEngine(name, setup.sessionThreads));
 }
 
 function modelOf(engineName: EngineName, key: string): Promise<EngineModel> {
-  return once(loaded, `${engineName}/${key}`, async () => {
-    const engine = await engineOf(engineName);
-    const bundle = inPrecision(await bundleOf(key), describe(key).precision);
-    const options = { ...setup.search, batchTilesMax: describe(key).capacity };
-    return engine.load({ ...bundle, search: { ...bundle.search, options } });
-  });
+  return once(loaded, `${engineName}/${key}`, async () => loadModel(await engineOf(engineName), key));
+}
+
+async function loadModel(engine: Engine, key: string): Promise<EngineModel> {
+  const bundle = inPrecision(await bundleOf(key), describe(key).precision);
+  const options = { ...setup.search, batchTilesMax: describe(key).capacity };
+  return engine.load({ ...bundle, search: { ...bundle.search, options } });
 }
 
 function bundleOf(key: string): Promise<Bundle> {

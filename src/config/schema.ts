@@ -36,6 +36,15 @@ export const CONFIG_FIELDS = {
     max: 256,
     description: 'Engine worker threads; 0 means one per core this process may use.',
   }),
+  sessionThreads: whole({
+    env: 'SALAD_SESSION_THREADS',
+    default: 0,
+    unit: 'threads',
+    min: 0,
+    max: 256,
+    description:
+      'Threads of each session of the onnx engine, with a worker for that many cores: a lone tile is scored sooner, many tiles later. 0 means what is faster at warm-up, a session on every core or one on all.',
+  }),
   maxBatchSize: whole({
     env: 'SALAD_MAX_BATCH_SIZE',
     default: 0,

@@ -27,6 +27,8 @@ export interface EngineInfo {
   readonly hardware: boolean;
   /** Threads of a process that may run it at once; null = as many as there are. */
   readonly maxWorkers: number | null;
+  /** Whether one session can use several threads (`createEngine`). */
+  readonly threaded: boolean;
 }
 
 /** How the bank is searched, where that is not to be left to the defaults (SEARCH_LIMITS). */

@@ -24,13 +24,14 @@ export interface Rung {
 
 /**
  * The backend is imported here and not before: an engine that is not used costs nothing.
+ * @param sessionThreads of each session, where the engine's can have several
  * @throws SaladError ENGINE_UNAVAILABLE with the reason.
  */
-export async function createEngine(name: EngineName): Promise<Engine> {
+export async function createEngine(name: EngineName, sessionThreads = 1): Promise<Engine> {
   switch (name) {
     case 'onnx': {
       const { createOnnxEngine } = await import('./onnx/onnx-engine.js');
-      return createOnnxEngine();
+      return createOnnxEngine(sessionThreads);
     }
     case 'wasm': {
       const { createWasmEngine } = await import('./wasm/wasm-engine.js');

@@ -2,12 +2,14 @@
  * What scores batches: the best engine that can, and while that one is lost the next on the ladder. Nothing but
  * numbers and names crosses the threads.
  */
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { enginesFor } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { BackOff } from './back-off.js';
+import { compareLayouts, prefersOneSession } from './layout.js';
 import type { EngineLoss, Fault, LossKind } from './messages.js';
 import type { PoolModelStatus } from './models.js';
 import { type PoolSlot, type StartOptions, WorkerSet, type WorkerSetOptions } from './worker-set.js';
@@ -82,11 +84,16 @@ export class EnginePool {
   static async start(options: EnginePoolOptions): Promise<EnginePool> {
     if (options.models.length === 0)
       throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
-    const set = await startSet(options, {
-      engines: enginesFor(options.engine),
-      warmUpMs: WARM_UP_MS,
-    });
-    return new EnginePool(options, set);
+    const start = { engines: enginesFor(options.engine), warmUpMs: WARM_UP_MS };
+    const set = await startSet(options, start);
+    const times = await compareLayouts(set, options);
+    if (times === undefined) return new EnginePool(options, set);
+    const oneSession = prefersOneSession(times);
+    options.logger?.info({ ...times, oneSession, engine: set.engine }, 'layout of the cores');
+    if (!oneSession) return new EnginePool(options, set);
+    await set.close();
+    const threaded = { ...options, sessionThreads: availableParallelism() };
+    return new EnginePool(threaded, await startSet(threaded, start));
   }
 
   /** The engine that serves; while there is none, the one that did last. */

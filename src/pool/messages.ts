@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly models: readonly WorkerModel[];
   readonly slots: readonly SharedArrayBuffer[];
   readonly search: SearchOptions;
+  /** Of each session, on engines whose sessions can have several. */
+  readonly sessionThreads: number;
 }
 
 /** For tests of fail-over: what happens to the engine before it has scored the last piece of a batch. */
@@ -47,6 +49,15 @@ export type WorkerTask =
       readonly arrived: SharedArrayBuffer;
       readonly count: number;
     }
+  /** Times batches of a slot in a session of so many threads, made for this and disposed of. */
+  | {
+      readonly type: 'time';
+      readonly engine: EngineName;
+      readonly model: string;
+      readonly slot: number;
+      readonly counts: readonly number[];
+      readonly sessionThreads: number;
+    }
   | {
       readonly type: 'run';
       readonly engine: EngineName;
@@ -64,6 +75,7 @@ export interface SelectResult {
   readonly device: string;
   /** Of the engine: null = as many as there are. */
   readonly maxWorkers: number | null;
+  readonly threaded: boolean;
   /** How each model's bank is searched, by model key. */
   readonly searches: Readonly<Record<string, string>>;
 }
@@ -75,6 +87,11 @@ export interface RunResult {
   readonly type: 'ran';
   readonly computeMs: number;
 }
+export interface TimeResult {
+  readonly type: 'timed';
+  /** Of the counts, the best. */
+  readonly msPerTile: number;
+}
 /** Errors cross as data: their class would be lost. */
 export interface FailureResult {
   readonly type: 'failed';
@@ -83,7 +100,7 @@ export interface FailureResult {
   /** Of a run: after it the engine did not reproduce the golden scores either. */
   readonly engineLost: boolean;
 }
-export type WorkerResult = SelectResult | LoadResult | RunResult | FailureResult;
+export type WorkerResult = SelectResult | LoadResult | TimeResult | RunResult | FailureResult;
 
 /** How an engine was lost: its thread died, it went on failing, or it never answered. */
 export type LossKind = 'died' | 'failed' | 'hung';

@@ -27,8 +27,10 @@ import { Watchdog } from './watchdog.js';
 
 export interface WorkerSetOptions {
   readonly models: readonly PoolModel[];
-  /** Threads; 0 = one per core this process may use. */
+  /** Threads; 0 = one for every `sessionThreads` cores this process may use. */
   readonly workers: number;
+  /** Of each session, on engines whose sessions can have several; 0 = 1, until somebody measured. @default 0 */
+  readonly sessionThreads?: number;
   /** Tiles; 0 = as measured at warm-up. */
   readonly maxBatchSize: number;
   /** How banks are searched, where that is not to be left to the defaults. */
@@ -95,18 +97,20 @@ export class WorkerSet {
    */
   static async start(options: WorkerSetOptions, start: StartOptions): Promise<WorkerSet> {
     const workers = options.workers > 0 ? options.workers : availableParallelism();
+    const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
     const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
     // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
     let count = 1;
-    const setup = { models, slots, search: options.search ?? {} };
+    const setup = { models, slots, search: options.search ?? {}, sessionThreads };
     const threads = createThreads(workers, () => count, setup, start.onError);
     const prove = async () => {
       const { engines, preference } = start;
       const selected = await exchange(threads, { type: 'select', engines, preference });
       if (selected.type !== 'selected') throw unexpected(selected);
-      count = Math.min(workers, selected.maxWorkers ?? workers);
+      const perSession = options.workers === 0 && selected.threaded ? sessionThreads : 1;
+      count = Math.min(Math.ceil(workers / perSession), selected.maxWorkers ?? workers);
       await loadEverywhere(threads, selected.engine, count);
       const set = new WorkerSet(threads, selected, count, models, slots, options.watchdogMs);
       try {
@@ -140,6 +144,11 @@ export class WorkerSet {
   /** Whether a thread that never ends would keep this engine from starting anew in this process. */
   get ownsDevice(): boolean {
     return this.selected.maxWorkers === 1;
+  }
+
+  /** Whether its sessions can have several threads. */
+  get threaded(): boolean {
+    return this.selected.threaded;
   }
 
   get isLost(): boolean {
@@ -191,6 +200,24 @@ export class WorkerSet {
           this.waiting.delete(reject);
         });
     });
+  }
+
+  /**
+   * Ms of a tile, the best of these batch sizes, in a session of so many threads made for this.
+   * @throws SaladError ENGINE_FAILED
+   */
+  async timeSession(model: string, counts: readonly number[], sessionThreads: number): Promise<number> {
+    const slot = this.acquire();
+    if (slot === undefined) throw new SaladError('INTERNAL', 'sessions are timed before they serve');
+    const { engine } = this;
+    try {
+      const task = { type: 'time', engine, model, slot: slot.index, counts, sessionThreads } as const;
+      const result = await this.exchange(task);
+      if (result.type !== 'timed') throw unexpected(result);
+      return result.msPerTile;
+    } finally {
+      this.release(slot);
+    }
   }
 
   /** Batches in flight finish, then the threads end. */

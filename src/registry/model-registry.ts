@@ -32,6 +32,7 @@ export class ModelRegistry {
     const pool = await EnginePool.start({
       engine: config.engine,
       workers: config.workers,
+      sessionThreads: config.sessionThreads,
       maxBatchSize: config.maxBatchSize,
       search: {
         exactRowsMax: config.exactSearchRowsMax,

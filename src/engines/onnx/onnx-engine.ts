@@ -1,4 +1,4 @@
-/** onnxruntime-node on the CPU: one session of one thread, so that one engine per worker scales with cores. */
+/** onnxruntime-node on the CPU: sessions of one thread unless told otherwise, so that one engine per worker scales with cores. */
 import { cpus } from 'node:os';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SaladError } from '../../errors/index.js';
@@ -22,18 +22,31 @@ async function loadLibrary(): Promise<OnnxRuntime> {
   }
 }
 
-/** @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load. */
-export async function createOnnxEngine(): Promise<Engine> {
+/**
+ * @param threads that each session computes with
+ * @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load.
+ */
+export async function createOnnxEngine(threads = 1): Promise<Engine> {
   const library = await loadLibrary();
   const processor = cpus()[0]?.model.trim() ?? 'unknown processor';
   return {
-    info: { name: 'onnx', device: `CPU, 1 thread, ${processor}`, hardware: true, maxWorkers: null },
-    load: (source) => loadModel(library, source),
+    info: {
+      name: 'onnx',
+      device: `CPU, ${threads} thread${threads === 1 ? '' : 's'}, ${processor}`,
+      hardware: true,
+      maxWorkers: null,
+      threaded: true,
+    },
+    load: (source) => loadModel(library, source, threads),
     async dispose() {},
   };
 }
 
-async function loadModel(library: OnnxRuntime, source: EngineModelSource): Promise<EngineModel> {
+async function loadModel(
+  library: OnnxRuntime,
+  source: EngineModelSource,
+  threads: number,
+): Promise<EngineModel> {
   const sizes = modelSizes(source);
   try {
     const search = await prepareSearch(source);
@@ -42,7 +55,7 @@ async function loadModel(library: OnnxRuntime, source: EngineModelSource): Promi
       executionProviders: ['cpu'],
       graphOptimizationLevel: 'all',
       executionMode: 'sequential',
-      intraOpNumThreads: 1,
+      intraOpNumThreads: threads,
       interOpNumThreads: 1,
       // Warnings only: the default prints notes about optimised-away initializers for every model.
       logSeverityLevel: 3,

@@ -17,6 +17,7 @@ export async function createTensorflowEngine(): Promise<Engine> {
       // TensorFlow uses every core or the whole GPU by itself, and its binding is not made for a second
       // thread of the process (tfjs issue 8388).
       maxWorkers: 1,
+      threaded: false,
     },
     load: (source) => loadTfjsModel(RUNTIME, source),
     // The library stays: it cannot be unloaded from a process.

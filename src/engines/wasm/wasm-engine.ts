@@ -34,6 +34,7 @@ export async function createWasmEngine(): Promise<Engine> {
       device: `WebAssembly, 1 thread${simd ? ', SIMD' : ''}`,
       hardware: false,
       maxWorkers: null,
+      threaded: false,
     },
     load: (source) => loadTfjsModel(RUNTIME, source),
     async dispose() {},

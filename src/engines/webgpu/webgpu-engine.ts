@@ -14,6 +14,7 @@ export async function createWebgpuEngine(): Promise<Engine> {
       hardware,
       // One queue feeds the GPU: a second thread would only hold a second copy of model and bank.
       maxWorkers: 1,
+      threaded: false,
     },
     load: (source) => loadTfjsModel(runtime, source),
     async dispose() {
