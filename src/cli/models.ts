@@ -9,6 +9,7 @@ import { PRECISIONS, precisionOn } from '../model/quantize.js';
 import { findBundle, listBundles } from '../model/repository.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
 import { searchPlan } from '../scoring/search-plan.js';
+import { fetchBundle } from './models-fetch.js';
 import { EXIT, print, printJson, table } from './output.js';
 import { shippedModels } from './paths.js';
 
@@ -55,6 +56,17 @@ Examples:
     'encoder and memory-bank search as one ONNX file',
     'salad models export phantom --onnx phantom.onnx',
   ).action(exportModel);
+  verb(
+    models
+      .command('fetch')
+      .argument('<url>', 'http(s) folder that holds the files of a bundle')
+      .requiredOption(
+        '--sha256 <hash>',
+        'of its manifest.json, which pins the other files (models inspect prints it)',
+      ),
+    'a bundle into the models folder, if it is exactly the one that was meant',
+    'salad models fetch https://models.example/phantom/1 --sha256 2f0c... --models /srv/models',
+  ).action(fetchModel);
 }
 
 /** What all verbs share. */
@@ -190,4 +202,10 @@ async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: 
   const name = `${bundle.manifest.name}@${bundle.manifest.version}`;
   if (flags.json) printJson({ model: name, onnx: flags.onnx, bytes: bytes.length });
   else print(`${name}: wrote ${bytes.length} bytes to ${flags.onnx}`);
+}
+
+async function fetchModel(url: string, flags: ModelsFlags & { readonly sha256: string }): Promise<void> {
+  const fetched = await fetchBundle({ url, sha256: flags.sha256.toLowerCase(), models: flags.models });
+  if (flags.json) printJson(fetched);
+  else print(`${fetched.model}: ${fetched.isNew ? 'fetched to' : 'is already in'} ${fetched.directory}`);
 }

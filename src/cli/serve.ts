@@ -38,9 +38,15 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
   }
 }
 
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
 async function serveUntilDrained(config: ServeConfig, json: boolean): Promise<void> {
+  // As PID 1 of a container a process is deaf to signals it does not handle: warming up, there is nothing to drain.
+  const endWarmUp = () => process.exit(EXIT.interrupted);
+  for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
   const server = await startServer(config, { logger: createLogger(config) });
   // Before anybody is told that the server is there: a signal right after the ready line must drain too.
+  for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
   const drained = drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);
   const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
   if (json) printJson(ready);
@@ -59,7 +65,6 @@ function drainOnSignal(stop: (graceMs: number) => Promise<void>, graceMs: number
       note('salad: draining; a second signal exits at once');
       stop(graceMs).then(resolve, reject);
     };
-    process.on('SIGTERM', onSignal);
-    process.on('SIGINT', onSignal);
+    for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
   });
 }

@@ -1,0 +1,40 @@
+// `node scripts/container/build.mjs [cpu|gpu ...]`: builds localhost/salad-serve:cpu (the default) and :gpu with
+// buildah, on bases made of Debian's packages, and prints what came out as JSON, a line each. Needs root on Debian.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeBases } from './bases.mjs';
+import { giveUp, needTools, read, root, run, say } from './tools.mjs';
+
+const BASE_OF = { cpu: 'salad-base', gpu: 'salad-gpu-base' };
+
+export const imageName = (target) => `localhost/salad-serve:${target}`;
+
+/** Builds one target; unchanged layers come from buildah's store. */
+export function buildImage(target) {
+  needTools();
+  makeBases(['salad-build-base', BASE_OF[target]]);
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const npmCache = read('npm', ['config', 'get', 'cache']);
+  const authorities = process.env.NODE_EXTRA_CA_CERTS ?? '';
+  say(`building ${imageName(target)}`);
+  run('buildah', [
+    ...['build', '--quiet', '--layers', '--isolation', 'chroot', '--pull-never', '--target', target],
+    // With npm's downloads of this machine, and its certificates where a proxy needs them: neither gets into a layer.
+    ...(existsSync(npmCache) ? ['--volume', `${npmCache}:/root/.npm`] : []),
+    ...(authorities === '' ? [] : ['--volume', `${authorities}:${authorities}:ro`]),
+    ...['--build-arg', `NODE_EXTRA_CA_CERTS=${authorities}`],
+    ...['--build-arg', `VERSION=${version}`, '--build-arg', `REVISION=${read('git', ['rev-parse', 'HEAD'])}`],
+    ...['--build-arg', `CREATED=${read('git', ['log', '-1', '--format=%cI'])}`],
+    ...['--file', 'Containerfile', '--tag', imageName(target), '.'],
+  ]);
+  const [image] = JSON.parse(read('podman', ['image', 'inspect', imageName(target)]));
+  return { image: imageName(target), id: image.Id.slice(0, 12), megabytes: Math.round(image.Size / 1e6) };
+}
+
+if (process.argv[1] === new URL(import.meta.url).pathname) {
+  const targets = process.argv.slice(2);
+  for (const target of targets.length === 0 ? ['cpu'] : targets) {
+    if (!(target in BASE_OF)) giveUp(`${target}: known targets are ${Object.keys(BASE_OF).join(', ')}`);
+    console.log(JSON.stringify(buildImage(target)));
+  }
+}

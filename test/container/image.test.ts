@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'mocha';
+import { IMAGE, logOf, podman, readyLine, stateOf } from '../support/container.js';
+import { salad } from '../support/salad.js';
+
+/** What a restricted pod gets: nothing to write but its cache, no capability, no way to get one. */
+const RESTRICTED = [
+  ...['--read-only', '--cap-drop', 'all', '--security-opt', 'no-new-privileges'],
+  ...['--tmpfs', '/cache:rw,mode=1777'],
+];
+
+describe('the container image', function () {
+  this.timeout(300_000);
+  const containers: string[] = [];
+  const start = async (...args: readonly string[]) => {
+    const name = `salad-${randomUUID().slice(0, 8)}`;
+    containers.push(name);
+    await podman('run', '--detach', '--name', name, ...RESTRICTED, ...args);
+    return name;
+  };
+  after(async () => {
+    await podman('rm', '--force', '--ignore', ...containers);
+  });
+
+  it('says what it is, runs as nobody in particular, and holds no shell, no npm and no compiler', async () => {
+    const [image] = JSON.parse(await podman('image', 'inspect', IMAGE)) as [Image];
+    assert.equal(image.Config.User, '10001:10001');
+    assert.equal(image.Config.Labels['org.opencontainers.image.title'], 'salad-serve');
+    assert.match(image.Config.Labels['org.opencontainers.image.revision'] ?? '', /^[0-9a-f]{40}$/);
+    assert.ok(image.Size < 300e6, `${image.Size} bytes`);
+    // Variables would outrank the configuration file.
+    assert.deepEqual(
+      image.Config.Env.filter((variable) => variable.startsWith('SALAD_')),
+      [],
+    );
+    const script = `
+      const { readdirSync, existsSync } = require('node:fs');
+      const programs = ['/bin', '/usr/bin', '/sbin', '/usr/sbin', '/usr/local/bin'].filter(existsSync).flatMap((d) => readdirSync(d));
+      const packages = readdirSync('/app/node_modules');
+      console.log(JSON.stringify({ programs, packages, node: process.versions.node, uid: process.getuid() }));`;
+    const inside = JSON.parse(
+      await podman('run', '--rm', ...RESTRICTED, '--entrypoint', 'node', IMAGE, '-e', script),
+    );
+    assert.ok(inside.programs.includes('node'));
+    assert.deepEqual(
+      inside.programs.filter((name: string) => /^(sh|bash|dash|perl|npm|apt|dpkg|gcc|cc|make)$/.test(name)),
+      [],
+    );
+    assert.deepEqual(
+      inside.packages.filter((name: string) => /^(typescript|mocha|@biomejs|eslint)/.test(name)),
+      [],
+    );
+    const [major, minor] = inside.node.split('.').map(Number);
+    assert.ok(major > 20 || (major === 20 && minor >= 19), inside.node);
+    assert.equal(inside.uid, 10001);
+  });
+
+  it('scores through its port from a read-only root, and drains at SIGTERM', async () => {
+    const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
+    const ready = await readyLine(name);
+    assert.equal(ready['engine'], 'onnx');
+    const images = mkdtempSync(join(tmpdir(), 'salad-image-'));
+    try {
+      await salad('phantom', '--count', '1', '--seed', '5', '--lesion', 'effusion', '--out', images);
+      const listing = readFileSync(join(images, 'manifest.tsv'), 'utf8');
+      const file = join(images, /effusion\/\S+\.png/.exec(listing)?.[0] ?? '');
+      const { code, lines } = await salad(
+        'score',
+        file,
+        '--target',
+        String(ready['address']),
+        '--model',
+        'phantom',
+        '--json',
+      );
+      assert.equal(code, 0);
+      assert.equal(lines[0]?.['decision'], 'anomalous');
+    } finally {
+      rmSync(images, { recursive: true });
+    }
+    await podman('stop', '--time', '30', name);
+    assert.equal((await stateOf(name)).exitCode, 0);
+  });
+
+  it('refuses to serve in plaintext beyond loopback, as its own command would', async () => {
+    const name = await start(IMAGE);
+    await podman('wait', name);
+    assert.equal((await stateOf(name)).exitCode, 2);
+    assert.match(await logOf(name), /plaintext/);
+  });
+
+  it('ends at once when it is stopped while it warms up', async () => {
+    const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
+    // A signal that comes before the program has begun is lost on PID 1, so it is sent until it is heard.
+    while ((await stateOf(name)).running === 'true') {
+      await podman('kill', '--signal', 'TERM', name).catch(() => undefined);
+    }
+    assert.equal((await stateOf(name)).exitCode, 130);
+    assert.doesNotMatch(await logOf(name), /"event":"ready"/);
+  });
+});
+
+interface Image {
+  readonly Size: number;
+  readonly Config: {
+    readonly User: string;
+    readonly Env: readonly string[];
+    readonly Labels: Readonly<Record<string, string>>;
+  };
+}

@@ -1,0 +1,42 @@
+/** The built image under podman, as scripts/container/tools.mjs set it up; needs root on Linux. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { root } from './salad.js';
+
+const execute = promisify(execFile);
+
+export const IMAGE = 'localhost/salad-serve:cpu';
+
+/** What it prints on stdout. */
+export async function podman(...args: readonly string[]): Promise<string> {
+  return (await run(args)).stdout.trim();
+}
+
+/** Both streams of a container. */
+export async function logOf(container: string): Promise<string> {
+  const { stdout, stderr } = await run(['logs', container]);
+  return stdout + stderr;
+}
+
+function run(args: readonly string[]): Promise<{ stdout: string; stderr: string }> {
+  const env = { ...process.env, CONTAINERS_CONF: join(root, '.cache/container/containers.conf') };
+  return execute('podman', args, { env, maxBuffer: 64 * 1024 * 1024 });
+}
+
+/** The JSON that follows `"event":"ready"` in a container's log; rejects where the container ends before. */
+export async function readyLine(container: string): Promise<Record<string, unknown>> {
+  for (;;) {
+    const log = await logOf(container);
+    const line = log.split('\n').find((each) => each.includes('"event":"ready"'));
+    if (line !== undefined) return JSON.parse(line) as Record<string, unknown>;
+    if ((await stateOf(container)).running === 'false') throw new Error(`${container} ended:\n${log}`);
+    await new Promise((done) => setTimeout(done, 200));
+  }
+}
+
+export async function stateOf(container: string): Promise<{ running: string; exitCode: number }> {
+  const text = await podman('inspect', '--format', '{{.State.Running}} {{.State.ExitCode}}', container);
+  const [running = '', code = ''] = text.split(' ');
+  return { running, exitCode: Number(code) };
+}
