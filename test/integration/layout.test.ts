@@ -4,10 +4,10 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { pino } from 'pino';
-import { modelSizes } from '../../src/engines/batch.js';
 import type { Bundle } from '../../src/model/bundle.js';
 import { EnginePool, type EnginePoolOptions } from '../../src/pool/engine-pool.js';
 import { type LayoutTimes, prefersOneSession } from '../../src/pool/layout.js';
+import { goldenError, poolModelOf } from '../support/pool-suite.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 
 const KEY = 'small@1';
@@ -31,9 +31,7 @@ describe('how an engine uses the cores', function () {
   ): Promise<Awaited<T>> {
     const lines: string[] = [];
     const logger = pino({}, { write: (line: string) => lines.push(line) });
-    const { directory, sha256 } = bundle;
-    const shape = { tileSize: bundle.geometry.tileSize, ...modelSizes(bundle) };
-    const models = [{ key: KEY, directory, sha256, precision: 'float32' as const, shape }];
+    const models = [poolModelOf(KEY, bundle)];
     const pool = await EnginePool.start({ engine: 'onnx', maxBatchSize: 0, models, logger, ...options });
     try {
       const logged = lines.map((line) => JSON.parse(line));
@@ -46,19 +44,6 @@ describe('how an engine uses the cores', function () {
     }
   }
 
-  /** Largest difference to the golden scores. */
-  async function goldenError(pool: EnginePool): Promise<number> {
-    const slot = pool.acquire();
-    assert.ok(slot !== undefined);
-    const { golden } = bundle;
-    const view = slot.view(KEY);
-    view.pixels.set(golden.pixels);
-    view.positions.set(golden.positions);
-    await pool.run(KEY, slot, golden.positions.length / 2);
-    pool.release(slot);
-    return Math.max(...golden.scores.map((score, at) => Math.abs(view.patches.scores[at]! - score)));
-  }
-
   it('is measured both ways, and the clearly faster one serves', async () => {
     await withPool({ workers: 0, sessionThreads: 0 }, async (pool, layouts) => {
       if (cores === 1) return assert.deepEqual(layouts, []);
@@ -69,7 +54,7 @@ describe('how an engine uses the cores', function () {
       assert.equal(times.oneSession, prefersOneSession(times));
       assert.equal(pool.workerCount, times.oneSession ? 1 : cores);
       assert.match(pool.device, times.oneSession ? new RegExp(`${cores} threads`) : /1 thread,/);
-      assert.ok((await goldenError(pool)) < 1e-5);
+      assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
   });
 
@@ -79,7 +64,7 @@ describe('how an engine uses the cores', function () {
       assert.deepEqual(layouts, []);
       assert.equal(pool.workerCount, 1);
       assert.match(pool.device, new RegExp(`${sessionThreads} threads`));
-      assert.ok((await goldenError(pool)) < 1e-5);
+      assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
   });
 

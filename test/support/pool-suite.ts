@@ -7,10 +7,38 @@ import { after, before, describe, it } from 'mocha';
 import { modelSizes } from '../../src/engines/batch.js';
 import type { EngineName } from '../../src/engines/engine.js';
 import type { Bundle } from '../../src/model/bundle.js';
-import { EnginePool } from '../../src/pool/engine-pool.js';
+import { EnginePool, type PoolModel } from '../../src/pool/engine-pool.js';
 import { writeSmallBundle } from './small-bundle.js';
 
 const KEY = 'small@1';
+
+/** Scores the golden batch. @returns the largest difference to the golden scores */
+export async function goldenError(pool: EnginePool, key: string, { golden }: Bundle): Promise<number> {
+  const slot = pool.acquire();
+  assert.ok(slot !== undefined);
+  const view = slot.view(key);
+  view.pixels.set(golden.pixels);
+  view.positions.set(golden.positions);
+  view.patches.scores.fill(-1);
+  try {
+    await pool.run(key, slot, golden.positions.length / 2);
+    return Math.max(...golden.scores.map((score, at) => Math.abs(view.patches.scores[at]! - score)));
+  } finally {
+    pool.release(slot);
+  }
+}
+
+/** A pool's only model. */
+export function poolModelOf(key: string, bundle: Bundle): PoolModel {
+  const { directory, sha256, geometry } = bundle;
+  return {
+    key,
+    directory,
+    sha256,
+    precision: 'float32',
+    shape: { tileSize: geometry.tileSize, ...modelSizes(bundle) },
+  };
+}
 
 /** For engines that own their device. */
 export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
@@ -23,9 +51,7 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
     before(async () => {
       folder = await mkdtemp(join(tmpdir(), 'salad-pool-'));
       bundle = await writeSmallBundle(folder);
-      const shape = { tileSize: bundle.geometry.tileSize, ...modelSizes(bundle) };
-      const { directory, sha256 } = bundle;
-      const models = [{ key: KEY, directory, sha256, precision: 'float32' as const, shape }];
+      const models = [poolModelOf(KEY, bundle)];
       pool = await EnginePool.start({ engine, workers: 2, maxBatchSize: 2, models, backOffMs: 10 });
     });
     after(async () => {
@@ -33,33 +59,16 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
       await rm(folder, { recursive: true });
     });
 
-    /** Largest difference to the golden scores. */
-    async function goldenError(): Promise<number> {
-      const slot = pool.acquire();
-      assert.ok(slot !== undefined);
-      const { golden } = bundle;
-      const view = slot.view(KEY);
-      view.pixels.set(golden.pixels);
-      view.positions.set(golden.positions);
-      view.patches.scores.fill(-1);
-      try {
-        await pool.run(KEY, slot, golden.positions.length / 2);
-        return Math.max(...golden.scores.map((score, at) => Math.abs(view.patches.scores[at]! - score)));
-      } finally {
-        pool.release(slot);
-      }
-    }
-
     it('is owned by one thread, whatever the number of workers', async () => {
       assert.equal(pool.engine, engine);
       assert.equal(pool.workerCount, 1);
       assert.equal(pool.freeSlots, 2);
-      assert.ok((await goldenError()) < 1e-5);
+      assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
 
     it('is lost with its thread, and gives the same scores when it is back', async () => {
       pool.injectFault({ kind: 'exit' });
-      await assert.rejects(goldenError(), /an engine worker died/);
+      await assert.rejects(goldenError(pool, KEY, bundle), /an engine worker died/);
       assert.equal(pool.freeSlots, 0);
       const back = new Promise<void>((resolve) => {
         const check = () => pool.isServing && pool.engine === engine && resolve();
@@ -67,7 +76,7 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
         check();
       });
       await back;
-      assert.ok((await goldenError()) < 1e-5);
+      assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
   });
 }
