@@ -2,9 +2,12 @@ import type { Command } from 'commander';
 import { stringify } from 'yaml';
 import type { SettingOrigin } from '../config/load.js';
 import { CONFIG_FIELDS, type ConfigKey } from '../config/schema.js';
+import { SaladError } from '../errors/index.js';
+import { makeApiKey } from '../grpc/api-keys.js';
+import { SCOPES, type Scope } from '../grpc/identity.js';
 import { type ConfigFlags, configOf, withConfigFlags } from './config-flags.js';
 import type { ProgramContext } from './index.js';
-import { print, printJson } from './output.js';
+import { note, print, printJson } from './output.js';
 
 type PrintFlags = ConfigFlags & { readonly sources?: boolean; readonly json?: boolean };
 
@@ -17,7 +20,8 @@ export function registerConfig(program: Command, context: ProgramContext): void 
       `
 Examples:
   salad config print --sources                     every setting, and where its value came from
-  salad config print --config salad.yaml --json    checked as "salad serve" would check it`,
+  salad config print --config salad.yaml --json    checked as "salad serve" would check it
+  salad config make-key --name detector-7          an API key and its entry`,
     );
   withConfigFlags(config.command('print'))
     .description('the settings a server would start with; exit 2 where it would refuse to')
@@ -33,6 +37,51 @@ Examples:
   SALAD_WORKERS=4 salad config print --config salad.yaml --set maxQueueMs=2000 --sources --json`,
     )
     .action((flags: PrintFlags) => printConfig(flags, context));
+  config
+    .command('make-key')
+    .description('a new API key, and the entry of authApiKeysFile that admits it')
+    .requiredOption('--name <name>', 'who will hold it; limits count by it')
+    .option('--scopes <list>', `of ${SCOPES.join(', ')}; commas between`, 'score')
+    .option('--expires <date-time>', 'such as 2027-01-31T00:00:00Z (default: never)')
+    .option('--json', 'one JSON object')
+    .addHelpText(
+      'after',
+      `
+The key is shown once and stored nowhere; the file holds its hash.
+
+Example:
+  salad config make-key --name detector-7 --expires 2027-01-31T00:00:00Z`,
+    )
+    .action(makeKey);
+}
+
+interface KeyFlags {
+  readonly name: string;
+  readonly scopes: string;
+  readonly expires?: string;
+  readonly json?: boolean;
+}
+
+function makeKey({ name, scopes, expires, json }: KeyFlags): void {
+  const wanted = scopes.split(',').map((scope) => scope.trim());
+  const unknown = wanted.find((scope) => !(SCOPES as readonly string[]).includes(scope));
+  if (unknown !== undefined) {
+    throw new SaladError('CONFIGURATION_INVALID', `--scopes ${unknown}: use ${SCOPES.join(', ')}`);
+  }
+  if (expires !== undefined && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(expires)) {
+    throw new SaladError('CONFIGURATION_INVALID', `--expires ${expires}: write it as 2027-01-31T00:00:00Z`);
+  }
+  const { key, entry } = makeApiKey({
+    name,
+    scopes: wanted as Scope[],
+    ...(expires === undefined ? {} : { expires }),
+  });
+  if (json) {
+    printJson({ key, entry });
+    return;
+  }
+  note(`The key, for x-api-key or SALAD_CLIENT_API_KEY (shown only now):\n${key}\n\nFor authApiKeysFile:`);
+  print(stringify({ keys: [entry] }, { lineWidth: 0 }).trimEnd());
 }
 
 async function printConfig(flags: PrintFlags, context: ProgramContext): Promise<void> {

@@ -23,7 +23,10 @@ export interface Session {
 }
 
 /** A server for one command: the variables of the machine's real server are not meant for it. */
-const OPEN_ON_LOOPBACK = { tlsCertFile: '', tlsKeyFile: '', tlsClientCaFile: '' } as const;
+const OPEN_ON_LOOPBACK = {
+  ...{ tlsCertFile: '', tlsKeyFile: '', tlsClientCaFile: '' },
+  ...{ authJwks: '', authIssuer: '', authAudience: '', authApiKeysFile: '' },
+} as const;
 
 /** Both ways lead through a gRPC port: an embedded server is a server. */
 export async function openSession(options: SessionOptions): Promise<Session> {

@@ -5,14 +5,20 @@ import type { ServeConfig } from './schema.js';
 /** Every combination that must not start, with the key that mends it. */
 export function checkTogether(config: ServeConfig): FieldViolation[] {
   const problems: FieldViolation[] = [];
-  const wrong = (field: keyof ServeConfig, description: string) => {
+  const wrong: Wrong = (field, description) => {
     problems.push({ field, description: `${field}: ${description}` });
   };
+  checkTls(config, wrong);
+  checkAuth(config, wrong);
+  return problems;
+}
+
+type Wrong = (field: keyof ServeConfig, description: string) => void;
+
+function checkTls(config: ServeConfig, wrong: Wrong): void {
   const hasTls = config.tlsCertFile !== '' && config.tlsKeyFile !== '';
-  if (config.tlsCertFile !== '' && config.tlsKeyFile === '')
-    wrong('tlsKeyFile', 'is missing beside tlsCertFile');
-  if (config.tlsKeyFile !== '' && config.tlsCertFile === '')
-    wrong('tlsCertFile', 'is missing beside tlsKeyFile');
+  if (config.tlsCertFile !== '' && !hasTls) wrong('tlsKeyFile', 'is missing beside tlsCertFile');
+  if (config.tlsKeyFile !== '' && !hasTls) wrong('tlsCertFile', 'is missing beside tlsKeyFile');
   if (config.tlsClientCaFile !== '' && !hasTls) {
     wrong('tlsClientCaFile', 'client certificates need tlsCertFile and tlsKeyFile');
   }
@@ -23,7 +29,22 @@ export function checkTogether(config: ServeConfig): FieldViolation[] {
         'Set tlsCertFile and tlsKeyFile, or allowPlaintext=true (SALAD_ALLOW_PLAINTEXT) where something else encrypts',
     );
   }
-  return problems;
+}
+
+function checkAuth(config: ServeConfig, wrong: Wrong): void {
+  const hasJwks = config.authJwks !== '';
+  for (const field of ['authIssuer', 'authAudience'] as const) {
+    if (hasJwks && config[field] === '')
+      wrong(field, 'is missing beside authJwks: any token of the keys would do');
+    if (!hasJwks && config[field] !== '')
+      wrong('authJwks', `is missing beside ${field}: no token would be looked at`);
+  }
+  const url = /^http:\/\/([^/]+)/i.exec(config.authJwks)?.[1];
+  if (url !== undefined && !isLoopback(url))
+    wrong('authJwks', 'keys fetched over http:// can be swapped; use https://');
+  if (config.admin && !hasJwks && config.authApiKeysFile === '' && !isLoopback(config.listen)) {
+    wrong('admin', 'needs authJwks or authApiKeysFile beyond loopback: anybody could change the server');
+  }
 }
 
 /** @param listen HOST:PORT */

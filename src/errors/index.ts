@@ -7,6 +7,8 @@
 export type ErrorKind =
   | 'invalidArgument'
   | 'notFound'
+  | 'unauthenticated'
+  | 'permissionDenied'
   | 'failedPrecondition'
   | 'resourceExhausted'
   | 'unavailable'
@@ -37,6 +39,15 @@ export const ERROR_REASONS = {
   TRAINING_DATA_INVALID: ['failedPrecondition', 'The training or evaluation data cannot be used as given.'],
   CONFIGURATION_INVALID: ['failedPrecondition', 'The configuration or command line is wrong.'],
   OVERLOADED: ['resourceExhausted', 'The server has no room for another acquisition now; retry later.'],
+  CREDENTIALS_MISSING: ['unauthenticated', 'The server wants a bearer token or an API key, and none came.'],
+  CREDENTIALS_INVALID: ['unauthenticated', 'The token or API key is not one that the server accepts.'],
+  CREDENTIALS_UNVERIFIABLE: [
+    'unavailable',
+    "The keys that tokens are checked with could not be fetched; the server's log has the details.",
+  ],
+  SCOPE_MISSING: ['permissionDenied', 'The identity lacks the scope that this call needs.'],
+  ADMIN_DISABLED: ['permissionDenied', 'The server does not offer calls that change it.'],
+  QUOTA_EXCEEDED: ['resourceExhausted', 'The identity uses all that is meant for one; retry later.'],
   DRAINING: ['unavailable', 'The server is shutting down; retry on another instance.'],
   DEADLINE_EXCEEDED: ['deadlineExceeded', "The call's deadline passed before it was done."],
   IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the server waits.'],

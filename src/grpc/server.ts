@@ -16,6 +16,7 @@ import { Telemetry } from '../telemetry/telemetry.js';
 import { anomalyScoringHandlers } from './anomaly-scoring.js';
 import { CallTracker } from './calls.js';
 import { drain } from './drain.js';
+import { openGuard } from './guard.js';
 import { Health } from './health.js';
 import { modelRegistryHandlers } from './model-registry.js';
 import { createServerWithWindow } from './receive-window.js';
@@ -45,9 +46,14 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   const logger = options.logger ?? silentLogger();
   const telemetry = new Telemetry(logger);
   // Before the models, which take seconds: a wrong file is told at once.
+  const guard = await openGuard(config, logger, telemetry);
   const tls = await portCredentials(config, logger);
-  const registry = await ModelRegistry.open(config, logger, telemetry).catch((error: unknown) => {
+  const letGo = () => {
+    guard.close();
     tls.close();
+  };
+  const registry = await ModelRegistry.open(config, logger, telemetry).catch((error: unknown) => {
+    letGo();
     throw error;
   });
   try {
@@ -67,6 +73,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     const health = new Health(SERVICE_NAMES);
     const server = createServerWithWindow(
       {
+        interceptors: [guard.interceptor],
         'grpc.max_receive_message_length': config.maxMessageBytes,
         'grpc.max_send_message_length': -1,
         // No channelz service is offered: counting for it would cost every message.
@@ -77,7 +84,10 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       },
       config.receiveWindowBytes,
     );
-    server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls, telemetry }));
+    server.addService(
+      guard.metered(AnomalyScoringService),
+      anomalyScoringHandlers({ config, registry, calls, telemetry }),
+    );
     server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
     health.addTo(server);
     await addReflection(server);
@@ -99,14 +109,14 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       registry,
       stop(graceMs) {
         stopping ??= drain(server, address, calls, health, graceMs).then(() => {
-          tls.close();
+          letGo();
           return registry.close();
         });
         return stopping;
       },
     };
   } catch (error) {
-    tls.close();
+    letGo();
     await registry.close();
     throw error;
   }

@@ -13,6 +13,8 @@ const TYPE_PREFIX = 'type.googleapis.com/';
 export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
   invalidArgument: status.INVALID_ARGUMENT,
   notFound: status.NOT_FOUND,
+  unauthenticated: status.UNAUTHENTICATED,
+  permissionDenied: status.PERMISSION_DENIED,
   failedPrecondition: status.FAILED_PRECONDITION,
   resourceExhausted: status.RESOURCE_EXHAUSTED,
   unavailable: status.UNAVAILABLE,
@@ -22,7 +24,12 @@ export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
 };
 
 /** Reasons that pass by themselves: a client is told when to come back. */
-const RETRYABLE: ReadonlySet<ErrorReason> = new Set(['OVERLOADED', 'DRAINING']);
+const RETRYABLE: ReadonlySet<ErrorReason> = new Set([
+  'OVERLOADED',
+  'DRAINING',
+  'QUOTA_EXCEEDED',
+  'CREDENTIALS_UNVERIFIABLE',
+]);
 
 export function codeOf(error: SaladError): status {
   return STATUS_OF_KIND[error.kind];

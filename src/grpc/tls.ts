@@ -1,20 +1,20 @@
 /**
  * The port's certificates: read from files, checked, and read again when the files change. A changed pair serves
- * new handshakes; connections that stand keep what they began with, so no stream breaks. Files are polled, not
- * watched: Kubernetes swaps a link two folders above them.
+ * new handshakes; connections that stand keep what they began with, so no stream breaks.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { experimental, ServerCredentials } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
+import { type Digested, Reloaded } from './reloaded.js';
 
 export type TlsFiles = Pick<ServeConfig, 'tlsCertFile' | 'tlsKeyFile' | 'tlsClientCaFile'>;
 
 /** What the three files hold, found sound together. */
-export interface TlsMaterial {
+export interface TlsMaterial extends Digested {
   readonly certificate: Buffer;
   readonly privateKey: Buffer;
   /** Authorities of client certificates; undefined where none is asked for. */
@@ -49,13 +49,26 @@ export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
   parsed('tlsCertFile', files, () =>
     createSecureContext({ cert: certificate, key: privateKey, ca: clientCa }),
   );
-  return { certificate, privateKey, clientCa, leaf };
+  const digest = createHash('sha256')
+    .update(certificate)
+    .update(privateKey)
+    .update(clientCa ?? '')
+    .digest('hex');
+  return { certificate, privateKey, clientCa, leaf, digest };
 }
 
 /** Plaintext where no certificate is set: that this is allowed, the configuration was asked before. */
 export async function portCredentials(config: ServeConfig, logger: Logger): Promise<PortCredentials> {
   if (config.tlsCertFile === '') return { credentials: ServerCredentials.createInsecure(), close() {} };
-  const certificates = new CertificateFiles(config, await readTlsMaterial(config), logger);
+  const certificates = new Certificates();
+  const files = await Reloaded.open({
+    read: () => readTlsMaterial(config),
+    everyMs: config.securityReloadMs,
+    what: 'certificates',
+    logger,
+    onChange: (material) => certificates.use(material),
+  });
+  certificates.use(files.value);
   const asksClients = config.tlsClientCaFile !== '';
   return {
     credentials: experimental.createCertificateProviderServerCredentials(
@@ -63,84 +76,48 @@ export async function portCredentials(config: ServeConfig, logger: Logger): Prom
       asksClients ? certificates : null,
       asksClients,
     ),
-    close: () => certificates.close(),
+    close: () => files.close(),
   };
 }
 
-/** What grpc-js asks for certificates; its own file watcher would drop every connection while a file is half written. */
-class CertificateFiles implements experimental.CertificateProvider {
-  private readonly identityListeners = new Set<experimental.IdentityCertificateUpdateListener>();
-  private readonly caListeners = new Set<experimental.CaCertificateUpdateListener>();
-  private readonly timer: NodeJS.Timeout;
-  private reading = false;
-  private refused = '';
+type IdentityListener = experimental.IdentityCertificateUpdateListener;
+type CaListener = experimental.CaCertificateUpdateListener;
 
-  constructor(
-    private readonly config: TlsFiles & Pick<ServeConfig, 'tlsReloadMs'>,
-    private material: TlsMaterial,
-    private readonly logger: Logger,
-  ) {
-    this.timer = setInterval(() => void this.look(), config.tlsReloadMs);
-    this.timer.unref();
+/** What grpc-js asks for certificates; its own file watcher drops every connection while a file is half written. */
+class Certificates implements experimental.CertificateProvider {
+  private material: TlsMaterial | null = null;
+  private readonly identityListeners = new Set<IdentityListener>();
+  private readonly caListeners = new Set<CaListener>();
+
+  /** New handshakes take these. */
+  use(material: TlsMaterial): void {
+    this.material = material;
+    for (const listener of this.identityListeners) listener(material);
+    for (const listener of this.caListeners) listener(caUpdate(material));
   }
 
-  addIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+  addIdentityCertificateListener(listener: IdentityListener): void {
     this.identityListeners.add(listener);
     // Not before the caller has put itself in order.
     process.nextTick(() => listener(this.material));
   }
 
-  removeIdentityCertificateListener(listener: experimental.IdentityCertificateUpdateListener): void {
+  removeIdentityCertificateListener(listener: IdentityListener): void {
     this.identityListeners.delete(listener);
   }
 
-  addCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+  addCaCertificateListener(listener: CaListener): void {
     this.caListeners.add(listener);
     process.nextTick(() => listener(caUpdate(this.material)));
   }
 
-  removeCaCertificateListener(listener: experimental.CaCertificateUpdateListener): void {
+  removeCaCertificateListener(listener: CaListener): void {
     this.caListeners.delete(listener);
   }
-
-  close(): void {
-    clearInterval(this.timer);
-  }
-
-  /** What is not sound (a file half written, a key without its certificate) is left for the next look. */
-  private async look(): Promise<void> {
-    if (this.reading) return;
-    this.reading = true;
-    try {
-      const material = await readTlsMaterial(this.config);
-      this.refused = '';
-      if (!isSame(material, this.material)) this.use(material);
-    } catch (error) {
-      const why = SaladError.from(error).message;
-      if (why !== this.refused) this.logger.warn({ why }, 'changed certificates are not used');
-      this.refused = why;
-    } finally {
-      this.reading = false;
-    }
-  }
-
-  private use(material: TlsMaterial): void {
-    this.material = material;
-    for (const listener of this.identityListeners) listener(material);
-    for (const listener of this.caListeners) listener(caUpdate(material));
-    const { subject, validTo, fingerprint256 } = material.leaf;
-    this.logger.info({ subject, validTo, fingerprint256 }, 'new handshakes use the changed certificates');
-  }
 }
 
-function caUpdate({ clientCa }: TlsMaterial): experimental.CaCertificateUpdate | null {
-  return clientCa === undefined ? null : { caCertificate: clientCa };
-}
-
-function isSame(a: TlsMaterial, b: TlsMaterial): boolean {
-  return (['certificate', 'privateKey', 'clientCa'] as const).every(
-    (part) => a[part] === b[part] || (a[part] && b[part] && a[part].equals(b[part])),
-  );
+function caUpdate(material: TlsMaterial | null): experimental.CaCertificateUpdate | null {
+  return material?.clientCa === undefined ? null : { caCertificate: material.clientCa };
 }
 
 async function readPem(setting: keyof TlsFiles, files: TlsFiles): Promise<Buffer> {

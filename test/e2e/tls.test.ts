@@ -7,11 +7,12 @@ import { makeAuthority } from '../support/certificates.js';
 import { type ServeProcess, salad, saladUnder, startServe } from '../support/salad.js';
 import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
-describe('the salad command over TLS', function () {
+describe('the salad command over TLS and with an API key', function () {
   this.timeout(120_000);
   let models: ModelsFolder;
   let folder: string;
   let server: ServeProcess;
+  let key: string;
   const at = (name: string) => join(folder, name);
 
   before(async () => {
@@ -25,10 +26,14 @@ describe('the salad command over TLS', function () {
       writeFileSync(at(`${name}.pem`), pair.certificate);
       writeFileSync(at(`${name}.key`), pair.privateKey);
     }
+    const made = await salad('config', 'make-key', '--name', 'detector-7');
+    writeFileSync(at('keys.yaml'), made.stdout);
+    key = /salad_\S+/.exec(made.stderr)?.[0] ?? '';
+    writeFileSync(at('key'), `${key}\n`);
     server = await startServe(
       ...['--models', models.path, '--engine', 'onnx', '--workers', '1'],
       ...['--set', `tlsCertFile=${at('server.pem')}`, '--set', `tlsKeyFile=${at('server.key')}`],
-      ...['--set', `tlsClientCaFile=${at('ca.pem')}`],
+      ...['--set', `tlsClientCaFile=${at('ca.pem')}`, '--set', `authApiKeysFile=${at('keys.yaml')}`],
     );
   });
   after(async () => {
@@ -49,19 +54,24 @@ describe('the salad command over TLS', function () {
       '--key-file',
       at('detector.key'),
     ];
-    const byFlags = await salad(...load, ...json, '--target', server.address, ...files);
+    const withKey = [...files, '--api-key-file', at('key')];
+    const byFlags = await salad(...load, ...json, '--target', server.address, ...withKey);
     assert.equal(byFlags.code, 0, byFlags.stderr);
     const environment = {
       SALAD_CLIENT_CA_FILE: at('ca.pem'),
       SALAD_CLIENT_CERT_FILE: at('detector.pem'),
       SALAD_CLIENT_KEY_FILE: at('detector.key'),
+      SALAD_CLIENT_API_KEY: key,
     };
     const byVariables = await saladUnder(environment, ...load, ...json, '--target', server.address);
     assert.equal(byVariables.code, 0, byVariables.stderr);
     const ok = (run: typeof byFlags) => (run.lines[0]?.['acquisitions'] as { ok: number }).ok;
     assert.ok(ok(byFlags) > 0 && ok(byVariables) > 0);
-    const without = await salad(...load, ...json, '--target', server.address, '--ca-file', at('ca.pem'));
-    assert.equal(without.code, 1);
+    const withoutCertificate = await salad(...load, '--target', server.address, '--ca-file', at('ca.pem'));
+    assert.equal(withoutCertificate.code, 1);
+    const withoutKey = await salad(...load, '--target', server.address, ...files);
+    assert.equal(withoutKey.code, 1);
+    assert.match(withoutKey.stderr, /x-api-key/);
   });
 
   it('sends no token in plaintext to another machine', async () => {

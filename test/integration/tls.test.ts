@@ -53,7 +53,7 @@ describe('TLS', function () {
   const files = () => ({
     tlsCertFile: join(folder, 'server.pem'),
     tlsKeyFile: join(folder, 'server.key'),
-    tlsReloadMs: 10,
+    securityReloadMs: 10,
   });
   const start = async (flags: Record<string, unknown> = {}) => {
     server = await startSmall(models.path, { ...files(), ...flags });

@@ -1,0 +1,114 @@
+/** Bearer tokens: JSON Web Tokens (RFC 7519) signed with a key of the issuer's set (RFC 7517), checked by `jose`. */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
+import type { ServeConfig } from '../config/schema.js';
+import { SaladError } from '../errors/index.js';
+import type { Logger } from '../telemetry/logger.js';
+import { type Identity, SCOPES, type Scope } from './identity.js';
+import { type Digested, Reloaded } from './reloaded.js';
+
+/** Signatures by a private key: who can check a token must not be able to make one. */
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+/** Soonest second fetch of the set for a key that is not in it, and the age at which it is fetched anew. */
+const FETCH_AGAIN_MS = 5000;
+const FETCHED_FOR_MS = 600_000;
+
+interface KeySet extends Digested {
+  readonly find: JWTVerifyGetKey;
+}
+
+export interface Tokens {
+  /** @throws SaladError CREDENTIALS_INVALID, CREDENTIALS_UNVERIFIABLE */
+  identify(token: string): Promise<Identity>;
+  close(): void;
+}
+
+/** @throws SaladError CONFIGURATION_INVALID for a file that is no key set; an URL is first asked for the first token */
+export async function openTokens(config: ServeConfig, logger: Logger): Promise<Tokens> {
+  const { find, close } = await openKeys(config, logger);
+  return {
+    close,
+    async identify(token) {
+      try {
+        const { payload } = await jwtVerify(token, find, {
+          algorithms: ALGORITHMS,
+          issuer: config.authIssuer,
+          audience: config.authAudience,
+          clockTolerance: config.authClockSkewMs / 1000,
+          requiredClaims: ['sub', 'exp'],
+        });
+        return { name: `subject ${payload.sub}`, scopes: scopesOf(payload) };
+      } catch (error) {
+        throw refusal(error, logger);
+      }
+    },
+  };
+}
+
+async function openKeys(
+  config: ServeConfig,
+  logger: Logger,
+): Promise<{ readonly find: JWTVerifyGetKey; close(): void }> {
+  if (/^https?:\/\//i.test(config.authJwks)) {
+    const url = new URL(config.authJwks);
+    const find = createRemoteJWKSet(url, { cooldownDuration: FETCH_AGAIN_MS, cacheMaxAge: FETCHED_FOR_MS });
+    return { find, close() {} };
+  }
+  const file = await Reloaded.open<KeySet>({
+    read: () => readKeySet(config.authJwks),
+    everyMs: config.securityReloadMs,
+    what: 'token keys',
+    logger,
+  });
+  return { find: (header, token) => file.value.find(header, token), close: () => file.close() };
+}
+
+/** @throws SaladError CONFIGURATION_INVALID */
+export async function readKeySet(file: string): Promise<KeySet> {
+  try {
+    const text = await readFile(file, 'utf8');
+    return {
+      find: createLocalJWKSet(JSON.parse(text)),
+      digest: createHash('sha256').update(text).digest('hex'),
+    };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SaladError('CONFIGURATION_INVALID', `authJwks ${file}: ${why}`, { cause: error });
+  }
+}
+
+/** `scope` as RFC 9068 has it, words between spaces; or `scp`, a list or words, as some issuers write it. */
+function scopesOf({ scope, scp }: JWTPayload): ReadonlySet<Scope> {
+  const written = scope ?? scp;
+  const words = Array.isArray(written) ? written : typeof written === 'string' ? written.split(' ') : [];
+  return new Set(SCOPES.filter((known) => words.includes(known)));
+}
+
+/** Its own words for the client: those of a library may hold parts of the token. */
+function refusal(error: unknown, logger: Logger): SaladError {
+  if (error instanceof errors.JWTExpired)
+    return new SaladError('CREDENTIALS_INVALID', 'the token has expired');
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return new SaladError('CREDENTIALS_INVALID', `the token's claim ${error.claim} is not as it must be`);
+  }
+  const isTokens =
+    error instanceof errors.JWSSignatureVerificationFailed ||
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JWSInvalid ||
+    error instanceof errors.JWTInvalid ||
+    error instanceof errors.JOSEAlgNotAllowed ||
+    error instanceof errors.JOSENotSupported;
+  if (isTokens)
+    return new SaladError('CREDENTIALS_INVALID', 'the token is not signed by a key of the issuer');
+  logger.error({ err: error }, 'the keys of tokens could not be fetched');
+  return new SaladError('CREDENTIALS_UNVERIFIABLE', 'the keys of tokens could not be fetched');
+}

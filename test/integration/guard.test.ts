@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  credentials,
+  type handleUnaryCall,
+  Metadata,
+  makeClientConstructor,
+  Server,
+  ServerCredentials,
+  status,
+} from '@grpc/grpc-js';
+import { describe, it } from 'mocha';
+import { stringify } from 'yaml';
+import { loadConfig } from '../../src/config/load.js';
+import { makeApiKey } from '../../src/grpc/api-keys.js';
+import { openGuard } from '../../src/grpc/guard.js';
+import { requirementOf } from '../../src/grpc/identity.js';
+import { silentLogger } from '../../src/telemetry/logger.js';
+import { Telemetry } from '../../src/telemetry/telemetry.js';
+import { refusal } from '../support/grpc-client.js';
+
+/** A call that changes the server, as a coming version may have it: bytes in, bytes out. */
+const bytes = { serialize: (value: Buffer) => value, deserialize: (value: Buffer) => value };
+const ADMIN_SERVICE = {
+  unload: {
+    path: '/salad.v1.ModelAdmin/Unload',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: bytes.serialize,
+    requestDeserialize: bytes.deserialize,
+    responseSerialize: bytes.serialize,
+    responseDeserialize: bytes.deserialize,
+  },
+} as const;
+
+describe('the guard before calls that change the server', () => {
+  it('knows what every call needs, and takes what it does not know for one of them', () => {
+    assert.deepEqual(
+      [
+        '/grpc.health.v1.Health/Watch',
+        '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+        '/salad.v1.AnomalyScoring/StreamAcquisition',
+        '/salad.v1.ModelRegistry/List',
+        '/salad.v1.ModelRegistry/Load',
+        '/salad.v1.Anything/Else',
+      ].map(requirementOf),
+      ['none', 'identity', 'score', 'score', 'admin', 'admin'],
+    );
+  });
+
+  it('lets them through with the switch and the scope only', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'salad-guard-'));
+    const file = join(folder, 'keys.yaml');
+    const keys = {
+      scorer: makeApiKey({ name: 'scorer', scopes: ['score'] }),
+      admin: makeApiKey({ name: 'admin', scopes: ['admin'] }),
+    };
+    await writeFile(file, stringify({ keys: [keys.scorer.entry, keys.admin.entry] }));
+    const call = async (admin: boolean, key: string | undefined) => {
+      const config = await loadConfig({ flags: { admin, authApiKeysFile: file } });
+      const guard = await openGuard(config, silentLogger(), new Telemetry(silentLogger()));
+      const server = new Server({ interceptors: [guard.interceptor] });
+      const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>
+        callback(null, Buffer.from('done'));
+      server.addService(ADMIN_SERVICE, { unload });
+      const port = await new Promise<number>((resolve, reject) => {
+        server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+          error ? reject(error) : resolve(bound),
+        );
+      });
+      const Client = makeClientConstructor(ADMIN_SERVICE, 'ModelAdmin');
+      const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+      const metadata = new Metadata();
+      if (key !== undefined) metadata.set('x-api-key', key);
+      try {
+        return await new Promise<string>((resolve, reject) => {
+          client['unload']?.(Buffer.alloc(0), metadata, (error: Error | null, answer: Buffer) =>
+            error ? reject(error) : resolve(answer.toString()),
+          );
+        });
+      } finally {
+        client.close();
+        server.forceShutdown();
+        guard.close();
+      }
+    };
+    const refusedWith = async (admin: boolean, key: string | undefined) => {
+      const { code, reason } = await refusal(call(admin, key));
+      return [status[code], reason];
+    };
+    try {
+      assert.equal(await call(true, keys.admin.key), 'done');
+      assert.deepEqual(await refusedWith(true, keys.scorer.key), ['PERMISSION_DENIED', 'SCOPE_MISSING']);
+      assert.deepEqual(await refusedWith(false, keys.admin.key), ['PERMISSION_DENIED', 'ADMIN_DISABLED']);
+      assert.deepEqual(await refusedWith(true, undefined), ['UNAUTHENTICATED', 'CREDENTIALS_MISSING']);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
