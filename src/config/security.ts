@@ -1,5 +1,5 @@
 /** Who may connect, and what is proven to whom. */
-import { optionalText, toggle, whole } from './field.js';
+import { optionalAddress, optionalText, toggle, whole } from './field.js';
 
 export const SECURITY_FIELDS = {
   tlsCertFile: optionalText({
@@ -35,6 +35,12 @@ export const SECURITY_FIELDS = {
     default: false,
     description:
       'Listen beyond loopback without TLS, where a mesh or a proxy encrypts; otherwise such a start is refused.',
+  }),
+  healthListen: optionalAddress({
+    env: 'SALAD_HEALTH_LISTEN',
+    default: '',
+    description:
+      'Second address that answers grpc.health.v1 and nothing else, in plaintext and to anybody, for probes that speak no TLS; empty means none.',
   }),
   authJwks: optionalText({
     env: 'SALAD_AUTH_JWKS',

@@ -1,12 +1,16 @@
-/** grpc.health.v1 for the whole server (""), for each of its services and for its engines ("salad.engine.onnx"). */
+/** grpc.health.v1 for the whole server (""), for each of its services, for its engines ("salad.engine.onnx"), and "salad.live". */
 import type { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
+
+/** SERVING as long as the process answers: what a liveness probe asks. A restart helps no drain and no lost engine. */
+const LIVE = 'salad.live';
 
 export class Health {
   private readonly implementation = new HealthImplementation();
 
   constructor(private readonly services: readonly string[]) {
     this.set('NOT_SERVING');
+    this.implementation.setStatus(LIVE, 'SERVING');
   }
 
   addTo(server: Server): void {

@@ -15,9 +15,11 @@ import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { anomalyScoringHandlers } from './anomaly-scoring.js';
 import { CallTracker } from './calls.js';
+import { connectionOptions, limitConnections } from './connections.js';
 import { drain } from './drain.js';
 import { openGuard } from './guard.js';
 import { Health } from './health.js';
+import { type HealthPort, openHealthPort } from './health-port.js';
 import { modelRegistryHandlers } from './model-registry.js';
 import { createServerWithWindow } from './receive-window.js';
 import { portCredentials } from './tls.js';
@@ -28,6 +30,8 @@ export interface RunningServer {
   /** HOST:PORT as listened on. */
   readonly address: string;
   readonly port: number;
+  /** Where only health is answered; undefined without `healthListen`. */
+  readonly healthPort: number | undefined;
   readonly engine: string;
   /** Such as "phantom@1". */
   readonly models: readonly string[];
@@ -48,7 +52,9 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   // Before the models, which take seconds: a wrong file is told at once.
   const guard = await openGuard(config, logger, telemetry);
   const tls = await portCredentials(config, logger);
+  let healthPort: HealthPort | undefined;
   const letGo = () => {
+    healthPort?.close();
     guard.close();
     tls.close();
   };
@@ -78,11 +84,13 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
         'grpc.max_send_message_length': -1,
         // No channelz service is offered: counting for it would cost every message.
         'grpc.enable_channelz': 0,
-        // Above the limit of calls, so that one too many is refused with words; bounds streams whose client
-        // has its status and never lets go of them.
-        'grpc.max_concurrent_streams': 2 * config.maxConcurrentAcquisitions,
+        ...connectionOptions(config),
       },
-      config.receiveWindowBytes,
+      {
+        windowBytes: config.receiveWindowBytes,
+        handshakeTimeoutMs: config.connectTimeoutMs,
+        onHttp2Server: (http2Server) => limitConnections(http2Server, config),
+      },
     );
     server.addService(
       guard.metered(AnomalyScoringService),
@@ -100,10 +108,12 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     };
     tellHealth();
     registry.pool.onChange(tellHealth);
+    healthPort = await openHealthPort(config.healthListen, health);
     const address = `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`;
     return {
       address,
       port,
+      healthPort: healthPort?.port,
       engine: registry.engine,
       models: registry.list().map(({ key }) => key),
       registry,
