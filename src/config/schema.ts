@@ -1,6 +1,7 @@
 /** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
 import { ENGINE_NAMES, PRECISIONS } from '../engines/engine.js';
 import { SEARCH_LIMITS } from '../scoring/search-plan.js';
+import { CONNECTION_FIELDS } from './connections.js';
 import { address, type ConfigField, choice, optionalAddress, optionalText, path, whole } from './field.js';
 import { SECURITY_FIELDS } from './security.js';
 
@@ -131,7 +132,7 @@ export const CONFIG_FIELDS = {
   }),
   maxQueueMs: whole({
     env: 'SALAD_MAX_QUEUE_MS',
-    default: 250,
+    default: 150,
     unit: 'ms',
     min: 1,
     max: 86_400_000,
@@ -140,7 +141,7 @@ export const CONFIG_FIELDS = {
   }),
   maxQueueRatio: whole({
     env: 'SALAD_MAX_QUEUE_RATIO',
-    default: 16,
+    default: 8,
     unit: 'ratio',
     min: 0,
     max: 1_000_000,
@@ -208,6 +209,7 @@ export const CONFIG_FIELDS = {
     default: 'info',
     description: 'Least severe level that is logged, on stderr as JSON lines.',
   }),
+  ...CONNECTION_FIELDS,
   ...SECURITY_FIELDS,
 } as const;
 

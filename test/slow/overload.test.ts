@@ -16,7 +16,6 @@ import {
   smallRows,
 } from '../support/small-server.js';
 
-const MAX_QUEUE_MS = 150;
 const chunks = smallRows(smallImage(1));
 
 async function* stalls(): AsyncGenerator<PixelChunk> {
@@ -24,11 +23,13 @@ async function* stalls(): AsyncGenerator<PixelChunk> {
   await new Promise(() => {});
 }
 
+const isRefusal = (error: unknown) => error instanceof SaladClientError && error.reason === 'OVERLOADED';
+
 const median = (values: readonly number[]) =>
   [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 describe('a server offered more than it can do', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let models: ModelsFolder;
   let server: ServeProcess;
   let client: SaladClient;
@@ -51,8 +52,8 @@ describe('a server offered more than it can do', function () {
   }
 
   before(async () => {
-    // Wide enough that the engine, not the port, is the narrow place.
-    models = await smallModels({ width: 128 });
+    // Wide enough that the engine, not the port, is the narrow place, and that waits are bounded by the work.
+    models = await smallModels({ width: 512 });
   });
   after(() => models.remove());
 
@@ -118,8 +119,8 @@ describe('a server offered more than it can do', function () {
     });
   });
 
-  describe('in an open loop', () => {
-    before(() => serve({ maxQueueMs: MAX_QUEUE_MS }));
+  describe('as shipped', () => {
+    before(() => serve({}));
     after(async () => {
       client.close();
       await server.stop('SIGKILL');
@@ -147,33 +148,71 @@ describe('a server offered more than it can do', function () {
       const closedLoop = { kind: 'streams', count: 8, intervalMs: 0 } as const;
       const before = await offer(closedLoop, 2000);
       const rate = before.acquisitions.perSecond;
-      const calm = await offer({ kind: 'poisson', ratePerSecond: 0.8 * rate, seed: 3 }, 3000);
-      const over = await offer({ kind: 'poisson', ratePerSecond: 3 * rate, seed: 4 }, 3000);
+      const calm = await offer({ kind: 'poisson', ratePerSecond: 0.8 * rate, seed: 3 }, 4000);
+      const over = await offer({ kind: 'poisson', ratePerSecond: 2 * rate, seed: 4 }, 4000);
       // Again: on a shared machine the peak itself moves.
       const after = await offer(closedLoop, 2000);
       const goodput = over.tiles.perSecond / Math.min(before.tiles.perSecond, after.tiles.perSecond);
+      const p99Ratio = over.acquisitions.p99Ms / calm.acquisitions.p99Ms;
       console.log(
-        `    peak ${rate.toFixed(0)} acquisitions/s; at 3x: goodput ${goodput.toFixed(2)} of it, ` +
+        `    peak ${rate.toFixed(0)} acquisitions/s; at 2x: goodput ${goodput.toFixed(2)} of it, ` +
           `p99 ${over.acquisitions.p99Ms.toFixed(0)} ms (${calm.acquisitions.p99Ms.toFixed(0)} ms at 0.8x), ` +
           `${over.acquisitions.ok} admitted, ${over.acquisitions.refused} refused`,
       );
       for (const { acquisitions } of [calm, over]) {
         assert.equal(acquisitions.failed, 0, JSON.stringify(acquisitions.byStatus));
       }
-      return { goodput, p99Ms: over.acquisitions.p99Ms, refused: over.acquisitions.refused };
+      return { goodput, p99Ratio, refused: over.acquisitions.refused };
     }
 
-    it('keeps its goodput and its latency at three times the rate it can sustain, and refuses the rest', async () => {
-      // Loose where the bench is strict (0.95 of the peak, twice the p99): client and server share two cores
-      // here, and the best of three rounds counts, for others may use them too. Without admission by waiting
-      // time the backlog alone would make p99 some 6 s.
-      const isGood = ({ goodput, p99Ms, refused }: Awaited<ReturnType<typeof measure>>) =>
-        goodput >= 0.6 && p99Ms <= 10 * MAX_QUEUE_MS && refused > 0;
+    it('keeps its goodput and its latency at twice the rate it can sustain, and refuses the rest', async () => {
+      // The bench is strict (0.95 of the peak, twice the p99). Here client and server share two cores with whatever
+      // else runs, and the best of three rounds counts. Admitting without regard to waiting, p99 grows by a factor
+      // of ten and more with the length of the run.
+      const isGood = ({ goodput, p99Ratio, refused }: Awaited<ReturnType<typeof measure>>) =>
+        goodput >= 0.75 && p99Ratio <= 4 && refused > 0;
       for (let round = 1; ; round++) {
         const result = await measure();
         if (isGood(result)) break;
         assert.ok(round < 3, JSON.stringify(result));
       }
+    });
+
+    it('serves more streams back to back than it lets in at a time: the client comes back when told', async () => {
+      const patient = new SaladClient(server.address);
+      try {
+        let retries = 0;
+        const STREAMS = 64;
+        const EACH = 4;
+        const results = await Promise.all(
+          Array.from({ length: STREAMS }, async (_, stream) => {
+            let scored = 0;
+            for (let index = 0; index < EACH; index++) {
+              const aggregate = await patient.scoreAcquisition(smallHeader(`s${stream}-${index}`), chunks, {
+                timeoutMs: 90_000,
+                onRetry: ({ error }) => {
+                  assert.equal(error.reason, 'OVERLOADED');
+                  retries += 1;
+                },
+              });
+              scored += aggregate.coverage?.scored ?? 0;
+            }
+            return scored;
+          }),
+        );
+        assert.deepEqual(results, new Array(STREAMS).fill(EACH * 64));
+        assert.ok(retries > 0, 'all were let in at once: nothing was shown');
+      } finally {
+        patient.close();
+      }
+    });
+  });
+
+  describe('with a long queue', () => {
+    before(() => serve({ maxQueueMs: 600_000 }));
+    after(async () => {
+      client.close();
+      await server.stop('SIGKILL');
     });
 
     it('frees what a deadline or a cancellation leaves behind before it is scored', async () => {
@@ -200,6 +239,8 @@ describe('a server offered more than it can do', function () {
         const results = await flood(timeoutMs, abort.signal);
         clearTimeout(timer);
         const cut = results.filter(({ status }) => status === 'rejected').length;
+        const refused = results.filter((one) => one.status === 'rejected' && isRefusal(one.reason));
+        assert.equal(refused.length, 0);
         assert.ok(cut > FLOOD / 2, `${cut} were cut short`);
         const next = performance.now();
         await client.scoreAcquisition(smallHeader('after'), chunks, { timeoutMs: 60_000 });

@@ -57,10 +57,10 @@ describe('Announced', () => {
 
 describe('longestWaitMs', () => {
   it('lets large work wait in proportion, and small work as long as the floor', () => {
-    const limits = { maxQueueMs: 250, maxQueueRatio: 16 };
+    const limits = { maxQueueMs: 150, maxQueueRatio: 8 };
     assert.deepEqual(
-      [0, 1, 15.625, 20, 1000].map((ownMs) => longestWaitMs(limits, ownMs)),
-      [250, 250, 250, 320, 16_000],
+      [0, 1, 18.75, 20, 1000].map((ownMs) => longestWaitMs(limits, ownMs)),
+      [150, 150, 150, 160, 8000],
     );
   });
 });
@@ -74,7 +74,7 @@ interface Work {
 }
 
 const BATCH = 8;
-const LIMITS = { maxQueueMs: 250, maxQueueRatio: 16 };
+const LIMITS = { maxQueueMs: 150, maxQueueRatio: 8 };
 
 /** One engine of steady pace behind the real batcher, in virtual time. Poisson arrivals at `load` times what it can do. */
 async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed: number) {
