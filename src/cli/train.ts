@@ -25,7 +25,7 @@ interface TrainFlags {
   readonly bankRows?: string;
   readonly coreset: string;
   readonly outliers: string;
-  readonly validation: string;
+  readonly validation?: string;
   readonly resume?: boolean;
   readonly json?: boolean;
 }
@@ -59,7 +59,10 @@ export function registerTrain(program: Command): void {
     .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
     .option('--coreset <method>', 'random or kCenter: how the memory bank is thinned per cell', 'random')
     .option('--outliers <fraction>', 'most isolated patches left out of the memory bank', '0.005')
-    .option('--validation <fraction>', 'normal images held out for calibration', '0.2')
+    .option(
+      '--validation <fraction>',
+      'normal images held out for calibration (default: none for gabor presets, which calibrate by leaving patients out in turn; else 0.2)',
+    )
     .option('--resume', 'continue from the checkpoint of an interrupted run')
     .option('--json', 'one JSON object per epoch, then {"event":"done"}')
     .addHelpText(
@@ -158,7 +161,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
   if (flags.bankRows) words.push('--bank-rows', flags.bankRows);
   if (flags.coreset !== 'random') words.push('--coreset', flags.coreset);
   if (flags.outliers !== '0.005') words.push('--outliers', flags.outliers);
-  if (flags.validation !== '0.2') words.push('--validation', flags.validation);
+  if (flags.validation !== undefined) words.push('--validation', flags.validation);
   return words.join(' ');
 }
 
@@ -205,6 +208,10 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
     calibrationB: split.calibrationB.length,
     duplicates,
   };
+  const heldOut =
+    counts.calibrationB === 0
+      ? 'calibrated on all of them, each without its patient'
+      : `${counts.calibrationA} + ${counts.calibrationB} held out for calibration`;
   if (flags.json) {
     printJson({
       event: 'done',
@@ -218,7 +225,7 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
   }
   print(`${manifest.name}@${manifest.version} is in ${bundle.directory} (manifest SHA-256 ${bundle.sha256})`);
   print(
-    `${counts.fit} images fitted, ${counts.calibrationA} + ${counts.calibrationB} held out for calibration, ` +
+    `${counts.fit} images fitted, ${heldOut}, ` +
       `${duplicates} exact duplicates left out; ${manifest.bank.rows} memory-bank rows`,
   );
   print(`next: salad evaluate --model ${bundle.directory} --data TEST_DIR`);
@@ -234,7 +241,8 @@ async function train(flags: TrainFlags): Promise<void> {
   );
   const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
   const outlierFraction = numberOf('--outliers', flags.outliers, 0, 0.49, false);
-  const validation = numberOf('--validation', flags.validation, 0.01, 0.9, false);
+  const validation =
+    flags.validation === undefined ? null : numberOf('--validation', flags.validation, 0.01, 0.9, false);
   const coreset = coresetOf(flags.coreset);
   const bankRows =
     flags.bankRows === undefined ? {} : { bankRows: numberOf('--bank-rows', flags.bankRows, 1, 1_000_000) };

@@ -76,8 +76,7 @@ export class WorkingImage {
     this.#placement = placementOf(input, format.rows, format.columns);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#reference = input.alignment?.reference ?? null;
-    this.streamable =
-      input.intensity.kind === 'window' && !this.usesAutoWindow && this.#reference === null;
+    this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow && this.#reference === null;
     this.#percentiles = percentileRange(input, format);
     const size = geometry.workingSize;
     this.pixels = new Uint8Array(size * size);

@@ -16,15 +16,29 @@ export const intensitySchema = z.discriminatedUnion('kind', [
   }),
 ]);
 
-export const inputSchema = z.strictObject({
-  /** Side of the square working image in pixels. */
-  workingSize: z.int().min(8).max(4096),
-  /** `stretch` ignores the aspect ratio; `pad` keeps it and centres the image on black. */
-  fit: z.enum(['stretch', 'pad']),
-  intensity: intensitySchema,
-  /** For people: which way up and which side left. */
-  orientation: z.string(),
+/** The mean training image, to which a complete working image is warped before it is cut (src/imaging/alignment.ts). */
+export const alignmentSchema = z.strictObject({
+  kind: z.literal('affine'),
+  /** uint8 [56, 56] grey values, row by row, base64. */
+  reference: z.base64().length(4 * Math.ceil((56 * 56) / 3)),
 });
+
+export const inputSchema = z
+  .strictObject({
+    /** Side of the square working image in pixels. */
+    workingSize: z.int().min(8).max(4096),
+    /** `stretch` ignores the aspect ratio; `pad` keeps it and centres the image on black. */
+    fit: z.enum(['stretch', 'pad']),
+    intensity: intensitySchema,
+    /** Needs the whole image, so never in a streamable bundle; absent = the image is taken as it lies. */
+    alignment: alignmentSchema.optional(),
+    /** For people: which way up and which side left. */
+    orientation: z.string(),
+  })
+  .refine(({ alignment, intensity }) => alignment === undefined || intensity.kind === 'percentile', {
+    error: 'alignment needs the whole image: the intensity must be of percentiles',
+    path: ['alignment'],
+  });
 
 export const tilingSchema = z.strictObject({
   coreSize: z.int().min(1),

@@ -60,6 +60,18 @@ export class BankCandidates {
     }
   }
 
+  /** Those of the chosen source images; the rows are shared, not copied. */
+  ofSources(chosen: (source: number) => boolean): BankCandidates {
+    const subset = new BankCandidates(this.dimension, this.grid);
+    this.#sources.forEach((source, index) => {
+      if (!chosen(source)) return;
+      subset.#rows.push(this.#rows[index]!);
+      subset.#cells.push(this.#cells[index]!);
+      subset.#sources.push(source);
+    });
+    return subset;
+  }
+
   row(index: number): Float32Array {
     return this.#rows[index]!;
   }

@@ -1,7 +1,7 @@
 /**
  * Fixed log-Gabor patch descriptors as network descriptions (detection.md, "Recipe"). Nothing in them is
- * trained; only the whitening that follows is fitted. Alignment to the mean training image is left out: it
- * needs a warp the network description does not have (cost measured in detection.md: 0.01-0.02 AUROC).
+ * trained; only the whitening that follows is fitted. Alignment to the mean training image comes before them, in
+ * the working image (src/imaging/alignment.ts).
  */
 import type { NetworkDescription, NetworkNode, Weights, WeightTensor } from '../model/network.js';
 
@@ -47,6 +47,9 @@ export function gaborKernels(spec: GaborKernelSpec): WeightTensor {
 /** The recipe's kernels: 4.5 pixels per cycle, 8 orientations. */
 export const RECIPE_KERNELS: GaborKernelSpec = { size: 11, frequency: 0.22, sigma: 2.5, orientations: 8 };
 
+/** The recipe's constant in ln(magnitude + constant): fainter texture than this does not count. */
+const RECIPE_FLOOR = 0.02;
+
 /** A descriptor network before whitening: `output` is the raw descriptor, not of unit length. */
 export interface DescriptorNetwork {
   readonly network: NetworkDescription;
@@ -58,6 +61,11 @@ export interface DescriptorNetwork {
 class Graph {
   readonly nodes: NetworkNode[] = [];
   readonly weights = new Map<string, WeightTensor>();
+  readonly #floor: number;
+
+  constructor(floor: number) {
+    this.#floor = floor;
+  }
 
   add(node: NetworkNode): string {
     this.nodes.push(node);
@@ -104,9 +112,9 @@ class Graph {
     return this.add({ name: `${prefix}_magnitude`, op: 'sqrt', input: `${prefix}_energy`, epsilon: 1e-8 });
   }
 
-  /** ln(x + 0.02), moved by a constant so that later differences of squares stay exact in float32. */
+  /** ln(x + floor), moved by a constant so that later differences of squares stay exact in float32. */
   centredLog(prefix: string, input: string): string {
-    this.add({ name: `${prefix}_log`, op: 'log', input, epsilon: 0.02 });
+    this.add({ name: `${prefix}_log`, op: 'log', input, epsilon: this.#floor });
     return this.add({ name: `${prefix}_centred`, op: 'affine', input: `${prefix}_log`, scale: 1, shift: 2 });
   }
 
@@ -137,14 +145,36 @@ class Graph {
   }
 }
 
+export interface GaborOptions {
+  /** Multiple of the patch stride, in pixels. */
+  readonly workingSize: number;
+  readonly levels: number;
+  /** Side of a cell of the map in pixels: a power of two. */
+  readonly cell: number;
+  /** A patch is this many cells wide ... */
+  readonly window: number;
+  /** ... and the next one begins this many cells on. */
+  readonly stride: number;
+  /** Added to a magnitude before its logarithm. */
+  readonly floor: number;
+}
+
+/** detection.md's recipe: cells of 8 pixels, patches of 64 every 32. */
+export const RECIPE_GABOR: Omit<GaborOptions, 'workingSize' | 'levels'> = {
+  cell: 8,
+  window: 8,
+  stride: 4,
+  floor: RECIPE_FLOOR,
+};
+
 /**
  * Preset `gabor`: the whole image is one tile. Levels halve the image by 2x2 means; at each the log-Gabor
- * magnitudes are pooled to one map of 8-pixel cells (28x28x42 at 224). A patch is 8x8 cells, every 4 cells.
- * @param workingSize multiple of 32 (the patch stride), at least 64.
+ * magnitudes are pooled to one map of cells (28x28x42 at 224). A patch is a window of cells.
  */
-export function gaborNetwork(workingSize: number, levels: number): DescriptorNetwork {
-  const graph = new Graph();
-  const cells = workingSize / 8;
+export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
+  const { workingSize, levels, cell } = options;
+  const graph = new Graph(options.floor);
+  const cells = workingSize / cell;
   const reach = (RECIPE_KERNELS.size - 1) / 2;
   let image = graph.add({ name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 });
   const maps: string[] = [];
@@ -153,18 +183,18 @@ export function gaborNetwork(workingSize: number, levels: number): DescriptorNet
     const prefix = `l${level}`;
     graph.add({ name: `${prefix}_padded`, op: 'reflectPad', input: image, size: reach });
     let map = graph.magnitude(prefix, `${prefix}_padded`, RECIPE_KERNELS);
-    const cell = 8 >> level;
-    if (cell > 1) map = graph.averagePool(`${prefix}_pooled`, map, 2 * cell, cell, cell / 2);
-    if (cell < 1) {
+    const side = cell >> level;
+    if (side > 1) map = graph.averagePool(`${prefix}_pooled`, map, 2 * side, side, side / 2);
+    if (side < 1) {
       const resized = { height: cells, width: cells, alignCorners: false };
       map = graph.add({ name: `${prefix}_resized`, op: 'resizeBilinear', input: map, ...resized });
     }
     maps.push(graph.centredLog(prefix, map));
   }
-  maps.push(graph.intensity('level0', 16, 8, 4));
+  maps.push(graph.intensity('level0', 2 * cell, cell, cell / 2));
   graph.add({ name: 'maps', op: 'concat', inputs: maps });
   const smooth = graph.averagePool('map', 'maps', 3, 1, 1);
-  const output = graph.descriptor(smooth, 8, 4);
+  const output = graph.descriptor(smooth, options.window, options.stride);
   return {
     network: { inputSize: workingSize, nodes: graph.nodes, output },
     weights: graph.weights,
@@ -212,7 +242,7 @@ function meanRemoval(dimension: number, count: number, dropped: readonly number[
  * grown by 8 pixels) are averaged over 8-pixel cells; a patch is 4x4 cells, every 2 cells (16 pixels).
  */
 export function gaborStreamNetwork(options: StreamGaborOptions = STREAM_GABOR): DescriptorNetwork {
-  const graph = new Graph();
+  const graph = new Graph(RECIPE_FLOOR);
   const tile = options.coreSize + 2 * options.haloSize;
   const covered = options.coreSize + 16;
   const margin = options.haloSize - 8;

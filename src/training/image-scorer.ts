@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { allocatePatchBatch } from '../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../engines/engine.js';
-import { decodeImage } from '../imaging/decode.js';
+import { type DecodedImage, decodeImage } from '../imaging/decode.js';
 import { defaultPixelFormat } from '../imaging/pixel-format.js';
 import { WorkingImage } from '../imaging/working-image.js';
 import { type Geometry, geometryOf } from '../model/geometry.js';
@@ -35,7 +35,11 @@ export async function renderWorkingImage(
   spec: RenderSpec,
 ): Promise<WorkingImage> {
   const bytes = typeof source === 'string' ? await readFile(source) : source;
-  const decoded = await decodeImage(bytes, { maxPixels: MAX_PIXELS });
+  return renderDecoded(await decodeImage(bytes, { maxPixels: MAX_PIXELS }), spec);
+}
+
+/** A decoded image as a complete working image. */
+export function renderDecoded(decoded: DecodedImage, spec: RenderSpec): WorkingImage {
   const format = defaultPixelFormat(decoded.rows, decoded.columns, decoded.bitsAllocated, decoded.bitsStored);
   const geometry = geometryOf(spec.input, spec.tiling);
   const image = new WorkingImage(geometry, spec.input, format, spec.tiling.minStd, 'rows');

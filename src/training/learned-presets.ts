@@ -103,6 +103,8 @@ export const LEARNED_PRESETS: readonly TrainingPreset[] = SALAD_PRESET_NAMES.map
       input,
       tiling,
       scoring,
+      align: false,
+      calibration: 'heldOut',
       bankRows: 16_384,
       limits: [
         preset.description,

@@ -24,6 +24,12 @@ function lowestRate(count: number): string {
   return `${(100 / (count + 1)).toFixed(1)} %`;
 }
 
+function calibrationRows({ a, b }: CardFacts['calibrationImages']): string {
+  return b === 0
+    ? '| calibrated on | all of them, each against a bank without a fifth of the patients, its own among them |'
+    : `| held out, half A (patch calibration) | ${a} |\n| held out, half B (image calibration) | ${b} |`;
+}
+
 export function modelCard(facts: CardFacts): string {
   const { manifest, calibrationImages, bank } = facts;
   const { input, tiling, scoring, training, calibration } = manifest;
@@ -48,15 +54,14 @@ the same files gives the same bytes. Data hash (SHA-256 over the sorted hashes o
 | images | number |
 | --- | --- |
 | fit (encoder statistics, memory bank) | ${training.images.fit} |
-| held out, half A (patch calibration) | ${calibrationImages.a} |
-| held out, half B (image calibration) | ${calibrationImages.b} |
+${calibrationRows(calibrationImages)}
 | exact duplicates left out | ${facts.duplicates} |
 
-Split by ${facts.patientTable ? 'patient' : 'image (no table of patients was given: repeat patients, if any, make the calibration too good)'}.
+${calibrationImages.b === 0 ? 'Parts' : 'Split'} by ${facts.patientTable ? 'patient' : 'image (no table of patients was given: repeat patients, if any, make the calibration too good)'}.
 
 ## How it scores
 
-Working image ${input.workingSize} x ${input.workingSize} (${input.fit}), intensity: ${intensitySentence(manifest)}. Orientation: ${input.orientation}.
+Working image ${input.workingSize} x ${input.workingSize} (${input.fit}${input.alignment ? ', aligned to the mean training image' : ''}), intensity: ${intensitySentence(manifest)}. Orientation: ${input.orientation}.
 Tiles of ${tiling.coreSize} pixels with a halo of ${tiling.haloSize}, ${tiling.patchesPerSide} x ${tiling.patchesPerSide} patches each (${tiling.patchSize} pixels, every ${tiling.patchStride}).
 
 Memory bank: ${facts.bankSize.rows} rows of ${facts.bankSize.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
@@ -65,7 +70,7 @@ robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.to
 
 ## Calibration
 
-Image scores of the ${scores.length} held-out normals of half B: median ${at(0.5)}, 90 % ${at(0.9)}, 95 % ${at(0.95)}, highest ${at(1)}.
+Image scores of ${scores.length} normals that the bank did not hold: median ${at(0.5)}, 90 % ${at(0.9)}, 95 % ${at(0.95)}, highest ${at(1)}.
 The lowest false-positive rate these support is ${lowestRate(scores.length)}. The promise holds for images like these; another site,
 device or age group needs its own calibration. \`salad evaluate --model … --data …\` measures the realised rate.
 

@@ -54,6 +54,13 @@ export interface TrainingPlan {
   readonly input: InputSpec;
   readonly tiling: TilingSpec;
   readonly scoring: ScoringSpec;
+  /** Working images are aligned to the mean of the fit images; needs percentiles, so nothing that streams. */
+  readonly align: boolean;
+  /**
+   * Which normals calibrate: some that are held out, or (where the encoder does not learn images by heart) all of
+   * them, each scored without its patient in the bank.
+   */
+  readonly calibration: 'heldOut' | 'crossFitted';
   /** Default number of memory-bank rows. */
   readonly bankRows: number;
   /** Sentences for the model card: what this kind of model cannot do. */

@@ -15,7 +15,8 @@ import {
   withoutDuplicates,
 } from './dataset.js';
 import { type RenderSpec, renderAll } from './image-scorer.js';
-import type { FitImage } from './preset.js';
+import type { FitImage, TrainingPlan } from './preset.js';
+import { alignmentReference } from './reference.js';
 
 /** What a bundle is built with, plus where the data is and how it is split. */
 export interface TrainOptions
@@ -39,8 +40,8 @@ export interface TrainOptions
     | 'onProgress'
   > {
   readonly dataDirectory: string;
-  /** Fraction of normal images held out for calibration, in (0, 1). */
-  readonly validation: number;
+  /** Fraction of normal images held out for calibration, in (0, 1); null leaves it to the plan. */
+  readonly validation: number | null;
   readonly resume: boolean;
 }
 
@@ -50,9 +51,21 @@ export interface TrainResult {
   readonly duplicates: number;
 }
 
+/** Part of the normals that calibrates where calibration is held out. */
+const HELD_OUT = 0.2;
+
 /** Checkpoints of a run that writes to this bundle folder. */
 export function checkpointDirectory(bundleDirectory: string): string {
   return `${bundleDirectory.replace(/[/\\]+$/, '')}.checkpoint`;
+}
+
+/** Held out where the learned encoder or the user wants it (a fifth by default), else everything fits. */
+function splitFor(images: readonly DatasetImage[], options: TrainOptions): PatientSplit {
+  const { plan, seed, validation } = options;
+  if (validation === null && plan.calibration === 'crossFitted') {
+    return { fit: images, calibrationA: [], calibrationB: [] };
+  }
+  return splitByPatient(images, seed, validation ?? HELD_OUT);
 }
 
 async function renderSet(
@@ -70,15 +83,25 @@ async function renderSet(
   return rendered;
 }
 
+/** The plan with the mean of the fit images in it, where it aligns. */
+async function alignedPlan(fit: readonly DatasetImage[], options: TrainOptions): Promise<TrainingPlan> {
+  const { plan } = options;
+  if (!plan.align) return plan;
+  const images = await renderSet(fit, plan, 'reading images for their mean', options);
+  const pixels = images.map(({ image }) => image.pixels);
+  return { ...plan, input: { ...plan.input, alignment: alignmentReference(pixels, plan.input.workingSize) } };
+}
+
 /**
  * @throws SaladError TRAINING_DATA_INVALID for data that cannot be used, CANCELLED when aborted (a learned
  *   preset has then written its checkpoint).
  */
 export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
-  const { plan, seed, engine, signal, onProgress } = options;
+  const { seed, engine, signal, onProgress } = options;
   const dataset = await loadDataset(options.dataDirectory, { labels: [NORMAL] });
   const images = withoutDuplicates(dataset.images);
-  const split = splitByPatient(images, seed, options.validation);
+  const split = splitFor(images, options);
+  const plan = await alignedPlan(split.fit, options);
   const fit = await renderSet(split.fit, plan, 'reading fit images', options);
   const calibrationA = await renderSet(split.calibrationA, plan, 'reading half A', options);
   const calibrationB = await renderSet(split.calibrationB, plan, 'reading half B', options);
@@ -98,6 +121,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
   const duplicates = dataset.images.length - images.length;
   const bundle = await buildBundle({
     ...options,
+    plan,
     encoder,
     fit,
     calibrationA,

@@ -17,7 +17,7 @@ import {
   uint8Parameters,
 } from '../../../src/model/quantize.js';
 import { createRandom } from '../../../src/scoring/random.js';
-import { gaborNetwork } from '../../../src/training/gabor.js';
+import { gaborNetwork, RECIPE_GABOR } from '../../../src/training/gabor.js';
 import { bestRange } from '../../../src/training/quantize.js';
 
 const SIZE = 32;
@@ -97,7 +97,7 @@ describe('int8', () => {
       hidden.map(({ name }) => name),
       names,
     );
-    const gabor = gaborNetwork(128, 4);
+    const gabor = gaborNetwork({ ...RECIPE_GABOR, workingSize: 128, levels: 4 });
     assert.deepEqual(quantizedTensors(int8Network(gabor.network, gabor.weights).network), []);
   });
 

@@ -10,6 +10,7 @@ import {
   type DescriptorNetwork,
   gaborNetwork,
   gaborStreamNetwork,
+  RECIPE_GABOR,
   STREAM_GABOR,
 } from '../../../src/training/gabor.js';
 
@@ -56,7 +57,11 @@ const largestDifference = (a: Float32Array, b: Float32Array): number =>
 
 describe('gabor networks on engines', () => {
   const cases = [
-    { name: 'gabor', descriptor: gaborNetwork(128, 4), geometry: oneTile(128, 3) },
+    {
+      name: 'gabor',
+      descriptor: gaborNetwork({ ...RECIPE_GABOR, workingSize: 128, levels: 4 }),
+      geometry: oneTile(128, 3),
+    },
     { name: 'gabor-stream', descriptor: gaborStreamNetwork(), geometry: oneTile(80, 2) },
   ];
   for (const { name, descriptor, geometry } of cases) {

@@ -5,6 +5,7 @@ import {
   gaborKernels,
   gaborNetwork,
   gaborStreamNetwork,
+  RECIPE_GABOR,
   RECIPE_KERNELS,
   STREAM_GABOR,
 } from '../../../src/training/gabor.js';
@@ -21,7 +22,7 @@ describe('gabor', () => {
   });
 
   it('describes the recipe: 6x6 patches of 84 numbers at 224 pixels', () => {
-    const { network, weights, dimension } = gaborNetwork(224, 5);
+    const { network, weights, dimension } = gaborNetwork({ ...RECIPE_GABOR, workingSize: 224, levels: 5 });
     const shapes = inferShapes(network);
     assert.equal(dimension, 84);
     assert.deepEqual(shapes.get('map'), { height: 28, width: 28, channels: 42 });

@@ -1,0 +1,321 @@
+/**
+ * Alignment of a working image to a reference (the mean training image): the affine map of five parameters
+ * (two shifts, two scales, one angle) that brings them closest, centre-weighted, whatever gain and offset the
+ * grey levels have. Gauss-Newton on the squared difference (Lucas and Kanade 1981), coarse to fine, in float64.
+ */
+import type { Box } from './placement.js';
+
+/** Side of the reference at which the map is estimated. */
+export const ALIGNMENT_SIZE = 56;
+/** Sides of the levels, coarse to fine. */
+const LEVELS = [14, 28, ALIGNMENT_SIZE] as const;
+const STEPS_PER_LEVEL = 12;
+/** Width of the centre weight, in half sides. */
+const WEIGHT_SIGMA = 0.7;
+/** Pull towards the identity, per parameter, in units of the mean squared grey difference. */
+const PRIOR = { shift: 0.3, scale: 0.3, angle: 0.3 } as const;
+/** Bounds: shifts in half sides, scales and angle (radians) as logarithm and plainly. */
+const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;
+
+/** Position in the aligned image -> position in the given image; both in half sides from the centre. */
+export interface AlignmentMap {
+  readonly shiftY: number;
+  readonly shiftX: number;
+  readonly logScaleY: number;
+  readonly logScaleX: number;
+  readonly angle: number;
+}
+
+export const IDENTITY: AlignmentMap = { shiftY: 0, shiftX: 0, logScaleY: 0, logScaleX: 0, angle: 0 };
+
+/** Rotation times scales, row by row: [[yy, yx], [xy, xx]]. */
+function matrixOf(map: AlignmentMap): readonly [yy: number, yx: number, xy: number, xx: number] {
+  const scaleY = Math.exp(map.logScaleY);
+  const scaleX = Math.exp(map.logScaleX);
+  const cos = Math.cos(map.angle);
+  const sin = Math.sin(map.angle);
+  return [cos * scaleY, sin * scaleX, -sin * scaleY, cos * scaleX];
+}
+
+/** @returns [y, x] in the given image of the point (y, x) of the aligned one, both in [-1, 1] inside. */
+export function mapPoint(map: AlignmentMap, y: number, x: number): readonly [number, number] {
+  const [yy, yx, xy, xx] = matrixOf(map);
+  return [map.shiftY + yy * y + yx * x, map.shiftX + xy * y + xx * x];
+}
+
+/** Mean over boxes: [size, size] -> [target, target]; `size` need not be a multiple. */
+export function shrink(pixels: ArrayLike<number>, size: number, target: number): Float64Array {
+  const out = new Float64Array(target * target);
+  const edge = (i: number): number => Math.round((i * size) / target);
+  for (let row = 0; row < target; row++) {
+    for (let column = 0; column < target; column++) {
+      let sum = 0;
+      for (let y = edge(row); y < edge(row + 1); y++) {
+        for (let x = edge(column); x < edge(column + 1); x++) sum += pixels[y * size + x]!;
+      }
+      out[row * target + column] = sum / ((edge(row + 1) - edge(row)) * (edge(column + 1) - edge(column)));
+    }
+  }
+  return out;
+}
+
+/** Bilinear, border repeated; y and x in pixels (centres at whole numbers). */
+function sample(pixels: ArrayLike<number>, size: number, y: number, x: number): number {
+  const cy = Math.min(size - 1, Math.max(0, y));
+  const cx = Math.min(size - 1, Math.max(0, x));
+  const top = Math.min(size - 2, Math.floor(cy));
+  const left = Math.min(size - 2, Math.floor(cx));
+  const fy = cy - top;
+  const fx = cx - left;
+  const at = top * size + left;
+  const upper = pixels[at]! + (pixels[at + 1]! - pixels[at]!) * fx;
+  const lower = pixels[at + size]! + (pixels[at + size + 1]! - pixels[at + size]!) * fx;
+  return upper + (lower - upper) * fy;
+}
+
+/** The image through the map: [size, size], samples rounded by the array that is written. */
+export function warp(
+  pixels: ArrayLike<number>,
+  size: number,
+  map: AlignmentMap,
+  out: Uint8ClampedArray | Float64Array,
+): void {
+  const [yy, yx, xy, xx] = matrixOf(map);
+  const middle = (size - 1) / 2;
+  const startY = map.shiftY * (size / 2) + middle;
+  const startX = map.shiftX * (size / 2) + middle;
+  for (let row = 0; row < size; row++) {
+    const v = row - middle;
+    for (let column = 0; column < size; column++) {
+      const u = column - middle;
+      out[row * size + column] = sample(pixels, size, startY + yy * v + yx * u, startX + xy * v + xx * u);
+    }
+  }
+}
+
+const PARAMETERS = ['shiftY', 'shiftX', 'logScaleY', 'logScaleX', 'angle'] as const;
+const BOUNDS = [BOUND.shift, BOUND.shift, BOUND.scale, BOUND.scale, BOUND.angle];
+const PRIORS = [PRIOR.shift, PRIOR.shift, PRIOR.scale, PRIOR.scale, PRIOR.angle];
+
+function toVector(map: AlignmentMap): number[] {
+  return PARAMETERS.map((name) => map[name]);
+}
+
+function toMap(vector: readonly number[]): AlignmentMap {
+  const bounded = vector.map((value, i) => Math.min(BOUNDS[i]!, Math.max(-BOUNDS[i]!, value)));
+  return Object.fromEntries(PARAMETERS.map((name, i) => [name, bounded[i]!])) as unknown as AlignmentMap;
+}
+
+function centreWeights(size: number): Float64Array {
+  return Float64Array.from({ length: size * size }, (_, i) => {
+    const y = ((Math.floor(i / size) + 0.5) * 2) / size - 1;
+    const x = (((i % size) + 0.5) * 2) / size - 1;
+    return Math.exp(-(y * y + x * x) / (2 * WEIGHT_SIGMA * WEIGHT_SIGMA));
+  });
+}
+
+/** Weighted sum of products over the weights' sum. */
+function weightedMean(weights: Float64Array, a: Float64Array, b: Float64Array, total: number): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += weights[i]! * a[i]! * b[i]!;
+  return sum / total;
+}
+
+/** Solves a x = b by Gaussian elimination with pivoting; `a` is small and positive definite. */
+function solve(a: number[][], b: number[]): number[] {
+  const n = b.length;
+  const rows = a.map((row, i) => [...row, b[i]!]);
+  for (let k = 0; k < n; k++) {
+    let pivot = k;
+    for (let i = k + 1; i < n; i++) if (Math.abs(rows[i]![k]!) > Math.abs(rows[pivot]![k]!)) pivot = i;
+    [rows[k], rows[pivot]] = [rows[pivot]!, rows[k]!];
+    for (let i = k + 1; i < n; i++) {
+      const factor = rows[i]![k]! / rows[k]![k]!;
+      for (let j = k; j <= n; j++) rows[i]![j]! -= factor * rows[k]![j]!;
+    }
+  }
+  const x = new Array<number>(n).fill(0);
+  for (let k = n - 1; k >= 0; k--) {
+    let sum = rows[k]![n]!;
+    for (let j = k + 1; j < n; j++) sum -= rows[k]![j]! * x[j]!;
+    x[k] = sum / rows[k]![k]!;
+  }
+  return x;
+}
+
+/** Slopes along rows and along columns, per half side. */
+function slopesOf(pixels: Float64Array, size: number): readonly [Float64Array, Float64Array] {
+  const at = (y: number, x: number): number =>
+    pixels[Math.min(size - 1, Math.max(0, y)) * size + Math.min(size - 1, Math.max(0, x))]!;
+  const down = new Float64Array(pixels.length);
+  const right = new Float64Array(pixels.length);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      down[y * size + x] = ((at(y + 1, x) - at(y - 1, x)) * size) / 4;
+      right[y * size + x] = ((at(y, x + 1) - at(y, x - 1)) * size) / 4;
+    }
+  }
+  return [down, right];
+}
+
+/** One scale of the pyramid: what the cost and its linearisation need. */
+class Level {
+  readonly size: number;
+  readonly #image: Float64Array;
+  readonly #down: Float64Array;
+  readonly #right: Float64Array;
+  readonly #reference: Float64Array;
+  readonly #weights: Float64Array;
+  readonly #ones: Float64Array;
+  readonly #total: number;
+  readonly #warped: Float64Array;
+  #scale = 1;
+
+  constructor(image: Float64Array, reference: Float64Array, size: number) {
+    this.size = size;
+    this.#image = image;
+    [this.#down, this.#right] = slopesOf(image, size);
+    this.#weights = centreWeights(size);
+    this.#ones = new Float64Array(size * size).fill(1);
+    this.#total = this.#weights.reduce((sum, weight) => sum + weight, 0);
+    this.#reference = this.#standardise(Float64Array.from(reference));
+    this.#warped = new Float64Array(size * size);
+  }
+
+  /** Weighted mean zero and variance one, in place; an image without contrast becomes zero. */
+  #standardise(values: Float64Array): Float64Array {
+    const mean = weightedMean(this.#weights, values, this.#ones, this.#total);
+    for (let i = 0; i < values.length; i++) values[i]! -= mean;
+    const deviation = Math.sqrt(weightedMean(this.#weights, values, values, this.#total));
+    this.#scale = deviation > 1e-9 ? 1 / deviation : 0;
+    for (let i = 0; i < values.length; i++) values[i]! *= this.#scale;
+    return values;
+  }
+
+  /** Weighted mean squared difference of the standardised images (2 - 2 NCC) plus the prior. */
+  cost(vector: readonly number[]): number {
+    warp(this.#image, this.size, toMap(vector), this.#warped);
+    this.#standardise(this.#warped);
+    let sum = 0;
+    for (let i = 0; i < this.#warped.length; i++) {
+      sum += this.#weights[i]! * (this.#warped[i]! - this.#reference[i]!) ** 2;
+    }
+    return sum / this.#total + vector.reduce((all, value, i) => all + PRIORS[i]! * value * value, 0);
+  }
+
+  /** Change of the standardised image with each parameter, at the map whose cost was computed last. */
+  #slopes(map: AlignmentMap): Float64Array[] {
+    const { size } = this;
+    const slopes = PARAMETERS.map(() => new Float64Array(size * size));
+    const [yy, yx, xy, xx] = matrixOf(map);
+    const half = size / 2;
+    const middle = (size - 1) / 2;
+    for (let at = 0; at < size * size; at++) {
+      const v = (Math.floor(at / size) - middle) / half;
+      const u = ((at % size) - middle) / half;
+      const y = (map.shiftY + yy * v + yx * u) * half + middle;
+      const x = (map.shiftX + xy * v + xx * u) * half + middle;
+      const down = sample(this.#down, size, y, x);
+      const right = sample(this.#right, size, y, x);
+      slopes[0]![at] = down;
+      slopes[1]![at] = right;
+      slopes[2]![at] = (down * yy + right * xy) * v;
+      slopes[3]![at] = (down * yx + right * xx) * u;
+      slopes[4]![at] = down * (xy * v + xx * u) - right * (yy * v + yx * u);
+    }
+    for (const slope of slopes) {
+      const mean = weightedMean(this.#weights, slope, this.#ones, this.#total);
+      const along = weightedMean(this.#weights, slope, this.#warped, this.#total) * this.#scale;
+      for (let i = 0; i < slope.length; i++) {
+        slope[i] = (slope[i]! - mean) * this.#scale - along * this.#warped[i]!;
+      }
+    }
+    return slopes;
+  }
+
+  /** The damped Gauss-Newton step from the map whose cost was computed last. */
+  step(vector: readonly number[], damping: number): number[] {
+    const slopes = this.#slopes(toMap(vector));
+    const rest = this.#warped.map((value, i) => value - this.#reference[i]!);
+    const mean = (a: Float64Array, b: Float64Array): number => weightedMean(this.#weights, a, b, this.#total);
+    const normal = slopes.map((a, i) =>
+      slopes.map((b, j) => mean(a, b) + (i === j ? PRIORS[i]! + damping : 0)),
+    );
+    return solve(
+      normal,
+      slopes.map((slope, i) => -(mean(slope, rest) + PRIORS[i]! * vector[i]!)),
+    );
+  }
+}
+
+/** Improves the parameters at one scale: only steps that lower the cost are taken. */
+function refine(level: Level, start: readonly number[]): number[] {
+  let vector = [...start];
+  let cost = level.cost(vector);
+  let damping = 0.01;
+  for (let step = 0; step < STEPS_PER_LEVEL; step++) {
+    const change = level.step(vector, damping);
+    const next = toVector(toMap(vector.map((value, i) => value + change[i]!)));
+    const nextCost = level.cost(next);
+    if (nextCost < cost) {
+      const gained = cost - nextCost;
+      vector = next;
+      cost = nextCost;
+      damping = Math.max(1e-4, damping / 3);
+      if (gained < 1e-5) break;
+    } else {
+      damping *= 8;
+      if (damping > 10) break;
+      level.cost(vector);
+    }
+  }
+  return vector;
+}
+
+/**
+ * The map that aligns an image with the reference.
+ * @param pixels [size, size] grey values of any scale.
+ * @param reference [ALIGNMENT_SIZE, ALIGNMENT_SIZE] grey values of any scale.
+ */
+export function estimateAlignment(
+  pixels: ArrayLike<number>,
+  size: number,
+  reference: ArrayLike<number>,
+): AlignmentMap {
+  let vector = toVector(IDENTITY);
+  for (const side of LEVELS) {
+    const level = new Level(shrink(pixels, size, side), shrink(reference, ALIGNMENT_SIZE, side), side);
+    vector = refine(level, vector);
+  }
+  return toMap(vector);
+}
+
+/** The smallest box of the given image that holds what a box of the aligned image shows; both in pixels. */
+export function unalignedBox(map: AlignmentMap, size: number, box: Box): Box {
+  const half = size / 2;
+  const corners = [box.top, box.bottom].flatMap((y) =>
+    [box.left, box.right].map((x) => mapPoint(map, y / half - 1, x / half - 1)),
+  );
+  const ys = corners.map(([y]) => y * half + half);
+  const xs = corners.map(([, x]) => x * half + half);
+  return {
+    top: Math.min(...ys),
+    left: Math.min(...xs),
+    bottom: Math.max(...ys),
+    right: Math.max(...xs),
+  };
+}
+
+/** Aligns a working image in place. @returns the map that was applied. */
+export function align(pixels: Uint8Array, size: number, reference: ArrayLike<number>): AlignmentMap {
+  const map = estimateAlignment(pixels, size, reference);
+  const warped = new Uint8ClampedArray(pixels.length);
+  warp(pixels, size, map, warped);
+  pixels.set(warped);
+  return map;
+}
+
+/** The reference of a manifest as grey values [ALIGNMENT_SIZE, ALIGNMENT_SIZE]. */
+export function readReference(base64: string): Uint8Array {
+  return new Uint8Array(Buffer.from(base64, 'base64'));
+}

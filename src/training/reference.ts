@@ -1,0 +1,31 @@
+/** The mean training image that an aligned bundle warps every image to. */
+import { ALIGNMENT_SIZE, align, shrink } from '../imaging/alignment.js';
+import type { InputSpec } from '../model/manifest.js';
+
+function meanOf(images: readonly Uint8Array[], size: number): Float64Array {
+  const mean = new Float64Array(ALIGNMENT_SIZE ** 2);
+  for (const pixels of images) {
+    shrink(pixels, size, ALIGNMENT_SIZE).forEach((value, i) => {
+      mean[i]! += value / images.length;
+    });
+  }
+  return mean;
+}
+
+/**
+ * The mean of the images, then the mean of the images aligned to it: sharper, and hardly moved by more rounds.
+ * @param images working images [size, size] that have not been aligned; they are left as they are.
+ */
+export function alignmentReference(
+  images: readonly Uint8Array[],
+  size: number,
+): NonNullable<InputSpec['alignment']> {
+  const first = meanOf(images, size);
+  const aligned = images.map((pixels) => {
+    const copy = Uint8Array.from(pixels);
+    align(copy, size, first);
+    return copy;
+  });
+  const reference = Uint8Array.from(meanOf(aligned, size), Math.round);
+  return { kind: 'affine', reference: Buffer.from(reference).toString('base64') };
+}

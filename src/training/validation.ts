@@ -1,0 +1,142 @@
+/**
+ * How settings are chosen (issue: "Protocol"): normals of some patients fit, normals of other patients are held out,
+ * and lesions drawn into the held-out ones stand for disease. No test image and no diseased image is looked at.
+ */
+import type { Engine } from '../engines/engine.js';
+import type { DecodedImage } from '../imaging/decode.js';
+import { geometryOf } from '../model/geometry.js';
+import { thresholdFor } from '../scoring/calibration.js';
+import { ImageScorer, judgeImage, renderDecoded } from './image-scorer.js';
+import { auroc } from './metrics.js';
+import type { FitImage, TrainingPlan } from './preset.js';
+import { hashFraction } from './random.js';
+import { alignmentReference } from './reference.js';
+import { fitScoring } from './scoring-fit.js';
+import { SYNTHETIC_LESIONS, type SyntheticLesion, withLesion, withNoise } from './synthetic-lesions.js';
+
+export interface DecodedNormal {
+  readonly id: string;
+  readonly patient: string;
+  readonly decoded: DecodedImage;
+}
+
+export interface ValidationSets {
+  readonly fit: readonly DecodedNormal[];
+  /** Of other patients than `fit`. */
+  readonly heldOut: readonly DecodedNormal[];
+}
+
+export interface ValidationFigures {
+  /** AUROC of held-out normals with one synthetic lesion against the same images without. */
+  readonly lesions: Readonly<Record<SyntheticLesion, number>>;
+  /** Mean over the lesions: what settings are ranked by. */
+  readonly syn: number;
+  /** Share of held-out normals flagged at 5 % and at 10 %; null where calibration is too small. */
+  readonly flagged: { readonly '0.05': number | null; readonly '0.10': number | null };
+  /** The same normals with 1 % of white noise: AUROC against themselves (0.5 = not felt) and share flagged at 5 %. */
+  readonly noise: { readonly auroc: number; readonly flagged: number | null };
+  readonly bankRows: number;
+  /** Of one core while nothing else runs; on a busy machine only good for ratios. */
+  readonly milliseconds: { readonly fit: number; readonly perImage: number };
+}
+
+/** Splits by patient: about `share` of the patients are held out, and at most `limit` images fit. */
+export function validationSets(
+  normals: readonly DecodedNormal[],
+  options: {
+    readonly share: number;
+    readonly fitLimit: number;
+    readonly heldOutLimit: number;
+    readonly seed: number;
+  },
+): ValidationSets {
+  const keyed = normals
+    .map((normal) => ({ normal, key: hashFraction(normal.patient, options.seed) }))
+    .sort((a, b) => a.key - b.key || (a.normal.id < b.normal.id ? -1 : 1));
+  const of = (wanted: boolean, limit: number): DecodedNormal[] =>
+    keyed
+      .filter(({ key }) => key < options.share === wanted)
+      .slice(0, limit)
+      .map(({ normal }) => normal);
+  return { heldOut: of(true, options.heldOutLimit), fit: of(false, options.fitLimit) };
+}
+
+function render(normals: readonly DecodedNormal[], plan: TrainingPlan): FitImage[] {
+  return normals.map(({ id, patient, decoded }) => ({ id, patient, image: renderDecoded(decoded, plan) }));
+}
+
+/** With the mean of the fit images in it, where the plan aligns. */
+function withAlignment(plan: TrainingPlan, fit: readonly DecodedNormal[]): TrainingPlan {
+  if (!plan.align) return plan;
+  const pixels = render(fit, plan).map(({ image }) => image.pixels);
+  return { ...plan, input: { ...plan.input, alignment: alignmentReference(pixels, plan.input.workingSize) } };
+}
+
+/** Fits a plan on the fit images and scores the held-out ones, as they are and changed. */
+export async function validatePlan(
+  given: TrainingPlan,
+  sets: ValidationSets,
+  { engine, seed }: { readonly engine: Engine; readonly seed: number },
+): Promise<ValidationFigures> {
+  const started = performance.now();
+  const plan = withAlignment(given, sets.fit);
+  const geometry = geometryOf(plan.input, plan.tiling);
+  const images = render(sets.fit, plan);
+  const cut = plan.calibration === 'crossFitted' ? images.length : Math.round(0.8 * images.length);
+  const middle = Math.round((cut + images.length) / 2);
+  const fit = images.slice(0, cut);
+  const common = { engine, seed, signal: new AbortController().signal, onProgress: () => undefined };
+  const encoder = await plan.fitEncoder({
+    ...common,
+    images: fit,
+    geometry,
+    input: plan.input,
+    tiling: plan.tiling,
+    checkpointDirectory: '',
+    resume: false,
+  });
+  const { source, built, calibration } = await fitScoring({
+    ...common,
+    plan,
+    encoder,
+    coreset: 'random',
+    outlierFraction: 0.005,
+    fit,
+    calibrationA: images.slice(cut, middle),
+    calibrationB: images.slice(middle),
+  });
+  const fitted = performance.now();
+  const scorer = await ImageScorer.open(engine, source);
+  const scoresOf = async (
+    change: (decoded: DecodedImage, seed: number) => DecodedImage,
+  ): Promise<number[]> => {
+    const scores: number[] = [];
+    for (const { id, decoded } of sets.heldOut) {
+      const image = renderDecoded(change(decoded, Math.floor(hashFraction(id, seed) * 2 ** 31)), plan);
+      const { scores: patches } = await scorer.run(image);
+      scores.push(judgeImage(patches, calibration, geometry, plan.scoring.aggregate).score);
+    }
+    return scores;
+  };
+  const flagged = (scores: readonly number[], rate: number): number | null => {
+    if ((calibration.imageScores.length + 1) * rate < 1) return null;
+    const threshold = thresholdFor(calibration, rate);
+    return scores.filter((score) => score > threshold).length / scores.length;
+  };
+  const normal = await scoresOf((decoded) => decoded);
+  const perImage = (performance.now() - fitted) / normal.length;
+  const noisy = await scoresOf((decoded, own) => withNoise(decoded, 0.01, own));
+  const lesions = {} as Record<SyntheticLesion, number>;
+  for (const kind of SYNTHETIC_LESIONS) {
+    lesions[kind] = auroc(normal, await scoresOf((decoded, own) => withLesion(decoded, kind, own)));
+  }
+  await scorer.dispose();
+  return {
+    lesions,
+    syn: Object.values(lesions).reduce((sum, value) => sum + value, 0) / SYNTHETIC_LESIONS.length,
+    flagged: { '0.05': flagged(normal, 0.05), '0.10': flagged(normal, 0.1) },
+    noise: { auroc: auroc(normal, noisy), flagged: flagged(noisy, 0.05) },
+    bankRows: built.bank.rows,
+    milliseconds: { fit: fitted - started, perImage },
+  };
+}

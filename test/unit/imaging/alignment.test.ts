@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import {
+  ALIGNMENT_SIZE,
+  type AlignmentMap,
+  align,
+  estimateAlignment,
+  IDENTITY,
+  mapPoint,
+  shrink,
+  unalignedBox,
+  warp,
+} from '../../../src/imaging/alignment.js';
+import { makePhantom } from '../../../src/imaging/phantom.js';
+import { createRandom } from '../../../src/imaging/random.js';
+
+const SIZE = 224;
+
+/** A phantom as 8-bit grey values. */
+function radiograph(seed: number): Uint8Array {
+  const { samples } = makePhantom({ seed, lesion: 'none', size: SIZE });
+  const [low, high] = samples.reduce(
+    ([least, most], value) => [Math.min(least, value), Math.max(most, value)],
+    [Number.POSITIVE_INFINITY, 0],
+  );
+  return Uint8Array.from(samples, (value) => ((value - low) * 255) / (high - low));
+}
+
+const movedBy = (pixels: Uint8Array, map: AlignmentMap): Uint8Array => {
+  const out = new Uint8ClampedArray(pixels.length);
+  warp(pixels, SIZE, map, out);
+  return new Uint8Array(out);
+};
+
+function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const from = shrink(a, SIZE, ALIGNMENT_SIZE);
+  const to = shrink(b, SIZE, ALIGNMENT_SIZE);
+  return Math.sqrt(from.reduce((sum, value, i) => sum + (value - to[i]!) ** 2, 0) / from.length);
+}
+
+describe('alignment to a reference', () => {
+  const image = radiograph(11);
+  const reference = shrink(image, SIZE, ALIGNMENT_SIZE);
+
+  it('leaves an image that already lies like the reference within half a pixel', () => {
+    const map = estimateAlignment(image, SIZE, reference);
+    for (const [name, value] of Object.entries(map)) {
+      assert.ok(Math.abs(value) < 0.004, `${name} ${value}`);
+    }
+  });
+
+  for (const [name, moved] of Object.entries({
+    shifted: { ...IDENTITY, shiftY: 0.1, shiftX: -0.07 },
+    magnified: { ...IDENTITY, logScaleY: 0.1, logScaleX: 0.06 },
+    turned: { ...IDENTITY, angle: 0.08 },
+    'all three': { shiftY: -0.06, shiftX: 0.05, logScaleY: -0.07, logScaleX: 0.05, angle: -0.06 },
+  })) {
+    it(`brings back an image that was ${name}, whatever its contrast`, () => {
+      const disturbed = movedBy(image, moved).map((value) => 30 + 0.6 * value);
+      const before = difference(
+        image,
+        disturbed.map((value) => (value - 30) / 0.6),
+      );
+      const back = Uint8Array.from(disturbed);
+      align(back, SIZE, reference);
+      const after = difference(
+        image,
+        back.map((value) => (value - 30) / 0.6),
+      );
+      assert.ok(after < before / 3, `difference ${before} became ${after}`);
+    });
+  }
+
+  it('makes different patients more alike, and gives the same map every time', () => {
+    const other = radiograph(12);
+    const aligned = Uint8Array.from(other);
+    const map = align(aligned, SIZE, reference);
+    assert.ok(difference(image, aligned) < difference(image, other));
+    assert.deepEqual(estimateAlignment(other, SIZE, reference), map);
+  });
+
+  it('stays within its bounds for noise and takes an image without contrast', () => {
+    const flat = estimateAlignment(new Uint8Array(SIZE * SIZE).fill(7), SIZE, reference);
+    for (const value of Object.values(flat)) assert.ok(Math.abs(value) < 1e-9, `${value}`);
+    const random = createRandom(1, 'noise');
+    const noise = Uint8Array.from({ length: SIZE * SIZE }, () => random.integer(0, 255));
+    const map = estimateAlignment(noise, SIZE, reference);
+    assert.ok(Math.abs(map.shiftY) <= 0.3 && Math.abs(map.logScaleX) <= 0.25 && Math.abs(map.angle) <= 0.2);
+  });
+
+  it('knows where a box of the aligned image came from', () => {
+    const map = { shiftY: 0.1, shiftX: 0, logScaleY: 0, logScaleX: Math.log(2), angle: 0 };
+    assert.deepEqual(mapPoint(map, 0.5, 0.25), [0.6, 0.5]);
+    const box = unalignedBox(map, 100, { top: 50, left: 50, bottom: 75, right: 60 });
+    const expected = { top: 55, left: 50, bottom: 80, right: 70 };
+    for (const side of ['top', 'left', 'bottom', 'right'] as const) {
+      assert.ok(Math.abs(box[side] - expected[side]) < 1e-9, `${side} ${box[side]}`);
+    }
+    const turned = unalignedBox({ ...IDENTITY, angle: 0.1 }, 100, {
+      top: 40,
+      left: 40,
+      bottom: 60,
+      right: 60,
+    });
+    assert.ok(turned.top < 40 && turned.left < 40 && turned.bottom > 60 && turned.right > 60);
+  });
+});
