@@ -1,5 +1,5 @@
 export { scoreAcquisition } from './acquisition.js';
-export { AcquisitionBudget } from './budget.js';
+export { AcquisitionBudget, type Release } from './budget.js';
 export { Latch } from './latch.js';
 export type {
   AcquisitionEvent,

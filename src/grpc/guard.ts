@@ -45,8 +45,7 @@ export async function openGuard(config: ServeConfig, logger: Logger, telemetry: 
   });
   const parts = { config, authenticator, quotas, logger, telemetry };
   return {
-    interceptor: (method, call) =>
-      requirementOf(method.path) === 'none' ? open(call) : new GuardedCall(parts, method, call),
+    interceptor: (method, call) => new GuardedCall(parts, method, call),
     metered: (service) => (config.identityMaxBytesPerSecond === 0 ? service : metered(service)),
     close: () => authenticator.close(),
   };
@@ -67,14 +66,12 @@ function metered<S extends ServiceDefinition>(service: S): S {
   return Object.fromEntries(methods) as S;
 }
 
-function open(call: ServerInterceptingCallInterface): ServerInterceptingCall {
-  return new ServerInterceptingCall(call);
-}
-
 class GuardedCall extends ServerInterceptingCall {
   private identity: Identity | undefined;
   private giveBack: (() => void) | undefined;
   private pause: NodeJS.Timeout | undefined;
+  /** Runs until the first message: neither grpc-js nor a handler has begun to count. */
+  private firstRead: NodeJS.Timeout | undefined;
   /** Nothing but the end is still to come. */
   private isRead = false;
   private over = false;
@@ -90,8 +87,18 @@ class GuardedCall extends ServerInterceptingCall {
   /** Reading goes no faster than the identity's bytes allow; HTTP/2 flow control then slows the client. */
   override startRead(): void {
     const pauseMs = this.identity === undefined ? 0 : this.parts.quotas.pauseMs(this.identity.name);
-    if (pauseMs === 0 || this.isRead) super.startRead();
-    else this.pause = setTimeout(() => super.startRead(), pauseMs);
+    if (pauseMs === 0 || this.isRead) this.readNow();
+    else this.pause = setTimeout(() => this.readNow(), pauseMs);
+  }
+
+  private readNow(): void {
+    super.startRead();
+    if (this.firstRead !== undefined || this.over) return;
+    const { headerTimeoutMs, requestTimeoutMs } = this.parts.config;
+    const timeoutMs = this.method.requestStream ? headerTimeoutMs : requestTimeoutMs;
+    this.firstRead = setTimeout(() => {
+      this.refuse(new SaladError('IDLE_TIMEOUT', `no message came within ${timeoutMs} ms`));
+    }, timeoutMs);
   }
 
   private listener(): ServerListener {
@@ -111,6 +118,7 @@ class GuardedCall extends ServerInterceptingCall {
       },
       onReceiveMessage: (message, next) => {
         if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, SIZES.get(message) ?? 0);
+        clearTimeout(this.firstRead);
         this.isRead = !this.method.requestStream;
         next(message);
       },
@@ -118,6 +126,7 @@ class GuardedCall extends ServerInterceptingCall {
       onCancel: () => {
         this.over = true;
         clearTimeout(this.pause);
+        clearTimeout(this.firstRead);
         this.giveBack?.();
       },
     };
@@ -126,8 +135,9 @@ class GuardedCall extends ServerInterceptingCall {
   /** @throws SaladError for a call that must not reach its handler */
   private async admit(metadata: Metadata): Promise<void> {
     const { authenticator, config, quotas } = this.parts;
-    const identity = await authenticator.identify(metadata, () => peerOf(this.call));
     const requirement = requirementOf(this.method.path);
+    if (requirement === 'none') return;
+    const identity = await authenticator.identify(metadata, () => peerOf(this.call));
     if (requirement === 'admin' && !config.admin) {
       throw new SaladError('ADMIN_DISABLED', 'this server does not offer calls that change it');
     }

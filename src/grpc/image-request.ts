@@ -1,6 +1,6 @@
 /** A whole image as an acquisition: decoded where encoded, then fed as rows. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { AcquisitionRequest, PixelMessage, ServedModel } from '../acquisition/index.js';
+import type { AcquisitionRequest, PixelMessage, Release, ServedModel } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
 import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/types.js';
@@ -16,7 +16,7 @@ export interface ImageRequest {
   /** All samples, row by row, little-endian. */
   readonly samples: Uint8Array;
   /** Gives back the room of the decoded image. */
-  readonly release: () => void;
+  readonly release: Release;
 }
 
 /** @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, IMAGE_TOO_LARGE, SAMPLE_COUNT_MISMATCH, OVERLOADED */
@@ -52,9 +52,17 @@ async function decodedRequest(
   model: ServedModel,
   context: HeaderContext,
 ): Promise<ImageRequest> {
-  const image = await withField('encoded', () => decodeImage(encoded, { maxPixels: context.maxImagePixels }));
-  const release = model.budget.reserveBytes(image.samples.byteLength);
+  // Before decompression: a small file may hold a large image, and many of them may come at once.
+  let release: Release = () => {};
+  const reserve = (bytes: number) => {
+    release = model.budget.reserveBytes(bytes);
+  };
   try {
+    const image = await withField('encoded', () =>
+      decodeImage(encoded, { maxPixels: context.maxImagePixels, reserve }),
+    );
+    release();
+    reserve(image.samples.byteLength);
     const announced = header.image ?? ImageFormat.fromPartial({});
     const format = {
       ...announced,
@@ -85,7 +93,7 @@ async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     const known = SaladError.from(error);
-    if (known.fieldViolations.length > 0 || known.reason === 'INTERNAL') throw known;
+    if (known.fieldViolations.length > 0 || ['INTERNAL', 'OVERLOADED'].includes(known.reason)) throw known;
     throw SaladError.field(known.reason, field, known.message);
   }
 }

@@ -5,6 +5,8 @@ import { SaladError } from '../errors/index.js';
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
   readonly maxPixels: number;
+  /** Told how many bytes decompression will take at most, before it begins; it may throw. */
+  readonly reserve?: (bytes: number) => void;
 }
 
 export interface DecodedImage {
@@ -41,6 +43,9 @@ export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Prom
     );
   }
   const isWide = metadata.depth === 'ushort';
+  // All channels as they come out of libvips (grey with alpha as four), and the grey made of them.
+  const channels = metadata.channels === 1 ? 1 : 4;
+  limits.reserve?.(width * height * (channels + 1) * (isWide ? 2 : 1));
   const { data, info } = await readable(() =>
     sharp(bytes, options)
       // Naming the space it is already in keeps libvips from converting to 8-bit sRGB.

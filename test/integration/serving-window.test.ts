@@ -7,7 +7,7 @@ import { createServerWithWindow } from '../../src/grpc/receive-window.js';
 describe('createServerWithWindow', () => {
   it("widens the window of streams and connections: fails when grpc-js's internals change", async () => {
     const windowBytes = 3 * 1024 * 1024;
-    const server = createServerWithWindow({}, windowBytes);
+    const server = createServerWithWindow({}, { windowBytes });
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
         error ? reject(error) : resolve(bound),
