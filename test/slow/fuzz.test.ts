@@ -71,6 +71,8 @@ describe('20,000 malformed streams', function () {
     models = await smallModels();
     const config = join(models.path, 'config.yaml');
     const settings = {
+      // Places are counted here, not waits.
+      maxQueueMs: 600_000,
       maxConcurrentAcquisitions: MAX_ACQUISITIONS,
       maxMessageBytes: 4 * 1024 * 1024,
       maxImagePixels: 1024 * 1024,
