@@ -28,6 +28,7 @@ const STEPS = [
   ['onnx:check', [node, 'scripts/engines/onnx-check.mjs']],
   ['engines:tensorflow', [node, 'scripts/engines/tensorflow.mjs']],
   ['engines:swiftshader', [node, 'scripts/engines/swiftshader.mjs']],
+  ['helm', [node, 'scripts/helm/check.mjs']],
   ['container', [node, 'scripts/container/check.mjs']],
   ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
   ['docs:check', [node, 'scripts/gen-docs.mjs', '--check']],

@@ -1,0 +1,42 @@
+// The CI step `helm`: generated files are current, every variant of ci/ lints and is what Kubernetes' API takes,
+// the alert rules hold (promtool), and the rendered objects are what test/helm says.
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { kubernetesSchemas } from './kubernetes.mjs';
+import { cache, chart, helm, program, promtool, root } from './tools.mjs';
+
+const inherit = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] };
+const node = (...args) => execFileSync(process.execPath, args, inherit);
+
+node('scripts/helm/generate.mjs', '--check');
+
+const rendered = join(cache, 'rendered');
+mkdirSync(rendered, { recursive: true });
+const variants = readdirSync(join(chart, 'ci'));
+for (const variant of variants) {
+  const values = join(chart, 'ci', variant);
+  helm('lint', chart, '--strict', '--values', values);
+  writeFileSync(
+    join(rendered, variant),
+    helm('template', 'ci', chart, '--namespace', 'salad', '--values', values),
+  );
+}
+console.log(`helm: ${variants.length} variants lint`);
+execFileSync(
+  program('kubeconform'),
+  [
+    '-strict',
+    '-summary',
+    '-schema-location',
+    kubernetesSchemas(),
+    ...variants.map((name) => join(rendered, name)),
+  ],
+  inherit,
+);
+
+execFileSync(promtool(), ['test', 'rules', 'alerts.test.yaml'], { ...inherit, cwd: join(chart, 'files') });
+
+const tests = readdirSync(join(root, 'test/helm')).map((file) => join('test/helm', file));
+const { status } = spawnSync(process.execPath, ['node_modules/mocha/bin/mocha.js', ...tests], inherit);
+process.exitCode = status ?? 1;

@@ -1,0 +1,83 @@
+// Helm, kubeconform and the schemas' sources, from the Go module proxy, once, into .cache/helm of the checkout.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+export const cache = join(root, '.cache/helm');
+export const chart = join(root, 'helm/salad-serve');
+
+const PROGRAMS = {
+  helm: 'helm.sh/helm/v3/cmd/helm@v3.22.0',
+  kubeconform: 'github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0',
+};
+/** Where OpenAPI and custom resource definitions are read from. */
+const MODULES = {
+  kubernetes: 'k8s.io/kubernetes@v1.37.2',
+  certManager: 'github.com/cert-manager/cert-manager@v1.21.2',
+  prometheusOperator: 'github.com/prometheus-operator/prometheus-operator@v0.85.0',
+  keda: 'github.com/kedacore/keda/v2@v2.21.0',
+  gatewayApi: 'sigs.k8s.io/gateway-api@v1.4.1',
+};
+
+/** Path of a built program. Two at a time: the machine is not ours alone. */
+export function program(name) {
+  const bin = join(cache, 'bin');
+  const path = join(bin, name);
+  const stamp = `${path}.version`;
+  if (existsSync(path) && existsSync(stamp) && readFileSync(stamp, 'utf8') === PROGRAMS[name]) return path;
+  console.error(`helm: building ${PROGRAMS[name]}`);
+  mkdirSync(bin, { recursive: true });
+  const env = { ...process.env, GOBIN: bin, GOFLAGS: '-buildvcs=false' };
+  execFileSync('go', ['install', '-p', '2', PROGRAMS[name]], { stdio: ['ignore', 2, 2], cwd: bin, env });
+  writeFileSync(stamp, PROGRAMS[name]);
+  return path;
+}
+
+/** promtool out of Debian's prometheus package: downloaded and unpacked, nothing is installed. */
+export function promtool() {
+  const folder = join(cache, 'prometheus');
+  const path = join(folder, 'usr/bin/promtool');
+  if (existsSync(path)) return path;
+  mkdirSync(folder, { recursive: true });
+  const options = { cwd: folder, stdio: ['ignore', 2, 2] };
+  try {
+    execFileSync('apt-get', ['download', '-qq', 'prometheus'], options);
+  } catch {
+    execFileSync('apt-get', ['update', '-qq'], options);
+    execFileSync('apt-get', ['download', '-qq', 'prometheus'], options);
+  }
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.deb'))) {
+    execFileSync('dpkg', ['-x', name, '.'], options);
+    rmSync(join(folder, name));
+  }
+  return path;
+}
+
+/** Folder of a module's sources, in Go's own cache. */
+export function module(name) {
+  const answer = execFileSync('go', ['mod', 'download', '-json', MODULES[name]], {
+    encoding: 'utf8',
+    cwd: '/',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 1e7,
+  });
+  return JSON.parse(answer).Dir;
+}
+
+/** Names all that the schemas are made from: where it changes they are made again. */
+export const sources = JSON.stringify(MODULES);
+
+/** A helm that was built without release flags takes the cluster for an old one. */
+const KUBE_VERSION = ['--kube-version', '1.37.0'];
+
+/** stdout of `helm lint` or `helm template`; throws with its words where it refuses. */
+export function helm(verb, ...args) {
+  return execFileSync(program('helm'), [verb, ...KUBE_VERSION, ...args], {
+    encoding: 'utf8',
+    stdio: 'pipe',
+    maxBuffer: 1e8,
+    cwd: root,
+  });
+}

@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { loadConfig } from '../../src/config/load.js';
+import type { ServeConfig } from '../../src/config/schema.js';
+import { find, type KubernetesObject, podSpecs, render, variants } from '../support/chart.js';
+
+const SERVER = 'ci-salad-serve';
+const plaintext = { tls: { mode: 'plaintext' } };
+
+describe('what the chart renders', function () {
+  this.timeout(60_000);
+  const rendered = new Map<string, KubernetesObject[]>();
+  let folder: string;
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'salad-chart-config-'));
+    for (const [name, values] of await variants()) rendered.set(name, await render(values));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  const configOf = (objects: readonly KubernetesObject[]): Promise<ServeConfig> => {
+    const file = join(folder, 'config.yaml');
+    writeFileSync(file, find(objects, 'ConfigMap', SERVER)['data']['config.yaml']);
+    return loadConfig({ file });
+  };
+  const server = (objects: readonly KubernetesObject[]): KubernetesObject =>
+    find(objects, 'Deployment')['spec'].template.spec;
+  const variant = (name: string): KubernetesObject[] => {
+    const objects = rendered.get(name);
+    assert.ok(objects, name);
+    return objects;
+  };
+
+  it('starts a server that its own configuration does not refuse, in every variant', async () => {
+    assert.ok(rendered.size >= 9);
+    for (const [name, objects] of rendered) {
+      const config = await configOf(objects);
+      const ports = new Map(
+        (server(objects)['containers'][0].ports as { name: string; containerPort: number }[]).map((port) => [
+          port.name,
+          `0.0.0.0:${port.containerPort}`,
+        ]),
+      );
+      assert.deepEqual(
+        [config.listen, config.healthListen, config.metricsListen],
+        [ports.get('grpc'), ports.get('health'), ports.get('metrics') ?? ''],
+        name,
+      );
+    }
+  });
+
+  it('makes no pod that the restricted security standard would refuse', () => {
+    for (const [name, objects] of rendered) {
+      const pods = podSpecs(objects);
+      assert.ok(pods.length >= 2, name);
+      for (const pod of pods) {
+        assert.equal(pod['automountServiceAccountToken'], false);
+        assert.equal(pod['enableServiceLinks'], false);
+        assert.equal(pod['securityContext'].runAsNonRoot, true);
+        assert.deepEqual(pod['securityContext'].seccompProfile, { type: 'RuntimeDefault' });
+        for (const container of [...pod['containers'], ...(pod['initContainers'] ?? [])]) {
+          assert.deepEqual(container.securityContext, {
+            allowPrivilegeEscalation: false,
+            readOnlyRootFilesystem: true,
+            capabilities: { drop: ['ALL'] },
+          });
+        }
+        const mounts = pod['containers'][0].volumeMounts as { name: string }[];
+        const volumes = (pod['volumes'] as { name: string }[]).map((volume) => volume.name);
+        assert.deepEqual(mounts.map((mount) => mount.name).sort(), volumes.sort(), name);
+      }
+    }
+  });
+
+  it('selects its own pods, and not those of its tests', () => {
+    for (const [name, objects] of rendered) {
+      const labels = find(objects, 'Deployment')['spec'].template.metadata.labels;
+      const selectors = [
+        find(objects, 'Deployment')['spec'].selector.matchLabels,
+        find(objects, 'NetworkPolicy')['spec'].podSelector.matchLabels,
+        ...objects.filter((each) => each['kind'] === 'Service').map((each) => each['spec'].selector),
+        ...objects
+          .filter((each) => ['PodDisruptionBudget', 'PodMonitor'].includes(each['kind']))
+          .map((each) => each['spec'].selector.matchLabels),
+      ];
+      assert.ok(selectors.length >= 4, name);
+      const matches = (selector: Record<string, string>, to: Record<string, string>) =>
+        Object.entries(selector).every(([key, value]) => to[key] === value);
+      const test = find(objects, 'Pod')['metadata'].labels;
+      for (const selector of selectors) {
+        assert.ok(matches(selector, labels), name);
+        assert.ok(!matches(selector, test), name);
+      }
+    }
+  });
+
+  it('gives a pod time for the wait before the drain, the drain, and what comes after', async () => {
+    const objects = await render({
+      ...plaintext,
+      drain: { preStopSeconds: 7, graceSeconds: 90, marginSeconds: 5 },
+    });
+    const pod = server(objects);
+    assert.equal(pod['terminationGracePeriodSeconds'], 102);
+    assert.deepEqual(pod['containers'][0].lifecycle.preStop, { sleep: { seconds: 7 } });
+    assert.equal((await configOf(objects)).drainGraceMs, 90_000);
+    const probe = (kind: string) => pod['containers'][0][`${kind}Probe`].grpc;
+    assert.deepEqual([probe('startup'), probe('readiness')], [{ port: 50052 }, { port: 50052 }]);
+    assert.deepEqual(probe('liveness'), { port: 50052, service: 'salad.live' });
+  });
+
+  it('asks for a GPU, its nodes and its image by one switch', async () => {
+    const gpu = server(variant('gpu'));
+    assert.equal((await configOf(variant('gpu'))).engine, 'tensorflow');
+    assert.match(gpu['containers'][0].image, /-gpu$/);
+    assert.equal(gpu['containers'][0].resources.limits['nvidia.com/gpu'], 1);
+    assert.deepEqual(gpu['nodeSelector'], {
+      'kubernetes.io/arch': 'amd64',
+      'nvidia.com/gpu.present': 'true',
+    });
+    assert.equal(gpu['tolerations'][0].key, 'nvidia.com/gpu');
+    assert.equal((await configOf(variant('webgpu'))).engine, 'webgpu');
+    assert.equal(server(variant('webgpu'))['runtimeClassName'], 'nvidia');
+    const cpu = server(variant('plaintext'));
+    assert.equal((await configOf(variant('plaintext'))).engine, 'onnx');
+    assert.deepEqual(cpu['containers'][0].resources.limits, { cpu: '2', memory: '4Gi' });
+    assert.equal(cpu['tolerations'], undefined);
+  });
+
+  it("takes certificates, authorities and keys from secrets, and no private key to the clients' pods", async () => {
+    const objects = variant('mutual-tls');
+    const config = await configOf(objects);
+    const mounted = (path: string) =>
+      server(objects)['containers'][0].volumeMounts.some((mount: { mountPath: string }) =>
+        path.startsWith(`${mount.mountPath}/`),
+      );
+    for (const path of [
+      config.tlsCertFile,
+      config.tlsKeyFile,
+      config.tlsClientCaFile,
+      config.authApiKeysFile,
+    ]) {
+      assert.ok(mounted(path), path);
+    }
+    const certificate = find(objects, 'Certificate')['spec'];
+    const job = find(objects, 'Job')['spec'].template.spec;
+    const target = job.containers[0].args[2].split(':')[0];
+    assert.ok(certificate.dnsNames.includes(target));
+    assert.ok(certificate.dnsNames.includes('salad.radiology.example'));
+    const secrets = job.volumes.filter((volume: KubernetesObject) => volume['secret']);
+    assert.deepEqual(secrets[0].secret, {
+      secretName: certificate.secretName,
+      items: [{ key: 'ca.crt', path: 'ca.crt' }],
+    });
+    assert.equal(secrets[1].secret.secretName, 'load-client');
+  });
+
+  it('scales on the age of the queue, never beside a fixed number of pods', () => {
+    for (const name of ['autoscaling-hpa', 'autoscaling-keda']) {
+      assert.equal(find(variant(name), 'Deployment')['spec'].replicas, undefined);
+    }
+    const [metric] = find(variant('autoscaling-hpa'), 'HorizontalPodAutoscaler')['spec'].metrics;
+    assert.deepEqual(metric.pods.target, { type: 'AverageValue', averageValue: '400m' });
+    const [trigger] = find(variant('autoscaling-keda'), 'ScaledObject')['spec'].triggers;
+    assert.deepEqual([trigger.metricType, trigger.metadata.threshold], ['Value', '0.25']);
+    assert.match(
+      trigger.metadata.query,
+      /salad_tile_queue_duration_sum\{namespace="salad", service="ci-salad-serve-headless"\}/,
+    );
+  });
+
+  it('brings models by claim, artifact or pinned download, read-only to the server', async () => {
+    for (const name of ['webgpu', 'models-oci', 'models-download']) {
+      assert.equal((await configOf(variant(name))).models, '/models');
+      const mount = server(variant(name))['containers'][0].volumeMounts.find(
+        (each: { name: string }) => each.name === 'models',
+      );
+      assert.equal(mount.readOnly, true);
+    }
+    const fetches = server(variant('models-download'))['initContainers'] as { args: string[] }[];
+    assert.deepEqual(
+      fetches.map(({ args }) => args.slice(0, 3)),
+      [
+        ['models', 'fetch', 'https://models.example/phantom/1'],
+        ['models', 'fetch', 'https://models.example/chest-adult/1'],
+      ],
+    );
+    assert.match(server(variant('models-oci'))['volumes'][2].image.reference, /@sha256:/);
+  });
+
+  it('lets in clients, probes and scrapes, and lets out what is named', () => {
+    const { ingress, egress } = find(variant('mutual-tls'), 'NetworkPolicy')['spec'];
+    assert.deepEqual(
+      ingress.map((rule: KubernetesObject) => rule['ports'][0].port),
+      ['grpc', 'health', 'metrics'],
+    );
+    assert.equal(
+      ingress[0].from[0].namespaceSelector.matchLabels['kubernetes.io/metadata.name'],
+      'radiology',
+    );
+    assert.deepEqual(
+      egress.map((rule: KubernetesObject) => rule['ports'][0].port),
+      [53, 4317],
+    );
+  });
+
+  it("carries the alerts and the dashboard that the server's metrics feed", () => {
+    const rules = find(variant('mutual-tls'), 'PrometheusRule')['spec'].groups[0].rules;
+    assert.ok(rules.some((rule: KubernetesObject) => rule['alert'] === 'SaladQueueing'));
+    const dashboard = find(variant('mutual-tls'), 'ConfigMap', `${SERVER}-dashboard`)['data'];
+    assert.equal(JSON.parse(dashboard['salad-serve.json']).uid, 'salad-serve');
+  });
+});

@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import { CHART, render } from '../support/chart.js';
+
+interface Schema {
+  readonly $ref?: string;
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: boolean | Schema;
+  readonly items?: Schema;
+  readonly $defs?: Readonly<Record<string, Schema>>;
+}
+
+const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8')) as Schema;
+const resolve = (each: Schema): Schema =>
+  each.$ref === undefined ? each : resolve(schema.$defs?.[each.$ref.replace('#/$defs/', '')] ?? {});
+
+/** Every object of the schema that names its keys: JSON pointer → keys. Arrays are entered at element 0. */
+function namedObjects(of: Schema, pointer = '', into = new Map<string, string[]>()): Map<string, string[]> {
+  const { properties, items } = resolve(of);
+  if (items) namedObjects(items, `${pointer}/0`, into);
+  if (properties) {
+    into.set(pointer, Object.keys(properties));
+    for (const [key, each] of Object.entries(properties)) {
+      if (key !== 'global') namedObjects(each, `${pointer}/${key}`, into);
+    }
+  }
+  return into;
+}
+
+/** One slip of the finger at `position`: a letter left out, doubled, swapped with the next, or in the other case. */
+function misspell(key: string, slip: number, position: number): string {
+  const at = position % key.length;
+  const letter = key.charAt(at);
+  const other = letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase();
+  const replaced = [
+    '',
+    letter + letter,
+    key.charAt(at + 1) + letter,
+    other === letter ? `${letter}_` : other,
+  ][slip % 4];
+  return key.slice(0, at) + replaced + key.slice(at + (slip % 4 === 2 ? 2 : 1));
+}
+
+describe("the chart's values.schema.json", function () {
+  this.timeout(120_000);
+  const objects = namedObjects(schema);
+
+  it('names the keys of every object, down to those of Kubernetes', () => {
+    const keys = [...objects.values()].flat();
+    assert.ok(keys.length > 300, String(keys.length));
+    for (const pointer of ['', '/config', '/tls/issuerRef', '/models/bundles/0', '/tolerations/0']) {
+      assert.ok(objects.has(pointer), pointer);
+    }
+  });
+
+  it('refuses every key, everywhere, with one slip of the finger', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(3), fc.nat(40), async (slip, position) => {
+        const values: Record<string, unknown> = {};
+        const expected: string[] = [];
+        for (const [pointer, keys] of objects) {
+          const target = objectAt(values, pointer);
+          for (const key of keys) {
+            const wrong = misspell(key, slip, position);
+            if (keys.includes(wrong) || wrong === '') continue;
+            target[wrong] = 'x';
+            expected.push(`${pointer} ${wrong}`);
+          }
+        }
+        assert.ok(expected.length > 250);
+        const refused = await refusedKeys(values);
+        assert.deepEqual(
+          expected.filter((each) => !refused.has(each)),
+          [],
+        );
+      }),
+      { numRuns: 12 },
+    );
+  });
+
+  it('refuses values that are not allowed, and says which', async () => {
+    const plaintext = { tls: { mode: 'plaintext' } };
+    for (const [values, words] of [
+      [{ engine: 'cuda' }, /\/engine/],
+      [{ replicaCount: '3' }, /\/replicaCount/],
+      [{ config: { maxQueueMs: 0 } }, /\/config\/maxQueueMs/],
+      [{ config: { listen: '0.0.0.0:1' } }, /'listen' not allowed/],
+      [{ resources: { limits: { memmory: '1Gi' } } }, /'memmory' not allowed/],
+      [{ image: { digest: 'latest' } }, /\/image\/digest/],
+      [{ models: { source: 'oci', reference: 'bundles:latest' } }, /\/models\/reference/],
+      [{ models: { source: 'download', bundles: [{ url: 'https://x/y' }] } }, /sha256/],
+    ] as const) {
+      await assert.rejects(render({ ...plaintext, ...values }), words);
+    }
+  });
+
+  it('says in words what must be chosen together', async () => {
+    for (const [values, words] of [
+      [{}, /tls\.mode: choose/],
+      [{ tls: { mode: 'secret' } }, /tls\.secretName/],
+      [{ tls: { mode: 'certManager' } }, /tls\.issuerRef\.name/],
+      [{ tls: { mode: 'plaintext', clientCaSecretName: 'ca' } }, /client certificates need/],
+      [{ tls: { mode: 'plaintext' }, models: { source: 'pvc' } }, /models\.claimName/],
+      [{ tls: { mode: 'plaintext' }, autoscaling: { enabled: true, minReplicas: 9 } }, /minReplicas/],
+      [{ tls: { mode: 'plaintext' }, grpcRoute: { enabled: true } }, /grpcRoute\.parentRefs/],
+    ] as const) {
+      await assert.rejects(render(values), words);
+    }
+  });
+});
+
+function objectAt(values: Record<string, unknown>, pointer: string): Record<string, unknown> {
+  // biome-ignore lint/suspicious/noExplicitAny: objects and arrays alike
+  let at: any = values;
+  const steps = pointer.split('/').slice(1);
+  for (const [index, step] of steps.entries()) {
+    at[step] ??= steps[index + 1] === '0' ? [] : {};
+    at = at[step];
+  }
+  return at;
+}
+
+/** Helm tells all of them at once: "- at '/config': additional properties 'a', 'b' not allowed". */
+async function refusedKeys(values: unknown): Promise<Set<string>> {
+  const words = await render(values).then(
+    () => '',
+    (error: Error) => error.message,
+  );
+  const refused = new Set<string>();
+  for (const [, pointer = '', keys = ''] of words.matchAll(
+    /at '([^']*)': additional properties (.+) not allowed/g,
+  )) {
+    for (const [, key] of keys.matchAll(/'([^']+)'/g)) refused.add(`${pointer} ${key}`);
+  }
+  return refused;
+}

@@ -1,0 +1,55 @@
+/** The chart, rendered by the helm that scripts/helm/tools.mjs built. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { parse, parseAllDocuments, stringify } from 'yaml';
+import { root } from './salad.js';
+
+const execute = promisify(execFile);
+export const CHART = join(root, 'helm/salad-serve');
+
+// biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, whose shape kubeconform checks
+export type KubernetesObject = Record<string, any>;
+
+/** Rejects with helm's words where it refuses the values. */
+export async function render(values: unknown): Promise<KubernetesObject[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'salad-chart-'));
+  try {
+    const file = join(folder, 'values.yaml');
+    await writeFile(file, stringify(values));
+    const { stdout } = await execute(
+      join(root, '.cache/helm/bin/helm'),
+      ['template', 'ci', CHART, '--kube-version', '1.37.0', '--namespace', 'salad', '--values', file],
+      { maxBuffer: 1e8 },
+    );
+    return parseAllDocuments(stdout)
+      .map((each) => each.toJS() as KubernetesObject | null)
+      .filter((each) => each !== null);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** The values of every file of ci/, by its name. */
+export async function variants(): Promise<Map<string, KubernetesObject>> {
+  const names = (await readdir(join(CHART, 'ci'))).sort();
+  const texts = await Promise.all(names.map((name) => readFile(join(CHART, 'ci', name), 'utf8')));
+  return new Map(names.map((name, index) => [name.replace('-values.yaml', ''), parse(texts[index] ?? '')]));
+}
+
+export function find(objects: readonly KubernetesObject[], kind: string, name?: string): KubernetesObject {
+  const found = objects.filter(
+    (each) => each['kind'] === kind && (name === undefined || each['metadata'].name === name),
+  );
+  if (found.length !== 1) throw new Error(`${found.length} objects of kind ${kind} ${name ?? ''}`);
+  return found[0] as KubernetesObject;
+}
+
+/** Every pod that the objects would make. */
+export function podSpecs(objects: readonly KubernetesObject[]): KubernetesObject[] {
+  return objects.flatMap((each) =>
+    each['kind'] === 'Pod' ? [each['spec']] : each['spec']?.template ? [each['spec'].template.spec] : [],
+  );
+}
