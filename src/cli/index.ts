@@ -40,7 +40,7 @@ export function createProgram(context: ProgramContext): Command {
   registerModels(program);
   registerPhantom(program);
   registerLoad(program, context);
-  registerDoctor(program);
+  registerDoctor(program, context);
   registerConfig(program, context);
   registerDemo(program, context);
   for (const command of program.commands) command.exitOverride();

@@ -162,8 +162,9 @@ function report(flags: LoadFlags, result: LoadResult, violated: readonly Slo[]):
       [line('tiles', result.tiles), line('acquisitions', result.acquisitions)],
     ),
   );
-  const { ok, failed, refused, byStatus } = result.acquisitions;
-  print(`acquisitions: ${ok} ok, ${refused} refused, ${failed} failed ${JSON.stringify(byStatus)}`);
+  const { ok, failed, refused, retries, byStatus } = result.acquisitions;
+  const again = retries > 0 ? `, ${retries} attempts after a refusal` : '';
+  print(`acquisitions: ${ok} ok, ${refused} refused, ${failed} failed${again} ${JSON.stringify(byStatus)}`);
   print(
     `batch fill ${(100 * result.batchFill).toFixed(0)} %${result.jain === null ? '' : `, Jain's index ${result.jain.toFixed(3)}`}`,
   );

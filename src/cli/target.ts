@@ -16,9 +16,12 @@ export interface TargetFlags {
 }
 
 /** Secrets come from files or variables: a command line is read by everybody on the machine. */
-export function withTargetFlags(command: Command): Command {
+export function withTargetFlags(
+  command: Command,
+  what = 'the server; without it one is started here on loopback',
+): Command {
   return command
-    .option('--target <host:port>', 'the server; without it one is started here on loopback')
+    .option('--target <host:port>', what)
     .option('--tls', "TLS with the system's authorities (SALAD_CLIENT_TLS=true)")
     .option('--ca-file <pem>', 'TLS with these authorities (SALAD_CLIENT_CA_FILE)')
     .option('--cert-file <pem>', 'certificate of the client (SALAD_CLIENT_CERT_FILE)')

@@ -5,7 +5,7 @@ import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { createEngine } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import type { CoresetMethod } from '../training/bank-builder.js';
-import type { TrainingProgress } from '../training/preset.js';
+import type { PresetOptions, TrainingProgress } from '../training/preset.js';
 import { findPreset, TRAINING_PRESETS } from '../training/presets.js';
 import { checkpointDirectory, type TrainResult, trainBundle, versionDirectory } from '../training/train.js';
 import { createProgress, note, type Progress, print, printJson } from './output.js';
@@ -22,6 +22,7 @@ interface TrainFlags {
   readonly note: readonly string[];
   readonly engine: string;
   readonly workingSize?: string;
+  readonly textureFloor?: string;
   readonly bankRows?: string;
   readonly coreset: string;
   readonly outliers: string;
@@ -56,6 +57,10 @@ export function registerTrain(program: Command): void {
       'auto',
     )
     .option('--working-size <pixels>', "side of the working image (default: the preset's)")
+    .option(
+      '--texture-floor <magnitude>',
+      'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 bears more noise',
+    )
     .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
     .option('--coreset <method>', 'random or kCenter: how the memory bank is thinned per cell', 'random')
     .option('--outliers <fraction>', 'most isolated patches left out of the memory bank', '0.005')
@@ -158,6 +163,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
   for (const text of flags.note) words.push('--note', quoted(text));
   if (flags.engine !== 'auto') words.push('--engine', flags.engine);
   if (flags.workingSize) words.push('--working-size', flags.workingSize);
+  if (flags.textureFloor) words.push('--texture-floor', flags.textureFloor);
   if (flags.bankRows) words.push('--bank-rows', flags.bankRows);
   if (flags.coreset !== 'random') words.push('--coreset', flags.coreset);
   if (flags.outliers !== '0.005') words.push('--outliers', flags.outliers);
@@ -231,14 +237,19 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
   print(`next: salad evaluate --model ${bundle.directory} --data TEST_DIR`);
 }
 
+function presetOptions({ workingSize, textureFloor }: TrainFlags): PresetOptions {
+  return {
+    ...(workingSize === undefined ? {} : { workingSize: numberOf('--working-size', workingSize, 16, 4096) }),
+    ...(textureFloor === undefined
+      ? {}
+      : { textureFloor: numberOf('--texture-floor', textureFloor, 1e-6, 1, false) }),
+  };
+}
+
 async function train(flags: TrainFlags): Promise<void> {
   const target = targetOf(flags);
   const preset = findPreset(flags.preset);
-  const plan = preset.plan(
-    flags.workingSize === undefined
-      ? {}
-      : { workingSize: numberOf('--working-size', flags.workingSize, 16, 4096) },
-  );
+  const plan = preset.plan(presetOptions(flags));
   const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
   const outlierFraction = numberOf('--outliers', flags.outliers, 0, 0.49, false);
   const validation =

@@ -24,6 +24,8 @@ type Entry = z.infer<typeof ENTRY>;
 export interface ApiKeys extends Digested {
   /** The keys in the file, the expired ones included. */
   readonly count: number;
+  /** Names of those that no longer hold. */
+  expired(nowMs: number): readonly string[];
   /** @returns undefined for a key that is unknown or has expired */
   identify(key: string, nowMs: number): Identity | undefined;
 }
@@ -49,13 +51,17 @@ export async function readApiKeys(file: string): Promise<ApiKeys> {
   return {
     digest: hashOf(text),
     count: entries.length,
+    expired: (nowMs) => entries.filter((entry) => isOver(entry, nowMs)).map(({ name }) => name),
     identify(key, nowMs) {
       const entry = known.get(hashOf(key));
-      if (entry === undefined) return undefined;
-      if (entry.expires !== undefined && Date.parse(entry.expires) <= nowMs) return undefined;
+      if (entry === undefined || isOver(entry, nowMs)) return undefined;
       return { name: `key ${entry.name}`, scopes: new Set(entry.scopes) };
     },
   };
+}
+
+function isOver({ expires }: Entry, nowMs: number): boolean {
+  return expires !== undefined && Date.parse(expires) <= nowMs;
 }
 
 /** A new key, to be shown once, and the entry of the file that admits it. */

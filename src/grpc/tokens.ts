@@ -5,6 +5,7 @@ import {
   createLocalJWKSet,
   createRemoteJWKSet,
   errors,
+  type JSONWebKeySet,
   type JWTPayload,
   type JWTVerifyGetKey,
   jwtVerify,
@@ -20,9 +21,11 @@ const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256
 /** Soonest second fetch of the set for a key that is not in it, and the age at which it is fetched anew. */
 const FETCH_AGAIN_MS = 5000;
 const FETCHED_FOR_MS = 600_000;
+const FETCH_TIMEOUT_MS = 5000;
 
 interface KeySet extends Digested {
   readonly find: JWTVerifyGetKey;
+  readonly count: number;
 }
 
 export interface Tokens {
@@ -57,9 +60,13 @@ async function openKeys(
   config: ServeConfig,
   logger: Logger,
 ): Promise<{ readonly find: JWTVerifyGetKey; close(): void }> {
-  if (/^https?:\/\//i.test(config.authJwks)) {
+  if (isUrl(config.authJwks)) {
     const url = new URL(config.authJwks);
-    const find = createRemoteJWKSet(url, { cooldownDuration: FETCH_AGAIN_MS, cacheMaxAge: FETCHED_FOR_MS });
+    const find = createRemoteJWKSet(url, {
+      cooldownDuration: FETCH_AGAIN_MS,
+      cacheMaxAge: FETCHED_FOR_MS,
+      timeoutDuration: FETCH_TIMEOUT_MS,
+    });
     return { find, close() {} };
   }
   const file = await Reloaded.open<KeySet>({
@@ -71,14 +78,33 @@ async function openKeys(
   return { find: (header, token) => file.value.find(header, token), close: () => file.close() };
 }
 
+/** For `salad doctor`: fetches an URL at once. @throws SaladError CONFIGURATION_INVALID */
+export async function countTokenKeys(authJwks: string): Promise<number> {
+  if (!isUrl(authJwks)) return (await readKeySet(authJwks)).count;
+  try {
+    const response = await fetch(authJwks, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+    if (!response.ok) throw new Error(`answered ${response.status}`);
+    return parseKeySet(await response.text()).count;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SaladError('CONFIGURATION_INVALID', `authJwks ${authJwks}: ${why}`, { cause: error });
+  }
+}
+
+function isUrl(authJwks: string): boolean {
+  return /^https?:\/\//i.test(authJwks);
+}
+
+function parseKeySet(text: string): { readonly find: JWTVerifyGetKey; readonly count: number } {
+  const set: JSONWebKeySet = JSON.parse(text);
+  return { find: createLocalJWKSet(set), count: set.keys.length };
+}
+
 /** @throws SaladError CONFIGURATION_INVALID */
-export async function readKeySet(file: string): Promise<KeySet> {
+async function readKeySet(file: string): Promise<KeySet> {
   try {
     const text = await readFile(file, 'utf8');
-    return {
-      find: createLocalJWKSet(JSON.parse(text)),
-      digest: createHash('sha256').update(text).digest('hex'),
-    };
+    return { ...parseKeySet(text), digest: createHash('sha256').update(text).digest('hex') };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new SaladError('CONFIGURATION_INVALID', `authJwks ${file}: ${why}`, { cause: error });

@@ -1,4 +1,10 @@
-import { type ChannelCredentials, type ChannelOptions, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import { AnomalyScoringClient, type ScoreImageRequest } from '../../../src/gen/salad/v1/anomaly_scoring.js';
 import { type Model, ModelRegistryClient } from '../../../src/gen/salad/v1/model_registry.js';
 import { type AcquisitionAggregate, AcquisitionHeader } from '../../../src/gen/salad/v1/types.js';
@@ -9,6 +15,7 @@ import {
   type TlsOptions,
 } from './credentials.js';
 import { SaladClientError } from './errors.js';
+import { HealthClient, type HealthState } from './health.js';
 import { type RetryNotice, type RetryOptions, withRetry } from './retry.js';
 import { isReplayable, type PixelChunk, type PixelSource } from './source.js';
 import { type AcquisitionEvent, events, sendPixels } from './streaming.js';
@@ -73,6 +80,7 @@ type HeaderInit = Parameters<typeof AcquisitionHeader.fromPartial>[0];
 export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
   readonly #registry: ModelRegistryClient;
+  readonly #health: InstanceType<typeof HealthClient>;
   readonly #metadata: () => Readonly<Record<string, string>>;
   readonly #retry: RetryOptions | false;
 
@@ -88,10 +96,9 @@ export class SaladClient {
       'grpc.service_config': JSON.stringify(SERVICE_CONFIG[options.balancing ?? 'roundRobin']),
     };
     this.#scoring = new AnomalyScoringClient(target, channel, channelOptions);
-    this.#registry = new ModelRegistryClient(target, channel, {
-      ...channelOptions,
-      channelOverride: this.#scoring.getChannel(),
-    });
+    const shared = { ...channelOptions, channelOverride: this.#scoring.getChannel() };
+    this.#registry = new ModelRegistryClient(target, channel, shared);
+    this.#health = new HealthClient(target, channel, shared);
     this.#metadata = () => ({ ...identityMetadata(options), ...options.metadata });
     this.#retry = options.retry ?? {};
   }
@@ -208,6 +215,25 @@ export class SaladClient {
           else reject(SaladClientError.local('INTERNAL', 'the server answered without a model'));
         },
       );
+      const cleanup = cancelOn(call, options.signal);
+    });
+  }
+
+  /**
+   * What the server says of itself as a whole (``), of one of its services (`salad.v1.AnomalyScoring`), or of an
+   * engine (`salad.engine.onnx`: SERVING for the one that scores). No credentials are needed.
+   * @returns undefined for what the server does not know
+   * @throws SaladClientError
+   */
+  async health(service = '', options: CallOptions = {}): Promise<HealthState | undefined> {
+    return new Promise((resolve, reject) => {
+      const answer = (error: ServiceError | null, state: HealthState) => {
+        cleanup();
+        if (error === null) resolve(state);
+        else if (error.code === status.NOT_FOUND) resolve(undefined);
+        else reject(new SaladClientError(error));
+      };
+      const call = this.#health['check']?.(service, new Metadata(), deadlineOf(options), answer);
       const cleanup = cancelOn(call, options.signal);
     });
   }

@@ -1,0 +1,33 @@
+/** grpc.health.v1 from the client's side: one string in, one number out, so no generated code. */
+import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
+import { makeClientConstructor, type ServiceDefinition } from '@grpc/grpc-js';
+
+/** UNKNOWN: the server has not said yet. */
+const STATES = ['UNKNOWN', 'SERVING', 'NOT_SERVING'] as const;
+export type HealthState = (typeof STATES)[number];
+
+const HEALTH: ServiceDefinition = {
+  check: {
+    path: '/grpc.health.v1.Health/Check',
+    requestStream: false,
+    responseStream: false,
+    requestSerialize: (service: string) =>
+      Buffer.from(new BinaryWriter().uint32(10).string(service).finish()),
+    requestDeserialize: (bytes: Buffer) => bytes,
+    responseSerialize: (bytes: Buffer) => bytes,
+    responseDeserialize: stateOf,
+  },
+};
+
+export const HealthClient = makeClientConstructor(HEALTH, 'grpc.health.v1.Health');
+
+function stateOf(bytes: Buffer): HealthState {
+  const reader = new BinaryReader(bytes);
+  let state = 0;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 8) state = reader.int32();
+    else reader.skip(tag & 7);
+  }
+  return STATES[state] ?? 'UNKNOWN';
+}
