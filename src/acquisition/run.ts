@@ -54,6 +54,7 @@ export class AcquisitionRun {
       priority: this.request.priority,
       deadline: this.request.deadline,
       capacity: this.model.geometry.tilesPerSide ** 2,
+      tag: this.request.tag,
       handler: {
         fill: (tile, slot, index) => this.fill(tile, slot, index),
         deliver: (tile, slot, index, timing) => {

@@ -46,6 +46,8 @@ export interface AcquisitionRequest {
   readonly options: AcquisitionOptions;
   /** Milliseconds of the batcher's clock; Infinity without one. */
   readonly deadline: number;
+  /** Named in the batcher's reports of batches with tiles of this acquisition. */
+  readonly tag?: object | undefined;
 }
 
 export interface AcquisitionOptions {

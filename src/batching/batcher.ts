@@ -4,6 +4,14 @@
  */
 import { SaladError } from '../errors/index.js';
 import { type AdmissionLimits, Announced, type Announcement, longestWaitMs } from './admission.js';
+import type {
+  BatchExecutor,
+  BatchReport,
+  BatchRun,
+  TileHandler,
+  TileStream,
+  TileStreamOptions,
+} from './contract.js';
 import { Pace } from './pace.js';
 import {
   BatchPolicy,
@@ -14,68 +22,6 @@ import {
   type StreamHandle,
 } from './policy.js';
 
-/** Runs batches; the worker pool is one. */
-export interface BatchExecutor<Slot> {
-  readonly freeSlots: number;
-  /** Undefined where none is free. The caller owns the slot until `release`. */
-  acquire(): Slot | undefined;
-  release(slot: Slot): void;
-  /** Most tiles in one batch of this model, at least 1. */
-  maxBatchSize(model: string): number;
-  /**
-   * Scores the first `count` tiles of the slot in place.
-   * @throws SaladError ENGINE_FAILED and the like: the tiles may be tried again, in another slot.
-   */
-  run(model: string, slot: Slot, count: number): Promise<BatchRun>;
-  /** Told whenever slots appear otherwise than by `release`. */
-  onChange(listener: () => void): void;
-}
-
-export interface BatchRun {
-  readonly engine: string;
-  /** Engine time in ms, without queueing and thread hops. */
-  readonly computeMs: number;
-}
-
-/** How a tile was served. */
-export interface TileTiming extends BatchRun {
-  /** From ready to dispatched, in ms. */
-  readonly queueMs: number;
-  /** Tiles in its batch. */
-  readonly batchSize: number;
-  readonly maxBatchSize: number;
-}
-
-/** What a stream does with its tiles. The callbacks are synchronous, and must not throw on good input. */
-export interface TileHandler<Slot> {
-  /** Writes the tile's pixels and position into place `index` of the slot. */
-  fill(tile: number, slot: Slot, index: number): void;
-  /** Reads the tile's results out of place `index`; the slot is reused afterwards. */
-  deliver(tile: number, slot: Slot, index: number, timing: TileTiming): void;
-  /** No engine could score the tile, not even alone. */
-  fail(tile: number, error: SaladError): void;
-  /** The deadline passed; no callback follows. */
-  expire(): void;
-}
-
-export interface TileStreamOptions<Slot> {
-  readonly model: string;
-  readonly priority: PriorityClass;
-  /** Milliseconds of the batcher's clock; Infinity without one. */
-  readonly deadline: number;
-  /** Most tiles the stream will ever have queued at a time. */
-  readonly capacity: number;
-  readonly handler: TileHandler<Slot>;
-}
-
-/** A stream's end of the batcher. */
-export interface TileStream {
-  /** Queues ready tiles. */
-  enqueue(tiles: readonly number[]): void;
-  /** Drops what waits; results of the batch in flight are dropped too. Idempotent. */
-  close(): void;
-}
-
 export interface BatcherOptions<Slot> {
   readonly executor: BatchExecutor<Slot>;
   readonly limits: PolicyLimits;
@@ -83,6 +29,8 @@ export interface BatcherOptions<Slot> {
   readonly admission?: AdmissionLimits;
   /** Monotonic, in ms. */
   readonly now: () => number;
+  /** Told of every batch that was scored, before its tiles are delivered. */
+  readonly onBatch?: (report: BatchReport) => void;
   /**
    * Runs a dispatch round soon. The default waits for the event loop to hand over what has already arrived, no
    * longer, so that tiles of one network read ride together.
@@ -94,6 +42,7 @@ export interface BatcherOptions<Slot> {
 interface Member<Slot> {
   readonly handler: TileHandler<Slot>;
   readonly announcement: Announcement;
+  readonly tag: object | undefined;
   closed: boolean;
 }
 
@@ -158,10 +107,10 @@ export class Batcher<Slot> {
 
   /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
   open(options: TileStreamOptions<Slot>): TileStream {
-    const { priority, capacity, handler } = options;
+    const { priority, capacity, handler, tag } = options;
     this.refuseWhenSlow(priority, capacity);
     const announcement: Announcement = { rank: PRIORITY_CLASSES.indexOf(priority), left: capacity };
-    const member: Member<Slot> = { handler, announcement, closed: false };
+    const member: Member<Slot> = { handler, announcement, tag, closed: false };
     const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, payload: member });
     this.announced.add(announcement, this.options.now());
     return {
@@ -253,6 +202,7 @@ export class Batcher<Slot> {
     } catch (error) {
       return SaladError.from(error);
     }
+    this.report(model, tiles, run, dispatchedAt);
     const maxBatchSize = this.executor.maxBatchSize(model);
     tiles.forEach(({ payload, tile, readyAt }, index) => {
       if (payload.closed) return;
@@ -260,6 +210,17 @@ export class Batcher<Slot> {
       payload.handler.deliver(tile, slot, index, { ...run, queueMs, batchSize: tiles.length, maxBatchSize });
     });
     return undefined;
+  }
+
+  private report(model: string, tiles: readonly Tile<Slot>[], run: BatchRun, dispatchedAt: number): void {
+    const { onBatch } = this.options;
+    if (onBatch === undefined) return;
+    const riders = new Map<object, number>();
+    for (const { payload, readyAt } of tiles) {
+      // A stream's tiles are in the order in which they became ready.
+      if (payload.tag !== undefined && !riders.has(payload.tag)) riders.set(payload.tag, readyAt);
+    }
+    onBatch({ ...run, model, tiles: tiles.length, dispatchedAt, finishedAt: this.options.now(), riders });
   }
 
   /**

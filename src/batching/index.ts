@@ -1,9 +1,10 @@
-export {
-  type BatchExecutor,
-  Batcher,
-  type BatchRun,
-  type TileHandler,
-  type TileStream,
-  type TileTiming,
-} from './batcher.js';
+export { Batcher } from './batcher.js';
+export type {
+  BatchExecutor,
+  BatchReport,
+  BatchRun,
+  TileHandler,
+  TileStream,
+  TileTiming,
+} from './contract.js';
 export { PRIORITY_CLASSES, type PriorityClass } from './policy.js';

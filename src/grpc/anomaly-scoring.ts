@@ -103,7 +103,7 @@ async function answer(
   );
   const traced = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
   try {
-    for await (const event of scoreAcquisition(model, request, pixels, signal)) {
+    for await (const event of scoreAcquisition(model, { ...request, tag: traced.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
       await writer.write(answerOf(event, model, request), aggregate !== undefined);
       traced.sent(event.kind, aggregate);

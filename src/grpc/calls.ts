@@ -96,8 +96,9 @@ export class CallTracker {
 
   toServiceError(error: unknown): ServerErrorResponse {
     const known = SaladError.from(error);
-    if (known.kind === 'internal') this.options.logger.error({ err: error }, 'call failed');
-    else this.options.logger.debug({ reason: known.reason }, known.message);
+    const ids = this.options.telemetry.idsOf(error);
+    if (known.kind === 'internal') this.options.logger.error({ err: error, ...ids }, 'call failed');
+    else this.options.logger.debug({ reason: known.reason, ...ids }, known.message);
     return toServiceError(known, this.options.retryDelayMs);
   }
 

@@ -2,7 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisition/index.js';
-import { type BatchExecutor, Batcher } from '../batching/index.js';
+import { Batcher } from '../batching/index.js';
 import type { ServeConfig } from '../config/schema.js';
 import type { EngineName, Precision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
@@ -52,13 +52,14 @@ export class ModelRegistry {
     });
     const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tilesPerSide ** 2));
     const batcher = new Batcher<PoolSlot>({
-      executor: watched(pool, telemetry),
+      executor: pool,
       limits: {
         maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
       admission: { maxQueueMs: config.maxQueueMs, maxQueueRatio: config.maxQueueRatio },
       now: () => performance.now(),
+      onBatch: (report) => telemetry.batchRan(report),
     });
     const models = bundles.map((bundle) => servedModel(bundle, config.precision, pool, batcher, budget));
     for (const { key } of models) {
@@ -99,24 +100,6 @@ export class ModelRegistry {
   async close(): Promise<void> {
     await this.pool.close();
   }
-}
-
-/** The pool, with every batch told of. */
-function watched(pool: EnginePool, telemetry: Telemetry): BatchExecutor<PoolSlot> {
-  return {
-    get freeSlots() {
-      return pool.freeSlots;
-    },
-    acquire: () => pool.acquire(),
-    release: (slot) => pool.release(slot),
-    maxBatchSize: (model) => pool.maxBatchSize(model),
-    onChange: (listener) => pool.onChange(listener),
-    async run(model, slot, count) {
-      const ran = await pool.run(model, slot, count);
-      telemetry.batchRan(model, ran.engine, count, ran.computeMs);
-      return ran;
-    },
-  };
 }
 
 function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precision: Precision) {

@@ -2,20 +2,10 @@
  * What the server tells of itself, through the OpenTelemetry API: names follow the semantic conventions where there
  * are any. Without an SDK (see sdk.ts) every instrument is a no-op. Never pixels, never identifiers of an acquisition.
  */
-import {
-  type Attributes,
-  type Context,
-  context,
-  type Histogram,
-  metrics,
-  propagation,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-} from '@opentelemetry/api';
+import { type Attributes, type Histogram, metrics, type SpanContext, trace } from '@opentelemetry/api';
 import type { Logger } from './logger.js';
 import { ScoreDrift } from './score-drift.js';
+import { type AcquisitionSpans, type BatchFacts, recordBatch, startAcquisition } from './traces.js';
 
 const NAME = 'salad-serve';
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -54,6 +44,8 @@ export interface AggregateFacts {
 
 /** One acquisition as it goes on. */
 export interface AcquisitionTrace {
+  /** For the batcher's reports; undefined where no trace of it is kept. */
+  readonly tag: object | undefined;
   /** A message went out. @param aggregate where it was the last */
   sent(kind: string, aggregate?: AggregateFacts): void;
   /** @param error what ended it, if anything did */
@@ -88,6 +80,7 @@ export class Telemetry {
     unit: '{patch}',
     description: 'Patches by outcome: scored, skipped as background, failed, missing.',
   });
+  private readonly failed = new WeakMap<Error, SpanContext>();
   private readonly drifts = new Map<string, ScoreDrift>();
 
   constructor(private readonly logger: Logger) {}
@@ -101,30 +94,34 @@ export class Telemetry {
     this.callDuration.record(ms / 1000, attributes);
   }
 
-  batchRan(model: string, engine: string, tiles: number, computeMs: number): void {
-    const attributes = { 'salad.model': model, 'salad.engine': engine };
-    this.batchSize.record(tiles, attributes);
-    this.batchDuration.record(computeMs / 1000, attributes);
+  batchRan(batch: BatchFacts): void {
+    const attributes = { 'salad.model': batch.model, 'salad.engine': batch.engine };
+    this.batchSize.record(batch.tiles, attributes);
+    this.batchDuration.record(batch.computeMs / 1000, attributes);
+    if (batch.riders.size > 0) recordBatch(this.tracer, batch, attributes);
   }
 
   /** @param carrier the call's metadata: a client's W3C trace context goes on here */
   acquisition(carrier: Record<string, unknown>, method: string, model: string): AcquisitionTrace {
-    const parent: Context = propagation.extract(context.active(), carrier);
-    const span = this.tracer.startSpan(
-      method,
-      { kind: SpanKind.SERVER, attributes: { 'salad.model': model } },
-      parent,
-    );
+    const spans = startAcquisition(this.tracer, carrier, method, { 'salad.model': model });
+    const { isRecording, context } = spans;
     return {
+      tag: isRecording ? spans : undefined,
       sent: (kind, aggregate) => {
-        span.addEvent(kind);
-        if (aggregate !== undefined) this.aggregated(span, model, aggregate);
+        spans.event(kind);
+        if (aggregate !== undefined) this.aggregated(spans, model, aggregate);
       },
       ended: (error) => {
-        if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
-        span.end();
+        spans.ended(error);
+        if (isRecording && error instanceof Error) this.failed.set(error, context);
       },
     };
+  }
+
+  /** For the log line of an error that ended an acquisition: its trace, where there is one. */
+  idsOf(error: unknown): Readonly<Record<string, string>> {
+    const ids = error instanceof Error ? this.failed.get(error) : undefined;
+    return ids === undefined ? {} : { trace_id: ids.traceId, span_id: ids.spanId };
   }
 
   /** To be called once, when all of it is there to be read. */
@@ -159,7 +156,7 @@ export class Telemetry {
     });
   }
 
-  private aggregated(span: Span, model: string, aggregate: AggregateFacts): void {
+  private aggregated(spans: AcquisitionSpans, model: string, aggregate: AggregateFacts): void {
     const { timings, coverage, decision, pValue, engines } = aggregate;
     const ofModel: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
@@ -169,13 +166,14 @@ export class Telemetry {
       if (coverage[outcome] > 0)
         this.patches.add(coverage[outcome], { ...ofModel, 'salad.outcome': outcome });
     }
-    span.setAttributes({
+    const attributes = {
       'salad.engines': [...engines],
       'salad.decision': decision,
       'salad.queue_ms': timings.queueMs,
       'salad.compute_ms': timings.computeMs,
       'salad.patches.scored': coverage.scored,
-    });
+    };
+    spans.aggregated(attributes, performance.now());
     if (decision !== 'indeterminate') this.watchDrift(model, pValue);
   }
 

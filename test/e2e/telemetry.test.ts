@@ -15,10 +15,18 @@ const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 interface OtlpSpan {
   readonly name: string;
   readonly traceId: string;
+  readonly spanId: string;
   readonly parentSpanId?: string;
+  readonly startTimeUnixNano: string;
+  readonly endTimeUnixNano: string;
+  readonly links?: readonly { readonly traceId: string; readonly spanId: string }[];
   readonly events?: readonly { readonly name: string }[];
-  readonly attributes: readonly { readonly key: string }[];
+  readonly attributes: readonly { readonly key: string; readonly value: { readonly intValue?: unknown } }[];
 }
+
+/** In ns. */
+const started = (span: OtlpSpan | undefined) => BigInt(span?.startTimeUnixNano ?? 0);
+const ended = (span: OtlpSpan | undefined) => BigInt(span?.endTimeUnixNano ?? 0);
 
 /** An OTLP/HTTP receiver that keeps what is sent to it. */
 class Receiver {
@@ -137,13 +145,46 @@ describe('telemetry', function () {
   it("continues a client's trace, and sends it before it stops", async () => {
     assert.equal(await server.stop(), 0);
     const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE_ID);
-    assert.equal(spans.length, 1);
-    const [span] = spans;
+    const span = spans.find(({ parentSpanId }) => parentSpanId === '00f067aa0ba902b7');
     assert.equal(span?.name, 'salad.v1.AnomalyScoring/ScoreImage');
-    assert.equal(span?.parentSpanId, '00f067aa0ba902b7');
     const events = span?.events?.map(({ name }) => name) ?? [];
     assert.deepEqual([events[0], events.at(-1)], ['accepted', 'aggregate']);
     assert.ok(span?.attributes.some(({ key }) => key === 'salad.decision'));
     assert.doesNotMatch(JSON.stringify(receiver.spans), /patient-name-like/);
+
+    // Its children, inside it and in this order of their ends.
+    const children = spans.filter(({ parentSpanId }) => parentSpanId === span?.spanId);
+    const byEnd = [...children].sort((one, other) => (ended(one) < ended(other) ? -1 : 1));
+    assert.deepEqual(
+      byEnd.map(({ name }) => name),
+      ['queue', 'engine', 'aggregate'],
+    );
+    for (const child of children) {
+      assert.ok(started(child) <= ended(child), child.name);
+      assert.ok(started(child) >= started(span) && ended(child) <= ended(span), child.name);
+    }
+    assert.equal(spans.length, 1 + children.length);
+  });
+
+  it('sends a span for each batch, linked to the acquisitions in it', () => {
+    const acquisitions = receiver.spans.filter(({ name }) => name.endsWith('/ScoreImage'));
+    const batches = receiver.spans.filter(({ name }) => name === 'batch');
+    assert.ok(batches.length >= 4);
+    const linked = batches.flatMap(({ links = [] }) => links.map(({ spanId }) => spanId));
+    assert.deepEqual(
+      new Set(linked),
+      new Set([acquisitions.find(({ traceId }) => traceId === TRACE_ID)?.spanId]),
+    );
+    for (const { spanId, traceId } of batches) {
+      const [engine, ...others] = receiver.spans.filter(({ parentSpanId }) => parentSpanId === spanId);
+      assert.deepEqual([engine?.name, engine?.traceId, others.length], ['engine', traceId, 0]);
+    }
+    const tiles = batches.map(({ attributes }) =>
+      Number(attributes.find(({ key }) => key === 'salad.batch.size')?.value.intValue),
+    );
+    assert.equal(
+      tiles.reduce((sum, count) => sum + count, 0),
+      64,
+    );
   });
 });

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
 import { Announced, type Announcement, longestWaitMs } from '../../../src/batching/admission.js';
-import { type BatchExecutor, Batcher } from '../../../src/batching/batcher.js';
+import { Batcher } from '../../../src/batching/batcher.js';
+import type { BatchExecutor } from '../../../src/batching/contract.js';
 import { createRandom } from '../../../src/scoring/random.js';
 
 const HORIZON = 100;

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { type BatchExecutor, Batcher, type TileTiming } from '../../../src/batching/batcher.js';
+import { Batcher } from '../../../src/batching/batcher.js';
+import type { BatchExecutor, BatchReport, TileTiming } from '../../../src/batching/contract.js';
 import type { PriorityClass } from '../../../src/batching/policy.js';
 import { SaladError } from '../../../src/errors/index.js';
 
@@ -74,11 +75,13 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Num
   const executor = new StubExecutor(slots, limit);
   let time = 0;
   let pending: (() => void)[] = [];
+  const reports: BatchReport[] = [];
   const batcher = new Batcher<Slot>({
     executor,
     limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
     admission: { maxQueueMs, maxQueueRatio: 0 },
     now: () => time,
+    onBatch: (report) => reports.push(report),
     soon: (task) => pending.push(task),
   });
   const turn = () => {
@@ -98,6 +101,7 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Num
       priority,
       deadline,
       capacity: 100,
+      tag: log,
       handler: {
         fill: (tile, slot, index) => {
           slot.tiles[index] = `${name}${tile}`;
@@ -115,7 +119,7 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Num
     });
     return { stream, log };
   };
-  return { executor, batcher, open, turn, advance: (ms: number) => (time += ms) };
+  return { executor, batcher, reports, open, turn, advance: (ms: number) => (time += ms) };
 }
 
 describe('Batcher', () => {
@@ -179,6 +183,34 @@ describe('Batcher', () => {
       batchSize: 4,
       maxBatchSize: 4,
     });
+  });
+
+  it('reports each batch with whose tiles were in it and since when the first of them waited', async () => {
+    const { executor, reports, open, turn, advance } = setUp(1);
+    const [a, b] = [open('a'), open('b')];
+    a.stream.enqueue([0]);
+    advance(3);
+    b.stream.enqueue([0, 1]);
+    advance(2);
+    turn();
+    await executor.finishAll();
+    const [report] = reports;
+    assert.deepEqual(
+      { ...report, riders: [...(report?.riders ?? [])] },
+      {
+        model: 'm',
+        engine: 'stub',
+        tiles: 3,
+        computeMs: 1,
+        dispatchedAt: 5,
+        finishedAt: 5,
+        riders: [
+          [a.log, 0],
+          [b.log, 3],
+        ],
+      },
+    );
+    assert.equal(reports.length, 1);
   });
 
   it('tries a failed batch again in halves: only the bad tile fails, each other is delivered once', async () => {

@@ -1,0 +1,123 @@
+/**
+ * Spans. One server span an acquisition, continuing the client's trace, with a child each for the time its tiles
+ * waited, were in engines, and were aggregated. One span a batch, a trace of its own with a link to every
+ * acquisition that had a tile in it: a batch has many parents. Times are those of performance.now().
+ */
+import {
+  type Attributes,
+  type Context,
+  context,
+  propagation,
+  type Span,
+  type SpanContext,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
+
+/** A batch that was scored. */
+export interface BatchFacts {
+  readonly model: string;
+  readonly engine: string;
+  readonly tiles: number;
+  /** Engine time, in ms. */
+  readonly computeMs: number;
+  readonly dispatchedAt: number;
+  readonly finishedAt: number;
+  /** What the streams of its tiles were opened with, and when the first of these tiles became ready. */
+  readonly riders: ReadonlyMap<object, number>;
+}
+
+/** The spans of one acquisition while it runs. */
+export class AcquisitionSpans {
+  private firstReadyAt = Number.POSITIVE_INFINITY;
+  private firstDispatchedAt = Number.POSITIVE_INFINITY;
+  private lastDispatchedAt = 0;
+  private lastFinishedAt = 0;
+  private batches = 0;
+
+  constructor(
+    private readonly tracer: Tracer,
+    private readonly span: Span,
+    private readonly parent: Context,
+  ) {}
+
+  get context(): SpanContext {
+    return this.span.spanContext();
+  }
+
+  /** False where nobody will ever see it: then the rest of the work can be left out. */
+  get isRecording(): boolean {
+    return this.span.isRecording();
+  }
+
+  rode({ dispatchedAt, finishedAt }: BatchFacts, readyAt: number): void {
+    this.batches += 1;
+    this.firstReadyAt = Math.min(this.firstReadyAt, readyAt);
+    this.firstDispatchedAt = Math.min(this.firstDispatchedAt, dispatchedAt);
+    this.lastDispatchedAt = Math.max(this.lastDispatchedAt, dispatchedAt);
+    this.lastFinishedAt = Math.max(this.lastFinishedAt, finishedAt);
+  }
+
+  event(name: string): void {
+    this.span.addEvent(name);
+  }
+
+  /** Once the aggregate is out. */
+  aggregated(attributes: Attributes, now: number): void {
+    this.span.setAttributes({ ...attributes, 'salad.batches': this.batches });
+    if (this.batches === 0 || !this.isRecording) return;
+    this.child('queue', this.firstReadyAt, this.lastDispatchedAt);
+    this.child('engine', this.firstDispatchedAt, this.lastFinishedAt);
+    this.child('aggregate', this.lastFinishedAt, now);
+  }
+
+  ended(error: unknown): void {
+    if (error !== undefined) this.span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
+    this.span.end();
+  }
+
+  private child(name: string, startTime: number, endTime: number): void {
+    this.tracer.startSpan(name, { startTime }, trace.setSpan(this.parent, this.span)).end(endTime);
+  }
+}
+
+/** @param carrier the call's metadata: a client's W3C trace context goes on here */
+export function startAcquisition(
+  tracer: Tracer,
+  carrier: Record<string, unknown>,
+  method: string,
+  attributes: Attributes,
+): AcquisitionSpans {
+  const parent = propagation.extract(context.active(), carrier);
+  return new AcquisitionSpans(
+    tracer,
+    tracer.startSpan(method, { kind: SpanKind.SERVER, attributes }, parent),
+    parent,
+  );
+}
+
+/** Nothing where no acquisition in it is recorded. */
+export function recordBatch(tracer: Tracer, batch: BatchFacts, attributes: Attributes): void {
+  const links = [];
+  for (const [rider, readyAt] of batch.riders) {
+    if (!(rider instanceof AcquisitionSpans)) continue;
+    rider.rode(batch, readyAt);
+    links.push({ context: rider.context });
+  }
+  if (links.length === 0) return;
+  const span = tracer.startSpan(
+    'batch',
+    {
+      root: true,
+      links,
+      startTime: batch.dispatchedAt,
+      attributes: { ...attributes, 'salad.batch.size': batch.tiles },
+    },
+    context.active(),
+  );
+  const startTime = Math.max(batch.dispatchedAt, batch.finishedAt - batch.computeMs);
+  tracer.startSpan('engine', { startTime }, trace.setSpan(context.active(), span)).end(batch.finishedAt);
+  span.end(batch.finishedAt);
+}
