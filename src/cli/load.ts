@@ -1,6 +1,5 @@
 import { type Command, Option } from 'commander';
 import { type Arrivals, type LoadResult, runLoad, type Workload } from '../../clients/load/src/index.js';
-import { SaladClient } from '../../clients/typescript/src/index.js';
 import { ENGINE_NAMES } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { makePhantom } from '../imaging/phantom.js';
@@ -85,7 +84,8 @@ Examples:
   salad load --target 127.0.0.1:50051 --model phantom --rate 20 --mode rows --acquisition-ms 1000
   salad load --model phantom --streams 32 --slo 'tile.p99<200ms' --slo 'failed<1' --json
 
-Latencies count from the intended send time of the pixels a tile needs, not from when the client got round to it.`,
+Latencies count from the intended send time of the pixels a tile needs, not from when the client got round to it.
+A refusal counts as one under --rate and --interval-ms; streams back to back come back when they are told to.`,
     )
     .action((flags: LoadFlags) => load(flags, context));
 }

@@ -18,7 +18,10 @@ import { paced, readyShares, type Workload } from './workload.js';
 export type { Workload } from './workload.js';
 
 export type Arrivals =
-  /** Streams that each start the next acquisition `intervalMs` after the intended start of the last; 0: at once. */
+  /**
+   * Streams that each start the next acquisition `intervalMs` after the intended start of the last; 0: at once, and
+   * then a stream that is refused comes back when it was told to, for the same acquisition.
+   */
   | { readonly kind: 'streams'; readonly count: number; readonly intervalMs: number }
   /** A Poisson process of acquisitions, whatever the server does. */
   | { readonly kind: 'poisson'; readonly ratePerSecond: number; readonly seed: number };
@@ -42,8 +45,10 @@ export interface LoadResult {
   readonly acquisitions: LatencySummary & {
     readonly ok: number;
     readonly failed: number;
-    /** RESOURCE_EXHAUSTED and UNAVAILABLE: told to come back later. */
+    /** RESOURCE_EXHAUSTED and UNAVAILABLE: told to come back later, and did not or never got in. */
     readonly refused: number;
+    /** Attempts after a refusal, of back-to-back streams. */
+    readonly retries: number;
     /** From the intended start to the refusal: how fast a full server says so. */
     readonly refusals: LatencySummary;
     readonly perSecond: number;
@@ -68,6 +73,7 @@ class Tally {
   readonly tiles = new Latencies();
   readonly byStatus: Record<string, number> = {};
   readonly tilesPerStream: number[] = [];
+  retries = 0;
   tileCount = 0;
   batchFillSum = 0;
 
@@ -177,8 +183,11 @@ async function acquire(client: SaladClient, options: LoadOptions, slot: Slot, ta
     };
     const aggregate = await client.scoreAcquisition(header, source, {
       ...call,
-      // A refusal is a figure of the load, not something to hide behind another attempt.
-      retry: false,
+      // Where arrivals do not wait, a refusal is a figure of the load, not something to hide behind another attempt.
+      ...(isClosedLoop(options.arrivals) ? {} : { retry: false }),
+      onRetry: () => {
+        if (slot.counted) tally.retries++;
+      },
       onEvent: (event) => {
         if (event.type === 'patches') tiles?.arrived(event.patches);
       },
@@ -192,6 +201,10 @@ async function acquire(client: SaladClient, options: LoadOptions, slot: Slot, ta
     }
   }
   options.onProgress?.(tally.acquisitions.count, tally.failed);
+}
+
+function isClosedLoop(arrivals: Arrivals): boolean {
+  return arrivals.kind === 'streams' && arrivals.intervalMs === 0;
 }
 
 function countAcquisition(aggregate: AcquisitionAggregate, slot: Slot, tally: Tally): void {
@@ -252,6 +265,7 @@ function resultOf(tally: Tally, options: LoadOptions): LoadResult {
       ok,
       failed: tally.failed - refused,
       refused,
+      retries: tally.retries,
       refusals: tally.refusals.summary(),
       perSecond: ok / seconds,
       byStatus: tally.byStatus,

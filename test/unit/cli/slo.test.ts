@@ -10,6 +10,7 @@ const result: LoadResult = {
     ok: 10,
     failed: 1,
     refused: 2,
+    retries: 0,
     refusals: latency,
     perSecond: 5,
     byStatus: { INTERNAL: 1, UNAVAILABLE: 2 },

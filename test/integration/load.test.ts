@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'mocha';
+import { type Arrivals, runLoad } from '../../clients/load/src/index.js';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import type { RunningServer } from '../../src/grpc/server.js';
+import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+
+describe('the load client at a server with one place', function () {
+  this.timeout(60_000);
+  let models: ModelsFolder;
+  let server: RunningServer;
+  let client: SaladClient;
+
+  before(async () => {
+    models = await smallModels();
+    server = await startSmall(models.path, { maxConcurrentAcquisitions: 1, retryDelayMs: 5 });
+    client = new SaladClient(server.address);
+  });
+  after(async () => {
+    client.close();
+    await server.stop(0);
+    await models.remove();
+  });
+
+  const offer = (arrivals: Arrivals) =>
+    runLoad({
+      clients: [client],
+      model: { name: 'small' },
+      arrivals,
+      workload: {
+        mode: 'tiles',
+        size: SIDE,
+        pixels: smallImage(1),
+        tilesPerMessage: 16,
+        rowsPerMessage: 16,
+        acquisitionMs: 0,
+      },
+      durationMs: 1500,
+      warmUpMs: 200,
+      timeoutMs: 30_000,
+    });
+
+  it('comes back with streams back to back, until each got what it asked for', async () => {
+    const { acquisitions, jain } = await offer({ kind: 'streams', count: 4, intervalMs: 0 });
+    assert.ok(acquisitions.ok >= 4);
+    assert.ok(acquisitions.retries > 0);
+    assert.deepEqual([acquisitions.refused, acquisitions.failed], [0, 0]);
+    // One stream alone would have 0.25.
+    assert.ok(jain !== null && jain > 0.3, `Jain ${jain}`);
+  });
+
+  it('counts what is refused where arrivals do not wait', async () => {
+    const { acquisitions } = await offer({ kind: 'poisson', ratePerSecond: 400, seed: 1 });
+    assert.ok(acquisitions.ok > 0);
+    assert.ok(acquisitions.refused > 0);
+    assert.deepEqual([acquisitions.retries, acquisitions.failed], [0, 0]);
+    assert.equal(acquisitions.byStatus['RESOURCE_EXHAUSTED'], acquisitions.refused);
+  });
+});
