@@ -11,6 +11,7 @@ import { stringify } from 'yaml';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/grpc/api-keys.js';
 import type { RunningServer } from '../../src/grpc/server.js';
+import { makeAuthority } from '../support/certificates.js';
 import { healthClient } from '../support/health-client.js';
 import {
   type ModelsFolder,
@@ -227,6 +228,47 @@ describe('who is calling', function () {
       open();
       for await (const _event of events);
       await mine.scoreAcquisition(smallHeader('third'), rows);
+    });
+
+    it('where there are no keys, a client certificate is an identity', async () => {
+      const authority = await makeAuthority();
+      const names = { tlsCertFile: 'server.pem', tlsKeyFile: 'server.key', tlsClientCaFile: 'ca.pem' };
+      const flags = Object.fromEntries(Object.entries(names).map(([key, name]) => [key, join(folder, name)]));
+      const own = await authority.issue({ commonName: 'salad' });
+      await writeFile(join(folder, 'server.pem'), own.certificate);
+      await writeFile(join(folder, 'server.key'), own.privateKey);
+      await writeFile(join(folder, 'ca.pem'), authority.certificate);
+      const running = await start({ ...flags, identityMaxAcquisitions: 1 });
+      const withCertificate = async (commonName: string) => {
+        const tls = { ca: authority.certificate, ...(await authority.issue({ commonName })) };
+        const client = new SaladClient(running.address, { tls, retry: false });
+        clients.push(client);
+        return client;
+      };
+      const [mine, minesTwin, theirs] = [
+        await withCertificate('detector-1'),
+        await withCertificate('detector-1'),
+        await withCertificate('detector-2'),
+      ];
+      let open: () => void = () => {};
+      const gate = new Promise<void>((resolve) => {
+        open = resolve;
+      });
+      const held = mine.streamAcquisition(smallHeader('held'), async function* () {
+        await gate;
+      });
+      assert.equal((await held.next()).value?.type, 'accepted');
+      const rows = smallRows(smallImage(1));
+      await assert.rejects(
+        minesTwin.scoreAcquisition(smallHeader('twin'), rows),
+        (error: SaladClientError) => {
+          assert.match(error.message, /certificate detector-1/);
+          return refusedAs('RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED')(error);
+        },
+      );
+      await theirs.scoreAcquisition(smallHeader('theirs'), rows);
+      open();
+      await held.return();
     });
 
     it('bytes per second: reading pauses; what would take too long is refused with its delay', async () => {

@@ -189,6 +189,27 @@ describe('what one client may hold of the port', function () {
     }
   });
 
+  it('headers: more than 64 KiB of them end the stream or the connection', async () => {
+    await start({});
+    const session = connectHttp2(`http://${server?.address}`, { maxSendHeaderBlockLength: 4_000_000 });
+    session.on('error', () => {});
+    sessions.push(session);
+    const many = Object.fromEntries(
+      Array.from({ length: 100 }, (_, index) => [`x-${index}`, 'x'.repeat(10_000)]),
+    );
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': HEALTH_PATH,
+      'content-type': 'application/grpc',
+      ...many,
+    });
+    stream.on('error', () => {});
+    const end = await endOf(stream);
+    assert.equal(end.status, undefined);
+    assert.notEqual(end.rstCode, constants.NGHTTP2_NO_ERROR);
+    await isServing();
+  });
+
   it('streams opened and reset as fast as they go end the connection, not the server', async () => {
     await start({});
     const session = await raw();
