@@ -107,17 +107,15 @@ export function recordBatch(tracer: Tracer, batch: BatchFacts, attributes: Attri
     links.push({ context: rider.context });
   }
   if (links.length === 0) return;
-  const span = tracer.startSpan(
-    'batch',
-    {
-      root: true,
-      links,
-      startTime: batch.dispatchedAt,
-      attributes: { ...attributes, 'salad.batch.size': batch.tiles },
+  const span = tracer.startSpan('batch', {
+    root: true,
+    links,
+    startTime: batch.dispatchedAt,
+    attributes: {
+      ...attributes,
+      'salad.batch.size': batch.tiles,
+      'salad.compute_ms': batch.computeMs,
     },
-    context.active(),
-  );
-  const startTime = Math.max(batch.dispatchedAt, batch.finishedAt - batch.computeMs);
-  tracer.startSpan('engine', { startTime }, trace.setSpan(context.active(), span)).end(batch.finishedAt);
+  });
   span.end(batch.finishedAt);
 }
