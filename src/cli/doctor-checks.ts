@@ -1,6 +1,7 @@
 /** What besides engines and bundles could keep a server from starting, or soon from serving. */
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { ServeConfig } from '../config/schema.js';
@@ -11,7 +12,7 @@ import { countTokenKeys } from '../grpc/tokens.js';
 
 /** One line of the screen. */
 export interface Check {
-  readonly name: 'tls' | 'tokens' | 'apiKeys' | 'admin' | 'sharedMemory' | 'memory';
+  readonly name: 'port' | 'tls' | 'tokens' | 'apiKeys' | 'admin' | 'sharedMemory' | 'memory';
   /** `off`: not set up, and nothing is wrong with that. */
   readonly state: 'ok' | 'off' | 'warning' | 'problem';
   readonly detail: string;
@@ -21,8 +22,32 @@ export interface Check {
 const RENEW_DAYS = 21;
 const DAY_MS = 86_400_000;
 
-export async function securityChecks(config: ServeConfig): Promise<readonly Check[]> {
-  return Promise.all([tls(config), tokens(config), apiKeys(config), admin(config)]);
+/** What the port will need. */
+export async function portChecks(config: ServeConfig): Promise<readonly Check[]> {
+  return Promise.all([port(config.listen), tls(config), tokens(config), apiKeys(config), admin(config)]);
+}
+
+/** A port in use may be in use by the very server that is asked about. */
+async function port(listen: string): Promise<Check> {
+  const colon = listen.lastIndexOf(':');
+  const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
+  const server = createServer();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject).listen(Number(listen.slice(colon + 1)), host, resolve);
+    });
+    return { name: 'port', state: 'ok', detail: `${listen} is free` };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const isTaken = code === 'EADDRINUSE';
+    return {
+      name: 'port',
+      state: isTaken ? 'warning' : 'problem',
+      detail: isTaken ? `${listen} is in use already, perhaps by a salad-serve that runs` : message,
+    };
+  } finally {
+    server.close();
+  }
 }
 
 async function tls(config: ServeConfig): Promise<Check> {
@@ -55,7 +80,7 @@ async function tokens(config: ServeConfig): Promise<Check> {
   if (config.authJwks === '') return { name: 'tokens', state: 'off', detail: 'no bearer tokens are taken' };
   return checked('tokens', async () => {
     const count = await countTokenKeys(config.authJwks);
-    const detail = `${count} keys in ${config.authJwks}, issuer ${config.authIssuer}, audience ${config.authAudience}`;
+    const detail = `${keys(count)} in ${config.authJwks}, issuer ${config.authIssuer}, audience ${config.authAudience}`;
     return { state: count === 0 ? 'problem' : 'ok', detail };
   });
 }
@@ -66,9 +91,13 @@ async function apiKeys(config: ServeConfig): Promise<Check> {
   return checked('apiKeys', async () => {
     const { count, expired } = await readApiKeys(config.authApiKeysFile);
     const over = expired(Date.now());
-    const detail = `${count} keys in ${config.authApiKeysFile}${over.length === 0 ? '' : `, expired: ${over.join(', ')}`}`;
+    const detail = `${keys(count)} in ${config.authApiKeysFile}${over.length === 0 ? '' : `, expired: ${over.join(', ')}`}`;
     return { state: over.length > 0 ? 'warning' : 'ok', detail };
   });
+}
+
+function keys(count: number): string {
+  return count === 1 ? '1 key' : `${count} keys`;
 }
 
 function admin(config: ServeConfig): Check {

@@ -8,7 +8,7 @@ import { SaladError } from '../errors/index.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
 import { findBundle, listBundles } from '../model/repository.js';
 import { type ConfigFlags, configOf, withConfigFlags } from './config-flags.js';
-import { type Check, memoryChecks, securityChecks } from './doctor-checks.js';
+import { type Check, memoryChecks, portChecks } from './doctor-checks.js';
 import { askTarget, type TargetReport } from './doctor-target.js';
 import type { ProgramContext } from './index.js';
 import { EXIT, print, printJson, table } from './output.js';
@@ -80,7 +80,7 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
   const { config, problems: configProblems } = await openConfig(flags, context);
   const { bundle, models } = await openBundles(config.models, flags.model);
   const engines = await ladder(config.engine, bundle);
-  const checks = [...(await securityChecks(config)), ...(await memoryChecks(config))];
+  const checks = [...(await portChecks(config)), ...(await memoryChecks(config))];
   const engine = engines.find((rung) => rung.usable)?.name ?? null;
   const said = (state: Check['state']) =>
     checks.filter((check) => check.state === state).map(({ name, detail }) => `${name}: ${detail}`);

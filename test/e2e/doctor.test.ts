@@ -23,7 +23,8 @@ describe('salad doctor', function () {
   let folder: string;
   const at = (name: string) => join(folder, name);
   const examine = async (...args: string[]) => {
-    const run = await salad('doctor', '--models', models.path, '--engine', 'onnx', '--json', ...args);
+    const basics = ['--models', models.path, '--engine', 'onnx', '--listen', '127.0.0.1:0', '--json'];
+    const run = await salad('doctor', ...basics, ...args);
     return { code: run.code, report: run.lines[0] as unknown as Report };
   };
   const states = (report: Report) =>
@@ -58,7 +59,7 @@ describe('salad doctor', function () {
     const { code, report } = await examine(...pair('own'), '--set', `tlsClientCaFile=${at('ca.pem')}`);
     assert.deepEqual([code, report.engine, report.problems, report.warnings], [0, 'onnx', [], []]);
     assert.deepEqual(states(report), {
-      ...{ tls: 'ok', tokens: 'off', apiKeys: 'off', admin: 'off' },
+      ...{ port: 'ok', tls: 'ok', tokens: 'off', apiKeys: 'off', admin: 'off' },
       ...{ sharedMemory: 'ok', memory: 'ok' },
     });
     const tls = report.checks.find(({ name }) => name === 'tls')?.detail ?? '';
@@ -89,6 +90,7 @@ describe('salad doctor', function () {
       [['--set', 'maxAcquisitionBytes=1099511627776'], /memory: open acquisitions may take 1048576 MiB/],
       [['--set', 'maxQueuMs=1'], /configuration: .*did you mean maxQueueMs/],
       [['--listen', '0.0.0.0:1'], /configuration: .*plaintext/],
+      [['--listen', '192.0.2.1:50051', '--set', 'allowPlaintext=true'], /port: .*EADDRNOTAVAIL/],
     ] as const) {
       const { code, report } = await examine(...args);
       assert.equal(code, 1, String(problem));
@@ -102,6 +104,8 @@ describe('salad doctor', function () {
     try {
       const run = await salad('doctor', '--target', server.address, '--json');
       assert.equal(run.code, 0, run.stderr);
+      const beside = await examine('--listen', server.address);
+      assert.deepEqual([beside.code, states(beside.report)['port']], [0, 'warning']);
       assert.deepEqual(run.lines[0], {
         target: server.address,
         serving: true,
