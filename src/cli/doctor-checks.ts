@@ -22,7 +22,7 @@ export interface Check {
 const RENEW_DAYS = 21;
 const DAY_MS = 86_400_000;
 
-/** What the port will need. */
+/** Whether the port can be had, and what those who come to it are asked for. */
 export async function portChecks(config: ServeConfig): Promise<readonly Check[]> {
   return Promise.all([port(config.listen), tls(config), tokens(config), apiKeys(config), admin(config)]);
 }
