@@ -6,9 +6,9 @@ import { totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
-import { readApiKeys } from '../grpc/api-keys.js';
-import { readTlsMaterial } from '../grpc/tls.js';
-import { countTokenKeys } from '../grpc/tokens.js';
+import { readApiKeys } from '../grpc/access/api-keys.js';
+import { readTlsMaterial } from '../grpc/access/tls.js';
+import { countTokenKeys } from '../grpc/access/tokens.js';
 
 /** One line of the screen. */
 export interface Check {

@@ -13,16 +13,16 @@ import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
+import { openGuard } from './access/guard.js';
+import { portCredentials } from './access/tls.js';
 import { anomalyScoringHandlers } from './anomaly-scoring.js';
 import { CallTracker } from './calls.js';
 import { connectionOptions, limitConnections } from './connections.js';
 import { drain } from './drain.js';
-import { openGuard } from './guard.js';
 import { Health } from './health.js';
 import { type HealthPort, openHealthPort } from './health-port.js';
 import { modelRegistryHandlers } from './model-registry.js';
 import { createServerWithWindow } from './receive-window.js';
-import { portCredentials } from './tls.js';
 
 export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
 

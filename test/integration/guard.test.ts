@@ -14,9 +14,9 @@ import {
 import { describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.js';
-import { makeApiKey } from '../../src/grpc/api-keys.js';
-import { openGuard } from '../../src/grpc/guard.js';
-import { requirementOf } from '../../src/grpc/identity.js';
+import { makeApiKey } from '../../src/grpc/access/api-keys.js';
+import { openGuard } from '../../src/grpc/access/guard.js';
+import { requirementOf } from '../../src/grpc/access/identity.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
 import { refusal } from '../support/grpc-client.js';

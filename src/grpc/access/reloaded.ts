@@ -1,6 +1,6 @@
 /** Something read from files, and read again when they change. */
-import { SaladError } from '../errors/index.js';
-import type { Logger } from '../telemetry/logger.js';
+import { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
 
 /** What was read, and a digest of the bytes it was read from. */
 export interface Digested {

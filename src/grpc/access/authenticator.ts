@@ -1,8 +1,8 @@
 /** From what a call brings (token, API key, client certificate, address) to an identity. */
 import type { Metadata } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
-import { SaladError } from '../errors/index.js';
-import type { Logger } from '../telemetry/logger.js';
+import type { ServeConfig } from '../../config/schema.js';
+import { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
 import { type ApiKeys, readApiKeys } from './api-keys.js';
 import { type Identity, SCOPES } from './identity.js';
 import { Reloaded } from './reloaded.js';

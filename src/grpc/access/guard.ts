@@ -9,14 +9,14 @@ import {
   type ServiceDefinition,
   status,
 } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
-import { SaladError } from '../errors/index.js';
-import type { Logger } from '../telemetry/logger.js';
-import type { Telemetry } from '../telemetry/telemetry.js';
+import type { ServeConfig } from '../../config/schema.js';
+import { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
+import type { Telemetry } from '../../telemetry/telemetry.js';
+import { toServiceError } from '../status.js';
 import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
 import { type Identity, requirementOf } from './identity.js';
 import { Quotas } from './quotas.js';
-import { toServiceError } from './status.js';
 
 export interface Guard {
   /** For the server's options: it sees every call before any handler does. */

@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { SaladError } from '../errors/index.js';
+import { SaladError } from '../../errors/index.js';
 import { type Identity, SCOPES } from './identity.js';
 import type { Digested } from './reloaded.js';
 

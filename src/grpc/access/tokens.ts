@@ -10,9 +10,9 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
-import type { ServeConfig } from '../config/schema.js';
-import { SaladError } from '../errors/index.js';
-import type { Logger } from '../telemetry/logger.js';
+import type { ServeConfig } from '../../config/schema.js';
+import { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
 import { type Identity, SCOPES, type Scope } from './identity.js';
 import { type Digested, Reloaded } from './reloaded.js';
 

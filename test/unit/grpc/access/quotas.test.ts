@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { Quotas } from '../../../src/grpc/quotas.js';
+import { Quotas } from '../../../../src/grpc/access/quotas.js';
 
 const exceeded = { reason: 'QUOTA_EXCEEDED' };
 

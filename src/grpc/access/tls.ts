@@ -6,9 +6,9 @@ import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import { experimental, ServerCredentials } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
-import { SaladError } from '../errors/index.js';
-import type { Logger } from '../telemetry/logger.js';
+import type { ServeConfig } from '../../config/schema.js';
+import { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
 import { type Digested, Reloaded } from './reloaded.js';
 
 export type TlsFiles = Pick<ServeConfig, 'tlsCertFile' | 'tlsKeyFile' | 'tlsClientCaFile'>;

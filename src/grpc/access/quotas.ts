@@ -1,5 +1,5 @@
 /** What one identity may take of the server: acquisitions at once, and request bytes per second. */
-import { SaladError } from '../errors/index.js';
+import { SaladError } from '../../errors/index.js';
 
 export interface QuotaOptions {
   /** 0 means no limit, here and below. */
