@@ -1,5 +1,11 @@
 /** Limits of a connection that grpc-js's server has no options for: how many, how slowly, how noisily. */
-import { constants, type Http2SecureServer, type Http2Server, type ServerHttp2Session } from 'node:http2';
+import {
+  constants,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import type { ServerOptions } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 
@@ -7,6 +13,9 @@ import type { ServeConfig } from '../config/schema.js';
 const PING_STRIKES = 2;
 /** On the wire the answer to a ping takes 17 bytes, and with TLS about as many again. */
 const PING_ANSWER_BYTES = 64;
+
+/** How long a client whose call is over may keep its half of the stream, unless silence is bounded more tightly. */
+const LINGER_MS = 5000;
 
 /** Those that grpc-js has. */
 export function connectionOptions(config: ServeConfig): ServerOptions {
@@ -22,8 +31,22 @@ export function connectionOptions(config: ServeConfig): ServerOptions {
 /** Those that it has not. */
 export function limitConnections(server: Http2Server | Http2SecureServer, config: ServeConfig): void {
   server.maxConnections = config.maxConnections;
+  const lingerMs = Math.min(LINGER_MS, config.idleTimeoutMs);
+  server.on('stream', (stream: ServerHttp2Stream) => letGo(stream, lingerMs));
   if (config.minPingIntervalMs === 0) return;
   server.on('session', (session: ServerHttp2Session) => calm(session, config.minPingIntervalMs));
+}
+
+/**
+ * A call that has its status is over, for a refused client too: what it goes on sending would be read and dropped
+ * for ever. NO_ERROR is what RFC 9113 (8.1) has for a stream that was answered before it was wholly sent.
+ */
+function letGo(stream: ServerHttp2Stream, lingerMs: number): void {
+  stream.once('finish', () => {
+    if (stream.closed) return;
+    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs);
+    stream.once('close', () => clearTimeout(timer));
+  });
 }
 
 /** Answers to pings are cheap, a client that lives on them is not: it keeps a connection and a CPU busy for nothing. */

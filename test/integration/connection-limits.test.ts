@@ -136,6 +136,26 @@ describe('what one client may hold of the port', function () {
     assert.equal(first, 'still open');
   });
 
+  it('time: whoever has a status and sends on loses the stream', async () => {
+    await start({ idleTimeoutMs: 200 });
+    const stream = openRaw(await raw());
+    let answered: number | undefined;
+    stream.on('response', (headers) => {
+      answered = Number(headers['grpc-status']);
+    });
+    stream.resume();
+    // No header comes first: refused with the first message.
+    const sending = setInterval(
+      () => stream.writable && stream.write(frame(encode({ $case: 'end', value: {} }))),
+      10,
+    );
+    await once(stream, 'close');
+    clearInterval(sending);
+    assert.equal(answered, status.INVALID_ARGUMENT);
+    assert.equal(stream.rstCode, constants.NGHTTP2_NO_ERROR);
+    await isServing();
+  });
+
   it('idle connections get GOAWAY, those with a call do not', async () => {
     await start({ connectionIdleMs: 200 });
     const [idle, busy] = [await raw(), await raw()];
