@@ -2,7 +2,7 @@
 // The one that serves holds Node, its libraries and the authorities' certificates: no shell, no package manager.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cache, imageId, read, run, say } from './tools.mjs';
+import { cache, imageId, read, root, run, say } from './tools.mjs';
 
 const SUITE = 'trixie';
 const NPM = 'npm@11.6.2';
@@ -70,7 +70,7 @@ export function makeBases(names) {
   for (const name of names) {
     const image = `localhost/${name}`;
     const args = BASES[name].args();
-    const recipe = JSON.stringify([SUITE, NPM, args]);
+    const recipe = JSON.stringify([SUITE, NPM, args]).replaceAll(root, '');
     const stamp = join(cache, `${name}.recipe`);
     const isCurrent = existsSync(stamp) && readFileSync(stamp, 'utf8') === recipe;
     if (isCurrent && imageId(image) !== undefined) continue;

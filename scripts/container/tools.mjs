@@ -7,7 +7,13 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const cache = join(root, '.cache/container');
-const PACKAGES = { mmdebstrap: 'mmdebstrap', buildah: 'buildah', podman: 'podman', runc: 'runc' };
+const PACKAGES = {
+  mmdebstrap: 'mmdebstrap',
+  buildah: 'buildah',
+  podman: 'podman',
+  runc: 'runc',
+  catatonit: 'catatonit',
+};
 
 export function say(message) {
   console.error(`container: ${message}`);

@@ -70,7 +70,7 @@ export function module(name) {
 export const sources = JSON.stringify(MODULES);
 
 /** A helm that was built without release flags takes the cluster for an old one. */
-const KUBE_VERSION = ['--kube-version', '1.37.0'];
+export const KUBE_VERSION = ['--kube-version', '1.37.0'];
 
 /** stdout of `helm lint` or `helm template`; throws with its words where it refuses. */
 export function helm(verb, ...args) {
