@@ -8,6 +8,7 @@ import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
 import { benchDetection } from './detection.js';
+import { benchDetectionAblation } from './detection-ablation.js';
 import { benchEngines } from './engines.js';
 import { benchGhz } from './ghz.js';
 import { benchPeers } from './peers.js';
@@ -31,10 +32,11 @@ const SUITES: Readonly<Record<string, Suite>> = {
   engines: benchEngines,
   telemetry: benchTelemetry,
   detection: benchDetection,
+  'detection-ablation': benchDetectionAblation,
   ghz: benchGhz,
 };
-/** They install other people's programs first, from PyPI and the Go proxy: only where asked for. */
-const ON_DEMAND: ReadonlySet<string> = new Set(['peers', 'ghz']);
+/** Only where asked for: they install other people's programs first, from PyPI and the Go proxy, or take half an hour. */
+const ON_DEMAND: ReadonlySet<string> = new Set(['peers', 'ghz', 'detection-ablation']);
 
 const program = new Command('bench')
   .description('ratios measured in one run; each stands beside both its terms')
@@ -53,12 +55,14 @@ Suites:
   engines    every engine by itself: batch sizes, share of the processor's peak, Python's onnxruntime beside ours
              (installed from PyPI the first time), what the search adds to the encoder
   detection  the shipped bundles on phantoms and on the radiographs beside the checkout, also changed ones
+  detection-ablation
+             preset gabor taken apart on training normals with synthetic lesions; half an hour, so \`all\` leaves it out
   peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
              more), so \`all\` leaves it out
   ghz        our latency measurement beside ghz's; builds it with Go the first time; \`all\` leaves it out
 
 Examples:
-  npm run bench                              everything but peers and ghz, under ten minutes a suite
+  npm run bench                              everything but peers, ghz and detection-ablation, under ten minutes a suite
   npm run -s bench -- --suite streaming --quick --json
   npm run bench -- --suite peers             tiles per second and p99 beside the peers`,
   )

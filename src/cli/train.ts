@@ -23,6 +23,7 @@ interface TrainFlags {
   readonly engine: string;
   readonly workingSize?: string;
   readonly textureFloor?: string;
+  readonly align: boolean;
   readonly bankRows?: string;
   readonly coreset: string;
   readonly outliers: string;
@@ -61,6 +62,7 @@ export function registerTrain(program: Command): void {
       '--texture-floor <magnitude>',
       'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 bears more noise',
     )
+    .option('--no-align', 'preset gabor: take images as they lie, not aligned to their mean')
     .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
     .option('--coreset <method>', 'random or kCenter: how the memory bank is thinned per cell', 'random')
     .option('--outliers <fraction>', 'most isolated patches left out of the memory bank', '0.005')
@@ -164,6 +166,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
   if (flags.engine !== 'auto') words.push('--engine', flags.engine);
   if (flags.workingSize) words.push('--working-size', flags.workingSize);
   if (flags.textureFloor) words.push('--texture-floor', flags.textureFloor);
+  if (!flags.align) words.push('--no-align');
   if (flags.bankRows) words.push('--bank-rows', flags.bankRows);
   if (flags.coreset !== 'random') words.push('--coreset', flags.coreset);
   if (flags.outliers !== '0.005') words.push('--outliers', flags.outliers);
@@ -237,8 +240,9 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
   print(`next: salad evaluate --model ${bundle.directory} --data TEST_DIR`);
 }
 
-function presetOptions({ workingSize, textureFloor }: TrainFlags): PresetOptions {
+function presetOptions({ workingSize, textureFloor, align }: TrainFlags): PresetOptions {
   return {
+    align,
     ...(workingSize === undefined ? {} : { workingSize: numberOf('--working-size', workingSize, 16, 4096) }),
     ...(textureFloor === undefined
       ? {}

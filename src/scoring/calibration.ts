@@ -42,6 +42,19 @@ export function medianAndMad(values: ArrayLike<number>): { readonly median: numb
   return { median, mad };
 }
 
+/** For a normal distribution the distance from median to 90 % quantile is this many MAD. */
+const UPPER_TO_MAD = 1.2815515655446004 / 0.6744897501960817;
+
+/**
+ * Median and spread on the scale of the MAD: the MAD, or what the upper tail asks for where that is longer. Places
+ * where normals differ much (diaphragm, hila, the border of the body) would otherwise be the highest of every image.
+ */
+function medianAndSpread(values: ArrayLike<number>): { readonly median: number; readonly mad: number } {
+  const { median, mad } = medianAndMad(values);
+  const upper = quantileOfSorted(Float64Array.from(values).sort(), 0.9) - median;
+  return { median, mad: Math.max(mad, upper / UPPER_TO_MAD) };
+}
+
 /** (score - median) / (1.4826 MAD) of the patch's cell. */
 export function robustZ(
   calibration: Pick<Calibration, 'patchMedian' | 'patchMad'>,
@@ -110,7 +123,7 @@ export function thresholdFor(
 }
 
 /**
- * Median and floored MAD of every cell. A cell with fewer than 50 scores takes those of all cells together.
+ * Median and floored spread (on the scale of the MAD) of every cell. A cell with fewer than 50 scores takes those of all cells together.
  * @param images patch scores of the normals of half A, each [cells]; NaN where a patch was not scored.
  * @throws SaladError TRAINING_DATA_INVALID where there is no score at all.
  */
@@ -129,8 +142,10 @@ export function patchTables(
   if (all.length === 0) {
     throw new SaladError('TRAINING_DATA_INVALID', 'calibration has no scored patch of a normal image');
   }
-  const pooled = medianAndMad(all);
-  const tables = perCell.map((scores) => (scores.length >= minScoresPerCell ? medianAndMad(scores) : pooled));
+  const pooled = medianAndSpread(all);
+  const tables = perCell.map((scores) =>
+    scores.length >= minScoresPerCell ? medianAndSpread(scores) : pooled,
+  );
   const typical = medianAndMad(tables.map(({ mad }) => mad)).median;
   const floor = Math.max(MAD_FLOOR, MAD_FLOOR_RATIO * typical);
   return {

@@ -4,7 +4,6 @@ import type { InputSpec, ScoringSpec, TilingSpec } from '../model/manifest.js';
 import { type GaborOptions, gaborNetwork, gaborStreamNetwork, RECIPE_GABOR, STREAM_GABOR } from './gabor.js';
 import type { PresetOptions, TrainingPlan, TrainingPreset } from './preset.js';
 import { whitened } from './whitened.js';
-import type { WhiteningOptions } from './whitening.js';
 
 const ORIENTATION =
   'frontal: top of the image is cranial, left of the image is the right side of the patient';
@@ -20,10 +19,10 @@ const SCORING: ScoringSpec = {
 };
 
 /**
- * The streamable grid is finer (256 patches of 32 pixels, not 36 of 64): the top 2 % are its 4 to 5 worst cells.
- * Chosen on phantoms of other seeds than the test's: nodules 0.81 against 0.74 with 10 %, the rest unchanged.
+ * The streamable grid is finer (256 patches of 32 pixels, not 36 of 64): the top 1 % are its 2 worst inner cells.
+ * Chosen on phantoms of other seeds than the test's (docs/detection.md).
  */
-const STREAM_SCORING: ScoringSpec = { ...SCORING, aggregate: { topFraction: 0.02, margin: 1 } };
+const STREAM_SCORING: ScoringSpec = { ...SCORING, aggregate: { topFraction: 0.01, margin: 1 } };
 
 const FIXED_LIMIT =
   'The descriptor is fixed texture energy (log-Gabor), not learned features; it sees blur and sharpness too.';
@@ -32,36 +31,32 @@ function invalidSize(size: number, rule: string): SaladError {
   return new SaladError('CONFIGURATION_INVALID', `--working-size ${size} does not fit this preset: ${rule}`);
 }
 
-/**
- * Added to magnitudes before the logarithm: the recipe's 0.02 lets one per cent of noise in dark air count as much as
- * ribs do. Chosen on normals with and without noise (docs/detection.md, "Taken apart").
- */
-const NOISE_FLOOR = 0.1;
-
 /** What a `gabor` plan may vary; the preset decides it, and the ablation (bench/detection) takes it apart. */
 export interface GaborSettings extends GaborOptions {
   readonly align: boolean;
-  readonly whitening: WhiteningOptions;
   readonly intensity: InputSpec['intensity'];
   readonly scoring: ScoringSpec;
   readonly calibration: TrainingPlan['calibration'];
 }
 
 /** The settings of preset `gabor` for a working size. @throws SaladError CONFIGURATION_INVALID */
-export function gaborSettings(workingSize = 224): GaborSettings {
+export function gaborSettings({
+  workingSize = 224,
+  textureFloor = RECIPE_GABOR.floor,
+  align = true,
+}: PresetOptions = {}): GaborSettings {
   if (workingSize % 32 !== 0 || workingSize < 128) {
     throw invalidSize(workingSize, 'it must be a multiple of 32 and at least 128');
   }
   return {
     ...RECIPE_GABOR,
     workingSize,
-    floor: NOISE_FLOOR,
+    floor: textureFloor,
     // Small images keep as many patches as large ones: 49 of 32 pixels at 128, not 9 of 64.
     cell: workingSize >= 192 ? 8 : 4,
     // As in the recipe: the coarsest level keeps at least 14 samples per side.
     levels: workingSize >= 224 ? 5 : 4,
-    align: true,
-    whitening: {},
+    align,
     intensity: { kind: 'percentile', low: 1, high: 99 },
     scoring: SCORING,
     calibration: 'crossFitted',
@@ -97,12 +92,12 @@ export function gaborPlanOf(settings: GaborSettings): TrainingPlan {
         : []),
       'Intensity is stretched by percentiles: no score before the last row.',
     ],
-    fitEncoder: (context) => whitened(gaborNetwork(settings), context, settings.whitening),
+    fitEncoder: (context) => whitened(gaborNetwork(settings), context),
   };
 }
 
 function gaborPlan(options: PresetOptions): TrainingPlan {
-  return gaborPlanOf(gaborSettings(options.workingSize));
+  return gaborPlanOf(gaborSettings(options));
 }
 
 function gaborStreamPlan(options: PresetOptions): TrainingPlan {
@@ -132,7 +127,7 @@ function gaborStreamPlan(options: PresetOptions): TrainingPlan {
     scoring: STREAM_SCORING,
     align: false,
     calibration: 'crossFitted',
-    bankRows: 8192,
+    bankRows: 16_384,
     limits: [
       FIXED_LIMIT,
       'Images are not aligned, which needs the whole image: turned or badly centred ones score higher.',

@@ -1,7 +1,7 @@
 /** SALAD's learned encoders as presets: tiles of the fit images go to the trainer, its encoder comes back. */
 import type { EngineName } from '../engines/engine.js';
 import { prepareTrainingBackend, type TrainingBackendName } from './backend/prepare.js';
-import type { Encoder, FitContext, TrainingPreset, TrainingProgress } from './preset.js';
+import type { Encoder, FitContext, TrainingPlan, TrainingPreset, TrainingProgress } from './preset.js';
 import { SALAD_PRESET_NAMES, type SaladPreset, saladPreset, withFreeEmbeddingName } from './salad/presets.js';
 import type { SaladProgress } from './salad/progress.js';
 import type { TileSource } from './salad/tiles.js';
@@ -93,24 +93,26 @@ async function fitLearned(preset: SaladPreset, context: FitContext): Promise<Enc
   return whitened({ network: renamed, weights, dimension: preset.config.embedding }, context);
 }
 
+/** The plan of a SALAD configuration, a preset's own or one that varies it. */
+export function learnedPlan(preset: SaladPreset): TrainingPlan {
+  const { input, tiling, scoring } = preset;
+  return {
+    input,
+    tiling,
+    scoring,
+    align: false,
+    calibration: 'heldOut',
+    bankRows: 16_384,
+    limits: [
+      preset.description,
+      "Intensity follows the header's window: a badly chosen window raises every score.",
+    ],
+    fitEncoder: (context) => fitLearned(preset, context),
+  };
+}
+
 export const LEARNED_PRESETS: readonly TrainingPreset[] = SALAD_PRESET_NAMES.map((name) => ({
   name,
   description: saladPreset(name).description,
-  plan: ({ workingSize }) => {
-    const preset = saladPreset(name, workingSize);
-    const { input, tiling, scoring } = preset;
-    return {
-      input,
-      tiling,
-      scoring,
-      align: false,
-      calibration: 'heldOut',
-      bankRows: 16_384,
-      limits: [
-        preset.description,
-        "Intensity follows the header's window: a badly chosen window raises every score.",
-      ],
-      fitEncoder: (context) => fitLearned(preset, context),
-    };
-  },
+  plan: ({ workingSize }) => learnedPlan(saladPreset(name, workingSize)),
 }));

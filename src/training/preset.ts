@@ -48,6 +48,10 @@ export interface FitContext {
 /** Choices a user may make; everything else is the preset's. */
 export interface PresetOptions {
   readonly workingSize?: number;
+  /** Of presets with log-Gabor filters: added to magnitudes before their logarithm, above 0. */
+  readonly textureFloor?: number;
+  /** false: a preset that aligns takes images as they lie. */
+  readonly align?: boolean;
 }
 
 export interface TrainingPlan {

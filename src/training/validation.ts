@@ -76,7 +76,11 @@ function withAlignment(plan: TrainingPlan, fit: readonly DecodedNormal[]): Train
 export async function validatePlan(
   given: TrainingPlan,
   sets: ValidationSets,
-  { engine, seed }: { readonly engine: Engine; readonly seed: number },
+  {
+    engine,
+    seed,
+    checkpointDirectory,
+  }: { readonly engine: Engine; readonly seed: number; readonly checkpointDirectory: string },
 ): Promise<ValidationFigures> {
   const started = performance.now();
   const plan = withAlignment(given, sets.fit);
@@ -92,7 +96,7 @@ export async function validatePlan(
     geometry,
     input: plan.input,
     tiling: plan.tiling,
-    checkpointDirectory: '',
+    checkpointDirectory,
     resume: false,
   });
   const { source, built, calibration } = await fitScoring({

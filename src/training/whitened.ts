@@ -3,17 +3,13 @@ import { SaladError } from '../errors/index.js';
 import type { DescriptorNetwork } from './gabor.js';
 import { ImageScorer } from './image-scorer.js';
 import type { Encoder, FitContext } from './preset.js';
-import { Covariance, type WhiteningOptions, whiteningLayer } from './whitening.js';
+import { Covariance, whiteningLayer } from './whitening.js';
 
 /**
  * One pass over the fit images for the statistics, then the whitening becomes the last layers of the network.
  * @throws SaladError TRAINING_DATA_INVALID where every tile is background; CANCELLED when aborted.
  */
-export async function whitened(
-  descriptor: DescriptorNetwork,
-  context: FitContext,
-  options: WhiteningOptions = {},
-): Promise<Encoder> {
+export async function whitened(descriptor: DescriptorNetwork, context: FitContext): Promise<Encoder> {
   const { geometry, images, signal, onProgress } = context;
   const scorer = await ImageScorer.open(context.engine, { ...descriptor, geometry });
   const statistics = new Covariance(descriptor.dimension);
@@ -33,7 +29,7 @@ export async function whitened(
   if (statistics.count < 2) {
     throw new SaladError('TRAINING_DATA_INVALID', 'no patch to fit on: every tile is background');
   }
-  const layer = whiteningLayer(statistics, descriptor.network.output, options);
+  const layer = whiteningLayer(statistics, descriptor.network.output);
   return {
     network: {
       inputSize: descriptor.network.inputSize,

@@ -115,36 +115,23 @@ export interface WhiteningLayer {
   readonly weights: ReadonlyMap<string, WeightTensor>;
 }
 
-export interface WhiteningOptions {
-  /** Added to every eigenvalue as a fraction of their mean, so that noise directions stay small. */
-  readonly shrinkage?: number;
-  /**
-   * A constant channel of `lift` times the typical length before the unit length is taken: the angle between two
-   * patches then tells how far they lie apart, not only in which direction. 0 = none: direction alone.
-   */
-  readonly lift?: number;
-}
-
-/** `whiten` = 1x1 conv x -> (x - mean) W, then `embedding` = its unit vector. */
-export function whiteningLayer(
-  statistics: Covariance,
-  input: string,
-  { shrinkage = 0.1, lift = 0 }: WhiteningOptions = {},
-): WhiteningLayer {
+/**
+ * `whiten` = 1x1 conv x -> (x - mean) W, then `embedding` = its unit vector.
+ * @param shrinkage added to every eigenvalue as a fraction of their mean, so that noise directions stay small.
+ */
+export function whiteningLayer(statistics: Covariance, input: string, shrinkage = 0.1): WhiteningLayer {
   const d = statistics.dimension;
-  const out = lift > 0 ? d + 1 : d;
   const mean = statistics.mean();
   const { values, vectors } = symmetricEigen(statistics.covariance(), d);
   const floor = (shrinkage * values.reduce((sum, value) => sum + Math.max(value, 0), 0)) / d;
-  const kernel = new Float32Array(d * out);
-  const bias = new Float32Array(out);
-  if (lift > 0) bias[d] = lift * Math.sqrt(d);
+  const kernel = new Float32Array(d * d);
+  const bias = new Float32Array(d);
   for (let k = 0; k < d; k += 1) {
     const gain = 1 / Math.sqrt(Math.max(values[k]!, 0) + floor + 1e-12);
     let shift = 0;
     for (let i = 0; i < d; i += 1) {
       const weight = vectors[i * d + k]! * gain;
-      kernel[i * out + k] = weight;
+      kernel[i * d + k] = weight;
       shift -= mean[i]! * weight;
     }
     bias[k] = shift;
@@ -159,15 +146,15 @@ export function whiteningLayer(
         stride: 1,
         padding: 0,
         inChannels: d,
-        outChannels: out,
+        outChannels: d,
         bias: true,
         trainable: false,
       },
       { name: 'embedding', op: 'l2Normalize', input: 'whiten' },
     ],
     weights: new Map([
-      ['whiten/kernel', { shape: [1, 1, d, out], data: kernel }],
-      ['whiten/bias', { shape: [out], data: bias }],
+      ['whiten/kernel', { shape: [1, 1, d, d], data: kernel }],
+      ['whiten/bias', { shape: [d], data: bias }],
     ]),
   };
 }

@@ -1,0 +1,62 @@
+/**
+ * Preset `gabor` taken apart on training normals and synthetic lesions (src/training/validation.ts): no test folder is
+ * opened. Deterministic but for its timings.
+ */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { note } from '../src/cli/output.js';
+import { packageRoot } from '../src/cli/paths.js';
+import { createEngine } from '../src/engines/select.js';
+import { decodeImage } from '../src/imaging/decode.js';
+import { loadDataset, withoutDuplicates } from '../src/training/dataset.js';
+import { type DecodedNormal, validatePlan, validationSets } from '../src/training/validation.js';
+import { ROWS } from './detection/ingredients.js';
+import type { BenchOptions } from './main.js';
+
+const SETS = ['zhanglab', 'cxr'] as const;
+const SEED = 1;
+/** Of the images that lie there: enough to rank settings, few enough for minutes. */
+const LIMITS = { share: 0.3, fitLimit: 160, heldOutLimit: 100, seed: SEED };
+const QUICK = { ...LIMITS, fitLimit: 60, heldOutLimit: 30 };
+
+async function normalsOf(folder: string): Promise<DecodedNormal[]> {
+  const { images } = await loadDataset(folder);
+  return Promise.all(
+    withoutDuplicates(images).map(async ({ id, patient, path }) => ({
+      id,
+      patient,
+      decoded: await decodeImage(await readFile(path), { maxPixels: 1 << 24 }),
+    })),
+  );
+}
+
+export async function benchDetectionAblation({ quick }: BenchOptions): Promise<Record<string, unknown>> {
+  const engine = await createEngine('onnx');
+  const scratch = mkdtempSync(join(tmpdir(), 'salad-ablation-'));
+  const results: Record<string, unknown> = {};
+  try {
+    for (const set of SETS) {
+      const folder = join(packageRoot(), '../shared/data', set, 'train');
+      if (!existsSync(folder)) {
+        results[set] = { skipped: `${set}/train is not beside the checkout` };
+        continue;
+      }
+      const sets = validationSets(await normalsOf(folder), quick ? QUICK : LIMITS);
+      const rows: Record<string, unknown>[] = [];
+      for (const { group, name, plan, learned } of ROWS) {
+        if (quick && learned) continue;
+        const checkpointDirectory = join(scratch, `${set}-${rows.length}`);
+        const figures = await validatePlan(plan, sets, { engine, seed: SEED, checkpointDirectory });
+        rows.push({ group, name, ...figures });
+        note(`bench: ${set}, ${group}, ${name}: ${JSON.stringify(figures)}`);
+      }
+      results[set] = { fit: sets.fit.length, heldOut: sets.heldOut.length, rows };
+    }
+    return results;
+  } finally {
+    await engine.dispose();
+    rmSync(scratch, { recursive: true });
+  }
+}

@@ -1,0 +1,101 @@
+/** The ablation's rows: preset `gabor` with one thing changed at a time, then baselines and learned encoders. */
+import { gaborNetwork } from '../../src/training/gabor.js';
+import { type GaborSettings, gaborPlanOf, gaborSettings } from '../../src/training/gabor-presets.js';
+import { learnedPlan } from '../../src/training/learned-presets.js';
+import type { TrainingPlan } from '../../src/training/preset.js';
+import type { SaladConfig } from '../../src/training/salad/config.js';
+import { saladPreset } from '../../src/training/salad/presets.js';
+import { whitened } from '../../src/training/whitened.js';
+import { randomEncoder, rawPatches, unwhitened } from './baselines.js';
+
+export interface Row {
+  readonly group: string;
+  readonly name: string;
+  readonly plan: TrainingPlan;
+  /** Takes minutes: left out of the quick form. */
+  readonly learned?: true;
+}
+
+const SHIPPED = gaborSettings();
+const PLAN = gaborPlanOf(SHIPPED);
+
+const settings = (change: Partial<GaborSettings>): TrainingPlan => gaborPlanOf({ ...SHIPPED, ...change });
+const scoring = (change: Partial<TrainingPlan['scoring']>): TrainingPlan => ({
+  ...PLAN,
+  scoring: { ...PLAN.scoring, ...change },
+});
+const aggregate = (topFraction: number, margin = 1): TrainingPlan =>
+  scoring({ aggregate: { topFraction, margin } });
+
+function learned(name: string, change: Partial<SaladConfig> = {}): TrainingPlan {
+  const preset = saladPreset(name);
+  return learnedPlan({ ...preset, config: { ...preset.config, ...change } });
+}
+
+function row(group: string, name: string, plan: TrainingPlan): Row {
+  return { group, name, plan };
+}
+
+export const ROWS: readonly Row[] = [
+  row('gabor', 'as shipped', PLAN),
+  row('input', 'not aligned', settings({ align: false })),
+  row(
+    'input',
+    'not aligned, grey levels as they are',
+    settings({ align: false, intensity: { kind: 'window' } }),
+  ),
+  row('input', 'working size 128, 32-pixel patches', gaborPlanOf(gaborSettings({ workingSize: 128 }))),
+  row('descriptor', 'floor 0.1', settings({ floor: 0.1 })),
+  row('descriptor', 'floor 0.05', settings({ floor: 0.05 })),
+  row('descriptor', 'floor 0.2', settings({ floor: 0.2 })),
+  row('descriptor', '3 scales, not 5', settings({ levels: 3 })),
+  row('descriptor', 'patches of 32 every 16 pixels', settings({ window: 4, stride: 2 })),
+  row('descriptor', 'patches of 64 every 16 pixels', settings({ stride: 2 })),
+  row('descriptor', 'not whitened', {
+    ...PLAN,
+    fitEncoder: () => Promise.resolve(unwhitened(gaborNetwork(SHIPPED))),
+  }),
+  row('search', 'own cell only', scoring({ searchRadius: 0 })),
+  row('search', 'two cells around', scoring({ searchRadius: 2 })),
+  row('search', 'whole image', scoring({ searchRadius: null })),
+  row('search', 'K = 1', scoring({ neighbourCount: 1 })),
+  row('search', 'K = 20', scoring({ neighbourCount: 20 })),
+  row('search', 'weighted form', scoring({ form: 'weighted' })),
+  row('search', 'bank of 1,024 rows', { ...PLAN, bankRows: 1024 }),
+  row('aggregate', 'highest cell', aggregate(0.001)),
+  row('aggregate', 'mean of the inner cells', aggregate(1)),
+  row('aggregate', 'outer ring counts too', aggregate(0.1, 0)),
+  row('calibration', 'a fifth held out', settings({ calibration: 'heldOut' })),
+  row('baseline', 'raw patches, whitened (PCA)', {
+    ...PLAN,
+    fitEncoder: (context) => whitened(rawPatches(), context),
+  }),
+  row('baseline', 'random convolutions, whitened', {
+    ...PLAN,
+    fitEncoder: (context) => whitened(randomEncoder(context.seed), context),
+  }),
+  {
+    ...row('baseline', 'autoencoder of tiles (w_c = 0)', learned('salad', { contrastWeight: 0 })),
+    learned: true,
+  },
+  { ...row('baseline', 'SALAD of whole images, 64 px', learned('salad-image')), learned: true },
+  { ...row('learned', 'SALAD of tiles', learned('salad')), learned: true },
+  {
+    ...row('learned', 'SALAD of tiles, w_r = 0', learned('salad', { reconstructionWeight: 0 })),
+    learned: true,
+  },
+  {
+    ...row('learned', 'SALAD of tiles, self-masked entropy', learned('salad', { selfMaskedEntropy: true })),
+    learned: true,
+  },
+  {
+    ...row(
+      'learned',
+      'SALAD of tiles, shifts only',
+      learned('salad', {
+        augment: { flip: 0, shift: 6, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 },
+      }),
+    ),
+    learned: true,
+  },
+];
