@@ -4,6 +4,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { EngineModelSource } from '../../src/engines/engine.js';
 import { openPrototypeIndex } from '../../src/engines/search/prototype-index.js';
+import { Shards } from '../../src/engines/search/shards.js';
 import { createEngine } from '../../src/engines/select.js';
 import { OnnxWriter } from '../../src/model/onnx-writer.js';
 import { candidatesFor } from '../../src/scoring/search-plan.js';
@@ -86,7 +87,7 @@ const indexOptions = () => ({
   candidates: candidatesFor(NEIGHBOURS),
 });
 
-/** usearch by itself on the same file: K neighbours of four ready vectors, by one thread and by all. */
+/** usearch by itself on the same files: K neighbours of four ready vectors, by one thread and by all. */
 async function libraryAlone(source: EngineModelSource): Promise<Measured> {
   const { search, ...encoder } = source;
   const index = await openPrototypeIndex(search!.bank, indexOptions());
@@ -101,23 +102,12 @@ async function libraryAlone(source: EngineModelSource): Promise<Measured> {
     await model.run(tile, patches);
     queries.push(patches.embeddings.slice());
   }
-  const { Index, MetricKind, ScalarKind } = createRequire(import.meta.url)(
-    'usearch',
-  ) as typeof import('usearch');
-  const usearch = new Index({
-    dimensions: DIMENSION,
-    metric: MetricKind.IP,
-    quantization: ScalarKind.BF16,
-    connectivity: 16,
-    expansion_add: 64,
-    expansion_search: built.expansion,
-    multi: false,
-  });
-  usearch.view(built.path);
+  const library = createRequire(import.meta.url)('usearch') as typeof import('usearch');
+  const shards = new Shards(library, built.paths, DIMENSION, built.expansion);
   const neighbours: number[][] = [];
   const by = (threads: number): Promise<number> =>
     timed(tiles.length, (tile) => {
-      neighbours[tile] = Array.from(usearch.search(queries[tile]!, NEIGHBOURS, threads).keys, Number);
+      neighbours[tile] = [...shards.search(queries[tile]!, PATCHES, NEIGHBOURS, threads)];
     });
   const msPerTile = await by(1);
   const msAllCores = await by(0);

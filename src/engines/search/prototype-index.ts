@@ -1,29 +1,21 @@
 /**
- * An approximate index of a large memory bank (HNSW graph, usearch), with its recall measured against exact
- * search before it serves. Built once, kept as a file, and mapped into memory by every worker thread.
+ * An approximate index of a large memory bank (HNSW graphs, usearch), with its recall measured against exact
+ * search before it serves. Built once, kept as files, and mapped into memory by every worker thread.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Index } from 'usearch';
 import { squaredDistance } from '../../scoring/knn.js';
 import { type MemoryBank, normaliseRows } from '../../scoring/memory-bank.js';
 import { createRandom } from '../../scoring/random.js';
-
-type Usearch = typeof import('usearch');
+import { buildShards, FORMAT, SHARD_ROWS_MAX, Shards, shardEdges, type Usearch } from './shards.js';
 
 /** Least share of the true K nearest that an index must find to serve. */
 export const RECALL_MIN = 0.99;
 /** Candidates the graph search keeps; the first that reaches RECALL_MIN is taken. */
 const EXPANSIONS = [64, 128, 256, 512, 1024] as const;
-const CONNECTIVITY = 16;
-const EXPANSION_ADD = 64;
-/** Half the memory of float32; candidates are ranked by the float32 vectors afterwards. */
-const QUANTIZATION = 'bf16';
-/** Names the library's file format and our parameters: a file made otherwise is not taken for one of these. */
-const FORMAT = `usearch-2.25-${QUANTIZATION}-${CONNECTIVITY}-${EXPANSION_ADD}`;
 /** Queries of each kind. */
 const SAMPLE = 100;
 const SAMPLE_SEED = 20260401;
@@ -35,11 +27,14 @@ export interface IndexOptions {
   readonly directory: string | undefined;
   readonly neighbourCount: number;
   readonly candidates: number;
+  /** Rows of one graph at most. @default 125,000 */
+  readonly shardRows?: number;
 }
 
 /** What was found out when the index was built. */
 interface IndexRecord {
-  readonly bytes: number;
+  /** Of each shard's file. */
+  readonly bytes: readonly number[];
   /** Null where no expansion reached RECALL_MIN. */
   readonly expansion: number | null;
   /** Of that expansion, or the best there was. */
@@ -51,8 +46,8 @@ export interface PrototypeIndex {
   /** Share of the true K nearest found, lowest over the kinds of queries tried. */
   readonly recall: number;
   readonly expansion: number;
-  /** The file it is kept in. */
-  readonly path: string;
+  /** The files it is kept in, one a graph. */
+  readonly paths: readonly string[];
   /** What building took, whenever that was. */
   readonly buildSeconds: number;
   /**
@@ -66,7 +61,7 @@ export interface PrototypeIndex {
 export interface NoIndex {
   readonly reason: string;
   /** Of an index that was built and finds too few. */
-  readonly built?: { readonly path: string; readonly buildSeconds: number; readonly expansion: number };
+  readonly built?: Pick<PrototypeIndex, 'paths' | 'buildSeconds' | 'expansion'>;
 }
 
 /**
@@ -79,18 +74,6 @@ function loadLibrary(name: string): Usearch | NoIndex {
   } catch (error) {
     return { reason: `${name} does not load: ${(error as Error).message.split('\n')[0]}` };
   }
-}
-
-function createIndex(library: Usearch, dimension: number, expansion: number): Index {
-  return new library.Index({
-    dimensions: dimension,
-    metric: library.MetricKind.IP,
-    quantization: library.ScalarKind.BF16,
-    connectivity: CONNECTIVITY,
-    expansion_add: EXPANSION_ADD,
-    expansion_search: expansion,
-    multi: false,
-  });
 }
 
 /**
@@ -110,25 +93,30 @@ async function indexDirectory(wanted: string | undefined): Promise<string> {
 
 function keyOf(
   { rows, dimension, prototypes }: MemoryBank,
-  { neighbourCount, candidates }: IndexOptions,
+  { neighbourCount, candidates, shardRows = SHARD_ROWS_MAX }: IndexOptions,
 ): string {
   const bytes = new Uint8Array(prototypes.buffer, prototypes.byteOffset, prototypes.byteLength);
-  const parameters = [FORMAT, rows, dimension, neighbourCount, candidates].join('/');
+  const parameters = [FORMAT, rows, dimension, neighbourCount, candidates, shardRows].join('/');
   return createHash('sha256').update(parameters).update(bytes).digest('hex').slice(0, 32);
 }
 
-async function readRecord(path: string): Promise<IndexRecord | undefined> {
+async function readRecord(base: string, paths: readonly string[]): Promise<IndexRecord | undefined> {
   try {
-    const record = JSON.parse(await readFile(`${path}.json`, 'utf8')) as IndexRecord;
-    return (await stat(path)).size === record.bytes ? record : undefined;
+    const record = JSON.parse(await readFile(`${base}.json`, 'utf8')) as IndexRecord;
+    const sizes = await sizesOf(paths);
+    return sizes.every((size, shard) => size === record.bytes[shard]) ? record : undefined;
   } catch {
     return undefined;
   }
 }
 
+async function sizesOf(paths: readonly string[]): Promise<readonly number[]> {
+  return (await Promise.all(paths.map((path) => stat(path)))).map(({ size }) => size);
+}
+
 /**
- * Opens the index of a bank, building it where there is no file of it yet: on two cores that took 11 s for
- * 100,000 rows of 128 values and five minutes for a million. It uses all cores.
+ * Opens the index of a bank, building it where there is no file of it yet: on two cores 11 s for 100,000 rows of 128
+ * values and about a minute for a million. It uses all cores.
  */
 export async function openPrototypeIndex(
   bank: MemoryBank,
@@ -137,67 +125,44 @@ export async function openPrototypeIndex(
 ): Promise<PrototypeIndex | NoIndex> {
   const library = loadLibrary(packageName);
   if ('reason' in library) return library;
-  const path = join(await indexDirectory(options.directory), `${keyOf(bank, options)}.usearch`);
-  const record = (await readRecord(path)) ?? (await buildIndex(library, bank, options, path));
+  const base = join(await indexDirectory(options.directory), keyOf(bank, options));
+  const edges = shardEdges(bank.rows, options.shardRows ?? SHARD_ROWS_MAX);
+  const paths = Array.from({ length: edges.length - 1 }, (_, shard) => `${base}.${shard}.usearch`);
+  const record = (await readRecord(base, paths)) ?? (await buildIndex(library, bank, options, base, paths));
   const { expansion, recall, buildSeconds } = record;
   if (expansion === null) {
     const reason = `the index finds ${recall.toFixed(3)} of the neighbours, fewer than ${RECALL_MIN}`;
-    return { reason, built: { path, buildSeconds, expansion: EXPANSIONS[EXPANSIONS.length - 1]! } };
+    return { reason, built: { paths, buildSeconds, expansion: EXPANSIONS[EXPANSIONS.length - 1]! } };
   }
-  const index = createIndex(library, bank.dimension, expansion);
-  index.view(path);
+  const shards = new Shards(library, paths, bank.dimension, expansion);
   return {
     recall,
     expansion,
-    path,
+    paths,
     buildSeconds,
-    search: (queries, count) => searchIndex(index, queries, count, options),
+    search: (queries, count) => shards.search(queries, count, options.candidates),
   };
 }
 
-function searchIndex(
-  index: Index,
-  queries: Float32Array,
-  count: number,
-  { candidates }: Pick<IndexOptions, 'candidates'>,
-): Int32Array {
-  // One thread: every core has a worker already.
-  const { keys, distances } = index.search(queries, candidates, 1);
-  const found = new Int32Array(count * candidates).fill(-1);
-  for (let at = 0; at < keys.length; at++) {
-    // Where the library finds fewer it fills up with key 0 at no distance.
-    if (!Number.isNaN(distances[at])) found[at] = Number(keys[at]);
-  }
-  return found;
-}
-
-const SINGLE_THREADED_ROWS_MAX = 10_000;
-
-/** The record is written last and by renaming: a reader sees a whole index or none. */
+/** The record is written last, and all by renaming: a reader sees a whole index or none. */
 async function buildIndex(
   library: Usearch,
   bank: MemoryBank,
   options: IndexOptions,
-  path: string,
+  base: string,
+  paths: readonly string[],
 ): Promise<IndexRecord> {
-  const { rows, dimension, prototypes } = bank;
   const started = performance.now();
-  const index = createIndex(library, dimension, EXPANSIONS[0]);
-  index.add(
-    BigUint64Array.from({ length: rows }, (_, row) => BigInt(row)),
-    prototypes,
-    // Several threads race, and which rows become hard to reach differs from build to build: a bank that one thread
-    // takes in a second or so is built the same way every time.
-    rows <= SINGLE_THREADED_ROWS_MAX ? 1 : 0,
-  );
-  const temporary = `${path}.${randomUUID()}`;
-  index.save(temporary);
+  const temporary = randomUUID();
+  const drafts = paths.map((path) => `${path}.${temporary}`);
+  const edges = shardEdges(bank.rows, options.shardRows ?? SHARD_ROWS_MAX);
+  buildShards(library, bank, edges, (shard) => drafts[shard]!);
   const buildSeconds = (performance.now() - started) / 1000;
-  const measured = measureRecall(library, bank, options, temporary);
-  const record: IndexRecord = { bytes: (await stat(temporary)).size, buildSeconds, ...measured };
-  await rename(temporary, path);
-  await writeFile(`${temporary}.json`, JSON.stringify(record));
-  await rename(`${temporary}.json`, `${path}.json`);
+  const measured = measureRecall(library, bank, options, drafts);
+  const record: IndexRecord = { bytes: await sizesOf(drafts), buildSeconds, ...measured };
+  for (const [shard, draft] of drafts.entries()) await rename(draft, paths[shard]!);
+  await writeFile(`${base}.json.${temporary}`, JSON.stringify(record));
+  await rename(`${base}.json.${temporary}`, `${base}.json`);
   return record;
 }
 
@@ -206,9 +171,9 @@ function measureRecall(
   library: Usearch,
   bank: MemoryBank,
   options: IndexOptions,
-  path: string,
+  paths: readonly string[],
 ): Pick<IndexRecord, 'expansion' | 'recall'> {
-  const { neighbourCount } = options;
+  const { neighbourCount, candidates } = options;
   const kinds = sampleQueries(bank).map((queries) => {
     const { keys } = library.exactSearch(
       bank.prototypes,
@@ -222,11 +187,10 @@ function measureRecall(
   });
   let best = 0;
   for (const expansion of EXPANSIONS) {
-    const index = createIndex(library, bank.dimension, expansion);
-    index.view(path);
+    const shards = new Shards(library, paths, bank.dimension, expansion);
     const recall = Math.min(
       ...kinds.map(({ queries, truth }) => {
-        const found = searchIndex(index, queries, SAMPLE, options);
+        const found = shards.search(queries, SAMPLE, candidates);
         return recallOf(bank, queries, found, truth, options);
       }),
     );

@@ -219,6 +219,27 @@ describe('prototype index', () => {
     assert.ok(hits / 500 >= 0.98, `found ${hits} of 500`);
   });
 
+  it('finds in several graphs what it finds in one, and no row twice', async () => {
+    const bank = randomBank(10, 41, 24, 13);
+    const one = (await openPrototypeIndex(bank, options())) as PrototypeIndex;
+    const several = (await openPrototypeIndex(bank, {
+      ...options(),
+      shardRows: Math.ceil(bank.rows / 4),
+    })) as PrototypeIndex;
+    assert.deepEqual([one.paths.length, several.paths.length], [1, 4]);
+    const queries = randomBank(10, 5, 24, 14).prototypes;
+    const [expected, found] = [one.search(queries, 50), several.search(queries, 50)];
+    let common = 0;
+    for (let query = 0; query < 50; query++) {
+      const own = [...found.subarray(query * 16, query * 16 + 16)];
+      assert.equal(new Set(own).size, 16);
+      const first = new Set(own.slice(0, 5));
+      common += expected.subarray(query * 16, query * 16 + 5).filter((row) => first.has(row)).length;
+    }
+    // The graphs are searched widely at this size: what differs is rounded to the same distance.
+    assert.ok(common >= 0.98 * 250, `${common} of 250`);
+  });
+
   it('says where it found fewer than asked for', async () => {
     const bank = randomBank(2, 5, 24, 8);
     const few = { directory, neighbourCount: 5, candidates: 30 };
