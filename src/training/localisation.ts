@@ -2,15 +2,19 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { blendPatches } from '../imaging/anomaly-map.js';
 import { decodeImage } from '../imaging/decode.js';
 import type { WorkingImage } from '../imaging/working-image.js';
 import { type Geometry, patchStart } from '../model/geometry.js';
 import { type AggregateForm, rankedCells } from '../scoring/aggregate.js';
+import { PerRegionOverlap } from './aupro.js';
 import type { DatasetImage } from './dataset.js';
 import { auroc } from './metrics.js';
 
 /** A patch counts as lesion from this fraction of its area on; below it, but touched, it counts as neither. */
 const LESION_FRACTION = 0.25;
+/** Pixels of the working image between two samples of the map: fine enough for lesions of a few millimetres. */
+const MAP_STEP = 4;
 const MAX_MASK_PIXELS = 64 * 1024 * 1024;
 
 export interface LocalisationFigures {
@@ -18,6 +22,8 @@ export interface LocalisationFigures {
   readonly images: number;
   /** AUROC of robust z between lesion patches and lesion-free patches of the same images. */
   readonly patchAuroc: number | null;
+  /** Area under the per-region-overlap curve up to a false-positive rate of 0.3 (aupro.ts). */
+  readonly aupro: number | null;
   /** Fraction of images whose highest patch touches the lesion. */
   readonly pointingHit: number;
 }
@@ -69,11 +75,35 @@ function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometr
   return area === 0 ? 0 : lesion / area;
 }
 
+/** Map and mask on every MAP_STEP-th pixel of the working image, in both directions. */
+function sampledMap(
+  mask: LesionMask,
+  image: WorkingImage,
+  geometry: Geometry,
+  patchZ: Float32Array,
+): { readonly map: Float32Array; readonly lesion: Uint8Array; readonly size: number } {
+  const full = blendPatches(geometry, patchZ);
+  const size = Math.floor(geometry.workingSize / MAP_STEP);
+  const map = new Float32Array(size * size);
+  const lesion = new Uint8Array(size * size);
+  for (let at = 0; at < map.length; at += 1) {
+    const y = Math.floor(at / size) * MAP_STEP;
+    const x = (at % size) * MAP_STEP;
+    map[at] = full[y * geometry.workingSize + x]!;
+    const { top, left, bottom, right } = image.sourceBox(y, x, y + 1, x + 1);
+    const row = Math.min(mask.rows - 1, Math.floor((top + bottom) / 2));
+    const column = Math.min(mask.columns - 1, Math.floor((left + right) / 2));
+    lesion[at] = mask.samples[row * mask.columns + column]!;
+  }
+  return { map, lesion, size };
+}
+
 export class LocalisationTally {
   readonly #geometry: Geometry;
   readonly #aggregate: AggregateForm;
   readonly #lesion: number[] = [];
   readonly #clear: number[] = [];
+  readonly #overlap = new PerRegionOverlap();
   #images = 0;
   #hits = 0;
 
@@ -91,6 +121,8 @@ export class LocalisationTally {
       else if (fraction === 0) this.#clear.push(z);
       if (patch === highest && fraction > 0) this.#hits += 1;
     });
+    const { map, lesion, size } = sampledMap(mask, image, this.#geometry, patchZ);
+    this.#overlap.add(map, lesion, size);
     this.#images += 1;
   }
 
@@ -99,6 +131,7 @@ export class LocalisationTally {
     return {
       images: this.#images,
       patchAuroc: comparable ? auroc(this.#clear, this.#lesion) : null,
+      aupro: this.#overlap.area(),
       pointingHit: this.#hits / this.#images,
     };
   }

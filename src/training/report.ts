@@ -55,7 +55,13 @@ export function normalRows(evaluation: Evaluation): string[][] {
   ]);
 }
 
-export const LOCALISATION_HEADER = ['class', 'images with mask', 'patch AUROC', 'top patch on lesion'];
+export const LOCALISATION_HEADER = [
+  'class',
+  'images with mask',
+  'patch AUROC',
+  'AUPRO to 0.3',
+  'top patch on lesion',
+];
 
 export function localisationRows(evaluation: Evaluation): string[][] {
   return Object.entries(evaluation.classes).flatMap(([label, { localisation }]) =>
@@ -65,6 +71,7 @@ export function localisationRows(evaluation: Evaluation): string[][] {
             label,
             String(localisation.images),
             fixed(localisation.patchAuroc),
+            fixed(localisation.aupro),
             fixed(localisation.pointingHit),
           ],
         ]

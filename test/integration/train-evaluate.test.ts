@@ -58,7 +58,7 @@ describe('train and evaluate', function () {
     readonly signal?: AbortSignal;
     readonly presetName?: string;
     readonly workingSize?: number;
-    readonly validation?: number;
+    readonly validation?: number | null;
     readonly onProgress?: (progress: TrainingProgress) => void;
   }
 
@@ -79,7 +79,7 @@ describe('train and evaluate', function () {
       bankRows: 2048,
       coreset: 'random',
       outlierFraction: 0.005,
-      validation: variation.validation ?? 0.5,
+      validation: variation.validation === undefined ? 0.5 : variation.validation,
       resume: false,
       command: 'salad train',
       saladServe: '0.0.0',
@@ -137,6 +137,7 @@ describe('train and evaluate', function () {
     assert.equal(effusion.count, 8);
     assert.ok(effusion.auroc > 0.8, `AUROC ${effusion.auroc}`);
     assert.ok((effusion.localisation?.patchAuroc ?? 0) > 0.8);
+    assert.ok((effusion.localisation?.aupro ?? 0) > 0.4, `AUPRO ${effusion.localisation?.aupro}`);
     // About ten calibration images can promise 10 %, never 5 %.
     assert.equal(normal.falsePositiveRate['0.05'], null);
     assert.ok(normal.falsePositiveRate['0.10'] !== null);
@@ -198,6 +199,27 @@ describe('train and evaluate', function () {
       train(join(root, 'c', '1'), { signal: abort.signal }),
       (error) => error instanceof SaladError && error.reason === 'CANCELLED',
     );
+  });
+
+  it('calibrates on all normals, each without its patient, and aligns, where the preset does', async () => {
+    const { bundle: aligned, split: whole } = await train(join(root, 'e', '1'), {
+      presetName: 'gabor',
+      validation: null,
+    });
+    const { calibration, training, input } = aligned.manifest;
+    assert.equal(training.images.fit, 44);
+    assert.equal(whole.calibrationB.length, 0);
+    assert.equal(calibration.imageScores.length, 44);
+    assert.ok(input.alignment);
+    const { evaluation } = await evaluateBundle({
+      bundle: aligned,
+      engine,
+      dataset: await loadDataset(testFolder),
+    });
+    // 44 normals promise 5 %, which a fifth of them held out could not; those of the bank itself would all be 0.
+    assert.notEqual(evaluation.normal.falsePositiveRate['0.05'], null);
+    assert.ok(evaluation.normal.falsePositiveRate['0.10']! <= 0.5);
+    assert.ok(evaluation.classes['effusion']!.auroc > 0.8);
   });
 
   it('learns a small SALAD encoder, reports its epochs, and finishes it by the same back half', async () => {

@@ -38,7 +38,7 @@ describe('whitening', () => {
     const rows = correlatedRows(400, n);
     const statistics = new Covariance(n);
     for (const row of rows) statistics.add(row);
-    const layer = whiteningLayer(statistics, 'descriptor', { shrinkage: 1e-6 });
+    const layer = whiteningLayer(statistics, 'descriptor', 1e-6);
     const kernel = layer.weights.get('whiten/kernel')!.data;
     const bias = layer.weights.get('whiten/bias')!.data;
     const after = new Covariance(n);
