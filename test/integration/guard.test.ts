@@ -12,6 +12,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { describe, it } from 'mocha';
+import { pino } from 'pino';
 import { stringify } from 'yaml';
 import { loadConfig } from '../../src/config/load.js';
 import { makeApiKey } from '../../src/grpc/access/api-keys.js';
@@ -50,7 +51,7 @@ describe('the guard before calls that change the server', () => {
     );
   });
 
-  it('lets them through with the switch and the scope only', async () => {
+  it('lets them through with the switch and the scope only, and logs who, never with what', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'salad-guard-'));
     const file = join(folder, 'keys.yaml');
     const keys = {
@@ -58,9 +59,11 @@ describe('the guard before calls that change the server', () => {
       admin: makeApiKey({ name: 'admin', scopes: ['admin'] }),
     };
     await writeFile(file, stringify({ keys: [keys.scorer.entry, keys.admin.entry] }));
+    const lines: string[] = [];
+    const logger = pino({ level: 'debug' }, { write: (line) => void lines.push(line) });
     const call = async (admin: boolean, key: string | undefined) => {
       const config = await loadConfig({ flags: { admin, authApiKeysFile: file } });
-      const guard = await openGuard(config, silentLogger(), new Telemetry(silentLogger()));
+      const guard = await openGuard(config, logger, new Telemetry(silentLogger()));
       const server = new Server({ interceptors: [guard.interceptor] });
       const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>
         callback(null, Buffer.from('done'));
@@ -95,6 +98,15 @@ describe('the guard before calls that change the server', () => {
       assert.deepEqual(await refusedWith(true, keys.scorer.key), ['PERMISSION_DENIED', 'SCOPE_MISSING']);
       assert.deepEqual(await refusedWith(false, keys.admin.key), ['PERMISSION_DENIED', 'ADMIN_DISABLED']);
       assert.deepEqual(await refusedWith(true, undefined), ['UNAUTHENTICATED', 'CREDENTIALS_MISSING']);
+      const log = lines.map(
+        (line) => JSON.parse(line) as { identity?: string; reason?: string; peer?: string },
+      );
+      assert.deepEqual(
+        log.map(({ identity, reason }) => identity ?? reason),
+        ['key admin', 'SCOPE_MISSING', 'ADMIN_DISABLED', 'CREDENTIALS_MISSING'],
+      );
+      assert.ok(log.every(({ peer }) => peer?.startsWith('127.0.0.1:')));
+      assert.ok(!lines.some((line) => line.includes(keys.admin.key) || line.includes(keys.scorer.key)));
     } finally {
       await rm(folder, { recursive: true });
     }

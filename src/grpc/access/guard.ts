@@ -134,7 +134,7 @@ class GuardedCall extends ServerInterceptingCall {
 
   /** @throws SaladError for a call that must not reach its handler */
   private async admit(metadata: Metadata): Promise<void> {
-    const { authenticator, config, quotas } = this.parts;
+    const { authenticator, config, logger, quotas } = this.parts;
     const requirement = requirementOf(this.method.path);
     if (requirement === 'none') return;
     const identity = await authenticator.identify(metadata, () => peerOf(this.call));
@@ -148,13 +148,18 @@ class GuardedCall extends ServerInterceptingCall {
     quotas.refuseDebt(identity.name);
     if (this.method.path.startsWith('/salad.v1.AnomalyScoring/')) this.giveBack = quotas.begin(identity.name);
     this.identity = identity;
+    const { path } = this.method;
+    logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
   }
 
   private refuse(error: unknown): status {
     const known = SaladError.from(error);
     const { config, logger } = this.parts;
     if (known.kind === 'internal') logger.error({ err: error }, 'call failed');
-    else logger.debug({ reason: known.reason, path: this.method.path }, known.message);
+    else {
+      const { path } = this.method;
+      logger.debug({ reason: known.reason, path, peer: this.call.getPeer() }, known.message);
+    }
     const { code, details, metadata } = toServiceError(known, config.retryDelayMs);
     this.call.sendStatus({ code, details, metadata });
     return code;
