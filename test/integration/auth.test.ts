@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
-import { after, afterEach, before, describe, it } from 'mocha';
+import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/grpc/access/api-keys.js';
@@ -139,27 +139,60 @@ describe('who is calling', function () {
     health.close();
   });
 
-  it('fetches keys from an URL, follows a change of keys, and says so where it cannot', async () => {
-    const [old, next] = [await makeIssuer('old'), await makeIssuer('next')];
-    let answer: { status: number; keys: JWK[] } = { status: 500, keys: [] };
+  describe('with the keys of its issuer at an URL', () => {
+    let answer: { status: number; keys: JWK[] };
+    let requests: number;
+    let url: string;
     const web = createServer((_request, response) => {
+      requests += 1;
       response.writeHead(answer.status, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ keys: answer.keys }));
     });
-    await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
-    try {
-      await start(tokenFlags(`http://127.0.0.1:${(web.address() as AddressInfo).port}/keys`));
-      const [before, after] = [as({ token: await old.sign() }), as({ token: await next.sign() })];
-      await assert.rejects(before.listModels(ask), refusedAs('UNAVAILABLE', 'CREDENTIALS_UNVERIFIABLE'));
-      answer = { status: 200, keys: [old.jwk] };
-      await before.listModels(ask);
-      answer = { status: 200, keys: [next.jwk] };
-      await until(() => after.listModels(ask));
-      await assert.rejects(before.listModels(ask), invalid);
-    } finally {
+    before(async () => {
+      await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve));
+      url = `http://127.0.0.1:${(web.address() as AddressInfo).port}/keys`;
+    });
+    beforeEach(() => {
+      answer = { status: 500, keys: [] };
+      requests = 0;
+    });
+    after(() => {
       web.closeAllConnections();
       web.close();
-    }
+    });
+
+    it('says where it cannot fetch them, outlives an outage, and forgets keys that are withdrawn', async () => {
+      const [old, next] = [await makeIssuer('old'), await makeIssuer('next')];
+      await start(tokenFlags(url));
+      const client = as({ token: await old.sign() });
+      await assert.rejects(client.listModels(ask), refusedAs('UNAVAILABLE', 'CREDENTIALS_UNVERIFIABLE'));
+      answer = { status: 200, keys: [old.jwk] };
+      await client.listModels(ask);
+      const asked = requests;
+      answer = { status: 500, keys: [] };
+      await until(async () => assert.ok(requests > asked + 2));
+      await client.listModels(ask);
+      answer = { status: 200, keys: [next.jwk] };
+      await until(() => assert.rejects(client.listModels(ask), invalid));
+    });
+
+    it('asks again for a key that it does not know, and not for every token', async () => {
+      const [old, next, forger] = [
+        await makeIssuer('old'),
+        await makeIssuer('next'),
+        await makeIssuer('forged'),
+      ];
+      await start({ ...tokenFlags(url), securityReloadMs: 86_400_000 });
+      answer = { status: 200, keys: [old.jwk] };
+      await as({ token: await old.sign() }).listModels(ask);
+      answer = { status: 200, keys: [old.jwk, next.jwk] };
+      const client = as({ token: await next.sign() });
+      await until(() => client.listModels(ask));
+      assert.equal(requests, 2);
+      const flood = as({ token: await forger.sign() });
+      for (let index = 0; index < 20; index++) await assert.rejects(flood.listModels(ask), invalid);
+      assert.ok(requests < 12, `${requests} requests`);
+    });
   });
 
   it('takes API keys by their hash, until they expire or leave the file', async () => {

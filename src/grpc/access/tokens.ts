@@ -18,9 +18,12 @@ import { type Digested, Reloaded } from './reloaded.js';
 
 /** Signatures by a private key: who can check a token must not be able to make one. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
-/** Soonest second fetch of the set for a key that is not in it, and the age at which it is fetched anew. */
+/** Soonest second fetch of the set for a key that is not in it. */
 const FETCH_AGAIN_MS = 5000;
-const FETCHED_FOR_MS = 600_000;
+/** A set is fetched this many times less often than files are looked at. */
+const FETCH_SELDOM = 60;
+/** How long the last set serves while its issuer cannot be reached: longer than an outage, shorter than a key's life. */
+const KEPT_FOR_MS = 86_400_000;
 const FETCH_TIMEOUT_MS = 5000;
 
 interface KeySet extends Digested {
@@ -56,18 +59,14 @@ export async function openTokens(config: ServeConfig, logger: Logger): Promise<T
   };
 }
 
-async function openKeys(
-  config: ServeConfig,
-  logger: Logger,
-): Promise<{ readonly find: JWTVerifyGetKey; close(): void }> {
+interface Keys {
+  readonly find: JWTVerifyGetKey;
+  close(): void;
+}
+
+async function openKeys(config: ServeConfig, logger: Logger): Promise<Keys> {
   if (isUrl(config.authJwks)) {
-    const url = new URL(config.authJwks);
-    const find = createRemoteJWKSet(url, {
-      cooldownDuration: FETCH_AGAIN_MS,
-      cacheMaxAge: FETCHED_FOR_MS,
-      timeoutDuration: FETCH_TIMEOUT_MS,
-    });
-    return { find, close() {} };
+    return openRemoteKeys(config, logger);
   }
   const file = await Reloaded.open<KeySet>({
     read: () => readKeySet(config.authJwks),
@@ -76,6 +75,23 @@ async function openKeys(
     logger,
   });
   return { find: (header, token) => file.value.find(header, token), close: () => file.close() };
+}
+
+/** First fetched for the first token: a server must be able to start while its issuer does not answer. */
+function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Logger): Keys {
+  const find = createRemoteJWKSet(new URL(authJwks), {
+    cooldownDuration: FETCH_AGAIN_MS,
+    cacheMaxAge: KEPT_FOR_MS,
+    timeoutDuration: FETCH_TIMEOUT_MS,
+  });
+  const refresh = () => {
+    if (find.jwks() === undefined) return;
+    find.reload().catch((err: unknown) => {
+      logger.warn({ err }, 'the keys of tokens could not be fetched; the last ones go on');
+    });
+  };
+  const timer = setInterval(refresh, Math.min(FETCH_SELDOM * securityReloadMs, KEPT_FOR_MS)).unref();
+  return { find, close: () => clearInterval(timer) };
 }
 
 /** For `salad doctor`: fetches an URL at once. @throws SaladError CONFIGURATION_INVALID */
