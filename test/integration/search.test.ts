@@ -40,7 +40,7 @@ describe('bank search through the port', () => {
     const kept = await files();
     assert.deepEqual(
       kept.map((file) => file.replace(/^[0-9a-f]+/, '')),
-      ['.usearch', '.usearch.json'],
+      ['.0.usearch', '.json'],
     );
     await score({ ...FORCED, searchIndexFolder: indexes });
     assert.deepEqual(await files(), kept);

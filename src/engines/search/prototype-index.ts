@@ -14,13 +14,15 @@ import { buildShards, FORMAT, SHARD_ROWS_MAX, Shards, shardEdges, type Usearch }
 
 /** Least share of the true K nearest that an index must find to serve. */
 export const RECALL_MIN = 0.99;
-/** Candidates the graph search keeps; the first that reaches RECALL_MIN is taken. */
-const EXPANSIONS = [64, 128, 256, 512, 1024] as const;
+/** Candidates the graph search keeps; the first that finds enough is taken. Wider than this, exact search is as fast. */
+const EXPANSIONS = [64, 128, 256, 512] as const;
 /** Queries of each kind. */
 const SAMPLE = 100;
 const SAMPLE_SEED = 20260401;
-/** Each axis of a perturbed query is off by about this over the root of the dimension. */
-const PERTURBATION = 0.5;
+/** Length of the noise on a unit vector: what comes is a normal patch, or an anomalous one. */
+const NOISE = { near: 0.5, far: 1 } as const;
+/** Of queries half-way between two prototypes, which lie farther off than any patch of a radiograph that was measured. */
+const BETWEEN_RECALL_MIN = 0.9;
 
 export interface IndexOptions {
   /** Where index files are kept; undefined: `.cache/salad-serve/search` in the home folder. */
@@ -43,7 +45,7 @@ interface IndexRecord {
 }
 
 export interface PrototypeIndex {
-  /** Share of the true K nearest found, lowest over the kinds of queries tried. */
+  /** Share of the true K nearest found, the lower of queries near a prototype and far from it. */
   readonly recall: number;
   readonly expansion: number;
   /** The files it is kept in, one a graph. */
@@ -174,52 +176,54 @@ function measureRecall(
   paths: readonly string[],
 ): Pick<IndexRecord, 'expansion' | 'recall'> {
   const { neighbourCount, candidates } = options;
-  const kinds = sampleQueries(bank).map((queries) => {
-    const { keys } = library.exactSearch(
-      bank.prototypes,
-      queries,
-      bank.dimension,
-      neighbourCount,
-      library.MetricKind.IP,
-      0,
-    );
-    return { queries, truth: Int32Array.from(keys as unknown as Iterable<bigint>, Number) };
-  });
+  const { near, far, between } = sampleQueries(bank);
+  const truthOf = (queries: Float32Array): Int32Array => {
+    const { MetricKind } = library;
+    const { prototypes, dimension } = bank;
+    const { keys } = library.exactSearch(prototypes, queries, dimension, neighbourCount, MetricKind.IP, 0);
+    return Int32Array.from(keys as unknown as Iterable<bigint>, Number);
+  };
+  const kinds = [near, far, between].map((queries) => ({ queries, truth: truthOf(queries) }));
   let best = 0;
   for (const expansion of EXPANSIONS) {
     const shards = new Shards(library, paths, bank.dimension, expansion);
-    const recall = Math.min(
-      ...kinds.map(({ queries, truth }) => {
-        const found = shards.search(queries, SAMPLE, candidates);
-        return recallOf(bank, queries, found, truth, options);
-      }),
-    );
-    if (recall >= RECALL_MIN) return { expansion, recall };
-    best = Math.max(best, recall);
+    const [ofNear = 0, ofFar = 0, ofBetween = 0] = kinds.map(({ queries, truth }) => {
+      const found = shards.search(queries, SAMPLE, candidates);
+      return recallOf(bank, queries, found, truth, options);
+    });
+    const recall = Math.min(ofNear, ofFar);
+    if (recall >= RECALL_MIN && ofBetween >= BETWEEN_RECALL_MIN) return { expansion, recall };
+    // Where only the last kind falls short, that is what the reason has to name.
+    best = Math.max(best, Math.min(recall, ofBetween));
   }
   return { expansion: null, recall: best };
 }
 
 /**
- * What a radiograph's patches look like to the bank: near a prototype (normal), and half-way between two
- * (anomalous, far from all), which is harder for the graph.
+ * What a radiograph's patches look like to the bank. Patches of chest radiographs that were kept out of a bank of
+ * 250,000 needed as wide a search as these (docs/engines.md, Search): normal ones as `near`, those of pneumonia as
+ * `far`. Random directions off a prototype, and `between` two, are harder the farther off they are.
  */
-function sampleQueries({ rows, dimension, prototypes }: MemoryBank): readonly Float32Array[] {
+function sampleQueries({ rows, dimension, prototypes }: MemoryBank) {
   const random = createRandom(SAMPLE_SEED);
   const pick = (): number => Math.floor(random() * rows) * dimension;
-  const near = new Float32Array(SAMPLE * dimension);
-  const between = new Float32Array(SAMPLE * dimension);
-  // Uniform noise has a third of its squared half-width as variance.
-  const halfWidth = PERTURBATION * Math.sqrt(3 / dimension);
-  for (let query = 0; query < SAMPLE; query++) {
-    const [row, other] = [pick(), pick()];
-    for (let axis = 0; axis < dimension; axis++) {
-      const at = query * dimension + axis;
-      near[at] = prototypes[row + axis]! + (2 * random() - 1) * halfWidth;
-      between[at] = prototypes[row + axis]! + prototypes[other + axis]!;
+  const sample = (axisOf: (row: number, other: number) => number): Float32Array => {
+    const queries = new Float32Array(SAMPLE * dimension);
+    for (let query = 0; query < SAMPLE; query++) {
+      const [row, other] = [pick(), pick()];
+      for (let axis = 0; axis < dimension; axis++) {
+        queries[query * dimension + axis] = axisOf(row + axis, other + axis);
+      }
     }
-  }
-  return [normaliseRows(near, dimension), normaliseRows(between, dimension)];
+    return normaliseRows(queries, dimension);
+  };
+  // Uniform noise has a third of its squared half-width as variance.
+  const noise = (length: number): number => (2 * random() - 1) * length * Math.sqrt(3 / dimension);
+  return {
+    near: sample((row) => prototypes[row]! + noise(NOISE.near)),
+    far: sample((row) => prototypes[row]! + noise(NOISE.far)),
+    between: sample((row, other) => prototypes[row]! + prototypes[other]!),
+  };
 }
 
 /** By distance, not by row: of prototypes equally far any will do. */
