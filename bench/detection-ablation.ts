@@ -18,7 +18,7 @@ import type { BenchOptions } from './main.js';
 const SETS = ['zhanglab', 'cxr'] as const;
 const SEED = 1;
 /** Of the images that lie there: enough to rank settings, few enough for minutes. */
-const LIMITS = { share: 0.3, fitLimit: 160, heldOutLimit: 100, seed: SEED };
+const LIMITS = { share: 0.3, fitLimit: 250, heldOutLimit: 150, seed: SEED };
 const QUICK = { ...LIMITS, fitLimit: 60, heldOutLimit: 30 };
 
 async function normalsOf(folder: string): Promise<DecodedNormal[]> {
