@@ -72,6 +72,8 @@ export function needTools() {
   if (process.platform !== 'linux') giveUp('images are built on Linux only');
   if (process.getuid() !== 0)
     giveUp('needs root: mmdebstrap, chroot builds and runc are used without user namespaces');
+  if (spawnSync('unshare', ['--mount', '--pid', '--fork', 'true']).status !== 0)
+    giveUp('this machine lets nobody make namespaces: containers cannot run here');
   const missing = Object.keys(PACKAGES).filter((command) => !isThere(command));
   if (missing.length === 0) return;
   if (!isThere('apt-get')) giveUp(`${missing.join(', ')} missing, and no apt-get to install them with`);

@@ -167,7 +167,7 @@ describe('what the chart renders', function () {
     assert.deepEqual([trigger.metricType, trigger.metadata.threshold], ['Value', '0.25']);
     assert.match(
       trigger.metadata.query,
-      /salad_tile_queue_duration_sum\{namespace="salad", service="ci-salad-serve-headless"\}/,
+      /salad_tile_queue_duration_sum\{namespace="salad", pod=~"ci-salad-serve-\.\+"\}/,
     );
   });
 
@@ -200,6 +200,7 @@ describe('what the chart renders', function () {
       ingress[0].from[0].namespaceSelector.matchLabels['kubernetes.io/metadata.name'],
       'radiology',
     );
+    assert.deepEqual(ingress[0].from[1].podSelector.matchExpressions[0].values, ['load-test', 'test']);
     assert.deepEqual(
       egress.map((rule: KubernetesObject) => rule['ports'][0].port),
       [53, 4317],
