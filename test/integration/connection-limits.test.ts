@@ -86,6 +86,17 @@ describe('what one client may hold of the port', function () {
     }
   });
 
+  it('connections to the health port: one too many is closed', async () => {
+    const running = await start({ healthListen: '127.0.0.1:0' });
+    for (let index = 0; index < 64; index++) {
+      sessions.push(await connectRaw(`127.0.0.1:${running.healthPort}`));
+    }
+    const late = connectTcp(running.healthPort ?? 0, '127.0.0.1');
+    late.on('error', () => {});
+    await once(late, 'close');
+    await isServing();
+  });
+
   it('streams of a connection: it is told how many', async () => {
     await start({ maxConcurrentAcquisitions: 7 });
     const session = connectHttp2(`http://${server?.address}`);
