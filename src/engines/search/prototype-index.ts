@@ -118,7 +118,7 @@ async function sizesOf(paths: readonly string[]): Promise<readonly number[]> {
 
 /**
  * Opens the index of a bank, building it where there is no file of it yet: on two cores 11 s for 100,000 rows of 128
- * values and about a minute for a million. It uses all cores.
+ * values and a minute and a half for a million. It uses all cores.
  */
 export async function openPrototypeIndex(
   bank: MemoryBank,
