@@ -88,7 +88,7 @@ describe('shipped models', function () {
   // The radiographs are not part of the project: without them there is nothing to hold these against.
   for (const { model, folder, aurocLeast } of [
     { model: 'chest-pediatric', folder: 'zhanglab/test', aurocLeast: 0.92 },
-    { model: 'chest-adult', folder: 'cxr/test', aurocLeast: 0.8 },
+    { model: 'chest-adult', folder: 'cxr/test', aurocLeast: 0.815 },
   ]) {
     const images = join(data, folder);
     if (!existsSync(images)) continue;
