@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { loadConfig } from '../../src/config/load.js';
 import type { ServeConfig } from '../../src/config/schema.js';
 import { find, type KubernetesObject, podSpecs, render, variants } from '../support/chart.js';
+import { root } from '../support/salad.js';
 
 const SERVER = 'ci-salad-serve';
 const plaintext = { tls: { mode: 'plaintext' } };
@@ -50,6 +51,11 @@ describe('what the chart renders', function () {
         name,
       );
     }
+  });
+
+  it('is of the version of the program', () => {
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+    assert.equal(server(variant('plaintext'))['containers'][0].image, `salad-serve:${version}`);
   });
 
   it('makes no pod that the restricted security standard would refuse', () => {
