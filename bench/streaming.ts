@@ -11,10 +11,10 @@ import { readBundle } from '../src/model/bundle.js';
 import type { BenchOptions } from './main.js';
 import { measureFirstScore, measureIdle, measureStat } from './streaming/latency.js';
 import { measureOverload } from './streaming/overload.js';
-import { measureThroughput } from './streaming/throughput.js';
+import { measureThroughput, type Peak } from './streaming/throughput.js';
 import { type CorePlan, planCores, withCores } from './support/cores.js';
 import { RawEngine } from './support/raw-engine.js';
-import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from './support/server-process.js';
+import { ANSWER_SOON, NO_QUEUE_LIMIT, type ServerProcess, startSalad } from './support/server-process.js';
 import { type Grid, tileWorkload } from './support/workload.js';
 
 /** Everything a measurement needs of one model. */
@@ -45,18 +45,28 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
         peak: throughput.peak,
       };
     });
-    // As shipped: its limits decide who is admitted.
-    const asShipped = await startSalad({ models: shippedModels(), cores: plan.server });
     const { peak, ...figures } = phantom;
-    const overload = await measureOverload(asShipped, { quick, peak }).finally(() => asShipped.stop());
+    const overload = await overloaded(ANSWER_SOON, { quick, peak, plan });
+    // As shipped a server keeps its clients waiting rather than send them away.
+    const overloadAsShipped = await overloaded({}, { quick, peak, plan });
     const chest = await withModel(
       'chest-pediatric',
       quick,
       plan,
       async (bench) => (await measureThroughput(bench, [1, 8, 64])).figures,
     );
-    return { ...figures, overload, models: { phantom: { ...figures, overload }, 'chest-pediatric': chest } };
+    const whole = { ...figures, overload, overloadAsShipped };
+    return { ...whole, models: { phantom: whole, 'chest-pediatric': chest } };
   });
+}
+
+async function overloaded(
+  environment: Readonly<Record<string, string>>,
+  { quick, peak, plan }: { readonly quick: boolean; readonly peak: Peak; readonly plan: CorePlan },
+): Promise<Record<string, unknown>> {
+  const server = await startSalad({ models: shippedModels(), cores: plan.server, environment });
+  const figures = await measureOverload(server, { quick, peak }).finally(() => server.stop());
+  return { settings: environment, ...figures };
 }
 
 async function withModel<T extends object>(

@@ -26,6 +26,9 @@ export interface ServeOptions {
 /** Closed-loop streams wait as long as they must: what admission does is measured by the overload figures alone. */
 export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000' } as const;
 
+/** What docs/limits.md advises whoever promises an answer soon, whatever is offered. */
+export const ANSWER_SOON = { SALAD_MAX_QUEUE_MS: '150' } as const;
+
 /** `salad serve` on a free loopback port with the native CPU engine. */
 export function startSalad(options: ServeOptions): Promise<ServerProcess> {
   const main = join(packageRoot(), 'dist/src/main.js');

@@ -132,7 +132,7 @@ export const CONFIG_FIELDS = {
   }),
   maxQueueMs: whole({
     env: 'SALAD_MAX_QUEUE_MS',
-    default: 150,
+    default: 5000,
     unit: 'ms',
     min: 1,
     max: 86_400_000,
