@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:http';
 import { type AddressInfo, createServer as createSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { packageRoot } from '../../src/cli/paths.js';
@@ -59,6 +60,11 @@ class Receiver {
   }
 }
 
+async function bankRows(): Promise<number> {
+  const manifest = await readFile(join(packageRoot(), 'models/phantom/1/manifest.json'), 'utf8');
+  return JSON.parse(manifest).bank.rows as number;
+}
+
 async function freePort(): Promise<number> {
   const socket = createSocket();
   await new Promise<void>((done) => socket.listen(0, '127.0.0.1', done));
@@ -68,13 +74,18 @@ async function freePort(): Promise<number> {
 }
 
 /** One image with a client's trace context; resolves with the last message. */
-async function scoreTraced(address: string, model: string, image: Buffer): Promise<string | undefined> {
+async function scoreTraced(
+  address: string,
+  model: string,
+  image: Buffer,
+  options: { readonly maxFalsePositiveRate?: number } = {},
+): Promise<string | undefined> {
   const client = new AnomalyScoringClient(address, credentials.createInsecure());
   try {
     const metadata = new Metadata();
     metadata.set('traceparent', `00-${TRACE_ID}-00f067aa0ba902b7-01`);
     const request = ScoreImageRequest.fromPartial({
-      header: { acquisitionId: 'patient-name-like', model: { name: model } },
+      header: { acquisitionId: 'patient-name-like', model: { name: model }, options },
       image: { $case: 'encoded', value: image },
     });
     let last: string | undefined;
@@ -100,6 +111,7 @@ describe('telemetry', function () {
       SALAD_METRICS_LISTEN: metricsAt,
       OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+      SALAD_LOG_LEVEL: 'debug',
     };
     server = await startServeUnder({ environment }, '--engine', 'onnx');
     folder = await mkdtemp(join(tmpdir(), 'salad-telemetry-'));
@@ -124,7 +136,7 @@ describe('telemetry', function () {
     assert.equal(value(/salad_acquisition_duration_count\{[^}]*\} (\d+)/), 1);
     assert.equal(value(/salad_patches_total\{[^}]*scored[^}]*\} (\d+)/), 256);
     assert.ok(value(/salad_batch_size_count\{[^}]*\} (\d+)/) >= 4);
-    assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), 8191);
+    assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), await bankRows());
     assert.equal(value(/salad_tiles_queued\{?[^}]*\}? (\d+)/), 0);
     assert.ok(value(/nodejs_eventloop_delay_p99\{?[^}]*\}? ([\d.e-]+)/) >= 0);
     assert.ok(value(/salad_score_drift\{[^}]*\} ([\d.]+)/) > 0);
@@ -142,10 +154,28 @@ describe('telemetry', function () {
     });
   }
 
+  it('names the trace of an acquisition that failed in the log', async () => {
+    let log = '';
+    server.process.stderr.setEncoding('utf8').on('data', (text: string) => {
+      log += text;
+    });
+    const unreachable = scoreTraced(server.address, 'phantom', image, { maxFalsePositiveRate: 1e-6 });
+    await assert.rejects(unreachable, /FAILED_PRECONDITION/);
+    const deadline = performance.now() + 5000;
+    while (!log.includes('FALSE_POSITIVE_RATE_UNREACHABLE') && performance.now() < deadline) await sleep(10);
+    const lines = log.split('\n').filter((line) => line.includes('FALSE_POSITIVE_RATE_UNREACHABLE'));
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line).trace_id),
+      [TRACE_ID],
+    );
+    assert.doesNotMatch(log, /patient-name-like/);
+  });
+
   it("continues a client's trace, and sends it before it stops", async () => {
     assert.equal(await server.stop(), 0);
     const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE_ID);
-    const span = spans.find(({ parentSpanId }) => parentSpanId === '00f067aa0ba902b7');
+    const [span, failed, ...others] = spans.filter(({ parentSpanId }) => parentSpanId === '00f067aa0ba902b7');
+    assert.deepEqual([failed?.events?.length ?? 0, others.length], [0, 0]);
     assert.equal(span?.name, 'salad.v1.AnomalyScoring/ScoreImage');
     const events = span?.events?.map(({ name }) => name) ?? [];
     assert.deepEqual([events[0], events.at(-1)], ['accepted', 'aggregate']);
@@ -163,7 +193,7 @@ describe('telemetry', function () {
       assert.ok(started(child) <= ended(child), child.name);
       assert.ok(started(child) >= started(span) && ended(child) <= ended(span), child.name);
     }
-    assert.equal(spans.length, 1 + children.length);
+    assert.equal(spans.length, 2 + children.length);
   });
 
   it('sends a span for each batch, linked to the acquisitions in it', () => {
