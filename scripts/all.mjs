@@ -29,6 +29,7 @@ const STEPS = [
   ['engines:tensorflow', [node, 'scripts/engines/tensorflow.mjs']],
   ['engines:swiftshader', [node, 'scripts/engines/swiftshader.mjs']],
   ['helm', [node, 'scripts/helm/check.mjs']],
+  ['helm:api', [node, 'scripts/helm/cluster.mjs']],
   ['container', [node, 'scripts/container/check.mjs']],
   ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
   ['docs:check', [node, 'scripts/gen-docs.mjs', '--check']],

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kubernetesSchemas } from './kubernetes.mjs';
-import { cache, chart, helm, program, promtool, root } from './tools.mjs';
+import { cache, chart, debian, helm, program, root } from './tools.mjs';
 
 const inherit = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] };
 const node = (...args) => execFileSync(process.execPath, args, inherit);
@@ -35,7 +35,10 @@ execFileSync(
   inherit,
 );
 
-execFileSync(promtool(), ['test', 'rules', 'alerts.test.yaml'], { ...inherit, cwd: join(chart, 'files') });
+execFileSync(join(debian('prometheus'), 'usr/bin/promtool'), ['test', 'rules', 'alerts.test.yaml'], {
+  ...inherit,
+  cwd: join(chart, 'files'),
+});
 
 const tests = readdirSync(join(root, 'test/helm')).map((file) => join('test/helm', file));
 const { status } = spawnSync(process.execPath, ['node_modules/mocha/bin/mocha.js', ...tests], inherit);

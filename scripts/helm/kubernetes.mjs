@@ -103,6 +103,23 @@ function writeCustom(files) {
   }
 }
 
+/** Files of the custom resource definitions that the chart needs where their operators are used. */
+export function customDefinitions() {
+  const yamlIn = (path, pattern) =>
+    readdirSync(path)
+      .filter((name) => pattern.test(name))
+      .map((name) => join(path, name));
+  return [
+    ...yamlIn(join(module('certManager'), 'deploy/crds'), /_certificates\.yaml$/),
+    ...yamlIn(
+      join(module('prometheusOperator'), 'example/prometheus-operator-crd'),
+      /(servicemonitors|podmonitors|prometheusrules)\.yaml$/,
+    ),
+    ...yamlIn(join(module('keda'), 'config/crd/bases'), /scaledobjects\.yaml$/),
+    ...yamlIn(join(module('gatewayApi'), 'config/crd/standard'), /grpcroutes\.yaml$/),
+  ];
+}
+
 /** Makes what is missing, and returns where kubeconform finds it. */
 export function kubernetesSchemas() {
   const stamp = join(folder, 'sources.json');
@@ -111,19 +128,7 @@ export function kubernetesSchemas() {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeBuiltIn();
-  const yamlIn = (path, pattern) =>
-    readdirSync(path)
-      .filter((name) => pattern.test(name))
-      .map((name) => join(path, name));
-  writeCustom([
-    ...yamlIn(join(module('certManager'), 'deploy/crds'), /_certificates\.yaml$/),
-    ...yamlIn(
-      join(module('prometheusOperator'), 'example/prometheus-operator-crd'),
-      /(servicemonitors|podmonitors|prometheusrules)\.yaml$/,
-    ),
-    ...yamlIn(join(module('keda'), 'config/crd/bases'), /scaledobjects\.yaml$/),
-    ...yamlIn(join(module('gatewayApi'), 'config/crd/standard'), /grpcroutes\.yaml$/),
-  ]);
+  writeCustom(customDefinitions());
   writeFileSync(stamp, sources);
   return SCHEMA_LOCATION;
 }

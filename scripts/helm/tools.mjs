@@ -35,25 +35,26 @@ export function program(name) {
   return path;
 }
 
-/** promtool out of Debian's prometheus package: downloaded and unpacked, nothing is installed. */
-export function promtool() {
-  const folder = join(cache, 'prometheus');
-  const path = join(folder, 'usr/bin/promtool');
-  if (existsSync(path)) return path;
+/** Folder with the files of a Debian package: downloaded and unpacked, nothing is installed. */
+export function debian(name) {
+  const folder = join(cache, name);
+  if (existsSync(join(folder, 'usr'))) return folder;
   mkdirSync(folder, { recursive: true });
   const options = { cwd: folder, stdio: ['ignore', 2, 2] };
   try {
-    execFileSync('apt-get', ['download', '-qq', 'prometheus'], options);
+    execFileSync('apt-get', ['download', '-qq', name], options);
   } catch {
     execFileSync('apt-get', ['update', '-qq'], options);
-    execFileSync('apt-get', ['download', '-qq', 'prometheus'], options);
+    execFileSync('apt-get', ['download', '-qq', name], options);
   }
-  for (const name of readdirSync(folder).filter((file) => file.endsWith('.deb'))) {
-    execFileSync('dpkg', ['-x', name, '.'], options);
-    rmSync(join(folder, name));
+  for (const file of readdirSync(folder).filter((each) => each.endsWith('.deb'))) {
+    execFileSync('dpkg', ['-x', file, '.'], options);
+    rmSync(join(folder, file));
   }
-  return path;
+  return folder;
 }
+
+export const moduleVersion = (name) => MODULES[name].split('@')[1];
 
 /** Folder of a module's sources, in Go's own cache. */
 export function module(name) {

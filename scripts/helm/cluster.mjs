@@ -1,0 +1,193 @@
+// The CI step `helm:api`: every variant of the chart is installed, upgraded, rolled back and removed against a real
+// Kubernetes API: kube-apiserver from the Go module proxy on Debian's etcd. There are no nodes: what the API accepts
+// is shown, admission by the restricted pod security standard included; what pods do is test/container's part.
+import { execFileSync, spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseAllDocuments, stringify } from 'yaml';
+import { customDefinitions } from './kubernetes.mjs';
+import { cache, chart, debian, module, moduleVersion, program } from './tools.mjs';
+
+// The API server's certificate is made at its start, for loopback.
+process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+process.env.NODE_NO_WARNINGS = '1';
+const TOKEN = 'only-on-loopback';
+
+/** kube-apiserver's module has replacements, so `go install` refuses it: it is built from a module of ours. */
+function apiServer() {
+  const version = moduleVersion('kubernetes');
+  const path = join(cache, 'bin/kube-apiserver');
+  const stamp = `${path}.version`;
+  if (existsSync(path) && existsSync(stamp) && readFileSync(stamp, 'utf8') === version) return path;
+  console.error(`helm:api: building kube-apiserver ${version}`);
+  const folder = join(cache, 'kube-apiserver');
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const source = module('kubernetes');
+  const text = readFileSync(join(source, 'go.mod'), 'utf8');
+  const staged = [...text.matchAll(/^\s+(k8s\.io\/\S+) => \.\/staging/gm)].map(
+    ([, name]) => `replace ${name} => ${name} ${version.replace('v1', 'v0')}`,
+  );
+  const go = /^go (\S+)$/m.exec(text)?.[1];
+  const lines = ['module salad.local/cluster', `go ${go}`, `require k8s.io/kubernetes ${version}`, ...staged];
+  writeFileSync(join(folder, 'go.mod'), `${lines.join('\n')}\n`);
+  const [major, minor] = version.slice(1).split('.');
+  const facts = { gitVersion: version, gitMajor: major, gitMinor: minor };
+  const flags = Object.entries(facts).map(
+    ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
+  );
+  execFileSync(
+    'go',
+    [
+      'build',
+      '-p',
+      '2',
+      '-o',
+      path,
+      '-ldflags',
+      `-s -w ${flags.join(' ')}`,
+      'k8s.io/kubernetes/cmd/kube-apiserver',
+    ],
+    { cwd: folder, stdio: ['ignore', 2, 2], env: { ...process.env, GOFLAGS: '-mod=mod -buildvcs=false' } },
+  );
+  writeFileSync(stamp, version);
+  return path;
+}
+
+function freePort() {
+  return new Promise((done) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'salad-api-'));
+const processes = [];
+const log = join(folder, 'log');
+function start(command, args) {
+  const child = spawn('sh', ['-c', `exec "$0" "$@" >> ${log} 2>&1`, command, ...args], { cwd: folder });
+  processes.push(child);
+  return child;
+}
+
+async function call(base, path, method = 'GET', body = undefined, type = 'application/json') {
+  const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': type };
+  const answer = await fetch(`${base}${path}`, { method, headers, body });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+  return text;
+}
+
+async function startCluster() {
+  const [clients, peers, port] = [await freePort(), await freePort(), await freePort()];
+  const store = `http://127.0.0.1:${clients}`;
+  start(join(debian('etcd-server'), 'usr/bin/etcd'), [
+    ...['--data-dir', join(folder, 'etcd'), '--listen-client-urls', store, '--advertise-client-urls', store],
+    ...['--listen-peer-urls', `http://127.0.0.1:${peers}`, '--unsafe-no-fsync'],
+  ]);
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  writeFileSync(join(folder, 'key'), privateKey.export({ type: 'pkcs1', format: 'pem' }));
+  writeFileSync(join(folder, 'tokens'), `${TOKEN},admin,admin,system:masters\n`);
+  const server = start(apiServer(), [
+    ...[
+      `--etcd-servers=${store}`,
+      '--bind-address=127.0.0.1',
+      `--secure-port=${port}`,
+      '--cert-dir=certificates',
+    ],
+    ...['--service-account-issuer=https://kubernetes', '--service-account-key-file=key'],
+    ...['--service-account-signing-key-file=key', '--token-auth-file=tokens', '--authorization-mode=RBAC'],
+    ...['--service-cluster-ip-range=10.96.0.0/16', '--disable-admission-plugins=ServiceAccount'],
+  ]);
+  const base = `https://127.0.0.1:${port}`;
+  while ((await call(base, '/readyz').catch(() => '')) !== 'ok') {
+    if (server.exitCode !== null)
+      throw new Error(`kube-apiserver ended:\n${readFileSync(log, 'utf8').slice(-3000)}`);
+    await new Promise((done) => setTimeout(done, 200));
+  }
+  return base;
+}
+
+async function main() {
+  const base = await startCluster();
+  for (const file of customDefinitions()) {
+    const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+    await call(base, path, 'POST', readFileSync(file, 'utf8'), 'application/yaml');
+  }
+  // A cluster with GPUs has it; one of the variants names it.
+  const runtime = { metadata: { name: 'nvidia' }, handler: 'nvidia' };
+  await call(base, '/apis/node.k8s.io/v1/runtimeclasses', 'POST', JSON.stringify(runtime));
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'c', cluster: { server: base, 'insecure-skip-tls-verify': true } }],
+    users: [{ name: 'u', user: { token: TOKEN } }],
+    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+    'current-context': 'x',
+  };
+  writeFileSync(join(folder, 'config'), stringify(config), { mode: 0o600 });
+  const helm = (...args) =>
+    execFileSync(program('helm'), args, {
+      encoding: 'utf8',
+      env: { ...process.env, KUBECONFIG: join(folder, 'config') },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+  for (const variant of readdirSync(join(chart, 'ci'))) {
+    const name = variant.replace('-values.yaml', '');
+    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+    await call(base, '/api/v1/namespaces', 'POST', JSON.stringify({ metadata: { name, labels } }));
+    const values = ['--namespace', name, '--values', join(chart, 'ci', variant)];
+    helm('install', 'ci', chart, ...values);
+    for (const part of ['manifest', 'hooks']) {
+      await admitPods(base, name, helm('get', part, 'ci', '--namespace', name));
+    }
+    helm(
+      'upgrade',
+      'ci',
+      chart,
+      ...values,
+      '--set',
+      'config.maxQueueMs=1234',
+      '--set',
+      'podLabels.changed=yes',
+    );
+    helm('rollback', 'ci', '1', '--namespace', name);
+    helm('uninstall', 'ci', '--namespace', name);
+    console.log(`helm:api: ${name} installed, upgraded, rolled back, removed`);
+  }
+}
+
+/** Without controllers nobody makes the pods of a Deployment or a Job: the API is asked whether it would take them. */
+async function admitPods(base, namespace, manifest) {
+  let admitted = 0;
+  for (const object of parseAllDocuments(manifest).map((each) => each.toJS())) {
+    const template = object?.kind === 'Pod' ? object : object?.spec?.template;
+    if (!template) continue;
+    const pod = { spec: template.spec, metadata: { labels: template.metadata.labels, generateName: 'x-' } };
+    await call(base, `/api/v1/namespaces/${namespace}/pods?dryRun=All`, 'POST', JSON.stringify(pod));
+    admitted += 1;
+  }
+  if (admitted === 0) throw new Error(`${namespace}: no pods to admit`);
+}
+
+try {
+  await main();
+} finally {
+  for (const child of processes.reverse()) {
+    child.kill('SIGKILL');
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
