@@ -2,8 +2,8 @@
 // from the Go module proxy by the collector's own builder. Once, into .cache of the checkout; prints their paths.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { promtool, root } from '../helm/tools.mjs';
+import { join } from 'node:path';
+import { debian, root } from '../helm/tools.mjs';
 
 const VERSION = 'v0.165.0';
 const home = join(root, '.cache/otelcol');
@@ -30,7 +30,11 @@ function collector() {
   return path;
 }
 
-const tool = promtool();
+const bin = join(debian('prometheus'), 'usr/bin');
 console.log(
-  JSON.stringify({ promtool: tool, prometheus: join(dirname(tool), 'prometheus'), collector: collector() }),
+  JSON.stringify({
+    promtool: join(bin, 'promtool'),
+    prometheus: join(bin, 'prometheus'),
+    collector: collector(),
+  }),
 );
