@@ -37,7 +37,7 @@ function row(group: string, name: string, plan: TrainingPlan): Row {
 }
 
 export const ROWS: readonly Row[] = [
-  row('gabor', 'as shipped', PLAN),
+  row('gabor', 'the preset', PLAN),
   row('input', 'not aligned', settings({ align: false })),
   row(
     'input',
