@@ -244,6 +244,16 @@ describe('calibration', () => {
     assert.ok(Math.abs(patchMad[2]! - 0.3 * 15) < 1e-9);
   });
 
+  it('lets the upper tail of a cell widen its spread, never narrow it', () => {
+    // 60 scores: symmetric cells, and one of which the upper fifth lies far out.
+    const images = Array.from({ length: 60 }, (_, i) => Float32Array.of(i, i < 48 ? i : 10 * i, i, i));
+    const { patchMad } = patchTables(images);
+    assert.equal(patchMad[0], 15);
+    // The 90 % quantile of the second cell lies between the scores 530 and 540; 1.9 MAD of a normal distribution.
+    const upper = (531 - 29.5) / (1.2815515655446004 / 0.6744897501960817);
+    assert.ok(Math.abs(patchMad[1]! - upper) < 1e-3 * upper, `${patchMad[1]} ${upper}`);
+  });
+
   it('takes all cells together where a cell has too few scores', () => {
     const images = Array.from({ length: 60 }, (_, i) => Float32Array.of(i, i < 10 ? 100 : Number.NaN));
     const tables = patchTables(images);
