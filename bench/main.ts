@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { note, print, printJson } from '../src/cli/output.js';
 import { packageRoot } from '../src/cli/paths.js';
+import { ONNX_ENVIRONMENT } from '../src/engines/onnx/environment.js';
 import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
 import { benchDetection } from './detection.js';
 import { benchDetectionAblation } from './detection-ablation.js';
@@ -120,5 +121,5 @@ function readable(value: unknown, indent = ''): string {
     .join('\n');
 }
 
-Object.assign(process.env, tensorflowEnvironment(process.env));
+Object.assign(process.env, ONNX_ENVIRONMENT, tensorflowEnvironment(process.env));
 await program.parseAsync();

@@ -7,4 +7,8 @@ import { tensorflowEnvironment } from './engines/tensorflow/environment.js';
 
 // Native libraries read these when a worker loads them; only the main thread can still set them.
 Object.assign(process.env, ONNX_ENVIRONMENT, tensorflowEnvironment(process.env));
+// Who reads no further (`salad ... | head`) ends the reading, not the work: training goes on, a server serves.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 process.exitCode = await runProgram(createProgram({ environment: process.env }), process.argv);

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { type ServeProcess, salad, startServe } from '../support/salad.js';
+import { root, type ServeProcess, salad, startServe } from '../support/salad.js';
 
 const VERBS = [
   'serve',
@@ -69,6 +71,22 @@ describe('the salad command', function () {
     const ambiguous = await salad('score', '--target', server.address, image);
     assert.equal(ambiguous.code, 2);
     assert.match(ambiguous.stderr, /choose one with --model/);
+  });
+
+  it('goes on with its work where nobody reads what it prints', async () => {
+    const out = join(directory, 'unread');
+    const args = ['phantom', '--count', '2', '--seed', '3', '--out', out, '--json'];
+    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.on('data', (text: Buffer) => {
+      stderr += text.toString('utf8');
+    });
+    assert.deepEqual(await once(child, 'close'), [0, null], stderr);
+    assert.equal(readdirSync(join(out, 'normal')).length, 2);
+    assert.doesNotMatch(stderr, /EPIPE/);
   });
 
   it('prints the configuration as a file that gives the same one, and refuses a wrong setting with 2', async () => {

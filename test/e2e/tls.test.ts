@@ -65,7 +65,8 @@ describe('the salad command over TLS and with an API key', function () {
     };
     const byVariables = await saladUnder(environment, ...load, ...json, '--target', server.address);
     assert.equal(byVariables.code, 0, byVariables.stderr);
-    const ok = (run: typeof byFlags) => (run.lines[0]?.['acquisitions'] as { ok: number }).ok;
+    const ok = (run: typeof byFlags) =>
+      (run.lines[0]?.['acquisitions'] as { ok: number } | undefined)?.ok ?? 0;
     assert.ok(ok(byFlags) > 0 && ok(byVariables) > 0);
     const withoutCertificate = await salad(...load, '--target', server.address, '--ca-file', at('ca.pem'));
     assert.equal(withoutCertificate.code, 1);

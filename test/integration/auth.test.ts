@@ -289,6 +289,7 @@ describe('who is calling', function () {
       });
       const held = mine.streamAcquisition(smallHeader('held'), async function* () {
         await gate;
+        yield* smallRows(smallImage(1));
       });
       assert.equal((await held.next()).value?.type, 'accepted');
       const rows = smallRows(smallImage(1));

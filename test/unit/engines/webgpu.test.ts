@@ -27,7 +27,13 @@ describe('engine webgpu', () => {
   });
 
   it('serves on a software adapter only where it is chosen by name', () => {
-    const software = { name: 'webgpu', device: 'x', hardware: false, maxWorkers: 1, threaded: false } as const;
+    const software = {
+      name: 'webgpu',
+      device: 'x',
+      hardware: false,
+      maxWorkers: 1,
+      threaded: false,
+    } as const;
     assert.match(passedOver(software, 'auto') ?? '', /no GPU/);
     assert.equal(passedOver(software, 'webgpu'), null);
     assert.equal(passedOver({ ...software, hardware: true }, 'auto'), null);
