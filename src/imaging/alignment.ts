@@ -203,13 +203,41 @@ class Level {
     return sum / this.#total + vector.reduce((all, value, i) => all + PRIORS[i]! * value * value, 0);
   }
 
-  /** Change of the standardised image with each parameter, at the map whose cost was computed last. */
-  #slopes(map: AlignmentMap): Float64Array[] {
+  /** The damped Gauss-Newton step from the map whose cost was computed last. */
+  step(vector: readonly number[], damping: number): number[] {
+    const { dd, d, ds, de, s, ss, e, se } = this.#moments(toMap(vector));
+    const scale = this.#scale;
+    // The standardised image changes by scale (d - mean d) - along s: brightening and contrast are no motion.
+    const along = ds.map((value) => value * scale);
+    const normal = d.map((mean, i) =>
+      d.map(
+        (other, j) =>
+          scale * scale * (dd[i]![j]! - mean * other) -
+          scale * (along[j]! * (ds[i]! - mean * s) + along[i]! * (ds[j]! - other * s)) +
+          along[i]! * along[j]! * ss +
+          (i === j ? PRIORS[i]! + damping : 0),
+      ),
+    );
+    return solve(
+      normal,
+      d.map((mean, i) => -(scale * (de[i]! - mean * e) - along[i]! * se + PRIORS[i]! * vector[i]!)),
+    );
+  }
+
+  /**
+   * Weighted means, in one pass, of d (change of the warped image with each parameter), s (the standardised warped
+   * image), e (s less the reference) and their products.
+   */
+  #moments(map: AlignmentMap) {
     const { size } = this;
-    const slopes = PARAMETERS.map(() => new Float64Array(size * size));
+    const count = PARAMETERS.length;
     const [yy, yx, xy, xx] = matrixOf(map);
     const half = size / 2;
     const middle = (size - 1) / 2;
+    const slope = new Float64Array(count);
+    const products = new Float64Array(count * count);
+    const [d, ds, de] = [new Float64Array(count), new Float64Array(count), new Float64Array(count)];
+    const sums = { s: 0, ss: 0, e: 0, se: 0 };
     for (let at = 0; at < size * size; at++) {
       const v = (Math.floor(at / size) - middle) / half;
       const u = ((at % size) - middle) / half;
@@ -217,34 +245,29 @@ class Level {
       const x = (map.shiftX + xy * v + xx * u) * half + middle;
       const down = sample(this.#down, size, y, x);
       const right = sample(this.#right, size, y, x);
-      slopes[0]![at] = down;
-      slopes[1]![at] = right;
-      slopes[2]![at] = (down * yy + right * xy) * v;
-      slopes[3]![at] = (down * yx + right * xx) * u;
-      slopes[4]![at] = down * (xy * v + xx * u) - right * (yy * v + yx * u);
-    }
-    for (const slope of slopes) {
-      const mean = weightedMean(this.#weights, slope, this.#ones, this.#total);
-      const along = weightedMean(this.#weights, slope, this.#warped, this.#total) * this.#scale;
-      for (let i = 0; i < slope.length; i++) {
-        slope[i] = (slope[i]! - mean) * this.#scale - along * this.#warped[i]!;
+      slope[0] = down;
+      slope[1] = right;
+      slope[2] = (down * yy + right * xy) * v;
+      slope[3] = (down * yx + right * xx) * u;
+      slope[4] = down * (xy * v + xx * u) - right * (yy * v + yx * u);
+      const weight = this.#weights[at]! / this.#total;
+      const s = this.#warped[at]!;
+      const e = s - this.#reference[at]!;
+      sums.s += weight * s;
+      sums.ss += weight * s * s;
+      sums.e += weight * e;
+      sums.se += weight * s * e;
+      for (let i = 0; i < count; i++) {
+        const weighted = weight * slope[i]!;
+        d[i]! += weighted;
+        ds[i]! += weighted * s;
+        de[i]! += weighted * e;
+        for (let j = 0; j <= i; j++) products[i * count + j]! += weighted * slope[j]!;
       }
     }
-    return slopes;
-  }
-
-  /** The damped Gauss-Newton step from the map whose cost was computed last. */
-  step(vector: readonly number[], damping: number): number[] {
-    const slopes = this.#slopes(toMap(vector));
-    const rest = this.#warped.map((value, i) => value - this.#reference[i]!);
-    const mean = (a: Float64Array, b: Float64Array): number => weightedMean(this.#weights, a, b, this.#total);
-    const normal = slopes.map((a, i) =>
-      slopes.map((b, j) => mean(a, b) + (i === j ? PRIORS[i]! + damping : 0)),
-    );
-    return solve(
-      normal,
-      slopes.map((slope, i) => -(mean(slope, rest) + PRIORS[i]! * vector[i]!)),
-    );
+    const indices = Array.from(slope.keys());
+    const dd = indices.map((i) => indices.map((j) => products[Math.max(i, j) * count + Math.min(i, j)]!));
+    return { ...sums, dd, d: [...d], ds: [...ds], de: [...de] };
   }
 }
 
