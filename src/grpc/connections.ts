@@ -14,6 +14,8 @@ const PING_STRIKES = 2;
 /** On the wire the answer to a ping takes 17 bytes, and with TLS about as many again. */
 const PING_ANSWER_BYTES = 64;
 
+const STREAMS_MIN = 100;
+
 /** How long a client whose call is over may keep its half of the stream, unless silence is bounded more tightly. */
 const LINGER_MS = 5000;
 
@@ -23,8 +25,9 @@ export function connectionOptions(config: ServeConfig): ServerOptions {
     'grpc.max_connection_idle_ms': config.connectionIdleMs,
     ...(config.connectionMaxAgeMs === 0 ? {} : { 'grpc.max_connection_age_ms': config.connectionMaxAgeMs }),
     // Above the limit of calls, so that one too many is refused with words; bounds streams whose client
-    // has its status and never lets go of them.
-    'grpc.max_concurrent_streams': 2 * config.maxConcurrentAcquisitions,
+    // has its status and never lets go of them. Node counts streams that are over but not yet gone, and resets one
+    // too many without a word: never fewer than RFC 9113 (6.5.2) recommends.
+    'grpc.max_concurrent_streams': Math.max(STREAMS_MIN, 2 * config.maxConcurrentAcquisitions),
   };
 }
 
