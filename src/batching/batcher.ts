@@ -8,6 +8,7 @@ import type {
   BatchExecutor,
   BatchReport,
   BatchRun,
+  Release,
   TileHandler,
   TileStream,
   TileStreamOptions,
@@ -48,10 +49,11 @@ interface Member<Slot> {
 
 type Tile<Slot> = QueuedTile<Member<Slot>>;
 
-/** Tiles of a batch that failed. */
-interface Retry<Slot> {
+/** Tiles on their way to an engine. */
+interface Leaving<Slot> {
   readonly model: string;
   readonly tiles: readonly Tile<Slot>[];
+  readonly release: Release;
   /** One tile that failed alone: it goes with nothing else in flight, and if it fails again it is to blame. */
   readonly isLast: boolean;
 }
@@ -66,7 +68,7 @@ export class Batcher<Slot> {
   private scheduled = false;
   private readonly pace = new Pace();
   private readonly announced = new Announced(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
-  private readonly retries: Retry<Slot>[] = [];
+  private readonly retries: Leaving<Slot>[] = [];
   private inFlight = 0;
   private lastTryRuns = false;
 
@@ -157,13 +159,15 @@ export class Batcher<Slot> {
     }
   }
 
-  private nextBatch(): Retry<Slot> | undefined {
+  private nextBatch(): Leaving<Slot> | undefined {
     const { batch, expired } = this.policy.next(this.options.now(), (model) => this.batchLimit(model));
     for (const member of expired) {
       this.leave(member);
       member.handler.expire();
     }
-    return batch === undefined ? undefined : { ...batch, isLast: false };
+    if (batch === undefined) return undefined;
+    const isFull = batch.tiles.length >= this.executor.maxBatchSize(batch.model);
+    return { ...batch, release: isFull ? 'full' : 'slot', isLast: false };
   }
 
   /** Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. */
@@ -173,7 +177,7 @@ export class Batcher<Slot> {
   }
 
   /** Never rejects. */
-  private async runBatch(batch: Retry<Slot>, slot: Slot): Promise<void> {
+  private async runBatch(batch: Leaving<Slot>, slot: Slot): Promise<void> {
     this.inFlight += 1;
     let settled = 0;
     try {
@@ -191,7 +195,8 @@ export class Batcher<Slot> {
   }
 
   /** @returns why the engine failed; a tile is delivered at most once either way. */
-  private async attempt({ model, tiles }: Retry<Slot>, slot: Slot): Promise<SaladError | undefined> {
+  private async attempt(batch: Leaving<Slot>, slot: Slot): Promise<SaladError | undefined> {
+    const { model, tiles } = batch;
     const dispatchedAt = this.options.now();
     let run: BatchRun;
     try {
@@ -202,7 +207,7 @@ export class Batcher<Slot> {
     } catch (error) {
       return SaladError.from(error);
     }
-    this.report(model, tiles, run, dispatchedAt);
+    this.report(batch, run, dispatchedAt);
     const maxBatchSize = this.executor.maxBatchSize(model);
     tiles.forEach(({ payload, tile, readyAt }, index) => {
       if (payload.closed) return;
@@ -212,7 +217,7 @@ export class Batcher<Slot> {
     return undefined;
   }
 
-  private report(model: string, tiles: readonly Tile<Slot>[], run: BatchRun, dispatchedAt: number): void {
+  private report({ model, tiles, release }: Leaving<Slot>, run: BatchRun, dispatchedAt: number): void {
     const { onBatch } = this.options;
     if (onBatch === undefined) return;
     const riders = new Map<object, number>();
@@ -220,14 +225,15 @@ export class Batcher<Slot> {
       // A stream's tiles are in the order in which they became ready.
       if (payload.tag !== undefined && !riders.has(payload.tag)) riders.set(payload.tag, readyAt);
     }
-    onBatch({ ...run, model, tiles: tiles.length, dispatchedAt, finishedAt: this.options.now(), riders });
+    const finishedAt = this.options.now();
+    onBatch({ ...run, model, tiles: tiles.length, release, dispatchedAt, finishedAt, riders });
   }
 
   /**
    * Again in halves, so that one bad tile cannot take its companions with it.
    * @returns how many tiles are settled: failed, or of streams that are closed
    */
-  private failed({ model, tiles, isLast }: Retry<Slot>, error: SaladError): number {
+  private failed({ model, tiles, isLast }: Leaving<Slot>, error: SaladError): number {
     const open = tiles.filter(({ payload }) => !payload.closed);
     const [first] = open;
     if (first === undefined) return tiles.length;
@@ -237,7 +243,8 @@ export class Batcher<Slot> {
     }
     const half = Math.ceil(open.length / 2);
     for (const part of [open.slice(0, half), open.slice(half)]) {
-      if (part.length > 0) this.retries.push({ model, tiles: part, isLast: open.length === 1 });
+      if (part.length === 0) continue;
+      this.retries.push({ model, tiles: part, release: 'retry', isLast: open.length === 1 });
     }
     return tiles.length - open.length;
   }

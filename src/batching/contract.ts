@@ -34,10 +34,14 @@ export interface TileTiming extends BatchRun {
   readonly maxBatchSize: number;
 }
 
+/** Why a batch left when it did: it was full, a slot was free and nothing else waited, or it had failed before. */
+export type Release = 'full' | 'slot' | 'retry';
+
 /** A batch that was scored. */
 export interface BatchReport extends BatchRun {
   readonly model: string;
   readonly tiles: number;
+  readonly release: Release;
   /** Milliseconds of the batcher's clock, as are all times here. */
   readonly dispatchedAt: number;
   readonly finishedAt: number;

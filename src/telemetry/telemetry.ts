@@ -96,7 +96,7 @@ export class Telemetry {
 
   batchRan(batch: BatchFacts): void {
     const attributes = { 'salad.model': batch.model, 'salad.engine': batch.engine };
-    this.batchSize.record(batch.tiles, attributes);
+    this.batchSize.record(batch.tiles, { ...attributes, 'salad.release': batch.release });
     this.batchDuration.record(batch.computeMs / 1000, attributes);
     if (batch.riders.size > 0) recordBatch(this.tracer, batch, attributes);
   }

@@ -21,6 +21,8 @@ export interface BatchFacts {
   readonly model: string;
   readonly engine: string;
   readonly tiles: number;
+  /** Why it left when it did. */
+  readonly release: string;
   /** Engine time, in ms. */
   readonly computeMs: number;
   readonly dispatchedAt: number;
@@ -75,7 +77,7 @@ export class AcquisitionSpans {
 
   ended(error: unknown): void {
     if (error !== undefined) this.span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
-    this.span.end();
+    this.span.end(performance.now());
   }
 
   private child(name: string, startTime: number, endTime: number): void {
@@ -91,11 +93,9 @@ export function startAcquisition(
   attributes: Attributes,
 ): AcquisitionSpans {
   const parent = propagation.extract(context.active(), carrier);
-  return new AcquisitionSpans(
-    tracer,
-    tracer.startSpan(method, { kind: SpanKind.SERVER, attributes }, parent),
-    parent,
-  );
+  // One clock for all spans: left to itself the SDK takes the day's, which may be milliseconds off.
+  const options = { kind: SpanKind.SERVER, attributes, startTime: performance.now() };
+  return new AcquisitionSpans(tracer, tracer.startSpan(method, options, parent), parent);
 }
 
 /** Nothing where no acquisition in it is recorded. */
@@ -114,6 +114,7 @@ export function recordBatch(tracer: Tracer, batch: BatchFacts, attributes: Attri
     attributes: {
       ...attributes,
       'salad.batch.size': batch.tiles,
+      'salad.release': batch.release,
       'salad.compute_ms': batch.computeMs,
     },
   });

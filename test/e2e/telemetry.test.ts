@@ -135,7 +135,10 @@ describe('telemetry', function () {
     assert.deepEqual([call('OK'), call('NOT_FOUND')], [1, 1]);
     assert.equal(value(/salad_acquisition_duration_count\{[^}]*\} (\d+)/), 1);
     assert.equal(value(/salad_patches_total\{[^}]*scored[^}]*\} (\d+)/), 256);
-    assert.ok(value(/salad_batch_size_count\{[^}]*\} (\d+)/) >= 4);
+    const batches = [
+      ...text.matchAll(/salad_batch_size_count\{[^}]*salad_release="(?:full|slot)"[^}]*\} (\d+)/g),
+    ];
+    assert.ok(batches.reduce((sum, [, count]) => sum + Number(count), 0) >= 4);
     assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), await bankRows());
     assert.equal(value(/salad_tiles_queued\{?[^}]*\}? (\d+)/), 0);
     assert.ok(value(/nodejs_eventloop_delay_p99\{?[^}]*\}? ([\d.e-]+)/) >= 0);

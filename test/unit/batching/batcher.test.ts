@@ -201,6 +201,7 @@ describe('Batcher', () => {
         model: 'm',
         engine: 'stub',
         tiles: 3,
+        release: 'slot',
         computeMs: 1,
         dispatchedAt: 5,
         finishedAt: 5,
@@ -211,6 +212,28 @@ describe('Batcher', () => {
       },
     );
     assert.equal(reports.length, 1);
+  });
+
+  it('reports why a batch left: it was full, a slot was free, or it had failed', async () => {
+    const { executor, reports, open, turn } = setUp(1);
+    const { stream } = open('a');
+    stream.enqueue([0, 1, 2, 3, 4, 5]);
+    turn();
+    let failures = 1;
+    executor.failing = (tiles) => tiles.length === 2 && failures-- > 0;
+    await executor.finishAll();
+    assert.deepEqual(
+      reports.map(({ tiles, release }) => [tiles, release]),
+      [
+        [4, 'full'],
+        [1, 'retry'],
+        [1, 'retry'],
+      ],
+    );
+    stream.enqueue([6]);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual(reports.at(-1)?.release, 'slot');
   });
 
   it('tries a failed batch again in halves: only the bad tile fails, each other is delivered once', async () => {
