@@ -4,6 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { note } from '../src/cli/output.js';
@@ -11,9 +12,10 @@ import { packageRoot, shippedModels } from '../src/cli/paths.js';
 import type { Engine } from '../src/engines/engine.js';
 import { createEngine } from '../src/engines/select.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
-import { type Dataset, loadDataset } from '../src/training/dataset.js';
+import { type Dataset, loadDataset, NORMAL } from '../src/training/dataset.js';
 import { type Evaluation, evaluateBundle } from '../src/training/evaluate.js';
-import { PERTURBATIONS, type Perturbation } from './detection/perturb.js';
+import { marker, markerMask, PERTURBATIONS, type Perturbation } from './detection/perturb.js';
+import { sameViewAndDetector } from './detection/subsets.js';
 import type { BenchOptions } from './main.js';
 
 const REAL = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
@@ -69,7 +71,40 @@ async function onRadiographs(
     await writeChanged(dataset, perturb, folder);
     changed[name] = brief((await evaluated(bundle, engine, await loadDataset(folder))).evaluation);
   }
-  return { ...asFound, changed };
+  return {
+    ...asFound,
+    sameViewAndDetector: await onSubset(bundle, engine, sameViewAndDetector(dataset)),
+    markerOnNormals: await onMarkedNormals(bundle, engine, dataset, join(scratch, model, 'marked-normals')),
+    changed,
+  };
+}
+
+async function onSubset(bundle: Bundle, engine: Engine, subset: Dataset | null): Promise<unknown> {
+  return subset === null ? null : (await evaluated(bundle, engine, subset)).evaluation;
+}
+
+/** Normals with a burned-in marker as a class of their own: does it raise scores, is it the highest patch? */
+async function onMarkedNormals(
+  bundle: Bundle,
+  engine: Engine,
+  dataset: Dataset,
+  folder: string,
+): Promise<Record<string, unknown>> {
+  for (const { id, path } of dataset.images.filter(({ label }) => label === NORMAL)) {
+    const file = `${id.slice(NORMAL.length + 1).replace(/\W+/g, '-')}.png`;
+    for (const [place, make] of [
+      [NORMAL, readFile],
+      ['marked', marker],
+      ['masks/marked', markerMask],
+    ] as const) {
+      const target = join(folder, place, file);
+      mkdirSync(dirname(target), { recursive: true });
+      writeFileSync(target, await make(path));
+    }
+  }
+  const { evaluation } = await evaluated(bundle, engine, await loadDataset(folder));
+  const { auroc, localisation } = evaluation.classes['marked']!;
+  return { auroc, topPatchOnMarker: localisation?.pointingHit ?? null };
 }
 
 async function figuresOf(bundle: Bundle, engine: Engine, dataset: Dataset): Promise<Record<string, unknown>> {

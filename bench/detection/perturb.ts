@@ -62,7 +62,7 @@ const jpeg =
 
 /** A lead letter, as technologists put beside the shoulder: a sixteenth of the image high, white. */
 const MARKER = { left: 0.08, top: 0.08, side: 1 / 16 } as const;
-const marker: Perturbation = async (file) => {
+export const marker: Perturbation = async (file) => {
   const { width, height } = await sharp(file).metadata();
   const side = MARKER.side * height;
   const letter = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">
@@ -72,6 +72,21 @@ const marker: Perturbation = async (file) => {
     </svg>`;
   return grey(file)
     .composite([{ input: Buffer.from(letter) }])
+    .toColourspace('b-w')
+    .png()
+    .toBuffer();
+};
+
+/** Where `marker` writes: white there, black elsewhere. */
+export const markerMask: Perturbation = async (file) => {
+  const { width, height } = await sharp(file).metadata();
+  const side = Math.ceil(MARKER.side * height);
+  const box = await sharp({ create: { width: side, height: side, channels: 3, background: 'white' } })
+    .png()
+    .toBuffer();
+  const at = { left: Math.floor(MARKER.left * width), top: Math.floor(MARKER.top * height) };
+  return sharp({ create: { width, height, channels: 3, background: 'black' } })
+    .composite([{ input: box, ...at }])
     .toColourspace('b-w')
     .png()
     .toBuffer();
