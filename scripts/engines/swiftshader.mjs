@@ -2,24 +2,16 @@
 // where there is no GPU. SwiftShader comes out of Debian's `chromium-common` and the Vulkan loader out of
 // `libvulkan1`; both are only downloaded and unpacked, nothing is installed. (Mesa's lavapipe lacks features
 // Dawn insists on.) Prints the environment a process needs to see the device.
-import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { unpackDebian } from '../debian-packages.mjs';
+import { root } from '../prepare.mjs';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const home = join(root, '.cache/swiftshader');
 const FILES = ['libvk_swiftshader.so', 'libvulkan.so.1'];
 
 function say(message) {
   console.error(`engines:swiftshader: ${message}`);
-}
-
-function download(folder) {
-  execFileSync('apt-get', ['download', '-qq', 'chromium-common', 'libvulkan1'], {
-    cwd: folder,
-    stdio: ['ignore', 2, 2],
-  });
 }
 
 function findFile(folder, name) {
@@ -34,20 +26,10 @@ function findFile(folder, name) {
 function unpackTo(prefix) {
   rmSync(prefix, { recursive: true, force: true });
   const scratch = join(prefix, 'scratch');
-  mkdirSync(scratch, { recursive: true });
   say('downloading chromium-common and libvulkan1 (32 MB)');
-  try {
-    download(scratch);
-  } catch {
-    say('refreshing the package lists first');
-    execFileSync('apt-get', ['update', '-qq'], { stdio: ['ignore', 2, 2] });
-    download(scratch);
-  }
-  for (const name of readdirSync(scratch).filter((file) => file.endsWith('.deb'))) {
-    execFileSync('dpkg', ['-x', join(scratch, name), join(scratch, 'files')], { stdio: ['ignore', 2, 2] });
-  }
+  unpackDebian(['chromium-common', 'libvulkan1'], scratch);
   for (const name of FILES) {
-    cpSync(findFile(join(scratch, 'files'), name), join(prefix, name), { dereference: true });
+    cpSync(findFile(scratch, name), join(prefix, name), { dereference: true });
   }
   // The loader resolves a path with a slash against this file's folder.
   const ICD = { library_path: './libvk_swiftshader.so', api_version: '1.1.0' };

@@ -1,10 +1,11 @@
 // Helm, kubeconform and the schemas' sources, from the Go module proxy, once, into .cache/helm of the checkout.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { unpackDebian } from '../debian-packages.mjs';
+import { root } from '../prepare.mjs';
 
-export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+export { root };
 export const cache = join(root, '.cache/helm');
 export const chart = join(root, 'helm/salad-serve');
 
@@ -39,18 +40,7 @@ export function program(name) {
 export function debian(name) {
   const folder = join(cache, name);
   if (existsSync(join(folder, 'usr'))) return folder;
-  mkdirSync(folder, { recursive: true });
-  const options = { cwd: folder, stdio: ['ignore', 2, 2] };
-  try {
-    execFileSync('apt-get', ['download', '-qq', name], options);
-  } catch {
-    execFileSync('apt-get', ['update', '-qq'], options);
-    execFileSync('apt-get', ['download', '-qq', name], options);
-  }
-  for (const file of readdirSync(folder).filter((each) => each.endsWith('.deb'))) {
-    execFileSync('dpkg', ['-x', file, '.'], options);
-    rmSync(join(folder, file));
-  }
+  unpackDebian([name], folder);
   return folder;
 }
 

@@ -2,7 +2,6 @@
  * What scores batches: the best engine that can, and while that one is lost the next on the ladder. Nothing but
  * numbers and names crosses the threads.
  */
-import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { enginesFor } from '../engines/select.js';
@@ -92,7 +91,7 @@ export class EnginePool {
     options.logger?.info({ ...times, oneSession, engine: set.engine }, 'layout of the cores');
     if (!oneSession) return new EnginePool(options, set);
     await set.close();
-    const threaded = { ...options, sessionThreads: availableParallelism() };
+    const threaded = { ...options, sessionThreads: set.workerCount };
     return new EnginePool(threaded, await startSet(threaded, start));
   }
 

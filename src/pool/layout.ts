@@ -1,5 +1,5 @@
 /** How an engine uses the cores: a session on each, side by side, or one session on all of them. */
-import { availableParallelism } from 'node:os';
+import type { BatchLatency } from './warm-up.js';
 import type { WorkerSet, WorkerSetOptions } from './worker-set.js';
 
 /** Ms of a tile, with all cores at work. */
@@ -34,14 +34,11 @@ export async function compareLayouts(
   if (slowest === undefined) return undefined;
   const { model, status, ms } = slowest;
   const counts = [...new Set([status.pieceSize, status.maxBatchSize])];
-  const oneSessionMsPerTile = await set.timeSession(model, counts, availableParallelism());
+  const oneSessionMsPerTile = await set.timeSession(model, counts, set.workerCount);
   return { model, sessionsMsPerTile: ms, oneSessionMsPerTile };
 }
 
 /** The curve is that of one worker while all were busy. */
-function msPerTile(
-  { workerCount }: WorkerSet,
-  curve: readonly { readonly batchSize: number; readonly latencyMs: number }[],
-): number {
+function msPerTile({ workerCount }: WorkerSet, curve: readonly BatchLatency[]): number {
   return Math.min(...curve.map(({ batchSize, latencyMs }) => latencyMs / batchSize)) / workerCount;
 }

@@ -4,7 +4,7 @@ import { SaladError } from '../errors/index.js';
 import type { WorkingImage } from '../imaging/working-image.js';
 import type { Bundle } from '../model/bundle.js';
 import { inPrecision, type Precision, precisionOn } from '../model/quantize.js';
-import { imagePValue, thresholdFor } from '../scoring/calibration.js';
+import { type Calibration, imagePValue, thresholdFor } from '../scoring/calibration.js';
 import { type Dataset, type DatasetImage, NORMAL } from './dataset.js';
 import { ImageScorer, judgeImage, renderAll } from './image-scorer.js';
 import { LesionMasks, type LocalisationFigures, LocalisationTally } from './localisation.js';
@@ -106,9 +106,13 @@ function shortcuts(pixels: Uint8Array, size: number): { meanGrey: number; sharpn
 const eitherDirection = (value: number): number => Math.max(value, 1 - value);
 
 /** Fraction of scores above the threshold for a rate; null where the calibration set is too small for it. */
-function flagged(scores: readonly number[], bundle: Bundle, rate: CheckedRate): number | null {
+export function flaggedShare(
+  scores: readonly number[],
+  calibration: Pick<Calibration, 'imageScores'>,
+  rate: number,
+): number | null {
   try {
-    const threshold = thresholdFor(bundle.manifest.calibration, Number(rate));
+    const threshold = thresholdFor(calibration, rate);
     return scores.filter((score) => score > threshold).length / scores.length;
   } catch (error) {
     if (error instanceof SaladError && error.reason === 'FALSE_POSITIVE_RATE_UNREACHABLE') return null;
@@ -138,14 +142,16 @@ function classFigures(
     aurocCi95: aurocInterval(from, to),
     averagePrecision: averagePrecision(from, to),
     fprAt95Tpr: fprAtTpr(from, to),
-    sensitivity: perRate((rate) => flagged(to, bundle, rate)),
+    sensitivity: perRate((rate) => flaggedShare(to, bundle.manifest.calibration, Number(rate))),
     shortcutAuroc: { meanGrey: shortcut('meanGrey'), sharpness: shortcut('sharpness') },
     ...(localisation ? { localisation } : {}),
   };
 }
 
 function normalFigures(scores: readonly number[], bundle: Bundle): Evaluation['normal'] {
-  const falsePositiveRate = perRate((rate) => flagged(scores, bundle, rate));
+  const falsePositiveRate = perRate((rate) =>
+    flaggedShare(scores, bundle.manifest.calibration, Number(rate)),
+  );
   const interval = (rate: CheckedRate): Interval | null => {
     const value = falsePositiveRate[rate];
     return value === null ? null : wilsonInterval(Math.round(value * scores.length), scores.length);

@@ -1,6 +1,7 @@
 /** The mean training image that an aligned bundle warps every image to. */
 import { ALIGNMENT_SIZE, align, shrink } from '../imaging/alignment.js';
 import type { InputSpec } from '../model/manifest.js';
+import type { FitImage, TrainingPlan } from './preset.js';
 
 function meanOf(images: readonly Uint8Array[], size: number): Float64Array {
   const mean = new Float64Array(ALIGNMENT_SIZE ** 2);
@@ -28,4 +29,13 @@ export function alignmentReference(
   });
   const reference = Uint8Array.from(meanOf(aligned, size), Math.round);
   return { kind: 'affine', reference: Buffer.from(reference).toString('base64') };
+}
+
+/**
+ * The plan with the mean of its fit images in it.
+ * @param fit working images that have not been aligned.
+ */
+export function alignedTo(fit: readonly FitImage[], plan: TrainingPlan): TrainingPlan {
+  const pixels = fit.map(({ image }) => image.pixels);
+  return { ...plan, input: { ...plan.input, alignment: alignmentReference(pixels, plan.input.workingSize) } };
 }

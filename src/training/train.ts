@@ -16,7 +16,7 @@ import {
 } from './dataset.js';
 import { type RenderSpec, renderAll } from './image-scorer.js';
 import type { FitImage, TrainingPlan } from './preset.js';
-import { alignmentReference } from './reference.js';
+import { alignedTo } from './reference.js';
 
 /** What a bundle is built with, plus where the data is and how it is split. */
 export interface TrainOptions
@@ -87,9 +87,7 @@ async function renderSet(
 async function alignedPlan(fit: readonly DatasetImage[], options: TrainOptions): Promise<TrainingPlan> {
   const { plan } = options;
   if (!plan.align) return plan;
-  const images = await renderSet(fit, plan, 'reading images for their mean', options);
-  const pixels = images.map(({ image }) => image.pixels);
-  return { ...plan, input: { ...plan.input, alignment: alignmentReference(pixels, plan.input.workingSize) } };
+  return alignedTo(await renderSet(fit, plan, 'reading images for their mean', options), plan);
 }
 
 /**

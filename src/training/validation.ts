@@ -5,12 +5,12 @@
 import type { Engine } from '../engines/engine.js';
 import type { DecodedImage } from '../imaging/decode.js';
 import { geometryOf } from '../model/geometry.js';
-import { thresholdFor } from '../scoring/calibration.js';
+import { flaggedShare } from './evaluate.js';
 import { ImageScorer, judgeImage, renderDecoded } from './image-scorer.js';
 import { auroc } from './metrics.js';
 import type { FitImage, TrainingPlan } from './preset.js';
 import { hashFraction } from './random.js';
-import { alignmentReference } from './reference.js';
+import { alignedTo } from './reference.js';
 import { fitScoring } from './scoring-fit.js';
 import { SYNTHETIC_LESIONS, type SyntheticLesion, withLesion, withNoise } from './synthetic-lesions.js';
 
@@ -65,13 +65,6 @@ function render(normals: readonly DecodedNormal[], plan: TrainingPlan): FitImage
   return normals.map(({ id, patient, decoded }) => ({ id, patient, image: renderDecoded(decoded, plan) }));
 }
 
-/** With the mean of the fit images in it, where the plan aligns. */
-function withAlignment(plan: TrainingPlan, fit: readonly DecodedNormal[]): TrainingPlan {
-  if (!plan.align) return plan;
-  const pixels = render(fit, plan).map(({ image }) => image.pixels);
-  return { ...plan, input: { ...plan.input, alignment: alignmentReference(pixels, plan.input.workingSize) } };
-}
-
 /** Fits a plan on the fit images and scores the held-out ones, as they are and changed. */
 export async function validatePlan(
   given: TrainingPlan,
@@ -83,7 +76,7 @@ export async function validatePlan(
   }: { readonly engine: Engine; readonly seed: number; readonly checkpointDirectory: string },
 ): Promise<ValidationFigures> {
   const started = performance.now();
-  const plan = withAlignment(given, sets.fit);
+  const plan = given.align ? alignedTo(render(sets.fit, given), given) : given;
   const geometry = geometryOf(plan.input, plan.tiling);
   const images = render(sets.fit, plan);
   const cut = plan.calibration === 'crossFitted' ? images.length : Math.round(0.8 * images.length);
@@ -122,11 +115,6 @@ export async function validatePlan(
     }
     return scores;
   };
-  const flagged = (scores: readonly number[], rate: number): number | null => {
-    if ((calibration.imageScores.length + 1) * rate < 1) return null;
-    const threshold = thresholdFor(calibration, rate);
-    return scores.filter((score) => score > threshold).length / scores.length;
-  };
   const normal = await scoresOf((decoded) => decoded);
   const perImage = (performance.now() - fitted) / normal.length;
   const noisy = await scoresOf((decoded, own) => withNoise(decoded, 0.01, own));
@@ -138,8 +126,11 @@ export async function validatePlan(
   return {
     lesions,
     syn: Object.values(lesions).reduce((sum, value) => sum + value, 0) / SYNTHETIC_LESIONS.length,
-    flagged: { '0.05': flagged(normal, 0.05), '0.10': flagged(normal, 0.1) },
-    noise: { auroc: auroc(normal, noisy), flagged: flagged(noisy, 0.05) },
+    flagged: {
+      '0.05': flaggedShare(normal, calibration, 0.05),
+      '0.10': flaggedShare(normal, calibration, 0.1),
+    },
+    noise: { auroc: auroc(normal, noisy), flagged: flaggedShare(noisy, calibration, 0.05) },
     bankRows: built.bank.rows,
     milliseconds: { fit: fitted - started, perImage },
   };

@@ -68,7 +68,7 @@ export class Shards {
     paths: readonly string[],
     dimension: number,
     /** Candidates each graph keeps while it is searched. */
-    readonly expansion: number,
+    expansion: number,
   ) {
     this.indexes = paths.map((path) => {
       const index = createIndex(library, dimension, expansion);
