@@ -5,6 +5,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../errors/index.js';
+import { batchNormTraining } from './batch-norm-tfjs.js';
 import { BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, L2_EPSILON } from './constants.js';
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
 import { resizeBilinear } from './resize-tfjs.js';
@@ -71,7 +72,7 @@ function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
   if (!run.training) {
     return tf.batchNorm(x, movingMean, movingVariance, beta, gamma, BATCH_NORM_EPSILON);
   }
-  const { mean, variance } = tf.moments(x, [0, 1, 2]);
+  const { y, mean, variance } = batchNormTraining(x, gamma, beta);
   const count = x.size / x.shape[3];
   // The batch is normalised by the biased variance, the moving one learns the unbiased (as in PyTorch).
   const unbiased = tf.mul(variance, count / Math.max(1, count - 1));
@@ -79,8 +80,7 @@ function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
     tf.add(tf.mul(old, 1 - BATCH_NORM_MOMENTUM), tf.mul(now, BATCH_NORM_MOMENTUM));
   run.movingStatistics[`${name}/mean`] = move(movingMean, mean);
   run.movingStatistics[`${name}/variance`] = move(movingVariance, unbiased);
-  const scale = tf.mul(gamma, tf.rsqrt(tf.add(variance, BATCH_NORM_EPSILON)));
-  return tf.add(tf.mul(tf.sub(x, mean), scale), beta);
+  return y;
 }
 
 function convolve(run: Run, node: Extract<NetworkNode, { op: 'conv' }>, x: tf.Tensor4D): tf.Tensor4D {
