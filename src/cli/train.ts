@@ -5,6 +5,7 @@ import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { createEngine } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import type { CoresetMethod } from '../training/bank-builder.js';
+import { typicalSide } from '../training/dataset.js';
 import type { PresetOptions, TrainingProgress } from '../training/preset.js';
 import { findPreset, TRAINING_PRESETS } from '../training/presets.js';
 import { checkpointDirectory, type TrainResult, trainBundle, versionDirectory } from '../training/train.js';
@@ -57,7 +58,10 @@ export function registerTrain(program: Command): void {
       `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores, trains learned presets`,
       'auto',
     )
-    .option('--working-size <pixels>', "side of the working image (default: the preset's)")
+    .option(
+      '--working-size <pixels>',
+      "side of the working image (default: the preset's; gabor takes 128 for images below 192, else 224)",
+    )
     .option(
       '--texture-floor <magnitude>',
       'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 bears more noise',
@@ -240,9 +244,11 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
   print(`next: salad evaluate --model ${bundle.directory} --data TEST_DIR`);
 }
 
-function presetOptions({ workingSize, textureFloor, align }: TrainFlags): PresetOptions {
+async function presetOptions({ data, workingSize, textureFloor, align }: TrainFlags): Promise<PresetOptions> {
+  const imageSide = await typicalSide(data);
   return {
     align,
+    ...(imageSide === undefined ? {} : { imageSide }),
     ...(workingSize === undefined ? {} : { workingSize: numberOf('--working-size', workingSize, 16, 4096) }),
     ...(textureFloor === undefined
       ? {}
@@ -253,7 +259,7 @@ function presetOptions({ workingSize, textureFloor, align }: TrainFlags): Preset
 async function train(flags: TrainFlags): Promise<void> {
   const target = targetOf(flags);
   const preset = findPreset(flags.preset);
-  const plan = preset.plan(presetOptions(flags));
+  const plan = preset.plan(await presetOptions(flags));
   const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
   const outlierFraction = numberOf('--outliers', flags.outliers, 0, 0.49, false);
   const validation =

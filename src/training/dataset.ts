@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { type Dirent, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
+import sharp from 'sharp';
 import { SaladError } from '../errors/index.js';
 import { hashFraction } from './random.js';
 
@@ -43,6 +44,24 @@ function listImages(directory: string): string[] {
       return IMAGE_EXTENSIONS.has(extname(entry.name).toLowerCase()) ? [path] : [];
     })
     .sort();
+}
+
+/** Images whose size is looked at. */
+const SIZE_SAMPLE = 64;
+
+/** Median of the shorter sides of up to 64 images of a folder, in pixels; undefined where none can be read. */
+export async function typicalSide(directory: string): Promise<number | undefined> {
+  if (!existsSync(directory)) return undefined;
+  const files = listImages(directory);
+  const step = Math.max(1, Math.floor(files.length / SIZE_SAMPLE));
+  const sides: number[] = [];
+  for (let at = 0; at < files.length; at += step) {
+    const metadata = await sharp(files[at])
+      .metadata()
+      .catch(() => undefined);
+    if (metadata) sides.push(Math.min(metadata.width, metadata.height));
+  }
+  return sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)];
 }
 
 interface PatientTable {

@@ -39,9 +39,13 @@ export interface GaborSettings extends GaborOptions {
   readonly calibration: TrainingPlan['calibration'];
 }
 
+/** Images below this are not blown up to the recipe's 224: made-up pixels hide texture (knees: docs/detection.md). */
+const SMALL_SIDE = 192;
+
 /** The settings of preset `gabor` for a working size. @throws SaladError CONFIGURATION_INVALID */
 export function gaborSettings({
-  workingSize = 224,
+  imageSide = 224,
+  workingSize = imageSide < SMALL_SIDE ? 128 : 224,
   textureFloor = RECIPE_GABOR.floor,
   align = true,
 }: PresetOptions = {}): GaborSettings {
@@ -53,7 +57,7 @@ export function gaborSettings({
     workingSize,
     floor: textureFloor,
     // Small images keep as many patches as large ones: 49 of 32 pixels at 128, not 9 of 64.
-    cell: workingSize >= 192 ? 8 : 4,
+    cell: workingSize >= SMALL_SIDE ? 8 : 4,
     // As in the recipe: the coarsest level keeps at least 14 samples per side.
     levels: workingSize >= 224 ? 5 : 4,
     align,

@@ -48,6 +48,8 @@ export interface FitContext {
 /** Choices a user may make; everything else is the preset's. */
 export interface PresetOptions {
   readonly workingSize?: number;
+  /** Shorter side of a typical training image in pixels: what a preset may choose its working size by. */
+  readonly imageSide?: number;
   /** Of presets with log-Gabor filters: added to magnitudes before their logarithm, above 0. */
   readonly textureFloor?: number;
   /** false: a preset that aligns takes images as they lie. */

@@ -107,6 +107,19 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.match((await salad('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
   });
 
+  it('does not blow small images up', async () => {
+    const small = join(directory, 'small');
+    assert.equal((await salad('phantom', '--size', '128', '--count', '16', '--out', small)).code, 0);
+    const out = join(directory, 'small-models');
+    const trained = await salad('train', '--data', small, '--out', out, '--name', 'small', '--json');
+    assert.equal(trained.code, 0, trained.stderr);
+    const manifest = JSON.parse(readFileSync(join(out, 'small', '1', 'manifest.json'), 'utf8')) as {
+      input: { workingSize: number };
+      tiling: { patchSize: number };
+    };
+    assert.deepEqual([manifest.input.workingSize, manifest.tiling.patchSize], [128, 32]);
+  });
+
   it('refuses a bundle that was tampered with, and says so', async () => {
     const bundle = join(directory, 'models', 'mine', '1');
     const list = await salad('models', 'list', '--models', join(directory, 'models'), '--json');
