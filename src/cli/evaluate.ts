@@ -17,9 +17,9 @@ import {
   NORMAL_HEADER,
   normalRows,
 } from '../training/report.js';
+import { engineOf } from './flags.js';
 import { createProgress, note, print, printJson, table } from './output.js';
 import { shippedModels } from './paths.js';
-import { engineOf } from './train.js';
 
 interface EvaluateFlags {
   readonly model: string;

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { registerCalibrate } from './calibrate.js';
 import { registerConfig } from './config.js';
 import { registerDemo } from './demo.js';
 import { registerDoctor } from './doctor.js';
@@ -37,6 +38,7 @@ export function createProgram(context: ProgramContext): Command {
   registerScore(program, context);
   registerTrain(program);
   registerEvaluate(program);
+  registerCalibrate(program);
   registerModels(program);
   registerPhantom(program);
   registerLoad(program, context);

@@ -7,6 +7,7 @@ import sharp from 'sharp';
 import { SaladError } from '../errors/index.js';
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../imaging/phantom.js';
 import { createDisplayTransform, defaultPixelFormat } from '../imaging/pixel-format.js';
+import { numberOf } from './flags.js';
 import { createProgress, print, printJson } from './output.js';
 
 interface PhantomFlags {
@@ -60,9 +61,9 @@ Examples:
 }
 
 async function writePhantoms(flags: PhantomFlags): Promise<void> {
-  const count = wholeNumber('--count', flags.count, 1, 1_000_000);
-  const seed = wholeNumber('--seed', flags.seed, 0, 2 ** 31 - 1);
-  const size = wholeNumber('--size', flags.size, 64, 4096);
+  const count = numberOf('--count', flags.count, 1, 1_000_000);
+  const seed = numberOf('--seed', flags.seed, 0, 2 ** 31 - 1);
+  const size = numberOf('--size', flags.size, 64, 4096);
   const manifest = join(flags.out, 'manifest.tsv');
   // Read first: a folder that belongs to something else is refused before anything is written to it.
   const earlier = await readManifest(manifest);
@@ -158,12 +159,4 @@ async function writeManifest(
   }
   const sorted = [...lines.keys()].sort().map((key) => lines.get(key)!);
   await writeFile(path, `${[MANIFEST_HEADER, ...sorted].join('\n')}\n`);
-}
-
-function wholeNumber(flag: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isInteger(value) || value < least || value > most) {
-    throw new SaladError('CONFIGURATION_INVALID', `${flag} must be ${least} to ${most}, is ${text}`);
-  }
-  return value;
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { ENGINE_NAMES } from '../engines/engine.js';
 import { createEngine } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import type { CoresetMethod } from '../training/bank-builder.js';
@@ -9,6 +9,7 @@ import { typicalSide } from '../training/dataset.js';
 import type { PresetOptions, TrainingProgress } from '../training/preset.js';
 import { findPreset, TRAINING_PRESETS } from '../training/presets.js';
 import { checkpointDirectory, type TrainResult, trainBundle, versionDirectory } from '../training/train.js';
+import { engineOf, numberOf, quoted } from './flags.js';
 import { createProgress, note, type Progress, print, printJson } from './output.js';
 import { packageRoot } from './paths.js';
 
@@ -94,31 +95,9 @@ The same command on the same files gives the same bytes.`,
     .action(train);
 }
 
-function numberOf(flag: string, text: string, low: number, high: number, whole = true): number {
-  const value = Number(text);
-  if (text.trim() !== '' && value >= low && value <= high && (!whole || Number.isInteger(value)))
-    return value;
-  const kind = whole ? 'a whole number' : 'a number';
-  throw new SaladError(
-    'CONFIGURATION_INVALID',
-    `${flag} must be ${kind} from ${low} to ${high}, not "${text}"`,
-  );
-}
-
 function coresetOf(text: string): CoresetMethod {
   if (text === 'random' || text === 'kCenter') return text;
   throw new SaladError('CONFIGURATION_INVALID', `--coreset must be random or kCenter, not "${text}"`);
-}
-
-/** `auto` is the native CPU engine: training needs no ladder, and the same engine everywhere keeps bytes equal. */
-export function engineOf(text: string): EngineName {
-  if (text === 'auto') return 'onnx';
-  const name = ENGINE_NAMES.find((each) => each === text);
-  if (name) return name;
-  throw new SaladError(
-    'CONFIGURATION_INVALID',
-    `--engine must be auto or one of ${ENGINE_NAMES.join(', ')}, not "${text}"`,
-  );
 }
 
 interface Target {
@@ -146,10 +125,6 @@ function targetOf(flags: TrainFlags): Target {
     );
   }
   return { name, version, directory: flags.name ? versionDirectory(out, name, version) : out };
-}
-
-function quoted(word: string): string {
-  return /^[\w./:@=+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** The command for the model card: what decides the bytes, and nothing else (no --out, no --resume). */

@@ -158,6 +158,38 @@ export function patchTables(
 export type BuiltCalibration = { -readonly [Key in keyof Calibration]: number[] };
 
 /**
+ * The distributions of patch z and of image scores under given tables of the cells.
+ * @param images patch scores per image [cells]; NaN where not scored.
+ * @throws SaladError TRAINING_DATA_INVALID where no image has a scored inner patch.
+ */
+export function imageTables(
+  tables: Pick<BuiltCalibration, 'patchMedian' | 'patchMad'>,
+  images: readonly Float32Array[],
+  geometry: { readonly patchGrid: number },
+  aggregate: AggregateForm,
+): BuiltCalibration {
+  const z: number[] = [];
+  const imageScores: number[] = [];
+  for (const scores of images) {
+    const patchZ = Array.from(scores, (score, cell) => robustZ(tables, cell, score));
+    z.push(...patchZ.filter((value) => !Number.isNaN(value)));
+    const score = imageScore(patchZ, geometry, aggregate);
+    if (!Number.isNaN(score)) imageScores.push(score);
+  }
+  if (imageScores.length === 0) {
+    throw new SaladError('TRAINING_DATA_INVALID', 'no calibration image has a scored inner patch');
+  }
+  const sorted = Float64Array.from(z).sort();
+  return {
+    ...tables,
+    patchZQuantiles: Array.from({ length: QUANTILE_COUNT }, (_, index) =>
+      quantileOfSorted(sorted, index / (QUANTILE_COUNT - 1)),
+    ),
+    imageScores: imageScores.sort((a, b) => a - b),
+  };
+}
+
+/**
  * All tables from held-out normals, patient-disjoint from the bank and from any test.
  * @param halfA patch scores per image [cells] for the cells' tables; NaN where not scored.
  * @param halfB patch scores per image for the distributions of patch z and of image scores.
@@ -170,24 +202,5 @@ export function calibrationTables(
   aggregate: AggregateForm,
   minScoresPerCell = MIN_SCORES_PER_CELL,
 ): BuiltCalibration {
-  const tables = patchTables(halfA, minScoresPerCell);
-  const z: number[] = [];
-  const imageScores: number[] = [];
-  for (const scores of halfB) {
-    const patchZ = Array.from(scores, (score, cell) => robustZ(tables, cell, score));
-    z.push(...patchZ.filter((value) => !Number.isNaN(value)));
-    const score = imageScore(patchZ, geometry, aggregate);
-    if (!Number.isNaN(score)) imageScores.push(score);
-  }
-  if (imageScores.length === 0) {
-    throw new SaladError('TRAINING_DATA_INVALID', 'calibration half B has no scored inner patch');
-  }
-  const sorted = Float64Array.from(z).sort();
-  return {
-    ...tables,
-    patchZQuantiles: Array.from({ length: QUANTILE_COUNT }, (_, index) =>
-      quantileOfSorted(sorted, index / (QUANTILE_COUNT - 1)),
-    ),
-    imageScores: imageScores.sort((a, b) => a - b),
-  };
+  return imageTables(patchTables(halfA, minScoresPerCell), halfB, geometry, aggregate);
 }

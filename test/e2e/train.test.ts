@@ -120,6 +120,48 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.deepEqual([manifest.input.workingSize, manifest.tiling.patchSize], [128, 32]);
   });
 
+  it("takes new thresholds from a site's own normals", async () => {
+    // Half the resolution, so smoother: unlike what the bundle was calibrated on.
+    const site = join(directory, 'site');
+    const others = join(directory, 'site-test');
+    for (const [out, seed] of [
+      [site, '1000'],
+      [others, '2000'],
+    ] as const) {
+      const made = await salad('phantom', '--size', '128', '--count', '40', '--seed', seed, '--out', out);
+      assert.equal(made.code, 0, made.stderr);
+    }
+    const out = join(directory, 'models');
+    const calibrate = (...args: string[]) =>
+      salad('calibrate', '--models', out, '--model', 'mine@1', '--out', out, '--json', ...args);
+    const done = await calibrate('--data', site);
+    assert.equal(done.code, 0, done.stderr);
+    const result = done.lines.at(-1) as { model: string; images: number; flaggedBefore: { '0.10': number } };
+    assert.deepEqual([result.model, result.images], ['mine@2', 40]);
+    const flagged = async (version: string): Promise<number> => {
+      const model = join(out, 'mine', version);
+      const evaluated = await salad('evaluate', '--model', model, '--data', others, '--json');
+      assert.equal(evaluated.code, 0, evaluated.stderr);
+      const figures = evaluated.lines[0] as { normal: { falsePositiveRate: { '0.10': number } } };
+      return figures.normal.falsePositiveRate['0.10'];
+    };
+    const [before, after] = [await flagged('1'), await flagged('2')];
+    assert.ok(result.flaggedBefore['0.10'] > 0.3 && before > 0.3, `before: ${before}`);
+    // 4 of 40 promised; 9 or more would be one time in sixty.
+    assert.ok(after <= 8 / 40, `after: ${after}`);
+    assert.match(
+      readFileSync(join(out, 'mine', '2', 'MODEL_CARD.md'), 'utf8'),
+      /version 2[\s\S]*## Recalibrated/,
+    );
+    assert.equal((await salad('models', 'verify', join(out, 'mine', '2'), '--json')).code, 0);
+
+    const again = await calibrate('--data', site);
+    assert.deepEqual([again.code, /mine.2 exists/.test(again.stderr)], [2, true]);
+    const known = await calibrate('--data', normals, '--version', '3');
+    assert.equal(known.code, 1);
+    assert.match(known.stderr, /trained on these very images/);
+  });
+
   it('refuses a bundle that was tampered with, and says so', async () => {
     const bundle = join(directory, 'models', 'mine', '1');
     const list = await salad('models', 'list', '--models', join(directory, 'models'), '--json');
