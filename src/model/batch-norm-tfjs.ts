@@ -1,4 +1,7 @@
-/** Batch norm by the batch's own statistics, with its gradient written out: half the passes of the derived one. */
+/**
+ * Batch norm by the batch's own statistics, with its gradient written out: half the passes of the derived one, and of
+ * all that is made on the way only the centred values are held for the gradient.
+ */
 import * as tf from '@tensorflow/tfjs-core';
 import { BATCH_NORM_EPSILON } from './constants.js';
 
@@ -8,9 +11,9 @@ export interface BatchNormed {
   /** [batch, height, width, channels]. */
   readonly y: tf.Tensor4D;
   /** Of the batch, [channels]; no gradient flows through them. */
-  readonly mean: tf.Tensor1D;
+  readonly mean: tf.Tensor;
   /** Biased, [channels]. */
-  readonly variance: tf.Tensor1D;
+  readonly variance: tf.Tensor;
 }
 
 /**
@@ -19,13 +22,14 @@ export interface BatchNormed {
  * @param x float32 [batch, height, width, channels]
  */
 export function batchNormTraining(x: tf.Tensor4D, gamma: tf.Tensor1D, beta: tf.Tensor1D): BatchNormed {
-  const mean = tf.mean(x, OVER_SAMPLES) as tf.Tensor1D;
-  const centred = tf.sub(x, mean);
-  const variance = tf.mean(tf.square(centred), OVER_SAMPLES) as tf.Tensor1D;
-  const inverse = tf.rsqrt(tf.add(variance, BATCH_NORM_EPSILON));
-  // The gradient knows x, γ and β only: what is made of x above does not enter the tape a second time.
+  let mean: tf.Tensor | undefined;
+  let variance: tf.Tensor | undefined;
   const normalise = tf.customGrad((...args) => {
-    const [, gain, shift, save] = args as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
+    const [values, gain, shift, save] = args as unknown as [tf.Tensor, tf.Tensor, tf.Tensor, tf.GradSaveFunc];
+    mean = tf.keep(tf.mean(values, OVER_SAMPLES));
+    const centred = tf.sub(values, mean);
+    variance = tf.keep(tf.mean(tf.square(centred), OVER_SAMPLES));
+    const inverse = tf.rsqrt(tf.add(variance, BATCH_NORM_EPSILON));
     const scale = tf.mul(gain, inverse);
     save([centred, inverse, scale]);
     return {
@@ -33,7 +37,15 @@ export function batchNormTraining(x: tf.Tensor4D, gamma: tf.Tensor1D, beta: tf.T
       gradFunc: (dy, saved) => gradient(dy as tf.Tensor, saved, x.size / x.shape[3]),
     };
   });
-  return { y: normalise(x, gamma, beta) as tf.Tensor4D, mean, variance };
+  const y = normalise(x, gamma, beta) as tf.Tensor4D;
+  return { y, mean: handedOver(mean!), variance: handedOver(variance!) };
+}
+
+/** A kept tensor as one of the scope around, which disposes of it. */
+function handedOver(kept: tf.Tensor): tf.Tensor {
+  const tensor = tf.clone(kept);
+  kept.dispose();
+  return tensor;
 }
 
 /** dβ = Σdy, dγ = Σdy·x̂, dx = γ/σ·(dy − dβ/n − x̂·dγ/n) with x̂ = centred/σ. */
@@ -44,5 +56,7 @@ function gradient(dy: tf.Tensor, saved: tf.Tensor[], count: number): tf.Tensor[]
   const slope = tf.div(tf.mul(tf.mul(scale, inverse), dGamma), count);
   const level = tf.div(tf.mul(scale, dBeta), count);
   const dx = tf.sub(tf.mul(dy, scale), tf.add(tf.mul(centred, slope), level));
+  // tfjs would hold both to the end of the step; nothing reads them again.
+  tf.dispose([dy, centred]);
   return [dx, dGamma, dBeta];
 }

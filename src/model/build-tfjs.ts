@@ -15,7 +15,7 @@ import { inferShapes } from './shapes.js';
 export type TfjsParameters = Readonly<Record<string, tf.Tensor>>;
 
 export interface TfjsForward {
-  /** Every node's output by name, NHWC. */
+  /** Outputs by node name, NHWC; in training those that were to be kept only. */
   readonly outputs: Readonly<Record<string, tf.Tensor4D>>;
   /** The network's output node. */
   readonly output: tf.Tensor4D;
@@ -26,7 +26,8 @@ export interface TfjsForward {
 export interface TfjsNetwork {
   readonly network: NetworkDescription;
   /**
-   * Call it inside tf.tidy (or tf.grads): nothing is disposed here.
+   * Call it inside tf.tidy (or tf.grads), which disposes of what is left. In training a node's output is given up
+   * as soon as nothing more reads it: gradients hold what they need themselves.
    * @param input float32 [batch, inputSize, inputSize, channels]; for an encoder samples in 0..255.
    * @param mode `training` normalises by the batch's statistics, `inference` by the stored ones.
    */
@@ -168,12 +169,30 @@ function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.
   }
 }
 
+/** Per node the tensors that nothing reads after it. */
+function lastReads(network: NetworkDescription, kept: readonly string[]): readonly (readonly string[])[] {
+  const seen = new Set(['input', network.output, ...kept]);
+  const last: string[][] = [];
+  for (let index = network.nodes.length - 1; index >= 0; index--) {
+    const names = new Set(nodeInputs(network.nodes[index]!));
+    last[index] = [...names].filter((name) => !seen.has(name));
+    for (const name of names) seen.add(name);
+  }
+  return last;
+}
+
 /**
  * @param inputChannels 1 for an encoder, the embedding size for a decoder.
+ * @param kept nodes whose outputs are wanted in training beside the network's own
  * @throws SaladError BUNDLE_INVALID where the description is not a proper graph.
  */
-export function buildTfjs(network: NetworkDescription, inputChannels = 1): TfjsNetwork {
+export function buildTfjs(
+  network: NetworkDescription,
+  inputChannels = 1,
+  kept: readonly string[] = [],
+): TfjsNetwork {
   inferShapes(network, inputChannels);
+  const done = lastReads(network, kept);
   return {
     network,
     forward(input, parameters, mode) {
@@ -183,13 +202,17 @@ export function buildTfjs(network: NetworkDescription, inputChannels = 1): TfjsN
         outputs: { input },
         movingStatistics: {},
       };
-      for (const node of network.nodes) {
-        run.outputs[node.name] = apply(
-          run,
-          node,
-          nodeInputs(node).map((name) => run.outputs[name]!),
-        );
-      }
+      network.nodes.forEach((node, index) => {
+        const inputs = nodeInputs(node).map((name) => run.outputs[name]!);
+        const made = apply(run, node, inputs);
+        run.outputs[node.name] = made;
+        if (!run.training) return;
+        for (const name of done[index]!) {
+          // Some operations have nothing to do and give back what they got.
+          if (run.outputs[name] !== made) run.outputs[name]!.dispose();
+          delete run.outputs[name];
+        }
+      });
       const output = run.outputs[network.output]!;
       return { outputs: run.outputs, output, movingStatistics: run.movingStatistics };
     },

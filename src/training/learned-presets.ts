@@ -2,6 +2,7 @@
 import type { EngineName } from '../engines/engine.js';
 import { prepareTrainingBackend, type TrainingBackendName } from './backend/prepare.js';
 import type { Encoder, FitContext, TrainingPlan, TrainingPreset, TrainingProgress } from './preset.js';
+import type { SaladConfig } from './salad/config.js';
 import { SALAD_PRESET_NAMES, type SaladPreset, saladPreset, withFreeEmbeddingName } from './salad/presets.js';
 import type { SaladProgress } from './salad/progress.js';
 import type { TileSource } from './salad/tiles.js';
@@ -69,12 +70,17 @@ function backendOf(engine: EngineName): TrainingBackendName | 'auto' {
   return engine === 'onnx' ? 'auto' : engine;
 }
 
-async function trainEncoder(preset: SaladPreset, context: FitContext): Promise<TrainedEncoder> {
+/** Trains on the tiles with the engine's backend; checkpoints and progress as the context says. */
+export async function trainedEncoder(
+  config: SaladConfig,
+  tiles: TileSource,
+  context: FitContext,
+): Promise<TrainedEncoder> {
   const { release } = await prepareTrainingBackend(backendOf(context.engine.info.name));
   try {
     return await trainSaladEncoder({
-      tiles: tileSource(context),
-      config: preset.config,
+      tiles,
+      config,
       seed: context.seed,
       checkpointDir: context.checkpointDirectory,
       resume: context.resume,
@@ -87,7 +93,7 @@ async function trainEncoder(preset: SaladPreset, context: FitContext): Promise<T
 }
 
 async function fitLearned(preset: SaladPreset, context: FitContext): Promise<Encoder> {
-  const { network, weights } = await trainEncoder(preset, context);
+  const { network, weights } = await trainedEncoder(preset.config, tileSource(context), context);
   if (!preset.whiten) return { network, weights };
   const renamed = withFreeEmbeddingName(network);
   return whitened({ network: renamed, weights, dimension: preset.config.embedding }, context);

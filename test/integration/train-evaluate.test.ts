@@ -16,9 +16,11 @@ import type { Bundle } from '../../src/model/bundle.js';
 import { loadDataset } from '../../src/training/dataset.js';
 import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate.js';
 import { judgeImage } from '../../src/training/image-scorer.js';
-import type { TrainingProgress } from '../../src/training/preset.js';
+import { learnedPlan } from '../../src/training/learned-presets.js';
+import type { TrainingPlan, TrainingProgress } from '../../src/training/preset.js';
 import { findPreset } from '../../src/training/presets.js';
 import { evaluationReport } from '../../src/training/report.js';
+import { saladPreset } from '../../src/training/salad/presets.js';
 import { type TrainResult, trainBundle } from '../../src/training/train.js';
 
 const SIZE = 160;
@@ -57,6 +59,8 @@ describe('train and evaluate', function () {
   interface Variation {
     readonly signal?: AbortSignal;
     readonly presetName?: string;
+    /** Instead of the preset's own. */
+    readonly plan?: TrainingPlan;
     readonly workingSize?: number;
     readonly validation?: number | null;
     readonly onProgress?: (progress: TrainingProgress) => void;
@@ -65,6 +69,7 @@ describe('train and evaluate', function () {
   const train = (directory: string, variation: Variation = {}): Promise<TrainResult> => {
     const { presetName = 'gabor-stream', workingSize = 128 } = variation;
     const preset = findPreset(presetName);
+    const plan = variation.plan ?? preset.plan({ workingSize });
     return trainBundle({
       dataDirectory: trainFolder,
       bundleDirectory: directory,
@@ -73,7 +78,7 @@ describe('train and evaluate', function () {
       description: 'for this test',
       notes: ['a note'],
       preset,
-      plan: preset.plan({ workingSize }),
+      plan,
       seed: 4,
       engine,
       bankRows: 2048,
@@ -224,9 +229,11 @@ describe('train and evaluate', function () {
 
   it('learns a small SALAD encoder, reports its epochs, and finishes it by the same back half', async () => {
     const epochs: number[] = [];
+    const salad = saladPreset('salad', 96);
+    const toy = { ...salad.config, baseWidth: 4, embedding: 32, warmupEpochs: 1 };
     const { bundle: learned } = await train(join(root, 'd', '1'), {
-      presetName: 'reduced',
-      workingSize: 96,
+      presetName: 'salad',
+      plan: learnedPlan({ ...salad, config: toy }),
       validation: 0.8,
       onProgress: (progress) => {
         if (progress.epochEnded) epochs.push(progress.losses?.['loss'] ?? Number.NaN);

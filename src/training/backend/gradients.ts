@@ -9,7 +9,8 @@ let registered = false;
 
 /**
  * Makes tf.grads usable. The stock gradient of leaky ReLU runs three kernels (greater, multiply, select) that are
- * slow loops on wasm; dy·step(x, alpha), where step is 1 above 0 and alpha elsewhere, is the same number.
+ * slow loops on wasm; dy·step(y, alpha), where step is 1 above 0 and alpha elsewhere, is the same number: y has the
+ * sign of x where alpha is above 0, and the layer that follows holds it anyway.
  */
 export function registerGradients(): void {
   if (registered) return;
@@ -17,9 +18,14 @@ export function registerGradients(): void {
   tf.unregisterGradient('LeakyRelu');
   tf.registerGradient({
     kernelName: 'LeakyRelu',
-    inputsToSave: ['x'],
+    outputsToSave: [true],
     gradFunc: (dy, saved, attrs) => ({
-      x: () => tf.mul(dy as tf.Tensor, tf.step(saved[0]!, attrs['alpha'] as number)),
+      x: () => {
+        const dx = tf.mul(dy as tf.Tensor, tf.step(saved[0]!, attrs['alpha'] as number));
+        // tfjs would hold it to the end of the step; nothing reads it again.
+        (dy as tf.Tensor).dispose();
+        return dx;
+      },
     }),
   });
 }

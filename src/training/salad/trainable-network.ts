@@ -67,7 +67,7 @@ export class TrainableNetwork {
     this.encoder = encoderOf(config, tileSize);
     const { baseWidth, downs, embedding, channels, reduction } = config;
     const networks = [this.encoder];
-    this.encode = buildTfjs(this.encoder);
+    this.encode = buildTfjs(this.encoder, 1, ['normalised']);
     if (config.reconstructionWeight > 0) {
       const inputSize = tileSize / reduction;
       const decoder = saladDecoder({ inputSize, baseWidth, downs, embedding, channels });

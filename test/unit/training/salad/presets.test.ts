@@ -8,10 +8,13 @@ import { lastRound } from '../../../../src/training/salad/anchors.js';
 import { parseSaladConfig } from '../../../../src/training/salad/config.js';
 import {
   SALAD_PRESET_NAMES,
+  type SaladPreset,
   saladPreset,
   withFreeEmbeddingName,
 } from '../../../../src/training/salad/presets.js';
 import { encoderOf } from '../../../../src/training/salad/trainable-network.js';
+
+const pickScoring = ({ scoring, input, tiling, whiten }: SaladPreset) => ({ scoring, input, tiling, whiten });
 
 describe('SALAD presets', () => {
   for (const name of SALAD_PRESET_NAMES) {
@@ -22,7 +25,7 @@ describe('SALAD presets', () => {
       scoringSchema.parse(scoring);
       parseSaladConfig(config);
       const geometry = geometryOf(input, tiling);
-      const network = encoderOf(config, geometry.tileSize);
+      const network = encoderOf(config, geometry.tileHeight);
       const shape = inferShapes(network).get(network.output)!;
       assert.deepEqual(shape, {
         height: tiling.patchesPerSide,
@@ -40,16 +43,66 @@ describe('SALAD presets', () => {
     assert.equal(trainableCount(encoder), 22_157_424);
     assert.equal(trainableCount(encoder) + trainableCount(decoder), 32_429_120);
     assert.equal((lastRound(config.rate) + 1) * config.epochsPerRound, 550);
-    assert.equal(scoring.neighbourCount, 100);
     assert.equal(whiten, false);
+    // salad.md sections 2 and 4 to 6, value by value.
+    assert.deepEqual(config, {
+      level: 'image',
+      baseWidth: 16,
+      embedding: 200,
+      downs: 6,
+      reduction: 1,
+      channels: 3,
+      tilesPerImage: null,
+      rate: 0.1,
+      epochsPerRound: 50,
+      batchSize: 32,
+      learningRate: 1e-4,
+      learningRateSchedule: 'constant',
+      weightDecay: 1e-6,
+      temperature: 0.1,
+      momentum: 0.5,
+      neighbours: 10,
+      contrastWeight: 0.25,
+      reconstructionWeight: 1,
+      reconstruction: 'l1',
+      augment: { flip: 0.5, shift: 0, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 },
+      negatives: null,
+      warmup: 'memory',
+      warmupEpochs: 0,
+      initialMemory: 'random',
+      selfMaskedEntropy: false,
+    });
+    // Section 7: the mean angle to the 100 nearest of all rows, one score per image.
+    assert.deepEqual(scoring, {
+      distance: 'angular',
+      form: 'mean',
+      neighbourCount: 100,
+      temperature: 0.1,
+      searchRadius: null,
+      aggregate: { topFraction: 1, margin: 0 },
+    });
   });
+
+  for (const [name, size, width, epochs] of [
+    ['paper-128', 128, 8, 3],
+    ['reduced', 64, 8, 5],
+  ] as const) {
+    it(`keeps in ${name} everything of paper but size, width and epochs, and says so`, () => {
+      const { config, scoring, input, tiling, whiten, description } = saladPreset(name);
+      const paper = saladPreset('paper', size);
+      const smaller = { baseWidth: width, epochsPerRound: epochs };
+      assert.deepEqual(config, { ...paper.config, ...smaller });
+      assert.deepEqual({ scoring, input, tiling, whiten }, pickScoring(paper));
+      assert.equal(lastRound(config.rate) + 1, 11);
+      for (const said of [`images of ${size} px`, `width ${width} (16)`, `${epochs} epochs per round (50)`]) {
+        assert.ok(description.includes(said), said);
+      }
+    });
+  }
 
   it('scores tiles as soon as their rows are there with the preset salad', () => {
     assert.deepEqual(saladPreset('salad').input.intensity, { kind: 'window' });
-    assert.equal(
-      geometryOf(saladPreset('salad', 128).input, saladPreset('salad', 128).tiling).tilesPerSide,
-      4,
-    );
+    assert.equal(geometryOf(saladPreset('salad', 128).input, saladPreset('salad', 128).tiling).tileRows, 4);
   });
 
   it('frees the name embedding for layers that follow', () => {
