@@ -88,7 +88,7 @@ async function benchBackend(name: TrainingBackendName, steps: number): Promise<R
   }
   if (backend.name !== name) return { usable: false, reason: backend.fallbackReason };
   const { input, tiling, config } = saladPreset('salad');
-  const { tileSize } = geometryOf(input, tiling);
+  const { tileHeight: tileSize } = geometryOf(input, tiling);
   const tiles = noiseTiles(tileSize, IMAGES * (config.tilesPerImage ?? 1));
   const shared = { ...config, tilesPerImage: null, initialMemory: 'random' as const };
   const twoView = await timeSteps(tiles, { ...shared, warmup: 'two-view', warmupEpochs: 1 }, steps);

@@ -1,12 +1,18 @@
 /** The ablation's rows: preset `gabor` with one thing changed at a time, then baselines and learned encoders. */
 import { gaborNetwork } from '../../src/training/gabor.js';
 import { type GaborSettings, gaborPlanOf, gaborSettings } from '../../src/training/gabor-presets.js';
+import {
+  fitLearnedMember,
+  type HybridSettings,
+  hybridPlanOf,
+  hybridSettings,
+} from '../../src/training/hybrid.js';
 import { learnedPlan } from '../../src/training/learned-presets.js';
 import type { TrainingPlan } from '../../src/training/preset.js';
 import type { SaladConfig } from '../../src/training/salad/config.js';
 import { saladPreset } from '../../src/training/salad/presets.js';
 import { whitened } from '../../src/training/whitened.js';
-import { randomEncoder, rawPatches, unwhitened } from './baselines.js';
+import { randomEncoder, rawPatches, unwhitened, withUntrainedMember } from './baselines.js';
 
 export interface Row {
   readonly group: string;
@@ -27,10 +33,20 @@ const scoring = (change: Partial<TrainingPlan['scoring']>): TrainingPlan => ({
 const aggregate = (topFraction: number, margin = 1): TrainingPlan =>
   scoring({ aggregate: { topFraction, margin } });
 
-function learned(name: string, change: Partial<SaladConfig> = {}): TrainingPlan {
-  const preset = saladPreset(name);
-  return learnedPlan({ ...preset, config: { ...preset.config, ...change } });
+/** There are few images here, so each gives more tiles than the preset takes. */
+const TILES_PER_IMAGE = 16;
+const SHIFTS_ONLY = { flip: 0, shift: 6, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 };
+
+function tileSalad(change: Partial<SaladConfig>): TrainingPlan {
+  const preset = saladPreset('salad');
+  return learnedPlan({
+    ...preset,
+    config: { ...preset.config, tilesPerImage: TILES_PER_IMAGE, ...change },
+  });
 }
+
+const HYBRID = hybridSettings();
+const FEW: HybridSettings = { ...HYBRID, learned: { ...HYBRID.learned, tilesPerImage: TILES_PER_IMAGE } };
 
 function row(group: string, name: string, plan: TrainingPlan): Row {
   return { group, name, plan };
@@ -74,28 +90,24 @@ export const ROWS: readonly Row[] = [
     ...PLAN,
     fitEncoder: (context) => whitened(randomEncoder(context.seed), context),
   }),
-  {
-    ...row('baseline', 'autoencoder of tiles (w_c = 0)', learned('salad', { contrastWeight: 0 })),
-    learned: true,
-  },
-  { ...row('baseline', 'SALAD of whole images, 64 px', learned('salad-image')), learned: true },
-  { ...row('learned', 'SALAD of tiles', learned('salad')), learned: true },
-  {
-    ...row('learned', 'SALAD of tiles, w_r = 0', learned('salad', { reconstructionWeight: 0 })),
-    learned: true,
-  },
-  {
-    ...row('learned', 'SALAD of tiles, self-masked entropy', learned('salad', { selfMaskedEntropy: true })),
-    learned: true,
-  },
-  {
-    ...row(
-      'learned',
-      'SALAD of tiles, shifts only',
-      learned('salad', {
-        augment: { flip: 0, shift: 6, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 },
-      }),
-    ),
-    learned: true,
-  },
+  ...[
+    row('baseline', 'autoencoder of tiles (w_c = 0)', tileSalad({ contrastWeight: 0 })),
+    row('baseline', 'SALAD of whole images, 64 px', learnedPlan(saladPreset('salad-image'))),
+    row('learned', 'SALAD of tiles', tileSalad({})),
+    row('learned', 'SALAD of tiles: w_r = 0', tileSalad({ reconstructionWeight: 0 })),
+    row('learned', 'SALAD of tiles: w_r = 1', tileSalad({ reconstructionWeight: 1 })),
+    row('learned', 'SALAD of tiles: self-masked entropy', tileSalad({ selfMaskedEntropy: true })),
+    row('learned', 'SALAD of tiles: warm-up against the memory', tileSalad({ warmup: 'memory' })),
+    row('learned', 'SALAD of tiles: no neighbourhoods', tileSalad({ rate: 2, epochsPerRound: 3 })),
+    row('learned', 'SALAD of tiles: shifts only', tileSalad({ augment: SHIFTS_ONLY })),
+    row('hybrid', 'the preset', hybridPlanOf(FEW)),
+    row('hybrid', 'its learned member alone', {
+      ...hybridPlanOf(FEW),
+      fitEncoder: (context) => fitLearnedMember(FEW, context),
+    }),
+    row('hybrid', 'its learned member untrained', {
+      ...hybridPlanOf(FEW),
+      fitEncoder: (context) => withUntrainedMember(FEW, context),
+    }),
+  ].map((each) => ({ ...each, learned: true as const })),
 ];

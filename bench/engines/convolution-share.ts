@@ -30,9 +30,9 @@ export async function convolutionShare(
       enableProfiling: true,
       profileFilePrefix: join(folder, 'profile'),
     });
-    const { tileSize } = source.geometry;
-    const pixels = new Uint8Array(batchSize * tileSize ** 2).map((_, at) => (at * 31) % 256);
-    const tiles = new onnxruntime.Tensor('uint8', pixels, [batchSize, tileSize, tileSize, 1]);
+    const { tileHeight, tileWidth, tilePixels } = source.geometry;
+    const pixels = new Uint8Array(batchSize * tilePixels).map((_, at) => (at * 31) % 256);
+    const tiles = new onnxruntime.Tensor('uint8', pixels, [batchSize, tileHeight, tileWidth, 1]);
     for (let run = 0; run < runs; run++) await session.run({ tiles });
     session.endProfiling();
     await session.release();

@@ -62,7 +62,7 @@ export class PythonRuntime {
       mkdirSync(folder, { recursive: true });
       const onnx = join(folder, `${key}.onnx`);
       writeFileSync(onnx, buildOnnx(source));
-      file = { onnx, patchesPerTile: source.geometry.patchesPerSide ** 2 };
+      file = { onnx, patchesPerTile: source.geometry.patchesPerTile };
       this.files.set(key, file);
     }
     return file;

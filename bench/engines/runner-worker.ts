@@ -63,10 +63,13 @@ async function run({ model: source, bank, precision, batchSize, durationMs }: Ru
 }
 
 /** What the tiles show does not change the time; their bytes are shared memory, as the pool's are. */
-function noiseTiles({ tileSize, tilesPerSide }: Geometry, count: number): TileBatch {
+function noiseTiles({ tilePixels, tileRows, tileColumns }: Geometry, count: number): TileBatch {
   const random = createRandom(count);
-  const pixels = new Uint8Array(new SharedArrayBuffer(count * tileSize ** 2));
+  const pixels = new Uint8Array(new SharedArrayBuffer(count * tilePixels));
   for (let at = 0; at < pixels.length; at++) pixels[at] = Math.floor(random() * 256);
-  const positions = Int32Array.from({ length: 2 * count }, (_, at) => (at >> 1) % tilesPerSide);
+  const positions = Int32Array.from(
+    { length: 2 * count },
+    (_, at) => (at >> 1) % (at % 2 === 0 ? tileRows : tileColumns),
+  );
   return { count, pixels, positions };
 }

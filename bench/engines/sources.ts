@@ -48,7 +48,7 @@ async function loadSource(name: SourceName): Promise<EngineModelSource> {
   }
   const { input, tiling, config } = saladPreset('salad');
   const geometry = geometryOf(input, tiling);
-  const network = encoderOf(config, geometry.tileSize);
+  const network = encoderOf(config, geometry.tileHeight);
   return { network, weights: initialiseWeights(network, 1), geometry };
 }
 

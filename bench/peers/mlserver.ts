@@ -14,8 +14,8 @@ import { installPeer, type Peer } from './install.js';
 
 /** MLServer groups requests, not tiles: what a request holds decides what its batches hold. */
 const VARIANTS = [
-  { tilesPerRequest: 1, maxBatchSize: 16, maxBatchTime: 0.005 },
-  { tilesPerRequest: 16, maxBatchSize: 2, maxBatchTime: 0.005 },
+  { tilesPerRequest: 1, maxBatchSize: 8, maxBatchTime: 0.005 },
+  { tilesPerRequest: 4, maxBatchSize: 2, maxBatchTime: 0.005 },
 ] as const;
 
 type Variant = (typeof VARIANTS)[number];
@@ -120,8 +120,8 @@ async function withServer(
 /** A whole image of golden tiles with their halos: what a client of a tile service has to send. */
 function writeImage(folder: string, bundle: Bundle): void {
   const { golden, geometry } = bundle;
-  const count = geometry.tilesPerSide ** 2;
-  const bytes = geometry.tileSize ** 2;
+  const count = geometry.tileCount;
+  const bytes = geometry.tilePixels;
   const pixels = new Uint8Array(count * bytes);
   const positions = new Int32Array(2 * count);
   for (let tile = 0; tile < count; tile++) {
@@ -143,8 +143,9 @@ async function runClient(
 ): Promise<ClientFigures> {
   const folder = join(peer.work, 'server');
   const numbers = {
-    'tile-size': bundle.geometry.tileSize,
-    patches: bundle.geometry.patchesPerSide ** 2,
+    'tile-height': bundle.geometry.tileHeight,
+    'tile-width': bundle.geometry.tileWidth,
+    patches: bundle.geometry.patchesPerTile,
     streams,
     'tiles-per-request': tilesPerRequest,
     duration: quick ? 2 : 5,

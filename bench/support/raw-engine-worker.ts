@@ -16,7 +16,7 @@ const { bundleDirectory } = workerData as { bundleDirectory: string };
 const bundle = await readBundle(bundleDirectory);
 const engine = await createEngine('onnx');
 const model = await engine.load(bundle);
-const tileBytes = bundle.geometry.tileSize ** 2;
+const tileBytes = bundle.geometry.tilePixels;
 const batches = new Map<number, TileBatch>();
 const patches = new Map<number, ReturnType<typeof allocatePatchBatch>>();
 

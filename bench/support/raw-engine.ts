@@ -38,7 +38,7 @@ export class RawEngine {
   /** The raw engine gets its best batch size, whatever the server found. */
   async bestBatchSize(durationMs: number): Promise<number> {
     let best = { batchSize: 1, rate: 0 };
-    for (const batchSize of [1, 4, 8, 16, 32]) {
+    for (const batchSize of [1, 2, 4, 8, 16, 32]) {
       const { tiles, ms } = await this.run({ kind: 'throughput', batchSize, durationMs });
       if (tiles / ms > best.rate) best = { batchSize, rate: tiles / ms };
     }

@@ -5,7 +5,11 @@ import { makePhantom } from '../../src/imaging/phantom.js';
 export interface Grid {
   readonly workingSize: number;
   readonly coreSize: number;
+  readonly coreColumns: number;
 }
+
+/** Bytes of one message of tiles: an eighth or a quarter of a small image. */
+const MESSAGE_BYTES = 16_384;
 
 /** A radiograph windowed to 8 bits, row by row. */
 export function phantomPixels(size: number, seed = 1): Uint8Array {
@@ -16,26 +20,27 @@ export function phantomPixels(size: number, seed = 1): Uint8Array {
   );
 }
 
-/** Tile cores at working resolution, 16 a message, sent as fast as the server takes them. */
+/** Tile cores at working resolution, sent as fast as the server takes them. */
 export function tileWorkload(grid: Grid): Workload {
-  const { workingSize, coreSize } = grid;
+  const { workingSize, coreSize: rows, coreColumns: columns } = grid;
   const image = phantomPixels(workingSize);
-  const side = workingSize / coreSize;
+  const across = workingSize / columns;
+  const tiles = across * (workingSize / rows);
   // The load client cuts tile i from the i-th core's worth of bytes and never the last: one core is spare.
-  const pixels = new Uint8Array((side * side + 1) * coreSize * coreSize);
+  const pixels = new Uint8Array((tiles + 1) * rows * columns);
   let at = 0;
-  for (let tile = 0; tile < side * side; tile++) {
-    const top = Math.floor(tile / side) * coreSize;
-    const left = (tile % side) * coreSize;
-    for (let y = top; y < top + coreSize; y++, at += coreSize) {
-      pixels.set(image.subarray(y * workingSize + left, y * workingSize + left + coreSize), at);
+  for (let tile = 0; tile < tiles; tile++) {
+    const top = Math.floor(tile / across) * rows;
+    const left = (tile % across) * columns;
+    for (let y = top; y < top + rows; y++, at += columns) {
+      pixels.set(image.subarray(y * workingSize + left, y * workingSize + left + columns), at);
     }
   }
   return {
     mode: 'tiles',
     size: workingSize,
     pixels,
-    tilesPerMessage: 16,
+    tilesPerMessage: Math.max(1, Math.floor(MESSAGE_BYTES / (rows * columns))),
     rowsPerMessage: 16,
     acquisitionMs: 0,
   };

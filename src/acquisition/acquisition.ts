@@ -29,7 +29,7 @@ export async function* scoreAcquisition(
   pixels: AsyncIterable<PixelMessage>,
   signal: AbortSignal,
 ): AsyncGenerator<AcquisitionEvent> {
-  model.batcher.refuseWhenSlow(request.priority, model.geometry.tilesPerSide ** 2);
+  model.batcher.refuseWhenSlow(request.priority, model.geometry.tileCount);
   const { calibration, bank } = model.manifest;
   const threshold = thresholdFor(calibration, request.options.maxFalsePositiveRate);
   const release = model.budget.admit(

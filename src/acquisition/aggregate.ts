@@ -67,12 +67,11 @@ export function decide(
 }
 
 function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
-  const perTile = model.geometry.patchesPerSide ** 2;
   return {
-    scored: outcome.results.scoredTiles * perTile,
-    skipped: outcome.skippedTiles * perTile,
-    failed: outcome.failedTiles * perTile,
-    missing: outcome.missingTiles.length * perTile,
+    scored: outcome.results.scoredPatches,
+    skipped: outcome.results.skippedPatches,
+    failed: outcome.failedPatches,
+    missing: outcome.missingTiles.length * model.geometry.patchesPerTile,
     missingTiles: outcome.missingTiles,
   };
 }

@@ -84,7 +84,7 @@ export interface FootprintOptions {
 export function acquisitionBytes(geometry: Geometry, options: FootprintOptions): number {
   const pixels = geometry.workingSize ** 2;
   const patches = geometry.patchGrid ** 2;
-  const results = patches * (2 * 4 + options.embeddingSize * 4 + options.nearestPrototypes * 8);
+  const results = patches * (2 * 4 + 1 + options.embeddingSize * 4 + options.nearestPrototypes * 8);
   // uint8 image, float32 image for percentiles, sums and weights of the resampler's rows, bookkeeping.
-  return pixels * (1 + 4) + results + options.sourceColumns * 64 + geometry.tilesPerSide ** 2 * 16 + 8192;
+  return pixels * (1 + 4) + results + options.sourceColumns * 64 + geometry.tileCount * 16 + 8192;
 }

@@ -8,8 +8,7 @@ export interface AcquisitionOutcome {
   readonly announcedEngine: EngineName;
   readonly image: WorkingImage;
   readonly results: PatchResults;
-  readonly skippedTiles: number;
-  readonly failedTiles: number;
+  readonly failedPatches: number;
   readonly failure: string | undefined;
   readonly missingTiles: readonly TilePosition[];
   readonly endedEarly: boolean;

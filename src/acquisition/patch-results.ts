@@ -1,6 +1,7 @@
 /** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
 import type { TileTiming } from '../batching/index.js';
 import type { PatchBatch } from '../engines/engine.js';
+import { patchOfTile } from '../model/geometry.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue, robustZ } from '../scoring/calibration.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
@@ -18,7 +19,11 @@ export class PatchResults {
   /** float32 [patchGrid squared]; NaN where not scored. */
   readonly robustZ: Float32Array;
   readonly engines = new Set<string>();
-  scoredTiles = 0;
+  scoredPatches = 0;
+  skippedPatches = 0;
+  /** 1 where the patch is background. */
+  private readonly skipped: Uint8Array;
+  private scoredTiles = 0;
   private readonly embeddings: Float32Array | undefined;
   private readonly neighbourIndices: Int32Array | undefined;
   private readonly neighbourDistances: Float32Array | undefined;
@@ -37,6 +42,7 @@ export class PatchResults {
     const patches = model.geometry.patchGrid ** 2;
     this.dimension = model.manifest.bank.dimension;
     this.neighbourCount = model.manifest.scoring.neighbourCount;
+    this.skipped = new Uint8Array(patches);
     this.scores = new Float32Array(patches).fill(Number.NaN);
     this.robustZ = new Float32Array(patches).fill(Number.NaN);
     this.embeddings = kept.embeddings ? new Float32Array(patches * this.dimension) : undefined;
@@ -46,12 +52,30 @@ export class PatchResults {
     }
   }
 
+  /** Marks patches that are never to be scored, before the tile they lie in is stored. */
+  skip(patches: readonly number[]): void {
+    for (const patch of patches) this.skipped[patch] = 1;
+    this.skippedPatches += patches.length;
+  }
+
+  /** How many of a tile's patches are to be scored. */
+  unskippedPatches(tile: number): number {
+    const { patchesPerTile } = this.model.geometry;
+    let count = 0;
+    for (let within = 0; within < patchesPerTile; within++) {
+      if (this.skipped[this.patchIndex(tile, within)] === 0) count += 1;
+    }
+    return count;
+  }
+
   /** Copies a tile's results out of place `index` of a slot. */
   store(tile: number, batch: PatchBatch, index: number, timing: TileTiming): void {
-    const perTile = this.model.geometry.patchesPerSide ** 2;
-    for (let within = 0; within < perTile; within++) {
+    const { patchesPerTile } = this.model.geometry;
+    for (let within = 0; within < patchesPerTile; within++) {
       const patch = this.patchIndex(tile, within);
-      const from = index * perTile + within;
+      if (this.skipped[patch] === 1) continue;
+      this.scoredPatches += 1;
+      const from = index * patchesPerTile + within;
       const score = batch.scores[from]!;
       this.scores[patch] = score;
       this.robustZ[patch] = robustZ(this.model.manifest.calibration, patch, score);
@@ -71,12 +95,14 @@ export class PatchResults {
 
   /** Everything scored since the last call, at most `maxPatches` or one tile, in completion order. */
   takeNew(maxPatches: number): readonly PatchResult[] {
-    const perTile = this.model.geometry.patchesPerSide ** 2;
-    const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / perTile)));
+    const { patchesPerTile } = this.model.geometry;
+    const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / patchesPerTile)));
     const results: PatchResult[] = [];
     for (const tile of tiles) {
-      for (let within = 0; within < perTile; within++)
-        results.push(this.result(this.patchIndex(tile, within)));
+      for (let within = 0; within < patchesPerTile; within++) {
+        const patch = this.patchIndex(tile, within);
+        if (this.skipped[patch] === 0) results.push(this.result(patch));
+      }
     }
     return results;
   }
@@ -95,10 +121,9 @@ export class PatchResults {
   }
 
   private patchIndex(tile: number, within: number): number {
-    const { tilesPerSide, patchesPerSide, patchGrid } = this.model.geometry;
-    const row = Math.floor(tile / tilesPerSide) * patchesPerSide + Math.floor(within / patchesPerSide);
-    const column = (tile % tilesPerSide) * patchesPerSide + (within % patchesPerSide);
-    return row * patchGrid + column;
+    const { geometry } = this.model;
+    const row = Math.floor(tile / geometry.tileColumns);
+    return patchOfTile(geometry, row, tile - row * geometry.tileColumns, within);
   }
 
   private keepExtras(patch: number, batch: PatchBatch, from: number): void {

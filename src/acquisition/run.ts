@@ -19,8 +19,7 @@ export class AcquisitionRun {
   private readonly now: () => number;
   private stream: TileStream | undefined;
   private outstanding = 0;
-  private skippedTiles = 0;
-  private failedTiles = 0;
+  private failedPatches = 0;
   private failure: string | undefined;
   private firstScoreAt: number | undefined;
   private allRead = false;
@@ -53,7 +52,7 @@ export class AcquisitionRun {
       model: this.model.key,
       priority: this.request.priority,
       deadline: this.request.deadline,
-      capacity: this.model.geometry.tilesPerSide ** 2,
+      capacity: this.model.geometry.tileCount,
       tag: this.request.tag,
       handler: {
         fill: (tile, slot, index) => this.fill(tile, slot, index),
@@ -62,8 +61,8 @@ export class AcquisitionRun {
           this.firstScoreAt ??= this.now();
           this.settle();
         },
-        fail: (_tile, error) => {
-          this.failedTiles += 1;
+        fail: (tile, error) => {
+          this.failedPatches += this.results.unskippedPatches(tile);
           this.failure = error.message;
           this.settle();
         },
@@ -130,8 +129,7 @@ export class AcquisitionRun {
       announcedEngine: this.announcedEngine,
       image: this.image,
       results: this.results,
-      skippedTiles: this.skippedTiles,
-      failedTiles: this.failedTiles,
+      failedPatches: this.failedPatches,
       failure: this.failure,
       missingTiles: this.image.missingTiles(),
       endedEarly: this.endedEarly,
@@ -175,7 +173,7 @@ export class AcquisitionRun {
     this.endedEarly = !ended || !this.image.isComplete;
     if (this.endedEarly && this.request.options.earlyEnd === 'fail') {
       const missing = this.image.missingTiles().length;
-      const total = this.model.geometry.tilesPerSide ** 2;
+      const total = this.model.geometry.tileCount;
       throw new SaladError(
         'ACQUISITION_INCOMPLETE',
         ended
@@ -189,25 +187,25 @@ export class AcquisitionRun {
   }
 
   private enqueue(ready: readonly TilePosition[]): void {
-    const { tilesPerSide } = this.model.geometry;
+    const { tileColumns, patchesPerTile } = this.model.geometry;
     const tiles: number[] = [];
     for (const { row, column } of ready) {
-      if (this.image.isBackground(row, column)) this.skippedTiles += 1;
-      else tiles.push(row * tilesPerSide + column);
+      const background = this.image.backgroundPatches(row, column);
+      this.results.skip(background);
+      if (background.length < patchesPerTile) tiles.push(row * tileColumns + column);
     }
     this.outstanding += tiles.length;
     this.stream?.enqueue(tiles);
   }
 
   private fill(tile: number, slot: TileSlot, index: number): void {
-    const { tilesPerSide, tileSize } = this.model.geometry;
+    const { tileColumns, tilePixels } = this.model.geometry;
     const { pixels, positions } = slot.view(this.model.key);
-    const row = Math.floor(tile / tilesPerSide);
-    const column = tile % tilesPerSide;
-    const size = tileSize * tileSize;
+    const row = Math.floor(tile / tileColumns);
+    const column = tile % tileColumns;
     positions[2 * index] = row;
     positions[2 * index + 1] = column;
-    this.image.cutTile(row, column, pixels.subarray(index * size, (index + 1) * size));
+    this.image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
   }
 
   private notify(): void {

@@ -5,6 +5,7 @@ import { selfTest } from '../engines/self-test.js';
 import { SaladError } from '../errors/index.js';
 import { buildOnnx } from '../model/build-onnx.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
+import { inputWidthOf } from '../model/network.js';
 import { PRECISIONS, precisionOn } from '../model/quantize.js';
 import { findBundle, listBundles } from '../model/repository.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
@@ -95,6 +96,7 @@ function summary(bundle: Bundle): Record<string, unknown> {
     geometry,
     network: {
       inputSize: manifest.network.inputSize,
+      inputWidth: inputWidthOf(manifest.network),
       nodes: manifest.network.nodes.length,
       weights: [...bundle.weights.values()].reduce((sum, { data }) => sum + data.length, 0),
     },

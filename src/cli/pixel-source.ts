@@ -1,9 +1,9 @@
 /** Turns a decoded image into what a modality would send: rows at detector pace, or tiles. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AcquisitionAccepted, PixelChunk } from '../../clients/typescript/src/index.js';
+import { type AcquisitionAccepted, coreShape, type PixelChunk } from '../../clients/typescript/src/index.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import { WorkingImage } from '../imaging/working-image.js';
-import type { Geometry } from '../model/geometry.js';
+import { geometryOf } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
 
 export interface RawImage {
@@ -52,14 +52,14 @@ export async function* tileChunks(
   const geometry = accepted.geometry;
   if (!geometry) throw new Error('the server accepted without a geometry');
   const working = resampleToWorking(image, format, geometry.workingRows);
-  const size = geometry.coreSize;
+  const { rows, columns } = coreShape(geometry);
   let tiles: { row: number; column: number; samples: Uint8Array }[] = [];
   for (let row = 0; row < geometry.tileRows; row++) {
     for (let column = 0; column < geometry.tileColumns; column++) {
-      const samples = new Uint8Array(size * size);
-      for (let y = 0; y < size; y++) {
-        const start = (row * size + y) * geometry.workingColumns + column * size;
-        samples.set(working.subarray(start, start + size), y * size);
+      const samples = new Uint8Array(rows * columns);
+      for (let y = 0; y < rows; y++) {
+        const start = (row * rows + y) * geometry.workingColumns + column * columns;
+        samples.set(working.subarray(start, start + columns), y * columns);
       }
       tiles.push({ row, column, samples });
       if (tiles.length === tilesPerMessage) {
@@ -72,24 +72,14 @@ export async function* tileChunks(
 }
 
 function resampleToWorking(image: RawImage, format: PixelFormat, size: number): Uint8Array {
-  const geometry: Geometry = {
-    workingSize: size,
-    coreSize: size,
-    haloSize: 0,
-    tileSize: size,
-    tilesPerSide: 1,
-    patchesPerSide: 1,
-    patchGrid: 1,
-    patchStride: size,
-    patchSize: size,
-    patchOffset: 0,
-  };
   const input: InputSpec = {
     workingSize: size,
     fit: 'stretch',
     intensity: { kind: 'window' },
     orientation: '',
   };
+  const tiling = { coreSize: size, haloSize: 0, patchesPerSide: 1, patchStride: size, patchSize: size };
+  const geometry = geometryOf(input, { ...tiling, patchOffset: 0, minStd: 0 });
   const working = new WorkingImage(geometry, input, format, 0, 'rows');
   working.pushRows(image.samples);
   working.complete();

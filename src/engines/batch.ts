@@ -1,5 +1,6 @@
 /** Arrays an engine writes to, and sizes shared by all engines. */
 import { SaladError } from '../errors/index.js';
+import { patchOfTile } from '../model/geometry.js';
 import { inferShapes } from '../model/shapes.js';
 import type { EngineModel, EngineModelSource, PatchBatch, TileBatch } from './engine.js';
 
@@ -34,16 +35,14 @@ export function allocatePatchBatch(
  * within a tile.
  */
 export function patchCells(source: EngineModelSource, tiles: TileBatch): Int32Array {
-  const { patchesPerSide, patchGrid } = source.geometry;
-  const cells = new Int32Array(tiles.count * patchesPerSide * patchesPerSide);
+  const { geometry } = source;
+  const cells = new Int32Array(tiles.count * geometry.patchesPerTile);
   let at = 0;
   for (let tile = 0; tile < tiles.count; tile++) {
-    const top = tiles.positions[2 * tile]! * patchesPerSide;
-    const left = tiles.positions[2 * tile + 1]! * patchesPerSide;
-    for (let row = 0; row < patchesPerSide; row++) {
-      for (let column = 0; column < patchesPerSide; column++) {
-        cells[at++] = (top + row) * patchGrid + left + column;
-      }
+    const row = tiles.positions[2 * tile]!;
+    const column = tiles.positions[2 * tile + 1]!;
+    for (let within = 0; within < geometry.patchesPerTile; within++) {
+      cells[at++] = patchOfTile(geometry, row, column, within);
     }
   }
   return cells;

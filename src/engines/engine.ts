@@ -55,14 +55,14 @@ export interface EngineModelSource {
 /** Tiles to score. Views into a (shared) slot; an engine never keeps them after `run` settles. */
 export interface TileBatch {
   readonly count: number;
-  /** u8 [count, tileSize, tileSize], halo included. */
+  /** u8 [count, tileHeight, tileWidth], halo included. */
   readonly pixels: Uint8Array;
   /** int32 [count, 2]: tile row, tile column. */
   readonly positions: Int32Array;
 }
 
 /**
- * Where an engine writes. P = patchesPerSide squared (row by row within the tile), K = neighbourCount,
+ * Where an engine writes. P = patchesPerTile (row by row within the tile), K = neighbourCount,
  * D = embedding size. Only the first `count` tiles are written.
  */
 export interface PatchBatch {

@@ -33,11 +33,11 @@ export class RowCoverage {
 
   /** @param rowsProduced rows of the placed image that are there, counted from its top */
   take(rowsProduced: number): TilePosition[] {
-    const { workingSize, tilesPerSide } = this.#geometry;
+    const { workingSize, tileRows: count } = this.#geometry;
     const isLast = rowsProduced === this.#placement.rows;
     this.#rowsCovered = isLast ? workingSize : this.#placement.top + rowsProduced;
     const first = this.#tileRowsReady;
-    while (this.#tileRowsReady < tilesPerSide && this.#isCovered(this.#tileRowsReady)) this.#tileRowsReady++;
+    while (this.#tileRowsReady < count && this.#isCovered(this.#tileRowsReady)) this.#tileRowsReady++;
     return tileRows(this.#geometry, first, this.#tileRowsReady);
   }
 
@@ -46,7 +46,7 @@ export class RowCoverage {
   }
 
   missingTiles(): TilePosition[] {
-    return tileRows(this.#geometry, this.#tileRowsReady, this.#geometry.tilesPerSide);
+    return tileRows(this.#geometry, this.#tileRowsReady, this.#geometry.tileRows);
   }
 
   /** The received part of the placed image, as a new array. */
@@ -72,22 +72,24 @@ export class RowCoverage {
 /** Coverage by tile cores in any order: a tile is covered once all neighbours its halo reaches have come. */
 export class TileCoverage {
   readonly #geometry: Geometry;
-  /** How many tiles away the halo reaches. */
-  readonly #reach: number;
+  /** The tiles that the halo of a tile reaches into, its own among them, down and across. */
+  readonly #down: Axis;
+  readonly #across: Axis;
   readonly #received: Uint8Array;
   /** Tiles still to come before tile i is covered, itself included. */
   readonly #missing: Int32Array;
   #receivedCount = 0;
 
   constructor(geometry: Geometry) {
-    const side = geometry.tilesPerSide;
+    const { coreSize, coreColumns, haloSize, tileRows: rows, tileColumns: columns, tileCount } = geometry;
     this.#geometry = geometry;
-    this.#reach = Math.ceil(geometry.haloSize / geometry.coreSize);
-    this.#received = new Uint8Array(side * side);
-    this.#missing = new Int32Array(side * side);
-    for (let row = 0; row < side; row++) {
-      for (let column = 0; column < side; column++) {
-        this.#missing[row * side + column] = this.#span(row) * this.#span(column);
+    this.#down = new Axis(rows, Math.ceil(haloSize / coreSize));
+    this.#across = new Axis(columns, Math.ceil(haloSize / coreColumns));
+    this.#received = new Uint8Array(tileCount);
+    this.#missing = new Int32Array(tileCount);
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        this.#missing[row * columns + column] = this.#down.span(row) * this.#across.span(column);
       }
     }
   }
@@ -98,29 +100,29 @@ export class TileCoverage {
 
   /** @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE */
   check(row: number, column: number): void {
-    const side = this.#geometry.tilesPerSide;
-    const inGrid = (at: number) => Number.isInteger(at) && at >= 0 && at < side;
-    if (!inGrid(row) || !inGrid(column)) {
+    const { tileRows: rows, tileColumns: columns } = this.#geometry;
+    const inGrid = (at: number, end: number) => Number.isInteger(at) && at >= 0 && at < end;
+    if (!inGrid(row, rows) || !inGrid(column, columns)) {
       throw new SaladError(
         'TILE_OUT_OF_GRID',
-        `tile (${row}, ${column}) is outside the ${side} x ${side} grid`,
+        `tile (${row}, ${column}) is outside the ${rows} x ${columns} grid`,
       );
     }
-    if (this.#received[row * side + column] === 1) {
+    if (this.#received[row * columns + column] === 1) {
       throw new SaladError('TILE_DUPLICATE', `tile (${row}, ${column}) was sent before`);
     }
   }
 
   /** Marks a checked tile as received. */
   take(row: number, column: number): TilePosition[] {
-    const side = this.#geometry.tilesPerSide;
-    this.#received[row * side + column] = 1;
+    const { tileColumns: columns } = this.#geometry;
+    this.#received[row * columns + column] = 1;
     this.#receivedCount++;
     const ready: TilePosition[] = [];
-    for (let r = this.#first(row); r <= this.#last(row); r++) {
-      for (let c = this.#first(column); c <= this.#last(column); c++) {
-        const left = this.#missing[r * side + c]! - 1;
-        this.#missing[r * side + c] = left;
+    for (let r = this.#down.first(row); r <= this.#down.last(row); r++) {
+      for (let c = this.#across.first(column); c <= this.#across.last(column); c++) {
+        const left = this.#missing[r * columns + c]! - 1;
+        this.#missing[r * columns + c] = left;
         if (left === 0) ready.push({ row: r, column: c });
       }
     }
@@ -151,30 +153,38 @@ export class TileCoverage {
 
   /** The part of a tile's core that lies in the placed image, in working pixels; empty where none does. */
   placedBox({ row, column }: TilePosition, placement: Placement): Box {
-    const { coreSize } = this.#geometry;
+    const { coreSize, coreColumns } = this.#geometry;
     return {
       top: Math.max(placement.top, row * coreSize),
-      left: Math.max(placement.left, column * coreSize),
+      left: Math.max(placement.left, column * coreColumns),
       bottom: Math.min(placement.top + placement.rows, (row + 1) * coreSize),
-      right: Math.min(placement.left + placement.columns, (column + 1) * coreSize),
+      right: Math.min(placement.left + placement.columns, (column + 1) * coreColumns),
     };
   }
 
-  #first(at: number): number {
-    return Math.max(0, at - this.#reach);
-  }
-
-  #last(at: number): number {
-    return Math.min(this.#geometry.tilesPerSide - 1, at + this.#reach);
-  }
-
-  #span(at: number): number {
-    return this.#last(at) - this.#first(at) + 1;
-  }
-
   #where(test: (index: number) => boolean): TilePosition[] {
-    const side = this.#geometry.tilesPerSide;
-    return tileRows(this.#geometry, 0, side).filter(({ row, column }) => test(row * side + column));
+    const { tileRows: rows, tileColumns: columns } = this.#geometry;
+    return tileRows(this.#geometry, 0, rows).filter(({ row, column }) => test(row * columns + column));
+  }
+}
+
+/** `count` tiles in a line, each of which reaches `reach` tiles to either side. */
+class Axis {
+  constructor(
+    private readonly count: number,
+    private readonly reach: number,
+  ) {}
+
+  first(at: number): number {
+    return Math.max(0, at - this.reach);
+  }
+
+  last(at: number): number {
+    return Math.min(this.count - 1, at + this.reach);
+  }
+
+  span(at: number): number {
+    return this.last(at) - this.first(at) + 1;
   }
 }
 
@@ -182,7 +192,7 @@ export class TileCoverage {
 function tileRows(geometry: Geometry, first: number, end: number): TilePosition[] {
   const positions: TilePosition[] = [];
   for (let row = first; row < end; row++) {
-    for (let column = 0; column < geometry.tilesPerSide; column++) positions.push({ row, column });
+    for (let column = 0; column < geometry.tileColumns; column++) positions.push({ row, column });
   }
   return positions;
 }

@@ -21,27 +21,27 @@ export class TileCutter {
   /**
    * Copies a tile with its halo; beyond the image the pixels are mirrored at the border pixel's centre
    * (numpy's and PyTorch's `reflect`: the border pixel is not repeated).
-   * @param target uint8, the first tileSize * tileSize values are written
+   * @param target uint8, the first tileHeight * tileWidth values are written
    */
   cut(row: number, column: number, target: Uint8Array): void {
-    const { coreSize, haloSize, tileSize, workingSize } = this.geometry;
+    const { coreSize, coreColumns, haloSize, tileHeight, tileWidth, workingSize } = this.geometry;
     const pixels = this.pixels;
     const reflection = this.#reflection;
     const top = row * coreSize;
-    const left = column * coreSize;
+    const left = column * coreColumns;
     // Columns [inside, outside) of the tile lie in the image and are copied as one run; only the rest reflects.
-    const inside = Math.min(tileSize, Math.max(0, haloSize - left));
-    const outside = Math.max(inside, Math.min(tileSize, workingSize + haloSize - left));
+    const inside = Math.min(tileWidth, Math.max(0, haloSize - left));
+    const outside = Math.max(inside, Math.min(tileWidth, workingSize + haloSize - left));
     const words = target.byteOffset % 4 === 0 ? this.#words : null;
     const targetWords = words && new Int32Array(target.buffer, target.byteOffset, target.length >> 2);
-    for (let y = 0, at = 0; y < tileSize; y++, at += tileSize) {
+    for (let y = 0, at = 0; y < tileHeight; y++, at += tileWidth) {
       const from = reflection[top + y]! * workingSize;
       const start = from + left - haloSize + inside;
       if (words && targetWords)
         copyWords(words, start >> 2, targetWords, (at + inside) >> 2, (outside - inside) >> 2);
       else target.set(pixels.subarray(start, start + outside - inside), at + inside);
       for (let x = 0; x < inside; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
-      for (let x = outside; x < tileSize; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
+      for (let x = outside; x < tileWidth; x++) target[at + x] = pixels[from + reflection[left + x]!]!;
     }
   }
 }

@@ -3,7 +3,7 @@
  * tiles in whatever pieces they come, and cut into encoder tiles as soon as core and halo are there.
  */
 import { SaladError } from '../errors/index.js';
-import type { Geometry } from '../model/geometry.js';
+import { type Geometry, patchOfTile } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
 import { type AlignmentMap, align, readReference, unalignedBox } from './alignment.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.js';
@@ -99,7 +99,7 @@ export class WorkingImage {
       this.#resampler = new RowResampler(shape, (row, values) => this.#takeTargetRow(row, values));
     } else {
       this.#blockRows = 0;
-      this.#scratch = new Float32Array(hasTable ? 0 : geometry.coreSize * geometry.coreSize);
+      this.#scratch = new Float32Array(hasTable ? 0 : geometry.coreSize * geometry.coreColumns);
       this.#rows = null;
       this.#tiles = new TileCoverage(geometry);
       this.#resampler = null;
@@ -145,16 +145,16 @@ export class WorkingImage {
 
   /**
    * Takes the core of one tile, already at working resolution.
-   * @param samples [coreSize, coreSize], little-endian
+   * @param samples [coreSize, coreColumns], little-endian
    * @returns the tiles that became ready, this one or neighbours; none before `complete()` where not streamable
    * @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE, SAMPLE_COUNT_MISMATCH (nothing is taken in),
    *   MESSAGE_UNEXPECTED for a row source
    */
   pushTile(row: number, column: number, samples: Uint8Array): TilePosition[] {
     if (!this.#tiles || this.#completed) throw unexpected('tiles');
-    const { coreSize, workingSize } = this.geometry;
+    const { coreSize, coreColumns, workingSize } = this.geometry;
     this.#tiles.check(row, column);
-    const bytes = coreSize * coreSize * bytesPerSample(this.format);
+    const bytes = coreSize * coreColumns * bytesPerSample(this.format);
     if (samples.length !== bytes) {
       throw new SaladError(
         'SAMPLE_COUNT_MISMATCH',
@@ -164,11 +164,11 @@ export class WorkingImage {
     const table = this.#byteTable;
     if (!table) this.#transform(samples, this.#scratch);
     for (let y = 0; y < coreSize; y++) {
-      const from = y * coreSize;
-      const at = (row * coreSize + y) * workingSize + column * coreSize;
-      if (!table) this.#store(this.#scratch, from, at, coreSize);
-      else if (this.streamable) lookUp(table, samples, from, this.pixels, at, coreSize);
-      else this.pixels.set(samples.subarray(from, from + coreSize), at);
+      const from = y * coreColumns;
+      const at = (row * coreSize + y) * workingSize + column * coreColumns;
+      if (!table) this.#store(this.#scratch, from, at, coreColumns);
+      else if (this.streamable) lookUp(table, samples, from, this.pixels, at, coreColumns);
+      else this.pixels.set(samples.subarray(from, from + coreColumns), at);
     }
     const ready = this.#tiles.take(row, column);
     return this.streamable ? ready : [];
@@ -200,7 +200,7 @@ export class WorkingImage {
 
   /** Percentiles from 256 counts, then one look-up for each pixel: what the float image would give. */
   #stretchSamples(tiles: TileCoverage, display: Float32Array): void {
-    const { coreSize, workingSize } = this.geometry;
+    const { coreSize, coreColumns, workingSize } = this.geometry;
     const pixels = this.pixels;
     const received = tiles.receivedTiles();
     const counts = new SampleCounts();
@@ -215,8 +215,8 @@ export class WorkingImage {
     stretch(display, low!, high!, table);
     for (const { row, column } of received) {
       for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
-        const at = y * workingSize + column * coreSize;
-        lookUp(table, pixels, at, pixels, at, coreSize);
+        const at = y * workingSize + column * coreColumns;
+        lookUp(table, pixels, at, pixels, at, coreColumns);
       }
     }
   }
@@ -226,9 +226,27 @@ export class WorkingImage {
     return (this.#rows ?? this.#tiles!).missingTiles();
   }
 
-  /** The core is flat: the standard deviation of its samples is below the model's bound. */
+  /** Nothing in a tile is to be scored. */
   isBackground(row: number, column: number): boolean {
-    if (this.#minStd <= 0) return false;
+    return this.backgroundPatches(row, column).length === this.geometry.patchesPerTile;
+  }
+
+  /** Places in the patch grid of those of a covered tile's patches whose core is background: not to be scored. */
+  backgroundPatches(row: number, column: number): number[] {
+    if (this.#minStd <= 0) return [];
+    const { coreSize, coreColumns, patchesPerSide, patchesPerTile } = this.geometry;
+    const cores = coreColumns / coreSize;
+    const isFlat = Array.from({ length: cores }, (_, core) => this.#isFlat(row, column * cores + core));
+    const patches: number[] = [];
+    for (let within = 0; within < patchesPerTile; within++) {
+      const core = Math.floor((within % (cores * patchesPerSide)) / patchesPerSide);
+      if (isFlat[core]) patches.push(patchOfTile(this.geometry, row, column, within));
+    }
+    return patches;
+  }
+
+  /** The standard deviation of a core's samples is below the model's bound; `column` counts cores, not tiles. */
+  #isFlat(row: number, column: number): boolean {
     const { coreSize, workingSize } = this.geometry;
     const pixels = this.pixels;
     let sum = 0;

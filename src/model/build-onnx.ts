@@ -9,7 +9,13 @@ import { BATCH_NORM_EPSILON, L2_EPSILON } from './constants.js';
 import { foldBatchNorm } from './fold.js';
 import type { Geometry } from './geometry.js';
 import type { Int8Spec, ScoringSpec } from './manifest.js';
-import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
+import {
+  inputWidthOf,
+  type NetworkDescription,
+  type NetworkNode,
+  nodeInputs,
+  type Weights,
+} from './network.js';
 import { OnnxWriter } from './onnx-writer.js';
 import { int8Network } from './quantize.js';
 import { inferShapes } from './shapes.js';
@@ -103,20 +109,21 @@ function addSlice(
   writer: OnnxWriter,
   name: string,
   input: string,
-  axes: number[],
+  axes: readonly number[],
   from: number,
-  size: number,
+  sizes: readonly number[],
 ): void {
-  const range = (role: string, value: number): string =>
-    writer.int64s(
-      `${name}/${role}`,
-      axes.map(() => value),
-    );
-  writer.node(
-    'Slice',
-    [input, range('starts', from), range('ends', from + size), writer.int64s(`${name}/axes`, axes)],
-    name,
+  const integers = (role: string, values: readonly number[]): string =>
+    writer.int64s(`${name}/${role}`, [...values]);
+  const starts = integers(
+    'starts',
+    sizes.map(() => from),
   );
+  const ends = integers(
+    'ends',
+    sizes.map((size) => from + size),
+  );
+  writer.node('Slice', [input, starts, ends, integers('axes', axes)], name);
 }
 
 function addElementwise(graph: Graph, node: NetworkNode, x: string): boolean {
@@ -198,10 +205,10 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
       });
       break;
     case 'crop':
-      addSlice(writer, name, x, [2, 3], node.offset, node.size);
+      addSlice(writer, name, x, [2, 3], node.offset, [node.size, node.width ?? node.size]);
       break;
     case 'sliceChannels':
-      addSlice(writer, name, x, [1], node.offset, node.size);
+      addSlice(writer, name, x, [1], node.offset, [node.size]);
       break;
     case 'concat':
       writer.node('Concat', inputs, name, { axis: 1 });
@@ -215,22 +222,23 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
 }
 
 /**
- * Inputs: `tiles` uint8 [tiles, size, size, 1]; with a search window also `cells` int64 [patches], the
+ * Inputs: `tiles` uint8 [tiles, inputSize, inputWidth, 1]; with a search window also `cells` int64 [patches], the
  * patch's cell in the grid (row * patchGrid + column). Outputs: `embeddings` float [patches, D]; with a bank
  * `similarities` float [patches, K] in [-1, 1] (-2 outside the window), nearest first, and `indices` int64
- * [patches, K], ties to the lowest row. patches = tiles * patchesPerSide squared.
+ * [patches, K], ties to the lowest row. patches = tiles * patchesPerTile.
  * @param chunkRows bank rows whose similarities are held at once; the outputs do not depend on it.
  */
 export function buildOnnx(source: OnnxSource, chunkRows = Number.POSITIVE_INFINITY): Uint8Array {
   const prepare = source.int8 === undefined ? foldBatchNorm : int8Network;
   const { network, weights } = prepare(source.network, source.weights);
   const shapes = inferShapes(network);
-  const size = network.inputSize;
+  const height = network.inputSize;
+  const width = inputWidthOf(network);
   const writer = new OnnxWriter();
-  writer.input('tiles', 'uint8', ['tiles', size, size, 1]);
+  writer.input('tiles', 'uint8', ['tiles', height, width, 1]);
   const floats = writer.node('Cast', ['tiles'], 'tiles/float', { to: 1 });
   // With one channel NHWC and NCHW hold the same bytes: a reshape is enough.
-  writer.node('Reshape', [floats, writer.int64s('input/shape', [-1, 1, size, size])], 'input');
+  writer.node('Reshape', [floats, writer.int64s('input/shape', [-1, 1, height, width])], 'input');
   const int8 = source.int8 && new Int8Graph(writer, source.int8);
   const graph: Graph = { writer, weights, int8 };
   for (const node of network.nodes) {

@@ -28,7 +28,7 @@ export interface TfjsNetwork {
   /**
    * Call it inside tf.tidy (or tf.grads), which disposes of what is left. In training a node's output is given up
    * as soon as nothing more reads it: gradients hold what they need themselves.
-   * @param input float32 [batch, inputSize, inputSize, channels]; for an encoder samples in 0..255.
+   * @param input float32 [batch, inputSize, inputWidth, channels]; for an encoder samples in 0..255.
    * @param mode `training` normalises by the batch's statistics, `inference` by the stored ones.
    */
   forward(input: tf.Tensor4D, parameters: TfjsParameters, mode: 'inference' | 'training'): TfjsForward;
@@ -153,7 +153,11 @@ function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.
     case 'resizeBilinear':
       return resizeBilinear(x, node.height, node.width, node.alignCorners);
     case 'crop':
-      return tf.slice(x, [0, node.offset, node.offset, 0], [batch, node.size, node.size, channels]);
+      return tf.slice(
+        x,
+        [0, node.offset, node.offset, 0],
+        [batch, node.size, node.width ?? node.size, channels],
+      );
     case 'sliceChannels':
       return tf.slice(x, [0, 0, 0, node.offset], [batch, height, width, node.size]);
     case 'add':

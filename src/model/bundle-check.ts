@@ -3,16 +3,16 @@ import { SaladError } from '../errors/index.js';
 import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
 import { type Geometry, geometryOf } from './geometry.js';
 import { type Manifest, manifestSchema } from './manifest.js';
-import type { Weights } from './network.js';
+import { inputWidthOf, type Weights } from './network.js';
 import { checkWeights, inferShapes } from './shapes.js';
 
 /** Real tiles and the scores that every engine must reproduce. */
 export interface GoldenBatch {
-  /** u8 [n, tileSize, tileSize]. */
+  /** u8 [n, tileHeight, tileWidth]. */
   readonly pixels: Uint8Array;
   /** int32 [n, 2]: tile row, tile column. */
   readonly positions: Int32Array;
-  /** float32 [n, patchesPerSide squared]. */
+  /** float32 [n, patchesPerTile]. */
   readonly scores: Float32Array;
 }
 
@@ -70,9 +70,11 @@ function checkManifest(manifest: Manifest, geometry: Geometry): void {
   if (2 * scoring.aggregate.margin >= geometry.patchGrid) {
     throw invalidBundle('manifest.json: scoring.aggregate.margin leaves no patch');
   }
-  if (network.inputSize !== geometry.tileSize) {
+  const { tileHeight, tileWidth } = geometry;
+  if (network.inputSize !== tileHeight || inputWidthOf(network) !== tileWidth) {
     throw invalidBundle(
-      `manifest.json: network.inputSize ${network.inputSize} is not the tile size ${geometry.tileSize}`,
+      `manifest.json: the network takes ${network.inputSize} x ${inputWidthOf(network)} pixels, ` +
+        `a tile has ${tileHeight} x ${tileWidth}`,
     );
   }
 }
@@ -80,10 +82,11 @@ function checkManifest(manifest: Manifest, geometry: Geometry): void {
 function checkBank(content: BundleContent, geometry: Geometry): void {
   const { manifest, bank } = content;
   const output = inferShapes(manifest.network).get(manifest.network.output)!;
-  const side = geometry.patchesPerSide;
-  if (output.height !== side || output.width !== side) {
+  const rows = geometry.patchesPerSide;
+  const columns = geometry.patchesPerTile / rows;
+  if (output.height !== rows || output.width !== columns) {
     throw invalidBundle(
-      `the network gives ${output.height} x ${output.width} patches, tiling.patchesPerSide says ${side}`,
+      `the network gives ${output.height} x ${output.width} patches, tiling says ${rows} x ${columns}`,
     );
   }
   if (output.channels !== bank.dimension || manifest.bank.dimension !== bank.dimension) {
@@ -106,12 +109,13 @@ function checkGolden(golden: GoldenBatch, geometry: Geometry): void {
   const count = golden.positions.length / 2;
   if (
     count < 1 ||
-    golden.pixels.length !== count * geometry.tileSize ** 2 ||
-    golden.scores.length !== count * geometry.patchesPerSide ** 2
+    golden.pixels.length !== count * geometry.tilePixels ||
+    golden.scores.length !== count * geometry.patchesPerTile
   ) {
     throw invalidBundle('golden batch: pixels, positions and scores do not fit each other or the geometry');
   }
-  if (!golden.positions.every((at) => at >= 0 && at < geometry.tilesPerSide)) {
+  const limits = [geometry.tileRows, geometry.tileColumns];
+  if (!golden.positions.every((at, axis) => at >= 0 && at < limits[axis % 2]!)) {
     throw invalidBundle('golden batch: a position lies outside the tile grid');
   }
   if (!golden.scores.every(Number.isFinite)) throw invalidBundle('golden batch: a score is not finite');

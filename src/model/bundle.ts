@@ -13,7 +13,7 @@ import {
   invalidBundle,
   parseManifest,
 } from './bundle-check.js';
-import type { Geometry } from './geometry.js';
+import { type Geometry, geometryOf } from './geometry.js';
 import type { Manifest, ScoringSpec } from './manifest.js';
 import type { NetworkDescription, Weights } from './network.js';
 import {
@@ -151,11 +151,11 @@ function checkRounded(parts: BundleParts, storage: StoragePrecision): void {
 }
 
 function encodeParts(parts: BundleParts, storage: StoragePrecision): ReadonlyMap<string, Uint8Array> {
-  const { coreSize, haloSize } = parts.manifest.tiling;
+  const { input, tiling } = parts.manifest;
   return new Map([
     [BUNDLE_FILES.weights, encodeWeights(parts.weights, storage)],
     [BUNDLE_FILES.bank, encodeBank(parts.bank, storage)],
-    [BUNDLE_FILES.golden, encodeGolden(parts.golden, coreSize + 2 * haloSize)],
+    [BUNDLE_FILES.golden, encodeGolden(parts.golden, geometryOf(input, tiling))],
     [BUNDLE_FILES.card, new TextEncoder().encode(parts.modelCard)],
   ]);
 }

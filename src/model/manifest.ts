@@ -41,16 +41,25 @@ export const inputSchema = z
   });
 
 export const tilingSchema = z.strictObject({
+  /** Side of a core. The cores cover the working image without overlap. */
   coreSize: z.int().min(1),
+  /**
+   * Cores side by side in one tile, under one halo: a tile without its halo has coreSize rows and
+   * coresPerTile * coreSize columns. Scores do not depend on it; absent = 1, a square tile.
+   */
+  coresPerTile: z.int().min(1).optional(),
   haloSize: z.int().min(0),
-  /** Patches per tile and side; the patch grid has (workingSize / coreSize) * perTile per side. */
+  /** Patches per core and side; the patch grid has (workingSize / coreSize) * patchesPerSide per side. */
   patchesPerSide: z.int().min(1),
-  /** Pixels between patches. With several tiles coreSize = patchesPerSide * patchStride. */
+  /** Pixels between patches. With several cores coreSize = patchesPerSide * patchStride. */
   patchStride: z.int().min(1),
   patchSize: z.int().min(1),
-  /** First pixel of a tile's first patch, relative to the core; may be negative. */
+  /** First pixel of a core's first patch, relative to the core; may be negative. */
   patchOffset: z.int(),
-  /** A tile whose core has a standard deviation (of u8 samples) below this is background: skipped. 0 = never. */
+  /**
+   * A core with a standard deviation (of u8 samples) below this is background: its patches are skipped, and a tile
+   * of nothing else is not run. 0 = never.
+   */
   minStd: z.number().min(0),
 });
 

@@ -3,7 +3,7 @@
  * onnx engine and export). A small directed acyclic graph of named nodes in topological order.
  *
  * Tensors are NHWC float32 [batch, height, width, channels]. The implicit first tensor is `input`:
- * the tile's u8 samples [batch, size, size, 1] as float32 in 0..255; normalisation is part of the graph.
+ * the tile's u8 samples [batch, inputSize, inputWidth, 1] as float32 in 0..255; normalisation is part of the graph.
  */
 import { z } from 'zod';
 
@@ -65,8 +65,14 @@ export const nodeSchema = z.discriminatedUnion('op', [
     width: z.int().min(1),
     alignCorners: z.boolean(),
   }),
-  /** Keep [offset, offset + size) of height and width. */
-  z.strictObject({ ...unary, op: z.literal('crop'), offset: z.int().min(0), size: z.int().min(1) }),
+  /** Keep [offset, offset + size) of the height and [offset, offset + width) of the width; width absent = size. */
+  z.strictObject({
+    ...unary,
+    op: z.literal('crop'),
+    offset: z.int().min(0),
+    size: z.int().min(1),
+    width: z.int().min(1).optional(),
+  }),
   z.strictObject({ name, op: z.enum(['add', 'subtract', 'multiply']), inputs: z.tuple([name, name]) }),
   /** Along channels. */
   z.strictObject({ name, op: z.literal('concat'), inputs: z.array(name).min(1) }),
@@ -77,10 +83,12 @@ export const nodeSchema = z.discriminatedUnion('op', [
 ]);
 
 export const networkSchema = z.strictObject({
-  /** Side of the square input in pixels: tiling.coreSize + 2 * tiling.haloSize. */
+  /** Rows of the input in pixels: tiling.coreSize + 2 * tiling.haloSize. */
   inputSize: z.int().min(1),
+  /** Its columns; absent = inputSize. */
+  inputWidth: z.int().min(1).optional(),
   nodes: z.array(nodeSchema).min(1),
-  /** Node whose output is the patch embeddings [batch, perTile, perTile, dimension], unit length. */
+  /** Node whose output is the patch embeddings [batch, patch rows, patch columns, dimension], unit length. */
   output: name,
 });
 
@@ -93,6 +101,11 @@ export interface WeightTensor {
   readonly data: Float32Array;
 }
 export type Weights = ReadonlyMap<string, WeightTensor>;
+
+/** Columns of the input in pixels. */
+export function inputWidthOf(network: Pick<NetworkDescription, 'inputSize' | 'inputWidth'>): number {
+  return network.inputWidth ?? network.inputSize;
+}
 
 /** Names of the tensors a node reads, in order. */
 export function nodeInputs(node: NetworkNode): readonly string[] {

@@ -1,6 +1,12 @@
 /** Shapes of a network's tensors and weights, and the checks that a description is a proper graph. */
 import { SaladError } from '../errors/index.js';
-import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
+import {
+  inputWidthOf,
+  type NetworkDescription,
+  type NetworkNode,
+  nodeInputs,
+  type Weights,
+} from './network.js';
 
 /** One sample's NHWC shape without the batch axis. */
 export interface NodeShape {
@@ -62,6 +68,14 @@ function samePlane(node: NetworkNode, inputs: readonly NodeShape[]): NodeShape {
   return first;
 }
 
+function cropShape(node: Extract<NetworkNode, { op: 'crop' }>, input: NodeShape): NodeShape {
+  const { offset, size: height, width = height } = node;
+  if (offset + height > input.height || offset + width > input.width) {
+    throw invalid(`node ${node.name} crops outside its input`);
+  }
+  return { ...input, height, width };
+}
+
 function outputShape(node: NetworkNode, inputs: readonly NodeShape[]): NodeShape {
   const input = inputs[0]!;
   switch (node.op) {
@@ -91,10 +105,7 @@ function outputShape(node: NetworkNode, inputs: readonly NodeShape[]): NodeShape
     case 'resizeBilinear':
       return { ...input, height: node.height, width: node.width };
     case 'crop':
-      if (node.offset + node.size > Math.min(input.height, input.width)) {
-        throw invalid(`node ${node.name} crops outside its input`);
-      }
-      return { ...input, height: node.size, width: node.size };
+      return cropShape(node, input);
     case 'sliceChannels':
       if (node.offset + node.size > input.channels)
         throw invalid(`node ${node.name} slices outside its input`);
@@ -121,7 +132,7 @@ function outputShape(node: NetworkNode, inputs: readonly NodeShape[]): NodeShape
  */
 export function inferShapes(network: NetworkDescription, inputChannels = 1): ReadonlyMap<string, NodeShape> {
   const shapes = new Map<string, NodeShape>([
-    ['input', { height: network.inputSize, width: network.inputSize, channels: inputChannels }],
+    ['input', { height: network.inputSize, width: inputWidthOf(network), channels: inputChannels }],
   ]);
   for (const node of network.nodes) {
     if (shapes.has(node.name)) throw invalid(`two tensors are named ${node.name}`);

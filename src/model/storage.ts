@@ -2,6 +2,7 @@
 import { type MemoryBank, normaliseRows } from '../scoring/memory-bank.js';
 import { type GoldenBatch, invalidBundle } from './bundle-check.js';
 import { roundToFloat16 } from './float16.js';
+import type { Geometry } from './geometry.js';
 import type { Weights, WeightTensor } from './network.js';
 import { decodeSafetensors, encodeSafetensors, type StoredTensor } from './safetensors.js';
 
@@ -105,12 +106,14 @@ export function decodeBank(bytes: Uint8Array, file: string): MemoryBank {
   };
 }
 
-/** @param tileSize side of a tile in pixels, for the stored shape. */
-export function encodeGolden(golden: GoldenBatch, tileSize: number): Uint8Array {
+export function encodeGolden(
+  golden: GoldenBatch,
+  { tileHeight, tileWidth }: Pick<Geometry, 'tileHeight' | 'tileWidth'>,
+): Uint8Array {
   const count = golden.positions.length / 2;
   return encodeSafetensors(
     new Map<string, StoredTensor>([
-      ['pixels', { dtype: 'U8', shape: [count, tileSize, tileSize], data: golden.pixels }],
+      ['pixels', { dtype: 'U8', shape: [count, tileHeight, tileWidth], data: golden.pixels }],
       ['positions', { dtype: 'I32', shape: [count, 2], data: golden.positions }],
       ['scores', { dtype: 'F32', shape: [count, golden.scores.length / count], data: golden.scores }],
     ]),

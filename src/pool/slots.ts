@@ -6,7 +6,8 @@ import type { PatchBatch } from '../engines/engine.js';
 
 /** What decides the layout of a model's batches. */
 export interface SlotShape {
-  readonly tileSize: number;
+  /** Pixels of a tile, halo included. */
+  readonly tilePixels: number;
   /** Patches per tile (P), embedding size (D), neighbours (K). */
   readonly patchCount: number;
   readonly dimension: number;
@@ -17,7 +18,7 @@ export interface SlotShape {
 export interface SlotView {
   /** Tiles that fit. */
   readonly capacity: number;
-  /** uint8 [capacity, tileSize, tileSize]. */
+  /** uint8 [capacity, tilePixels]. */
   readonly pixels: Uint8Array;
   /** int32 [capacity, 2]: tile row, tile column. */
   readonly positions: Int32Array;
@@ -30,10 +31,10 @@ const ALIGNMENT = 64;
 const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /** Values of one tile in each array of a slot. */
-function valuesPerTile({ tileSize, patchCount, neighbourCount, dimension }: SlotShape) {
+function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension }: SlotShape) {
   const neighbours = patchCount * neighbourCount;
   return {
-    pixels: tileSize * tileSize,
+    pixels: tilePixels,
     positions: 2,
     scores: patchCount,
     neighbours,

@@ -50,7 +50,7 @@ export class ModelRegistry {
       maxBytes: config.maxAcquisitionBytes,
       retryAfterMs: config.retryDelayMs,
     });
-    const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tilesPerSide ** 2));
+    const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
     const batcher = new Batcher<PoolSlot>({
       executor: pool,
       limits: {
@@ -109,8 +109,8 @@ function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precisio
     sha256,
     precision,
     shape: {
-      tileSize: geometry.tileSize,
-      patchCount: geometry.patchesPerSide ** 2,
+      tilePixels: geometry.tilePixels,
+      patchCount: geometry.patchesPerTile,
       dimension: manifest.bank.dimension,
       neighbourCount: manifest.scoring.neighbourCount,
     },

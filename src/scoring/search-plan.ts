@@ -33,7 +33,7 @@ export type SearchPlan =
 export interface SearchProblem {
   readonly bank: MemoryBank;
   readonly scoring: Pick<ScoringSpec, 'neighbourCount' | 'searchRadius'>;
-  readonly geometry: Pick<Geometry, 'patchGrid' | 'patchesPerSide'>;
+  readonly geometry: Pick<Geometry, 'patchGrid' | 'patchesPerTile'>;
 }
 
 /** Candidates an index is asked for: more than K, because it ranks them by rounded vectors. */
@@ -43,7 +43,7 @@ export function candidatesFor(neighbourCount: number): number {
 
 /** Exact in the engine's graph: chunks as large as the bound on the similarities allows. */
 export function exactPlan({ geometry }: SearchProblem, limits: SearchLimits): SearchPlan & { kind: 'exact' } {
-  const patches = limits.batchTilesMax * geometry.patchesPerSide ** 2;
+  const patches = limits.batchTilesMax * geometry.patchesPerTile;
   const bytesPerRow = patches * Float32Array.BYTES_PER_ELEMENT;
   return { kind: 'exact', chunkRows: Math.max(1, Math.floor(limits.similarityBytesMax / bytesPerRow)) };
 }

@@ -203,8 +203,10 @@ export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
 }
 
 export interface StreamGaborOptions {
-  /** Side of the tile's core; patches lie every 16 pixels and are 32 wide. */
+  /** Rows of the tile's core; patches lie every 16 pixels and are 32 wide. */
   readonly coreSize: number;
+  /** The tile's core is this many times as wide as high: neighbours share their halo. Patches do not depend on it. */
+  readonly coresPerTile: number;
   readonly haloSize: number;
   /** One entry per level; kernels shrink with the level so that no level looks beyond the halo. */
   readonly kernels: readonly GaborKernelSpec[];
@@ -215,6 +217,7 @@ export interface StreamGaborOptions {
 /** 24 pixels of halo on a 32-pixel core: level 2 sees 9 of 20, level 3 5 of 10 samples. */
 export const STREAM_GABOR: StreamGaborOptions = {
   coreSize: 32,
+  coresPerTile: 1,
   haloSize: 24,
   kernels: [
     { ...RECIPE_KERNELS },
@@ -243,9 +246,10 @@ function meanRemoval(dimension: number, count: number, dropped: readonly number[
  */
 export function gaborStreamNetwork(options: StreamGaborOptions = STREAM_GABOR): DescriptorNetwork {
   const graph = new Graph(RECIPE_FLOOR);
-  const tile = options.coreSize + 2 * options.haloSize;
-  const covered = options.coreSize + 16;
-  const margin = options.haloSize - 8;
+  const { coreSize, coresPerTile, haloSize } = options;
+  const coreColumns = coresPerTile * coreSize;
+  const covered = { size: coreSize + 16, width: coreColumns + 16 };
+  const margin = haloSize - 8;
   let image = graph.add({ name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 });
   const maps: string[] = [];
   let logChannels = 0;
@@ -259,14 +263,15 @@ export function gaborStreamNetwork(options: StreamGaborOptions = STREAM_GABOR): 
       op: 'crop',
       input: map,
       offset,
-      size: covered / 2 ** level,
+      size: covered.size / 2 ** level,
+      width: covered.width / 2 ** level,
     });
     const cell = 8 >> level;
     if (cell > 1) map = graph.averagePool(`${prefix}_pooled`, map, cell, cell);
     maps.push(graph.centredLog(prefix, map));
     logChannels += kernels.orientations;
   });
-  graph.add({ name: 'inner', op: 'crop', input: 'level0', offset: margin, size: covered });
+  graph.add({ name: 'inner', op: 'crop', input: 'level0', offset: margin, ...covered });
   maps.push(graph.intensity('inner', 8, 8, 0));
   const map = graph.add({ name: 'map', op: 'concat', inputs: maps });
   let output = graph.descriptor(map, 4, 2);
@@ -287,5 +292,11 @@ export function gaborStreamNetwork(options: StreamGaborOptions = STREAM_GABOR): 
       trainable: false,
     });
   }
-  return { network: { inputSize: tile, nodes: graph.nodes, output }, weights: graph.weights, dimension };
+  const inputSize = coreSize + 2 * haloSize;
+  const inputWidth = coreColumns + 2 * haloSize;
+  return {
+    network: { inputSize, inputWidth, nodes: graph.nodes, output },
+    weights: graph.weights,
+    dimension,
+  };
 }

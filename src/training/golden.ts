@@ -38,18 +38,19 @@ function phantomImages({ input, tiling }: TrainingPlan, geometry: Geometry): rea
 /** Corners, an edge and the centre, of different images, where they are not background. */
 function goldenTiles(
   images: readonly WorkingImage[],
-  tilesPerSide: number,
+  geometry: Geometry,
   count: number,
 ): { readonly image: WorkingImage; readonly row: number; readonly column: number }[] {
-  const last = tilesPerSide - 1;
-  const middle = Math.floor(tilesPerSide / 2);
+  const places = (count: number) => ({ first: 0, middle: Math.floor(count / 2), last: count - 1 });
+  const row = places(geometry.tileRows);
+  const column = places(geometry.tileColumns);
   const wanted = [
-    [middle, middle],
-    [0, 0],
-    [last, last],
-    [0, middle],
-    [middle, last],
-    [last, 0],
+    [row.middle, column.middle],
+    [row.first, column.first],
+    [row.last, column.last],
+    [row.first, column.middle],
+    [row.middle, column.last],
+    [row.last, column.first],
   ] as const;
   const tiles = new Map<string, { image: WorkingImage; row: number; column: number }>();
   for (let index = 0; index < images.length * wanted.length && tiles.size < count; index += 1) {
@@ -68,10 +69,10 @@ export async function goldenBatch(
   source: EngineModelSource,
   plan: TrainingPlan,
 ): Promise<GoldenBatch> {
-  const { tileSize, tilesPerSide } = source.geometry;
-  const bytes = tileSize * tileSize;
+  const { geometry } = source;
+  const bytes = geometry.tilePixels;
   const limit = Math.max(2, Math.min(MAX_TILES, Math.floor(MAX_PIXEL_BYTES / bytes)));
-  const tiles = goldenTiles(phantomImages(plan, source.geometry), tilesPerSide, limit);
+  const tiles = goldenTiles(phantomImages(plan, geometry), geometry, limit);
   if (tiles.length === 0)
     throw new SaladError('TRAINING_DATA_INVALID', 'every tile of a phantom is background to this model');
   const pixels = new Uint8Array(tiles.length * bytes);

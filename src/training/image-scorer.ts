@@ -8,7 +8,7 @@ import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../engi
 import { type DecodedImage, decodeImage } from '../imaging/decode.js';
 import { defaultPixelFormat } from '../imaging/pixel-format.js';
 import { WorkingImage } from '../imaging/working-image.js';
-import { type Geometry, geometryOf } from '../model/geometry.js';
+import { type Geometry, geometryOf, patchOfTile } from '../model/geometry.js';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../model/manifest.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { robustZ } from '../scoring/calibration.js';
@@ -71,11 +71,11 @@ export async function* renderAll<T extends { readonly path: string }>(
 
 /** Everything an engine says about one image, over the whole patch grid, row by row. */
 export interface ImagePatches {
-  /** float32 [patchGrid * patchGrid]; NaN where the tile is background, or without a bank. */
+  /** float32 [patchGrid * patchGrid]; NaN where it is background, or without a bank. */
   readonly scores: Float32Array;
-  /** float32 [patchGrid * patchGrid, dimension]; zero where the tile is background. */
+  /** float32 [patchGrid * patchGrid, dimension]; zero where it is background. */
   readonly embeddings: Float32Array;
-  /** Patches whose tile was run. */
+  /** 1 where the patch is no background. */
   readonly scored: Uint8Array;
 }
 
@@ -95,8 +95,8 @@ export class ImageScorer {
     this.dimension = model.dimension;
     this.#model = model;
     this.#hasBank = source.search !== undefined;
-    this.#capacity = Math.min(BATCH_TILES, source.geometry.tilesPerSide ** 2);
-    this.#pixels = new Uint8Array(this.#capacity * source.geometry.tileSize ** 2);
+    this.#capacity = Math.min(BATCH_TILES, source.geometry.tileCount);
+    this.#pixels = new Uint8Array(this.#capacity * source.geometry.tilePixels);
     this.#positions = new Int32Array(this.#capacity * 2);
     this.#patches = allocatePatchBatch(this.#capacity, model);
   }
@@ -107,24 +107,27 @@ export class ImageScorer {
 
   /** Runs every tile of a complete image that is not background. */
   async run(image: WorkingImage): Promise<ImagePatches> {
-    const { patchGrid, tilesPerSide } = this.geometry;
+    const { patchGrid, tileRows, tileColumns, patchesPerTile } = this.geometry;
+    const skipped = new Uint8Array(patchGrid * patchGrid);
     const result: ImagePatches = {
       scores: new Float32Array(patchGrid * patchGrid).fill(Number.NaN),
       embeddings: new Float32Array(patchGrid * patchGrid * this.dimension),
       scored: new Uint8Array(patchGrid * patchGrid),
     };
     let count = 0;
-    for (let row = 0; row < tilesPerSide; row += 1) {
-      for (let column = 0; column < tilesPerSide; column += 1) {
-        if (image.isBackground(row, column)) continue;
+    for (let row = 0; row < tileRows; row += 1) {
+      for (let column = 0; column < tileColumns; column += 1) {
+        const background = image.backgroundPatches(row, column);
+        if (background.length === patchesPerTile) continue;
+        for (const patch of background) skipped[patch] = 1;
         this.#cut(image, row, column, count);
         count += 1;
         if (count < this.#capacity) continue;
-        await this.#flush(count, result);
+        await this.#flush(count, skipped, result);
         count = 0;
       }
     }
-    if (count > 0) await this.#flush(count, result);
+    if (count > 0) await this.#flush(count, skipped, result);
     return result;
   }
 
@@ -133,23 +136,22 @@ export class ImageScorer {
   }
 
   #cut(image: WorkingImage, row: number, column: number, index: number): void {
-    const size = this.geometry.tileSize ** 2;
+    const size = this.geometry.tilePixels;
     image.cutTile(row, column, this.#pixels.subarray(index * size, (index + 1) * size));
     this.#positions[2 * index] = row;
     this.#positions[2 * index + 1] = column;
   }
 
-  async #flush(count: number, result: ImagePatches): Promise<void> {
-    const { patchesPerSide, patchGrid } = this.geometry;
+  async #flush(count: number, skipped: Uint8Array, result: ImagePatches): Promise<void> {
+    const { patchesPerTile } = this.geometry;
     await this.#model.run({ count, pixels: this.#pixels, positions: this.#positions }, this.#patches);
-    const perTile = patchesPerSide * patchesPerSide;
     for (let index = 0; index < count; index += 1) {
-      const top = this.#positions[2 * index]! * patchesPerSide;
-      const left = this.#positions[2 * index + 1]! * patchesPerSide;
-      for (let within = 0; within < perTile; within += 1) {
-        const row = top + Math.floor(within / patchesPerSide);
-        const patch = row * patchGrid + left + (within % patchesPerSide);
-        const from = index * perTile + within;
+      const row = this.#positions[2 * index]!;
+      const column = this.#positions[2 * index + 1]!;
+      for (let within = 0; within < patchesPerTile; within += 1) {
+        const patch = patchOfTile(this.geometry, row, column, within);
+        if (skipped[patch] === 1) continue;
+        const from = index * patchesPerTile + within;
         const embedding = this.#patches.embeddings.subarray(
           from * this.dimension,
           (from + 1) * this.dimension,

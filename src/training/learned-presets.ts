@@ -9,18 +9,18 @@ import type { TileSource } from './salad/tiles.js';
 import { type TrainedEncoder, trainSaladEncoder } from './salad/trainer.js';
 import { whitened } from './whitened.js';
 
-/** Every tile of the fit images that is not background, cut when asked for. */
+/** Every tile of the fit images that is not background, cut when asked for. Tiles are square. */
 export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): TileSource {
   const { images, geometry } = context;
-  const { tilesPerSide, tileSize, coreSize } = geometry;
+  const { tileColumns, tileCount, tileHeight, tilePixels, coreSize } = geometry;
   const patients = [...new Set(images.map((image) => image.patient))];
   const patientIndex = new Map(patients.map((patient, index) => [patient, index]));
   const imageOf: number[] = [];
   const patientOf: number[] = [];
   const cellOf: number[] = [];
   images.forEach(({ image, patient }, index) => {
-    for (let cell = 0; cell < tilesPerSide * tilesPerSide; cell += 1) {
-      if (image.isBackground(Math.floor(cell / tilesPerSide), cell % tilesPerSide)) continue;
+    for (let cell = 0; cell < tileCount; cell += 1) {
+      if (image.isBackground(Math.floor(cell / tileColumns), cell % tileColumns)) continue;
       imageOf.push(index);
       patientOf.push(patientIndex.get(patient)!);
       cellOf.push(cell);
@@ -28,19 +28,19 @@ export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): Ti
   });
   return {
     count: imageOf.length,
-    size: tileSize,
+    size: tileHeight,
     imageOf,
     patientOf,
     cellOf,
-    gridSide: tilesPerSide,
-    overlapCells: Math.ceil(tileSize / coreSize),
+    gridSide: tileColumns,
+    overlapCells: Math.ceil(tileHeight / coreSize),
     get(indices) {
-      const out = new Uint8Array(indices.length * tileSize * tileSize);
+      const out = new Uint8Array(indices.length * tilePixels);
       indices.forEach((tile, at) => {
-        const target = out.subarray(at * tileSize * tileSize, (at + 1) * tileSize * tileSize);
+        const target = out.subarray(at * tilePixels, (at + 1) * tilePixels);
         const cell = cellOf[tile]!;
         const { image } = images[imageOf[tile]!]!;
-        image.cutTile(Math.floor(cell / tilesPerSide), cell % tilesPerSide, target);
+        image.cutTile(Math.floor(cell / tileColumns), cell % tileColumns, target);
       });
       return out;
     },
@@ -67,7 +67,7 @@ function trainingProgress(progress: SaladProgress): TrainingProgress {
 
 /** The engine's own backend; the native CPU engine has none, and takes the best that gives the same bytes anywhere. */
 function backendOf(engine: EngineName): TrainingBackendName | 'auto' {
-  return engine === 'onnx' ? 'auto' : engine;
+  return engine === 'onnx' || engine === 'openvino' ? 'auto' : engine;
 }
 
 /** Trains on the tiles with the engine's backend; checkpoints and progress as the context says. */

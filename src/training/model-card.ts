@@ -33,6 +33,7 @@ function calibrationRows({ a, b }: CardFacts['calibrationImages']): string {
 export function modelCard(facts: CardFacts): string {
   const { manifest, calibrationImages, bank } = facts;
   const { input, tiling, scoring, training, calibration } = manifest;
+  const cores = tiling.coresPerTile ?? 1;
   const scores = calibration.imageScores;
   const at = (probability: number): string => quantileOfSorted(scores, probability).toFixed(3);
   const notes = [...training.notes, ...facts.limits].map((note) => `- ${note}`).join('\n');
@@ -62,7 +63,7 @@ ${calibrationImages.b === 0 ? 'Parts' : 'Split'} by ${facts.patientTable ? 'pati
 ## How it scores
 
 Working image ${input.workingSize} x ${input.workingSize} (${input.fit}${input.alignment ? ', aligned to the mean training image' : ''}), intensity: ${intensitySentence(manifest)}. Orientation: ${input.orientation}.
-Tiles of ${tiling.coreSize} pixels with a halo of ${tiling.haloSize}, ${tiling.patchesPerSide} x ${tiling.patchesPerSide} patches each (${tiling.patchSize} pixels, every ${tiling.patchStride}).
+Tiles of ${tiling.coreSize} x ${cores * tiling.coreSize} pixels with a halo of ${tiling.haloSize}, ${tiling.patchesPerSide} x ${cores * tiling.patchesPerSide} patches each (${tiling.patchSize} pixels, every ${tiling.patchStride}).
 
 Memory bank: ${facts.bankSize.rows} rows of ${facts.bankSize.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
 outliers left out). Patch score: ${scoring.form} ${scoring.distance} distance to the ${scoring.neighbourCount} nearest prototypes${scoring.searchRadius === null ? '' : ` at most ${scoring.searchRadius} cells away`};

@@ -31,9 +31,8 @@ interface Tiles {
 }
 
 /** One tile of each of up to TILES images, spread evenly over images and over the grid. */
-function calibrationTiles(images: readonly FitImage[], { tileSize, tilesPerSide }: Geometry): Tiles {
-  const bytes = tileSize * tileSize;
-  const cells = tilesPerSide * tilesPerSide;
+function calibrationTiles(images: readonly FitImage[], geometry: Geometry): Tiles {
+  const { tilePixels: bytes, tileColumns, tileCount: cells } = geometry;
   const wanted = Math.min(TILES, images.length);
   const pixels = new Uint8Array(wanted * bytes);
   const positions = new Int32Array(wanted * 2);
@@ -43,8 +42,8 @@ function calibrationTiles(images: readonly FitImage[], { tileSize, tilesPerSide 
     for (let tried = 0; tried < cells; tried += 1) {
       // Steps through the grid at the golden ratio: neighbouring images give far-apart tiles.
       const cell = (Math.floor(index * 0.618034 * cells) + tried) % cells;
-      const row = Math.floor(cell / tilesPerSide);
-      const column = cell % tilesPerSide;
+      const row = Math.floor(cell / tileColumns);
+      const column = cell % tileColumns;
       if (image.isBackground(row, column)) continue;
       image.cutTile(row, column, pixels.subarray(count * bytes, (count + 1) * bytes));
       positions.set([row, column], 2 * count);

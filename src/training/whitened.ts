@@ -32,7 +32,7 @@ export async function whitened(descriptor: DescriptorNetwork, context: FitContex
   const layer = whiteningLayer(statistics, descriptor.network.output);
   return {
     network: {
-      inputSize: descriptor.network.inputSize,
+      ...descriptor.network,
       nodes: [...descriptor.network.nodes, ...layer.nodes],
       output: 'embedding',
     },

@@ -202,7 +202,7 @@ describe('telemetry', function () {
   it('sends a span for each batch, linked to the acquisitions in it', () => {
     const acquisitions = receiver.spans.filter(({ name }) => name.endsWith('/ScoreImage'));
     const batches = receiver.spans.filter(({ name }) => name === 'batch');
-    assert.ok(batches.length >= 4);
+    assert.ok(batches.length >= 2);
     const linked = batches.flatMap(({ links = [] }) => links.map(({ spanId }) => spanId));
     assert.deepEqual(
       new Set(linked),
@@ -213,7 +213,8 @@ describe('telemetry', function () {
     );
     assert.equal(
       tiles.reduce((sum, count) => sum + count, 0),
-      64,
+      // Strips of the whole width, 32 rows each.
+      8,
     );
   });
 });

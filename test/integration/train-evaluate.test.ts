@@ -167,13 +167,15 @@ describe('train and evaluate', function () {
     const patches = allocatePatchBatch(1, model);
     const scores = new Float32Array(geometry.patchGrid ** 2).fill(Number.NaN);
     const score = async ({ row, column }: TilePosition): Promise<void> => {
-      if (image.isBackground(row, column)) return;
-      const pixels = new Uint8Array(geometry.tileSize ** 2);
+      const background = new Set(image.backgroundPatches(row, column));
+      const pixels = new Uint8Array(geometry.tilePixels);
       image.cutTile(row, column, pixels);
       await model.run({ count: 1, pixels, positions: Int32Array.of(row, column) }, patches);
-      for (let patch = 0; patch < 4; patch += 1) {
-        const at = (2 * row + (patch >> 1)) * geometry.patchGrid + 2 * column + (patch & 1);
-        scores[at] = patches.scores[patch]!;
+      const columns = geometry.patchesPerTile / 2;
+      for (let patch = 0; patch < geometry.patchesPerTile; patch += 1) {
+        const at =
+          (2 * row + Math.floor(patch / columns)) * geometry.patchGrid + column * columns + (patch % columns);
+        if (!background.has(at)) scores[at] = patches.scores[patch]!;
       }
     };
     let early = 0;

@@ -1,5 +1,6 @@
 /** The slow and obvious float64 version of the network description: one loop per axis, no library. */
 import {
+  inputWidthOf,
   type NetworkDescription,
   type NetworkNode,
   nodeInputs,
@@ -188,7 +189,7 @@ function apply(node: NetworkNode, inputs: readonly Plane[], weights: Weights): P
     case 'resizeBilinear':
       return resize(x, node);
     case 'crop':
-      return build(node.size, node.size, x.channels, (y, xx, c) =>
+      return build(node.size, node.width ?? node.size, x.channels, (y, xx, c) =>
         at(x, y + node.offset, xx + node.offset, c),
       );
     case 'sliceChannels':
@@ -216,11 +217,9 @@ export function referenceForward(
   weights: Weights,
   input: Uint8Array | Plane,
 ): Plane {
-  const side = network.inputSize;
+  const [height, width] = [network.inputSize, inputWidthOf(network)];
   const first =
-    input instanceof Uint8Array
-      ? { height: side, width: side, channels: 1, data: Float64Array.from(input) }
-      : input;
+    input instanceof Uint8Array ? { height, width, channels: 1, data: Float64Array.from(input) } : input;
   const planes = new Map<string, Plane>([['input', first]]);
   for (const node of network.nodes) {
     const inputs = nodeInputs(node).map((name) => planes.get(name)!);

@@ -10,17 +10,18 @@ export interface ReferencePatch {
 
 /** Patches of a batch, tile by tile and row by row within a tile. */
 export function referencePatches(source: EngineModelSource, tiles: TileBatch): ReferencePatch[] {
-  const { tileSize, patchesPerSide } = source.geometry;
+  const { tilePixels, patchesPerSide, patchesPerTile } = source.geometry;
+  const columns = patchesPerTile / patchesPerSide;
   const patches: ReferencePatch[] = [];
   for (let tile = 0; tile < tiles.count; tile++) {
-    const pixels = tiles.pixels.slice(tile * tileSize ** 2, (tile + 1) * tileSize ** 2);
+    const pixels = tiles.pixels.slice(tile * tilePixels, (tile + 1) * tilePixels);
     const output = referenceForward(source.network, source.weights, pixels);
     for (let row = 0; row < patchesPerSide; row++) {
-      for (let column = 0; column < patchesPerSide; column++) {
-        const start = (row * patchesPerSide + column) * output.channels;
+      for (let column = 0; column < columns; column++) {
+        const start = (row * columns + column) * output.channels;
         const embedding = output.data.slice(start, start + output.channels);
         const gridRow = tiles.positions[2 * tile]! * patchesPerSide + row;
-        const gridColumn = tiles.positions[2 * tile + 1]! * patchesPerSide + column;
+        const gridColumn = tiles.positions[2 * tile + 1]! * columns + column;
         patches.push(scorePatch(source, embedding, gridRow, gridColumn));
       }
     }

@@ -147,12 +147,12 @@ export function smallSource(
 /** Random samples at tile positions that go round the grid. */
 export function randomTiles(source: EngineModelSource, count: number, seed: number): TileBatch {
   const random = createRandom(seed);
-  const { tileSize, tilesPerSide } = source.geometry;
+  const { tilePixels, tileRows, tileColumns } = source.geometry;
   const positions = new Int32Array(2 * count);
   for (let tile = 0; tile < count; tile++) {
-    positions.set([Math.floor(tile / tilesPerSide) % tilesPerSide, tile % tilesPerSide], 2 * tile);
+    positions.set([Math.floor(tile / tileColumns) % tileRows, tile % tileColumns], 2 * tile);
   }
-  const pixels = Uint8Array.from({ length: count * tileSize ** 2 }, () => Math.floor(random() * 256));
+  const pixels = Uint8Array.from({ length: count * tilePixels }, () => Math.floor(random() * 256));
   return { count, pixels, positions };
 }
 

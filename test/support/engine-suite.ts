@@ -94,7 +94,7 @@ export function engineSuite(name: EngineName, timeoutMs = 20_000): void {
       const source = smallSource(12);
       const tiles = randomTiles(source, 13, 6);
       const together = await runOnce(engine, source, tiles);
-      const bytes = source.geometry.tileSize ** 2;
+      const bytes = source.geometry.tilePixels;
       for (const tile of [0, 5, 12]) {
         const alone = await runOnce(engine, source, {
           count: 1,
@@ -137,7 +137,7 @@ export function engineSuite(name: EngineName, timeoutMs = 20_000): void {
     it('reads tiles from shared memory and leaves what lies behind the last tile alone', async () => {
       const source = smallSource(15);
       const tiles = randomTiles(source, 2, 9);
-      const pixels = new Uint8Array(new SharedArrayBuffer(4 * source.geometry.tileSize ** 2));
+      const pixels = new Uint8Array(new SharedArrayBuffer(4 * source.geometry.tilePixels));
       pixels.set(tiles.pixels);
       const model = await engine.load(source);
       const patches = allocatePatchBatch(4, model);

@@ -32,7 +32,7 @@ export async function directScores(bundle: Bundle, image: Uint8Array): Promise<M
   const working = new WorkingImage(geometry, manifest.input, defaultPixelFormat(64, 64, 8), 0, 'rows');
   working.pushRows(image);
   working.complete();
-  const size = geometry.tileSize ** 2;
+  const size = geometry.tilePixels;
   const pixels = new Uint8Array(16 * size);
   const positions = Int32Array.from({ length: 32 }, (_, i) =>
     i % 2 === 0 ? Math.floor(i / 8) : ((i - 1) / 2) % 4,

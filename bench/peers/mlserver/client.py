@@ -2,7 +2,7 @@
 
 That is what salad-serve's load client does with an acquisition. Prints one line when
 the measured time begins and one JSON object at the end.
-Usage: client.py ADDRESS TILES CELLS --tile-size T --patches P --streams N --tiles-per-request K ...
+Usage: client.py ADDRESS TILES CELLS --tile-height H --tile-width W --patches P --streams N --tiles-per-request K ...
 """
 
 import argparse
@@ -18,8 +18,7 @@ from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
 
 def requests_of(arguments: argparse.Namespace) -> list[tuple[int, pb.ModelInferRequest]]:
     """The image's requests with their number of tiles; built once, contents raw as the protocol advises."""
-    size = arguments.tile_size
-    tiles = np.fromfile(arguments.tiles, np.uint8).reshape(-1, size, size, 1)
+    tiles = np.fromfile(arguments.tiles, np.uint8).reshape(-1, arguments.tile_height, arguments.tile_width, 1)
     cells = np.fromfile(arguments.cells, np.int64).reshape(-1, arguments.patches)
     requests = []
     for start in range(0, len(tiles), arguments.tiles_per_request):
@@ -96,7 +95,8 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("tiles")
     parser.add_argument("cells")
-    parser.add_argument("--tile-size", type=int, required=True)
+    parser.add_argument("--tile-height", type=int, required=True)
+    parser.add_argument("--tile-width", type=int, required=True)
     parser.add_argument("--patches", type=int, required=True)
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--tiles-per-request", type=int, required=True)

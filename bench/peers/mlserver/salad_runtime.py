@@ -18,7 +18,7 @@ class SaladRuntime(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """tiles uint8 [n, T, T, 1] and cells int64 [n, P] to scores float32 [n, P], chord distance."""
+        """tiles uint8 [n, H, W, 1] and cells int64 [n, P] to scores float32 [n, P], chord distance."""
         inputs = {tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs}
         cells = inputs["cells"]
         feeds = {"tiles": inputs["tiles"].astype(np.uint8, copy=False)}

@@ -30,11 +30,13 @@ class Model:
         self.name, self.version = manifest["name"], manifest["version"]
         self.size = manifest["input"]["workingSize"]
         self.core, self.halo = tiling["coreSize"], tiling["haloSize"]
+        self.cores = tiling.get("coresPerTile", 1)
+        self.width = self.cores * self.core
         self.per_side, self.stride = tiling["patchesPerSide"], tiling["patchStride"]
         self.patch_size, self.patch_offset = tiling["patchSize"], tiling["patchOffset"]
         self.min_std = tiling["minStd"]
-        self.side = self.size // self.core
-        self.grid = self.side * self.per_side
+        self.tile_rows, self.tile_columns = self.size // self.core, self.size // self.width
+        self.grid = self.tile_rows * self.per_side
         calibration = manifest["calibration"]
         self.median = np.array(calibration["patchMedian"]).reshape(self.grid, self.grid)
         self.mad = np.array(calibration["patchMad"]).reshape(self.grid, self.grid)
@@ -53,9 +55,10 @@ class Model:
             working_rows=self.size,
             working_columns=self.size,
             core_size=self.core,
+            core_columns=self.width,
             halo_size=self.halo,
-            tile_rows=self.side,
-            tile_columns=self.side,
+            tile_rows=self.tile_rows,
+            tile_columns=self.tile_columns,
             patch_rows=self.grid,
             patch_columns=self.grid,
             patch_stride=self.stride,
@@ -64,13 +67,12 @@ class Model:
         )
 
     def cut(self, image: np.ndarray, row: int, column: int) -> np.ndarray:
-        span = self.core + 2 * self.halo
-        rows = self.mirror[row * self.core : row * self.core + span]
-        columns = self.mirror[column * self.core : column * self.core + span]
+        rows = self.mirror[row * self.core : (row + 1) * self.core + 2 * self.halo]
+        columns = self.mirror[column * self.width : (column + 1) * self.width + 2 * self.halo]
         return image[np.ix_(rows, columns)]
 
     def infer(self, tiles: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """uint8 [n, T, T, 1] and int64 [n * P] to patch scores [n * P]."""
+        """uint8 [n, H, W, 1] and int64 [n * P] to patch scores [n * P]."""
         feeds = {"tiles": tiles}
         if self.has_window:
             feeds["cells"] = cells
@@ -82,8 +84,14 @@ class Model:
 
     def cells(self, row: int, column: int) -> np.ndarray:
         rows = row * self.per_side + np.arange(self.per_side)
-        columns = column * self.per_side + np.arange(self.per_side)
+        per_tile = self.cores * self.per_side
+        columns = column * per_tile + np.arange(per_tile)
         return (rows[:, None] * self.grid + columns[None, :]).reshape(-1)
+
+    def is_background(self, core: np.ndarray) -> np.ndarray:
+        """A tile's core [rows, columns] to bool [patches], row by row: the patches whose own core is flat."""
+        flat = np.array([part.std() < self.min_std for part in np.split(core, self.cores, axis=1)])
+        return np.tile(np.repeat(flat, self.per_side), self.per_side)
 
 
 class Acquisition:
@@ -92,36 +100,43 @@ class Acquisition:
     def __init__(self, model: Model):
         self.model = model
         self.image = np.zeros((model.size, model.size), np.uint8)
-        self.received = np.zeros((model.side, model.side), bool)
-        self.done = np.zeros((model.side, model.side), bool)
+        self.received = np.zeros((model.tile_rows, model.tile_columns), bool)
+        self.done = np.zeros((model.tile_rows, model.tile_columns), bool)
+        self.skipped = np.zeros((model.grid, model.grid), bool)
         self.z = np.full((model.grid, model.grid), np.nan)
-        self.reach = math.ceil(model.halo / model.core)
+        self.reach = math.ceil(model.halo / model.core), math.ceil(model.halo / model.width)
 
     def take(self, tiles) -> list[tuple[int, int]]:
         """Stores the tiles; returns those whose halo is now covered and that are not background."""
-        core = self.model.core
         for tile in tiles:
-            samples = np.frombuffer(tile.samples, np.uint8).reshape(core, core)
-            self.image[tile.row * core : (tile.row + 1) * core, tile.column * core : (tile.column + 1) * core] = samples
+            core = self.core_of(tile.row, tile.column)
+            core[:] = np.frombuffer(tile.samples, np.uint8).reshape(core.shape)
             self.received[tile.row, tile.column] = True
         ready = []
+        down, across = self.reach
         for row, column in np.argwhere(~self.done):
-            around = self.received[
-                max(0, row - self.reach) : row + self.reach + 1, max(0, column - self.reach) : column + self.reach + 1
-            ]
+            around = self.received[max(0, row - down) : row + down + 1, max(0, column - across) : column + across + 1]
             if not around.all():
                 continue
             self.done[row, column] = True
-            own = self.image[row * core : (row + 1) * core, column * core : (column + 1) * core]
-            if own.std() >= self.model.min_std:
+            background = self.model.is_background(self.core_of(row, column))
+            self.skipped.flat[self.model.cells(row, column)[background]] = True
+            if not background.all():
                 ready.append((int(row), int(column)))
         return ready
+
+    def core_of(self, row: int, column: int) -> np.ndarray:
+        """A view of the pixels that are a tile's own."""
+        core, width = self.model.core, self.model.width
+        return self.image[row * core : (row + 1) * core, column * width : (column + 1) * width]
 
     def score(self, ready: list[tuple[int, int]]) -> list[types.PatchScore]:
         model = self.model
         tiles = np.stack([model.cut(self.image, row, column) for row, column in ready])[..., None]
         cells = np.concatenate([model.cells(row, column) for row, column in ready])
         scores = model.infer(tiles, cells)
+        scored = ~self.skipped.flat[cells]
+        scores, cells = scores[scored], cells[scored]
         rows, columns = cells // model.grid, cells % model.grid
         z = (scores - model.median[rows, columns]) / (1.4826 * model.mad[rows, columns])
         self.z[rows, columns] = z

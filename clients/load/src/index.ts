@@ -236,10 +236,10 @@ class TileClock {
     const geometry = this.#accepted.geometry;
     if (!geometry) return;
     const now = performance.now();
-    const perTile = geometry.patchRows / geometry.tileRows;
+    const rows = geometry.patchRows / geometry.tileRows;
+    const columns = geometry.patchColumns / geometry.tileColumns;
     for (const patch of patches) {
-      const tile =
-        Math.floor(patch.row / perTile) * geometry.tileColumns + Math.floor(patch.column / perTile);
+      const tile = Math.floor(patch.row / rows) * geometry.tileColumns + Math.floor(patch.column / columns);
       if (this.#seen[tile]) continue;
       this.#seen[tile] = 1;
       // Throughput: whatever arrived inside the measured window. Latency: what was meant to start inside it.

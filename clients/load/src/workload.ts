@@ -1,6 +1,11 @@
 /** One synthetic acquisition, and when each of its pixels is meant to be sent. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { AcquisitionAccepted, Geometry, PixelChunk } from '../../typescript/src/index.js';
+import {
+  type AcquisitionAccepted,
+  coreShape,
+  type Geometry,
+  type PixelChunk,
+} from '../../typescript/src/index.js';
 
 export interface Workload {
   readonly mode: 'rows' | 'tiles';
@@ -48,7 +53,8 @@ function* rowChunks({ size, pixels, rowsPerMessage }: Workload): Generator<Timed
 }
 
 function* tileChunks({ pixels, tilesPerMessage }: Workload, geometry: Geometry): Generator<TimedChunk> {
-  const bytes = geometry.coreSize * geometry.coreSize;
+  const { rows, columns } = coreShape(geometry);
+  const bytes = rows * columns;
   const total = geometry.tileRows * geometry.tileColumns;
   for (let first = 0; first < total; first += tilesPerMessage) {
     const end = Math.min(total, first + tilesPerMessage);
@@ -72,7 +78,11 @@ function* tileChunks({ pixels, tilesPerMessage }: Workload, geometry: Geometry):
 export function readyShares(workload: Workload, geometry: Geometry, beforeLastPixel: boolean): Float64Array {
   const shares = new Float64Array(geometry.tileRows * geometry.tileColumns).fill(1);
   if (!beforeLastPixel) return shares;
-  const reach = Math.ceil(geometry.haloSize / geometry.coreSize);
+  const core = coreShape(geometry);
+  const reach = {
+    down: Math.ceil(geometry.haloSize / core.rows),
+    across: Math.ceil(geometry.haloSize / core.columns),
+  };
   for (let row = 0; row < geometry.tileRows; row++) {
     for (let column = 0; column < geometry.tileColumns; column++) {
       let share: number;
@@ -80,8 +90,8 @@ export function readyShares(workload: Workload, geometry: Geometry, beforeLastPi
         const lastRow = Math.min(geometry.workingRows, (row + 1) * geometry.coreSize + geometry.haloSize);
         share = lastRow / geometry.workingRows;
       } else {
-        const lastTileRow = Math.min(geometry.tileRows - 1, row + reach);
-        const lastTileColumn = Math.min(geometry.tileColumns - 1, column + reach);
+        const lastTileRow = Math.min(geometry.tileRows - 1, row + reach.down);
+        const lastTileColumn = Math.min(geometry.tileColumns - 1, column + reach.across);
         share = (lastTileRow * geometry.tileColumns + lastTileColumn + 1) / shares.length;
       }
       shares[row * geometry.tileColumns + column] = share;

@@ -31,11 +31,11 @@ def safetensors(path):
     return arrays
 
 
-def patch_cells(positions, per_side, grid):
-    """int64 [tiles * per_side²]: cell of every patch in the image's grid, row by row within a tile."""
-    row, column = np.meshgrid(np.arange(per_side), np.arange(per_side), indexing="ij")
-    rows = positions[:, :1] * per_side + row.reshape(1, -1)
-    columns = positions[:, 1:] * per_side + column.reshape(1, -1)
+def patch_cells(positions, rows_per_tile, columns_per_tile, grid):
+    """int64 [tiles * rows * columns]: cell of every patch in the image's grid, row by row within a tile."""
+    row, column = np.meshgrid(np.arange(rows_per_tile), np.arange(columns_per_tile), indexing="ij")
+    rows = positions[:, :1] * rows_per_tile + row.reshape(1, -1)
+    columns = positions[:, 1:] * columns_per_tile + column.reshape(1, -1)
     return (rows * grid + columns).reshape(-1).astype(np.int64)
 
 
@@ -61,14 +61,14 @@ def main(onnx_file, bundle):
     model = onnx.load(onnx_file)
     manifest = json.loads((bundle / "manifest.json").read_text())
     tiling, scoring = manifest["tiling"], manifest["scoring"]
-    per_side = tiling["patchesPerSide"]
+    per_side, cores = tiling["patchesPerSide"], tiling.get("coresPerTile", 1)
     grid = manifest["input"]["workingSize"] // tiling["coreSize"] * per_side
     golden = safetensors(bundle / "golden.safetensors")
 
     session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
     feeds = {"tiles": golden["pixels"][..., None]}
     if scoring["searchRadius"] is not None:
-        feeds["cells"] = patch_cells(golden["positions"], per_side, grid)
+        feeds["cells"] = patch_cells(golden["positions"], per_side, cores * per_side, grid)
     embeddings, similarities, indices = session.run(["embeddings", "similarities", "indices"], feeds)
     assert similarities.shape == indices.shape == (embeddings.shape[0], scoring["neighbourCount"])
     neighbours = prototypes_of(model)[indices]

@@ -73,12 +73,12 @@ async function loadModel(
 }
 
 function feeds(library: OnnxRuntime, source: EngineModelSource, tiles: TileBatch): Record<string, Tensor> {
-  const { tileSize } = source.geometry;
+  const { tileHeight, tileWidth, tilePixels } = source.geometry;
   const { count } = tiles;
-  const shape = [count, tileSize, tileSize, 1];
+  const shape = [count, tileHeight, tileWidth, 1];
   // A copy, not a view: onnxruntime-node 1.30 refuses views over a SharedArrayBuffer ("Invalid argument").
   // 4 KiB per 64 px tile, nothing beside the encoder.
-  const pixels = tiles.pixels.slice(0, count * tileSize * tileSize);
+  const pixels = tiles.pixels.slice(0, count * tilePixels);
   const inputs: Record<string, Tensor> = { tiles: new library.Tensor('uint8', pixels, shape) };
   if (source.search !== undefined && source.search.scoring.searchRadius !== null) {
     const cells = BigInt64Array.from(patchCells(source, tiles), BigInt);

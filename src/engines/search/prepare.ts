@@ -74,7 +74,7 @@ function inGraph(
   { chunkRows }: SearchPlan & { kind: 'exact' },
   description: string,
 ): PreparedSearch {
-  const perTile = source.geometry.patchesPerSide ** 2;
+  const perTile = source.geometry.patchesPerTile;
   return {
     description,
     graph: source,

@@ -110,9 +110,9 @@ function forward(
   dimension: number,
   tiles: TileBatch,
 ): Found {
-  const side = source.geometry.tileSize;
-  const samples = new Float32Array(tiles.pixels.subarray(0, tiles.count * side * side));
-  const input = tf.tensor4d(samples, [tiles.count, side, side, 1]);
+  const { tileHeight, tileWidth, tilePixels } = source.geometry;
+  const samples = new Float32Array(tiles.pixels.subarray(0, tiles.count * tilePixels));
+  const input = tf.tensor4d(samples, [tiles.count, tileHeight, tileWidth, 1]);
   const { output } = tensors.network.forward(input, tensors.parameters, 'inference');
   const embeddings = tf.reshape(output, [-1, dimension]) as tf.Tensor2D;
   if (source.search === undefined) return { embeddings, candidates: [] };

@@ -75,7 +75,7 @@ async function searchedNearlyLikeReference(engine: Engine, source: EngineModelSo
 describe('search plan', () => {
   const plan = (rows: number, searchRadius: number | null, limits: Partial<typeof SEARCH_LIMITS> = {}) => {
     const bank = randomBank(4, Math.ceil(rows / 16), 2, 1);
-    const geometry = { patchGrid: 4, patchesPerSide: 2 };
+    const geometry = { patchGrid: 4, patchesPerTile: 4 };
     const scoring = { neighbourCount: 3, searchRadius };
     return searchPlan({ bank, scoring, geometry }, { ...SEARCH_LIMITS, ...limits });
   };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { TileCutter } from '../../../src/imaging/tile-cutter.js';
-import type { Geometry } from '../../../src/model/geometry.js';
+import { geometryOf } from '../../../src/model/geometry.js';
 
 /** numpy's `reflect`, pixel by pixel. */
 function reflected(pixels: Uint8Array, size: number, row: number, column: number): number {
@@ -16,25 +16,36 @@ describe('TileCutter', () => {
       fc.property(
         fc.integer({ min: 2, max: 9 }),
         fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 1, max: 3 }),
         fc.integer({ min: 0, max: 5 }),
         fc.integer({ min: 0, max: 3 }),
-        (coreSize, tilesPerSide, halo, offset) => {
-          const workingSize = coreSize * tilesPerSide;
+        (coreSize, tilesAcross, coresPerTile, halo, offset) => {
+          const workingSize = coreSize * coresPerTile * tilesAcross;
           const haloSize = Math.min(halo, workingSize - 1);
-          const tileSize = coreSize + 2 * haloSize;
-          const geometry = { coreSize, haloSize, tileSize, workingSize, tilesPerSide } as Geometry;
+          const patches = {
+            patchesPerSide: 1,
+            patchStride: coreSize,
+            patchSize: 1,
+            patchOffset: 0,
+            minStd: 0,
+          };
+          const geometry = geometryOf(
+            { workingSize, fit: 'stretch', intensity: { kind: 'window' }, orientation: '' },
+            { coreSize, coresPerTile, haloSize, ...patches },
+          );
+          const { coreColumns, tileColumns, tileCount, tilePixels, tileWidth } = geometry;
           const pixels = Uint8Array.from({ length: workingSize ** 2 }, (_, at) => (at * 31) % 251);
           const cutter = new TileCutter(geometry, pixels);
-          const target = new Uint8Array(new SharedArrayBuffer(offset + tileSize ** 2), offset);
-          for (let tile = 0; tile < tilesPerSide ** 2; tile++) {
-            const row = Math.floor(tile / tilesPerSide);
-            const column = tile % tilesPerSide;
+          const target = new Uint8Array(new SharedArrayBuffer(offset + tilePixels), offset);
+          for (let tile = 0; tile < tileCount; tile++) {
+            const row = Math.floor(tile / tileColumns);
+            const column = tile % tileColumns;
             target.fill(255);
             cutter.cut(row, column, target);
             const top = row * coreSize - haloSize;
-            const left = column * coreSize - haloSize;
+            const left = column * coreColumns - haloSize;
             const expected = Uint8Array.from(target, (_, at) =>
-              reflected(pixels, workingSize, top + Math.floor(at / tileSize), left + (at % tileSize)),
+              reflected(pixels, workingSize, top + Math.floor(at / tileWidth), left + (at % tileWidth)),
             );
             assert.deepEqual(Uint8Array.from(target), expected);
           }

@@ -15,15 +15,17 @@ const inputSpec = (workingSize: number, more: Partial<InputSpec> = {}): InputSpe
   ...more,
 });
 
-function gridOf(tilesPerSide: number, coreSize: number, haloSize: number): Geometry {
-  return geometryOf(inputSpec(tilesPerSide * coreSize), {
+/** @param cores down and across the working image */
+function gridOf(cores: number, coreSize: number, haloSize: number, coresPerTile = 1, minStd = 0): Geometry {
+  return geometryOf(inputSpec(cores * coreSize), {
     coreSize,
+    coresPerTile,
     haloSize,
     patchesPerSide: 1,
     patchStride: coreSize,
     patchSize: coreSize,
     patchOffset: 0,
-    minStd: 0,
+    minStd,
   });
 }
 
@@ -43,23 +45,23 @@ function rejects(action: () => unknown, reason: ErrorReason): void {
 const key = ({ row, column }: TilePosition): string => `${row},${column}`;
 
 function allTiles(geometry: Geometry): TilePosition[] {
-  const side = geometry.tilesPerSide;
-  return Array.from({ length: side * side }, (_, i) => ({ row: Math.floor(i / side), column: i % side }));
+  const { tileCount, tileColumns: columns } = geometry;
+  return Array.from({ length: tileCount }, (_, i) => ({ row: Math.floor(i / columns), column: i % columns }));
 }
 
 function cut(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
-  const tile = new Uint8Array(image.geometry.tileSize ** 2);
+  const tile = new Uint8Array(image.geometry.tilePixels);
   image.cutTile(row, column, tile);
   return tile;
 }
 
 /** A tile by the plain definition of reflection, pixel by pixel. */
 function cutByDefinition(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
-  const { workingSize: size, coreSize, haloSize, tileSize } = image.geometry;
+  const { workingSize: size, coreSize, coreColumns, haloSize, tilePixels, tileWidth } = image.geometry;
   const mirror = (at: number): number => (at < 0 ? -at : at >= size ? 2 * size - 2 - at : at);
-  return Uint8Array.from({ length: tileSize * tileSize }, (_, i) => {
-    const y = mirror(row * coreSize - haloSize + Math.floor(i / tileSize));
-    const x = mirror(column * coreSize - haloSize + (i % tileSize));
+  return Uint8Array.from({ length: tilePixels }, (_, i) => {
+    const y = mirror(row * coreSize - haloSize + Math.floor(i / tileWidth));
+    const x = mirror(column * coreColumns - haloSize + (i % tileWidth));
     return image.pixels[y * size + x]!;
   });
 }
@@ -73,20 +75,25 @@ function whole(geometry: Geometry, input: InputSpec, format: PixelFormat, sample
 }
 
 function coreBytes(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
-  const { coreSize, workingSize } = image.geometry;
-  return Uint8Array.from({ length: coreSize * coreSize }, (_, i) => {
-    const y = row * coreSize + Math.floor(i / coreSize);
-    return image.pixels[y * workingSize + column * coreSize + (i % coreSize)]!;
+  const { coreSize, coreColumns, workingSize } = image.geometry;
+  return Uint8Array.from({ length: coreSize * coreColumns }, (_, i) => {
+    const y = row * coreSize + Math.floor(i / coreColumns);
+    return image.pixels[y * workingSize + column * coreColumns + (i % coreColumns)]!;
   });
 }
 
+/** Square tiles, strips of two or three cores, and whole rows of cores. */
 const geometries = fc
-  .record({ tilesPerSide: fc.integer({ min: 1, max: 5 }), coreSize: fc.integer({ min: 2, max: 7 }) })
-  .filter(({ tilesPerSide, coreSize }) => tilesPerSide * coreSize >= 8)
-  .chain(({ tilesPerSide, coreSize }) =>
+  .record({
+    cores: fc.integer({ min: 1, max: 6 }),
+    coreSize: fc.integer({ min: 2, max: 7 }),
+    coresPerTile: fc.integer({ min: 1, max: 6 }),
+  })
+  .filter(({ cores, coreSize, coresPerTile }) => cores * coreSize >= 8 && cores % coresPerTile === 0)
+  .chain(({ cores, coreSize, coresPerTile }) =>
     fc
-      .integer({ min: 0, max: tilesPerSide * coreSize - 1 })
-      .map((haloSize) => gridOf(tilesPerSide, coreSize, haloSize)),
+      .integer({ min: 0, max: cores * coreSize - 1 })
+      .map((haloSize) => gridOf(cores, coreSize, haloSize, coresPerTile)),
   );
 
 const acquisitions = fc.record({
@@ -170,7 +177,7 @@ describe('WorkingImage', () => {
   it('reports a tile with exactly the neighbour that completes its core and halo', () => {
     fc.assert(
       fc.property(geometries, fc.integer(), (geometry, seed) => {
-        const { coreSize, haloSize, workingSize } = geometry;
+        const { coreSize, coreColumns, haloSize, workingSize } = geometry;
         const image = new WorkingImage(
           geometry,
           inputSpec(workingSize),
@@ -181,19 +188,19 @@ describe('WorkingImage', () => {
         const received = new Set<string>();
         // Pixel by pixel: the tile's window, clipped to the image, lies in received cores.
         const isCovered = (tile: TilePosition): boolean => {
-          const range = (at: number): number[] => {
-            const first = Math.max(0, at * coreSize - haloSize);
-            const end = Math.min(workingSize, (at + 1) * coreSize + haloSize);
-            return Array.from({ length: end - first }, (_, i) => Math.floor((first + i) / coreSize));
+          const range = (at: number, size: number): Set<number> => {
+            const first = Math.max(0, at * size - haloSize);
+            const end = Math.min(workingSize, (at + 1) * size + haloSize);
+            return new Set(Array.from({ length: end - first }, (_, i) => Math.floor((first + i) / size)));
           };
-          const columns = [...new Set(range(tile.column))];
-          return [...new Set(range(tile.row))].every((r) => columns.every((c) => received.has(`${r},${c}`)));
+          const columns = [...range(tile.column, coreColumns)];
+          return [...range(tile.row, coreSize)].every((r) => columns.every((c) => received.has(`${r},${c}`)));
         };
         for (const tile of allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed))) {
           const before = new Set(allTiles(geometry).filter(isCovered).map(key));
           received.add(key(tile));
           const expected = allTiles(geometry).filter((t) => isCovered(t) && !before.has(key(t)));
-          const ready = image.pushTile(tile.row, tile.column, new Uint8Array(coreSize * coreSize));
+          const ready = image.pushTile(tile.row, tile.column, new Uint8Array(coreSize * coreColumns));
           assert.deepEqual(ready.map(key).sort(), expected.map(key).sort());
           const uncovered = allTiles(geometry).filter((t) => !isCovered(t));
           assert.deepEqual(image.missingTiles(), uncovered);
@@ -326,6 +333,21 @@ describe('WorkingImage', () => {
       const background = allTiles(geometry).filter((t) => image.isBackground(t.row, t.column));
       assert.deepEqual(background.map(key), expected);
     }
+  });
+
+  it('judges the cores of a strip one by one and skips the patches of flat ones', () => {
+    const geometry = { ...gridOf(4, 8, 3, 4), patchesPerSide: 2, patchesPerTile: 16, patchGrid: 8 };
+    const image = new WorkingImage(geometry, inputSpec(32), defaultPixelFormat(32, 32, 8), 1, 'rows');
+    const samples = new Uint8Array(32 * 32).fill(100);
+    // Row of tiles 1: the second and the last core have texture. All others are flat.
+    for (let y = 8; y < 16; y++) for (const x of [9, 13, 30]) samples[y * 32 + x] = 140;
+    image.pushRows(samples);
+    assert.deepEqual(
+      [0, 1, 2, 3].map((row) => image.isBackground(row, 0)),
+      [true, false, true, true],
+    );
+    // Patch rows 2 and 3, columns 0, 1 of the first and 4, 5 of the third core.
+    assert.deepEqual(image.backgroundPatches(1, 0), [16, 17, 20, 21, 24, 25, 28, 29]);
   });
 
   it('refuses wrong sample counts without taking anything in', () => {

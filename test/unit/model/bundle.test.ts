@@ -120,7 +120,17 @@ describe('a bundle', () => {
     [
       'a network of another input size',
       withManifest({ tiling: { ...parts.manifest.tiling, haloSize: 5 } }),
-      /network.inputSize 24 is not the tile size 22/,
+      /takes 24 x 24 pixels, a tile has 22 x 22/,
+    ],
+    [
+      'a tile of more cores than the network takes',
+      withManifest({ tiling: { ...parts.manifest.tiling, coresPerTile: 3 } }),
+      /takes 24 x 24 pixels, a tile has 24 x 48/,
+    ],
+    [
+      'tiles that do not cover the image',
+      withManifest({ tiling: { ...parts.manifest.tiling, coresPerTile: 2 } }),
+      /workingSize 36 is not a multiple of coresPerTile \* coreSize = 24/,
     ],
     [
       'a network with another patch count',

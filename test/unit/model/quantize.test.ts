@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine, EngineModelSource } from '../../../src/engines/engine.js';
 import { createEngine, selfTest } from '../../../src/engines/select.js';
-import type { Geometry } from '../../../src/model/geometry.js';
+import { geometryOf } from '../../../src/model/geometry.js';
 import { initialiseWeights } from '../../../src/model/initialise.js';
 import type { Int8Spec } from '../../../src/model/manifest.js';
 import { saladEncoder } from '../../../src/model/networks.js';
@@ -24,18 +24,18 @@ const SIZE = 32;
 const TILES = 8;
 const DIMENSION = 16;
 
-const geometry: Geometry = {
-  workingSize: SIZE,
-  coreSize: SIZE,
-  haloSize: 0,
-  tileSize: SIZE,
-  tilesPerSide: 1,
-  patchesPerSide: 1,
-  patchGrid: 1,
-  patchStride: SIZE,
-  patchSize: SIZE,
-  patchOffset: 0,
-};
+const geometry = geometryOf(
+  { workingSize: SIZE, fit: 'stretch', intensity: { kind: 'window' }, orientation: '' },
+  {
+    coreSize: SIZE,
+    haloSize: 0,
+    patchesPerSide: 1,
+    patchStride: SIZE,
+    patchSize: SIZE,
+    patchOffset: 0,
+    minStd: 0,
+  },
+);
 
 const network = saladEncoder({ inputSize: SIZE, baseWidth: 16, downs: 3, embedding: DIMENSION });
 const float32: EngineModelSource = { network, weights: initialiseWeights(network, 3), geometry };

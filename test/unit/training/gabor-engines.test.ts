@@ -4,7 +4,7 @@ import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine } from '../../../src/engines/engine.js';
 import { createOnnxEngine } from '../../../src/engines/onnx/onnx-engine.js';
 import { createWasmEngine } from '../../../src/engines/wasm/wasm-engine.js';
-import type { Geometry } from '../../../src/model/geometry.js';
+import { type Geometry, geometryOf } from '../../../src/model/geometry.js';
 import { createRandom } from '../../../src/scoring/random.js';
 import {
   type DescriptorNetwork,
@@ -14,20 +14,19 @@ import {
   STREAM_GABOR,
 } from '../../../src/training/gabor.js';
 
-/** The part of a geometry an engine reads. */
-function oneTile(tileSize: number, patchesPerSide: number): Geometry {
-  return {
-    workingSize: tileSize,
-    coreSize: tileSize,
-    haloSize: 0,
-    tileSize,
-    tilesPerSide: 1,
-    patchesPerSide,
-    patchGrid: patchesPerSide,
-    patchStride: 16,
-    patchSize: 32,
-    patchOffset: 0,
-  };
+function oneTile(size: number, patchesPerSide: number): Geometry {
+  return geometryOf(
+    { workingSize: size, fit: 'stretch', intensity: { kind: 'window' }, orientation: '' },
+    {
+      coreSize: size,
+      haloSize: 0,
+      patchesPerSide,
+      patchStride: 16,
+      patchSize: 32,
+      patchOffset: 0,
+      minStd: 0,
+    },
+  );
 }
 
 async function descriptors(
@@ -66,7 +65,7 @@ describe('gabor networks on engines', () => {
   ];
   for (const { name, descriptor, geometry } of cases) {
     it(`gives the same ${name} descriptors natively and in wasm, black areas included`, async () => {
-      const pixels = tile(geometry.tileSize);
+      const pixels = tile(geometry.tileHeight);
       const [onnx, wasm] = [await createOnnxEngine(), await createWasmEngine()];
       const native = await descriptors(onnx, descriptor, geometry, pixels);
       const portable = await descriptors(wasm, descriptor, geometry, pixels);

@@ -24,7 +24,7 @@ const never = new AbortController().signal;
 /** PyTorch's initial weights shrink from layer to layer; He's keep their size. */
 function encoder(): Pick<EngineModelSource, 'network' | 'weights' | 'geometry'> {
   const network = saladEncoder({
-    inputSize: geometry.tileSize,
+    inputSize: geometry.tileHeight,
     baseWidth: 16,
     downs: 4,
     embedding: DIMENSION,
@@ -62,11 +62,11 @@ describe('int8 form of an encoder', () => {
   async function withGolden() {
     const source = encoder();
     const count = 8;
-    const pixels = new Uint8Array(count * geometry.tileSize ** 2);
+    const pixels = new Uint8Array(count * geometry.tilePixels);
     const positions = new Int32Array(2 * count);
     for (let tile = 0; tile < count; tile += 1) {
       const [row, column] = [1 + (tile & 1), 1 + ((tile >> 1) & 1)];
-      const size = geometry.tileSize ** 2;
+      const size = geometry.tilePixels;
       images[tile >> 2]!.image.cutTile(row, column, pixels.subarray(tile * size, (tile + 1) * size));
       positions.set([row, column], 2 * tile);
     }

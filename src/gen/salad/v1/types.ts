@@ -240,7 +240,7 @@ export interface PixelTile {
   row: number;
   /** 0 to accepted.tile_columns - 1. */
   column: number;
-  /** core_size * core_size samples, row by row, in the header's pixel format. */
+  /** geometry.core_size * geometry.core_columns samples, row by row, in the header's pixel format. */
   samples: Uint8Array;
 }
 
@@ -277,7 +277,7 @@ export interface Geometry {
   /** Size of the working image the source is resampled to. */
   workingRows: number;
   workingColumns: number;
-  /** Side of a tile's core. Tile (r, c) covers rows [r * core_size, (r + 1) * core_size). */
+  /** Rows of a tile's core. Tile (r, c) covers rows [r * core_size, (r + 1) * core_size). */
   coreSize: number;
   /** Pixels the encoder sees around the core on each side. */
   haloSize: number;
@@ -290,6 +290,11 @@ export interface Geometry {
   patchSize: number;
   /** May be negative: a patch at the border reaches into the padding. */
   patchOffset: number;
+  /**
+   * Columns of a tile's core, core_size or a multiple of it. Tile (r, c) covers columns
+   * [c * core_columns, (c + 1) * core_columns). 0 from a server whose tiles are all square: then it is core_size.
+   */
+  coreColumns: number;
 }
 
 export interface PatchScores {
@@ -1726,6 +1731,7 @@ function createBaseGeometry(): Geometry {
     patchStride: 0,
     patchSize: 0,
     patchOffset: 0,
+    coreColumns: 0,
   };
 }
 
@@ -1763,6 +1769,9 @@ export const Geometry: MessageFns<Geometry> = {
     }
     if (message.patchOffset !== 0) {
       writer.uint32(88).sint32(message.patchOffset);
+    }
+    if (message.coreColumns !== 0) {
+      writer.uint32(96).uint32(message.coreColumns);
     }
     return writer;
   },
@@ -1868,6 +1877,14 @@ export const Geometry: MessageFns<Geometry> = {
             message.patchOffset = reader.sint32();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.coreColumns = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1896,6 +1913,7 @@ export const Geometry: MessageFns<Geometry> = {
     message.patchStride = object.patchStride ?? 0;
     message.patchSize = object.patchSize ?? 0;
     message.patchOffset = object.patchOffset ?? 0;
+    message.coreColumns = object.coreColumns ?? 0;
     return message;
   },
 };
