@@ -27,6 +27,7 @@ const STEPS = [
   ['test:node24', [other, 'scripts/run.mjs', 'test'], other],
   ['onnx:check', [node, 'scripts/engines/onnx-check.mjs']],
   ['engines:tensorflow', [node, 'scripts/engines/tensorflow.mjs']],
+  ['engines:openvino', [node, 'scripts/engines/openvino.mjs']],
   ['engines:swiftshader', [node, 'scripts/engines/swiftshader.mjs']],
   ['helm', [node, 'scripts/helm/check.mjs']],
   ['helm:api', [node, 'scripts/helm/cluster.mjs']],

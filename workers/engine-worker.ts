@@ -88,7 +88,10 @@ async function runBatch(task: RunTask): Promise<WorkerResult> {
 }
 
 async function timeBatches(task: TimeTask): Promise<WorkerResult> {
-  const engine = await createEngine(task.engine, task.sessionThreads);
+  const engine = await createEngine(task.engine, {
+    ...setup.engineOptions,
+    sessionThreads: task.sessionThreads,
+  });
   try {
     const model = await loadModel(engine, task.model);
     const view = slotOf(task.model, task.slot);
@@ -173,7 +176,7 @@ async function proveModel(engine: EngineName, key: string): Promise<void> {
 }
 
 function engineOf(name: EngineName): Promise<Engine> {
-  return once(engines, name, () => createEngine(name, setup.sessionThreads));
+  return once(engines, name, () => createEngine(name, setup.engineOptions));
 }
 
 function modelOf(engineName: EngineName, key: string): Promise<EngineModel> {

@@ -44,7 +44,14 @@ export const CONFIG_FIELDS = {
     min: 0,
     max: 256,
     description:
-      'Threads of each session of the onnx engine, with a worker for that many cores: a lone tile is scored sooner, many tiles later. 0 means what is faster at warm-up, a session on every core or one on all.',
+      'Threads of each session of the openvino and onnx engines, with a worker for that many cores: a lone tile is scored sooner, many tiles later. 0 means what is faster at warm-up, a session on every core or one on all.',
+  }),
+  openvinoFolder: optionalText({
+    allowed: 'a path or empty',
+    env: 'SALAD_OPENVINO_FOLDER',
+    default: '',
+    description:
+      "Folder of OpenVINO's libraries (openvino/libs of the Python package); empty means what npm run engines:openvino fetched, .cache/openvino.",
   }),
   maxBatchSize: whole({
     env: 'SALAD_MAX_BATCH_SIZE',

@@ -12,7 +12,7 @@ import type { SearchLimits } from '../scoring/search-plan.js';
 
 export { PRECISIONS, type Precision } from '../model/quantize.js';
 
-export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'onnx', 'wasm'] as const;
+export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'] as const;
 /** Best first: the order of the ladder. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
@@ -35,6 +35,14 @@ export interface EngineInfo {
 export interface SearchOptions extends Partial<SearchLimits> {
   /** Where index files of large banks are kept; default: `.cache/salad-serve/search` in the home folder. */
   readonly indexDirectory?: string;
+}
+
+/** How an engine is started, where it can be told. */
+export interface EngineOptions {
+  /** Threads of each session, where the engine's can have several; default 1. */
+  readonly sessionThreads?: number;
+  /** Folder of OpenVINO's libraries; empty (the default): where `npm run engines:openvino` puts them. */
+  readonly openvinoFolder?: string;
 }
 
 /** What an engine needs to run a model; a Bundle has all of these. */

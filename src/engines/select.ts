@@ -1,6 +1,6 @@
 /** Which engine serves: the ladder, best first, each rung proven by the bundle's golden batch. */
 import { SaladError } from '../errors/index.js';
-import { ENGINE_NAMES, type Engine, type EngineInfo, type EngineName } from './engine.js';
+import { ENGINE_NAMES, type Engine, type EngineInfo, type EngineName, type EngineOptions } from './engine.js';
 import { type SelfTestBundle, selfTest } from './self-test.js';
 import { mayHaveCudaDevice } from './tensorflow/gpu.js';
 
@@ -24,14 +24,17 @@ export interface Rung {
 
 /**
  * The backend is imported here and not before: an engine that is not used costs nothing.
- * @param sessionThreads of each session, where the engine's can have several
  * @throws SaladError ENGINE_UNAVAILABLE with the reason.
  */
-export async function createEngine(name: EngineName, sessionThreads = 1): Promise<Engine> {
+export async function createEngine(name: EngineName, options: EngineOptions = {}): Promise<Engine> {
   switch (name) {
+    case 'openvino': {
+      const { createOpenVinoEngine } = await import('./openvino/openvino-engine.js');
+      return createOpenVinoEngine(options.openvinoFolder, options.sessionThreads);
+    }
     case 'onnx': {
       const { createOnnxEngine } = await import('./onnx/onnx-engine.js');
-      return createOnnxEngine(sessionThreads);
+      return createOnnxEngine(options.sessionThreads);
     }
     case 'wasm': {
       const { createWasmEngine } = await import('./wasm/wasm-engine.js');
@@ -67,10 +70,11 @@ async function tryEngine(
   name: EngineName,
   bundle: SelfTestBundle | undefined,
   preference: EngineName | 'auto',
+  options: EngineOptions,
 ): Promise<Rung> {
   let engine: Engine;
   try {
-    engine = await createEngine(name);
+    engine = await createEngine(name, options);
   } catch (error) {
     const reason = SaladError.from(error).message;
     return { name, usable: false, reason, device: null, hardware: null, maxAbsScoreError: null };
@@ -103,9 +107,12 @@ export function enginesFor(preference: EngineName | 'auto'): readonly EngineName
 export async function ladder(
   preference: EngineName | 'auto',
   bundle?: SelfTestBundle,
+  options: EngineOptions = {},
 ): Promise<readonly Rung[]> {
   const rungs: Rung[] = [];
-  for (const name of enginesFor(preference)) rungs.push(await tryEngine(name, bundle, preference));
+  for (const name of enginesFor(preference)) {
+    rungs.push(await tryEngine(name, bundle, preference, options));
+  }
   return rungs;
 }
 

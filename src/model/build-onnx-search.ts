@@ -2,13 +2,15 @@
 import { type MemoryBank, searchWindow } from '../scoring/memory-bank.js';
 import { chunksOf } from '../scoring/search-plan.js';
 import type { ScoringSpec } from './manifest.js';
-import type { OnnxWriter } from './onnx-writer.js';
+import { OnnxWriter } from './onnx-writer.js';
 
 /** Below every cosine: what a prototype outside the search window gets. */
 export const OUTSIDE_SIMILARITY = -2;
 
 /** float32 [D, rows] of the bank's rows `from` to `to`. */
-function transposedRows({ dimension, prototypes }: MemoryBank, from: number, to: number): Float32Array {
+function transposedRows(
+  { dimension, prototypes }: Pick<MemoryBank, 'dimension' | 'prototypes'>,
+  from: number, to: number): Float32Array {
   const rows = to - from;
   const out = new Float32Array(dimension * rows);
   for (let row = 0; row < rows; row++) {
@@ -115,4 +117,24 @@ export function addSearch(
   writer.node('Identity', [indices], 'indices');
   writer.output('similarities', 'float', ['patches', neighbourCount]);
   writer.output('indices', 'int64', ['patches', neighbourCount]);
+}
+
+/**
+ * Only the products of the search, for engines that rank them elsewhere. Input: `embeddings` float [patches, D];
+ * output: `similarities` float [patches, rows].
+ * @param order the bank's rows in the order wanted
+ */
+export function buildSimilarityOnnx({ dimension, prototypes }: MemoryBank, order: Int32Array): Uint8Array {
+  const rows = order.length;
+  const ordered = new Float32Array(rows * dimension);
+  order.forEach((row, at) => {
+    ordered.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);
+  });
+  const writer = new OnnxWriter();
+  writer.input('embeddings', 'float', ['patches', dimension]);
+  const transposed = transposedRows({ dimension, prototypes: ordered }, 0, rows);
+  const bank = writer.floats('bank/prototypes', [dimension, rows], transposed);
+  writer.node('MatMul', ['embeddings', bank], 'similarities');
+  writer.output('similarities', 'float', ['patches', rows]);
+  return writer.encode('search', 'similarities to the memory bank, built by salad-serve');
 }

@@ -1,5 +1,5 @@
 /** What crosses the thread boundary: small tasks and results; pixels and scores stay in shared memory. */
-import type { EngineName, Precision, SearchOptions } from '../engines/engine.js';
+import type { EngineName, EngineOptions, Precision, SearchOptions } from '../engines/engine.js';
 import { ERROR_REASONS, type ErrorReason, SaladError } from '../errors/index.js';
 import type { SlotShape } from './slots.js';
 
@@ -22,8 +22,7 @@ export interface WorkerSetup {
   readonly models: readonly WorkerModel[];
   readonly slots: readonly SharedArrayBuffer[];
   readonly search: SearchOptions;
-  /** Of each session, on engines whose sessions can have several. */
-  readonly sessionThreads: number;
+  readonly engineOptions: EngineOptions;
 }
 
 /** For tests of fail-over: what happens to the engine before it has scored the last piece of a batch. */

@@ -31,6 +31,8 @@ export interface WorkerSetOptions {
   readonly workers: number;
   /** Of each session, on engines whose sessions can have several; 0 = 1, until somebody measured. @default 0 */
   readonly sessionThreads?: number;
+  /** See EngineOptions. */
+  readonly openvinoFolder?: string;
   /** Tiles; 0 = as measured at warm-up. */
   readonly maxBatchSize: number;
   /** How banks are searched, where that is not to be left to the defaults. */
@@ -103,7 +105,8 @@ export class WorkerSet {
     const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
     // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
     let count = 1;
-    const setup = { models, slots, search: options.search ?? {}, sessionThreads };
+    const engineOptions = { sessionThreads, openvinoFolder: options.openvinoFolder ?? '' };
+    const setup = { models, slots, search: options.search ?? {}, engineOptions };
     const threads = createThreads(workers, () => count, setup, start.onError);
     const prove = async () => {
       const { engines, preference } = start;

@@ -33,6 +33,7 @@ export class ModelRegistry {
       engine: config.engine,
       workers: config.workers,
       sessionThreads: config.sessionThreads,
+      openvinoFolder: config.openvinoFolder,
       maxBatchSize: config.maxBatchSize,
       search: {
         exactRowsMax: config.exactSearchRowsMax,

@@ -1,4 +1,4 @@
-/** An engine inside the worker pool: one thread owns it, and another takes over where that one dies. */
+/** An engine inside the worker pool: its threads, and others that take over where one dies. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -40,8 +40,8 @@ export function poolModelOf(key: string, bundle: Bundle): PoolModel {
   };
 }
 
-/** For engines that own their device. */
-export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
+/** @param workers that the engine takes of two: an engine that owns its device takes one */
+export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): void {
   describe(`engine ${engine} in the pool`, function () {
     this.timeout(timeoutMs);
     let folder: string;
@@ -59,10 +59,10 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000): void {
       await rm(folder, { recursive: true });
     });
 
-    it('is owned by one thread, whatever the number of workers', async () => {
+    it(`runs on ${workers} of two workers`, async () => {
       assert.equal(pool.engine, engine);
-      assert.equal(pool.workerCount, 1);
-      assert.equal(pool.freeSlots, 2);
+      assert.equal(pool.workerCount, workers);
+      assert.equal(pool.freeSlots, 2 * workers);
       assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
 

@@ -5,7 +5,7 @@ import type { MemoryBank } from '../../scoring/memory-bank.js';
 /** Bank rows by cell of the patch grid. */
 export class WindowRows {
   /** Bank rows, cell by cell and ascending within a cell. */
-  private readonly rows: Int32Array;
+  readonly rows: Int32Array;
   /** First entry of every cell in `rows`; one more at the end. */
   private readonly starts: Int32Array;
   private readonly grid: number;
@@ -53,27 +53,50 @@ export class WindowRows {
   ): void {
     const similarities = new Float64Array(k).fill(Number.NEGATIVE_INFINITY);
     found.fill(-1, at, at + k);
+    for (const [start, end] of this.spans(cell)) {
+      for (let entry = start; entry < end; entry++) {
+        const row = this.rows[entry]!;
+        const similarity = this.similarity(queries, offset, row);
+        if (similarity < similarities[k - 1]!) continue;
+        insert(similarity, row, similarities, found, at);
+      }
+    }
+  }
+
+  /**
+   * The same where the similarities are known already.
+   * @param known float32, one for every entry of `rows`, from `offset` on.
+   */
+  nearestOf(
+    known: Float32Array,
+    offset: number,
+    cell: number,
+    k: number,
+    found: Int32Array,
+    at: number,
+  ): void {
+    const similarities = new Float64Array(k).fill(Number.NEGATIVE_INFINITY);
+    found.fill(-1, at, at + k);
+    let worst = Number.NEGATIVE_INFINITY;
+    for (const [start, end] of this.spans(cell)) {
+      for (let entry = start; entry < end; entry++) {
+        const similarity = known[offset + entry]!;
+        if (similarity < worst) continue;
+        insert(similarity, this.rows[entry]!, similarities, found, at);
+        worst = similarities[k - 1]!;
+      }
+    }
+  }
+
+  /** Entries of `rows` in a cell's window: [start, end), one for every row of the grid. */
+  private *spans(cell: number): Generator<readonly [number, number]> {
     const gridRow = Math.floor(cell / this.grid);
     const left = Math.max(0, (cell % this.grid) - this.radius);
     const right = Math.min(this.grid - 1, (cell % this.grid) + this.radius);
     const bottom = Math.min(this.grid - 1, gridRow + this.radius);
     for (let y = Math.max(0, gridRow - this.radius); y <= bottom; y++) {
       // The cells of a window lie side by side within a row of the grid.
-      const end = this.starts[y * this.grid + right + 1]!;
-      for (let entry = this.starts[y * this.grid + left]!; entry < end; entry++) {
-        const row = this.rows[entry]!;
-        const similarity = this.similarity(queries, offset, row);
-        if (similarity < similarities[k - 1]!) continue;
-        let rank = k - 1;
-        while (rank > 0 && isNearer(similarity, row, similarities[rank - 1]!, found[at + rank - 1]!)) {
-          similarities[rank] = similarities[rank - 1]!;
-          found[at + rank] = found[at + rank - 1]!;
-          rank--;
-        }
-        if (!isNearer(similarity, row, similarities[rank]!, found[at + rank]!)) continue;
-        similarities[rank] = similarity;
-        found[at + rank] = row;
-      }
+      yield [this.starts[y * this.grid + left]!, this.starts[y * this.grid + right + 1]!];
     }
   }
 
@@ -95,6 +118,25 @@ export class WindowRows {
     for (let axis = even; axis < dimension; axis++) a += queries[offset + axis]! * prototypes[start + axis]!;
     return a + b + (c + d);
   }
+}
+
+/** Into the K best so far, where it belongs there. */
+function insert(
+  similarity: number,
+  row: number,
+  similarities: Float64Array,
+  found: Int32Array,
+  at: number,
+): void {
+  let rank = similarities.length - 1;
+  while (rank > 0 && isNearer(similarity, row, similarities[rank - 1]!, found[at + rank - 1]!)) {
+    similarities[rank] = similarities[rank - 1]!;
+    found[at + rank] = found[at + rank - 1]!;
+    rank--;
+  }
+  if (!isNearer(similarity, row, similarities[rank]!, found[at + rank]!)) return;
+  similarities[rank] = similarity;
+  found[at + rank] = row;
 }
 
 function isNearer(similarity: number, row: number, other: number, otherRow: number): boolean {
