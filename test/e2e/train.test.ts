@@ -96,6 +96,27 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.equal(scored.lines[0]?.['model'], 'mine@1');
   });
 
+  it('trains a learned member beside the fixed one, in one network that every engine runs', async () => {
+    const out = join(directory, 'hybrid');
+    const trained = await salad(
+      ...['train', '--data', normals, '--out', out, '--name', 'both', '--preset', 'hybrid'],
+      ...['--working-size', '128', '--seed', '4', '--json'],
+    );
+    assert.equal(trained.code, 0, trained.stderr);
+    const epochs = trained.lines.filter(({ epochEnded }) => epochEnded);
+    assert.equal(epochs.length, 5);
+    const bundle = join(out, 'both', '1');
+    assert.match(readFileSync(join(bundle, 'MODEL_CARD.md'), 'utf8'), /learned SALAD member/);
+    const aurocOn = async (engine: string): Promise<number> => {
+      const run = await salad('evaluate', '--model', bundle, '--data', test, '--engine', engine, '--json');
+      assert.equal(run.code, 0, run.stderr);
+      return (run.lines[0]?.['classes'] as Record<string, { auroc: number }>)['consolidation']!.auroc;
+    };
+    const native = await aurocOn('onnx');
+    assert.ok(native > 0.8, `${native}`);
+    assert.equal(await aurocOn('wasm'), native);
+  });
+
   it('takes --version for the model, not for itself', async () => {
     const out = join(directory, 'versions');
     const trained = await salad(

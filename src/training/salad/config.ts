@@ -35,8 +35,8 @@ export const saladConfigSchema = z
     channels: z.union([z.literal(1), z.literal(3)]),
     /** A fixed random subset of this many tiles per image gets slots; null: all. */
     tilesPerImage: z.int().min(1).nullable(),
-    /** Share of the slots that become anchors per round; rounds 0..trunc(1/rate). */
-    rate: z.number().positive().max(1),
+    /** Share of the slots that become anchors per round; rounds 0..trunc(1/rate). 2: round 0 alone, no anchors. */
+    rate: z.number().positive().max(2),
     epochsPerRound: z.int().min(1),
     batchSize: z.int().min(8),
     learningRate: z.number().positive(),
