@@ -4,7 +4,7 @@ import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
 import { createEngine, passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
-import { inPrecision } from '../src/model/quantize.js';
+import { inPrecision } from '../src/model/precision.js';
 import {
   type Fault,
   failureFrom,

@@ -2,7 +2,7 @@
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
 import { patchStart } from '../model/geometry.js';
-import { type Precision, precisionOn } from '../model/quantize.js';
+import { type Precision, precisionOn } from '../model/precision.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { imagePValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';
@@ -47,7 +47,7 @@ export async function aggregateOf(
   };
 }
 
-/** More than one where an engine was lost on the way and the next has no int8. */
+/** More than one where an engine was lost on the way and the next has not what was asked for. */
 function precisionsOf(model: ServedModel, outcome: AcquisitionOutcome): readonly Precision[] {
   const each = [...outcome.results.engines].map((engine) =>
     precisionOn(engine, model.precision, model.manifest),

@@ -4,7 +4,7 @@ import { ENGINE_NAMES } from '../engines/engine.js';
 import { createEngine } from '../engines/select.js';
 import { SaladError } from '../errors/index.js';
 import { readBundle } from '../model/bundle.js';
-import { PRECISIONS } from '../model/quantize.js';
+import { PRECISIONS } from '../model/precision.js';
 import { findBundle } from '../model/repository.js';
 import { loadDataset } from '../training/dataset.js';
 import { type EvaluationDetail, evaluateBundle } from '../training/evaluate.js';
@@ -42,7 +42,7 @@ export function registerEvaluate(program: Command): void {
     .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
     .option('--top <n>', 'images in the contact sheet of the report', '24')
     .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
-    .option('--precision <name>', PRECISIONS.join(' or '), 'float32')
+    .option('--precision <name>', PRECISIONS.join(', '), 'float32')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
@@ -85,7 +85,7 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
   if (precision === undefined) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--precision must be ${PRECISIONS.join(' or ')}, not "${flags.precision}"`,
+      `--precision must be one of ${PRECISIONS.join(', ')}, not "${flags.precision}"`,
     );
   }
   const bundle = await readBundle(await findBundle(flags.models, flags.model));

@@ -6,7 +6,7 @@ import { SaladError } from '../errors/index.js';
 import { buildOnnx } from '../model/build-onnx.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
 import { inputWidthOf } from '../model/network.js';
-import { PRECISIONS, precisionOn } from '../model/quantize.js';
+import { PRECISIONS, precisionOn } from '../model/precision.js';
 import { findBundle, listBundles } from '../model/repository.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
 import { searchPlan } from '../scoring/search-plan.js';

@@ -27,7 +27,7 @@ export const CONFIG_FIELDS = {
     env: 'SALAD_PRECISION',
     default: 'float32',
     description:
-      'float32; or int8 for models that carry an int8 form, on the onnx engine: faster, close scores. All else stays float32, and every aggregate names what served it.',
+      'float32; bfloat16 on the openvino engine, where the processor has it; or int8 for models that carry an int8 form, on the openvino and onnx engines: faster, close scores. All else stays float32, and every aggregate names what served it.',
   }),
   workers: whole({
     env: 'SALAD_WORKERS',

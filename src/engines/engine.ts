@@ -6,11 +6,11 @@
 import type { Geometry } from '../model/geometry.js';
 import type { Int8Spec, ScoringSpec } from '../model/manifest.js';
 import type { NetworkDescription, Weights } from '../model/network.js';
-import type { Precision } from '../model/quantize.js';
+import type { Precision } from '../model/precision.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import type { SearchLimits } from '../scoring/search-plan.js';
 
-export { PRECISIONS, type Precision } from '../model/quantize.js';
+export { PRECISIONS, type Precision } from '../model/precision.js';
 
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'] as const;
 /** Best first: the order of the ladder. */
@@ -52,6 +52,8 @@ export interface EngineModelSource {
   readonly geometry: Geometry;
   /** Present: to be run in int8, by engines that can; the others run float32. */
   readonly int8?: Int8Spec | undefined;
+  /** True: to be run in bfloat16, by engines that can on this processor; the others run float32. */
+  readonly bfloat16?: boolean | undefined;
   /** Absent: embeddings only (training, coreset building). */
   readonly search?: {
     readonly bank: MemoryBank;

@@ -2,6 +2,7 @@
 import { SaladError } from '../errors/index.js';
 import type { GoldenBatch } from '../model/bundle-check.js';
 import type { Manifest } from '../model/manifest.js';
+import { goldenToleranceOf } from '../model/precision.js';
 import { allocatePatchBatch } from './batch.js';
 import type { Engine, EngineModel, EngineModelSource } from './engine.js';
 
@@ -35,9 +36,7 @@ export async function selfTestModel(model: EngineModel, bundle: SelfTestBundle):
   const patches = allocatePatchBatch(count, model);
   await model.run({ count, pixels: golden.pixels, positions: golden.positions }, patches);
   const maxAbsScoreError = largestError(patches.scores, golden.scores);
-  const { manifest } = bundle;
-  const { goldenTolerance: tolerance } =
-    model.precision === 'int8' && manifest.int8 !== undefined ? manifest.int8 : manifest;
+  const tolerance = goldenToleranceOf(model.precision, bundle.manifest, golden.scores);
   if (maxAbsScoreError <= tolerance) return { passed: true, maxAbsScoreError };
   const reason = `golden scores differ by ${maxAbsScoreError}; the bundle allows ${tolerance}`;
   return { passed: false, maxAbsScoreError, reason };

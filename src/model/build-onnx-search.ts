@@ -10,7 +10,9 @@ export const OUTSIDE_SIMILARITY = -2;
 /** float32 [D, rows] of the bank's rows `from` to `to`. */
 function transposedRows(
   { dimension, prototypes }: Pick<MemoryBank, 'dimension' | 'prototypes'>,
-  from: number, to: number): Float32Array {
+  from: number,
+  to: number,
+): Float32Array {
   const rows = to - from;
   const out = new Float32Array(dimension * rows);
   for (let row = 0; row < rows; row++) {

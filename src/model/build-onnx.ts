@@ -231,25 +231,68 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
 export function buildOnnx(source: OnnxSource, chunkRows = Number.POSITIVE_INFINITY): Uint8Array {
   const prepare = source.int8 === undefined ? foldBatchNorm : int8Network;
   const { network, weights } = prepare(source.network, source.weights);
-  const shapes = inferShapes(network);
+  const writer = new OnnxWriter();
+  addTiles(writer, network);
+  addNodes({ writer, weights, int8: source.int8 && new Int8Graph(writer, source.int8) }, network.nodes);
+  addEmbeddings(writer, network);
+  if (source.search !== undefined) addSearch(writer, source.search, source.geometry.patchGrid, chunkRows);
+  return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
+}
+
+/**
+ * The encoder in two graphs, for engines that run them in different precisions. The first gives `features` float
+ * [tiles, C, H, W], the second takes them.
+ * @param cut the node of the network (batch norm folded) whose output they are; all behind it reads nothing else
+ */
+export function buildOnnxParts(
+  source: Pick<OnnxSource, 'network' | 'weights'>,
+  cut: string,
+): {
+  readonly head: Uint8Array;
+  readonly tail: Uint8Array;
+  readonly shape: readonly [number, number, number];
+} {
+  const { network, weights } = foldBatchNorm(source.network, source.weights);
+  const { channels, height, width } = inferShapes(network).get(cut)!;
+  const at = network.nodes.findIndex(({ name }) => name === cut) + 1;
+  const head = new OnnxWriter();
+  addTiles(head, network);
+  addNodes({ writer: head, weights, int8: undefined }, network.nodes.slice(0, at));
+  head.node('Identity', [cut], 'features');
+  head.output('features', 'float', ['tiles', channels, height, width]);
+  const tail = new OnnxWriter();
+  tail.input('features', 'float', ['tiles', channels, height, width]);
+  tail.node('Identity', ['features'], cut);
+  addNodes({ writer: tail, weights, int8: undefined }, network.nodes.slice(at));
+  addEmbeddings(tail, network);
+  return {
+    head: head.encode('salad', 'first part of a SALAD encoder, built by salad-serve'),
+    tail: tail.encode('salad', 'second part of a SALAD encoder, built by salad-serve'),
+    shape: [channels, height, width],
+  };
+}
+
+function addTiles(writer: OnnxWriter, network: NetworkDescription): void {
   const height = network.inputSize;
   const width = inputWidthOf(network);
-  const writer = new OnnxWriter();
   writer.input('tiles', 'uint8', ['tiles', height, width, 1]);
   const floats = writer.node('Cast', ['tiles'], 'tiles/float', { to: 1 });
   // With one channel NHWC and NCHW hold the same bytes: a reshape is enough.
   writer.node('Reshape', [floats, writer.int64s('input/shape', [-1, 1, height, width])], 'input');
-  const int8 = source.int8 && new Int8Graph(writer, source.int8);
-  const graph: Graph = { writer, weights, int8 };
-  for (const node of network.nodes) {
+}
+
+function addNodes(graph: Graph, nodes: readonly NetworkNode[]): void {
+  const { int8 } = graph;
+  for (const node of nodes) {
     const inputs = nodeInputs(node).map((name) => int8?.current(name) ?? name);
     addNode(graph, node, inputs);
     int8?.quantize(node);
   }
-  const dimension = shapes.get(network.output)!.channels;
+}
+
+function addEmbeddings(writer: OnnxWriter, network: NetworkDescription): void {
+  const dimension = inferShapes(network).get(network.output)!.channels;
   const last = writer.node('Transpose', [network.output], 'embeddings/nhwc', { perm: [0, 2, 3, 1] });
   writer.node('Reshape', [last, writer.int64s('embeddings/shape', [-1, dimension])], 'embeddings');
   writer.output('embeddings', 'float', ['patches', dimension]);
-  if (source.search !== undefined) addSearch(writer, source.search, source.geometry.patchGrid, chunkRows);
-  return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
 }

@@ -8,30 +8,7 @@ import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } f
 
 type Convolution = Extract<NetworkNode, { op: 'conv' }>;
 
-export const PRECISIONS = ['float32', 'int8'] as const;
-export type Precision = (typeof PRECISIONS)[number];
-
 export type ActivationRange = Int8Spec['ranges'][string];
-
-/** Engines with integer kernels; the others run float32 whatever is asked. */
-const INT8_ENGINES: ReadonlySet<string> = new Set(['onnx']);
-
-/** What a model is run in where `precision` is asked for. */
-export function precisionOn(
-  engine: string,
-  precision: Precision,
-  { int8 }: { readonly int8?: Int8Spec | undefined },
-): Precision {
-  return precision === 'int8' && int8 !== undefined && INT8_ENGINES.has(engine) ? 'int8' : 'float32';
-}
-
-/** What an engine is given: with the int8 form where that is asked for and there is one. */
-export function inPrecision<T extends { readonly manifest: { readonly int8?: Int8Spec | undefined } }>(
-  bundle: T,
-  precision: Precision,
-): T & { readonly int8: Int8Spec | undefined } {
-  return { ...bundle, int8: precision === 'int8' ? bundle.manifest.int8 : undefined };
-}
 
 /**
  * Convolutions with fewer output channels stay float32: on 16 channels integer kernels gain least, and what the

@@ -3,7 +3,7 @@ import type { Engine } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { WorkingImage } from '../imaging/working-image.js';
 import type { Bundle } from '../model/bundle.js';
-import { inPrecision, type Precision, precisionOn } from '../model/quantize.js';
+import { inPrecision, type Precision, precisionOn } from '../model/precision.js';
 import { type Calibration, imagePValue, thresholdFor } from '../scoring/calibration.js';
 import { type Dataset, type DatasetImage, NORMAL } from './dataset.js';
 import { ImageScorer, judgeImage, renderAll } from './image-scorer.js';
@@ -202,12 +202,15 @@ class Pass {
   }
 }
 
-/** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of int8. */
+/** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of another. */
 function checkPrecision({ bundle, engine, precision = 'float32' }: EvaluationOptions): Precision {
   const { name, version, int8 } = bundle.manifest;
   if (precisionOn(engine.info.name, precision, bundle.manifest) === precision) return precision;
-  const why = int8 === undefined ? `${name}@${version} has no int8 form` : `int8 needs the onnx engine`;
-  throw new SaladError('CONFIGURATION_INVALID', `--precision int8: ${why} (docs/engines.md, int8)`);
+  const has =
+    int8 === undefined ? `${name}@${version} has no int8 form` : 'it needs the openvino or onnx engine';
+  const why =
+    precision === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
+  throw new SaladError('CONFIGURATION_INVALID', `--precision ${precision}: ${why} (docs/engines.md)`);
 }
 
 /** @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal image can be scored; CANCELLED when aborted. */

@@ -4,7 +4,7 @@ import { patchCells } from '../batch.js';
 import type { EngineModelSource, TileBatch } from '../engine.js';
 import { WindowRows } from '../search/window-rows.js';
 import type { OpenVino } from './library.js';
-import { SizedNetwork } from './sized-network.js';
+import { piecesOf, SizedNetwork } from './sized-network.js';
 
 /** Bytes of similarities at once: what a core's own cache holds is ranked from there. */
 const SIMILARITY_BYTES = 4 * 1024 * 1024;
@@ -12,6 +12,7 @@ const SIMILARITY_BYTES = 4 * 1024 * 1024;
 export class BankSearch {
   private readonly rows: WindowRows;
   private readonly network: SizedNetwork;
+  private readonly tilesPerRun: number;
   private similarities: Float32Array<ArrayBuffer> = new Float32Array(0);
 
   constructor(
@@ -23,11 +24,12 @@ export class BankSearch {
     const { patchGrid, patchesPerTile } = source.geometry;
     this.rows = new WindowRows(bank, source.geometry, scoring.searchRadius ?? patchGrid);
     const bytesPerTile = patchesPerTile * bank.rows * Float32Array.BYTES_PER_ELEMENT;
+    this.tilesPerRun = Math.max(1, Math.floor(SIMILARITY_BYTES / bytesPerTile));
     this.network = new SizedNetwork(
       vino,
       buildSimilarityOnnx(bank, this.rows.rows),
       (tiles) => [tiles * patchesPerTile, bank.dimension],
-      Math.max(1, Math.floor(SIMILARITY_BYTES / bytesPerTile)),
+      (tiles) => [tiles * patchesPerTile, bank.rows],
       { threads, precision: 'f32' },
     );
   }
@@ -42,15 +44,13 @@ export class BankSearch {
     const k = scoring.neighbourCount;
     const cells = patchCells(this.source, tiles);
     const found = new Int32Array(cells.length * k);
-    for (const { network, first, count } of this.network.pieces(tiles.count)) {
-      const patches = count * patchesPerTile;
+    for (const { first, size } of piecesOf(tiles.count, this.tilesPerRun)) {
+      const patches = size * patchesPerTile;
       const from = first * patchesPerTile;
       const length = patches * bank.rows;
       if (this.similarities.length < length) this.similarities = new Float32Array(length);
       const queries = embeddings.subarray(from * bank.dimension, (from + patches) * bank.dimension);
-      network.run({ shape: [patches, bank.dimension], data: queries }, [
-        { shape: [patches, bank.rows], data: this.similarities },
-      ]);
+      this.network.run(size, queries, this.similarities);
       for (let patch = 0; patch < patches; patch++) {
         const at = (from + patch) * k;
         this.rows.nearestOf(this.similarities, patch * bank.rows, cells[from + patch]!, k, found, at);

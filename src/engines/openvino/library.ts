@@ -16,6 +16,8 @@ const F32 = 4;
 const U8 = 16;
 
 /** A dense tensor, uint8 or float32, in memory of the caller; shared memory too. */
+export type { TensorData } from './functions.js';
+
 export interface Tensor {
   readonly shape: readonly number[];
   readonly data: TensorData;
@@ -26,13 +28,13 @@ export interface CompileOptions {
   readonly precision: 'f32' | 'bf16';
 }
 
-/** A network with one input, compiled for one shape of it. */
+/** A network with one input and one output, compiled for one shape. */
 export interface CompiledNetwork {
   /**
    * Reads and writes the tensors where they lie; blocks the thread.
    * @throws Error with OpenVINO's words; RangeError where a tensor is shorter than its shape.
    */
-  run(input: Tensor, outputs: readonly Tensor[]): void;
+  run(input: Tensor, output: Tensor): void;
   dispose(): void;
 }
 
@@ -138,25 +140,17 @@ class Network implements CompiledNetwork {
     this.request = taken(functions, (out) => functions.ov_compiled_model_create_infer_request(compiled, out));
   }
 
-  run(input: Tensor, outputs: readonly Tensor[]): void {
+  run(input: Tensor, output: Tensor): void {
     const { functions, request } = this;
     const tensors: Pointer[] = [];
-    const tensorOf = (tensor: Tensor): Pointer => {
-      const made = createTensor(functions, tensor);
-      tensors.push(made);
-      return made;
-    };
     try {
-      check(functions, functions.ov_infer_request_set_input_tensor_by_index(request, 0, tensorOf(input)));
-      outputs.forEach((output, index) => {
-        check(
-          functions,
-          functions.ov_infer_request_set_output_tensor_by_index(request, index, tensorOf(output)),
-        );
-      });
+      for (const tensor of [input, output]) tensors.push(createTensor(functions, tensor));
+      const [read, written] = tensors as [Pointer, Pointer];
+      check(functions, functions.ov_infer_request_set_input_tensor_by_index(request, 0, read));
+      check(functions, functions.ov_infer_request_set_output_tensor_by_index(request, 0, written));
       check(functions, functions.ov_infer_request_infer(request));
     } finally {
-      // The request keeps its own hold of them until it is given others; it reads them only in a run.
+      // The request keeps its own hold of them until it is given others; it touches them only in a run.
       for (const tensor of tensors) functions.ov_tensor_free(tensor);
     }
   }

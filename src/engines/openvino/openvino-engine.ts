@@ -1,15 +1,11 @@
 /** OpenVINO on the CPU: sessions of one thread unless told otherwise, as onnx has, and faster on Intel's processors. */
-import { buildOnnx } from '../../model/build-onnx.js';
-import { inputWidthOf } from '../../model/network.js';
+import { hasBfloat16 } from '../../model/precision.js';
 import { engineFailure, modelSizes } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 import { BankSearch } from './bank-search.js';
+import { Encoder } from './encoder.js';
 import { type OpenVino, openOpenVino } from './library.js';
-import { SizedNetwork } from './sized-network.js';
-
-/** Tiles of one run; more at once gain nothing. */
-const MAX_TILES = 16;
 
 /**
  * @param folder of the libraries; empty: where `npm run engines:openvino` puts them
@@ -34,39 +30,24 @@ export async function createOpenVinoEngine(folder = '', threads = 1): Promise<En
   };
 }
 
-/** What a model consists of here. */
-interface Loaded {
-  readonly source: EngineModelSource;
-  readonly encoder: SizedNetwork;
-  readonly search: PreparedSearch;
-  /** Where the plan is an exact search in the engine. */
-  readonly bank: BankSearch | undefined;
-}
-
 async function loadModel(vino: OpenVino, source: EngineModelSource, threads: number): Promise<EngineModel> {
   const sizes = modelSizes(source);
   try {
     const search = await prepareSearch(source);
-    const { search: inGraph, ...encoder } = search.graph;
-    const { network } = source;
-    const inputShape = (tiles: number) => [tiles, network.inputSize, inputWidthOf(network), 1];
-    const loaded: Loaded = {
-      source,
-      encoder: new SizedNetwork(vino, buildOnnx(encoder), inputShape, MAX_TILES, {
-        threads,
-        precision: 'f32',
-      }),
-      search,
-      bank: inGraph && new BankSearch(vino, { ...encoder, search: inGraph }, threads),
-    };
+    const { search: inGraph, ...rest } = search.graph;
+    const bfloat16 = source.bfloat16 === true && hasBfloat16();
+    const encoder = new Encoder(vino, rest, sizes, { threads, bfloat16 });
+    // Whatever the encoder runs in, prototypes are compared in float32.
+    const bank = inGraph && new BankSearch(vino, { ...rest, search: inGraph }, threads);
+    const reduced = bfloat16 ? 'bfloat16' : 'float32';
     return {
       ...sizes,
       search: search.description,
-      precision: source.int8 === undefined ? 'float32' : 'int8',
-      run: (tiles, patches) => run(loaded, sizes, tiles, patches),
+      precision: source.int8 === undefined ? reduced : 'int8',
+      run: (tiles, patches) => run({ encoder, bank, search }, tiles, patches),
       async dispose() {
-        loaded.encoder.dispose();
-        loaded.bank?.dispose();
+        encoder.dispose();
+        bank?.dispose();
       },
     };
   } catch (error) {
@@ -74,25 +55,17 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
   }
 }
 
-async function run(
-  { source, encoder, search, bank }: Loaded,
-  { patchCount, dimension }: Pick<EngineModel, 'patchCount' | 'dimension'>,
-  tiles: TileBatch,
-  patches: PatchBatch,
-): Promise<void> {
-  const { tilePixels } = source.geometry;
-  const { inputSize: height } = source.network;
-  const width = inputWidthOf(source.network);
-  const perTile = patchCount * dimension;
+/** What a model consists of here. */
+interface Loaded {
+  readonly encoder: Encoder;
+  /** Where the plan is an exact search in the engine. */
+  readonly bank: BankSearch | undefined;
+  readonly search: PreparedSearch;
+}
+
+async function run({ encoder, bank, search }: Loaded, tiles: TileBatch, patches: PatchBatch): Promise<void> {
   try {
-    for (const { network, first, count } of encoder.pieces(tiles.count)) {
-      // OpenVINO reads the slot and writes into it: no copies.
-      const pixels = tiles.pixels.subarray(first * tilePixels, (first + count) * tilePixels);
-      const embeddings = patches.embeddings.subarray(first * perTile, (first + count) * perTile);
-      network.run({ shape: [count, height, width, 1], data: pixels }, [
-        { shape: [count * patchCount, dimension], data: embeddings },
-      ]);
-    }
+    encoder.run(tiles, patches.embeddings);
     search.finish(tiles, bank?.nearest(tiles, patches.embeddings), patches);
   } catch (error) {
     throw engineFailure('openvino', 'score a batch', error);

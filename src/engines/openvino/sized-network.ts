@@ -1,49 +1,50 @@
 /** A network for batches of any size, from compiled ones of fixed sizes: those are up to five times as fast. */
-import type { CompiledNetwork, CompileOptions, OpenVino } from './library.js';
+import type { CompiledNetwork, CompileOptions, OpenVino, TensorData } from './library.js';
 
-/** A network, the first tile of its piece of a batch, and how many it takes. */
+/** Of a tensor for so many tiles. */
+export type ShapeOf = (tiles: number) => readonly number[];
+
+/** Part of a batch. */
 export interface Piece {
-  readonly network: CompiledNetwork;
+  /** Its first tile. */
   readonly first: number;
-  readonly count: number;
+  readonly size: number;
 }
 
-/** Powers of two: a batch of 13 tiles runs as 8, 4 and 1. Each is compiled when it is first needed, and kept. */
+/** What a batch is run in: powers of two, so 13 tiles as 8, 4 and 1. */
+export function* piecesOf(count: number, maxTiles: number): Generator<Piece> {
+  for (let first = 0; first < count; ) {
+    const size = 2 ** Math.floor(Math.log2(Math.min(count - first, maxTiles)));
+    yield { first, size };
+    first += size;
+  }
+}
+
+/** Each size is compiled when it is first needed, and kept. */
 export class SizedNetwork {
   private readonly bySize = new Map<number, CompiledNetwork>();
 
-  /**
-   * @param inputShape of so many tiles
-   * @param maxTiles of one run; larger batches take several
-   */
   constructor(
     private readonly vino: OpenVino,
     private readonly onnx: Uint8Array,
-    private readonly inputShape: (tiles: number) => readonly number[],
-    private readonly maxTiles: number,
+    private readonly inputShape: ShapeOf,
+    private readonly outputShape: ShapeOf,
     private readonly options: CompileOptions,
   ) {}
 
-  /** What a batch of so many tiles is run in, one after another. */
-  *pieces(count: number): Generator<Piece> {
-    for (let first = 0; first < count; ) {
-      const size = 2 ** Math.floor(Math.log2(Math.min(count - first, this.maxTiles)));
-      yield { network: this.ofSize(size), first, count: size };
-      first += size;
+  /** @param size tiles: a power of two */
+  run(size: number, input: TensorData, output: TensorData): void {
+    const inputShape = this.inputShape(size);
+    let network = this.bySize.get(size);
+    if (network === undefined) {
+      network = this.vino.compile(this.onnx, inputShape, this.options);
+      this.bySize.set(size, network);
     }
+    network.run({ shape: inputShape, data: input }, { shape: this.outputShape(size), data: output });
   }
 
   dispose(): void {
     for (const network of this.bySize.values()) network.dispose();
     this.bySize.clear();
-  }
-
-  private ofSize(size: number): CompiledNetwork {
-    let network = this.bySize.get(size);
-    if (network === undefined) {
-      network = this.vino.compile(this.onnx, this.inputShape(size), this.options);
-      this.bySize.set(size, network);
-    }
-    return network;
   }
 }

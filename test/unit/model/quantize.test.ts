@@ -8,11 +8,11 @@ import { geometryOf } from '../../../src/model/geometry.js';
 import { initialiseWeights } from '../../../src/model/initialise.js';
 import type { Int8Spec } from '../../../src/model/manifest.js';
 import { saladEncoder } from '../../../src/model/networks.js';
+import { precisionOn } from '../../../src/model/precision.js';
 import {
   hiddenConvolutions,
   int8Network,
   int8Rows,
-  precisionOn,
   quantizedTensors,
   uint8Parameters,
 } from '../../../src/model/quantize.js';

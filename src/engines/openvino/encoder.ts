@@ -1,0 +1,61 @@
+/** The encoder of a model in OpenVINO: one network, or two where most of it runs in bfloat16. */
+import { buildOnnx, buildOnnxParts } from '../../model/build-onnx.js';
+import { inputWidthOf } from '../../model/network.js';
+import type { EngineModel, EngineModelSource, TileBatch } from '../engine.js';
+import type { OpenVino, TensorData } from './library.js';
+import { piecesOf, type ShapeOf, SizedNetwork } from './sized-network.js';
+
+/** Tiles of one run; more at once gain nothing. */
+const MAX_TILES = 16;
+
+/**
+ * In bfloat16 all but the last convolution and what follows it: that whitens, which enlarges what rounding did to
+ * directions of little variance. OpenVINO itself keeps in float32 what stands behind the last convolutions before
+ * it, such as the logarithms and variances of a filter bank.
+ */
+export class Encoder {
+  /** Whole, or its part in bfloat16. */
+  private readonly first: SizedNetwork;
+  private readonly rest: { readonly network: SizedNetwork; readonly features: Float32Array } | undefined;
+
+  constructor(
+    vino: OpenVino,
+    private readonly source: EngineModelSource,
+    private readonly sizes: Pick<EngineModel, 'patchCount' | 'dimension'>,
+    { threads, bfloat16 }: { readonly threads: number; readonly bfloat16: boolean },
+  ) {
+    const { network } = source;
+    const tiles: ShapeOf = (count) => [count, network.inputSize, inputWidthOf(network), 1];
+    const embeddings: ShapeOf = (count) => [count * sizes.patchCount, sizes.dimension];
+    const exact = { threads, precision: 'f32' } as const;
+    const last = network.nodes.findLast(({ op }) => op === 'conv');
+    if (bfloat16 && last !== undefined && 'input' in last) {
+      const { head, tail, shape } = buildOnnxParts(source, last.input);
+      const features: ShapeOf = (count) => [count, ...shape];
+      this.first = new SizedNetwork(vino, head, tiles, features, { threads, precision: 'bf16' });
+      this.rest = {
+        network: new SizedNetwork(vino, tail, features, embeddings, exact),
+        features: new Float32Array(MAX_TILES * shape[0] * shape[1] * shape[2]),
+      };
+    } else {
+      this.first = new SizedNetwork(vino, buildOnnx(source), tiles, embeddings, exact);
+    }
+  }
+
+  /** @param embeddings float32 [tiles, P, D]: written where they lie, as the tiles are read. */
+  run(tiles: TileBatch, embeddings: Float32Array): void {
+    const { tilePixels } = this.source.geometry;
+    const perTile = this.sizes.patchCount * this.sizes.dimension;
+    for (const { first, size } of piecesOf(tiles.count, MAX_TILES)) {
+      const pixels: TensorData = tiles.pixels.subarray(first * tilePixels, (first + size) * tilePixels);
+      const out = embeddings.subarray(first * perTile, (first + size) * perTile);
+      this.first.run(size, pixels, this.rest?.features ?? out);
+      this.rest?.network.run(size, this.rest.features, out);
+    }
+  }
+
+  dispose(): void {
+    this.first.dispose();
+    this.rest?.network.dispose();
+  }
+}
