@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { convolutionMacs } from '../../../../bench/support/macs.js';
 import { geometryOf } from '../../../../src/model/geometry.js';
 import { inputSchema, scoringSchema, tilingSchema } from '../../../../src/model/manifest.js';
 import { saladDecoder } from '../../../../src/model/networks.js';
@@ -12,6 +13,7 @@ import {
   saladPreset,
   withFreeEmbeddingName,
 } from '../../../../src/training/salad/presets.js';
+import { stepsPerEpoch } from '../../../../src/training/salad/schedule.js';
 import { encoderOf } from '../../../../src/training/salad/trainable-network.js';
 
 const pickScoring = ({ scoring, input, tiling, whiten }: SaladPreset) => ({ scoring, input, tiling, whiten });
@@ -97,6 +99,23 @@ describe('SALAD presets', () => {
       for (const said of [`images of ${size} px`, `width ${width} (16)`, `${epochs} epochs per round (50)`]) {
         assert.ok(description.includes(said), said);
       }
+    });
+  }
+
+  for (const [name, minutes] of [
+    ['paper-128', 45],
+    ['reduced', 15],
+  ] as const) {
+    it(`${name} is little enough work for ${minutes} minutes of one core that does 18 GFLOP/s`, () => {
+      const { config, input } = saladPreset(name);
+      const { baseWidth, downs, embedding, channels, batchSize, epochsPerRound, rate } = config;
+      const size = { inputSize: input.workingSize, baseWidth, downs, embedding, channels };
+      const encoder = convolutionMacs(encoderOf(config, input.workingSize));
+      const macs = encoder + convolutionMacs(saladDecoder(size), embedding);
+      // Of 1,349 images four fifths train. Forward and two gradients; two operations per multiply-accumulate.
+      const steps = (lastRound(rate) + 1) * epochsPerRound * stepsPerEpoch(1078, batchSize);
+      const gigaFlop = (steps * batchSize * 3 * 2 * macs) / 1e9;
+      assert.ok(gigaFlop / 18 / 60 < minutes, `${gigaFlop / 18 / 60} minutes`);
     });
   }
 
