@@ -53,7 +53,7 @@ export async function measureThroughput(
   }
   const rawCpuMsPerTile = median(rawRuns.map(({ cpuMs, tiles }) => cpuMs / tiles));
   const summaries = [...served].map(
-    ([streams, runs]) => [streams, summarise(runs, rawCpuMsPerTile)] as const,
+    ([streams, runs]) => [streams, summarise(runs, rawCpuMsPerTile, bench.scoredTiles)] as const,
   );
   const best = summaries.reduce((a, b) => (b[1].tilesPerSecond > a[1].tilesPerSecond ? b : a));
   return {
@@ -61,7 +61,10 @@ export async function measureThroughput(
       repeats,
       rawTilesPerSecond: median(rawRuns.map(rateOf)),
       rawTilesPerSecondRange: spread(rawRuns.map(rateOf)),
+      rawImagesPerSecond: median(rawRuns.map(rateOf)) / bench.scoredTiles,
       rawCpuMsPerTile,
+      /** Tiles of two bundles may differ in size; images of one size compare. */
+      rawCpuMsPerImage: rawCpuMsPerTile * bench.scoredTiles,
       served: Object.fromEntries(summaries),
     },
     peak: {
@@ -81,7 +84,7 @@ function share(bench: Bench, run: Pick<Served, 'clientCores'>, rawRate: number):
   return (rawRate * (cores - run.clientCores)) / cores;
 }
 
-function summarise(runs: readonly Served[], rawCpuMsPerTile: number) {
+function summarise(runs: readonly Served[], rawCpuMsPerTile: number, tilesPerImage: number) {
   const of = (pick: (run: Served) => number) => median(runs.map(pick));
   return {
     tilesPerSecond: of((run) => run.tilesPerSecond),
@@ -91,6 +94,7 @@ function summarise(runs: readonly Served[], rawCpuMsPerTile: number) {
     /** Raw CPU time per tile over the server's: what a busy machine cannot blur. */
     cpuRatio: rawCpuMsPerTile / of((run) => run.cpuMsPerTile),
     cpuMsPerTile: of((run) => run.cpuMsPerTile),
+    cpuMsPerImage: of((run) => run.cpuMsPerTile) * tilesPerImage,
     clientCores: of((run) => run.clientCores),
     serverCores: of((run) => run.serverCores),
     batchFill: of((run) => run.load.batchFill),
