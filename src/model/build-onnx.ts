@@ -4,6 +4,7 @@
  */
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import { convolutionAttributes, Int8Graph } from './build-onnx-int8.js';
+import { addPoolAsConvolution } from './build-onnx-pool.js';
 import { addSearch } from './build-onnx-search.js';
 import { BATCH_NORM_EPSILON, L2_EPSILON } from './constants.js';
 import { foldBatchNorm } from './fold.js';
@@ -18,7 +19,7 @@ import {
 } from './network.js';
 import { OnnxWriter } from './onnx-writer.js';
 import { int8Network } from './quantize.js';
-import { inferShapes } from './shapes.js';
+import { inferShapes, type NodeShape } from './shapes.js';
 
 /** What the graph is built from; a Bundle and an EngineModelSource are both this. */
 export interface OnnxSource {
@@ -30,10 +31,12 @@ export interface OnnxSource {
   readonly int8?: Int8Spec | undefined;
 }
 
-interface Graph {
+export interface Graph {
   readonly writer: OnnxWriter;
   readonly weights: Weights;
   readonly int8: Int8Graph | undefined;
+  /** Shapes of the tensors that average pools read which are written as convolutions, by the pool's name. */
+  readonly pools?: ReadonlyMap<string, NodeShape>;
 }
 
 /** [a, b, c, d] → the axes in `order`, such as HWIO → OIHW with [3, 2, 0, 1]. */
@@ -183,7 +186,12 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
       writer.node('Pad', [x, pads], name, { mode: 'reflect' });
       break;
     }
-    case 'avgPool':
+    case 'avgPool': {
+      const shape = graph.pools?.get(name);
+      if (shape !== undefined) {
+        addPoolAsConvolution(writer, node, x, shape);
+        break;
+      }
       writer.node('AveragePool', [x], name, {
         kernel_shape: [node.size, node.size],
         strides: [node.stride, node.stride],
@@ -191,6 +199,7 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
         count_include_pad: 0,
       });
       break;
+    }
     case 'maxPool':
       writer.node('MaxPool', [x], name, {
         kernel_shape: [node.size, node.size],
@@ -239,40 +248,7 @@ export function buildOnnx(source: OnnxSource, chunkRows = Number.POSITIVE_INFINI
   return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
 }
 
-/**
- * The encoder in two graphs, for engines that run them in different precisions. The first gives `features` float
- * [tiles, C, H, W], the second takes them.
- * @param cut the node of the network (batch norm folded) whose output they are; all behind it reads nothing else
- */
-export function buildOnnxParts(
-  source: Pick<OnnxSource, 'network' | 'weights'>,
-  cut: string,
-): {
-  readonly head: Uint8Array;
-  readonly tail: Uint8Array;
-  readonly shape: readonly [number, number, number];
-} {
-  const { network, weights } = foldBatchNorm(source.network, source.weights);
-  const { channels, height, width } = inferShapes(network).get(cut)!;
-  const at = network.nodes.findIndex(({ name }) => name === cut) + 1;
-  const head = new OnnxWriter();
-  addTiles(head, network);
-  addNodes({ writer: head, weights, int8: undefined }, network.nodes.slice(0, at));
-  head.node('Identity', [cut], 'features');
-  head.output('features', 'float', ['tiles', channels, height, width]);
-  const tail = new OnnxWriter();
-  tail.input('features', 'float', ['tiles', channels, height, width]);
-  tail.node('Identity', ['features'], cut);
-  addNodes({ writer: tail, weights, int8: undefined }, network.nodes.slice(at));
-  addEmbeddings(tail, network);
-  return {
-    head: head.encode('salad', 'first part of a SALAD encoder, built by salad-serve'),
-    tail: tail.encode('salad', 'second part of a SALAD encoder, built by salad-serve'),
-    shape: [channels, height, width],
-  };
-}
-
-function addTiles(writer: OnnxWriter, network: NetworkDescription): void {
+export function addTiles(writer: OnnxWriter, network: NetworkDescription): void {
   const height = network.inputSize;
   const width = inputWidthOf(network);
   writer.input('tiles', 'uint8', ['tiles', height, width, 1]);
@@ -281,7 +257,7 @@ function addTiles(writer: OnnxWriter, network: NetworkDescription): void {
   writer.node('Reshape', [floats, writer.int64s('input/shape', [-1, 1, height, width])], 'input');
 }
 
-function addNodes(graph: Graph, nodes: readonly NetworkNode[]): void {
+export function addNodes(graph: Graph, nodes: readonly NetworkNode[]): void {
   const { int8 } = graph;
   for (const node of nodes) {
     const inputs = nodeInputs(node).map((name) => int8?.current(name) ?? name);
@@ -290,7 +266,7 @@ function addNodes(graph: Graph, nodes: readonly NetworkNode[]): void {
   }
 }
 
-function addEmbeddings(writer: OnnxWriter, network: NetworkDescription): void {
+export function addEmbeddings(writer: OnnxWriter, network: NetworkDescription): void {
   const dimension = inferShapes(network).get(network.output)!.channels;
   const last = writer.node('Transpose', [network.output], 'embeddings/nhwc', { perm: [0, 2, 3, 1] });
   writer.node('Reshape', [last, writer.int64s('embeddings/shape', [-1, dimension])], 'embeddings');

@@ -78,6 +78,17 @@ function invalid(what: string, of: string): SaladError {
   return new SaladError('BUNDLE_INVALID', `${what} is not a multiple of ${of}`);
 }
 
+/**
+ * The only tile is the whole working image, and nothing is decided about it before it is scored: an image that has to
+ * be aligned can be aligned there.
+ */
+export function alignsInTile(
+  { input, tiling }: { readonly input: InputSpec; readonly tiling: TilingSpec },
+  { tileCount, haloSize }: Geometry,
+): boolean {
+  return input.alignment !== undefined && tileCount === 1 && haloSize === 0 && tiling.minStd === 0;
+}
+
 /** First working pixel of patch `index` along one axis (may be negative at the border). */
 export function patchStart(geometry: Geometry, index: number): number {
   return index * geometry.patchStride + geometry.patchOffset;

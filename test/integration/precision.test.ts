@@ -4,12 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { SaladError } from '../../src/errors/index.js';
-import { writeBundle } from '../../src/model/bundle.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
+import { writeSmallInt8Bundle } from '../support/small-int8-bundle.js';
 import { scoreOnce, startSmall } from '../support/small-server.js';
-
-/** Spans what the small network's second convolution reads and writes of its random tiles. */
-const RANGES = { relu1: { low: -1, high: 3 }, conv2: { low: -3, high: 3 } };
 
 describe('precision through the port', () => {
   const folders: string[] = [];
@@ -19,20 +15,10 @@ describe('precision through the port', () => {
   });
   after(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
 
-  /** The small bundle with an int8 form. */
   async function modelsWith(goldenTolerance: number): Promise<string> {
     const folder = await mkdtemp(join(tmpdir(), 'salad-precision-'));
     folders.push(folder);
-    const { directory, manifest, weights, bank, golden } = await writeSmallBundle(folder);
-    const { schemaVersion: _version, bank: _bank, files: _files, ...kept } = manifest;
-    const int8 = { ranges: RANGES, goldenTolerance };
-    await writeBundle(directory, {
-      manifest: { ...kept, int8 },
-      weights,
-      bank,
-      golden,
-      modelCard: '# small\n',
-    });
+    await writeSmallInt8Bundle(folder, goldenTolerance);
     return folder;
   }
 
@@ -52,6 +38,11 @@ describe('precision through the port', () => {
   it('stays float32 on an engine without integer kernels, and says so', async () => {
     const { aggregate } = await score({ precision: 'int8', engine: 'wasm' });
     assert.deepEqual(aggregate.precisions, ['float32']);
+  });
+
+  it('stays float32 where bfloat16 is asked of an engine that has none', async () => {
+    const { aggregate } = await score({ precision: 'bfloat16' });
+    assert.deepEqual([aggregate.engines, aggregate.precisions], [['onnx'], ['float32']]);
   });
 
   it('does not serve int8 that misses its golden tolerance', async () => {

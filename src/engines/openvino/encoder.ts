@@ -1,5 +1,6 @@
 /** The encoder of a model in OpenVINO: one network, or two where most of it runs in bfloat16. */
-import { buildOnnx, buildOnnxParts } from '../../model/build-onnx.js';
+import { buildOnnx } from '../../model/build-onnx.js';
+import { buildOnnxParts } from '../../model/build-onnx-parts.js';
 import { inputWidthOf } from '../../model/network.js';
 import type { EngineModel, EngineModelSource, TileBatch } from '../engine.js';
 import type { OpenVino, TensorData } from './library.js';

@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
-import { bestEngine, createEngine, ladder } from '../../../src/engines/select.js';
+import { bestEngine, createEngine, ladder, selfTestModel } from '../../../src/engines/select.js';
 import { readBundle } from '../../../src/model/bundle.js';
+import { hasBfloat16, inPrecision } from '../../../src/model/precision.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { connect, end, header, rows, stream } from '../../support/grpc-client.js';
 import { poolSuite } from '../../support/pool-suite.js';
-import { SIDE, smallImage, smallModels, startSmall } from '../../support/small-server.js';
+import { writeSmallInt8Bundle } from '../../support/small-int8-bundle.js';
+import { SIDE, scoreOnce, smallImage, smallModels, startSmall } from '../../support/small-server.js';
 
 const root = resolve(import.meta.dirname, '../../..');
 const isFetched = existsSync(join(root, '.cache/openvino'));
@@ -48,6 +52,40 @@ if (isFetched) {
       }
       const [one, two] = scores as [Float32Array, Float32Array];
       assert.ok(one.every((score, at) => Math.abs(score - two[at]!) < 1e-5));
+    });
+
+    for (const name of ['phantom', 'chest-pediatric', 'chest-adult']) {
+      it(`runs ${name} in bfloat16 where the processor has it, within the tolerance`, async () => {
+        const bundle = await readBundle(join(root, 'models', name, '1'));
+        const engine = await createEngine('openvino');
+        const model = await engine.load(inPrecision(bundle, 'bfloat16'));
+        const { passed, maxAbsScoreError } = await selfTestModel(model, bundle);
+        await model.dispose();
+        await engine.dispose();
+        assert.ok(passed, `${maxAbsScoreError}`);
+        assert.equal(model.precision, hasBfloat16() ? 'bfloat16' : 'float32');
+        // Float32 comes to within 1e-5: what is asked for is what ran.
+        assert.equal(maxAbsScoreError! > 1e-4, hasBfloat16());
+      });
+    }
+
+    it('serves int8, and bfloat16 where the processor has it; the aggregate names them', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'salad-openvino-'));
+      await writeSmallInt8Bundle(folder, 0.05);
+      try {
+        const plain = await scoreOnce(folder, { engine: 'openvino' });
+        for (const precision of ['int8', 'bfloat16'] as const) {
+          const { aggregate, scores } = await scoreOnce(folder, { engine: 'openvino', precision });
+          const served = precision === 'int8' || hasBfloat16() ? precision : 'float32';
+          assert.deepEqual([aggregate.engines, aggregate.precisions], [['openvino'], [served]]);
+          const differences = [...plain.scores].map(([at, score]) => Math.abs(scores.get(at)! - score));
+          const largest = Math.max(...differences);
+          assert.ok(largest < 0.05, `${precision}: ${largest}`);
+          assert.equal(largest > 1e-6, served !== 'float32');
+        }
+      } finally {
+        await rm(folder, { recursive: true });
+      }
     });
 
     it('gives way to onnx where it is lost, and nobody outside loses anything', async () => {
