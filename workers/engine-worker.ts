@@ -3,6 +3,8 @@ import { threadId, workerData } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
 import { createEngine, passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
+import { alignerOf } from '../src/imaging/alignment.js';
+import { toVector } from '../src/imaging/alignment-map.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
 import { inPrecision } from '../src/model/precision.js';
 import {
@@ -72,19 +74,36 @@ async function runBatch(task: RunTask): Promise<WorkerResult> {
   }
   const view = slotOf(task.model, task.slot);
   const { shape } = describe(task.model);
+  const align = await alignmentOf(task.model);
   const started = performance.now();
   try {
     // In pieces the processor's cache holds: one message across threads for many of them.
     for (let first = 0; first < task.count; first += task.pieceSize) {
       const last = Math.min(task.count, first + task.pieceSize);
       if (task.fault !== undefined && last === task.count) await befall(task.fault);
-      const { pixels, positions, patches } = pieceOf(view, shape, first, last);
+      const { pixels, positions, alignments, patches } = pieceOf(view, shape, first, last);
+      align?.(pixels, alignments);
       await model.run({ count: last - first, pixels, positions }, patches);
     }
   } catch (error) {
     return failureFrom(error, !(await isSound(task.model, model)));
   }
   return { type: 'ran', computeMs: performance.now() - started };
+}
+
+/** Aligns tiles in place, where each is a whole image. A batch that failed is cut anew before it is tried again. */
+async function alignmentOf(
+  key: string,
+): Promise<((pixels: Uint8Array, alignments: Float64Array) => void) | undefined> {
+  if (!describe(key).shape.isAligned) return undefined;
+  const { manifest, geometry } = await bundleOf(key);
+  const aligner = alignerOf(manifest.input.alignment!);
+  return (pixels, alignments) => {
+    for (let at = 0, tile = 0; at < pixels.length; at += geometry.tilePixels, tile += 1) {
+      const map = aligner.align(pixels.subarray(at, at + geometry.tilePixels), geometry.workingSize);
+      alignments.set(toVector(map), 5 * tile);
+    }
+  };
 }
 
 async function timeBatches(task: TimeTask): Promise<WorkerResult> {

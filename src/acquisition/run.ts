@@ -1,9 +1,11 @@
 /** The state of one acquisition while it runs: takes pixels in, queues ready tiles, keeps what comes back. */
 import { crc32c } from '@node-rs/crc32';
-import type { TileStream } from '../batching/index.js';
+import type { TileStream, TileTiming } from '../batching/index.js';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
+import { toMap } from '../imaging/alignment-map.js';
 import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
+import { alignsInTile } from '../model/geometry.js';
 import { Latch } from './latch.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import { PatchResults } from './patch-results.js';
@@ -36,9 +38,10 @@ export class AcquisitionRun {
     this.announcedEngine = model.engine;
     this.now = model.batcher.now;
     this.startedAt = this.now();
+    const { alignment: _scoredWith, ...unaligned } = manifest.input;
     this.image = new WorkingImage(
       geometry,
-      manifest.input,
+      alignsInTile(manifest, geometry) ? unaligned : manifest.input,
       request.format,
       manifest.tiling.minStd,
       request.source,
@@ -57,7 +60,7 @@ export class AcquisitionRun {
       handler: {
         fill: (tile, slot, index) => this.fill(tile, slot, index),
         deliver: (tile, slot, index, timing) => {
-          this.results.store(tile, slot.view(this.model.key).patches, index, timing);
+          this.deliver(tile, slot, index, timing);
           this.firstScoreAt ??= this.now();
           this.settle();
         },
@@ -206,6 +209,15 @@ export class AcquisitionRun {
     positions[2 * index] = row;
     positions[2 * index + 1] = column;
     this.image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
+  }
+
+  private deliver(tile: number, slot: TileSlot, index: number, timing: TileTiming): void {
+    const { pixels, alignments, patches } = slot.view(this.model.key);
+    this.results.store(tile, patches, index, timing);
+    if (alignments.length === 0) return;
+    const { tilePixels } = this.model.geometry;
+    const map = toMap([...alignments.subarray(5 * index, 5 * (index + 1))]);
+    this.image.takeAligned(pixels.subarray(index * tilePixels, (index + 1) * tilePixels), map);
   }
 
   private notify(): void {

@@ -12,6 +12,8 @@ export interface TileSlot {
   view(model: string): {
     readonly pixels: Uint8Array;
     readonly positions: Int32Array;
+    /** float64 [tiles, 5]: the map each tile was aligned by; empty where tiles are not aligned. */
+    readonly alignments: Float64Array;
     readonly patches: PatchBatch;
   };
 }

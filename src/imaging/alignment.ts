@@ -3,7 +3,17 @@
  * (two shifts, two scales, one angle) that brings them closest, centre-weighted, whatever gain and offset the
  * grey levels have. Gauss-Newton on the squared difference (Lucas and Kanade 1981), coarse to fine, in float64.
  */
-import type { Box } from './placement.js';
+import type { InputSpec } from '../model/manifest.js';
+import {
+  type AlignmentMap,
+  IDENTITY,
+  matrixOf,
+  PARAMETERS,
+  sample,
+  toMap,
+  toVector,
+  warp,
+} from './alignment-map.js';
 
 /** Side of the reference at which the map is estimated. */
 export const ALIGNMENT_SIZE = 56;
@@ -14,34 +24,7 @@ const STEPS_PER_LEVEL = 12;
 const WEIGHT_SIGMA = 0.7;
 /** Pull towards the identity, per parameter, in units of the mean squared grey difference. */
 const PRIOR = { shift: 0.3, scale: 0.3, angle: 0.3 } as const;
-/** Bounds: shifts in half sides, scales and angle (radians) as logarithm and plainly. */
-const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;
-
-/** Position in the aligned image -> position in the given image; both in half sides from the centre. */
-export interface AlignmentMap {
-  readonly shiftY: number;
-  readonly shiftX: number;
-  readonly logScaleY: number;
-  readonly logScaleX: number;
-  readonly angle: number;
-}
-
-export const IDENTITY: AlignmentMap = { shiftY: 0, shiftX: 0, logScaleY: 0, logScaleX: 0, angle: 0 };
-
-/** Rotation times scales, row by row: [[yy, yx], [xy, xx]]. */
-function matrixOf(map: AlignmentMap): readonly [yy: number, yx: number, xy: number, xx: number] {
-  const scaleY = Math.exp(map.logScaleY);
-  const scaleX = Math.exp(map.logScaleX);
-  const cos = Math.cos(map.angle);
-  const sin = Math.sin(map.angle);
-  return [cos * scaleY, sin * scaleX, -sin * scaleY, cos * scaleX];
-}
-
-/** @returns [y, x] in the given image of the point (y, x) of the aligned one, both in [-1, 1] inside. */
-export function mapPoint(map: AlignmentMap, y: number, x: number): readonly [number, number] {
-  const [yy, yx, xy, xx] = matrixOf(map);
-  return [map.shiftY + yy * y + yx * x, map.shiftX + xy * y + xx * x];
-}
+const PRIORS = [PRIOR.shift, PRIOR.shift, PRIOR.scale, PRIOR.scale, PRIOR.angle];
 
 /** Mean over boxes: [size, size] -> [target, target]; `size` need not be a multiple. */
 export function shrink(pixels: ArrayLike<number>, size: number, target: number): Float64Array {
@@ -57,53 +40,6 @@ export function shrink(pixels: ArrayLike<number>, size: number, target: number):
     }
   }
   return out;
-}
-
-/** Bilinear, border repeated; y and x in pixels (centres at whole numbers). */
-function sample(pixels: ArrayLike<number>, size: number, y: number, x: number): number {
-  const cy = Math.min(size - 1, Math.max(0, y));
-  const cx = Math.min(size - 1, Math.max(0, x));
-  const top = Math.min(size - 2, Math.floor(cy));
-  const left = Math.min(size - 2, Math.floor(cx));
-  const fy = cy - top;
-  const fx = cx - left;
-  const at = top * size + left;
-  const upper = pixels[at]! + (pixels[at + 1]! - pixels[at]!) * fx;
-  const lower = pixels[at + size]! + (pixels[at + size + 1]! - pixels[at + size]!) * fx;
-  return upper + (lower - upper) * fy;
-}
-
-/** The image through the map: [size, size], samples rounded by the array that is written. */
-export function warp(
-  pixels: ArrayLike<number>,
-  size: number,
-  map: AlignmentMap,
-  out: Uint8ClampedArray | Float64Array,
-): void {
-  const [yy, yx, xy, xx] = matrixOf(map);
-  const middle = (size - 1) / 2;
-  const startY = map.shiftY * (size / 2) + middle;
-  const startX = map.shiftX * (size / 2) + middle;
-  for (let row = 0; row < size; row++) {
-    const v = row - middle;
-    for (let column = 0; column < size; column++) {
-      const u = column - middle;
-      out[row * size + column] = sample(pixels, size, startY + yy * v + yx * u, startX + xy * v + xx * u);
-    }
-  }
-}
-
-const PARAMETERS = ['shiftY', 'shiftX', 'logScaleY', 'logScaleX', 'angle'] as const;
-const BOUNDS = [BOUND.shift, BOUND.shift, BOUND.scale, BOUND.scale, BOUND.angle];
-const PRIORS = [PRIOR.shift, PRIOR.shift, PRIOR.scale, PRIOR.scale, PRIOR.angle];
-
-function toVector(map: AlignmentMap): number[] {
-  return PARAMETERS.map((name) => map[name]);
-}
-
-function toMap(vector: readonly number[]): AlignmentMap {
-  const bounded = vector.map((value, i) => Math.min(BOUNDS[i]!, Math.max(-BOUNDS[i]!, value)));
-  return Object.fromEntries(PARAMETERS.map((name, i) => [name, bounded[i]!])) as unknown as AlignmentMap;
 }
 
 function centreWeights(size: number): Float64Array {
@@ -158,44 +94,63 @@ function slopesOf(pixels: Float64Array, size: number): readonly [Float64Array, F
   return [down, right];
 }
 
-/** One scale of the pyramid: what the cost and its linearisation need. */
+/** One scale of the reference's pyramid: the same for every image. */
+class ReferenceLevel {
+  readonly values: Float64Array;
+  readonly weights: Float64Array;
+  readonly total: number;
+  readonly #ones: Float64Array;
+
+  constructor(
+    reference: ArrayLike<number>,
+    readonly size: number,
+  ) {
+    this.weights = centreWeights(size);
+    this.#ones = new Float64Array(size * size).fill(1);
+    this.total = this.weights.reduce((sum, weight) => sum + weight, 0);
+    this.values = shrink(reference, ALIGNMENT_SIZE, size);
+    this.standardise(this.values);
+  }
+
+  /** Weighted mean zero and variance one, in place; an image without contrast becomes zero. @returns the factor */
+  standardise(values: Float64Array): number {
+    const mean = weightedMean(this.weights, values, this.#ones, this.total);
+    for (let i = 0; i < values.length; i++) values[i]! -= mean;
+    const deviation = Math.sqrt(weightedMean(this.weights, values, values, this.total));
+    const scale = deviation > 1e-9 ? 1 / deviation : 0;
+    for (let i = 0; i < values.length; i++) values[i]! *= scale;
+    return scale;
+  }
+}
+
+/** One scale of an image's pyramid: what the cost and its linearisation need. */
 class Level {
   readonly size: number;
   readonly #image: Float64Array;
   readonly #down: Float64Array;
   readonly #right: Float64Array;
+  readonly #of: ReferenceLevel;
   readonly #reference: Float64Array;
   readonly #weights: Float64Array;
-  readonly #ones: Float64Array;
   readonly #total: number;
   readonly #warped: Float64Array;
   #scale = 1;
 
-  constructor(image: Float64Array, reference: Float64Array, size: number) {
-    this.size = size;
+  constructor(image: Float64Array, reference: ReferenceLevel) {
+    this.size = reference.size;
     this.#image = image;
-    [this.#down, this.#right] = slopesOf(image, size);
-    this.#weights = centreWeights(size);
-    this.#ones = new Float64Array(size * size).fill(1);
-    this.#total = this.#weights.reduce((sum, weight) => sum + weight, 0);
-    this.#reference = this.#standardise(Float64Array.from(reference));
-    this.#warped = new Float64Array(size * size);
-  }
-
-  /** Weighted mean zero and variance one, in place; an image without contrast becomes zero. */
-  #standardise(values: Float64Array): Float64Array {
-    const mean = weightedMean(this.#weights, values, this.#ones, this.#total);
-    for (let i = 0; i < values.length; i++) values[i]! -= mean;
-    const deviation = Math.sqrt(weightedMean(this.#weights, values, values, this.#total));
-    this.#scale = deviation > 1e-9 ? 1 / deviation : 0;
-    for (let i = 0; i < values.length; i++) values[i]! *= this.#scale;
-    return values;
+    [this.#down, this.#right] = slopesOf(image, this.size);
+    this.#of = reference;
+    this.#weights = reference.weights;
+    this.#total = reference.total;
+    this.#reference = reference.values;
+    this.#warped = new Float64Array(image.length);
   }
 
   /** Weighted mean squared difference of the standardised images (2 - 2 NCC) plus the prior. */
   cost(vector: readonly number[]): number {
     warp(this.#image, this.size, toMap(vector), this.#warped);
-    this.#standardise(this.#warped);
+    this.#scale = this.#of.standardise(this.#warped);
     let sum = 0;
     for (let i = 0; i < this.#warped.length; i++) {
       sum += this.#weights[i]! * (this.#warped[i]! - this.#reference[i]!) ** 2;
@@ -295,50 +250,42 @@ function refine(level: Level, start: readonly number[]): number[] {
   return vector;
 }
 
-/**
- * The map that aligns an image with the reference.
- * @param pixels [size, size] grey values of any scale.
- * @param reference [ALIGNMENT_SIZE, ALIGNMENT_SIZE] grey values of any scale.
- */
-export function estimateAlignment(
-  pixels: ArrayLike<number>,
-  size: number,
-  reference: ArrayLike<number>,
-): AlignmentMap {
-  let vector = toVector(IDENTITY);
-  for (const side of LEVELS) {
-    const level = new Level(shrink(pixels, size, side), shrink(reference, ALIGNMENT_SIZE, side), side);
-    vector = refine(level, vector);
+/** Aligns images with one reference. */
+export class Aligner {
+  readonly #levels: readonly ReferenceLevel[];
+
+  /** @param reference [ALIGNMENT_SIZE, ALIGNMENT_SIZE] grey values of any scale. */
+  constructor(reference: ArrayLike<number>) {
+    this.#levels = LEVELS.map((side) => new ReferenceLevel(reference, side));
   }
-  return toMap(vector);
+
+  /**
+   * The map that aligns an image with the reference.
+   * @param pixels [size, size] grey values of any scale.
+   */
+  estimate(pixels: ArrayLike<number>, size: number): AlignmentMap {
+    let vector = toVector(IDENTITY);
+    for (const reference of this.#levels) {
+      vector = refine(new Level(shrink(pixels, size, reference.size), reference), vector);
+    }
+    return toMap(vector);
+  }
+
+  /** Aligns a working image in place. @returns the map that was applied. */
+  align(pixels: Uint8Array, size: number): AlignmentMap {
+    const map = this.estimate(pixels, size);
+    const warped = new Uint8ClampedArray(pixels.length);
+    warp(pixels, size, map, warped);
+    pixels.set(warped);
+    return map;
+  }
 }
 
-/** The smallest box of the given image that holds what a box of the aligned image shows; both in pixels. */
-export function unalignedBox(map: AlignmentMap, size: number, box: Box): Box {
-  const half = size / 2;
-  const corners = [box.top, box.bottom].flatMap((y) =>
-    [box.left, box.right].map((x) => mapPoint(map, y / half - 1, x / half - 1)),
-  );
-  const ys = corners.map(([y]) => y * half + half);
-  const xs = corners.map(([, x]) => x * half + half);
-  return {
-    top: Math.min(...ys),
-    left: Math.min(...xs),
-    bottom: Math.max(...ys),
-    right: Math.max(...xs),
-  };
-}
+const aligners = new WeakMap<NonNullable<InputSpec['alignment']>, Aligner>();
 
-/** Aligns a working image in place. @returns the map that was applied. */
-export function align(pixels: Uint8Array, size: number, reference: ArrayLike<number>): AlignmentMap {
-  const map = estimateAlignment(pixels, size, reference);
-  const warped = new Uint8ClampedArray(pixels.length);
-  warp(pixels, size, map, warped);
-  pixels.set(warped);
-  return map;
-}
-
-/** The reference of a manifest as grey values [ALIGNMENT_SIZE, ALIGNMENT_SIZE]. */
-export function readReference(base64: string): Uint8Array {
-  return new Uint8Array(Buffer.from(base64, 'base64'));
+/** The aligner of a manifest, made once. */
+export function alignerOf(spec: NonNullable<InputSpec['alignment']>): Aligner {
+  const known = aligners.get(spec) ?? new Aligner(Buffer.from(spec.reference, 'base64'));
+  aligners.set(spec, known);
+  return known;
 }

@@ -5,7 +5,8 @@
 import { SaladError } from '../errors/index.js';
 import { type Geometry, patchOfTile } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
-import { type AlignmentMap, align, readReference, unalignedBox } from './alignment.js';
+import { type Aligner, alignerOf } from './alignment.js';
+import { type AlignmentMap, unalignedBox } from './alignment-map.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
@@ -57,7 +58,7 @@ export class WorkingImage {
   /** `#displayTable` as bytes of the working image. */
   readonly #byteTable: Uint8Array | null;
   readonly #cutter: TileCutter;
-  readonly #reference: string | null;
+  readonly #aligner: Aligner | null;
   #alignment: AlignmentMap | null = null;
   #completed = false;
 
@@ -75,8 +76,8 @@ export class WorkingImage {
     this.#transform = createDisplayTransform(format);
     this.#placement = placementOf(input, format.rows, format.columns);
     this.usesAutoWindow = format.voi.kind === 'auto';
-    this.#reference = input.alignment?.reference ?? null;
-    this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow && this.#reference === null;
+    this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
+    this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow && this.#aligner === null;
     this.#percentiles = percentileRange(input, format);
     const size = geometry.workingSize;
     this.pixels = new Uint8Array(size * size);
@@ -192,10 +193,16 @@ export class WorkingImage {
       this.#floats = null;
     }
     // Half an image has nothing to be aligned by: its tiles are scored where they lie.
-    if (this.#reference !== null && coverage.isComplete) {
-      this.#alignment = align(this.pixels, this.geometry.workingSize, readReference(this.#reference));
+    if (this.#aligner !== null && coverage.isComplete) {
+      this.#alignment = this.#aligner.align(this.pixels, this.geometry.workingSize);
     }
     return coverage.coveredTiles();
+  }
+
+  /** Takes the image as somebody else has aligned it: its pixels [workingSize, workingSize] and by which map. */
+  takeAligned(pixels: Uint8Array, map: AlignmentMap): void {
+    this.pixels.set(pixels);
+    this.#alignment = map;
   }
 
   /** Percentiles from 256 counts, then one look-up for each pixel: what the float image would give. */

@@ -12,6 +12,8 @@ export interface SlotShape {
   readonly patchCount: number;
   readonly dimension: number;
   readonly neighbourCount: number;
+  /** Tiles are aligned in place before they are scored. */
+  readonly isAligned: boolean;
 }
 
 /** A slot seen through one model's shape. */
@@ -22,6 +24,8 @@ export interface SlotView {
   readonly pixels: Uint8Array;
   /** int32 [capacity, 2]: tile row, tile column. */
   readonly positions: Int32Array;
+  /** float64 [capacity, 5]: by which map each tile was aligned (`toMap`); empty where tiles are not aligned. */
+  readonly alignments: Float64Array;
   readonly patches: PatchBatch;
 }
 
@@ -31,7 +35,7 @@ const ALIGNMENT = 64;
 const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /** Values of one tile in each array of a slot. */
-function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension }: SlotShape) {
+function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, isAligned }: SlotShape) {
   const neighbours = patchCount * neighbourCount;
   return {
     pixels: tilePixels,
@@ -39,15 +43,16 @@ function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension }: Sl
     scores: patchCount,
     neighbours,
     embeddings: patchCount * dimension,
+    alignments: isAligned ? 5 : 0,
   };
 }
 
 function sectionBytes(shape: SlotShape, capacity: number): readonly number[] {
-  const { pixels, positions, scores, neighbours, embeddings } = valuesPerTile(shape);
+  const { pixels, positions, scores, neighbours, embeddings, alignments } = valuesPerTile(shape);
   const wide = [positions, scores, neighbours, neighbours, embeddings].map(
     (values) => values * Float32Array.BYTES_PER_ELEMENT,
   );
-  return [pixels, ...wide].map((bytes) => capacity * bytes);
+  return [pixels, ...wide, alignments * Float64Array.BYTES_PER_ELEMENT].map((bytes) => capacity * bytes);
 }
 
 /** Bytes a slot needs for `capacity` tiles of this shape. */
@@ -72,6 +77,7 @@ export function viewSlot(buffer: SharedArrayBuffer, shape: SlotShape, capacity: 
     capacity,
     pixels: new Uint8Array(buffer, offsets[0]!, sizes[0]!),
     positions: integers(1),
+    alignments: new Float64Array(buffer, offsets[6]!, sizes[6]! / Float64Array.BYTES_PER_ELEMENT),
     patches: {
       scores: floats(2),
       neighbourIndices: integers(3),
@@ -91,6 +97,7 @@ export function pieceOf(view: SlotView, shape: SlotShape, first: number, last: n
     capacity: last - first,
     pixels: cut(view.pixels, perTile.pixels),
     positions: cut(view.positions, perTile.positions),
+    alignments: cut(view.alignments, perTile.alignments),
     patches: {
       scores: cut(patches.scores, perTile.scores),
       neighbourIndices: cut(patches.neighbourIndices, perTile.neighbours),

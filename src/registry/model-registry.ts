@@ -7,6 +7,7 @@ import type { ServeConfig } from '../config/schema.js';
 import type { EngineName, Precision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
+import { alignsInTile } from '../model/geometry.js';
 import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
@@ -114,6 +115,7 @@ function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precisio
       patchCount: geometry.patchesPerTile,
       dimension: manifest.bank.dimension,
       neighbourCount: manifest.scoring.neighbourCount,
+      isAligned: alignsInTile(manifest, geometry),
     },
   };
 }

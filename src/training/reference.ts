@@ -1,5 +1,5 @@
 /** The mean training image that an aligned bundle warps every image to. */
-import { ALIGNMENT_SIZE, align, shrink } from '../imaging/alignment.js';
+import { ALIGNMENT_SIZE, Aligner, shrink } from '../imaging/alignment.js';
 import type { InputSpec } from '../model/manifest.js';
 import type { FitImage, TrainingPlan } from './preset.js';
 
@@ -21,10 +21,10 @@ export function alignmentReference(
   images: readonly Uint8Array[],
   size: number,
 ): NonNullable<InputSpec['alignment']> {
-  const first = meanOf(images, size);
+  const first = new Aligner(meanOf(images, size));
   const aligned = images.map((pixels) => {
     const copy = Uint8Array.from(pixels);
-    align(copy, size, first);
+    first.align(copy, size);
     return copy;
   });
   const reference = Uint8Array.from(meanOf(aligned, size), Math.round);

@@ -17,7 +17,6 @@ export const SMALL = {
   patchesPerSide: 2,
   dimension: 16,
 } as const;
-const TILE = SMALL.coreSize + 2 * SMALL.haloSize;
 const CELLS = (SMALL.workingSize / 8) ** 2;
 
 export interface SmallBundleOptions {
@@ -25,11 +24,13 @@ export interface SmallBundleOptions {
   readonly version?: number;
   readonly intensity?: Manifest['input']['intensity'];
   readonly minStd?: number;
+  /** Images are aligned to this reference; then the whole image is one tile, the patches are the same. */
+  readonly alignment?: Manifest['input']['alignment'];
   /** Channels of the first convolution: more for slower batches. */
   readonly width?: number;
 }
 
-function smallNetwork(width: number): NetworkDescription {
+function smallNetwork(width: number, coreSize: number, haloSize: number): NetworkDescription {
   const conv = (name: string, input: string, inChannels: number, outChannels: number) =>
     ({
       op: 'conv',
@@ -44,14 +45,14 @@ function smallNetwork(width: number): NetworkDescription {
       trainable: true,
     }) as const;
   return {
-    inputSize: TILE,
+    inputSize: coreSize + 2 * haloSize,
     output: 'embedding',
     nodes: [
       { op: 'affine', name: 'scaled', input: 'input', scale: 1 / 127.5, shift: -1 },
       conv('conv1', 'scaled', 1, width),
       { op: 'leakyRelu', name: 'relu1', input: 'conv1', alpha: 0.2 },
       conv('conv2', 'relu1', width, SMALL.dimension),
-      { op: 'crop', name: 'core', input: 'conv2', offset: SMALL.haloSize, size: SMALL.coreSize },
+      { op: 'crop', name: 'core', input: 'conv2', offset: haloSize, size: coreSize },
       { op: 'avgPool', name: 'pooled', input: 'core', size: 8, stride: 8, padding: 0 },
       { op: 'l2Normalize', name: 'embedding', input: 'pooled' },
     ],
@@ -60,9 +61,12 @@ function smallNetwork(width: number): NetworkDescription {
 
 /** Writes `<folder>/<name>/<version>/`. Golden scores come from the onnx engine. */
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
-  const { name = 'small', version = 1, intensity = { kind: 'window' }, minStd = 0, width = 8 } = options;
+  const { name = 'small', version = 1, minStd = 0, width = 8, alignment } = options;
+  const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
+  const { coreSize, haloSize, patchesPerSide } =
+    alignment === undefined ? SMALL : { coreSize: SMALL.workingSize, haloSize: 0, patchesPerSide: 8 };
   const random = createRandom(7 * version);
-  const network = smallNetwork(width);
+  const network = smallNetwork(width, coreSize, haloSize);
   const weights = initialiseWeights(network, 11);
   const rows = 40;
   const bank = {
@@ -75,11 +79,17 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
     positions: Int32Array.from({ length: rows * 2 }, () => Math.floor(random() * 8)),
     sources: Int32Array.from({ length: rows }, (_, row) => row % 3),
   };
-  const input = { workingSize: SMALL.workingSize, fit: 'stretch', intensity, orientation: 'none' } as const;
+  const input = {
+    workingSize: SMALL.workingSize,
+    fit: 'stretch',
+    intensity,
+    orientation: 'none',
+    ...(alignment === undefined ? {} : { alignment }),
+  } as const;
   const tiling = {
-    coreSize: SMALL.coreSize,
-    haloSize: SMALL.haloSize,
-    patchesPerSide: SMALL.patchesPerSide,
+    coreSize,
+    haloSize,
+    patchesPerSide,
     patchStride: 8,
     patchSize: 12,
     patchOffset: -2,
@@ -94,8 +104,8 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
     aggregate: { topFraction: 0.1, margin: 0 },
   } as const;
   const geometry = geometryOf(input, tiling);
-  const positions = Int32Array.from([0, 0, 1, 2]);
-  const pixels = Uint8Array.from({ length: 2 * TILE * TILE }, () => Math.floor(random() * 256));
+  const positions = Int32Array.from(alignment === undefined ? [0, 0, 1, 2] : [0, 0, 0, 0]);
+  const pixels = Uint8Array.from({ length: 2 * geometry.tilePixels }, () => Math.floor(random() * 256));
   const engine = await createEngine('onnx');
   const model = await engine.load({ network, weights, geometry, search: { bank, scoring } });
   const patches = allocatePatchBatch(2, model);

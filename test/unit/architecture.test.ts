@@ -39,7 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'src/batching',
     'src/pool',
   ],
-  workers: ['src/pool', 'src/engines', 'src/model', 'src/scoring'],
+  workers: ['src/pool', 'src/engines', 'src/imaging', 'src/model', 'src/scoring'],
   'clients/typescript': [],
   'clients/load': ['clients/typescript'],
 };

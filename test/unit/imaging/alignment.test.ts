@@ -1,16 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { ALIGNMENT_SIZE, Aligner, shrink } from '../../../src/imaging/alignment.js';
 import {
-  ALIGNMENT_SIZE,
   type AlignmentMap,
-  align,
-  estimateAlignment,
   IDENTITY,
   mapPoint,
-  shrink,
   unalignedBox,
   warp,
-} from '../../../src/imaging/alignment.js';
+} from '../../../src/imaging/alignment-map.js';
 import { makePhantom } from '../../../src/imaging/phantom.js';
 import { createRandom } from '../../../src/imaging/random.js';
 
@@ -40,10 +37,10 @@ function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
 
 describe('alignment to a reference', () => {
   const image = radiograph(11);
-  const reference = shrink(image, SIZE, ALIGNMENT_SIZE);
+  const aligner = new Aligner(shrink(image, SIZE, ALIGNMENT_SIZE));
 
   it('leaves an image that already lies like the reference within half a pixel', () => {
-    const map = estimateAlignment(image, SIZE, reference);
+    const map = aligner.estimate(image, SIZE);
     for (const [name, value] of Object.entries(map)) {
       assert.ok(Math.abs(value) < 0.004, `${name} ${value}`);
     }
@@ -62,7 +59,7 @@ describe('alignment to a reference', () => {
         disturbed.map((value) => (value - 30) / 0.6),
       );
       const back = Uint8Array.from(disturbed);
-      align(back, SIZE, reference);
+      aligner.align(back, SIZE);
       const after = difference(
         image,
         back.map((value) => (value - 30) / 0.6),
@@ -74,17 +71,17 @@ describe('alignment to a reference', () => {
   it('makes different patients more alike, and gives the same map every time', () => {
     const other = radiograph(12);
     const aligned = Uint8Array.from(other);
-    const map = align(aligned, SIZE, reference);
+    const map = aligner.align(aligned, SIZE);
     assert.ok(difference(image, aligned) < difference(image, other));
-    assert.deepEqual(estimateAlignment(other, SIZE, reference), map);
+    assert.deepEqual(aligner.estimate(other, SIZE), map);
   });
 
   it('stays within its bounds for noise and takes an image without contrast', () => {
-    const flat = estimateAlignment(new Uint8Array(SIZE * SIZE).fill(7), SIZE, reference);
+    const flat = aligner.estimate(new Uint8Array(SIZE * SIZE).fill(7), SIZE);
     for (const value of Object.values(flat)) assert.ok(Math.abs(value) < 1e-9, `${value}`);
     const random = createRandom(1, 'noise');
     const noise = Uint8Array.from({ length: SIZE * SIZE }, () => random.integer(0, 255));
-    const map = estimateAlignment(noise, SIZE, reference);
+    const map = aligner.estimate(noise, SIZE);
     assert.ok(Math.abs(map.shiftY) <= 0.3 && Math.abs(map.logScaleX) <= 0.25 && Math.abs(map.angle) <= 0.2);
   });
 

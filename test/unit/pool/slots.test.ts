@@ -4,11 +4,16 @@ import { pieceOf, slotBytes, viewSlot } from '../../../src/pool/slots.js';
 
 describe('slots', () => {
   it('lays sections side by side, aligned and without overlap, the same from both sides', () => {
-    const shape = { tilePixels: 49, patchCount: 3, dimension: 5, neighbourCount: 2 };
+    const shape = { tilePixels: 49, patchCount: 3, dimension: 5, neighbourCount: 2, isAligned: true };
     const buffer = new SharedArrayBuffer(slotBytes(shape, 3));
     const one = viewSlot(buffer, shape, 3);
     const other = viewSlot(buffer, shape, 3);
-    const sections = (view: typeof one) => [view.pixels, view.positions, ...Object.values(view.patches)];
+    const sections = (view: typeof one) => [
+      view.pixels,
+      view.positions,
+      ...Object.values(view.patches),
+      view.alignments,
+    ];
     sections(one).forEach((section, index) => {
       section.fill(index + 1);
     });
@@ -18,12 +23,12 @@ describe('slots', () => {
     });
     assert.deepEqual(
       sections(one).map(({ length }) => length),
-      [147, 6, 9, 18, 18, 45],
+      [147, 6, 9, 18, 18, 45, 15],
     );
   });
 
   it('cuts pieces that are the same memory, tile for tile', () => {
-    const shape = { tilePixels: 9, patchCount: 4, dimension: 5, neighbourCount: 2 };
+    const shape = { tilePixels: 9, patchCount: 4, dimension: 5, neighbourCount: 2, isAligned: true };
     const whole = viewSlot(new SharedArrayBuffer(slotBytes(shape, 6)), shape, 6);
     const piece = pieceOf(whole, shape, 2, 5);
     const pairs = [
@@ -33,6 +38,7 @@ describe('slots', () => {
       [whole.patches.neighbourIndices, piece.patches.neighbourIndices, 8],
       [whole.patches.neighbourDistances, piece.patches.neighbourDistances, 8],
       [whole.patches.embeddings, piece.patches.embeddings, 20],
+      [whole.alignments, piece.alignments, 5],
     ] as const;
     for (const [all, part, perTile] of pairs) {
       all.forEach((_, index) => {

@@ -1,0 +1,96 @@
+/** The affine map of an alignment: where a pixel of the aligned image comes from, and images through it. */
+import type { Box } from './placement.js';
+
+/** Bounds: shifts in half sides, scales and angle (radians) as logarithm and plainly. */
+const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;
+
+/** Position in the aligned image -> position in the given image; both in half sides from the centre. */
+export interface AlignmentMap {
+  readonly shiftY: number;
+  readonly shiftX: number;
+  readonly logScaleY: number;
+  readonly logScaleX: number;
+  readonly angle: number;
+}
+
+export const IDENTITY: AlignmentMap = { shiftY: 0, shiftX: 0, logScaleY: 0, logScaleX: 0, angle: 0 };
+
+/** Rotation times scales, row by row: [[yy, yx], [xy, xx]]. */
+export function matrixOf(map: AlignmentMap): readonly [yy: number, yx: number, xy: number, xx: number] {
+  const scaleY = Math.exp(map.logScaleY);
+  const scaleX = Math.exp(map.logScaleX);
+  const cos = Math.cos(map.angle);
+  const sin = Math.sin(map.angle);
+  return [cos * scaleY, sin * scaleX, -sin * scaleY, cos * scaleX];
+}
+
+/** @returns [y, x] in the given image of the point (y, x) of the aligned one, both in [-1, 1] inside. */
+export function mapPoint(map: AlignmentMap, y: number, x: number): readonly [number, number] {
+  const [yy, yx, xy, xx] = matrixOf(map);
+  return [map.shiftY + yy * y + yx * x, map.shiftX + xy * y + xx * x];
+}
+
+/** Bilinear, border repeated; y and x in pixels (centres at whole numbers). */
+export function sample(pixels: ArrayLike<number>, size: number, y: number, x: number): number {
+  const cy = Math.min(size - 1, Math.max(0, y));
+  const cx = Math.min(size - 1, Math.max(0, x));
+  const top = Math.min(size - 2, Math.floor(cy));
+  const left = Math.min(size - 2, Math.floor(cx));
+  const fy = cy - top;
+  const fx = cx - left;
+  const at = top * size + left;
+  const upper = pixels[at]! + (pixels[at + 1]! - pixels[at]!) * fx;
+  const lower = pixels[at + size]! + (pixels[at + size + 1]! - pixels[at + size]!) * fx;
+  return upper + (lower - upper) * fy;
+}
+
+/** The image through the map: [size, size], samples rounded by the array that is written. */
+export function warp(
+  pixels: ArrayLike<number>,
+  size: number,
+  map: AlignmentMap,
+  out: Uint8ClampedArray | Float64Array,
+): void {
+  const [yy, yx, xy, xx] = matrixOf(map);
+  const middle = (size - 1) / 2;
+  const startY = map.shiftY * (size / 2) + middle;
+  const startX = map.shiftX * (size / 2) + middle;
+  for (let row = 0; row < size; row++) {
+    const v = row - middle;
+    for (let column = 0; column < size; column++) {
+      const u = column - middle;
+      out[row * size + column] = sample(pixels, size, startY + yy * v + yx * u, startX + xy * v + xx * u);
+    }
+  }
+}
+
+/** In the order of a map's vector. */
+export const PARAMETERS = ['shiftY', 'shiftX', 'logScaleY', 'logScaleX', 'angle'] as const;
+const BOUNDS = [BOUND.shift, BOUND.shift, BOUND.scale, BOUND.scale, BOUND.angle];
+
+/** The five numbers of a map, in the order of AlignmentMap. */
+export function toVector(map: AlignmentMap): number[] {
+  return PARAMETERS.map((name) => map[name]);
+}
+
+/** The map of five numbers, each within its bounds. */
+export function toMap(vector: readonly number[]): AlignmentMap {
+  const bounded = vector.map((value, i) => Math.min(BOUNDS[i]!, Math.max(-BOUNDS[i]!, value)));
+  return Object.fromEntries(PARAMETERS.map((name, i) => [name, bounded[i]!])) as unknown as AlignmentMap;
+}
+
+/** The smallest box of the given image that holds what a box of the aligned image shows; both in pixels. */
+export function unalignedBox(map: AlignmentMap, size: number, box: Box): Box {
+  const half = size / 2;
+  const corners = [box.top, box.bottom].flatMap((y) =>
+    [box.left, box.right].map((x) => mapPoint(map, y / half - 1, x / half - 1)),
+  );
+  const ys = corners.map(([y]) => y * half + half);
+  const xs = corners.map(([, x]) => x * half + half);
+  return {
+    top: Math.min(...ys),
+    left: Math.min(...xs),
+    bottom: Math.max(...ys),
+    right: Math.max(...xs),
+  };
+}

@@ -1,0 +1,109 @@
+/** Images that are aligned in the worker, with the tile they are: the same as where everything is done in one place. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
+import sharp from 'sharp';
+import { createEngine } from '../../src/engines/select.js';
+import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import { AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
+import type { RunningServer } from '../../src/grpc/server.js';
+import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
+import { blendPatches, overlayPng } from '../../src/imaging/anomaly-map.js';
+import { makePhantom } from '../../src/imaging/phantom.js';
+import { type Bundle, readBundle } from '../../src/model/bundle.js';
+import { patchStart } from '../../src/model/geometry.js';
+import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/image-scorer.js';
+import { collect, connect, end, header, type Outcome, rows } from '../support/grpc-client.js';
+import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
+
+const phantom = makePhantom({ seed: 5, size: SIDE });
+const brightest = phantom.samples.reduce((a, b) => Math.max(a, b), 0);
+const still = Uint8Array.from(phantom.samples, (value) => (value * 255) / brightest);
+const reference = Uint8Array.from(shrink(still, SIDE, ALIGNMENT_SIZE), Math.round);
+/** Moved to the right by 1 to 8 pixels; the border is repeated. */
+const images = Array.from({ length: 8 }, (_, by) =>
+  still.map((_value, at) => still[at - Math.min(by + 1, at % SIDE)]!),
+);
+
+async function send(client: AnomalyScoringClient, image: Uint8Array): Promise<Outcome> {
+  const call = client.streamAcquisition();
+  const outcome = collect(call);
+  const options = { anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY, topPatches: 3 };
+  call.write({ payload: header({ options }) });
+  for (let row = 0; row < SIDE; row += 16) call.write({ payload: rows(image, SIDE, row, row + 16) });
+  call.write({ payload: end() });
+  call.end();
+  return outcome;
+}
+
+const colours = (png: Uint8Array): Promise<Buffer> => sharp(png).raw().toBuffer();
+
+describe('images aligned in the worker', function () {
+  this.timeout(60_000);
+  let models: ModelsFolder;
+  let bundle: Bundle;
+  let server: RunningServer;
+  let client: AnomalyScoringClient;
+
+  before(async () => {
+    const alignment = { kind: 'affine', reference: Buffer.from(reference).toString('base64') } as const;
+    models = await smallModels({ alignment });
+    bundle = await readBundle(join(models.path, 'small', '1'));
+  });
+  after(() => models.remove());
+  beforeEach(async () => {
+    server = await startSmall(models.path, { workers: 2, maxBatchSize: 4 });
+    client = connect(server.address);
+  });
+  afterEach(async () => {
+    client.close();
+    await server.stop(0);
+  });
+
+  /** As `salad evaluate` does it: alignment where the image is rendered. */
+  async function assertEvaluated(outcomes: readonly Outcome[]): Promise<void> {
+    const engine = await createEngine('onnx');
+    const scorer = await ImageScorer.open(engine, bundle);
+    for (const [index, { patches, aggregate }] of outcomes.entries()) {
+      const decoded = { rows: SIDE, columns: SIDE, bitsAllocated: 8, bitsStored: 8, samples: images[index]! };
+      const image = renderDecoded(decoded as Parameters<typeof renderDecoded>[0], bundle.manifest);
+      const { scores } = await scorer.run(image);
+      assert.equal(patches.size, 64);
+      for (const [patch, { score }] of patches) {
+        assert.ok(Math.abs(score - scores[patch]!) <= 1e-6, `patch ${patch}: ${score}, ${scores[patch]}`);
+      }
+      const { calibration, scoring } = bundle.manifest;
+      const { patchZ } = judgeImage(scores, calibration, bundle.geometry, scoring.aggregate);
+      const overlay = await overlayPng(image.pixels, blendPatches(bundle.geometry, patchZ), SIDE);
+      const [own, expected] = await Promise.all([aggregate.anomalyMap!.data, overlay].map(colours));
+      assert.ok(
+        own!.every((value, at) => Math.abs(value - expected![at]!) <= 2),
+        'the overlay differs',
+      );
+      for (const { row, column, box } of aggregate.topPatches) {
+        const [top, left] = [patchStart(bundle.geometry, row), patchStart(bundle.geometry, column)];
+        const { patchSize } = bundle.geometry;
+        assert.deepEqual(box, image.sourceBox(top, left, top + patchSize, left + patchSize));
+      }
+    }
+    await scorer.dispose();
+    await engine.dispose();
+  }
+
+  it('have the scores and the boxes of an evaluation, many at a time', async () => {
+    const outcomes = await Promise.all(images.map((image) => send(client, image)));
+    await assertEvaluated(outcomes);
+    const boxes = outcomes.map(({ aggregate }) => JSON.stringify(aggregate.topPatches.map(({ box }) => box)));
+    assert.ok(new Set(boxes).size > 1, 'every image was left as it lies');
+  });
+
+  it('are aligned once where their batch fails and is tried again', async () => {
+    server.registry.pool.injectFault({ kind: 'throw', message: 'once', lasting: false });
+    await assertEvaluated(await Promise.all(images.map((image) => send(client, image))));
+  });
+
+  it('lose nothing with the worker that aligns them', async () => {
+    server.registry.pool.injectFault({ kind: 'exit' });
+    await assertEvaluated(await Promise.all(images.map((image) => send(client, image))));
+  });
+});
