@@ -32,7 +32,8 @@ export async function benchSource(
   precision: Precision = 'float32',
 ): Promise<EngineModelSource> {
   const { search, ...float32 } = await loadSource(name);
-  const encoder = precision === 'int8' ? { ...float32, int8: anyRanges(float32) } : float32;
+  const int8 = precision === 'int8' ? anyRanges(float32) : undefined;
+  const encoder = { ...float32, int8, bfloat16: precision === 'bfloat16' };
   if (bank === 'none') return encoder;
   if (bank === 'own') {
     if (search === undefined) throw new Error(`${name} has no memory bank`);

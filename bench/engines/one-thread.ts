@@ -1,0 +1,90 @@
+/** What the search adds and what reduced precision saves: one thread, in turns, in one process. */
+import { hasBfloat16, type Precision } from '../../src/model/precision.js';
+import { median } from '../support/figures.js';
+import {
+  BANK_ROWS,
+  BATCH_SIZE,
+  type Figures,
+  type Plan,
+  type ProcessorEngine,
+  rateOf,
+  startProcessors,
+  stopAll,
+  summary,
+} from './plan.js';
+import type { Runner } from './runner.js';
+import { type BankChoice, SOURCE_NAMES, type SourceName } from './sources.js';
+
+/** The same for every engine of the processor. */
+async function each(
+  plan: Plan,
+  measure: (runner: Runner, engine: ProcessorEngine) => Promise<Figures>,
+): Promise<Figures> {
+  const runners = await startProcessors(plan, 1);
+  try {
+    const figures: Figures = {};
+    for (const [engine, runner] of runners) figures[engine] = await measure(runner, engine);
+    return figures;
+  } finally {
+    await stopAll(runners);
+  }
+}
+
+/** Time of a tile with a bank over its time without, less one. */
+export function measureSearch(plan: Plan): Promise<Figures> {
+  const { durationMs, repeats } = plan;
+  return each(plan, async (runner) => {
+    const figures: Figures = { prototypes: BANK_ROWS };
+    for (const model of SOURCE_NAMES) {
+      const run = async (bank: BankChoice) => {
+        const { ms, tiles } = await runner.run({ model, bank, batchSize: BATCH_SIZE, durationMs });
+        return ms / tiles;
+      };
+      const added: number[] = [];
+      let before = await run('none');
+      for (let repeat = 0; repeat < repeats; repeat++) {
+        const fused = await run(BANK_ROWS);
+        const after = await run('none');
+        added.push(fused / ((before + after) / 2) - 1);
+        before = after;
+      }
+      figures[model] = { encoderMsPerTile: before, addedShare: summary(added) };
+    }
+    return figures;
+  });
+}
+
+const REDUCED: readonly (readonly [Precision, readonly SourceName[]])[] = [
+  ['bfloat16', SOURCE_NAMES],
+  ['int8', ['salad', 'salad64']],
+];
+
+/** float32 time of a tile over that in bfloat16 and int8, encoders alone. */
+export function measurePrecisions(plan: Plan): Promise<Figures> {
+  const { durationMs, repeats } = plan;
+  return each(plan, async (runner, engine) => {
+    const figures: Figures = {};
+    for (const [precision, models] of REDUCED) {
+      if (precision === 'bfloat16' && (engine !== 'openvino' || !hasBfloat16())) continue;
+      const ofModel: Figures = {};
+      for (const model of models) {
+        const run = async (which: Precision) =>
+          rateOf(
+            await runner.run({ model, bank: 'none', precision: which, batchSize: BATCH_SIZE, durationMs }),
+          );
+        const [float32, reduced]: [number[], number[]] = [[], []];
+        for (let repeat = 0; repeat < repeats; repeat++) {
+          float32.push(await run('float32'));
+          reduced.push(await run(precision));
+        }
+        ofModel[model] = {
+          float32TilesPerSecond: median(float32),
+          tilesPerSecond: median(reduced),
+          overFloat32: summary(reduced.map((rate, turn) => rate / float32[turn]!)),
+        };
+      }
+      figures[precision] = ofModel;
+    }
+    return figures;
+  });
+}

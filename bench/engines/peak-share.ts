@@ -1,0 +1,63 @@
+/** The encoders alone on all cores against fused multiply-adds on all cores, turn by turn. */
+import { median, spread } from '../support/figures.js';
+import { convolutionShare } from './convolution-share.js';
+import { buildPeakProbe } from './peak.js';
+import {
+  BATCH_SIZE,
+  type Figures,
+  listsOf,
+  type Plan,
+  rateOf,
+  startProcessors,
+  stopAll,
+  summaries,
+} from './plan.js';
+import { benchSource, SOURCE_NAMES, type SourceName } from './sources.js';
+
+export async function measurePeak(plan: Plan, macs: Partial<Record<SourceName, number>>): Promise<Figures> {
+  const { durationMs, repeats, cores, threads } = plan;
+  const probe = buildPeakProbe();
+  if (probe.probe === null) return { measured: false, reason: probe.reason };
+  const runners = await startProcessors(plan, threads);
+  try {
+    const peaks: number[] = [];
+    const peak = () => {
+      const gigaFlops = probe.measure(threads, durationMs / 1000, cores);
+      peaks.push(gigaFlops);
+      return gigaFlops;
+    };
+    const shares = new Map([...runners.keys()].map((engine) => [engine, listsOf(SOURCE_NAMES)]));
+    for (let repeat = 0; repeat < repeats; repeat++) {
+      for (const model of SOURCE_NAMES) {
+        let before = peak();
+        for (const [engine, runner] of runners) {
+          const tiles = rateOf(await runner.run({ model, bank: 'none', batchSize: BATCH_SIZE, durationMs }));
+          const after = peak();
+          shares
+            .get(engine)!
+            .get(model)!
+            .push((2e-9 * tiles * macs[model]!) / ((before + after) / 2));
+          before = after;
+        }
+      }
+    }
+    const convolutions: Partial<Record<SourceName, Figures>> = {};
+    for (const [name, list] of shares.get('onnx')!) {
+      const share = await convolutionShare(await benchSource(name, 'none'), BATCH_SIZE, 4 * repeats);
+      convolutions[name] = { shareOfEncoderTime: share, shareOfPeak: median(list) / share };
+    }
+    return {
+      probe: probe.probe,
+      gigaFlops: median(peaks),
+      gigaFlopsRange: spread(peaks),
+      // Operations of the convolutions over the time of the whole encoder.
+      encoderShareOfPeak: Object.fromEntries(
+        [...shares].map(([engine, lists]) => [engine, summaries(lists)]),
+      ),
+      // The same operations over the part of that time which onnxruntime spends in convolutions.
+      onnxConvolutions: convolutions,
+    };
+  } finally {
+    await stopAll(runners);
+  }
+}
