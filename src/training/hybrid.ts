@@ -145,7 +145,7 @@ export function hybridPlanOf(settings: HybridSettings): TrainingPlan {
     ...plan,
     limits: [
       `Fixed texture energy (log-Gabor) and a learned SALAD member, which counts ${100 * settings.learnedShare} % of the ` +
-        'squared distance. On training normals with synthetic lesions it did not help (docs/detection.md).',
+        'squared distance. On the radiographs it was tried on it did not help (docs/detection.md).',
       ...limits,
     ],
     fitEncoder: (context) => fitHybrid(settings, context),
@@ -164,6 +164,7 @@ export function hybridSettings(options: PresetOptions = {}): HybridSettings {
 
 export const HYBRID_PRESET: TrainingPreset = {
   name: 'hybrid',
-  description: 'gabor with a learned SALAD member beside it in one network; minutes on a CPU',
+  description:
+    'gabor with a learned SALAD member beside it in one network, which has not helped so far; minutes',
   plan: (options) => hybridPlanOf(hybridSettings(options)),
 };
