@@ -3,49 +3,77 @@ import { roundFilters } from './bfloat16.js';
 import { addEmbeddings, addNodes, addTiles, type OnnxSource } from './build-onnx.js';
 import { magnitudePools } from './build-onnx-pool.js';
 import { foldBatchNorm } from './fold.js';
-import { type NetworkDescription, nodeInputs, type Weights } from './network.js';
+import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
 import { OnnxWriter } from './onnx-writer.js';
-import { inferShapes } from './shapes.js';
+import { inferShapes, type NodeShape } from './shapes.js';
+
+export interface OnnxParts {
+  /** Input `tiles` as buildOnnx has it, output `features` float [tiles, featureCount]. */
+  readonly head: Uint8Array;
+  /** Input `features`, output `embeddings` float [patches, D]. */
+  readonly tail: Uint8Array;
+  readonly featureCount: number;
+}
 
 /**
- * The encoder in two graphs, the first to be run in bfloat16, for which its filters are rounded. It gives `features`
- * float [tiles, C, H, W], the second takes them.
- * @param cut the node of the network (batch norm folded) whose output they are; all behind it reads nothing else
+ * The head is to be run in bfloat16, for which its filters are rounded. To the tail go the convolutions that no
+ * other follows, and what stands behind them: they whiten, which enlarges what rounding did to directions of little
+ * variance.
  */
-export function buildOnnxParts(
-  source: Pick<OnnxSource, 'network' | 'weights'>,
-  cut: string,
-): {
-  readonly head: Uint8Array;
-  readonly tail: Uint8Array;
-  readonly shape: readonly [number, number, number];
-} {
+export function buildOnnxParts(source: Pick<OnnxSource, 'network' | 'weights'>): OnnxParts {
   const { network, weights } = foldBatchNorm(source.network, source.weights);
   const shapes = inferShapes(network);
-  const { channels, height, width } = shapes.get(cut)!;
-  const at = network.nodes.findIndex(({ name }) => name === cut) + 1;
+  const behind = tailOf(network);
+  const isTail = ({ name }: NetworkNode) => behind.has(name);
+  const read = network.nodes.filter(isTail).flatMap(nodeInputs);
+  const cuts = [...new Set(read)].filter((name) => !behind.has(name));
+  const sizes = cuts.map((name) => sizeOf(shapes.get(name)!));
+  const featureCount = sizes.reduce((sum, size) => sum + size, 0);
+
   const head = new OnnxWriter();
   addTiles(head, network);
-  const convolved = magnitudePools(network);
-  const pools = new Map(
-    network.nodes.flatMap((node) =>
-      convolved.has(node.name) ? [[node.name, shapes.get(nodeInputs(node)[0]!)!] as const] : [],
-    ),
-  );
-  const filters = rounded(network, weights);
-  addNodes({ writer: head, weights: filters, int8: undefined, pools }, network.nodes.slice(0, at));
-  head.node('Identity', [cut], 'features');
-  head.output('features', 'float', ['tiles', channels, height, width]);
+  const rest = network.nodes.filter((node) => !isTail(node));
+  const pools = magnitudePools(network, shapes);
+  addNodes({ writer: head, weights: rounded(network, weights), int8: undefined, pools }, rest);
+  const flat = head.int64s('features/shape', [0, -1]);
+  const rows = cuts.map((name) => head.node('Reshape', [name, flat], `${name}/features`));
+  head.node('Concat', rows, 'features', { axis: 1 });
+  head.output('features', 'float', ['tiles', featureCount]);
+
   const tail = new OnnxWriter();
-  tail.input('features', 'float', ['tiles', channels, height, width]);
-  tail.node('Identity', ['features'], cut);
-  addNodes({ writer: tail, weights, int8: undefined }, network.nodes.slice(at));
+  tail.input('features', 'float', ['tiles', featureCount]);
+  const lengths = tail.int64s('features/sizes', sizes);
+  const parts = cuts.map((name) => `${name}/features`);
+  tail.node('Split', ['features', lengths], parts, { axis: 1 });
+  cuts.forEach((name, index) => {
+    const { channels, height, width } = shapes.get(name)!;
+    const shape = tail.int64s(`${name}/shape`, [-1, channels, height, width]);
+    tail.node('Reshape', [parts[index]!, shape], name);
+  });
+  addNodes({ writer: tail, weights, int8: undefined }, network.nodes.filter(isTail));
   addEmbeddings(tail, network);
   return {
     head: head.encode('salad', 'first part of a SALAD encoder, built by salad-serve'),
     tail: tail.encode('salad', 'second part of a SALAD encoder, built by salad-serve'),
-    shape: [channels, height, width],
+    featureCount,
   };
+}
+
+const sizeOf = ({ channels, height, width }: NodeShape) => channels * height * width;
+
+/** Convolutions that lead to no other, and all that reads them. */
+function tailOf({ nodes }: NetworkDescription): ReadonlySet<string> {
+  const leading = new Set<string>();
+  for (const node of [...nodes].reverse()) {
+    if (node.op !== 'conv' && !leading.has(node.name)) continue;
+    for (const input of nodeInputs(node)) leading.add(input);
+  }
+  const tail = new Set<string>();
+  for (const node of nodes) {
+    const isLast = node.op === 'conv' && !leading.has(node.name);
+    if (isLast || nodeInputs(node).some((name) => tail.has(name))) tail.add(node.name);
+  }
+  return tail;
 }
 
 function rounded({ nodes }: NetworkDescription, weights: Weights): Weights {

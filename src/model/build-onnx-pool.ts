@@ -8,14 +8,23 @@ type Pool = Extract<NetworkNode, { op: 'avgPool' }>;
 /**
  * Pools of the magnitudes of a filter bank. OpenVINO keeps in float32 what no convolution follows; with these as
  * convolutions, magnitudes are bfloat16 up to here, twice as fast. The logarithms behind them stay float32.
+ * @returns the shape of what each reads, by its name
  */
-export function magnitudePools({ nodes }: NetworkDescription): ReadonlySet<string> {
+export function magnitudePools(
+  { nodes }: NetworkDescription,
+  shapes: ReadonlyMap<string, NodeShape>,
+): ReadonlyMap<string, NodeShape> {
   const opBehind = (name: string): string | undefined => {
     const node = nodes.find((each) => each.name === name);
     return node?.op === 'crop' ? opBehind(nodeInputs(node)[0]!) : node?.op;
   };
-  const pools = nodes.filter((node) => node.op === 'avgPool' && opBehind(node.input) === 'sqrt');
-  return new Set(pools.map(({ name }) => name));
+  return new Map(
+    nodes.flatMap((node) =>
+      node.op === 'avgPool' && opBehind(node.input) === 'sqrt'
+        ? [[node.name, shapes.get(node.input)!] as const]
+        : [],
+    ),
+  );
 }
 
 /** The same values as AveragePool without the padding in its counts. */

@@ -107,7 +107,8 @@ describe('the salad command', function () {
 
   it('says on its first line where it listens and what it serves', () => {
     assert.equal(server.ready['event'], 'ready');
-    assert.equal(server.ready['engine'], 'onnx');
+    // The better one where `npm run engines:openvino` fetched it.
+    assert.ok(['openvino', 'onnx'].includes(server.ready['engine'] as string));
     assert.ok((server.ready['models'] as string[]).includes('phantom@1'));
   });
 

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
 import { root, salad } from '../support/salad.js';
 
-const ENGINES = ['tensorflow', 'webgpu', 'onnx', 'wasm'];
+const ENGINES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'];
 
 describe('salad train, evaluate, models and doctor', function () {
   this.timeout(400_000);

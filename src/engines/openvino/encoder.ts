@@ -10,9 +10,8 @@ import { piecesOf, type ShapeOf, SizedNetwork } from './sized-network.js';
 const MAX_TILES = 16;
 
 /**
- * In bfloat16 all but the last convolution and what follows it: that whitens, which enlarges what rounding did to
- * directions of little variance. OpenVINO itself keeps in float32 what stands behind the last convolutions before
- * it, such as the logarithms and variances of a filter bank.
+ * What of the first part no convolution follows, such as the logarithms and variances of a filter bank, OpenVINO
+ * itself keeps in float32.
  */
 export class Encoder {
   /** Whole, or its part in bfloat16. */
@@ -29,14 +28,13 @@ export class Encoder {
     const tiles: ShapeOf = (count) => [count, network.inputSize, inputWidthOf(network), 1];
     const embeddings: ShapeOf = (count) => [count * sizes.patchCount, sizes.dimension];
     const exact = { threads, precision: 'f32' } as const;
-    const last = network.nodes.findLast(({ op }) => op === 'conv');
-    if (bfloat16 && last !== undefined && 'input' in last) {
-      const { head, tail, shape } = buildOnnxParts(source, last.input);
-      const features: ShapeOf = (count) => [count, ...shape];
+    if (bfloat16) {
+      const { head, tail, featureCount } = buildOnnxParts(source);
+      const features: ShapeOf = (count) => [count, featureCount];
       this.first = new SizedNetwork(vino, head, tiles, features, { threads, precision: 'bf16' });
       this.rest = {
         network: new SizedNetwork(vino, tail, features, embeddings, exact),
-        features: new Float32Array(MAX_TILES * shape[0] * shape[1] * shape[2]),
+        features: new Float32Array(MAX_TILES * featureCount),
       };
     } else {
       this.first = new SizedNetwork(vino, buildOnnx(source), tiles, embeddings, exact);

@@ -20,7 +20,7 @@ function bundle(): SelfTestBundle {
 
 describe('the ladder of engines', () => {
   it('goes from the best engine to the one that always works', () => {
-    assert.deepEqual(enginesFor('auto'), ['tensorflow', 'webgpu', 'onnx', 'wasm']);
+    assert.deepEqual(enginesFor('auto'), ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm']);
     assert.deepEqual(enginesFor('wasm'), ['wasm']);
   });
 
