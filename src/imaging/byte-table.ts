@@ -8,14 +8,29 @@ export function toByte(value: number): number {
   return value >= 255 ? 255 : (value + 0.5) | 0;
 }
 
+/** 0 to 255. */
+const SAMPLES = Uint8Array.from({ length: 256 }, (_, sample) => sample);
+
 /** Display value of each 8-bit sample, float32 [256] in [0, 255]. */
 export function displayTableOf(transform: DisplayTransform): Float32Array {
   const display = new Float32Array(256);
-  transform(
-    Uint8Array.from(display, (_, sample) => sample),
-    display,
-  );
+  transform(SAMPLES, display);
   return display;
+}
+
+/** Display values as bytes: once for every image, so without `from` and its 256 little objects. */
+export function toBytes(display: Float32Array): Uint8Array {
+  const bytes = new Uint8Array(display.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = toByte(display[i]!);
+  return bytes;
+}
+
+/** Samples by ascending display value. Tables ascend, but for inverted images and odd look-up tables. */
+function ascending(display: Float32Array): Uint8Array {
+  for (let i = 1; i < 256; i++) {
+    if (display[i]! < display[i - 1]!) return SAMPLES.slice().sort((a, b) => display[a]! - display[b]!);
+  }
+  return SAMPLES;
 }
 
 /** Looks up `count` samples from `from` on and writes them from `at` on; source and target may be one. */
@@ -67,7 +82,7 @@ export function percentilesOfCounts(
   display: Float32Array,
   percentiles: readonly number[],
 ): number[] {
-  const order = Array.from(counts.keys()).sort((a, b) => display[a]! - display[b]!);
+  const order = ascending(display);
   const total = counts.reduce((sum, count) => sum + count, 0);
   return percentiles.map((percentile) =>
     percentileOfSorted(total, percentile, (rank) => {

@@ -155,7 +155,7 @@ function validateLut(firstValue: number, bitsPerEntry: number, entries: ArrayLik
  */
 export function createDisplayTransform(format: PixelFormat): DisplayTransform {
   validatePixelFormat(format);
-  const table = displayTable(format);
+  const table = recentTable(format);
   const mask = table.length - 1;
   if (format.bitsAllocated === 8) {
     return (samples, out) => {
@@ -168,6 +168,23 @@ export function createDisplayTransform(format: PixelFormat): DisplayTransform {
       out[i] = table[(samples[at]! | (samples[at + 1]! << 8)) & mask]!;
     }
   };
+}
+
+/** Tables of the latest formats: a detector sends thousands of images of one. At most 256 KiB each. */
+const recent = new Map<string, Float32Array>();
+const RECENT_MAX = 16;
+
+function recentTable(format: PixelFormat): Float32Array {
+  // A look-up table may be as long as what is made of it.
+  if (format.voi.kind === 'lut') return displayTable(format);
+  const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, voi } = format;
+  const key = JSON.stringify([bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, voi]);
+  const table = recent.get(key) ?? displayTable(format);
+  // Put at the end: the first is the one unused for longest.
+  recent.delete(key);
+  recent.set(key, table);
+  if (recent.size > RECENT_MAX) recent.delete(recent.keys().next().value!);
+  return table;
 }
 
 /** Display value in [0, 255] of every bit pattern of `bitsStored` bits. */

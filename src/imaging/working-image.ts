@@ -7,7 +7,7 @@ import { type Geometry, patchOfTile } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type AlignmentMap, unalignedBox } from './alignment-map.js';
-import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.js';
+import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte, toBytes } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
   bytesPerSample,
@@ -83,7 +83,7 @@ export class WorkingImage {
     this.pixels = new Uint8Array(size * size);
     const hasTable = source === 'tiles' && format.bitsAllocated === 8;
     this.#displayTable = hasTable ? displayTableOf(this.#transform) : null;
-    this.#byteTable = this.#displayTable && Uint8Array.from(this.#displayTable, toByte);
+    this.#byteTable = this.#displayTable && toBytes(this.#displayTable);
     this.#floats = this.streamable || hasTable ? null : new Float32Array(size * size);
     this.#cutter = new TileCutter(geometry, this.pixels);
     if (source === 'rows') {
@@ -164,12 +164,13 @@ export class WorkingImage {
     }
     const table = this.#byteTable;
     if (!table) this.#transform(samples, this.#scratch);
-    for (let y = 0; y < coreSize; y++) {
-      const from = y * coreColumns;
-      const at = (row * coreSize + y) * workingSize + column * coreColumns;
-      if (!table) this.#store(this.#scratch, from, at, coreColumns);
-      else if (this.streamable) lookUp(table, samples, from, this.pixels, at, coreColumns);
-      else this.pixels.set(samples.subarray(from, from + coreColumns), at);
+    // The rows of a tile as wide as the image are one run.
+    const run = coreColumns === workingSize ? coreSize * coreColumns : coreColumns;
+    for (let from = 0; from < coreSize * coreColumns; from += run) {
+      const at = (row * coreSize + from / coreColumns) * workingSize + column * coreColumns;
+      if (!table) this.#store(this.#scratch, from, at, run);
+      else if (this.streamable) lookUp(table, samples, from, this.pixels, at, run);
+      else this.pixels.set(run < samples.length ? samples.subarray(from, from + run) : samples, at);
     }
     const ready = this.#tiles.take(row, column);
     return this.streamable ? ready : [];

@@ -38,6 +38,23 @@ const window = (
 ): VoiTransform => ({ kind: 'window', center, width, function: fn });
 
 describe('createDisplayTransform', () => {
+  it('gives the same of a format seen before, whatever came between', () => {
+    const window = (center: number): PixelFormat => ({
+      ...defaultPixelFormat(1, 1, 16, 12),
+      voi: { kind: 'window', center, width: 700, function: 'linear' },
+    });
+    const shown = (format: PixelFormat): number => {
+      const out = new Float32Array(1);
+      createDisplayTransform(format)(Uint8Array.of(0x84, 0x03), out);
+      return out[0]!;
+    };
+    const first = Array.from({ length: 40 }, (_, at) => shown(window(600 + 20 * at)));
+    const again = Array.from({ length: 40 }, (_, at) => shown(window(600 + 20 * at)));
+    assert.deepEqual(again, first);
+    assert.ok(new Set(first).size > 20);
+    assert.ok(Math.abs(shown({ ...window(600), monochrome1: true }) - (255 - first[0]!)) < 1e-4);
+  });
+
   it('passes full-range 8-bit values through exactly', () => {
     const all = Array.from({ length: 256 }, (_, i) => i);
     assert.deepEqual(display(base8, all), all);
