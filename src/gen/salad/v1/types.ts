@@ -356,7 +356,7 @@ export interface AcquisitionAggregate {
   warnings: Warning[];
   /** How the memory bank was searched: "exact", "exact (search window)", "index (usearch, recall 0.995)". */
   search: string;
-  /** Arithmetic of the encoder, "float32" or "int8", of the engines above; both where they differed. */
+  /** Arithmetic of the encoder, "float32", "bfloat16" or "int8", of the engines above; several where they differed. */
   precisions: string[];
 }
 
