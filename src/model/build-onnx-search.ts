@@ -122,21 +122,20 @@ export function addSearch(
 }
 
 /**
- * Only the products of the search, for engines that rank them elsewhere. Input: `embeddings` float [patches, D];
- * output: `similarities` float [patches, rows].
- * @param order the bank's rows in the order wanted
+ * Only the products of the search, for engines whose candidates are ranked elsewhere. Input: `embeddings` float
+ * [patches, D]; output: `products` float [patches, rows].
+ * @param rows of the bank, in the order wanted
  */
-export function buildSimilarityOnnx({ dimension, prototypes }: MemoryBank, order: Int32Array): Uint8Array {
-  const rows = order.length;
-  const ordered = new Float32Array(rows * dimension);
-  order.forEach((row, at) => {
-    ordered.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);
+export function buildProductsOnnx({ dimension, prototypes }: MemoryBank, rows: Int32Array): Uint8Array {
+  const chosen = new Float32Array(rows.length * dimension);
+  rows.forEach((row, at) => {
+    chosen.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);
   });
   const writer = new OnnxWriter();
   writer.input('embeddings', 'float', ['patches', dimension]);
-  const transposed = transposedRows({ dimension, prototypes: ordered }, 0, rows);
-  const bank = writer.floats('bank/prototypes', [dimension, rows], transposed);
-  writer.node('MatMul', ['embeddings', bank], 'similarities');
-  writer.output('similarities', 'float', ['patches', rows]);
-  return writer.encode('search', 'similarities to the memory bank, built by salad-serve');
+  const transposed = transposedRows({ dimension, prototypes: chosen }, 0, rows.length);
+  const bank = writer.floats('bank/prototypes', [dimension, rows.length], transposed);
+  writer.node('MatMul', ['embeddings', bank], 'products');
+  writer.output('products', 'float', ['patches', rows.length]);
+  return writer.encode('search', 'products with the memory bank, built by salad-serve');
 }

@@ -6,8 +6,10 @@ import { buildOnnx } from '../../model/build-onnx.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
+import { BandSearch } from './band-search.js';
 
-type OnnxRuntime = typeof import('onnxruntime-node');
+export type OnnxRuntime = typeof import('onnxruntime-node');
+export type OpenSession = (onnx: Uint8Array) => Promise<InferenceSession>;
 
 /** The library is native and large: it is loaded when the engine is, and its absence is an answer. */
 async function loadLibrary(): Promise<OnnxRuntime> {
@@ -48,10 +50,8 @@ async function loadModel(
   threads: number,
 ): Promise<EngineModel> {
   const sizes = modelSizes(source);
-  try {
-    const search = await prepareSearch(source);
-    const bytes = buildOnnx(search.graph, search.chunkRows);
-    const session = await library.InferenceSession.create(bytes, {
+  const openSession: OpenSession = (onnx) =>
+    library.InferenceSession.create(onnx, {
       executionProviders: ['cpu'],
       graphOptimizationLevel: 'all',
       executionMode: 'sequential',
@@ -60,16 +60,35 @@ async function loadModel(
       // Warnings only: the default prints notes about optimised-away initializers for every model.
       logSeverityLevel: 3,
     });
+  try {
+    const search = await prepareSearch(source);
+    const bands = await BandSearch.open(library, search.graph, openSession);
+    const { search: _searched, ...encoder } = search.graph;
+    const graph = bands === undefined ? search.graph : encoder;
+    const session = await openSession(buildOnnx(graph, search.chunkRows));
     return {
       ...sizes,
       search: search.description,
       precision: source.int8 === undefined ? 'float32' : 'int8',
-      run: (tiles, patches) => run(library, session, search, tiles, patches),
-      dispose: () => session.release(),
+      run: (tiles, patches) => run({ library, session, graph, search, bands }, tiles, patches),
+      async dispose() {
+        await session.release();
+        await bands?.dispose();
+      },
     };
   } catch (error) {
     throw engineFailure('onnx', 'load the model', error);
   }
+}
+
+/** What a model consists of here. */
+interface Loaded {
+  readonly library: OnnxRuntime;
+  readonly session: InferenceSession;
+  /** What the session computes: with the search, unless bands have it. */
+  readonly graph: EngineModelSource;
+  readonly search: PreparedSearch;
+  readonly bands: BandSearch | undefined;
 }
 
 function feeds(library: OnnxRuntime, source: EngineModelSource, tiles: TileBatch): Record<string, Tensor> {
@@ -88,17 +107,17 @@ function feeds(library: OnnxRuntime, source: EngineModelSource, tiles: TileBatch
 }
 
 async function run(
-  library: OnnxRuntime,
-  session: InferenceSession,
-  search: PreparedSearch,
+  { library, session, graph, search, bands }: Loaded,
   tiles: TileBatch,
   patches: PatchBatch,
 ): Promise<void> {
   if (tiles.count === 0) return;
   try {
-    const results = await session.run(feeds(library, search.graph, tiles));
-    patches.embeddings.set(results['embeddings']!.data as Float32Array);
-    search.finish(tiles, results['indices']?.data as BigInt64Array | undefined, patches);
+    const results = await session.run(feeds(library, graph, tiles));
+    const embeddings = results['embeddings']!.data as Float32Array;
+    patches.embeddings.set(embeddings);
+    const indices = results['indices']?.data as BigInt64Array | undefined;
+    search.finish(tiles, bands ? await bands.nearest(tiles, embeddings) : indices, patches);
   } catch (error) {
     throw engineFailure('onnx', 'score a batch', error);
   }

@@ -65,7 +65,7 @@ export class WindowRows {
 
   /**
    * The same where the similarities are known already.
-   * @param known float32, one for every entry of `rows`, from `offset` on.
+   * @param known float32: that of entry i of `rows` is at `offset` + i, which may be negative for others than the window's.
    */
   nearestOf(
     known: Float32Array,
@@ -86,6 +86,12 @@ export class WindowRows {
         worst = similarities[k - 1]!;
       }
     }
+  }
+
+  /** Entries of `rows` in rows [top, bottom) of the grid, as far as it goes. */
+  spanOfRows(top: number, bottom: number): readonly [number, number] {
+    const at = (row: number): number => this.starts[Math.min(this.grid, Math.max(0, row)) * this.grid]!;
+    return [at(top), at(bottom)];
   }
 
   /** Entries of `rows` in a cell's window: [start, end), one for every row of the grid. */
