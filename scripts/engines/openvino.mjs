@@ -10,7 +10,7 @@ const VERSION = '2026.4.1';
 const WHEEL_PYTHON = '3.11';
 const PLATFORMS = {
   'linux-x64': 'manylinux_2_28_x86_64',
-  'linux-arm64': 'manylinux_2_31_aarch64',
+  'linux-arm64': 'manylinux_2_35_aarch64',
   'darwin-arm64': 'macosx_11_0_arm64',
   'win32-x64': 'win_amd64',
 };

@@ -250,12 +250,16 @@ describe('train and evaluate', function () {
     assert.equal(learned.manifest.int8, undefined);
   });
 
-  it('has no int8 form where the encoder is a fixed filter bank, and refuses to pretend', async () => {
+  it('has no int8 form where the encoder is a fixed filter bank, and refuses to pretend, as an engine without bfloat16 does', async () => {
     assert.equal(bundle.manifest.int8, undefined);
     const dataset = await loadDataset(testFolder);
     await assert.rejects(
       evaluateBundle({ bundle, engine, dataset, precision: 'int8' }),
       (error) => error instanceof SaladError && error.reason === 'CONFIGURATION_INVALID',
+    );
+    await assert.rejects(
+      evaluateBundle({ bundle, engine, dataset, precision: 'bfloat16' }),
+      /--precision bfloat16: it needs the openvino engine/,
     );
   });
 });

@@ -30,6 +30,8 @@ export class BankSearch {
           { threads, precision: 'f32' },
         ),
     );
+    // Warm-up need not come by the position of every band.
+    for (const network of this.networks) network.prepare(1);
   }
 
   /**

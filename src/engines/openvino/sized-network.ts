@@ -11,10 +11,10 @@ export interface Piece {
   readonly size: number;
 }
 
-/** What a batch is run in: powers of two, so 13 tiles as 8, 4 and 1. */
+/** What a batch is run in: powers of four, so 13 tiles as three times 4 and 1. Each size is a compilation. */
 export function* piecesOf(count: number, maxTiles: number): Generator<Piece> {
   for (let first = 0; first < count; ) {
-    const size = 2 ** Math.floor(Math.log2(Math.min(count - first, maxTiles)));
+    const size = 4 ** Math.floor(Math.log2(Math.min(count - first, maxTiles)) / 2);
     yield { first, size };
     first += size;
   }
@@ -32,19 +32,31 @@ export class SizedNetwork {
     private readonly options: CompileOptions,
   ) {}
 
-  /** @param size tiles: a power of two */
+  /** @param size tiles: a power of four */
   run(size: number, input: TensorData, output: TensorData): void {
-    const inputShape = this.inputShape(size);
-    let network = this.bySize.get(size);
-    if (network === undefined) {
-      network = this.vino.compile(this.onnx, inputShape, this.options);
-      this.bySize.set(size, network);
-    }
-    network.run({ shape: inputShape, data: input }, { shape: this.outputShape(size), data: output });
+    const network = this.ofSize(size);
+    network.run(
+      { shape: this.inputShape(size), data: input },
+      { shape: this.outputShape(size), data: output },
+    );
+  }
+
+  /** Compiles it now, not in the middle of somebody's acquisition. */
+  prepare(size: number): void {
+    this.ofSize(size);
   }
 
   dispose(): void {
     for (const network of this.bySize.values()) network.dispose();
     this.bySize.clear();
+  }
+
+  private ofSize(size: number): CompiledNetwork {
+    let network = this.bySize.get(size);
+    if (network === undefined) {
+      network = this.vino.compile(this.onnx, this.inputShape(size), this.options);
+      this.bySize.set(size, network);
+    }
+    return network;
   }
 }

@@ -56,6 +56,23 @@ describe('measureLatencies', () => {
     assert.ok(Math.abs(points[3]!.latencyMs - 0.8) < 1e-9);
   });
 
+  it('gives an engine that compiles for every size the time to', async () => {
+    const seen = new Set<number>();
+    const { points } = await measure(
+      (size) => {
+        if (seen.has(size)) return size / 10;
+        seen.add(size);
+        return 400;
+      },
+      16,
+      600,
+    );
+    assert.deepEqual(
+      points.map(({ batchSize, latencyMs }) => [batchSize, latencyMs]),
+      [1, 2, 4, 8, 16].map((size) => [size, size / 10]),
+    );
+  });
+
   it('stops early on a slow engine', async () => {
     const { points, time } = await measure((size) => 100 * size, 32, 600);
     assert.deepEqual(
