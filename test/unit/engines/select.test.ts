@@ -50,14 +50,17 @@ describe('the ladder of engines', () => {
     assert.throws(() => bestEngine(rungs), { reason: 'ENGINE_UNAVAILABLE' });
   });
 
-  it('refuses an engine whose scores are not numbers', async () => {
-    const broken = bundle();
-    const kernel = broken.weights.get('first/kernel')!.data;
-    kernel.fill(Number.NaN);
+  it('refuses an engine whose embeddings are not numbers, and scores that are none', async () => {
     const engine = await createEngine('onnx');
-    const { passed, maxAbsScoreError } = await selfTest(engine, broken);
-    assert.equal(passed, false);
-    assert.equal(maxAbsScoreError, Number.POSITIVE_INFINITY);
+    const broken = bundle();
+    broken.weights.get('first/kernel')!.data.fill(Number.NaN);
+    const { passed, maxAbsScoreError, reason } = await selfTest(engine, broken);
+    assert.deepEqual([passed, maxAbsScoreError], [false, null]);
+    assert.match(reason ?? '', /the search found 0 of \d neighbours/);
+    const golden = bundle();
+    golden.golden.scores[2] = Number.NaN;
+    const judged = await selfTest(engine, golden);
+    assert.deepEqual([judged.passed, judged.maxAbsScoreError], [false, Number.POSITIVE_INFINITY]);
   });
 
   it('refuses an engine that cannot load the model', async () => {
