@@ -26,11 +26,13 @@ export interface SmallBundleOptions {
   readonly minStd?: number;
   /** Images are aligned to this reference; then the whole image is one tile, the patches are the same. */
   readonly alignment?: Manifest['input']['alignment'];
+  /** Tiles are strips of so many cores. @default 1 */
+  readonly coresPerTile?: number;
   /** Channels of the first convolution: more for slower batches. */
   readonly width?: number;
 }
 
-function smallNetwork(width: number, coreSize: number, haloSize: number): NetworkDescription {
+function smallNetwork(width: number, coreSize: number, haloSize: number, cores: number): NetworkDescription {
   const conv = (name: string, input: string, inChannels: number, outChannels: number) =>
     ({
       op: 'conv',
@@ -46,13 +48,14 @@ function smallNetwork(width: number, coreSize: number, haloSize: number): Networ
     }) as const;
   return {
     inputSize: coreSize + 2 * haloSize,
+    inputWidth: cores * coreSize + 2 * haloSize,
     output: 'embedding',
     nodes: [
       { op: 'affine', name: 'scaled', input: 'input', scale: 1 / 127.5, shift: -1 },
       conv('conv1', 'scaled', 1, width),
       { op: 'leakyRelu', name: 'relu1', input: 'conv1', alpha: 0.2 },
       conv('conv2', 'relu1', width, SMALL.dimension),
-      { op: 'crop', name: 'core', input: 'conv2', offset: haloSize, size: coreSize },
+      { op: 'crop', name: 'core', input: 'conv2', offset: haloSize, size: coreSize, width: cores * coreSize },
       { op: 'avgPool', name: 'pooled', input: 'core', size: 8, stride: 8, padding: 0 },
       { op: 'l2Normalize', name: 'embedding', input: 'pooled' },
     ],
@@ -61,12 +64,12 @@ function smallNetwork(width: number, coreSize: number, haloSize: number): Networ
 
 /** Writes `<folder>/<name>/<version>/`. Golden scores come from the onnx engine. */
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
-  const { name = 'small', version = 1, minStd = 0, width = 8, alignment } = options;
+  const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
     alignment === undefined ? SMALL : { coreSize: SMALL.workingSize, haloSize: 0, patchesPerSide: 8 };
   const random = createRandom(7 * version);
-  const network = smallNetwork(width, coreSize, haloSize);
+  const network = smallNetwork(width, coreSize, haloSize, coresPerTile);
   const weights = initialiseWeights(network, 11);
   const rows = 40;
   const bank = {
@@ -88,6 +91,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
   } as const;
   const tiling = {
     coreSize,
+    coresPerTile,
     haloSize,
     patchesPerSide,
     patchStride: 8,
@@ -104,7 +108,9 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
     aggregate: { topFraction: 0.1, margin: 0 },
   } as const;
   const geometry = geometryOf(input, tiling);
-  const positions = Int32Array.from(alignment === undefined ? [0, 0, 1, 2] : [0, 0, 0, 0]);
+  const positions = Int32Array.from(
+    alignment === undefined ? [0, 0, 1, 2 % (4 / coresPerTile)] : [0, 0, 0, 0],
+  );
   const pixels = Uint8Array.from({ length: 2 * geometry.tilePixels }, () => Math.floor(random() * 256));
   const engine = await createEngine('onnx');
   const model = await engine.load({ network, weights, geometry, search: { bank, scoring } });
