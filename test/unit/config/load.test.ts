@@ -53,7 +53,7 @@ describe('loadConfig', () => {
     await assert.rejects(loadConfig({ file, environment: { SALAD_WORKERS: 'many' } }), (error: Error) => {
       assert.deepEqual(error.message.split('\n'), [
         `${file}:3: unknown setting "maxQueuMs"; did you mean maxQueueMs?`,
-        `${file}:4: engine = "cuda"; allowed: auto, tensorflow, webgpu, onnx, wasm`,
+        `${file}:4: engine = "cuda"; allowed: auto, tensorflow, webgpu, openvino, onnx, wasm`,
         `${file}:5: retryDelayMs = [1]; allowed: 1 to 600000 ms`,
         'SALAD_WORKERS: workers = "many"; allowed: 0 to 256 threads',
       ]);
