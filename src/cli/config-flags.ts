@@ -19,7 +19,7 @@ export function withConfigFlags(command: Command): Command {
   return command
     .option('--listen <host:port>', 'where to listen; port 0 takes a free one')
     .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped ones)')
-    .option('--engine <name>', 'auto, tensorflow, webgpu, onnx or wasm')
+    .option('--engine <name>', 'auto, tensorflow, webgpu, openvino, onnx or wasm')
     .option('--precision <name>', 'float32 or int8 (models with learned layers, onnx engine)')
     .option('--workers <count>', 'engine workers; 0 = one per core')
     .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/config.md)')

@@ -255,7 +255,7 @@ export interface AcquisitionAccepted {
   model:
     | ModelIdentity
     | undefined;
-  /** Engine that serves the model: "tensorflow", "webgpu", "onnx" or "wasm". */
+  /** Engine that serves the model: "tensorflow", "webgpu", "openvino", "onnx" or "wasm". */
   engine: string;
   geometry:
     | Geometry
