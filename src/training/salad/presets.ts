@@ -148,11 +148,11 @@ const DESCRIPTIONS: Readonly<Record<SaladPresetName, string>> = {
     'epochs. Needs a GPU: 18,700 steps of a 32-million-parameter network for 1,349 images.',
   'paper-128':
     'A smaller copy of `paper`, same objective and rounds. Smaller: images of 128 px (not 256) with one halving ' +
-    'less, base width 8 (16), 3 epochs per round (50). 25 minutes of one core (TensorFlow) for 1,349 images, and ' +
+    'less, base width 8 (16), 3 epochs per round (50). 25 to 35 minutes of one core (TensorFlow) for 1,349 images, and ' +
     'far too short for what the paper reports.',
   reduced:
     'The smallest copy of `paper`, same objective and rounds. Smaller: images of 64 px (not 256) with two halvings ' +
-    'less, base width 8 (16), 5 epochs per round (50). 14 minutes of one core (TensorFlow) for 1,349 images, and ' +
+    'less, base width 8 (16), 5 epochs per round (50). 12 to 15 minutes of one core (TensorFlow) for 1,349 images, and ' +
     'far too short for what the paper reports.',
 };
 
