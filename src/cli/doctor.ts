@@ -79,7 +79,10 @@ async function doctor(flags: DoctorFlags, context: ProgramContext): Promise<void
 async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Report> {
   const { config, problems: configProblems } = await openConfig(flags, context);
   const { bundle, models } = await openBundles(config.models, flags.model);
-  const engines = await ladder(config.engine, bundle, { openvinoFolder: config.openvinoFolder });
+  const engines = await ladder(config.engine, bundle, {
+    openvinoFolder: config.openvinoFolder,
+    onnxProvider: config.onnxProvider,
+  });
   const checks = [...(await portChecks(config)), ...(await memoryChecks(config))];
   const engine = engines.find((rung) => rung.usable)?.name ?? null;
   const said = (state: Check['state']) =>

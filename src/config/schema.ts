@@ -1,5 +1,5 @@
 /** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
-import { ENGINE_NAMES, PRECISIONS } from '../engines/engine.js';
+import { ENGINE_NAMES, ONNX_PROVIDERS, PRECISIONS } from '../engines/engine.js';
 import { SEARCH_LIMITS } from '../scoring/search-plan.js';
 import { CONNECTION_FIELDS } from './connections.js';
 import { address, type ConfigField, choice, optionalAddress, optionalText, path, whole } from './field.js';
@@ -45,6 +45,12 @@ export const CONFIG_FIELDS = {
     max: 256,
     description:
       'Threads of each session of the openvino and onnx engines, with a worker for that many cores: a lone tile is scored sooner, many tiles later. 0 means what is faster at warm-up, a session on every core or one on all.',
+  }),
+  onnxProvider: choice(ONNX_PROVIDERS, {
+    env: 'SALAD_ONNX_PROVIDER',
+    default: 'cpu',
+    description:
+      'What the onnx engine runs on: cpu, or a device through one of the other execution providers, where this onnxruntime has it and --engine onnx chooses it. Only cpu and webgpu (on a software adapter) were ever tried.',
   }),
   openvinoFolder: optionalText({
     allowed: 'a path or empty',

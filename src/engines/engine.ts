@@ -37,10 +37,16 @@ export interface SearchOptions extends Partial<SearchLimits> {
   readonly indexDirectory?: string;
 }
 
+/** onnxruntime's execution providers that the onnx engine can be put on, as onnxruntime names them. */
+export const ONNX_PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'coreml', 'dml', 'webgpu'] as const;
+export type OnnxProvider = (typeof ONNX_PROVIDERS)[number];
+
 /** How an engine is started, where it can be told. */
 export interface EngineOptions {
   /** Threads of each session, where the engine's can have several; default 1. */
   readonly sessionThreads?: number;
+  /** What the onnx engine's sessions run on; default cpu. */
+  readonly onnxProvider?: OnnxProvider;
   /** Folder of OpenVINO's libraries; empty (the default): where `npm run engines:openvino` puts them. */
   readonly openvinoFolder?: string;
 }

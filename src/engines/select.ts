@@ -34,7 +34,7 @@ export async function createEngine(name: EngineName, options: EngineOptions = {}
     }
     case 'onnx': {
       const { createOnnxEngine } = await import('./onnx/onnx-engine.js');
-      return createOnnxEngine(options.sessionThreads);
+      return createOnnxEngine(options);
     }
     case 'wasm': {
       const { createWasmEngine } = await import('./wasm/wasm-engine.js');

@@ -126,7 +126,10 @@ export function addSearch(
  * [patches, D]; output: `products` float [patches, rows].
  * @param rows of the bank, in the order wanted
  */
-export function buildProductsOnnx({ dimension, prototypes }: MemoryBank, rows: Int32Array): Uint8Array {
+export function buildProductsOnnx(
+  { dimension, prototypes }: Pick<MemoryBank, 'dimension' | 'prototypes'>,
+  rows: Int32Array,
+): Uint8Array {
   const chosen = new Float32Array(rows.length * dimension);
   rows.forEach((row, at) => {
     chosen.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);

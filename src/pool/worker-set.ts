@@ -1,7 +1,7 @@
 /** Threads that run one engine, with slots of their own. When the engine is lost, all of it is given up. */
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EngineName, SearchOptions } from '../engines/engine.js';
+import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { LimitPassed, withinLimit } from './limit.js';
 import {
@@ -33,6 +33,8 @@ export interface WorkerSetOptions {
   readonly sessionThreads?: number;
   /** See EngineOptions. */
   readonly openvinoFolder?: string;
+  /** See EngineOptions. */
+  readonly onnxProvider?: OnnxProvider;
   /** Tiles; 0 = as measured at warm-up. */
   readonly maxBatchSize: number;
   /** How banks are searched, where that is not to be left to the defaults. */
@@ -105,7 +107,8 @@ export class WorkerSet {
     const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
     // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
     let count = 1;
-    const engineOptions = { sessionThreads, openvinoFolder: options.openvinoFolder ?? '' };
+    const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
+    const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
     const setup = { models, slots, search: options.search ?? {}, engineOptions };
     const threads = createThreads(workers, () => count, setup, start.onError);
     const prove = async () => {

@@ -35,6 +35,7 @@ export class ModelRegistry {
       workers: config.workers,
       sessionThreads: config.sessionThreads,
       openvinoFolder: config.openvinoFolder,
+      onnxProvider: config.onnxProvider,
       maxBatchSize: config.maxBatchSize,
       search: {
         exactRowsMax: config.exactSearchRowsMax,

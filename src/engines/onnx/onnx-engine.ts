@@ -1,10 +1,22 @@
-/** onnxruntime-node on the CPU: sessions of one thread unless told otherwise, so that one engine per worker scales with cores. */
+/**
+ * onnxruntime-node: on the CPU with sessions of one thread unless told otherwise, so that one engine per worker scales
+ * with cores; on a device where it is told so.
+ */
 import { cpus } from 'node:os';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SaladError } from '../../errors/index.js';
 import { buildOnnx } from '../../model/build-onnx.js';
+import { buildProductsOnnx } from '../../model/build-onnx-search.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';
-import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
+import type {
+  Engine,
+  EngineModel,
+  EngineModelSource,
+  EngineOptions,
+  OnnxProvider,
+  PatchBatch,
+  TileBatch,
+} from '../engine.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 import { BandSearch } from './band-search.js';
 
@@ -24,35 +36,68 @@ async function loadLibrary(): Promise<OnnxRuntime> {
   }
 }
 
+/** Where sessions run. */
+interface Place {
+  readonly provider: OnnxProvider;
+  /** That each session computes with on the processor. */
+  readonly threads: number;
+}
+
 /**
- * @param threads that each session computes with
- * @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load.
+ * @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load, or has no such provider, with
+ *   onnxruntime's words.
  */
-export async function createOnnxEngine(threads = 1): Promise<Engine> {
+export async function createOnnxEngine({
+  sessionThreads: threads = 1,
+  onnxProvider: provider = 'cpu',
+}: EngineOptions = {}): Promise<Engine> {
   const library = await loadLibrary();
+  const onProcessor = provider === 'cpu';
+  if (!onProcessor) await probe(library, provider);
   const processor = cpus()[0]?.model.trim() ?? 'unknown processor';
+  const device = onProcessor
+    ? `CPU, ${threads} thread${threads === 1 ? '' : 's'}, ${processor}`
+    : `provider ${provider}`;
   return {
     info: {
       name: 'onnx',
-      device: `CPU, ${threads} thread${threads === 1 ? '' : 's'}, ${processor}`,
+      device,
       hardware: true,
-      maxWorkers: null,
-      threaded: true,
+      // A device has one owner; onnxruntime's WebGPU provider crashes with two.
+      maxWorkers: onProcessor ? null : 1,
+      threaded: onProcessor,
     },
-    load: (source) => loadModel(library, source, threads),
+    load: (source) => loadModel(library, source, { provider, threads }),
     async dispose() {},
   };
+}
+
+/** A session of one product tells whether a provider, its libraries and its device are there. */
+async function probe(library: OnnxRuntime, provider: OnnxProvider): Promise<void> {
+  const bank = { prototypes: Float32Array.of(1), dimension: 1 };
+  try {
+    const onnx = buildProductsOnnx(bank, Int32Array.of(0));
+    const session = await library.InferenceSession.create(onnx, { executionProviders: [provider] });
+    await session.release();
+  } catch (error) {
+    const here = library.listSupportedBackends().map(({ name }) => name);
+    throw new SaladError(
+      'ENGINE_UNAVAILABLE',
+      `onnxruntime does not run on ${provider}: ${(error as Error).message}; this build knows ${here.join(', ')} (docs/engines.md)`,
+      { cause: error },
+    );
+  }
 }
 
 async function loadModel(
   library: OnnxRuntime,
   source: EngineModelSource,
-  threads: number,
+  { provider, threads }: Place,
 ): Promise<EngineModel> {
   const sizes = modelSizes(source);
   const openSession: OpenSession = (onnx) =>
     library.InferenceSession.create(onnx, {
-      executionProviders: ['cpu'],
+      executionProviders: [provider],
       graphOptimizationLevel: 'all',
       executionMode: 'sequential',
       intraOpNumThreads: threads,
@@ -62,7 +107,8 @@ async function loadModel(
     });
   try {
     const search = await prepareSearch(source);
-    const bands = await BandSearch.open(library, search.graph, openSession);
+    // A device ranks in its graph: products would have to come back from it.
+    const bands = provider === 'cpu' ? await BandSearch.open(library, search.graph, openSession) : undefined;
     const { search: _searched, ...encoder } = search.graph;
     const graph = bands === undefined ? search.graph : encoder;
     const session = await openSession(buildOnnx(graph, search.chunkRows));

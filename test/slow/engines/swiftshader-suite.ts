@@ -49,6 +49,20 @@ describe('engine webgpu on a software adapter', function () {
   });
 });
 
+describe('engine onnx on another provider', function () {
+  this.timeout(TIMEOUT_MS);
+
+  it('reproduces the golden scores of a bundle on the WebGPU provider, from one thread', async () => {
+    const options = { onnxProvider: 'webgpu' } as const;
+    const [rung] = await ladder('onnx', await goldenBundle(2), options);
+    assert.deepEqual([rung?.usable, rung?.reason, rung?.device], [true, null, 'provider webgpu']);
+    assert.ok(rung!.maxAbsScoreError! < 1e-4, String(rung!.maxAbsScoreError));
+    const engine = await createEngine('onnx', options);
+    assert.equal(engine.info.maxWorkers, 1);
+    await engine.dispose();
+  });
+});
+
 describe('engine webgpu when its device fails', function () {
   this.timeout(TIMEOUT_MS);
   let engine: Engine;

@@ -71,6 +71,13 @@ describe('the ladder of engines', () => {
     assert.match(result.reason ?? '', /nothing is not a node/);
   });
 
+  it('says why a provider of onnxruntime is not there, and which are', async () => {
+    const onnxProvider = process.platform === 'win32' ? 'coreml' : 'dml';
+    const [rung] = await ladder('onnx', bundle(), { onnxProvider });
+    assert.equal(rung?.usable, false);
+    assert.match(rung?.reason ?? '', new RegExp(`does not run on ${onnxProvider}: .*this build knows cpu`));
+  });
+
   it('lets no accelerator serve by itself that has no GPU under it', async () => {
     for (const { name, usable, hardware } of await ladder('auto')) {
       if (name === 'tensorflow' || name === 'webgpu') assert.equal(usable, hardware === true);
