@@ -79,11 +79,20 @@ export class WindowRows {
     found.fill(-1, at, at + k);
     let worst = Number.NEGATIVE_INFINITY;
     for (const [start, end] of this.spans(cell)) {
-      for (let entry = start; entry < end; entry++) {
-        const similarity = known[offset + entry]!;
-        if (similarity < worst) continue;
-        insert(similarity, this.rows[entry]!, similarities, found, at);
-        worst = similarities[k - 1]!;
+      let entry = start;
+      while (entry < end) {
+        // Nearly all are farther than the K best so far: eight are passed over at once.
+        if (entry + 8 <= end && areBelow(known, offset + entry, worst)) {
+          entry += 8;
+          continue;
+        }
+        const stop = Math.min(end, entry + 8);
+        for (; entry < stop; entry++) {
+          const similarity = known[offset + entry]!;
+          if (similarity < worst) continue;
+          insert(similarity, this.rows[entry]!, similarities, found, at);
+          worst = similarities[k - 1]!;
+        }
       }
     }
   }
@@ -124,6 +133,20 @@ export class WindowRows {
     for (let axis = even; axis < dimension; axis++) a += queries[offset + axis]! * prototypes[start + axis]!;
     return a + b + (c + d);
   }
+}
+
+/** Whether eight values are all below a bound. */
+function areBelow(values: Float32Array, at: number, bound: number): boolean {
+  return (
+    values[at]! < bound &&
+    values[at + 1]! < bound &&
+    values[at + 2]! < bound &&
+    values[at + 3]! < bound &&
+    values[at + 4]! < bound &&
+    values[at + 5]! < bound &&
+    values[at + 6]! < bound &&
+    values[at + 7]! < bound
+  );
 }
 
 /** Into the K best so far, where it belongs there. */
