@@ -110,7 +110,8 @@ describe('salad train, evaluate, models and doctor', function () {
     const aurocOn = async (engine: string): Promise<number> => {
       const run = await salad('evaluate', '--model', bundle, '--data', test, '--engine', engine, '--json');
       assert.equal(run.code, 0, run.stderr);
-      return (run.lines[0]?.['classes'] as Record<string, { auroc: number }>)['consolidation']!.auroc;
+      const { classes } = run.lines[0] as { classes: { consolidation: { auroc: number } } };
+      return classes.consolidation.auroc;
     };
     const native = await aurocOn('onnx');
     assert.ok(native > 0.8, `${native}`);
