@@ -26,7 +26,7 @@ const PIECE_MS_MAX = 50;
  * and every hop takes the caches from an engine. Pieces are gathered into batches of about this time: the price is
  * what an urgent tile waits for the batch before it.
  */
-const BATCH_MS = 8;
+const BATCH_MS = 5;
 
 /** The smallest piece whose throughput is close to the best, and as many pieces to a batch as BATCH_MS holds. */
 export function planBatches(curve: readonly BatchLatency[], capacity: number): BatchPlan {

@@ -81,7 +81,7 @@ describe('how an engine uses the cores', function () {
       sessionsMsPerTile: 1,
       oneSessionMsPerTile,
     });
-    assert.deepEqual([0.5, 0.79, 0.81, 1, 2].map(times).map(prefersOneSession), [
+    assert.deepEqual([0.3, 0.49, 0.51, 1, 2].map(times).map(prefersOneSession), [
       true,
       true,
       false,
