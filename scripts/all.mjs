@@ -1,8 +1,10 @@
 // `npm run all` = what CI runs. Every step runs even where an earlier one failed; the table at the end tells
 // all of it at once. `npm run all -- STEP ...` runs only those steps.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { build, install, root } from './prepare.mjs';
 
 const node = process.execPath;
@@ -50,17 +52,51 @@ for (const [name, [command, ...args], path] of STEPS) {
   const env = path
     ? { ...process.env, PATH: `${dirname(path)}${delimiter}${process.env.PATH}` }
     : process.env;
-  const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env });
-  results.push({ name, passed: status === 0, seconds: (Date.now() - started) / 1000 });
+  const { status, last } = await show(command, args, env);
+  results.push({ name, passed: status === 0, seconds: (Date.now() - started) / 1000, last });
 }
 
 console.log('\n=== steps');
 for (const { name, passed, seconds } of results) {
   console.log(`${passed ? 'ok    ' : 'FAILED'} ${name.padEnd(16)} ${seconds.toFixed(1).padStart(7)} s`);
 }
-const failed = results.filter((result) => !result.passed).length;
-console.log(`steps: ${results.length - failed} passed, ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+const failed = results.filter((result) => !result.passed);
+for (const { name, last } of failed) {
+  console.log(`=== ${name} failed; its last lines:`);
+  for (const line of last) console.log(`  ${line.slice(0, 300)}`);
+}
+console.log(`steps: ${results.length - failed.length} passed, ${failed.length} failed`);
+process.exitCode = failed.length === 0 ? 0 : 1;
+
+/** Runs a step, shows what it prints, and keeps its last lines: of a long log often only the end is kept. */
+async function show(command, args, env) {
+  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env });
+  let tail = '';
+  for (const [from, to] of [
+    [child.stdout, process.stdout],
+    [child.stderr, process.stderr],
+  ]) {
+    from.on('data', (chunk) => {
+      to.write(chunk);
+      tail = (tail + chunk).slice(-4096);
+    });
+  }
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  // A command that is not there fails its own step only.
+  const status = await once(child, 'exit').then(
+    ([code]) => code,
+    (error) => {
+      tail += error.message;
+      return null;
+    },
+  );
+  // What a step left running (a container's monitor) may hold the pipes open for ever.
+  await Promise.race([closed, setTimeout(2000, undefined, { ref: false })]);
+  child.stdout.destroy();
+  child.stderr.destroy();
+  const lines = tail.split('\n').filter((line) => line.trim() !== '');
+  return { status, last: lines.slice(-12) };
+}
 
 /** The suite runs on Node 20 and on Node 24: whichever this is not. The npm registry carries both. */
 function otherNode() {

@@ -1,5 +1,6 @@
 // `node scripts/container/build.mjs [cpu|gpu ...]`: builds localhost/salad-serve:cpu (the default) and :gpu with
 // buildah, on bases made of Debian's packages, and prints what came out as JSON, a line each. Needs root on Debian.
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeBases } from './bases.mjs';
@@ -8,6 +9,14 @@ import { giveUp, needTools, read, root, run, say } from './tools.mjs';
 const BASE_OF = { cpu: 'salad-base', gpu: 'salad-gpu-base' };
 
 export const imageName = (target) => `localhost/salad-serve:${target}`;
+
+/** The libraries for the image, which is of this machine's kind; none where PyPI has none for it: `onnx` serves then. */
+function openVinoContext() {
+  const { status } = spawnSync(process.execPath, [join(root, 'scripts/engines/openvino.mjs')], {
+    stdio: ['ignore', 2, 2],
+  });
+  return status === 0 ? ['--build-context', `openvino=${join(root, '.cache/openvino')}`] : [];
+}
 
 /** Builds one target; unchanged layers come from buildah's store. */
 export function buildImage(target) {
@@ -22,6 +31,7 @@ export function buildImage(target) {
     // With npm's downloads of this machine, and its certificates where a proxy needs them: neither gets into a layer.
     ...(existsSync(npmCache) ? ['--volume', `${npmCache}:/root/.npm`] : []),
     ...(authorities === '' ? [] : ['--volume', `${authorities}:${authorities}:ro`]),
+    ...openVinoContext(),
     ...['--build-arg', `NODE_EXTRA_CA_CERTS=${authorities}`],
     ...['--build-arg', `VERSION=${version}`, '--build-arg', `REVISION=${read('git', ['rev-parse', 'HEAD'])}`],
     ...['--build-arg', `CREATED=${read('git', ['log', '-1', '--format=%cI'])}`],

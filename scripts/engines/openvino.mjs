@@ -4,8 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from '../prepare.mjs';
+import { OPENVINO_VERSION as VERSION } from './openvino-version.mjs';
 
-const VERSION = '2026.4.1';
 /** The libraries do not depend on the Python version; one is named so that any pip finds them. */
 const WHEEL_PYTHON = '3.11';
 const PLATFORMS = {

@@ -1,11 +1,12 @@
 // `npm run sbom [-- FILE]`: a CycloneDX 1.5 bill of materials of what a production install holds, out of
-// package-lock.json, and of the model bundles that ship beside it. `npm run all -- sbom` also has it checked
-// against CycloneDX's schema by their own library (PyPI, kept under .cache/sbom).
+// package-lock.json, of the model bundles that ship beside it, and of OpenVINO, which the images hold too.
+// `npm run all -- sbom` also has it checked against CycloneDX's schema by their own library (PyPI, kept under .cache/sbom).
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { OPENVINO_VERSION } from '../engines/openvino-version.mjs';
 import { root } from '../prepare.mjs';
 import { pythonHome } from '../python-home.mjs';
 
@@ -35,6 +36,19 @@ function modelComponents() {
     );
 }
 
+/** Fetched by `npm run engines:openvino`, never by an install. */
+function openVinoComponent() {
+  return {
+    'bom-ref': `openvino@${OPENVINO_VERSION}`,
+    type: 'library',
+    name: 'openvino',
+    version: OPENVINO_VERSION,
+    scope: 'optional',
+    purl: `pkg:pypi/openvino@${OPENVINO_VERSION}`,
+    licenses: [{ license: { id: 'Apache-2.0' } }],
+  };
+}
+
 function bill() {
   const args = ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'];
   const sbom = JSON.parse(
@@ -48,9 +62,9 @@ function bill() {
   // npm takes the folder's name for the package's.
   sbom.metadata.component.name = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name;
   sbom.metadata.component.type = 'application';
-  const models = modelComponents();
-  sbom.components.push(...models);
-  sbom.dependencies.push(...models.map((model) => ({ ref: model['bom-ref'], dependsOn: [] })));
+  const others = [...modelComponents(), openVinoComponent()];
+  sbom.components.push(...others);
+  sbom.dependencies.push(...others.map((other) => ({ ref: other['bom-ref'], dependsOn: [] })));
   return sbom;
 }
 

@@ -31,7 +31,7 @@ describe('the container image', function () {
     assert.equal(image.Config.User, '10001:10001');
     assert.equal(image.Config.Labels['org.opencontainers.image.title'], 'salad-serve');
     assert.match(image.Config.Labels['org.opencontainers.image.revision'] ?? '', /^[0-9a-f]{40}$/);
-    assert.ok(image.Size < 300e6, `${image.Size} bytes`);
+    assert.ok(image.Size < 400e6, `${image.Size} bytes`);
     // Variables would outrank the configuration file.
     assert.deepEqual(
       image.Config.Env.filter((variable) => variable.startsWith('SALAD_')),
@@ -62,7 +62,8 @@ describe('the container image', function () {
   it('scores through its port from a read-only root, and drains at SIGTERM', async () => {
     const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
     const ready = await readyLine(name);
-    assert.equal(ready['engine'], 'onnx');
+    // As openvino.mjs has a library for this kind of processor, and no GPU stands before it in this image.
+    assert.equal(ready['engine'], process.arch === 'x64' ? 'openvino' : 'onnx');
     const images = mkdtempSync(join(tmpdir(), 'salad-image-'));
     try {
       await salad('phantom', '--count', '1', '--seed', '5', '--lesion', 'effusion', '--out', images);
