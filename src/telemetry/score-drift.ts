@@ -21,22 +21,28 @@ export class ScoreDrift {
     this.next = (this.next + 1) % WINDOW;
     if (this.next % EVERY !== 0) return false;
     const wasAbove = this.isAbove;
-    this.isAbove = this.recent.length >= LEAST && this.distance > CRITICAL / Math.sqrt(this.recent.length);
+    this.isAbove = this.distance > CRITICAL / Math.sqrt(WINDOW);
     return this.isAbove && !wasAbove;
   }
 
   /**
    * Kolmogorov-Smirnov distance between the recent p-values and the uniform distribution, 0 to 1; 0 where there are
-   * none. Conformal p-values of n calibration images are multiples of 1/(n + 1), so about that much of it is theirs.
+   * too few. That of n values counts by the root of n / 500, so that one threshold is as unlikely to be passed by
+   * chance however many there are. Conformal p-values of n calibration images are multiples of 1/(n + 1), so about
+   * that much of it is theirs.
    */
   get distance(): number {
+    if (this.recent.length < LEAST) return 0;
     const sorted = [...this.recent].sort((a, b) => a - b);
     let distance = 0;
+    let below = 0;
     sorted.forEach((value, index) => {
-      // Ties: the empirical distribution steps once, to the last of them.
+      // Ties: the empirical distribution steps once, from the first to the last of them.
       if (sorted[index + 1] === value) return;
-      distance = Math.max(distance, Math.abs((index + 1) / sorted.length - value));
+      const upTo = (index + 1) / sorted.length;
+      distance = Math.max(distance, upTo - value, value - below);
+      below = upTo;
     });
-    return distance;
+    return distance * Math.sqrt(sorted.length / WINDOW);
   }
 }

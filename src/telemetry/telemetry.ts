@@ -26,7 +26,7 @@ export interface Gauges {
 /** What counts of an aggregate. Patches, ms. */
 export interface AggregateFacts {
   readonly decision: string;
-  readonly pValue: number;
+  readonly overallPValue: number;
   readonly engines: readonly string[];
   readonly coverage: {
     readonly scored: number;
@@ -146,7 +146,8 @@ export class Telemetry {
     const bank = this.meter.createObservableGauge('salad.bank.prototypes', { unit: '{prototype}' });
     const drift = this.meter.createObservableGauge('salad.score.drift', {
       unit: '1',
-      description: 'Kolmogorov-Smirnov distance of the last 500 p-values to the uniform distribution.',
+      description:
+        'Kolmogorov-Smirnov distance of the last 500 p-values to the uniform distribution; 0 before the first 100.',
     });
     bank.addCallback((result) => {
       for (const [model, count] of gauges.prototypes) result.observe(count, { 'salad.model': model });
@@ -157,7 +158,7 @@ export class Telemetry {
   }
 
   private aggregated(spans: AcquisitionSpans, model: string, aggregate: AggregateFacts): void {
-    const { timings, coverage, decision, pValue, engines } = aggregate;
+    const { timings, coverage, decision, overallPValue, engines } = aggregate;
     const ofModel: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
     if (timings.firstScoreMs !== undefined) this.firstScore.record(timings.firstScoreMs / 1000, ofModel);
@@ -174,7 +175,7 @@ export class Telemetry {
       'salad.patches.scored': coverage.scored,
     };
     spans.aggregated(attributes, performance.now());
-    if (decision !== 'indeterminate') this.watchDrift(model, pValue);
+    if (decision !== 'indeterminate') this.watchDrift(model, overallPValue);
   }
 
   private watchDrift(model: string, pValue: number): void {

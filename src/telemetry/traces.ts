@@ -1,7 +1,9 @@
 /**
  * Spans. One server span an acquisition, continuing the client's trace, with a child each for the time its tiles
  * waited, were in engines, and were aggregated. One span a batch, a trace of its own with a link to every
- * acquisition that had a tile in it: a batch has many parents. Times are those of performance.now().
+ * acquisition that had a tile in it: a batch has many parents. Times come in as those of performance.now() and go
+ * to the SDK as those of the day: it would move each span by what the two clocks differ when that span is made, to
+ * the millisecond, and a child would end after its parent.
  */
 import {
   type Attributes,
@@ -38,12 +40,21 @@ export class AcquisitionSpans {
   private lastDispatchedAt = 0;
   private lastFinishedAt = 0;
   private batches = 0;
+  private readonly span: Span;
+  private readonly dayOffset = dayOffset();
 
   constructor(
     private readonly tracer: Tracer,
-    private readonly span: Span,
+    method: string,
     private readonly parent: Context,
-  ) {}
+    attributes: Attributes,
+  ) {
+    this.span = tracer.startSpan(
+      method,
+      { kind: SpanKind.SERVER, attributes, startTime: this.now() },
+      parent,
+    );
+  }
 
   get context(): SpanContext {
     return this.span.spanContext();
@@ -63,7 +74,7 @@ export class AcquisitionSpans {
   }
 
   event(name: string): void {
-    this.span.addEvent(name);
+    this.span.addEvent(name, this.now());
   }
 
   /** Once the aggregate is out. */
@@ -77,11 +88,16 @@ export class AcquisitionSpans {
 
   ended(error: unknown): void {
     if (error !== undefined) this.span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
-    this.span.end(performance.now());
+    this.span.end(this.now());
   }
 
-  private child(name: string, startTime: number, endTime: number): void {
-    this.tracer.startSpan(name, { startTime }, trace.setSpan(this.parent, this.span)).end(endTime);
+  private now(): number {
+    return this.dayOffset + performance.now();
+  }
+
+  private child(name: string, from: number, to: number): void {
+    const options = { startTime: this.dayOffset + from };
+    this.tracer.startSpan(name, options, trace.setSpan(this.parent, this.span)).end(this.dayOffset + to);
   }
 }
 
@@ -93,9 +109,7 @@ export function startAcquisition(
   attributes: Attributes,
 ): AcquisitionSpans {
   const parent = propagation.extract(context.active(), carrier);
-  // One clock for all spans: left to itself the SDK takes the day's, which may be milliseconds off.
-  const options = { kind: SpanKind.SERVER, attributes, startTime: performance.now() };
-  return new AcquisitionSpans(tracer, tracer.startSpan(method, options, parent), parent);
+  return new AcquisitionSpans(tracer, method, parent, attributes);
 }
 
 /** Nothing where no acquisition in it is recorded. */
@@ -107,10 +121,11 @@ export function recordBatch(tracer: Tracer, batch: BatchFacts, attributes: Attri
     links.push({ context: rider.context });
   }
   if (links.length === 0) return;
+  const offset = dayOffset();
   const span = tracer.startSpan('batch', {
     root: true,
     links,
-    startTime: batch.dispatchedAt,
+    startTime: offset + batch.dispatchedAt,
     attributes: {
       ...attributes,
       'salad.batch.size': batch.tiles,
@@ -118,5 +133,8 @@ export function recordBatch(tracer: Tracer, batch: BatchFacts, attributes: Attri
       'salad.compute_ms': batch.computeMs,
     },
   });
-  span.end(batch.finishedAt);
+  span.end(offset + batch.finishedAt);
 }
+
+/** From performance.now() to ms since 1970. It changes as the clock of the day is set. */
+const dayOffset = () => Date.now() - performance.now();

@@ -142,7 +142,8 @@ describe('telemetry', function () {
     assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), await bankRows());
     assert.equal(value(/salad_tiles_queued\{?[^}]*\}? (\d+)/), 0);
     assert.ok(value(/nodejs_eventloop_delay_p99\{?[^}]*\}? ([\d.e-]+)/) >= 0);
-    assert.ok(value(/salad_score_drift\{[^}]*\} ([\d.]+)/) > 0);
+    // One image says nothing yet.
+    assert.equal(value(/salad_score_drift\{[^}]*\} ([\d.]+)/), 0);
     assert.doesNotMatch(text, /patient-name-like/);
   });
 
@@ -216,5 +217,38 @@ describe('telemetry', function () {
       // Strips of the whole width, 32 rows each.
       8,
     );
+  });
+});
+
+describe('score drift', function () {
+  this.timeout(60_000);
+
+  it('is warned of once, and on the metrics page, where images are unlike the calibration', async () => {
+    const metricsAt = `127.0.0.1:${await freePort()}`;
+    const environment = { SALAD_METRICS_LISTEN: metricsAt };
+    const server = await startServeUnder({ environment }, '--engine', 'onnx');
+    let log = '';
+    server.process.stderr.setEncoding('utf8').on('data', (text: string) => {
+      log += text;
+    });
+    const folder = await mkdtemp(join(tmpdir(), 'salad-drift-'));
+    try {
+      assert.equal((await salad('phantom', '--count', '1', '--seed', '6', '--out', folder)).code, 0);
+      const [name] = await readdir(join(folder, 'normal'));
+      const image = await readFile(join(folder, 'normal', String(name)));
+      const drift = async () => {
+        const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
+        return Number(text.match(/salad_score_drift\{[^}]*\} ([\d.]+)/)?.[1]);
+      };
+      // The same image again and again: all p-values are one.
+      for (let time = 0; time < 99; time++) await scoreTraced(server.address, 'phantom', image);
+      assert.equal(await drift(), 0);
+      for (let time = 0; time < 21; time++) await scoreTraced(server.address, 'phantom', image);
+      assert.ok((await drift()) > 0.1);
+      assert.equal(log.split('recent images score unlike').length - 1, 1, log);
+    } finally {
+      await server.stop();
+      await rm(folder, { recursive: true });
+    }
   });
 });

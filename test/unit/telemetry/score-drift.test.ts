@@ -24,16 +24,41 @@ describe('ScoreDrift', () => {
     const uniform = createRandom(4);
     const warnings = { first: 0, quiet: 0, second: 0 };
     for (let image = 0; image < 300; image++) if (drift.add(uniform() ** 3)) warnings.first++;
-    assert.ok(drift.distance > 0.3);
+    // Of 300 values.
+    assert.ok(drift.distance > 0.3 * Math.sqrt(3 / 5), String(drift.distance));
     for (let image = 0; image < 600; image++) if (drift.add(uniform())) warnings.quiet++;
     for (let image = 0; image < 400; image++) if (drift.add(uniform() ** 3)) warnings.second++;
     assert.deepEqual(warnings, { first: 1, quiet: 0, second: 1 });
+  });
+
+  it('is as rarely above the alert by chance with 100 values as with 500', () => {
+    const uniform = createRandom(5);
+    const above = (count: number) => {
+      let times = 0;
+      for (let turn = 0; turn < 300; turn++) {
+        const drift = new ScoreDrift();
+        for (let image = 0; image < count; image++) drift.add(uniform());
+        if (drift.distance > 0.1) times++;
+      }
+      return times;
+    };
+    assert.ok(above(100) <= 1);
+    assert.ok(above(500) <= 1);
+  });
+
+  it('sees p-values that are all the same, wherever', () => {
+    for (const value of [0.02, 0.5, 0.98]) {
+      const drift = new ScoreDrift();
+      for (let image = 0; image < 500; image++) drift.add(value);
+      assert.ok(Math.abs(drift.distance - Math.max(value, 1 - value)) < 1e-9);
+    }
   });
 
   it('says nothing of a few images', () => {
     const drift = new ScoreDrift();
     assert.equal(drift.distance, 0);
     for (let image = 0; image < 99; image++) assert.equal(drift.add(0.001), false);
+    assert.equal(drift.distance, 0);
     assert.equal(drift.add(0.001), true);
   });
 });
