@@ -1,10 +1,11 @@
 /** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { threadId, workerData } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
 import { createEngine, passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { alignerOf } from '../src/imaging/alignment.js';
-import { toVector } from '../src/imaging/alignment-map.js';
+import { ALIGNMENT_NUMBERS, toNumbers } from '../src/imaging/alignment-map.js';
 import { type Bundle, readBundle } from '../src/model/bundle.js';
 import { inPrecision } from '../src/model/precision.js';
 import {
@@ -33,13 +34,51 @@ const bundles = new Map<string, Promise<Bundle>>();
 const engines = new Map<EngineName, Promise<Engine>>();
 const loaded = new Map<string, Promise<EngineModel>>();
 const views = new Map<string, SlotView>();
-let previous: Promise<unknown> = Promise.resolve();
+
+interface Waiting {
+  readonly task: WorkerTask;
+  readonly answer: (result: WorkerResult) => void;
+}
+
+const waiting: Waiting[] = [];
+let working = false;
 
 /** Tasks run one after another even where the pool posts the next one early: an engine has one caller. */
 export default function handle(task: WorkerTask): Promise<WorkerResult> {
-  const result = previous.then(() => perform(task)).catch((error: unknown) => failureFrom(error));
-  previous = result;
+  const result = new Promise<WorkerResult>((answer) => {
+    waiting.splice(isUrgent(task) ? firstNotUrgent() : waiting.length, 0, { task, answer });
+  });
+  if (!working) void work();
   return result;
+}
+
+function isUrgent(task: WorkerTask): boolean {
+  return task.type === 'run' && task.urgent;
+}
+
+function firstNotUrgent(): number {
+  const at = waiting.findIndex(({ task }) => !isUrgent(task));
+  return at < 0 ? waiting.length : at;
+}
+
+async function work(): Promise<void> {
+  working = true;
+  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    await settle(next);
+    // Whatever came meanwhile may be more urgent than what waits; it has not been read yet.
+    await nextTurn();
+  }
+  working = false;
+}
+
+async function settle({ task, answer }: Waiting): Promise<void> {
+  answer(await perform(task).catch((error: unknown) => failureFrom(error)));
+}
+
+/** Between two pieces of a batch: an urgent tile waits for a piece, never for a batch. */
+async function letUrgentPass(): Promise<void> {
+  await nextTurn();
+  while (firstNotUrgent() > 0) await settle(waiting.shift()!);
 }
 
 async function perform(task: WorkerTask): Promise<WorkerResult> {
@@ -75,20 +114,23 @@ async function runBatch(task: RunTask): Promise<WorkerResult> {
   const view = slotOf(task.model, task.slot);
   const { shape } = describe(task.model);
   const align = await alignmentOf(task.model);
-  const started = performance.now();
+  let computeMs = 0;
   try {
     // In pieces the processor's cache holds: one message across threads for many of them.
     for (let first = 0; first < task.count; first += task.pieceSize) {
+      if (first > 0 && !task.urgent) await letUrgentPass();
+      const started = performance.now();
       const last = Math.min(task.count, first + task.pieceSize);
       if (task.fault !== undefined && last === task.count) await befall(task.fault);
       const { pixels, positions, alignments, patches } = pieceOf(view, shape, first, last);
       align?.(pixels, alignments);
       await model.run({ count: last - first, pixels, positions }, patches);
+      computeMs += performance.now() - started;
     }
   } catch (error) {
     return failureFrom(error, !(await isSound(task.model, model)));
   }
-  return { type: 'ran', computeMs: performance.now() - started };
+  return { type: 'ran', computeMs };
 }
 
 /** Aligns tiles in place, where each is a whole image. A batch that failed is cut anew before it is tried again. */
@@ -100,8 +142,8 @@ async function alignmentOf(
   const aligner = alignerOf(manifest.input.alignment!);
   return (pixels, alignments) => {
     for (let at = 0, tile = 0; at < pixels.length; at += geometry.tilePixels, tile += 1) {
-      const map = aligner.align(pixels.subarray(at, at + geometry.tilePixels), geometry.workingSize);
-      alignments.set(toVector(map), 5 * tile);
+      const alignment = aligner.align(pixels.subarray(at, at + geometry.tilePixels), geometry.workingSize);
+      alignments.set(toNumbers(alignment), ALIGNMENT_NUMBERS * tile);
     }
   };
 }

@@ -4,7 +4,7 @@ import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
 import { patchStart } from '../model/geometry.js';
 import { type Precision, precisionOn } from '../model/precision.js';
 import { imageScore } from '../scoring/aggregate.js';
-import { imagePValue } from '../scoring/calibration.js';
+import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import type {
   AcquisitionRequest,
@@ -31,6 +31,7 @@ export async function aggregateOf(
   return {
     imageScore: score,
     pValue: Number.isNaN(score) ? 1 : imagePValue(manifest.calibration, score),
+    overallPValue: Number.isNaN(score) ? 1 : conformalPValue(manifest.calibration.imageScores, score),
     decision: decide(score, threshold, coverage),
     threshold,
     maxFalsePositiveRate: request.options.maxFalsePositiveRate,
@@ -124,6 +125,9 @@ function warningsOf(
   const lower = enginesBelow(announced).filter((engine) => outcome.results.engines.has(engine));
   if (lower.length > 0) {
     warn('engineFailover', `Engine ${announced} failed; ${lower.join(' and ')} scored in its place.`);
+  }
+  if (outcome.image.alignment?.inverted) {
+    warn('inverted', 'The image is the negative of those the model knows: its grey levels were turned over.');
   }
   if (coverage.scored === 0) warn('nothingScored', 'No patch was scored.');
   return warnings;

@@ -11,7 +11,8 @@ export interface KeptResults {
   readonly nearestPrototypes: number;
 }
 
-const NONE: readonly NearestPrototype[] = [];
+const NO_EMBEDDING: number[] = [];
+const NONE: NearestPrototype[] = [];
 
 export class PatchResults {
   /** float32 [patchGrid squared]; NaN where not scored. */
@@ -94,7 +95,7 @@ export class PatchResults {
   }
 
   /** Everything scored since the last call, at most `maxPatches` or one tile, in completion order. */
-  takeNew(maxPatches: number): readonly PatchResult[] {
+  takeNew(maxPatches: number): PatchResult[] {
     const { patchesPerTile } = this.model.geometry;
     const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / patchesPerTile)));
     const results: PatchResult[] = [];
@@ -111,7 +112,10 @@ export class PatchResults {
   top(count: number): readonly ScoredPatch[] {
     const { geometry, manifest } = this.model;
     const ranked = rankedCells(this.robustZ, geometry, manifest.scoring.aggregate);
-    return ranked.slice(0, count).map((patch) => this.scoredPatch(patch));
+    return ranked.slice(0, count).map((patch) => {
+      const { row, column, score, robustZ, pValue } = this.result(patch);
+      return { row, column, score, robustZ, pValue };
+    });
   }
 
   /** Means over the tiles scored; 0 where none was. */
@@ -138,33 +142,24 @@ export class PatchResults {
     this.neighbourDistances?.set(batch.neighbourDistances.subarray(first, first + keep), patch * keep);
   }
 
-  private scoredPatch(patch: number): ScoredPatch {
+  private result(patch: number): PatchResult {
     const { patchGrid } = this.model.geometry;
     const z = this.robustZ[patch]!;
+    const at = patch * this.dimension;
     return {
       row: Math.floor(patch / patchGrid),
       column: patch % patchGrid,
       score: this.scores[patch]!,
       robustZ: z,
       pValue: patchPValue(this.model.manifest.calibration, z),
-    };
-  }
-
-  private result(patch: number): PatchResult {
-    const { dimension } = this;
-    const { row, column, score, robustZ, pValue } = this.scoredPatch(patch);
-    return {
-      row,
-      column,
-      score,
-      robustZ,
-      pValue,
-      embedding: this.embeddings?.subarray(patch * dimension, (patch + 1) * dimension),
+      embedding: this.embeddings
+        ? Array.from(this.embeddings.subarray(at, at + this.dimension))
+        : NO_EMBEDDING,
       nearestPrototypes: this.nearest(patch),
     };
   }
 
-  private nearest(patch: number): readonly NearestPrototype[] {
+  private nearest(patch: number): NearestPrototype[] {
     const keep = this.kept.nearestPrototypes;
     if (keep === 0) return NONE;
     const sources = this.model.manifest.training.sourceImages;

@@ -3,7 +3,7 @@ import { crc32c } from '@node-rs/crc32';
 import type { TileStream, TileTiming } from '../batching/index.js';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { toMap } from '../imaging/alignment-map.js';
+import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment-map.js';
 import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
 import { alignsInTile } from '../model/geometry.js';
 import { Latch } from './latch.js';
@@ -216,8 +216,9 @@ export class AcquisitionRun {
     this.results.store(tile, patches, index, timing);
     if (alignments.length === 0) return;
     const { tilePixels } = this.model.geometry;
-    const map = toMap([...alignments.subarray(5 * index, 5 * (index + 1))]);
-    this.image.takeAligned(pixels.subarray(index * tilePixels, (index + 1) * tilePixels), map);
+    const own = alignments.subarray(ALIGNMENT_NUMBERS * index, ALIGNMENT_NUMBERS * (index + 1));
+    const aligned = pixels.subarray(index * tilePixels, (index + 1) * tilePixels);
+    this.image.takeAligned(aligned, fromNumbers(own));
   }
 
   private notify(): void {

@@ -83,10 +83,11 @@ export interface ScoredPatch {
   readonly pValue: number;
 }
 
+/** One object a patch, from here to the encoder of the wire: it has the fields of the wire's PatchScore. */
 export interface PatchResult extends ScoredPatch {
-  /** A view into the acquisition's results; empty where not asked for. */
-  readonly embedding: Float32Array | undefined;
-  readonly nearestPrototypes: readonly NearestPrototype[];
+  /** Empty where not asked for, as `nearestPrototypes`; never changed. */
+  readonly embedding: number[];
+  readonly nearestPrototypes: NearestPrototype[];
 }
 
 export interface NearestPrototype {
@@ -105,7 +106,13 @@ export interface TopPatch extends ScoredPatch {
   };
 }
 
-export type WarningKind = 'autoWindow' | 'partial' | 'tilesFailed' | 'engineFailover' | 'nothingScored';
+export type WarningKind =
+  | 'autoWindow'
+  | 'partial'
+  | 'tilesFailed'
+  | 'engineFailover'
+  | 'nothingScored'
+  | 'inverted';
 export interface AcquisitionWarning {
   readonly kind: WarningKind;
   readonly message: string;
@@ -134,6 +141,8 @@ export interface Aggregate {
   /** NaN where nothing was scored. */
   readonly imageScore: number;
   readonly pValue: number;
+  /** Among all normals of the calibration together, whatever strata there are: what drift is judged by. */
+  readonly overallPValue: number;
   readonly decision: Decision;
   readonly threshold: number;
   readonly maxFalsePositiveRate: number;
@@ -153,5 +162,5 @@ export interface Aggregate {
 
 export type AcquisitionEvent =
   | { readonly kind: 'accepted'; readonly engine: EngineName; readonly scoresBeforeLastPixel: boolean }
-  | { readonly kind: 'patches'; readonly patches: readonly PatchResult[] }
+  | { readonly kind: 'patches'; readonly patches: PatchResult[] }
   | { readonly kind: 'aggregate'; readonly aggregate: Aggregate };

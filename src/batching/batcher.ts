@@ -54,6 +54,7 @@ interface Leaving<Slot> {
   readonly model: string;
   readonly tiles: readonly Tile<Slot>[];
   readonly release: Release;
+  readonly urgent: boolean;
   /** One tile that failed alone: it goes with nothing else in flight, and if it fails again it is to blame. */
   readonly isLast: boolean;
 }
@@ -143,37 +144,52 @@ export class Batcher<Slot> {
     });
   }
 
-  /** Starts batches while there are both slots and tiles; what failed goes first. */
+  /** Starts batches while there are both slots and tiles; what failed goes first, but for urgent tiles. */
   private dispatch(): void {
-    while (this.executor.freeSlots > 0 && !this.lastTryRuns) {
+    while (!this.lastTryRuns) {
+      const { freeSlots, freeUrgentSlots } = this.executor;
+      const urgentOnly = freeSlots === 0;
+      if (urgentOnly && (freeUrgentSlots === 0 || this.policy.queuedTilesBefore('stat') === 0)) return;
       const [retry] = this.retries;
       if (retry?.isLast && this.inFlight > 0) return;
-      const batch = retry ?? this.nextBatch();
+      const isRetry = retry !== undefined && !urgentOnly;
+      const batch = isRetry ? retry : this.nextBatch(urgentOnly);
       if (batch === undefined) return;
-      const slot = this.executor.acquire();
+      const slot = this.executor.acquire(batch.urgent);
       if (slot === undefined)
         throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
-      if (retry !== undefined) this.retries.shift();
+      if (isRetry) this.retries.shift();
       this.lastTryRuns = batch.isLast;
       void this.runBatch(batch, slot);
     }
   }
 
-  private nextBatch(): Leaving<Slot> | undefined {
-    const { batch, expired } = this.policy.next(this.options.now(), (model) => this.batchLimit(model));
+  private nextBatch(urgentOnly: boolean): Leaving<Slot> | undefined {
+    const { batch, expired } = this.policy.next(
+      this.options.now(),
+      (model) => this.batchLimit(model),
+      urgentOnly ? 'stat' : 'background',
+    );
     for (const member of expired) {
       this.leave(member);
       member.handler.expire();
     }
     if (batch === undefined) return undefined;
     const isFull = batch.tiles.length >= this.executor.maxBatchSize(batch.model);
-    return { ...batch, release: isFull ? 'full' : 'slot', isLast: false };
+    const { model, tiles, priority } = batch;
+    return { model, tiles, release: isFull ? 'full' : 'slot', urgent: priority === 'stat', isLast: false };
   }
 
-  /** Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. */
+  /**
+   * Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. Where there
+   * are urgent tiles the batch is of those, and they have more slots.
+   */
   private batchLimit(model: string): number {
-    const share = Math.ceil(this.policy.queuedTilesOf(model) / this.executor.freeSlots);
-    return Math.max(1, Math.min(share, this.executor.maxBatchSize(model)));
+    const { freeSlots, freeUrgentSlots } = this.executor;
+    const urgent = this.policy.queuedTilesBefore('stat');
+    const share =
+      urgent > 0 ? urgent / (freeSlots + freeUrgentSlots) : this.policy.queuedTilesOf(model) / freeSlots;
+    return Math.max(1, Math.min(Math.ceil(share), this.executor.maxBatchSize(model)));
   }
 
   /** Never rejects. */
@@ -196,14 +212,14 @@ export class Batcher<Slot> {
 
   /** @returns why the engine failed; a tile is delivered at most once either way. */
   private async attempt(batch: Leaving<Slot>, slot: Slot): Promise<SaladError | undefined> {
-    const { model, tiles } = batch;
+    const { model, tiles, urgent } = batch;
     const dispatchedAt = this.options.now();
     let run: BatchRun;
     try {
       tiles.forEach(({ payload, tile }, index) => {
         payload.handler.fill(tile, slot, index);
       });
-      run = await this.executor.run(model, slot, tiles.length);
+      run = await this.executor.run(model, slot, tiles.length, urgent);
     } catch (error) {
       return SaladError.from(error);
     }
@@ -233,7 +249,7 @@ export class Batcher<Slot> {
    * Again in halves, so that one bad tile cannot take its companions with it.
    * @returns how many tiles are settled: failed, or of streams that are closed
    */
-  private failed({ model, tiles, isLast }: Leaving<Slot>, error: SaladError): number {
+  private failed({ model, tiles, urgent, isLast }: Leaving<Slot>, error: SaladError): number {
     const open = tiles.filter(({ payload }) => !payload.closed);
     const [first] = open;
     if (first === undefined) return tiles.length;
@@ -244,7 +260,7 @@ export class Batcher<Slot> {
     const half = Math.ceil(open.length / 2);
     for (const part of [open.slice(0, half), open.slice(half)]) {
       if (part.length === 0) continue;
-      this.retries.push({ model, tiles: part, release: 'retry', isLast: open.length === 1 });
+      this.retries.push({ model, tiles: part, release: 'retry', urgent, isLast: open.length === 1 });
     }
     return tiles.length - open.length;
   }

@@ -5,16 +5,21 @@ import type { PriorityClass } from './policy.js';
 /** Runs batches; the worker pool is one. */
 export interface BatchExecutor<Slot> {
   readonly freeSlots: number;
-  /** Undefined where none is free. The caller owns the slot until `release`. */
-  acquire(): Slot | undefined;
+  /** Slots beside those, for urgent batches alone. */
+  readonly freeUrgentSlots: number;
+  /**
+   * A slot of those for urgent batches only where no other is free. The caller owns it until `release`.
+   * @returns undefined where none is free
+   */
+  acquire(urgent: boolean): Slot | undefined;
   release(slot: Slot): void;
   /** Most tiles in one batch of this model, at least 1. */
   maxBatchSize(model: string): number;
   /**
-   * Scores the first `count` tiles of the slot in place.
+   * Scores the first `count` tiles of the slot in place; an urgent batch before what waits in a worker.
    * @throws SaladError ENGINE_FAILED and the like: the tiles may be tried again, in another slot.
    */
-  run(model: string, slot: Slot, count: number): Promise<BatchRun>;
+  run(model: string, slot: Slot, count: number, urgent: boolean): Promise<BatchRun>;
   /** Told whenever slots appear otherwise than by `release`. */
   onChange(listener: () => void): void;
 }

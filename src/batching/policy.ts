@@ -35,6 +35,7 @@ export interface QueuedTile<P> {
 
 export interface Batch<P> {
   readonly model: string;
+  readonly priority: PriorityClass;
   readonly tiles: readonly QueuedTile<P>[];
 }
 
@@ -98,6 +99,12 @@ class ModelQueue<P> {
   ) {
     this.lanes = PRIORITY_CLASSES.map(() => new Lane(urgencyHorizonMs));
   }
+}
+
+interface ChosenLane<P> {
+  readonly model: ModelQueue<P>;
+  readonly lane: Lane<PolicyStream<P>>;
+  readonly priority: PriorityClass;
 }
 
 /** Opaque to callers. */
@@ -191,12 +198,13 @@ export class BatchPolicy<P> {
   /**
    * The next batch: of one model and one class (a STAT tile never waits for ROUTINE tiles beside it).
    * @param limitFor most tiles for a batch of this model, at least 1; asked once, for the model chosen.
+   * @param last the last class to be served
    */
-  next(now: number, limitFor: (model: string) => number): Selection<P> {
+  next(now: number, limitFor: (model: string) => number, last: PriorityClass = 'background'): Selection<P> {
     const expired = this.dropExpired(now);
-    const chosen = this.chooseLane(now);
+    const chosen = this.chooseLane(now, PRIORITY_CLASSES.indexOf(last));
     if (chosen === undefined) return { batch: undefined, expired };
-    const { model, lane } = chosen;
+    const { model, lane, priority } = chosen;
     const limit = limitFor(model.name);
     const tiles: QueuedTile<P>[] = [];
     while (tiles.length < limit) {
@@ -208,7 +216,7 @@ export class BatchPolicy<P> {
     }
     this.models.delete(model.name);
     this.models.set(model.name, model);
-    return { batch: { model: model.name, tiles }, expired };
+    return { batch: { model: model.name, priority, tiles }, expired };
   }
 
   private dropExpired(now: number): P[] {
@@ -225,17 +233,17 @@ export class BatchPolicy<P> {
   }
 
   /** Lowest class first; within it an urgent model before the one served longest ago. */
-  private chooseLane(now: number): { model: ModelQueue<P>; lane: Lane<PolicyStream<P>> } | undefined {
+  private chooseLane(now: number, last: number): ChosenLane<P> | undefined {
     this.selections += 1;
     const inTurn = this.selections % RING_TURN_EVERY === 0;
-    for (let index = 0; index < PRIORITY_CLASSES.length; index++) {
-      let chosen: { model: ModelQueue<P>; lane: Lane<PolicyStream<P>> } | undefined;
+    for (let index = 0; index <= last; index++) {
+      let chosen: ChosenLane<P> | undefined;
       let chosenDeadline = inTurn ? Number.NEGATIVE_INFINITY : now + this.limits.urgencyHorizonMs;
       for (const model of this.models.values()) {
         const lane = model.lanes[index]!;
         if (lane.isEmpty) continue;
         if (chosen === undefined || lane.earliestDeadline < chosenDeadline) {
-          chosen = { model, lane };
+          chosen = { model, lane, priority: PRIORITY_CLASSES[index]! };
           chosenDeadline = Math.min(chosenDeadline, lane.earliestDeadline);
         }
       }

@@ -132,8 +132,12 @@ export class EnginePool {
     return this.serving?.freeSlots ?? 0;
   }
 
-  acquire(): PoolSlot | undefined {
-    return this.serving?.acquire();
+  get freeUrgentSlots(): number {
+    return this.serving?.freeUrgentSlots ?? 0;
+  }
+
+  acquire(urgent = false): PoolSlot | undefined {
+    return this.serving?.acquire(urgent);
   }
 
   /** A slot goes back to where it came from: that of a lost engine may be written to late, and is never used again. */
@@ -157,11 +161,12 @@ export class EnginePool {
     model: string,
     slot: PoolSlot,
     count: number,
+    urgent = false,
   ): Promise<{ readonly engine: EngineName; readonly computeMs: number }> {
     if (this.closing.signal.aborted) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
     const fault = this.nextFault;
     this.nextFault = undefined;
-    const computeMs = await slot.owner.run(model, slot, count, fault);
+    const computeMs = await slot.owner.run(model, slot, count, { urgent, fault });
     return { engine: slot.owner.engine, computeMs };
   }
 

@@ -65,6 +65,8 @@ export type WorkerTask =
       readonly count: number;
       /** Tiles the engine takes at once; the batch is run in pieces of this size. */
       readonly pieceSize: number;
+      /** Goes before batches that wait in the worker. */
+      readonly urgent: boolean;
       readonly fault?: Fault;
     };
 

@@ -24,7 +24,7 @@ export interface SlotView {
   readonly pixels: Uint8Array;
   /** int32 [capacity, 2]: tile row, tile column. */
   readonly positions: Int32Array;
-  /** float64 [capacity, 5]: by which map each tile was aligned (`toMap`); empty where tiles are not aligned. */
+  /** float64 [capacity, 6]: how each tile was aligned (`fromNumbers`); empty where tiles are not aligned. */
   readonly alignments: Float64Array;
   readonly patches: PatchBatch;
 }
@@ -43,7 +43,7 @@ function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, isAl
     scores: patchCount,
     neighbours,
     embeddings: patchCount * dimension,
-    alignments: isAligned ? 5 : 0,
+    alignments: isAligned ? 6 : 0,
   };
 }
 

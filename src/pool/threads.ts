@@ -16,6 +16,10 @@ export type Threads = Piscina<WorkerTask, WorkerResult>;
  */
 export const SLOTS_PER_WORKER = 2;
 
+/** One more is for urgent tiles: theirs need not wait for a slot, nor for the batch that waits in it. */
+export const URGENT_SLOTS_PER_WORKER = 1;
+export const ALL_SLOTS_PER_WORKER = SLOTS_PER_WORKER + URGENT_SLOTS_PER_WORKER;
+
 /**
  * @param most threads that will ever be
  * @param now threads that there may be now
@@ -31,7 +35,7 @@ export function createThreads(
     minThreads: 1,
     maxThreads: most,
     idleTimeout: Number.POSITIVE_INFINITY,
-    concurrentTasksPerWorker: SLOTS_PER_WORKER,
+    concurrentTasksPerWorker: ALL_SLOTS_PER_WORKER,
     loadBalancer: pipelining(now),
     recordTiming: false,
     workerData: setup,
@@ -73,7 +77,7 @@ function workerEntry(): string {
 }
 
 /**
- * The least busy worker. A second task is given to one only where all threads are there already; until then null,
+ * The least busy worker, the last of those that are equal: parts of one image go to different ones. A further task is given to one only where all threads are there already; until then null,
  * which makes the pool start another.
  */
 function pipelining(threads: () => number): LoadBalancer {
@@ -81,10 +85,10 @@ function pipelining(threads: () => number): LoadBalancer {
     const [first, ...others] = workers;
     if (first === undefined) return null;
     const least = others.reduce(
-      (best, worker) => (worker.currentUsage < best.currentUsage ? worker : best),
+      (best, worker) => (worker.currentUsage <= best.currentUsage ? worker : best),
       first,
     );
     if (least.currentUsage === 0) return least;
-    return workers.length >= threads() && least.currentUsage < SLOTS_PER_WORKER ? least : null;
+    return workers.length >= threads() && least.currentUsage < ALL_SLOTS_PER_WORKER ? least : null;
   };
 }

@@ -15,6 +15,7 @@ import {
 import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
 import { type SlotView, slotBytes, viewSlot } from './slots.js';
 import {
+  ALL_SLOTS_PER_WORKER,
   createThreads,
   exchange,
   loadEverywhere,
@@ -62,6 +63,8 @@ export interface StartOptions {
 export interface PoolSlot {
   readonly index: number;
   readonly owner: WorkerSet;
+  /** For urgent tiles alone. */
+  readonly isUrgent: boolean;
   /** The slot as batches of this model lie in it. */
   view(model: string): SlotView;
 }
@@ -71,6 +74,7 @@ const CLOSE_GRACE_MS = 10_000;
 
 export class WorkerSet {
   private readonly free: PoolSlot[] = [];
+  private readonly freeForUrgent: PoolSlot[] = [];
   private readonly status = new Map<string, PoolModelStatus>();
   /** Whatever the threads have not answered yet, also after its caller was told of the loss. */
   private readonly running = new Set<Promise<WorkerResult>>();
@@ -90,8 +94,9 @@ export class WorkerSet {
     watchdogMs: number,
   ) {
     this.watchdog = new Watchdog(watchdogMs);
-    slots.slice(0, workerCount * SLOTS_PER_WORKER).forEach((buffer, index) => {
-      this.free.push(createSlot(this, buffer, index, models));
+    slots.slice(0, workerCount * ALL_SLOTS_PER_WORKER).forEach((buffer, index) => {
+      const isUrgent = index >= workerCount * SLOTS_PER_WORKER;
+      this.release(createSlot({ owner: this, index, isUrgent }, buffer, models));
     });
   }
 
@@ -104,7 +109,7 @@ export class WorkerSet {
     const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
-    const slots = Array.from({ length: workers * SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
+    const slots = Array.from({ length: workers * ALL_SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
     // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
     let count = 1;
     const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
@@ -169,12 +174,16 @@ export class WorkerSet {
     return this.status;
   }
 
-  acquire(): PoolSlot | undefined {
-    return this.free.pop();
+  get freeUrgentSlots(): number {
+    return this.freeForUrgent.length;
+  }
+
+  acquire(urgent = false): PoolSlot | undefined {
+    return this.free.pop() ?? (urgent ? this.freeForUrgent.pop() : undefined);
   }
 
   release(slot: PoolSlot): void {
-    this.free.push(slot);
+    (slot.isUrgent ? this.freeForUrgent : this.free).push(slot);
   }
 
   /**
@@ -183,11 +192,16 @@ export class WorkerSet {
    * @throws SaladError ENGINE_FAILED; EngineLoss where the engine is gone, also through another batch. What is
    *     in the slot then may still be written to: it must not be read.
    */
-  run(model: string, slot: PoolSlot, count: number, fault?: Fault): Promise<number> {
+  run(
+    model: string,
+    slot: PoolSlot,
+    count: number,
+    { urgent = false, fault }: { readonly urgent?: boolean; readonly fault?: Fault | undefined } = {},
+  ): Promise<number> {
     const status = this.status.get(model);
     const { engine } = this;
     const pieceSize = status?.pieceSize ?? count;
-    const task = { type: 'run', engine, model, slot: slot.index, count, pieceSize } as const;
+    const task = { type: 'run', engine, model, slot: slot.index, count, pieceSize, urgent } as const;
     return new Promise((resolve, reject) => {
       if (this.lost !== undefined) return reject(this.lost);
       const unwatch = status === undefined ? () => {} : this.watch(status, count);
@@ -245,8 +259,8 @@ export class WorkerSet {
   /** Not at warm-up: an engine may compile for minutes when it sees a batch size for the first time. */
   private watch({ curve }: PoolModelStatus, count: number): () => void {
     const [one] = curve;
-    // Twice: the batch before it in the same thread counts too.
-    const measuredMs = one === undefined ? 0 : (2 * count * one.latencyMs) / one.batchSize;
+    // The batches before it in the same thread count too.
+    const measuredMs = one === undefined ? 0 : (ALL_SLOTS_PER_WORKER * count * one.latencyMs) / one.batchSize;
     return this.watchdog.watch(measuredMs, () => {
       this.giveUp(new EngineLoss('hung', `${this.engine} gave no answer to a batch of ${count} tiles`));
     });
@@ -314,15 +328,13 @@ export class WorkerSet {
 }
 
 function createSlot(
-  owner: WorkerSet,
+  slot: Omit<PoolSlot, 'view'>,
   buffer: SharedArrayBuffer,
-  index: number,
   models: readonly WorkerModel[],
 ): PoolSlot {
   const views = new Map(models.map(({ key, shape, capacity }) => [key, viewSlot(buffer, shape, capacity)]));
   return {
-    index,
-    owner,
+    ...slot,
     view(model) {
       const view = views.get(model);
       if (view === undefined) throw new SaladError('INTERNAL', `the pool does not know model ${model}`);

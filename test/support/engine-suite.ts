@@ -12,7 +12,7 @@ import type {
 import { createEngine } from '../../src/engines/select.js';
 import type { ScoringSpec } from '../../src/model/manifest.js';
 import { referencePatches } from '../reference/score.js';
-import { randomTiles, smallSource } from '../reference/small-model.js';
+import { randomBank, randomTiles, SMALL_DIMENSION, smallSource } from '../reference/small-model.js';
 
 async function runOnce(engine: Engine, source: EngineModelSource, tiles: TileBatch): Promise<PatchBatch> {
   const model = await engine.load(source);
@@ -79,6 +79,19 @@ export function engineSuite(name: EngineName, timeoutMs = 20_000): void {
         );
       });
     }
+
+    it('finds in a bank of a thousand rows what the float64 reference finds', async () => {
+      const source = smallSource(19, { searchRadius: null });
+      const bank = randomBank(source.geometry.patchGrid, 13, SMALL_DIMENSION, 20);
+      const large = { ...source, search: { ...source.search, bank } };
+      const tiles = randomTiles(source, 3, 12);
+      const { neighbourIndices } = await runOnce(engine, large, tiles);
+      const expected = referencePatches(large, tiles).flatMap(({ neighbours }) => neighbours);
+      assert.deepEqual(
+        [...neighbourIndices],
+        expected.map(({ row }) => row),
+      );
+    });
 
     it('finds in chunks of the bank what it finds at once', async () => {
       const source = smallSource(18, { searchRadius: 1 });

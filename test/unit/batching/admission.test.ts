@@ -94,6 +94,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
     get freeSlots() {
       return free ? 1 : 0;
     },
+    freeUrgentSlots: 0,
     acquire() {
       free = false;
       return {};

@@ -7,34 +7,44 @@ import { SaladError } from '../../../src/errors/index.js';
 
 interface Slot {
   readonly tiles: string[];
+  readonly isUrgent: boolean;
 }
 
 /** An executor whose batches finish when told to, and fail where told to. */
 class StubExecutor implements BatchExecutor<Slot> {
   readonly ran: string[][] = [];
+  readonly urgent: boolean[] = [];
   failing: (tiles: readonly string[]) => boolean = () => false;
   private readonly free: Slot[];
+  private readonly freeForUrgent: Slot[];
   private waiting: (() => void)[] = [];
   private changed: () => void = () => {};
 
   constructor(
     private readonly slots: number,
     private readonly limit = 4,
+    urgentSlots = 0,
   ) {
-    this.free = Array.from({ length: slots }, () => ({ tiles: [] }));
+    const slotsFor = (length: number, isUrgent: boolean) =>
+      Array.from({ length }, () => ({ tiles: [], isUrgent }));
+    this.free = slotsFor(slots, false);
+    this.freeForUrgent = slotsFor(urgentSlots, true);
   }
 
   get freeSlots() {
     return this.free.length;
   }
+  get freeUrgentSlots() {
+    return this.freeForUrgent.length;
+  }
   get inFlight() {
     return this.slots - this.free.length;
   }
-  acquire() {
-    return this.free.pop();
+  acquire(urgent: boolean) {
+    return this.free.pop() ?? (urgent ? this.freeForUrgent.pop() : undefined);
   }
   release(slot: Slot) {
-    this.free.push(slot);
+    (slot.isUrgent ? this.freeForUrgent : this.free).push(slot);
   }
   onChange(listener: () => void) {
     this.changed = listener;
@@ -50,9 +60,10 @@ class StubExecutor implements BatchExecutor<Slot> {
   maxBatchSize() {
     return this.limit;
   }
-  async run(_model: string, slot: Slot, count: number) {
+  async run(_model: string, slot: Slot, count: number, urgent: boolean) {
     const tiles = slot.tiles.slice(0, count);
     this.ran.push(tiles);
+    this.urgent.push(urgent);
     await new Promise<void>((resolve) => this.waiting.push(resolve));
     if (this.failing(tiles)) throw new SaladError('ENGINE_FAILED', `cannot score ${tiles.join()}`);
     return { engine: 'stub', computeMs: 1 };
@@ -71,8 +82,14 @@ class StubExecutor implements BatchExecutor<Slot> {
   }
 }
 
-function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Number.POSITIVE_INFINITY) {
-  const executor = new StubExecutor(slots, limit);
+function setUp(
+  slots: number,
+  limit = 4,
+  maxQueuedTiles = 1000,
+  maxQueueMs = Number.POSITIVE_INFINITY,
+  urgentSlots = 0,
+) {
+  const executor = new StubExecutor(slots, limit, urgentSlots);
   let time = 0;
   let pending: (() => void)[] = [];
   const reports: BatchReport[] = [];
@@ -121,6 +138,8 @@ function setUp(slots: number, limit = 4, maxQueuedTiles = 1000, maxQueueMs = Num
   };
   return { executor, batcher, reports, open, turn, advance: (ms: number) => (time += ms) };
 }
+
+const range = (length: number) => Array.from({ length }, (_, at) => at);
 
 describe('Batcher', () => {
   it('refuses a stream whose tiles would wait too long, but an urgent one only behind urgent ones', async () => {
@@ -260,6 +279,42 @@ describe('Batcher', () => {
     // After the first three, one at a time.
     assert.deepEqual(executor.ran.slice(3), [['a0'], ['a1'], ['a2']]);
     assert.equal(executor.freeSlots, 3);
+  });
+
+  it('has slots for urgent tiles alone: they leave while everybody else waits for one', async () => {
+    const { executor, open, turn } = setUp(1, 2, 1000, Number.POSITIVE_INFINITY, 2);
+    const routine = open('r');
+    routine.stream.enqueue([0, 1, 2, 3]);
+    turn();
+    const stat = open('s', Number.POSITIVE_INFINITY, 'stat');
+    stat.stream.enqueue([0, 1, 2, 3, 4]);
+    turn();
+    assert.deepEqual(executor.ran, [
+      ['r0', 'r1'],
+      ['s0', 's1'],
+      ['s2', 's3'],
+    ]);
+    assert.deepEqual(executor.urgent, [false, true, true]);
+    // A slot for all is free: the urgent tile is first there, too, and known as urgent.
+    await executor.finishOne();
+    assert.deepEqual([executor.ran.at(-1), executor.urgent.at(-1)], [['s4'], true]);
+    await executor.finishAll();
+    assert.deepEqual([stat.log.delivered, routine.log.delivered], [range(5), range(4)]);
+    assert.deepEqual([executor.freeSlots, executor.freeUrgentSlots], [1, 2]);
+  });
+
+  it('leaves slots for urgent tiles alone where the only urgent ones have expired', async () => {
+    const { executor, open, turn, advance } = setUp(1, 2, 1000, Number.POSITIVE_INFINITY, 1);
+    const routine = open('r');
+    routine.stream.enqueue([0, 1, 2, 3]);
+    turn();
+    const stat = open('s', 10, 'stat');
+    stat.stream.enqueue([0]);
+    advance(11);
+    turn();
+    assert.deepEqual([executor.ran.length, stat.log.expired, executor.freeUrgentSlots], [1, 1, 1]);
+    await executor.finishAll();
+    assert.deepEqual(routine.log.delivered, range(4));
   });
 
   it('keeps tiles while there is no slot, and goes on when slots appear', async () => {

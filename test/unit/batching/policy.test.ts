@@ -47,6 +47,15 @@ describe('BatchPolicy', () => {
     );
   });
 
+  it('serves no class behind the last that it is asked for', () => {
+    const policy = new BatchPolicy<string>(LIMITS);
+    const upTo = (last: PriorityClass) => policy.next(0, () => 8, last).batch?.priority;
+    open(policy, 'routine', { tiles: 1 });
+    assert.equal(upTo('stat'), undefined);
+    open(policy, 'stat', { priority: 'stat', tiles: 1 });
+    assert.deepEqual([upTo('stat'), upTo('stat'), upTo('routine')], ['stat', undefined, 'routine']);
+  });
+
   it('serves the earliest deadline first once it is near, the rest in turns', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'none', { tiles: 3 });

@@ -23,7 +23,7 @@ describe('slots', () => {
     });
     assert.deepEqual(
       sections(one).map(({ length }) => length),
-      [147, 6, 9, 18, 18, 45, 15],
+      [147, 6, 9, 18, 18, 45, 18],
     );
   });
 
@@ -38,7 +38,7 @@ describe('slots', () => {
       [whole.patches.neighbourIndices, piece.patches.neighbourIndices, 8],
       [whole.patches.neighbourDistances, piece.patches.neighbourDistances, 8],
       [whole.patches.embeddings, piece.patches.embeddings, 20],
-      [whole.alignments, piece.alignments, 5],
+      [whole.alignments, piece.alignments, 6],
     ] as const;
     for (const [all, part, perTile] of pairs) {
       all.forEach((_, index) => {

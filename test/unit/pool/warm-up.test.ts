@@ -12,13 +12,13 @@ describe('planBatches', () => {
     assert.equal(planBatches(curve([1, 10], [2, 10], [4, 10], [8, 10]), 8).pieceSize, 8);
   });
 
-  it('gathers quick pieces into batches of about 5 ms, slow ones never', () => {
-    assert.deepEqual(planBatches(curve([1, 0.6], [2, 1], [4, 1.8], [8, 4]), 32), {
+  it('gathers quick pieces into batches of about 20 ms, slow ones never', () => {
+    assert.deepEqual(planBatches(curve([1, 1.6], [2, 3], [4, 5.6], [8, 12]), 32), {
       pieceSize: 4,
-      maxBatchSize: 8,
+      maxBatchSize: 12,
     });
-    assert.deepEqual(planBatches(curve([1, 7], [2, 14.5]), 32), { pieceSize: 1, maxBatchSize: 1 });
-    assert.deepEqual(planBatches(curve([1, 20], [2, 39.8]), 32), { pieceSize: 1, maxBatchSize: 1 });
+    assert.deepEqual(planBatches(curve([1, 7], [2, 14.5]), 32), { pieceSize: 1, maxBatchSize: 2 });
+    assert.deepEqual(planBatches(curve([1, 20.5], [2, 40.8]), 32), { pieceSize: 1, maxBatchSize: 1 });
   });
 
   it('never makes a batch that a slot cannot hold', () => {
