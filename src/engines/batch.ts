@@ -48,6 +48,22 @@ export function patchCells(source: EngineModelSource, tiles: TileBatch): Int32Ar
   return cells;
 }
 
+/** Part of a batch. */
+export interface Piece {
+  /** Its first tile. */
+  readonly first: number;
+  readonly size: number;
+}
+
+/** What a batch is run in: powers of four, so 13 tiles as three times 4 and 1. Each size is a compilation. */
+export function* piecesOf(count: number, maxTiles: number): Generator<Piece> {
+  for (let first = 0; first < count; ) {
+    const size = 4 ** Math.floor(Math.log2(Math.min(count - first, maxTiles)) / 2);
+    yield { first, size };
+    first += size;
+  }
+}
+
 /** Anything an engine threw, as ENGINE_FAILED with its cause kept. */
 export function engineFailure(engine: string, doing: string, error: unknown): SaladError {
   if (error instanceof SaladError) return error;

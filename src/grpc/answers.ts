@@ -1,11 +1,5 @@
 /** From the acquisition's terms to the wire's answers. */
-import type {
-  AcquisitionEvent,
-  AcquisitionRequest,
-  Aggregate,
-  PatchResult,
-  ServedModel,
-} from '../acquisition/index.js';
+import type { AcquisitionEvent, AcquisitionRequest, Aggregate, ServedModel } from '../acquisition/index.js';
 import type { StreamAcquisitionResponse } from '../gen/salad/v1/anomaly_scoring.js';
 import {
   type AcquisitionAggregate,
@@ -14,7 +8,6 @@ import {
   Decision,
   type Geometry,
   type ModelIdentity,
-  type PatchScore,
   WarningKind,
 } from '../gen/salad/v1/types.js';
 
@@ -30,6 +23,7 @@ const WARNINGS = {
   tilesFailed: WarningKind.WARNING_KIND_TILES_FAILED,
   engineFailover: WarningKind.WARNING_KIND_ENGINE_FAILOVER,
   nothingScored: WarningKind.WARNING_KIND_NOTHING_SCORED,
+  inverted: WarningKind.WARNING_KIND_INVERTED,
 } as const;
 
 export function identityOf(model: ServedModel): ModelIdentity {
@@ -74,23 +68,10 @@ export function answerOf(
         },
       };
     case 'patches':
-      return { payload: { $case: 'patchScores', value: { patches: event.patches.map(patchOf) } } };
+      return { payload: { $case: 'patchScores', value: { patches: event.patches } } };
     case 'aggregate':
       return { payload: { $case: 'aggregate', value: aggregateOf(event.aggregate, model, request) } };
   }
-}
-
-function patchOf(patch: PatchResult): PatchScore {
-  const { row, column, score, robustZ, pValue } = patch;
-  return {
-    row,
-    column,
-    score,
-    robustZ,
-    pValue,
-    embedding: patch.embedding === undefined ? [] : Array.from(patch.embedding),
-    nearestPrototypes: [...patch.nearestPrototypes],
-  };
 }
 
 function aggregateOf(

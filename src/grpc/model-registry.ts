@@ -61,5 +61,6 @@ function calibrationOf({ manifest: { calibration } }: ServedModel): Calibration 
       probability,
       score: quantileOfSorted(calibration.imageScores, probability),
     })),
+    strata: calibration.strata?.length ?? 0,
   };
 }

@@ -13,6 +13,13 @@ export function convolutionAttributes(node: Convolution): Readonly<Record<string
   return { strides: [node.stride, node.stride], pads: Array<number>(4).fill(node.padding) };
 }
 
+/**
+ * Which tensors are rounded. `all`: what a convolution gives too, without which onnxruntime makes no integer kernel
+ * of it. `activations`: only what the next convolution reads, for runtimes that add an activation to the kernel of the
+ * convolution before it: one rounding less, of a tensor whose negative half the activation all but takes away.
+ */
+export type Int8Rounding = 'all' | 'activations';
+
 /** How a tensor is rounded: its scale, and the initializers that hold scale and zero point. */
 interface Uint8Tensor {
   readonly scale: number;
@@ -28,6 +35,7 @@ export class Int8Graph {
   constructor(
     private readonly writer: OnnxWriter,
     private readonly spec: Int8Spec,
+    private readonly rounding: Int8Rounding,
   ) {}
 
   /** The ranges decide: a convolution whose input and output have one runs in int8. */
@@ -43,6 +51,7 @@ export class Int8Graph {
   /** Rounds a node's output to uint8, where it is one of the tensors to be. */
   quantize(node: NetworkNode): void {
     const { name } = node;
+    if (node.op === 'conv' && this.rounding === 'activations') return;
     // Pooling of uint8 gives uint8 of the same scale: nothing is rounded again.
     const parameters = node.op === 'maxPool' ? this.#parameters.get(node.input) : this.#newParameters(name);
     if (parameters === undefined) return;

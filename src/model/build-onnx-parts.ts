@@ -1,8 +1,8 @@
 /** The network description as two ONNX graphs, for engines that run the first in bfloat16. */
 import { roundFilters } from './bfloat16.js';
-import { addEmbeddings, addNodes, addTiles, type OnnxSource } from './build-onnx.js';
+import { addEmbeddings, addNodes, addTiles, type EncoderSource, prepare } from './build-onnx.js';
+import { Int8Graph } from './build-onnx-int8.js';
 import { magnitudePools } from './build-onnx-pool.js';
-import { foldBatchNorm } from './fold.js';
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './network.js';
 import { OnnxWriter } from './onnx-writer.js';
 import { inferShapes, type NodeShape } from './shapes.js';
@@ -20,8 +20,8 @@ export interface OnnxParts {
  * other follows, and what stands behind them: they whiten, which enlarges what rounding did to directions of little
  * variance.
  */
-export function buildOnnxParts(source: Pick<OnnxSource, 'network' | 'weights'>): OnnxParts {
-  const { network, weights } = foldBatchNorm(source.network, source.weights);
+export function buildOnnxParts(source: EncoderSource): OnnxParts {
+  const { network, weights, int8: spec } = prepare(source, 'activations');
   const shapes = inferShapes(network);
   const behind = tailOf(network);
   const isTail = ({ name }: NetworkNode) => behind.has(name);
@@ -34,7 +34,8 @@ export function buildOnnxParts(source: Pick<OnnxSource, 'network' | 'weights'>):
   addTiles(head, network);
   const rest = network.nodes.filter((node) => !isTail(node));
   const pools = magnitudePools(network, shapes);
-  addNodes({ writer: head, weights: rounded(network, weights), int8: undefined, pools }, rest);
+  const int8 = spec && new Int8Graph(head, spec, 'activations');
+  addNodes({ writer: head, weights: rounded(network, weights), int8, pools }, rest);
   const flat = head.int64s('features/shape', [0, -1]);
   const rows = cuts.map((name) => head.node('Reshape', [name, flat], `${name}/features`));
   head.node('Concat', rows, 'features', { axis: 1 });

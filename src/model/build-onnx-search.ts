@@ -2,13 +2,13 @@
 import { type MemoryBank, searchWindow } from '../scoring/memory-bank.js';
 import { chunksOf } from '../scoring/search-plan.js';
 import type { ScoringSpec } from './manifest.js';
-import { OnnxWriter } from './onnx-writer.js';
+import type { OnnxWriter } from './onnx-writer.js';
 
 /** Below every cosine: what a prototype outside the search window gets. */
 export const OUTSIDE_SIMILARITY = -2;
 
 /** float32 [D, rows] of the bank's rows `from` to `to`. */
-function transposedRows(
+export function transposedRows(
   { dimension, prototypes }: Pick<MemoryBank, 'dimension' | 'prototypes'>,
   from: number,
   to: number,
@@ -119,26 +119,4 @@ export function addSearch(
   writer.node('Identity', [indices], 'indices');
   writer.output('similarities', 'float', ['patches', neighbourCount]);
   writer.output('indices', 'int64', ['patches', neighbourCount]);
-}
-
-/**
- * Only the products of the search, for engines whose candidates are ranked elsewhere. Input: `embeddings` float
- * [patches, D]; output: `products` float [patches, rows].
- * @param rows of the bank, in the order wanted
- */
-export function buildProductsOnnx(
-  { dimension, prototypes }: Pick<MemoryBank, 'dimension' | 'prototypes'>,
-  rows: Int32Array,
-): Uint8Array {
-  const chosen = new Float32Array(rows.length * dimension);
-  rows.forEach((row, at) => {
-    chosen.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);
-  });
-  const writer = new OnnxWriter();
-  writer.input('embeddings', 'float', ['patches', dimension]);
-  const transposed = transposedRows({ dimension, prototypes: chosen }, 0, rows.length);
-  const bank = writer.floats('bank/prototypes', [dimension, rows.length], transposed);
-  writer.node('MatMul', ['embeddings', bank], 'products');
-  writer.output('products', 'float', ['patches', rows.length]);
-  return writer.encode('search', 'products with the memory bank, built by salad-serve');
 }

@@ -3,7 +3,7 @@
  * runs and `models export --onnx` writes. NCHW inside; opset 18.
  */
 import type { MemoryBank } from '../scoring/memory-bank.js';
-import { convolutionAttributes, Int8Graph } from './build-onnx-int8.js';
+import { convolutionAttributes, Int8Graph, type Int8Rounding } from './build-onnx-int8.js';
 import { addPoolAsConvolution } from './build-onnx-pool.js';
 import { addSearch } from './build-onnx-search.js';
 import { BATCH_NORM_EPSILON, L2_EPSILON } from './constants.js';
@@ -18,7 +18,7 @@ import {
   type Weights,
 } from './network.js';
 import { OnnxWriter } from './onnx-writer.js';
-import { int8Network } from './quantize.js';
+import { int8Network, rangesOfActivations } from './quantize.js';
 import { inferShapes, type NodeShape } from './shapes.js';
 
 /** What the graph is built from; a Bundle and an EngineModelSource are both this. */
@@ -30,6 +30,9 @@ export interface OnnxSource {
   /** Present: hidden convolutions in int8. */
   readonly int8?: Int8Spec | undefined;
 }
+
+/** What the encoder alone is built from. */
+export type EncoderSource = Pick<OnnxSource, 'network' | 'weights' | 'int8'>;
 
 export interface Graph {
   readonly writer: OnnxWriter;
@@ -235,17 +238,29 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
  * patch's cell in the grid (row * patchGrid + column). Outputs: `embeddings` float [patches, D]; with a bank
  * `similarities` float [patches, K] in [-1, 1] (-2 outside the window), nearest first, and `indices` int64
  * [patches, K], ties to the lowest row. patches = tiles * patchesPerTile.
- * @param chunkRows bank rows whose similarities are held at once; the outputs do not depend on it.
+ * @param options.chunkRows bank rows whose similarities are held at once; the outputs do not depend on it.
  */
-export function buildOnnx(source: OnnxSource, chunkRows = Number.POSITIVE_INFINITY): Uint8Array {
-  const prepare = source.int8 === undefined ? foldBatchNorm : int8Network;
-  const { network, weights } = prepare(source.network, source.weights);
+export function buildOnnx(
+  source: OnnxSource,
+  {
+    chunkRows = Number.POSITIVE_INFINITY,
+    rounding = 'all',
+  }: { readonly chunkRows?: number; readonly rounding?: Int8Rounding } = {},
+): Uint8Array {
+  const { network, weights, int8 } = prepare(source, rounding);
   const writer = new OnnxWriter();
   addTiles(writer, network);
-  addNodes({ writer, weights, int8: source.int8 && new Int8Graph(writer, source.int8) }, network.nodes);
+  addNodes({ writer, weights, int8: int8 && new Int8Graph(writer, int8, rounding) }, network.nodes);
   addEmbeddings(writer, network);
   if (source.search !== undefined) addSearch(writer, source.search, source.geometry.patchGrid, chunkRows);
   return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
+}
+
+/** The network as it is written, and the ranges of its tensors. */
+export function prepare({ network, weights, int8 }: EncoderSource, rounding: Int8Rounding): EncoderSource {
+  if (int8 !== undefined && rounding === 'all') return { ...int8Network(network, weights), int8 };
+  const folded = foldBatchNorm(network, weights);
+  return { ...folded, int8: int8 && rangesOfActivations(folded.network, int8) };
 }
 
 export function addTiles(writer: OnnxWriter, network: NetworkDescription): void {

@@ -1,7 +1,7 @@
 /** What must hold between the parts of a bundle before anything is computed with it. */
 import { SaladError } from '../errors/index.js';
 import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
-import { type Geometry, geometryOf } from './geometry.js';
+import { type Geometry, geometryOf, patchesOf } from './geometry.js';
 import { type Manifest, manifestSchema } from './manifest.js';
 import { inputWidthOf, type Weights } from './network.js';
 import { checkWeights, inferShapes } from './shapes.js';
@@ -59,6 +59,9 @@ function checkManifest(manifest: Manifest, geometry: Geometry): void {
   }
   checkAscending(calibration.patchZQuantiles, 'calibration.patchZQuantiles');
   checkAscending(calibration.imageScores, 'calibration.imageScores');
+  for (const { name, imageScores } of calibration.strata ?? []) {
+    checkAscending(imageScores, `calibration.strata of ${name}`);
+  }
   if (input.intensity.kind === 'percentile' && input.intensity.low >= input.intensity.high) {
     throw invalidBundle('manifest.json: input.intensity.low must be below high');
   }
@@ -82,8 +85,7 @@ function checkManifest(manifest: Manifest, geometry: Geometry): void {
 function checkBank(content: BundleContent, geometry: Geometry): void {
   const { manifest, bank } = content;
   const output = inferShapes(manifest.network).get(manifest.network.output)!;
-  const rows = geometry.patchesPerSide;
-  const columns = geometry.patchesPerTile / rows;
+  const [rows, columns] = patchesOf(geometry);
   if (output.height !== rows || output.width !== columns) {
     throw invalidBundle(
       `the network gives ${output.height} x ${output.width} patches, tiling says ${rows} x ${columns}`,

@@ -94,6 +94,11 @@ export function patchStart(geometry: Geometry, index: number): number {
   return index * geometry.patchStride + geometry.patchOffset;
 }
 
+/** Patches of a tile: down and across. */
+export function patchesOf({ patchesPerSide, patchesPerTile }: Geometry): readonly [number, number] {
+  return [patchesPerSide, patchesPerTile / patchesPerSide];
+}
+
 /**
  * Place in the patch grid (row * patchGrid + column) of a tile's patch.
  * @param within 0 to patchesPerTile - 1: row by row over the whole tile, as engines write them

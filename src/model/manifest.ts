@@ -89,6 +89,11 @@ export const calibrationSchema = z.strictObject({
   patchZQuantiles: z.array(finite).min(2),
   /** Image scores of held-out normals, ascending (half B of salad.md section 8). */
   imageScores: z.array(finite).min(1),
+  /**
+   * Image scores of parts of them, ascending: a threshold must hold in every part as well. Absent: in all of them
+   * together.
+   */
+  strata: z.array(z.strictObject({ name: z.string(), imageScores: z.array(finite).min(1) })).optional(),
 });
 
 export const trainingSchema = z.strictObject({

@@ -29,11 +29,9 @@ export function int8Network(
   const nodes = [...folded.network.nodes];
   nodes.forEach((pool, at) => {
     if (pool.op !== 'maxPool') return;
-    const before = nodes.findIndex(({ name }) => name === pool.input);
-    const activation = nodes[before];
-    if (activation?.op !== 'leakyRelu' || readersOf(nodes, activation.name).length > 1) return;
-    if (!isWide(nodes.find(({ name }) => name === activation.input))) return;
-    nodes[before] = { ...pool, name: activation.name, input: activation.input };
+    const activation = wideActivationBefore(nodes, pool);
+    if (activation === undefined) return;
+    nodes[nodes.indexOf(activation)] = { ...pool, name: activation.name, input: activation.input };
     nodes[at] = { ...activation, name: pool.name, input: activation.name };
   });
   return { network: { ...folded.network, nodes }, weights: folded.weights };
@@ -41,6 +39,16 @@ export function int8Network(
 
 function isWide(node: NetworkNode | undefined): node is Convolution {
   return node?.op === 'conv' && node.outChannels >= MIN_CHANNELS;
+}
+
+/** The activation of a wide convolution that a pool, and nothing else, reads. */
+function wideActivationBefore(
+  nodes: readonly NetworkNode[],
+  pool: Extract<NetworkNode, { op: 'maxPool' }>,
+): Extract<NetworkNode, { op: 'leakyRelu' }> | undefined {
+  const before = nodes.find(({ name }) => name === pool.input);
+  if (before?.op !== 'leakyRelu' || readersOf(nodes, before.name).length > 1) return undefined;
+  return isWide(nodes.find(({ name }) => name === before.input)) ? before : undefined;
 }
 
 function readersOf(nodes: readonly NetworkNode[], name: string): readonly NetworkNode[] {
@@ -69,6 +77,21 @@ export function hiddenConvolutions({ nodes }: NetworkDescription): readonly Conv
 export function quantizedTensors(network: NetworkDescription): readonly string[] {
   const names = new Set(hiddenConvolutions(network).flatMap(({ name, input }) => [name, input]));
   return network.nodes.map(({ name }) => name).filter((name) => names.has(name));
+}
+
+/**
+ * The same spec for the network whose pooling stands behind its activations (batch norm folded, nothing swapped),
+ * where only activations are rounded: one that is pooled spans what its pool does, which keeps the highest.
+ */
+export function rangesOfActivations({ nodes }: NetworkDescription, { ranges, ...spec }: Int8Spec): Int8Spec {
+  const own = { ...ranges };
+  for (const node of nodes) {
+    if (node.op !== 'maxPool') continue;
+    const activation = wideActivationBefore(nodes, node);
+    const range = ranges[node.name];
+    if (activation !== undefined && range !== undefined) own[activation.name] = range;
+  }
+  return { ...spec, ranges: own };
 }
 
 /** Zero is exactly representable, as zero padding demands. */

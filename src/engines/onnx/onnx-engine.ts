@@ -6,7 +6,7 @@ import { cpus } from 'node:os';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SaladError } from '../../errors/index.js';
 import { buildOnnx } from '../../model/build-onnx.js';
-import { buildProductsOnnx } from '../../model/build-onnx-search.js';
+import { buildProductsOnnx } from '../../model/build-onnx-products.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';
 import type {
   Engine,
@@ -17,8 +17,11 @@ import type {
   PatchBatch,
   TileBatch,
 } from '../engine.js';
+import { Scratch } from '../scratch.js';
+import { partPlan } from '../search/part-plan.js';
+import { fitsParts, PartSearch } from '../search/part-search.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
-import { BandSearch } from './band-search.js';
+import { BestOfParts } from './best-of-parts.js';
 
 export type OnnxRuntime = typeof import('onnxruntime-node');
 export type OpenSession = (onnx: Uint8Array) => Promise<InferenceSession>;
@@ -76,7 +79,11 @@ export async function createOnnxEngine({
 async function probe(library: OnnxRuntime, provider: OnnxProvider): Promise<void> {
   const bank = { prototypes: Float32Array.of(1), dimension: 1 };
   try {
-    const onnx = buildProductsOnnx(bank, Int32Array.of(0));
+    const onnx = buildProductsOnnx(
+      bank,
+      [1, 1],
+      [{ top: 0, bottom: 1, left: 0, right: 1, rows: Int32Array.of(0) }],
+    );
     const session = await library.InferenceSession.create(onnx, { executionProviders: [provider] });
     await session.release();
   } catch (error) {
@@ -107,19 +114,20 @@ async function loadModel(
     });
   try {
     const search = await prepareSearch(source);
-    // A device ranks in its graph: products would have to come back from it.
-    const bands = provider === 'cpu' ? await BandSearch.open(library, search.graph, openSession) : undefined;
+    // A device searches in its graph: embeddings would have to come back from it first.
+    const parts = provider === 'cpu' ? await openParts(library, search.graph, openSession) : undefined;
     const { search: _searched, ...encoder } = search.graph;
-    const graph = bands === undefined ? search.graph : encoder;
-    const session = await openSession(buildOnnx(graph, search.chunkRows));
+    const graph = parts === undefined ? search.graph : encoder;
+    const session = await openSession(buildOnnx(graph, { chunkRows: search.chunkRows }));
     return {
       ...sizes,
       search: search.description,
       precision: source.int8 === undefined ? 'float32' : 'int8',
-      run: (tiles, patches) => run({ library, session, graph, search, bands }, tiles, patches),
+      run: (tiles, patches) =>
+        run({ library, session, graph, search, parts, scratch: new Scratch() }, tiles, patches),
       async dispose() {
         await session.release();
-        await bands?.dispose();
+        await parts?.dispose();
       },
     };
   } catch (error) {
@@ -127,43 +135,64 @@ async function loadModel(
   }
 }
 
+/** @returns undefined where the graph's own search is better: no search window, few patches a tile, or a large bank. */
+async function openParts(
+  library: OnnxRuntime,
+  { search, ...encoder }: EngineModelSource,
+  openSession: OpenSession,
+): Promise<PartSearch | undefined> {
+  if (search === undefined || search.scoring.searchRadius === null) return undefined;
+  const source = { ...encoder, search };
+  const plan = partPlan(source);
+  const isCut = plan.graphs.some(({ parts }) => parts.length > 1);
+  if (!isCut || !fitsParts(source, plan)) return undefined;
+  return PartSearch.open(
+    source,
+    (graph, tile) => BestOfParts.open(library, source, graph, tile, openSession),
+    plan,
+  );
+}
+
 /** What a model consists of here. */
 interface Loaded {
   readonly library: OnnxRuntime;
   readonly session: InferenceSession;
-  /** What the session computes: with the search, unless bands have it. */
+  /** What the session computes: with the search, unless `parts` has it. */
   readonly graph: EngineModelSource;
   readonly search: PreparedSearch;
-  readonly bands: BandSearch | undefined;
+  readonly parts: PartSearch | undefined;
+  readonly scratch: Scratch;
 }
 
-function feeds(library: OnnxRuntime, source: EngineModelSource, tiles: TileBatch): Record<string, Tensor> {
-  const { tileHeight, tileWidth, tilePixels } = source.geometry;
+function feedsOf({ library, graph, scratch }: Loaded, tiles: TileBatch): Record<string, Tensor> {
+  const { tileHeight, tileWidth, tilePixels } = graph.geometry;
   const { count } = tiles;
-  const shape = [count, tileHeight, tileWidth, 1];
-  // A copy, not a view: onnxruntime-node 1.30 refuses views over a SharedArrayBuffer ("Invalid argument").
-  // 4 KiB per 64 px tile, nothing beside the encoder.
-  const pixels = tiles.pixels.slice(0, count * tilePixels);
-  const inputs: Record<string, Tensor> = { tiles: new library.Tensor('uint8', pixels, shape) };
-  if (source.search !== undefined && source.search.scoring.searchRadius !== null) {
-    const cells = BigInt64Array.from(patchCells(source, tiles), BigInt);
-    inputs['cells'] = new library.Tensor('int64', cells, [cells.length]);
+  // A copy: onnxruntime-node 1.30 refuses views over a SharedArrayBuffer ("Invalid argument").
+  const length = count * tilePixels;
+  if (tiles.pixels.length < length) {
+    throw new RangeError(`${count} tiles have only ${tiles.pixels.length} bytes`);
   }
-  return inputs;
+  const pixels = scratch.of('tiles', 'uint8', length);
+  pixels.set(tiles.pixels.subarray(0, length));
+  const feeds: Record<string, Tensor> = {
+    tiles: new library.Tensor('uint8', pixels, [count, tileHeight, tileWidth, 1]),
+  };
+  if (graph.search !== undefined && graph.search.scoring.searchRadius !== null) {
+    const cells = BigInt64Array.from(patchCells(graph, tiles), BigInt);
+    feeds['cells'] = new library.Tensor('int64', cells, [cells.length]);
+  }
+  return feeds;
 }
 
-async function run(
-  { library, session, graph, search, bands }: Loaded,
-  tiles: TileBatch,
-  patches: PatchBatch,
-): Promise<void> {
+async function run(loaded: Loaded, tiles: TileBatch, patches: PatchBatch): Promise<void> {
   if (tiles.count === 0) return;
+  const { session, search, parts } = loaded;
   try {
-    const results = await session.run(feeds(library, graph, tiles));
+    const results = await session.run(feedsOf(loaded, tiles));
     const embeddings = results['embeddings']!.data as Float32Array;
     patches.embeddings.set(embeddings);
     const indices = results['indices']?.data as BigInt64Array | undefined;
-    search.finish(tiles, bands ? await bands.nearest(tiles, embeddings) : indices, patches);
+    search.finish(tiles, parts ? await parts.nearest(tiles, embeddings) : indices, patches);
   } catch (error) {
     throw engineFailure('onnx', 'score a batch', error);
   }

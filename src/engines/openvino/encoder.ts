@@ -2,9 +2,10 @@
 import { buildOnnx } from '../../model/build-onnx.js';
 import { buildOnnxParts } from '../../model/build-onnx-parts.js';
 import { inputWidthOf } from '../../model/network.js';
+import { piecesOf } from '../batch.js';
 import type { EngineModel, EngineModelSource, TileBatch } from '../engine.js';
 import type { OpenVino, TensorData } from './library.js';
-import { piecesOf, type ShapeOf, SizedNetwork } from './sized-network.js';
+import { type ShapeOf, SizedNetwork } from './sized-network.js';
 
 /** Tiles of one run; more at once gain nothing. */
 const MAX_TILES = 16;
@@ -31,13 +32,19 @@ export class Encoder {
     if (bfloat16) {
       const { head, tail, featureCount } = buildOnnxParts(source);
       const features: ShapeOf = (count) => [count, featureCount];
-      this.first = new SizedNetwork(vino, head, tiles, features, { threads, precision: 'bf16' });
+      this.first = new SizedNetwork(vino, head, tiles, [features], { threads, precision: 'bf16' });
       this.rest = {
-        network: new SizedNetwork(vino, tail, features, embeddings, exact),
+        network: new SizedNetwork(vino, tail, features, [embeddings], exact),
         features: new Float32Array(MAX_TILES * featureCount),
       };
     } else {
-      this.first = new SizedNetwork(vino, buildOnnx(source), tiles, embeddings, exact);
+      this.first = new SizedNetwork(
+        vino,
+        buildOnnx(source, { rounding: 'activations' }),
+        tiles,
+        [embeddings],
+        exact,
+      );
     }
   }
 
@@ -48,8 +55,8 @@ export class Encoder {
     for (const { first, size } of piecesOf(tiles.count, MAX_TILES)) {
       const pixels: TensorData = tiles.pixels.subarray(first * tilePixels, (first + size) * tilePixels);
       const out = embeddings.subarray(first * perTile, (first + size) * perTile);
-      this.first.run(size, pixels, this.rest?.features ?? out);
-      this.rest?.network.run(size, this.rest.features, out);
+      this.first.run(size, pixels, [this.rest?.features ?? out]);
+      this.rest?.network.run(size, this.rest.features, [out]);
     }
   }
 

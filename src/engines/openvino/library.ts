@@ -28,13 +28,13 @@ export interface CompileOptions {
   readonly precision: 'f32' | 'bf16';
 }
 
-/** A network with one input and one output, compiled for one shape. */
+/** A network with one input, compiled for one shape. */
 export interface CompiledNetwork {
   /**
    * Reads and writes the tensors where they lie; blocks the thread.
    * @throws Error with OpenVINO's words; RangeError where a tensor is shorter than its shape.
    */
-  run(input: Tensor, output: Tensor): void;
+  run(input: Tensor, outputs: readonly Tensor[]): void;
   dispose(): void;
 }
 
@@ -140,14 +140,18 @@ class Network implements CompiledNetwork {
     this.request = taken(functions, (out) => functions.ov_compiled_model_create_infer_request(compiled, out));
   }
 
-  run(input: Tensor, output: Tensor): void {
+  run(input: Tensor, outputs: readonly Tensor[]): void {
     const { functions, request } = this;
     const tensors: Pointer[] = [];
     try {
-      for (const tensor of [input, output]) tensors.push(createTensor(functions, tensor));
-      const [read, written] = tensors as [Pointer, Pointer];
+      const read = createTensor(functions, input);
+      tensors.push(read);
       check(functions, functions.ov_infer_request_set_input_tensor_by_index(request, 0, read));
-      check(functions, functions.ov_infer_request_set_output_tensor_by_index(request, 0, written));
+      for (const [index, output] of outputs.entries()) {
+        const written = createTensor(functions, output);
+        tensors.push(written);
+        check(functions, functions.ov_infer_request_set_output_tensor_by_index(request, index, written));
+      }
       check(functions, functions.ov_infer_request_infer(request));
     } finally {
       // The request keeps its own hold of them until it is given others; it touches them only in a run.

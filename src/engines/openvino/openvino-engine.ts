@@ -2,10 +2,13 @@
 import { hasBfloat16 } from '../../model/precision.js';
 import { engineFailure, modelSizes } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
+import { Scratch } from '../scratch.js';
+import type { SearchSource } from '../search/part-plan.js';
+import { PartSearch } from '../search/part-search.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
-import { BankSearch } from './bank-search.js';
 import { Encoder } from './encoder.js';
 import { type OpenVino, openOpenVino } from './library.js';
+import { OpenVinoProducts } from './products.js';
 
 /**
  * @param folder of the libraries; empty: where `npm run engines:openvino` puts them
@@ -35,10 +38,10 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
   try {
     const search = await prepareSearch(source);
     const { search: inGraph, ...rest } = search.graph;
-    const bfloat16 = source.bfloat16 === true && hasBfloat16();
+    const bfloat16 = (source.bfloat16 === true || source.int8 !== undefined) && hasBfloat16();
     const encoder = new Encoder(vino, rest, sizes, { threads, bfloat16 });
     // Whatever the encoder runs in, prototypes are compared in float32.
-    const bank = inGraph && new BankSearch(vino, { ...rest, search: inGraph }, threads);
+    const bank = inGraph && (await openBank(vino, { ...rest, search: inGraph }, threads));
     const reduced = bfloat16 ? 'bfloat16' : 'float32';
     return {
       ...sizes,
@@ -47,7 +50,7 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
       run: (tiles, patches) => run({ encoder, bank, search }, tiles, patches),
       async dispose() {
         encoder.dispose();
-        bank?.dispose();
+        await bank?.dispose();
       },
     };
   } catch (error) {
@@ -55,18 +58,23 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
   }
 }
 
+function openBank(vino: OpenVino, source: SearchSource, threads: number): Promise<PartSearch> {
+  const scratch = new Scratch();
+  return PartSearch.open(source, (graph) => new OpenVinoProducts(vino, source, graph, scratch, threads));
+}
+
 /** What a model consists of here. */
 interface Loaded {
   readonly encoder: Encoder;
   /** Where the plan is an exact search in the engine. */
-  readonly bank: BankSearch | undefined;
+  readonly bank: PartSearch | undefined;
   readonly search: PreparedSearch;
 }
 
 async function run({ encoder, bank, search }: Loaded, tiles: TileBatch, patches: PatchBatch): Promise<void> {
   try {
     encoder.run(tiles, patches.embeddings);
-    search.finish(tiles, bank?.nearest(tiles, patches.embeddings), patches);
+    search.finish(tiles, await bank?.nearest(tiles, patches.embeddings), patches);
   } catch (error) {
     throw engineFailure('openvino', 'score a batch', error);
   }

@@ -4,22 +4,6 @@ import type { CompiledNetwork, CompileOptions, OpenVino, TensorData } from './li
 /** Of a tensor for so many tiles. */
 export type ShapeOf = (tiles: number) => readonly number[];
 
-/** Part of a batch. */
-export interface Piece {
-  /** Its first tile. */
-  readonly first: number;
-  readonly size: number;
-}
-
-/** What a batch is run in: powers of four, so 13 tiles as three times 4 and 1. Each size is a compilation. */
-export function* piecesOf(count: number, maxTiles: number): Generator<Piece> {
-  for (let first = 0; first < count; ) {
-    const size = 4 ** Math.floor(Math.log2(Math.min(count - first, maxTiles)) / 2);
-    yield { first, size };
-    first += size;
-  }
-}
-
 /** Each size is compiled when it is first needed, and kept. */
 export class SizedNetwork {
   private readonly bySize = new Map<number, CompiledNetwork>();
@@ -28,16 +12,16 @@ export class SizedNetwork {
     private readonly vino: OpenVino,
     private readonly onnx: Uint8Array,
     private readonly inputShape: ShapeOf,
-    private readonly outputShape: ShapeOf,
+    private readonly outputShapes: readonly ShapeOf[],
     private readonly options: CompileOptions,
   ) {}
 
   /** @param size tiles: a power of four */
-  run(size: number, input: TensorData, output: TensorData): void {
+  run(size: number, input: TensorData, outputs: readonly TensorData[]): void {
     const network = this.ofSize(size);
     network.run(
       { shape: this.inputShape(size), data: input },
-      { shape: this.outputShape(size), data: output },
+      outputs.map((data, index) => ({ shape: this.outputShapes[index]!(size), data })),
     );
   }
 

@@ -1,80 +1,86 @@
-/**
- * Exact search where an engine only multiplies and the best are picked here. Of a bank's products a patch needs those
- * of its window: where tiles have many patches, each row of tiles gets the part of the bank that it needs.
- */
-import { SEARCH_LIMITS } from '../../scoring/search-plan.js';
-import type { EngineModelSource, TileBatch } from '../engine.js';
-import { WindowRows } from './window-rows.js';
+/** Candidates for engines whose products can be read where they were written: the best are picked from all of them. */
+import { partGrid } from '../../model/build-onnx-products.js';
+import type { Scratch } from '../scratch.js';
+import { areBelow, type NearestList } from './nearest-list.js';
+import { type PartGraph, patchesIn, type Span } from './part-plan.js';
+import type { Candidates } from './part-search.js';
 
-/** With fewer patches at a time, parts of the bank would be read more often than they save products. */
-const BAND_PATCHES_MIN = 8;
-/** Of the bytes that similarities may take: what a core's own cache holds is ranked from there. */
-const CACHED_SHARE = 1 / 4;
+/** Rows whose largest product is told apart from the others, where patches are compared with the whole bank. */
+export const BLOCK_ROWS = 32;
+/** Below this the largest products of blocks are as many to look at as they save. */
+const BLOCKS_MIN = 32;
 
-export type SearchSource = EngineModelSource & Required<Pick<EngineModelSource, 'search'>>;
-
-/** What the patches of a row of tiles are multiplied with. */
-export interface Band {
-  /** Bank rows, in the order of the products. */
-  readonly rows: Int32Array;
-  /** First of them in the window's order. */
-  readonly first: number;
+/** Whether the largest product of every BLOCK_ROWS rows is wanted beside the products (`buildProductsOnnx`). */
+export function wantsMaxima({ parts, isWhole }: PartGraph): boolean {
+  return isWhole && parts[0]!.rows.length >= BLOCKS_MIN * BLOCK_ROWS;
 }
 
-/** Part of a batch: patches [from, to), to be multiplied with one band. */
-export interface Piece {
-  readonly band: number;
-  readonly from: number;
-  readonly to: number;
+/** Shapes of a graph's outputs: products of every part, and the largest of blocks where they are wanted. */
+export function productShapes(graph: PartGraph): readonly ((tiles: number) => number[])[] {
+  const shapes = graph.parts.map((part) => (tiles: number) => [tiles, ...partGrid(part), part.rows.length]);
+  const [whole] = shapes;
+  if (whole !== undefined && wantsMaxima(graph)) {
+    const blocks = Math.floor(graph.parts[0]!.rows.length / BLOCK_ROWS);
+    shapes.push((tiles) => [...whole(tiles).slice(0, 3), blocks]);
+  }
+  return shapes;
 }
 
-export class RankedProducts {
-  /** One for every row of tiles; a single one where tiles have few patches, or are whole images. */
-  readonly bands: readonly Band[];
-  private readonly window: WindowRows;
+/** Where outputs go, the same for every graph: what is written and read again and again stays in the cache. */
+export function productBuffers(scratch: Scratch, shapes: readonly (readonly number[])[]) {
+  return shapes.map((shape, index) =>
+    scratch.of(
+      `products/${index}`,
+      'float32',
+      shape.reduce((product, size) => product * size, 1),
+    ),
+  );
+}
 
-  constructor(private readonly source: SearchSource) {
-    const { geometry, search } = source;
-    const { bank, scoring } = search;
-    const { patchGrid, patchesPerSide, patchesPerTile } = geometry;
-    const radius = scoring.searchRadius ?? patchGrid;
-    this.window = new WindowRows(bank, geometry, radius);
-    const bands = patchesPerTile < BAND_PATCHES_MIN ? 1 : patchGrid / patchesPerSide;
-    const side = patchGrid / bands;
-    this.bands = Array.from({ length: bands }, (_, band) => {
-      const [first, end] = this.window.spanOfRows(band * side - radius, (band + 1) * side + radius);
-      return { rows: this.window.rows.subarray(first, end), first };
-    });
-  }
+export class RankedProducts implements Candidates {
+  /** @param outputs as `productShapes` has them */
+  constructor(
+    private readonly graph: PartGraph,
+    private readonly outputs: readonly Float32Array[],
+  ) {}
 
-  /** Tiles whose products with one band fit the cache; 0 where those of one do not. */
-  get tilesPerRun(): number {
-    const { geometry, search } = this.source;
-    const { similarityBytesMax } = { ...SEARCH_LIMITS, ...search.options };
-    const rows = Math.max(...this.bands.map((band) => band.rows.length));
-    const bytesPerTile = geometry.patchesPerTile * rows * Float32Array.BYTES_PER_ELEMENT;
-    return Math.floor((CACHED_SHARE * similarityBytesMax) / bytesPerTile);
-  }
-
-  /** The patches of `count` tiles from `first` on; of one tile where there are several bands. */
-  pieceOf(tiles: TileBatch, first: number, count = 1): Piece {
-    const { patchesPerTile } = this.source.geometry;
-    const band = this.bands.length === 1 ? 0 : tiles.positions[2 * first]!;
-    return { band, from: first * patchesPerTile, to: (first + count) * patchesPerTile };
-  }
-
-  /**
-   * Writes the bank rows of the K nearest of a piece's patches into `found`, nearest first, ties to the lowest row.
-   * @param products float32 [patches of the piece, rows of the band] of unit vectors
-   * @param cells of the batch's patches in the patch grid
-   * @param found [patches of the batch, K]
-   */
-  rank(products: Float32Array, { band, from, to }: Piece, cells: Int32Array, found: Int32Array): void {
-    const { rows, first } = this.bands[band]!;
-    const k = this.source.search.scoring.neighbourCount;
-    for (let patch = from; patch < to; patch++) {
-      const offset = (patch - from) * rows.length - first;
-      this.window.nearestOf(products, offset, cells[patch]!, k, found, patch * k);
+  offer(nearest: NearestList, tile: number, { part: index, place, start, end }: Span): void {
+    const part = this.graph.parts[index]!;
+    const row = tile * patchesIn(part) + place;
+    const products = this.outputs[index]!;
+    const maxima = this.outputs[this.graph.parts.length];
+    if (maxima === undefined) {
+      nearest.offerAll(products, row * part.rows.length, part.rows, start, end);
+    } else {
+      offerBlocks(nearest, products, maxima, row, part.rows);
     }
   }
+}
+
+/** Block b holds rows b, b + blocks, b + 2 blocks ...: what a largest value says of 32 rows needs one look. */
+function offerBlocks(
+  nearest: NearestList,
+  products: Float32Array,
+  maxima: Float32Array,
+  patch: number,
+  rows: Int32Array,
+): void {
+  const offset = patch * rows.length;
+  const blocks = Math.floor(rows.length / BLOCK_ROWS);
+  for (let block = 0; block < blocks; ) {
+    const at = patch * blocks;
+    if (block + 8 <= blocks && areBelow(maxima, at + block, nearest.worst)) {
+      block += 8;
+      continue;
+    }
+    const stop = Math.min(blocks, block + 8);
+    for (; block < stop; block++) {
+      if (maxima[at + block]! < nearest.worst) continue;
+      for (let row = block; row < blocks * BLOCK_ROWS; row += blocks) {
+        const similarity = products[offset + row]!;
+        if (similarity >= nearest.worst) nearest.offer(similarity, rows[row]!);
+      }
+    }
+  }
+  nearest.offerAll(products, offset, rows, blocks * BLOCK_ROWS, rows.length);
 }

@@ -1,6 +1,7 @@
-/** Exact search over the prototypes of a patch's window only: a small part of a large bank. */
+/** The prototypes of a search window: of all, or of a large bank the part that a patch is compared with. */
 import type { Geometry } from '../../model/geometry.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
+import { NearestList } from './nearest-list.js';
 
 /** Bank rows by cell of the patch grid. */
 export class WindowRows {
@@ -13,7 +14,7 @@ export class WindowRows {
   constructor(
     private readonly bank: MemoryBank,
     { patchGrid }: Pick<Geometry, 'patchGrid'>,
-    private readonly radius: number,
+    readonly radius: number,
   ) {
     this.grid = patchGrid;
     this.rows = new Int32Array(bank.rows);
@@ -51,68 +52,30 @@ export class WindowRows {
     found: Int32Array,
     at: number,
   ): void {
-    const similarities = new Float64Array(k).fill(Number.NEGATIVE_INFINITY);
-    found.fill(-1, at, at + k);
+    const nearest = new NearestList(k);
+    nearest.reset(found, at);
     for (const [start, end] of this.spans(cell)) {
       for (let entry = start; entry < end; entry++) {
         const row = this.rows[entry]!;
-        const similarity = this.similarity(queries, offset, row);
-        if (similarity < similarities[k - 1]!) continue;
-        insert(similarity, row, similarities, found, at);
+        nearest.offer(this.similarity(queries, offset, row), row);
       }
     }
-  }
-
-  /**
-   * The same where the similarities are known already.
-   * @param known float32: that of entry i of `rows` is at `offset` + i, which may be negative for others than the window's.
-   */
-  nearestOf(
-    known: Float32Array,
-    offset: number,
-    cell: number,
-    k: number,
-    found: Int32Array,
-    at: number,
-  ): void {
-    const similarities = new Float64Array(k).fill(Number.NEGATIVE_INFINITY);
-    found.fill(-1, at, at + k);
-    let worst = Number.NEGATIVE_INFINITY;
-    for (const [start, end] of this.spans(cell)) {
-      let entry = start;
-      while (entry < end) {
-        // Nearly all are farther than the K best so far: eight are passed over at once.
-        if (entry + 8 <= end && areBelow(known, offset + entry, worst)) {
-          entry += 8;
-          continue;
-        }
-        const stop = Math.min(end, entry + 8);
-        for (; entry < stop; entry++) {
-          const similarity = known[offset + entry]!;
-          if (similarity < worst) continue;
-          insert(similarity, this.rows[entry]!, similarities, found, at);
-          worst = similarities[k - 1]!;
-        }
-      }
-    }
-  }
-
-  /** Entries of `rows` in rows [top, bottom) of the grid, as far as it goes. */
-  spanOfRows(top: number, bottom: number): readonly [number, number] {
-    const at = (row: number): number => this.starts[Math.min(this.grid, Math.max(0, row)) * this.grid]!;
-    return [at(top), at(bottom)];
   }
 
   /** Entries of `rows` in a cell's window: [start, end), one for every row of the grid. */
-  private *spans(cell: number): Generator<readonly [number, number]> {
+  *spans(cell: number): Generator<readonly [number, number]> {
     const gridRow = Math.floor(cell / this.grid);
-    const left = Math.max(0, (cell % this.grid) - this.radius);
-    const right = Math.min(this.grid - 1, (cell % this.grid) + this.radius);
+    const column = cell % this.grid;
     const bottom = Math.min(this.grid - 1, gridRow + this.radius);
     for (let y = Math.max(0, gridRow - this.radius); y <= bottom; y++) {
-      // The cells of a window lie side by side within a row of the grid.
-      yield [this.starts[y * this.grid + left]!, this.starts[y * this.grid + right + 1]!];
+      yield this.entries(y, column - this.radius, column + this.radius + 1);
     }
+  }
+
+  /** Entries [start, end) of `rows` in the cells [left, right) of row `y` of the grid, as far as it goes. */
+  entries(y: number, left: number, right: number): readonly [number, number] {
+    const at = (x: number): number => this.starts[y * this.grid + Math.min(this.grid, Math.max(0, x))]!;
+    return [at(left), at(right)];
   }
 
   /** Four sums at a time: the processor need not wait for one product before it adds the next. */
@@ -133,41 +96,4 @@ export class WindowRows {
     for (let axis = even; axis < dimension; axis++) a += queries[offset + axis]! * prototypes[start + axis]!;
     return a + b + (c + d);
   }
-}
-
-/** Whether eight values are all below a bound. */
-function areBelow(values: Float32Array, at: number, bound: number): boolean {
-  return (
-    values[at]! < bound &&
-    values[at + 1]! < bound &&
-    values[at + 2]! < bound &&
-    values[at + 3]! < bound &&
-    values[at + 4]! < bound &&
-    values[at + 5]! < bound &&
-    values[at + 6]! < bound &&
-    values[at + 7]! < bound
-  );
-}
-
-/** Into the K best so far, where it belongs there. */
-function insert(
-  similarity: number,
-  row: number,
-  similarities: Float64Array,
-  found: Int32Array,
-  at: number,
-): void {
-  let rank = similarities.length - 1;
-  while (rank > 0 && isNearer(similarity, row, similarities[rank - 1]!, found[at + rank - 1]!)) {
-    similarities[rank] = similarities[rank - 1]!;
-    found[at + rank] = found[at + rank - 1]!;
-    rank--;
-  }
-  if (!isNearer(similarity, row, similarities[rank]!, found[at + rank]!)) return;
-  similarities[rank] = similarity;
-  found[at + rank] = row;
-}
-
-function isNearer(similarity: number, row: number, other: number, otherRow: number): boolean {
-  return similarity > other || (similarity === other && (otherRow < 0 || row < otherRow));
 }

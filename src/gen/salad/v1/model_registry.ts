@@ -76,7 +76,13 @@ export interface Calibration {
   count: number;
   /** The smallest false-positive rate a threshold can be made for. */
   minFalsePositiveRate: number;
+  /**
+   * Of all of them together. Where there are strata the threshold that the server decides by (AcquisitionAggregate.threshold)
+   * may be above the quantile.
+   */
   quantiles: Quantile[];
+  /** Parts of the calibration images, by field of view and the like, in each of which a threshold has to hold as well. */
+  strata: number;
 }
 
 export interface Quantile {
@@ -490,7 +496,7 @@ export const Model: MessageFns<Model> = {
 };
 
 function createBaseCalibration(): Calibration {
-  return { count: 0, minFalsePositiveRate: 0, quantiles: [] };
+  return { count: 0, minFalsePositiveRate: 0, quantiles: [], strata: 0 };
 }
 
 export const Calibration: MessageFns<Calibration> = {
@@ -503,6 +509,9 @@ export const Calibration: MessageFns<Calibration> = {
     }
     for (const v of message.quantiles) {
       Quantile.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.strata !== 0) {
+      writer.uint32(32).uint32(message.strata);
     }
     return writer;
   },
@@ -544,6 +553,14 @@ export const Calibration: MessageFns<Calibration> = {
             message.quantiles.push(Quantile.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.strata = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -564,6 +581,7 @@ export const Calibration: MessageFns<Calibration> = {
     message.count = object.count ?? 0;
     message.minFalsePositiveRate = object.minFalsePositiveRate ?? 0;
     message.quantiles = object.quantiles?.map((e) => Quantile.fromPartial(e)) || [];
+    message.strata = object.strata ?? 0;
     return message;
   },
 };

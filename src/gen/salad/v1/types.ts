@@ -115,6 +115,11 @@ export enum WarningKind {
   WARNING_KIND_SCORE_DRIFT = 5,
   /** WARNING_KIND_NOTHING_SCORED - Every tile was skipped as background. */
   WARNING_KIND_NOTHING_SCORED = 6,
+  /**
+   * WARNING_KIND_INVERTED - The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
+   * what the header says; its grey levels were turned over before it was scored.
+   */
+  WARNING_KIND_INVERTED = 7,
   UNRECOGNIZED = -1,
 }
 
