@@ -104,6 +104,7 @@ function summary(bundle: Bundle): Record<string, unknown> {
     bank: { ...manifest.bank, search: plannedSearch(bundle) },
     calibration: {
       images: calibration.imageScores.length,
+      strata: calibration.strata?.length ?? 0,
       minFalsePositiveRate: minFalsePositiveRate(calibration),
     },
     training: { ...training, sourceImages: training.sourceImages.length },

@@ -29,6 +29,8 @@ interface TrainFlags {
   readonly bankRows?: string;
   readonly coreset: string;
   readonly outliers: string;
+  readonly contamination: string;
+  readonly strata?: boolean;
   readonly validation?: string;
   readonly resume?: boolean;
   readonly json?: boolean;
@@ -59,10 +61,7 @@ export function registerTrain(program: Command): void {
       `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores, trains learned presets`,
       'auto',
     )
-    .option(
-      '--working-size <pixels>',
-      "side of the working image (default: the preset's; gabor takes 128 for images below 192, else 224)",
-    )
+    .option('--working-size <pixels>', "side of the working image (default: the preset's; 224 for gabor)")
     .option(
       '--texture-floor <magnitude>',
       'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 bears more noise',
@@ -74,6 +73,15 @@ export function registerTrain(program: Command): void {
     .option(
       '--validation <fraction>',
       'normal images held out for calibration (default: none for gabor presets, which calibrate by leaving patients out in turn; else 0.2)',
+    )
+    .option(
+      '--contamination <fraction>',
+      'share of the normals held not to be normal: the highest scores are left out of the calibration',
+      '0',
+    )
+    .option(
+      '--strata',
+      'thresholds that hold in every fifth of the normals by field of view, sharpness and brightness, for sites unlike',
     )
     .option('--resume', 'continue from the checkpoint of an interrupted run')
     .option('--json', 'one JSON object per epoch, then {"event":"done"}')
@@ -150,6 +158,8 @@ function commandLine(flags: TrainFlags, target: Target): string {
   if (flags.coreset !== 'random') words.push('--coreset', flags.coreset);
   if (flags.outliers !== '0.005') words.push('--outliers', flags.outliers);
   if (flags.validation !== undefined) words.push('--validation', flags.validation);
+  if (flags.contamination !== '0') words.push('--contamination', flags.contamination);
+  if (flags.strata) words.push('--strata');
   return words.join(' ');
 }
 
@@ -266,6 +276,10 @@ async function train(flags: TrainFlags): Promise<void> {
       ...bankRows,
       coreset,
       outlierFraction,
+      thresholds: {
+        contamination: numberOf('--contamination', flags.contamination, 0, 0.49, false),
+        strata: flags.strata === true,
+      },
       validation,
       resume: flags.resume === true,
       command: commandLine(flags, target),

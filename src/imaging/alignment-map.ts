@@ -79,6 +79,25 @@ export function toMap(vector: readonly number[]): AlignmentMap {
   return Object.fromEntries(PARAMETERS.map((name, i) => [name, bounded[i]!])) as unknown as AlignmentMap;
 }
 
+/** What was done to a working image to lay it over the reference. */
+export interface Alignment {
+  readonly map: AlignmentMap;
+  /** Its grey levels were turned over first: it was the negative of what the model knows. */
+  readonly inverted: boolean;
+}
+
+/** Numbers of an alignment: the map's, and 1 where it was inverted. */
+export const ALIGNMENT_NUMBERS = PARAMETERS.length + 1;
+
+export function toNumbers({ map, inverted }: Alignment): number[] {
+  return [...toVector(map), inverted ? 1 : 0];
+}
+
+export function fromNumbers(numbers: ArrayLike<number>): Alignment {
+  const all = Array.from(numbers);
+  return { map: toMap(all.slice(0, PARAMETERS.length)), inverted: all[PARAMETERS.length] === 1 };
+}
+
 /** The smallest box of the given image that holds what a box of the aligned image shows; both in pixels. */
 export function unalignedBox(map: AlignmentMap, size: number, box: Box): Box {
   const half = size / 2;

@@ -6,7 +6,7 @@ import { SaladError } from '../errors/index.js';
 import { type Geometry, patchOfTile } from '../model/geometry.js';
 import type { InputSpec } from '../model/manifest.js';
 import { type Aligner, alignerOf } from './alignment.js';
-import { type AlignmentMap, unalignedBox } from './alignment-map.js';
+import { type Alignment, unalignedBox } from './alignment-map.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte, toBytes } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
@@ -59,7 +59,7 @@ export class WorkingImage {
   readonly #byteTable: Uint8Array | null;
   readonly #cutter: TileCutter;
   readonly #aligner: Aligner | null;
-  #alignment: AlignmentMap | null = null;
+  #alignment: Alignment | null = null;
   #completed = false;
 
   /** @throws SaladError HEADER_INVALID where the format is out of range. */
@@ -110,6 +110,11 @@ export class WorkingImage {
   /** Source rows taken in so far; 0 for tiles. */
   get rowsReceived(): number {
     return this.#resampler?.rowsReceived ?? 0;
+  }
+
+  /** How the image was aligned; null where it was not, or not yet. */
+  get alignment(): Alignment | null {
+    return this.#alignment;
   }
 
   /** Every pixel of the image has come. */
@@ -200,10 +205,10 @@ export class WorkingImage {
     return coverage.coveredTiles();
   }
 
-  /** Takes the image as somebody else has aligned it: its pixels [workingSize, workingSize] and by which map. */
-  takeAligned(pixels: Uint8Array, map: AlignmentMap): void {
+  /** Takes the image as somebody else has aligned it: its pixels [workingSize, workingSize] and how. */
+  takeAligned(pixels: Uint8Array, alignment: Alignment): void {
     this.pixels.set(pixels);
-    this.#alignment = map;
+    this.#alignment = alignment;
   }
 
   /** Percentiles from 256 counts, then one look-up for each pixel: what the float image would give. */
@@ -280,7 +285,7 @@ export class WorkingImage {
   /** A box of working pixels in source pixels, clipped to the source image; of an aligned image what holds it. */
   sourceBox(top: number, left: number, bottom: number, right: number): Box {
     const box = { top, left, bottom, right };
-    const map = this.#alignment;
+    const map = this.#alignment?.map;
     const unaligned = map ? unalignedBox(map, this.geometry.workingSize, box) : box;
     return toSourceBox(this.#placement, this.format.rows, this.format.columns, unaligned);
   }

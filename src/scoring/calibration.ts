@@ -13,6 +13,16 @@ export interface Calibration {
   readonly patchZQuantiles: readonly number[];
   /** Ascending. */
   readonly imageScores: readonly number[];
+  /** Of parts of the normals, each ascending; absent: only all of them count. */
+  readonly strata?: readonly { readonly imageScores: readonly number[] }[] | undefined;
+}
+
+/** What image scores are held against. */
+export type ImageCalibration = Pick<Calibration, 'imageScores' | 'strata'>;
+
+/** All normals, then every part. */
+function distributionsOf({ imageScores, strata = [] }: ImageCalibration): readonly (readonly number[])[] {
+  return [imageScores, ...strata.map((part) => part.imageScores)];
 }
 
 /** Makes the MAD of a normal distribution its standard deviation. */
@@ -64,6 +74,14 @@ export function robustZ(
   return (score - calibration.patchMedian[patchIndex]!) / (MAD_TO_SIGMA * calibration.patchMad[patchIndex]!);
 }
 
+/** Robust z of an image's patch scores, cell by cell; NaN where not scored. */
+export function robustZOf(
+  calibration: Pick<Calibration, 'patchMedian' | 'patchMad'>,
+  scores: Float32Array,
+): number[] {
+  return Array.from(scores, (score, cell) => robustZ(calibration, cell, score));
+}
+
 /** How many of the ascending values are >= value. */
 function countAtLeast(sorted: readonly number[], value: number): number {
   let low = 0;
@@ -89,37 +107,40 @@ export function patchPValue(calibration: Pick<Calibration, 'patchZQuantiles'>, z
   return conformalPValue(calibration.patchZQuantiles, z);
 }
 
-/** Conformal p-value of an image score among held-out normals. */
-export function imagePValue(calibration: Pick<Calibration, 'imageScores'>, score: number): number {
-  return conformalPValue(calibration.imageScores, score);
+/**
+ * Conformal p-value of an image score among held-out normals: where there are strata the largest of all, so that a
+ * score is as rare as it says among the normals of every one.
+ */
+export function imagePValue(calibration: ImageCalibration, score: number): number {
+  return Math.max(...distributionsOf(calibration).map((sorted) => conformalPValue(sorted, score)));
 }
 
-/** The smallest false-positive rate the calibration set can promise: 1 / (n + 1). */
-export function minFalsePositiveRate(calibration: Pick<Calibration, 'imageScores'>): number {
-  return 1 / (calibration.imageScores.length + 1);
+/** The smallest false-positive rate the calibration set can promise: 1 / (n + 1), n of the smallest stratum. */
+export function minFalsePositiveRate(calibration: ImageCalibration): number {
+  return 1 / (Math.min(...distributionsOf(calibration).map((sorted) => sorted.length)) + 1);
 }
 
 /**
  * Flag an image where score > threshold: at most the given share of normals like the calibration set is
- * flagged. The k-th smallest calibration score, k = ceil((n + 1)(1 - rate) - 1e-9).
+ * flagged. The k-th smallest calibration score, k = ceil((n + 1)(1 - rate) - 1e-9); the highest of all strata's.
  * @throws SaladError FALSE_POSITIVE_RATE_UNREACHABLE where k > n (1 % needs 99 normals) or the rate is not
  *   in (0, 1).
  */
-export function thresholdFor(
-  calibration: Pick<Calibration, 'imageScores'>,
-  falsePositiveRate: number,
-): number {
-  const { imageScores } = calibration;
-  const count = imageScores.length;
-  const k = Math.ceil((count + 1) * (1 - falsePositiveRate) - 1e-9);
-  if (!(falsePositiveRate > 0 && falsePositiveRate < 1) || k > count) {
-    throw new SaladError(
-      'FALSE_POSITIVE_RATE_UNREACHABLE',
-      `a false-positive rate of ${falsePositiveRate} cannot be promised with ${count} calibration images: ` +
-        `the smallest is ${minFalsePositiveRate(calibration)}`,
-    );
-  }
-  return imageScores[Math.max(1, k) - 1]!;
+export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: number): number {
+  return Math.max(
+    ...distributionsOf(calibration).map((sorted) => {
+      const count = sorted.length;
+      const k = Math.ceil((count + 1) * (1 - falsePositiveRate) - 1e-9);
+      if (!(falsePositiveRate > 0 && falsePositiveRate < 1) || k > count) {
+        throw new SaladError(
+          'FALSE_POSITIVE_RATE_UNREACHABLE',
+          `a false-positive rate of ${falsePositiveRate} cannot be promised with ${count} calibration images: ` +
+            `the smallest is ${minFalsePositiveRate(calibration)}`,
+        );
+      }
+      return sorted[Math.max(1, k) - 1]!;
+    }),
+  );
 }
 
 /**
@@ -155,7 +176,7 @@ export function patchTables(
 }
 
 /** A manifest's calibration section; arrays are fresh and may be stored. */
-export type BuiltCalibration = { -readonly [Key in keyof Calibration]: number[] };
+export type BuiltCalibration = { -readonly [Key in Exclude<keyof Calibration, 'strata'>]: number[] };
 
 /**
  * The distributions of patch z and of image scores under given tables of the cells.
@@ -171,7 +192,7 @@ export function imageTables(
   const z: number[] = [];
   const imageScores: number[] = [];
   for (const scores of images) {
-    const patchZ = Array.from(scores, (score, cell) => robustZ(tables, cell, score));
+    const patchZ = robustZOf(tables, scores);
     z.push(...patchZ.filter((value) => !Number.isNaN(value)));
     const score = imageScore(patchZ, geometry, aggregate);
     if (!Number.isNaN(score)) imageScores.push(score);

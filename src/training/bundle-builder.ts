@@ -6,6 +6,7 @@ import { modelCard } from './model-card.js';
 import type { TrainingPreset } from './preset.js';
 import { int8Form } from './quantize.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
+import type { ThresholdOptions } from './strata.js';
 
 /** Largest score difference an engine may show on the golden batch (architecture.md: float32 engines). */
 const GOLDEN_TOLERANCE = 1e-4;
@@ -28,9 +29,25 @@ export interface BuildOptions extends ScoringFitOptions {
   readonly dataSha256: string;
 }
 
+function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
+  return [
+    ...(contamination > 0
+      ? [
+          `The highest ${100 * contamination} % of the image scores were left out of the calibration: so many of these normals are held not to be normal.`,
+        ]
+      : []),
+    ...(strata
+      ? [
+          'Thresholds hold in every fifth of the normals by field of view, sharpness and brightness: of normals like all of them fewer are flagged than promised.',
+        ]
+      : []),
+  ];
+}
+
 function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
   return [
     ...options.notes,
+    ...thresholdNotes(options.thresholds),
     `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
       `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,

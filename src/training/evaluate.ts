@@ -4,7 +4,7 @@ import { SaladError } from '../errors/index.js';
 import type { WorkingImage } from '../imaging/working-image.js';
 import type { Bundle } from '../model/bundle.js';
 import { inPrecision, type Precision, precisionOn } from '../model/precision.js';
-import { type Calibration, imagePValue, thresholdFor } from '../scoring/calibration.js';
+import { type ImageCalibration, imagePValue, thresholdFor } from '../scoring/calibration.js';
 import { type Dataset, type DatasetImage, NORMAL } from './dataset.js';
 import { ImageScorer, judgeImage, renderAll } from './image-scorer.js';
 import { LesionMasks, type LocalisationFigures, LocalisationTally } from './localisation.js';
@@ -18,6 +18,7 @@ import {
   rocPoints,
   wilsonInterval,
 } from './metrics.js';
+import { greyAndSharpness } from './strata.js';
 
 /** False-positive rates whose thresholds are checked. */
 export const CHECKED_RATES = ['0.05', '0.10'] as const;
@@ -92,23 +93,12 @@ interface Judged extends EvaluatedImage {
   readonly sharpness: number;
 }
 
-/** Mean of the working image, and mean absolute difference between rows: the two known shortcuts. */
-function shortcuts(pixels: Uint8Array, size: number): { meanGrey: number; sharpness: number } {
-  let sum = 0;
-  let gradient = 0;
-  for (let i = 0; i < pixels.length; i += 1) {
-    sum += pixels[i]!;
-    if (i >= size) gradient += Math.abs(pixels[i]! - pixels[i - size]!);
-  }
-  return { meanGrey: sum / pixels.length, sharpness: gradient / (pixels.length - size) };
-}
-
 const eitherDirection = (value: number): number => Math.max(value, 1 - value);
 
 /** Fraction of scores above the threshold for a rate; null where the calibration set is too small for it. */
 export function flaggedShare(
   scores: readonly number[],
-  calibration: Pick<Calibration, 'imageScores'>,
+  calibration: ImageCalibration,
   rate: number,
 ): number | null {
   try {
@@ -183,7 +173,7 @@ class Pass {
     }
     const { id, label } = item;
     const judged = { id, label, score, pValue: imagePValue(calibration, score) };
-    this.judged.push({ ...judged, ...shortcuts(image.pixels, geometry.workingSize) });
+    this.judged.push({ ...judged, ...greyAndSharpness(image.pixels, geometry.workingSize) });
     this.#keep({ ...judged, pixels: image.pixels, patchZ });
     const mask = await this.#masks.find(item);
     if (!mask) return;

@@ -48,7 +48,7 @@ export function gaborKernels(spec: GaborKernelSpec): WeightTensor {
 export const RECIPE_KERNELS: GaborKernelSpec = { size: 11, frequency: 0.22, sigma: 2.5, orientations: 8 };
 
 /** The recipe's constant in ln(magnitude + constant): fainter texture than this does not count. */
-const RECIPE_FLOOR = 0.02;
+export const RECIPE_FLOOR = 0.02;
 
 /** A descriptor network before whitening: `output` is the raw descriptor, not of unit length. */
 export interface DescriptorNetwork {
@@ -58,7 +58,7 @@ export interface DescriptorNetwork {
 }
 
 /** Collects nodes and weights; every method returns the name of the node it made. */
-class Graph {
+export class DescriptorGraph {
   readonly nodes: NetworkNode[] = [];
   readonly weights = new Map<string, WeightTensor>();
   readonly #floor: number;
@@ -72,6 +72,29 @@ class Graph {
     return node.name;
   }
 
+  /** A convolution with fixed kernels [side, side, in, out], without bias and without padding. */
+  filters(name: string, input: string, kernels: WeightTensor): string {
+    const [kernelSize, , inChannels, outChannels] = kernels.shape as readonly [
+      number,
+      number,
+      number,
+      number,
+    ];
+    this.weights.set(`${name}/kernel`, kernels);
+    return this.add({
+      name,
+      op: 'conv',
+      input,
+      kernelSize,
+      stride: 1,
+      padding: 0,
+      inChannels,
+      outChannels,
+      bias: false,
+      trainable: false,
+    });
+  }
+
   averagePool(name: string, input: string, size: number, stride: number, padding = 0): string {
     return this.add({ name, op: 'avgPool', input, size, stride, padding });
   }
@@ -79,20 +102,7 @@ class Graph {
   /** Magnitude of the quadrature pair, sqrt(c^2 + s^2 + 1e-8): [h, w, 1] -> [h, w, orientations]. */
   magnitude(prefix: string, input: string, kernels: GaborKernelSpec): string {
     const count = kernels.orientations;
-    const conv = `${prefix}_gabor`;
-    this.weights.set(`${conv}/kernel`, gaborKernels(kernels));
-    this.add({
-      name: conv,
-      op: 'conv',
-      input,
-      kernelSize: kernels.size,
-      stride: 1,
-      padding: 0,
-      inChannels: 1,
-      outChannels: 2 * count,
-      bias: false,
-      trainable: false,
-    });
+    const conv = this.filters(`${prefix}_gabor`, input, gaborKernels(kernels));
     this.add({ name: `${prefix}_square`, op: 'square', input: conv });
     this.add({
       name: `${prefix}_cos2`,
@@ -173,7 +183,7 @@ export const RECIPE_GABOR: Omit<GaborOptions, 'workingSize' | 'levels'> = {
  */
 export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
   const { workingSize, levels, cell } = options;
-  const graph = new Graph(options.floor);
+  const graph = new DescriptorGraph(options.floor);
   const cells = workingSize / cell;
   const reach = (RECIPE_KERNELS.size - 1) / 2;
   let image = graph.add({ name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 });
@@ -199,104 +209,5 @@ export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
     network: { inputSize: workingSize, nodes: graph.nodes, output },
     weights: graph.weights,
     dimension: 2 * (levels * RECIPE_KERNELS.orientations + 2),
-  };
-}
-
-export interface StreamGaborOptions {
-  /** Rows of the tile's core; patches lie every 16 pixels and are 32 wide. */
-  readonly coreSize: number;
-  /** The tile's core is this many times as wide as high: neighbours share their halo. Patches do not depend on it. */
-  readonly coresPerTile: number;
-  readonly haloSize: number;
-  /** One entry per level; kernels shrink with the level so that no level looks beyond the halo. */
-  readonly kernels: readonly GaborKernelSpec[];
-  /** Removes the mean of a patch's log magnitudes, and the mean grey level: gain and offset do not matter. */
-  readonly gainInvariant: boolean;
-}
-
-/** 24 pixels of halo on a 32-pixel core: level 2 sees 9 of 20, level 3 5 of 10 samples. */
-export const STREAM_GABOR: StreamGaborOptions = {
-  coreSize: 32,
-  coresPerTile: 1,
-  haloSize: 24,
-  kernels: [
-    { ...RECIPE_KERNELS },
-    { ...RECIPE_KERNELS },
-    { ...RECIPE_KERNELS, size: 9, sigma: 2 },
-    { ...RECIPE_KERNELS, size: 5, sigma: 1.2 },
-  ],
-  gainInvariant: false,
-};
-
-/** Subtracts from channels [0, count) their common mean; the other channels pass, `dropped` becomes zero. */
-function meanRemoval(dimension: number, count: number, dropped: readonly number[]): WeightTensor {
-  const data = new Float32Array(dimension * dimension);
-  for (let i = 0; i < dimension; i += 1) {
-    if (!dropped.includes(i)) data[i * dimension + i] = 1;
-    if (i >= count) continue;
-    for (let k = 0; k < count; k += 1) data[i * dimension + k]! -= 1 / count;
-  }
-  return { shape: [1, 1, dimension, dimension], data };
-}
-
-/**
- * Preset `gabor-stream`: a tile is scored from its own haloed pixels alone, by valid convolutions, so tiles can
- * be scored while later rows are still being read. Per level, the magnitudes that cover the patches (core
- * grown by 8 pixels) are averaged over 8-pixel cells; a patch is 4x4 cells, every 2 cells (16 pixels).
- */
-export function gaborStreamNetwork(options: StreamGaborOptions = STREAM_GABOR): DescriptorNetwork {
-  const graph = new Graph(RECIPE_FLOOR);
-  const { coreSize, coresPerTile, haloSize } = options;
-  const coreColumns = coresPerTile * coreSize;
-  const covered = { size: coreSize + 16, width: coreColumns + 16 };
-  const margin = haloSize - 8;
-  let image = graph.add({ name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 });
-  const maps: string[] = [];
-  let logChannels = 0;
-  options.kernels.forEach((kernels, level) => {
-    if (level > 0) image = graph.averagePool(`level${level}`, image, 2, 2);
-    const prefix = `l${level}`;
-    let map = graph.magnitude(prefix, image, kernels);
-    const offset = margin / 2 ** level - (kernels.size - 1) / 2;
-    map = graph.add({
-      name: `${prefix}_inner`,
-      op: 'crop',
-      input: map,
-      offset,
-      size: covered.size / 2 ** level,
-      width: covered.width / 2 ** level,
-    });
-    const cell = 8 >> level;
-    if (cell > 1) map = graph.averagePool(`${prefix}_pooled`, map, cell, cell);
-    maps.push(graph.centredLog(prefix, map));
-    logChannels += kernels.orientations;
-  });
-  graph.add({ name: 'inner', op: 'crop', input: 'level0', offset: margin, ...covered });
-  maps.push(graph.intensity('inner', 8, 8, 0));
-  const map = graph.add({ name: 'map', op: 'concat', inputs: maps });
-  let output = graph.descriptor(map, 4, 2);
-  const dimension = 2 * (logChannels + 2);
-  if (options.gainInvariant) {
-    const removal = meanRemoval(dimension, logChannels, [logChannels]);
-    graph.weights.set('gain_removed/kernel', removal);
-    output = graph.add({
-      name: 'gain_removed',
-      op: 'conv',
-      input: output,
-      kernelSize: 1,
-      stride: 1,
-      padding: 0,
-      inChannels: dimension,
-      outChannels: dimension,
-      bias: false,
-      trainable: false,
-    });
-  }
-  const inputSize = coreSize + 2 * haloSize;
-  const inputWidth = coreColumns + 2 * haloSize;
-  return {
-    network: { inputSize, inputWidth, nodes: graph.nodes, output },
-    weights: graph.weights,
-    dimension,
   };
 }

@@ -4,7 +4,7 @@ import { SaladError } from '../errors/index.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
 import type { Bundle } from '../model/bundle.js';
 import { escapeHtml, htmlPage, htmlTable, pngImage } from '../report/page.js';
-import { thresholdFor } from '../scoring/calibration.js';
+import { minFalsePositiveRate, thresholdFor } from '../scoring/calibration.js';
 import { colourOf, histogramChart, rocChart } from './charts.js';
 import { NORMAL } from './dataset.js';
 import { CHECKED_RATES, type Evaluation, type EvaluationDetail, type TopImage } from './evaluate.js';
@@ -134,7 +134,7 @@ function calibrationFacts(bundle: Bundle): string {
     ['fit / held-out images', `${training.images.fit} / ${training.images.validation}`],
     [
       'image calibration',
-      `${count} held-out normals; lowest supported false-positive rate ${fixed(1 / (count + 1))}`,
+      `${count} held-out normals; lowest supported false-positive rate ${fixed(minFalsePositiveRate(calibration))}`,
     ],
     ['memory bank', `${manifest.bank.rows} rows of ${manifest.bank.dimension} numbers`],
     [

@@ -7,12 +7,14 @@ import { SaladError } from '../errors/index.js';
 import { geometryOf } from '../model/geometry.js';
 import type { CalibrationTables } from '../model/manifest.js';
 import { quantizeBank, quantizeWeights, type StoragePrecision } from '../model/storage.js';
-import { calibrationTables } from '../scoring/calibration.js';
+import { imageScore } from '../scoring/aggregate.js';
+import { calibrationTables, robustZOf } from '../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../scoring/memory-bank.js';
 import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
 import { ImageScorer } from './image-scorer.js';
 import type { Encoder, FitImage, TrainingPlan, TrainingProgress } from './preset.js';
 import { hashFraction } from './random.js';
+import { refineThresholds, type ThresholdOptions } from './strata.js';
 
 /** Prototypes are most of a bundle and lose nothing that matters in half precision; weights stay float32. */
 export const STORAGE: StoragePrecision = { bank: 'F16' };
@@ -30,6 +32,7 @@ export interface ScoringFitOptions {
   readonly outlierFraction: number;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: TrainingProgress) => void;
+  readonly thresholds: ThresholdOptions;
   readonly encoder: Encoder;
   readonly fit: readonly FitImage[];
   /** Empty where calibration is cross-fitted over the fit images. */
@@ -175,13 +178,17 @@ async function calibrate(
   candidates: BankCandidates,
 ): Promise<CalibrationTables> {
   const { aggregate } = options.plan.scoring;
-  if (options.calibrationA.length === 0) {
-    const scores = await crossFittedScores(options, bare, candidates);
-    return calibrationTables(scores, scores, source.geometry, aggregate);
-  }
-  const halfA = await scoresOf(options, source, options.calibrationA, 'calibrating patches');
-  const halfB = await scoresOf(options, source, options.calibrationB, 'calibrating images');
-  return calibrationTables(halfA, halfB, source.geometry, aggregate);
+  const isHeldOut = options.calibrationA.length > 0;
+  const images = isHeldOut ? options.calibrationB : options.fit;
+  const scores = isHeldOut
+    ? await scoresOf(options, source, images, 'calibrating images')
+    : await crossFittedScores(options, bare, candidates);
+  const halfA = isHeldOut
+    ? await scoresOf(options, source, options.calibrationA, 'calibrating patches')
+    : scores;
+  const tables = calibrationTables(halfA, scores, source.geometry, aggregate);
+  const imageScores = scores.map((each) => imageScore(robustZOf(tables, each), source.geometry, aggregate));
+  return refineThresholds(tables, images, imageScores, options.thresholds);
 }
 
 /** @throws SaladError TRAINING_DATA_INVALID where too little is left to score with; CANCELLED when aborted. */

@@ -34,6 +34,7 @@ export interface TrainOptions
     | 'bankRows'
     | 'coreset'
     | 'outlierFraction'
+    | 'thresholds'
     | 'command'
     | 'saladServe'
     | 'signal'

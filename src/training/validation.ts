@@ -5,6 +5,7 @@
 import type { Engine } from '../engines/engine.js';
 import type { DecodedImage } from '../imaging/decode.js';
 import { geometryOf } from '../model/geometry.js';
+import type { CoresetMethod } from './bank-builder.js';
 import { flaggedShare } from './evaluate.js';
 import { ImageScorer, judgeImage, renderDecoded } from './image-scorer.js';
 import { auroc } from './metrics.js';
@@ -12,6 +13,7 @@ import type { FitImage, TrainingPlan } from './preset.js';
 import { hashFraction } from './random.js';
 import { alignedTo } from './reference.js';
 import { fitScoring } from './scoring-fit.js';
+import { PLAIN_THRESHOLDS } from './strata.js';
 import { SYNTHETIC_LESIONS, type SyntheticLesion, withLesion, withNoise } from './synthetic-lesions.js';
 
 export interface DecodedNormal {
@@ -73,7 +75,13 @@ export async function validatePlan(
     engine,
     seed,
     checkpointDirectory,
-  }: { readonly engine: Engine; readonly seed: number; readonly checkpointDirectory: string },
+    coreset = 'random',
+  }: {
+    readonly engine: Engine;
+    readonly seed: number;
+    readonly checkpointDirectory: string;
+    readonly coreset?: CoresetMethod;
+  },
 ): Promise<ValidationFigures> {
   const started = performance.now();
   const plan = given.align ? alignedTo(render(sets.fit, given), given) : given;
@@ -96,8 +104,9 @@ export async function validatePlan(
     ...common,
     plan,
     encoder,
-    coreset: 'random',
+    coreset,
     outlierFraction: 0.005,
+    thresholds: PLAIN_THRESHOLDS,
     fit,
     calibrationA: images.slice(cut, middle),
     calibrationB: images.slice(middle),

@@ -3,13 +3,17 @@ import { SaladError } from '../errors/index.js';
 import type { DescriptorNetwork } from './gabor.js';
 import { ImageScorer } from './image-scorer.js';
 import type { Encoder, FitContext } from './preset.js';
-import { Covariance, whiteningLayer } from './whitening.js';
+import { Covariance, type WhiteningOptions, whiteningLayer } from './whitening.js';
 
 /**
  * One pass over the fit images for the statistics, then the whitening becomes the last layers of the network.
  * @throws SaladError TRAINING_DATA_INVALID where every tile is background; CANCELLED when aborted.
  */
-export async function whitened(descriptor: DescriptorNetwork, context: FitContext): Promise<Encoder> {
+export async function whitened(
+  descriptor: DescriptorNetwork,
+  context: FitContext,
+  options: WhiteningOptions = {},
+): Promise<Encoder> {
   const { geometry, images, signal, onProgress } = context;
   const scorer = await ImageScorer.open(context.engine, { ...descriptor, geometry });
   const statistics = new Covariance(descriptor.dimension);
@@ -29,12 +33,12 @@ export async function whitened(descriptor: DescriptorNetwork, context: FitContex
   if (statistics.count < 2) {
     throw new SaladError('TRAINING_DATA_INVALID', 'no patch to fit on: every tile is background');
   }
-  const layer = whiteningLayer(statistics, descriptor.network.output);
+  const layer = whiteningLayer(statistics, descriptor.network.output, options);
   return {
     network: {
       ...descriptor.network,
       nodes: [...descriptor.network.nodes, ...layer.nodes],
-      output: 'embedding',
+      output: options.output ?? 'embedding',
     },
     weights: new Map([...descriptor.weights, ...layer.weights]),
   };

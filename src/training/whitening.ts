@@ -115,23 +115,37 @@ export interface WhiteningLayer {
   readonly weights: ReadonlyMap<string, WeightTensor>;
 }
 
-/**
- * `whiten` = 1x1 conv x -> (x - mean) W, then `embedding` = its unit vector.
- * @param shrinkage added to every eigenvalue as a fraction of their mean, so that noise directions stay small.
- */
-export function whiteningLayer(statistics: Covariance, input: string, shrinkage = 0.1): WhiteningLayer {
+export interface WhiteningOptions {
+  /** Added to every eigenvalue as a fraction of their mean, so that noise directions stay small. @default 0.1 */
+  readonly shrinkage?: number;
+  /**
+   * Value of one more channel that is the same everywhere: unit vectors then tell long ones from short ones too, the
+   * better the larger it is. 0 = no such channel, only the direction counts. @default 0
+   */
+  readonly constant?: number;
+  /** Name of the last node. @default embedding */
+  readonly output?: string;
+}
+
+/** `whiten` = 1x1 conv x -> (x - mean) W, then `output` = its unit vector. */
+export function whiteningLayer(
+  statistics: Covariance,
+  input: string,
+  { shrinkage = 0.1, constant = 0, output = 'embedding' }: WhiteningOptions = {},
+): WhiteningLayer {
   const d = statistics.dimension;
+  const channels = constant === 0 ? d : d + 1;
   const mean = statistics.mean();
   const { values, vectors } = symmetricEigen(statistics.covariance(), d);
   const floor = (shrinkage * values.reduce((sum, value) => sum + Math.max(value, 0), 0)) / d;
-  const kernel = new Float32Array(d * d);
-  const bias = new Float32Array(d);
+  const kernel = new Float32Array(d * channels);
+  const bias = new Float32Array(channels).fill(constant);
   for (let k = 0; k < d; k += 1) {
     const gain = 1 / Math.sqrt(Math.max(values[k]!, 0) + floor + 1e-12);
     let shift = 0;
     for (let i = 0; i < d; i += 1) {
       const weight = vectors[i * d + k]! * gain;
-      kernel[i * d + k] = weight;
+      kernel[i * channels + k] = weight;
       shift -= mean[i]! * weight;
     }
     bias[k] = shift;
@@ -146,15 +160,15 @@ export function whiteningLayer(statistics: Covariance, input: string, shrinkage 
         stride: 1,
         padding: 0,
         inChannels: d,
-        outChannels: d,
+        outChannels: channels,
         bias: true,
         trainable: false,
       },
-      { name: 'embedding', op: 'l2Normalize', input: 'whiten' },
+      { name: output, op: 'l2Normalize', input: 'whiten' },
     ],
     weights: new Map([
-      ['whiten/kernel', { shape: [1, 1, d, d], data: kernel }],
-      ['whiten/bias', { shape: [d], data: bias }],
+      ['whiten/kernel', { shape: [1, 1, d, channels], data: kernel }],
+      ['whiten/bias', { shape: [channels], data: bias }],
     ]),
   };
 }

@@ -14,21 +14,12 @@ describe('salad train, evaluate, models and doctor', function () {
   const directory = mkdtempSync(join(tmpdir(), 'salad-train-e2e-'));
   const normals = join(directory, 'normals');
   const test = join(directory, 'test');
+  const words = (data: string, out: string, name: string, ...more: string[]) => [
+    ...['train', '--data', data, '--out', out, '--name', name, '--json'],
+    ...more,
+  ];
   const learned = (out: string) =>
-    [
-      'train',
-      '--data',
-      normals,
-      '--out',
-      join(directory, out),
-      '--name',
-      'learned',
-      '--preset',
-      'salad',
-      '--seed',
-      '4',
-      '--json',
-    ] as const;
+    words(normals, join(directory, out), 'learned', '--preset', 'salad', '--seed', '4');
 
   before(async () => {
     const phantoms = async (...args: string[]) =>
@@ -42,18 +33,7 @@ describe('salad train, evaluate, models and doctor', function () {
 
   it('trains a bundle that verifies, exports, evaluates and serves', async () => {
     const out = join(directory, 'models');
-    const trained = await salad(
-      'train',
-      '--data',
-      normals,
-      '--out',
-      out,
-      '--name',
-      'mine',
-      '--preset',
-      'gabor-stream',
-      '--json',
-    );
+    const trained = await salad(...words(normals, out, 'mine', '--preset', 'gabor-stream'));
     assert.equal(trained.code, 0, trained.stderr);
     const done = trained.lines.at(-1) as { event: string; bundle: string; hash: string };
     assert.equal(done.event, 'done');
@@ -96,11 +76,44 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.equal(scored.lines[0]?.['model'], 'mine@1');
   });
 
+  it('takes thresholds that hold in every part of the normals, without the highest scores, and serves by them', async () => {
+    const many = join(directory, 'many');
+    await salad('phantom', '--size', '128', '--count', '110', '--seed', '5000', '--out', many);
+    const out = join(directory, 'strata');
+    const trained = await salad(
+      ...words(many, out, 'parts', '--preset', 'gabor', '--working-size', '128'),
+      ...['--contamination', '0.1', '--strata'],
+    );
+    assert.equal(trained.code, 0, trained.stderr);
+    const bundle = join(out, 'parts', '1');
+    assert.match(readFileSync(join(bundle, 'MODEL_CARD.md'), 'utf8'), /highest 10 %[\s\S]*every fifth/);
+    const { calibration } = JSON.parse(readFileSync(join(bundle, 'manifest.json'), 'utf8')) as {
+      calibration: { imageScores: number[]; strata: { imageScores: number[] }[] };
+    };
+    assert.equal(calibration.imageScores.length, 99);
+    assert.equal(calibration.strata.length, 15);
+    const [image] = readdirSync(join(test, 'normal'));
+    const scored = await salad(
+      'score',
+      join(test, 'normal', image!),
+      '--models',
+      out,
+      '--model',
+      'parts',
+      '--json',
+    );
+    assert.equal(scored.code, 0, scored.stderr);
+    const { imageScore, pValue } = scored.lines[0] as { imageScore: number; pValue: number };
+    const among = ({ imageScores }: { imageScores: number[] }) =>
+      (1 + imageScores.filter((score) => score >= imageScore).length) / (imageScores.length + 1);
+    const expected = Math.max(among(calibration), ...calibration.strata.map(among));
+    assert.ok(Math.abs(pValue - expected) < 1e-6, `${pValue}, ${expected}`);
+  });
+
   it('trains a learned member beside the fixed one, in one network that every engine runs', async () => {
     const out = join(directory, 'hybrid');
     const trained = await salad(
-      ...['train', '--data', normals, '--out', out, '--name', 'both', '--preset', 'hybrid'],
-      ...['--working-size', '128', '--seed', '4', '--json'],
+      ...words(normals, out, 'both', '--preset', 'hybrid', '--working-size', '128', '--seed', '4'),
     );
     assert.equal(trained.code, 0, trained.stderr);
     const epochs = trained.lines.filter(({ epochEnded }) => epochEnded);
@@ -120,37 +133,34 @@ describe('salad train, evaluate, models and doctor', function () {
 
   it('takes --version for the model, not for itself', async () => {
     const out = join(directory, 'versions');
-    const trained = await salad(
-      ...['train', '--data', normals, '--out', out, '--name', 'mine', '--version', '3'],
-      ...['--preset', 'gabor', '--json'],
-    );
+    const trained = await salad(...words(normals, out, 'mine', '--version', '3', '--preset', 'gabor'));
     assert.equal(trained.code, 0, trained.stderr);
     assert.equal(trained.lines.at(-1)?.['model'], 'mine@3');
     assert.match((await salad('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
   });
 
-  it('does not blow small images up', async () => {
+  it('blows small images up and looks at smaller patches of them', async () => {
     const small = join(directory, 'small');
     assert.equal((await salad('phantom', '--size', '128', '--count', '16', '--out', small)).code, 0);
     const out = join(directory, 'small-models');
-    const trained = await salad('train', '--data', small, '--out', out, '--name', 'small', '--json');
+    const trained = await salad(...words(small, out, 'small'));
     assert.equal(trained.code, 0, trained.stderr);
     const manifest = JSON.parse(readFileSync(join(out, 'small', '1', 'manifest.json'), 'utf8')) as {
       input: { workingSize: number };
       tiling: { patchSize: number };
     };
-    assert.deepEqual([manifest.input.workingSize, manifest.tiling.patchSize], [128, 32]);
+    assert.deepEqual([manifest.input.workingSize, manifest.tiling.patchSize], [224, 32]);
   });
 
   it("takes new thresholds from a site's own normals", async () => {
-    // Half the resolution, so smoother: unlike what the bundle was calibrated on.
+    // A third of the resolution, so smoother: unlike what the bundle was calibrated on.
     const site = join(directory, 'site');
     const others = join(directory, 'site-test');
     for (const [out, seed] of [
       [site, '1000'],
       [others, '2000'],
     ] as const) {
-      const made = await salad('phantom', '--size', '128', '--count', '40', '--seed', seed, '--out', out);
+      const made = await salad('phantom', '--size', '80', '--count', '40', '--seed', seed, '--out', out);
       assert.equal(made.code, 0, made.stderr);
     }
     const out = join(directory, 'models');

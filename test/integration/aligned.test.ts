@@ -5,7 +5,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import { createEngine } from '../../src/engines/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
-import { AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
+import { AnomalyMapFormat, WarningKind } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/grpc/server.js';
 import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
 import { blendPatches, overlayPng } from '../../src/imaging/anomaly-map.js';
@@ -95,6 +95,25 @@ describe('images aligned in the worker', function () {
     await assertEvaluated(outcomes);
     const boxes = outcomes.map(({ aggregate }) => JSON.stringify(aggregate.topPatches.map(({ box }) => box)));
     assert.ok(new Set(boxes).size > 1, 'every image was left as it lies');
+  });
+
+  it('are turned over where they are negatives, and the client is told', async () => {
+    const [image] = images as [Uint8Array];
+    const [positive, negative] = [
+      await send(client, image),
+      await send(
+        client,
+        image.map((value) => 255 - value),
+      ),
+    ];
+    const kinds = ({ aggregate }: Outcome) => aggregate.warnings.map(({ kind }) => kind);
+    assert.deepEqual([kinds(positive), kinds(negative)], [[], [WarningKind.WARNING_KIND_INVERTED]]);
+    assert.equal(positive.patches.size, negative.patches.size);
+    for (const [patch, { score }] of positive.patches) {
+      const other = negative.patches.get(patch)!.score;
+      // A grey level or two are rounded to the other side.
+      assert.ok(Math.abs(score - other) <= 1e-4, `patch ${patch}: ${score}, ${other}`);
+    }
   });
 
   it('are aligned once where their batch fails and is tried again', async () => {

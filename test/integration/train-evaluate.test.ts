@@ -21,6 +21,7 @@ import type { TrainingPlan, TrainingProgress } from '../../src/training/preset.j
 import { findPreset } from '../../src/training/presets.js';
 import { evaluationReport } from '../../src/training/report.js';
 import { saladPreset } from '../../src/training/salad/presets.js';
+import { PLAIN_THRESHOLDS } from '../../src/training/strata.js';
 import { type TrainResult, trainBundle } from '../../src/training/train.js';
 
 const SIZE = 160;
@@ -84,6 +85,7 @@ describe('train and evaluate', function () {
       bankRows: 2048,
       coreset: 'random',
       outlierFraction: 0.005,
+      thresholds: PLAIN_THRESHOLDS,
       validation: variation.validation === undefined ? 0.5 : variation.validation,
       resume: false,
       command: 'salad train',

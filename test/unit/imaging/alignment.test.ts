@@ -3,8 +3,10 @@ import { describe, it } from 'mocha';
 import { ALIGNMENT_SIZE, Aligner, shrink } from '../../../src/imaging/alignment.js';
 import {
   type AlignmentMap,
+  fromNumbers,
   IDENTITY,
   mapPoint,
+  toNumbers,
   unalignedBox,
   warp,
 } from '../../../src/imaging/alignment-map.js';
@@ -39,6 +41,22 @@ describe('alignment to a reference', () => {
   const image = radiograph(11);
   const aligner = new Aligner(shrink(image, SIZE, ALIGNMENT_SIZE));
 
+  it('turns a negative over and aligns it as the positive', () => {
+    const moved = movedBy(image, { ...IDENTITY, shiftY: 0.05 });
+    const [positive, negative] = [Uint8Array.from(moved), moved.map((value) => 255 - value)];
+    const [plain, inverted] = [aligner.align(positive, SIZE), aligner.align(negative, SIZE)];
+    assert.deepEqual([plain.inverted, inverted.inverted], [false, true]);
+    assert.deepEqual(inverted.map, plain.map);
+    assert.deepEqual(negative, positive);
+    assert.deepEqual(fromNumbers(toNumbers(inverted)), inverted);
+  });
+
+  it('leaves an image alone that is like neither the reference nor its negative', () => {
+    const random = createRandom(3, 'noise');
+    const noise = Uint8Array.from({ length: SIZE * SIZE }, () => 255 * random.next());
+    assert.equal(aligner.align(noise, SIZE).inverted, false);
+  });
+
   it('leaves an image that already lies like the reference within half a pixel', () => {
     const map = aligner.estimate(image, SIZE);
     for (const [name, value] of Object.entries(map)) {
@@ -71,7 +89,7 @@ describe('alignment to a reference', () => {
   it('makes different patients more alike, and gives the same map every time', () => {
     const other = radiograph(12);
     const aligned = Uint8Array.from(other);
-    const map = aligner.align(aligned, SIZE);
+    const { map } = aligner.align(aligned, SIZE);
     assert.ok(difference(image, aligned) < difference(image, other));
     assert.deepEqual(aligner.estimate(other, SIZE), map);
   });

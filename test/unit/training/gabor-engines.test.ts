@@ -6,13 +6,8 @@ import { createOnnxEngine } from '../../../src/engines/onnx/onnx-engine.js';
 import { createWasmEngine } from '../../../src/engines/wasm/wasm-engine.js';
 import { type Geometry, geometryOf } from '../../../src/model/geometry.js';
 import { createRandom } from '../../../src/scoring/random.js';
-import {
-  type DescriptorNetwork,
-  gaborNetwork,
-  gaborStreamNetwork,
-  RECIPE_GABOR,
-  STREAM_GABOR,
-} from '../../../src/training/gabor.js';
+import { type DescriptorNetwork, gaborNetwork, RECIPE_GABOR } from '../../../src/training/gabor.js';
+import { gaborStreamNetwork, STREAM_GABOR } from '../../../src/training/gabor-stream.js';
 
 function oneTile(size: number, patchesPerSide: number): Geometry {
   return geometryOf(

@@ -1,14 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { checkWeights, inferShapes } from '../../../src/model/shapes.js';
-import {
-  gaborKernels,
-  gaborNetwork,
-  gaborStreamNetwork,
-  RECIPE_GABOR,
-  RECIPE_KERNELS,
-  STREAM_GABOR,
-} from '../../../src/training/gabor.js';
+import { gaborKernels, gaborNetwork, RECIPE_GABOR, RECIPE_KERNELS } from '../../../src/training/gabor.js';
 
 describe('gabor', () => {
   it('makes kernels without DC and of unit norm, so flat regions answer with nothing', () => {
@@ -28,18 +21,5 @@ describe('gabor', () => {
     assert.deepEqual(shapes.get('map'), { height: 28, width: 28, channels: 42 });
     assert.deepEqual(shapes.get(network.output), { height: 6, width: 6, channels: 84 });
     checkWeights(network, weights);
-  });
-
-  it('describes a streamable tile: 2x2 patches from 80 pixels, gain-invariant or not', () => {
-    for (const gainInvariant of [false, true]) {
-      const { network, weights, dimension } = gaborStreamNetwork({ ...STREAM_GABOR, gainInvariant });
-      assert.equal(network.inputSize, 80);
-      assert.deepEqual(inferShapes(network).get(network.output), {
-        height: 2,
-        width: 2,
-        channels: dimension,
-      });
-      checkWeights(network, weights);
-    }
   });
 });

@@ -11,7 +11,7 @@ import type { GoldenBatch } from '../../../src/model/bundle-check.js';
 import { geometryOf } from '../../../src/model/geometry.js';
 import { initialiseWeights } from '../../../src/model/initialise.js';
 import { saladEncoder } from '../../../src/model/networks.js';
-import { gaborStreamNetwork } from '../../../src/training/gabor.js';
+import { gaborStreamNetwork } from '../../../src/training/gabor-stream.js';
 import type { FitImage } from '../../../src/training/preset.js';
 import { activationRanges, int8Form } from '../../../src/training/quantize.js';
 import { saladPreset } from '../../../src/training/salad/presets.js';

@@ -11,7 +11,7 @@ import { defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../../src/imaging/working-image.js';
 import { type Bundle, readBundle } from '../../../src/model/bundle.js';
 import { geometryOf } from '../../../src/model/geometry.js';
-import { gaborStreamNetwork, STREAM_GABOR } from '../../../src/training/gabor.js';
+import { gaborStreamNetwork, STREAM_GABOR } from '../../../src/training/gabor-stream.js';
 import { type ImagePatches, ImageScorer } from '../../../src/training/image-scorer.js';
 
 /** The shipped model with tiles of another width: nothing that was fitted depends on it. */

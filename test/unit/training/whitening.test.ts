@@ -38,7 +38,7 @@ describe('whitening', () => {
     const rows = correlatedRows(400, n);
     const statistics = new Covariance(n);
     for (const row of rows) statistics.add(row);
-    const layer = whiteningLayer(statistics, 'descriptor', 1e-6);
+    const layer = whiteningLayer(statistics, 'descriptor', { shrinkage: 1e-6 });
     const kernel = layer.weights.get('whiten/kernel')!.data;
     const bias = layer.weights.get('whiten/bias')!.data;
     const after = new Covariance(n);
@@ -54,5 +54,23 @@ describe('whitening', () => {
         assert.ok(Math.abs(covariance[i * n + j]! - (i === j ? 1 : 0)) < 0.01);
       }
     }
+  });
+
+  it('adds a constant channel to what it had, where one is asked for', () => {
+    const n = 5;
+    const statistics = new Covariance(n);
+    for (const row of correlatedRows(100, n)) statistics.add(row);
+    const [plain, longer] = [{}, { constant: 4 }].map((options) => {
+      const { nodes, weights } = whiteningLayer(statistics, 'descriptor', options);
+      const [whiten] = nodes;
+      return { nodes, whiten, kernel: weights.get('whiten/kernel')!, bias: weights.get('whiten/bias')! };
+    });
+    assert.ok(longer!.whiten?.op === 'conv' && longer!.whiten.outChannels === n + 1);
+    assert.deepEqual(longer!.kernel.shape, [1, 1, n, n + 1]);
+    for (let from = 0; from < n; from += 1) {
+      const row = longer!.kernel.data.subarray(from * (n + 1), (from + 1) * (n + 1));
+      assert.deepEqual([...row], [...plain!.kernel.data.subarray(from * n, (from + 1) * n), 0]);
+    }
+    assert.deepEqual([...longer!.bias.data], [...plain!.bias.data, 4]);
   });
 });
