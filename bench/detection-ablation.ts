@@ -47,10 +47,15 @@ export async function benchDetectionAblation({ quick }: BenchOptions): Promise<R
       }
       const sets = validationSets(await normalsOf(folder), quick ? QUICK : LIMITS);
       const rows: Record<string, unknown>[] = [];
-      for (const { group, name, plan, learned } of ROWS) {
+      for (const { group, name, plan, learned, coreset } of ROWS) {
         if (learned && (quick || set !== LEARNED_SET)) continue;
         const checkpointDirectory = join(scratch, `${set}-${rows.length}`);
-        const figures = await validatePlan(plan, sets, { engine, seed: SEED, checkpointDirectory });
+        const figures = await validatePlan(plan, sets, {
+          engine,
+          seed: SEED,
+          checkpointDirectory,
+          ...(coreset && { coreset }),
+        });
         rows.push({ group, name, ...figures });
         note(`bench: ${set}, ${group}, ${name}: ${JSON.stringify(figures)}`);
       }

@@ -2,7 +2,6 @@
  * What the shipped bundles detect: evaluation only, on the radiographs that lie beside the checkout and on phantoms of
  * fresh seeds. Then the same images changed as another room would change them.
  */
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,6 +16,7 @@ import { type Evaluation, evaluateBundle } from '../src/training/evaluate.js';
 import { marker, markerMask, PERTURBATIONS, type Perturbation } from './detection/perturb.js';
 import { sameViewAndDetector } from './detection/subsets.js';
 import type { BenchOptions } from './main.js';
+import { writePhantoms } from './support/phantoms.js';
 
 const REAL = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
 
@@ -40,17 +40,9 @@ export async function benchDetection({ quick }: BenchOptions): Promise<Record<st
 
 async function onPhantoms(engine: Engine, scratch: string, quick: boolean): Promise<Record<string, unknown>> {
   const data = join(scratch, 'phantoms');
-  const write = (...args: string[]) =>
-    execFileSync(
-      process.execPath,
-      [join(packageRoot(), 'dist/src/main.js'), 'phantom', '--out', data, ...args],
-      {
-        stdio: 'ignore',
-      },
-    );
   // Seeds that neither training nor any choice has seen.
-  write('--count', quick ? '20' : '100', '--seed', '900000');
-  write('--count', quick ? '20' : '160', '--seed', '910000', '--lesion', 'mix');
+  writePhantoms(data, '--count', quick ? '20' : '100', '--seed', '900000');
+  writePhantoms(data, '--count', quick ? '20' : '160', '--seed', '910000', '--lesion', 'mix');
   return figuresOf(await shipped('phantom'), engine, await loadDataset(data));
 }
 

@@ -1,4 +1,5 @@
 /** The ablation's rows: preset `gabor` with one thing changed at a time, then baselines and learned encoders. */
+import type { CoresetMethod } from '../../src/training/bank-builder.js';
 import { gaborNetwork } from '../../src/training/gabor.js';
 import { type GaborSettings, gaborPlanOf, gaborSettings } from '../../src/training/gabor-presets.js';
 import {
@@ -18,6 +19,8 @@ export interface Row {
   readonly group: string;
   readonly name: string;
   readonly plan: TrainingPlan;
+  /** How the bank is thinned, where not at random. */
+  readonly coreset?: CoresetMethod;
   /** Takes minutes: left out of the quick form. */
   readonly learned?: true;
 }
@@ -78,6 +81,7 @@ export const ROWS: readonly Row[] = [
   row('search', 'K = 20', scoring({ neighbourCount: 20 })),
   row('search', 'weighted form', scoring({ form: 'weighted' })),
   row('search', 'bank of 1,024 rows', { ...PLAN, bankRows: 1024 }),
+  { ...row('search', 'bank of 1,024 rows by k-center', { ...PLAN, bankRows: 1024 }), coreset: 'kCenter' },
   row('aggregate', 'highest cell', aggregate(0.001)),
   row('aggregate', 'mean of the inner cells', aggregate(1)),
   row('aggregate', 'outer ring counts too', aggregate(0.1, 0)),

@@ -8,6 +8,7 @@ import {
   type Plan,
   type ProcessorEngine,
   rateOf,
+  searchBatchSize,
   startProcessors,
   stopAll,
   summary,
@@ -37,7 +38,8 @@ export function measureSearch(plan: Plan): Promise<Figures> {
     const figures: Figures = { prototypes: BANK_ROWS };
     for (const model of SOURCE_NAMES) {
       const run = async (bank: BankChoice) => {
-        const { ms, tiles } = await runner.run({ model, bank, batchSize: BATCH_SIZE, durationMs });
+        const batchSize = searchBatchSize(model);
+        const { ms, tiles } = await runner.run({ model, bank, batchSize, durationMs });
         return ms / tiles;
       };
       const added: number[] = [];

@@ -1,6 +1,7 @@
 /** What the parts of the engines' suite share. */
 import { median, spread } from '../support/figures.js';
 import { type RunAnswer, Runner } from './runner.js';
+import type { SourceName } from './sources.js';
 
 export interface Plan {
   readonly durationMs: number;
@@ -15,6 +16,8 @@ export type Figures = Record<string, unknown>;
 
 /** Tiles at once where one batch size has to do: every engine is near its best there. */
 export const BATCH_SIZE = 16;
+/** Tiles at once where the search is measured: what a server takes of them, which for strips is one. */
+export const searchBatchSize = (model: SourceName) => (model === 'phantom' ? 1 : BATCH_SIZE);
 /** Prototypes of the bank whose search is compared with the encoder. */
 export const BANK_ROWS = 10_000;
 

@@ -5,7 +5,7 @@ import type { EngineModelSource } from '../../src/engines/engine.js';
 import { readBundle } from '../../src/model/bundle.js';
 import { geometryOf } from '../../src/model/geometry.js';
 import { initialiseWeights } from '../../src/model/initialise.js';
-import type { Int8Spec } from '../../src/model/manifest.js';
+import type { Int8Spec, ScoringSpec } from '../../src/model/manifest.js';
 import type { NetworkDescription } from '../../src/model/network.js';
 import { saladEncoder } from '../../src/model/networks.js';
 import type { Precision } from '../../src/model/precision.js';
@@ -23,7 +23,7 @@ import { encoderOf } from '../../src/training/salad/trainable-network.js';
 export const SOURCE_NAMES = ['phantom', 'chest-pediatric', 'salad', 'salad64'] as const;
 export type SourceName = (typeof SOURCE_NAMES)[number];
 
-/** None, the bundle's own (`salad` has none), or that many random prototypes without a search window. */
+/** None, the bundle's own (`salad` has none), or that many random prototypes, searched as the bundle searches its own. */
 export type BankChoice = 'none' | 'own' | number;
 
 export async function benchSource(
@@ -39,7 +39,7 @@ export async function benchSource(
     if (search === undefined) throw new Error(`${name} has no memory bank`);
     return { ...encoder, search };
   }
-  return { ...encoder, search: randomSearch(encoder.network, bank) };
+  return { ...encoder, search: randomSearch(encoder, bank, search?.scoring) };
 }
 
 async function loadSource(name: SourceName): Promise<EngineModelSource> {
@@ -64,8 +64,12 @@ function anyRanges({ network, weights }: EngineModelSource): Int8Spec {
   };
 }
 
+export function salad64Network(): NetworkDescription {
+  return saladEncoder({ inputSize: 64, baseWidth: 16, downs: 4, embedding: 128 });
+}
+
 function salad64(): EngineModelSource {
-  const network = saladEncoder({ inputSize: 64, baseWidth: 16, downs: 4, embedding: 128 });
+  const network = salad64Network();
   const input = {
     workingSize: 256,
     fit: 'stretch',
@@ -84,25 +88,37 @@ function salad64(): EngineModelSource {
   return { network, weights: initialiseWeights(network, 1), geometry };
 }
 
-function randomSearch(network: NetworkDescription, rows: number): NonNullable<EngineModelSource['search']> {
+/** Without a window where the encoder has no bank of its own. */
+function randomSearch(
+  { network, geometry }: EngineModelSource,
+  rows: number,
+  scoring: ScoringSpec = GLOBAL_SEARCH,
+): NonNullable<EngineModelSource['search']> {
   const dimension = inferShapes(network).get(network.output)!.channels;
   const random = createRandom(rows);
   const values = Float32Array.from({ length: rows * dimension }, () => random() - 0.5);
+  const { patchGrid } = geometry;
+  const positions = Int32Array.from({ length: 2 * rows }, (_, at) => {
+    const cell = Math.floor(at / 2) % patchGrid ** 2;
+    return at % 2 === 0 ? Math.floor(cell / patchGrid) : cell % patchGrid;
+  });
   return {
     bank: {
       rows,
       dimension,
       prototypes: normaliseRows(values, dimension),
-      positions: new Int32Array(2 * rows),
+      positions,
       sources: new Int32Array(rows),
     },
-    scoring: {
-      distance: 'angular',
-      form: 'mean',
-      neighbourCount: 5,
-      temperature: 0.1,
-      searchRadius: null,
-      aggregate: { topFraction: 0.1, margin: 0 },
-    },
+    scoring,
   };
 }
+
+const GLOBAL_SEARCH: ScoringSpec = {
+  distance: 'angular',
+  form: 'mean',
+  neighbourCount: 5,
+  temperature: 0.1,
+  searchRadius: null,
+  aggregate: { topFraction: 0.1, margin: 0 },
+};

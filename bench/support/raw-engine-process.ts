@@ -1,12 +1,15 @@
-/** The raw engine's process: `node raw-engine-process.js BUNDLE THREADS`, driven over IPC. */
+/** The raw engine's process: `node raw-engine-process.js BUNDLE THREADS ENGINE`, driven over IPC. */
 import { Worker } from 'node:worker_threads';
 import type { RawAnswer, RawRequest } from './raw-engine.js';
 import type { RawTask } from './raw-engine-worker.js';
 
-const [, , bundleDirectory = '', threads = '1'] = process.argv;
+const [, , bundleDirectory = '', threads = '1', engine = 'onnx'] = process.argv;
 const workers = Array.from(
   { length: Number(threads) },
-  () => new Worker(new URL('./raw-engine-worker.js', import.meta.url), { workerData: { bundleDirectory } }),
+  () =>
+    new Worker(new URL('./raw-engine-worker.js', import.meta.url), {
+      workerData: { bundleDirectory, engine },
+    }),
 );
 await Promise.all(workers.map(nextMessage));
 

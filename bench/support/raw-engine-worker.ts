@@ -1,7 +1,7 @@
 /** One thread of the raw engine: the same bundle, engine and batch as the server's workers, and nothing else. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
-import type { TileBatch } from '../../src/engines/engine.js';
+import type { EngineName, TileBatch } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/select.js';
 import { readBundle } from '../../src/model/bundle.js';
 
@@ -12,9 +12,9 @@ export interface RawTask {
   readonly durationMs: number;
 }
 
-const { bundleDirectory } = workerData as { bundleDirectory: string };
+const { bundleDirectory, engine: name } = workerData as { bundleDirectory: string; engine: EngineName };
 const bundle = await readBundle(bundleDirectory);
-const engine = await createEngine('onnx');
+const engine = await createEngine(name);
 const model = await engine.load(bundle);
 const tileBytes = bundle.geometry.tilePixels;
 const batches = new Map<number, TileBatch>();

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { onCores } from './cores.js';
+import { benchEngine } from './server-process.js';
 
 export type RawRequest =
   /** Batches without end for a time. */
@@ -22,7 +23,12 @@ export class RawEngine {
 
   static async start(bundleDirectory: string, cores: string, threads: number): Promise<RawEngine> {
     const entry = fileURLToPath(new URL('./raw-engine-process.js', import.meta.url));
-    const [program, args] = onCores(cores, process.execPath, [entry, bundleDirectory, String(threads)]);
+    const [program, args] = onCores(cores, process.execPath, [
+      entry,
+      bundleDirectory,
+      String(threads),
+      benchEngine(),
+    ]);
     const child = spawn(program, [...args], { stdio: ['ignore', 'inherit', 'ignore', 'ipc'] });
     const engine = new RawEngine(child);
     await engine.answer();

@@ -1,0 +1,10 @@
+/** Phantoms as `salad phantom` writes them. */
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { packageRoot } from '../../src/cli/paths.js';
+
+/** @param args of `salad phantom`, without `--out` */
+export function writePhantoms(folder: string, ...args: readonly string[]): void {
+  const program = join(packageRoot(), 'dist/src/main.js');
+  execFileSync(process.execPath, [program, 'phantom', '--out', folder, ...args], { stdio: 'ignore' });
+}

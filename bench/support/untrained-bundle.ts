@@ -1,0 +1,88 @@
+/** Bundles with first weights, fitted on phantoms: what an image costs does not depend on what was learned. */
+import { join } from 'node:path';
+import { createEngine } from '../../src/engines/select.js';
+import { initialiseWeights } from '../../src/model/initialise.js';
+import type { NetworkDescription } from '../../src/model/network.js';
+import { learnedPlan } from '../../src/training/learned-presets.js';
+import type { TrainingPlan } from '../../src/training/preset.js';
+import { findPreset } from '../../src/training/presets.js';
+import { saladPreset } from '../../src/training/salad/presets.js';
+import { encoderOf } from '../../src/training/salad/trainable-network.js';
+import { PLAIN_THRESHOLDS } from '../../src/training/strata.js';
+import { trainBundle, versionDirectory } from '../../src/training/train.js';
+import { salad64Network } from '../engines/sources.js';
+import { writePhantoms } from './phantoms.js';
+
+/**
+ * `paper`: 256 x 256 pixels, six halvings, 200 dimensions; one patch an image, 21 million weights. `salad64`: the
+ * larger tile encoder of the engines suite behind the tiles of preset `salad`, up to 64 an image.
+ */
+export const UNTRAINED_NAMES = ['salad64', 'paper'] as const;
+export type UntrainedName = (typeof UNTRAINED_NAMES)[number];
+
+interface Untrained {
+  readonly preset: 'paper' | 'salad';
+  readonly network: NetworkDescription;
+  readonly plan: TrainingPlan;
+  /** Images its bank is made of: few, as the search is no part of what is shown here. */
+  readonly images: number;
+}
+
+/** @returns the bundle's folder, `models/NAME/1` in `folder` */
+export async function writeUntrainedBundle(folder: string, name: UntrainedName): Promise<string> {
+  const { preset, network, plan, images } = untrained(name);
+  const data = join(folder, `phantoms-${name}`);
+  writePhantoms(data, '--count', String(images), '--seed', '1');
+  const bundleDirectory = versionDirectory(join(folder, 'models'), name, 1);
+  const engine = await createEngine('onnx');
+  try {
+    await trainBundle({
+      dataDirectory: data,
+      bundleDirectory,
+      name,
+      version: 1,
+      description: 'Not trained: for measuring.',
+      notes: [],
+      preset: findPreset(preset),
+      plan: {
+        ...plan,
+        fitEncoder: () => Promise.resolve({ network, weights: initialiseWeights(network, 1) }),
+      },
+      seed: 1,
+      engine,
+      validation: null,
+      resume: false,
+      bankRows: 10_000,
+      coreset: 'random',
+      outlierFraction: 0,
+      thresholds: PLAIN_THRESHOLDS,
+      command: 'bench',
+      saladServe: 'bench',
+      signal: new AbortController().signal,
+      onProgress: () => undefined,
+    });
+  } finally {
+    await engine.dispose();
+  }
+  return bundleDirectory;
+}
+
+function untrained(name: UntrainedName): Untrained {
+  if (name === 'salad64') {
+    return {
+      preset: 'salad',
+      network: salad64Network(),
+      plan: learnedPlan(saladPreset('salad')),
+      images: 60,
+    };
+  }
+  const preset = saladPreset('paper');
+  const plan = learnedPlan(preset);
+  return {
+    preset: 'paper',
+    network: encoderOf(preset.config, preset.input.workingSize),
+    // Fewer prototypes than the 100 neighbours of the paper.
+    plan: { ...plan, scoring: { ...plan.scoring, neighbourCount: 5 } },
+    images: 20,
+  };
+}
