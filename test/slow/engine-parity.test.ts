@@ -20,11 +20,11 @@ import { createRandom } from '../../src/scoring/random.js';
 import { loadDataset } from '../../src/training/dataset.js';
 import { judgeImage, renderWorkingImage } from '../../src/training/image-scorer.js';
 import { referencePatches } from '../reference/score.js';
+import { BATCH_ERROR_MAX } from '../support/rounding.js';
 import { root } from '../support/salad.js';
 
 const ZHANGLAB = join(root, '../shared/data/zhanglab/test');
 const SCORE_ERROR_MAX = 1e-4;
-const BATCH_ERROR_MAX = 1e-6;
 const TAU_MIN = 0.999;
 /** Together 500. A tile of chest-pediatric is a whole image, so its scores also make the ranking. */
 const CASES = [
