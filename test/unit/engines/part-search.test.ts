@@ -146,7 +146,8 @@ async function checkShape(shape: Shape, seed: number, compile: Compile = plainNe
   const tiles = randomTiles(source, geometry.tileCount + 2, seed);
   const random = createRandom(seed);
   const length = tiles.count * geometry.patchesPerTile * DIMENSION;
-  const embeddings = coarse(Float32Array.from({ length }, () => 2 * random() - 1));
+  // Of a length that no product reaches OUTSIDE_SIMILARITY with.
+  const embeddings = coarse(Float32Array.from({ length }, () => random() - 0.5));
   const search = await PartSearch.open(source, (graph, tile) => compile(source, graph, tile));
   const cells = Array.from({ length: tiles.count }, (_, tile) =>
     Array.from({ length: geometry.patchesPerTile }, (_unused, within) =>
