@@ -20,8 +20,9 @@ try {
 
 if (verb in TESTS) {
   const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
-  // Slow tests measure time on whatever machine this is: one that a neighbour disturbed may try once more.
-  const retries = verb === 'test-slow' ? ['--retries', '1'] : [];
+  // Real threads, processes and clocks on whatever machine this is: a test that a neighbour disturbed may try once
+  // more. The reporter names those that did.
+  const retries = ['--retries', '1'];
   const specs = args.some((arg) => arg.endsWith('.ts')) ? [] : TESTS[verb];
   const result = spawnSync(process.execPath, [mocha, ...retries, ...specs, ...args], {
     cwd: root,
