@@ -137,7 +137,7 @@ async function runBatch(task: RunTask): Promise<WorkerResult> {
 async function alignmentOf(
   key: string,
 ): Promise<((pixels: Uint8Array, alignments: Float64Array) => void) | undefined> {
-  if (!describe(key).shape.isAligned) return undefined;
+  if (describe(key).shape.alignmentNumbers === 0) return undefined;
   const { manifest, geometry } = await bundleOf(key);
   const aligner = alignerOf(manifest.input.alignment!);
   return (pixels, alignments) => {

@@ -12,8 +12,8 @@ export interface SlotShape {
   readonly patchCount: number;
   readonly dimension: number;
   readonly neighbourCount: number;
-  /** Tiles are aligned in place before they are scored. */
-  readonly isAligned: boolean;
+  /** Numbers that tell how a tile was aligned, in place, before it was scored; 0: tiles are not aligned. */
+  readonly alignmentNumbers: number;
 }
 
 /** A slot seen through one model's shape. */
@@ -24,7 +24,7 @@ export interface SlotView {
   readonly pixels: Uint8Array;
   /** int32 [capacity, 2]: tile row, tile column. */
   readonly positions: Int32Array;
-  /** float64 [capacity, 6]: how each tile was aligned (`fromNumbers`); empty where tiles are not aligned. */
+  /** float64 [capacity, alignmentNumbers]: how each tile was aligned (`fromNumbers`); empty where tiles are not aligned. */
   readonly alignments: Float64Array;
   readonly patches: PatchBatch;
 }
@@ -35,7 +35,7 @@ const ALIGNMENT = 64;
 const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /** Values of one tile in each array of a slot. */
-function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, isAligned }: SlotShape) {
+function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, alignmentNumbers }: SlotShape) {
   const neighbours = patchCount * neighbourCount;
   return {
     pixels: tilePixels,
@@ -43,7 +43,7 @@ function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, isAl
     scores: patchCount,
     neighbours,
     embeddings: patchCount * dimension,
-    alignments: isAligned ? 6 : 0,
+    alignments: alignmentNumbers,
   };
 }
 

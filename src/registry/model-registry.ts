@@ -6,6 +6,7 @@ import { Batcher } from '../batching/index.js';
 import type { ServeConfig } from '../config/schema.js';
 import type { EngineName, Precision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
+import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
 import { type Bundle, readBundle } from '../model/bundle.js';
 import { alignsInTile } from '../model/geometry.js';
 import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
@@ -116,7 +117,7 @@ function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precisio
       patchCount: geometry.patchesPerTile,
       dimension: manifest.bank.dimension,
       neighbourCount: manifest.scoring.neighbourCount,
-      isAligned: alignsInTile(manifest, geometry),
+      alignmentNumbers: alignsInTile(manifest, geometry) ? ALIGNMENT_NUMBERS : 0,
     },
   };
 }

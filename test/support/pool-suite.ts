@@ -36,7 +36,7 @@ export function poolModelOf(key: string, bundle: Bundle): PoolModel {
     directory,
     sha256,
     precision: 'float32',
-    shape: { tilePixels: geometry.tilePixels, isAligned: false, ...modelSizes(bundle) },
+    shape: { tilePixels: geometry.tilePixels, alignmentNumbers: 0, ...modelSizes(bundle) },
   };
 }
 

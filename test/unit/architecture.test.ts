@@ -21,6 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/registry': [
     'src/acquisition',
     'src/config',
+    'src/imaging',
     'src/model',
     'src/pool',
     'src/engines',

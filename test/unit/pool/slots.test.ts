@@ -4,7 +4,7 @@ import { pieceOf, slotBytes, viewSlot } from '../../../src/pool/slots.js';
 
 describe('slots', () => {
   it('lays sections side by side, aligned and without overlap, the same from both sides', () => {
-    const shape = { tilePixels: 49, patchCount: 3, dimension: 5, neighbourCount: 2, isAligned: true };
+    const shape = { tilePixels: 49, patchCount: 3, dimension: 5, neighbourCount: 2, alignmentNumbers: 6 };
     const buffer = new SharedArrayBuffer(slotBytes(shape, 3));
     const one = viewSlot(buffer, shape, 3);
     const other = viewSlot(buffer, shape, 3);
@@ -28,7 +28,7 @@ describe('slots', () => {
   });
 
   it('cuts pieces that are the same memory, tile for tile', () => {
-    const shape = { tilePixels: 9, patchCount: 4, dimension: 5, neighbourCount: 2, isAligned: true };
+    const shape = { tilePixels: 9, patchCount: 4, dimension: 5, neighbourCount: 2, alignmentNumbers: 6 };
     const whole = viewSlot(new SharedArrayBuffer(slotBytes(shape, 6)), shape, 6);
     const piece = pieceOf(whole, shape, 2, 5);
     const pairs = [
