@@ -18,7 +18,8 @@ import { randomEncoder, rawPatches, unwhitened, withUntrainedMember } from './ba
 export interface Row {
   readonly group: string;
   readonly name: string;
-  readonly plan: TrainingPlan;
+  /** Several are an ensemble. */
+  readonly plans: readonly [TrainingPlan, ...TrainingPlan[]];
   /** How the bank is thinned, where not at random. */
   readonly coreset?: CoresetMethod;
   /** Takes minutes: left out of the quick form. */
@@ -51,9 +52,16 @@ function tileSalad(change: Partial<SaladConfig>): TrainingPlan {
 const HYBRID = hybridSettings();
 const FEW: HybridSettings = { ...HYBRID, learned: { ...HYBRID.learned, tilesPerImage: TILES_PER_IMAGE } };
 
-function row(group: string, name: string, plan: TrainingPlan): Row {
-  return { group, name, plan };
+function row(group: string, name: string, ...plans: readonly [TrainingPlan, ...TrainingPlan[]]): Row {
+  return { group, name, plans };
 }
+
+const SMALL_PATCHES = settings({ window: 4, stride: 2 });
+/** One patch, which has no outer ring to leave out. */
+const WHOLE_IMAGE = settings({
+  window: SHIPPED.workingSize / SHIPPED.cell,
+  scoring: { ...SHIPPED.scoring, aggregate: { topFraction: 1, margin: 0 } },
+});
 
 export const ROWS: readonly Row[] = [
   row('gabor', 'the preset', PLAN),
@@ -68,12 +76,16 @@ export const ROWS: readonly Row[] = [
   row('descriptor', 'floor 0.05', settings({ floor: 0.05 })),
   row('descriptor', 'floor 0.2', settings({ floor: 0.2 })),
   row('descriptor', '3 scales, not 5', settings({ levels: 3 })),
-  row('descriptor', 'patches of 32 every 16 pixels', settings({ window: 4, stride: 2 })),
+  row('descriptor', 'patches of 32 every 16 pixels', SMALL_PATCHES),
   row('descriptor', 'patches of 64 every 16 pixels', settings({ stride: 2 })),
   row('descriptor', 'not whitened', {
     ...PLAN,
     fitEncoder: () => Promise.resolve(unwhitened(gaborNetwork(SHIPPED))),
   }),
+  row('scales', 'one patch, the whole image', WHOLE_IMAGE),
+  row('scales', 'ensemble: patches and the whole image', PLAN, WHOLE_IMAGE),
+  row('scales', 'ensemble: patches of 64 and of 32', PLAN, SMALL_PATCHES),
+  row('scales', 'ensemble: all three', PLAN, SMALL_PATCHES, WHOLE_IMAGE),
   row('search', 'own cell only', scoring({ searchRadius: 0 })),
   row('search', 'two cells around', scoring({ searchRadius: 2 })),
   row('search', 'whole image', scoring({ searchRadius: null })),

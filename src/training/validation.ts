@@ -2,9 +2,11 @@
  * How settings are chosen (issue: "Protocol"): normals of some patients fit, normals of other patients are held out,
  * and lesions drawn into the held-out ones stand for disease. No test image and no diseased image is looked at.
  */
+import { join } from 'node:path';
 import type { Engine } from '../engines/engine.js';
 import type { DecodedImage } from '../imaging/decode.js';
 import { geometryOf } from '../model/geometry.js';
+import type { ImageCalibration } from '../scoring/calibration.js';
 import type { CoresetMethod } from './bank-builder.js';
 import { flaggedShare } from './evaluate.js';
 import { ImageScorer, judgeImage, renderDecoded } from './image-scorer.js';
@@ -67,22 +69,96 @@ function render(normals: readonly DecodedNormal[], plan: TrainingPlan): FitImage
   return normals.map(({ id, patient, decoded }) => ({ id, patient, image: renderDecoded(decoded, plan) }));
 }
 
+export interface ValidationOptions {
+  readonly engine: Engine;
+  readonly seed: number;
+  readonly checkpointDirectory: string;
+  readonly coreset?: CoresetMethod;
+}
+
+/** Image scores of the held-out normals, in their order. */
+interface HeldOutScores {
+  readonly normal: readonly number[];
+  readonly noisy: readonly number[];
+  readonly lesions: Readonly<Record<SyntheticLesion, readonly number[]>>;
+}
+
+interface Judged extends HeldOutScores {
+  readonly calibration: ImageCalibration;
+  readonly bankRows: number;
+  readonly milliseconds: ValidationFigures['milliseconds'];
+}
+
 /** Fits a plan on the fit images and scores the held-out ones, as they are and changed. */
 export async function validatePlan(
+  plan: TrainingPlan,
+  sets: ValidationSets,
+  options: ValidationOptions,
+): Promise<ValidationFigures> {
+  const { calibration, bankRows, milliseconds, ...scores } = await judge(plan, sets, options);
+  const flagged = (of: readonly number[], rate: number) => flaggedShare(of, calibration, rate);
+  return {
+    ...ranking(scores),
+    flagged: { '0.05': flagged(scores.normal, 0.05), '0.10': flagged(scores.normal, 0.1) },
+    noise: { auroc: auroc(scores.normal, scores.noisy), flagged: flagged(scores.noisy, 0.05) },
+    bankRows,
+    milliseconds,
+  };
+}
+
+/** Several plans as an ensemble: an image's score is the mean of theirs. It has no threshold of its own. */
+export async function validateEnsemble(
+  plans: readonly TrainingPlan[],
+  sets: ValidationSets,
+  options: ValidationOptions,
+): Promise<ValidationFigures> {
+  const members: Judged[] = [];
+  for (const [index, plan] of plans.entries()) {
+    const checkpointDirectory = join(options.checkpointDirectory, `${index}`);
+    members.push(await judge(plan, sets, { ...options, checkpointDirectory }));
+  }
+  const mean = (of: (member: Judged) => readonly number[]): number[] =>
+    of(members[0]!).map((_, image) => sumOf((member) => of(member)[image]!) / members.length);
+  const sumOf = (of: (member: Judged) => number): number =>
+    members.reduce((sum, member) => sum + of(member), 0);
+  const normal = mean((member) => member.normal);
+  const lesions = Object.fromEntries(
+    SYNTHETIC_LESIONS.map((kind) => [kind, mean((member) => member.lesions[kind])]),
+  ) as Record<SyntheticLesion, number[]>;
+  return {
+    ...ranking({ normal, lesions }),
+    flagged: { '0.05': null, '0.10': null },
+    noise: {
+      auroc: auroc(
+        normal,
+        mean((member) => member.noisy),
+      ),
+      flagged: null,
+    },
+    bankRows: sumOf(({ bankRows }) => bankRows),
+    milliseconds: {
+      fit: sumOf(({ milliseconds }) => milliseconds.fit),
+      perImage: sumOf(({ milliseconds }) => milliseconds.perImage),
+    },
+  };
+}
+
+function ranking({
+  normal,
+  lesions,
+}: Pick<HeldOutScores, 'normal' | 'lesions'>): Pick<ValidationFigures, 'lesions' | 'syn'> {
+  const each = Object.fromEntries(
+    SYNTHETIC_LESIONS.map((kind) => [kind, auroc(normal, lesions[kind])]),
+  ) as Record<SyntheticLesion, number>;
+  const syn = Object.values(each).reduce((sum, value) => sum + value, 0) / SYNTHETIC_LESIONS.length;
+  return { lesions: each, syn };
+}
+
+async function judge(
   given: TrainingPlan,
   sets: ValidationSets,
-  {
-    engine,
-    seed,
-    checkpointDirectory,
-    coreset = 'random',
-  }: {
-    readonly engine: Engine;
-    readonly seed: number;
-    readonly checkpointDirectory: string;
-    readonly coreset?: CoresetMethod;
-  },
-): Promise<ValidationFigures> {
+  { engine, seed, checkpointDirectory, coreset = 'random' }: ValidationOptions,
+): Promise<Judged> {
   const started = performance.now();
   const plan = given.align ? alignedTo(render(sets.fit, given), given) : given;
   const geometry = geometryOf(plan.input, plan.tiling);
@@ -127,20 +203,11 @@ export async function validatePlan(
   const normal = await scoresOf((decoded) => decoded);
   const perImage = (performance.now() - fitted) / normal.length;
   const noisy = await scoresOf((decoded, own) => withNoise(decoded, 0.01, own));
-  const lesions = {} as Record<SyntheticLesion, number>;
+  const lesions = {} as Record<SyntheticLesion, number[]>;
   for (const kind of SYNTHETIC_LESIONS) {
-    lesions[kind] = auroc(normal, await scoresOf((decoded, own) => withLesion(decoded, kind, own)));
+    lesions[kind] = await scoresOf((decoded, own) => withLesion(decoded, kind, own));
   }
   await scorer.dispose();
-  return {
-    lesions,
-    syn: Object.values(lesions).reduce((sum, value) => sum + value, 0) / SYNTHETIC_LESIONS.length,
-    flagged: {
-      '0.05': flaggedShare(normal, calibration, 0.05),
-      '0.10': flaggedShare(normal, calibration, 0.1),
-    },
-    noise: { auroc: auroc(normal, noisy), flagged: flaggedShare(noisy, calibration, 0.05) },
-    bankRows: built.bank.rows,
-    milliseconds: { fit: fitted - started, perImage },
-  };
+  const milliseconds = { fit: fitted - started, perImage };
+  return { normal, noisy, lesions, calibration, bankRows: built.bank.rows, milliseconds };
 }
