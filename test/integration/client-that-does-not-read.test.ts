@@ -29,7 +29,7 @@ function acquisition(): Buffer {
 }
 
 describe('a client that does not read', function () {
-  this.timeout(20_000);
+  this.timeout(60_000);
   let models: ModelsFolder;
   let server: RunningServer;
   const openCalls = () => server.registry.budget.open;
