@@ -37,7 +37,7 @@ const FORMS: Partial<ScoringSpec>[] = [
 ];
 
 /** Defines the tests; `timeoutMs` for one test, for adapters in software. */
-export function engineSuite(name: EngineName, timeoutMs = 20_000): void {
+export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
   describe(`engine ${name}`, function () {
     this.timeout(timeoutMs);
     let engine: Engine;
