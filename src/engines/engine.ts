@@ -101,7 +101,10 @@ export interface EngineModel {
   readonly search: string;
   /** What it runs in, whatever was asked for. */
   readonly precision: Precision;
-  /** @throws SaladError ENGINE_FAILED; the batch may then be retried elsewhere. */
+  /**
+   * One run at a time: an engine may keep memory of its own from one to the next.
+   * @throws SaladError ENGINE_FAILED; the batch may then be retried elsewhere.
+   */
   run(tiles: TileBatch, patches: PatchBatch): Promise<void>;
   dispose(): Promise<void>;
 }

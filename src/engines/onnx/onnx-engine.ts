@@ -119,12 +119,12 @@ async function loadModel(
     const { search: _searched, ...encoder } = search.graph;
     const graph = parts === undefined ? search.graph : encoder;
     const session = await openSession(buildOnnx(graph, { chunkRows: search.chunkRows }));
+    const loaded: Loaded = { library, session, graph, search, parts, scratch: new Scratch() };
     return {
       ...sizes,
       search: search.description,
       precision: source.int8 === undefined ? 'float32' : 'int8',
-      run: (tiles, patches) =>
-        run({ library, session, graph, search, parts, scratch: new Scratch() }, tiles, patches),
+      run: (tiles, patches) => run(loaded, tiles, patches),
       async dispose() {
         await session.release();
         await parts?.dispose();
