@@ -11,12 +11,7 @@ import { packageRoot } from '../src/cli/paths.js';
 import { createEngine } from '../src/engines/select.js';
 import { decodeImage } from '../src/imaging/decode.js';
 import { loadDataset, withoutDuplicates } from '../src/training/dataset.js';
-import {
-  type DecodedNormal,
-  validateEnsemble,
-  validatePlan,
-  validationSets,
-} from '../src/training/validation.js';
+import { type DecodedNormal, validatePlans, validationSets } from '../src/training/validation.js';
 import { ROWS } from './detection/ingredients.js';
 import type { BenchOptions } from './main.js';
 
@@ -55,12 +50,12 @@ export async function benchDetectionAblation({ quick }: BenchOptions): Promise<R
       for (const { group, name, plans, learned, coreset } of ROWS) {
         if (learned && (quick || set !== LEARNED_SET)) continue;
         const checkpointDirectory = join(scratch, `${set}-${rows.length}`);
-        const own = { engine, seed: SEED, checkpointDirectory, ...(coreset && { coreset }) };
-        const [first, ...others] = plans;
-        const figures =
-          others.length === 0
-            ? await validatePlan(first, sets, own)
-            : await validateEnsemble(plans, sets, own);
+        const figures = await validatePlans(plans, sets, {
+          engine,
+          seed: SEED,
+          checkpointDirectory,
+          ...(coreset && { coreset }),
+        });
         rows.push({ group, name, ...figures });
         note(`bench: ${set}, ${group}, ${name}: ${JSON.stringify(figures)}`);
       }

@@ -76,39 +76,22 @@ export interface ValidationOptions {
   readonly coreset?: CoresetMethod;
 }
 
-/** Image scores of the held-out normals, in their order. */
-interface HeldOutScores {
+/** Image scores of the held-out normals, in their order, and what they are held against. */
+interface Judged {
   readonly normal: readonly number[];
   readonly noisy: readonly number[];
   readonly lesions: Readonly<Record<SyntheticLesion, readonly number[]>>;
-}
-
-interface Judged extends HeldOutScores {
   readonly calibration: ImageCalibration;
   readonly bankRows: number;
   readonly milliseconds: ValidationFigures['milliseconds'];
 }
 
-/** Fits a plan on the fit images and scores the held-out ones, as they are and changed. */
-export async function validatePlan(
-  plan: TrainingPlan,
-  sets: ValidationSets,
-  options: ValidationOptions,
-): Promise<ValidationFigures> {
-  const { calibration, bankRows, milliseconds, ...scores } = await judge(plan, sets, options);
-  const flagged = (of: readonly number[], rate: number) => flaggedShare(of, calibration, rate);
-  return {
-    ...ranking(scores),
-    flagged: { '0.05': flagged(scores.normal, 0.05), '0.10': flagged(scores.normal, 0.1) },
-    noise: { auroc: auroc(scores.normal, scores.noisy), flagged: flagged(scores.noisy, 0.05) },
-    bankRows,
-    milliseconds,
-  };
-}
-
-/** Several plans as an ensemble: an image's score is the mean of theirs. It has no threshold of its own. */
-export async function validateEnsemble(
-  plans: readonly TrainingPlan[],
+/**
+ * Fits plans on the fit images and scores the held-out ones, as they are and changed. Several plans are an ensemble: an
+ * image's score is the mean of theirs, and it has no threshold of its own.
+ */
+export async function validatePlans(
+  plans: readonly [TrainingPlan, ...TrainingPlan[]],
   sets: ValidationSets,
   options: ValidationOptions,
 ): Promise<ValidationFigures> {
@@ -117,41 +100,31 @@ export async function validateEnsemble(
     const checkpointDirectory = join(options.checkpointDirectory, `${index}`);
     members.push(await judge(plan, sets, { ...options, checkpointDirectory }));
   }
-  const mean = (of: (member: Judged) => readonly number[]): number[] =>
-    of(members[0]!).map((_, image) => sumOf((member) => of(member)[image]!) / members.length);
   const sumOf = (of: (member: Judged) => number): number =>
     members.reduce((sum, member) => sum + of(member), 0);
-  const normal = mean((member) => member.normal);
-  const lesions = Object.fromEntries(
-    SYNTHETIC_LESIONS.map((kind) => [kind, mean((member) => member.lesions[kind])]),
-  ) as Record<SyntheticLesion, number[]>;
+  const mean = (of: (member: Judged) => readonly number[]): number[] =>
+    of(members[0]!).map((_, image) => sumOf((member) => of(member)[image]!) / members.length);
+  const [normal, noisy] = [mean((member) => member.normal), mean((member) => member.noisy)];
+  const lesions = {} as Record<SyntheticLesion, number>;
+  for (const kind of SYNTHETIC_LESIONS) {
+    lesions[kind] = auroc(
+      normal,
+      mean((member) => member.lesions[kind]),
+    );
+  }
+  const flagged = (scores: readonly number[], rate: number): number | null =>
+    members.length > 1 ? null : flaggedShare(scores, members[0]!.calibration, rate);
   return {
-    ...ranking({ normal, lesions }),
-    flagged: { '0.05': null, '0.10': null },
-    noise: {
-      auroc: auroc(
-        normal,
-        mean((member) => member.noisy),
-      ),
-      flagged: null,
-    },
+    lesions,
+    syn: Object.values(lesions).reduce((sum, value) => sum + value, 0) / SYNTHETIC_LESIONS.length,
+    flagged: { '0.05': flagged(normal, 0.05), '0.10': flagged(normal, 0.1) },
+    noise: { auroc: auroc(normal, noisy), flagged: flagged(noisy, 0.05) },
     bankRows: sumOf(({ bankRows }) => bankRows),
     milliseconds: {
       fit: sumOf(({ milliseconds }) => milliseconds.fit),
       perImage: sumOf(({ milliseconds }) => milliseconds.perImage),
     },
   };
-}
-
-function ranking({
-  normal,
-  lesions,
-}: Pick<HeldOutScores, 'normal' | 'lesions'>): Pick<ValidationFigures, 'lesions' | 'syn'> {
-  const each = Object.fromEntries(
-    SYNTHETIC_LESIONS.map((kind) => [kind, auroc(normal, lesions[kind])]),
-  ) as Record<SyntheticLesion, number>;
-  const syn = Object.values(each).reduce((sum, value) => sum + value, 0) / SYNTHETIC_LESIONS.length;
-  return { lesions: each, syn };
 }
 
 async function judge(

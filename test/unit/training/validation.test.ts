@@ -8,12 +8,7 @@ import { createEngine } from '../../../src/engines/select.js';
 import { makePhantom } from '../../../src/imaging/phantom.js';
 import { gaborPlanOf, gaborSettings } from '../../../src/training/gabor-presets.js';
 import { SYNTHETIC_LESIONS } from '../../../src/training/synthetic-lesions.js';
-import {
-  type DecodedNormal,
-  validateEnsemble,
-  validatePlan,
-  validationSets,
-} from '../../../src/training/validation.js';
+import { type DecodedNormal, validatePlans, validationSets } from '../../../src/training/validation.js';
 
 const SIZE = 128;
 
@@ -59,18 +54,21 @@ describe('validation on normals and synthetic lesions', function () {
   });
 
   it('tells lesions from the same images without, and an ensemble of one plan as the plan does', async () => {
-    const alone = await validatePlan(patches, sets, options());
+    const alone = await validatePlans([patches], sets, options());
     assert.ok(alone.syn > 0.6, JSON.stringify(alone));
     const mean = SYNTHETIC_LESIONS.reduce((sum, kind) => sum + alone.lesions[kind], 0) / 4;
     assert.ok(Math.abs(alone.syn - mean) < 1e-12);
-    const twice = await validateEnsemble([patches, patches], sets, options());
+    const twice = await validatePlans([patches, patches], sets, options());
     assert.deepEqual([twice.lesions, twice.syn], [alone.lesions, alone.syn]);
     assert.equal(twice.bankRows, 2 * alone.bankRows);
   });
 
   it('scores an image by the mean of the plans', async () => {
-    const alone = [await validatePlan(patches, sets, options()), await validatePlan(whole, sets, options())];
-    const both = await validateEnsemble([patches, whole], sets, options());
+    const alone = [
+      await validatePlans([patches], sets, options()),
+      await validatePlans([whole], sets, options()),
+    ];
+    const both = await validatePlans([patches, whole], sets, options());
     const [low, high] = alone.map(({ syn }) => syn).sort((a, b) => a - b) as [number, number];
     assert.ok(low < both.syn && both.syn < high, JSON.stringify([...alone, both]));
     for (const { noise } of alone) assert.notEqual(both.noise.auroc, noise.auroc);
