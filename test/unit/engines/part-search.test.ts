@@ -63,16 +63,18 @@ function sourceOf(
   };
 }
 
+/** Of a patch's embedding and a prototype. */
+function productOf(embeddings: Float32Array, patch: number, prototypes: Float32Array, row: number): number {
+  let sum = 0;
+  for (let axis = 0; axis < DIMENSION; axis++) {
+    sum += embeddings[patch * DIMENSION + axis]! * prototypes[row * DIMENSION + axis]!;
+  }
+  return sum;
+}
+
 /** What `buildProductsOnnx` promises, multiplied one by one. */
 function plainNetwork({ geometry, search: { bank } }: SearchSource, graph: PartGraph): PartNetwork {
   const [down, across] = patchesOf(geometry);
-  const product = (embeddings: Float32Array, patch: number, row: number): number => {
-    let sum = 0;
-    for (let axis = 0; axis < DIMENSION; axis++) {
-      sum += embeddings[patch * DIMENSION + axis]! * bank.prototypes[row * DIMENSION + axis]!;
-    }
-    return sum;
-  };
   return {
     run(tiles, embeddings) {
       const products: Float32Array[] = graph.parts.map(({ top, bottom, left, right, rows }) => {
@@ -81,7 +83,7 @@ function plainNetwork({ geometry, search: { bank } }: SearchSource, graph: PartG
           for (let y = top; y < bottom; y++) {
             for (let x = left; x < right; x++) {
               const patch = tile * down * across + y * across + x;
-              for (const row of rows) values.push(product(embeddings, patch, row));
+              for (const row of rows) values.push(productOf(embeddings, patch, bank.prototypes, row));
             }
           }
         }
@@ -118,23 +120,16 @@ function nearestByHand(source: SearchSource, embeddings: Float32Array, cells: re
   const { patchGrid } = source.geometry;
   return cells.flatMap((cell, patch) => {
     const radius = scoring.searchRadius ?? patchGrid;
-    const rows = Array.from({ length: bank.rows }, (_, row) => row).filter(
+    const reached = Array.from({ length: bank.rows }, (_, row) => row).filter(
       (row) =>
         Math.abs(bank.positions[2 * row]! - Math.floor(cell / patchGrid)) <= radius &&
         Math.abs(bank.positions[2 * row + 1]! - (cell % patchGrid)) <= radius,
     );
-    const similarities = new Map(
-      rows.map((row): [number, number] => {
-        let sum = 0;
-        for (let axis = 0; axis < DIMENSION; axis++) {
-          sum += embeddings[patch * DIMENSION + axis]! * bank.prototypes[row * DIMENSION + axis]!;
-        }
-        return [row, sum];
-      }),
-    );
-    return rows
-      .sort((a, b) => similarities.get(b)! - similarities.get(a)! || a - b)
-      .slice(0, scoring.neighbourCount);
+    return reached
+      .map((row) => ({ row, product: productOf(embeddings, patch, bank.prototypes, row) }))
+      .sort((a, b) => b.product - a.product || a.row - b.row)
+      .slice(0, scoring.neighbourCount)
+      .map(({ row }) => row);
   });
 }
 
