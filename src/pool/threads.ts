@@ -77,8 +77,8 @@ function workerEntry(): string {
 }
 
 /**
- * The least busy worker, the last of those that are equal: parts of one image go to different ones. A further task is given to one only where all threads are there already; until then null,
- * which makes the pool start another.
+ * The least busy worker, the last of those that are equal: parts of one image go to different ones. A further task is
+ * given to one only where all threads are there already; until then null, which makes the pool start another.
  */
 function pipelining(threads: () => number): LoadBalancer {
   return (_task, workers) => {
