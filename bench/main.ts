@@ -4,19 +4,19 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
-import { note, print, printJson } from '../src/cli/output.js';
-import { packageRoot } from '../src/cli/paths.js';
+import { note, print, printJson } from '../src/cli/shared/output.js';
 import { ONNX_ENVIRONMENT } from '../src/engines/onnx/environment.js';
-import { tensorflowEnvironment } from '../src/engines/tensorflow/environment.js';
-import { benchDetection } from './detection.js';
-import { benchDetectionAblation } from './detection-ablation.js';
-import { benchEngines } from './engines.js';
-import { benchGhz } from './ghz.js';
-import { benchPeers } from './peers.js';
-import { benchSearch } from './search.js';
-import { benchStreaming } from './streaming.js';
-import { benchTelemetry } from './telemetry.js';
-import { benchTraining } from './training.js';
+import { tensorflowEnvironment } from '../src/engines/tfjs/tensorflow/environment.js';
+import { packageRoot } from '../src/util/package-root.js';
+import { benchDetectionAblation } from './research/ablation.js';
+import { benchDetection } from './suites/detection.js';
+import { benchEngines } from './suites/engines.js';
+import { benchGhz } from './suites/ghz.js';
+import { benchPeers } from './suites/peers.js';
+import { benchSearch } from './suites/search.js';
+import { benchStreaming } from './suites/streaming.js';
+import { benchTelemetry } from './suites/telemetry.js';
+import { benchTraining } from './suites/training.js';
 
 export interface BenchOptions {
   /** Fewer and shorter repeats: shows that the bench works, not what the machine can do. */

@@ -28,7 +28,7 @@ ${Object.entries(CONFIG_FIELDS)
 
 const errors = `# Errors
 
-Generated from \`src/errors\` and \`src/grpc/status.ts\` by \`npm run docs\`. Every error status carries \`google.rpc.ErrorInfo\` with domain \`salad-serve\` and one of these reasons, \`google.rpc.BadRequest\` where a field is at fault, and \`google.rpc.RetryInfo\` where a retry helps.
+Generated from \`src/errors\` and \`src/wire/status.ts\` by \`npm run docs\`. Every error status carries \`google.rpc.ErrorInfo\` with domain \`salad-serve\` and one of these reasons, \`google.rpc.BadRequest\` where a field is at fault, and \`google.rpc.RetryInfo\` where a retry helps.
 
 | reason | gRPC status | meaning |
 |---|---|---|

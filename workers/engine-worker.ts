@@ -1,13 +1,18 @@
 /** Worker entry: loads an engine and the models once, then runs batches in shared slots, one at a time. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { threadId, workerData } from 'node:worker_threads';
+import { type Bundle, readBundle } from '../src/bundle/bundle.js';
 import type { Engine, EngineModel, EngineName } from '../src/engines/engine.js';
-import { createEngine, passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/select.js';
+import {
+  createEngine,
+  passedOver,
+  passedOverUnstarted,
+  selfTestModel,
+} from '../src/engines/selection/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { alignerOf } from '../src/imaging/alignment.js';
 import { ALIGNMENT_NUMBERS, toNumbers } from '../src/imaging/alignment-map.js';
-import { type Bundle, readBundle } from '../src/model/bundle.js';
-import { inPrecision } from '../src/model/precision.js';
+import { inPrecision } from '../src/network/precision.js';
 import {
   type Fault,
   failureFrom,

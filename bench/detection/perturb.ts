@@ -1,6 +1,6 @@
 /** What happens to a radiograph between two rooms: each change as a function from file to file, deterministic. */
 import sharp, { type Sharp } from 'sharp';
-import { createRandom } from '../../src/scoring/random.js';
+import { createRandom } from '../../src/util/random.js';
 
 /** 8-bit grey PNG in, PNG or JPEG out. */
 export type Perturbation = (file: string) => Promise<Buffer>;

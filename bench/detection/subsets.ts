@@ -1,7 +1,7 @@
 /** Parts of a test set that must be told apart, by the manifest that lies beside its folder. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import type { Dataset } from '../../src/training/dataset.js';
+import type { Dataset } from '../../src/training/data/dataset.js';
 
 type Row = Readonly<Record<string, string>>;
 

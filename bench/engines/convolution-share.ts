@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as onnxruntime from 'onnxruntime-node';
 import type { EngineModelSource } from '../../src/engines/engine.js';
-import { buildOnnx } from '../../src/model/build-onnx.js';
+import { buildOnnx } from '../../src/network/onnx/build.js';
 
 interface ProfileEvent {
   readonly name: string;

@@ -1,5 +1,5 @@
 /** What the search adds and what reduced precision saves: one thread, in turns, in one process. */
-import { hasBfloat16, type Precision } from '../../src/model/precision.js';
+import { hasBfloat16, type Precision } from '../../src/network/precision.js';
 import { median } from '../support/figures.js';
 import {
   BANK_ROWS,

@@ -2,7 +2,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/cli/paths.js';
+import { packageRoot } from '../../src/util/package-root.js';
 import { onCores } from '../support/cores.js';
 
 export type PeakProbe =

@@ -2,9 +2,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { Engine, EngineModel, EngineName, TileBatch } from '../../src/engines/engine.js';
-import { createEngine } from '../../src/engines/select.js';
-import type { Geometry } from '../../src/model/geometry.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { createEngine } from '../../src/engines/selection/select.js';
+import type { Geometry } from '../../src/geometry/geometry.js';
+import { createRandom } from '../../src/util/random.js';
 import type { RunRequest } from './runner.js';
 import { benchSource } from './sources.js';
 

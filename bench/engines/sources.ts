@@ -1,20 +1,20 @@
 /** The models the engines are measured with: two that are shipped and two that `salad train` learns. */
 import { join } from 'node:path';
-import { shippedModels } from '../../src/cli/paths.js';
+import { readBundle } from '../../src/bundle/bundle.js';
+import type { Int8Spec, ScoringSpec } from '../../src/bundle/manifest.js';
 import type { EngineModelSource } from '../../src/engines/engine.js';
-import { readBundle } from '../../src/model/bundle.js';
-import { geometryOf } from '../../src/model/geometry.js';
-import { initialiseWeights } from '../../src/model/initialise.js';
-import type { Int8Spec, ScoringSpec } from '../../src/model/manifest.js';
-import type { NetworkDescription } from '../../src/model/network.js';
-import { saladEncoder } from '../../src/model/networks.js';
-import type { Precision } from '../../src/model/precision.js';
-import { int8Network, quantizedTensors } from '../../src/model/quantize.js';
-import { inferShapes } from '../../src/model/shapes.js';
+import { geometryOf } from '../../src/geometry/geometry.js';
+import type { NetworkDescription } from '../../src/network/description.js';
+import { initialiseWeights } from '../../src/network/initialise.js';
+import { int8Network, quantizedTensors } from '../../src/network/int8.js';
+import type { Precision } from '../../src/network/precision.js';
+import { saladEncoder } from '../../src/network/salad-networks.js';
+import { inferShapes } from '../../src/network/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
-import { createRandom } from '../../src/scoring/random.js';
-import { saladPreset } from '../../src/training/salad/presets.js';
-import { encoderOf } from '../../src/training/salad/trainable-network.js';
+import { saladPreset } from '../../src/training/encoders/salad/settings.js';
+import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
+import { shippedModels } from '../../src/util/package-root.js';
+import { createRandom } from '../../src/util/random.js';
 
 /**
  * `salad` is the preset's encoder; `salad64` a larger one, nearly all of it convolutions (64 x 64

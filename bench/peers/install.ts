@@ -2,8 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { note } from '../../src/cli/output.js';
-import { packageRoot } from '../../src/cli/paths.js';
+import { note } from '../../src/cli/shared/output.js';
+import { packageRoot } from '../../src/util/package-root.js';
 
 export type PeerName = 'naive-python' | 'mlserver' | 'pytorch';
 

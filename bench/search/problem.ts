@@ -1,9 +1,9 @@
 /** A memory bank of clustered unit vectors, tiles whose patches lie near it, and an encoder that adds nothing. */
 import type { EngineModelSource, SearchOptions, TileBatch } from '../../src/engines/engine.js';
-import { geometryOf } from '../../src/model/geometry.js';
-import { networkSchema } from '../../src/model/network.js';
+import { geometryOf } from '../../src/geometry/geometry.js';
+import { networkSchema } from '../../src/network/description.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { createRandom } from '../../src/util/random.js';
 
 export const DIMENSION = 128;
 export const NEIGHBOURS = 5;

@@ -3,8 +3,8 @@
 import { join } from 'node:path';
 import { type LoadOptions, type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import { shippedModels } from '../../src/cli/paths.js';
-import { readBundle } from '../../src/model/bundle.js';
+import { readBundle } from '../../src/bundle/bundle.js';
+import { shippedModels } from '../../src/util/package-root.js';
 import type { ServerProcess } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
 import type { Peak } from './throughput.js';

@@ -1,6 +1,6 @@
 /** What an encoder costs, whatever runs it. */
-import { type NetworkDescription, nodeInputs } from '../../src/model/network.js';
-import { inferShapes } from '../../src/model/shapes.js';
+import { type NetworkDescription, nodeInputs } from '../../src/network/description.js';
+import { inferShapes } from '../../src/network/shapes.js';
 
 /** Multiply-accumulates of the convolutions of one forward pass of one sample. */
 export function convolutionMacs(network: NetworkDescription, inputChannels = 1): number {

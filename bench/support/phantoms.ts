@@ -1,7 +1,7 @@
 /** Phantoms as `salad phantom` writes them. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { packageRoot } from '../../src/cli/paths.js';
+import { packageRoot } from '../../src/util/package-root.js';
 
 /** @param args of `salad phantom`, without `--out` */
 export function writePhantoms(folder: string, ...args: readonly string[]): void {

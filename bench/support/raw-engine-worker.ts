@@ -1,9 +1,9 @@
 /** One thread of the raw engine: the same bundle, engine and batch as the server's workers, and nothing else. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { readBundle } from '../../src/bundle/bundle.js';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { EngineName, TileBatch } from '../../src/engines/engine.js';
-import { createEngine } from '../../src/engines/select.js';
-import { readBundle } from '../../src/model/bundle.js';
+import { createEngine } from '../../src/engines/selection/select.js';
 
 /** Whichever ends first. */
 export interface RawTask {

@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { packageRoot } from '../../src/cli/paths.js';
 import { ENGINE_NAMES, type EngineName } from '../../src/engines/engine.js';
+import { packageRoot } from '../../src/util/package-root.js';
 import { onCores } from './cores.js';
 
 export interface ServerProcess {

@@ -1,15 +1,15 @@
 /** Bundles with first weights, fitted on phantoms: what an image costs does not depend on what was learned. */
 import { join } from 'node:path';
-import { createEngine } from '../../src/engines/select.js';
-import { initialiseWeights } from '../../src/model/initialise.js';
-import type { NetworkDescription } from '../../src/model/network.js';
-import { learnedPlan } from '../../src/training/learned-presets.js';
-import type { TrainingPlan } from '../../src/training/preset.js';
-import { findPreset } from '../../src/training/presets.js';
-import { saladPreset } from '../../src/training/salad/presets.js';
-import { encoderOf } from '../../src/training/salad/trainable-network.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/strata.js';
-import { trainBundle, versionDirectory } from '../../src/training/train.js';
+import { createEngine } from '../../src/engines/selection/select.js';
+import type { NetworkDescription } from '../../src/network/description.js';
+import { initialiseWeights } from '../../src/network/initialise.js';
+import type { TrainingPlan } from '../../src/training/encoders/preset.js';
+import { saladPreset } from '../../src/training/encoders/salad/settings.js';
+import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
+import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
+import { findPreset } from '../../src/training/fit/presets.js';
+import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { trainBundle, versionDirectory } from '../../src/training/fit/train.js';
 import { salad64Network } from '../engines/sources.js';
 import { writePhantoms } from './phantoms.js';
 

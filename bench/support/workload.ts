@@ -1,6 +1,6 @@
 /** What the load client sends: phantoms, cut so that every tile shows the anatomy that belongs there. */
 import type { Workload } from '../../clients/load/src/index.js';
-import { makePhantom } from '../../src/imaging/phantom.js';
+import { makePhantom } from '../../src/phantom/phantom.js';
 
 export interface Grid {
   readonly workingSize: number;

@@ -1,8 +1,8 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { patchStart } from '../geometry/geometry.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
-import { patchStart } from '../model/geometry.js';
-import { type Precision, precisionOn } from '../model/precision.js';
+import { type Precision, precisionOn } from '../network/precision.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';

@@ -1,6 +1,6 @@
 /** How many acquisitions, and how many bytes of them, may be open at once. */
 import { SaladError } from '../errors/index.js';
-import type { Geometry } from '../model/geometry.js';
+import type { Geometry } from '../geometry/geometry.js';
 
 export interface BudgetLimits {
   readonly maxAcquisitions: number;

@@ -1,6 +1,6 @@
+export { Latch } from '../util/latch.js';
 export { scoreAcquisition } from './acquisition.js';
 export { AcquisitionBudget, type Release } from './budget.js';
-export { Latch } from './latch.js';
 export type {
   AcquisitionEvent,
   AcquisitionOptions,

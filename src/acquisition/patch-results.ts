@@ -1,7 +1,7 @@
 /** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
 import type { TileTiming } from '../batching/index.js';
 import type { PatchBatch } from '../engines/engine.js';
-import { patchOfTile } from '../model/geometry.js';
+import { patchOfTile } from '../geometry/geometry.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue, robustZ } from '../scoring/calibration.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';

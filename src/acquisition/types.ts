@@ -1,10 +1,10 @@
 /** What an acquisition takes and gives, free of any wire format. */
 import type { Batcher, PriorityClass } from '../batching/index.js';
+import type { Manifest } from '../bundle/manifest.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
+import type { Geometry } from '../geometry/geometry.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
-import type { Geometry } from '../model/geometry.js';
-import type { Manifest } from '../model/manifest.js';
 import type { AcquisitionBudget } from './budget.js';
 
 /** A place to cut tiles into and read scores from; the pool's slots are such. */

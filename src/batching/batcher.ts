@@ -4,16 +4,6 @@
  */
 import { SaladError } from '../errors/index.js';
 import { type AdmissionLimits, Announced, type Announcement, longestWaitMs } from './admission.js';
-import type {
-  BatchExecutor,
-  BatchReport,
-  BatchRun,
-  Release,
-  TileHandler,
-  TileStream,
-  TileStreamOptions,
-} from './contract.js';
-import { Pace } from './pace.js';
 import {
   BatchPolicy,
   type PolicyLimits,
@@ -22,6 +12,16 @@ import {
   type QueuedTile,
   type StreamHandle,
 } from './policy.js';
+import { Pace } from './throughput-estimate.js';
+import type {
+  BatchExecutor,
+  BatchReport,
+  BatchRun,
+  Release,
+  TileHandler,
+  TileStream,
+  TileStreamOptions,
+} from './types.js';
 
 export interface BatcherOptions<Slot> {
   readonly executor: BatchExecutor<Slot>;

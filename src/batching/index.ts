@@ -1,4 +1,5 @@
 export { Batcher } from './batcher.js';
+export { PRIORITY_CLASSES, type PriorityClass } from './policy.js';
 export type {
   BatchExecutor,
   BatchReport,
@@ -6,5 +7,4 @@ export type {
   TileHandler,
   TileStream,
   TileTiming,
-} from './contract.js';
-export { PRIORITY_CLASSES, type PriorityClass } from './policy.js';
+} from './types.js';

@@ -1,7 +1,7 @@
 /** Arrays an engine writes to, and sizes shared by all engines. */
 import { SaladError } from '../errors/index.js';
-import { patchOfTile } from '../model/geometry.js';
-import { inferShapes } from '../model/shapes.js';
+import { patchOfTile } from '../geometry/geometry.js';
+import { inferShapes } from '../network/shapes.js';
 import type { EngineModel, EngineModelSource, PatchBatch, TileBatch } from './engine.js';
 
 /** P, D and K of a model, without loading it. */

@@ -3,14 +3,14 @@
  * One folder per backend; `select.ts` walks the ladder.
  */
 
-import type { Geometry } from '../model/geometry.js';
-import type { Int8Spec, ScoringSpec } from '../model/manifest.js';
-import type { NetworkDescription, Weights } from '../model/network.js';
-import type { Precision } from '../model/precision.js';
+import type { Int8Spec, ScoringSpec } from '../bundle/manifest.js';
+import type { Geometry } from '../geometry/geometry.js';
+import type { NetworkDescription, Weights } from '../network/description.js';
+import type { Precision } from '../network/precision.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import type { SearchLimits } from '../scoring/search-plan.js';
 
-export { PRECISIONS, type Precision } from '../model/precision.js';
+export { PRECISIONS, type Precision } from '../network/precision.js';
 
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'] as const;
 /** Best first: the order of the ladder. */

@@ -1,6 +1,6 @@
 /**
  * The failures salad-serve knows by name. Domain code throws these and knows nothing of gRPC;
- * `src/grpc/status.ts` is the only place that turns a kind into a status.
+ * `src/wire/status.ts` is the only place that turns a kind into a status.
  */
 
 /** What went wrong, in the broad sense that decides how a caller may react. */

@@ -1,5 +1,5 @@
 /** The affine map of an alignment: where a pixel of the aligned image comes from, and images through it. */
-import type { Box } from './placement.js';
+import type { Box } from '../geometry/placement.js';
 
 /** Bounds: shifts in half sides, scales and angle (radians) as logarithm and plainly. */
 const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;

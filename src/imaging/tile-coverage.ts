@@ -1,7 +1,7 @@
 /** Which tiles have their core and halo covered by the pixels received so far. */
 import { SaladError } from '../errors/index.js';
-import type { Geometry } from '../model/geometry.js';
-import type { Box, Placement } from './placement.js';
+import type { Geometry } from '../geometry/geometry.js';
+import type { Box, Placement } from '../geometry/placement.js';
 
 /** A place in the tile grid. */
 export interface TilePosition {

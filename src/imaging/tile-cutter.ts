@@ -1,5 +1,5 @@
 /** Tiles with their halos out of a working image: once for every tile scored, so it copies words where it can. */
-import type { Geometry } from '../model/geometry.js';
+import type { Geometry } from '../geometry/geometry.js';
 
 export class TileCutter {
   /** Working coordinate of every padded coordinate, by reflection: entry i is coordinate i - haloSize. */

@@ -2,9 +2,11 @@
  * The working image of one acquisition: the radiograph at the model's resolution, 8 bit, filled from rows or
  * tiles in whatever pieces they come, and cut into encoder tiles as soon as core and halo are there.
  */
+
+import type { InputSpec } from '../bundle/manifest.js';
 import { SaladError } from '../errors/index.js';
-import { type Geometry, patchOfTile } from '../model/geometry.js';
-import type { InputSpec } from '../model/manifest.js';
+import { type Geometry, patchOfTile } from '../geometry/geometry.js';
+import { type Box, type Placement, placementOf, toSourceBox } from '../geometry/placement.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unalignedBox } from './alignment-map.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte, toBytes } from './byte-table.js';
@@ -15,7 +17,6 @@ import {
   type DisplayTransform,
   type PixelFormat,
 } from './pixel-format.js';
-import { type Box, type Placement, placementOf, toSourceBox } from './placement.js';
 import { RowResampler } from './resample.js';
 import { RowCoverage, TileCoverage, type TilePosition } from './tile-coverage.js';
 import { TileCutter } from './tile-cutter.js';

@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
-import { enginesFor } from '../engines/select.js';
+import { enginesFor } from '../engines/selection/select.js';
 import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { BackOff } from './back-off.js';
-import { compareLayouts, prefersOneSession } from './layout.js';
 import type { EngineLoss, Fault, LossKind } from './messages.js';
 import type { PoolModelStatus } from './models.js';
+import { compareLayouts, prefersOneSession } from './thread-layout.js';
 import { type PoolSlot, type StartOptions, WorkerSet, type WorkerSetOptions } from './worker-set.js';
 
 export type { PoolModel, PoolModelStatus } from './models.js';

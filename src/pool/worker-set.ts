@@ -3,7 +3,6 @@ import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { LimitPassed, withinLimit } from './limit.js';
 import {
   EngineLoss,
   type Fault,
@@ -23,6 +22,7 @@ import {
   type Threads,
   unexpected,
 } from './threads.js';
+import { LimitPassed, withinLimit } from './time-limit.js';
 import { measureLatencies, planBatches } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
 

@@ -1,8 +1,8 @@
 /** Thinning of a memory bank: greedy k-center, which keeps the edges, and random thinning, which keeps density. */
 import { setImmediate } from 'node:timers/promises';
 import { SaladError } from '../errors/index.js';
+import { createRandom, shuffledIndices } from '../util/random.js';
 import { squaredDistance } from './knn.js';
-import { createRandom, shuffledIndices } from './random.js';
 
 /** Milliseconds of work between two looks at the abort signal. */
 const SLICE_MS = 50;

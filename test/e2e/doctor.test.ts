@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
-import { makeApiKey } from '../../src/grpc/access/api-keys.js';
+import { makeApiKey } from '../../src/auth/api-keys.js';
 import { makeAuthority } from '../support/certificates.js';
 import { salad, saladUnder, startServe } from '../support/salad.js';
 import { type ModelsFolder, smallModels } from '../support/small-server.js';

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
-import { packageRoot } from '../../src/cli/paths.js';
 import { AnomalyScoringClient, ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import { packageRoot } from '../../src/util/package-root.js';
 import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';

@@ -9,8 +9,8 @@ import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
-import { makeApiKey } from '../../src/grpc/access/api-keys.js';
-import type { RunningServer } from '../../src/grpc/server.js';
+import { makeApiKey } from '../../src/auth/api-keys.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
 import { healthClient } from '../support/health-client.js';
 import {

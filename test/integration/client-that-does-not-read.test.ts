@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
-import type { RunningServer } from '../../src/grpc/server.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import {
   type ModelsFolder,

@@ -7,7 +7,7 @@ import {
   SaladClient,
   SaladClientError,
 } from '../../clients/typescript/src/index.js';
-import type { RunningServer } from '../../src/grpc/server.js';
+import type { RunningServer } from '../../src/server/server.js';
 import {
   essence,
   type ModelsFolder,

@@ -11,7 +11,7 @@ import { after, afterEach, before, describe, it } from 'mocha';
 import sharp from 'sharp';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
-import type { RunningServer } from '../../src/grpc/server.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
 import { collect, header, refusal } from '../support/grpc-client.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';

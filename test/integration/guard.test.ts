@@ -14,10 +14,10 @@ import {
 import { describe, it } from 'mocha';
 import { pino } from 'pino';
 import { stringify } from 'yaml';
+import { makeApiKey } from '../../src/auth/api-keys.js';
+import { openGuard } from '../../src/auth/guard.js';
+import { requirementOf } from '../../src/auth/identity.js';
 import { loadConfig } from '../../src/config/load.js';
-import { makeApiKey } from '../../src/grpc/access/api-keys.js';
-import { openGuard } from '../../src/grpc/access/guard.js';
-import { requirementOf } from '../../src/grpc/access/identity.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
 import { refusal } from '../support/grpc-client.js';

@@ -4,9 +4,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { pino } from 'pino';
-import type { Bundle } from '../../src/model/bundle.js';
+import type { Bundle } from '../../src/bundle/bundle.js';
 import { EnginePool, type EnginePoolOptions } from '../../src/pool/engine-pool.js';
-import { type LayoutTimes, prefersOneSession } from '../../src/pool/layout.js';
+import { type LayoutTimes, prefersOneSession } from '../../src/pool/thread-layout.js';
 import { goldenError, poolModelOf } from '../support/pool-suite.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 

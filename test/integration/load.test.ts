@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import type { RunningServer } from '../../src/grpc/server.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
 describe('the load client at a server with one place', function () {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
+import { readBundle } from '../../src/bundle/bundle.js';
 import { Priority } from '../../src/gen/salad/v1/types.js';
-import type { RunningServer } from '../../src/grpc/server.js';
-import { readBundle } from '../../src/model/bundle.js';
 import { EnginePool } from '../../src/pool/engine-pool.js';
 import { WorkerSet } from '../../src/pool/worker-set.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { connect, end, header, rows, stream } from '../support/grpc-client.js';
 import { poolModelOf } from '../support/pool-suite.js';
 import { image } from '../support/serving.js';

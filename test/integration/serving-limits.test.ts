@@ -11,8 +11,8 @@ import {
   ModelRegistryClient,
   type ModelRegistryListResponse,
 } from '../../src/gen/salad/v1/model_registry.js';
-import { type RunningServer, startServer } from '../../src/grpc/server.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { type RunningServer, startServer } from '../../src/server/server.js';
+import { createRandom } from '../../src/util/random.js';
 import { collect, connect, end, header, refusal, rows, stream } from '../support/grpc-client.js';
 import { healthClient } from '../support/health-client.js';
 import { writeSmallBundle } from '../support/small-bundle.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import http2 from 'node:http2';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { describe, it } from 'mocha';
-import { createServerWithWindow } from '../../src/grpc/receive-window.js';
+import { createServerWithWindow } from '../../src/server/http2/create-server.js';
 
 describe('createServerWithWindow', () => {
   it("widens the window of streams and connections: fails when grpc-js's internals change", async () => {

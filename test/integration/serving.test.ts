@@ -3,10 +3,10 @@ import { status } from '@grpc/grpc-js';
 import { crc32c } from '@node-rs/crc32';
 import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
+import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AnomalyMapFormat, Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
-import type { RunningServer } from '../../src/grpc/server.js';
-import type { Bundle } from '../../src/model/bundle.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { collect, end, header, type Outcome, refusal, rows, stream, tiles } from '../support/grpc-client.js';
 import {
   allTiles,

@@ -8,7 +8,7 @@ import { connect } from 'node:tls';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { type PixelChunk, SaladClient } from '../../clients/typescript/src/index.js';
 import { loadConfig } from '../../src/config/load.js';
-import type { RunningServer } from '../../src/grpc/server.js';
+import type { RunningServer } from '../../src/server/server.js';
 import { type Authority, type Certificate, makeAuthority } from '../support/certificates.js';
 import {
   type ModelsFolder,

@@ -5,7 +5,7 @@ import {
   type NetworkNode,
   nodeInputs,
   type Weights,
-} from '../../src/model/network.js';
+} from '../../src/network/description.js';
 
 /** One sample, [height][width][channels] flattened. */
 export interface Plane {

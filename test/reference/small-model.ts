@@ -1,12 +1,13 @@
 /** Small random models and bundles, the same for the same seed: every operation, window, bank and golden batch. */
+
+import type { BundleParts } from '../../src/bundle/bundle.js';
+import type { Manifest, ScoringSpec } from '../../src/bundle/manifest.js';
 import type { EngineModelSource, TileBatch } from '../../src/engines/engine.js';
-import type { BundleParts } from '../../src/model/bundle.js';
-import { geometryOf } from '../../src/model/geometry.js';
-import { initialiseWeights } from '../../src/model/initialise.js';
-import type { Manifest, ScoringSpec } from '../../src/model/manifest.js';
-import { type NetworkDescription, networkSchema, type Weights } from '../../src/model/network.js';
+import { geometryOf } from '../../src/geometry/geometry.js';
+import { type NetworkDescription, networkSchema, type Weights } from '../../src/network/description.js';
+import { initialiseWeights } from '../../src/network/initialise.js';
 import { type MemoryBank, normaliseRows } from '../../src/scoring/memory-bank.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { createRandom } from '../../src/util/random.js';
 import { referencePatches } from './score.js';
 
 const INPUT = {

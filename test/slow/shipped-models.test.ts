@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
+import { readBundle } from '../../src/bundle/bundle.js';
 import type { Engine } from '../../src/engines/engine.js';
-import { createEngine } from '../../src/engines/select.js';
-import { readBundle } from '../../src/model/bundle.js';
-import { loadDataset } from '../../src/training/dataset.js';
-import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate.js';
+import { createEngine } from '../../src/engines/selection/select.js';
+import { loadDataset } from '../../src/training/data/dataset.js';
+import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
 import { imageScoreErrorMax } from '../support/rounding.js';
 import { root, type ServeProcess, salad, startServe } from '../support/salad.js';
 

@@ -1,6 +1,7 @@
 /** What every engine has to pass, whichever machine it runs on. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
+import type { ScoringSpec } from '../../src/bundle/manifest.js';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type {
   Engine,
@@ -9,8 +10,7 @@ import type {
   PatchBatch,
   TileBatch,
 } from '../../src/engines/engine.js';
-import { createEngine } from '../../src/engines/select.js';
-import type { ScoringSpec } from '../../src/model/manifest.js';
+import { createEngine } from '../../src/engines/selection/select.js';
 import { referencePatches } from '../reference/score.js';
 import { randomBank, randomTiles, SMALL_DIMENSION, smallSource } from '../reference/small-model.js';
 

@@ -2,7 +2,7 @@
 import type { ClientHttp2Session } from 'node:http2';
 import { ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { createRandom } from '../../src/util/random.js';
 import { encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from './raw-grpc.js';
 import { smallHeader, smallImage, smallRows } from './small-server.js';
 

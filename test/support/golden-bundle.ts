@@ -1,9 +1,9 @@
 /** A bundle to prove an engine with: the one that is shipped, else a small random one. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { SelfTestBundle } from '../../src/engines/select.js';
-import { readBundle } from '../../src/model/bundle.js';
-import { geometryOf } from '../../src/model/geometry.js';
+import { readBundle } from '../../src/bundle/bundle.js';
+import type { SelfTestBundle } from '../../src/engines/selection/select.js';
+import { geometryOf } from '../../src/geometry/geometry.js';
 import { smallParts } from '../reference/small-model.js';
 
 const MODELS = resolve(import.meta.dirname, '../../models');

@@ -4,9 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
+import type { Bundle } from '../../src/bundle/bundle.js';
 import { modelSizes } from '../../src/engines/batch.js';
 import type { EngineName } from '../../src/engines/engine.js';
-import type { Bundle } from '../../src/model/bundle.js';
 import { EnginePool, type PoolModel } from '../../src/pool/engine-pool.js';
 import { writeSmallBundle } from './small-bundle.js';
 

@@ -1,14 +1,14 @@
 /** A small random bundle that behaves like a real one: several tiles, a halo, several patches a tile. */
 import { join } from 'node:path';
+import { type Bundle, writeBundle } from '../../src/bundle/bundle.js';
+import type { Manifest } from '../../src/bundle/manifest.js';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
-import { createEngine } from '../../src/engines/select.js';
-import { type Bundle, writeBundle } from '../../src/model/bundle.js';
-import { geometryOf } from '../../src/model/geometry.js';
-import { initialiseWeights } from '../../src/model/initialise.js';
-import type { Manifest } from '../../src/model/manifest.js';
-import type { NetworkDescription } from '../../src/model/network.js';
+import { createEngine } from '../../src/engines/selection/select.js';
+import { geometryOf } from '../../src/geometry/geometry.js';
+import type { NetworkDescription } from '../../src/network/description.js';
+import { initialiseWeights } from '../../src/network/initialise.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { createRandom } from '../../src/util/random.js';
 
 export const SMALL = {
   workingSize: 64,

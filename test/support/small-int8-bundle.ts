@@ -1,5 +1,5 @@
 /** The small bundle with an int8 form. */
-import { writeBundle } from '../../src/model/bundle.js';
+import { writeBundle } from '../../src/bundle/bundle.js';
 import { writeSmallBundle } from './small-bundle.js';
 
 /** Spans what the small network's second convolution reads and writes of its random tiles. */

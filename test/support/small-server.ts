@@ -10,8 +10,8 @@ import {
   Source,
 } from '../../clients/typescript/src/index.js';
 import { loadConfig } from '../../src/config/load.js';
-import { type RunningServer, startServer } from '../../src/grpc/server.js';
-import { createRandom } from '../../src/scoring/random.js';
+import { type RunningServer, startServer } from '../../src/server/server.js';
+import { createRandom } from '../../src/util/random.js';
 import { type SmallBundleOptions, writeSmallBundle } from './small-bundle.js';
 
 /** Side of the source images. */

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { prepareTrainingBackend, type TrainingBackendName } from '../../src/training/backend/prepare.js';
-import { type TrainedEncoder, trainSaladEncoder } from '../../src/training/salad/trainer.js';
-import { syntheticTiles, tinyConfig } from '../unit/training/salad/synthetic-tiles.js';
+import { type TrainedEncoder, trainSaladEncoder } from '../../src/training/encoders/salad/trainer.js';
+import { syntheticTiles, tinyConfig } from '../unit/training/encoders/salad/synthetic-tiles.js';
 
 async function trainOn(name: TrainingBackendName): Promise<TrainedEncoder> {
   const backend = await prepareTrainingBackend(name);

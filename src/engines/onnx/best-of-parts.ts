@@ -1,13 +1,13 @@
 /** The search of parts of a bank in onnxruntime, which copies every output: only the best of each part come out. */
 import type { InferenceSession } from 'onnxruntime-node';
+import { patchesOf } from '../../geometry/geometry.js';
+import { OUTSIDE_SIMILARITY } from '../../network/onnx/search-nodes.js';
 import {
   buildBestOnnx,
   type OnnxPart,
   type OnnxWindowPart,
   partGrid,
-} from '../../model/build-onnx-products.js';
-import { OUTSIDE_SIMILARITY } from '../../model/build-onnx-search.js';
-import { patchesOf } from '../../model/geometry.js';
+} from '../../network/onnx/similarity-parts.js';
 import type { NearestList } from '../search/nearest-list.js';
 import {
   type PartGraph,

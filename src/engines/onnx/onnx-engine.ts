@@ -5,8 +5,8 @@
 import { cpus } from 'node:os';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { SaladError } from '../../errors/index.js';
-import { buildOnnx } from '../../model/build-onnx.js';
-import { buildProductsOnnx } from '../../model/build-onnx-products.js';
+import { buildOnnx } from '../../network/onnx/build.js';
+import { buildProductsOnnx } from '../../network/onnx/similarity-parts.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';
 import type {
   Engine,

@@ -1,7 +1,8 @@
 /** The encoder of a model in OpenVINO: one network, or two where most of it runs in bfloat16. */
-import { buildOnnx } from '../../model/build-onnx.js';
-import { buildOnnxParts } from '../../model/build-onnx-parts.js';
-import { inputWidthOf } from '../../model/network.js';
+
+import { inputWidthOf } from '../../network/description.js';
+import { buildOnnx } from '../../network/onnx/build.js';
+import { buildOnnxParts } from '../../network/onnx/encoder-parts.js';
 import { piecesOf } from '../batch.js';
 import type { EngineModel, EngineModelSource, TileBatch } from '../engine.js';
 import type { OpenVino, TensorData } from './library.js';

@@ -1,5 +1,5 @@
 /** OpenVINO on the CPU: sessions of one thread unless told otherwise, as onnx has, and faster on Intel's processors. */
-import { hasBfloat16 } from '../../model/precision.js';
+import { hasBfloat16 } from '../../network/precision.js';
 import { engineFailure, modelSizes } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
 import { Scratch } from '../scratch.js';

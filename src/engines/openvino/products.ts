@@ -1,6 +1,7 @@
 /** The search of parts of a bank in OpenVINO, whose own TopK is ten times as slow as picking the best outside. */
-import { buildProductsOnnx } from '../../model/build-onnx-products.js';
-import { patchesOf } from '../../model/geometry.js';
+
+import { patchesOf } from '../../geometry/geometry.js';
+import { buildProductsOnnx } from '../../network/onnx/similarity-parts.js';
 import type { Scratch } from '../scratch.js';
 import type { PartGraph, SearchSource } from '../search/part-plan.js';
 import type { Candidates, PartNetwork } from '../search/part-search.js';

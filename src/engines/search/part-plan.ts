@@ -2,8 +2,9 @@
  * How an exact search is cut into parts of the memory bank: each is read once for a tile, for the patches that reach it
  * by their search window.
  */
-import { type OnnxPart, partGrid } from '../../model/build-onnx-products.js';
-import { type Geometry, patchesOf, patchOfTile } from '../../model/geometry.js';
+
+import { type Geometry, patchesOf, patchOfTile } from '../../geometry/geometry.js';
+import { type OnnxPart, partGrid } from '../../network/onnx/similarity-parts.js';
 import type { EngineModelSource } from '../engine.js';
 import { WindowRows } from './window-rows.js';
 

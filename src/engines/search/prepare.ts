@@ -2,7 +2,7 @@
 import { exactPlan, SEARCH_LIMITS, type SearchPlan, searchPlan } from '../../scoring/search-plan.js';
 import { patchCells } from '../batch.js';
 import type { EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
-import { finishPatches } from '../finish.js';
+import { finishPatches } from '../patch-distances.js';
 import { openPrototypeIndex, type PrototypeIndex } from './prototype-index.js';
 import { WindowRows } from './window-rows.js';
 

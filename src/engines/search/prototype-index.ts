@@ -9,7 +9,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { squaredDistance } from '../../scoring/knn.js';
 import { type MemoryBank, normaliseRows } from '../../scoring/memory-bank.js';
-import { createRandom } from '../../scoring/random.js';
+import { createRandom } from '../../util/random.js';
 import { buildShards, FORMAT, SHARD_ROWS_MAX, Shards, shardEdges, type Usearch } from './shards.js';
 
 /** Least share of the true K nearest that an index must find to serve. */

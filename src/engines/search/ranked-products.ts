@@ -1,5 +1,5 @@
 /** Candidates for engines whose products can be read where they were written: the best are picked from all of them. */
-import { partGrid } from '../../model/build-onnx-products.js';
+import { partGrid } from '../../network/onnx/similarity-parts.js';
 import type { Scratch } from '../scratch.js';
 import { areBelow, type NearestList } from './nearest-list.js';
 import { type PartGraph, patchesIn, type Span } from './part-plan.js';

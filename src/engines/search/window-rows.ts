@@ -1,5 +1,5 @@
 /** The prototypes of a search window: of all, or of a large bank the part that a patch is compared with. */
-import type { Geometry } from '../../model/geometry.js';
+import type { Geometry } from '../../geometry/geometry.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { NearestList } from './nearest-list.js';
 

@@ -1,7 +1,7 @@
 /** A model on a tfjs backend: encoder and neighbour search as one graph, the same for every backend. */
 import * as tf from '@tensorflow/tfjs-core';
-import { buildTfjs, type TfjsNetwork, tfjsParameters } from '../../model/build-tfjs.js';
-import { foldBatchNorm } from '../../model/fold.js';
+import { foldBatchNorm } from '../../network/fold-batch-norm.js';
+import { buildTfjs, type TfjsNetwork, tfjsParameters } from '../../network/tfjs/build.js';
 import { searchWindow } from '../../scoring/memory-bank.js';
 import { chunksOf } from '../../scoring/search-plan.js';
 import { engineFailure, modelSizes, patchCells } from '../batch.js';

@@ -1,6 +1,6 @@
 /** Which tensor backend trains: the native TensorFlow binding where it loads, else WebAssembly; WebGPU where asked. */
 import * as tf from '@tensorflow/tfjs-core';
-import { loadTensorflow } from '../../engines/tensorflow/binding.js';
+import { loadTensorflow } from '../../engines/tfjs/tensorflow/binding.js';
 import { SaladError } from '../../errors/index.js';
 import { registerGradients } from './gradients.js';
 import { registerWasmTrainingKernels } from './wasm-kernels.js';
@@ -29,7 +29,7 @@ async function useTensorflow(): Promise<TrainingBackend | { readonly reason: str
 }
 
 async function useWebgpu(): Promise<TrainingBackend> {
-  const { acquireDevice } = await import('../../engines/webgpu/dawn.js');
+  const { acquireDevice } = await import('../../engines/tfjs/webgpu/dawn.js');
   const { description, hardware, release } = await acquireDevice();
   await tf.setBackend('webgpu');
   return { name: 'webgpu', device: hardware ? description : `${description} (software)`, release };

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
-import { bestEngine, createEngine, ladder } from '../../../src/engines/select.js';
+import { bestEngine, createEngine, ladder } from '../../../src/engines/selection/select.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';

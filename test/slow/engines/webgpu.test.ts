@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'mocha';
-import { createEngine } from '../../../src/engines/select.js';
+import { createEngine } from '../../../src/engines/selection/select.js';
 
 const root = resolve(import.meta.dirname, '../../..');
 const swiftshader = join(root, '.cache/swiftshader');

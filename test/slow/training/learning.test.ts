@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import { before, describe, it } from 'mocha';
-import { buildTfjs, tfjsParameters } from '../../../src/model/build-tfjs.js';
-import { initialiseWeights } from '../../../src/model/initialise.js';
-import type { Weights } from '../../../src/model/network.js';
+import type { Weights } from '../../../src/network/description.js';
+import { initialiseWeights } from '../../../src/network/initialise.js';
+import { buildTfjs, tfjsParameters } from '../../../src/network/tfjs/build.js';
 import { prepareTrainingBackend } from '../../../src/training/backend/prepare.js';
-import { randomStream } from '../../../src/training/salad/random.js';
-import type { TileSource } from '../../../src/training/salad/tiles.js';
-import { encoderOf } from '../../../src/training/salad/trainable-network.js';
-import { trainSaladEncoder } from '../../../src/training/salad/trainer.js';
-import { texture, tinyConfig } from '../../unit/training/salad/synthetic-tiles.js';
+import { randomStream } from '../../../src/training/encoders/salad/random-streams.js';
+import type { TileSource } from '../../../src/training/encoders/salad/tiles.js';
+import { encoderOf } from '../../../src/training/encoders/salad/trainable-network.js';
+import { trainSaladEncoder } from '../../../src/training/encoders/salad/trainer.js';
+import { texture, tinyConfig } from '../../unit/training/encoders/salad/synthetic-tiles.js';
 
 const SIZE = 32;
 const config = tinyConfig({

@@ -1,7 +1,7 @@
 /** A training run to be killed from outside: argv[2] = checkpoint directory; prints a line per batch. */
 import { prepareTrainingBackend } from '../../../src/training/backend/prepare.js';
-import { trainSaladEncoder } from '../../../src/training/salad/trainer.js';
-import { syntheticTiles, tinyConfig } from '../../unit/training/salad/synthetic-tiles.js';
+import { trainSaladEncoder } from '../../../src/training/encoders/salad/trainer.js';
+import { syntheticTiles, tinyConfig } from '../../unit/training/encoders/salad/synthetic-tiles.js';
 
 await prepareTrainingBackend('wasm');
 await trainSaladEncoder({

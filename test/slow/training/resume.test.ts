@@ -7,9 +7,9 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, it } from 'mocha';
 import { prepareTrainingBackend } from '../../../src/training/backend/prepare.js';
-import { readCheckpoint } from '../../../src/training/salad/checkpoint.js';
-import { trainSaladEncoder } from '../../../src/training/salad/trainer.js';
-import { syntheticTiles, tinyConfig } from '../../unit/training/salad/synthetic-tiles.js';
+import { readCheckpoint } from '../../../src/training/encoders/salad/checkpoint.js';
+import { trainSaladEncoder } from '../../../src/training/encoders/salad/trainer.js';
+import { syntheticTiles, tinyConfig } from '../../unit/training/encoders/salad/synthetic-tiles.js';
 
 /** Starts the child and kills it without warning after `batches` batches. */
 async function trainAndKill(directory: string, batches: number): Promise<void> {

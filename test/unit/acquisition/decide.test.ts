@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { decide } from '../../../src/acquisition/aggregate.js';
 import { AcquisitionBudget } from '../../../src/acquisition/budget.js';
-import { Latch } from '../../../src/acquisition/latch.js';
+import { Latch } from '../../../src/util/latch.js';
 
 describe('decide', () => {
   const coverage = (scored: number, failed = 0, missing = 0) => ({ scored, failed, missing });

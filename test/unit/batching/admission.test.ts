@@ -4,8 +4,8 @@ import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
 import { Announced, type Announcement, longestWaitMs } from '../../../src/batching/admission.js';
 import { Batcher } from '../../../src/batching/batcher.js';
-import type { BatchExecutor } from '../../../src/batching/contract.js';
-import { createRandom } from '../../../src/scoring/random.js';
+import type { BatchExecutor } from '../../../src/batching/types.js';
+import { createRandom } from '../../../src/util/random.js';
 
 const HORIZON = 100;
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { Batcher } from '../../../src/batching/batcher.js';
-import type { BatchExecutor, BatchReport, TileTiming } from '../../../src/batching/contract.js';
 import type { PriorityClass } from '../../../src/batching/policy.js';
+import type { BatchExecutor, BatchReport, TileTiming } from '../../../src/batching/types.js';
 import { SaladError } from '../../../src/errors/index.js';
 
 interface Slot {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
-import { createEngine } from '../../../src/engines/select.js';
+import { createEngine } from '../../../src/engines/selection/select.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 

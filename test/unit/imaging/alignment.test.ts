@@ -10,8 +10,8 @@ import {
   unalignedBox,
   warp,
 } from '../../../src/imaging/alignment-map.js';
-import { makePhantom } from '../../../src/imaging/phantom.js';
-import { createRandom } from '../../../src/imaging/random.js';
+import { makePhantom } from '../../../src/phantom/phantom.js';
+import { createRandom } from '../../../src/phantom/random.js';
 
 const SIZE = 224;
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
+import { type Geometry, geometryOf, patchStart } from '../../../src/geometry/geometry.js';
 import { blendPatches, overlayPng } from '../../../src/imaging/anomaly-map.js';
-import { type Geometry, geometryOf, patchStart } from '../../../src/model/geometry.js';
 
 function geometry(patchSize: number, patchOffset: number): Geometry {
   return geometryOf(

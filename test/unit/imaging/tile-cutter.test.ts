@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
+import { geometryOf } from '../../../src/geometry/geometry.js';
 import { TileCutter } from '../../../src/imaging/tile-cutter.js';
-import { geometryOf } from '../../../src/model/geometry.js';
 
 /** numpy's `reflect`, pixel by pixel. */
 function reflected(pixels: Uint8Array, size: number, row: number, column: number): number {

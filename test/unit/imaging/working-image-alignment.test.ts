@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { type InputSpec, inputSchema, type TilingSpec } from '../../../src/bundle/manifest.js';
+import { geometryOf } from '../../../src/geometry/geometry.js';
 import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment.js';
-import { makePhantom } from '../../../src/imaging/phantom.js';
 import { defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../../src/imaging/working-image.js';
-import { geometryOf } from '../../../src/model/geometry.js';
-import { type InputSpec, inputSchema, type TilingSpec } from '../../../src/model/manifest.js';
+import { makePhantom } from '../../../src/phantom/phantom.js';
 
 const SIZE = 128;
 const TILING: TilingSpec = {

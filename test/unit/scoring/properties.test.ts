@@ -24,7 +24,7 @@ import {
   normaliseRows,
   searchWindow,
 } from '../../../src/scoring/memory-bank.js';
-import { createRandom } from '../../../src/scoring/random.js';
+import { createRandom } from '../../../src/util/random.js';
 
 const DIMENSION = 4;
 const SEED = { seed: 20261123 };

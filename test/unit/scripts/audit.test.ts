@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { packageRoot } from '../../../src/cli/paths.js';
+import { packageRoot } from '../../../src/util/package-root.js';
 
 /** A package that an advisory was written for, and one that only depends on it, as `npm audit --json` tells. */
 const report = (severity: string) => ({

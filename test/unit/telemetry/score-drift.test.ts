@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-
-import { createRandom } from '../../../src/scoring/random.js';
 import { ScoreDrift } from '../../../src/telemetry/score-drift.js';
+import { createRandom } from '../../../src/util/random.js';
 
 describe('ScoreDrift', () => {
   it('is quiet while p-values are uniform, also those in steps of 1/60', () => {

@@ -3,11 +3,11 @@ import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import * as fc from 'fast-check';
 import { after, before, describe, it } from 'mocha';
-import { buildTfjs, tfjsParameters } from '../../../../src/model/build-tfjs.js';
-import { initialiseWeights } from '../../../../src/model/initialise.js';
-import type { NetworkDescription } from '../../../../src/model/network.js';
+import type { NetworkDescription } from '../../../../src/network/description.js';
+import { initialiseWeights } from '../../../../src/network/initialise.js';
+import { buildTfjs, tfjsParameters } from '../../../../src/network/tfjs/build.js';
 import { prepareTrainingBackend } from '../../../../src/training/backend/prepare.js';
-import { randomStream } from '../../../../src/training/salad/random.js';
+import { randomStream } from '../../../../src/training/encoders/salad/random-streams.js';
 
 type Shape = [number, number, number, number];
 

@@ -1,0 +1,130 @@
+/**
+ * What the shipped bundles detect: evaluation only, on the radiographs that lie beside the checkout and on phantoms of
+ * fresh seeds. Then the same images changed as another room would change them.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
+import { note } from '../../src/cli/shared/output.js';
+import type { Engine } from '../../src/engines/engine.js';
+import { createEngine } from '../../src/engines/selection/select.js';
+import { type Dataset, loadDataset, NORMAL } from '../../src/training/data/dataset.js';
+import { type Evaluation, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
+import { packageRoot, shippedModels } from '../../src/util/package-root.js';
+import { marker, markerMask, PERTURBATIONS, type Perturbation } from '../detection/perturb.js';
+import { sameViewAndDetector } from '../detection/subsets.js';
+import type { BenchOptions } from '../main.js';
+import { writePhantoms } from '../support/phantoms.js';
+
+const REAL = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
+
+export async function benchDetection({ quick }: BenchOptions): Promise<Record<string, unknown>> {
+  const scratch = mkdtempSync(join(tmpdir(), 'salad-detection-'));
+  const engine = await createEngine('onnx');
+  try {
+    const results: Record<string, unknown> = { phantom: await onPhantoms(engine, scratch, quick) };
+    for (const [model, folder] of Object.entries(REAL)) {
+      const data = join(packageRoot(), '../shared/data', folder);
+      results[model] = existsSync(data)
+        ? await onRadiographs(engine, model, data, scratch, quick)
+        : { skipped: `${folder} is not beside the checkout` };
+    }
+    return results;
+  } finally {
+    await engine.dispose();
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+async function onPhantoms(engine: Engine, scratch: string, quick: boolean): Promise<Record<string, unknown>> {
+  const data = join(scratch, 'phantoms');
+  // Seeds that neither training nor any choice has seen.
+  writePhantoms(data, '--count', quick ? '20' : '100', '--seed', '900000');
+  writePhantoms(data, '--count', quick ? '20' : '160', '--seed', '910000', '--lesion', 'mix');
+  return figuresOf(await shipped('phantom'), engine, await loadDataset(data));
+}
+
+async function onRadiographs(
+  engine: Engine,
+  model: string,
+  data: string,
+  scratch: string,
+  quick: boolean,
+): Promise<Record<string, unknown>> {
+  const bundle = await shipped(model);
+  const dataset = await loadDataset(data);
+  const asFound = await figuresOf(bundle, engine, dataset);
+  const changed: Record<string, unknown> = {};
+  for (const [name, perturb] of quick ? [] : Object.entries(PERTURBATIONS)) {
+    note(`bench: ${model}, ${name} ...`);
+    const folder = join(scratch, model, name.replace(/\W+/g, '-'));
+    await writeChanged(dataset, perturb, folder);
+    changed[name] = brief((await evaluated(bundle, engine, await loadDataset(folder))).evaluation);
+  }
+  return {
+    ...asFound,
+    sameViewAndDetector: await onSubset(bundle, engine, sameViewAndDetector(dataset)),
+    markerOnNormals: await onMarkedNormals(bundle, engine, dataset, join(scratch, model, 'marked-normals')),
+    changed,
+  };
+}
+
+async function onSubset(bundle: Bundle, engine: Engine, subset: Dataset | null): Promise<unknown> {
+  return subset === null ? null : (await evaluated(bundle, engine, subset)).evaluation;
+}
+
+/** Normals with a burned-in marker as a class of their own: does it raise scores, is it the highest patch? */
+async function onMarkedNormals(
+  bundle: Bundle,
+  engine: Engine,
+  dataset: Dataset,
+  folder: string,
+): Promise<Record<string, unknown>> {
+  for (const { id, path } of dataset.images.filter(({ label }) => label === NORMAL)) {
+    const file = `${id.slice(NORMAL.length + 1).replace(/\W+/g, '-')}.png`;
+    for (const [place, make] of [
+      [NORMAL, readFile],
+      ['marked', marker],
+      ['masks/marked', markerMask],
+    ] as const) {
+      const target = join(folder, place, file);
+      mkdirSync(dirname(target), { recursive: true });
+      writeFileSync(target, await make(path));
+    }
+  }
+  const { evaluation } = await evaluated(bundle, engine, await loadDataset(folder));
+  const { auroc, localisation } = evaluation.classes['marked']!;
+  return { auroc, topPatchOnMarker: localisation?.pointingHit ?? null };
+}
+
+async function figuresOf(bundle: Bundle, engine: Engine, dataset: Dataset): Promise<Record<string, unknown>> {
+  const { evaluation } = await evaluated(bundle, engine, dataset);
+  return { bundleMB: bytesOf(bundle.directory) / 1e6, ...evaluation };
+}
+
+function evaluated(bundle: Bundle, engine: Engine, dataset: Dataset) {
+  return evaluateBundle({ bundle, engine, dataset });
+}
+
+function brief({ normal, classes }: Evaluation): Record<string, unknown> {
+  const auroc = Object.fromEntries(Object.entries(classes).map(([label, figures]) => [label, figures.auroc]));
+  return { auroc, falsePositiveRate: normal.falsePositiveRate };
+}
+
+async function writeChanged(dataset: Dataset, perturb: Perturbation, folder: string): Promise<void> {
+  for (const { id, path } of dataset.images) {
+    const target = join(folder, id);
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, await perturb(path));
+  }
+}
+
+function shipped(model: string): Promise<Bundle> {
+  return readBundle(join(shippedModels(), model, '1'));
+}
+
+function bytesOf(directory: string): number {
+  return readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
+}

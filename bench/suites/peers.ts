@@ -1,0 +1,146 @@
+/**
+ * salad-serve beside two servers one could run instead, on the same cores, one after the other: the plain
+ * Python server with the same protocol and the same client, and MLServer with adaptive batching over the Open
+ * Inference Protocol. All run the same ONNX bytes with onnxruntime's CPU provider.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
+import { buildOnnx } from '../../src/network/onnx/build.js';
+import { shippedModels } from '../../src/util/package-root.js';
+import type { BenchOptions } from '../main.js';
+import { generateStubs, installPeer } from '../peers/install.js';
+import { type MlServerFigures, measureMlServer } from '../peers/mlserver.js';
+import { type CorePlan, planCores, withCores } from '../support/cores.js';
+import { CpuWindow } from '../support/cpu-window.js';
+import { median } from '../support/figures.js';
+import { NO_QUEUE_LIMIT, type ServerProcess, startProcess, startSalad } from '../support/server-process.js';
+import { tileWorkload } from '../support/workload.js';
+
+const MODEL = 'phantom';
+const STREAMS = [1, 8, 32] as const;
+
+interface Run {
+  readonly tilesPerSecond: number;
+  /** Of the server: what a busy machine cannot blur. */
+  readonly cpuMsPerTile: number;
+  readonly tileP99Ms: number;
+  readonly acquisitionP99Ms: number;
+  readonly failed: number;
+}
+
+export async function benchPeers({ quick }: BenchOptions): Promise<Record<string, unknown>> {
+  const plan = planCores();
+  const bundle = await readBundle(join(shippedModels(), MODEL, '1'));
+  const onnx = Buffer.from(buildOnnx(bundle));
+  const repeats = quick ? 1 : 5;
+  return withCores(plan.client, async () => {
+    const ours = await startSalad({
+      models: shippedModels(),
+      cores: plan.server,
+      environment: NO_QUEUE_LIMIT,
+    });
+    const python = await startNaivePython(bundle, onnx, plan);
+    const runs = { salad: perStreams(), naivePython: perStreams() };
+    try {
+      for (let repeat = 0; repeat < repeats; repeat++) {
+        for (const streams of STREAMS) {
+          runs.salad.get(streams)?.push(await load(ours, bundle, streams, quick));
+          runs.naivePython.get(streams)?.push(await load(python, bundle, streams, quick));
+        }
+      }
+    } finally {
+      await ours.stop();
+      await python.stop();
+    }
+    const mlserver = await measureMlServer({ bundle, onnx, plan, streams: 32, quick, repeats });
+    return report(plan, repeats, runs, mlserver);
+  });
+}
+
+const perStreams = () => new Map<number, Run[]>(STREAMS.map((streams) => [streams, []]));
+
+function report(
+  plan: CorePlan,
+  repeats: number,
+  runs: { readonly salad: Map<number, Run[]>; readonly naivePython: Map<number, Run[]> },
+  mlserver: MlServerFigures,
+): Record<string, unknown> {
+  const salad = summarise(runs.salad);
+  const naivePython = summarise(runs.naivePython);
+  const rate = (figures: Record<string, Run>) => figures['32']?.tilesPerSecond ?? Number.NaN;
+  const cost = (figures: Record<string, Run>) => figures['32']?.cpuMsPerTile ?? Number.NaN;
+  return {
+    model: MODEL,
+    serverCores: plan.serverCores,
+    pinned: plan.pinned,
+    repeats,
+    salad,
+    naivePython,
+    mlserver,
+    aheadAt32Streams: {
+      naivePython: rate(salad) / rate(naivePython),
+      mlserver: rate(salad) / mlserver.best.tilesPerSecond,
+    },
+    /** Their CPU time per tile over ours. */
+    cheaperAt32Streams: {
+      naivePython: cost(naivePython) / cost(salad),
+      mlserver: mlserver.best.cpuMsPerTile / cost(salad),
+    },
+  };
+}
+
+function summarise(runs: Map<number, Run[]>): Record<string, Run> {
+  return Object.fromEntries(
+    [...runs].map(([streams, list]) => {
+      const of = (pick: (run: Run) => number) => median(list.map(pick));
+      return [
+        streams,
+        {
+          tilesPerSecond: of((run) => run.tilesPerSecond),
+          cpuMsPerTile: of((run) => run.cpuMsPerTile),
+          tileP99Ms: of((run) => run.tileP99Ms),
+          acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
+          failed: Math.max(...list.map((run) => run.failed)),
+        },
+      ];
+    }),
+  );
+}
+
+function startNaivePython(bundle: Bundle, onnx: Uint8Array, plan: CorePlan): Promise<ServerProcess> {
+  const peer = installPeer('naive-python');
+  const file = join(peer.work, `${MODEL}.onnx`);
+  writeFileSync(file, onnx);
+  const script = join(peer.sources, 'server.py');
+  const args = [script, '--bundle', bundle.directory, '--onnx', file, '--threads', String(plan.serverCores)];
+  return startProcess(peer.python, args, plan.server, { PYTHONPATH: generateStubs(peer) });
+}
+
+async function load(server: ServerProcess, bundle: Bundle, streams: number, quick: boolean): Promise<Run> {
+  const client = new SaladClient(server.address);
+  try {
+    const [durationMs, warmUpMs] = quick ? [2000, 500] : [5000, 2000];
+    const usage = new CpuWindow(server.pid, warmUpMs, durationMs);
+    const { acquisitions, tiles }: LoadResult = await runLoad({
+      clients: [client],
+      model: { name: MODEL },
+      arrivals: { kind: 'streams', count: streams, intervalMs: 0 },
+      workload: tileWorkload(bundle.geometry),
+      durationMs,
+      warmUpMs,
+      timeoutMs: 120_000,
+    });
+    return {
+      tilesPerSecond: tiles.perSecond,
+      cpuMsPerTile: (1000 * (await usage.result()).serverCores) / tiles.perSecond,
+      tileP99Ms: tiles.p99Ms,
+      acquisitionP99Ms: acquisitions.p99Ms,
+      failed: acquisitions.failed + acquisitions.refused,
+    };
+  } finally {
+    client.close();
+  }
+}

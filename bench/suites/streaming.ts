@@ -1,0 +1,167 @@
+/**
+ * The server under streams: against the bare engine on the same cores, idle, under load and past its capacity.
+ * Server and engine take turns on the same cores while the client has its own, so a ratio compares equal means.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { runLoad, type Workload } from '../../clients/load/src/index.js';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import { readBundle } from '../../src/bundle/bundle.js';
+import { shippedModels } from '../../src/util/package-root.js';
+import type { BenchOptions } from '../main.js';
+import { measureFirstScore, measureIdle, measureStat } from '../streaming/latency.js';
+import { measureOverload } from '../streaming/overload.js';
+import { measureThroughput, type Peak } from '../streaming/throughput.js';
+import { type CorePlan, planCores, withCores } from '../support/cores.js';
+import { RawEngine } from '../support/raw-engine.js';
+import {
+  ANSWER_SOON,
+  benchEngine,
+  NO_QUEUE_LIMIT,
+  type ServerProcess,
+  startSalad,
+} from '../support/server-process.js';
+import { UNTRAINED_NAMES, writeUntrainedBundle } from '../support/untrained-bundle.js';
+import { type Grid, tileWorkload } from '../support/workload.js';
+
+/** Everything a measurement needs of one model. */
+export interface Bench {
+  readonly model: string;
+  readonly quick: boolean;
+  readonly plan: CorePlan;
+  readonly server: ServerProcess;
+  readonly raw: RawEngine;
+  readonly rawBatchSize: number;
+  readonly workload: Workload;
+  readonly grid: Grid;
+  /** Tiles of the workload's image that are no background. */
+  readonly scoredTiles: number;
+}
+
+export async function benchStreaming({ quick }: BenchOptions): Promise<Record<string, unknown>> {
+  const plan = planCores();
+  return withCores(plan.client, async () => {
+    // The streamable bundle is the headline: its fields stand at the top, as the outside reads them.
+    const phantom = await withModel(shipped('phantom'), quick, plan, async (bench) => {
+      const throughput = await measureThroughput(bench, [1, 8, 32, 64]);
+      return {
+        ...throughput.figures,
+        idle: await measureIdle(bench),
+        firstScore: await measureFirstScore(bench),
+        stat: await measureStat(bench),
+        peak: throughput.peak,
+      };
+    });
+    const { peak, ...figures } = phantom;
+    const overload = await overloaded(ANSWER_SOON, { quick, peak, plan });
+    // As shipped a server keeps its clients waiting rather than send them away.
+    const overloadAsShipped = await overloaded({}, { quick, peak, plan });
+    const models: Record<string, unknown> = { phantom: { ...figures, overload, overloadAsShipped } };
+    const scratch = mkdtempSync(join(tmpdir(), 'salad-streaming-'));
+    try {
+      const directories = [shipped('chest-pediatric')];
+      // Learned encoders take two to six times as long an image as log-Gabor: the port beside such work.
+      for (const name of UNTRAINED_NAMES) directories.push(await writeUntrainedBundle(scratch, name));
+      for (const directory of [...directories, ...ownBundle()]) {
+        const measured = await withModel(
+          directory,
+          quick,
+          plan,
+          async (bench) => (await measureThroughput(bench, [1, 8, 64])).figures,
+        );
+        models[measured.model] = measured;
+      }
+    } finally {
+      rmSync(scratch, { recursive: true });
+    }
+    return { ...figures, overload, overloadAsShipped, models };
+  });
+}
+
+const shipped = (model: string): string => join(shippedModels(), model, '1');
+
+/** `SALAD_BENCH_BUNDLE=FOLDER/NAME/VERSION`: a bundle that does not ship. */
+function ownBundle(): readonly string[] {
+  const directory = process.env['SALAD_BENCH_BUNDLE'];
+  return directory === undefined ? [] : [resolve(directory)];
+}
+
+async function overloaded(
+  environment: Readonly<Record<string, string>>,
+  { quick, peak, plan }: { readonly quick: boolean; readonly peak: Peak; readonly plan: CorePlan },
+): Promise<Record<string, unknown>> {
+  const server = await startSalad({ models: shippedModels(), cores: plan.server, environment });
+  const figures = await measureOverload(server, { quick, peak }).finally(() => server.stop());
+  return { settings: environment, ...figures };
+}
+
+/** @param directory the bundle's: models folder, name, version */
+async function withModel<T extends object>(
+  directory: string,
+  quick: boolean,
+  plan: CorePlan,
+  work: (bench: Bench) => Promise<T>,
+): Promise<T & { readonly model: string } & Record<string, unknown>> {
+  const model = basename(dirname(directory));
+  const { geometry } = await readBundle(directory);
+  const server = await startSalad({
+    models: dirname(dirname(directory)),
+    cores: plan.server,
+    environment: NO_QUEUE_LIMIT,
+  });
+  const raw = await RawEngine.start(directory, plan.server, plan.serverCores);
+  try {
+    const workload = tileWorkload(geometry);
+    const scoredTiles = await warmUp(server, model, workload, quick);
+    const rawBatchSize = await raw.bestBatchSize(quick ? 200 : 1000);
+    const figures = await work({
+      model,
+      quick,
+      plan,
+      server,
+      raw,
+      rawBatchSize,
+      workload,
+      scoredTiles,
+      grid: geometry,
+    });
+    return {
+      model,
+      engine: benchEngine(),
+      cores: availableParallelism(),
+      serverCores: plan.serverCores,
+      pinned: plan.pinned,
+      rawBatchSize,
+      servedBatchLimit: server.batchLimits[`${model}@${basename(directory)}`] ?? null,
+      ...figures,
+    };
+  } finally {
+    await raw.stop();
+    await server.stop();
+  }
+}
+
+/** V8 takes thousands of messages to optimise the code of the server, which then runs for months. @returns tiles scored of each image */
+async function warmUp(
+  server: ServerProcess,
+  model: string,
+  workload: Workload,
+  quick: boolean,
+): Promise<number> {
+  const client = new SaladClient(server.address);
+  try {
+    const { tiles, acquisitions } = await runLoad({
+      clients: [client],
+      model: { name: model },
+      arrivals: { kind: 'streams', count: 8, intervalMs: 0 },
+      workload,
+      durationMs: quick ? 2500 : 20_000,
+      warmUpMs: 0,
+      timeoutMs: 60_000,
+    });
+    return tiles.count / acquisitions.ok;
+  } finally {
+    client.close();
+  }
+}

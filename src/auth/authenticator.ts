@@ -1,0 +1,79 @@
+/** From what a call brings (token, API key, client certificate, address) to an identity. */
+import type { Metadata } from '@grpc/grpc-js';
+import type { ServeConfig } from '../config/schema.js';
+import { SaladError } from '../errors/index.js';
+import type { Logger } from '../telemetry/logger.js';
+import { type ApiKeys, readApiKeys } from './api-keys.js';
+import { type Identity, SCOPES } from './identity.js';
+import { Reloaded } from './reloaded.js';
+import { openTokens, type Tokens } from './tokens.js';
+
+/** Who the connection itself says is there. */
+export interface Peer {
+  /** Common name of the client certificate, else its fingerprint; undefined without one. */
+  readonly certificate: string | undefined;
+  readonly address: string;
+}
+
+export interface Authenticator {
+  /** @throws SaladError CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_UNVERIFIABLE */
+  identify(metadata: Metadata, peer: () => Peer): Identity | Promise<Identity>;
+  close(): void;
+}
+
+/** Where neither tokens nor keys are set up, everybody who gets a connection may do everything that is offered. */
+export async function openAuthenticator(config: ServeConfig, logger: Logger): Promise<Authenticator> {
+  const keys = config.authApiKeysFile === '' ? undefined : await openApiKeys(config, logger);
+  const tokens = config.authJwks === '' ? undefined : await openTokens(config, logger);
+  const isOpen = keys === undefined && tokens === undefined;
+  return {
+    identify: (metadata, peer) => (isOpen ? anybody(peer()) : identify(metadata, keys?.value, tokens)),
+    close() {
+      keys?.close();
+      tokens?.close();
+    },
+  };
+}
+
+function openApiKeys(config: ServeConfig, logger: Logger): Promise<Reloaded<ApiKeys>> {
+  return Reloaded.open({
+    read: () => readApiKeys(config.authApiKeysFile),
+    everyMs: config.securityReloadMs,
+    what: 'API keys',
+    logger,
+  });
+}
+
+const ALL_SCOPES = new Set(SCOPES);
+
+function anybody({ certificate, address }: Peer): Identity {
+  const name = certificate === undefined ? `address ${address}` : `certificate ${certificate}`;
+  return { name, scopes: ALL_SCOPES };
+}
+
+function identify(
+  metadata: Metadata,
+  keys: ApiKeys | undefined,
+  tokens: Tokens | undefined,
+): Identity | Promise<Identity> {
+  const [authorization] = metadata.get('authorization');
+  const [key] = metadata.get('x-api-key');
+  if (tokens !== undefined && authorization !== undefined) {
+    const token = /^Bearer +(\S+)$/i.exec(String(authorization))?.[1];
+    if (token === undefined) {
+      throw new SaladError('CREDENTIALS_INVALID', 'authorization: must be "Bearer" and one token');
+    }
+    return tokens.identify(token);
+  }
+  if (keys !== undefined && key !== undefined) {
+    const identity = keys.identify(String(key), Date.now());
+    if (identity === undefined)
+      throw new SaladError('CREDENTIALS_INVALID', 'x-api-key: is unknown or has expired');
+    return identity;
+  }
+  const accepted = [
+    ...(tokens === undefined ? [] : ['authorization: Bearer TOKEN']),
+    ...(keys === undefined ? [] : ['x-api-key: KEY']),
+  ];
+  throw new SaladError('CREDENTIALS_MISSING', `the call needs metadata ${accepted.join(' or ')}`);
+}

@@ -1,0 +1,176 @@
+/** The one place where a call is let in: who it is, what it may, how much it may take. */
+import {
+  type Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  type ServerListener,
+  type ServerMethodDefinition,
+  type ServiceDefinition,
+  status,
+} from '@grpc/grpc-js';
+import type { ServeConfig } from '../config/schema.js';
+import { SaladError } from '../errors/index.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { Telemetry } from '../telemetry/telemetry.js';
+import { toServiceError } from '../wire/status.js';
+import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
+import { type Identity, requirementOf } from './identity.js';
+import { Quotas } from './quotas.js';
+
+export interface Guard {
+  /** For the server's options: it sees every call before any handler does. */
+  readonly interceptor: ServerInterceptor;
+  /** The service, its requests counted in bytes where bytes are limited: an interceptor sees messages only. */
+  metered<S extends ServiceDefinition>(service: S): S;
+  /** Ends what reads files again. */
+  close(): void;
+}
+
+interface GuardParts {
+  readonly config: ServeConfig;
+  readonly authenticator: Authenticator;
+  readonly quotas: Quotas;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+}
+
+/** @throws SaladError CONFIGURATION_INVALID for key files that are not sound */
+export async function openGuard(config: ServeConfig, logger: Logger, telemetry: Telemetry): Promise<Guard> {
+  const authenticator = await openAuthenticator(config, logger);
+  const quotas = new Quotas({
+    maxAcquisitions: config.identityMaxAcquisitions,
+    maxBytesPerSecond: config.identityMaxBytesPerSecond,
+    longestPauseMs: config.idleTimeoutMs / 2,
+  });
+  const parts = { config, authenticator, quotas, logger, telemetry };
+  return {
+    interceptor: (method, call) => new GuardedCall(parts, method, call),
+    metered: (service) => (config.identityMaxBytesPerSecond === 0 ? service : metered(service)),
+    close: () => authenticator.close(),
+  };
+}
+
+/** Encoded bytes of requests, after decompression. */
+const SIZES = new WeakMap<object, number>();
+
+function metered<S extends ServiceDefinition>(service: S): S {
+  const methods = Object.entries(service).map(([name, method]) => {
+    const requestDeserialize = (bytes: Buffer): unknown => {
+      const message = method.requestDeserialize(bytes) as object;
+      SIZES.set(message, bytes.byteLength);
+      return message;
+    };
+    return [name, { ...method, requestDeserialize }];
+  });
+  return Object.fromEntries(methods) as S;
+}
+
+class GuardedCall extends ServerInterceptingCall {
+  private identity: Identity | undefined;
+  private giveBack: (() => void) | undefined;
+  private pause: NodeJS.Timeout | undefined;
+  /** Runs until the first message: neither grpc-js nor a handler has begun to count. */
+  private firstRead: NodeJS.Timeout | undefined;
+  /** Nothing but the end is still to come. */
+  private isRead = false;
+  private over = false;
+
+  constructor(
+    private readonly parts: GuardParts,
+    private readonly method: ServerMethodDefinition<unknown, unknown>,
+    private readonly call: ServerInterceptingCallInterface,
+  ) {
+    super(call, { start: (next) => next(this.listener()) });
+  }
+
+  /** Reading goes no faster than the identity's bytes allow; HTTP/2 flow control then slows the client. */
+  override startRead(): void {
+    const pauseMs = this.identity === undefined ? 0 : this.parts.quotas.pauseMs(this.identity.name);
+    if (pauseMs === 0 || this.isRead) this.readNow();
+    else this.pause = setTimeout(() => this.readNow(), pauseMs);
+  }
+
+  private readNow(): void {
+    super.startRead();
+    if (this.firstRead !== undefined || this.over) return;
+    const { headerTimeoutMs, requestTimeoutMs } = this.parts.config;
+    const timeoutMs = this.method.requestStream ? headerTimeoutMs : requestTimeoutMs;
+    this.firstRead = setTimeout(() => {
+      this.refuse(new SaladError('IDLE_TIMEOUT', `no message came within ${timeoutMs} ms`));
+    }, timeoutMs);
+  }
+
+  private listener(): ServerListener {
+    const startedAt = performance.now();
+    return {
+      onReceiveMetadata: (metadata, next) => {
+        void this.admit(metadata).then(
+          () => {
+            if (!this.over) next(metadata);
+          },
+          (error: unknown) => {
+            // Of calls that reached their handler, the handler's side tells.
+            const code = status[this.refuse(error)];
+            this.parts.telemetry.callEnded(this.method.path.slice(1), code, performance.now() - startedAt);
+          },
+        );
+      },
+      onReceiveMessage: (message, next) => {
+        if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, SIZES.get(message) ?? 0);
+        clearTimeout(this.firstRead);
+        this.isRead = !this.method.requestStream;
+        next(message);
+      },
+      // grpc-js says so at the end of every call, however it ended.
+      onCancel: () => {
+        this.over = true;
+        clearTimeout(this.pause);
+        clearTimeout(this.firstRead);
+        this.giveBack?.();
+      },
+    };
+  }
+
+  /** @throws SaladError for a call that must not reach its handler */
+  private async admit(metadata: Metadata): Promise<void> {
+    const { authenticator, config, logger, quotas } = this.parts;
+    const requirement = requirementOf(this.method.path);
+    if (requirement === 'none') return;
+    const identity = await authenticator.identify(metadata, () => peerOf(this.call));
+    if (requirement === 'admin' && !config.admin) {
+      throw new SaladError('ADMIN_DISABLED', 'this server does not offer calls that change it');
+    }
+    if ((requirement === 'admin' || requirement === 'score') && !identity.scopes.has(requirement)) {
+      throw new SaladError('SCOPE_MISSING', `${identity.name} lacks the scope "${requirement}"`);
+    }
+    if (this.over) return;
+    quotas.refuseDebt(identity.name);
+    if (this.method.path.startsWith('/salad.v1.AnomalyScoring/')) this.giveBack = quotas.begin(identity.name);
+    this.identity = identity;
+    const { path } = this.method;
+    logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
+  }
+
+  private refuse(error: unknown): status {
+    const known = SaladError.from(error);
+    const { config, logger } = this.parts;
+    if (known.kind === 'internal') logger.error({ err: error }, 'call failed');
+    else {
+      const { path } = this.method;
+      logger.debug({ reason: known.reason, path, peer: this.call.getPeer() }, known.message);
+    }
+    const { code, details, metadata } = toServiceError(known, config.retryDelayMs);
+    this.call.sendStatus({ code, details, metadata });
+    return code;
+  }
+}
+
+function peerOf(call: ServerInterceptingCallInterface): Peer {
+  const { sslPeerCertificate } = call.getAuthContext();
+  const name = sslPeerCertificate?.subject.CN ?? sslPeerCertificate?.fingerprint256;
+  return {
+    certificate: Array.isArray(name) ? name.join() : name,
+    address: call.getConnectionInfo().remoteAddress ?? 'unknown',
+  };
+}

@@ -1,0 +1,135 @@
+/** What must hold between the parts of a bundle before anything is computed with it. */
+import { SaladError } from '../errors/index.js';
+import { type Geometry, geometryOf, patchesOf } from '../geometry/geometry.js';
+import { inputWidthOf, type Weights } from '../network/description.js';
+import { checkWeights, inferShapes } from '../network/shapes.js';
+import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
+import { type Manifest, manifestSchema } from './manifest.js';
+
+/** Real tiles and the scores that every engine must reproduce. */
+export interface GoldenBatch {
+  /** u8 [n, tileHeight, tileWidth]. */
+  readonly pixels: Uint8Array;
+  /** int32 [n, 2]: tile row, tile column. */
+  readonly positions: Int32Array;
+  /** float32 [n, patchesPerTile]. */
+  readonly scores: Float32Array;
+}
+
+export interface BundleContent {
+  readonly manifest: Manifest;
+  readonly weights: Weights;
+  readonly bank: MemoryBank;
+  readonly golden: GoldenBatch;
+}
+
+export function invalidBundle(message: string, cause?: unknown): SaladError {
+  return new SaladError('BUNDLE_INVALID', message, cause === undefined ? {} : { cause });
+}
+
+/**
+ * @param value the parsed JSON of manifest.json.
+ * @throws SaladError BUNDLE_INVALID naming every bad key by its path.
+ */
+export function parseManifest(value: unknown): Manifest {
+  const result = manifestSchema.safeParse(value);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map((issue) => {
+    const path = issue.path.map(String).join('.') || '(root)';
+    return `${path}: ${issue.message}`;
+  });
+  throw invalidBundle(`manifest.json: ${problems.join('; ')}`);
+}
+
+function checkAscending(values: readonly number[], path: string): void {
+  for (let index = 1; index < values.length; index++) {
+    if (values[index]! < values[index - 1]!) throw invalidBundle(`manifest.json: ${path} must be ascending`);
+  }
+}
+
+function checkManifest(manifest: Manifest, geometry: Geometry): void {
+  const { calibration, input, network, scoring } = manifest;
+  const cells = geometry.patchGrid ** 2;
+  for (const key of ['patchMedian', 'patchMad'] as const) {
+    if (calibration[key].length !== cells) {
+      throw invalidBundle(
+        `manifest.json: calibration.${key} has ${calibration[key].length} cells; the patch grid has ${cells}`,
+      );
+    }
+  }
+  checkAscending(calibration.patchZQuantiles, 'calibration.patchZQuantiles');
+  checkAscending(calibration.imageScores, 'calibration.imageScores');
+  for (const { name, imageScores } of calibration.strata ?? []) {
+    checkAscending(imageScores, `calibration.strata of ${name}`);
+  }
+  if (input.intensity.kind === 'percentile' && input.intensity.low >= input.intensity.high) {
+    throw invalidBundle('manifest.json: input.intensity.low must be below high');
+  }
+  for (const [name, { low, high }] of Object.entries(manifest.int8?.ranges ?? {})) {
+    if (!network.nodes.some((node) => node.name === name) || low > high) {
+      throw invalidBundle(`manifest.json: int8.ranges.${name} is not a node, or its low is above its high`);
+    }
+  }
+  if (2 * scoring.aggregate.margin >= geometry.patchGrid) {
+    throw invalidBundle('manifest.json: scoring.aggregate.margin leaves no patch');
+  }
+  const { tileHeight, tileWidth } = geometry;
+  if (network.inputSize !== tileHeight || inputWidthOf(network) !== tileWidth) {
+    throw invalidBundle(
+      `manifest.json: the network takes ${network.inputSize} x ${inputWidthOf(network)} pixels, ` +
+        `a tile has ${tileHeight} x ${tileWidth}`,
+    );
+  }
+}
+
+function checkBank(content: BundleContent, geometry: Geometry): void {
+  const { manifest, bank } = content;
+  const output = inferShapes(manifest.network).get(manifest.network.output)!;
+  const [rows, columns] = patchesOf(geometry);
+  if (output.height !== rows || output.width !== columns) {
+    throw invalidBundle(
+      `the network gives ${output.height} x ${output.width} patches, tiling says ${rows} x ${columns}`,
+    );
+  }
+  if (output.channels !== bank.dimension || manifest.bank.dimension !== bank.dimension) {
+    throw invalidBundle(
+      `the network gives ${output.channels} values per patch, the manifest says ${manifest.bank.dimension}, ` +
+        `the bank has ${bank.dimension}`,
+    );
+  }
+  if (manifest.bank.rows !== bank.rows) {
+    throw invalidBundle(`bank.rows is ${manifest.bank.rows}, the bank has ${bank.rows}`);
+  }
+  checkMemoryBank(bank, geometry.patchGrid, manifest.scoring);
+  const images = manifest.training.sourceImages.length;
+  if (!bank.sources.every((source) => source >= 0 && source < images)) {
+    throw invalidBundle('memory bank: a source is not an index into training.sourceImages');
+  }
+}
+
+function checkGolden(golden: GoldenBatch, geometry: Geometry): void {
+  const count = golden.positions.length / 2;
+  if (
+    count < 1 ||
+    golden.pixels.length !== count * geometry.tilePixels ||
+    golden.scores.length !== count * geometry.patchesPerTile
+  ) {
+    throw invalidBundle('golden batch: pixels, positions and scores do not fit each other or the geometry');
+  }
+  const limits = [geometry.tileRows, geometry.tileColumns];
+  if (!golden.positions.every((at, axis) => at >= 0 && at < limits[axis % 2]!)) {
+    throw invalidBundle('golden batch: a position lies outside the tile grid');
+  }
+  if (!golden.scores.every(Number.isFinite)) throw invalidBundle('golden batch: a score is not finite');
+}
+
+/** @throws SaladError BUNDLE_INVALID at the first thing that does not fit. */
+export function checkBundle(content: BundleContent): Geometry {
+  const { manifest } = content;
+  const geometry = geometryOf(manifest.input, manifest.tiling);
+  checkManifest(manifest, geometry);
+  checkWeights(manifest.network, content.weights);
+  checkBank(content, geometry);
+  checkGolden(content.golden, geometry);
+  return geometry;
+}

@@ -1,0 +1,95 @@
+/** `salad models fetch`: a bundle from a plain HTTP folder into the models folder, pinned by its hash. */
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { BUNDLE_FILES, readBundle } from '../../bundle/bundle.js';
+import { parseManifest } from '../../bundle/check.js';
+import { SaladError } from '../../errors/index.js';
+
+/** Far above any manifest; other files have their length in it. */
+const MANIFEST_BYTES_MAX = 64 * 1024 * 1024;
+
+export interface FetchRequest {
+  /** Folder of the bundle's files: `<url>/manifest.json` and what that lists. */
+  readonly url: string;
+  /** SHA-256 of manifest.json, hexadecimal: `salad models inspect` prints it. It pins all other files too. */
+  readonly sha256: string;
+  /** Folder of bundles; the bundle goes to `<name>/<version>/` in it. */
+  readonly models: string;
+}
+
+export interface FetchedBundle {
+  readonly model: string;
+  readonly directory: string;
+  /** False where the same bundle lay there already. */
+  readonly isNew: boolean;
+}
+
+/**
+ * Nothing is seen under the bundle's own name before all of it is there and checked.
+ * @throws SaladError BUNDLE_INVALID for other content than the hash says, MODEL_NOT_FOUND where the server has no such file
+ */
+export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle> {
+  const base = request.url.endsWith('/') ? request.url : `${request.url}/`;
+  const bytes = await download(new URL(BUNDLE_FILES.manifest, base), MANIFEST_BYTES_MAX);
+  const sha256 = sha256Of(bytes);
+  if (sha256 !== request.sha256) {
+    throw new SaladError(
+      'BUNDLE_INVALID',
+      `${base}manifest.json has SHA-256 ${sha256}, not ${request.sha256}`,
+    );
+  }
+  const manifest = parseManifest(JSON.parse(new TextDecoder().decode(bytes)));
+  const model = `${manifest.name}@${manifest.version}`;
+  const directory = join(request.models, manifest.name, String(manifest.version));
+  if (await isThere(directory, sha256)) return { model, directory, isNew: false };
+  await mkdir(dirname(directory), { recursive: true });
+  const partial = await mkdtemp(join(dirname(directory), '.fetch-'));
+  try {
+    await writeFile(join(partial, BUNDLE_FILES.manifest), bytes);
+    for (const [file, { bytes: length }] of Object.entries(manifest.files)) {
+      await writeFile(join(partial, file), await download(new URL(file, base), length));
+    }
+    await readBundle(partial);
+    await rm(directory, { recursive: true, force: true });
+    await rename(partial, directory);
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    throw error;
+  }
+  return { model, directory, isNew: true };
+}
+
+async function isThere(directory: string, sha256: string): Promise<boolean> {
+  try {
+    if (sha256Of(await readFile(join(directory, BUNDLE_FILES.manifest))) !== sha256) return false;
+    await readBundle(directory);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @param bytesMax where the answer is longer it is given up, whatever its header said */
+async function download(url: URL, bytesMax: number): Promise<Uint8Array> {
+  const answer = await fetch(url).catch((error: unknown) => {
+    throw new SaladError('MODEL_NOT_FOUND', `${url.href} cannot be reached`, { cause: error });
+  });
+  if (!answer.ok || answer.body === null) {
+    await answer.body?.cancel();
+    throw new SaladError('MODEL_NOT_FOUND', `${url.href}: HTTP ${answer.status}`);
+  }
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of answer.body) {
+    length += chunk.length;
+    if (length > bytesMax)
+      throw new SaladError('BUNDLE_INVALID', `${url.href} is longer than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, length);
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
+}

@@ -1,0 +1,70 @@
+import type { Command } from 'commander';
+import type { ServeConfig } from '../../config/schema.js';
+import { startServer } from '../../server/server.js';
+import { createLogger } from '../../telemetry/logger.js';
+import { startSdk } from '../../telemetry/sdk.js';
+import type { ProgramContext } from '../program.js';
+import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
+import { EXIT, note, print, printJson } from '../shared/output.js';
+
+type ServeFlags = ConfigFlags & { readonly json?: boolean };
+
+export function registerServe(program: Command, context: ProgramContext): void {
+  withConfigFlags(program.command('serve'))
+    .description('serve model bundles over gRPC until SIGTERM or SIGINT')
+    .option('--json', 'the ready line as one JSON object')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  salad serve                                        the shipped models on the default address
+  salad serve --listen 127.0.0.1:0 --json            a free port, told on the first line
+  salad serve --models ./models --engine onnx        your bundles on the native CPU engine
+
+Metrics for Prometheus: SALAD_METRICS_LISTEN=127.0.0.1:9464; traces and metrics over OTLP: the standard OTEL_ variables.
+SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish; a second signal exits at once.`,
+    )
+    .action((flags: ServeFlags) => serve(flags, context));
+}
+
+async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> {
+  const { config } = await configOf(flags, context);
+  // Before the server, which makes its instruments at start.
+  const sdk = await startSdk(config.metricsListen, context.environment);
+  try {
+    await serveUntilDrained(config, flags.json === true);
+  } finally {
+    await sdk?.stop();
+  }
+}
+
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+async function serveUntilDrained(config: ServeConfig, json: boolean): Promise<void> {
+  // As PID 1 of a container a process is deaf to signals it does not handle: warming up, there is nothing to drain.
+  const endWarmUp = () => process.exit(EXIT.interrupted);
+  for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
+  const server = await startServer(config, { logger: createLogger(config) });
+  // Before anybody is told that the server is there: a signal right after the ready line must drain too.
+  for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
+  const drained = drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);
+  const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
+  if (json) printJson(ready);
+  else
+    print(`salad-serve is ready on ${server.address} (engine ${server.engine}): ${server.models.join(', ')}`);
+  await drained;
+}
+
+/** Resolves when the first signal's drain is done; a second signal exits the process at once. */
+function drainOnSignal(stop: (graceMs: number) => Promise<void>, graceMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let draining = false;
+    const onSignal = () => {
+      if (draining) process.exit(EXIT.interrupted);
+      draining = true;
+      note('salad: draining; a second signal exits at once');
+      stop(graceMs).then(resolve, reject);
+    };
+    for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  });
+}

@@ -1,0 +1,58 @@
+/** A loaded engine has to reproduce the golden scores of a bundle before it may serve it. */
+
+import type { GoldenBatch } from '../../bundle/check.js';
+import type { Manifest } from '../../bundle/manifest.js';
+import { SaladError } from '../../errors/index.js';
+import { goldenToleranceOf } from '../../network/precision.js';
+import { allocatePatchBatch } from '../batch.js';
+import type { Engine, EngineModel, EngineModelSource } from '../engine.js';
+
+/** The parts of a bundle a self-test needs. */
+export interface SelfTestBundle extends EngineModelSource {
+  readonly golden: GoldenBatch;
+  readonly manifest: Pick<Manifest, 'goldenTolerance' | 'int8'>;
+}
+
+export interface SelfTestResult {
+  readonly passed: boolean;
+  /** Largest absolute difference to the golden scores; null where the engine gave none. */
+  readonly maxAbsScoreError: number | null;
+  readonly reason?: string;
+}
+
+/** Largest absolute difference; infinite where a score is not a number. */
+function largestError(scores: Float32Array, golden: Float32Array): number {
+  let largest = 0;
+  golden.forEach((expected, index) => {
+    const error = Math.abs(scores[index]! - expected);
+    largest = Math.max(largest, Number.isNaN(error) ? Number.POSITIVE_INFINITY : error);
+  });
+  return largest;
+}
+
+/** Runs the golden batch on a model that is loaded already. */
+export async function selfTestModel(model: EngineModel, bundle: SelfTestBundle): Promise<SelfTestResult> {
+  const { golden } = bundle;
+  const count = golden.positions.length / 2;
+  const patches = allocatePatchBatch(count, model);
+  await model.run({ count, pixels: golden.pixels, positions: golden.positions }, patches);
+  const maxAbsScoreError = largestError(patches.scores, golden.scores);
+  const tolerance = goldenToleranceOf(model.precision, bundle.manifest, golden.scores);
+  if (maxAbsScoreError <= tolerance) return { passed: true, maxAbsScoreError };
+  const reason = `golden scores differ by ${maxAbsScoreError}; the bundle allows ${tolerance}`;
+  return { passed: false, maxAbsScoreError, reason };
+}
+
+/** Loads the bundle, runs its golden batch and unloads it. Failures are results, not exceptions. */
+export async function selfTest(engine: Engine, bundle: SelfTestBundle): Promise<SelfTestResult> {
+  try {
+    const model = await engine.load(bundle);
+    try {
+      return await selfTestModel(model, bundle);
+    } finally {
+      await model.dispose();
+    }
+  } catch (error) {
+    return { passed: false, maxAbsScoreError: null, reason: SaladError.from(error).message };
+  }
+}

@@ -1,0 +1,118 @@
+/** Finds and loads TensorFlow's native binding, which may be absent, half installed or built for another CUDA. */
+import { existsSync, readdirSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as tf from '@tensorflow/tfjs-core';
+import { SaladError } from '../../../errors/index.js';
+
+/** Best first. */
+const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
+/** Where `npm run engines:tensorflow` puts its build, below the root of the checkout. */
+const BUILT = '.cache/tensorflow/package.json';
+
+const require = createRequire(import.meta.url);
+
+/** What this thread uses of the loaded binding. */
+export interface TensorflowBinding {
+  readonly package: string;
+  /** Of libtensorflow, such as 2.21.0. */
+  readonly version: string;
+  /** True where TensorFlow placed the backend on a CUDA device. */
+  readonly usesGpu: boolean;
+}
+
+/** An installed package that may hold a working binding. */
+export interface BindingPackage {
+  readonly name: string;
+  readonly directory: string;
+}
+
+function directoryOf(name: string, from: NodeJS.Require): string | undefined {
+  try {
+    return dirname(from.resolve(`${name}/package.json`));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The checkout's own build: this file lies below src/ or dist/src/ of it. */
+function builtRequire(): NodeJS.Require | undefined {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (folder !== dirname(folder)) {
+    const entry = join(folder, BUILT);
+    if (existsSync(dirname(entry))) return createRequire(entry);
+    folder = dirname(folder);
+  }
+  return undefined;
+}
+
+function installedPackages(): readonly BindingPackage[] {
+  const built = builtRequire();
+  const found: BindingPackage[] = [];
+  for (const from of built === undefined ? [require] : [require, built]) {
+    for (const name of PACKAGES) {
+      const directory = directoryOf(name, from);
+      if (directory !== undefined && !found.some((other) => other.directory === directory)) {
+        found.push({ name, directory });
+      }
+    }
+  }
+  return found;
+}
+
+/** The compiled addon inside a package, whatever Node-API version its folder is named after. */
+function addonOf(directory: string): string {
+  const lib = join(directory, 'lib');
+  const folders = existsSync(lib) ? readdirSync(lib) : [];
+  const addon = folders.map((name) => join(lib, name, 'tfjs_binding.node')).find(existsSync);
+  if (addon === undefined) throw new Error('its native library tfjs_binding.node is not installed');
+  return addon;
+}
+
+/** tfjs-node 4.22 calls what Node 23 removed from `util`, and what warns of its removal in each later Node. */
+function restoreUtil(): void {
+  const util = require('node:util') as Record<string, unknown>;
+  util['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined;
+  util['isArray'] = Array.isArray;
+}
+
+async function start({ name, directory }: BindingPackage): Promise<TensorflowBinding> {
+  // The addon alone first: the package registers its kernels before it notices that the addon is broken.
+  const addon = require(addonOf(directory)) as { readonly TF_Version?: unknown };
+  restoreUtil();
+  require(directory);
+  if (!(await tf.setBackend('tensorflow'))) throw new Error('its backend does not start');
+  const version = String(addon.TF_Version);
+  return { package: name, version, usesGpu: Reflect.get(tf.backend(), 'isUsingGpuDevice') === true };
+}
+
+/**
+ * The first of the packages that loads; it registers the tfjs backend `tensorflow` and makes it the current one.
+ * @throws SaladError ENGINE_UNAVAILABLE with the reason of every package tried.
+ */
+export async function startBinding(packages: readonly BindingPackage[]): Promise<TensorflowBinding> {
+  const reasons: string[] = [];
+  for (const candidate of packages) {
+    try {
+      return await start(candidate);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      reasons.push(`${candidate.name}: ${message.split('\n')[0]}`);
+    }
+  }
+  const why = reasons.length > 0 ? reasons.join('; ') : `${PACKAGES.join(' and ')} are not installed`;
+  throw new SaladError('ENGINE_UNAVAILABLE', `tensorflow does not load (${why}); see docs/engines.md`);
+}
+
+let loaded: TensorflowBinding | undefined;
+
+/**
+ * Loads the binding once per thread and makes `tensorflow` the current tfjs backend.
+ * @throws SaladError ENGINE_UNAVAILABLE with the reason of every package tried.
+ */
+export async function loadTensorflow(): Promise<TensorflowBinding> {
+  if (loaded === undefined) loaded = await startBinding(installedPackages());
+  else await tf.setBackend('tensorflow');
+  return loaded;
+}

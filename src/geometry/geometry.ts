@@ -1,0 +1,116 @@
+/** The two grids of a model: tiles (transport, batching) and patches (scoring). All in working pixels. */
+
+import type { InputSpec, TilingSpec } from '../bundle/manifest.js';
+import { SaladError } from '../errors/index.js';
+
+export interface Geometry {
+  readonly workingSize: number;
+  /** Side of a core: the rows of a tile without its halo, and what is background or not as a whole. */
+  readonly coreSize: number;
+  /** Columns of a tile without its halo: one core or several side by side. */
+  readonly coreColumns: number;
+  readonly haloSize: number;
+  /** coreSize + 2 * haloSize: rows of what the encoder sees. */
+  readonly tileHeight: number;
+  /** coreColumns + 2 * haloSize: columns of what the encoder sees. */
+  readonly tileWidth: number;
+  /** tileHeight * tileWidth: bytes of a tile. */
+  readonly tilePixels: number;
+  /** Tiles down the working image, and across it. */
+  readonly tileRows: number;
+  readonly tileColumns: number;
+  readonly tileCount: number;
+  /** Patches per side of one core. */
+  readonly patchesPerSide: number;
+  readonly patchesPerTile: number;
+  /** Patches per side of the image. */
+  readonly patchGrid: number;
+  readonly patchStride: number;
+  readonly patchSize: number;
+  readonly patchOffset: number;
+}
+
+/** @throws SaladError BUNDLE_INVALID where the grids do not fit each other. */
+export function geometryOf(input: InputSpec, tiling: TilingSpec): Geometry {
+  const { workingSize } = input;
+  const { coreSize, haloSize, patchesPerSide, coresPerTile = 1 } = tiling;
+  const coreColumns = coresPerTile * coreSize;
+  const tileRows = workingSize / coreSize;
+  const tileColumns = workingSize / coreColumns;
+  if (!Number.isInteger(tileRows)) throw invalid(`workingSize ${workingSize}`, `coreSize ${coreSize}`);
+  if (!Number.isInteger(tileColumns)) {
+    throw invalid(`workingSize ${workingSize}`, `coresPerTile * coreSize = ${coreColumns}`);
+  }
+  if (tileRows > 1 && coreSize !== patchesPerSide * tiling.patchStride) {
+    throw new SaladError(
+      'BUNDLE_INVALID',
+      'with several cores, coreSize must be patchesPerSide * patchStride',
+    );
+  }
+  if (haloSize >= workingSize) {
+    throw new SaladError(
+      'BUNDLE_INVALID',
+      'haloSize must be below workingSize: the border is padded by reflection',
+    );
+  }
+  const tileHeight = coreSize + 2 * haloSize;
+  const tileWidth = coreColumns + 2 * haloSize;
+  return {
+    workingSize,
+    coreSize,
+    coreColumns,
+    haloSize,
+    tileHeight,
+    tileWidth,
+    tilePixels: tileHeight * tileWidth,
+    tileRows,
+    tileColumns,
+    tileCount: tileRows * tileColumns,
+    patchesPerSide,
+    patchesPerTile: patchesPerSide * patchesPerSide * coresPerTile,
+    patchGrid: tileRows * patchesPerSide,
+    patchStride: tiling.patchStride,
+    patchSize: tiling.patchSize,
+    patchOffset: tiling.patchOffset,
+  };
+}
+
+function invalid(what: string, of: string): SaladError {
+  return new SaladError('BUNDLE_INVALID', `${what} is not a multiple of ${of}`);
+}
+
+/**
+ * The only tile is the whole working image, and nothing is decided about it before it is scored: an image that has to
+ * be aligned can be aligned there.
+ */
+export function alignsInTile(
+  { input, tiling }: { readonly input: InputSpec; readonly tiling: TilingSpec },
+  { tileCount, haloSize }: Geometry,
+): boolean {
+  return input.alignment !== undefined && tileCount === 1 && haloSize === 0 && tiling.minStd === 0;
+}
+
+/** First working pixel of patch `index` along one axis (may be negative at the border). */
+export function patchStart(geometry: Geometry, index: number): number {
+  return index * geometry.patchStride + geometry.patchOffset;
+}
+
+/** Patches of a tile: down and across. */
+export function patchesOf({ patchesPerSide, patchesPerTile }: Geometry): readonly [number, number] {
+  return [patchesPerSide, patchesPerTile / patchesPerSide];
+}
+
+/**
+ * Place in the patch grid (row * patchGrid + column) of a tile's patch.
+ * @param within 0 to patchesPerTile - 1: row by row over the whole tile, as engines write them
+ */
+export function patchOfTile(
+  { patchesPerSide, patchesPerTile, patchGrid }: Geometry,
+  tileRow: number,
+  tileColumn: number,
+  within: number,
+): number {
+  const columns = patchesPerTile / patchesPerSide;
+  const row = Math.floor(within / columns);
+  return (tileRow * patchesPerSide + row) * patchGrid + tileColumn * columns + (within - row * columns);
+}

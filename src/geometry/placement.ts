@@ -1,0 +1,57 @@
+/** Where the source image lies in the square working image, and the way back to source pixels. */
+
+import type { InputSpec } from '../bundle/manifest.js';
+import { SaladError } from '../errors/index.js';
+
+/** The part of the working image that shows the source, in working pixels; the rest is black. */
+export interface Placement {
+  readonly top: number;
+  readonly left: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** In pixels; right and bottom are exclusive. */
+export interface Box {
+  readonly top: number;
+  readonly left: number;
+  readonly bottom: number;
+  readonly right: number;
+}
+
+/**
+ * `stretch` fills the square; `pad` scales the longer side to it and centres the shorter.
+ * @throws SaladError HEADER_INVALID where rows or columns are not whole numbers of at least 1.
+ */
+export function placementOf(input: InputSpec, rows: number, columns: number): Placement {
+  for (const [name, value] of [
+    ['rows', rows],
+    ['columns', columns],
+  ] as const) {
+    if (!Number.isInteger(value) || value < 1) {
+      throw SaladError.field('HEADER_INVALID', `header.image.${name}`, `must be at least 1, is ${value}`);
+    }
+  }
+  const size = input.workingSize;
+  if (input.fit === 'stretch') return { top: 0, left: 0, rows: size, columns: size };
+  const scale = size / Math.max(rows, columns);
+  const fitRows = Math.max(1, Math.round(rows * scale));
+  const fitColumns = Math.max(1, Math.round(columns * scale));
+  return {
+    top: Math.floor((size - fitRows) / 2),
+    left: Math.floor((size - fitColumns) / 2),
+    rows: fitRows,
+    columns: fitColumns,
+  };
+}
+
+/** A box of working pixels in source pixels, clipped to the source image. */
+export function toSourceBox(placement: Placement, rows: number, columns: number, box: Box): Box {
+  const y = (value: number) => clip(((value - placement.top) * rows) / placement.rows, rows);
+  const x = (value: number) => clip(((value - placement.left) * columns) / placement.columns, columns);
+  return { top: y(box.top), left: x(box.left), bottom: y(box.bottom), right: x(box.right) };
+}
+
+function clip(value: number, size: number): number {
+  return Math.min(size, Math.max(0, value));
+}

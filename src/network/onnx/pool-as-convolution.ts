@@ -1,0 +1,61 @@
+/** Average pooling as a convolution, for the part of an encoder that runs in bfloat16. */
+import { type NetworkDescription, type NetworkNode, nodeInputs } from '../description.js';
+import type { NodeShape } from '../shapes.js';
+import type { OnnxWriter } from './writer.js';
+
+type Pool = Extract<NetworkNode, { op: 'avgPool' }>;
+
+/**
+ * Pools of the magnitudes of a filter bank. OpenVINO keeps in float32 what no convolution follows; with these as
+ * convolutions, magnitudes are bfloat16 up to here, twice as fast. The logarithms behind them stay float32.
+ * @returns the shape of what each reads, by its name
+ */
+export function magnitudePools(
+  { nodes }: NetworkDescription,
+  shapes: ReadonlyMap<string, NodeShape>,
+): ReadonlyMap<string, NodeShape> {
+  const opBehind = (name: string): string | undefined => {
+    const node = nodes.find((each) => each.name === name);
+    return node?.op === 'crop' ? opBehind(nodeInputs(node)[0]!) : node?.op;
+  };
+  return new Map(
+    nodes.flatMap((node) =>
+      node.op === 'avgPool' && opBehind(node.input) === 'sqrt'
+        ? [[node.name, shapes.get(node.input)!] as const]
+        : [],
+    ),
+  );
+}
+
+/** The same values as AveragePool without the padding in its counts. */
+export function addPoolAsConvolution(writer: OnnxWriter, pool: Pool, input: string, shape: NodeShape): void {
+  const { name, size, stride, padding } = pool;
+  const { channels } = shape;
+  const kernel = new Float32Array(channels * size * size).fill(1 / (size * size));
+  const sum = writer.node(
+    'Conv',
+    [input, writer.floats(`${name}/kernel`, [channels, 1, size, size], kernel)],
+    padding === 0 ? name : `${name}/padded`,
+    {
+      kernel_shape: [size, size],
+      strides: [stride, stride],
+      pads: Array<number>(4).fill(padding),
+      group: channels,
+    },
+  );
+  if (padding === 0) return;
+  const rows = shares(shape.height, pool);
+  const columns = shares(shape.width, pool);
+  const factors = Float32Array.from(rows.flatMap((row) => columns.map((column) => 1 / (row * column))));
+  const table = writer.floats(`${name}/factors`, [1, 1, rows.length, columns.length], factors);
+  writer.node('Mul', [sum, table], name);
+}
+
+/** Which part of a pool's window lies inside, for every output along one axis. */
+function shares(length: number, { size, stride, padding }: Pool): number[] {
+  const outputs = Math.floor((length + 2 * padding - size) / stride) + 1;
+  return Array.from({ length: outputs }, (_, at) => {
+    const from = at * stride - padding;
+    return (Math.min(length, from + size) - Math.max(0, from)) / size;
+  });
+}

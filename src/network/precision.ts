@@ -1,0 +1,69 @@
+/** The arithmetic an encoder can run in, and which engines have it. */
+import { readFileSync } from 'node:fs';
+import type { Int8Spec, Manifest } from '../bundle/manifest.js';
+
+export const PRECISIONS = ['float32', 'bfloat16', 'int8'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+/** Engines with integer kernels; the others run float32 whatever is asked. */
+const INT8_ENGINES: ReadonlySet<string> = new Set(['openvino', 'onnx']);
+const BFLOAT16_ENGINES: ReadonlySet<string> = new Set(['openvino']);
+/** Instructions that multiply bfloat16: without them it is float32 with two conversions more. */
+const BFLOAT16_FLAGS = /\b(amx_bf16|avx512_bf16)\b/;
+/**
+ * Largest error of a golden score in bfloat16, as a part of the spread of all: what an int8 form may have, too.
+ * Encoders within it kept their rankings (docs/engines.md).
+ */
+const BFLOAT16_ERROR_MAX = 0.03;
+
+let bfloat16: boolean | undefined;
+
+/** Whether this processor multiplies bfloat16; only Linux tells. */
+export function hasBfloat16(): boolean {
+  if (bfloat16 === undefined) {
+    try {
+      bfloat16 = BFLOAT16_FLAGS.test(readFileSync('/proc/cpuinfo', 'latin1'));
+    } catch {
+      bfloat16 = false;
+    }
+  }
+  return bfloat16;
+}
+
+/** What a model is run in where `precision` is asked for. */
+export function precisionOn(
+  engine: string,
+  precision: Precision,
+  { int8 }: { readonly int8?: Int8Spec | undefined },
+): Precision {
+  if (precision === 'int8' && int8 !== undefined && INT8_ENGINES.has(engine)) return 'int8';
+  if (precision === 'bfloat16' && BFLOAT16_ENGINES.has(engine) && hasBfloat16()) return 'bfloat16';
+  return 'float32';
+}
+
+/** What an engine is given: with the int8 form where that is asked for and there is one. */
+export function inPrecision<T extends { readonly manifest: { readonly int8?: Int8Spec | undefined } }>(
+  bundle: T,
+  precision: Precision,
+): T & { readonly int8: Int8Spec | undefined; readonly bfloat16: boolean } {
+  return {
+    ...bundle,
+    int8: precision === 'int8' ? bundle.manifest.int8 : undefined,
+    bfloat16: precision === 'bfloat16',
+  };
+}
+
+/** Largest absolute difference to the golden scores with which a model may serve. */
+export function goldenToleranceOf(
+  precision: Precision,
+  { goldenTolerance, int8 }: Pick<Manifest, 'goldenTolerance' | 'int8'>,
+  goldenScores: Float32Array,
+): number {
+  if (precision === 'int8' && int8 !== undefined) return int8.goldenTolerance;
+  if (precision !== 'bfloat16') return goldenTolerance;
+  const spread = goldenScores.reduce(
+    ({ low, high }, score) => ({ low: Math.min(low, score), high: Math.max(high, score) }),
+    { low: Number.POSITIVE_INFINITY, high: Number.NEGATIVE_INFINITY },
+  );
+  return Math.max(goldenTolerance, BFLOAT16_ERROR_MAX * (spread.high - spread.low));
+}

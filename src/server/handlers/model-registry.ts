@@ -1,0 +1,66 @@
+/** salad.v1.ModelRegistry: what is loaded, and what a client must know to prepare pixels. */
+import type { handleUnaryCall } from '@grpc/grpc-js';
+import type { ServedModel } from '../../acquisition/index.js';
+import { SaladError } from '../../errors/index.js';
+import type {
+  Calibration,
+  Model,
+  ModelRegistryGetRequest,
+  ModelRegistryGetResponse,
+  ModelRegistryListRequest,
+  ModelRegistryListResponse,
+  ModelRegistryServer,
+} from '../../gen/salad/v1/model_registry.js';
+import type { ModelRegistry } from '../../registry/model-registry.js';
+import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
+import { identityOf, wireGeometry } from '../../wire/messages.js';
+import type { CallTracker } from './call-tracker.js';
+
+const QUANTILES = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
+
+export function modelRegistryHandlers(registry: ModelRegistry, calls: CallTracker): ModelRegistryServer {
+  const list: handleUnaryCall<ModelRegistryListRequest, ModelRegistryListResponse> = (_call, callback) => {
+    callback(null, { models: registry.list().map(describe) });
+  };
+  const get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse> = (call, callback) => {
+    try {
+      const { model } = call.request;
+      if (model === undefined || model.name === '') {
+        throw SaladError.field('HEADER_INVALID', 'model.name', 'is missing');
+      }
+      callback(null, { model: describe(registry.find(model.name, model.version)) });
+    } catch (error) {
+      callback(calls.toServiceError(error));
+    }
+  };
+  return { list, get };
+}
+
+function describe(model: ServedModel): Model {
+  const { manifest } = model;
+  return {
+    identity: identityOf(model),
+    description: manifest.description,
+    geometry: wireGeometry(model),
+    intensity: manifest.input.intensity.kind,
+    expectedOrientation: manifest.input.orientation,
+    distance: manifest.scoring.distance,
+    neighbourCount: manifest.scoring.neighbourCount,
+    embeddingSize: manifest.bank.dimension,
+    prototypeCount: manifest.bank.rows,
+    calibration: calibrationOf(model),
+    engine: model.engine,
+  };
+}
+
+function calibrationOf({ manifest: { calibration } }: ServedModel): Calibration {
+  return {
+    count: calibration.imageScores.length,
+    minFalsePositiveRate: minFalsePositiveRate(calibration),
+    quantiles: QUANTILES.map((probability) => ({
+      probability,
+      score: quantileOfSorted(calibration.imageScores, probability),
+    })),
+    strata: calibration.strata?.length ?? 0,
+  };
+}

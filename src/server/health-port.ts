@@ -1,0 +1,51 @@
+/** A second port for probes that speak no TLS, such as Kubernetes' own: grpc.health.v1 and nothing else. */
+import { ServerCredentials } from '@grpc/grpc-js';
+import { SaladError } from '../errors/index.js';
+import type { Health } from './health.js';
+import { createServerWithWindow } from './http2/create-server.js';
+
+/** Probes come one at a time; whoever opens more has other plans. */
+const MAX_CONNECTIONS = 64;
+const IDLE_MS = 60_000;
+/** HTTP/2's own. */
+const WINDOW_BYTES = 65_535;
+
+export interface HealthPort {
+  readonly port: number;
+  close(): void;
+}
+
+/**
+ * It outlives the drain of the main port, so that a probe hears NOT_SERVING instead of nothing.
+ * @param listen HOST:PORT; empty means no such port
+ * @throws SaladError CONFIGURATION_INVALID
+ */
+export async function openHealthPort(listen: string, health: Health): Promise<HealthPort | undefined> {
+  if (listen === '') return undefined;
+  const server = createServerWithWindow(
+    {
+      'grpc.max_receive_message_length': 4096,
+      'grpc.max_concurrent_streams': 16,
+      'grpc.max_connection_idle_ms': IDLE_MS,
+    },
+    {
+      windowBytes: WINDOW_BYTES,
+      onHttp2Server: (http2Server) => {
+        http2Server.maxConnections = MAX_CONNECTIONS;
+      },
+    },
+  );
+  health.addTo(server);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync(listen, ServerCredentials.createInsecure(), (error, bound) => {
+      if (error === null) resolve(bound);
+      else
+        reject(
+          new SaladError('CONFIGURATION_INVALID', `healthListen ${listen}: ${error.message}`, {
+            cause: error,
+          }),
+        );
+    });
+  });
+  return { port, close: () => server.forceShutdown() };
+}

@@ -1,0 +1,235 @@
+/** Named SALAD configurations, from minutes on a laptop to the paper to the letter. */
+
+import type { InputSpec, ScoringSpec, TilingSpec } from '../../../bundle/manifest.js';
+import { SaladError } from '../../../errors/index.js';
+import type { NetworkDescription } from '../../../network/description.js';
+import type { AugmentConfig, SaladConfig } from './config.js';
+
+export const SALAD_PRESET_NAMES = ['salad', 'salad-image', 'paper', 'paper-128', 'reduced'] as const;
+export type SaladPresetName = (typeof SALAD_PRESET_NAMES)[number];
+
+export interface SaladPreset {
+  readonly name: SaladPresetName;
+  readonly description: string;
+  readonly input: InputSpec;
+  readonly tiling: TilingSpec;
+  readonly config: SaladConfig;
+  readonly scoring: ScoringSpec;
+  /** Append one global whitening to the trained encoder (detection.md finding 1); never for the paper's own. */
+  readonly whiten: boolean;
+}
+
+const ORIENTATION =
+  'frontal: top of the image is cranial, left of the image is the right side of the patient';
+
+/** The authors' code: one horizontal flip, nothing else (salad.md section 2). */
+const PAPER_AUGMENT: AugmentConfig = { flip: 0.5, shift: 0, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 };
+
+/** detection.md's recipe, on 64 px tiles seen at half resolution: shifts of ±3 px there are ±6 here. */
+const TILE_AUGMENT: AugmentConfig = {
+  flip: 0,
+  shift: 6,
+  gain: 0.25,
+  offset: 0.3,
+  gamma: 0.25,
+  blur: 0.3,
+  noise: 0.05,
+};
+
+/** salad.md sections 3 to 6, value by value. */
+const PAPER_CONFIG: SaladConfig = {
+  level: 'image',
+  baseWidth: 16,
+  embedding: 200,
+  downs: 6,
+  reduction: 1,
+  channels: 3,
+  tilesPerImage: null,
+  rate: 0.1,
+  epochsPerRound: 50,
+  batchSize: 32,
+  learningRate: 1e-4,
+  learningRateSchedule: 'constant',
+  weightDecay: 1e-6,
+  temperature: 0.1,
+  momentum: 0.5,
+  neighbours: 10,
+  contrastWeight: 0.25,
+  reconstructionWeight: 1,
+  reconstruction: 'l1',
+  augment: PAPER_AUGMENT,
+  negatives: null,
+  warmup: 'memory',
+  warmupEpochs: 0,
+  initialMemory: 'random',
+  selfMaskedEntropy: false,
+};
+
+const TILE_CONFIG: SaladConfig = {
+  ...PAPER_CONFIG,
+  level: 'tile',
+  baseWidth: 16,
+  embedding: 64,
+  downs: 3,
+  reduction: 2,
+  channels: 1,
+  tilesPerImage: 4,
+  rate: 0.5,
+  epochsPerRound: 1,
+  learningRate: 1e-3,
+  learningRateSchedule: 'cosine',
+  contrastWeight: 1,
+  reconstructionWeight: 0.25,
+  augment: TILE_AUGMENT,
+  warmup: 'two-view',
+  warmupEpochs: 2,
+  initialMemory: 'embedded',
+};
+
+/** K of salad.md section 7: mean angle to the 100 nearest of all rows. */
+const PAPER_SCORING: ScoringSpec = {
+  distance: 'angular',
+  form: 'mean',
+  neighbourCount: 100,
+  temperature: 0.1,
+  searchRadius: null,
+  aggregate: { topFraction: 1, margin: 0 },
+};
+
+/** Chord distance to the 5 nearest prototypes within one grid cell; mean of the top 10 % of inner cells. */
+const TILE_SCORING: ScoringSpec = {
+  distance: 'chord',
+  form: 'mean',
+  neighbourCount: 5,
+  temperature: 0.1,
+  searchRadius: 1,
+  aggregate: { topFraction: 0.1, margin: 1 },
+};
+
+function wholeImage(size: number): { readonly input: InputSpec; readonly tiling: TilingSpec } {
+  return {
+    input: { workingSize: size, fit: 'pad', intensity: { kind: 'window' }, orientation: ORIENTATION },
+    tiling: {
+      coreSize: size,
+      haloSize: 0,
+      patchesPerSide: 1,
+      patchStride: size,
+      patchSize: size,
+      patchOffset: 0,
+      minStd: 0,
+    },
+  };
+}
+
+/** 64 px tiles at stride 32: a core of 32 px with a halo of 16, one patch per tile. */
+function tiles(workingSize: number): { readonly input: InputSpec; readonly tiling: TilingSpec } {
+  return {
+    input: { workingSize, fit: 'stretch', intensity: { kind: 'window' }, orientation: ORIENTATION },
+    tiling: {
+      coreSize: 32,
+      haloSize: 16,
+      patchesPerSide: 1,
+      patchStride: 32,
+      patchSize: 64,
+      patchOffset: -16,
+      minStd: 2,
+    },
+  };
+}
+
+const DESCRIPTIONS: Readonly<Record<SaladPresetName, string>> = {
+  salad:
+    'SALAD on 64 px tiles, streamable: two-view warm-up, then memory rounds with neighbourhoods. Far shorter than ' +
+    'the paper and at tile level, which the paper does not do. Minutes on a CPU.',
+  'salad-image':
+    "SALAD on whole images, reduced: 64 px, base width 8, five rounds of ten epochs. The paper's objective at a " +
+    'size a CPU can train; published detection quality cannot be expected of it.',
+  paper:
+    "The paper's configuration as far as its public code tells: 256 px, width 16, 200 dimensions, 11 rounds of 50 " +
+    'epochs. Needs a GPU: 18,700 steps of a 32-million-parameter network for 1,349 images.',
+  'paper-128':
+    'A smaller copy of `paper`, same objective and rounds. Smaller: images of 128 px (not 256) with one halving ' +
+    'less, base width 8 (16), 3 epochs per round (50). 25 to 35 minutes of one core (TensorFlow) for 1,349 images, and ' +
+    'far too short for what the paper reports.',
+  reduced:
+    'The smallest copy of `paper`, same objective and rounds. Smaller: images of 64 px (not 256) with two halvings ' +
+    'less, base width 8 (16), 5 epochs per round (50). 12 to 15 minutes of one core (TensorFlow) for 1,349 images, and ' +
+    'far too short for what the paper reports.',
+};
+
+function configOf(name: SaladPresetName, workingSize: number): SaladConfig {
+  const downs = Math.round(Math.log2(workingSize / 4));
+  switch (name) {
+    case 'salad':
+      return TILE_CONFIG;
+    case 'salad-image':
+      return {
+        ...PAPER_CONFIG,
+        baseWidth: 8,
+        embedding: 128,
+        downs,
+        channels: 1,
+        rate: 0.25,
+        epochsPerRound: 10,
+      };
+    case 'paper':
+      return { ...PAPER_CONFIG, downs };
+    case 'paper-128':
+      return { ...PAPER_CONFIG, downs, baseWidth: 8, epochsPerRound: 3 };
+    case 'reduced':
+      return { ...PAPER_CONFIG, downs, baseWidth: 8, epochsPerRound: 5 };
+  }
+}
+
+const DEFAULT_SIZE: Readonly<Record<SaladPresetName, number>> = {
+  salad: 224,
+  'salad-image': 64,
+  paper: 256,
+  'paper-128': 128,
+  reduced: 64,
+};
+
+/**
+ * A preset by name.
+ *
+ * @param workingSize side of the working image in pixels, where it should not be the preset's own
+ * @throws SaladError CONFIGURATION_INVALID for an unknown name or a size the grids do not fit
+ */
+export function saladPreset(name: string, workingSize?: number): SaladPreset {
+  const known = SALAD_PRESET_NAMES.find((candidate) => candidate === name);
+  if (known === undefined) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `unknown SALAD preset ${name}: one of ${SALAD_PRESET_NAMES.join(', ')}`,
+    );
+  }
+  const size = workingSize ?? DEFAULT_SIZE[known];
+  const isTiled = known === 'salad';
+  const isFitting = isTiled
+    ? size % 32 === 0 && size >= 96
+    : size >= 16 && Number.isInteger(Math.log2(size / 4));
+  if (!isFitting) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      isTiled
+        ? `working size ${size} must be a multiple of 32 and at least 96`
+        : `working size ${size} must be 4 times a power of two and at least 16`,
+    );
+  }
+  return {
+    name: known,
+    description: DESCRIPTIONS[known],
+    ...(isTiled ? tiles(size) : wholeImage(size)),
+    config: configOf(known, size),
+    scoring: isTiled ? TILE_SCORING : PAPER_SCORING,
+    whiten: isTiled,
+  };
+}
+
+/** The same encoder with its output node named `unitEmbedding`, so that layers ending in `embedding` can follow. */
+export function withFreeEmbeddingName(network: NetworkDescription): NetworkDescription {
+  const nodes = network.nodes.map((node) =>
+    node.name === network.output ? { ...node, name: 'unitEmbedding' } : node,
+  );
+  return { ...network, nodes, output: 'unitEmbedding' };
+}

@@ -1,0 +1,188 @@
+/** Encoder and decoder with their weights on the tensor backend, and one gradient step through both. */
+import * as tf from '@tensorflow/tfjs-core';
+import type { NetworkDescription, Weights, WeightTensor } from '../../../network/description.js';
+import { initialiseWeights } from '../../../network/initialise.js';
+import { saladDecoder, saladEncoder } from '../../../network/salad-networks.js';
+import { weightSpecs } from '../../../network/shapes.js';
+import { buildTfjs, type TfjsNetwork, tfjsParameters } from '../../../network/tfjs/build.js';
+import { valuesOf } from '../../backend/values.js';
+import type { Adam } from './adam.js';
+import type { SaladConfig } from './config.js';
+import { reconstructionLoss } from './losses.js';
+import { RANDOM_PURPOSE, randomStream } from './random-streams.js';
+
+/** Losses of one step, on the host. */
+export interface StepLosses {
+  readonly total: number;
+  readonly contrast: number;
+  /** NaN where there is no decoder. */
+  readonly reconstruction: number;
+}
+
+export interface StepResult extends StepLosses {
+  /** Training-mode embeddings of the batch, float32 [B, D]. */
+  readonly embeddings: Float32Array;
+}
+
+/** The encoder of a configuration: SALAD's, behind an average pool where `reduction` asks for one. */
+export function encoderOf(config: SaladConfig, tileSize: number): NetworkDescription {
+  const { baseWidth, downs, embedding, channels, reduction } = config;
+  const inputSize = tileSize / reduction;
+  const encoder = saladEncoder({ inputSize, baseWidth, downs, embedding, channels });
+  if (reduction === 1) return encoder;
+  const nodes = encoder.nodes.map((node) =>
+    'input' in node && node.input === 'input' ? { ...node, input: 'reduced' } : node,
+  );
+  const pool = {
+    op: 'avgPool' as const,
+    name: 'reduced',
+    input: 'input',
+    size: reduction,
+    stride: reduction,
+    padding: 0,
+  };
+  return { ...encoder, inputSize: tileSize, nodes: [pool, ...nodes] };
+}
+
+/** First weights drawn from the seed; the decoder's follow the encoder's. */
+function freshWeights(networks: readonly NetworkDescription[], seed: number): Map<string, WeightTensor> {
+  const weights = new Map<string, WeightTensor>();
+  networks.forEach((network, index) => {
+    const drawn = Math.floor(randomStream(seed, RANDOM_PURPOSE.weights, index).uniform() * 2 ** 32);
+    for (const [name, tensor] of initialiseWeights(network, drawn)) weights.set(name, tensor);
+  });
+  return weights;
+}
+
+export class TrainableNetwork {
+  readonly encoder: NetworkDescription;
+  private readonly config: SaladConfig;
+  private readonly encode: TfjsNetwork;
+  private readonly decode: TfjsNetwork | undefined;
+  private readonly trainable: readonly string[];
+  private parameters: Record<string, tf.Tensor>;
+
+  constructor(config: SaladConfig, tileSize: number, seed: number) {
+    this.config = config;
+    this.encoder = encoderOf(config, tileSize);
+    const { baseWidth, downs, embedding, channels, reduction } = config;
+    const networks = [this.encoder];
+    this.encode = buildTfjs(this.encoder, 1, ['normalised']);
+    if (config.reconstructionWeight > 0) {
+      const inputSize = tileSize / reduction;
+      const decoder = saladDecoder({ inputSize, baseWidth, downs, embedding, channels });
+      this.decode = buildTfjs(decoder, embedding);
+      networks.push(decoder);
+    }
+    const specs = networks.flatMap((network) => weightSpecs(network));
+    this.trainable = specs.filter((spec) => spec.trainable).map((spec) => spec.name);
+    this.parameters = tfjsParameters(freshWeights(networks, seed));
+  }
+
+  /**
+   * One optimiser step on w_c·contrast + w_r·reconstruction.
+   *
+   * @param pixels float32 [B, size, size, 1] in 0..255; not disposed
+   * @param decoded samples 0..decoded-1 are reconstructed: one view of each tile is enough
+   * @param contrast L_c of the embeddings [B, D]; its constants belong to the caller
+   */
+  async step(
+    pixels: tf.Tensor4D,
+    decoded: number,
+    contrast: (embeddings: tf.Tensor2D) => tf.Scalar,
+    adam: Adam,
+    learningRate: number,
+  ): Promise<StepResult> {
+    const names = this.trainable;
+    const kept: Record<string, tf.Tensor> = {};
+    const keep = (name: string, tensor: tf.Tensor): void => {
+      kept[name] = tf.keep(tf.clone(tensor));
+    };
+    const { value, grads } = tf.tidy(() =>
+      tf.valueAndGrads((...tensors: tf.Tensor[]) => {
+        const parameters = { ...this.parameters };
+        names.forEach((name, i) => {
+          parameters[name] = tensors[i]!;
+        });
+        return this.objective(pixels, decoded, parameters, contrast, keep);
+      })(names.map((name) => this.parameters[name]!)),
+    );
+    adam.beginStep();
+    names.forEach((name, i) => {
+      const old = this.parameters[name]!;
+      this.parameters[name] = adam.update(name, old, grads[i]!, learningRate);
+      old.dispose();
+    });
+    const result = {
+      total: (await value.data())[0]!,
+      contrast: (await kept['contrast']!.data())[0]!,
+      reconstruction: (await kept['reconstruction']?.data())?.[0] ?? Number.NaN,
+      embeddings: await valuesOf(kept['embeddings']!),
+    };
+    for (const [name, tensor] of Object.entries(kept)) {
+      if (!(name in this.parameters)) continue;
+      this.parameters[name]!.dispose();
+      this.parameters[name] = tensor;
+      delete kept[name];
+    }
+    tf.dispose([value, grads, kept]);
+    return result;
+  }
+
+  private objective(
+    pixels: tf.Tensor4D,
+    decoded: number,
+    parameters: Record<string, tf.Tensor>,
+    contrast: (embeddings: tf.Tensor2D) => tf.Scalar,
+    keep: (name: string, tensor: tf.Tensor) => void,
+  ): tf.Scalar {
+    const { contrastWeight, reconstructionWeight, reconstruction, embedding } = this.config;
+    const encoded = this.encode.forward(pixels, parameters, 'training');
+    const z = tf.reshape(encoded.output, [-1, embedding]) as tf.Tensor2D;
+    for (const [name, tensor] of Object.entries(encoded.movingStatistics)) keep(name, tensor);
+    keep('embeddings', z);
+    const contrastLoss = contrast(z);
+    keep('contrast', contrastLoss);
+    const weighted = tf.mul(contrastLoss, contrastWeight) as tf.Scalar;
+    if (this.decode === undefined) return weighted;
+    const first = (tensor: tf.Tensor4D): tf.Tensor4D =>
+      decoded === tensor.shape[0] ? tensor : tf.slice(tensor, [0, 0, 0, 0], [decoded, -1, -1, -1]);
+    const rebuilt = this.decode.forward(first(encoded.output), parameters, 'training');
+    for (const [name, tensor] of Object.entries(rebuilt.movingStatistics)) keep(name, tensor);
+    const loss = reconstructionLoss(rebuilt.output, first(encoded.outputs['normalised']!), reconstruction);
+    keep('reconstruction', loss);
+    return tf.add(weighted, tf.mul(loss, reconstructionWeight));
+  }
+
+  /** Inference-mode embeddings, float32 [B, D]. @param pixels float32 [B, size, size, 1]; not disposed */
+  async embed(pixels: tf.Tensor4D): Promise<Float32Array> {
+    const output = tf.tidy(() => this.encode.forward(pixels, this.parameters, 'inference').output);
+    const embeddings = await valuesOf(output);
+    output.dispose();
+    return embeddings;
+  }
+
+  /** Host copies of all weights, moving statistics included. */
+  async exportWeights(): Promise<Map<string, WeightTensor>> {
+    const weights = new Map<string, WeightTensor>();
+    for (const [name, tensor] of Object.entries(this.parameters)) {
+      weights.set(name, { shape: tensor.shape, data: await valuesOf(tensor) });
+    }
+    return weights;
+  }
+
+  /** The encoder's part of `exportWeights`, as a bundle stores it. */
+  async exportEncoder(): Promise<Weights> {
+    const all = await this.exportWeights();
+    return new Map(weightSpecs(this.encoder).map(({ name }) => [name, all.get(name)!]));
+  }
+
+  importWeights(weights: Weights): void {
+    tf.dispose(this.parameters);
+    this.parameters = tfjsParameters(weights);
+  }
+
+  dispose(): void {
+    tf.dispose(this.parameters);
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * One global whitening of patch descriptors (detection.md, finding 1): W = U / sqrt(s + 0.1 * mean(s)) over
+ * the covariance of the fit patches, as a 1x1 convolution appended to the network, then unit length.
+ */
+import type { NetworkNode, WeightTensor } from '../../network/description.js';
+
+/** Running float64 mean and covariance of float32 rows; order-independent up to rounding. */
+export class Covariance {
+  readonly dimension: number;
+  #count = 0;
+  readonly #sum: Float64Array;
+  readonly #products: Float64Array;
+
+  constructor(dimension: number) {
+    this.dimension = dimension;
+    this.#sum = new Float64Array(dimension);
+    this.#products = new Float64Array(dimension * dimension);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** @param row float32 [dimension], already centred near zero: the products are plain sums. */
+  add(row: Float32Array): void {
+    const d = this.dimension;
+    this.#count += 1;
+    for (let i = 0; i < d; i += 1) {
+      const value = row[i]!;
+      this.#sum[i]! += value;
+      if (value === 0) continue;
+      for (let j = i; j < d; j += 1) this.#products[i * d + j]! += value * row[j]!;
+    }
+  }
+
+  mean(): Float64Array {
+    return this.#sum.map((value) => value / this.#count);
+  }
+
+  /** float64 [dimension, dimension], symmetric, divided by n. */
+  covariance(): Float64Array {
+    const d = this.dimension;
+    const mean = this.mean();
+    const out = new Float64Array(d * d);
+    for (let i = 0; i < d; i += 1) {
+      for (let j = i; j < d; j += 1) {
+        const value = this.#products[i * d + j]! / this.#count - mean[i]! * mean[j]!;
+        out[i * d + j] = value;
+        out[j * d + i] = value;
+      }
+    }
+    return out;
+  }
+}
+
+export interface SymmetricEigen {
+  /** Descending. */
+  readonly values: Float64Array;
+  /** float64 [n, n]: column k is the unit eigenvector of values[k], its largest component positive. */
+  readonly vectors: Float64Array;
+}
+
+/** Rotates rows and columns p and q of `a`, and columns p and q of `v`, so that a[p][q] becomes zero. */
+function rotate(a: Float64Array, v: Float64Array, n: number, p: number, q: number): void {
+  const apq = a[p * n + q]!;
+  const theta = (a[q * n + q]! - a[p * n + p]!) / (2 * apq);
+  const t = (theta >= 0 ? 1 : -1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
+  const c = 1 / Math.sqrt(t * t + 1);
+  const s = t * c;
+  const turn = (m: Float64Array, i: number, j: number): void => {
+    const x = m[i]!;
+    const y = m[j]!;
+    m[i] = c * x - s * y;
+    m[j] = s * x + c * y;
+  };
+  for (let k = 0; k < n; k += 1) turn(a, k * n + p, k * n + q);
+  for (let k = 0; k < n; k += 1) turn(a, p * n + k, q * n + k);
+  for (let k = 0; k < n; k += 1) turn(v, k * n + p, k * n + q);
+}
+
+/** Cyclic Jacobi: simple, exact to rounding and the same on every machine; n is about 100 here. */
+export function symmetricEigen(matrix: Float64Array, n: number): SymmetricEigen {
+  const a = Float64Array.from(matrix);
+  const v = new Float64Array(n * n);
+  let scale = 0;
+  for (let i = 0; i < n; i += 1) {
+    v[i * n + i] = 1;
+    scale += Math.abs(a[i * n + i]!);
+  }
+  for (let sweep = 0; sweep < 60; sweep += 1) {
+    let off = 0;
+    for (let p = 0; p < n; p += 1) {
+      for (let q = p + 1; q < n; q += 1) off += Math.abs(a[p * n + q]!);
+    }
+    if (off <= 1e-14 * scale) break;
+    for (let p = 0; p < n; p += 1) {
+      for (let q = p + 1; q < n; q += 1) if (a[p * n + q] !== 0) rotate(a, v, n, p, q);
+    }
+  }
+  const order = Array.from({ length: n }, (_, i) => i).sort((i, j) => a[j * n + j]! - a[i * n + i]! || i - j);
+  const vectors = new Float64Array(n * n);
+  order.forEach((from, k) => {
+    let largest = 0;
+    for (let i = 0; i < n; i += 1) {
+      if (Math.abs(v[i * n + from]!) > Math.abs(largest)) largest = v[i * n + from]!;
+    }
+    const sign = largest < 0 ? -1 : 1;
+    for (let i = 0; i < n; i += 1) vectors[i * n + k] = sign * v[i * n + from]!;
+  });
+  return { values: Float64Array.from(order, (from) => a[from * n + from]!), vectors };
+}
+
+export interface WhiteningLayer {
+  readonly nodes: readonly NetworkNode[];
+  readonly weights: ReadonlyMap<string, WeightTensor>;
+}
+
+export interface WhiteningOptions {
+  /** Added to every eigenvalue as a fraction of their mean, so that noise directions stay small. @default 0.1 */
+  readonly shrinkage?: number;
+  /**
+   * Value of one more channel that is the same everywhere: unit vectors then tell long ones from short ones too, the
+   * better the larger it is. 0 = no such channel, only the direction counts. @default 0
+   */
+  readonly constant?: number;
+  /** Name of the last node. @default embedding */
+  readonly output?: string;
+}
+
+/** `whiten` = 1x1 conv x -> (x - mean) W, then `output` = its unit vector. */
+export function whiteningLayer(
+  statistics: Covariance,
+  input: string,
+  { shrinkage = 0.1, constant = 0, output = 'embedding' }: WhiteningOptions = {},
+): WhiteningLayer {
+  const d = statistics.dimension;
+  const channels = constant === 0 ? d : d + 1;
+  const mean = statistics.mean();
+  const { values, vectors } = symmetricEigen(statistics.covariance(), d);
+  const floor = (shrinkage * values.reduce((sum, value) => sum + Math.max(value, 0), 0)) / d;
+  const kernel = new Float32Array(d * channels);
+  const bias = new Float32Array(channels).fill(constant);
+  for (let k = 0; k < d; k += 1) {
+    const gain = 1 / Math.sqrt(Math.max(values[k]!, 0) + floor + 1e-12);
+    let shift = 0;
+    for (let i = 0; i < d; i += 1) {
+      const weight = vectors[i * d + k]! * gain;
+      kernel[i * channels + k] = weight;
+      shift -= mean[i]! * weight;
+    }
+    bias[k] = shift;
+  }
+  return {
+    nodes: [
+      {
+        name: 'whiten',
+        op: 'conv',
+        input,
+        kernelSize: 1,
+        stride: 1,
+        padding: 0,
+        inChannels: d,
+        outChannels: channels,
+        bias: true,
+        trainable: false,
+      },
+      { name: output, op: 'l2Normalize', input: 'whiten' },
+    ],
+    weights: new Map([
+      ['whiten/kernel', { shape: [1, 1, d, channels], data: kernel }],
+      ['whiten/bias', { shape: [channels], data: bias }],
+    ]),
+  };
+}

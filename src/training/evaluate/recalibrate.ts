@@ -1,0 +1,161 @@
+/**
+ * New thresholds for a bundle from normals of the site that uses it (salad.md section 8: "a new site needs
+ * recalibration"). Encoder, memory bank and golden batch stay, byte for byte.
+ */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BUNDLE_FILES, type Bundle, writeBundle } from '../../bundle/bundle.js';
+import type { CalibrationTables } from '../../bundle/manifest.js';
+import type { Engine } from '../../engines/engine.js';
+import { SaladError } from '../../errors/index.js';
+import { imageTables, patchTables } from '../../scoring/calibration.js';
+import {
+  type DatasetImage,
+  dataHash,
+  loadDataset,
+  NORMAL,
+  splitByPatient,
+  withoutDuplicates,
+} from '../data/dataset.js';
+import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
+import { STORAGE } from '../fit/scoring-fit.js';
+import { CHECKED_RATES, type CheckedRate, flaggedShare } from './evaluate.js';
+
+/** Fewer cannot promise a false-positive rate of 5 %. */
+const IMAGES_MIN = 19;
+/** From here on half of the images re-fit the tables of the cells; with fewer those of the bundle stay. */
+const REFIT_FROM = 200;
+
+export interface RecalibrateOptions {
+  readonly bundle: Bundle;
+  readonly engine: Engine;
+  readonly dataDirectory: string;
+  readonly bundleDirectory: string;
+  readonly version: number;
+  readonly seed: number;
+  /** For the model card. */
+  readonly command: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+export interface RecalibrateResult {
+  readonly bundle: Bundle;
+  readonly images: number;
+  readonly patchTables: 'kept' | 'refitted';
+  /** Share of the images that the thresholds before would have flagged; null where they could promise no such rate. */
+  readonly flaggedBefore: Readonly<Record<CheckedRate, number | null>>;
+}
+
+async function loadNormals({ bundle, dataDirectory }: RecalibrateOptions): Promise<readonly DatasetImage[]> {
+  const { images } = await loadDataset(dataDirectory, { labels: [NORMAL] });
+  if (dataHash(images) === bundle.manifest.training.dataSha256) {
+    throw new SaladError(
+      'TRAINING_DATA_INVALID',
+      'the bundle was trained on these very images: it remembers them, so their scores say nothing about new ones. ' +
+        'Give normals of other patients',
+    );
+  }
+  const distinct = withoutDuplicates(images);
+  if (distinct.length < IMAGES_MIN) {
+    throw new SaladError(
+      'TRAINING_DATA_INVALID',
+      `${distinct.length} normal images: at least ${IMAGES_MIN} are needed to promise a false-positive rate of 5 %`,
+    );
+  }
+  return distinct;
+}
+
+async function patchScores(
+  images: readonly DatasetImage[],
+  { bundle, engine, signal, onProgress }: RecalibrateOptions,
+): Promise<ReadonlyMap<DatasetImage, Float32Array>> {
+  const scores = new Map<DatasetImage, Float32Array>();
+  const scorer = await ImageScorer.open(engine, bundle);
+  try {
+    for await (const { item, image } of renderAll(images, bundle.manifest)) {
+      if (signal.aborted) throw new SaladError('CANCELLED', 'calibration was interrupted');
+      scores.set(item, (await scorer.run(image)).scores);
+      onProgress(scores.size, images.length);
+    }
+  } finally {
+    await scorer.dispose();
+  }
+  return scores;
+}
+
+function newTables(
+  images: readonly DatasetImage[],
+  scores: ReadonlyMap<DatasetImage, Float32Array>,
+  { bundle, seed }: RecalibrateOptions,
+): { readonly calibration: CalibrationTables; readonly kept: boolean } {
+  const { aggregate } = bundle.manifest.scoring;
+  const of = (part: readonly DatasetImage[]): Float32Array[] => part.map((image) => scores.get(image)!);
+  if (images.length < REFIT_FROM) {
+    const { patchMedian, patchMad } = bundle.manifest.calibration;
+    const tables = { patchMedian: [...patchMedian], patchMad: [...patchMad] };
+    return { calibration: imageTables(tables, of(images), bundle.geometry, aggregate), kept: true };
+  }
+  const { fit, calibrationA, calibrationB } = splitByPatient(images, seed, 0.5);
+  const tables = patchTables(of(fit));
+  const judged = of([...calibrationA, ...calibrationB]);
+  return { calibration: imageTables(tables, judged, bundle.geometry, aggregate), kept: false };
+}
+
+function flaggedBefore(
+  scores: Iterable<Float32Array>,
+  { manifest, geometry }: Bundle,
+): RecalibrateResult['flaggedBefore'] {
+  const { calibration } = manifest;
+  const judged = Array.from(
+    scores,
+    (each) => judgeImage(each, calibration, geometry, manifest.scoring.aggregate).score,
+  ).filter((score) => !Number.isNaN(score));
+  const shares = CHECKED_RATES.map((rate) => [rate, flaggedShare(judged, calibration, Number(rate))]);
+  return Object.fromEntries(shares) as RecalibrateResult['flaggedBefore'];
+}
+
+/**
+ * Scores the normals with the bundle, takes new thresholds from them and writes the bundle under a new version.
+ * @throws SaladError TRAINING_DATA_INVALID for too few images or those the bundle was trained on, BUNDLE_INVALID,
+ *   CANCELLED
+ */
+export async function recalibrateBundle(options: RecalibrateOptions): Promise<RecalibrateResult> {
+  const { bundle, version, command } = options;
+  const { manifest } = bundle;
+  const images = await loadNormals(options);
+  const scores = await patchScores(images, options);
+  const { calibration, kept } = newTables(images, scores, options);
+  const how = kept ? 'the tables of the cells stayed' : 'half of them re-fitted the tables of the cells';
+  const sentence =
+    `Version ${version}: thresholds from ${images.length} other normals (data hash ${dataHash(images)}), ` +
+    `${calibration.imageScores.length} image scores; ${how}. Encoder and memory bank are those of version ${manifest.version}.`;
+  const card = await readFile(join(bundle.directory, BUNDLE_FILES.card), 'utf8');
+  const { bank: _size, files: _files, schemaVersion: _schema, ...rest } = manifest;
+  const written = await writeBundle(options.bundleDirectory, {
+    manifest: {
+      ...rest,
+      version,
+      calibration,
+      training: { ...manifest.training, notes: [...manifest.training.notes, sentence] },
+    },
+    weights: bundle.weights,
+    bank: bundle.bank,
+    golden: bundle.golden,
+    storage: STORAGE,
+    modelCard: `${card.replace(/^# .*/, `# ${manifest.name}, version ${version}`).trimEnd()}
+
+## Recalibrated
+
+    ${command}
+
+${sentence} What is said above of calibration, and every false-positive rate above, is of version ${manifest.version}.
+`,
+  });
+  return {
+    bundle: written,
+    images: images.length,
+    patchTables: kept ? 'kept' : 'refitted',
+    flaggedBefore: flaggedBefore(scores.values(), bundle),
+  };
+}

@@ -1,0 +1,174 @@
+/** The evaluation as one HTML page: figures, curves, histograms, and the highest-scoring images with maps. */
+
+import type { Bundle } from '../../bundle/bundle.js';
+import { SaladError } from '../../errors/index.js';
+import { blendPatches, overlayPng } from '../../imaging/anomaly-map.js';
+import { escapeHtml, htmlPage, htmlTable, pngImage } from '../../report/page.js';
+import { minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
+import { NORMAL } from '../data/dataset.js';
+import { colourOf, histogramChart, rocChart } from './charts.js';
+import { CHECKED_RATES, type Evaluation, type EvaluationDetail, type TopImage } from './evaluate.js';
+import type { Interval } from './metrics.js';
+
+const fixed = (value: number | null, digits = 3): string => (value === null ? '–' : value.toFixed(digits));
+const interval = (value: Interval | null): string =>
+  value ? `${fixed(value[0])} to ${fixed(value[1])}` : '–';
+
+/** Rows of the table of classes, for the terminal and the report. */
+export const CLASS_HEADER = [
+  'class',
+  'images',
+  'AUROC',
+  '95 % interval',
+  'avg. precision',
+  'FPR at 95 % TPR',
+  'flagged at 5 %',
+  'flagged at 10 %',
+  'grey / sharpness alone',
+];
+
+export function classRows(evaluation: Evaluation): string[][] {
+  return Object.entries(evaluation.classes).map(([label, figures]) => [
+    label,
+    String(figures.count),
+    fixed(figures.auroc),
+    interval(figures.aurocCi95),
+    fixed(figures.averagePrecision),
+    fixed(figures.fprAt95Tpr),
+    fixed(figures.sensitivity['0.05']),
+    fixed(figures.sensitivity['0.10']),
+    `${fixed(figures.shortcutAuroc.meanGrey, 2)} / ${fixed(figures.shortcutAuroc.sharpness, 2)}`,
+  ]);
+}
+
+export const NORMAL_HEADER = [
+  'promised false-positive rate',
+  'realised on normals',
+  '95 % interval (Wilson)',
+];
+
+export function normalRows(evaluation: Evaluation): string[][] {
+  return CHECKED_RATES.map((rate) => [
+    rate,
+    fixed(evaluation.normal.falsePositiveRate[rate]),
+    interval(evaluation.normal.falsePositiveRateCi95[rate]),
+  ]);
+}
+
+export const LOCALISATION_HEADER = [
+  'class',
+  'images with mask',
+  'patch AUROC',
+  'AUPRO to 0.3',
+  'top patch on lesion',
+];
+
+export function localisationRows(evaluation: Evaluation): string[][] {
+  return Object.entries(evaluation.classes).flatMap(([label, { localisation }]) =>
+    localisation
+      ? [
+          [
+            label,
+            String(localisation.images),
+            fixed(localisation.patchAuroc),
+            fixed(localisation.aupro),
+            fixed(localisation.pointingHit),
+          ],
+        ]
+      : [],
+  );
+}
+
+function thresholdMarks(bundle: Bundle): { at: number; label: string }[] {
+  return CHECKED_RATES.flatMap((rate) => {
+    try {
+      return [
+        { at: thresholdFor(bundle.manifest.calibration, Number(rate)), label: `threshold for ${rate}` },
+      ];
+    } catch (error) {
+      if (error instanceof SaladError && error.reason === 'FALSE_POSITIVE_RATE_UNREACHABLE') return [];
+      throw error;
+    }
+  });
+}
+
+function charts(detail: EvaluationDetail, bundle: Bundle): string {
+  const scoresOf = (label: string): number[] =>
+    detail.images.filter((image) => image.label === label).map((image) => image.score);
+  const labels = Object.keys(detail.evaluation.classes);
+  const normalGroup = { label: NORMAL, scores: scoresOf(NORMAL), colour: '#888888' };
+  const marks = thresholdMarks(bundle);
+  if (labels.length === 0) return histogramChart('image scores', [normalGroup], marks);
+  return labels
+    .map((label, index) => {
+      const { auroc } = detail.evaluation.classes[label]!;
+      const colour = colourOf(index);
+      const group = { label, scores: scoresOf(label), colour };
+      return (
+        rocChart(`${label}: AUROC ${fixed(auroc)}`, detail.roc[label] ?? [], colour) +
+        histogramChart(`${label} against ${NORMAL}`, [normalGroup, group], marks)
+      );
+    })
+    .join('\n');
+}
+
+async function contactSheet(top: readonly TopImage[], bundle: Bundle): Promise<string> {
+  const figures = await Promise.all(
+    top.map(async (image) => {
+      const map = blendPatches(bundle.geometry, image.patchZ);
+      const png = await overlayPng(image.pixels, map, bundle.geometry.workingSize);
+      const caption = `${image.label}, score ${image.score.toFixed(2)}, p ${image.pValue.toFixed(3)}: ${image.id}`;
+      return `<figure>${pngImage(png, caption, 200)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`;
+    }),
+  );
+  return figures.join('\n');
+}
+
+function calibrationFacts(bundle: Bundle): string {
+  const { manifest } = bundle;
+  const { training, calibration, scoring } = manifest;
+  const count = calibration.imageScores.length;
+  const rows = [
+    ['bundle', `${manifest.name}@${manifest.version}, manifest SHA-256 ${bundle.sha256}`],
+    ['preset, seed', `${training.preset}, ${training.seed}`],
+    ['fit / held-out images', `${training.images.fit} / ${training.images.validation}`],
+    [
+      'image calibration',
+      `${count} held-out normals; lowest supported false-positive rate ${fixed(minFalsePositiveRate(calibration))}`,
+    ],
+    ['memory bank', `${manifest.bank.rows} rows of ${manifest.bank.dimension} numbers`],
+    [
+      'patch score',
+      `${scoring.form} ${scoring.distance} distance to ${scoring.neighbourCount} neighbours, search radius ${scoring.searchRadius ?? 'all'}`,
+    ],
+    [
+      'image score',
+      `mean of the top ${100 * scoring.aggregate.topFraction} % robust z, ${scoring.aggregate.margin} outer rings left out`,
+    ],
+  ];
+  return htmlTable(['fact', 'value'], rows);
+}
+
+/** @returns a self-contained page: no script, no outside file. */
+export async function evaluationReport(detail: EvaluationDetail, bundle: Bundle): Promise<string> {
+  const { evaluation } = detail;
+  const localisation = localisationRows(evaluation);
+  const sections = [
+    `<p>${evaluation.normal.count} normal images, engine ${evaluation.engine}, ${evaluation.imagesPerSecond.toFixed(1)} images per second.${evaluation.notScored > 0 ? ` ${evaluation.notScored} images had nothing to score and are left out.` : ''}</p>`,
+    '<h2>Classes</h2>',
+    htmlTable(CLASS_HEADER, classRows(evaluation)),
+    '<p class="note">“Grey / sharpness alone” is the AUROC of the mean grey level, and of the mean vertical gradient, of the working image, each in its better direction. A model near these figures may have learned no more.</p>',
+    '<h2>Realised false-positive rate</h2>',
+    htmlTable(NORMAL_HEADER, normalRows(evaluation)),
+    ...(localisation.length > 0
+      ? ['<h2>Localisation</h2>', htmlTable(LOCALISATION_HEADER, localisation)]
+      : []),
+    '<h2>Curves and histograms</h2>',
+    charts(detail, bundle),
+    '<h2>Highest scores</h2>',
+    await contactSheet(detail.top, bundle),
+    '<h2>Calibration and model</h2>',
+    calibrationFacts(bundle),
+  ];
+  return htmlPage(`salad-serve: evaluation of ${evaluation.model}`, sections.join('\n'));
+}

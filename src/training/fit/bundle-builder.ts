@@ -1,0 +1,111 @@
+/** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
+import { type Bundle, type BundleParts, writeBundle } from '../../bundle/bundle.js';
+import type { TrainingPreset } from '../encoders/preset.js';
+import type { BuiltBank } from './bank-builder.js';
+import { goldenBatch } from './golden.js';
+import { int8Form } from './int8-ranges.js';
+import { modelCard } from './model-card.js';
+import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
+import type { ThresholdOptions } from './strata.js';
+
+/** Largest score difference an engine may show on the golden batch (architecture.md: float32 engines). */
+const GOLDEN_TOLERANCE = 1e-4;
+
+export interface BuildOptions extends ScoringFitOptions {
+  /** Where the bundle is written: the version's own folder. */
+  readonly bundleDirectory: string;
+  readonly name: string;
+  readonly version: number;
+  readonly description: string;
+  /** Sentences of the user's for the card, such as source and terms of the data. */
+  readonly notes: readonly string[];
+  readonly preset: TrainingPreset;
+  /** What the model card shows; without paths that differ between two runs. */
+  readonly command: string;
+  readonly saladServe: string;
+  /** Exact copies left out of fitting. */
+  readonly duplicates: number;
+  readonly patientTable: boolean;
+  readonly dataSha256: string;
+}
+
+function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
+  return [
+    ...(contamination > 0
+      ? [
+          `The highest ${100 * contamination} % of the image scores were left out of the calibration: so many of these normals are held not to be normal.`,
+        ]
+      : []),
+    ...(strata
+      ? [
+          'Thresholds hold in every fifth of the normals by field of view, sharpness and brightness: of normals like all of them fewer are flagged than promised.',
+        ]
+      : []),
+  ];
+}
+
+function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
+  return [
+    ...options.notes,
+    ...thresholdNotes(options.thresholds),
+    `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
+    `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
+      `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,
+    ...(options.patientTable
+      ? []
+      : ['No table of patients was given: every image counted as its own patient.']),
+  ];
+}
+
+/** @throws SaladError TRAINING_DATA_INVALID where too little is left to score with; CANCELLED when aborted. */
+export async function buildBundle(options: BuildOptions): Promise<Bundle> {
+  const { plan, encoder } = options;
+  const { source, built, calibration } = await fitScoring(options);
+  const { weights, search } = source;
+  const { bank } = search;
+  const golden = await goldenBatch(options.engine, source, plan);
+  const int8 = await int8Form(options.engine, { ...source, golden }, options.fit, options.signal);
+  const manifest: BundleParts['manifest'] = {
+    name: options.name,
+    version: options.version,
+    description: options.description,
+    input: plan.input,
+    tiling: plan.tiling,
+    network: encoder.network,
+    scoring: plan.scoring,
+    calibration,
+    training: {
+      preset: options.preset.name,
+      seed: options.seed,
+      engine: options.engine.info.name,
+      saladServe: options.saladServe,
+      command: options.command,
+      images: {
+        fit: options.fit.length,
+        validation: options.calibrationA.length + options.calibrationB.length,
+      },
+      dataSha256: options.dataSha256,
+      sourceImages: options.fit.map((image) => image.id),
+      notes: trainingNotes(options, built),
+    },
+    goldenTolerance: GOLDEN_TOLERANCE,
+    ...(int8 === undefined ? {} : { int8 }),
+  };
+  const card = modelCard({
+    manifest,
+    bankSize: { rows: bank.rows, dimension: bank.dimension },
+    calibrationImages: { a: options.calibrationA.length, b: options.calibrationB.length },
+    duplicates: options.duplicates,
+    patientTable: options.patientTable,
+    bank: built,
+    limits: plan.limits,
+  });
+  return writeBundle(options.bundleDirectory, {
+    manifest,
+    weights,
+    bank,
+    golden,
+    modelCard: card,
+    storage: STORAGE,
+  });
+}

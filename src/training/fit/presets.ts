@@ -1,0 +1,20 @@
+/** The registry of training presets: fixed log-Gabor encoders and SALAD's learned ones. */
+import { SaladError } from '../../errors/index.js';
+import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
+import { HYBRID_PRESET } from '../encoders/hybrid.js';
+import type { TrainingPreset } from '../encoders/preset.js';
+import { LEARNED_PRESETS } from '../encoders/salad/training-presets.js';
+
+export const TRAINING_PRESETS: readonly TrainingPreset[] = [
+  ...GABOR_PRESETS,
+  HYBRID_PRESET,
+  ...LEARNED_PRESETS,
+];
+
+/** @throws SaladError CONFIGURATION_INVALID for a name that is not in the registry. */
+export function findPreset(name: string): TrainingPreset {
+  const preset = TRAINING_PRESETS.find((each) => each.name === name);
+  if (preset) return preset;
+  const known = TRAINING_PRESETS.map((each) => each.name).join(', ');
+  throw new SaladError('CONFIGURATION_INVALID', `--preset ${name} is not known; there are: ${known}`);
+}

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { SYNTHETIC_LESIONS, withLesion, withNoise } from '../../../bench/research/synthetic-lesions.js';
+import type { DecodedImage } from '../../../src/imaging/decode.js';
+
+const SIZE = 160;
+
+/** Waves of two directions: something for every lesion to disturb. */
+const image: DecodedImage = {
+  rows: SIZE,
+  columns: SIZE,
+  bitsAllocated: 8,
+  bitsStored: 8,
+  samples: Uint8Array.from({ length: SIZE * SIZE }, (_, at) =>
+    Math.round(100 + 30 * Math.sin(Math.floor(at / SIZE) / 7) + 30 * Math.cos((at % SIZE) / 11)),
+  ),
+};
+
+describe('synthetic lesions', () => {
+  for (const kind of SYNTHETIC_LESIONS) {
+    it(`${kind}: changes a part of the image, the same one for the same seed`, () => {
+      const original = Uint8Array.from(image.samples);
+      const { samples } = withLesion(image, kind, 3);
+      assert.deepEqual(image.samples, original);
+      assert.deepEqual(withLesion(image, kind, 3).samples, samples);
+      assert.notDeepEqual(withLesion(image, kind, 4).samples, samples);
+      const share = samples.filter((value, at) => value !== image.samples[at]).length / samples.length;
+      assert.ok(share > 0.005 && share < 0.9, `${share} of the pixels`);
+      for (const corner of [0, SIZE - 1, SIZE * (SIZE - 1), SIZE * SIZE - 1]) {
+        assert.ok(Math.abs(samples[corner]! - image.samples[corner]!) <= 3);
+      }
+    });
+  }
+
+  it('noise has the standard deviation that was asked for', () => {
+    const { samples } = withNoise(image, 0.02, 1);
+    const squares = samples.reduce((sum, value, at) => sum + (value - image.samples[at]!) ** 2, 0);
+    assert.ok(Math.abs(Math.sqrt(squares / samples.length) - 0.02 * 255) < 0.2);
+  });
+
+  it('refuses images of 16 bits, which it would tear apart', () => {
+    assert.throws(() => withNoise({ ...image, bitsAllocated: 16 }, 0.01, 1), RangeError);
+  });
+});

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
+import { readBundle } from '../../../../src/bundle/bundle.js';
+import { fetchBundle } from '../../../../src/cli/commands/models-fetch.js';
+import { shippedModels } from '../../../../src/util/package-root.js';
+
+const bundle = join(shippedModels(), 'phantom/1');
+const sha256 = createHash('sha256')
+  .update(readFileSync(join(bundle, 'manifest.json')))
+  .digest('hex');
+
+describe('models fetch', () => {
+  let server: Server;
+  let url: string;
+  let models: string;
+  /** What is sent instead of a file's own content. */
+  let forged: Record<string, Uint8Array>;
+  let requests: string[];
+
+  before(async () => {
+    server = createServer((request, response) => {
+      const file = String(request.url).replace('/bundle/', '');
+      requests.push(file);
+      try {
+        response.end(forged[file] ?? readFileSync(join(bundle, file)));
+      } catch {
+        response.writeHead(404).end();
+      }
+    });
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/bundle`;
+  });
+  after(() => server.close());
+  beforeEach(() => {
+    models = mkdtempSync(join(tmpdir(), 'salad-fetch-'));
+    forged = {};
+    requests = [];
+  });
+  afterEach(() => rmSync(models, { recursive: true }));
+
+  it('brings a bundle that loads, and asks only for the manifest the second time', async () => {
+    const first = await fetchBundle({ url, sha256, models });
+    assert.deepEqual([first.model, first.isNew], ['phantom@1', true]);
+    assert.equal((await readBundle(first.directory)).sha256, sha256);
+    requests = [];
+    assert.equal((await fetchBundle({ url: `${url}/`, sha256, models })).isNew, false);
+    assert.deepEqual(requests, ['manifest.json']);
+  });
+
+  it('refuses another manifest than the one that was meant', async () => {
+    await assert.rejects(fetchBundle({ url, sha256: '0'.repeat(64), models }), { reason: 'BUNDLE_INVALID' });
+    assert.deepEqual(readdirSync(models), []);
+  });
+
+  it('refuses a file that is not what the manifest says, and leaves nothing behind', async () => {
+    const original = readFileSync(join(bundle, 'weights.safetensors'));
+    const changed = Uint8Array.from(original, (byte, index) => (index === 9000 ? byte ^ 1 : byte));
+    const longer = Buffer.concat([original, Buffer.from([0])]);
+    for (const content of [changed, longer, original.subarray(1)]) {
+      forged = { 'weights.safetensors': content };
+      await assert.rejects(fetchBundle({ url, sha256, models }), { reason: 'BUNDLE_INVALID' });
+      assert.deepEqual(readdirSync(join(models, 'phantom')), []);
+    }
+  });
+
+  it('says which address has nothing', async () => {
+    await assert.rejects(
+      fetchBundle({ url: `${url}/none`, sha256, models }),
+      /none\/manifest\.json: HTTP 404/,
+    );
+  });
+});

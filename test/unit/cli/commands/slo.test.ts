@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import type { LoadResult } from '../../../../clients/load/src/index.js';
+import { parseSlo, violatedSlos } from '../../../../src/cli/commands/slo.js';
+import { SaladError } from '../../../../src/errors/index.js';
+
+const latency = { count: 10, p50Ms: 10, p90Ms: 20, p99Ms: 49, p999Ms: 80, maxMs: 90 };
+const result: LoadResult = {
+  acquisitions: {
+    ok: 10,
+    failed: 1,
+    refused: 2,
+    retries: 0,
+    refusals: latency,
+    perSecond: 5,
+    byStatus: { INTERNAL: 1, UNAVAILABLE: 2 },
+    ...latency,
+  },
+  tiles: { perSecond: 640, ...latency },
+  jain: null,
+  batchFill: 0.9,
+  seconds: 2,
+};
+
+describe('parseSlo', () => {
+  it('compares percentiles in ms and s', () => {
+    const slos = ['tile.p99<50ms', 'tile.p99<0.04s', 'acquisition.p99.9<1s', 'tiles.perSecond>1000'].map(
+      parseSlo,
+    );
+    assert.deepEqual(
+      violatedSlos(slos, result).map((slo) => slo.text),
+      ['tile.p99<0.04s', 'tiles.perSecond>1000'],
+    );
+  });
+
+  it('counts failures, and does not hold for what could not be measured', () => {
+    const slos = ['failed<1', 'refused<3', 'jain>0.5'].map(parseSlo);
+    assert.deepEqual(
+      violatedSlos(slos, result).map((slo) => slo.text),
+      ['failed<1', 'jain>0.5'],
+    );
+  });
+
+  it('refuses what it does not understand', () => {
+    for (const text of ['tile.p98<5ms', 'speed>1', 'tile.p99=5', '']) {
+      assert.throws(
+        () => parseSlo(text),
+        (error) => error instanceof SaladError && error.reason === 'CONFIGURATION_INVALID',
+      );
+    }
+  });
+});

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { describe, it } from 'mocha';
+import {
+  auroc,
+  aurocInterval,
+  averagePrecision,
+  fprAtTpr,
+  rocPoints,
+  wilsonInterval,
+} from '../../../../src/training/evaluate/metrics.js';
+
+const scores = fc.array(fc.integer({ min: -20, max: 20 }), { minLength: 1, maxLength: 40 });
+
+describe('metrics', () => {
+  it('gives the AUROC worked out by hand, ties counting half', () => {
+    // Pairs (normal, abnormal): 1<2, 1<4, 2=2, 2<4, 3>2, 3<4 -> 4.5 of 6.
+    assert.equal(auroc([1, 2, 3], [2, 4]), 4.5 / 6);
+    assert.equal(auroc([1, 2], [3, 4]), 1);
+    assert.equal(auroc([5], [5]), 0.5);
+  });
+
+  it('agrees with counting every pair', () => {
+    fc.assert(
+      fc.property(scores, scores, (normal, abnormal) => {
+        let wins = 0;
+        for (const n of normal) for (const a of abnormal) wins += a > n ? 1 : a === n ? 0.5 : 0;
+        assert.ok(Math.abs(auroc(normal, abnormal) - wins / (normal.length * abnormal.length)) < 1e-12);
+      }),
+    );
+  });
+
+  it('turns into its complement when the groups are exchanged', () => {
+    fc.assert(
+      fc.property(scores, scores, (normal, abnormal) => {
+        assert.ok(Math.abs(auroc(normal, abnormal) + auroc(abnormal, normal) - 1) < 1e-12);
+      }),
+    );
+  });
+
+  it('is the trapezoid area under the ROC points', () => {
+    fc.assert(
+      fc.property(scores, scores, (normal, abnormal) => {
+        const points = rocPoints(normal, abnormal);
+        let area = 0;
+        for (let i = 1; i < points.length; i += 1) {
+          const [a, b] = [points[i - 1]!, points[i]!];
+          area +=
+            ((b.falsePositiveRate - a.falsePositiveRate) * (a.truePositiveRate + b.truePositiveRate)) / 2;
+        }
+        assert.ok(Math.abs(area - auroc(normal, abnormal)) < 1e-12);
+        assert.deepEqual([points[0]!.truePositiveRate, points.at(-1)!.falsePositiveRate], [0, 1]);
+      }),
+    );
+  });
+
+  it('gives a bootstrap interval that is repeatable, holds the estimate and narrows with more images', () => {
+    const sample = (count: number, shift: number): number[] =>
+      Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898) * 2 + shift);
+    const normal = sample(60, 0);
+    const abnormal = sample(60, 1.5);
+    const [low, high] = aurocInterval(normal, abnormal, { resamples: 1000, seed: 3 });
+    assert.deepEqual(aurocInterval(normal, abnormal, { resamples: 1000, seed: 3 }), [low, high]);
+    const estimate = auroc(normal, abnormal);
+    assert.ok(low < estimate && estimate < high && high <= 1);
+    const [lowMore, highMore] = aurocInterval(sample(600, 0), sample(600, 1.5), { resamples: 1000 });
+    assert.ok(highMore - lowMore < (high - low) / 2);
+  });
+
+  it('has a bootstrap interval near the Hanley-McNeil one', () => {
+    const normal = Array.from({ length: 100 }, (_, i) => i / 100);
+    const abnormal = Array.from({ length: 100 }, (_, i) => i / 100 + 0.4);
+    const a = auroc(normal, abnormal);
+    const q1 = a / (2 - a);
+    const q2 = (2 * a * a) / (1 + a);
+    const error = Math.sqrt((a * (1 - a) + 99 * (q1 - a * a) + 99 * (q2 - a * a)) / 10000);
+    const [low, high] = aurocInterval(normal, abnormal);
+    assert.ok(Math.abs((high - low) / (2 * 1.96 * error) - 1) < 0.35);
+  });
+
+  it('gives the average precision worked out by hand', () => {
+    // Descending: 4 (abnormal, precision 1), 3 (normal), 2 (one of each: 2 of 4 flagged are abnormal).
+    assert.equal(averagePrecision([2, 3], [4, 2]), 0.5 * 1 + 0.5 * 0.5);
+    assert.equal(averagePrecision([1], [1]), 0.5);
+  });
+
+  it('gives the false-positive rate where 95 % are found', () => {
+    const abnormal = Array.from({ length: 20 }, (_, i) => i + 10);
+    // 19 of 20 abnormal images score 11 or more; one of four normals does too.
+    assert.equal(fprAtTpr([1, 2, 3, 11], abnormal), 0.25);
+    assert.equal(fprAtTpr([1, 2, 3, 10], abnormal), 0);
+    assert.equal(fprAtTpr([1], [0]), 1);
+  });
+
+  it('gives the Wilson interval of the literature', () => {
+    const [low, high] = wilsonInterval(5, 100);
+    assert.ok(Math.abs(low - 0.02154) < 1e-4 && Math.abs(high - 0.11175) < 1e-4);
+    assert.deepEqual(wilsonInterval(0, 10)[0], 0);
+    assert.throws(() => wilsonInterval(1, 0), RangeError);
+  });
+
+  it('refuses empty groups and NaN', () => {
+    assert.throws(() => auroc([], [1]), RangeError);
+    assert.throws(() => auroc([Number.NaN], [1]), RangeError);
+  });
+});

@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { describe, it } from 'mocha';
+import { readRequests } from '../../../src/wire/request-reader.js';
+import { ResponseWriter } from '../../../src/wire/response-writer.js';
+
+function requestCall() {
+  return new PassThrough({ objectMode: true });
+}
+
+const turns = async (count = 5) => {
+  for (let i = 0; i < count; i++) await new Promise((turn) => setImmediate(turn));
+};
+
+describe('readRequests', () => {
+  const options = (signal: AbortSignal, changes = {}) => ({
+    sizeOf: (message: string) => message.length,
+    maxPendingBytes: 10,
+    idleTimeoutMs: 5000,
+    signal,
+    ...changes,
+  });
+
+  it('gives every message in order and ends with the call', async () => {
+    const call = requestCall();
+    const requests = readRequests<string>(call as never, options(new AbortController().signal));
+    for (const message of ['a', 'b', 'c']) call.write(message);
+    call.end();
+    const got: string[] = [];
+    for await (const message of requests) got.push(message);
+    assert.deepEqual(got, ['a', 'b', 'c']);
+  });
+
+  it('pauses the call past its byte budget and resumes when read', async () => {
+    const call = requestCall();
+    const requests = readRequests<string>(call as never, options(new AbortController().signal));
+    const first = requests.next();
+    call.write('x'.repeat(6));
+    assert.equal((await first).value?.length, 6);
+    for (let i = 0; i < 5; i++) call.write('y'.repeat(6));
+    await turns();
+    assert.ok(call.isPaused());
+    const seen: string[] = [];
+    call.end();
+    for await (const message of requests) seen.push(message);
+    assert.equal(seen.length, 5);
+  });
+
+  it('fails a silent client and lets go of an aborted one', async () => {
+    const silent = readRequests<string>(
+      requestCall() as never,
+      options(new AbortController().signal, { idleTimeoutMs: 10 }),
+    );
+    await assert.rejects(silent.next(), { reason: 'IDLE_TIMEOUT' });
+    const controller = new AbortController();
+    const aborted = readRequests<string>(requestCall() as never, options(controller.signal)).next();
+    controller.abort();
+    assert.equal((await aborted).done, true);
+  });
+});
+
+describe('ResponseWriter', () => {
+  function manualCall() {
+    const taken: (() => void)[] = [];
+    const call = {
+      write(_message: number, callback: () => void) {
+        taken.push(callback);
+        return true;
+      },
+    };
+    return { call, taken };
+  }
+
+  it('settles the last message only when every message was taken', async () => {
+    const { call, taken } = manualCall();
+    const writer = new ResponseWriter<number>(call, new AbortController().signal, 5000);
+    await writer.write(1);
+    let settled = false;
+    const last = writer.write(2, true).then(() => {
+      settled = true;
+    });
+    taken[0]!();
+    await turns();
+    assert.equal(settled, false);
+    taken[1]!();
+    await last;
+    assert.equal(settled, true);
+  });
+
+  it('gives up on a client that takes nothing, counting from the last message it took', async () => {
+    const { call, taken } = manualCall();
+    const writer = new ResponseWriter<number>(call, new AbortController().signal, 60);
+    await writer.write(1);
+    const started = performance.now();
+    const last = writer.write(2, true);
+    setTimeout(() => taken[0]!(), 40);
+    await assert.rejects(last, { reason: 'IDLE_TIMEOUT' });
+    assert.ok(performance.now() - started >= 95);
+  });
+
+  it('holds the third message back until the client took one, and gives up on abort', async () => {
+    const taken: (() => void)[] = [];
+    const written: number[] = [];
+    const call = {
+      write(message: number, callback: () => void) {
+        written.push(message);
+        taken.push(callback);
+        return true;
+      },
+    };
+    const controller = new AbortController();
+    const writer = new ResponseWriter<number>(call, controller.signal, 5000);
+    await writer.write(1);
+    const second = writer.write(2);
+    let settled = false;
+    void second.then(() => {
+      settled = true;
+    });
+    await turns();
+    assert.equal(settled, false);
+    taken[0]!();
+    await second;
+    const third = writer.write(3);
+    controller.abort();
+    await assert.rejects(third, { reason: 'CANCELLED' });
+    assert.deepEqual(written, [1, 2, 3]);
+  });
+});
