@@ -17,11 +17,7 @@ import { benchSearch } from './suites/search.js';
 import { benchStreaming } from './suites/streaming.js';
 import { benchTelemetry } from './suites/telemetry.js';
 import { benchTraining } from './suites/training.js';
-
-export interface BenchOptions {
-  /** Fewer and shorter repeats: shows that the bench works, not what the machine can do. */
-  readonly quick: boolean;
-}
+import type { BenchOptions } from './support/options.js';
 
 type Suite = (options: BenchOptions) => Promise<Record<string, unknown>>;
 

@@ -7,7 +7,7 @@ install();
 build();
 const { CONFIG_FIELDS } = await import('../dist/src/config/schema.js');
 const { ERROR_REASONS } = await import('../dist/src/errors/index.js');
-const { STATUS_OF_KIND } = await import('../dist/src/grpc/status.js');
+const { STATUS_OF_KIND } = await import('../dist/src/wire/status.js');
 const { status } = await import('@grpc/grpc-js');
 
 const config = `# Configuration

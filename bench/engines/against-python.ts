@@ -1,5 +1,6 @@
 /** Our engines of the processor over Python's onnxruntime and PyTorch, on the same cores, in turns. */
 import { median } from '../support/figures.js';
+import { type BankChoice, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
 import {
   BANK_ROWS,
   BATCH_SIZE,
@@ -13,7 +14,6 @@ import {
 } from './plan.js';
 import { PythonRuntime } from './python.js';
 import type { RunRequest } from './runner.js';
-import { type BankChoice, SOURCE_NAMES, type SourceName } from './sources.js';
 
 const PROBLEMS: readonly (readonly [SourceName, BankChoice])[] = [
   ['phantom', 'none'],

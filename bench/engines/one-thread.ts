@@ -1,6 +1,7 @@
 /** What the search adds and what reduced precision saves: one thread, in turns, in one process. */
 import { hasBfloat16, type Precision } from '../../src/network/precision.js';
 import { median } from '../support/figures.js';
+import { type BankChoice, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
 import {
   BANK_ROWS,
   BATCH_SIZE,
@@ -14,7 +15,6 @@ import {
   summary,
 } from './plan.js';
 import type { Runner } from './runner.js';
-import { type BankChoice, SOURCE_NAMES, type SourceName } from './sources.js';
 
 /** The same for every engine of the processor. */
 async function each(

@@ -1,5 +1,6 @@
 /** The encoders alone on all cores against fused multiply-adds on all cores, turn by turn. */
 import { median, spread } from '../support/figures.js';
+import { benchSource, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
 import { convolutionShare } from './convolution-share.js';
 import { buildPeakProbe } from './peak.js';
 import {
@@ -12,7 +13,6 @@ import {
   stopAll,
   summaries,
 } from './plan.js';
-import { benchSource, SOURCE_NAMES, type SourceName } from './sources.js';
 
 export async function measurePeak(plan: Plan, macs: Partial<Record<SourceName, number>>): Promise<Figures> {
   const { durationMs, repeats, cores, threads } = plan;

@@ -1,7 +1,7 @@
 /** What the parts of the engines' suite share. */
 import { median, spread } from '../support/figures.js';
+import type { SourceName } from '../support/model-sources.js';
 import { type RunAnswer, Runner } from './runner.js';
-import type { SourceName } from './sources.js';
 
 export interface Plan {
   readonly durationMs: number;

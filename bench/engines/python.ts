@@ -7,10 +7,10 @@ import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { buildOnnx } from '../../src/network/onnx/build.js';
 import { packageRoot } from '../../src/util/package-root.js';
-import { installPeer } from '../peers/install.js';
 import { onCores } from '../support/cores.js';
+import { benchSource } from '../support/model-sources.js';
+import { installPeer } from '../support/python-packages.js';
 import type { RunAnswer, RunRequest } from './runner.js';
-import { benchSource } from './sources.js';
 
 export type PythonLayout = 'sessions' | 'threads';
 

@@ -5,8 +5,8 @@ import type { Engine, EngineModel, EngineName, TileBatch } from '../../src/engin
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { Geometry } from '../../src/geometry/geometry.js';
 import { createRandom } from '../../src/util/random.js';
+import { benchSource } from '../support/model-sources.js';
 import type { RunRequest } from './runner.js';
-import { benchSource } from './sources.js';
 
 export interface WorkerAnswer {
   readonly tiles: number;

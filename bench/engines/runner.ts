@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { EngineName, Precision } from '../../src/engines/engine.js';
 import { onCores } from '../support/cores.js';
-import type { BankChoice, SourceName } from './sources.js';
+import type { BankChoice, SourceName } from '../support/model-sources.js';
 
 export interface RunRequest {
   readonly model: SourceName;

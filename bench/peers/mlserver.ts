@@ -10,7 +10,7 @@ import { patchCells } from '../../src/engines/batch.js';
 import { type CorePlan, onCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median } from '../support/figures.js';
-import { installPeer, type Peer } from './install.js';
+import { installPeer, type Peer } from '../support/python-packages.js';
 
 /** MLServer groups requests, not tiles: what a request holds decides what its batches hold. */
 const VARIANTS = [

@@ -11,7 +11,7 @@ import { createEngine } from '../../src/engines/selection/select.js';
 import { decodeImage } from '../../src/imaging/decode.js';
 import { loadDataset, withoutDuplicates } from '../../src/training/data/dataset.js';
 import { packageRoot } from '../../src/util/package-root.js';
-import type { BenchOptions } from '../main.js';
+import type { BenchOptions } from '../support/options.js';
 import { ROWS } from './ingredients.js';
 import { type DecodedNormal, validatePlans, validationSets } from './validation.js';
 

@@ -5,12 +5,12 @@
 
 import type { NetworkDescription, NetworkNode } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
-import { type DescriptorNetwork, gaborNetwork } from '../../src/training/encoders/gabor/network.js';
-import { dense, type HybridSettings, joined } from '../../src/training/encoders/hybrid.js';
+import { gaborNetwork } from '../../src/training/encoders/gabor/network.js';
+import { dense, type HybridSettings, joined } from '../../src/training/encoders/hybrid/hybrid.js';
 import type { Encoder, FitContext } from '../../src/training/encoders/preset.js';
 import { withFreeEmbeddingName } from '../../src/training/encoders/salad/settings.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
-import { whitened } from '../../src/training/encoders/whitened.js';
+import { type DescriptorNetwork, whitened } from '../../src/training/encoders/whitened.js';
 
 const SIDE = 224;
 const NORMALISED: NetworkNode = { name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 };

@@ -7,7 +7,7 @@ import {
   type HybridSettings,
   hybridPlanOf,
   hybridSettings,
-} from '../../src/training/encoders/hybrid.js';
+} from '../../src/training/encoders/hybrid/hybrid.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
 import type { SaladConfig } from '../../src/training/encoders/salad/config.js';
 import { saladPreset } from '../../src/training/encoders/salad/settings.js';

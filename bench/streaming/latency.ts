@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runLoad, type Workload } from '../../clients/load/src/index.js';
 import { paced } from '../../clients/load/src/workload.js';
 import { type PixelChunk, Priority, SaladClient, Source } from '../../clients/typescript/src/index.js';
-import type { Bench } from '../suites/streaming.js';
 import { median, spread } from '../support/figures.js';
 import { phantomPixels } from '../support/workload.js';
+import type { Bench } from './bench.js';
 
 const ROUTINE_STREAMS = 32;
 

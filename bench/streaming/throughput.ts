@@ -3,10 +3,10 @@
 import { availableParallelism } from 'node:os';
 import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import type { Bench } from '../suites/streaming.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median, spread } from '../support/figures.js';
 import type { RawAnswer } from '../support/raw-engine.js';
+import type { Bench } from './bench.js';
 
 /** What the server does at best: the base of the overload figures. */
 export interface Peak {

@@ -15,7 +15,7 @@ import { type Evaluation, evaluateBundle } from '../../src/training/evaluate/eva
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
 import { marker, markerMask, PERTURBATIONS, type Perturbation } from '../detection/perturb.js';
 import { sameViewAndDetector } from '../detection/subsets.js';
-import type { BenchOptions } from '../main.js';
+import type { BenchOptions } from '../support/options.js';
 import { writePhantoms } from '../support/phantoms.js';
 
 const REAL = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;

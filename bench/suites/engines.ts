@@ -11,10 +11,10 @@ import { measurePrecisions, measureSearch } from '../engines/one-thread.js';
 import { measurePeak } from '../engines/peak-share.js';
 import { type Figures, type Plan, rateOf } from '../engines/plan.js';
 import { Runner } from '../engines/runner.js';
-import { benchSource, SOURCE_NAMES, type SourceName } from '../engines/sources.js';
-import type { BenchOptions } from '../main.js';
 import { planCores } from '../support/cores.js';
 import { convolutionMacs } from '../support/macs.js';
+import { benchSource, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
+import type { BenchOptions } from '../support/options.js';
 
 export async function benchEngines({ quick }: BenchOptions): Promise<Figures> {
   const { server, serverCores, pinned } = planCores();

@@ -10,9 +10,9 @@ import { Latencies } from '../../clients/load/src/statistics.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { note } from '../../src/cli/shared/output.js';
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
-import type { BenchOptions } from '../main.js';
 import { onCores, planCores, withCores } from '../support/cores.js';
 import { median } from '../support/figures.js';
+import type { BenchOptions } from '../support/options.js';
 import { NO_QUEUE_LIMIT, startSalad } from '../support/server-process.js';
 import { phantomPixels } from '../support/workload.js';
 

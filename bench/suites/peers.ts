@@ -10,12 +10,12 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { buildOnnx } from '../../src/network/onnx/build.js';
 import { shippedModels } from '../../src/util/package-root.js';
-import type { BenchOptions } from '../main.js';
-import { generateStubs, installPeer } from '../peers/install.js';
 import { type MlServerFigures, measureMlServer } from '../peers/mlserver.js';
 import { type CorePlan, planCores, withCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median } from '../support/figures.js';
+import type { BenchOptions } from '../support/options.js';
+import { generateStubs, installPeer } from '../support/python-packages.js';
 import { NO_QUEUE_LIMIT, type ServerProcess, startProcess, startSalad } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
 

@@ -3,9 +3,9 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { packageRoot } from '../../src/util/package-root.js';
-import type { BenchOptions } from '../main.js';
 import { NEIGHBOURS } from '../search/problem.js';
 import type { SearchFigures, SearchWay } from '../search/size-process.js';
+import type { BenchOptions } from '../support/options.js';
 
 /** An index that is not built by then is not waited for; the suite has to end. */
 const BUILD_SECONDS_MAX = 300;

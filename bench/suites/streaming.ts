@@ -9,11 +9,12 @@ import { runLoad, type Workload } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { shippedModels } from '../../src/util/package-root.js';
-import type { BenchOptions } from '../main.js';
+import type { Bench } from '../streaming/bench.js';
 import { measureFirstScore, measureIdle, measureStat } from '../streaming/latency.js';
 import { measureOverload } from '../streaming/overload.js';
 import { measureThroughput, type Peak } from '../streaming/throughput.js';
 import { type CorePlan, planCores, withCores } from '../support/cores.js';
+import type { BenchOptions } from '../support/options.js';
 import { RawEngine } from '../support/raw-engine.js';
 import {
   ANSWER_SOON,
@@ -24,20 +25,6 @@ import {
 } from '../support/server-process.js';
 import { UNTRAINED_NAMES, writeUntrainedBundle } from '../support/untrained-bundle.js';
 import { type Grid, tileWorkload } from '../support/workload.js';
-
-/** Everything a measurement needs of one model. */
-export interface Bench {
-  readonly model: string;
-  readonly quick: boolean;
-  readonly plan: CorePlan;
-  readonly server: ServerProcess;
-  readonly raw: RawEngine;
-  readonly rawBatchSize: number;
-  readonly workload: Workload;
-  readonly grid: Grid;
-  /** Tiles of the workload's image that are no background. */
-  readonly scoredTiles: number;
-}
 
 export async function benchStreaming({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();

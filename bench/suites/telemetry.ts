@@ -6,10 +6,10 @@ import { runLoad, type Workload } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { shippedModels } from '../../src/util/package-root.js';
-import type { BenchOptions } from '../main.js';
 import { planCores, withCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median, spread } from '../support/figures.js';
+import type { BenchOptions } from '../support/options.js';
 import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
 

@@ -10,7 +10,7 @@ import { learnedPlan } from '../../src/training/encoders/salad/training-presets.
 import { findPreset } from '../../src/training/fit/presets.js';
 import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { trainBundle, versionDirectory } from '../../src/training/fit/train.js';
-import { salad64Network } from '../engines/sources.js';
+import { salad64Network } from './model-sources.js';
 import { writePhantoms } from './phantoms.js';
 
 /**

@@ -6,10 +6,11 @@ import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Geometry, geometryOf } from '../geometry/geometry.js';
+import type { ScoringSpec } from '../geometry/specifications.js';
 import type { NetworkDescription, Weights } from '../network/description.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import { type BundleContent, checkBundle, type GoldenBatch, invalidBundle, parseManifest } from './check.js';
-import type { Manifest, ScoringSpec } from './manifest.js';
+import type { Manifest } from './manifest.js';
 import {
   decodeBank,
   decodeGolden,

@@ -13,11 +13,7 @@ import { registerPhantom } from './commands/phantom.js';
 import { registerScore } from './commands/score.js';
 import { registerServe } from './commands/serve.js';
 import { registerTrain } from './commands/train.js';
-
-export interface ProgramContext {
-  /** Where configuration keys are read from, under their SALAD_ names. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-}
+import type { ProgramContext } from './shared/context.js';
 
 /** The `salad` command with all its verbs. */
 export function createProgram(context: ProgramContext): Command {

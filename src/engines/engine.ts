@@ -3,9 +3,10 @@
  * One folder per backend; `select.ts` walks the ladder.
  */
 
-import type { Int8Spec, ScoringSpec } from '../bundle/manifest.js';
 import type { Geometry } from '../geometry/geometry.js';
+import type { ScoringSpec } from '../geometry/specifications.js';
 import type { NetworkDescription, Weights } from '../network/description.js';
+import type { Int8Spec } from '../network/int8-specification.js';
 import type { Precision } from '../network/precision.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import type { SearchLimits } from '../scoring/search-plan.js';

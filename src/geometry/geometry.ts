@@ -1,7 +1,7 @@
 /** The two grids of a model: tiles (transport, batching) and patches (scoring). All in working pixels. */
 
-import type { InputSpec, TilingSpec } from '../bundle/manifest.js';
 import { SaladError } from '../errors/index.js';
+import type { InputSpec, TilingSpec } from './specifications.js';
 
 export interface Geometry {
   readonly workingSize: number;

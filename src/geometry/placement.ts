@@ -1,7 +1,7 @@
 /** Where the source image lies in the square working image, and the way back to source pixels. */
 
-import type { InputSpec } from '../bundle/manifest.js';
 import { SaladError } from '../errors/index.js';
+import type { InputSpec } from './specifications.js';
 
 /** The part of the working image that shows the source, in working pixels; the rest is black. */
 export interface Placement {

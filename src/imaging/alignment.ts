@@ -3,7 +3,7 @@
  * (two shifts, two scales, one angle) that brings them closest, centre-weighted, whatever gain and offset the
  * grey levels have. Gauss-Newton on the squared difference (Lucas and Kanade 1981), coarse to fine, in float64.
  */
-import type { InputSpec } from '../bundle/manifest.js';
+import type { InputSpec } from '../geometry/specifications.js';
 import {
   type Alignment,
   type AlignmentMap,

@@ -3,10 +3,10 @@
  * tiles in whatever pieces they come, and cut into encoder tiles as soon as core and halo are there.
  */
 
-import type { InputSpec } from '../bundle/manifest.js';
 import { SaladError } from '../errors/index.js';
 import { type Geometry, patchOfTile } from '../geometry/geometry.js';
 import { type Box, type Placement, placementOf, toSourceBox } from '../geometry/placement.js';
+import type { InputSpec } from '../geometry/specifications.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unalignedBox } from './alignment-map.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte, toBytes } from './byte-table.js';

@@ -3,9 +3,9 @@
  * it, value = scale * (q - zeroPoint), activations uint8 per tensor, weights int8 per output channel.
  */
 
-import type { Int8Spec } from '../bundle/manifest.js';
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './description.js';
 import { foldBatchNorm } from './fold-batch-norm.js';
+import type { Int8Spec } from './int8-specification.js';
 
 type Convolution = Extract<NetworkNode, { op: 'conv' }>;
 

@@ -1,6 +1,6 @@
 /** The arithmetic an encoder can run in, and which engines have it. */
 import { readFileSync } from 'node:fs';
-import type { Int8Spec, Manifest } from '../bundle/manifest.js';
+import type { Int8Spec } from './int8-specification.js';
 
 export const PRECISIONS = ['float32', 'bfloat16', 'int8'] as const;
 export type Precision = (typeof PRECISIONS)[number];
@@ -56,7 +56,7 @@ export function inPrecision<T extends { readonly manifest: { readonly int8?: Int
 /** Largest absolute difference to the golden scores with which a model may serve. */
 export function goldenToleranceOf(
   precision: Precision,
-  { goldenTolerance, int8 }: Pick<Manifest, 'goldenTolerance' | 'int8'>,
+  { goldenTolerance, int8 }: { readonly goldenTolerance: number; readonly int8?: Int8Spec | undefined },
   goldenScores: Float32Array,
 ): number {
   if (precision === 'int8' && int8 !== undefined) return int8.goldenTolerance;

@@ -1,7 +1,7 @@
 /** How the nearest prototypes of a patch are found: decided once, the same for every engine. */
 
-import type { ScoringSpec } from '../bundle/manifest.js';
 import type { Geometry } from '../geometry/geometry.js';
+import type { ScoringSpec } from '../geometry/specifications.js';
 import { candidatesPerCell, type MemoryBank } from './memory-bank.js';
 
 export interface SearchLimits {

@@ -1,9 +1,10 @@
 /** Small random models and bundles, the same for the same seed: every operation, window, bank and golden batch. */
 
 import type { BundleParts } from '../../src/bundle/bundle.js';
-import type { Manifest, ScoringSpec } from '../../src/bundle/manifest.js';
+import type { Manifest } from '../../src/bundle/manifest.js';
 import type { EngineModelSource, TileBatch } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
+import type { ScoringSpec } from '../../src/geometry/specifications.js';
 import { type NetworkDescription, networkSchema, type Weights } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
 import { type MemoryBank, normaliseRows } from '../../src/scoring/memory-bank.js';

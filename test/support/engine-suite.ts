@@ -1,7 +1,6 @@
 /** What every engine has to pass, whichever machine it runs on. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import type { ScoringSpec } from '../../src/bundle/manifest.js';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type {
   Engine,
@@ -11,6 +10,7 @@ import type {
   TileBatch,
 } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
+import type { ScoringSpec } from '../../src/geometry/specifications.js';
 import { referencePatches } from '../reference/score.js';
 import { randomBank, randomTiles, SMALL_DIMENSION, smallSource } from '../reference/small-model.js';
 

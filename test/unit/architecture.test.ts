@@ -5,100 +5,126 @@ import { describe, it } from 'mocha';
 
 const root = resolve(import.meta.dirname, '../..');
 
-/** What each part may import besides itself, src/errors and src/gen; docs/architecture.md says the same in words. */
-const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'src/errors': [],
-  'src/report': [],
-  'src/telemetry': ['src/config'],
-  'src/config': ['src/engines', 'src/scoring'],
-  'src/scoring': ['src/model'],
-  'src/model': ['src/scoring', 'src/engines'],
-  'src/imaging': ['src/model'],
-  'src/engines': ['src/model', 'src/scoring'],
-  'src/batching': ['src/telemetry'],
-  'src/pool': ['src/engines', 'src/model', 'src/telemetry'],
-  'src/acquisition': ['src/imaging', 'src/batching', 'src/scoring', 'src/model', 'src/engines'],
-  'src/registry': [
-    'src/acquisition',
-    'src/config',
-    'src/imaging',
-    'src/model',
-    'src/pool',
-    'src/engines',
-    'src/batching',
-    'src/telemetry',
-  ],
-  'src/training': ['src/model', 'src/scoring', 'src/imaging', 'src/engines', 'src/report'],
-  'src/grpc': [
-    'src/acquisition',
-    'src/registry',
-    'src/imaging',
-    'src/telemetry',
-    'src/config',
-    'src/model',
-    'src/scoring',
-    'src/batching',
-    'src/pool',
-  ],
-  workers: ['src/pool', 'src/engines', 'src/imaging', 'src/model', 'src/scoring'],
-  'clients/typescript': [],
-  'clients/load': ['clients/typescript'],
-};
+interface Room {
+  readonly room: string;
+  readonly owns: string;
+  readonly imports: readonly string[];
+}
+
+/** Which folder may import which. `npm run docs` writes the table of docs/explanation/architecture.md from it. */
+const ROOMS = JSON.parse(readFileSync(join(root, 'test/rooms.json'), 'utf8')) as readonly Room[];
 
 interface Import {
   readonly file: string;
-  readonly from: string;
-  readonly to: string;
+  readonly target: string;
 }
 
-function partOf(path: string): string {
-  const [first = '', second = ''] = path.split('/');
-  return first === 'src' || first === 'clients' ? `${first}/${second}` : first;
-}
-
+/** Imports of types count: a type is knowledge of another folder as much as a function is. */
 function importsOf(directory: string): Import[] {
   return readdirSync(join(root, directory), { recursive: true, withFileTypes: true })
-    .filter(
-      (entry) =>
-        entry.isFile() &&
-        entry.name.endsWith('.ts') &&
-        !/\/(dist|node_modules)\//.test(`${entry.parentPath}/`),
-    )
-    .flatMap((entry) => {
-      const path = join(entry.parentPath, entry.name);
-      const file = relative(root, path);
-      return [...readFileSync(path, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map((match) => ({
-        file,
-        from: partOf(file),
-        to: partOf(relative(root, resolve(dirname(path), match[1] ?? ''))),
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => !/\/(dist|node_modules|src\/gen)\//.test(path))
+    .flatMap((path) => {
+      const matches = readFileSync(path, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g);
+      return [...matches].map((match) => ({
+        file: relative(root, path),
+        target: relative(root, resolve(dirname(path), match[1] ?? '')).replace(/\.js$/, '.ts'),
       }));
     });
 }
 
+/** The room of the table that a file lies in: the one with the longest name. */
+function roomOf(file: string): string | undefined {
+  const names = [...ROOMS.map(({ room }) => room), 'src/gen'];
+  return names.filter((name) => file.startsWith(`${name}/`)).sort((a, b) => b.length - a.length)[0];
+}
+
+/** A path that leads from a node back to itself, or null. */
+function findCycle(edges: ReadonlyMap<string, ReadonlySet<string>>): readonly string[] | null {
+  const done = new Set<string>();
+  const visit = (node: string, path: readonly string[]): readonly string[] | null => {
+    if (path.includes(node)) return [...path.slice(path.indexOf(node)), node];
+    if (done.has(node)) return null;
+    for (const next of edges.get(node) ?? []) {
+      const cycle = visit(next, [...path, node]);
+      if (cycle !== null) return cycle;
+    }
+    done.add(node);
+    return null;
+  };
+  for (const node of edges.keys()) {
+    const cycle = visit(node, []);
+    if (cycle !== null) return cycle;
+  }
+  return null;
+}
+
+function graphOf(imports: readonly Import[], nodeOf: (file: string) => string): Map<string, Set<string>> {
+  const edges = new Map<string, Set<string>>();
+  for (const { file, target } of imports) {
+    const [from, to] = [nodeOf(file), nodeOf(target)];
+    if (from === to) continue;
+    edges.set(from, (edges.get(from) ?? new Set()).add(to));
+  }
+  return edges;
+}
+
 describe('architecture', () => {
-  const imports = ['src', 'workers', 'clients'].flatMap(importsOf);
+  const imports = ['src', 'workers', 'clients', 'bench'].flatMap(importsOf);
+  const judged = imports.filter(({ file }) => roomOf(file) !== undefined);
 
-  it('sees the imports it is there to judge', () => {
-    assert.ok(imports.some(({ from, to }) => from === 'src/grpc' && to === 'src/acquisition'));
-  });
-
-  it('lets every part import only what the table allows', () => {
-    const wrong = imports.filter(({ from, to }) => {
-      const allowed = MAY_IMPORT[from];
-      if (!allowed) return false; // src/cli, src/main.ts: anything
-      return from !== to && to !== 'src/errors' && to !== 'src/gen' && !allowed.includes(to);
+  it('lets every folder import only what the table allows', () => {
+    const wrong = judged.filter(({ file, target }) => {
+      const [from, to] = [roomOf(file), roomOf(target)];
+      return from !== to && !ROOMS.find(({ room }) => room === from)?.imports.includes(to ?? target);
     });
     assert.deepEqual(
-      wrong.map(({ file, to }) => `${file} imports ${to}`),
+      wrong.map(({ file, target }) => `${file} imports ${target}`),
       [],
     );
   });
 
-  it('keeps gRPC out of everything but the two ends of the wire', () => {
+  it('allows nothing that no file needs', () => {
+    const unused = ROOMS.flatMap(({ room, imports: allowed }) =>
+      allowed
+        .filter((to) => !judged.some(({ file, target }) => roomOf(file) === room && roomOf(target) === to))
+        .map((to) => `${room} may import ${to} but does not`),
+    );
+    assert.deepEqual(unused, []);
+  });
+
+  it('has no import cycle between folders', () => {
+    assert.equal(findCycle(graphOf(imports, dirname))?.join(' -> '), undefined);
+  });
+
+  it('has no import cycle between files', () => {
+    assert.equal(findCycle(graphOf(imports, (file) => file))?.join(' -> '), undefined);
+  });
+
+  it('finds a cycle where there is one', () => {
+    const edges = new Map([
+      ['a', new Set(['b'])],
+      ['b', new Set(['c'])],
+      ['c', new Set(['b'])],
+    ]);
+    assert.deepEqual(findCycle(edges), ['b', 'c', 'b']);
+  });
+
+  it('keeps gRPC in the folders that speak it', () => {
     const offenders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
-      .map((entry) => join(entry.parentPath, entry.name))
-      .filter((path) => !/src\/(grpc|gen)\//.test(path) && readFileSync(path, 'utf8').includes("'@grpc/"));
+      .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+      .filter((file) => !/^src\/(server|auth|wire|gen)\//.test(file))
+      .filter((file) => readFileSync(join(root, file), 'utf8').includes("'@grpc/"));
     assert.deepEqual(offenders, []);
+  });
+
+  it('describes every folder of the program', () => {
+    const folders = new Set(
+      imports.map(({ file }) => file).filter((file) => /^(src\/.+|clients\/.+|workers)\//.test(file)),
+    );
+    const missing = [...folders].filter((file) => roomOf(file) === undefined);
+    assert.deepEqual(missing, []);
   });
 });

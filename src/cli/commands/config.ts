@@ -5,8 +5,8 @@ import { SCOPES, type Scope } from '../../auth/identity.js';
 import type { SettingOrigin } from '../../config/load.js';
 import { CONFIG_FIELDS, type ConfigKey } from '../../config/schema.js';
 import { SaladError } from '../../errors/index.js';
-import type { ProgramContext } from '../program.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
+import type { ProgramContext } from '../shared/context.js';
 import { note, print, printJson } from '../shared/output.js';
 
 type PrintFlags = ConfigFlags & { readonly sources?: boolean; readonly json?: boolean };

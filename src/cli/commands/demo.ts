@@ -10,7 +10,7 @@ import {
 } from '../../../clients/typescript/src/index.js';
 import { ENGINE_NAMES } from '../../engines/engine.js';
 import { type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
-import type { ProgramContext } from '../program.js';
+import type { ProgramContext } from '../shared/context.js';
 import { note, print, printJson } from '../shared/output.js';
 import { type RawImage, rowChunks } from '../shared/pixel-source.js';
 import { openSession, type Session } from '../shared/session.js';

@@ -3,7 +3,7 @@ import { type Arrivals, type LoadResult, runLoad, type Workload } from '../../..
 import { ENGINE_NAMES } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { makePhantom } from '../../phantom/phantom.js';
-import type { ProgramContext } from '../program.js';
+import type { ProgramContext } from '../shared/context.js';
 import { createProgress, EXIT, note, print, printJson, table } from '../shared/output.js';
 import { chooseModel, openSession } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';

@@ -16,7 +16,7 @@ import { ENGINE_NAMES } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
-import type { ProgramContext } from '../program.js';
+import type { ProgramContext } from '../shared/context.js';
 import { EXIT, note, print, printJson, table } from '../shared/output.js';
 import { type RawImage, rowChunks, tileChunks } from '../shared/pixel-source.js';
 import { chooseModel, openSession } from '../shared/session.js';

@@ -3,8 +3,8 @@ import type { ServeConfig } from '../../config/schema.js';
 import { startServer } from '../../server/server.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { startSdk } from '../../telemetry/sdk.js';
-import type { ProgramContext } from '../program.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
+import type { ProgramContext } from '../shared/context.js';
 import { EXIT, note, print, printJson } from '../shared/output.js';
 
 type ServeFlags = ConfigFlags & { readonly json?: boolean };

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { type ConfigSources, type LoadedConfig, loadConfigWithOrigins } from '../../config/load.js';
 import { SaladError } from '../../errors/index.js';
 import { shippedModels } from '../../util/package-root.js';
-import type { ProgramContext } from '../program.js';
+import type { ProgramContext } from './context.js';
 
 export interface ConfigFlags {
   readonly listen?: string;

@@ -5,8 +5,8 @@ import {
   coreShape,
   type PixelChunk,
 } from '../../../clients/typescript/src/index.js';
-import type { InputSpec } from '../../bundle/manifest.js';
 import { geometryOf } from '../../geometry/geometry.js';
+import type { InputSpec } from '../../geometry/specifications.js';
 import type { PixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
 

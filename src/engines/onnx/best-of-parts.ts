@@ -17,7 +17,7 @@ import {
   type TilePlan,
 } from '../search/part-plan.js';
 import type { Candidates, PartNetwork } from '../search/part-search.js';
-import type { OnnxRuntime, OpenSession } from './onnx-engine.js';
+import type { OnnxRuntime, OpenSession } from './runtime.js';
 
 export class BestOfParts implements PartNetwork {
   private constructor(

@@ -22,9 +22,7 @@ import { partPlan } from '../search/part-plan.js';
 import { fitsParts, PartSearch } from '../search/part-search.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 import { BestOfParts } from './best-of-parts.js';
-
-export type OnnxRuntime = typeof import('onnxruntime-node');
-export type OpenSession = (onnx: Uint8Array) => Promise<InferenceSession>;
+import type { OnnxRuntime, OpenSession } from './runtime.js';
 
 /** The library is native and large: it is loaded when the engine is, and its absence is an answer. */
 async function loadLibrary(): Promise<OnnxRuntime> {

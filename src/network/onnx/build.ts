@@ -3,8 +3,8 @@
  * runs and `models export --onnx` writes. NCHW inside; opset 18.
  */
 
-import type { Int8Spec, ScoringSpec } from '../../bundle/manifest.js';
 import type { Geometry } from '../../geometry/geometry.js';
+import type { ScoringSpec } from '../../geometry/specifications.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { BATCH_NORM_EPSILON, L2_EPSILON } from '../constants.js';
 import {
@@ -16,6 +16,7 @@ import {
 } from '../description.js';
 import { foldBatchNorm } from '../fold-batch-norm.js';
 import { int8Network, rangesOfActivations } from '../int8.js';
+import type { Int8Spec } from '../int8-specification.js';
 import { inferShapes, type NodeShape } from '../shapes.js';
 import { convolutionAttributes, Int8Graph, type Int8Rounding } from './int8-graph.js';
 import { addPoolAsConvolution } from './pool-as-convolution.js';

@@ -2,9 +2,10 @@
  * Int8 as ONNX nodes, in the QDQ form (a tensor is quantised and dequantised again, a runtime makes integer
  * kernels of what lies between): any runtime computes it, and one that knows the form computes it fast.
  */
-import type { Int8Spec } from '../../bundle/manifest.js';
+
 import type { NetworkNode } from '../description.js';
 import { int8Rows, uint8Parameters } from '../int8.js';
+import type { Int8Spec } from '../int8-specification.js';
 import type { AttributeValue, OnnxWriter } from './writer.js';
 
 type Convolution = Extract<NetworkNode, { op: 'conv' }>;

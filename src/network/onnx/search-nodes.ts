@@ -1,6 +1,6 @@
 /** The search in the memory bank as ONNX nodes, behind the encoder's. */
 
-import type { ScoringSpec } from '../../bundle/manifest.js';
+import type { ScoringSpec } from '../../geometry/specifications.js';
 import { type MemoryBank, searchWindow } from '../../scoring/memory-bank.js';
 import { chunksOf } from '../../scoring/search-plan.js';
 import type { OnnxWriter } from './writer.js';

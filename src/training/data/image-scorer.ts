@@ -3,10 +3,10 @@
  * (WorkingImage, Engine, robust z, aggregate), so what is trained and judged is what is served.
  */
 import { readFile } from 'node:fs/promises';
-import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../bundle/manifest.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../../engines/engine.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
+import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';

@@ -1,8 +1,8 @@
 /** What a training preset decides: input, grids, scoring, and how the encoder comes about. */
 
-import type { InputSpec, ScoringSpec, TilingSpec } from '../../bundle/manifest.js';
 import type { Engine } from '../../engines/engine.js';
 import type { Geometry } from '../../geometry/geometry.js';
+import type { InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import type { NetworkDescription, Weights } from '../../network/description.js';
 

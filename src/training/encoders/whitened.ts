@@ -1,9 +1,16 @@
 /** Fits the global whitening of a descriptor network on the fit images and appends it. */
 import { SaladError } from '../../errors/index.js';
+import type { NetworkDescription, Weights } from '../../network/description.js';
 import { ImageScorer } from '../data/image-scorer.js';
-import type { DescriptorNetwork } from './gabor/network.js';
 import type { Encoder, FitContext } from './preset.js';
 import { Covariance, type WhiteningOptions, whiteningLayer } from './whitening.js';
+
+/** A descriptor network before whitening: `output` is the raw descriptor, not of unit length. */
+export interface DescriptorNetwork {
+  readonly network: NetworkDescription;
+  readonly weights: Weights;
+  readonly dimension: number;
+}
 
 /**
  * One pass over the fit images for the statistics, then the whitening becomes the last layers of the network.

@@ -5,9 +5,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BUNDLE_FILES, type Bundle, writeBundle } from '../../bundle/bundle.js';
-import type { CalibrationTables } from '../../bundle/manifest.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
+import type { CalibrationTables } from '../../geometry/specifications.js';
 import { imageTables, patchTables } from '../../scoring/calibration.js';
 import {
   type DatasetImage,

@@ -1,6 +1,6 @@
 /** The mean training image that an aligned bundle warps every image to. */
 
-import type { InputSpec } from '../../bundle/manifest.js';
+import type { InputSpec } from '../../geometry/specifications.js';
 import { ALIGNMENT_SIZE, Aligner, shrink } from '../../imaging/alignment.js';
 import type { FitImage, TrainingPlan } from '../encoders/preset.js';
 

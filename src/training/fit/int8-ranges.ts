@@ -1,7 +1,6 @@
 /** Fits the int8 form of an encoder: how far its hidden tensors reach on normal tiles, and what rounding costs. */
 
 import type { GoldenBatch } from '../../bundle/check.js';
-import type { Int8Spec } from '../../bundle/manifest.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource } from '../../engines/engine.js';
 import { createEngine, selfTest } from '../../engines/selection/select.js';
@@ -9,6 +8,7 @@ import { SaladError } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import type { NetworkDescription } from '../../network/description.js';
 import { type ActivationRange, int8Network, quantizedTensors } from '../../network/int8.js';
+import type { Int8Spec } from '../../network/int8-specification.js';
 import type { FitImage } from '../encoders/preset.js';
 
 /** Tiles the ranges are taken from: one of each of so many images. */

@@ -1,7 +1,7 @@
 /** The registry of training presets: fixed log-Gabor encoders and SALAD's learned ones. */
 import { SaladError } from '../../errors/index.js';
 import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
-import { HYBRID_PRESET } from '../encoders/hybrid.js';
+import { HYBRID_PRESET } from '../encoders/hybrid/hybrid.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import { LEARNED_PRESETS } from '../encoders/salad/training-presets.js';
 

@@ -3,11 +3,11 @@
  * Shared by every preset, by bundles that are written and by the validation of settings.
  */
 
-import type { CalibrationTables } from '../../bundle/manifest.js';
 import { quantizeBank, quantizeWeights, type StoragePrecision } from '../../bundle/tensors.js';
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
+import type { CalibrationTables } from '../../geometry/specifications.js';
 import { imageScore } from '../../scoring/aggregate.js';
 import { calibrationTables, robustZOf } from '../../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../../scoring/memory-bank.js';

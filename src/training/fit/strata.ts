@@ -3,7 +3,7 @@
  * (docs/detection.md, "Thresholds").
  */
 
-import type { CalibrationTables } from '../../bundle/manifest.js';
+import type { CalibrationTables } from '../../geometry/specifications.js';
 import { alignerOf } from '../../imaging/alignment.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import type { FitImage } from '../encoders/preset.js';

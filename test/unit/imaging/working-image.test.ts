@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import type { InputSpec } from '../../../src/bundle/manifest.js';
 import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
 import { type Geometry, geometryOf } from '../../../src/geometry/geometry.js';
+import type { InputSpec } from '../../../src/geometry/specifications.js';
 import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
 import { type TilePosition, WorkingImage } from '../../../src/imaging/working-image.js';
 

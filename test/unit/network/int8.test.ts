@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { after, before, describe, it } from 'mocha';
 import * as ort from 'onnxruntime-node';
-import type { Int8Spec } from '../../../src/bundle/manifest.js';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine, EngineModelSource } from '../../../src/engines/engine.js';
 import { createEngine, selfTest } from '../../../src/engines/selection/select.js';
@@ -15,6 +14,7 @@ import {
   quantizedTensors,
   uint8Parameters,
 } from '../../../src/network/int8.js';
+import type { Int8Spec } from '../../../src/network/int8-specification.js';
 import { buildOnnx } from '../../../src/network/onnx/build.js';
 import type { Int8Rounding } from '../../../src/network/onnx/int8-graph.js';
 import { precisionOn } from '../../../src/network/precision.js';

@@ -3,7 +3,9 @@
  * trained; only the whitening that follows is fitted. Alignment to the mean training image comes before them, in
  * the working image (src/imaging/alignment.ts).
  */
+
 import type { NetworkDescription, NetworkNode, Weights, WeightTensor } from '../../../network/description.js';
+import type { DescriptorNetwork } from '../whitened.js';
 
 export interface GaborKernelSpec {
   /** Side in pixels, odd. */
@@ -49,13 +51,6 @@ export const RECIPE_KERNELS: GaborKernelSpec = { size: 11, frequency: 0.22, sigm
 
 /** The recipe's constant in ln(magnitude + constant): fainter texture than this does not count. */
 export const RECIPE_FLOOR = 0.02;
-
-/** A descriptor network before whitening: `output` is the raw descriptor, not of unit length. */
-export interface DescriptorNetwork {
-  readonly network: NetworkDescription;
-  readonly weights: Weights;
-  readonly dimension: number;
-}
 
 /** Collects nodes and weights; every method returns the name of the node it made. */
 export class DescriptorGraph {

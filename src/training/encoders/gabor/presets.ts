@@ -1,7 +1,7 @@
 /** Presets whose encoder is fixed log-Gabor filters and one fitted whitening: half a minute of training. */
 
-import type { InputSpec, ScoringSpec, TilingSpec } from '../../../bundle/manifest.js';
 import { SaladError } from '../../../errors/index.js';
+import type { InputSpec, ScoringSpec, TilingSpec } from '../../../geometry/specifications.js';
 import type { PresetOptions, TrainingPlan, TrainingPreset } from '../preset.js';
 import { whitened } from '../whitened.js';
 import type { WhiteningOptions } from '../whitening.js';

@@ -1,13 +1,8 @@
 /** The streamable descriptor network: log-Gabor energies and blobs of one tile, without the rest of the image. */
 import type { WeightTensor } from '../../../network/description.js';
+import type { DescriptorNetwork } from '../whitened.js';
 import { type BlobSpec, roundness } from './blobs.js';
-import {
-  DescriptorGraph,
-  type DescriptorNetwork,
-  type GaborKernelSpec,
-  RECIPE_FLOOR,
-  RECIPE_KERNELS,
-} from './network.js';
+import { DescriptorGraph, type GaborKernelSpec, RECIPE_FLOOR, RECIPE_KERNELS } from './network.js';
 
 /** Side of a cell of the map in pixels. */
 const CELL = 8;

@@ -1,7 +1,7 @@
 /** Named SALAD configurations, from minutes on a laptop to the paper to the letter. */
 
-import type { InputSpec, ScoringSpec, TilingSpec } from '../../../bundle/manifest.js';
 import { SaladError } from '../../../errors/index.js';
+import type { InputSpec, ScoringSpec, TilingSpec } from '../../../geometry/specifications.js';
 import type { NetworkDescription } from '../../../network/description.js';
 import type { AugmentConfig, SaladConfig } from './config.js';
 

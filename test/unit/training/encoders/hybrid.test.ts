@@ -17,7 +17,7 @@ import {
   joined,
   learnedMember,
   patchSource,
-} from '../../../../src/training/encoders/hybrid.js';
+} from '../../../../src/training/encoders/hybrid/hybrid.js';
 import type { Encoder } from '../../../../src/training/encoders/preset.js';
 import { withFreeEmbeddingName } from '../../../../src/training/encoders/salad/settings.js';
 import { encoderOf } from '../../../../src/training/encoders/salad/trainable-network.js';

@@ -5,15 +5,12 @@ import type { Engine } from '../../../../../src/engines/engine.js';
 import { createOnnxEngine } from '../../../../../src/engines/onnx/onnx-engine.js';
 import { createWasmEngine } from '../../../../../src/engines/tfjs/wasm/wasm-engine.js';
 import { type Geometry, geometryOf } from '../../../../../src/geometry/geometry.js';
-import {
-  type DescriptorNetwork,
-  gaborNetwork,
-  RECIPE_GABOR,
-} from '../../../../../src/training/encoders/gabor/network.js';
+import { gaborNetwork, RECIPE_GABOR } from '../../../../../src/training/encoders/gabor/network.js';
 import {
   gaborStreamNetwork,
   STREAM_GABOR,
 } from '../../../../../src/training/encoders/gabor/stream-network.js';
+import type { DescriptorNetwork } from '../../../../../src/training/encoders/whitened.js';
 import { createRandom } from '../../../../../src/util/random.js';
 
 function oneTile(size: number, patchesPerSide: number): Geometry {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { convolutionMacs } from '../../../../../bench/support/macs.js';
-import { inputSchema, scoringSchema, tilingSchema } from '../../../../../src/bundle/manifest.js';
 import { geometryOf } from '../../../../../src/geometry/geometry.js';
+import { inputSchema, scoringSchema, tilingSchema } from '../../../../../src/geometry/specifications.js';
 import { saladDecoder } from '../../../../../src/network/salad-networks.js';
 import { inferShapes, trainableCount } from '../../../../../src/network/shapes.js';
 import { lastRound } from '../../../../../src/training/encoders/salad/anchors.js';

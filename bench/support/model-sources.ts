@@ -1,12 +1,13 @@
 /** The models the engines are measured with: two that are shipped and two that `salad train` learns. */
 import { join } from 'node:path';
 import { readBundle } from '../../src/bundle/bundle.js';
-import type { Int8Spec, ScoringSpec } from '../../src/bundle/manifest.js';
 import type { EngineModelSource } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
+import type { ScoringSpec } from '../../src/geometry/specifications.js';
 import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
 import { int8Network, quantizedTensors } from '../../src/network/int8.js';
+import type { Int8Spec } from '../../src/network/int8-specification.js';
 import type { Precision } from '../../src/network/precision.js';
 import { saladEncoder } from '../../src/network/salad-networks.js';
 import { inferShapes } from '../../src/network/shapes.js';

@@ -3,15 +3,22 @@
  * each whitened and of unit length on its own. Scaled by √share and side by side they have unit length again, and the
  * squared chord distance is the shares' mean of the members' own. Bank, search and calibration know nothing of it.
  */
-import type { NetworkDescription, NetworkNode, WeightTensor } from '../../network/description.js';
-import { gaborNetwork } from './gabor/network.js';
-import { type GaborSettings, gaborPlanOf, gaborSettings } from './gabor/presets.js';
-import type { Encoder, FitContext, FitImage, PresetOptions, TrainingPlan, TrainingPreset } from './preset.js';
-import type { SaladConfig } from './salad/config.js';
-import { saladPreset, withFreeEmbeddingName } from './salad/settings.js';
-import type { TileSource } from './salad/tiles.js';
-import { trainedEncoder } from './salad/training-presets.js';
-import { whitened } from './whitened.js';
+import type { NetworkDescription, NetworkNode, WeightTensor } from '../../../network/description.js';
+import { gaborNetwork } from '../gabor/network.js';
+import { type GaborSettings, gaborPlanOf, gaborSettings } from '../gabor/presets.js';
+import type {
+  Encoder,
+  FitContext,
+  FitImage,
+  PresetOptions,
+  TrainingPlan,
+  TrainingPreset,
+} from '../preset.js';
+import type { SaladConfig } from '../salad/config.js';
+import { saladPreset, withFreeEmbeddingName } from '../salad/settings.js';
+import type { TileSource } from '../salad/tiles.js';
+import { trainedEncoder } from '../salad/training-presets.js';
+import { whitened } from '../whitened.js';
 
 export interface HybridSettings extends GaborSettings {
   /** The learned member; one embedding per patch of the Gabor grid. */

@@ -1,0 +1,100 @@
+/** What a bundle's manifest says of its input, its two grids, its scoring and its calibration. */
+import { z } from 'zod';
+
+const finite = z.number();
+
+export const intensitySchema = z.discriminatedUnion('kind', [
+  /** The header's VOI decides; scoring starts at once (a *streamable* bundle). */
+  z.strictObject({ kind: z.literal('window') }),
+  /** Stretch by percentiles of the whole working image: nothing is ready before the last row. */
+  z.strictObject({
+    kind: z.literal('percentile'),
+    low: z.number().min(0).max(100),
+    high: z.number().min(0).max(100),
+  }),
+]);
+
+/** The mean training image, to which a complete working image is warped before it is cut (src/imaging/alignment.ts). */
+export const alignmentSchema = z.strictObject({
+  kind: z.literal('affine'),
+  /** uint8 [56, 56] grey values, row by row, base64. */
+  reference: z.base64().length(4 * Math.ceil((56 * 56) / 3)),
+});
+
+export const inputSchema = z
+  .strictObject({
+    /** Side of the square working image in pixels. */
+    workingSize: z.int().min(8).max(4096),
+    /** `stretch` ignores the aspect ratio; `pad` keeps it and centres the image on black. */
+    fit: z.enum(['stretch', 'pad']),
+    intensity: intensitySchema,
+    /** Needs the whole image, so never in a streamable bundle; absent = the image is taken as it lies. */
+    alignment: alignmentSchema.optional(),
+    /** For people: which way up and which side left. */
+    orientation: z.string(),
+  })
+  .refine(({ alignment, intensity }) => alignment === undefined || intensity.kind === 'percentile', {
+    error: 'alignment needs the whole image: the intensity must be of percentiles',
+    path: ['alignment'],
+  });
+
+export const tilingSchema = z.strictObject({
+  /** Side of a core. The cores cover the working image without overlap. */
+  coreSize: z.int().min(1),
+  /**
+   * Cores side by side in one tile, under one halo: a tile without its halo has coreSize rows and
+   * coresPerTile * coreSize columns. Scores do not depend on it; absent = 1, a square tile.
+   */
+  coresPerTile: z.int().min(1).optional(),
+  haloSize: z.int().min(0),
+  /** Patches per core and side; the patch grid has (workingSize / coreSize) * patchesPerSide per side. */
+  patchesPerSide: z.int().min(1),
+  /** Pixels between patches. With several cores coreSize = patchesPerSide * patchStride. */
+  patchStride: z.int().min(1),
+  patchSize: z.int().min(1),
+  /** First pixel of a core's first patch, relative to the core; may be negative. */
+  patchOffset: z.int(),
+  /**
+   * A core with a standard deviation (of u8 samples) below this is background: its patches are skipped, and a tile
+   * of nothing else is not run. 0 = never.
+   */
+  minStd: z.number().min(0),
+});
+
+export const scoringSchema = z.strictObject({
+  /** Of one neighbour: angular = arccos(cos)/pi in [0,1]; chord = sqrt(2 - 2 cos) in [0,2]. */
+  distance: z.enum(['angular', 'chord']),
+  /** mean of the K distances, or weighted (W1 of salad.md section 7, softmax of cos/temperature). */
+  form: z.enum(['mean', 'weighted']),
+  neighbourCount: z.int().min(1),
+  temperature: z.number().positive(),
+  /** Search only prototypes at most this many patch cells away in row and column; null searches all. */
+  searchRadius: z.int().min(0).nullable(),
+  aggregate: z.strictObject({
+    /** Image score = mean of the top max(1, ceil(topFraction * n)) robust z. */
+    topFraction: z.number().positive().max(1),
+    /** Outer rings of the patch grid left out of the image score. */
+    margin: z.int().min(0),
+  }),
+});
+
+export const calibrationSchema = z.strictObject({
+  /** Robust location and scale of normal patch scores per cell, row by row over the patch grid. */
+  patchMedian: z.array(finite),
+  /** Median absolute deviation, floored so that no cell divides by almost nothing. */
+  patchMad: z.array(z.number().positive()),
+  /** Robust z of normal patches at probabilities i/(n-1), ascending. */
+  patchZQuantiles: z.array(finite).min(2),
+  /** Image scores of held-out normals, ascending (half B of salad.md section 8). */
+  imageScores: z.array(finite).min(1),
+  /**
+   * Image scores of parts of them, ascending: a threshold must hold in every part as well. Absent: in all of them
+   * together.
+   */
+  strata: z.array(z.strictObject({ name: z.string(), imageScores: z.array(finite).min(1) })).optional(),
+});
+
+export type InputSpec = z.infer<typeof inputSchema>;
+export type TilingSpec = z.infer<typeof tilingSchema>;
+export type ScoringSpec = z.infer<typeof scoringSchema>;
+export type CalibrationTables = z.infer<typeof calibrationSchema>;
