@@ -35,8 +35,8 @@ const STEPS = [
   ['helm:api', [node, 'scripts/helm/cluster.mjs']],
   ['container', [node, 'scripts/container/check.mjs']],
   ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
-  ['docs:check', [node, 'scripts/gen-docs.mjs', '--check']],
-  ['docs', [node, 'scripts/run-docs.mjs']],
+  ['docs:check', [node, 'scripts/docs/generate.mjs', '--check']],
+  ['docs', [node, 'scripts/docs/run-commands.mjs']],
   ['bench', [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json']],
   ['coverage', [...local('c8', 'bin/c8.js'), '--check-coverage', node, 'scripts/run.mjs', 'test']],
 ];

@@ -24,7 +24,7 @@ function run(command, args) {
     cwd: root,
     stdio: ['ignore', 2, 2],
     // onnxruntime-node's install script fetches CUDA libraries from outside the registry; the CPU library
-    // is in the package. See docs/engines.md for how to run it by hand.
+    // is in the package. See docs/explanation/engines.md for how to run it by hand.
     env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip', npm_config_loglevel: 'error' },
     shell: process.platform === 'win32',
   });

@@ -1,6 +1,6 @@
 /**
  * Lesions drawn into normal radiographs, to choose settings without looking at a single diseased one
- * (detection.md, "Validation"). They resemble no particular disease on purpose. Deterministic.
+ * (docs/results/2026-11/detection.md). They resemble no particular disease on purpose. Deterministic.
  */
 import type { DecodedImage } from '../../src/imaging/decode.js';
 import { createRandom, NoiseField, type Random } from '../../src/phantom/random.js';

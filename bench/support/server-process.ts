@@ -35,7 +35,7 @@ export function benchEngine(): EngineName {
 /** Closed-loop streams wait as long as they must: what admission does is measured by the overload figures alone. */
 export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000' } as const;
 
-/** What docs/limits.md advises whoever promises an answer soon, whatever is offered. */
+/** What docs/explanation/memory.md advises whoever promises an answer soon, whatever is offered. */
 export const ANSWER_SOON = { SALAD_MAX_QUEUE_MS: '75' } as const;
 
 /** `salad serve` on a free loopback port with the engine that the benchmark is of. */

@@ -146,7 +146,7 @@ export const values = (config) => ({
     sizeLimit: quantity('download: most disk that they take.'),
   }),
   resources: group({
-    requests: amounts('What is set aside for a pod (docs/operations.md, Sizing).'),
+    requests: amounts('What is set aside for a pod (docs/how-to/size-a-node.md).'),
     limits: amounts(
       'What it may take; limits.cpu is the number of engine threads, unless config.workers is set.',
     ),
@@ -253,7 +253,7 @@ export const values = (config) => ({
     serviceMonitor: monitor('ServiceMonitor'),
     podMonitor: monitor('PodMonitor'),
     prometheusRule: group({
-      enabled: flag('Make a PrometheusRule with the alerts of docs/operations.md.'),
+      enabled: flag('Make a PrometheusRule with the alerts of docs/how-to/monitor.md.'),
       labels: labels("Labels by which the operator's selector finds it."),
     }),
     dashboard: group({

@@ -1,5 +1,5 @@
 // `npm run all -- audit`: known vulnerabilities of what a production install holds, as npm's registry knows them.
-// Policy (docs/security.md): high and critical ones fail the build unless ACCEPTED says why they cannot reach
+// Policy (docs/explanation/security-model.md): high and critical ones fail the build unless ACCEPTED says why they cannot reach
 // us and until when; lower ones are printed. Where the registry gives no advisories nothing was audited,
 // and the step says so instead of passing in silence; `--report FILE` judges what `npm audit --json` printed
 // on a machine whose registry does.

@@ -7,35 +7,52 @@ import { int8Schema } from '../network/int8-specification.js';
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const trainingSchema = z.strictObject({
-  preset: z.string(),
-  seed: z.int(),
-  engine: z.string(),
-  saladServe: z.string(),
-  command: z.string(),
-  images: z.strictObject({ fit: z.int(), validation: z.int() }),
-  /** SHA-256 over the sorted SHA-256 of all training files. */
-  dataSha256: sha256,
-  /** Ids (file names) of the fit images; memory-bank rows refer to them by index. */
-  sourceImages: z.array(z.string()),
-  notes: z.array(z.string()),
+  preset: z.string().describe('Training preset.'),
+  seed: z.int().describe('Seed of every random choice.'),
+  engine: z.string().describe('Engine that computed the embeddings.'),
+  saladServe: z.string().describe('Version of the program.'),
+  command: z.string().describe('The command that made the bundle.'),
+  images: z
+    .strictObject({
+      fit: z.int().describe('Images that fitted the encoder and the bank.'),
+      validation: z.int().describe('Images that calibrated.'),
+    })
+    .describe('Numbers of images.'),
+  dataSha256: sha256.describe('SHA-256 over the sorted SHA-256 of all training files.'),
+  sourceImages: z
+    .array(z.string())
+    .describe('File names of the fit images; memory-bank rows refer to them by index.'),
+  notes: z.array(z.string()).describe('Sentences for the model card.'),
 });
 
 export const manifestSchema = z.strictObject({
-  schemaVersion: z.literal(1),
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
-  version: z.int().min(1),
-  description: z.string(),
+  schemaVersion: z.literal(1).describe('Version of this format.'),
+  name: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
+    .describe('Name of the model; its folder has the same name.'),
+  version: z.int().min(1).describe('Version of the model; its folder has the same name.'),
+  description: z.string().describe('One sentence, human-readable.'),
   input: inputSchema,
   tiling: tilingSchema,
   network: networkSchema,
   scoring: scoringSchema,
-  bank: z.strictObject({ rows: z.int().min(1), dimension: z.int().min(1) }),
+  bank: z
+    .strictObject({
+      rows: z.int().min(1).describe('Prototypes.'),
+      dimension: z.int().min(1).describe('Values of an embedding.'),
+    })
+    .describe('Size of the memory bank.'),
   calibration: calibrationSchema,
   training: trainingSchema,
-  /** Largest absolute score difference an engine may show on the golden batch. */
-  goldenTolerance: z.number().positive(),
+  goldenTolerance: z
+    .number()
+    .positive()
+    .describe('Largest absolute score difference an engine may show on the golden batch.'),
   int8: int8Schema.optional(),
-  files: z.record(z.string(), z.strictObject({ sha256, bytes: z.int().min(0) })),
+  files: z
+    .record(z.string(), z.strictObject({ sha256, bytes: z.int().min(0) }))
+    .describe('SHA-256 and length of every other file of the bundle.'),
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;

@@ -1,7 +1,7 @@
 /** What a setting is, and the few kinds of settings there are. */
 import { z } from 'zod';
 
-/** Everything known of one setting; docs/config.md is printed from these. */
+/** Everything known of one setting; docs/reference/config.md is printed from these. */
 export interface ConfigField<T> {
   readonly env: string;
   readonly default: T;

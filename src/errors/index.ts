@@ -16,7 +16,7 @@ export type ErrorKind =
   | 'cancelled'
   | 'internal';
 
-/** Every stable reason, with its kind and the sentence docs/errors.md prints. */
+/** Every stable reason, with its kind and the sentence docs/reference/errors.md prints. */
 export const ERROR_REASONS = {
   HEADER_MISSING: ['invalidArgument', 'The first message of an acquisition was not a header.'],
   HEADER_DUPLICATE: ['invalidArgument', 'A second header was sent.'],

@@ -17,21 +17,23 @@ export const intensitySchema = z.discriminatedUnion('kind', [
 /** The mean training image, to which a complete working image is warped before it is cut (src/imaging/alignment.ts). */
 export const alignmentSchema = z.strictObject({
   kind: z.literal('affine'),
-  /** uint8 [56, 56] grey values, row by row, base64. */
-  reference: z.base64().length(4 * Math.ceil((56 * 56) / 3)),
+  reference: z
+    .base64()
+    .length(4 * Math.ceil((56 * 56) / 3))
+    .describe('uint8 [56, 56] grey values, row by row, base64.'),
 });
 
 export const inputSchema = z
   .strictObject({
-    /** Side of the square working image in pixels. */
-    workingSize: z.int().min(8).max(4096),
-    /** `stretch` ignores the aspect ratio; `pad` keeps it and centres the image on black. */
-    fit: z.enum(['stretch', 'pad']),
-    intensity: intensitySchema,
-    /** Needs the whole image, so never in a streamable bundle; absent = the image is taken as it lies. */
-    alignment: alignmentSchema.optional(),
-    /** For people: which way up and which side left. */
-    orientation: z.string(),
+    workingSize: z.int().min(8).max(4096).describe('Side of the square working image in pixels.'),
+    fit: z
+      .enum(['stretch', 'pad'])
+      .describe('`stretch` ignores the aspect ratio; `pad` keeps it and centres the image on black.'),
+    intensity: intensitySchema.describe('How grey values become 8 bits.'),
+    alignment: alignmentSchema
+      .optional()
+      .describe('Mean training image to align to. Needs the whole image, so never in a streamable bundle.'),
+    orientation: z.string().describe('Which way up and which side left, human-readable.'),
   })
   .refine(({ alignment, intensity }) => alignment === undefined || intensity.kind === 'percentile', {
     error: 'alignment needs the whole image: the intensity must be of percentiles',
@@ -39,59 +41,86 @@ export const inputSchema = z
   });
 
 export const tilingSchema = z.strictObject({
-  /** Side of a core. The cores cover the working image without overlap. */
-  coreSize: z.int().min(1),
-  /**
-   * Cores side by side in one tile, under one halo: a tile without its halo has coreSize rows and
-   * coresPerTile * coreSize columns. Scores do not depend on it; absent = 1, a square tile.
-   */
-  coresPerTile: z.int().min(1).optional(),
-  haloSize: z.int().min(0),
-  /** Patches per core and side; the patch grid has (workingSize / coreSize) * patchesPerSide per side. */
-  patchesPerSide: z.int().min(1),
-  /** Pixels between patches. With several cores coreSize = patchesPerSide * patchStride. */
-  patchStride: z.int().min(1),
-  patchSize: z.int().min(1),
-  /** First pixel of a core's first patch, relative to the core; may be negative. */
-  patchOffset: z.int(),
-  /**
-   * A core with a standard deviation (of u8 samples) below this is background: its patches are skipped, and a tile
-   * of nothing else is not run. 0 = never.
-   */
-  minStd: z.number().min(0),
+  coreSize: z.int().min(1).describe('Side of a core. The cores cover the working image without overlap.'),
+  coresPerTile: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      'Cores side by side in one tile, under one halo: a tile without its halo has coreSize rows and coresPerTile * coreSize columns. Scores do not depend on it; absent means 1, a square tile.',
+    ),
+  haloSize: z.int().min(0).describe('Pixels around a core that the encoder sees beyond it.'),
+  patchesPerSide: z
+    .int()
+    .min(1)
+    .describe(
+      'Patches per core and side; the patch grid has (workingSize / coreSize) * patchesPerSide per side.',
+    ),
+  patchStride: z
+    .int()
+    .min(1)
+    .describe('Pixels between patches. With several cores coreSize = patchesPerSide * patchStride.'),
+  patchSize: z.int().min(1).describe('Side of a patch in pixels.'),
+  patchOffset: z
+    .int()
+    .describe("First pixel of a core's first patch, relative to the core; may be negative."),
+  minStd: z
+    .number()
+    .min(0)
+    .describe(
+      'A core with a standard deviation (of u8 samples) below this is background: its patches are skipped, and a tile of nothing else is not run. 0 means never.',
+    ),
 });
 
 export const scoringSchema = z.strictObject({
-  /** Of one neighbour: angular = arccos(cos)/pi in [0,1]; chord = sqrt(2 - 2 cos) in [0,2]. */
-  distance: z.enum(['angular', 'chord']),
-  /** mean of the K distances, or weighted (W1 of salad.md section 7, softmax of cos/temperature). */
-  form: z.enum(['mean', 'weighted']),
-  neighbourCount: z.int().min(1),
-  temperature: z.number().positive(),
-  /** Search only prototypes at most this many patch cells away in row and column; null searches all. */
-  searchRadius: z.int().min(0).nullable(),
+  distance: z
+    .enum(['angular', 'chord'])
+    .describe('Of one neighbour: angular = arccos(cos)/pi in [0,1]; chord = sqrt(2 - 2 cos) in [0,2].'),
+  form: z
+    .enum(['mean', 'weighted'])
+    .describe(
+      'mean of the K distances, or weighted (W1 of docs/explanation/salad-method.md, section 7, softmax of cos/temperature).',
+    ),
+  neighbourCount: z.int().min(1).describe('K: nearest prototypes that count.'),
+  temperature: z.number().positive().describe('Temperature of the weighted form.'),
+  searchRadius: z
+    .int()
+    .min(0)
+    .nullable()
+    .describe(
+      'Search only prototypes at most this many patch cells away in row and column; null searches all.',
+    ),
   aggregate: z.strictObject({
-    /** Image score = mean of the top max(1, ceil(topFraction * n)) robust z. */
-    topFraction: z.number().positive().max(1),
-    /** Outer rings of the patch grid left out of the image score. */
-    margin: z.int().min(0),
+    topFraction: z
+      .number()
+      .positive()
+      .max(1)
+      .describe('Image score = mean of the top max(1, ceil(topFraction * n)) robust z.'),
+    margin: z.int().min(0).describe('Outer rings of the patch grid left out of the image score.'),
   }),
 });
 
 export const calibrationSchema = z.strictObject({
-  /** Robust location and scale of normal patch scores per cell, row by row over the patch grid. */
-  patchMedian: z.array(finite),
-  /** Median absolute deviation, floored so that no cell divides by almost nothing. */
-  patchMad: z.array(z.number().positive()),
-  /** Robust z of normal patches at probabilities i/(n-1), ascending. */
-  patchZQuantiles: z.array(finite).min(2),
-  /** Image scores of held-out normals, ascending (half B of salad.md section 8). */
-  imageScores: z.array(finite).min(1),
-  /**
-   * Image scores of parts of them, ascending: a threshold must hold in every part as well. Absent: in all of them
-   * together.
-   */
-  strata: z.array(z.strictObject({ name: z.string(), imageScores: z.array(finite).min(1) })).optional(),
+  patchMedian: z
+    .array(finite)
+    .describe('Median of normal patch scores of each cell, row by row over the patch grid.'),
+  patchMad: z
+    .array(z.number().positive())
+    .describe('Spread of normal patch scores of each cell, with a lower bound.'),
+  patchZQuantiles: z
+    .array(finite)
+    .min(2)
+    .describe('Robust z of normal patches at probabilities i/(n-1), ascending.'),
+  imageScores: z
+    .array(finite)
+    .min(1)
+    .describe(
+      'Image scores of normals that neither fitted the encoder nor lie in the bank they were scored against, ascending.',
+    ),
+  strata: z
+    .array(z.strictObject({ name: z.string(), imageScores: z.array(finite).min(1) }))
+    .optional()
+    .describe('The same of parts of the normals: a threshold must hold in every part as well.'),
 });
 
 export type InputSpec = z.infer<typeof inputSchema>;

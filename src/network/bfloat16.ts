@@ -11,7 +11,7 @@ export function roundToBfloat16(value: number): number {
 /**
  * Rounds filters so that the sum of each stays: from the largest weight to the smallest, each takes over what
  * rounding did to the ones before. Rounded one by one, a filter that answers to edges answers to plain grey as well:
- * on a phantom's flat areas that is most of what there is (docs/engines.md, bfloat16).
+ * on a phantom's flat areas that is most of what there is (docs/explanation/reduced-precision.md).
  * @param kernel float32 [height, width, inChannels, filters]
  */
 export function roundFilters(kernel: Float32Array, filters: number): Float32Array {

@@ -57,7 +57,7 @@ export const nodeSchema = z.discriminatedUnion('op', [
     padding: padding.default(0),
   }),
   z.strictObject({ ...unary, op: z.literal('maxPool'), size: z.int().min(1), stride: z.int().min(1) }),
-  /** Bilinear; alignCorners as in salad.md section 3, else half-pixel centres. */
+  /** Bilinear; alignCorners as in docs/explanation/salad-method.md, section 3, else half-pixel centres. */
   z.strictObject({
     ...unary,
     op: z.literal('resizeBilinear'),

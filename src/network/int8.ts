@@ -13,7 +13,7 @@ export type ActivationRange = Int8Spec['ranges'][string];
 
 /**
  * Convolutions with fewer output channels stay float32: on 16 channels integer kernels gain least, and what the
- * stem rounds, all layers behind it see (figures in docs/engines.md).
+ * stem rounds, all layers behind it see (docs/results/2026-11/engines.md).
  */
 const MIN_CHANNELS = 32;
 

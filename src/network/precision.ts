@@ -12,7 +12,7 @@ const BFLOAT16_ENGINES: ReadonlySet<string> = new Set(['openvino']);
 const BFLOAT16_FLAGS = /\b(amx_bf16|avx512_bf16)\b/;
 /**
  * Largest error of a golden score in bfloat16, as a part of the spread of all: what an int8 form may have, too.
- * Encoders within it kept their rankings (docs/engines.md).
+ * Encoders within it kept their rankings (docs/results/2026-11/engines.md).
  */
 const BFLOAT16_ERROR_MAX = 0.03;
 

@@ -2,7 +2,7 @@
 import { SaladError } from '../errors/index.js';
 import type { NetworkDescription, NetworkNode } from './description.js';
 
-/** Side of the deepest map, which the `feature` convolution turns into one vector (salad.md section 3). */
+/** Side of the deepest map, which the `feature` convolution turns into one vector (docs/explanation/salad-method.md, section 3). */
 const FEATURE_SIZE = 4;
 const LEAKY_ALPHA = 0.1;
 
@@ -149,7 +149,7 @@ export interface UnetOptions {
   readonly channels?: 1 | 3;
 }
 
-/** SALAD's published `unet`: 32,429,120 trainable values with the defaults (salad.md section 3). */
+/** SALAD's published `unet`: 32,429,120 trainable values with the defaults (docs/explanation/salad-method.md, section 3). */
 export function paperUnet(options: UnetOptions = {}): {
   readonly encoder: NetworkDescription;
   readonly decoder: NetworkDescription;

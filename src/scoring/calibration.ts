@@ -1,6 +1,6 @@
 /**
  * What held-out normals say about a score: robust z per cell, conformal p-values and thresholds
- * (salad.md section 8). Half A of the normals fits the cells' tables, half B everything after them.
+ * (docs/explanation/salad-method.md, section 8). Half A of the normals fits the cells' tables, half B everything after them.
  */
 import { SaladError } from '../errors/index.js';
 import { type AggregateForm, imageScore } from './aggregate.js';
@@ -27,7 +27,7 @@ function distributionsOf({ imageScores, strata = [] }: ImageCalibration): readon
 
 /** Makes the MAD of a normal distribution its standard deviation. */
 const MAD_TO_SIGMA = 1.4826;
-/** A cell's MAD is at least this part of the median MAD of all cells (detection.md). */
+/** A cell's MAD is at least this part of the median MAD of all cells (docs/explanation/salad-method.md, section 8). */
 const MAD_FLOOR_RATIO = 0.3;
 /** Keeps z finite where all calibration scores are the same. */
 const MAD_FLOOR = 1e-6;

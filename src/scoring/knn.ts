@@ -96,7 +96,7 @@ export function squaredDistance(
 
 /**
  * W2, for ablations only: the angular distance to the normalised weighted combination of the K nearest
- * prototypes. It can hide an outlier that lies between clusters (salad.md section 7).
+ * prototypes. It can hide an outlier that lies between clusters (docs/explanation/salad-method.md, section 7).
  * @param embedding unit vector [dimension]
  * @param prototypes unit rows [any, dimension]
  * @param neighbours row numbers of the K nearest

@@ -4,13 +4,14 @@
  */
 import { type Attributes, type Histogram, metrics, type SpanContext, trace } from '@opentelemetry/api';
 import type { Logger } from './logger.js';
+import { METRICS, type MetricName } from './metrics.js';
 import { ScoreDrift } from './score-drift.js';
 import { type AcquisitionSpans, type BatchFacts, recordBatch, startAcquisition } from './traces.js';
 
 const NAME = 'salad-serve';
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-const SIZES = [1, 2, 4, 8, 16, 32, 64];
-const SHARES = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1];
+type HistogramName = {
+  [Name in MetricName]: (typeof METRICS)[Name] extends { readonly kind: 'histogram' } ? Name : never;
+}[MetricName];
 
 /** Read when somebody asks. */
 export interface Gauges {
@@ -55,31 +56,14 @@ export interface AcquisitionTrace {
 export class Telemetry {
   private readonly meter = metrics.getMeter(NAME);
   private readonly tracer = trace.getTracer(NAME);
-  private readonly callDuration = this.seconds('rpc.server.call.duration', 'Duration of inbound calls.');
-  private readonly acquisitionDuration = this.seconds(
-    'salad.acquisition.duration',
-    'From the header to the aggregate.',
-  );
-  private readonly firstScore = this.seconds(
-    'salad.acquisition.first_score.duration',
-    'From the header to the first patch score.',
-  );
-  private readonly queueDuration = this.seconds(
-    'salad.tile.queue.duration',
-    'From ready to dispatched, mean over the tiles of an acquisition.',
-  );
-  private readonly batchDuration = this.seconds('salad.batch.duration', 'Engine time of a batch.');
-  private readonly batchSize = this.histogram('salad.batch.size', '{tile}', 'Tiles of a batch.', SIZES);
-  private readonly pValue = this.histogram(
-    'salad.acquisition.p_value',
-    '1',
-    'Conformal p-values of image scores; uniform while images are like those of the calibration.',
-    SHARES,
-  );
-  private readonly patches = this.meter.createCounter('salad.patches', {
-    unit: '{patch}',
-    description: 'Patches by outcome: scored, skipped as background, failed, missing.',
-  });
+  private readonly callDuration = this.histogram('rpc.server.call.duration');
+  private readonly acquisitionDuration = this.histogram('salad.acquisition.duration');
+  private readonly firstScore = this.histogram('salad.acquisition.first_score.duration');
+  private readonly queueDuration = this.histogram('salad.tile.queue.duration');
+  private readonly batchDuration = this.histogram('salad.batch.duration');
+  private readonly batchSize = this.histogram('salad.batch.size');
+  private readonly pValue = this.histogram('salad.acquisition.p_value');
+  private readonly patches = this.meter.createCounter('salad.patches', METRICS['salad.patches']);
   private readonly failed = new WeakMap<Error, SpanContext>();
   private readonly drifts = new Map<string, ScoreDrift>();
 
@@ -126,29 +110,21 @@ export class Telemetry {
 
   /** To be called once, when all of it is there to be read. */
   observe(gauges: Gauges): void {
-    const gauge = (name: string, unit: string, description: string, read: () => number) => {
-      this.meter.createObservableGauge(name, { unit, description }).addCallback((result) => {
-        result.observe(read());
-      });
+    const gauge = (name: MetricName) => this.meter.createObservableGauge(name, METRICS[name]);
+    const observed = (name: MetricName, read: () => number) => {
+      gauge(name).addCallback((result) => result.observe(read()));
     };
-    gauge('salad.calls.active', '{call}', 'Calls in progress.', gauges.activeCalls);
-    gauge('salad.tiles.queued', '{tile}', 'Tiles that wait for an engine.', gauges.queuedTiles);
-    gauge('salad.slots.free', '{slot}', 'Batch slots that nobody fills, runs or reads.', gauges.freeSlots);
-    const losses = this.meter.createObservableCounter('salad.engine.losses', {
-      unit: '{engine}',
-      description: 'Engines lost while they served; the next on the ladder took over.',
-    });
+    observed('salad.calls.active', gauges.activeCalls);
+    observed('salad.tiles.queued', gauges.queuedTiles);
+    observed('salad.slots.free', gauges.freeSlots);
+    const losses = this.meter.createObservableCounter('salad.engine.losses', METRICS['salad.engine.losses']);
     losses.addCallback((result) => {
       for (const [kind, count] of Object.entries(gauges.engineLosses())) {
         result.observe(count, { 'salad.loss': kind });
       }
     });
-    const bank = this.meter.createObservableGauge('salad.bank.prototypes', { unit: '{prototype}' });
-    const drift = this.meter.createObservableGauge('salad.score.drift', {
-      unit: '1',
-      description:
-        'Kolmogorov-Smirnov distance of the last 500 p-values to the uniform distribution; 0 before the first 100.',
-    });
+    const bank = gauge('salad.bank.prototypes');
+    const drift = gauge('salad.score.drift');
     bank.addCallback((result) => {
       for (const [model, count] of gauges.prototypes) result.observe(count, { 'salad.model': model });
     });
@@ -193,16 +169,9 @@ export class Telemetry {
     );
   }
 
-  private seconds(name: string, description: string): Histogram {
-    return this.histogram(name, 's', description, SECONDS);
-  }
-
-  private histogram(
-    name: string,
-    unit: string,
-    description: string,
-    explicitBucketBoundaries: number[],
-  ): Histogram {
-    return this.meter.createHistogram(name, { unit, description, advice: { explicitBucketBoundaries } });
+  private histogram(name: HistogramName): Histogram {
+    const { unit, description, buckets } = METRICS[name];
+    const advice = { explicitBucketBoundaries: [...buckets] };
+    return this.meter.createHistogram(name, { unit, description, advice });
   }
 }

@@ -24,7 +24,7 @@ import {
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** The constants of docs/limits.md. */
+/** The constants of docs/explanation/memory.md. */
 const BYTES_PER_CONNECTION = 256 * KIB;
 const BYTES_PER_STREAM = 64 * KIB;
 const GARBAGE_BYTES = 96 * MIB;
@@ -44,7 +44,7 @@ interface Load {
   readonly pushing: number;
 }
 
-/** What docs/limits.md allows above the memory of the idle, warm server. */
+/** What docs/explanation/memory.md allows above the memory of the idle, warm server. */
 function limit({ connections, streams, acquisition, request, response, pushing }: Load): number {
   const perStream = BYTES_PER_STREAM + acquisition + request + 2 * response;
   const arriving = pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);

@@ -10,7 +10,7 @@ export class SaladClientError extends Error {
   override readonly name = 'SaladClientError';
   /** gRPC status. */
   readonly status: StatusName;
-  /** Stable reason of docs/errors.md, such as `TILE_DUPLICATE`; undefined where the server gave none. */
+  /** Stable reason of docs/reference/errors.md, such as `TILE_DUPLICATE`; undefined where the server gave none. */
   readonly reason: string | undefined;
   readonly fieldViolations: readonly { readonly field: string; readonly description: string }[];
   /** How long to wait before trying again, in ms; undefined where a retry does not help. */

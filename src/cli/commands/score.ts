@@ -219,7 +219,7 @@ function printPatches(file: string, event: AcquisitionEvent & { type: 'patches' 
   }
 }
 
-/** The aggregate line of docs/cli.md. `anomalous` is null where the decision is indeterminate. */
+/** The aggregate line of docs/reference/cli.md. `anomalous` is null where the decision is indeterminate. */
 export function aggregateJson(
   file: string,
   aggregate: AcquisitionAggregate,

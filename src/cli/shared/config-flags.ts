@@ -22,8 +22,8 @@ export function withConfigFlags(command: Command): Command {
     .option('--engine <name>', 'auto, tensorflow, webgpu, openvino, onnx or wasm')
     .option('--precision <name>', 'float32 or int8 (models with learned layers, onnx engine)')
     .option('--workers <count>', 'engine workers; 0 = one per core')
-    .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/config.md)')
-    .option('--set <key=value>', 'any setting of docs/config.md; may be repeated', addSetting);
+    .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/reference/config.md)')
+    .option('--set <key=value>', 'any setting of docs/reference/config.md; may be repeated', addSetting);
 }
 
 /** @throws SaladError CONFIGURATION_INVALID */
@@ -41,7 +41,10 @@ export function configOf(flags: ConfigFlags, context: ProgramContext): Promise<L
 function addSetting(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (key === undefined || value === undefined) {
-    throw new SaladError('CONFIGURATION_INVALID', `--set ${text}: write KEY=VALUE (docs/config.md)`);
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--set ${text}: write KEY=VALUE (docs/reference/config.md)`,
+    );
   }
   return { ...before, [key]: value };
 }

@@ -88,7 +88,7 @@ async function probe(library: OnnxRuntime, provider: OnnxProvider): Promise<void
     const here = library.listSupportedBackends().map(({ name }) => name);
     throw new SaladError(
       'ENGINE_UNAVAILABLE',
-      `onnxruntime does not run on ${provider}: ${(error as Error).message}; this build knows ${here.join(', ')} (docs/engines.md)`,
+      `onnxruntime does not run on ${provider}: ${(error as Error).message}; this build knows ${here.join(', ')} (docs/explanation/engines.md)`,
       { cause: error },
     );
   }

@@ -61,9 +61,13 @@ export async function openOpenVino(folder: string): Promise<OpenVino> {
     return new Core(koffi, functions);
   } catch (error) {
     const message = error instanceof Error ? error.message.split('\n')[0] : String(error);
-    throw new SaladError('ENGINE_UNAVAILABLE', `openvino does not load: ${message}; see docs/engines.md`, {
-      cause: error,
-    });
+    throw new SaladError(
+      'ENGINE_UNAVAILABLE',
+      `openvino does not load: ${message}; see docs/explanation/engines.md`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

@@ -201,7 +201,7 @@ function measureRecall(
 
 /**
  * What a radiograph's patches look like to the bank. Patches of chest radiographs that were kept out of a bank of
- * 250,000 needed as wide a search as these (docs/engines.md, Search): normal ones as `near`, those of pneumonia as
+ * 250,000 needed as wide a search as these (docs/results/2026-11/engines.md, "Search"): normal ones as `near`, those of pneumonia as
  * `far`. Random directions off a prototype, and `between` two, are harder the farther off they are.
  */
 function sampleQueries({ rows, dimension, prototypes }: MemoryBank) {

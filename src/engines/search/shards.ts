@@ -1,7 +1,7 @@
 /**
  * HNSW graphs (usearch) over slices of a bank, searched one after another and merged. A graph over all of a large
  * bank is the costlier one: on a million clustered vectors it was built in 322 s and missed 2 % of the near neighbours
- * however widely it was searched, where eight graphs took 90 s and missed none (docs/engines.md, Search).
+ * however widely it was searched, where eight graphs took 90 s and missed none (docs/results/2026-11/engines.md, "Search").
  */
 import type { Index } from 'usearch';
 import type { MemoryBank } from '../../scoring/memory-bank.js';

@@ -1,5 +1,5 @@
 /**
- * One global whitening of patch descriptors (detection.md, finding 1): W = U / sqrt(s + 0.1 * mean(s)) over
+ * One global whitening of patch descriptors (docs/explanation/salad-method.md, section 8): W = U / sqrt(s + 0.1 * mean(s)) over
  * the covariance of the fit patches, as a 1x1 convolution appended to the network, then unit length.
  */
 import type { NetworkNode, WeightTensor } from '../../network/description.js';

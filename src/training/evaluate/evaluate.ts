@@ -201,7 +201,10 @@ function checkPrecision({ bundle, engine, precision = 'float32' }: EvaluationOpt
     int8 === undefined ? `${name}@${version} has no int8 form` : 'it needs the openvino or onnx engine';
   const why =
     precision === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
-  throw new SaladError('CONFIGURATION_INVALID', `--precision ${precision}: ${why} (docs/engines.md)`);
+  throw new SaladError(
+    'CONFIGURATION_INVALID',
+    `--precision ${precision}: ${why} (docs/explanation/engines.md)`,
+  );
 }
 
 /** @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal image can be scored; CANCELLED when aborted. */

@@ -1,5 +1,5 @@
 /**
- * New thresholds for a bundle from normals of the site that uses it (salad.md section 8: "a new site needs
+ * New thresholds for a bundle from normals of the site that uses it (docs/explanation/salad-method.md, section 8: "a new site needs
  * recalibration"). Encoder, memory bank and golden batch stay, byte for byte.
  */
 import { readFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
  * From the descriptors of all normal fit patches to the memory bank that is served: duplicates and outliers
- * out, then thinned evenly over the patch grid (salad.md section 8, "Bank for serving").
+ * out, then thinned evenly over the patch grid (docs/explanation/salad-method.md, section 8).
  */
 import { kCenterCoreset } from '../../scoring/coreset.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';

@@ -8,7 +8,7 @@ import { modelCard } from './model-card.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
 
-/** Largest score difference an engine may show on the golden batch (architecture.md: float32 engines). */
+/** Largest score difference an engine may show on the golden batch (docs/explanation/engines.md). */
 const GOLDEN_TOLERANCE = 1e-4;
 
 export interface BuildOptions extends ScoringFitOptions {

@@ -18,7 +18,7 @@ const BATCH = 8;
 const BINS = 2048;
 /**
  * Largest error of a golden score, as a part of the spread of all, with which int8 may be offered: three times what
- * encoders had whose rankings stayed (docs/engines.md). One hardly trained misses it: its tiles look alike,
+ * encoders had whose rankings stayed (docs/results/2026-11/engines.md). One hardly trained misses it: its tiles look alike,
  * whitening enlarges what is left, and rounding with it.
  */
 const ERROR_MAX = 0.03;

@@ -169,7 +169,7 @@ async function crossFittedScores(
 
 /**
  * Patch scores of normals that the bank does not hold: half A fixes where patch scores lie, cell by cell, half B
- * what image scores normals then get (salad.md section 8, "Calibration"). Cross-fitted, every image is in both: of
+ * what image scores normals then get (docs/explanation/salad-method.md, section 8). Cross-fitted, every image is in both: of
  * hundreds of images a cell's median and deviation barely feel one.
  */
 async function calibrate(

@@ -1,6 +1,6 @@
 /**
  * Image scores that thresholds are taken from, where the normals are not all alike, or not all normal
- * (docs/detection.md, "Thresholds").
+ * (docs/explanation/thresholds.md).
  */
 
 import type { CalibrationTables } from '../../geometry/specifications.js';

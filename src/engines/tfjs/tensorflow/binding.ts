@@ -102,7 +102,10 @@ export async function startBinding(packages: readonly BindingPackage[]): Promise
     }
   }
   const why = reasons.length > 0 ? reasons.join('; ') : `${PACKAGES.join(' and ')} are not installed`;
-  throw new SaladError('ENGINE_UNAVAILABLE', `tensorflow does not load (${why}); see docs/engines.md`);
+  throw new SaladError(
+    'ENGINE_UNAVAILABLE',
+    `tensorflow does not load (${why}); see docs/explanation/engines.md`,
+  );
 }
 
 let loaded: TensorflowBinding | undefined;

@@ -82,7 +82,7 @@ const RAISED_LIMITS = [
 let current: Open | undefined;
 
 function unavailable(why: string, cause?: unknown): SaladError {
-  return new SaladError('ENGINE_UNAVAILABLE', `webgpu: ${why}; see docs/engines.md`, { cause });
+  return new SaladError('ENGINE_UNAVAILABLE', `webgpu: ${why}; see docs/explanation/engines.md`, { cause });
 }
 
 function textOf(error: unknown): string {

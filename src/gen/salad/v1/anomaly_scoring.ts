@@ -504,7 +504,7 @@ export const ScoreImageResponse: MessageFns<ScoreImageResponse> = {
  * Scores radiographs against the normal patterns held in a model's memory bank.
  *
  * It is research software: it ranks and highlights, it never claims a diagnosis.
- * Every error carries google.rpc.ErrorInfo (domain "salad-serve"); docs/errors.md lists the reasons.
+ * Every error carries google.rpc.ErrorInfo (domain "salad-serve"); docs/reference/errors.md lists the reasons.
  */
 export type AnomalyScoringService = typeof AnomalyScoringService;
 export const AnomalyScoringService = {

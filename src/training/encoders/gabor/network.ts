@@ -1,5 +1,5 @@
 /**
- * Fixed log-Gabor patch descriptors as network descriptions (detection.md, "Recipe"). Nothing in them is
+ * Fixed log-Gabor patch descriptors as network descriptions (docs/explanation/gabor-descriptors.md). Nothing in them is
  * trained; only the whitening that follows is fitted. Alignment to the mean training image comes before them, in
  * the working image (src/imaging/alignment.ts).
  */
@@ -164,7 +164,7 @@ export interface GaborOptions {
   readonly floor: number;
 }
 
-/** detection.md's recipe: cells of 8 pixels, patches of 64 every 32. */
+/** the recipe of docs/explanation/gabor-descriptors.md: cells of 8 pixels, patches of 64 every 32. */
 export const RECIPE_GABOR: Omit<GaborOptions, 'workingSize' | 'levels'> = {
   cell: 8,
   window: 8,

@@ -23,7 +23,7 @@ const SCORING: ScoringSpec = {
 
 /**
  * The streamable grid is finer (256 patches of 24 pixels, not 36 of 64): the top 1 % are its 2 worst inner cells.
- * Chosen on phantoms of other seeds than the test's (docs/detection.md).
+ * Chosen on phantoms of other seeds than the test's (docs/results/2026-11/detection.md).
  */
 const STREAM_SCORING: ScoringSpec = { ...SCORING, aggregate: { topFraction: 0.01, margin: 1 } };
 
@@ -47,7 +47,7 @@ export interface GaborSettings extends GaborOptions {
   readonly calibration: TrainingPlan['calibration'];
 }
 
-/** Images below this are blown up to the recipe's 224: half its patches then show as much (knees: docs/detection.md). */
+/** Images below this are blown up to the recipe's 224: half its patches then show as much (knees: docs/results/2026-11/detection.md). */
 const SMALL_SIDE = 192;
 
 /** The settings of preset `gabor` for a working size. @throws SaladError CONFIGURATION_INVALID */

@@ -1,5 +1,5 @@
 /**
- * Preset `hybrid` (detection.md, "Learned member"): one network with two members, log-Gabor energies and a SALAD encoder,
+ * Preset `hybrid` (docs/results/2026-11/detection.md): one network with two members, log-Gabor energies and a SALAD encoder,
  * each whitened and of unit length on its own. Scaled by √share and side by side they have unit length again, and the
  * squared chord distance is the shares' mean of the members' own. Bank, search and calibration know nothing of it.
  */
@@ -152,14 +152,14 @@ export function hybridPlanOf(settings: HybridSettings): TrainingPlan {
     ...plan,
     limits: [
       `Fixed texture energy (log-Gabor) and a learned SALAD member, which counts ${100 * settings.learnedShare} % of the ` +
-        'squared distance. On the radiographs it was tried on it did not help (docs/detection.md).',
+        'squared distance. On the radiographs it was tried on it did not help (docs/results/2026-11/detection.md).',
       ...limits,
     ],
     fitEncoder: (context) => fitHybrid(settings, context),
   };
 }
 
-/** Chosen on training normals and synthetic lesions (docs/detection.md). */
+/** Chosen on training normals and synthetic lesions (docs/results/2026-11/detection.md). */
 const LEARNED_SHARE = 0.15;
 
 /** The settings of the preset: those of `gabor` and a learned member on its grid. */

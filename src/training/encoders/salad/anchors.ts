@@ -1,4 +1,4 @@
-/** Anchor discovery (salad.md section 6): rank the memory rows by entropy, give the anchors their neighbours. */
+/** Anchor discovery (docs/explanation/salad-method.md, section 6): rank the memory rows by entropy, give the anchors their neighbours. */
 import { SaladError } from '../../../errors/index.js';
 import type { TrainingMemory } from './memory.js';
 import { exactSimilarityBlock, forEachSimilarityRow, type SimilarityBlock } from './similarity.js';
@@ -19,7 +19,7 @@ export interface Anchors {
 
 export interface EntropyOptions {
   readonly temperature: number;
-  /** Leave the row itself out of its softmax (a deviation from the paper, salad.md section 6.5). */
+  /** Leave the row itself out of its softmax (a deviation from the paper, docs/explanation/salad-method.md, section 6). */
   readonly selfMasked: boolean;
   readonly similarityBlock?: SimilarityBlock;
 }
@@ -110,7 +110,7 @@ export function nearestRows(
 export interface AnchorOptions extends EntropyOptions {
   readonly rate: number;
   readonly round: number;
-  /** Neighbours per anchor (k of salad.md; 10 in the paper). */
+  /** Neighbours per anchor (k of docs/explanation/salad-method.md; 10 in the paper). */
   readonly neighbours: number;
   /** Pairs that may be neighbours; self is always left out. */
   readonly allowed?: PairFilter;

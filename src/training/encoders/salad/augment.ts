@@ -1,4 +1,4 @@
-/** Random views of u8 tiles (salad.md section 2, detection.md's recipe); a pure function of its random stream. */
+/** Random views of u8 tiles (docs/explanation/salad-method.md, section 2, the recipe of docs/explanation/gabor-descriptors.md); a pure function of its random stream. */
 import type { AugmentConfig } from './config.js';
 import type { RandomStream } from './random-streams.js';
 

@@ -1,5 +1,5 @@
 /**
- * The SALAD objective as differentiable tfjs operations (salad.md section 4). The memory is a constant:
+ * The SALAD objective as differentiable tfjs operations (docs/explanation/salad-method.md, section 4). The memory is a constant:
  * it never receives a gradient.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -64,7 +64,7 @@ export function memoryProbabilities(z: tf.Tensor2D, rows: tf.Tensor2D, temperatu
 }
 
 /**
- * In-batch two-view loss (Eq. 1 with a second augmented view as AUG_i, detection.md finding 3): the views of
+ * In-batch two-view loss (Eq. 1 with a second augmented view as AUG_i, docs/explanation/salad-method.md, section 4): the views of
  * tile b are rows b of `first` and `second`; the other tiles' views are the negatives. Scalar.
  *
  * @param exclude float32 [B, B]: −1e9 where tile j must not count as a negative of tile i, else 0
@@ -144,7 +144,7 @@ function maskExcluded(offsets: Float32Array, sample: ContrastSample, omega: read
 }
 
 /**
- * Ẑ = Σ_Ω e^ℓ + ((n − |Ω|)/q)·Σ_q e^ℓ (salad.md section 8 b): n counts the rows that may take part, q the
+ * Ẑ = Σ_Ω e^ℓ + ((n − |Ω|)/q)·Σ_q e^ℓ (docs/explanation/salad-method.md, section 4): n counts the rows that may take part, q the
  * negatives that do, so leaving rows out keeps the estimate of what remains consistent.
  */
 function sampledOffsets(

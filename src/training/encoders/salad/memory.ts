@@ -1,4 +1,4 @@
-/** The training memory (salad.md section 5): one slot per training tile, written with momentum after each step. */
+/** The training memory (docs/explanation/salad-method.md, section 5): one slot per training tile, written with momentum after each step. */
 import type { RandomStream } from './random-streams.js';
 
 /** Row-major float32 [rows, dimension]. Rows are unit vectors, except right after `initialMemory`. */

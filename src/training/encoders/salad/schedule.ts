@@ -1,4 +1,4 @@
-/** The epochs of a run in order: warm-up, then rounds 0..R (salad.md section 6). */
+/** The epochs of a run in order: warm-up, then rounds 0..R (docs/explanation/salad-method.md, section 6). */
 import { lastRound } from './anchors.js';
 import type { SaladConfig } from './config.js';
 
@@ -27,7 +27,7 @@ export function epochPlans(config: SaladConfig): readonly EpochPlan[] {
   return plans;
 }
 
-/** A last batch below this is dropped: training-mode statistics of a few tiles corrupt (salad.md section 10). */
+/** A last batch below this is dropped: training-mode statistics of a few tiles corrupt (docs/explanation/salad-method.md, section 6). */
 export const SMALLEST_BATCH = 8;
 
 export function stepsPerEpoch(slots: number, batchSize: number): number {

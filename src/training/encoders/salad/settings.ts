@@ -15,17 +15,17 @@ export interface SaladPreset {
   readonly tiling: TilingSpec;
   readonly config: SaladConfig;
   readonly scoring: ScoringSpec;
-  /** Append one global whitening to the trained encoder (detection.md finding 1); never for the paper's own. */
+  /** Append one global whitening to the trained encoder (docs/explanation/salad-method.md, section 8); never for the paper's own. */
   readonly whiten: boolean;
 }
 
 const ORIENTATION =
   'frontal: top of the image is cranial, left of the image is the right side of the patient';
 
-/** The authors' code: one horizontal flip, nothing else (salad.md section 2). */
+/** The authors' code: one horizontal flip, nothing else (docs/explanation/salad-method.md, section 2). */
 const PAPER_AUGMENT: AugmentConfig = { flip: 0.5, shift: 0, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 };
 
-/** detection.md's recipe, on 64 px tiles seen at half resolution: shifts of ±3 px there are ±6 here. */
+/** the recipe of docs/explanation/gabor-descriptors.md, on 64 px tiles seen at half resolution: shifts of ±3 px there are ±6 here. */
 const TILE_AUGMENT: AugmentConfig = {
   flip: 0,
   shift: 6,
@@ -36,7 +36,7 @@ const TILE_AUGMENT: AugmentConfig = {
   noise: 0.05,
 };
 
-/** salad.md sections 3 to 6, value by value. */
+/** docs/explanation/salad-method.md, section 3 to 6, value by value. */
 const PAPER_CONFIG: SaladConfig = {
   level: 'image',
   baseWidth: 16,
@@ -86,7 +86,7 @@ const TILE_CONFIG: SaladConfig = {
   initialMemory: 'embedded',
 };
 
-/** K of salad.md section 7: mean angle to the 100 nearest of all rows. */
+/** K of docs/explanation/salad-method.md, section 7: mean angle to the 100 nearest of all rows. */
 const PAPER_SCORING: ScoringSpec = {
   distance: 'angular',
   form: 'mean',

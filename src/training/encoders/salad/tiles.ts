@@ -72,7 +72,7 @@ function slotTiles(tiles: TileSource, tilesPerImage: number | null, seed: number
   return Int32Array.from(chosen).sort();
 }
 
-/** Gives slots to all tiles, or to a fixed random subset per image (salad.md section 8 a). */
+/** Gives slots to all tiles, or to a fixed random subset per image (docs/explanation/salad-method.md, section 8). */
 export function slotTable(tiles: TileSource, config: SaladConfig, seed: number): SlotTable {
   const tileOf = slotTiles(tiles, config.tilesPerImage, seed);
   const perTile = config.level === 'tile';

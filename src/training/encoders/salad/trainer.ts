@@ -1,5 +1,5 @@
 /**
- * The SALAD trainer (salad.md sections 4 to 6): warm-up, then rounds with anchors and neighbours fixed within the
+ * The SALAD trainer (docs/explanation/salad-method.md, section 4 to 6): warm-up, then rounds with anchors and neighbours fixed within the
  * round, on whichever tfjs backend is current. Image level is the case of one tile per image.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -217,7 +217,7 @@ class SaladRun {
         `the loss is ${result.total} in epoch ${plan.index}, step ${state.step}: lower learningRate`,
       );
     }
-    // After the gradient from the old memory, as in salad.md section 5.
+    // After the gradient from the old memory, as in docs/explanation/salad-method.md, section 5.
     if (!isTwoView) updateMemory(state.memory, slots, result.embeddings, maker.config.momentum);
     state.sums.steps++;
     state.sums.loss += result.total;

@@ -46,7 +46,7 @@ describe('SALAD presets', () => {
     assert.equal(trainableCount(encoder) + trainableCount(decoder), 32_429_120);
     assert.equal((lastRound(config.rate) + 1) * config.epochsPerRound, 550);
     assert.equal(whiten, false);
-    // salad.md sections 2 and 4 to 6, value by value.
+    // docs/explanation/salad-method.md, section 2 and 4 to 6, value by value.
     assert.deepEqual(config, {
       level: 'image',
       baseWidth: 16,

@@ -1,19 +1,16 @@
-// Runs every ```sh block of README.md and docs/*.md, in order, so that no command in a doc is untested.
+// Runs every ```sh block of README.md, CONTRIBUTING.md and docs/ in order, so that no command in a doc is untested.
 // A block is one bash script (set -e) in the checkout; blocks of other languages are for reading only.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build, install, root } from './prepare.mjs';
+import { build, install, root } from '../prepare.mjs';
 
 install();
 build();
-const files = [
-  'README.md',
-  'CONTRIBUTING.md',
-  ...readdirSync(join(root, 'docs'))
-    .filter((f) => f.endsWith('.md'))
-    .map((f) => join('docs', f)),
-];
+const pages = readdirSync(join(root, 'docs'), { recursive: true })
+  .filter((file) => file.endsWith('.md') && !file.startsWith('results'))
+  .sort();
+const files = ['README.md', 'CONTRIBUTING.md', ...pages.map((file) => join('docs', file))];
 const only = process.argv[2];
 let passed = 0;
 let failed = 0;

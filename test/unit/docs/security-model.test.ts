@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'mocha';
 
-const root = resolve(import.meta.dirname, '../..');
+const root = resolve(import.meta.dirname, '../../..');
 
-describe('docs/security.md', () => {
-  const page = readFileSync(join(root, 'docs/security.md'), 'utf8');
+describe('docs/explanation/security-model.md', () => {
+  const page = readFileSync(join(root, 'docs/explanation/security-model.md'), 'utf8');
   const threats = page
     .slice(page.indexOf('## Threats'), page.indexOf('## What is not done'))
     .split('\n')

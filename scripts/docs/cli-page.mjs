@@ -1,0 +1,35 @@
+/** docs/reference/cli.md: the help text of every command. */
+export async function cliPage() {
+  const { createProgram } = await import('../../dist/src/cli/program.js');
+  const program = createProgram({ environment: {} });
+  const sections = [];
+  const add = (command, name) => {
+    sections.push(`## ${name}\n\n\`\`\`text\n${helpOf(command)}\n\`\`\``);
+    for (const child of command.commands) {
+      if (child.name() !== 'help') add(child, `${name} ${child.name()}`);
+    }
+  };
+  add(program, 'salad');
+  return `# Command line
+
+Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- VERB …\`; installed, \`salad VERB …\`.
+Progress goes to standard error, results to standard output; \`--json\` prints one JSON object a line. Exit codes: 0
+success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
+
+${sections.join('\n\n')}
+`;
+}
+
+/** The text that --help prints, at a fixed width. */
+function helpOf(command) {
+  let text = '';
+  command.configureOutput({
+    writeOut: (part) => {
+      text += part;
+    },
+    getOutHelpWidth: () => 100,
+    getOutHasColors: () => false,
+  });
+  command.outputHelp();
+  return text.trim();
+}

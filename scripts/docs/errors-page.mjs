@@ -1,0 +1,21 @@
+import { status } from '@grpc/grpc-js';
+
+/** docs/reference/errors.md from the error reasons and their map to gRPC statuses. */
+export async function errorsPage() {
+  const { ERROR_REASONS } = await import('../../dist/src/errors/index.js');
+  const { STATUS_OF_KIND } = await import('../../dist/src/wire/status.js');
+  const rows = Object.entries(ERROR_REASONS).map(
+    ([reason, [kind, sentence]]) => `| \`${reason}\` | \`${status[STATUS_OF_KIND[kind]]}\` | ${sentence} |`,
+  );
+  return `# Errors
+
+Generated from \`src/errors\` and \`src/wire/status.ts\` by \`npm run docs\`.
+
+Every error status carries \`google.rpc.ErrorInfo\` with domain \`salad-serve\` and one of these reasons,
+\`google.rpc.BadRequest\` where a field is at fault, and \`google.rpc.RetryInfo\` where a retry helps.
+
+| reason | gRPC status | meaning |
+|---|---|---|
+${rows.join('\n')}
+`;
+}

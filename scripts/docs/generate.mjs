@@ -1,0 +1,36 @@
+// Writes the generated pages of docs/reference and the table of folders in docs/explanation/architecture.md;
+// --check fails where the committed pages differ from what the code says.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, install, root } from '../prepare.mjs';
+import { bundleFormatPage } from './bundle-format-page.mjs';
+import { cliPage } from './cli-page.mjs';
+import { configPage } from './config-page.mjs';
+import { errorsPage } from './errors-page.mjs';
+import { metricsPage } from './metrics-page.mjs';
+import { protoPage } from './proto-page.mjs';
+import { withRoomsTable } from './rooms-table.mjs';
+
+install();
+build();
+
+const read = (file) => readFileSync(join(root, file), 'utf8');
+const architecture = 'docs/explanation/architecture.md';
+const pages = {
+  'docs/reference/config.md': await configPage(),
+  'docs/reference/errors.md': await errorsPage(),
+  'docs/reference/cli.md': await cliPage(),
+  'docs/reference/metrics.md': await metricsPage(),
+  'docs/reference/bundle-format.md': await bundleFormatPage(),
+  'docs/reference/proto.md': protoPage(),
+  [architecture]: withRoomsTable(read(architecture), JSON.parse(read('test/rooms.json'))),
+};
+
+for (const [file, text] of Object.entries(pages)) {
+  const path = join(root, file);
+  if (!process.argv.includes('--check')) writeFileSync(path, text);
+  else if (read(file) !== text) {
+    console.error(`${file} is not what the code says: run \`npm run docs\` and commit the result.`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,95 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { root } from '../prepare.mjs';
+
+/** docs/reference/proto.md: services, messages and enums of salad.v1 in the order and with the numbers of the files. */
+export function protoPage() {
+  const image = JSON.parse(
+    execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', '-#format=json'], {
+      cwd: root,
+      maxBuffer: 1 << 27,
+    }),
+  );
+  const files = image.file
+    .filter(({ package: name }) => name === 'salad.v1')
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+  return `# Wire contract salad.v1
+
+Generated from \`proto/salad/v1\` by \`npm run docs\`. Comments, order and numbers are those of the files.
+
+${files
+  .map(fileSections)
+  .join('\n\n')
+  .replaceAll(/\n{3,}/g, '\n\n')}
+`;
+}
+
+function fileSections(file) {
+  const comment = commentsOf(file);
+  const services = (file.service ?? []).map((service, index) => serviceSection(service, [6, index], comment));
+  const messages = (file.messageType ?? []).flatMap((message, index) =>
+    messageSections(message, message.name, [4, index], comment),
+  );
+  const enums = (file.enumType ?? []).map((type, index) => enumSection(type, type.name, [5, index], comment));
+  return [...services, ...messages, ...enums].join('\n\n');
+}
+
+/** Comments by the path of what they stand at (google.protobuf.SourceCodeInfo). */
+function commentsOf(file) {
+  const comments = new Map(
+    (file.sourceCodeInfo?.location ?? []).map(({ path = [], leadingComments, trailingComments }) => [
+      path.join('.'),
+      leadingComments ?? trailingComments ?? '',
+    ]),
+  );
+  return (path) => comments.get(path.join('.')) ?? '';
+}
+
+const paragraph = (text) =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .join('\n')
+    .trim();
+const cell = (text) => paragraph(text).replaceAll(/\s+/g, ' ').replaceAll('|', '\\|');
+
+function serviceSection(service, path, comment) {
+  const rows = service.method.map((method, index) => {
+    const stream = (flag, name) => `${flag ? 'stream ' : ''}${typeLink(name)}`;
+    return `| \`${method.name}\` | ${stream(method.clientStreaming, method.inputType)} | ${stream(method.serverStreaming, method.outputType)} | ${cell(comment([...path, 2, index]))} |`;
+  });
+  return `## service ${service.name}\n\n${paragraph(comment(path))}\n\n| call | request | response | |\n|---|---|---|---|\n${rows.join('\n')}`;
+}
+
+function messageSections(message, name, path, comment) {
+  const rows = (message.field ?? []).map((field, index) => {
+    const { number, oneofIndex, proto3Optional } = field;
+    const oneof =
+      oneofIndex === undefined || proto3Optional ? '' : `oneof ${message.oneofDecl[oneofIndex].name}: `;
+    return `| ${number} | \`${field.name}\` | ${oneof}${fieldType(field)} | ${cell(comment([...path, 2, index]))} |`;
+  });
+  const table =
+    rows.length === 0 ? 'No fields.' : `| | field | type | |\n|---|---|---|---|\n${rows.join('\n')}`;
+  const nested = (message.nestedType ?? []).flatMap((type, index) =>
+    messageSections(type, `${name}.${type.name}`, [...path, 3, index], comment),
+  );
+  const enums = (message.enumType ?? []).map((type, index) =>
+    enumSection(type, `${name}.${type.name}`, [...path, 4, index], comment),
+  );
+  return [`## ${name}\n\n${paragraph(comment(path))}\n\n${table}`, ...nested, ...enums];
+}
+
+function enumSection(type, name, path, comment) {
+  const rows = type.value.map(
+    (value, index) => `| ${value.number ?? 0} | \`${value.name}\` | ${cell(comment([...path, 2, index]))} |`,
+  );
+  return `## enum ${name}\n\n${paragraph(comment(path))}\n\n| | value | |\n|---|---|---|\n${rows.join('\n')}`;
+}
+
+function fieldType({ type, typeName, label, proto3Optional }) {
+  const name = typeName === undefined ? type.replace('TYPE_', '').toLowerCase() : typeLink(typeName);
+  if (label === 'LABEL_REPEATED') return `repeated ${name}`;
+  return proto3Optional ? `optional ${name}` : name;
+}
+
+const typeLink = (typeName) => typeName.replace(/^\.salad\.v1\./, '').replace(/^\./, '');

@@ -1,0 +1,23 @@
+const MARKED = /<!-- generated: rooms -->[\s\S]*?<!-- end -->/;
+
+/** A page with the table of test/rooms.json between its marks. */
+export function withRoomsTable(page, rooms) {
+  if (!MARKED.test(page)) throw new Error('the page has no place for the table of folders');
+  const rows = rooms.map(({ room, owns, imports }) => {
+    const allowed = imports.filter((name) => !['src/errors', 'src/gen', 'src/util'].includes(name));
+    return `| \`${room}\` | ${owns} | ${allowed.map(short).join(', ') || '–'} |`;
+  });
+  const table = [
+    '<!-- generated: rooms -->',
+    '<!-- from test/rooms.json by `npm run docs` -->',
+    '',
+    '| folder | what it owns | imports (besides `errors`, `gen`, `util`) |',
+    '|---|---|---|',
+    ...rows,
+    '',
+    '<!-- end -->',
+  ];
+  return page.replace(MARKED, () => table.join('\n'));
+}
+
+const short = (room) => room.replace('src/training/', 'training/').replace('src/', '');

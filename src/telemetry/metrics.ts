@@ -1,0 +1,115 @@
+/**
+ * Every metric of the server: name, unit, description, attributes. Names follow the OpenTelemetry semantic conventions
+ * where there are any. docs/reference/metrics.md is generated from this table.
+ */
+export interface Metric {
+  readonly kind: 'histogram' | 'counter' | 'gauge';
+  readonly unit: string;
+  readonly description: string;
+  readonly attributes: readonly string[];
+  /** Upper bounds of a histogram's buckets. */
+  readonly buckets?: readonly number[];
+}
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const SIZES = [1, 2, 4, 8, 16, 32, 64];
+const SHARES = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1];
+
+export const METRICS = {
+  'rpc.server.call.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'Duration of inbound calls.',
+    attributes: ['rpc.system.name', 'rpc.method', 'rpc.response.status_code'],
+    buckets: SECONDS,
+  },
+  'salad.acquisition.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'From the header to the aggregate.',
+    attributes: ['salad.model', 'salad.decision'],
+    buckets: SECONDS,
+  },
+  'salad.acquisition.first_score.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'From the header to the first patch score.',
+    attributes: ['salad.model'],
+    buckets: SECONDS,
+  },
+  'salad.tile.queue.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'From ready to dispatched, mean over the tiles of an acquisition: scale on this.',
+    attributes: ['salad.model'],
+    buckets: SECONDS,
+  },
+  'salad.batch.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'Engine time of a batch.',
+    attributes: ['salad.model', 'salad.engine'],
+    buckets: SECONDS,
+  },
+  'salad.batch.size': {
+    kind: 'histogram',
+    unit: '{tile}',
+    description:
+      'Tiles of a batch. salad.release says why it left: full, slot (one was free and no more tiles waited), retry.',
+    attributes: ['salad.model', 'salad.engine', 'salad.release'],
+    buckets: SIZES,
+  },
+  'salad.acquisition.p_value': {
+    kind: 'histogram',
+    unit: '1',
+    description:
+      'Conformal p-values of image scores; uniform while images are like those of the calibration.',
+    attributes: ['salad.model'],
+    buckets: SHARES,
+  },
+  'salad.patches': {
+    kind: 'counter',
+    unit: '{patch}',
+    description: 'Patches by outcome: scored, skipped as background, failed, missing.',
+    attributes: ['salad.model', 'salad.outcome'],
+  },
+  'salad.calls.active': {
+    kind: 'gauge',
+    unit: '{call}',
+    description: 'Calls in progress.',
+    attributes: [],
+  },
+  'salad.tiles.queued': {
+    kind: 'gauge',
+    unit: '{tile}',
+    description: 'Tiles that wait for an engine.',
+    attributes: [],
+  },
+  'salad.slots.free': {
+    kind: 'gauge',
+    unit: '{slot}',
+    description: 'Batch slots that are neither filled, running nor read.',
+    attributes: [],
+  },
+  'salad.engine.losses': {
+    kind: 'counter',
+    unit: '{engine}',
+    description: 'Engines lost while they served, by died, failed, hung; the next engine took over.',
+    attributes: ['salad.loss'],
+  },
+  'salad.bank.prototypes': {
+    kind: 'gauge',
+    unit: '{prototype}',
+    description: 'Rows of the memory bank.',
+    attributes: ['salad.model'],
+  },
+  'salad.score.drift': {
+    kind: 'gauge',
+    unit: '1',
+    description:
+      'Kolmogorov-Smirnov distance of the last 500 p-values to the uniform distribution; 0 before the first 100.',
+    attributes: ['salad.model'],
+  },
+} as const satisfies Record<string, Metric>;
+
+export type MetricName = keyof typeof METRICS;
