@@ -5,7 +5,7 @@ import type { InputSpec, TilingSpec } from './specifications.js';
 
 export interface Geometry {
   readonly workingSize: number;
-  /** Side of a core: the rows of a tile without its halo, and what is background or not as a whole. */
+  /** Side of a core: rows of a tile without its halo. A core is background or not as a whole. */
   readonly coreSize: number;
   /** Columns of a tile without its halo: one core or several side by side. */
   readonly coreColumns: number;
@@ -80,8 +80,8 @@ function invalid(what: string, of: string): SaladError {
 }
 
 /**
- * The only tile is the whole working image, and nothing is decided about it before it is scored: an image that has to
- * be aligned can be aligned there.
+ * Whether alignment can be done by the worker that scores the image: the whole working image is one tile without halo,
+ * and no part of it is skipped as background.
  */
 export function alignsInTile(
   { input, tiling }: { readonly input: InputSpec; readonly tiling: TilingSpec },

@@ -1,4 +1,4 @@
-/** Weights for kernels that multiply bfloat16: float32 with the lower 16 bits gone. */
+/** Rounding of weights to bfloat16, which is float32 without the lower 16 bits. */
 
 /** To the nearest, ties to even. */
 export function roundToBfloat16(value: number): number {
@@ -9,9 +9,9 @@ export function roundToBfloat16(value: number): number {
 }
 
 /**
- * Rounds filters so that the sum of each stays: from the largest weight to the smallest, each takes over what
- * rounding did to the ones before. Rounded one by one, a filter that answers to edges answers to plain grey as well:
- * on a phantom's flat areas that is most of what there is (docs/explanation/reduced-precision.md).
+ * Rounds each filter so that its sum is kept: from the largest weight to the smallest, the rounding error of a weight
+ * is added to the next one. Rounded one by one, the weights of an edge filter no longer sum to zero, and the filter
+ * responds to constant grey as well (docs/explanation/reduced-precision.md).
  * @param kernel float32 [height, width, inChannels, filters]
  */
 export function roundFilters(kernel: Float32Array, filters: number): Float32Array {

@@ -1,6 +1,6 @@
 /**
- * The one description of an encoder that every builder reads (tfjs: training and tfjs engines; ONNX bytes:
- * onnx engine and export). A small directed acyclic graph of named nodes in topological order.
+ * The description of an encoder, from which tfjs graphs (training, tfjs engines) and ONNX bytes (onnx and openvino
+ * engines, export) are built: a directed acyclic graph of named nodes in topological order.
  *
  * Tensors are NHWC float32 [batch, height, width, channels]. The implicit first tensor is `input`:
  * the tile's u8 samples [batch, inputSize, inputWidth, 1] as float32 in 0..255; normalisation is part of the graph.
@@ -65,7 +65,7 @@ export const nodeSchema = z.discriminatedUnion('op', [
     width: z.int().min(1),
     alignCorners: z.boolean(),
   }),
-  /** Keep [offset, offset + size) of the height and [offset, offset + width) of the width; width absent = size. */
+  /** Keep [offset, offset + size) of the height and [offset, offset + width) of the width; width defaults to size. */
   z.strictObject({
     ...unary,
     op: z.literal('crop'),
@@ -85,7 +85,7 @@ export const nodeSchema = z.discriminatedUnion('op', [
 export const networkSchema = z.strictObject({
   /** Rows of the input in pixels: tiling.coreSize + 2 * tiling.haloSize. */
   inputSize: z.int().min(1),
-  /** Its columns; absent = inputSize. */
+  /** Columns of the input; defaults to inputSize. */
   inputWidth: z.int().min(1).optional(),
   nodes: z.array(nodeSchema).min(1),
   /** Node whose output is the patch embeddings [batch, patch rows, patch columns, dimension], unit length. */

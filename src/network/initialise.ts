@@ -1,4 +1,4 @@
-/** First weights of a network, as PyTorch would draw them, but from a seed that works everywhere alike. */
+/** Initial weights of a network: PyTorch's distributions, drawn from a seed that gives the same values everywhere. */
 import { createRandom } from '../util/random.js';
 import type { NetworkDescription, Weights, WeightTensor } from './description.js';
 import { weightSpecs } from './shapes.js';

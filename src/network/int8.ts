@@ -1,6 +1,6 @@
 /**
- * Which part of an encoder int8 is for, and the numbers it needs: affine quantisation as ONNX QuantizeLinear has
- * it, value = scale * (q - zeroPoint), activations uint8 per tensor, weights int8 per output channel.
+ * Chooses the tensors of an encoder that run in int8 and computes their scales: affine quantisation as in ONNX
+ * QuantizeLinear, value = scale * (q - zeroPoint), activations uint8 per tensor, weights int8 per output channel.
  */
 
 import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from './description.js';
@@ -12,15 +12,15 @@ type Convolution = Extract<NetworkNode, { op: 'conv' }>;
 export type ActivationRange = Int8Spec['ranges'][string];
 
 /**
- * Convolutions with fewer output channels stay float32: on 16 channels integer kernels gain least, and what the
- * stem rounds, all layers behind it see (docs/results/2026-11/engines.md).
+ * Convolutions with fewer output channels stay float32: integer kernels gain least on 16 channels, and rounding errors
+ * of the first layers pass through all others (docs/results/2026-11/engines.md).
  */
 const MIN_CHANNELS = 32;
 
 /**
- * The network int8 is made of: batch norm folded, and pooling before the leaky ReLU instead of behind it, which
- * gives the same values (both keep order) from a quarter of the work; float32 kernels have the ReLU for nothing.
- * A swapped pair keeps its places and names.
+ * The network that int8 is applied to: batch norm folded, and max pooling moved before the leaky ReLU. Both are
+ * monotone, so the values are the same, and the activation handles a quarter of them. A swapped pair keeps its
+ * positions and names.
  */
 export function int8Network(
   network: NetworkDescription,
@@ -57,9 +57,9 @@ function readersOf(nodes: readonly NetworkNode[], name: string): readonly Networ
 }
 
 /**
- * Hidden convolutions of an int8Network: behind each stands a leaky ReLU, with or without a pool between. The layer
- * that gives the embedding stays float32, and so does a fixed filter bank: its magnitudes and logarithms live at
- * the low end of the range, which uint8 rounds away.
+ * Hidden convolutions of an int8Network: each is followed by a leaky ReLU, with or without a pool between. The layer
+ * that gives the embedding stays float32, and so does a fixed filter bank: most of its magnitudes are small, and uint8
+ * would round them to zero.
  */
 export function hiddenConvolutions({ nodes }: NetworkDescription): readonly Convolution[] {
   const leadsToActivation = (name: string): boolean => {
@@ -74,15 +74,15 @@ export function hiddenConvolutions({ nodes }: NetworkDescription): readonly Conv
   return nodes.filter(isWide).filter(({ name }) => leadsToActivation(name));
 }
 
-/** What those read and write: the tensors that need a range, in the network's order. */
+/** Inputs and outputs of those convolutions: the tensors that need a range, in the network's order. */
 export function quantizedTensors(network: NetworkDescription): readonly string[] {
   const names = new Set(hiddenConvolutions(network).flatMap(({ name, input }) => [name, input]));
   return network.nodes.map(({ name }) => name).filter((name) => names.has(name));
 }
 
 /**
- * The same spec for the network whose pooling stands behind its activations (batch norm folded, nothing swapped),
- * where only activations are rounded: one that is pooled spans what its pool does, which keeps the highest.
+ * The same specification for the network whose pooling follows its activations (batch norm folded, nothing swapped),
+ * where only activations are rounded: an activation that is max-pooled has the range of its pool.
  */
 export function rangesOfActivations({ nodes }: NetworkDescription, { ranges, ...spec }: Int8Spec): Int8Spec {
   const own = { ...ranges };
@@ -95,7 +95,7 @@ export function rangesOfActivations({ nodes }: NetworkDescription, { ranges, ...
   return { ...spec, ranges: own };
 }
 
-/** Zero is exactly representable, as zero padding demands. */
+/** Zero is exactly representable, because zero padding needs it. */
 export function uint8Parameters({ low, high }: ActivationRange): {
   readonly scale: number;
   readonly zeroPoint: number;
@@ -107,7 +107,7 @@ export function uint8Parameters({ low, high }: ActivationRange): {
   return { scale, zeroPoint: Math.max(0, Math.min(255, Math.round(-from / scale))) };
 }
 
-/** Symmetric: rows of `size` values, each with a scale of its own. @returns int8 [rows, size] and float32 [rows] */
+/** Symmetric quantisation of rows of `size` values, one scale a row. @returns int8 [rows, size] and float32 [rows] */
 export function int8Rows(
   data: Float32Array,
   size: number,

@@ -1,24 +1,24 @@
-/** The arithmetic an encoder can run in, and which engines have it. */
+/** Number formats an encoder can run in, and the engines that support them. */
 import { readFileSync } from 'node:fs';
 import type { Int8Spec } from './int8-specification.js';
 
 export const PRECISIONS = ['float32', 'bfloat16', 'int8'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Engines with integer kernels; the others run float32 whatever is asked. */
+/** Engines with integer kernels; the others run float32. */
 const INT8_ENGINES: ReadonlySet<string> = new Set(['openvino', 'onnx']);
 const BFLOAT16_ENGINES: ReadonlySet<string> = new Set(['openvino']);
-/** Instructions that multiply bfloat16: without them it is float32 with two conversions more. */
+/** Processor flags of instructions that multiply bfloat16; without them bfloat16 is slower than float32. */
 const BFLOAT16_FLAGS = /\b(amx_bf16|avx512_bf16)\b/;
 /**
- * Largest error of a golden score in bfloat16, as a part of the spread of all: what an int8 form may have, too.
- * Encoders within it kept their rankings (docs/results/2026-11/engines.md).
+ * Largest error of a golden score in bfloat16, as a share of the spread of all golden scores; the same bound holds for
+ * int8 forms. Encoders within it kept their rankings (docs/results/2026-11/engines.md).
  */
 const BFLOAT16_ERROR_MAX = 0.03;
 
 let bfloat16: boolean | undefined;
 
-/** Whether this processor multiplies bfloat16; only Linux tells. */
+/** Whether this processor multiplies bfloat16; known on Linux only, false elsewhere. */
 export function hasBfloat16(): boolean {
   if (bfloat16 === undefined) {
     try {
@@ -30,7 +30,7 @@ export function hasBfloat16(): boolean {
   return bfloat16;
 }
 
-/** What a model is run in where `precision` is asked for. */
+/** The precision a model runs in on an engine where `precision` is requested. */
 export function precisionOn(
   engine: string,
   precision: Precision,
@@ -41,7 +41,7 @@ export function precisionOn(
   return 'float32';
 }
 
-/** What an engine is given: with the int8 form where that is asked for and there is one. */
+/** A bundle with the fields that tell an engine which precision to use. */
 export function inPrecision<T extends { readonly manifest: { readonly int8?: Int8Spec | undefined } }>(
   bundle: T,
   precision: Precision,

@@ -25,7 +25,7 @@ export interface WeightSpec {
   readonly shape: readonly number[];
   /** False for moving statistics and for fixed filter banks: an optimiser must not touch them. */
   readonly trainable: boolean;
-  /** Inputs that meet in one output of the layer; only for kernels and biases. */
+  /** Number of inputs of one output of the layer; only for kernels and biases. */
   readonly fanIn: number;
 }
 
@@ -193,7 +193,7 @@ export function weightSpecs(network: NetworkDescription): readonly WeightSpec[] 
   return specs;
 }
 
-/** Values an optimiser may change: the count papers quote. */
+/** Number of values an optimiser may change: the parameter count that papers quote. */
 export function trainableCount(network: NetworkDescription): number {
   return weightSpecs(network)
     .filter((spec) => spec.trainable)

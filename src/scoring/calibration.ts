@@ -1,6 +1,7 @@
 /**
- * What held-out normals say about a score: robust z per cell, conformal p-values and thresholds
- * (docs/explanation/salad-method.md, section 8). Half A of the normals fits the cells' tables, half B everything after them.
+ * Calibration on normals: robust z of each cell, conformal p-values and thresholds
+ * (docs/explanation/salad-method.md, section 8). Half A of the normals fits the tables of the cells, half B the
+ * distributions that follow.
  */
 import { SaladError } from '../errors/index.js';
 import { type AggregateForm, imageScore } from './aggregate.js';
@@ -17,7 +18,7 @@ export interface Calibration {
   readonly strata?: readonly { readonly imageScores: readonly number[] }[] | undefined;
 }
 
-/** What image scores are held against. */
+/** Distributions of normal image scores. */
 export type ImageCalibration = Pick<Calibration, 'imageScores' | 'strata'>;
 
 /** All normals, then every part. */
@@ -27,11 +28,11 @@ function distributionsOf({ imageScores, strata = [] }: ImageCalibration): readon
 
 /** Makes the MAD of a normal distribution its standard deviation. */
 const MAD_TO_SIGMA = 1.4826;
-/** A cell's MAD is at least this part of the median MAD of all cells (docs/explanation/salad-method.md, section 8). */
+/** A cell's MAD is at least this share of the median MAD of all cells (docs/explanation/salad-method.md, section 8). */
 const MAD_FLOOR_RATIO = 0.3;
 /** Keeps z finite where all calibration scores are the same. */
 const MAD_FLOOR = 1e-6;
-/** Fewer scores than this in a cell say too little about it: all cells are then taken together. */
+/** A cell with fewer scores than this uses the scores of all cells together. */
 const MIN_SCORES_PER_CELL = 50;
 /** Points of the stored distribution of patch z. */
 const QUANTILE_COUNT = 1001;
@@ -56,8 +57,8 @@ export function medianAndMad(values: ArrayLike<number>): { readonly median: numb
 const UPPER_TO_MAD = 1.2815515655446004 / 0.6744897501960817;
 
 /**
- * Median and spread on the scale of the MAD: the MAD, or what the upper tail asks for where that is longer. Places
- * where normals differ much (diaphragm, hila, the border of the body) would otherwise be the highest of every image.
+ * Median and spread on the scale of the MAD: the larger of the MAD and the distance to the 90 % quantile. Otherwise
+ * places where normals differ much (diaphragm, hila, border of the body) would score highest in every image.
  */
 function medianAndSpread(values: ArrayLike<number>): { readonly median: number; readonly mad: number } {
   const { median, mad } = medianAndMad(values);
@@ -108,8 +109,8 @@ export function patchPValue(calibration: Pick<Calibration, 'patchZQuantiles'>, z
 }
 
 /**
- * Conformal p-value of an image score among held-out normals: where there are strata the largest of all, so that a
- * score is as rare as it says among the normals of every one.
+ * Conformal p-value of an image score among held-out normals; with strata the largest over all strata, so that it holds
+ * in each of them.
  */
 export function imagePValue(calibration: ImageCalibration, score: number): number {
   return Math.max(...distributionsOf(calibration).map((sorted) => conformalPValue(sorted, score)));
@@ -144,7 +145,8 @@ export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: n
 }
 
 /**
- * Median and floored spread (on the scale of the MAD) of every cell. A cell with fewer than 50 scores takes those of all cells together.
+ * Median and spread (on the scale of the MAD, with a lower bound) of every cell. A cell with fewer than 50 scores uses
+ * those of all cells together.
  * @param images patch scores of the normals of half A, each [cells]; NaN where a patch was not scored.
  * @throws SaladError TRAINING_DATA_INVALID where there is no score at all.
  */

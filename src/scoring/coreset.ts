@@ -1,10 +1,10 @@
-/** Thinning of a memory bank: greedy k-center, which keeps the edges, and random thinning, which keeps density. */
+/** Thinning of a memory bank: greedy k-center, which keeps outlying rows, and random thinning, which keeps density. */
 import { setImmediate } from 'node:timers/promises';
 import { SaladError } from '../errors/index.js';
 import { createRandom, shuffledIndices } from '../util/random.js';
 import { squaredDistance } from './knn.js';
 
-/** Milliseconds of work between two looks at the abort signal. */
+/** Milliseconds of work between two checks of the abort signal. */
 const SLICE_MS = 50;
 
 export interface CoresetOptions {
@@ -28,7 +28,7 @@ export function coresetSize(rows: number, fraction: number, cap: number): number
   return Math.min(rows, cap, Math.max(1, Math.round(rows * fraction)));
 }
 
-/** Lets `row` claim what it is nearest to; returns the row that is then farthest from all chosen ones. */
+/** Adds `row` to the chosen rows; returns the row that is then farthest from all chosen ones. */
 function claim(
   rows: Float32Array,
   dimension: number,

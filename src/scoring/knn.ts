@@ -1,6 +1,6 @@
 /**
- * Patch scores from the nearest prototypes: the score SALAD's code computes (mean of K angular distances),
- * its weighted reading W1, the chord variant, and W2 for ablations. Sections 7 and 9 of the SALAD spec.
+ * Patch scores from the nearest prototypes: mean of K distances, or the weighted form W1
+ * (docs/explanation/salad-method.md, section 7).
  */
 
 /** The part of a bundle's scoring section that turns neighbours into a score. */
@@ -37,8 +37,8 @@ export function neighbourWeights(cosines: readonly number[], temperature: number
 }
 
 /**
- * Score of one patch: `distances[offset .. offset + k)` averaged, uniformly (the score of SALAD's code) or
- * with softmax weights (W1: sum of w_k d_k, never above the uniform mean).
+ * Score of one patch: the mean of `distances[offset .. offset + k)` (the score of SALAD's code), or their sum with softmax
+ * weights (W1, never above the mean).
  */
 export function patchScoreFromDistances(
   distances: ArrayLike<number>,
@@ -92,39 +92,4 @@ export function squaredDistance(
     sum += difference * difference;
   }
   return sum;
-}
-
-/**
- * W2, for ablations only: the angular distance to the normalised weighted combination of the K nearest
- * prototypes. It can hide an outlier that lies between clusters (docs/explanation/salad-method.md, section 7).
- * @param embedding unit vector [dimension]
- * @param prototypes unit rows [any, dimension]
- * @param neighbours row numbers of the K nearest
- * @returns arccos(z . p)/pi in [0, 1]
- */
-export function weightedPrototypeDistance(
-  embedding: ArrayLike<number>,
-  prototypes: ArrayLike<number>,
-  neighbours: ArrayLike<number>,
-  temperature: number,
-): number {
-  const dimension = embedding.length;
-  const rows = Array.from(neighbours);
-  const cosines = rows.map((row) => {
-    let dot = 0;
-    for (let axis = 0; axis < dimension; axis++)
-      dot += embedding[axis]! * prototypes[row * dimension + axis]!;
-    return dot;
-  });
-  const weights = neighbourWeights(cosines, temperature);
-  let dot = 0;
-  let norm = 0;
-  for (let axis = 0; axis < dimension; axis++) {
-    let component = 0;
-    for (let k = 0; k < rows.length; k++) component += weights[k]! * prototypes[rows[k]! * dimension + axis]!;
-    dot += component * embedding[axis]!;
-    norm += component * component;
-  }
-  // The weighted sum of opposite vectors may vanish; nothing is then nearer than orthogonal.
-  return norm === 0 ? 0.5 : distanceFromCosine(dot / Math.sqrt(norm), 'angular');
 }

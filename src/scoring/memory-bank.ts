@@ -1,4 +1,4 @@
-/** The memory bank: unit prototypes of normal patches, where in the grid they were seen, and in which image. */
+/** The memory bank: unit embeddings of normal patches (prototypes), with their grid positions and source images. */
 import { SaladError } from '../errors/index.js';
 
 export interface MemoryBank {
@@ -92,7 +92,7 @@ function invalid(message: string): SaladError {
 /**
  * @param search the neighbours asked for and the search radius of the scoring section.
  * @throws SaladError BUNDLE_INVALID where a row is not of unit length or outside the grid, an array has the
- *   wrong size, or a cell sees fewer than `neighbourCount` prototypes.
+ *   wrong size, or a cell has fewer than `neighbourCount` prototypes in reach.
  */
 export function checkMemoryBank(
   bank: MemoryBank,

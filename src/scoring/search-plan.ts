@@ -1,11 +1,11 @@
-/** How the nearest prototypes of a patch are found: decided once, the same for every engine. */
+/** Decides how the nearest prototypes of a patch are found; the plan is the same for every engine. */
 
 import type { Geometry } from '../geometry/geometry.js';
 import type { ScoringSpec } from '../geometry/specifications.js';
 import { candidatesPerCell, type MemoryBank } from './memory-bank.js';
 
 export interface SearchLimits {
-  /** Prototypes searched for one patch up to which the search is exact. */
+  /** The search is exact up to this many prototypes for one patch. */
   readonly exactRowsMax: number;
   /** Bytes of similarities (float32 [patches, rows]) that one chunk of an exact search may hold. */
   readonly similarityBytesMax: number;
@@ -30,7 +30,7 @@ export type SearchPlan =
   /** Candidates of an approximate index, ranked by exact distance. */
   | { readonly kind: 'index'; readonly candidates: number };
 
-/** What a plan is made for. */
+/** The bank, scoring and geometry that a plan is made for. */
 export interface SearchProblem {
   readonly bank: MemoryBank;
   readonly scoring: Pick<ScoringSpec, 'neighbourCount' | 'searchRadius'>;
@@ -50,8 +50,8 @@ export function exactPlan({ geometry }: SearchProblem, limits: SearchLimits): Se
 }
 
 /**
- * What counts is how many prototypes a patch is compared with: a bank of any size is searched exactly while the
- * window of every cell holds no more than `exactRowsMax`.
+ * The plan depends on how many prototypes a patch is compared with: a bank of any size is searched exactly while the
+ * window of no cell holds more than `exactRowsMax`.
  */
 export function searchPlan(problem: SearchProblem, limits: SearchLimits = SEARCH_LIMITS): SearchPlan {
   const { bank, scoring, geometry } = problem;

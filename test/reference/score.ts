@@ -1,5 +1,6 @@
 /** The slow and obvious float64 version of search and score: sort every candidate of the window. */
 import type { EngineModelSource, TileBatch } from '../../src/engines/engine.js';
+import { neighbourWeights } from '../../src/scoring/knn.js';
 import { referenceForward } from './network.js';
 
 export interface ReferencePatch {
@@ -57,4 +58,31 @@ function scorePatch(
   const total = raw.reduce((a, b) => a + b, 0);
   const score = nearest.reduce((sum, { distance }, index) => sum + (raw[index]! / total) * distance, 0);
   return { score, neighbours: nearest, embedding };
+}
+
+/**
+ * W2, the literal reading of the paper's abstract: the angular distance to the normalised weighted combination of the
+ * K nearest prototypes. It can hide an outlier between clusters, so it is not served
+ * (docs/explanation/salad-method.md, section 7).
+ * @param embedding unit vector [dimension]
+ * @param prototypes unit rows [any, dimension]
+ * @param neighbours row numbers of the K nearest
+ * @returns arccos(z . p) / pi in [0, 1]
+ */
+export function weightedPrototypeDistance(
+  embedding: readonly number[],
+  prototypes: ArrayLike<number>,
+  neighbours: readonly number[],
+  temperature: number,
+): number {
+  const dimension = embedding.length;
+  const dot = (row: number) =>
+    embedding.reduce((sum, value, axis) => sum + value * prototypes[row * dimension + axis]!, 0);
+  const weights = neighbourWeights(neighbours.map(dot), temperature);
+  const combination = embedding.map((_, axis) =>
+    neighbours.reduce((sum, row, k) => sum + weights[k]! * prototypes[row * dimension + axis]!, 0),
+  );
+  const cosine =
+    combination.reduce((sum, value, axis) => sum + value * embedding[axis]!, 0) / Math.hypot(...combination);
+  return Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI;
 }

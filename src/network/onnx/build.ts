@@ -1,6 +1,6 @@
 /**
- * The network description, and the search in the memory bank behind it, as ONNX bytes: what the onnx engine
- * runs and `models export --onnx` writes. NCHW inside; opset 18.
+ * Builds ONNX bytes from the network description and the search of the memory bank: what the onnx engine runs and
+ * `models export --onnx` writes. NCHW inside; opset 18.
  */
 
 import type { Geometry } from '../../geometry/geometry.js';
@@ -23,7 +23,7 @@ import { addPoolAsConvolution } from './pool-as-convolution.js';
 import { addSearch } from './search-nodes.js';
 import { OnnxWriter } from './writer.js';
 
-/** What the graph is built from; a Bundle and an EngineModelSource are both this. */
+/** What the graph is built from; both Bundle and EngineModelSource have this form. */
 export interface OnnxSource {
   readonly network: NetworkDescription;
   readonly weights: Weights;
@@ -258,7 +258,7 @@ export function buildOnnx(
   return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
 }
 
-/** The network as it is written, and the ranges of its tensors. */
+/** The network to write, with batch norm folded, and the int8 ranges of its tensors. */
 export function prepare({ network, weights, int8 }: EncoderSource, rounding: Int8Rounding): EncoderSource {
   if (int8 !== undefined && rounding === 'all') return { ...int8Network(network, weights), int8 };
   const folded = foldBatchNorm(network, weights);

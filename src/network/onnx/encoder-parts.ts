@@ -16,9 +16,9 @@ export interface OnnxParts {
 }
 
 /**
- * The head is to be run in bfloat16, for which its filters are rounded. To the tail go the convolutions that no
- * other follows, and what stands behind them: they whiten, which enlarges what rounding did to directions of little
- * variance.
+ * The first graph runs in bfloat16, and its filters are rounded for that. The second holds the convolutions that no
+ * other convolution follows, and everything after them: they whiten, which amplifies rounding errors in directions of
+ * small variance.
  */
 export function buildOnnxParts(source: EncoderSource): OnnxParts {
   const { network, weights, int8: spec } = prepare(source, 'activations');
@@ -62,7 +62,7 @@ export function buildOnnxParts(source: EncoderSource): OnnxParts {
 
 const sizeOf = ({ channels, height, width }: NodeShape) => channels * height * width;
 
-/** Convolutions that lead to no other, and all that reads them. */
+/** Convolutions whose output reaches no other convolution, and all nodes after them. */
 function tailOf({ nodes }: NetworkDescription): ReadonlySet<string> {
   const leading = new Set<string>();
   for (const node of [...nodes].reverse()) {

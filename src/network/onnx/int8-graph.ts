@@ -1,6 +1,6 @@
 /**
- * Int8 as ONNX nodes, in the QDQ form (a tensor is quantised and dequantised again, a runtime makes integer
- * kernels of what lies between): any runtime computes it, and one that knows the form computes it fast.
+ * Int8 as ONNX nodes in QDQ form: tensors are quantised and dequantised again, and a runtime that knows the form
+ * replaces what lies between by integer kernels. Every runtime computes the same values.
  */
 
 import type { NetworkNode } from '../description.js';
@@ -15,9 +15,9 @@ export function convolutionAttributes(node: Convolution): Readonly<Record<string
 }
 
 /**
- * Which tensors are rounded. `all`: what a convolution gives too, without which onnxruntime makes no integer kernel
- * of it. `activations`: only what the next convolution reads, for runtimes that add an activation to the kernel of the
- * convolution before it: one rounding less, of a tensor whose negative half the activation all but takes away.
+ * Which tensors are rounded. `all`: also the output of a convolution before its activation; onnxruntime uses no integer
+ * kernel otherwise. `activations`: only the inputs of the next convolution, for runtimes that fuse an activation into the
+ * convolution before it; that is one rounding less.
  */
 export type Int8Rounding = 'all' | 'activations';
 
@@ -44,12 +44,12 @@ export class Int8Graph {
     return this.spec.ranges[name] !== undefined && this.#parameters.has(input);
   }
 
-  /** The tensor that stands for a node's output. */
+  /** The tensor that holds a node's output. */
   current(name: string): string {
     return this.#renamed.get(name) ?? name;
   }
 
-  /** Rounds a node's output to uint8, where it is one of the tensors to be. */
+  /** Rounds a node's output to uint8 where it has a range. */
   quantize(node: NetworkNode): void {
     const { name } = node;
     if (node.op === 'conv' && this.rounding === 'activations') return;

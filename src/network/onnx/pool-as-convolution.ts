@@ -6,9 +6,9 @@ import type { OnnxWriter } from './writer.js';
 type Pool = Extract<NetworkNode, { op: 'avgPool' }>;
 
 /**
- * Pools of the magnitudes of a filter bank. OpenVINO keeps in float32 what no convolution follows; with these as
- * convolutions, magnitudes are bfloat16 up to here, twice as fast. The logarithms behind them stay float32.
- * @returns the shape of what each reads, by its name
+ * Finds the pools of the magnitudes of a filter bank. OpenVINO keeps tensors in float32 that no convolution follows;
+ * written as convolutions, these pools let the magnitudes be bfloat16, which is twice as fast.
+ * @returns the input shape of each pool, by its name
  */
 export function magnitudePools(
   { nodes }: NetworkDescription,

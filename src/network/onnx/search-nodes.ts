@@ -1,11 +1,11 @@
-/** The search in the memory bank as ONNX nodes, behind the encoder's. */
+/** ONNX nodes for the search of the memory bank, after the encoder's nodes. */
 
 import type { ScoringSpec } from '../../geometry/specifications.js';
 import { type MemoryBank, searchWindow } from '../../scoring/memory-bank.js';
 import { chunksOf } from '../../scoring/search-plan.js';
 import type { OnnxWriter } from './writer.js';
 
-/** Below every cosine: what a prototype outside the search window gets. */
+/** Similarity of a prototype outside the search window: below every cosine. */
 export const OUTSIDE_SIMILARITY = -2;
 
 /** float32 [D, rows] of the bank's rows `from` to `to`. */
@@ -67,8 +67,8 @@ function addChunk(
 }
 
 /**
- * The K nearest of every chunk, then of those: the chunks stand in row order and TopK prefers the lower place,
- * so ties go to the lowest row as they do without chunks.
+ * The K nearest of every chunk, then the K nearest of those. Chunks are in row order and TopK prefers the lower index,
+ * so ties go to the lowest row, as without chunks.
  */
 export function addSearch(
   writer: OnnxWriter,

@@ -1,6 +1,6 @@
 /**
- * The search in parts of the memory bank as ONNX graphs of their own, behind an encoder without one: all products, for
- * engines whose candidates are ranked outside, or the best of every part.
+ * ONNX graphs that compare embeddings with parts of the memory bank, for encoders whose graph has no search: either all
+ * products, which are ranked outside, or the K best of every part.
  */
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { OUTSIDE_SIMILARITY, transposedRows } from './search-nodes.js';

@@ -1,6 +1,6 @@
 /**
- * Batch norm by the batch's own statistics, with its gradient written out: half the passes of the derived one, and of
- * all that is made on the way only the centred values are held for the gradient.
+ * Batch norm with the batch's own statistics and an explicit gradient: half the passes of the automatic one, and only
+ * the centred values are kept for it.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { BATCH_NORM_EPSILON } from '../constants.js';
@@ -41,7 +41,7 @@ export function batchNormTraining(x: tf.Tensor4D, gamma: tf.Tensor1D, beta: tf.T
   return { y, mean: handedOver(mean!), variance: handedOver(variance!) };
 }
 
-/** A kept tensor as one of the scope around, which disposes of it. */
+/** Hands a kept tensor to the surrounding tidy scope, which disposes of it. */
 function handedOver(kept: tf.Tensor): tf.Tensor {
   const tensor = tf.clone(kept);
   kept.dispose();

@@ -15,7 +15,7 @@ import { resizeBilinear } from './resize.js';
 export type TfjsParameters = Readonly<Record<string, tf.Tensor>>;
 
 export interface TfjsForward {
-  /** Outputs by node name, NHWC; in training those that were to be kept only. */
+  /** Outputs by node name, NHWC; in training only those listed in `kept`. */
   readonly outputs: Readonly<Record<string, tf.Tensor4D>>;
   /** The network's output node. */
   readonly output: tf.Tensor4D;
@@ -26,8 +26,8 @@ export interface TfjsForward {
 export interface TfjsNetwork {
   readonly network: NetworkDescription;
   /**
-   * Call it inside tf.tidy (or tf.grads), which disposes of what is left. In training a node's output is given up
-   * as soon as nothing more reads it: gradients hold what they need themselves.
+   * Call it inside tf.tidy (or tf.grads), which disposes of the remaining tensors. In training a node's output is
+   * disposed of as soon as no later node reads it; gradients keep what they need.
    * @param input float32 [batch, inputSize, inputWidth, channels]; for an encoder samples in 0..255.
    * @param mode `training` normalises by the batch's statistics, `inference` by the stored ones.
    */
@@ -212,7 +212,7 @@ export function buildTfjs(
         run.outputs[node.name] = made;
         if (!run.training) return;
         for (const name of done[index]!) {
-          // Some operations have nothing to do and give back what they got.
+          // Some operations return their input unchanged.
           if (run.outputs[name] !== made) run.outputs[name]!.dispose();
           delete run.outputs[name];
         }

@@ -1,4 +1,4 @@
-/** Bilinear resizing on tfjs with the right gradient for both conventions of where pixels lie. */
+/** Bilinear resizing on tfjs with a correct gradient for both conventions of pixel positions. */
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Half-pixel interpolation along one axis as a matrix [to, from]: every row sums to 1. */
@@ -41,7 +41,7 @@ export function resizeBilinear(
   alignCorners: boolean,
 ): tf.Tensor4D {
   if (alignCorners) return tf.image.resizeBilinear(x, [height, width], true);
-  // The stock gradient kernels know nothing of half-pixel centres: it is given here.
+  // The gradient kernels of tfjs do not support half-pixel centres.
   const resize = tf.customGrad((input) => ({
     value: tf.image.resizeBilinear(input as tf.Tensor4D, [height, width], false, true),
     gradFunc: (dy: tf.Tensor) => halfPixelGradient(dy as tf.Tensor4D, x.shape[1], x.shape[2]),

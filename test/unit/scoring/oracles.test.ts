@@ -8,8 +8,8 @@ import {
   distanceFromCosine,
   neighbourWeights,
   patchScoreFromSimilarities,
-  weightedPrototypeDistance,
 } from '../../../src/scoring/knn.js';
+import { weightedPrototypeDistance } from '../../reference/score.js';
 
 interface Weighted {
   z_deg: number;
