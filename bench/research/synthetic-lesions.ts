@@ -3,7 +3,7 @@
  * (docs/results/2026-11/detection.md). They resemble no particular disease on purpose. Deterministic.
  */
 import type { DecodedImage } from '../../src/imaging/decode.js';
-import { createRandom, NoiseField, type Random } from '../../src/phantom/random.js';
+import { createRandomSource, NoiseField, type RandomSource } from '../../src/phantom/random.js';
 
 /** Grey levels of an 8-bit image as float64 [rows, columns]. */
 interface Picture {
@@ -21,7 +21,7 @@ interface Place {
 }
 
 /** In the middle 60 % of the image; the half axes as shares of the shorter side. */
-function placeIn({ rows, columns }: Picture, random: Random, low: number, high: number): Place {
+function placeIn({ rows, columns }: Picture, random: RandomSource, low: number, high: number): Place {
   const side = Math.min(rows, columns);
   return {
     y: rows * random.between(0.2, 0.8),
@@ -52,7 +52,7 @@ function within(
 }
 
 /** A soft, uneven shadow: towards white, more where it was dark, so that what lies under it fades. */
-function shadow(picture: Picture, random: Random, low: number, high: number, strength: number): void {
+function shadow(picture: Picture, random: RandomSource, low: number, high: number, strength: number): void {
   const place = placeIn(picture, random, low, high);
   const side = Math.max(picture.rows, picture.columns);
   const texture = new NoiseField(random, side, 24);
@@ -63,7 +63,7 @@ function shadow(picture: Picture, random: Random, low: number, high: number, str
 }
 
 /** A piece of the same image from another place, blended in. */
-function foreignPatch(picture: Picture, random: Random): void {
+function foreignPatch(picture: Picture, random: RandomSource): void {
   const place = placeIn(picture, random, 0.06, 0.14);
   const from = placeIn(picture, random, 0.06, 0.14);
   const source = Float64Array.from(picture.values);
@@ -76,7 +76,7 @@ function foreignPatch(picture: Picture, random: Random): void {
 }
 
 /** The tissue turned and drawn towards a point. */
-function localWarp(picture: Picture, random: Random): void {
+function localWarp(picture: Picture, random: RandomSource): void {
   const place = placeIn(picture, random, 0.1, 0.18);
   const turn = random.between(0.6, 1.1) * (random.next() < 0.5 ? -1 : 1);
   const pull = random.between(0.3, 0.5);
@@ -99,13 +99,14 @@ function clampIndex(value: number, size: number): number {
 
 const DRAW = {
   /** Small to middle-sized shadow. */
-  opacity: (picture: Picture, random: Random) =>
+  opacity: (picture: Picture, random: RandomSource) =>
     shadow(picture, random, 0.06, 0.14, random.between(0.25, 0.5)),
   /** Large, faint shadow. */
-  haze: (picture: Picture, random: Random) => shadow(picture, random, 0.18, 0.32, random.between(0.2, 0.4)),
+  haze: (picture: Picture, random: RandomSource) =>
+    shadow(picture, random, 0.18, 0.32, random.between(0.2, 0.4)),
   patch: foreignPatch,
   warp: localWarp,
-} as const satisfies Record<string, (picture: Picture, random: Random) => void>;
+} as const satisfies Record<string, (picture: Picture, random: RandomSource) => void>;
 
 export type SyntheticLesion = keyof typeof DRAW;
 export const SYNTHETIC_LESIONS = Object.keys(DRAW) as readonly SyntheticLesion[];
@@ -120,12 +121,12 @@ function changed(image: DecodedImage, draw: (picture: Picture) => void): Decoded
 
 /** @param seed of the image: the same image gets the same lesion in every comparison. */
 export function withLesion(image: DecodedImage, kind: SyntheticLesion, seed: number): DecodedImage {
-  return changed(image, (picture) => DRAW[kind](picture, createRandom(seed, kind)));
+  return changed(image, (picture) => DRAW[kind](picture, createRandomSource(seed, kind)));
 }
 
 /** White noise of a standard deviation of `share` of the full scale. */
 export function withNoise(image: DecodedImage, share: number, seed: number): DecodedImage {
-  const random = createRandom(seed, 'noise');
+  const random = createRandomSource(seed, 'noise');
   return changed(image, ({ values }) => {
     for (let i = 0; i < values.length; i += 1) values[i]! += 255 * share * random.normal();
   });

@@ -24,7 +24,7 @@ import {
   startSalad,
 } from '../support/server-process.js';
 import { UNTRAINED_NAMES, writeUntrainedBundle } from '../support/untrained-bundle.js';
-import { type Grid, tileWorkload } from '../support/workload.js';
+import { tileWorkload } from '../support/workload.js';
 
 export async function benchStreaming({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();

@@ -3,7 +3,7 @@
  * through its parts in closed form. Lengths in cm; x to the image's right (the patient's left), y downwards,
  * the origin at the centre of a 40 cm field.
  */
-import type { Random } from './random.js';
+import type { RandomSource } from './random.js';
 
 /** Side of the square field of view in cm. */
 export const FIELD_CM = 40;
@@ -55,7 +55,7 @@ export interface Anatomy {
   readonly vertebraPhase: number;
 }
 
-export function drawAnatomy(random: Random): Anatomy {
+export function drawAnatomy(random: RandomSource): Anatomy {
   const chestHalfWidth = random.between(12.6, 14.2);
   const dome = random.between(6.6, 8.8);
   const leftDome = dome + random.between(0.4, 1.4);

@@ -1,6 +1,6 @@
 /** Lesions as added attenuation with exact masks. Lengths in cm. */
 import { type Anatomy, diaphragm, type Lung, lungBorders, lungChord, MU, smoothstep } from './anatomy.js';
-import { NoiseField, type Random } from './random.js';
+import { NoiseField, type RandomSource } from './random.js';
 import { drawTube, type Frame, type TubePoint } from './tubes.js';
 
 export const LESION_KINDS = ['nodule', 'consolidation', 'effusion', 'device'] as const;
@@ -10,7 +10,7 @@ export type LesionKind = (typeof LESION_KINDS)[number];
 export interface LesionContext {
   readonly anatomy: Anatomy;
   readonly frame: Frame;
-  readonly random: Random;
+  readonly random: RandomSource;
   /** Chord of air-filled lung per pixel [size, size], what the heart leaves of it. */
   readonly lung: Float32Array;
   /** Line integral of the attenuation per pixel [size, size]; the lesion is added here. */

@@ -16,7 +16,7 @@ import {
   spineAttenuation,
 } from './anatomy.js';
 import { addLesion, type LesionKind } from './lesions.js';
-import { createRandom, NoiseField } from './random.js';
+import { createRandomSource, NoiseField } from './random.js';
 import { addBone, claviclePath, drawTube, Frame, ribPaths, scapulaPaths, vesselPaths } from './tubes.js';
 
 export { LESION_KINDS, type LesionKind } from './lesions.js';
@@ -70,7 +70,7 @@ export function makePhantom(options: PhantomOptions): Phantom {
   if (!Number.isSafeInteger(seed)) {
     throw new SaladError('CONFIGURATION_INVALID', `a phantom's seed must be a whole number, is ${seed}`);
   }
-  const anatomy = drawAnatomy(createRandom(seed, 'anatomy'));
+  const anatomy = drawAnatomy(createRandomSource(seed, 'anatomy'));
   const frame = new Frame(anatomy, size);
   const attenuation = new Float32Array(size * size);
   const lung = new Float32Array(size * size);
@@ -80,7 +80,7 @@ export function makePhantom(options: PhantomOptions): Phantom {
   addSkeleton(anatomy, frame, seed, attenuation, scratch);
   let found: PhantomLesion | null = null;
   if (lesion !== 'none') {
-    const random = createRandom(seed, lesion);
+    const random = createRandomSource(seed, lesion);
     const mask = addLesion(lesion, { anatomy, frame, random, lung, attenuation, scratch });
     found = { kind: lesion, mask, box: boxOf(mask, size) };
   }
@@ -96,7 +96,7 @@ function addTissue(
   attenuation: Float32Array,
   lung: Float32Array,
 ): void {
-  const random = createRandom(seed, 'texture');
+  const random = createRandomSource(seed, 'texture');
   const { size } = frame;
   const coarse = new NoiseField(random, size, 7);
   const medium = new NoiseField(random, size, 22);
@@ -132,7 +132,7 @@ function addVessels(
   lung: Float32Array,
   scratch: Float32Array,
 ): void {
-  const random = createRandom(seed, 'vessels');
+  const random = createRandomSource(seed, 'vessels');
   for (const side of [-1, 1] as const) {
     for (const path of vesselPaths(side, random)) {
       for (const at of drawTube(frame, path, scratch)) {
@@ -150,7 +150,7 @@ function addSkeleton(
   attenuation: Float32Array,
   scratch: Float32Array,
 ): void {
-  const random = createRandom(seed, 'skeleton');
+  const random = createRandomSource(seed, 'skeleton');
   for (const side of [-1, 1] as const) {
     for (const path of ribPaths(anatomy, side, random)) addBone(frame, path, attenuation, scratch);
     addBone(frame, claviclePath(anatomy, side, random), attenuation, scratch);
@@ -163,7 +163,7 @@ function expose(attenuation: Float32Array, size: number, exposure: number, seed:
   const signal = new Float32Array(size * size);
   for (let i = 0; i < signal.length; i++) signal[i] = Math.exp(-attenuation[i]!) + SCATTER;
   blur(signal, size, size / 512);
-  const random = createRandom(seed, 'noise');
+  const random = createRandomSource(seed, 'noise');
   const photons = PHOTONS_PER_PIXEL_512 * (512 / size) ** 2;
   const samples = new Uint16Array(size * size);
   for (let i = 0; i < samples.length; i++) {

@@ -1,6 +1,6 @@
 /** A small seeded generator, the same on every machine: phantoms must be reproducible to the bit. */
 
-export interface Random {
+export interface RandomSource {
   /** Uniform in [0, 1). */
   next(): number;
   /** Uniform in [low, high). */
@@ -15,7 +15,7 @@ export interface Random {
  * mulberry32 (Tommy Ettinger, public domain), seeded by the seed and a stream name: different parts of a phantom
  * draw from streams of their own, so that adding a lesion does not change the anatomy.
  */
-export function createRandom(seed: number, stream: string): Random {
+export function createRandomSource(seed: number, stream: string): RandomSource {
   let state = hashString(stream, Math.imul(seed | 0, 0x9e3779b1));
   let spare = Number.NaN;
   const next = (): number => {
@@ -55,7 +55,7 @@ export class NoiseField {
   readonly #side: number;
   readonly #scale: number;
 
-  constructor(random: Random, size: number, cells: number) {
+  constructor(random: RandomSource, size: number, cells: number) {
     this.#side = cells + 2;
     this.#scale = cells / size;
     this.#values = Float32Array.from({ length: this.#side ** 2 }, () => random.between(-1, 1));

@@ -1,7 +1,7 @@
 /** Curved tubes (ribs, clavicles, vessels, leads): chord lengths of parallel rays, drawn along a path. */
 import type { Anatomy } from './anatomy.js';
 import { FIELD_CM, lungBorders, MU } from './anatomy.js';
-import type { Random } from './random.js';
+import type { RandomSource } from './random.js';
 
 /** A point of a tube's centre line in cm; z along the ray. */
 export interface TubePoint {
@@ -128,7 +128,7 @@ export function addBone(
 }
 
 /** The ribs of one side: from the spine around the chest wall, falling towards the front, where cartilage begins. */
-export function ribPaths(anatomy: Anatomy, side: -1 | 1, random: Random): TubePoint[][] {
+export function ribPaths(anatomy: Anatomy, side: -1 | 1, random: RandomSource): TubePoint[][] {
   const paths: TubePoint[][] = [];
   const top = anatomy.apex + 0.6;
   const spacing = (anatomy.lungs[0].dome + 3.6 - top) / anatomy.ribPairs;
@@ -160,7 +160,7 @@ export function ribPaths(anatomy: Anatomy, side: -1 | 1, random: Random): TubePo
 }
 
 /** An S from the breast bone up and out to the shoulder. */
-export function claviclePath(anatomy: Anatomy, side: -1 | 1, random: Random): TubePoint[] {
+export function claviclePath(anatomy: Anatomy, side: -1 | 1, random: RandomSource): TubePoint[] {
   const y = anatomy.apex + random.between(1.9, 2.7);
   const rise = random.between(0.6, 1.6);
   return Array.from({ length: 21 }, (_, i) => {
@@ -175,7 +175,7 @@ export function claviclePath(anatomy: Anatomy, side: -1 | 1, random: Random): Tu
 }
 
 /** The scapula's medial border and spine, beside and behind the upper lung. */
-export function scapulaPaths(anatomy: Anatomy, side: -1 | 1, random: Random): TubePoint[][] {
+export function scapulaPaths(anatomy: Anatomy, side: -1 | 1, random: RandomSource): TubePoint[][] {
   const x = anatomy.chestHalfWidth + random.between(-0.6, 0.8);
   const y = anatomy.apex + random.between(3.2, 4.2);
   const point = (dx: number, dy: number, radius: number): TubePoint => ({
@@ -192,7 +192,7 @@ export function scapulaPaths(anatomy: Anatomy, side: -1 | 1, random: Random): Tu
 }
 
 /** Pulmonary vessels of one lung: a tree from the hilum that forks and thins towards the chest wall. */
-export function vesselPaths(side: -1 | 1, random: Random): TubePoint[][] {
+export function vesselPaths(side: -1 | 1, random: RandomSource): TubePoint[][] {
   const paths: TubePoint[][] = [];
   const hilumY = -1.6 + (side > 0 ? -0.8 : 0);
   const grow = (x: number, y: number, angle: number, radius: number, depth: number): void => {

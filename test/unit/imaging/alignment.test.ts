@@ -11,7 +11,7 @@ import {
   warp,
 } from '../../../src/imaging/alignment-map.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
-import { createRandom } from '../../../src/phantom/random.js';
+import { createRandomSource } from '../../../src/phantom/random.js';
 
 const SIZE = 224;
 
@@ -52,7 +52,7 @@ describe('alignment to a reference', () => {
   });
 
   it('leaves an image alone that is like neither the reference nor its negative', () => {
-    const random = createRandom(3, 'noise');
+    const random = createRandomSource(3, 'noise');
     const noise = Uint8Array.from({ length: SIZE * SIZE }, () => 255 * random.next());
     assert.equal(aligner.align(noise, SIZE).inverted, false);
   });
@@ -97,7 +97,7 @@ describe('alignment to a reference', () => {
   it('stays within its bounds for noise and takes an image without contrast', () => {
     const flat = aligner.estimate(new Uint8Array(SIZE * SIZE).fill(7), SIZE);
     for (const value of Object.values(flat)) assert.ok(Math.abs(value) < 1e-9, `${value}`);
-    const random = createRandom(1, 'noise');
+    const random = createRandomSource(1, 'noise');
     const noise = Uint8Array.from({ length: SIZE * SIZE }, () => random.integer(0, 255));
     const map = aligner.estimate(noise, SIZE);
     assert.ok(Math.abs(map.shiftY) <= 0.3 && Math.abs(map.logScaleX) <= 0.25 && Math.abs(map.angle) <= 0.2);

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { createRandom, NoiseField } from '../../../src/phantom/random.js';
+import { createRandomSource, NoiseField } from '../../../src/phantom/random.js';
 
-describe('createRandom', () => {
+describe('createRandomSource', () => {
   it('repeats itself for a seed and a stream and differs for others', () => {
     const draw = (seed: number, stream: string): number[] => {
-      const random = createRandom(seed, stream);
+      const random = createRandomSource(seed, stream);
       return Array.from({ length: 8 }, () => random.next());
     };
     assert.deepEqual(draw(1, 'a'), draw(1, 'a'));
@@ -14,7 +14,7 @@ describe('createRandom', () => {
   });
 
   it('is uniform and normal to sampling error', () => {
-    const random = createRandom(3, 'moments');
+    const random = createRandomSource(3, 'moments');
     const count = 20_000;
     const uniform = Array.from({ length: count }, () => random.next());
     const normal = Array.from({ length: count }, () => random.normal());
@@ -29,7 +29,7 @@ describe('createRandom', () => {
   });
 
   it('draws every whole number of a range, ends included', () => {
-    const random = createRandom(4, 'integers');
+    const random = createRandomSource(4, 'integers');
     const seen = new Set(Array.from({ length: 200 }, () => random.integer(2, 5)));
     assert.deepEqual([...seen].sort(), [2, 3, 4, 5]);
   });
@@ -37,7 +37,7 @@ describe('createRandom', () => {
 
 describe('NoiseField', () => {
   it('is bounded and changes smoothly between neighbouring pixels', () => {
-    const field = new NoiseField(createRandom(5, 'field'), 100, 5);
+    const field = new NoiseField(createRandomSource(5, 'field'), 100, 5);
     for (let i = 0; i < 99; i++) {
       const value = field.at(i, 99 - i);
       assert.ok(Math.abs(value) <= 1);

@@ -4,7 +4,7 @@
  * the working image (src/imaging/alignment.ts).
  */
 
-import type { NetworkDescription, NetworkNode, Weights, WeightTensor } from '../../../network/description.js';
+import type { NetworkNode, WeightTensor } from '../../../network/description.js';
 import type { DescriptorNetwork } from '../whitened.js';
 
 export interface GaborKernelSpec {
