@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { after, before, describe, it } from 'mocha';
+import type * as Client from '../../clients/typescript/src/index.js';
+import type { RunningServer } from '../../src/server/server.js';
+import { root } from '../support/docs.js';
+import {
+  type ModelsFolder,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+  startSmall,
+} from '../support/small-server.js';
+
+/** The client of this commit must go on working with every later server. */
+const COMMIT = 'a5dfe9e';
+
+/** Its sources below the checkout, so that they find the same packages. */
+async function oldClient(folder: string): Promise<typeof Client> {
+  mkdirSync(folder, { recursive: true });
+  const archive = join(folder, 'client.tar');
+  writeFileSync(
+    archive,
+    execFileSync('git', ['archive', COMMIT, 'clients/typescript/src', 'src/gen'], {
+      cwd: root,
+      maxBuffer: 1 << 26,
+    }),
+  );
+  execFileSync('tar', ['-xf', archive, '-C', folder]);
+  return import(pathToFileURL(join(folder, 'clients/typescript/src/index.ts')).href);
+}
+
+describe(`the client of ${COMMIT}`, () => {
+  const folder = join(root, '.cache/old-client');
+  let models: ModelsFolder;
+  let server: RunningServer;
+  let old: typeof Client;
+  let client: Client.SaladClient;
+
+  before(async () => {
+    rmSync(folder, { recursive: true, force: true });
+    old = await oldClient(folder);
+    models = await smallModels();
+    server = await startSmall(models.path);
+    client = new old.SaladClient(server.address);
+  });
+
+  after(async () => {
+    client.close();
+    await server.stop(0);
+    await models.remove();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('streams rows and gets the scores that the present client gets', async () => {
+    const image = smallImage(11);
+    const header = smallHeader('old-rows');
+    const { SaladClient } = await import('../../clients/typescript/src/index.js');
+    const present = new SaladClient(server.address);
+    try {
+      const [before, now] = await Promise.all(
+        [client, present].map((each) => aggregateOf(each.streamAcquisition(header, smallRows(image)))),
+      );
+      assert.ok(Number.isFinite(before?.imageScore));
+      assert.equal(before?.imageScore, now?.imageScore);
+      assert.deepEqual(before?.topPatches, now?.topPatches);
+      assert.equal(before?.decision, now?.decision);
+    } finally {
+      present.close();
+    }
+  });
+
+  it('scores a whole image', async () => {
+    const aggregate = await client.scoreImage(smallHeader('old-image'), { raw: smallImage(11) });
+    assert.ok(Number.isFinite(aggregate.imageScore));
+    assert.equal(aggregate.coverage?.failed, 0);
+  });
+
+  it('lists models, and reads the reason of an error', async () => {
+    const listed = await client.listModels();
+    assert.deepEqual(
+      listed.map(({ identity }) => identity?.name),
+      ['small'],
+    );
+    const header = { ...smallHeader('old-missing'), model: { name: 'missing' } };
+    await assert.rejects(aggregateOf(client.streamAcquisition(header, smallRows(smallImage(1)))), (error) => {
+      assert.ok(error instanceof old.SaladClientError);
+      assert.equal(error.reason, 'MODEL_NOT_FOUND');
+      return true;
+    });
+  });
+});
+
+async function aggregateOf(events: AsyncIterable<Client.AcquisitionEvent>) {
+  for await (const event of events) if (event.type === 'aggregate') return event.aggregate;
+  throw new Error('the stream ended without an aggregate');
+}
