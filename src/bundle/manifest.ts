@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { networkSchema } from '../network/description.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const pixelHash = z.string().regex(/^[0-9a-f]{16}$/);
 const finite = z.number();
 
 export const intensitySchema = z.discriminatedUnion('kind', [
@@ -107,6 +108,13 @@ export const trainingSchema = z.strictObject({
   dataSha256: sha256,
   /** Ids (file names) of the fit images; memory-bank rows refer to them by index. */
   sourceImages: z.array(z.string()),
+  /**
+   * Pixels of every image that fitted or calibrated: the first 16 hexadecimal digits of a SHA-256 over size, depth and
+   * grey values, ascending. Absent in bundles of before they were kept.
+   */
+  pixelHashes: z.array(pixelHash).optional(),
+  /** The same of the normals that `salad calibrate` took later. */
+  calibrationPixelHashes: z.array(pixelHash).optional(),
   notes: z.array(z.string()),
 });
 

@@ -12,9 +12,8 @@ import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
 import { imageScore } from '../../scoring/aggregate.js';
 import { robustZ } from '../../scoring/calibration.js';
+import { IMAGE_PIXELS_MAX } from './images.js';
 
-/** Largest image training and evaluation decode, in pixels. */
-const MAX_PIXELS = 64 * 1024 * 1024;
 /** Most tiles of one image in one engine call. */
 const BATCH_TILES = 64;
 /** Images decoded ahead of the one being scored. */
@@ -34,8 +33,12 @@ export async function renderWorkingImage(
   source: string | Uint8Array,
   spec: RenderSpec,
 ): Promise<WorkingImage> {
+  return renderDecoded(await decode(source), spec);
+}
+
+async function decode(source: string | Uint8Array): Promise<DecodedImage> {
   const bytes = typeof source === 'string' ? await readFile(source) : source;
-  return renderDecoded(await decodeImage(bytes, { maxPixels: MAX_PIXELS }), spec);
+  return decodeImage(bytes, { maxPixels: IMAGE_PIXELS_MAX });
 }
 
 /** A decoded image as a complete working image. */
@@ -48,16 +51,24 @@ export function renderDecoded(decoded: DecodedImage, spec: RenderSpec): WorkingI
   return image;
 }
 
+export interface RenderedItem<T> {
+  readonly item: T;
+  readonly decoded: DecodedImage;
+  readonly image: WorkingImage;
+}
+
 /** Renders a few images ahead, in order: decoding overlaps with scoring, memory stays bounded. */
 export async function* renderAll<T extends { readonly path: string }>(
   items: readonly T[],
   spec: RenderSpec,
-): AsyncGenerator<{ readonly item: T; readonly image: WorkingImage }> {
-  const pending: Promise<WorkingImage>[] = [];
+): AsyncGenerator<RenderedItem<T>> {
+  const pending: Promise<RenderedItem<T>>[] = [];
   const start = (index: number): void => {
     const item = items[index];
     if (!item) return;
-    const rendered = renderWorkingImage(item.path, spec);
+    const rendered = decode(item.path).then((decoded) => {
+      return { item, decoded, image: renderDecoded(decoded, spec) };
+    });
     // Awaited below; without this a failure of a later image would count as unhandled meanwhile.
     rendered.catch(() => undefined);
     pending.push(rendered);
@@ -65,7 +76,7 @@ export async function* renderAll<T extends { readonly path: string }>(
   for (let index = 0; index < LOOKAHEAD; index += 1) start(index);
   for (let index = 0; index < items.length; index += 1) {
     start(index + LOOKAHEAD);
-    yield { item: items[index]!, image: await pending.shift()! };
+    yield await pending.shift()!;
   }
 }
 

@@ -1,10 +1,12 @@
 /** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
 import { type Bundle, type BundleParts, writeBundle } from '../../bundle/bundle.js';
+import type { CalibrationTables } from '../../bundle/manifest.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
 import { int8Form } from './int8-ranges.js';
 import { modelCard } from './model-card.js';
+import { asSentence, warningsOf } from './requirements.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
 
@@ -27,6 +29,8 @@ export interface BuildOptions extends ScoringFitOptions {
   readonly duplicates: number;
   readonly patientTable: boolean;
   readonly dataSha256: string;
+  /** Of every different image that fits or calibrates, ascending. */
+  readonly pixelHashes: readonly string[];
 }
 
 function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
@@ -44,9 +48,10 @@ function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
   ];
 }
 
-function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
+function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: CalibrationTables): string[] {
   return [
     ...options.notes,
+    ...warningsOf(calibration).map(asSentence),
     ...thresholdNotes(options.thresholds),
     `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
@@ -85,8 +90,9 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
         validation: options.calibrationA.length + options.calibrationB.length,
       },
       dataSha256: options.dataSha256,
+      pixelHashes: [...options.pixelHashes],
       sourceImages: options.fit.map((image) => image.id),
-      notes: trainingNotes(options, built),
+      notes: trainingNotes(options, built, calibration),
     },
     goldenTolerance: GOLDEN_TOLERANCE,
     ...(int8 === undefined ? {} : { int8 }),
