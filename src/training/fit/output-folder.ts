@@ -2,7 +2,7 @@
  * The folder a new bundle is written to: never one that holds something, never one that another run is writing to, and
  * known to be writable before hours of work.
  */
-import { constants, existsSync, lstatSync, readdirSync, rmdirSync, type Stats, unlinkSync } from 'node:fs';
+import { constants, existsSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import { access, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -84,14 +84,13 @@ async function takeLock(file: string, now: Date): Promise<void> {
 
 /** Whether there is nothing of that name, not even a link or a file, or an empty folder. */
 function isFree(directory: string): boolean {
-  let info: Stats;
   try {
-    info = lstatSync(directory);
+    const info = lstatSync(directory, { throwIfNoEntry: false });
+    return info === undefined || (info.isDirectory() && readdirSync(directory).length === 0);
   } catch {
-    // Absent; or above it lies no folder, or one that cannot be looked into, which creating it will tell.
+    // Above it lies no folder, or one that cannot be looked into: creating it will tell.
     return true;
   }
-  return info.isDirectory() && readdirSync(directory).length === 0;
 }
 
 /** The version after the highest one beside this one, for a message. */
@@ -139,6 +138,24 @@ function removeEmpty(innermost: string, outermost: string): void {
   }
 }
 
+/**
+ * Creates a folder and those above it, one by one: the recursive `mkdir` never returns on a file system that creates
+ * nothing, such as /proc.
+ * @returns the outermost folder that was created
+ */
+async function makeFolders(folder: string): Promise<string | undefined> {
+  const missing: string[] = [];
+  for (let each = folder; !existsSync(each) && dirname(each) !== each; each = dirname(each))
+    missing.unshift(each);
+  for (const each of missing) {
+    await mkdir(each).catch((error: NodeJS.ErrnoException) => {
+      // Another run creates it at the same time.
+      if (error.code !== 'EEXIST') throw error;
+    });
+  }
+  return missing[0];
+}
+
 /** Gives the folder up: of a failed run nothing is left but a checkpoint. */
 export type ReleaseFolder = () => void;
 
@@ -159,7 +176,7 @@ export async function reserveBundleFolder(
   refuseExisting(directory);
   let made: string | undefined;
   try {
-    made = await mkdir(parent, { recursive: true });
+    made = await makeFolders(parent);
     await takeLock(lock, now);
   } catch (error) {
     if (error instanceof SaladError) throw error;

@@ -97,8 +97,9 @@ export function checkTrainingSize(
   const isCrossFitted = calibrationB.length === 0;
   const leftOut = isCrossFitted ? largestFold(fit, options.seed) : 0;
   if (fit.length - leftOut < perCell) {
+    const patients = new Set(fit.map(({ patient }) => patient)).size;
     throw invalid(
-      `${count} different normal images of ${new Set(fit.map(({ patient }) => patient)).size} patients to fit are too few: ` +
+      `${count} different normal images${isCrossFitted ? ` of ${patients} patients` : ''} are too few: ` +
         (isCrossFitted
           ? `they are scored by a bank without their own fifth of the patients, which must hold ${perCell} images and has ` +
             `${fit.length - leftOut}`

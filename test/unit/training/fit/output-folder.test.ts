@@ -69,12 +69,19 @@ describe('folder of a new bundle', () => {
     await assert.rejects(reserveBundleFolder(join(name, '3/manifest.json')), refusal(/exists/));
   });
 
-  it('is tried before the work', async function () {
+  it('is tried before the work', async () => {
     writeFileSync(join(root, 'file'), '');
     await assert.rejects(
       reserveBundleFolder(join(root, 'file/mine/1')),
       refusal(/nothing can be written to/),
     );
+    // Where a recursive mkdir would never return.
+    if (existsSync('/proc/self')) {
+      await assert.rejects(reserveBundleFolder('/proc/salad/mine/1'), refusal(/nothing can be written to/));
+    }
+  });
+
+  it('is refused in a folder that is not to be written to', async function () {
     if (process.getuid?.() === 0 || process.platform === 'win32') this.skip();
     mkdirSync(join(root, 'locked'));
     chmodSync(join(root, 'locked'), 0o500);
