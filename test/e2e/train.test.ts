@@ -120,27 +120,6 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.ok(Math.abs(pValue - expected) < 1e-6, `${pValue}, ${expected}`);
   });
 
-  it('trains a learned member beside the fixed one, in one network that every engine runs', async () => {
-    const out = join(directory, 'hybrid');
-    const trained = await salad(
-      ...words(normals, out, 'both', '--preset', 'hybrid', '--working-size', '128', '--seed', '4'),
-    );
-    assert.equal(trained.code, 0, trained.stderr);
-    const epochs = trained.lines.filter(({ epochEnded }) => epochEnded);
-    assert.equal(epochs.length, 5);
-    const bundle = join(out, 'both', '1');
-    assert.match(readFileSync(join(bundle, 'MODEL_CARD.md'), 'utf8'), /learned SALAD member/);
-    const aurocOn = async (engine: string): Promise<number> => {
-      const run = await salad('evaluate', '--model', bundle, '--data', test, '--engine', engine, '--json');
-      assert.equal(run.code, 0, run.stderr);
-      const { classes } = run.lines[0] as { classes: { consolidation: { auroc: number } } };
-      return classes.consolidation.auroc;
-    };
-    const native = await aurocOn('onnx');
-    assert.ok(native > 0.8, `${native}`);
-    assert.equal(await aurocOn('wasm'), native);
-  });
-
   it('takes --version for the model, not for itself', async () => {
     const out = join(directory, 'versions');
     const trained = await salad(...words(normals, out, 'mine', '--version', '3', '--preset', 'gabor'));
