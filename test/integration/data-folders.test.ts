@@ -189,10 +189,14 @@ describe('data folders of train, calibrate and evaluate', function () {
       copyFileSync(join(few, 'normal/n0.png'), join(copies, `${copy}.png`));
     assert.match((await train(copies, 'copies')).stderr, /1 different normal image is too few/);
     assert.match((await train(copies, 'copies', '--force')).stderr, /must hold 2 images and has 0/);
-    const { warnings } = await trained(few, 'few', '--force');
+    const { code, stderr, lines } = await train(few, 'few', '--force', '--strata');
+    assert.equal(code, 0, stderr);
+    const { warnings } = lines.at(-1) as unknown as Done;
     assert.match(warnings.join(), /19 normal images, fewer than 100/);
+    assert.match(stderr, /--strata does nothing: 95 calibration normals are needed, there are 19/);
     const card = readFileSync(join(models, 'few/1/MODEL_CARD.md'), 'utf8');
     assert.match(card, /^- Calibrated on 19 normal images, fewer than 100/m);
+    assert.doesNotMatch(card, /every fifth/);
   });
 
   it('never overwrite a bundle', async () => {

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
+import { promiseWarnings } from '../../scoring/calibration-promise.js';
 import { type Dataset, typicalSide } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import type { PresetOptions, TrainingProgress } from '../../training/encoders/preset.js';
@@ -14,7 +15,6 @@ import {
   versionDirectory,
 } from '../../training/fit/output-folder.js';
 import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
-import { warningsOf } from '../../training/fit/requirements.js';
 import { type TrainResult, trainBundle } from '../../training/fit/train.js';
 import { packageRoot } from '../../util/package-root.js';
 import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
@@ -209,7 +209,7 @@ class ProgressView {
 
 function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): void {
   const { bundle, split, duplicates } = result;
-  const warnings = warningsOf(bundle.manifest.calibration);
+  const warnings = promiseWarnings(bundle.manifest.calibration);
   const { manifest } = bundle;
   const counts = {
     fit: split.fit.length,

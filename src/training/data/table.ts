@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { SaladError } from '../../errors/index.js';
 
-/** A column by the names it goes by, without case, blanks and punctuation. */
+/** A column by the names it goes by, the likeliest first, without case, blanks and punctuation. */
 export type ColumnNames = readonly string[];
 
 export interface DataTable<Column extends string> {
@@ -98,9 +98,9 @@ function placesOf<Column extends string>(
   const names = header.map(plain);
   const places: Partial<Record<Column, number>> = {};
   for (const column of Object.keys(columns) as Column[]) {
-    const place = names.findIndex((name) => columns[column].includes(name));
-    if (place < 0) return undefined;
-    places[column] = place;
+    const found = columns[column].find((name) => names.includes(name));
+    if (found === undefined) return undefined;
+    places[column] = names.indexOf(found);
   }
   return places as Record<Column, number>;
 }

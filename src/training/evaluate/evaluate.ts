@@ -9,6 +9,7 @@ import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision, precisionOn } from '../../network/precision.js';
 import { rankedCells } from '../../scoring/aggregate.js';
 import { imagePValue, medianAndMad, minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
+import { DEFAULT_FALSE_POSITIVE_RATE, promiseWarnings } from '../../scoring/calibration-promise.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import {
   type ImagePatches,
@@ -18,7 +19,6 @@ import {
   renderAll,
 } from '../data/image-scorer.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
-import { DEFAULT_FALSE_POSITIVE_RATE, warningsOf } from '../fit/requirements.js';
 import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
 import {
   type ClassFigures,
@@ -274,7 +274,7 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
     localisation: all?.localisation ?? null,
     warnings: [
       ...evaluationWarnings(figures, classes, all),
-      ...warningsOf(calibration).map((warning) => `the model: ${warning}`),
+      ...promiseWarnings(calibration).map((warning) => `the model: ${warning}`),
       ...dataWarnings(scored, dataset),
     ],
     trainingImages: {

@@ -9,11 +9,11 @@ import type { CalibrationTables } from '../../bundle/manifest.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { imageTables, patchTables } from '../../scoring/calibration.js';
+import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
 import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
 import { splitByPatient } from '../data/patient-split.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
-import { asSentence, warningsOf } from '../fit/requirements.js';
 import { STORAGE } from '../fit/scoring-fit.js';
 import { CHECKED_RATES, type CheckedRate, flaggedShare } from './figures.js';
 
@@ -154,7 +154,7 @@ export async function recalibrateBundle(options: RecalibrateOptions): Promise<Re
       ? `${trainingImages.length} images that version ${manifest.version} was trained on were left out. `
       : '') +
     `Encoder and memory bank are those of version ${manifest.version}.`;
-  const warnings = warningsOf(calibration);
+  const warnings = promiseWarnings(calibration);
   const sentences = [sentence, ...warnings.map(asSentence)];
   const card = await readFile(join(bundle.directory, BUNDLE_FILES.card), 'utf8');
   const { bank: _size, files: _files, schemaVersion: _schema, ...rest } = manifest;

@@ -1,12 +1,12 @@
 /** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
 import { type Bundle, type BundleParts, writeBundle } from '../../bundle/bundle.js';
 import type { CalibrationTables } from '../../bundle/manifest.js';
+import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
 import { int8Form } from './int8-ranges.js';
 import { modelCard } from './model-card.js';
-import { asSentence, warningsOf } from './requirements.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
 
@@ -33,14 +33,14 @@ export interface BuildOptions extends ScoringFitOptions {
   readonly pixelHashes: readonly string[];
 }
 
-function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
+function thresholdNotes({ contamination }: ThresholdOptions, { strata }: CalibrationTables): string[] {
   return [
     ...(contamination > 0
       ? [
           `The highest ${100 * contamination} % of the image scores were left out of the calibration: so many of these normals are held not to be normal.`,
         ]
       : []),
-    ...(strata
+    ...(strata !== undefined
       ? [
           'Thresholds hold in every fifth of the normals by field of view, sharpness and brightness: of normals like all of them fewer are flagged than promised.',
         ]
@@ -51,8 +51,8 @@ function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
 function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: CalibrationTables): string[] {
   return [
     ...options.notes,
-    ...warningsOf(calibration).map(asSentence),
-    ...thresholdNotes(options.thresholds),
+    ...promiseWarnings(calibration).map(asSentence),
+    ...thresholdNotes(options.thresholds, calibration),
     `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
       `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,

@@ -1,9 +1,8 @@
-/** How many images a plan needs, and what a small calibration cannot promise: said before the work, and again after. */
+/** How many images a plan needs: told before the work, with the number. */
 
 import type { ScoringSpec } from '../../bundle/manifest.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
-import { type ImageCalibration, minFalsePositiveRate } from '../../scoring/calibration.js';
 import { candidatesPerCell, type MemoryBank } from '../../scoring/memory-bank.js';
 import { largestFold } from '../data/patient-folds.js';
 import type { PatientSplit } from '../data/patient-split.js';
@@ -11,48 +10,8 @@ import type { TrainingPlan } from '../encoders/preset.js';
 
 /** Fewer different normal images are trained on by force only. */
 export const TRAINING_IMAGES_MIN = 20;
-/** With fewer the realised false-positive rate may lie far from the promised one. */
-export const CALIBRATION_IMAGES_WANTED = 100;
-/** Rate that a server decides at unless it is asked for another, where the calibration can promise it. */
-export const DEFAULT_FALSE_POSITIVE_RATE = 0.05;
-
-const percent = (rate: number): string => `${Number((100 * rate).toPrecision(2))} %`;
-
 function invalid(message: string): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', message);
-}
-
-/** Normals that a rate needs: 1 / (n + 1) must not exceed it. */
-function imagesFor(rate: number): number {
-  return Math.ceil(1 / rate - 1e-9) - 1;
-}
-
-/** What must be said of a number of calibration normals; nothing where it is large enough. */
-export function calibrationWarnings(count: number, lowestRate = 1 / (count + 1)): readonly string[] {
-  const warnings: string[] = [];
-  if (count < CALIBRATION_IMAGES_WANTED) {
-    warnings.push(
-      `calibrated on ${count} normal images, fewer than ${CALIBRATION_IMAGES_WANTED}: the false-positive rate of new ` +
-        `images may be far from the promised one, and none below ${percent(lowestRate)} can be promised`,
-    );
-  }
-  if (lowestRate > DEFAULT_FALSE_POSITIVE_RATE) {
-    warnings.push(
-      `a false-positive rate of ${percent(DEFAULT_FALSE_POSITIVE_RATE)} needs ${imagesFor(DEFAULT_FALSE_POSITIVE_RATE)} ` +
-        `calibration normals: a server decides at ${percent(lowestRate)} with this model`,
-    );
-  }
-  return warnings;
-}
-
-/** A warning, which begins with a small letter on a terminal, as a sentence of a model card. */
-export function asSentence(warning: string): string {
-  return `${warning[0]!.toUpperCase()}${warning.slice(1)}.`;
-}
-
-/** The same of finished calibration tables, parts of the normals included. */
-export function warningsOf(calibration: ImageCalibration): readonly string[] {
-  return calibrationWarnings(calibration.imageScores.length, minFalsePositiveRate(calibration));
 }
 
 /** Rows that the search of a corner cell sees at least, by how many each cell has. */

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { Bundle } from '../../bundle/bundle.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
+import { calibrationWarnings } from '../../scoring/calibration-promise.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
 import { type RenderSpec, renderAll } from '../data/image-scorer.js';
 import { type PatientSplit, splitByPatient } from '../data/patient-split.js';
@@ -10,7 +11,8 @@ import type { FitImage, TrainingPlan } from '../encoders/preset.js';
 import { alignedTo } from './alignment-reference.js';
 import { type BuildOptions, buildBundle } from './bundle-builder.js';
 import { checkpointDirectory } from './output-folder.js';
-import { calibrationWarnings, checkImageCount, checkTrainingSize } from './requirements.js';
+import { checkImageCount, checkTrainingSize } from './requirements.js';
+import { STRATA_IMAGES_MIN } from './strata.js';
 
 /** What a bundle is built with, plus where the data is and how it is split. */
 export interface TrainOptions
@@ -63,10 +65,20 @@ function splitFor(images: readonly DatasetImage[], options: TrainOptions): Patie
   return splitByPatient(images, seed, validation ?? HELD_OUT);
 }
 
-/** Image scores that thresholds will be taken from. */
-function calibrationCount({ fit, calibrationB }: PatientSplit, { thresholds }: TrainOptions): number {
-  const count = calibrationB.length || fit.length;
-  return count - Math.floor(thresholds.contamination * count);
+/** What thresholds from so many images will not be able to promise. */
+function calibrationWarningsOf(
+  { fit, calibrationB }: PatientSplit,
+  { thresholds }: TrainOptions,
+): readonly string[] {
+  const images = calibrationB.length || fit.length;
+  const count = images - Math.floor(thresholds.contamination * images);
+  const isTooFewForStrata = thresholds.strata && count < STRATA_IMAGES_MIN;
+  return [
+    ...calibrationWarnings(count),
+    ...(isTooFewForStrata
+      ? [`--strata does nothing: ${STRATA_IMAGES_MIN} calibration normals are needed, there are ${count}`]
+      : []),
+  ];
 }
 
 async function renderSet(
@@ -102,7 +114,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
   checkImageCount(images.length, options.force);
   const split = splitFor(images, options);
   checkTrainingSize(split, options.plan, { bankRows: options.bankRows ?? options.plan.bankRows, seed });
-  calibrationWarnings(calibrationCount(split, options)).forEach(options.onWarning);
+  calibrationWarningsOf(split, options).forEach(options.onWarning);
   const plan = await alignedPlan(split.fit, options);
   const fit = await renderSet(split.fit, plan, 'reading fit images', options);
   const calibrationA = await renderSet(split.calibrationA, plan, 'reading half A', options);

@@ -78,6 +78,10 @@ describe('table of patients', () => {
     ['UTF-16 with a mark', Buffer.from(`\ufeff${table(IMAGES[0]!, IMAGES[1]!)}`, 'utf16le')],
     ['UTF-16 without', Buffer.from(table(IMAGES[0]!, IMAGES[1]!), 'utf16le')],
     ['UTF-16 of the other order', Buffer.from(`\ufeff${table(IMAGES[0]!, IMAGES[1]!)}`, 'utf16le').swap16()],
+    [
+      'a column that might be a path beside the path',
+      'image\tpath\tpatient\n1\tnormal/a.png\tp1\n2\tnormal/b.png\tp2\n',
+    ],
     ['other columns', 'n|Image Index|Age|Patient ID\n1|normal/a.png|40|p1\n2|normal/b.png|50|p2\n'],
   ] as const) {
     it(`is read with ${how}`, () => {

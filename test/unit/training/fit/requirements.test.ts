@@ -4,11 +4,7 @@ import { SaladError } from '../../../../src/errors/index.js';
 import type { DatasetImage } from '../../../../src/training/data/dataset.js';
 import { splitByPatient } from '../../../../src/training/data/patient-split.js';
 import { findPreset } from '../../../../src/training/fit/presets.js';
-import {
-  calibrationWarnings,
-  checkImageCount,
-  checkTrainingSize,
-} from '../../../../src/training/fit/requirements.js';
+import { checkImageCount, checkTrainingSize } from '../../../../src/training/fit/requirements.js';
 
 const images = (count: number, perPatient = 1): DatasetImage[] =>
   Array.from({ length: count }, (_, index) => ({
@@ -62,22 +58,5 @@ describe('what training needs', () => {
       /2 rows for each of 36 cells are needed, 72 in all/,
     );
     checkTrainingSize(whole(images(20)), gabor, { ...size, bankRows: 72 });
-  });
-});
-
-describe('what a calibration cannot promise', () => {
-  it('is said of fewer than 100 normals, and of fewer than 19 what a server decides at', () => {
-    assert.deepEqual(calibrationWarnings(100), []);
-    const [few, ...none] = calibrationWarnings(99);
-    assert.match(few!, /99 normal images, fewer than 100.* none below 1 % can be promised/);
-    assert.deepEqual(none, []);
-    assert.equal(calibrationWarnings(19).length, 1);
-    const [, rate] = calibrationWarnings(4);
-    assert.match(rate!, /5 % needs 19 calibration normals: a server decides at 20 %/);
-  });
-
-  it('goes by the smallest part of the normals where thresholds hold in each', () => {
-    const [rate] = calibrationWarnings(200, 1 / 11);
-    assert.match(rate!, /decides at 9.1 %/);
   });
 });
