@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { auroc } from '../../src/training/evaluate/metrics.js';
 import { runSalad } from '../support/cli.js';
-import { phantomPng, writeFiles } from '../support/image-folders.js';
+import { phantomPng, png, writeFiles } from '../support/image-folders.js';
 
 const SIZE = 128;
 const root = mkdtempSync(join(tmpdir(), 'salad-protocol-'));
@@ -168,6 +168,19 @@ describe('salad evaluate, the protocol', function () {
       '--half-log',
       join(root, 'none/log'),
     );
+  });
+
+  it('names a lesion mask that cannot be read or is of another image', async () => {
+    for (const [content, pattern] of [
+      ['no picture', /the mask .*masks.effusion.6201\.png cannot be read: .*neither PNG nor JPEG/],
+      [await png(1), /the mask .*6201\.png has 8 x 8 pixels, its image 128 x 128/],
+    ] as const) {
+      await writeFiles(data, { 'masks/effusion/6201.png': content });
+      const { code, stderr } = await runSalad('evaluate', '--model', model, '--data', data, '--json');
+      assert.equal(code, 1);
+      assert.match(stderr, pattern);
+    }
+    rmSync(join(data, 'masks'), { recursive: true });
   });
 
   it('shows warnings, classes together and boxes in the report', async () => {

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../bundle/manifest.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../../engines/engine.js';
+import { SaladError } from '../../errors/index.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
@@ -57,6 +58,20 @@ export interface RenderedItem<T> {
   readonly image: WorkingImage;
 }
 
+/** @throws SaladError naming the file: it was readable when the data set was opened, and is no longer */
+async function renderItem<T extends { readonly path: string }>(
+  item: T,
+  spec: RenderSpec,
+): Promise<RenderedItem<T>> {
+  try {
+    const decoded = await decode(item.path);
+    return { item, decoded, image: renderDecoded(decoded, spec) };
+  } catch (error) {
+    const reason = error instanceof SaladError ? error.reason : 'IMAGE_UNREADABLE';
+    throw new SaladError(reason, `${item.path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** Renders a few images ahead, in order: decoding overlaps with scoring, memory stays bounded. */
 export async function* renderAll<T extends { readonly path: string }>(
   items: readonly T[],
@@ -66,9 +81,7 @@ export async function* renderAll<T extends { readonly path: string }>(
   const start = (index: number): void => {
     const item = items[index];
     if (!item) return;
-    const rendered = decode(item.path).then((decoded) => {
-      return { item, decoded, image: renderDecoded(decoded, spec) };
-    });
+    const rendered = renderItem(item, spec);
     // Awaited below; without this a failure of a later image would count as unhandled meanwhile.
     rendered.catch(() => undefined);
     pending.push(rendered);

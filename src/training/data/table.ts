@@ -2,7 +2,7 @@
  * Tables beside the images: `patients.tsv`, `manifest.tsv`, `boxes.tsv`. UTF-8 or UTF-16, tabs, commas, semicolons or
  * bars, quoted cells, every kind of line end.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { SaladError } from '../../errors/index.js';
 
 /** A column by the names it goes by, the likeliest first, without case, blanks and punctuation. */
@@ -38,6 +38,8 @@ function encodingOf(bytes: Uint8Array): 'utf-8' | 'utf-16le' | 'utf-16be' {
 function textOf(file: string): string {
   let bytes: Uint8Array;
   try {
+    // Reading a FIFO would wait for a writer.
+    if (!statSync(file).isFile()) throw new Error('it is no regular file');
     bytes = readFileSync(file);
   } catch (error) {
     throw invalid(file, `cannot be read: ${(error as Error).message}`, error);

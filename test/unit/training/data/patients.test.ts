@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -158,6 +159,13 @@ describe('table of patients', () => {
     const images = ['a.png', 'A.png', 'a.jpg'];
     const folder = folderWith('path\tpatient\na.jpg\tp3\nA.png\tp2\na.png\tp1\n');
     assert.deepEqual(match(folder, images).patients, ['p1', 'p2', 'p3']);
+  });
+
+  it('that is a FIFO is not waited for', function () {
+    if (process.platform === 'win32') this.skip();
+    const folder = folderWith('', 'other.txt');
+    execFileSync('mkfifo', [join(folder, 'patients.tsv')]);
+    refuses(() => findPatientTable(folder), /no regular file/);
   });
 
   it('that is no text or has a quote without an end is refused', () => {
