@@ -117,7 +117,10 @@ describe('salad evaluate, the protocol', function () {
   });
 
   it('warns of small classes and of what the model cannot promise', () => {
-    assert.match(result.warnings.join('\n'), /class effusion: 8 images of 8 patients say little/);
+    assert.match(
+      result.warnings.join('\n'),
+      /class effusion: 8 images of 8 patients, too few for reliable figures/,
+    );
     assert.match(result.warnings.join('\n'), /the model: calibrated on 30 normal images, fewer than 100/);
     const [low, high] = result.classes['effusion']!.aurocCi95;
     assert.ok(low < 0.99 && high <= 1 && low < high);

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { type FoundImage, findFiles, type LeftOut, type Unreadable } from './files.js';
+import { type FoundFiles, type FoundImage, findFiles, type LeftOut, type Unreadable } from './files.js';
 import { type ImageFacts, type OpenOptions, openImages } from './images.js';
 import { chooseLayout, type DataLayout, type DataPurpose, NORMAL } from './layout.js';
 import {
@@ -29,7 +29,7 @@ export interface DatasetImage extends ImageFacts {
   readonly bytes: number;
 }
 
-/** What a data folder was taken for. */
+/** How a data folder was understood. */
 export interface DataReport {
   /** Absolute path. */
   readonly directory: string;
@@ -78,7 +78,7 @@ function isBelow(parts: readonly string[], folder: readonly string[]): boolean {
   return folder.every((part, index) => parts[index] === part);
 }
 
-/** Every one by its name: whoever has to mend thousands of files wants to do it once. */
+/** Names all unreadable files, so that they can be mended in one go. */
 function refuseUnreadable(unreadable: readonly Unreadable[], shown: string): void {
   if (unreadable.length === 0) return;
   const names = unreadable.map(({ parts, reason }) => `${parts.join('/') || '.'}: ${reason}`);
@@ -99,7 +99,7 @@ async function checkFolder(path: string): Promise<string> {
   return resolve(path);
 }
 
-/** Files and folders below the root that were left out, but for those of a folder that is left out as a whole. */
+/** Files and folders that were left out; a folder that is left out as a whole counts once, with its files. */
 function leftOutOf(found: readonly LeftOut[], folders: readonly LeftOut[]): readonly LeftOut[] {
   const whole = folders.map(({ path }) => path).filter((path) => path.endsWith('/'));
   return [...folders, ...found.filter(({ path }) => !whole.some((folder) => path.startsWith(folder)))];
@@ -114,8 +114,23 @@ interface ChosenFiles {
   readonly images: readonly ChosenImage[];
   readonly taken: DataReport['taken'];
   readonly leftOut: readonly LeftOut[];
-  /** In the folders that are taken, or where a class may be meant. */
+  /** In the folders that are taken, or directly in the root, where the folder of a class may be unreadable. */
   readonly unreadable: readonly Unreadable[];
+}
+
+/** Where folders seem ambiguous, an unreadable one may be the reason: then it is named first. */
+function layoutOf(
+  { images, unreadable }: FoundFiles,
+  purpose: DataPurpose,
+  normal: readonly string[],
+  path: string,
+): DataLayout {
+  try {
+    return chooseLayout(images, purpose, normal, path);
+  } catch (error) {
+    refuseUnreadable(unreadable, path);
+    throw error;
+  }
 }
 
 async function chooseFiles(
@@ -124,11 +139,11 @@ async function chooseFiles(
   { purpose = 'evaluate', normal = [] }: DatasetOptions,
 ): Promise<ChosenFiles> {
   const found = await findFiles(directory);
-  const layout = chooseLayout(found.images, purpose, normal, path);
-  const classes = layout.classes.map(({ parts, label }) => ({
+  const layout = layoutOf(found, purpose, normal, path);
+  const classes = layout.classes.map(({ parts, label, images }) => ({
     folder: parts.join('/') || '.',
     label,
-    images: found.images.filter((image) => isBelow(image.parts, parts)).map((image) => ({ ...image, label })),
+    images: images.map((image) => ({ ...image, label })),
   }));
   // What lies directly in the root and cannot be read might be the folder of a class.
   const isWanted = ({ parts }: Unreadable): boolean =>

@@ -1,6 +1,6 @@
 /**
- * Finds the files of a data folder: PNG and JPEG images, and everything that is no data with the reason. Only regular
- * files count (opening a FIFO would wait for a writer); links are followed.
+ * Lists the files of a data folder: PNG and JPEG images, and every file that is not used, with the reason. Only regular
+ * files are opened later (opening a FIFO would wait for a writer). Links are followed.
  */
 import type { Dirent, Stats } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
@@ -23,7 +23,7 @@ export interface LeftOut {
   readonly reason: string;
 }
 
-/** A file or folder that ought to be read and cannot be. */
+/** A file or folder that cannot be read. */
 export interface Unreadable {
   readonly parts: readonly string[];
   readonly reason: string;
@@ -38,7 +38,7 @@ export interface FoundFiles {
 
 const IMAGE_EXTENSIONS: ReadonlySet<string> = new Set(['.png', '.jpg', '.jpeg']);
 
-/** Names of operating systems and archive programs, in small letters; names that begin with a dot are hidden anyway. */
+/** Names that operating systems and archive programs create, in lower case. Names that begin with a dot are hidden too. */
 const SYSTEM_NAMES: ReadonlySet<string> = new Set([
   '__macosx',
   '@eadir',
@@ -51,7 +51,7 @@ const SYSTEM_NAMES: ReadonlySet<string> = new Set([
   'thumbs.db',
 ]);
 
-/** Tables that are read beside the images; they are nothing that was left out. */
+/** Tables that are read beside the images: not reported as left out. */
 const TABLES = /^(boxes\.tsv|(manifest|patients)\.(csv|tsv))$/i;
 
 const HIDDEN = 'hidden or system file';
@@ -63,7 +63,7 @@ function isHidden(name: string): boolean {
   return name.startsWith('.') || SYSTEM_NAMES.has(name.toLowerCase());
 }
 
-/** What a system call says about a file, without its path. */
+/** The message of a failed file operation, without the path. */
 export function systemReason(error: unknown): string {
   const code = error instanceof Error ? Reflect.get(error, 'code') : undefined;
   if (code === 'ENOENT') return 'it does not exist (a link to nothing?)';

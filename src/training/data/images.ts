@@ -1,4 +1,4 @@
-/** Opens every image of a data set once: what cannot be read is known before hours of work, all of it at once. */
+/** Opens every image of a data set once, so that all unreadable files are reported together and before the work. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { SaladError } from '../../errors/index.js';
@@ -9,7 +9,7 @@ import { systemReason } from './files.js';
 export const IMAGE_PIXELS_MAX = 64 * 1024 * 1024;
 /** Images decoded at the same time. */
 const AT_ONCE = 3;
-/** Hexadecimal digits kept of a pixel hash: 64 bits, so that 100,000 images collide once in ten thousand years of trying. */
+/** Hexadecimal digits kept of a pixel hash. With 64 bits two of 100,000 images share a hash with probability 3e-10. */
 const HASH_DIGITS = 16;
 
 export interface ImageFacts {
@@ -41,7 +41,7 @@ async function factsOf(path: string): Promise<ImageFacts> {
   };
 }
 
-/** Why a file could not be read, without the part of the message that every such file shares. */
+/** Why a file could not be read, without the words that are the same for every file. */
 function reasonOf(error: unknown): string {
   if (error instanceof SaladError) return error.message.replace('the image cannot be decoded: ', '');
   return systemReason(error);

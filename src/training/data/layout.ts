@@ -1,7 +1,8 @@
 /**
- * Which folders of a data folder hold normal images and which hold others. Understood are images directly in the folder,
- * class folders (`normal/ pneumonia/`, `NORMAL/ PNEUMONIA/`, `good/ broken/`) and splits with class folders inside
- * (`train/ test/ val/` of Kaggle and of MVTec). Anything else is refused: a guess could train on abnormal images.
+ * Decides which folders of a data folder hold normal images and which hold other classes. It recognises images directly
+ * in the folder, class folders (`normal/ pneumonia/`, `NORMAL/ PNEUMONIA/`, `good/ broken/`), and splits with class
+ * folders inside (`train/ test/ val/`, as in the Kaggle and MVTec sets). It refuses everything else: a wrong guess would
+ * train on abnormal images.
  */
 import { SaladError } from '../../errors/index.js';
 import type { FoundImage, LeftOut } from './files.js';
@@ -16,6 +17,8 @@ export interface ClassFolder {
   /** Below the data folder, folder by folder; empty: the data folder itself. */
   readonly parts: readonly string[];
   readonly label: string;
+  /** Sorted by path. */
+  readonly images: readonly FoundImage[];
 }
 
 export interface DataLayout {
@@ -66,11 +69,12 @@ function listed(names: readonly string[], shown = 5): string {
 /** The images below one folder of the data folder, by sub-folder. */
 interface Level {
   readonly parts: readonly string[];
+  /** All of them, sorted by path. */
+  readonly images: readonly FoundImage[];
   /** Images directly in it. */
   readonly direct: readonly FoundImage[];
-  /** Images in a sub-folder, however deep, by its name; folders of annotations are not among them. */
+  /** Images in a sub-folder, at any depth, by its name. */
   readonly folders: ReadonlyMap<string, readonly FoundImage[]>;
-  readonly leftOut: readonly LeftOut[];
 }
 
 function levelOf(images: readonly FoundImage[], parts: readonly string[]): Level {
@@ -82,12 +86,23 @@ function levelOf(images: readonly FoundImage[], parts: readonly string[]): Level
     else if (folders.has(name)) folders.get(name)!.push(image);
     else folders.set(name, [image]);
   }
-  const annotations = [...folders.keys()].filter((name) => ANNOTATION_NAMES.has(plainName(name)));
-  const leftOut = annotations.map((name) =>
-    folderLeftOut([...parts, name], folders.get(name)!.length, 'masks, not images to score'),
-  );
-  for (const name of annotations) folders.delete(name);
-  return { parts, direct, folders, leftOut };
+  return { parts, images, direct, folders };
+}
+
+/** How many of the image's folders lead to one of annotations, that one included; 0 where none is. */
+function annotationDepth({ parts }: FoundImage): number {
+  return parts.slice(0, -1).findIndex((name) => ANNOTATION_NAMES.has(plainName(name))) + 1;
+}
+
+/** The folders of annotations, at any depth. */
+function annotationsOf(images: readonly FoundImage[]): readonly LeftOut[] {
+  const counts = new Map<string, number>();
+  for (const image of images) {
+    const depth = annotationDepth(image);
+    const folder = image.parts.slice(0, depth).join('/');
+    if (depth > 0) counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  return [...counts].map(([folder, files]) => folderLeftOut([folder], files, ANNOTATION));
 }
 
 function folderLeftOut(parts: readonly string[], files: number, reason: string): LeftOut {
@@ -95,6 +110,7 @@ function folderLeftOut(parts: readonly string[], files: number, reason: string):
 }
 
 const DIRECT_BESIDE_FOLDERS = 'beside the class folders, in none of them';
+const ANNOTATION = 'mask, not an image to score';
 const ABNORMAL = 'abnormal: only normal images are taken';
 
 /** Class folders of one level with a known normal one. */
@@ -105,11 +121,10 @@ function classLayout(level: Level, normal: readonly string[], purpose: DataPurpo
   return {
     root: parts,
     classes: [
-      ...normal.map((name) => ({ parts: [...parts, name], label: NORMAL })),
-      ...taken.map((name) => ({ parts: [...parts, name], label: name })),
+      ...normal.map((name) => ({ parts: [...parts, name], label: NORMAL, images: folders.get(name)! })),
+      ...taken.map((name) => ({ parts: [...parts, name], label: name, images: folders.get(name)! })),
     ],
     leftOut: [
-      ...level.leftOut,
       ...direct.map((image) => ({
         path: image.parts.join('/'),
         files: 1,
@@ -122,8 +137,8 @@ function classLayout(level: Level, normal: readonly string[], purpose: DataPurpo
   };
 }
 
-function everythingNormal(level: Level): DataLayout {
-  return { root: level.parts, classes: [{ parts: level.parts, label: NORMAL }], leftOut: level.leftOut };
+function everythingNormal({ parts, images }: Level): DataLayout {
+  return { root: parts, classes: [{ parts, label: NORMAL, images }], leftOut: [] };
 }
 
 /** The folders a user named with --normal. */
@@ -192,7 +207,6 @@ function splitLayout(
     ...layout,
     leftOut: [
       ...layout.leftOut,
-      ...level.leftOut,
       ...level.direct.map((image) => ({
         path: image.parts.join('/'),
         files: 1,
@@ -204,10 +218,11 @@ function splitLayout(
 }
 
 /**
+ * Recognises the class folders of a data folder.
  * @param images every image below the data folder
- * @param normal folders that hold normal images by the user's word; `.` stands for all
+ * @param normal folders that the user says hold normal images; `.` stands for the whole data folder
  * @param shown the data folder as messages name it
- * @throws SaladError TRAINING_DATA_INVALID where the folders are ambiguous or there is no normal image
+ * @throws SaladError TRAINING_DATA_INVALID where the folders are ambiguous
  */
 export function chooseLayout(
   images: readonly FoundImage[],
@@ -215,7 +230,12 @@ export function chooseLayout(
   normal: readonly string[],
   shown: string,
 ): DataLayout {
-  const level = levelOf(images, []);
+  const toScore = images.filter((image) => annotationDepth(image) === 0);
+  const layout = layoutOf(levelOf(toScore, []), purpose, normal, shown);
+  return { ...layout, leftOut: [...layout.leftOut, ...annotationsOf(images)] };
+}
+
+function layoutOf(level: Level, purpose: DataPurpose, normal: readonly string[], shown: string): DataLayout {
   if (normal.length > 0) return namedLayout(level, normal, purpose, shown);
   const names = [...level.folders.keys()];
   const splits = names.filter((name) => SPLIT_NAMES[plainName(name)] !== undefined);

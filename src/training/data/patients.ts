@@ -1,6 +1,6 @@
 /**
- * The table that says which patient an image is of. It must know every image: a patient on two sides of a split makes
- * every figure too good, and nobody would see it.
+ * Reads the table of patients. It must give the patient of every image: a patient on two sides of a split makes every
+ * figure too good without a visible sign.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
@@ -24,7 +24,7 @@ const EXTENSION = /\.(png|jpe?g|dcm|dicom|tiff?|bmp)$/i;
 /** Images and reasons an error shows. */
 const SHOWN = 5;
 
-/** How a row of the table named an image, from the strictest on. */
+/** How a row of the table named an image, strictest first. */
 const TOLERANCES = [
   'exactly',
   'ignoringCaseAndSeparators',

@@ -1,4 +1,4 @@
-/** What a data folder was taken for and what was left out of it, in lines for people and as JSON. */
+/** The report on a data folder (what was used, what was left out and why), as lines of text and as JSON. */
 import { relative } from 'node:path';
 import type { DataReport } from './dataset.js';
 import type { LeftOut } from './files.js';

@@ -1,20 +1,20 @@
 /**
- * Images that a bundle was trained or calibrated on: they look more normal to it than any new image, so that they count
- * in no threshold and no figure. Told by the hashes of their pixels; of bundles that keep none, by their patches, which
- * lie in the memory bank to the rounding of its storage.
+ * Recognises images that a bundle was trained or calibrated on. They score lower than new images, so they are left out of
+ * thresholds and figures. A bundle keeps the hashes of their pixels; for older bundles, which do not, the embeddings of an
+ * image are compared with the memory bank: those of a training image are in it, up to the rounding of storage.
  */
 import type { Bundle } from '../../bundle/bundle.js';
 import { squaredDistance } from '../../scoring/knn.js';
 import type { ImagePatches } from './image-scorer.js';
 
-/** Rounding to half precision moves a prototype of unit length by less than 5e-4. */
+/** Squared distance. Rounding to half precision moves a prototype of unit length by less than 5e-4. */
 const SAME_PATCH_SQUARED = 1e-6;
-/** Prototypes of one image that must all be found: single patches may be alike where they show nothing. */
+/** Fewest prototypes of one source image to decide by: single patches of two images may be equal, such as black ones. */
 const PROTOTYPES_MIN = 4;
-/** Share of them; another processor may round a few otherwise. */
+/** Share of an image's prototypes that must be found; another processor may round a few differently. */
 const FOUND_SHARE = 0.9;
 
-/** How training images are told: `none` where the bundle gives no means to. */
+/** How training images are recognised; `none`: the bundle does not allow it. */
 export type OverlapCheck = 'pixelHashes' | 'memoryBank' | 'none';
 
 export class TrainingOverlap {
@@ -25,8 +25,8 @@ export class TrainingOverlap {
   private readonly bundle: Bundle;
 
   /**
-   * @param scope `training`: what the encoder and the bank have seen; `all`: what thresholds were taken from too
-   * @param isExact whether embeddings are of the precision that the bank was made in
+   * @param scope `training`: images of encoder and bank; `all`: also the normals of later calibrations
+   * @param isExact whether embeddings have the precision that the bank was made in
    */
   constructor(bundle: Bundle, scope: 'training' | 'all', isExact = true) {
     const { manifest, bank, geometry } = bundle;
@@ -44,12 +44,12 @@ export class TrainingOverlap {
     this.rowsByCell = rowsByCell;
   }
 
-  /** An image that is known without being scored. */
+  /** Whether the image's pixel hash is among the bundle's. */
   hasPixels({ pixelHash }: { readonly pixelHash: string }): boolean {
     return this.hashes.has(pixelHash);
   }
 
-  /** Whether all that the bank kept of one of its images is in this one; false where hashes have told already. */
+  /** Whether the bank's prototypes of one source image are this image's patches; always false where there are hashes. */
   hasPatches({ embeddings, scored }: ImagePatches): boolean {
     if (this.check !== 'memoryBank') return false;
     const { bank } = this.bundle;
@@ -76,7 +76,7 @@ export class TrainingOverlap {
     });
   }
 
-  /** Of an encoder with one patch an image one prototype is the whole image. */
+  /** An encoder with one patch per image has one prototype per image. */
   private rowsNeeded(): number {
     return Math.min(PROTOTYPES_MIN, this.bundle.geometry.patchGrid ** 2);
   }

@@ -1,5 +1,6 @@
 /**
- * Numbers that say nothing of disease, of each source image: what one of them alone separates is no merit of a model.
+ * Floors: single numbers of the source image that do not measure disease. A model must separate the classes better than
+ * each of them alone.
  */
 import type { DecodedImage } from '../../imaging/decode.js';
 import { auroc } from './metrics.js';

@@ -1,8 +1,8 @@
-/** What the reader of an evaluation must not miss. */
+/** Warnings of an evaluation: broken promises, numbers that do as well as the model, classes that are too small. */
 import { CHECKED_RATES, type ClassFigures, type NormalFigures } from './figures.js';
 import { FLOORS, type Floor } from './floors.js';
 
-/** With fewer patients in a class its figures are anecdotes. */
+/** Figures of a class with fewer patients are not reliable. */
 const CLASS_PATIENTS_WANTED = 10;
 
 const FLOOR_NAMES: Readonly<Record<Floor, string>> = {
@@ -27,8 +27,8 @@ function rateWarnings({ count, falsePositiveRate, falsePositiveRateCi95 }: Norma
     const interval = falsePositiveRateCi95[rate];
     if (realised === null || interval === null || interval[0] <= Number(rate)) return [];
     return [
-      `the promise of ${percent(Number(rate))} is broken: ${percent(realised)} of ${count} normal images are flagged ` +
-        `(95 % interval ${percent(interval[0])} to ${percent(interval[1])})`,
+      `the promised false-positive rate of ${percent(Number(rate))} is broken: ${percent(realised)} of ${count} normal images ` +
+        `are flagged (95 % interval ${percent(interval[0])} to ${percent(interval[1])})`,
     ];
   });
 }
@@ -54,7 +54,7 @@ export function evaluationWarnings(
       .map(
         ([label, { count, patients }]) =>
           `class ${label}: ${count} ${count === 1 ? 'image' : 'images'} of ${patients} ` +
-          `${patients === 1 ? 'patient' : 'patients'} say little`,
+          `${patients === 1 ? 'patient' : 'patients'}, too few for reliable figures`,
       ),
   ];
 }

@@ -1,8 +1,8 @@
 /**
- * The folder a new bundle is written to: never one that holds something, never one that another run is writing to, and
- * known to be writable before hours of work.
+ * Reserves the folder that a new bundle is written to. It must be empty or absent, writable, and not in use by another
+ * run; all of this is checked before the work.
  */
-import { constants, existsSync, lstatSync, readdirSync, rmdirSync, unlinkSync } from 'node:fs';
+import { constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { access, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -27,7 +27,7 @@ export function versionDirectory(models: string, name: string, version: number):
 const lockSchema = z.object({ pid: z.int(), host: z.string(), startedAt: z.string() });
 type Lock = z.infer<typeof lockSchema>;
 
-/** Locks of this process: an old lock file may carry the id it happens to have. */
+/** Lock files of this process. After a restart in a container an old lock file may name the same process id. */
 const held = new Set<string>();
 
 function isRunning(pid: number): boolean {
@@ -82,18 +82,18 @@ async function takeLock(file: string, now: Date): Promise<void> {
   await createLock(file, now);
 }
 
-/** Whether there is nothing of that name, not even a link or a file, or an empty folder. */
+/** Whether the path does not exist or is an empty folder. */
 function isFree(directory: string): boolean {
   try {
     const info = lstatSync(directory, { throwIfNoEntry: false });
     return info === undefined || (info.isDirectory() && readdirSync(directory).length === 0);
   } catch {
-    // Above it lies no folder, or one that cannot be looked into: creating it will tell.
+    // A parent is no folder or cannot be searched: creating the folder will report it.
     return true;
   }
 }
 
-/** The version after the highest one beside this one, for a message. */
+/** One more than the highest version beside this one, for a message. */
 function nextVersion(directory: string): number {
   const siblings = existsSync(dirname(directory)) ? readdirSync(dirname(directory)) : [];
   const versions = siblings.filter((name) => /^[1-9]\d*$/.test(name)).map(Number);
@@ -156,13 +156,13 @@ async function makeFolders(folder: string): Promise<string | undefined> {
   return missing[0];
 }
 
-/** Gives the folder up: of a failed run nothing is left but a checkpoint. */
+/** Removes the lock file, and folders that were created and are still empty. */
 export type ReleaseFolder = () => void;
 
 /**
  * Reserves a bundle's folder for this run, by a lock file beside it.
  * @param options.resume whether a learned encoder continues from its checkpoint; absent: nothing is trained
- * @returns how to give it up, after the bundle is written or the work has failed
+ * @returns releases the folder; to be called when the bundle is written or the work has failed
  * @throws SaladError CONFIGURATION_INVALID where something lies there, another run writes there, nothing can be written
  *   there, or its checkpoint does not fit `resume`
  */
@@ -185,7 +185,7 @@ export async function reserveBundleFolder(
   held.add(lock);
   const release = (): void => {
     if (!held.delete(lock)) return;
-    unlinkSync(lock);
+    rmSync(lock, { force: true });
     if (made !== undefined) removeEmpty(parent, made);
   };
   try {

@@ -1,4 +1,4 @@
-/** How many images a plan needs: told before the work, with the number. */
+/** Checks, before the work, that there are enough images for a plan. */
 
 import type { ScoringSpec } from '../../bundle/manifest.js';
 import { SaladError } from '../../errors/index.js';
@@ -8,13 +8,14 @@ import { largestFold } from '../data/patient-folds.js';
 import type { PatientSplit } from '../data/patient-split.js';
 import type { TrainingPlan } from '../encoders/preset.js';
 
-/** Fewer different normal images are trained on by force only. */
+/** Fewer different normal images are refused unless forced. */
 export const TRAINING_IMAGES_MIN = 20;
+
 function invalid(message: string): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', message);
 }
 
-/** Rows that the search of a corner cell sees at least, by how many each cell has. */
+/** Cells that the search of a corner cell covers: the smallest search window of the grid. */
 function windowCells(searchRadius: number | null, patchGrid: number): number {
   return searchRadius === null ? patchGrid ** 2 : Math.min(patchGrid, searchRadius + 1) ** 2;
 }
@@ -29,7 +30,7 @@ export function checkImageCount(count: number, force: boolean): void {
 }
 
 /**
- * Whether the images are enough for what the plan searches: told before an encoder is trained.
+ * Checks that the memory bank will have enough rows for the search of the plan, before an encoder is trained.
  * @param split of different images
  * @param bankRows most rows of the bank
  * @throws SaladError TRAINING_DATA_INVALID with the number needed
@@ -69,7 +70,7 @@ export function checkTrainingSize(
 }
 
 /**
- * Whether every cell that is searched sees enough rows of a bank.
+ * Checks that the search of every cell finds enough rows in a finished bank.
  * @param needed 1 where a patch of that cell will be scored; absent: everywhere
  * @throws SaladError TRAINING_DATA_INVALID
  */

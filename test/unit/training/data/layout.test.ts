@@ -87,12 +87,20 @@ describe('layout of a data folder', () => {
     assert.deepEqual(layout('train', MVTEC), {
       root: 'train',
       taken: ['train/good=normal'],
-      leftOut: ['ground_truth/ 1', 'test/ 3'],
+      leftOut: ['test/ 3', 'ground_truth/ 1'],
     });
     assert.deepEqual(layout('evaluate', MVTEC), {
       root: 'test',
       taken: ['test/good=normal', 'test/broken_large=broken_large', 'test/contamination=contamination'],
-      leftOut: ['ground_truth/ 1', 'train/ 1'],
+      leftOut: ['train/ 1', 'ground_truth/ 1'],
+    });
+  });
+
+  it('leaves masks out at any depth', () => {
+    assert.deepEqual(layout('train', ['normal/a.png', 'normal/masks/a.png', 'masks/normal/a.png']), {
+      root: '',
+      taken: ['normal=normal'],
+      leftOut: ['normal/masks/ 1', 'masks/ 1'],
     });
   });
 
