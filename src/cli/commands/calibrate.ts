@@ -8,7 +8,7 @@ import { CHECKED_RATES } from '../../training/evaluate/figures.js';
 import { type RecalibrateResult, recalibrateBundle } from '../../training/evaluate/recalibrate.js';
 import { reserveBundleFolder, versionDirectory } from '../../training/fit/output-folder.js';
 import { shippedModels } from '../../util/package-root.js';
-import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
+import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
 import { engineOf, numberOf, quoted } from '../shared/flags.js';
 import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
 
@@ -86,9 +86,8 @@ async function calibrate(flags: CalibrateFlags): Promise<void> {
   const version = numberOf('--version', flags.version ?? String(before + 1), 1, 1_000_000);
   const bundleDirectory = versionDirectory(flags.out, name, version);
   const release = await reserveBundleFolder(bundleDirectory);
-  const command =
-    `salad calibrate --model ${name}@${before} --data ${quoted(flags.data)} --seed ${seed} ` +
-    `--version ${version}`;
+  const words = ['salad calibrate', '--model', `${name}@${before}`, '--data', quoted(flags.data)];
+  words.push(...dataWords(flags), '--seed', String(seed), '--version', String(version));
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once('SIGINT', onInterrupt);
@@ -104,7 +103,7 @@ async function calibrate(flags: CalibrateFlags): Promise<void> {
       bundleDirectory,
       version,
       seed,
-      command,
+      command: words.join(' '),
       signal: abort.signal,
       onProgress: (done, total) => {
         progress ??= createProgress('scoring normals', total);

@@ -73,12 +73,15 @@ export function registerEvaluate(program: Command): void {
     .addHelpText(
       'after',
       `
-Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and pointing hits. Boxes in boxes.tsv (columns
-path, x, y, w, h in pixels) in DATA or the folder above add how often the top patch lies in them. Images that the model was
-trained or calibrated on are left out, and said.
+Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and
+pointing hits. Boxes in boxes.tsv (columns path, x, y, w, h in pixels, in DATA or
+the folder above) add how often the top patch lies in one. Images that the model
+was trained or calibrated on are left out of all figures and reported.
 
---half splits a test set once, by a hash of the patient. Every --half report (and all, where openings are logged) is
-written to the log before an image is scored: what is chosen on a test set is no longer measured by it.
+--half splits a test set by a hash of the patient, always in the same way:
+choose settings on one part and report on the other. Each use of the report
+part is logged before an image is scored; without --half it is logged where a
+log exists.
 
 Examples:
   salad evaluate --model chest-pediatric --data test/ --report evaluation.html

@@ -17,7 +17,7 @@ import {
 import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
 import { type TrainResult, trainBundle } from '../../training/fit/train.js';
 import { packageRoot } from '../../util/package-root.js';
-import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
+import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
 import { engineOf, numberOf, quoted } from '../shared/flags.js';
 import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
 
@@ -98,8 +98,9 @@ export function registerTrain(program: Command): void {
 Presets:
 ${presets}
 
-A bundle is never overwritten: give another --version. An interrupted run of a learned preset leaves a checkpoint beside
-the bundle's folder, which --resume continues; without one --resume is refused.
+A bundle is never overwritten: give another --version. An interrupted run of a
+learned preset leaves a checkpoint beside the bundle's folder; --resume continues
+it, and is refused where there is none.
 
 Examples:
   salad train --data normals/ --out models --name mine            writes models/mine/1
@@ -167,8 +168,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
   if (flags.validation !== undefined) words.push('--validation', flags.validation);
   if (flags.contamination !== '0') words.push('--contamination', flags.contamination);
   if (flags.strata) words.push('--strata');
-  for (const folder of flags.normal) words.push('--normal', quoted(folder));
-  if (flags.patients) words.push('--patients', quoted(flags.patients));
+  words.push(...dataWords(flags));
   if (flags.force) words.push('--force');
   return words.join(' ');
 }
