@@ -7,7 +7,7 @@ import { SaladError } from '../../errors/index.js';
 import { promiseWarnings } from '../../scoring/calibration-promise.js';
 import { type Dataset, typicalSide } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
-import type { PresetOptions, TrainingProgress } from '../../training/encoders/preset.js';
+import type { PresetOptions } from '../../training/encoders/preset.js';
 import type { CoresetMethod } from '../../training/fit/bank-builder.js';
 import {
   checkpointDirectory,
@@ -19,7 +19,8 @@ import { type TrainResult, trainBundle } from '../../training/fit/train.js';
 import { packageRoot } from '../../util/package-root.js';
 import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
 import { engineOf, numberOf, quoted } from '../shared/flags.js';
-import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
+import { note, print, printJson } from '../shared/output.js';
+import { TrainingProgressView } from './train-progress.js';
 
 interface TrainFlags extends DataFlags {
   readonly out: string;
@@ -173,40 +174,6 @@ function commandLine(flags: TrainFlags, target: Target): string {
   return words.join(' ');
 }
 
-/** Shows progress on stderr, a bar per stage, and epochs as JSON lines on stdout where asked. */
-class ProgressView {
-  readonly #json: boolean;
-  #bar: Progress | undefined;
-  #stage = '';
-
-  constructor(json: boolean) {
-    this.#json = json;
-  }
-
-  show(progress: TrainingProgress): void {
-    if (progress.stage !== this.#stage) {
-      this.stop();
-      this.#stage = progress.stage;
-      this.#bar = createProgress(progress.stage, progress.total);
-    }
-    const { round, epoch, losses } = progress;
-    const parts = [
-      round === undefined ? '' : `round ${round}`,
-      epoch === undefined ? '' : `epoch ${epoch}`,
-      ...Object.entries(losses ?? {}).map(([name, value]) => `${name} ${value.toFixed(4)}`),
-    ];
-    this.#bar?.update(progress.step, parts.filter(Boolean).join(' '));
-    // Presets without epochs report each finished stage as one.
-    const finished = progress.epochEnded ?? progress.step === progress.total;
-    if (this.#json && finished) printJson({ event: 'epoch', ...progress });
-  }
-
-  stop(): void {
-    this.#bar?.stop();
-    this.#bar = undefined;
-  }
-}
-
 function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): void {
   const { bundle, split, duplicates } = result;
   const warnings = promiseWarnings(bundle.manifest.calibration);
@@ -293,7 +260,7 @@ async function train(flags: TrainFlags): Promise<void> {
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once('SIGINT', onInterrupt);
-  const view = new ProgressView(flags.json === true);
+  const view = new TrainingProgressView(flags.json === true);
   const release = await reserveBundleFolder(target.directory, { resume: settings.resume });
   let engine: Engine | undefined;
   try {
