@@ -5,12 +5,8 @@
 
 import type { NetworkDescription, NetworkNode } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
-import { gaborNetwork } from '../../src/training/encoders/gabor/network.js';
-import { dense, type HybridSettings, joined } from '../../src/training/encoders/hybrid/hybrid.js';
-import type { Encoder, FitContext } from '../../src/training/encoders/preset.js';
-import { withFreeEmbeddingName } from '../../src/training/encoders/salad/settings.js';
-import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
-import { type DescriptorNetwork, whitened } from '../../src/training/encoders/whitened.js';
+import type { Encoder } from '../../src/training/encoders/preset.js';
+import type { DescriptorNetwork } from '../../src/training/encoders/whitened.js';
 
 const SIDE = 224;
 const NORMALISED: NetworkNode = { name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 };
@@ -59,15 +55,6 @@ export function randomEncoder(seed: number): DescriptorNetwork {
   nodes.push({ name: 'descriptor', op: 'avgPool', input: last, size: 8, stride: 4, padding: 0 });
   const network: NetworkDescription = { inputSize: SIDE, nodes, output: 'descriptor' };
   return { network, weights: initialiseWeights(network, seed), dimension: 96 };
-}
-
-/** Preset `hybrid` with its learned member as it is drawn. */
-export async function withUntrainedMember(settings: HybridSettings, context: FitContext): Promise<Encoder> {
-  const patch = encoderOf(settings.learned, settings.window * settings.cell);
-  const network = withFreeEmbeddingName(dense(patch, settings));
-  const weights = initialiseWeights(network, context.seed);
-  const member = await whitened({ network, weights, dimension: settings.learned.embedding }, context);
-  return joined(await whitened(gaborNetwork(settings), context), member, settings.learnedShare);
 }
 
 /** The descriptor made unit length as it is. */

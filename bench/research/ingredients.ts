@@ -2,19 +2,13 @@
 
 import { gaborNetwork } from '../../src/training/encoders/gabor/network.js';
 import { type GaborSettings, gaborPlanOf, gaborSettings } from '../../src/training/encoders/gabor/presets.js';
-import {
-  fitLearnedMember,
-  type HybridSettings,
-  hybridPlanOf,
-  hybridSettings,
-} from '../../src/training/encoders/hybrid/hybrid.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
 import type { SaladConfig } from '../../src/training/encoders/salad/config.js';
 import { saladPreset } from '../../src/training/encoders/salad/settings.js';
 import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
 import { whitened } from '../../src/training/encoders/whitened.js';
 import type { CoresetMethod } from '../../src/training/fit/bank-builder.js';
-import { randomEncoder, rawPatches, unwhitened, withUntrainedMember } from './baselines.js';
+import { randomEncoder, rawPatches, unwhitened } from './baselines.js';
 
 export interface Row {
   readonly group: string;
@@ -49,9 +43,6 @@ function tileSalad(change: Partial<SaladConfig>): TrainingPlan {
     config: { ...preset.config, tilesPerImage: TILES_PER_IMAGE, ...change },
   });
 }
-
-const HYBRID = hybridSettings();
-const FEW: HybridSettings = { ...HYBRID, learned: { ...HYBRID.learned, tilesPerImage: TILES_PER_IMAGE } };
 
 function row(group: string, name: string, ...plans: readonly [TrainingPlan, ...TrainingPlan[]]): Row {
   return { group, name, plans };
@@ -117,14 +108,5 @@ export const ROWS: readonly Row[] = [
     row('learned', 'SALAD of tiles: warm-up against the memory', tileSalad({ warmup: 'memory' })),
     row('learned', 'SALAD of tiles: no neighbourhoods', tileSalad({ rate: 2, epochsPerRound: 3 })),
     row('learned', 'SALAD of tiles: shifts only', tileSalad({ augment: SHIFTS_ONLY })),
-    row('hybrid', 'the preset', hybridPlanOf(FEW)),
-    row('hybrid', 'its learned member alone', {
-      ...hybridPlanOf(FEW),
-      fitEncoder: (context) => fitLearnedMember(FEW, context),
-    }),
-    row('hybrid', 'its learned member untrained', {
-      ...hybridPlanOf(FEW),
-      fitEncoder: (context) => withUntrainedMember(FEW, context),
-    }),
   ].map((each) => ({ ...each, learned: true as const })),
 ];

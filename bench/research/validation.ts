@@ -9,7 +9,7 @@ import type { DecodedImage } from '../../src/imaging/decode.js';
 import type { ImageCalibration } from '../../src/scoring/calibration.js';
 import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
 import type { FitImage, TrainingPlan } from '../../src/training/encoders/preset.js';
-import { flaggedShare } from '../../src/training/evaluate/evaluate.js';
+import { flaggedShare } from '../../src/training/evaluate/figures.js';
 import { auroc } from '../../src/training/evaluate/metrics.js';
 import { alignedTo } from '../../src/training/fit/alignment-reference.js';
 import type { CoresetMethod } from '../../src/training/fit/bank-builder.js';

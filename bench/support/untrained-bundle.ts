@@ -3,13 +3,15 @@ import { join } from 'node:path';
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
+import { loadDataset } from '../../src/training/data/dataset.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
 import { saladPreset } from '../../src/training/encoders/salad/settings.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
+import { versionDirectory } from '../../src/training/fit/output-folder.js';
 import { findPreset } from '../../src/training/fit/presets.js';
 import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
-import { trainBundle, versionDirectory } from '../../src/training/fit/train.js';
+import { trainBundle } from '../../src/training/fit/train.js';
 import { salad64Network } from './model-sources.js';
 import { writePhantoms } from './phantoms.js';
 
@@ -37,7 +39,7 @@ export async function writeUntrainedBundle(folder: string, name: UntrainedName):
   const engine = await createEngine('onnx');
   try {
     await trainBundle({
-      dataDirectory: data,
+      dataset: await loadDataset(data, { purpose: 'train' }),
       bundleDirectory,
       name,
       version: 1,
@@ -52,6 +54,8 @@ export async function writeUntrainedBundle(folder: string, name: UntrainedName):
       engine,
       validation: null,
       resume: false,
+      force: false,
+      onWarning: () => undefined,
       bankRows: 10_000,
       coreset: 'random',
       outlierFraction: 0,

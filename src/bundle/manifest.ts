@@ -5,6 +5,7 @@ import { networkSchema } from '../network/description.js';
 import { int8Schema } from '../network/int8-specification.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const pixelHash = z.string().regex(/^[0-9a-f]{16}$/);
 
 export const trainingSchema = z.strictObject({
   preset: z.string().describe('Training preset.'),
@@ -22,6 +23,16 @@ export const trainingSchema = z.strictObject({
   sourceImages: z
     .array(z.string())
     .describe('File names of the fit images; memory-bank rows refer to them by index.'),
+  pixelHashes: z
+    .array(pixelHash)
+    .optional()
+    .describe(
+      'Pixels of every image that fitted or calibrated: the first 16 hexadecimal digits of a SHA-256 over size, depth and grey values, ascending. Absent in older bundles.',
+    ),
+  calibrationPixelHashes: z
+    .array(pixelHash)
+    .optional()
+    .describe('The same of the normals that `salad calibrate` took later.'),
   notes: z.array(z.string()).describe('Sentences for the model card.'),
 });
 

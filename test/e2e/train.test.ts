@@ -45,6 +45,7 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.equal((await salad('models', 'export', bundle, '--onnx', onnx)).code, 0);
     assert.ok(readFileSync(onnx).length > 10_000);
     const report = join(directory, 'evaluation.html');
+    const scores = join(directory, 'scores.csv');
     const evaluated = await salad(
       'evaluate',
       '--model',
@@ -53,6 +54,8 @@ describe('salad train, evaluate, models and doctor', function () {
       test,
       '--report',
       report,
+      '--scores',
+      scores,
       '--json',
     );
     assert.equal(evaluated.code, 0, evaluated.stderr);
@@ -74,6 +77,13 @@ describe('salad train, evaluate, models and doctor', function () {
     const scored = await salad('score', join(test, 'consolidation', image ?? ''), '--models', out, '--json');
     assert.equal(scored.code, 0, scored.stderr);
     assert.equal(scored.lines[0]?.['model'], 'mine@1');
+    // The table of the evaluation decides as the server does.
+    const row = readFileSync(scores, 'utf8')
+      .split('\n')
+      .find((line) => line.startsWith(`consolidation/${image},`))
+      ?.split(',');
+    assert.equal(row?.[5], scored.lines[0]?.['decision']);
+    assert.ok(Math.abs(Number(row?.[3]) - Number(scored.lines[0]?.['imageScore'])) < 1e-3);
   });
 
   it('takes thresholds that hold in every part of the normals, without the highest scores, and serves by them', async () => {
@@ -110,27 +120,6 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.ok(Math.abs(pValue - expected) < 1e-6, `${pValue}, ${expected}`);
   });
 
-  it('trains a learned member beside the fixed one, in one network that every engine runs', async () => {
-    const out = join(directory, 'hybrid');
-    const trained = await salad(
-      ...words(normals, out, 'both', '--preset', 'hybrid', '--working-size', '128', '--seed', '4'),
-    );
-    assert.equal(trained.code, 0, trained.stderr);
-    const epochs = trained.lines.filter(({ epochEnded }) => epochEnded);
-    assert.equal(epochs.length, 5);
-    const bundle = join(out, 'both', '1');
-    assert.match(readFileSync(join(bundle, 'MODEL_CARD.md'), 'utf8'), /learned SALAD member/);
-    const aurocOn = async (engine: string): Promise<number> => {
-      const run = await salad('evaluate', '--model', bundle, '--data', test, '--engine', engine, '--json');
-      assert.equal(run.code, 0, run.stderr);
-      const { classes } = run.lines[0] as { classes: { consolidation: { auroc: number } } };
-      return classes.consolidation.auroc;
-    };
-    const native = await aurocOn('onnx');
-    assert.ok(native > 0.8, `${native}`);
-    assert.equal(await aurocOn('wasm'), native);
-  });
-
   it('takes --version for the model, not for itself', async () => {
     const out = join(directory, 'versions');
     const trained = await salad(...words(normals, out, 'mine', '--version', '3', '--preset', 'gabor'));
@@ -141,7 +130,7 @@ describe('salad train, evaluate, models and doctor', function () {
 
   it('blows small images up and looks at smaller patches of them', async () => {
     const small = join(directory, 'small');
-    assert.equal((await salad('phantom', '--size', '128', '--count', '16', '--out', small)).code, 0);
+    assert.equal((await salad('phantom', '--size', '128', '--count', '20', '--out', small)).code, 0);
     const out = join(directory, 'small-models');
     const trained = await salad(...words(small, out, 'small'));
     assert.equal(trained.code, 0, trained.stderr);
@@ -188,7 +177,7 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.equal((await salad('models', 'verify', join(out, 'mine', '2'), '--json')).code, 0);
 
     const again = await calibrate('--data', site);
-    assert.deepEqual([again.code, /mine.2 exists/.test(again.stderr)], [2, true]);
+    assert.deepEqual([again.code, /mine.2 exists and is never overwritten/.test(again.stderr)], [2, true]);
     const known = await calibrate('--data', normals, '--version', '3');
     assert.equal(known.code, 1);
     assert.match(known.stderr, /trained on these very images/);
@@ -225,6 +214,35 @@ describe('salad train, evaluate, models and doctor', function () {
     const hash = (lines: readonly Record<string, unknown>[]) => lines.at(-1)?.['hash'];
     assert.equal(hash(resumed.lines), hash(whole.lines));
     assert.ok(resumed.lines.length < whole.lines.length, 'the resumed run did every epoch again');
+  });
+
+  it('refuses a second run into the same folder, and one that would lose a checkpoint', async () => {
+    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learned('twice')], {
+      cwd: root,
+    });
+    child.stderr.resume();
+    const exited = new Promise<number | null>((done) => child.on('close', done));
+    let second: Awaited<ReturnType<typeof salad>> | undefined;
+    for await (const line of createInterface({ input: child.stdout })) {
+      if (second || !(JSON.parse(line) as { epochEnded?: boolean }).epochEnded) continue;
+      // The first run waits meanwhile, so that it cannot end before the second has begun.
+      child.kill('SIGSTOP');
+      second = await salad(...learned('twice'));
+      child.kill('SIGINT');
+      child.kill('SIGCONT');
+    }
+    assert.equal(await exited, 130);
+    assert.equal(second?.code, 2);
+    assert.match(second.stderr, /another run writes there \(process \d+/);
+    const checkpoint = join(directory, 'twice/learned/1.checkpoint/checkpoint.safetensors');
+    const before = readFileSync(checkpoint);
+    const anew = await salad(...learned('twice'));
+    assert.equal(anew.code, 2);
+    assert.match(anew.stderr, /checkpoint of an interrupted run: continue it with --resume/);
+    assert.ok(readFileSync(checkpoint).equals(before));
+    const resumed = await salad(...learned('twice'), '--resume');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.deepEqual(readdirSync(join(directory, 'twice/learned')), ['1']);
   });
 
   it('tells which engine would serve and why not a better one', async () => {

@@ -68,12 +68,12 @@ describe('train and evaluate', function () {
     readonly onProgress?: (progress: TrainingProgress) => void;
   }
 
-  const train = (directory: string, variation: Variation = {}): Promise<TrainResult> => {
+  const train = async (directory: string, variation: Variation = {}): Promise<TrainResult> => {
     const { presetName = 'gabor-stream', workingSize = 128 } = variation;
     const preset = findPreset(presetName);
     const plan = variation.plan ?? preset.plan({ workingSize });
     return trainBundle({
-      dataDirectory: trainFolder,
+      dataset: await loadDataset(trainFolder, { purpose: 'train' }),
       bundleDirectory: directory,
       name: 'tiny',
       version: 1,
@@ -89,6 +89,8 @@ describe('train and evaluate', function () {
       thresholds: PLAIN_THRESHOLDS,
       validation: variation.validation === undefined ? 0.5 : variation.validation,
       resume: false,
+      force: false,
+      onWarning: () => undefined,
       command: 'salad train',
       saladServe: '0.0.0',
       signal: variation.signal ?? new AbortController().signal,

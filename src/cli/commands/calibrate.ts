@@ -1,21 +1,20 @@
-import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
+import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
-import { SaladError } from '../../errors/index.js';
-import { CHECKED_RATES } from '../../training/evaluate/evaluate.js';
+import { dataReportJson } from '../../training/data/report.js';
+import { CHECKED_RATES } from '../../training/evaluate/figures.js';
 import { type RecalibrateResult, recalibrateBundle } from '../../training/evaluate/recalibrate.js';
-import { versionDirectory } from '../../training/fit/train.js';
+import { reserveBundleFolder, versionDirectory } from '../../training/fit/output-folder.js';
 import { shippedModels } from '../../util/package-root.js';
+import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
 import { engineOf, numberOf, quoted } from '../shared/flags.js';
-import { createProgress, type Progress, print, printJson } from '../shared/output.js';
+import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
 
-interface CalibrateFlags {
+interface CalibrateFlags extends DataFlags {
   readonly model: string;
   readonly models: string;
-  readonly data: string;
   readonly out: string;
   readonly version?: string;
   readonly seed: string;
@@ -24,11 +23,9 @@ interface CalibrateFlags {
 }
 
 export function registerCalibrate(program: Command): void {
-  program
-    .command('calibrate')
+  withDataFlags(program.command('calibrate'), 'folder of normal images, directly or in normal/: see below')
     .description("new thresholds for a bundle from your site's own normal radiographs")
     .requiredOption('--model <name|dir>', 'NAME, NAME@VERSION or a bundle folder')
-    .requiredOption('--data <dir>', 'folder with normal/ inside, or PNG and JPEG images directly')
     .requiredOption('--out <dir>', 'models folder: writes DIR/<name>/<version>')
     .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
     .option('--version <n>', 'version of what is written (default: one more than the bundle)')
@@ -40,7 +37,8 @@ export function registerCalibrate(program: Command): void {
       `
 A threshold promises its false-positive rate for normals like those it was calibrated on. At another site, on another
 device, or when the log warns that recent images score unlike them, give normals of your own: 19 at least, a hundred
-for 1 %. From 200 on half of them also re-fit what is normal at each place of the image. Patients: as for salad train.
+for 1 %. From 200 on half of them also re-fit what is normal at each place of the image. Images that the model was trained
+on are left out, and said: it remembers them. A version that exists is never overwritten.
 Encoder and memory bank stay as they are; where normals look very different, train instead.
 
 Examples:
@@ -52,7 +50,7 @@ Examples:
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-function printForPeople({ bundle, images, patchTables, flaggedBefore }: RecalibrateResult): void {
+function printForPeople({ bundle, images, patchTables, flaggedBefore, warnings }: RecalibrateResult): void {
   const { manifest, directory } = bundle;
   print(
     `${manifest.name}@${manifest.version} is in ${directory}: thresholds from ${images} normals` +
@@ -63,7 +61,21 @@ function printForPeople({ bundle, images, patchTables, flaggedBefore }: Recalibr
     if (share === null) continue;
     print(`the thresholds before would have flagged ${percent(share)} of them at ${percent(Number(rate))}`);
   }
+  for (const warning of warnings) print(`warning: ${warning}`);
   print(`next: salad evaluate --model ${directory} --data TEST_DIR`);
+}
+
+/** What was left out, and whether that could be told, on stderr. */
+function noteOverlap({ trainingImages, overlapCheck }: RecalibrateResult): void {
+  if (trainingImages.length > 0) {
+    note(
+      `left out: ${trainingImages.length} images that the bundle was trained on (${trainingImages.slice(0, 3).join(', ')}` +
+        `${trainingImages.length > 3 ? ', ...' : ''})`,
+    );
+  }
+  if (overlapCheck === 'none') {
+    note('warning: the bundle keeps no hashes of its training images: give normals of other patients');
+  }
 }
 
 async function calibrate(flags: CalibrateFlags): Promise<void> {
@@ -73,29 +85,25 @@ async function calibrate(flags: CalibrateFlags): Promise<void> {
   const { name, version: before } = bundle.manifest;
   const version = numberOf('--version', flags.version ?? String(before + 1), 1, 1_000_000);
   const bundleDirectory = versionDirectory(flags.out, name, version);
-  if (existsSync(bundleDirectory)) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `${bundleDirectory} exists: give another --version or --out`,
-    );
-  }
-  const command =
-    `salad calibrate --model ${name}@${before} --data ${quoted(flags.data)} --seed ${seed} ` +
-    `--version ${version}`;
-  const engine = await createEngine(engineName);
+  const release = await reserveBundleFolder(bundleDirectory);
+  const words = ['salad calibrate', '--model', `${name}@${before}`, '--data', quoted(flags.data)];
+  words.push(...dataWords(flags), '--seed', String(seed), '--version', String(version));
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once('SIGINT', onInterrupt);
+  let engine: Engine | undefined;
   let progress: Progress | undefined;
   try {
+    const dataset = await readData(flags, 'calibrate', abort.signal);
+    engine = await createEngine(engineName);
     const result = await recalibrateBundle({
       bundle,
       engine,
-      dataDirectory: flags.data,
+      dataset,
       bundleDirectory,
       version,
       seed,
-      command,
+      command: words.join(' '),
       signal: abort.signal,
       onProgress: (done, total) => {
         progress ??= createProgress('scoring normals', total);
@@ -103,20 +111,30 @@ async function calibrate(flags: CalibrateFlags): Promise<void> {
       },
     });
     progress?.stop();
-    const { images, patchTables, flaggedBefore } = result;
+    noteOverlap(result);
+    const { images, trainingImages, overlapCheck, patchTables, flaggedBefore, warnings } = result;
     if (flags.json) {
+      for (const warning of warnings) note(`warning: ${warning}`);
       printJson({
         bundle: result.bundle.directory,
         model: `${name}@${version}`,
         hash: result.bundle.sha256,
         images,
+        trainingImages: {
+          count: trainingImages.length,
+          check: overlapCheck,
+          first: trainingImages.slice(0, 10),
+        },
         patchTables,
         flaggedBefore,
+        data: dataReportJson(dataset.report),
+        warnings,
       });
     } else printForPeople(result);
   } finally {
     progress?.stop();
+    release();
     process.removeListener('SIGINT', onInterrupt);
-    await engine.dispose();
+    await engine?.dispose();
   }
 }

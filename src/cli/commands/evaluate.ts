@@ -1,14 +1,19 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import type { Command } from 'commander';
-import { readBundle } from '../../bundle/bundle.js';
+import { join, resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import { type Bundle, readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
+import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { PRECISIONS } from '../../network/precision.js';
-import { loadDataset } from '../../training/data/dataset.js';
+import { PRECISIONS, type Precision } from '../../network/precision.js';
+import type { Dataset } from '../../training/data/dataset.js';
+import { dataReportJson } from '../../training/data/report.js';
 import { type EvaluationDetail, evaluateBundle } from '../../training/evaluate/evaluate.js';
 import {
+  BOX_HEADER,
+  boxRows,
   CLASS_HEADER,
   classRows,
   evaluationReport,
@@ -17,15 +22,27 @@ import {
   NORMAL_HEADER,
   normalRows,
 } from '../../training/evaluate/report.js';
-import { shippedModels } from '../../util/package-root.js';
-import { engineOf } from '../shared/flags.js';
-import { createProgress, note, print, printJson, table } from '../shared/output.js';
+import { scoreTable } from '../../training/evaluate/score-table.js';
+import {
+  halfOf,
+  logOpening,
+  openingsFile,
+  TEST_HALVES,
+  type TestHalf,
+} from '../../training/evaluate/test-half.js';
+import { checkWritable } from '../../training/fit/output-folder.js';
+import { packageRoot, shippedModels } from '../../util/package-root.js';
+import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
+import { engineOf, numberOf } from '../shared/flags.js';
+import { createProgress, note, type Progress, print, printJson, table } from '../shared/output.js';
 
-interface EvaluateFlags {
+interface EvaluateFlags extends DataFlags {
   readonly model: string;
   readonly models: string;
-  readonly data: string;
+  readonly scores?: string;
   readonly report?: string;
+  readonly half?: TestHalf;
+  readonly halfLog?: string;
   readonly engine: string;
   readonly precision: string;
   readonly top: string;
@@ -33,26 +50,43 @@ interface EvaluateFlags {
 }
 
 export function registerEvaluate(program: Command): void {
-  program
-    .command('evaluate')
+  withDataFlags(program.command('evaluate'), 'folder with normal/ and one folder per other class: see below')
     .description('measure a bundle on labelled images: AUROC per class, realised false-positive rate')
     .requiredOption('--model <name|dir>', 'NAME, NAME@VERSION or a bundle folder')
-    .requiredOption('--data <dir>', 'folder with normal/ and one folder per other class')
     .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
+    .option('--scores <file.csv>', 'write one line an image: score, p-value, decision, box of the top patch')
     .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
     .option('--top <n>', 'images in the contact sheet of the report', '24')
+    .addOption(
+      new Option(
+        '--half <part>',
+        'choose: the third of the patients that settings are chosen on; report: the others (default: all)',
+      ).choices(TEST_HALVES),
+    )
+    .option(
+      '--half-log <file>',
+      'where openings of the report part are written (default: DATA.openings.jsonl)',
+    )
     .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
     .option('--precision <name>', PRECISIONS.join(', '), 'float32')
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `
-Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and pointing hits.
+Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and
+pointing hits. Boxes in boxes.tsv (columns path, x, y, w, h in pixels, in DATA or
+the folder above) add how often the top patch lies in one. Images that the model
+was trained or calibrated on are left out of all figures and reported.
+
+--half splits a test set by a hash of the patient, always in the same way:
+choose settings on one part and report on the other. Each use of the report
+part is logged before an image is scored; without --half it is logged where a
+log exists.
 
 Examples:
   salad evaluate --model chest-pediatric --data test/ --report evaluation.html
-  salad evaluate --model phantom@1 --data phantoms/ --json
-  salad evaluate --model models/mine/1 --data test/ --engine wasm
+  salad evaluate --model phantom@1 --data phantoms/ --json --scores scores.csv
+  salad evaluate --model models/mine/1 --data test/ --half choose
   salad evaluate --model models/learned/1 --data test/ --precision int8    of a preset with learned layers`,
     )
     .action(evaluate);
@@ -70,32 +104,91 @@ function printForPeople(detail: EvaluationDetail): void {
   print(table(NORMAL_HEADER, normalRows(evaluation)));
   const localisation = localisationRows(evaluation);
   if (localisation.length > 0) print(`\n${table(LOCALISATION_HEADER, localisation)}`);
+  const boxes = boxRows(evaluation);
+  if (boxes.length > 0) print(`\n${table(BOX_HEADER, boxes)}`);
+  if (evaluation.warnings.length > 0) print();
+  for (const warning of evaluation.warnings) print(`warning: ${warning}`);
+}
+
+function precisionOf(text: string): Precision {
+  const precision = PRECISIONS.find((each) => each === text);
+  if (precision !== undefined) return precision;
+  throw new SaladError(
+    'CONFIGURATION_INVALID',
+    `--precision must be one of ${PRECISIONS.join(', ')}, not "${text}"`,
+  );
+}
+
+/** Files that are written at the end: whether they can be is known at the beginning. */
+async function checkOutputs({ scores, report }: EvaluateFlags): Promise<void> {
+  if (scores) await checkWritable('--scores', scores);
+  if (report) await checkWritable('--report', report);
+  if (scores && report && resolve(scores) === resolve(report)) {
+    throw new SaladError('CONFIGURATION_INVALID', `--scores and --report are the same file, ${report}`);
+  }
+}
+
+/** Images are read, never written. */
+function checkNoImage({ scores, report, halfLog }: EvaluateFlags, { images }: Dataset): void {
+  const paths = new Set(images.map(({ path }) => path));
+  for (const file of [scores, report, halfLog]) {
+    if (file && paths.has(resolve(file))) {
+      throw new SaladError('CONFIGURATION_INVALID', `${file} is an image of the data: it is not overwritten`);
+    }
+  }
+}
+
+/** Writes down that the report part is looked at. Without --half only where openings are logged already. */
+async function logOpenings(flags: EvaluateFlags, dataset: Dataset, bundle: Bundle): Promise<void> {
+  const file = flags.halfLog ?? openingsFile(dataset.directory);
+  const isLogged =
+    flags.half === undefined ? flags.halfLog !== undefined || existsSync(file) : flags.half !== 'choose';
+  if (!isLogged) return;
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  await logOpening(file, {
+    time: new Date().toISOString(),
+    half: flags.half ?? 'all',
+    data: dataset.directory,
+    images: dataset.images.length,
+    model: `${bundle.manifest.name}@${bundle.manifest.version}`,
+    modelSha256: bundle.sha256,
+    precision: flags.precision,
+    saladServe: version,
+  });
+  note(`opening of part ${flags.half ?? 'all'} logged in ${file}`);
+}
+
+async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bundle: Bundle): Promise<void> {
+  if (flags.scores) {
+    await writeFile(flags.scores, scoreTable(detail));
+    note(`scores: ${flags.scores}`);
+  }
+  if (flags.report) {
+    await writeFile(flags.report, await evaluationReport(detail, bundle));
+    note(`report: ${flags.report}`);
+  }
 }
 
 async function evaluate(flags: EvaluateFlags): Promise<void> {
-  const top = Number(flags.top);
-  if (!Number.isInteger(top) || top < 0 || top > 500) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--top must be a whole number from 0 to 500, not "${flags.top}"`,
-    );
-  }
+  const top = numberOf('--top', flags.top, 0, 500);
   const engineName = engineOf(flags.engine);
-  const precision = PRECISIONS.find((each) => each === flags.precision);
-  if (precision === undefined) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--precision must be one of ${PRECISIONS.join(', ')}, not "${flags.precision}"`,
-    );
-  }
+  const precision = precisionOf(flags.precision);
+  await checkOutputs(flags);
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
-  const dataset = await loadDataset(flags.data);
-  const engine = await createEngine(engineName);
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once('SIGINT', onInterrupt);
-  const progress = createProgress('scoring', dataset.images.length);
+  let engine: Engine | undefined;
+  let progress: Progress | undefined;
   try {
+    const all = await readData(flags, 'evaluate', abort.signal);
+    checkNoImage(flags, all);
+    const dataset = halfOf(all, flags.half ?? 'all');
+    engine = await createEngine(engineName);
+    await logOpenings(flags, dataset, bundle);
+    progress = createProgress('scoring', dataset.images.length);
     const detail = await evaluateBundle({
       bundle,
       engine,
@@ -103,18 +196,18 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
       precision,
       keepTop: flags.report ? top : 0,
       signal: abort.signal,
-      onProgress: (done) => progress.update(done),
+      onProgress: (done) => progress?.update(done),
     });
     progress.stop();
-    if (flags.report) {
-      await writeFile(flags.report, await evaluationReport(detail, bundle));
-      note(`report: ${flags.report}`);
-    }
-    if (flags.json) printJson(detail.evaluation);
-    else printForPeople(detail);
+    await writeOutputs(flags, detail, bundle);
+    if (flags.json) {
+      for (const warning of detail.evaluation.warnings) note(`warning: ${warning}`);
+      const half = flags.half ?? 'all';
+      printJson({ ...detail.evaluation, half, data: dataReportJson(all.report) });
+    } else printForPeople(detail);
   } finally {
-    progress.stop();
+    progress?.stop();
     process.removeListener('SIGINT', onInterrupt);
-    await engine.dispose();
+    await engine?.dispose();
   }
 }

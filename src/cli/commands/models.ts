@@ -107,7 +107,12 @@ function summary(bundle: Bundle): Record<string, unknown> {
       strata: calibration.strata?.length ?? 0,
       minFalsePositiveRate: minFalsePositiveRate(calibration),
     },
-    training: { ...training, sourceImages: training.sourceImages.length },
+    training: {
+      ...training,
+      sourceImages: training.sourceImages.length,
+      pixelHashes: training.pixelHashes?.length ?? 0,
+      calibrationPixelHashes: training.calibrationPixelHashes?.length ?? 0,
+    },
     goldenTolerance: manifest.goldenTolerance,
     precisions: PRECISIONS.filter((precision) => precisionOn('onnx', precision, manifest) === precision),
     bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),

@@ -1,25 +1,28 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { ENGINE_NAMES } from '../../engines/engine.js';
+import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { typicalSide } from '../../training/data/dataset.js';
-import type { PresetOptions, TrainingProgress } from '../../training/encoders/preset.js';
+import { promiseWarnings } from '../../scoring/calibration-promise.js';
+import { type Dataset, typicalSide } from '../../training/data/dataset.js';
+import { dataReportJson } from '../../training/data/report.js';
+import type { PresetOptions } from '../../training/encoders/preset.js';
 import type { CoresetMethod } from '../../training/fit/bank-builder.js';
-import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
 import {
   checkpointDirectory,
-  type TrainResult,
-  trainBundle,
+  reserveBundleFolder,
   versionDirectory,
-} from '../../training/fit/train.js';
+} from '../../training/fit/output-folder.js';
+import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
+import { type TrainResult, trainBundle } from '../../training/fit/train.js';
 import { packageRoot } from '../../util/package-root.js';
+import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
 import { engineOf, numberOf, quoted } from '../shared/flags.js';
-import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
+import { note, print, printJson } from '../shared/output.js';
+import { TrainingProgressView } from './train-progress.js';
 
-interface TrainFlags {
-  readonly data: string;
+interface TrainFlags extends DataFlags {
   readonly out: string;
   readonly preset: string;
   readonly seed: string;
@@ -38,6 +41,7 @@ interface TrainFlags {
   readonly strata?: boolean;
   readonly validation?: string;
   readonly resume?: boolean;
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -45,10 +49,8 @@ export function registerTrain(program: Command): void {
   const presets = TRAINING_PRESETS.map((preset) => `  ${preset.name.padEnd(16)}${preset.description}`).join(
     '\n',
   );
-  program
-    .command('train')
+  withDataFlags(program.command('train'), 'folder of normal images, directly or in normal/: see below')
     .description('learn a model bundle from normal radiographs')
-    .requiredOption('--data <dir>', 'folder with normal/ inside, or PNG and JPEG images directly')
     .requiredOption('--out <dir>', "models folder (with --name), else the bundle's own folder")
     .option('--preset <name>', 'how to train, see below', 'gabor')
     .option('--seed <n>', 'split, thinning and initial weights follow it', '0')
@@ -89,15 +91,17 @@ export function registerTrain(program: Command): void {
       'thresholds that hold in every fifth of the normals by field of view, sharpness and brightness, for sites unlike',
     )
     .option('--resume', 'continue from the checkpoint of an interrupted run')
-    .option('--json', 'one JSON object per epoch, then {"event":"done"}')
+    .option('--force', 'train on fewer than 20 images all the same')
+    .option('--json', '{"event":"data"}, one JSON object per epoch, then {"event":"done"}')
     .addHelpText(
       'after',
       `
 Presets:
 ${presets}
 
-Patients: a table patients.tsv or manifest.tsv (columns path or file, patient) in --data or up to two folders
-above keeps a patient's images on one side of the split; without it every image is its own patient.
+A bundle is never overwritten: give another --version. An interrupted run of a
+learned preset leaves a checkpoint beside the bundle's folder; --resume continues
+it, and is refused where there is none.
 
 Examples:
   salad train --data normals/ --out models --name mine            writes models/mine/1
@@ -165,45 +169,14 @@ function commandLine(flags: TrainFlags, target: Target): string {
   if (flags.validation !== undefined) words.push('--validation', flags.validation);
   if (flags.contamination !== '0') words.push('--contamination', flags.contamination);
   if (flags.strata) words.push('--strata');
+  words.push(...dataWords(flags));
+  if (flags.force) words.push('--force');
   return words.join(' ');
 }
 
-/** Shows progress on stderr, a bar per stage, and epochs as JSON lines on stdout where asked. */
-class ProgressView {
-  readonly #json: boolean;
-  #bar: Progress | undefined;
-  #stage = '';
-
-  constructor(json: boolean) {
-    this.#json = json;
-  }
-
-  show(progress: TrainingProgress): void {
-    if (progress.stage !== this.#stage) {
-      this.stop();
-      this.#stage = progress.stage;
-      this.#bar = createProgress(progress.stage, progress.total);
-    }
-    const { round, epoch, losses } = progress;
-    const parts = [
-      round === undefined ? '' : `round ${round}`,
-      epoch === undefined ? '' : `epoch ${epoch}`,
-      ...Object.entries(losses ?? {}).map(([name, value]) => `${name} ${value.toFixed(4)}`),
-    ];
-    this.#bar?.update(progress.step, parts.filter(Boolean).join(' '));
-    // Presets without epochs report each finished stage as one.
-    const finished = progress.epochEnded ?? progress.step === progress.total;
-    if (this.#json && finished) printJson({ event: 'epoch', ...progress });
-  }
-
-  stop(): void {
-    this.#bar?.stop();
-    this.#bar = undefined;
-  }
-}
-
-function printResult(result: TrainResult, flags: TrainFlags): void {
+function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): void {
   const { bundle, split, duplicates } = result;
+  const warnings = promiseWarnings(bundle.manifest.calibration);
   const { manifest } = bundle;
   const counts = {
     fit: split.fit.length,
@@ -223,6 +196,8 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
       model: `${manifest.name}@${manifest.version}`,
       images: counts,
       bankRows: manifest.bank.rows,
+      data: dataReportJson(dataset.report),
+      warnings,
     });
     return;
   }
@@ -231,11 +206,14 @@ function printResult(result: TrainResult, flags: TrainFlags): void {
     `${counts.fit} images fitted, ${heldOut}, ` +
       `${duplicates} exact duplicates left out; ${manifest.bank.rows} memory-bank rows`,
   );
+  for (const warning of warnings) print(`warning: ${warning}`);
   print(`next: salad evaluate --model ${bundle.directory} --data TEST_DIR`);
 }
 
-async function presetOptions({ data, workingSize, textureFloor, align }: TrainFlags): Promise<PresetOptions> {
-  const imageSide = await typicalSide(data);
+function presetOptions(
+  { workingSize, textureFloor, align }: TrainFlags,
+  imageSide: number | undefined,
+): PresetOptions {
   return {
     align,
     ...(imageSide === undefined ? {} : { imageSide }),
@@ -246,64 +224,81 @@ async function presetOptions({ data, workingSize, textureFloor, align }: TrainFl
   };
 }
 
-async function train(flags: TrainFlags): Promise<void> {
-  const target = targetOf(flags);
-  const preset = findPreset(flags.preset);
-  const plan = preset.plan(await presetOptions(flags));
-  const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
-  const outlierFraction = numberOf('--outliers', flags.outliers, 0, 0.49, false);
-  const validation =
-    flags.validation === undefined ? null : numberOf('--validation', flags.validation, 0.01, 0.9, false);
-  const coreset = coresetOf(flags.coreset);
-  const bankRows =
-    flags.bankRows === undefined ? {} : { bankRows: numberOf('--bank-rows', flags.bankRows, 1, 1_000_000) };
-  const engine = await createEngine(engineOf(flags.engine));
-  const { version: saladServe } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
+/** What the flags say, checked before anything is read. */
+function settingsOf(flags: TrainFlags) {
+  const { validation, bankRows } = flags;
+  return {
+    preset: findPreset(flags.preset),
+    seed: numberOf('--seed', flags.seed, 0, 0xffff_ffff),
+    outlierFraction: numberOf('--outliers', flags.outliers, 0, 0.49, false),
+    validation: validation === undefined ? null : numberOf('--validation', validation, 0.01, 0.9, false),
+    coreset: coresetOf(flags.coreset),
+    ...(bankRows === undefined ? {} : { bankRows: numberOf('--bank-rows', bankRows, 1, 1_000_000) }),
+    thresholds: {
+      contamination: numberOf('--contamination', flags.contamination, 0, 0.49, false),
+      strata: flags.strata === true,
+    },
+    engineName: engineOf(flags.engine),
+    resume: flags.resume === true,
+    force: flags.force === true,
+  };
+}
+
+function ownVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
     version: string;
   };
+  return version;
+}
+
+async function train(flags: TrainFlags): Promise<void> {
+  const target = targetOf(flags);
+  const { engineName, ...settings } = settingsOf(flags);
+  const { preset } = settings;
+  // Wrong sizes are told before the data is read; the images' own size may choose another plan.
+  preset.plan(presetOptions(flags, undefined));
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once('SIGINT', onInterrupt);
-  const view = new ProgressView(flags.json === true);
+  const view = new TrainingProgressView(flags.json === true);
+  const release = await reserveBundleFolder(target.directory, { resume: settings.resume });
+  let engine: Engine | undefined;
   try {
+    const dataset = await readData(flags, 'train', abort.signal);
+    if (flags.json) printJson({ event: 'data', ...dataReportJson(dataset.report) });
+    engine = await createEngine(engineName);
     const result = await trainBundle({
-      dataDirectory: flags.data,
+      ...settings,
+      dataset,
       bundleDirectory: target.directory,
       name: target.name,
       version: target.version,
       description:
         flags.description ?? `${target.name}: trained on normal radiographs (preset ${preset.name}).`,
       notes: flags.note,
-      preset,
-      plan,
-      seed,
+      plan: preset.plan(presetOptions(flags, typicalSide(dataset.images))),
       engine,
-      ...bankRows,
-      coreset,
-      outlierFraction,
-      thresholds: {
-        contamination: numberOf('--contamination', flags.contamination, 0, 0.49, false),
-        strata: flags.strata === true,
-      },
-      validation,
-      resume: flags.resume === true,
       command: commandLine(flags, target),
-      saladServe,
+      saladServe: ownVersion(),
       signal: abort.signal,
       onProgress: (progress) => view.show(progress),
+      onWarning: (warning) => note(`warning: ${warning}`),
     });
     view.stop();
-    printResult(result, flags);
+    printResult(result, flags, dataset);
   } catch (error) {
     view.stop();
     if (abort.signal.aborted) note(interruptHint(target.directory));
     throw error;
   } finally {
+    release();
     process.removeListener('SIGINT', onInterrupt);
-    await engine.dispose();
+    await engine?.dispose();
   }
 }
 
 function interruptHint(directory: string): string {
-  return `salad: interrupted; the same command with --resume continues (checkpoint, where the preset keeps one: ${checkpointDirectory(directory)})`;
+  return existsSync(checkpointDirectory(directory))
+    ? `salad: interrupted; the same command with --resume continues from ${checkpointDirectory(directory)}`
+    : 'salad: interrupted; nothing was kept: the run had no checkpoint yet, or its preset keeps none';
 }

@@ -1,213 +1,232 @@
 /**
- * Folders of radiographs as training and evaluation data: which images, of which class, of which patient.
- * Splits are by patient: two images of one child on both sides would make every figure too good.
+ * Folders of radiographs as training and evaluation data: which images, of which class, of which patient, and what was
+ * left out. Splits are by patient: two images of one child on both sides would make every figure too good.
  */
 import { createHash } from 'node:crypto';
-import { type Dirent, existsSync, readdirSync, readFileSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
-import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
-import sharp from 'sharp';
+import { stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { hashFraction } from '../../util/hash-random.js';
+import { type FoundFiles, type FoundImage, findFiles, type LeftOut, type Unreadable } from './files.js';
+import { type ImageFacts, type OpenOptions, openImages } from './images.js';
+import { chooseLayout, type DataLayout, type DataPurpose, NORMAL } from './layout.js';
+import {
+  findPatientTable,
+  type MatchedBy,
+  matchPatients,
+  namedPatientTable,
+  type PatientTableSearch,
+} from './patients.js';
 
-/** The class every bundle learns; its folder is `normal/`. */
-export const NORMAL = 'normal';
-const IMAGE_EXTENSIONS = new Set(['.png', '.jpg', '.jpeg']);
-/** Folders beside the classes that hold no images to score. */
-const IGNORED_FOLDERS = new Set(['masks']);
+export { NORMAL } from './layout.js';
 
-export interface DatasetImage {
+export interface DatasetImage extends ImageFacts {
   /** Path below the data folder, with forward slashes. */
   readonly id: string;
   readonly path: string;
   readonly label: string;
   readonly patient: string;
-  readonly sha256: string;
+  /** Size of the file. */
+  readonly bytes: number;
+}
+
+/** How a data folder was understood. */
+export interface DataReport {
+  /** Absolute path. */
+  readonly directory: string;
+  /** Paths below the data folder; `.` is the folder itself. */
+  readonly taken: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
+  readonly leftOut: readonly LeftOut[];
+  readonly patients: {
+    /** Null: every image counts as its own patient. */
+    readonly table: string | null;
+    readonly count: number;
+    /** Images the table named in each way (data-patients.ts). */
+    readonly matched: Readonly<Partial<Record<MatchedBy, number>>>;
+    /** Tables of a fitting name without a column of patients. */
+    readonly passedOver: readonly string[];
+  };
 }
 
 export interface Dataset {
+  /** The folder that holds the class folders: the data folder, or its `train/` or `test/`. */
   readonly directory: string;
-  /** Sorted by id. */
+  /** Sorted by class, then by path. */
   readonly images: readonly DatasetImage[];
   /** `normal` first, then the others by name. */
   readonly labels: readonly string[];
   /** Where patients came from, or null: every image is its own patient. */
   readonly patientTable: string | null;
+  readonly report: DataReport;
 }
 
-function listImages(directory: string): string[] {
-  const entries: Dirent[] = readdirSync(directory, { withFileTypes: true });
-  return entries
-    .flatMap((entry) => {
-      const path = join(directory, entry.name);
-      if (entry.isDirectory()) return IGNORED_FOLDERS.has(entry.name) ? [] : listImages(path);
-      return IMAGE_EXTENSIONS.has(extname(entry.name).toLowerCase()) ? [path] : [];
-    })
-    .sort();
+export interface DatasetOptions extends OpenOptions {
+  /** @default evaluate: all classes */
+  readonly purpose?: DataPurpose;
+  /** Folders of normal images where their names do not say it; `.` = every image is normal. */
+  readonly normal?: readonly string[];
+  /** A file; `none` = every image is its own patient. Absent: looked for beside the data. */
+  readonly patients?: string | undefined;
 }
 
-/** Images whose size is looked at. */
-const SIZE_SAMPLE = 64;
+const NO_PATIENTS = 'none';
 
-/** Median of the shorter sides of up to 64 images of a folder, in pixels; undefined where none can be read. */
-export async function typicalSide(directory: string): Promise<number | undefined> {
-  if (!existsSync(directory)) return undefined;
-  const files = listImages(directory);
-  const step = Math.max(1, Math.floor(files.length / SIZE_SAMPLE));
-  const sides: number[] = [];
-  for (let at = 0; at < files.length; at += step) {
-    const metadata = await sharp(files[at])
-      .metadata()
-      .catch(() => undefined);
-    if (metadata) sides.push(Math.min(metadata.width, metadata.height));
+function invalid(message: string): SaladError {
+  return new SaladError('TRAINING_DATA_INVALID', message);
+}
+
+function isBelow(parts: readonly string[], folder: readonly string[]): boolean {
+  return folder.every((part, index) => parts[index] === part);
+}
+
+/** Names all unreadable files, so that they can be mended in one go. */
+function refuseUnreadable(unreadable: readonly Unreadable[], shown: string): void {
+  if (unreadable.length === 0) return;
+  const names = unreadable.map(({ parts, reason }) => `${parts.join('/') || '.'}: ${reason}`);
+  throw invalid(
+    `${unreadable.length === 1 ? 'one file' : `${unreadable.length} files`} of ${shown} cannot be read; ` +
+      `mend or remove what is named here:\n  ${names.join('\n  ')}`,
+  );
+}
+
+function searchTable(directory: string, patients: string | undefined): PatientTableSearch {
+  if (patients === NO_PATIENTS) return { table: null, passedOver: [] };
+  return patients === undefined ? findPatientTable(directory) : namedPatientTable(patients);
+}
+
+async function checkFolder(path: string): Promise<string> {
+  const info = await stat(path).catch(() => null);
+  if (!info?.isDirectory()) throw invalid(`${path} is not a folder`);
+  return resolve(path);
+}
+
+/** Files and folders that were left out; a folder that is left out as a whole counts once, with its files. */
+function leftOutOf(found: readonly LeftOut[], folders: readonly LeftOut[]): readonly LeftOut[] {
+  const whole = folders.map(({ path }) => path).filter((path) => path.endsWith('/'));
+  return [...folders, ...found.filter(({ path }) => !whole.some((folder) => path.startsWith(folder)))];
+}
+
+interface ChosenImage extends FoundImage {
+  readonly label: string;
+}
+
+interface ChosenFiles {
+  readonly layout: DataLayout;
+  readonly images: readonly ChosenImage[];
+  readonly taken: DataReport['taken'];
+  readonly leftOut: readonly LeftOut[];
+  /** In the folders that are taken, or directly in the root, where the folder of a class may be unreadable. */
+  readonly unreadable: readonly Unreadable[];
+}
+
+/** Where folders seem ambiguous, an unreadable one may be the reason: then it is named first. */
+function layoutOf(
+  { images, unreadable }: FoundFiles,
+  purpose: DataPurpose,
+  normal: readonly string[],
+  path: string,
+): DataLayout {
+  try {
+    return chooseLayout(images, purpose, normal, path);
+  } catch (error) {
+    refuseUnreadable(unreadable, path);
+    throw error;
   }
-  return sides.sort((a, b) => a - b)[Math.floor(sides.length / 2)];
 }
 
-interface PatientTable {
-  readonly file: string;
-  readonly patientOf: (path: string) => string | undefined;
-}
-
-function readTable(file: string): PatientTable | null {
-  const lines = readFileSync(file, 'utf8')
-    .split(/\r?\n/)
-    .filter((line) => line.trim() !== '');
-  const header = (lines[0] ?? '').split('\t').map((cell) => cell.trim().toLowerCase());
-  const pathColumn = header.findIndex((cell) => cell === 'path' || cell === 'file');
-  const patientColumn = header.indexOf('patient');
-  if (pathColumn < 0 || patientColumn < 0) return null;
-  const patients = new Map<string, string>();
-  for (const line of lines.slice(1)) {
-    const cells = line.split('\t');
-    const path = cells[pathColumn]?.trim();
-    const patient = cells[patientColumn]?.trim();
-    if (path && patient) patients.set(path, patient);
-  }
-  const root = dirname(file);
-  const patientOf = (path: string): string | undefined =>
-    patients.get(relative(root, path).split(sep).join('/')) ?? patients.get(basename(path));
-  return { file, patientOf };
-}
-
-/** `patients.tsv` or `manifest.tsv` (columns path or file, patient) in the folder or up to two above it. */
-function findPatientTable(directory: string): PatientTable | null {
-  let folder = directory;
-  for (let level = 0; level < 3; level += 1) {
-    for (const name of ['patients.tsv', 'manifest.tsv']) {
-      const file = join(folder, name);
-      const table = existsSync(file) ? readTable(file) : null;
-      if (table) return table;
-    }
-    folder = dirname(folder);
-  }
-  return null;
-}
-
-/** Class folders where `normal/` exists; else the images of the folder itself, all normal. */
-function classFolders(directory: string): readonly (readonly [label: string, folder: string])[] {
-  if (!existsSync(join(directory, NORMAL))) return [[NORMAL, directory]];
-  const others = readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && entry.name !== NORMAL && !IGNORED_FOLDERS.has(entry.name))
-    .map((entry) => entry.name)
-    .sort();
-  return [NORMAL, ...others].map((label) => [label, join(directory, label)] as const);
+async function chooseFiles(
+  directory: string,
+  path: string,
+  { purpose = 'evaluate', normal = [] }: DatasetOptions,
+): Promise<ChosenFiles> {
+  const found = await findFiles(directory);
+  const layout = layoutOf(found, purpose, normal, path);
+  const classes = layout.classes.map(({ parts, label, images }) => ({
+    folder: parts.join('/') || '.',
+    label,
+    images: images.map((image) => ({ ...image, label })),
+  }));
+  // What lies directly in the root and cannot be read might be the folder of a class.
+  const isWanted = ({ parts }: Unreadable): boolean =>
+    layout.classes.some((each) => isBelow(parts, each.parts)) ||
+    (purpose === 'evaluate' && parts.length <= layout.root.length + 1 && isBelow(parts, layout.root));
+  const passed = found.unreadable
+    .filter((each) => !isWanted(each))
+    .map(({ parts, reason }): LeftOut => ({ path: parts.join('/'), files: 1, reason }));
+  return {
+    layout,
+    images: classes.flatMap(({ images }) => images),
+    taken: classes.map((each) => ({ ...each, images: each.images.length })),
+    leftOut: leftOutOf([...found.leftOut, ...passed], layout.leftOut),
+    unreadable: found.unreadable.filter(isWanted),
+  };
 }
 
 /**
- * Finds and hashes every image.
- * @throws SaladError TRAINING_DATA_INVALID where the folder is missing or has no normal image.
+ * Finds the images of a data folder, opens and hashes every one of them.
+ * @throws SaladError TRAINING_DATA_INVALID where the folder is missing or ambiguous or has no normal image, where a file
+ *   cannot be read (all are named), or where the table of patients does not know every image; CANCELLED
  */
-export async function loadDataset(
-  path: string,
-  options: { readonly labels?: readonly string[] } = {},
-): Promise<Dataset> {
-  const directory = resolve(path);
-  const info = await stat(directory).catch(() => null);
-  if (!info?.isDirectory()) throw new SaladError('TRAINING_DATA_INVALID', `${path} is not a folder`);
-  const table = findPatientTable(directory);
-  const images: DatasetImage[] = [];
-  for (const [label, folder] of classFolders(directory)) {
-    if (options.labels && !options.labels.includes(label)) continue;
-    for (const file of listImages(folder)) {
-      const id = relative(directory, file).split(sep).join('/');
-      const sha256 = createHash('sha256')
-        .update(await readFile(file))
-        .digest('hex');
-      images.push({ id, path: file, label, patient: table?.patientOf(file) ?? `image:${id}`, sha256 });
-    }
-  }
-  if (!images.some((image) => image.label === NORMAL)) {
-    throw new SaladError(
-      'TRAINING_DATA_INVALID',
+export async function loadDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
+  const directory = await checkFolder(path);
+  const chosen = await chooseFiles(directory, path, options);
+  if (chosen.unreadable.length === 0 && !chosen.images.some(({ label }) => label === NORMAL)) {
+    throw invalid(
       `${path} holds no normal PNG or JPEG: put them in ${join(path, NORMAL)}/ or directly in the folder`,
     );
   }
-  const labels = [...new Set(images.map((image) => image.label))];
-  return { directory, images, labels, patientTable: table?.file ?? null };
+  const { table, passedOver } = searchTable(directory, options.patients);
+  const known = table ? matchPatients(table, directory, chosen.images) : null;
+  const paths = chosen.images.map((image) => image.path);
+  const facts = await openImages(paths, options);
+  refuseUnreadable([...chosen.unreadable, ...unreadableOf(chosen.images, facts)], path);
+  const images = chosen.images.map(({ parts, path: file, label, bytes }, index): DatasetImage => {
+    const id = parts.join('/');
+    const patient = known?.patients[index] ?? `image:${id}`;
+    return { ...(facts[index] as ImageFacts), id, path: file, label, bytes, patient };
+  });
+  return {
+    directory: join(directory, ...chosen.layout.root),
+    images,
+    labels: [...new Set(images.map((image) => image.label))],
+    patientTable: table?.file ?? null,
+    report: {
+      directory,
+      taken: chosen.taken,
+      leftOut: chosen.leftOut,
+      patients: {
+        table: table?.file ?? null,
+        count: new Set(images.map((image) => image.patient)).size,
+        matched: known?.matched ?? {},
+        passedOver,
+      },
+    },
+  };
 }
 
-/** The first image of every distinct file content, in order. */
+function unreadableOf(
+  images: readonly FoundImage[],
+  facts: readonly (ImageFacts | string)[],
+): readonly Unreadable[] {
+  return images.flatMap(({ parts }, index) => {
+    const reason = facts[index];
+    return typeof reason === 'string' ? [{ parts, reason }] : [];
+  });
+}
+
+/** Median of the shorter sides of the images, in pixels; undefined where there is none. */
+export function typicalSide(images: readonly Pick<DatasetImage, 'rows' | 'columns'>[]): number | undefined {
+  const sides = images.map(({ rows, columns }) => Math.min(rows, columns)).sort((a, b) => a - b);
+  return sides[Math.floor(sides.length / 2)];
+}
+
+/** The first image of every distinct picture, in order. */
 export function withoutDuplicates(images: readonly DatasetImage[]): readonly DatasetImage[] {
   const seen = new Set<string>();
-  return images.filter((image) => !seen.has(image.sha256) && seen.add(image.sha256));
+  return images.filter(({ pixelHash }) => !seen.has(pixelHash) && seen.add(pixelHash));
 }
 
 /** SHA-256 over the sorted SHA-256 of all files: names, order and folders do not matter. */
 export function dataHash(images: readonly DatasetImage[]): string {
   const hashes = images.map((image) => image.sha256).sort();
   return createHash('sha256').update(hashes.join('\n')).digest('hex');
-}
-
-export interface PatientSplit {
-  /** What the encoder, the whitening and the memory bank see. */
-  readonly fit: readonly DatasetImage[];
-  /** Half A: per-cell median and deviation of patch scores. */
-  readonly calibrationA: readonly DatasetImage[];
-  /** Half B: image scores, from which p-values and thresholds come. */
-  readonly calibrationB: readonly DatasetImage[];
-}
-
-/**
- * Patients in the order of a hash of their id and the seed; the first `1 - validation` of the images fit,
- * the rest is halved into A and B. No patient is on two sides.
- * @param validation fraction of the images, in (0, 1).
- * @throws SaladError TRAINING_DATA_INVALID with fewer than three patients.
- */
-export function splitByPatient(
-  images: readonly DatasetImage[],
-  seed: number,
-  validation = 0.2,
-): PatientSplit {
-  const byPatient = new Map<string, DatasetImage[]>();
-  for (const image of images) {
-    const group = byPatient.get(image.patient);
-    if (group) group.push(image);
-    else byPatient.set(image.patient, [image]);
-  }
-  if (byPatient.size < 3) {
-    throw new SaladError(
-      'TRAINING_DATA_INVALID',
-      `${byPatient.size} patients are too few: fitting and the two calibration halves need one each`,
-    );
-  }
-  const order = [...byPatient.keys()]
-    .map((patient) => ({ patient, key: hashFraction(patient, seed) }))
-    .sort((a, b) => a.key - b.key || (a.patient < b.patient ? -1 : 1));
-  const parts: [DatasetImage[], DatasetImage[], DatasetImage[]] = [[], [], []];
-  const bounds = [(1 - validation) * images.length, (1 - validation / 2) * images.length];
-  let placed = 0;
-  order.forEach(({ patient }, index) => {
-    const group = byPatient.get(patient)!;
-    const centre = placed + group.length / 2;
-    let part = bounds.filter((bound) => centre > bound).length;
-    // Tiny sets: the last two patients always calibrate, the first always fits.
-    if (index >= order.length - 2) part = 2 - (order.length - 1 - index);
-    else if (index === 0) part = 0;
-    parts[part]!.push(...group);
-    placed += group.length;
-  });
-  const byId = (a: DatasetImage, b: DatasetImage): number => (a.id < b.id ? -1 : 1);
-  const [fit, calibrationA, calibrationB] = parts.map((part) => part.sort(byId)) as typeof parts;
-  return { fit, calibrationA, calibrationB };
 }

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../../engines/engine.js';
+import { SaladError } from '../../errors/index.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
@@ -12,9 +13,8 @@ import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
 import { imageScore } from '../../scoring/aggregate.js';
 import { robustZ } from '../../scoring/calibration.js';
+import { IMAGE_PIXELS_MAX } from './images.js';
 
-/** Largest image training and evaluation decode, in pixels. */
-const MAX_PIXELS = 64 * 1024 * 1024;
 /** Most tiles of one image in one engine call. */
 const BATCH_TILES = 64;
 /** Images decoded ahead of the one being scored. */
@@ -34,8 +34,12 @@ export async function renderWorkingImage(
   source: string | Uint8Array,
   spec: RenderSpec,
 ): Promise<WorkingImage> {
+  return renderDecoded(await decode(source), spec);
+}
+
+async function decode(source: string | Uint8Array): Promise<DecodedImage> {
   const bytes = typeof source === 'string' ? await readFile(source) : source;
-  return renderDecoded(await decodeImage(bytes, { maxPixels: MAX_PIXELS }), spec);
+  return decodeImage(bytes, { maxPixels: IMAGE_PIXELS_MAX });
 }
 
 /** A decoded image as a complete working image. */
@@ -48,16 +52,36 @@ export function renderDecoded(decoded: DecodedImage, spec: RenderSpec): WorkingI
   return image;
 }
 
+export interface RenderedItem<T> {
+  readonly item: T;
+  readonly decoded: DecodedImage;
+  readonly image: WorkingImage;
+}
+
+/** @throws SaladError naming the file: it was readable when the data set was opened, and is no longer */
+async function renderItem<T extends { readonly path: string }>(
+  item: T,
+  spec: RenderSpec,
+): Promise<RenderedItem<T>> {
+  try {
+    const decoded = await decode(item.path);
+    return { item, decoded, image: renderDecoded(decoded, spec) };
+  } catch (error) {
+    const reason = error instanceof SaladError ? error.reason : 'IMAGE_UNREADABLE';
+    throw new SaladError(reason, `${item.path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
 /** Renders a few images ahead, in order: decoding overlaps with scoring, memory stays bounded. */
 export async function* renderAll<T extends { readonly path: string }>(
   items: readonly T[],
   spec: RenderSpec,
-): AsyncGenerator<{ readonly item: T; readonly image: WorkingImage }> {
-  const pending: Promise<WorkingImage>[] = [];
+): AsyncGenerator<RenderedItem<T>> {
+  const pending: Promise<RenderedItem<T>>[] = [];
   const start = (index: number): void => {
     const item = items[index];
     if (!item) return;
-    const rendered = renderWorkingImage(item.path, spec);
+    const rendered = renderItem(item, spec);
     // Awaited below; without this a failure of a later image would count as unhandled meanwhile.
     rendered.catch(() => undefined);
     pending.push(rendered);
@@ -65,7 +89,7 @@ export async function* renderAll<T extends { readonly path: string }>(
   for (let index = 0; index < LOOKAHEAD; index += 1) start(index);
   for (let index = 0; index < items.length; index += 1) {
     start(index + LOOKAHEAD);
-    yield { item: items[index]!, image: await pending.shift()! };
+    yield await pending.shift()!;
   }
 }
 

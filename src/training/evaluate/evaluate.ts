@@ -3,61 +3,54 @@
 import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
+import { patchStart } from '../../geometry/geometry.js';
+import type { Box } from '../../geometry/placement.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision, precisionOn } from '../../network/precision.js';
-import { type ImageCalibration, imagePValue, thresholdFor } from '../../scoring/calibration.js';
+import { rankedCells } from '../../scoring/aggregate.js';
+import { imagePValue, medianAndMad, minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
+import { DEFAULT_FALSE_POSITIVE_RATE, promiseWarnings } from '../../scoring/calibration-promise.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
-import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
-import { greyAndSharpness } from '../fit/strata.js';
-import { LesionMasks, type LocalisationFigures, LocalisationTally } from './localisation.js';
 import {
-  auroc,
-  aurocInterval,
-  averagePrecision,
-  fprAtTpr,
-  type Interval,
-  type RocPoint,
-  rocPoints,
-  wilsonInterval,
-} from './metrics.js';
-
-/** False-positive rates whose thresholds are checked. */
-export const CHECKED_RATES = ['0.05', '0.10'] as const;
-export type CheckedRate = (typeof CHECKED_RATES)[number];
-type PerRate<T> = Readonly<Record<CheckedRate, T>>;
-
-export interface EvaluatedImage {
-  readonly id: string;
-  readonly label: string;
-  readonly score: number;
-  readonly pValue: number;
-}
-
-export interface ClassFigures {
-  readonly count: number;
-  readonly auroc: number;
-  readonly aurocCi95: Interval;
-  readonly averagePrecision: number;
-  readonly fprAt95Tpr: number;
-  /** Fraction flagged at the threshold calibrated for that false-positive rate; null where out of reach. */
-  readonly sensitivity: PerRate<number | null>;
-  /** AUROC of one number per image, the better direction: a model near these has learned nothing more. */
-  readonly shortcutAuroc: { readonly meanGrey: number; readonly sharpness: number };
-  /** Only where lesion masks were found. */
-  readonly localisation?: LocalisationFigures;
-}
+  type ImagePatches,
+  ImageScorer,
+  judgeImage,
+  type RenderedItem,
+  renderAll,
+} from '../data/image-scorer.js';
+import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
+import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
+import {
+  type ClassFigures,
+  classFigures,
+  type EvaluatedImage,
+  type NormalFigures,
+  normalFigures,
+} from './figures.js';
+import { type FloorAurocs, floorNumbers } from './floors.js';
+import { LesionMasks, LocalisationTally } from './localisation.js';
+import { type RocPoint, rocPoints } from './metrics.js';
+import { evaluationWarnings } from './warnings.js';
 
 export interface Evaluation {
   readonly model: string;
   readonly modelSha256: string;
   readonly engine: string;
   readonly precision: Precision;
-  readonly normal: {
-    readonly count: number;
-    readonly falsePositiveRate: PerRate<number | null>;
-    readonly falsePositiveRateCi95: PerRate<Interval | null>;
-  };
+  readonly normal: NormalFigures;
   readonly classes: Readonly<Record<string, ClassFigures>>;
+  /** Every abnormal image, whatever its class; null where there is none. Its parts stand below once more. */
+  readonly all: ClassFigures | null;
+  readonly floors: FloorAurocs | null;
+  readonly localAuroc: number | null;
+  readonly localisation: Partial<BoxFigures> | null;
+  readonly warnings: readonly string[];
+  /** Images of the model's training or calibration: in no figure. */
+  readonly trainingImages: {
+    readonly count: number;
+    readonly check: OverlapCheck;
+    readonly first: readonly string[];
+  };
   /** Images without a scored patch (all background): in no figure. */
   readonly notScored: number;
   /** Decoding, tiles, engine and aggregate, one image after the other. */
@@ -73,6 +66,7 @@ export interface TopImage extends EvaluatedImage {
 export interface EvaluationDetail {
   readonly evaluation: Evaluation;
   readonly images: readonly EvaluatedImage[];
+  readonly notScored: readonly DatasetImage[];
   readonly roc: Readonly<Record<string, readonly RocPoint[]>>;
   readonly top: readonly TopImage[];
 }
@@ -89,98 +83,76 @@ export interface EvaluationOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-interface Judged extends EvaluatedImage {
-  readonly meanGrey: number;
-  readonly sharpness: number;
-}
-
-const eitherDirection = (value: number): number => Math.max(value, 1 - value);
-
-/** Fraction of scores above the threshold for a rate; null where the calibration set is too small for it. */
-export function flaggedShare(
-  scores: readonly number[],
-  calibration: ImageCalibration,
-  rate: number,
-): number | null {
-  try {
-    const threshold = thresholdFor(calibration, rate);
-    return scores.filter((score) => score > threshold).length / scores.length;
-  } catch (error) {
-    if (error instanceof SaladError && error.reason === 'FALSE_POSITIVE_RATE_UNREACHABLE') return null;
-    throw error;
-  }
-}
-
-function perRate<T>(of: (rate: CheckedRate) => T): PerRate<T> {
-  return { '0.05': of('0.05'), '0.10': of('0.10') };
-}
-
-function classFigures(
-  normal: readonly Judged[],
-  abnormal: readonly Judged[],
-  bundle: Bundle,
-  localisation: LocalisationFigures | undefined,
-): ClassFigures {
-  const pick = (images: readonly Judged[], key: 'score' | 'meanGrey' | 'sharpness'): number[] =>
-    images.map((image) => image[key]);
-  const from = pick(normal, 'score');
-  const to = pick(abnormal, 'score');
-  const shortcut = (key: 'meanGrey' | 'sharpness'): number =>
-    eitherDirection(auroc(pick(normal, key), pick(abnormal, key)));
-  return {
-    count: abnormal.length,
-    auroc: auroc(from, to),
-    aurocCi95: aurocInterval(from, to),
-    averagePrecision: averagePrecision(from, to),
-    fprAt95Tpr: fprAtTpr(from, to),
-    sensitivity: perRate((rate) => flaggedShare(to, bundle.manifest.calibration, Number(rate))),
-    shortcutAuroc: { meanGrey: shortcut('meanGrey'), sharpness: shortcut('sharpness') },
-    ...(localisation ? { localisation } : {}),
-  };
-}
-
-function normalFigures(scores: readonly number[], bundle: Bundle): Evaluation['normal'] {
-  const falsePositiveRate = perRate((rate) =>
-    flaggedShare(scores, bundle.manifest.calibration, Number(rate)),
-  );
-  const interval = (rate: CheckedRate): Interval | null => {
-    const value = falsePositiveRate[rate];
-    return value === null ? null : wilsonInterval(Math.round(value * scores.length), scores.length);
-  };
-  return { count: scores.length, falsePositiveRate, falsePositiveRateCi95: perRate(interval) };
-}
+/** Paths of training images that are shown. */
+const SHOWN = 10;
 
 /** The state of one pass over the images. */
 class Pass {
-  readonly judged: Judged[] = [];
+  readonly judged: EvaluatedImage[] = [];
   readonly top: TopImage[] = [];
   readonly tallies = new Map<string, LocalisationTally>();
-  notScored = 0;
+  readonly notScored: DatasetImage[] = [];
   readonly #options: EvaluationOptions;
   readonly #masks: LesionMasks;
+  readonly #boxes: ImageBoxes;
+  readonly #threshold: number;
 
-  constructor(options: EvaluationOptions) {
+  constructor(options: EvaluationOptions, boxes: ImageBoxes) {
+    const { calibration } = options.bundle.manifest;
     this.#options = options;
     this.#masks = new LesionMasks(options.dataset.directory);
+    this.#boxes = boxes;
+    const rate = Math.max(DEFAULT_FALSE_POSITIVE_RATE, minFalsePositiveRate(calibration));
+    this.#threshold = thresholdFor(calibration, rate);
   }
 
-  async take(item: DatasetImage, image: WorkingImage, scores: Float32Array): Promise<void> {
+  async take({ item, image, decoded }: RenderedItem<DatasetImage>, { scores }: ImagePatches): Promise<void> {
     const { geometry, manifest } = this.#options.bundle;
     const { calibration, scoring } = manifest;
     const { patchZ, score } = judgeImage(scores, calibration, geometry, scoring.aggregate);
     if (Number.isNaN(score)) {
-      this.notScored += 1;
+      this.notScored.push(item);
       return;
     }
-    const { id, label } = item;
-    const judged = { id, label, score, pValue: imagePValue(calibration, score) };
-    this.judged.push({ ...judged, ...greyAndSharpness(image.pixels, geometry.workingSize) });
+    const topBox = this.#topBox(image, patchZ);
+    const hit = this.#boxHit(item, topBox);
+    const judged: EvaluatedImage = {
+      id: item.id,
+      label: item.label,
+      patient: item.patient,
+      score,
+      pValue: imagePValue(calibration, score),
+      decision: score > this.#threshold ? 'anomalous' : 'normal',
+      localScore: score - medianAndMad(patchZ.filter((z) => !Number.isNaN(z))).median,
+      topBox,
+      floors: floorNumbers(decoded, item.bytes),
+      ...(hit ? { boxHit: hit } : {}),
+    };
+    this.judged.push(judged);
     this.#keep({ ...judged, pixels: image.pixels, patchZ });
+    await this.#tally(item, image, patchZ);
+  }
+
+  async #tally(item: DatasetImage, image: WorkingImage, patchZ: Float32Array): Promise<void> {
     const mask = await this.#masks.find(item);
     if (!mask) return;
-    const tally = this.tallies.get(label) ?? new LocalisationTally(geometry, scoring.aggregate);
-    this.tallies.set(label, tally);
+    const { geometry, manifest } = this.#options.bundle;
+    const tally = this.tallies.get(item.label) ?? new LocalisationTally(geometry, manifest.scoring.aggregate);
+    this.tallies.set(item.label, tally);
     tally.add(mask, image, patchZ);
+  }
+
+  #topBox(image: WorkingImage, patchZ: Float32Array): Box {
+    const { geometry, manifest } = this.#options.bundle;
+    const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
+    const top = patchStart(geometry, Math.floor(cell / geometry.patchGrid));
+    const left = patchStart(geometry, cell % geometry.patchGrid);
+    return image.sourceBox(top, left, top + geometry.patchSize, left + geometry.patchSize);
+  }
+
+  #boxHit(item: DatasetImage, topBox: Box): BoxHit | undefined {
+    const boxes = this.#boxes.find(item);
+    return boxes && boxHit(topBox, boxes, item);
   }
 
   #keep(image: TopImage): void {
@@ -207,52 +179,114 @@ function checkPrecision({ bundle, engine, precision = 'float32' }: EvaluationOpt
   );
 }
 
-/** @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal image can be scored; CANCELLED when aborted. */
-export async function evaluateBundle(options: EvaluationOptions): Promise<EvaluationDetail> {
-  const { bundle, engine, dataset } = options;
-  const { images } = dataset;
-  const pass = new Pass(options);
-  const precision = checkPrecision(options);
+interface Scored {
+  readonly pass: Pass;
+  /** Images that the bundle knows from its training or calibration. */
+  readonly known: readonly DatasetImage[];
+  readonly boxes: ImageBoxes;
+  readonly overlap: TrainingOverlap;
+  readonly seconds: number;
+}
+
+async function scoreAll(options: EvaluationOptions, precision: Precision): Promise<Scored> {
+  const { bundle, engine, dataset, signal, onProgress } = options;
+  const boxes = ImageBoxes.of(dataset);
+  const overlap = new TrainingOverlap(bundle, 'all', precision === 'float32');
+  const pass = new Pass(options, boxes);
+  const known = dataset.images.filter((image) => overlap.hasPixels(image));
+  const fresh = dataset.images.filter((image) => !overlap.hasPixels(image));
   const scorer = await ImageScorer.open(engine, inPrecision(bundle, precision));
   const started = performance.now();
   let done = 0;
   try {
-    for await (const { item, image } of renderAll(images, bundle.manifest)) {
-      if (options.signal?.aborted) throw new SaladError('CANCELLED', 'evaluation was interrupted');
-      const { scores } = await scorer.run(image);
-      await pass.take(item, image, scores);
+    for await (const rendered of renderAll(fresh, bundle.manifest)) {
+      if (signal?.aborted) throw new SaladError('CANCELLED', 'evaluation was interrupted');
+      const patches = await scorer.run(rendered.image);
+      if (overlap.hasPatches(patches)) known.push(rendered.item);
+      else await pass.take(rendered, patches);
       done += 1;
-      options.onProgress?.(done, images.length);
+      onProgress?.(done, fresh.length);
     }
   } finally {
     await scorer.dispose();
   }
-  const seconds = (performance.now() - started) / 1000;
-  const ofLabel = (label: string): Judged[] => pass.judged.filter((image) => image.label === label);
+  return { pass, known, boxes, overlap, seconds: (performance.now() - started) / 1000 };
+}
+
+function noNormals(known: number): SaladError {
+  const why = known > 0 ? `: ${known} images are of the model's own training` : '';
+  return new SaladError('TRAINING_DATA_INVALID', `no normal image could be scored${why}`);
+}
+
+function dataWarnings({ known, boxes, overlap }: Scored, dataset: Dataset): string[] {
+  const labels = new Map<string, Set<string>>();
+  for (const { pixelHash, label } of dataset.images) {
+    labels.set(pixelHash, (labels.get(pixelHash) ?? new Set()).add(label));
+  }
+  const mixed = [...labels.values()].filter((each) => each.size > 1).length;
+  return [
+    ...(known.length > 0
+      ? [`${known.length} images the model was trained or calibrated on were left out of every figure`]
+      : []),
+    ...(overlap.check === 'none'
+      ? [
+          'the model keeps no hashes of its training images: nobody can tell whether some of these are among them',
+        ]
+      : []),
+    ...(mixed > 0 ? [`${mixed} pictures lie in more than one class`] : []),
+    ...(boxes.file !== null && boxes.size === 0 ? [`${boxes.file} has a box of none of these images`] : []),
+  ];
+}
+
+/**
+ * Scores every image and works out the figures.
+ * @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal
+ *   image can be scored or boxes.tsv does not fit; CANCELLED when aborted.
+ */
+export async function evaluateBundle(options: EvaluationOptions): Promise<EvaluationDetail> {
+  const { bundle, engine, dataset } = options;
+  const precision = checkPrecision(options);
+  const scored = await scoreAll(options, precision);
+  const { pass, known } = scored;
+  const { name, version, calibration } = bundle.manifest;
+  const ofLabel = (label: string): EvaluatedImage[] => pass.judged.filter((image) => image.label === label);
   const normal = ofLabel(NORMAL);
-  if (normal.length === 0) throw new SaladError('TRAINING_DATA_INVALID', 'no normal image could be scored');
-  const normalScores = normal.map((image) => image.score);
+  if (normal.length === 0) throw noNormals(known.length);
   const classes: Record<string, ClassFigures> = {};
   const roc: Record<string, readonly RocPoint[]> = {};
+  const scores = (images: readonly EvaluatedImage[]): number[] => images.map(({ score }) => score);
   for (const label of dataset.labels.filter((each) => each !== NORMAL)) {
     const abnormal = ofLabel(label);
     if (abnormal.length === 0) continue;
-    classes[label] = classFigures(normal, abnormal, bundle, pass.tallies.get(label)?.figures());
-    roc[label] = rocPoints(
-      normalScores,
-      abnormal.map((image) => image.score),
-    );
+    classes[label] = classFigures(normal, abnormal, calibration, pass.tallies.get(label)?.figures());
+    roc[label] = rocPoints(scores(normal), scores(abnormal));
   }
-  const { name, version } = bundle.manifest;
+  const abnormal = pass.judged.filter(({ label }) => label !== NORMAL);
+  const all = abnormal.length > 0 ? classFigures(normal, abnormal, calibration, undefined) : null;
+  const figures = normalFigures(normal, calibration);
   const evaluation: Evaluation = {
     model: `${name}@${version}`,
     modelSha256: bundle.sha256,
     engine: engine.info.name,
     precision,
-    normal: normalFigures(normalScores, bundle),
+    normal: figures,
     classes,
-    notScored: pass.notScored,
-    imagesPerSecond: images.length / seconds,
+    all,
+    floors: all?.floors ?? null,
+    localAuroc: all?.localAuroc ?? null,
+    localisation: all?.localisation ?? null,
+    warnings: [
+      ...evaluationWarnings(figures, classes, all),
+      ...promiseWarnings(calibration).map((warning) => `the model: ${warning}`),
+      ...dataWarnings(scored, dataset),
+    ],
+    trainingImages: {
+      count: known.length,
+      check: scored.overlap.check,
+      first: known.slice(0, SHOWN).map(({ id }) => id),
+    },
+    notScored: pass.notScored.length,
+    imagesPerSecond: (pass.judged.length + pass.notScored.length) / scored.seconds,
   };
-  return { evaluation, images: pass.judged, roc, top: pass.top };
+  return { evaluation, images: pass.judged, notScored: pass.notScored, roc, top: pass.top };
 }

@@ -1,10 +1,11 @@
 /** Whether the high patches lie on the lesion, where a data set has lesion masks. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
+import { SaladError } from '../../errors/index.js';
 import { type Geometry, patchStart } from '../../geometry/geometry.js';
 import { blendPatches } from '../../imaging/anomaly-map.js';
-import { decodeImage } from '../../imaging/decode.js';
+import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { type AggregateForm, rankedCells } from '../../scoring/aggregate.js';
 import type { DatasetImage } from '../data/dataset.js';
@@ -35,6 +36,19 @@ export interface LesionMask {
   readonly samples: Uint8Array;
 }
 
+function invalidMask(file: string, message: string, cause?: unknown): SaladError {
+  return new SaladError('TRAINING_DATA_INVALID', `the mask ${file} ${message}`, { cause });
+}
+
+async function decodeMask(file: string): Promise<DecodedImage> {
+  if (!statSync(file).isFile()) throw invalidMask(file, 'is no regular file');
+  try {
+    return await decodeImage(await readFile(file), { maxPixels: MAX_MASK_PIXELS });
+  } catch (error) {
+    throw invalidMask(file, `cannot be read: ${(error as Error).message}`, error);
+  }
+}
+
 /** Masks beside the class folders: `masks/<class>/<file>` or `masks/<file>`, same pixel grid as the image. */
 export class LesionMasks {
   readonly #directory: string;
@@ -43,15 +57,20 @@ export class LesionMasks {
     this.#directory = join(dataDirectory, 'masks');
   }
 
-  /** Null where the image has no mask, or an empty one. */
+  /**
+   * Null where the image has no mask, or an empty one.
+   * @throws SaladError TRAINING_DATA_INVALID naming a mask that cannot be read or has another size than its image
+   */
   async find(image: DatasetImage): Promise<LesionMask | null> {
-    const file = [join(this.#directory, image.id), join(this.#directory, basename(image.id))].find((path) =>
+    const below = relative(dirname(this.#directory), image.path);
+    const file = [join(this.#directory, below), join(this.#directory, basename(image.path))].find((path) =>
       existsSync(path),
     );
     if (!file) return null;
-    const { rows, columns, bitsAllocated, samples } = await decodeImage(await readFile(file), {
-      maxPixels: MAX_MASK_PIXELS,
-    });
+    const { rows, columns, bitsAllocated, samples } = await decodeMask(file);
+    if (rows !== image.rows || columns !== image.columns) {
+      throw invalidMask(file, `has ${columns} x ${rows} pixels, its image ${image.columns} x ${image.rows}`);
+    }
     const bytes = bitsAllocated / 8;
     const lesion = new Uint8Array(rows * columns);
     for (let i = 0; i < samples.length; i += 1) if (samples[i] !== 0) lesion[Math.floor(i / bytes)] = 1;

@@ -14,6 +14,9 @@ export interface RocPoint {
 
 export type Interval = readonly [low: number, high: number];
 
+/** Standard normal quantile of 97.5 %. */
+const Z_95 = 1.959963984540054;
+
 /** Distinct scores in descending order with how many of each group have them. */
 interface ScoreLevels {
   readonly thresholds: Float64Array;
@@ -58,33 +61,123 @@ export function auroc(normal: ArrayLike<number>, abnormal: ArrayLike<number>): n
   return aurocFromCounts(levels.normal, levels.abnormal, normal.length * abnormal.length);
 }
 
-/**
- * Percentile bootstrap interval of the AUROC, resampling each group by itself (stratified).
- * Scores are ranked once; a resample only recounts ranks.
- */
-export function aurocInterval(
-  normal: ArrayLike<number>,
-  abnormal: ArrayLike<number>,
-  options: { readonly resamples?: number; readonly seed?: number; readonly level?: number } = {},
-): Interval {
-  const { resamples = 2000, seed = 0, level = 0.95 } = options;
-  const levels = scoreLevels(normal, abnormal);
-  const random = createRandom(seed);
-  const pairs = normal.length * abnormal.length;
-  const resample = (from: Int32Array, counts: Float64Array): void => {
-    counts.fill(0);
-    for (let i = 0; i < from.length; i += 1) counts[from[Math.floor(random() * from.length)]!]! += 1;
+/** A score and the patient it is of: images of one patient are no independent evidence. */
+export interface PatientScore {
+  readonly score: number;
+  readonly patient: string;
+}
+
+/** With fewer patients in a group a bootstrap claims too much: resamples of one image are always that image. */
+const BOOTSTRAP_PATIENTS_MIN = 10;
+
+/** The levels of one patient's images in both groups. */
+interface Cluster {
+  readonly normal: number[];
+  readonly abnormal: number[];
+}
+
+/** Patients with normal images, with abnormal ones, and with both: each kind is resampled by itself. */
+function clustersOf(
+  levels: ScoreLevels,
+  normal: readonly PatientScore[],
+  abnormal: readonly PatientScore[],
+): readonly (readonly Cluster[])[] {
+  const clusters = new Map<string, Cluster>();
+  const add = (group: readonly PatientScore[], of: Int32Array, key: keyof Cluster): void => {
+    group.forEach(({ patient }, index) => {
+      const cluster = clusters.get(patient) ?? { normal: [], abnormal: [] };
+      clusters.set(patient, cluster);
+      cluster[key].push(of[index]!);
+    });
   };
+  add(normal, levels.normalLevels, 'normal');
+  add(abnormal, levels.abnormalLevels, 'abnormal');
+  const all = [...clusters.values()];
+  return [
+    all.filter((cluster) => cluster.abnormal.length === 0),
+    all.filter((cluster) => cluster.normal.length === 0),
+    all.filter((cluster) => cluster.normal.length > 0 && cluster.abnormal.length > 0),
+  ];
+}
+
+function sum(counts: Float64Array): number {
+  return counts.reduce((total, count) => total + count, 0);
+}
+
+function bootstrapInterval(
+  levels: ScoreLevels,
+  strata: readonly (readonly Cluster[])[],
+  { resamples, seed, level }: { readonly resamples: number; readonly seed: number; readonly level: number },
+): Interval {
+  const random = createRandom(seed);
   const normalCounts = new Float64Array(levels.thresholds.length);
   const abnormalCounts = new Float64Array(levels.thresholds.length);
   const values = new Float64Array(resamples);
   for (let i = 0; i < resamples; i += 1) {
-    resample(levels.normalLevels, normalCounts);
-    resample(levels.abnormalLevels, abnormalCounts);
+    normalCounts.fill(0);
+    abnormalCounts.fill(0);
+    for (const clusters of strata) {
+      for (let draw = 0; draw < clusters.length; draw += 1) {
+        const cluster = clusters[Math.floor(random() * clusters.length)]!;
+        for (const at of cluster.normal) normalCounts[at]! += 1;
+        for (const at of cluster.abnormal) abnormalCounts[at]! += 1;
+      }
+    }
+    const pairs = sum(normalCounts) * sum(abnormalCounts);
     values[i] = aurocFromCounts(normalCounts, abnormalCounts, pairs);
   }
   values.sort();
   return [quantileOfSorted(values, (1 - level) / 2), quantileOfSorted(values, (1 + level) / 2)];
+}
+
+/**
+ * Interval of an AUROC from the number of patients alone (Newcombe, Statistics in Medicine 25:559, 2006, method 5): the
+ * values whose own standard error (Hanley and McNeil's, with the mean group size) reaches the estimate. It has a width
+ * where groups are separated entirely.
+ */
+export function newcombeInterval(
+  area: number,
+  normalPatients: number,
+  abnormalPatients: number,
+  z = Z_95,
+): Interval {
+  const mean = (normalPatients + abnormalPatients) / 2 - 1;
+  const variance = (value: number): number =>
+    ((value * (1 - value)) / (normalPatients * abnormalPatients)) *
+    (1 + (mean * (1 - value)) / (2 - value) + (mean * value) / (1 + value));
+  /** The end between the estimate, which is compatible with itself, and `bound`, which is not. */
+  const endTowards = (bound: 0 | 1): number => {
+    let inside = area;
+    let outside: number = bound;
+    for (let step = 0; step < 60; step += 1) {
+      const middle = (inside + outside) / 2;
+      if ((middle - area) ** 2 <= z * z * variance(middle)) inside = middle;
+      else outside = middle;
+    }
+    return inside;
+  };
+  return [area === 0 ? 0 : endTowards(0), area === 1 ? 1 : endTowards(1)];
+}
+
+/**
+ * 95 % interval of the AUROC: percentile bootstrap over patients; with fewer than ten patients in a group, or groups that
+ * are separated entirely, Newcombe's, as resamples would hardly vary.
+ * @throws RangeError for an empty group or NaN
+ */
+export function aurocInterval(
+  normal: readonly PatientScore[],
+  abnormal: readonly PatientScore[],
+  options: { readonly resamples?: number; readonly seed?: number } = {},
+): Interval {
+  const scores = (group: readonly PatientScore[]): number[] => group.map(({ score }) => score);
+  const levels = scoreLevels(scores(normal), scores(abnormal));
+  const area = aurocFromCounts(levels.normal, levels.abnormal, normal.length * abnormal.length);
+  const patients = [normal, abnormal].map((group) => new Set(group.map(({ patient }) => patient)).size);
+  if (area === 0 || area === 1 || Math.min(...patients) < BOOTSTRAP_PATIENTS_MIN) {
+    return newcombeInterval(area, patients[0]!, patients[1]!);
+  }
+  const { resamples = 2000, seed = 0 } = options;
+  return bootstrapInterval(levels, clustersOf(levels, normal, abnormal), { resamples, seed, level: 0.95 });
 }
 
 /** From (0, 0), where nothing is flagged, to (1, 1); one point per distinct score. */
@@ -134,7 +227,7 @@ export function averagePrecision(normal: ArrayLike<number>, abnormal: ArrayLike<
 }
 
 /** Wilson score interval of a proportion at 95 % (z = 1.959964). @throws RangeError where total is 0. */
-export function wilsonInterval(successes: number, total: number, z = 1.959963984540054): Interval {
+export function wilsonInterval(successes: number, total: number, z = Z_95): Interval {
   if (!(total > 0) || successes < 0 || successes > total) {
     throw new RangeError(`${successes} of ${total} is not a proportion`);
   }
@@ -143,4 +236,25 @@ export function wilsonInterval(successes: number, total: number, z = 1.959963984
   const centre = (p + z2 / 2) / (1 + z2);
   const half = (z * Math.sqrt((p * (1 - p)) / total + z2 / (4 * total))) / (1 + z2);
   return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}
+
+/**
+ * Wilson interval of the share of images that are flagged, where a patient may have several: the number of images is
+ * divided by the design effect, how much more the patients' sums vary than independent images would.
+ * @throws RangeError where there is no image
+ */
+export function clusteredShareInterval(
+  images: readonly { readonly patient: string; readonly flagged: boolean }[],
+): Interval {
+  const sums = new Map<string, number>();
+  const share = images.filter(({ flagged }) => flagged).length / images.length;
+  for (const { patient, flagged } of images) {
+    sums.set(patient, (sums.get(patient) ?? 0) + (flagged ? 1 : 0) - share);
+  }
+  const independent = images.length * share * (1 - share);
+  const clustered = [...sums.values()].reduce((total, value) => total + value * value, 0);
+  // All flagged or none: nothing is seen of how patients vary, so each counts once.
+  const effect = independent > 0 ? Math.max(1, clustered / independent) : images.length / sums.size;
+  const effective = images.length / effect;
+  return wilsonInterval(share * effective, effective);
 }

@@ -9,17 +9,13 @@ import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { imageTables, patchTables } from '../../scoring/calibration.js';
-import {
-  type DatasetImage,
-  dataHash,
-  loadDataset,
-  NORMAL,
-  splitByPatient,
-  withoutDuplicates,
-} from '../data/dataset.js';
+import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
+import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
 import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
+import { splitByPatient } from '../data/patient-split.js';
+import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
 import { STORAGE } from '../fit/scoring-fit.js';
-import { CHECKED_RATES, type CheckedRate, flaggedShare } from './evaluate.js';
+import { CHECKED_RATES, type CheckedRate, flaggedShare } from './figures.js';
 
 /** Fewer cannot promise a false-positive rate of 5 %. */
 const IMAGES_MIN = 19;
@@ -29,7 +25,8 @@ const REFIT_FROM = 200;
 export interface RecalibrateOptions {
   readonly bundle: Bundle;
   readonly engine: Engine;
-  readonly dataDirectory: string;
+  /** Only its normal images are taken. */
+  readonly dataset: Dataset;
   readonly bundleDirectory: string;
   readonly version: number;
   readonly seed: number;
@@ -42,41 +39,58 @@ export interface RecalibrateOptions {
 export interface RecalibrateResult {
   readonly bundle: Bundle;
   readonly images: number;
+  /** Images the bundle knows from its training, which were left out; their paths below the data folder. */
+  readonly trainingImages: readonly string[];
+  readonly overlapCheck: OverlapCheck;
+  /** What the new thresholds cannot promise. */
+  readonly warnings: readonly string[];
   readonly patchTables: 'kept' | 'refitted';
   /** Share of the images that the thresholds before would have flagged; null where they could promise no such rate. */
   readonly flaggedBefore: Readonly<Record<CheckedRate, number | null>>;
 }
 
-async function loadNormals({ bundle, dataDirectory }: RecalibrateOptions): Promise<readonly DatasetImage[]> {
-  const { images } = await loadDataset(dataDirectory, { labels: [NORMAL] });
-  if (dataHash(images) === bundle.manifest.training.dataSha256) {
-    throw new SaladError(
+function tooFew(count: number, trainingImages: number): SaladError {
+  if (count === 0 && trainingImages > 0) {
+    return new SaladError(
       'TRAINING_DATA_INVALID',
       'the bundle was trained on these very images: it remembers them, so their scores say nothing about new ones. ' +
         'Give normals of other patients',
     );
   }
-  const distinct = withoutDuplicates(images);
-  if (distinct.length < IMAGES_MIN) {
-    throw new SaladError(
-      'TRAINING_DATA_INVALID',
-      `${distinct.length} normal images: at least ${IMAGES_MIN} are needed to promise a false-positive rate of 5 %`,
-    );
-  }
-  return distinct;
+  const known = trainingImages > 0 ? ` (${trainingImages} more are images the bundle was trained on)` : '';
+  return new SaladError(
+    'TRAINING_DATA_INVALID',
+    `${count} normal images${known}: at least ${IMAGES_MIN} are needed to promise a false-positive rate of 5 %`,
+  );
 }
 
+/** Different normal images, and those of the training by their pixels. */
+function sortOut({ bundle, dataset }: RecalibrateOptions, overlap: TrainingOverlap) {
+  const normals = dataset.images.filter(({ label }) => label === NORMAL);
+  const distinct = withoutDuplicates(normals);
+  const known = distinct.filter((image) => overlap.hasPixels(image));
+  if (dataHash(normals) === bundle.manifest.training.dataSha256) throw tooFew(0, distinct.length);
+  const fresh = distinct.filter((image) => !known.includes(image));
+  if (fresh.length < IMAGES_MIN) throw tooFew(fresh.length, known.length);
+  return { known, fresh };
+}
+
+/** Patch scores of every image that is new to the bundle. */
 async function patchScores(
   images: readonly DatasetImage[],
+  overlap: TrainingOverlap,
   { bundle, engine, signal, onProgress }: RecalibrateOptions,
 ): Promise<ReadonlyMap<DatasetImage, Float32Array>> {
+  let done = 0;
   const scores = new Map<DatasetImage, Float32Array>();
   const scorer = await ImageScorer.open(engine, bundle);
   try {
     for await (const { item, image } of renderAll(images, bundle.manifest)) {
       if (signal.aborted) throw new SaladError('CANCELLED', 'calibration was interrupted');
-      scores.set(item, (await scorer.run(image)).scores);
-      onProgress(scores.size, images.length);
+      const patches = await scorer.run(image);
+      if (!overlap.hasPatches(patches)) scores.set(item, patches.scores);
+      done += 1;
+      onProgress(done, images.length);
     }
   } finally {
     await scorer.dispose();
@@ -123,13 +137,25 @@ function flaggedBefore(
 export async function recalibrateBundle(options: RecalibrateOptions): Promise<RecalibrateResult> {
   const { bundle, version, command } = options;
   const { manifest } = bundle;
-  const images = await loadNormals(options);
-  const scores = await patchScores(images, options);
+  const overlap = new TrainingOverlap(bundle, 'training');
+  const { known, fresh } = sortOut(options, overlap);
+  const scores = await patchScores(fresh, overlap, options);
+  const images = [...scores.keys()];
+  const trainingImages = [...known, ...fresh.filter((image) => !scores.has(image))]
+    .map(({ id }) => id)
+    .sort();
+  if (images.length < IMAGES_MIN) throw tooFew(images.length, trainingImages.length);
   const { calibration, kept } = newTables(images, scores, options);
   const how = kept ? 'the tables of the cells stayed' : 'half of them re-fitted the tables of the cells';
   const sentence =
     `Version ${version}: thresholds from ${images.length} other normals (data hash ${dataHash(images)}), ` +
-    `${calibration.imageScores.length} image scores; ${how}. Encoder and memory bank are those of version ${manifest.version}.`;
+    `${calibration.imageScores.length} image scores; ${how}. ` +
+    (trainingImages.length > 0
+      ? `${trainingImages.length} images that version ${manifest.version} was trained on were left out. `
+      : '') +
+    `Encoder and memory bank are those of version ${manifest.version}.`;
+  const warnings = promiseWarnings(calibration);
+  const sentences = [sentence, ...warnings.map(asSentence)];
   const card = await readFile(join(bundle.directory, BUNDLE_FILES.card), 'utf8');
   const { bank: _size, files: _files, schemaVersion: _schema, ...rest } = manifest;
   const written = await writeBundle(options.bundleDirectory, {
@@ -137,7 +163,16 @@ export async function recalibrateBundle(options: RecalibrateOptions): Promise<Re
       ...rest,
       version,
       calibration,
-      training: { ...manifest.training, notes: [...manifest.training.notes, sentence] },
+      training: {
+        ...manifest.training,
+        calibrationPixelHashes: [
+          ...new Set([
+            ...(manifest.training.calibrationPixelHashes ?? []),
+            ...images.map(({ pixelHash }) => pixelHash),
+          ]),
+        ].sort(),
+        notes: [...manifest.training.notes, ...sentences],
+      },
     },
     weights: bundle.weights,
     bank: bundle.bank,
@@ -149,12 +184,16 @@ export async function recalibrateBundle(options: RecalibrateOptions): Promise<Re
 
     ${command}
 
-${sentence} What is said above of calibration, and every false-positive rate above, is of version ${manifest.version}.
+${sentences.join(' ')}
+What is said above of calibration, and every false-positive rate above, is of version ${manifest.version}.
 `,
   });
   return {
     bundle: written,
     images: images.length,
+    trainingImages,
+    overlapCheck: overlap.check,
+    warnings,
     patchTables: kept ? 'kept' : 'refitted',
     flaggedBefore: flaggedBefore(scores.values(), bundle),
   };

@@ -1,16 +1,17 @@
 /** The evaluation as one HTML page: figures, curves, histograms, and the highest-scoring images with maps. */
 
 import type { Bundle } from '../../bundle/bundle.js';
-import { SaladError } from '../../errors/index.js';
 import { blendPatches, overlayPng } from '../../imaging/anomaly-map.js';
 import { escapeHtml, htmlPage, htmlTable, pngImage } from '../../report/page.js';
-import { minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
+import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { NORMAL } from '../data/dataset.js';
 import { colourOf, histogramChart, rocChart } from './charts.js';
-import { CHECKED_RATES, type Evaluation, type EvaluationDetail, type TopImage } from './evaluate.js';
+import type { Evaluation, EvaluationDetail, TopImage } from './evaluate.js';
+import { CHECKED_RATES, type ClassFigures, reachableThreshold } from './figures.js';
+import { FLOORS } from './floors.js';
 import type { Interval } from './metrics.js';
 
-const fixed = (value: number | null, digits = 3): string => (value === null ? '–' : value.toFixed(digits));
+const fixed = (value: number | null | undefined, digits = 3): string => value?.toFixed(digits) ?? '–';
 const interval = (value: Interval | null): string =>
   value ? `${fixed(value[0])} to ${fixed(value[1])}` : '–';
 
@@ -24,11 +25,18 @@ export const CLASS_HEADER = [
   'FPR at 95 % TPR',
   'flagged at 5 %',
   'flagged at 10 %',
-  'grey / sharpness alone',
+  'local part',
+  'grey / blur / centre blur / file size alone',
 ];
 
+/** Classes, and where there are several all of them together. */
+function rowsOf({ classes, all }: Evaluation): readonly (readonly [label: string, figures: ClassFigures])[] {
+  const single = Object.entries(classes);
+  return all !== null && single.length > 1 ? [...single, ['all abnormal', all]] : single;
+}
+
 export function classRows(evaluation: Evaluation): string[][] {
-  return Object.entries(evaluation.classes).map(([label, figures]) => [
+  return rowsOf(evaluation).map(([label, figures]) => [
     label,
     String(figures.count),
     fixed(figures.auroc),
@@ -37,7 +45,8 @@ export function classRows(evaluation: Evaluation): string[][] {
     fixed(figures.fprAt95Tpr),
     fixed(figures.sensitivity['0.05']),
     fixed(figures.sensitivity['0.10']),
-    `${fixed(figures.shortcutAuroc.meanGrey, 2)} / ${fixed(figures.shortcutAuroc.sharpness, 2)}`,
+    fixed(figures.localAuroc),
+    FLOORS.map((floor) => fixed(figures.floors[floor], 2)).join(' / '),
   ]);
 }
 
@@ -65,7 +74,7 @@ export const LOCALISATION_HEADER = [
 
 export function localisationRows(evaluation: Evaluation): string[][] {
   return Object.entries(evaluation.classes).flatMap(([label, { localisation }]) =>
-    localisation
+    localisation?.images !== undefined
       ? [
           [
             label,
@@ -79,16 +88,38 @@ export function localisationRows(evaluation: Evaluation): string[][] {
   );
 }
 
+export const BOX_HEADER = [
+  'class',
+  'images with box',
+  'centre of top patch in box',
+  'a random point',
+  'top patch touches box',
+  'IoU ≥ 0.1',
+  'IoU ≥ 0.25',
+];
+
+export function boxRows(evaluation: Evaluation): string[][] {
+  return rowsOf(evaluation).flatMap(([label, { localisation }]) =>
+    localisation?.boxImages !== undefined
+      ? [
+          [
+            label,
+            String(localisation.boxImages),
+            fixed(localisation.pointing),
+            fixed(localisation.pointingByChance),
+            fixed(localisation.touch),
+            fixed(localisation.iou10),
+            fixed(localisation.iou25),
+          ],
+        ]
+      : [],
+  );
+}
+
 function thresholdMarks(bundle: Bundle): { at: number; label: string }[] {
   return CHECKED_RATES.flatMap((rate) => {
-    try {
-      return [
-        { at: thresholdFor(bundle.manifest.calibration, Number(rate)), label: `threshold for ${rate}` },
-      ];
-    } catch (error) {
-      if (error instanceof SaladError && error.reason === 'FALSE_POSITIVE_RATE_UNREACHABLE') return [];
-      throw error;
-    }
+    const at = reachableThreshold(bundle.manifest.calibration, Number(rate));
+    return at === null ? [] : [{ at, label: `threshold for ${rate}` }];
   });
 }
 
@@ -153,16 +184,24 @@ function calibrationFacts(bundle: Bundle): string {
 export async function evaluationReport(detail: EvaluationDetail, bundle: Bundle): Promise<string> {
   const { evaluation } = detail;
   const localisation = localisationRows(evaluation);
+  const boxes = boxRows(evaluation);
   const sections = [
+    ...(evaluation.warnings.length > 0
+      ? [
+          '<h2>Warnings</h2>',
+          `<ul>${evaluation.warnings.map((warning) => `<li>${escapeHtml(warning)}</li>`).join('')}</ul>`,
+        ]
+      : []),
     `<p>${evaluation.normal.count} normal images, engine ${evaluation.engine}, ${evaluation.imagesPerSecond.toFixed(1)} images per second.${evaluation.notScored > 0 ? ` ${evaluation.notScored} images had nothing to score and are left out.` : ''}</p>`,
     '<h2>Classes</h2>',
     htmlTable(CLASS_HEADER, classRows(evaluation)),
-    '<p class="note">“Grey / sharpness alone” is the AUROC of the mean grey level, and of the mean vertical gradient, of the working image, each in its better direction. A model near these figures may have learned no more.</p>',
+    '<p class="note">Intervals: bootstrap over patients; with fewer than ten patients, or classes separated entirely, Newcombe’s. “Local part” is the AUROC of the score less the median z of the image’s patches. The last column is the AUROC of one number of the source image, each in its better direction: the mean grey value, the mean vertical gradient of the whole image and of its middle, the size of the file. A model near these figures may have learned no more.</p>',
     '<h2>Realised false-positive rate</h2>',
     htmlTable(NORMAL_HEADER, normalRows(evaluation)),
     ...(localisation.length > 0
       ? ['<h2>Localisation</h2>', htmlTable(LOCALISATION_HEADER, localisation)]
       : []),
+    ...(boxes.length > 0 ? ['<h2>Radiologists’ boxes</h2>', htmlTable(BOX_HEADER, boxes)] : []),
     '<h2>Curves and histograms</h2>',
     charts(detail, bundle),
     '<h2>Highest scores</h2>',

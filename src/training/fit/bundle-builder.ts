@@ -1,5 +1,7 @@
 /** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
 import { type Bundle, type BundleParts, writeBundle } from '../../bundle/bundle.js';
+import type { CalibrationTables } from '../../geometry/specifications.js';
+import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
@@ -27,16 +29,18 @@ export interface BuildOptions extends ScoringFitOptions {
   readonly duplicates: number;
   readonly patientTable: boolean;
   readonly dataSha256: string;
+  /** Of every different image that fits or calibrates, ascending. */
+  readonly pixelHashes: readonly string[];
 }
 
-function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
+function thresholdNotes({ contamination }: ThresholdOptions, { strata }: CalibrationTables): string[] {
   return [
     ...(contamination > 0
       ? [
           `The highest ${100 * contamination} % of the image scores were left out of the calibration: so many of these normals are held not to be normal.`,
         ]
       : []),
-    ...(strata
+    ...(strata !== undefined
       ? [
           'Thresholds hold in every fifth of the normals by field of view, sharpness and brightness: of normals like all of them fewer are flagged than promised.',
         ]
@@ -44,10 +48,11 @@ function thresholdNotes({ contamination, strata }: ThresholdOptions): string[] {
   ];
 }
 
-function trainingNotes(options: BuildOptions, built: BuiltBank): string[] {
+function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: CalibrationTables): string[] {
   return [
     ...options.notes,
-    ...thresholdNotes(options.thresholds),
+    ...promiseWarnings(calibration).map(asSentence),
+    ...thresholdNotes(options.thresholds, calibration),
     `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
       `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,
@@ -85,8 +90,9 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
         validation: options.calibrationA.length + options.calibrationB.length,
       },
       dataSha256: options.dataSha256,
+      pixelHashes: [...options.pixelHashes],
       sourceImages: options.fit.map((image) => image.id),
-      notes: trainingNotes(options, built),
+      notes: trainingNotes(options, built, calibration),
     },
     goldenTolerance: GOLDEN_TOLERANCE,
     ...(int8 === undefined ? {} : { int8 }),

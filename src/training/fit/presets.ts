@@ -1,15 +1,10 @@
 /** The registry of training presets: fixed log-Gabor encoders and SALAD's learned ones. */
 import { SaladError } from '../../errors/index.js';
 import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
-import { HYBRID_PRESET } from '../encoders/hybrid/hybrid.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import { LEARNED_PRESETS } from '../encoders/salad/training-presets.js';
 
-export const TRAINING_PRESETS: readonly TrainingPreset[] = [
-  ...GABOR_PRESETS,
-  HYBRID_PRESET,
-  ...LEARNED_PRESETS,
-];
+export const TRAINING_PRESETS: readonly TrainingPreset[] = [...GABOR_PRESETS, ...LEARNED_PRESETS];
 
 /** @throws SaladError CONFIGURATION_INVALID for a name that is not in the registry. */
 export function findPreset(name: string): TrainingPreset {

@@ -11,17 +11,15 @@ import type { CalibrationTables } from '../../geometry/specifications.js';
 import { imageScore } from '../../scoring/aggregate.js';
 import { calibrationTables, robustZOf } from '../../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../../scoring/memory-bank.js';
-import { hashFraction } from '../../util/hash-random.js';
 import { ImageScorer } from '../data/image-scorer.js';
+import { FOLDS, foldsByPatient } from '../data/patient-folds.js';
 import type { Encoder, FitImage, TrainingPlan, TrainingProgress } from '../encoders/preset.js';
 import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
+import { checkBankSize } from './requirements.js';
 import { refineThresholds, type ThresholdOptions } from './strata.js';
 
 /** Prototypes are most of a bundle and lose nothing that matters in half precision; weights stay float32. */
 export const STORAGE: StoragePrecision = { bank: 'F16' };
-
-/** Parts of the patients that are left out in turn where calibration is cross-fitted. */
-const FOLDS = 5;
 
 export interface ScoringFitOptions {
   readonly plan: TrainingPlan;
@@ -127,16 +125,6 @@ async function scoresOf(
   return collected;
 }
 
-/** Fold of every image in [0, FOLDS): whole patients, in the order of a hash of their id and the seed. */
-export function foldsByPatient(images: readonly FitImage[], seed: number): number[] {
-  const patients = [...new Set(images.map((image) => image.patient))];
-  const order = patients
-    .map((patient) => ({ patient, key: hashFraction(patient, seed) }))
-    .sort((a, b) => a.key - b.key || (a.patient < b.patient ? -1 : 1));
-  const foldOf = new Map(order.map(({ patient }, index) => [patient, index % FOLDS]));
-  return images.map((image) => foldOf.get(image.patient)!);
-}
-
 /**
  * Scores of every fit image against a bank without its patient and others of the same fold: all normals calibrate,
  * and all are in the bank that is served. For encoders that do not learn images by heart only; the whitening has
@@ -157,6 +145,9 @@ async function crossFittedScores(
       options,
       candidates.ofSources((source) => folds[source] !== fold),
     );
+    const own = candidates.ofSources((source) => folds[source] === fold).byCell();
+    const isScored = Uint8Array.from(own, (rows) => (rows.length > 0 ? 1 : 0));
+    checkBankSize(bank, bare.geometry.patchGrid, plan.scoring, isScored);
     const source = { ...bare, search: { bank, scoring: plan.scoring } };
     const images = members.map((index) => fit[index]!);
     const stage = `calibrating, part ${fold + 1} of ${FOLDS}`;
@@ -200,6 +191,7 @@ export async function fitScoring(options: ScoringFitOptions): Promise<FittedScor
   const bare: EngineModelSource = { network: encoder.network, weights, geometry };
   const candidates = await embedAll(options, bare);
   const built = await bankOf(options, candidates);
+  checkBankSize(built.bank, geometry.patchGrid, plan.scoring);
   const source = { ...bare, search: { bank: built.bank, scoring: plan.scoring } };
   return { source, built, calibration: await calibrate(options, bare, source, candidates) };
 }

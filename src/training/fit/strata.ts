@@ -25,6 +25,8 @@ export const PLAIN_THRESHOLDS: ThresholdOptions = { contamination: 0, strata: fa
 const PARTS = 5;
 /** Fewer normals in a part say less about a rate than all of them do. */
 const PART_IMAGES_MIN = 19;
+/** Fewer normals have no parts. */
+export const STRATA_IMAGES_MIN = PARTS * PART_IMAGES_MIN;
 
 /** Mean grey level, and mean absolute difference between rows, of a working image. */
 export function greyAndSharpness(
@@ -90,5 +92,5 @@ export function refineThresholds(
   const scored = judged.filter(({ score }) => !Number.isNaN(score)).sort((a, b) => a.score - b.score);
   const kept = scored.slice(0, Math.max(1, scored.length - Math.floor(contamination * scored.length)));
   const refined = { ...calibration, imageScores: ascending(kept) };
-  return strata && kept.length >= PARTS * PART_IMAGES_MIN ? { ...refined, strata: partsOf(kept) } : refined;
+  return strata && kept.length >= STRATA_IMAGES_MIN ? { ...refined, strata: partsOf(kept) } : refined;
 }

@@ -1,22 +1,18 @@
 /** The whole of training: data set, encoder by preset, then the common back half that makes a bundle. */
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Bundle } from '../../bundle/bundle.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
-import {
-  type DatasetImage,
-  dataHash,
-  loadDataset,
-  NORMAL,
-  type PatientSplit,
-  splitByPatient,
-  withoutDuplicates,
-} from '../data/dataset.js';
+import { calibrationWarnings } from '../../scoring/calibration-promise.js';
+import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
 import { type RenderSpec, renderAll } from '../data/image-scorer.js';
+import { type PatientSplit, splitByPatient } from '../data/patient-split.js';
 import type { FitImage, TrainingPlan } from '../encoders/preset.js';
 import { alignedTo } from './alignment-reference.js';
 import { type BuildOptions, buildBundle } from './bundle-builder.js';
+import { checkpointDirectory } from './output-folder.js';
+import { checkImageCount, checkTrainingSize } from './requirements.js';
+import { STRATA_IMAGES_MIN } from './strata.js';
 
 /** What a bundle is built with, plus where the data is and how it is split. */
 export interface TrainOptions
@@ -40,10 +36,15 @@ export interface TrainOptions
     | 'signal'
     | 'onProgress'
   > {
-  readonly dataDirectory: string;
+  /** Only its normal images are taken. */
+  readonly dataset: Dataset;
   /** Fraction of normal images held out for calibration, in (0, 1); null leaves it to the plan. */
   readonly validation: number | null;
   readonly resume: boolean;
+  /** Trains on fewer images than can be recommended; never on fewer than the search needs. */
+  readonly force: boolean;
+  /** Told before the work what its result will not be able to promise. */
+  readonly onWarning: (warning: string) => void;
 }
 
 export interface TrainResult {
@@ -55,11 +56,6 @@ export interface TrainResult {
 /** Part of the normals that calibrates where calibration is held out. */
 const HELD_OUT = 0.2;
 
-/** Checkpoints of a run that writes to this bundle folder. */
-export function checkpointDirectory(bundleDirectory: string): string {
-  return `${bundleDirectory.replace(/[/\\]+$/, '')}.checkpoint`;
-}
-
 /** Held out where the learned encoder or the user wants it (a fifth by default), else everything fits. */
 function splitFor(images: readonly DatasetImage[], options: TrainOptions): PatientSplit {
   const { plan, seed, validation } = options;
@@ -67,6 +63,22 @@ function splitFor(images: readonly DatasetImage[], options: TrainOptions): Patie
     return { fit: images, calibrationA: [], calibrationB: [] };
   }
   return splitByPatient(images, seed, validation ?? HELD_OUT);
+}
+
+/** What thresholds from so many images will not be able to promise. */
+function calibrationWarningsOf(
+  { fit, calibrationB }: PatientSplit,
+  { thresholds }: TrainOptions,
+): readonly string[] {
+  const images = calibrationB.length || fit.length;
+  const count = images - Math.floor(thresholds.contamination * images);
+  const isTooFewForStrata = thresholds.strata && count < STRATA_IMAGES_MIN;
+  return [
+    ...calibrationWarnings(count),
+    ...(isTooFewForStrata
+      ? [`--strata does nothing: ${STRATA_IMAGES_MIN} calibration normals are needed, there are ${count}`]
+      : []),
+  ];
 }
 
 async function renderSet(
@@ -96,10 +108,13 @@ async function alignedPlan(fit: readonly DatasetImage[], options: TrainOptions):
  *   preset has then written its checkpoint).
  */
 export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
-  const { seed, engine, signal, onProgress } = options;
-  const dataset = await loadDataset(options.dataDirectory, { labels: [NORMAL] });
-  const images = withoutDuplicates(dataset.images);
+  const { dataset, seed, engine, signal, onProgress } = options;
+  const normals = dataset.images.filter(({ label }) => label === NORMAL);
+  const images = withoutDuplicates(normals);
+  checkImageCount(images.length, options.force);
   const split = splitFor(images, options);
+  checkTrainingSize(split, options.plan, { bankRows: options.bankRows ?? options.plan.bankRows, seed });
+  calibrationWarningsOf(split, options).forEach(options.onWarning);
   const plan = await alignedPlan(split.fit, options);
   const fit = await renderSet(split.fit, plan, 'reading fit images', options);
   const calibrationA = await renderSet(split.calibrationA, plan, 'reading half A', options);
@@ -117,7 +132,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     signal,
     onProgress,
   });
-  const duplicates = dataset.images.length - images.length;
+  const duplicates = normals.length - images.length;
   const bundle = await buildBundle({
     ...options,
     plan,
@@ -127,14 +142,10 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     calibrationB,
     duplicates,
     patientTable: dataset.patientTable !== null,
-    dataSha256: dataHash(dataset.images),
+    dataSha256: dataHash(normals),
+    pixelHashes: images.map(({ pixelHash }) => pixelHash).sort(),
   });
   // The bundle is safely in place: a later --resume must not take up a finished run.
   await rm(checkpoints, { recursive: true, force: true });
   return { bundle, split, duplicates };
-}
-
-/** `DIR/<name>/<version>` of a models folder. */
-export function versionDirectory(models: string, name: string, version: number): string {
-  return join(models, name, String(version));
 }

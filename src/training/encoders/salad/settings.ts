@@ -5,7 +5,7 @@ import type { InputSpec, ScoringSpec, TilingSpec } from '../../../geometry/speci
 import type { NetworkDescription } from '../../../network/description.js';
 import type { AugmentConfig, SaladConfig } from './config.js';
 
-export const SALAD_PRESET_NAMES = ['salad', 'salad-image', 'paper', 'paper-128', 'reduced'] as const;
+export const SALAD_PRESET_NAMES = ['salad', 'salad-image', 'paper'] as const;
 export type SaladPresetName = (typeof SALAD_PRESET_NAMES)[number];
 
 export interface SaladPreset {
@@ -147,14 +147,6 @@ const DESCRIPTIONS: Readonly<Record<SaladPresetName, string>> = {
   paper:
     "The paper's configuration as far as its public code tells: 256 px, width 16, 200 dimensions, 11 rounds of 50 " +
     'epochs. Needs a GPU: 18,700 steps of a 32-million-parameter network for 1,349 images.',
-  'paper-128':
-    'A smaller copy of `paper`, same objective and rounds. Smaller: images of 128 px (not 256) with one halving ' +
-    'less, base width 8 (16), 3 epochs per round (50). 25 to 35 minutes of one core (TensorFlow) for 1,349 images, and ' +
-    'far too short for what the paper reports.',
-  reduced:
-    'The smallest copy of `paper`, same objective and rounds. Smaller: images of 64 px (not 256) with two halvings ' +
-    'less, base width 8 (16), 5 epochs per round (50). 12 to 15 minutes of one core (TensorFlow) for 1,349 images, and ' +
-    'far too short for what the paper reports.',
 };
 
 function configOf(name: SaladPresetName, workingSize: number): SaladConfig {
@@ -174,10 +166,6 @@ function configOf(name: SaladPresetName, workingSize: number): SaladConfig {
       };
     case 'paper':
       return { ...PAPER_CONFIG, downs };
-    case 'paper-128':
-      return { ...PAPER_CONFIG, downs, baseWidth: 8, epochsPerRound: 3 };
-    case 'reduced':
-      return { ...PAPER_CONFIG, downs, baseWidth: 8, epochsPerRound: 5 };
   }
 }
 
@@ -185,8 +173,6 @@ const DEFAULT_SIZE: Readonly<Record<SaladPresetName, number>> = {
   salad: 224,
   'salad-image': 64,
   paper: 256,
-  'paper-128': 128,
-  reduced: 64,
 };
 
 /**

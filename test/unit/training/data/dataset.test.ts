@@ -1,46 +1,43 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { after, describe, it } from 'mocha';
 import { SaladError } from '../../../../src/errors/index.js';
 import {
-  type DatasetImage,
   dataHash,
   loadDataset,
-  splitByPatient,
+  typicalSide,
   withoutDuplicates,
 } from '../../../../src/training/data/dataset.js';
+import { png, writeFiles } from '../../../support/image-folders.js';
 
 const root = mkdtempSync(join(tmpdir(), 'salad-dataset-'));
 let folders = 0;
 
-/** Files as given (contents are not decoded by the data set). */
-function folderWith(files: Readonly<Record<string, string>>): string {
+function folderWith(files: Readonly<Record<string, number | string | Uint8Array>>): Promise<string> {
   folders += 1;
-  const folder = join(root, String(folders));
-  for (const [name, content] of Object.entries(files)) {
-    mkdirSync(join(folder, name, '..'), { recursive: true });
-    writeFileSync(join(folder, name), content);
-  }
-  return folder;
+  return writeFiles(join(root, String(folders)), files);
 }
 
-function imageOf(patient: string, index: number): DatasetImage {
-  return { id: `${patient}-${index}`, path: '', label: 'normal', patient, sha256: `${patient}${index}` };
+function refusal(...patterns: readonly RegExp[]): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof SaladError && error.reason === 'TRAINING_DATA_INVALID', String(error));
+    for (const pattern of patterns) assert.match(error.message, pattern);
+    return true;
+  };
 }
 
-describe('dataset', () => {
+describe('data folder', () => {
   after(() => rmSync(root, { recursive: true }));
 
-  it('reads one folder per class, normal first, and leaves masks and other files out', async () => {
-    const folder = folderWith({
-      'normal/b.png': 'b',
-      'normal/a.jpg': 'a',
-      'effusion/x.png': 'x',
-      'masks/x.png': 'm',
-      'notes.txt': 't',
+  it('reads one folder per class, normal first, with the facts of every image', async () => {
+    const folder = await folderWith({
+      'normal/b.png': 1,
+      'normal/a.jpg': 2,
+      'effusion/x.png': 3,
+      'masks/x.png': 4,
     });
     const dataset = await loadDataset(folder);
     assert.deepEqual(dataset.labels, ['normal', 'effusion']);
@@ -48,77 +45,144 @@ describe('dataset', () => {
       dataset.images.map((image) => image.id),
       ['normal/a.jpg', 'normal/b.png', 'effusion/x.png'],
     );
-    assert.notEqual(dataset.images[0]!.patient, dataset.images[1]!.patient);
+    const [first, second] = dataset.images;
+    assert.notEqual(first!.patient, second!.patient);
+    assert.deepEqual([first!.rows, first!.columns, first!.bytes], [8, 8, (await png(2)).length]);
+    assert.equal(typicalSide(dataset.images), 8);
+    assert.match(first!.pixelHash, /^[0-9a-f]{16}$/);
   });
 
   it('takes images directly in the folder as normal', async () => {
-    const dataset = await loadDataset(folderWith({ 'a.png': 'a', 'b.png': 'b' }));
+    const dataset = await loadDataset(await folderWith({ 'a.png': 1, 'b.png': 2 }));
     assert.deepEqual(dataset.labels, ['normal']);
     assert.equal(dataset.images.length, 2);
   });
 
-  it('finds patients in a manifest two folders up and in patients.tsv beside the images', async () => {
-    const shared = folderWith({
-      'manifest.tsv':
-        'path\tlabel\tpatient\ntrain/normal/a.png\tnormal\tp1\ntrain/normal/b.png\tnormal\tp1\n',
-      'train/normal/a.png': 'a',
-      'train/normal/b.png': 'b',
-    });
-    const train = await loadDataset(join(shared, 'train'));
+  it('leaves hidden and system files out, and says how many and why', async () => {
+    const { images, report } = await loadDataset(
+      await folderWith({
+        'normal/a.png': 1,
+        'normal/._a.png': 'Mac OS X',
+        'normal/.ipynb_checkpoints/a-checkpoint.png': 2,
+        'normal/@eaDir/a.png': 3,
+        'normal/Thumbs.db': 'x',
+        '__MACOSX/normal/a.png': 4,
+        '.cache/normal/b.png': 5,
+      }),
+    );
     assert.deepEqual(
-      train.images.map((image) => image.patient),
-      ['p1', 'p1'],
+      images.map(({ id }) => id),
+      ['normal/a.png'],
     );
-    const own = await loadDataset(
-      folderWith({ 'patients.tsv': 'file\tpatient\na.png\tq\n', 'normal/a.png': 'a' }),
+    assert.deepEqual(
+      report.leftOut.map(({ path, reason }) => [path, reason]),
+      [
+        '.cache',
+        '__MACOSX',
+        'normal/._a.png',
+        'normal/.ipynb_checkpoints',
+        'normal/@eaDir',
+        'normal/Thumbs.db',
+      ].map((path) => [path, 'hidden or system file']),
     );
-    assert.equal(own.images[0]!.patient, 'q');
   });
 
-  it('refuses folders without normal images', async () => {
-    const isInvalid = (error: unknown): boolean =>
-      error instanceof SaladError && error.reason === 'TRAINING_DATA_INVALID';
-    await assert.rejects(loadDataset(join(root, 'absent')), isInvalid);
-    await assert.rejects(loadDataset(folderWith({ 'normal/readme.txt': 't' })), isInvalid);
+  it('says which other formats lie beside the images, and that a FIFO is no file', async function () {
+    if (process.platform === 'win32') this.skip();
+    const folder = await folderWith({ 'normal/a.png': 1, 'normal/b.dcm': 'DICM', 'normal/c.tif': 'II*' });
+    execFileSync('mkfifo', [join(folder, 'normal/pipe.png')]);
+    const { images, report } = await loadDataset(folder);
+    assert.equal(images.length, 1);
+    assert.deepEqual(
+      report.leftOut.map(({ path, reason }) => `${path}: ${reason}`),
+      [
+        'normal/b.dcm: neither PNG nor JPEG by its extension',
+        'normal/c.tif: neither PNG nor JPEG by its extension',
+        'normal/pipe.png: not a regular file (FIFO, socket or device)',
+      ],
+    );
   });
 
-  it('drops exact copies, and hashes contents whatever the names', async () => {
-    const dataset = await loadDataset(folderWith({ 'a.png': 'same', 'b.png': 'same', 'c.png': 'other' }));
+  it('names every file that cannot be read, with its reason, and no other', async function () {
+    if (process.platform === 'win32') this.skip();
+    const whole = await png(1, 40);
+    const folder = await folderWith({
+      'normal/a.png': whole,
+      'normal/cut.png': whole.subarray(0, whole.length - 30),
+      'normal/text.jpg': 'no picture',
+      'normal/empty.png': '',
+      'effusion/x.png': 'not this one: training does not read it',
+    });
+    symlinkSync('/nowhere/to/be/found.png', join(folder, 'normal/link.png'));
+    await assert.rejects(
+      loadDataset(folder, { purpose: 'train' }),
+      refusal(
+        /4 files/,
+        /normal\/cut\.png: \S/,
+        /normal\/text\.jpg: .*neither PNG nor JPEG/,
+        /normal\/empty\.png/,
+        /normal\/link\.png: it does not exist/,
+        /^(?![\s\S]*(normal\/a\.png|effusion))/,
+      ),
+    );
+    await assert.rejects(loadDataset(folder), refusal(/5 files/, /effusion\/x\.png/));
+  });
+
+  it('follows links to folders, and those that lead back only once', async function () {
+    if (process.platform === 'win32') this.skip();
+    const elsewhere = await folderWith({ 'a.png': 1, 'deep/b.png': 2 });
+    const folder = await folderWith({ 'effusion/x.png': 3 });
+    symlinkSync(elsewhere, join(folder, 'normal'));
+    symlinkSync(elsewhere, join(elsewhere, 'deep/again'));
+    const { images, report } = await loadDataset(folder);
+    assert.deepEqual(
+      images.map(({ id }) => id),
+      ['normal/a.png', 'normal/deep/b.png', 'effusion/x.png'],
+    );
+    assert.deepEqual(
+      report.leftOut.map(({ path }) => path),
+      ['normal/deep/again'],
+    );
+  });
+
+  it('refuses folders that are not there or hold no normal image', async () => {
+    await assert.rejects(loadDataset(join(root, 'absent')), refusal(/is not a folder/));
+    await assert.rejects(
+      loadDataset(await folderWith({ 'normal/readme.txt': 't' })),
+      refusal(/no normal PNG/),
+    );
+  });
+
+  it('drops pictures that it has already, and hashes files whatever the names', async () => {
+    const dataset = await loadDataset(await folderWith({ 'a.png': 1, 'b.png': 1, 'c.png': 2 }));
     assert.deepEqual(
       withoutDuplicates(dataset.images).map((image) => image.id),
       ['a.png', 'c.png'],
     );
-    const renamed = await loadDataset(folderWith({ 'x.png': 'other', 'y.png': 'same', 'z.png': 'same' }));
+    const renamed = await loadDataset(await folderWith({ 'x.png': 2, 'y.png': 1, 'z.png': 1 }));
     assert.equal(dataHash(dataset.images), dataHash(renamed.images));
   });
 
-  it('splits every data set so that no patient is on two sides and no side is empty', () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 3, maxLength: 40 }),
-        fc.nat(1000),
-        (sizes, seed) => {
-          const images = sizes.flatMap((size, patient) =>
-            Array.from({ length: size }, (_, index) => imageOf(`p${patient}`, index)),
-          );
-          const { fit, calibrationA, calibrationB } = splitByPatient(images, seed);
-          const sides = [fit, calibrationA, calibrationB].map((side) => new Set(side.map((i) => i.patient)));
-          assert.equal(fit.length + calibrationA.length + calibrationB.length, images.length);
-          assert.equal(new Set(sides.flatMap((side) => [...side])).size, sizes.length);
-          assert.equal(
-            sides.reduce((sum, side) => sum + side.size, 0),
-            sizes.length,
-          );
-          assert.ok(sides.every((side) => side.size > 0));
-        },
-      ),
+  it('knows a picture again in a file of other bytes', async () => {
+    const { default: sharp } = await import('sharp');
+    const folder = await folderWith({ 'a.png': 1 });
+    writeFileSync(
+      join(folder, 'b.png'),
+      await sharp(await png(1))
+        .png({ compressionLevel: 0 })
+        .toBuffer(),
     );
+    const { images } = await loadDataset(folder);
+    assert.notEqual(images[0]!.sha256, images[1]!.sha256);
+    assert.equal(images[0]!.pixelHash, images[1]!.pixelHash);
+    assert.equal(withoutDuplicates(images).length, 1);
   });
 
-  it('gives the same split for the same seed in any order, and another for another seed', () => {
-    const images = Array.from({ length: 50 }, (_, index) => imageOf(`p${index}`, 0));
-    assert.deepEqual(splitByPatient(images, 5), splitByPatient([...images].reverse(), 5));
-    assert.notDeepEqual(splitByPatient(images, 5), splitByPatient(images, 6));
-    assert.equal(splitByPatient(images, 5).fit.length, 40);
+  it('stops when asked to', async () => {
+    const folder = await folderWith({ 'a.png': 1 });
+    await assert.rejects(
+      loadDataset(folder, { signal: AbortSignal.abort() }),
+      (error) => error instanceof SaladError && error.reason === 'CANCELLED',
+    );
   });
 });

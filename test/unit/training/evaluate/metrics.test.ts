@@ -5,10 +5,20 @@ import {
   auroc,
   aurocInterval,
   averagePrecision,
+  clusteredShareInterval,
   fprAtTpr,
+  newcombeInterval,
+  type PatientScore,
   rocPoints,
   wilsonInterval,
 } from '../../../../src/training/evaluate/metrics.js';
+
+/** Every score of a patient of its own. */
+const single = (values: readonly number[], prefix: string): PatientScore[] =>
+  values.map((score, index) => ({ score, patient: `${prefix}${index}` }));
+/** Every score `times` times, of the same patient. */
+const repeated = (scored: readonly PatientScore[], times: number): PatientScore[] =>
+  scored.flatMap((each) => new Array<PatientScore>(times).fill(each));
 
 const scores = fc.array(fc.integer({ min: -20, max: 20 }), { minLength: 1, maxLength: 40 });
 
@@ -59,11 +69,13 @@ describe('metrics', () => {
       Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898) * 2 + shift);
     const normal = sample(60, 0);
     const abnormal = sample(60, 1.5);
-    const [low, high] = aurocInterval(normal, abnormal, { resamples: 1000, seed: 3 });
-    assert.deepEqual(aurocInterval(normal, abnormal, { resamples: 1000, seed: 3 }), [low, high]);
+    const interval = (a: readonly number[], b: readonly number[], seed = 3) =>
+      aurocInterval(single(a, 'n'), single(b, 'a'), { resamples: 1000, seed });
+    const [low, high] = interval(normal, abnormal);
+    assert.deepEqual(interval(normal, abnormal), [low, high]);
     const estimate = auroc(normal, abnormal);
     assert.ok(low < estimate && estimate < high && high <= 1);
-    const [lowMore, highMore] = aurocInterval(sample(600, 0), sample(600, 1.5), { resamples: 1000 });
+    const [lowMore, highMore] = interval(sample(600, 0), sample(600, 1.5), 0);
     assert.ok(highMore - lowMore < (high - low) / 2);
   });
 
@@ -74,8 +86,73 @@ describe('metrics', () => {
     const q1 = a / (2 - a);
     const q2 = (2 * a * a) / (1 + a);
     const error = Math.sqrt((a * (1 - a) + 99 * (q1 - a * a) + 99 * (q2 - a * a)) / 10000);
-    const [low, high] = aurocInterval(normal, abnormal);
+    const [low, high] = aurocInterval(single(normal, 'n'), single(abnormal, 'a'));
     assert.ok(Math.abs((high - low) / (2 * 1.96 * error) - 1) < 0.35);
+    const [lowest, highest] = newcombeInterval(a, 100, 100);
+    assert.ok(Math.abs((highest - lowest) / (2 * 1.96 * error) - 1) < 0.1 && lowest < a && a < highest);
+  });
+
+  it('resamples patients: images that say the same thing again make no interval narrower', () => {
+    const sample = (shift: number): number[] =>
+      Array.from({ length: 40 }, (_, i) => Math.sin(i * 12.9898) * 2 + shift);
+    const [normal, abnormal] = [single(sample(0), 'n'), single(sample(1.5), 'a')];
+    const once = aurocInterval(normal, abnormal, { seed: 5 });
+    assert.deepEqual(aurocInterval(repeated(normal, 4), repeated(abnormal, 4), { seed: 5 }), once);
+    const asImages = aurocInterval(
+      single(
+        repeated(normal, 4).map(({ score }) => score),
+        'n',
+      ),
+      single(
+        repeated(abnormal, 4).map(({ score }) => score),
+        'a',
+      ),
+      { seed: 5 },
+    );
+    assert.ok(asImages[1] - asImages[0] < 0.6 * (once[1] - once[0]));
+  });
+
+  it('keeps a patient with images of both groups in one piece', () => {
+    const scored = (shift: number, prefix: string): PatientScore[] =>
+      Array.from({ length: 30 }, (_, i) => ({ score: (i % 10) + shift, patient: `${prefix}${i}` }));
+    // Patients whose two images differ by the same amount vary less than two independent groups.
+    const paired = aurocInterval(scored(0, 'p'), scored(1, 'p'));
+    const apart = aurocInterval(scored(0, 'n'), scored(1, 'a'));
+    assert.ok(paired[1] - paired[0] < 0.5 * (apart[1] - apart[0]), `${paired} and ${apart}`);
+  });
+
+  it('claims no certainty from few images, or from groups that are separated entirely', () => {
+    const normal = single([1, 2, 3, 4, 5, 6], 'n');
+    const [low, high] = aurocInterval(normal, single([9], 'a'));
+    assert.ok(low < 0.5 && high === 1, `${low}`);
+    const [lowInside, highInside] = aurocInterval(normal, single([4.5], 'a'));
+    assert.ok(lowInside < 0.3 && highInside > 0.9, `${lowInside} to ${highInside}`);
+    const many = Array.from({ length: 50 }, (_, i) => i);
+    const apart = aurocInterval(
+      single(many, 'n'),
+      single(
+        many.map((value) => value + 100),
+        'a',
+      ),
+    );
+    assert.ok(apart[0] > 0.9 && apart[0] < 0.99 && apart[1] === 1, `${apart}`);
+    assert.deepEqual(aurocInterval(single([5], 'n'), single([1], 'a'))[0], 0);
+  });
+
+  it('widens the interval of a share by what the images of one patient have in common', () => {
+    const images = Array.from({ length: 60 }, (_, i) => ({ patient: `p${i}`, flagged: i % 10 === 0 }));
+    const plain = wilsonInterval(6, 60);
+    const near = (a: readonly number[], b: readonly number[]) =>
+      assert.ok(
+        a.every((value, i) => Math.abs(value - b[i]!) < 1e-9),
+        `${a} and ${b}`,
+      );
+    near(clusteredShareInterval(images), plain);
+    near(clusteredShareInterval([...images, ...images]), plain);
+    near(
+      clusteredShareInterval(images.map(({ patient }) => ({ patient, flagged: false }))),
+      wilsonInterval(0, 60),
+    );
   });
 
   it('gives the average precision worked out by hand', () => {

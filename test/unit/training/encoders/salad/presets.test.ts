@@ -1,22 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { convolutionMacs } from '../../../../../bench/support/macs.js';
 import { geometryOf } from '../../../../../src/geometry/geometry.js';
 import { inputSchema, scoringSchema, tilingSchema } from '../../../../../src/geometry/specifications.js';
 import { saladDecoder } from '../../../../../src/network/salad-networks.js';
 import { inferShapes, trainableCount } from '../../../../../src/network/shapes.js';
 import { lastRound } from '../../../../../src/training/encoders/salad/anchors.js';
 import { parseSaladConfig } from '../../../../../src/training/encoders/salad/config.js';
-import { stepsPerEpoch } from '../../../../../src/training/encoders/salad/schedule.js';
 import {
   SALAD_PRESET_NAMES,
-  type SaladPreset,
   saladPreset,
   withFreeEmbeddingName,
 } from '../../../../../src/training/encoders/salad/settings.js';
 import { encoderOf } from '../../../../../src/training/encoders/salad/trainable-network.js';
-
-const pickScoring = ({ scoring, input, tiling, whiten }: SaladPreset) => ({ scoring, input, tiling, whiten });
 
 describe('SALAD presets', () => {
   for (const name of SALAD_PRESET_NAMES) {
@@ -84,40 +79,6 @@ describe('SALAD presets', () => {
       aggregate: { topFraction: 1, margin: 0 },
     });
   });
-
-  for (const [name, size, width, epochs] of [
-    ['paper-128', 128, 8, 3],
-    ['reduced', 64, 8, 5],
-  ] as const) {
-    it(`keeps in ${name} everything of paper but size, width and epochs, and says so`, () => {
-      const { config, scoring, input, tiling, whiten, description } = saladPreset(name);
-      const paper = saladPreset('paper', size);
-      const smaller = { baseWidth: width, epochsPerRound: epochs };
-      assert.deepEqual(config, { ...paper.config, ...smaller });
-      assert.deepEqual({ scoring, input, tiling, whiten }, pickScoring(paper));
-      assert.equal(lastRound(config.rate) + 1, 11);
-      for (const said of [`images of ${size} px`, `width ${width} (16)`, `${epochs} epochs per round (50)`]) {
-        assert.ok(description.includes(said), said);
-      }
-    });
-  }
-
-  for (const [name, minutes] of [
-    ['paper-128', 45],
-    ['reduced', 15],
-  ] as const) {
-    it(`${name} is little enough work for ${minutes} minutes of one core that does 18 GFLOP/s`, () => {
-      const { config, input } = saladPreset(name);
-      const { baseWidth, downs, embedding, channels, batchSize, epochsPerRound, rate } = config;
-      const size = { inputSize: input.workingSize, baseWidth, downs, embedding, channels };
-      const encoder = convolutionMacs(encoderOf(config, input.workingSize));
-      const macs = encoder + convolutionMacs(saladDecoder(size), embedding);
-      // Of 1,349 images four fifths train. Forward and two gradients; two operations per multiply-accumulate.
-      const steps = (lastRound(rate) + 1) * epochsPerRound * stepsPerEpoch(1078, batchSize);
-      const gigaFlop = (steps * batchSize * 3 * 2 * macs) / 1e9;
-      assert.ok(gigaFlop / 18 / 60 < minutes, `${gigaFlop / 18 / 60} minutes`);
-    });
-  }
 
   it('scores tiles as soon as their rows are there with the preset salad', () => {
     assert.deepEqual(saladPreset('salad').input.intensity, { kind: 'window' });

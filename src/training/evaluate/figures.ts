@@ -1,0 +1,144 @@
+/** The figures of an evaluation, from the judged images: per class, over all classes, and of the normals. */
+import { SaladError } from '../../errors/index.js';
+import type { Box } from '../../geometry/placement.js';
+import { type ImageCalibration, thresholdFor } from '../../scoring/calibration.js';
+import { type BoxFigures, type BoxHit, boxFigures } from './box-localisation.js';
+import { type FloorAurocs, type FloorNumbers, floorAurocs } from './floors.js';
+import type { LocalisationFigures } from './localisation.js';
+import {
+  auroc,
+  aurocInterval,
+  averagePrecision,
+  clusteredShareInterval,
+  fprAtTpr,
+  type Interval,
+  type PatientScore,
+} from './metrics.js';
+
+/** False-positive rates whose thresholds are checked. */
+export const CHECKED_RATES = ['0.05', '0.10'] as const;
+export type CheckedRate = (typeof CHECKED_RATES)[number];
+export type PerRate<T> = Readonly<Record<CheckedRate, T>>;
+
+export interface EvaluatedImage {
+  readonly id: string;
+  readonly label: string;
+  readonly patient: string;
+  readonly score: number;
+  readonly pValue: number;
+  /** At the rate a server decides at unless it is asked for another. */
+  readonly decision: 'normal' | 'anomalous';
+  /** The score less the median robust z of the image's patches: how much one place stands out. */
+  readonly localScore: number;
+  /** Of the patch with the highest robust z among those that count, in pixels of the source image. */
+  readonly topBox: Box;
+  readonly floors: FloorNumbers;
+  /** Only of images with a radiologist's box. */
+  readonly boxHit?: BoxHit;
+}
+
+export interface ClassFigures {
+  readonly count: number;
+  readonly patients: number;
+  readonly auroc: number;
+  readonly aurocCi95: Interval;
+  readonly averagePrecision: number;
+  readonly fprAt95Tpr: number;
+  /** Fraction flagged at the threshold calibrated for that false-positive rate; null where out of reach. */
+  readonly sensitivity: PerRate<number | null>;
+  /** AUROC of numbers that say nothing of disease. */
+  readonly floors: FloorAurocs;
+  /** Two of the floors under the names they first had. */
+  readonly shortcutAuroc: { readonly meanGrey: number; readonly sharpness: number };
+  /** AUROC of the local part of the score. */
+  readonly localAuroc: number;
+  readonly localAurocCi95: Interval;
+  /** Only where there are lesion masks, or boxes. */
+  readonly localisation?: Partial<LocalisationFigures> & Partial<BoxFigures>;
+}
+
+export interface NormalFigures {
+  readonly count: number;
+  readonly patients: number;
+  readonly falsePositiveRate: PerRate<number | null>;
+  readonly falsePositiveRateCi95: PerRate<Interval | null>;
+}
+
+function perRate<T>(of: (rate: CheckedRate) => T): PerRate<T> {
+  return { '0.05': of('0.05'), '0.10': of('0.10') };
+}
+
+function patientsOf(images: readonly EvaluatedImage[]): number {
+  return new Set(images.map(({ patient }) => patient)).size;
+}
+
+/** The calibrated threshold; null where the calibration set is too small for the rate. */
+export function reachableThreshold(calibration: ImageCalibration, rate: number): number | null {
+  try {
+    return thresholdFor(calibration, rate);
+  } catch (error) {
+    if (error instanceof SaladError && error.reason === 'FALSE_POSITIVE_RATE_UNREACHABLE') return null;
+    throw error;
+  }
+}
+
+/** Fraction of scores above the threshold for a rate; null where the calibration set is too small for it. */
+export function flaggedShare(
+  scores: readonly number[],
+  calibration: ImageCalibration,
+  rate: number,
+): number | null {
+  const threshold = reachableThreshold(calibration, rate);
+  return threshold === null ? null : scores.filter((score) => score > threshold).length / scores.length;
+}
+
+/** @param masks figures of the lesion masks of these abnormal images, where there are any */
+export function classFigures(
+  normal: readonly EvaluatedImage[],
+  abnormal: readonly EvaluatedImage[],
+  calibration: ImageCalibration,
+  masks: LocalisationFigures | undefined,
+): ClassFigures {
+  const scores = (images: readonly EvaluatedImage[]): number[] => images.map(({ score }) => score);
+  const local = (images: readonly EvaluatedImage[]): PatientScore[] =>
+    images.map(({ patient, localScore }) => ({ patient, score: localScore }));
+  const [from, to] = [scores(normal), scores(abnormal)];
+  const floors = floorAurocs(normal, abnormal);
+  const boxes = boxFigures(abnormal.flatMap(({ boxHit }) => boxHit ?? []));
+  return {
+    count: abnormal.length,
+    patients: patientsOf(abnormal),
+    auroc: auroc(from, to),
+    aurocCi95: aurocInterval(normal, abnormal),
+    averagePrecision: averagePrecision(from, to),
+    fprAt95Tpr: fprAtTpr(from, to),
+    sensitivity: perRate((rate) => flaggedShare(to, calibration, Number(rate))),
+    floors,
+    shortcutAuroc: { meanGrey: floors.meanGrey, sharpness: floors.blurWhole },
+    localAuroc: auroc(
+      local(normal).map(({ score }) => score),
+      local(abnormal).map(({ score }) => score),
+    ),
+    localAurocCi95: aurocInterval(local(normal), local(abnormal)),
+    ...(masks || boxes ? { localisation: { ...masks, ...boxes } } : {}),
+  };
+}
+
+export function normalFigures(
+  normal: readonly EvaluatedImage[],
+  calibration: ImageCalibration,
+): NormalFigures {
+  const scores = normal.map(({ score }) => score);
+  return {
+    count: normal.length,
+    patients: patientsOf(normal),
+    falsePositiveRate: perRate((rate) => flaggedShare(scores, calibration, Number(rate))),
+    falsePositiveRateCi95: perRate((rate) => {
+      const threshold = reachableThreshold(calibration, Number(rate));
+      if (threshold === null) return null;
+      return clusteredShareInterval(
+        normal.map(({ patient, score }) => ({ patient, flagged: score > threshold })),
+      );
+    }),
+  };
+}

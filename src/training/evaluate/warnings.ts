@@ -1,0 +1,60 @@
+/** Warnings of an evaluation: broken promises, numbers that do as well as the model, classes that are too small. */
+import { CHECKED_RATES, type ClassFigures, type NormalFigures } from './figures.js';
+import { FLOORS, type Floor } from './floors.js';
+
+/** Figures of a class with fewer patients are not reliable. */
+const CLASS_PATIENTS_WANTED = 10;
+
+const FLOOR_NAMES: Readonly<Record<Floor, string>> = {
+  meanGrey: 'the mean grey value',
+  blurWhole: 'the blur of the whole image',
+  blurCentre: 'the blur of its centre',
+  fileSize: 'the size of the file',
+};
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+
+function floorWarnings(label: string, { auroc, floors }: ClassFigures): readonly string[] {
+  return FLOORS.filter((floor) => floors[floor] >= auroc).map(
+    (floor) =>
+      `${label}: ${FLOOR_NAMES[floor]} alone reaches an AUROC of ${floors[floor].toFixed(3)}, the model ${auroc.toFixed(3)}`,
+  );
+}
+
+function rateWarnings({ count, falsePositiveRate, falsePositiveRateCi95 }: NormalFigures): readonly string[] {
+  return CHECKED_RATES.flatMap((rate) => {
+    const realised = falsePositiveRate[rate];
+    const interval = falsePositiveRateCi95[rate];
+    if (realised === null || interval === null || interval[0] <= Number(rate)) return [];
+    return [
+      `the promised false-positive rate of ${percent(Number(rate))} is broken: ${percent(realised)} of ${count} normal images ` +
+        `are flagged (95 % interval ${percent(interval[0])} to ${percent(interval[1])})`,
+    ];
+  });
+}
+
+/** @param all every abnormal class together; null without any */
+export function evaluationWarnings(
+  normal: NormalFigures,
+  classes: Readonly<Record<string, ClassFigures>>,
+  all: ClassFigures | null,
+): readonly string[] {
+  const single = Object.entries(classes);
+  const groups: [string, ClassFigures][] = single.map(([label, figures]) => [`class ${label}`, figures]);
+  if (all !== null && single.length > 1) groups.push(['all abnormal images', all]);
+  const sizes: [string, { readonly count: number; readonly patients: number }][] = [
+    ['normal', normal],
+    ...single,
+  ];
+  return [
+    ...rateWarnings(normal),
+    ...groups.flatMap(([label, figures]) => floorWarnings(label, figures)),
+    ...sizes
+      .filter(([, { patients }]) => patients < CLASS_PATIENTS_WANTED)
+      .map(
+        ([label, { count, patients }]) =>
+          `class ${label}: ${count} ${count === 1 ? 'image' : 'images'} of ${patients} ` +
+          `${patients === 1 ? 'patient' : 'patients'}, too few for reliable figures`,
+      ),
+  ];
+}

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { auroc } from '../../src/training/evaluate/metrics.js';
+import { runSalad } from '../support/cli.js';
+import { phantomPng, png, writeFiles } from '../support/image-folders.js';
+
+const SIZE = 128;
+const root = mkdtempSync(join(tmpdir(), 'salad-protocol-'));
+const data = join(root, 'set/test');
+const model = join(root, 'models/small/1');
+
+interface Figures {
+  readonly auroc: number;
+  readonly aurocCi95: readonly [number, number];
+  readonly localAuroc: number;
+  readonly floors: Readonly<Record<string, number>>;
+  readonly localisation?: Readonly<Record<string, number>>;
+}
+interface Result extends Figures {
+  readonly normal: { readonly count: number };
+  readonly classes: Readonly<Record<string, Figures & { readonly count: number }>>;
+  readonly all: Figures & { readonly count: number };
+  readonly warnings: readonly string[];
+  readonly half: string;
+}
+
+async function evaluate(...more: string[]): Promise<Result> {
+  const { code, stderr, lines } = await runSalad(
+    ...['evaluate', '--model', model, '--data', data, '--json', ...more],
+  );
+  assert.equal(code, 0, stderr);
+  return lines[0] as unknown as Result;
+}
+
+const HEADER = 'file,label,patient,imageScore,pValue,decision,top,left,bottom,right';
+
+describe('salad evaluate, the protocol', function () {
+  this.timeout(60_000);
+  const scores = join(root, 'scores.csv');
+  let result: Result;
+  let rows: Record<string, string>[];
+
+  before(async () => {
+    const files = async (folder: string, from: number, count: number, lesion: 'none' | 'effusion') =>
+      Object.fromEntries(
+        await Promise.all(
+          Array.from({ length: count }, async (_, index) => [
+            `${folder}/${from + index}.png`,
+            await phantomPng(from + index, SIZE, lesion),
+          ]),
+        ),
+      ) as Record<string, Buffer>;
+    await writeFiles(join(root, 'normals'), await files('normal', 6000, 30, 'none'));
+    await writeFiles(data, {
+      ...(await files('normal', 6100, 12, 'none')),
+      ...(await files('effusion', 6200, 8, 'effusion')),
+      ...(await files('other, "odd"', 6300, 4, 'effusion')),
+    });
+    const lines = [
+      'path\tx\ty\tw\th',
+      'test/effusion/6200.png\t0\t0\t128\t128',
+      'test/effusion/6201.png\t0\t0\t1\t1',
+    ];
+    writeFileSync(join(root, 'set/boxes.tsv'), `${lines.join('\n')}\n`);
+    const trained = await runSalad(
+      ...['train', '--data', join(root, 'normals'), '--out', join(root, 'models'), '--name', 'small'],
+      ...['--working-size', String(SIZE), '--no-align', '--json'],
+    );
+    assert.equal(trained.code, 0, trained.stderr);
+    result = await evaluate('--scores', scores);
+    const [header, ...lines_] = readFileSync(scores, 'utf8').trimEnd().split('\n');
+    assert.equal(header, HEADER);
+    rows = lines_.map((line) => {
+      const cells = [...line.matchAll(/("(?:[^"]|"")*"|[^,]*)(?:,|$)/g)].map(([, cell]) =>
+        (cell ?? '').replace(/^"|"$/g, '').replaceAll('""', '"'),
+      );
+      return Object.fromEntries(HEADER.split(',').map((name, index) => [name, cells[index] ?? '']));
+    });
+  });
+
+  after(() => rmSync(root, { recursive: true }));
+
+  it('writes one line an image, from which its figures follow', () => {
+    assert.equal(rows.length, 24);
+    const of = (label: RegExp) =>
+      rows.filter((row) => label.test(row['label']!)).map((row) => Number(row['imageScore']));
+    assert.equal(auroc(of(/^normal$/), of(/^effusion$/)), result.classes['effusion']!.auroc);
+    assert.equal(auroc(of(/^normal$/), of(/^(?!normal)/)), result.all.auroc);
+    assert.equal(result.all.count, 12);
+    const odd = rows.find((row) => row['file'] === 'other, "odd"/6300.png');
+    assert.deepEqual([odd?.['label'], odd?.['patient']], ['other, "odd"', 'image:other, "odd"/6300.png']);
+    for (const row of rows) {
+      const box = ['top', 'left', 'bottom', 'right'].map((side) => Number(row[side]));
+      const [top, left, bottom, right] = box as [number, number, number, number];
+      assert.ok(
+        top >= 0 && top < bottom && bottom <= SIZE && left >= 0 && left < right && right <= SIZE,
+        `${box}`,
+      );
+      assert.ok(Number(row['pValue']) > 0 && Number(row['pValue']) <= 1);
+    }
+  });
+
+  it('gives floors, the local part and where the top patch lies', () => {
+    assert.deepEqual(Object.keys(result.floors), ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize']);
+    assert.deepEqual(result.all.floors, result.floors);
+    assert.equal(result.localAuroc, result.all.localAuroc);
+    assert.ok(result.localAuroc > 0.5);
+    // One box is the whole image, 16 times a patch; the other a corner that no patch among those that count reaches.
+    const { pointingByChance, ...shares } = result.localisation!;
+    assert.deepEqual(shares, { boxImages: 2, pointing: 0.5, touch: 0.5, iou10: 0, iou25: 0 });
+    assert.ok(Math.abs(pointingByChance! - (1 + 1 / SIZE ** 2) / 2) < 1e-9);
+    assert.deepEqual(result.classes['effusion']!.localisation, result.localisation);
+    assert.equal(result.classes['other, "odd"']!.localisation, undefined);
+  });
+
+  it('warns of small classes and of what the model cannot promise', () => {
+    assert.match(
+      result.warnings.join('\n'),
+      /class effusion: 8 images of 8 patients, too few for reliable figures/,
+    );
+    assert.match(result.warnings.join('\n'), /the model: calibrated on 30 normal images, fewer than 100/);
+    const [low, high] = result.classes['effusion']!.aurocCi95;
+    assert.ok(low < 0.99 && high <= 1 && low < high);
+  });
+
+  it('splits the set by patient, and writes every opening of the report part down', async () => {
+    const log = join(root, 'set/test.openings.jsonl');
+    const [choose, report] = [await evaluate('--half', 'choose'), await evaluate('--half', 'report')];
+    assert.deepEqual([choose.half, report.half, result.half], ['choose', 'report', 'all']);
+    assert.equal(choose.normal.count + report.normal.count, 12);
+    assert.ok(choose.normal.count > 0 && choose.all.count + report.all.count === 12);
+    const openings = () =>
+      readFileSync(log, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { half: string; model: string; images: number; time: string });
+    const [first, ...none] = openings();
+    assert.deepEqual([first?.half, first?.model, none.length], ['report', 'small@1', 0]);
+    assert.ok(Math.abs(Date.parse(first!.time) - Date.now()) < 60_000);
+    // Who looks at everything looks at that part as well.
+    await evaluate();
+    assert.deepEqual(
+      openings().map(({ half }) => half),
+      ['report', 'all'],
+    );
+    await evaluate('--half', 'report', '--half-log', join(root, 'mine.jsonl'));
+    assert.equal(openings().length, 2);
+    assert.ok(existsSync(join(root, 'mine.jsonl')));
+  });
+
+  it('tries before the work what it will write, and never writes over an image', async () => {
+    const refuse = async (pattern: RegExp, ...more: string[]) => {
+      const { code, stderr } = await runSalad('evaluate', '--model', model, '--data', data, ...more);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, pattern);
+    };
+    await refuse(/--scores .*cannot be written/, '--scores', join(root, 'none/s.csv'));
+    await refuse(/--report .*cannot be written/, '--report', root);
+    await refuse(/same file/, '--report', join(root, 'x'), '--scores', join(root, 'x'));
+    const image = join(data, 'normal/6100.png');
+    const before = readFileSync(image);
+    await refuse(/is an image of the data/, '--scores', image);
+    assert.deepEqual(readFileSync(image), before);
+    await refuse(
+      /cannot be written to .*--half-log/,
+      '--half',
+      'report',
+      '--half-log',
+      join(root, 'none/log'),
+    );
+  });
+
+  it('names a lesion mask that cannot be read or is of another image', async () => {
+    for (const [content, pattern] of [
+      ['no picture', /the mask .*masks.effusion.6201\.png cannot be read: .*neither PNG nor JPEG/],
+      [await png(1), /the mask .*6201\.png has 8 x 8 pixels, its image 128 x 128/],
+    ] as const) {
+      await writeFiles(data, { 'masks/effusion/6201.png': content });
+      const { code, stderr } = await runSalad('evaluate', '--model', model, '--data', data, '--json');
+      assert.equal(code, 1);
+      assert.match(stderr, pattern);
+    }
+    rmSync(join(data, 'masks'), { recursive: true });
+  });
+
+  it('shows warnings, classes together and boxes in the report', async () => {
+    const file = join(root, 'report.html');
+    await evaluate('--report', file);
+    const html = readFileSync(file, 'utf8');
+    for (const part of [
+      /<h2>Warnings<\/h2><ul>|<h2>Warnings<\/h2>\s*<ul>/,
+      /all abnormal/,
+      /Radiologists’ boxes/,
+    ]) {
+      assert.match(html, part);
+    }
+    assert.ok(!/(?:src|href)="(?!data:)/.test(html) && !html.includes('<script'));
+  });
+});

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { SaladError } from '../../../../src/errors/index.js';
+import { chooseLayout, type DataPurpose } from '../../../../src/training/data/layout.js';
+
+/** What is taken of files as `folder=label`, and what is left out. */
+function layout(purpose: DataPurpose, files: readonly string[], normal: readonly string[] = []) {
+  const images = files.map((path) => ({ parts: path.split('/'), path, bytes: 1 }));
+  const { root, classes, leftOut } = chooseLayout(images, purpose, normal, 'data');
+  return {
+    root: root.join('/'),
+    taken: classes.map(({ parts, label }) => `${parts.join('/') || '.'}=${label}`),
+    leftOut: leftOut.map(({ path, files: count }) => `${path} ${count}`),
+  };
+}
+
+function refused(
+  purpose: DataPurpose,
+  files: readonly string[],
+  pattern: RegExp,
+  normal: readonly string[] = [],
+) {
+  assert.throws(
+    () => layout(purpose, files, normal),
+    (error) => {
+      assert.ok(error instanceof SaladError && error.reason === 'TRAINING_DATA_INVALID');
+      assert.match(error.message, pattern);
+      return true;
+    },
+  );
+}
+
+const KAGGLE = [
+  ...['NORMAL', 'PNEUMONIA'].flatMap((name) => [
+    `train/${name}/1.jpeg`,
+    `train/${name}/2.jpeg`,
+    `test/${name}/1.jpeg`,
+    `val/${name}/1.jpeg`,
+  ]),
+  'chest_xray/train/NORMAL/1.jpeg',
+];
+const MVTEC = [
+  'train/good/000.png',
+  'test/good/000.png',
+  'test/broken_large/000.png',
+  'test/contamination/000.png',
+  'ground_truth/broken_large/000_mask.png',
+];
+
+describe('layout of a data folder', () => {
+  for (const [normal, other] of [
+    ['NORMAL', 'PNEUMONIA'],
+    ['Normal', 'Effusion'],
+    ['good', 'broken'],
+    ['No Finding', 'mass'],
+    ['healthy', 'ill'],
+  ]) {
+    it(`takes ${normal}/ beside ${other}/ for the normal images`, () => {
+      const files = [`${normal}/a.png`, `${other}/b.png`, `${other}/c.png`, 'loose.png'];
+      const loose = 'loose.png 1';
+      assert.deepEqual(layout('evaluate', files), {
+        root: '',
+        taken: [`${normal}=normal`, `${other}=${other}`],
+        leftOut: [loose],
+      });
+      for (const purpose of ['train', 'calibrate'] as const) {
+        assert.deepEqual(layout(purpose, files), {
+          root: '',
+          taken: [`${normal}=normal`],
+          leftOut: [loose, `${other}/ 2`],
+        });
+      }
+    });
+  }
+
+  it('takes the split that fits, of a set as Kaggle has it', () => {
+    assert.deepEqual(layout('train', KAGGLE), {
+      root: 'train',
+      taken: ['train/NORMAL=normal'],
+      leftOut: ['train/PNEUMONIA/ 2', 'test/ 2', 'val/ 2', 'chest_xray/ 1'],
+    });
+    assert.deepEqual(layout('calibrate', KAGGLE).taken, ['train/NORMAL=normal']);
+    assert.deepEqual(layout('evaluate', KAGGLE).taken, ['test/NORMAL=normal', 'test/PNEUMONIA=PNEUMONIA']);
+  });
+
+  it('takes the split that fits, of a set as MVTec has it, without its masks', () => {
+    assert.deepEqual(layout('train', MVTEC), {
+      root: 'train',
+      taken: ['train/good=normal'],
+      leftOut: ['test/ 3', 'ground_truth/ 1'],
+    });
+    assert.deepEqual(layout('evaluate', MVTEC), {
+      root: 'test',
+      taken: ['test/good=normal', 'test/broken_large=broken_large', 'test/contamination=contamination'],
+      leftOut: ['train/ 1', 'ground_truth/ 1'],
+    });
+  });
+
+  it('leaves masks out at any depth', () => {
+    assert.deepEqual(layout('train', ['normal/a.png', 'normal/masks/a.png', 'masks/normal/a.png']), {
+      root: '',
+      taken: ['normal=normal'],
+      leftOut: ['normal/masks/ 1', 'masks/ 1'],
+    });
+  });
+
+  it('refuses what could be read in two ways', () => {
+    refused('train', ['normal/a.png', 'Normal/b.png'], /normal\/, Normal\/|Normal\/, normal\//);
+    refused('train', ['normal/a.png', 'good/b.png', 'x/c.png'], /good\/, normal\//);
+    refused(
+      'train',
+      ['PNEUMONIA/a.png', 'COVID/b.png'],
+      /COVID\/, PNEUMONIA\/ and none that is called normal/,
+    );
+    refused('evaluate', ['p001/a.png', 'p002/b.png', 'loose.png'], /--normal/);
+    refused('train', ['normal/a.png', 'train/good/b.png'], /ambiguous/);
+    refused('evaluate', ['train/good/a.png', 'val/good/b.png'], /none of them is a test\//);
+    refused('train', ['train/a.png', 'test/b.png'], /train\/ holds images directly/);
+    refused('train', ['train/x/a.png', 'train/y/b.png'], /data\/train has the folders x\/, y\//);
+  });
+
+  it('takes the folders that are named as normal', () => {
+    const files = ['A/a.png', 'B/b.png', 'C/c.png'];
+    assert.deepEqual(layout('evaluate', files, ['B', 'C']).taken, ['B=normal', 'C=normal', 'A=A']);
+    assert.deepEqual(layout('train', files, ['B']).leftOut, ['A/ 1', 'C/ 1']);
+    assert.deepEqual(layout('train', ['p1/a.png', 'b.png', 'masks/b.png'], ['.']), {
+      root: '',
+      taken: ['.=normal'],
+      leftOut: ['masks/ 1'],
+    });
+    refused('train', files, /--normal D: data has no such folder/, ['D']);
+  });
+});

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { floorAurocs, floorNumbers } from '../../../../src/training/evaluate/floors.js';
+
+/** An image by its grey values, 8 bit. */
+function image(rows: number, columns: number, value: (row: number, column: number) => number) {
+  const samples = Uint8Array.from({ length: rows * columns }, (_, at) =>
+    value(Math.floor(at / columns), at % columns),
+  );
+  return { rows, columns, bitsAllocated: 8, bitsStored: 8, samples } as const;
+}
+
+describe('floors', () => {
+  it('measure grey, blur of the whole and of the middle half, and the size of the file', () => {
+    // Rows 0 and 7 differ from the rest; inside nothing does.
+    const border = image(8, 8, (row) => (row === 0 || row === 7 ? 255 : 51));
+    assert.deepEqual(floorNumbers(border, 123), {
+      meanGrey: (2 + 6 * 0.2) / 8,
+      blurWhole: 408 / 7 / 255,
+      blurCentre: 0,
+      fileSize: 123,
+    });
+    // Stripes in the middle only: 4 of 8 columns, rows 2 to 5, three differences of 255 each.
+    const middle = image(8, 8, (row, column) =>
+      row >= 2 && row < 6 && column >= 2 && column < 6 && row % 2 === 1 ? 255 : 0,
+    );
+    assert.equal(floorNumbers(middle, 1).blurCentre, 1);
+  });
+
+  it('are the same of 8 and of 16 bits', () => {
+    const narrow = image(6, 5, (row, column) => row * 40 + column);
+    const wide = Uint16Array.from(narrow.samples, (value) => value * 257);
+    // At an odd place in a larger buffer, as a decoder may give it.
+    const bytes = new Uint8Array(wide.byteLength + 1);
+    bytes.set(new Uint8Array(wide.buffer), 1);
+    const samples = bytes.subarray(1);
+    const { fileSize: _, ...expected } = floorNumbers(narrow, 1);
+    const { fileSize: __, ...found } = floorNumbers(
+      { ...narrow, bitsAllocated: 16, bitsStored: 16, samples },
+      2,
+    );
+    for (const [name, value] of Object.entries(expected)) {
+      assert.ok(Math.abs(value - found[name as keyof typeof found]) < 1e-12, name);
+    }
+  });
+
+  it('separate in the better direction', () => {
+    const of = (meanGrey: number, fileSize: number) => ({
+      floors: { meanGrey, blurWhole: 1, blurCentre: 1, fileSize },
+    });
+    assert.deepEqual(floorAurocs([of(5, 1), of(6, 2)], [of(1, 3), of(5.5, 4)]), {
+      meanGrey: 0.75,
+      blurWhole: 0.5,
+      blurCentre: 0.5,
+      fileSize: 1,
+    });
+  });
+});
