@@ -3,8 +3,20 @@
  * memory-bank.safetensors, golden.safetensors and MODEL_CARD.md.
  */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { SaladError } from '../errors/index.js';
 import { type Geometry, geometryOf } from '../geometry/geometry.js';
 import type { NetworkDescription, Weights } from '../network/description.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
@@ -30,9 +42,20 @@ export const BUNDLE_FILES = {
   card: 'MODEL_CARD.md',
 } as const;
 
-/** A checked bundle in memory. It is an EngineModelSource: engines load it as it is. */
+/** Name and version of a model. */
+export interface ModelIdentity {
+  readonly name: string;
+  readonly version: number;
+}
+
+/**
+ * A checked bundle in memory. It is an EngineModelSource: engines load it as it is.
+ *
+ * Its arrays are views of shared memory: a worker thread that is given a Bundle (structured clone) has the same
+ * weights and memory bank, not a copy. Nobody writes to them.
+ */
 export interface Bundle {
-  /** Absolute path. */
+  /** Absolute path as it was given, links not resolved. */
   readonly directory: string;
   readonly manifest: Manifest;
   /** SHA-256 of manifest.json, which holds the hashes of all other files: the identity of the bundle. */
@@ -58,16 +81,68 @@ export interface BundleParts {
   readonly storage?: StoragePrecision;
 }
 
+/** Far above any manifest; the other files have their sizes in it. */
+export const MANIFEST_BYTES_MAX = 64 * 1024 * 1024;
+/** Bytes that are read and hashed at a time. */
+const CHUNK_BYTES = 64 * 1024 * 1024;
+
 function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
-async function readBytes(directory: string, file: string): Promise<Uint8Array> {
+function unreadable(path: string, error: unknown): SaladError {
+  return invalidBundle(`${path} cannot be read: ${(error as Error).message}`, error);
+}
+
+/** Bytes of a regular file: opening anything else may wait for ever. @throws SaladError BUNDLE_INVALID */
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  if (!found.isFile()) throw invalidBundle(`${path} is not a file`);
+  return found.size;
+}
+
+/** The first `size` bytes of a file, in shared memory. @param onChunk told of each part as it comes */
+async function readShared(
+  path: string,
+  size: number,
+  onChunk: (chunk: Uint8Array) => void,
+): Promise<Uint8Array> {
+  const bytes = new Uint8Array(new SharedArrayBuffer(size));
+  const handle = await open(path);
   try {
-    return await readFile(join(directory, file));
-  } catch (error) {
-    throw invalidBundle(`${join(directory, file)} cannot be read: ${(error as Error).message}`, error);
+    for (let at = 0; at < size; ) {
+      const { bytesRead } = await handle.read(bytes, at, Math.min(CHUNK_BYTES, size - at), at);
+      if (bytesRead === 0) throw new Error(`it ends after ${at} of ${size} bytes`);
+      onChunk(bytes.subarray(at, at + bytesRead));
+      at += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await handle.close();
   }
+}
+
+/** A file in shared memory. @throws SaladError BUNDLE_INVALID where it is not what the manifest lists. */
+async function readListedFile(
+  directory: string,
+  file: string,
+  expected: Manifest['files'][string],
+): Promise<Uint8Array> {
+  const path = join(directory, file);
+  const size = await sizeOf(path);
+  if (size !== expected.bytes) {
+    throw invalidBundle(`${file} has ${size} bytes, the manifest says ${expected.bytes}`);
+  }
+  const hash = createHash('sha256');
+  const bytes = await readShared(path, size, (chunk) => hash.update(chunk)).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  if (hash.digest('hex') !== expected.sha256) {
+    throw invalidBundle(`${file} does not match the SHA-256 in the manifest`);
+  }
+  return bytes;
 }
 
 function parseJson(bytes: Uint8Array, path: string): unknown {
@@ -78,24 +153,24 @@ function parseJson(bytes: Uint8Array, path: string): unknown {
   }
 }
 
+/** @throws SaladError BUNDLE_INVALID where a listed file would lie elsewhere than beside the manifest. */
+export function checkFileNames({ files }: Manifest): void {
+  for (const file of Object.keys(files)) {
+    if (file !== basename(file) || file === '..' || file === BUNDLE_FILES.manifest) {
+      throw invalidBundle(`manifest.json: files.${file} is not the name of a file beside the manifest`);
+    }
+  }
+}
+
 /** All files the manifest lists, each checked against its size and hash before it is decoded. */
 async function readListedFiles(
   directory: string,
   manifest: Manifest,
 ): Promise<ReadonlyMap<string, Uint8Array>> {
   const files = new Map<string, Uint8Array>();
+  checkFileNames(manifest);
   for (const [file, expected] of Object.entries(manifest.files)) {
-    if (file !== basename(file) || file === BUNDLE_FILES.manifest) {
-      throw invalidBundle(`manifest.json: files.${file} is not the name of a file beside the manifest`);
-    }
-    const bytes = await readBytes(directory, file);
-    if (bytes.length !== expected.bytes) {
-      throw invalidBundle(`${file} has ${bytes.length} bytes, the manifest says ${expected.bytes}`);
-    }
-    if (sha256Of(bytes) !== expected.sha256) {
-      throw invalidBundle(`${file} does not match the SHA-256 in the manifest`);
-    }
-    files.set(file, bytes);
+    files.set(file, await readListedFile(directory, file, expected));
   }
   return files;
 }
@@ -106,11 +181,43 @@ function required(files: ReadonlyMap<string, Uint8Array>, file: string): Uint8Ar
   return bytes;
 }
 
-/** @throws SaladError BUNDLE_INVALID where the bundle is incomplete, inconsistent or fails its hashes. */
-export async function readBundle(directory: string): Promise<Bundle> {
-  const manifestBytes = await readBytes(directory, BUNDLE_FILES.manifest);
-  const manifest = parseManifest(parseJson(manifestBytes, join(directory, BUNDLE_FILES.manifest)));
-  const files = await readListedFiles(directory, manifest);
+/**
+ * @param expected what the folder's place in a models folder says it is
+ * @throws SaladError BUNDLE_INVALID where there is no manifest, it is malformed, or names another model.
+ */
+export async function readManifest(
+  directory: string,
+  expected?: ModelIdentity,
+): Promise<{ readonly manifest: Manifest; readonly sha256: string }> {
+  const path = join(directory, BUNDLE_FILES.manifest);
+  const size = await sizeOf(path);
+  if (size > MANIFEST_BYTES_MAX) throw invalidBundle(`${path} is longer than ${MANIFEST_BYTES_MAX} bytes`);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  const manifest = parseManifest(parseJson(bytes, path));
+  const { name, version } = manifest;
+  if (expected !== undefined && (name !== expected.name || version !== expected.version)) {
+    throw invalidBundle(
+      `${directory} holds ${name}@${version} and not ${expected.name}@${expected.version}: ` +
+        `a bundle is served only from the folder of its own name and version`,
+    );
+  }
+  return { manifest, sha256: sha256Of(bytes) };
+}
+
+/**
+ * Reads, hashes and checks a bundle. Links are followed once, at the start: a folder that is switched meanwhile
+ * (git-sync, Kubernetes' ..data) gives the old bundle or the new one.
+ * @param expected what the folder's place in a models folder says it is
+ * @throws SaladError BUNDLE_INVALID where the bundle is incomplete, inconsistent, fails its hashes or is another one.
+ */
+export async function readBundle(directory: string, expected?: ModelIdentity): Promise<Bundle> {
+  const folder = await realpath(directory).catch((error: unknown) => {
+    throw unreadable(directory, error);
+  });
+  const { manifest, sha256 } = await readManifest(folder, expected);
+  const files = await readListedFiles(folder, manifest);
   required(files, BUNDLE_FILES.card);
   const content: BundleContent = {
     manifest,
@@ -122,7 +229,7 @@ export async function readBundle(directory: string): Promise<Bundle> {
   return {
     ...content,
     directory: resolve(directory),
-    sha256: sha256Of(manifestBytes),
+    sha256,
     geometry,
     network: manifest.network,
     search: { bank: content.bank, scoring: manifest.scoring },
@@ -154,14 +261,22 @@ function encodeParts(parts: BundleParts, storage: StoragePrecision): ReadonlyMap
   ]);
 }
 
-/** Puts a finished folder in place of what may be there: readers see the old bundle or the new one. */
-async function replaceDirectory(from: string, to: string): Promise<void> {
+/**
+ * Puts a finished folder in the place of another one, which is kept under a hidden name until then. A process killed in
+ * between leaves hidden folders, which nobody serves, and perhaps no bundle: never two of one name and version.
+ */
+export async function replaceDirectory(from: string, to: string): Promise<void> {
   const old = `${from}.old`;
   const hadOld = await rename(to, old).then(
     () => true,
     () => false,
   );
-  await rename(from, to);
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (hadOld) await rename(old, to);
+    throw error;
+  }
   if (hadOld) await rm(old, { recursive: true, force: true });
 }
 

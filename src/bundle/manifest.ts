@@ -121,10 +121,16 @@ export const int8Schema = z.strictObject({
   goldenTolerance: z.number().positive(),
 });
 
+/** The wire has 32 bits for a version. */
+export const VERSION_MAX = 2 ** 32 - 1;
+
+/** Of a model, and of its folder. */
+export const modelNameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
+
 export const manifestSchema = z.strictObject({
   schemaVersion: z.literal(1),
-  name: z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/),
-  version: z.int().min(1),
+  name: modelNameSchema,
+  version: z.int().min(1).max(VERSION_MAX),
   description: z.string(),
   input: inputSchema,
   tiling: tilingSchema,

@@ -1,9 +1,15 @@
 /** Worker threads under piscina: which entry they run, who gets the next task, what an answer means. */
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
-import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { EngineLoss, errorFrom, type WorkerResult, type WorkerSetup, type WorkerTask } from './messages.js';
+import {
+  EngineLoss,
+  errorFrom,
+  type SelectResult,
+  type WorkerResult,
+  type WorkerSetup,
+  type WorkerTask,
+} from './messages.js';
 
 /** piscina does not name it. */
 type LoadBalancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
@@ -20,18 +26,20 @@ export const SLOTS_PER_WORKER = 2;
 export const URGENT_SLOTS_PER_WORKER = 1;
 export const ALL_SLOTS_PER_WORKER = SLOTS_PER_WORKER + URGENT_SLOTS_PER_WORKER;
 
-/**
- * @param most threads that will ever be
- * @param now threads that there may be now
- */
-export function createThreads(
-  most: number,
-  now: () => number,
-  setup: WorkerSetup,
-  onError: (error: Error) => void,
-): Threads {
+export interface ThreadOptions {
+  /** File of the worker; its default export takes a WorkerTask and resolves to a WorkerResult. */
+  readonly entry: string;
+  /** Threads that there will ever be. */
+  readonly most: number;
+  /** Threads that there may be now. */
+  readonly now: () => number;
+  /** Receives errors that no task waits for. */
+  readonly onError: (error: Error) => void;
+}
+
+export function createThreads(setup: WorkerSetup, { entry, most, now, onError }: ThreadOptions): Threads {
   const piscina = new Piscina<WorkerTask, WorkerResult>({
-    filename: workerEntry(),
+    filename: entry,
     minThreads: 1,
     maxThreads: most,
     idleTimeout: Number.POSITIVE_INFINITY,
@@ -57,12 +65,15 @@ export async function exchange(threads: Threads, task: WorkerTask): Promise<Work
   return result;
 }
 
-/** The engine and all models in `count` threads. Settles when all have answered. */
-export async function loadEverywhere(threads: Threads, engine: EngineName, count: number): Promise<void> {
+/** The engine and the models in `count` threads. Settles when all have answered. */
+export async function loadEverywhere(
+  threads: Threads,
+  { engine, models }: SelectResult,
+  count: number,
+): Promise<void> {
   const arrived = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-  const results = await Promise.allSettled(
-    Array.from({ length: count }, () => exchange(threads, { type: 'load', engine, arrived, count })),
-  );
+  const task = { type: 'load', engine, models: Object.keys(models), arrived, count } as const;
+  const results = await Promise.allSettled(Array.from({ length: count }, () => exchange(threads, task)));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
@@ -71,7 +82,7 @@ export function unexpected(result: WorkerResult): SaladError {
 }
 
 /** Built, the worker is JavaScript beside us; in a checkout run through tsx a small entry registers tsx first. */
-function workerEntry(): string {
+export function workerEntry(): string {
   const name = import.meta.url.endsWith('.ts') ? 'engine-worker.checkout.mjs' : 'engine-worker.js';
   return fileURLToPath(new URL(`../../workers/${name}`, import.meta.url));
 }

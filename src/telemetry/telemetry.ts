@@ -3,9 +3,10 @@
  * are any. Without an SDK (see sdk.ts) every instrument is a no-op. Never pixels, never identifiers of an acquisition.
  */
 import { type Attributes, type Histogram, metrics, type SpanContext, trace } from '@opentelemetry/api';
+import type { BatchReport } from '../batching/index.js';
 import type { Logger } from './logger.js';
 import { ScoreDrift } from './score-drift.js';
-import { type AcquisitionSpans, type BatchFacts, recordBatch, startAcquisition } from './traces.js';
+import { type AcquisitionSpans, recordBatch, startAcquisition } from './traces.js';
 
 const NAME = 'salad-serve';
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -94,11 +95,11 @@ export class Telemetry {
     this.callDuration.record(ms / 1000, attributes);
   }
 
-  batchRan(batch: BatchFacts): void {
+  batchRan(batch: BatchReport): void {
     const attributes = { 'salad.model': batch.model, 'salad.engine': batch.engine };
     this.batchSize.record(batch.tiles, { ...attributes, 'salad.release': batch.release });
     this.batchDuration.record(batch.computeMs / 1000, attributes);
-    if (batch.riders.size > 0) recordBatch(this.tracer, batch, attributes);
+    if (batch.queuedSinceByTag.size > 0) recordBatch(this.tracer, batch, attributes);
   }
 
   /** @param carrier the call's metadata: a client's W3C trace context goes on here */

@@ -9,13 +9,13 @@ const root = resolve(import.meta.dirname, '../..');
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/errors': [],
   'src/report': [],
-  'src/telemetry': ['src/config'],
+  'src/telemetry': ['src/config', 'src/batching'],
   'src/config': ['src/engines', 'src/scoring'],
   'src/scoring': ['src/model'],
   'src/model': ['src/scoring', 'src/engines'],
   'src/imaging': ['src/model'],
   'src/engines': ['src/model', 'src/scoring'],
-  'src/batching': ['src/telemetry'],
+  'src/batching': ['src/engines'],
   'src/pool': ['src/engines', 'src/model', 'src/telemetry'],
   'src/acquisition': ['src/imaging', 'src/batching', 'src/scoring', 'src/model', 'src/engines'],
   'src/registry': [

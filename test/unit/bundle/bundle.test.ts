@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { type BundleParts, readBundle, writeBundle } from '../../../src/bundle/bundle.js';
-import { findBundle, listBundles } from '../../../src/bundle/repository.js';
 import { quantizeBank, quantizeWeights, type StoragePrecision } from '../../../src/bundle/tensors.js';
 import { smallParts } from '../../reference/small-model.js';
 
@@ -174,17 +173,4 @@ describe('a bundle', () => {
       assert.deepEqual(await readdir(join(root, 'small')).catch(() => []), []);
     });
   }
-
-  it('is found by name, by name and version, and by folder', async () => {
-    await writeBundle(directory, parts);
-    await writeBundle(join(root, 'small', '10'), withManifest({ version: 10 }));
-    await mkdir(join(root, 'small', '11'));
-    const versions = (await listBundles(root)).map(({ name, version }) => `${name}@${version}`);
-    assert.deepEqual(versions, ['small@1', 'small@10']);
-    assert.equal(await findBundle(root, 'small'), join(root, 'small', '10'));
-    assert.equal(await findBundle(root, 'small@1'), directory);
-    assert.equal(await findBundle(root, directory), directory);
-    await assert.rejects(findBundle(root, 'small@2'), { reason: 'MODEL_NOT_FOUND' });
-    await assert.rejects(listBundles(join(root, 'nowhere')), { reason: 'CONFIGURATION_INVALID' });
-  });
 });
