@@ -170,7 +170,11 @@ describe('fail-over through the port', function () {
   it('keeps every tile where two engines are lost in a row', async () => {
     await restart({ workers: 1, maxBatchSize: 1 });
     const { pool } = server.registry;
-    injectFault('exit', { times: 2 });
+    injectFault('exit');
+    // The engine that takes over meets the next fault in its first batch, which is of the tile that was lost before.
+    pool.onChange(() => {
+      if (pool.isServing && pool.failovers.losses.died < 2) injectFault('exit');
+    });
     assertSame(await whole(client, images[0]!), undisturbed[0]!);
     assert.equal(pool.failovers.losses.died, 2);
   });

@@ -1,34 +1,19 @@
 /** Worker entry of tests: the real worker, whose engines fail when `injectFault` says so. */
-import { getEnvironmentData } from 'node:worker_threads';
-import {
-  ENGINE_NAMES,
-  type Engine,
-  type EngineModel,
-  type EngineName,
-  type EngineOptions,
-} from '../../src/engines/engine.js';
+import type { Engine, EngineModel, EngineName, EngineOptions } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import { createHandler } from '../../workers/handler.js';
-import { FAULT, FAULT_KINDS, FAULTS_KEY, type FaultKind } from './faults.js';
-
-const state = getEnvironmentData(FAULTS_KEY) as unknown as Int32Array;
+import { FAULT_KINDS, type FaultKind, faultState } from './faults.js';
 
 /** The fault that this run of an engine meets. */
-function takeFault(engine: EngineName): FaultKind | undefined {
-  const only = Atomics.load(state, FAULT.engine);
-  if (only >= 0 && ENGINE_NAMES[only] !== engine) return undefined;
-  for (let left = Atomics.load(state, FAULT.left); left > 0; left = Atomics.load(state, FAULT.left)) {
-    const isMine = Atomics.compareExchange(state, FAULT.left, left, left - 1) === left;
-    if (isMine) return FAULT_KINDS[Atomics.load(state, FAULT.kind)];
-  }
-  return undefined;
+function takeFault(): FaultKind | undefined {
+  return FAULT_KINDS[Atomics.exchange(faultState, 0, 0) - 1];
 }
 
 async function createFaultyEngine(name: EngineName, options: EngineOptions): Promise<Engine> {
   const engine = await createEngine(name, options);
   let isLost = false;
   const run: (model: EngineModel) => EngineModel['run'] = (model) => async (tiles, patches) => {
-    const fault = isLost ? 'lose' : takeFault(name);
+    const fault = isLost ? 'lose' : takeFault();
     if (fault === undefined) return model.run(tiles, patches);
     // What is written by then must never be delivered.
     patches.scores.fill(-1000);
