@@ -7,9 +7,11 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { pino } from 'pino';
 import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import { EnginePool } from '../../src/pool/engine-pool.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { injectFault, workerEntry } from '../support/faults.js';
 import { connect, end, header, type Outcome, rows, stream } from '../support/grpc-client.js';
+import { goldenError, poolModelOf } from '../support/pool-suite.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 import { SIDE, smallImage, startSmall } from '../support/small-server.js';
 
@@ -192,5 +194,30 @@ describe('the bundles of a server', function () {
     );
     const { aggregate } = await score(smallImage(6));
     assert.deepEqual(aggregate.precisions, ['float32']);
+  });
+});
+
+describe('the workers of a pool', function () {
+  this.timeout(60_000);
+
+  it('score with the memory that the server has read and hashed, each of them', async () => {
+    const models = await mkdtemp(join(tmpdir(), 'salad-shared-'));
+    const bundle = await writeSmallBundle(models);
+    const key = 'small@1';
+    const options = { workers: 2, maxBatchSize: 2, models: [poolModelOf(key, bundle)] };
+    const pool = await EnginePool.start({ engine: 'onnx', ...options });
+    const errors = () => Promise.all([1, 2].map(() => goldenError(pool, key, bundle)));
+    const { prototypes } = bundle.bank;
+    const before = prototypes.slice();
+    try {
+      assert.ok(Math.max(...(await errors())) < 1e-5);
+      prototypes.fill(0);
+      assert.ok(Math.min(...(await errors())) > 0.01);
+      prototypes.set(before);
+      assert.ok(Math.max(...(await errors())) < 1e-5);
+    } finally {
+      await pool.close();
+      await rm(models, { recursive: true });
+    }
   });
 });
