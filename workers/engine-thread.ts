@@ -1,5 +1,4 @@
 /** The engines and models of one thread: chooses an engine, loads models, runs batches in shared slots. */
-import { threadId } from 'node:worker_threads';
 import type { Engine, EngineModel, EngineName, EngineOptions } from '../src/engines/engine.js';
 import { passedOver, passedOverUnstarted, selfTestModel } from '../src/engines/selection/select.js';
 import { SaladError } from '../src/errors/index.js';
@@ -17,9 +16,6 @@ import {
   type WorkerTask,
 } from '../src/pool/messages.js';
 import { pieceOf, type SlotView, viewSlot } from '../src/pool/slots.js';
-
-/** Longest wait for the other workers at start; they are loading the same models. */
-const BARRIER_TIMEOUT_MS = 60_000;
 
 export type CreateEngine = (name: EngineName, options: EngineOptions) => Promise<Engine>;
 
@@ -111,17 +107,9 @@ export class EngineThread {
     return { engine, models, refused };
   }
 
-  private async load({ engine, models, arrived: shared, count }: Task<'load'>): Promise<WorkerResult> {
-    const arrived = new Int32Array(shared);
-    try {
-      for (const key of models) await this.modelOf(engine, key);
-    } finally {
-      // Also where it failed: the others must not wait for a worker that gave up.
-      Atomics.add(arrived, 0, 1);
-      Atomics.notify(arrived, 0);
-    }
-    waitForOthers(arrived, count);
-    return { type: 'loaded', threadId };
+  private async load({ engine, models }: Task<'load'>): Promise<WorkerResult> {
+    for (const key of models) await this.modelOf(engine, key);
+    return { type: 'loaded' };
   }
 
   private async run(task: Task<'run'>): Promise<WorkerResult> {
@@ -232,14 +220,4 @@ function once<K, V>(cache: Map<K, Promise<V>>, key: K, make: () => Promise<V>): 
     value.catch(() => cache.delete(key));
   }
   return value;
-}
-
-/** Blocks the thread: a worker that waited with its event loop free would be handed a second load. */
-function waitForOthers(arrived: Int32Array, count: number): void {
-  const deadline = performance.now() + BARRIER_TIMEOUT_MS;
-  for (let seen = Atomics.load(arrived, 0); seen < count; seen = Atomics.load(arrived, 0)) {
-    const left = deadline - performance.now();
-    if (left <= 0) return;
-    Atomics.wait(arrived, 0, seen, left);
-  }
 }

@@ -36,14 +36,12 @@ export type WorkerTask =
       /** An engine that cannot serve every model is not taken. */
       readonly requireAll: boolean;
     }
-  /** Loads engine and models, then waits until all `count` workers are this far. */
+  /** Loads engine and models. */
   | {
       readonly type: 'load';
       readonly engine: EngineName;
       /** By key. */
       readonly models: readonly string[];
-      readonly arrived: SharedArrayBuffer;
-      readonly count: number;
     }
   | {
       readonly type: 'run';
@@ -83,7 +81,6 @@ export interface SelectResult {
 }
 export interface LoadResult {
   readonly type: 'loaded';
-  readonly threadId: number;
 }
 export interface RunResult {
   readonly type: 'ran';

@@ -12,17 +12,8 @@ import {
   type WorkerTask,
 } from './messages.js';
 import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
-import { type SlotView, slotBytes, viewSlot } from './slots.js';
-import {
-  ALL_SLOTS_PER_WORKER,
-  createThreads,
-  exchange,
-  loadEverywhere,
-  SLOTS_PER_WORKER,
-  type Threads,
-  unexpected,
-  workerEntry,
-} from './threads.js';
+import { allocateSlots, type SlotView, slotBytes, viewSlot } from './slots.js';
+import { ALL_SLOTS_PER_WORKER, SLOTS_PER_WORKER, Threads, unexpected, workerEntry } from './threads.js';
 import { LimitPassed, withinLimit } from './time-limit.js';
 import { measureLatencies, planBatches } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
@@ -114,21 +105,22 @@ export class WorkerSet {
     const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
-    const slots = Array.from({ length: workers * ALL_SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
-    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
-    let count = 1;
+    const slots = allocateSlots(workers * ALL_SLOTS_PER_WORKER, bytes);
     const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
     const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
     const setup = { models, slots, search: options.search ?? {}, engineOptions };
     const { workerEntry: entry = workerEntry() } = options;
-    const threads = createThreads(setup, { entry, most: workers, now: () => count, onError: start.onError });
+    const threads = new Threads(setup, { entry, onError: start.onError });
     const prove = async () => {
       const { engines, preference, requireAll } = start;
-      const selected = await exchange(threads, { type: 'select', engines, preference, requireAll });
+      // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
+      threads.growTo(1);
+      const selected = await threads.run({ type: 'select', engines, preference, requireAll });
       if (selected.type !== 'selected') throw unexpected(selected);
       const perSession = options.workers === 0 && selected.threaded ? sessionThreads : 1;
-      count = Math.min(Math.ceil(workers / perSession), selected.maxWorkers ?? workers);
-      await loadEverywhere(threads, selected, count);
+      const count = Math.min(Math.ceil(workers / perSession), selected.maxWorkers ?? workers);
+      threads.growTo(count);
+      await threads.load(selected);
       const served = models.filter(({ key }) => key in selected.models);
       const set = new WorkerSet(threads, selected, count, served, slots, options.watchdogMs);
       try {
@@ -271,7 +263,7 @@ export class WorkerSet {
   }
 
   private async exchange(task: WorkerTask): Promise<WorkerResult> {
-    const answer = exchange(this.threads, task);
+    const answer = this.threads.run(task);
     this.running.add(answer);
     try {
       return await answer;
