@@ -1,13 +1,10 @@
-/** The arithmetic an encoder can run in, and which engines have it. */
+/** The arithmetic an encoder can run in. What an engine makes of a wish its loaded model says (EngineModel.precision). */
 import { readFileSync } from 'node:fs';
 import type { Int8Spec, Manifest } from '../bundle/manifest.js';
 
 export const PRECISIONS = ['float32', 'bfloat16', 'int8'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Engines with integer kernels; the others run float32 whatever is asked. */
-const INT8_ENGINES: ReadonlySet<string> = new Set(['openvino', 'onnx']);
-const BFLOAT16_ENGINES: ReadonlySet<string> = new Set(['openvino']);
 /** Instructions that multiply bfloat16: without them it is float32 with two conversions more. */
 const BFLOAT16_FLAGS = /\b(amx_bf16|avx512_bf16)\b/;
 /**
@@ -28,17 +25,6 @@ export function hasBfloat16(): boolean {
     }
   }
   return bfloat16;
-}
-
-/** What a model is run in where `precision` is asked for. */
-export function precisionOn(
-  engine: string,
-  precision: Precision,
-  { int8 }: { readonly int8?: Int8Spec | undefined },
-): Precision {
-  if (precision === 'int8' && int8 !== undefined && INT8_ENGINES.has(engine)) return 'int8';
-  if (precision === 'bfloat16' && BFLOAT16_ENGINES.has(engine) && hasBfloat16()) return 'bfloat16';
-  return 'float32';
 }
 
 /** What an engine is given: with the int8 form where that is asked for and there is one. */

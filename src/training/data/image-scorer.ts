@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../bundle/manifest.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
-import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../../engines/engine.js';
+import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } from '../../engines/engine.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
@@ -83,6 +83,8 @@ export interface ImagePatches {
 export class ImageScorer {
   readonly geometry: Geometry;
   readonly dimension: number;
+  /** What the engine runs the model in. */
+  readonly precision: Precision;
   readonly #model: EngineModel;
   readonly #pixels: Uint8Array;
   readonly #positions: Int32Array;
@@ -93,6 +95,7 @@ export class ImageScorer {
   private constructor(model: EngineModel, source: EngineModelSource) {
     this.geometry = source.geometry;
     this.dimension = model.dimension;
+    this.precision = model.precision;
     this.#model = model;
     this.#hasBank = source.search !== undefined;
     this.#capacity = Math.min(BATCH_TILES, source.geometry.tileCount);

@@ -4,7 +4,7 @@ import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
-import { inPrecision, type Precision, precisionOn } from '../../network/precision.js';
+import { inPrecision, type Precision } from '../../network/precision.js';
 import { type ImageCalibration, imagePValue, thresholdFor } from '../../scoring/calibration.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
@@ -194,14 +194,19 @@ class Pass {
 }
 
 /** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of another. */
-function checkPrecision({ bundle, engine, precision = 'float32' }: EvaluationOptions): Precision {
+function checkPrecision(
+  { bundle, engine, precision: asked = 'float32' }: EvaluationOptions,
+  actual: Precision,
+): void {
+  if (actual === asked) return;
   const { name, version, int8 } = bundle.manifest;
-  if (precisionOn(engine.info.name, precision, bundle.manifest) === precision) return precision;
   const has =
     int8 === undefined ? `${name}@${version} has no int8 form` : 'it needs the openvino or onnx engine';
-  const why =
-    precision === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
-  throw new SaladError('CONFIGURATION_INVALID', `--precision ${precision}: ${why} (docs/engines.md)`);
+  const why = asked === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
+  throw new SaladError(
+    'CONFIGURATION_INVALID',
+    `--precision ${asked}: ${why}; ${engine.info.name} runs this model in ${actual} (docs/engines.md)`,
+  );
 }
 
 /** @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal image can be scored; CANCELLED when aborted. */
@@ -209,11 +214,12 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
   const { bundle, engine, dataset } = options;
   const { images } = dataset;
   const pass = new Pass(options);
-  const precision = checkPrecision(options);
-  const scorer = await ImageScorer.open(engine, inPrecision(bundle, precision));
+  const scorer = await ImageScorer.open(engine, inPrecision(bundle, options.precision ?? 'float32'));
+  const { precision } = scorer;
   const started = performance.now();
   let done = 0;
   try {
+    checkPrecision(options, precision);
     for await (const { item, image } of renderAll(images, bundle.manifest)) {
       if (options.signal?.aborted) throw new SaladError('CANCELLED', 'evaluation was interrupted');
       const { scores } = await scorer.run(image);
