@@ -9,8 +9,8 @@ import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaladError } from '../errors/index.js';
-import { BUNDLE_FILES, type Bundle, type ModelIdentity, readBundle, readManifest } from './bundle.js';
-import { invalidBundle } from './check.js';
+import { type Bundle, readBundle } from './bundle.js';
+import { BUNDLE_FILES, type ModelIdentity, readManifest, unreadable } from './files.js';
 import { modelNameSchema, VERSION_MAX } from './manifest.js';
 
 /** A folder of a bundle's name and version; what is in it has not been looked at. */
@@ -195,10 +195,6 @@ async function followed(entry: Dirent, path: string): Promise<'folder' | 'file' 
   } catch (error) {
     return unreadable(path, error);
   }
-}
-
-function unreadable(path: string, error: unknown): SaladError {
-  return invalidBundle(`${path} cannot be read: ${(error as Error).message}`, error);
 }
 
 function whyNoName(name: string): string {

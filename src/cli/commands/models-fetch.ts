@@ -1,15 +1,14 @@
 /** `salad models fetch`: a bundle from a plain HTTP folder into the models folder, pinned by its hash. */
-import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { readBundle, replaceDirectory } from '../../bundle/bundle.js';
 import {
   BUNDLE_FILES,
   checkFileNames,
+  decodeManifest,
   MANIFEST_BYTES_MAX,
-  readBundle,
-  replaceDirectory,
-} from '../../bundle/bundle.js';
-import { parseManifest } from '../../bundle/check.js';
+  sha256Of,
+} from '../../bundle/files.js';
 import { modelKey } from '../../bundle/repository.js';
 import { SaladError } from '../../errors/index.js';
 
@@ -43,7 +42,7 @@ export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle>
       `${base}manifest.json has SHA-256 ${sha256}, not ${request.sha256}`,
     );
   }
-  const manifest = parseManifest(JSON.parse(new TextDecoder().decode(bytes)));
+  const manifest = decodeManifest(bytes, `${base}${BUNDLE_FILES.manifest}`);
   checkFileNames(manifest);
   const model = modelKey(manifest);
   const directory = join(request.models, manifest.name, String(manifest.version));
@@ -92,8 +91,4 @@ async function download(url: URL, bytesMax: number): Promise<Uint8Array> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, length);
-}
-
-function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }
