@@ -200,6 +200,16 @@ describe('the bundles of a server', function () {
 describe('the workers of a pool', function () {
   this.timeout(60_000);
 
+  it('never get two bundles of one name and version', async () => {
+    const models = await mkdtemp(join(tmpdir(), 'salad-twice-'));
+    const model = poolModelOf('small@1', await writeSmallBundle(models));
+    await assert.rejects(
+      EnginePool.start({ engine: 'onnx', workers: 1, maxBatchSize: 2, models: [model, model] }),
+      { reason: 'INTERNAL', message: 'model small@1 was given twice' },
+    );
+    await rm(models, { recursive: true });
+  });
+
   it('score with the memory that the server has read and hashed, each of them', async () => {
     const models = await mkdtemp(join(tmpdir(), 'salad-shared-'));
     const bundle = await writeSmallBundle(models);
