@@ -2,7 +2,6 @@
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { patchStart } from '../geometry/geometry.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
-import { type Precision, precisionOn } from '../network/precision.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';
@@ -44,16 +43,8 @@ export async function aggregateOf(
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
     warnings: warningsOf(request, outcome, coverage),
     search: model.search,
-    precisions: precisionsOf(model, outcome),
+    precisions: [...outcome.results.precisions],
   };
-}
-
-/** More than one where an engine was lost on the way and the next has not what was asked for. */
-function precisionsOf(model: ServedModel, outcome: AcquisitionOutcome): readonly Precision[] {
-  const each = [...outcome.results.engines].map((engine) =>
-    precisionOn(engine, model.precision, model.manifest),
-  );
-  return [...new Set(each)];
 }
 
 /** Nobody may read what was not looked at as normal. */

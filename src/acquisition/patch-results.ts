@@ -1,6 +1,6 @@
 /** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
-import type { TileTiming } from '../batching/index.js';
-import type { PatchBatch } from '../engines/engine.js';
+import type { BatchReport } from '../batching/index.js';
+import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
 import { patchOfTile } from '../geometry/geometry.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue, robustZ } from '../scoring/calibration.js';
@@ -19,7 +19,9 @@ export class PatchResults {
   readonly scores: Float32Array;
   /** float32 [patchGrid squared]; NaN where not scored. */
   readonly robustZ: Float32Array;
-  readonly engines = new Set<string>();
+  readonly engines = new Set<EngineName>();
+  /** What the model ran in. */
+  readonly precisions = new Set<Precision>();
   scoredPatches = 0;
   skippedPatches = 0;
   /** 1 where the patch is background. */
@@ -69,25 +71,29 @@ export class PatchResults {
     return count;
   }
 
-  /** Copies a tile's results out of place `index` of a slot. */
-  store(tile: number, batch: PatchBatch, index: number, timing: TileTiming): void {
+  /**
+   * Copies a tile's results out of place `index` of a slot.
+   * @param queueMs from ready to dispatched
+   */
+  store(tile: number, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
     const { patchesPerTile } = this.model.geometry;
     for (let within = 0; within < patchesPerTile; within++) {
       const patch = this.patchIndex(tile, within);
       if (this.skipped[patch] === 1) continue;
       this.scoredPatches += 1;
       const from = index * patchesPerTile + within;
-      const score = batch.scores[from]!;
+      const score = patches.scores[from]!;
       this.scores[patch] = score;
       this.robustZ[patch] = robustZ(this.model.manifest.calibration, patch, score);
-      this.keepExtras(patch, batch, from);
+      this.keepExtras(patch, patches, from);
     }
     this.completed.push(tile);
     this.scoredTiles += 1;
-    this.engines.add(timing.engine);
-    this.queueMs += timing.queueMs;
-    this.computeMs += timing.computeMs;
-    this.fill += timing.batchSize / timing.maxBatchSize;
+    this.engines.add(batch.engine);
+    this.precisions.add(batch.precision);
+    this.queueMs += queueMs;
+    this.computeMs += batch.computeMs;
+    this.fill += batch.tiles / batch.maxTiles;
   }
 
   get hasNew(): boolean {

@@ -1,6 +1,6 @@
 /** The state of one acquisition while it runs: takes pixels in, queues ready tiles, keeps what comes back. */
 import { crc32c } from '@node-rs/crc32';
-import type { TileStream, TileTiming } from '../batching/index.js';
+import type { BatchReport, TileStream } from '../batching/index.js';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
@@ -59,8 +59,8 @@ export class AcquisitionRun {
       tag: this.request.tag,
       handler: {
         fill: (tile, slot, index) => this.fill(tile, slot, index),
-        deliver: (tile, slot, index, timing) => {
-          this.deliver(tile, slot, index, timing);
+        deliver: (tile, slot, index, batch, queueMs) => {
+          this.deliver(tile, slot, index, batch, queueMs);
           this.firstScoreAt ??= this.now();
           this.settle();
         },
@@ -211,9 +211,9 @@ export class AcquisitionRun {
     this.image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
   }
 
-  private deliver(tile: number, slot: TileSlot, index: number, timing: TileTiming): void {
+  private deliver(tile: number, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
     const { pixels, alignments, patches } = slot.view(this.model.key);
-    this.results.store(tile, patches, index, timing);
+    this.results.store(tile, patches, index, batch, queueMs);
     if (alignments.length === 0) return;
     const { tilePixels } = this.model.geometry;
     const own = alignments.subarray(ALIGNMENT_NUMBERS * index, ALIGNMENT_NUMBERS * (index + 1));

@@ -34,8 +34,6 @@ export interface ServedModel {
   readonly engine: EngineName;
   /** How the memory bank is searched, for people. */
   readonly search: string;
-  /** What is asked for; an engine, or a bundle, without int8 gives float32. */
-  readonly precision: Precision;
   readonly batcher: Batcher<TileSlot>;
   readonly budget: AcquisitionBudget;
 }
@@ -156,7 +154,7 @@ export interface Aggregate {
   readonly warnings: readonly AcquisitionWarning[];
   /** How the memory bank was searched, for people. */
   readonly search: string;
-  /** What the engines that scored a tile ran in; empty where none did. */
+  /** What the model ran in, as the engines that scored a tile say; empty where none did. */
   readonly precisions: readonly Precision[];
 }
 

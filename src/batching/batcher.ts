@@ -2,6 +2,7 @@
  * Groups tiles of all streams into batches and runs them: a batch leaves the moment a slot is free. It knows
  * nothing of pixels, engines or threads: streams fill and read slots, an executor runs them.
  */
+import type { EngineRun } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { type AdmissionLimits, Announced, type Announcement, longestWaitMs } from './admission.js';
 import {
@@ -16,7 +17,6 @@ import { Pace } from './throughput-estimate.js';
 import type {
   BatchExecutor,
   BatchReport,
-  BatchRun,
   Release,
   TileHandler,
   TileStream,
@@ -50,14 +50,22 @@ interface Member<Slot> {
 type Tile<Slot> = QueuedTile<Member<Slot>>;
 
 /** Tiles on their way to an engine. */
-interface Leaving<Slot> {
+interface Dispatch<Slot> {
   readonly model: string;
   readonly tiles: readonly Tile<Slot>[];
   readonly release: Release;
   readonly urgent: boolean;
-  /** One tile that failed alone: it goes with nothing else in flight, and if it fails again it is to blame. */
-  readonly isLast: boolean;
+  /** One tile that failed without companions: it runs with nothing else in flight. */
+  readonly isAlone: boolean;
+  /** Engines lost while it ran with nothing else in flight. */
+  readonly lossesAlone: number;
 }
+
+/**
+ * An engine that is lost says little about the tiles in it, but some tile may be what breaks engines: one is given up
+ * once so many were lost with nothing else in flight.
+ */
+const LOSSES_ALONE_MAX = 3;
 
 /** How long tiles announced count as on their way: a fast client on a busy machine has sent a whole image by then. */
 const ANNOUNCED_FOR_MS = 250;
@@ -69,9 +77,9 @@ export class Batcher<Slot> {
   private scheduled = false;
   private readonly pace = new Pace();
   private readonly announced = new Announced(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
-  private readonly retries: Leaving<Slot>[] = [];
+  private readonly retries: Dispatch<Slot>[] = [];
   private inFlight = 0;
-  private lastTryRuns = false;
+  private aloneRuns = false;
 
   constructor(private readonly options: BatcherOptions<Slot>) {
     this.policy = new BatchPolicy(options.limits);
@@ -146,12 +154,12 @@ export class Batcher<Slot> {
 
   /** Starts batches while there are both slots and tiles; what failed goes first, but for urgent tiles. */
   private dispatch(): void {
-    while (!this.lastTryRuns) {
+    while (!this.aloneRuns) {
       const { freeSlots, freeUrgentSlots } = this.executor;
       const urgentOnly = freeSlots === 0;
       if (urgentOnly && (freeUrgentSlots === 0 || this.policy.queuedTilesBefore('stat') === 0)) return;
       const [retry] = this.retries;
-      if (retry?.isLast && this.inFlight > 0) return;
+      if (retry?.isAlone && this.inFlight > 0) return;
       const isRetry = retry !== undefined && !urgentOnly;
       const batch = isRetry ? retry : this.nextBatch(urgentOnly);
       if (batch === undefined) return;
@@ -159,12 +167,12 @@ export class Batcher<Slot> {
       if (slot === undefined)
         throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
       if (isRetry) this.retries.shift();
-      this.lastTryRuns = batch.isLast;
+      this.aloneRuns = batch.isAlone;
       void this.runBatch(batch, slot);
     }
   }
 
-  private nextBatch(urgentOnly: boolean): Leaving<Slot> | undefined {
+  private nextBatch(urgentOnly: boolean): Dispatch<Slot> | undefined {
     const { batch, expired } = this.policy.next(
       this.options.now(),
       (model) => this.batchLimit(model),
@@ -177,7 +185,8 @@ export class Batcher<Slot> {
     if (batch === undefined) return undefined;
     const isFull = batch.tiles.length >= this.executor.maxBatchSize(batch.model);
     const { model, tiles, priority } = batch;
-    return { model, tiles, release: isFull ? 'full' : 'slot', urgent: priority === 'stat', isLast: false };
+    const release = isFull ? 'full' : 'slot';
+    return { model, tiles, release, urgent: priority === 'stat', isAlone: false, lossesAlone: 0 };
   }
 
   /**
@@ -193,7 +202,7 @@ export class Batcher<Slot> {
   }
 
   /** Never rejects. */
-  private async runBatch(batch: Leaving<Slot>, slot: Slot): Promise<void> {
+  private async runBatch(batch: Dispatch<Slot>, slot: Slot): Promise<void> {
     this.inFlight += 1;
     let settled = 0;
     try {
@@ -202,7 +211,7 @@ export class Batcher<Slot> {
       else settled = this.failed(batch, error);
     } finally {
       this.inFlight -= 1;
-      if (batch.isLast) this.lastTryRuns = false;
+      if (batch.isAlone) this.aloneRuns = false;
       this.executor.release(slot);
       this.pace.finished(settled, this.options.now());
       this.dispatch();
@@ -211,10 +220,10 @@ export class Batcher<Slot> {
   }
 
   /** @returns why the engine failed; a tile is delivered at most once either way. */
-  private async attempt(batch: Leaving<Slot>, slot: Slot): Promise<SaladError | undefined> {
+  private async attempt(batch: Dispatch<Slot>, slot: Slot): Promise<SaladError | undefined> {
     const { model, tiles, urgent } = batch;
     const dispatchedAt = this.options.now();
-    let run: BatchRun;
+    let run: EngineRun;
     try {
       tiles.forEach(({ payload, tile }, index) => {
         payload.handler.fill(tile, slot, index);
@@ -223,44 +232,65 @@ export class Batcher<Slot> {
     } catch (error) {
       return SaladError.from(error);
     }
-    this.report(batch, run, dispatchedAt);
-    const maxBatchSize = this.executor.maxBatchSize(model);
+    const report = this.report(batch, run, dispatchedAt);
+    this.options.onBatch?.(report);
     tiles.forEach(({ payload, tile, readyAt }, index) => {
-      if (payload.closed) return;
-      const queueMs = dispatchedAt - readyAt;
-      payload.handler.deliver(tile, slot, index, { ...run, queueMs, batchSize: tiles.length, maxBatchSize });
+      if (!payload.closed) payload.handler.deliver(tile, slot, index, report, dispatchedAt - readyAt);
     });
     return undefined;
   }
 
-  private report({ model, tiles, release }: Leaving<Slot>, run: BatchRun, dispatchedAt: number): void {
-    const { onBatch } = this.options;
-    if (onBatch === undefined) return;
-    const riders = new Map<object, number>();
+  private report(
+    { model, tiles, release }: Dispatch<Slot>,
+    run: EngineRun,
+    dispatchedAt: number,
+  ): BatchReport {
+    const queuedSinceByTag = new Map<object, number>();
     for (const { payload, readyAt } of tiles) {
       // A stream's tiles are in the order in which they became ready.
-      if (payload.tag !== undefined && !riders.has(payload.tag)) riders.set(payload.tag, readyAt);
+      const { tag } = payload;
+      if (tag !== undefined && !queuedSinceByTag.has(tag)) queuedSinceByTag.set(tag, readyAt);
     }
+    const maxTiles = this.executor.maxBatchSize(model);
     const finishedAt = this.options.now();
-    onBatch({ ...run, model, tiles: tiles.length, release, dispatchedAt, finishedAt, riders });
+    return {
+      ...run,
+      model,
+      tiles: tiles.length,
+      maxTiles,
+      release,
+      dispatchedAt,
+      finishedAt,
+      queuedSinceByTag,
+    };
   }
 
   /**
-   * Again in halves, so that one bad tile cannot take its companions with it.
+   * Tries the tiles again in halves, so that one bad tile cannot take its companions with it.
    * @returns how many tiles are settled: failed, or of streams that are closed
    */
-  private failed({ model, tiles, urgent, isLast }: Leaving<Slot>, error: SaladError): number {
+  private failed({ model, tiles, urgent, isAlone, lossesAlone }: Dispatch<Slot>, error: SaladError): number {
     const open = tiles.filter(({ payload }) => !payload.closed);
     const [first] = open;
     if (first === undefined) return tiles.length;
-    if (isLast) {
+    const losses = isAlone && this.executor.isLoss(error) ? lossesAlone + 1 : lossesAlone;
+    const mayTryAgain = !isAlone || (losses > lossesAlone && losses < LOSSES_ALONE_MAX);
+    if (!mayTryAgain) {
       first.payload.handler.fail(first.tile, error);
-      return 1;
+      return tiles.length;
     }
     const half = Math.ceil(open.length / 2);
     for (const part of [open.slice(0, half), open.slice(half)]) {
       if (part.length === 0) continue;
-      this.retries.push({ model, tiles: part, release: 'retry', urgent, isLast: open.length === 1 });
+      const isSingle = open.length === 1;
+      this.retries.push({
+        model,
+        tiles: part,
+        release: 'retry',
+        urgent,
+        isAlone: isSingle,
+        lossesAlone: losses,
+      });
     }
     return tiles.length - open.length;
   }

@@ -1,4 +1,5 @@
 /** What the batcher asks of those around it: an executor that runs batches, streams that fill and read slots. */
+import type { EngineRun } from '../engines/engine.js';
 import type { SaladError } from '../errors/index.js';
 import type { PriorityClass } from './policy.js';
 
@@ -19,47 +20,38 @@ export interface BatchExecutor<Slot> {
    * Scores the first `count` tiles of the slot in place; an urgent batch before what waits in a worker.
    * @throws SaladError ENGINE_FAILED and the like: the tiles may be tried again, in another slot.
    */
-  run(model: string, slot: Slot, count: number, urgent: boolean): Promise<BatchRun>;
+  run(model: string, slot: Slot, count: number, urgent: boolean): Promise<EngineRun>;
+  /** Whether `run` failed because an engine was lost, which other tiles in flight may have caused. */
+  isLoss(error: SaladError): boolean;
   /** Told whenever slots appear otherwise than by `release`. */
   onChange(listener: () => void): void;
-}
-
-export interface BatchRun {
-  readonly engine: string;
-  /** Engine time in ms, without queueing and thread hops. */
-  readonly computeMs: number;
-}
-
-/** How a tile was served. */
-export interface TileTiming extends BatchRun {
-  /** From ready to dispatched, in ms. */
-  readonly queueMs: number;
-  /** Tiles in its batch. */
-  readonly batchSize: number;
-  readonly maxBatchSize: number;
 }
 
 /** Why a batch left when it did: it was full, a slot was free and nothing else waited, or it had failed before. */
 export type Release = 'full' | 'slot' | 'retry';
 
-/** A batch that was scored. */
-export interface BatchReport extends BatchRun {
+/** A batch that was scored. Moments are milliseconds of the batcher's clock. */
+export interface BatchReport extends EngineRun {
   readonly model: string;
   readonly tiles: number;
+  /** Most tiles a batch of this model may have. */
+  readonly maxTiles: number;
   readonly release: Release;
-  /** Milliseconds of the batcher's clock, as are all times here. */
   readonly dispatchedAt: number;
   readonly finishedAt: number;
-  /** The tags of the streams whose tiles were in it, with the moment the first of these tiles became ready. */
-  readonly riders: ReadonlyMap<object, number>;
+  /** When the first tile of each stream in the batch became ready, by the stream's tag; streams without one are left out. */
+  readonly queuedSinceByTag: ReadonlyMap<object, number>;
 }
 
 /** What a stream does with its tiles. The callbacks are synchronous, and must not throw on good input. */
 export interface TileHandler<Slot> {
   /** Writes the tile's pixels and position into place `index` of the slot. */
   fill(tile: number, slot: Slot, index: number): void;
-  /** Reads the tile's results out of place `index`; the slot is reused afterwards. */
-  deliver(tile: number, slot: Slot, index: number, timing: TileTiming): void;
+  /**
+   * Reads the tile's results out of place `index`; the slot is reused afterwards.
+   * @param queueMs from ready to dispatched
+   */
+  deliver(tile: number, slot: Slot, index: number, batch: BatchReport, queueMs: number): void;
   /** No engine could score the tile, not even alone. */
   fail(tile: number, error: SaladError): void;
   /** The deadline passed; no callback follows. */

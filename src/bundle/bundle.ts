@@ -2,14 +2,21 @@
  * A model bundle: `models/<name>/<version>/` with manifest.json, weights.safetensors,
  * memory-bank.safetensors, golden.safetensors and MODEL_CARD.md.
  */
-import { createHash } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { type Geometry, geometryOf } from '../geometry/geometry.js';
 import type { ScoringSpec } from '../geometry/specifications.js';
 import type { NetworkDescription, Weights } from '../network/description.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import { type BundleContent, checkBundle, type GoldenBatch, invalidBundle, parseManifest } from './check.js';
+import {
+  BUNDLE_FILES,
+  type ModelIdentity,
+  readListedFiles,
+  readManifest,
+  sha256Of,
+  unreadable,
+} from './files.js';
 import type { Manifest } from './manifest.js';
 import {
   decodeBank,
@@ -23,17 +30,16 @@ import {
   type StoragePrecision,
 } from './tensors.js';
 
-export const BUNDLE_FILES = {
-  manifest: 'manifest.json',
-  weights: 'weights.safetensors',
-  bank: 'memory-bank.safetensors',
-  golden: 'golden.safetensors',
-  card: 'MODEL_CARD.md',
-} as const;
+export { BUNDLE_FILES, type ModelIdentity } from './files.js';
 
-/** A checked bundle in memory. It is an EngineModelSource: engines load it as it is. */
+/**
+ * A checked bundle in memory. It is an EngineModelSource: engines load it as it is.
+ *
+ * Its arrays are views of shared memory: a worker thread that is given a Bundle (structured clone) has the same
+ * weights and memory bank, not a copy. Nobody writes to them.
+ */
 export interface Bundle {
-  /** Absolute path. */
+  /** Absolute path as it was given, links not resolved. */
   readonly directory: string;
   readonly manifest: Manifest;
   /** SHA-256 of manifest.json, which holds the hashes of all other files: the identity of the bundle. */
@@ -59,59 +65,24 @@ export interface BundleParts {
   readonly storage?: StoragePrecision;
 }
 
-function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
-}
-
-async function readBytes(directory: string, file: string): Promise<Uint8Array> {
-  try {
-    return await readFile(join(directory, file));
-  } catch (error) {
-    throw invalidBundle(`${join(directory, file)} cannot be read: ${(error as Error).message}`, error);
-  }
-}
-
-function parseJson(bytes: Uint8Array, path: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (error) {
-    throw invalidBundle(`${path} is not JSON`, error);
-  }
-}
-
-/** All files the manifest lists, each checked against its size and hash before it is decoded. */
-async function readListedFiles(
-  directory: string,
-  manifest: Manifest,
-): Promise<ReadonlyMap<string, Uint8Array>> {
-  const files = new Map<string, Uint8Array>();
-  for (const [file, expected] of Object.entries(manifest.files)) {
-    if (file !== basename(file) || file === BUNDLE_FILES.manifest) {
-      throw invalidBundle(`manifest.json: files.${file} is not the name of a file beside the manifest`);
-    }
-    const bytes = await readBytes(directory, file);
-    if (bytes.length !== expected.bytes) {
-      throw invalidBundle(`${file} has ${bytes.length} bytes, the manifest says ${expected.bytes}`);
-    }
-    if (sha256Of(bytes) !== expected.sha256) {
-      throw invalidBundle(`${file} does not match the SHA-256 in the manifest`);
-    }
-    files.set(file, bytes);
-  }
-  return files;
-}
-
 function required(files: ReadonlyMap<string, Uint8Array>, file: string): Uint8Array {
   const bytes = files.get(file);
   if (bytes === undefined) throw invalidBundle(`manifest.json: files.${file} is missing`);
   return bytes;
 }
 
-/** @throws SaladError BUNDLE_INVALID where the bundle is incomplete, inconsistent or fails its hashes. */
-export async function readBundle(directory: string): Promise<Bundle> {
-  const manifestBytes = await readBytes(directory, BUNDLE_FILES.manifest);
-  const manifest = parseManifest(parseJson(manifestBytes, join(directory, BUNDLE_FILES.manifest)));
-  const files = await readListedFiles(directory, manifest);
+/**
+ * Reads, hashes and checks a bundle. Links are followed once, at the start: a folder that is switched meanwhile
+ * (git-sync, Kubernetes' ..data) gives the old bundle or the new one.
+ * @param expected what the folder's place in a models folder says it is
+ * @throws SaladError BUNDLE_INVALID where the bundle is incomplete, inconsistent, fails its hashes or is another one.
+ */
+export async function readBundle(directory: string, expected?: ModelIdentity): Promise<Bundle> {
+  const folder = await realpath(directory).catch((error: unknown) => {
+    throw unreadable(directory, error);
+  });
+  const { manifest, sha256 } = await readManifest(folder, expected);
+  const files = await readListedFiles(folder, manifest);
   required(files, BUNDLE_FILES.card);
   const content: BundleContent = {
     manifest,
@@ -123,7 +94,7 @@ export async function readBundle(directory: string): Promise<Bundle> {
   return {
     ...content,
     directory: resolve(directory),
-    sha256: sha256Of(manifestBytes),
+    sha256,
     geometry,
     network: manifest.network,
     search: { bank: content.bank, scoring: manifest.scoring },
@@ -155,14 +126,22 @@ function encodeParts(parts: BundleParts, storage: StoragePrecision): ReadonlyMap
   ]);
 }
 
-/** Puts a finished folder in place of what may be there: readers see the old bundle or the new one. */
-async function replaceDirectory(from: string, to: string): Promise<void> {
+/**
+ * Puts a finished folder in the place of another one, which is kept under a hidden name until then. A process killed in
+ * between leaves hidden folders, which nobody serves, and perhaps no bundle: never two of one name and version.
+ */
+export async function replaceDirectory(from: string, to: string): Promise<void> {
   const old = `${from}.old`;
   const hadOld = await rename(to, old).then(
     () => true,
     () => false,
   );
-  await rename(from, to);
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (hadOld) await rename(old, to);
+    throw error;
+  }
   if (hadOld) await rm(old, { recursive: true, force: true });
 }
 

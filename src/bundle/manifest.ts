@@ -36,13 +36,16 @@ export const trainingSchema = z.strictObject({
   notes: z.array(z.string()).describe('Sentences for the model card.'),
 });
 
+/** The wire has 32 bits for a version. */
+export const VERSION_MAX = 2 ** 32 - 1;
+
+/** Of a model, and of its folder. */
+export const modelNameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
+
 export const manifestSchema = z.strictObject({
   schemaVersion: z.literal(1).describe('Version of this format.'),
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/)
-    .describe('Name of the model; its folder has the same name.'),
-  version: z.int().min(1).describe('Version of the model; its folder has the same name.'),
+  name: modelNameSchema.describe('Name of the model; its folder has the same name.'),
+  version: z.int().min(1).max(VERSION_MAX).describe('Version of the model; its folder has the same name.'),
   description: z.string().describe('One sentence, human-readable.'),
   input: inputSchema,
   tiling: tilingSchema,

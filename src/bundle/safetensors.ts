@@ -1,6 +1,6 @@
 /**
  * The safetensors format: 8 bytes little-endian header length, a JSON header, then the tensors' bytes.
- * Only the types a bundle needs: F32, F16 (decoded to float32), I32 and U8.
+ * Only the types a bundle needs: F32, F16 (decoded to float32), I32 and U8. Host byte order must be little-endian.
  */
 import { SaladError } from '../errors/index.js';
 import { float16ToFloat32, float32ToFloat16 } from '../network/float16.js';
@@ -66,15 +66,37 @@ function decodeTensor(file: string, name: string, entry: unknown, body: Uint8Arr
   if (end > body.length || end - start !== elementCount(shape) * BYTES[type]) {
     throw invalid(file, `the bytes of tensor ${name} do not fit its shape or the file`);
   }
-  // A copy starts at offset 0 of its own buffer: any element type may view it. (A Buffer's slice would not copy.)
-  const { buffer } = new Uint8Array(body.subarray(start, end));
-  if (type === 'U8') return { dtype: type, shape, data: new Uint8Array(buffer) };
-  if (type === 'I32') return { dtype: type, shape, data: new Int32Array(buffer) };
-  if (type === 'F32') return { dtype: type, shape, data: new Float32Array(buffer) };
-  return { dtype: type, shape, data: Float32Array.from(new Uint16Array(buffer), float16ToFloat32) };
+  const bytes = body.subarray(start, end);
+  if (type === 'U8') return { dtype: type, shape, data: bytes };
+  if (type === 'F16') return { dtype: type, shape, data: floatsOfHalves(alignedTo(2, bytes)) };
+  const { buffer, byteOffset, byteLength } = alignedTo(4, bytes);
+  if (type === 'I32') return { dtype: type, shape, data: new Int32Array(buffer, byteOffset, byteLength / 4) };
+  return { dtype: type, shape, data: new Float32Array(buffer, byteOffset, byteLength / 4) };
+}
+
+/** Memory of the same kind as `bytes`: what comes out of a file in shared memory is shared, too. */
+function allocateLike({ buffer }: Uint8Array, length: number): ArrayBufferLike {
+  return buffer instanceof SharedArrayBuffer ? new SharedArrayBuffer(length) : new ArrayBuffer(length);
+}
+
+/** The bytes themselves, or a copy where they do not start at a multiple of `size`. */
+function alignedTo(size: number, bytes: Uint8Array): Uint8Array {
+  if (bytes.byteOffset % size === 0) return bytes;
+  const copy = new Uint8Array(allocateLike(bytes, bytes.length));
+  copy.set(bytes);
+  return copy;
+}
+
+function floatsOfHalves(bytes: Uint8Array): Float32Array {
+  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+  const floats = new Float32Array(allocateLike(bytes, halves.length * Float32Array.BYTES_PER_ELEMENT));
+  for (let index = 0; index < halves.length; index++) floats[index] = float16ToFloat32(halves[index]!);
+  return floats;
 }
 
 /**
+ * Tensors of F32, I32 and U8 are views of `bytes` where they are aligned there; all others are copies in memory of the
+ * same kind (shared or not).
  * @param file name for messages.
  * @throws SaladError BUNDLE_INVALID where the bytes are not safetensors or hold another type.
  */
@@ -85,12 +107,13 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): ReadonlyMap<
   if (length > MAX_HEADER_BYTES || 8 + length > bytes.length) throw invalid(file, 'header length is wrong');
   let header: unknown;
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(8, 8 + length)));
+    // A copy: a text decoder need not take shared memory.
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice(8, 8 + length)));
   } catch (error) {
     throw new SaladError('BUNDLE_INVALID', `${file}: header is not JSON`, { cause: error });
   }
   if (typeof header !== 'object' || header === null) throw invalid(file, 'header is not an object');
-  const body = bytes.subarray(8 + length);
+  const body = new Uint8Array(bytes.buffer, bytes.byteOffset + 8 + length, bytes.length - 8 - length);
   const tensors = new Map<string, StoredTensor>();
   for (const [name, entry] of Object.entries(header)) {
     if (name !== '__metadata__') tensors.set(name, decodeTensor(file, name, entry, body));

@@ -27,7 +27,7 @@ export const CONFIG_FIELDS = {
     env: 'SALAD_PRECISION',
     default: 'float32',
     description:
-      'float32; bfloat16 on the openvino engine, where the processor has it; or int8 for models that carry an int8 form, on the openvino and onnx engines: faster, close scores. All else stays float32, and every aggregate names what served it.',
+      'float32; bfloat16 on the openvino engine, where the processor has it; or int8 for models that carry an int8 form, on the openvino and onnx engines: faster, close scores. All else stays float32, which the log, salad doctor and every aggregate say.',
   }),
   workers: whole({
     env: 'SALAD_WORKERS',
@@ -39,12 +39,12 @@ export const CONFIG_FIELDS = {
   }),
   sessionThreads: whole({
     env: 'SALAD_SESSION_THREADS',
-    default: 0,
+    default: 1,
     unit: 'threads',
     min: 0,
     max: 256,
     description:
-      'Threads of each session of the openvino and onnx engines, with a worker for that many cores: a lone tile is scored sooner, many tiles later. 0 means what is faster at warm-up, a session on every core or one on all.',
+      'Threads of each session of the openvino and onnx engines, with a worker for that many cores: a lone tile is scored sooner, many tiles later. 0 is taken as 1.',
   }),
   onnxProvider: choice(ONNX_PROVIDERS, {
     env: 'SALAD_ONNX_PROVIDER',

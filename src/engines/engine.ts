@@ -14,7 +14,7 @@ import type { SearchLimits } from '../scoring/search-plan.js';
 export { PRECISIONS, type Precision } from '../network/precision.js';
 
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'] as const;
-/** Best first: the order of the ladder. */
+/** Best first: the fallback order. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 export interface EngineInfo {
@@ -108,6 +108,15 @@ export interface EngineModel {
    */
   run(tiles: TileBatch, patches: PatchBatch): Promise<void>;
   dispose(): Promise<void>;
+}
+
+/** What ran a batch. */
+export interface EngineRun {
+  readonly engine: EngineName;
+  /** What the model ran in, whatever was asked for. */
+  readonly precision: Precision;
+  /** Engine time in ms, without queueing and thread hops. */
+  readonly computeMs: number;
 }
 
 export interface Engine {

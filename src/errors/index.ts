@@ -72,7 +72,7 @@ export interface SaladErrorOptions extends ErrorOptions {
   readonly retryAfterMs?: number;
 }
 
-/** A failure with a stable reason. It survives a thread boundary as `toData()` and `SaladError.fromData`. */
+/** A failure with a stable reason. It crosses threads as data (transfer.ts). */
 export class SaladError extends Error {
   override readonly name = 'SaladError';
   readonly reason: ErrorReason;

@@ -1,13 +1,10 @@
-/** Number formats an encoder can run in, and the engines that support them. */
+/** Number formats an encoder can run in; what an engine uses, its loaded model says (EngineModel.precision). */
 import { readFileSync } from 'node:fs';
 import type { Int8Spec } from './int8-specification.js';
 
 export const PRECISIONS = ['float32', 'bfloat16', 'int8'] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Engines with integer kernels; the others run float32. */
-const INT8_ENGINES: ReadonlySet<string> = new Set(['openvino', 'onnx']);
-const BFLOAT16_ENGINES: ReadonlySet<string> = new Set(['openvino']);
 /** Processor flags of instructions that multiply bfloat16; without them bfloat16 is slower than float32. */
 const BFLOAT16_FLAGS = /\b(amx_bf16|avx512_bf16)\b/;
 /**
@@ -28,17 +25,6 @@ export function hasBfloat16(): boolean {
     }
   }
   return bfloat16;
-}
-
-/** The precision a model runs in on an engine where `precision` is requested. */
-export function precisionOn(
-  engine: string,
-  precision: Precision,
-  { int8 }: { readonly int8?: Int8Spec | undefined },
-): Precision {
-  if (precision === 'int8' && int8 !== undefined && INT8_ENGINES.has(engine)) return 'int8';
-  if (precision === 'bfloat16' && BFLOAT16_ENGINES.has(engine) && hasBfloat16()) return 'bfloat16';
-  return 'float32';
 }
 
 /** A bundle with the fields that tell an engine which precision to use. */

@@ -1,16 +1,15 @@
 /**
- * What scores batches: the best engine that can, and while that one is lost the next on the ladder. Nothing but
- * numbers and names crosses the threads.
+ * Scores batches with the best engine that can, and while that one is lost with the next in the fallback order. Nothing
+ * but numbers and names crosses the threads.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { ENGINE_NAMES, type EngineName, type EngineRun } from '../engines/engine.js';
 import { enginesFor } from '../engines/selection/select.js';
 import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { BackOff } from './back-off.js';
-import type { EngineLoss, Fault, LossKind } from './messages.js';
+import { EngineLoss, type LossKind } from './messages.js';
 import type { PoolModelStatus } from './models.js';
-import { compareLayouts, prefersOneSession } from './thread-layout.js';
 import { type PoolSlot, type StartOptions, WorkerSet, type WorkerSetOptions } from './worker-set.js';
 
 export type { PoolModel, PoolModelStatus } from './models.js';
@@ -47,6 +46,8 @@ export class EnginePool {
   private servingSince = 0;
   /** A lower engine, proven and idle, that takes over at once. */
   private standby: WorkerSet | undefined;
+  /** Why models that were asked for are not served, by key: the engine of the start did not reproduce their golden scores. */
+  readonly refused: ReadonlyMap<string, Error>;
   /** The engine chosen at the start and those below it. */
   readonly ladder: readonly EngineName[];
   private readonly backOff: BackOff;
@@ -63,7 +64,6 @@ export class EnginePool {
   private starting: Promise<void> = Promise.resolve();
   private returnTimer: NodeJS.Timeout | undefined;
   private standbyTimer: NodeJS.Timeout | undefined;
-  private nextFault: Fault | undefined;
 
   private constructor(
     private readonly options: EnginePoolOptions,
@@ -72,6 +72,7 @@ export class EnginePool {
   ) {
     this.logger = options.logger ?? silentLogger();
     this.backOff = new BackOff(options.backOffMs ?? 30_000, options.backOffMaxMs ?? 600_000);
+    this.refused = latest.refused;
     this.ladder = ENGINE_NAMES.slice(ENGINE_NAMES.indexOf(latest.engine));
     this.serve(latest);
   }
@@ -83,16 +84,13 @@ export class EnginePool {
   static async start(options: EnginePoolOptions): Promise<EnginePool> {
     if (options.models.length === 0)
       throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
-    const start = { engines: enginesFor(options.engine), warmUpMs: WARM_UP_MS };
-    const set = await startSet(options, start);
-    const times = await compareLayouts(set, options);
-    if (times === undefined) return new EnginePool(options, set);
-    const oneSession = prefersOneSession(times);
-    options.logger?.info({ ...times, oneSession, engine: set.engine }, 'layout of the cores');
-    if (!oneSession) return new EnginePool(options, set);
-    await set.close();
-    const threaded = { ...options, sessionThreads: set.workerCount };
-    return new EnginePool(threaded, await startSet(threaded, start));
+    const duplicate = options.models.find(({ key }, at) =>
+      options.models.slice(0, at).some((m) => m.key === key),
+    );
+    if (duplicate !== undefined) throw new SaladError('INTERNAL', `model ${duplicate.key} was given twice`);
+    const engines = enginesFor(options.engine);
+    const set = await startSet(options, { engines, warmUpMs: WARM_UP_MS, requireAll: false });
+    return new EnginePool(withoutRefused(options, set), set);
   }
 
   /** The engine that serves; while there is none, the one that did last. */
@@ -157,22 +155,17 @@ export class EnginePool {
    * Scores the first `count` tiles of the slot in place.
    * @throws SaladError ENGINE_FAILED; the tiles may be tried again in another slot, then perhaps elsewhere.
    */
-  async run(
-    model: string,
-    slot: PoolSlot,
-    count: number,
-    urgent = false,
-  ): Promise<{ readonly engine: EngineName; readonly computeMs: number }> {
+  async run(model: string, slot: PoolSlot, count: number, urgent = false): Promise<EngineRun> {
     if (this.closing.signal.aborted) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
-    const fault = this.nextFault;
-    this.nextFault = undefined;
-    const computeMs = await slot.owner.run(model, slot, count, { urgent, fault });
-    return { engine: slot.owner.engine, computeMs };
+    const { owner } = slot;
+    const computeMs = await owner.run(model, slot, count, urgent);
+    const { precision } = owner.statuses.get(model)!;
+    return { engine: owner.engine, precision, computeMs };
   }
 
-  /** For tests of fail-over: befalls the engine in the middle of the next batch. */
-  injectFault(fault: Fault): void {
-    this.nextFault = fault;
+  /** Whether `run` failed because an engine was lost: it says little about the tiles. */
+  isLoss(error: unknown): boolean {
+    return error instanceof EngineLoss;
   }
 
   /** Waits for batches in engines, then ends the threads. */
@@ -317,7 +310,7 @@ export class EnginePool {
       try {
         this.refuseSecondOwner(engine);
         const known = this.known.get(engine);
-        const start = { engines: [engine], warmUpMs, limitMs: START_LIMIT_MS };
+        const start = { engines: [engine], warmUpMs, limitMs: START_LIMIT_MS, requireAll: true };
         return await startSet(this.options, known === undefined ? start : { ...start, known });
       } catch (error) {
         const retryMs = this.backOff.failed(engine, performance.now());
@@ -343,6 +336,10 @@ export class EnginePool {
   private async pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.closing.signal, ref: false }).catch(() => {});
   }
+}
+
+function withoutRefused(options: EnginePoolOptions, { refused }: WorkerSet): EnginePoolOptions {
+  return { ...options, models: options.models.filter(({ key }) => !refused.has(key)) };
 }
 
 function startSet(

@@ -1,16 +1,18 @@
-/** What crosses the thread boundary: small tasks and results; pixels and scores stay in shared memory. */
+/** What crosses the thread boundary: small tasks and results; bundles, pixels and scores lie in shared memory. */
+
+import type { Bundle } from '../bundle/bundle.js';
 import type { EngineName, EngineOptions, Precision, SearchOptions } from '../engines/engine.js';
-import { ERROR_REASONS, type ErrorReason, SaladError } from '../errors/index.js';
+import { SaladError } from '../errors/index.js';
+import { type ErrorData, fromErrorData, toErrorData } from '../errors/transfer.js';
 import type { SlotShape } from './slots.js';
 
-/** A model as workers know it: where its bundle lies and how its batches lie in a slot. */
+/** A model as workers know it: its bundle and how its batches lie in a slot. */
 export interface WorkerModel {
   /** `name@version`. */
   readonly key: string;
-  readonly directory: string;
-  /** Of the manifest: a bundle changed on disk since the server read it must not serve under the old name. */
-  readonly sha256: string;
-  /** Asked for; an engine or a bundle without int8 gives float32. */
+  /** Its arrays are shared memory: a worker scores with what the server read and hashed, whatever is on disk now. */
+  readonly bundle: Bundle;
+  /** Asked for; `ModelFacts` says what it runs in. */
   readonly precision: Precision;
   readonly shape: SlotShape;
   /** Tiles a slot holds for this model. */
@@ -25,37 +27,21 @@ export interface WorkerSetup {
   readonly engineOptions: EngineOptions;
 }
 
-/** For tests of fail-over: what happens to the engine before it has scored the last piece of a batch. */
-export type Fault =
-  /** The thread ends: what is left to see of a native crash that spared the process. */
-  | { readonly kind: 'exit' }
-  /** The engine never answers. */
-  | { readonly kind: 'hang' }
-  /** The engine throws; where it lasts, from then on always, as one does whose device is lost. */
-  | { readonly kind: 'throw'; readonly message: string; readonly lasting: boolean };
-
 export type WorkerTask =
-  /** Walks these rungs and says which engine passed the self-test of every model. */
+  /** Tries these engines in turn; see SelectResult. */
   | {
       readonly type: 'select';
       readonly engines: readonly EngineName[];
       readonly preference: EngineName | 'auto';
+      /** An engine that cannot serve every model is not taken. */
+      readonly requireAll: boolean;
     }
-  /** Loads engine and all models, then waits until all `count` workers are this far. */
+  /** Loads engine and models. */
   | {
       readonly type: 'load';
       readonly engine: EngineName;
-      readonly arrived: SharedArrayBuffer;
-      readonly count: number;
-    }
-  /** Times batches of a slot in a session of so many threads, made for this and disposed of. */
-  | {
-      readonly type: 'time';
-      readonly engine: EngineName;
-      readonly model: string;
-      readonly slot: number;
-      readonly counts: readonly number[];
-      readonly sessionThreads: number;
+      /** By key. */
+      readonly models: readonly string[];
     }
   | {
       readonly type: 'run';
@@ -67,9 +53,20 @@ export type WorkerTask =
       readonly pieceSize: number;
       /** Goes before batches that wait in the worker. */
       readonly urgent: boolean;
-      readonly fault?: Fault;
     };
 
+/** What an engine says of a model it has loaded. */
+export interface ModelFacts {
+  /** How its bank is searched, human-readable. */
+  readonly search: string;
+  /** What it runs in, whatever was asked for. */
+  readonly precision: Precision;
+}
+
+/**
+ * The first engine that reproduces the golden scores of every model; where there is none, the one that does so for the
+ * most, and the models it cannot serve.
+ */
 export interface SelectResult {
   readonly type: 'selected';
   readonly engine: EngineName;
@@ -77,36 +74,30 @@ export interface SelectResult {
   /** Of the engine: null = as many as there are. */
   readonly maxWorkers: number | null;
   readonly threaded: boolean;
-  /** How each model's bank is searched, by model key. */
-  readonly searches: Readonly<Record<string, string>>;
+  /** The models it serves, by key. */
+  readonly models: Readonly<Record<string, ModelFacts>>;
+  /** Why it does not serve the others, by key. */
+  readonly refused: Readonly<Record<string, ErrorData>>;
 }
 export interface LoadResult {
   readonly type: 'loaded';
-  readonly threadId: number;
 }
 export interface RunResult {
   readonly type: 'ran';
   readonly computeMs: number;
 }
-export interface TimeResult {
-  readonly type: 'timed';
-  /** Of the counts, the best. */
-  readonly msPerTile: number;
-}
-/** Errors cross as data: their class would be lost. */
 export interface FailureResult {
   readonly type: 'failed';
-  readonly reason: ErrorReason;
-  readonly message: string;
+  readonly error: ErrorData;
   /** Of a run: after it the engine did not reproduce the golden scores either. */
   readonly engineLost: boolean;
 }
-export type WorkerResult = SelectResult | LoadResult | TimeResult | RunResult | FailureResult;
+export type WorkerResult = SelectResult | LoadResult | RunResult | FailureResult;
 
 /** How an engine was lost: its thread died, it went on failing, or it never answered. */
 export type LossKind = 'died' | 'failed' | 'hung';
 
-/** The engine itself is gone, not only a batch. Crosses no wire: to a client it is ENGINE_FAILED. */
+/** The engine itself is gone, not only a batch. To a client it is ENGINE_FAILED. */
 export class EngineLoss extends SaladError {
   constructor(
     readonly loss: LossKind,
@@ -118,13 +109,17 @@ export class EngineLoss extends SaladError {
 }
 
 /** An exception of the engine itself has no reason of ours: it is the engine that failed. */
-export function failureFrom(error: unknown, engineLost = false): FailureResult {
-  const message = error instanceof Error ? error.message : String(error);
-  const reason = error instanceof SaladError ? error.reason : 'ENGINE_FAILED';
-  return { type: 'failed', reason, message, engineLost };
+export function failureFrom(thrown: unknown, engineLost = false): FailureResult {
+  return { type: 'failed', error: toErrorData(engineError(thrown)), engineLost };
 }
 
-export function errorFrom({ reason, message, engineLost }: FailureResult): SaladError {
-  if (engineLost) return new EngineLoss('failed', message);
-  return new SaladError(Object.hasOwn(ERROR_REASONS, reason) ? reason : 'INTERNAL', message);
+function engineError(thrown: unknown): SaladError {
+  if (thrown instanceof SaladError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new SaladError('ENGINE_FAILED', message, { cause: thrown });
+}
+
+export function errorFrom({ error, engineLost }: FailureResult): SaladError {
+  const restored = SaladError.from(fromErrorData(error));
+  return engineLost ? new EngineLoss('failed', restored.message, { cause: restored }) : restored;
 }

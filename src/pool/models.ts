@@ -1,23 +1,22 @@
 /** The models of a pool, and how much of one fits into a slot. */
+
+import type { Bundle } from '../bundle/bundle.js';
 import type { Precision } from '../engines/engine.js';
-import type { WorkerModel } from './messages.js';
+import type { ModelFacts, WorkerModel } from './messages.js';
 import { type SlotShape, slotBytes } from './slots.js';
 import { BATCH_SIZES, type BatchLatency, type BatchPlan } from './warm-up.js';
 
-/** A model to serve: where it lies and how big its batches are. */
+/** A model to serve, and how big its batches are. */
 export interface PoolModel {
   readonly key: string;
-  readonly directory: string;
-  readonly sha256: string;
+  readonly bundle: Bundle;
   readonly precision: Precision;
   readonly shape: SlotShape;
 }
 
-export interface PoolModelStatus extends BatchPlan {
+export interface PoolModelStatus extends BatchPlan, ModelFacts {
   /** Batch sizes and times; of size 1 alone where the limit was given. */
   readonly curve: readonly BatchLatency[];
-  /** How the bank is searched, for people. */
-  readonly search: string;
 }
 
 /** A slot never grows past this, whatever the tile size. */

@@ -3,6 +3,7 @@
  * cut into it, an engine reads and writes in place, and only its number crosses the thread boundary.
  */
 import type { PatchBatch } from '../engines/engine.js';
+import { SaladError } from '../errors/index.js';
 
 /** What decides the layout of a model's batches. */
 export interface SlotShape {
@@ -58,6 +59,17 @@ function sectionBytes(shape: SlotShape, capacity: number): readonly number[] {
 /** Bytes a slot needs for `capacity` tiles of this shape. */
 export function slotBytes(shape: SlotShape, capacity: number): number {
   return sectionBytes(shape, capacity).reduce((sum, bytes) => sum + align(bytes), 0);
+}
+
+/** @throws SaladError ENGINE_UNAVAILABLE where there is not so much memory. */
+export function allocateSlots(count: number, bytes: number): readonly SharedArrayBuffer[] {
+  try {
+    return Array.from({ length: count }, () => new SharedArrayBuffer(bytes));
+  } catch (error) {
+    const mib = Math.ceil((count * bytes) / 2 ** 20);
+    const why = `no memory for ${count} batch slots (${mib} MiB): fewer workers or a smaller maxBatchSize need less`;
+    throw new SaladError('ENGINE_UNAVAILABLE', why, { cause: error });
+  }
 }
 
 /** Views of the first bytes of `buffer`. Both sides of the thread boundary call this with equal arguments. */

@@ -1,14 +1,15 @@
-/** Worker threads under piscina: which entry they run, who gets the next task, what an answer means. */
+/** Worker threads, each under a piscina of its own: which entry they run, who gets the next task, what an answer means. */
 import { fileURLToPath } from 'node:url';
 import { Piscina } from 'piscina';
-import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { EngineLoss, errorFrom, type WorkerResult, type WorkerSetup, type WorkerTask } from './messages.js';
-
-/** piscina does not name it. */
-type LoadBalancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
-
-export type Threads = Piscina<WorkerTask, WorkerResult>;
+import {
+  EngineLoss,
+  errorFrom,
+  type SelectResult,
+  type WorkerResult,
+  type WorkerSetup,
+  type WorkerTask,
+} from './messages.js';
 
 /**
  * A second slot per worker is filled and handed over while the first is computed, so that a worker never waits
@@ -20,50 +21,96 @@ export const SLOTS_PER_WORKER = 2;
 export const URGENT_SLOTS_PER_WORKER = 1;
 export const ALL_SLOTS_PER_WORKER = SLOTS_PER_WORKER + URGENT_SLOTS_PER_WORKER;
 
-/**
- * @param most threads that will ever be
- * @param now threads that there may be now
- */
-export function createThreads(
-  most: number,
-  now: () => number,
-  setup: WorkerSetup,
-  onError: (error: Error) => void,
-): Threads {
-  const piscina = new Piscina<WorkerTask, WorkerResult>({
-    filename: workerEntry(),
-    minThreads: 1,
-    maxThreads: most,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    concurrentTasksPerWorker: ALL_SLOTS_PER_WORKER,
-    loadBalancer: pipelining(now),
-    recordTiming: false,
-    workerData: setup,
-  });
-  piscina.on('error', onError);
-  return piscina;
+export interface ThreadOptions {
+  /** File of the worker; its default export takes a WorkerTask and resolves to a WorkerResult. */
+  readonly entry: string;
+  /** Receives errors that no task waits for. */
+  readonly onError: (error: Error) => void;
 }
 
-/** @throws SaladError what the worker reported, or EngineLoss where it died. */
-export async function exchange(threads: Threads, task: WorkerTask): Promise<WorkerResult> {
+interface Thread {
+  readonly piscina: Piscina<WorkerTask, WorkerResult>;
+  /** Tasks it has not answered. */
+  tasks: number;
+}
+
+export class Threads {
+  private readonly threads: Thread[] = [];
+
+  constructor(
+    private readonly setup: WorkerSetup,
+    private readonly options: ThreadOptions,
+  ) {}
+
+  /** @throws SaladError ENGINE_UNAVAILABLE where the system gives no more threads. */
+  growTo(count: number): void {
+    while (this.threads.length < count) {
+      try {
+        this.threads.push({ piscina: this.start(), tasks: 0 });
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        throw new SaladError(
+          'ENGINE_UNAVAILABLE',
+          `worker thread ${this.threads.length + 1} of ${count} does not start: ${why}`,
+          { cause: error },
+        );
+      }
+    }
+  }
+
+  /**
+   * In the least busy thread, the last of those that are equal: parts of one image go to different ones.
+   * @throws SaladError what the worker reported, or EngineLoss where it died.
+   */
+  run(task: WorkerTask): Promise<WorkerResult> {
+    const [first, ...others] = this.threads;
+    if (first === undefined) throw new SaladError('INTERNAL', 'there is no worker thread');
+    return runIn(
+      others.reduce((best, thread) => (thread.tasks <= best.tasks ? thread : best), first),
+      task,
+    );
+  }
+
+  /** The engine and its models in every thread. Settles when all have answered. */
+  async load({ engine, models }: SelectResult): Promise<void> {
+    const task = { type: 'load', engine, models: Object.keys(models) } as const;
+    const results = await Promise.allSettled(this.threads.map((thread) => runIn(thread, task)));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  /** Ends the threads, whatever they do. */
+  async destroy(): Promise<void> {
+    await Promise.all(this.threads.map(({ piscina }) => piscina.destroy()));
+  }
+
+  private start(): Thread['piscina'] {
+    const piscina = new Piscina<WorkerTask, WorkerResult>({
+      filename: this.options.entry,
+      minThreads: 1,
+      maxThreads: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      concurrentTasksPerWorker: ALL_SLOTS_PER_WORKER,
+      recordTiming: false,
+      workerData: this.setup,
+    });
+    piscina.on('error', this.options.onError);
+    return piscina;
+  }
+}
+
+async function runIn(thread: Thread, task: WorkerTask): Promise<WorkerResult> {
   let result: WorkerResult;
+  thread.tasks += 1;
   try {
-    result = await threads.run(task);
+    result = await thread.piscina.run(task);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new EngineLoss('died', `an engine worker died: ${why}`, { cause: error });
+  } finally {
+    thread.tasks -= 1;
   }
   if (result.type === 'failed') throw errorFrom(result);
   return result;
-}
-
-/** The engine and all models in `count` threads. Settles when all have answered. */
-export async function loadEverywhere(threads: Threads, engine: EngineName, count: number): Promise<void> {
-  const arrived = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-  const results = await Promise.allSettled(
-    Array.from({ length: count }, () => exchange(threads, { type: 'load', engine, arrived, count })),
-  );
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 export function unexpected(result: WorkerResult): SaladError {
@@ -71,24 +118,7 @@ export function unexpected(result: WorkerResult): SaladError {
 }
 
 /** Built, the worker is JavaScript beside us; in a checkout run through tsx a small entry registers tsx first. */
-function workerEntry(): string {
+export function workerEntry(): string {
   const name = import.meta.url.endsWith('.ts') ? 'engine-worker.checkout.mjs' : 'engine-worker.js';
   return fileURLToPath(new URL(`../../workers/${name}`, import.meta.url));
-}
-
-/**
- * The least busy worker, the last of those that are equal: parts of one image go to different ones. A further task is
- * given to one only where all threads are there already; until then null, which makes the pool start another.
- */
-function pipelining(threads: () => number): LoadBalancer {
-  return (_task, workers) => {
-    const [first, ...others] = workers;
-    if (first === undefined) return null;
-    const least = others.reduce(
-      (best, worker) => (worker.currentUsage <= best.currentUsage ? worker : best),
-      first,
-    );
-    if (least.currentUsage === 0) return least;
-    return workers.length >= threads() && least.currentUsage < ALL_SLOTS_PER_WORKER ? least : null;
-  };
 }

@@ -3,25 +3,17 @@ import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
+import { fromErrorData } from '../errors/transfer.js';
 import {
   EngineLoss,
-  type Fault,
   type SelectResult,
   type WorkerModel,
   type WorkerResult,
   type WorkerTask,
 } from './messages.js';
 import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
-import { type SlotView, slotBytes, viewSlot } from './slots.js';
-import {
-  ALL_SLOTS_PER_WORKER,
-  createThreads,
-  exchange,
-  loadEverywhere,
-  SLOTS_PER_WORKER,
-  type Threads,
-  unexpected,
-} from './threads.js';
+import { allocateSlots, type SlotView, slotBytes, viewSlot } from './slots.js';
+import { ALL_SLOTS_PER_WORKER, SLOTS_PER_WORKER, Threads, unexpected, workerEntry } from './threads.js';
 import { LimitPassed, withinLimit } from './time-limit.js';
 import { measureLatencies, planBatches } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
@@ -30,7 +22,7 @@ export interface WorkerSetOptions {
   readonly models: readonly PoolModel[];
   /** Threads; 0 = one for every `sessionThreads` cores this process may use. */
   readonly workers: number;
-  /** Of each session, on engines whose sessions can have several; 0 = 1, until somebody measured. @default 0 */
+  /** Of each session, on engines whose sessions can have several; 0 = 1. @default 0 */
   readonly sessionThreads?: number;
   /** See EngineOptions. */
   readonly openvinoFolder?: string;
@@ -42,24 +34,28 @@ export interface WorkerSetOptions {
   readonly search?: SearchOptions;
   /** A batch without an answer for this long (and 20 times what it should take) means that the engine hangs. */
   readonly watchdogMs: number;
+  /** File of the worker threads. @default the worker of this package */
+  readonly workerEntry?: string | undefined;
 }
 
 export interface StartOptions {
-  /** The first that proves itself serves. */
+  /** The first that reproduces the golden scores of every model serves. */
   readonly engines: readonly EngineName[];
+  /** Where none does: false = the one that does so for the most serves those, and `refused` has the others. */
+  readonly requireAll: boolean;
   /** Whether an engine was asked for by name: then it may also stand on an emulation. */
   readonly preference: EngineName | 'auto';
   /** For measuring batch sizes. */
   readonly warmUpMs: number;
   /** What an earlier set of the same engine measured: it is not measured again. */
   readonly known?: ReadonlyMap<string, PoolModelStatus>;
-  /** An engine that has not proven itself by then is given up. @default it may take its time */
+  /** An engine that is not ready by then is given up. @default no limit */
   readonly limitMs?: number;
-  /** Told of what nobody waits for, such as a worker that died idle. */
+  /** Receives errors raised outside a run, such as a worker that died idle. */
   readonly onError: (error: Error) => void;
 }
 
-/** One slot, in the hands of whoever acquired it. */
+/** A batch slot, owned by the caller from `acquire` to `release`. */
 export interface PoolSlot {
   readonly index: number;
   readonly owner: WorkerSet;
@@ -82,7 +78,7 @@ export class WorkerSet {
   private readonly watchdog: Watchdog;
   private lost: EngineLoss | undefined;
   private ended: Promise<void> | undefined;
-  /** Hears of the loss, once. */
+  /** Called once on failure. */
   onLoss: ((loss: EngineLoss) => void) | undefined;
 
   private constructor(
@@ -109,21 +105,24 @@ export class WorkerSet {
     const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
     const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
     const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
-    const slots = Array.from({ length: workers * ALL_SLOTS_PER_WORKER }, () => new SharedArrayBuffer(bytes));
-    // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
-    let count = 1;
+    const slots = allocateSlots(workers * ALL_SLOTS_PER_WORKER, bytes);
     const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
     const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
     const setup = { models, slots, search: options.search ?? {}, engineOptions };
-    const threads = createThreads(workers, () => count, setup, start.onError);
+    const { workerEntry: entry = workerEntry() } = options;
+    const threads = new Threads(setup, { entry, onError: start.onError });
     const prove = async () => {
-      const { engines, preference } = start;
-      const selected = await exchange(threads, { type: 'select', engines, preference });
+      const { engines, preference, requireAll } = start;
+      // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
+      threads.growTo(1);
+      const selected = await threads.run({ type: 'select', engines, preference, requireAll });
       if (selected.type !== 'selected') throw unexpected(selected);
       const perSession = options.workers === 0 && selected.threaded ? sessionThreads : 1;
-      count = Math.min(Math.ceil(workers / perSession), selected.maxWorkers ?? workers);
-      await loadEverywhere(threads, selected.engine, count);
-      const set = new WorkerSet(threads, selected, count, models, slots, options.watchdogMs);
+      const count = Math.min(Math.ceil(workers / perSession), selected.maxWorkers ?? workers);
+      threads.growTo(count);
+      await threads.load(selected);
+      const served = models.filter(({ key }) => key in selected.models);
+      const set = new WorkerSet(threads, selected, count, served, slots, options.watchdogMs);
       try {
         await set.warmUp(options.maxBatchSize, start);
       } catch (error) {
@@ -157,9 +156,10 @@ export class WorkerSet {
     return this.selected.maxWorkers === 1;
   }
 
-  /** Whether its sessions can have several threads. */
-  get threaded(): boolean {
-    return this.selected.threaded;
+  /** Why models that were asked for are not served, by key. */
+  get refused(): ReadonlyMap<string, Error> {
+    const entries = Object.entries(this.selected.refused);
+    return new Map(entries.map(([key, error]) => [key, fromErrorData(error)]));
   }
 
   get isLost(): boolean {
@@ -192,12 +192,7 @@ export class WorkerSet {
    * @throws SaladError ENGINE_FAILED; EngineLoss where the engine is gone, also through another batch. What is
    *     in the slot then may still be written to: it must not be read.
    */
-  run(
-    model: string,
-    slot: PoolSlot,
-    count: number,
-    { urgent = false, fault }: { readonly urgent?: boolean; readonly fault?: Fault | undefined } = {},
-  ): Promise<number> {
+  run(model: string, slot: PoolSlot, count: number, urgent = false): Promise<number> {
     const status = this.status.get(model);
     const { engine } = this;
     const pieceSize = status?.pieceSize ?? count;
@@ -206,7 +201,7 @@ export class WorkerSet {
       if (this.lost !== undefined) return reject(this.lost);
       const unwatch = status === undefined ? () => {} : this.watch(status, count);
       this.waiting.add(reject);
-      this.exchange(fault === undefined ? task : { ...task, fault })
+      this.exchange(task)
         .then((result) => {
           if (result.type !== 'ran') throw unexpected(result);
           resolve(result.computeMs);
@@ -220,24 +215,6 @@ export class WorkerSet {
           this.waiting.delete(reject);
         });
     });
-  }
-
-  /**
-   * Ms of a tile, the best of these batch sizes, in a session of so many threads made for this.
-   * @throws SaladError ENGINE_FAILED
-   */
-  async timeSession(model: string, counts: readonly number[], sessionThreads: number): Promise<number> {
-    const slot = this.acquire();
-    if (slot === undefined) throw new SaladError('INTERNAL', 'sessions are timed before they serve');
-    const { engine } = this;
-    try {
-      const task = { type: 'time', engine, model, slot: slot.index, counts, sessionThreads } as const;
-      const result = await this.exchange(task);
-      if (result.type !== 'timed') throw unexpected(result);
-      return result.msPerTile;
-    } finally {
-      this.release(slot);
-    }
   }
 
   /** Batches in flight finish, then the threads end. */
@@ -286,7 +263,7 @@ export class WorkerSet {
   }
 
   private async exchange(task: WorkerTask): Promise<WorkerResult> {
-    const answer = exchange(this.threads, task);
+    const answer = this.threads.run(task);
     this.running.add(answer);
     try {
       return await answer;
@@ -297,11 +274,11 @@ export class WorkerSet {
 
   private async warmUp(maxBatchSize: number, { warmUpMs, known }: StartOptions): Promise<void> {
     for (const { key, capacity } of this.models) {
-      const search = this.selected.searches[key] ?? '';
+      const facts = this.selected.models[key]!;
       const before = known?.get(key);
       if (before !== undefined) {
         await this.runEverywhere(key, before.pieceSize);
-        this.status.set(key, { ...before, search });
+        this.status.set(key, { ...before, ...facts });
         continue;
       }
       const given = maxBatchSize > 0;
@@ -311,7 +288,7 @@ export class WorkerSet {
         now: () => performance.now(),
       });
       const plan = given ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
-      this.status.set(key, { ...plan, curve, search });
+      this.status.set(key, { ...plan, curve, ...facts });
     }
   }
 

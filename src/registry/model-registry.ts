@@ -1,20 +1,24 @@
 /** The loaded models: found on disk, run by one pool, looked up by name and version. */
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisition/index.js';
 import { Batcher } from '../batching/index.js';
-import { type Bundle, readBundle } from '../bundle/bundle.js';
+import type { Bundle } from '../bundle/bundle.js';
+import { modelKey, openBundles } from '../bundle/repository.js';
 import type { ServeConfig } from '../config/schema.js';
 import type { EngineName, Precision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
-import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
+import { EnginePool, type PoolModel, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 
 /** A deadline nearer than this goes before the round-robin between streams. */
 const URGENCY_HORIZON_MS = 1000;
+
+export interface RegistryOptions {
+  /** See WorkerSetOptions. */
+  readonly workerEntry?: string | undefined;
+}
 
 export class ModelRegistry {
   private constructor(
@@ -26,11 +30,17 @@ export class ModelRegistry {
   ) {}
 
   /**
-   * Reads every bundle under the models folder, starts the engine and warms it up.
+   * Reads every bundle of the models folder, starts the engine and warms it up. A bundle that is not sound, or whose
+   * golden scores the engine does not reproduce, is logged and not served; the others are.
    * @throws SaladError BUNDLE_INVALID, CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
    */
-  static async open(config: ServeConfig, logger: Logger, telemetry: Telemetry): Promise<ModelRegistry> {
-    const bundles = await readBundles(config.models, logger);
+  static async open(
+    config: ServeConfig,
+    logger: Logger,
+    telemetry: Telemetry,
+    { workerEntry }: RegistryOptions = {},
+  ): Promise<ModelRegistry> {
+    const found = await readBundles(config.models, logger);
     const pool = await EnginePool.start({
       engine: config.engine,
       workers: config.workers,
@@ -42,13 +52,18 @@ export class ModelRegistry {
         exactRowsMax: config.exactSearchRowsMax,
         ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
       },
-      models: bundles.map((bundle) => poolModelOf(bundle, config.precision)),
+      models: found.map((bundle) => poolModelOf(bundle, config.precision)),
       watchdogMs: config.engineWatchdogMs,
       backOffMs: config.engineBackOffMs,
       backOffMaxMs: config.engineBackOffMaxMs,
       standbyDelayMs: config.engineStandbyDelayMs,
+      workerEntry,
       logger,
     });
+    for (const [model, error] of pool.refused) {
+      logger.error({ err: error, model, engine: pool.engine }, 'a model bundle was refused');
+    }
+    const bundles = found.filter(({ manifest }) => !pool.refused.has(modelKey(manifest)));
     const budget = new AcquisitionBudget({
       maxAcquisitions: config.maxConcurrentAcquisitions,
       maxBytes: config.maxAcquisitionBytes,
@@ -65,12 +80,17 @@ export class ModelRegistry {
       now: () => performance.now(),
       onBatch: (report) => telemetry.batchRan(report),
     });
-    const models = bundles.map((bundle) => servedModel(bundle, config.precision, pool, batcher, budget));
-    for (const { key } of models) {
-      const { pieceSize, maxBatchSize, curve, search } = pool.modelStatus(key) as PoolModelStatus;
-      logger.info(
-        { model: key, engine: pool.engine, device: pool.device, search, pieceSize, maxBatchSize, curve },
-        'model ready',
+    const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
+    const { engine, device } = pool;
+    for (const { key, sha256 } of models) {
+      const status = pool.modelStatus(key) as PoolModelStatus;
+      logger.info({ model: key, bundleSha256: sha256, engine, device, ...status }, 'model ready');
+      if (status.precision === config.precision) continue;
+      const asked = config.precision;
+      const { precision } = status;
+      logger.warn(
+        { model: key, engine, asked, precision },
+        'the model does not run in the precision asked for',
       );
     }
     return new ModelRegistry(pool, batcher, budget, models);
@@ -106,11 +126,11 @@ export class ModelRegistry {
   }
 }
 
-function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precision: Precision) {
+function poolModelOf(bundle: Bundle, precision: Precision): PoolModel {
+  const { manifest, geometry } = bundle;
   return {
-    key: keyOf(manifest),
-    directory,
-    sha256,
+    key: modelKey(manifest),
+    bundle,
     precision,
     shape: {
       tilePixels: geometry.tilePixels,
@@ -122,20 +142,15 @@ function poolModelOf({ manifest, geometry, directory, sha256 }: Bundle, precisio
   };
 }
 
-function keyOf({ name, version }: Bundle['manifest']): string {
-  return `${name}@${version}`;
-}
-
 function servedModel(
   bundle: Bundle,
-  precision: Precision,
   pool: EnginePool,
   batcher: Batcher<TileSlot>,
   budget: AcquisitionBudget,
 ): ServedModel {
   const { manifest, geometry, sha256, bank } = bundle;
   return {
-    key: keyOf(manifest),
+    key: modelKey(manifest),
     name: manifest.name,
     version: manifest.version,
     sha256,
@@ -146,44 +161,35 @@ function servedModel(
       return pool.engine;
     },
     get search() {
-      return pool.modelStatus(keyOf(manifest))?.search ?? '';
+      return pool.modelStatus(modelKey(manifest))?.search ?? '';
     },
-    precision,
     batcher,
     budget,
   };
 }
 
-/** One broken bundle must not take the others down; where none is left, its error is the answer. */
+/**
+ * In order of name and version. A bundle that is refused must not take the others down; where none is left, its error
+ * is the answer.
+ */
 async function readBundles(folder: string, logger: Logger): Promise<readonly Bundle[]> {
   const bundles: Bundle[] = [];
-  let broken: unknown;
-  for (const directory of await bundleFolders(folder)) {
-    try {
-      bundles.push(await readBundle(directory));
-    } catch (error) {
-      broken ??= error;
-      logger.error({ err: error, directory }, 'a model bundle was refused');
+  const reasons: string[] = [];
+  let refused: SaladError | undefined;
+  for await (const finding of openBundles(folder)) {
+    if (finding.kind === 'bundle') {
+      bundles.push(finding.bundle);
+    } else if (finding.kind === 'refused') {
+      const { directory, model, error } = finding;
+      refused ??= error;
+      logger.error({ err: error, directory, model }, 'a model bundle was refused');
+    } else {
+      const { directory, reason } = finding;
+      reasons.push(`${directory}: ${reason}`);
+      logger.info({ directory, reason }, 'a folder is not a model bundle and was ignored');
     }
   }
-  if (bundles.length === 0) {
-    throw broken ?? new SaladError('CONFIGURATION_INVALID', `models: no <name>/<version>/ under ${folder}`);
-  }
-  const order = (a: Bundle, b: Bundle) =>
-    a.manifest.name < b.manifest.name ? -1 : a.manifest.name > b.manifest.name ? 1 : 0;
-  return bundles.sort((a, b) => order(a, b) || a.manifest.version - b.manifest.version);
-}
-
-async function bundleFolders(folder: string): Promise<readonly string[]> {
-  const subfolders = async (path: string): Promise<string[]> => {
-    try {
-      const entries = await readdir(path, { withFileTypes: true });
-      return entries.filter((entry) => entry.isDirectory()).map((entry) => join(path, entry.name));
-    } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new SaladError('CONFIGURATION_INVALID', `models: ${why}`, { cause: error });
-    }
-  };
-  const names = await subfolders(folder);
-  return (await Promise.all(names.map(subfolders))).flat().sort();
+  if (bundles.length > 0) return bundles;
+  const why = reasons.length === 0 ? '' : ` (${reasons.join('; ')})`;
+  throw refused ?? new SaladError('CONFIGURATION_INVALID', `models: no NAME/VERSION/ under ${folder}${why}`);
 }

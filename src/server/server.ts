@@ -43,6 +43,8 @@ export interface RunningServer {
 export interface ServerOptions {
   /** @default silent */
   readonly logger?: Logger;
+  /** File of the engine worker threads. @default the worker of this package */
+  readonly workerEntry?: string;
 }
 
 /** @throws SaladError CONFIGURATION_INVALID, BUNDLE_INVALID, ENGINE_UNAVAILABLE */
@@ -58,7 +60,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     guard.close();
     tls.close();
   };
-  const registry = await ModelRegistry.open(config, logger, telemetry).catch((error: unknown) => {
+  const registry = await ModelRegistry.open(config, logger, telemetry, options).catch((error: unknown) => {
     letGo();
     throw error;
   });

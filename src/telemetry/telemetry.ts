@@ -3,10 +3,11 @@
  * are any. Without an SDK (see sdk.ts) every instrument is a no-op. Never pixels, never identifiers of an acquisition.
  */
 import { type Attributes, type Histogram, metrics, type SpanContext, trace } from '@opentelemetry/api';
+import type { BatchReport } from '../batching/index.js';
 import type { Logger } from './logger.js';
 import { METRICS, type MetricName } from './metrics.js';
 import { ScoreDrift } from './score-drift.js';
-import { type AcquisitionSpans, type BatchFacts, recordBatch, startAcquisition } from './traces.js';
+import { type AcquisitionSpans, recordBatch, startAcquisition } from './traces.js';
 
 const NAME = 'salad-serve';
 type HistogramName = {
@@ -78,11 +79,11 @@ export class Telemetry {
     this.callDuration.record(ms / 1000, attributes);
   }
 
-  batchRan(batch: BatchFacts): void {
+  batchRan(batch: BatchReport): void {
     const attributes = { 'salad.model': batch.model, 'salad.engine': batch.engine };
     this.batchSize.record(batch.tiles, { ...attributes, 'salad.release': batch.release });
     this.batchDuration.record(batch.computeMs / 1000, attributes);
-    if (batch.riders.size > 0) recordBatch(this.tracer, batch, attributes);
+    if (batch.queuedSinceByTag.size > 0) recordBatch(this.tracer, batch, attributes);
   }
 
   /** @param carrier the call's metadata: a client's W3C trace context goes on here */

@@ -17,21 +17,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-
-/** A batch that was scored. */
-export interface BatchFacts {
-  readonly model: string;
-  readonly engine: string;
-  readonly tiles: number;
-  /** Why it left when it did. */
-  readonly release: string;
-  /** Engine time, in ms. */
-  readonly computeMs: number;
-  readonly dispatchedAt: number;
-  readonly finishedAt: number;
-  /** What the streams of its tiles were opened with, and when the first of these tiles became ready. */
-  readonly riders: ReadonlyMap<object, number>;
-}
+import type { BatchReport } from '../batching/index.js';
 
 /** The spans of one acquisition while it runs. */
 export class AcquisitionSpans {
@@ -65,9 +51,10 @@ export class AcquisitionSpans {
     return this.span.isRecording();
   }
 
-  rode({ dispatchedAt, finishedAt }: BatchFacts, readyAt: number): void {
+  /** @param queuedSince when the first of its tiles in the batch became ready */
+  batchRan({ dispatchedAt, finishedAt }: BatchReport, queuedSince: number): void {
     this.batches += 1;
-    this.firstReadyAt = Math.min(this.firstReadyAt, readyAt);
+    this.firstReadyAt = Math.min(this.firstReadyAt, queuedSince);
     this.firstDispatchedAt = Math.min(this.firstDispatchedAt, dispatchedAt);
     this.lastDispatchedAt = Math.max(this.lastDispatchedAt, dispatchedAt);
     this.lastFinishedAt = Math.max(this.lastFinishedAt, finishedAt);
@@ -113,12 +100,12 @@ export function startAcquisition(
 }
 
 /** Nothing where no acquisition in it is recorded. */
-export function recordBatch(tracer: Tracer, batch: BatchFacts, attributes: Attributes): void {
+export function recordBatch(tracer: Tracer, batch: BatchReport, attributes: Attributes): void {
   const links = [];
-  for (const [rider, readyAt] of batch.riders) {
-    if (!(rider instanceof AcquisitionSpans)) continue;
-    rider.rode(batch, readyAt);
-    links.push({ context: rider.context });
+  for (const [spans, queuedSince] of batch.queuedSinceByTag) {
+    if (!(spans instanceof AcquisitionSpans)) continue;
+    spans.batchRan(batch, queuedSince);
+    links.push({ context: spans.context });
   }
   if (links.length === 0) return;
   const offset = dayOffset();

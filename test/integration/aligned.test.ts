@@ -13,6 +13,7 @@ import { blendPatches, overlayPng } from '../../src/imaging/anomaly-map.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
+import { injectFault, workerEntry } from '../support/faults.js';
 import { collect, connect, end, header, type Outcome, rows } from '../support/grpc-client.js';
 import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
 
@@ -52,7 +53,7 @@ describe('images aligned in the worker', function () {
   });
   after(() => models.remove());
   beforeEach(async () => {
-    server = await startSmall(models.path, { workers: 2, maxBatchSize: 4 });
+    server = await startSmall(models.path, { workers: 2, maxBatchSize: 4 }, { workerEntry });
     client = connect(server.address);
   });
   afterEach(async () => {
@@ -117,12 +118,12 @@ describe('images aligned in the worker', function () {
   });
 
   it('are aligned once where their batch fails and is tried again', async () => {
-    server.registry.pool.injectFault({ kind: 'throw', message: 'once', lasting: false });
+    injectFault('throw');
     await assertEvaluated(await Promise.all(images.map((image) => send(client, image))));
   });
 
   it('lose nothing with the worker that aligns them', async () => {
-    server.registry.pool.injectFault({ kind: 'exit' });
+    injectFault('exit');
     await assertEvaluated(await Promise.all(images.map((image) => send(client, image))));
   });
 });

@@ -50,17 +50,24 @@ describe('urgent batches in the pool', () => {
       workers: 1,
       watchdogMs: 60_000,
     };
-    const status = { pieceSize: 1, maxBatchSize: count, curve: [{ batchSize: 1, latencyMs: 1 }], search: '' };
+    const status = {
+      pieceSize: 1,
+      maxBatchSize: count,
+      curve: [{ batchSize: 1, latencyMs: 1 }],
+      search: '',
+      precision: 'float32',
+    } as const;
     const set = await WorkerSet.start(options, {
       engines: ['onnx'],
       preference: 'onnx',
+      requireAll: true,
       warmUpMs: 0,
       known: new Map([[key, status]]),
       onError: assert.ifError,
     });
     const order: string[] = [];
     const run = async (name: string, tiles: number, urgent: boolean) => {
-      const ms = await set.run(key, set.acquire(urgent)!, tiles, { urgent });
+      const ms = await set.run(key, set.acquire(urgent)!, tiles, urgent);
       order.push(name);
       return ms;
     };

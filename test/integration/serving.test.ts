@@ -7,6 +7,7 @@ import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AnomalyMapFormat, Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/server/server.js';
+import { injectFault } from '../support/faults.js';
 import { collect, end, header, type Outcome, refusal, rows, stream, tiles } from '../support/grpc-client.js';
 import {
   allTiles,
@@ -206,7 +207,7 @@ describe('serving through the port', function () {
     it('loses nothing when a worker dies in the middle of the work', async () => {
       const images = Array.from({ length: 24 }, (_, seed) => randomImage(500 + seed));
       const work = Promise.all(images.map((each) => stream(client, [header(v1), ...whole(each).slice(1)])));
-      server.registry.pool.injectFault({ kind: 'exit' });
+      injectFault('exit');
       const outcomes = await work;
       for (const { aggregate } of outcomes) {
         assert.equal(aggregate.coverage?.scored, 64);

@@ -8,6 +8,7 @@ import type { Bundle } from '../../src/bundle/bundle.js';
 import { modelSizes } from '../../src/engines/batch.js';
 import type { EngineName } from '../../src/engines/engine.js';
 import { EnginePool, type PoolModel } from '../../src/pool/engine-pool.js';
+import { injectFault, workerEntry } from './faults.js';
 import { writeSmallBundle } from './small-bundle.js';
 
 const KEY = 'small@1';
@@ -30,11 +31,10 @@ export async function goldenError(pool: EnginePool, key: string, { golden }: Bun
 
 /** A pool's only model. */
 export function poolModelOf(key: string, bundle: Bundle): PoolModel {
-  const { directory, sha256, geometry } = bundle;
+  const { geometry } = bundle;
   return {
     key,
-    directory,
-    sha256,
+    bundle,
     precision: 'float32',
     shape: { tilePixels: geometry.tilePixels, alignmentNumbers: 0, ...modelSizes(bundle) },
   };
@@ -52,7 +52,8 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): 
       folder = await mkdtemp(join(tmpdir(), 'salad-pool-'));
       bundle = await writeSmallBundle(folder);
       const models = [poolModelOf(KEY, bundle)];
-      pool = await EnginePool.start({ engine, workers: 2, maxBatchSize: 2, models, backOffMs: 10 });
+      const options = { workers: 2, maxBatchSize: 2, models, backOffMs: 10, workerEntry };
+      pool = await EnginePool.start({ engine, ...options });
     });
     after(async () => {
       await pool.close();
@@ -67,7 +68,7 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): 
     });
 
     it('is lost with its thread, and gives the same scores when it is back', async () => {
-      pool.injectFault({ kind: 'exit' });
+      injectFault('exit');
       await assert.rejects(goldenError(pool, KEY, bundle), /an engine worker died/);
       assert.equal(pool.freeSlots, 0);
       const back = new Promise<void>((resolve) => {

@@ -14,6 +14,7 @@ import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
+import { workerEntry } from './faults.js';
 import { connect, end, header, type Outcome, rows, tile } from './grpc-client.js';
 import { writeSmallBundle } from './small-bundle.js';
 
@@ -102,7 +103,7 @@ export async function startServing(): Promise<Serving> {
     maxMessageBytes: 1_000_000,
     idleTimeoutMs: 3000,
   };
-  const server = await startServer(await loadConfig({ flags }));
+  const server = await startServer(await loadConfig({ flags }), { workerEntry });
   const client = connect(server.address);
   return {
     bundle,

@@ -30,6 +30,10 @@ export interface SmallBundleOptions {
   readonly coresPerTile?: number;
   /** Channels of the first convolution: more for slower batches. */
   readonly width?: number;
+  /** Of the calibration, in every cell. @default 0.3 */
+  readonly patchMedian?: number;
+  /** Added to every golden score: no engine reproduces them then. @default 0 */
+  readonly goldenError?: number;
 }
 
 function smallNetwork(width: number, coreSize: number, haloSize: number, cores: number): NetworkDescription {
@@ -65,6 +69,7 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
 /** Writes `<folder>/<name>/<version>/`. Golden scores come from the onnx engine. */
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
+  const { patchMedian = 0.3, goldenError = 0 } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
     alignment === undefined ? SMALL : { coreSize: SMALL.workingSize, haloSize: 0, patchesPerSide: 8 };
@@ -128,7 +133,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
       network,
       scoring,
       calibration: {
-        patchMedian: new Array<number>(CELLS).fill(0.3),
+        patchMedian: new Array<number>(CELLS).fill(patchMedian),
         patchMad: new Array<number>(CELLS).fill(0.02),
         patchZQuantiles: Array.from({ length: 101 }, (_, i) => (i - 50) / 10),
         imageScores: Array.from({ length: 99 }, (_, i) => i / 10),
@@ -148,7 +153,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
     },
     weights,
     bank,
-    golden: { pixels, positions, scores: patches.scores.slice() },
+    golden: { pixels, positions, scores: patches.scores.map((score) => score + goldenError) },
     modelCard: '# small\n\nRandom weights.\n',
   });
 }

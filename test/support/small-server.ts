@@ -10,7 +10,7 @@ import {
   Source,
 } from '../../clients/typescript/src/index.js';
 import { loadConfig } from '../../src/config/load.js';
-import { type RunningServer, startServer } from '../../src/server/server.js';
+import { type RunningServer, type ServerOptions, startServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
 import { type SmallBundleOptions, writeSmallBundle } from './small-bundle.js';
 
@@ -32,6 +32,7 @@ export async function smallModels(options: SmallBundleOptions = {}): Promise<Mod
 export async function startSmall(
   models: string,
   flags: Readonly<Record<string, unknown>> = {},
+  options: ServerOptions = {},
 ): Promise<RunningServer> {
   const config = await loadConfig({
     flags: {
@@ -44,7 +45,7 @@ export async function startSmall(
       ...flags,
     },
   });
-  return startServer(config);
+  return startServer(config, options);
 }
 
 export function smallImage(seed: number): Uint8Array {

@@ -1,12 +1,13 @@
 import { cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { type Bundle, readBundle } from '../../bundle/bundle.js';
-import { findBundle, listBundles } from '../../bundle/repository.js';
+import { findBundle, type IgnoredFolder, modelKey, openBundles } from '../../bundle/repository.js';
 import { loadConfig } from '../../config/load.js';
 import type { ServeConfig } from '../../config/schema.js';
 import type { EngineName } from '../../engines/engine.js';
-import { ladder, type Rung } from '../../engines/selection/select.js';
+import { bestEngine, ladder, type Rung } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
+import { inPrecision } from '../../network/precision.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
@@ -25,14 +26,14 @@ export function registerDoctor(program: Command, context: ProgramContext): void 
     .description('would a server start here, on which engine, and what is wrong')
     .option(
       '--model <name|dir>',
-      'bundle whose golden batch proves the engines (default: the first sound one)',
+      'bundle whose golden batch proves the engines (default: all that are sound)',
     )
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
       `
-Looks at the engines (each must reproduce the golden scores of a bundle), the configuration, certificates, key
-files, bundles and memory. Exit 1 where something would stop a start.
+Looks at the engines (each must reproduce the golden scores of the bundles), the configuration, certificates, key
+files, bundles and memory. Exit 1 where something would stop a start, or a bundle would not be served.
 
 Examples:
   salad doctor
@@ -54,9 +55,13 @@ interface Report {
   readonly engines: readonly Rung[];
   readonly checks: readonly Check[];
   readonly models: readonly ModelReport[];
-  /** The bundle that proved the engines. */
+  /** Folders that are no bundles. */
+  readonly ignored: readonly Omit<IgnoredFolder, 'kind'>[];
+  /** The bundles whose golden scores proved the engines. */
+  readonly provenWith: readonly string[];
+  /** The first of them. */
   readonly model: string | null;
-  /** What would stop a start. */
+  /** What would stop a start, or keep a bundle from being served. */
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
   readonly machine: Machine;
@@ -78,31 +83,66 @@ async function doctor(flags: DoctorFlags, context: ProgramContext): Promise<void
 
 async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Report> {
   const { config, problems: configProblems } = await openConfig(flags, context);
-  const { bundle, models } = await openBundles(config.models, flags.model);
-  const engines = await ladder(config.engine, bundle, {
-    openvinoFolder: config.openvinoFolder,
-    onnxProvider: config.onnxProvider,
-  });
+  const { bundles, models: found, ignored } = await findModels(config.models);
+  const proving =
+    flags.model === undefined ? bundles : [await readBundle(await findBundle(config.models, flags.model))];
+  const engines = await ladder(
+    config.engine,
+    proving.map((bundle) => inPrecision(bundle, config.precision)),
+    { openvinoFolder: config.openvinoFolder, onnxProvider: config.onnxProvider },
+  );
+  const serving = engines.some(({ usable }) => usable) ? bestEngine(engines) : undefined;
+  const provenWith = proving.map(({ manifest }) => modelKey(manifest));
+  const models = found.map((model) => afterSelfTest(model, proving, serving));
   const checks = [...(await portChecks(config)), ...(await memoryChecks(config))];
-  const engine = engines.find((rung) => rung.usable)?.name ?? null;
   const said = (state: Check['state']) =>
     checks.filter((check) => check.state === state).map(({ name, detail }) => `${name}: ${detail}`);
   return {
-    engine,
+    engine: serving?.name ?? null,
     engines,
     checks,
     models,
-    model: bundle === undefined ? null : `${bundle.manifest.name}@${bundle.manifest.version}`,
+    ignored,
+    provenWith,
+    model: provenWith[0] ?? null,
     problems: [
       ...configProblems,
       ...models.flatMap(({ model, reason }) => (reason === null ? [] : [`${model}: ${reason}`])),
       ...(models.length === 0 ? [`no bundles in ${config.models}: engines are started, not proven`] : []),
-      ...(engine === null ? ['no engine is usable'] : []),
+      ...(serving === undefined ? ['no engine is usable'] : []),
       ...said('problem'),
     ],
-    warnings: said('warning'),
+    warnings: [
+      ...ignored.map(({ directory, reason }) => `${directory} is ignored: ${reason}`),
+      ...precisionWarnings(config.precision, proving, serving),
+      ...said('warning'),
+    ],
     machine: describeMachine(),
   };
+}
+
+/** A bundle that the engine does not reproduce is not served. */
+function afterSelfTest(
+  report: ModelReport,
+  proving: readonly Bundle[],
+  serving: Rung | undefined,
+): ModelReport {
+  const at = proving.findIndex(({ manifest }) => modelKey(manifest) === report.model);
+  const result = serving?.selfTests[at];
+  if (!report.usable || result === undefined || result.passed) return report;
+  return { ...report, usable: false, reason: `${serving?.name}: ${result.reason ?? 'the self-test failed'}` };
+}
+
+function precisionWarnings(
+  asked: ServeConfig['precision'],
+  proving: readonly Bundle[],
+  serving: Rung | undefined,
+): readonly string[] {
+  return proving.flatMap(({ manifest }, at) => {
+    const precision = serving?.selfTests[at]?.precision ?? asked;
+    if (precision === asked) return [];
+    return [`${modelKey(manifest)}: ${serving?.name} runs it in ${precision}, not in ${asked} as asked for`];
+  });
 }
 
 /** Where the configuration is not sound the rest is looked at with the defaults. */
@@ -120,23 +160,23 @@ async function openConfig(
   }
 }
 
-async function openBundles(
-  folder: string,
-  wanted: string | undefined,
-): Promise<{ readonly bundle: Bundle | undefined; readonly models: readonly ModelReport[] }> {
+/** The same bundles that a server would read. */
+async function findModels(folder: string) {
   const models: ModelReport[] = [];
-  let bundle = wanted === undefined ? undefined : await readBundle(await findBundle(folder, wanted));
-  for (const { name, version, directory } of await listBundles(folder)) {
-    const model = `${name}@${version}`;
-    try {
-      const read = await readBundle(directory);
-      bundle ??= read;
-      models.push({ model, usable: true, reason: null });
-    } catch (error) {
-      models.push({ model, usable: false, reason: SaladError.from(error).message });
+  const bundles: Bundle[] = [];
+  const ignored: Omit<IgnoredFolder, 'kind'>[] = [];
+  for await (const finding of openBundles(folder)) {
+    if (finding.kind === 'bundle') {
+      bundles.push(finding.bundle);
+      models.push({ model: finding.model, usable: true, reason: null });
+    } else if (finding.kind === 'refused') {
+      const { directory, model = directory, error } = finding;
+      models.push({ model, usable: false, reason: error.message });
+    } else {
+      ignored.push({ directory: finding.directory, reason: finding.reason });
     }
   }
-  return { bundle, models };
+  return { bundles, models, ignored };
 }
 
 function describeMachine() {
@@ -150,10 +190,13 @@ function describeMachine() {
   };
 }
 
-function printReport({ engine, engines, checks, models, model, problems, machine }: Report): void {
+function printReport(report: Report): void {
+  const { engine, engines, checks, models, provenWith, problems, warnings, machine } = report;
   const { node, platform, cores, processor } = machine;
   print(`Node ${node} on ${platform}, ${cores} cores, ${processor ?? 'unknown processor'}`);
-  print(model === null ? 'No bundle to prove the engines with.' : `Engines proven with ${model}:`);
+  const sound = models.filter(({ usable }) => usable).map((each) => each.model);
+  const proof = `Engines, proven by the golden scores of ${provenWith.join(', ')}:`;
+  print(provenWith.length === 0 ? 'No bundle to prove the engines with.' : proof);
   print();
   print(
     table(
@@ -168,7 +211,6 @@ function printReport({ engine, engines, checks, models, model, problems, machine
     ),
   );
   print();
-  const sound = models.filter(({ usable }) => usable).map((each) => each.model);
   print(
     table(
       ['check', 'state', ''],
@@ -176,12 +218,13 @@ function printReport({ engine, engines, checks, models, model, problems, machine
         [
           'models',
           sound.length === models.length ? 'ok' : 'problem',
-          `hashes and shapes right: ${sound.join(', ')}`,
+          `files, shapes and golden scores right: ${sound.join(', ')}`,
         ],
         ...checks.map(({ name, state, detail }) => [name, state, detail]),
       ],
     ),
   );
+  for (const warning of warnings) print(`\nwarning: ${warning}`);
   for (const problem of problems) print(`\nproblem: ${problem}`);
 }
 

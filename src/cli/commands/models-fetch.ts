@@ -1,13 +1,16 @@
 /** `salad models fetch`: a bundle from a plain HTTP folder into the models folder, pinned by its hash. */
-import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { BUNDLE_FILES, readBundle } from '../../bundle/bundle.js';
-import { parseManifest } from '../../bundle/check.js';
+import { readBundle, replaceDirectory } from '../../bundle/bundle.js';
+import {
+  BUNDLE_FILES,
+  checkFileNames,
+  decodeManifest,
+  MANIFEST_BYTES_MAX,
+  sha256Of,
+} from '../../bundle/files.js';
+import { modelKey } from '../../bundle/repository.js';
 import { SaladError } from '../../errors/index.js';
-
-/** Far above any manifest; other files have their length in it. */
-const MANIFEST_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface FetchRequest {
   /** Folder of the bundle's files: `<url>/manifest.json` and what that lists. */
@@ -39,20 +42,22 @@ export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle>
       `${base}manifest.json has SHA-256 ${sha256}, not ${request.sha256}`,
     );
   }
-  const manifest = parseManifest(JSON.parse(new TextDecoder().decode(bytes)));
-  const model = `${manifest.name}@${manifest.version}`;
+  const manifest = decodeManifest(bytes, `${base}${BUNDLE_FILES.manifest}`);
+  checkFileNames(manifest);
+  const model = modelKey(manifest);
   const directory = join(request.models, manifest.name, String(manifest.version));
   if (await isThere(directory, sha256)) return { model, directory, isNew: false };
   await mkdir(dirname(directory), { recursive: true });
   const partial = await mkdtemp(join(dirname(directory), '.fetch-'));
+  // mkdtemp makes it private; a bundle is read by whoever serves it.
+  await chmod(partial, 0o755);
   try {
     await writeFile(join(partial, BUNDLE_FILES.manifest), bytes);
     for (const [file, { bytes: length }] of Object.entries(manifest.files)) {
       await writeFile(join(partial, file), await download(new URL(file, base), length));
     }
     await readBundle(partial);
-    await rm(directory, { recursive: true, force: true });
-    await rename(partial, directory);
+    await replaceDirectory(partial, directory);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });
     throw error;
@@ -62,9 +67,7 @@ export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle>
 
 async function isThere(directory: string, sha256: string): Promise<boolean> {
   try {
-    if (sha256Of(await readFile(join(directory, BUNDLE_FILES.manifest))) !== sha256) return false;
-    await readBundle(directory);
-    return true;
+    return (await readBundle(directory)).sha256 === sha256;
   } catch {
     return false;
   }
@@ -88,8 +91,4 @@ async function download(url: URL, bytesMax: number): Promise<Uint8Array> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, length);
-}
-
-function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
 }

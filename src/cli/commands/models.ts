@@ -1,13 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { type Bundle, readBundle } from '../../bundle/bundle.js';
-import { findBundle, listBundles } from '../../bundle/repository.js';
+import { findBundle, modelKey, openBundles } from '../../bundle/repository.js';
 import { selfTest } from '../../engines/selection/golden-check.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { inputWidthOf } from '../../network/description.js';
 import { buildOnnx } from '../../network/onnx/build.js';
-import { PRECISIONS, precisionOn } from '../../network/precision.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { searchPlan } from '../../scoring/search-plan.js';
 import { shippedModels } from '../../util/package-root.js';
@@ -84,11 +83,11 @@ async function open(flags: ModelsFlags, model: string): Promise<Bundle> {
 }
 
 /** Everything about a bundle that is not a long array. */
-function summary(bundle: Bundle): Record<string, unknown> {
+function summary(bundle: Bundle): Record<string, unknown> & { readonly model: string } {
   const { manifest, geometry, sha256, directory } = bundle;
   const { calibration, scoring, training } = manifest;
   return {
-    model: `${manifest.name}@${manifest.version}`,
+    model: modelKey(manifest),
     directory,
     sha256,
     description: manifest.description,
@@ -114,7 +113,7 @@ function summary(bundle: Bundle): Record<string, unknown> {
       calibrationPixelHashes: training.calibrationPixelHashes?.length ?? 0,
     },
     goldenTolerance: manifest.goldenTolerance,
-    precisions: PRECISIONS.filter((precision) => precisionOn('onnx', precision, manifest) === precision),
+    precisions: manifest.int8 === undefined ? ['float32'] : ['float32', 'int8'],
     bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),
   };
 }
@@ -131,30 +130,34 @@ function plannedSearch({ search, geometry }: Bundle): string {
 
 async function list(flags: ModelsFlags): Promise<void> {
   const rows: { model: string; directory: string; usable: boolean; [more: string]: unknown }[] = [];
-  for (const { name, version, directory } of await listBundles(flags.models)) {
-    const model = `${name}@${version}`;
-    try {
-      rows.push({ usable: true, ...summary(await readBundle(directory)), model, directory });
-    } catch (error) {
-      rows.push({ model, directory, usable: false, reason: SaladError.from(error).message });
+  const ignored: { directory: string; reason: string }[] = [];
+  for await (const finding of openBundles(flags.models)) {
+    if (finding.kind === 'bundle') {
+      rows.push({ usable: true, ...summary(finding.bundle), directory: finding.bundle.directory });
+    } else if (finding.kind === 'refused') {
+      const { directory, model = directory, error } = finding;
+      rows.push({ model, directory, usable: false, reason: error.message });
+    } else {
+      const { directory, reason } = finding;
+      ignored.push({ directory, reason });
     }
   }
   if (flags.json) {
-    printJson({ models: rows });
+    printJson({ models: rows, ignored });
     return;
   }
-  if (rows.length === 0) {
-    print(`no bundles in ${flags.models}; make one with: salad train --help`);
-    return;
+  if (rows.length === 0) print(`no bundles in ${flags.models}; make one with: salad train --help`);
+  else {
+    const text = (row: (typeof rows)[number]): string =>
+      String(row.usable ? row['description'] : row['reason']);
+    print(
+      table(
+        ['model', 'usable', 'description'],
+        rows.map((row) => [row.model, row.usable ? 'yes' : 'no', text(row)]),
+      ),
+    );
   }
-  const text = (row: (typeof rows)[number]): string =>
-    String(row.usable ? row['description'] : row['reason']);
-  print(
-    table(
-      ['model', 'usable', 'description'],
-      rows.map((row) => [row.model, row.usable ? 'yes' : 'no', text(row)]),
-    ),
-  );
+  for (const { directory, reason } of ignored) print(`ignored: ${directory}: ${reason}`);
 }
 
 /** Nested values as `path: value` lines. */
@@ -177,7 +180,7 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
   const engine = await createEngine('onnx').catch(() => createEngine('wasm'));
   const result = await selfTest(engine, bundle);
   await engine.dispose();
-  const name = `${bundle.manifest.name}@${bundle.manifest.version}`;
+  const name = modelKey(bundle.manifest);
   if (!result.passed) process.exitCode = EXIT.failure;
   if (flags.json) {
     printJson({
@@ -207,7 +210,7 @@ async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: 
   } catch (error) {
     throw new SaladError('CONFIGURATION_INVALID', `${flags.onnx} cannot be written`, { cause: error });
   }
-  const name = `${bundle.manifest.name}@${bundle.manifest.version}`;
+  const name = modelKey(bundle.manifest);
   if (flags.json) printJson({ model: name, onnx: flags.onnx, bytes: bytes.length });
   else print(`${name}: wrote ${bytes.length} bytes to ${flags.onnx}`);
 }

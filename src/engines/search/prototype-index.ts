@@ -146,15 +146,22 @@ export async function openPrototypeIndex(
   };
 }
 
+/** usearch takes no views of shared memory: a copy for as long as an index is built, which is once. */
+function unshared(bank: MemoryBank): MemoryBank {
+  const isShared = bank.prototypes.buffer instanceof SharedArrayBuffer;
+  return isShared ? { ...bank, prototypes: bank.prototypes.slice() } : bank;
+}
+
 /** The record is written last, and all by renaming: a reader sees a whole index or none. */
 async function buildIndex(
   library: Usearch,
-  bank: MemoryBank,
+  givenBank: MemoryBank,
   options: IndexOptions,
   base: string,
   paths: readonly string[],
 ): Promise<IndexRecord> {
   const started = performance.now();
+  const bank = unshared(givenBank);
   const temporary = randomUUID();
   const drafts = paths.map((path) => `${path}.${temporary}`);
   const edges = shardEdges(bank.rows, options.shardRows ?? SHARD_ROWS_MAX);

@@ -5,7 +5,7 @@ import type { Manifest } from '../../bundle/manifest.js';
 import { SaladError } from '../../errors/index.js';
 import { goldenToleranceOf } from '../../network/precision.js';
 import { allocatePatchBatch } from '../batch.js';
-import type { Engine, EngineModel, EngineModelSource } from '../engine.js';
+import type { Engine, EngineModel, EngineModelSource, Precision } from '../engine.js';
 
 /** The parts of a bundle a self-test needs. */
 export interface SelfTestBundle extends EngineModelSource {
@@ -17,6 +17,8 @@ export interface SelfTestResult {
   readonly passed: boolean;
   /** Largest absolute difference to the golden scores; null where the engine gave none. */
   readonly maxAbsScoreError: number | null;
+  /** What the model ran in; null where it did not run. */
+  readonly precision: Precision | null;
   readonly reason?: string;
 }
 
@@ -38,9 +40,10 @@ export async function selfTestModel(model: EngineModel, bundle: SelfTestBundle):
   await model.run({ count, pixels: golden.pixels, positions: golden.positions }, patches);
   const maxAbsScoreError = largestError(patches.scores, golden.scores);
   const tolerance = goldenToleranceOf(model.precision, bundle.manifest, golden.scores);
-  if (maxAbsScoreError <= tolerance) return { passed: true, maxAbsScoreError };
+  const { precision } = model;
+  if (maxAbsScoreError <= tolerance) return { passed: true, maxAbsScoreError, precision };
   const reason = `golden scores differ by ${maxAbsScoreError}; the bundle allows ${tolerance}`;
-  return { passed: false, maxAbsScoreError, reason };
+  return { passed: false, maxAbsScoreError, precision, reason };
 }
 
 /** Loads the bundle, runs its golden batch and unloads it. Failures are results, not exceptions. */
@@ -53,6 +56,7 @@ export async function selfTest(engine: Engine, bundle: SelfTestBundle): Promise<
       await model.dispose();
     }
   } catch (error) {
-    return { passed: false, maxAbsScoreError: null, reason: SaladError.from(error).message };
+    const reason = SaladError.from(error).message;
+    return { passed: false, maxAbsScoreError: null, precision: null, reason };
   }
 }

@@ -1,4 +1,4 @@
-/** Which engine serves: the ladder, best first, each rung proven by the bundle's golden batch. */
+/** Which engine serves: the fallback order, best first, each proven by the golden batches of the bundles. */
 import { SaladError } from '../../errors/index.js';
 import {
   ENGINE_NAMES,
@@ -8,24 +8,27 @@ import {
   type EngineOptions,
 } from '../engine.js';
 import { mayHaveCudaDevice } from '../tfjs/tensorflow/gpu.js';
-import { type SelfTestBundle, selfTest } from './golden-check.js';
+import { type SelfTestBundle, type SelfTestResult, selfTest } from './golden-check.js';
 
 export { type SelfTestBundle, type SelfTestResult, selfTest, selfTestModel } from './golden-check.js';
 
 /** Made for a GPU: without one the processor's own engine serves better, so `auto` passes over them. */
 const ACCELERATORS: ReadonlySet<EngineName> = new Set(['tensorflow', 'webgpu']);
 
-/** One rung of the ladder, as `salad doctor` prints it. */
+/** What became of one engine of the fallback order, as `salad doctor` prints it. */
 export interface Rung {
   readonly name: EngineName;
+  /** It starts, and reproduces the golden scores of a bundle at least. */
   readonly usable: boolean;
   /** Why it cannot serve; null where it can. */
   readonly reason: string | null;
   readonly device: string | null;
   /** False for an emulation (see EngineInfo); null where the engine does not start. */
   readonly hardware: boolean | null;
-  /** Against the golden batch; null where none was run. */
+  /** Against the golden batches, the largest; null where none was run. */
   readonly maxAbsScoreError: number | null;
+  /** Of each bundle, in the order given; empty where none was run. */
+  readonly selfTests: readonly SelfTestResult[];
 }
 
 /**
@@ -74,28 +77,31 @@ export function passedOverUnstarted(name: EngineName, preference: EngineName | '
 
 async function tryEngine(
   name: EngineName,
-  bundle: SelfTestBundle | undefined,
+  bundles: readonly SelfTestBundle[],
   preference: EngineName | 'auto',
   options: EngineOptions,
 ): Promise<Rung> {
+  const unproven = { name, maxAbsScoreError: null, selfTests: [] };
   let engine: Engine;
   try {
     engine = await createEngine(name, options);
   } catch (error) {
     const reason = SaladError.from(error).message;
-    return { name, usable: false, reason, device: null, hardware: null, maxAbsScoreError: null };
+    return { ...unproven, usable: false, reason, device: null, hardware: null };
   }
   try {
     const { device, hardware } = engine.info;
-    const reason = passedOver(engine.info, preference);
-    if (reason !== null) {
-      return { name, usable: false, reason, device, hardware, maxAbsScoreError: null };
+    const refusal = passedOver(engine.info, preference);
+    if (refusal !== null || bundles.length === 0) {
+      return { ...unproven, usable: refusal === null, reason: refusal, device, hardware };
     }
-    if (bundle === undefined) {
-      return { name, usable: true, reason: null, device, hardware, maxAbsScoreError: null };
-    }
-    const { passed, maxAbsScoreError, reason: failure } = await selfTest(engine, bundle);
-    return { name, usable: passed, reason: failure ?? null, device, hardware, maxAbsScoreError };
+    const selfTests: SelfTestResult[] = [];
+    for (const bundle of bundles) selfTests.push(await selfTest(engine, bundle));
+    const errors = selfTests.flatMap(({ maxAbsScoreError: error }) => (error === null ? [] : [error]));
+    const maxAbsScoreError = errors.length === 0 ? null : Math.max(...errors);
+    const usable = selfTests.some(({ passed }) => passed);
+    const reason = usable ? null : (selfTests[0]?.reason ?? null);
+    return { name, usable, reason, device, hardware, maxAbsScoreError, selfTests };
   } finally {
     await engine.dispose();
   }
@@ -107,27 +113,31 @@ export function enginesFor(preference: EngineName | 'auto'): readonly EngineName
 }
 
 /**
- * Tries every engine the preference allows, in the ladder's order. The first usable one serves.
- * @param bundle without one an engine counts as usable when it starts.
+ * Tries every engine the preference allows, in the fallback order; `bestEngine` says which would serve.
+ * @param bundles whose golden scores it must reproduce; without any an engine counts as usable when it starts.
  */
 export async function ladder(
   preference: EngineName | 'auto',
-  bundle?: SelfTestBundle,
+  bundles: readonly SelfTestBundle[] = [],
   options: EngineOptions = {},
 ): Promise<readonly Rung[]> {
   const rungs: Rung[] = [];
   for (const name of enginesFor(preference)) {
-    rungs.push(await tryEngine(name, bundle, preference, options));
+    rungs.push(await tryEngine(name, bundles, preference, options));
   }
   return rungs;
 }
 
-/** @throws SaladError ENGINE_UNAVAILABLE with every rung's reason where none is usable. */
-export function bestEngine(rungs: readonly Rung[]): EngineName {
-  const best = rungs.find((rung) => rung.usable);
+/**
+ * The first that can serve every bundle; where there is none, the first of those that can serve the most.
+ * @throws SaladError ENGINE_UNAVAILABLE with every engine's reason where none is usable.
+ */
+export function bestEngine(rungs: readonly Rung[]): Rung {
+  const served = ({ selfTests }: Rung): number => selfTests.filter(({ passed }) => passed).length;
+  const [best] = rungs.filter(({ usable }) => usable).sort((a, b) => served(b) - served(a));
   if (best === undefined) {
     const reasons = rungs.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
     throw new SaladError('ENGINE_UNAVAILABLE', `no engine is usable (${reasons})`);
   }
-  return best.name;
+  return best;
 }

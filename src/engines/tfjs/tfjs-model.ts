@@ -1,5 +1,6 @@
 /** A model on a tfjs backend: encoder and neighbour search as one graph, the same for every backend. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { Weights } from '../../network/description.js';
 import { foldBatchNorm } from '../../network/fold-batch-norm.js';
 import { buildTfjs, type TfjsNetwork, tfjsParameters } from '../../network/tfjs/build.js';
 import { searchWindow } from '../../scoring/memory-bank.js';
@@ -35,10 +36,15 @@ interface LoadedTensors {
   readonly chunks: readonly BankChunk[];
 }
 
+/** A bundle lies in shared memory, of which not every backend takes views. */
+function unsharedWeights(weights: Weights): Weights {
+  return new Map([...weights].map(([name, { shape, data }]) => [name, { shape, data: data.slice() }]));
+}
+
 function loadTensors({ graph, chunkRows }: PreparedSearch): LoadedTensors {
   const folded = foldBatchNorm(graph.network, graph.weights);
   const network = buildTfjs(folded.network);
-  const parameters = tfjsParameters(folded.weights);
+  const parameters = tfjsParameters(unsharedWeights(folded.weights));
   if (graph.search === undefined) return { network, parameters, chunks: [] };
   const { bank, scoring } = graph.search;
   const { patchGrid } = graph.geometry;
@@ -47,7 +53,7 @@ function loadTensors({ graph, chunkRows }: PreparedSearch): LoadedTensors {
   const cells = patchGrid * patchGrid;
   const chunks = chunksOf(bank.rows, chunkRows).map(({ from, to }): BankChunk => {
     const rows = to - from;
-    const prototypes = bank.prototypes.subarray(from * bank.dimension, to * bank.dimension);
+    const prototypes = bank.prototypes.slice(from * bank.dimension, to * bank.dimension);
     return {
       firstRow: from,
       rows,

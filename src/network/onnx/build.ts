@@ -40,6 +40,8 @@ export interface Graph {
   readonly writer: OnnxWriter;
   readonly weights: Weights;
   readonly int8: Int8Graph | undefined;
+  /** Of every node, by name. */
+  readonly shapes: ReadonlyMap<string, NodeShape>;
   /** Shapes of the tensors that average pools read which are written as convolutions, by the pool's name. */
   readonly pools?: ReadonlyMap<string, NodeShape>;
 }
@@ -105,10 +107,14 @@ function addBatchNorm(graph: Graph, node: Extract<NetworkNode, { op: 'batchNorm'
   });
 }
 
-function addL2Normalize(writer: OnnxWriter, name: string, input: string): void {
+/**
+ * The sum over channels is a convolution with ones: ReduceSum of onnxruntime adds them in one order for one tile and in
+ * another for several, so that scores would depend on the size of a batch by the last bit.
+ */
+function addL2Normalize(writer: OnnxWriter, name: string, input: string, channels: number): void {
   const square = writer.node('Mul', [input, input], `${name}/square`);
-  const axes = writer.int64s(`${name}/axes`, [1]);
-  const sum = writer.node('ReduceSum', [square, axes], `${name}/sum`, { keepdims: 1 });
+  const ones = writer.floats(`${name}/ones`, [1, channels, 1, 1], new Float32Array(channels).fill(1));
+  const sum = writer.node('Conv', [square, ones], `${name}/sum`, { kernel_shape: [1, 1] });
   const safe = writer.node('Add', [sum, writer.scalar(`${name}/epsilon`, L2_EPSILON)], `${name}/safe`);
   writer.node('Div', [input, writer.node('Sqrt', [safe], `${name}/norm`)], name);
 }
@@ -184,7 +190,7 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
       addBatchNorm(graph, node, x);
       break;
     case 'l2Normalize':
-      addL2Normalize(writer, name, x);
+      addL2Normalize(writer, name, x, graph.shapes.get(name)!.channels);
       break;
     case 'reflectPad': {
       const pads = writer.int64s(`${name}/pads`, [0, 0, node.size, node.size, 0, 0, node.size, node.size]);
@@ -252,7 +258,8 @@ export function buildOnnx(
   const { network, weights, int8 } = prepare(source, rounding);
   const writer = new OnnxWriter();
   addTiles(writer, network);
-  addNodes({ writer, weights, int8: int8 && new Int8Graph(writer, int8, rounding) }, network.nodes);
+  const int8Graph = int8 && new Int8Graph(writer, int8, rounding);
+  addNodes({ writer, weights, int8: int8Graph, shapes: inferShapes(network) }, network.nodes);
   addEmbeddings(writer, network);
   if (source.search !== undefined) addSearch(writer, source.search, source.geometry.patchGrid, chunkRows);
   return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');

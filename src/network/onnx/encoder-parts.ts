@@ -35,7 +35,7 @@ export function buildOnnxParts(source: EncoderSource): OnnxParts {
   const rest = network.nodes.filter((node) => !isTail(node));
   const pools = magnitudePools(network, shapes);
   const int8 = spec && new Int8Graph(head, spec, 'activations');
-  addNodes({ writer: head, weights: rounded(network, weights), int8, pools }, rest);
+  addNodes({ writer: head, weights: rounded(network, weights), int8, shapes, pools }, rest);
   const flat = head.int64s('features/shape', [0, -1]);
   const rows = cuts.map((name) => head.node('Reshape', [name, flat], `${name}/features`));
   head.node('Concat', rows, 'features', { axis: 1 });
@@ -51,7 +51,7 @@ export function buildOnnxParts(source: EncoderSource): OnnxParts {
     const shape = tail.int64s(`${name}/shape`, [-1, channels, height, width]);
     tail.node('Reshape', [parts[index]!, shape], name);
   });
-  addNodes({ writer: tail, weights, int8: undefined }, network.nodes.filter(isTail));
+  addNodes({ writer: tail, weights, int8: undefined, shapes }, network.nodes.filter(isTail));
   addEmbeddings(tail, network);
   return {
     head: head.encode('salad', 'first part of a SALAD encoder, built by salad-serve'),

@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { allocatePatchBatch } from '../../engines/batch.js';
-import type { Engine, EngineModel, EngineModelSource, PatchBatch } from '../../engines/engine.js';
+import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
@@ -107,6 +107,8 @@ export interface ImagePatches {
 export class ImageScorer {
   readonly geometry: Geometry;
   readonly dimension: number;
+  /** What the engine runs the model in. */
+  readonly precision: Precision;
   readonly #model: EngineModel;
   readonly #pixels: Uint8Array;
   readonly #positions: Int32Array;
@@ -117,6 +119,7 @@ export class ImageScorer {
   private constructor(model: EngineModel, source: EngineModelSource) {
     this.geometry = source.geometry;
     this.dimension = model.dimension;
+    this.precision = model.precision;
     this.#model = model;
     this.#hasBank = source.search !== undefined;
     this.#capacity = Math.min(BATCH_TILES, source.geometry.tileCount);

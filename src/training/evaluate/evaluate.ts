@@ -6,7 +6,7 @@ import { SaladError } from '../../errors/index.js';
 import { patchStart } from '../../geometry/geometry.js';
 import type { Box } from '../../geometry/placement.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
-import { inPrecision, type Precision, precisionOn } from '../../network/precision.js';
+import { inPrecision, type Precision } from '../../network/precision.js';
 import { rankedCells } from '../../scoring/aggregate.js';
 import { imagePValue, medianAndMad, minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
 import { DEFAULT_FALSE_POSITIVE_RATE, promiseWarnings } from '../../scoring/calibration-promise.js';
@@ -166,16 +166,18 @@ class Pass {
 }
 
 /** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of another. */
-function checkPrecision({ bundle, engine, precision = 'float32' }: EvaluationOptions): Precision {
+function checkPrecision(
+  { bundle, engine, precision: asked = 'float32' }: EvaluationOptions,
+  actual: Precision,
+): void {
+  if (actual === asked) return;
   const { name, version, int8 } = bundle.manifest;
-  if (precisionOn(engine.info.name, precision, bundle.manifest) === precision) return precision;
   const has =
     int8 === undefined ? `${name}@${version} has no int8 form` : 'it needs the openvino or onnx engine';
-  const why =
-    precision === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
+  const why = asked === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
   throw new SaladError(
     'CONFIGURATION_INVALID',
-    `--precision ${precision}: ${why} (docs/explanation/engines.md)`,
+    `--precision ${asked}: ${why}; ${engine.info.name} runs this model in ${actual} (docs/explanation/engines.md)`,
   );
 }
 
@@ -186,19 +188,22 @@ interface Scored {
   readonly boxes: ImageBoxes;
   readonly overlap: TrainingOverlap;
   readonly seconds: number;
+  readonly precision: Precision;
 }
 
-async function scoreAll(options: EvaluationOptions, precision: Precision): Promise<Scored> {
-  const { bundle, engine, dataset, signal, onProgress } = options;
+async function scoreAll(options: EvaluationOptions): Promise<Scored> {
+  const { bundle, engine, dataset, signal, onProgress, precision: asked = 'float32' } = options;
   const boxes = ImageBoxes.of(dataset);
-  const overlap = new TrainingOverlap(bundle, 'all', precision === 'float32');
+  const overlap = new TrainingOverlap(bundle, 'all', asked === 'float32');
   const pass = new Pass(options, boxes);
   const known = dataset.images.filter((image) => overlap.hasPixels(image));
   const fresh = dataset.images.filter((image) => !overlap.hasPixels(image));
-  const scorer = await ImageScorer.open(engine, inPrecision(bundle, precision));
+  const scorer = await ImageScorer.open(engine, inPrecision(bundle, asked));
+  const { precision } = scorer;
   const started = performance.now();
   let done = 0;
   try {
+    checkPrecision(options, precision);
     for await (const rendered of renderAll(fresh, bundle.manifest)) {
       if (signal?.aborted) throw new SaladError('CANCELLED', 'evaluation was interrupted');
       const patches = await scorer.run(rendered.image);
@@ -210,7 +215,8 @@ async function scoreAll(options: EvaluationOptions, precision: Precision): Promi
   } finally {
     await scorer.dispose();
   }
-  return { pass, known, boxes, overlap, seconds: (performance.now() - started) / 1000 };
+  const seconds = (performance.now() - started) / 1000;
+  return { pass, known, boxes, overlap, seconds, precision };
 }
 
 function noNormals(known: number): SaladError {
@@ -245,9 +251,8 @@ function dataWarnings({ known, boxes, overlap }: Scored, dataset: Dataset): stri
  */
 export async function evaluateBundle(options: EvaluationOptions): Promise<EvaluationDetail> {
   const { bundle, engine, dataset } = options;
-  const precision = checkPrecision(options);
-  const scored = await scoreAll(options, precision);
-  const { pass, known } = scored;
+  const scored = await scoreAll(options);
+  const { pass, known, precision } = scored;
   const { name, version, calibration } = bundle.manifest;
   const ofLabel = (label: string): EvaluatedImage[] => pass.judged.filter((image) => image.label === label);
   const normal = ofLabel(NORMAL);

@@ -10,6 +10,7 @@ import { bestEngine, createEngine, ladder, selfTestModel } from '../../../src/en
 import { hasBfloat16, inPrecision } from '../../../src/network/precision.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
+import { injectFault, workerEntry } from '../../support/faults.js';
 import { connect, end, header, rows, stream } from '../../support/grpc-client.js';
 import { poolSuite } from '../../support/pool-suite.js';
 import { writeSmallInt8Bundle } from '../../support/small-int8-bundle.js';
@@ -27,12 +28,12 @@ if (isFetched) {
 
     for (const name of ['phantom', 'chest-pediatric', 'chest-adult']) {
       it(`reproduces the golden scores of ${name} and goes before onnx`, async () => {
-        const rungs = await ladder('auto', await readBundle(join(root, 'models', name, '1')));
+        const rungs = await ladder('auto', [await readBundle(join(root, 'models', name, '1'))]);
         const own = rungs.find((rung) => rung.name === 'openvino')!;
         assert.ok(own.usable, own.reason ?? '');
         assert.ok(own.maxAbsScoreError! < 1e-4);
         assert.match(own.device ?? '', /^CPU, 1 thread, .*, OpenVINO \d{4}\.\d.*FP32/);
-        const best = bestEngine(rungs);
+        const best = bestEngine(rungs).name;
         assert.ok(['tensorflow', 'webgpu', 'openvino'].includes(best), best);
       });
     }
@@ -90,14 +91,18 @@ if (isFetched) {
 
     it('gives way to onnx where it is lost, and nobody outside loses anything', async () => {
       const models = await smallModels();
-      const server = await startSmall(models.path, { engine: 'openvino', workers: 2, maxBatchSize: 4 });
+      const server = await startSmall(
+        models.path,
+        { engine: 'openvino', workers: 2, maxBatchSize: 4 },
+        { workerEntry },
+      );
       const client = connect(server.address);
       try {
         const image = smallImage(77);
         const whole = () => stream(client, [header(), rows(image, SIDE, 0, SIDE), end()]);
         const before = await whole();
         assert.deepEqual(before.aggregate.engines, ['openvino']);
-        server.registry.pool.injectFault({ kind: 'throw', message: 'injected', lasting: true });
+        injectFault('lose');
         const after = await whole();
         assert.ok(after.aggregate.engines.includes('onnx'));
         assert.equal(after.patches.size, before.patches.size);

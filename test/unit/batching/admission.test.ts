@@ -104,10 +104,13 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
     },
     maxBatchSize: () => BATCH,
     onChange() {},
+    isLoss: () => false,
     run: (_model, _slot, count) =>
       new Promise((resolve) => {
         busyMs += count * msPerTile;
-        at(now + count * msPerTile, () => resolve({ engine: 'steady', computeMs: count * msPerTile }));
+        at(now + count * msPerTile, () =>
+          resolve({ engine: 'onnx', precision: 'float32', computeMs: count * msPerTile }),
+        );
       }),
   };
   const batcher = new Batcher<object>({

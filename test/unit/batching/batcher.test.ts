@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { Batcher } from '../../../src/batching/batcher.js';
 import type { PriorityClass } from '../../../src/batching/policy.js';
-import type { BatchExecutor, BatchReport, TileTiming } from '../../../src/batching/types.js';
+import type { BatchExecutor, BatchReport } from '../../../src/batching/types.js';
 import { SaladError } from '../../../src/errors/index.js';
 
 interface Slot {
@@ -10,11 +10,15 @@ interface Slot {
   readonly isUrgent: boolean;
 }
 
+const LOST = 'the engine is lost';
+
 /** An executor whose batches finish when told to, and fail where told to. */
 class StubExecutor implements BatchExecutor<Slot> {
   readonly ran: string[][] = [];
   readonly urgent: boolean[] = [];
   failing: (tiles: readonly string[]) => boolean = () => false;
+  /** Engines that these tiles take with them. */
+  losing: (tiles: readonly string[]) => boolean = () => false;
   private readonly free: Slot[];
   private readonly freeForUrgent: Slot[];
   private waiting: (() => void)[] = [];
@@ -60,13 +64,17 @@ class StubExecutor implements BatchExecutor<Slot> {
   maxBatchSize() {
     return this.limit;
   }
+  isLoss({ message }: SaladError) {
+    return message === LOST;
+  }
   async run(_model: string, slot: Slot, count: number, urgent: boolean) {
     const tiles = slot.tiles.slice(0, count);
     this.ran.push(tiles);
     this.urgent.push(urgent);
     await new Promise<void>((resolve) => this.waiting.push(resolve));
     if (this.failing(tiles)) throw new SaladError('ENGINE_FAILED', `cannot score ${tiles.join()}`);
-    return { engine: 'stub', computeMs: 1 };
+    if (this.losing(tiles)) throw new SaladError('ENGINE_FAILED', LOST);
+    return { engine: 'onnx', precision: 'float32', computeMs: 1 } as const;
   }
   /** Finishes the oldest batch in flight. */
   async finishOne() {
@@ -110,7 +118,7 @@ function setUp(
     const log = {
       delivered: [] as number[],
       failed: [] as number[],
-      timings: [] as TileTiming[],
+      timings: [] as { readonly batch: BatchReport; readonly queueMs: number }[],
       expired: 0,
     };
     const stream = batcher.open({
@@ -123,10 +131,10 @@ function setUp(
         fill: (tile, slot, index) => {
           slot.tiles[index] = `${name}${tile}`;
         },
-        deliver: (tile, slot, index, timing) => {
+        deliver: (tile, slot, index, batch, queueMs) => {
           assert.equal(slot.tiles[index], `${name}${tile}`);
           log.delivered.push(tile);
-          log.timings.push(timing);
+          log.timings.push({ batch, queueMs });
         },
         fail: (tile) => log.failed.push(tile),
         expire: () => {
@@ -195,13 +203,10 @@ describe('Batcher', () => {
     advance(7);
     await executor.finishAll();
     assert.deepEqual(executor.ran, [['a0'], ['a1', 'a2', 'a3', 'a4'], ['a5']]);
-    assert.deepEqual(log.timings[1], {
-      engine: 'stub',
-      computeMs: 1,
-      queueMs: 7,
-      batchSize: 4,
-      maxBatchSize: 4,
-    });
+    const { batch, queueMs } = log.timings[1]!;
+    const { engine, precision, computeMs, tiles, maxTiles } = batch;
+    assert.deepEqual([engine, precision, computeMs, queueMs], ['onnx', 'float32', 1, 7]);
+    assert.deepEqual([tiles, maxTiles], [4, 4]);
   });
 
   it('reports each batch with whose tiles were in it and since when the first of them waited', async () => {
@@ -215,16 +220,18 @@ describe('Batcher', () => {
     await executor.finishAll();
     const [report] = reports;
     assert.deepEqual(
-      { ...report, riders: [...(report?.riders ?? [])] },
+      { ...report, queuedSinceByTag: [...(report?.queuedSinceByTag ?? [])] },
       {
         model: 'm',
-        engine: 'stub',
+        engine: 'onnx',
+        precision: 'float32',
         tiles: 3,
+        maxTiles: 4,
         release: 'slot',
         computeMs: 1,
         dispatchedAt: 5,
         finishedAt: 5,
-        riders: [
+        queuedSinceByTag: [
           [a.log, 0],
           [b.log, 3],
         ],
@@ -279,6 +286,39 @@ describe('Batcher', () => {
     // After the first three, one at a time.
     assert.deepEqual(executor.ran.slice(3), [['a0'], ['a1'], ['a2']]);
     assert.equal(executor.freeSlots, 3);
+  });
+
+  it('keeps a tile through engines that are lost in a row', async () => {
+    const { executor, open, turn } = setUp(1, 1);
+    let losses = 3;
+    executor.losing = (tiles) => tiles.includes('a0') && losses-- > 0;
+    const { stream, log } = open('a');
+    stream.enqueue([0, 1]);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual([log.delivered, log.failed], [[0, 1], []]);
+  });
+
+  it('gives a tile up that takes every engine with it, and no other', async () => {
+    const { executor, open, turn } = setUp(2, 2);
+    executor.losing = (tiles) => tiles.includes('a1');
+    const { stream, log } = open('a');
+    stream.enqueue([0, 1, 2, 3]);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual([log.delivered.sort(), log.failed], [[0, 2, 3], [1]]);
+    // In a batch of two, by itself, and three times with nothing else in flight.
+    assert.equal(executor.ran.filter((tiles) => tiles.includes('a1')).length, 5);
+  });
+
+  it('gives a tile up at once that a sound engine cannot score', async () => {
+    const { executor, open, turn } = setUp(1, 1);
+    executor.failing = (tiles) => tiles.includes('a0');
+    const { stream, log } = open('a');
+    stream.enqueue([0]);
+    turn();
+    await executor.finishAll();
+    assert.deepEqual([log.failed, executor.ran.length], [[0], 2]);
   });
 
   it('has slots for urgent tiles alone: they leave while everybody else waits for one', async () => {

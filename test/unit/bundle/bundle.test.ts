@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'mocha';
-import { type BundleParts, readBundle, writeBundle } from '../../../src/bundle/bundle.js';
-import { findBundle, listBundles } from '../../../src/bundle/repository.js';
+import { type BundleParts, readBundle, replaceDirectory, writeBundle } from '../../../src/bundle/bundle.js';
 import { quantizeBank, quantizeWeights, type StoragePrecision } from '../../../src/bundle/tensors.js';
 import { smallParts } from '../../reference/small-model.js';
 
@@ -34,6 +34,59 @@ describe('a bundle', () => {
     assert.deepEqual(read.golden, parts.golden);
     assert.equal(read.geometry.patchGrid, 9);
     assert.match(read.sha256, /^[0-9a-f]{64}$/);
+  });
+
+  it('lies in shared memory, which is the file itself where nothing has to be converted', async () => {
+    const { weights, bank, golden } = await writeBundle(directory, parts);
+    const arrays = [...[...weights.values()].map(({ data }) => data), ...Object.values(golden)];
+    for (const { buffer } of [...arrays, bank.prototypes, bank.positions, bank.sources]) {
+      assert.ok(buffer instanceof SharedArrayBuffer);
+    }
+    assert.equal(bank.prototypes.buffer, bank.sources.buffer);
+    const storage: StoragePrecision = { weights: () => 'F16', bank: 'F16' };
+    const half = await writeBundle(directory, {
+      ...parts,
+      storage,
+      weights: quantizeWeights(parts.weights, storage),
+      bank: quantizeBank(parts.bank, storage),
+    });
+    assert.ok(half.bank.prototypes.buffer instanceof SharedArrayBuffer);
+  });
+
+  it('is read by its own name and version only where these are asked for', async () => {
+    const { name, version } = (await writeBundle(directory, parts)).manifest;
+    await readBundle(directory, { name, version });
+    for (const other of [
+      { name: 'other', version },
+      { name, version: version + 1 },
+    ]) {
+      await assert.rejects(readBundle(directory, other), {
+        reason: 'BUNDLE_INVALID',
+        message: new RegExp(`holds ${name}@${version} and not ${other.name}@${other.version}`),
+      });
+    }
+  });
+
+  it('is refused, and no thread waits for ever, where a file of it is a folder or a pipe', async () => {
+    await writeBundle(directory, parts);
+    const path = join(directory, 'weights.safetensors');
+    await rm(path);
+    await mkdir(path);
+    await assert.rejects(readBundle(directory), /weights.safetensors is not a file/);
+    if (process.platform === 'win32') return;
+    await rm(path, { recursive: true });
+    execFileSync('mkfifo', [path]);
+    await assert.rejects(readBundle(directory), /weights.safetensors is not a file/);
+    await rm(join(directory, 'manifest.json'));
+    execFileSync('mkfifo', [join(directory, 'manifest.json')]);
+    await assert.rejects(readBundle(directory), /manifest.json is not a file/);
+  });
+
+  it('that cannot be put in place leaves the one before it as it was', async () => {
+    await writeBundle(directory, parts);
+    await assert.rejects(replaceDirectory(join(root, 'nowhere'), directory), { code: 'ENOENT' });
+    await readBundle(directory);
+    assert.deepEqual(await readdir(join(root, 'small')), ['1']);
   });
 
   it('is the same file by file when written again, and leaves nothing beside it', async () => {
@@ -174,17 +227,4 @@ describe('a bundle', () => {
       assert.deepEqual(await readdir(join(root, 'small')).catch(() => []), []);
     });
   }
-
-  it('is found by name, by name and version, and by folder', async () => {
-    await writeBundle(directory, parts);
-    await writeBundle(join(root, 'small', '10'), withManifest({ version: 10 }));
-    await mkdir(join(root, 'small', '11'));
-    const versions = (await listBundles(root)).map(({ name, version }) => `${name}@${version}`);
-    assert.deepEqual(versions, ['small@1', 'small@10']);
-    assert.equal(await findBundle(root, 'small'), join(root, 'small', '10'));
-    assert.equal(await findBundle(root, 'small@1'), directory);
-    assert.equal(await findBundle(root, directory), directory);
-    await assert.rejects(findBundle(root, 'small@2'), { reason: 'MODEL_NOT_FOUND' });
-    await assert.rejects(listBundles(join(root, 'nowhere')), { reason: 'CONFIGURATION_INVALID' });
-  });
 });

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { pieceOf, slotBytes, viewSlot } from '../../../src/pool/slots.js';
+import { allocateSlots, pieceOf, slotBytes, viewSlot } from '../../../src/pool/slots.js';
 
 describe('slots', () => {
+  it('are ENGINE_UNAVAILABLE with what would need less, where there is no memory for them', () => {
+    assert.throws(() => allocateSlots(6, 2 ** 53), {
+      reason: 'ENGINE_UNAVAILABLE',
+      message: /no memory for 6 batch slots .*: fewer workers or a smaller maxBatchSize need less/,
+    });
+  });
+
   it('lays sections side by side, aligned and without overlap, the same from both sides', () => {
     const shape = { tilePixels: 49, patchCount: 3, dimension: 5, neighbourCount: 2, alignmentNumbers: 6 };
     const buffer = new SharedArrayBuffer(slotBytes(shape, 3));

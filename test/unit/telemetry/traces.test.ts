@@ -20,12 +20,17 @@ describe('spans of an acquisition', () => {
       const dispatchedAt = performance.now();
       spin(0.13);
       const finishedAt = performance.now();
-      const batch = { model: 'm', engine: 'onnx', tiles: 1, release: 'idle', computeMs: 0.1 };
-      recordBatch(
-        tracer,
-        { ...batch, dispatchedAt, finishedAt, riders: new Map([[spans, dispatchedAt]]) },
-        {},
-      );
+      const run = { engine: 'onnx', precision: 'float32', computeMs: 0.1 } as const;
+      const batch = {
+        ...run,
+        model: 'm',
+        tiles: 1,
+        maxTiles: 1,
+        release: 'slot',
+        dispatchedAt,
+        finishedAt,
+      } as const;
+      recordBatch(tracer, { ...batch, queuedSinceByTag: new Map([[spans, dispatchedAt]]) }, {});
       spans.event('aggregate');
       spans.aggregated({}, performance.now());
       spans.ended(undefined);

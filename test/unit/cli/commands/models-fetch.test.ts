@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -67,6 +67,31 @@ describe('models fetch', () => {
       await assert.rejects(fetchBundle({ url, sha256, models }), { reason: 'BUNDLE_INVALID' });
       assert.deepEqual(readdirSync(join(models, 'phantom')), []);
     }
+  });
+
+  it('replaces a bundle of the same version, and what it brings is for everybody to read', async () => {
+    const directory = join(models, 'phantom', '1');
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, 'manifest.json'), '{}');
+    assert.equal((await fetchBundle({ url, sha256, models })).isNew, true);
+    assert.equal((await readBundle(directory)).sha256, sha256);
+    assert.equal(statSync(directory).mode & 0o777, 0o755);
+    assert.deepEqual(readdirSync(join(models, 'phantom')), ['1']);
+  });
+
+  it('writes no file that the manifest places elsewhere', async () => {
+    const manifest = JSON.parse(readFileSync(join(bundle, 'manifest.json'), 'utf8')) as {
+      files: Record<string, unknown>;
+    };
+    manifest.files['../../planted'] = manifest.files['MODEL_CARD.md'];
+    const bytes = new TextEncoder().encode(JSON.stringify(manifest));
+    forged = { 'manifest.json': bytes };
+    const hash = createHash('sha256').update(bytes).digest('hex');
+    await assert.rejects(fetchBundle({ url, sha256: hash, models }), {
+      reason: 'BUNDLE_INVALID',
+      message: /planted is not the name of a file beside the manifest/,
+    });
+    assert.deepEqual([requests, readdirSync(models)], [['manifest.json'], []]);
   });
 
   it('says which address has nothing', async () => {

@@ -31,7 +31,7 @@ describe('the ladder of engines', () => {
   });
 
   it('proves every engine that serves with the golden batch and says why the others cannot', async () => {
-    const rungs = await ladder('auto', bundle());
+    const rungs = await ladder('auto', [bundle()]);
     assert.deepEqual(
       rungs.map(({ name }) => name),
       enginesFor('auto'),
@@ -42,18 +42,33 @@ describe('the ladder of engines', () => {
     }
     const usable = rungs.filter((rung) => rung.usable).map(({ name }) => name);
     assert.deepEqual(usable.slice(-2), ['onnx', 'wasm']);
-    assert.equal(bestEngine(rungs), usable[0]);
+    assert.equal(bestEngine(rungs).name, usable[0]);
   });
 
   it('refuses an engine that does not reproduce the golden scores, with the difference', async () => {
     const wrong = bundle();
     wrong.golden.scores[3]! += 0.01;
-    const rungs = await ladder('auto', wrong);
+    const rungs = await ladder('auto', [wrong]);
     assert.ok(rungs.every(({ usable }) => !usable));
     const onnx = rungs.find(({ name }) => name === 'onnx')!;
     assert.match(onnx.reason ?? '', /golden scores differ by 0\.0099|golden scores differ by 0\.01/);
     assert.ok(Math.abs(onnx.maxAbsScoreError! - 0.01) < 1e-5);
     assert.throws(() => bestEngine(rungs), { reason: 'ENGINE_UNAVAILABLE' });
+  });
+
+  it('takes the engine that serves the most bundles where none serves all', async () => {
+    const wrong = bundle();
+    wrong.golden.scores[3]! += 0.01;
+    const rungs = await ladder('auto', [wrong, bundle()]);
+    const best = bestEngine(rungs);
+    assert.equal(best.name, rungs.find(({ usable }) => usable)?.name);
+    assert.deepEqual(
+      best.selfTests.map(({ passed, precision }) => [passed, precision]),
+      [
+        [false, 'float32'],
+        [true, 'float32'],
+      ],
+    );
   });
 
   it('refuses an engine whose embeddings are not numbers, and scores that are none', async () => {
@@ -79,7 +94,7 @@ describe('the ladder of engines', () => {
 
   it('says why a provider of onnxruntime is not there, and which are', async () => {
     const onnxProvider = process.platform === 'win32' ? 'coreml' : 'dml';
-    const [rung] = await ladder('onnx', bundle(), { onnxProvider });
+    const [rung] = await ladder('onnx', [bundle()], { onnxProvider });
     assert.equal(rung?.usable, false);
     assert.match(rung?.reason ?? '', new RegExp(`does not run on ${onnxProvider}: .*this build knows cpu`));
   });

@@ -22,7 +22,7 @@ describe("TensorFlow's native binding", () => {
   it('is reported as not installed where no package is there', async () => {
     await assert.rejects(startBinding([]), {
       reason: 'ENGINE_UNAVAILABLE',
-      message: /tfjs-node-gpu and @tensorflow\/tfjs-node are not installed.*docs\/engines\.md/,
+      message: /tfjs-node-gpu and @tensorflow\/tfjs-node are not installed.*docs\/explanation\/engines\.md/,
     });
   });
 
