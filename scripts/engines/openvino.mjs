@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from '../prepare.mjs';
+import { root } from '../root.mjs';
 import { OPENVINO_VERSION as VERSION } from './openvino-version.mjs';
 
 /** The libraries do not depend on the Python version; one is named so that any pip finds them. */

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from '../root.mjs';
 
 const TFJS_VERSION = '4.22.0';
 const WHEEL_VERSION = '2.21.0';
@@ -14,7 +14,6 @@ const NODE_API_HEADERS_VERSION = '1.9.0';
 const WHEEL_PYTHON = '3.11';
 const HEADERS = ['tensorflow/c', 'tensorflow/core/platform', 'xla/tsl', 'tsl'];
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const home = join(root, '.cache/tensorflow');
 const scope = (prefix) => join(prefix, 'node_modules/@tensorflow');
 
