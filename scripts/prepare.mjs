@@ -1,7 +1,7 @@
 // Makes a fresh clone runnable: installs what the lockfile names, builds what the sources say. Both are
 // skipped when they are up to date, so that the everyday cost is a few milliseconds.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './root.mjs';
 
@@ -38,8 +38,6 @@ export function install() {
   const stamp = join(root, 'node_modules/.salad-installed');
   if (mtime(stamp) >= mtime(join(root, 'package-lock.json')) && mtime(stamp) > 0) return;
   console.error('salad: installing packages (npm ci) ...');
-  // An interrupted `npm pack` leaves one, and npm would take it for the lock file.
-  rmSync(join(root, 'npm-shrinkwrap.json'), { force: true });
   // No package's install script runs; the ones that there are fetch from outside the registry, or do nothing.
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']);
   writeFileSync(stamp, '');

@@ -1,4 +1,4 @@
-// Rules for package-lock.json (version 3), and the part of it that ships as npm-shrinkwrap.json.
+// Rules for package-lock.json (version 3).
 
 /** Entries of packages; the root project and links have no archive of their own. */
 function archives(lock) {
@@ -31,11 +31,4 @@ export function denyScripts(lock, hasBinding) {
     delete entry.hasInstallScript;
     if (hasBinding(path)) entry.gypfile = false;
   }
-}
-
-/** The lock file without what only a checkout needs. */
-export function productionLock(lock) {
-  const { devDependencies: _, ...own } = lock.packages[''];
-  const kept = Object.entries(lock.packages).filter(([path, entry]) => path !== '' && !entry.dev);
-  return { ...lock, packages: { '': own, ...Object.fromEntries(kept) } };
 }
