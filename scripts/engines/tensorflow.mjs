@@ -46,6 +46,8 @@ function installPackages(prefix) {
     stdio: ['ignore', 2, 2],
     cwd: prefix,
   });
+  // It would unpack what tfjs-node downloads, which does not happen here; this version has known faults.
+  rmSync(join(prefix, 'node_modules/tar'), { recursive: true, force: true });
 }
 
 /** Where the program has the same version already, its copy is used: one tfjs-core in a process. */
