@@ -59,8 +59,19 @@ function optionalComponents() {
   ];
 }
 
-function bill() {
-  const args = ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'];
+/** NAME@VERSION of every package that a production install may hold, on whatever platform. */
+function productionPackages() {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  return new Set(
+    Object.entries(packages)
+      .filter(([path, { dev }]) => path !== '' && !dev)
+      .map(([path, { name, version }]) => `${name ?? path.split('node_modules/').pop()}@${version}`),
+  );
+}
+
+/** As npm tells it; `--omit dev` of npm would leave out what packages for development need too. */
+function packageBill() {
+  const args = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'];
   const sbom = JSON.parse(
     execFileSync('npm', args, {
       cwd: root,
@@ -69,6 +80,19 @@ function bill() {
       shell: process.platform === 'win32',
     }).toString('utf8'),
   );
+  const wanted = productionPackages();
+  const main = sbom.metadata.component['bom-ref'];
+  sbom.components = sbom.components.filter(({ name, version }) => wanted.delete(`${name}@${version}`));
+  if (wanted.size > 0) throw new Error(`npm sbom leaves out ${[...wanted].join(', ')}`);
+  const kept = new Set([main, ...sbom.components.map((component) => component['bom-ref'])]);
+  sbom.dependencies = sbom.dependencies
+    .filter(({ ref }) => kept.has(ref))
+    .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter((other) => kept.has(other)) }));
+  return sbom;
+}
+
+function bill() {
+  const sbom = packageBill();
   // npm takes the folder's name for the package's.
   sbom.metadata.component.name = manifest.name;
   sbom.metadata.component.type = 'application';
