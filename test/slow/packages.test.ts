@@ -59,6 +59,37 @@ function empty(folder: string): string {
   return folder;
 }
 
+interface LockEntry {
+  dependencies?: Record<string, string>;
+  hasInstallScript?: boolean;
+  gypfile?: boolean;
+}
+
+/** A project with one dependency, locked as in this checkout. @param change applied to the entry of the dependency */
+function writeProjectOf(folder: string, name: string, change: (entry: LockEntry) => void): void {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, LockEntry & { version: string }>;
+  };
+  const packages: Record<string, unknown> = {};
+  const add = (each: string) => {
+    const entry = lock.packages[`node_modules/${each}`];
+    if (entry === undefined || `node_modules/${each}` in packages) return;
+    packages[`node_modules/${each}`] = entry;
+    for (const other of Object.keys(entry.dependencies ?? {})) add(other);
+  };
+  add(name);
+  const entry = lock.packages[`node_modules/${name}`];
+  assert.ok(entry, name);
+  change(entry);
+  const dependencies = { [name]: entry.version };
+  packages[''] = { dependencies };
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  writeFileSync(
+    join(folder, 'package-lock.json'),
+    JSON.stringify({ lockfileVersion: 3, requires: true, packages }),
+  );
+}
+
 /** Bytes of the files below a folder. */
 function sizeOf(folder: string): number {
   return Number(execFileSync('du', ['-sb', folder]).toString().split('\t')[0]);
@@ -83,6 +114,15 @@ describe('the packages', function () {
   });
   after(() => rmSync(scratch, { recursive: true, force: true }));
 
+  /** npm 10, which comes with Node 20 and 22. */
+  const npm10 = async () => {
+    const folder = join(scratch, 'npm10');
+    const script = join(folder, 'node_modules/npm/bin/npm-cli.js');
+    if (!existsSync(script)) {
+      await run(empty(folder), 'npm', 'install', '--ignore-scripts', '--no-save', 'npm@10');
+    }
+    return script;
+  };
   const salad = (...args: readonly string[]) =>
     run(program, join(program, 'node_modules/.bin/salad'), ...args);
 
@@ -164,12 +204,10 @@ describe('the packages', function () {
     assert.doesNotMatch(await reason(), /engines:webgpu|does? not load/);
   });
 
-  it('of the program is installed by npm 10 too, whose users cannot forbid install scripts one by one', async () => {
-    const folder = empty(join(scratch, 'npm10'));
-    const npm = join(folder, 'node_modules/npm/bin/npm-cli.js');
-    await run(folder, 'npm', 'install', '--ignore-scripts', '--no-save', 'npm@10');
+  it('of the program is installed by npm 10 too, and fetches nothing from outside the registry', async () => {
+    const folder = join(scratch, 'npm10');
     const args = ['install', '--global', '--prefix', join(folder, 'global'), main.archive];
-    await run(folder, process.execPath, npm, ...args);
+    await run(folder, process.execPath, await npm10(), ...args);
     const printed = await run(folder, join(folder, 'global/bin/salad'), 'models', 'list', '--json');
     assert.match(printed, /chest-pediatric/);
     const binaries = join(folder, `global/lib/node_modules/salad-serve/node_modules/onnxruntime-node/bin`);
@@ -180,6 +218,24 @@ describe('the packages', function () {
       fetched.every((bytes) => bytes === 0),
       `CUDA libraries were fetched: ${fetched}`,
     );
+  });
+
+  it('of a checkout run no install script, under an npm that does not know allowScripts either', async () => {
+    const npm = await npm10();
+    const scriptsRun = async (name: string, change: (entry: LockEntry) => void) => {
+      const folder = join(scratch, name);
+      mkdirSync(folder);
+      writeProjectOf(folder, 'usearch', change);
+      const printed = await run(folder, process.execPath, npm, 'ci', '--foreground-scripts');
+      return [...printed.matchAll(/^> (\S+)@\S+ (?:pre|post)?install$/gm)].map(([, script]) => script);
+    };
+    assert.deepEqual(await scriptsRun('as-locked', () => undefined), []);
+    // As npm writes it: this is what the lock file's own entries prevent.
+    const restore = (entry: LockEntry) => {
+      delete entry.gypfile;
+      entry.hasInstallScript = true;
+    };
+    assert.deepEqual(await scriptsRun('as-npm-writes', restore), ['usearch']);
   });
 
   it('of the client compiles under strict types, without leaving library types unchecked, and scores', async () => {
