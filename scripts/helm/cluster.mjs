@@ -120,6 +120,11 @@ async function main() {
     helm('uninstall', 'ci', '--namespace', name);
     console.log(`helm:api: ${name} installed, upgraded, rolled back, removed`);
   }
+  // Names of releases may have dots and begin with a digit, those of services may not.
+  const plain = ['--namespace', 'plaintext', '--values', join(chart, 'ci/plaintext-values.yaml')];
+  helm('install', '2026.site', chart, ...plain);
+  helm('uninstall', '2026.site', '--namespace', 'plaintext');
+  console.log('helm:api: a release called 2026.site installed, removed');
 }
 
 /** Without controllers nobody makes the pods of a Deployment or a Job: the API is asked whether it would take them. */
