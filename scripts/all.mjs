@@ -1,10 +1,12 @@
 // `npm run all` = what CI runs. Every step runs even where an earlier one failed; the table at the end tells
 // all of it at once. `npm run all -- STEP ...` runs only those steps.
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { rmSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { otherNode } from './other-node.mjs';
 import { build, install, root } from './prepare.mjs';
 
 const node = process.execPath;
@@ -12,73 +14,93 @@ const local = (name, script) => [node, join(root, 'node_modules', name, script)]
 const biome = [node, 'node_modules/@biomejs/biome/bin/biome'];
 const buf = ['node_modules/.bin/buf'];
 const tsc = local('typescript-native', 'bin/tsc');
-const other = otherNode();
+const c8 = local('c8', 'bin/c8.js');
 
-/** [name, command, environment]: in this order, cheap and telling ones first. */
+/**
+ * The fast suite runs on the Node of this machine and on the newest that is maintained, the slow suite on the one between.
+ * Node 20 is past its end, and is tested while `engines` allows it.
+ */
+const own = Number(process.versions.node.split('.')[0]);
+const FAST = own >= 24 ? 20 : 24;
+const SLOW = own === 22 ? 20 : 22;
+
+/** Where the fast suite leaves what was executed, for the step `coverage`. */
+const executed = join(root, 'coverage/tmp');
+
+/**
+ * In this order, cheap and telling ones first.
+ * - `node`: major version to run on, instead of this one.
+ * - `fetches`: gets what a new machine lacks; where a registry did not answer once, it may the second time. No step
+ *   that tests has a second try.
+ * - `background`: begins at its place, at low priority, while the steps after it run, to the next step that is `quiet`.
+ * - `quiet`: measures time, or compares with a clock: nothing else runs beside it.
+ */
 const STEPS = [
-  ['lint', [...biome, 'ci', '--colors=off', '.']],
-  ['lint:types', [...local('eslint', 'bin/eslint.js'), '.']],
-  ['typecheck', [...tsc, '-p', 'tsconfig.json', '--noEmit']],
-  ['proto:lint', [...buf, 'lint']],
-  ['proto:breaking', [...buf, 'breaking', '--against', 'proto/breaking-baseline.binpb']],
-  ['audit', [node, 'scripts/supply/audit.mjs']],
-  ['sbom', [node, 'scripts/supply/sbom.mjs', '--check']],
-  ['gen:check', [node, 'scripts/gen.mjs', '--check']],
-  ['client:build', [...tsc, '-p', 'clients/typescript/tsconfig.json']],
-  ['test', ['npm', 'test']],
-  ['test:node24', [other, 'scripts/run.mjs', 'test'], other],
-  ['onnx:check', [node, 'scripts/engines/onnx-check.mjs']],
-  ['engines:tensorflow', [node, 'scripts/engines/tensorflow.mjs']],
-  ['engines:openvino', [node, 'scripts/engines/openvino.mjs']],
-  ['engines:swiftshader', [node, 'scripts/engines/swiftshader.mjs']],
-  ['helm', [node, 'scripts/helm/check.mjs']],
-  ['helm:api', [node, 'scripts/helm/cluster.mjs']],
-  ['container', [node, 'scripts/container/check.mjs']],
-  ['test:slow', [node, 'scripts/run.mjs', 'test-slow']],
-  ['docs:check', [node, 'scripts/docs/generate.mjs', '--check']],
-  ['docs', [node, 'scripts/docs/run-commands.mjs']],
-  ['bench', [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json']],
-  ['coverage', [...local('c8', 'bin/c8.js'), '--check-coverage', node, 'scripts/run.mjs', 'test']],
+  { name: 'lint', run: [...biome, 'ci', '--colors=off', '.'] },
+  { name: 'lint:types', run: [...local('eslint', 'bin/eslint.js'), '.'] },
+  { name: 'typecheck', run: [...tsc, '-p', 'tsconfig.json', '--noEmit'] },
+  { name: 'proto:lint', run: [...buf, 'lint'] },
+  { name: 'proto:breaking', run: [...buf, 'breaking', '--against', 'proto/breaking-baseline.binpb'] },
+  { name: 'gen:check', run: [node, 'scripts/gen.mjs', '--check'] },
+  { name: 'client:build', run: [...tsc, '-p', 'clients/typescript/tsconfig.json'] },
+  { name: 'lock', run: [node, 'scripts/supply/lock.mjs', '--check'] },
+  { name: 'docs:check', run: [node, 'scripts/docs/generate.mjs', '--check'] },
+  { name: 'test', run: ['npm', 'test'], env: { NODE_V8_COVERAGE: executed }, quiet: true },
+  { name: 'coverage', run: [...c8, 'report', '--check-coverage', '--temp-directory', executed] },
+  { name: 'tools', run: [node, 'scripts/tools.mjs'], fetches: true, background: true },
+  { name: 'audit', run: [node, 'scripts/supply/audit.mjs'], fetches: true },
+  { name: 'sbom', run: [node, 'scripts/supply/sbom.mjs', '--check'], fetches: true },
+  { name: 'onnx:check', run: [node, 'scripts/engines/onnx-check.mjs'], fetches: true },
+  { name: 'engines:tensorflow', run: [node, 'scripts/engines/tensorflow.mjs'], fetches: true },
+  { name: 'engines:openvino', run: [node, 'scripts/engines/openvino.mjs'], fetches: true },
+  { name: 'engines:swiftshader', run: [node, 'scripts/engines/swiftshader.mjs'], fetches: true },
+  { name: 'node', run: [node, 'scripts/other-node.mjs', String(FAST), String(SLOW)], fetches: true },
+  { name: `test:node${FAST}`, run: ['node', 'scripts/run.mjs', 'test'], node: FAST, quiet: true },
+  { name: 'helm', run: [node, 'scripts/helm/check.mjs'], quiet: true },
+  { name: 'helm:api', run: [node, 'scripts/helm/cluster.mjs'] },
+  { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu'], fetches: true },
+  { name: 'container', run: [node, 'scripts/container/check.mjs'], quiet: true },
+  { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true },
+  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true, quiet: true },
+  {
+    name: 'bench',
+    run: [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json'],
+    fetches: true,
+    quiet: true,
+  },
 ];
 
-/** These fetch what a new machine lacks; where a registry did not answer once, it may the second time. */
-const FETCHING = new Set([
-  'audit',
-  'engines:tensorflow',
-  'engines:openvino',
-  'engines:swiftshader',
-  'helm',
-  'helm:api',
-  'container',
-  'test:slow',
-  'docs',
-  'bench',
-]);
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !STEPS.some((step) => step.name === name));
+if (unknown.length > 0) {
+  console.error(`all: no step ${unknown.join(', ')}; there are ${STEPS.map(({ name }) => name).join(', ')}`);
+  process.exit(2);
+}
+// What was executed is measured by the tests.
+if (wanted.includes('coverage')) wanted.push('test');
 
 install();
 build();
-const wanted = process.argv.slice(2);
+rmSync(executed, { recursive: true, force: true });
 const results = [];
-for (const [name, [command, ...args], path] of STEPS) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const started = Date.now();
-  const env = path
-    ? { ...process.env, PATH: `${dirname(path)}${delimiter}${process.env.PATH}` }
-    : process.env;
-  const tries = [];
-  do {
-    console.log(`\n=== ${name}: ${[command, ...args].join(' ')}`);
-    tries.push(await show(command, args, env));
-  } while (tries.at(-1).status !== 0 && FETCHING.has(name) && tries.length < 2);
-  const passed = tries.at(-1).status === 0;
-  results.push({ name, passed, seconds: (Date.now() - started) / 1000, tries });
+let inBackground = Promise.resolve();
+for (const step of STEPS) {
+  if (wanted.length > 0 && !wanted.includes(step.name)) continue;
+  if (step.background) {
+    console.log(`\n=== ${step.name}: runs beside the next steps`);
+    inBackground = perform(step);
+    continue;
+  }
+  if (step.quiet) await inBackground;
+  await perform(step);
 }
+await inBackground;
 
 console.log('\n=== steps');
-for (const { name, passed, seconds, tries } of results) {
-  const again = tries.length > 1 ? '  (two tries)' : '';
+for (const { name, passed, seconds, tries, background } of results) {
+  const notes = `${tries.length > 1 ? '  (two tries)' : ''}${background ? '  (beside others)' : ''}`;
   console.log(
-    `${passed ? 'ok    ' : 'FAILED'} ${name.padEnd(18)} ${seconds.toFixed(1).padStart(7)} s${again}`,
+    `${passed ? 'ok    ' : 'FAILED'} ${name.padEnd(18)} ${seconds.toFixed(1).padStart(7)} s${notes}`,
   );
 }
 for (const { name, tries } of results) {
@@ -91,19 +113,47 @@ const failed = results.filter((result) => !result.passed);
 console.log(`steps: ${results.length - failed.length} passed, ${failed.length} failed`);
 process.exitCode = failed.length === 0 ? 0 : 1;
 
+async function perform(step) {
+  const started = Date.now();
+  const tries = [];
+  do tries.push(await show(step));
+  while (tries.at(-1).status !== 0 && step.fetches && tries.length < 2);
+  const passed = tries.at(-1).status === 0;
+  const { name, background = false } = step;
+  results.push({ name, passed, seconds: (Date.now() - started) / 1000, tries, background });
+}
+
+/** This process's environment; `node` in it is the wanted one. */
+function environmentOf({ node: major, env = {} }) {
+  if (major === undefined) return { ...process.env, ...env };
+  return { ...process.env, ...env, PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}` };
+}
+
 /** Runs a step, shows what it prints, and keeps its last lines: of a long log often only the end is kept. */
-async function show(command, args, env) {
-  const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env });
+async function show(step) {
+  const [first, ...args] = step.run;
+  const command = step.node === undefined ? first : otherNode(step.node);
+  const title = `\n=== ${step.name}: ${step.run.join(' ')}`;
+  if (!step.background) console.log(title);
+  const child = spawn(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: environmentOf(step),
+  });
   let tail = '';
+  // Of a step in the background at its end, in one piece.
+  let kept = '';
   for (const [from, to] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ]) {
     from.on('data', (chunk) => {
-      to.write(chunk);
+      if (step.background) kept += chunk;
+      else to.write(chunk);
       tail = (tail + chunk).slice(-4096);
     });
   }
+  if (step.background && child.pid !== undefined) setPriority(child.pid, 15);
   const closed = new Promise((resolve) => child.once('close', resolve));
   // A command that is not there fails its own step only.
   const status = await once(child, 'exit').then(
@@ -117,27 +167,7 @@ async function show(command, args, env) {
   await Promise.race([closed, setTimeout(2000, undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();
+  if (step.background) console.log(`${title}\n${kept}`);
   const lines = tail.split('\n').filter((line) => line.trim() !== '');
   return { status, last: lines.slice(-12) };
-}
-
-/** The suite runs on Node 20 and on Node 24: whichever this is not. The npm registry carries both. */
-function otherNode() {
-  const major = process.versions.node.startsWith('24.') ? 20 : 24;
-  const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
-  const prefix = join(root, '.cache', `node${major}`);
-  const binary = join(prefix, 'node_modules', name, 'bin', 'node');
-  if (!existsSync(binary)) {
-    const args = [
-      'install',
-      '--silent',
-      '--no-save',
-      '--no-package-lock',
-      '--prefix',
-      prefix,
-      `${name}@${major}`,
-    ];
-    spawnSync('npm', args, { stdio: 'inherit' });
-  }
-  return binary;
 }

@@ -2,10 +2,11 @@
 // skipped when they are up to date, so that the everyday cost is a few milliseconds.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { root } from './root.mjs';
 
-export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+export { root };
+
 const mtime = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 
 function newest(directory) {
@@ -18,14 +19,17 @@ function newest(directory) {
   return latest;
 }
 
-/** Runs a tool with its output on stderr: stdout belongs to the verb. */
-function run(command, args) {
+/** Settings of an npm that called this script (`npm pack --dry-run --json`): not meant for the npm called here. */
+const SETTINGS_OF_CALLER =
+  /^npm_config_(dry_run|json|global|location|prefix|local_prefix|pack_destination|workspaces?|omit|include|only|ignore_scripts)$/i;
+
+/** Runs a tool at the root with its output on stderr: stdout belongs to the caller. */
+export function run(command, args) {
+  const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS_OF_CALLER.test(name));
   execFileSync(command, args, {
     cwd: root,
     stdio: ['ignore', 2, 2],
-    // onnxruntime-node's install script fetches CUDA libraries from outside the registry; the CPU library
-    // is in the package. See docs/explanation/engines.md for how to run it by hand.
-    env: { ...process.env, ONNXRUNTIME_NODE_INSTALL: 'skip', npm_config_loglevel: 'error' },
+    env: { ...Object.fromEntries(inherited), npm_config_loglevel: 'error' },
     shell: process.platform === 'win32',
   });
 }
@@ -34,7 +38,8 @@ export function install() {
   const stamp = join(root, 'node_modules/.salad-installed');
   if (mtime(stamp) >= mtime(join(root, 'package-lock.json')) && mtime(stamp) > 0) return;
   console.error('salad: installing packages (npm ci) ...');
-  run('npm', ['ci', '--no-audit', '--no-fund']);
+  // No package's install script runs; the ones that there are fetch from outside the registry, or do nothing.
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']);
   writeFileSync(stamp, '');
 }
 

@@ -20,11 +20,8 @@ try {
 
 if (verb in TESTS) {
   const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
-  // Real threads, processes and clocks on whatever machine this is: a test that a neighbour disturbed may try once
-  // more. The reporter names those that did.
-  const retries = ['--retries', '1'];
   const specs = args.some((arg) => arg.endsWith('.ts')) ? [] : TESTS[verb];
-  const result = spawnSync(process.execPath, [mocha, ...retries, ...specs, ...args], {
+  const result = spawnSync(process.execPath, [mocha, ...specs, ...args], {
     cwd: root,
     stdio: 'inherit',
   });

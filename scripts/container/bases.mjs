@@ -7,21 +7,11 @@ import { cache, imageId, read, root, run, say } from './tools.mjs';
 const SUITE = 'trixie';
 const NPM = 'npm@11.6.2';
 
-/** What a package brings that a server never reads; dpkg's status stays, scanners look for it. */
+/** What a package brings that a server never reads; dpkg's status stays, scanners look for it. Licences stay too. */
 const UNREAD = [
-  ...[
-    'doc',
-    'man',
-    'info',
-    'locale',
-    'perl5',
-    'lintian',
-    'bash-completion',
-    'gdb',
-    'gcc',
-    'debconf',
-    'pixmaps',
-  ].map((name) => `usr/share/${name}`),
+  ...['man', 'info', 'locale', 'perl5', 'lintian', 'bash-completion', 'gdb', 'gcc', 'debconf', 'pixmaps'].map(
+    (name) => `usr/share/${name}`,
+  ),
   ...['usr/sbin', 'usr/bin/openssl', 'usr/bin/c_rehash', 'usr/bin/corepack', 'usr/share/nodejs/corepack'],
   ...['usr/lib/x86_64-linux-gnu/gconv', 'usr/lib/aarch64-linux-gnu/gconv', 'var/cache/apt', 'var/lib/apt'],
 ];
@@ -30,6 +20,7 @@ const UNREAD = [
 const MINIMISE = `
 cat "$1"/usr/share/ca-certificates/mozilla/*.crt > "$1/etc/ssl/certs/ca-certificates.crt"
 cd "$1" && rm -rf ${UNREAD.join(' ')} usr/bin/debconf* usr/bin/dpkg-*
+find usr/share/doc -type f ! -name copyright -delete && find usr/share/doc -type d -empty -delete
 echo 'salad:x:10001:10001::/cache:/nonexistent' > etc/passwd && echo 'salad:x:10001:' > etc/group
 mkdir -p proc sys run && mkdir -p -m 1777 tmp`;
 

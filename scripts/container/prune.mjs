@@ -22,6 +22,8 @@ const FOLDERS = [
   ...['c', 'cpp', 'cmake', 'include', 'numkong'].map((name) => `usearch/${name}`),
   ...['binding', 'src', 'scripts'].map((name) => `@tensorflow/tfjs-node-gpu/${name}`),
   ...['src', 'tools'].map((name) => `@tensorflow/tfjs/${name}`),
+  // Unpacks what tfjs-node-gpu downloads while the image is built; this version has known faults.
+  'tar',
 ];
 const FILES = [
   /\.map$/,

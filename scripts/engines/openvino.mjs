@@ -1,10 +1,10 @@
 // `npm run engines:openvino`: OpenVINO's C library, its CPU plugin and its ONNX reader out of PyPI's `openvino`
 // wheel, for the engine of that name. Needs Python with pip; nothing is installed. What is there and loads is kept.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from '../prepare.mjs';
-import { OPENVINO_VERSION as VERSION } from './openvino-version.mjs';
+import { root } from '../root.mjs';
+import { OPENVINO_HASHES as HASHES, OPENVINO_VERSION as VERSION } from './openvino-version.mjs';
 
 /** The libraries do not depend on the Python version; one is named so that any pip finds them. */
 const WHEEL_PYTHON = '3.11';
@@ -41,10 +41,14 @@ function fetchTo(folder, platform) {
   const python = process.platform === 'win32' ? 'python' : 'python3';
   const run = (...args) => execFileSync(python, args, { stdio: ['ignore', 2, 2] });
   say(`fetching openvino ${VERSION} from PyPI`);
+  mkdirSync(folder, { recursive: true });
+  const requirement = join(folder, 'requirements.txt');
+  writeFileSync(requirement, `openvino==${VERSION} --hash=sha256:${HASHES[platform]}\n`);
   run(
     ...['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', folder],
-    ...['--python-version', WHEEL_PYTHON, '--platform', platform, `openvino==${VERSION}`],
+    ...['--python-version', WHEEL_PYTHON, '--platform', platform, '--require-hashes', '-r', requirement],
   );
+  rmSync(requirement);
   const wheel = readdirSync(folder).find((name) => name.endsWith('.whl'));
   const unpack = `
 import os, re, sys, zipfile

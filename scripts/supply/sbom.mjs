@@ -1,5 +1,6 @@
 // `npm run sbom [-- FILE]`: a CycloneDX 1.5 bill of materials of what a production install holds, out of
-// package-lock.json, of the model bundles that ship beside it, and of OpenVINO, which the images hold too.
+// package-lock.json, of the model bundles that ship beside it, and of what is added for other engines: OpenVINO in the images,
+// the WebGPU packages in the one for GPUs, TensorFlow where it is asked for.
 // `npm run all -- sbom` also has it checked against CycloneDX's schema by their own library (PyPI, kept under .cache/sbom).
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -36,21 +37,41 @@ function modelComponents() {
     );
 }
 
-/** Fetched by `npm run engines:openvino`, never by an install. */
-function openVinoComponent() {
-  return {
-    'bom-ref': `openvino@${OPENVINO_VERSION}`,
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+/** What no installation brings by itself: fetched by `npm run engines:...`, or put beside the program. */
+function optionalComponents() {
+  const component = (kind, name, version, license) => ({
+    'bom-ref': `${name}@${version}`,
     type: 'library',
-    name: 'openvino',
-    version: OPENVINO_VERSION,
+    name,
+    version,
     scope: 'optional',
-    purl: `pkg:pypi/openvino@${OPENVINO_VERSION}`,
-    licenses: [{ license: { id: 'Apache-2.0' } }],
-  };
+    purl: `pkg:${kind}/${name.replace('@', '%40')}@${version}`,
+    licenses: [{ license: { id: license } }],
+  });
+  const licenses = { webgpu: 'MIT' };
+  return [
+    component('pypi', 'openvino', OPENVINO_VERSION, 'Apache-2.0'),
+    ...Object.entries(manifest.peerDependencies).map(([name, range]) =>
+      component('npm', name, range.replace('^', ''), licenses[name] ?? 'Apache-2.0'),
+    ),
+  ];
 }
 
-function bill() {
-  const args = ['sbom', '--sbom-format', 'cyclonedx', '--omit', 'dev', '--package-lock-only'];
+/** NAME@VERSION of every package that a production install may hold, on whatever platform. */
+function productionPackages() {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  return new Set(
+    Object.entries(packages)
+      .filter(([path, { dev }]) => path !== '' && !dev)
+      .map(([path, { name, version }]) => `${name ?? path.split('node_modules/').pop()}@${version}`),
+  );
+}
+
+/** As npm tells it; `--omit dev` of npm would leave out what packages for development need too. */
+function packageBill() {
+  const args = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'];
   const sbom = JSON.parse(
     execFileSync('npm', args, {
       cwd: root,
@@ -59,10 +80,23 @@ function bill() {
       shell: process.platform === 'win32',
     }).toString('utf8'),
   );
+  const wanted = productionPackages();
+  const main = sbom.metadata.component['bom-ref'];
+  sbom.components = sbom.components.filter(({ name, version }) => wanted.delete(`${name}@${version}`));
+  if (wanted.size > 0) throw new Error(`npm sbom leaves out ${[...wanted].join(', ')}`);
+  const kept = new Set([main, ...sbom.components.map((component) => component['bom-ref'])]);
+  sbom.dependencies = sbom.dependencies
+    .filter(({ ref }) => kept.has(ref))
+    .map(({ ref, dependsOn = [] }) => ({ ref, dependsOn: dependsOn.filter((other) => kept.has(other)) }));
+  return sbom;
+}
+
+function bill() {
+  const sbom = packageBill();
   // npm takes the folder's name for the package's.
-  sbom.metadata.component.name = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name;
+  sbom.metadata.component.name = manifest.name;
   sbom.metadata.component.type = 'application';
-  const others = [...modelComponents(), openVinoComponent()];
+  const others = [...modelComponents(), ...optionalComponents()];
   sbom.components.push(...others);
   sbom.dependencies.push(...others.map((other) => ({ ref: other['bom-ref'], dependsOn: [] })));
   return sbom;

@@ -9,7 +9,13 @@ const VERSION = 'v0.165.0';
 const home = join(root, '.cache/otelcol');
 /** As small as a collector can be: an OTLP receiver, and an exporter that writes down what came. */
 const RECIPE = {
-  dist: { name: 'otelcol', output_path: join(home, 'build'), module: 'salad/otelcol' },
+  dist: {
+    name: 'otelcol',
+    output_path: join(home, 'build'),
+    module: 'salad/otelcol',
+    // Without optimisation it compiles a third faster.
+    debug_compilation: true,
+  },
   receivers: [{ gomod: `go.opentelemetry.io/collector/receiver/otlpreceiver ${VERSION}` }],
   exporters: [{ gomod: `go.opentelemetry.io/collector/exporter/debugexporter ${VERSION}` }],
 };

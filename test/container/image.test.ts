@@ -59,6 +59,33 @@ describe('the container image', function () {
     assert.equal(inside.uid, 10001);
   });
 
+  it('carries the licence of everything in it, with the terms of the LGPL for libvips', async () => {
+    const script = `
+      const { readdirSync, readFileSync } = require('node:fs');
+      const modules = '/app/node_modules';
+      const packages = readdirSync(modules).filter((name) => !name.startsWith('.'))
+        .flatMap((name) => name.startsWith('@') ? readdirSync(modules + '/' + name).map((each) => name + '/' + each) : name);
+      const notices = readFileSync('/app/THIRD-PARTY-NOTICES.txt', 'utf8');
+      const debian = readdirSync('/usr/share/doc').filter((name) => readdirSync('/usr/share/doc/' + name).includes('copyright'));
+      console.log(JSON.stringify({ packages, notices, debian }));`;
+    const inside = JSON.parse(
+      await podman('run', '--rm', ...RESTRICTED, '--entrypoint', 'node', IMAGE, '-e', script),
+    ) as { packages: string[]; notices: string; debian: string[] };
+    assert.ok(inside.packages.length > 50);
+    assert.deepEqual(
+      inside.packages.filter((name) => !inside.notices.includes(`\n${name} `)),
+      [],
+    );
+    for (const words of [
+      'sharp-libvips',
+      'GNU LESSER GENERAL PUBLIC LICENSE',
+      'GNU GENERAL PUBLIC LICENSE',
+    ]) {
+      assert.ok(inside.notices.includes(words), words);
+    }
+    for (const name of ['nodejs', 'libc6']) assert.ok(inside.debian.includes(name), name);
+  });
+
   it('scores through its port from a read-only root, and drains at SIGTERM', async () => {
     const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
     const ready = await readyLine(name);

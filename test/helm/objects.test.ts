@@ -36,7 +36,7 @@ describe('what the chart renders', function () {
   };
 
   it('starts a server that its own configuration does not refuse, in every variant', async () => {
-    assert.ok(rendered.size >= 9);
+    assert.ok(rendered.size >= 10);
     for (const [name, objects] of rendered) {
       const config = await configOf(objects);
       const ports = new Map(
@@ -133,6 +133,70 @@ describe('what the chart renders', function () {
     assert.equal((await configOf(variant('plaintext'))).engine, 'onnx');
     assert.deepEqual(cpu['containers'][0].resources.limits, { cpu: '2', memory: '4Gi' });
     assert.equal(cpu['tolerations'], undefined);
+  });
+
+  it('scores with OpenVINO on the image for processors, where that is chosen', async () => {
+    const objects = variant('openvino');
+    const config = await configOf(objects);
+    assert.deepEqual([config.engine, config.precision], ['openvino', 'bfloat16']);
+    assert.doesNotMatch(server(objects)['containers'][0].image, /-gpu$/);
+    assert.equal(server(objects)['tolerations'], undefined);
+  });
+
+  it("takes the number of engine threads from the pod's share of the cores, never from the node", async () => {
+    const threads = async (values: object) => {
+      const { env } = server(await render({ ...plaintext, ...values }))['containers'][0];
+      const workers = env.find(({ name }: { name: string }) => name === 'SALAD_WORKERS');
+      return workers?.valueFrom.resourceFieldRef.resource;
+    };
+    assert.equal(await threads({}), 'limits.cpu');
+    assert.equal(await threads({ resources: { limits: { cpu: null } } }), 'requests.cpu');
+    assert.equal(await threads({ config: { workers: 3 } }), undefined);
+    // 0 is the server's word for the cores it sees, which are the node's.
+    assert.equal(await threads({ config: { workers: 0 } }), 'limits.cpu');
+  });
+
+  it('names its objects so that the API takes them, whatever the release is called', async () => {
+    for (const release of ['7', '2024.x-ray', 'my.app', 'salad-serve', `a${'-b'.repeat(26)}`]) {
+      const objects = await render(plaintext, release);
+      for (const { kind, metadata } of objects) {
+        assert.match(metadata.name, /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/, `${kind} of ${release}`);
+      }
+      const { name } = find(objects, 'Deployment')['metadata'];
+      assert.ok(find(objects, 'Service', name) && find(objects, 'Service', `${name}-headless`));
+    }
+  });
+
+  it('shows files of the site to the server and to downloads, read-only', async () => {
+    const extra = { extraVolumes: [{ name: 'extra', secret: { secretName: 'ca' } }] };
+    const objects = await render({
+      ...plaintext,
+      ...extra,
+      extraVolumeMounts: [{ name: 'extra', mountPath: '/etc/salad/extra', readOnly: true }],
+      extraEnv: [{ name: 'NODE_EXTRA_CA_CERTS', value: '/etc/salad/extra/ca.crt' }],
+      models: { source: 'download', bundles: [{ url: 'https://x/y', sha256: '0'.repeat(64) }] },
+      networkPolicy: { egress: [{ ports: [{ port: 443 }] }] },
+    });
+    const { containers, initContainers, volumes } = server(objects);
+    for (const container of [containers[0], initContainers[0]]) {
+      const mount = container.volumeMounts.find(({ name }: { name: string }) => name === 'extra');
+      assert.deepEqual(mount, { name: 'extra', mountPath: '/etc/salad/extra', readOnly: true });
+      assert.ok(container.env.some(({ name }: { name: string }) => name === 'NODE_EXTRA_CA_CERTS'));
+    }
+    assert.deepEqual(volumes.at(-1), extra.extraVolumes[0]);
+    assert.equal((await configOf(variant('openvino'))).authJwks, '/etc/salad/extra/jwks.json');
+  });
+
+  it('sets no key twice: what the site says of an annotation or a variable wins', async () => {
+    const key = 'nginx.ingress.kubernetes.io/backend-protocol';
+    const objects = await render({
+      ...plaintext,
+      ingress: { enabled: true, annotations: { [key]: 'HTTP' } },
+      extraEnv: [{ name: 'OTEL_RESOURCE_ATTRIBUTES', value: 'site=north' }],
+    });
+    assert.deepEqual(find(objects, 'Ingress')['metadata'].annotations, { [key]: 'HTTP' });
+    const names = server(objects)['containers'][0].env.map(({ name }: { name: string }) => name);
+    assert.deepEqual(names, [...new Set(names)]);
   });
 
   it("takes certificates, authorities and keys from secrets, and no private key to the clients' pods", async () => {

@@ -14,14 +14,14 @@ export const CHART = join(root, 'helm/salad-serve');
 export type KubernetesObject = Record<string, any>;
 
 /** Rejects with helm's words where it refuses the values. */
-export async function render(values: unknown): Promise<KubernetesObject[]> {
+export async function render(values: unknown, release = 'ci'): Promise<KubernetesObject[]> {
   const folder = await mkdtemp(join(tmpdir(), 'salad-chart-'));
   try {
     const file = join(folder, 'values.yaml');
     await writeFile(file, stringify(values));
     const { stdout } = await execute(
       join(root, '.cache/helm/bin/helm'),
-      ['template', 'ci', CHART, '--kube-version', '1.37.0', '--namespace', 'salad', '--values', file],
+      ['template', release, CHART, '--kube-version', '1.37.0', '--namespace', 'salad', '--values', file],
       { maxBuffer: 1e8 },
     );
     return parseAllDocuments(stdout)

@@ -15,6 +15,7 @@ import {
   type TlsOptions,
 } from './credentials.js';
 import { SaladClientError } from './errors.js';
+import type { AcquisitionHeaderInput } from './header.js';
 import { HealthClient, type HealthState } from './health.js';
 import { type RetryNotice, type RetryOptions, withRetry } from './retry.js';
 import { isReplayable, type PixelChunk, type PixelSource } from './source.js';
@@ -74,8 +75,6 @@ const SERVICE_CONFIG = {
   pickFirst: { loadBalancingConfig: [{ pick_first: {} }] },
 } as const;
 
-type HeaderInit = Parameters<typeof AcquisitionHeader.fromPartial>[0];
-
 /** One connection to each address of a target. Safe to share; close it when done. */
 export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
@@ -113,7 +112,7 @@ export class SaladClient {
    * @throws SaladClientError
    */
   async *streamAcquisition(
-    header: HeaderInit,
+    header: AcquisitionHeaderInput,
     source: PixelSource,
     options: CallOptions = {},
   ): AsyncGenerator<AcquisitionEvent, void, undefined> {
@@ -149,7 +148,7 @@ export class SaladClient {
    * @throws SaladClientError of the last attempt; whatever the source or the listener throws
    */
   async scoreAcquisition(
-    header: HeaderInit,
+    header: AcquisitionHeaderInput,
     source: PixelSource,
     options: ScoreOptions = {},
   ): Promise<AcquisitionAggregate> {
@@ -158,7 +157,7 @@ export class SaladClient {
 
   /** Scores one whole image; retries as `scoreAcquisition` does. @throws SaladClientError of the last attempt */
   async scoreImage(
-    header: HeaderInit,
+    header: AcquisitionHeaderInput,
     image: ImageData,
     options: ScoreOptions = {},
   ): Promise<AcquisitionAggregate> {
@@ -167,7 +166,7 @@ export class SaladClient {
 
   /** As `scoreImage`, yielding every event. */
   async *streamImage(
-    header: HeaderInit,
+    header: AcquisitionHeaderInput,
     image: ImageData,
     options: CallOptions = {},
   ): AsyncGenerator<AcquisitionEvent, void, undefined> {

@@ -9,14 +9,18 @@ export {
   Decision,
   EarlyEnd,
   type Geometry,
+  type ImageFormat,
+  type ModelSelector,
   type PatchScore,
   PhotometricInterpretation,
   type PixelRows,
   type PixelTile,
   Priority,
+  type ScoringOptions,
   Source,
   type TopPatch,
   VoiFunction,
+  type VoiTransform,
   WarningKind,
 } from '../../../src/gen/salad/v1/types.js';
 export {
@@ -29,6 +33,7 @@ export {
 export type { IdentityOptions, TlsOptions } from './credentials.js';
 export { SaladClientError, type StatusName } from './errors.js';
 export { coreShape } from './geometry.js';
+export type { AcquisitionHeaderInput, ImageFormatInput, ScoringOptionsInput } from './header.js';
 export type { HealthState } from './health.js';
 export type { RetryNotice, RetryOptions } from './retry.js';
 export type { PixelChunk, PixelSource } from './source.js';

@@ -2,13 +2,18 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/*
+Name of the objects, those of Services among them: lower-case letters, digits and hyphens, a letter first, at most 63
+characters with the longest suffix. The name of a release may have dots and begin with a digit.
+*/}}
 {{- define "salad.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
-{{- else if contains (include "salad.name" .) .Release.Name }}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- .Values.fullnameOverride }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name (include "salad.name" .) | trunc 52 | trimSuffix "-" }}
+{{- $chart := include "salad.name" . }}
+{{- $name := contains $chart .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $chart) | replace "." "-" }}
+{{- $name = regexMatch "^[a-z]" $name | ternary $name (printf "salad-%s" $name) | trunc 52 }}
+{{- regexReplaceAll "-+$" $name "" }}
 {{- end }}
 {{- end }}
 
@@ -40,8 +45,13 @@ labels:
 {{- end }}
 {{- end }}
 
+{{/* "true" where the engine asks for a GPU, empty otherwise. */}}
+{{- define "salad.usesGpu" -}}
+{{- if has .Values.engine (list "webgpu" "gpu") }}true{{ end }}
+{{- end }}
+
 {{- define "salad.image" -}}
-{{- $variant := eq .Values.engine "cpu" | ternary "" "-gpu" }}
+{{- $variant := include "salad.usesGpu" . | empty | ternary "" "-gpu" }}
 {{- $tag := default (printf "%s%s" .Chart.AppVersion $variant) .Values.image.tag }}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}
@@ -59,7 +69,7 @@ labels:
 
 {{/* The server's configuration file: what the chart decides, over what `config` says. */}}
 {{- define "salad.config" -}}
-{{- $engine := get (dict "cpu" "onnx" "webgpu" "webgpu" "gpu" "tensorflow") .Values.engine }}
+{{- $engine := get (dict "cpu" "onnx" "openvino" "openvino" "webgpu" "webgpu" "gpu" "tensorflow") .Values.engine }}
 {{- $listen := printf "%s:50051" .Values.listenHost }}
 {{- $own := dict "listen" $listen "engine" $engine "drainGraceMs" (mul .Values.drain.graceSeconds 1000 | int) }}
 {{- $_ := set $own "healthListen" (printf "%s:%d" .Values.listenHost (int .Values.probes.port)) }}
@@ -96,36 +106,10 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* What must hold together, said in words. */}}
-{{- define "salad.check" -}}
-{{- if not .Values.tls.mode }}
-{{- fail "tls.mode: choose certManager, secret, or plaintext (only where a mesh or a gateway encrypts)" }}
-{{- end }}
-{{- if and .Values.tls.clientCaSecretName (eq .Values.tls.mode "plaintext") }}
-{{- fail "tls.clientCaSecretName: client certificates need tls.mode certManager or secret" }}
-{{- end }}
-{{- if and (eq .Values.tls.mode "certManager") (not .Values.tls.issuerRef.name) }}
-{{- fail "tls.issuerRef.name: which issuer signs the certificate?" }}
-{{- end }}
-{{- if and (eq .Values.models.source "pvc") (not .Values.models.claimName) }}
-{{- fail "models.claimName: which claim holds the bundles?" }}
-{{- end }}
-{{- if and (eq .Values.models.source "oci") (not .Values.models.reference) }}
-{{- fail "models.reference: which artifact, with its digest, holds the bundles?" }}
-{{- end }}
-{{- if and (eq .Values.models.source "download") (not .Values.models.bundles) }}
-{{- fail "models.bundles: which bundles are to be downloaded?" }}
-{{- end }}
-{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
-{{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" }}
-{{- end }}
-{{- if and .Values.autoscaling.enabled (not .Values.telemetry.metrics.enabled) }}
-{{- fail "autoscaling: scales on the queue's age, which needs telemetry.metrics.enabled" }}
-{{- end }}
-{{- if and .Values.autoscaling.enabled (eq .Values.autoscaling.kind "keda") (not .Values.autoscaling.keda.serverAddress) }}
-{{- fail "autoscaling.keda.serverAddress: where is Prometheus?" }}
-{{- end }}
-{{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}
-{{- fail "grpcRoute.parentRefs: which gateway takes the route?" }}
+{{/* Where the number of engine threads comes from: config, limits.cpu, requests.cpu; empty where nothing says it. */}}
+{{- define "salad.workersFrom" -}}
+{{- if int .Values.config.workers }}config
+{{- else if (default dict .Values.resources.limits).cpu }}limits.cpu
+{{- else if (default dict .Values.resources.requests).cpu }}requests.cpu
 {{- end }}
 {{- end }}

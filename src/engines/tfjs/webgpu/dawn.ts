@@ -1,7 +1,7 @@
 /** A WebGPU device from Dawn's Node bindings, and tfjs' WebGPU backend standing on it. One per thread. */
-import { createRequire } from 'node:module';
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../../errors/index.js';
+import { importDawn, requireBackend } from './packages.js';
 
 /** The parts of WebGPU used here; Dawn's objects have all of it. */
 export interface AdapterInfo {
@@ -91,10 +91,12 @@ function textOf(error: unknown): string {
 
 async function loadDawn(): Promise<Dawn> {
   try {
-    const name = 'webgpu';
-    return (await import(name)) as Dawn;
+    return (await importDawn()) as Dawn;
   } catch (error) {
-    throw unavailable(`Dawn's bindings do not load: ${textOf(error).split('\n')[0]}`, error);
+    throw unavailable(
+      `Dawn's bindings do not load (npm run engines:webgpu installs them): ${textOf(error).split('\n')[0]}`,
+      error,
+    );
   }
 }
 
@@ -173,8 +175,7 @@ async function openDevice(): Promise<Open> {
 
 function loadBackend(): TfjsWebgpu {
   try {
-    const require = createRequire(import.meta.url);
-    return require('@tensorflow/tfjs-backend-webgpu') as TfjsWebgpu;
+    return requireBackend() as TfjsWebgpu;
   } catch (error) {
     throw unavailable(`tfjs-backend-webgpu does not load: ${textOf(error).split('\n')[0]}`, error);
   }

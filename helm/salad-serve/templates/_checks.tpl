@@ -1,0 +1,194 @@
+{{/*
+Refuses values that only together are wrong, with the value to change. What one value may be stands in
+values.schema.json.
+*/}}
+{{- define "salad.check" -}}
+{{- include "salad.check.security" . }}
+{{- include "salad.check.models" . }}
+{{- include "salad.check.resources" . }}
+{{- include "salad.check.ports" . }}
+{{- include "salad.check.rollout" . }}
+{{- include "salad.check.telemetry" . }}
+{{- include "salad.check.names" . }}
+{{- include "salad.check.volumes" . }}
+{{- include "salad.check.network" . }}
+{{- end }}
+
+{{- define "salad.check.security" -}}
+{{- if not .Values.tls.mode }}
+{{- fail "tls.mode: choose certManager, secret, or plaintext (only where a mesh or a gateway encrypts)" }}
+{{- end }}
+{{- if eq .Values.tls.mode "plaintext" }}
+{{- if .Values.tls.clientCaSecretName }}
+{{- fail "tls.clientCaSecretName: client certificates need tls.mode certManager or secret" }}
+{{- end }}
+{{- range $key, $value := dict "secretName" .Values.tls.secretName "clientSecretName" .Values.tls.clientSecretName "issuerRef.name" .Values.tls.issuerRef.name }}
+{{- if $value }}{{ fail (printf "tls.%s: is not used in tls.mode plaintext" $key) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if and (eq .Values.tls.mode "certManager") (not .Values.tls.issuerRef.name) }}
+{{- fail "tls.issuerRef.name: which issuer signs the certificate?" }}
+{{- end }}
+{{- if .Values.loadTest.enabled }}
+{{- if and .Values.tls.clientCaSecretName (not .Values.tls.clientSecretName) }}
+{{- fail "tls.clientSecretName: the load test needs a certificate, as tls.clientCaSecretName asks for one" }}
+{{- end }}
+{{- if and .Values.auth.apiKeysSecretName (not .Values.auth.clientKeySecretName) }}
+{{- fail "auth.clientKeySecretName: the load test needs a key, as auth.apiKeysSecretName asks for one" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.models" -}}
+{{- with .Values.models }}
+{{- if and (eq .source "pvc") (not .claimName) }}
+{{- fail "models.claimName: which claim holds the bundles?" }}
+{{- end }}
+{{- if and (eq .source "oci") (not .reference) }}
+{{- fail "models.reference: which artifact, with its digest, holds the bundles?" }}
+{{- end }}
+{{- if and (eq .source "download") (not .bundles) }}
+{{- fail "models.bundles: which bundles are to be downloaded?" }}
+{{- end }}
+{{- $source := .source }}
+{{- range $key, $use := dict "claimName" (list "pvc" .claimName) "subPath" (list "pvc" .subPath) "reference" (list "oci" .reference) "bundles" (list "download" .bundles) }}
+{{- if and (last $use) (ne $source (first $use)) }}
+{{- fail (printf "models.%s: is used by models.source %s only; it is %s" $key (first $use) $source) }}
+{{- end }}
+{{- end }}
+{{- if or (hasPrefix "/" .subPath) (has ".." (splitList "/" .subPath)) }}
+{{- fail (printf "models.subPath: %s: must be a folder inside the claim: neither absolute nor with '..'" .subPath) }}
+{{- end }}
+{{- end }}
+{{- $precision := default "float32" .Values.config.precision }}
+{{- if and (eq $precision "bfloat16") (ne .Values.engine "openvino") }}
+{{- fail (printf "config.precision: bfloat16 needs engine openvino; it is %s" .Values.engine) }}
+{{- end }}
+{{- if and (eq $precision "int8") (include "salad.usesGpu" .) }}
+{{- fail (printf "config.precision: int8 needs engine cpu or openvino; it is %s" .Values.engine) }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.resources" -}}
+{{- if not (include "salad.workersFrom" .) }}
+{{- fail "resources: set limits.cpu or requests.cpu, or config.workers: the number of engine threads follows from it, and would else be the node's cores" }}
+{{- end }}
+{{- if include "salad.usesGpu" . }}
+{{- range $kind, $amounts := .Values.resources }}
+{{- if hasKey (default dict $amounts) $.Values.gpu.resource }}
+{{- fail (printf "resources.%s: %s follows from gpu.count" $kind $.Values.gpu.resource) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.ports" -}}
+{{- $ports := dict "50051" "the server" }}
+{{- $wanted := dict "probes.port" .Values.probes.port }}
+{{- if .Values.telemetry.metrics.enabled }}{{ $_ := set $wanted "telemetry.metrics.port" .Values.telemetry.metrics.port }}{{ end }}
+{{- range $key, $port := $wanted }}
+{{- $port = toString (int $port) }}
+{{- if hasKey $ports $port }}
+{{- fail (printf "%s: %s is the port of %s" $key $port (get $ports $port)) }}
+{{- end }}
+{{- $_ := set $ports $port $key }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.rollout" -}}
+{{- $none := list "0" "0%" }}
+{{- if and (has (toString .Values.updateStrategy.maxSurge) $none) (has (toString .Values.updateStrategy.maxUnavailable) $none) }}
+{{- fail "updateStrategy: maxSurge and maxUnavailable must not both be 0: no pod could be replaced" }}
+{{- end }}
+{{- with .Values.autoscaling }}
+{{- if .enabled }}
+{{- if gt (int .minReplicas) (int .maxReplicas) }}
+{{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" }}
+{{- end }}
+{{- if not $.Values.telemetry.metrics.enabled }}
+{{- fail "autoscaling: scales on the queue's age, which needs telemetry.metrics.enabled" }}
+{{- end }}
+{{- if and (eq .kind "keda") (not .keda.serverAddress) }}
+{{- fail "autoscaling.keda.serverAddress: where is Prometheus?" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.telemetry" -}}
+{{- with .Values.telemetry }}
+{{- if not .metrics.enabled }}
+{{- range $kind := list "serviceMonitor" "podMonitor" }}
+{{- if (get $.Values.telemetry $kind).enabled }}
+{{- fail (printf "telemetry.%s: there is nothing to scrape without telemetry.metrics.enabled" $kind) }}
+{{- end }}
+{{- end }}
+{{- range $kind := list "prometheusRule" "dashboard" }}
+{{- if and (get $.Values.telemetry $kind).enabled (not $.Values.telemetry.otlp.endpoint) }}
+{{- fail (printf "telemetry.%s: there are no metrics without telemetry.metrics.enabled or telemetry.otlp.endpoint" $kind) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .serviceMonitor.enabled .podMonitor.enabled }}
+{{- fail "telemetry: serviceMonitor and podMonitor together would scrape every pod twice; enable one" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Keys that the chart sets itself: a second one would be a duplicate, or take the place of the first. */}}
+{{- define "salad.check.names" -}}
+{{- $own := include "salad.labels" . | fromYaml }}
+{{- $telemetry := .Values.telemetry }}
+{{- range $where, $labels := dict "podLabels" .Values.podLabels "telemetry.serviceMonitor.labels" $telemetry.serviceMonitor.labels "telemetry.podMonitor.labels" $telemetry.podMonitor.labels "telemetry.prometheusRule.labels" $telemetry.prometheusRule.labels "telemetry.dashboard.labels" $telemetry.dashboard.labels }}
+{{- range $key, $_ := $labels }}
+{{- if hasKey $own $key }}{{ fail (printf "%s: the chart sets the label %s itself" $where $key) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- if hasKey .Values.podAnnotations "checksum/config" }}
+{{- fail "podAnnotations: the chart sets checksum/config itself" }}
+{{- end }}
+{{- $seen := dict "POD_NAME" true }}
+{{- range .Values.extraEnv }}
+{{- if hasPrefix "SALAD_" .name }}
+{{- fail (printf "extraEnv: %s would outrank the configuration file; set it under config" .name) }}
+{{- end }}
+{{- if hasKey $seen .name }}{{ fail (printf "extraEnv: %s is set twice" .name) }}{{ end }}
+{{- $_ := set $seen .name true }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.volumes" -}}
+{{- $volumes := dict }}
+{{- range list "config" "cache" "tls" "client-ca" "api-keys" "models" }}{{ $_ := set $volumes . "chart" }}{{ end }}
+{{- range .Values.extraVolumes }}
+{{- if hasKey $volumes .name }}{{ fail (printf "extraVolumes: the name %s is taken" .name) }}{{ end }}
+{{- if ne (len (keys .)) 2 }}{{ fail (printf "extraVolumes: %s: give exactly one kind of volume" .name) }}{{ end }}
+{{- $_ := set $volumes .name "extra" }}
+{{- end }}
+{{- $taken := list "/cache" "/models" "/app" }}
+{{- range .Values.extraVolumeMounts }}
+{{- if ne (get $volumes .name) "extra" }}{{ fail (printf "extraVolumeMounts: %s is not among extraVolumes" .name) }}{{ end }}
+{{- $path := trimSuffix "/" .mountPath }}
+{{- if or (has $path $taken) (has $path (list "" "/etc" "/etc/salad" "/etc/salad/config" "/etc/salad/tls" "/etc/salad/client-ca" "/etc/salad/api-keys")) }}
+{{- fail (printf "extraVolumeMounts: %s: another volume or the program is there; choose another folder, such as /etc/salad/extra" .mountPath) }}
+{{- end }}
+{{- $taken = append $taken $path }}
+{{- end }}
+{{- end }}
+
+{{- define "salad.check.network" -}}
+{{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}
+{{- fail "grpcRoute.parentRefs: which gateway takes the route?" }}
+{{- end }}
+{{- if and .Values.ingress.enabled .Values.ingress.tlsSecretName (not .Values.ingress.host) }}
+{{- fail "ingress.host: which host is the certificate in ingress.tlsSecretName for?" }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) }}
+{{- $keys := hasPrefix "http" (default "" .Values.config.authJwks) | ternary .Values.config.authJwks "" }}
+{{- range $key, $use := dict "models.bundles" .Values.models.bundles "telemetry.otlp.endpoint" .Values.telemetry.otlp.endpoint "config.authJwks" $keys }}
+{{- if $use }}
+{{- fail (printf "networkPolicy.egress: must allow what %s needs, or the pods cannot reach it" $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

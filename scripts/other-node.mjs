@@ -1,0 +1,30 @@
+// `node scripts/other-node.mjs MAJOR ...`: Node of other major versions, from the npm registry, under .cache.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { root } from './root.mjs';
+
+/** @returns the path of the binary, fetched where it is missing; it is not there where the registry has none */
+export function otherNode(major) {
+  const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
+  const prefix = join(root, '.cache', `node${major}`);
+  const binary = join(prefix, 'node_modules', name, 'bin', 'node');
+  if (!existsSync(binary)) {
+    const flags = ['--silent', '--no-save', '--no-package-lock', '--ignore-scripts', '--prefix', prefix];
+    spawnSync('npm', ['install', ...flags, `${name}@${major}`], {
+      stdio: ['ignore', 2, 2],
+      shell: process.platform === 'win32',
+    });
+  }
+  return binary;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  for (const major of process.argv.slice(2)) {
+    const binary = otherNode(major);
+    const { stdout } = spawnSync(binary, ['--version'], { encoding: 'utf8' });
+    console.log(`node: ${major}: ${stdout?.trim() ?? 'not there'}`);
+    if (!stdout) process.exitCode = 1;
+  }
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { render } from '../support/chart.js';
+
+const plaintext = { tls: { mode: 'plaintext' } };
+const bundle = { url: 'https://models.example/a/1', sha256: '0'.repeat(64) };
+const own = { 'app.kubernetes.io/name': 'other' };
+const volume = { name: 'extra', configMap: { name: 'extra' } };
+
+/** Values that make something the API refuses, or a server that starts wrong, or nothing at all: by what is at fault. */
+const REFUSED: Record<string, readonly (readonly [object, RegExp])[]> = {
+  'a number of engine threads that nothing says': [
+    [{ resources: { limits: { cpu: null }, requests: { cpu: null } } }, /resources: set limits\.cpu/],
+  ],
+  'a rollout that can replace no pod': [
+    [{ updateStrategy: { maxSurge: 0 } }, /must not both be 0/],
+    [{ updateStrategy: { maxSurge: '0%', maxUnavailable: '0%' } }, /must not both be 0/],
+    [{ updateStrategy: { maxUnavailable: '150%' } }, /\/updateStrategy\/maxUnavailable/],
+  ],
+  'two ports of one number': [
+    [{ probes: { port: 50051 } }, /probes\.port: 50051 is the port of the server/],
+    [{ telemetry: { metrics: { port: 50052 } } }, /telemetry\.metrics\.port: 50052 is the port of probes/],
+    [
+      { telemetry: { metrics: { port: 50051 } } },
+      /telemetry\.metrics\.port: 50051 is the port of the server/,
+    ],
+  ],
+  'names that no object may have': [
+    [{ fullnameOverride: 'my.app' }, /\/fullnameOverride/],
+    [{ fullnameOverride: '1app' }, /\/fullnameOverride/],
+    [{ fullnameOverride: 'a'.repeat(53) }, /\/fullnameOverride/],
+    [{ nameOverride: 'my.app' }, /\/nameOverride/],
+    [{ podLabels: { team: 'a b' } }, /\/podLabels\/team/],
+  ],
+  'keys that the chart sets itself': [
+    [{ podLabels: own }, /podLabels: the chart sets the label app\.kubernetes\.io\/name/],
+    [
+      { telemetry: { serviceMonitor: { enabled: true, labels: own } } },
+      /telemetry\.serviceMonitor\.labels: the chart sets/,
+    ],
+    [{ telemetry: { dashboard: { labels: own } } }, /telemetry\.dashboard\.labels: the chart sets/],
+    [{ podAnnotations: { 'checksum/config': 'x' } }, /podAnnotations: the chart sets checksum/],
+    [{ extraEnv: [{ name: 'SALAD_LISTEN', value: ':1' }] }, /extraEnv: SALAD_LISTEN would outrank/],
+    [{ extraEnv: [{ name: 'POD_NAME', value: 'x' }] }, /extraEnv: POD_NAME is set twice/],
+    [
+      {
+        extraEnv: [
+          { name: 'A', value: '1' },
+          { name: 'A', value: '2' },
+        ],
+      },
+      /extraEnv: A is set twice/,
+    ],
+    [
+      { engine: 'webgpu', resources: { limits: { 'nvidia.com/gpu': 1 } } },
+      /resources\.limits: nvidia\.com\/gpu follows from gpu\.count/,
+    ],
+  ],
+  'folders outside the claim': [
+    [{ models: { source: 'pvc', claimName: 'c', subPath: '/abs' } }, /models\.subPath: \/abs/],
+    [{ models: { source: 'pvc', claimName: 'c', subPath: '../x' } }, /models\.subPath: \.\.\/x/],
+    [{ models: { source: 'pvc', claimName: 'c', subPath: 'a/../../x' } }, /models\.subPath/],
+  ],
+  'what would be made of nothing, or said and not used': [
+    [
+      { telemetry: { metrics: { enabled: false }, serviceMonitor: { enabled: true } } },
+      /telemetry\.serviceMonitor: there is nothing to scrape/,
+    ],
+    [
+      { telemetry: { metrics: { enabled: false }, podMonitor: { enabled: true } } },
+      /telemetry\.podMonitor: there is nothing to scrape/,
+    ],
+    [
+      { telemetry: { metrics: { enabled: false }, prometheusRule: { enabled: true } } },
+      /telemetry\.prometheusRule: there are no metrics/,
+    ],
+    [
+      { telemetry: { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } } },
+      /would scrape every pod twice/,
+    ],
+    [{ models: { claimName: 'c' } }, /models\.claimName: is used by models\.source pvc only; it is image/],
+    [{ models: { bundles: [bundle] } }, /models\.bundles: is used by models\.source download only/],
+    [{ tls: { mode: 'plaintext', secretName: 's' } }, /tls\.secretName: is not used in tls\.mode plaintext/],
+    [{ config: { precision: 'bfloat16' } }, /config\.precision: bfloat16 needs engine openvino; it is cpu/],
+    [
+      { engine: 'gpu', config: { precision: 'int8' } },
+      /config\.precision: int8 needs engine cpu or openvino/,
+    ],
+    [{ ingress: { enabled: true, tlsSecretName: 's' } }, /ingress\.host/],
+  ],
+  'what the network policy or the credentials would stop': [
+    [{ models: { source: 'download', bundles: [bundle] } }, /networkPolicy\.egress: .*models\.bundles/],
+    [{ telemetry: { otlp: { endpoint: 'http://c:4317' } } }, /networkPolicy\.egress: .*telemetry\.otlp/],
+    [
+      { config: { authJwks: 'https://x/keys', authIssuer: 'i', authAudience: 'a' } },
+      /networkPolicy\.egress: .*config\.authJwks/,
+    ],
+    [
+      {
+        tls: { mode: 'secret', secretName: 's', clientCaSecretName: 'ca' },
+        loadTest: { enabled: true },
+      },
+      /tls\.clientSecretName: the load test needs a certificate/,
+    ],
+    [
+      { auth: { apiKeysSecretName: 's' }, loadTest: { enabled: true } },
+      /auth\.clientKeySecretName: the load test needs a key/,
+    ],
+  ],
+  'volumes that clash': [
+    [{ extraVolumes: [{ ...volume, name: 'cache' }] }, /extraVolumes: the name cache is taken/],
+    [{ extraVolumes: [volume, volume] }, /extraVolumes: the name extra is taken/],
+    [{ extraVolumes: [{ name: 'extra' }] }, /extraVolumes: extra: give exactly one kind/],
+    [{ extraVolumes: [{ name: 'extra', hostPath: { path: '/' } }] }, /'hostPath' not allowed/],
+    [{ extraVolumeMounts: [{ name: 'tls', mountPath: '/x' }] }, /extraVolumeMounts: tls is not among/],
+    [
+      { extraVolumes: [volume], extraVolumeMounts: [{ name: 'extra', mountPath: '/etc/salad/tls' }] },
+      /extraVolumeMounts: \/etc\/salad\/tls: another volume/,
+    ],
+  ],
+};
+
+describe('the chart refuses, and says which value is at fault:', function () {
+  this.timeout(120_000);
+  for (const [fault, cases] of Object.entries(REFUSED)) {
+    it(fault, async () => {
+      for (const [values, words] of cases) {
+        await assert.rejects(render({ ...plaintext, ...values }), words, JSON.stringify(values));
+      }
+    });
+  }
+});

@@ -1,0 +1,307 @@
+/** Both packages as `npm pack` makes them from a clean clone, installed where there is nothing but the registry. */
+import assert from 'node:assert/strict';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+import { after, before, describe, it } from 'mocha';
+import { root } from '../support/salad.js';
+
+const execute = promisify(execFile);
+
+/** Of npm's settings none but those of the machine: this test runs under `npm run`. */
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(
+    ([name]) => !/^npm_(config_(json|prefix|local_prefix|global)|lifecycle|package)/i.test(name),
+  ),
+);
+const run = async (cwd: string, command: string, ...args: readonly string[]) =>
+  (await execute(command, args, { cwd, env: environment, maxBuffer: 1e8 })).stdout;
+
+/** The commit as a clone would have it, with what is changed and not yet committed; packages of this checkout. */
+function cloneOf(folder: string): void {
+  const list = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
+    cwd: root,
+  });
+  for (const file of list
+    .toString()
+    .split('\0')
+    .filter((name) => name !== '' && existsSync(join(root, name)))) {
+    mkdirSync(join(folder, dirname(file)), { recursive: true });
+    cpSync(join(root, file), join(folder, file), { preserveTimestamps: true });
+  }
+  // Hard links: what is packed must not depend on whether they were installed a second time.
+  execFileSync('cp', ['-al', join(root, 'node_modules'), join(folder, 'node_modules')]);
+}
+
+/** Packs a folder and gives the archive's file and the paths in it. */
+async function pack(folder: string, destination: string): Promise<{ archive: string; paths: string[] }> {
+  const printed = JSON.parse(await run(folder, 'npm', 'pack', '--json', '--pack-destination', destination));
+  const [packed] = Object.values(printed) as [{ filename: string; files: { path: string }[] }];
+  const archive = join(destination, packed.filename.replace('@', '').replace('/', '-'));
+  return { archive, paths: packed.files.map(({ path }) => path).sort() };
+}
+
+function empty(folder: string): string {
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n');
+  return folder;
+}
+
+interface LockEntry {
+  dependencies?: Record<string, string>;
+  hasInstallScript?: boolean;
+  gypfile?: boolean;
+}
+
+/** A project with one dependency, locked as in this checkout. @param change applied to the entry of the dependency */
+function writeProjectOf(folder: string, name: string, change: (entry: LockEntry) => void): void {
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, LockEntry & { version: string }>;
+  };
+  const packages: Record<string, unknown> = {};
+  const add = (each: string) => {
+    const entry = lock.packages[`node_modules/${each}`];
+    if (entry === undefined || `node_modules/${each}` in packages) return;
+    packages[`node_modules/${each}`] = entry;
+    for (const other of Object.keys(entry.dependencies ?? {})) add(other);
+  };
+  add(name);
+  const entry = lock.packages[`node_modules/${name}`];
+  assert.ok(entry, name);
+  change(entry);
+  const dependencies = { [name]: entry.version };
+  packages[''] = { dependencies };
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  writeFileSync(
+    join(folder, 'package-lock.json'),
+    JSON.stringify({ lockfileVersion: 3, requires: true, packages }),
+  );
+}
+
+/** Bytes of the files below a folder. */
+function sizeOf(folder: string): number {
+  return Number(execFileSync('du', ['-sb', folder]).toString().split('\t')[0]);
+}
+
+describe('the packages', function () {
+  this.timeout(600_000);
+  let scratch: string;
+  let main: { archive: string; paths: string[] };
+  let client: { archive: string; paths: string[] };
+  let program: string;
+
+  before(async () => {
+    scratch = mkdtempSync(join(tmpdir(), 'salad-packages-'));
+    const clone = join(scratch, 'clone');
+    mkdirSync(clone);
+    cloneOf(clone);
+    main = await pack(clone, scratch);
+    client = await pack(join(clone, 'clients/typescript'), scratch);
+    program = empty(join(scratch, 'program'));
+    await run(program, 'npm', 'install', '--ignore-scripts', main.archive);
+  });
+  after(() => rmSync(scratch, { recursive: true, force: true }));
+
+  /** npm 10, which comes with Node 20 and 22. */
+  const npm10 = async () => {
+    const folder = join(scratch, 'npm10');
+    const script = join(folder, 'node_modules/npm/bin/npm-cli.js');
+    if (!existsSync(script)) {
+      await run(empty(folder), 'npm', 'install', '--ignore-scripts', '--no-save', 'npm@10');
+    }
+    return script;
+  };
+  const salad = (...args: readonly string[]) =>
+    run(program, join(program, 'node_modules/.bin/salad'), ...args);
+
+  it('of the program holds what it runs with and nothing else', () => {
+    const kinds = new Set(main.paths.map((path) => path.replace(/^((dist|scripts)\/[^/]+|[^/]+).*/, '$1')));
+    assert.deepEqual(
+      [...kinds].sort(),
+      [
+        ...[
+          'CHANGELOG.md',
+          'LICENSE',
+          'README.md',
+          'dist/clients',
+          'dist/src',
+          'dist/workers',
+          'docs',
+          'models',
+        ],
+        ...['package.json', 'proto', 'scripts/engines', 'scripts/package', 'scripts/root.mjs'],
+      ].sort(),
+    );
+    const sources = new Set(main.paths.map((path) => /\.[^./]+$/.exec(path)?.[0] ?? ''));
+    assert.deepEqual([...sources].sort(), ['', '.js', '.json', '.md', '.mjs', '.proto', '.safetensors']);
+    for (const path of [
+      'dist/src/main.js',
+      'dist/workers/engine-worker.js',
+      'models/phantom/1/manifest.json',
+    ]) {
+      assert.ok(main.paths.includes(path), path);
+    }
+  });
+
+  it('of the client holds its build, its types, its README and its licence, and no link out of it', () => {
+    const others = client.paths.filter(
+      (path) => !/^dist\/(clients\/typescript\/)?src\/.*\.(js|d\.ts)$/.test(path),
+    );
+    assert.deepEqual(others, ['LICENSE', 'README.md', 'package.json']);
+    assert.ok(client.paths.includes('dist/clients/typescript/src/index.d.ts'));
+    const readme = readFileSync(join(root, 'clients/typescript/README.md'), 'utf8');
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, target]) => target);
+    assert.deepEqual(
+      links.filter((target) => !client.paths.includes(target ?? '')),
+      [],
+    );
+  });
+
+  it('of the program leaves out the large engines, and stays below 560 MB', () => {
+    const modules = join(program, 'node_modules');
+    for (const name of ['webgpu', '@tensorflow/tfjs-backend-webgpu', '@tensorflow/tfjs-node-gpu', 'tar']) {
+      assert.ok(!existsSync(join(modules, name)), name);
+    }
+    const bytes = sizeOf(modules);
+    console.log(`    installed: ${Math.round(bytes / 1e6)} MB`);
+    assert.ok(bytes < 560e6, `${bytes} bytes`);
+  });
+
+  it('of the program runs its demo and scores a file', async () => {
+    const demo = (await salad('demo', '--json')).trim().split('\n');
+    const aggregate = JSON.parse(demo.at(-1) ?? '') as Record<string, unknown>;
+    assert.deepEqual([aggregate['event'], aggregate['engine']], ['aggregate', 'onnx']);
+    await salad('phantom', '--count', '1', '--seed', '5', '--lesion', 'effusion', '--out', 'images');
+    const [image] = readdirSync(join(program, 'images/effusion')).filter((name) => name.endsWith('.png'));
+    const scored = JSON.parse(
+      await salad('score', `images/effusion/${image}`, '--model', 'phantom', '--json'),
+    );
+    assert.equal(scored.decision, 'anomalous');
+  });
+
+  it('of the program takes the WebGPU engine by one command', async () => {
+    const reason = async () => {
+      const printed = JSON.parse(
+        await salad('doctor', '--json').catch((error: { stdout: string }) => error.stdout),
+      );
+      const engine = printed.engines.find(({ name }: { name: string }) => name === 'webgpu');
+      return String(engine.reason ?? engine.device);
+    };
+    assert.match(await reason(), /engines:webgpu installs them/);
+    await run(program, 'npm', '--prefix', 'node_modules/salad-serve', 'run', 'engines:webgpu');
+    assert.doesNotMatch(await reason(), /engines:webgpu|does? not load/);
+  });
+
+  it('of the program is installed by npm 10 too, and fetches nothing from outside the registry', async () => {
+    const folder = join(scratch, 'npm10');
+    const args = ['install', '--global', '--prefix', join(folder, 'global'), main.archive];
+    await run(folder, process.execPath, await npm10(), ...args);
+    const printed = await run(folder, join(folder, 'global/bin/salad'), 'models', 'list', '--json');
+    assert.match(printed, /chest-pediatric/);
+    const binaries = join(folder, `global/lib/node_modules/salad-serve/node_modules/onnxruntime-node/bin`);
+    const fetched = readdirSync(binaries, { recursive: true, withFileTypes: true })
+      .filter((entry) => /_providers_/.test(entry.name))
+      .map((entry) => sizeOf(join(entry.parentPath, entry.name)));
+    assert.ok(
+      fetched.every((bytes) => bytes === 0),
+      `CUDA libraries were fetched: ${fetched}`,
+    );
+  });
+
+  it('of a checkout run no install script, under an npm that does not know allowScripts either', async () => {
+    const npm = await npm10();
+    const scriptsRun = async (name: string, change: (entry: LockEntry) => void) => {
+      const folder = join(scratch, name);
+      mkdirSync(folder);
+      writeProjectOf(folder, 'usearch', change);
+      const printed = await run(folder, process.execPath, npm, 'ci', '--foreground-scripts');
+      return [...printed.matchAll(/^> (\S+)@\S+ (?:pre|post)?install$/gm)].map(([, script]) => script);
+    };
+    assert.deepEqual(await scriptsRun('as-locked', () => undefined), []);
+    // As npm writes it: this is what the lock file's own entries prevent.
+    const restore = (entry: LockEntry) => {
+      delete entry.gypfile;
+      entry.hasInstallScript = true;
+    };
+    assert.deepEqual(await scriptsRun('as-npm-writes', restore), ['usearch']);
+  });
+
+  it('of the client compiles under strict types, without leaving library types unchecked, and scores', async () => {
+    const folder = empty(join(scratch, 'client'));
+    await run(folder, 'npm', 'install', '--ignore-scripts', client.archive, '@types/node@20', 'typescript@5');
+    writeFileSync(join(folder, 'use.ts'), PROGRAM);
+    // The compiler of this checkout, and the last of the generation before it.
+    for (const compiler of [join(root, 'node_modules/typescript-native'), 'node_modules/typescript']) {
+      await run(folder, process.execPath, join(compiler, 'bin/tsc'), ...STRICT, 'use.ts');
+    }
+    const server = spawn(
+      join(program, 'node_modules/.bin/salad'),
+      ['serve', '--listen', '127.0.0.1:0', '--json'],
+      {
+        env: environment,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
+    try {
+      const line = await new Promise<string>((done) =>
+        createInterface({ input: server.stdout }).once('line', done),
+      );
+      const { address } = JSON.parse(line) as { address: string };
+      const [image] = readdirSync(join(program, 'images/effusion')).filter((name) => name.endsWith('.png'));
+      const printed = await run(
+        folder,
+        process.execPath,
+        'use.js',
+        address,
+        join(program, 'images/effusion', image ?? ''),
+      );
+      assert.equal(printed.trim(), 'anomalous true');
+    } finally {
+      server.kill();
+    }
+  });
+});
+
+const STRICT = [
+  ...[
+    '--strict',
+    '--exactOptionalPropertyTypes',
+    '--noUncheckedIndexedAccess',
+    '--noPropertyAccessFromIndexSignature',
+  ],
+  ...['--target', 'es2023', '--module', 'nodenext', '--types', 'node', '--skipLibCheck', 'false'],
+];
+
+const PROGRAM = `
+import { readFileSync } from 'node:fs';
+import {
+  type AcquisitionAggregate, type AcquisitionHeaderInput, Decision, type ImageFormatInput, SaladClient, SaladClientError,
+} from '@salad-serve/client';
+
+const [target = '', file = ''] = process.argv.slice(2);
+const image: ImageFormatInput = { rows: 64, columns: 64, bitsAllocated: 16 };
+const rows: AcquisitionHeaderInput = { acquisitionId: 'typed', model: { name: 'phantom' }, image };
+// @ts-expect-error a header names its model
+const nameless: AcquisitionHeaderInput = { acquisitionId: 'nameless' };
+const client = new SaladClient(target);
+const header: AcquisitionHeaderInput = { acquisitionId: 'packed', model: { name: 'phantom' }, options: { topPatches: 3 } };
+const aggregate: AcquisitionAggregate = await client.scoreImage(header, { encoded: readFileSync(file) });
+const refused = await client.scoreImage(nameless, { encoded: readFileSync(file) }).then(
+  () => false,
+  (error: unknown) => error instanceof SaladClientError && error.reason !== undefined,
+);
+console.log(aggregate.decision === Decision.DECISION_ANOMALOUS ? 'anomalous' : 'other', refused && rows.image === image);
+client.close();
+`;
