@@ -13,6 +13,7 @@ import { registerPhantom } from './commands/phantom.js';
 import { registerScore } from './commands/score.js';
 import { registerServe } from './commands/serve.js';
 import { registerTrain } from './commands/train.js';
+import { HELP_CONFIGURATION, helpText } from './shared/help.js';
 
 export interface ProgramContext {
   /** Where configuration keys are read from, under their SALAD_ names. */
@@ -26,16 +27,19 @@ export function createProgram(context: ProgramContext): Command {
   };
   const program = new Command('salad')
     .description(
-      'Trains SALAD models on normal radiographs and serves them over gRPC: patches far from every normal\n' +
-        'prototype are scored high. Research software: it ranks and highlights, it never claims a diagnosis.',
+      'Finds what is unusual in X-ray images: it learns from normal images alone, serves the learned models over ' +
+        'gRPC, and scores how unlike the normal ones an image and each patch of it is. Research software: it ranks ' +
+        'and highlights, it never claims a diagnosis.',
     )
     .version(version)
     // `salad --version` is ours, `salad train --version 2` is the model's.
     .enablePositionalOptions()
+    .configureHelp(HELP_CONFIGURATION)
     .showHelpAfterError('(add --help for examples)')
     .exitOverride();
-  registerServe(program, context);
+  registerDemo(program, context);
   registerScore(program, context);
+  registerServe(program, context);
   registerTrain(program);
   registerEvaluate(program);
   registerCalibrate(program);
@@ -44,18 +48,17 @@ export function createProgram(context: ProgramContext): Command {
   registerLoad(program, context);
   registerDoctor(program, context);
   registerConfig(program, context);
-  registerDemo(program, context);
-  for (const command of program.commands) command.exitOverride();
   return program.addHelpText(
     'after',
-    `
-Examples:
-  salad demo                                              stream a phantom with a lesion through the gRPC port
-  salad serve --listen 127.0.0.1:50051                    serve the bundles under models/
-  salad score chest.png --model chest-pediatric           score a file (starts an embedded server)
-  salad train --data normals/ --out models --name mine    learn from your own normal images
-  salad evaluate --model models/mine/1 --data test/       AUROC, false-positive rate, HTML report
-
-Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.`,
+    helpText(
+      ['Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.'],
+      [
+        ['salad demo', 'see it work on a synthetic image'],
+        ['salad score chest.png --model chest-pediatric', 'score an image with a shipped model'],
+        ['salad serve --listen 127.0.0.1:50051', 'serve the shipped models to other programs'],
+        ['salad train --data normals/ --out models --name mine', 'learn from normal images of your own'],
+        ['salad evaluate --model models/mine/1 --data test/', 'measure what was learned'],
+      ],
+    ),
   );
 }

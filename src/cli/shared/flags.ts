@@ -1,6 +1,49 @@
-/** Values of flags that several verbs share. */
+/** Values of flags that several verbs share: parsers for commander, which turns what they throw into exit code 2. */
+import { InvalidArgumentError, Option } from 'commander';
 import { ENGINE_NAMES, type EngineName } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
+
+const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+/** Longest time a timer of Node takes, in ms (24.8 days). */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Parser of a whole number from `low` to `high`, both included. */
+export function wholeNumber(low: number, high: number): (text: string) => number {
+  return parserOf(
+    `It must be a whole number from ${low} to ${high}.`,
+    (value) => Number.isInteger(value) && value >= low && value <= high,
+  );
+}
+
+/** Parser of a number from `low` to `high`, both included. */
+export function numberFrom(low: number, high: number): (text: string) => number {
+  return parserOf(`It must be a number from ${low} to ${high}.`, (value) => value >= low && value <= high);
+}
+
+/** Parser of a number above `low` and below `high`. */
+export function numberBetween(low: number, high: number): (text: string) => number {
+  return parserOf(
+    `It must be a number above ${low} and below ${high}.`,
+    (value) => value > low && value < high,
+  );
+}
+
+/** @returns a parser that throws InvalidArgumentError with `rule` */
+function parserOf(rule: string, holds: (value: number) => boolean): (text: string) => number {
+  return (text) => {
+    const value = DECIMAL.test(text) ? Number(text) : Number.NaN;
+    if (!holds(value)) throw new InvalidArgumentError(rule);
+    return value;
+  };
+}
+
+/** `--engine`, where a wrong name is refused before anything starts; undefined leaves it to the configuration. */
+export function engineOption(description: string): Option {
+  return new Option('--engine <name>', description)
+    .choices(['auto', ...ENGINE_NAMES])
+    .default(undefined, 'auto');
+}
 
 /** @throws SaladError CONFIGURATION_INVALID */
 export function numberOf(flag: string, text: string, low: number, high: number, whole = true): number {
