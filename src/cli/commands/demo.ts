@@ -76,10 +76,8 @@ async function demo(flags: DemoFlags, context: ProgramContext, signal: AbortSign
   const phantom = makePhantom({ seed: flags.seed, lesion: flags.lesion });
   if (!flags.json) {
     const what = flags.lesion === 'none' ? 'no lesion' : `lesion ${flags.lesion}`;
-    const pace = flags.rowsPerSecond === 0 ? 'as fast as possible' : `at ${flags.rowsPerSecond} rows/s`;
-    print(
-      `A synthetic ${phantom.rows}x${phantom.columns} radiograph (seed ${flags.seed}, ${what}), sent ${pace}:`,
-    );
+    const pace = flags.rowsPerSecond === 0 ? '' : `, ${flags.rowsPerSecond} rows/s`;
+    print(`Synthetic radiograph ${phantom.rows}x${phantom.columns} (seed ${flags.seed}, ${what})${pace}:`);
   }
   const session = await openSession({
     model: 'phantom',

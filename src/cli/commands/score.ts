@@ -158,14 +158,14 @@ async function scoreFiles(
   const progress = isShown ? createProgress('scoring', files.length) : undefined;
   try {
     for (const [index, file] of files.entries()) {
-      if (outputs.isUseless) break;
+      if (outputs.isUseless || signal.aborted) return;
       progress?.update(index, file);
       const started = performance.now();
       try {
         const aggregate = await scoreFile(session, file, { ...flags, selector: session.model, signal });
         await outputs.add({ file, aggregate, latencyMs: performance.now() - started });
       } catch (error) {
-        if (signal.aborted) break;
+        if (signal.aborted) return;
         await outputs.addFailure(file, session.explain(error));
       }
     }

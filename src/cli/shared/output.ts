@@ -67,19 +67,51 @@ function escaped(character: string): string {
   );
 }
 
-/** Columns aligned for people; numbers should come formatted. Empty without rows. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Where less room is left for the last column, its text goes onto lines of its own. */
+const MIN_LAST_COLUMN = 20;
+const OWN_LINE_INDENT = 4;
+
+/**
+ * Columns aligned for people; numbers should come formatted. Empty without rows.
+ * @param width of the screen, in characters: the text of the last column is wrapped at it; undefined: nowhere
+ */
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  width: number | undefined = process.stdout.columns,
+): string {
   if (rows.length === 0) return '';
   const all = [header, ...rows].map((row) => row.map(printable));
   const widths = header.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
+  const start = widths.slice(0, -1).reduce((sum, each) => sum + each + 2, 0);
+  const room = (width ?? Number.POSITIVE_INFINITY) - start;
   return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
+    .map((row) => {
+      const first = row.slice(0, -1).map((cell, column) => `${cell.padEnd(widths[column] ?? 0)}  `);
+      const last = row.at(-1) ?? '';
+      const lines =
+        last.length <= room || room >= MIN_LAST_COLUMN
+          ? indented(wrap(last, room), start)
+          : `\n${' '.repeat(OWN_LINE_INDENT)}${indented(wrap(last, room + start - OWN_LINE_INDENT), OWN_LINE_INDENT)}`;
+      return `${first.join('')}${lines}`.replace(/ +$/gm, '');
+    })
     .join('\n');
+}
+
+function indented(lines: readonly string[], by: number): string {
+  return lines.join(`\n${' '.repeat(by)}`);
+}
+
+/** Lines of at most `width` characters, broken at spaces; a longer word stays whole. */
+function wrap(text: string, width: number): readonly string[] {
+  const lines: string[] = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? '';
+    const longer = line === '' ? word : `${line} ${word}`;
+    if (line === '' || longer.length <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 export interface Progress {

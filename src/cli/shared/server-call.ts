@@ -77,7 +77,7 @@ function connectionError(message: string): string {
 const CONNECTION_ERRORS: readonly (readonly [RegExp, (name: string, tls: boolean) => string])[] = [
   [
     /ECONNREFUSED/,
-    (name) => `${name} refuses the connection: no server listens there (see salad serve --help)`,
+    (name) => `${name} refuses the connection: no server listens there, or a firewall refuses`,
   ],
   [
     /Name resolution failed|ENOTFOUND|EAI_AGAIN/,
