@@ -13,7 +13,7 @@ import { registerPhantom } from './commands/phantom.js';
 import { registerScore } from './commands/score.js';
 import { registerServe } from './commands/serve.js';
 import { registerTrain } from './commands/train.js';
-import { HELP_CONFIGURATION, helpText } from './shared/help.js';
+import { HELP_CONFIGURATION, HELP_OUTPUT, helpText } from './shared/help.js';
 
 export interface ProgramContext {
   /** Where configuration keys are read from, under their SALAD_ names. */
@@ -35,6 +35,7 @@ export function createProgram(context: ProgramContext): Command {
     // `salad --version` is ours, `salad train --version 2` is the model's.
     .enablePositionalOptions()
     .configureHelp(HELP_CONFIGURATION)
+    .configureOutput(HELP_OUTPUT)
     .showHelpAfterError('(add --help for examples)')
     .exitOverride();
   registerDemo(program, context);

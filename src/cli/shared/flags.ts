@@ -45,16 +45,14 @@ export function engineOption(description: string): Option {
     .default(undefined, 'auto');
 }
 
-/** @throws SaladError CONFIGURATION_INVALID */
+/** The same for verbs that look at the text themselves. @throws SaladError CONFIGURATION_INVALID */
 export function numberOf(flag: string, text: string, low: number, high: number, whole = true): number {
-  const value = Number(text);
-  if (text.trim() !== '' && value >= low && value <= high && (!whole || Number.isInteger(value)))
-    return value;
-  const kind = whole ? 'a whole number' : 'a number';
-  throw new SaladError(
-    'CONFIGURATION_INVALID',
-    `${flag} must be ${kind} from ${low} to ${high}, not "${text}"`,
-  );
+  try {
+    return (whole ? wholeNumber : numberFrom)(low, high)(text);
+  } catch (error) {
+    const why = (error as InvalidArgumentError).message;
+    throw new SaladError('CONFIGURATION_INVALID', `${flag} "${text}" is invalid. ${why}`, { cause: error });
+  }
 }
 
 /** `auto` is the native CPU engine: training needs no ladder, and the same engine everywhere keeps bytes equal. */
