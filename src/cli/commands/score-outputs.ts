@@ -74,7 +74,7 @@ export class ScoreOutputs {
 
   /** Empties the CSV file: from here on results are written. */
   async begin(): Promise<void> {
-    if (this.#flags.csv !== undefined) await writeFile(this.#flags.csv, CSV_HEADER);
+    if (this.#flags.csv !== undefined) await writing(this.#flags.csv, (path) => writeFile(path, CSV_HEADER));
   }
 
   /** Nobody would see what else is scored. */
@@ -97,7 +97,12 @@ export class ScoreOutputs {
 
   async addFailure(file: string, error: unknown): Promise<void> {
     process.exitCode = EXIT.failure;
-    const failure = failureOf(error);
+    const { message, ...rest } = failureOf(error);
+    // Errors of the file system name the file themselves.
+    const failure = {
+      ...rest,
+      message: message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message,
+    };
     if (this.#flags.json) printJson({ event: 'error', file, ...failure });
     note(failureLine(file, failure.message));
     await this.#keep({ file, failure });
@@ -121,7 +126,8 @@ export class ScoreOutputs {
 
   async #keep(result: ImageResult): Promise<void> {
     this.#results.push(result);
-    if (this.#flags.csv !== undefined) await appendFile(this.#flags.csv, csvOf(result));
+    if (this.#flags.csv !== undefined)
+      await writing(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
   }
 
   /** Of the images so far, the highest scores keep their maps. */
@@ -153,6 +159,15 @@ export class ScoreOutputs {
   }
 }
 
+/** Errors of a write that has begun do not name the file. */
+async function writing(path: string, write: (path: string) => Promise<void>): Promise<void> {
+  try {
+    await write(path);
+  } catch (error) {
+    throw Object.assign(error as NodeJS.ErrnoException, { path });
+  }
+}
+
 function failureLine(file: string, message: string): string {
-  return `salad: ${message.startsWith(`${file}: `) ? '' : `${printable(file)}: `}${message}`;
+  return `salad: ${printable(file)}: ${message}`;
 }

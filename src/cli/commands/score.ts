@@ -95,9 +95,10 @@ export function registerScore(program: Command, context: ProgramContext): void {
       'after',
       helpText(
         [
-          'In --anomaly-map, {name} stands for the name of the image without its extension, {ext} for the ' +
-            'extension, and {folder} for its folder below the one that all images share. No image is ever ' +
-            'overwritten.',
+          'Placeholders in --anomaly-map, whose file is never one of the images:\n' +
+            '  {name}    name of the image without its extension\n' +
+            '  {ext}     its extension\n' +
+            '  {folder}  its folder, below the one that all images share',
           'Ctrl-C stops; what was scored until then is printed and written. Exit codes: 0 all images were ' +
             'scored, 1 some were not, 2 wrong usage, 130 interrupted.',
         ],

@@ -1,5 +1,7 @@
 /** How help is laid out: at most 80 columns, required options marked, every example a command to copy. */
-import { type Command, Help, type HelpConfiguration, type Option, type OutputConfiguration } from 'commander';
+import type { Command, HelpConfiguration, Option, OutputConfiguration } from 'commander';
+import { shippedModels } from '../../util/package-root.js';
+import { wrapWords } from './output.js';
 
 export const HELP_CONFIGURATION: HelpConfiguration = {
   optionDescription(option) {
@@ -24,7 +26,9 @@ function defaultOf(option: Option): readonly string[] {
   const takesValue = option.required || option.optional;
   const isEmpty = defaultValue === undefined || (Array.isArray(defaultValue) && defaultValue.length === 0);
   if (!takesValue || (isEmpty && described === undefined)) return [];
-  return [`default: ${described ?? String(defaultValue)}`];
+  // The path of an installation is of no use in a text that people copy.
+  const value = defaultValue === shippedModels() ? 'the shipped ones' : String(defaultValue);
+  return [`default: ${described ?? value}`];
 }
 
 /** A command line, and what it does. */
@@ -75,6 +79,6 @@ function broken(line: string, columns: number): string {
 
 /** Lines that begin at column `indent`, the first one after `firstIndent` spaces. */
 function hanging(text: string, indent: number, firstIndent: number, columns: number): string {
-  const lines = new Help().boxWrap(text, columns - indent).split('\n');
+  const lines = wrapWords(text, columns - indent);
   return `${' '.repeat(firstIndent)}${lines.join(`\n${' '.repeat(indent)}`)}`;
 }

@@ -91,8 +91,8 @@ export function table(
       const last = row.at(-1) ?? '';
       const lines =
         last.length <= room || room >= MIN_LAST_COLUMN
-          ? indented(wrap(last, room), start)
-          : `\n${' '.repeat(OWN_LINE_INDENT)}${indented(wrap(last, room + start - OWN_LINE_INDENT), OWN_LINE_INDENT)}`;
+          ? indented(wrapWords(last, room), start)
+          : `\n${' '.repeat(OWN_LINE_INDENT)}${indented(wrapWords(last, room + start - OWN_LINE_INDENT), OWN_LINE_INDENT)}`;
       return `${first.join('')}${lines}`.replace(/ +$/gm, '');
     })
     .join('\n');
@@ -103,7 +103,7 @@ function indented(lines: readonly string[], by: number): string {
 }
 
 /** Lines of at most `width` characters, broken at spaces; a longer word stays whole. */
-function wrap(text: string, width: number): readonly string[] {
+export function wrapWords(text: string, width: number): readonly string[] {
   const lines: string[] = [''];
   for (const word of text.split(' ')) {
     const line = lines.at(-1) ?? '';
