@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
@@ -204,5 +205,44 @@ describe('salad score', function () {
     const tls = await cli('score', at('in/a/img.png'), '--tls');
     assert.equal(tls.code, 2);
     assert.match(tls.stderr, /--tls needs --target/);
+  });
+
+  /** Scores fifty images at a server of its own, and does something to it after the third. */
+  async function scoreWhile(timeoutMs: number, disturb: (other: RunningServer) => Promise<RunningServer>) {
+    for (let seed = 10; seed < 60; seed++) await writeImage(`many/${seed}.png`, seed);
+    const other = await startSmall(models.path);
+    const csv = at('scores.csv');
+    const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv];
+    let isOver = false;
+    const running = cli('score', at('many'), '--target', other.address, ...args).finally(() => {
+      isOver = true;
+    });
+    const rows = () => (existsSync(csv) ? readFileSync(csv, 'utf8').split('\n').length - 2 : 0);
+    while (rows() < 3 && !isOver) await nextTurn();
+    const left = await disturb(other);
+    const run = await running;
+    await left.stop(0);
+    return run;
+  }
+
+  it('goes on after a restart of the server', async () => {
+    const { code, stdout, stderr } = await scoreWhile(30_000, async (other) => {
+      await other.stop(0);
+      return startSmall(models.path, { listen: other.address });
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /trying again for 30 s/);
+    assert.match(stdout, /50 images: .*(normal|anomalous)/);
+  });
+
+  it('stops where the server stays away, and keeps what was scored', async () => {
+    const { code, stdout, stderr } = await scoreWhile(1000, async (other) => {
+      await other.stop(0);
+      return other;
+    });
+    assert.equal(code, 1);
+    assert.match(stderr, /trying again for 1 s/);
+    assert.match(stderr, /the server is gone: \d+ more images are not scored/);
+    assert.match(stdout, /50 images: .*1 failed, \d+ not scored/);
   });
 });

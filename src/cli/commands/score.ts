@@ -14,12 +14,14 @@ import { SaladError } from '../../errors/index.js';
 import { decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { ProgramContext } from '../program.js';
+import { failureOf } from '../shared/failure.js';
 import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { findImageFiles, type ImageFiles } from '../shared/image-files.js';
 import { untilInterrupted } from '../shared/interrupt.js';
 import { createProgress, EXIT, note, print, printable, printJson } from '../shared/output.js';
 import { type RawImage, rowChunks, tileChunks } from '../shared/pixel-source.js';
+import { ServerCallError } from '../shared/server-call.js';
 import { type ModelChoice, openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
 import { ScoreOutputs } from './score-outputs.js';
@@ -167,7 +169,11 @@ async function scoreFiles(
         await outputs.add({ file, aggregate, latencyMs: performance.now() - started });
       } catch (error) {
         if (signal.aborted) return;
-        await outputs.addFailure(file, session.explain(error));
+        const failure = session.explain(error);
+        await outputs.addFailure(file, failure);
+        if (flags.patches || !isGone(failure)) continue;
+        note(`salad: the server is gone: ${files.length - index - 1} more images are not scored`);
+        return;
       }
     }
     progress?.update(files.length);
@@ -176,14 +182,16 @@ async function scoreFiles(
   }
 }
 
-/** Enough for a server that is busy or restarts; one that is gone must not hold every file up to its deadline. */
-const RETRY = { maxAttempts: 5 } as const;
+/** It was tried until the deadline of a file: every other file would wait as long. */
+function isGone(failure: unknown): boolean {
+  return failure instanceof ServerCallError && failure.status === 'UNAVAILABLE';
+}
 
 type FileOptions = ScoreFlags & { readonly selector: ModelChoice; readonly signal: AbortSignal };
 
 /** @throws SaladClientError, and whatever reading and decoding the file throws */
 async function scoreFile(
-  { client }: Session,
+  session: Session,
   file: string,
   options: FileOptions,
 ): Promise<AcquisitionAggregate> {
@@ -195,11 +203,16 @@ async function scoreFile(
       if (options.patches && event.type === 'patches') printPatches(file, event, options.json === true);
     },
     // What was printed of an attempt that broke cannot be taken back.
-    retry: options.patches ? false : RETRY,
+    ...(options.patches ? { retry: false as const } : {}),
+    onRetry({ attempt, error }) {
+      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
+      const { message } = failureOf(session.explain(error));
+      note(`salad: ${message}; trying again for ${options.timeoutMs / 1000} s`);
+    },
   };
   return options.mode === 'image'
-    ? client.scoreImage(headerOf(options), { encoded: bytes }, call)
-    : scorePixels(client, await decode(bytes), options, call);
+    ? session.client.scoreImage(headerOf(options), { encoded: bytes }, call)
+    : scorePixels(session.client, await decode(bytes), options, call);
 }
 
 type Decoded = RawImage & { readonly bitsStored: number };
@@ -223,7 +236,7 @@ function scorePixels(
       image: { rows, columns, bitsAllocated, bitsStored },
       source: Source.SOURCE_ROWS,
     };
-    return client.scoreAcquisition(header, rowChunks(image, 16, options.rowsPerSecond), call);
+    return client.scoreAcquisition(header, () => rowChunks(image, 16, options.rowsPerSecond), call);
   }
   // Tiles are sent as 8-bit display values: their own format, whatever the file's.
   const header = {
