@@ -4,9 +4,18 @@ import { extname, join } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 
 const EXTENSIONS: ReadonlySet<string> = new Set(['.png', '.jpg', '.jpeg']);
-/** What operating systems and storage devices put beside other people's files. */
-const SYSTEM_FOLDERS: ReadonlySet<string> = new Set(['__MACOSX', '@eaDir', '$RECYCLE.BIN', 'lost+found']);
-
+/** What operating systems and storage devices put beside other people's files, in lower case. */
+const SYSTEM_NAMES: ReadonlySet<string> = new Set([
+  '__macosx',
+  '@eadir',
+  '#recycle',
+  '$recycle.bin',
+  'lost+found',
+  'system volume information',
+  'desktop.ini',
+  'ehthumbs.db',
+  'thumbs.db',
+]);
 const SUB_FOLDERS = 'sub-folders';
 
 export interface ImageFiles {
@@ -58,7 +67,7 @@ async function imagesIn(folder: string, recursive: boolean, leftOut: string[]): 
   const entries = await readdir(folder, { withFileTypes: true });
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = join(folder, entry.name);
-    if (entry.name.startsWith('.') || SYSTEM_FOLDERS.has(entry.name)) continue;
+    if (entry.name.startsWith('.') || SYSTEM_NAMES.has(entry.name.toLowerCase())) continue;
     // A link counts as what it leads to, but a linked folder could lead back here.
     const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToFolder(path)));
     if (isFolder && recursive && entry.isDirectory()) files.push(...(await imagesIn(path, true, leftOut)));
