@@ -14,7 +14,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
-import { cli } from '../support/cli.js';
+import { runSalad } from '../support/in-process-salad.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
 describe('salad score', function () {
@@ -23,7 +23,8 @@ describe('salad score', function () {
   let server: RunningServer;
   let folder: string;
   const at = (...names: string[]) => join(folder, ...names);
-  const score = (...args: string[]) => cli('score', '--target', server.address, '--model', 'small', ...args);
+  const score = (...args: string[]) =>
+    runSalad('score', '--target', server.address, '--model', 'small', ...args);
 
   async function writeImage(name: string, seed: number): Promise<void> {
     mkdirSync(join(at(name), '..'), { recursive: true });
@@ -156,7 +157,7 @@ describe('salad score', function () {
 
   it('takes a bundle folder for --model, of the server only where it serves that bundle', async () => {
     const bundle = join(models.path, 'small', '1');
-    const served = await cli(
+    const served = await runSalad(
       'score',
       '--target',
       server.address,
@@ -166,14 +167,29 @@ describe('salad score', function () {
       '--json',
     );
     assert.equal(served.code, 0, served.stderr);
-    const embedded = await cli('score', '--model', bundle, '--engine', 'onnx', at('in/a/img.png'), '--json');
+    const embedded = await runSalad(
+      'score',
+      '--model',
+      bundle,
+      '--engine',
+      'onnx',
+      at('in/a/img.png'),
+      '--json',
+    );
     assert.equal(embedded.code, 0, embedded.stderr);
     assert.equal(embedded.lines[0]?.['model'], 'small@1');
     assert.equal(embedded.lines[0]?.['imageScore'], served.lines[0]?.['imageScore']);
     const other = await smallModels({ version: 2 });
     try {
       const folder2 = join(other.path, 'small', '2');
-      const refused = await cli('score', '--target', server.address, '--model', folder2, at('in/a/img.png'));
+      const refused = await runSalad(
+        'score',
+        '--target',
+        server.address,
+        '--model',
+        folder2,
+        at('in/a/img.png'),
+      );
       assert.equal(refused.code, 1);
       assert.match(refused.stderr, /does not serve the bundle of --model/);
     } finally {
@@ -182,7 +198,7 @@ describe('salad score', function () {
   });
 
   it('says once that a model is not loaded, and refuses flags that would do nothing', async () => {
-    const missing = await cli(
+    const missing = await runSalad(
       'score',
       '--target',
       server.address,
@@ -202,7 +218,7 @@ describe('salad score', function () {
       assert.equal(code, 2);
       assert.match(stderr, message);
     }
-    const tls = await cli('score', at('in/a/img.png'), '--tls');
+    const tls = await runSalad('score', at('in/a/img.png'), '--tls');
     assert.equal(tls.code, 2);
     assert.match(tls.stderr, /--tls needs --target/);
   });
@@ -214,7 +230,7 @@ describe('salad score', function () {
     const csv = at('scores.csv');
     const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv];
     let isOver = false;
-    const running = cli('score', at('many'), '--target', other.address, ...args).finally(() => {
+    const running = runSalad('score', at('many'), '--target', other.address, ...args).finally(() => {
       isOver = true;
     });
     const rows = () => (existsSync(csv) ? readFileSync(csv, 'utf8').split('\n').length - 2 : 0);

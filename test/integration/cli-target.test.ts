@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
-import { cli } from '../support/cli.js';
+import { runSalad } from '../support/in-process-salad.js';
 import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
 
 /** What each kind of server is asked in a way that cannot work, and what the answer tells to try. */
@@ -56,7 +56,7 @@ describe('a server that cannot be asked', function () {
   async function refused(target: string, flags: readonly string[], message: RegExp, code = 1): Promise<void> {
     writeFileSync(at('x.png'), '');
     for (const verb of [['score', at('x.png')], ['load'], ['doctor']]) {
-      const run = await cli(...verb, '--target', target, ...flags);
+      const run = await runSalad(...verb, '--target', target, ...flags);
       const text = `${verb[0]}: ${run.stdout}${run.stderr}`;
       assert.equal(run.code, code, text);
       assert.match(text, message);

@@ -8,6 +8,12 @@ const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 /** Longest time a timer of Node takes, in ms (24.8 days). */
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** Largest seed of training and calibration. */
+export const MAX_TRAINING_SEED = 2 ** 32 - 1;
+
+/** Largest version of a model. */
+export const MAX_VERSION = 1_000_000;
+
 /** Parser of a whole number from `low` to `high`, both included. */
 export function wholeNumber(low: number, high: number): (text: string) => number {
   return parserOf(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { InvalidArgumentError } from 'commander';
 import { describe, it } from 'mocha';
 import { numberBetween, numberFrom, wholeNumber } from '../../../../src/cli/shared/flags.js';
-import { cli } from '../../../support/cli.js';
+import { runSalad } from '../../../support/in-process-salad.js';
 
 describe('numbers on the command line', () => {
   it('are decimal numbers in their range', () => {
@@ -52,7 +52,7 @@ describe('numbers on the command line', () => {
   ];
   for (const args of WRONG) {
     it(`are usage errors, exit 2 without a stack: salad ${args.join(' ')}`, async () => {
-      const { code, stdout, stderr } = await cli(...args);
+      const { code, stdout, stderr } = await runSalad(...args);
       assert.equal(code, 2, stderr);
       assert.equal(stdout, '');
       assert.match(stderr, new RegExp(args.at(-2)?.replace(/^--/, '') ?? 'no flag'));
@@ -61,7 +61,7 @@ describe('numbers on the command line', () => {
   }
 
   it('are JSON errors too where --json is given', async () => {
-    const { code, lines } = await cli('score', 'x.png', '--timeout-ms', 'abc', '--json');
+    const { code, lines } = await runSalad('score', 'x.png', '--timeout-ms', 'abc', '--json');
     assert.equal(code, 2);
     assert.equal(lines[0]?.['event'], 'error');
     assert.equal(lines[0]?.['reason'], 'CONFIGURATION_INVALID');

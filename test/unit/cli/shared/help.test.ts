@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { describe, it } from 'mocha';
 import { createProgram } from '../../../../src/cli/program.js';
 import { fitted } from '../../../../src/cli/shared/help.js';
-import { cli } from '../../../support/cli.js';
+import { runSalad } from '../../../support/in-process-salad.js';
 
 /** Every command with its words, the root first. */
 function commandsOf(command: Command, words: readonly string[] = []): [string[], Command][] {
@@ -16,7 +16,7 @@ function commandsOf(command: Command, words: readonly string[] = []): [string[],
 describe('--help', () => {
   for (const [words, command] of commandsOf(createProgram({ environment: {} }))) {
     it(`of "${['salad', ...words].join(' ')}" has examples, fits 80 columns, marks what is required`, async () => {
-      const { code, stdout } = await cli(...words, '--help');
+      const { code, stdout } = await runSalad(...words, '--help');
       assert.equal(code, 0);
       assert.match(stdout, /^Examples?:\n {2}/m);
       assert.doesNotMatch(stdout, /\[\]/, 'an empty default is none');
@@ -31,12 +31,12 @@ describe('--help', () => {
   }
 
   it('names every arithmetic of --precision', async () => {
-    const { stdout } = await cli('serve', '--help');
+    const { stdout } = await runSalad('serve', '--help');
     assert.match(stdout.replace(/\s+/g, ' '), /--precision <name>.*float32, bfloat16, int8/);
   });
 
   it('does not show the path of the installation', async () => {
-    const { stdout } = await cli('evaluate', '--help');
+    const { stdout } = await runSalad('evaluate', '--help');
     assert.match(stdout.replace(/\s+/g, ' '), /--models <dir>.*the shipped ones/);
   });
 });

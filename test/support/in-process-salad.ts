@@ -4,7 +4,7 @@ import { runProgram } from '../../src/cli/shared/run.js';
 import type { Finished } from './salad.js';
 
 /** Runs one command to its end; other tests must not write to stdout or stderr meanwhile. */
-export async function cli(...args: readonly string[]): Promise<Finished> {
+export async function runSalad(...args: readonly string[]): Promise<Finished> {
   const texts = { stdout: '', stderr: '' };
   const restore = (['stdout', 'stderr'] as const).map((name) => {
     const stream = process[name];
