@@ -88,6 +88,7 @@ describe('Ctrl-C', function () {
       }, 20);
     });
     assert.equal(await run.end('SIGTERM'), 130, run.stderr);
+    assert.match(run.stderr, /interrupted: \d+ of 5000 phantoms were written/);
     const lines = readFileSync(at('q/manifest.tsv'), 'utf8').trimEnd().split('\n').slice(1);
     assert.ok(lines.length >= 3 && lines.length < 5000);
     assert.equal(lines.length, readdirSync(at('q/normal')).length);

@@ -10,7 +10,7 @@ import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../
 import { wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { untilInterrupted } from '../shared/interrupt.js';
-import { createProgress, print, printable, printJson } from '../shared/output.js';
+import { createProgress, note, print, printable, printJson } from '../shared/output.js';
 import { prepareFolder } from '../shared/output-files.js';
 
 interface PhantomFlags {
@@ -96,6 +96,7 @@ async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<
     // Also after an interrupt or a full disk: what was written is listed.
     if (files.length > 0) await writeManifest(manifest, earlier, files);
   }
+  if (signal.aborted) note(`salad: interrupted: ${files.length} of ${count} phantoms were written`);
   if (flags.json) printJson({ out, manifest, files });
   else for (const file of files) print(printable(join(out, file.path)));
 }

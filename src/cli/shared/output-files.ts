@@ -43,6 +43,8 @@ export async function prepareFolder(flag: string, folder: string): Promise<void>
 }
 
 async function attempt(flag: string, path: string, work: () => Promise<void>): Promise<void> {
+  // An unset variable of a script: it would stand for the current folder.
+  if (path === '') throw new SaladError('CONFIGURATION_INVALID', `${flag} is empty`);
   try {
     await work();
   } catch (error) {

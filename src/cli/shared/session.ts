@@ -58,7 +58,7 @@ const LIST_TIMEOUT_MS = 10_000;
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { model } = options;
-  const isFolder = model !== undefined && existsSync(join(model, BUNDLE_FILES.manifest));
+  const isFolder = model !== undefined && model !== '' && existsSync(join(model, BUNDLE_FILES.manifest));
   const folder = isFolder ? await openBundleFolder(model) : undefined;
   const { target } = options;
   return target === undefined ? openEmbedded(options, folder) : openTarget({ ...options, target }, folder);

@@ -53,6 +53,7 @@ describe('output places', () => {
     await refused(prepareFiles([{ flag: '--report', path: at('taken') }]), /--report .*taken.*folder/);
     await refused(prepareFiles([{ flag: '--csv', path: at('input.png', 'x.csv') }]), /not a folder/);
     await refused(prepareFolder('--out', at('input.png')), /not a folder/);
+    await refused(prepareFolder('--out', ''), /--out is empty/);
   });
 
   it('are refused in a file system without new files, at once', async function () {
