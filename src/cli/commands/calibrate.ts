@@ -2,14 +2,20 @@ import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { CHECKED_RATES } from '../../training/evaluate/evaluate.js';
 import { type RecalibrateResult, recalibrateBundle } from '../../training/evaluate/recalibrate.js';
 import { versionDirectory } from '../../training/fit/train.js';
 import { shippedModels } from '../../util/package-root.js';
-import { engineOf, numberOf, quoted } from '../shared/flags.js';
+import {
+  engineOf,
+  engineOption,
+  MAX_TRAINING_SEED,
+  MAX_VERSION,
+  quoted,
+  wholeNumber,
+} from '../shared/flags.js';
 import { createProgress, type Progress, print, printJson } from '../shared/output.js';
 
 interface CalibrateFlags {
@@ -17,8 +23,8 @@ interface CalibrateFlags {
   readonly models: string;
   readonly data: string;
   readonly out: string;
-  readonly version?: string;
-  readonly seed: string;
+  readonly version?: number;
+  readonly seed: number;
   readonly engine: string;
   readonly json?: boolean;
 }
@@ -31,9 +37,13 @@ export function registerCalibrate(program: Command): void {
     .requiredOption('--data <dir>', 'folder with normal/ inside, or PNG and JPEG images directly')
     .requiredOption('--out <dir>', 'models folder: writes DIR/<name>/<version>')
     .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
-    .option('--version <n>', 'version of what is written (default: one more than the bundle)')
-    .option('--seed <n>', 'the split in two halves follows it', '0')
-    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
+    .option(
+      '--version <n>',
+      'version of what is written (default: one more than the bundle)',
+      wholeNumber(1, MAX_VERSION),
+    )
+    .option('--seed <n>', 'the split in two halves follows it', wholeNumber(0, MAX_TRAINING_SEED), 0)
+    .addOption(engineOption('what computes').default('auto'))
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
@@ -68,10 +78,10 @@ function printForPeople({ bundle, images, patchTables, flaggedBefore }: Recalibr
 
 async function calibrate(flags: CalibrateFlags): Promise<void> {
   const engineName = engineOf(flags.engine);
-  const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
+  const { seed } = flags;
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
   const { name, version: before } = bundle.manifest;
-  const version = numberOf('--version', flags.version ?? String(before + 1), 1, 1_000_000);
+  const version = flags.version ?? before + 1;
   const bundleDirectory = versionDirectory(flags.out, name, version);
   if (existsSync(bundleDirectory)) {
     throw new SaladError(

@@ -1,11 +1,9 @@
 import { writeFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
-import { SaladError } from '../../errors/index.js';
-import { PRECISIONS } from '../../network/precision.js';
+import { PRECISIONS, type Precision } from '../../network/precision.js';
 import { loadDataset } from '../../training/data/dataset.js';
 import { type EvaluationDetail, evaluateBundle } from '../../training/evaluate/evaluate.js';
 import {
@@ -18,7 +16,7 @@ import {
   normalRows,
 } from '../../training/evaluate/report.js';
 import { shippedModels } from '../../util/package-root.js';
-import { engineOf } from '../shared/flags.js';
+import { engineOf, engineOption, wholeNumber } from '../shared/flags.js';
 import { createProgress, note, print, printJson, table } from '../shared/output.js';
 
 interface EvaluateFlags {
@@ -27,8 +25,8 @@ interface EvaluateFlags {
   readonly data: string;
   readonly report?: string;
   readonly engine: string;
-  readonly precision: string;
-  readonly top: string;
+  readonly precision: Precision;
+  readonly top: number;
   readonly json?: boolean;
 }
 
@@ -40,9 +38,13 @@ export function registerEvaluate(program: Command): void {
     .requiredOption('--data <dir>', 'folder with normal/ and one folder per other class')
     .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
     .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
-    .option('--top <n>', 'images in the contact sheet of the report', '24')
-    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
-    .option('--precision <name>', PRECISIONS.join(', '), 'float32')
+    .option('--top <n>', 'images in the contact sheet of the report', wholeNumber(0, 500), 24)
+    .addOption(engineOption('what computes').default('auto'))
+    .addOption(
+      new Option('--precision <name>', 'arithmetic of learned encoders')
+        .choices(PRECISIONS)
+        .default('float32'),
+    )
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
@@ -73,21 +75,7 @@ function printForPeople(detail: EvaluationDetail): void {
 }
 
 async function evaluate(flags: EvaluateFlags): Promise<void> {
-  const top = Number(flags.top);
-  if (!Number.isInteger(top) || top < 0 || top > 500) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--top must be a whole number from 0 to 500, not "${flags.top}"`,
-    );
-  }
   const engineName = engineOf(flags.engine);
-  const precision = PRECISIONS.find((each) => each === flags.precision);
-  if (precision === undefined) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--precision must be one of ${PRECISIONS.join(', ')}, not "${flags.precision}"`,
-    );
-  }
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
   const dataset = await loadDataset(flags.data);
   const engine = await createEngine(engineName);
@@ -100,8 +88,8 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
       bundle,
       engine,
       dataset,
-      precision,
-      keepTop: flags.report ? top : 0,
+      precision: flags.precision,
+      keepTop: flags.report ? flags.top : 0,
       signal: abort.signal,
       onProgress: (done) => progress.update(done),
     });

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import type { Command } from 'commander';
-import { ENGINE_NAMES } from '../../engines/engine.js';
+import { type Command, Option } from 'commander';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { typicalSide } from '../../training/data/dataset.js';
@@ -15,28 +14,36 @@ import {
   versionDirectory,
 } from '../../training/fit/train.js';
 import { packageRoot } from '../../util/package-root.js';
-import { engineOf, numberOf, quoted } from '../shared/flags.js';
+import {
+  engineOf,
+  engineOption,
+  MAX_TRAINING_SEED,
+  MAX_VERSION,
+  numberFrom,
+  quoted,
+  wholeNumber,
+} from '../shared/flags.js';
 import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
 
 interface TrainFlags {
   readonly data: string;
   readonly out: string;
   readonly preset: string;
-  readonly seed: string;
+  readonly seed: number;
   readonly name?: string;
-  readonly version?: string;
+  readonly version?: number;
   readonly description?: string;
   readonly note: readonly string[];
   readonly engine: string;
-  readonly workingSize?: string;
-  readonly textureFloor?: string;
+  readonly workingSize?: number;
+  readonly textureFloor?: number;
   readonly align: boolean;
-  readonly bankRows?: string;
-  readonly coreset: string;
-  readonly outliers: string;
-  readonly contamination: string;
+  readonly bankRows?: number;
+  readonly coreset: CoresetMethod;
+  readonly outliers: number;
+  readonly contamination: number;
   readonly strata?: boolean;
-  readonly validation?: string;
+  readonly validation?: number;
   readonly resume?: boolean;
   readonly json?: boolean;
 }
@@ -51,9 +58,18 @@ export function registerTrain(program: Command): void {
     .requiredOption('--data <dir>', 'folder with normal/ inside, or PNG and JPEG images directly')
     .requiredOption('--out <dir>', "models folder (with --name), else the bundle's own folder")
     .option('--preset <name>', 'how to train, see below', 'gabor')
-    .option('--seed <n>', 'split, thinning and initial weights follow it', '0')
+    .option(
+      '--seed <n>',
+      'split, thinning and initial weights follow it',
+      wholeNumber(0, MAX_TRAINING_SEED),
+      0,
+    )
     .option('--name <name>', 'model name: writes DIR/<name>/<version>')
-    .option('--version <n>', 'model version; default 1, or the number the folder is named by')
+    .option(
+      '--version <n>',
+      'model version (default: 1, or the number the folder is named by)',
+      wholeNumber(1, MAX_VERSION),
+    )
     .option('--description <text>', 'one sentence for the manifest and the model card')
     .option(
       '--note <text>',
@@ -61,28 +77,44 @@ export function registerTrain(program: Command): void {
       (text: string, before: string[]) => [...before, text],
       [] as string[],
     )
+    .addOption(engineOption('computes descriptors and scores, trains learned presets').default('auto'))
     .option(
-      '--engine <name>',
-      `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores, trains learned presets`,
-      'auto',
+      '--working-size <pixels>',
+      "side of the working image (default: the preset's; 224 for gabor)",
+      wholeNumber(16, 4096),
     )
-    .option('--working-size <pixels>', "side of the working image (default: the preset's; 224 for gabor)")
     .option(
       '--texture-floor <magnitude>',
       'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 bears more noise',
+      numberFrom(1e-6, 1),
     )
     .option('--no-align', 'preset gabor: take images as they lie, not aligned to their mean')
-    .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
-    .option('--coreset <method>', 'random or kCenter: how the memory bank is thinned per cell', 'random')
-    .option('--outliers <fraction>', 'most isolated patches left out of the memory bank', '0.005')
+    .option(
+      '--bank-rows <n>',
+      "most rows of the memory bank (default: the preset's)",
+      wholeNumber(1, 1_000_000),
+    )
+    .addOption(
+      new Option('--coreset <method>', 'how the memory bank is thinned per cell')
+        .choices(['random', 'kCenter'])
+        .default('random'),
+    )
+    .option(
+      '--outliers <fraction>',
+      'most isolated patches left out of the memory bank',
+      numberFrom(0, 0.49),
+      0.005,
+    )
     .option(
       '--validation <fraction>',
       'normal images held out for calibration (default: none for gabor presets, which calibrate by leaving patients out in turn; else 0.2)',
+      numberFrom(0.01, 0.9),
     )
     .option(
       '--contamination <fraction>',
       'share of the normals held not to be normal: the highest scores are left out of the calibration',
-      '0',
+      numberFrom(0, 0.49),
+      0,
     )
     .option(
       '--strata',
@@ -108,11 +140,6 @@ The same command on the same files gives the same bytes.`,
     .action(train);
 }
 
-function coresetOf(text: string): CoresetMethod {
-  if (text === 'random' || text === 'kCenter') return text;
-  throw new SaladError('CONFIGURATION_INVALID', `--coreset must be random or kCenter, not "${text}"`);
-}
-
 interface Target {
   readonly directory: string;
   readonly name: string;
@@ -124,12 +151,10 @@ function targetOf(flags: TrainFlags): Target {
   const out = resolve(flags.out);
   const last = basename(out);
   const isVersion = /^[1-9]\d*$/.test(last);
-  const version = numberOf(
-    '--version',
-    flags.version ?? (isVersion && !flags.name ? last : '1'),
-    1,
-    1_000_000,
-  );
+  const version = flags.version ?? (isVersion && !flags.name ? Number(last) : 1);
+  if (version > MAX_VERSION) {
+    throw new SaladError('CONFIGURATION_INVALID', `${out}: a model version is at most ${MAX_VERSION}`);
+  }
   const name = flags.name ?? (isVersion ? basename(dirname(out)) : last).toLowerCase();
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) {
     throw new SaladError(
@@ -150,20 +175,20 @@ function commandLine(flags: TrainFlags, target: Target): string {
     '--preset',
     flags.preset,
     '--seed',
-    flags.seed,
+    String(flags.seed),
   ];
   words.push('--name', target.name, '--version', String(target.version));
   if (flags.description) words.push('--description', quoted(flags.description));
   for (const text of flags.note) words.push('--note', quoted(text));
   if (flags.engine !== 'auto') words.push('--engine', flags.engine);
-  if (flags.workingSize) words.push('--working-size', flags.workingSize);
-  if (flags.textureFloor) words.push('--texture-floor', flags.textureFloor);
+  if (flags.workingSize) words.push('--working-size', String(flags.workingSize));
+  if (flags.textureFloor) words.push('--texture-floor', String(flags.textureFloor));
   if (!flags.align) words.push('--no-align');
-  if (flags.bankRows) words.push('--bank-rows', flags.bankRows);
+  if (flags.bankRows) words.push('--bank-rows', String(flags.bankRows));
   if (flags.coreset !== 'random') words.push('--coreset', flags.coreset);
-  if (flags.outliers !== '0.005') words.push('--outliers', flags.outliers);
-  if (flags.validation !== undefined) words.push('--validation', flags.validation);
-  if (flags.contamination !== '0') words.push('--contamination', flags.contamination);
+  if (flags.outliers !== 0.005) words.push('--outliers', String(flags.outliers));
+  if (flags.validation !== undefined) words.push('--validation', String(flags.validation));
+  if (flags.contamination !== 0) words.push('--contamination', String(flags.contamination));
   if (flags.strata) words.push('--strata');
   return words.join(' ');
 }
@@ -239,10 +264,8 @@ async function presetOptions({ data, workingSize, textureFloor, align }: TrainFl
   return {
     align,
     ...(imageSide === undefined ? {} : { imageSide }),
-    ...(workingSize === undefined ? {} : { workingSize: numberOf('--working-size', workingSize, 16, 4096) }),
-    ...(textureFloor === undefined
-      ? {}
-      : { textureFloor: numberOf('--texture-floor', textureFloor, 1e-6, 1, false) }),
+    ...(workingSize === undefined ? {} : { workingSize }),
+    ...(textureFloor === undefined ? {} : { textureFloor }),
   };
 }
 
@@ -250,13 +273,7 @@ async function train(flags: TrainFlags): Promise<void> {
   const target = targetOf(flags);
   const preset = findPreset(flags.preset);
   const plan = preset.plan(await presetOptions(flags));
-  const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
-  const outlierFraction = numberOf('--outliers', flags.outliers, 0, 0.49, false);
-  const validation =
-    flags.validation === undefined ? null : numberOf('--validation', flags.validation, 0.01, 0.9, false);
-  const coreset = coresetOf(flags.coreset);
-  const bankRows =
-    flags.bankRows === undefined ? {} : { bankRows: numberOf('--bank-rows', flags.bankRows, 1, 1_000_000) };
+  const { seed, bankRows, coreset } = flags;
   const engine = await createEngine(engineOf(flags.engine));
   const { version: saladServe } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
     version: string;
@@ -278,14 +295,14 @@ async function train(flags: TrainFlags): Promise<void> {
       plan,
       seed,
       engine,
-      ...bankRows,
+      ...(bankRows === undefined ? {} : { bankRows }),
       coreset,
-      outlierFraction,
+      outlierFraction: flags.outliers,
       thresholds: {
-        contamination: numberOf('--contamination', flags.contamination, 0, 0.49, false),
+        contamination: flags.contamination,
         strata: flags.strata === true,
       },
-      validation,
+      validation: flags.validation ?? null,
       resume: flags.resume === true,
       command: commandLine(flags, target),
       saladServe,
