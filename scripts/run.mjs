@@ -28,6 +28,10 @@ if (verb in TESTS) {
   process.exit(result.status ?? 1);
 }
 
+// npm runs a script in the checkout; paths on the command line are meant from where the caller stands. A variable that
+// an outer `npm run` of another script left behind is not the caller's.
+const { INIT_CWD, npm_lifecycle_event: script } = process.env;
+if (INIT_CWD && script === verb) process.chdir(INIT_CWD);
 // In this process, so that signals and exit codes are the program's own.
 const program = verb === 'bench' ? 'dist/bench/main.js' : 'dist/src/main.js';
 const path = join(root, program);

@@ -1,7 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command } from 'commander';
-import { packageRoot } from '../util/package-root.js';
+import { packageVersion } from '../util/package-root.js';
 import { registerCalibrate } from './commands/calibrate.js';
 import { registerConfig } from './commands/config.js';
 import { registerDemo } from './commands/demo.js';
@@ -14,24 +12,26 @@ import { registerScore } from './commands/score.js';
 import { registerServe } from './commands/serve.js';
 import { registerTrain } from './commands/train.js';
 import type { ProgramContext } from './shared/context.js';
+import { HELP_CONFIGURATION, HELP_OUTPUT, helpText } from './shared/help.js';
 
 /** The `salad` command with all its verbs. */
 export function createProgram(context: ProgramContext): Command {
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
-    version: string;
-  };
   const program = new Command('salad')
     .description(
-      'Trains SALAD models on normal radiographs and serves them over gRPC: patches far from every normal\n' +
-        'prototype are scored high. Research software: it ranks and highlights, it never claims a diagnosis.',
+      'Finds what is unusual in X-ray images: it learns from normal images alone, serves the learned models over ' +
+        'gRPC, and scores how unlike the normal ones an image and each patch of it is. Research software: it ranks ' +
+        'and highlights, it never claims a diagnosis.',
     )
-    .version(version)
+    .version(packageVersion())
     // `salad --version` is ours, `salad train --version 2` is the model's.
     .enablePositionalOptions()
+    .configureHelp(HELP_CONFIGURATION)
+    .configureOutput(HELP_OUTPUT)
     .showHelpAfterError('(add --help for examples)')
     .exitOverride();
-  registerServe(program, context);
+  registerDemo(program, context);
   registerScore(program, context);
+  registerServe(program, context);
   registerTrain(program);
   registerEvaluate(program);
   registerCalibrate(program);
@@ -40,18 +40,17 @@ export function createProgram(context: ProgramContext): Command {
   registerLoad(program, context);
   registerDoctor(program, context);
   registerConfig(program, context);
-  registerDemo(program, context);
-  for (const command of program.commands) command.exitOverride();
   return program.addHelpText(
     'after',
-    `
-Examples:
-  salad demo                                              stream a phantom with a lesion through the gRPC port
-  salad serve --listen 127.0.0.1:50051                    serve the bundles under models/
-  salad score chest.png --model chest-pediatric           score a file (starts an embedded server)
-  salad train --data normals/ --out models --name mine    learn from your own normal images
-  salad evaluate --model models/mine/1 --data test/       AUROC, false-positive rate, HTML report
-
-Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.`,
+    helpText(
+      ['Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.'],
+      [
+        ['salad demo', 'see it work on a synthetic image'],
+        ['salad score chest.png --model chest-pediatric', 'score an image with a shipped model'],
+        ['salad serve --listen 127.0.0.1:50051', 'serve the shipped models to other programs'],
+        ['salad train --data normals/ --out models --name mine', 'learn from normal images of your own'],
+        ['salad evaluate --model models/mine/1 --data test/', 'measure what was learned'],
+      ],
+    ),
   );
 }

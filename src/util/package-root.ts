@@ -1,19 +1,25 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { findUpwards } from './find-upwards.js';
 
 /** The checkout or installed package this file is part of, whether run from src/ or from dist/. */
 export function packageRoot(): string {
-  let directory = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(directory, 'proto', 'salad'))) {
-    const parent = dirname(directory);
-    if (parent === directory) throw new Error('cannot find the package root: proto/salad is missing');
-    directory = parent;
-  }
-  return directory;
+  const start = dirname(fileURLToPath(import.meta.url));
+  const root = findUpwards(start, (folder) => existsSync(join(folder, 'proto', 'salad')));
+  if (root === undefined) throw new Error('cannot find the package root: proto/salad is missing');
+  return root;
 }
 
 /** The bundles that ship with the package. */
 export function shippedModels(): string {
   return join(packageRoot(), 'models');
+}
+
+/** The version that package.json names. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
+    readonly version: string;
+  };
+  return version;
 }

@@ -5,7 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { root, type ServeProcess, salad, startServe } from '../support/salad.js';
+import { root, type ServeProcess, salad, saladUnder, startServe } from '../support/salad.js';
 
 const VERBS = [
   'serve',
@@ -238,6 +238,17 @@ describe('the salad command', function () {
     assert.ok(existsSync(join(out, 'anomaly-map.png')) && existsSync(join(out, 'report.html')));
     const timings = aggregate['timings'] as { firstScoreMs: number; totalMs: number };
     assert.ok(timings.firstScoreMs < 0.5 * timings.totalMs, JSON.stringify(timings));
+  });
+
+  it('tells the decision of the demo to people, and keeps the log of its server readable', async () => {
+    const args = ['--rows-per-second', '0', '--out', join(directory, 'demo-people')];
+    const run = await saladUnder({ SALAD_LOG_LEVEL: 'info', SALAD_MODELS: directory }, 'demo', ...args);
+    assert.equal(run.code, 0, run.stderr);
+    assert.match(run.stdout, /^decision +anomalous at a false-positive rate of 0\.05$/m);
+    assert.match(run.stdout, /^top patch +on the lesion$/m);
+    assert.deepEqual(run.lines, []);
+    assert.match(run.stderr, /^salad: server info: model ready \(model phantom@1/m);
+    assert.doesNotMatch(run.stderr, /^\{/m);
   });
 
   it('drains on SIGTERM and exits 0', async () => {

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { auroc } from '../../src/training/evaluate/metrics.js';
-import { runSalad } from '../support/cli.js';
 import { phantomPng, png, writeFiles } from '../support/image-folders.js';
+import { runSalad } from '../support/in-process-salad.js';
 
 const SIZE = 128;
 const root = mkdtempSync(join(tmpdir(), 'salad-protocol-'));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import { type Arrivals, runLoad } from '../../clients/load/src/index.js';
+import { type Arrivals, type LoadOptions, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
@@ -22,7 +22,7 @@ describe('the load client at a server with one place', function () {
     await models.remove();
   });
 
-  const offer = (arrivals: Arrivals) =>
+  const offer = (arrivals: Arrivals, more: Partial<LoadOptions> = {}) =>
     runLoad({
       clients: [client],
       model: { name: 'small' },
@@ -38,6 +38,7 @@ describe('the load client at a server with one place', function () {
       durationMs: 1500,
       warmUpMs: 200,
       timeoutMs: 30_000,
+      ...more,
     });
 
   it('comes back with streams back to back, until each got what it asked for', async () => {
@@ -55,5 +56,32 @@ describe('the load client at a server with one place', function () {
     assert.ok(acquisitions.refused > 0);
     assert.deepEqual([acquisitions.retries, acquisitions.failed], [0, 0]);
     assert.equal(acquisitions.byStatus['RESOURCE_EXHAUSTED'], acquisitions.refused);
+  });
+
+  it('ends when it is told to: rates are of the time measured, and nothing it cancelled counts as failed', async () => {
+    const abort = new AbortController();
+    let done = 0;
+    const onProgress = (acquisitions: number) => {
+      done = acquisitions;
+      if (acquisitions === 5) abort.abort();
+    };
+    const started = performance.now();
+    const options = { durationMs: 600_000, warmUpMs: 0, signal: abort.signal, onProgress };
+    const result = await offer({ kind: 'streams', count: 2, intervalMs: 0 }, options);
+    const tookS = (performance.now() - started) / 1000;
+    assert.ok(result.seconds > 0 && result.seconds <= tookS, `${result.seconds} of ${tookS} s`);
+    assert.equal(result.acquisitions.ok, done);
+    assert.deepEqual(result.acquisitions.byStatus, {});
+    assert.equal(result.acquisitions.perSecond, result.acquisitions.ok / result.seconds);
+  });
+
+  it('does not wait for an arrival that is far off', async () => {
+    const abort = new AbortController();
+    const running = offer(
+      { kind: 'poisson', ratePerSecond: 0.001, seed: 1 },
+      { durationMs: 6e7, warmUpMs: 0, signal: abort.signal },
+    );
+    abort.abort();
+    assert.deepEqual((await running).acquisitions.ok, 0);
   });
 });

@@ -38,6 +38,7 @@ export interface LoadOptions {
   /** Acquisitions that start in the first part are not counted. */
   readonly warmUpMs: number;
   readonly timeoutMs: number;
+  /** Ends the run: acquisitions that run are cancelled and not counted. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, failed: number) => void;
 }
@@ -61,6 +62,7 @@ export interface LoadResult {
   readonly jain: number | null;
   /** Mean share of the batch limit that the tiles' batches filled, as the server tells. */
   readonly batchFill: number;
+  /** Measured time; shorter than the duration where the signal ended the run. */
   readonly seconds: number;
 }
 
@@ -94,6 +96,10 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
   const start = performance.now();
   const countFrom = start + options.warmUpMs;
   const stopAt = countFrom + options.durationMs;
+  let endedAt = stopAt;
+  options.signal?.addEventListener('abort', () => {
+    endedAt = Math.min(stopAt, performance.now());
+  });
   const running = new Set<Promise<void>>();
   const launch = (intended: number, stream: number): Promise<void> => {
     const client = options.clients[stream % options.clients.length] as SaladClient;
@@ -125,20 +131,29 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     const gap = poissonGaps(options.arrivals.ratePerSecond, options.arrivals.seed);
     let stream = 0;
     for (let at = start + gap(); at < stopAt && !options.signal?.aborted; at += gap()) {
-      await until(at);
+      await until(at, options.signal);
+      if (options.signal?.aborted) break;
       const one: Promise<void> = launch(at, stream++).finally(() => running.delete(one));
       running.add(one);
     }
   }
   await Promise.all(running);
-  return resultOf(tally, options);
+  return resultOf(tally, options.arrivals, Math.max(0, endedAt - countFrom) / 1000);
 }
 
-/** A timer takes a millisecond at least: a schedule that is behind must not wait for one at every arrival. */
-async function until(moment: number): Promise<void> {
+/**
+ * Returns at that moment, or as soon as the signal aborts. A timer takes a millisecond at least: a schedule that is
+ * behind must not wait for one at every arrival.
+ */
+async function until(moment: number, signal: AbortSignal | undefined): Promise<void> {
   const wait = moment - performance.now();
-  if (wait > 0) await sleep(wait);
-  else await nextTurn();
+  if (wait <= 0) await nextTurn();
+  else await pause(wait, signal);
+}
+
+/** Returns after that many ms, or as soon as the signal aborts. */
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(ms, undefined, signal ? { signal } : {}).catch(() => {});
 }
 
 /** One stream's schedule: an intended start never moves because the server was slow. */
@@ -151,7 +166,8 @@ async function runStream(
 ): Promise<void> {
   let intended = first;
   while (intended < stopAt && !options.signal?.aborted) {
-    await sleep(Math.max(0, intended - performance.now()));
+    await pause(Math.max(0, intended - performance.now()), options.signal);
+    if (options.signal?.aborted) return;
     await launch(intended);
     intended = intervalMs > 0 ? intended + intervalMs : performance.now();
   }
@@ -197,6 +213,7 @@ async function acquire(client: SaladClient, options: LoadOptions, slot: Slot, ta
     });
     if (slot.counted) countAcquisition(aggregate, slot, tally);
   } catch (error) {
+    if (options.signal?.aborted) return;
     if (slot.counted) {
       const status = error instanceof SaladClientError ? error.status : 'CLIENT_ERROR';
       tally.fail(status);
@@ -259,8 +276,9 @@ class TileClock {
   }
 }
 
-function resultOf(tally: Tally, options: LoadOptions): LoadResult {
-  const seconds = options.durationMs / 1000;
+/** @param seconds measured time; 0 where the run ended in its warm-up */
+function resultOf(tally: Tally, arrivals: Arrivals, seconds: number): LoadResult {
+  const perSecond = (count: number) => (seconds > 0 ? count / seconds : 0);
   const refused = tally.refusals.count;
   const ok = tally.acquisitions.count;
   return {
@@ -270,12 +288,12 @@ function resultOf(tally: Tally, options: LoadOptions): LoadResult {
       refused,
       retries: tally.retries,
       refusals: tally.refusals.summary(),
-      perSecond: ok / seconds,
+      perSecond: perSecond(ok),
       byStatus: tally.byStatus,
       ...tally.acquisitions.summary(),
     },
-    tiles: { perSecond: tally.tileCount / seconds, ...tally.tiles.summary() },
-    jain: options.arrivals.kind === 'streams' ? jainIndex(tally.tilesPerStream) : null,
+    tiles: { perSecond: perSecond(tally.tileCount), ...tally.tiles.summary() },
+    jain: arrivals.kind === 'streams' ? jainIndex(tally.tilesPerStream) : null,
     batchFill: ok > 0 ? tally.batchFillSum / ok : Number.NaN,
     seconds,
   };

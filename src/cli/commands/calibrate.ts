@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
-import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
+import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { dataReportJson } from '../../training/data/report.js';
 import { CHECKED_RATES } from '../../training/evaluate/figures.js';
@@ -9,15 +9,23 @@ import { type RecalibrateResult, recalibrateBundle } from '../../training/evalua
 import { reserveBundleFolder, versionDirectory } from '../../training/fit/output-folder.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
-import { engineOf, numberOf, quoted } from '../shared/flags.js';
+import {
+  engineOf,
+  engineOption,
+  MAX_TRAINING_SEED,
+  MAX_VERSION,
+  quoted,
+  wholeNumber,
+} from '../shared/flags.js';
+import { untilInterrupted } from '../shared/interrupt.js';
 import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
 
 interface CalibrateFlags extends DataFlags {
   readonly model: string;
   readonly models: string;
   readonly out: string;
-  readonly version?: string;
-  readonly seed: string;
+  readonly version?: number;
+  readonly seed: number;
   readonly engine: string;
   readonly json?: boolean;
 }
@@ -28,9 +36,13 @@ export function registerCalibrate(program: Command): void {
     .requiredOption('--model <name|dir>', 'NAME, NAME@VERSION or a bundle folder')
     .requiredOption('--out <dir>', 'models folder: writes DIR/<name>/<version>')
     .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
-    .option('--version <n>', 'version of what is written (default: one more than the bundle)')
-    .option('--seed <n>', 'the split in two halves follows it', '0')
-    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
+    .option(
+      '--version <n>',
+      'version of what is written (default: one more than the bundle)',
+      wholeNumber(1, MAX_VERSION),
+    )
+    .option('--seed <n>', 'the split in two halves follows it', wholeNumber(0, MAX_TRAINING_SEED), 0)
+    .addOption(engineOption('what computes').default('auto'))
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
@@ -45,7 +57,7 @@ Examples:
   salad calibrate --model chest-adult --data normals/ --out models        writes models/chest-adult/2
   salad evaluate --model models/chest-adult/2 --data test/                then look at the realised rate`,
     )
-    .action(calibrate);
+    .action((flags: CalibrateFlags) => untilInterrupted((signal) => calibrate(flags, signal)));
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
@@ -78,23 +90,20 @@ function noteOverlap({ trainingImages, overlapCheck }: RecalibrateResult): void 
   }
 }
 
-async function calibrate(flags: CalibrateFlags): Promise<void> {
+async function calibrate(flags: CalibrateFlags, signal: AbortSignal): Promise<void> {
   const engineName = engineOf(flags.engine);
-  const seed = numberOf('--seed', flags.seed, 0, 0xffff_ffff);
+  const { seed } = flags;
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
   const { name, version: before } = bundle.manifest;
-  const version = numberOf('--version', flags.version ?? String(before + 1), 1, 1_000_000);
+  const version = flags.version ?? before + 1;
   const bundleDirectory = versionDirectory(flags.out, name, version);
   const release = await reserveBundleFolder(bundleDirectory);
   const words = ['salad calibrate', '--model', `${name}@${before}`, '--data', quoted(flags.data)];
   words.push(...dataWords(flags), '--seed', String(seed), '--version', String(version));
-  const abort = new AbortController();
-  const onInterrupt = (): void => abort.abort();
-  process.once('SIGINT', onInterrupt);
   let engine: Engine | undefined;
   let progress: Progress | undefined;
   try {
-    const dataset = await readData(flags, 'calibrate', abort.signal);
+    const dataset = await readData(flags, 'calibrate', signal);
     engine = await createEngine(engineName);
     const result = await recalibrateBundle({
       bundle,
@@ -104,7 +113,7 @@ async function calibrate(flags: CalibrateFlags): Promise<void> {
       version,
       seed,
       command: words.join(' '),
-      signal: abort.signal,
+      signal,
       onProgress: (done, total) => {
         progress ??= createProgress('scoring normals', total);
         progress.update(done);
@@ -134,7 +143,6 @@ async function calibrate(flags: CalibrateFlags): Promise<void> {
   } finally {
     progress?.stop();
     release();
-    process.removeListener('SIGINT', onInterrupt);
     await engine?.dispose();
   }
 }

@@ -7,6 +7,7 @@ import { CONFIG_FIELDS, type ConfigKey } from '../../config/schema.js';
 import { SaladError } from '../../errors/index.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
+import { helpText } from '../shared/help.js';
 import { note, print, printJson } from '../shared/output.js';
 
 type PrintFlags = ConfigFlags & { readonly sources?: boolean; readonly json?: boolean };
@@ -14,43 +15,60 @@ type PrintFlags = ConfigFlags & { readonly sources?: boolean; readonly json?: bo
 export function registerConfig(program: Command, context: ProgramContext): void {
   const config = program
     .command('config')
-    .description("look at the server's configuration")
+    .summary('print and check the settings of a server; make API keys')
+    .description('Prints and checks the settings of a server, and makes API keys.')
     .addHelpText(
       'after',
-      `
-Examples:
-  salad config print --sources                     every setting, and where its value came from
-  salad config print --config salad.yaml --json    checked as "salad serve" would check it
-  salad config make-key --name detector-7          an API key and its entry`,
+      helpText(
+        [],
+        [
+          ['salad config print --sources', 'every setting, and where its value came from'],
+          ['salad config print --config salad.yaml', 'checked as "salad serve" would check it'],
+          ['salad config make-key --name detector-7', 'an API key and its entry in the key file'],
+        ],
+      ),
     );
   withConfigFlags(config.command('print'))
-    .description('the settings a server would start with; exit 2 where it would refuse to')
+    .summary('the settings a server would start with')
+    .description(
+      'Prints the settings that a server would start with; exits with 2 where it would refuse to start.',
+    )
     .option('--sources', 'where each value came from: default, file and line, variable, flag')
-    .option('--json', 'one JSON object')
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      `
-What it prints is itself a file for --config.
-
-Examples:
-  salad config print --sources
-  SALAD_WORKERS=4 salad config print --config salad.yaml --set maxQueueMs=2000 --sources --json`,
+      helpText(
+        ['What it prints is itself a file for --config.'],
+        [
+          ['salad config print --sources', 'every setting, and where its value came from'],
+          [
+            'SALAD_WORKERS=4 salad config print --set maxQueueMs=2000 --json',
+            'variables and flags, for programs',
+          ],
+        ],
+      ),
     )
     .action((flags: PrintFlags) => printConfig(flags, context));
   config
     .command('make-key')
-    .description('a new API key, and the entry of authApiKeysFile that admits it')
+    .summary('a new API key, and its entry in the key file')
+    .description(
+      'Makes an API key. The key goes to stderr, once, and is stored nowhere; the entry for the file that ' +
+        'authApiKeysFile names goes to stdout and holds only the hash.',
+    )
     .requiredOption('--name <name>', 'who will hold it; limits count by it')
-    .option('--scopes <list>', `of ${SCOPES.join(', ')}; commas between`, 'score')
-    .option('--expires <date-time>', 'such as 2027-01-31T00:00:00Z (default: never)')
-    .option('--json', 'one JSON object')
+    .option('--scopes <list>', `what it allows: ${SCOPES.join(', ')}; commas between`, 'score')
+    .option('--expires <date-time>', 'such as 2099-01-31T00:00:00Z (default: never)')
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      `
-The key is shown once and stored nowhere; the file holds its hash.
-
-Example:
-  salad config make-key --name detector-7 --expires 2027-01-31T00:00:00Z`,
+      helpText(
+        [],
+        [
+          ['salad config make-key --name detector-7 > keys.yaml', 'a file with one key'],
+          ['salad config make-key --name ops --scopes score,admin', 'a key that may change the server too'],
+        ],
+      ),
     )
     .action(makeKey);
 }
@@ -63,18 +81,10 @@ interface KeyFlags {
 }
 
 function makeKey({ name, scopes, expires, json }: KeyFlags): void {
-  const wanted = scopes.split(',').map((scope) => scope.trim());
-  const unknown = wanted.find((scope) => !(SCOPES as readonly string[]).includes(scope));
-  if (unknown !== undefined) {
-    throw new SaladError('CONFIGURATION_INVALID', `--scopes ${unknown}: use ${SCOPES.join(', ')}`);
-  }
-  if (expires !== undefined && !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(expires)) {
-    throw new SaladError('CONFIGURATION_INVALID', `--expires ${expires}: write it as 2027-01-31T00:00:00Z`);
-  }
   const { key, entry } = makeApiKey({
-    name,
-    scopes: wanted as Scope[],
-    ...(expires === undefined ? {} : { expires }),
+    name: checkedName(name),
+    scopes: checkedScopes(scopes),
+    ...(expires === undefined ? {} : { expires: checkedExpiry(expires) }),
   });
   if (json) {
     printJson({ key, entry });
@@ -82,6 +92,40 @@ function makeKey({ name, scopes, expires, json }: KeyFlags): void {
   }
   note(`The key, for x-api-key or SALAD_CLIENT_API_KEY (shown only now):\n${key}\n\nFor authApiKeysFile:`);
   print(stringify({ keys: [entry] }, { lineWidth: 0 }).trimEnd());
+}
+
+/** @throws SaladError CONFIGURATION_INVALID */
+function checkedName(name: string): string {
+  if (name.trim() !== '' && !/\p{Cc}/u.test(name)) return name;
+  throw new SaladError('CONFIGURATION_INVALID', `--name ${JSON.stringify(name)}: write a name on one line`);
+}
+
+/** @throws SaladError CONFIGURATION_INVALID */
+function checkedScopes(list: string): Scope[] {
+  const isScope = (text: string): text is Scope => (SCOPES as readonly string[]).includes(text);
+  const scopes = new Set<Scope>();
+  for (const scope of list.split(',').map((text) => text.trim())) {
+    if (!isScope(scope)) {
+      throw new SaladError('CONFIGURATION_INVALID', `--scopes "${scope}": use ${SCOPES.join(', ')}`);
+    }
+    scopes.add(scope);
+  }
+  return [...scopes];
+}
+
+/** @throws SaladError CONFIGURATION_INVALID for what is no moment, or one that is over */
+function checkedExpiry(text: string): string {
+  const moment = Date.parse(text);
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(text) || Number.isNaN(moment)) {
+    throw new SaladError('CONFIGURATION_INVALID', `--expires ${text}: write it as 2099-01-31T00:00:00Z`);
+  }
+  if (moment <= Date.now()) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--expires ${text} is over: the key would never be accepted`,
+    );
+  }
+  return text;
 }
 
 async function printConfig(flags: PrintFlags, context: ProgramContext): Promise<void> {

@@ -1,4 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+/** `salad demo`: a synthetic radiograph streamed row by row, as a detector would. */
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import {
@@ -8,20 +9,25 @@ import {
   Source,
   VoiFunction,
 } from '../../../clients/typescript/src/index.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
-import { type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
+import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
+import { shippedModels } from '../../util/package-root.js';
 import type { ProgramContext } from '../shared/context.js';
-import { note, print, printJson } from '../shared/output.js';
+import { engineOption, MAX_TIMER_MS, numberFrom, wholeNumber } from '../shared/flags.js';
+import { helpText } from '../shared/help.js';
+import { untilInterrupted } from '../shared/interrupt.js';
+import { note, print, printable, printJson } from '../shared/output.js';
+import { prepareFolder } from '../shared/output-files.js';
 import { type RawImage, rowChunks } from '../shared/pixel-source.js';
 import { openSession, type Session } from '../shared/session.js';
 import { LiveGrid } from './live-grid.js';
-import { aggregateJson } from './score.js';
+import { MAX_SEED } from './phantom.js';
 import { writeScoreReport } from './score-report.js';
+import { aggregateJson, decisionName } from './score-results.js';
 
 interface DemoFlags {
-  readonly seed: string;
+  readonly seed: number;
   readonly lesion: LesionKind | 'none';
-  readonly rowsPerSecond: string;
+  readonly rowsPerSecond: number;
   readonly out: string;
   readonly engine?: string;
   readonly json?: boolean;
@@ -30,54 +36,78 @@ interface DemoFlags {
 export function registerDemo(program: Command, context: ProgramContext): void {
   program
     .command('demo')
-    .description('stream a phantom radiograph with a known lesion through the gRPC port, as a modality would')
-    .option('--seed <n>', 'which patient', '20260')
+    .summary('score a synthetic radiograph with a known lesion, row by row')
+    .description(
+      'Makes a synthetic chest radiograph with a lesion, streams it row by row through the gRPC port of a server ' +
+        'started for it, as a detector would, and shows the scores while rows are still being sent.',
+    )
+    .option('--seed <n>', 'which synthetic patient', wholeNumber(0, MAX_SEED), 20260)
     .addOption(
-      new Option('--lesion <kind>')
-        .choices(['nodule', 'consolidation', 'effusion', 'device', 'none'])
+      new Option('--lesion <kind>', 'what the radiograph shows')
+        .choices([...LESION_KINDS, 'none'])
         .default('consolidation'),
     )
-    .option('--rows-per-second <n>', 'detector pace', '256')
-    .option('--out <dir>', 'where the anomaly map and the report go', 'out/demo')
-    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`)
-    .option('--json', 'JSON Lines, also in a terminal')
+    .option(
+      '--rows-per-second <n>',
+      'pace of the detector; 0: as fast as possible',
+      numberFrom(0, 1_000_000),
+      256,
+    )
+    .option('--out <dir>', 'folder for the anomaly map and the report', 'out/demo')
+    .addOption(engineOption('what computes'))
+    .option('--json', 'print JSON Lines: every patch, then the result')
     .addHelpText(
       'after',
-      `
-Examples:
-  npm run demo                                  from a fresh clone: installs, builds, runs
-  npm run -s demo -- --json                     patch lines, then one aggregate line
-  salad demo --lesion effusion --seed 7         another lesion in another patient`,
+      helpText(
+        [],
+        [
+          ['salad demo', 'the standard one'],
+          ['salad demo --lesion effusion --seed 7', 'another lesion in another patient'],
+          ['salad demo --json | tail -1', 'the result for a program'],
+          ['npm run demo', 'in a fresh clone: installs, builds, runs'],
+        ],
+      ),
     )
-    .action((flags: DemoFlags) => demo(flags, context));
+    .action((flags: DemoFlags) => untilInterrupted((signal) => demo(flags, context, signal)));
 }
 
-async function demo(flags: DemoFlags, context: ProgramContext): Promise<void> {
-  const phantom = makePhantom({ seed: Number(flags.seed), lesion: flags.lesion });
-  const live = process.stdout.isTTY && !flags.json;
-  if (live)
-    print(
-      `A ${phantom.rows}x${phantom.columns} phantom (seed ${flags.seed}, lesion ${flags.lesion}) at ${flags.rowsPerSecond} rows/s:`,
-    );
+async function demo(flags: DemoFlags, context: ProgramContext, signal: AbortSignal): Promise<void> {
+  await prepareFolder('--out', flags.out);
+  const phantom = makePhantom({ seed: flags.seed, lesion: flags.lesion });
+  if (!flags.json) {
+    const what = flags.lesion === 'none' ? 'no lesion' : `lesion ${flags.lesion}`;
+    const pace = flags.rowsPerSecond === 0 ? '' : `, ${flags.rowsPerSecond} rows/s`;
+    print(`Synthetic radiograph ${phantom.rows}x${phantom.columns} (seed ${flags.seed}, ${what})${pace}:`);
+  }
   const session = await openSession({
+    model: 'phantom',
+    // Variables may name a models folder that has no phantom model.
+    models: shippedModels(),
     environment: context.environment,
-    ...(flags.engine ? { engine: flags.engine } : {}),
+    signal,
+    ...(flags.engine === undefined ? {} : { engine: flags.engine }),
   });
   try {
     const started = performance.now();
-    const aggregate = await streamPhantom(session, phantom, flags, live);
+    const aggregate = await streamPhantom(session, phantom, flags, signal);
     const latencyMs = performance.now() - started;
     const file = `phantom-${flags.lesion}-${flags.seed}`;
     const map = join(flags.out, 'anomaly-map.png');
     const report = join(flags.out, 'report.html');
     const overlay = aggregate.anomalyMap?.data;
-    await mkdir(flags.out, { recursive: true });
     if (overlay) await writeFile(map, overlay);
     await writeScoreReport(report, [{ file, aggregate, latencyMs, overlay }]);
     const topPatchOnLesion = phantom.lesion ? isTopPatchOnLesion(aggregate, phantom) : null;
-    if (live) printSummary(aggregate, topPatchOnLesion, { map, report });
-    else
-      printJson({ ...aggregateJson(file, aggregate, latencyMs), anomalyMap: map, report, topPatchOnLesion });
+    if (flags.json) {
+      printJson({
+        ...aggregateJson({ file, aggregate, latencyMs }),
+        anomalyMap: map,
+        report,
+        topPatchOnLesion,
+      });
+    } else printSummary(aggregate, topPatchOnLesion, { map, report });
+  } catch (error) {
+    throw session.explain(error);
   } finally {
     await session.close();
   }
@@ -88,7 +118,7 @@ async function streamPhantom(
   session: Session,
   phantom: Phantom,
   flags: DemoFlags,
-  live: boolean,
+  signal: AbortSignal,
 ): Promise<AcquisitionAggregate> {
   const image: RawImage = {
     rows: phantom.rows,
@@ -116,10 +146,13 @@ async function streamPhantom(
     options: { patchScores: true, anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY },
   };
   let grid: LiveGrid | undefined;
-  return session.client.scoreAcquisition(header, rowChunks(image, 8, Number(flags.rowsPerSecond)), {
-    timeoutMs: 60_000,
+  // A slow pace may take longer than any fixed deadline.
+  const sendingMs = flags.rowsPerSecond === 0 ? 0 : (1000 * image.rows) / flags.rowsPerSecond;
+  return session.client.scoreAcquisition(header, rowChunks(image, 8, flags.rowsPerSecond), {
+    timeoutMs: Math.min(MAX_TIMER_MS, 60_000 + sendingMs),
+    signal,
     onEvent(event: AcquisitionEvent) {
-      if (event.type === 'accepted' && live) {
+      if (event.type === 'accepted' && process.stdout.isTTY && !flags.json) {
         grid = new LiveGrid(
           event.accepted.geometry?.patchRows ?? 0,
           event.accepted.geometry?.patchColumns ?? 0,
@@ -129,11 +162,10 @@ async function streamPhantom(
       } else if (event.type === 'patches') {
         for (const { row, column, score, robustZ, pValue } of event.patches) {
           if (grid) grid.set(row, column, robustZ);
-          else printJson({ event: 'patch', file: header.acquisitionId, row, column, score, robustZ, pValue });
+          else if (flags.json)
+            printJson({ event: 'patch', file: header.acquisitionId, row, column, score, robustZ, pValue });
         }
-        grid?.draw(
-          'scores arrive while rows are still being sent (blue: normal, red: robust z of 6 and above)',
-        );
+        grid?.draw('scores arrive while rows are sent (blue: as in normals, red: unlike them)');
       }
     },
   });
@@ -159,17 +191,22 @@ function printSummary(
   const { coverage, timings } = aggregate;
   print();
   print(
+    `decision     ${decisionName(aggregate)} at a false-positive rate of ${aggregate.maxFalsePositiveRate}`,
+  );
+  print(
     `image score  ${aggregate.imageScore.toFixed(2)} (threshold ${aggregate.threshold.toFixed(2)}), p = ${aggregate.pValue.toFixed(4)}`,
   );
   print(
-    `coverage     ${coverage?.scored} scored, ${coverage?.skipped} background, ${coverage?.failed} failed, ${coverage?.missing} missing`,
+    `patches      ${coverage?.scored} scored, ${coverage?.skipped} background, ${coverage?.failed} failed, ${coverage?.missing} missing`,
   );
   print(
-    `first score  ${timings?.firstScoreMs?.toFixed(0)} ms after the header; all done after ${timings?.totalMs.toFixed(0)} ms`,
+    `first score  ${timings?.firstScoreMs?.toFixed(0)} ms after the start; all done after ${timings?.totalMs.toFixed(0)} ms`,
   );
-  if (topPatchOnLesion !== null)
+  if (topPatchOnLesion !== null) {
     print(`top patch    ${topPatchOnLesion ? 'on the lesion' : 'NOT on the lesion'}`);
-  print(`anomaly map  ${paths.map}`);
-  print(`report       ${paths.report}`);
-  note('Next: npm run -s salad -- --help');
+  }
+  for (const { message } of aggregate.warnings) print(`warning      ${printable(message)}`);
+  print(`anomaly map  ${printable(paths.map)}`);
+  print(`report       ${printable(paths.report)}`);
+  note('Next: salad --help (in a checkout: npm run -s salad -- --help)');
 }

@@ -1,6 +1,8 @@
 /** What a running server says of itself. */
 import { SaladClient } from '../../../clients/typescript/src/index.js';
 import { ENGINE_NAMES, type EngineName } from '../../engines/engine.js';
+import { failureOf } from '../shared/failure.js';
+import { explainCall, type ServerAddress } from '../shared/server-call.js';
 import { type TargetFlags, targetOptions } from '../shared/target.js';
 
 export interface TargetReport {
@@ -22,7 +24,9 @@ export async function askTarget(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<TargetReport> {
   const { target } = flags;
-  const client = new SaladClient(target, { ...(await targetOptions(flags, environment)), retry: false });
+  const options = await targetOptions(flags, environment);
+  const server = { target, tls: options.tls !== undefined };
+  const client = new SaladClient(target, { ...options, retry: false });
   try {
     const state = await client.health('', PATIENCE);
     const asked = ENGINE_NAMES.map(async (name) => ({
@@ -33,7 +37,7 @@ export async function askTarget(
       its === undefined ? [] : [{ name, state: its as string }],
     );
     const engine = engines.find((each) => each.state === 'SERVING')?.name ?? null;
-    const listed = await modelsOf(client);
+    const listed = await modelsOf(client, server);
     const [first] = engines;
     const problems = [
       ...(state === 'SERVING' ? [] : [`${target} is ${state ?? 'not a salad-serve server'}`]),
@@ -45,7 +49,7 @@ export async function askTarget(
     const models = typeof listed === 'string' ? null : listed;
     return { target, serving: state === 'SERVING', engine, engines, models, problems };
   } catch (error) {
-    const problems = [`${target}: ${error instanceof Error ? error.message : String(error)}`];
+    const problems = [messageOf(error, server)];
     return { target, serving: false, engine: null, engines: [], models: null, problems };
   } finally {
     client.close();
@@ -53,11 +57,15 @@ export async function askTarget(
 }
 
 /** @returns the models, or why they are not told */
-async function modelsOf(client: SaladClient): Promise<readonly string[] | string> {
+async function modelsOf(client: SaladClient, server: ServerAddress): Promise<readonly string[] | string> {
   try {
     const models = await client.listModels(PATIENCE);
     return models.map(({ identity }) => `${identity?.name}@${identity?.version}`);
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error, server);
   }
+}
+
+function messageOf(error: unknown, server: ServerAddress): string {
+  return failureOf(explainCall(error, server)).message;
 }

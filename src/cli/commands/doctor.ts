@@ -230,13 +230,8 @@ function printReport(report: Report): void {
 
 function printTarget({ target, serving, engine, engines, models, problems }: TargetReport): void {
   print(`${target}: ${serving ? 'SERVING' : 'not serving'}, engine ${engine ?? 'none'}`);
-  print();
-  print(
-    table(
-      ['engine', 'state'],
-      engines.map(({ name, state }) => [name, state]),
-    ),
-  );
+  const states = engines.map(({ name, state }) => [name, state]);
+  if (states.length > 0) print(`\n${table(['engine', 'state'], states)}`);
   if (models !== null) print(`\nmodels: ${models.join(', ')}`);
   for (const problem of problems) print(`\nproblem: ${problem}`);
 }

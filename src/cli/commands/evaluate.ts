@@ -1,10 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { type Bundle, readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
-import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
+import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { PRECISIONS, type Precision } from '../../network/precision.js';
@@ -31,9 +31,10 @@ import {
   type TestHalf,
 } from '../../training/evaluate/test-half.js';
 import { checkWritable } from '../../training/fit/output-folder.js';
-import { packageRoot, shippedModels } from '../../util/package-root.js';
+import { packageVersion, shippedModels } from '../../util/package-root.js';
 import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
-import { engineOf, numberOf } from '../shared/flags.js';
+import { engineOf, engineOption, wholeNumber } from '../shared/flags.js';
+import { untilInterrupted } from '../shared/interrupt.js';
 import { createProgress, note, type Progress, print, printJson, table } from '../shared/output.js';
 
 interface EvaluateFlags extends DataFlags {
@@ -44,8 +45,8 @@ interface EvaluateFlags extends DataFlags {
   readonly half?: TestHalf;
   readonly halfLog?: string;
   readonly engine: string;
-  readonly precision: string;
-  readonly top: string;
+  readonly precision: Precision;
+  readonly top: number;
   readonly json?: boolean;
 }
 
@@ -56,7 +57,7 @@ export function registerEvaluate(program: Command): void {
     .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
     .option('--scores <file.csv>', 'write one line an image: score, p-value, decision, box of the top patch')
     .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
-    .option('--top <n>', 'images in the contact sheet of the report', '24')
+    .option('--top <n>', 'images in the contact sheet of the report', wholeNumber(0, 500), 24)
     .addOption(
       new Option(
         '--half <part>',
@@ -67,8 +68,12 @@ export function registerEvaluate(program: Command): void {
       '--half-log <file>',
       'where openings of the report part are written (default: DATA.openings.jsonl)',
     )
-    .option('--engine <name>', `auto or ${ENGINE_NAMES.join(', ')}`, 'auto')
-    .option('--precision <name>', PRECISIONS.join(', '), 'float32')
+    .addOption(engineOption('what computes').default('auto'))
+    .addOption(
+      new Option('--precision <name>', 'arithmetic of learned encoders')
+        .choices(PRECISIONS)
+        .default('float32'),
+    )
     .option('--json', 'one JSON object')
     .addHelpText(
       'after',
@@ -89,7 +94,7 @@ Examples:
   salad evaluate --model models/mine/1 --data test/ --half choose
   salad evaluate --model models/learned/1 --data test/ --precision int8    of a preset with learned layers`,
     )
-    .action(evaluate);
+    .action((flags: EvaluateFlags) => untilInterrupted((signal) => evaluate(flags, signal)));
 }
 
 function printForPeople(detail: EvaluationDetail): void {
@@ -108,15 +113,6 @@ function printForPeople(detail: EvaluationDetail): void {
   if (boxes.length > 0) print(`\n${table(BOX_HEADER, boxes)}`);
   if (evaluation.warnings.length > 0) print();
   for (const warning of evaluation.warnings) print(`warning: ${warning}`);
-}
-
-function precisionOf(text: string): Precision {
-  const precision = PRECISIONS.find((each) => each === text);
-  if (precision !== undefined) return precision;
-  throw new SaladError(
-    'CONFIGURATION_INVALID',
-    `--precision must be one of ${PRECISIONS.join(', ')}, not "${text}"`,
-  );
 }
 
 /** Files that are written at the end: whether they can be is known at the beginning. */
@@ -144,9 +140,6 @@ async function logOpenings(flags: EvaluateFlags, dataset: Dataset, bundle: Bundl
   const isLogged =
     flags.half === undefined ? flags.halfLog !== undefined || existsSync(file) : flags.half !== 'choose';
   if (!isLogged) return;
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
-    version: string;
-  };
   await logOpening(file, {
     time: new Date().toISOString(),
     half: flags.half ?? 'all',
@@ -155,7 +148,7 @@ async function logOpenings(flags: EvaluateFlags, dataset: Dataset, bundle: Bundl
     model: `${bundle.manifest.name}@${bundle.manifest.version}`,
     modelSha256: bundle.sha256,
     precision: flags.precision,
-    saladServe: version,
+    saladServe: packageVersion(),
   });
   note(`opening of part ${flags.half ?? 'all'} logged in ${file}`);
 }
@@ -171,19 +164,15 @@ async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bund
   }
 }
 
-async function evaluate(flags: EvaluateFlags): Promise<void> {
-  const top = numberOf('--top', flags.top, 0, 500);
+async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void> {
+  const { precision, top } = flags;
   const engineName = engineOf(flags.engine);
-  const precision = precisionOf(flags.precision);
   await checkOutputs(flags);
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
-  const abort = new AbortController();
-  const onInterrupt = (): void => abort.abort();
-  process.once('SIGINT', onInterrupt);
   let engine: Engine | undefined;
   let progress: Progress | undefined;
   try {
-    const all = await readData(flags, 'evaluate', abort.signal);
+    const all = await readData(flags, 'evaluate', signal);
     checkNoImage(flags, all);
     const dataset = halfOf(all, flags.half ?? 'all');
     engine = await createEngine(engineName);
@@ -195,7 +184,7 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
       dataset,
       precision,
       keepTop: flags.report ? top : 0,
-      signal: abort.signal,
+      signal,
       onProgress: (done) => progress?.update(done),
     });
     progress.stop();
@@ -207,7 +196,6 @@ async function evaluate(flags: EvaluateFlags): Promise<void> {
     } else printForPeople(detail);
   } finally {
     progress?.stop();
-    process.removeListener('SIGINT', onInterrupt);
     await engine?.dispose();
   }
 }

@@ -1,12 +1,14 @@
 import { type Command, Option } from 'commander';
 import { type Arrivals, type LoadResult, runLoad, type Workload } from '../../../clients/load/src/index.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
-import { SaladError } from '../../errors/index.js';
 import { makePhantom } from '../../phantom/phantom.js';
 import type { ProgramContext } from '../shared/context.js';
+import { engineOption, MAX_TIMER_MS, numberFrom, wholeNumber } from '../shared/flags.js';
+import { helpText } from '../shared/help.js';
+import { untilInterrupted } from '../shared/interrupt.js';
 import { createProgress, EXIT, note, print, printJson, table } from '../shared/output.js';
-import { chooseModel, openSession } from '../shared/session.js';
+import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
+import { MAX_SEED } from './phantom.js';
 import { parseSlo, type Slo, violatedSlos } from './slo.js';
 
 interface LoadFlags extends TargetFlags {
@@ -24,107 +26,134 @@ interface LoadFlags extends TargetFlags {
   readonly connections: number;
   readonly timeoutMs: number;
   readonly seed: number;
-  readonly slo: readonly Slo[];
+  readonly slo?: readonly Slo[];
   readonly json?: boolean;
 }
 
-function numberAtLeast(min: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!Number.isFinite(value) || value < min) {
-      throw new SaladError('CONFIGURATION_INVALID', `"${text}": must be a number of at least ${min}`);
-    }
-    return value;
-  };
-}
+/** Longest measured time and warm-up, in seconds. */
+const MAX_SECONDS = 86_400;
 
 export function registerLoad(program: Command, context: ProgramContext): void {
-  withTargetFlags(program.command('load'))
+  const command = program
+    .command('load')
+    .summary('measure a server under load: throughput, latency, fairness')
     .description(
-      'load a server with streaming acquisitions, open loop: no latency hides behind a slow client',
+      'Sends acquisitions to a server and measures throughput, latency and fairness. Acquisitions start when they ' +
+        'are meant to, whether the server keeps up or not (open loop), so a slow server cannot hide its latency.',
     )
-    .option('--model <name[@version]>', 'which model; may be left out where one is loaded')
-    .option('--models <dir>', 'folder of bundles for the embedded server')
-    .option('--engine <name>', `engine of the embedded server: auto or ${ENGINE_NAMES.join(', ')}`)
+    .option(
+      '--model <name|dir>',
+      'NAME, NAME@VERSION or a bundle folder; may be left out where one is loaded',
+    )
     .addOption(new Option('--mode <mode>', 'what is sent').choices(['rows', 'tiles']).default('tiles'))
     .addOption(
-      new Option('--streams <n>', 'concurrent streams').argParser(numberAtLeast(1)).conflicts('rate'),
+      new Option('--streams <n>', 'acquisitions at the same time (default: 8)')
+        .argParser(wholeNumber(1, 100_000))
+        .conflicts('rate'),
     )
-    .option('--rate <r>', 'Poisson arrivals of acquisitions per second', numberAtLeast(0.001))
+    .addOption(
+      new Option('--rate <r>', 'acquisitions per second, at random times (Poisson), instead of --streams')
+        .argParser(numberFrom(0.001, 100_000))
+        .conflicts('intervalMs'),
+    )
     .option(
       '--interval-ms <ms>',
-      'between intended starts of one stream; 0 = back to back',
-      numberAtLeast(0),
+      'time between two starts of one stream; 0: one begins when the one before it ends',
+      numberFrom(0, MAX_TIMER_MS),
       0,
     )
     .option(
       '--acquisition-ms <ms>',
-      'time over which the pixels of one acquisition are sent',
-      numberAtLeast(0),
+      'time over which the pixels of one acquisition are sent; 0: at once',
+      numberFrom(0, MAX_TIMER_MS),
       0,
     )
-    .option('--duration <s>', 'measured time in seconds', numberAtLeast(0.1), 10)
-    .option('--warm-up <s>', 'time before it that is not measured', numberAtLeast(0), 1)
-    .option('--size <px>', 'side of the source image in rows mode', numberAtLeast(8), 512)
-    .option('--connections <n>', 'HTTP/2 connections the streams share', numberAtLeast(1), 1)
-    .option('--timeout-ms <ms>', 'deadline of an acquisition', numberAtLeast(1), 60_000)
-    .option('--seed <n>', 'of the arrivals and the image', numberAtLeast(0), 1)
+    .option('--duration <s>', 'measured time in seconds', numberFrom(0.1, MAX_SECONDS), 10)
+    .option('--warm-up <s>', 'seconds before it that are not measured', numberFrom(0, MAX_SECONDS), 1)
+    .option('--size <pixels>', 'rows and columns of the image that is sent', wholeNumber(64, 4096), 512)
+    .option('--connections <n>', 'HTTP/2 connections that the streams share', wholeNumber(1, 10_000), 1)
+    .option('--timeout-ms <ms>', 'longest time for an acquisition', wholeNumber(1, MAX_TIMER_MS), 60_000)
+    .option('--seed <n>', 'seed of the image and of the random times', wholeNumber(0, MAX_SEED), 1)
     .option(
       '--slo <expression>',
-      'exit 1 unless it holds; may be repeated (tile.p99<50ms, acquisition.p99.9<2s, failed<1, jain>0.95)',
-      (text: string, before: readonly Slo[]) => [...before, parseSlo(text)],
-      [] as readonly Slo[],
+      'service-level objective: exit 1 unless it holds; may be given again, see below',
+      (text: string, before: readonly Slo[] = []) => [...before, parseSlo(text)],
     )
-    .option('--json', 'one JSON object')
+    .addOption(
+      new Option(
+        '--models <dir>',
+        'bundles of the server started here (default: the shipped ones)',
+      ).conflicts('target'),
+    )
+    .addOption(engineOption('engine of the server started here').conflicts('target'))
+    .option('--json', 'print one JSON object');
+  withTargetFlags(
+    command,
+    'load this server; without it one is started for this command and stopped after it',
+  )
     .addHelpText(
       'after',
-      `
-Examples:
-  salad load --model phantom --streams 8 --duration 10
-  salad load --target 127.0.0.1:50051 --model phantom --rate 20 --mode rows --acquisition-ms 1000
-  salad load --model phantom --streams 32 --slo 'tile.p99<200ms' --slo 'failed<1' --json
-
-Latencies count from the intended send time of the pixels a tile needs, not from when the client got round to it.
-A refusal counts as one under --rate and --interval-ms; streams back to back come back when they are told to.`,
+      helpText(
+        [
+          'A latency counts from the time at which the pixels were meant to be sent. A refusal (the server is full) ' +
+            'is counted under --rate and --interval-ms; streams back to back wait as long as the server asks, ' +
+            'and try again.',
+          'Objectives: METRIC<NUMBER or METRIC>NUMBER, with ms or s for latencies. Metrics: tile.p50, .p90, .p99, ' +
+            '.p99.9 and .max, the same of acquisition, failed, refused, tiles.perSecond, jain (fairness, 1 is ' +
+            'equal shares) and batchFill.',
+          'Ctrl-C stops, and what was measured until then is printed. Exit codes: 0 success, 1 an objective does ' +
+            'not hold or nothing was scored, 2 wrong usage, 130 interrupted.',
+        ],
+        [
+          ['salad load --model phantom --streams 8 --duration 10', 'eight streams back to back'],
+          [
+            'salad load --target 127.0.0.1:50051 --model phantom --rate 20 --mode rows',
+            'twenty acquisitions a second, as detectors send them',
+          ],
+          ["salad load --model phantom --slo 'tile.p99<200ms' --slo 'failed<1' --json", 'as a check'],
+        ],
+      ),
     )
-    .action((flags: LoadFlags) => load(flags, context));
+    .action((flags: LoadFlags) => untilInterrupted((signal) => load(flags, context, signal)));
 }
 
-async function load(flags: LoadFlags, context: ProgramContext): Promise<void> {
-  const session = await openSession({ ...flags, environment: context.environment });
+async function load(flags: LoadFlags, context: ProgramContext, signal: AbortSignal): Promise<void> {
+  const session = await openSession({ ...flags, environment: context.environment, signal });
+  try {
+    const result = await measure(session, flags, signal);
+    const violated = violatedSlos(flags.slo ?? [], result);
+    report(flags, result, violated);
+    const isUseless = result.acquisitions.ok === 0;
+    if (violated.length > 0 || isUseless) process.exitCode = EXIT.failure;
+  } finally {
+    await session.close();
+  }
+}
+
+async function measure(session: Session, flags: LoadFlags, signal: AbortSignal): Promise<LoadResult> {
   const clients = Array.from({ length: flags.connections }, () => session.connect());
-  const interrupt = new AbortController();
-  const onSignal = () => interrupt.abort();
-  process.once('SIGINT', onSignal);
   const totalSeconds = flags.warmUp + flags.duration;
-  const progress = createProgress('load', Math.round(totalSeconds));
+  const progress = createProgress('load, seconds', Math.round(totalSeconds));
   const started = performance.now();
   try {
-    const result = await runLoad({
+    return await runLoad({
       clients,
-      model: chooseModel(flags.model, session.models),
+      model: session.model,
       arrivals: arrivalsOf(flags),
       workload: workloadOf(flags),
       durationMs: flags.duration * 1000,
       warmUpMs: flags.warmUp * 1000,
       timeoutMs: flags.timeoutMs,
-      signal: interrupt.signal,
+      signal,
       onProgress: (done, failed) =>
         progress.update(
           Math.min(totalSeconds, Math.round((performance.now() - started) / 1000)),
           `${done} done, ${failed} failed`,
         ),
     });
-    progress.stop();
-    const violated = violatedSlos(flags.slo, result);
-    report(flags, result, violated);
-    if (violated.length > 0) process.exitCode = EXIT.failure;
-    if (interrupt.signal.aborted) process.exitCode = EXIT.interrupted;
   } finally {
     progress.stop();
-    process.off('SIGINT', onSignal);
     for (const client of clients) client.close();
-    await session.close();
   }
 }
 
@@ -154,7 +183,7 @@ function report(flags: LoadFlags, result: LoadResult, violated: readonly Slo[]):
   const line = (name: string, s: LoadResult['tiles'] | LoadResult['acquisitions']) => [
     name,
     s.perSecond.toFixed(1),
-    ...[s.p50Ms, s.p90Ms, s.p99Ms, s.p999Ms, s.maxMs].map((ms) => ms.toFixed(1)),
+    ...[s.p50Ms, s.p90Ms, s.p99Ms, s.p999Ms, s.maxMs].map((ms) => figure(ms, 1)),
   ];
   print(
     table(
@@ -164,9 +193,17 @@ function report(flags: LoadFlags, result: LoadResult, violated: readonly Slo[]):
   );
   const { ok, failed, refused, retries, byStatus } = result.acquisitions;
   const again = retries > 0 ? `, ${retries} attempts after a refusal` : '';
-  print(`acquisitions: ${ok} ok, ${refused} refused, ${failed} failed${again} ${JSON.stringify(byStatus)}`);
+  const statuses = Object.entries(byStatus).map(([status, count]) => `${count} ${status}`);
+  const why = statuses.length === 0 ? '' : ` (${statuses.join(', ')})`;
+  print(`acquisitions: ${ok} ok, ${refused} refused, ${failed} failed${why}${again}`);
+  const jain = result.jain === null ? '' : `, Jain's fairness index ${figure(result.jain, 3)}`;
   print(
-    `batch fill ${(100 * result.batchFill).toFixed(0)} %${result.jain === null ? '' : `, Jain's index ${result.jain.toFixed(3)}`}`,
+    `batch fill ${figure(100 * result.batchFill, 0)} %${jain}; measured for ${result.seconds.toFixed(1)} s`,
   );
   for (const slo of violated) note(`salad: SLO violated: ${slo.text} (was ${slo.measure(result)})`);
+}
+
+/** A dash for what could not be measured. */
+function figure(value: number, digits: number): string {
+  return Number.isNaN(value) ? '-' : value.toFixed(digits);
 }

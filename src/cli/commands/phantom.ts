@@ -7,15 +7,18 @@ import sharp from 'sharp';
 import { SaladError } from '../../errors/index.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
-import { numberOf } from '../shared/flags.js';
-import { createProgress, print, printJson } from '../shared/output.js';
+import { wholeNumber } from '../shared/flags.js';
+import { helpText } from '../shared/help.js';
+import { untilInterrupted } from '../shared/interrupt.js';
+import { createProgress, note, print, printable, printJson } from '../shared/output.js';
+import { prepareFolder } from '../shared/output-files.js';
 
 interface PhantomFlags {
-  readonly count: string;
-  readonly seed: string;
+  readonly count: number;
+  readonly seed: number;
   readonly out: string;
   readonly lesion: LesionKind | 'none' | 'mix';
-  readonly size: string;
+  readonly size: number;
   readonly json?: boolean;
 }
 
@@ -30,57 +33,72 @@ interface PhantomFile {
   readonly window: { center: number; width: number };
 }
 
+/** Largest seed of a phantom on the command line. */
+export const MAX_SEED = 2 ** 31 - 1;
+
 export function registerPhantom(program: Command): void {
   program
     .command('phantom')
-    .description('write synthetic chest radiographs, with lesions and their masks if wanted')
-    .requiredOption('--count <n>', 'how many')
-    .requiredOption('--out <dir>', 'folder to write to; more runs may add to it')
-    .option('--seed <n>', 'seed of the first; the others count up from it', '1')
+    .summary('write synthetic chest radiographs, with lesions if wanted')
+    .description('Writes synthetic chest radiographs, with lesions and their masks if wanted.')
+    .requiredOption('--count <n>', 'how many', wholeNumber(1, 1_000_000))
+    .requiredOption('--out <dir>', 'folder to write to; later runs may add to it')
+    .option('--seed <n>', 'seed of the first; the others count up from it', wholeNumber(0, MAX_SEED), 1)
     .addOption(
-      new Option('--lesion <kind>', 'what every phantom has; mix takes the four in turn')
+      new Option('--lesion <kind>', 'what each of them shows; mix takes the four in turn')
         .choices([...LESION_KINDS, 'mix', 'none'])
         .default('none'),
     )
-    .option('--size <pixels>', 'rows and columns, 64 to 4096', '512')
-    .option('--json', 'one JSON object with the files written')
+    .option('--size <pixels>', 'rows and columns, 64 to 4096', wholeNumber(64, 4096), 512)
+    .option('--json', 'print one JSON object with the files written')
     .addHelpText(
       'after',
-      `
-Writes DIR/normal/ID.png or DIR/<lesion>/ID.png, the lesion's mask as DIR/masks/<lesion>/ID.png (255 on it), and
-DIR/manifest.tsv. The images are 16-bit grey PNGs of display values: a PNG cannot carry the detector's window, so it
-is applied, and showing the full range of the PNG shows what the windowed 12-bit original shows. The same seed is
-the same patient, with a lesion or without.
-
-Examples:
-  salad phantom --count 200 --seed 1 --out data/phantoms                    normal ones, to train on
-  salad phantom --count 40 --seed 5000 --lesion mix --out data/test         ten of each lesion
-  salad phantom --count 1 --lesion effusion --size 1024 --out /tmp/p --json`,
+      helpText(
+        [
+          'Writes DIR/normal/ID.png or DIR/<lesion>/ID.png, the mask of the lesion as DIR/masks/<lesion>/ID.png ' +
+            '(255 on it), and DIR/manifest.tsv.',
+          'The images are 16-bit grey PNGs of display values: a PNG cannot carry the window of a detector, so it ' +
+            'is applied, and the full range of the PNG shows what the windowed 12-bit original shows. The same ' +
+            'seed is the same patient, with a lesion or without.',
+        ],
+        [
+          ['salad phantom --count 200 --seed 1 --out data/phantoms', 'normal ones, to train on'],
+          ['salad phantom --count 40 --seed 5000 --lesion mix --out data/test', 'ten of each lesion'],
+          ['salad phantom --count 1 --lesion effusion --size 1024 --out /tmp/p --json', 'one, for a program'],
+        ],
+      ),
     )
-    .action(writePhantoms);
+    .action((flags: PhantomFlags) => untilInterrupted((signal) => writePhantoms(flags, signal)));
 }
 
-async function writePhantoms(flags: PhantomFlags): Promise<void> {
-  const count = numberOf('--count', flags.count, 1, 1_000_000);
-  const seed = numberOf('--seed', flags.seed, 0, 2 ** 31 - 1);
-  const size = numberOf('--size', flags.size, 64, 4096);
-  const manifest = join(flags.out, 'manifest.tsv');
+async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<void> {
+  const { count, seed, size, out } = flags;
+  if (seed + count - 1 > MAX_SEED) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--seed ${seed} and --count ${count} lead beyond ${MAX_SEED}`,
+    );
+  }
+  const manifest = join(out, 'manifest.tsv');
   // Read first: a folder that belongs to something else is refused before anything is written to it.
   const earlier = await readManifest(manifest);
+  await prepareFolder('--out', out);
   const progress = createProgress('phantoms', count);
   const files: PhantomFile[] = [];
   try {
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i < count && !signal.aborted; i++) {
       const lesion = flags.lesion === 'mix' ? LESION_KINDS[i % LESION_KINDS.length]! : flags.lesion;
-      files.push(await writePhantom(flags.out, seed + i, lesion, size));
+      files.push(await writePhantom(out, seed + i, lesion, size));
       progress.update(i + 1);
     }
   } finally {
     progress.stop();
+    // Also after an interrupt or a full disk: what was written is listed.
+    if (files.length > 0) await writeManifest(manifest, earlier, files);
   }
-  await writeManifest(manifest, earlier, files);
-  if (flags.json) printJson({ out: flags.out, manifest, files });
-  else for (const file of files) print(join(flags.out, file.path));
+  if (signal.aborted) note(`salad: interrupted: ${files.length} of ${count} phantoms were written`);
+  if (flags.json) printJson({ out, manifest, files });
+  else for (const file of files) print(printable(join(out, file.path)));
 }
 
 async function writePhantom(

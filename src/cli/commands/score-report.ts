@@ -1,19 +1,47 @@
 import { writeFile } from 'node:fs/promises';
-import { type AcquisitionAggregate, Decision } from '../../../clients/typescript/src/index.js';
 import { escapeHtml, htmlPage, htmlTable, pngImage } from '../../report/page.js';
+import {
+  decisionName,
+  type FailedImage,
+  type ImageResult,
+  isScored,
+  type ScoredImage,
+  summaryOf,
+} from './score-results.js';
 
-export interface ScoreReportEntry {
-  readonly file: string;
-  readonly aggregate: AcquisitionAggregate;
-  readonly latencyMs: number;
-  /** PNG of the anomaly map over the image. */
-  readonly overlay: Uint8Array | undefined;
+/** PNG of the anomaly map over the image. */
+type Reported = ScoredImage & { readonly overlay?: Uint8Array | undefined };
+
+/**
+ * Writes one HTML page: what failed, a summary table, then each image with its map and top patches, highest score
+ * first.
+ * @param total images that were to be scored; more than results where the work was interrupted
+ */
+export async function writeScoreReport(
+  path: string,
+  results: readonly (FailedImage | Reported)[],
+  total = results.length,
+): Promise<void> {
+  const scored = results.filter((result) => isScored(result));
+  const ranked = scored.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
+  const parts = [
+    `<p>${escapeHtml(summaryOf(results, total))}</p>`,
+    failures(results.filter((result) => !isScored(result))),
+    ranked.length === 0 ? '' : summary(ranked),
+    ...ranked.map(section),
+  ];
+  await writeFile(path, htmlPage('salad-serve: scores', parts.join('\n')));
 }
 
-/** Writes one HTML page: a summary table, then each image with its map and top patches, highest score first. */
-export async function writeScoreReport(path: string, entries: readonly ScoreReportEntry[]): Promise<void> {
-  const ranked = [...entries].sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
-  const summary = htmlTable(
+/** First on the page: an image that was not scored must not be taken for a normal one. */
+function failures(failed: readonly ImageResult[]): string {
+  if (failed.length === 0) return '';
+  const rows = failed.map((result) => [result.file, isScored(result) ? '' : result.failure.message]);
+  return `<h2>Not scored</h2>${htmlTable(['file', 'why'], rows)}`;
+}
+
+function summary(ranked: readonly Reported[]): string {
+  return `<h2>Scores</h2>${htmlTable(
     ['file', 'image score', 'threshold', 'p-value', 'decision', 'patches scored', 'ms'],
     ranked.map(({ file, aggregate, latencyMs }) => [
       file,
@@ -24,15 +52,10 @@ export async function writeScoreReport(path: string, entries: readonly ScoreRepo
       `${aggregate.coverage?.scored ?? 0}`,
       latencyMs.toFixed(0),
     ]),
-  );
-  await writeFile(path, htmlPage('salad-serve: scores', summary + ranked.map(section).join('\n')));
+  )}`;
 }
 
-function decisionName(aggregate: AcquisitionAggregate): string {
-  return (Decision[aggregate.decision] ?? '').replace('DECISION_', '').toLowerCase();
-}
-
-function section({ file, aggregate, overlay }: ScoreReportEntry): string {
+function section({ file, aggregate, overlay }: Reported): string {
   const patches = htmlTable(
     [
       'patch (row, column)',
@@ -54,7 +77,9 @@ function section({ file, aggregate, overlay }: ScoreReportEntry): string {
     ]),
   );
   const caption = `${decisionName(aggregate)}, image score ${aggregate.imageScore.toFixed(3)} (threshold ${aggregate.threshold.toFixed(3)} at a false-positive rate of ${aggregate.maxFalsePositiveRate}); model ${aggregate.model?.name}@${aggregate.model?.version}, engine ${aggregate.engines.join(', ')}`;
-  const warnings = aggregate.warnings.map((warning) => `<p>${escapeHtml(warning.message)}</p>`).join('');
+  const warnings = aggregate.warnings
+    .map((warning) => `<p>Warning: ${escapeHtml(warning.message)}</p>`)
+    .join('');
   const figure = overlay
     ? `<figure>${pngImage(overlay, `anomaly map of ${file}`, 384)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
     : `<p>${escapeHtml(caption)}</p>`;

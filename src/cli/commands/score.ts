@@ -1,27 +1,30 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
-import { basename, extname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import {
   type AcquisitionAggregate,
   type AcquisitionEvent,
   AnomalyMapFormat,
-  Decision,
   Priority,
   type SaladClient,
-  SaladClientError,
+  type ScoreOptions,
   Source,
 } from '../../../clients/typescript/src/index.js';
-import { ENGINE_NAMES } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { ProgramContext } from '../shared/context.js';
-import { EXIT, note, print, printJson, table } from '../shared/output.js';
+import { failureOf } from '../shared/failure.js';
+import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../shared/flags.js';
+import { helpText } from '../shared/help.js';
+import { findImageFiles, type ImageFiles } from '../shared/image-files.js';
+import { untilInterrupted } from '../shared/interrupt.js';
+import { createProgress, EXIT, note, print, printable, printJson } from '../shared/output.js';
 import { type RawImage, rowChunks, tileChunks } from '../shared/pixel-source.js';
-import { chooseModel, openSession } from '../shared/session.js';
+import { ServerCallError } from '../shared/server-call.js';
+import { type ModelChoice, openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
-import { type ScoreReportEntry, writeScoreReport } from './score-report.js';
+import { ScoreOutputs } from './score-outputs.js';
 
 type Mode = 'image' | 'rows' | 'tiles';
 
@@ -30,108 +33,186 @@ interface ScoreFlags extends TargetFlags {
   readonly model?: string;
   readonly models?: string;
   readonly engine?: string;
+  readonly recursive?: boolean;
   readonly anomalyMap?: string;
   readonly report?: string;
+  readonly csv?: string;
   readonly patches?: boolean;
   readonly json?: boolean;
-  readonly rowsPerSecond: string;
+  readonly rowsPerSecond?: number;
   readonly priority: 'stat' | 'routine' | 'background';
-  readonly maxFalsePositiveRate?: string;
-  readonly timeoutMs: string;
+  readonly maxFalsePositiveRate?: number;
+  readonly timeoutMs: number;
 }
 
 export function registerScore(program: Command, context: ProgramContext): void {
-  withTargetFlags(program.command('score'))
-    .description('score radiographs through the gRPC port of a server')
-    .argument('<files...>', 'PNG or JPEG, 8 or 16 bits')
-    .addOption(
-      new Option('--mode <mode>', 'how pixels travel').choices(['image', 'rows', 'tiles']).default('image'),
+  const command = program
+    .command('score')
+    .summary('score radiographs: how unlike normal ones each image and patch is')
+    .description(
+      'Scores radiographs: how unlike the normal images of a model each image and each patch of it is. ' +
+        'A salad-serve server does the work: the one named by --target, else one started for this command.',
     )
-    .option('--model <name[@version]>', 'which model; may be left out where one is loaded')
-    .option('--models <dir>', 'folder of bundles for the embedded server (default: the shipped ones)')
-    .option('--engine <name>', `engine of the embedded server: auto or ${ENGINE_NAMES.join(', ')}`)
-    .option('--anomaly-map <file.png>', 'write the colour overlay; {name} stands for the file name')
-    .option('--report <file.html>', 'write a self-contained HTML report')
+    .argument('<paths...>', 'PNG and JPEG files, 8 or 16 bits, and folders of them')
+    .option(
+      '--model <name|dir>',
+      'NAME, NAME@VERSION or a bundle folder; may be left out where one is loaded',
+    )
+    .option('--recursive', 'also take images in sub-folders of the folders given')
+    .option('--anomaly-map <file.png>', 'write each image with its scores as colours; see below for {name}')
+    .option('--report <file.html>', 'write one HTML page with scores, maps and failures')
+    .option('--csv <file>', 'write one line an image')
+    .option('--json', 'print JSON Lines instead of a table')
     .option('--patches', 'print every patch score as it arrives')
-    .option('--rows-per-second <n>', 'detector pace in rows mode; 0 = as fast as possible', '0')
+    .option(
+      '--max-false-positive-rate <rate>',
+      "how many normal images may be called anomalous, such as 0.05; without it the model's own rate",
+      numberBetween(0, 1),
+    )
+    .addOption(
+      new Option('--mode <mode>', 'send the file, or its pixels as a detector would')
+        .choices(['image', 'rows', 'tiles'])
+        .default('image'),
+    )
+    .option(
+      '--rows-per-second <n>',
+      'pace of --mode rows (default: as fast as possible)',
+      numberFrom(0, 1_000_000),
+    )
     .addOption(
       new Option('--priority <class>', 'what goes first when the server is busy')
         .choices(['stat', 'routine', 'background'])
         .default('routine'),
     )
-    .option('--max-false-positive-rate <rate>', 'rate the decision threshold is set for, in (0, 1)')
-    .option('--timeout-ms <ms>', 'deadline of each file', '60000')
-    .option('--json', 'JSON Lines')
+    .option('--timeout-ms <ms>', 'longest time for each image', wholeNumber(1, MAX_TIMER_MS), 60_000)
+    .addOption(
+      new Option(
+        '--models <dir>',
+        'bundles of the server started here (default: the shipped ones)',
+      ).conflicts('target'),
+    )
+    .addOption(engineOption('engine of the server started here').conflicts('target'));
+  withTargetFlags(command)
     .addHelpText(
       'after',
-      `
-Examples:
-  salad score chest.png --model chest-pediatric
-  salad score *.png --model chest-pediatric --json | jq .imageScore
-  salad score chest.png --model phantom --mode rows --rows-per-second 400 --patches
-  salad score chest.png --model chest-pediatric --anomaly-map map.png --report report.html
-  salad score chest.png --target salad.example:50051 --model chest-pediatric@1`,
+      helpText(
+        [
+          'Placeholders in --anomaly-map, whose file is never one of the images:\n' +
+            '  {name}    name of the image without its extension\n' +
+            '  {ext}     its extension\n' +
+            '  {folder}  its folder, below the one that all images share',
+          'Ctrl-C stops; what was scored until then is printed and written. Exit codes: 0 all images were ' +
+            'scored, 1 some were not, 2 wrong usage, 130 interrupted.',
+        ],
+        [
+          ['salad score chest.png --model chest-pediatric', 'one image'],
+          ['salad score images/ --recursive --model chest-adult --csv scores.csv', 'all images of a folder'],
+          ['salad score *.png --model chest-adult --report report.html', 'with a page to look through'],
+          ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'with maps'],
+          ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'for other programs'],
+          ['salad score chest.png --model models/mine/1', 'with a model that you trained'],
+          ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'on a server'],
+        ],
+      ),
     )
-    .action((files: string[], flags: ScoreFlags) => score(files, flags, context));
+    .action((paths: string[], flags: ScoreFlags) =>
+      untilInterrupted((signal) => score(paths, flags, context, signal)),
+    );
 }
 
-async function score(files: readonly string[], flags: ScoreFlags, context: ProgramContext): Promise<void> {
-  if (flags.anomalyMap && files.length > 1 && !flags.anomalyMap.includes('{name}')) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      '--anomaly-map needs {name} in its path where several files are scored',
-    );
+async function score(
+  paths: readonly string[],
+  flags: ScoreFlags,
+  context: ProgramContext,
+  signal: AbortSignal,
+): Promise<void> {
+  if (flags.rowsPerSecond !== undefined && flags.mode !== 'rows') {
+    throw new SaladError('CONFIGURATION_INVALID', '--rows-per-second needs --mode rows');
   }
-  const session = await openSession({ ...flags, environment: context.environment });
-  const entries: ScoreReportEntry[] = [];
+  const found = await findImageFiles(paths, flags.recursive === true);
+  for (const line of found.leftOut) note(`salad: ${printable(line)}`);
+  const outputs = await ScoreOutputs.open(flags, found.files, found.files.length + found.failures.length);
+  if (found.files.length === 0) {
+    for (const { path, error } of found.failures) await outputs.addFailure(path, error);
+    process.exitCode = EXIT.usage;
+    return;
+  }
+  const session = await openSession({ ...flags, environment: context.environment, signal });
   try {
-    const model = chooseModel(flags.model, session.models);
-    for (const file of files) {
-      const entry = await scoreFile(session.client, file, { ...flags, selector: model });
-      if (entry) entries.push(entry);
-      else process.exitCode = EXIT.failure;
-    }
+    await outputs.begin();
+    for (const { path, error } of found.failures) await outputs.addFailure(path, error);
+    await scoreFiles(session, found.files, flags, outputs, signal);
   } finally {
     await session.close();
-  }
-  if (!flags.json && entries.length > 0) print(scoreTable(entries));
-  if (flags.report) {
-    await writeScoreReport(flags.report, entries);
-    note(`report: ${flags.report}`);
+    await outputs.finish();
   }
 }
 
-type FileOptions = ScoreFlags & { readonly selector: { readonly name: string; readonly version?: number } };
+/** One file after the other: a file that fails hurts no other. */
+async function scoreFiles(
+  session: Session,
+  files: ImageFiles['files'],
+  flags: ScoreFlags,
+  outputs: ScoreOutputs,
+  signal: AbortSignal,
+): Promise<void> {
+  // Lines of results on the same screen would run into the bar.
+  const isShown = files.length > 1 && !((flags.json || flags.patches) && process.stdout.isTTY);
+  const progress = isShown ? createProgress('scoring', files.length) : undefined;
+  try {
+    for (const [index, file] of files.entries()) {
+      if (outputs.isUseless || signal.aborted) return;
+      progress?.update(index, file);
+      const started = performance.now();
+      try {
+        const aggregate = await scoreFile(session, file, { ...flags, selector: session.model, signal });
+        await outputs.add({ file, aggregate, latencyMs: performance.now() - started });
+      } catch (error) {
+        if (signal.aborted) return;
+        const failure = session.explain(error);
+        await outputs.addFailure(file, failure);
+        if (flags.patches || !isGone(failure)) continue;
+        note(`salad: the server is gone: ${files.length - index - 1} more images are not scored`);
+        return;
+      }
+    }
+    progress?.update(files.length);
+  } finally {
+    progress?.stop();
+  }
+}
 
-/** Scores one file and prints it; undefined where it failed, which hurts no other file. */
+/** It was tried until the deadline of a file: every other file would wait as long. */
+function isGone(failure: unknown): boolean {
+  return failure instanceof ServerCallError && failure.status === 'UNAVAILABLE';
+}
+
+type FileOptions = ScoreFlags & { readonly selector: ModelChoice; readonly signal: AbortSignal };
+
+/** @throws SaladClientError, and whatever reading and decoding the file throws */
 async function scoreFile(
-  client: SaladClient,
+  session: Session,
   file: string,
   options: FileOptions,
-): Promise<ScoreReportEntry | undefined> {
-  const started = performance.now();
-  try {
-    const bytes = await readFile(file);
-    const stream =
-      options.mode === 'image'
-        ? acquireFile(client, bytes, options)
-        : acquirePixels(client, await decode(bytes), options);
-    const result = await collect(stream, (event) => {
+): Promise<AcquisitionAggregate> {
+  const bytes = await readFile(file);
+  const call: ScoreOptions = {
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    onEvent(event) {
       if (options.patches && event.type === 'patches') printPatches(file, event, options.json === true);
-    });
-    const latencyMs = performance.now() - started;
-    const overlay = result.anomalyMap?.data;
-    if (options.anomalyMap && overlay) {
-      const path = options.anomalyMap.replaceAll('{name}', basename(file, extname(file)));
-      await writeFile(path, overlay);
-      note(`anomaly map: ${path}`);
-    }
-    if (options.json) printJson(aggregateJson(file, result, latencyMs));
-    return { file, aggregate: result, latencyMs, overlay };
-  } catch (error) {
-    printFailure(file, error, options.json === true);
-    return undefined;
-  }
+    },
+    // What was printed of an attempt that broke cannot be taken back.
+    ...(options.patches ? { retry: false as const } : {}),
+    onRetry({ attempt, error }) {
+      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
+      const { message } = failureOf(session.explain(error));
+      note(`salad: ${message}; trying again for ${options.timeoutMs / 1000} s`);
+    },
+  };
+  return options.mode === 'image'
+    ? session.client.scoreImage(headerOf(options), { encoded: bytes }, call)
+    : scorePixels(session.client, await decode(bytes), options, call);
 }
 
 type Decoded = RawImage & { readonly bitsStored: number };
@@ -141,30 +222,21 @@ function decode(bytes: Uint8Array): Promise<Decoded> {
   return decodeImage(bytes, { maxPixels: Number.MAX_SAFE_INTEGER });
 }
 
-/** The file as it is: the server decodes it. */
-function acquireFile(
-  client: SaladClient,
-  encoded: Uint8Array,
-  options: FileOptions,
-): AsyncIterable<AcquisitionEvent> {
-  return client.streamImage(headerOf(options), { encoded }, { timeoutMs: Number(options.timeoutMs) });
-}
-
 /** Rows or tiles, as a modality sends them; all modes give the same scores. */
-function acquirePixels(
+function scorePixels(
   client: SaladClient,
   image: Decoded,
   options: FileOptions,
-): AsyncIterable<AcquisitionEvent> {
+  call: ScoreOptions,
+): Promise<AcquisitionAggregate> {
   const { rows, columns, bitsAllocated, bitsStored } = image;
-  const call = { timeoutMs: Number(options.timeoutMs) };
   if (options.mode === 'rows') {
     const header = {
       ...headerOf(options),
       image: { rows, columns, bitsAllocated, bitsStored },
       source: Source.SOURCE_ROWS,
     };
-    return client.streamAcquisition(header, rowChunks(image, 16, Number(options.rowsPerSecond)), call);
+    return client.scoreAcquisition(header, () => rowChunks(image, 16, options.rowsPerSecond), call);
   }
   // Tiles are sent as 8-bit display values: their own format, whatever the file's.
   const header = {
@@ -173,7 +245,7 @@ function acquirePixels(
     source: Source.SOURCE_TILES,
   };
   const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
-  return client.streamAcquisition(header, (accepted) => tileChunks(image, format, accepted), call);
+  return client.scoreAcquisition(header, (accepted) => tileChunks(image, format, accepted), call);
 }
 
 const PRIORITIES = {
@@ -194,96 +266,15 @@ function headerOf(options: FileOptions) {
       anomalyMap: wantsMap
         ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
         : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
-      ...(rate === undefined ? {} : { maxFalsePositiveRate: Number(rate) }),
+      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
     },
   };
-}
-
-async function collect(
-  stream: AsyncIterable<AcquisitionEvent>,
-  onEvent: (event: AcquisitionEvent) => void,
-): Promise<AcquisitionAggregate> {
-  let aggregate: AcquisitionAggregate | undefined;
-  for await (const event of stream) {
-    onEvent(event);
-    if (event.type === 'aggregate') aggregate = event.aggregate;
-  }
-  if (!aggregate) throw new SaladError('INTERNAL', 'the server ended the acquisition without an aggregate');
-  return aggregate;
 }
 
 function printPatches(file: string, event: AcquisitionEvent & { type: 'patches' }, json: boolean): void {
   for (const { row, column, score: value, robustZ, pValue } of event.patches) {
     if (json) printJson({ event: 'patch', file, row, column, score: value, robustZ, pValue });
-    else print(`${file}  patch ${row},${column}  score ${value.toFixed(4)}  z ${robustZ.toFixed(2)}`);
+    else
+      print(`${printable(file)}  patch ${row},${column}  score ${value.toFixed(4)}  z ${robustZ.toFixed(2)}`);
   }
-}
-
-/** The aggregate line of docs/reference/cli.md. `anomalous` is null where the decision is indeterminate. */
-export function aggregateJson(
-  file: string,
-  aggregate: AcquisitionAggregate,
-  latencyMs: number,
-): Record<string, unknown> {
-  const { coverage, model, timings } = aggregate;
-  return {
-    event: 'aggregate',
-    file,
-    acquisitionId: aggregate.acquisitionId,
-    model: `${model?.name}@${model?.version}`,
-    bundleSha256: model?.bundleSha256,
-    engine: aggregate.engines[0] ?? null,
-    engines: aggregate.engines,
-    imageScore: aggregate.imageScore,
-    pValue: aggregate.pValue,
-    anomalous:
-      aggregate.decision === Decision.DECISION_INDETERMINATE
-        ? null
-        : aggregate.decision === Decision.DECISION_ANOMALOUS,
-    decision: Decision[aggregate.decision]?.replace('DECISION_', '').toLowerCase(),
-    threshold: aggregate.threshold,
-    maxFalsePositiveRate: aggregate.maxFalsePositiveRate,
-    coverage: {
-      scored: coverage?.scored ?? 0,
-      skipped: coverage?.skipped ?? 0,
-      failed: coverage?.failed ?? 0,
-      missing: coverage?.missing ?? 0,
-    },
-    topPatches: aggregate.topPatches,
-    timings,
-    warnings: aggregate.warnings.map((warning) => warning.message),
-    latencyMs,
-  };
-}
-
-function printFailure(file: string, error: unknown, json: boolean): void {
-  const line =
-    error instanceof SaladClientError
-      ? { status: error.status, reason: error.reason ?? null, message: error.message }
-      : {
-          status: null,
-          reason: error instanceof SaladError ? error.reason : null,
-          message: String((error as Error).message ?? error),
-        };
-  if (json) printJson({ event: 'error', file, ...line });
-  note(`salad: ${file}: ${line.message}`);
-}
-
-function scoreTable(entries: readonly ScoreReportEntry[]): string {
-  return table(
-    ['file', 'image score', 'p-value', 'decision', 'scored/skipped/failed/missing', 'ms'],
-    entries.map(({ file, aggregate, latencyMs }) => [
-      file,
-      aggregate.imageScore.toFixed(3),
-      aggregate.pValue.toFixed(4),
-      Decision[aggregate.decision]?.replace('DECISION_', '').toLowerCase() ?? '',
-      [
-        aggregate.coverage?.scored,
-        aggregate.coverage?.skipped,
-        aggregate.coverage?.failed,
-        aggregate.coverage?.missing,
-      ].join('/'),
-      latencyMs.toFixed(0),
-    ]),
-  );
 }

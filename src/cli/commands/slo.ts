@@ -13,24 +13,26 @@ const PERCENTILES = { p50: 'p50Ms', p90: 'p90Ms', p99: 'p99Ms', 'p99.9': 'p999Ms
 
 /** @throws SaladError CONFIGURATION_INVALID, saying what is understood. */
 export function parseSlo(text: string): Slo {
-  const match = /^([a-z0-9.]+)\s*([<>])\s*([0-9.]+)(ms|s)?$/i.exec(text.trim());
+  const match = /^([a-z0-9.]+)\s*([<>])\s*(\d+(?:\.\d+)?)(ms|s)?$/i.exec(text.trim());
   const [, metric = '', operator, number, unit] = match ?? [];
   const measure = measureOf(metric);
-  if (!match || !measure) {
+  const isLatency = /^(tile|acquisition)\./.test(metric);
+  if (!match || !measure || (unit !== undefined && !isLatency)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
       `--slo ${text}: write METRIC<NUMBER[ms|s] or METRIC>NUMBER; metrics: tile.p50|p90|p99|p99.9|max, acquisition.(same), failed, refused, tiles.perSecond, jain, batchFill`,
     );
   }
-  const bound = Number(number) * (unit === 's' ? 1000 : 1);
+  const bound = Number(number) * (unit?.toLowerCase() === 's' ? 1000 : 1);
   return { text, measure, holds: operator === '<' ? (value) => value < bound : (value) => value > bound };
 }
 
 function measureOf(metric: string): Slo['measure'] | undefined {
   const latency = /^(tile|acquisition)\.(.+)$/.exec(metric);
   if (latency) {
-    const key = PERCENTILES[latency[2] as keyof typeof PERCENTILES];
-    if (key === undefined) return undefined;
+    const percentile = latency[2] ?? '';
+    if (!isPercentile(percentile)) return undefined;
+    const key = PERCENTILES[percentile];
     return (result) => (latency[1] === 'tile' ? result.tiles : result.acquisitions)[key];
   }
   const measures: Record<string, Slo['measure']> = {
@@ -40,7 +42,11 @@ function measureOf(metric: string): Slo['measure'] | undefined {
     jain: (result) => result.jain ?? Number.NaN,
     batchFill: (result) => result.batchFill,
   };
-  return measures[metric];
+  return Object.hasOwn(measures, metric) ? measures[metric] : undefined;
+}
+
+function isPercentile(text: string): text is keyof typeof PERCENTILES {
+  return Object.hasOwn(PERCENTILES, text);
 }
 
 /** An objective that could not be measured (NaN) does not hold. */

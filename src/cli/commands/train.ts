@@ -1,7 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { Command } from 'commander';
-import { ENGINE_NAMES, type Engine } from '../../engines/engine.js';
+import { existsSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
+import { type Command, Option } from 'commander';
+import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { promiseWarnings } from '../../scoring/calibration-promise.js';
@@ -16,30 +16,39 @@ import {
 } from '../../training/fit/output-folder.js';
 import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
 import { type TrainResult, trainBundle } from '../../training/fit/train.js';
-import { packageRoot } from '../../util/package-root.js';
+import { packageVersion } from '../../util/package-root.js';
 import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
-import { engineOf, numberOf, quoted } from '../shared/flags.js';
+import {
+  engineOf,
+  engineOption,
+  MAX_TRAINING_SEED,
+  MAX_VERSION,
+  numberFrom,
+  quoted,
+  wholeNumber,
+} from '../shared/flags.js';
+import { untilInterrupted } from '../shared/interrupt.js';
 import { note, print, printJson } from '../shared/output.js';
 import { TrainingProgressView } from './train-progress.js';
 
 interface TrainFlags extends DataFlags {
   readonly out: string;
   readonly preset: string;
-  readonly seed: string;
+  readonly seed: number;
   readonly name?: string;
-  readonly version?: string;
+  readonly version?: number;
   readonly description?: string;
   readonly note: readonly string[];
   readonly engine: string;
-  readonly workingSize?: string;
-  readonly textureFloor?: string;
+  readonly workingSize?: number;
+  readonly textureFloor?: number;
   readonly align: boolean;
-  readonly bankRows?: string;
-  readonly coreset: string;
-  readonly outliers: string;
-  readonly contamination: string;
+  readonly bankRows?: number;
+  readonly coreset: CoresetMethod;
+  readonly outliers: number;
+  readonly contamination: number;
   readonly strata?: boolean;
-  readonly validation?: string;
+  readonly validation?: number;
   readonly resume?: boolean;
   readonly force?: boolean;
   readonly json?: boolean;
@@ -53,9 +62,18 @@ export function registerTrain(program: Command): void {
     .description('learn a model bundle from normal radiographs')
     .requiredOption('--out <dir>', "models folder (with --name), else the bundle's own folder")
     .option('--preset <name>', 'how to train, see below', 'gabor')
-    .option('--seed <n>', 'split, thinning and initial weights follow it', '0')
+    .option(
+      '--seed <n>',
+      'split, thinning and initial weights follow it',
+      wholeNumber(0, MAX_TRAINING_SEED),
+      0,
+    )
     .option('--name <name>', 'model name: writes DIR/<name>/<version>')
-    .option('--version <n>', 'model version; default 1, or the number the folder is named by')
+    .option(
+      '--version <n>',
+      'model version (default: 1, or the number the folder is named by)',
+      wholeNumber(1, MAX_VERSION),
+    )
     .option('--description <text>', 'one sentence for the manifest and the model card')
     .option(
       '--note <text>',
@@ -63,28 +81,44 @@ export function registerTrain(program: Command): void {
       (text: string, before: string[]) => [...before, text],
       [] as string[],
     )
+    .addOption(engineOption('computes descriptors and scores, trains learned presets').default('auto'))
     .option(
-      '--engine <name>',
-      `auto or ${ENGINE_NAMES.join(', ')}: computes descriptors and scores, trains learned presets`,
-      'auto',
+      '--working-size <pixels>',
+      "side of the working image (default: the preset's; 224 for gabor)",
+      wholeNumber(16, 4096),
     )
-    .option('--working-size <pixels>', "side of the working image (default: the preset's; 224 for gabor)")
     .option(
       '--texture-floor <magnitude>',
-      'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 bears more noise',
+      'presets with log-Gabor filters: fainter texture does not count; more than the default 0.02 tolerates more noise',
+      numberFrom(1e-6, 1),
     )
     .option('--no-align', 'preset gabor: take images as they lie, not aligned to their mean')
-    .option('--bank-rows <n>', "most rows of the memory bank (default: the preset's)")
-    .option('--coreset <method>', 'random or kCenter: how the memory bank is thinned per cell', 'random')
-    .option('--outliers <fraction>', 'most isolated patches left out of the memory bank', '0.005')
+    .option(
+      '--bank-rows <n>',
+      "most rows of the memory bank (default: the preset's)",
+      wholeNumber(1, 1_000_000),
+    )
+    .addOption(
+      new Option('--coreset <method>', 'how the memory bank is thinned in each cell')
+        .choices(['random', 'kCenter'])
+        .default('random'),
+    )
+    .option(
+      '--outliers <fraction>',
+      'most isolated patches left out of the memory bank',
+      numberFrom(0, 0.49),
+      0.005,
+    )
     .option(
       '--validation <fraction>',
       'normal images held out for calibration (default: none for gabor presets, which calibrate by leaving patients out in turn; else 0.2)',
+      numberFrom(0.01, 0.9),
     )
     .option(
       '--contamination <fraction>',
       'share of the normals held not to be normal: the highest scores are left out of the calibration',
-      '0',
+      numberFrom(0, 0.49),
+      0,
     )
     .option(
       '--strata',
@@ -109,12 +143,7 @@ Examples:
   salad train --data normals/ --out models --name mine --resume   after an interrupt
 The same command on the same files gives the same bytes.`,
     )
-    .action(train);
-}
-
-function coresetOf(text: string): CoresetMethod {
-  if (text === 'random' || text === 'kCenter') return text;
-  throw new SaladError('CONFIGURATION_INVALID', `--coreset must be random or kCenter, not "${text}"`);
+    .action((flags: TrainFlags) => untilInterrupted((signal) => train(flags, signal)));
 }
 
 interface Target {
@@ -128,12 +157,10 @@ function targetOf(flags: TrainFlags): Target {
   const out = resolve(flags.out);
   const last = basename(out);
   const isVersion = /^[1-9]\d*$/.test(last);
-  const version = numberOf(
-    '--version',
-    flags.version ?? (isVersion && !flags.name ? last : '1'),
-    1,
-    1_000_000,
-  );
+  const version = flags.version ?? (isVersion && !flags.name ? Number(last) : 1);
+  if (version > MAX_VERSION) {
+    throw new SaladError('CONFIGURATION_INVALID', `a version is at most ${MAX_VERSION}, not ${version}`);
+  }
   const name = flags.name ?? (isVersion ? basename(dirname(out)) : last).toLowerCase();
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) {
     throw new SaladError(
@@ -154,20 +181,20 @@ function commandLine(flags: TrainFlags, target: Target): string {
     '--preset',
     flags.preset,
     '--seed',
-    flags.seed,
+    String(flags.seed),
   ];
   words.push('--name', target.name, '--version', String(target.version));
   if (flags.description) words.push('--description', quoted(flags.description));
   for (const text of flags.note) words.push('--note', quoted(text));
   if (flags.engine !== 'auto') words.push('--engine', flags.engine);
-  if (flags.workingSize) words.push('--working-size', flags.workingSize);
-  if (flags.textureFloor) words.push('--texture-floor', flags.textureFloor);
+  if (flags.workingSize) words.push('--working-size', String(flags.workingSize));
+  if (flags.textureFloor) words.push('--texture-floor', String(flags.textureFloor));
   if (!flags.align) words.push('--no-align');
-  if (flags.bankRows) words.push('--bank-rows', flags.bankRows);
+  if (flags.bankRows) words.push('--bank-rows', String(flags.bankRows));
   if (flags.coreset !== 'random') words.push('--coreset', flags.coreset);
-  if (flags.outliers !== '0.005') words.push('--outliers', flags.outliers);
-  if (flags.validation !== undefined) words.push('--validation', flags.validation);
-  if (flags.contamination !== '0') words.push('--contamination', flags.contamination);
+  if (flags.outliers !== 0.005) words.push('--outliers', String(flags.outliers));
+  if (flags.validation !== undefined) words.push('--validation', String(flags.validation));
+  if (flags.contamination !== 0) words.push('--contamination', String(flags.contamination));
   if (flags.strata) words.push('--strata');
   words.push(...dataWords(flags));
   if (flags.force) words.push('--force');
@@ -217,54 +244,39 @@ function presetOptions(
   return {
     align,
     ...(imageSide === undefined ? {} : { imageSide }),
-    ...(workingSize === undefined ? {} : { workingSize: numberOf('--working-size', workingSize, 16, 4096) }),
-    ...(textureFloor === undefined
-      ? {}
-      : { textureFloor: numberOf('--texture-floor', textureFloor, 1e-6, 1, false) }),
+    ...(workingSize === undefined ? {} : { workingSize }),
+    ...(textureFloor === undefined ? {} : { textureFloor }),
   };
 }
 
 /** What the flags say, checked before anything is read. */
 function settingsOf(flags: TrainFlags) {
-  const { validation, bankRows } = flags;
+  const { bankRows, coreset, contamination, seed } = flags;
   return {
     preset: findPreset(flags.preset),
-    seed: numberOf('--seed', flags.seed, 0, 0xffff_ffff),
-    outlierFraction: numberOf('--outliers', flags.outliers, 0, 0.49, false),
-    validation: validation === undefined ? null : numberOf('--validation', validation, 0.01, 0.9, false),
-    coreset: coresetOf(flags.coreset),
-    ...(bankRows === undefined ? {} : { bankRows: numberOf('--bank-rows', bankRows, 1, 1_000_000) }),
-    thresholds: {
-      contamination: numberOf('--contamination', flags.contamination, 0, 0.49, false),
-      strata: flags.strata === true,
-    },
+    seed,
+    outlierFraction: flags.outliers,
+    validation: flags.validation ?? null,
+    coreset,
+    ...(bankRows === undefined ? {} : { bankRows }),
+    thresholds: { contamination, strata: flags.strata === true },
     engineName: engineOf(flags.engine),
     resume: flags.resume === true,
     force: flags.force === true,
   };
 }
 
-function ownVersion(): string {
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
-    version: string;
-  };
-  return version;
-}
-
-async function train(flags: TrainFlags): Promise<void> {
+async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const target = targetOf(flags);
   const { engineName, ...settings } = settingsOf(flags);
   const { preset } = settings;
   // Wrong sizes are told before the data is read; the images' own size may choose another plan.
   preset.plan(presetOptions(flags, undefined));
-  const abort = new AbortController();
-  const onInterrupt = (): void => abort.abort();
-  process.once('SIGINT', onInterrupt);
   const view = new TrainingProgressView(flags.json === true);
   const release = await reserveBundleFolder(target.directory, { resume: settings.resume });
   let engine: Engine | undefined;
   try {
-    const dataset = await readData(flags, 'train', abort.signal);
+    const dataset = await readData(flags, 'train', signal);
     if (flags.json) printJson({ event: 'data', ...dataReportJson(dataset.report) });
     engine = await createEngine(engineName);
     const result = await trainBundle({
@@ -279,8 +291,8 @@ async function train(flags: TrainFlags): Promise<void> {
       plan: preset.plan(presetOptions(flags, typicalSide(dataset.images))),
       engine,
       command: commandLine(flags, target),
-      saladServe: ownVersion(),
-      signal: abort.signal,
+      saladServe: packageVersion(),
+      signal,
       onProgress: (progress) => view.show(progress),
       onWarning: (warning) => note(`warning: ${warning}`),
     });
@@ -288,11 +300,10 @@ async function train(flags: TrainFlags): Promise<void> {
     printResult(result, flags, dataset);
   } catch (error) {
     view.stop();
-    if (abort.signal.aborted) note(interruptHint(target.directory));
+    if (signal.aborted) note(interruptHint(target.directory));
     throw error;
   } finally {
     release();
-    process.removeListener('SIGINT', onInterrupt);
     await engine?.dispose();
   }
 }

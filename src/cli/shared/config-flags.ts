@@ -1,9 +1,11 @@
 /** The flags behind which a server's configuration stands, the same for every verb that reads one. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { type ConfigSources, type LoadedConfig, loadConfigWithOrigins } from '../../config/load.js';
+import { PRECISIONS } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { shippedModels } from '../../util/package-root.js';
 import type { ProgramContext } from './context.js';
+import { engineOption } from './flags.js';
 
 export interface ConfigFlags {
   readonly listen?: string;
@@ -17,13 +19,21 @@ export interface ConfigFlags {
 
 export function withConfigFlags(command: Command): Command {
   return command
-    .option('--listen <host:port>', 'where to listen; port 0 takes a free one')
+    .option('--listen <host:port>', 'address to listen on; port 0 takes a free one')
     .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped ones)')
-    .option('--engine <name>', 'auto, tensorflow, webgpu, openvino, onnx or wasm')
-    .option('--precision <name>', 'float32 or int8 (models with learned layers, onnx engine)')
-    .option('--workers <count>', 'engine workers; 0 = one per core')
-    .option('--config <file>', 'YAML file; flags and SALAD_ variables override it (docs/reference/config.md)')
-    .option('--set <key=value>', 'any setting of docs/reference/config.md; may be repeated', addSetting);
+    .addOption(engineOption('what computes; auto: the fastest that works here'))
+    .addOption(
+      new Option('--precision <name>', 'arithmetic of learned encoders')
+        .choices(PRECISIONS)
+        .default(undefined, 'float32'),
+    )
+    .option('--workers <n>', 'engine threads; 0: one a core (default: 0)')
+    .option('--config <file>', 'YAML file with settings; flags and SALAD_ variables override it')
+    .option(
+      '--set <key=value>',
+      'any other setting (salad config print lists them); may be given again',
+      addSetting,
+    );
 }
 
 /** @throws SaladError CONFIGURATION_INVALID */

@@ -1,23 +1,26 @@
 import { type Command, CommanderError } from 'commander';
-import { SaladError } from '../../errors/index.js';
-import { EXIT, exitCodeFor, note, printJson } from './output.js';
+import { exitCodeFor, reportFailure } from './failure.js';
+import { EXIT, printJson } from './output.js';
 
 /** Parses and runs; every failure becomes one clear message and an exit code (0, 1, 2 or 130). */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
+  const json = argv.includes('--json');
   try {
     await program.parseAsync([...argv]);
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT.success;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.success : EXIT.usage;
-    reportFailure(error, argv.includes('--json'));
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT.success;
+      // For people commander has said it already.
+      if (json) printUsageError(error);
+      return EXIT.usage;
+    }
+    reportFailure(error, json);
     return exitCodeFor(error);
   }
 }
 
-function reportFailure(error: unknown, json: boolean): void {
-  const known = SaladError.from(error);
-  if (json) printJson({ event: 'error', reason: known.reason, message: known.message });
-  note(`salad: ${known.message}`);
-  // An unexpected failure is our bug: its stack is what a report needs.
-  if (known.reason === 'INTERNAL' && error instanceof Error && error.stack) note(error.stack);
+function printUsageError({ message }: CommanderError): void {
+  const text = message.replace(/^error: /, '');
+  printJson({ event: 'error', status: null, reason: 'CONFIGURATION_INVALID', message: text });
 }

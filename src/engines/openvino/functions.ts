@@ -1,7 +1,7 @@
 /** The functions of OpenVINO's C library that are used, as koffi gives them. */
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { packageRoot } from '../../util/package-root.js';
 
 /** Where `npm run engines:openvino` puts the libraries, below the root of the checkout. */
 const FETCHED = '.cache/openvino';
@@ -83,14 +83,9 @@ const PROTOTYPES: Readonly<Record<keyof Functions, string>> = {
   ov_infer_request_infer: 'int ov_infer_request_infer(void *request)',
 };
 
-/** This file lies below src/ or dist/src/ of the checkout. */
 function fetchedFolder(): string | undefined {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (folder !== dirname(folder)) {
-    if (existsSync(join(folder, FETCHED))) return join(folder, FETCHED);
-    folder = dirname(folder);
-  }
-  return undefined;
+  const folder = join(packageRoot(), FETCHED);
+  return existsSync(folder) ? folder : undefined;
 }
 
 function libraryFile(folder: string | undefined): string {

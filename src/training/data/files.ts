@@ -4,7 +4,8 @@
  */
 import type { Dirent, Stats } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
+import { isHiddenName, isImageName } from '../../util/file-names.js';
 
 export interface FoundImage {
   /** Path below the data folder, folder by folder, the file name last. */
@@ -36,21 +37,6 @@ export interface FoundFiles {
   readonly unreadable: readonly Unreadable[];
 }
 
-const IMAGE_EXTENSIONS: ReadonlySet<string> = new Set(['.png', '.jpg', '.jpeg']);
-
-/** Names that operating systems and archive programs create, in lower case. Names that begin with a dot are hidden too. */
-const SYSTEM_NAMES: ReadonlySet<string> = new Set([
-  '__macosx',
-  '@eadir',
-  '#recycle',
-  '$recycle.bin',
-  'lost+found',
-  'system volume information',
-  'desktop.ini',
-  'ehthumbs.db',
-  'thumbs.db',
-]);
-
 /** Tables that are read beside the images: not reported as left out. */
 const TABLES = /^(boxes\.tsv|(manifest|patients)\.(csv|tsv))$/i;
 
@@ -58,10 +44,6 @@ const HIDDEN = 'hidden or system file';
 const NO_IMAGE = 'neither PNG nor JPEG by its extension';
 const NOT_REGULAR = 'not a regular file (FIFO, socket or device)';
 const LOOP = 'link to a folder that it lies in';
-
-function isHidden(name: string): boolean {
-  return name.startsWith('.') || SYSTEM_NAMES.has(name.toLowerCase());
-}
 
 /** The message of a failed file operation, without the path. */
 export function systemReason(error: unknown): string {
@@ -97,7 +79,7 @@ class Walk {
 
   private async entry(path: string, parts: readonly string[], ancestors: readonly string[]): Promise<void> {
     const name = parts.at(-1)!;
-    if (isHidden(name)) return this.skip(parts, HIDDEN);
+    if (isHiddenName(name)) return this.skip(parts, HIDDEN);
     let info: Stats;
     try {
       info = await stat(path);
@@ -112,7 +94,7 @@ class Walk {
     }
     if (!info.isFile()) return this.skip(parts, NOT_REGULAR);
     if (TABLES.test(name)) return;
-    if (!IMAGE_EXTENSIONS.has(extname(name).toLowerCase())) return this.skip(parts, NO_IMAGE);
+    if (!isImageName(name)) return this.skip(parts, NO_IMAGE);
     this.images.push({ parts, path, bytes: info.size });
   }
 

@@ -1,13 +1,8 @@
 /** The table of an evaluation: one line an image, in columns that other programs read. */
+import { csvLine } from '../../util/csv.js';
 import type { EvaluationDetail } from './evaluate.js';
 
 const COLUMNS = 'file,label,patient,imageScore,pValue,decision,top,left,bottom,right';
-
-/** A cell as RFC 4180 wants it. */
-function cell(value: string | number): string {
-  const text = String(value);
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
 
 /** Hundredths of a pixel. */
 const pixels = (value: number): number => Number(value.toFixed(2));
@@ -36,5 +31,5 @@ export function scoreTable({ images, notScored }: Pick<EvaluationDetail, 'images
     ]),
   ];
   const sorted = lines.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));
-  return `${[COLUMNS, ...sorted.map((line) => line.map(cell).join(','))].join('\n')}\n`;
+  return `${[COLUMNS, ...sorted.map(csvLine)].join('\n')}\n`;
 }

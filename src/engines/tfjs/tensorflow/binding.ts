@@ -2,9 +2,9 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../../errors/index.js';
+import { packageRoot } from '../../../util/package-root.js';
 
 /** Best first. */
 const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
@@ -36,15 +36,10 @@ function directoryOf(name: string, from: NodeJS.Require): string | undefined {
   }
 }
 
-/** The checkout's own build: this file lies below src/ or dist/src/ of it. */
+/** The binding that `npm run engines:tensorflow` built. */
 function builtRequire(): NodeJS.Require | undefined {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (folder !== dirname(folder)) {
-    const entry = join(folder, BUILT);
-    if (existsSync(dirname(entry))) return createRequire(entry);
-    folder = dirname(folder);
-  }
-  return undefined;
+  const entry = join(packageRoot(), BUILT);
+  return existsSync(dirname(entry)) ? createRequire(entry) : undefined;
 }
 
 function installedPackages(): readonly BindingPackage[] {

@@ -1,21 +1,17 @@
 /** Finds the two optional packages of the engine `webgpu`. */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { packageRoot } from '../../../util/package-root.js';
 
 /** Where `npm run engines:webgpu` installs them, below the root of the checkout or of the installed package. */
 const INSTALLED = '.cache/webgpu/package.json';
 
-/** Resolves from `.cache/webgpu` of this folder or the nearest one above that has it, else from this file. */
+/** Resolves from `.cache/webgpu` where it is there, else from this file. */
 function resolver(): NodeJS.Require {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (folder !== dirname(folder)) {
-    const entry = join(folder, INSTALLED);
-    if (existsSync(entry)) return createRequire(entry);
-    folder = dirname(folder);
-  }
-  return createRequire(import.meta.url);
+  const entry = join(packageRoot(), INSTALLED);
+  return createRequire(existsSync(entry) ? entry : import.meta.url);
 }
 
 /** Dawn's bindings, an ES module. @throws Error where they are not installed or do not load */

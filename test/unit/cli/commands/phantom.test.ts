@@ -120,11 +120,17 @@ describe('salad phantom', () => {
       ['--count', '1', '--seed', '-1'],
       ['--count', '1', '--size', '10'],
     ]) {
-      await assert.rejects(run(...args), invalid);
+      await assert.rejects(run(...args), { code: 'commander.invalidArgument' });
     }
     await writeFile(join(out, 'manifest.tsv'), 'file\tlabel\n');
     await assert.rejects(run('--count', '1'), invalid);
     assert.deepEqual(await readdir(out), ['manifest.tsv']);
     await assert.rejects(run('--count', '1', '--lesion', 'fracture'), /Allowed choices/);
+  });
+
+  it('refuses a folder that it cannot write to, before it makes an image', async () => {
+    await writeFile(join(out, 'file'), '');
+    const args = ['--count', '1', '--out', join(out, 'file', 'deeper')];
+    await assert.rejects(run(...args), { reason: 'CONFIGURATION_INVALID' });
   });
 });

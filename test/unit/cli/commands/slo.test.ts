@@ -42,7 +42,8 @@ describe('parseSlo', () => {
   });
 
   it('refuses what it does not understand', () => {
-    for (const text of ['tile.p98<5ms', 'speed>1', 'tile.p99=5', '']) {
+    const wrong = ['tile.p98<5ms', 'speed>1', 'tile.p99=5', '', 'tile.p99<.', 'tile.p99<1.2.3s', 'failed<1s'];
+    for (const text of [...wrong, 'constructor<1', 'tile.toString<1']) {
       assert.throws(
         () => parseSlo(text),
         (error) => error instanceof SaladError && error.reason === 'CONFIGURATION_INVALID',

@@ -1,0 +1,141 @@
+/** What `salad score` prints of an image: a JSON line, a line of CSV, a row of the table. */
+
+import { type AcquisitionAggregate, Decision } from '../../../clients/typescript/src/index.js';
+import { csvLine } from '../../util/csv.js';
+import type { Failure } from '../shared/failure.js';
+import { table } from '../shared/output.js';
+
+export interface ScoredImage {
+  readonly file: string;
+  readonly aggregate: AcquisitionAggregate;
+  readonly latencyMs: number;
+}
+
+export interface FailedImage {
+  readonly file: string;
+  readonly failure: Failure;
+}
+
+export type ImageResult = ScoredImage | FailedImage;
+
+export function isScored<T extends ScoredImage>(result: T | FailedImage): result is T {
+  return 'aggregate' in result;
+}
+
+/** `normal`, `anomalous` or `indeterminate`. */
+export function decisionName(aggregate: AcquisitionAggregate): string {
+  return (Decision[aggregate.decision] ?? '').replace('DECISION_', '').toLowerCase();
+}
+
+/** The aggregate line of docs/reference/cli.md. `anomalous` is null where the decision is indeterminate. */
+export function aggregateJson({ file, aggregate, latencyMs }: ScoredImage): Record<string, unknown> {
+  const { coverage, model, timings } = aggregate;
+  return {
+    event: 'aggregate',
+    file,
+    acquisitionId: aggregate.acquisitionId,
+    model: `${model?.name}@${model?.version}`,
+    bundleSha256: model?.bundleSha256,
+    engine: aggregate.engines[0] ?? null,
+    engines: aggregate.engines,
+    imageScore: aggregate.imageScore,
+    pValue: aggregate.pValue,
+    anomalous:
+      aggregate.decision === Decision.DECISION_INDETERMINATE
+        ? null
+        : aggregate.decision === Decision.DECISION_ANOMALOUS,
+    decision: decisionName(aggregate),
+    threshold: aggregate.threshold,
+    maxFalsePositiveRate: aggregate.maxFalsePositiveRate,
+    coverage: {
+      scored: coverage?.scored ?? 0,
+      skipped: coverage?.skipped ?? 0,
+      failed: coverage?.failed ?? 0,
+      missing: coverage?.missing ?? 0,
+    },
+    topPatches: aggregate.topPatches,
+    timings,
+    warnings: warningsOf(aggregate),
+    latencyMs,
+  };
+}
+
+function warningsOf(aggregate: AcquisitionAggregate): readonly string[] {
+  return aggregate.warnings.map((warning) => warning.message);
+}
+
+/** Columns of `--csv`; top to right: the box of the highest patch in source pixels. */
+const CSV_COLUMNS = [
+  ...['file', 'model', 'imageScore', 'pValue', 'threshold', 'decision'],
+  ...['scored', 'skipped', 'failed', 'missing', 'top', 'left', 'bottom', 'right'],
+  ...['latencyMs', 'warnings', 'error'],
+] as const;
+
+/** First line of `--csv`. */
+export const CSV_HEADER = `${csvLine(CSV_COLUMNS)}\n`;
+
+/** One line an image; where it failed, only `file` and `error` are filled. */
+export function csvOf(result: ImageResult): string {
+  if (!isScored(result)) {
+    const blanks = CSV_COLUMNS.slice(1, -1).map(() => '');
+    return `${csvLine([result.file, ...blanks, result.failure.message])}\n`;
+  }
+  const { file, aggregate, latencyMs } = result;
+  const { coverage, model } = aggregate;
+  const box = aggregate.topPatches[0]?.box;
+  const cells = [
+    file,
+    `${model?.name}@${model?.version}`,
+    aggregate.imageScore,
+    aggregate.pValue,
+    aggregate.threshold,
+    decisionName(aggregate),
+    ...[coverage?.scored, coverage?.skipped, coverage?.failed, coverage?.missing],
+    ...[box?.top, box?.left, box?.bottom, box?.right],
+    latencyMs.toFixed(1),
+    warningsOf(aggregate).join('; '),
+    '',
+  ];
+  return `${csvLine(cells)}\n`;
+}
+
+/** A row an image, the failed ones too. */
+export function scoreTable(results: readonly ImageResult[]): string {
+  return table(
+    ['file', 'score', 'p-value', 'decision', 'patches', 'ms', 'warnings'],
+    results.map((result) => {
+      if (!isScored(result)) return [result.file, '-', '-', 'failed', '-', '-', result.failure.message];
+      const { file, aggregate, latencyMs } = result;
+      return [
+        file,
+        aggregate.imageScore.toFixed(3),
+        aggregate.pValue.toFixed(4),
+        decisionName(aggregate),
+        patchCounts(aggregate),
+        latencyMs.toFixed(0),
+        warningsOf(aggregate).join('; '),
+      ];
+    }),
+  );
+}
+
+/** `225`, or `200, 25 failed` where not all that should have been scored was. */
+function patchCounts({ coverage }: AcquisitionAggregate): string {
+  const lost = [
+    ...(coverage?.failed ? [`${coverage.failed} failed`] : []),
+    ...(coverage?.missing ? [`${coverage.missing} missing`] : []),
+  ];
+  return [coverage?.scored ?? 0, ...lost].join(', ');
+}
+
+/** `12 images: 9 normal, 2 anomalous, 1 failed`. @param total images that were to be scored */
+export function summaryOf(results: readonly ImageResult[], total: number): string {
+  const counts = new Map<string, number>();
+  for (const result of results) {
+    const name = isScored(result) ? decisionName(result.aggregate) : 'failed';
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  const left = total - results.length;
+  const parts = [...counts].map(([name, count]) => `${count} ${name}`);
+  return `${total} images: ${[...parts, ...(left > 0 ? [`${left} not scored`] : [])].join(', ')}`;
+}

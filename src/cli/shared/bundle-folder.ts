@@ -1,0 +1,44 @@
+/** One bundle folder as a models folder, for a server that is started for it. */
+import { copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { readBundle } from '../../bundle/bundle.js';
+
+export interface BundleFolder {
+  readonly name: string;
+  readonly version: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+  /** Makes a temporary models folder with this bundle alone: `<name>/<version>/` with links to its files. */
+  asModelsFolder(): Promise<string>;
+}
+
+/** @throws SaladError BUNDLE_INVALID */
+export async function openBundleFolder(folder: string): Promise<BundleFolder> {
+  const { manifest, sha256 } = await readBundle(folder);
+  const { name, version } = manifest;
+  return {
+    name,
+    version,
+    sha256,
+    async asModelsFolder() {
+      const models = await mkdtemp(join(tmpdir(), 'salad-models-'));
+      try {
+        const bundle = join(models, name, String(version));
+        await mkdir(bundle, { recursive: true });
+        for (const entry of await readdir(folder, { withFileTypes: true })) {
+          if (!entry.isDirectory()) await linkOrCopy(resolve(folder, entry.name), join(bundle, entry.name));
+        }
+      } catch (error) {
+        await rm(models, { recursive: true, force: true });
+        throw error;
+      }
+      return models;
+    },
+  };
+}
+
+/** Windows lets few users make links. */
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  await symlink(from, to).catch(() => copyFile(from, to));
+}

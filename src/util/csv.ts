@@ -1,0 +1,9 @@
+/** A line of CSV after RFC 4180, without its end: cells with quotes, commas or line ends are quoted. */
+export function csvLine(cells: readonly (string | number | undefined)[]): string {
+  return cells
+    .map((cell) => {
+      const text = String(cell ?? '');
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    })
+    .join(',');
+}

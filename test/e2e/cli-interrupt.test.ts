@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { root, salad } from '../support/salad.js';
+
+const main = join(root, 'dist/src/main.js');
+
+/** A running command, and what it has written so far. */
+class Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  stdout = '';
+  stderr = '';
+  readonly #closed: Promise<unknown[]>;
+
+  constructor(...args: readonly string[]) {
+    this.child = spawn(process.execPath, [main, ...args]);
+    this.child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    this.child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.#closed = once(this.child, 'close');
+  }
+
+  /** Resolves once the condition holds after some output; rejects where the command ends before. */
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (condition()) resolve();
+      };
+      look();
+      this.child.stdout.on('data', look);
+      this.child.stderr.on('data', look);
+      void this.#closed.then(() => reject(new Error(`ended early: ${this.stderr}`)));
+    });
+  }
+
+  /** Sends the signal and returns the exit code. */
+  async end(signal: NodeJS.Signals = 'SIGINT'): Promise<unknown> {
+    this.child.kill(signal);
+    const [code] = await this.#closed;
+    return code;
+  }
+}
+
+describe('Ctrl-C', function () {
+  this.timeout(120_000);
+  let folder: string;
+  const at = (...names: string[]) => join(folder, ...names);
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'salad-interrupt-'));
+    const made = await salad('phantom', '--count', '40', '--size', '256', '--out', at('p'));
+    assert.equal(made.code, 0, made.stderr);
+  });
+  after(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('keeps what was scored: table, CSV and report, exit 130', async () => {
+    const files = ['--csv', at('scores.csv'), '--report', at('report.html')];
+    const run = new Running('score', at('p/normal'), '--model', 'phantom', '--patches', ...files);
+    // The second file is being scored: the first is done.
+    await run.until(() => run.stdout.includes('phantom-000002'));
+    assert.equal(await run.end(), 130, run.stderr);
+    assert.match(run.stdout, /^file +score/m);
+    assert.match(run.stdout, /40 images: .* not scored/);
+    assert.match(run.stderr, /stopping/);
+    const rows = readFileSync(at('scores.csv'), 'utf8').trimEnd().split('\n').length - 1;
+    assert.ok(rows >= 1 && rows < 40, `${rows} rows`);
+    const notScored = Number(/(\d+) not scored/.exec(run.stdout)?.[1]);
+    assert.equal(rows, 40 - notScored);
+    assert.match(readFileSync(at('report.html'), 'utf8'), /40 images: .* not scored/);
+  });
+
+  it('lists the phantoms that were written, exit 130', async () => {
+    const run = new Running('phantom', '--count', '5000', '--size', '64', '--out', at('q'));
+    await new Promise<void>((resolve) => {
+      const look = setInterval(() => {
+        if (!existsSync(at('q/normal')) || readdirSync(at('q/normal')).length < 3) return;
+        clearInterval(look);
+        resolve();
+      }, 20);
+    });
+    assert.equal(await run.end('SIGTERM'), 130, run.stderr);
+    assert.match(run.stderr, /interrupted: \d+ of 5000 phantoms were written/);
+    const lines = readFileSync(at('q/manifest.tsv'), 'utf8').trimEnd().split('\n').slice(1);
+    assert.ok(lines.length >= 3 && lines.length < 5000);
+    assert.equal(lines.length, readdirSync(at('q/normal')).length);
+  });
+
+  it('prints what a load measured, exit 130', async () => {
+    const args = ['--model', 'phantom', '--duration', '600', '--warm-up', '0', '--json'];
+    const run = new Running('load', ...args);
+    // Lines of progress come every five seconds.
+    await run.until(() => /[1-9]\d* done/.test(run.stderr));
+    assert.equal(await run.end(), 130, run.stderr);
+    const result = JSON.parse(run.stdout) as {
+      seconds: number;
+      acquisitions: { ok: number; failed: number };
+    };
+    assert.ok(result.seconds > 0 && result.seconds < 590);
+    assert.ok(result.acquisitions.ok > 0);
+    assert.equal(result.acquisitions.failed, 0);
+  });
+});
+
+describe('a pipe that nobody reads', function () {
+  this.timeout(120_000);
+
+  it('ends scoring that only prints, without an error', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'salad-pipe-'));
+    try {
+      await salad('phantom', '--count', '3', '--size', '256', '--out', folder);
+      const run = new Running('score', join(folder, 'normal'), '--model', 'phantom', '--json');
+      run.child.stdout.once('data', () => run.child.stdout.destroy());
+      const [code] = await once(run.child, 'close');
+      assert.equal(code, 0, run.stderr);
+      assert.doesNotMatch(run.stderr, /EPIPE/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});

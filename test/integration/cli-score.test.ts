@@ -1,0 +1,264 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
+import sharp from 'sharp';
+import type { RunningServer } from '../../src/server/server.js';
+import { runSalad } from '../support/in-process-salad.js';
+import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+
+describe('salad score', function () {
+  this.timeout(60_000);
+  let models: ModelsFolder;
+  let server: RunningServer;
+  let folder: string;
+  const at = (...names: string[]) => join(folder, ...names);
+  const score = (...args: string[]) =>
+    runSalad('score', '--target', server.address, '--model', 'small', ...args);
+
+  async function writeImage(name: string, seed: number): Promise<void> {
+    mkdirSync(join(at(name), '..'), { recursive: true });
+    const raw = { width: SIDE, height: SIDE, channels: 1 } as const;
+    writeFileSync(at(name), await sharp(smallImage(seed), { raw }).png().toBuffer());
+  }
+
+  before(async () => {
+    models = await smallModels();
+    server = await startSmall(models.path);
+  });
+  after(async () => {
+    await server.stop(0);
+    await models.remove();
+  });
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'salad-score-'));
+    await writeImage('in/a/img.png', 1);
+    await writeImage('in/b/img.png', 2);
+    writeFileSync(at('in/b/broken.png'), 'no image');
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('scores folders with --recursive, and tells files and folders that it leaves out', async () => {
+    writeFileSync(at('in/scan.dcm'), '');
+    const flat = await score(at('in'));
+    assert.equal(flat.code, 2);
+    assert.match(flat.stderr, /no PNG or JPEG.*--recursive/);
+    const { code, stdout, stderr } = await score(at('in'), '--recursive');
+    assert.equal(code, 1);
+    assert.match(stderr, /left out \.dcm files \(1\)/);
+    assert.match(stdout, /in\/a\/img\.png +\d+\.\d{3} /);
+    assert.match(stdout, /3 images: .*1 failed/);
+  });
+
+  it('has a column of warnings, and a row for what failed', async () => {
+    const { stdout } = await score(at('in/a/img.png'), at('in/b/broken.png'));
+    const [header = '', first = '', failed = ''] = stdout.split('\n');
+    assert.deepEqual(header.split(/ {2,}/), [
+      'file',
+      'score',
+      'p-value',
+      'decision',
+      'patches',
+      'ms',
+      'warnings',
+    ]);
+    assert.match(first, / (normal|anomalous) +64 /);
+    assert.match(failed, /broken\.png +- +- +failed +- +- +the image is neither PNG nor JPEG/);
+  });
+
+  it('says of a broken file what is wrong, without the name of a field', async () => {
+    const { code, lines, stderr } = await score(at('in/b/broken.png'), '--json');
+    assert.equal(code, 1);
+    assert.deepEqual(lines, [
+      {
+        event: 'error',
+        file: at('in/b/broken.png'),
+        status: 'INVALID_ARGUMENT',
+        reason: 'IMAGE_UNREADABLE',
+        message: 'the image is neither PNG nor JPEG',
+      },
+    ]);
+    assert.equal(stderr, `salad: ${at('in/b/broken.png')}: the image is neither PNG nor JPEG\n`);
+  });
+
+  it('writes one line of CSV an image, the failed ones too', async () => {
+    await writeImage('in/comma, "quote".png', 3);
+    const csv = at('out/scores.csv');
+    const { code, lines } = await score(at('in'), '--recursive', '--csv', csv, '--json');
+    assert.equal(code, 1);
+    const [header = '', ...rows] = readFileSync(csv, 'utf8').trimEnd().split('\n');
+    assert.match(header, /^file,model,imageScore,pValue,threshold,decision,.*,warnings,error$/);
+    assert.equal(rows.length, 4);
+    const scored = lines.find((line) => line['file'] === at('in/a/img.png'));
+    const [file, model, imageScore, , , decision] = rows[0]?.split(',') ?? [];
+    assert.deepEqual(
+      [file, model, Number(imageScore), decision],
+      [at('in/a/img.png'), 'small@1', scored?.['imageScore'], scored?.['decision']],
+    );
+    assert.match(rows[1] ?? '', /broken\.png,+the image is neither PNG nor JPEG$/);
+    assert.ok(rows[3]?.startsWith(`"${at('in/comma, ""quote"".png')}",small@1,`), rows[3]);
+  });
+
+  it('lists what failed first in the report', async () => {
+    const report = at('out/report.html');
+    await score(at('in'), '--recursive', '--report', report);
+    const html = readFileSync(report, 'utf8');
+    assert.ok(html.indexOf('Not scored') < html.indexOf('Scores'));
+    assert.match(html, /<td>[^<]*broken\.png<\/td><td>the image is neither PNG nor JPEG<\/td>/);
+    assert.match(html, /3 images: /);
+    assert.equal(html.match(/<img /g)?.length, 2);
+  });
+
+  it('never writes a map over an input or over the map of another image', async () => {
+    const input = readFileSync(at('in/a/img.png'));
+    const over = await score(at('in/a/img.png'), '--anomaly-map', at('in/a/{name}.png'));
+    assert.equal(over.code, 2);
+    assert.match(over.stderr, /one of the files that are read/);
+    const both = [at('in/a/img.png'), at('in/b/img.png')];
+    const clash = await score(...both, '--anomaly-map', at('maps/{name}.png'));
+    assert.equal(clash.code, 2);
+    assert.match(clash.stderr, /would be written for .*a\/img\.png and for .*b\/img\.png/);
+    const one = await score(...both, '--anomaly-map', at('map.png'));
+    assert.equal(one.code, 2);
+    assert.match(one.stderr, /put \{name\} into it/);
+    assert.ok(!existsSync(at('maps')) && !existsSync(at('map.png')));
+    assert.deepEqual(readFileSync(at('in/a/img.png')), input);
+    const apart = await score(...both, '--anomaly-map', at('maps/{folder}-{name}.png'), '--json');
+    assert.equal(apart.code, 0, apart.stderr);
+    assert.deepEqual(readdirSync(at('maps')), ['a-img.png', 'b-img.png']);
+    assert.equal(apart.lines[1]?.['anomalyMap'], at('maps/b-img.png'));
+  });
+
+  it('tries the places of its files before it scores', async () => {
+    for (const flag of ['--anomaly-map', '--report', '--csv']) {
+      const { code, stdout, stderr } = await score(
+        at('in/a/img.png'),
+        flag,
+        at('in/a/img.png/x.png'),
+        '--json',
+      );
+      assert.equal(code, 2);
+      assert.match(stderr, new RegExp(`${flag} .*cannot be written`));
+      assert.doesNotMatch(stdout, /aggregate/);
+    }
+  });
+
+  it('takes a bundle folder for --model, of the server only where it serves that bundle', async () => {
+    const bundle = join(models.path, 'small', '1');
+    const served = await runSalad(
+      'score',
+      '--target',
+      server.address,
+      '--model',
+      bundle,
+      at('in/a/img.png'),
+      '--json',
+    );
+    assert.equal(served.code, 0, served.stderr);
+    const embedded = await runSalad(
+      'score',
+      '--model',
+      bundle,
+      '--engine',
+      'onnx',
+      at('in/a/img.png'),
+      '--json',
+    );
+    assert.equal(embedded.code, 0, embedded.stderr);
+    assert.equal(embedded.lines[0]?.['model'], 'small@1');
+    assert.equal(embedded.lines[0]?.['imageScore'], served.lines[0]?.['imageScore']);
+    const other = await smallModels({ version: 2 });
+    try {
+      const folder2 = join(other.path, 'small', '2');
+      const refused = await runSalad(
+        'score',
+        '--target',
+        server.address,
+        '--model',
+        folder2,
+        at('in/a/img.png'),
+      );
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /does not serve the bundle of --model/);
+    } finally {
+      await other.remove();
+    }
+  });
+
+  it('says once that a model is not loaded, and refuses flags that would do nothing', async () => {
+    const missing = await runSalad(
+      'score',
+      '--target',
+      server.address,
+      '--model',
+      'nosuch',
+      at('in/a/img.png'),
+      '--json',
+    );
+    assert.equal(missing.code, 1);
+    assert.equal(missing.lines[0]?.['reason'], 'MODEL_NOT_FOUND');
+    assert.match(missing.stderr, /nosuch is not loaded.*loaded: small@1/);
+    for (const [args, message] of [
+      [['--rows-per-second', '5'], /needs --mode rows/],
+      [['--engine', 'wasm'], /cannot be used with option '--target/],
+    ] as const) {
+      const { code, stderr } = await score(at('in/a/img.png'), ...args);
+      assert.equal(code, 2);
+      assert.match(stderr, message);
+    }
+    const tls = await runSalad('score', at('in/a/img.png'), '--tls');
+    assert.equal(tls.code, 2);
+    assert.match(tls.stderr, /--tls needs --target/);
+  });
+
+  /** Scores fifty images at a server of its own, and does something to it after the third. */
+  async function scoreWhile(timeoutMs: number, disturb: (other: RunningServer) => Promise<RunningServer>) {
+    for (let seed = 10; seed < 60; seed++) await writeImage(`many/${seed}.png`, seed);
+    const other = await startSmall(models.path);
+    const csv = at('scores.csv');
+    const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv];
+    let isOver = false;
+    const running = runSalad('score', at('many'), '--target', other.address, ...args).finally(() => {
+      isOver = true;
+    });
+    const rows = () => (existsSync(csv) ? readFileSync(csv, 'utf8').split('\n').length - 2 : 0);
+    while (rows() < 3 && !isOver) await nextTurn();
+    const left = await disturb(other);
+    const run = await running;
+    await left.stop(0);
+    return run;
+  }
+
+  it('goes on after a restart of the server', async () => {
+    const { code, stdout, stderr } = await scoreWhile(30_000, async (other) => {
+      await other.stop(0);
+      return startSmall(models.path, { listen: other.address });
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /trying again for 30 s/);
+    assert.match(stdout, /50 images: .*(normal|anomalous)/);
+  });
+
+  it('stops where the server stays away, and keeps what was scored', async () => {
+    const { code, stdout, stderr } = await scoreWhile(1000, async (other) => {
+      await other.stop(0);
+      return other;
+    });
+    assert.equal(code, 1);
+    assert.match(stderr, /trying again for 1 s/);
+    assert.match(stderr, /the server is gone: \d+ more images are not scored/);
+    assert.match(stdout, /50 images: .*1 failed, \d+ not scored/);
+  });
+});

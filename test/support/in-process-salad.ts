@@ -1,0 +1,33 @@
+/** The salad command in this process: its argument parser, its verbs, its exit code. */
+import { createProgram } from '../../src/cli/program.js';
+import { runProgram } from '../../src/cli/shared/run.js';
+import type { Finished } from './salad.js';
+
+/** Runs one command to its end; other tests must not write to stdout or stderr meanwhile. */
+export async function runSalad(...args: readonly string[]): Promise<Finished> {
+  const texts = { stdout: '', stderr: '' };
+  const restore = (['stdout', 'stderr'] as const).map((name) => {
+    const stream = process[name];
+    const write = stream.write;
+    stream.write = ((chunk: string | Uint8Array) => {
+      texts[name] += typeof chunk === 'string' ? chunk : new TextDecoder().decode(chunk);
+      return true;
+    }) as typeof stream.write;
+    return () => {
+      stream.write = write;
+    };
+  });
+  const before = process.exitCode;
+  process.exitCode = undefined;
+  try {
+    const code = await runProgram(createProgram({ environment: {} }), ['node', 'salad', ...args]);
+    const lines = texts.stdout
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    return { code, ...texts, lines };
+  } finally {
+    process.exitCode = before;
+    for (const undo of restore) undo();
+  }
+}

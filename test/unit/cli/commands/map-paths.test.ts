@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { hasPlaceholder, mapPaths } from '../../../../src/cli/commands/map-paths.js';
+
+const pathOf = (template: string, ...files: string[]) => [...mapPaths(template, files).values()];
+
+describe('mapPaths', () => {
+  it('takes names as they are, whatever replacement patterns they hold', () => {
+    for (const name of ['x$&y', '$$', "$'", '$`', '$1', '{name}', '{folder}', 'a b', "q'u", 'new\nline']) {
+      assert.deepEqual(pathOf('maps/{name}.png', `in/${name}.jpg`), [`maps/${name}.png`]);
+    }
+  });
+
+  it('keeps folders below the one that all images share, and extensions', () => {
+    assert.deepEqual(pathOf('maps/{folder}/{name}.{ext}.png', 'in/a/x.png', 'in/b/x.jpg', 'in/x.png'), [
+      'maps/a/x.png.png',
+      'maps/b/x.jpg.png',
+      'maps/x.png.png',
+    ]);
+    assert.deepEqual(pathOf('{folder}/{name}.png', '/a/x.png', '/b/x.png'), ['a/x.png', 'b/x.png']);
+    assert.deepEqual(pathOf('maps/{folder}/{name}.png', 'in/a/x.png'), ['maps/x.png']);
+  });
+
+  it('takes only its own placeholders for placeholders', () => {
+    assert.equal(hasPlaceholder('{name}.png'), true);
+    assert.equal(hasPlaceholder('{patient}.png'), false);
+    assert.deepEqual(pathOf('{patient}-{name}.png', 'x.png'), ['{patient}-x.png']);
+  });
+});

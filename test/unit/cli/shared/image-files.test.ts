@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { findImageFiles } from '../../../../src/cli/shared/image-files.js';
+
+describe('findImageFiles', () => {
+  let folder: string;
+  const at = (...names: string[]) => join(folder, ...names);
+  const find = async (recursive: boolean, ...names: string[]) => {
+    const { files, failures, leftOut } = await findImageFiles(
+      names.map((name) => at(name)),
+      recursive,
+    );
+    return {
+      files: files.map((file) => relative(folder, file)),
+      failures: failures.map(({ path, error }) => `${relative(folder, path)}: ${(error as Error).message}`),
+      leftOut: leftOut.map((line) => line.replaceAll(`${folder}/`, '')),
+    };
+  };
+
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'salad-images-'));
+    for (const name of ['data', 'data/b', 'data/.git', 'data/__MACOSX', 'empty']) mkdirSync(at(name));
+    const files = ['a.PNG', 'c.jpeg', 'b/x.jpg', '.hidden.png', '._a.png', '.git/x.png', '__MACOSX/x.png'];
+    for (const name of [...files, 'scan.dcm', 'scan2.dcm', 'README']) writeFileSync(at('data', name), '');
+    symlinkSync('b', at('data/linked'));
+    symlinkSync('nowhere', at('data/dangling.png'));
+    symlinkSync('b/x.jpg', at('data/link.png'));
+    execFileSync('mkfifo', [at('data/pipe.png')]);
+    symlinkSync('..', at('data/b/loop'));
+  });
+  after(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it('takes the PNG and JPEG files of a folder by name, and tells what it leaves out', async () => {
+    assert.deepEqual(await find(false, 'data'), {
+      files: ['data/a.PNG', 'data/c.jpeg', 'data/dangling.png', 'data/link.png'],
+      failures: [],
+      leftOut: [
+        'data: left out files without an extension (1), sub-folders (2), pipes or devices (1), .dcm files (2)' +
+          '; --recursive takes sub-folders',
+      ],
+    });
+  });
+
+  it('takes sub-folders where asked to, and follows no link in a circle', async () => {
+    const { files, leftOut } = await find(true, 'data');
+    assert.deepEqual(files, [
+      'data/a.PNG',
+      'data/b/x.jpg',
+      'data/c.jpeg',
+      'data/dangling.png',
+      'data/link.png',
+    ]);
+    assert.match(leftOut.join('\n'), /data\/b: left out linked folders \(1\)/);
+  });
+
+  it('takes a file that is named, whatever its name, and keeps the order of the command line', async () => {
+    const { files } = await find(false, 'data/scan.dcm', 'data/.hidden.png', 'data/a.PNG');
+    assert.deepEqual(files, ['data/scan.dcm', 'data/.hidden.png', 'data/a.PNG']);
+  });
+
+  it('tells paths that stand for no image, and does not wait for a pipe', async () => {
+    const { files, failures } = await find(true, 'empty', 'missing.png', 'data/pipe.png');
+    assert.deepEqual(files, []);
+    assert.equal(failures.length, 3);
+    assert.match(failures[0] ?? '', /^empty: no PNG or JPEG/);
+    assert.match(failures[1] ?? '', /^missing.png: ENOENT/);
+    assert.match(failures[2] ?? '', /^data\/pipe.png: is a pipe/);
+  });
+});
