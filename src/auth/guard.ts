@@ -7,13 +7,12 @@ import {
   type ServerListener,
   type ServerMethodDefinition,
   type ServiceDefinition,
-  status,
 } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
+import type { Failures } from '../server/failures.js';
 import type { Logger } from '../telemetry/logger.js';
-import type { Telemetry } from '../telemetry/telemetry.js';
-import { toServiceError } from '../wire/status.js';
+import { SilenceTimer } from '../wire/silence-timer.js';
 import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
 import { type Identity, requirementOf } from './identity.js';
 import { Quotas } from './quotas.js';
@@ -23,6 +22,8 @@ export interface Guard {
   readonly interceptor: ServerInterceptor;
   /** The service, its requests counted in bytes where bytes are limited: an interceptor sees messages only. */
   metered<S extends ServiceDefinition>(service: S): S;
+  /** For the log: what a call may identify itself by. */
+  readonly summary: string;
   /** Ends what reads files again. */
   close(): void;
 }
@@ -32,21 +33,22 @@ interface GuardParts {
   readonly authenticator: Authenticator;
   readonly quotas: Quotas;
   readonly logger: Logger;
-  readonly telemetry: Telemetry;
+  readonly failures: Failures;
 }
 
 /** @throws SaladError CONFIGURATION_INVALID for key files that are not sound */
-export async function openGuard(config: ServeConfig, logger: Logger, telemetry: Telemetry): Promise<Guard> {
+export async function openGuard(config: ServeConfig, logger: Logger, failures: Failures): Promise<Guard> {
   const authenticator = await openAuthenticator(config, logger);
   const quotas = new Quotas({
     maxAcquisitions: config.identityMaxAcquisitions,
     maxBytesPerSecond: config.identityMaxBytesPerSecond,
     longestPauseMs: config.idleTimeoutMs / 2,
   });
-  const parts = { config, authenticator, quotas, logger, telemetry };
+  const parts = { config, authenticator, quotas, logger, failures };
   return {
     interceptor: (method, call) => new GuardedCall(parts, method, call),
     metered: (service) => (config.identityMaxBytesPerSecond === 0 ? service : metered(service)),
+    summary: authenticator.summary,
     close: () => authenticator.close(),
   };
 }
@@ -71,7 +73,7 @@ class GuardedCall extends ServerInterceptingCall {
   private giveBack: (() => void) | undefined;
   private pause: NodeJS.Timeout | undefined;
   /** Runs until the first message: neither grpc-js nor a handler has begun to count. */
-  private firstRead: NodeJS.Timeout | undefined;
+  private firstRead: SilenceTimer | undefined;
   /** Nothing but the end is still to come. */
   private isRead = false;
   private over = false;
@@ -96,29 +98,24 @@ class GuardedCall extends ServerInterceptingCall {
     if (this.firstRead !== undefined || this.over) return;
     const { headerTimeoutMs, requestTimeoutMs } = this.parts.config;
     const timeoutMs = this.method.requestStream ? headerTimeoutMs : requestTimeoutMs;
-    this.firstRead = setTimeout(() => {
+    this.firstRead = new SilenceTimer(timeoutMs, () => {
       this.refuse(new SaladError('IDLE_TIMEOUT', `no message came within ${timeoutMs} ms`));
-    }, timeoutMs);
+    });
   }
 
   private listener(): ServerListener {
-    const startedAt = performance.now();
     return {
       onReceiveMetadata: (metadata, next) => {
         void this.admit(metadata).then(
           () => {
             if (!this.over) next(metadata);
           },
-          (error: unknown) => {
-            // Of calls that reached their handler, the handler's side tells.
-            const code = status[this.refuse(error)];
-            this.parts.telemetry.callEnded(this.method.path.slice(1), code, performance.now() - startedAt);
-          },
+          (error: unknown) => this.refuse(error),
         );
       },
       onReceiveMessage: (message, next) => {
         if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, SIZES.get(message) ?? 0);
-        clearTimeout(this.firstRead);
+        this.firstRead?.stop();
         this.isRead = !this.method.requestStream;
         next(message);
       },
@@ -126,7 +123,7 @@ class GuardedCall extends ServerInterceptingCall {
       onCancel: () => {
         this.over = true;
         clearTimeout(this.pause);
-        clearTimeout(this.firstRead);
+        this.firstRead?.stop();
         this.giveBack?.();
       },
     };
@@ -152,17 +149,10 @@ class GuardedCall extends ServerInterceptingCall {
     logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
   }
 
-  private refuse(error: unknown): status {
-    const known = SaladError.from(error);
-    const { config, logger } = this.parts;
-    if (known.kind === 'internal') logger.error({ err: error }, 'call failed');
-    else {
-      const { path } = this.method;
-      logger.debug({ reason: known.reason, path, peer: this.call.getPeer() }, known.message);
-    }
-    const { code, details, metadata } = toServiceError(known, config.retryDelayMs);
+  private refuse(error: unknown): void {
+    const facts = { path: this.method.path, peer: this.call.getPeer() };
+    const { code, details, metadata } = this.parts.failures.toServiceError(error, facts);
     this.call.sendStatus({ code, details, metadata });
-    return code;
   }
 }
 

@@ -18,6 +18,7 @@ import { makeApiKey } from '../../src/auth/api-keys.js';
 import { openGuard } from '../../src/auth/guard.js';
 import { requirementOf } from '../../src/auth/identity.js';
 import { loadConfig } from '../../src/config/load.js';
+import { Failures } from '../../src/server/failures.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
 import { refusal } from '../support/grpc-client.js';
@@ -63,7 +64,12 @@ describe('the guard before calls that change the server', () => {
     const logger = pino({ level: 'debug' }, { write: (line) => void lines.push(line) });
     const call = async (admin: boolean, key: string | undefined) => {
       const config = await loadConfig({ flags: { admin, authApiKeysFile: file } });
-      const guard = await openGuard(config, logger, new Telemetry(silentLogger()));
+      const failures = new Failures({
+        retryDelayMs: config.retryDelayMs,
+        logger,
+        telemetry: new Telemetry(silentLogger()),
+      });
+      const guard = await openGuard(config, logger, failures);
       const server = new Server({ interceptors: [guard.interceptor] });
       const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>
         callback(null, Buffer.from('done'));

@@ -1,10 +1,8 @@
 /** The calls in progress: counted, refused while draining, ended with a clear status. */
-import { type Metadata, type ServerErrorResponse, status } from '@grpc/grpc-js';
+import type { Metadata, ServerErrorResponse } from '@grpc/grpc-js';
 import { Latch } from '../../acquisition/index.js';
 import { SaladError } from '../../errors/index.js';
-import type { Logger } from '../../telemetry/logger.js';
-import type { Telemetry } from '../../telemetry/telemetry.js';
-import { codeOf, toServiceError } from '../../wire/status.js';
+import type { Failures } from '../failures.js';
 
 /** Made once: an error takes a stack trace, and every call ends with this. */
 const OVER = new SaladError('CANCELLED', 'the call is over');
@@ -15,6 +13,7 @@ export interface StreamingCall {
   readonly metadata: Metadata;
   getDeadline(): Date | number;
   getPath(): string;
+  getPeer(): string;
   on(event: 'cancelled' | 'error', listener: (error?: unknown) => void): unknown;
   emit(event: 'error', error: ServerErrorResponse): boolean;
   end(): unknown;
@@ -23,9 +22,17 @@ export interface StreamingCall {
 export interface CallTrackerOptions {
   /** Most calls at once, those that have not sent a header yet and those still being read included. */
   readonly maxCalls: number;
-  readonly retryDelayMs: number;
-  readonly logger: Logger;
-  readonly telemetry: Telemetry;
+  readonly failures: Failures;
+}
+
+/** A client whose deadline passes cancels its call at about that time. */
+const DEADLINE_TOLERANCE_MS = 100;
+
+/** Why a call ended that the server did not end. @param call with its deadline on the clock of the day, in ms */
+export function cancellation(call: { getDeadline(): Date | number }): SaladError {
+  return Date.now() >= Number(call.getDeadline()) - DEADLINE_TOLERANCE_MS
+    ? new SaladError('DEADLINE_EXCEEDED', "the call's deadline passed")
+    : new SaladError('CANCELLED', 'the client cancelled');
 }
 
 export class CallTracker {
@@ -41,21 +48,10 @@ export class CallTracker {
 
   /** Runs a handler; whatever it throws becomes the call's status. Never rejects. */
   async serve(call: StreamingCall, handler: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const startedAt = performance.now();
-    const error = await this.run(call, handler);
-    const code = error === undefined ? status.OK : codeOf(error);
-    this.options.telemetry.callEnded(call.getPath().slice(1), status[code], performance.now() - startedAt);
-  }
-
-  /** @returns what the call ended with; undefined where all went well */
-  private async run(
-    call: StreamingCall,
-    handler: (signal: AbortSignal) => Promise<void>,
-  ): Promise<SaladError | undefined> {
     const controller = new AbortController();
     call.on('cancelled', () => {
       // grpc-js says so at the end of every call, too.
-      if (!controller.signal.aborted) controller.abort(new SaladError('CANCELLED', 'the client cancelled'));
+      if (!controller.signal.aborted) controller.abort(cancellation(call));
     });
     if (this.draining) return this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
     if (this.running.size >= this.options.maxCalls) {
@@ -66,11 +62,9 @@ export class CallTracker {
     try {
       await handler(controller.signal);
       if (!call.cancelled) call.end();
-      return undefined;
     } catch (error) {
       // An abort of ours (drain) says more than the cancellation it caused below.
-      const reason = controller.signal.aborted ? controller.signal.reason : error;
-      return call.cancelled ? SaladError.from(reason) : this.fail(call, reason);
+      if (!call.cancelled) this.fail(call, controller.signal.aborted ? controller.signal.reason : error);
     } finally {
       // Frees what may still wait on the signal, such as a reader of requests.
       controller.abort(OVER);
@@ -94,17 +88,9 @@ export class CallTracker {
     }
   }
 
-  toServiceError(error: unknown): ServerErrorResponse {
-    const known = SaladError.from(error);
-    const ids = this.options.telemetry.idsOf(error);
-    if (known.kind === 'internal') this.options.logger.error({ err: error, ...ids }, 'call failed');
-    else this.options.logger.debug({ reason: known.reason, ...ids }, known.message);
-    return toServiceError(known, this.options.retryDelayMs);
-  }
-
-  private fail(call: StreamingCall, error: unknown): SaladError {
-    call.emit('error', this.toServiceError(error));
-    return SaladError.from(error);
+  private fail(call: StreamingCall, error: unknown): void {
+    const facts = { path: call.getPath(), peer: call.getPeer() };
+    call.emit('error', this.options.failures.toServiceError(error, facts));
   }
 }
 
