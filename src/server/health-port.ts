@@ -15,6 +15,7 @@ const LIMITS = {
   keepaliveMs: 30_000,
   keepaliveTimeoutMs: 20_000,
   minPingIntervalMs: 10_000,
+  closeMs: 5000,
   lingerMs: 5000,
 } as const;
 /** HTTP/2's own. */

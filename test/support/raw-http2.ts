@@ -1,6 +1,7 @@
 /** HTTP/2 frames by hand over TCP: clients that do what no HTTP/2 library would. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { STREAM_PATH } from './raw-grpc.js';
 
 export const FRAME = {
@@ -31,6 +32,8 @@ export interface RawConnectionOptions {
   readonly windowBytes?: number;
   /** Whether pings are answered. @default true */
   readonly answersPings?: boolean;
+  /** PEM text of the authority that the server's certificate comes from. @default plaintext */
+  readonly ca?: string;
   /** Whether the socket stays half open when the server closes its side. @default false */
   readonly keepsHalfOpen?: boolean;
 }
@@ -50,13 +53,18 @@ export class RawConnection {
   /** TCP only: the client has said nothing yet. */
   static async open(address: string, options: RawConnectionOptions = {}): Promise<RawConnection> {
     const colon = address.lastIndexOf(':');
-    const socket = connect({
+    const { ca } = options;
+    const place = {
       host: address.slice(0, colon),
       port: Number(address.slice(colon + 1)),
       allowHalfOpen: options.keepsHalfOpen ?? false,
-    });
+    };
+    const socket =
+      ca === undefined
+        ? connect(place)
+        : connectTls({ ...place, ca, servername: 'localhost', ALPNProtocols: ['h2'] });
     socket.setNoDelay(true);
-    await once(socket, 'connect');
+    await once(socket, ca === undefined ? 'connect' : 'secureConnect');
     return new RawConnection(socket, options.answersPings ?? true);
   }
 
@@ -118,13 +126,16 @@ export class RawConnection {
       const found = this.frames.find(matches);
       if (found !== undefined) return found;
       if (this.socket.destroyed) throw new Error('the connection closed before such a frame came');
-      await Promise.race([once(this.socket, 'data'), once(this.socket, 'close')]);
+      await new Promise((resolve) => {
+        this.socket.once('data', resolve);
+        this.socket.once('close', resolve);
+      });
     }
   }
 
   /** Resolves when the socket is closed on both sides. */
   async closed(): Promise<void> {
-    if (!this.socket.destroyed) await once(this.socket, 'close');
+    if (!this.socket.destroyed) await new Promise((resolve) => this.socket.once('close', resolve));
   }
 
   private read(bytes: Buffer): void {

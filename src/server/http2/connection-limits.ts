@@ -17,7 +17,7 @@ export interface ConnectionsOptions extends ConnectionTimes {
 }
 
 const STREAMS_MIN = 100;
-/** Longest time for a client to read its status and to close its half of the stream. */
+/** Longest time for a client to close its half of a stream or of a connection that is over. */
 const LINGER_MS = 5000;
 /** Connections made during the drain get GOAWAY after this long, so that a call on them gets its answer before. */
 const LATE_GOAWAY_MS = 500;
@@ -43,6 +43,7 @@ export function connectionsOptions(config: ServeConfig, logger: Logger): Connect
     keepaliveMs: config.keepaliveMs,
     keepaliveTimeoutMs: config.keepaliveTimeoutMs,
     minPingIntervalMs: config.minPingIntervalMs,
+    closeMs: Math.min(LINGER_MS, config.idleTimeoutMs),
     lingerMs: Math.min(LINGER_MS, config.idleTimeoutMs),
     logger,
   };
@@ -57,7 +58,13 @@ export class Connections {
   private onEmpty: (() => void) | undefined;
 
   constructor(private readonly options: ConnectionsOptions) {
-    const times = [options.prefaceMs, options.idleMs, options.keepaliveMs, options.keepaliveTimeoutMs];
+    const times = [
+      options.prefaceMs,
+      options.idleMs,
+      options.keepaliveMs,
+      options.keepaliveTimeoutMs,
+      options.closeMs,
+    ];
     if (options.maxAgeMs > 0) times.push(options.maxAgeMs);
     const everyMs = Math.min(CHECK_MS_MAX, Math.max(CHECK_MS_MIN, Math.min(...times) / 4));
     this.timer = setInterval(() => afterReading(() => this.check()), everyMs).unref();

@@ -15,15 +15,15 @@ export interface ConnectionTimes {
   readonly keepaliveMs: number;
   /** A client that sends nothing for this long after a ping is lost. */
   readonly keepaliveTimeoutMs: number;
+  /** For the client to close its half once the last stream is over and the server has closed its own. */
+  readonly closeMs: number;
   /** A client that pings sooner than this, with nothing sent to it, is warned; 0 means any. */
   readonly minPingIntervalMs: number;
 }
 
-/** For the client to close its half once the last stream is over and the server has closed its own. */
-const CLOSE_MS = 5000;
 /** Between the announcement and the end of new streams: time for streams that are on their way. */
 const GOAWAY_MS = 1000;
-/** Soonest next ping to a client that sends: see `probe`. */
+/** Soonest next ping to a client that sends: it shows whether its session still works. */
 const PROBE_MS = 1000;
 /** Pings too soon that are tolerated; the number of gRPC's own servers (proposal A8). */
 const PING_STRIKES = 2;
@@ -47,12 +47,13 @@ export class Connection {
   private heardAt: number;
   private pingedAt = Number.NEGATIVE_INFINITY;
   private pingPending = false;
+  private bytesWrittenAtPing = 0;
   /** Bytes read when the last ping was answered. */
   private bytesReadAtAnswer = 0;
 
   private strikes = 0;
-  private lastPingAt = Number.NEGATIVE_INFINITY;
-  private bytesWrittenAtPing = 0;
+  private clientPingedAt = Number.NEGATIVE_INFINITY;
+  private bytesWrittenAtClientPing = 0;
 
   constructor(
     private readonly socket: Socket,
@@ -87,7 +88,7 @@ export class Connection {
     }
     if (this.session.destroyed || (this.session.closed && this.streams === 0)) {
       this.overSince ??= now;
-      if (now - this.overSince >= CLOSE_MS) this.destroy('the client did not close its half');
+      if (now - this.overSince >= this.times.closeMs) this.destroy('the client did not close its half');
     } else if (!this.hasPreface && now - this.openedAt >= this.times.prefaceMs) {
       this.destroy('no HTTP/2 preface came');
     } else {
@@ -131,35 +132,31 @@ export class Connection {
   private checkPeer(now: number): void {
     if (this.pingPending) {
       const silentSince = Math.max(this.pingedAt, this.heardAt);
-      if (now - silentSince >= this.times.keepaliveTimeoutMs) this.destroy('the client answers no ping');
+      if (this.isPingUnsent()) this.destroy('a connection error of the client');
+      else if (now - silentSince >= this.times.keepaliveTimeoutMs) this.destroy('the client answers no ping');
       return;
     }
     const sends = this.bytesRead !== this.bytesReadAtAnswer && now - this.pingedAt >= PROBE_MS;
-    if (sends || now - this.heardAt >= this.times.keepaliveMs) this.probe(now);
+    if (sends || now - this.heardAt >= this.times.keepaliveMs) this.ping(now);
+  }
+
+  private ping(now: number): void {
+    this.pingPending = true;
+    this.pingedAt = now;
+    this.bytesWrittenAtPing = this.socket.bytesWritten;
+    pingOf(this.session, () => {
+      this.pingPending = false;
+      this.bytesReadAtAnswer = this.socket.bytesRead;
+    });
   }
 
   /**
    * After a connection error, such as a header field above 64 KiB, nghttp2 sends GOAWAY and then neither reads nor
-   * writes, and Node tells nobody: the client would wait for ever, and its connection would keep its place
-   * (nodejs/node#35218). Such a session drops a ping, which shows at once: nothing is written and nothing waits.
+   * writes, and Node reports nothing: the client would wait for ever, and its connection would keep its place
+   * (nodejs/node#35218). Such a session never sends a ping: nothing is written although no write is in progress.
    */
-  private probe(now: number): void {
-    const { socket, session } = this;
-    const written = socket.bytesWritten;
-    this.pingPending = true;
-    this.pingedAt = now;
-    pingOf(session, () => {
-      this.pingPending = false;
-      this.bytesReadAtAnswer = socket.bytesRead;
-    });
-    setImmediate(() =>
-      setImmediate(() => {
-        if (!this.pingPending || session.destroyed) return;
-        if (socket.bytesWritten === written && session.state.outboundQueueSize === 0) {
-          this.destroy('a connection error of the client');
-        }
-      }),
-    );
+  private isPingUnsent(): boolean {
+    return this.socket.bytesWritten === this.bytesWrittenAtPing && bytesBeingWritten(this.socket) === 0;
   }
 
   /** A client that pings with nothing to wait for keeps a connection and a CPU busy. */
@@ -167,15 +164,20 @@ export class Connection {
     const now = performance.now();
     const written = this.socket.bytesWritten;
     // Clients that are sent something ping to measure the line, as those of Go and Java do.
-    const isAnswered = written - this.bytesWrittenAtPing > PINGS_BYTES;
-    const isTooSoon = !isAnswered && now - this.lastPingAt < this.times.minPingIntervalMs;
+    const isAnswered = written - this.bytesWrittenAtClientPing > PINGS_BYTES;
+    const isTooSoon = !isAnswered && now - this.clientPingedAt < this.times.minPingIntervalMs;
     this.strikes = isTooSoon ? this.strikes + 1 : 0;
-    this.lastPingAt = now;
-    this.bytesWrittenAtPing = written;
+    this.clientPingedAt = now;
+    this.bytesWrittenAtClientPing = written;
     if (this.strikes <= PING_STRIKES) return;
     this.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('too_many_pings'));
     this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
+}
+
+/** HTTP/2 writes past the socket's own buffer; only its handle knows what the kernel has not taken. */
+function bytesBeingWritten(socket: Socket): number | undefined {
+  return (socket as { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize;
 }
 
 /** Node refuses to ping on a session that is closing, while its streams go on: `closed` reads false here. */

@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, describe, it } from 'mocha';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import type { RunningServer } from '../../src/server/server.js';
+import { makeAuthority } from '../support/certificates.js';
+import { header } from '../support/grpc-client.js';
+import { encode, frame } from '../support/raw-grpc.js';
+import { FRAME, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
+import {
+  type ModelsFolder,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+  startSmall,
+} from '../support/small-server.js';
+
+const WATCH_PATH = '/grpc.health.v1.Health/Watch';
+const CHECK_PATH = '/grpc.health.v1.Health/Check';
+/** `HealthCheckRequest` for the whole server. */
+const EMPTY = frame(Buffer.alloc(0));
+const MAX_CONNECTIONS = 2;
+
+describe('a connection', function () {
+  this.timeout(30_000);
+  let models: ModelsFolder;
+  let folder: string;
+  let ca: string;
+  let plain: RunningServer;
+  let tls: RunningServer;
+  let impatient: RunningServer;
+  const open: RawConnection[] = [];
+
+  before(async () => {
+    models = await smallModels();
+    folder = await mkdtemp(join(tmpdir(), 'salad-lifecycle-'));
+    const authority = await makeAuthority();
+    ca = authority.certificate;
+    const own = await authority.issue({ commonName: 'salad' });
+    const [tlsCertFile, tlsKeyFile] = [join(folder, 'a.pem'), join(folder, 'a.key')];
+    await writeFile(tlsCertFile, own.certificate);
+    await writeFile(tlsKeyFile, own.privateKey);
+    const flags = { connectTimeoutMs: 400, maxConnections: MAX_CONNECTIONS };
+    plain = await startSmall(models.path, flags);
+    tls = await startSmall(models.path, { ...flags, tlsCertFile, tlsKeyFile });
+    impatient = await startSmall(models.path, { ...flags, keepaliveMs: 150, keepaliveTimeoutMs: 250 });
+  });
+  after(async () => {
+    for (const { socket } of open) socket.destroy();
+    await plain.stop(0);
+    await tls.stop(0);
+    await impatient.stop(0);
+    await models.remove();
+    await rm(folder, { recursive: true });
+  });
+
+  const connect = async (server: RunningServer, options: RawConnectionOptions = {}) => {
+    const connection = await RawConnection.connect(server.address, options);
+    open.push(connection);
+    return connection;
+  };
+  /** As many clients as may connect at once are served: no connection before this holds a place. */
+  const assertAllPlacesFree = async (server: RunningServer) => {
+    const clients = Array.from(
+      { length: MAX_CONNECTIONS },
+      () => new SaladClient(server.address, { ...(server === tls ? { tls: { ca } } : {}), retry: false }),
+    );
+    try {
+      const scored = clients.map((client) =>
+        client.scoreAcquisition(smallHeader('place'), smallRows(smallImage(1))),
+      );
+      for (const { coverage } of await Promise.all(scored)) assert.equal(coverage?.scored, 64);
+    } finally {
+      for (const client of clients) client.close();
+    }
+  };
+
+  for (const over of ['TCP', 'TLS'] as const) {
+    it(`with metadata above 64 KiB is closed at once, its other calls with it (${over})`, async () => {
+      const server = over === 'TLS' ? tls : plain;
+      const connection = await connect(server, over === 'TLS' ? { ca } : {});
+      connection.request(1);
+      connection.data(1, frame(encode(header())));
+      await connection.seen(({ type, stream }) => type === FRAME.headers && stream === 1);
+      const started = performance.now();
+      connection.request(3, CHECK_PATH, { 'x-big': 'a'.repeat(100 * 1024) });
+      await connection.closed();
+      assert.ok(performance.now() - started < 5000);
+      await assertAllPlacesFree(server);
+    });
+  }
+
+  it('is told how much metadata a call may have, so that clients refuse more by themselves', async () => {
+    const connection = await connect(plain);
+    const { payload } = await connection.seen(({ type, flags }) => type === FRAME.settings && flags === 0);
+    const settings = new Map<number, number>();
+    for (let at = 0; at < payload.byteLength; at += 6) {
+      settings.set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
+    }
+    assert.equal(settings.get(6), 65_535);
+    connection.socket.destroy();
+  });
+
+  it('with any other connection error is closed, too', async () => {
+    const connection = await connect(plain);
+    connection.request(1, WATCH_PATH);
+    connection.data(1, EMPTY, true);
+    // More than the connection's window can hold: FLOW_CONTROL_ERROR.
+    const increment = Buffer.alloc(4);
+    increment.writeUInt32BE(2 ** 31 - 1);
+    connection.send(FRAME.windowUpdate, 0, 0, increment);
+    connection.send(FRAME.windowUpdate, 0, 0, increment);
+    await connection.closed();
+    await assertAllPlacesFree(plain);
+  });
+
+  it('that says nothing is closed', async () => {
+    const connection = await RawConnection.open(plain.address);
+    open.push(connection);
+    await connection.closed();
+  });
+
+  it('whose client vanished is closed, a call that never ends on it or not', async () => {
+    const connections = [
+      await connect(impatient, { answersPings: false }),
+      await connect(impatient, { answersPings: false }),
+    ];
+    connections[0]?.request(1, WATCH_PATH);
+    connections[0]?.data(1, EMPTY, true);
+    for (const connection of connections) await connection.closed();
+    await assertAllPlacesFree(impatient);
+  });
+
+  it('whose client answers pings stays open', async () => {
+    const connection = await connect(impatient);
+    connection.request(1, WATCH_PATH);
+    connection.data(1, EMPTY, true);
+    const isPing = ({ type, flags }: { type: number; flags: number }) => type === FRAME.ping && flags === 0;
+    const closed = connection.closed().then(() => 'closed');
+    while (connection.frames.filter(isPing).length < 5) {
+      assert.equal(await Promise.race([closed, sleep(20)]), undefined);
+    }
+    connection.socket.destroy();
+  });
+});
+
+describe('a connection that the server ends', function () {
+  this.timeout(30_000);
+  let models: ModelsFolder;
+  let server: RunningServer;
+  const open: RawConnection[] = [];
+
+  before(async () => {
+    models = await smallModels();
+    server = await startSmall(models.path, { connectionIdleMs: 200, idleTimeoutMs: 500, maxConnections: 1 });
+  });
+  after(async () => {
+    for (const { socket } of open) socket.destroy();
+    await server.stop(0);
+    await models.remove();
+  });
+
+  it('is closed, its place is free, though the client holds its half open', async () => {
+    const connection = await RawConnection.connect(server.address, { keepsHalfOpen: true });
+    open.push(connection);
+    const isGoaway = ({ type }: { type: number }) => type === FRAME.goaway;
+    const { payload } = await connection.seen(isGoaway);
+    // The first one announces the end and refuses nothing.
+    assert.deepEqual([payload.readUInt32BE(0), payload.readUInt32BE(4)], [2 ** 31 - 1, 0]);
+    // The client sees nothing of the end: its side is open, and it sends nothing.
+    const giveUp = performance.now() + 10_000;
+    let next: RawConnection | undefined;
+    while (next === undefined) {
+      assert.ok(performance.now() < giveUp, 'the place was never free');
+      next = await RawConnection.connect(server.address).catch(() => undefined);
+      await sleep(20);
+    }
+    open.push(next);
+    assert.ok(connection.frames.filter(isGoaway).length >= 2);
+    assert.equal(connection.socket.destroyed, false);
+  });
+});
