@@ -1,14 +1,31 @@
 #!/usr/bin/env node
 /** Entry of the `salad` command: the only file that reads the environment. */
-import { createProgram } from './cli/program.js';
-import { runProgram } from './cli/shared/run.js';
-import { ONNX_ENVIRONMENT } from './engines/onnx/environment.js';
-import { tensorflowEnvironment } from './engines/tfjs/tensorflow/environment.js';
+import { OPEN_FILES_MIN, openFilesMax } from './cli/shared/file-limit.js';
 
-// Native libraries read these when a worker loads them; only the main thread can still set them.
-Object.assign(process.env, ONNX_ENVIRONMENT, tensorflowEnvironment(process.env));
+/** For handles that nobody closed: they must not keep a finished command from ending. */
+const EXIT_MS = 2000;
+
 // Who reads no further (`salad ... | head`) ends the reading, not the work: training goes on, a server serves.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });
-process.exitCode = await runProgram(createProgram({ environment: process.env }), process.argv);
+process.exitCode = await main();
+setTimeout(() => process.exit(), EXIT_MS).unref();
+
+async function main(): Promise<number> {
+  const openFiles = openFilesMax() ?? Number.POSITIVE_INFINITY;
+  if (openFiles < OPEN_FILES_MIN) {
+    // Before modules are loaded: that would fail with a stack trace somewhere in a package.
+    process.stderr.write(
+      `salad: the limit of open files is ${openFiles}, at least ${OPEN_FILES_MIN} are needed (ulimit -n)\n`,
+    );
+    return 1;
+  }
+  const { ONNX_ENVIRONMENT } = await import('./engines/onnx/environment.js');
+  const { tensorflowEnvironment } = await import('./engines/tfjs/tensorflow/environment.js');
+  // Native libraries read these when a worker loads them; only the main thread can still set them.
+  Object.assign(process.env, ONNX_ENVIRONMENT, tensorflowEnvironment(process.env));
+  const { createProgram } = await import('./cli/program.js');
+  const { runProgram } = await import('./cli/shared/run.js');
+  return runProgram(createProgram({ environment: process.env }), process.argv);
+}

@@ -45,7 +45,6 @@ export const ERROR_REASONS = {
     'failedPrecondition',
     'An address to listen on is in use or does not belong to this machine.',
   ],
-  FILES_EXHAUSTED: ['failedPrecondition', 'The process may open no further files; raise its limit.'],
   OVERLOADED: ['resourceExhausted', 'The server has no room for another acquisition now; retry later.'],
   CREDENTIALS_MISSING: ['unauthenticated', 'The server wants a bearer token or an API key, and none came.'],
   CREDENTIALS_INVALID: ['unauthenticated', 'The token or API key is not one that the server accepts.'],

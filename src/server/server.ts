@@ -64,20 +64,23 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   });
   const connections = new Connections(connectionsOptions(config, logger));
   try {
-    const calls = new CallTracker({ maxCalls: config.maxConcurrentAcquisitions, failures });
-    telemetry.observe({
-      activeCalls: () => calls.active,
-      queuedTiles: () => registry.queuedTiles,
-      freeSlots: () => registry.pool.freeSlots,
-      engineLosses: () => registry.pool.failovers.losses,
-      prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
-    });
     const health = new Health(SERVICE_NAMES);
     const openCalls = new OpenCalls({
       failures,
       telemetry,
       requestEndMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
       unreadMs: config.idleTimeoutMs,
+    });
+    const calls = new CallTracker({
+      maxCalls: config.maxConcurrentAcquisitions,
+      refuse: (metadata, error) => openCalls.refuse(metadata, error),
+    });
+    telemetry.observe({
+      activeCalls: () => calls.active,
+      queuedTiles: () => registry.queuedTiles,
+      freeSlots: () => registry.pool.freeSlots,
+      engineLosses: () => registry.pool.failovers.losses,
+      prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
     });
     const server = createServerWithWindow(
       {

@@ -143,7 +143,10 @@ export class Telemetry {
         result.observe(count, { 'salad.loss': kind });
       }
     });
-    const bank = this.meter.createObservableGauge('salad.bank.prototypes', { unit: '{prototype}' });
+    const bank = this.meter.createObservableGauge('salad.bank.prototypes', {
+      unit: '{prototype}',
+      description: 'Prototypes in the memory bank of a model.',
+    });
     const drift = this.meter.createObservableGauge('salad.score.drift', {
       unit: '1',
       description:

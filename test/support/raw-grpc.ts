@@ -1,6 +1,8 @@
 /** gRPC by hand over node:http2: clients that do what no gRPC library would. */
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import { ErrorInfo } from '../../src/gen/google/rpc/error_details.js';
+import { Status } from '../../src/gen/google/rpc/status.js';
 import { StreamAcquisitionRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 
 export const STREAM_PATH = '/salad.v1.AnomalyScoring/StreamAcquisition';
@@ -20,9 +22,13 @@ export async function connectRaw(address: string, options: RawOptions = {}): Pro
   return session;
 }
 
-export function openRaw(session: ClientHttp2Session, path = STREAM_PATH): ClientHttp2Stream {
+export function openRaw(
+  session: ClientHttp2Session,
+  path = STREAM_PATH,
+  metadata: Readonly<Record<string, string>> = {},
+): ClientHttp2Stream {
   const stream = session.request(
-    { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' },
+    { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', ...metadata },
     { endStream: false },
   );
   stream.on('error', () => {});
@@ -46,6 +52,13 @@ export interface RawEnd {
   readonly details: Buffer | undefined;
   /** HTTP/2 error code. */
   readonly rstCode: number;
+}
+
+/** ErrorInfo.reason of the end; undefined where it has no details. */
+export function reasonOf({ details }: RawEnd): string | undefined {
+  const info =
+    details && Status.decode(details).details.find(({ typeUrl }) => typeUrl.endsWith('.ErrorInfo'));
+  return info && ErrorInfo.decode(info.value).reason;
 }
 
 /** Reads and drops the answers until the stream is over. */

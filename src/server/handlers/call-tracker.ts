@@ -1,8 +1,8 @@
 /** The calls in progress: counted, refused while draining, ended with a clear status. */
-import type { Metadata, ServerErrorResponse } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import { Latch } from '../../acquisition/index.js';
 import { SaladError } from '../../errors/index.js';
-import type { Failures } from '../failures.js';
+import { cancellation } from '../failures.js';
 
 /** Made once: an error takes a stack trace, and every call ends with this. */
 const OVER = new SaladError('CANCELLED', 'the call is over');
@@ -13,26 +13,15 @@ export interface StreamingCall {
   readonly metadata: Metadata;
   getDeadline(): Date | number;
   getPath(): string;
-  getPeer(): string;
   on(event: 'cancelled' | 'error', listener: (error?: unknown) => void): unknown;
-  emit(event: 'error', error: ServerErrorResponse): boolean;
   end(): unknown;
 }
 
 export interface CallTrackerOptions {
   /** Most calls at once, those that have not sent a header yet and those still being read included. */
   readonly maxCalls: number;
-  readonly failures: Failures;
-}
-
-/** A client whose deadline passes cancels its call at about that time. */
-const DEADLINE_TOLERANCE_MS = 100;
-
-/** Why a call ended that the server did not end. @param call with its deadline on the clock of the day, in ms */
-export function cancellation(call: { getDeadline(): Date | number }): SaladError {
-  return Date.now() >= Number(call.getDeadline()) - DEADLINE_TOLERANCE_MS
-    ? new SaladError('DEADLINE_EXCEEDED', "the call's deadline passed")
-    : new SaladError('CANCELLED', 'the client cancelled');
+  /** Sends an error as the status of the call with this metadata. */
+  readonly refuse: (metadata: Metadata, error: unknown) => void;
 }
 
 export class CallTracker {
@@ -53,10 +42,10 @@ export class CallTracker {
       // grpc-js says so at the end of every call, too.
       if (!controller.signal.aborted) controller.abort(cancellation(call));
     });
-    if (this.draining) return this.fail(call, new SaladError('DRAINING', 'the server is shutting down'));
+    if (this.draining) return this.options.refuse(call.metadata, draining());
     if (this.running.size >= this.options.maxCalls) {
       const why = `${this.options.maxCalls} calls are open already`;
-      return this.fail(call, new SaladError('OVERLOADED', why));
+      return this.options.refuse(call.metadata, new SaladError('OVERLOADED', why));
     }
     this.running.set(controller, call);
     try {
@@ -64,7 +53,8 @@ export class CallTracker {
       if (!call.cancelled) call.end();
     } catch (error) {
       // An abort of ours (drain) says more than the cancellation it caused below.
-      if (!call.cancelled) this.fail(call, controller.signal.aborted ? controller.signal.reason : error);
+      const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
+      if (!call.cancelled) this.options.refuse(call.metadata, reason);
     } finally {
       // Frees what may still wait on the signal, such as a reader of requests.
       controller.abort(OVER);
@@ -78,7 +68,7 @@ export class CallTracker {
     this.draining = true;
     const timer = setTimeout(() => {
       for (const controller of this.running.keys()) {
-        controller.abort(new SaladError('DRAINING', 'the server is shutting down'));
+        controller.abort(draining());
       }
     }, graceMs);
     try {
@@ -87,11 +77,10 @@ export class CallTracker {
       clearTimeout(timer);
     }
   }
+}
 
-  private fail(call: StreamingCall, error: unknown): void {
-    const facts = { path: call.getPath(), peer: call.getPeer() };
-    call.emit('error', this.options.failures.toServiceError(error, facts));
-  }
+function draining(): SaladError {
+  return new SaladError('DRAINING', 'the server is shutting down');
 }
 
 /** A call's deadline on the monotonic clock; Infinity without one. */

@@ -1,5 +1,6 @@
 /** Every call of the port: counted when it ends, and bounded in time where no handler of ours bounds it. */
 import {
+  type Metadata,
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
@@ -9,10 +10,9 @@ import {
 } from '@grpc/grpc-js';
 import { SaladError } from '../../errors/index.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
-import { SilenceTimer } from '../../wire/silence-timer.js';
+import { afterReading, SilenceTimer } from '../../wire/silence-timer.js';
 import { codeOf, DETAILS_KEY, protocolError } from '../../wire/status.js';
-import type { Failures } from '../failures.js';
-import { cancellation } from './call-tracker.js';
+import { cancellation, type Failures } from '../failures.js';
 
 export interface OpenCallsOptions {
   readonly failures: Failures;
@@ -32,12 +32,31 @@ const ACQUISITIONS = '/salad.v1.AnomalyScoring/';
 
 export class OpenCalls {
   private readonly others = new Set<OpenCall>();
+  private readonly byMetadata = new WeakMap<Metadata, OpenCall>();
 
   constructor(private readonly options: OpenCallsOptions) {}
 
   /** For the server's options, first of all interceptors: nearest to the wire. */
-  readonly interceptor: ServerInterceptor = (method, call) =>
-    new OpenCall(method, call, this.options, this.others);
+  readonly interceptor: ServerInterceptor = (method, call) => new OpenCall(method, call, this.options, this);
+
+  /**
+   * Sends the error as the status of the call with this metadata. Not through the call's own stream as grpc-js does it:
+   * there the status waits behind answers that the client may never take.
+   */
+  refuse(metadata: Metadata, error: unknown): void {
+    this.byMetadata.get(metadata)?.refuse(error);
+  }
+
+  /** @internal */
+  started(metadata: Metadata, call: OpenCall): void {
+    this.byMetadata.set(metadata, call);
+    if (!call.isAcquisition) this.others.add(call);
+  }
+
+  /** @internal */
+  ended(call: OpenCall): void {
+    this.others.delete(call);
+  }
 
   /** Ends what is no acquisition: Watch and reflection would never end by themselves. */
   endOthers(error: SaladError): void {
@@ -50,27 +69,33 @@ class OpenCall extends ServerInterceptingCall {
   private requestEnd: SilenceTimer | undefined;
   private unread: SilenceTimer | undefined;
   private isCounted = false;
+  /** The HTTP/2 stream is closed. */
+  private isGone = false;
+  /** Its status was sent. */
+  private isOver = false;
 
   constructor(
     private readonly method: ServerMethodDefinition<unknown, unknown>,
     private readonly call: ServerInterceptingCallInterface,
     private readonly options: OpenCallsOptions,
-    private readonly others: Set<OpenCall>,
+    private readonly owner: OpenCalls,
   ) {
     super(call, { start: (next) => next(this.listener()) });
     // grpc-js ends calls by itself, too (deadline, messages too large or not to be decoded): through this method.
     const send = call.sendStatus.bind(call);
-    call.sendStatus = (end) => send(this.ended(end));
+    call.sendStatus = (end) => send(this.completed(end));
   }
 
-  refuse(error: SaladError): void {
+  refuse(error: unknown): void {
     const facts = { path: this.method.path, peer: this.getPeer() };
     const { code, details, metadata } = this.options.failures.toServiceError(error, facts);
     this.call.sendStatus({ code, details, metadata });
   }
 
   override sendMessage(message: unknown, callback: () => void): void {
-    if (this.isAcquisition()) {
+    // An answer that waited behind one that was not read, when an error ended the call.
+    if (this.isOver) return;
+    if (this.isAcquisition) {
       super.sendMessage(message, callback);
       return;
     }
@@ -88,7 +113,7 @@ class OpenCall extends ServerInterceptingCall {
   private listener(): ServerListener {
     return {
       onReceiveMetadata: (metadata, next) => {
-        if (!this.isAcquisition()) this.others.add(this);
+        this.owner.started(metadata, this);
         next(metadata);
       },
       onReceiveMessage: (message, next) => {
@@ -97,11 +122,14 @@ class OpenCall extends ServerInterceptingCall {
       },
       onReceiveHalfClose: (next) => {
         this.requestEnd?.stop();
-        next();
+        if (!this.method.requestStream) next();
+        // A client that cancels ends its request first: that is not to be taken for a stream that ended early.
+        else afterReading(() => this.isGone || next());
       },
       // grpc-js calls this at the end of every call, however it ended.
       onCancel: () => {
-        this.others.delete(this);
+        this.isGone = true;
+        this.owner.ended(this);
         this.requestEnd?.stop();
         this.unread?.stop();
         this.count(codeOf(cancellation(this)));
@@ -117,11 +145,12 @@ class OpenCall extends ServerInterceptingCall {
     );
   }
 
-  private ended(end: CallEnd): CallEnd {
+  private completed(end: CallEnd): CallEnd {
     const known = hasDetails(end) ? undefined : protocolError(end.code, end.details);
     const facts = { path: this.method.path, peer: this.getPeer() };
     const { code, details, metadata } =
       known === undefined ? end : this.options.failures.toServiceError(known, facts);
+    this.isOver = true;
     this.count(code);
     return { code, details, metadata: metadata ?? null };
   }
@@ -134,7 +163,7 @@ class OpenCall extends ServerInterceptingCall {
     this.options.telemetry.callEnded(this.method.path.slice(1), status[code], ms);
   }
 
-  private isAcquisition(): boolean {
+  get isAcquisition(): boolean {
     return this.method.path.startsWith(ACQUISITIONS);
   }
 }
