@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
 import { header } from '../support/grpc-client.js';
-import { encode, frame } from '../support/raw-grpc.js';
+import { connectRaw, encode, endOf, frame, openRaw, reasonOf } from '../support/raw-grpc.js';
 import { FRAME, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
 import {
   type ModelsFolder,
@@ -182,5 +184,48 @@ describe('a connection that the server ends', function () {
     open.push(next);
     assert.ok(connection.frames.filter(isGoaway).length >= 2);
     assert.equal(connection.socket.destroyed, false);
+  });
+});
+
+describe('the end of a server', function () {
+  this.timeout(30_000);
+  let models: ModelsFolder;
+
+  before(async () => {
+    models = await smallModels();
+  });
+  after(() => models.remove());
+
+  it('comes soon after the last acquisition, whatever else its clients hold open', async () => {
+    const server = await startSmall(models.path, { healthListen: '127.0.0.1:0' });
+    const options = { keepsHalfOpen: true, answersPings: false };
+    const silent = await RawConnection.open(server.address, options);
+    const idle = await RawConnection.connect(server.address, options);
+    const watching = await RawConnection.connect(server.address, options);
+    watching.request(1, WATCH_PATH);
+    watching.data(1, EMPTY, true);
+    await watching.seen(({ type, stream }) => type === FRAME.headers && stream === 1);
+    watching.request(3, '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo');
+    const probe = await RawConnection.connect(`127.0.0.1:${server.healthPort}`, options);
+    probe.request(1, WATCH_PATH);
+    probe.data(1, EMPTY, true);
+    for (const { socket } of [idle, watching]) socket.pause();
+    const started = performance.now();
+    await server.stop(20_000);
+    assert.ok(performance.now() - started < 10_000, 'the grace is for acquisitions');
+    for (const { socket } of [silent, idle, watching, probe]) socket.destroy();
+  });
+
+  it('tells a client that watches its health', async () => {
+    const server = await startSmall(models.path);
+    const session = await connectRaw(server.address);
+    const watch = openRaw(session, WATCH_PATH);
+    watch.end(EMPTY);
+    await once(watch, 'response');
+    const ended = endOf(watch);
+    await server.stop(20_000);
+    const end = await ended;
+    assert.deepEqual([end.status, reasonOf(end)], [status.UNAVAILABLE, 'DRAINING']);
+    session.destroy();
   });
 });
