@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ServeConfig } from '../../config/schema.js';
+import { checkListen } from '../../server/listen.js';
 import { type RunningServer, startServer } from '../../server/server.js';
 import { logForeign } from '../../telemetry/foreign-logs.js';
 import { createLogger, type Logger } from '../../telemetry/logger.js';
@@ -39,6 +40,7 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
     const { maxConnections } = config;
     logger.warn({ openFiles, maxConnections }, 'the limit of open files is below what maxConnections needs');
   }
+  await checkListen('metricsListen', config.metricsListen);
   // Before the server, which makes its instruments at start.
   const sdk = await startSdk(config.metricsListen, context.environment);
   try {
