@@ -6,13 +6,21 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
+import { SaladClient } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import { makeAuthority } from '../support/certificates.js';
 import { RawConnection } from '../support/raw-http2.js';
 import { type Finished, root, salad } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import {
+  type ModelsFolder,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+} from '../support/small-server.js';
 
 describe('salad serve', function () {
   this.timeout(120_000);
@@ -41,6 +49,7 @@ describe('salad serve', function () {
     const [line] = await once(createInterface({ input: child.stdout }), 'line');
     return {
       address: String(JSON.parse(line).address),
+      signal: (signal: NodeJS.Signals) => child.kill(signal),
       /** Exit code after SIGTERM. */
       async stop() {
         child.kill('SIGTERM');
@@ -106,6 +115,34 @@ describe('salad serve', function () {
     frozen.socket.pause();
     assert.equal(await stop(), 0);
     for (const { socket } of [frozen, silent]) socket.destroy();
+  });
+
+  it('does not take a client for silent that sent while the server was paused', async () => {
+    const times = { headerTimeoutMs: 500, idleTimeoutMs: 500, keepaliveMs: 200, keepaliveTimeoutMs: 500 };
+    const { address, stop, signal } = await start(
+      ...Object.entries(times).flatMap(([key, value]) => ['--set', `${key}=${value}`]),
+    );
+    const client = new SaladClient(address, { retry: false });
+    const chunks = smallRows(smallImage(1));
+    try {
+      await client.listModels();
+      const results = ['begun', 'new'].map((id) =>
+        client.scoreAcquisition(smallHeader(id), async function* () {
+          yield* chunks.slice(0, 4);
+          if (id === 'begun') signal('SIGSTOP');
+          // Into the hands of the kernel, while the server is stopped.
+          await sleep(50);
+          yield* chunks.slice(4);
+        }),
+      );
+      await sleep(2000);
+      signal('SIGCONT');
+      for (const { coverage } of await Promise.all(results)) assert.equal(coverage?.scored, 64);
+    } finally {
+      client.close();
+      signal('SIGCONT');
+      await stop();
+    }
   });
 
   it('says at once, in one line, that an address is in use', async () => {

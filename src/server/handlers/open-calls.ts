@@ -1,10 +1,9 @@
 /** Every call of the port: counted when it ends, and bounded in time where no handler of ours bounds it. */
 import {
   type Metadata,
-  ServerInterceptingCall,
+  type ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
-  type ServerListener,
   type ServerMethodDefinition,
   status,
 } from '@grpc/grpc-js';
@@ -23,7 +22,9 @@ export interface OpenCallsOptions {
   readonly unreadMs: number;
 }
 
-type CallEnd = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+type Call = ServerInterceptingCallInterface;
+type CallListener = Parameters<Call['start']>[0];
+type CallEnd = Parameters<Call['sendStatus']>[0];
 
 /** Probes, every few seconds from every load balancer: not counted. */
 const HEALTH = '/grpc.health.v1.Health/';
@@ -36,8 +37,25 @@ export class OpenCalls {
 
   constructor(private readonly options: OpenCallsOptions) {}
 
-  /** For the server's options, first of all interceptors: nearest to the wire. */
-  readonly interceptor: ServerInterceptor = (method, call) => new OpenCall(method, call, this.options, this);
+  /**
+   * For the server's options, first of all interceptors: it gets grpc-js's own call, and changes that instead of putting
+   * another one before it, which would cost every message.
+   */
+  readonly interceptor: ServerInterceptor = (method, call) => {
+    const open = new OpenCall(method, call, this.options);
+    const start = call.start.bind(call);
+    call.start = (listener) =>
+      start(
+        open.listener(listener, {
+          onStart: (metadata) => {
+            this.byMetadata.set(metadata, open);
+            if (!open.isAcquisition) this.others.add(open);
+          },
+          onEnd: () => this.others.delete(open),
+        }),
+      );
+    return call as ServerInterceptingCall;
+  };
 
   /**
    * Sends the error as the status of the call with this metadata. Not through the call's own stream as grpc-js does it:
@@ -47,24 +65,19 @@ export class OpenCalls {
     this.byMetadata.get(metadata)?.refuse(error);
   }
 
-  /** @internal */
-  started(metadata: Metadata, call: OpenCall): void {
-    this.byMetadata.set(metadata, call);
-    if (!call.isAcquisition) this.others.add(call);
-  }
-
-  /** @internal */
-  ended(call: OpenCall): void {
-    this.others.delete(call);
-  }
-
   /** Ends what is no acquisition: Watch and reflection would never end by themselves. */
   endOthers(error: SaladError): void {
     for (const call of this.others) call.refuse(error);
   }
 }
 
-class OpenCall extends ServerInterceptingCall {
+interface Lifetime {
+  readonly onStart: (metadata: Metadata) => void;
+  readonly onEnd: () => void;
+}
+
+class OpenCall {
+  readonly isAcquisition: boolean;
   private readonly startedAt = performance.now();
   private requestEnd: SilenceTimer | undefined;
   private unread: SilenceTimer | undefined;
@@ -76,63 +89,50 @@ class OpenCall extends ServerInterceptingCall {
 
   constructor(
     private readonly method: ServerMethodDefinition<unknown, unknown>,
-    private readonly call: ServerInterceptingCallInterface,
+    private readonly call: Call,
     private readonly options: OpenCallsOptions,
-    private readonly owner: OpenCalls,
   ) {
-    super(call, { start: (next) => next(this.listener()) });
+    this.isAcquisition = method.path.startsWith(ACQUISITIONS);
     // grpc-js ends calls by itself, too (deadline, messages too large or not to be decoded): through this method.
-    const send = call.sendStatus.bind(call);
-    call.sendStatus = (end) => send(this.completed(end));
+    const sendStatus = call.sendStatus.bind(call);
+    call.sendStatus = (end) => sendStatus(this.completed(end));
+    const sendMessage = call.sendMessage.bind(call);
+    call.sendMessage = (message, callback) => {
+      // An answer that waited behind one that was not read, when an error ended the call.
+      if (this.isOver) return;
+      sendMessage(message, this.isAcquisition ? callback : this.whenRead(callback));
+    };
   }
 
   refuse(error: unknown): void {
-    const facts = { path: this.method.path, peer: this.getPeer() };
-    const { code, details, metadata } = this.options.failures.toServiceError(error, facts);
+    const { code, details, metadata } = this.options.failures.toServiceError(error, this.facts());
     this.call.sendStatus({ code, details, metadata });
   }
 
-  override sendMessage(message: unknown, callback: () => void): void {
-    // An answer that waited behind one that was not read, when an error ended the call.
-    if (this.isOver) return;
-    if (this.isAcquisition) {
-      super.sendMessage(message, callback);
-      return;
-    }
-    const { unreadMs } = this.options;
-    this.unread ??= new SilenceTimer(unreadMs, () =>
-      this.refuse(new SaladError('IDLE_TIMEOUT', `an answer was not read for ${unreadMs} ms`)),
-    );
-    super.sendMessage(message, () => {
-      this.unread?.stop();
-      this.unread = undefined;
-      callback();
-    });
-  }
-
-  private listener(): ServerListener {
+  listener(next: CallListener, { onStart, onEnd }: Lifetime): CallListener {
     return {
-      onReceiveMetadata: (metadata, next) => {
-        this.owner.started(metadata, this);
-        next(metadata);
+      onReceiveMetadata: (metadata) => {
+        onStart(metadata);
+        next.onReceiveMetadata(metadata);
       },
-      onReceiveMessage: (message, next) => {
+      onReceiveMessage: (message) => {
         if (!this.method.requestStream) this.expectRequestEnd();
-        next(message);
+        next.onReceiveMessage(message);
       },
-      onReceiveHalfClose: (next) => {
+      onReceiveHalfClose: () => {
         this.requestEnd?.stop();
-        if (!this.method.requestStream) next();
+        if (!this.method.requestStream) next.onReceiveHalfClose();
         // A client that cancels ends its request first: that is not to be taken for a stream that ended early.
-        else afterReading(() => this.isGone || next());
+        else afterReading(() => this.isGone || next.onReceiveHalfClose());
       },
       // grpc-js calls this at the end of every call, however it ended.
       onCancel: () => {
         this.isGone = true;
-        this.owner.ended(this);
         this.requestEnd?.stop();
         this.unread?.stop();
-        this.count(codeOf(cancellation(this)));
+        this.count(codeOf(cancellation(this.call)));
+        onEnd();
+        next.onCancel();
       },
     };
   }
@@ -145,11 +145,22 @@ class OpenCall extends ServerInterceptingCall {
     );
   }
 
+  private whenRead(callback: () => void): () => void {
+    const { unreadMs } = this.options;
+    this.unread ??= new SilenceTimer(unreadMs, () =>
+      this.refuse(new SaladError('IDLE_TIMEOUT', `an answer was not read for ${unreadMs} ms`)),
+    );
+    return () => {
+      this.unread?.stop();
+      this.unread = undefined;
+      callback();
+    };
+  }
+
   private completed(end: CallEnd): CallEnd {
     const known = hasDetails(end) ? undefined : protocolError(end.code, end.details);
-    const facts = { path: this.method.path, peer: this.getPeer() };
     const { code, details, metadata } =
-      known === undefined ? end : this.options.failures.toServiceError(known, facts);
+      known === undefined ? end : this.options.failures.toServiceError(known, this.facts());
     this.isOver = true;
     this.count(code);
     return { code, details, metadata: metadata ?? null };
@@ -163,8 +174,8 @@ class OpenCall extends ServerInterceptingCall {
     this.options.telemetry.callEnded(this.method.path.slice(1), status[code], ms);
   }
 
-  get isAcquisition(): boolean {
-    return this.method.path.startsWith(ACQUISITIONS);
+  private facts() {
+    return { path: this.method.path, peer: this.call.getPeer() };
   }
 }
 
