@@ -106,7 +106,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     );
     server.addService(ModelRegistryService, modelRegistryHandlers(registry, failures));
     health.addTo(server);
-    await addReflection(server);
+    addReflection(server);
     const port = await bind(server, 'listen', config.listen, tls.credentials);
     let stopping: Promise<void> | undefined;
     const updateHealth = () => {
