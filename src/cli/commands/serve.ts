@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ServeConfig } from '../../config/schema.js';
+import { logForeign } from '../../server/foreign-logs.js';
 import { checkListen } from '../../server/listen.js';
 import { type RunningServer, startServer } from '../../server/server.js';
-import { logForeign } from '../../telemetry/foreign-logs.js';
 import { createLogger, type Logger } from '../../telemetry/logger.js';
 import { startSdk } from '../../telemetry/sdk.js';
 import type { ProgramContext } from '../program.js';

@@ -1,6 +1,6 @@
 /** What Node and libraries print as text becomes lines of the log. */
 import { setLogger } from '@grpc/grpc-js';
-import type { Logger } from './logger.js';
+import type { Logger } from '../telemetry/logger.js';
 
 /**
  * Warnings of Node, messages of grpc-js, and errors that nobody caught, which end the process with exit code 1 as they
