@@ -10,9 +10,9 @@ import {
 } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
-import type { Failures } from '../server/failures.js';
 import type { Logger } from '../telemetry/logger.js';
 import { SilenceTimer } from '../wire/silence-timer.js';
+import { toServiceError } from '../wire/status.js';
 import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
 import { type Identity, requirementOf } from './identity.js';
 import { Quotas } from './quotas.js';
@@ -33,18 +33,17 @@ interface GuardParts {
   readonly authenticator: Authenticator;
   readonly quotas: Quotas;
   readonly logger: Logger;
-  readonly failures: Failures;
 }
 
 /** @throws SaladError CONFIGURATION_INVALID for key files that are not sound */
-export async function openGuard(config: ServeConfig, logger: Logger, failures: Failures): Promise<Guard> {
+export async function openGuard(config: ServeConfig, logger: Logger): Promise<Guard> {
   const authenticator = await openAuthenticator(config, logger);
   const quotas = new Quotas({
     maxAcquisitions: config.identityMaxAcquisitions,
     maxBytesPerSecond: config.identityMaxBytesPerSecond,
     longestPauseMs: config.idleTimeoutMs / 2,
   });
-  const parts = { config, authenticator, quotas, logger, failures };
+  const parts = { config, authenticator, quotas, logger };
   return {
     interceptor: (method, call) => new GuardedCall(parts, method, call),
     metered: (service) => (config.identityMaxBytesPerSecond === 0 ? service : metered(service)),
@@ -150,8 +149,7 @@ class GuardedCall extends ServerInterceptingCall {
   }
 
   private refuse(error: unknown): void {
-    const facts = { path: this.method.path, peer: this.call.getPeer() };
-    const { code, details, metadata } = this.parts.failures.toServiceError(error, facts);
+    const { code, details, metadata } = toServiceError(error, this.parts.config.retryDelayMs);
     this.call.sendStatus({ code, details, metadata });
   }
 }

@@ -9,7 +9,6 @@ import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { drain } from './drain.js';
-import { Failures } from './failures.js';
 import { anomalyScoringHandlers } from './handlers/anomaly-scoring.js';
 import { CallTracker } from './handlers/call-tracker.js';
 import { modelRegistryHandlers } from './handlers/model-registry.js';
@@ -46,11 +45,10 @@ export interface ServerOptions {
 export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger();
   const telemetry = new Telemetry(logger);
-  const failures = new Failures({ retryDelayMs: config.retryDelayMs, logger, telemetry });
   // Before the models, which take seconds: a wrong file or an address in use is reported at once.
   await checkListen('listen', config.listen);
   await checkListen('healthListen', config.healthListen);
-  const guard = await openGuard(config, logger, failures);
+  const guard = await openGuard(config, logger);
   const tls = await portCredentials(config, logger);
   let healthPort: HealthPort | undefined;
   const release = async () => {
@@ -66,8 +64,9 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   try {
     const health = new Health(SERVICE_NAMES);
     const openCalls = new OpenCalls({
-      failures,
+      logger,
       telemetry,
+      retryDelayMs: config.retryDelayMs,
       requestEndMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
       unreadMs: config.idleTimeoutMs,
     });
@@ -104,7 +103,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       guard.metered(AnomalyScoringService),
       anomalyScoringHandlers({ config, registry, calls, telemetry }),
     );
-    server.addService(ModelRegistryService, modelRegistryHandlers(registry, failures));
+    server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
     health.addTo(server);
     addReflection(server);
     const port = await bind(server, 'listen', config.listen, tls.credentials);

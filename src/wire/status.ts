@@ -47,11 +47,20 @@ export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceEr
   const message = publicMessage(error);
   const metadata = new Metadata();
   metadata.set(DETAILS_KEY, statusDetails(error, retryDelayMs));
+  THROWN.set(metadata, thrown);
   return Object.assign(new Error(message, { cause: error }), {
     code: codeOf(error),
     details: message,
     metadata,
   });
+}
+
+/** What the end of a call was made of, by its trailers: they alone pass grpc-js as they are. */
+const THROWN = new WeakMap<Metadata, unknown>();
+
+/** @returns what `toServiceError` got for these trailers; undefined for those of others */
+export function thrownOf(trailers: Metadata | null | undefined): unknown {
+  return trailers === null || trailers === undefined ? undefined : THROWN.get(trailers);
 }
 
 /** google.rpc.Status of an error, encoded. @param retryDelayMs as in `toServiceError`; none without it */

@@ -15,7 +15,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { StreamAcquisitionResponse } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
 import { end, header, rows } from '../support/grpc-client.js';
-import { connectRaw, encode, endOf, frame, openRaw, reasonOf, STREAM_PATH } from '../support/raw-grpc.js';
+import { connectRaw, encode, endOf, frame, openRaw, STREAM_PATH } from '../support/raw-grpc.js';
 import { FRAME, RawConnection } from '../support/raw-http2.js';
 import { type ModelsFolder, smallImage, smallModels } from '../support/small-server.js';
 
@@ -165,7 +165,7 @@ describe('the end of a call', function () {
       const stream = openRaw(session, path, metadata);
       stream.write(bytes);
       const ended = await endOf(stream);
-      assert.deepEqual([status[ended.status ?? -1], reasonOf(ended)], expected);
+      assert.deepEqual([status[ended.status ?? -1], ended.reason], expected);
       assert.ok((ended.details?.byteLength ?? 0) < 1000);
       // Once, and not as a failure of the server; calls of no method are not logged at all.
       const refusals = log.filter(({ reason }) => reason !== undefined);
@@ -187,7 +187,7 @@ describe('the end of a call', function () {
       const stream = openRaw(session, path);
       stream.write(message);
       const ended = await endOf(stream);
-      assert.deepEqual([ended.status, reasonOf(ended)], [status.DEADLINE_EXCEEDED, 'IDLE_TIMEOUT'], path);
+      assert.deepEqual([ended.status, ended.reason], [status.DEADLINE_EXCEEDED, 'IDLE_TIMEOUT'], path);
     }
   });
 

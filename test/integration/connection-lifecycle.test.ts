@@ -10,7 +10,7 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
 import { header } from '../support/grpc-client.js';
-import { connectRaw, encode, endOf, frame, openRaw, reasonOf } from '../support/raw-grpc.js';
+import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { FRAME, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
 import {
   type ModelsFolder,
@@ -225,7 +225,7 @@ describe('the end of a server', function () {
     const ended = endOf(watch);
     await server.stop(20_000);
     const end = await ended;
-    assert.deepEqual([end.status, reasonOf(end)], [status.UNAVAILABLE, 'DRAINING']);
+    assert.deepEqual([end.status, end.reason], [status.UNAVAILABLE, 'DRAINING']);
     session.destroy();
   });
 });

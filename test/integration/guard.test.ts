@@ -18,7 +18,7 @@ import { makeApiKey } from '../../src/auth/api-keys.js';
 import { openGuard } from '../../src/auth/guard.js';
 import { requirementOf } from '../../src/auth/identity.js';
 import { loadConfig } from '../../src/config/load.js';
-import { Failures } from '../../src/server/failures.js';
+import { OpenCalls } from '../../src/server/handlers/open-calls.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
 import { refusal } from '../support/grpc-client.js';
@@ -64,13 +64,15 @@ describe('the guard before calls that change the server', () => {
     const logger = pino({ level: 'debug' }, { write: (line) => void lines.push(line) });
     const call = async (admin: boolean, key: string | undefined) => {
       const config = await loadConfig({ flags: { admin, authApiKeysFile: file } });
-      const failures = new Failures({
-        retryDelayMs: config.retryDelayMs,
+      const guard = await openGuard(config, logger);
+      const calls = new OpenCalls({
         logger,
         telemetry: new Telemetry(silentLogger()),
+        retryDelayMs: config.retryDelayMs,
+        requestEndMs: 5000,
+        unreadMs: 5000,
       });
-      const guard = await openGuard(config, logger, failures);
-      const server = new Server({ interceptors: [guard.interceptor] });
+      const server = new Server({ interceptors: [calls.interceptor, guard.interceptor] });
       const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>
         callback(null, Buffer.from('done'));
       server.addService(ADMIN_SERVICE, { unload });

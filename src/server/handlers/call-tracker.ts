@@ -2,7 +2,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { Latch } from '../../acquisition/index.js';
 import { SaladError } from '../../errors/index.js';
-import { cancellation } from '../failures.js';
+import { cancellation } from './cancellation.js';
 
 /** Made once: an error takes a stack trace, and every call ends with this. */
 const OVER = new SaladError('CANCELLED', 'the call is over');

@@ -1,4 +1,4 @@
-/** Every call of the port: counted when it ends, and bounded in time where no handler of ours bounds it. */
+/** Every call of the port: logged and counted once, when it ends; bounded in time where no handler of ours bounds it. */
 import {
   type Metadata,
   type ServerInterceptingCall,
@@ -7,15 +7,17 @@ import {
   type ServerMethodDefinition,
   status,
 } from '@grpc/grpc-js';
-import { SaladError } from '../../errors/index.js';
+import { type ErrorReason, SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { afterReading, SilenceTimer } from '../../wire/silence-timer.js';
-import { codeOf, DETAILS_KEY, protocolError } from '../../wire/status.js';
-import { cancellation, type Failures } from '../failures.js';
+import { codeOf, DETAILS_KEY, protocolError, thrownOf, toServiceError } from '../../wire/status.js';
+import { cancellation } from './cancellation.js';
 
 export interface OpenCallsOptions {
-  readonly failures: Failures;
+  readonly logger: Logger;
   readonly telemetry: Telemetry;
+  readonly retryDelayMs: number;
   /** From the one request message of a call to the end of its request, in ms. */
   readonly requestEndMs: number;
   /** An answer that is not read for this long ends the call, in ms. */
@@ -26,6 +28,8 @@ type Call = ServerInterceptingCallInterface;
 type CallListener = Parameters<Call['start']>[0];
 type CallEnd = Parameters<Call['sendStatus']>[0];
 
+/** Neither the caller's fault nor ours: worth a line in the log that is kept. */
+const WARNED: ReadonlySet<ErrorReason> = new Set(['CREDENTIALS_UNVERIFIABLE']);
 /** Probes, every few seconds from every load balancer: not counted. */
 const HEALTH = '/grpc.health.v1.Health/';
 /** These calls end by `CallTracker`, and limit unread answers by `ResponseWriter`. */
@@ -105,7 +109,7 @@ class OpenCall {
   }
 
   refuse(error: unknown): void {
-    const { code, details, metadata } = this.options.failures.toServiceError(error, this.facts());
+    const { code, details, metadata } = toServiceError(error, this.options.retryDelayMs);
     this.call.sendStatus({ code, details, metadata });
   }
 
@@ -160,10 +164,26 @@ class OpenCall {
   private completed(end: CallEnd): CallEnd {
     const known = hasDetails(end) ? undefined : protocolError(end.code, end.details);
     const { code, details, metadata } =
-      known === undefined ? end : this.options.failures.toServiceError(known, this.facts());
+      known === undefined ? end : toServiceError(known, this.options.retryDelayMs);
+    const thrown = thrownOf(metadata);
+    if (thrown !== undefined && !this.isOver) this.log(thrown);
     this.isOver = true;
     this.count(code);
     return { code, details, metadata: metadata ?? null };
+  }
+
+  private log(thrown: unknown): void {
+    const { logger, telemetry } = this.options;
+    const error = SaladError.from(thrown);
+    const facts = {
+      reason: error.reason,
+      path: this.method.path,
+      peer: this.call.getPeer(),
+      ...telemetry.idsOf(thrown),
+    };
+    if (error.kind === 'internal') logger.error({ err: thrown, ...facts }, 'call failed');
+    else if (WARNED.has(error.reason)) logger.warn({ err: error, ...facts }, error.message);
+    else logger.debug(facts, error.message);
   }
 
   private count(code: status): void {
@@ -172,10 +192,6 @@ class OpenCall {
     if (this.method.path.startsWith(HEALTH)) return;
     const ms = performance.now() - this.startedAt;
     this.options.telemetry.callEnded(this.method.path.slice(1), status[code], ms);
-  }
-
-  private facts() {
-    return { path: this.method.path, peer: this.call.getPeer() };
   }
 }
 
