@@ -1,6 +1,6 @@
 /** The gRPC server: listens once every model is warm, and stops without losing what runs. */
 
-import { openGuard } from '../auth/guard.js';
+import { type Guard, openGuard } from '../auth/guard.js';
 import { portCredentials, restrictCiphers } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
@@ -14,7 +14,7 @@ import { CallTracker } from './handlers/call-tracker.js';
 import { modelRegistryHandlers } from './handlers/model-registry.js';
 import { OpenCalls } from './handlers/open-calls.js';
 import { Health } from './health.js';
-import { type HealthPort, openHealthPort } from './health-port.js';
+import { openHealthPort } from './health-port.js';
 import { Connections, connectionOptions, connectionsOptions } from './http2/connection-limits.js';
 import { createServerWithWindow } from './http2/create-server.js';
 import { bind, checkListen } from './listen.js';
@@ -50,62 +50,20 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   await checkListen('healthListen', config.healthListen);
   const guard = await openGuard(config, logger);
   const tls = await portCredentials(config, logger);
-  let healthPort: HealthPort | undefined;
-  const release = async () => {
-    await healthPort?.close();
-    guard.close();
-    tls.close();
+  const closers: (() => Promise<void> | void)[] = [() => guard.close(), () => tls.close()];
+  const closeAll = async () => {
+    // What was opened last is closed first.
+    for (const close of closers.reverse()) await close();
   };
-  const registry = await ModelRegistry.open(config, logger, telemetry).catch(async (error: unknown) => {
-    await release();
-    throw error;
-  });
-  const connections = new Connections(connectionsOptions(config, logger));
   try {
+    const registry = await ModelRegistry.open(config, logger, telemetry);
+    closers.push(() => registry.close());
     const health = new Health(SERVICE_NAMES);
-    const openCalls = new OpenCalls({
-      logger,
-      telemetry,
-      retryDelayMs: config.retryDelayMs,
-      requestEndMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
-      unreadMs: config.idleTimeoutMs,
-    });
-    const calls = new CallTracker({
-      maxCalls: config.maxConcurrentAcquisitions,
-      refuse: (metadata, error) => openCalls.refuse(metadata, error),
-    });
-    telemetry.observe({
-      activeCalls: () => calls.active,
-      queuedTiles: () => registry.queuedTiles,
-      freeSlots: () => registry.pool.freeSlots,
-      engineLosses: () => registry.pool.failovers.losses,
-      prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
-    });
-    const server = createServerWithWindow(
-      {
-        interceptors: [openCalls.interceptor, guard.interceptor],
-        'grpc.max_receive_message_length': config.maxMessageBytes,
-        'grpc.max_send_message_length': -1,
-        // No channelz service is offered: counting for it would cost every message.
-        'grpc.enable_channelz': 0,
-        ...connectionOptions(config),
-      },
-      {
-        windowBytes: config.receiveWindowBytes,
-        handshakeTimeoutMs: config.connectTimeoutMs,
-        onHttp2Server: (http2Server) => {
-          restrictCiphers(http2Server);
-          connections.watch(http2Server);
-        },
-      },
-    );
-    server.addService(
-      guard.metered(AnomalyScoringService),
-      anomalyScoringHandlers({ config, registry, calls, telemetry }),
-    );
-    server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
-    health.addTo(server);
-    addReflection(server);
+    const healthPort = await openHealthPort(config.healthListen, health, logger);
+    closers.push(() => healthPort?.close());
+    const { server, ...parts } = createPort({ config, logger, telemetry, registry, guard, health });
+    const stopListening = () => server.forceShutdown();
+    closers.push(stopListening);
     const port = await bind(server, 'listen', config.listen, tls.credentials);
     let stopping: Promise<void> | undefined;
     const updateHealth = () => {
@@ -115,40 +73,82 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     };
     updateHealth();
     registry.pool.onChange(updateHealth);
-    healthPort = await openHealthPort(config.healthListen, health, logger);
-    const address = `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`;
-    const models = registry.list().map(({ key }) => key);
-    logger.info(
-      {
-        address,
-        healthPort: healthPort?.port,
-        engine: registry.engine,
-        models,
-        tls: tls.summary,
-        auth: guard.summary,
-        admin: config.admin,
-      },
-      'ready',
-    );
-    const stopListening = () => server.forceShutdown();
-    return {
-      address,
-      port,
+    const running = {
+      address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
       healthPort: healthPort?.port,
       engine: registry.engine,
-      models,
+      models: registry.list().map(({ key }) => key),
+    };
+    logger.info({ ...running, tls: tls.summary, auth: guard.summary, admin: config.admin }, 'ready');
+    return {
+      ...running,
+      port,
       registry,
       stop(graceMs) {
-        stopping ??= drain({ connections, calls, openCalls, health, stopListening }, graceMs)
-          .then(release)
-          .then(() => registry.close());
+        stopping ??= drain({ ...parts, health, stopListening }, graceMs).then(closeAll);
         return stopping;
       },
     };
   } catch (error) {
-    await connections.close(0);
-    await release();
-    await registry.close();
+    await closeAll();
     throw error;
   }
+}
+
+interface PortParts {
+  readonly config: ServeConfig;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+  readonly registry: ModelRegistry;
+  readonly guard: Guard;
+  readonly health: Health;
+}
+
+/** The gRPC server with its services, not listening yet; and what its connections and calls are tracked by. */
+function createPort({ config, logger, telemetry, registry, guard, health }: PortParts) {
+  const connections = new Connections(connectionsOptions(config, logger));
+  const openCalls = new OpenCalls({
+    logger,
+    telemetry,
+    retryDelayMs: config.retryDelayMs,
+    requestEndMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
+    unreadMs: config.idleTimeoutMs,
+  });
+  const calls = new CallTracker({
+    maxCalls: config.maxConcurrentAcquisitions,
+    refuse: (metadata, error) => openCalls.refuse(metadata, error),
+  });
+  telemetry.observe({
+    activeCalls: () => calls.active,
+    queuedTiles: () => registry.queuedTiles,
+    freeSlots: () => registry.pool.freeSlots,
+    engineLosses: () => registry.pool.failovers.losses,
+    prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
+  });
+  const server = createServerWithWindow(
+    {
+      interceptors: [openCalls.interceptor, guard.interceptor],
+      'grpc.max_receive_message_length': config.maxMessageBytes,
+      'grpc.max_send_message_length': -1,
+      // No channelz service is offered: counting for it would cost every message.
+      'grpc.enable_channelz': 0,
+      ...connectionOptions(config),
+    },
+    {
+      windowBytes: config.receiveWindowBytes,
+      handshakeTimeoutMs: config.connectTimeoutMs,
+      onHttp2Server: (http2Server) => {
+        restrictCiphers(http2Server);
+        connections.watch(http2Server);
+      },
+    },
+  );
+  server.addService(
+    guard.metered(AnomalyScoringService),
+    anomalyScoringHandlers({ config, registry, calls, telemetry }),
+  );
+  server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
+  health.addTo(server);
+  addReflection(server);
+  return { server, connections, calls, openCalls };
 }
