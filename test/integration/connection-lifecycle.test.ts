@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import type { ClientHttp2Session } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -184,6 +185,46 @@ describe('a connection that the server ends', function () {
     open.push(next);
     assert.ok(connection.frames.filter(isGoaway).length >= 2);
     assert.equal(connection.socket.destroyed, false);
+  });
+});
+
+describe('an old connection', function () {
+  this.timeout(30_000);
+  const AGE_MS = 500;
+  let models: ModelsFolder;
+  let server: RunningServer;
+
+  before(async () => {
+    models = await smallModels();
+    server = await startSmall(models.path, { connectionMaxAgeMs: AGE_MS });
+  });
+  after(async () => {
+    await server.stop(0);
+    await models.remove();
+  });
+
+  /** When GOAWAY came, after the connection was made. */
+  const goawayAt = async (session: ClientHttp2Session, started: number) => {
+    await once(session, 'goaway');
+    return performance.now() - started;
+  };
+
+  // Clients of grpc-js below our own lose their calls at the next keepalive after a GOAWAY.
+  it('gets GOAWAY when no call runs on it, at twice its age at the latest', async () => {
+    const started = performance.now();
+    const [idle, briefly, always] = await Promise.all([1, 2, 3].map(() => connectRaw(server.address)));
+    const ages = Promise.all([idle, briefly, always].map((session) => goawayAt(session as never, started)));
+    const [brief, endless] = [openRaw(briefly as never), openRaw(always as never)];
+    for (const stream of [brief, endless]) stream.write(frame(encode(header())));
+    const BRIEF_MS = 1.3 * AGE_MS;
+    setTimeout(() => brief.close(8), BRIEF_MS);
+    const [ofIdle = 0, ofBrief = 0, ofAlways = 0] = await ages;
+    assert.ok(ofIdle >= 0.9 * AGE_MS, `${ofIdle}`);
+    assert.ok(ofBrief >= BRIEF_MS, `${ofBrief}`);
+    assert.ok(ofAlways >= 1.8 * AGE_MS, `${ofAlways}`);
+    assert.ok(ofIdle < ofBrief && ofBrief < ofAlways, `${ofIdle}, ${ofBrief}, ${ofAlways}`);
+    endless.close(8);
+    for (const session of [idle, briefly, always]) session?.destroy();
   });
 });
 
