@@ -31,10 +31,10 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
   const timer = new SilenceTimer(options.idleTimeoutMs, () => {
     idle = isWaiting;
     if (idle) news.open();
-    else timer.note();
+    else timer.refresh();
   });
   const onData = (message: T) => {
-    timer.note();
+    timer.refresh();
     waiting.push(message);
     pendingBytes += options.sizeOf(message);
     if (pendingBytes > options.maxPendingBytes) call.pause();
@@ -63,7 +63,7 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
       const message = waiting.shift();
       if (message !== undefined) {
         yield message;
-        timer.note();
+        timer.refresh();
         pendingBytes -= options.sizeOf(message);
         if (call.isPaused() && pendingBytes <= options.maxPendingBytes) call.resume();
         continue;

@@ -38,7 +38,7 @@ export class ResponseWriter<T> {
     this.inFlight += 1;
     this.call.write(message, () => {
       this.inFlight -= 1;
-      this.stallTimer?.note();
+      this.stallTimer?.refresh();
       this.room.open();
     });
     const waitingMax = isLast ? 0 : IN_FLIGHT_MAX - 1;

@@ -6,30 +6,30 @@ const TURNS = 3;
 const CATCH_UP_MS = 250;
 
 /**
- * Calls `onSilence` once nothing was noted for `ms` and a moment (a quarter of a second at most). After a pause of this
+ * Calls `onSilence` once `refresh` was not called for `ms` and a moment (a quarter of a second at most). After a pause of this
  * process (a stopped container, a blocked event loop) timers run before the sockets are read, so that a peer that did
  * send would look silent: the moment is for reading, and where something came the timer starts again.
  */
 export class SilenceTimer {
   private readonly timer: NodeJS.Timeout;
-  private heard = false;
+  private active = false;
   private stopped = false;
 
   constructor(ms: number, onSilence: () => void) {
     const judge = () => {
       if (this.stopped) return;
-      if (this.heard) this.timer.refresh();
+      if (this.active) this.timer.refresh();
       else onSilence();
     };
     this.timer = setTimeout(() => {
-      this.heard = false;
+      this.active = false;
       setTimeout(judge, Math.min(ms, CATCH_UP_MS));
     }, ms);
   }
 
-  /** The peer gave a sign of life. */
-  note(): void {
-    this.heard = true;
+  /** To be called for everything that the peer sends or takes. */
+  refresh(): void {
+    this.active = true;
     if (!this.stopped) this.timer.refresh();
   }
 

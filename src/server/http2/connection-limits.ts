@@ -98,7 +98,7 @@ export class Connections {
   /** GOAWAY to all connections, and soon to those that come from now on. */
   drain(): void {
     this.draining = true;
-    for (const connection of this.open) connection.sayGoaway();
+    for (const connection of this.open) connection.sendGoaway();
   }
 
   /** Closes all connections, by force those that are not closed after `timeoutMs`. */
@@ -119,7 +119,7 @@ export class Connections {
     const connection = new Connection(socket, session, this.options, this.options.logger);
     this.open.add(connection);
     socket.once('close', () => this.open.delete(connection));
-    if (this.draining) setTimeout(() => connection.sayGoaway(), LATE_GOAWAY_MS).unref();
+    if (this.draining) setTimeout(() => connection.sendGoaway(), LATE_GOAWAY_MS).unref();
   }
 
   private check(): void {

@@ -98,7 +98,7 @@ export class Connection {
   }
 
   /** Announces the end: running calls finish, new ones are to go to another connection. */
-  sayGoaway(): void {
+  sendGoaway(): void {
     if (this.goawayAt !== undefined || this.session.closed || this.session.destroyed) return;
     this.goawayAt = performance.now();
     this.session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
@@ -124,8 +124,8 @@ export class Connection {
     }
     const age = now - this.openedAt;
     const isIdle = this.streams === 0;
-    if (isIdle && now - this.idleSince >= this.times.idleMs) this.sayGoaway();
-    else if (age >= this.maxAgeMs && (isIdle || age >= 2 * this.maxAgeMs)) this.sayGoaway();
+    if (isIdle && now - this.idleSince >= this.times.idleMs) this.sendGoaway();
+    else if (age >= this.maxAgeMs && (isIdle || age >= 2 * this.maxAgeMs)) this.sendGoaway();
   }
 
   /** Finds clients that vanished, and sessions that nghttp2 has given up. */

@@ -19,7 +19,7 @@ function timer() {
 }
 
 describe('SilenceTimer', () => {
-  it('calls once, when nothing was noted for its time', async () => {
+  it('calls once, when it was not refreshed for its time', async () => {
     const { one, calls } = timer();
     const started = performance.now();
     while (calls() === 0) await sleep(1);
@@ -29,24 +29,24 @@ describe('SilenceTimer', () => {
     one.stop();
   });
 
-  it('does not call while something is noted, nor after it was stopped', async () => {
+  it('does not call while it is refreshed, nor after it was stopped', async () => {
     const { one, calls } = timer();
     const stopAt = performance.now() + 3 * MS;
     while (performance.now() < stopAt) {
-      one.note();
+      one.refresh();
       await new Promise((turn) => setImmediate(turn));
     }
     one.stop();
-    one.note();
+    one.refresh();
     await sleep(3 * MS);
     assert.equal(calls(), 0);
   });
 
-  it('waits after a pause for what came meanwhile to be noted', async () => {
+  it('waits after a pause for what came meanwhile', async () => {
     const { one, calls } = timer();
     pause(2 * MS + 200);
     // The timer is due; what the kernel holds is delivered in the turns after it.
-    setTimeout(() => one.note(), 1);
+    setTimeout(() => one.refresh(), 1);
     await sleep(MS / 2);
     assert.equal(calls(), 0);
     while (calls() === 0) await sleep(1);
