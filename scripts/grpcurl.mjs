@@ -1,4 +1,4 @@
-// Builds grpcurl into .cache/grpcurl of the checkout and prints its path: a client that knows only what reflection says.
+// Builds grpcurl, a client that knows only what reflection says, into .cache/grpcurl and prints its path.
 import { join } from 'node:path';
 import { goProgram } from './go-program.mjs';
 import { root } from './prepare.mjs';

@@ -6,9 +6,9 @@ const TURNS = 3;
 const CATCH_UP_MS = 250;
 
 /**
- * Calls `onSilence` once `refresh` was not called for `ms` and a moment (a quarter of a second at most). After a pause of this
- * process (a stopped container, a blocked event loop) timers run before the sockets are read, so that a peer that did
- * send would look silent: the moment is for reading, and where something came the timer starts again.
+ * Calls `onSilence` once `refresh` was not called for `ms` and a moment (a quarter of a second at most). After a pause
+ * of this process (a stopped container, a blocked event loop) timers run before the sockets are read, so that a peer
+ * that did send would look silent: the moment is for reading, and where something came the timer starts again.
  */
 export class SilenceTimer {
   private readonly timer: NodeJS.Timeout;

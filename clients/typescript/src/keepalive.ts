@@ -30,8 +30,8 @@ interface Connector {
 
 /**
  * After a GOAWAY the calls on the connection finish, and Node marks the session as closing. Node's `ping` fails on such
- * a session without sending anything, and grpc-js takes that failure for a lost connection: it ends the running calls as
- * UNAVAILABLE "Connection dropped". This makes the pings of a closing session real ones.
+ * a session without sending anything, and grpc-js takes that failure for a lost connection: it ends the running calls
+ * as UNAVAILABLE "Connection dropped". This makes the pings of a closing session real ones.
  *
  * @param channel must have a subchannel pool of its own (`grpc.use_local_subchannel_pool`)
  * @throws Error where grpc-js has changed inside and the sessions cannot be reached

@@ -1,4 +1,4 @@
-/** Every call of the port: logged and counted once, when it ends; bounded in time where no handler of ours bounds it. */
+/** Every call of the port: logged and counted once, when it ends; bounded in time where no handler bounds it. */
 import {
   type Metadata,
   type ServerInterceptingCall,
@@ -42,8 +42,8 @@ export class OpenCalls {
   constructor(private readonly options: OpenCallsOptions) {}
 
   /**
-   * For the server's options, first of all interceptors: it gets grpc-js's own call, and changes that instead of putting
-   * another one before it, which would cost every message.
+   * For the server's options, before all interceptors that wrap the call: this one gets grpc-js's own call and changes
+   * it, instead of putting another one before it, which would cost every message.
    */
   readonly interceptor: ServerInterceptor = (method, call) => {
     const open = new OpenCall(method, call, this.options);
