@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { needTools } from './container/tools.mjs';
+import { grpcurl } from './grpcurl.mjs';
 import { apiServer } from './helm/api-server.mjs';
 import { kubernetesSchemas } from './helm/kubernetes.mjs';
 import { debian, program } from './helm/tools.mjs';
@@ -13,5 +14,6 @@ program('kubeconform');
 kubernetesSchemas();
 for (const name of ['prometheus', 'etcd-server']) debian(name);
 apiServer();
+grpcurl();
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
 needTools();

@@ -2,7 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { COMPILE_FAST, cache, module, moduleVersion } from './tools.mjs';
+import { COMPILE_FAST } from '../go-program.mjs';
+import { cache, module, moduleVersion } from './tools.mjs';
 
 /** kube-apiserver's module has replacements, so `go install` refuses it: it is built from a module of ours. */
 export function apiServer() {

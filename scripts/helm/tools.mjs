@@ -1,8 +1,9 @@
 // Helm, kubeconform and the schemas' sources, from the Go module proxy, once, into .cache/helm of the checkout.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { unpackDebian } from '../debian-packages.mjs';
+import { goProgram } from '../go-program.mjs';
 import { root } from '../prepare.mjs';
 
 export { root };
@@ -22,26 +23,8 @@ const MODULES = {
   gatewayApi: 'sigs.k8s.io/gateway-api@v1.4.1',
 };
 
-/** Compiles a third faster than with optimisation, which the few seconds that these programs run for do not pay back. */
-export const COMPILE_FAST = '-gcflags=all=-N -l';
-
-/** Path of a built program. Two at a time: the machine is not ours alone. */
-export function program(name) {
-  const bin = join(cache, 'bin');
-  const path = join(bin, name);
-  const stamp = `${path}.version`;
-  if (existsSync(path) && existsSync(stamp) && readFileSync(stamp, 'utf8') === PROGRAMS[name]) return path;
-  console.error(`helm: building ${PROGRAMS[name]}`);
-  mkdirSync(bin, { recursive: true });
-  const env = { ...process.env, GOBIN: bin, GOFLAGS: '-buildvcs=false' };
-  execFileSync('go', ['install', '-p', '2', COMPILE_FAST, PROGRAMS[name]], {
-    stdio: ['ignore', 2, 2],
-    cwd: bin,
-    env,
-  });
-  writeFileSync(stamp, PROGRAMS[name]);
-  return path;
-}
+/** Path of a built program. */
+export const program = (name) => goProgram(name, PROGRAMS[name], join(cache, 'bin'));
 
 /** Folder with the files of a Debian package: downloaded and unpacked, nothing is installed. */
 export function debian(name) {

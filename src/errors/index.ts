@@ -14,6 +14,7 @@ export type ErrorKind =
   | 'unavailable'
   | 'deadlineExceeded'
   | 'cancelled'
+  | 'unimplemented'
   | 'internal';
 
 /** Every stable reason, with its kind and the sentence docs/reference/errors.md prints. */
@@ -22,6 +23,8 @@ export const ERROR_REASONS = {
   HEADER_DUPLICATE: ['invalidArgument', 'A second header was sent.'],
   HEADER_INVALID: ['invalidArgument', 'A header field is missing or out of range; field violations name it.'],
   MESSAGE_UNEXPECTED: ['invalidArgument', 'A message came that the header does not allow at this point.'],
+  MESSAGE_INVALID: ['invalidArgument', 'A message or its deadline could not be decoded.'],
+  MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method takes.'],
   ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the next row not yet sent.'],
   SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not fit the geometry.'],
   TILE_OUT_OF_GRID: ['invalidArgument', 'A tile position lies outside the tile grid.'],
@@ -38,6 +41,10 @@ export const ERROR_REASONS = {
   ],
   TRAINING_DATA_INVALID: ['failedPrecondition', 'The training or evaluation data cannot be used as given.'],
   CONFIGURATION_INVALID: ['failedPrecondition', 'The configuration or command line is wrong.'],
+  ADDRESS_UNAVAILABLE: [
+    'failedPrecondition',
+    'An address to listen on is in use or does not belong to this machine.',
+  ],
   OVERLOADED: ['resourceExhausted', 'The server has no room for another acquisition now; retry later.'],
   CREDENTIALS_MISSING: ['unauthenticated', 'The server wants a bearer token or an API key, and none came.'],
   CREDENTIALS_INVALID: ['unauthenticated', 'The token or API key is not one that the server accepts.'],
@@ -54,6 +61,10 @@ export const ERROR_REASONS = {
   CANCELLED: ['cancelled', 'The caller cancelled.'],
   ENGINE_UNAVAILABLE: ['failedPrecondition', 'The engine asked for cannot be used on this machine.'],
   ENGINE_FAILED: ['internal', 'An engine failed while scoring.'],
+  UNIMPLEMENTED: [
+    'unimplemented',
+    'The server has no such method, or does not take this compression or number of messages.',
+  ],
   INTERNAL: ['internal', "Something failed that should not; the server's log has the details."],
 } as const satisfies Record<string, readonly [ErrorKind, string]>;
 

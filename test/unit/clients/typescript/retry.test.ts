@@ -9,6 +9,11 @@ import {
   type RetryOptions,
   withRetry,
 } from '../../../../clients/typescript/src/retry.js';
+import { SaladError as SaladServerError } from '../../../../src/errors/index.js';
+import { toServiceError } from '../../../../src/wire/status.js';
+
+/** As the client sees what the server refuses. */
+const remote = (error: SaladServerError) => new SaladClientError(toServiceError(error, 0));
 
 const failure = (status: StatusName) => SaladClientError.local(status, `is ${status}`);
 
@@ -67,6 +72,16 @@ describe('withRetry', () => {
       await assert.rejects(withRetry(attempt, options, { replayable: true }), error);
       assert.equal(given.length, 1);
     }
+  });
+
+  it('tries once more after a pause that the server took for the end of the client', async () => {
+    const timeout = () => remote(new SaladServerError('IDLE_TIMEOUT', 'nothing came'));
+    const once = failing(timeout());
+    assert.equal(await withRetry(once.attempt, recorded().options, { replayable: true }), 42);
+    const [first, second] = [timeout(), timeout()];
+    const twice = failing(first, failure('UNAVAILABLE'), second);
+    await assert.rejects(withRetry(twice.attempt, recorded().options, { replayable: true }), second);
+    assert.equal(twice.given.length, 3);
   });
 
   it('makes one attempt where the source cannot be replayed, or where retries are off', async () => {
