@@ -1,12 +1,26 @@
 /** Encoded images to stored values: PNG and JPEG, grey to the exact value, colour as luminance. */
 import sharp from 'sharp';
 import { SaladError } from '../errors/index.js';
+import { ImageDamage } from './decode/damage.js';
+import { type EncodedFile, readEncodedFile } from './decode/encoded-file.js';
+import type { DecodeQueue } from './decode/queue.js';
+
+// libvips would keep the pixels of the latest images, 50 MiB and more, in case the same file came again: a patient's
+// pixels must not outlive the acquisition.
+sharp.cache(false);
 
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
   readonly maxPixels: number;
   /** Told how many bytes decompression will take at most, before it begins; it may throw. */
   readonly reserve?: (bytes: number) => void;
+  /** Where the image waits for its turn; absent: it has none to wait for. */
+  readonly queue?: DecodeQueue;
+  /**
+   * Ends the work where it aborts: at once while the image waits or is checked. Decompression itself runs to its end, a
+   * second or so for the largest image; only then does the promise settle, as the memory is in use until then.
+   */
+  readonly signal?: AbortSignal;
 }
 
 export interface DecodedImage {
@@ -18,65 +32,94 @@ export interface DecodedImage {
   readonly samples: Uint8Array;
 }
 
-const PNG_SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
-const JPEG_SIGNATURE = [0xff, 0xd8, 0xff];
-
 /**
- * Decodes a PNG or JPEG of 8 or 16 bits. No colour management and no EXIF rotation: a radiograph's grey values
- * are stored values. Transparent pixels are blended over black; colour becomes Rec. 601 luminance, which leaves
- * grey stored as RGB unchanged.
- * @throws SaladError IMAGE_UNREADABLE for another format, a corrupt or a truncated file; IMAGE_TOO_LARGE from the
- *   header alone, before anything is decompressed
+ * Decodes a PNG or JPEG of 8 or 16 bits. No colour management and no EXIF rotation: a radiograph's grey values are
+ * stored values. Transparent pixels are blended over black; colour becomes Rec. 601 luminance, which leaves grey
+ * stored as RGB unchanged; ink (CMYK) c and k become (1 - c)(1 - k) first.
+ *
+ * The whole file is checked before it is decompressed: checksums, lengths, codes, that all blocks of pixels are
+ * there and nothing behind them (encoded-file.ts); a warning of the decoder is an error.
+ * @throws SaladError IMAGE_UNREADABLE for another format, several images in one file, a corrupt or a truncated file;
+ *   IMAGE_TOO_LARGE from the header alone, before anything is decompressed; the reason of `signal` where it aborts
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<DecodedImage> {
-  // libvips would recognise dozens of formats, SVG among them: only two loaders ever see a client's bytes.
-  if (!startsWith(bytes, PNG_SIGNATURE) && !startsWith(bytes, JPEG_SIGNATURE)) {
-    throw new SaladError('IMAGE_UNREADABLE', 'the image is neither PNG nor JPEG');
+  const { maxPixels, reserve, queue, signal } = limits;
+  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal), signal);
+  reserve?.(decodingBytes(file));
+  const leave = await queue?.enter(signal);
+  try {
+    await readable(() => file.check(), signal);
+    return await decompress(bytes, file, signal);
+  } finally {
+    leave?.();
   }
-  const options = { failOn: 'error', ignoreIcc: true, limitInputPixels: false } as const;
-  const metadata = await readable(() => sharp(bytes, options).metadata());
-  const { width, height } = metadata;
-  if (width * height > limits.maxPixels) {
+}
+
+/**
+ * Most bytes that checking and decompressing hold at once: what the decoder keeps of the whole image, all channels as
+ * they come out of it, and the grey made of them.
+ */
+export function decodingBytes(file: EncodedFile): number {
+  const pixels = file.rows * file.columns;
+  const sampleBytes = file.isWide ? 2 : 1;
+  const channels = outputChannels(file);
+  const grey = channels > 1 ? pixels * sampleBytes : 0;
+  return file.decoderBytes + pixels * channels * sampleBytes + grey;
+}
+
+async function decompress(
+  bytes: Uint8Array,
+  file: EncodedFile,
+  signal: AbortSignal | undefined,
+): Promise<DecodedImage> {
+  const { isWide, rows, columns } = file;
+  const options = { failOn: 'warning', ignoreIcc: true, limitInputPixels: false } as const;
+  const { data, info } = await readable(() => {
+    const image = sharp(bytes, options);
+    // Without this libvips would take CMYK through its own colour profile.
+    if (file.channels === 'cmyk') image.pipelineColourspace('cmyk');
+    return (
+      image
+        // Naming the space it is already in keeps libvips from converting to 8-bit sRGB.
+        .toColourspace(outputSpace(file))
+        .raw({ depth: isWide ? 'ushort' : 'uchar' })
+        .toBuffer({ resolveWithObject: true })
+    );
+  }, signal);
+  if (info.height !== rows || info.width !== columns || info.channels !== outputChannels(file)) {
     throw new SaladError(
-      'IMAGE_TOO_LARGE',
-      `${width} x ${height} pixels exceed the limit of ${limits.maxPixels} pixels`,
+      'INTERNAL',
+      `decoded to ${info.width} x ${info.height} x ${info.channels}, not to ${columns} x ${rows} x ${outputChannels(file)}`,
     );
   }
-  const isWide = metadata.depth === 'ushort';
-  // All channels as they come out of libvips (grey with alpha as four), and the grey made of them.
-  const channels = metadata.channels === 1 ? 1 : 4;
-  limits.reserve?.(width * height * (channels + 1) * (isWide ? 2 : 1));
-  const { data, info } = await readable(() =>
-    sharp(bytes, options)
-      // Naming the space it is already in keeps libvips from converting to 8-bit sRGB.
-      .toColourspace(outputSpace(metadata.space, metadata.hasAlpha, isWide))
-      .raw({ depth: isWide ? 'ushort' : 'uchar' })
-      .toBuffer({ resolveWithObject: true }),
-  );
-  const count = info.width * info.height;
+  const count = rows * columns;
   const values = isWide ? new Uint16Array(data.buffer, data.byteOffset, count * info.channels) : data;
-  const grey = toGrey(values, count, info.channels, isWide ? 65_535 : 255);
+  const grey =
+    file.channels === 'cmyk'
+      ? inkToGrey(data, count)
+      : toGrey(values, count, info.channels, isWide ? 65_535 : 255);
   return {
-    rows: info.height,
-    columns: info.width,
+    rows,
+    columns,
     bitsAllocated: isWide ? 16 : 8,
     bitsStored: isWide ? 16 : 8,
     samples: new Uint8Array(grey.buffer, grey.byteOffset, grey.byteLength),
   };
 }
 
-function startsWith(bytes: Uint8Array, signature: readonly number[]): boolean {
-  return signature.every((value, i) => bytes[i] === value);
-}
-
 /** Raw output in 'b-w' would drop alpha unseen: grey with alpha goes out as RGB with alpha, its values unchanged. */
-function outputSpace(space: string, hasAlpha: boolean, isWide: boolean): 'grey16' | 'rgb16' | 'b-w' | 'srgb' {
-  const isGrey = (space === 'b-w' || space === 'grey16') && !hasAlpha;
-  if (isWide) return isGrey ? 'grey16' : 'rgb16';
-  return isGrey ? 'b-w' : 'srgb';
+function outputSpace({ channels, isWide }: EncodedFile): 'grey16' | 'rgb16' | 'b-w' | 'srgb' | 'cmyk' {
+  if (channels === 'cmyk') return 'cmyk';
+  if (isWide) return channels === 'grey' ? 'grey16' : 'rgb16';
+  return channels === 'grey' ? 'b-w' : 'srgb';
 }
 
-/** Interleaved channels (grey, RGB, either with alpha) to grey over black, rounded to the nearest. */
+function outputChannels({ channels }: EncodedFile): 1 | 3 | 4 {
+  if (channels === 'grey') return 1;
+  return channels === 'rgb' ? 3 : 4;
+}
+
+/** Interleaved channels (grey, RGB, RGB with alpha) to grey over black, rounded to the nearest. */
 function toGrey(
   values: Uint8Array | Uint16Array,
   count: number,
@@ -85,21 +128,37 @@ function toGrey(
 ): Uint8Array | Uint16Array {
   if (channels === 1) return values;
   const grey = largest > 255 ? new Uint16Array(count) : new Uint8Array(count);
-  const isColour = channels >= 3;
-  const hasAlpha = channels === 2 || channels === 4;
+  const hasAlpha = channels === 4;
   for (let i = 0, at = 0; i < count; i++, at += channels) {
-    let value = values[at]!;
-    if (isColour) value = 0.299 * value + 0.587 * values[at + 1]! + 0.114 * values[at + 2]!;
-    if (hasAlpha) value = (value * values[at + channels - 1]!) / largest;
+    let value = 0.299 * values[at]! + 0.587 * values[at + 1]! + 0.114 * values[at + 2]!;
+    if (hasAlpha) value = (value * values[at + 3]!) / largest;
     grey[i] = Math.floor(value + 0.5);
   }
   return grey;
 }
 
-async function readable<T>(action: () => Promise<T>): Promise<T> {
+/** Cyan, magenta, yellow and black ink, 0 to 255 each, on white paper. */
+function inkToGrey(ink: Uint8Array, count: number): Uint8Array {
+  const grey = new Uint8Array(count);
+  for (let i = 0, at = 0; i < count; i++, at += 4) {
+    const paper = 0.299 * (255 - ink[at]!) + 0.587 * (255 - ink[at + 1]!) + 0.114 * (255 - ink[at + 2]!);
+    grey[i] = Math.floor((paper * (255 - ink[at + 3]!)) / 255 + 0.5);
+  }
+  return grey;
+}
+
+/** What a decoder throws is the file's fault; what we throw, and the reason of an abort, stay what they are. */
+async function readable<T>(action: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
-    return await action();
+    const result = await action();
+    signal?.throwIfAborted();
+    return result;
   } catch (error) {
+    signal?.throwIfAborted();
+    if (error instanceof SaladError) throw error;
+    if (error instanceof ImageDamage) {
+      throw new SaladError('IMAGE_UNREADABLE', `the image is damaged: ${error.message}`, { cause: error });
+    }
     const message = error instanceof Error ? error.message : String(error);
     throw new SaladError('IMAGE_UNREADABLE', `the image cannot be decoded: ${message}`, { cause: error });
   }

@@ -75,6 +75,25 @@ export function bytesPerSample(format: PixelFormat): 1 | 2 {
   return format.bitsAllocated === 8 ? 1 : 2;
 }
 
+/** Most rows, and columns, of a source image: DICOM's (0028,0010) and (0028,0011) are unsigned 16-bit numbers. */
+export const SIDE_MAX = 65_535;
+
+/** @throws SaladError IMAGE_TOO_LARGE where a side is above SIDE_MAX or the image has more than `maxPixels`. */
+export function checkImageSize(rows: number, columns: number, maxPixels: number): void {
+  if (rows > SIDE_MAX || columns > SIDE_MAX) {
+    throw new SaladError(
+      'IMAGE_TOO_LARGE',
+      `${rows} rows of ${columns} columns: at most ${SIDE_MAX} of each`,
+    );
+  }
+  if (rows * columns > maxPixels) {
+    throw new SaladError(
+      'IMAGE_TOO_LARGE',
+      `${rows} rows of ${columns} columns exceed the limit of ${maxPixels} pixels`,
+    );
+  }
+}
+
 /** @throws SaladError HEADER_INVALID with the field in proto names where a value is out of range. */
 export function validatePixelFormat(format: PixelFormat): void {
   if (!isCount(format.rows)) invalid('rows', `must be a whole number of at least 1, is ${format.rows}`);
