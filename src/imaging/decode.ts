@@ -12,7 +12,7 @@ sharp.cache(false);
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
   readonly maxPixels: number;
-  /** Told how many bytes decompression will take at most, before it begins; it may throw. */
+  /** Told how many bytes check and decompression will take at most, before they begin; it may throw. */
   readonly reserve?: (bytes: number) => void;
   /** Where the image waits for its turn; absent: it has none to wait for. */
   readonly queue?: DecodeQueue;
@@ -37,17 +37,17 @@ export interface DecodedImage {
  * stored values. Transparent pixels are blended over black; colour becomes Rec. 601 luminance, which leaves grey
  * stored as RGB unchanged; ink (CMYK) c and k become (1 - c)(1 - k) first.
  *
- * The whole file is checked before it is decompressed: checksums, lengths, codes, that all blocks of pixels are
- * there and nothing behind them (encoded-file.ts); a warning of the decoder is an error.
+ * The whole file is checked before it is decompressed: checksums, lengths, codes, and that all pixels are there
+ * (encoded-file.ts); a warning of the decoder is an error. Bytes behind the end of the image are no part of it.
  * @throws SaladError IMAGE_UNREADABLE for another format, several images in one file, a corrupt or a truncated file;
  *   IMAGE_TOO_LARGE from the header alone, before anything is decompressed; the reason of `signal` where it aborts
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<DecodedImage> {
   const { maxPixels, reserve, queue, signal } = limits;
   const file = await readable(() => readEncodedFile(bytes, maxPixels, signal), signal);
-  reserve?.(decodingBytes(file));
   const leave = await queue?.enter(signal);
   try {
+    reserve?.(decodingBytes(file));
     await readable(() => file.check(), signal);
     return await decompress(bytes, file, signal);
   } finally {
@@ -157,7 +157,9 @@ async function readable<T>(action: () => Promise<T>, signal: AbortSignal | undef
     signal?.throwIfAborted();
     if (error instanceof SaladError) throw error;
     if (error instanceof ImageDamage) {
-      throw new SaladError('IMAGE_UNREADABLE', `the image is damaged: ${error.message}`, { cause: error });
+      throw new SaladError('IMAGE_UNREADABLE', `the image cannot be read: ${error.message}`, {
+        cause: error,
+      });
     }
     const message = error instanceof Error ? error.message : String(error);
     throw new SaladError('IMAGE_UNREADABLE', `the image cannot be decoded: ${message}`, { cause: error });

@@ -2,8 +2,9 @@
 import { SaladError } from '../../errors/index.js';
 import { checkImageSize } from '../pixel-format.js';
 import { inTurns } from '../turns.js';
-import { checkJpeg, isJpeg, jpegHeader } from './jpeg-file.js';
-import { checkPngData, isPng, type PngHeader, pngChunks, pngHeader } from './png-file.js';
+import { isJpeg, isPng } from './damage.js';
+import { checkJpeg, jpegHeader } from './jpeg-file.js';
+import { checkPngData, type PngHeader, pngChunks, pngHeader } from './png-file.js';
 
 export interface EncodedFile {
   readonly rows: number;
@@ -19,8 +20,8 @@ export interface EncodedFile {
 
 /** Buffers of both decoders that do not grow with the rows: lines, Huffman tables, zlib's window. */
 const DECODER_BYTES = 2 * 1024 * 1024;
-/** Lines that libvips holds between the decoder and its output. */
-const LINES = 64;
+/** Rows that libvips holds between the decoder and its output at most; measured, test/slow/decode-memory.test.ts. */
+const ROWS_BUFFERED = 320;
 
 /**
  * @throws SaladError IMAGE_UNREADABLE where it is neither PNG nor JPEG, IMAGE_TOO_LARGE; ImageDamage; the reason of
@@ -44,14 +45,14 @@ async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSigna
   const channels = pngChannels(header, hasTransparency);
   const isWide = header.bitDepth === 16;
   const rowBytes =
-    header.columns * (isWide ? 2 : 1) * { grey: 1, greyAlpha: 2, rgb: 3, rgbAlpha: 4 }[channels];
+    header.columns * (isWide ? 2 : 1) * { grey: 1, greyAlpha: 4, rgb: 3, rgbAlpha: 4 }[channels];
   return {
     rows: header.rows,
     columns: header.columns,
     isWide,
     channels,
     // Adam7 gives its last rows last: libvips keeps the whole image.
-    decoderBytes: DECODER_BYTES + rowBytes * (header.isInterlaced ? header.rows : LINES),
+    decoderBytes: DECODER_BYTES + rowBytes * (header.isInterlaced ? header.rows : bufferedRows(header.rows)),
     check: () => checkPngData(header, data, signal),
   };
 }
@@ -77,7 +78,11 @@ async function readJpeg(bytes: Uint8Array, maxPixels: number, signal?: AbortSign
     columns,
     isWide: false,
     channels: channels === 1 ? 'grey' : channels === 3 ? 'rgb' : 'cmyk',
-    decoderBytes: DECODER_BYTES + columns * channels * LINES + coefficients,
+    decoderBytes: DECODER_BYTES + columns * channels * bufferedRows(rows) + coefficients,
     check: () => inTurns(checkJpeg(bytes), signal),
   };
+}
+
+function bufferedRows(rows: number): number {
+  return Math.min(rows, ROWS_BUFFERED);
 }

@@ -3,7 +3,7 @@
  * whole file. Decoders accept a file that is cut off, overwritten or longer than its frame, and fill what is missing
  * with grey.
  */
-import { checkNothingFollows, ImageDamage } from './damage.js';
+import { checkNoSecondImage, ImageDamage, isJpeg } from './damage.js';
 import { BitReader, HuffmanTable } from './jpeg-bits.js';
 import { type Component, readScan, type Scan } from './jpeg-scan.js';
 
@@ -19,6 +19,7 @@ const SOF2 = 0xc2;
 const DHT = 0xc4;
 const JPG = 0xc8;
 const DAC = 0xcc;
+const DQT = 0xdb;
 const RST0 = 0xd0;
 const RST7 = 0xd7;
 const SOI = 0xd8;
@@ -36,10 +37,6 @@ export interface JpegHeader {
   readonly hasManyScans: boolean;
   /** Samples of all components, filled up to whole MCUs. */
   readonly paddedSamples: number;
-}
-
-export function isJpeg(bytes: Uint8Array): boolean {
-  return bytes[0] === 0xff && bytes[1] === SOI && bytes[2] === 0xff;
 }
 
 /** Reads up to the first scan. @throws ImageDamage where there is none, or the file is of a kind not supported */
@@ -85,6 +82,8 @@ class JpegReader {
   #scans = 0;
   readonly #dcTables: HuffmanTable[] = [];
   readonly #acTables: HuffmanTable[] = [];
+  /** First entry of each quantisation table. */
+  readonly #dcSteps: number[] = [];
 
   constructor(private readonly bytes: Uint8Array) {
     if (!isJpeg(bytes)) throw new ImageDamage('it has no start-of-image marker');
@@ -101,6 +100,7 @@ class JpegReader {
       const segment = this.#segment();
       if (marker === SOS) return this.#scan(segment);
       if (marker === DHT) this.#readTables(segment);
+      else if (marker === DQT) this.#readSteps(segment);
       else if (marker === DRI) this.#restartInterval = segment.word(0);
       else if (marker >= 0xc0 && marker <= 0xcf && marker !== JPG && marker !== DAC) {
         if (this.frame !== undefined) throw new ImageDamage('it has two frames');
@@ -110,13 +110,13 @@ class JpegReader {
     }
   }
 
-  /** @throws ImageDamage where a part of the image never came, or anything but zero bytes follows its end */
+  /** @throws ImageDamage where a part of the image never came, or a second image follows */
   checkComplete(): void {
     if (this.frame === undefined) throw new ImageDamage('it has no frame');
     for (const { lowestBit } of this.frame.components) {
       if (lowestBit.some((bit) => bit !== 0)) throw new ImageDamage('some of its scans are missing');
     }
-    checkNothingFollows(this.bytes, this.position);
+    checkNoSecondImage(this.bytes, this.position);
   }
 
   /** The marker at `position`; goes on behind it. */
@@ -156,6 +156,15 @@ class JpegReader {
     }
   }
 
+  #readSteps(segment: Segment): void {
+    for (let at = 0; at < segment.length; ) {
+      const place = segment.byte(at);
+      const isWide = place >> 4 !== 0;
+      this.#dcSteps[place & 15] = isWide ? segment.word(at + 1) : segment.byte(at + 1);
+      at += 1 + (isWide ? 128 : 64);
+    }
+  }
+
   #scan(segment: Segment): Scan {
     const { frame } = this;
     if (frame === undefined) throw new ImageDamage('its scan comes before its frame');
@@ -165,7 +174,10 @@ class JpegReader {
       const component = frame.components.find(({ id }) => id === segment.byte(1 + 2 * i));
       if (component === undefined) throw new ImageDamage('a scan is of a component that the frame lacks');
       const tables = segment.byte(2 + 2 * i);
-      return { component, dc: this.#dcTables[tables >> 4], ac: this.#acTables[tables & 15] };
+      const dcStep = this.#dcSteps[component.quantisation] ?? 0;
+      if (dcStep === 0) throw new ImageDamage('a quantisation table is missing');
+      const [dc, ac] = [this.#dcTables[tables >> 4], this.#acTables[tables & 15]];
+      return { component, dcStep, prediction: 0, dc, ac };
     });
     if (count === 0 || new Set(components.map(({ component }) => component)).size < count) {
       throw new ImageDamage('a scan has no components, or one twice');
@@ -210,7 +222,8 @@ function frameOf(marker: number, segment: Segment): Frame {
   }
   const parts = Array.from({ length: count }, (_, i) => {
     const [id, factors] = [segment.byte(6 + 3 * i), segment.byte(7 + 3 * i)];
-    return { id, horizontal: factors >> 4, vertical: factors & 15 };
+    const quantisation = segment.byte(8 + 3 * i);
+    return { id, horizontal: factors >> 4, vertical: factors & 15, quantisation };
   });
   const isFactor = (factor: number) => factor >= 1 && factor <= 4;
   if (!parts.every(({ horizontal, vertical }) => isFactor(horizontal) && isFactor(vertical))) {

@@ -10,12 +10,16 @@ const BLOCKS_PER_STEP = 8192;
 /** Largest magnitude categories of 8-bit samples (tables F.1 and F.2). */
 const DC_CATEGORY_MAX = 11;
 const AC_CATEGORY_MAX = 10;
+/** Eight times the mean of a block of 8-bit samples, less 128 each: what a DC coefficient stands for. */
+const DC_MAX = 1024;
 
 /** A component of the frame. */
 export interface Component {
   readonly id: number;
   readonly horizontal: number;
   readonly vertical: number;
+  /** Number of its quantisation table. */
+  readonly quantisation: number;
   /** Blocks that hold a part of the image: what a scan of this component alone has. */
   readonly columns: number;
   readonly rows: number;
@@ -30,6 +34,10 @@ export interface Component {
 
 export interface ScanComponent {
   readonly component: Component;
+  /** Step of the DC coefficient (its quantisation table's first entry). */
+  readonly dcStep: number;
+  /** DC coefficient of the block before. */
+  prediction: number;
   readonly dc: HuffmanTable | undefined;
   readonly ac: HuffmanTable | undefined;
 }
@@ -71,6 +79,7 @@ export function* readScan(scan: Scan, bits: BitReader): Generator<void, number> 
     for (let column = 0; column < columns; column++) {
       if (scan.restartInterval > 0 && left === 0) {
         endOfRun(run);
+        for (const part of scan.components) part.prediction = 0;
         bits.restart(restartMarker(bits, restarts++ % 8));
         left = scan.restartInterval;
       }
@@ -114,9 +123,9 @@ function restartMarker(bits: BitReader, number: number): number {
 }
 
 function blockReaderOf(scan: Scan, bits: BitReader, run: { blocks: number }): BlockReader {
-  if (!scan.isProgressive) return ({ dc, ac }) => readSequential(bits, tableOf(dc), tableOf(ac));
+  if (!scan.isProgressive) return (part) => readSequential(bits, part);
   if (scan.first === 0) {
-    if (scan.high === 0) return ({ dc }) => readDc(bits, tableOf(dc));
+    if (scan.high === 0) return (part) => readDc(bits, part, scan.low);
     return () => {
       bits.read(1);
     };
@@ -132,22 +141,30 @@ function tableOf(table: HuffmanTable | undefined): HuffmanTable {
   return table;
 }
 
-function readDc(bits: BitReader, table: HuffmanTable): void {
-  const category = table.read(bits);
+/** @param low bits of the coefficient that come later */
+function readDc(bits: BitReader, part: ScanComponent, low: number): void {
+  const category = tableOf(part.dc).read(bits);
   if (category > DC_CATEGORY_MAX) throw new ImageDamage('a value is out of range');
-  bits.read(category);
+  const value = bits.read(category);
+  // The lower half of a category's values are negative (F.2.2.1).
+  const isNegative = category > 0 && value < 1 << (category - 1);
+  part.prediction += isNegative ? value - (1 << category) + 1 : value;
+  // A damaged difference shifts every block behind it. Two steps are for rounding.
+  const step = part.dcStep << low;
+  if (Math.abs(part.prediction) * step > DC_MAX + 2 * step) {
+    throw new ImageDamage('its blocks are brighter or darker than they can be');
+  }
 }
 
-function readSequential(bits: BitReader, dc: HuffmanTable, ac: HuffmanTable): void {
-  readDc(bits, dc);
+function readSequential(bits: BitReader, part: ScanComponent): void {
+  readDc(bits, part, 0);
+  const ac = tableOf(part.ac);
   for (let at = 1; at < 64; at++) {
     const symbol = ac.read(bits);
     const category = symbol & 15;
-    if (category === 0) {
-      if (symbol === 0) return;
-      if (symbol !== 0xf0) throw new ImageDamage('its data hold a code that has no meaning');
-      at += 15;
-      continue;
+    if (symbol === 0) return;
+    if (category === 0 && symbol !== 0xf0) {
+      throw new ImageDamage('its data hold a code that has no meaning');
     }
     if (category > AC_CATEGORY_MAX) throw new ImageDamage('a value is out of range');
     at += symbol >> 4;
@@ -172,19 +189,15 @@ function firstPass(
     const symbol = ac.read(bits);
     const zeros = symbol >> 4;
     const category = symbol & 15;
-    if (category === 0) {
-      if (zeros < 15) {
-        run.blocks = (1 << zeros) - 1 + bits.read(zeros);
-        return;
-      }
-      at += 15;
-      continue;
+    if (category === 0 && zeros < 15) {
+      run.blocks = (1 << zeros) - 1 + bits.read(zeros);
+      return;
     }
     if (category > AC_CATEGORY_MAX) throw new ImageDamage('a value is out of range');
     at += zeros;
     if (at > last) throw new ImageDamage('a block has more values than its scan');
     bits.read(category);
-    mark(nonZero, block, at);
+    if (category > 0) mark(nonZero, block, at);
   }
 }
 

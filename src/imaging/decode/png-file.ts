@@ -1,13 +1,13 @@
 /**
  * A PNG file as its chunks say it is (PNG specification, third edition): size and kind from its header, and a check
- * of the whole file: every checksum, every byte of pixel data, nothing behind the end.
+ * of the whole file: every checksum, and every byte of pixel data.
  */
 import { pipeline } from 'node:stream/promises';
 import { createInflate } from 'node:zlib';
 import { crc32 } from '@node-rs/crc32';
-import { checkNothingFollows, ImageDamage } from './damage.js';
+import { checkNoSecondImage, ImageDamage, isPng } from './damage.js';
 
-const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+const SIGNATURE_BYTES = 8;
 /** Inflated bytes that come at once. */
 const INFLATE_BYTES = 256 * 1024;
 /** Bytes of checksums, and chunks, between two turns. */
@@ -43,14 +43,10 @@ export interface PngHeader {
   readonly isInterlaced: boolean;
 }
 
-export function isPng(bytes: Uint8Array): boolean {
-  return SIGNATURE.every((value, i) => bytes[i] === value);
-}
-
 /** @throws ImageDamage where the first chunk is not the header of a PNG */
 export function pngHeader(bytes: Uint8Array): PngHeader {
   if (!isPng(bytes)) throw new ImageDamage('it has no PNG signature');
-  const { type, data } = chunkAt(bytes, SIGNATURE.length);
+  const { type, data } = chunkAt(bytes, SIGNATURE_BYTES);
   if (type !== 'IHDR' || data.length !== 13) throw new ImageDamage('it has no header');
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const columns = view.getUint32(0);
@@ -75,14 +71,14 @@ export interface PngChunks {
 /**
  * Reads all chunks.
  * @throws ImageDamage where a checksum does not fit, a chunk is cut off, missing or out of order, the file holds
- *   several images (APNG), or anything but zero bytes follows its end
+ *   several images (APNG), or another image follows its end
  */
 export function* pngChunks(bytes: Uint8Array): Generator<void, PngChunks> {
   const { colourType } = pngHeader(bytes);
   const data: Uint8Array[] = [];
   const seen = new Set<string>();
   let last = '';
-  let at = SIGNATURE.length;
+  let at = SIGNATURE_BYTES;
   for (let count = 1; last !== 'IEND'; count++) {
     const chunk = chunkAt(bytes, at);
     at += 12 + chunk.data.length;
@@ -98,7 +94,7 @@ export function* pngChunks(bytes: Uint8Array): Generator<void, PngChunks> {
     if (count % CHUNKS_PER_STEP === 0) yield;
   }
   if (data.length === 0) throw new ImageDamage('it has no pixel data');
-  checkNothingFollows(bytes, at);
+  checkNoSecondImage(bytes, at);
   return { data, hasTransparency: seen.has('tRNS') };
 }
 
