@@ -38,7 +38,8 @@ export async function* scoreAcquisition(
   try {
     signal.throwIfAborted();
     run.open();
-    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: run.image.streamable };
+    const { streamable, placement } = run.image;
+    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: streamable, placement };
     void run.read(pixels);
     let sentAt = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {

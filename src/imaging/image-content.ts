@@ -83,9 +83,9 @@ export class ImageContent {
 
   /**
    * The verdict on all that came.
-   * @param level least difference of two display values that differ by a stored level
+   * @param level least difference of two display values that differ by a stored level; asked for where it matters
    */
-  holds(level: number): boolean {
+  holds(level: () => number): boolean {
     if (this.#isShown) return true;
     const blocks = [...this.#counts.keys()].filter((block) => this.#counts[block]! > 0);
     if (blocks.length === 0) return false;
@@ -98,7 +98,8 @@ export class ImageContent {
       blocks.map((block) => this.#sums[block]! / this.#counts[block]!),
     );
     const between = mean(left.map((value) => value * value));
-    return Math.sqrt(between + within) >= level && between > 0 && between >= COHERENCE * (between + within);
+    if (between === 0 || between < COHERENCE * (between + within)) return false;
+    return Math.sqrt(between + within) >= level();
   }
 
   #variance(block: number): number {

@@ -121,6 +121,11 @@ export class WorkingImage {
     }
   }
 
+  /** Where the source lies in the working image. */
+  get placement(): Placement {
+    return this.#placement;
+  }
+
   /** Source rows taken in so far; 0 for tiles. */
   get rowsReceived(): number {
     return this.#resampler?.rowsReceived ?? 0;
@@ -219,7 +224,7 @@ export class WorkingImage {
   complete(): TilePosition[] {
     if (this.#completed) return [];
     this.#completed = true;
-    this.#isEmpty = this.#isTooSmall || !this.#content.holds(displayLevel(this.format));
+    this.#isEmpty = this.#isTooSmall || !this.#content.holds(() => displayLevel(this.format));
     if (this.streamable) return [];
     const coverage = this.#rows ?? this.#tiles!;
     if (this.#tiles && this.#displayTable) {

@@ -22,6 +22,7 @@ const WARNINGS = {
   partial: WarningKind.WARNING_KIND_PARTIAL,
   tilesFailed: WarningKind.WARNING_KIND_TILES_FAILED,
   engineFailover: WarningKind.WARNING_KIND_ENGINE_FAILOVER,
+  scoreDrift: WarningKind.WARNING_KIND_SCORE_DRIFT,
   nothingScored: WarningKind.WARNING_KIND_NOTHING_SCORED,
   inverted: WarningKind.WARNING_KIND_INVERTED,
 } as const;
@@ -64,6 +65,7 @@ export function answerOf(
             engine: event.engine,
             geometry: wireGeometry(model),
             scoresBeforeLastPixel: event.scoresBeforeLastPixel,
+            placement: event.placement,
           },
         },
       };

@@ -28,7 +28,7 @@ export {
 } from './client.js';
 export type { IdentityOptions, TlsOptions } from './credentials.js';
 export { SaladClientError, type StatusName } from './errors.js';
-export { coreShape } from './geometry.js';
+export { coreShape, displayTiles, placementOf } from './geometry.js';
 export type { HealthState } from './health.js';
 export type { RetryNotice, RetryOptions } from './retry.js';
 export type { PixelChunk, PixelSource } from './source.js';

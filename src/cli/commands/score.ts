@@ -166,10 +166,10 @@ function acquirePixels(
     };
     return client.streamAcquisition(header, rowChunks(image, 16, Number(options.rowsPerSecond)), call);
   }
-  // Tiles are sent as 8-bit display values: their own format, whatever the file's.
+  // Tiles are sent as display values: their own format, whatever the file's.
   const header = {
     ...headerOf(options),
-    image: { rows, columns, bitsAllocated: 8, bitsStored: 8 },
+    image: { rows, columns, bitsAllocated: 32 },
     source: Source.SOURCE_TILES,
   };
   const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
