@@ -87,7 +87,8 @@ export class WorkingImage {
     }
     this.#transform = createDisplayTransform(format);
     this.#placement = placementOf(input, format.rows, format.columns);
-    this.#content = new ImageContent(this.#placement);
+    const level = () => (this.streamable ? Math.max(1, displayLevel(format)) : displayLevel(format));
+    this.#content = new ImageContent(this.#placement, geometry.workingSize, level);
     this.#isTooSmall = isTooSmall(format.rows, format.columns, geometry.workingSize);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
@@ -179,7 +180,10 @@ export class WorkingImage {
       this.#transform(samples.subarray(row * rowBytes, end * rowBytes), this.#scratch);
       for (const _step of resampler.steps(this.#scratch, end - row)) yield [];
       const ready = this.#rows.take(resampler.rowsProduced);
-      yield this.streamable ? ready : [];
+      if (this.streamable) {
+        this.#content.lookAbove(this.#valueAt(), this.#placement.top + resampler.rowsProduced);
+        yield ready;
+      } else yield [];
     }
   }
 
@@ -203,7 +207,6 @@ export class WorkingImage {
     }
     const table = this.#byteTable;
     if (!table) this.#transform(samples, this.#scratch);
-    this.#lookAtTile(row, column, samples);
     // The rows of a tile as wide as the image are one run.
     const run = coreColumns === workingSize ? coreSize * coreColumns : coreColumns;
     for (let from = 0; from < coreSize * coreColumns; from += run) {
@@ -213,7 +216,10 @@ export class WorkingImage {
       else this.pixels.set(run < samples.length ? samples.subarray(from, from + run) : samples, at);
     }
     const ready = this.#tiles.take(row, column);
-    return this.streamable ? ready : [];
+    if (!this.streamable) return [];
+    const box = this.#tiles.placedBox({ row, column }, this.#placement);
+    this.#content.lookAt(this.#valueAt(), box);
+    return ready;
   }
 
   /**
@@ -224,9 +230,10 @@ export class WorkingImage {
   complete(): TilePosition[] {
     if (this.#completed) return [];
     this.#completed = true;
-    this.#isEmpty = this.#isTooSmall || !this.#content.holds(() => displayLevel(this.format));
-    if (this.streamable) return [];
     const coverage = this.#rows ?? this.#tiles!;
+    const boxes = coverage.receivedBoxes(this.#placement);
+    this.#isEmpty = this.#isTooSmall || !this.#content.holds(this.#valueAt(), boxes);
+    if (this.streamable) return [];
     if (this.#tiles && this.#displayTable) {
       const [tiles, table] = [this.#tiles, this.#displayTable];
       stretchSamples(this.pixels, table, this.#percentiles, tiles, this.geometry, this.#placement);
@@ -280,21 +287,16 @@ export class WorkingImage {
 
   #takeTargetRow(row: number, values: Float32Array): void {
     const { top, left, columns } = this.#placement;
-    this.#content.add(values, 0, top + row, left, columns);
     this.#store(values, 0, (top + row) * this.geometry.workingSize + left, columns);
   }
 
-  /** Until the image has shown contrast: then its tiles cost no more than their storing. */
-  #lookAtTile(row: number, column: number, samples: Uint8Array): void {
-    const { coreSize, coreColumns } = this.geometry;
-    const table = this.#displayTable;
-    const line = new Float32Array(table ? coreColumns : 0);
-    for (let y = 0; y < coreSize && !this.#content.isShown; y++) {
-      const from = y * coreColumns;
-      if (table) for (let x = 0; x < coreColumns; x++) line[x] = table[samples[from + x]!]!;
-      const [values, at] = table ? [line, 0] : [this.#scratch, from];
-      this.#content.add(values, at, row * coreSize + y, column * coreColumns, coreColumns);
-    }
+  /** Display values as they are before percentiles, by place in the working image. */
+  #valueAt(): (index: number) => number {
+    const { pixels } = this;
+    const [floats, table] = [this.#floats, this.#displayTable];
+    if (floats) return (index) => floats[index]!;
+    if (table && !this.streamable) return (index) => table[pixels[index]!]!;
+    return (index) => pixels[index]!;
   }
 
   #store(values: Float32Array, from: number, at: number, count: number): void {
