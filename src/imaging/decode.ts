@@ -1,13 +1,9 @@
 /** Encoded images to stored values: PNG and JPEG, grey to the exact value, colour as luminance. */
-import sharp from 'sharp';
 import { SaladError } from '../errors/index.js';
 import { ImageDamage } from './decode/damage.js';
 import { type EncodedFile, readEncodedFile } from './decode/encoded-file.js';
+import { sharp } from './decode/libvips.js';
 import type { DecodeQueue } from './decode/queue.js';
-
-// libvips would keep the pixels of the latest images, 50 MiB and more, in case the same file came again: a patient's
-// pixels must not outlive the acquisition.
-sharp.cache(false);
 
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */

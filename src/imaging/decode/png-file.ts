@@ -46,8 +46,9 @@ export interface PngHeader {
 /** @throws ImageDamage where the first chunk is not the header of a PNG */
 export function pngHeader(bytes: Uint8Array): PngHeader {
   if (!isPng(bytes)) throw new ImageDamage('it has no PNG signature');
-  const { type, data } = chunkAt(bytes, SIGNATURE_BYTES);
+  const { type, data, checked, checksum } = chunkAt(bytes, SIGNATURE_BYTES);
   if (type !== 'IHDR' || data.length !== 13) throw new ImageDamage('it has no header');
+  if (crc32(checked) !== checksum) throw new ImageDamage('the checksum of chunk IHDR is wrong');
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const columns = view.getUint32(0);
   const rows = view.getUint32(4);

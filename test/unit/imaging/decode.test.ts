@@ -1,58 +1,13 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { crc32, deflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
 import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
 import { decodeImage } from '../../../src/imaging/decode.js';
+import { GREY, GREY_ALPHA, png, RGB, RGBA } from '../../support/png.js';
 
 const LIMITS = { maxPixels: 1_000_000 };
-
-/** PNG colour types. */
-const GREY = 0;
-const RGB = 2;
-const GREY_ALPHA = 4;
-const RGBA = 6;
-const CHANNELS: Record<number, number> = { [GREY]: 1, [RGB]: 3, [GREY_ALPHA]: 2, [RGBA]: 4 };
-
-interface PngParts {
-  readonly rows: number;
-  readonly columns: number;
-  readonly bits: 8 | 16;
-  readonly colourType: number;
-  /** Interleaved channel values, row by row. */
-  readonly values: readonly number[];
-  /** Chunks between IHDR and IDAT. */
-  readonly chunks?: readonly (readonly [string, Uint8Array])[];
-}
-
-/** A PNG written by hand (PNG specification, 3rd edition), so that the decoder is not tested against itself. */
-function png({ rows, columns, bits, colourType, values, chunks = [] }: PngParts): Uint8Array {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(columns, 0);
-  header.writeUInt32BE(rows, 4);
-  header.set([bits, colourType, 0, 0, 0], 8);
-  const perRow = columns * CHANNELS[colourType]!;
-  // As many rows as there are values for: the header may promise more.
-  const raw = Buffer.alloc(Math.ceil(values.length / perRow) + (values.length * bits) / 8);
-  let at = 0;
-  for (const [i, value] of values.entries()) {
-    if (i % perRow === 0) at++;
-    at = bits === 8 ? raw.writeUInt8(value, at) : raw.writeUInt16BE(value, at);
-  }
-  const all = [['IHDR', header], ...chunks, ['IDAT', deflateSync(raw)], ['IEND', new Uint8Array(0)]] as const;
-  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), ...all.map(([t, d]) => chunk(t, d))]);
-}
-
-function chunk(type: string, data: Uint8Array): Uint8Array {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-  const out = Buffer.alloc(body.length + 8);
-  out.writeUInt32BE(data.length, 0);
-  out.set(body, 4);
-  out.writeUInt32BE(crc32(body), body.length + 4);
-  return out;
-}
 
 function stored(image: { bitsAllocated: 8 | 16; samples: Uint8Array }): number[] {
   if (image.bitsAllocated === 8) return [...image.samples];
