@@ -43,11 +43,11 @@ export class ImageContent {
   /** Rows of cells that `lookAbove` is done with. */
   #rowsSeen = 0;
 
-  /** @param level least difference of two display values that differ by a stored level; asked for once, where needed */
+  /** @param level difference that one stored level makes in display values */
   constructor(
     placement: Placement,
     private readonly workingSize: number,
-    private readonly level: () => number,
+    private readonly level: number,
   ) {
     this.#rowStarts = startsOf(placement.top, placement.rows);
     this.#columnStarts = startsOf(placement.left, placement.columns);
@@ -141,7 +141,7 @@ export class ImageContent {
     const variance = Math.max(0, squares - (sum * sum) / samples.length) / (samples.length - 1);
     if (variance >= CONTRAST ** 2) return true;
     const roughness = differences / (2 * CELL * (CELL - 1)) / 2;
-    return variance >= COHERENCE * roughness && variance >= this.level() ** 2;
+    return variance >= COHERENCE * roughness && variance >= this.level ** 2;
   }
 }
 

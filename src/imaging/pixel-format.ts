@@ -16,7 +16,7 @@ export interface PixelFormat {
    * does so after the display transform, as the server does with rows, and needs the fractions.
    */
   readonly bitsAllocated: 8 | 16 | 32;
-  /** 1 to bitsAllocated; higher bits of a sample are ignored. */
+  /** 1 to bitsAllocated; higher bits of a sample are ignored. With 32: of the values the display values come from. */
   readonly bitsStored: number;
   /** Samples are two's complement of `bitsStored` bits. */
   readonly isSigned: boolean;
@@ -112,7 +112,12 @@ export function validatePixelFormat(format: PixelFormat): void {
 /** What makes display values of stored ones has been applied already. */
 function validateDisplayValues(format: PixelFormat): void {
   const why = 'must be absent: samples of 32 bits are display values';
-  if (format.bitsStored !== 32) invalid('bits_stored', 'must be 0 or 32 for samples of 32 bits');
+  if (format.bitsStored > 16 && format.bitsStored !== 32) {
+    invalid(
+      'bits_stored',
+      'must be 0 to 16 for samples of 32 bits, the bits of the values they were made of',
+    );
+  }
   if (format.isSigned) invalid('is_signed', why);
   if (format.monochrome1) invalid('photometric_interpretation', `${why}, in which black is 0`);
   if (format.rescaleSlope !== 1) invalid('rescale_slope', why);
@@ -158,19 +163,9 @@ function takeDisplayValues(samples: Uint8Array, out: Float32Array): void {
   }
 }
 
-/** Difference of display values below which two stored values are the same: that of 16 bits where there are no bits. */
-const LEVEL_MIN = 255 / 65_535;
-
-/** The least difference of two display values that stored values can have. */
-export function displayLevel(format: PixelFormat): number {
-  if (format.bitsAllocated === 32) return LEVEL_MIN;
-  const table = recentTable(format);
-  let level = 255;
-  for (let i = 1; i < table.length; i++) {
-    const step = Math.abs(table[i]! - table[i - 1]!);
-    if (step > 0 && step < level) level = step;
-  }
-  return Math.max(LEVEL_MIN, level);
+/** The difference that one stored level makes in display values over the full range. */
+export function displayLevel({ bitsStored }: PixelFormat): number {
+  return 255 / (2 ** Math.min(16, bitsStored) - 1);
 }
 
 /** Bytes of the table that one format needs. */

@@ -87,12 +87,13 @@ export class WorkingImage {
     }
     this.#transform = createDisplayTransform(format);
     this.#placement = placementOf(input, format.rows, format.columns);
-    const level = () => (this.streamable ? Math.max(1, displayLevel(format)) : displayLevel(format));
+    this.streamable = isStreamable(input, format);
+    // A streamable image is rounded to whole display values.
+    const level = Math.max(this.streamable ? 1 : 0, displayLevel(format));
     this.#content = new ImageContent(this.#placement, geometry.workingSize, level);
     this.#isTooSmall = isTooSmall(format.rows, format.columns, geometry.workingSize);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
-    this.streamable = isStreamable(input, format);
     this.#percentiles = percentileRange(input, format);
     const size = geometry.workingSize;
     this.pixels = new Uint8Array(size * size);

@@ -169,7 +169,7 @@ function acquirePixels(
   // Tiles are sent as display values: their own format, whatever the file's.
   const header = {
     ...headerOf(options),
-    image: { rows, columns, bitsAllocated: 32 },
+    image: { rows, columns, bitsAllocated: 32, bitsStored },
     source: Source.SOURCE_TILES,
   };
   const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);

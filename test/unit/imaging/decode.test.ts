@@ -5,6 +5,7 @@ import { describe, it } from 'mocha';
 import sharp from 'sharp';
 import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
 import { decodeImage } from '../../../src/imaging/decode.js';
+import { flatJpeg } from '../../support/jpeg.js';
 import { GREY, GREY_ALPHA, png, RGB, RGBA } from '../../support/png.js';
 
 const LIMITS = { maxPixels: 1_000_000 };
@@ -89,6 +90,86 @@ describe('decodeImage', () => {
     const image = await decodeImage(await sharp(flat).jpeg({ quality: 100 }).toBuffer(), LIMITS);
     assert.equal(image.samples.length, 256);
     for (const value of image.samples) assert.ok(Math.abs(value - 76) <= 2);
+  });
+
+  it('decodes hand-made JPEGs to the values of their blocks', async () => {
+    for (const value of [0, 1, 100, 127, 128, 129, 200, 255]) {
+      assert.deepEqual(
+        new Set(stored(await decodeImage(flatJpeg({ values: [value] }), LIMITS))),
+        new Set([value]),
+      );
+    }
+  });
+
+  it('takes ink for what it is, without a colour profile', async () => {
+    // Cyan, magenta, yellow, black, and the grey of that on white paper.
+    for (const [ink, grey] of [
+      [[0, 0, 0, 255], 0],
+      [[0, 0, 0, 128], 127],
+      [[0, 0, 0, 0], 255],
+      [[255, 0, 0, 0], Math.round((0.587 + 0.114) * 255)],
+      [[0, 255, 0, 0], Math.round((0.299 + 0.114) * 255)],
+      [[50, 50, 50, 100], Math.round((205 * 155) / 255)],
+    ] as const) {
+      // Adobe's files hold it turned over.
+      const values = ink.map((value) => 255 - value);
+      const image = await decodeImage(flatJpeg({ values, adobe: true }), LIMITS);
+      assert.deepEqual([image.bitsAllocated, new Set(stored(image))], [8, new Set([grey])]);
+    }
+  });
+
+  it('refuses more than 65,535 rows or columns from the header alone', async () => {
+    for (const [rows, columns] of [
+      [1, 60_000_000],
+      [60_000_000, 1],
+      [65_536, 1],
+    ] as const) {
+      const long = png({ rows, columns, bits: 8, colourType: GREY, values: [1] });
+      await rejects(long, 'IMAGE_TOO_LARGE', Number.MAX_SAFE_INTEGER);
+    }
+    const values = new Array(65_535).fill(3);
+    const longest = png({ rows: 65_535, columns: 1, bits: 8, colourType: GREY, values });
+    assert.equal((await decodeImage(longest, LIMITS)).rows, 65_535);
+  });
+
+  it('reserves what decoding takes, by kind', async () => {
+    const [side, mib] = [1024, 1024 * 1024];
+    const raw = { raw: { width: side, height: side, channels: 3 } } as const;
+    const grey = sharp(new Uint8Array(3 * side * side), raw).toColourspace('b-w');
+    const colour = sharp(new Uint8Array(3 * side * side), raw);
+    const deep = sharp(new Uint16Array(3 * side * side), raw)
+      .toColourspace('rgb16')
+      .ensureAlpha();
+    // Channels that come out and the grey made of them, what the decoder keeps of the whole image, in bytes a pixel.
+    for (const [name, file, bytes] of [
+      ['grey PNG', grey.clone().png(), 1],
+      ['colour PNG', colour.clone().png(), 3 + 1],
+      ['16-bit RGBA PNG', deep.clone().png(), 8 + 2],
+      ['interlaced 16-bit RGBA PNG', deep.clone().png({ progressive: true }), 8 + 2 + 8],
+      ['grey JPEG', grey.clone().jpeg(), 1],
+      ['colour JPEG', colour.clone().jpeg({ chromaSubsampling: '4:4:4' }), 3 + 1],
+      ['progressive grey JPEG', grey.clone().jpeg({ progressive: true }), 1 + 2.125],
+      [
+        'progressive colour JPEG',
+        colour.clone().jpeg({ chromaSubsampling: '4:4:4', progressive: true }),
+        3 + 1 + 3 * 2.125,
+      ],
+    ] as const) {
+      let reserved = 0;
+      await decodeImage(await file.toBuffer(), {
+        maxPixels: side * side,
+        reserve: (amount) => {
+          reserved = amount;
+        },
+      });
+      // Beside it: 2 MiB, and 320 rows where the decoder gives row by row.
+      const least = bytes * mib;
+      assert.ok(reserved >= least && reserved <= least + 5 * mib, `${name}: ${reserved / mib} MiB`);
+    }
+  });
+
+  it('keeps no pixels for the next time', () => {
+    assert.deepEqual(sharp.cache().items, { current: 0, max: 0 });
   });
 
   it('refuses too many pixels from the header alone', async () => {

@@ -195,11 +195,14 @@ export interface ImageFormat {
   columns: number;
   /**
    * 8 or 16: stored values, those of 16 bits little-endian. 32, with SOURCE_TILES only: display values in [0, 255] as
-   * IEEE 754 float32, little-endian; then bits_stored is 0 or 32, is_signed, photometric_interpretation, rescale and
-   * VOI are absent (but for VOI auto, which is applied over them).
+   * IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (but for
+   * VOI auto, which is applied over them).
    */
   bitsAllocated: number;
-  /** 1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. */
+  /**
+   * 1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. With bits_allocated 32: 1 to 16, the bits of
+   * the stored values that the display values were made of, by which blank images are told; 0 means 16.
+   */
   bitsStored: number;
   /** Samples are two's complement (DICOM Pixel Representation 1). */
   isSigned: boolean;
