@@ -14,9 +14,10 @@ export const protobufFileName = "salad/v1/types.proto";
 /**
  * How the client delivers pixels.
  *
- * From samples to what a model sees there are four steps, in this order:
+ * From samples to what a model sees there are four steps, in this order. They are calculated in float64; the display
+ * values, and the results of either direction of the resampling, are kept as float32.
  *
- *   1. Display values. Each sample s of the source becomes a display value d in [0, 255], real numbers throughout:
+ *   1. Display values. Each sample s of the source becomes a display value d in [0, 255]:
  *        v = rescale_slope * s + rescale_intercept        (s as signed or unsigned number of bits_stored bits)
  *        d = VOI(v)                                       (below; clipped to [0, 255])
  *        d = 255 - d                                      (MONOCHROME1 only)
