@@ -3,13 +3,15 @@
  * of the whole file: every checksum, and every byte of pixel data.
  */
 import { pipeline } from 'node:stream/promises';
-import { createInflate } from 'node:zlib';
+import { createInflate, type Inflate, inflate } from 'node:zlib';
 import { crc32 } from '@node-rs/crc32';
 import { checkNoSecondImage, ImageDamage, isPng } from './damage.js';
 
 const SIGNATURE_BYTES = 8;
 /** Inflated bytes that come at once. */
-const INFLATE_BYTES = 256 * 1024;
+const PIECE_BYTES = 256 * 1024;
+/** Up to this size pixel data are inflated as a whole. */
+const AT_ONCE_BYTES = 1024 * 1024;
 /** Bytes of checksums, and chunks, between two turns. */
 const BYTES_PER_STEP = 8 * 1024 * 1024;
 const CHUNKS_PER_STEP = 1000;
@@ -100,7 +102,7 @@ export function* pngChunks(bytes: Uint8Array): Generator<void, PngChunks> {
 }
 
 /**
- * Inflates the pixel data, piece by piece and without keeping them: they must be whole and as long as the header says.
+ * Inflates the pixel data without keeping them: they must be whole and as long as the header says.
  * @throws ImageDamage; the reason of `signal` where it aborts
  */
 export async function checkPngData(
@@ -109,29 +111,61 @@ export async function checkPngData(
   signal?: AbortSignal,
 ): Promise<void> {
   const expected = inflatedBytes(header);
-  const inflate = createInflate({ chunkSize: INFLATE_BYTES });
-  let inflated = 0;
+  const compressed = data.reduce((sum, { length }) => sum + length, 0);
   try {
-    await pipeline(
-      joined(data),
-      inflate,
-      async (pieces: AsyncIterable<Uint8Array>) => {
-        for await (const piece of pieces) {
-          inflated += piece.length;
-          if (inflated > expected) throw new ImageDamage('it has more pixel data than its header says');
-        }
-      },
-      signal === undefined ? {} : { signal },
-    );
+    const inflated =
+      expected <= AT_ONCE_BYTES
+        ? await inflateAtOnce(data, expected)
+        : await inflateInPieces(data, expected, signal);
+    if (inflated.bytes < expected) throw new ImageDamage('it has less pixel data than its header says');
+    if (inflated.read < compressed) throw new ImageDamage('other data follow its pixel data');
   } catch (error) {
     signal?.throwIfAborted();
     if (error instanceof ImageDamage) throw error;
     throw new ImageDamage(`its pixel data cannot be inflated: ${(error as Error).message}`);
   }
-  if (inflated < expected) throw new ImageDamage('it has less pixel data than its header says');
-  if (inflate.bytesWritten < data.reduce((sum, { length }) => sum + length, 0)) {
-    throw new ImageDamage('other data follow its pixel data');
-  }
+}
+
+interface Inflated {
+  /** Inflated, and of the compressed data read for it. */
+  readonly bytes: number;
+  readonly read: number;
+}
+
+/** In one turn of the thread pool: of a small image the turns are half the cost. */
+function inflateAtOnce(data: readonly Uint8Array[], expected: number): Promise<Inflated> {
+  // One byte more, so that more than expected is seen, and the end of the stream in the same turn.
+  const options = { chunkSize: Math.max(64, expected + 1), maxOutputLength: expected, info: true };
+  return new Promise((resolve, reject) => {
+    inflate(Buffer.concat(data), options, (error, result) => {
+      if (error === null) {
+        const { buffer, engine } = result as unknown as { buffer: Buffer; engine: Inflate };
+        resolve({ bytes: buffer.length, read: engine.bytesWritten });
+      } else if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') reject(tooLong());
+      else reject(error);
+    });
+  });
+}
+
+async function inflateInPieces(
+  data: readonly Uint8Array[],
+  expected: number,
+  signal: AbortSignal | undefined,
+): Promise<Inflated> {
+  const engine = createInflate({ chunkSize: PIECE_BYTES });
+  let bytes = 0;
+  const count = async (pieces: AsyncIterable<Uint8Array>) => {
+    for await (const piece of pieces) {
+      bytes += piece.length;
+      if (bytes > expected) throw tooLong();
+    }
+  };
+  await pipeline(joined(data), engine, count, signal === undefined ? {} : { signal });
+  return { bytes, read: engine.bytesWritten };
+}
+
+function tooLong(): ImageDamage {
+  return new ImageDamage('it has more pixel data than its header says');
 }
 
 /** Small chunks together: each piece costs a turn of the thread pool. */
@@ -141,7 +175,7 @@ function* joined(data: readonly Uint8Array[]): Generator<Uint8Array> {
   for (const piece of data) {
     pieces.push(piece);
     bytes += piece.length;
-    if (bytes < INFLATE_BYTES) continue;
+    if (bytes < PIECE_BYTES) continue;
     yield pieces.length === 1 ? piece : Buffer.concat(pieces);
     pieces = [];
     bytes = 0;

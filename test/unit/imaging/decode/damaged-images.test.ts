@@ -198,16 +198,36 @@ describe('a damaged PNG', () => {
       'narrower',
       /more pixel data/,
     );
-    const parts = { rows: 8, columns: 8, bits: 8, colourType: GREY, values: new Array(64).fill(7) } as const;
-    const last = (data: Buffer, change: number) => {
-      data[data.length - 1] = data[data.length - 1]! ^ change;
+    const last = (data: Buffer) => {
+      data[data.length - 1] = data[data.length - 1]! ^ 1;
       return data;
     };
-    await refuses(png({ ...parts, compressed: (data) => [last(data, 1)] }), 'wrong Adler-32', /inflated/);
-    await refuses(png({ ...parts, compressed: (data) => [data.subarray(0, 8)] }), 'half', /inflated/);
-    const behind = (data: Buffer) => [Buffer.concat([data, Buffer.from('more')])];
-    await refuses(png({ ...parts, compressed: behind }), 'data behind the data', /other data follow/);
-    await refuses(png({ ...parts, compressed: () => [] }), 'none', /no pixel data/);
+    // The small one is inflated at once, the large one in pieces.
+    for (const [rows, columns] of [
+      [8, 8],
+      [1100, 1000],
+    ] as const) {
+      const values = Array.from({ length: rows * columns }, (_, i) => (i >> 3) & 255);
+      const parts = { rows, columns, bits: 8, colourType: GREY, values } as const;
+      const limits = { maxPixels: 2_000_000 };
+      assert.equal((await decodeImage(png(parts), limits)).rows, rows);
+      for (const [what, compressed, why] of [
+        ['wrong Adler-32', (data: Buffer) => [last(data)], /inflated/],
+        ['half', (data: Buffer) => [data.subarray(0, data.length >> 1)], /inflated/],
+        ['behind', (data: Buffer) => [Buffer.concat([data, Buffer.from('more')])], /other data follow/],
+        ['none', () => [], /no pixel data/],
+      ] as const) {
+        const damaged = decodeImage(png({ ...parts, compressed }), limits);
+        await assert.rejects(damaged, { reason: 'IMAGE_UNREADABLE', message: why }, `${what}, ${rows} rows`);
+      }
+      for (const [change, why] of [
+        [-1, /more pixel data/],
+        [1, /less pixel data/],
+      ] as const) {
+        const other = withHeader(png(parts), (r, c) => [r + change, c]);
+        await assert.rejects(decodeImage(other, limits), { reason: 'IMAGE_UNREADABLE', message: why });
+      }
+    }
   });
 
   it('is refused where chunks are out of order, unknown and critical, or of an animation', async () => {
