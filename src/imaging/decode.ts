@@ -4,6 +4,7 @@ import { ImageDamage } from './decode/damage.js';
 import { type EncodedFile, readEncodedFile } from './decode/encoded-file.js';
 import { sharp } from './decode/libvips.js';
 import type { DecodeQueue } from './decode/queue.js';
+import { inTurns } from './turns.js';
 
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
@@ -91,9 +92,9 @@ async function decompress(
   const count = rows * columns;
   const values = isWide ? new Uint16Array(data.buffer, data.byteOffset, count * info.channels) : data;
   const grey =
-    file.channels === 'cmyk'
-      ? inkToGrey(data, count)
-      : toGrey(values, count, info.channels, isWide ? 65_535 : 255);
+    info.channels === 1
+      ? values
+      : await inTurns(toGrey(values, count, greyOf(file.channels, isWide)), signal);
   return {
     rows,
     columns,
@@ -115,32 +116,46 @@ function outputChannels({ channels }: EncodedFile): 1 | 3 | 4 {
   return channels === 'rgb' ? 3 : 4;
 }
 
-/** Interleaved channels (grey, RGB, RGB with alpha) to grey over black, rounded to the nearest. */
-function toGrey(
+/** Pixels between two turns: about a millisecond. */
+const PIXELS_PER_STEP = 256 * 1024;
+
+/** Interleaved channels to grey, rounded to the nearest. */
+function* toGrey(
   values: Uint8Array | Uint16Array,
   count: number,
-  channels: number,
-  largest: number,
-): Uint8Array | Uint16Array {
-  if (channels === 1) return values;
-  const grey = largest > 255 ? new Uint16Array(count) : new Uint8Array(count);
-  const hasAlpha = channels === 4;
-  for (let i = 0, at = 0; i < count; i++, at += channels) {
-    let value = 0.299 * values[at]! + 0.587 * values[at + 1]! + 0.114 * values[at + 2]!;
-    if (hasAlpha) value = (value * values[at + 3]!) / largest;
-    grey[i] = Math.floor(value + 0.5);
+  { channels, greyAt }: GreyOf,
+): Generator<void, Uint8Array | Uint16Array> {
+  const grey = values instanceof Uint16Array ? new Uint16Array(count) : new Uint8Array(count);
+  for (let first = 0; first < count; first += PIXELS_PER_STEP) {
+    const end = Math.min(count, first + PIXELS_PER_STEP);
+    for (let i = first; i < end; i++) grey[i] = Math.floor(greyAt(values, channels * i) + 0.5);
+    yield;
   }
   return grey;
 }
 
-/** Cyan, magenta, yellow and black ink, 0 to 255 each, on white paper. */
-function inkToGrey(ink: Uint8Array, count: number): Uint8Array {
-  const grey = new Uint8Array(count);
-  for (let i = 0, at = 0; i < count; i++, at += 4) {
-    const paper = 0.299 * (255 - ink[at]!) + 0.587 * (255 - ink[at + 1]!) + 0.114 * (255 - ink[at + 2]!);
-    grey[i] = Math.floor((paper * (255 - ink[at + 3]!)) / 255 + 0.5);
+interface GreyOf {
+  readonly channels: 3 | 4;
+  /** Grey of the pixel whose channels begin at `at`. */
+  readonly greyAt: (values: Uint8Array | Uint16Array, at: number) => number;
+}
+
+/** Rec. 601, over black where a pixel is transparent, and what ink leaves of white paper. */
+function greyOf(channels: EncodedFile['channels'], isWide: boolean): GreyOf {
+  if (channels === 'rgb') return { channels: 3, greyAt: luminance };
+  const largest = isWide ? 65_535 : 255;
+  if (channels !== 'cmyk') {
+    return { channels: 4, greyAt: (values, at) => (luminance(values, at) * values[at + 3]!) / largest };
   }
-  return grey;
+  // Cyan, magenta and yellow take their part of the paper's red, green and blue; black takes of what is left.
+  return {
+    channels: 4,
+    greyAt: (ink, at) => ((255 - luminance(ink, at)) * (255 - ink[at + 3]!)) / 255,
+  };
+}
+
+function luminance(values: ArrayLike<number>, at: number): number {
+  return 0.299 * values[at]! + 0.587 * values[at + 1]! + 0.114 * values[at + 2]!;
 }
 
 /** What a decoder throws is the file's fault; what we throw, and the reason of an abort, stay what they are. */

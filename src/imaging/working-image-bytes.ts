@@ -20,8 +20,8 @@ export function workingImageBytes(
   const pixels = geometry.workingSize ** 2;
   // Percentiles need the display values of all pixels, and a copy of them that is put in order.
   const floats = isStreamable(input, format) ? 0 : pixels * (4 + 4);
-  // Alignment warps into a second image, and estimates its map on smaller ones.
-  const aligned = input.alignment === undefined ? 0 : pixels + ALIGNER_BYTES;
+  // Alignment warps into a second image.
+  const aligned = input.alignment === undefined ? 0 : pixels;
   const whole = pixels + floats + aligned + displayTableBytes(format);
   if (source === 'tiles') return whole + geometry.coreSize * geometry.coreColumns * 4;
   const placement = placementOf(input, format.rows, format.columns);
@@ -33,6 +33,3 @@ export function workingImageBytes(
   });
   return whole + resampler + 4 * Math.max(BLOCK_SAMPLES, format.columns);
 }
-
-/** Images of 56 x 56 and smaller in float64, with their slopes. */
-const ALIGNER_BYTES = 256 * 1024;
