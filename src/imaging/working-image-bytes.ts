@@ -31,5 +31,6 @@ export function workingImageBytes(
     targetRows: placement.rows,
     targetColumns: placement.columns,
   });
-  return whole + resampler + 4 * Math.max(BLOCK_SAMPLES, format.columns);
+  const block = Math.max(format.columns, Math.min(BLOCK_SAMPLES, format.rows * format.columns));
+  return whole + resampler + 4 * block;
 }
