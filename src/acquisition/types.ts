@@ -112,7 +112,6 @@ export type WarningKind =
   | 'partial'
   | 'tilesFailed'
   | 'engineFailover'
-  | 'scoreDrift'
   | 'nothingScored'
   | 'inverted';
 export interface AcquisitionWarning {

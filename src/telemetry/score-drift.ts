@@ -1,6 +1,7 @@
 /**
  * Whether recent images score like those the model was calibrated on: their conformal p-values are then uniform.
- * Judged for each model over all clients of this server together, from its start on.
+ * Judged for each model over all clients of this server together, so it is told to those who run the server, by metric
+ * and log, and in no answer: what one client sends must not change what another is told.
  */
 
 /** Acquisitions that are judged together. */
@@ -17,11 +18,6 @@ export class ScoreDrift {
   private readonly recent: number[] = [];
   private next = 0;
   private isAbove = false;
-
-  /** At the last check the p-values were not uniform. */
-  get isDrifted(): boolean {
-    return this.isAbove;
-  }
 
   /** @returns true where drift begins with this acquisition */
   add(pValue: number): boolean {

@@ -158,7 +158,7 @@ export class Telemetry {
   }
 
   private aggregated(spans: AcquisitionSpans, model: string, aggregate: AggregateFacts): void {
-    const { timings, coverage, decision, engines } = aggregate;
+    const { timings, coverage, decision, overallPValue, engines } = aggregate;
     const ofModel: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
     if (timings.firstScoreMs !== undefined) this.firstScore.record(timings.firstScoreMs / 1000, ofModel);
@@ -175,31 +175,22 @@ export class Telemetry {
       'salad.patches.scored': coverage.scored,
     };
     spans.aggregated(attributes, performance.now());
+    if (decision !== 'indeterminate') this.watchDrift(model, overallPValue);
   }
 
-  /**
-   * To be told of every aggregate, before it is sent.
-   * @returns whether recent acquisitions of the model, this one included, score unlike its calibration
-   */
-  watchDrift(
-    model: string,
-    { decision, overallPValue }: Pick<AggregateFacts, 'decision' | 'overallPValue'>,
-  ): boolean {
-    if (decision === 'indeterminate') return this.drifts.get(model)?.isDrifted ?? false;
-    this.pValue.record(overallPValue, { 'salad.model': model });
+  private watchDrift(model: string, pValue: number): void {
+    this.pValue.record(pValue, { 'salad.model': model });
     let drift = this.drifts.get(model);
     if (drift === undefined) {
       drift = new ScoreDrift();
       this.drifts.set(model, drift);
     }
-    if (drift.add(overallPValue)) {
-      const distance = Number(drift.distance.toFixed(3));
-      this.logger.warn(
-        { model, distance },
-        'recent images score unlike those of the calibration: recalibrate?',
-      );
-    }
-    return drift.isDrifted;
+    if (!drift.add(pValue)) return;
+    const distance = Number(drift.distance.toFixed(3));
+    this.logger.warn(
+      { model, distance },
+      'recent images score unlike those of the calibration: recalibrate?',
+    );
   }
 
   private seconds(name: string, description: string): Histogram {

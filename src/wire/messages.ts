@@ -22,7 +22,6 @@ const WARNINGS = {
   partial: WarningKind.WARNING_KIND_PARTIAL,
   tilesFailed: WarningKind.WARNING_KIND_TILES_FAILED,
   engineFailover: WarningKind.WARNING_KIND_ENGINE_FAILOVER,
-  scoreDrift: WarningKind.WARNING_KIND_SCORE_DRIFT,
   nothingScored: WarningKind.WARNING_KIND_NOTHING_SCORED,
   inverted: WarningKind.WARNING_KIND_INVERTED,
 } as const;

@@ -2,7 +2,6 @@
 import { availableParallelism } from 'node:os';
 import type { handleBidiStreamingCall, handleServerStreamingCall } from '@grpc/grpc-js';
 import {
-  type AcquisitionEvent,
   type AcquisitionRequest,
   type PixelMessage,
   type ServedModel,
@@ -112,8 +111,7 @@ async function answer(
   );
   const traced = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
   try {
-    for await (const scored of scoreAcquisition(model, { ...request, tag: traced.tag }, pixels, signal)) {
-      const event = withDrift(scored, model, telemetry);
+    for await (const event of scoreAcquisition(model, { ...request, tag: traced.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
       await writer.write(answerOf(event, model, request), aggregate !== undefined);
       traced.sent(event.kind, aggregate);
@@ -123,15 +121,6 @@ async function answer(
     traced.ended(error);
     throw error;
   }
-}
-
-/** What only the server can say of an acquisition: how those before it scored. */
-function withDrift(event: AcquisitionEvent, model: ServedModel, telemetry: Telemetry): AcquisitionEvent {
-  if (event.kind !== 'aggregate' || !telemetry.watchDrift(model.key, event.aggregate)) return event;
-  const message =
-    'Recent images on this server score unlike those of the calibration: the false-positive rate may not hold.';
-  const warnings = [...event.aggregate.warnings, { kind: 'scoreDrift', message } as const];
-  return { ...event, aggregate: { ...event.aggregate, warnings } };
 }
 
 function modelFor(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {

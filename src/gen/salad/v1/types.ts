@@ -151,8 +151,8 @@ export enum WarningKind {
   /** WARNING_KIND_ENGINE_FAILOVER - Part of the acquisition was served by a lower engine than the one announced. */
   WARNING_KIND_ENGINE_FAILOVER = 4,
   /**
-   * WARNING_KIND_SCORE_DRIFT - Scores of recent acquisitions of this model on this server, whoever sent them, are distributed unlike those of the
-   * calibration images (Kolmogorov-Smirnov at 0.1 % over the latest 100 to 500): the false-positive rate may not hold.
+   * WARNING_KIND_SCORE_DRIFT - Reserved: never sent. Drift of recent scores from those of the calibration is judged over all clients of a server
+   * together; an answer depends on its own pixels alone, so drift is in the metric salad.score.drift and in the log.
    */
   WARNING_KIND_SCORE_DRIFT = 5,
   /**
