@@ -1,9 +1,9 @@
-/** Decodes a file some times in this process and prints what that took, as JSON. `--expose-gc` is needed. */
+/** Decodes files one after another and prints what that took, as JSON. `--expose-gc` is needed. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { decodeImage } from '../../../src/imaging/decode.js';
 import { GREY, png } from '../../support/png.js';
 
-const [file, times] = process.argv.slice(2);
+const files = process.argv.slice(2);
 const collect = globalThis.gc!;
 
 function residentBytes(which: 'VmRSS' | 'VmHWM'): number {
@@ -14,14 +14,14 @@ function residentBytes(which: 'VmRSS' | 'VmHWM'): number {
 const limits = { maxPixels: Number.MAX_SAFE_INTEGER };
 // Libraries and code that is compiled at first use.
 await decodeImage(png({ rows: 2, columns: 2, bits: 8, colourType: GREY, values: [1, 2, 3, 4] }), limits);
-const bytes = readFileSync(file!);
 collect();
 // Linux's way to reset VmHWM.
 writeFileSync('/proc/self/clear_refs', '5');
 const start = residentBytes('VmRSS');
 let reserved = 0;
 const kept: number[] = [];
-for (let time = 0; time < Number(times); time++) {
+for (const file of files) {
+  const bytes = readFileSync(file);
   await decodeImage(bytes, { ...limits, reserve: (amount) => (reserved = amount) });
   collect();
   await new Promise((resolve) => setTimeout(resolve, 100));
