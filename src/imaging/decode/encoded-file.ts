@@ -4,7 +4,7 @@ import { checkImageSize } from '../pixel-format.js';
 import { inTurns } from '../turns.js';
 import { isJpeg, isPng } from './damage.js';
 import { checkJpeg, jpegHeader } from './jpeg-file.js';
-import { checkPngData, type PngHeader, pngChunks, pngHeader } from './png-file.js';
+import { checkPngData, type PngHeader, pngCheckBytes, pngChunks, pngHeader } from './png-file.js';
 
 export interface EncodedFile {
   readonly rows: number;
@@ -52,7 +52,10 @@ async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSigna
     isWide,
     channels,
     // Adam7 gives its last rows last: libvips keeps the whole image.
-    decoderBytes: DECODER_BYTES + rowBytes * (header.isInterlaced ? header.rows : bufferedRows(header.rows)),
+    decoderBytes:
+      DECODER_BYTES +
+      pngCheckBytes(header) +
+      rowBytes * (header.isInterlaced ? header.rows : bufferedRows(header.rows)),
     check: () => checkPngData(header, data, signal),
   };
 }

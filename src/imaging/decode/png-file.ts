@@ -12,6 +12,8 @@ const SIGNATURE_BYTES = 8;
 const PIECE_BYTES = 256 * 1024;
 /** Up to this size pixel data are inflated as a whole. */
 const AT_ONCE_BYTES = 1024 * 1024;
+/** Pieces that V8 has not collected yet. */
+const PIECES_KEPT_BYTES = 16 * 1024 * 1024;
 /** Bytes of checksums, and chunks, between two turns. */
 const BYTES_PER_STEP = 8 * 1024 * 1024;
 const CHUNKS_PER_STEP = 1000;
@@ -181,6 +183,11 @@ function* joined(data: readonly Uint8Array[]): Generator<Uint8Array> {
     bytes = 0;
   }
   yield Buffer.concat(pieces);
+}
+
+/** Most bytes that `checkPngData` holds. */
+export function pngCheckBytes(header: PngHeader): number {
+  return Math.min(inflatedBytes(header), PIECES_KEPT_BYTES);
 }
 
 /** Of all rows, each with its filter byte; interlaced images have seven passes of smaller images. */

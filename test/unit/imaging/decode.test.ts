@@ -162,9 +162,9 @@ describe('decodeImage', () => {
           reserved = amount;
         },
       });
-      // Beside it: 2 MiB, and 320 rows where the decoder gives row by row.
+      // Beside it: 2 MiB, 320 rows where the decoder gives row by row, and pieces of the inflated data.
       const least = bytes * mib;
-      assert.ok(reserved >= least && reserved <= least + 5 * mib, `${name}: ${reserved / mib} MiB`);
+      assert.ok(reserved >= least && reserved <= least + 13 * mib, `${name}: ${reserved / mib} MiB`);
     }
   });
 
