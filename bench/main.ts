@@ -9,6 +9,7 @@ import { ONNX_ENVIRONMENT } from '../src/engines/onnx/environment.js';
 import { tensorflowEnvironment } from '../src/engines/tfjs/tensorflow/environment.js';
 import { packageRoot } from '../src/util/package-root.js';
 import { benchDetectionAblation } from './research/ablation.js';
+import { benchDecoding } from './suites/decoding.js';
 import { benchDetection } from './suites/detection.js';
 import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
@@ -28,6 +29,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   search: benchSearch,
   engines: benchEngines,
   telemetry: benchTelemetry,
+  decoding: benchDecoding,
   detection: benchDetection,
   'detection-ablation': benchDetectionAblation,
   ghz: benchGhz,
@@ -49,6 +51,7 @@ Suites:
   training   step time and memory of SALAD training
   search     memory-bank search at 10,000, 100,000 and a million prototypes; indexes are kept in .cache
   telemetry  a server that is scraped and sends traces beside one that tells nothing
+  decoding   checking a whole PNG or JPEG before it is decompressed, beside the decompression
   engines    every engine by itself: batch sizes, share of the processor's peak, Python's onnxruntime beside ours
              (installed from PyPI the first time), what the search adds to the encoder
   detection  the shipped bundles on phantoms and on the radiographs beside the checkout, also changed ones

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import type { Engine } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
-import type { DecodedImage } from '../../src/imaging/decode.js';
+import type { DecodedImage } from '../../src/imaging/decode/decode.js';
 import type { ImageCalibration } from '../../src/scoring/calibration.js';
 import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
 import type { FitImage, TrainingPlan } from '../../src/training/encoders/preset.js';

@@ -41,7 +41,7 @@ export async function aggregateOf(
     anomalyMap: await anomalyMapOf(model, request, outcome),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
-    warnings: warningsOf(request, outcome, coverage),
+    warnings: warningsOf(request, outcome, coverage, score),
     search: model.search,
     precisions: [...outcome.results.precisions],
   };
@@ -101,6 +101,7 @@ function warningsOf(
   request: AcquisitionRequest,
   outcome: AcquisitionOutcome,
   coverage: Coverage,
+  score: number,
 ): readonly AcquisitionWarning[] {
   const warnings: AcquisitionWarning[] = [];
   const warn = (kind: AcquisitionWarning['kind'], message: string) => warnings.push({ kind, message });
@@ -120,6 +121,15 @@ function warningsOf(
   if (outcome.image.alignment?.inverted) {
     warn('inverted', 'The image is the negative of those the model knows: its grey levels were turned over.');
   }
-  if (coverage.scored === 0) warn('nothingScored', 'No patch was scored.');
+  if (outcome.image.isEmpty) {
+    warn(
+      'nothingScored',
+      'The image is blank, or too small, or holds nothing but noise: no patch was scored.',
+    );
+  } else if (coverage.scored === 0) {
+    warn('nothingScored', 'No patch was scored.');
+  } else if (Number.isNaN(score)) {
+    warn('nothingScored', 'No patch that counts for the image score was scored.');
+  }
   return warnings;
 }

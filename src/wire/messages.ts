@@ -64,6 +64,7 @@ export function answerOf(
             engine: event.engine,
             geometry: wireGeometry(model),
             scoresBeforeLastPixel: event.scoresBeforeLastPixel,
+            placement: event.placement,
           },
         },
       };

@@ -9,7 +9,7 @@ import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { Engine } from '../../src/engines/engine.js';
 import { createEngine, selfTest } from '../../src/engines/selection/select.js';
 import { SaladError } from '../../src/errors/index.js';
-import { decodeImage } from '../../src/imaging/decode.js';
+import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { type TilePosition, WorkingImage } from '../../src/imaging/working-image.js';
 import { type LesionKind, makePhantom } from '../../src/phantom/phantom.js';

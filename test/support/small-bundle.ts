@@ -24,6 +24,8 @@ export interface SmallBundleOptions {
   readonly version?: number;
   readonly intensity?: Manifest['input']['intensity'];
   readonly minStd?: number;
+  /** @default 'stretch' */
+  readonly fit?: Manifest['input']['fit'];
   /** Images are aligned to this reference; then the whole image is one tile, the patches are the same. */
   readonly alignment?: Manifest['input']['alignment'];
   /** Tiles are strips of so many cores. @default 1 */
@@ -70,6 +72,7 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { patchMedian = 0.3, goldenError = 0 } = options;
+  const { fit = 'stretch' } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
     alignment === undefined ? SMALL : { coreSize: SMALL.workingSize, haloSize: 0, patchesPerSide: 8 };
@@ -89,7 +92,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
   };
   const input = {
     workingSize: SMALL.workingSize,
-    fit: 'stretch',
+    fit,
     intensity,
     orientation: 'none',
     ...(alignment === undefined ? {} : { alignment }),

@@ -11,7 +11,7 @@ import {
   Source,
 } from '../../../clients/typescript/src/index.js';
 import { SaladError } from '../../errors/index.js';
-import { decodeImage } from '../../imaging/decode.js';
+import { decodeImage } from '../../imaging/decode/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { ProgramContext } from '../shared/context.js';
 import { failureOf } from '../shared/failure.js';
@@ -238,10 +238,10 @@ function scorePixels(
     };
     return client.scoreAcquisition(header, () => rowChunks(image, 16, options.rowsPerSecond), call);
   }
-  // Tiles are sent as 8-bit display values: their own format, whatever the file's.
+  // Tiles are sent as display values: their own format, whatever the file's.
   const header = {
     ...headerOf(options),
-    image: { rows, columns, bitsAllocated: 8, bitsStored: 8 },
+    image: { rows, columns, bitsAllocated: 32, bitsStored },
     source: Source.SOURCE_TILES,
   };
   const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);

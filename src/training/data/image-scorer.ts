@@ -8,7 +8,7 @@ import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } fr
 import { SaladError } from '../../errors/index.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
-import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
+import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
 import { imageScore } from '../../scoring/aggregate.js';

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { SaladError } from '../../errors/index.js';
-import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
+import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import { systemReason } from './files.js';
 
 /** Largest image training and evaluation decode, in pixels. */

@@ -2,7 +2,7 @@
  * Floors: single numbers of the source image that do not measure disease. A model must separate the classes better than
  * each of them alone.
  */
-import type { DecodedImage } from '../../imaging/decode.js';
+import type { DecodedImage } from '../../imaging/decode/decode.js';
 import { auroc } from './metrics.js';
 
 export const FLOORS = ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize'] as const;

@@ -5,7 +5,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 import { type Geometry, patchStart } from '../../geometry/geometry.js';
 import { blendPatches } from '../../imaging/anomaly-map.js';
-import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
+import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { type AggregateForm, rankedCells } from '../../scoring/aggregate.js';
 import type { DatasetImage } from '../data/dataset.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { SYNTHETIC_LESIONS, withLesion, withNoise } from '../../../bench/research/synthetic-lesions.js';
-import type { DecodedImage } from '../../../src/imaging/decode.js';
+import type { DecodedImage } from '../../../src/imaging/decode/decode.js';
 
 const SIZE = 160;
 

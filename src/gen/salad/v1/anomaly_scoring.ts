@@ -72,7 +72,12 @@ export interface ScoreImageRequest {
   header: AcquisitionHeader | undefined;
   image:
     | //
-    /** A whole PNG or JPEG file, 8 or 16 bits a sample; colour is converted to luminance. */
+    /**
+     * A whole PNG or JPEG file, 8 or 16 bits a sample, of one image. A damaged one is refused as IMAGE_UNREADABLE: every
+     * checksum, length and code is checked, and that no pixel is missing; bytes behind the end of the image are passed
+     * over. No colour management: colour becomes 0.299 R + 0.587 G + 0.114 B, ink c and k become (1 - c)(1 - k) first,
+     * transparent pixels are laid over black. EXIF orientation is not applied.
+     */
     { $case: "encoded"; value: Uint8Array }
     | //
     /** All samples, row by row, as in PixelRows.samples; the header gives the geometry. */

@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { registerPhantom } from '../../../../src/cli/commands/phantom.js';
 import { SaladError } from '../../../../src/errors/index.js';
-import { decodeImage } from '../../../../src/imaging/decode.js';
+import { decodeImage } from '../../../../src/imaging/decode/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
 import { makePhantom } from '../../../../src/phantom/phantom.js';
 import { loadDataset } from '../../../../src/training/data/dataset.js';

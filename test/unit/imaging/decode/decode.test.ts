@@ -1,58 +1,14 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { crc32, deflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
-import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
-import { decodeImage } from '../../../src/imaging/decode.js';
+import { type ErrorReason, SaladError } from '../../../../src/errors/index.js';
+import { decodeImage } from '../../../../src/imaging/decode/decode.js';
+import { flatJpeg } from '../../../support/jpeg.js';
+import { GREY, GREY_ALPHA, png, RGB, RGBA } from '../../../support/png.js';
 
 const LIMITS = { maxPixels: 1_000_000 };
-
-/** PNG colour types. */
-const GREY = 0;
-const RGB = 2;
-const GREY_ALPHA = 4;
-const RGBA = 6;
-const CHANNELS: Record<number, number> = { [GREY]: 1, [RGB]: 3, [GREY_ALPHA]: 2, [RGBA]: 4 };
-
-interface PngParts {
-  readonly rows: number;
-  readonly columns: number;
-  readonly bits: 8 | 16;
-  readonly colourType: number;
-  /** Interleaved channel values, row by row. */
-  readonly values: readonly number[];
-  /** Chunks between IHDR and IDAT. */
-  readonly chunks?: readonly (readonly [string, Uint8Array])[];
-}
-
-/** A PNG written by hand (PNG specification, 3rd edition), so that the decoder is not tested against itself. */
-function png({ rows, columns, bits, colourType, values, chunks = [] }: PngParts): Uint8Array {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(columns, 0);
-  header.writeUInt32BE(rows, 4);
-  header.set([bits, colourType, 0, 0, 0], 8);
-  const perRow = columns * CHANNELS[colourType]!;
-  // As many rows as there are values for: the header may promise more.
-  const raw = Buffer.alloc(Math.ceil(values.length / perRow) + (values.length * bits) / 8);
-  let at = 0;
-  for (const [i, value] of values.entries()) {
-    if (i % perRow === 0) at++;
-    at = bits === 8 ? raw.writeUInt8(value, at) : raw.writeUInt16BE(value, at);
-  }
-  const all = [['IHDR', header], ...chunks, ['IDAT', deflateSync(raw)], ['IEND', new Uint8Array(0)]] as const;
-  return Buffer.concat([Buffer.from('89504e470d0a1a0a', 'hex'), ...all.map(([t, d]) => chunk(t, d))]);
-}
-
-function chunk(type: string, data: Uint8Array): Uint8Array {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-  const out = Buffer.alloc(body.length + 8);
-  out.writeUInt32BE(data.length, 0);
-  out.set(body, 4);
-  out.writeUInt32BE(crc32(body), body.length + 4);
-  return out;
-}
 
 function stored(image: { bitsAllocated: 8 | 16; samples: Uint8Array }): number[] {
   if (image.bitsAllocated === 8) return [...image.samples];
@@ -134,6 +90,86 @@ describe('decodeImage', () => {
     const image = await decodeImage(await sharp(flat).jpeg({ quality: 100 }).toBuffer(), LIMITS);
     assert.equal(image.samples.length, 256);
     for (const value of image.samples) assert.ok(Math.abs(value - 76) <= 2);
+  });
+
+  it('decodes hand-made JPEGs to the values of their blocks', async () => {
+    for (const value of [0, 1, 100, 127, 128, 129, 200, 255]) {
+      assert.deepEqual(
+        new Set(stored(await decodeImage(flatJpeg({ values: [value] }), LIMITS))),
+        new Set([value]),
+      );
+    }
+  });
+
+  it('takes ink for what it is, without a colour profile', async () => {
+    // Cyan, magenta, yellow, black, and the grey of that on white paper.
+    for (const [ink, grey] of [
+      [[0, 0, 0, 255], 0],
+      [[0, 0, 0, 128], 127],
+      [[0, 0, 0, 0], 255],
+      [[255, 0, 0, 0], Math.round((0.587 + 0.114) * 255)],
+      [[0, 255, 0, 0], Math.round((0.299 + 0.114) * 255)],
+      [[50, 50, 50, 100], Math.round((205 * 155) / 255)],
+    ] as const) {
+      // Adobe's files hold it turned over.
+      const values = ink.map((value) => 255 - value);
+      const image = await decodeImage(flatJpeg({ values, adobe: true }), LIMITS);
+      assert.deepEqual([image.bitsAllocated, new Set(stored(image))], [8, new Set([grey])]);
+    }
+  });
+
+  it('refuses more than 65,535 rows or columns from the header alone', async () => {
+    for (const [rows, columns] of [
+      [1, 60_000_000],
+      [60_000_000, 1],
+      [65_536, 1],
+    ] as const) {
+      const long = png({ rows, columns, bits: 8, colourType: GREY, values: [1] });
+      await rejects(long, 'IMAGE_TOO_LARGE', Number.MAX_SAFE_INTEGER);
+    }
+    const values = new Array(65_535).fill(3);
+    const longest = png({ rows: 65_535, columns: 1, bits: 8, colourType: GREY, values });
+    assert.equal((await decodeImage(longest, LIMITS)).rows, 65_535);
+  });
+
+  it('reserves what decoding takes, by kind', async () => {
+    const [side, mib] = [1024, 1024 * 1024];
+    const raw = { raw: { width: side, height: side, channels: 3 } } as const;
+    const grey = sharp(new Uint8Array(3 * side * side), raw).toColourspace('b-w');
+    const colour = sharp(new Uint8Array(3 * side * side), raw);
+    const deep = sharp(new Uint16Array(3 * side * side), raw)
+      .toColourspace('rgb16')
+      .ensureAlpha();
+    // Channels that come out and the grey made of them, what the decoder keeps of the whole image, in bytes a pixel.
+    for (const [name, file, bytes] of [
+      ['grey PNG', grey.clone().png(), 1],
+      ['colour PNG', colour.clone().png(), 3 + 1],
+      ['16-bit RGBA PNG', deep.clone().png(), 8 + 2],
+      ['interlaced 16-bit RGBA PNG', deep.clone().png({ progressive: true }), 8 + 2 + 8],
+      ['grey JPEG', grey.clone().jpeg(), 1],
+      ['colour JPEG', colour.clone().jpeg({ chromaSubsampling: '4:4:4' }), 3 + 1],
+      ['progressive grey JPEG', grey.clone().jpeg({ progressive: true }), 1 + 2.125],
+      [
+        'progressive colour JPEG',
+        colour.clone().jpeg({ chromaSubsampling: '4:4:4', progressive: true }),
+        3 + 1 + 3 * 2.125,
+      ],
+    ] as const) {
+      let reserved = 0;
+      await decodeImage(await file.toBuffer(), {
+        maxPixels: side * side,
+        reserve: (amount) => {
+          reserved = amount;
+        },
+      });
+      // Beside it: 2 MiB, 320 rows where the decoder gives row by row, and pieces of the inflated data.
+      const least = bytes * mib;
+      assert.ok(reserved >= least && reserved <= least + 13 * mib, `${name}: ${reserved / mib} MiB`);
+    }
+  });
+
+  it('keeps no pixels for the next time', () => {
+    assert.deepEqual(sharp.cache().items, { current: 0, max: 0 });
   });
 
   it('refuses too many pixels from the header alone', async () => {
