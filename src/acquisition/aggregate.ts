@@ -1,9 +1,10 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { patchStart } from '../geometry/geometry.js';
-import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
+import { boundingBox } from '../geometry/placement.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
+import { anomalyMapOf } from './map.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import type {
   AcquisitionRequest,
@@ -38,7 +39,7 @@ export async function aggregateOf(
     topPatches: outcome.results
       .top(request.options.topPatches)
       .map((patch) => withBox(model, outcome, patch)),
-    anomalyMap: await anomalyMapOf(model, request, outcome),
+    anomalyMap: await anomalyMapOf(model, request, outcome, threshold),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
     warnings: warningsOf(request, outcome, coverage, score),
@@ -73,23 +74,9 @@ function withBox(model: ServedModel, outcome: AcquisitionOutcome, patch: ScoredP
   const top = patchStart(geometry, patch.row);
   const left = patchStart(geometry, patch.column);
   const size = geometry.patchSize;
-  return { ...patch, box: outcome.image.sourceBox(top, left, top + size, left + size) };
-}
-
-async function anomalyMapOf(
-  model: ServedModel,
-  request: AcquisitionRequest,
-  outcome: AcquisitionOutcome,
-): Promise<Aggregate['anomalyMap']> {
-  const format = request.options.anomalyMap;
-  if (format === 'none') return undefined;
-  const size = model.geometry.workingSize;
-  const map = blendPatches(model.geometry, outcome.results.robustZ);
-  const data =
-    format === 'float32'
-      ? new Uint8Array(map.buffer, map.byteOffset, map.byteLength)
-      : await overlayPng(outcome.image.pixels, map, size);
-  return { format, size, data };
+  const corners = outcome.image.sourceCorners({ top, left, bottom: top + size, right: left + size });
+  const { rows, columns } = outcome.image.format;
+  return { ...patch, box: boundingBox(corners, rows, columns), corners: [...corners] };
 }
 
 /** A better engine that came back is nothing to warn of. */

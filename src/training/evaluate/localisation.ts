@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 import { type Geometry, patchStart } from '../../geometry/geometry.js';
-import { blendPatches } from '../../imaging/anomaly-map.js';
+import { PatchField } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { type AggregateForm, rankedCells } from '../../scoring/aggregate.js';
@@ -94,21 +94,20 @@ function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometr
   return area === 0 ? 0 : lesion / area;
 }
 
-/** Map and mask on every MAP_STEP-th pixel of the working image, in both directions. */
+/** The map that people are shown, and the mask, on every MAP_STEP-th pixel of the working image, in both directions. */
 function sampledMap(
   mask: LesionMask,
   image: WorkingImage,
   geometry: Geometry,
-  patchZ: Float32Array,
+  field: PatchField,
 ): { readonly map: Float32Array; readonly lesion: Uint8Array; readonly size: number } {
-  const full = blendPatches(geometry, patchZ);
   const size = Math.floor(geometry.workingSize / MAP_STEP);
   const map = new Float32Array(size * size);
   const lesion = new Uint8Array(size * size);
   for (let at = 0; at < map.length; at += 1) {
     const y = Math.floor(at / size) * MAP_STEP;
     const x = (at % size) * MAP_STEP;
-    map[at] = full[y * geometry.workingSize + x]!;
+    map[at] = field.at(y + 0.5, x + 0.5);
     const { top, left, bottom, right } = image.sourceBox(y, x, y + 1, x + 1);
     const row = Math.min(mask.rows - 1, Math.floor((top + bottom) / 2));
     const column = Math.min(mask.columns - 1, Math.floor((left + right) / 2));
@@ -140,7 +139,8 @@ export class LocalisationTally {
       else if (fraction === 0) this.#clear.push(z);
       if (patch === highest && fraction > 0) this.#hits += 1;
     });
-    const { map, lesion, size } = sampledMap(mask, image, this.#geometry, patchZ);
+    const field = new PatchField(this.#geometry, patchZ, this.#aggregate.margin);
+    const { map, lesion, size } = sampledMap(mask, image, this.#geometry, field);
     this.#overlap.add(map, lesion, size);
     this.#images += 1;
   }
