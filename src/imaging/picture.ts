@@ -1,6 +1,7 @@
 /** Grey pictures of radiographs for people: small, 8 bits, in the geometry of the source image. */
 import type { Placement } from '../geometry/placement.js';
 import type { MapShape } from './anomaly-map.js';
+import { sharp } from './libvips.js';
 import { percentilesOf } from './percentile.js';
 import { createDisplayTransform, type PixelFormat } from './pixel-format.js';
 import { RowResampler } from './resample.js';
@@ -71,4 +72,11 @@ export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapSh
   const picture = new Uint8Array(values.length);
   stretch(values, low!, high!, picture);
   return picture;
+}
+
+/** uint8 [rows, columns] as a JPEG file, for pages: a tenth of a PNG. */
+export function greyJpeg(grey: Uint8Array, { rows, columns }: MapShape): Promise<Uint8Array> {
+  return sharp(grey, { raw: { width: columns, height: rows, channels: 1 } })
+    .jpeg({ quality: 85 })
+    .toBuffer();
 }

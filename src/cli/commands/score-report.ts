@@ -1,87 +1,179 @@
+/** `salad score --report`: one page with what failed, a table to sort, and every image beside its map. */
 import { writeFile } from 'node:fs/promises';
-import { escapeHtml, htmlPage, htmlTable, pngImage } from '../../report/page.js';
-import {
-  decisionName,
-  type FailedImage,
-  type ImageResult,
-  isScored,
-  type ScoredImage,
-  summaryOf,
-} from './score-results.js';
+import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
+import { type BarStop, colourBar, shownShare } from '../../report/colour-bar.js';
+import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../report/page.js';
+import { mappedPicture, mapToolbar, type Outline, type Picture, plainPicture } from '../../report/picture.js';
+import { HOW_TO_READ } from '../../report/reading.js';
+import { numberCell, sortableTable, textCell } from '../../report/sortable-table.js';
+import { packageVersion } from '../../util/package-root.js';
+import type { Drawing } from './score-drawing.js';
+import { decisionName, type FailedImage, isScored, type ScoredImage, summaryOf } from './score-results.js';
 
-/** PNG of the anomaly map over the image. */
-type Reported = ScoredImage & { readonly overlay?: Uint8Array | undefined };
+/** A scored image with its pictures, where it is one of those that are shown. */
+export type ReportedImage = ScoredImage & { readonly drawing?: Drawing | undefined };
 
-/**
- * Writes one HTML page: what failed, a summary table, then each image with its map and top patches, highest score
- * first.
- * @param total images that were to be scored; more than results where the work was interrupted
- */
+export interface ScoreReportOptions {
+  /** Images that were to be scored; more than results where the work was interrupted. */
+  readonly total?: number;
+  readonly date?: Date;
+}
+
+/** Writes the page, highest score first. */
 export async function writeScoreReport(
   path: string,
-  results: readonly (FailedImage | Reported)[],
-  total = results.length,
+  results: readonly (FailedImage | ReportedImage)[],
+  { total = results.length, date = new Date() }: ScoreReportOptions = {},
 ): Promise<void> {
-  const scored = results.filter((result) => isScored(result));
-  const ranked = scored.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
+  const failed = results.filter((result) => !isScored<ReportedImage>(result)) as FailedImage[];
+  const scored = results.filter((result) => isScored<ReportedImage>(result)) as ReportedImage[];
+  const ranked = scored.sort((a, b) => rankOf(b) - rankOf(a));
+  const entries = ranked.map((image, index) => ({ image, picture: pictureOf(image, `image-${index + 1}`) }));
   const parts = [
     `<p>${escapeHtml(summaryOf(results, total))}</p>`,
-    failures(results.filter((result) => !isScored(result))),
-    ranked.length === 0 ? '' : summary(ranked),
-    ...ranked.map(section),
+    failures(failed),
+    provenance(scored, date),
+    ...(ranked.length === 0
+      ? []
+      : [
+          HOW_TO_READ,
+          '<h2>Scores</h2>',
+          summary(entries),
+          '<h2>Images</h2>',
+          mapToolbar(entries.map(({ picture }) => picture)),
+          ...entries.map(section),
+        ]),
   ];
   await writeFile(path, htmlPage('salad-serve: scores', parts.join('\n')));
 }
 
+interface Entry {
+  readonly image: ReportedImage;
+  readonly picture: Picture;
+}
+
+/** Images without a score come last. */
+function rankOf({ aggregate }: ScoredImage): number {
+  return Number.isNaN(aggregate.imageScore) ? Number.NEGATIVE_INFINITY : aggregate.imageScore;
+}
+
 /** First on the page: an image that was not scored must not be taken for a normal one. */
-function failures(failed: readonly ImageResult[]): string {
+function failures(failed: readonly FailedImage[]): string {
   if (failed.length === 0) return '';
-  const rows = failed.map((result) => [result.file, isScored(result) ? '' : result.failure.message]);
-  return `<h2>Not scored</h2>${htmlTable(['file', 'why'], rows)}`;
+  const rows = failed.map(
+    ({ file, failure }) => `<tr><td>${shownName(file)}</td><td>${escapeHtml(failure.message)}</td></tr>`,
+  );
+  return `<h2>Not scored</h2><div class="wide"><table><thead><tr><th>file</th><th>why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
-function summary(ranked: readonly Reported[]): string {
-  return `<h2>Scores</h2>${htmlTable(
-    ['file', 'image score', 'threshold', 'p-value', 'decision', 'patches scored', 'ms'],
-    ranked.map(({ file, aggregate, latencyMs }) => [
-      file,
-      aggregate.imageScore.toFixed(3),
-      aggregate.threshold.toFixed(3),
-      aggregate.pValue.toFixed(4),
-      decisionName(aggregate),
-      `${aggregate.coverage?.scored ?? 0}`,
-      latencyMs.toFixed(0),
-    ]),
-  )}`;
+/** Where the figures come from: enough to repeat them. */
+function provenance(scored: readonly ScoredImage[], date: Date): string {
+  const distinct = (of: (aggregate: AcquisitionAggregate) => string): string =>
+    [...new Set(scored.map(({ aggregate }) => of(aggregate)))].map(escapeHtml).join('<br>');
+  const facts: [string, string][] = [
+    ['written', `${date.toISOString()} by salad-serve ${escapeHtml(packageVersion())}`],
+  ];
+  if (scored.length > 0) {
+    facts.push(
+      ['model', distinct(({ model }) => `${model?.name}@${model?.version}`)],
+      ['bundle (SHA-256)', distinct(({ model }) => model?.bundleSha256 ?? '')],
+      ['engine', distinct(({ engines, precisions }) => `${engines.join(', ')} in ${precisions.join(', ')}`)],
+      ['threshold', distinct(thresholdText)],
+    );
+  }
+  return htmlFacts(facts);
 }
 
-function section({ file, aggregate, overlay }: Reported): string {
-  const patches = htmlTable(
+function thresholdText({ threshold, maxFalsePositiveRate }: AcquisitionAggregate): string {
+  return `${threshold.toFixed(3)}, which at most ${shownShare(maxFalsePositiveRate)} of normal images exceed`;
+}
+
+const COLUMNS = [
+  ...['file', 'decision', 'image score', 'p-value', 'highest robust z', 'patches scored'],
+  ...['source (columns × rows)', 'ms'],
+];
+
+function summary(entries: readonly Entry[]): string {
+  const rows = entries.map(({ image: { file, aggregate, latencyMs }, picture }) => {
+    const decision = decisionName(aggregate);
+    const { rows: height, columns: width } = picture;
+    return [
+      { html: `<a href="#${picture.key}">${shownName(file)}</a>`, key: file },
+      { html: `<span class="${decision}">${decision}</span>`, key: decision },
+      numberCell(aggregate.imageScore, 3),
+      numberCell(aggregate.pValue, 4),
+      numberCell(aggregate.topPatches[0]?.robustZ, 2),
+      numberCell(aggregate.coverage?.scored ?? 0, 0),
+      height > 0 ? { html: `${width} × ${height}`, key: width * height } : textCell('–'),
+      numberCell(latencyMs, 0),
+    ];
+  });
+  return sortableTable(COLUMNS, rows, 2);
+}
+
+/** Sizes follow from the map: the file itself need not be opened again. */
+function pictureOf({ file, aggregate, drawing }: ReportedImage, key: string): Picture {
+  const { anomalyMap, topPatches } = aggregate;
+  const outlines: Outline[] = [];
+  if (anomalyMap !== undefined && anomalyMap.countingArea.length > 0) {
+    const title = 'Only inside of this line patches count for the score.';
+    outlines.push({ kind: 'area', points: anomalyMap.countingArea, title });
+  }
+  for (const [index, { corners, row, column, robustZ }] of [...topPatches.entries()].reverse()) {
+    const title = `patch ${row}, ${column}: robust z ${robustZ.toFixed(2)}`;
+    if (corners.length > 0) outlines.push({ kind: index === 0 ? 'top' : 'other', points: corners, title });
+  }
+  const side = (length: number | undefined, scale: number | undefined): number =>
+    Math.round((length ?? 0) * (scale ?? 1));
+  return {
+    key,
+    alt: file,
+    rows: side(anomalyMap?.rows, anomalyMap?.mapToSource?.yy),
+    columns: side(anomalyMap?.columns, anomalyMap?.mapToSource?.xx),
+    grey: drawing?.grey,
+    colours: drawing?.colours,
+    outlines,
+  };
+}
+
+function section({ image, picture }: Entry): string {
+  const { file, aggregate, drawing } = image;
+  const decision = decisionName(aggregate);
+  const score = Number.isNaN(aggregate.imageScore)
+    ? 'no score'
+    : `image score ${aggregate.imageScore.toFixed(3)}, p-value ${aggregate.pValue.toFixed(4)}, threshold ${thresholdText(aggregate)}`;
+  const warnings = aggregate.warnings.map(({ message }) => `<p class="warning">${escapeHtml(message)}</p>`);
+  return `<section class="image" id="${picture.key}"><h3>${shownName(file)}</h3>
+<div><span class="${decision}">${decision}</span> · ${escapeHtml(score)}</div>
+${warnings.join('\n')}${drawing === undefined ? noPicture(aggregate) : pair(picture, aggregate.anomalyMap?.scale ?? [])}
+<details><summary>highest patches</summary>${patches(aggregate)}</details></section>`;
+}
+
+function noPicture({ anomalyMap }: AcquisitionAggregate): string {
+  return `<p class="note">${anomalyMap === undefined ? 'The server sent no anomaly map.' : 'No picture: see the line on the terminal, or only the highest scores have one.'}</p>`;
+}
+
+function pair(picture: Picture, scale: readonly BarStop[]): string {
+  return `<div class="pair">
+<figure>${plainPicture(picture)}<figcaption>As sent, ${picture.columns} × ${picture.rows} pixels; right and left unchanged.</figcaption></figure>
+<figure>${mappedPicture(picture)}${scale.length > 1 ? colourBar(picture.key, scale) : ''}</figure></div>`;
+}
+
+function patches({ topPatches }: AcquisitionAggregate): string {
+  return htmlTable(
     [
       'patch (row, column)',
       'distance',
       'robust z',
-      'p-value',
-      'box in source pixels (top, left, bottom, right)',
+      'share of normal patches that reach it',
+      'in source pixels (top, left, bottom, right)',
     ],
-    aggregate.topPatches.map((patch) => [
-      `${patch.row}, ${patch.column}`,
-      patch.score.toFixed(4),
-      patch.robustZ.toFixed(2),
-      patch.pValue.toFixed(4),
-      patch.box
-        ? [patch.box.top, patch.box.left, patch.box.bottom, patch.box.right]
-            .map((v) => v.toFixed(0))
-            .join(', ')
-        : '',
+    topPatches.map(({ row, column, score, robustZ, pValue, box }) => [
+      `${row}, ${column}`,
+      score.toFixed(4),
+      robustZ.toFixed(2),
+      shownShare(pValue),
+      box ? [box.top, box.left, box.bottom, box.right].map((side) => side.toFixed(0)).join(', ') : '',
     ]),
   );
-  const caption = `${decisionName(aggregate)}, image score ${aggregate.imageScore.toFixed(3)} (threshold ${aggregate.threshold.toFixed(3)} at a false-positive rate of ${aggregate.maxFalsePositiveRate}); model ${aggregate.model?.name}@${aggregate.model?.version}, engine ${aggregate.engines.join(', ')}`;
-  const warnings = aggregate.warnings
-    .map((warning) => `<p>Warning: ${escapeHtml(warning.message)}</p>`)
-    .join('');
-  const figure = overlay
-    ? `<figure>${pngImage(overlay, `anomaly map of ${file}`, 384)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
-    : `<p>${escapeHtml(caption)}</p>`;
-  return `<h2>${escapeHtml(file)}</h2>${figure}${patches}${warnings}`;
 }
