@@ -190,7 +190,7 @@ describe('the bundles of a server', function () {
     const warnings = log.filter(({ level }) => level === WARNING);
     assert.deepEqual(
       warnings.map(({ msg, model, engine, asked, precision }) => [msg, model, engine, asked, precision]),
-      [['the model does not run in the precision asked for', 'small@1', 'onnx', 'bfloat16', 'float32']],
+      [['the model does not run in the requested precision', 'small@1', 'onnx', 'bfloat16', 'float32']],
     );
     const { aggregate } = await score(smallImage(6));
     assert.deepEqual(aggregate.precisions, ['float32']);

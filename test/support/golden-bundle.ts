@@ -4,14 +4,14 @@ import { join, resolve } from 'node:path';
 import { readBundle } from '../../src/bundle/bundle.js';
 import type { SelfTestBundle } from '../../src/engines/selection/select.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
-import { smallParts } from '../reference/small-model.js';
+import { smallDraft } from '../reference/small-model.js';
 
 const MODELS = resolve(import.meta.dirname, '../../models');
 /** Smallest first: software adapters are slow. */
 const SHIPPED = ['phantom/1', 'chest-pediatric/1'];
 
 function smallBundle(): SelfTestBundle {
-  const { manifest, weights, bank, golden } = smallParts(41);
+  const { manifest, weights, bank, golden } = smallDraft(41);
   const geometry = geometryOf(manifest.input, manifest.tiling);
   const search = { bank, scoring: manifest.scoring };
   return { network: manifest.network, weights, geometry, search, golden, manifest };

@@ -1,5 +1,5 @@
 /** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
-import { type Bundle, type BundleParts, writeBundle } from '../../bundle/bundle.js';
+import { type Bundle, type BundleDraft, writeBundle } from '../../bundle/bundle.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
 import type { TrainingPreset } from '../encoders/preset.js';
@@ -70,7 +70,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const { bank } = search;
   const golden = await goldenBatch(options.engine, source, plan);
   const int8 = await int8Form(options.engine, { ...source, golden }, options.fit, options.signal);
-  const manifest: BundleParts['manifest'] = {
+  const manifest: BundleDraft['manifest'] = {
     name: options.name,
     version: options.version,
     description: options.description,

@@ -1,9 +1,9 @@
 /** MODEL_CARD.md: what a bundle was made from, how, what it reached on held-out normals, and what it cannot do. */
-import type { BundleParts } from '../../bundle/bundle.js';
+import type { BundleDraft } from '../../bundle/bundle.js';
 import { quantileOfSorted } from '../../scoring/calibration.js';
 
 export interface CardFacts {
-  readonly manifest: BundleParts['manifest'];
+  readonly manifest: BundleDraft['manifest'];
   readonly bankSize: { readonly rows: number; readonly dimension: number };
   readonly calibrationImages: { readonly a: number; readonly b: number };
   readonly duplicates: number;

@@ -3,7 +3,7 @@
  * Shared by every preset, by bundles that are written and by the validation of settings.
  */
 
-import { quantizeBank, quantizeWeights, type StoragePrecision } from '../../bundle/tensors.js';
+import { roundBankForStorage, roundWeightsForStorage, type StoragePrecision } from '../../bundle/tensors.js';
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
@@ -86,8 +86,8 @@ async function embedAll(options: ScoringFitOptions, source: EngineModelSource): 
  * between two neighbouring values; those are left out, since what is stored must be what was calibrated.
  */
 function storedBank(bank: MemoryBank): MemoryBank {
-  const once = quantizeBank(bank, STORAGE);
-  const again = quantizeBank(once, STORAGE);
+  const once = roundBankForStorage(bank, STORAGE);
+  const again = roundBankForStorage(once, STORAGE);
   const settled: number[] = [];
   for (let row = 0; row < once.rows; row += 1) {
     const from = row * once.dimension;
@@ -187,7 +187,7 @@ async function calibrate(
 export async function fitScoring(options: ScoringFitOptions): Promise<FittedScoring> {
   const { plan, encoder } = options;
   const geometry = geometryOf(plan.input, plan.tiling);
-  const weights = quantizeWeights(encoder.weights, STORAGE);
+  const weights = roundWeightsForStorage(encoder.weights, STORAGE);
   const bare: EngineModelSource = { network: encoder.network, weights, geometry };
   const candidates = await embedAll(options, bare);
   const built = await bankOf(options, candidates);

@@ -7,7 +7,7 @@ import type { NetworkDescription, NetworkNode, Weights } from '../../../src/netw
 import { buildOnnx } from '../../../src/network/onnx/build.js';
 import { buildOnnxParts } from '../../../src/network/onnx/encoder-parts.js';
 import { createRandom } from '../../../src/util/random.js';
-import { smallParts } from '../../reference/small-model.js';
+import { smallDraft } from '../../reference/small-model.js';
 
 const sumOf = (kernel: Float32Array, filters: number, filter: number): number =>
   kernel.reduce((sum, value, at) => (at % filters === filter ? sum + value : sum), 0);
@@ -79,7 +79,7 @@ describe('an encoder in two graphs', () => {
   for (const members of [1, 2]) {
     it(`gives what the one gives, with pools of magnitudes as convolutions (${members} members)`, async () => {
       const { network, weights } = bank(members);
-      const { manifest } = smallParts(1);
+      const { manifest } = smallDraft(1);
       const geometry = geometryOf(manifest.input, manifest.tiling);
       const random = createRandom(3);
       const pixels = Uint8Array.from({ length: 2 * 20 * 28 }, () => Math.floor(random() * 256));

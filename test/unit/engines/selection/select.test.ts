@@ -9,10 +9,10 @@ import {
   selfTest,
 } from '../../../../src/engines/selection/select.js';
 import { geometryOf } from '../../../../src/geometry/geometry.js';
-import { smallParts } from '../../../reference/small-model.js';
+import { smallDraft } from '../../../reference/small-model.js';
 
 function bundle(): SelfTestBundle {
-  const { manifest, weights, bank, golden } = smallParts(41);
+  const { manifest, weights, bank, golden } = smallDraft(41);
   const geometry = geometryOf(manifest.input, manifest.tiling);
   return {
     network: manifest.network,
