@@ -129,7 +129,7 @@ describe('fail-over through the port', function () {
       assert.deepEqual(warnings(later), []);
 
       await until(() => server.registry.engine === 'onnx', 'onnx comes back');
-      assert.equal(pool.failovers.recoveries, 1);
+      assert.equal(pool.failovers.failbacks, 1);
       assert.equal(await health.check('salad.engine.onnx'), 'SERVING');
       assert.equal(await health.check('salad.engine.wasm'), 'NOT_SERVING');
       const again = await whole(client, images[0]!);
@@ -164,7 +164,7 @@ describe('fail-over through the port', function () {
       assertSame(outcome, undisturbed[index]!);
       assert.deepEqual([outcome.aggregate.engines, warnings(outcome)], [['onnx'], []]);
     });
-    assert.deepEqual(pool.failovers, { losses: { died: 0, failed: 0, hung: 0 }, recoveries: 0 });
+    assert.deepEqual(pool.failovers, { losses: { died: 0, failed: 0, hung: 0 }, failbacks: 0 });
   });
 
   it('keeps every tile where two engines are lost in a row', async () => {

@@ -7,7 +7,8 @@ import sharp from 'sharp';
 import type { Bundle } from '../../src/bundle/bundle.js';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { Engine } from '../../src/engines/engine.js';
-import { createEngine, selfTest } from '../../src/engines/selection/select.js';
+import { runGoldenCheck } from '../../src/engines/selection/golden-check.js';
+import { createEngine } from '../../src/engines/selection/select.js';
 import { SaladError } from '../../src/errors/index.js';
 import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../src/imaging/pixel-format.js';
@@ -124,7 +125,7 @@ describe('train and evaluate', function () {
 
   it('holds a golden batch that the wasm engine reproduces', async () => {
     const wasm = await createEngine('wasm');
-    const result = await selfTest(wasm, bundle);
+    const result = await runGoldenCheck(wasm, bundle);
     await wasm.dispose();
     assert.ok(result.passed, result.reason);
   });

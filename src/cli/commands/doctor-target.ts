@@ -10,7 +10,7 @@ export interface TargetReport {
   readonly serving: boolean;
   /** The engine that scores; null where none does. */
   readonly engine: EngineName | null;
-  /** `NOT_SERVING`: on its ladder, but not the one that scores. Engines it does not know are left out. */
+  /** `NOT_SERVING`: in its fallback order, but not the engine that scores. Engines it does not know are left out. */
   readonly engines: readonly { readonly name: EngineName; readonly state: string }[];
   /** `name@version`; null where the credentials do not reach so far. */
   readonly models: readonly string[] | null;

@@ -5,7 +5,7 @@ import { findBundle, type IgnoredFolder, modelKey, openBundles } from '../../bun
 import { loadConfig } from '../../config/load.js';
 import type { ServeConfig } from '../../config/schema.js';
 import type { EngineName } from '../../engines/engine.js';
-import { bestEngine, ladder, type Rung } from '../../engines/selection/select.js';
+import { bestEngine, checkEngines, type EngineReport } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { inPrecision } from '../../network/precision.js';
 import { shippedModels } from '../../util/package-root.js';
@@ -52,7 +52,7 @@ interface ModelReport {
 
 interface Report {
   readonly engine: EngineName | null;
-  readonly engines: readonly Rung[];
+  readonly engines: readonly EngineReport[];
   readonly checks: readonly Check[];
   readonly models: readonly ModelReport[];
   /** Folders that are no bundles. */
@@ -86,14 +86,14 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
   const { bundles, models: found, ignored } = await findModels(config.models);
   const proving =
     flags.model === undefined ? bundles : [await readBundle(await findBundle(config.models, flags.model))];
-  const engines = await ladder(
+  const engines = await checkEngines(
     config.engine,
     proving.map((bundle) => inPrecision(bundle, config.precision)),
     { openvinoFolder: config.openvinoFolder, onnxProvider: config.onnxProvider },
   );
   const serving = engines.some(({ usable }) => usable) ? bestEngine(engines) : undefined;
   const provenWith = proving.map(({ manifest }) => modelKey(manifest));
-  const models = found.map((model) => afterSelfTest(model, proving, serving));
+  const models = found.map((model) => afterGoldenCheck(model, proving, serving));
   const checks = [...(await portChecks(config)), ...(await memoryChecks(config))];
   const said = (state: Check['state']) =>
     checks.filter((check) => check.state === state).map(({ name, detail }) => `${name}: ${detail}`);
@@ -122,21 +122,25 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
 }
 
 /** A bundle that the engine does not reproduce is not served. */
-function afterSelfTest(
+function afterGoldenCheck(
   report: ModelReport,
   proving: readonly Bundle[],
-  serving: Rung | undefined,
+  serving: EngineReport | undefined,
 ): ModelReport {
   const at = proving.findIndex(({ manifest }) => modelKey(manifest) === report.model);
   const result = serving?.selfTests[at];
   if (!report.usable || result === undefined || result.passed) return report;
-  return { ...report, usable: false, reason: `${serving?.name}: ${result.reason ?? 'the self-test failed'}` };
+  return {
+    ...report,
+    usable: false,
+    reason: `${serving?.name}: ${result.reason ?? 'the golden check failed'}`,
+  };
 }
 
 function precisionWarnings(
   asked: ServeConfig['precision'],
   proving: readonly Bundle[],
-  serving: Rung | undefined,
+  serving: EngineReport | undefined,
 ): readonly string[] {
   return proving.flatMap(({ manifest }, at) => {
     const precision = serving?.selfTests[at]?.precision ?? asked;
@@ -201,12 +205,12 @@ function printReport(report: Report): void {
   print(
     table(
       ['engine', 'usable', 'device', 'largest score error', 'reason'],
-      engines.map((rung) => [
-        rung.name === engine ? `${rung.name} (serves)` : rung.name,
-        rung.usable ? 'yes' : 'no',
-        rung.device ?? '-',
-        rung.maxAbsScoreError?.toExponential(1) ?? '-',
-        rung.reason ?? '',
+      engines.map((each) => [
+        each.name === engine ? `${each.name} (serves)` : each.name,
+        each.usable ? 'yes' : 'no',
+        each.device ?? '-',
+        each.maxAbsScoreError?.toExponential(1) ?? '-',
+        each.reason ?? '',
       ]),
     ),
   );

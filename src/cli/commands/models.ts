@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { type Bundle, readBundle } from '../../bundle/bundle.js';
 import { findBundle, modelKey, openBundles } from '../../bundle/repository.js';
-import { selfTest } from '../../engines/selection/golden-check.js';
+import { runGoldenCheck } from '../../engines/selection/golden-check.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { inputWidthOf } from '../../network/description.js';
@@ -178,7 +178,7 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
   const bundle = await open(flags, model);
   // wasm runs wherever Node does: a missing native library must not keep anybody from checking a bundle.
   const engine = await createEngine('onnx').catch(() => createEngine('wasm'));
-  const result = await selfTest(engine, bundle);
+  const result = await runGoldenCheck(engine, bundle);
   await engine.dispose();
   const name = modelKey(bundle.manifest);
   if (!result.passed) process.exitCode = EXIT.failure;

@@ -3,7 +3,8 @@
 import type { GoldenBatch } from '../../bundle/check.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource } from '../../engines/engine.js';
-import { createEngine, selfTest } from '../../engines/selection/select.js';
+import { runGoldenCheck } from '../../engines/selection/golden-check.js';
+import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import type { NetworkDescription } from '../../network/description.js';
@@ -172,7 +173,7 @@ export async function int8Form(
   const runner = await createEngine('onnx');
   try {
     const manifest = { goldenTolerance: 0, int8 };
-    const { maxAbsScoreError, reason } = await selfTest(runner, { ...source, int8, manifest });
+    const { maxAbsScoreError, reason } = await runGoldenCheck(runner, { ...source, int8, manifest });
     if (maxAbsScoreError === null) throw new SaladError('ENGINE_FAILED', reason ?? 'int8 gave no scores');
     const spread = Math.max(...source.golden.scores) - Math.min(...source.golden.scores);
     if (maxAbsScoreError > ERROR_MAX * spread) return undefined;

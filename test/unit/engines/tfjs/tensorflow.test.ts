@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { after, before, describe, it } from 'mocha';
-import { passedOverUnstarted } from '../../../../src/engines/selection/select.js';
+import { skipReasonBeforeStart } from '../../../../src/engines/selection/select.js';
 import { startBinding } from '../../../../src/engines/tfjs/tensorflow/binding.js';
 import { tensorflowEnvironment } from '../../../../src/engines/tfjs/tensorflow/environment.js';
 import { mayHaveCudaDevice } from '../../../../src/engines/tfjs/tensorflow/gpu.js';
@@ -57,9 +57,9 @@ describe("TensorFlow's native binding", () => {
       existsSync(file),
     );
     assert.equal(mayHaveCudaDevice(), process.platform !== 'linux' || shown);
-    assert.equal(passedOverUnstarted('tensorflow', 'auto') === null, mayHaveCudaDevice());
-    assert.equal(passedOverUnstarted('tensorflow', 'tensorflow'), null);
-    assert.equal(passedOverUnstarted('webgpu', 'auto'), null);
+    assert.equal(skipReasonBeforeStart('tensorflow', 'auto') === null, mayHaveCudaDevice());
+    assert.equal(skipReasonBeforeStart('tensorflow', 'tensorflow'), null);
+    assert.equal(skipReasonBeforeStart('webgpu', 'auto'), null);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { createEngine, passedOver } from '../../../../src/engines/selection/select.js';
+import { createEngine, skipReason } from '../../../../src/engines/selection/select.js';
 import { type AdapterInfo, isSoftwareAdapter } from '../../../../src/engines/tfjs/webgpu/dawn.js';
 
 function adapter(info: Partial<AdapterInfo>): AdapterInfo {
@@ -32,11 +32,11 @@ describe('engine webgpu', () => {
       device: 'x',
       hardware: false,
       maxWorkers: 1,
-      threaded: false,
+      canUseSessionThreads: false,
     } as const;
-    assert.match(passedOver(software, 'auto') ?? '', /no GPU/);
-    assert.equal(passedOver(software, 'webgpu'), null);
-    assert.equal(passedOver({ ...software, hardware: true }, 'auto'), null);
+    assert.match(skipReason(software, 'auto') ?? '', /no GPU/);
+    assert.equal(skipReason(software, 'webgpu'), null);
+    assert.equal(skipReason({ ...software, hardware: true }, 'auto'), null);
   });
 
   it('starts on an adapter or says what is missing', async () => {

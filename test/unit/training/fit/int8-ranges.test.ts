@@ -3,7 +3,8 @@ import { after, before, describe, it } from 'mocha';
 import type { GoldenBatch } from '../../../../src/bundle/check.js';
 import { allocatePatchBatch } from '../../../../src/engines/batch.js';
 import type { Engine, EngineModelSource } from '../../../../src/engines/engine.js';
-import { createEngine, selfTest } from '../../../../src/engines/selection/select.js';
+import { runGoldenCheck } from '../../../../src/engines/selection/golden-check.js';
+import { createEngine } from '../../../../src/engines/selection/select.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { geometryOf } from '../../../../src/geometry/geometry.js';
 import { defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
@@ -112,7 +113,7 @@ describe('int8 form of an encoder', () => {
       ]);
       const int8 = { ranges: Object.fromEntries(scaled), goldenTolerance: 1 };
       const manifest = { goldenTolerance: 1e-6, int8 };
-      return (await selfTest(engine, { ...source, int8, manifest })).maxAbsScoreError!;
+      return (await runGoldenCheck(engine, { ...source, int8, manifest })).maxAbsScoreError!;
     };
     const [fitted, wide, narrow] = [await errorOf(1), await errorOf(30), await errorOf(1 / 30)];
     assert.ok(fitted < wide / 2 && fitted < narrow / 2, `${fitted}, ${wide}, ${narrow}`);
