@@ -14,6 +14,7 @@ import { engineSuite } from '../../support/engine-suite.js';
 import { injectFault, workerEntry } from '../../support/faults.js';
 import { connect, end, header, rows, stream } from '../../support/grpc-client.js';
 import { poolSuite } from '../../support/pool-suite.js';
+import { ENGINE_ERROR_MAX } from '../../support/rounding.js';
 import { writeSmallInt8Bundle } from '../../support/small-int8-bundle.js';
 import { SIDE, scoreOnce, smallImage, smallModels, startSmall } from '../../support/small-server.js';
 
@@ -109,7 +110,7 @@ if (isFetched) {
         assert.equal(after.patches.size, before.patches.size);
         for (const [key, { score }] of before.patches) {
           const actual = after.patches.get(key)?.score ?? Number.NaN;
-          assert.ok(Math.abs(actual - score) <= 1e-4);
+          assert.ok(Math.abs(actual - score) <= ENGINE_ERROR_MAX);
         }
         assert.equal(after.aggregate.decision, before.aggregate.decision);
       } finally {
