@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as after } from 'node:timers/promises';
 import { otherNode } from './other-node.mjs';
 import { build, install, root } from './prepare.mjs';
 
@@ -24,6 +24,9 @@ const own = Number(process.versions.node.split('.')[0]);
 const FAST = own >= 24 ? 20 : 24;
 const SLOW = own === 22 ? 20 : 22;
 
+/** The longest that a step may take: one that never ended would hide what all the others found. */
+const MINUTES = 15;
+
 /** Where the fast suite leaves what was executed, for the step `coverage`. */
 const executed = join(root, 'coverage/tmp');
 
@@ -34,6 +37,7 @@ const executed = join(root, 'coverage/tmp');
  *   that tests has a second try.
  * - `background`: begins at its place, at low priority, while the steps after it run, to the next step that is `quiet`.
  * - `quiet`: measures time, or compares with a clock: nothing else runs beside it.
+ * - `minutes`: the longest it may take, instead of `MINUTES`.
  */
 const STEPS = [
   { name: 'lint', run: [...biome, 'ci', '--colors=off', '.'] },
@@ -60,7 +64,7 @@ const STEPS = [
   { name: 'helm:api', run: [node, 'scripts/helm/cluster.mjs'] },
   { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu'], fetches: true },
   { name: 'container', run: [node, 'scripts/container/check.mjs'], quiet: true },
-  { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true },
+  { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true, minutes: 25 },
   { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true, quiet: true },
   {
     name: 'bench',
@@ -78,6 +82,15 @@ if (unknown.length > 0) {
 }
 // What was executed is measured by the tests.
 if (wanted.includes('coverage')) wanted.push('test');
+
+/** Of steps that run now, each the leader of a process group. */
+const running = new Set();
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    for (const child of running) killGroup(child);
+    process.kill(process.pid, signal);
+  });
+}
 
 install();
 build();
@@ -139,7 +152,9 @@ async function show(step) {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environmentOf(step),
+    detached: true,
   });
+  running.add(child);
   let tail = '';
   // Of a step in the background at its end, in one piece.
   let kept = '';
@@ -155,6 +170,11 @@ async function show(step) {
   }
   if (step.background && child.pid !== undefined) setPriority(child.pid, 15);
   const closed = new Promise((resolve) => child.once('close', resolve));
+  const minutes = step.minutes ?? MINUTES;
+  const deadline = setTimeout(() => {
+    tail += `\nstopped: it ran longer than ${minutes} minutes\n`;
+    killGroup(child);
+  }, minutes * 60_000);
   // A command that is not there fails its own step only.
   const status = await once(child, 'exit').then(
     ([code]) => code,
@@ -163,11 +183,23 @@ async function show(step) {
       return null;
     },
   );
+  clearTimeout(deadline);
+  running.delete(child);
   // What a step left running (a container's monitor) may hold the pipes open for ever.
-  await Promise.race([closed, setTimeout(2000, undefined, { ref: false })]);
+  await Promise.race([closed, after(2000, undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();
   if (step.background) console.log(`${title}\n${kept}`);
   const lines = tail.split('\n').filter((line) => line.trim() !== '');
   return { status, last: lines.slice(-12) };
+}
+
+/** Ends a step with all that it started. */
+function killGroup({ pid }) {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
 }

@@ -29,5 +29,19 @@ export default class PlainClosingLine extends mocha.reporters.Spec {
     // mocha takes its exit code from here.
     this.runner.failures += this.forbidden;
     console.log(`mocha: ${this.stats.passes} passed, ${this.stats.failures + this.forbidden} failed`);
+    endSoon();
   }
+}
+
+/** What a test left open (a server, a worker) must not keep the run from ending; the run fails for it. */
+function endSoon() {
+  setTimeout(() => {
+    const open = process.getActiveResourcesInfo().join(', ');
+    console.log(`mocha: FAILED the process does not end after its tests; open: ${open}`);
+    // mocha's own listener sets the code that its tests earned.
+    process.on('exit', () => {
+      process.exitCode = 1;
+    });
+    process.exit();
+  }, 20_000).unref();
 }
