@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import type { Engine } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
 import type { DecodedImage } from '../../src/imaging/decode.js';
-import type { ImageCalibration } from '../../src/scoring/calibration.js';
-import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
+import { aggregateImage, type ImageCalibration } from '../../src/scoring/calibration.js';
+import { ImageScorer, renderDecoded } from '../../src/training/data/image-scorer.js';
 import type { FitImage, TrainingPlan } from '../../src/training/encoders/preset.js';
 import { flaggedShare } from '../../src/training/evaluate/figures.js';
 import { auroc } from '../../src/training/evaluate/metrics.js';
@@ -169,7 +169,7 @@ async function judge(
     for (const { id, decoded } of sets.heldOut) {
       const image = renderDecoded(change(decoded, Math.floor(hashFraction(id, seed) * 2 ** 31)), plan);
       const { scores: patches } = await scorer.run(image);
-      scores.push(judgeImage(patches, calibration, geometry, plan.scoring.aggregate).score);
+      scores.push(aggregateImage(patches, calibration, geometry, plan.scoring.aggregate).score);
     }
     return scores;
   };

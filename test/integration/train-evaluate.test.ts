@@ -13,8 +13,8 @@ import { decodeImage } from '../../src/imaging/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { type TilePosition, WorkingImage } from '../../src/imaging/working-image.js';
 import { type LesionKind, makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
-import { judgeImage } from '../../src/training/data/image-scorer.js';
 import type { TrainingPlan, TrainingProgress } from '../../src/training/encoders/preset.js';
 import { saladPreset } from '../../src/training/encoders/salad/settings.js';
 import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
@@ -192,7 +192,7 @@ describe('train and evaluate', function () {
     for (const tile of image.complete()) await score(tile);
     await model.dispose();
     assert.ok(early > 0, 'no tile was ready before the last row');
-    const streamed = judgeImage(scores, calibration, geometry, scoring.aggregate).score;
+    const streamed = aggregateImage(scores, calibration, geometry, scoring.aggregate).score;
     const difference = Math.abs(streamed - evaluated.score);
     assert.ok(difference <= imageScoreErrorMax(calibration), `${streamed} against ${evaluated.score}`);
   });

@@ -16,8 +16,9 @@ import type { SaladError } from '../../src/errors/index.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
-import { judgeImage, renderWorkingImage } from '../../src/training/data/image-scorer.js';
+import { renderWorkingImage } from '../../src/training/data/image-scorer.js';
 import { createRandom } from '../../src/util/random.js';
 import { referencePatches } from '../reference/score.js';
 import { BATCH_ERROR_MAX } from '../support/rounding.js';
@@ -139,7 +140,7 @@ function imageScores({ manifest, geometry }: Bundle, scores: Float32Array): numb
   const cells = geometry.patchGrid ** 2;
   return Array.from({ length: scores.length / cells }, (_, image) => {
     const own = scores.slice(image * cells, (image + 1) * cells);
-    return judgeImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
+    return aggregateImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
   });
 }
 

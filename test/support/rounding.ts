@@ -1,13 +1,14 @@
-/** How far two float32 results of the same image may lie apart. */
-import { type Calibration, robustZ } from '../../src/scoring/calibration.js';
+/** Largest allowed differences between two float32 results of the same image. */
+import type { CalibrationTables } from '../../src/geometry/specifications.js';
+import { robustZ } from '../../src/scoring/calibration.js';
 
-/** Of a patch's score, in batches of any two sizes on one engine. */
+/** Between the patch scores of batches of any two sizes on one engine. */
 export const BATCH_ERROR_MAX = 1e-6;
 
-/** The same of an image score, which is a z: as far as the cell whose normals lie closest together stretches it. */
-export function imageScoreErrorMax(calibration: Calibration): number {
-  const stretched = calibration.patchMedian.map((median, cell) =>
+/** Between image scores, which are robust z: `BATCH_ERROR_MAX` divided by the smallest spread of a cell. */
+export function imageScoreErrorMax(calibration: CalibrationTables): number {
+  const errors = calibration.patchMedian.map((median, cell) =>
     robustZ(calibration, cell, median + BATCH_ERROR_MAX),
   );
-  return Math.max(...stretched);
+  return Math.max(...errors);
 }

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { promiseWarnings } from '../../scoring/calibration-promise.js';
+import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, typicalSide } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import type { PresetOptions } from '../../training/encoders/preset.js';
@@ -203,7 +203,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
 
 function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): void {
   const { bundle, split, duplicates } = result;
-  const warnings = promiseWarnings(bundle.manifest.calibration);
+  const warnings = calibrationWarnings(bundle.manifest.calibration);
   const { manifest } = bundle;
   const counts = {
     fit: split.fit.length,

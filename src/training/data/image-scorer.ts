@@ -7,12 +7,10 @@ import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
-import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
+import type { InputSpec, TilingSpec } from '../../geometry/specifications.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
-import { imageScore } from '../../scoring/aggregate.js';
-import { robustZ } from '../../scoring/calibration.js';
 import { IMAGE_PIXELS_MAX } from './images.js';
 
 /** Most tiles of one image in one engine call. */
@@ -189,17 +187,4 @@ export class ImageScorer {
       }
     }
   }
-}
-
-/** Robust z per patch (NaN where not scored) and the image score, as the server's aggregate computes them. */
-export function judgeImage(
-  scores: Float32Array,
-  calibration: CalibrationTables,
-  geometry: Geometry,
-  aggregate: ScoringSpec['aggregate'],
-): { readonly patchZ: Float32Array; readonly score: number } {
-  const patchZ = scores.map((score, patch) =>
-    Number.isNaN(score) ? Number.NaN : robustZ(calibration, patch, score),
-  );
-  return { patchZ, score: imageScore(patchZ, geometry, aggregate) };
 }

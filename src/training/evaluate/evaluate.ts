@@ -8,16 +8,16 @@ import type { Box } from '../../geometry/placement.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision } from '../../network/precision.js';
 import { rankedCells } from '../../scoring/aggregate.js';
-import { imagePValue, medianAndMad, minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
-import { DEFAULT_FALSE_POSITIVE_RATE, promiseWarnings } from '../../scoring/calibration-promise.js';
-import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import {
-  type ImagePatches,
-  ImageScorer,
-  judgeImage,
-  type RenderedItem,
-  renderAll,
-} from '../data/image-scorer.js';
+  aggregateImage,
+  imagePValue,
+  medianAndMad,
+  minFalsePositiveRate,
+  thresholdFor,
+} from '../../scoring/calibration.js';
+import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
+import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
+import { type ImagePatches, ImageScorer, type RenderedItem, renderAll } from '../data/image-scorer.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
 import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
 import {
@@ -109,7 +109,7 @@ class Pass {
   async take({ item, image, decoded }: RenderedItem<DatasetImage>, { scores }: ImagePatches): Promise<void> {
     const { geometry, manifest } = this.#options.bundle;
     const { calibration, scoring } = manifest;
-    const { patchZ, score } = judgeImage(scores, calibration, geometry, scoring.aggregate);
+    const { patchZ, score } = aggregateImage(scores, calibration, geometry, scoring.aggregate);
     if (Number.isNaN(score)) {
       this.notScored.push(item);
       return;
@@ -282,7 +282,7 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
     localisation: all?.localisation ?? null,
     warnings: [
       ...evaluationWarnings(figures, classes, all),
-      ...promiseWarnings(calibration).map((warning) => `the model: ${warning}`),
+      ...calibrationWarnings(calibration).map((warning) => `the model: ${warning}`),
       ...dataWarnings(scored, dataset),
     ],
     trainingImages: {

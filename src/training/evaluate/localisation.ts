@@ -7,7 +7,7 @@ import { type Geometry, patchStart } from '../../geometry/geometry.js';
 import { blendPatches } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
-import { type AggregateForm, rankedCells } from '../../scoring/aggregate.js';
+import { type AggregateSpec, rankedCells } from '../../scoring/aggregate.js';
 import type { DatasetImage } from '../data/dataset.js';
 import { PerRegionOverlap } from './aupro.js';
 import { auroc } from './metrics.js';
@@ -119,14 +119,14 @@ function sampledMap(
 
 export class LocalisationTally {
   readonly #geometry: Geometry;
-  readonly #aggregate: AggregateForm;
+  readonly #aggregate: AggregateSpec;
   readonly #lesion: number[] = [];
   readonly #clear: number[] = [];
   readonly #overlap = new PerRegionOverlap();
   #images = 0;
   #hits = 0;
 
-  constructor(geometry: Geometry, aggregate: AggregateForm) {
+  constructor(geometry: Geometry, aggregate: AggregateSpec) {
     this.#geometry = geometry;
     this.#aggregate = aggregate;
   }

@@ -8,10 +8,10 @@ import { BUNDLE_FILES, type Bundle, writeBundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { imageTables, patchTables } from '../../scoring/calibration.js';
-import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
+import { aggregateImage, fitImageTables, fitPatchTables } from '../../scoring/calibration.js';
+import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
-import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
+import { ImageScorer, renderAll } from '../data/image-scorer.js';
 import { splitByPatient } from '../data/patient-split.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
 import { STORAGE } from '../fit/scoring-fit.js';
@@ -108,12 +108,12 @@ function newTables(
   if (images.length < REFIT_FROM) {
     const { patchMedian, patchMad } = bundle.manifest.calibration;
     const tables = { patchMedian: [...patchMedian], patchMad: [...patchMad] };
-    return { calibration: imageTables(tables, of(images), bundle.geometry, aggregate), kept: true };
+    return { calibration: fitImageTables(tables, of(images), bundle.geometry, aggregate), kept: true };
   }
   const { fit, calibrationA, calibrationB } = splitByPatient(images, seed, 0.5);
-  const tables = patchTables(of(fit));
+  const tables = fitPatchTables(of(fit));
   const judged = of([...calibrationA, ...calibrationB]);
-  return { calibration: imageTables(tables, judged, bundle.geometry, aggregate), kept: false };
+  return { calibration: fitImageTables(tables, judged, bundle.geometry, aggregate), kept: false };
 }
 
 function flaggedBefore(
@@ -123,7 +123,7 @@ function flaggedBefore(
   const { calibration } = manifest;
   const judged = Array.from(
     scores,
-    (each) => judgeImage(each, calibration, geometry, manifest.scoring.aggregate).score,
+    (each) => aggregateImage(each, calibration, geometry, manifest.scoring.aggregate).score,
   ).filter((score) => !Number.isNaN(score));
   const shares = CHECKED_RATES.map((rate) => [rate, flaggedShare(judged, calibration, Number(rate))]);
   return Object.fromEntries(shares) as RecalibrateResult['flaggedBefore'];
@@ -154,7 +154,7 @@ export async function recalibrateBundle(options: RecalibrateOptions): Promise<Re
       ? `${trainingImages.length} images that version ${manifest.version} was trained on were left out. `
       : '') +
     `Encoder and memory bank are those of version ${manifest.version}.`;
-  const warnings = promiseWarnings(calibration);
+  const warnings = calibrationWarnings(calibration);
   const sentences = [sentence, ...warnings.map(asSentence)];
   const card = await readFile(join(bundle.directory, BUNDLE_FILES.card), 'utf8');
   const { bank: _size, files: _files, schemaVersion: _schema, ...rest } = manifest;

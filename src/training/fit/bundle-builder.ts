@@ -1,7 +1,7 @@
 /** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
 import { type Bundle, type BundleParts, writeBundle } from '../../bundle/bundle.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
+import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
@@ -51,7 +51,7 @@ function thresholdNotes({ contamination }: ThresholdOptions, { strata }: Calibra
 function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: CalibrationTables): string[] {
   return [
     ...options.notes,
-    ...promiseWarnings(calibration).map(asSentence),
+    ...calibrationWarnings(calibration).map(asSentence),
     ...thresholdNotes(options.thresholds, calibration),
     `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +

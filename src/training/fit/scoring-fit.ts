@@ -9,7 +9,7 @@ import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { imageScore } from '../../scoring/aggregate.js';
-import { calibrationTables, robustZOf } from '../../scoring/calibration.js';
+import { fitCalibrationTables, robustZOf } from '../../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../../scoring/memory-bank.js';
 import { ImageScorer } from '../data/image-scorer.js';
 import { FOLDS, foldsByPatient } from '../data/patient-folds.js';
@@ -178,7 +178,7 @@ async function calibrate(
   const halfA = isHeldOut
     ? await scoresOf(options, source, options.calibrationA, 'calibrating patches')
     : scores;
-  const tables = calibrationTables(halfA, scores, source.geometry, aggregate);
+  const tables = fitCalibrationTables(halfA, scores, source.geometry, aggregate);
   const imageScores = scores.map((each) => imageScore(robustZOf(tables, each), source.geometry, aggregate));
   return refineThresholds(tables, images, imageScores, options.thresholds);
 }

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import type { Bundle } from '../../bundle/bundle.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
-import { calibrationWarnings } from '../../scoring/calibration-promise.js';
+import { imageCountWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
 import { type RenderSpec, renderAll } from '../data/image-scorer.js';
 import { type PatientSplit, splitByPatient } from '../data/patient-split.js';
@@ -74,7 +74,7 @@ function calibrationWarningsOf(
   const count = images - Math.floor(thresholds.contamination * images);
   const isTooFewForStrata = thresholds.strata && count < STRATA_IMAGES_MIN;
   return [
-    ...calibrationWarnings(count),
+    ...imageCountWarnings(count),
     ...(isTooFewForStrata
       ? [`--strata does nothing: ${STRATA_IMAGES_MIN} calibration normals are needed, there are ${count}`]
       : []),
