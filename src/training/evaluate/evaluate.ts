@@ -3,8 +3,8 @@
 import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
-import { patchStart } from '../../geometry/geometry.js';
 import type { Box } from '../../geometry/placement.js';
+import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision } from '../../network/precision.js';
 import { rankedCells } from '../../scoring/aggregate.js';
@@ -17,7 +17,8 @@ import {
 } from '../../scoring/calibration.js';
 import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
-import { type ImagePatches, ImageScorer, type RenderedItem, renderAll } from '../data/image-scorer.js';
+import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
+import { type RenderedItem, renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
 import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
 import {
@@ -145,9 +146,7 @@ class Pass {
   #topBox(image: WorkingImage, patchZ: Float32Array): Box {
     const { geometry, manifest } = this.#options.bundle;
     const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
-    const top = patchStart(geometry, Math.floor(cell / geometry.patchGrid));
-    const left = patchStart(geometry, cell % geometry.patchGrid);
-    return image.sourceBox(top, left, top + geometry.patchSize, left + geometry.patchSize);
+    return patchSourceBox(image, Math.floor(cell / geometry.patchGrid), cell % geometry.patchGrid);
   }
 
   #boxHit(item: DatasetImage, topBox: Box): BoxHit | undefined {

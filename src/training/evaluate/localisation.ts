@@ -3,9 +3,10 @@ import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { type Geometry, patchStart } from '../../geometry/geometry.js';
+import type { Geometry } from '../../geometry/geometry.js';
 import { blendPatches } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
+import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { type AggregateSpec, rankedCells } from '../../scoring/aggregate.js';
 import type { DatasetImage } from '../data/dataset.js';
@@ -80,9 +81,7 @@ export class LesionMasks {
 
 /** Fraction of a patch's source box that is lesion. */
 function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometry, patch: number): number {
-  const top = patchStart(geometry, Math.floor(patch / geometry.patchGrid));
-  const left = patchStart(geometry, patch % geometry.patchGrid);
-  const box = image.sourceBox(top, left, top + geometry.patchSize, left + geometry.patchSize);
+  const box = patchSourceBox(image, Math.floor(patch / geometry.patchGrid), patch % geometry.patchGrid);
   let lesion = 0;
   let area = 0;
   for (let row = Math.floor(box.top); row < Math.min(box.bottom, mask.rows); row += 1) {

@@ -4,8 +4,8 @@ import type { CalibrationTables } from '../../geometry/specifications.js';
 import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
-import { goldenBatch } from './golden.js';
-import { int8Form } from './int8-ranges.js';
+import { makeGoldenBatch } from './golden.js';
+import { fitInt8Form } from './int8-ranges.js';
 import { modelCard } from './model-card.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
@@ -68,8 +68,8 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const { source, built, calibration } = await fitScoring(options);
   const { weights, search } = source;
   const { bank } = search;
-  const golden = await goldenBatch(options.engine, source, plan);
-  const int8 = await int8Form(options.engine, { ...source, golden }, options.fit, options.signal);
+  const golden = await makeGoldenBatch(options.engine, source, plan);
+  const int8 = await fitInt8Form(options.engine, { ...source, golden }, options.fit, options.signal);
   const manifest: BundleParts['manifest'] = {
     name: options.name,
     version: options.version,

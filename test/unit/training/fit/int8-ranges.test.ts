@@ -14,7 +14,7 @@ import { makePhantom } from '../../../../src/phantom/phantom.js';
 import { gaborStreamNetwork } from '../../../../src/training/encoders/gabor/stream-network.js';
 import type { FitImage } from '../../../../src/training/encoders/preset.js';
 import { saladPreset } from '../../../../src/training/encoders/salad/settings.js';
-import { activationRanges, int8Form } from '../../../../src/training/fit/int8-ranges.js';
+import { fitActivationRanges, fitInt8Form } from '../../../../src/training/fit/int8-ranges.js';
 
 const { input, tiling } = saladPreset('salad', 128);
 const geometry = geometryOf(input, tiling);
@@ -100,7 +100,7 @@ describe('int8 form of an encoder', () => {
 
   it('spans what normal tiles reach: far wider ranges round far more', async () => {
     const source = await withGolden();
-    const ranges = await activationRanges(engine, source, images, never);
+    const ranges = await fitActivationRanges(engine, source, images, never);
     // A stem of 16 channels stays float32; what the last hidden layer writes is rounded, the embedding is not.
     const names = Object.keys(ranges);
     assert.deepEqual([names[0], names.at(-1), names.length], ['e1Pool', 'e4bConv', 16]);
@@ -116,21 +116,21 @@ describe('int8 form of an encoder', () => {
     };
     const [fitted, wide, narrow] = [await errorOf(1), await errorOf(30), await errorOf(1 / 30)];
     assert.ok(fitted < wide / 2 && fitted < narrow / 2, `${fitted}, ${wide}, ${narrow}`);
-    assert.deepEqual(await activationRanges(engine, source, images, never), ranges);
+    assert.deepEqual(await fitActivationRanges(engine, source, images, never), ranges);
   });
 
   it('is withheld where rounding is large against what tells tiles apart', async () => {
     // Random weights see all anatomy alike: 5 % of the spread of scores is lost.
-    assert.equal(await int8Form(engine, await withGolden(), images, never), undefined);
+    assert.equal(await fitInt8Form(engine, await withGolden(), images, never), undefined);
   });
 
   it('does not exist for a fixed filter bank, and stops when asked to', async () => {
     const { network, weights } = gaborStreamNetwork();
-    assert.deepEqual(await activationRanges(engine, { network, weights, geometry }, images, never), {});
+    assert.deepEqual(await fitActivationRanges(engine, { network, weights, geometry }, images, never), {});
     const abort = new AbortController();
     abort.abort();
     await assert.rejects(
-      activationRanges(engine, encoder(), images, abort.signal),
+      fitActivationRanges(engine, encoder(), images, abort.signal),
       (error) => error instanceof SaladError && error.reason === 'CANCELLED',
     );
   });
