@@ -5,7 +5,7 @@ import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
-import { type Dataset, typicalSide } from '../../training/data/dataset.js';
+import { type Dataset, medianShorterSide } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import type { PresetOptions } from '../../training/encoders/preset.js';
 import type { CoresetMethod } from '../../training/fit/bank-builder.js';
@@ -288,7 +288,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
       description:
         flags.description ?? `${target.name}: trained on normal radiographs (preset ${preset.name}).`,
       notes: flags.note,
-      plan: preset.plan(presetOptions(flags, typicalSide(dataset.images))),
+      plan: preset.plan(presetOptions(flags, medianShorterSide(dataset.images))),
       engine,
       command: commandLine(flags, target),
       saladServe: packageVersion(),

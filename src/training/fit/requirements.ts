@@ -4,7 +4,7 @@ import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import type { ScoringSpec } from '../../geometry/specifications.js';
 import { candidatesPerCell, type MemoryBank } from '../../scoring/memory-bank.js';
-import { largestFold } from '../data/patient-folds.js';
+import { largestFoldSize } from '../data/patient-folds.js';
 import type { PatientSplit } from '../data/patient-split.js';
 import type { TrainingPlan } from '../encoders/preset.js';
 
@@ -55,7 +55,7 @@ export function checkTrainingSize(
     );
   }
   const isCrossFitted = calibrationB.length === 0;
-  const leftOut = isCrossFitted ? largestFold(fit, options.seed) : 0;
+  const leftOut = isCrossFitted ? largestFoldSize(fit, options.seed) : 0;
   if (fit.length - leftOut < perCell) {
     const patients = new Set(fit.map(({ patient }) => patient)).size;
     throw invalid(

@@ -12,7 +12,7 @@ import { imageScore } from '../../scoring/aggregate.js';
 import { fitCalibrationTables, robustZOf } from '../../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../../scoring/memory-bank.js';
 import { ImageScorer } from '../data/image-scorer.js';
-import { FOLDS, foldsByPatient } from '../data/patient-folds.js';
+import { FOLD_COUNT, foldsByPatient } from '../data/patient-folds.js';
 import type { Encoder, FitImage, TrainingPlan, TrainingProgress } from '../encoders/preset.js';
 import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
 import { checkBankSize } from './requirements.js';
@@ -138,7 +138,7 @@ async function crossFittedScores(
   const { fit, plan, seed } = options;
   const folds = foldsByPatient(fit, seed);
   const scores = new Array<Float32Array>(fit.length);
-  for (let fold = 0; fold < FOLDS; fold += 1) {
+  for (let fold = 0; fold < FOLD_COUNT; fold += 1) {
     const members = [...fit.keys()].filter((index) => folds[index] === fold);
     if (members.length === 0) continue;
     const { bank } = await bankOf(
@@ -150,7 +150,7 @@ async function crossFittedScores(
     checkBankSize(bank, bare.geometry.patchGrid, plan.scoring, isScored);
     const source = { ...bare, search: { bank, scoring: plan.scoring } };
     const images = members.map((index) => fit[index]!);
-    const stage = `calibrating, part ${fold + 1} of ${FOLDS}`;
+    const stage = `calibrating, part ${fold + 1} of ${FOLD_COUNT}`;
     (await scoresOf(options, source, images, stage)).forEach((each, i) => {
       scores[members[i]!] = each;
     });
