@@ -1,6 +1,6 @@
 /** Adam exactly as PyTorch's `torch.optim.Adam`, with its state in the open so that it can be checkpointed. */
 import * as tf from '@tensorflow/tfjs-core';
-import { valuesOf } from '../../backend/values.js';
+import { readTensor } from '../../backend/read-tensor.js';
 
 export interface AdamOptions {
   readonly beta1: number;
@@ -54,8 +54,8 @@ export class Adam {
   async exportState(): Promise<Map<string, { shape: number[]; data: Float32Array }>> {
     const state = new Map<string, { shape: number[]; data: Float32Array }>();
     for (const [name, { first, second }] of this.moments) {
-      state.set(`${name}/first`, { shape: first.shape, data: await valuesOf(first) });
-      state.set(`${name}/second`, { shape: second.shape, data: await valuesOf(second) });
+      state.set(`${name}/first`, { shape: first.shape, data: await readTensor(first) });
+      state.set(`${name}/second`, { shape: second.shape, data: await readTensor(second) });
     }
     return state;
   }

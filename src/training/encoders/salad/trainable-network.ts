@@ -5,7 +5,7 @@ import { initialiseWeights } from '../../../network/initialise.js';
 import { saladDecoder, saladEncoder } from '../../../network/salad-networks.js';
 import { weightSpecs } from '../../../network/shapes.js';
 import { buildTfjs, type TfjsNetwork, tfjsParameters } from '../../../network/tfjs/build.js';
-import { valuesOf } from '../../backend/values.js';
+import { readTensor } from '../../backend/read-tensor.js';
 import type { Adam } from './adam.js';
 import type { SaladConfig } from './config.js';
 import { reconstructionLoss } from './losses.js';
@@ -117,7 +117,7 @@ export class TrainableNetwork {
       total: (await value.data())[0]!,
       contrast: (await kept['contrast']!.data())[0]!,
       reconstruction: (await kept['reconstruction']?.data())?.[0] ?? Number.NaN,
-      embeddings: await valuesOf(kept['embeddings']!),
+      embeddings: await readTensor(kept['embeddings']!),
     };
     for (const [name, tensor] of Object.entries(kept)) {
       if (!(name in this.parameters)) continue;
@@ -157,7 +157,7 @@ export class TrainableNetwork {
   /** Inference-mode embeddings, float32 [B, D]. @param pixels float32 [B, size, size, 1]; not disposed */
   async embed(pixels: tf.Tensor4D): Promise<Float32Array> {
     const output = tf.tidy(() => this.encode.forward(pixels, this.parameters, 'inference').output);
-    const embeddings = await valuesOf(output);
+    const embeddings = await readTensor(output);
     output.dispose();
     return embeddings;
   }
@@ -166,7 +166,7 @@ export class TrainableNetwork {
   async exportWeights(): Promise<Map<string, WeightTensor>> {
     const weights = new Map<string, WeightTensor>();
     for (const [name, tensor] of Object.entries(this.parameters)) {
-      weights.set(name, { shape: tensor.shape, data: await valuesOf(tensor) });
+      weights.set(name, { shape: tensor.shape, data: await readTensor(tensor) });
     }
     return weights;
   }

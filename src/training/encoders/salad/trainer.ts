@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../../errors/index.js';
 import type { NetworkDescription, Weights } from '../../../network/description.js';
-import { valuesOf } from '../../backend/values.js';
+import { readTensor } from '../../backend/read-tensor.js';
 import { Adam } from './adam.js';
 import { discoverAnchors, lastRound } from './anchors.js';
 import {
@@ -295,7 +295,7 @@ const backendSimilarityBlock: SimilarityBlock = async (memory, first, last) => {
     const queries = tf.slice(rows, [first, 0], [last - first, memory.dimension]);
     return tf.matMul(queries, tf.transpose(rows));
   });
-  const values = await valuesOf(products);
+  const values = await readTensor(products);
   products.dispose();
   return values;
 };
