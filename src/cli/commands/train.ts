@@ -14,7 +14,7 @@ import {
   reserveBundleFolder,
   versionDirectory,
 } from '../../training/fit/output-folder.js';
-import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
+import { findPreset, TRAINING_PRESETS } from '../../training/fit/preset-registry.js';
 import { type TrainResult, trainBundle } from '../../training/fit/train.js';
 import { packageVersion } from '../../util/package-root.js';
 import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';

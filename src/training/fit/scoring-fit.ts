@@ -13,7 +13,7 @@ import { fitCalibrationTables, robustZOf } from '../../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../../scoring/memory-bank.js';
 import { ImageScorer } from '../data/image-scorer.js';
 import { FOLD_COUNT, foldsByPatient } from '../data/patient-folds.js';
-import type { Encoder, FitImage, TrainingPlan, TrainingProgress } from '../encoders/preset.js';
+import type { EncoderNetwork, FitImage, TrainingPlan, TrainingProgress } from '../encoders/preset.js';
 import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
 import { checkBankSize } from './requirements.js';
 import { refineThresholds, type ThresholdOptions } from './strata.js';
@@ -32,7 +32,7 @@ export interface ScoringFitOptions {
   readonly signal: AbortSignal;
   readonly onProgress: (progress: TrainingProgress) => void;
   readonly thresholds: ThresholdOptions;
-  readonly encoder: Encoder;
+  readonly encoder: EncoderNetwork;
   readonly fit: readonly FitImage[];
   /** Empty where calibration is cross-fitted over the fit images. */
   readonly calibrationA: readonly FitImage[];

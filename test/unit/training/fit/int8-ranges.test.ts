@@ -13,7 +13,7 @@ import { saladEncoder } from '../../../../src/network/salad-networks.js';
 import { makePhantom } from '../../../../src/phantom/phantom.js';
 import { gaborStreamNetwork } from '../../../../src/training/encoders/gabor/stream-network.js';
 import type { FitImage } from '../../../../src/training/encoders/preset.js';
-import { saladPreset } from '../../../../src/training/encoders/salad/settings.js';
+import { saladPreset } from '../../../../src/training/encoders/salad/named-configurations.js';
 import { fitActivationRanges, fitInt8Form } from '../../../../src/training/fit/int8-ranges.js';
 
 const { input, tiling } = saladPreset('salad', 128);

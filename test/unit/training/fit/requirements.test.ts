@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { DatasetImage } from '../../../../src/training/data/dataset.js';
 import { splitByPatient } from '../../../../src/training/data/patient-split.js';
-import { findPreset } from '../../../../src/training/fit/presets.js';
+import { findPreset } from '../../../../src/training/fit/preset-registry.js';
 import { checkImageCount, checkTrainingSize } from '../../../../src/training/fit/requirements.js';
 
 const images = (count: number, perPatient = 1): DatasetImage[] =>

@@ -10,7 +10,7 @@ import {
   SALAD_PRESET_NAMES,
   saladPreset,
   withFreeEmbeddingName,
-} from '../../../../../src/training/encoders/salad/settings.js';
+} from '../../../../../src/training/encoders/salad/named-configurations.js';
 import { encoderOf } from '../../../../../src/training/encoders/salad/trainable-network.js';
 
 describe('SALAD presets', () => {

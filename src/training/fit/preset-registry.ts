@@ -2,7 +2,7 @@
 import { SaladError } from '../../errors/index.js';
 import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
 import type { TrainingPreset } from '../encoders/preset.js';
-import { LEARNED_PRESETS } from '../encoders/salad/training-presets.js';
+import { LEARNED_PRESETS } from '../encoders/salad/presets.js';
 
 export const TRAINING_PRESETS: readonly TrainingPreset[] = [...GABOR_PRESETS, ...LEARNED_PRESETS];
 

@@ -1,16 +1,27 @@
 /** SALAD's learned encoders as presets: tiles of the fit images go to the trainer, its encoder comes back. */
 import type { EngineName } from '../../../engines/engine.js';
 import { prepareTrainingBackend, type TrainingBackendName } from '../../backend/prepare.js';
-import type { Encoder, FitContext, TrainingPlan, TrainingPreset, TrainingProgress } from '../preset.js';
-import { whitened } from '../whitened.js';
+import { fitWhitening } from '../fit-whitening.js';
+import type {
+  EncoderNetwork,
+  FitContext,
+  TrainingPlan,
+  TrainingPreset,
+  TrainingProgress,
+} from '../preset.js';
 import type { SaladConfig } from './config.js';
+import {
+  SALAD_PRESET_NAMES,
+  type SaladPreset,
+  saladPreset,
+  withFreeEmbeddingName,
+} from './named-configurations.js';
 import type { SaladProgress } from './progress.js';
-import { SALAD_PRESET_NAMES, type SaladPreset, saladPreset, withFreeEmbeddingName } from './settings.js';
 import type { TileSource } from './tiles.js';
 import { type TrainedEncoder, trainSaladEncoder } from './trainer.js';
 
 /** Every tile of the fit images that is not background, cut when asked for. Tiles are square. */
-export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): TileSource {
+export function createTileSource(context: Pick<FitContext, 'images' | 'geometry'>): TileSource {
   const { images, geometry } = context;
   const { tileColumns, tileCount, tileHeight, tilePixels, coreSize } = geometry;
   const patients = [...new Set(images.map((image) => image.patient))];
@@ -71,7 +82,7 @@ function backendOf(engine: EngineName): TrainingBackendName | 'auto' {
 }
 
 /** Trains on the tiles with the engine's backend; checkpoints and progress as the context says. */
-export async function trainedEncoder(
+export async function trainOnTiles(
   config: SaladConfig,
   tiles: TileSource,
   context: FitContext,
@@ -92,11 +103,11 @@ export async function trainedEncoder(
   }
 }
 
-async function fitLearned(preset: SaladPreset, context: FitContext): Promise<Encoder> {
-  const { network, weights } = await trainedEncoder(preset.config, tileSource(context), context);
+async function fitLearned(preset: SaladPreset, context: FitContext): Promise<EncoderNetwork> {
+  const { network, weights } = await trainOnTiles(preset.config, createTileSource(context), context);
   if (!preset.whiten) return { network, weights };
   const renamed = withFreeEmbeddingName(network);
-  return whitened({ network: renamed, weights, dimension: preset.config.embedding }, context);
+  return fitWhitening({ network: renamed, weights, dimension: preset.config.embedding }, context);
 }
 
 /** The plan of a SALAD configuration, a preset's own or one that varies it. */
