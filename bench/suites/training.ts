@@ -32,7 +32,7 @@ function noiseTiles(size: number, count: number): TileSource {
     cellOf: new Int32Array(count),
     gridSide: 1,
     overlapCells: 1,
-    get(indices) {
+    readTiles(indices) {
       const out = new Uint8Array(indices.length * size * size);
       indices.forEach((tile, i) => {
         out.set(pixels.subarray((tile % 64) * size * size, ((tile % 64) + 1) * size * size), i * size * size);

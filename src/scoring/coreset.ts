@@ -10,7 +10,6 @@ export interface CoresetOptions {
   /** Rows to select at most. */
   readonly size: number;
   readonly signal?: AbortSignal;
-  readonly onProgress?: (selected: number, size: number) => void;
 }
 
 export interface Coreset {
@@ -78,7 +77,6 @@ export async function kCenterCoreset(
     next = farthest;
     if (nearest[farthest] === 0) break;
     if (performance.now() - lastCheck > ABORT_CHECK_MS) {
-      options.onProgress?.(indices.length, size);
       await setImmediate();
       if (options.signal?.aborted) throw new SaladError('CANCELLED', 'coreset selection was cancelled');
       lastCheck = performance.now();

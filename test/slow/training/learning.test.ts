@@ -49,7 +49,7 @@ function sourceOf(tiles: readonly Uint8Array[]): TileSource {
     cellOf: new Int32Array(tiles.length),
     gridSide: 1,
     overlapCells: 1,
-    get: (indices) => Uint8Array.from(Buffer.concat(Array.from(indices, (tile) => tiles[tile]!))),
+    readTiles: (indices) => Uint8Array.from(Buffer.concat(Array.from(indices, (tile) => tiles[tile]!))),
   };
 }
 

@@ -8,7 +8,7 @@ await trainSaladEncoder({
   tiles: syntheticTiles(7, 2, 16, 1),
   config: tinyConfig({ epochsPerRound: 15 }),
   seed: 5,
-  checkpointDir: process.argv[2]!,
+  checkpointDirectory: process.argv[2]!,
   resume: true,
   checkpointEverySeconds: 0,
   onProgress: ({ epoch, step }) => process.stdout.write(`${epoch} ${step}\n`),

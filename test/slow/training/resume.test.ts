@@ -46,7 +46,7 @@ describe('SALAD training that is killed', function () {
         config: tinyConfig({ epochsPerRound: 15 }),
         seed: 5,
       };
-      const resumed = await trainSaladEncoder({ ...run, checkpointDir: directory, resume: true });
+      const resumed = await trainSaladEncoder({ ...run, checkpointDirectory: directory, resume: true });
       const whole = await trainSaladEncoder(run);
       assert.deepEqual([...resumed.weights], [...whole.weights]);
       assert.deepEqual(resumed.history, whole.history);
