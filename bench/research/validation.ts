@@ -12,10 +12,10 @@ import { renderDecoded } from '../../src/training/data/render.js';
 import type { FitImage, TrainingPlan } from '../../src/training/encoders/preset.js';
 import { flaggedShare } from '../../src/training/evaluate/figures.js';
 import { auroc } from '../../src/training/evaluate/metrics.js';
-import { alignedTo } from '../../src/training/fit/alignment-reference.js';
+import { withAlignmentReference } from '../../src/training/fit/alignment-reference.js';
 import type { CoresetMethod } from '../../src/training/fit/bank-builder.js';
 import { fitScoring } from '../../src/training/fit/scoring-fit.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { hashFraction } from '../../src/util/hash-random.js';
 import { SYNTHETIC_LESIONS, type SyntheticLesion, withLesion, withNoise } from './synthetic-lesions.js';
 
@@ -134,7 +134,7 @@ async function judge(
   { engine, seed, checkpointDirectory, coreset = 'random' }: ValidationOptions,
 ): Promise<Judged> {
   const started = performance.now();
-  const plan = given.align ? alignedTo(render(sets.fit, given), given) : given;
+  const plan = given.align ? withAlignmentReference(render(sets.fit, given), given) : given;
   const geometry = geometryOf(plan.input, plan.tiling);
   const images = render(sets.fit, plan);
   const cut = plan.calibration === 'crossFitted' ? images.length : Math.round(0.8 * images.length);
@@ -156,7 +156,7 @@ async function judge(
     encoder,
     coreset,
     outlierFraction: 0.005,
-    thresholds: PLAIN_THRESHOLDS,
+    thresholds: DEFAULT_THRESHOLDS,
     fit,
     calibrationA: images.slice(cut, middle),
     calibrationB: images.slice(middle),

@@ -10,7 +10,7 @@ import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { versionDirectory } from '../../src/training/fit/output-folder.js';
 import { findPreset } from '../../src/training/fit/preset-registry.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { trainBundle } from '../../src/training/fit/train.js';
 import { salad64Network } from './model-sources.js';
 import { writePhantoms } from './phantoms.js';
@@ -59,7 +59,7 @@ export async function writeUntrainedBundle(folder: string, name: UntrainedName):
       bankRows: 10_000,
       coreset: 'random',
       outlierFraction: 0,
-      thresholds: PLAIN_THRESHOLDS,
+      thresholds: DEFAULT_THRESHOLDS,
       command: 'bench',
       saladServe: 'bench',
       signal: new AbortController().signal,

@@ -170,11 +170,11 @@ describe('data folders of train, calibrate and evaluate', function () {
       matched.stderr,
       /11 patients by .*patients\.csv \(images matched: 22 ignoring the extension\)/,
     );
-    assert.match(readFileSync(join(models, 'patients/1/MODEL_CARD.md'), 'utf8'), /Parts by patient\./);
+    assert.match(readFileSync(join(models, 'patients/1/MODEL_CARD.md'), 'utf8'), /Folds by patient\./);
     await trained(data, 'no-patients', '--patients', 'none');
     assert.match(
       readFileSync(join(models, 'no-patients/1/MODEL_CARD.md'), 'utf8'),
-      /Parts by image \(no table/,
+      /Folds by image \(no table/,
     );
   });
 

@@ -21,7 +21,7 @@ import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
 import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
 import { evaluationReport } from '../../src/training/evaluate/report.js';
 import { findPreset } from '../../src/training/fit/preset-registry.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { type TrainResult, trainBundle } from '../../src/training/fit/train.js';
 import { imageScoreErrorMax } from '../support/rounding.js';
 
@@ -86,7 +86,7 @@ describe('train and evaluate', function () {
       bankRows: 2048,
       coreset: 'random',
       outlierFraction: 0.005,
-      thresholds: PLAIN_THRESHOLDS,
+      thresholds: DEFAULT_THRESHOLDS,
       validation: variation.validation === undefined ? 0.5 : variation.validation,
       resume: false,
       force: false,
