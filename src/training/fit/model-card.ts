@@ -1,6 +1,6 @@
 /** Writes MODEL_CARD.md: how a bundle was made, from which data, its calibration, and its limits. */
 import type { BundleParts } from '../../bundle/bundle.js';
-import { quantileOfSorted } from '../../scoring/calibration.js';
+import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
 
 export interface CardFacts {
   readonly manifest: BundleParts['manifest'];
@@ -19,11 +19,6 @@ function intensitySentence(manifest: CardFacts['manifest']): string {
     : `stretched from percentile ${intensity.low} to ${intensity.high} of the image (no score before the last row)`;
 }
 
-/** Lowest false-positive rate that a calibration set of n images can guarantee. */
-function lowestRate(count: number): string {
-  return `${(100 / (count + 1)).toFixed(1)} %`;
-}
-
 function calibrationRows({ a, b }: CardFacts['calibrationImages']): string {
   return b === 0
     ? '| calibrated on | all of them, each against a bank without its fold (a fifth of the patients) |'
@@ -36,6 +31,7 @@ export function modelCard(facts: CardFacts): string {
   const cores = tiling.coresPerTile ?? 1;
   const scores = calibration.imageScores;
   const at = (probability: number): string => quantileOfSorted(scores, probability).toFixed(3);
+  const lowestRate = `${(100 * minFalsePositiveRate(calibration)).toFixed(1)} %`;
   const notes = [...training.notes, ...facts.limits].map((note) => `- ${note}`).join('\n');
   return `# ${manifest.name}, version ${manifest.version}
 
@@ -72,7 +68,7 @@ robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.to
 ## Calibration
 
 Image scores of ${scores.length} normals that were not in the bank: median ${at(0.5)}, 90 % ${at(0.9)}, 95 % ${at(0.95)}, highest ${at(1)}.
-The lowest false-positive rate they can guarantee is ${lowestRate(scores.length)}. The guarantee holds for images like these; another site,
+The lowest false-positive rate they can guarantee is ${lowestRate}. The guarantee holds for images like these; another site,
 device or age group needs its own calibration. \`salad evaluate --model … --data …\` measures the actual rate.
 
 ## Limits and notes
