@@ -1,4 +1,4 @@
-/** A training run to be killed from outside: argv[2] = checkpoint directory; prints a line per batch. */
+/** A training run that the test kills. argv[2] = checkpoint directory; prints a line per batch. */
 import { prepareTrainingBackend } from '../../../src/training/backend/prepare.js';
 import { trainSaladEncoder } from '../../../src/training/encoders/salad/trainer.js';
 import { syntheticTiles, tinyConfig } from '../../unit/training/encoders/salad/synthetic-tiles.js';
