@@ -9,8 +9,8 @@ import {
   type TrainingBackendName,
 } from '../../src/training/backend/prepare.js';
 import type { SaladConfig } from '../../src/training/encoders/salad/config.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
 import { randomStream } from '../../src/training/encoders/salad/random-streams.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
 import type { TileSource } from '../../src/training/encoders/salad/tiles.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { trainSaladEncoder } from '../../src/training/encoders/salad/trainer.js';
@@ -32,7 +32,7 @@ function noiseTiles(size: number, count: number): TileSource {
     cellOf: new Int32Array(count),
     gridSide: 1,
     overlapCells: 1,
-    get(indices) {
+    readTiles(indices) {
       const out = new Uint8Array(indices.length * size * size);
       indices.forEach((tile, i) => {
         out.set(pixels.subarray((tile % 64) * size * size, ((tile % 64) + 1) * size * size), i * size * size);

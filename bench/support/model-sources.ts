@@ -12,7 +12,7 @@ import type { Precision } from '../../src/network/precision.js';
 import { saladEncoder } from '../../src/network/salad-networks.js';
 import { inferShapes } from '../../src/network/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { shippedModels } from '../../src/util/package-root.js';
 import { createRandom } from '../../src/util/random.js';

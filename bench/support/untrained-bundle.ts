@@ -5,12 +5,12 @@ import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
+import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
-import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
 import { versionDirectory } from '../../src/training/fit/output-folder.js';
-import { findPreset } from '../../src/training/fit/presets.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { findPreset } from '../../src/training/fit/preset-registry.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { trainBundle } from '../../src/training/fit/train.js';
 import { salad64Network } from './model-sources.js';
 import { writePhantoms } from './phantoms.js';
@@ -59,7 +59,7 @@ export async function writeUntrainedBundle(folder: string, name: UntrainedName):
       bankRows: 10_000,
       coreset: 'random',
       outlierFraction: 0,
-      thresholds: PLAIN_THRESHOLDS,
+      thresholds: DEFAULT_THRESHOLDS,
       command: 'bench',
       saladServe: 'bench',
       signal: new AbortController().signal,

@@ -4,8 +4,8 @@ import { type Command, Option } from 'commander';
 import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { promiseWarnings } from '../../scoring/calibration-promise.js';
-import { type Dataset, typicalSide } from '../../training/data/dataset.js';
+import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
+import { type Dataset, medianShorterSide } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import type { PresetOptions } from '../../training/encoders/preset.js';
 import type { CoresetMethod } from '../../training/fit/bank-builder.js';
@@ -14,7 +14,7 @@ import {
   reserveBundleFolder,
   versionDirectory,
 } from '../../training/fit/output-folder.js';
-import { findPreset, TRAINING_PRESETS } from '../../training/fit/presets.js';
+import { findPreset, TRAINING_PRESETS } from '../../training/fit/preset-registry.js';
 import { type TrainResult, trainBundle } from '../../training/fit/train.js';
 import { packageVersion } from '../../util/package-root.js';
 import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
@@ -203,7 +203,7 @@ function commandLine(flags: TrainFlags, target: Target): string {
 
 function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): void {
   const { bundle, split, duplicates } = result;
-  const warnings = promiseWarnings(bundle.manifest.calibration);
+  const warnings = calibrationWarnings(bundle.manifest.calibration);
   const { manifest } = bundle;
   const counts = {
     fit: split.fit.length,
@@ -288,7 +288,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
       description:
         flags.description ?? `${target.name}: trained on normal radiographs (preset ${preset.name}).`,
       notes: flags.note,
-      plan: preset.plan(presetOptions(flags, typicalSide(dataset.images))),
+      plan: preset.plan(presetOptions(flags, medianShorterSide(dataset.images))),
       engine,
       command: commandLine(flags, target),
       saladServe: packageVersion(),

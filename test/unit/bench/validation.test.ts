@@ -8,7 +8,7 @@ import { type DecodedNormal, validatePlans, validationSets } from '../../../benc
 import type { Engine } from '../../../src/engines/engine.js';
 import { createEngine } from '../../../src/engines/selection/select.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
-import { gaborPlanOf, gaborSettings } from '../../../src/training/encoders/gabor/presets.js';
+import { gaborPlan, gaborSettings } from '../../../src/training/encoders/gabor/presets.js';
 
 const SIZE = 128;
 
@@ -31,8 +31,8 @@ describe('validation on normals and synthetic lesions', function () {
     { share: 0.3, fitLimit: 24, heldOutLimit: 10, seed: 1 },
   );
   const recipe = gaborSettings({ workingSize: SIZE, align: false });
-  const patches = gaborPlanOf(recipe);
-  const whole = gaborPlanOf({
+  const patches = gaborPlan(recipe);
+  const whole = gaborPlan({
     ...recipe,
     window: SIZE / recipe.cell,
     scoring: { ...recipe.scoring, aggregate: { topFraction: 1, margin: 0 } },
