@@ -1,10 +1,11 @@
-/** docs/reference/cli.md: the help text of every command. */
+/** Generates docs/reference/cli.md: the help text of every command. */
 export async function cliPage() {
   const { createProgram } = await import('../../dist/src/cli/program.js');
+  const { wrapHelp } = await import('../../dist/src/cli/shared/help.js');
   const program = createProgram({ environment: {} });
   const sections = [];
   const add = (command, name) => {
-    sections.push(`## ${name}\n\n\`\`\`text\n${helpOf(command)}\n\`\`\``);
+    sections.push(`## ${name}\n\n\`\`\`text\n${wrapHelp(helpOf(command), COLUMNS)}\n\`\`\``);
     for (const child of command.commands) {
       if (child.name() !== 'help') add(child, `${name} ${child.name()}`);
     }
@@ -20,14 +21,17 @@ ${sections.join('\n\n')}
 `;
 }
 
-/** The text that --help prints, at a fixed width. */
+/** Width of the help texts in characters, the default width of a terminal. */
+const COLUMNS = 80;
+
+/** Returns the text that --help prints. */
 function helpOf(command) {
   let text = '';
   command.configureOutput({
     writeOut: (part) => {
       text += part;
     },
-    getOutHelpWidth: () => 100,
+    getOutHelpWidth: () => COLUMNS,
     getOutHasColors: () => false,
   });
   command.outputHelp();

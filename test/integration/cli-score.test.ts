@@ -247,7 +247,7 @@ describe('salad score', function () {
       return startSmall(models.path, { listen: other.address });
     });
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /trying again for 30 s/);
+    assert.match(stderr, /retrying for 30 s/);
     assert.match(stdout, /50 images: .*(normal|anomalous)/);
   });
 
@@ -257,8 +257,8 @@ describe('salad score', function () {
       return other;
     });
     assert.equal(code, 1);
-    assert.match(stderr, /trying again for 1 s/);
-    assert.match(stderr, /the server is gone: \d+ more images are not scored/);
+    assert.match(stderr, /retrying for 1 s/);
+    assert.match(stderr, /the server is unavailable: the other \d+ images are not scored/);
     assert.match(stdout, /50 images: .*1 failed, \d+ not scored/);
   });
 });

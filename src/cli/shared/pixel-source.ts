@@ -1,4 +1,4 @@
-/** Turns a decoded image into what a modality would send: rows at detector pace, or tiles. */
+/** Converts a decoded image into the messages that a modality would send: rows at the pace of a detector, or tiles. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type AcquisitionAccepted,
@@ -19,8 +19,8 @@ export interface RawImage {
 }
 
 /**
- * All rows in order, `rowsPerMessage` at a time.
- * @param rowsPerSecond detector pace; 0 sends as fast as the connection takes them.
+ * Yields all rows in order, `rowsPerMessage` at a time.
+ * @param rowsPerSecond pace of the detector; 0 sends as fast as the connection accepts rows
  */
 export async function* rowChunks(
   image: RawImage,
@@ -32,7 +32,7 @@ export async function* rowChunks(
   for (let firstRow = 0; firstRow < image.rows; firstRow += rowsPerMessage) {
     const end = Math.min(image.rows, firstRow + rowsPerMessage);
     if (rowsPerSecond > 0) {
-      // Paced against the start, so that late timers do not add up.
+      // Waits relative to the start, so that the delays of late timers do not add up.
       const due = started + (end / rowsPerSecond) * 1000;
       await sleep(Math.max(0, due - performance.now()));
     }
@@ -44,8 +44,8 @@ export async function* rowChunks(
 }
 
 /**
- * The tile cores of the accepted geometry, as 8-bit samples at working resolution; the resampling is the
- * server's own.
+ * Yields the tile cores of the accepted geometry as 8-bit samples at working resolution, resampled by the server's
+ * own code.
  */
 export async function* tileChunks(
   image: RawImage,
@@ -54,7 +54,7 @@ export async function* tileChunks(
   tilesPerMessage = 8,
 ): AsyncGenerator<PixelChunk, void, undefined> {
   const geometry = accepted.geometry;
-  if (!geometry) throw new Error('the server accepted without a geometry');
+  if (!geometry) throw new Error('the server accepted the acquisition without sending a geometry');
   const working = resampleToWorking(image, format, geometry.workingRows);
   const { rows, columns } = coreShape(geometry);
   let tiles: { row: number; column: number; samples: Uint8Array }[] = [];
