@@ -1,48 +1,23 @@
-import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import {
-  type AcquisitionAggregate,
-  type AcquisitionEvent,
-  AnomalyMapFormat,
-  Priority,
-  type SaladClient,
-  type ScoreOptions,
-  Source,
-} from '../../../clients/typescript/src/index.js';
 import { SaladError } from '../../errors/index.js';
-import { decodeImage } from '../../imaging/decode.js';
-import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { ProgramContext } from '../shared/context.js';
-import { failureOf } from '../shared/failure.js';
 import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { findImageFiles, type ImageFiles } from '../shared/image-files.js';
 import { runInterruptible } from '../shared/interrupt.js';
-import { createProgress, EXIT, note, print, printable, printJson } from '../shared/output.js';
-import { type RawImage, rowChunks, tileChunks } from '../shared/pixel-source.js';
+import { createProgress, EXIT, note, printable } from '../shared/output.js';
 import { ServerCallError } from '../shared/server-call.js';
-import { type ModelChoice, openSession, type Session } from '../shared/session.js';
+import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
-import { ScoreOutputs } from './score-outputs.js';
+import { type FileFlags, scoreFile } from './score-file.js';
+import { type ScoreOutputFlags, ScoreOutputs } from './score-outputs.js';
+import { createRateWarner, noteUnreachableRate } from './score-warnings.js';
 
-type Mode = 'image' | 'rows' | 'tiles';
-
-interface ScoreFlags extends TargetFlags {
-  readonly mode: Mode;
+interface ScoreFlags extends TargetFlags, FileFlags, ScoreOutputFlags {
   readonly model?: string;
   readonly models?: string;
   readonly engine?: string;
   readonly recursive?: boolean;
-  readonly anomalyMap?: string;
-  readonly report?: string;
-  readonly csv?: string;
-  readonly patches?: boolean;
-  readonly json?: boolean;
-  readonly rowsPerSecond?: number;
-  readonly priority: 'stat' | 'routine' | 'background';
-  readonly maxFalsePositiveRate?: number;
-  readonly timeoutMs: number;
 }
 
 export function registerScore(program: Command, context: ProgramContext): void {
@@ -66,7 +41,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
     .option('--patches', 'print every patch score as it arrives')
     .option(
       '--max-false-positive-rate <rate>',
-      'largest share of normal images that may be called anomalous, such as 0.05 (default: the rate of the model)',
+      'largest share of normal images that may be called anomalous (default: 0.05, or the lowest rate that the model can promise)',
       numberBetween(0, 1),
     )
     .addOption(
@@ -143,6 +118,7 @@ async function score(
   }
   const session = await openSession({ ...flags, environment: context.environment, signal });
   try {
+    await noteUnreachableRate(session, flags.maxFalsePositiveRate, signal);
     await outputs.begin();
     for (const { path, error } of failures) await outputs.addFailure(path, error);
     await scoreFiles(session, files, flags, outputs, signal);
@@ -163,14 +139,16 @@ async function scoreFiles(
   // Result lines on the same terminal would be mixed with the progress bar.
   const hasProgress = files.length > 1 && !((flags.json || flags.patches) && process.stdout.isTTY);
   const progress = hasProgress ? createProgress('scoring', files.length) : undefined;
+  const addRateWarning = createRateWarner(flags.maxFalsePositiveRate);
   try {
     for (const [index, file] of files.entries()) {
       if (outputs.isClosed || signal.aborted) return;
       progress?.update(index, file);
       const startMs = performance.now();
       try {
-        const aggregate = await scoreFile(session, file, { ...flags, selector: session.model, signal });
-        await outputs.add({ file, aggregate, latencyMs: performance.now() - startMs });
+        const answer = await scoreFile(session, file, { ...flags, selector: session.model, signal });
+        const latencyMs = performance.now() - startMs;
+        await outputs.add({ file, aggregate: addRateWarning(answer), latencyMs });
       } catch (error) {
         if (signal.aborted) return;
         const failure = session.explain(error);
@@ -192,96 +170,4 @@ async function scoreFiles(
 /** Whether retries until the deadline found no server: every other file would wait as long. */
 function isServerUnavailable(failure: unknown): boolean {
   return failure instanceof ServerCallError && failure.status === 'UNAVAILABLE';
-}
-
-type FileOptions = ScoreFlags & { readonly selector: ModelChoice; readonly signal: AbortSignal };
-
-/** @throws SaladClientError, and the errors of reading and decoding the file */
-async function scoreFile(
-  session: Session,
-  file: string,
-  options: FileOptions,
-): Promise<AcquisitionAggregate> {
-  const bytes = await readFile(file);
-  const call: ScoreOptions = {
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-    onEvent(event) {
-      if (options.patches && event.type === 'patches') printPatches(file, event, options.json === true);
-    },
-    // No retries: patches of a failed attempt are printed already and would be printed again.
-    ...(options.patches ? { retry: false as const } : {}),
-    onRetry({ attempt, error }) {
-      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
-      const { message } = failureOf(session.explain(error));
-      note(`salad: ${message}; retrying for ${options.timeoutMs / 1000} s`);
-    },
-  };
-  return options.mode === 'image'
-    ? session.client.scoreImage(headerOf(options), { encoded: bytes }, call)
-    : scorePixels(session.client, await decode(bytes), options, call);
-}
-
-type Decoded = RawImage & { readonly bitsStored: number };
-
-/** Without a limit of its own, because the file is the user's; the limits of the server apply. */
-function decode(bytes: Uint8Array): Promise<Decoded> {
-  return decodeImage(bytes, { maxPixels: Number.MAX_SAFE_INTEGER });
-}
-
-/** Sends rows or tiles, as a modality does; all modes give the same scores. */
-function scorePixels(
-  client: SaladClient,
-  image: Decoded,
-  options: FileOptions,
-  call: ScoreOptions,
-): Promise<AcquisitionAggregate> {
-  const { rows, columns, bitsAllocated, bitsStored } = image;
-  if (options.mode === 'rows') {
-    const header = {
-      ...headerOf(options),
-      image: { rows, columns, bitsAllocated, bitsStored },
-      source: Source.SOURCE_ROWS,
-    };
-    return client.scoreAcquisition(header, () => rowChunks(image, 16, options.rowsPerSecond), call);
-  }
-  // Tiles are always sent as 8-bit display values, whatever the format of the file.
-  const header = {
-    ...headerOf(options),
-    image: { rows, columns, bitsAllocated: 8, bitsStored: 8 },
-    source: Source.SOURCE_TILES,
-  };
-  const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
-  return client.scoreAcquisition(header, (accepted) => tileChunks(image, format, accepted), call);
-}
-
-const PRIORITIES = {
-  stat: Priority.PRIORITY_STAT,
-  routine: Priority.PRIORITY_ROUTINE,
-  background: Priority.PRIORITY_BACKGROUND,
-};
-
-function headerOf(options: FileOptions) {
-  const needsMap = options.anomalyMap !== undefined || options.report !== undefined;
-  const rate = options.maxFalsePositiveRate;
-  return {
-    acquisitionId: randomUUID(),
-    model: options.selector,
-    priority: PRIORITIES[options.priority],
-    options: {
-      patchScores: options.patches === true,
-      anomalyMap: needsMap
-        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
-        : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
-      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
-    },
-  };
-}
-
-function printPatches(file: string, event: AcquisitionEvent & { type: 'patches' }, json: boolean): void {
-  for (const { row, column, score: value, robustZ, pValue } of event.patches) {
-    if (json) printJson({ event: 'patch', file, row, column, score: value, robustZ, pValue });
-    else
-      print(`${printable(file)}  patch ${row},${column}  score ${value.toFixed(4)}  z ${robustZ.toFixed(2)}`);
-  }
 }
