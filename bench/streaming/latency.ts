@@ -1,7 +1,7 @@
 /** Single acquisitions: on an idle server, row by row, and urgent ones while routine ones fill it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runLoad, type Workload } from '../../clients/load/src/index.js';
-import { paced } from '../../clients/load/src/workload.js';
+import { pacedChunks } from '../../clients/load/src/workload.js';
 import { type PixelChunk, Priority, SaladClient, Source } from '../../clients/typescript/src/index.js';
 import { median, spread } from '../support/figures.js';
 import { phantomPixels } from '../support/workload.js';
@@ -21,7 +21,7 @@ async function acquire(client: SaladClient, bench: Bench, priority: Priority): P
       source: Source.SOURCE_TILES,
       priority,
     },
-    (accepted) => paced(workload, accepted, started),
+    (accepted) => pacedChunks(workload, accepted, started),
     { retry: false, timeoutMs: 60_000 },
   );
   return performance.now() - started;
@@ -98,7 +98,7 @@ async function rowsAtFirstScore(client: SaladClient, bench: Bench, workload: Wor
       image: { rows: workload.size, columns: workload.size, bitsAllocated: 8 },
       source: Source.SOURCE_ROWS,
     },
-    (accepted) => counted(paced(workload, accepted, performance.now())),
+    (accepted) => counted(pacedChunks(workload, accepted, performance.now())),
     {
       retry: false,
       timeoutMs: 60_000,
