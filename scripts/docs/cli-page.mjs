@@ -14,8 +14,8 @@ export async function cliPage() {
   return `# Command line
 
 Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- VERB …\`; installed, \`salad VERB …\`.
-Progress goes to standard error, results to standard output; \`--json\` prints one JSON object a line. Exit codes: 0
-success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
+Results are printed on standard output, progress and messages on standard error; \`--json\` prints one JSON object per
+line. Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
 
 ${sections.join('\n\n')}
 `;
