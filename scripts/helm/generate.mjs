@@ -6,8 +6,9 @@ import { parse } from 'yaml';
 import { toJSONSchema } from 'zod';
 import { build, install } from '../prepare.mjs';
 import { closedDefinition } from './kubernetes.mjs';
+import { KUBERNETES } from './schema.mjs';
 import { chart } from './tools.mjs';
-import { KUBERNETES, values } from './values.mjs';
+import { values } from './values.mjs';
 
 install();
 build();

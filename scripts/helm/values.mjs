@@ -1,59 +1,27 @@
 // The schema of values.yaml: every object refuses unknown keys, and every key has one sentence. scripts/helm/generate.mjs
 // writes values.schema.json and the README from it; `config` comes from src/config, Kubernetes types from its OpenAPI
 // document.
-const text = (description, more = {}) => ({ type: 'string', description, ...more });
-const flag = (description) => ({ type: 'boolean', description });
-const whole = (description, minimum = 0, maximum = 2 ** 31 - 1) => ({
-  type: 'integer',
-  minimum,
-  maximum,
-  description,
-});
-const choice = (description, ...values) => ({ enum: values, description });
-const list = (description, items, more = {}) => ({ type: 'array', items, description, ...more });
-const group = (properties, description) => ({
-  type: 'object',
-  ...(description ? { description } : {}),
-  additionalProperties: false,
-  properties,
-});
-const kubernetes = (name, description) => ({ $ref: `#/$defs/${name}`, description });
+import {
+  amounts,
+  CORE,
+  choice,
+  DURATION,
+  flag,
+  group,
+  kubernetes,
+  LABEL_KEY,
+  labels,
+  labelValues,
+  list,
+  name,
+  PEER,
+  PERCENT,
+  quantity,
+  text,
+  VOLUMES,
+  whole,
+} from './schema.mjs';
 
-const CORE = 'io.k8s.api.core.v1';
-const quantity = (description) => kubernetes('io.k8s.apimachinery.pkg.api.resource.Quantity', description);
-/** Labels and annotations have arbitrary keys, so that only their form can be checked: [prefix/]name. */
-const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
-const labels = (description) => ({
-  type: 'object',
-  description,
-  propertyNames: { pattern: LABEL_KEY },
-  additionalProperties: { type: 'string' },
-});
-/** Labels whose values also have the form of label values. */
-const labelValues = (description) => ({
-  ...labels(description),
-  additionalProperties: {
-    type: 'string',
-    pattern: '^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$',
-  },
-});
-const NAME = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$';
-const name = (description) => text(description, { pattern: NAME });
-/** 0 % to 100 %. */
-const PERCENT = '^(100|[0-9]{1,2})%$';
-const DURATION = '^([0-9]+(h|m|s|ms))+$';
-/** Resources of a container. Names of device resources contain a domain, so that a misspelt "memmory" is refused. */
-const amounts = (description) => ({
-  type: 'object',
-  description,
-  additionalProperties: false,
-  properties: {
-    cpu: quantity('Number of cores.'),
-    memory: quantity('Memory in bytes.'),
-    'ephemeral-storage': quantity('Disk in bytes.'),
-  },
-  patternProperties: { '^([a-z0-9.-]+/.+|hugepages-.+)$': quantity('Devices and huge pages.') },
-});
 const monitor = (kind) =>
   group({
     enabled: flag(`Create a ${kind} (Prometheus operator).`),
@@ -65,32 +33,6 @@ const probe = (kind) =>
     periodSeconds: whole(`Time between ${kind} probes.`, 1),
     failureThreshold: whole(`Number of ${kind} probes in a row that must fail to count as a failure.`, 1),
   });
-
-/** Kinds of volumes that the restricted pod security standard allows: name in a Volume and its definition. */
-const VOLUMES = {
-  configMap: 'ConfigMapVolumeSource',
-  csi: 'CSIVolumeSource',
-  emptyDir: 'EmptyDirVolumeSource',
-  persistentVolumeClaim: 'PersistentVolumeClaimVolumeSource',
-  projected: 'ProjectedVolumeSource',
-  secret: 'SecretVolumeSource',
-};
-const PEER = 'io.k8s.api.networking.v1.NetworkPolicyPeer';
-
-/** Names of the Kubernetes definitions that the values use, as in its OpenAPI document. */
-export const KUBERNETES = [
-  ...[
-    'Affinity',
-    'Toleration',
-    'EnvVar',
-    'LocalObjectReference',
-    'VolumeMount',
-    ...Object.values(VOLUMES),
-  ].map((kind) => `${CORE}.${kind}`),
-  PEER,
-  'io.k8s.api.networking.v1.NetworkPolicyEgressRule',
-  'io.k8s.apimachinery.pkg.api.resource.Quantity',
-];
 
 /** @param config schema of the group `config` */
 export const values = (config) => ({
