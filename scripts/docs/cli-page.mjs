@@ -13,7 +13,7 @@ export async function cliPage() {
   add(program, 'salad');
   return `# Command line
 
-Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- VERB …\`; installed, \`salad VERB …\`.
+Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- COMMAND …\`; installed, \`salad COMMAND …\`.
 Results are printed on standard output, progress and messages on standard error; \`--json\` prints one JSON object per
 line. Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
 
