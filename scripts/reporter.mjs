@@ -1,5 +1,5 @@
-// mocha's spec reporter, closing with plain lines that any machine can read. A test that was tried again fails the run
-// unless its file may be retried.
+// The spec reporter of mocha, with machine-readable lines at the end. A retried test fails the run unless its file is
+// on the list of files that may be retried.
 import mocha from 'mocha';
 import { mayRetry } from './retried.mjs';
 
@@ -8,7 +8,7 @@ const line = (outcome, test, error) => {
   return `mocha: ${outcome} ${test.fullTitle()}: ${message.slice(0, 200)}`;
 };
 
-export default class PlainClosingLine extends mocha.reporters.Spec {
+export default class SpecWithSummary extends mocha.reporters.Spec {
   retried = [];
   forbidden = 0;
 
@@ -26,7 +26,7 @@ export default class PlainClosingLine extends mocha.reporters.Spec {
     for (const test of this.failures) console.log(line('FAILED', test, test.err));
     if (this.forbidden > 0)
       console.log(`mocha: ${this.forbidden} retries not on the list test/slow/retried.json`);
-    // mocha takes its exit code from here.
+    // The exit code of mocha is this count.
     this.runner.failures += this.forbidden;
     console.log(`mocha: ${this.stats.passes} passed, ${this.stats.failures + this.forbidden} failed`);
     endSoon();
