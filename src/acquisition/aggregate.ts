@@ -1,7 +1,6 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
-import { patchStart } from '../geometry/geometry.js';
-import { boundingBox } from '../geometry/placement.js';
+import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import { anomalyMapOf } from './map.js';
@@ -36,9 +35,7 @@ export async function aggregateOf(
     threshold,
     maxFalsePositiveRate: request.options.maxFalsePositiveRate,
     coverage,
-    topPatches: outcome.results
-      .top(request.options.topPatches)
-      .map((patch) => withBox(model, outcome, patch)),
+    topPatches: outcome.results.top(request.options.topPatches).map((patch) => withBox(outcome, patch)),
     anomalyMap: await anomalyMapOf(model, request, outcome, threshold),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
@@ -69,14 +66,13 @@ function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
   };
 }
 
-function withBox(model: ServedModel, outcome: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
-  const { geometry } = model;
-  const top = patchStart(geometry, patch.row);
-  const left = patchStart(geometry, patch.column);
-  const size = geometry.patchSize;
-  const corners = outcome.image.sourceCorners({ top, left, bottom: top + size, right: left + size });
-  const { rows, columns } = outcome.image.format;
-  return { ...patch, box: boundingBox(corners, rows, columns), corners: [...corners] };
+function withBox({ image }: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
+  const { row, column } = patch;
+  return {
+    ...patch,
+    box: patchSourceBox(image, row, column),
+    corners: [...patchSourceCorners(image, row, column)],
+  };
 }
 
 /** A better engine that came back is nothing to warn of. */

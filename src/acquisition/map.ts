@@ -1,11 +1,6 @@
 /** The anomaly map of an acquisition. */
-import {
-  anomalyMapSteps,
-  mapShapeOf,
-  mapToSource,
-  PatchField,
-} from '../imaging/anomaly-map.js';
-import { type ColourScale, colourScaleOf, colourStops } from '../imaging/colour-scale.js';
+import { anomalyMapSteps, mapShapeOf, mapToSource, PatchField } from '../imaging/anomaly-map.js';
+import { colourScaleOf, colourStops } from '../imaging/colour-scale.js';
 import { overlaySteps, rgbPng } from '../imaging/overlay.js';
 import { pictureSteps } from '../imaging/picture.js';
 import { inTurns } from '../imaging/turns.js';
@@ -40,13 +35,6 @@ export async function anomalyMapOf(
     mapToSource: mapToSource(shape, source.rows, source.columns),
     workingToSource,
     countingArea: [...image.sourceCorners(field.countingBox)],
-    scale: stopsOf(model, scale),
+    scale: colourStops(scale, (z) => patchPValue(manifest.calibration, z)),
   };
-}
-
-function stopsOf({ manifest }: ServedModel, scale: ColourScale): AnomalyMap['scale'] {
-  return colourStops(scale).map((stop) => ({
-    ...stop,
-    pValue: patchPValue(manifest.calibration, stop.robustZ),
-  }));
 }

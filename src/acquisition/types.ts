@@ -114,7 +114,7 @@ export interface AnomalyMap extends MapShape {
   readonly workingToSource: AffineTransform;
   /** Corners of the area whose patches count for the image score, in source pixels, clockwise from its top left one. */
   readonly countingArea: Point[];
-  readonly scale: readonly (ColourStop & { readonly pValue: number })[];
+  readonly scale: readonly ColourStop[];
 }
 
 export type WarningKind =

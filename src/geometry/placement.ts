@@ -1,10 +1,10 @@
-/** Where the source image lies in the square working image, and the way back to source pixels. */
+/** Maps the source image to its place in the square working image, and boxes back to source pixels. */
 
 import { SaladError } from '../errors/index.js';
 import type { AffineTransform, Point } from './affine.js';
 import type { InputSpec } from './specifications.js';
 
-/** The part of the working image that shows the source, in working pixels; the rest is black. */
+/** The rectangle of the working image that shows the source, in working pixels; the rest is black. */
 export interface Placement {
   readonly top: number;
   readonly left: number;
@@ -12,7 +12,7 @@ export interface Placement {
   readonly columns: number;
 }
 
-/** In pixels; right and bottom are exclusive. */
+/** A rectangle in pixels; right and bottom are exclusive. */
 export interface Box {
   readonly top: number;
   readonly left: number;
@@ -46,14 +46,14 @@ export function placementOf(input: InputSpec, rows: number, columns: number): Pl
   };
 }
 
-/** From working pixels to source pixels, of an image that is not aligned. */
+/** Transform from working pixels to source pixels of an image that is not aligned. */
 export function placedToSource(placement: Placement, rows: number, columns: number): AffineTransform {
   const xx = columns / placement.columns;
   const yy = rows / placement.rows;
   return { xx, xy: 0, x0: -placement.left * xx, yx: 0, yy, y0: -placement.top * yy };
 }
 
-/** Top left, top right, bottom right, bottom left. */
+/** Corners in the order top left, top right, bottom right, bottom left. */
 export function cornersOf({ top, left, bottom, right }: Box): readonly Point[] {
   return [
     { x: left, y: top },
@@ -63,7 +63,7 @@ export function cornersOf({ top, left, bottom, right }: Box): readonly Point[] {
   ];
 }
 
-/** The smallest box that holds all points, clipped to an image of that size. */
+/** Smallest box that contains all points, clipped to an image of rows x columns pixels. */
 export function boundingBox(points: readonly Point[], rows: number, columns: number): Box {
   const xs = points.map(({ x }) => clip(x, columns));
   const ys = points.map(({ y }) => clip(y, rows));

@@ -61,15 +61,24 @@ export function colourTable(): readonly Colour[] {
   return [none, ...Array.from({ length: STEPS + 1 }, (_, step) => colourAt(step / STEPS))];
 }
 
-/** A colour of the scale with the robust z it stands for. */
+/** A colour of the scale with the robust z that it stands for. */
 export interface ColourStop extends Colour {
   readonly robustZ: number;
+  /** Share of calibration patches with a robust z at least this high, in (0, 1]. */
+  readonly pValue: number;
 }
 
-/** The scale in evenly spaced colours, from its beginning to its end: enough to draw it by linear interpolation. */
-export function colourStops({ from, to }: ColourScale): readonly ColourStop[] {
+/**
+ * The scale in evenly spaced colours, from its beginning to its end: enough to draw it by linear interpolation.
+ * @param pValueOf of a robust z
+ */
+export function colourStops(
+  { from, to }: ColourScale,
+  pValueOf: (robustZ: number) => number,
+): readonly ColourStop[] {
   return Array.from({ length: STOPS }, (_, stop) => {
     const share = stop / (STOPS - 1);
-    return { robustZ: from + (to - from) * share, ...colourAt(share) };
+    const robustZ = from + (to - from) * share;
+    return { robustZ, pValue: pValueOf(robustZ), ...colourAt(share) };
   });
 }

@@ -1,7 +1,7 @@
 /** An anomaly map as colours: over a grey picture, or as a layer of its own. */
 import { SaladError } from '../errors/index.js';
 import type { MapShape } from './anomaly-map.js';
-import { type ColourScale, CONTOUR, colourIndex, colourTable } from './colour-scale.js';
+import { CONTOUR, type ColourScale, colourIndex, colourTable } from './colour-scale.js';
 import { sharp } from './libvips.js';
 
 /** The contour is this part of the map's longer side wide, at least a pixel. */

@@ -1,4 +1,5 @@
 /** Radiographs on a page, with colours and outlines over them; all in pixels of the source image. */
+import { type BarStop, colourBar } from './colour-bar.js';
 import { escapeHtml } from './page.js';
 
 export interface SourcePoint {
@@ -61,15 +62,15 @@ function frame({ rows, columns }: Pick<Picture, 'rows' | 'columns'>, alt: string
   return `<svg class="picture" viewBox="0 0 ${columns} ${rows}" ${label}>${body}</svg>`;
 }
 
-/** The image as it was sent. `mappedPicture` refers to it, so both belong on one page. */
-export function plainPicture(picture: Picture): string {
+/** The image as it was sent. `mappedPicture` refers to it. */
+function plainPicture(picture: Picture): string {
   const { key, grey, alt } = picture;
   const body = grey === undefined ? '' : layer(picture, dataUrl('image/jpeg', grey), `id="${key}-grey"`);
   return frame(picture, `${alt}, as sent`, body);
 }
 
 /** The image under its map and outlines. `thumbnail` refers to it. */
-export function mappedPicture(picture: Picture): string {
+function mappedPicture(picture: Picture): string {
   const { key, grey, colours, outlines, alt } = picture;
   const body = [
     `<g id="${key}-mapped">`,
@@ -79,6 +80,15 @@ export function mappedPicture(picture: Picture): string {
     '</g>',
   ];
   return frame(picture, `${alt}, with anomaly map`, body.join(''));
+}
+
+/** The image as it was sent beside the same image under its map, with the colour bar. */
+export function picturePair(picture: Picture, scale: readonly BarStop[]): string {
+  const caption = `As sent, ${picture.columns} × ${picture.rows} pixels; left and right are not swapped.`;
+  const bar = scale.length > 1 ? colourBar(picture.key, scale) : '';
+  return `<div class="pair">
+<figure>${plainPicture(picture)}<figcaption>${caption}</figcaption></figure>
+<figure>${mappedPicture(picture)}${bar}</figure></div>`;
 }
 
 /** The mapped picture once more, small; it leads to the large one. */

@@ -14,8 +14,10 @@ import { colourScaleOf } from '../../src/imaging/colour-scale.js';
 import { overlaySteps, rgbPng } from '../../src/imaging/overlay.js';
 import { inTurns } from '../../src/imaging/turns.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
+import { ImageScorer } from '../../src/training/data/image-scorer.js';
+import { renderDecoded } from '../../src/training/data/render.js';
 import { injectFault, workerEntry } from '../support/faults.js';
 import { collect, connect, end, header, type Outcome, rows } from '../support/grpc-client.js';
 import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
@@ -77,16 +79,13 @@ describe('images aligned in the worker', function () {
         assert.ok(Math.abs(score - scores[patch]!) <= 1e-6, `patch ${patch}: ${score}, ${scores[patch]}`);
       }
       const { calibration, scoring } = bundle.manifest;
-      const { patchZ } = judgeImage(scores, calibration, bundle.geometry, scoring.aggregate);
+      const { patchZ } = aggregateImage(scores, calibration, bundle.geometry, scoring.aggregate);
       const shape = { rows: SIDE, columns: SIDE };
       const field = new PatchField(bundle.geometry, patchZ, 0);
       const map = anomalyMap(field, image.workingToSource, shape, shape);
       const scale = colourScaleOf(aggregate.threshold, map);
       // Under the colours is the image as it was sent, not as it was aligned.
-      const overlay = await rgbPng(
-        await inTurns(overlaySteps(image.placedPixels, map, shape, scale)),
-        shape,
-      );
+      const overlay = await rgbPng(await inTurns(overlaySteps(image.placedPixels, map, shape, scale)), shape);
       const [own, expected] = await Promise.all([aggregate.anomalyMap!.data, overlay].map(colours));
       assert.ok(
         own!.every((value, at) => Math.abs(value - expected![at]!) <= 2),

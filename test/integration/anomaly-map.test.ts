@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
-import type { AnomalyScoringClient, StreamAcquisitionResponse } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import type {
+  AnomalyScoringClient,
+  StreamAcquisitionResponse,
+} from '../../src/gen/salad/v1/anomaly_scoring.js';
 import {
   type AcquisitionAccepted,
   type AcquisitionAggregate,

@@ -1,25 +1,26 @@
 /** `salad score --report`: one page with what failed, a table to sort, and every image beside its map. */
 import { writeFile } from 'node:fs/promises';
 import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
-import { type BarStop, colourBar, shownShare } from '../../report/colour-bar.js';
+import type { PictureLayers } from '../../imaging/map-drawing.js';
+import { shownShare } from '../../report/colour-bar.js';
 import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../report/page.js';
-import { mappedPicture, mapToolbar, type Outline, type Picture, plainPicture } from '../../report/picture.js';
+import { mapToolbar, type Outline, type Picture, picturePair } from '../../report/picture.js';
 import { HOW_TO_READ } from '../../report/reading.js';
 import { numberCell, sortableTable, textCell } from '../../report/sortable-table.js';
 import { packageVersion } from '../../util/package-root.js';
-import type { Drawing } from './score-drawing.js';
 import { decisionName, type FailedImage, isScored, type ScoredImage, summaryOf } from './score-results.js';
 
-/** A scored image with its pictures, where it is one of those that are shown. */
-export type ReportedImage = ScoredImage & { readonly drawing?: Drawing | undefined };
+/** A scored image with the layers of its picture, if the report shows it. */
+export type ReportedImage = ScoredImage & { layers?: PictureLayers | undefined };
 
 export interface ScoreReportOptions {
-  /** Images that were to be scored; more than results where the work was interrupted. */
+  /** Number of images to score; more than results after an interrupt. @default the number of results */
   readonly total?: number;
+  /** @default now */
   readonly date?: Date;
 }
 
-/** Writes the page, highest score first. */
+/** Writes one HTML page: failures, origin, a sortable table, then each image beside its map, highest score first. */
 export async function writeScoreReport(
   path: string,
   results: readonly (FailedImage | ReportedImage)[],
@@ -27,7 +28,7 @@ export async function writeScoreReport(
 ): Promise<void> {
   const failed = results.filter((result) => !isScored<ReportedImage>(result)) as FailedImage[];
   const scored = results.filter((result) => isScored<ReportedImage>(result)) as ReportedImage[];
-  const ranked = scored.sort((a, b) => rankOf(b) - rankOf(a));
+  const ranked = scored.sort((a, b) => rankingScore(b) - rankingScore(a));
   const entries = ranked.map((image, index) => ({ image, picture: pictureOf(image, `image-${index + 1}`) }));
   const parts = [
     `<p>${escapeHtml(summaryOf(results, total))}</p>`,
@@ -53,20 +54,20 @@ interface Entry {
 }
 
 /** Images without a score come last. */
-function rankOf({ aggregate }: ScoredImage): number {
+export function rankingScore({ aggregate }: ScoredImage): number {
   return Number.isNaN(aggregate.imageScore) ? Number.NEGATIVE_INFINITY : aggregate.imageScore;
 }
 
-/** First on the page: an image that was not scored must not be taken for a normal one. */
+/** Comes first on the page, so that a reader does not take an image that was not scored for a normal one. */
 function failures(failed: readonly FailedImage[]): string {
   if (failed.length === 0) return '';
   const rows = failed.map(
     ({ file, failure }) => `<tr><td>${shownName(file)}</td><td>${escapeHtml(failure.message)}</td></tr>`,
   );
-  return `<h2>Not scored</h2><div class="wide"><table><thead><tr><th>file</th><th>why</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
+  return `<h2>Not scored</h2><div class="wide"><table><thead><tr><th>file</th><th>reason</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
-/** Where the figures come from: enough to repeat them. */
+/** Origin of the figures, enough to repeat them. */
 function provenance(scored: readonly ScoredImage[], date: Date): string {
   const distinct = (of: (aggregate: AcquisitionAggregate) => string): string =>
     [...new Set(scored.map(({ aggregate }) => of(aggregate)))].map(escapeHtml).join('<br>');
@@ -111,8 +112,8 @@ function summary(entries: readonly Entry[]): string {
   return sortableTable(COLUMNS, rows, 2);
 }
 
-/** Sizes follow from the map: the file itself need not be opened again. */
-function pictureOf({ file, aggregate, drawing }: ReportedImage, key: string): Picture {
+/** The sizes of the source follow from the map. */
+function pictureOf({ file, aggregate, layers }: ReportedImage, key: string): Picture {
   const { anomalyMap, topPatches } = aggregate;
   const outlines: Outline[] = [];
   if (anomalyMap !== undefined && anomalyMap.countingArea.length > 0) {
@@ -130,14 +131,14 @@ function pictureOf({ file, aggregate, drawing }: ReportedImage, key: string): Pi
     alt: file,
     rows: side(anomalyMap?.rows, anomalyMap?.mapToSource?.yy),
     columns: side(anomalyMap?.columns, anomalyMap?.mapToSource?.xx),
-    grey: drawing?.grey,
-    colours: drawing?.colours,
+    grey: layers?.grey,
+    colours: layers?.colours,
     outlines,
   };
 }
 
 function section({ image, picture }: Entry): string {
-  const { file, aggregate, drawing } = image;
+  const { file, aggregate, layers } = image;
   const decision = decisionName(aggregate);
   const score = Number.isNaN(aggregate.imageScore)
     ? 'no score'
@@ -145,25 +146,23 @@ function section({ image, picture }: Entry): string {
   const warnings = aggregate.warnings.map(({ message }) => `<p class="warning">${escapeHtml(message)}</p>`);
   return `<section class="image" id="${picture.key}"><h3>${shownName(file)}</h3>
 <div><span class="${decision}">${decision}</span> · ${escapeHtml(score)}</div>
-${warnings.join('\n')}${drawing === undefined ? noPicture(aggregate) : pair(picture, aggregate.anomalyMap?.scale ?? [])}
+${warnings.join('\n')}${layers === undefined ? noPicture(aggregate) : picturePair(picture, aggregate.anomalyMap?.scale ?? [])}
 <details><summary>highest patches</summary>${patches(aggregate)}</details></section>`;
 }
 
 function noPicture({ anomalyMap }: AcquisitionAggregate): string {
-  return `<p class="note">${anomalyMap === undefined ? 'The server sent no anomaly map.' : 'No picture: see the line on the terminal, or only the highest scores have one.'}</p>`;
-}
-
-function pair(picture: Picture, scale: readonly BarStop[]): string {
-  return `<div class="pair">
-<figure>${plainPicture(picture)}<figcaption>As sent, ${picture.columns} × ${picture.rows} pixels; right and left unchanged.</figcaption></figure>
-<figure>${mappedPicture(picture)}${scale.length > 1 ? colourBar(picture.key, scale) : ''}</figure></div>`;
+  const reason =
+    anomalyMap === undefined
+      ? 'The server sent no anomaly map.'
+      : 'No picture: it could not be drawn, or the page has room for higher scores only.';
+  return `<p class="note">${reason}</p>`;
 }
 
 function patches({ topPatches }: AcquisitionAggregate): string {
   return htmlTable(
     [
       'patch (row, column)',
-      'distance',
+      'patch score (distance)',
       'robust z',
       'share of normal patches that reach it',
       'in source pixels (top, left, bottom, right)',

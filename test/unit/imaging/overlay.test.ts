@@ -42,7 +42,15 @@ describe('the overlay', () => {
   it('leaves the image grey up to the threshold and where nothing was scored', async () => {
     for (const z of [-2, 0, 2.3, Number.NaN]) {
       const { middle, edge, beside } = await overlay(square(z, z), 90, 2.3);
-      assert.deepEqual([middle, edge, beside], [[90, 90, 90], [90, 90, 90], [90, 90, 90]], `z ${z}`);
+      assert.deepEqual(
+        [middle, edge, beside],
+        [
+          [90, 90, 90],
+          [90, 90, 90],
+          [90, 90, 90],
+        ],
+        `z ${z}`,
+      );
     }
   });
 
@@ -69,9 +77,7 @@ describe('the overlay', () => {
       map[6 * 10 + 4] = high;
       const pixels = new Uint8Array(map.length).fill(90);
       const rgb = await inTurns(overlaySteps(pixels, map, SHAPE, colourScaleOf(2.3, map)));
-      const at = (column: number): number[] => [
-        ...rgb.subarray(3 * (60 + column), 3 * (60 + column) + 3),
-      ];
+      const at = (column: number): number[] => [...rgb.subarray(3 * (60 + column), 3 * (60 + column) + 3)];
       assert.ok(distance(at(4), 0) - distance(at(5), 0) > 20, `${at(4)} and ${at(5)} of ${high}`);
     }
   });
@@ -111,8 +117,9 @@ describe('the colour scale', () => {
   });
 
   it('is told in stops between which colours are nearly linear', () => {
-    const stops = colourStops({ from: 2, to: 5 });
+    const stops = colourStops({ from: 2, to: 5 }, (z) => 1 / z);
     assert.deepEqual([stops[0]!.robustZ, stops.at(-1)!.robustZ], [2, 5]);
+    assert.deepEqual([stops[0]!.pValue, stops.at(-1)!.pValue], [1 / 2, 1 / 5]);
     for (const [index, stop] of stops.slice(1).entries()) {
       const before = stops[index]!;
       const middle = colourAt(((stop.robustZ + before.robustZ) / 2 - 2) / 3);
