@@ -19,14 +19,18 @@ body {
 }
 a { color: var(--link); }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin: 2rem 0 0.5rem; } h3 { font-size: 1rem; margin: 0; }
-h3, td, dd, figcaption { overflow-wrap: anywhere; }
+h3, dd, figcaption, bdi { overflow-wrap: anywhere; }
+td:has(bdi) { min-width: 12rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 0.5rem 0; font-size: 0.9rem; }
 th, td {
   padding: 0.25rem 0.9rem 0.25rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums;
 }
-th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
+th button {
+  font: inherit; font-weight: 600; text-align: left; color: inherit; background: none; border: 0; padding: 0;
+  cursor: pointer;
+}
 th button::after { content: ' \\2195'; color: var(--soft); }
 th[aria-sort=ascending] button::after { content: ' \\2191'; color: inherit; }
 th[aria-sort=descending] button::after { content: ' \\2193'; color: inherit; }
@@ -64,6 +68,7 @@ section.image:target { border-top: 3px solid var(--link); }
 .truth { stroke: #58e36b; stroke-width: 2.2; visibility: var(--shows-truth); }
 .area { stroke: #c8ccd2; stroke-width: 1; stroke-dasharray: 1 5; visibility: var(--shows-area); }
 .casing.area { display: none; }
+.toolbar svg .outline { visibility: visible; }
 .bar { display: block; width: 100%; height: auto; color: var(--text); }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: 0.8rem; margin: 0.5rem 0; }
 .sheet figure { margin: 0; } .sheet a { display: block; }

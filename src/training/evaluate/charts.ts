@@ -41,7 +41,7 @@ export interface OperatingPoint extends Omit<RocPoint, 'threshold'> {
 }
 
 /** Vertical offsets of labels beside points, so that the labels of two close points do not cover each other. */
-const LABEL_OFFSETS = [14, -6] as const;
+const LABEL_OFFSETS = [16, 6] as const;
 
 function operatingPoint(
   { falsePositiveRate, truePositiveRate, label }: OperatingPoint,

@@ -1,6 +1,5 @@
 /** The HTML report of an evaluation: figures, curves, histograms, and images beside their maps. */
 import type { Bundle } from '../../bundle/bundle.js';
-import { shownShare } from '../../report/colour-bar.js';
 import { escapeHtml, htmlFacts, htmlPage, htmlTable } from '../../report/page.js';
 import { mapToolbar } from '../../report/picture.js';
 import { HOW_TO_READ } from '../../report/reading.js';
@@ -23,10 +22,12 @@ import {
   normalRows,
 } from './result-tables.js';
 
+const shownRate = (rate: string): string => `${100 * Number(rate)} %`;
+
 function thresholdMarks(bundle: Bundle): { at: number; label: string }[] {
   return CHECKED_RATES.flatMap((rate) => {
     const at = reachableThreshold(bundle.manifest.calibration, Number(rate));
-    return at === null ? [] : [{ at, label: `threshold for ${shownShare(Number(rate))}` }];
+    return at === null ? [] : [{ at, label: `threshold ${shownRate(rate)}` }];
   });
 }
 
@@ -36,7 +37,7 @@ function operatingPoints({ evaluation }: EvaluationDetail, figures: ClassFigures
     const falsePositiveRate = evaluation.normal.falsePositiveRate[rate];
     const truePositiveRate = figures.sensitivity[rate];
     if (falsePositiveRate === null || truePositiveRate === null) return [];
-    return [{ falsePositiveRate, truePositiveRate, label: `threshold for ${shownShare(Number(rate))}` }];
+    return [{ falsePositiveRate, truePositiveRate, label: shownRate(rate) }];
   });
 }
 
@@ -102,7 +103,7 @@ function originFacts(
 
 function warningList(warnings: readonly string[]): string {
   if (warnings.length === 0) return '';
-  return `<h2>Warnings</h2>${warnings.map((text) => `<p class="warning">${escapeHtml(text)}</p>`).join('')}`;
+  return `<h2>Warnings</h2><ul>${warnings.map((text) => `<li>${escapeHtml(text)}</li>`).join('')}</ul>`;
 }
 
 const NOTE_ON_CLASSES =
@@ -123,7 +124,7 @@ function figureSections(detail: EvaluationDetail, bundle: Bundle): string[] {
       : []),
     ...(boxes.length > 0 ? ['<h2>Radiologists’ boxes</h2>', htmlTable(BOX_HEADER, boxes)] : []),
     '<h2>Curves and histograms</h2>',
-    '<p class="note">Circles: the thresholds of the model on these images.</p>',
+    '<p class="note">Circles: the thresholds of the model, named by the false-positive rate that they are for.</p>',
     `<div class="charts">${charts(detail, bundle)}</div>`,
   ];
 }
