@@ -3,17 +3,19 @@ import { createHash } from 'node:crypto';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
 
+/** Control characters but tab and newline, and marks of text direction: they must not change how a page reads. */
+const INVISIBLE = /[^\P{C}\t\n]|[\p{Zl}\p{Zp}]/gu;
+
+/** Escapes text of other origin, such as file names; invisible characters become visible. */
 export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  return text
+    .replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
+    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** A name that comes from outside, such as a file's: control and direction characters are made visible. */
+/** A file name as HTML, which does not affect the direction of the text around it. */
 export function shownName(name: string): string {
-  const visible = name.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
-  );
-  return `<bdi>${escapeHtml(visible)}</bdi>`;
+  return `<bdi>${escapeHtml(name)}</bdi>`;
 }
 
 /** Escapes all cells. */
