@@ -49,7 +49,7 @@ function barColour(stops: readonly ColourStop[], share: number): Rgb {
   return [over(({ red }) => red), over(({ green }) => green), over(({ blue }) => blue)];
 }
 
-/** Such as 4.8%, with two digits, and never 0. */
+/** Such as 4.8%, with two digits at most, and never 0. */
 function shownShare(share: number): string {
   return `${Number((100 * share).toPrecision(2))}%`;
 }

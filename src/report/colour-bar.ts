@@ -19,9 +19,9 @@ function text(x: number, y: number, content: string, anchor = 'middle'): string 
   return `<text x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}" font-size="11" fill="currentColor">${content}</text>`;
 }
 
-/** At least two digits, and never 0. */
+/** A share in per cent with at most two digits, and never 0. */
 export function shownShare(share: number): string {
-  return `${(100 * share).toPrecision(2)} %`;
+  return `${Number((100 * share).toPrecision(2))} %`;
 }
 
 /** Evenly spaced stops, a few of them labelled. */
