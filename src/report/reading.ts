@@ -4,6 +4,6 @@ export const HOW_TO_READ = `<details><summary>How to read the pictures</summary>
 image (cyan line) and gets lighter the higher robust z is; what stays grey is below the threshold. Inside the dotted line
 patches count for the score; outside nothing is judged.</p>
 <p>Robust z is the distance of a patch to normal patches, in spreads of normal images at that place. Normal images have
-coloured places too: under each colour bar stands which share of patches of normal images reaches a value. Hundreds of
-patches are looked at, so a single coloured place is no finding; only the decision on the whole image keeps a
+coloured places too: under each colour bar stands which share of patches of normal images reaches a value. An image has
+many patches, so a single coloured place is no finding; only the decision on the whole image keeps a
 false-positive rate. What is not coloured is not thereby normal.</p></details>`;
