@@ -33,6 +33,7 @@ export async function* scoreAcquisition(
   const { calibration, bank } = model.manifest;
   const threshold = thresholdFor(calibration, request.options.maxFalsePositiveRate);
   const release = model.budget.admit(
+    request.peer,
     acquisitionBytes(model.geometry, {
       embeddingSize: request.options.embeddings ? bank.dimension : 0,
       nearestPrototypes: request.options.nearestPrototypes,

@@ -1,7 +1,10 @@
 /** Who is calling, and what they may do. */
 
-/** `score`: the scoring calls and the models they may name; `admin`: calls that change the server, and no others. */
-export const SCOPES = ['score', 'admin'] as const;
+/**
+ * `score`: the scoring calls and the models they may name; `stat`: scoring before all others, beside `score`; `admin`:
+ * calls that change the server, and no others.
+ */
+export const SCOPES = ['score', 'stat', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 export interface Identity {

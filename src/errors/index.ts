@@ -14,6 +14,7 @@ export type ErrorKind =
   | 'unavailable'
   | 'deadlineExceeded'
   | 'cancelled'
+  | 'unimplemented'
   | 'internal';
 
 /** Every stable reason, with its kind and the sentence docs/errors.md prints. */
@@ -22,6 +23,8 @@ export const ERROR_REASONS = {
   HEADER_DUPLICATE: ['invalidArgument', 'A second header was sent.'],
   HEADER_INVALID: ['invalidArgument', 'A header field is missing or out of range; field violations name it.'],
   MESSAGE_UNEXPECTED: ['invalidArgument', 'A message came that the header does not allow at this point.'],
+  MESSAGE_INVALID: ['invalidArgument', 'A message could not be decoded, or has more parts than it may have.'],
+  MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method takes.'],
   ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the next row not yet sent.'],
   SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not fit the geometry.'],
   TILE_OUT_OF_GRID: ['invalidArgument', 'A tile position lies outside the tile grid.'],
@@ -47,13 +50,20 @@ export const ERROR_REASONS = {
   ],
   SCOPE_MISSING: ['permissionDenied', 'The identity lacks the scope that this call needs.'],
   ADMIN_DISABLED: ['permissionDenied', 'The server does not offer calls that change it.'],
-  QUOTA_EXCEEDED: ['resourceExhausted', 'The identity uses all that is meant for one; retry later.'],
+  QUOTA_EXCEEDED: [
+    'resourceExhausted',
+    'The identity, or the address, uses all that is meant for one; retry later.',
+  ],
   DRAINING: ['unavailable', 'The server is shutting down; retry on another instance.'],
   DEADLINE_EXCEEDED: ['deadlineExceeded', "The call's deadline passed before it was done."],
   IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the server waits.'],
   CANCELLED: ['cancelled', 'The caller cancelled.'],
   ENGINE_UNAVAILABLE: ['failedPrecondition', 'The engine asked for cannot be used on this machine.'],
   ENGINE_FAILED: ['internal', 'An engine failed while scoring.'],
+  UNIMPLEMENTED: [
+    'unimplemented',
+    'The server has no such method, or does not take this compression or number of messages.',
+  ],
   INTERNAL: ['internal', "Something failed that should not; the server's log has the details."],
 } as const satisfies Record<string, readonly [ErrorKind, string]>;
 
@@ -65,6 +75,8 @@ export interface FieldViolation {
   readonly field: string;
   readonly description: string;
 }
+
+export { boundedMessage, callerText } from './caller-text.js';
 
 export interface SaladErrorOptions extends ErrorOptions {
   readonly fieldViolations?: readonly FieldViolation[];

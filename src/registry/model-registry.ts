@@ -6,7 +6,7 @@ import { Batcher } from '../batching/index.js';
 import { type Bundle, readBundle } from '../bundle/bundle.js';
 import type { ServeConfig } from '../config/schema.js';
 import type { EngineName, Precision } from '../engines/engine.js';
-import { SaladError } from '../errors/index.js';
+import { callerText, SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
 import { EnginePool, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
@@ -53,6 +53,7 @@ export class ModelRegistry {
       maxAcquisitions: config.maxConcurrentAcquisitions,
       maxBytes: config.maxAcquisitionBytes,
       retryAfterMs: config.retryDelayMs,
+      peerShareRatio: config.peerShareRatio,
     });
     const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
     const batcher = new Batcher<PoolSlot>({
@@ -96,7 +97,8 @@ export class ModelRegistry {
     const found =
       version === undefined ? versions.at(-1) : versions.find((model) => model.version === version);
     if (found !== undefined) return found;
-    const wanted = version === undefined ? name : `${name}@${version}`;
+    const shown = callerText(name);
+    const wanted = version === undefined ? shown : `${shown}@${version}`;
     const loaded = this.models.map((model) => model.key).join(', ');
     throw new SaladError('MODEL_NOT_FOUND', `model ${wanted} is not loaded; loaded: ${loaded}`);
   }

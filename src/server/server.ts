@@ -23,6 +23,8 @@ import { Health } from './health.js';
 import { type HealthPort, openHealthPort } from './health-port.js';
 import { connectionOptions, limitConnections } from './http2/connection-limits.js';
 import { createServerWithWindow } from './http2/create-server.js';
+import { limitsOfMethods } from './limits/methods.js';
+import { PortLimits } from './limits/port-limits.js';
 
 export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
 
@@ -77,10 +79,17 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
     });
     const health = new Health(SERVICE_NAMES);
+    const { maxMessageBytes } = config;
+    const maxTiles = Math.max(...registry.list().map(({ geometry }) => geometry.tileCount));
+    const limits = new PortLimits({
+      ...config,
+      maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
+      limitsOf: limitsOfMethods({ maxMessageBytes, maxTiles }),
+      rates: guard.rates,
+    });
     const server = createServerWithWindow(
       {
-        interceptors: [guard.interceptor],
-        'grpc.max_receive_message_length': config.maxMessageBytes,
+        interceptors: [limits.interceptor, guard.interceptor],
         'grpc.max_send_message_length': -1,
         // No channelz service is offered: counting for it would cost every message.
         'grpc.enable_channelz': 0,
@@ -89,13 +98,13 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       {
         windowBytes: config.receiveWindowBytes,
         handshakeTimeoutMs: config.connectTimeoutMs,
-        onHttp2Server: (http2Server) => limitConnections(http2Server, config),
+        onHttp2Server: (http2Server) => {
+          limits.watch(http2Server);
+          limitConnections(http2Server, config);
+        },
       },
     );
-    server.addService(
-      guard.metered(AnomalyScoringService),
-      anomalyScoringHandlers({ config, registry, calls, telemetry }),
-    );
+    server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls, telemetry }));
     server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
     health.addTo(server);
     await addReflection(server);

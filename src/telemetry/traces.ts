@@ -17,6 +17,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import { boundedMessage } from '../errors/index.js';
 
 /** A batch that was scored. */
 export interface BatchFacts {
@@ -87,7 +88,9 @@ export class AcquisitionSpans {
   }
 
   ended(error: unknown): void {
-    if (error !== undefined) this.span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
+    if (error !== undefined) {
+      this.span.setStatus({ code: SpanStatusCode.ERROR, message: boundedMessage(String(error)) });
+    }
     this.span.end(this.now());
   }
 

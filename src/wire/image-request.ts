@@ -55,7 +55,7 @@ async function decodedRequest(
   // Before decompression: a small file may hold a large image, and many of them may come at once.
   let release: Release = () => {};
   const reserve = (bytes: number) => {
-    release = model.budget.reserveBytes(bytes);
+    release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
   };
   try {
     const image = await withField('encoded', () =>
@@ -93,7 +93,11 @@ async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     const known = SaladError.from(error);
-    if (known.fieldViolations.length > 0 || ['INTERNAL', 'OVERLOADED'].includes(known.reason)) throw known;
+    if (
+      known.fieldViolations.length > 0 ||
+      ['INTERNAL', 'OVERLOADED', 'QUOTA_EXCEEDED'].includes(known.reason)
+    )
+      throw known;
     throw SaladError.field(known.reason, field, known.message);
   }
 }

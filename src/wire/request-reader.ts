@@ -11,6 +11,8 @@ export interface RequestOptions<T> {
   readonly idleTimeoutMs: number;
   /** Ends the iteration; the reader learns of it from the same signal. */
   readonly signal: AbortSignal;
+  /** Called for every message once nobody reads it any more. */
+  readonly onTaken?: (message: T) => void;
 }
 
 type Readable<T> = Pick<ServerReadableStream<T, unknown>, 'on' | 'off' | 'pause' | 'resume' | 'isPaused'>;
@@ -49,6 +51,7 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
       const message = waiting.shift();
       if (message !== undefined) {
         yield message;
+        options.onTaken?.(message);
         pendingBytes -= options.sizeOf(message);
         if (call.isPaused() && pendingBytes <= options.maxPendingBytes) call.resume();
         continue;
@@ -63,6 +66,8 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
     call.off('data', onData);
     call.off('end', onEnd);
     // What the client still sends is read and dropped, else the call could never close.
+    for (const message of waiting) options.onTaken?.(message);
+    if (options.onTaken !== undefined) call.on('data', options.onTaken);
     call.resume();
   }
 }

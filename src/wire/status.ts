@@ -1,6 +1,6 @@
 /** The only map from our errors to gRPC status, with the details of google.rpc.Status. */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { type ErrorKind, type ErrorReason, SaladError } from '../errors/index.js';
+import { boundedMessage, type ErrorKind, type ErrorReason, SaladError } from '../errors/index.js';
 import type { Any } from '../gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
 import { Status } from '../gen/google/rpc/status.js';
@@ -8,6 +8,9 @@ import { Status } from '../gen/google/rpc/status.js';
 /** ErrorInfo.domain of every error of this server. */
 export const ERROR_DOMAIN = 'salad-serve';
 const DETAILS_KEY = 'grpc-status-details-bin';
+/** Field violations of one error that are sent, and characters of each text in them. */
+const VIOLATIONS_MAX = 4;
+const VIOLATION_MAX = 256;
 const TYPE_PREFIX = 'type.googleapis.com/';
 
 export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
@@ -20,6 +23,7 @@ export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
   unavailable: status.UNAVAILABLE,
   deadlineExceeded: status.DEADLINE_EXCEEDED,
   cancelled: status.CANCELLED,
+  unimplemented: status.UNIMPLEMENTED,
   internal: status.INTERNAL,
 };
 
@@ -41,8 +45,11 @@ export function codeOf(error: SaladError): status {
  */
 export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceError {
   const error = SaladError.from(thrown);
+  // C-core clients take trailers of 8 KiB, and a longer end of a call for another error.
   const message =
-    error.reason === 'INTERNAL' ? "something failed that should not; see the server's log" : error.message;
+    error.reason === 'INTERNAL'
+      ? "something failed that should not; see the server's log"
+      : boundedMessage(error.message);
   const code = codeOf(error);
   const details: Any[] = [
     pack(
@@ -51,7 +58,10 @@ export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceEr
     ),
   ];
   if (error.fieldViolations.length > 0) {
-    const fieldViolations = error.fieldViolations.map(({ field, description }) => ({ field, description }));
+    const fieldViolations = error.fieldViolations.slice(0, VIOLATIONS_MAX).map(({ field, description }) => ({
+      field: boundedMessage(field, VIOLATION_MAX),
+      description: boundedMessage(description, VIOLATION_MAX),
+    }));
     details.push(
       pack('google.rpc.BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations }))),
     );

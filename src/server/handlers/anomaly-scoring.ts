@@ -6,6 +6,7 @@ import {
   type ServedModel,
   scoreAcquisition,
 } from '../../acquisition/index.js';
+import { type Caller, callerOf } from '../../auth/caller.js';
 import type { ServeConfig } from '../../config/schema.js';
 import { SaladError } from '../../errors/index.js';
 import type {
@@ -15,14 +16,15 @@ import type {
   StreamAcquisitionRequest,
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
-import type { AcquisitionHeader } from '../../gen/salad/v1/types.js';
+import { type AcquisitionHeader, Priority } from '../../gen/salad/v1/types.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
-import { checkAcquisitionId, requestFrom } from '../../wire/header.js';
+import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
 import { imageRequestFrom, rowChunks } from '../../wire/image-request.js';
 import { answerOf } from '../../wire/messages.js';
 import { readRequests } from '../../wire/request-reader.js';
 import { ResponseWriter, type WritableCall } from '../../wire/response-writer.js';
+import { messageTaken } from '../limits/intake.js';
 import { type CallTracker, monotonicDeadline, type StreamingCall } from './call-tracker.js';
 
 /** Without a reason of ours every call would make a DOMException with a stack trace that nobody reads. */
@@ -49,13 +51,17 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
         signal: reading.signal,
+        onTaken: messageTaken,
       });
       try {
+        const caller = callerOf(call.metadata);
         const header = await readHeader(requests);
+        checkPriority(header, caller);
         const model = modelFor(context.registry, header);
         const request = requestFrom(header, model, {
           maxImagePixels: context.config.maxImagePixels,
           deadline: monotonicDeadline(call, model.batcher.now()),
+          peer: peerOf(caller),
         });
         await answer(context, call, model, request, pixelsOf(requests), signal);
       } finally {
@@ -69,12 +75,15 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       context.registry.budget.refuseWhenFull();
       const { header } = call.request;
       if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
+      const caller = callerOf(call.metadata);
+      checkPriority(header, caller);
       const model = modelFor(context.registry, header);
       const deadline = monotonicDeadline(call, model.batcher.now());
       const { maxImagePixels } = context.config;
       const { request, samples, release } = await imageRequestFrom(call.request, header, model, {
         maxImagePixels,
         deadline,
+        peer: peerOf(caller),
       });
       try {
         await answer(context, call, model, request, rowChunks(request.format, samples, signal), signal);
@@ -117,10 +126,22 @@ async function answer(
 
 function modelFor(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {
   checkAcquisitionId(header);
-  if (header.model === undefined || header.model.name === '') {
-    throw SaladError.field('HEADER_INVALID', 'header.model.name', 'is missing');
+  const name = header.model?.name ?? '';
+  checkModelName(name, 'header.model.name');
+  return registry.find(name, header.model?.version);
+}
+
+function peerOf(caller: Caller | undefined): string {
+  return caller?.peer ?? 'unknown';
+}
+
+/** @throws SaladError SCOPE_MISSING: to go before everybody else is not everybody's right */
+function checkPriority(header: AcquisitionHeader, caller: Caller | undefined): void {
+  if (header.priority !== Priority.PRIORITY_STAT || caller === undefined) return;
+  const { name, scopes } = caller.identity;
+  if (!scopes.has('stat')) {
+    throw new SaladError('SCOPE_MISSING', `${name} lacks the scope "stat", which PRIORITY_STAT needs`);
   }
-  return registry.find(header.model.name, header.model.version);
 }
 
 async function readHeader(requests: AsyncGenerator<StreamAcquisitionRequest>): Promise<AcquisitionHeader> {

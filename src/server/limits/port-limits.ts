@@ -1,0 +1,43 @@
+/** All limits of a port that hold before a handler sees a call, put together. */
+import type { Http2SecureServer, Http2Server } from 'node:http2';
+import type { ServerInterceptor } from '@grpc/grpc-js';
+import { Gate } from './gate.js';
+import { intakeInterceptor } from './intake.js';
+import type { MethodLimits } from './methods.js';
+import type { Rates } from './rates.js';
+import { ReceiveWindows } from './receive-windows.js';
+import { ReceivedBytes } from './received-bytes.js';
+import { Turns } from './turns.js';
+
+export interface PortLimitsOptions {
+  /** By path. */
+  readonly limitsOf: (path: string) => MethodLimits;
+  readonly maxConnections: number;
+  readonly maxReceivedBytes: number;
+  readonly maxPendingBytes: number;
+  readonly receiveWindowBytes: number;
+  readonly peerShareRatio: number;
+  /** Of calls, by address. */
+  readonly rates: Rates;
+  readonly retryDelayMs: number;
+}
+
+export class PortLimits {
+  /** For the server's options: the first interceptor, nearest to the wire. */
+  readonly interceptor: ServerInterceptor;
+  private readonly gate: Gate;
+  private readonly windows: ReceiveWindows;
+
+  constructor(options: PortLimitsOptions) {
+    const received = new ReceivedBytes(options.maxReceivedBytes, options.peerShareRatio);
+    this.interceptor = intakeInterceptor({ ...options, received, turns: new Turns() });
+    this.gate = new Gate(options);
+    this.windows = new ReceiveWindows({ windowBytes: options.receiveWindowBytes });
+  }
+
+  /** To be called for every HTTP/2 server of the port before it listens. */
+  watch(server: Http2Server | Http2SecureServer): void {
+    this.gate.watch(server);
+    this.windows.watch(server);
+  }
+}
