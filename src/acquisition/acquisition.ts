@@ -5,12 +5,10 @@
 import { SaladError } from '../errors/index.js';
 import { thresholdFor } from '../scoring/calibration.js';
 import { aggregateOf } from './aggregate.js';
+import { answerBytes, PATCHES_PER_EVENT } from './answer-bytes.js';
 import { acquisitionBytes } from './budget.js';
 import { AcquisitionRun } from './run.js';
 import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel } from './types.js';
-
-/** Patches in one event at most: keeps messages small where embeddings ride along. */
-const PATCHES_PER_EVENT = 1024;
 
 /**
  * Tiles that complete within this time of the last message share the next: a message costs the port about as much as
@@ -29,7 +27,7 @@ export async function* scoreAcquisition(
   pixels: AsyncIterable<PixelMessage>,
   signal: AbortSignal,
 ): AsyncGenerator<AcquisitionEvent> {
-  model.batcher.refuseWhenSlow(request.priority, model.geometry.tileCount);
+  model.batcher.refuseWhenSlow(request.priority, model.geometry.tileCount, request.peer);
   const { calibration, bank } = model.manifest;
   const threshold = thresholdFor(calibration, request.options.maxFalsePositiveRate);
   const release = model.budget.admit(
@@ -38,7 +36,7 @@ export async function* scoreAcquisition(
       embeddingSize: request.options.embeddings ? bank.dimension : 0,
       nearestPrototypes: request.options.nearestPrototypes,
       sourceColumns: request.format.columns,
-    }),
+    }) + answerBytes(model, request.options),
   );
   const run = new AcquisitionRun(model, request);
   const onAbort = () => run.abort(abortError(signal));
