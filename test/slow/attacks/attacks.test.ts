@@ -2,7 +2,7 @@
  * What an attacker without credentials does to a server in the chart's memory limit, while a good client scores images
  * beside it. The attackers are Python over the package h2, the good client is Python's grpcio.
  *
- * `ATTACKED_CHECKOUT=FOLDER` attacks another built checkout, `ATTACKS=a,b` only these attacks.
+ * `SALAD_TEST_ATTACKED=FOLDER` attacks another built checkout, `ATTACKS=a,b` only these attacks.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,9 +21,9 @@ import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
 
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 4096 * MIB;
-const SECONDS = Number(process.env['ATTACK_SECONDS'] ?? 5);
-const attacked = process.env['ATTACKED_CHECKOUT'] ?? root;
-const only = process.env['ATTACKS']?.split(',');
+const SECONDS = Number(process.env['SALAD_TEST_SECONDS'] ?? 5);
+const attacked = process.env['SALAD_TEST_ATTACKED'] ?? root;
+const only = process.env['SALAD_TEST_ATTACKS']?.split(',');
 
 const ATTACKS = [
   'health_gzip',
@@ -99,7 +99,7 @@ describe('attacks on a server in a limit of 4 GiB', function () {
   for (const name of ATTACKS) {
     if (only !== undefined && !only.includes(name)) continue;
     it(name, async () => {
-      if (!isAlive() || process.env['ATTACK_FRESH']) await start();
+      if (!isAlive() || process.env['SALAD_TEST_FRESH']) await start();
       const pid = server?.process.pid as number;
       const good = await startGoodClient(proxy!.address);
       let peak = 0;
