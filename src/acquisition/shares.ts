@@ -42,12 +42,6 @@ export class Shares {
     this.add(peer, -amount);
   }
 
-  /** What one peer held is another's from now on, such as an address that turned out to be an identity. */
-  move(from: string, to: string, amount: number): void {
-    this.add(from, -amount);
-    this.add(to, amount);
-  }
-
   private add(peer: string, amount: number): void {
     this.takenTotal += amount;
     const held = this.held(peer) + amount;

@@ -2,8 +2,6 @@
 
 /** Characters of a name or an id that are repeated. */
 const NAME_MAX = 64;
-/** Characters of a whole message: twice in trailers, and percent-encoded once, it stays below 8 KiB. */
-export const MESSAGE_MAX = 1024;
 
 /** Control characters, line breaks and what has no picture of its own. */
 const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}]/gu;
@@ -20,8 +18,19 @@ export function callerText(text: string, max = NAME_MAX): string {
   return head.length > max ? `${visible}… (${text.length} characters)` : visible;
 }
 
-/** As `callerText`, for a message of ours that may hold texts of a caller, with the line breaks it has. */
-export function boundedMessage(message: string, max = MESSAGE_MAX): string {
-  if (message.length <= max) return message;
-  return `${[...message.slice(0, max)].slice(0, -1).join('')}… (${message.length} characters)`;
+/** Bytes of a message of ours that goes to a caller, a log or a span. */
+const MESSAGE_BYTES_MAX = 2048;
+
+/**
+ * A message of ours, which may hold texts of a caller, in no more than `maxBytes` of UTF-8 and a few for what was cut.
+ */
+export function boundedMessage(message: string, maxBytes = MESSAGE_BYTES_MAX): string {
+  // A code unit is three bytes at most.
+  if (3 * message.length <= maxBytes) return message;
+  const bytes = Buffer.from(message.slice(0, maxBytes + 1));
+  if (bytes.byteLength <= maxBytes) return message;
+  let end = maxBytes;
+  // Not within a character.
+  while (end > 0 && (bytes[end]! & 0xc0) === 0x80) end -= 1;
+  return `${bytes.subarray(0, end).toString()}… (${message.length} characters)`;
 }

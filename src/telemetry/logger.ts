@@ -4,15 +4,18 @@ import { boundedMessage } from '../errors/index.js';
 
 export type { Logger };
 
-/** Characters of a stack trace, which has the message in it. */
+/** Bytes of a stack trace, which has the message in it. */
 const STACK_MAX = 4096;
 
 /** Whatever a caller's text gets into, a line of the log stays short. */
-const BOUNDS: LoggerOptions = {
+export const logBounds: LoggerOptions = {
   serializers: {
     err: (error: Error) => {
-      const { raw: _raw, stack, ...fields } = stdSerializers.err(error);
-      return { ...withBoundedTexts(fields), stack: boundedMessage(stack, STACK_MAX) };
+      const { stack, ...fields } = stdSerializers.err(error);
+      const flat = Object.fromEntries(
+        Object.entries(fields).filter(([, value]) => typeof value !== 'object'),
+      );
+      return { ...withBoundedTexts(flat), stack: boundedMessage(stack, STACK_MAX) };
     },
   },
   formatters: { log: withBoundedTexts },
@@ -32,7 +35,7 @@ function withBoundedTexts(fields: object): Record<string, unknown> {
 /** JSON lines on stderr: stdout belongs to the verb's result. */
 export function createLogger(config: Pick<ServeConfig, 'logLevel'>): Logger {
   return pino(
-    { ...BOUNDS, name: 'salad-serve', level: config.logLevel },
+    { ...logBounds, name: 'salad-serve', level: config.logLevel },
     destination({ fd: 2, sync: false }),
   );
 }

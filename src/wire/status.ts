@@ -8,9 +8,12 @@ import { Status } from '../gen/google/rpc/status.js';
 /** ErrorInfo.domain of every error of this server. */
 export const ERROR_DOMAIN = 'salad-serve';
 const DETAILS_KEY = 'grpc-status-details-bin';
-/** Field violations of one error that are sent, and characters of each text in them. */
+/** Bytes of an error's message in trailers: it stands there twice, percent-encoded and base64. */
+const MESSAGE_BYTES_MAX = 768;
+/** Field violations of one error that are sent, and bytes of the texts of each. */
 const VIOLATIONS_MAX = 4;
-const VIOLATION_MAX = 256;
+const FIELD_BYTES_MAX = 64;
+const DESCRIPTION_BYTES_MAX = 384;
 const TYPE_PREFIX = 'type.googleapis.com/';
 
 export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
@@ -45,11 +48,11 @@ export function codeOf(error: SaladError): status {
  */
 export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceError {
   const error = SaladError.from(thrown);
-  // C-core clients take trailers of 8 KiB, and a longer end of a call for another error.
+  // C-core clients take trailers of 8 KiB; a longer end of a call is another error to them.
   const message =
     error.reason === 'INTERNAL'
       ? "something failed that should not; see the server's log"
-      : boundedMessage(error.message);
+      : boundedMessage(error.message, MESSAGE_BYTES_MAX);
   const code = codeOf(error);
   const details: Any[] = [
     pack(
@@ -59,8 +62,8 @@ export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceEr
   ];
   if (error.fieldViolations.length > 0) {
     const fieldViolations = error.fieldViolations.slice(0, VIOLATIONS_MAX).map(({ field, description }) => ({
-      field: boundedMessage(field, VIOLATION_MAX),
-      description: boundedMessage(description, VIOLATION_MAX),
+      field: boundedMessage(field, FIELD_BYTES_MAX),
+      description: boundedMessage(description, DESCRIPTION_BYTES_MAX),
     }));
     details.push(
       pack('google.rpc.BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations }))),

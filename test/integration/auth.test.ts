@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { stringify } from 'yaml';
-import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
+import { Priority, SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
@@ -129,6 +129,24 @@ describe('who is calling', function () {
       await assert.rejects(as({ token }).listModels(ask), refusedAs('PERMISSION_DENIED', 'SCOPE_MISSING'));
     }
     await as({ token: await issuer.sign({ scope: undefined, scp: ['score'] }) }).listModels(ask);
+  });
+
+  it('wants a scope of its own for PRIORITY_STAT', async () => {
+    const issuer = await makeIssuer('one');
+    await start(tokenFlags(await jwksFile(issuer.jwk)));
+    const rows = smallRows(smallImage(1));
+    const stat = { ...smallHeader('stat'), priority: Priority.PRIORITY_STAT };
+    const scorer = as({ token: await issuer.sign() });
+    await assert.rejects(
+      scorer.scoreAcquisition(stat, rows),
+      refusedAs('PERMISSION_DENIED', 'SCOPE_MISSING'),
+    );
+    await assert.rejects(
+      scorer.scoreImage({ ...stat, image: undefined }, { encoded: new Uint8Array(1) }),
+      refusedAs('PERMISSION_DENIED', 'SCOPE_MISSING'),
+    );
+    const urgent = as({ token: await issuer.sign({ scope: 'score stat' }) });
+    assert.equal((await urgent.scoreAcquisition(stat, rows)).coverage?.scored, 64);
   });
 
   it('leaves health open', async () => {
@@ -261,6 +279,30 @@ describe('who is calling', function () {
       open();
       for await (const _event of events);
       await mine.scoreAcquisition(smallHeader('third'), rows);
+    });
+
+    it('shares of the server are those of identities, though all come from one address', async () => {
+      await startLimited({ maxConcurrentAcquisitions: 4, headerTimeoutMs: 30_000 });
+      const [mine, theirs] = [as({ apiKey: one.key }), as({ apiKey: other.key })];
+      const rows = smallRows(smallImage(1));
+      let finish: () => void = () => {};
+      const gate = new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      const hold = async () => {
+        const events = mine.streamAcquisition(smallHeader('held'), async function* () {
+          await gate;
+          yield* rows;
+        });
+        assert.equal((await events.next()).value?.type, 'accepted');
+        return events;
+      };
+      const held = [await hold(), await hold(), await hold()];
+      const refused = refusedAs('RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED');
+      await assert.rejects(mine.scoreAcquisition(smallHeader('fourth'), rows), refused);
+      await theirs.scoreAcquisition(smallHeader('theirs'), rows);
+      finish();
+      for (const events of held) for await (const _event of events);
     });
 
     it('where there are no keys, a client certificate is an identity', async () => {

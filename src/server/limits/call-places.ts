@@ -39,9 +39,9 @@ export class CallPlaces {
     return {
       moveTo(other) {
         if (holder === undefined || other === holder) return;
-        if (!shares.isWithinShare(other)) throw overShare(shares, other);
-        shares.move(holder, other, 1);
-        holder = other;
+        shares.give(holder, 1);
+        holder = shares.take(other, 1) ? other : undefined;
+        if (holder === undefined) throw overShare(shares, other);
       },
       release() {
         if (holder !== undefined) shares.give(holder, 1);

@@ -4,7 +4,7 @@
  */
 
 export interface TurnOptions {
-  /** After this long messages wait for the next turn, in ms. @default 8 */
+  /** After this long messages wait for the next turn, in ms. @default 5 */
   readonly turnMs?: number;
   /** Monotonic, in ms. @default performance.now */
   readonly now?: () => number;
@@ -12,7 +12,7 @@ export interface TurnOptions {
   readonly nextTurn?: (task: () => void) => void;
 }
 
-const TURN_MS = 8;
+const TURN_MS = 5;
 
 export class Turns {
   private readonly turnMs: number;

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { Turns } from '../../../../src/server/limits/turns.js';
+
+function setUp() {
+  let now = 0;
+  let next: (() => void)[] = [];
+  const turns = new Turns({ turnMs: 10, now: () => now, nextTurn: (task) => next.push(task) });
+  const ran: string[] = [];
+  return {
+    ran,
+    run: (peer: string, ms: number) =>
+      turns.run(peer, () => {
+        ran.push(peer);
+        now += ms;
+      }),
+    turn: () => {
+      const tasks = next;
+      next = [];
+      for (const task of tasks) task();
+    },
+    isIdle: () => next.length === 0,
+  };
+}
+
+describe('Turns', () => {
+  it('runs at once while the turn is young, then one of each peer in the turns that follow', () => {
+    const { ran, run, turn } = setUp();
+    for (let index = 0; index < 6; index++) run('many', 4);
+    run('one', 4);
+    assert.deepEqual(ran, ['many', 'many', 'many']);
+    turn();
+    assert.deepEqual(ran.slice(3), ['many', 'one', 'many']);
+    turn();
+    assert.deepEqual(ran.slice(6), ['many']);
+  });
+
+  it('lets nothing pass what waits, and runs at once again when nothing does', () => {
+    const { ran, run, turn, isIdle } = setUp();
+    run('a', 20);
+    run('a', 1);
+    run('b', 1);
+    assert.deepEqual(ran, ['a']);
+    turn();
+    turn();
+    assert.deepEqual(ran, ['a', 'a', 'b']);
+    assert.ok(isIdle());
+    run('c', 1);
+    assert.deepEqual(ran.at(-1), 'c');
+  });
+});
