@@ -23,6 +23,7 @@ import { Health } from './health.js';
 import { type HealthPort, openHealthPort } from './health-port.js';
 import { connectionOptions, limitConnections } from './http2/connection-limits.js';
 import { createServerWithWindow } from './http2/create-server.js';
+import { GarbageWatch } from './limits/garbage.js';
 import { limitsOfMethods } from './limits/methods.js';
 import { PortLimits } from './limits/port-limits.js';
 
@@ -55,7 +56,9 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   const guard = await openGuard(config, logger, telemetry);
   const tls = await portCredentials(config, logger);
   let healthPort: HealthPort | undefined;
+  let garbage: GarbageWatch | undefined;
   const letGo = () => {
+    garbage?.close();
     healthPort?.close();
     guard.close();
     tls.close();
@@ -87,6 +90,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       limitsOf: limitsOfMethods({ maxMessageBytes, maxTiles }),
       rates: guard.rates,
     });
+    garbage = new GarbageWatch({ heldBytes: () => limits.receivedBytes + registry.budget.bytes });
     const server = createServerWithWindow(
       {
         interceptors: [limits.interceptor, guard.interceptor],

@@ -262,7 +262,7 @@ describe('what a peer may cause before it is admitted', function () {
     };
     await until(4 * MIB);
     const streams = Array.from({ length: 200 }, () => openRaw(session));
-    await until(MIB);
+    await until(MIB / 2);
     for (const stream of streams) stream.close();
     await until(4 * MIB);
     await assertServes();

@@ -3,7 +3,7 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:c
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import { root } from './salad.js';
 
 const sources = join(root, 'test/slow/attacks/clients');
@@ -61,7 +61,8 @@ export async function attack(
   throw new Error(`the attack ${name} ended without a word`);
 }
 
-export interface GoodResult {
+/** What a good client has seen since it was asked last. */
+export interface GoodReport {
   readonly scored: number;
   /** Answers that differ from the first in any score. */
   readonly wrong: number;
@@ -69,31 +70,33 @@ export interface GoodResult {
   readonly failures: readonly string[];
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
-  readonly maxMs: number | null;
 }
 
 export interface GoodClient {
   /** What the first image gave, before any attack. */
   readonly first: { readonly patches: number; readonly score: number };
-  stop(): Promise<GoodResult>;
+  /** Waits for the image that is under way. */
+  report(): Promise<GoodReport>;
+  stop(): void;
 }
 
 /** Starts the good client; resolves once its first image is scored. */
 export async function startGoodClient(address: string): Promise<GoodClient> {
   const child = startPython('good_client.py', [address]);
-  const lines: Interface = createInterface({ input: child.stdout });
-  const words = lines[Symbol.asyncIterator]();
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async <T>(): Promise<T> => {
-    const { value, done } = await words.next();
+    const { value, done } = await lines.next();
     if (done) throw new Error('the good client ended too soon');
     return JSON.parse(value) as T;
   };
-  const first = await next<GoodClient['first']>();
   return {
-    first,
-    async stop() {
+    first: await next<GoodClient['first']>(),
+    report() {
+      child.stdin.write('report\n');
+      return next<GoodReport>();
+    },
+    stop() {
       child.stdin.end();
-      return next<GoodResult>();
     },
   };
 }

@@ -25,14 +25,24 @@ export interface PortLimitsOptions {
 export class PortLimits {
   /** For the server's options: the first interceptor, nearest to the wire. */
   readonly interceptor: ServerInterceptor;
+  private readonly received: ReceivedBytes;
   private readonly gate: Gate;
   private readonly windows: ReceiveWindows;
 
   constructor(options: PortLimitsOptions) {
-    const received = new ReceivedBytes(options.maxReceivedBytes, options.peerShareRatio);
-    this.interceptor = intakeInterceptor({ ...options, received, turns: new Turns() });
+    this.received = new ReceivedBytes(options.maxReceivedBytes, options.peerShareRatio);
+    this.interceptor = intakeInterceptor({
+      ...options,
+      received: this.received,
+      turns: new Turns(),
+    });
     this.gate = new Gate(options);
     this.windows = new ReceiveWindows({ windowBytes: options.receiveWindowBytes });
+  }
+
+  /** Of request messages that come, are decoded or wait for their handler. */
+  get receivedBytes(): number {
+    return this.received.taken;
   }
 
   /** To be called for every HTTP/2 server of the port before it listens. */

@@ -14,11 +14,11 @@ import {
 export interface ReceiveWindowsOptions {
   /** Of one stream, where few are open. */
   readonly windowBytes: number;
-  /** Of all streams together, in the long run. @default 256 MiB */
+  /** Of all streams together, in the long run. @default 128 MiB */
   readonly totalBytes?: number;
 }
 
-const TOTAL_BYTES = 256 * 1024 * 1024;
+const TOTAL_BYTES = 128 * 1024 * 1024;
 /** HTTP/2's own. */
 const WINDOW_BYTES_MIN = 65_535;
 /** How often is looked for clients that send more than they were told. */

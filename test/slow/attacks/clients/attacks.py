@@ -244,6 +244,26 @@ def push_evenly(peer: Peer, connection: Connection, streams, data: bytes) -> Non
 
 
 @attack
+def windows_not_kept(peer: Peer) -> None:
+    """200 streams that each send the 4 MiB of the first settings, whatever later ones say."""
+    sock = http2.dial(peer.address, peer.source)
+    sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+    encoder = hpack.Encoder()
+    streams = range(1, 400, 2)
+    header = wire.frame(wire.stream_header(rows=60_000, columns=1024))
+    rows = wire.frame(wire.rows_message(0, ZEROS[: 60 * MIB]))
+    for stream in streams:
+        if not push(sock, request(encoder, stream, STREAM) + frame(0, 0, stream, header)):
+            return
+    for at in range(0, 4 * MIB - 16_384, 16_384):
+        for stream in streams:
+            if peer.over or not push(sock, frame(0, 0, stream, rows[at : at + 16_384])):
+                peer.count("closed", int(not peer.over))
+                return
+            peer.count("bytes", 16_384)
+
+
+@attack
 def unread_answers(peer: Peer) -> None:
     """Streams that ask for all there is and read nothing of it."""
     options = wire.number(2, 3) + wire.number(3, 1) + wire.number(4, 1)
@@ -332,17 +352,7 @@ def open_and_reset(peer: Peer) -> None:
         while not peer.over:
             burst = bytearray()
             for _ in range(200):
-                headers = encoder.encode(
-                    [
-                        (":method", "POST"),
-                        (":scheme", "http"),
-                        (":path", STREAM),
-                        (":authority", "salad"),
-                        ("content-type", "application/grpc"),
-                        ("te", "trailers"),
-                    ]
-                )
-                burst += frame(1, 4, stream, headers) + frame(3, 0, stream, struct.pack(">I", 8))
+                burst += request(encoder, stream, STREAM) + frame(3, 0, stream, struct.pack(">I", 8))
                 stream += 2
             if not push(connected, bytes(burst)):
                 break
@@ -352,25 +362,14 @@ def open_and_reset(peer: Peer) -> None:
 @attack
 def calls_without_pause(peer: Peer) -> None:
     """Small calls, each cheap to ask for, as fast as they go."""
-    headers = hpack.Encoder()
     for connected in connections_anew(peer):
         encoder, stream = hpack.Encoder(), 1
         while not peer.over:
             burst = bytearray()
             for path in (LIST, REFLECTION, HEALTH, "/no.such.Service/Method") * 20:
-                block = encoder.encode(
-                    [
-                        (":method", "POST"),
-                        (":scheme", "http"),
-                        (":path", path),
-                        (":authority", "salad"),
-                        ("content-type", "application/grpc"),
-                        ("te", "trailers"),
-                    ]
-                )
                 # ServerReflectionRequest{file_containing_symbol}; the others take an empty message.
                 message = wire.block(4, b"salad.v1.AnomalyScoring") if path == REFLECTION else b""
-                burst += frame(1, 4, stream, block) + frame(0, 1, stream, wire.frame(message))
+                burst += request(encoder, stream, path) + frame(0, 1, stream, wire.frame(message))
                 stream += 2
             if not push(connected, bytes(burst)):
                 break
@@ -398,6 +397,19 @@ def connections_anew(peer: Peer):
         peer.count("connected")
         yield connected
         connected.close()
+
+
+def request(encoder: hpack.Encoder, stream: int, path: str) -> bytes:
+    """A HEADERS frame that begins a call."""
+    headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "salad"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ]
+    return frame(1, 4, stream, encoder.encode(headers))
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -471,8 +483,18 @@ def empty_messages(peer: Peer) -> None:
 @attack
 def stat_flood(peer: Peer) -> None:
     """48 streams of urgent images, one after another."""
+    score_images(peer, wire.STAT)
+
+
+@attack
+def image_flood(peer: Peer) -> None:
+    """48 streams of images like the good client's."""
+    score_images(peer, wire.ROUTINE)
+
+
+def score_images(peer: Peer, priority: int) -> None:
     samples = bytes((x * 7 + y * 13 + x * y) % 251 for y in range(512) for x in range(512))
-    data = wire.frame(wire.stream_header(priority=wire.STAT)) + wire.frame(wire.rows_message(0, samples))
+    data = wire.frame(wire.stream_header(priority=priority)) + wire.frame(wire.rows_message(0, samples))
     data += wire.frame(wire.block(4, b""))
     connections = [peer.connect() for _ in range(4)]
     running: list[tuple[Connection, int]] = []

@@ -35,7 +35,8 @@ class Connection:
             h2.config.H2Configuration(client_side=True, validate_outbound_headers=False)
         )
         if window is not None:
-            self.h2.local_settings[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = window
+            first = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}
+            self.h2.local_settings = h2.settings.Settings(client=True, initial_values=first)
         self.h2.initiate_connection()
         self.statuses: dict[int, int] = {}
         self.messages: dict[int, str] = {}
@@ -90,6 +91,8 @@ class Connection:
             self.gone = True
 
     def open(self, path: str, encoding: str = "identity", **more: str) -> int:
+        if self.gone:
+            raise ConnectionError("the connection is closed")
         stream = self.h2.get_next_available_stream_id()
         headers = [
             (":method", "POST"),
