@@ -26,7 +26,7 @@ export const CONNECTION_FIELDS = {
     min: 0,
     max: 1_000_000,
     description:
-      'Calls that one peer may begin in a second, and as many at once after a pause; a new connection counts as four. More are refused with a retry delay; a peer that goes on loses its connections. 0 means no limit.',
+      'Calls that one peer may begin in a second, half of them at once; a new connection counts as four. More are refused with a retry delay; a peer that goes on loses its connections. 0 means no limit.',
   }),
   maxReceivedBytes: whole({
     env: 'SALAD_MAX_RECEIVED_BYTES',

@@ -90,7 +90,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       limitsOf: limitsOfMethods({ maxMessageBytes, maxTiles }),
       rates: guard.rates,
     });
-    garbage = new GarbageWatch({ heldBytes: () => limits.receivedBytes + registry.budget.bytes });
+    garbage = new GarbageWatch({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
     const server = createServerWithWindow(
       {
         interceptors: [limits.interceptor, guard.interceptor],

@@ -6,12 +6,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 export interface GarbageOptions {
-  /** Bytes of buffers that are in use for clients now. */
-  readonly heldBytes: () => number;
+  /** Nothing is held for clients now, and so nobody waits for a collection. */
+  readonly isIdle: () => boolean;
   /** @default 5000 */
   readonly everyMs?: number;
-  /** Bytes of all buffers of this thread. @default process.memoryUsage().arrayBuffers */
-  readonly bufferBytes?: () => number;
+  /** Bytes of this thread's objects and buffers, garbage included. @default what V8 says */
+  readonly usedBytes?: () => number;
   /** Collects all garbage. @default V8's own, which takes some tens of milliseconds */
   readonly collect?: () => void;
 }
@@ -22,14 +22,14 @@ const WORTH_BYTES = 64 * 1024 * 1024;
 
 export class GarbageWatch {
   private readonly timer: NodeJS.Timeout;
-  private readonly bufferBytes: () => number;
+  private readonly usedBytes: () => number;
   private readonly collect: () => void;
-  /** Of buffers, those that are there whatever clients do: the least ever seen beside what was held. */
+  /** What is there whatever clients do: the least ever seen. */
   private ownBytes = Number.POSITIVE_INFINITY;
   private wasWorthIt = false;
 
   constructor(private readonly options: GarbageOptions) {
-    this.bufferBytes = options.bufferBytes ?? (() => process.memoryUsage().arrayBuffers);
+    this.usedBytes = options.usedBytes ?? usedBytes;
     this.collect = options.collect ?? collector();
     this.timer = setInterval(() => this.check(), options.everyMs ?? EVERY_MS).unref();
   }
@@ -40,9 +40,9 @@ export class GarbageWatch {
 
   /** Collects what was garbage the last time, too: V8 has had its chance. */
   check(): void {
-    const unheld = this.bufferBytes() - this.options.heldBytes();
-    this.ownBytes = Math.max(0, Math.min(this.ownBytes, unheld));
-    const isWorthIt = unheld - this.ownBytes > WORTH_BYTES;
+    const used = this.usedBytes();
+    this.ownBytes = Math.min(this.ownBytes, used);
+    const isWorthIt = used - this.ownBytes > WORTH_BYTES && this.options.isIdle();
     if (isWorthIt && this.wasWorthIt) {
       this.collect();
       this.wasWorthIt = false;
@@ -50,6 +50,11 @@ export class GarbageWatch {
       this.wasWorthIt = isWorthIt;
     }
   }
+}
+
+function usedBytes(): number {
+  const { arrayBuffers, heapUsed } = process.memoryUsage();
+  return arrayBuffers + heapUsed;
 }
 
 function collector(): () => void {

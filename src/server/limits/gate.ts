@@ -24,7 +24,7 @@ export interface GateOptions {
 /** What a connection costs, in calls: its acceptance, handshake and settings. */
 const CONNECTION_CALLS = 4;
 /** A peer that owes more than this is not worth an answer: its connections are closed, new ones at once. */
-const CLOSE_AT_MS = 1000;
+const CLOSE_AT_MS = 500;
 /** Longest path of a method that grpc-js is asked for: it repeats those it does not know. */
 const PATH_MAX = 128;
 

@@ -10,7 +10,7 @@ export interface RateOptions {
 /** Peers that owe nothing are forgotten when there are this many. */
 const REMEMBERED = 4096;
 /** What may come at once after a silence, in ms of the rate. */
-const BURST_MS = 1000;
+const BURST_MS = 500;
 
 export class Rates {
   /** When what a peer has taken is paid off at the rate. */

@@ -31,7 +31,7 @@ export class Turns {
 
   /** Runs the task now or in a later turn. It must not throw. */
   run(peer: string, task: () => void): void {
-    if (this.waiting.size === 0 && this.hasTime()) {
+    if (this.hasTime() && this.waiting.size === 0) {
       task();
       return;
     }
@@ -49,15 +49,18 @@ export class Turns {
     return now - this.startedAt < this.turnMs;
   }
 
+  /** One message a turn: what its handler makes of it comes after this, and may take far longer than decoding. */
   private begin(): void {
     this.startedAt = undefined;
-    while (this.waiting.size > 0 && this.hasTime()) {
-      const [peer, tasks] = this.waiting.entries().next().value!;
-      // Behind the others.
-      this.waiting.delete(peer);
-      const task = tasks.shift()!;
-      if (tasks.length > 0) this.waiting.set(peer, tasks);
-      task();
-    }
+    const first = this.waiting.entries().next().value;
+    if (first === undefined) return;
+    const [peer, tasks] = first;
+    // Behind the others.
+    this.waiting.delete(peer);
+    const task = tasks.shift();
+    if (tasks.length > 0) this.waiting.set(peer, tasks);
+    // The next turn is asked for.
+    this.hasTime();
+    task?.();
   }
 }

@@ -5,36 +5,36 @@ import { GarbageWatch } from '../../../../src/server/limits/garbage.js';
 const MIB = 1024 * 1024;
 
 describe('GarbageWatch', () => {
-  it('collects what nobody holds and V8 has left twice, and nothing else', () => {
-    let buffers = 100 * MIB;
-    let held = 0;
+  it('collects what V8 has left twice while nobody waited, and nothing else', () => {
+    let used = 100;
+    let idle = true;
     let collected = 0;
     const watch = new GarbageWatch({
-      heldBytes: () => held,
-      bufferBytes: () => buffers,
+      isIdle: () => idle,
+      usedBytes: () => used * MIB,
       collect: () => {
         collected += 1;
-        buffers = 100 * MIB + held;
+        used = 110;
       },
     });
-    const check = (nextBuffers: number, nextHeld: number) => {
-      [buffers, held] = [nextBuffers * MIB, nextHeld * MIB];
+    const check = (usedNow: number, isIdle = true) => {
+      [used, idle] = [usedNow, isIdle];
       watch.check();
       return collected;
     };
     try {
-      assert.equal(check(100, 0), 0);
+      assert.equal(check(100), 0);
       // In use.
-      assert.equal(check(600, 500), 0);
-      assert.equal(check(600, 500), 0);
+      assert.equal(check(600, false), 0);
+      assert.equal(check(600, false), 0);
       // Over, but V8 may yet collect it.
-      assert.equal(check(600, 0), 0);
-      assert.equal(check(120, 0), 0);
+      assert.equal(check(600), 0);
+      assert.equal(check(120), 0);
       // Left.
-      assert.equal(check(600, 0), 0);
-      assert.equal(check(600, 0), 1);
-      assert.equal(check(150, 0), 1);
-      assert.equal(check(150, 0), 1);
+      assert.equal(check(600), 0);
+      assert.equal(check(600), 1);
+      assert.equal(check(150), 1);
+      assert.equal(check(150), 1);
     } finally {
       watch.close();
     }
@@ -45,10 +45,11 @@ describe('GarbageWatch', () => {
     const registry = new FinalizationRegistry(() => {
       freed += 1;
     });
-    const watch = new GarbageWatch({ heldBytes: () => 0, bufferBytes: () => (freed === 0 ? 200 * MIB : 0) });
+    let used = 0;
+    const watch = new GarbageWatch({ isIdle: () => true, usedBytes: () => used });
     try {
       watch.check();
-      (watch as unknown as { ownBytes: number }).ownBytes = 0;
+      used = 100 * MIB;
       registry.register({ some: 'object' }, undefined);
       for (let turn = 0; turn < 50 && freed === 0; turn++) {
         watch.check();
