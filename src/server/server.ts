@@ -23,7 +23,7 @@ import { Health } from './health.js';
 import { type HealthPort, openHealthPort } from './health-port.js';
 import { connectionOptions, limitConnections } from './http2/connection-limits.js';
 import { createServerWithWindow } from './http2/create-server.js';
-import { GarbageWatch } from './limits/garbage.js';
+import { MemoryRelease } from './limits/memory-release.js';
 import { limitsOfMethods } from './limits/methods.js';
 import { PortLimits } from './limits/port-limits.js';
 
@@ -56,9 +56,9 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   const guard = await openGuard(config, logger, telemetry);
   const tls = await portCredentials(config, logger);
   let healthPort: HealthPort | undefined;
-  let garbage: GarbageWatch | undefined;
+  let memory: MemoryRelease | undefined;
   const letGo = () => {
-    garbage?.close();
+    memory?.close();
     healthPort?.close();
     guard.close();
     tls.close();
@@ -90,7 +90,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       limitsOf: limitsOfMethods({ maxMessageBytes, maxTiles }),
       rates: guard.rates,
     });
-    garbage = new GarbageWatch({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
+    memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
     const server = createServerWithWindow(
       {
         interceptors: [limits.interceptor, guard.interceptor],
