@@ -105,7 +105,8 @@ class Intake {
   private knownPeer: string | undefined;
   /** Bytes taken of the received ones for the message that comes, or is decoded. */
   private reserved: number | undefined;
-  private isWaiting = false;
+  /** Bytes of the message that waits for room. */
+  private awaited: number | undefined;
   /** The handler wants a message. */
   private isWanted = false;
   /** The message that is there is being decoded, or waits for its turn. */
@@ -168,7 +169,7 @@ class Intake {
 
   /** Does what can be done now: makes room for the next message, reads on, or decodes. */
   private proceed(): void {
-    if (this.isOver || this.isWaiting || this.isDecoding) return;
+    if (this.isOver || this.awaited !== undefined || this.isDecoding) return;
     const prefix = this.framing.next;
     if (
       prefix !== undefined &&
@@ -207,14 +208,14 @@ class Intake {
       this.framing.accept();
       return true;
     }
-    this.isWaiting = true;
+    this.awaited = length;
     this.call.stream.pause();
     return false;
   }
 
   private readonly onRoom = () => {
-    this.reserved = this.framing.next?.length ?? 0;
-    this.isWaiting = false;
+    this.reserved = this.awaited;
+    this.awaited = undefined;
     if (this.isOver) this.giveReserved();
     else {
       this.framing.accept();
@@ -293,7 +294,7 @@ class Intake {
       for (const bytes of this.pending.values()) this.options.received.give(this.peer, bytes);
       this.pending.clear();
       this.framing = new Framing();
-      if (this.isWaiting) this.options.received.stopWaiting(this.peer, this.onRoom);
+      if (this.awaited !== undefined) this.options.received.stopWaiting(this.peer, this.onRoom);
     }
     // What is being decoded gives its room back itself.
     if (!this.isDecoding) this.giveReserved();
