@@ -39,6 +39,7 @@ export class Gate {
   watch(server: Http2Server | Http2SecureServer): void {
     const emit = server.emit.bind(server) as (event: string | symbol, ...args: unknown[]) => boolean;
     // Not as one more listener: nothing may be made of what is not let in.
+    server.on('session', (session: Http2Session) => this.countStreams(session));
     server.emit = (event: string | symbol, ...args: unknown[]) => {
       if (event === 'connection' && !this.letsConnect(args[0] as Socket)) return true;
       if (event === 'stream' && !this.letsBegin(args[0] as ServerHttp2Stream, args[1] as Headers))
@@ -58,14 +59,18 @@ export class Gate {
     return true;
   }
 
+  /** Those, too, that are reset before anybody sees them. */
+  private countStreams(session: Http2Session): void {
+    const peer = addressKey(session.socket.remoteAddress);
+    session.on('stream', () => {
+      if (this.options.rates.take(peer) > CLOSE_AT_MS) close(session);
+    });
+  }
+
   private letsBegin(stream: ServerHttp2Stream, headers: Headers): boolean {
     const { session } = stream;
-    if (session === undefined || stream.destroyed) return false;
-    const owedMs = this.options.rates.take(addressKey(session.socket.remoteAddress));
-    if (owedMs > CLOSE_AT_MS) {
-      close(session);
-      return false;
-    }
+    if (session === undefined || session.destroyed || stream.destroyed) return false;
+    const owedMs = this.options.rates.owedMs(addressKey(session.socket.remoteAddress));
     if (owedMs > 0)
       return this.refuse(
         stream,

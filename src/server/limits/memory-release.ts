@@ -20,17 +20,22 @@ export interface MemoryReleaseOptions {
 const EVERY_MS = 5000;
 /** A smaller growth is not worth a collection, which takes some tens of milliseconds. */
 const WORTH_BYTES = 64 * 1024 * 1024;
-/** Freed by threads of V8 after its collection. */
-const SWEEP_MS = 1000;
+/** Buffers are freed by threads of V8 after its collection: what they leave is given back a second and three later. */
+const TRIM_AFTER_MS = [1000, 3000];
+/** Longest wait, in checks, before memory that would not go is tried again. */
+const PATIENCE_MAX = 64;
 
 export class MemoryRelease {
   private readonly timer: NodeJS.Timeout;
   private readonly residentBytes: () => number;
   private readonly release: () => void;
-  /** Memory of the server after its last release; more than that may be garbage. */
+  /** The least after a release: what is above may be garbage. */
   private floorBytes = 0;
   private wasIdle = false;
   private justReleased = false;
+  /** Checks to wait before the next try; doubled whenever one was in vain. */
+  private patience = 1;
+  private waits = 0;
 
   constructor(private readonly options: MemoryReleaseOptions) {
     this.residentBytes = options.residentBytes ?? (() => process.memoryUsage.rss());
@@ -46,10 +51,20 @@ export class MemoryRelease {
   check(): void {
     const isIdle = this.options.isIdle();
     const resident = this.residentBytes();
-    if (this.justReleased) this.floorBytes = resident;
-    this.justReleased = isIdle && this.wasIdle && resident - this.floorBytes > WORTH_BYTES;
+    if (this.justReleased) this.learn(resident);
+    this.waits -= 1;
+    this.justReleased = isIdle && this.wasIdle && this.waits <= 0 && resident - this.floorBytes > WORTH_BYTES;
     if (this.justReleased) this.release();
     this.wasIdle = isIdle;
+  }
+
+  /** What a release has left is the floor, or stands above it: then it may go later, or never. */
+  private learn(resident: number): void {
+    const isFirst = this.floorBytes === 0;
+    if (isFirst || resident < this.floorBytes) this.floorBytes = resident;
+    const isInVain = resident - this.floorBytes > WORTH_BYTES;
+    this.patience = isInVain ? Math.min(PATIENCE_MAX, 2 * this.patience) : 1;
+    this.waits = this.patience;
   }
 }
 
@@ -60,7 +75,7 @@ function releaser(): () => void {
   const trim = trimmer();
   return () => {
     collect();
-    setTimeout(() => void trim.then((run) => run()), SWEEP_MS).unref();
+    for (const ms of TRIM_AFTER_MS) setTimeout(() => void trim.then((run) => run()), ms).unref();
   };
 }
 

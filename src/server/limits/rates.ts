@@ -35,6 +35,11 @@ export class Rates {
     return Math.max(0, paidAt - now - BURST_MS);
   }
 
+  /** As `take`, without counting anything. */
+  owedMs(peer: string): number {
+    return Math.max(0, (this.paidAt.get(peer) ?? 0) - this.now() - BURST_MS);
+  }
+
   private forgetPaid(now: number): void {
     for (const [peer, paidAt] of this.paidAt) if (paidAt <= now) this.paidAt.delete(peer);
   }

@@ -24,6 +24,8 @@ import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 4096 * MIB;
 const CALM_MS = 1000;
+/** For the server to give back what warming up has left. */
+const WARM_MS = 15_000;
 const ATTACK_SECONDS = 4;
 /** After which the memory of an attack is given back. */
 const BACK_MS = 30_000;
@@ -94,6 +96,7 @@ describe('attacks on a server in a limit of 4 GiB', function () {
     await sleep(CALM_MS);
     await good.report();
     good.stop();
+    await sleep(WARM_MS);
     base = rss();
   };
 

@@ -253,11 +253,11 @@ def windows_not_kept(peer: Peer) -> None:
     header = wire.frame(wire.stream_header(rows=60_000, columns=1024))
     rows = wire.frame(wire.rows_message(0, ZEROS[: 60 * MIB]))
     for stream in streams:
-        if not push(sock, request(encoder, stream, STREAM) + frame(0, 0, stream, header)):
+        if not push(peer, sock, request(encoder, stream, STREAM) + frame(0, 0, stream, header)):
             return
     for at in range(0, 4 * MIB - 16_384, 16_384):
         for stream in streams:
-            if peer.over or not push(sock, frame(0, 0, stream, rows[at : at + 16_384])):
+            if not push(peer, sock, frame(0, 0, stream, rows[at : at + 16_384])):
                 peer.count("closed", int(not peer.over))
                 return
             peer.count("bytes", 16_384)
@@ -354,7 +354,7 @@ def open_and_reset(peer: Peer) -> None:
             for _ in range(200):
                 burst += request(encoder, stream, STREAM) + frame(3, 0, stream, struct.pack(">I", 8))
                 stream += 2
-            if not push(connected, bytes(burst)):
+            if not push(peer, connected, bytes(burst)):
                 break
             peer.count("opened", 200)
 
@@ -371,7 +371,7 @@ def calls_without_pause(peer: Peer) -> None:
                 message = wire.block(4, b"salad.v1.AnomalyScoring") if path == REFLECTION else b""
                 burst += request(encoder, stream, path) + frame(0, 1, stream, wire.frame(message))
                 stream += 2
-            if not push(connected, bytes(burst)):
+            if not push(peer, connected, bytes(burst)):
                 break
             peer.count("opened", 80)
 
@@ -416,12 +416,12 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return struct.pack(">IBBI", len(payload) << 8 | kind, flags, 0, 0)[:5] + struct.pack(">I", stream) + payload
 
 
-def push(sock: socket.socket, data: bytes) -> bool:
-    """Sends all and drops what comes back; False once the connection is over."""
+def push(peer: Peer, sock: socket.socket, data: bytes) -> bool:
+    """Sends all and drops what comes back; False once the connection or the time is over."""
     sock.setblocking(False)
     view = memoryview(data)
     while len(view) > 0:
-        if is_closed(sock):
+        if peer.over or is_closed(sock):
             return False
         try:
             view = view[sock.send(view) :]
