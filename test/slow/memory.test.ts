@@ -6,10 +6,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
+import { answerBytes } from '../../src/acquisition/answer-bytes.js';
 import { acquisitionBytes } from '../../src/acquisition/budget.js';
-import { readBundle } from '../../src/bundle/bundle.js';
+import type { AcquisitionOptions } from '../../src/acquisition/types.js';
+import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
-import type { Geometry } from '../../src/geometry/geometry.js';
+import { allowedBytes } from '../support/memory-formula.js';
 import { peakRssBytes, rssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { type ServeProcess, startServe } from '../support/salad.js';
@@ -22,12 +24,7 @@ import {
   smallRows,
 } from '../support/small-server.js';
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
-/** The constants of docs/limits.md. */
-const BYTES_PER_CONNECTION = 256 * KIB;
-const BYTES_PER_STREAM = 64 * KIB;
-const GARBAGE_BYTES = 96 * MIB;
+const MIB = 1024 * 1024;
 const MAX_PENDING_BYTES = 4 * MIB;
 const RECEIVE_WINDOW_BYTES = 4 * MIB;
 
@@ -38,17 +35,14 @@ interface Load {
   readonly acquisition: number;
   /** Largest request message in use. */
   readonly request: number;
-  /** Largest response message in use. */
-  readonly response: number;
   /** Streams that send faster than the server reads. */
   readonly pushing: number;
 }
 
 /** What docs/limits.md allows above the memory of the idle, warm server. */
-function limit({ connections, streams, acquisition, request, response, pushing }: Load): number {
-  const perStream = BYTES_PER_STREAM + acquisition + request + 2 * response;
-  const arriving = pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);
-  return connections * BYTES_PER_CONNECTION + streams * perStream + arriving + GARBAGE_BYTES;
+function limit({ connections, streams, acquisition, request, pushing }: Load): number {
+  const received = streams * request + pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);
+  return allowedBytes({ connections, calls: streams, received, reserved: streams * acquisition });
 }
 
 const header = (id: string, more: Record<string, unknown> = {}) =>
@@ -78,7 +72,7 @@ describe('the memory of a server process', function () {
   let models: ModelsFolder;
   let server: ServeProcess;
   let pid: number;
-  let geometry: Geometry;
+  let bundle: Bundle;
   let idle: number;
 
   const report = (what: string, grown: number, allowed: number) => {
@@ -86,6 +80,22 @@ describe('the memory of a server process', function () {
       `    ${what}: ${(grown / MIB).toFixed(1)} MiB above idle, ${(allowed / MIB).toFixed(0)} MiB allowed`,
     );
     assert.ok(grown < allowed, `${what}: ${grown} bytes above idle, ${allowed} allowed`);
+  };
+  /** What an acquisition reserves. @param all asks for everything there is */
+  const reserved = (sourceColumns: number, all = false) => {
+    const embeddingSize = all ? bundle.manifest.bank.dimension : 0;
+    const nearestPrototypes = all ? 3 : 0;
+    const options: AcquisitionOptions = {
+      patchScores: true,
+      anomalyMap: all ? 'float32' : 'none',
+      embeddings: all,
+      nearestPrototypes,
+      maxFalsePositiveRate: 0.05,
+      earlyEnd: 'fail',
+      topPatches: 5,
+    };
+    const image = acquisitionBytes(bundle.geometry, { embeddingSize, nearestPrototypes, sourceColumns });
+    return image + answerBytes(bundle, options);
   };
   /** The good client's result while others behave badly. */
   const assertServes = async () => {
@@ -99,7 +109,7 @@ describe('the memory of a server process', function () {
 
   before(async () => {
     models = await smallModels();
-    ({ geometry } = await readBundle(join(models.path, 'small', '1')));
+    bundle = await readBundle(join(models.path, 'small', '1'));
     const config = join(models.path, 'config.yaml');
     writeFileSync(
       config,
@@ -110,6 +120,8 @@ describe('the memory of a server process', function () {
         receiveWindowBytes: RECEIVE_WINDOW_BYTES,
         // Whoever comes is let in: it is memory that is tested, not admission.
         maxQueueMs: 600_000,
+        peerShareRatio: 0,
+        peerCallsPerSecond: 0,
         // The slow readers must not be put out during the test, nor the idle ones.
         idleTimeoutMs: 60_000,
       }),
@@ -146,7 +158,7 @@ describe('the memory of a server process', function () {
   });
 
   it('stays under the formula with 1,000 idle streams', async () => {
-    const load = { connections: 10, streams: 1000, request: 0, response: 4 * KIB, pushing: 0 };
+    const load = { connections: 10, streams: 1000, request: 0, pushing: 0 };
     const sessions: ClientHttp2Session[] = [];
     let accepted = 0;
     for (let connection = 0; connection < load.connections; connection++) {
@@ -161,15 +173,14 @@ describe('the memory of a server process', function () {
       }
     }
     while (accepted < load.streams) await sleep(20);
-    const options = { embeddingSize: 0, nearestPrototypes: 0, sourceColumns: SIDE };
-    const acquisition = acquisitionBytes(geometry, options);
+    const acquisition = reserved(SIDE);
     report('1,000 idle streams', rssBytes(pid) - idle, limit({ ...load, acquisition }));
     await assertServes();
     for (const session of sessions) session.destroy();
   });
 
   it('stays under the formula with 200 clients that never read their scores', async () => {
-    const load = { connections: 4, streams: 200, request: pixels.byteLength, response: 32 * KIB, pushing: 0 };
+    const load = { connections: 4, streams: 200, request: pixels.byteLength, pushing: 0 };
     const sessions: ClientHttp2Session[] = [];
     const streams: ClientHttp2Stream[] = [];
     for (let connection = 0; connection < load.connections; connection++) {
@@ -183,11 +194,7 @@ describe('the memory of a server process', function () {
       }
     }
     await sleep(1500);
-    const acquisition = acquisitionBytes(geometry, {
-      embeddingSize: 16,
-      nearestPrototypes: 3,
-      sourceColumns: SIDE,
-    });
+    const acquisition = reserved(SIDE, true);
     report('200 slow readers', rssBytes(pid) - idle, limit({ ...load, acquisition }));
     assert.ok(
       streams.every((stream) => !stream.closed),
@@ -201,7 +208,7 @@ describe('the memory of a server process', function () {
     const rows = 10_000;
     const columns = 4000;
     const rowsPerMessage = 100;
-    const load = { connections: 4, streams: 4, response: 32 * KIB, pushing: 4 };
+    const load = { connections: 4, streams: 4, pushing: 4 };
     const samples = new Uint8Array(rowsPerMessage * columns * 4);
     let waits = 0;
     const push = async (index: number) => {
@@ -225,11 +232,7 @@ describe('the memory of a server process', function () {
     const peak = await peakRssBytes(pid, async () => {
       await Promise.all(Array.from({ length: load.streams }, (_, index) => push(index)));
     });
-    const acquisition = acquisitionBytes(geometry, {
-      embeddingSize: 0,
-      nearestPrototypes: 0,
-      sourceColumns: columns,
-    });
+    const acquisition = reserved(columns);
     const request = rowsPerMessage * columns * 2;
     report('4 clients pushing 80 MB each', peak - idle, limit({ ...load, acquisition, request }));
     assert.ok(waits > 40, `the clients waited ${waits} times`);
