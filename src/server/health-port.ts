@@ -1,6 +1,7 @@
 /** A second port for probes that speak no TLS, such as Kubernetes' own: grpc.health.v1 and nothing else. */
 import { ServerCredentials } from '@grpc/grpc-js';
 import { SaladError } from '../errors/index.js';
+import { silentLogger } from '../telemetry/logger.js';
 import type { Health } from './health.js';
 import { createServerWithWindow } from './http2/create-server.js';
 import { limitsOfMethods } from './limits/methods.js';
@@ -24,6 +25,8 @@ const LIMITS = {
   peerShareRatio: 0,
   rates: new Rates({ perSecond: 1000 }),
   retryDelayMs: 1000,
+  // Probes are asked for every few seconds: nobody wants a line for each.
+  logger: silentLogger(),
 };
 
 export interface HealthPort {

@@ -89,6 +89,8 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
       limitsOf: limitsOfMethods({ maxMessageBytes, maxTiles }),
       rates: guard.rates,
+      logger,
+      telemetry,
     });
     memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
     const server = createServerWithWindow(

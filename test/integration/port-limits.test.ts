@@ -244,10 +244,11 @@ describe('what a peer may cause before it is admitted', function () {
       await call(session, STREAM_PATH, frame(encode({ $case: 'header', value: unknown }))),
       await call(session, `/${'p'.repeat(20_000)}/M`, frame(Buffer.alloc(0))),
       await call(session, HEALTH, frame(Buffer.concat([Buffer.from([10, 0xb8, 0x17]), Buffer.from(long)]))),
+      await call(session, LIST, frame(Buffer.alloc(0)), { 'grpc-timeout': '9'.repeat(5000) }),
     ];
     assert.deepEqual(
       ends.map((end) => status[end.status ?? -1]),
-      ['INVALID_ARGUMENT', 'INVALID_ARGUMENT', 'NOT_FOUND', 'UNIMPLEMENTED', 'NOT_FOUND'],
+      ['INVALID_ARGUMENT', 'INVALID_ARGUMENT', 'NOT_FOUND', 'UNIMPLEMENTED', 'NOT_FOUND', 'INVALID_ARGUMENT'],
     );
     for (const { message, details } of ends) {
       assert.ok((message?.length ?? 0) < 300 && (details?.byteLength ?? 0) < 600, message);

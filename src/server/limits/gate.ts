@@ -19,6 +19,8 @@ export interface GateOptions {
   readonly peerShareRatio: number;
   readonly rates: Rates;
   readonly retryDelayMs: number;
+  /** Told of every call that grpc-js never saw. */
+  readonly onRefused?: (error: SaladError, peer: string) => void;
 }
 
 /** What a connection costs, in calls: its acceptance, handshake and settings. */
@@ -79,15 +81,22 @@ export class Gate {
   private letsBegin(stream: ServerHttp2Stream, headers: Headers): boolean {
     const { session } = stream;
     if (session === undefined || session.destroyed || stream.destroyed) return false;
-    const owedMs = this.options.rates.owedMs(addressKey(session.socket.remoteAddress));
-    if (owedMs > 0)
-      return this.refuse(
-        stream,
-        new SaladError('QUOTA_EXCEEDED', TOO_MANY_CALLS, { retryAfterMs: Math.ceil(owedMs) }),
-      );
-    if ((headers[':path']?.length ?? 0) > PATH_MAX)
-      return this.refuse(stream, new SaladError('UNIMPLEMENTED', UNKNOWN_METHOD));
-    return true;
+    const peer = addressKey(session.socket.remoteAddress);
+    const error = this.errorOf(peer, headers);
+    if (error === undefined) return true;
+    this.options.onRefused?.(error, peer);
+    this.refuse(stream, error);
+    return false;
+  }
+
+  private errorOf(peer: string, headers: Headers): SaladError | undefined {
+    const owedMs = this.options.rates.owedMs(peer);
+    if (owedMs > 0) {
+      return new SaladError('QUOTA_EXCEEDED', TOO_MANY_CALLS, { retryAfterMs: Math.ceil(owedMs) });
+    }
+    if (!TIMEOUT.test(headers['grpc-timeout'] ?? '1S')) return new SaladError('MESSAGE_INVALID', BAD_TIMEOUT);
+    const pathLength = headers[':path']?.length ?? 0;
+    return pathLength > PATH_MAX ? new SaladError('UNIMPLEMENTED', UNKNOWN_METHOD) : undefined;
   }
 
   private close(session: Http2Session): void {
@@ -99,7 +108,7 @@ export class Gate {
     setTimeout(() => socket?.destroy(), CLOSE_MS).unref();
   }
 
-  private refuse(stream: ServerHttp2Stream, error: SaladError): false {
+  private refuse(stream: ServerHttp2Stream, error: SaladError): void {
     const { code, details, metadata } = toServiceError(error, this.options.retryDelayMs);
     stream.on('error', () => {});
     stream.respond(
@@ -115,13 +124,16 @@ export class Gate {
     // What it goes on sending is dropped, and its place in the connection free soon.
     stream.resume();
     stream.close(constants.NGHTTP2_NO_ERROR);
-    return false;
   }
 }
 
-type Headers = { readonly ':path'?: string };
+type Headers = { readonly ':path'?: string; readonly 'grpc-timeout'?: string };
+
+/** What grpc-js takes; it repeats what it does not. */
+const TIMEOUT = /^\d{1,8}\s*[HMSmun]$/;
 
 const TOO_MANY_CALLS = 'more calls in a second than one peer may make';
+const BAD_TIMEOUT = 'grpc-timeout: must be up to eight digits and one of H, M, S, m, u, n';
 const UNKNOWN_METHOD = 'the server has no such method';
 
 function nameOf({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {

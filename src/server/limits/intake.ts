@@ -15,6 +15,7 @@ import type {
 } from '@grpc/grpc-js';
 import { callerOf } from '../../auth/caller.js';
 import { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
 import { toServiceError } from '../../wire/status.js';
 import { Framing } from './framing.js';
 import { Inflater, tooLarge } from './inflate.js';
@@ -60,6 +61,7 @@ export interface IntakeOptions {
   /** Most bytes of a stream's messages that wait for its handler, beside the one that comes. */
   readonly maxPendingBytes: number;
   readonly retryDelayMs: number;
+  readonly logger: Logger;
 }
 
 /** Messages of a stream that wait for its handler. */
@@ -282,7 +284,9 @@ class Intake {
     this.pendingBytes += bytes;
   }
 
-  private fail(error: unknown): false {
+  private fail(thrown: unknown): false {
+    const error = SaladError.from(thrown);
+    this.options.logger.debug({ reason: error.reason, peer: this.peer }, error.message);
     this.call.sendStatus(toServiceError(error, this.options.retryDelayMs));
     this.close();
     return false;

@@ -1,6 +1,10 @@
 /** All limits of a port that hold before a handler sees a call, put together. */
 import type { Http2SecureServer, Http2Server } from 'node:http2';
-import type { ServerInterceptor } from '@grpc/grpc-js';
+import { type ServerInterceptor, status } from '@grpc/grpc-js';
+import type { SaladError } from '../../errors/index.js';
+import type { Logger } from '../../telemetry/logger.js';
+import type { Telemetry } from '../../telemetry/telemetry.js';
+import { codeOf } from '../../wire/status.js';
 import { Gate } from './gate.js';
 import { intakeInterceptor } from './intake.js';
 import type { MethodLimits } from './methods.js';
@@ -20,7 +24,12 @@ export interface PortLimitsOptions {
   /** Of calls, by address. */
   readonly rates: Rates;
   readonly retryDelayMs: number;
+  readonly logger: Logger;
+  readonly telemetry?: Telemetry;
 }
+
+/** In metrics: what callers write is no name there. */
+const ANY_METHOD = '_OTHER';
 
 export class PortLimits {
   /** For the server's options: the first interceptor, nearest to the wire. */
@@ -36,7 +45,7 @@ export class PortLimits {
       received: this.received,
       turns: new Turns(),
     });
-    this.gate = new Gate(options);
+    this.gate = new Gate({ ...options, onRefused: (error, peer) => refused(options, error, peer) });
     this.windows = new ReceiveWindows({ windowBytes: options.receiveWindowBytes });
   }
 
@@ -50,4 +59,9 @@ export class PortLimits {
     this.gate.watch(server);
     this.windows.watch(server);
   }
+}
+
+function refused({ logger, telemetry }: PortLimitsOptions, error: SaladError, peer: string): void {
+  logger.debug({ reason: error.reason, peer }, error.message);
+  telemetry?.callEnded(ANY_METHOD, status[codeOf(error)], 0);
 }

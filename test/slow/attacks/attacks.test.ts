@@ -32,6 +32,8 @@ const BACK_MS = 30_000;
 const P99_MS = 1000;
 /** Where the machine is slow by itself, an attack may make the good client's images take this many times longer. */
 const P99_RATIO = 10;
+/** Characters of `grpc-message`, percent-encoded. */
+const LONGEST_MESSAGE = 1024;
 const GOOD = '127.0.0.9';
 
 /** Of test/slow/attacks/clients/attacks.py, which says what each does. */
@@ -139,6 +141,8 @@ describe('attacks on a server in a limit of 4 GiB', function () {
       assert.ok(during.scored > 0, 'the good client got no answer');
       const longest = Math.max(P99_MS, P99_RATIO * (calm.p99Ms ?? 0));
       assert.ok((during.p99Ms ?? 0) <= longest, `the good client waited ${during.p99Ms} ms, not ${longest}`);
+      const repeated = Number(said['longestMessage'] ?? 0);
+      assert.ok(repeated <= LONGEST_MESSAGE, `${repeated} characters of the attacker's were repeated`);
       assert.ok(peak <= base + allowed, `${peak} bytes, ${base + allowed} allowed`);
       assert.ok(back <= base + GARBAGE_BYTES, `${back} bytes ${BACK_MS} ms later, ${base} before`);
     });

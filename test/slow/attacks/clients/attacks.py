@@ -169,11 +169,13 @@ def wide_headers(peer: Peer) -> None:
     while not peer.over and not connection.gone:
         for stream in [each for each in streams if connection.is_over(each)]:
             fields = streams.pop(stream)
+            connection.reset(stream)
             again = connection.open(STREAM)
             peer.count("again")
             streams[again] = fields
             connection.send(again, wire.frame(wire.stream_header(**fields)), deadline=peer.deadline)
-        connection.pump(0.05)
+        time.sleep(0.5)
+        connection.pump()
 
 
 @attack
@@ -459,9 +461,7 @@ def push_until_done(peer: Peer, connection: Connection, streams, data: bytes) ->
                 peer.count("bytes", len(part))
         connection.pump(0.001)
     for stream in streams:
-        if not connection.is_over(stream) and not connection.gone:
-            connection.h2.reset_stream(stream)
-    connection.flush()
+        connection.reset(stream)
 
 
 @attack

@@ -131,6 +131,14 @@ class Connection:
         except h2.exceptions.ProtocolError:
             return False
 
+    def reset(self, stream: int) -> None:
+        try:
+            self.h2.reset_stream(stream)
+        except h2.exceptions.ProtocolError:
+            # Closed by both sides already.
+            pass
+        self.flush()
+
     def wait(self, streams, seconds: float) -> None:
         """Until all of them are over, at most so long."""
         deadline = time.monotonic() + seconds

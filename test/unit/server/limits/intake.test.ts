@@ -8,6 +8,7 @@ import { describe, it } from 'mocha';
 import { intakeInterceptor, messageTaken } from '../../../../src/server/limits/intake.js';
 import { ReceivedBytes } from '../../../../src/server/limits/received-bytes.js';
 import { Turns } from '../../../../src/server/limits/turns.js';
+import { silentLogger } from '../../../../src/telemetry/logger.js';
 import { frame } from '../../../support/raw-grpc.js';
 
 interface Message {
@@ -62,6 +63,7 @@ function setUp(totalBytes = 10_000, maxPendingBytes = 3000) {
     turns: new Turns(),
     maxPendingBytes,
     retryDelayMs: 1,
+    logger: silentLogger(),
   });
   const open = () => {
     const call = new StubCall();
