@@ -242,7 +242,7 @@ describe('what one client may hold of the port', function () {
   });
 
   it('streams opened and reset as fast as they go end the connection, not the server', async () => {
-    await start({});
+    await start({ peerCallsPerSecond: 0 });
     const session = await raw();
     const gone = goawayOf(session);
     for (let index = 0; index < 4000 && !session.destroyed && !session.closed; index++) {
