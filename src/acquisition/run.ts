@@ -63,6 +63,7 @@ export class AcquisitionRun {
       priority: this.request.priority,
       deadline: this.request.deadline,
       capacity: this.model.geometry.tileCount,
+      peer: this.request.peer,
       tag: this.request.tag,
       handler: {
         fill: (tile, slot, index) => this.fill(tile, slot, index),

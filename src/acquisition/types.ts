@@ -43,6 +43,8 @@ export interface ServedModel {
 }
 
 export interface AcquisitionRequest {
+  /** Who it counts for: an identity or an address. */
+  readonly peer: string;
   readonly acquisitionId: string;
   readonly format: PixelFormat;
   readonly source: 'rows' | 'tiles';
