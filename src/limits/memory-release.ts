@@ -23,7 +23,7 @@ const WORTH_BYTES = 64 * 1024 * 1024;
 /** Buffers are freed by threads of V8 after its collection: what they leave is given back a second and three later. */
 const TRIM_AFTER_MS = [1000, 3000];
 /** Longest wait, in checks, before memory that would not go is tried again. */
-const PATIENCE_MAX = 64;
+const PATIENCE_MAX = 8;
 
 export class MemoryRelease {
   private readonly timer: NodeJS.Timeout;
@@ -31,6 +31,8 @@ export class MemoryRelease {
   private readonly release: () => void;
   /** The least after a release: what is above may be garbage. */
   private floorBytes = 0;
+  /** After the last release. */
+  private leftBytes = Number.POSITIVE_INFINITY;
   private wasIdle = false;
   private justReleased = false;
   /** Checks to wait before the next try; doubled whenever one was in vain. */
@@ -51,7 +53,10 @@ export class MemoryRelease {
   check(): void {
     const isIdle = this.options.isIdle();
     const resident = this.residentBytes();
-    if (this.justReleased) this.learn(resident);
+    // Memory that clients have taken since says nothing about the release.
+    if (this.justReleased && isIdle) this.learn(resident);
+    // What came since the last release was not tried in vain.
+    if (resident > this.leftBytes + WORTH_BYTES) this.waits = 0;
     this.waits -= 1;
     this.justReleased = isIdle && this.wasIdle && this.waits <= 0 && resident - this.floorBytes > WORTH_BYTES;
     if (this.justReleased) this.release();
@@ -60,6 +65,7 @@ export class MemoryRelease {
 
   /** What a release has left is the floor, or stands above it: then it may go later, or never. */
   private learn(resident: number): void {
+    this.leftBytes = resident;
     const isFirst = this.floorBytes === 0;
     if (isFirst || resident < this.floorBytes) this.floorBytes = resident;
     const isInVain = resident - this.floorBytes > WORTH_BYTES;
