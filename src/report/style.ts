@@ -75,6 +75,7 @@ section.image:target { border-top: 3px solid var(--link); }
 .sheet .picture { aspect-ratio: 1; }
 .charts { display: flex; flex-wrap: wrap; gap: 0.5rem 1.5rem; }
 .charts svg { color: var(--soft); max-width: 100%; height: auto; }
+@media (max-width: 48rem) { .toolbar { position: static; } html { scroll-padding-top: 0; } }
 summary { cursor: pointer; }
 footer { margin: 2.5rem 0 1rem; border-top: 1px solid var(--line); padding-top: 0.5rem; }
 @media print {
