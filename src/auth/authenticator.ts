@@ -1,6 +1,6 @@
 /** From what a call brings (token, API key, client certificate, address) to an identity. */
 import type { Metadata } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
+import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type ApiKeys, readApiKeys } from './api-keys.js';
@@ -24,7 +24,7 @@ export interface Authenticator {
 }
 
 /** Where neither tokens nor keys are set up, everybody who gets a connection may do everything that is offered. */
-export async function openAuthenticator(config: ServeConfig, logger: Logger): Promise<Authenticator> {
+export async function openAuthenticator(config: SecurityConfig, logger: Logger): Promise<Authenticator> {
   const keys = config.authApiKeysFile === '' ? undefined : await openApiKeys(config, logger);
   const tokens = config.authJwks === '' ? undefined : await openTokens(config, logger);
   const isOpen = keys === undefined && tokens === undefined;
@@ -39,7 +39,7 @@ export async function openAuthenticator(config: ServeConfig, logger: Logger): Pr
   };
 }
 
-function openApiKeys(config: ServeConfig, logger: Logger): Promise<Reloaded<ApiKeys>> {
+function openApiKeys(config: SecurityConfig, logger: Logger): Promise<Reloaded<ApiKeys>> {
   return Reloaded.open({
     read: () => readApiKeys(config.authApiKeysFile),
     everyMs: config.securityReloadMs,

@@ -11,7 +11,7 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
-import type { ServeConfig } from '../config/schema.js';
+import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type Identity, SCOPES, type Scope } from './identity.js';
@@ -41,7 +41,7 @@ export interface Tokens {
 }
 
 /** @throws SaladError CONFIGURATION_INVALID for a file that is no key set; an URL is first asked for the first token */
-export async function openTokens(config: ServeConfig, logger: Logger): Promise<Tokens> {
+export async function openTokens(config: SecurityConfig, logger: Logger): Promise<Tokens> {
   const { find, close } = await openKeys(config, logger);
   return {
     close,
@@ -67,7 +67,7 @@ interface Keys {
   close(): void;
 }
 
-async function openKeys(config: ServeConfig, logger: Logger): Promise<Keys> {
+async function openKeys(config: SecurityConfig, logger: Logger): Promise<Keys> {
   if (isUrl(config.authJwks)) {
     return openRemoteKeys(config, logger);
   }
@@ -81,7 +81,7 @@ async function openKeys(config: ServeConfig, logger: Logger): Promise<Keys> {
 }
 
 /** First fetched for the first token: a server must be able to start while its issuer does not answer. */
-function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Logger): Keys {
+function openRemoteKeys({ authJwks, securityReloadMs }: SecurityConfig, logger: Logger): Keys {
   const find = createRemoteJWKSet(new URL(authJwks), {
     cooldownDuration: FETCH_AGAIN_MS,
     cacheMaxAge: KEPT_FOR_MS,

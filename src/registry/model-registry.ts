@@ -3,7 +3,11 @@ import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisiti
 import { Batcher } from '../batching/index.js';
 import type { Bundle } from '../bundle/bundle.js';
 import { modelKey, openBundles } from '../bundle/repository.js';
-import type { ServeConfig } from '../config/schema.js';
+import type { AdmissionConfig } from '../config/sections/admission.js';
+import type { BatchingConfig } from '../config/sections/batching.js';
+import type { EngineConfig } from '../config/sections/engine.js';
+import type { ModelConfig } from '../config/sections/models.js';
+import type { QuotaConfig } from '../config/sections/quotas.js';
 import type { EngineName, Precision } from '../engines/engine.js';
 import { callerText, SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
@@ -14,6 +18,9 @@ import type { Telemetry } from '../telemetry/telemetry.js';
 
 /** A stream with a deadline nearer than this is served before the round-robin between streams. */
 const URGENCY_HORIZON_MS = 1000;
+
+/** The sections that the registry reads. */
+export type RegistryConfig = ModelConfig & EngineConfig & BatchingConfig & AdmissionConfig & QuotaConfig;
 
 export interface RegistryOptions {
   /** See WorkerSetOptions. */
@@ -35,7 +42,7 @@ export class ModelRegistry {
    * @throws SaladError BUNDLE_INVALID or CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
    */
   static async open(
-    config: ServeConfig,
+    config: RegistryConfig,
     logger: Logger,
     telemetry: Telemetry,
     { workerEntry }: RegistryOptions = {},
@@ -101,9 +108,11 @@ export class ModelRegistry {
   }
 }
 
+type PoolConfig = ModelConfig & EngineConfig & BatchingConfig;
+
 function startPool(
   bundles: readonly Bundle[],
-  config: ServeConfig,
+  config: PoolConfig,
   logger: Logger,
   workerEntry: string | undefined,
 ): Promise<EnginePool> {

@@ -135,8 +135,12 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
   });
   const { maxMessageBytes } = config;
   const limits = new PortLimits({
-    ...config,
+    maxConnections: config.maxConnections,
     maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
+    maxPendingBytes: config.maxPendingBytes,
+    receiveWindowBytes: config.receiveWindowBytes,
+    peerShareRatio: config.peerShareRatio,
+    retryDelayMs: config.retryDelayMs,
     peerOf: (metadata) => callerOf(metadata)?.peer,
     limitsOf: limitsOfMethods({
       maxMessageBytes,

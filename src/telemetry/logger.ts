@@ -1,5 +1,5 @@
 import { destination, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
-import type { ServeConfig } from '../config/schema.js';
+import type { TelemetryConfig } from '../config/sections/telemetry.js';
 import { boundedMessage } from '../errors/index.js';
 
 export type { Logger };
@@ -33,7 +33,7 @@ function withBoundedTexts(fields: object): Record<string, unknown> {
 }
 
 /** JSON lines on stderr: stdout belongs to the verb's result. */
-export function createLogger(config: Pick<ServeConfig, 'logLevel'>): Logger {
+export function createLogger(config: Pick<TelemetryConfig, 'logLevel'>): Logger {
   return pino(
     { ...logBounds, name: 'salad-serve', level: config.logLevel },
     destination({ fd: 2, sync: false }),

@@ -8,7 +8,8 @@ import {
   scoreAcquisition,
 } from '../../acquisition/index.js';
 import { type Caller, callerOf } from '../../auth/caller.js';
-import type { ServeConfig } from '../../config/schema.js';
+import type { AdmissionConfig } from '../../config/sections/admission.js';
+import type { CallConfig } from '../../config/sections/calls.js';
 import { SaladError } from '../../errors/index.js';
 import type {
   AnomalyScoringServer,
@@ -36,7 +37,7 @@ const DECODED_AT_ONCE = Math.min(4, availableParallelism());
 const DONE = 'requests are read no more';
 
 export interface AnomalyScoringContext {
-  readonly config: ServeConfig;
+  readonly config: AdmissionConfig & CallConfig;
   readonly registry: ModelRegistry;
   readonly calls: CallTracker;
   readonly telemetry: Telemetry;

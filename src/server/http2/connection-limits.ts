@@ -2,7 +2,9 @@
 import type { Http2SecureServer, Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { ServerOptions } from '@grpc/grpc-js';
-import type { ServeConfig } from '../../config/schema.js';
+import type { AdmissionConfig } from '../../config/sections/admission.js';
+import type { CallConfig } from '../../config/sections/calls.js';
+import type { ConnectionConfig } from '../../config/sections/connections.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { afterReading } from '../../wire/silence-timer.js';
 import { Connection, type ConnectionTimes } from './connection.js';
@@ -25,7 +27,7 @@ const CHECK_MS_MAX = 250;
 const CHECK_MS_MIN = 10;
 
 /** The limits that grpc-js has options for. */
-export function connectionOptions(config: ServeConfig): ServerOptions {
+export function connectionOptions(config: AdmissionConfig): ServerOptions {
   return {
     // Above the limit of calls, so that one too many is refused with an error of ours; bounds streams whose client
     // has its status and never closes them. Node counts streams that are over but not yet gone, and resets one
@@ -34,7 +36,10 @@ export function connectionOptions(config: ServeConfig): ServerOptions {
   };
 }
 
-export function connectionsOptions(config: ServeConfig, logger: Logger): ConnectionsOptions {
+export function connectionsOptions(
+  config: ConnectionConfig & CallConfig,
+  logger: Logger,
+): ConnectionsOptions {
   return {
     maxConnections: config.maxConnections,
     prefaceMs: config.connectTimeoutMs,
