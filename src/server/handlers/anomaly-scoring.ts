@@ -117,16 +117,16 @@ async function answer(
     signal,
     config.idleTimeoutMs,
   );
-  const traced = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
+  const trace = telemetry.startAcquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
   try {
-    for await (const event of scoreAcquisition(model, { ...request, tag: traced.tag }, pixels, signal)) {
+    for await (const event of scoreAcquisition(model, { ...request, tag: trace.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
       await writer.write(answerOf(event, model, request), aggregate !== undefined);
-      traced.sent(event.kind, aggregate);
+      trace.messageSent(event.kind, aggregate);
     }
-    traced.ended();
+    trace.ended();
   } catch (error) {
-    traced.ended(error);
+    trace.ended(error);
     throw error;
   }
 }

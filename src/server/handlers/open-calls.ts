@@ -179,7 +179,7 @@ class OpenCall {
       reason: error.reason,
       path: this.method.path,
       peer: this.call.getPeer(),
-      ...telemetry.idsOf(thrown),
+      ...telemetry.traceIdsOf(thrown),
     };
     if (error.kind === 'internal') logger.error({ err: thrown, ...facts }, 'call failed');
     else if (WARNED.has(error.reason)) logger.warn({ err: error, ...facts }, error.message);
