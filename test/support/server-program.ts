@@ -2,22 +2,21 @@
  * Real servers for test suites of other languages: a program that takes one JSON command a line and answers each with one
  * line. It ends, and everything with it, when its standard input ends.
  *
- * - `{"do":"start","flags":{…},"tls":true,"apiKeys":true}`: a server with the small bundles of `MODELS`; flags are
- *   settings. Gives `{"server":0,"address":…}`, with `ca`, `certificate` and `privateKey` as PEM and `apiKey` where asked.
+ * - `{"do":"start","flags":{…},"tls":true,"apiKeys":true,"tokens":true}`: a server with small bundles; flags are settings.
+ *   Gives `{"server":0,"address":…}`; where asked, `ca`, `certificate` and `privateKey` as PEM, `apiKey`, and `token` and
+ *   `expiredToken`.
  * - `{"do":"stop","server":0,"graceMs":0}`
  * - `{"do":"budget","server":0}`: what open acquisitions hold, `{"open":0,"bytes":0}`.
  * - `{"do":"proxy","server":0}`: a TCP hop before the server, `{"proxy":0,"address":…}`.
  * - `{"do":"proxyState","proxy":0}`: `{"opened":…,"bytes":…}`. `{"do":"reset","proxy":0,"afterBytes":n}`: all connections
  *   are reset once the client has sent n bytes more.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { stringify } from 'yaml';
-import { makeApiKey } from '../../src/auth/api-keys.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { makeAuthority } from './certificates.js';
+import { secure } from './secured.js';
 import { writeSmallBundle } from './small-bundle.js';
 import { startSmall } from './small-server.js';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.js';
@@ -27,6 +26,7 @@ interface Command {
   readonly flags?: Readonly<Record<string, unknown>>;
   readonly tls?: boolean;
   readonly apiKeys?: boolean;
+  readonly tokens?: boolean;
   readonly server?: number;
   readonly proxy?: number;
   readonly graceMs?: number;
@@ -48,28 +48,10 @@ await writeSmallBundle(models, { name: 'padded', fit: 'pad' });
 const servers: RunningServer[] = [];
 const hops: Hop[] = [];
 
-async function start({ flags = {}, tls = false, apiKeys = false }: Command) {
-  const extra: Record<string, unknown> = {};
-  const answer: Record<string, unknown> = {};
-  if (tls) {
-    const authority = await makeAuthority();
-    const own = await authority.issue({ commonName: 'salad' });
-    const client = await authority.issue({ commonName: 'detector' });
-    const files = { tlsCertFile: own.certificate, tlsKeyFile: own.privateKey };
-    for (const [name, pem] of Object.entries(files)) {
-      extra[name] = join(folder, `${name}-${servers.length}.pem`);
-      await writeFile(String(extra[name]), pem);
-    }
-    Object.assign(answer, { ca: authority.certificate, ...client });
-  }
-  if (apiKeys) {
-    const { key, entry } = makeApiKey({ name: 'detector', scopes: ['score'] });
-    extra['authApiKeysFile'] = join(folder, `keys-${servers.length}.yaml`);
-    await writeFile(String(extra['authApiKeysFile']), stringify({ keys: [entry] }));
-    answer['apiKey'] = key;
-  }
-  const server = await startSmall(models, { ...extra, ...flags });
-  return { ...answer, server: servers.push(server) - 1, address: server.address };
+async function start({ flags = {}, tls = false, apiKeys = false, tokens = false }: Command) {
+  const secured = await secure(join(folder, String(servers.length)), { tls, apiKeys, tokens });
+  const server = await startSmall(models, { ...secured.flags, ...flags });
+  return { ...secured.credentials, server: servers.push(server) - 1, address: server.address };
 }
 
 async function startProxy({ server = 0 }: Command) {

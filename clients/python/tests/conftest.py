@@ -42,8 +42,8 @@ class Servers:
         assert "error" not in answer, answer
         return answer
 
-    def start(self, *, tls: bool = False, api_keys: bool = False, **flags: Any) -> Server:
-        answer = self.ask("start", flags=flags, tls=tls, apiKeys=api_keys)
+    def start(self, *, tls: bool = False, api_keys: bool = False, tokens: bool = False, **flags: Any) -> Server:
+        answer = self.ask("start", flags=flags, tls=tls, apiKeys=api_keys, tokens=tokens)
         return Server(self, answer["server"], answer["address"], answer)
 
     def close(self) -> None:

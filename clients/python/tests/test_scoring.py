@@ -27,6 +27,7 @@ from salad_client import (
     SaladClient,
     SaladError,
     Source,
+    Tiles,
     VoiFunction,
     Window,
     display_tiles,
@@ -125,7 +126,11 @@ def test_cuts_tiles_that_score_as_rows(client: SaladClient) -> None:
         image = picture(5, *shape)
         form = ImageFormat(rows=shape[0], columns=shape[1], bits_allocated=32, bits_stored=8)
         tiles = Header(model, form, source=Source.TILES)
-        result = client.score_acquisition(tiles, lambda accepted, image=image: display_tiles(accepted, image, 3))
+
+        def cut(accepted: Accepted, display: Any = image) -> Iterator[Tiles]:
+            return display_tiles(accepted, display, 3)
+
+        result = client.score_acquisition(tiles, cut)
         expected = client.score(image, model)
         np.testing.assert_array_equal(result.patch_scores, expected.patch_scores)
         with pytest.raises(ValueError, match="display values must be"):

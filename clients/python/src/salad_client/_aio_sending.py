@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from ._aio_writer import write
 from ._requests import Requests, chunks_of_array, header_request
 from .header import Header
 from .results import Accepted
@@ -63,16 +64,7 @@ class AsyncSending:
                     await close()
 
     async def _write(self, request: Any) -> bool:
-        """False where the call is over; its status says why."""
-        if self._call.done():
-            return False
-        try:
-            await self._call.write(request)
-        except (asyncio.InvalidStateError, Exception) as error:
-            if self._call.done() or type(error).__module__.startswith("grpc"):
-                return False
-            raise
-        return True
+        return await write(self._call, request.SerializeToString())
 
     async def _chunks(self) -> AsyncIterator[Chunk]:
         source: Any = self._source
