@@ -3,7 +3,7 @@
  * (docs/results/2026-11/detection.md). They resemble no particular disease on purpose. Deterministic.
  */
 import type { DecodedImage } from '../../src/imaging/decode/decode.js';
-import { createRandomSource, NoiseField, type RandomSource } from '../../src/phantom/random.js';
+import { createRandomSource, NoiseField, type RandomSource } from '../../src/phantom/random-source.js';
 
 /** Grey levels of an 8-bit image as float64 [rows, columns]. */
 interface Picture {

@@ -69,8 +69,8 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     const port = await bind(server, 'listen', config.listen, tls.credentials);
     let stopping: Promise<void> | undefined;
     const updateHealth = () => {
-      const { isServing, engine, ladder } = registry.pool;
-      health.setEngines(ladder, isServing ? engine : undefined);
+      const { isServing, engine, fallbackOrder } = registry.pool;
+      health.setEngines(fallbackOrder, isServing ? engine : undefined);
       if (stopping === undefined) health.set(isServing ? 'SERVING' : 'NOT_SERVING');
     };
     updateHealth();

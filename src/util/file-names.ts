@@ -1,4 +1,4 @@
-/** Names of files that are images, and of files that are no data. */
+/** Classifies file names: images, and hidden or system files. */
 import { extname } from 'node:path';
 
 const IMAGE_EXTENSIONS: ReadonlySet<string> = new Set(['.png', '.jpg', '.jpeg']);
@@ -21,7 +21,7 @@ export function isImageName(name: string): boolean {
   return IMAGE_EXTENSIONS.has(extname(name).toLowerCase());
 }
 
-/** Hidden and system files and folders are no data. */
+/** Whether a name is that of a hidden or system file or folder, which holds no data. */
 export function isHiddenName(name: string): boolean {
   return name.startsWith('.') || SYSTEM_NAMES.has(name.toLowerCase());
 }

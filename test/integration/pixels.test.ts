@@ -27,7 +27,7 @@ import {
 } from '../../src/imaging/pixel-format.js';
 import { resampleImage } from '../../src/imaging/resample.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
-import { createRandomSource } from '../../src/phantom/random.js';
+import { createRandomSource } from '../../src/phantom/random-source.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
 import { endedEarly, withFrame, withZeros } from '../support/damage.js';
 import { flatJpeg } from '../support/jpeg.js';

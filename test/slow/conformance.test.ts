@@ -10,7 +10,7 @@ import type { Readable, Writable } from 'node:stream';
 import { after, before, describe, it } from 'mocha';
 import { loadConfig } from '../../src/config/load.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
-import { createRandomSource } from '../../src/phantom/random.js';
+import { createRandomSource } from '../../src/phantom/random-source.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
 import { root } from '../support/salad.js';
 import { writeSmallBundle } from '../support/small-bundle.js';

@@ -1,4 +1,4 @@
-/** A small random bundle that behaves like a real one: several tiles, a halo, several patches a tile. */
+/** A small random bundle that behaves like a real one: several tiles, a halo, several patches in a tile. */
 import { join } from 'node:path';
 import { type Bundle, writeBundle } from '../../src/bundle/bundle.js';
 import type { Manifest } from '../../src/bundle/manifest.js';
@@ -26,15 +26,15 @@ export interface SmallBundleOptions {
   readonly minStd?: number;
   /** @default 'stretch' */
   readonly fit?: Manifest['input']['fit'];
-  /** Images are aligned to this reference; then the whole image is one tile, the patches are the same. */
+  /** Images are aligned to this reference. The whole image is then one tile; the patches are the same. */
   readonly alignment?: Manifest['input']['alignment'];
-  /** Tiles are strips of so many cores. @default 1 */
+  /** Tiles are strips of this many cores. @default 1 */
   readonly coresPerTile?: number;
-  /** Channels of the first convolution: more for slower batches. */
+  /** Channels of the first convolution; more channels make batches slower. */
   readonly width?: number;
-  /** Of the calibration, in every cell. @default 0.3 */
+  /** Calibrated median of every cell. @default 0.3 */
   readonly patchMedian?: number;
-  /** Added to every golden score: no engine reproduces them then. @default 0 */
+  /** Added to every golden score; where it is not 0, no engine reproduces them. @default 0 */
   readonly goldenError?: number;
 }
 
@@ -68,7 +68,7 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
   };
 }
 
-/** Writes `<folder>/<name>/<version>/`. Golden scores come from the onnx engine. */
+/** Writes `<folder>/<name>/<version>/`. The onnx engine computes the golden scores. */
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { patchMedian = 0.3, goldenError = 0 } = options;

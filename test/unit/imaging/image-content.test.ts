@@ -8,7 +8,7 @@ import { ImageContent } from '../../../src/imaging/image-content.js';
 import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../../src/imaging/working-image.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
-import { createRandomSource } from '../../../src/phantom/random.js';
+import { createRandomSource } from '../../../src/phantom/random-source.js';
 
 /** The two kinds of input of the shipped models. */
 const INPUTS: readonly InputSpec[] = [

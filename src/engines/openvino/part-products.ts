@@ -1,4 +1,7 @@
-/** The search of parts of a bank in OpenVINO, whose own TopK is ten times as slow as picking the best outside. */
+/**
+ * Searches parts of a bank in OpenVINO: OpenVINO computes all products, and the best are chosen outside, because its
+ * own TopK is ten times as slow.
+ */
 
 import { patchesOf } from '../../geometry/geometry.js';
 import { buildProductsOnnx } from '../../network/onnx/similarity-parts.js';
@@ -7,15 +10,15 @@ import type { PartGraph, SearchSource } from '../search/part-plan.js';
 import type { Candidates, PartNetwork } from '../search/part-search.js';
 import {
   BLOCK_ROWS,
+  needsMaxima,
   productBuffers,
   productShapes,
   RankedProducts,
-  wantsMaxima,
 } from '../search/ranked-products.js';
 import type { OpenVino } from './library.js';
 import { SizedNetwork } from './sized-network.js';
 
-export class OpenVinoProducts implements PartNetwork {
+export class PartProducts implements PartNetwork {
   private readonly network: SizedNetwork;
   private readonly shapes: ReturnType<typeof productShapes>;
 
@@ -30,12 +33,12 @@ export class OpenVinoProducts implements PartNetwork {
     this.shapes = productShapes(graph);
     this.network = new SizedNetwork(
       vino,
-      buildProductsOnnx(bank, patches, graph.parts, wantsMaxima(graph) ? BLOCK_ROWS : undefined),
+      buildProductsOnnx(bank, patches, graph.parts, needsMaxima(graph) ? BLOCK_ROWS : undefined),
       (tiles) => [tiles, ...patches, bank.dimension],
       this.shapes,
       { threads, precision: 'f32' },
     );
-    // Warm-up need not come by every place of the grid.
+    // Warm-up does not run a tile of every graph.
     this.network.prepare(1);
   }
 

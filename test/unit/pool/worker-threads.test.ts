@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { WorkerSetup } from '../../../src/pool/messages.js';
-import { Threads, workerEntry } from '../../../src/pool/threads.js';
+import { WorkerThreads, workerEntry } from '../../../src/pool/worker-threads.js';
 
 describe('worker threads', () => {
-  it('are ENGINE_UNAVAILABLE, and not an exception nobody can catch, where the system gives none', async () => {
-    // What cannot be given to a thread keeps it from starting, as a limit on threads does.
+  it('are ENGINE_UNAVAILABLE, which can be caught, where the system starts no thread', async () => {
+    // Data that cannot be cloned makes the start fail, as a limit on threads does.
     const setup = { models: [], slots: [], search: {}, engineOptions: { sessionThreads: () => 1 } };
-    const threads = new Threads(setup as unknown as WorkerSetup, {
+    const threads = new WorkerThreads(setup as unknown as WorkerSetup, {
       entry: workerEntry(),
       onError: assert.ifError,
     });

@@ -1,4 +1,7 @@
-/** A small seeded generator, the same on every machine: phantoms must be reproducible to the bit. */
+/**
+ * Seeded random numbers and noise for phantoms, the same on every machine: phantoms must be reproducible to the bit.
+ */
+import { createRandom } from '../util/random.js';
 
 export interface RandomSource {
   /** Uniform in [0, 1). */
@@ -12,18 +15,12 @@ export interface RandomSource {
 }
 
 /**
- * mulberry32 (Tommy Ettinger, public domain), seeded by the seed and a stream name: different parts of a phantom
- * draw from streams of their own, so that adding a lesion does not change the anatomy.
+ * A generator seeded by the seed and a stream name. Each step of a phantom has its own stream, so that a lesion does
+ * not change the anatomy.
  */
 export function createRandomSource(seed: number, stream: string): RandomSource {
-  let state = hashString(stream, Math.imul(seed | 0, 0x9e3779b1));
+  const next = createRandom(hashString(stream, Math.imul(seed | 0, 0x9e3779b1)));
   let spare = Number.NaN;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
   return {
     next,
     between: (low, high) => low + (high - low) * next(),
@@ -42,14 +39,14 @@ export function createRandomSource(seed: number, stream: string): RandomSource {
   };
 }
 
-/** FNV-1a over the characters, from a start value. */
+/** FNV-1a over the characters, XORed with a start value. */
 function hashString(text: string, start: number): number {
   let hash = start ^ 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return hash;
 }
 
-/** Smooth random field of unit amplitude: values on a lattice of `cells`² over the image, smoothly interpolated. */
+/** Smooth random field with values in [-1, 1]: a lattice of `cells`² random values over the image, interpolated. */
 export class NoiseField {
   readonly #values: Float32Array;
   readonly #side: number;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { createRandomSource, NoiseField } from '../../../src/phantom/random.js';
+import { createRandomSource, NoiseField } from '../../../src/phantom/random-source.js';
 
 describe('createRandomSource', () => {
-  it('repeats itself for a seed and a stream and differs for others', () => {
+  it('gives the same numbers for the same seed and stream, and others otherwise', () => {
     const draw = (seed: number, stream: string): number[] => {
       const random = createRandomSource(seed, stream);
       return Array.from({ length: 8 }, () => random.next());
@@ -28,7 +28,7 @@ describe('createRandomSource', () => {
     assert.ok(Math.abs(moment(normal, 4) - 3) < 0.3);
   });
 
-  it('draws every whole number of a range, ends included', () => {
+  it('gives every integer of a range, including its ends', () => {
     const random = createRandomSource(4, 'integers');
     const seen = new Set(Array.from({ length: 200 }, () => random.integer(2, 5)));
     assert.deepEqual([...seen].sort(), [2, 3, 4, 5]);
@@ -41,7 +41,7 @@ describe('NoiseField', () => {
     for (let i = 0; i < 99; i++) {
       const value = field.at(i, 99 - i);
       assert.ok(Math.abs(value) <= 1);
-      // Two lattice values differ by at most 2 over 20 pixels; smoothing steepens that by half.
+      // Two lattice values differ by at most 2 over 20 pixels; smooth interpolation makes the slope 1.5 times as steep.
       assert.ok(Math.abs(field.at(i + 1, 99 - i) - value) <= (2 / 20) * 1.5 + 1e-9);
     }
   });
