@@ -103,7 +103,9 @@ async function carryOut(command: Command): Promise<Record<string, unknown>> {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const answer = await carryOut(JSON.parse(line) as Command).catch((error: Error) => ({ error: error.message }));
+  const answer = await carryOut(JSON.parse(line) as Command).catch((error: Error) => ({
+    error: error.message,
+  }));
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }
 for (const { proxy } of hops) await proxy.close();
