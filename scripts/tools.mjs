@@ -2,6 +2,7 @@
 // step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { pythonClientEnvironments } from './clients/python-client.mjs';
 import { ensureTools } from './container/tools.mjs';
 import { grpcurl } from './grpcurl.mjs';
 import { apiServer } from './helm/api-server.mjs';
@@ -15,5 +16,6 @@ kubernetesSchemas();
 for (const name of ['prometheus', 'etcd-server']) debian(name);
 apiServer();
 grpcurl();
+pythonClientEnvironments();
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
 ensureTools();

@@ -126,10 +126,11 @@ def test_refuses_in_its_source_what_the_wire_has_not(server: Server) -> None:
 
 def test_stops_sending_and_closes_the_source_when_the_loop_is_left(server: Server) -> None:
     async def body(client: AsyncSaladClient) -> None:
-        closed = asyncio.Event()
+        began, closed = asyncio.Event(), asyncio.Event()
 
         async def stalls() -> AsyncIterator[Any]:
             try:
+                began.set()
                 yield IMAGE[:8]
                 await asyncio.sleep(60)
             finally:
@@ -137,6 +138,7 @@ def test_stops_sending_and_closes_the_source_when_the_loop_is_left(server: Serve
 
         async for event in client.stream(header(), stalls()):
             assert isinstance(event, Accepted)
+            await asyncio.wait_for(began.wait(), 10)
             break
         await asyncio.wait_for(closed.wait(), 10)
         await asyncio.get_running_loop().run_in_executor(None, server.until_open, 0)
@@ -147,10 +149,11 @@ def test_stops_sending_and_closes_the_source_when_the_loop_is_left(server: Serve
 
 def test_ends_with_its_task(server: Server) -> None:
     async def body(client: AsyncSaladClient) -> None:
-        accepted, closed = asyncio.Event(), asyncio.Event()
+        accepted, began, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def stalls() -> AsyncIterator[Any]:
             try:
+                began.set()
                 yield IMAGE[:8]
                 await asyncio.sleep(60)
             finally:
@@ -161,6 +164,7 @@ def test_ends_with_its_task(server: Server) -> None:
 
         task = asyncio.ensure_future(client.score_acquisition(header(), stalls(), on_event=listen))
         await accepted.wait()
+        await began.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -173,3 +173,8 @@ def test_lets_the_caller_correct_a_file(client: SaladClient) -> None:
         photometric_interpretation=PhotometricInterpretation.MONOCHROME2,
     )
     np.testing.assert_array_equal(result.patch_scores, client.score(right, "small").patch_scores)
+
+
+def test_refuses_a_second_number_of_bits(client: SaladClient) -> None:
+    with pytest.raises(ValueError, match="bits_stored is for arrays"):
+        client.score(dataset(), "small", bits_stored=10)

@@ -70,12 +70,14 @@ def test_raises_what_a_listener_raised(client: SaladClient) -> None:
 
 def test_stops_sending_and_closes_the_source_when_the_loop_is_left(client: SaladClient, server: Server) -> None:
     given: list[int] = []
-    closed = threading.Event()
+    # A generator that was not asked for anything has nothing to close.
+    began, closed = threading.Event(), threading.Event()
 
     def endless() -> Iterator[Any]:
         try:
             while True:
                 given.append(1)
+                began.set()
                 yield Tiles((Tile(len(given) % 4, 0, bytes(256)),))
                 time.sleep(0.001)
         finally:
@@ -83,7 +85,7 @@ def test_stops_sending_and_closes_the_source_when_the_loop_is_left(client: Salad
 
     slow = Header("small", ImageFormat(rows=SIDE, columns=SIDE, bits_allocated=8), source=Source.TILES)
     for event in client.stream(slow, endless()):
-        assert isinstance(event, Accepted)
+        assert isinstance(event, Accepted) and began.wait(10)
         break
     assert closed.wait(10)
     server.until_open(0)
@@ -93,17 +95,19 @@ def test_stops_sending_and_closes_the_source_when_the_loop_is_left(client: Salad
 
 
 def test_leaves_the_loop_though_the_source_gives_nothing(client: SaladClient, server: Server) -> None:
-    released, closed = threading.Event(), threading.Event()
+    stalled, released, closed = threading.Event(), threading.Event(), threading.Event()
 
     def stalls() -> Iterator[Any]:
         try:
             yield IMAGE[:16]
+            stalled.set()
             released.wait(30)
             yield IMAGE[16:]
         finally:
             closed.set()
 
     for _ in client.stream(header(), stalls()):
+        assert stalled.wait(10)
         break
     server.until_open(0)
     assert not closed.is_set()

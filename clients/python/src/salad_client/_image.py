@@ -114,6 +114,8 @@ def _array_job(array: Array, wanted: Wanted) -> Job:
 
 
 def _dataset_job(dataset: Any, wanted: Wanted) -> Job:
+    if wanted.bits_stored != 0:
+        raise ValueError("bits_stored is for arrays and encoded files: a DICOM dataset says it itself")
     samples, image = frame_of(dataset, wanted.frame, wanted.photometric_interpretation)
     return Job(_header(_asked_format(image, wanted), wanted), samples)
 
