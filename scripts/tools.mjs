@@ -2,6 +2,7 @@
 // step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { compileGoClient } from './clients/go-client.mjs';
 import { pythonClientEnvironments } from './clients/python-client.mjs';
 import { ensureTools } from './container/tools.mjs';
 import { grpcurl } from './grpcurl.mjs';
@@ -17,5 +18,6 @@ for (const name of ['prometheus', 'etcd-server']) debian(name);
 apiServer();
 grpcurl();
 pythonClientEnvironments();
+compileGoClient();
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
 ensureTools();

@@ -185,20 +185,27 @@ func same(one, other []float32) bool {
 	return slices.EqualFunc(one, other, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
 
-func TestFilesScoreAsTheirPixels(t *testing.T) {
-	client, pixels := newClient(t, shared.address), picture(3)
-	var encoded bytes.Buffer
-	if err := png.Encode(&encoded, &image.Gray{Pix: pixels, Stride: side, Rect: image.Rect(0, 0, side, side)}); err != nil {
+// encoded returns pixels as a PNG file.
+func encoded(t *testing.T, pixels []uint8) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	if err := png.Encode(&file, &image.Gray{Pix: pixels, Stride: side, Rect: image.Rect(0, 0, side, side)}); err != nil {
 		t.Fatal(err)
 	}
-	result, err := client.ScoreImage(t.Context(), header(nil), encoded.Bytes())
+	return file.Bytes()
+}
+
+func TestFilesScoreAsTheirPixels(t *testing.T) {
+	client, pixels := newClient(t, shared.address), picture(3)
+	file := encoded(t, pixels)
+	result, err := client.ScoreImage(t.Context(), header(nil), file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if expected := scoresOf(t, client, header(salad.FormatOf(pixels, side)), salad.Image(pixels, side)); !slices.Equal(result.Scores().Values, expected) {
 		t.Error("scores differ")
 	}
-	_, err = client.ScoreImage(t.Context(), header(nil), encoded.Bytes()[:100])
+	_, err = client.ScoreImage(t.Context(), header(nil), file[:100])
 	if failure := new(salad.Error); !errors.As(err, &failure) || failure.Reason != "IMAGE_UNREADABLE" {
 		t.Errorf("%v", err)
 	}

@@ -31,9 +31,7 @@ if (process.argv.includes('--check')) {
   try {
     execFileSync('diff', ['-r', fresh, target], { stdio: 'inherit' });
   } catch {
-    console.error(
-      'clients/go/salad is not what proto/ generates: run `npm run gen:clients`, commit it.',
-    );
+    console.error('clients/go/salad is not what proto/ generates: run `npm run gen:clients`, commit it.');
     process.exitCode = 1;
   }
 } else {
