@@ -2,7 +2,9 @@
 // step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { grpcForCpp } from './clients/cpp-example.mjs';
 import { compileGoClient } from './clients/go-client.mjs';
+import { buildJavaExample } from './clients/java-example.mjs';
 import { pythonClientEnvironments } from './clients/python-client.mjs';
 import { ensureTools } from './container/tools.mjs';
 import { grpcurl } from './grpcurl.mjs';
@@ -19,5 +21,7 @@ apiServer();
 grpcurl();
 pythonClientEnvironments();
 compileGoClient();
+grpcForCpp();
+buildJavaExample(join(root, '.cache/java-example'));
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
 ensureTools();
