@@ -2,6 +2,7 @@
 // step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { ensureBrowser } from './browser.mjs';
 import { grpcForCpp } from './clients/cpp-example.mjs';
 import { compileGoClient } from './clients/go-client.mjs';
 import { buildJavaExample } from './clients/java-example.mjs';
@@ -25,3 +26,4 @@ grpcForCpp();
 buildJavaExample(join(root, '.cache/java-example'));
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
 ensureTools();
+ensureBrowser();

@@ -63,8 +63,9 @@ func (r *Result) grid(value func(*saladv1.PatchScore) float32) Grid {
 	return grid
 }
 
-// AnomalyMap returns the map of robust z at working resolution, NaN where nothing was scored. The error says that the
-// header's options did not ask for ANOMALY_MAP_FORMAT_FLOAT32.
+// AnomalyMap returns the map of robust z in the geometry of the source image, its longer side up to 512 pixels; NaN where
+// nothing that counts for the image score was scored. The error says that the header's options did not ask for
+// ANOMALY_MAP_FORMAT_FLOAT32.
 func (r *Result) AnomalyMap() (Grid, error) {
 	said := r.Aggregate.GetAnomalyMap()
 	if said.GetFormat() != saladv1.AnomalyMapFormat_ANOMALY_MAP_FORMAT_FLOAT32 {

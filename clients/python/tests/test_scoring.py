@@ -77,6 +77,17 @@ def test_tells_what_it_was_asked_for(client: SaladClient) -> None:
     assert len(result.nearest_prototypes) == CELLS
     assert [patch.robust_z for patch in result.top_patches] == sorted(result.robust_z.ravel(), reverse=True)[:3]
     assert result.map_of_source().shape == (SIDE, SIDE)
+    top, transform = result.top_patches[0], result.accepted.working_to_source
+    geometry = result.accepted.geometry
+    assert transform is not None and result.anomaly_map is not None
+    # The place of a patch follows from its row and column, the geometry and the transform alone.
+    left = top.column * geometry.patch_stride + geometry.patch_offset
+    upper = top.row * geometry.patch_stride + geometry.patch_offset
+    assert top.corners[0] == transform.of(left, upper)
+    assert top.corners[2] == transform.of(left + geometry.patch_size, upper + geometry.patch_size)
+    assert len(result.anomaly_map.counting_area) == 4 and result.anomaly_map.map_to_source is not None
+    zs = [stop.robust_z for stop in result.anomaly_map.scale]
+    assert zs == sorted(zs) and zs[0] == pytest.approx(result.threshold)
     assert result.timings.total_ms > 0 and result.engines == ("onnx",)
     with pytest.raises(ValueError, match="no anomaly map"):
         client.score(IMAGE, "small").map_of_source()

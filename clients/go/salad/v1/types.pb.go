@@ -337,10 +337,11 @@ const (
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_UNSPECIFIED AnomalyMapFormat = 0
 	// No map.
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_NONE AnomalyMapFormat = 1
-	// A colour PNG at working resolution: the image in grey, the map over it.
+	// A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
+	// it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_PNG_OVERLAY AnomalyMapFormat = 2
-	// Little-endian float32 robust z, working_rows * working_columns values, row by row; NaN where nothing
-	// was scored.
+	// Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
+	// counts for the image score was scored.
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_FLOAT32 AnomalyMapFormat = 3
 )
 
@@ -1397,9 +1398,12 @@ type AcquisitionAccepted struct {
 	// Scores can come before the last pixel. False where the window needs the whole image.
 	ScoresBeforeLastPixel bool `protobuf:"varint,5,opt,name=scores_before_last_pixel,json=scoresBeforeLastPixel,proto3" json:"scores_before_last_pixel,omitempty"`
 	// Where the source image lies in the working image.
-	Placement     *Placement `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Placement *Placement `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"`
+	// From working pixels to source pixels, by the placement alone. An aligned model moves the image once all of it has
+	// come: then PatchScores.working_to_source and AnomalyMap.working_to_source are what holds.
+	WorkingToSource *AffineTransform `protobuf:"bytes,7,opt,name=working_to_source,json=workingToSource,proto3" json:"working_to_source,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AcquisitionAccepted) Reset() {
@@ -1474,6 +1478,104 @@ func (x *AcquisitionAccepted) GetPlacement() *Placement {
 	return nil
 }
 
+func (x *AcquisitionAccepted) GetWorkingToSource() *AffineTransform {
+	if x != nil {
+		return x.WorkingToSource
+	}
+	return nil
+}
+
+// From one frame of an image to another:
+//
+//	x' = xx * x + xy * y + x0
+//	y' = yx * x + yy * y + y0
+//
+// x runs to the right along columns, y down along rows. Coordinates are continuous: pixel i covers [i, i + 1), its centre
+// is i + 0.5.
+type AffineTransform struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Xx            float64                `protobuf:"fixed64,1,opt,name=xx,proto3" json:"xx,omitempty"`
+	Xy            float64                `protobuf:"fixed64,2,opt,name=xy,proto3" json:"xy,omitempty"`
+	X0            float64                `protobuf:"fixed64,3,opt,name=x0,proto3" json:"x0,omitempty"`
+	Yx            float64                `protobuf:"fixed64,4,opt,name=yx,proto3" json:"yx,omitempty"`
+	Yy            float64                `protobuf:"fixed64,5,opt,name=yy,proto3" json:"yy,omitempty"`
+	Y0            float64                `protobuf:"fixed64,6,opt,name=y0,proto3" json:"y0,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AffineTransform) Reset() {
+	*x = AffineTransform{}
+	mi := &file_salad_v1_types_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AffineTransform) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AffineTransform) ProtoMessage() {}
+
+func (x *AffineTransform) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_types_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AffineTransform.ProtoReflect.Descriptor instead.
+func (*AffineTransform) Descriptor() ([]byte, []int) {
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AffineTransform) GetXx() float64 {
+	if x != nil {
+		return x.Xx
+	}
+	return 0
+}
+
+func (x *AffineTransform) GetXy() float64 {
+	if x != nil {
+		return x.Xy
+	}
+	return 0
+}
+
+func (x *AffineTransform) GetX0() float64 {
+	if x != nil {
+		return x.X0
+	}
+	return 0
+}
+
+func (x *AffineTransform) GetYx() float64 {
+	if x != nil {
+		return x.Yx
+	}
+	return 0
+}
+
+func (x *AffineTransform) GetYy() float64 {
+	if x != nil {
+		return x.Yy
+	}
+	return 0
+}
+
+func (x *AffineTransform) GetY0() float64 {
+	if x != nil {
+		return x.Y0
+	}
+	return 0
+}
+
 // In pixels of the working image; what is around it is black.
 type Placement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1488,7 +1590,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_salad_v1_types_proto_msgTypes[13]
+	mi := &file_salad_v1_types_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1602,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[13]
+	mi := &file_salad_v1_types_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1615,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{13}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Placement) GetTop() uint32 {
@@ -1557,7 +1659,7 @@ type ModelIdentity struct {
 
 func (x *ModelIdentity) Reset() {
 	*x = ModelIdentity{}
-	mi := &file_salad_v1_types_proto_msgTypes[14]
+	mi := &file_salad_v1_types_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1671,7 @@ func (x *ModelIdentity) String() string {
 func (*ModelIdentity) ProtoMessage() {}
 
 func (x *ModelIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[14]
+	mi := &file_salad_v1_types_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1684,7 @@ func (x *ModelIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelIdentity.ProtoReflect.Descriptor instead.
 func (*ModelIdentity) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{14}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ModelIdentity) GetName() string {
@@ -1634,7 +1736,7 @@ type Geometry struct {
 
 func (x *Geometry) Reset() {
 	*x = Geometry{}
-	mi := &file_salad_v1_types_proto_msgTypes[15]
+	mi := &file_salad_v1_types_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1748,7 @@ func (x *Geometry) String() string {
 func (*Geometry) ProtoMessage() {}
 
 func (x *Geometry) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[15]
+	mi := &file_salad_v1_types_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1761,7 @@ func (x *Geometry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Geometry.ProtoReflect.Descriptor instead.
 func (*Geometry) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{15}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Geometry) GetWorkingRows() uint32 {
@@ -1749,14 +1851,17 @@ func (x *Geometry) GetCoreColumns() uint32 {
 type PatchScores struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One or more patches in completion order.
-	Patches       []*PatchScore `protobuf:"bytes,1,rep,name=patches,proto3" json:"patches,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Patches []*PatchScore `protobuf:"bytes,1,rep,name=patches,proto3" json:"patches,omitempty"`
+	// From working pixels to source pixels, of an image that was aligned; absent: AcquisitionAccepted.working_to_source
+	// holds. With it the place of a patch in the source follows from its row and column and the Geometry alone.
+	WorkingToSource *AffineTransform `protobuf:"bytes,2,opt,name=working_to_source,json=workingToSource,proto3" json:"working_to_source,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *PatchScores) Reset() {
 	*x = PatchScores{}
-	mi := &file_salad_v1_types_proto_msgTypes[16]
+	mi := &file_salad_v1_types_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1768,7 +1873,7 @@ func (x *PatchScores) String() string {
 func (*PatchScores) ProtoMessage() {}
 
 func (x *PatchScores) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[16]
+	mi := &file_salad_v1_types_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1781,12 +1886,19 @@ func (x *PatchScores) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchScores.ProtoReflect.Descriptor instead.
 func (*PatchScores) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{16}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PatchScores) GetPatches() []*PatchScore {
 	if x != nil {
 		return x.Patches
+	}
+	return nil
+}
+
+func (x *PatchScores) GetWorkingToSource() *AffineTransform {
+	if x != nil {
+		return x.WorkingToSource
 	}
 	return nil
 }
@@ -1813,7 +1925,7 @@ type PatchScore struct {
 
 func (x *PatchScore) Reset() {
 	*x = PatchScore{}
-	mi := &file_salad_v1_types_proto_msgTypes[17]
+	mi := &file_salad_v1_types_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1937,7 @@ func (x *PatchScore) String() string {
 func (*PatchScore) ProtoMessage() {}
 
 func (x *PatchScore) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[17]
+	mi := &file_salad_v1_types_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1950,7 @@ func (x *PatchScore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchScore.ProtoReflect.Descriptor instead.
 func (*PatchScore) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{17}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PatchScore) GetRow() uint32 {
@@ -1904,7 +2016,7 @@ type NearestPrototype struct {
 
 func (x *NearestPrototype) Reset() {
 	*x = NearestPrototype{}
-	mi := &file_salad_v1_types_proto_msgTypes[18]
+	mi := &file_salad_v1_types_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1916,7 +2028,7 @@ func (x *NearestPrototype) String() string {
 func (*NearestPrototype) ProtoMessage() {}
 
 func (x *NearestPrototype) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[18]
+	mi := &file_salad_v1_types_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1929,7 +2041,7 @@ func (x *NearestPrototype) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearestPrototype.ProtoReflect.Descriptor instead.
 func (*NearestPrototype) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{18}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NearestPrototype) GetIndex() uint32 {
@@ -1984,7 +2096,7 @@ type AcquisitionAggregate struct {
 
 func (x *AcquisitionAggregate) Reset() {
 	*x = AcquisitionAggregate{}
-	mi := &file_salad_v1_types_proto_msgTypes[19]
+	mi := &file_salad_v1_types_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2108,7 @@ func (x *AcquisitionAggregate) String() string {
 func (*AcquisitionAggregate) ProtoMessage() {}
 
 func (x *AcquisitionAggregate) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[19]
+	mi := &file_salad_v1_types_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2121,7 @@ func (x *AcquisitionAggregate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquisitionAggregate.ProtoReflect.Descriptor instead.
 func (*AcquisitionAggregate) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{19}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AcquisitionAggregate) GetAcquisitionId() string {
@@ -2135,7 +2247,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_salad_v1_types_proto_msgTypes[20]
+	mi := &file_salad_v1_types_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2259,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[20]
+	mi := &file_salad_v1_types_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2272,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{20}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Coverage) GetScored() uint32 {
@@ -2208,7 +2320,7 @@ type TilePosition struct {
 
 func (x *TilePosition) Reset() {
 	*x = TilePosition{}
-	mi := &file_salad_v1_types_proto_msgTypes[21]
+	mi := &file_salad_v1_types_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2220,7 +2332,7 @@ func (x *TilePosition) String() string {
 func (*TilePosition) ProtoMessage() {}
 
 func (x *TilePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[21]
+	mi := &file_salad_v1_types_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2233,7 +2345,7 @@ func (x *TilePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TilePosition.ProtoReflect.Descriptor instead.
 func (*TilePosition) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{21}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TilePosition) GetRow() uint32 {
@@ -2258,15 +2370,18 @@ type TopPatch struct {
 	Score   float32 `protobuf:"fixed32,3,opt,name=score,proto3" json:"score,omitempty"`
 	RobustZ float32 `protobuf:"fixed32,4,opt,name=robust_z,json=robustZ,proto3" json:"robust_z,omitempty"`
 	PValue  float32 `protobuf:"fixed32,5,opt,name=p_value,json=pValue,proto3" json:"p_value,omitempty"`
-	// The patch in source pixels, clipped to the image.
-	Box           *SourceBox `protobuf:"bytes,6,opt,name=box,proto3" json:"box,omitempty"`
+	// The patch in source pixels, clipped to the image. Where alignment turned the image: the smallest upright box that
+	// holds the patch.
+	Box *SourceBox `protobuf:"bytes,6,opt,name=box,proto3" json:"box,omitempty"`
+	// The patch itself: its four corners in source pixels, clockwise from the top left one; not clipped.
+	Corners       []*SourcePoint `protobuf:"bytes,7,rep,name=corners,proto3" json:"corners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TopPatch) Reset() {
 	*x = TopPatch{}
-	mi := &file_salad_v1_types_proto_msgTypes[22]
+	mi := &file_salad_v1_types_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2393,7 @@ func (x *TopPatch) String() string {
 func (*TopPatch) ProtoMessage() {}
 
 func (x *TopPatch) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[22]
+	mi := &file_salad_v1_types_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2406,7 @@ func (x *TopPatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopPatch.ProtoReflect.Descriptor instead.
 func (*TopPatch) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{22}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TopPatch) GetRow() uint32 {
@@ -2336,6 +2451,66 @@ func (x *TopPatch) GetBox() *SourceBox {
 	return nil
 }
 
+func (x *TopPatch) GetCorners() []*SourcePoint {
+	if x != nil {
+		return x.Corners
+	}
+	return nil
+}
+
+// In pixels of the source image, as in AffineTransform.
+type SourcePoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	X             float64                `protobuf:"fixed64,1,opt,name=x,proto3" json:"x,omitempty"`
+	Y             float64                `protobuf:"fixed64,2,opt,name=y,proto3" json:"y,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SourcePoint) Reset() {
+	*x = SourcePoint{}
+	mi := &file_salad_v1_types_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SourcePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SourcePoint) ProtoMessage() {}
+
+func (x *SourcePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_types_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SourcePoint.ProtoReflect.Descriptor instead.
+func (*SourcePoint) Descriptor() ([]byte, []int) {
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SourcePoint) GetX() float64 {
+	if x != nil {
+		return x.X
+	}
+	return 0
+}
+
+func (x *SourcePoint) GetY() float64 {
+	if x != nil {
+		return x.Y
+	}
+	return 0
+}
+
 // In pixels of the source image; right and bottom are exclusive.
 type SourceBox struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2349,7 +2524,7 @@ type SourceBox struct {
 
 func (x *SourceBox) Reset() {
 	*x = SourceBox{}
-	mi := &file_salad_v1_types_proto_msgTypes[23]
+	mi := &file_salad_v1_types_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2536,7 @@ func (x *SourceBox) String() string {
 func (*SourceBox) ProtoMessage() {}
 
 func (x *SourceBox) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[23]
+	mi := &file_salad_v1_types_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2549,7 @@ func (x *SourceBox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceBox.ProtoReflect.Descriptor instead.
 func (*SourceBox) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{23}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SourceBox) GetTop() float64 {
@@ -2405,19 +2580,36 @@ func (x *SourceBox) GetRight() float64 {
 	return 0
 }
 
+// In the geometry of the source image, right and left as they were sent: an alignment is undone, what is padding is left
+// out. Robust z is that of the patches which count for the image score, each in the middle half of its cell (a square of
+// Geometry.patch_stride around the centre of the patch), linear between cells; outside of such cells there is nothing:
+// NaN, no colour.
 type AnomalyMap struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Format        AnomalyMapFormat       `protobuf:"varint,1,opt,name=format,proto3,enum=salad.v1.AnomalyMapFormat" json:"format,omitempty"`
-	Rows          uint32                 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
-	Columns       uint32                 `protobuf:"varint,3,opt,name=columns,proto3" json:"columns,omitempty"`
-	Data          []byte                 `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Format AnomalyMapFormat       `protobuf:"varint,1,opt,name=format,proto3,enum=salad.v1.AnomalyMapFormat" json:"format,omitempty"`
+	// Height and width in pixels: those of the source image where its longer side has up to 512 pixels; else the longer side
+	// is 512 and the other max(1, round(side * 512 / longer side)). map_to_source has the exact scales.
+	Rows    uint32 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	Columns uint32 `protobuf:"varint,3,opt,name=columns,proto3" json:"columns,omitempty"`
+	Data    []byte `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	// From pixels of the map to source pixels: scales alone. Absent from a server whose maps are in the working frame.
+	MapToSource *AffineTransform `protobuf:"bytes,5,opt,name=map_to_source,json=mapToSource,proto3" json:"map_to_source,omitempty"`
+	// From working pixels to source pixels, alignment undone.
+	WorkingToSource *AffineTransform `protobuf:"bytes,6,opt,name=working_to_source,json=workingToSource,proto3" json:"working_to_source,omitempty"`
+	// The colours of the overlay in evenly spaced robust z, ascending; between them they are linear. The first is that of
+	// AcquisitionAggregate.threshold, below which nothing is coloured. The last is that of threshold + 3, or of the highest
+	// robust z of the map where that is above: no value is off the scale.
+	Scale []*ColourStop `protobuf:"bytes,7,rep,name=scale,proto3" json:"scale,omitempty"`
+	// The area whose patches count for the image score, scored or not: its four corners in source pixels, clockwise from
+	// the top left one; they may lie outside of the image. What is outside of the area is not judged.
+	CountingArea  []*SourcePoint `protobuf:"bytes,8,rep,name=counting_area,json=countingArea,proto3" json:"counting_area,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AnomalyMap) Reset() {
 	*x = AnomalyMap{}
-	mi := &file_salad_v1_types_proto_msgTypes[24]
+	mi := &file_salad_v1_types_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2621,7 @@ func (x *AnomalyMap) String() string {
 func (*AnomalyMap) ProtoMessage() {}
 
 func (x *AnomalyMap) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[24]
+	mi := &file_salad_v1_types_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2634,7 @@ func (x *AnomalyMap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnomalyMap.ProtoReflect.Descriptor instead.
 func (*AnomalyMap) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{24}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AnomalyMap) GetFormat() AnomalyMapFormat {
@@ -2473,6 +2665,122 @@ func (x *AnomalyMap) GetData() []byte {
 	return nil
 }
 
+func (x *AnomalyMap) GetMapToSource() *AffineTransform {
+	if x != nil {
+		return x.MapToSource
+	}
+	return nil
+}
+
+func (x *AnomalyMap) GetWorkingToSource() *AffineTransform {
+	if x != nil {
+		return x.WorkingToSource
+	}
+	return nil
+}
+
+func (x *AnomalyMap) GetScale() []*ColourStop {
+	if x != nil {
+		return x.Scale
+	}
+	return nil
+}
+
+func (x *AnomalyMap) GetCountingArea() []*SourcePoint {
+	if x != nil {
+		return x.CountingArea
+	}
+	return nil
+}
+
+type ColourStop struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	RobustZ float64                `protobuf:"fixed64,1,opt,name=robust_z,json=robustZ,proto3" json:"robust_z,omitempty"`
+	// Share of calibration patches with a robust z at least this high, in (0, 1], as PatchScore.p_value: no claim about an
+	// image.
+	PValue float64 `protobuf:"fixed64,2,opt,name=p_value,json=pValue,proto3" json:"p_value,omitempty"`
+	// Of the colour, 0 to 255.
+	Red   uint32 `protobuf:"varint,3,opt,name=red,proto3" json:"red,omitempty"`
+	Green uint32 `protobuf:"varint,4,opt,name=green,proto3" json:"green,omitempty"`
+	Blue  uint32 `protobuf:"varint,5,opt,name=blue,proto3" json:"blue,omitempty"`
+	// Of the colour over the grey image, in [0, 1].
+	Opacity       float64 `protobuf:"fixed64,6,opt,name=opacity,proto3" json:"opacity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ColourStop) Reset() {
+	*x = ColourStop{}
+	mi := &file_salad_v1_types_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ColourStop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ColourStop) ProtoMessage() {}
+
+func (x *ColourStop) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_types_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ColourStop.ProtoReflect.Descriptor instead.
+func (*ColourStop) Descriptor() ([]byte, []int) {
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ColourStop) GetRobustZ() float64 {
+	if x != nil {
+		return x.RobustZ
+	}
+	return 0
+}
+
+func (x *ColourStop) GetPValue() float64 {
+	if x != nil {
+		return x.PValue
+	}
+	return 0
+}
+
+func (x *ColourStop) GetRed() uint32 {
+	if x != nil {
+		return x.Red
+	}
+	return 0
+}
+
+func (x *ColourStop) GetGreen() uint32 {
+	if x != nil {
+		return x.Green
+	}
+	return 0
+}
+
+func (x *ColourStop) GetBlue() uint32 {
+	if x != nil {
+		return x.Blue
+	}
+	return 0
+}
+
+func (x *ColourStop) GetOpacity() float64 {
+	if x != nil {
+		return x.Opacity
+	}
+	return 0
+}
+
 // In milliseconds.
 type Timings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2493,7 +2801,7 @@ type Timings struct {
 
 func (x *Timings) Reset() {
 	*x = Timings{}
-	mi := &file_salad_v1_types_proto_msgTypes[25]
+	mi := &file_salad_v1_types_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2505,7 +2813,7 @@ func (x *Timings) String() string {
 func (*Timings) ProtoMessage() {}
 
 func (x *Timings) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[25]
+	mi := &file_salad_v1_types_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2518,7 +2826,7 @@ func (x *Timings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timings.ProtoReflect.Descriptor instead.
 func (*Timings) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{25}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Timings) GetQueueMs() float64 {
@@ -2567,7 +2875,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_salad_v1_types_proto_msgTypes[26]
+	mi := &file_salad_v1_types_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +2887,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[26]
+	mi := &file_salad_v1_types_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +2900,7 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{26}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Warning) GetKind() WarningKind {
@@ -2690,14 +2998,22 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\asamples\x18\x03 \x01(\fR\asamples\"8\n" +
 	"\x0eAcquisitionEnd\x12\x1b\n" +
 	"\x06crc32c\x18\x01 \x01(\aH\x00R\x06crc32c\x88\x01\x01B\t\n" +
-	"\a_crc32c\"\x9f\x02\n" +
+	"\a_crc32c\"\xe6\x02\n" +
 	"\x13AcquisitionAccepted\x12%\n" +
 	"\x0eacquisition_id\x18\x01 \x01(\tR\racquisitionId\x12-\n" +
 	"\x05model\x18\x02 \x01(\v2\x17.salad.v1.ModelIdentityR\x05model\x12\x16\n" +
 	"\x06engine\x18\x03 \x01(\tR\x06engine\x12.\n" +
 	"\bgeometry\x18\x04 \x01(\v2\x12.salad.v1.GeometryR\bgeometry\x127\n" +
 	"\x18scores_before_last_pixel\x18\x05 \x01(\bR\x15scoresBeforeLastPixel\x121\n" +
-	"\tplacement\x18\x06 \x01(\v2\x13.salad.v1.PlacementR\tplacement\"_\n" +
+	"\tplacement\x18\x06 \x01(\v2\x13.salad.v1.PlacementR\tplacement\x12E\n" +
+	"\x11working_to_source\x18\a \x01(\v2\x19.salad.v1.AffineTransformR\x0fworkingToSource\"q\n" +
+	"\x0fAffineTransform\x12\x0e\n" +
+	"\x02xx\x18\x01 \x01(\x01R\x02xx\x12\x0e\n" +
+	"\x02xy\x18\x02 \x01(\x01R\x02xy\x12\x0e\n" +
+	"\x02x0\x18\x03 \x01(\x01R\x02x0\x12\x0e\n" +
+	"\x02yx\x18\x04 \x01(\x01R\x02yx\x12\x0e\n" +
+	"\x02yy\x18\x05 \x01(\x01R\x02yy\x12\x0e\n" +
+	"\x02y0\x18\x06 \x01(\x01R\x02y0\"_\n" +
 	"\tPlacement\x12\x10\n" +
 	"\x03top\x18\x01 \x01(\rR\x03top\x12\x12\n" +
 	"\x04left\x18\x02 \x01(\rR\x04left\x12\x12\n" +
@@ -2722,9 +3038,10 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"patch_size\x18\n" +
 	" \x01(\rR\tpatchSize\x12!\n" +
 	"\fpatch_offset\x18\v \x01(\x11R\vpatchOffset\x12!\n" +
-	"\fcore_columns\x18\f \x01(\rR\vcoreColumns\"=\n" +
+	"\fcore_columns\x18\f \x01(\rR\vcoreColumns\"\x84\x01\n" +
 	"\vPatchScores\x12.\n" +
-	"\apatches\x18\x01 \x03(\v2\x14.salad.v1.PatchScoreR\apatches\"\xed\x01\n" +
+	"\apatches\x18\x01 \x03(\v2\x14.salad.v1.PatchScoreR\apatches\x12E\n" +
+	"\x11working_to_source\x18\x02 \x01(\v2\x19.salad.v1.AffineTransformR\x0fworkingToSource\"\xed\x01\n" +
 	"\n" +
 	"PatchScore\x12\x10\n" +
 	"\x03row\x18\x01 \x01(\rR\x03row\x12\x16\n" +
@@ -2768,25 +3085,41 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\rmissing_tiles\x18\x05 \x03(\v2\x16.salad.v1.TilePositionR\fmissingTiles\"8\n" +
 	"\fTilePosition\x12\x10\n" +
 	"\x03row\x18\x01 \x01(\rR\x03row\x12\x16\n" +
-	"\x06column\x18\x02 \x01(\rR\x06column\"\xa5\x01\n" +
+	"\x06column\x18\x02 \x01(\rR\x06column\"\xd6\x01\n" +
 	"\bTopPatch\x12\x10\n" +
 	"\x03row\x18\x01 \x01(\rR\x03row\x12\x16\n" +
 	"\x06column\x18\x02 \x01(\rR\x06column\x12\x14\n" +
 	"\x05score\x18\x03 \x01(\x02R\x05score\x12\x19\n" +
 	"\brobust_z\x18\x04 \x01(\x02R\arobustZ\x12\x17\n" +
 	"\ap_value\x18\x05 \x01(\x02R\x06pValue\x12%\n" +
-	"\x03box\x18\x06 \x01(\v2\x13.salad.v1.SourceBoxR\x03box\"_\n" +
+	"\x03box\x18\x06 \x01(\v2\x13.salad.v1.SourceBoxR\x03box\x12/\n" +
+	"\acorners\x18\a \x03(\v2\x15.salad.v1.SourcePointR\acorners\")\n" +
+	"\vSourcePoint\x12\f\n" +
+	"\x01x\x18\x01 \x01(\x01R\x01x\x12\f\n" +
+	"\x01y\x18\x02 \x01(\x01R\x01y\"_\n" +
 	"\tSourceBox\x12\x10\n" +
 	"\x03top\x18\x01 \x01(\x01R\x03top\x12\x12\n" +
 	"\x04left\x18\x02 \x01(\x01R\x04left\x12\x16\n" +
 	"\x06bottom\x18\x03 \x01(\x01R\x06bottom\x12\x14\n" +
-	"\x05right\x18\x04 \x01(\x01R\x05right\"\x82\x01\n" +
+	"\x05right\x18\x04 \x01(\x01R\x05right\"\xf0\x02\n" +
 	"\n" +
 	"AnomalyMap\x122\n" +
 	"\x06format\x18\x01 \x01(\x0e2\x1a.salad.v1.AnomalyMapFormatR\x06format\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\rR\x04rows\x12\x18\n" +
 	"\acolumns\x18\x03 \x01(\rR\acolumns\x12\x12\n" +
-	"\x04data\x18\x04 \x01(\fR\x04data\"\xbb\x01\n" +
+	"\x04data\x18\x04 \x01(\fR\x04data\x12=\n" +
+	"\rmap_to_source\x18\x05 \x01(\v2\x19.salad.v1.AffineTransformR\vmapToSource\x12E\n" +
+	"\x11working_to_source\x18\x06 \x01(\v2\x19.salad.v1.AffineTransformR\x0fworkingToSource\x12*\n" +
+	"\x05scale\x18\a \x03(\v2\x14.salad.v1.ColourStopR\x05scale\x12:\n" +
+	"\rcounting_area\x18\b \x03(\v2\x15.salad.v1.SourcePointR\fcountingArea\"\x96\x01\n" +
+	"\n" +
+	"ColourStop\x12\x19\n" +
+	"\brobust_z\x18\x01 \x01(\x01R\arobustZ\x12\x17\n" +
+	"\ap_value\x18\x02 \x01(\x01R\x06pValue\x12\x10\n" +
+	"\x03red\x18\x03 \x01(\rR\x03red\x12\x14\n" +
+	"\x05green\x18\x04 \x01(\rR\x05green\x12\x12\n" +
+	"\x04blue\x18\x05 \x01(\rR\x04blue\x12\x18\n" +
+	"\aopacity\x18\x06 \x01(\x01R\aopacity\"\xbb\x01\n" +
 	"\aTimings\x12\x19\n" +
 	"\bqueue_ms\x18\x01 \x01(\x01R\aqueueMs\x12\x1d\n" +
 	"\n" +
@@ -2856,7 +3189,7 @@ func file_salad_v1_types_proto_rawDescGZIP() []byte {
 }
 
 var file_salad_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_salad_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_salad_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_salad_v1_types_proto_goTypes = []any{
 	(Source)(0),                    // 0: salad.v1.Source
 	(PhotometricInterpretation)(0), // 1: salad.v1.PhotometricInterpretation
@@ -2879,20 +3212,23 @@ var file_salad_v1_types_proto_goTypes = []any{
 	(*PixelTile)(nil),              // 18: salad.v1.PixelTile
 	(*AcquisitionEnd)(nil),         // 19: salad.v1.AcquisitionEnd
 	(*AcquisitionAccepted)(nil),    // 20: salad.v1.AcquisitionAccepted
-	(*Placement)(nil),              // 21: salad.v1.Placement
-	(*ModelIdentity)(nil),          // 22: salad.v1.ModelIdentity
-	(*Geometry)(nil),               // 23: salad.v1.Geometry
-	(*PatchScores)(nil),            // 24: salad.v1.PatchScores
-	(*PatchScore)(nil),             // 25: salad.v1.PatchScore
-	(*NearestPrototype)(nil),       // 26: salad.v1.NearestPrototype
-	(*AcquisitionAggregate)(nil),   // 27: salad.v1.AcquisitionAggregate
-	(*Coverage)(nil),               // 28: salad.v1.Coverage
-	(*TilePosition)(nil),           // 29: salad.v1.TilePosition
-	(*TopPatch)(nil),               // 30: salad.v1.TopPatch
-	(*SourceBox)(nil),              // 31: salad.v1.SourceBox
-	(*AnomalyMap)(nil),             // 32: salad.v1.AnomalyMap
-	(*Timings)(nil),                // 33: salad.v1.Timings
-	(*Warning)(nil),                // 34: salad.v1.Warning
+	(*AffineTransform)(nil),        // 21: salad.v1.AffineTransform
+	(*Placement)(nil),              // 22: salad.v1.Placement
+	(*ModelIdentity)(nil),          // 23: salad.v1.ModelIdentity
+	(*Geometry)(nil),               // 24: salad.v1.Geometry
+	(*PatchScores)(nil),            // 25: salad.v1.PatchScores
+	(*PatchScore)(nil),             // 26: salad.v1.PatchScore
+	(*NearestPrototype)(nil),       // 27: salad.v1.NearestPrototype
+	(*AcquisitionAggregate)(nil),   // 28: salad.v1.AcquisitionAggregate
+	(*Coverage)(nil),               // 29: salad.v1.Coverage
+	(*TilePosition)(nil),           // 30: salad.v1.TilePosition
+	(*TopPatch)(nil),               // 31: salad.v1.TopPatch
+	(*SourcePoint)(nil),            // 32: salad.v1.SourcePoint
+	(*SourceBox)(nil),              // 33: salad.v1.SourceBox
+	(*AnomalyMap)(nil),             // 34: salad.v1.AnomalyMap
+	(*ColourStop)(nil),             // 35: salad.v1.ColourStop
+	(*Timings)(nil),                // 36: salad.v1.Timings
+	(*Warning)(nil),                // 37: salad.v1.Warning
 }
 var file_salad_v1_types_proto_depIdxs = []int32{
 	9,  // 0: salad.v1.AcquisitionHeader.model:type_name -> salad.v1.ModelSelector
@@ -2909,27 +3245,34 @@ var file_salad_v1_types_proto_depIdxs = []int32{
 	5,  // 11: salad.v1.ScoringOptions.anomaly_map:type_name -> salad.v1.AnomalyMapFormat
 	4,  // 12: salad.v1.ScoringOptions.early_end:type_name -> salad.v1.EarlyEnd
 	18, // 13: salad.v1.PixelTiles.tiles:type_name -> salad.v1.PixelTile
-	22, // 14: salad.v1.AcquisitionAccepted.model:type_name -> salad.v1.ModelIdentity
-	23, // 15: salad.v1.AcquisitionAccepted.geometry:type_name -> salad.v1.Geometry
-	21, // 16: salad.v1.AcquisitionAccepted.placement:type_name -> salad.v1.Placement
-	25, // 17: salad.v1.PatchScores.patches:type_name -> salad.v1.PatchScore
-	26, // 18: salad.v1.PatchScore.nearest_prototypes:type_name -> salad.v1.NearestPrototype
-	6,  // 19: salad.v1.AcquisitionAggregate.decision:type_name -> salad.v1.Decision
-	28, // 20: salad.v1.AcquisitionAggregate.coverage:type_name -> salad.v1.Coverage
-	30, // 21: salad.v1.AcquisitionAggregate.top_patches:type_name -> salad.v1.TopPatch
-	32, // 22: salad.v1.AcquisitionAggregate.anomaly_map:type_name -> salad.v1.AnomalyMap
-	22, // 23: salad.v1.AcquisitionAggregate.model:type_name -> salad.v1.ModelIdentity
-	33, // 24: salad.v1.AcquisitionAggregate.timings:type_name -> salad.v1.Timings
-	34, // 25: salad.v1.AcquisitionAggregate.warnings:type_name -> salad.v1.Warning
-	29, // 26: salad.v1.Coverage.missing_tiles:type_name -> salad.v1.TilePosition
-	31, // 27: salad.v1.TopPatch.box:type_name -> salad.v1.SourceBox
-	5,  // 28: salad.v1.AnomalyMap.format:type_name -> salad.v1.AnomalyMapFormat
-	7,  // 29: salad.v1.Warning.kind:type_name -> salad.v1.WarningKind
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	23, // 14: salad.v1.AcquisitionAccepted.model:type_name -> salad.v1.ModelIdentity
+	24, // 15: salad.v1.AcquisitionAccepted.geometry:type_name -> salad.v1.Geometry
+	22, // 16: salad.v1.AcquisitionAccepted.placement:type_name -> salad.v1.Placement
+	21, // 17: salad.v1.AcquisitionAccepted.working_to_source:type_name -> salad.v1.AffineTransform
+	26, // 18: salad.v1.PatchScores.patches:type_name -> salad.v1.PatchScore
+	21, // 19: salad.v1.PatchScores.working_to_source:type_name -> salad.v1.AffineTransform
+	27, // 20: salad.v1.PatchScore.nearest_prototypes:type_name -> salad.v1.NearestPrototype
+	6,  // 21: salad.v1.AcquisitionAggregate.decision:type_name -> salad.v1.Decision
+	29, // 22: salad.v1.AcquisitionAggregate.coverage:type_name -> salad.v1.Coverage
+	31, // 23: salad.v1.AcquisitionAggregate.top_patches:type_name -> salad.v1.TopPatch
+	34, // 24: salad.v1.AcquisitionAggregate.anomaly_map:type_name -> salad.v1.AnomalyMap
+	23, // 25: salad.v1.AcquisitionAggregate.model:type_name -> salad.v1.ModelIdentity
+	36, // 26: salad.v1.AcquisitionAggregate.timings:type_name -> salad.v1.Timings
+	37, // 27: salad.v1.AcquisitionAggregate.warnings:type_name -> salad.v1.Warning
+	30, // 28: salad.v1.Coverage.missing_tiles:type_name -> salad.v1.TilePosition
+	33, // 29: salad.v1.TopPatch.box:type_name -> salad.v1.SourceBox
+	32, // 30: salad.v1.TopPatch.corners:type_name -> salad.v1.SourcePoint
+	5,  // 31: salad.v1.AnomalyMap.format:type_name -> salad.v1.AnomalyMapFormat
+	21, // 32: salad.v1.AnomalyMap.map_to_source:type_name -> salad.v1.AffineTransform
+	21, // 33: salad.v1.AnomalyMap.working_to_source:type_name -> salad.v1.AffineTransform
+	35, // 34: salad.v1.AnomalyMap.scale:type_name -> salad.v1.ColourStop
+	32, // 35: salad.v1.AnomalyMap.counting_area:type_name -> salad.v1.SourcePoint
+	7,  // 36: salad.v1.Warning.kind:type_name -> salad.v1.WarningKind
+	37, // [37:37] is the sub-list for method output_type
+	37, // [37:37] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_salad_v1_types_proto_init() }
@@ -2947,14 +3290,14 @@ func file_salad_v1_types_proto_init() {
 	file_salad_v1_types_proto_msgTypes[6].OneofWrappers = []any{}
 	file_salad_v1_types_proto_msgTypes[7].OneofWrappers = []any{}
 	file_salad_v1_types_proto_msgTypes[11].OneofWrappers = []any{}
-	file_salad_v1_types_proto_msgTypes[25].OneofWrappers = []any{}
+	file_salad_v1_types_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_salad_v1_types_proto_rawDesc), len(file_salad_v1_types_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -24,9 +24,11 @@ from .enums import (
 from .header import Auto, Header, ImageFormat, Lut, ScoringOptions, Voi, Window
 from .results import (
     Accepted,
+    AffineTransform,
     Aggregate,
     AnomalyMap,
     Calibration,
+    ColourStop,
     Coverage,
     Event,
     Geometry,
@@ -39,6 +41,7 @@ from .results import (
     Quantile,
     Result,
     SourceBox,
+    SourcePoint,
     Timings,
     TopPatch,
     Warning,
@@ -48,6 +51,7 @@ from .source import AsyncPixelSource, Chunk, PixelSource, Rows, Tile, Tiles
 __all__ = [
     "DEFAULT",
     "Accepted",
+    "AffineTransform",
     "Aggregate",
     "AnomalyMap",
     "AnomalyMapFormat",
@@ -56,6 +60,7 @@ __all__ = [
     "Auto",
     "Calibration",
     "Chunk",
+    "ColourStop",
     "Coverage",
     "Decision",
     "Default",
@@ -87,6 +92,7 @@ __all__ = [
     "ScoringOptions",
     "Source",
     "SourceBox",
+    "SourcePoint",
     "Tile",
     "Tiles",
     "Timings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Optional
 
 import numpy as np
@@ -13,9 +14,11 @@ from .enums import AnomalyMapFormat, Decision, WarningKind
 from .header import Auto, Header, ImageFormat, Lut, ScoringOptions, Voi, Window
 from .results import (
     Accepted,
+    AffineTransform,
     Aggregate,
     AnomalyMap,
     Calibration,
+    ColourStop,
     Coverage,
     Event,
     Geometry,
@@ -27,6 +30,7 @@ from .results import (
     Placement,
     Quantile,
     SourceBox,
+    SourcePoint,
     Timings,
     TopPatch,
     Warning,
@@ -100,7 +104,9 @@ def event_of(response: scoring_pb2.StreamAcquisitionResponse) -> Optional[Event]
     """None for a payload that this version does not know."""
     which = response.WhichOneof("payload")
     if which == "patch_scores":
-        return Patches(tuple(_patch_of(patch) for patch in response.patch_scores.patches))
+        scores = response.patch_scores
+        transform = _transform_of(scores.working_to_source) if scores.HasField("working_to_source") else None
+        return Patches(tuple(_patch_of(patch) for patch in scores.patches), transform)
     if which == "accepted":
         return _accepted_of(response.accepted)
     if which == "aggregate":
@@ -123,7 +129,16 @@ def _accepted_of(message: types_pb2.AcquisitionAccepted) -> Accepted:
         geometry=geometry,
         scores_before_last_pixel=message.scores_before_last_pixel,
         placement=placement,
+        working_to_source=_transform_of(message.working_to_source) if message.HasField("working_to_source") else None,
     )
+
+
+def _transform_of(message: types_pb2.AffineTransform) -> AffineTransform:
+    return AffineTransform(message.xx, message.xy, message.x0, message.yx, message.yy, message.y0)
+
+
+def _points_of(points: Iterable[types_pb2.SourcePoint]) -> tuple[SourcePoint, ...]:
+    return tuple(SourcePoint(point.x, point.y) for point in points)
 
 
 def _geometry_of(message: types_pb2.Geometry) -> Geometry:
@@ -202,11 +217,24 @@ def _top_patch_of(message: types_pb2.TopPatch) -> TopPatch:
         robust_z=message.robust_z,
         p_value=message.p_value,
         box=SourceBox(box.top, box.left, box.bottom, box.right),
+        corners=_points_of(message.corners),
     )
 
 
 def _map_of(message: types_pb2.AnomalyMap) -> AnomalyMap:
-    return AnomalyMap(AnomalyMapFormat(message.format), message.rows, message.columns, message.data)
+    return AnomalyMap(
+        format=AnomalyMapFormat(message.format),
+        rows=message.rows,
+        columns=message.columns,
+        data=message.data,
+        map_to_source=_transform_of(message.map_to_source) if message.HasField("map_to_source") else None,
+        working_to_source=_transform_of(message.working_to_source) if message.HasField("working_to_source") else None,
+        scale=tuple(
+            ColourStop(stop.robust_z, stop.p_value, stop.red, stop.green, stop.blue, stop.opacity)
+            for stop in message.scale
+        ),
+        counting_area=_points_of(message.counting_area),
+    )
 
 
 def _timings_of(message: types_pb2.Timings) -> Timings:

@@ -70,9 +70,10 @@ class AnomalyMapFormat(_Open):
     UNRECOGNIZED = -1
     UNSPECIFIED = 0
     NONE = 1
-    #: A colour PNG at working resolution: the image in grey, the map over it.
+    #: A colour PNG in the geometry of the source: the image in grey, the map over it, a line around what is above the
+    #: threshold.
     PNG_OVERLAY = 2
-    #: Robust z at working resolution; NaN where nothing was scored.
+    #: Robust z in the geometry of the source; NaN where nothing that counts was scored.
     FLOAT32 = 3
 
 

@@ -55,6 +55,30 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class SourcePoint:
+    """In pixels of the source image, x to the right, y down; pixel i covers [i, i + 1)."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class AffineTransform:
+    """From one frame of an image to another: x' = xx * x + xy * y + x0, y' = yx * x + yy * y + y0."""
+
+    xx: float
+    xy: float
+    x0: float
+    yx: float
+    yy: float
+    y0: float
+
+    def of(self, x: float, y: float) -> SourcePoint:
+        """Where a point lies in the other frame."""
+        return SourcePoint(self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0)
+
+
+@dataclass(frozen=True)
 class Accepted:
     """The first answer: the acquisition was taken in."""
 
@@ -65,6 +89,8 @@ class Accepted:
     #: False where the window needs the whole image.
     scores_before_last_pixel: bool
     placement: Placement
+    #: From working pixels to source pixels, by the placement alone; None from a server that does not say so.
+    working_to_source: Optional[AffineTransform]
 
 
 @dataclass(frozen=True)
@@ -98,6 +124,8 @@ class Patches:
     """Patch scores that are ready, in completion order."""
 
     patches: tuple[Patch, ...]
+    #: From working pixels to source pixels, of an image that was aligned; None: that of ``Accepted`` holds.
+    working_to_source: Optional[AffineTransform]
 
 
 @dataclass(frozen=True)
@@ -119,7 +147,10 @@ class TopPatch:
     score: float
     robust_z: float
     p_value: float
+    #: Clipped to the image; where alignment turned the image, the smallest upright box that holds the patch.
     box: SourceBox
+    #: The patch itself, clockwise from the top left corner, not clipped; empty from a server that does not say so.
+    corners: tuple[SourcePoint, ...]
 
 
 @dataclass(frozen=True)
@@ -137,17 +168,39 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class ColourStop:
+    """The colour of a robust z in the overlay; between stops colours are linear."""
+
+    robust_z: float
+    #: Share of calibration patches with a robust z at least this high: no claim about an image.
+    p_value: float
+    #: 0 to 255.
+    red: int
+    green: int
+    blue: int
+    #: Over the grey image, in [0, 1].
+    opacity: float
+
+
+@dataclass(frozen=True)
 class AnomalyMap:
-    """At working resolution."""
+    """In the geometry of the source image; its longer side has up to 512 pixels."""
 
     format: AnomalyMapFormat
     rows: int
     columns: int
     #: A PNG file, or little-endian float32.
     data: bytes
+    #: From pixels of the map to source pixels; None from a server whose maps are in the working frame.
+    map_to_source: Optional[AffineTransform]
+    working_to_source: Optional[AffineTransform]
+    #: Ascending; the first is the colour of the threshold, below which nothing is coloured.
+    scale: tuple[ColourStop, ...]
+    #: The corners of the area that counts for the image score: what is outside is not judged.
+    counting_area: tuple[SourcePoint, ...]
 
     def array(self) -> Float32Array:
-        """Robust z, float32 [rows, columns], NaN where nothing was scored. Raises ValueError for a PNG."""
+        """Robust z, float32 [rows, columns], NaN where nothing that counts was scored. Raises ValueError for a PNG."""
         if self.format is not AnomalyMapFormat.FLOAT32:
             raise ValueError(f"the map is {self.format.name}: ask for AnomalyMapFormat.FLOAT32")
         return np.frombuffer(self.data, "<f4").reshape(self.rows, self.columns).astype(np.float32)
@@ -217,11 +270,14 @@ class Result(Aggregate):
     nearest_prototypes: dict[tuple[int, int], tuple[NearestPrototype, ...]]
 
     def map_of_source(self) -> Float32Array:
-        """The FLOAT32 anomaly map where the source image lies: it covers the source from edge to edge."""
+        """The FLOAT32 anomaly map, which covers the source image from edge to edge."""
         if self.anomaly_map is None:
             raise ValueError("no anomaly map was asked for")
-        place = self.accepted.placement
         whole = self.anomaly_map.array()
+        if self.anomaly_map.map_to_source is not None:
+            return whole
+        # From a server whose maps are in the working frame: where the source lies in it.
+        place = self.accepted.placement
         return whole[place.top : place.top + place.rows, place.left : place.left + place.columns]
 
 

@@ -199,10 +199,12 @@ class _AnomalyMapFormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     ANOMALY_MAP_FORMAT_NONE: _AnomalyMapFormat.ValueType  # 1
     """No map."""
     ANOMALY_MAP_FORMAT_PNG_OVERLAY: _AnomalyMapFormat.ValueType  # 2
-    """A colour PNG at working resolution: the image in grey, the map over it."""
+    """A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
+    it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+    """
     ANOMALY_MAP_FORMAT_FLOAT32: _AnomalyMapFormat.ValueType  # 3
-    """Little-endian float32 robust z, working_rows * working_columns values, row by row; NaN where nothing
-    was scored.
+    """Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
+    counts for the image score was scored.
     """
 
 class AnomalyMapFormat(_AnomalyMapFormat, metaclass=_AnomalyMapFormatEnumTypeWrapper):
@@ -213,10 +215,12 @@ ANOMALY_MAP_FORMAT_UNSPECIFIED: AnomalyMapFormat.ValueType  # 0
 ANOMALY_MAP_FORMAT_NONE: AnomalyMapFormat.ValueType  # 1
 """No map."""
 ANOMALY_MAP_FORMAT_PNG_OVERLAY: AnomalyMapFormat.ValueType  # 2
-"""A colour PNG at working resolution: the image in grey, the map over it."""
+"""A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
+it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+"""
 ANOMALY_MAP_FORMAT_FLOAT32: AnomalyMapFormat.ValueType  # 3
-"""Little-endian float32 robust z, working_rows * working_columns values, row by row; NaN where nothing
-was scored.
+"""Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
+counts for the image score was scored.
 """
 global___AnomalyMapFormat = AnomalyMapFormat
 
@@ -688,6 +692,7 @@ class AcquisitionAccepted(google.protobuf.message.Message):
     GEOMETRY_FIELD_NUMBER: builtins.int
     SCORES_BEFORE_LAST_PIXEL_FIELD_NUMBER: builtins.int
     PLACEMENT_FIELD_NUMBER: builtins.int
+    WORKING_TO_SOURCE_FIELD_NUMBER: builtins.int
     acquisition_id: builtins.str
     engine: builtins.str
     """Engine that serves the model: "tensorflow", "webgpu", "openvino", "onnx" or "wasm"."""
@@ -701,6 +706,12 @@ class AcquisitionAccepted(google.protobuf.message.Message):
     def placement(self) -> global___Placement:
         """Where the source image lies in the working image."""
 
+    @property
+    def working_to_source(self) -> global___AffineTransform:
+        """From working pixels to source pixels, by the placement alone. An aligned model moves the image once all of it has
+        come: then PatchScores.working_to_source and AnomalyMap.working_to_source are what holds.
+        """
+
     def __init__(
         self,
         *,
@@ -710,11 +721,49 @@ class AcquisitionAccepted(google.protobuf.message.Message):
         geometry: global___Geometry | None = ...,
         scores_before_last_pixel: builtins.bool = ...,
         placement: global___Placement | None = ...,
+        working_to_source: global___AffineTransform | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["geometry", b"geometry", "model", b"model", "placement", b"placement"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acquisition_id", b"acquisition_id", "engine", b"engine", "geometry", b"geometry", "model", b"model", "placement", b"placement", "scores_before_last_pixel", b"scores_before_last_pixel"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["geometry", b"geometry", "model", b"model", "placement", b"placement", "working_to_source", b"working_to_source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acquisition_id", b"acquisition_id", "engine", b"engine", "geometry", b"geometry", "model", b"model", "placement", b"placement", "scores_before_last_pixel", b"scores_before_last_pixel", "working_to_source", b"working_to_source"]) -> None: ...
 
 global___AcquisitionAccepted = AcquisitionAccepted
+
+@typing.final
+class AffineTransform(google.protobuf.message.Message):
+    """From one frame of an image to another:
+      x' = xx * x + xy * y + x0
+      y' = yx * x + yy * y + y0
+    x runs to the right along columns, y down along rows. Coordinates are continuous: pixel i covers [i, i + 1), its centre
+    is i + 0.5.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    XX_FIELD_NUMBER: builtins.int
+    XY_FIELD_NUMBER: builtins.int
+    X0_FIELD_NUMBER: builtins.int
+    YX_FIELD_NUMBER: builtins.int
+    YY_FIELD_NUMBER: builtins.int
+    Y0_FIELD_NUMBER: builtins.int
+    xx: builtins.float
+    xy: builtins.float
+    x0: builtins.float
+    yx: builtins.float
+    yy: builtins.float
+    y0: builtins.float
+    def __init__(
+        self,
+        *,
+        xx: builtins.float = ...,
+        xy: builtins.float = ...,
+        x0: builtins.float = ...,
+        yx: builtins.float = ...,
+        yy: builtins.float = ...,
+        y0: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["x0", b"x0", "xx", b"xx", "xy", b"xy", "y0", b"y0", "yx", b"yx", "yy", b"yy"]) -> None: ...
+
+global___AffineTransform = AffineTransform
 
 @typing.final
 class Placement(google.protobuf.message.Message):
@@ -830,16 +879,25 @@ class PatchScores(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PATCHES_FIELD_NUMBER: builtins.int
+    WORKING_TO_SOURCE_FIELD_NUMBER: builtins.int
     @property
     def patches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PatchScore]:
         """One or more patches in completion order."""
+
+    @property
+    def working_to_source(self) -> global___AffineTransform:
+        """From working pixels to source pixels, of an image that was aligned; absent: AcquisitionAccepted.working_to_source
+        holds. With it the place of a patch in the source follows from its row and column and the Geometry alone.
+        """
 
     def __init__(
         self,
         *,
         patches: collections.abc.Iterable[global___PatchScore] | None = ...,
+        working_to_source: global___AffineTransform | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["patches", b"patches"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["working_to_source", b"working_to_source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["patches", b"patches", "working_to_source", b"working_to_source"]) -> None: ...
 
 global___PatchScores = PatchScores
 
@@ -1052,6 +1110,7 @@ class TopPatch(google.protobuf.message.Message):
     ROBUST_Z_FIELD_NUMBER: builtins.int
     P_VALUE_FIELD_NUMBER: builtins.int
     BOX_FIELD_NUMBER: builtins.int
+    CORNERS_FIELD_NUMBER: builtins.int
     row: builtins.int
     """Position in the patch grid."""
     column: builtins.int
@@ -1060,7 +1119,13 @@ class TopPatch(google.protobuf.message.Message):
     p_value: builtins.float
     @property
     def box(self) -> global___SourceBox:
-        """The patch in source pixels, clipped to the image."""
+        """The patch in source pixels, clipped to the image. Where alignment turned the image: the smallest upright box that
+        holds the patch.
+        """
+
+    @property
+    def corners(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SourcePoint]:
+        """The patch itself: its four corners in source pixels, clockwise from the top left one; not clipped."""
 
     def __init__(
         self,
@@ -1071,11 +1136,32 @@ class TopPatch(google.protobuf.message.Message):
         robust_z: builtins.float = ...,
         p_value: builtins.float = ...,
         box: global___SourceBox | None = ...,
+        corners: collections.abc.Iterable[global___SourcePoint] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["box", b"box"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["box", b"box", "column", b"column", "p_value", b"p_value", "robust_z", b"robust_z", "row", b"row", "score", b"score"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["box", b"box", "column", b"column", "corners", b"corners", "p_value", b"p_value", "robust_z", b"robust_z", "row", b"row", "score", b"score"]) -> None: ...
 
 global___TopPatch = TopPatch
+
+@typing.final
+class SourcePoint(google.protobuf.message.Message):
+    """In pixels of the source image, as in AffineTransform."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    X_FIELD_NUMBER: builtins.int
+    Y_FIELD_NUMBER: builtins.int
+    x: builtins.float
+    y: builtins.float
+    def __init__(
+        self,
+        *,
+        x: builtins.float = ...,
+        y: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["x", b"x", "y", b"y"]) -> None: ...
+
+global___SourcePoint = SourcePoint
 
 @typing.final
 class SourceBox(google.protobuf.message.Message):
@@ -1105,16 +1191,50 @@ global___SourceBox = SourceBox
 
 @typing.final
 class AnomalyMap(google.protobuf.message.Message):
+    """In the geometry of the source image, right and left as they were sent: an alignment is undone, what is padding is left
+    out. Robust z is that of the patches which count for the image score, each in the middle half of its cell (a square of
+    Geometry.patch_stride around the centre of the patch), linear between cells; outside of such cells there is nothing:
+    NaN, no colour.
+    """
+
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FORMAT_FIELD_NUMBER: builtins.int
     ROWS_FIELD_NUMBER: builtins.int
     COLUMNS_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
+    MAP_TO_SOURCE_FIELD_NUMBER: builtins.int
+    WORKING_TO_SOURCE_FIELD_NUMBER: builtins.int
+    SCALE_FIELD_NUMBER: builtins.int
+    COUNTING_AREA_FIELD_NUMBER: builtins.int
     format: global___AnomalyMapFormat.ValueType
     rows: builtins.int
+    """Height and width in pixels: those of the source image where its longer side has up to 512 pixels; else the longer side
+    is 512 and the other max(1, round(side * 512 / longer side)). map_to_source has the exact scales.
+    """
     columns: builtins.int
     data: builtins.bytes
+    @property
+    def map_to_source(self) -> global___AffineTransform:
+        """From pixels of the map to source pixels: scales alone. Absent from a server whose maps are in the working frame."""
+
+    @property
+    def working_to_source(self) -> global___AffineTransform:
+        """From working pixels to source pixels, alignment undone."""
+
+    @property
+    def scale(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ColourStop]:
+        """The colours of the overlay in evenly spaced robust z, ascending; between them they are linear. The first is that of
+        AcquisitionAggregate.threshold, below which nothing is coloured. The last is that of threshold + 3, or of the highest
+        robust z of the map where that is above: no value is off the scale.
+        """
+
+    @property
+    def counting_area(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SourcePoint]:
+        """The area whose patches count for the image score, scored or not: its four corners in source pixels, clockwise from
+        the top left one; they may lie outside of the image. What is outside of the area is not judged.
+        """
+
     def __init__(
         self,
         *,
@@ -1122,10 +1242,50 @@ class AnomalyMap(google.protobuf.message.Message):
         rows: builtins.int = ...,
         columns: builtins.int = ...,
         data: builtins.bytes = ...,
+        map_to_source: global___AffineTransform | None = ...,
+        working_to_source: global___AffineTransform | None = ...,
+        scale: collections.abc.Iterable[global___ColourStop] | None = ...,
+        counting_area: collections.abc.Iterable[global___SourcePoint] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["columns", b"columns", "data", b"data", "format", b"format", "rows", b"rows"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["map_to_source", b"map_to_source", "working_to_source", b"working_to_source"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["columns", b"columns", "counting_area", b"counting_area", "data", b"data", "format", b"format", "map_to_source", b"map_to_source", "rows", b"rows", "scale", b"scale", "working_to_source", b"working_to_source"]) -> None: ...
 
 global___AnomalyMap = AnomalyMap
+
+@typing.final
+class ColourStop(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ROBUST_Z_FIELD_NUMBER: builtins.int
+    P_VALUE_FIELD_NUMBER: builtins.int
+    RED_FIELD_NUMBER: builtins.int
+    GREEN_FIELD_NUMBER: builtins.int
+    BLUE_FIELD_NUMBER: builtins.int
+    OPACITY_FIELD_NUMBER: builtins.int
+    robust_z: builtins.float
+    p_value: builtins.float
+    """Share of calibration patches with a robust z at least this high, in (0, 1], as PatchScore.p_value: no claim about an
+    image.
+    """
+    red: builtins.int
+    """Of the colour, 0 to 255."""
+    green: builtins.int
+    blue: builtins.int
+    opacity: builtins.float
+    """Of the colour over the grey image, in [0, 1]."""
+    def __init__(
+        self,
+        *,
+        robust_z: builtins.float = ...,
+        p_value: builtins.float = ...,
+        red: builtins.int = ...,
+        green: builtins.int = ...,
+        blue: builtins.int = ...,
+        opacity: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["blue", b"blue", "green", b"green", "opacity", b"opacity", "p_value", b"p_value", "red", b"red", "robust_z", b"robust_z"]) -> None: ...
+
+global___ColourStop = ColourStop
 
 @typing.final
 class Timings(google.protobuf.message.Message):
