@@ -1,8 +1,8 @@
 /** A second port for probes that speak no TLS, such as Kubernetes' own: grpc.health.v1 and nothing else. */
 import { ServerCredentials } from '@grpc/grpc-js';
-import { limitsOfMethods } from '../limits/methods.js';
+import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
-import { Rates } from '../limits/rates.js';
+import { RateLimiter } from '../limits/rate-limiter.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import type { Health } from './health.js';
 import { Connections } from './http2/connection-limits.js';
@@ -28,14 +28,14 @@ const WINDOW_BYTES = 65_535;
 const PORT_LIMITS = {
   peerOf: () => undefined,
   // No scoring here: all methods are small ones.
-  limitsOf: limitsOfMethods({ maxMessageBytes: 0, maxTiles: 0 }),
+  limitsOf: createMethodLimits({ maxMessageBytes: 0, maxTiles: 0 }),
   maxConnections: MAX_CONNECTIONS,
   maxReceivedBytes: 1024 * 1024,
   maxPendingBytes: 0,
   receiveWindowBytes: WINDOW_BYTES,
   // All probes may come from one address.
   peerShareRatio: 0,
-  rates: new Rates({ perSecond: 1000 }),
+  rateLimiter: new RateLimiter({ callsPerSecond: 1000 }),
   retryDelayMs: 1000,
   // Probes are asked for every few seconds: nobody wants a line for each.
   logger: silentLogger(),

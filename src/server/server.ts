@@ -7,7 +7,7 @@ import type { ServeConfig } from '../config/schema.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { MemoryRelease } from '../limits/memory-release.js';
-import { limitsOfMethods } from '../limits/methods.js';
+import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
 import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
@@ -138,11 +138,11 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
     ...config,
     maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
     peerOf: (metadata) => callerOf(metadata)?.peer,
-    limitsOf: limitsOfMethods({
+    limitsOf: createMethodLimits({
       maxMessageBytes,
       maxTiles: Math.max(...registry.list().map(({ geometry }) => geometry.tileCount)),
     }),
-    rates: guard.rates,
+    rateLimiter: guard.rateLimiter,
     logger,
     telemetry,
   });

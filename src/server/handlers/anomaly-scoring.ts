@@ -19,7 +19,7 @@ import type {
 } from '../../gen/salad/v1/anomaly_scoring.js';
 import type { AcquisitionHeader } from '../../gen/salad/v1/types.js';
 import { DecodeQueue } from '../../imaging/decode/queue.js';
-import { messageTaken } from '../../limits/intake.js';
+import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
@@ -57,7 +57,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
         signal: reading.signal,
-        onTaken: messageTaken,
+        onTaken: messageProcessed,
       });
       try {
         const caller = callerOf(call.metadata);
