@@ -17,9 +17,12 @@ export class ReceiveBudget {
   private readonly shares: Shares;
   private readonly waiting = new Map<string, WaitingMessage[]>();
 
-  /** @param peerShareRatio see `Shares` */
+  /**
+   * @param totalBytes of messages; at least those of the largest message, which would otherwise wait for ever
+   * @param peerShareRatio see `Shares`
+   */
   constructor(totalBytes: number, peerShareRatio: number) {
-    this.shares = new Shares(totalBytes, peerShareRatio);
+    this.shares = new Shares(totalBytes + MESSAGE_OVERHEAD_BYTES, peerShareRatio);
   }
 
   get reservedBytes(): number {

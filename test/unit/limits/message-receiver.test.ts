@@ -184,7 +184,8 @@ describe('messageReceiverInterceptor', () => {
           if (kind === 'close') call.close();
           if (kind === 'end') call.handleEndEvent();
           if (kind === 'turn') await nextTurn();
-          assert.ok(budget.reservedBytes <= 9000);
+          // The budget has 256 bytes more, for the overhead of a message.
+          assert.ok(budget.reservedBytes <= 9256);
         }
         for (const call of calls) if (!call.isClosed) call.close();
         // A message that is being decompressed releases its memory when that ends.

@@ -24,6 +24,13 @@ describe('ReceiveBudget', () => {
     assert.equal(budget.reservedBytes, 0);
   });
 
+  it('has memory for one message of its total size', () => {
+    const budget = new ReceiveBudget(1000, 1);
+    assert.ok(budget.reserve('a', 1000, () => {}));
+    budget.release('a', 1000);
+    assert.equal(budget.reservedBytes, 0);
+  });
+
   it('removes a message that stops waiting, and serves those after it', async () => {
     const budget = new ReceiveBudget(1000, 1);
     const reserved: string[] = [];
