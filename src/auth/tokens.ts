@@ -1,4 +1,4 @@
-/** Bearer tokens: JSON Web Tokens (RFC 7519) signed with a key of the issuer's key set (RFC 7517); `jose` checks them. */
+/** Bearer tokens: JSON Web Tokens (RFC 7519) signed with a key of the issuer's set (RFC 7517), checked by `jose`. */
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import {
@@ -23,7 +23,10 @@ const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256
 const UNKNOWN_KEY_FETCH_INTERVAL_MS = 5000;
 /** A key set is fetched this many times less often than files are read. */
 const FETCH_INTERVAL_RATIO = 60;
-/** How long the last key set is used while its issuer cannot be reached: longer than an outage, shorter than a key's validity. */
+/**
+ * How long the last key set is used while its issuer cannot be reached: longer than an outage, shorter than the
+ * validity of a key.
+ */
 const KEY_SET_MAX_AGE_MS = 86_400_000;
 const FETCH_TIMEOUT_MS = 5000;
 /** Far above the size of any issuer's key set. */
@@ -40,7 +43,7 @@ export interface Tokens {
   close(): void;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for a file that is no key set; a URL is not fetched before the first token */
+/** A URL is fetched with the first token. @throws SaladError CONFIGURATION_INVALID for a file that is no key set */
 export async function openTokens(config: ServeConfig, logger: Logger): Promise<Tokens> {
   const { getKey, close } = await openTokenKeys(config, logger);
   return {

@@ -69,8 +69,8 @@ describe('the guard before calls that change the server', () => {
         logger,
         telemetry: new Telemetry(silentLogger()),
         retryDelayMs: config.retryDelayMs,
-        requestEndMs: 5000,
-        unreadMs: 5000,
+        requestEndTimeoutMs: 5000,
+        unreadTimeoutMs: 5000,
       });
       const server = new Server({ interceptors: [calls.interceptor, guard.interceptor] });
       const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>
