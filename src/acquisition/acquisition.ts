@@ -31,7 +31,7 @@ export async function* scoreAcquisition(
   const threshold = thresholdFor(model.manifest.calibration, request.options.maxFalsePositiveRate);
   const release = model.budget.admit(
     request.peer,
-    acquisitionBytes(model, request) + answerBytes(model, request.options),
+    acquisitionBytes(model, request) + answerBytes(model, request),
   );
   const run = new AcquisitionRun(model, request);
   const onAbort = () => run.abort(abortError(signal));
@@ -39,8 +39,14 @@ export async function* scoreAcquisition(
   try {
     signal.throwIfAborted();
     run.open();
-    const { streamable, placement } = run.image;
-    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: streamable, placement };
+    const { streamable, placement, workingToSource } = run.image;
+    yield {
+      kind: 'accepted',
+      engine: run.announcedEngine,
+      scoresBeforeLastPixel: streamable,
+      placement,
+      workingToSource,
+    };
     void run.read(pixels);
     let sentAt = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {
@@ -48,7 +54,7 @@ export async function* scoreAcquisition(
       if (request.options.patchScores && run.results.hasNew) {
         const wait = sentAt + GATHER_MS - model.batcher.now();
         if (wait > 0) await run.doneWithin(wait);
-        yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+        yield run.takePatches(PATCHES_PER_EVENT);
         sentAt = model.batcher.now();
       } else {
         await run.progress.wait();
@@ -56,7 +62,7 @@ export async function* scoreAcquisition(
     }
     run.throwIfFailed();
     while (request.options.patchScores && run.results.hasNew) {
-      yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+      yield run.takePatches(PATCHES_PER_EVENT);
     }
     const aggregate = await aggregateOf(model, request, run.outcome(), threshold);
     run.throwIfFailed();

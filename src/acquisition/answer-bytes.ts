@@ -1,5 +1,6 @@
 /** How much memory the answers of an acquisition may take, known from its header alone. */
-import type { AcquisitionOptions, ServedModel } from './types.js';
+import { mapShapeOf } from '../imaging/anomaly-map.js';
+import type { AcquisitionRequest, ServedModel } from './types.js';
 
 /** Patches in one event at most: keeps messages small where embeddings ride along. */
 export const PATCHES_PER_EVENT = 1024;
@@ -18,11 +19,13 @@ const MAP_BYTES_PER_PIXEL = 3 * 4;
 /** Most bytes of answers that are made and not read yet. */
 export function answerBytes(
   { geometry, manifest }: Pick<ServedModel, 'geometry' | 'manifest'>,
-  { patchScores, embeddings, nearestPrototypes, anomalyMap }: AcquisitionOptions,
+  { format, options }: Pick<AcquisitionRequest, 'format' | 'options'>,
 ): number {
+  const { patchScores, embeddings, nearestPrototypes, anomalyMap } = options;
+  const { rows, columns } = mapShapeOf(format.rows, format.columns);
   const embedding = embeddings ? manifest.bank.dimension * NUMBER_BYTES : 0;
   const patch = PATCH_BYTES + embedding + nearestPrototypes * NEAREST_BYTES;
   const patches = patchScores ? Math.min(PATCHES_PER_EVENT, geometry.patchGrid ** 2) : 0;
-  const map = anomalyMap === 'none' ? 0 : geometry.workingSize ** 2 * MAP_BYTES_PER_PIXEL;
+  const map = anomalyMap === 'none' ? 0 : rows * columns * MAP_BYTES_PER_PIXEL;
   return ANSWERS * patches * patch + map;
 }

@@ -96,7 +96,7 @@ describe('the memory of a server process', function () {
     };
     const format = defaultPixelFormat(rows, columns, bits);
     const image = acquisitionBytes(bundle, { format, source: 'rows', options });
-    return image + answerBytes(bundle, options);
+    return image + answerBytes(bundle, { format, options });
   };
   /** Scores an image of another client meanwhile. */
   const assertServes = async () => {
