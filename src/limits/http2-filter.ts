@@ -88,7 +88,7 @@ export class Http2Filter {
     });
   }
 
-  /** @returns false where the stream was refused or is gone */
+  /** @returns false where the stream was refused or is closed */
   private admitStream(stream: ServerHttp2Stream, headers: RequestHeaders): boolean {
     const { session } = stream;
     if (session === undefined || session.destroyed || stream.destroyed) return false;

@@ -6,7 +6,7 @@ import type { OpenCalls } from './handlers/open-calls.js';
 import type { Health } from './health.js';
 import type { Connections } from './http2/connections.js';
 
-/** Longest wait for calls and connections to end after they were asked to. */
+/** Longest wait for calls and connections to end by themselves; after it they are closed by force. */
 const CLOSE_TIMEOUT_MS = 1000;
 
 export interface DrainParts {

@@ -102,7 +102,7 @@ describe('the memory of a server process', function () {
   const assertServes = async () => {
     const client = new SaladClient(server.address, { retry: false });
     const aggregate = await client.scoreAcquisition(smallHeader('good'), smallRows(smallImage(1)), {
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     });
     client.close();
     assert.equal(aggregate.coverage?.scored, 64);

@@ -166,7 +166,7 @@ def wide_headers(peer: Peer) -> None:
         stream = connection.open(STREAM)
         streams[stream] = fields
         connection.send(stream, wire.frame(wire.stream_header(**fields)))
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         for stream in [each for each in streams if connection.is_over(each)]:
             fields = streams.pop(stream)
             connection.reset(stream)
@@ -188,7 +188,7 @@ def many_luts(peer: Peer) -> None:
     for _ in range(1000):
         stream = connection.open(STREAM)
         streams.append(stream)
-        if not connection.send(stream, message, deadline=peer.deadline) and (connection.gone or peer.over):
+        if not connection.send(stream, message, deadline=peer.deadline) and (connection.closed or peer.over):
             break
     peer.count("open", sum(not connection.is_over(stream) for stream in streams))
     while not peer.over:
@@ -223,7 +223,7 @@ def full_windows(peer: Peer) -> None:
 def push_evenly(peer: Peer, connection: Connection, streams, data: bytes) -> None:
     """Sends some bytes to each stream in turn, as its window allows."""
     at = dict.fromkeys(streams, 0)
-    while at and not peer.over and not connection.gone:
+    while at and not peer.over and not connection.closed:
         sent = False
         for stream in list(at):
             if connection.is_over(stream) or at[stream] >= len(data):
@@ -241,7 +241,7 @@ def push_evenly(peer: Peer, connection: Connection, streams, data: bytes) -> Non
         if not sent:
             connection.pump(0.05)
     peer.counts["megabytes"] = sum(at.values()) // 1_000_000
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         connection.pump(0.1)
 
 
@@ -277,7 +277,7 @@ def unread_answers(peer: Peer) -> None:
         stream = connection.open(STREAM)
         streams.append(stream)
         connection.send(stream, message + rows, end=True, deadline=peer.deadline)
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         connection.pump(0.1)
 
 
@@ -291,7 +291,7 @@ def idle_streams(peer: Peer) -> None:
     while not peer.over:
         for connection in connections:
             for _ in range(300 - connection.open_streams):
-                if connection.gone:
+                if connection.closed:
                     break
                 connection.open(STREAM)
                 peer.count("opened")
@@ -304,7 +304,7 @@ def open_watches(peer: Peer) -> None:
     connections = [peer.connect() for _ in range(4)]
     for connection in connections:
         for _ in range(1000):
-            if connection.gone:
+            if connection.closed:
                 break
             stream = connection.open(WATCH)
             connection.send(stream, wire.frame(wire.block(1, b"")), end=True, deadline=peer.deadline)
@@ -440,7 +440,7 @@ def tiny_messages(peer: Peer) -> None:
     header = wire.frame(wire.stream_header(rows=65_535, columns=1))
     blob = b"".join(wire.frame(wire.rows_message(row, b"\x80")) for row in range(65_535))
     connection = peer.connect()
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         streams = [connection.open(STREAM) for _ in range(16)]
         for stream in streams:
             connection.send(stream, header)
@@ -449,7 +449,7 @@ def tiny_messages(peer: Peer) -> None:
 
 def push_until_done(peer: Peer, connection: Connection, streams, data: bytes) -> None:
     at = dict.fromkeys(streams, 0)
-    while at and not peer.over and not connection.gone:
+    while at and not peer.over and not connection.closed:
         for stream in list(at):
             if connection.is_over(stream) or at[stream] >= len(data):
                 del at[stream]
@@ -502,7 +502,7 @@ def score_images(peer: Peer, priority: int) -> None:
         running = [(each, stream) for each, stream in running if not each.is_over(stream)]
         for connection in connections:
             mine = sum(each is connection for each, _ in running)
-            for _ in range(0 if connection.gone else 12 - mine):
+            for _ in range(0 if connection.closed else 12 - mine):
                 stream = connection.open(STREAM)
                 connection.send(stream, data, end=True, deadline=peer.deadline)
                 running.append((connection, stream))

@@ -42,7 +42,7 @@ class Connection:
         self.messages: dict[int, str] = {}
         self.answered: dict[int, int] = {}
         self.resets: dict[int, int] = {}
-        self.gone = False
+        self.closed = False
         self.flush()
         # The server's SETTINGS contain its window, which limits what may be sent.
         self.pump(0.2)
@@ -53,15 +53,15 @@ class Connection:
 
     def flush(self) -> None:
         data = self.h2.data_to_send()
-        if data and not self.gone:
+        if data and not self.closed:
             try:
                 self.sock.sendall(data)
             except OSError:
-                self.gone = True
+                self.closed = True
 
     def pump(self, seconds: float = 0) -> None:
         """Reads all received data; waits for up to `seconds` where there is none."""
-        while not self.gone and select.select([self.sock], [], [], seconds)[0]:
+        while not self.closed and select.select([self.sock], [], [], seconds)[0]:
             seconds = 0
             try:
                 data = self.sock.recv(1 << 20)
@@ -69,7 +69,7 @@ class Connection:
             except (OSError, h2.exceptions.ProtocolError):
                 data, events = b"", []
             if not data:
-                self.gone = True
+                self.closed = True
             for event in events:
                 self._handle(event)
             self.flush()
@@ -88,10 +88,10 @@ class Connection:
         elif isinstance(event, h2.events.StreamReset):
             self.resets[event.stream_id] = event.error_code
         elif isinstance(event, h2.events.ConnectionTerminated):
-            self.gone = True
+            self.closed = True
 
     def open(self, path: str, encoding: str = "identity", **more: str) -> int:
-        if self.gone:
+        if self.closed:
             raise ConnectionError("the connection is closed")
         stream = self.h2.get_next_available_stream_id()
         headers = [
@@ -109,7 +109,7 @@ class Connection:
         return stream
 
     def is_over(self, stream: int) -> bool:
-        return self.gone or stream in self.statuses or stream in self.resets
+        return self.closed or stream in self.statuses or stream in self.resets
 
     def send(self, stream: int, data: bytes, end: bool = False, deadline: float | None = None) -> bool:
         """Sends as the windows allow. False where the stream or connection closes, or the deadline passes before."""
@@ -146,7 +146,7 @@ class Connection:
             self.pump(0.05)
 
     def close(self) -> None:
-        self.gone = True
+        self.closed = True
         self.sock.close()
 
 
@@ -162,5 +162,5 @@ def outcome(connections) -> dict:
     return {
         "statuses": counted(status for each in connections for status in each.statuses.values()),
         "resets": counted(int(code) for each in connections for code in each.resets.values()),
-        "gone": sum(each.gone for each in connections),
+        "closedConnections": sum(each.closed for each in connections),
     }
