@@ -5,6 +5,7 @@ import { BATCHING_FIELDS, type BatchingConfig } from './sections/batching.js';
 import { CALL_FIELDS, type CallConfig } from './sections/calls.js';
 import { CONNECTION_FIELDS, type ConnectionConfig } from './sections/connections.js';
 import { ENGINE_FIELDS, type EngineConfig } from './sections/engine.js';
+import type { ConfigField } from './sections/field.js';
 import { MODEL_FIELDS, type ModelConfig } from './sections/models.js';
 import { PORT_FIELDS, type PortConfig } from './sections/port.js';
 import { QUOTA_FIELDS, type QuotaConfig } from './sections/quotas.js';
@@ -82,8 +83,6 @@ export type ServeConfig = PortConfig &
   SecurityConfig &
   TelemetryConfig;
 
-export type ConfigKey = keyof ServeConfig;
-
 /** Every setting by its key, section by section. */
 export const CONFIG_FIELDS = {
   ...PORT_FIELDS,
@@ -96,4 +95,6 @@ export const CONFIG_FIELDS = {
   ...CONNECTION_FIELDS,
   ...SECURITY_FIELDS,
   ...TELEMETRY_FIELDS,
-} as const;
+} as const satisfies { readonly [Key in keyof ServeConfig]: ConfigField<ServeConfig[Key]> };
+
+export type ConfigKey = keyof typeof CONFIG_FIELDS;

@@ -23,7 +23,7 @@ const URGENCY_HORIZON_MS = 1000;
 export type RegistryConfig = ModelConfig & EngineConfig & BatchingConfig & AdmissionConfig & QuotaConfig;
 
 export interface RegistryOptions {
-  /** See WorkerSetOptions. */
+  /** File of the engine worker threads; see WorkerSetOptions. */
   readonly workerEntry?: string | undefined;
 }
 
@@ -32,14 +32,14 @@ export class ModelRegistry {
     readonly pool: EnginePool,
     private readonly batcher: Batcher<PoolSlot>,
     readonly budget: AcquisitionBudget,
-    /** By name, then version. */
+    /** Sorted by name and version. */
     private readonly models: readonly ServedModel[],
   ) {}
 
   /**
    * Reads every bundle of the models folder, starts the engine and warms it up. A bundle that is invalid, or whose
    * golden scores the engine does not reproduce, is logged and not served; the others are served.
-   * @throws SaladError BUNDLE_INVALID or CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
+   * @throws SaladError BUNDLE_INVALID or CONFIGURATION_INVALID if no bundle can be served, ENGINE_UNAVAILABLE
    */
   static async open(
     config: RegistryConfig,
@@ -59,11 +59,11 @@ export class ModelRegistry {
       retryAfterMs: config.retryDelayMs,
       peerShareRatio: config.peerShareRatio,
     });
-    const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
+    const maxTiles = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
     const batcher = new Batcher<PoolSlot>({
       executor: pool,
       limits: {
-        maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
+        maxQueuedTiles: config.maxConcurrentAcquisitions * maxTiles,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
       urgentShare: config.statSharePercent / 100,
@@ -77,29 +77,29 @@ export class ModelRegistry {
     return new ModelRegistry(pool, batcher, budget, models);
   }
 
-  /** The engine that serves now. */
+  /** The engine that scores now; it changes on fail-over and failback. */
   get engine(): EngineName {
     return this.pool.engine;
   }
 
-  /** Tiles that wait for an engine. */
+  /** Number of tiles waiting for an engine. */
   get queuedTiles(): number {
     return this.batcher.queuedTiles;
   }
 
+  /** Returns the served models, sorted by name and version. */
   list(): readonly ServedModel[] {
     return this.models;
   }
 
-  /** @param version default: the highest @throws SaladError MODEL_NOT_FOUND */
+  /** Finds a model. @param version default: the highest @throws SaladError MODEL_NOT_FOUND */
   find(name: string, version?: number): ServedModel {
-    const versions = this.models.filter((model) => model.name === name);
-    const found =
-      version === undefined ? versions.at(-1) : versions.find((model) => model.version === version);
-    if (found !== undefined) return found;
+    const versions = this.models.filter((each) => each.name === name);
+    const model = version === undefined ? versions.at(-1) : versions.find((each) => each.version === version);
+    if (model !== undefined) return model;
     const shownName = callerText(name);
     const requested = version === undefined ? shownName : `${shownName}@${version}`;
-    const loaded = this.models.map((model) => model.key).join(', ');
+    const loaded = this.models.map(({ key }) => key).join(', ');
     throw new SaladError('MODEL_NOT_FOUND', `model ${requested} is not loaded; loaded: ${loaded}`);
   }
 
@@ -157,6 +157,7 @@ function logModels(
   }
 }
 
+/** What the engine pool needs of a bundle. */
 function poolModelOf(bundle: Bundle, precision: Precision): PoolModel {
   const { manifest, geometry } = bundle;
   return {
@@ -201,7 +202,7 @@ function servedModel(
 
 /**
  * Reads the bundles in order of name and version. A refused bundle does not stop the start of the others.
- * @throws SaladError the error of the first refused bundle, or CONFIGURATION_INVALID, where no bundle is valid
+ * @throws SaladError the error of the first refused bundle, or CONFIGURATION_INVALID, if no bundle is valid
  */
 async function readBundles(folder: string, logger: Logger): Promise<readonly Bundle[]> {
   const bundles: Bundle[] = [];
