@@ -28,6 +28,15 @@ export const ERROR_REASONS = {
   TILE_DUPLICATE: ['invalidArgument', 'A tile was sent twice.'],
   CHECKSUM_MISMATCH: ['invalidArgument', 'The CRC-32C at the end does not match the samples received.'],
   IMAGE_UNREADABLE: ['invalidArgument', 'The encoded image is corrupt or of a format not supported.'],
+  DICOM_UNSUPPORTED: [
+    'invalidArgument',
+    'The DICOM file is whole but cannot be scored: colour, no pixels, an unknown transfer syntax, or contradictions.',
+  ],
+  DECODING_LIMIT_EXCEEDED: [
+    'invalidArgument',
+    'Decoding the file took more time or memory than an image of its size may take.',
+  ],
+  DECODER_UNAVAILABLE: ['unavailable', 'The process that decodes DICOM files does not start; retry later.'],
   IMAGE_TOO_LARGE: ['resourceExhausted', "The image exceeds the server's pixel limit."],
   MODEL_NOT_FOUND: ['notFound', 'No model of that name and version is loaded.'],
   BUNDLE_INVALID: ['failedPrecondition', 'A model bundle is incomplete, inconsistent or fails its hashes.'],

@@ -3,6 +3,14 @@
  * modality rescale, then VOI window or LUT, then MONOCHROME1 inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
  */
 import { SaladError } from '../errors/index.js';
+import {
+  isPadding,
+  type LookupTable,
+  type ModalityFormat,
+  modalityFunction,
+  validateLookupTable,
+  validateModality,
+} from './modality.js';
 
 /** How rescaled values become display values (DICOM PS3.3 C.11.2). */
 export type VoiTransform =
@@ -16,17 +24,12 @@ export type VoiTransform =
       readonly function: 'linear' | 'linearExact' | 'sigmoid';
     }
   /** A VOI LUT (C.11.2.1.1): `firstValue` maps to entry 0, values outside map to the first or last entry. */
-  | {
-      readonly kind: 'lut';
-      readonly firstValue: number;
-      readonly bitsPerEntry: number;
-      readonly entries: Uint16Array | readonly number[];
-    }
+  | ({ readonly kind: 'lut' } & LookupTable)
   /** Percentiles of the whole image, in [0, 100], lowPercentile < highPercentile. */
   | { readonly kind: 'auto'; readonly lowPercentile: number; readonly highPercentile: number };
 
 /** Geometry and meaning of the samples of one image. */
-export interface PixelFormat {
+export interface PixelFormat extends ModalityFormat {
   readonly rows: number;
   readonly columns: number;
   readonly bitsAllocated: 8 | 16;
@@ -36,12 +39,12 @@ export interface PixelFormat {
   readonly isSigned: boolean;
   /** The lowest display value is shown white. */
   readonly monochrome1: boolean;
-  readonly rescaleSlope: number;
-  readonly rescaleIntercept: number;
   readonly voi: VoiTransform;
   /** Distance between the centres of neighbouring samples in mm. */
   readonly rowSpacingMm?: number;
   readonly columnSpacingMm?: number;
+  /** Height of a sample divided by its width. Absent: that of the spacing, or 1 where there is none. */
+  readonly pixelAspectRatio?: number;
 }
 
 /**
@@ -87,19 +90,23 @@ export function validatePixelFormat(format: PixelFormat): void {
   if (!isCount(format.bitsStored) || format.bitsStored > format.bitsAllocated) {
     invalid('bits_stored', `must be 1 to bits_allocated (${format.bitsAllocated}), is ${format.bitsStored}`);
   }
-  if (!Number.isFinite(format.rescaleSlope) || format.rescaleSlope === 0) {
-    invalid('rescale_slope', `must be finite and not 0, is ${format.rescaleSlope}`);
-  }
-  if (!Number.isFinite(format.rescaleIntercept)) {
-    invalid('rescale_intercept', `must be finite, is ${format.rescaleIntercept}`);
-  }
+  validateModality(format);
   if (format.rowSpacingMm !== undefined && !isPositive(format.rowSpacingMm)) {
     invalid('row_spacing_mm', `must be above 0, is ${format.rowSpacingMm}`);
   }
   if (format.columnSpacingMm !== undefined && !isPositive(format.columnSpacingMm)) {
     invalid('column_spacing_mm', `must be above 0, is ${format.columnSpacingMm}`);
   }
+  if (format.pixelAspectRatio !== undefined && !isPositive(format.pixelAspectRatio)) {
+    invalid('pixel_aspect_ratio', `must be above 0, is ${format.pixelAspectRatio}`);
+  }
   validateVoi(format.voi);
+}
+
+/** Height of a sample divided by its width; 1 where nothing is known of it. */
+export function aspectRatioOf({ pixelAspectRatio, rowSpacingMm, columnSpacingMm }: PixelFormat): number {
+  if (pixelAspectRatio !== undefined) return pixelAspectRatio;
+  return rowSpacingMm === undefined || columnSpacingMm === undefined ? 1 : rowSpacingMm / columnSpacingMm;
 }
 
 function validateVoi(voi: VoiTransform): void {
@@ -117,7 +124,7 @@ function validateVoi(voi: VoiTransform): void {
       return;
     }
     case 'lut':
-      validateLut(voi.firstValue, voi.bitsPerEntry, voi.entries);
+      validateLookupTable('voi.lut', voi);
       return;
     case 'auto':
       if (!(voi.lowPercentile >= 0 && voi.lowPercentile < 100)) {
@@ -126,25 +133,6 @@ function validateVoi(voi: VoiTransform): void {
       if (!(voi.highPercentile > voi.lowPercentile && voi.highPercentile <= 100)) {
         invalid('voi.auto.high_percentile', `must be in (low_percentile, 100], is ${voi.highPercentile}`);
       }
-  }
-}
-
-function validateLut(firstValue: number, bitsPerEntry: number, entries: ArrayLike<number>): void {
-  if (!Number.isInteger(firstValue)) {
-    invalid('voi.lut.first_value', `must be a whole number, is ${firstValue}`);
-  }
-  if (!Number.isInteger(bitsPerEntry) || bitsPerEntry < 8 || bitsPerEntry > 16) {
-    invalid('voi.lut.bits_per_entry', `must be 8 to 16, is ${bitsPerEntry}`);
-  }
-  if (entries.length < 1 || entries.length > 65_536) {
-    invalid('voi.lut.entries', `must have 1 to 65536 entries, has ${entries.length}`);
-  }
-  const largest = 2 ** bitsPerEntry - 1;
-  for (let i = 0; i < entries.length; i++) {
-    const entry = entries[i]!;
-    if (!Number.isInteger(entry) || entry < 0 || entry > largest) {
-      invalid('voi.lut.entries', `entry ${i} must be 0 to ${largest}, is ${entry}`);
-    }
   }
 }
 
@@ -176,9 +164,17 @@ const RECENT_MAX = 16;
 
 function recentTable(format: PixelFormat): Float32Array {
   // A look-up table may be as long as what is made of it.
-  if (format.voi.kind === 'lut') return displayTable(format);
-  const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, voi } = format;
-  const key = JSON.stringify([bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, voi]);
+  if (format.voi.kind === 'lut' || format.modalityLut !== undefined) return displayTable(format);
+  const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi } = format;
+  const key = JSON.stringify([
+    bitsStored,
+    isSigned,
+    monochrome1,
+    rescaleSlope,
+    rescaleIntercept,
+    padding,
+    voi,
+  ]);
   const table = recent.get(key) ?? displayTable(format);
   // Put at the end: the first is the one unused for longest.
   recent.delete(key);
@@ -191,16 +187,23 @@ function recentTable(format: PixelFormat): Float32Array {
 function displayTable(format: PixelFormat): Float32Array {
   const size = 2 ** format.bitsStored;
   const lowest = format.isSigned ? -size / 2 : 0;
-  const voi = voiFunction(format.voi);
+  const modality = modalityFunction(format);
+  const voi = voiFunction(format.voi) ?? lutRange(format.modalityLut);
   const table = new Float32Array(size);
   for (let bits = 0; bits < size; bits++) {
     const stored = bits < lowest + size ? bits : bits - size;
-    const display = voi
-      ? voi(format.rescaleSlope * stored + format.rescaleIntercept)
-      : fullRange(stored - lowest, size - 1, format.rescaleSlope);
+    if (isPadding(format.padding, stored)) continue;
+    const display = voi ? voi(modality(stored)) : fullRange(stored - lowest, size - 1, format.rescaleSlope);
     table[bits] = format.monochrome1 ? 255 - display : display;
   }
   return table;
+}
+
+/** The full range of what a Modality LUT gives. */
+function lutRange(table: LookupTable | undefined): ((value: number) => number) | null {
+  if (table === undefined) return null;
+  const scale = 255 / (2 ** table.bitsPerEntry - 1);
+  return (value) => value * scale;
 }
 
 /** The range of rescaled values is linear in the stored ones: only the slope's sign matters. */

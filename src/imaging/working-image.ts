@@ -12,6 +12,7 @@ import { type Alignment, unalignedBox } from './alignment-map.js';
 import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte, toBytes } from './byte-table.js';
 import { percentilesOf } from './percentile.js';
 import {
+  aspectRatioOf,
   bytesPerSample,
   createDisplayTransform,
   type DisplayTransform,
@@ -75,7 +76,7 @@ export class WorkingImage {
     this.format = format;
     this.#minStd = minStd;
     this.#transform = createDisplayTransform(format);
-    this.#placement = placementOf(input, format.rows, format.columns);
+    this.#placement = placementOf(input, format.rows, format.columns, aspectRatioOf(format));
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
     this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow && this.#aligner === null;
