@@ -1,0 +1,56 @@
+/** How much time and memory a decoder process may take, by the size of what it is given. */
+import type { DicomFacts } from '../facts.js';
+
+const MIB = 1024 * 1024;
+
+/** Codecs that are loaded meanwhile, and room to spare. */
+const BASE_BYTES = 128 * MIB;
+/** The file, a copy while it is received, and one of its pixels. */
+const BYTES_PER_FILE_BYTE = 4;
+/** Twice what the neediest codec takes: JPEG 2000, 11 bytes a pixel. */
+const BYTES_PER_PIXEL = 20;
+/** A deflated file may inflate to an image of the largest size, of which there are two copies for a moment. */
+const INFLATED_BYTES_PER_PIXEL = 4;
+
+const BASE_MS = 10_000;
+/** The slowest codec takes a tenth of it on an idle processor. */
+const MS_PER_PIXEL = 0.001;
+const MS_PER_FILE_BYTE = 0.0001;
+
+export interface DecodingLimits {
+  /** How much the process may grow. */
+  readonly growthBytesMax: number;
+  readonly deadlineMs: number;
+}
+
+/** Of reading a header. */
+export function openLimits(fileBytes: number, maxPixels: number): DecodingLimits {
+  return {
+    growthBytesMax: BASE_BYTES + BYTES_PER_FILE_BYTE * fileBytes + INFLATED_BYTES_PER_PIXEL * maxPixels,
+    deadlineMs: BASE_MS + MS_PER_FILE_BYTE * fileBytes,
+  };
+}
+
+/** Of decoding a frame. */
+export function frameLimits(fileBytes: number, facts: DicomFacts): DecodingLimits {
+  const pixels = pixelsOf(facts);
+  return {
+    growthBytesMax: BASE_BYTES + BYTES_PER_FILE_BYTE * fileBytes + BYTES_PER_PIXEL * pixels,
+    deadlineMs: BASE_MS + MS_PER_PIXEL * pixels,
+  };
+}
+
+/** Bytes that decoding a frame takes, in both processes together, beyond the file. */
+export function decodingBytes(facts: DicomFacts): number {
+  return pixelsOf(facts) * (BYTES_PER_PIXEL + (facts.bitsAllocated ?? 16) / 8);
+}
+
+function pixelsOf({ rows, columns }: DicomFacts): number {
+  return (rows ?? 0) * (columns ?? 0);
+}
+
+/**
+ * Codecs keep what they have taken. A process that has more than this when its file is closed makes room for another one;
+ * 14 million pixels of JPEG 2000 leave it below.
+ */
+export const KEPT_BYTES_MAX = 288 * MIB;

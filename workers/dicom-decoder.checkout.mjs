@@ -1,0 +1,5 @@
+// As engine-worker.checkout.mjs.
+import { register } from 'tsx/esm/api';
+
+register();
+await import('./dicom-decoder.ts');
