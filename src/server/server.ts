@@ -9,6 +9,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { openGuard } from '../auth/guard.js';
 import { portCredentials } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
+import { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../errors/index.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
@@ -60,6 +61,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     guard.close();
     tls.close();
   };
+  const dicom = new DicomDecoder();
   const registry = await ModelRegistry.open(config, logger, telemetry, options).catch((error: unknown) => {
     letGo();
     throw error;
@@ -96,7 +98,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     );
     server.addService(
       guard.metered(AnomalyScoringService),
-      anomalyScoringHandlers({ config, registry, calls, telemetry }),
+      anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
     );
     server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
     health.addTo(server);
@@ -120,9 +122,10 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       models: registry.list().map(({ key }) => key),
       registry,
       stop(graceMs) {
-        stopping ??= drain(server, address, calls, health, graceMs).then(() => {
+        stopping ??= drain(server, address, calls, health, graceMs).then(async () => {
           letGo();
-          return registry.close();
+          await dicom.close();
+          await registry.close();
         });
         return stopping;
       },

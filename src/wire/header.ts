@@ -1,9 +1,10 @@
 /** From the wire's header to the acquisition's terms: every field checked and named in proto words. */
-import type { AcquisitionOptions, AcquisitionRequest, ServedModel } from '../acquisition/index.js';
+import type { AcquisitionOptions, AcquisitionRequest, Release, ServedModel } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import {
   type AcquisitionHeader,
   AnomalyMapFormat,
+  type DicomInstance,
   EarlyEnd,
   type ImageFormat,
   PhotometricInterpretation,
@@ -26,6 +27,17 @@ export interface HeaderContext {
   readonly maxImagePixels: number;
   /** Milliseconds of the batcher's clock; Infinity without one. */
   readonly deadline: number;
+}
+
+/** A whole image. */
+export interface ImageRequest {
+  readonly request: AcquisitionRequest;
+  /** All samples, row by row, little-endian. */
+  readonly samples: Uint8Array;
+  /** Gives back the room of the decoded image. */
+  readonly release: Release;
+  /** Of a DICOM file, where it was asked for. */
+  readonly instance?: DicomInstance;
 }
 
 /** The finder is handed in so that the id is checked before the model is looked up. */
@@ -78,12 +90,21 @@ function formatFrom(image: ImageFormat | undefined, maxPixels: number): PixelFor
     monochrome1: isMonochrome1(image.photometricInterpretation),
     rescaleSlope: image.rescaleSlope ?? 1,
     rescaleIntercept: image.rescaleIntercept ?? 0,
+    ...modalityFrom(image),
     voi: voiFrom(image.voi),
     ...(image.rowSpacingMm === undefined ? {} : { rowSpacingMm: image.rowSpacingMm }),
     ...(image.columnSpacingMm === undefined ? {} : { columnSpacingMm: image.columnSpacingMm }),
+    ...(image.pixelAspectRatio === undefined ? {} : { pixelAspectRatio: image.pixelAspectRatio }),
   };
   validatePixelFormat(format);
   return format;
+}
+
+function modalityFrom({ modalityLut, pixelPadding }: ImageFormat): Partial<PixelFormat> {
+  return {
+    ...(modalityLut === undefined ? {} : { modalityLut }),
+    ...(pixelPadding === undefined ? {} : { padding: pixelPadding }),
+  };
 }
 
 function isMonochrome1(value: PhotometricInterpretation): boolean {

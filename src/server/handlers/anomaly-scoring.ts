@@ -7,6 +7,7 @@ import {
   scoreAcquisition,
 } from '../../acquisition/index.js';
 import type { ServeConfig } from '../../config/schema.js';
+import type { DicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../errors/index.js';
 import type {
   AnomalyScoringServer,
@@ -15,7 +16,7 @@ import type {
   StreamAcquisitionRequest,
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
-import type { AcquisitionHeader } from '../../gen/salad/v1/types.js';
+import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, requestFrom } from '../../wire/header.js';
@@ -33,6 +34,7 @@ export interface AnomalyScoringContext {
   readonly registry: ModelRegistry;
   readonly calls: CallTracker;
   readonly telemetry: Telemetry;
+  readonly dicom: DicomDecoder;
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
@@ -72,12 +74,17 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       const model = modelFor(context.registry, header);
       const deadline = monotonicDeadline(call, model.batcher.now());
       const { maxImagePixels } = context.config;
-      const { request, samples, release } = await imageRequestFrom(call.request, header, model, {
+      const { dicom } = context;
+      const image = await imageRequestFrom(call.request, header, model, {
         maxImagePixels,
         deadline,
+        dicom,
+        signal,
       });
+      const { request, samples, release, instance } = image;
       try {
-        await answer(context, call, model, request, rowChunks(request.format, samples, signal), signal);
+        const rows = rowChunks(request.format, samples, signal);
+        await answer(context, call, model, request, rows, signal, instance);
       } finally {
         release();
       }
@@ -95,6 +102,7 @@ async function answer(
   request: AcquisitionRequest,
   pixels: AsyncIterable<PixelMessage>,
   signal: AbortSignal,
+  instance?: DicomInstance,
 ): Promise<void> {
   const writer = new ResponseWriter<StreamAcquisitionResponse & ScoreImageResponse>(
     call,
@@ -105,7 +113,7 @@ async function answer(
   try {
     for await (const event of scoreAcquisition(model, { ...request, tag: traced.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
-      await writer.write(answerOf(event, model, request), aggregate !== undefined);
+      await writer.write(answerOf(event, model, request, instance), aggregate !== undefined);
       traced.sent(event.kind, aggregate);
     }
     traced.ended();

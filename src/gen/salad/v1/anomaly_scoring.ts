@@ -72,12 +72,23 @@ export interface ScoreImageRequest {
   header: AcquisitionHeader | undefined;
   image:
     | //
-    /** A whole PNG or JPEG file, 8 or 16 bits a sample; colour is converted to luminance. */
+    /**
+     * A whole PNG or JPEG file, 8 or 16 bits a sample; colour is converted to luminance.
+     * Or a whole DICOM file, recognised by its content. It says itself what its values mean: of header.image only `voi`
+     * and `photometric_interpretation` may be given, and replace what the file says; rows, columns, bits_allocated and
+     * bits_stored may be given where they are those of the file. Colour is refused. Prefer to decode at the client and to
+     * send samples: a DICOM file brings the patient's name to the server, which neither logs nor answers it.
+     */
     { $case: "encoded"; value: Uint8Array }
     | //
     /** All samples, row by row, as in PixelRows.samples; the header gives the geometry. */
     { $case: "raw"; value: Uint8Array }
     | undefined;
+  /**
+   * Which frame of a DICOM file, from 1: each is an acquisition of its own. Absent means the only one; a file of several
+   * frames is then refused.
+   */
+  frame?: number | undefined;
 }
 
 export interface ScoreImageResponse {
@@ -308,7 +319,7 @@ export const StreamAcquisitionResponse: MessageFns<StreamAcquisitionResponse> = 
 };
 
 function createBaseScoreImageRequest(): ScoreImageRequest {
-  return { header: undefined, image: undefined };
+  return { header: undefined, image: undefined, frame: undefined };
 }
 
 export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
@@ -323,6 +334,9 @@ export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
       case "raw":
         writer.uint32(26).bytes(message.image.value);
         break;
+    }
+    if (message.frame !== undefined) {
+      writer.uint32(32).uint32(message.frame);
     }
     return writer;
   },
@@ -364,6 +378,14 @@ export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
             message.image = { $case: "raw", value: reader.bytes() };
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.frame = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -398,6 +420,7 @@ export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
         break;
       }
     }
+    message.frame = object.frame ?? undefined;
     return message;
   },
 };
