@@ -13,7 +13,29 @@ const FRAME_LATERALITY: Tag = 'x00209072';
 const PATIENT_ID: Tag = 'x00100020';
 const ISSUER_OF_PATIENT_ID: Tag = 'x00100021';
 
-/** Values that are missing, or not as the standard allows, are null. */
+/** Views of PS3.3 C.8.1.2.1.1 and C.8.11.7.1.1, and what else is common; a file may hold any text there. */
+const VIEWS: ReadonlySet<string> = new Set([
+  ...[
+    'AP',
+    'PA',
+    'LL',
+    'RL',
+    'RLD',
+    'LLD',
+    'RLO',
+    'LLO',
+    'LAO',
+    'RAO',
+    'LPO',
+    'RPO',
+    'LAT',
+    'LATERAL',
+    'OBL',
+  ],
+  ...['AXIAL', 'ML', 'LM', 'MLO', 'LMO', 'CC', 'FB', 'SIO', 'ISO', 'XCC', 'XCCL', 'XCCM', 'CV', 'AT'],
+]);
+
+/** Values that are missing, or not known, are null. */
 export interface DicomInstance {
   readonly sopInstanceUid: string | null;
   /** R, L, U (unpaired) or B (both). */
@@ -32,7 +54,7 @@ export function instanceOf(root: DicomDataSet): DicomInstance {
   return {
     sopInstanceUid: matching(root.text(SOP_INSTANCE_UID), /^[0-9.]{1,64}$/),
     laterality: matching(laterality, /^[RLUB]$/),
-    view: matching(root.text(VIEW_POSITION), /^[A-Z0-9 _]{1,16}$/),
+    view: known(root.text(VIEW_POSITION)),
     orientation: matching(root.texts(PATIENT_ORIENTATION).join('\\'), /^[AFHLPR]{1,3}\\[AFHLPR]{1,3}$/),
   };
 }
@@ -48,6 +70,10 @@ export function patientKeyOf(root: DicomDataSet): string | undefined {
   return createHash('sha256')
     .update(JSON.stringify([id, root.text(ISSUER_OF_PATIENT_ID) ?? '']))
     .digest('hex');
+}
+
+function known(view: string | undefined): string | null {
+  return view !== undefined && VIEWS.has(view) ? view : null;
 }
 
 function matching(value: string | undefined, pattern: RegExp): string | null {

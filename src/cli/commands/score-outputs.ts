@@ -1,5 +1,6 @@
 /** Where the results of `salad score` go: stdout as they come, files that are tried before anything is scored. */
 import { appendFile, writeFile } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 import { failureOf } from '../shared/failure.js';
 import { EXIT, isStdoutClosed, note, print, printable, printJson } from '../shared/output.js';
@@ -10,7 +11,10 @@ import {
   aggregateJson,
   CSV_HEADER,
   csvOf,
+  type DicomSource,
+  groupJson,
   type ImageResult,
+  labelOf,
   type ScoredImage,
   scoreTable,
   summaryOf,
@@ -31,16 +35,24 @@ const MAX_REPORT_MAPS = 200;
 
 export class ScoreOutputs {
   readonly #flags: ScoreOutputFlags;
-  readonly #total: number;
+  #total: number;
   readonly #maps: ReadonlyMap<string, string>;
+  /** Absolute paths of all inputs. */
+  readonly #inputs: ReadonlySet<string>;
   readonly #results: (ImageResult | ReportedImage)[] = [];
   /** Images whose map the report will show, in no order. */
   readonly #shown: ReportedImage[] = [];
   #mapCount = 0;
   #lastMap = '';
 
-  private constructor(flags: ScoreOutputFlags, maps: ReadonlyMap<string, string>, total: number) {
+  private constructor(
+    flags: ScoreOutputFlags,
+    files: readonly string[],
+    maps: ReadonlyMap<string, string>,
+    total: number,
+  ) {
     this.#flags = flags;
+    this.#inputs = new Set(files.map((file) => resolve(file)));
     this.#maps = maps;
     this.#total = total;
   }
@@ -69,7 +81,7 @@ export class ScoreOutputs {
       ...[...maps].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
     ];
     await prepareFiles(outputs, files);
-    return new ScoreOutputs(flags, maps, total);
+    return new ScoreOutputs(flags, files, maps, total);
   }
 
   /** Empties the CSV file: from here on results are written. */
@@ -86,7 +98,7 @@ export class ScoreOutputs {
   /** Prints an image's result and writes its map and its line of CSV. */
   async add(image: ScoredImage): Promise<void> {
     const overlay = image.aggregate.anomalyMap?.data;
-    const anomalyMap = await this.#writeMap(image.file, overlay);
+    const anomalyMap = await this.#writeMap(image, overlay);
     if (this.#flags.json)
       printJson({ ...aggregateJson(image), ...(anomalyMap === undefined ? {} : { anomalyMap }) });
     // The map itself is many times the size of the rest.
@@ -95,7 +107,7 @@ export class ScoreOutputs {
     await this.#keep(result);
   }
 
-  async addFailure(file: string, error: unknown): Promise<void> {
+  async addFailure(file: string, error: unknown, source?: DicomSource): Promise<void> {
     process.exitCode = EXIT.failure;
     const { message, ...rest } = failureOf(error);
     // Errors of the file system name the file themselves.
@@ -103,9 +115,18 @@ export class ScoreOutputs {
       ...rest,
       message: message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message,
     };
-    if (this.#flags.json) printJson({ event: 'error', file, ...failure });
-    note(failureLine(file, failure.message));
-    await this.#keep({ file, failure });
+    const named = source === undefined ? {} : { source };
+    if (this.#flags.json) printJson({ event: 'error', file, ...named, ...failure });
+    note(failureLine(labelOf({ file, ...named }), failure.message));
+    await this.#keep({ file, ...named, failure });
+  }
+
+  /** All frames of a file are there. Prints what they come to, where there are several. */
+  endFile(file: string): void {
+    const group = this.#results.at(-1)?.source?.group;
+    if (!this.#flags.json || group === undefined) return;
+    const frames = this.#results.filter(({ source }) => source?.group === group);
+    printJson(groupJson(file, frames));
   }
 
   /** Prints the table and writes the report, also where not all files were scored. */
@@ -125,6 +146,8 @@ export class ScoreOutputs {
   }
 
   async #keep(result: ImageResult): Promise<void> {
+    // A file of several frames was counted as one image.
+    if ((result.source?.frame ?? 1) > 1) this.#total += 1;
     this.#results.push(result);
     if (this.#flags.csv !== undefined)
       await writing(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
@@ -142,21 +165,30 @@ export class ScoreOutputs {
   }
 
   /** A map that cannot be written does not make the scores wrong: they are printed, and the exit code is 1. */
-  async #writeMap(file: string, overlay: Uint8Array | undefined): Promise<string | undefined> {
-    const path = this.#maps.get(file);
-    if (path === undefined) return undefined;
+  async #writeMap(image: ScoredImage, overlay: Uint8Array | undefined): Promise<string | undefined> {
+    const template = this.#maps.get(image.file);
+    if (template === undefined) return undefined;
+    const path = framePath(template, image.source);
     try {
+      if (this.#inputs.has(resolve(path))) throw new Error(`${path} is one of the images`);
       if (overlay === undefined) throw new Error('the server sent no anomaly map');
       await writeFile(path, overlay);
     } catch (error) {
       process.exitCode = EXIT.failure;
-      note(failureLine(file, `no anomaly map: ${failureOf(error).message}`));
+      note(failureLine(labelOf(image), `no anomaly map: ${failureOf(error).message}`));
       return undefined;
     }
     this.#mapCount++;
     this.#lastMap = path;
     return path;
   }
+}
+
+/** The number of the frame before the extension, where a file has several. */
+function framePath(path: string, source: DicomSource | undefined): string {
+  if (source === undefined || source.frames === 1) return path;
+  const extension = extname(path);
+  return `${path.slice(0, path.length - extension.length)}-${source.frame}${extension}`;
 }
 
 /** Errors of a write that has begun do not name the file. */

@@ -5,6 +5,7 @@ import {
   type FailedImage,
   type ImageResult,
   isScored,
+  labelOf,
   type ScoredImage,
   summaryOf,
 } from './score-results.js';
@@ -36,26 +37,31 @@ export async function writeScoreReport(
 /** First on the page: an image that was not scored must not be taken for a normal one. */
 function failures(failed: readonly ImageResult[]): string {
   if (failed.length === 0) return '';
-  const rows = failed.map((result) => [result.file, isScored(result) ? '' : result.failure.message]);
+  const rows = failed.map((result) => [labelOf(result), isScored(result) ? '' : result.failure.message]);
   return `<h2>Not scored</h2>${htmlTable(['file', 'why'], rows)}`;
 }
 
 function summary(ranked: readonly Reported[]): string {
   return `<h2>Scores</h2>${htmlTable(
     ['file', 'image score', 'threshold', 'p-value', 'decision', 'patches scored', 'ms'],
-    ranked.map(({ file, aggregate, latencyMs }) => [
-      file,
-      aggregate.imageScore.toFixed(3),
-      aggregate.threshold.toFixed(3),
-      aggregate.pValue.toFixed(4),
-      decisionName(aggregate),
-      `${aggregate.coverage?.scored ?? 0}`,
-      latencyMs.toFixed(0),
-    ]),
+    ranked.map((result) => {
+      const { aggregate } = result;
+      return [
+        labelOf(result),
+        aggregate.imageScore.toFixed(3),
+        aggregate.threshold.toFixed(3),
+        aggregate.pValue.toFixed(4),
+        decisionName(aggregate),
+        `${aggregate.coverage?.scored ?? 0}`,
+        result.latencyMs.toFixed(0),
+      ];
+    }),
   )}`;
 }
 
-function section({ file, aggregate, overlay }: Reported): string {
+function section(result: Reported): string {
+  const { aggregate, overlay } = result;
+  const file = labelOf(result);
   const patches = htmlTable(
     [
       'patch (row, column)',

@@ -1,29 +1,16 @@
-import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import {
-  type AcquisitionAggregate,
-  type AcquisitionEvent,
-  AnomalyMapFormat,
-  Priority,
-  type SaladClient,
-  type ScoreOptions,
-  Source,
-} from '../../../clients/typescript/src/index.js';
+import type { Photometric } from '../../dicom/grey-scale.js';
 import { SaladError } from '../../errors/index.js';
-import { decodeImage } from '../../imaging/decode.js';
-import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { ProgramContext } from '../shared/context.js';
-import { failureOf } from '../shared/failure.js';
 import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { findImageFiles, type ImageFiles } from '../shared/image-files.js';
 import { untilInterrupted } from '../shared/interrupt.js';
-import { createProgress, EXIT, note, print, printable, printJson } from '../shared/output.js';
-import { type RawImage, rowChunks, tileChunks } from '../shared/pixel-source.js';
+import { createProgress, EXIT, note, printable } from '../shared/output.js';
 import { ServerCallError } from '../shared/server-call.js';
-import { type ModelChoice, openSession, type Session } from '../shared/session.js';
+import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
+import { scoreFile } from './score-file.js';
 import { ScoreOutputs } from './score-outputs.js';
 
 type Mode = 'image' | 'rows' | 'tiles';
@@ -43,6 +30,9 @@ interface ScoreFlags extends TargetFlags {
   readonly priority: 'stat' | 'routine' | 'background';
   readonly maxFalsePositiveRate?: number;
   readonly timeoutMs: number;
+  readonly identify?: boolean;
+  readonly sendDicom?: boolean;
+  readonly photometric?: Photometric;
 }
 
 export function registerScore(program: Command, context: ProgramContext): void {
@@ -53,7 +43,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
       'Scores radiographs: how unlike the normal images of a model each image and each patch of it is. ' +
         'A salad-serve server does the work: the one named by --target, else one started for this command.',
     )
-    .argument('<paths...>', 'PNG and JPEG files, 8 or 16 bits, and folders of them')
+    .argument('<paths...>', 'PNG and JPEG files, 8 or 16 bits, DICOM files, and folders of them')
     .option(
       '--model <name|dir>',
       'NAME, NAME@VERSION or a bundle folder; may be left out where one is loaded',
@@ -84,6 +74,17 @@ export function registerScore(program: Command, context: ProgramContext): void {
         .choices(['stat', 'routine', 'background'])
         .default('routine'),
     )
+    .option('--identify', 'name the instances of DICOM files in results: SOP Instance UID, laterality, view')
+    .option(
+      '--send-dicom',
+      'send DICOM files whole, with the name of the patient and all else, instead of their pixels alone',
+    )
+    .addOption(
+      new Option(
+        '--photometric <value>',
+        'photometric interpretation of DICOM files that contradict themselves',
+      ).choices(['MONOCHROME1', 'MONOCHROME2']),
+    )
     .option('--timeout-ms <ms>', 'longest time for each image', wholeNumber(1, MAX_TIMER_MS), 60_000)
     .addOption(
       new Option(
@@ -100,7 +101,10 @@ export function registerScore(program: Command, context: ProgramContext): void {
           'Placeholders in --anomaly-map, whose file is never one of the images:\n' +
             '  {name}    name of the image without its extension\n' +
             '  {ext}     its extension\n' +
-            '  {folder}  its folder, below the one that all images share',
+            '  {folder}  its folder, below the one that all images share\n' +
+            'A DICOM file of several frames has a map for each: its number is put before the extension.',
+          'A DICOM file is decoded here, and its pixels are sent as rows in every mode but tiles: what else it holds stays ' +
+            'here, but for --send-dicom. Each frame is scored by itself.',
           'Ctrl-C stops; what was scored until then is printed and written. Exit codes: 0 all images were ' +
             'scored, 1 some were not, 2 wrong usage, 130 interrupted.',
         ],
@@ -110,6 +114,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
           ['salad score *.png --model chest-adult --report report.html', 'with a page to look through'],
           ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'with maps'],
           ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'for other programs'],
+          ['salad score IM000001 --model chest-adult --json --identify', 'a DICOM file'],
           ['salad score chest.png --model models/mine/1', 'with a model that you trained'],
           ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'on a server'],
         ],
@@ -126,6 +131,9 @@ async function score(
   context: ProgramContext,
   signal: AbortSignal,
 ): Promise<void> {
+  if (flags.sendDicom && flags.mode !== 'image') {
+    throw new SaladError('CONFIGURATION_INVALID', '--send-dicom needs --mode image');
+  }
   if (flags.rowsPerSecond !== undefined && flags.mode !== 'rows') {
     throw new SaladError('CONFIGURATION_INVALID', '--rows-per-second needs --mode rows');
   }
@@ -163,18 +171,20 @@ async function scoreFiles(
     for (const [index, file] of files.entries()) {
       if (outputs.isUseless || signal.aborted) return;
       progress?.update(index, file);
-      const started = performance.now();
-      try {
-        const aggregate = await scoreFile(session, file, { ...flags, selector: session.model, signal });
-        await outputs.add({ file, aggregate, latencyMs: performance.now() - started });
-      } catch (error) {
+      for await (const result of scoreFile(session, file, { ...flags, selector: session.model, signal })) {
+        const { source } = result;
+        if (!('error' in result)) {
+          await outputs.add({ file, ...result });
+          continue;
+        }
         if (signal.aborted) return;
-        const failure = session.explain(error);
-        await outputs.addFailure(file, failure);
+        const failure = session.explain(result.error);
+        await outputs.addFailure(file, failure, source);
         if (flags.patches || !isGone(failure)) continue;
         note(`salad: the server is gone: ${files.length - index - 1} more images are not scored`);
         return;
       }
+      outputs.endFile(file);
     }
     progress?.update(files.length);
   } finally {
@@ -185,96 +195,4 @@ async function scoreFiles(
 /** It was tried until the deadline of a file: every other file would wait as long. */
 function isGone(failure: unknown): boolean {
   return failure instanceof ServerCallError && failure.status === 'UNAVAILABLE';
-}
-
-type FileOptions = ScoreFlags & { readonly selector: ModelChoice; readonly signal: AbortSignal };
-
-/** @throws SaladClientError, and whatever reading and decoding the file throws */
-async function scoreFile(
-  session: Session,
-  file: string,
-  options: FileOptions,
-): Promise<AcquisitionAggregate> {
-  const bytes = await readFile(file);
-  const call: ScoreOptions = {
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-    onEvent(event) {
-      if (options.patches && event.type === 'patches') printPatches(file, event, options.json === true);
-    },
-    // What was printed of an attempt that broke cannot be taken back.
-    ...(options.patches ? { retry: false as const } : {}),
-    onRetry({ attempt, error }) {
-      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
-      const { message } = failureOf(session.explain(error));
-      note(`salad: ${message}; trying again for ${options.timeoutMs / 1000} s`);
-    },
-  };
-  return options.mode === 'image'
-    ? session.client.scoreImage(headerOf(options), { encoded: bytes }, call)
-    : scorePixels(session.client, await decode(bytes), options, call);
-}
-
-type Decoded = RawImage & { readonly bitsStored: number };
-
-/** The file is the user's own, so only the server's limits apply. */
-function decode(bytes: Uint8Array): Promise<Decoded> {
-  return decodeImage(bytes, { maxPixels: Number.MAX_SAFE_INTEGER });
-}
-
-/** Rows or tiles, as a modality sends them; all modes give the same scores. */
-function scorePixels(
-  client: SaladClient,
-  image: Decoded,
-  options: FileOptions,
-  call: ScoreOptions,
-): Promise<AcquisitionAggregate> {
-  const { rows, columns, bitsAllocated, bitsStored } = image;
-  if (options.mode === 'rows') {
-    const header = {
-      ...headerOf(options),
-      image: { rows, columns, bitsAllocated, bitsStored },
-      source: Source.SOURCE_ROWS,
-    };
-    return client.scoreAcquisition(header, () => rowChunks(image, 16, options.rowsPerSecond), call);
-  }
-  // Tiles are sent as 8-bit display values: their own format, whatever the file's.
-  const header = {
-    ...headerOf(options),
-    image: { rows, columns, bitsAllocated: 8, bitsStored: 8 },
-    source: Source.SOURCE_TILES,
-  };
-  const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
-  return client.scoreAcquisition(header, (accepted) => tileChunks(image, format, accepted), call);
-}
-
-const PRIORITIES = {
-  stat: Priority.PRIORITY_STAT,
-  routine: Priority.PRIORITY_ROUTINE,
-  background: Priority.PRIORITY_BACKGROUND,
-};
-
-function headerOf(options: FileOptions) {
-  const wantsMap = options.anomalyMap !== undefined || options.report !== undefined;
-  const rate = options.maxFalsePositiveRate;
-  return {
-    acquisitionId: randomUUID(),
-    model: options.selector,
-    priority: PRIORITIES[options.priority],
-    options: {
-      patchScores: options.patches === true,
-      anomalyMap: wantsMap
-        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
-        : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
-      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
-    },
-  };
-}
-
-function printPatches(file: string, event: AcquisitionEvent & { type: 'patches' }, json: boolean): void {
-  for (const { row, column, score: value, robustZ, pValue } of event.patches) {
-    if (json) printJson({ event: 'patch', file, row, column, score: value, robustZ, pValue });
-    else
-      print(`${printable(file)}  patch ${row},${column}  score ${value.toFixed(4)}  z ${robustZ.toFixed(2)}`);
-  }
 }

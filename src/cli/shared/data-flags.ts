@@ -13,7 +13,7 @@ export interface DataFlags {
 }
 
 const DATA_HELP = `
-Data: PNG or JPEG images, directly in the folder (all of them normal) or in
+Data: PNG, JPEG or DICOM images, directly in the folder (all normal) or in
 class folders: normal/ (in any case; also good/, ok/, healthy/, no_finding/)
 and one folder for each other class. The class folders may lie in train/,
 test/ and val/, as in the Kaggle and MVTec sets. Other layouts are refused;
@@ -23,7 +23,7 @@ and other formats are left out and reported.
 Patients: a table patients.tsv or manifest.tsv (.csv too; columns path or file,
 and patient) in the folder or up to two above it keeps the images of a patient
 together. It must list every image. Without it every image counts as its own
-patient.`;
+patient, but for DICOM files, which name theirs.`;
 
 /** @param data what --data is, for the help */
 export function withDataFlags(command: Command, data: string): Command {

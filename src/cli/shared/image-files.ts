@@ -1,8 +1,9 @@
 /** The images that paths of a command line stand for. */
 import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
+import { isDicomFile } from '../../dicom/recognise.js';
 import { SaladError } from '../../errors/index.js';
-import { isHiddenName, isImageName } from '../../util/file-names.js';
+import { isHiddenName, isImageName, mayBeDicomName } from '../../util/file-names.js';
 
 const SUB_FOLDERS = 'sub-folders';
 
@@ -16,7 +17,7 @@ export interface ImageFiles {
 }
 
 /**
- * A file stands for itself, whatever its name; a folder for the PNG and JPEG files in it.
+ * A file stands for itself, whatever its name; a folder for the PNG, JPEG and DICOM files in it.
  * @param recursive takes the folders in a folder too
  */
 export async function findImageFiles(paths: readonly string[], recursive: boolean): Promise<ImageFiles> {
@@ -44,7 +45,7 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
 
 function noImages(recursive: boolean): SaladError {
   const more = recursive ? '' : '; --recursive looks into its sub-folders too';
-  return new SaladError('IMAGE_UNREADABLE', `no PNG or JPEG files in this folder${more}`);
+  return new SaladError('IMAGE_UNREADABLE', `no PNG, JPEG or DICOM files in this folder${more}`);
 }
 
 /** Images of a folder by name. What is hidden is no data; what else is left out is told. */
@@ -60,15 +61,20 @@ async function imagesIn(folder: string, recursive: boolean, leftOut: string[]): 
     const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToFolder(path)));
     if (isFolder && recursive && entry.isDirectory()) files.push(...(await imagesIn(path, true, leftOut)));
     else if (isFolder) count(recursive ? 'linked folders' : SUB_FOLDERS);
-    else if (!isImageName(entry.name)) count(kindOf(entry.name));
-    else if (entry.isFile() || entry.isSymbolicLink()) files.push(path);
-    else count('pipes or devices');
+    else if (!entry.isFile() && !entry.isSymbolicLink()) count('pipes or devices');
+    else if (await isImage(entry.name, path)) files.push(path);
+    else count(kindOf(entry.name));
   }
   if (others.size > 0) {
     const hint = others.has(SUB_FOLDERS) ? '; --recursive takes sub-folders' : '';
     leftOut.push(`${folder}: left out ${[...others].map(([what, n]) => `${what} (${n})`).join(', ')}${hint}`);
   }
   return files;
+}
+
+/** By its name, or by its content where a DICOM file may have such a name. */
+async function isImage(name: string, path: string): Promise<boolean> {
+  return isImageName(name) || (mayBeDicomName(name) && (await isDicomFile(path)));
 }
 
 function kindOf(name: string): string {

@@ -20,7 +20,7 @@ import {
 export { NORMAL } from './layout.js';
 
 export interface DatasetImage extends ImageFacts {
-  /** Path below the data folder, with forward slashes. */
+  /** Path below the data folder, with forward slashes; `#` and the number of the frame where a file has several. */
   readonly id: string;
   readonly path: string;
   readonly label: string;
@@ -37,8 +37,10 @@ export interface DataReport {
   readonly taken: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
   readonly leftOut: readonly LeftOut[];
   readonly patients: {
-    /** Null: every image counts as its own patient. */
+    /** Null: none was given. */
     readonly table: string | null;
+    /** Images whose patient their DICOM file names; without a table and without this an image is its own patient. */
+    readonly byDicom: number;
     readonly count: number;
     /** Images the table named in each way (data-patients.ts). */
     readonly matched: Readonly<Partial<Record<MatchedBy, number>>>;
@@ -54,7 +56,7 @@ export interface Dataset {
   readonly images: readonly DatasetImage[];
   /** `normal` first, then the others by name. */
   readonly labels: readonly string[];
-  /** Where patients came from, or null: every image is its own patient. */
+  /** The table that patients came from; null: DICOM files name them, or every image is its own patient. */
   readonly patientTable: string | null;
   readonly report: DataReport;
 }
@@ -171,7 +173,7 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
   const chosen = await chooseFiles(directory, path, options);
   if (chosen.unreadable.length === 0 && !chosen.images.some(({ label }) => label === NORMAL)) {
     throw invalid(
-      `${path} holds no normal PNG or JPEG: put them in ${join(path, NORMAL)}/ or directly in the folder`,
+      `${path} holds no normal PNG, JPEG or DICOM image: put them in ${join(path, NORMAL)}/ or directly in the folder`,
     );
   }
   const { table, passedOver } = searchTable(directory, options.patients);
@@ -179,11 +181,18 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
   const paths = chosen.images.map((image) => image.path);
   const facts = await openImages(paths, options);
   refuseUnreadable([...chosen.unreadable, ...unreadableOf(chosen.images, facts)], path);
-  const images = chosen.images.map(({ parts, path: file, label, bytes }, index): DatasetImage => {
-    const id = parts.join('/');
-    const patient = known?.patients[index] ?? `image:${id}`;
-    return { ...(facts[index] as ImageFacts), id, path: file, label, bytes, patient };
-  });
+  const usesDicom = table === null && options.patients !== NO_PATIENTS;
+  const images = withPatients(
+    chosen.images.flatMap(({ parts, path: file, label, bytes }, index) => {
+      const id = parts.join('/');
+      const patient = known?.patients[index] ?? `${OWN_PATIENT}${id}`;
+      return (facts[index] as readonly ImageFacts[]).map((each) => {
+        const frameId = each.frame === undefined ? id : `${id}#${each.frame}`;
+        return { ...each, id: frameId, path: file, label, bytes, patient };
+      });
+    }),
+    usesDicom,
+  );
   return {
     directory: join(directory, ...chosen.layout.root),
     images,
@@ -195,6 +204,7 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
       leftOut: chosen.leftOut,
       patients: {
         table: table?.file ?? null,
+        byDicom: images.filter(({ patient }) => patient.startsWith(DICOM_PATIENT)).length,
         count: new Set(images.map((image) => image.patient)).size,
         matched: known?.matched ?? {},
         passedOver,
@@ -203,9 +213,35 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
   };
 }
 
+/** Begin the names of patients that no table gives. */
+const OWN_PATIENT = 'image:';
+const DICOM_PATIENT = 'dicom:';
+
+/**
+ * The patient that DICOM files name, as the lowest pixel hash of the images of that patient: it is the same wherever the
+ * files lie, and says nothing of the patient.
+ */
+function withPatients(images: readonly DatasetImage[], usesDicom: boolean): readonly DatasetImage[] {
+  const lowest = new Map<string, string>();
+  for (const { patientKey: key, pixelHash } of usesDicom ? images : []) {
+    if (key === undefined) continue;
+    const before = lowest.get(key);
+    if (before === undefined || pixelHash < before) lowest.set(key, pixelHash);
+  }
+  return images.map(({ patientKey, ...image }) => {
+    const hash = patientKey === undefined ? undefined : lowest.get(patientKey);
+    return hash === undefined ? image : { ...image, patient: `${DICOM_PATIENT}${hash}` };
+  });
+}
+
+/** Whether images of one patient are known to be of one: by a table, or because all files name their patient. */
+export function knowsPatients({ patientTable, images }: Pick<Dataset, 'patientTable' | 'images'>): boolean {
+  return patientTable !== null || images.every(({ patient }) => patient.startsWith(DICOM_PATIENT));
+}
+
 function unreadableOf(
   images: readonly FoundImage[],
-  facts: readonly (ImageFacts | string)[],
+  facts: readonly (readonly ImageFacts[] | string)[],
 ): readonly Unreadable[] {
   return images.flatMap(({ parts }, index) => {
     const reason = facts[index];

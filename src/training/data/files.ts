@@ -1,11 +1,12 @@
 /**
- * Lists the files of a data folder: PNG and JPEG images, and every file that is not used, with the reason. Only regular
+ * Lists the files of a data folder: PNG, JPEG and DICOM images, and every file that is not used, with the reason. Only regular
  * files are opened later (opening a FIFO would wait for a writer). Links are followed.
  */
 import type { Dirent, Stats } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isHiddenName, isImageName } from '../../util/file-names.js';
+import { isDicomFile } from '../../dicom/recognise.js';
+import { isHiddenName, isImageName, mayBeDicomName } from '../../util/file-names.js';
 
 export interface FoundImage {
   /** Path below the data folder, folder by folder, the file name last. */
@@ -41,7 +42,7 @@ export interface FoundFiles {
 const TABLES = /^(boxes\.tsv|(manifest|patients)\.(csv|tsv))$/i;
 
 const HIDDEN = 'hidden or system file';
-const NO_IMAGE = 'neither PNG nor JPEG by its extension';
+const NO_IMAGE = 'neither PNG nor JPEG by its extension, nor DICOM';
 const NOT_REGULAR = 'not a regular file (FIFO, socket or device)';
 const LOOP = 'link to a folder that it lies in';
 
@@ -94,7 +95,8 @@ class Walk {
     }
     if (!info.isFile()) return this.skip(parts, NOT_REGULAR);
     if (TABLES.test(name)) return;
-    if (!isImageName(name)) return this.skip(parts, NO_IMAGE);
+    const isImage = isImageName(name) || (mayBeDicomName(name) && (await isDicomFile(path)));
+    if (!isImage) return this.skip(parts, NO_IMAGE);
     this.images.push({ parts, path, bytes: info.size });
   }
 
@@ -103,7 +105,7 @@ class Walk {
   }
 }
 
-/** Walks a data folder and its sub-folders. Nothing is opened. */
+/** Walks a data folder and its sub-folders. Only files whose names do not tell whether they are DICOM are opened. */
 export async function findFiles(directory: string): Promise<FoundFiles> {
   const walk = new Walk();
   await walk.folder(directory, [], [await realpath(directory)]);

@@ -3,12 +3,13 @@
  * (WorkingImage, Engine, robust z, aggregate), so what is trained and judged is what is served.
  */
 import { readFile } from 'node:fs/promises';
+import { type ImageFrame, openImageFile } from '../../dicom/decoder/image-file.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { type Geometry, geometryOf, patchOfTile } from '../../geometry/geometry.js';
 import type { CalibrationTables, InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
-import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
+import type { DecodedImage } from '../../imaging/decode.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
 import { imageScore } from '../../scoring/aggregate.js';
@@ -27,29 +28,43 @@ export interface RenderSpec {
 }
 
 /**
- * A PNG or JPEG as a complete working image, with the pixel format the server assumes for encoded images.
- * @throws SaladError IMAGE_UNREADABLE, IMAGE_TOO_LARGE
+ * An image file as a complete working image, with the pixel format the server assumes for it.
+ * @param frame from 1, of a DICOM file of several
+ * @throws SaladError IMAGE_UNREADABLE, IMAGE_TOO_LARGE, DICOM_UNSUPPORTED
  */
 export async function renderWorkingImage(
   source: string | Uint8Array,
   spec: RenderSpec,
+  frame = 1,
 ): Promise<WorkingImage> {
-  return renderDecoded(await decode(source), spec);
+  return renderDecoded(await decode(source, frame), spec);
 }
 
-async function decode(source: string | Uint8Array): Promise<DecodedImage> {
+async function decode(source: string | Uint8Array, frame: number): Promise<ImageFrame> {
   const bytes = typeof source === 'string' ? await readFile(source) : source;
-  return decodeImage(bytes, { maxPixels: IMAGE_PIXELS_MAX });
+  const file = await openImageFile(bytes, { maxPixels: IMAGE_PIXELS_MAX });
+  try {
+    return await file.frame(frame - 1);
+  } finally {
+    file.close();
+  }
 }
 
-/** A decoded image as a complete working image. */
-export function renderDecoded(decoded: DecodedImage, spec: RenderSpec): WorkingImage {
-  const format = defaultPixelFormat(decoded.rows, decoded.columns, decoded.bitsAllocated, decoded.bitsStored);
+/** A decoded image as a complete working image; without a format of its own with the default. */
+export function renderDecoded(decoded: DecodedImage & Partial<ImageFrame>, spec: RenderSpec): WorkingImage {
+  const { rows, columns, bitsAllocated, bitsStored } = decoded;
+  const format = decoded.format ?? defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
   const geometry = geometryOf(spec.input, spec.tiling);
   const image = new WorkingImage(geometry, spec.input, format, spec.tiling.minStd, 'rows');
   image.pushRows(decoded.samples);
   image.complete();
   return image;
+}
+
+export interface FrameOfFile {
+  readonly path: string;
+  /** From 1; absent where the file has only one. */
+  readonly frame?: number;
 }
 
 export interface RenderedItem<T> {
@@ -59,12 +74,9 @@ export interface RenderedItem<T> {
 }
 
 /** @throws SaladError naming the file: it was readable when the data set was opened, and is no longer */
-async function renderItem<T extends { readonly path: string }>(
-  item: T,
-  spec: RenderSpec,
-): Promise<RenderedItem<T>> {
+async function renderItem<T extends FrameOfFile>(item: T, spec: RenderSpec): Promise<RenderedItem<T>> {
   try {
-    const decoded = await decode(item.path);
+    const decoded = await decode(item.path, item.frame ?? 1);
     return { item, decoded, image: renderDecoded(decoded, spec) };
   } catch (error) {
     const reason = error instanceof SaladError ? error.reason : 'IMAGE_UNREADABLE';
@@ -73,7 +85,7 @@ async function renderItem<T extends { readonly path: string }>(
 }
 
 /** Renders a few images ahead, in order: decoding overlaps with scoring, memory stays bounded. */
-export async function* renderAll<T extends { readonly path: string }>(
+export async function* renderAll<T extends FrameOfFile>(
   items: readonly T[],
   spec: RenderSpec,
 ): AsyncGenerator<RenderedItem<T>> {

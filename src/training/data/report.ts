@@ -42,11 +42,14 @@ const WAYS: Readonly<Record<keyof DataReport['patients']['matched'], string>> = 
   byFileNameAlone: 'by the file name alone',
 };
 
-function patientLine({ table, count, matched, passedOver }: DataReport['patients']): string {
+function patientLine({ table, byDicom, count, matched, passedOver }: DataReport['patients']): string {
   const passed =
     passedOver.length > 0
       ? ` (${passedOver.map(short).join(', ')} has no columns of paths and patients)`
       : '';
+  if (table === null && byDicom > 0) {
+    return `${count} patients, as the DICOM files of ${images(byDicom)} name them; others count as their own${passed}`;
+  }
   if (table === null) return `every image counts as its own patient: no table of patients${passed}`;
   const ways = Object.entries(matched).map(([way, n]) => `${n} ${WAYS[way as keyof typeof WAYS]}`);
   return `${count} patients by ${short(table)} (images matched: ${ways.join(', ')})${passed}`;

@@ -4,7 +4,14 @@ import type { Bundle } from '../../bundle/bundle.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import { calibrationWarnings } from '../../scoring/calibration-promise.js';
-import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
+import {
+  type Dataset,
+  type DatasetImage,
+  dataHash,
+  knowsPatients,
+  NORMAL,
+  withoutDuplicates,
+} from '../data/dataset.js';
 import { type RenderSpec, renderAll } from '../data/image-scorer.js';
 import { type PatientSplit, splitByPatient } from '../data/patient-split.js';
 import type { FitImage, TrainingPlan } from '../encoders/preset.js';
@@ -141,7 +148,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     calibrationA,
     calibrationB,
     duplicates,
-    patientTable: dataset.patientTable !== null,
+    patientTable: knowsPatients(dataset),
     dataSha256: dataHash(normals),
     pixelHashes: images.map(({ pixelHash }) => pixelHash).sort(),
   });

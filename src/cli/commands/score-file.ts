@@ -1,0 +1,213 @@
+/** Scores one file: sends it, or its pixels; of a DICOM file each frame is an acquisition of its own. */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import {
+  type AcquisitionAggregate,
+  type AcquisitionEvent,
+  AnomalyMapFormat,
+  Priority,
+  type ScoreOptions,
+  Source,
+} from '../../../clients/typescript/src/index.js';
+import { type ImageFile, type ImageFrame, openImageFile } from '../../dicom/decoder/image-file.js';
+import type { Photometric } from '../../dicom/grey-scale.js';
+import { isDicom } from '../../dicom/recognise.js';
+import { imageFormatOf } from '../../wire/image-format.js';
+import { failureOf } from '../shared/failure.js';
+import { note, print, printable, printJson } from '../shared/output.js';
+import { rowChunks, tileChunks } from '../shared/pixel-source.js';
+import type { ModelChoice, Session } from '../shared/session.js';
+import { type DicomSource, labelOf } from './score-results.js';
+
+export interface ScoreFileOptions {
+  readonly mode: 'image' | 'rows' | 'tiles';
+  readonly selector: ModelChoice;
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+  readonly priority: 'stat' | 'routine' | 'background';
+  readonly rowsPerSecond?: number;
+  readonly maxFalsePositiveRate?: number;
+  readonly anomalyMap?: string;
+  readonly report?: string;
+  readonly patches?: boolean;
+  readonly json?: boolean;
+  readonly identify?: boolean;
+  readonly sendDicom?: boolean;
+  readonly photometric?: Photometric;
+}
+
+/** The file is the user's own: only the server's limit counts, of which this is the highest. */
+const FILE_PIXELS_MAX = 2 ** 30;
+
+/** What came of a file, or of a frame of it. */
+export type FrameResult = { readonly source?: DicomSource } & (
+  | { readonly aggregate: AcquisitionAggregate; readonly latencyMs: number }
+  | { readonly error: unknown }
+);
+
+interface Task extends ScoreFileOptions {
+  readonly session: Session;
+  readonly file: string;
+  /** Echoed by the server; of several frames they begin alike. */
+  readonly acquisitionId: string;
+  readonly source?: DicomSource;
+}
+
+/** One result for each frame; a frame that fails hurts no other. Never throws. */
+export async function* scoreFile(
+  session: Session,
+  file: string,
+  options: ScoreFileOptions,
+): AsyncGenerator<FrameResult> {
+  const task: Task = { ...options, session, file, acquisitionId: randomUUID() };
+  let bytes: Uint8Array;
+  let image: ImageFile | undefined;
+  try {
+    bytes = await readFile(file);
+    // A file of another format is decoded by the server.
+    if (isDicom(bytes) || options.mode !== 'image') {
+      const { signal, photometric } = options;
+      const open = { signal, ...(photometric === undefined ? {} : { photometric }) };
+      image = await openImageFile(bytes, { ...open, maxPixels: FILE_PIXELS_MAX });
+    }
+  } catch (error) {
+    yield { error };
+    return;
+  }
+  try {
+    for (let index = 0; index < (image?.frames ?? 1); index++) {
+      if (options.signal.aborted) return;
+      yield await scoreFrame(task, bytes, image, index);
+    }
+  } finally {
+    image?.close();
+  }
+}
+
+async function scoreFrame(
+  task: Task,
+  bytes: Uint8Array,
+  image: ImageFile | undefined,
+  index: number,
+): Promise<FrameResult> {
+  const started = performance.now();
+  const source = image?.dicom === undefined ? undefined : sourceOf(image, index, task);
+  const named = source === undefined ? {} : { source };
+  const acquisitionId =
+    image !== undefined && image.frames > 1 ? `${task.acquisitionId}.${index + 1}` : task.acquisitionId;
+  const own = { ...task, ...named, acquisitionId };
+  try {
+    const sendsFile = image === undefined || (image.dicom !== undefined && task.sendDicom === true);
+    const aggregate = sendsFile
+      ? await sendFile(own, bytes, image)
+      : await sendPixels(own, await image.frame(index, task.signal));
+    return { ...named, aggregate, latencyMs: performance.now() - started };
+  } catch (error) {
+    return { ...named, error };
+  }
+}
+
+/** What tells a frame from others, and only where it was asked for what tells the file from others. */
+function sourceOf(image: ImageFile, index: number, { identify, acquisitionId }: Task): DicomSource {
+  const { instance, greyScale } = image.dicom!;
+  return {
+    frame: index + 1,
+    frames: image.frames,
+    ...(image.frames > 1 ? { group: acquisitionId } : {}),
+    notes: greyScale?.notes ?? [],
+    ...(identify === true ? instance : {}),
+  };
+}
+
+function sendFile(
+  task: Task,
+  encoded: Uint8Array,
+  image: ImageFile | undefined,
+): Promise<AcquisitionAggregate> {
+  const frame = image?.dicom === undefined ? {} : { frame: task.source?.frame ?? 1 };
+  const photometric = image?.dicom === undefined ? undefined : task.photometric;
+  const header = {
+    ...headerOf(task),
+    ...(photometric === undefined ? {} : { image: photometricOf(photometric) }),
+  };
+  return task.session.client.scoreImage(header, { encoded, ...frame }, callOf(task));
+}
+
+function photometricOf(photometric: Photometric) {
+  const { photometricInterpretation } = imageFormatOf({
+    ...{ rows: 1, columns: 1, bitsAllocated: 8, bitsStored: 8, isSigned: false },
+    ...{ rescaleSlope: 1, rescaleIntercept: 0, voi: { kind: 'fullRange' } },
+    monochrome1: photometric === 'MONOCHROME1',
+  });
+  return { photometricInterpretation };
+}
+
+/** Rows or tiles, as a modality sends them; all modes give the same scores. */
+function sendPixels(task: Task, image: ImageFrame): Promise<AcquisitionAggregate> {
+  const { client } = task.session;
+  const { format } = image;
+  if (task.mode !== 'tiles') {
+    const header = { ...headerOf(task), image: imageFormatOf(format), source: Source.SOURCE_ROWS };
+    return client.scoreAcquisition(header, () => rowChunks(image, 16, task.rowsPerSecond), callOf(task));
+  }
+  // Tiles are sent as 8-bit display values: their own format, whatever the file's.
+  const { rows, columns } = image;
+  const header = {
+    ...headerOf(task),
+    image: { rows, columns, bitsAllocated: 8, bitsStored: 8 },
+    source: Source.SOURCE_TILES,
+  };
+  return client.scoreAcquisition(header, (accepted) => tileChunks(image, format, accepted), callOf(task));
+}
+
+function callOf(task: Task): ScoreOptions {
+  const { session, timeoutMs, patches } = task;
+  return {
+    timeoutMs,
+    signal: task.signal,
+    onEvent(event) {
+      if (patches && event.type === 'patches') printPatches(task, event);
+    },
+    // What was printed of an attempt that broke cannot be taken back.
+    ...(patches ? { retry: false as const } : {}),
+    onRetry({ attempt, error }) {
+      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
+      const { message } = failureOf(session.explain(error));
+      note(`salad: ${message}; trying again for ${timeoutMs / 1000} s`);
+    },
+  };
+}
+
+const PRIORITIES = {
+  stat: Priority.PRIORITY_STAT,
+  routine: Priority.PRIORITY_ROUTINE,
+  background: Priority.PRIORITY_BACKGROUND,
+};
+
+function headerOf(task: Task) {
+  const wantsMap = task.anomalyMap !== undefined || task.report !== undefined;
+  const rate = task.maxFalsePositiveRate;
+  return {
+    acquisitionId: task.acquisitionId,
+    model: task.selector,
+    priority: PRIORITIES[task.priority],
+    options: {
+      patchScores: task.patches === true,
+      anomalyMap: wantsMap
+        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
+        : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
+      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
+    },
+  };
+}
+
+function printPatches(task: Task, event: AcquisitionEvent & { type: 'patches' }): void {
+  const { file, source, json } = task;
+  const label = printable(labelOf({ file, ...(source === undefined ? {} : { source }) }));
+  for (const { row, column, score: value, robustZ, pValue } of event.patches) {
+    if (json) {
+      const frame = source === undefined ? {} : { frame: source.frame };
+      printJson({ event: 'patch', file, ...frame, row, column, score: value, robustZ, pValue });
+    } else print(`${label}  patch ${row},${column}  score ${value.toFixed(4)}  z ${robustZ.toFixed(2)}`);
+  }
+}
