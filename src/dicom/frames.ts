@@ -4,7 +4,6 @@ import { type DicomDataSet, DicomFault, type Tag } from './data-set.js';
 import type { ScorableFacts } from './facts.js';
 
 const PIXEL_DATA: Tag = 'x7fe00010';
-const EXTENDED_OFFSET_TABLE: Tag = 'x7fe00001';
 
 interface Fragment {
   /** Of its item, from the first fragment's item on. */
@@ -72,8 +71,7 @@ function frameStarts(
 ): readonly number[] {
   if (frames === 1) return [0];
   if (fragments.length === frames) return fragments.map((_, index) => index);
-  const basic = element.basicOffsetTable ?? [];
-  const offsets = basic.length > 0 ? basic : extendedOffsets(root);
+  const offsets = element.basicOffsetTable ?? [];
   const starts =
     offsets.length > 0
       ? offsets.map((offset) => fragments.findIndex((fragment) => fragment.offset === offset))
@@ -83,15 +81,6 @@ function frameStarts(
     throw new DicomFault(`the ${frames} frames cannot be told apart in ${fragments.length} fragments`);
   }
   return starts;
-}
-
-/** Extended Offset Table (7FE0,0001): numbers of 64 bits. */
-function extendedOffsets(root: DicomDataSet): readonly number[] {
-  const data = root.valueOf(EXTENDED_OFFSET_TABLE);
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  return Array.from({ length: Math.floor(data.length / 8) }, (_, i) =>
-    Number(view.getBigUint64(8 * i, true)),
-  );
 }
 
 /** JPEG and JPEG-LS begin with SOI, JPEG 2000 with SOC. */

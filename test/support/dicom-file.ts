@@ -42,12 +42,12 @@ export interface DicomFileOptions {
   /** Fragments of a frame. @default 1 */
   readonly fragments?: number;
   /** @default none, as most modalities */
-  readonly offsetTable?: 'basic' | 'extended' | 'none';
+  readonly offsetTable?: 'basic' | 'none';
   /** Instead of the frames that encoding gives. */
   readonly encoded?: readonly Uint8Array[];
 }
 
-const LONG_VRS = new Set(['OB', 'OW', 'SQ', 'UN', 'UT', 'OV', 'OF']);
+const LONG_VRS = new Set(['OB', 'OW', 'SQ', 'UN', 'UT', 'OF']);
 const SEQUENCE_END = [0xfe, 0xff, 0xdd, 0xe0, 0, 0, 0, 0];
 
 interface Encoding {
@@ -124,7 +124,7 @@ export function dataSetBytes(elements: Elements, encoding: Encoding): Uint8Array
 function encapsulated(
   frames: readonly Uint8Array[],
   { fragments = 1, offsetTable = 'none' }: DicomFileOptions,
-) {
+): Uint8Array {
   const offsets: number[] = [];
   const items: Uint8Array[] = [];
   let offset = 0;
@@ -141,8 +141,7 @@ function encapsulated(
   const table = offsetTable === 'basic' ? offsets.flatMap((each) => number32(each, false)) : [];
   const tableItem = [0xfe, 0xff, 0x00, 0xe0, ...number32(table.length, false), ...table];
   const body = Buffer.concat([Uint8Array.from(tableItem), ...items, Uint8Array.from(SEQUENCE_END)]);
-  const extended = offsets.flatMap((each) => [...number32(each, false), 0, 0, 0, 0]);
-  return { body, extended: offsetTable === 'extended' ? Uint8Array.from(extended) : undefined };
+  return body;
 }
 
 export async function dicomFile(options: DicomFileOptions): Promise<Uint8Array> {
@@ -169,20 +168,14 @@ export async function dicomFile(options: DicomFileOptions): Promise<Uint8Array> 
   const bytes = new Uint8Array(cells.buffer, cells.byteOffset, cells.byteLength);
   const isNative = ['implicit', 'explicit', 'deflated', 'bigEndian'].includes(syntax);
   let pixels: Uint8Array;
-  let extended: Uint8Array | undefined;
   if (isNative) {
     const swapped = encoding.bigEndian ? Buffer.from(even(bytes, 0)).swap16() : bytes;
     pixels = elementBytes('7fe00010', 'OW', even(swapped, 0), encoding);
   } else {
     const encoded = options.encoded ?? (await encodeFrames(options));
-    const built = encapsulated(encoded, options);
-    extended = built.extended;
-    pixels = elementBytes('7fe00010', 'OB', built.body, encoding, 0xffffffff);
+    pixels = elementBytes('7fe00010', 'OB', encapsulated(encoded, options), encoding, 0xffffffff);
   }
-  const body = Buffer.concat([
-    dataSetBytes({ ...header, ...(extended === undefined ? {} : { '7fe00001 OV': extended }) }, encoding),
-    pixels,
-  ]);
+  const body = Buffer.concat([dataSetBytes(header, encoding), pixels]);
   if (bare) return body;
   const meta = dataSetBytes({ '00020010 UI': uid }, { explicit: true, bigEndian: false });
   const length = dataSetBytes({ '00020000 UL': [meta.length] }, { explicit: true, bigEndian: false });
@@ -250,3 +243,24 @@ export async function encodeFrames(options: DicomFileOptions): Promise<Uint8Arra
     return encoded;
   });
 }
+
+/** A frame of JPEG Extended with 12 bits, which our codecs cannot encode: made by dcmcjpeg of DCMTK 3.6.7. */
+export const JPEG_EXTENDED_12 = {
+  rows: 16,
+  columns: 24,
+  /** Of the cells, little-endian, that dcmdjpeg gives. */
+  sha256: 'b99c226326ea53d9f0a2961aed8503e0ed39e93953f652c4b812e832fc6fa099',
+  encoded: new Uint8Array(
+    Buffer.from(
+      [
+        '/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsI',
+        'CQoKCgoKBggLDAsKDAkKCgr/wQALDAAQABgBAREA/8QAFgABAQEAAAAAAAAAAAAAAAAADAkN/8QAJxAAAAMHAwUBAQAAAAAA',
+        'AAAAAQIEAwUGBwgJEQAKEgsME0FRISP/2gAIAQEAAD8Az4jsirbZUi2aLQ9MUu50y4dbsUu+F3QyaEVpCEEBKyZh7DSizdA2',
+        'JKKLsVkxTLCUcBud4Kl0ICxZs0qYhhERY49Bo+rvMO356xrwV5F4TJk3Rg9nkmeEVmaszpHAc4CAtc+i6lB052rtfssH/AVO',
+        'KYTQwEOnTJfAH8ePDBcY/PmkbfSRr0ry3cUSS0pabvY0RA/miRGKcT+XlzEpcY/fulLvSN+0rHfvJIelpUwotxliUYgZpFfn',
+        'GFfLy5gU2c8B+6///9k=',
+      ].join(''),
+      'base64',
+    ),
+  ),
+} as const;
