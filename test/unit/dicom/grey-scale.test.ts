@@ -212,7 +212,7 @@ describe('presentation of DICOM files', () => {
 
 describe('pixel size of DICOM files', () => {
   it('is Pixel Spacing, else that of the detector, else of the film; what is not above 0 is unknown', async () => {
-    const cases: readonly [Elements, readonly [number?, number?, number?]][] = [
+    const cases: readonly [Elements, readonly (number | undefined)[]][] = [
       [{ '00280030 DS': '0.2\\0.1', '00181164 DS': '0.5\\0.5' }, [0.2, 0.1]],
       [{ '00181164 DS': '0.15\\0.15' }, [0.15, 0.15]],
       [{ '00182010 DS': '0.3\\0.3' }, [0.3, 0.3]],
