@@ -1,5 +1,5 @@
-/** Worker entry: one engine thread. */
+/** Entry file of a worker thread. */
 import { createEngine } from '../src/engines/selection/select.js';
-import { createHandler } from './handler.js';
+import { createTaskHandler } from './task-handler.js';
 
-export default createHandler(createEngine);
+export default createTaskHandler(createEngine);

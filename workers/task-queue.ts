@@ -1,51 +1,55 @@
-/** The tasks of one engine thread: one at a time, urgent ones before the others. */
+/** Worker thread. Runs tasks one at a time, urgent ones first. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { failureFrom, type WorkerResult, type WorkerTask } from '../src/pool/messages.js';
 
-interface Waiting {
+interface QueuedTask {
   readonly task: WorkerTask;
-  readonly answer: (result: WorkerResult) => void;
+  readonly resolve: (result: WorkerResult) => void;
 }
 
 export class TaskQueue {
-  private readonly waiting: Waiting[] = [];
-  private working = false;
+  /** Urgent tasks, then the others; each group in order of arrival. */
+  private readonly queue: QueuedTask[] = [];
+  private isRunning = false;
 
-  constructor(private readonly perform: (task: WorkerTask) => Promise<WorkerResult>) {}
+  constructor(private readonly runTask: (task: WorkerTask) => Promise<WorkerResult>) {}
 
-  /** Never rejects. Tasks run one after another even where the pool posts the next one early: an engine has one caller. */
+  /**
+   * Queues the task. Never rejects. The pool posts tasks before earlier ones end; they run one after another, because
+   * an engine runs one batch at a time.
+   */
   run(task: WorkerTask): Promise<WorkerResult> {
-    const result = new Promise<WorkerResult>((answer) => {
-      const at = isUrgent(task) ? this.firstNotUrgent() : this.waiting.length;
-      this.waiting.splice(at, 0, { task, answer });
+    const result = new Promise<WorkerResult>((resolve) => {
+      const index = isUrgent(task) ? this.urgentCount() : this.queue.length;
+      this.queue.splice(index, 0, { task, resolve });
     });
-    if (!this.working) void this.work();
+    if (!this.isRunning) void this.runAll();
     return result;
   }
 
-  /** Called between two pieces of a batch: an urgent tile waits for a piece, never for a batch. */
-  async letUrgentPass(): Promise<void> {
+  /** Called between two pieces of a batch: an urgent tile waits for the end of a piece, not of a batch. */
+  async runUrgentTasks(): Promise<void> {
     await nextTurn();
-    while (this.firstNotUrgent() > 0) await this.settle(this.waiting.shift()!);
+    while (this.urgentCount() > 0) await this.settle(this.queue.shift()!);
   }
 
-  private firstNotUrgent(): number {
-    const at = this.waiting.findIndex(({ task }) => !isUrgent(task));
-    return at < 0 ? this.waiting.length : at;
+  private urgentCount(): number {
+    const firstRoutine = this.queue.findIndex(({ task }) => !isUrgent(task));
+    return firstRoutine < 0 ? this.queue.length : firstRoutine;
   }
 
-  private async work(): Promise<void> {
-    this.working = true;
-    for (let next = this.waiting.shift(); next !== undefined; next = this.waiting.shift()) {
+  private async runAll(): Promise<void> {
+    this.isRunning = true;
+    for (let next = this.queue.shift(); next !== undefined; next = this.queue.shift()) {
       await this.settle(next);
-      // Tasks that arrived meanwhile may be more urgent than those that wait; they have not been read yet.
+      // Reads the tasks that arrived meanwhile: they may be urgent.
       await nextTurn();
     }
-    this.working = false;
+    this.isRunning = false;
   }
 
-  private async settle({ task, answer }: Waiting): Promise<void> {
-    answer(await this.perform(task).catch((error: unknown) => failureFrom(error)));
+  private async settle({ task, resolve }: QueuedTask): Promise<void> {
+    resolve(await this.runTask(task).catch((error: unknown) => failureFrom(error)));
   }
 }
 

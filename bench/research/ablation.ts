@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { note } from '../../src/cli/shared/output.js';
 import { createEngine } from '../../src/engines/selection/select.js';
-import { decodeImage } from '../../src/imaging/decode.js';
+import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { loadDataset, withoutDuplicates } from '../../src/training/data/dataset.js';
 import { packageRoot } from '../../src/util/package-root.js';
 import type { BenchOptions } from '../support/options.js';

@@ -2,8 +2,8 @@
  * Lesions drawn into normal radiographs, to choose settings without looking at a single diseased one
  * (docs/results/2026-11/detection.md). They resemble no particular disease on purpose. Deterministic.
  */
-import type { DecodedImage } from '../../src/imaging/decode.js';
-import { createRandomSource, NoiseField, type RandomSource } from '../../src/phantom/random.js';
+import type { DecodedImage } from '../../src/imaging/decode/decode.js';
+import { createRandomSource, NoiseField, type RandomSource } from '../../src/phantom/random-source.js';
 
 /** Grey levels of an 8-bit image as float64 [rows, columns]. */
 interface Picture {

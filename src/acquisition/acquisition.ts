@@ -5,7 +5,7 @@
 import { SaladError } from '../errors/index.js';
 import { thresholdFor } from '../scoring/calibration.js';
 import { aggregateOf } from './aggregate.js';
-import { acquisitionBytes } from './budget.js';
+import { acquisitionBytes } from './footprint.js';
 import { AcquisitionRun } from './run.js';
 import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel } from './types.js';
 
@@ -30,22 +30,16 @@ export async function* scoreAcquisition(
   signal: AbortSignal,
 ): AsyncGenerator<AcquisitionEvent> {
   model.batcher.refuseWhenSlow(request.priority, model.geometry.tileCount);
-  const { calibration, bank } = model.manifest;
-  const threshold = thresholdFor(calibration, request.options.maxFalsePositiveRate);
-  const release = model.budget.admit(
-    acquisitionBytes(model.geometry, {
-      embeddingSize: request.options.embeddings ? bank.dimension : 0,
-      nearestPrototypes: request.options.nearestPrototypes,
-      sourceColumns: request.format.columns,
-    }),
-  );
+  const threshold = thresholdFor(model.manifest.calibration, request.options.maxFalsePositiveRate);
+  const release = model.budget.admit(acquisitionBytes(model, request));
   const run = new AcquisitionRun(model, request);
   const onAbort = () => run.abort(abortError(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     signal.throwIfAborted();
     run.open();
-    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: run.image.streamable };
+    const { streamable, placement } = run.image;
+    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: streamable, placement };
     void run.read(pixels);
     let sentAt = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {

@@ -1,6 +1,5 @@
 /** How many acquisitions, and how many bytes of them, may be open at once. */
 import { SaladError } from '../errors/index.js';
-import type { Geometry } from '../geometry/geometry.js';
 
 export interface BudgetLimits {
   readonly maxAcquisitions: number;
@@ -70,21 +69,4 @@ function once(work: () => void): Release {
     done = true;
     work();
   };
-}
-
-/** What decides the size of an acquisition's results. */
-export interface FootprintOptions {
-  /** float32 values kept per patch beyond score and robust z. */
-  readonly embeddingSize: number;
-  readonly nearestPrototypes: number;
-  readonly sourceColumns: number;
-}
-
-/** Bytes an open acquisition may hold: working image, resampler, results, one message. */
-export function acquisitionBytes(geometry: Geometry, options: FootprintOptions): number {
-  const pixels = geometry.workingSize ** 2;
-  const patches = geometry.patchGrid ** 2;
-  const results = patches * (2 * 4 + 1 + options.embeddingSize * 4 + options.nearestPrototypes * 8);
-  // uint8 image, float32 image for percentiles, sums and weights of the resampler's rows, bookkeeping.
-  return pixels * (1 + 4) + results + options.sourceColumns * 64 + geometry.tileCount * 16 + 8192;
 }

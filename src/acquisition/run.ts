@@ -5,11 +5,16 @@ import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment-map.js';
+import { writeTile } from '../imaging/batch-tiles.js';
+import { inTurns } from '../imaging/turns.js';
 import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
 import { Latch } from '../util/latch.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import { PatchResults } from './patch-results.js';
 import type { AcquisitionRequest, PixelMessage, ServedModel, TileSlot } from './types.js';
+
+/** Bytes whose checksum is taken in one step: a fraction of a millisecond. */
+const CHECKSUM_BYTES = 4 * 1024 * 1024;
 
 export class AcquisitionRun {
   readonly image: WorkingImage;
@@ -21,6 +26,8 @@ export class AcquisitionRun {
   private readonly now: () => number;
   private stream: TileStream | undefined;
   private outstanding = 0;
+  /** Ready tiles of an image that has not shown anything yet. */
+  private held: TilePosition[] = [];
   private failedPatches = 0;
   private failure: string | undefined;
   private firstScoreAt: number | undefined;
@@ -118,7 +125,7 @@ export class AcquisitionRun {
           // At once: a client that keeps its side of the stream open gets its aggregate all the same.
           this.finishReading(true);
         } else {
-          this.take(message);
+          await inTurns(this.take(message));
         }
       }
       if (!ended) this.finishReading(false);
@@ -141,7 +148,8 @@ export class AcquisitionRun {
     };
   }
 
-  private take(message: Exclude<PixelMessage, { kind: 'end' }>): void {
+  /** Takes a message in steps: however large it is, other streams get their turn. */
+  private *take(message: Exclude<PixelMessage, { kind: 'end' }>): Generator<void> {
     if (message.kind !== this.request.source) {
       throw SaladError.field(
         'MESSAGE_UNEXPECTED',
@@ -149,19 +157,37 @@ export class AcquisitionRun {
         `the header announced ${this.request.source}, not ${message.kind}`,
       );
     }
-    if (message.kind === 'rows') {
-      if (message.firstRow !== this.image.rowsReceived) {
-        const why = `must be ${this.image.rowsReceived}, the next row not yet sent; is ${message.firstRow}`;
-        throw SaladError.field('ROWS_OUT_OF_ORDER', 'rows.first_row', why);
-      }
-      this.enqueue(named('rows.samples', () => this.image.pushRows(message.samples)));
-      this.checksum = crc32c(message.samples, this.checksum);
-      return;
+    try {
+      if (message.kind === 'rows') yield* this.takeRows(message.firstRow, message.samples);
+      else yield* this.takeTiles(message.tiles);
+    } catch (error) {
+      throw named(message.kind === 'rows' ? 'rows.samples' : 'tiles.tiles', error);
     }
+  }
+
+  private *takeRows(firstRow: number, samples: Uint8Array): Generator<void> {
+    if (firstRow !== this.image.rowsReceived) {
+      const why = `must be ${this.image.rowsReceived}, the next row not yet sent; is ${firstRow}`;
+      throw SaladError.field('ROWS_OUT_OF_ORDER', 'rows.first_row', why);
+    }
+    for (const ready of this.image.rowSteps(samples)) {
+      if (this.error !== undefined) return;
+      this.enqueue(ready);
+      yield;
+    }
+    for (let from = 0; from < samples.length; from += CHECKSUM_BYTES) {
+      this.checksum = crc32c(samples.subarray(from, from + CHECKSUM_BYTES), this.checksum);
+      yield;
+    }
+  }
+
+  private *takeTiles(tiles: Extract<PixelMessage, { kind: 'tiles' }>['tiles']): Generator<void> {
     const ready: TilePosition[] = [];
-    for (const { row, column, samples } of message.tiles) {
-      ready.push(...named('tiles.tiles', () => this.image.pushTile(row, column, samples)));
+    for (const { row, column, samples } of tiles) {
+      if (this.error !== undefined) return;
+      ready.push(...this.image.pushTile(row, column, samples));
       this.checksum = crc32c(samples, this.checksum);
+      yield;
     }
     this.enqueue(ready);
   }
@@ -190,25 +216,28 @@ export class AcquisitionRun {
   }
 
   private enqueue(ready: readonly TilePosition[]): void {
+    if (this.image.isUndecided) {
+      this.held.push(...ready);
+      return;
+    }
+    const released = this.held.length === 0 ? ready : [...this.held, ...ready];
+    this.held = [];
     const { tileColumns, patchesPerTile } = this.model.geometry;
     const tiles: number[] = [];
-    for (const { row, column } of ready) {
+    for (const { row, column } of released) {
       const background = this.image.backgroundPatches(row, column);
       this.results.skip(background);
       if (background.length < patchesPerTile) tiles.push(row * tileColumns + column);
     }
+    if (tiles.length === 0) return;
     this.outstanding += tiles.length;
     this.stream?.enqueue(tiles);
   }
 
   private fill(tile: number, slot: TileSlot, index: number): void {
-    const { tileColumns, tilePixels } = this.model.geometry;
-    const { pixels, positions } = slot.view(this.model.key);
-    const row = Math.floor(tile / tileColumns);
-    const column = tile % tileColumns;
-    positions[2 * index] = row;
-    positions[2 * index + 1] = column;
-    this.image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
+    const { tileColumns } = this.model.geometry;
+    const arrays = slot.view(this.model.key);
+    writeTile(arrays, index, this.image, Math.floor(tile / tileColumns), tile % tileColumns);
   }
 
   private deliver(tile: number, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
@@ -233,17 +262,13 @@ export class AcquisitionRun {
 }
 
 /** Imaging does not know the wire: what it refuses is named by the message it came in. */
-function named<T>(field: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    const known = SaladError.from(error);
-    if (known.kind !== 'invalidArgument' || known.fieldViolations.length > 0) throw known;
-    throw new SaladError(known.reason, known.message, {
-      cause: known,
-      fieldViolations: [{ field, description: known.message }],
-    });
-  }
+function named(field: string, error: unknown): SaladError {
+  const known = SaladError.from(error);
+  if (known.kind !== 'invalidArgument' || known.fieldViolations.length > 0) return known;
+  return new SaladError(known.reason, known.message, {
+    cause: known,
+    fieldViolations: [{ field, description: known.message }],
+  });
 }
 
 function hex(value: number): string {

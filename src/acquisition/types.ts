@@ -3,6 +3,7 @@ import type { Batcher, PriorityClass } from '../batching/index.js';
 import type { Manifest } from '../bundle/manifest.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
 import type { Geometry } from '../geometry/geometry.js';
+import type { Placement } from '../geometry/placement.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
 import type { AcquisitionBudget } from './budget.js';
@@ -159,6 +160,12 @@ export interface Aggregate {
 }
 
 export type AcquisitionEvent =
-  | { readonly kind: 'accepted'; readonly engine: EngineName; readonly scoresBeforeLastPixel: boolean }
+  | {
+      readonly kind: 'accepted';
+      readonly engine: EngineName;
+      readonly scoresBeforeLastPixel: boolean;
+      /** Where the source lies in the working image. */
+      readonly placement: Placement;
+    }
   | { readonly kind: 'patches'; readonly patches: PatchResult[] }
   | { readonly kind: 'aggregate'; readonly aggregate: Aggregate };

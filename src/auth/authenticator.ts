@@ -18,6 +18,8 @@ export interface Peer {
 export interface Authenticator {
   /** @throws SaladError CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_UNVERIFIABLE */
   identify(metadata: Metadata, peer: () => Peer): Identity | Promise<Identity>;
+  /** For the log. */
+  readonly summary: string;
   close(): void;
 }
 
@@ -26,7 +28,9 @@ export async function openAuthenticator(config: ServeConfig, logger: Logger): Pr
   const keys = config.authApiKeysFile === '' ? undefined : await openApiKeys(config, logger);
   const tokens = config.authJwks === '' ? undefined : await openTokens(config, logger);
   const isOpen = keys === undefined && tokens === undefined;
+  const accepted = [...(tokens ? ['bearer tokens'] : []), ...(keys ? ['API keys'] : [])];
   return {
+    summary: isOpen ? 'none' : accepted.join(', '),
     identify: (metadata, peer) => (isOpen ? anybody(peer()) : identify(metadata, keys?.value, tokens)),
     close() {
       keys?.close();

@@ -7,12 +7,11 @@ import {
   type ServerListener,
   type ServerMethodDefinition,
   type ServiceDefinition,
-  status,
 } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import type { Telemetry } from '../telemetry/telemetry.js';
+import { SilenceTimer } from '../wire/silence-timer.js';
 import { toServiceError } from '../wire/status.js';
 import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
 import { type Identity, requirementOf } from './identity.js';
@@ -23,6 +22,8 @@ export interface Guard {
   readonly interceptor: ServerInterceptor;
   /** The service, its requests counted in bytes where bytes are limited: an interceptor sees messages only. */
   metered<S extends ServiceDefinition>(service: S): S;
+  /** For the log: what a call may identify itself by. */
+  readonly summary: string;
   /** Ends what reads files again. */
   close(): void;
 }
@@ -32,21 +33,21 @@ interface GuardParts {
   readonly authenticator: Authenticator;
   readonly quotas: Quotas;
   readonly logger: Logger;
-  readonly telemetry: Telemetry;
 }
 
 /** @throws SaladError CONFIGURATION_INVALID for key files that are not sound */
-export async function openGuard(config: ServeConfig, logger: Logger, telemetry: Telemetry): Promise<Guard> {
+export async function openGuard(config: ServeConfig, logger: Logger): Promise<Guard> {
   const authenticator = await openAuthenticator(config, logger);
   const quotas = new Quotas({
     maxAcquisitions: config.identityMaxAcquisitions,
     maxBytesPerSecond: config.identityMaxBytesPerSecond,
     longestPauseMs: config.idleTimeoutMs / 2,
   });
-  const parts = { config, authenticator, quotas, logger, telemetry };
+  const parts = { config, authenticator, quotas, logger };
   return {
     interceptor: (method, call) => new GuardedCall(parts, method, call),
     metered: (service) => (config.identityMaxBytesPerSecond === 0 ? service : metered(service)),
+    summary: authenticator.summary,
     close: () => authenticator.close(),
   };
 }
@@ -71,7 +72,7 @@ class GuardedCall extends ServerInterceptingCall {
   private giveBack: (() => void) | undefined;
   private pause: NodeJS.Timeout | undefined;
   /** Runs until the first message: neither grpc-js nor a handler has begun to count. */
-  private firstRead: NodeJS.Timeout | undefined;
+  private firstRead: SilenceTimer | undefined;
   /** Nothing but the end is still to come. */
   private isRead = false;
   private over = false;
@@ -96,29 +97,24 @@ class GuardedCall extends ServerInterceptingCall {
     if (this.firstRead !== undefined || this.over) return;
     const { headerTimeoutMs, requestTimeoutMs } = this.parts.config;
     const timeoutMs = this.method.requestStream ? headerTimeoutMs : requestTimeoutMs;
-    this.firstRead = setTimeout(() => {
+    this.firstRead = new SilenceTimer(timeoutMs, () => {
       this.refuse(new SaladError('IDLE_TIMEOUT', `no message came within ${timeoutMs} ms`));
-    }, timeoutMs);
+    });
   }
 
   private listener(): ServerListener {
-    const startedAt = performance.now();
     return {
       onReceiveMetadata: (metadata, next) => {
         void this.admit(metadata).then(
           () => {
             if (!this.over) next(metadata);
           },
-          (error: unknown) => {
-            // Of calls that reached their handler, the handler's side tells.
-            const code = status[this.refuse(error)];
-            this.parts.telemetry.callEnded(this.method.path.slice(1), code, performance.now() - startedAt);
-          },
+          (error: unknown) => this.refuse(error),
         );
       },
       onReceiveMessage: (message, next) => {
         if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, SIZES.get(message) ?? 0);
-        clearTimeout(this.firstRead);
+        this.firstRead?.stop();
         this.isRead = !this.method.requestStream;
         next(message);
       },
@@ -126,7 +122,7 @@ class GuardedCall extends ServerInterceptingCall {
       onCancel: () => {
         this.over = true;
         clearTimeout(this.pause);
-        clearTimeout(this.firstRead);
+        this.firstRead?.stop();
         this.giveBack?.();
       },
     };
@@ -152,17 +148,9 @@ class GuardedCall extends ServerInterceptingCall {
     logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
   }
 
-  private refuse(error: unknown): status {
-    const known = SaladError.from(error);
-    const { config, logger } = this.parts;
-    if (known.kind === 'internal') logger.error({ err: error }, 'call failed');
-    else {
-      const { path } = this.method;
-      logger.debug({ reason: known.reason, path, peer: this.call.getPeer() }, known.message);
-    }
-    const { code, details, metadata } = toServiceError(known, config.retryDelayMs);
+  private refuse(error: unknown): void {
+    const { code, details, metadata } = toServiceError(error, this.parts.config.retryDelayMs);
     this.call.sendStatus({ code, details, metadata });
-    return code;
   }
 }
 

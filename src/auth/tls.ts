@@ -4,6 +4,7 @@
  */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import type { Http2SecureServer, Http2Server } from 'node:http2';
 import { createSecureContext } from 'node:tls';
 import { experimental, ServerCredentials } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
@@ -25,6 +26,8 @@ export interface TlsMaterial extends Digested {
 
 export interface PortCredentials {
   readonly credentials: ServerCredentials;
+  /** For the log. */
+  readonly summary: string;
   /** Ends the polling. */
   close(): void;
 }
@@ -59,7 +62,9 @@ export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
 
 /** Plaintext where no certificate is set: that this is allowed, the configuration was asked before. */
 export async function portCredentials(config: ServeConfig, logger: Logger): Promise<PortCredentials> {
-  if (config.tlsCertFile === '') return { credentials: ServerCredentials.createInsecure(), close() {} };
+  if (config.tlsCertFile === '') {
+    return { credentials: ServerCredentials.createInsecure(), summary: 'off', close() {} };
+  }
   const certificates = new Certificates();
   const files = await Reloaded.open({
     read: () => readTlsMaterial(config),
@@ -70,7 +75,10 @@ export async function portCredentials(config: ServeConfig, logger: Logger): Prom
   });
   certificates.use(files.value);
   const asksClients = config.tlsClientCaFile !== '';
+  const { leaf } = files.value;
+  const clients = asksClients ? ', client certificates required' : '';
   return {
+    summary: `certificate of ${leaf.subject || leaf.subjectAltName}, valid until ${leaf.validTo}${clients}`,
     credentials: experimental.createCertificateProviderServerCredentials(
       certificates,
       asksClients ? certificates : null,
@@ -78,6 +86,24 @@ export async function portCredentials(config: ServeConfig, logger: Logger): Prom
     ),
     close: () => files.close(),
   };
+}
+
+/** TLS 1.2 suites with forward secrecy and authenticated encryption; those of TLS 1.3 all have both. */
+const TLS12_CIPHERS = [
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+].join(':');
+
+/** grpc-js sets the certificates when they come and when they change, each time without a choice of ciphers. */
+export function restrictCiphers(server: Http2Server | Http2SecureServer): void {
+  if (!('setSecureContext' in server)) return;
+  const setSecureContext = server.setSecureContext.bind(server);
+  server.setSecureContext = (options) =>
+    setSecureContext({ ...options, ciphers: TLS12_CIPHERS, minVersion: 'TLSv1.2' });
 }
 
 type IdentityListener = experimental.IdentityCertificateUpdateListener;

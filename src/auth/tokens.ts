@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
+  customFetch,
   errors,
   type JSONWebKeySet,
   type JWTPayload,
@@ -25,6 +26,8 @@ const FETCH_SELDOM = 60;
 /** How long the last set serves while its issuer cannot be reached: longer than an outage, shorter than a key's life. */
 const KEPT_FOR_MS = 86_400_000;
 const FETCH_TIMEOUT_MS = 5000;
+/** Far above any issuer's key set. */
+const KEY_SET_BYTES_MAX = 1024 * 1024;
 
 interface KeySet extends Digested {
   readonly find: JWTVerifyGetKey;
@@ -53,7 +56,7 @@ export async function openTokens(config: ServeConfig, logger: Logger): Promise<T
         });
         return { name: `subject ${payload.sub}`, scopes: scopesOf(payload) };
       } catch (error) {
-        throw refusal(error, logger);
+        throw refusal(error);
       }
     },
   };
@@ -83,6 +86,7 @@ function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Log
     cooldownDuration: FETCH_AGAIN_MS,
     cacheMaxAge: KEPT_FOR_MS,
     timeoutDuration: FETCH_TIMEOUT_MS,
+    [customFetch]: async (url, options) => fetchKeySet(url, options),
   });
   const refresh = () => {
     if (find.jwks() === undefined) return;
@@ -98,13 +102,29 @@ function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Log
 export async function countTokenKeys(authJwks: string): Promise<number> {
   if (!isUrl(authJwks)) return (await readKeySet(authJwks)).count;
   try {
-    const response = await fetch(authJwks, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+    const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
+    // As jose does: the address that is checked is the one that answers.
+    const response = await fetchKeySet(authJwks, { signal, redirect: 'manual' });
     if (!response.ok) throw new Error(`answered ${response.status}`);
     return parseKeySet(await response.text()).count;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new SaladError('CONFIGURATION_INVALID', `authJwks ${authJwks}: ${why}`, { cause: error });
   }
+}
+
+/** As `fetch`, with a body of at most KEY_SET_BYTES_MAX. */
+async function fetchKeySet(url: string, options: RequestInit): Promise<Response> {
+  const response = await fetch(url, options);
+  if (!response.ok || response.body === null) return response;
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of response.body) {
+    size += part.byteLength;
+    if (size > KEY_SET_BYTES_MAX) throw new Error(`the key set is larger than ${KEY_SET_BYTES_MAX} bytes`);
+    parts.push(part);
+  }
+  return new Response(Buffer.concat(parts), { status: response.status });
 }
 
 function isUrl(authJwks: string): boolean {
@@ -135,11 +155,13 @@ function scopesOf({ scope, scp }: JWTPayload): ReadonlySet<Scope> {
 }
 
 /** Its own words for the client: those of a library may hold parts of the token. */
-function refusal(error: unknown, logger: Logger): SaladError {
+function refusal(error: unknown): SaladError {
+  const cause = error;
   if (error instanceof errors.JWTExpired)
-    return new SaladError('CREDENTIALS_INVALID', 'the token has expired');
+    return new SaladError('CREDENTIALS_INVALID', 'the token has expired', { cause });
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return new SaladError('CREDENTIALS_INVALID', `the token's claim ${error.claim} is not as it must be`);
+    const why = `the token's claim ${error.claim} is not as it must be`;
+    return new SaladError('CREDENTIALS_INVALID', why, { cause });
   }
   const isTokens =
     error instanceof errors.JWSSignatureVerificationFailed ||
@@ -150,7 +172,6 @@ function refusal(error: unknown, logger: Logger): SaladError {
     error instanceof errors.JOSEAlgNotAllowed ||
     error instanceof errors.JOSENotSupported;
   if (isTokens)
-    return new SaladError('CREDENTIALS_INVALID', 'the token is not signed by a key of the issuer');
-  logger.error({ err: error }, 'the keys of tokens could not be fetched');
-  return new SaladError('CREDENTIALS_UNVERIFIABLE', 'the keys of tokens could not be fetched');
+    return new SaladError('CREDENTIALS_INVALID', 'the token is not signed by a key of the issuer', { cause });
+  return new SaladError('CREDENTIALS_UNVERIFIABLE', 'the keys of tokens could not be fetched', { cause });
 }

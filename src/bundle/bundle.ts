@@ -1,5 +1,5 @@
 /**
- * A model bundle: `models/<name>/<version>/` with manifest.json, weights.safetensors,
+ * Reads and writes a model bundle: `models/<name>/<version>/` with manifest.json, weights.safetensors,
  * memory-bank.safetensors, golden.safetensors and MODEL_CARD.md.
  */
 import { chmod, mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises';
@@ -25,21 +25,21 @@ import {
   encodeBank,
   encodeGolden,
   encodeWeights,
-  quantizeBank,
-  quantizeWeights,
+  roundBankForStorage,
+  roundWeightsForStorage,
   type StoragePrecision,
 } from './tensors.js';
 
 export { BUNDLE_FILES, type ModelIdentity } from './files.js';
 
 /**
- * A checked bundle in memory. It is an EngineModelSource: engines load it as it is.
+ * A checked bundle in memory. It is an EngineModelSource, which engines load directly.
  *
- * Its arrays are views of shared memory: a worker thread that is given a Bundle (structured clone) has the same
- * weights and memory bank, not a copy. Nobody writes to them.
+ * Its arrays are views of shared memory: a structured clone of a Bundle in a worker thread has the same weights and
+ * memory bank, not a copy. They must not be written to.
  */
 export interface Bundle {
-  /** Absolute path as it was given, links not resolved. */
+  /** Absolute path, links not resolved. */
   readonly directory: string;
   readonly manifest: Manifest;
   /** SHA-256 of manifest.json, which holds the hashes of all other files: the identity of the bundle. */
@@ -52,12 +52,12 @@ export interface Bundle {
   readonly search: { readonly bank: MemoryBank; readonly scoring: ScoringSpec };
 }
 
-/** What a trainer hands over; the rest of the manifest follows from it. */
-export interface BundleParts {
+/** The content of a bundle before it is written; the rest of the manifest is computed from it. */
+export interface BundleDraft {
   readonly manifest: Omit<Manifest, 'schemaVersion' | 'bank' | 'files'>;
-  /** Already rounded by `quantizeWeights` where `storage` says so. */
+  /** Where `storage` has F16, already rounded by `roundWeightsForStorage`. */
   readonly weights: Weights;
-  /** Already rounded by `quantizeBank` where `storage` says so. */
+  /** Where `storage` has F16, already rounded by `roundBankForStorage`. */
   readonly bank: MemoryBank;
   readonly golden: GoldenBatch;
   /** Markdown. */
@@ -72,10 +72,11 @@ function required(files: ReadonlyMap<string, Uint8Array>, file: string): Uint8Ar
 }
 
 /**
- * Reads, hashes and checks a bundle. Links are followed once, at the start: a folder that is switched meanwhile
- * (git-sync, Kubernetes' ..data) gives the old bundle or the new one.
- * @param expected what the folder's place in a models folder says it is
- * @throws SaladError BUNDLE_INVALID where the bundle is incomplete, inconsistent, fails its hashes or is another one.
+ * Reads, hashes and checks a bundle. Links are resolved once, at the start: where a link is switched meanwhile
+ * (git-sync, Kubernetes' ..data), the result is the old bundle or the new one, never a mixture.
+ * @param expected the name and version of the folder in a models folder
+ * @throws SaladError BUNDLE_INVALID where the bundle is incomplete, inconsistent, fails its hashes or has another name
+ *   or version than `expected`.
  */
 export async function readBundle(directory: string, expected?: ModelIdentity): Promise<Bundle> {
   const folder = await realpath(directory).catch((error: unknown) => {
@@ -101,34 +102,38 @@ export async function readBundle(directory: string, expected?: ModelIdentity): P
   };
 }
 
-/** Refuses values that storing would change: calibration and golden scores were computed with them. */
-function checkRounded(parts: BundleParts, storage: StoragePrecision): void {
-  const weights = quantizeWeights(parts.weights, storage);
-  for (const [name, { data }] of parts.weights) {
+/** Refuses values that F16 storage would change: calibration and golden scores were computed with them. */
+function checkRounded(draft: BundleDraft, storage: StoragePrecision): void {
+  const weights = roundWeightsForStorage(draft.weights, storage);
+  for (const [name, { data }] of draft.weights) {
     const stored = weights.get(name)!.data;
     if (!data.every((value, index) => value === stored[index])) {
-      throw invalidBundle(`weight ${name} is to be stored as F16: round it with quantizeWeights before use`);
+      throw invalidBundle(
+        `weight ${name} is to be stored as F16: round it with roundWeightsForStorage before use`,
+      );
     }
   }
-  const bank = quantizeBank(parts.bank, storage);
-  if (!parts.bank.prototypes.every((value, index) => value === bank.prototypes[index])) {
-    throw invalidBundle('the bank is to be stored as F16: round it with quantizeBank before use');
+  const bank = roundBankForStorage(draft.bank, storage);
+  if (!draft.bank.prototypes.every((value, index) => value === bank.prototypes[index])) {
+    throw invalidBundle('the bank is to be stored as F16: round it with roundBankForStorage before use');
   }
 }
 
-function encodeParts(parts: BundleParts, storage: StoragePrecision): ReadonlyMap<string, Uint8Array> {
-  const { input, tiling } = parts.manifest;
+/** All files but the manifest, by name. */
+function encodeFiles(draft: BundleDraft, storage: StoragePrecision): ReadonlyMap<string, Uint8Array> {
+  const { input, tiling } = draft.manifest;
   return new Map([
-    [BUNDLE_FILES.weights, encodeWeights(parts.weights, storage)],
-    [BUNDLE_FILES.bank, encodeBank(parts.bank, storage)],
-    [BUNDLE_FILES.golden, encodeGolden(parts.golden, geometryOf(input, tiling))],
-    [BUNDLE_FILES.card, new TextEncoder().encode(parts.modelCard)],
+    [BUNDLE_FILES.weights, encodeWeights(draft.weights, storage)],
+    [BUNDLE_FILES.bank, encodeBank(draft.bank, storage)],
+    [BUNDLE_FILES.golden, encodeGolden(draft.golden, geometryOf(input, tiling))],
+    [BUNDLE_FILES.card, new TextEncoder().encode(draft.modelCard)],
   ]);
 }
 
 /**
- * Puts a finished folder in the place of another one, which is kept under a hidden name until then. A process killed in
- * between leaves hidden folders, which nobody serves, and perhaps no bundle: never two of one name and version.
+ * Moves a finished folder to the place of an older one, if there is one, and deletes the older one last. A process
+ * killed in between leaves hidden folders, which no server serves, and perhaps no bundle, but never two of one name and
+ * version.
  */
 export async function replaceDirectory(from: string, to: string): Promise<void> {
   const old = `${from}.old`;
@@ -146,27 +151,27 @@ export async function replaceDirectory(from: string, to: string): Promise<void> 
 }
 
 /**
- * Checks the parts, writes them into a temporary folder beside `directory` (the manifest last), reads that
- * back with all checks, and renames it.
- * @throws SaladError BUNDLE_INVALID where the parts do not fit each other or were not rounded for storage.
+ * Checks the draft, writes it into a temporary folder beside `directory` (the manifest last), reads that folder back
+ * with all checks, and renames it to `directory`.
+ * @throws SaladError BUNDLE_INVALID where the content is inconsistent or was not rounded for storage.
  */
-export async function writeBundle(directory: string, parts: BundleParts): Promise<Bundle> {
-  const storage = parts.storage ?? {};
+export async function writeBundle(directory: string, draft: BundleDraft): Promise<Bundle> {
+  const storage = draft.storage ?? {};
   const target = resolve(directory);
-  const { rows, dimension } = parts.bank;
-  checkRounded(parts, storage);
-  const files = encodeParts(parts, storage);
+  const { rows, dimension } = draft.bank;
+  checkRounded(draft, storage);
+  const files = encodeFiles(draft, storage);
   const listed = [...files].map(([file, bytes]) => [file, { sha256: sha256Of(bytes), bytes: bytes.length }]);
   const manifest = parseManifest({
     schemaVersion: 1,
-    ...parts.manifest,
+    ...draft.manifest,
     bank: { rows, dimension },
     files: Object.fromEntries(listed),
   });
-  checkBundle({ manifest, weights: parts.weights, bank: parts.bank, golden: parts.golden });
+  checkBundle({ manifest, weights: draft.weights, bank: draft.bank, golden: draft.golden });
   await mkdir(dirname(target), { recursive: true });
   const temporary = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
-  // mkdtemp makes it private; a bundle is read by whoever serves it.
+  // mkdtemp gives access to this user only; other users may have to read a bundle.
   await chmod(temporary, 0o755);
   try {
     for (const [file, bytes] of files) await writeFile(join(temporary, file), bytes);

@@ -1,4 +1,4 @@
-/** What must hold between the parts of a bundle before anything is computed with it. */
+/** Checks that the content of a bundle is consistent. */
 import { SaladError } from '../errors/index.js';
 import { type Geometry, geometryOf, patchesOf } from '../geometry/geometry.js';
 import { inputWidthOf, type Weights } from '../network/description.js';
@@ -6,7 +6,7 @@ import { checkWeights, inferShapes } from '../network/shapes.js';
 import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
 import { type Manifest, manifestSchema } from './manifest.js';
 
-/** Real tiles and the scores that every engine must reproduce. */
+/** Tiles of real images, and the scores that every engine must reproduce. */
 export interface GoldenBatch {
   /** u8 [n, tileHeight, tileWidth]. */
   readonly pixels: Uint8Array;
@@ -114,7 +114,9 @@ function checkGolden(golden: GoldenBatch, geometry: Geometry): void {
     golden.pixels.length !== count * geometry.tilePixels ||
     golden.scores.length !== count * geometry.patchesPerTile
   ) {
-    throw invalidBundle('golden batch: pixels, positions and scores do not fit each other or the geometry');
+    throw invalidBundle(
+      'golden batch: the sizes of pixels, positions and scores do not match each other and the geometry',
+    );
   }
   const limits = [geometry.tileRows, geometry.tileColumns];
   if (!golden.positions.every((at, axis) => at >= 0 && at < limits[axis % 2]!)) {
@@ -123,7 +125,7 @@ function checkGolden(golden: GoldenBatch, geometry: Geometry): void {
   if (!golden.scores.every(Number.isFinite)) throw invalidBundle('golden batch: a score is not finite');
 }
 
-/** @throws SaladError BUNDLE_INVALID at the first thing that does not fit. */
+/** @throws SaladError BUNDLE_INVALID with the first inconsistency. */
 export function checkBundle(content: BundleContent): Geometry {
   const { manifest } = content;
   const geometry = geometryOf(manifest.input, manifest.tiling);

@@ -1,4 +1,4 @@
-/** The files of a bundle on disk: read into shared memory and hashed, before anything is decoded. */
+/** Reads the files of a bundle into shared memory and checks their hashes, before anything is decoded. */
 import { createHash } from 'node:crypto';
 import { open, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -20,10 +20,10 @@ export interface ModelIdentity {
   readonly version: number;
 }
 
-/** Far above any manifest; the other files have their sizes in it. */
+/** Far above any manifest. The sizes of the other files are listed in the manifest. */
 export const MANIFEST_BYTES_MAX = 64 * 1024 * 1024;
 /** Bytes that are read and hashed at a time. */
-const CHUNK_BYTES = 64 * 1024 * 1024;
+const READ_BYTES = 64 * 1024 * 1024;
 
 export function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
@@ -33,28 +33,31 @@ export function unreadable(path: string, error: unknown): SaladError {
   return invalidBundle(`${path} cannot be read: ${(error as Error).message}`, error);
 }
 
-/** Bytes of a regular file: opening anything else may wait for ever. @throws SaladError BUNDLE_INVALID */
+/**
+ * Size of a regular file in bytes. Anything else is refused: opening a named pipe, for example, may never return.
+ * @throws SaladError BUNDLE_INVALID
+ */
 async function sizeOf(path: string): Promise<number> {
-  const found = await stat(path).catch((error: unknown) => {
+  const stats = await stat(path).catch((error: unknown) => {
     throw unreadable(path, error);
   });
-  if (!found.isFile()) throw invalidBundle(`${path} is not a file`);
-  return found.size;
+  if (!stats.isFile()) throw invalidBundle(`${path} is not a file`);
+  return stats.size;
 }
 
-/** The first `size` bytes of a file, in shared memory. @param onChunk told of each part as it comes */
+/** The first `size` bytes of a file, in shared memory. @param onRead called with the bytes of each read */
 async function readShared(
   path: string,
   size: number,
-  onChunk: (chunk: Uint8Array) => void,
+  onRead: (bytes: Uint8Array) => void,
 ): Promise<Uint8Array> {
   const bytes = new Uint8Array(new SharedArrayBuffer(size));
   const handle = await open(path);
   try {
     for (let at = 0; at < size; ) {
-      const { bytesRead } = await handle.read(bytes, at, Math.min(CHUNK_BYTES, size - at), at);
+      const { bytesRead } = await handle.read(bytes, at, Math.min(READ_BYTES, size - at), at);
       if (bytesRead === 0) throw new Error(`it ends after ${at} of ${size} bytes`);
-      onChunk(bytes.subarray(at, at + bytesRead));
+      onRead(bytes.subarray(at, at + bytesRead));
       at += bytesRead;
     }
     return bytes;
@@ -63,7 +66,10 @@ async function readShared(
   }
 }
 
-/** A file in shared memory. @throws SaladError BUNDLE_INVALID where it is not what the manifest lists. */
+/**
+ * Reads a file into shared memory.
+ * @throws SaladError BUNDLE_INVALID where its size or hash differs from the manifest
+ */
 async function readListedFile(
   directory: string,
   file: string,
@@ -75,7 +81,7 @@ async function readListedFile(
     throw invalidBundle(`${file} has ${size} bytes, the manifest says ${expected.bytes}`);
   }
   const hash = createHash('sha256');
-  const bytes = await readShared(path, size, (chunk) => hash.update(chunk)).catch((error: unknown) => {
+  const bytes = await readShared(path, size, (read) => hash.update(read)).catch((error: unknown) => {
     throw unreadable(path, error);
   });
   if (hash.digest('hex') !== expected.sha256) {
@@ -98,7 +104,7 @@ export function decodeManifest(bytes: Uint8Array, path: string): Manifest {
   return parseManifest(value);
 }
 
-/** @throws SaladError BUNDLE_INVALID where a listed file would lie elsewhere than beside the manifest. */
+/** @throws SaladError BUNDLE_INVALID where the path of a listed file leads out of the manifest's folder. */
 export function checkFileNames({ files }: Manifest): void {
   for (const file of Object.keys(files)) {
     if (file !== basename(file) || file === '..' || file === BUNDLE_FILES.manifest) {
@@ -107,7 +113,7 @@ export function checkFileNames({ files }: Manifest): void {
   }
 }
 
-/** All files the manifest lists, each checked against its size and hash before it is decoded. */
+/** Reads all files that the manifest lists, and checks their sizes and hashes. */
 export async function readListedFiles(
   directory: string,
   manifest: Manifest,
@@ -121,7 +127,8 @@ export async function readListedFiles(
 }
 
 /**
- * @param expected what the folder's place in a models folder says it is
+ * Reads manifest.json and computes its hash.
+ * @param expected the name and version of the folder in a models folder
  * @throws SaladError BUNDLE_INVALID where there is no manifest, it is malformed, or names another model.
  */
 export async function readManifest(

@@ -1,4 +1,4 @@
-/** The manifest of a model bundle: everything that is not a tensor, checked before anything is loaded. */
+/** The schema of a bundle's manifest, which holds everything but tensors. */
 import { z } from 'zod';
 import { calibrationSchema, inputSchema, scoringSchema, tilingSchema } from '../geometry/specifications.js';
 import { networkSchema } from '../network/description.js';
@@ -36,10 +36,10 @@ export const trainingSchema = z.strictObject({
   notes: z.array(z.string()).describe('Sentences for the model card.'),
 });
 
-/** The wire has 32 bits for a version. */
+/** A version has 32 bits in the protocol. */
 export const VERSION_MAX = 2 ** 32 - 1;
 
-/** Of a model, and of its folder. */
+/** Name of a model and of its folder. */
 export const modelNameSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/);
 
 export const manifestSchema = z.strictObject({

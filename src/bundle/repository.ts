@@ -1,9 +1,9 @@
 /**
- * Finds model bundles: the only code that knows how a models folder is laid out.
+ * Finds model bundles. No other code depends on the layout of a models folder.
  *
- * A bundle is served from `NAME/VERSION/` and only where its manifest says the same name and version, so that no two
- * bundles of one name and version can be found. NAME and VERSION may be links. Files, and what begins with two dots
- * (Kubernetes' `..data`), are not looked at.
+ * A bundle is served only from `NAME/VERSION/`, and only where its manifest has the same name and version, so there are
+ * never two bundles of one name and version. NAME and VERSION may be links. Files, and names that begin with two dots
+ * (Kubernetes' `..data`), are skipped.
  */
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
@@ -13,12 +13,12 @@ import { type Bundle, readBundle } from './bundle.js';
 import { BUNDLE_FILES, type ModelIdentity, readManifest, unreadable } from './files.js';
 import { modelNameSchema, VERSION_MAX } from './manifest.js';
 
-/** A folder of a bundle's name and version; what is in it has not been looked at. */
+/** A folder NAME/VERSION whose content has not been read. */
 interface Candidate extends ModelIdentity {
   readonly directory: string;
 }
 
-/** A folder in a place where only a bundle belongs, and it is none that can be served. */
+/** A folder with a model's name or version that cannot be served. */
 export interface RefusedBundle {
   readonly kind: 'refused';
   readonly directory: string;
@@ -28,7 +28,7 @@ export interface RefusedBundle {
   readonly error: SaladError;
 }
 
-/** A folder that is no NAME/VERSION: a copy, a leftover of an interrupted write, lost+found. */
+/** A folder that is not NAME/VERSION: a copy, a leftover of an interrupted write, lost+found. */
 export interface IgnoredFolder {
   readonly kind: 'ignored';
   readonly directory: string;
@@ -42,10 +42,10 @@ export interface FoundBundle {
   readonly bundle: Bundle;
 }
 
-/** What of a models folder is served, and what is not. */
+/** A folder of a models folder: a bundle to serve, or the reason why it is not served. */
 export type Finding = FoundBundle | RefusedBundle | IgnoredFolder;
 
-type Place = ({ readonly kind: 'candidate' } & Candidate) | RefusedBundle | IgnoredFolder;
+type Folder = ({ readonly kind: 'candidate' } & Candidate) | RefusedBundle | IgnoredFolder;
 
 /** `name@version`. */
 export function modelKey({ name, version }: ModelIdentity): string {
@@ -53,20 +53,20 @@ export function modelKey({ name, version }: ModelIdentity): string {
 }
 
 /**
- * Reads and checks every bundle of a models folder, one after another: by name, then version. What is not served comes
- * too, with the reason.
+ * Reads and checks every bundle of a models folder, one after another: by name, then version. Also yields the folders
+ * that are not served, with the reasons.
  * @throws SaladError CONFIGURATION_INVALID where the models folder itself cannot be read.
  */
 export async function* openBundles(modelsDirectory: string): AsyncGenerator<Finding> {
-  for (const place of await placesOf(modelsDirectory)) {
-    if (place.kind !== 'candidate') {
-      yield place;
+  for (const folder of await listFolders(modelsDirectory)) {
+    if (folder.kind !== 'candidate') {
+      yield folder;
       continue;
     }
-    const { directory } = place;
-    const model = modelKey(place);
+    const { directory } = folder;
+    const model = modelKey(folder);
     try {
-      yield { kind: 'bundle', model, bundle: await readBundle(directory, place) };
+      yield { kind: 'bundle', model, bundle: await readBundle(directory, folder) };
     } catch (error) {
       yield { kind: 'refused', model, directory, error: SaladError.from(error) };
     }
@@ -74,19 +74,20 @@ export async function* openBundles(modelsDirectory: string): AsyncGenerator<Find
 }
 
 /**
- * @param wanted a bundle folder, wherever it lies; or `name` (its highest version) or `name@version` of a models folder
- * @returns the bundle's folder; of its content only the manifest was looked at
+ * Finds the folder of one bundle.
+ * @param reference a bundle folder anywhere; or `name` (its highest version) or `name@version` in the models folder
+ * @returns the bundle's folder, of which only the manifest was read
  * @throws SaladError MODEL_NOT_FOUND; BUNDLE_INVALID where the folder of that name and version holds another model;
  *   CONFIGURATION_INVALID where the models folder cannot be read
  */
-export async function findBundle(modelsDirectory: string, wanted: string): Promise<string> {
-  if (await exists(join(wanted, BUNDLE_FILES.manifest))) return wanted;
-  const [name, version] = wanted.split('@');
-  const candidates = (await placesOf(modelsDirectory)).filter((place) => place.kind === 'candidate');
+export async function findBundle(modelsDirectory: string, reference: string): Promise<string> {
+  if (await exists(join(reference, BUNDLE_FILES.manifest))) return reference;
+  const [name, version] = reference.split('@');
+  const candidates = (await listFolders(modelsDirectory)).filter((folder) => folder.kind === 'candidate');
   const versions = candidates.filter((candidate) => candidate.name === name);
   if (version !== undefined) {
     const exact = versions.find((candidate) => String(candidate.version) === version);
-    if (exact === undefined) throw notFound(modelsDirectory, wanted, candidates);
+    if (exact === undefined) throw notFound(modelsDirectory, reference, candidates);
     await readManifest(exact.directory, exact);
     return exact.directory;
   }
@@ -97,14 +98,14 @@ export async function findBundle(modelsDirectory: string, wanted: string): Promi
     );
     if (isBundle) return candidate.directory;
   }
-  throw notFound(modelsDirectory, wanted, candidates);
+  throw notFound(modelsDirectory, reference, candidates);
 }
 
-function notFound(modelsDirectory: string, wanted: string, candidates: readonly Candidate[]): SaladError {
-  const here = candidates.map(modelKey).join(', ') || 'nothing';
+function notFound(modelsDirectory: string, reference: string, candidates: readonly Candidate[]): SaladError {
+  const existing = candidates.map(modelKey).join(', ') || 'nothing';
   return new SaladError(
     'MODEL_NOT_FOUND',
-    `no bundle ${wanted} in ${modelsDirectory} (there is ${here}), and no bundle folder of that name`,
+    `no bundle ${reference} in ${modelsDirectory} (there is ${existing}), and no bundle folder of that name`,
   );
 }
 
@@ -115,35 +116,37 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Every folder of a models folder that is or could be meant as a bundle; by name, then version. */
-async function placesOf(modelsDirectory: string): Promise<readonly Place[]> {
+/** Every folder of a models folder that may be intended as a bundle; by name, then version. */
+async function listFolders(modelsDirectory: string): Promise<readonly Folder[]> {
   let names: readonly Dirent[];
   try {
     names = await readdir(modelsDirectory, { withFileTypes: true });
   } catch (error) {
-    const why = (error as Error).message;
-    throw new SaladError('CONFIGURATION_INVALID', `models folder ${modelsDirectory} cannot be read: ${why}`, {
-      cause: error,
-    });
+    const reason = (error as Error).message;
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `models folder ${modelsDirectory} cannot be read: ${reason}`,
+      { cause: error },
+    );
   }
-  const places: Place[] = [];
+  const folders: Folder[] = [];
   for (const entry of [...names].sort(byName)) {
     const directory = join(modelsDirectory, entry.name);
     if (entry.name.startsWith('..')) continue;
-    const folder = await followed(entry, directory);
-    if (folder === 'file') continue;
+    const type = await typeOf(entry, directory);
+    if (type === 'file') continue;
     if (!modelNameSchema.safeParse(entry.name).success) {
-      places.push({ kind: 'ignored', directory, reason: whyNoName(entry.name) });
-    } else if (typeof folder !== 'string') {
-      places.push({ kind: 'refused', directory, model: undefined, error: folder });
+      folders.push({ kind: 'ignored', directory, reason: reasonNoName(entry.name) });
+    } else if (typeof type !== 'string') {
+      folders.push({ kind: 'refused', directory, model: undefined, error: type });
     } else {
-      places.push(...(await versionsOf(entry.name, directory)));
+      folders.push(...(await listVersions(entry.name, directory)));
     }
   }
-  return places;
+  return folders;
 }
 
-async function versionsOf(name: string, nameDirectory: string): Promise<readonly Place[]> {
+async function listVersions(name: string, nameDirectory: string): Promise<readonly Folder[]> {
   let entries: readonly Dirent[];
   try {
     entries = await readdir(nameDirectory, { withFileTypes: true });
@@ -157,22 +160,22 @@ async function versionsOf(name: string, nameDirectory: string): Promise<readonly
       },
     ];
   }
-  const ignored: Place[] = [];
-  const versions: (Place & { readonly version: number })[] = [];
+  const ignored: Folder[] = [];
+  const versions: (Folder & { readonly version: number })[] = [];
   for (const entry of [...entries].sort(byName)) {
     const directory = join(nameDirectory, entry.name);
     if (entry.name.startsWith('..')) continue;
-    const folder = await followed(entry, directory);
-    if (folder === 'file') continue;
+    const type = await typeOf(entry, directory);
+    if (type === 'file') continue;
     const version = Number(entry.name);
     if (!/^[1-9]\d*$/.test(entry.name) || version > VERSION_MAX) {
-      ignored.push({ kind: 'ignored', directory, reason: whyNoVersion(entry.name) });
-    } else if (typeof folder !== 'string') {
+      ignored.push({ kind: 'ignored', directory, reason: reasonNoVersion(entry.name) });
+    } else if (typeof type !== 'string') {
       versions.push({
         kind: 'refused',
         directory,
         model: modelKey({ name, version }),
-        error: folder,
+        error: type,
         version,
       });
     } else {
@@ -180,14 +183,14 @@ async function versionsOf(name: string, nameDirectory: string): Promise<readonly
     }
   }
   if (entries.some((entry) => entry.name === BUNDLE_FILES.manifest)) {
-    const reason = `${BUNDLE_FILES.manifest} lies in it: a bundle lies in NAME/VERSION/ of the models folder`;
+    const reason = `it contains ${BUNDLE_FILES.manifest}, but a bundle must be in NAME/VERSION/ of the models folder`;
     ignored.push({ kind: 'ignored', directory: nameDirectory, reason });
   }
   return [...versions.sort((a, b) => a.version - b.version), ...ignored];
 }
 
-/** What an entry is, links followed; an error where a link leads nowhere. */
-async function followed(entry: Dirent, path: string): Promise<'folder' | 'file' | SaladError> {
+/** The type of an entry, or of the target of a link; an error where a link has no target. */
+async function typeOf(entry: Dirent, path: string): Promise<'folder' | 'file' | SaladError> {
   if (entry.isDirectory()) return 'folder';
   if (!entry.isSymbolicLink()) return 'file';
   try {
@@ -197,12 +200,12 @@ async function followed(entry: Dirent, path: string): Promise<'folder' | 'file' 
   }
 }
 
-function whyNoName(name: string): string {
+function reasonNoName(name: string): string {
   if (name.startsWith('.')) return 'its name is hidden';
   return 'its name is not that of a model (a-z, 0-9 and hyphens)';
 }
 
-function whyNoVersion(name: string): string {
+function reasonNoVersion(name: string): string {
   if (name.startsWith('.')) return 'its name is hidden, as are leftovers of an interrupted write';
   return 'its name is not a version (1, 2, 3, ...)';
 }

@@ -11,9 +11,9 @@ export type StoredTensor =
   | { readonly dtype: 'I32'; readonly shape: readonly number[]; readonly data: Int32Array }
   | { readonly dtype: 'U8'; readonly shape: readonly number[]; readonly data: Uint8Array };
 
-const BYTES = { F32: 4, I32: 4, F16: 2, U8: 1 } as const;
-/** A header names tensors only; more than this is a broken file. */
-const MAX_HEADER_BYTES = 1 << 20;
+const ELEMENT_BYTES = { F32: 4, I32: 4, F16: 2, U8: 1 } as const;
+/** A header only lists tensors; a larger one means a broken file. */
+const HEADER_BYTES_MAX = 1 << 20;
 
 function invalid(file: string, message: string): SaladError {
   return new SaladError('BUNDLE_INVALID', `${file}: ${message}`);
@@ -30,11 +30,11 @@ function encodeTensor(tensor: StoredTensor): Uint8Array {
 
 /** Widest types first, so that every tensor starts at a multiple of its element's size. */
 export function encodeSafetensors(tensors: ReadonlyMap<string, StoredTensor>): Uint8Array {
-  const ordered = [...tensors].sort(([, a], [, b]) => BYTES[b.dtype] - BYTES[a.dtype]);
+  const ordered = [...tensors].sort(([, a], [, b]) => ELEMENT_BYTES[b.dtype] - ELEMENT_BYTES[a.dtype]);
   const header: Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }> = {};
   let offset = 0;
   for (const [name, { dtype, shape, data }] of ordered) {
-    const end = offset + data.length * BYTES[dtype];
+    const end = offset + data.length * ELEMENT_BYTES[dtype];
     header[name] = { dtype, shape: [...shape], data_offsets: [offset, end] };
     offset = end;
   }
@@ -55,26 +55,26 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, StoredTensor>): U
 function decodeTensor(file: string, name: string, entry: unknown, body: Uint8Array): StoredTensor {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
   const whole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
-  if (!(typeof dtype === 'string' && dtype in BYTES)) {
+  if (!(typeof dtype === 'string' && dtype in ELEMENT_BYTES)) {
     throw invalid(file, `tensor ${name} has type ${String(dtype)}; F32, F16, I32 and U8 are read`);
   }
   if (!(Array.isArray(shape) && shape.every(whole) && Array.isArray(offsets) && offsets.every(whole))) {
     throw invalid(file, `tensor ${name} has no proper shape or offsets`);
   }
-  const type = dtype as keyof typeof BYTES;
+  const type = dtype as keyof typeof ELEMENT_BYTES;
   const [start = 0, end = 0] = offsets as number[];
-  if (end > body.length || end - start !== elementCount(shape) * BYTES[type]) {
+  if (end > body.length || end - start !== elementCount(shape) * ELEMENT_BYTES[type]) {
     throw invalid(file, `the bytes of tensor ${name} do not fit its shape or the file`);
   }
   const bytes = body.subarray(start, end);
   if (type === 'U8') return { dtype: type, shape, data: bytes };
-  if (type === 'F16') return { dtype: type, shape, data: floatsOfHalves(alignedTo(2, bytes)) };
+  if (type === 'F16') return { dtype: type, shape, data: halvesToFloats(alignedTo(2, bytes)) };
   const { buffer, byteOffset, byteLength } = alignedTo(4, bytes);
   if (type === 'I32') return { dtype: type, shape, data: new Int32Array(buffer, byteOffset, byteLength / 4) };
   return { dtype: type, shape, data: new Float32Array(buffer, byteOffset, byteLength / 4) };
 }
 
-/** Memory of the same kind as `bytes`: what comes out of a file in shared memory is shared, too. */
+/** Allocates shared memory where `bytes` is in shared memory, else memory of this thread. */
 function allocateLike({ buffer }: Uint8Array, length: number): ArrayBufferLike {
   return buffer instanceof SharedArrayBuffer ? new SharedArrayBuffer(length) : new ArrayBuffer(length);
 }
@@ -87,7 +87,7 @@ function alignedTo(size: number, bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-function floatsOfHalves(bytes: Uint8Array): Float32Array {
+function halvesToFloats(bytes: Uint8Array): Float32Array {
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
   const floats = new Float32Array(allocateLike(bytes, halves.length * Float32Array.BYTES_PER_ELEMENT));
   for (let index = 0; index < halves.length; index++) floats[index] = float16ToFloat32(halves[index]!);
@@ -95,8 +95,7 @@ function floatsOfHalves(bytes: Uint8Array): Float32Array {
 }
 
 /**
- * Tensors of F32, I32 and U8 are views of `bytes` where they are aligned there; all others are copies in memory of the
- * same kind (shared or not).
+ * Aligned tensors of F32, I32 and U8 are views of `bytes`; all others are copies, in shared memory where `bytes` is.
  * @param file name for messages.
  * @throws SaladError BUNDLE_INVALID where the bytes are not safetensors or hold another type.
  */
@@ -104,10 +103,10 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): ReadonlyMap<
   if (bytes.length < 8) throw invalid(file, 'shorter than a safetensors header');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = Number(view.getBigUint64(0, true));
-  if (length > MAX_HEADER_BYTES || 8 + length > bytes.length) throw invalid(file, 'header length is wrong');
+  if (length > HEADER_BYTES_MAX || 8 + length > bytes.length) throw invalid(file, 'header length is wrong');
   let header: unknown;
   try {
-    // A copy: a text decoder need not take shared memory.
+    // A copy: a text decoder may refuse shared memory.
     header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.slice(8, 8 + length)));
   } catch (error) {
     throw new SaladError('BUNDLE_INVALID', `${file}: header is not JSON`, { cause: error });

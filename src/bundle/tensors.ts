@@ -1,4 +1,4 @@
-/** Tensors of a bundle to and from its files, and rounding to half precision where a bundle stores that. */
+/** Encodes and decodes the tensors of a bundle, and rounds those that it stores in half precision. */
 
 import type { Geometry } from '../geometry/geometry.js';
 import type { Weights, WeightTensor } from '../network/description.js';
@@ -9,19 +9,19 @@ import { decodeSafetensors, encodeSafetensors, type StoredTensor } from './safet
 
 export type FloatType = 'F32' | 'F16';
 
-/** Which tensors a bundle stores in half precision. Default: none. */
+/** The storage type of a bundle's tensors; the default is F32. */
 export interface StoragePrecision {
   readonly weights?: (name: string) => FloatType;
   readonly bank?: FloatType;
 }
 
-/** Roundings until a row stays as it is; two are nearly always enough. */
-const MAX_ROUNDINGS = 16;
+/** Rounding is repeated until no value changes; two rounds are nearly always enough. */
+const ROUNDS_MAX = 16;
 
-/** Rounded rows, scaled back to unit length: a fixed point of store-and-load. */
+/** Rounds rows and scales them back to unit length, so that storing and loading does not change them any more. */
 function roundRows(prototypes: Float32Array, dimension: number): Float32Array {
   let rows = prototypes;
-  for (let round = 0; round < MAX_ROUNDINGS; round++) {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
     const next = normaliseRows(roundToFloat16(rows), dimension);
     if (next.every((value, index) => value === rows[index])) break;
     rows = next;
@@ -30,10 +30,10 @@ function roundRows(prototypes: Float32Array, dimension: number): Float32Array {
 }
 
 /**
- * The weights as a bundle will hold them. Everything computed from them afterwards (bank, calibration,
- * golden scores) must use these, or the served model differs from the calibrated one.
+ * Rounds the weights to the values that the bundle will store. Bank, calibration and golden scores must be computed
+ * with the rounded weights, or the served model differs from the calibrated one.
  */
-export function quantizeWeights(weights: Weights, precision: StoragePrecision): Weights {
+export function roundWeightsForStorage(weights: Weights, precision: StoragePrecision): Weights {
   const rounded = new Map<string, WeightTensor>();
   for (const [name, tensor] of weights) {
     const half = precision.weights?.(name) === 'F16';
@@ -42,8 +42,8 @@ export function quantizeWeights(weights: Weights, precision: StoragePrecision): 
   return rounded;
 }
 
-/** The bank as a bundle will hold it; prototypes are of unit length in float32 again after rounding. */
-export function quantizeBank(bank: MemoryBank, precision: StoragePrecision): MemoryBank {
+/** Rounds the bank to the values that the bundle will store; prototypes have unit length in float32 after it. */
+export function roundBankForStorage(bank: MemoryBank, precision: StoragePrecision): MemoryBank {
   if (precision.bank !== 'F16') return bank;
   return { ...bank, prototypes: roundRows(bank.prototypes, bank.dimension) };
 }
@@ -78,7 +78,8 @@ export function encodeBank(bank: MemoryBank, precision: StoragePrecision): Uint8
   );
 }
 
-function pick<Type extends StoredTensor['dtype']>(
+/** @throws SaladError BUNDLE_INVALID where the tensor is missing or has another type or rank. */
+function requiredTensor<Type extends StoredTensor['dtype']>(
   tensors: ReadonlyMap<string, StoredTensor>,
   file: string,
   name: string,
@@ -95,15 +96,15 @@ function pick<Type extends StoredTensor['dtype']>(
 
 export function decodeBank(bytes: Uint8Array, file: string): MemoryBank {
   const tensors = decodeSafetensors(bytes, file);
-  const prototypes = pick(tensors, file, 'prototypes', 2, 'F32', 'F16');
+  const prototypes = requiredTensor(tensors, file, 'prototypes', 2, 'F32', 'F16');
   const [rows = 0, dimension = 0] = prototypes.shape;
   if (prototypes.dtype === 'F16') normaliseRows(prototypes.data, dimension);
   return {
     rows,
     dimension,
     prototypes: prototypes.data,
-    positions: pick(tensors, file, 'positions', 2, 'I32').data,
-    sources: pick(tensors, file, 'sources', 1, 'I32').data,
+    positions: requiredTensor(tensors, file, 'positions', 2, 'I32').data,
+    sources: requiredTensor(tensors, file, 'sources', 1, 'I32').data,
   };
 }
 
@@ -124,8 +125,8 @@ export function encodeGolden(
 export function decodeGolden(bytes: Uint8Array, file: string): GoldenBatch {
   const tensors = decodeSafetensors(bytes, file);
   return {
-    pixels: pick(tensors, file, 'pixels', 3, 'U8').data,
-    positions: pick(tensors, file, 'positions', 2, 'I32').data,
-    scores: pick(tensors, file, 'scores', 2, 'F32').data,
+    pixels: requiredTensor(tensors, file, 'pixels', 3, 'U8').data,
+    positions: requiredTensor(tensors, file, 'positions', 2, 'I32').data,
+    scores: requiredTensor(tensors, file, 'scores', 2, 'F32').data,
   };
 }

@@ -39,16 +39,31 @@ function checkAuth(config: ServeConfig, wrong: Wrong): void {
     if (!hasJwks && config[field] !== '')
       wrong('authJwks', `is missing beside ${field}: no token would be looked at`);
   }
-  const url = /^http:\/\/([^/]+)/i.exec(config.authJwks)?.[1];
-  if (url !== undefined && !isLoopback(url))
-    wrong('authJwks', 'keys fetched over http:// can be swapped; use https://');
+  if (/^https?:\/\//i.test(config.authJwks)) checkJwksUrl(config.authJwks, wrong);
   if (config.admin && !hasJwks && config.authApiKeysFile === '' && !isLoopback(config.listen)) {
     wrong('admin', 'needs authJwks or authApiKeysFile beyond loopback: anybody could change the server');
   }
 }
 
+function checkJwksUrl(text: string, wrong: Wrong): void {
+  if (!URL.canParse(text)) {
+    wrong('authJwks', 'is not an URL');
+    return;
+  }
+  const url = new URL(text);
+  if (url.username !== '' || url.password !== '') {
+    wrong('authJwks', 'an URL with a user name or password is not taken');
+  }
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) {
+    wrong('authJwks', 'keys fetched over http:// can be swapped; use https://');
+  }
+}
+
 /** @param listen HOST:PORT */
 export function isLoopback(listen: string): boolean {
-  const host = listen.slice(0, listen.lastIndexOf(':'));
+  return isLoopbackHost(listen.slice(0, listen.lastIndexOf(':')));
+}
+
+function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host);
 }

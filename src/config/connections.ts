@@ -16,7 +16,8 @@ export const CONNECTION_FIELDS = {
     unit: 'ms',
     min: 10,
     max: 600_000,
-    description: 'A TLS handshake that takes longer is given up.',
+    description:
+      'A connection whose TLS handshake, or whose first HTTP/2 frame after it, takes longer is closed.',
   }),
   headerTimeoutMs: whole({
     env: 'SALAD_HEADER_TIMEOUT_MS',
@@ -44,12 +45,29 @@ export const CONNECTION_FIELDS = {
   }),
   connectionMaxAgeMs: whole({
     env: 'SALAD_CONNECTION_MAX_AGE_MS',
-    default: 0,
+    default: 600_000,
     unit: 'ms',
     min: 0,
     max: 2_147_483_646,
     description:
-      'Age (give or take a tenth) at which a connection gets GOAWAY, so that clients spread anew; its calls finish. 0 means never.',
+      'Age (give or take a tenth) from which a connection gets GOAWAY as soon as no call runs on it, and at twice this age whatever runs: calls finish, and clients connect anew, to instances that came since, too. 0 means never.',
+  }),
+  keepaliveMs: whole({
+    env: 'SALAD_KEEPALIVE_MS',
+    default: 30_000,
+    unit: 'ms',
+    min: 10,
+    max: 86_400_000,
+    description: 'A client that sent nothing for this long is pinged.',
+  }),
+  keepaliveTimeoutMs: whole({
+    env: 'SALAD_KEEPALIVE_TIMEOUT_MS',
+    default: 30_000,
+    unit: 'ms',
+    min: 10,
+    max: 86_400_000,
+    description:
+      'A client that sends nothing for this long after a ping has vanished: its connection is closed.',
   }),
   minPingIntervalMs: whole({
     env: 'SALAD_MIN_PING_INTERVAL_MS',

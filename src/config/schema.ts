@@ -21,7 +21,8 @@ export const CONFIG_FIELDS = {
   engine: choice(['auto', ...ENGINE_NAMES], {
     env: 'SALAD_ENGINE',
     default: 'auto',
-    description: 'Engine to serve with; auto walks the ladder and takes the first that passes its self-test.',
+    description:
+      'Engine to serve with; auto tries them in the fallback order and takes the first that passes its golden checks.',
   }),
   precision: choice(PRECISIONS, {
     env: 'SALAD_PRECISION',

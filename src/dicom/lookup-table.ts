@@ -1,5 +1,5 @@
 /** Look-up tables: items of the Modality LUT Sequence (DICOM PS3.3 C.11.1) and the VOI LUT Sequence (C.11.2). */
-import type { LookupTable } from '../imaging/modality.js';
+import type { LookupTable } from '../imaging/lookup-table.js';
 import { type DicomDataSet, DicomFault, type Tag, tagName } from './data-set.js';
 
 const DESCRIPTOR: Tag = 'x00283002';

@@ -1,10 +1,10 @@
-/** Arrays an engine writes to, and sizes shared by all engines. */
+/** The arrays of a batch, and how an engine splits a batch. */
 import { SaladError } from '../errors/index.js';
 import { patchOfTile } from '../geometry/geometry.js';
 import { inferShapes } from '../network/shapes.js';
 import type { EngineModel, EngineModelSource, PatchBatch, TileBatch } from './engine.js';
 
-/** P, D and K of a model, without loading it. */
+/** P, D and K of a model that is not loaded. */
 export function modelSizes(
   source: EngineModelSource,
 ): Pick<EngineModel, 'patchCount' | 'dimension' | 'neighbourCount'> {
@@ -16,7 +16,7 @@ export function modelSizes(
   };
 }
 
-/** Arrays for `count` tiles, private to this thread; the pool makes its own over shared memory. */
+/** Arrays for `count` tiles in memory of this thread. The pool has its own, in shared memory. */
 export function allocatePatchBatch(
   count: number,
   model: Pick<EngineModel, 'patchCount' | 'dimension' | 'neighbourCount'>,
@@ -48,15 +48,18 @@ export function patchCells(source: EngineModelSource, tiles: TileBatch): Int32Ar
   return cells;
 }
 
-/** Part of a batch. */
-export interface Piece {
-  /** Its first tile. */
+/** Consecutive tiles of a batch. */
+export interface SubBatch {
+  /** Index of its first tile. */
   readonly first: number;
   readonly size: number;
 }
 
-/** What a batch is run in: powers of four, so 13 tiles as three times 4 and 1. Each size is a compilation. */
-export function* piecesOf(count: number, maxTiles: number): Generator<Piece> {
+/**
+ * Splits a batch into powers of four, such as 13 tiles into 4, 4, 4 and 1: an engine that compiles its network for each
+ * size then compiles few.
+ */
+export function* subBatchesOf(count: number, maxTiles: number): Generator<SubBatch> {
   for (let first = 0; first < count; ) {
     const size = 4 ** Math.floor(Math.log2(Math.min(count - first, maxTiles)) / 2);
     yield { first, size };
@@ -64,9 +67,9 @@ export function* piecesOf(count: number, maxTiles: number): Generator<Piece> {
   }
 }
 
-/** Anything an engine threw, as ENGINE_FAILED with its cause kept. */
-export function engineFailure(engine: string, doing: string, error: unknown): SaladError {
+/** ENGINE_FAILED with the error as its cause; a SaladError stays as it is. @param action such as "load the model" */
+export function engineFailure(engine: string, action: string, error: unknown): SaladError {
   if (error instanceof SaladError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  return new SaladError('ENGINE_FAILED', `${engine} failed to ${doing}: ${message}`, { cause: error });
+  return new SaladError('ENGINE_FAILED', `${engine} failed to ${action}: ${message}`, { cause: error });
 }

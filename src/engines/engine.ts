@@ -1,6 +1,6 @@
 /**
- * What an engine is: it loads an encoder (with or without a memory bank) and runs batches of tiles.
- * One folder per backend; `select.ts` walks the ladder.
+ * The interface of an engine: it loads an encoder (with or without a memory bank) and scores batches of tiles. Each
+ * library has a folder; `selection/` chooses the engine that serves.
  */
 
 import type { Geometry } from '../geometry/geometry.js';
@@ -13,55 +13,52 @@ import type { SearchLimits } from '../scoring/search-plan.js';
 
 export { PRECISIONS, type Precision } from '../network/precision.js';
 
+/** The fallback order: best engine first. */
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'] as const;
-/** Best first: the fallback order. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 export interface EngineInfo {
   readonly name: EngineName;
-  /** For people, such as "CPU, 1 thread, AVX-512". */
+  /** Human-readable, such as "CPU, 1 thread, AVX-512". */
   readonly device: string;
-  /**
-   * False where the engine stands on an emulation: WebAssembly, a software WebGPU adapter, TensorFlow
-   * without a GPU.
-   */
+  /** False for an emulation: WebAssembly, a software WebGPU adapter, TensorFlow without a GPU. */
   readonly hardware: boolean;
-  /** Threads of a process that may run it at once; null = as many as there are. */
+  /** Threads of one process that may run the engine at the same time; null = no limit. */
   readonly maxWorkers: number | null;
-  /** Whether one session can use several threads (`createEngine`). */
-  readonly threaded: boolean;
+  /** Whether `EngineOptions.sessionThreads` has an effect. */
+  readonly canUseSessionThreads: boolean;
 }
 
-/** How the bank is searched, where that is not to be left to the defaults (SEARCH_LIMITS). */
+/** How the bank is searched, where the defaults (SEARCH_LIMITS) do not apply. */
 export interface SearchOptions extends Partial<SearchLimits> {
-  /** Where index files of large banks are kept; default: `.cache/salad-serve/search` in the home folder. */
+  /** Folder for the index files of large banks; default: `.cache/salad-serve/search` in the home folder. */
   readonly indexDirectory?: string;
 }
 
-/** onnxruntime's execution providers that the onnx engine can be put on, as onnxruntime names them. */
+/** The execution providers of onnxruntime that the onnx engine can use, by onnxruntime's names. */
 export const ONNX_PROVIDERS = ['cpu', 'cuda', 'tensorrt', 'coreml', 'dml', 'webgpu'] as const;
 export type OnnxProvider = (typeof ONNX_PROVIDERS)[number];
 
-/** How an engine is started, where it can be told. */
+/** Options for the start of an engine; an engine ignores those of other engines. */
 export interface EngineOptions {
-  /** Threads of each session, where the engine's can have several; default 1. */
+  /** Threads of each session, where a session can have several; default 1. */
   readonly sessionThreads?: number;
-  /** What the onnx engine's sessions run on; default cpu. */
+  /** Execution provider of the onnx engine's sessions; default cpu. */
   readonly onnxProvider?: OnnxProvider;
-  /** Folder of OpenVINO's libraries; empty (the default): where `npm run engines:openvino` puts them. */
+  /** Folder of OpenVINO's libraries; empty (the default): the one that `npm run engines:openvino` writes. */
   readonly openvinoFolder?: string;
 }
 
-/** What an engine needs to run a model; a Bundle has all of these. */
+/** What an engine needs to run a model; a Bundle has all of it. */
 export interface EngineModelSource {
   readonly network: NetworkDescription;
   readonly weights: Weights;
   readonly geometry: Geometry;
-  /** Present: to be run in int8, by engines that can; the others run float32. */
+  /** Present: int8 is requested. Engines without int8 run float32. */
   readonly int8?: Int8Spec | undefined;
-  /** True: to be run in bfloat16, by engines that can on this processor; the others run float32. */
+  /** True: bfloat16 is requested. Engines without bfloat16 on this processor run float32. */
   readonly bfloat16?: boolean | undefined;
-  /** Absent: embeddings only (training, coreset building). */
+  /** Absent: the model gives embeddings only (training, coreset selection). */
   readonly search?: {
     readonly bank: MemoryBank;
     readonly scoring: ScoringSpec;
@@ -69,7 +66,7 @@ export interface EngineModelSource {
   };
 }
 
-/** Tiles to score. Views into a (shared) slot; an engine never keeps them after `run` settles. */
+/** Tiles to score: views of a slot, possibly in shared memory. An engine does not keep them after `run` settles. */
 export interface TileBatch {
   readonly count: number;
   /** u8 [count, tileHeight, tileWidth], halo included. */
@@ -79,7 +76,7 @@ export interface TileBatch {
 }
 
 /**
- * Where an engine writes. P = patchesPerTile (row by row within the tile), K = neighbourCount,
+ * The arrays that an engine writes. P = patchesPerTile (row by row within the tile), K = neighbourCount,
  * D = embedding size. Only the first `count` tiles are written.
  */
 export interface PatchBatch {
@@ -98,22 +95,22 @@ export interface EngineModel {
   readonly patchCount: number;
   readonly dimension: number;
   readonly neighbourCount: number;
-  /** How the bank is searched, for people: "exact", "index (usearch, recall 0.995)"; empty without a bank. */
+  /** How the bank is searched, human-readable: "exact", "index (usearch, recall 0.995)"; empty without a bank. */
   readonly search: string;
-  /** What it runs in, whatever was asked for. */
+  /** The precision it runs in, which may differ from the requested one. */
   readonly precision: Precision;
   /**
-   * One run at a time: an engine may keep memory of its own from one to the next.
-   * @throws SaladError ENGINE_FAILED; the batch may then be retried elsewhere.
+   * Call it for one batch at a time: an engine may reuse memory between runs.
+   * @throws SaladError ENGINE_FAILED; the batch may then be tried again, also on another engine.
    */
   run(tiles: TileBatch, patches: PatchBatch): Promise<void>;
   dispose(): Promise<void>;
 }
 
-/** What ran a batch. */
+/** How a batch was run. */
 export interface EngineRun {
   readonly engine: EngineName;
-  /** What the model ran in, whatever was asked for. */
+  /** The precision the model ran in, which may differ from the requested one. */
   readonly precision: Precision;
   /** Engine time in ms, without queueing and thread hops. */
   readonly computeMs: number;

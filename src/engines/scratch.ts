@@ -1,14 +1,14 @@
 const ARRAYS = { uint8: Uint8Array, float32: Float32Array } as const;
 
 /**
- * Memory of one engine thread that is written anew in every run and never given up. Arrays lie outside V8's heap: to
- * be rid of some that are made for every batch it collects all of its garbage several times a second.
+ * Scratch memory of one engine thread, reused in every run. Typed arrays lie outside V8's heap: where new ones are
+ * allocated for every batch, V8 runs full garbage collections several times a second to free them.
  */
 export class Scratch {
   private readonly buffers = new Map<string, ArrayBuffer>();
 
-  /** @returns an array of that length, good until the next of the same name; what is in it is left over. */
-  of<T extends keyof typeof ARRAYS>(
+  /** @returns an array valid until the next call with the same name; its content is undefined. */
+  array<T extends keyof typeof ARRAYS>(
     name: string,
     type: T,
     length: number,

@@ -1,9 +1,9 @@
 /**
- * The failures salad-serve knows by name. Domain code throws these and knows nothing of gRPC;
- * `src/wire/status.ts` is the only place that turns a kind into a status.
+ * The error class of salad-serve and its reasons. Domain code throws it and does not depend on gRPC; only
+ * `src/wire/status.ts` converts a kind to a gRPC status.
  */
 
-/** What went wrong, in the broad sense that decides how a caller may react. */
+/** The class of a failure, which decides how a caller may react. */
 export type ErrorKind =
   | 'invalidArgument'
   | 'notFound'
@@ -14,30 +14,40 @@ export type ErrorKind =
   | 'unavailable'
   | 'deadlineExceeded'
   | 'cancelled'
+  | 'unimplemented'
   | 'internal';
 
-/** Every stable reason, with its kind and the sentence docs/reference/errors.md prints. */
+/** Every reason (a stable name) with its kind and its sentence in docs/reference/errors.md. */
 export const ERROR_REASONS = {
   HEADER_MISSING: ['invalidArgument', 'The first message of an acquisition was not a header.'],
   HEADER_DUPLICATE: ['invalidArgument', 'A second header was sent.'],
   HEADER_INVALID: ['invalidArgument', 'A header field is missing or out of range; field violations name it.'],
-  MESSAGE_UNEXPECTED: ['invalidArgument', 'A message came that the header does not allow at this point.'],
-  ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the next row not yet sent.'],
-  SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not fit the geometry.'],
+  MESSAGE_UNEXPECTED: ['invalidArgument', 'The header does not allow this message at this point.'],
+  MESSAGE_INVALID: ['invalidArgument', 'A message or its deadline could not be decoded.'],
+  MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method accepts.'],
+  ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the row after the last one sent.'],
+  SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not match the geometry.'],
+  SAMPLE_INVALID: ['invalidArgument', 'A sample of 32 bits is not a display value, a number from 0 to 255.'],
   TILE_OUT_OF_GRID: ['invalidArgument', 'A tile position lies outside the tile grid.'],
   TILE_DUPLICATE: ['invalidArgument', 'A tile was sent twice.'],
   CHECKSUM_MISMATCH: ['invalidArgument', 'The CRC-32C at the end does not match the samples received.'],
   IMAGE_UNREADABLE: ['invalidArgument', 'The encoded image is corrupt or of a format not supported.'],
   DICOM_UNSUPPORTED: [
     'invalidArgument',
-    'The DICOM file is whole but cannot be scored: colour, no pixels, an unknown transfer syntax, or contradictions.',
+    'The DICOM file is complete but cannot be scored: colour, no pixels, an unknown transfer syntax, or contradictions.',
   ],
   DECODING_LIMIT_EXCEEDED: [
     'invalidArgument',
     'Decoding the file took more time or memory than an image of its size may take.',
   ],
-  DECODER_UNAVAILABLE: ['unavailable', 'The process that decodes DICOM files does not start; retry later.'],
-  IMAGE_TOO_LARGE: ['resourceExhausted', "The image exceeds the server's pixel limit."],
+  DECODER_UNAVAILABLE: [
+    'unavailable',
+    'The process that decodes DICOM files cannot be started; retry later.',
+  ],
+  IMAGE_TOO_LARGE: [
+    'resourceExhausted',
+    "The image exceeds the server's pixel limit, or 65,535 rows or columns.",
+  ],
   MODEL_NOT_FOUND: ['notFound', 'No model of that name and version is loaded.'],
   BUNDLE_INVALID: ['failedPrecondition', 'A model bundle is incomplete, inconsistent or fails its hashes.'],
   ACQUISITION_INCOMPLETE: ['failedPrecondition', 'The stream ended before all pixels were sent.'],
@@ -47,23 +57,34 @@ export const ERROR_REASONS = {
   ],
   TRAINING_DATA_INVALID: ['failedPrecondition', 'The training or evaluation data cannot be used as given.'],
   CONFIGURATION_INVALID: ['failedPrecondition', 'The configuration or command line is wrong.'],
-  OVERLOADED: ['resourceExhausted', 'The server has no room for another acquisition now; retry later.'],
-  CREDENTIALS_MISSING: ['unauthenticated', 'The server wants a bearer token or an API key, and none came.'],
-  CREDENTIALS_INVALID: ['unauthenticated', 'The token or API key is not one that the server accepts.'],
+  ADDRESS_UNAVAILABLE: [
+    'failedPrecondition',
+    'An address to listen on is in use or does not belong to this machine.',
+  ],
+  OVERLOADED: ['resourceExhausted', 'The server cannot accept another acquisition now; retry later.'],
+  CREDENTIALS_MISSING: [
+    'unauthenticated',
+    'The server requires a bearer token or an API key, and the call has none.',
+  ],
+  CREDENTIALS_INVALID: ['unauthenticated', 'The server does not accept the token or API key.'],
   CREDENTIALS_UNVERIFIABLE: [
     'unavailable',
-    "The keys that tokens are checked with could not be fetched; the server's log has the details.",
+    "The keys for checking tokens could not be fetched; the server's log has the details.",
   ],
   SCOPE_MISSING: ['permissionDenied', 'The identity lacks the scope that this call needs.'],
-  ADMIN_DISABLED: ['permissionDenied', 'The server does not offer calls that change it.'],
-  QUOTA_EXCEEDED: ['resourceExhausted', 'The identity uses all that is meant for one; retry later.'],
+  ADMIN_DISABLED: ['permissionDenied', 'Calls that change the server are disabled.'],
+  QUOTA_EXCEEDED: ['resourceExhausted', 'The identity has used its quota; retry later.'],
   DRAINING: ['unavailable', 'The server is shutting down; retry on another instance.'],
   DEADLINE_EXCEEDED: ['deadlineExceeded', "The call's deadline passed before it was done."],
-  IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the server waits.'],
+  IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the idle timeout.'],
   CANCELLED: ['cancelled', 'The caller cancelled.'],
-  ENGINE_UNAVAILABLE: ['failedPrecondition', 'The engine asked for cannot be used on this machine.'],
+  ENGINE_UNAVAILABLE: ['failedPrecondition', 'The requested engine cannot be used on this machine.'],
   ENGINE_FAILED: ['internal', 'An engine failed while scoring.'],
-  INTERNAL: ['internal', "Something failed that should not; the server's log has the details."],
+  UNIMPLEMENTED: [
+    'unimplemented',
+    'The server has no such method, or does not accept this compression or number of messages.',
+  ],
+  INTERNAL: ['internal', "An unexpected failure; the server's log has the details."],
 } as const satisfies Record<string, readonly [ErrorKind, string]>;
 
 export type ErrorReason = keyof typeof ERROR_REASONS;
@@ -99,12 +120,12 @@ export class SaladError extends Error {
     return ERROR_REASONS[this.reason][0];
   }
 
-  /** A field violation that stands alone: the message names the field too. */
+  /** An error with one field violation; the message names the field, too. */
   static field(reason: ErrorReason, field: string, description: string): SaladError {
     return new SaladError(reason, `${field}: ${description}`, { fieldViolations: [{ field, description }] });
   }
 
-  /** Anything thrown, as a SaladError: what is not one already becomes INTERNAL with its cause kept. */
+  /** Converts anything thrown: a SaladError stays as it is, anything else becomes the cause of an INTERNAL error. */
   static from(error: unknown): SaladError {
     if (error instanceof SaladError) return error;
     const message = error instanceof Error ? error.message : String(error);

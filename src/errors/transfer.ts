@@ -1,6 +1,6 @@
 /**
- * Errors as data that crosses a thread. Structured clone keeps neither the class of an error nor its fields; this keeps
- * reason, field violations, retry delay, stack and causes.
+ * Converts errors to data for a message to another thread, and back. Structured clone keeps neither the class of an
+ * error nor its fields; this keeps reason, field violations, retry delay, stack and causes.
  */
 import { ERROR_REASONS, type ErrorReason, type FieldViolation, SaladError } from './index.js';
 
@@ -8,16 +8,16 @@ export interface ErrorData {
   readonly name: string;
   readonly message: string;
   readonly stack?: string;
-  /** Of a system error, such as ENOENT. */
+  /** Code of a system error, such as ENOENT. */
   readonly code?: string;
   readonly cause?: ErrorData;
-  /** Of a SaladError, as the rest. */
+  /** The fields from here on belong to a SaladError. */
   readonly reason?: ErrorReason;
   readonly fieldViolations?: readonly FieldViolation[];
   readonly retryAfterMs?: number;
 }
 
-/** Causes further down are left out: a chain may be circular. */
+/** Longer chains of causes are cut: a chain may be circular. */
 const CAUSES_MAX = 8;
 
 export function toErrorData(thrown: unknown, causesLeft = CAUSES_MAX): ErrorData {
@@ -38,7 +38,7 @@ function fieldsOf({ reason, fieldViolations, retryAfterMs }: SaladError) {
   return { reason, fieldViolations, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
 }
 
-/** A SaladError where the data is of one, else an Error of that name; the stack is that of the thread it came from. */
+/** Restores a SaladError, or an Error with the name of the original. The stack is that of the sending thread. */
 export function fromErrorData(data: ErrorData): Error {
   const options = data.cause === undefined ? {} : { cause: fromErrorData(data.cause) };
   const error =

@@ -1,18 +1,18 @@
-/** The two grids of a model: tiles (transport, batching) and patches (scoring). All in working pixels. */
+/** The two grids of a model: tiles (transport, batching) and patches (scoring). All lengths are working pixels. */
 
 import { SaladError } from '../errors/index.js';
 import type { InputSpec, TilingSpec } from './specifications.js';
 
 export interface Geometry {
   readonly workingSize: number;
-  /** Side of a core: rows of a tile without its halo. A core is background or not as a whole. */
+  /** Side of a core: rows of a tile without its halo. Background is decided for a whole core. */
   readonly coreSize: number;
   /** Columns of a tile without its halo: one core or several side by side. */
   readonly coreColumns: number;
   readonly haloSize: number;
-  /** coreSize + 2 * haloSize: rows of what the encoder sees. */
+  /** coreSize + 2 * haloSize: rows of the encoder's input. */
   readonly tileHeight: number;
-  /** coreColumns + 2 * haloSize: columns of what the encoder sees. */
+  /** coreColumns + 2 * haloSize: columns of the encoder's input. */
   readonly tileWidth: number;
   /** tileHeight * tileWidth: bytes of a tile. */
   readonly tilePixels: number;
@@ -30,16 +30,16 @@ export interface Geometry {
   readonly patchOffset: number;
 }
 
-/** @throws SaladError BUNDLE_INVALID where the grids do not fit each other. */
+/** @throws SaladError BUNDLE_INVALID where the grids are inconsistent. */
 export function geometryOf(input: InputSpec, tiling: TilingSpec): Geometry {
   const { workingSize } = input;
   const { coreSize, haloSize, patchesPerSide, coresPerTile = 1 } = tiling;
   const coreColumns = coresPerTile * coreSize;
   const tileRows = workingSize / coreSize;
   const tileColumns = workingSize / coreColumns;
-  if (!Number.isInteger(tileRows)) throw invalid(`workingSize ${workingSize}`, `coreSize ${coreSize}`);
+  if (!Number.isInteger(tileRows)) throw notMultiple(`workingSize ${workingSize}`, `coreSize ${coreSize}`);
   if (!Number.isInteger(tileColumns)) {
-    throw invalid(`workingSize ${workingSize}`, `coresPerTile * coreSize = ${coreColumns}`);
+    throw notMultiple(`workingSize ${workingSize}`, `coresPerTile * coreSize = ${coreColumns}`);
   }
   if (tileRows > 1 && coreSize !== patchesPerSide * tiling.patchStride) {
     throw new SaladError(
@@ -75,13 +75,13 @@ export function geometryOf(input: InputSpec, tiling: TilingSpec): Geometry {
   };
 }
 
-function invalid(what: string, of: string): SaladError {
-  return new SaladError('BUNDLE_INVALID', `${what} is not a multiple of ${of}`);
+function notMultiple(value: string, divisor: string): SaladError {
+  return new SaladError('BUNDLE_INVALID', `${value} is not a multiple of ${divisor}`);
 }
 
 /**
- * Whether alignment can be done by the worker that scores the image: the whole working image is one tile without halo,
- * and no part of it is skipped as background.
+ * Whether the worker that scores an image can align it: the whole working image is one tile without halo, and no core
+ * is skipped as background.
  */
 export function alignsInTile(
   { input, tiling }: { readonly input: InputSpec; readonly tiling: TilingSpec },
@@ -95,14 +95,14 @@ export function patchStart(geometry: Geometry, index: number): number {
   return index * geometry.patchStride + geometry.patchOffset;
 }
 
-/** Patches of a tile: down and across. */
+/** Patch rows and patch columns of a tile. */
 export function patchesOf({ patchesPerSide, patchesPerTile }: Geometry): readonly [number, number] {
   return [patchesPerSide, patchesPerTile / patchesPerSide];
 }
 
 /**
- * Place in the patch grid (row * patchGrid + column) of a tile's patch.
- * @param within 0 to patchesPerTile - 1: row by row over the whole tile, as engines write them
+ * Cell in the patch grid (row * patchGrid + column) of a tile's patch.
+ * @param within index of the patch in the tile, 0 to patchesPerTile - 1, row by row, as engines write patches
  */
 export function patchOfTile(
   { patchesPerSide, patchesPerTile, patchGrid }: Geometry,

@@ -1,9 +1,9 @@
-/** Where the source image lies in the square working image, and the way back to source pixels. */
+/** Maps the source image to its place in the square working image, and boxes back to source pixels. */
 
 import { SaladError } from '../errors/index.js';
 import type { InputSpec } from './specifications.js';
 
-/** The part of the working image that shows the source, in working pixels; the rest is black. */
+/** The rectangle of the working image that shows the source, in working pixels; the rest is black. */
 export interface Placement {
   readonly top: number;
   readonly left: number;
@@ -11,7 +11,7 @@ export interface Placement {
   readonly columns: number;
 }
 
-/** In pixels; right and bottom are exclusive. */
+/** A rectangle in pixels; right and bottom are exclusive. */
 export interface Box {
   readonly top: number;
   readonly left: number;
@@ -47,7 +47,7 @@ export function placementOf(input: InputSpec, rows: number, columns: number, asp
   };
 }
 
-/** A box of working pixels in source pixels, clipped to the source image. */
+/** Converts a box from working pixels to source pixels, clipped to the source image. */
 export function toSourceBox(placement: Placement, rows: number, columns: number, box: Box): Box {
   const y = (value: number) => clip(((value - placement.top) * rows) / placement.rows, rows);
   const x = (value: number) => clip(((value - placement.left) * columns) / placement.columns, columns);

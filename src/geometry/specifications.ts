@@ -1,12 +1,12 @@
-/** What a bundle's manifest says of its input, its two grids, its scoring and its calibration. */
+/** The sections of a bundle's manifest for input, grids, scoring and calibration. */
 import { z } from 'zod';
 
 const finite = z.number();
 
 export const intensitySchema = z.discriminatedUnion('kind', [
-  /** The header's VOI decides; scoring starts at once (a *streamable* bundle). */
+  /** The VOI window of the header. Scoring starts with the first rows (a *streamable* bundle). */
   z.strictObject({ kind: z.literal('window') }),
-  /** Stretch by percentiles of the whole working image: nothing is ready before the last row. */
+  /** Percentiles of the whole working image. Scoring starts after the last row. */
   z.strictObject({
     kind: z.literal('percentile'),
     low: z.number().min(0).max(100),
@@ -14,7 +14,9 @@ export const intensitySchema = z.discriminatedUnion('kind', [
   }),
 ]);
 
-/** The mean training image, to which a complete working image is warped before it is cut (src/imaging/alignment.ts). */
+/**
+ * The mean training image, to which a complete working image is warped before tiles are cut (src/imaging/alignment.ts).
+ */
 export const alignmentSchema = z.strictObject({
   kind: z.literal('affine'),
   reference: z
@@ -33,7 +35,7 @@ export const inputSchema = z
     alignment: alignmentSchema
       .optional()
       .describe('Mean training image to align to. Needs the whole image, so never in a streamable bundle.'),
-    orientation: z.string().describe('Which way up and which side left, human-readable.'),
+    orientation: z.string().describe('Orientation of the image (up and left), human-readable.'),
   })
   .refine(({ alignment, intensity }) => alignment === undefined || intensity.kind === 'percentile', {
     error: 'alignment needs the whole image: the intensity must be of percentiles',
@@ -49,7 +51,7 @@ export const tilingSchema = z.strictObject({
     .describe(
       'Cores side by side in one tile, under one halo: a tile without its halo has coreSize rows and coresPerTile * coreSize columns. Scores do not depend on it; absent means 1, a square tile.',
     ),
-  haloSize: z.int().min(0).describe('Pixels around a core that the encoder sees beyond it.'),
+  haloSize: z.int().min(0).describe('Pixels around a core that the encoder reads beyond it.'),
   patchesPerSide: z
     .int()
     .min(1)
@@ -68,20 +70,22 @@ export const tilingSchema = z.strictObject({
     .number()
     .min(0)
     .describe(
-      'A core with a standard deviation (of u8 samples) below this is background: its patches are skipped, and a tile of nothing else is not run. 0 means never.',
+      'A core with a standard deviation (of u8 samples) below this is background: its patches are skipped, and a tile with only such cores is not run. 0 means that no core is background.',
     ),
 });
 
 export const scoringSchema = z.strictObject({
   distance: z
     .enum(['angular', 'chord'])
-    .describe('Of one neighbour: angular = arccos(cos)/pi in [0,1]; chord = sqrt(2 - 2 cos) in [0,2].'),
+    .describe(
+      'Distance to one neighbour: angular = arccos(cos)/pi in [0,1]; chord = sqrt(2 - 2 cos) in [0,2].',
+    ),
   form: z
     .enum(['mean', 'weighted'])
     .describe(
       'mean of the K distances, or weighted (W1 of docs/explanation/salad-method.md, section 7, softmax of cos/temperature).',
     ),
-  neighbourCount: z.int().min(1).describe('K: nearest prototypes that count.'),
+  neighbourCount: z.int().min(1).describe('K: number of nearest prototypes in the patch score.'),
   temperature: z.number().positive().describe('Temperature of the weighted form.'),
   searchRadius: z
     .int()
@@ -120,7 +124,7 @@ export const calibrationSchema = z.strictObject({
   strata: z
     .array(z.strictObject({ name: z.string(), imageScores: z.array(finite).min(1) }))
     .optional()
-    .describe('The same of parts of the normals: a threshold must hold in every part as well.'),
+    .describe('Image scores of subsets of the normals: a threshold must hold in every subset as well.'),
 });
 
 export type InputSpec = z.infer<typeof inputSchema>;

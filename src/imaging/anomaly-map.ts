@@ -1,7 +1,7 @@
 /** Patch scores as a picture: a dense map of robust z, and that map laid over the radiograph. */
-import sharp from 'sharp';
 import { SaladError } from '../errors/index.js';
 import { type Geometry, patchStart } from '../geometry/geometry.js';
+import { sharp } from './libvips.js';
 
 /** How robust z becomes colour. */
 export interface OverlayOptions {

@@ -3,37 +3,23 @@
  * modality rescale, then VOI window or LUT, then MONOCHROME1 inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
  */
 import { SaladError } from '../errors/index.js';
-import {
-  isPadding,
-  type LookupTable,
-  type ModalityFormat,
-  modalityFunction,
-  validateLookupTable,
-  validateModality,
-} from './modality.js';
+import { invalid } from './invalid-format.js';
+import type { LookupTable } from './lookup-table.js';
+import { isPadding, type ModalityFormat, modalityFunction, validateModality } from './modality.js';
+import { type VoiTransform, validateVoi, voiFunction } from './voi.js';
 
-/** How rescaled values become display values (DICOM PS3.3 C.11.2). */
-export type VoiTransform =
-  /** All values that `bitsStored` can represent, after rescale. */
-  | { readonly kind: 'fullRange' }
-  /** A window in rescaled units: C.11.2.1.2.1 (linear), C.11.2.1.3.2 (linearExact), C.11.2.1.3.1 (sigmoid). */
-  | {
-      readonly kind: 'window';
-      readonly center: number;
-      readonly width: number;
-      readonly function: 'linear' | 'linearExact' | 'sigmoid';
-    }
-  /** A VOI LUT (C.11.2.1.1): `firstValue` maps to entry 0, values outside map to the first or last entry. */
-  | ({ readonly kind: 'lut' } & LookupTable)
-  /** Percentiles of the whole image, in [0, 100], lowPercentile < highPercentile. */
-  | { readonly kind: 'auto'; readonly lowPercentile: number; readonly highPercentile: number };
+export type { VoiTransform } from './voi.js';
 
 /** Geometry and meaning of the samples of one image. */
 export interface PixelFormat extends ModalityFormat {
   readonly rows: number;
   readonly columns: number;
-  readonly bitsAllocated: 8 | 16;
-  /** 1 to bitsAllocated; higher bits of a sample are ignored. */
+  /**
+   * 8 and 16: stored values. 32: display values in [0, 255] as float32, of tiles alone: a client that resamples
+   * does so after the display transform, as the server does with rows, and needs the fractions.
+   */
+  readonly bitsAllocated: 8 | 16 | 32;
+  /** 1 to bitsAllocated; higher bits of a sample are ignored. With 32: of the values the display values come from. */
   readonly bitsStored: number;
   /** Samples are two's complement of `bitsStored` bits. */
   readonly isSigned: boolean;
@@ -43,7 +29,7 @@ export interface PixelFormat extends ModalityFormat {
   /** Distance between the centres of neighbouring samples in mm. */
   readonly rowSpacingMm?: number;
   readonly columnSpacingMm?: number;
-  /** Height of a sample divided by its width. Absent: that of the spacing, or 1 where there is none. */
+  /** Height of a sample divided by its width. Absent: the ratio of the spacings, or 1 without them. */
   readonly pixelAspectRatio?: number;
 }
 
@@ -57,7 +43,7 @@ export type DisplayTransform = (samples: Uint8Array, out: Float32Array) => void;
 export function defaultPixelFormat(
   rows: number,
   columns: number,
-  bitsAllocated: 8 | 16,
+  bitsAllocated: 8 | 16 | 32,
   bitsStored: number = bitsAllocated,
 ): PixelFormat {
   return {
@@ -74,18 +60,38 @@ export function defaultPixelFormat(
 }
 
 /** Bytes of one sample as it is sent. */
-export function bytesPerSample(format: PixelFormat): 1 | 2 {
-  return format.bitsAllocated === 8 ? 1 : 2;
+export function bytesPerSample({ bitsAllocated }: PixelFormat): number {
+  return bitsAllocated / 8;
+}
+
+/** Most rows, and columns, of a source image: DICOM's (0028,0010) and (0028,0011) are unsigned 16-bit numbers. */
+export const SIDE_MAX = 65_535;
+
+/** @throws SaladError IMAGE_TOO_LARGE where a side is above SIDE_MAX or the image has more than `maxPixels`. */
+export function checkImageSize(rows: number, columns: number, maxPixels: number): void {
+  if (rows > SIDE_MAX || columns > SIDE_MAX) {
+    throw new SaladError(
+      'IMAGE_TOO_LARGE',
+      `${rows} rows of ${columns} columns: at most ${SIDE_MAX} of each`,
+    );
+  }
+  if (rows * columns > maxPixels) {
+    throw new SaladError(
+      'IMAGE_TOO_LARGE',
+      `${rows} rows of ${columns} columns exceed the limit of ${maxPixels} pixels`,
+    );
+  }
 }
 
 /** @throws SaladError HEADER_INVALID with the field in proto names where a value is out of range. */
 export function validatePixelFormat(format: PixelFormat): void {
-  if (!isCount(format.rows)) invalid('rows', `must be a whole number of at least 1, is ${format.rows}`);
-  if (!isCount(format.columns)) {
-    invalid('columns', `must be a whole number of at least 1, is ${format.columns}`);
+  for (const side of ['rows', 'columns'] as const) {
+    if (!isCount(format[side]) || format[side] > SIDE_MAX) {
+      invalid(side, `must be a whole number from 1 to ${SIDE_MAX}, is ${format[side]}`);
+    }
   }
-  if (format.bitsAllocated !== 8 && format.bitsAllocated !== 16) {
-    invalid('bits_allocated', `must be 8 or 16, is ${String(format.bitsAllocated)}`);
+  if (![8, 16, 32].includes(format.bitsAllocated)) {
+    invalid('bits_allocated', `must be 8, 16 or, of tiles, 32; is ${String(format.bitsAllocated)}`);
   }
   if (!isCount(format.bitsStored) || format.bitsStored > format.bitsAllocated) {
     invalid('bits_stored', `must be 1 to bits_allocated (${format.bitsAllocated}), is ${format.bitsStored}`);
@@ -101,39 +107,31 @@ export function validatePixelFormat(format: PixelFormat): void {
     invalid('pixel_aspect_ratio', `must be above 0, is ${format.pixelAspectRatio}`);
   }
   validateVoi(format.voi);
+  if (format.bitsAllocated === 32) validateDisplayValues(format);
 }
 
-/** Height of a sample divided by its width; 1 where nothing is known of it. */
+/** Height of a sample divided by its width; 1 if neither the ratio nor the spacings are known. */
 export function aspectRatioOf({ pixelAspectRatio, rowSpacingMm, columnSpacingMm }: PixelFormat): number {
   if (pixelAspectRatio !== undefined) return pixelAspectRatio;
   return rowSpacingMm === undefined || columnSpacingMm === undefined ? 1 : rowSpacingMm / columnSpacingMm;
 }
 
-function validateVoi(voi: VoiTransform): void {
-  switch (voi.kind) {
-    case 'fullRange':
-      return;
-    case 'window': {
-      if (!Number.isFinite(voi.center)) invalid('voi.window.center', `must be finite, is ${voi.center}`);
-      // C.11.2.1.2.1 allows a LINEAR width of 1 (a step); the other two functions divide by the width.
-      const tooNarrow = voi.function === 'linear' ? voi.width < 1 : voi.width <= 0;
-      if (!Number.isFinite(voi.width) || tooNarrow) {
-        const bound = voi.function === 'linear' ? 'at least 1' : 'above 0';
-        invalid('voi.window.width', `must be ${bound} for ${voi.function}, is ${voi.width}`);
-      }
-      return;
-    }
-    case 'lut':
-      validateLookupTable('voi.lut', voi);
-      return;
-    case 'auto':
-      if (!(voi.lowPercentile >= 0 && voi.lowPercentile < 100)) {
-        invalid('voi.auto.low_percentile', `must be in [0, 100), is ${voi.lowPercentile}`);
-      }
-      if (!(voi.highPercentile > voi.lowPercentile && voi.highPercentile <= 100)) {
-        invalid('voi.auto.high_percentile', `must be in (low_percentile, 100], is ${voi.highPercentile}`);
-      }
+/** What makes display values of stored ones has been applied already. */
+function validateDisplayValues(format: PixelFormat): void {
+  const why = 'must be absent: samples of 32 bits are display values';
+  if (format.bitsStored > 16 && format.bitsStored !== 32) {
+    invalid(
+      'bits_stored',
+      'must be 0 to 16 for samples of 32 bits, the bits of the values they were made of',
+    );
   }
+  if (format.isSigned) invalid('is_signed', why);
+  if (format.monochrome1) invalid('photometric_interpretation', `${why}, in which black is 0`);
+  if (format.rescaleSlope !== 1) invalid('rescale_slope', why);
+  if (format.rescaleIntercept !== 0) invalid('rescale_intercept', why);
+  if (format.modalityLut !== undefined) invalid('modality_lut', why);
+  if (format.padding !== undefined) invalid('pixel_padding', why);
+  if (format.voi.kind === 'window' || format.voi.kind === 'lut') invalid(`voi.${format.voi.kind}`, why);
 }
 
 /**
@@ -143,6 +141,7 @@ function validateVoi(voi: VoiTransform): void {
  */
 export function createDisplayTransform(format: PixelFormat): DisplayTransform {
   validatePixelFormat(format);
+  if (format.bitsAllocated === 32) return takeDisplayValues;
   const table = recentTable(format);
   const mask = table.length - 1;
   if (format.bitsAllocated === 8) {
@@ -158,6 +157,34 @@ export function createDisplayTransform(format: PixelFormat): DisplayTransform {
   };
 }
 
+/** Weights of a filter that add up to 1 but for rounding may leave [0, 255] by a little. */
+const ROUNDING = 0.5;
+
+/** @throws SaladError SAMPLE_INVALID; then `out` holds nothing of use. */
+function takeDisplayValues(samples: Uint8Array, out: Float32Array): void {
+  const view = new DataView(samples.buffer, samples.byteOffset, samples.byteLength);
+  for (let i = 0, at = 0; at + 4 <= samples.length; i++, at += 4) {
+    const value = view.getFloat32(at, true);
+    if (!(value >= -ROUNDING && value <= 255 + ROUNDING)) {
+      throw new SaladError('SAMPLE_INVALID', `sample ${i} is ${value}: display values are from 0 to 255`);
+    }
+    out[i] = value;
+  }
+}
+
+/** The difference that one stored level makes in display values over the full range. */
+export function displayLevel({ bitsStored }: PixelFormat): number {
+  return 255 / (2 ** Math.min(16, bitsStored) - 1);
+}
+
+/** Bytes of the table that one format needs. */
+export function displayTableBytes({ bitsAllocated, bitsStored, modalityLut, voi }: PixelFormat): number {
+  if (bitsAllocated === 32) return 0;
+  // A look-up table of the header is held as numbers while it is checked, and then as 16 bits an entry.
+  const entries = (voi.kind === 'lut' ? voi.entries.length : 0) + (modalityLut?.entries.length ?? 0);
+  return 4 * 2 ** bitsStored + 24 * entries;
+}
+
 /** Tables of the latest formats: a detector sends thousands of images of one. At most 256 KiB each. */
 const recent = new Map<string, Float32Array>();
 const RECENT_MAX = 16;
@@ -166,15 +193,8 @@ function recentTable(format: PixelFormat): Float32Array {
   // A look-up table may be as long as what is made of it.
   if (format.voi.kind === 'lut' || format.modalityLut !== undefined) return displayTable(format);
   const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi } = format;
-  const key = JSON.stringify([
-    bitsStored,
-    isSigned,
-    monochrome1,
-    rescaleSlope,
-    rescaleIntercept,
-    padding,
-    voi,
-  ]);
+  const values = [bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi];
+  const key = JSON.stringify(values);
   const table = recent.get(key) ?? displayTable(format);
   // Put at the end: the first is the one unused for longest.
   recent.delete(key);
@@ -199,7 +219,7 @@ function displayTable(format: PixelFormat): Float32Array {
   return table;
 }
 
-/** The full range of what a Modality LUT gives. */
+/** The full range of the output of a Modality LUT. */
 function lutRange(table: LookupTable | undefined): ((value: number) => number) | null {
   if (table === undefined) return null;
   const scale = 255 / (2 ** table.bitsPerEntry - 1);
@@ -211,61 +231,10 @@ function fullRange(aboveLowest: number, span: number, slope: number): number {
   return ((slope > 0 ? aboveLowest : span - aboveLowest) * 255) / span;
 }
 
-/** Rescaled value to display value in [0, 255]; null where the full range is shown. */
-function voiFunction(voi: VoiTransform): ((value: number) => number) | null {
-  switch (voi.kind) {
-    case 'fullRange':
-    case 'auto':
-      return null;
-    case 'window':
-      return windowFunction(voi.center, voi.width, voi.function);
-    case 'lut': {
-      const { entries, firstValue } = voi;
-      const last = entries.length - 1;
-      const scale = 255 / (2 ** voi.bitsPerEntry - 1);
-      return (value) => entries[Math.min(last, Math.max(0, Math.round(value - firstValue)))]! * scale;
-    }
-  }
-}
-
-function windowFunction(
-  center: number,
-  width: number,
-  kind: 'linear' | 'linearExact' | 'sigmoid',
-): (value: number) => number {
-  switch (kind) {
-    case 'linear': {
-      const low = center - 0.5 - (width - 1) / 2;
-      const high = center - 0.5 + (width - 1) / 2;
-      return (value) => {
-        if (value <= low) return 0;
-        if (value > high) return 255;
-        return clampDisplay(((value - (center - 0.5)) / (width - 1) + 0.5) * 255);
-      };
-    }
-    case 'linearExact':
-      return (value) => {
-        if (value <= center - width / 2) return 0;
-        if (value > center + width / 2) return 255;
-        return clampDisplay(((value - center) / width + 0.5) * 255);
-      };
-    case 'sigmoid':
-      return (value) => 255 / (1 + Math.exp((-4 * (value - center)) / width));
-  }
-}
-
-function clampDisplay(value: number): number {
-  return Math.min(255, Math.max(0, value));
-}
-
 function isCount(value: number): boolean {
   return Number.isInteger(value) && value >= 1;
 }
 
 function isPositive(value: number): boolean {
   return Number.isFinite(value) && value > 0;
-}
-
-function invalid(field: string, description: string): never {
-  throw SaladError.field('HEADER_INVALID', `header.image.${field}`, description);
 }

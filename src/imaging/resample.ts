@@ -31,6 +31,9 @@ interface Taps {
   readonly stride: number;
 }
 
+/** Multiplications between two steps. */
+const STEP_OPERATIONS = 1_000_000;
+
 /** Pushes source rows through a separable filter; keeps only the rows that later target rows still need. */
 export class RowResampler {
   readonly shape: ResampleShape;
@@ -62,6 +65,11 @@ export class RowResampler {
    * @throws SaladError SAMPLE_COUNT_MISMATCH where that is more than the shape has left or `values` is too short.
    */
   push(values: Float32Array, rowCount: number): void {
+    for (const _step of this.steps(values, rowCount));
+  }
+
+  /** As `push`, in steps of about a millisecond: a narrow source has many rows, and one row may make many. */
+  *steps(values: Float32Array, rowCount: number): Generator<void> {
     const columns = this.shape.sourceColumns;
     if (this.rowsReceived + rowCount > this.shape.sourceRows || values.length < rowCount * columns) {
       throw new SaladError(
@@ -69,23 +77,29 @@ export class RowResampler {
         `${rowCount} rows do not fit: ${this.rowsReceived} of ${this.shape.sourceRows} rows received`,
       );
     }
+    const { targetRows, targetColumns } = this.shape;
+    const { first, count } = this.#vertical;
+    let operations = 0;
     for (let row = 0; row < rowCount; row++) {
       const slot = this.#ring[this.rowsReceived % this.#ring.length]!;
       resampleRow(values, row * columns, this.#horizontal, slot);
       this.rowsReceived++;
-      this.#produce();
-    }
-  }
-
-  /** Hands out every target row whose last source row has come. */
-  #produce(): void {
-    const { first, count } = this.#vertical;
-    while (this.rowsProduced < this.shape.targetRows) {
-      const row = this.rowsProduced;
-      if (first[row]! + count[row]! > this.rowsReceived) return;
-      this.#sumColumn(row);
-      this.rowsProduced++;
-      this.#sink(row, this.#target);
+      operations += columns + 2 * targetColumns;
+      // Every target row whose last source row has come.
+      while (this.rowsProduced < targetRows) {
+        const target = this.rowsProduced;
+        if (first[target]! + count[target]! > this.rowsReceived) break;
+        this.#sumColumn(target);
+        this.rowsProduced++;
+        this.#sink(target, this.#target);
+        operations += targetColumns * (count[target]! + 1);
+        if (operations < STEP_OPERATIONS) continue;
+        operations = 0;
+        yield;
+      }
+      if (operations < STEP_OPERATIONS) continue;
+      operations = 0;
+      yield;
     }
   }
 
@@ -115,6 +129,24 @@ export function resampleImage(source: Float32Array, shape: ResampleShape): Float
   return target;
 }
 
+/** What a typed array takes beside its elements. */
+const TYPED_ARRAY_BYTES = 200;
+
+/** Bytes that a resampler holds: the weights of both directions, and the rows that later ones still need. */
+export function resamplerBytes(shape: ResampleShape): number {
+  const { sourceRows, sourceColumns, targetRows, targetColumns, kernel = 'area' } = shape;
+  const across = strideOf(sourceColumns, targetColumns, kernel);
+  const down = strideOf(sourceRows, targetRows, kernel);
+  const taps = targetColumns * (8 * across + 8) + targetRows * (8 * down + 8);
+  const ring = down * (4 * targetColumns + TYPED_ARRAY_BYTES);
+  return taps + ring + targetColumns * (8 + 4);
+}
+
+/** Most taps of a target sample. */
+function strideOf(sourceSize: number, targetSize: number, kernel: ResampleKernel): number {
+  return Math.min(sourceSize, Math.ceil(2 * filterFor(sourceSize / targetSize, kernel).radius) + 2);
+}
+
 function resampleRow(values: Float32Array, offset: number, taps: Taps, target: Float32Array): void {
   const { first, count, weights, stride } = taps;
   for (let x = 0; x < target.length; x++) {
@@ -129,7 +161,7 @@ function resampleRow(values: Float32Array, offset: number, taps: Taps, target: F
 function createTaps(sourceSize: number, targetSize: number, kernel: ResampleKernel): Taps {
   const scale = sourceSize / targetSize;
   const filter = filterFor(scale, kernel);
-  const stride = Math.min(sourceSize, Math.ceil(2 * filter.radius) + 2);
+  const stride = strideOf(sourceSize, targetSize, kernel);
   const taps: Taps = {
     first: new Int32Array(targetSize),
     count: new Int32Array(targetSize),

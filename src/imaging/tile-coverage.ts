@@ -63,6 +63,11 @@ export class RowCoverage {
     return values;
   }
 
+  /** The received part of the placed image, in working pixels. */
+  receivedBoxes({ top, left, rows, columns }: Placement): Box[] {
+    return [{ top, left, bottom: Math.min(this.#rowsCovered, top + rows), right: left + columns }];
+  }
+
   #isCovered(tileRow: number): boolean {
     const { workingSize, coreSize, haloSize } = this.#geometry;
     return this.#rowsCovered >= Math.min(workingSize, (tileRow + 1) * coreSize + haloSize);
@@ -145,6 +150,13 @@ export class TileCoverage {
       count = copyBox(image, this.#geometry.workingSize, this.placedBox(tile, placement), values, count);
     }
     return values.subarray(0, count);
+  }
+
+  /** The received parts of the placed image, in working pixels; all of it where all tiles have come. */
+  receivedBoxes(placement: Placement): Box[] {
+    if (!this.isComplete) return this.receivedTiles().map((tile) => this.placedBox(tile, placement));
+    const { top, left, rows, columns } = placement;
+    return [{ top, left, bottom: top + rows, right: left + columns }];
   }
 
   receivedTiles(): TilePosition[] {

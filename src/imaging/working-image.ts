@@ -4,28 +4,33 @@
  */
 
 import { SaladError } from '../errors/index.js';
-import { type Geometry, patchOfTile } from '../geometry/geometry.js';
+import type { Geometry } from '../geometry/geometry.js';
 import { type Box, type Placement, placementOf, toSourceBox } from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unalignedBox } from './alignment-map.js';
-import { displayTableOf, lookUp, percentilesOfCounts, SampleCounts, toByte, toBytes } from './byte-table.js';
+import { flatPatches, patchesOfTile } from './background.js';
+import { displayTableOf, lookUp, toByte, toBytes } from './byte-table.js';
+import { ImageContent, isTooSmall } from './image-content.js';
+import { invalid } from './invalid-format.js';
 import { percentilesOf } from './percentile.js';
 import {
   aspectRatioOf,
   bytesPerSample,
   createDisplayTransform,
   type DisplayTransform,
+  displayLevel,
   type PixelFormat,
 } from './pixel-format.js';
 import { RowResampler } from './resample.js';
+import { percentileRange, stretch, stretchSamples } from './stretch.js';
 import { RowCoverage, TileCoverage, type TilePosition } from './tile-coverage.js';
 import { TileCutter } from './tile-cutter.js';
 
 export type { TilePosition } from './tile-coverage.js';
 
 /** Samples decoded at once: enough to forget the cost per call, small enough for the cache. */
-const BLOCK_SAMPLES = 32_768;
+export const BLOCK_SAMPLES = 32_768;
 
 /**
  * Samples go through the display transform and, as rows, the resampler. With a window they are rounded to 8 bit
@@ -63,8 +68,11 @@ export class WorkingImage {
   readonly #aligner: Aligner | null;
   #alignment: Alignment | null = null;
   #completed = false;
+  readonly #content: ImageContent;
+  readonly #isTooSmall: boolean;
+  #isEmpty = false;
 
-  /** @throws SaladError HEADER_INVALID where the format is out of range. */
+  /** @throws SaladError HEADER_INVALID where the format is out of range, or of 32 bits for rows. */
   constructor(
     geometry: Geometry,
     input: InputSpec,
@@ -75,11 +83,18 @@ export class WorkingImage {
     this.geometry = geometry;
     this.format = format;
     this.#minStd = minStd;
+    if (source === 'rows' && format.bitsAllocated === 32) {
+      invalid('bits_allocated', 'must be 8 or 16 for rows: 32 is for tiles alone');
+    }
     this.#transform = createDisplayTransform(format);
     this.#placement = placementOf(input, format.rows, format.columns, aspectRatioOf(format));
+    this.streamable = isStreamable(input, format);
+    // A streamable image is rounded to whole display values.
+    const level = Math.max(this.streamable ? 1 : 0, displayLevel(format));
+    this.#content = new ImageContent(this.#placement, geometry.workingSize, level);
+    this.#isTooSmall = isTooSmall(format.rows, format.columns, geometry.workingSize);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
-    this.streamable = input.intensity.kind === 'window' && !this.usesAutoWindow && this.#aligner === null;
     this.#percentiles = percentileRange(input, format);
     const size = geometry.workingSize;
     this.pixels = new Uint8Array(size * size);
@@ -109,6 +124,11 @@ export class WorkingImage {
     }
   }
 
+  /** Where the source lies in the working image. */
+  get placement(): Placement {
+    return this.#placement;
+  }
+
   /** Source rows taken in so far; 0 for tiles. */
   get rowsReceived(): number {
     return this.#resampler?.rowsReceived ?? 0;
@@ -117,6 +137,16 @@ export class WorkingImage {
   /** How the image was aligned; null where it was not, or not yet. */
   get alignment(): Alignment | null {
     return this.#alignment;
+  }
+
+  /** Nothing that came so far says that the image holds something to score: its tiles must wait. */
+  get isUndecided(): boolean {
+    return !this.#completed && (this.#isTooSmall || !this.#content.isShown);
+  }
+
+  /** The image is complete and holds nothing to score (image-content.ts): all its patches are background. */
+  get isEmpty(): boolean {
+    return this.#isEmpty;
   }
 
   /** Every pixel of the image has come. */
@@ -131,6 +161,11 @@ export class WorkingImage {
    * @throws SaladError SAMPLE_COUNT_MISMATCH (nothing is taken in), MESSAGE_UNEXPECTED for a tile source
    */
   pushRows(samples: Uint8Array): TilePosition[] {
+    return [...this.rowSteps(samples)].flat();
+  }
+
+  /** As `pushRows`, in steps of about a millisecond: yields the tiles that each step made ready. */
+  *rowSteps(samples: Uint8Array): Generator<TilePosition[]> {
     const resampler = this.#resampler;
     if (!resampler || !this.#rows || this.#completed) throw unexpected('rows');
     const rowBytes = this.format.columns * bytesPerSample(this.format);
@@ -145,17 +180,20 @@ export class WorkingImage {
     for (let row = 0; row < rowCount; row += this.#blockRows) {
       const end = Math.min(rowCount, row + this.#blockRows);
       this.#transform(samples.subarray(row * rowBytes, end * rowBytes), this.#scratch);
-      resampler.push(this.#scratch, end - row);
+      for (const _step of resampler.steps(this.#scratch, end - row)) yield [];
+      const ready = this.#rows.take(resampler.rowsProduced);
+      if (this.streamable) {
+        this.#content.lookAbove(this.#valueAt(), this.#placement.top + resampler.rowsProduced);
+        yield ready;
+      } else yield [];
     }
-    const ready = this.#rows.take(resampler.rowsProduced);
-    return this.streamable ? ready : [];
   }
 
   /**
    * Takes the core of one tile, already at working resolution.
    * @param samples [coreSize, coreColumns], little-endian
    * @returns the tiles that became ready, this one or neighbours; none before `complete()` where not streamable
-   * @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE, SAMPLE_COUNT_MISMATCH (nothing is taken in),
+   * @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE, SAMPLE_COUNT_MISMATCH, SAMPLE_INVALID (nothing is taken in),
    *   MESSAGE_UNEXPECTED for a row source
    */
   pushTile(row: number, column: number, samples: Uint8Array): TilePosition[] {
@@ -180,7 +218,10 @@ export class WorkingImage {
       else this.pixels.set(run < samples.length ? samples.subarray(from, from + run) : samples, at);
     }
     const ready = this.#tiles.take(row, column);
-    return this.streamable ? ready : [];
+    if (!this.streamable) return [];
+    const box = this.#tiles.placedBox({ row, column }, this.#placement);
+    this.#content.lookAt(this.#valueAt(), box);
+    return ready;
   }
 
   /**
@@ -191,10 +232,14 @@ export class WorkingImage {
   complete(): TilePosition[] {
     if (this.#completed) return [];
     this.#completed = true;
-    if (this.streamable) return [];
     const coverage = this.#rows ?? this.#tiles!;
-    if (this.#tiles && this.#displayTable) this.#stretchSamples(this.#tiles, this.#displayTable);
-    else if (this.#floats) {
+    const boxes = coverage.receivedBoxes(this.#placement);
+    this.#isEmpty = this.#isTooSmall || !this.#content.holds(this.#valueAt(), boxes);
+    if (this.streamable) return [];
+    if (this.#tiles && this.#displayTable) {
+      const [tiles, table] = [this.#tiles, this.#displayTable];
+      stretchSamples(this.pixels, table, this.#percentiles, tiles, this.geometry, this.#placement);
+    } else if (this.#floats) {
       const values = coverage.valuesOf(this.#floats, this.#placement);
       const [low, high] = percentilesOf(values, this.#percentiles);
       stretch(this.#floats, low!, high!, this.pixels);
@@ -213,29 +258,6 @@ export class WorkingImage {
     this.#alignment = alignment;
   }
 
-  /** Percentiles from 256 counts, then one look-up for each pixel: what the float image would give. */
-  #stretchSamples(tiles: TileCoverage, display: Float32Array): void {
-    const { coreSize, coreColumns, workingSize } = this.geometry;
-    const pixels = this.pixels;
-    const received = tiles.receivedTiles();
-    const counts = new SampleCounts();
-    for (const tile of received) {
-      const { top, left, bottom, right } = tiles.placedBox(tile, this.#placement);
-      for (let y = top; y < bottom && left < right; y++) {
-        counts.add(pixels, y * workingSize + left, right - left);
-      }
-    }
-    const [low, high] = percentilesOfCounts(counts.total(), display, this.#percentiles);
-    const table = new Uint8Array(256);
-    stretch(display, low!, high!, table);
-    for (const { row, column } of received) {
-      for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
-        const at = y * workingSize + column * coreColumns;
-        lookUp(table, pixels, at, pixels, at, coreColumns);
-      }
-    }
-  }
-
   /** Tiles that cannot be scored: their core or halo is not covered by what came so far. */
   missingTiles(): TilePosition[] {
     return (this.#rows ?? this.#tiles!).missingTiles();
@@ -246,37 +268,10 @@ export class WorkingImage {
     return this.backgroundPatches(row, column).length === this.geometry.patchesPerTile;
   }
 
-  /** Places in the patch grid of those of a covered tile's patches whose core is background: not to be scored. */
+  /** Places in the patch grid of those of a covered tile's patches that are background: not to be scored. */
   backgroundPatches(row: number, column: number): number[] {
-    if (this.#minStd <= 0) return [];
-    const { coreSize, coreColumns, patchesPerSide, patchesPerTile } = this.geometry;
-    const cores = coreColumns / coreSize;
-    const isFlat = Array.from({ length: cores }, (_, core) => this.#isFlat(row, column * cores + core));
-    const patches: number[] = [];
-    for (let within = 0; within < patchesPerTile; within++) {
-      const core = Math.floor((within % (cores * patchesPerSide)) / patchesPerSide);
-      if (isFlat[core]) patches.push(patchOfTile(this.geometry, row, column, within));
-    }
-    return patches;
-  }
-
-  /** The standard deviation of a core's samples is below the model's bound; `column` counts cores, not tiles. */
-  #isFlat(row: number, column: number): boolean {
-    const { coreSize, workingSize } = this.geometry;
-    const pixels = this.pixels;
-    let sum = 0;
-    let sumOfSquares = 0;
-    for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
-      const from = y * workingSize + column * coreSize;
-      for (let at = from; at < from + coreSize; at++) {
-        const value = pixels[at]!;
-        sum += value;
-        sumOfSquares += value * value;
-      }
-    }
-    const count = coreSize * coreSize;
-    const variance = sumOfSquares / count - (sum / count) ** 2;
-    return Math.sqrt(Math.max(0, variance)) < this.#minStd;
+    if (this.#isEmpty) return patchesOfTile(this.geometry, row, column);
+    return flatPatches(this.pixels, this.geometry, this.#minStd, row, column);
   }
 
   /** Copies a tile with its halo, see `TileCutter.cut`. */
@@ -297,6 +292,15 @@ export class WorkingImage {
     this.#store(values, 0, (top + row) * this.geometry.workingSize + left, columns);
   }
 
+  /** Display values as they are before percentiles, by place in the working image. */
+  #valueAt(): (index: number) => number {
+    const { pixels } = this;
+    const [floats, table] = [this.#floats, this.#displayTable];
+    if (floats) return (index) => floats[index]!;
+    if (table && !this.streamable) return (index) => table[pixels[index]!]!;
+    return (index) => pixels[index]!;
+  }
+
   #store(values: Float32Array, from: number, at: number, count: number): void {
     const floats = this.#floats;
     if (floats) {
@@ -308,20 +312,9 @@ export class WorkingImage {
   }
 }
 
-/** A bundle that stretches by percentiles was calibrated with its own; the header's count for the others. */
-function percentileRange(input: InputSpec, format: PixelFormat): [number, number] {
-  if (input.intensity.kind === 'percentile') return [input.intensity.low, input.intensity.high];
-  if (format.voi.kind === 'auto') return [format.voi.lowPercentile, format.voi.highPercentile];
-  return [0, 100];
-}
-
-/** Maps [low, high] to [0, 255]; an image without contrast becomes black up to `high` and white above. */
-function stretch(values: Float32Array, low: number, high: number, pixels: Uint8Array): void {
-  const scale = high > low ? 255 / (high - low) : 0;
-  for (let i = 0; i < values.length; i++) {
-    const value = values[i]!;
-    pixels[i] = scale > 0 ? toByte((value - low) * scale) : value > high ? 255 : 0;
-  }
+/** Neither percentiles of the whole image nor an alignment to wait for. */
+export function isStreamable(input: InputSpec, format: PixelFormat): boolean {
+  return input.intensity.kind === 'window' && format.voi.kind !== 'auto' && input.alignment === undefined;
 }
 
 function unexpected(what: 'rows' | 'tiles'): SaladError {

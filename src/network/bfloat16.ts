@@ -22,9 +22,9 @@ export function roundFilters(kernel: Float32Array, filters: number): Float32Arra
     places.sort((a, b) => Math.abs(kernel[b]!) - Math.abs(kernel[a]!));
     let carried = 0;
     for (const place of places) {
-      const wanted = kernel[place]! + carried;
-      out[place] = roundToBfloat16(wanted);
-      carried = wanted - out[place]!;
+      const exact = kernel[place]! + carried;
+      out[place] = roundToBfloat16(exact);
+      carried = exact - out[place]!;
     }
   }
   return out;

@@ -39,8 +39,8 @@ function foldOne(conv: Conv, norm: string, weights: Map<string, WeightTensor>): 
 }
 
 /**
- * The same function with fewer nodes. A batch norm whose input is a convolution that nothing else reads
- * disappears into it; any other stays. Products are formed in float64 and rounded once.
+ * The same function with fewer nodes. A batch norm after a convolution that no other node reads is merged into it; any
+ * other batch norm stays. Products are computed in float64 and rounded once.
  */
 export function foldBatchNorm(
   network: NetworkDescription,

@@ -8,7 +8,7 @@ export const int8Schema = z.strictObject({
   ranges: z
     .record(z.string(), z.strictObject({ low: finite, high: finite }))
     .describe(
-      'Node → the values that uint8 spans of its output (outside, they are clipped). A convolution whose input and output are here is run in int8, with int8 weights per output channel. Of the network of `int8Network`.',
+      'Node of the network of `int8Network` → the range of its output that uint8 covers; values outside are clipped. A convolution with a range for its input and its output runs in int8, with int8 weights per output channel.',
     ),
   goldenTolerance: z
     .number()

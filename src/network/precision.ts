@@ -1,4 +1,4 @@
-/** Number formats an encoder can run in; what an engine uses, its loaded model says (EngineModel.precision). */
+/** The number formats an encoder can run in. The format that an engine uses is in EngineModel.precision. */
 import { readFileSync } from 'node:fs';
 import type { Int8Spec } from './int8-specification.js';
 
@@ -15,11 +15,16 @@ const BFLOAT16_ERROR_MAX = 0.03;
 
 let bfloat16: boolean | undefined;
 
-/** Whether this processor multiplies bfloat16; known on Linux only, false elsewhere. */
+/** @param cpuinfo content of /proc/cpuinfo */
+export function hasBfloat16Flag(cpuinfo: string): boolean {
+  return BFLOAT16_FLAGS.test(cpuinfo);
+}
+
+/** Whether this processor has instructions that multiply bfloat16. Known only on Linux; false elsewhere. */
 export function hasBfloat16(): boolean {
   if (bfloat16 === undefined) {
     try {
-      bfloat16 = BFLOAT16_FLAGS.test(readFileSync('/proc/cpuinfo', 'latin1'));
+      bfloat16 = hasBfloat16Flag(readFileSync('/proc/cpuinfo', 'latin1'));
     } catch {
       bfloat16 = false;
     }
@@ -27,7 +32,7 @@ export function hasBfloat16(): boolean {
   return bfloat16;
 }
 
-/** A bundle with the fields that tell an engine which precision to use. */
+/** Adds the fields of EngineModelSource that request a precision. */
 export function inPrecision<T extends { readonly manifest: { readonly int8?: Int8Spec | undefined } }>(
   bundle: T,
   precision: Precision,
@@ -39,7 +44,7 @@ export function inPrecision<T extends { readonly manifest: { readonly int8?: Int
   };
 }
 
-/** Largest absolute difference to the golden scores with which a model may serve. */
+/** Largest absolute difference to the golden scores that passes the golden check. */
 export function goldenToleranceOf(
   precision: Precision,
   { goldenTolerance, int8 }: { readonly goldenTolerance: number; readonly int8?: Int8Spec | undefined },

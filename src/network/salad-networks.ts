@@ -2,7 +2,10 @@
 import { SaladError } from '../errors/index.js';
 import type { NetworkDescription, NetworkNode } from './description.js';
 
-/** Side of the deepest map, which the `feature` convolution turns into one vector (docs/explanation/salad-method.md, section 3). */
+/**
+ * Side of the deepest map, which the `feature` convolution turns into one vector
+ * (docs/explanation/salad-method.md, section 3).
+ */
 const FEATURE_SIZE = 4;
 const LEAKY_ALPHA = 0.1;
 
@@ -98,8 +101,8 @@ export function saladEncoder(options: SaladNetworkOptions): NetworkDescription {
 
 /**
  * The mirror of `saladEncoder` with the same options: its `input` is the embedding [batch, 1, 1, embedding],
- * its output [batch, inputSize, inputSize, channels] in [-1, 1]. It sees the embedding only: the
- * reconstruction constrains it.
+ * its output [batch, inputSize, inputSize, channels] in [-1, 1]. The embedding is its only input, so the
+ * reconstruction constrains the embedding.
  * @throws SaladError CONFIGURATION_INVALID where the encoder gives more than one patch per tile.
  */
 export function saladDecoder(options: SaladNetworkOptions): NetworkDescription {
@@ -149,7 +152,10 @@ export interface UnetOptions {
   readonly channels?: 1 | 3;
 }
 
-/** SALAD's published `unet`: 32,429,120 trainable values with the defaults (docs/explanation/salad-method.md, section 3). */
+/**
+ * SALAD's published `unet`: 32,429,120 trainable values with the defaults
+ * (docs/explanation/salad-method.md, section 3).
+ */
 export function paperUnet(options: UnetOptions = {}): {
   readonly encoder: NetworkDescription;
   readonly decoder: NetworkDescription;

@@ -139,7 +139,7 @@ export function inferShapes(network: NetworkDescription, inputChannels = 1): Rea
     const inputs = nodeInputs(node).map((name) => {
       const shape = shapes.get(name);
       if (shape === undefined)
-        throw invalid(`node ${node.name} reads ${name}, which does not come before it`);
+        throw invalid(`node ${node.name} reads ${name}, which no earlier node computes`);
       return shape;
     });
     const shape = outputShape(node, inputs);
@@ -213,8 +213,8 @@ export function checkWeights(network: NetworkDescription, weights: Weights): voi
       throw invalid(`weight ${spec.name} has values that are not finite`);
   }
   if (weights.size !== specs.length) {
-    const known = new Set(specs.map((spec) => spec.name));
-    const extra = [...weights.keys()].filter((key) => !known.has(key));
+    const expected = new Set(specs.map((spec) => spec.name));
+    const extra = [...weights.keys()].filter((key) => !expected.has(key));
     throw invalid(`weights that no node reads: ${extra.join(', ')}`);
   }
 }

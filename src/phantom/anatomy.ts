@@ -1,20 +1,20 @@
 /**
- * The body of a phantom: sizes drawn from the seed, and the chord lengths of parallel rays (front to back)
- * through its parts in closed form. Lengths in cm; x to the image's right (the patient's left), y downwards,
- * the origin at the centre of a 40 cm field.
+ * The body of a phantom: random sizes, and the lengths (chords) of parallel rays from front to back through each organ
+ * in closed form. Lengths in cm; x to the image's right (the patient's left), y downwards, the origin at the centre of
+ * a 40 cm field.
  */
-import type { RandomSource } from './random.js';
+import type { RandomSource } from './random-source.js';
 
 /** Side of the square field of view in cm. */
 export const FIELD_CM = 40;
 
-/** Effective linear attenuation at a chest beam's mean energy, per cm. */
+/** Effective linear attenuation coefficients at the mean energy of a chest beam, per cm. */
 export const MU = { soft: 0.17, lung: 0.042, bone: 0.44, marrow: 0.24, metal: 4 } as const;
 
 /** Thickness of the chest wall in front of the lungs and behind them. */
 const WALL_CM = 2.6;
 
-/** One lung, as seen from the front; `side` is -1 for the image's left, 1 for its right. */
+/** One lung; `side` is -1 for the image's left, 1 for its right. */
 export interface Lung {
   readonly side: -1 | 1;
   /** Highest point of the diaphragm under this lung. */
@@ -32,7 +32,7 @@ export interface Ellipse {
 }
 
 export interface Anatomy {
-  /** Rotation in radians, shift in cm and size relative to the drawn one: how the patient stands. */
+  /** Position of the patient: rotation in radians, shift in cm, and a scale for all sizes. */
   readonly rotation: number;
   readonly shiftX: number;
   readonly shiftY: number;
@@ -48,7 +48,7 @@ export interface Anatomy {
   readonly heart: Ellipse;
   readonly aorticArch: Ellipse;
   readonly stomachAir: Ellipse;
-  /** Soft tissue in front of the lower lungs; null for a flat chest. */
+  /** Soft tissue in front of the lower lungs; empty for a flat chest. */
   readonly breasts: readonly Ellipse[];
   readonly ribPairs: number;
   readonly vertebraHeight: number;
@@ -107,7 +107,7 @@ export function drawAnatomy(random: RandomSource): Anatomy {
   };
 }
 
-/** Body: elliptic cross-sections whose half axes change from neck over shoulders to thorax. */
+/** Chord through the body: nearly elliptic cross-sections whose half axes change from neck over shoulders to thorax. */
 export function bodyChord(anatomy: Anatomy, x: number, y: number): number {
   const shoulders = smoothstep(-20, -13.4, y);
   const thorax = smoothstep(-12.5, -4, y);
@@ -117,7 +117,7 @@ export function bodyChord(anatomy: Anatomy, x: number, y: number): number {
   return u * u < 1 ? 2 * halfDepth * (1 - u * u) ** 0.42 : 0;
 }
 
-/** Lateral and medial border of a lung at height y, as distance from the midline; null above the apex. */
+/** Lateral and medial border of a lung at height y, as distances from the midline; null above the apex. */
 export function lungBorders(anatomy: Anatomy, y: number): { lateral: number; medial: number } | null {
   const below = y - anatomy.apex;
   if (below <= 0) return null;
@@ -130,9 +130,9 @@ export function lungBorders(anatomy: Anatomy, y: number): { lateral: number; med
 }
 
 /**
- * Chord through a lung. Below the top of the diaphragm's dome a ray still meets the lung in front of the dome and
- * behind it: the dome falls as k z² along the ray, which leaves 2 (c - sqrt((y - dome) / k)).
- * @param body chord through the body there
+ * Chord through a lung. Below the top of the diaphragm's dome a ray still crosses the lung in front of the dome and
+ * behind it: the dome falls as k z² along the ray, so the chord is 2 (c - sqrt((y - dome) / k)).
+ * @param body chord through the body at the same point
  */
 export function lungChord(
   anatomy: Anatomy,
@@ -147,7 +147,7 @@ export function lungChord(
   const center = (borders.medial + borders.lateral) / 2;
   const u = (distance - center) / (borders.lateral - center);
   const depth = anatomy.chestHalfDepth * roundOff((y - anatomy.apex) / 11);
-  // The chest wall takes its part of the body's depth: towards the sides the lung is as thin as the body allows.
+  // The depth of the body minus the chest wall limits the depth of the lung, most of all at the sides.
   const room = Math.max(0, body / 2 - WALL_CM);
   const half = Math.min(depth * Math.sqrt(1 - u * u * u * u), room);
   const dome = diaphragm(lung, distance);
@@ -175,13 +175,15 @@ export function ellipsoidChord(e: Ellipse, x: number, y: number): number {
   return inside > 0 ? 2 * e.radiusZ * Math.sqrt(inside) : 0;
 }
 
-/** Chord through a soft mound, which ends without an edge as skin does. */
+/** Chord through a soft mound, such as a breast, which becomes thin towards its border and has no visible edge. */
 export function moundChord(e: Ellipse, x: number, y: number): number {
   const chord = ellipsoidChord(e, x, y);
   return (chord * chord) / (2 * e.radiusZ);
 }
 
-/** Attenuation that the spine adds to soft tissue: vertebral bodies with end plates, discs, pedicles, processes. */
+/**
+ * Attenuation of the spine beyond that of soft tissue: vertebral bodies with end plates, discs, pedicles, processes.
+ */
 export function spineAttenuation(anatomy: Anatomy, x: number, y: number): number {
   const u = x / 1.75;
   if (u * u >= 1) return 0;
@@ -201,13 +203,13 @@ export function spineAttenuation(anatomy: Anatomy, x: number, y: number): number
   return fade * (body * (1 - 0.75 * isDisc) + endPlate * (1 - u ** 8) + pedicle + process);
 }
 
-/** 0 below `from`, 1 above `to`, smooth between. */
+/** 0 below `from`, 1 above `to`, a smooth cubic between. */
 export function smoothstep(from: number, to: number, value: number): number {
   const t = Math.min(1, Math.max(0, (value - from) / (to - from)));
   return t * t * (3 - 2 * t);
 }
 
-/** A quarter circle from (0, 0) to (1, 1), 1 beyond: how a lung opens below its apex. */
+/** A quarter circle from (0, 0) to (1, 1), 1 beyond: the outline of a lung below its apex. */
 function roundOff(t: number): number {
   const left = 1 - Math.min(1, Math.max(0, t));
   return Math.sqrt(1 - left * left);

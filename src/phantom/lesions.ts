@@ -1,25 +1,25 @@
-/** Lesions as added attenuation with exact masks. Lengths in cm. */
+/** Adds lesions to a phantom's attenuation and gives their exact masks. Lengths in cm. */
 import { type Anatomy, diaphragm, type Lung, lungBorders, lungChord, MU, smoothstep } from './anatomy.js';
-import { NoiseField, type RandomSource } from './random.js';
+import { NoiseField, type RandomSource } from './random-source.js';
 import { drawTube, type Frame, type TubePoint } from './tubes.js';
 
 export const LESION_KINDS = ['nodule', 'consolidation', 'effusion', 'device'] as const;
 export type LesionKind = (typeof LESION_KINDS)[number];
 
-/** What a lesion is added to. */
+/** The phantom that a lesion is added to. */
 export interface LesionContext {
   readonly anatomy: Anatomy;
   readonly frame: Frame;
   readonly random: RandomSource;
-  /** Chord of air-filled lung per pixel [size, size], what the heart leaves of it. */
+  /** Chord through air-filled lung per pixel [size, size], without the volume of the heart. */
   readonly lung: Float32Array;
   /** Line integral of the attenuation per pixel [size, size]; the lesion is added here. */
   readonly attenuation: Float32Array;
-  /** All zero [size, size]; left all zero. */
+  /** Scratch memory [size, size], all zero before and after. */
   readonly scratch: Float32Array;
 }
 
-/** @returns 1 per pixel of the lesion, uint8 [size, size] */
+/** @returns mask of the lesion, uint8 [size, size]: 1 on the lesion */
 export function addLesion(kind: LesionKind, context: LesionContext): Uint8Array {
   switch (kind) {
     case 'nodule':
@@ -35,14 +35,14 @@ export function addLesion(kind: LesionKind, context: LesionContext): Uint8Array 
 
 const LUNG_TO_SOFT = MU.soft - MU.lung;
 
-/** A lobulated ball of 8 to 20 mm radius, wholly in aerated lung; some calcium makes it denser than soft tissue. */
+/** A lobulated ball of 8 to 20 mm radius in aerated lung; calcium makes it denser than soft tissue. */
 function addNodule(context: LesionContext): Uint8Array {
   const { random, lung, attenuation } = context;
   const radius = random.between(0.8, 2);
   const [x, y] = placeInLung(context, radius, random.between(-11, 4.5));
   const phase = random.between(0, 2 * Math.PI);
   const contrast = LUNG_TO_SOFT * random.between(1.3, 1.9);
-  return paint(context, (bodyX, bodyY, at) => {
+  return forEachPixel(context, (bodyX, bodyY, at) => {
     const angle = Math.atan2(bodyY - y, bodyX - x);
     const edge = radius * (1 + 0.05 * Math.sin(3 * angle + phase) + 0.03 * Math.sin(7 * angle - phase));
     const inside = edge * edge - (bodyX - x) ** 2 - (bodyY - y) ** 2;
@@ -52,7 +52,7 @@ function addNodule(context: LesionContext): Uint8Array {
   });
 }
 
-/** Part of a lung's air replaced by fluid: soft-edged, patchy, within one zone of the lung. */
+/** Fluid in place of some of a lung's air: with soft edges, patchy, in one zone of the lung. */
 function addConsolidation(context: LesionContext): Uint8Array {
   const { frame, random, lung, attenuation } = context;
   const radiusX = random.between(2.6, 4.2);
@@ -63,8 +63,8 @@ function addConsolidation(context: LesionContext): Uint8Array {
   const patches = new NoiseField(random, frame.size, 34);
   const fine = new NoiseField(random, frame.size, 90);
   const side = x < 0 ? -1 : 1;
-  return paint(context, (bodyX, bodyY, at) => {
-    // The pleura between the lungs is a wall: no consolidation crosses the midline.
+  return forEachPixel(context, (bodyX, bodyY, at) => {
+    // The pleura separates the lungs: no consolidation crosses the midline.
     if (lung[at]! <= 0 || bodyX * side <= 0) return 0;
     const column = at % frame.size;
     const row = (at - column) / frame.size;
@@ -78,35 +78,35 @@ function addConsolidation(context: LesionContext): Uint8Array {
   });
 }
 
-/** Fluid from the costophrenic angle up to a level that climbs towards the chest wall (the meniscus). */
+/** Fluid from the costophrenic angle up to a level that rises towards the chest wall (the meniscus). */
 function addEffusion(context: LesionContext): Uint8Array {
   const { anatomy, random, lung, attenuation } = context;
-  const side: Lung = anatomy.lungs[random.integer(0, 1)]!;
-  const lateral = lungBorders(anatomy, side.dome)!.lateral;
-  const level = diaphragm(side, lateral) - random.between(3.2, 7);
-  const climb = random.between(2.4, 3.6);
-  return paint(context, (bodyX, bodyY, at) => {
-    const distance = bodyX * side.side;
+  const affected: Lung = anatomy.lungs[random.integer(0, 1)]!;
+  const lateral = lungBorders(anatomy, affected.dome)!.lateral;
+  const level = diaphragm(affected, lateral) - random.between(3.2, 7);
+  const rise = random.between(2.4, 3.6);
+  return forEachPixel(context, (bodyX, bodyY, at) => {
+    const distance = bodyX * affected.side;
     if (lung[at]! <= 0 || distance <= 0) return 0;
     const wall = lungBorders(anatomy, bodyY)!.lateral;
-    const surface = level - climb * Math.exp(-(wall - distance) / 1.8);
+    const surface = level - rise * Math.exp(-(wall - distance) / 1.8);
     const depth = bodyY - surface;
     if (depth <= -0.6) return 0;
-    // Fluid stands in front of and behind the lung before it fills the whole depth.
+    // At its top the fluid is only in front of and behind the lung; deeper it fills the whole depth.
     const share = 0.9 * smoothstep(-0.6, 2.4, depth);
     attenuation[at] = attenuation[at]! + LUNG_TO_SOFT * lung[at]! * share;
     return share > 0.12 ? 1 : 0;
   });
 }
 
-/** A pacemaker below a clavicle: metal can with a battery, plastic header, and a lead to the right ventricle. */
+/** A pacemaker below a clavicle: a metal case with a battery, a plastic header, and a lead to the right ventricle. */
 function addDevice(context: LesionContext): Uint8Array {
   const { anatomy, frame, random, attenuation, scratch } = context;
   const side = random.next() < 0.75 ? 1 : -1;
   const x = side * random.between(8.4, 10.2);
   const y = anatomy.apex + random.between(4.8, 6.4);
   const half = random.between(1.9, 2.4);
-  const mask = paint(context, (bodyX, bodyY, at) => {
+  const mask = forEachPixel(context, (bodyX, bodyY, at) => {
     const u = Math.abs(bodyX - x) / half;
     const v = Math.abs(bodyY - y) / (half * 0.92);
     const round = u ** 5 + v ** 5;
@@ -135,8 +135,8 @@ function addDevice(context: LesionContext): Uint8Array {
   return mask;
 }
 
-/** Calls `add` for every pixel with its body coordinates; a pixel belongs to the lesion where it returns above 0. */
-function paint(context: LesionContext, add: (x: number, y: number, at: number) => number): Uint8Array {
+/** Calls `add` for every pixel with its body coordinates and index. @returns mask of the pixels where it is above 0 */
+function forEachPixel(context: LesionContext, add: (x: number, y: number, at: number) => number): Uint8Array {
   const { frame } = context;
   const { size } = frame;
   const mask = new Uint8Array(size * size);
@@ -148,24 +148,24 @@ function paint(context: LesionContext, add: (x: number, y: number, at: number) =
   return mask;
 }
 
-/** A centre near height y in either lung, `radius` away from its borders and clear of the heart. */
+/** A random centre near height y in one of the lungs, `radius` away from its borders and outside the heart. */
 function placeInLung(context: LesionContext, radius: number, y: number): [number, number] {
   const { anatomy, random, frame, lung } = context;
   const size = frame.size;
-  for (let tries = 0; tries < 200; tries++) {
-    const which = anatomy.lungs[random.integer(0, 1)]!;
-    const height = y + random.between(-0.02, 0.02) * tries;
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const chosen = anatomy.lungs[random.integer(0, 1)]!;
+    const height = y + random.between(-0.02, 0.02) * attempt;
     const borders = lungBorders(anatomy, height);
     if (!borders || borders.lateral - borders.medial < 2 * radius + 0.4) continue;
     const distance = random.between(borders.medial + radius, borders.lateral - radius);
-    const x = which.side * distance;
-    if (height + radius > diaphragm(which, distance)) continue;
+    const x = chosen.side * distance;
+    if (height + radius > diaphragm(chosen, distance)) continue;
     const column = Math.floor(frame.pixelX(x, height));
     const row = Math.floor(frame.pixelY(x, height));
     const air = lung[Math.min(size - 1, Math.max(0, row)) * size + Math.min(size - 1, Math.max(0, column))]!;
-    if (air > 0.7 * lungChord(anatomy, which, x, height)) return [x, height];
+    if (air > 0.7 * lungChord(anatomy, chosen, x, height)) return [x, height];
   }
-  // The right mid zone is clear of the heart in every anatomy.
+  // The mid zone of the right lung is outside the heart in every anatomy.
   return [-8, -4];
 }
 

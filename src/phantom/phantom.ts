@@ -1,7 +1,7 @@
 /**
- * Synthetic chest radiographs: X-ray attenuation (Beer-Lambert) integrated along parallel rays through a drawn
- * anatomy, scatter, detector blur, photon noise, and the logarithm a detector's processing applies. Everything
- * follows from the seed, so that demos, tests and the shipped phantom model need no outside data.
+ * Makes synthetic chest radiographs: attenuation (Beer-Lambert) integrated along parallel rays through a random
+ * anatomy, scatter, detector blur, photon noise, and the logarithm of a detector's processing. Everything depends only
+ * on the seed, so demos, tests and the shipped phantom model need no external data.
  */
 import { SaladError } from '../errors/index.js';
 import type { Box } from '../geometry/placement.js';
@@ -16,13 +16,13 @@ import {
   spineAttenuation,
 } from './anatomy.js';
 import { addLesion, type LesionKind } from './lesions.js';
-import { createRandomSource, NoiseField } from './random.js';
+import { createRandomSource, NoiseField } from './random-source.js';
 import { addBone, claviclePath, drawTube, Frame, ribPaths, scapulaPaths, vesselPaths } from './tubes.js';
 
 export { LESION_KINDS, type LesionKind } from './lesions.js';
 
 export interface PhantomOptions {
-  /** A 32-bit whole number: which patient. */
+  /** A 32-bit integer that selects the patient. */
   readonly seed: number;
   /** @default 'none' */
   readonly lesion?: LesionKind | 'none';
@@ -43,7 +43,7 @@ export interface Phantom {
   readonly columns: number;
   /** uint16 [rows, columns], 12 bits stored, MONOCHROME2: dense tissue is bright. */
   readonly samples: Uint16Array;
-  /** The VOI window (LINEAR) a calibrated detector would write: the same for every phantom. */
+  /** The VOI window (LINEAR) of a calibrated detector, the same for every phantom. */
   readonly window: { readonly center: number; readonly width: number };
   readonly lesion: PhantomLesion | null;
 }
@@ -52,13 +52,13 @@ export interface Phantom {
 const VALUE_AT_AIR = 300;
 const VALUE_PER_NEPER = 640;
 
-/** Shows line integrals from 0.75 (inflated lung at the edge) to 4.35 (spine behind the heart). */
+/** Covers line integrals from 0.75 (inflated lung at the edge) to 4.35 (spine behind the heart). */
 export const PHANTOM_WINDOW = { center: 1932, width: 2304 } as const;
 
-/** Photons behind nothing per pixel of a 512 x 512 phantom: some 2% noise behind the mediastinum. */
+/** Photons per pixel of a 512 x 512 phantom without a body: about 2% noise behind the mediastinum. */
 const PHOTONS_PER_PIXEL_512 = 90_000;
 
-/** Scattered photons behind the grid, as a share of the unattenuated beam: a veil over the densest parts. */
+/** Scattered photons behind the grid, as a share of the unattenuated beam: it lowers contrast in dense regions. */
 const SCATTER = 0.003;
 
 /** @throws SaladError CONFIGURATION_INVALID where the size or the seed is out of range. */
@@ -78,17 +78,17 @@ export function makePhantom(options: PhantomOptions): Phantom {
   addTissue(anatomy, frame, seed, attenuation, lung);
   addVessels(frame, seed, attenuation, lung, scratch);
   addSkeleton(anatomy, frame, seed, attenuation, scratch);
-  let found: PhantomLesion | null = null;
+  let addedLesion: PhantomLesion | null = null;
   if (lesion !== 'none') {
     const random = createRandomSource(seed, lesion);
     const mask = addLesion(lesion, { anatomy, frame, random, lung, attenuation, scratch });
-    found = { kind: lesion, mask, box: boxOf(mask, size) };
+    addedLesion = { kind: lesion, mask, box: boxOf(mask, size) };
   }
   const samples = expose(attenuation, size, anatomy.exposure, seed);
-  return { rows: size, columns: size, samples, window: PHANTOM_WINDOW, lesion: found };
+  return { rows: size, columns: size, samples, window: PHANTOM_WINDOW, lesion: addedLesion };
 }
 
-/** Body, lungs, heart, aorta, stomach, breasts and spine; leaves the chord of aerated lung in `lung`. */
+/** Adds body, lungs, heart, aorta, stomach, breasts and spine; writes the chord through aerated lung to `lung`. */
 function addTissue(
   anatomy: Anatomy,
   frame: Frame,
@@ -112,11 +112,11 @@ function addTissue(
       const air = lungChord(anatomy, x < 0 ? anatomy.lungs[0] : anatomy.lungs[1], x, y, body);
       if (air > 0) {
         const heart = Math.max(ellipsoidChord(anatomy.heart, x, y), ellipsoidChord(anatomy.aorticArch, x, y));
-        // Where the heart lies the lung cannot be: it makes room over the heart's chord.
-        const left = Math.max(0, air - heart * 1.9);
+        // The heart displaces the lung: the chord through the lung is shorter where the heart is.
+        const aerated = Math.max(0, air - heart * 1.9);
         const density = 1 + 0.05 * texture + 0.05 * fine.at(column, row);
-        sum -= left * (MU.soft - MU.lung * density);
-        lung[at] = left;
+        sum -= aerated * (MU.soft - MU.lung * density);
+        lung[at] = aerated;
       }
       sum -= 0.8 * MU.soft * ellipsoidChord(anatomy.stomachAir, x, y);
       for (const breast of anatomy.breasts) sum += MU.soft * moundChord(breast, x, y);
@@ -158,7 +158,7 @@ function addSkeleton(
   }
 }
 
-/** Beer-Lambert, scatter, detector blur, photon noise, logarithm, 12 bits. */
+/** Converts line integrals to samples: Beer-Lambert, scatter, detector blur, photon noise, logarithm, 12 bits. */
 function expose(attenuation: Float32Array, size: number, exposure: number, seed: number): Uint16Array {
   const signal = new Float32Array(size * size);
   for (let i = 0; i < signal.length; i++) signal[i] = Math.exp(-attenuation[i]!) + SCATTER;
@@ -168,7 +168,7 @@ function expose(attenuation: Float32Array, size: number, exposure: number, seed:
   const samples = new Uint16Array(size * size);
   for (let i = 0; i < samples.length; i++) {
     const expected = photons * exposure * signal[i]!;
-    // Poisson counts in their normal limit: hundreds of photons and more reach every pixel up to 4 times 512.
+    // Normal approximation of Poisson counts: every pixel gets hundreds of photons or more, up to a size of 4 x 512.
     const counted = Math.max(1, expected + Math.sqrt(expected) * random.normal());
     const value = VALUE_AT_AIR - VALUE_PER_NEPER * Math.log(counted / photons);
     samples[i] = Math.min(4095, Math.max(0, Math.round(value)));
@@ -176,7 +176,7 @@ function expose(attenuation: Float32Array, size: number, exposure: number, seed:
   return samples;
 }
 
-/** Separable three-tap blur in place: the detector's spread of `sigma` * 0.6 pixels, edges repeated. */
+/** Separable three-tap blur in place, with repeated edges: the detector's spread of `sigma` * 0.6 pixels. */
 function blur(image: Float32Array, size: number, sigma: number): void {
   const side = Math.min(0.3, 0.18 * sigma);
   const middle = 1 - 2 * side;

@@ -1,7 +1,7 @@
-/** Curved tubes (ribs, clavicles, vessels, leads): chord lengths of parallel rays, drawn along a path. */
+/** Draws curved tubes (ribs, clavicles, vessels, leads) as chord lengths of parallel rays along a path. */
 import type { Anatomy } from './anatomy.js';
 import { FIELD_CM, lungBorders, MU } from './anatomy.js';
-import type { RandomSource } from './random.js';
+import type { RandomSource } from './random-source.js';
 
 /** A point of a tube's centre line in cm; z along the ray. */
 export interface TubePoint {
@@ -11,7 +11,7 @@ export interface TubePoint {
   readonly radius: number;
 }
 
-/** From the body's cm to pixels of the image and back; a rotation, a scale and a shift. */
+/** Converts between body coordinates in cm and pixels of the image: a rotation, a scale and a shift. */
 export class Frame {
   readonly size: number;
   readonly pixelsPerCm: number;
@@ -53,9 +53,10 @@ export class Frame {
 }
 
 /**
- * Writes the chord through a tube (in cm) into `chord` [size, size], as the largest over its straight pieces, and
- * lists the pixels it touched so that the caller can read and clear them. A tube that runs along the ray is
- * crossed obliquely: its chord grows by its length over its projected length, at most `obliqueMax` times.
+ * Writes the chord through a tube (in cm) into `chord` [size, size]: the largest over its straight segments. Where a
+ * segment runs towards the ray's direction, the chord is larger by the segment's length over its projected length, at
+ * most `obliqueMax` times.
+ * @returns indices of the pixels that were written, so that the caller can read and clear them
  */
 export function drawTube(
   frame: Frame,
@@ -65,11 +66,11 @@ export function drawTube(
 ): number[] {
   const touched: number[] = [];
   for (let i = 0; i + 1 < path.length; i++)
-    drawPiece(frame, path[i]!, path[i + 1]!, chord, obliqueMax, touched);
+    drawSegment(frame, path[i]!, path[i + 1]!, chord, obliqueMax, touched);
   return touched;
 }
 
-function drawPiece(
+function drawSegment(
   frame: Frame,
   from: TubePoint,
   to: TubePoint,
@@ -127,7 +128,7 @@ export function addBone(
   }
 }
 
-/** The ribs of one side: from the spine around the chest wall, falling towards the front, where cartilage begins. */
+/** The ribs of one side: from the spine around the chest wall down to the front, where cartilage begins. */
 export function ribPaths(anatomy: Anatomy, side: -1 | 1, random: RandomSource): TubePoint[][] {
   const paths: TubePoint[][] = [];
   const top = anatomy.apex + 0.6;
@@ -159,7 +160,7 @@ export function ribPaths(anatomy: Anatomy, side: -1 | 1, random: RandomSource): 
   return paths;
 }
 
-/** An S from the breast bone up and out to the shoulder. */
+/** A clavicle: an S from the sternum up and out to the shoulder. */
 export function claviclePath(anatomy: Anatomy, side: -1 | 1, random: RandomSource): TubePoint[] {
   const y = anatomy.apex + random.between(1.9, 2.7);
   const rise = random.between(0.6, 1.6);
@@ -191,7 +192,7 @@ export function scapulaPaths(anatomy: Anatomy, side: -1 | 1, random: RandomSourc
   ];
 }
 
-/** Pulmonary vessels of one lung: a tree from the hilum that forks and thins towards the chest wall. */
+/** Pulmonary vessels of one lung: a tree from the hilum that branches and becomes thinner towards the chest wall. */
 export function vesselPaths(side: -1 | 1, random: RandomSource): TubePoint[][] {
   const paths: TubePoint[][] = [];
   const hilumY = -1.6 + (side > 0 ? -0.8 : 0);

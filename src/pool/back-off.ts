@@ -1,13 +1,14 @@
-/** When a lost engine may be tried again: later after every failure in a row, up to a limit. */
+/** Says when a lost engine may be started again: the wait doubles with every failure in a row, up to a limit. */
 import type { EngineName } from '../engines/engine.js';
 
 interface Failures {
-  inARow: number;
+  count: number;
   /** On the caller's clock, in ms. */
   retryAt: number;
 }
 
 export class BackOff {
+  /** Failures in a row, by engine. */
   private readonly failures = new Map<EngineName, Failures>();
 
   constructor(
@@ -16,19 +17,20 @@ export class BackOff {
   ) {}
 
   /**
-   * The engine was lost, or did not start.
-   * @param servedMs how long it had served by then; as long as the longest wait makes a fresh start
-   * @returns ms until it may be tried again
+   * Records that the engine was lost or did not start.
+   * @param servedMs how long it had served; an engine that served for `maxMs` or longer begins with the first wait
+   *   again
+   * @returns ms until it may be started again
    */
-  failed(engine: EngineName, now: number, servedMs = 0): number {
-    const before = servedMs >= this.maxMs ? 0 : (this.failures.get(engine)?.inARow ?? 0);
-    const waitMs = Math.min(this.maxMs, this.firstMs * 2 ** before);
-    this.failures.set(engine, { inARow: before + 1, retryAt: now + waitMs });
+  recordFailure(engine: EngineName, now: number, servedMs = 0): number {
+    const earlier = servedMs >= this.maxMs ? 0 : (this.failures.get(engine)?.count ?? 0);
+    const waitMs = Math.min(this.maxMs, this.firstMs * 2 ** earlier);
+    this.failures.set(engine, { count: earlier + 1, retryAt: now + waitMs });
     return waitMs;
   }
 
-  /** In ms; 0 where it may be tried at once. */
-  remaining(engine: EngineName, now: number): number {
+  /** 0 where the engine may be started now. */
+  remainingMs(engine: EngineName, now: number): number {
     return Math.max(0, (this.failures.get(engine)?.retryAt ?? now) - now);
   }
 }

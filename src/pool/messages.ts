@@ -1,4 +1,7 @@
-/** What crosses the thread boundary: small tasks and results; bundles, pixels and scores lie in shared memory. */
+/**
+ * Both threads. The messages between the main thread (src/pool) and a worker thread (workers/): small tasks and
+ * results. Bundles, pixels and scores are in shared memory.
+ */
 
 import type { Bundle } from '../bundle/bundle.js';
 import type { EngineName, EngineOptions, Precision, SearchOptions } from '../engines/engine.js';
@@ -6,20 +9,22 @@ import { SaladError } from '../errors/index.js';
 import { type ErrorData, fromErrorData, toErrorData } from '../errors/transfer.js';
 import type { SlotShape } from './slots.js';
 
-/** A model as workers know it: its bundle and how its batches lie in a slot. */
+/** A model in a worker: its bundle and the layout of its batches in a slot. */
 export interface WorkerModel {
   /** `name@version`. */
   readonly key: string;
-  /** Its arrays are shared memory: a worker scores with what the server read and hashed, whatever is on disk now. */
+  /**
+   * Its arrays are in shared memory: a worker scores with the bytes that the server hashed, also if the files change.
+   */
   readonly bundle: Bundle;
-  /** Asked for; `ModelFacts` says what it runs in. */
+  /** The requested precision; the one the engine uses is in `ModelFacts`. */
   readonly precision: Precision;
   readonly shape: SlotShape;
   /** Tiles a slot holds for this model. */
   readonly capacity: number;
 }
 
-/** Given to each worker once, at its start; a worker that replaces a dead one gets the same. */
+/** The data each worker gets at its start; a worker that replaces a dead one gets the same. */
 export interface WorkerSetup {
   readonly models: readonly WorkerModel[];
   readonly slots: readonly SharedArrayBuffer[];
@@ -28,55 +33,57 @@ export interface WorkerSetup {
 }
 
 export type WorkerTask =
-  /** Tries these engines in turn; see SelectResult. */
+  /** Starts and checks these engines in order; see SelectResult. */
   | {
       readonly type: 'select';
       readonly engines: readonly EngineName[];
       readonly preference: EngineName | 'auto';
-      /** An engine that cannot serve every model is not taken. */
+      /** Whether an engine must serve every model to be chosen. */
       readonly requireAll: boolean;
     }
-  /** Loads engine and models. */
+  /** Loads the engine and its models. */
   | {
       readonly type: 'load';
       readonly engine: EngineName;
-      /** By key. */
+      /** Keys. */
       readonly models: readonly string[];
     }
+  /** Scores the first `count` tiles of a slot in place. */
   | {
       readonly type: 'run';
       readonly engine: EngineName;
       readonly model: string;
       readonly slot: number;
       readonly count: number;
-      /** Tiles the engine takes at once; the batch is run in pieces of this size. */
+      /** Tiles of one engine call; the batch is run in pieces of this size. */
       readonly pieceSize: number;
-      /** Goes before batches that wait in the worker. */
+      /** Runs before other batches that wait in the worker. */
       readonly urgent: boolean;
     };
 
-/** What an engine says of a model it has loaded. */
+/** Facts about a loaded model. */
 export interface ModelFacts {
   /** How its bank is searched, human-readable. */
   readonly search: string;
-  /** What it runs in, whatever was asked for. */
+  /** The precision it runs in, which may differ from the requested one. */
   readonly precision: Precision;
 }
 
 /**
- * The first engine that reproduces the golden scores of every model; where there is none, the one that does so for the
- * most, and the models it cannot serve.
+ * The first engine that reproduces the golden scores of every model. Where there is none: the engine that does so for
+ * the most models, with the reasons why it cannot serve the others.
  */
 export interface SelectResult {
   readonly type: 'selected';
   readonly engine: EngineName;
   readonly device: string;
-  /** Of the engine: null = as many as there are. */
+  /** See EngineInfo. */
   readonly maxWorkers: number | null;
-  readonly threaded: boolean;
+  /** See EngineInfo. */
+  readonly canUseSessionThreads: boolean;
   /** The models it serves, by key. */
   readonly models: Readonly<Record<string, ModelFacts>>;
-  /** Why it does not serve the others, by key. */
+  /** Why it does not serve the other models, by key. */
   readonly refused: Readonly<Record<string, ErrorData>>;
 }
 export interface LoadResult {
@@ -89,15 +96,15 @@ export interface RunResult {
 export interface FailureResult {
   readonly type: 'failed';
   readonly error: ErrorData;
-  /** Of a run: after it the engine did not reproduce the golden scores either. */
-  readonly engineLost: boolean;
+  /** True where the engine fails its golden check, too, after the failed run. */
+  readonly isEngineLost: boolean;
 }
 export type WorkerResult = SelectResult | LoadResult | RunResult | FailureResult;
 
-/** How an engine was lost: its thread died, it went on failing, or it never answered. */
+/** How an engine was lost: its thread died, it failed its golden check after a failed run, or it did not answer. */
 export type LossKind = 'died' | 'failed' | 'hung';
 
-/** The engine itself is gone, not only a batch. To a client it is ENGINE_FAILED. */
+/** The engine is lost, not only a batch. A client sees ENGINE_FAILED. */
 export class EngineLoss extends SaladError {
   constructor(
     readonly loss: LossKind,
@@ -108,18 +115,20 @@ export class EngineLoss extends SaladError {
   }
 }
 
-/** An exception of the engine itself has no reason of ours: it is the engine that failed. */
-export function failureFrom(thrown: unknown, engineLost = false): FailureResult {
-  return { type: 'failed', error: toErrorData(engineError(thrown)), engineLost };
+/** Worker thread: builds the result of a failed task. */
+export function failureFrom(thrown: unknown, isEngineLost = false): FailureResult {
+  return { type: 'failed', error: toErrorData(asSaladError(thrown)), isEngineLost };
 }
 
-function engineError(thrown: unknown): SaladError {
+/** An exception without a reason comes from the engine's library: ENGINE_FAILED. */
+function asSaladError(thrown: unknown): SaladError {
   if (thrown instanceof SaladError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new SaladError('ENGINE_FAILED', message, { cause: thrown });
 }
 
-export function errorFrom({ error, engineLost }: FailureResult): SaladError {
+/** Main thread: restores the error of a failed task. */
+export function errorFrom({ error, isEngineLost }: FailureResult): SaladError {
   const restored = SaladError.from(fromErrorData(error));
-  return engineLost ? new EngineLoss('failed', restored.message, { cause: restored }) : restored;
+  return isEngineLost ? new EngineLoss('failed', restored.message, { cause: restored }) : restored;
 }

@@ -1,4 +1,4 @@
-/** The models of a pool, and how much of one fits into a slot. */
+/** The models of a pool, and how many tiles of each a slot holds. */
 
 import type { Bundle } from '../bundle/bundle.js';
 import type { Precision } from '../engines/engine.js';
@@ -6,7 +6,7 @@ import type { ModelFacts, WorkerModel } from './messages.js';
 import { type SlotShape, slotBytes } from './slots.js';
 import { BATCH_SIZES, type BatchLatency, type BatchPlan } from './warm-up.js';
 
-/** A model to serve, and how big its batches are. */
+/** A model to serve, and the layout of its batches. */
 export interface PoolModel {
   readonly key: string;
   readonly bundle: Bundle;
@@ -15,16 +15,16 @@ export interface PoolModel {
 }
 
 export interface PoolModelStatus extends BatchPlan, ModelFacts {
-  /** Batch sizes and times; of size 1 alone where the limit was given. */
+  /** Time of a batch by its size; size 1 only where `maxBatchSize` was set. */
   readonly curve: readonly BatchLatency[];
 }
 
-/** A slot never grows past this, whatever the tile size. */
+/** Upper bound of a slot, for every tile size. */
 const SLOT_BYTES_MAX = 64 * 1024 * 1024;
 
-/** @param maxBatchSize tiles; 0 = as many as warm-up may want */
+/** @param maxBatchSize tiles; 0 = the largest size that warm-up tries */
 export function withCapacity(model: PoolModel, maxBatchSize: number): WorkerModel {
-  const wanted = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
+  const requested = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
   const fitting = Math.floor(SLOT_BYTES_MAX / slotBytes(model.shape, 1));
-  return { ...model, capacity: Math.max(1, Math.min(wanted, fitting)) };
+  return { ...model, capacity: Math.max(1, Math.min(requested, fitting)) };
 }

@@ -1,11 +1,12 @@
 /**
- * Shared-memory batch slots. A slot is one SharedArrayBuffer that main thread and workers view alike: tiles are
- * cut into it, an engine reads and writes in place, and only its number crosses the thread boundary.
+ * Both threads. The layout of batch slots in shared memory. A slot is one SharedArrayBuffer with the same views in the
+ * main thread and in the workers: tiles are cut into it, an engine reads and writes in place, and messages carry only
+ * the number of the slot.
  */
 import type { PatchBatch } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 
-/** What decides the layout of a model's batches. */
+/** The sizes that decide the layout of a model's batches. */
 export interface SlotShape {
   /** Pixels of a tile, halo included. */
   readonly tilePixels: number;
@@ -13,27 +14,29 @@ export interface SlotShape {
   readonly patchCount: number;
   readonly dimension: number;
   readonly neighbourCount: number;
-  /** Numbers that tell how a tile was aligned, in place, before it was scored; 0: tiles are not aligned. */
+  /** Numbers that describe how a worker aligned a tile; 0 = workers do not align tiles. */
   readonly alignmentNumbers: number;
 }
 
-/** A slot seen through one model's shape. */
+/** The arrays of a slot with one model's layout. */
 export interface SlotView {
-  /** Tiles that fit. */
+  /** Tiles. */
   readonly capacity: number;
   /** uint8 [capacity, tilePixels]. */
   readonly pixels: Uint8Array;
   /** int32 [capacity, 2]: tile row, tile column. */
   readonly positions: Int32Array;
-  /** float64 [capacity, alignmentNumbers]: how each tile was aligned (`fromNumbers`); empty where tiles are not aligned. */
+  /**
+   * float64 [capacity, alignmentNumbers]: how each tile was aligned (`fromNumbers`); empty where workers do not align.
+   */
   readonly alignments: Float64Array;
   readonly patches: PatchBatch;
 }
 
-/** Sections start on cache lines, so that two cores never fight over one. */
-const ALIGNMENT = 64;
+/** Sections start on cache lines, so that two cores never write to the same line. */
+const CACHE_LINE_BYTES = 64;
 
-const align = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+const toCacheLine = (bytes: number): number => Math.ceil(bytes / CACHE_LINE_BYTES) * CACHE_LINE_BYTES;
 
 /** Values of one tile in each array of a slot. */
 function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, alignmentNumbers }: SlotShape) {
@@ -50,36 +53,39 @@ function valuesPerTile({ tilePixels, patchCount, neighbourCount, dimension, alig
 
 function sectionBytes(shape: SlotShape, capacity: number): readonly number[] {
   const { pixels, positions, scores, neighbours, embeddings, alignments } = valuesPerTile(shape);
-  const wide = [positions, scores, neighbours, neighbours, embeddings].map(
+  // int32 and float32 alike.
+  const wordSections = [positions, scores, neighbours, neighbours, embeddings].map(
     (values) => values * Float32Array.BYTES_PER_ELEMENT,
   );
-  return [pixels, ...wide, alignments * Float64Array.BYTES_PER_ELEMENT].map((bytes) => capacity * bytes);
+  return [pixels, ...wordSections, alignments * Float64Array.BYTES_PER_ELEMENT].map(
+    (bytes) => capacity * bytes,
+  );
 }
 
-/** Bytes a slot needs for `capacity` tiles of this shape. */
+/** Bytes of a slot for `capacity` tiles of this shape. */
 export function slotBytes(shape: SlotShape, capacity: number): number {
-  return sectionBytes(shape, capacity).reduce((sum, bytes) => sum + align(bytes), 0);
+  return sectionBytes(shape, capacity).reduce((sum, bytes) => sum + toCacheLine(bytes), 0);
 }
 
-/** @throws SaladError ENGINE_UNAVAILABLE where there is not so much memory. */
+/** @throws SaladError ENGINE_UNAVAILABLE where memory is too small. */
 export function allocateSlots(count: number, bytes: number): readonly SharedArrayBuffer[] {
   try {
     return Array.from({ length: count }, () => new SharedArrayBuffer(bytes));
   } catch (error) {
     const mib = Math.ceil((count * bytes) / 2 ** 20);
-    const why = `no memory for ${count} batch slots (${mib} MiB): fewer workers or a smaller maxBatchSize need less`;
-    throw new SaladError('ENGINE_UNAVAILABLE', why, { cause: error });
+    const message = `no memory for ${count} batch slots (${mib} MiB): fewer workers or a smaller maxBatchSize need less`;
+    throw new SaladError('ENGINE_UNAVAILABLE', message, { cause: error });
   }
 }
 
-/** Views of the first bytes of `buffer`. Both sides of the thread boundary call this with equal arguments. */
+/** Views of the first bytes of `buffer`. The main thread and the workers call this with equal arguments. */
 export function viewSlot(buffer: SharedArrayBuffer, shape: SlotShape, capacity: number): SlotView {
   const offsets: number[] = [];
   let offset = 0;
   const sizes = sectionBytes(shape, capacity);
   for (const bytes of sizes) {
     offsets.push(offset);
-    offset += align(bytes);
+    offset += toCacheLine(bytes);
   }
   const floats = (section: number) =>
     new Float32Array(buffer, offsets[section]!, sizes[section]! / Float32Array.BYTES_PER_ELEMENT);
@@ -99,14 +105,14 @@ export function viewSlot(buffer: SharedArrayBuffer, shape: SlotShape, capacity: 
   };
 }
 
-/** Places `first` to `last` (exclusive) of a slot, as a slot of their own. */
-export function pieceOf(view: SlotView, shape: SlotShape, first: number, last: number): SlotView {
+/** Views of the tiles `first` to `end` (exclusive) of a slot: a piece of its batch. */
+export function pieceOf(view: SlotView, shape: SlotShape, first: number, end: number): SlotView {
   const cut = <T extends { subarray(from: number, to: number): T }>(array: T, values: number) =>
-    array.subarray(first * values, last * values);
+    array.subarray(first * values, end * values);
   const perTile = valuesPerTile(shape);
   const { patches } = view;
   return {
-    capacity: last - first,
+    capacity: end - first,
     pixels: cut(view.pixels, perTile.pixels),
     positions: cut(view.positions, perTile.positions),
     alignments: cut(view.alignments, perTile.alignments),

@@ -1,11 +1,14 @@
-/** Work that must not be waited for beyond a limit. */
+/** A time limit for the wait for a promise. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SaladError } from '../errors/index.js';
 
-/** The work goes on, with nobody waiting. */
+/** The caller waits no longer; the work itself continues. */
 export class LimitPassed extends SaladError {}
 
-/** @throws LimitPassed */
+/**
+ * @param what subject of the error message
+ * @throws LimitPassed
+ */
 export async function withinLimit<T>(
   work: Promise<T>,
   limitMs: number | undefined,

@@ -1,33 +1,36 @@
-/** Finds runs that never end. */
+/** Finds runs that do not end. */
 
-/** A pause of the whole process (a debugger, a suspended machine) counts as one tick, however long it was. */
-const TICKS = 4;
-/** A batch may take this many times what warm-up measured, on top of the limit. */
-const TIMES_MEASURED = 20;
+/**
+ * Ticks of one limit. A pause of the whole process (a debugger, a suspended machine) of any length counts as one tick.
+ */
+const TICKS_PER_LIMIT = 4;
+/** A batch may take the limit plus this many times its expected time. */
+const EXPECTED_TIME_FACTOR = 20;
 
 interface Watched {
   ticksLeft: number;
   readonly onHung: () => void;
 }
 
-/** Watches any number of runs with one timer: they start and end too often for one each. */
+/** Watches any number of runs with one timer: runs start and end too often for a timer each. */
 export class Watchdog {
   private readonly watched = new Set<Watched>();
   private readonly tickMs: number;
   private readonly timer: NodeJS.Timeout;
 
   constructor(limitMs: number) {
-    this.tickMs = limitMs / TICKS;
+    this.tickMs = limitMs / TICKS_PER_LIMIT;
     this.timer = setInterval(() => this.tick(), this.tickMs);
     this.timer.unref();
   }
 
   /**
-   * @param measuredMs what the run should take
-   * @returns ends the watch
+   * @param expectedMs time of the run as measured at warm-up
+   * @returns a function that ends the watch
    */
-  watch(measuredMs: number, onHung: () => void): () => void {
-    const entry = { ticksLeft: TICKS + Math.ceil((TIMES_MEASURED * measuredMs) / this.tickMs), onHung };
+  watch(expectedMs: number, onHung: () => void): () => void {
+    const extraTicks = Math.ceil((EXPECTED_TIME_FACTOR * expectedMs) / this.tickMs);
+    const entry = { ticksLeft: TICKS_PER_LIMIT + extraTicks, onHung };
     this.watched.add(entry);
     return () => this.watched.delete(entry);
   }

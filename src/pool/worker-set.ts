@@ -1,7 +1,6 @@
-/** Threads that run one engine, with slots of their own. When the engine is lost, all of it is given up. */
-import { availableParallelism } from 'node:os';
+/** Main thread. The threads that run one engine, with slots of their own. A lost engine ends its whole set. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
+import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { fromErrorData } from '../errors/transfer.js';
 import {
@@ -11,136 +10,74 @@ import {
   type WorkerResult,
   type WorkerTask,
 } from './messages.js';
-import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
-import { allocateSlots, type SlotView, slotBytes, viewSlot } from './slots.js';
-import { ALL_SLOTS_PER_WORKER, SLOTS_PER_WORKER, Threads, unexpected, workerEntry } from './threads.js';
-import { LimitPassed, withinLimit } from './time-limit.js';
+import type { PoolModelStatus } from './models.js';
+import { type SlotView, viewSlot } from './slots.js';
 import { measureLatencies, planBatches } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
+import { ALL_SLOTS_PER_WORKER, SLOTS_PER_WORKER, unexpected, type WorkerThreads } from './worker-threads.js';
 
-export interface WorkerSetOptions {
-  readonly models: readonly PoolModel[];
-  /** Threads; 0 = one for every `sessionThreads` cores this process may use. */
-  readonly workers: number;
-  /** Of each session, on engines whose sessions can have several; 0 = 1. @default 0 */
-  readonly sessionThreads?: number;
-  /** See EngineOptions. */
-  readonly openvinoFolder?: string;
-  /** See EngineOptions. */
-  readonly onnxProvider?: OnnxProvider;
-  /** Tiles; 0 = as measured at warm-up. */
-  readonly maxBatchSize: number;
-  /** How banks are searched, where that is not to be left to the defaults. */
-  readonly search?: SearchOptions;
-  /** A batch without an answer for this long (and 20 times what it should take) means that the engine hangs. */
+/** What the threads of a set were started with. */
+export interface WorkerSetInit {
+  readonly selected: SelectResult;
+  readonly workerCount: number;
+  /** Those that the engine serves. */
+  readonly models: readonly WorkerModel[];
+  /** At least ALL_SLOTS_PER_WORKER for each worker. */
+  readonly slots: readonly SharedArrayBuffer[];
   readonly watchdogMs: number;
-  /** File of the worker threads. @default the worker of this package */
-  readonly workerEntry?: string | undefined;
 }
 
-export interface StartOptions {
-  /** The first that reproduces the golden scores of every model serves. */
-  readonly engines: readonly EngineName[];
-  /** Where none does: false = the one that does so for the most serves those, and `refused` has the others. */
-  readonly requireAll: boolean;
-  /** Whether an engine was asked for by name: then it may also stand on an emulation. */
-  readonly preference: EngineName | 'auto';
-  /** For measuring batch sizes. */
-  readonly warmUpMs: number;
-  /** What an earlier set of the same engine measured: it is not measured again. */
-  readonly known?: ReadonlyMap<string, PoolModelStatus>;
-  /** An engine that is not ready by then is given up. @default no limit */
-  readonly limitMs?: number;
-  /** Receives errors raised outside a run, such as a worker that died idle. */
-  readonly onError: (error: Error) => void;
+export interface WarmUpOptions {
+  /** Tiles; 0 = as measured. */
+  readonly maxBatchSize: number;
+  /** For measuring one model. */
+  readonly budgetMs: number;
+  /** See StartOptions. */
+  readonly measured: ReadonlyMap<string, PoolModelStatus> | undefined;
 }
 
 /** A batch slot, owned by the caller from `acquire` to `release`. */
 export interface PoolSlot {
   readonly index: number;
   readonly owner: WorkerSet;
-  /** For urgent tiles alone. */
+  /** Reserved for urgent tiles. */
   readonly isUrgent: boolean;
-  /** The slot as batches of this model lie in it. */
+  /** The slot with the layout of this model's batches. */
   view(model: string): SlotView;
 }
 
-/** A batch takes far less; an engine that hangs must not keep the server from stopping. */
+/** Far longer than a batch takes, and short enough that an engine that hangs does not keep the server from stopping. */
 const CLOSE_GRACE_MS = 10_000;
 
 export class WorkerSet {
-  private readonly free: PoolSlot[] = [];
-  private readonly freeForUrgent: PoolSlot[] = [];
-  private readonly status = new Map<string, PoolModelStatus>();
-  /** Whatever the threads have not answered yet, also after its caller was told of the loss. */
-  private readonly running = new Set<Promise<WorkerResult>>();
-  private readonly waiting = new Set<(loss: EngineLoss) => void>();
+  private readonly freeRoutineSlots: PoolSlot[] = [];
+  private readonly freeReservedSlots: PoolSlot[] = [];
+  private readonly statusByModel = new Map<string, PoolModelStatus>();
+  /** Every task without an answer, also where its run was already rejected because the engine was lost. */
+  private readonly unanswered = new Set<Promise<WorkerResult>>();
+  /** Rejects each run that has not settled. */
+  private readonly pendingRejects = new Set<(loss: EngineLoss) => void>();
   private readonly watchdog: Watchdog;
-  private lost: EngineLoss | undefined;
-  private ended: Promise<void> | undefined;
-  /** Called once on failure. */
+  private readonly selected: SelectResult;
+  private readonly models: readonly WorkerModel[];
+  readonly workerCount: number;
+  private loss: EngineLoss | undefined;
+  private threadsEnded: Promise<void> | undefined;
+  /** Called once, when the engine is lost. */
   onLoss: ((loss: EngineLoss) => void) | undefined;
 
-  private constructor(
-    private readonly threads: Threads,
-    private readonly selected: SelectResult,
-    readonly workerCount: number,
-    private readonly models: readonly WorkerModel[],
-    slots: readonly SharedArrayBuffer[],
-    watchdogMs: number,
+  constructor(
+    private readonly threads: WorkerThreads,
+    { selected, workerCount, models, slots, watchdogMs }: WorkerSetInit,
   ) {
+    this.selected = selected;
+    this.workerCount = workerCount;
+    this.models = models;
     this.watchdog = new Watchdog(watchdogMs);
     slots.slice(0, workerCount * ALL_SLOTS_PER_WORKER).forEach((buffer, index) => {
       const isUrgent = index >= workerCount * SLOTS_PER_WORKER;
       this.release(createSlot({ owner: this, index, isUrgent }, buffer, models));
     });
-  }
-
-  /**
-   * Starts the threads, chooses the engine, loads every model in every thread and finds the batch limits.
-   * @throws SaladError ENGINE_UNAVAILABLE, ENGINE_FAILED, BUNDLE_INVALID
-   */
-  static async start(options: WorkerSetOptions, start: StartOptions): Promise<WorkerSet> {
-    const workers = options.workers > 0 ? options.workers : availableParallelism();
-    const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
-    const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
-    const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
-    const slots = allocateSlots(workers * ALL_SLOTS_PER_WORKER, bytes);
-    const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
-    const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
-    const setup = { models, slots, search: options.search ?? {}, engineOptions };
-    const { workerEntry: entry = workerEntry() } = options;
-    const threads = new Threads(setup, { entry, onError: start.onError });
-    const prove = async () => {
-      const { engines, preference, requireAll } = start;
-      // One to begin with: it chooses the engine, and an engine that owns its device gets no second thread.
-      threads.growTo(1);
-      const selected = await threads.run({ type: 'select', engines, preference, requireAll });
-      if (selected.type !== 'selected') throw unexpected(selected);
-      const perSession = options.workers === 0 && selected.threaded ? sessionThreads : 1;
-      const count = Math.min(Math.ceil(workers / perSession), selected.maxWorkers ?? workers);
-      threads.growTo(count);
-      await threads.load(selected);
-      const served = models.filter(({ key }) => key in selected.models);
-      const set = new WorkerSet(threads, selected, count, served, slots, options.watchdogMs);
-      try {
-        await set.warmUp(options.maxBatchSize, start);
-      } catch (error) {
-        set.watchdog.stop();
-        throw error;
-      }
-      return set;
-    };
-    const proving = prove();
-    // Ended also where nobody waits any more, but never while a thread is inside a native engine.
-    const endOnFailure = proving.catch(() => threads.destroy());
-    try {
-      return await withinLimit(proving, start.limitMs, start.engines.join(', '));
-    } catch (error) {
-      if (error instanceof LimitPassed) void proving.then((set) => set.close()).catch(start.onError);
-      else await endOnFailure;
-      throw error;
-    }
   }
 
   get engine(): EngineName {
@@ -151,153 +88,158 @@ export class WorkerSet {
     return this.selected.device;
   }
 
-  /** Whether a thread that never ends would keep this engine from starting anew in this process. */
+  /** Whether a thread that never ends would keep this engine from starting again in this process. */
   get ownsDevice(): boolean {
     return this.selected.maxWorkers === 1;
   }
 
-  /** Why models that were asked for are not served, by key. */
+  /** Why requested models are not served, by key. */
   get refused(): ReadonlyMap<string, Error> {
     const entries = Object.entries(this.selected.refused);
     return new Map(entries.map(([key, error]) => [key, fromErrorData(error)]));
   }
 
-  get isLost(): boolean {
-    return this.lost !== undefined;
-  }
-
   get freeSlots(): number {
-    return this.free.length;
-  }
-
-  get statuses(): ReadonlyMap<string, PoolModelStatus> {
-    return this.status;
+    return this.freeRoutineSlots.length;
   }
 
   get freeUrgentSlots(): number {
-    return this.freeForUrgent.length;
+    return this.freeReservedSlots.length;
+  }
+
+  /** By model key. */
+  get statuses(): ReadonlyMap<string, PoolModelStatus> {
+    return this.statusByModel;
   }
 
   acquire(urgent = false): PoolSlot | undefined {
-    return this.free.pop() ?? (urgent ? this.freeForUrgent.pop() : undefined);
+    return this.freeRoutineSlots.pop() ?? (urgent ? this.freeReservedSlots.pop() : undefined);
   }
 
   release(slot: PoolSlot): void {
-    (slot.isUrgent ? this.freeForUrgent : this.free).push(slot);
+    (slot.isUrgent ? this.freeReservedSlots : this.freeRoutineSlots).push(slot);
   }
 
   /**
    * Scores the first `count` tiles of the slot in place.
    * @returns the engine's time in ms
-   * @throws SaladError ENGINE_FAILED; EngineLoss where the engine is gone, also through another batch. What is
-   *     in the slot then may still be written to: it must not be read.
+   * @throws SaladError ENGINE_FAILED; EngineLoss where the engine is lost, also through another batch. The content of
+   *     the slot must not be read then: a thread may still write to it.
    */
   run(model: string, slot: PoolSlot, count: number, urgent = false): Promise<number> {
-    const status = this.status.get(model);
+    const status = this.statusByModel.get(model);
     const { engine } = this;
     const pieceSize = status?.pieceSize ?? count;
     const task = { type: 'run', engine, model, slot: slot.index, count, pieceSize, urgent } as const;
     return new Promise((resolve, reject) => {
-      if (this.lost !== undefined) return reject(this.lost);
+      if (this.loss !== undefined) return reject(this.loss);
       const unwatch = status === undefined ? () => {} : this.watch(status, count);
-      this.waiting.add(reject);
-      this.exchange(task)
+      this.pendingRejects.add(reject);
+      this.send(task)
         .then((result) => {
           if (result.type !== 'ran') throw unexpected(result);
           resolve(result.computeMs);
         })
         .catch((error: unknown) => {
           reject(SaladError.from(error));
-          if (error instanceof EngineLoss) this.giveUp(error);
+          if (error instanceof EngineLoss) this.declareLost(error);
         })
         .finally(() => {
           unwatch();
-          this.waiting.delete(reject);
+          this.pendingRejects.delete(reject);
         });
     });
   }
 
+  /** Finds the batch sizes of every model. Call once, before the set serves. */
+  async warmUp({ maxBatchSize, budgetMs, measured }: WarmUpOptions): Promise<void> {
+    try {
+      for (const model of this.models) {
+        const facts = this.selected.models[model.key]!;
+        const earlier = measured?.get(model.key);
+        if (earlier !== undefined) await this.runOnAllWorkers(model.key, earlier.pieceSize);
+        const status = earlier ?? (await this.measure(model, maxBatchSize, budgetMs));
+        this.statusByModel.set(model.key, { ...status, ...facts });
+      }
+    } catch (error) {
+      this.watchdog.stop();
+      throw error;
+    }
+  }
+
   /** Batches in flight finish, then the threads end. */
-  async retire(): Promise<void> {
-    await this.answered();
-    await this.end();
+  async closeWhenIdle(): Promise<void> {
+    await this.allAnswered();
+    await this.endThreads();
   }
 
   /**
-   * Waits for batches in engines before it ends the threads: a thread ended inside a native engine takes the whole
-   * process with it (the addon throws where nobody can catch). One that hung had its time already.
+   * Waits for batches in engines before it ends the threads: ending a thread inside a native engine ends the whole
+   * process, because the addon throws where no handler can catch it. An engine that hung has had its time already.
    */
   async close(): Promise<void> {
-    const grace = this.lost?.loss === 'hung' ? 0 : CLOSE_GRACE_MS;
-    await Promise.race([this.answered(), sleep(grace, undefined, { ref: false })]);
-    await this.end();
+    const graceMs = this.loss?.loss === 'hung' ? 0 : CLOSE_GRACE_MS;
+    await Promise.race([this.allAnswered(), sleep(graceMs, undefined, { ref: false })]);
+    await this.endThreads();
   }
 
-  /** Not at warm-up: an engine may compile for minutes when it sees a batch size for the first time. */
+  /** Not used during warm-up: an engine may compile for minutes at the first batch of a size. */
   private watch({ curve }: PoolModelStatus, count: number): () => void {
-    const [one] = curve;
-    // The batches before it in the same thread count too.
-    const measuredMs = one === undefined ? 0 : (ALL_SLOTS_PER_WORKER * count * one.latencyMs) / one.batchSize;
-    return this.watchdog.watch(measuredMs, () => {
-      this.giveUp(new EngineLoss('hung', `${this.engine} gave no answer to a batch of ${count} tiles`));
+    const [smallest] = curve;
+    // The thread may have to finish the batches before it first.
+    const expectedMs =
+      smallest === undefined ? 0 : (ALL_SLOTS_PER_WORKER * count * smallest.latencyMs) / smallest.batchSize;
+    return this.watchdog.watch(expectedMs, () => {
+      this.declareLost(new EngineLoss('hung', `${this.engine} gave no answer to a batch of ${count} tiles`));
     });
   }
 
-  private giveUp(loss: EngineLoss): void {
-    if (this.lost !== undefined) return;
-    this.lost = loss;
+  private declareLost(loss: EngineLoss): void {
+    if (this.loss !== undefined) return;
+    this.loss = loss;
     this.watchdog.stop();
-    for (const reject of this.waiting) reject(loss);
-    this.waiting.clear();
+    for (const reject of this.pendingRejects) reject(loss);
+    this.pendingRejects.clear();
     this.onLoss?.(loss);
   }
 
-  private async answered(): Promise<void> {
-    await Promise.allSettled(this.running);
+  private async allAnswered(): Promise<void> {
+    await Promise.allSettled(this.unanswered);
   }
 
-  private end(): Promise<void> {
+  private endThreads(): Promise<void> {
     this.watchdog.stop();
-    this.ended ??= this.threads.destroy();
-    return this.ended;
+    this.threadsEnded ??= this.threads.destroy();
+    return this.threadsEnded;
   }
 
-  private async exchange(task: WorkerTask): Promise<WorkerResult> {
+  private async send(task: WorkerTask): Promise<WorkerResult> {
     const answer = this.threads.run(task);
-    this.running.add(answer);
+    this.unanswered.add(answer);
     try {
       return await answer;
     } finally {
-      this.running.delete(answer);
+      this.unanswered.delete(answer);
     }
   }
 
-  private async warmUp(maxBatchSize: number, { warmUpMs, known }: StartOptions): Promise<void> {
-    for (const { key, capacity } of this.models) {
-      const facts = this.selected.models[key]!;
-      const before = known?.get(key);
-      if (before !== undefined) {
-        await this.runEverywhere(key, before.pieceSize);
-        this.status.set(key, { ...before, ...facts });
-        continue;
-      }
-      const given = maxBatchSize > 0;
-      const curve = await measureLatencies((batchSize) => this.runEverywhere(key, batchSize), {
-        capacity,
-        budgetMs: given ? 0 : warmUpMs,
-        now: () => performance.now(),
-      });
-      const plan = given ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
-      this.status.set(key, { ...plan, curve, ...facts });
-    }
+  private async measure({ key, capacity }: WorkerModel, maxBatchSize: number, budgetMs: number) {
+    const isSizeGiven = maxBatchSize > 0;
+    const curve = await measureLatencies((batchSize) => this.runOnAllWorkers(key, batchSize), {
+      capacity,
+      budgetMs: isSizeGiven ? 0 : budgetMs,
+      now: () => performance.now(),
+    });
+    const plan = isSizeGiven ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
+    return { ...plan, curve };
   }
 
-  /** One batch on every worker at once: cores share caches and memory. @returns the engine's mean time in ms */
-  private async runEverywhere(key: string, batchSize: number): Promise<number> {
-    const slots = this.free.splice(0, this.workerCount);
+  /** Runs one batch on every worker at once: cores share caches and memory. @returns the engine's mean time in ms */
+  private async runOnAllWorkers(key: string, batchSize: number): Promise<number> {
+    const slots = this.freeRoutineSlots.splice(0, this.workerCount);
     try {
-      const times = await Promise.all(slots.map((slot) => this.run(key, slot, batchSize)));
-      return times.reduce((sum, time) => sum + time, 0) / times.length;
+      const timesMs = await Promise.all(slots.map((slot) => this.run(key, slot, batchSize)));
+      return timesMs.reduce((sum, timeMs) => sum + timeMs, 0) / timesMs.length;
     } finally {
       for (const slot of slots) this.release(slot);
     }
@@ -314,7 +256,7 @@ function createSlot(
     ...slot,
     view(model) {
       const view = views.get(model);
-      if (view === undefined) throw new SaladError('INTERNAL', `the pool does not know model ${model}`);
+      if (view === undefined) throw new SaladError('INTERNAL', `the pool has no model ${model}`);
       return view;
     },
   };

@@ -1,4 +1,4 @@
-/** The loaded models: found on disk, run by one pool, looked up by name and version. */
+/** Loads the models of the models folder, serves them with one pool, and finds them by name and version. */
 import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisition/index.js';
 import { Batcher } from '../batching/index.js';
 import type { Bundle } from '../bundle/bundle.js';
@@ -12,7 +12,7 @@ import { EnginePool, type PoolModel, type PoolModelStatus, type PoolSlot } from 
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 
-/** A deadline nearer than this goes before the round-robin between streams. */
+/** A stream with a deadline nearer than this is served before the round-robin between streams. */
 const URGENCY_HORIZON_MS = 1000;
 
 export interface RegistryOptions {
@@ -30,9 +30,9 @@ export class ModelRegistry {
   ) {}
 
   /**
-   * Reads every bundle of the models folder, starts the engine and warms it up. A bundle that is not sound, or whose
-   * golden scores the engine does not reproduce, is logged and not served; the others are.
-   * @throws SaladError BUNDLE_INVALID, CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
+   * Reads every bundle of the models folder, starts the engine and warms it up. A bundle that is invalid, or whose
+   * golden scores the engine does not reproduce, is logged and not served; the others are served.
+   * @throws SaladError BUNDLE_INVALID or CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
    */
   static async open(
     config: ServeConfig,
@@ -40,30 +40,12 @@ export class ModelRegistry {
     telemetry: Telemetry,
     { workerEntry }: RegistryOptions = {},
   ): Promise<ModelRegistry> {
-    const found = await readBundles(config.models, logger);
-    const pool = await EnginePool.start({
-      engine: config.engine,
-      workers: config.workers,
-      sessionThreads: config.sessionThreads,
-      openvinoFolder: config.openvinoFolder,
-      onnxProvider: config.onnxProvider,
-      maxBatchSize: config.maxBatchSize,
-      search: {
-        exactRowsMax: config.exactSearchRowsMax,
-        ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
-      },
-      models: found.map((bundle) => poolModelOf(bundle, config.precision)),
-      watchdogMs: config.engineWatchdogMs,
-      backOffMs: config.engineBackOffMs,
-      backOffMaxMs: config.engineBackOffMaxMs,
-      standbyDelayMs: config.engineStandbyDelayMs,
-      workerEntry,
-      logger,
-    });
+    const validBundles = await readBundles(config.models, logger);
+    const pool = await startPool(validBundles, config, logger, workerEntry);
     for (const [model, error] of pool.refused) {
       logger.error({ err: error, model, engine: pool.engine }, 'a model bundle was refused');
     }
-    const bundles = found.filter(({ manifest }) => !pool.refused.has(modelKey(manifest)));
+    const bundles = validBundles.filter(({ manifest }) => !pool.refused.has(modelKey(manifest)));
     const budget = new AcquisitionBudget({
       maxAcquisitions: config.maxConcurrentAcquisitions,
       maxBytes: config.maxAcquisitionBytes,
@@ -81,22 +63,11 @@ export class ModelRegistry {
       onBatch: (report) => telemetry.batchRan(report),
     });
     const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
-    const { engine, device } = pool;
-    for (const { key, sha256 } of models) {
-      const status = pool.modelStatus(key) as PoolModelStatus;
-      logger.info({ model: key, bundleSha256: sha256, engine, device, ...status }, 'model ready');
-      if (status.precision === config.precision) continue;
-      const asked = config.precision;
-      const { precision } = status;
-      logger.warn(
-        { model: key, engine, asked, precision },
-        'the model does not run in the precision asked for',
-      );
-    }
+    logModels(models, pool, config.precision, logger);
     return new ModelRegistry(pool, batcher, budget, models);
   }
 
-  /** The one that serves now. */
+  /** The engine that serves now. */
   get engine(): EngineName {
     return this.pool.engine;
   }
@@ -110,19 +81,66 @@ export class ModelRegistry {
     return this.models;
   }
 
-  /** The highest version where none is asked for. @throws SaladError MODEL_NOT_FOUND */
+  /** @param version default: the highest @throws SaladError MODEL_NOT_FOUND */
   find(name: string, version?: number): ServedModel {
     const versions = this.models.filter((model) => model.name === name);
     const found =
       version === undefined ? versions.at(-1) : versions.find((model) => model.version === version);
     if (found !== undefined) return found;
-    const wanted = version === undefined ? name : `${name}@${version}`;
+    const requested = version === undefined ? name : `${name}@${version}`;
     const loaded = this.models.map((model) => model.key).join(', ');
-    throw new SaladError('MODEL_NOT_FOUND', `model ${wanted} is not loaded; loaded: ${loaded}`);
+    throw new SaladError('MODEL_NOT_FOUND', `model ${requested} is not loaded; loaded: ${loaded}`);
   }
 
   async close(): Promise<void> {
     await this.pool.close();
+  }
+}
+
+function startPool(
+  bundles: readonly Bundle[],
+  config: ServeConfig,
+  logger: Logger,
+  workerEntry: string | undefined,
+): Promise<EnginePool> {
+  return EnginePool.start({
+    engine: config.engine,
+    workers: config.workers,
+    sessionThreads: config.sessionThreads,
+    openvinoFolder: config.openvinoFolder,
+    onnxProvider: config.onnxProvider,
+    maxBatchSize: config.maxBatchSize,
+    search: {
+      exactRowsMax: config.exactSearchRowsMax,
+      ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
+    },
+    models: bundles.map((bundle) => poolModelOf(bundle, config.precision)),
+    watchdogMs: config.engineWatchdogMs,
+    backOffMs: config.engineBackOffMs,
+    backOffMaxMs: config.engineBackOffMaxMs,
+    standbyDelayMs: config.engineStandbyDelayMs,
+    workerEntry,
+    logger,
+  });
+}
+
+/** Logs how each model is served, with a warning where it is not in the requested precision. */
+function logModels(
+  models: readonly ServedModel[],
+  pool: EnginePool,
+  requested: Precision,
+  logger: Logger,
+): void {
+  const { engine, device } = pool;
+  for (const { key, sha256 } of models) {
+    const status = pool.modelStatus(key) as PoolModelStatus;
+    logger.info({ model: key, bundleSha256: sha256, engine, device, ...status }, 'model ready');
+    const { precision } = status;
+    if (precision === requested) continue;
+    logger.warn(
+      { model: key, engine, asked: requested, precision },
+      'the model does not run in the requested precision',
+    );
   }
 }
 
@@ -169,27 +187,30 @@ function servedModel(
 }
 
 /**
- * In order of name and version. A bundle that is refused must not take the others down; where none is left, its error
- * is the answer.
+ * Reads the bundles in order of name and version. A refused bundle does not stop the start of the others.
+ * @throws SaladError the error of the first refused bundle, or CONFIGURATION_INVALID, where no bundle is valid
  */
 async function readBundles(folder: string, logger: Logger): Promise<readonly Bundle[]> {
   const bundles: Bundle[] = [];
-  const reasons: string[] = [];
-  let refused: SaladError | undefined;
+  const ignoredFolders: string[] = [];
+  let firstError: SaladError | undefined;
   for await (const finding of openBundles(folder)) {
     if (finding.kind === 'bundle') {
       bundles.push(finding.bundle);
     } else if (finding.kind === 'refused') {
       const { directory, model, error } = finding;
-      refused ??= error;
+      firstError ??= error;
       logger.error({ err: error, directory, model }, 'a model bundle was refused');
     } else {
       const { directory, reason } = finding;
-      reasons.push(`${directory}: ${reason}`);
+      ignoredFolders.push(`${directory}: ${reason}`);
       logger.info({ directory, reason }, 'a folder is not a model bundle and was ignored');
     }
   }
   if (bundles.length > 0) return bundles;
-  const why = reasons.length === 0 ? '' : ` (${reasons.join('; ')})`;
-  throw refused ?? new SaladError('CONFIGURATION_INVALID', `models: no NAME/VERSION/ under ${folder}${why}`);
+  const details = ignoredFolders.length === 0 ? '' : ` (${ignoredFolders.join('; ')})`;
+  throw (
+    firstError ??
+    new SaladError('CONFIGURATION_INVALID', `models: no NAME/VERSION/ under ${folder}${details}`)
+  );
 }

@@ -1,16 +1,9 @@
 /** The gRPC server: listens once every model is warm, and stops without losing what runs. */
 
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { Server, ServerCredentials } from '@grpc/grpc-js';
-import { load } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
-import { openGuard } from '../auth/guard.js';
-import { portCredentials } from '../auth/tls.js';
+import { type Guard, openGuard } from '../auth/guard.js';
+import { portCredentials, restrictCiphers } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
 import { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
-import { SaladError } from '../errors/index.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { ModelRegistry } from '../registry/model-registry.js';
@@ -20,10 +13,13 @@ import { drain } from './drain.js';
 import { anomalyScoringHandlers } from './handlers/anomaly-scoring.js';
 import { CallTracker } from './handlers/call-tracker.js';
 import { modelRegistryHandlers } from './handlers/model-registry.js';
+import { OpenCalls } from './handlers/open-calls.js';
 import { Health } from './health.js';
-import { type HealthPort, openHealthPort } from './health-port.js';
-import { connectionOptions, limitConnections } from './http2/connection-limits.js';
+import { openHealthPort } from './health-port.js';
+import { Connections, connectionOptions, connectionsOptions } from './http2/connection-limits.js';
 import { createServerWithWindow } from './http2/create-server.js';
+import { bind, checkListen } from './listen.js';
+import { addReflection } from './reflection.js';
 
 export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
 
@@ -48,124 +44,117 @@ export interface ServerOptions {
   readonly workerEntry?: string;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID, BUNDLE_INVALID, ENGINE_UNAVAILABLE */
+/** @throws SaladError CONFIGURATION_INVALID, ADDRESS_UNAVAILABLE, BUNDLE_INVALID, ENGINE_UNAVAILABLE */
 export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger();
   const telemetry = new Telemetry(logger);
-  // Before the models, which take seconds: a wrong file is told at once.
-  const guard = await openGuard(config, logger, telemetry);
+  // Before the models, which take seconds: a wrong file or an address in use is reported at once.
+  await checkListen('listen', config.listen);
+  await checkListen('healthListen', config.healthListen);
+  const guard = await openGuard(config, logger);
   const tls = await portCredentials(config, logger);
-  let healthPort: HealthPort | undefined;
-  const letGo = () => {
-    healthPort?.close();
-    guard.close();
-    tls.close();
+  const closers: (() => Promise<void> | void)[] = [() => guard.close(), () => tls.close()];
+  const closeAll = async () => {
+    // What was opened last is closed first.
+    for (const close of closers.reverse()) await close();
   };
-  const dicom = new DicomDecoder();
-  const registry = await ModelRegistry.open(config, logger, telemetry, options).catch((error: unknown) => {
-    letGo();
-    throw error;
-  });
   try {
-    const calls = new CallTracker({
-      maxCalls: config.maxConcurrentAcquisitions,
-      retryDelayMs: config.retryDelayMs,
-      logger,
-      telemetry,
-    });
-    telemetry.observe({
-      activeCalls: () => calls.active,
-      queuedTiles: () => registry.queuedTiles,
-      freeSlots: () => registry.pool.freeSlots,
-      engineLosses: () => registry.pool.failovers.losses,
-      prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
-    });
+    const registry = await ModelRegistry.open(config, logger, telemetry, options);
+    closers.push(() => registry.close());
+    const dicom = new DicomDecoder();
+    closers.push(() => dicom.close());
     const health = new Health(SERVICE_NAMES);
-    const server = createServerWithWindow(
-      {
-        interceptors: [guard.interceptor],
-        'grpc.max_receive_message_length': config.maxMessageBytes,
-        'grpc.max_send_message_length': -1,
-        // No channelz service is offered: counting for it would cost every message.
-        'grpc.enable_channelz': 0,
-        ...connectionOptions(config),
-      },
-      {
-        windowBytes: config.receiveWindowBytes,
-        handshakeTimeoutMs: config.connectTimeoutMs,
-        onHttp2Server: (http2Server) => limitConnections(http2Server, config),
-      },
-    );
-    server.addService(
-      guard.metered(AnomalyScoringService),
-      anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
-    );
-    server.addService(ModelRegistryService, modelRegistryHandlers(registry, calls));
-    health.addTo(server);
-    await addReflection(server);
-    const port = await bind(server, config.listen, tls.credentials);
+    const healthPort = await openHealthPort(config.healthListen, health, logger);
+    closers.push(() => healthPort?.close());
+    const { server, ...parts } = createPort({ config, logger, telemetry, registry, guard, health, dicom });
+    const stopListening = () => server.forceShutdown();
+    closers.push(stopListening);
+    const port = await bind(server, 'listen', config.listen, tls.credentials);
     let stopping: Promise<void> | undefined;
-    const tellHealth = () => {
-      const { isServing, engine, ladder } = registry.pool;
-      health.setEngines(ladder, isServing ? engine : undefined);
+    const updateHealth = () => {
+      const { isServing, engine, fallbackOrder } = registry.pool;
+      health.setEngines(fallbackOrder, isServing ? engine : undefined);
       if (stopping === undefined) health.set(isServing ? 'SERVING' : 'NOT_SERVING');
     };
-    tellHealth();
-    registry.pool.onChange(tellHealth);
-    healthPort = await openHealthPort(config.healthListen, health);
-    const address = `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`;
-    return {
-      address,
-      port,
+    updateHealth();
+    registry.pool.onChange(updateHealth);
+    const running = {
+      address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
       healthPort: healthPort?.port,
       engine: registry.engine,
       models: registry.list().map(({ key }) => key),
+    };
+    logger.info({ ...running, tls: tls.summary, auth: guard.summary, admin: config.admin }, 'ready');
+    return {
+      ...running,
+      port,
       registry,
       stop(graceMs) {
-        stopping ??= drain(server, address, calls, health, graceMs).then(async () => {
-          letGo();
-          await dicom.close();
-          await registry.close();
-        });
+        stopping ??= drain({ ...parts, health, stopListening }, graceMs).then(closeAll);
         return stopping;
       },
     };
   } catch (error) {
-    letGo();
-    await registry.close();
+    await closeAll();
     throw error;
   }
 }
 
-function bind(server: Server, listen: string, credentials: ServerCredentials): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(listen, credentials, (error, port) => {
-      if (error === null) resolve(port);
-      else
-        reject(
-          new SaladError('CONFIGURATION_INVALID', `listen ${listen}: ${error.message}`, { cause: error }),
-        );
-    });
-  });
+interface PortParts {
+  readonly config: ServeConfig;
+  readonly logger: Logger;
+  readonly telemetry: Telemetry;
+  readonly registry: ModelRegistry;
+  readonly guard: Guard;
+  readonly health: Health;
+  readonly dicom: DicomDecoder;
 }
 
-async function addReflection(server: Server): Promise<void> {
-  const root = protoRoot();
-  const definition = await load(['salad/v1/anomaly_scoring.proto', 'salad/v1/model_registry.proto'], {
-    includeDirs: [root],
-    keepCase: true,
+/** The gRPC server with its services, not listening yet; and what its connections and calls are tracked by. */
+function createPort({ config, logger, telemetry, registry, guard, health, dicom }: PortParts) {
+  const connections = new Connections(connectionsOptions(config, logger));
+  const openCalls = new OpenCalls({
+    logger,
+    telemetry,
+    retryDelayMs: config.retryDelayMs,
+    requestEndMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
+    unreadMs: config.idleTimeoutMs,
   });
-  new ReflectionService(definition, { services: [...SERVICE_NAMES] }).addToServer(server);
-}
-
-/** The checkout's or the package's proto folder, whether run from src/ or from dist/src/. */
-function protoRoot(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'proto', 'salad'))) {
-    const parent = dirname(folder);
-    if (parent === folder)
-      throw new SaladError('INTERNAL', 'the proto folder is missing from this installation');
-    folder = parent;
-  }
-  return join(folder, 'proto');
+  const calls = new CallTracker({
+    maxCalls: config.maxConcurrentAcquisitions,
+    refuse: (metadata, error) => openCalls.refuse(metadata, error),
+  });
+  telemetry.observe({
+    activeCalls: () => calls.active,
+    queuedTiles: () => registry.queuedTiles,
+    freeSlots: () => registry.pool.freeSlots,
+    engineLosses: () => registry.pool.failovers.losses,
+    prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
+  });
+  const server = createServerWithWindow(
+    {
+      interceptors: [openCalls.interceptor, guard.interceptor],
+      'grpc.max_receive_message_length': config.maxMessageBytes,
+      'grpc.max_send_message_length': -1,
+      // No channelz service is offered: counting for it would cost every message.
+      'grpc.enable_channelz': 0,
+      ...connectionOptions(config),
+    },
+    {
+      windowBytes: config.receiveWindowBytes,
+      handshakeTimeoutMs: config.connectTimeoutMs,
+      onHttp2Server: (http2Server) => {
+        restrictCiphers(http2Server);
+        connections.watch(http2Server);
+      },
+    },
+  );
+  server.addService(
+    guard.metered(AnomalyScoringService),
+    anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
+  );
+  server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
+  health.addTo(server);
+  addReflection(server);
+  return { server, connections, calls, openCalls };
 }

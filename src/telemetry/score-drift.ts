@@ -1,13 +1,17 @@
-/** Do the images that come look like those the model was calibrated on? Their p-values would then be uniform. */
+/**
+ * Whether recent images score like those the model was calibrated on: their conformal p-values are then uniform.
+ * Judged for each model over all clients of this server together, so it is told to those who run the server, by metric
+ * and log, and in no answer: what one client sends must not change what another is told.
+ */
 
-/** Acquisitions looked back on. */
+/** Acquisitions that are judged together. */
 const WINDOW = 500;
-/** Fewer say nothing. */
-const LEAST = 100;
-/** Acquisitions between two looks: a look sorts the window. */
-const EVERY = 20;
+/** No verdict on fewer. */
+const MIN_SAMPLES = 100;
+/** Acquisitions between two checks: a check sorts the window. */
+const CHECK_INTERVAL = 20;
 /** Kolmogorov-Smirnov at alpha = 0.1 %: sqrt(-ln(alpha / 2) / 2). */
-const CRITICAL = 1.95;
+const KS_CRITICAL_VALUE = 1.95;
 
 export class ScoreDrift {
   /** p-values in (0, 1], the newest overwriting the oldest. */
@@ -15,13 +19,13 @@ export class ScoreDrift {
   private next = 0;
   private isAbove = false;
 
-  /** @returns true where this acquisition is the one that tips the balance: a warning is due once. */
+  /** @returns true where drift begins with this acquisition */
   add(pValue: number): boolean {
     this.recent[this.next] = pValue;
     this.next = (this.next + 1) % WINDOW;
-    if (this.next % EVERY !== 0) return false;
+    if (this.next % CHECK_INTERVAL !== 0) return false;
     const wasAbove = this.isAbove;
-    this.isAbove = this.distance > CRITICAL / Math.sqrt(WINDOW);
+    this.isAbove = this.distance > KS_CRITICAL_VALUE / Math.sqrt(WINDOW);
     return this.isAbove && !wasAbove;
   }
 
@@ -32,7 +36,7 @@ export class ScoreDrift {
    * that much of it is theirs.
    */
   get distance(): number {
-    if (this.recent.length < LEAST) return 0;
+    if (this.recent.length < MIN_SAMPLES) return 0;
     const sorted = [...this.recent].sort((a, b) => a - b);
     let distance = 0;
     let below = 0;

@@ -65,7 +65,7 @@ async function prometheus(listen: string) {
     await exporter.startServer();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new SaladError('CONFIGURATION_INVALID', `metricsListen ${listen}: ${why}`, { cause: error });
+    throw new SaladError('ADDRESS_UNAVAILABLE', `metricsListen ${listen}: ${why}`, { cause: error });
   }
   return exporter;
 }
@@ -76,7 +76,10 @@ function observeEventLoop(): () => void {
   delay.enable();
   metrics
     .getMeter(SERVICE)
-    .createObservableGauge('nodejs.eventloop.delay.p99', { unit: 's' })
+    .createObservableGauge('nodejs.eventloop.delay.p99', {
+      unit: 's',
+      description: "How late the port's thread is, 99th percentile since the last reading.",
+    })
     .addCallback((result) => {
       result.observe(Math.max(0, delay.percentile(99) / 1e9 - 0.02));
       delay.reset();

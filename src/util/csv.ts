@@ -1,4 +1,4 @@
-/** A line of CSV after RFC 4180, without its end: cells with quotes, commas or line ends are quoted. */
+/** A line of CSV (RFC 4180) without the line end. Cells with quotes, commas or line ends are quoted. */
 export function csvLine(cells: readonly (string | number | undefined)[]): string {
   return cells
     .map((cell) => {

@@ -1,4 +1,4 @@
-/** Names of files that are images, that may be images, and that are no data. */
+/** Classifies file names: images, files that may be images, and hidden or system files. */
 import { extname } from 'node:path';
 
 const IMAGE_EXTENSIONS: ReadonlySet<string> = new Set(['.png', '.jpg', '.jpeg', '.dcm', '.dicom']);
@@ -23,12 +23,12 @@ export function isImageName(name: string): boolean {
   return IMAGE_EXTENSIONS.has(extname(name).toLowerCase());
 }
 
-/** Whether a file may be DICOM although its name does not say so: archives name files by UIDs, or without an extension. */
+/** Whether a file may be DICOM although its extension does not say so: archives name files by UIDs or without extension. */
 export function mayBeDicomName(name: string): boolean {
   return /^(\.\d+)?$/.test(extname(name));
 }
 
-/** Hidden and system files and folders are no data. */
+/** Whether a name is that of a hidden or system file or folder, which holds no data. */
 export function isHiddenName(name: string): boolean {
   return name.startsWith('.') || SYSTEM_NAMES.has(name.toLowerCase());
 }

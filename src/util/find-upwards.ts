@@ -1,9 +1,9 @@
 import { dirname } from 'node:path';
 
-/** The nearest folder, `start` itself or one above it, for which `accept` holds; undefined where none does. */
-export function findUpwards(start: string, accept: (folder: string) => boolean): string | undefined {
+/** The first folder that matches: `start`, else its parent, and so on up to the root. Undefined where none matches. */
+export function findUpwards(start: string, matches: (folder: string) => boolean): string | undefined {
   for (let folder = start; ; ) {
-    if (accept(folder)) return folder;
+    if (matches(folder)) return folder;
     const parent = dirname(folder);
     if (parent === folder) return undefined;
     folder = parent;

@@ -1,7 +1,7 @@
-/** Seeded choices for training: the same seed and data give the same bundle on every machine. */
+/** Seeded random choices for training: the same seed and data give the same bundle on every machine. */
 import { createHash } from 'node:crypto';
 
-/** A number in [0, 1) that depends on the text and the seed alone. */
+/** A number in [0, 1) that depends only on the text and the seed. */
 export function hashFraction(text: string, seed: number): number {
   const digest = createHash('sha256').update(`${seed}:${text}`).digest();
   return digest.readUInt32BE(0) / 4294967296;
@@ -13,9 +13,9 @@ export function chooseIndices(total: number, count: number, random: () => number
   if (count >= total) return all;
   for (let i = 0; i < count; i += 1) {
     const j = i + Math.floor(random() * (total - i));
-    const kept = all[i]!;
+    const swapped = all[i]!;
     all[i] = all[j]!;
-    all[j] = kept;
+    all[j] = swapped;
   }
   return all.slice(0, count).sort();
 }

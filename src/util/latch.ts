@@ -1,4 +1,4 @@
-/** One waiter, many openers: opening twice before a wait counts once. */
+/** Lets one caller wait until another calls `open`. Several calls of `open` before a wait count as one. */
 export class Latch {
   private isOpen = false;
   private resolve: (() => void) | undefined;
@@ -13,7 +13,7 @@ export class Latch {
     resolve();
   }
 
-  /** Resolves at the next `open`, or at once where one came since the last wait. */
+  /** Resolves at the next `open`, or at once where `open` was called since the last wait. */
   wait(): Promise<void> {
     if (this.isOpen) {
       this.isOpen = false;

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { findUpwards } from './find-upwards.js';
 
-/** The checkout or installed package this file is part of, whether run from src/ or from dist/. */
+/** The root of the checkout or installed package that contains this file, also where it runs from dist/. */
 export function packageRoot(): string {
   const start = dirname(fileURLToPath(import.meta.url));
   const root = findUpwards(start, (folder) => existsSync(join(folder, 'proto', 'salad')));
@@ -16,7 +16,7 @@ export function shippedModels(): string {
   return join(packageRoot(), 'models');
 }
 
-/** The version that package.json names. */
+/** The version in package.json. */
 export function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as {
     readonly version: string;

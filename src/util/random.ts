@@ -1,6 +1,6 @@
 /** A small deterministic generator: the same seed gives the same numbers on every machine. */
 
-/** Mulberry32: uniform in [0, 1) with 32 random bits. `seed` is taken modulo 2^32. */
+/** mulberry32 (Tommy Ettinger, public domain): uniform in [0, 1) with 32 random bits. `seed` is taken modulo 2^32. */
 export function createRandom(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -17,9 +17,9 @@ export function shuffledIndices(count: number, random: () => number): Int32Array
   const order = Int32Array.from({ length: count }, (_, index) => index);
   for (let last = count - 1; last > 0; last--) {
     const other = Math.floor(random() * (last + 1));
-    const kept = order[last]!;
+    const swapped = order[last]!;
     order[last] = order[other]!;
-    order[other] = kept;
+    order[other] = swapped;
   }
   return order;
 }

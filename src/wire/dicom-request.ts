@@ -16,7 +16,7 @@ import { imageFormatOf } from './image-format.js';
 
 export interface DicomContext extends HeaderContext {
   readonly dicom: DicomDecoder;
-  /** Ends the decoding where it aborts. */
+  /** Of the call: nothing more is decoded for it once it aborts. */
   readonly signal: AbortSignal;
 }
 
@@ -80,7 +80,10 @@ function photometricOf({ photometricInterpretation }: ImageFormat): Photometric 
   }
 }
 
-/** The file's format, with what the header may say instead. @throws SaladError HEADER_INVALID for what it may not */
+/**
+ * The format of the file, with the VOI transform of the header if there is one.
+ * @throws SaladError HEADER_INVALID for other fields that differ from the file
+ */
 function withAnnounced({ description }: DicomFile, format: PixelFormat, announced: ImageFormat): ImageFormat {
   const own = imageFormatOf(format);
   const { bitsStored } = description.facts;
@@ -88,7 +91,7 @@ function withAnnounced({ description }: DicomFile, format: PixelFormat, announce
   const empty = ImageFormat.fromPartial({});
   for (const [name, value] of Object.entries(facts)) {
     const key = name as keyof typeof facts;
-    // Of lossy files more bits than Bits Stored may be in use.
+    // Lossy files may use more bits than Bits Stored.
     const isOfFile = value === own[key] || (key === 'bitsStored' && value === bitsStored);
     if (value === empty[key] || isOfFile) continue;
     const why = `is ${value} in the header but ${own[key]} in the file; leave it out`;
@@ -118,7 +121,7 @@ function wireInstance({ description, frames }: DicomFile, frame: number): DicomI
   };
 }
 
-/** What is wrong with the file is named by the field it came in. */
+/** Adds the name of the field to errors of the file. */
 async function ofFile<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();

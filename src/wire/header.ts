@@ -14,12 +14,18 @@ import {
   VoiFunction,
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
-import { type PixelFormat, type VoiTransform, validatePixelFormat } from '../imaging/pixel-format.js';
+import {
+  type PixelFormat,
+  SIDE_MAX,
+  type VoiTransform,
+  validatePixelFormat,
+} from '../imaging/pixel-format.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
 
 /** False-positive rate where the header names none. */
 const FALSE_POSITIVE_RATE = 0.05;
 const TOP_PATCHES = 5;
+/** Unicode code points: an emoji is one, though JavaScript counts two. */
 const ACQUISITION_ID_LENGTH_MAX = 64;
 const TOP_PATCHES_MAX = 100;
 
@@ -42,7 +48,10 @@ export interface ImageRequest {
 
 /** The finder is handed in so that the id is checked before the model is looked up. */
 export function checkAcquisitionId(header: AcquisitionHeader): void {
-  const { length } = header.acquisitionId;
+  const { acquisitionId } = header;
+  // No more than two units each; counting a whole message of text would take its time.
+  const isShort = acquisitionId.length <= 2 * ACQUISITION_ID_LENGTH_MAX;
+  const length = isShort ? [...acquisitionId].length : acquisitionId.length;
   if (length < 1 || length > ACQUISITION_ID_LENGTH_MAX) {
     throw invalid('acquisition_id', `must have 1 to ${ACQUISITION_ID_LENGTH_MAX} characters, has ${length}`);
   }
@@ -54,10 +63,11 @@ export function requestFrom(
   model: ServedModel,
   context: HeaderContext,
 ): AcquisitionRequest {
+  const source = sourceFrom(header.source);
   return {
     acquisitionId: header.acquisitionId,
-    format: formatFrom(header.image, context.maxImagePixels),
-    source: sourceFrom(header.source),
+    format: formatFrom(header.image, source, context.maxImagePixels),
+    source,
     priority: priorityFrom(header.priority),
     options: optionsFrom(header.options, model),
     deadline: context.deadline,
@@ -68,18 +78,21 @@ function invalid(field: string, description: string): SaladError {
   return SaladError.field('HEADER_INVALID', `header.${field}`, description);
 }
 
-function formatFrom(image: ImageFormat | undefined, maxPixels: number): PixelFormat {
+function formatFrom(
+  image: ImageFormat | undefined,
+  source: 'rows' | 'tiles',
+  maxPixels: number,
+): PixelFormat {
   if (image === undefined) throw invalid('image', 'is missing');
   const { rows, columns, bitsAllocated } = image;
-  if (rows * columns > maxPixels) {
-    throw SaladError.field(
-      'IMAGE_TOO_LARGE',
-      'header.image.rows',
-      `${rows} x ${columns} pixels exceed the server's limit of ${maxPixels}`,
-    );
+  for (const side of ['rows', 'columns'] as const) {
+    if (image[side] > SIDE_MAX) throw tooLarge(side, `is ${image[side]}; at most ${SIDE_MAX} are taken`);
   }
-  if (bitsAllocated !== 8 && bitsAllocated !== 16) {
-    throw invalid('image.bits_allocated', `must be 8 or 16, is ${bitsAllocated}`);
+  if (rows * columns > maxPixels) {
+    throw tooLarge('rows', `${rows} x ${columns} pixels exceed the server's limit of ${maxPixels}`);
+  }
+  if (bitsAllocated !== 8 && bitsAllocated !== 16 && !(bitsAllocated === 32 && source === 'tiles')) {
+    throw invalid('image.bits_allocated', `must be 8 or 16, or 32 for tiles; is ${bitsAllocated}`);
   }
   const format: PixelFormat = {
     rows,
@@ -97,7 +110,17 @@ function formatFrom(image: ImageFormat | undefined, maxPixels: number): PixelFor
     ...(image.pixelAspectRatio === undefined ? {} : { pixelAspectRatio: image.pixelAspectRatio }),
   };
   validatePixelFormat(format);
-  return format;
+  return compact(format);
+}
+
+function tooLarge(side: 'rows' | 'columns', description: string): SaladError {
+  return SaladError.field('IMAGE_TOO_LARGE', `header.image.${side}`, description);
+}
+
+/** The entries of a look-up table in 16 bits each, once they are known to fit; as numbers they take eight bytes. */
+function compact(format: PixelFormat): PixelFormat {
+  if (format.voi.kind !== 'lut') return format;
+  return { ...format, voi: { ...format.voi, entries: Uint16Array.from(format.voi.entries) } };
 }
 
 function modalityFrom({ modalityLut, pixelPadding }: ImageFormat): Partial<PixelFormat> {

@@ -5,7 +5,7 @@ import {
   VoiFunction,
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
-import type { LookupTable } from '../imaging/modality.js';
+import type { LookupTable } from '../imaging/lookup-table.js';
 import type { PixelFormat, VoiTransform } from '../imaging/pixel-format.js';
 
 /** What `formatFrom` of header.ts turns into the same format again. */

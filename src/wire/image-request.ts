@@ -5,20 +5,29 @@ import { isDicom } from '../dicom/recognise.js';
 import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
 import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/types.js';
-import { decodeImage } from '../imaging/decode.js';
+import { decodeImage } from '../imaging/decode/decode.js';
+import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
 import { type DicomContext, dicomRequest } from './dicom-request.js';
-import { type HeaderContext, type ImageRequest, requestFrom } from './header.js';
+import { type ImageRequest, requestFrom } from './header.js';
 
 /** Rows are pushed in pieces of about this size, so that one big image does not hold up the other streams. */
 const CHUNK_BYTES = 256 * 1024;
 
-/** @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, IMAGE_TOO_LARGE, SAMPLE_COUNT_MISMATCH, OVERLOADED; see dicomRequest */
+export interface ImageContext extends DicomContext {
+  /** Where PNG and JPEG files wait for decoding. */
+  readonly decoding: DecodeQueue;
+}
+
+/**
+ * @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, IMAGE_TOO_LARGE, SAMPLE_COUNT_MISMATCH, OVERLOADED; the reason of
+ *   the signal where it aborts; of DICOM files as `dicomRequest`
+ */
 export async function imageRequestFrom(
   message: ScoreImageRequest,
   header: AcquisitionHeader,
   model: ServedModel,
-  context: DicomContext,
+  context: ImageContext,
 ): Promise<ImageRequest> {
   const rowsHeader = { ...header, source: Source.SOURCE_ROWS };
   switch (message.image?.$case) {
@@ -54,7 +63,7 @@ async function decodedRequest(
   encoded: Uint8Array,
   header: AcquisitionHeader,
   model: ServedModel,
-  context: HeaderContext,
+  context: ImageContext,
 ): Promise<ImageRequest> {
   // Before decompression: a small file may hold a large image, and many of them may come at once.
   let release: Release = () => {};
@@ -62,8 +71,9 @@ async function decodedRequest(
     release = model.budget.reserveBytes(bytes);
   };
   try {
+    const { maxImagePixels: maxPixels, decoding: queue, signal } = context;
     const image = await withField('encoded', () =>
-      decodeImage(encoded, { maxPixels: context.maxImagePixels, reserve }),
+      decodeImage(encoded, { maxPixels, reserve, queue, signal }),
     );
     release();
     reserve(image.samples.byteLength);
@@ -97,7 +107,9 @@ async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     const known = SaladError.from(error);
-    if (known.fieldViolations.length > 0 || ['INTERNAL', 'OVERLOADED'].includes(known.reason)) throw known;
+    // Only what is wrong with the file is the field's fault.
+    const isOfFile = known.reason === 'IMAGE_UNREADABLE' || known.reason === 'IMAGE_TOO_LARGE';
+    if (known.fieldViolations.length > 0 || !isOfFile) throw known;
     throw SaladError.field(known.reason, field, known.message);
   }
 }

@@ -66,6 +66,7 @@ export function answerOf(
             engine: event.engine,
             geometry: wireGeometry(model),
             scoresBeforeLastPixel: event.scoresBeforeLastPixel,
+            placement: event.placement,
           },
         },
       };

@@ -2,6 +2,7 @@
 import type { ServerReadableStream } from '@grpc/grpc-js';
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
+import { SilenceTimer } from './silence-timer.js';
 
 export interface RequestOptions<T> {
   /** Bytes a message keeps alive. */
@@ -25,10 +26,13 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
   let pendingBytes = 0;
   let ended = false;
   let idle = false;
-  const timer = setTimeout(() => {
-    idle = true;
-    news.open();
-  }, options.idleTimeoutMs);
+  // Only while this reads: a client whose messages wait here, or whose call is paused, is not silent.
+  let isWaiting = false;
+  const timer = new SilenceTimer(options.idleTimeoutMs, () => {
+    idle = isWaiting;
+    if (idle) news.open();
+    else timer.refresh();
+  });
   const onData = (message: T) => {
     timer.refresh();
     waiting.push(message);
@@ -40,29 +44,37 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
     ended = true;
     news.open();
   };
-  const onAbort = () => news.open();
+  // At the abort, too: a reader that gave up may never come back to end this generator.
+  const stop = () => {
+    timer.stop();
+    options.signal.removeEventListener('abort', stop);
+    call.off('data', onData);
+    call.off('end', onEnd);
+    waiting.length = 0;
+    // What the client still sends is read and dropped, else the call could never close.
+    call.resume();
+    news.open();
+  };
   call.on('data', onData);
   call.on('end', onEnd);
-  options.signal.addEventListener('abort', onAbort);
+  options.signal.addEventListener('abort', stop);
   try {
     while (!options.signal.aborted) {
       const message = waiting.shift();
       if (message !== undefined) {
         yield message;
+        timer.refresh();
         pendingBytes -= options.sizeOf(message);
         if (call.isPaused() && pendingBytes <= options.maxPendingBytes) call.resume();
         continue;
       }
       if (ended) return;
       if (idle) throw new SaladError('IDLE_TIMEOUT', `nothing came for ${options.idleTimeoutMs} ms`);
+      isWaiting = true;
       await news.wait();
+      isWaiting = false;
     }
   } finally {
-    clearTimeout(timer);
-    options.signal.removeEventListener('abort', onAbort);
-    call.off('data', onData);
-    call.off('end', onEnd);
-    // What the client still sends is read and dropped, else the call could never close.
-    call.resume();
+    stop();
   }
 }

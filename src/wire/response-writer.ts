@@ -2,6 +2,7 @@
 
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
+import { SilenceTimer } from './silence-timer.js';
 
 /** Messages handed to HTTP/2 and not yet taken: the second is encoded while the first is on its way. */
 const IN_FLIGHT_MAX = 2;
@@ -17,7 +18,7 @@ export interface WritableCall<T> {
 export class ResponseWriter<T> {
   private inFlight = 0;
   private readonly room = new Latch();
-  private stallTimer: NodeJS.Timeout | undefined;
+  private stallTimer: SilenceTimer | undefined;
 
   /** @param stallTimeoutMs a client that takes nothing for this long loses its call. */
   constructor(
@@ -47,15 +48,15 @@ export class ResponseWriter<T> {
 
   private async takenDownTo(waitingMax: number): Promise<void> {
     let stalled = false;
-    this.stallTimer = setTimeout(() => {
+    this.stallTimer = new SilenceTimer(this.stallTimeoutMs, () => {
       stalled = true;
       this.room.open();
-    }, this.stallTimeoutMs);
+    });
     try {
       while (this.inFlight > waitingMax && !this.signal.aborted && !stalled) await this.room.wait();
       if (stalled) throw new SaladError('IDLE_TIMEOUT', `nothing was read for ${this.stallTimeoutMs} ms`);
     } finally {
-      clearTimeout(this.stallTimer);
+      this.stallTimer.stop();
       this.stallTimer = undefined;
     }
   }

@@ -7,7 +7,8 @@ import { Status } from '../gen/google/rpc/status.js';
 
 /** ErrorInfo.domain of every error of this server. */
 export const ERROR_DOMAIN = 'salad-serve';
-const DETAILS_KEY = 'grpc-status-details-bin';
+/** Trailer with the details of google.rpc.Status. */
+export const DETAILS_KEY = 'grpc-status-details-bin';
 const TYPE_PREFIX = 'type.googleapis.com/';
 
 export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
@@ -20,6 +21,7 @@ export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
   unavailable: status.UNAVAILABLE,
   deadlineExceeded: status.DEADLINE_EXCEEDED,
   cancelled: status.CANCELLED,
+  unimplemented: status.UNIMPLEMENTED,
   internal: status.INTERNAL,
 };
 
@@ -38,13 +40,32 @@ export function codeOf(error: SaladError): status {
 
 /**
  * @param retryDelayMs for retryable reasons that do not name their own delay
- * @returns what grpc-js takes as a call's end. An unexpected error shows generic text: its words belong in the log.
+ * @returns what grpc-js takes as a call's end, with the error as its cause. An unexpected error shows generic text: its
+ *   words belong in the log.
  */
 export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceError {
   const error = SaladError.from(thrown);
-  const message =
-    error.reason === 'INTERNAL' ? "something failed that should not; see the server's log" : error.message;
-  const code = codeOf(error);
+  const message = publicMessage(error);
+  const metadata = new Metadata();
+  metadata.set(DETAILS_KEY, statusDetails(error, retryDelayMs));
+  THROWN.set(metadata, thrown);
+  return Object.assign(new Error(message, { cause: error }), {
+    code: codeOf(error),
+    details: message,
+    metadata,
+  });
+}
+
+/** What the end of a call was made of, by its trailers: they alone pass grpc-js as they are. */
+const THROWN = new WeakMap<Metadata, unknown>();
+
+/** @returns what `toServiceError` got for these trailers; undefined for those of others */
+export function thrownOf(trailers: Metadata | null | undefined): unknown {
+  return trailers === null || trailers === undefined ? undefined : THROWN.get(trailers);
+}
+
+/** google.rpc.Status of an error, encoded. @param retryDelayMs as in `toServiceError`; none without it */
+export function statusDetails(error: SaladError, retryDelayMs?: number): Buffer {
   const details: Any[] = [
     pack(
       'google.rpc.ErrorInfo',
@@ -65,9 +86,29 @@ export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceEr
     };
     details.push(pack('google.rpc.RetryInfo', RetryInfo.encode({ retryDelay })));
   }
-  const metadata = new Metadata();
-  metadata.set(DETAILS_KEY, Buffer.from(Status.encode({ code, message, details }).finish()));
-  return Object.assign(new Error(message), { code, details: message, metadata });
+  return Buffer.from(Status.encode({ code: codeOf(error), message: publicMessage(error), details }).finish());
+}
+
+/** The errors that grpc-js answers with by itself, known by their texts; they have no details of ours. */
+const PROTOCOL_ERRORS: readonly (readonly [code: status, text: RegExp, reason: ErrorReason])[] = [
+  [status.RESOURCE_EXHAUSTED, /^Received message (larger than|that decompresses)/, 'MESSAGE_TOO_LARGE'],
+  [status.INTERNAL, /^Error deserializing request/, 'MESSAGE_INVALID'],
+  [status.INTERNAL, /^Failed to decompress message/, 'MESSAGE_INVALID'],
+  [status.INTERNAL, /^Invalid grpc-timeout value/, 'MESSAGE_INVALID'],
+  [status.DEADLINE_EXCEEDED, /^Deadline exceeded$/, 'DEADLINE_EXCEEDED'],
+  [status.UNIMPLEMENTED, /^Received /, 'UNIMPLEMENTED'],
+];
+
+/** @returns undefined for what is not an error of the protocol */
+export function protocolError(code: status, text: string): SaladError | undefined {
+  const known = PROTOCOL_ERRORS.find(([itsCode, pattern]) => code === itsCode && pattern.test(text));
+  return known === undefined ? undefined : new SaladError(known[2], text);
+}
+
+function publicMessage(error: SaladError): string {
+  return error.reason === 'INTERNAL'
+    ? "something failed that should not; see the server's log"
+    : error.message;
 }
 
 function pack(type: string, message: { finish(): Uint8Array }): Any {

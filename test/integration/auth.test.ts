@@ -10,6 +10,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
+import { countTokenKeys } from '../../src/auth/tokens.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
 import { healthClient } from '../support/health-client.js';
@@ -143,8 +144,20 @@ describe('who is calling', function () {
     let answer: { status: number; keys: JWK[] };
     let requests: number;
     let url: string;
-    const web = createServer((_request, response) => {
+    /** Bytes of an answer that never ends. */
+    let sent = 0;
+    const web = createServer((request, response) => {
       requests += 1;
+      if (request.url === '/endless') {
+        const megabyte = Buffer.alloc(1024 * 1024, ' ');
+        const write = () => {
+          do sent += megabyte.byteLength;
+          while (response.write(megabyte));
+        };
+        response.on('drain', write);
+        write();
+        return;
+      }
       response.writeHead(answer.status, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ keys: answer.keys }));
     });
@@ -174,6 +187,20 @@ describe('who is calling', function () {
       await client.listModels(ask);
       answer = { status: 200, keys: [next.jwk] };
       await until(() => assert.rejects(client.listModels(ask), invalid));
+    });
+
+    it('reads no more of an answer than a set of keys can be', async () => {
+      const issuer = await makeIssuer('endless');
+      const endless = url.replace('/keys', '/endless');
+      await start(tokenFlags(endless));
+      const client = as({ token: await issuer.sign() });
+      await assert.rejects(client.listModels(ask), refusedAs('UNAVAILABLE', 'CREDENTIALS_UNVERIFIABLE'));
+      await assert.rejects(countTokenKeys(endless), {
+        reason: 'CONFIGURATION_INVALID',
+        message: /larger than/,
+      });
+      // What the kernel's buffers hold is sent as well.
+      assert.ok(sent < 64 * 1024 * 1024, `${sent} bytes`);
     });
 
     it('asks again for a key that it does not know, and not for every token', async () => {
@@ -229,8 +256,17 @@ describe('who is calling', function () {
     const issuer = await makeIssuer('one');
     const jwks = await jwksFile(issuer.jwk);
     await assert.rejects(start({ ...tokenFlags(jwks), authAudience: '' }), refused);
+    for (const authJwks of [
+      'http://issuer.example/keys',
+      'http://localhost:1@issuer.example/keys',
+      'http://127.0.0.1@issuer.example/keys',
+      'http://localhost.issuer.example/keys',
+      'https://user:secret@issuer.example/keys',
+      'http://',
+    ]) {
+      await assert.rejects(start({ ...tokenFlags(jwks), authJwks }), refused, authJwks);
+    }
     await assert.rejects(start({ ...tokenFlags(jwks), authJwks: '' }), refused);
-    await assert.rejects(start(tokenFlags('http://issuer.example/keys')), refused);
     await assert.rejects(start({ listen: '0.0.0.0:0', allowPlaintext: true, admin: true }), refused);
   });
 

@@ -18,6 +18,7 @@ import { makeApiKey } from '../../src/auth/api-keys.js';
 import { openGuard } from '../../src/auth/guard.js';
 import { requirementOf } from '../../src/auth/identity.js';
 import { loadConfig } from '../../src/config/load.js';
+import { OpenCalls } from '../../src/server/handlers/open-calls.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
 import { refusal } from '../support/grpc-client.js';
@@ -63,8 +64,15 @@ describe('the guard before calls that change the server', () => {
     const logger = pino({ level: 'debug' }, { write: (line) => void lines.push(line) });
     const call = async (admin: boolean, key: string | undefined) => {
       const config = await loadConfig({ flags: { admin, authApiKeysFile: file } });
-      const guard = await openGuard(config, logger, new Telemetry(silentLogger()));
-      const server = new Server({ interceptors: [guard.interceptor] });
+      const guard = await openGuard(config, logger);
+      const calls = new OpenCalls({
+        logger,
+        telemetry: new Telemetry(silentLogger()),
+        retryDelayMs: config.retryDelayMs,
+        requestEndMs: 5000,
+        unreadMs: 5000,
+      });
+      const server = new Server({ interceptors: [calls.interceptor, guard.interceptor] });
       const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>
         callback(null, Buffer.from('done'));
       server.addService(ADMIN_SERVICE, { unload });

@@ -24,7 +24,7 @@ describe('precision through the port', () => {
 
   const score = (flags: Readonly<Record<string, unknown>>) => scoreOnce(models, flags);
 
-  it('serves float32 unless told, and int8 with close scores; the aggregate names either', async () => {
+  it('is float32 by default; int8 gives close scores; the aggregate names both', async () => {
     const plain = await score({});
     const int8 = await score({ precision: 'int8' });
     assert.deepEqual(plain.aggregate.precisions, ['float32']);
@@ -35,17 +35,17 @@ describe('precision through the port', () => {
     assert.ok(largest > 1e-6 && largest < 0.05, `${largest}`);
   });
 
-  it('stays float32 on an engine without integer kernels, and says so', async () => {
+  it('is float32 on an engine without integer kernels, and the aggregate names it', async () => {
     const { aggregate } = await score({ precision: 'int8', engine: 'wasm' });
     assert.deepEqual(aggregate.precisions, ['float32']);
   });
 
-  it('stays float32 where bfloat16 is asked of an engine that has none', async () => {
+  it('is float32 where an engine without bfloat16 is asked for it', async () => {
     const { aggregate } = await score({ precision: 'bfloat16' });
     assert.deepEqual([aggregate.engines, aggregate.precisions], [['onnx'], ['float32']]);
   });
 
-  it('does not serve int8 that misses its golden tolerance', async () => {
+  it('is not int8 where the int8 form exceeds its golden tolerance: the server does not start', async () => {
     const strict = await modelsWith(1e-9);
     await assert.rejects(
       startSmall(strict, { precision: 'int8' }),

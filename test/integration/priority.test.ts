@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'mocha';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { Priority } from '../../src/gen/salad/v1/types.js';
 import { EnginePool } from '../../src/pool/engine-pool.js';
-import { WorkerSet } from '../../src/pool/worker-set.js';
+import { startWorkerSet } from '../../src/pool/start-worker-set.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { connect, end, header, rows, stream } from '../support/grpc-client.js';
 import { poolModelOf } from '../support/pool-suite.js';
@@ -57,12 +57,12 @@ describe('urgent batches in the pool', () => {
       search: '',
       precision: 'float32',
     } as const;
-    const set = await WorkerSet.start(options, {
+    const set = await startWorkerSet(options, {
       engines: ['onnx'],
       preference: 'onnx',
       requireAll: true,
       warmUpMs: 0,
-      known: new Map([[key, status]]),
+      measured: new Map([[key, status]]),
       onError: assert.ifError,
     });
     const order: string[] = [];

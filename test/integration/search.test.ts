@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { type ModelsFolder, scoreOnce, smallModels } from '../support/small-server.js';
 
-/** Fewer than the 40 rows of the small bank: an index has to serve them. */
-const FORCED = { exactSearchRowsMax: 10, workers: 2 };
+/** Below the 40 rows of the small bank, so that an index is used. */
+const WITH_INDEX = { exactSearchRowsMax: 10, workers: 2 };
 
 describe('bank search through the port', () => {
   let models: ModelsFolder;
@@ -22,27 +22,27 @@ describe('bank search through the port', () => {
 
   const score = (flags: Readonly<Record<string, unknown>>) => scoreOnce(models.path, flags);
 
-  it('names the index in the aggregate and gives nearly all the scores of exact search', async () => {
+  it('names the index in the aggregate and gives nearly all scores of exact search', async () => {
     const exact = await score({});
-    const indexed = await score({ ...FORCED, searchIndexFolder: indexes });
+    const indexed = await score({ ...WITH_INDEX, searchIndexFolder: indexes });
     assert.equal(exact.aggregate.search, 'exact');
     assert.match(indexed.aggregate.search, /^index \(usearch, recall (0\.99\d|1\.000)\)$/);
     assert.equal(indexed.scores.size, 64);
-    // Batches are put together differently: embeddings differ in the last bit. An index may miss a row.
+    // Other batches may change the last bit of an embedding, and an index may miss a row.
     const differences = [...exact.scores].map(([place, value]) => indexed.scores.get(place)! - value);
     assert.ok(differences.every((difference) => difference > -1e-6));
     assert.ok(differences.filter((difference) => difference < 1e-6).length >= 58, `${differences}`);
   });
 
-  it('keeps the index of a bank for the next start, and one only for all workers', async () => {
+  it('stores one index of a bank for all workers and uses it at the next start', async () => {
     const files = async () => (await readdir(indexes)).filter((file) => !file.startsWith('.')).sort();
-    await score({ ...FORCED, searchIndexFolder: indexes });
-    const kept = await files();
+    await score({ ...WITH_INDEX, searchIndexFolder: indexes });
+    const stored = await files();
     assert.deepEqual(
-      kept.map((file) => file.replace(/^[0-9a-f]+/, '')),
+      stored.map((file) => file.replace(/^[0-9a-f]+/, '')),
       ['.0.usearch', '.json'],
     );
-    await score({ ...FORCED, searchIndexFolder: indexes });
-    assert.deepEqual(await files(), kept);
+    await score({ ...WITH_INDEX, searchIndexFolder: indexes });
+    assert.deepEqual(await files(), stored);
   });
 });

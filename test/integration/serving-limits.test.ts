@@ -199,11 +199,15 @@ describe('the server at its limits', function () {
     await writeFile(join(bundle.directory, 'weights.safetensors'), 'garbage');
     await assert.rejects(start({ models: empty }), { reason: 'BUNDLE_INVALID' });
     await rm(empty, { recursive: true });
-    const running = await start();
-    const config = await loadConfig({
-      flags: { listen: running.address, models: folder, workers: 1, engine: 'onnx' },
-    });
-    await assert.rejects(startServer(config), { reason: 'CONFIGURATION_INVALID' });
+    const { address } = await start();
+    // The models are not there: the address is looked at first, for models take their time.
+    for (const flags of [{ listen: address }, { listen: '127.0.0.1:0', healthListen: address }]) {
+      const config = await loadConfig({ flags: { ...flags, models: empty, workers: 1, engine: 'onnx' } });
+      await assert.rejects(startServer(config), {
+        reason: 'ADDRESS_UNAVAILABLE',
+        message: `${Object.keys(flags).at(-1)} ${address}: the address is in use`,
+      });
+    }
   });
 });
 

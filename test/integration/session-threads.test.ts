@@ -11,7 +11,7 @@ import { writeSmallBundle } from '../support/small-bundle.js';
 const KEY = 'small@1';
 const cores = availableParallelism();
 
-describe('the threads of an engine', function () {
+describe('the sessions of an engine', function () {
   this.timeout(60_000);
   let folder: string;
   let bundle: Bundle;
@@ -24,26 +24,26 @@ describe('the threads of an engine', function () {
 
   async function withPool(
     options: Pick<EnginePoolOptions, 'workers' | 'sessionThreads'>,
-    work: (pool: EnginePool) => void,
+    check: (pool: EnginePool) => void,
   ): Promise<void> {
     const models = [poolModelOf(KEY, bundle)];
     const pool = await EnginePool.start({ engine: 'onnx', maxBatchSize: 0, models, ...options });
     try {
-      work(pool);
+      check(pool);
       assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     } finally {
       await pool.close();
     }
   }
 
-  it('are a session of one thread on every core where nothing is set', async () => {
+  it('have one thread each, one session for every core, by default', async () => {
     await withPool({ workers: 0, sessionThreads: 0 }, (pool) => {
       assert.equal(pool.workerCount, cores);
       assert.match(pool.device, /1 thread,/);
     });
   });
 
-  it('are one session of all threads where that is asked for, with the same scores', async () => {
+  it('are one session with all threads where sessionThreads is the number of cores', async () => {
     const sessionThreads = Math.max(2, cores);
     await withPool({ workers: 0, sessionThreads }, (pool) => {
       assert.equal(pool.workerCount, 1);
@@ -51,7 +51,7 @@ describe('the threads of an engine', function () {
     });
   });
 
-  it('are as many sessions as workers where their number was chosen', async () => {
+  it('are as many as workers where workers is set', async () => {
     await withPool({ workers: 2, sessionThreads: 0 }, (pool) => assert.equal(pool.workerCount, 2));
   });
 });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import { tmpdir } from 'node:os';
@@ -75,6 +76,60 @@ describe('TLS', function () {
     clients.push(plain);
     await assert.rejects(plain.listModels({ timeoutMs: 5000 }), { name: 'SaladClientError' });
     await assert.rejects(clientOf(running, stranger).listModels({ timeoutMs: 5000 }), unavailable);
+  });
+
+  it('offers TLS 1.2 with forward secrecy and authenticated encryption only, also after a change', async () => {
+    await use(await authority.issue({ commonName: 'salad' }));
+    const running = await start();
+    /** The suite agreed on; undefined where there is none. */
+    const suite = (ciphers: string) =>
+      new Promise<string | undefined>((resolve) => {
+        const socket = connect(
+          {
+            host: '127.0.0.1',
+            port: running.port,
+            ca: authority.certificate,
+            servername: 'localhost',
+            maxVersion: 'TLSv1.2',
+            ciphers: `${ciphers}:@SECLEVEL=0`,
+            ALPNProtocols: ['h2'],
+          },
+          () => {
+            resolve(socket.getCipher().name);
+            socket.destroy();
+          },
+        );
+        socket.on('error', () => resolve(undefined));
+      });
+    const assertSuites = async () => {
+      assert.equal(await suite('ECDHE-ECDSA-AES128-GCM-SHA256'), 'ECDHE-ECDSA-AES128-GCM-SHA256');
+      for (const weak of [
+        'ECDHE-ECDSA-AES256-SHA384',
+        'ECDHE-ECDSA-AES128-SHA',
+        'ECDHE-ECDSA-AES128-CCM8',
+        'ECDHE-ECDSA-AES128-CCM',
+        'ECDHE-ECDSA-ARIA128-GCM-SHA256',
+      ]) {
+        assert.equal(await suite(weak), undefined, weak);
+      }
+    };
+    await assertSuites();
+    const second = await authority.issue({ commonName: 'second' });
+    await use(second);
+    const serial = async () => {
+      const socket = connect({
+        host: '127.0.0.1',
+        port: running.port,
+        ca: authority.certificate,
+        servername: 'localhost',
+      });
+      await once(socket, 'secureConnect');
+      const { CN } = socket.getPeerCertificate().subject;
+      socket.destroy();
+      return CN;
+    };
+    while ((await serial()) !== 'second') await sleep(10);
+    await assertSuites();
   });
 
   it('keeps the wide receive window', async () => {

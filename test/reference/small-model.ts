@@ -1,6 +1,6 @@
 /** Small random models and bundles, the same for the same seed: every operation, window, bank and golden batch. */
 
-import type { BundleParts } from '../../src/bundle/bundle.js';
+import type { BundleDraft } from '../../src/bundle/bundle.js';
 import type { Manifest } from '../../src/bundle/manifest.js';
 import type { EngineModelSource, TileBatch } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
@@ -158,8 +158,8 @@ export function randomTiles(source: EngineModelSource, count: number, seed: numb
   return { count, pixels, positions };
 }
 
-/** All parts of a valid bundle; golden scores by the float64 reference. */
-export function smallParts(seed: number): BundleParts & { readonly manifest: Omit<Manifest, 'files'> } {
+/** A valid bundle before it is written; golden scores by the float64 reference. */
+export function smallDraft(seed: number): BundleDraft & { readonly manifest: Omit<Manifest, 'files'> } {
   const source = smallSource(seed);
   const tiles = randomTiles(source, 4, seed + 3);
   const cells = source.geometry.patchGrid ** 2;

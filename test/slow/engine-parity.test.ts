@@ -1,8 +1,8 @@
 /**
- * 500 real tiles on every engine this machine can run: against the float64 reference, against each other, in any
- * batch. The tiles are radiographs where ../shared/data is there, phantoms elsewhere. The reference takes 0.3 to
- * 3 s a tile, so a part of them is held against it and all of them against the first engine that was. WebGPU
- * takes part on hardware; SwiftShader scores a tile a second and has its own suite.
+ * Compares 500 tiles on every engine that this machine can run: with the float64 reference, between engines, and
+ * between batches. The tiles are from radiographs where ../shared/data exists, else from phantoms. The reference takes
+ * 0.3 to 3 s for a tile, so only some tiles are compared with it; all tiles are compared with onnx. WebGPU is included
+ * on hardware only: SwiftShader scores one tile per second and has its own suite.
  */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -16,17 +16,17 @@ import type { SaladError } from '../../src/errors/index.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
-import { judgeImage, renderWorkingImage } from '../../src/training/data/image-scorer.js';
+import { renderAll } from '../../src/training/data/render.js';
 import { createRandom } from '../../src/util/random.js';
 import { referencePatches } from '../reference/score.js';
-import { BATCH_ERROR_MAX } from '../support/rounding.js';
+import { BATCH_ERROR_MAX, ENGINE_ERROR_MAX } from '../support/rounding.js';
 import { root } from '../support/salad.js';
 
 const ZHANGLAB = join(root, '../shared/data/zhanglab/test');
-const SCORE_ERROR_MAX = 1e-4;
 const TAU_MIN = 0.999;
-/** Together 500. A tile of chest-pediatric is a whole image, so its scores also make the ranking. */
+/** Together 500 tiles. A tile of chest-pediatric is a whole image, so its scores also rank the images. */
 const CASES = [
   { model: 'chest-pediatric/1', tiles: 316, referenceTiles: 12 },
   { model: 'phantom/1', tiles: 184, referenceTiles: 12 },
@@ -43,9 +43,8 @@ function phantomImage({ manifest, geometry }: Bundle, seed: number): WorkingImag
 
 async function* images(bundle: Bundle): AsyncGenerator<WorkingImage> {
   if (existsSync(ZHANGLAB)) {
-    for (const { path } of (await loadDataset(ZHANGLAB)).images) {
-      yield await renderWorkingImage(path, bundle.manifest);
-    }
+    const dataset = await loadDataset(ZHANGLAB);
+    for await (const { image } of renderAll(dataset.images, bundle.manifest)) yield image;
   }
   for (let seed = 5_200_000; ; seed++) yield phantomImage(bundle, seed);
 }
@@ -79,7 +78,7 @@ function pick(tiles: TileBatch, indices: readonly number[]): TileBatch {
   return { count: indices.length, pixels, positions };
 }
 
-/** float32 [tiles, P] in the order of `tiles`, run in `order` in batches whose sizes go round `sizes`. */
+/** float32 [tiles, P] in the order of `tiles`; runs them in `order`, in batches whose sizes repeat `sizes`. */
 async function scoresOf(
   model: EngineModel,
   tiles: TileBatch,
@@ -100,7 +99,7 @@ async function scoresOf(
   return scores;
 }
 
-/** NaN counts as infinitely far: a tile that was never scored must not pass. */
+/** NaN counts as an infinite difference, so that a tile without a score does not pass. */
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   assert.equal(a.length, b.length);
   let most = 0;
@@ -111,7 +110,7 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return most;
 }
 
-/** Kendall's tau-b: the data set holds exact duplicates, which tie. */
+/** Kendall's tau-b: the data set contains exact duplicates, which are ties. */
 function kendallTau(a: readonly number[], b: readonly number[]): number {
   let [sum, untiedA, untiedB] = [0, 0, 0];
   for (let i = 0; i < a.length; i++) {
@@ -139,7 +138,7 @@ function imageScores({ manifest, geometry }: Bundle, scores: Float32Array): numb
   const cells = geometry.patchGrid ** 2;
   return Array.from({ length: scores.length / cells }, (_, image) => {
     const own = scores.slice(image * cells, (image + 1) * cells);
-    return judgeImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
+    return aggregateImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
   });
 }
 
@@ -151,7 +150,7 @@ async function startEngines(): Promise<Engine[]> {
       if (name === 'webgpu' && !engine.info.hardware) await engine.dispose();
       else engines.push(engine);
     } catch (error) {
-      // What is not on this machine; anything else is a failure of the engine.
+      // ENGINE_UNAVAILABLE: not on this machine. Any other error is a failure of the engine.
       if ((error as SaladError).reason !== 'ENGINE_UNAVAILABLE') throw error;
     }
   }
@@ -160,7 +159,7 @@ async function startEngines(): Promise<Engine[]> {
 
 for (const { model: name, tiles: count, referenceTiles } of CASES) {
   describe(`engines on ${count} tiles of ${name}`, function () {
-    // wasm takes four minutes of it where others use the cores.
+    // wasm alone takes four minutes where other processes use the cores.
     this.timeout(600_000);
     const scores = new Map<string, { readonly inOrder: Float32Array; readonly shuffled: Float32Array }>();
     let bundle: Bundle;
@@ -185,19 +184,19 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       for (const engine of engines) await engine.dispose();
     });
 
-    it('onnx and wasm are there, wherever this runs', () => {
+    it('include onnx and wasm on every machine', () => {
       assert.ok(scores.has('onnx') && scores.has('wasm'), [...scores.keys()].join());
     });
 
     it(`give ${referenceTiles} of them the scores of the float64 reference`, () => {
-      // Spread over all of them: normals come first, then the pneumonias.
+      // Evenly spaced: the tiles of normals are first, then those with pneumonia.
       const some = Array.from({ length: referenceTiles }, (_, i) => Math.floor((i * count) / referenceTiles));
       const expected = referencePatches(bundle, pick(tiles, some)).map(({ score }) => score);
       const perTile = expected.length / referenceTiles;
       for (const [engine, { inOrder }] of scores) {
         const own = some.flatMap((tile) => [...inOrder.subarray(tile * perTile, (tile + 1) * perTile)]);
         const error = largestDifference(own, expected);
-        assert.ok(error <= SCORE_ERROR_MAX, `${engine}: ${error}`);
+        assert.ok(error <= ENGINE_ERROR_MAX, `${engine}: ${error}`);
       }
     });
 
@@ -205,7 +204,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       const base = scores.get('onnx')!.inOrder;
       for (const [engine, { inOrder }] of scores) {
         const error = largestDifference(inOrder, base);
-        assert.ok(error <= SCORE_ERROR_MAX, `${engine}: ${error}`);
+        assert.ok(error <= ENGINE_ERROR_MAX, `${engine}: ${error}`);
       }
     });
 
@@ -216,7 +215,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       }
     });
 
-    // Only there is a tile an image; its score then ranks the test set.
+    // Only for this model is a tile a whole image.
     if (name === 'chest-pediatric/1') {
       it('rank the images alike', () => {
         const base = imageScores(bundle, scores.get('onnx')!.inOrder);

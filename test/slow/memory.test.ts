@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import { acquisitionBytes } from '../../src/acquisition/budget.js';
-import { readBundle } from '../../src/bundle/bundle.js';
+import { acquisitionBytes } from '../../src/acquisition/footprint.js';
+import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
-import type { Geometry } from '../../src/geometry/geometry.js';
+import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { peakRssBytes, rssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { type ServeProcess, startServe } from '../support/salad.js';
@@ -78,7 +78,7 @@ describe('the memory of a server process', function () {
   let models: ModelsFolder;
   let server: ServeProcess;
   let pid: number;
-  let geometry: Geometry;
+  let bundle: Bundle;
   let idle: number;
 
   const report = (what: string, grown: number, allowed: number) => {
@@ -87,6 +87,21 @@ describe('the memory of a server process', function () {
     );
     assert.ok(grown < allowed, `${what}: ${grown} bytes above idle, ${allowed} allowed`);
   };
+  /** What an acquisition of rows reserves. */
+  const reserved = (rows: number, columns: number, bits: 8 | 16, all = false) =>
+    acquisitionBytes(bundle, {
+      format: defaultPixelFormat(rows, columns, bits),
+      source: 'rows',
+      options: {
+        patchScores: true,
+        anomalyMap: all ? 'float32' : 'none',
+        embeddings: all,
+        nearestPrototypes: all ? 3 : 0,
+        maxFalsePositiveRate: 0.05,
+        earlyEnd: 'fail',
+        topPatches: 5,
+      },
+    });
   /** The good client's result while others behave badly. */
   const assertServes = async () => {
     const client = new SaladClient(server.address, { retry: false });
@@ -99,7 +114,7 @@ describe('the memory of a server process', function () {
 
   before(async () => {
     models = await smallModels();
-    ({ geometry } = await readBundle(join(models.path, 'small', '1')));
+    bundle = await readBundle(join(models.path, 'small', '1'));
     const config = join(models.path, 'config.yaml');
     writeFileSync(
       config,
@@ -161,8 +176,7 @@ describe('the memory of a server process', function () {
       }
     }
     while (accepted < load.streams) await sleep(20);
-    const options = { embeddingSize: 0, nearestPrototypes: 0, sourceColumns: SIDE };
-    const acquisition = acquisitionBytes(geometry, options);
+    const acquisition = reserved(SIDE, SIDE, 8);
     report('1,000 idle streams', rssBytes(pid) - idle, limit({ ...load, acquisition }));
     await assertServes();
     for (const session of sessions) session.destroy();
@@ -183,11 +197,7 @@ describe('the memory of a server process', function () {
       }
     }
     await sleep(1500);
-    const acquisition = acquisitionBytes(geometry, {
-      embeddingSize: 16,
-      nearestPrototypes: 3,
-      sourceColumns: SIDE,
-    });
+    const acquisition = reserved(SIDE, SIDE, 8, true);
     report('200 slow readers', rssBytes(pid) - idle, limit({ ...load, acquisition }));
     assert.ok(
       streams.every((stream) => !stream.closed),
@@ -225,11 +235,7 @@ describe('the memory of a server process', function () {
     const peak = await peakRssBytes(pid, async () => {
       await Promise.all(Array.from({ length: load.streams }, (_, index) => push(index)));
     });
-    const acquisition = acquisitionBytes(geometry, {
-      embeddingSize: 0,
-      nearestPrototypes: 0,
-      sourceColumns: columns,
-    });
+    const acquisition = reserved(rows, columns, 16);
     const request = rowsPerMessage * columns * 2;
     report('4 clients pushing 80 MB each', peak - idle, limit({ ...load, acquisition, request }));
     assert.ok(waits > 40, `the clients waited ${waits} times`);

@@ -15,7 +15,7 @@ import { root, type ServeProcess, salad, startServe } from '../support/salad.js'
 
 const data = join(root, '../shared/data');
 
-/** Every image of the data set through the port of a real server, as the evaluation saw it offline. */
+/** Scores every image of the data set through the port of a real server, and compares with the offline evaluation. */
 async function assertStreamedEqualsEvaluated(
   server: ServeProcess,
   model: string,
@@ -36,7 +36,7 @@ async function assertStreamedEqualsEvaluated(
       const isNear = (score: number) => Math.abs(score - evaluated.score) <= errorMax;
       const scores = `${image.id}: ${aggregate.imageScore} against ${evaluated.score}`;
       assert.ok(isNear(aggregate.imageScore), scores);
-      // Rounding may carry a score past that of a normal, which is a step of the p-value.
+      // The p-value has a step at the score of each normal, which rounding may cross.
       if (!calibration.imageScores.some(isNear)) {
         assert.ok(Math.abs(aggregate.pValue - evaluated.pValue) <= 1e-12, scores);
       }
@@ -68,7 +68,7 @@ describe('shipped models', function () {
     let detail: EvaluationDetail;
 
     before(async () => {
-      // Seeds that neither training nor any choice has seen.
+      // Seeds that neither training nor the choice of settings used.
       const write = (...args: string[]) => salad('phantom', '--out', data, '--size', '256', ...args);
       assert.equal((await write('--count', '40', '--seed', '5000000')).code, 0);
       assert.equal((await write('--count', '40', '--seed', '5100000', '--lesion', 'mix')).code, 0);
@@ -78,7 +78,7 @@ describe('shipped models', function () {
 
     after(() => rmSync(data, { recursive: true, force: true }));
 
-    it('separates effusions and consolidations from normals, and points at lesions', () => {
+    it('separates effusions and consolidations from normals, and locates lesions', () => {
       const { classes } = detail.evaluation;
       for (const lesion of ['effusion', 'consolidation']) {
         const figures = classes[lesion];
@@ -88,11 +88,11 @@ describe('shipped models', function () {
       }
     });
 
-    it('gives through the port the scores that the evaluation gives', () =>
+    it('gives the same scores through the port as in the evaluation', () =>
       assertStreamedEqualsEvaluated(server, 'phantom', detail, data));
   });
 
-  // The radiographs are not part of the project: without them there is nothing to hold these against.
+  // The radiographs are not part of the project; without them these tests do not run.
   for (const { model, folder, aurocLeast } of [
     { model: 'chest-pediatric', folder: 'zhanglab/test', aurocLeast: 0.92 },
     { model: 'chest-adult', folder: 'cxr/test', aurocLeast: 0.815 },
@@ -107,13 +107,13 @@ describe('shipped models', function () {
         detail = await evaluateBundle({ bundle, engine, dataset: await loadDataset(images) });
       });
 
-      it('separates pneumonia from normals as its card says', () => {
+      it('separates pneumonia from normals as its model card says', () => {
         const { auroc, aurocCi95 } = detail.evaluation.classes['pneumonia']!;
         assert.ok(auroc >= aurocLeast, `AUROC ${auroc}`);
         assert.ok(aurocCi95[0] < auroc && auroc < aurocCi95[1]);
       });
 
-      it('gives through the port the scores that the evaluation gives', () =>
+      it('gives the same scores through the port as in the evaluation', () =>
         assertStreamedEqualsEvaluated(server, model, detail, images));
     });
   }

@@ -1,4 +1,4 @@
-/** What every engine has to pass, whichever machine it runs on. */
+/** Tests that every engine has to pass on every machine. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
@@ -36,7 +36,7 @@ const FORMS: Partial<ScoringSpec>[] = [
   { distance: 'chord', form: 'mean', searchRadius: 0, neighbourCount: 2 },
 ];
 
-/** Defines the tests; `timeoutMs` for one test, for adapters in software. */
+/** @param timeoutMs of one test; software adapters need more */
 export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
   describe(`engine ${name}`, function () {
     this.timeout(timeoutMs);
@@ -80,7 +80,7 @@ export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
       });
     }
 
-    it('finds in a bank of a thousand rows what the float64 reference finds', async () => {
+    it('finds the neighbours of the float64 reference in a bank of a thousand rows', async () => {
       const source = smallSource(19, { searchRadius: null });
       const bank = randomBank(source.geometry.patchGrid, 13, SMALL_DIMENSION, 20);
       const large = { ...source, search: { ...source.search, bank } };
@@ -93,14 +93,14 @@ export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
       );
     });
 
-    it('finds in chunks of the bank what it finds at once', async () => {
+    it('gives the same neighbours and scores where the bank is searched in chunks', async () => {
       const source = smallSource(18, { searchRadius: 1 });
       const tiles = randomTiles(source, 4, 11);
-      const atOnce = await runOnce(engine, source, tiles);
+      const inOneChunk = await runOnce(engine, source, tiles);
       const options = { similarityBytesMax: 4096, batchTilesMax: 4 };
       const inChunks = await runOnce(engine, { ...source, search: { ...source.search, options } }, tiles);
-      assert.deepEqual(inChunks.neighbourIndices, atOnce.neighbourIndices);
-      assert.deepEqual(inChunks.scores, atOnce.scores);
+      assert.deepEqual(inChunks.neighbourIndices, inOneChunk.neighbourIndices);
+      assert.deepEqual(inChunks.scores, inOneChunk.scores);
     });
 
     it('gives a tile the same score in every batch', async () => {
@@ -109,34 +109,34 @@ export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
       const together = await runOnce(engine, source, tiles);
       const bytes = source.geometry.tilePixels;
       for (const tile of [0, 5, 12]) {
-        const alone = await runOnce(engine, source, {
+        const single = await runOnce(engine, source, {
           count: 1,
           pixels: tiles.pixels.slice(tile * bytes, (tile + 1) * bytes),
           positions: tiles.positions.slice(2 * tile, 2 * tile + 2),
         });
-        const patchCount = alone.scores.length;
+        const patchCount = single.scores.length;
         const inBatch = together.scores.subarray(tile * patchCount, (tile + 1) * patchCount);
-        assert.ok(largestDifference(alone.scores, inBatch) <= 1e-6);
+        assert.ok(largestDifference(single.scores, inBatch) <= 1e-6);
       }
     });
 
-    it('gives distance 0 to a prototype that is the patch itself', async () => {
+    it('gives distance 0 to a prototype that equals the embedding', async () => {
       const source = smallSource(13, { neighbourCount: 1, searchRadius: null });
       const tiles = randomTiles(source, 1, 7);
       const { embeddings } = await runOnce(engine, source, tiles);
       const { bank, scoring } = source.search;
       const prototypes = bank.prototypes.slice();
       prototypes.set(embeddings.subarray(0, bank.dimension), 17 * bank.dimension);
-      const found = await runOnce(
+      const patches = await runOnce(
         engine,
         { ...source, search: { bank: { ...bank, prototypes }, scoring } },
         tiles,
       );
-      assert.equal(found.neighbourIndices[0], 17);
-      assert.ok(found.scores[0]! < 1e-6);
+      assert.equal(patches.neighbourIndices[0], 17);
+      assert.ok(patches.scores[0]! < 1e-6);
     });
 
-    it('names the lowest row where prototypes are the same', async () => {
+    it('gives the lowest rows where all prototypes are equal', async () => {
       const source = smallSource(14, { neighbourCount: 4, searchRadius: null });
       const { bank, scoring } = source.search;
       const prototypes = bank.prototypes.slice();
@@ -147,7 +147,7 @@ export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
       assert.deepEqual([...neighbourIndices.subarray(0, 4)], [0, 1, 2, 3]);
     });
 
-    it('reads tiles from shared memory and leaves what lies behind the last tile alone', async () => {
+    it('reads tiles from shared memory and writes nothing after the last tile', async () => {
       const source = smallSource(15);
       const tiles = randomTiles(source, 2, 9);
       const pixels = new Uint8Array(new SharedArrayBuffer(4 * source.geometry.tilePixels));
@@ -163,7 +163,7 @@ export function engineSuite(name: EngineName, timeoutMs = 60_000): void {
       assert.ok(patches.scores.subarray(written).every((score) => score === -1));
     });
 
-    it('gives embeddings only where there is no bank', async () => {
+    it('gives only embeddings where there is no bank', async () => {
       const { search, ...source } = smallSource(16);
       assert.ok(search);
       const model = await engine.load(source);

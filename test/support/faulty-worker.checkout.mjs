@@ -1,6 +1,6 @@
-// As workers/engine-worker.checkout.mjs.
+// See workers/engine-worker.checkout.mjs.
 import { register } from 'tsx/esm/api';
 
 register();
-const { default: handle } = await import('./faulty-worker.ts');
-export default handle;
+const { default: handler } = await import('./faulty-worker.ts');
+export default handler;

@@ -1,11 +1,11 @@
-/** Worker entry of tests: the real worker, whose engines fail when `injectFault` says so. */
+/** Entry of a worker thread in tests: the real worker, with engines that apply the faults of `injectFault`. */
 import type { Engine, EngineModel, EngineName, EngineOptions } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
-import { createHandler } from '../../workers/handler.js';
+import { createTaskHandler } from '../../workers/task-handler.js';
 import { FAULT_KINDS, type FaultKind, faultState } from './faults.js';
 
-/** The fault that this run of an engine meets. */
-function takeFault(): FaultKind | undefined {
+/** The injected fault, if there is one; it is applied once. */
+function nextFault(): FaultKind | undefined {
   return FAULT_KINDS[Atomics.exchange(faultState, 0, 0) - 1];
 }
 
@@ -13,9 +13,9 @@ async function createFaultyEngine(name: EngineName, options: EngineOptions): Pro
   const engine = await createEngine(name, options);
   let isLost = false;
   const run: (model: EngineModel) => EngineModel['run'] = (model) => async (tiles, patches) => {
-    const fault = isLost ? 'lose' : takeFault();
+    const fault = isLost ? 'lose' : nextFault();
     if (fault === undefined) return model.run(tiles, patches);
-    // What is written by then must never be delivered.
+    // Scores written before the fault must never be delivered.
     patches.scores.fill(-1000);
     if (fault === 'exit') process.exit(1);
     if (fault === 'hang') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
@@ -31,4 +31,4 @@ async function createFaultyEngine(name: EngineName, options: EngineOptions): Pro
   };
 }
 
-export default createHandler(createFaultyEngine);
+export default createTaskHandler(createFaultyEngine);

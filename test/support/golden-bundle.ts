@@ -1,24 +1,24 @@
-/** A bundle to prove an engine with: the one that is shipped, else a small random one. */
+/** A bundle for the golden check of an engine: a shipped one, else a small random one. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readBundle } from '../../src/bundle/bundle.js';
-import type { SelfTestBundle } from '../../src/engines/selection/select.js';
+import type { GoldenCheckBundle } from '../../src/engines/selection/golden-check.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
-import { smallParts } from '../reference/small-model.js';
+import { smallDraft } from '../reference/small-model.js';
 
 const MODELS = resolve(import.meta.dirname, '../../models');
-/** Smallest first: software adapters are slow. */
+/** Smallest model first, because software adapters are slow. */
 const SHIPPED = ['phantom/1', 'chest-pediatric/1'];
 
-function smallBundle(): SelfTestBundle {
-  const { manifest, weights, bank, golden } = smallParts(41);
+function smallBundle(): GoldenCheckBundle {
+  const { manifest, weights, bank, golden } = smallDraft(41);
   const geometry = geometryOf(manifest.input, manifest.tiling);
   const search = { bank, scoring: manifest.scoring };
   return { network: manifest.network, weights, geometry, search, golden, manifest };
 }
 
-/** With the first `tiles` of its golden batch only. */
-export async function goldenBundle(tiles: number): Promise<SelfTestBundle> {
+/** @param tiles the golden batch is cut to its first tiles */
+export async function goldenBundle(tiles: number): Promise<GoldenCheckBundle> {
   const directory = SHIPPED.map((name) => join(MODELS, name)).find((path) =>
     existsSync(join(path, 'manifest.json')),
   );

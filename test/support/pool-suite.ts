@@ -1,4 +1,4 @@
-/** An engine inside the worker pool: its threads, and others that take over where one dies. */
+/** Tests that an engine has to pass in the worker pool: its threads, and its restart after a thread dies. */
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -29,7 +29,7 @@ export async function goldenError(pool: EnginePool, key: string, { golden }: Bun
   }
 }
 
-/** A pool's only model. */
+/** A bundle as a model of a pool. */
 export function poolModelOf(key: string, bundle: Bundle): PoolModel {
   const { geometry } = bundle;
   return {
@@ -40,7 +40,7 @@ export function poolModelOf(key: string, bundle: Bundle): PoolModel {
   };
 }
 
-/** @param workers that the engine takes of two: an engine that owns its device takes one */
+/** @param workers threads that the engine uses where two are configured: an engine that owns its device uses one */
 export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): void {
   describe(`engine ${engine} in the pool`, function () {
     this.timeout(timeoutMs);
@@ -67,16 +67,15 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): 
       assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
 
-    it('is lost with its thread, and gives the same scores when it is back', async () => {
+    it('is lost with its thread, and gives the same scores once it serves again', async () => {
       injectFault('exit');
       await assert.rejects(goldenError(pool, KEY, bundle), /an engine worker died/);
       assert.equal(pool.freeSlots, 0);
-      const back = new Promise<void>((resolve) => {
+      await new Promise<void>((resolve) => {
         const check = () => pool.isServing && pool.engine === engine && resolve();
         pool.onChange(check);
         check();
       });
-      await back;
       assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
   });

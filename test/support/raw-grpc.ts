@@ -1,6 +1,9 @@
 /** gRPC by hand over node:http2: clients that do what no gRPC library would. */
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
+import { connect as connectTcp } from 'node:net';
+import { ErrorInfo } from '../../src/gen/google/rpc/error_details.js';
+import { Status } from '../../src/gen/google/rpc/status.js';
 import { StreamAcquisitionRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 
 export const STREAM_PATH = '/salad.v1.AnomalyScoring/StreamAcquisition';
@@ -8,11 +11,19 @@ export const STREAM_PATH = '/salad.v1.AnomalyScoring/StreamAcquisition';
 export interface RawOptions {
   /** What the server may send on a stream before somebody reads. */
   readonly windowBytes?: number;
+  /** Address of this client; all of 127.0.0.0/8 is this machine's. */
+  readonly localAddress?: string;
 }
 
 export async function connectRaw(address: string, options: RawOptions = {}): Promise<ClientHttp2Session> {
   const settings = options.windowBytes === undefined ? {} : { initialWindowSize: options.windowBytes };
-  const session = connect(`http://${address}`, { settings });
+  const [host = '', port = ''] = address.split(':');
+  const { localAddress } = options;
+  const session = connect(`http://${address}`, {
+    settings,
+    createConnection: () =>
+      connectTcp({ host, port: Number(port), ...(localAddress === undefined ? {} : { localAddress }) }),
+  });
   session.on('error', () => {});
   await once(session, 'connect');
   // Streams of a test are many on purpose.
@@ -20,9 +31,13 @@ export async function connectRaw(address: string, options: RawOptions = {}): Pro
   return session;
 }
 
-export function openRaw(session: ClientHttp2Session, path = STREAM_PATH): ClientHttp2Stream {
+export function openRaw(
+  session: ClientHttp2Session,
+  path = STREAM_PATH,
+  headers: Readonly<Record<string, string>> = {},
+): ClientHttp2Stream {
   const stream = session.request(
-    { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' },
+    { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers', ...headers },
     { endStream: false },
   );
   stream.on('error', () => {});
@@ -30,8 +45,9 @@ export function openRaw(session: ClientHttp2Session, path = STREAM_PATH): Client
 }
 
 /** One length-prefixed message; `announced` lies about its length. */
-export function frame(message: Uint8Array, announced = message.byteLength): Buffer {
+export function frame(message: Uint8Array, announced = message.byteLength, isCompressed = false): Buffer {
   const prefix = Buffer.alloc(5);
+  prefix[0] = isCompressed ? 1 : 0;
   prefix.writeUInt32BE(announced, 1);
   return Buffer.concat([prefix, message]);
 }
@@ -44,6 +60,10 @@ export interface RawEnd {
   /** gRPC status; undefined where the stream ended without one. */
   readonly status: number | undefined;
   readonly details: Buffer | undefined;
+  /** Of google.rpc.ErrorInfo. */
+  readonly reason: string | undefined;
+  /** `grpc-message`, decoded. */
+  readonly message: string | undefined;
   /** HTTP/2 error code. */
   readonly rstCode: number;
 }
@@ -53,18 +73,28 @@ export function endOf(stream: ClientHttp2Stream): Promise<RawEnd> {
   return new Promise((resolve) => {
     let status: number | undefined;
     let details: Buffer | undefined;
+    let message: string | undefined;
     const read = (headers: Record<string, unknown>) => {
       if (headers['grpc-status'] !== undefined) {
         status = Number(headers['grpc-status']);
         // As gRPC asks of a client that has its status.
         stream.end();
       }
+      if (typeof headers['grpc-message'] === 'string') message = decodeURI(headers['grpc-message']);
       const encoded = headers['grpc-status-details-bin'];
       if (typeof encoded === 'string') details = Buffer.from(encoded, 'base64');
     };
     stream.on('response', read);
     stream.on('trailers', read);
-    stream.on('close', () => resolve({ status, details, rstCode: stream.rstCode ?? 0 }));
+    stream.on('close', () =>
+      resolve({ status, details, reason: reasonOf(details), message, rstCode: stream.rstCode ?? 0 }),
+    );
     stream.resume();
   });
+}
+
+function reasonOf(details: Buffer | undefined): string | undefined {
+  if (details === undefined) return undefined;
+  const info = Status.decode(details).details.find(({ typeUrl }) => typeUrl.endsWith('google.rpc.ErrorInfo'));
+  return info === undefined ? undefined : ErrorInfo.decode(info.value).reason;
 }

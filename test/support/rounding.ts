@@ -1,13 +1,21 @@
-/** How far two float32 results of the same image may lie apart. */
-import { type Calibration, robustZ } from '../../src/scoring/calibration.js';
+/** Bounds of the difference between two float32 results for the same image. */
+import type { CalibrationTables } from '../../src/geometry/specifications.js';
+import { robustZ } from '../../src/scoring/calibration.js';
 
-/** Of a patch's score, in batches of any two sizes on one engine. */
+/** Largest difference of a patch score between batches of two sizes, on one engine. */
 export const BATCH_ERROR_MAX = 1e-6;
 
-/** The same of an image score, which is a z: as far as the cell whose normals lie closest together stretches it. */
-export function imageScoreErrorMax(calibration: Calibration): number {
-  const stretched = calibration.patchMedian.map((median, cell) =>
-    robustZ(calibration, cell, median + BATCH_ERROR_MAX),
+/** Largest difference of a patch score between two engines. */
+export const ENGINE_ERROR_MAX = 1e-4;
+
+/**
+ * Largest difference of an image score. An image score is a mean of the highest z values, so it differs by at most as
+ * much as the z of one patch: the patch error over the scaled MAD of the cell with the smallest MAD.
+ * @param patchErrorMax largest difference of a patch score
+ */
+export function imageScoreErrorMax(calibration: CalibrationTables, patchErrorMax = BATCH_ERROR_MAX): number {
+  const zErrors = calibration.patchMedian.map((median, cell) =>
+    robustZ(calibration, cell, median + patchErrorMax),
   );
-  return Math.max(...stretched);
+  return Math.max(...zErrors);
 }

@@ -1,4 +1,4 @@
-/** A small random bundle that behaves like a real one: several tiles, a halo, several patches a tile. */
+/** A small random bundle that behaves like a real one: several tiles, a halo, several patches in a tile. */
 import { join } from 'node:path';
 import { type Bundle, writeBundle } from '../../src/bundle/bundle.js';
 import type { Manifest } from '../../src/bundle/manifest.js';
@@ -24,15 +24,17 @@ export interface SmallBundleOptions {
   readonly version?: number;
   readonly intensity?: Manifest['input']['intensity'];
   readonly minStd?: number;
-  /** Images are aligned to this reference; then the whole image is one tile, the patches are the same. */
+  /** @default 'stretch' */
+  readonly fit?: Manifest['input']['fit'];
+  /** Images are aligned to this reference. The whole image is then one tile; the patches are the same. */
   readonly alignment?: Manifest['input']['alignment'];
-  /** Tiles are strips of so many cores. @default 1 */
+  /** Tiles are strips of this many cores. @default 1 */
   readonly coresPerTile?: number;
-  /** Channels of the first convolution: more for slower batches. */
+  /** Channels of the first convolution; more channels make batches slower. */
   readonly width?: number;
-  /** Of the calibration, in every cell. @default 0.3 */
+  /** Calibrated median of every cell. @default 0.3 */
   readonly patchMedian?: number;
-  /** Added to every golden score: no engine reproduces them then. @default 0 */
+  /** Added to every golden score; where it is not 0, no engine reproduces them. @default 0 */
   readonly goldenError?: number;
 }
 
@@ -66,10 +68,11 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
   };
 }
 
-/** Writes `<folder>/<name>/<version>/`. Golden scores come from the onnx engine. */
+/** Writes `<folder>/<name>/<version>/`. The onnx engine computes the golden scores. */
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { patchMedian = 0.3, goldenError = 0 } = options;
+  const { fit = 'stretch' } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
     alignment === undefined ? SMALL : { coreSize: SMALL.workingSize, haloSize: 0, patchesPerSide: 8 };
@@ -89,7 +92,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
   };
   const input = {
     workingSize: SMALL.workingSize,
-    fit: 'stretch',
+    fit,
     intensity,
     orientation: 'none',
     ...(alignment === undefined ? {} : { alignment }),

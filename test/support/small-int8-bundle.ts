@@ -2,7 +2,7 @@
 import { writeBundle } from '../../src/bundle/bundle.js';
 import { writeSmallBundle } from './small-bundle.js';
 
-/** Spans what the small network's second convolution reads and writes of its random tiles. */
+/** Covers the input and output of the small network's second convolution for random tiles. */
 const RANGES = { relu1: { low: -1, high: 3 }, conv2: { low: -3, high: 3 } };
 
 export async function writeSmallInt8Bundle(folder: string, goldenTolerance: number): Promise<void> {

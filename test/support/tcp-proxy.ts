@@ -5,6 +5,8 @@ export interface TcpProxy {
   readonly address: string;
   /** Resets every connection, as a crashed peer or a firewall does. */
   reset(): void;
+  /** From now on nothing goes through, and nobody is told, as when a cable is pulled. */
+  freeze(): void;
   /** Connections opened so far. */
   readonly opened: number;
   close(): Promise<void>;
@@ -47,6 +49,9 @@ export async function startTcpProxy(
     address: `127.0.0.1:${bound.port}`,
     reset() {
       for (const socket of sockets) socket.resetAndDestroy();
+    },
+    freeze() {
+      for (const socket of sockets) socket.unpipe().pause();
     },
     get opened() {
       return opened;

@@ -32,9 +32,10 @@ export {
 } from './client.js';
 export type { IdentityOptions, TlsOptions } from './credentials.js';
 export { SaladClientError, type StatusName } from './errors.js';
-export { coreShape } from './geometry.js';
+export { coreShape, displayTiles, placementOf } from './geometry.js';
 export type { AcquisitionHeaderInput, ImageFormatInput, ScoringOptionsInput } from './header.js';
 export type { HealthState } from './health.js';
+export type { KeepaliveOptions } from './keepalive.js';
 export type { RetryNotice, RetryOptions } from './retry.js';
 export type { PixelChunk, PixelSource } from './source.js';
 export type { AcquisitionEvent } from './streaming.js';

@@ -37,6 +37,8 @@ export interface RetryContext {
 const ATTEMPTS = 8;
 const INITIAL_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
+/** A source that is slow, and not a pause, would time out again and again. */
+const IDLE_RETRIES = 1;
 
 /**
  * Runs attempts until one ends well, fails for good, or no time is left; then the last attempt's error is thrown.
@@ -53,11 +55,13 @@ export async function withRetry<T>(
     options;
   const giveUpAt = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
   const left = () => giveUpAt - performance.now();
+  let timeouts = 0;
   for (let number = 1; ; number++) {
     try {
       return await attempt(timeoutMs === undefined ? undefined : Math.max(1, left()));
     } catch (error) {
       if (!isBroken(error) || signal?.aborted || number >= maxAttempts) throw error;
+      if (isIdleTimeout(error) && ++timeouts > IDLE_RETRIES) throw error;
       const delayMs = backoffMs(number, options) + (error.retryAfterMs ?? 0);
       // Nothing could be done in what would be left after the wait: the reason is worth more than the time.
       if (delayMs >= left()) throw error;
@@ -87,14 +91,19 @@ export function backoffMs(number: number, options: RetryOptions): number {
   return random() * Math.min(maxBackoffMs, initialBackoffMs * 2 ** (number - 1));
 }
 
-/** The connection or the server went away, or the server asked to come back later. */
+/** The connection or the server went away or was paused, or the server asked to come back later. */
 export function isBroken(error: unknown): error is SaladClientError {
   if (!(error instanceof SaladClientError)) return false;
-  if (error.status === 'UNAVAILABLE') return true;
+  if (error.status === 'UNAVAILABLE' || isIdleTimeout(error)) return true;
   if (error.status === 'RESOURCE_EXHAUSTED') return error.retryAfterMs !== undefined;
   // A reset that grpc-js could not put down to the connection. The server's own errors carry a reason.
   const isReset = error.status === 'INTERNAL' || error.status === 'CANCELLED';
   return isReset && error.reason === undefined && /RST_STREAM|Call cancelled|ECONNRESET/.test(error.message);
+}
+
+/** The server heard nothing for too long: this process was paused, its machine asleep, or the line was slow. */
+function isIdleTimeout(error: SaladClientError): boolean {
+  return error.reason === 'IDLE_TIMEOUT';
 }
 
 function wait(ms: number, signal: AbortSignal | undefined): Promise<void> {

@@ -1,6 +1,9 @@
 import type { AcquisitionAccepted, PixelRows, PixelTile } from '../../../src/gen/salad/v1/types.js';
 
-/** Pixels to send: whole rows, or tiles at working resolution. */
+/**
+ * Pixels to send: whole rows, or tiles at working resolution. Tiles score as rows do where they hold display values
+ * (`bitsAllocated: 32`, see `displayTiles`).
+ */
 export type PixelChunk =
   | { readonly type: 'rows'; readonly rows: PixelRows }
   | { readonly type: 'tiles'; readonly tiles: readonly PixelTile[] };

@@ -1,7 +1,7 @@
 /** `salad dicom info`: what would be scored of a DICOM file, and why not. */
 import type { Command } from 'commander';
 import { helpText } from '../shared/help.js';
-import { untilInterrupted } from '../shared/interrupt.js';
+import { runInterruptible } from '../shared/interrupt.js';
 import { EXIT, print, printable, printJson } from '../shared/output.js';
 import { infoJson, inspectDicom } from './dicom-info.js';
 import { dicomText } from './dicom-text.js';
@@ -40,7 +40,7 @@ export function registerDicom(program: Command): void {
         ],
       ),
     )
-    .action((file: string, flags: InfoFlags) => untilInterrupted((signal) => info(file, flags, signal)));
+    .action((file: string, flags: InfoFlags) => runInterruptible((signal) => info(file, flags, signal)));
 }
 
 async function info(path: string, flags: InfoFlags, signal: AbortSignal): Promise<void> {

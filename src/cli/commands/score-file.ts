@@ -1,4 +1,4 @@
-/** Scores one file: sends it, or its pixels; of a DICOM file each frame is an acquisition of its own. */
+/** Scores one file for `salad score`: sends the file, or its pixels as rows or tiles; each frame of a DICOM file is an acquisition. */
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import {
@@ -12,6 +12,7 @@ import {
 import { type ImageFile, type ImageFrame, openImageFile } from '../../dicom/decoder/image-file.js';
 import type { Photometric } from '../../dicom/grey-scale.js';
 import { isDicom } from '../../dicom/recognise.js';
+import { aspectRatioOf } from '../../imaging/pixel-format.js';
 import { imageFormatOf } from '../../wire/image-format.js';
 import { failureOf } from '../shared/failure.js';
 import { note, print, printable, printJson } from '../shared/output.js';
@@ -19,10 +20,9 @@ import { rowChunks, tileChunks } from '../shared/pixel-source.js';
 import type { ModelChoice, Session } from '../shared/session.js';
 import { type DicomSource, labelOf } from './score-results.js';
 
-export interface ScoreFileOptions {
+/** Flags of `salad score` that determine the calls to the server. */
+export interface FileFlags {
   readonly mode: 'image' | 'rows' | 'tiles';
-  readonly selector: ModelChoice;
-  readonly signal: AbortSignal;
   readonly timeoutMs: number;
   readonly priority: 'stat' | 'routine' | 'background';
   readonly rowsPerSecond?: number;
@@ -36,10 +36,15 @@ export interface ScoreFileOptions {
   readonly photometric?: Photometric;
 }
 
-/** The file is the user's own: only the server's limit counts, of which this is the highest. */
+export interface ScoreFileOptions extends FileFlags {
+  readonly selector: ModelChoice;
+  readonly signal: AbortSignal;
+}
+
+/** Higher than any server accepts, because the file is the user's; the limits of the server apply. */
 const FILE_PIXELS_MAX = 2 ** 30;
 
-/** What came of a file, or of a frame of it. */
+/** The result of a file, or of a frame of it. */
 export type FrameResult = { readonly source?: DicomSource } & (
   | { readonly aggregate: AcquisitionAggregate; readonly latencyMs: number }
   | { readonly error: unknown }
@@ -48,12 +53,12 @@ export type FrameResult = { readonly source?: DicomSource } & (
 interface Task extends ScoreFileOptions {
   readonly session: Session;
   readonly file: string;
-  /** Echoed by the server; of several frames they begin alike. */
+  /** Echoed by the server; the ids of all frames of a file begin alike. */
   readonly acquisitionId: string;
   readonly source?: DicomSource;
 }
 
-/** One result for each frame; a frame that fails hurts no other. Never throws. */
+/** Yields one result per frame; a failure of one frame does not affect the others. Never throws. */
 export async function* scoreFile(
   session: Session,
   file: string,
@@ -64,7 +69,7 @@ export async function* scoreFile(
   let image: ImageFile | undefined;
   try {
     bytes = await readFile(file);
-    // A file of another format is decoded by the server.
+    // With mode `image` the server decodes files of other formats.
     if (isDicom(bytes) || options.mode !== 'image') {
       const { signal, photometric } = options;
       const open = { signal, ...(photometric === undefined ? {} : { photometric }) };
@@ -107,7 +112,7 @@ async function scoreFrame(
   }
 }
 
-/** What tells a frame from others, and only where it was asked for what tells the file from others. */
+/** The number of the frame, and with --identify also the identification of the instance. */
 function sourceOf(image: ImageFile, index: number, { identify, acquisitionId }: Task): DicomSource {
   const { instance, greyScale } = image.dicom!;
   return {
@@ -142,7 +147,7 @@ function photometricOf(photometric: Photometric) {
   return { photometricInterpretation };
 }
 
-/** Rows or tiles, as a modality sends them; all modes give the same scores. */
+/** Sends rows or tiles, as a modality does; all modes give the same scores. */
 function sendPixels(task: Task, image: ImageFrame): Promise<AcquisitionAggregate> {
   const { client } = task.session;
   const { format } = image;
@@ -150,11 +155,12 @@ function sendPixels(task: Task, image: ImageFrame): Promise<AcquisitionAggregate
     const header = { ...headerOf(task), image: imageFormatOf(format), source: Source.SOURCE_ROWS };
     return client.scoreAcquisition(header, () => rowChunks(image, 16, task.rowsPerSecond), callOf(task));
   }
-  // Tiles are sent as 8-bit display values: their own format, whatever the file's.
-  const { rows, columns } = image;
+  // Tiles are always sent as float32 display values, whatever the format of the file.
+  const { rows, columns, bitsStored } = image;
+  const pixelAspectRatio = aspectRatioOf(format);
   const header = {
     ...headerOf(task),
-    image: { rows, columns, bitsAllocated: 8, bitsStored: 8 },
+    image: { rows, columns, bitsAllocated: 32, bitsStored, pixelAspectRatio },
     source: Source.SOURCE_TILES,
   };
   return client.scoreAcquisition(header, (accepted) => tileChunks(image, format, accepted), callOf(task));
@@ -168,12 +174,12 @@ function callOf(task: Task): ScoreOptions {
     onEvent(event) {
       if (patches && event.type === 'patches') printPatches(task, event);
     },
-    // What was printed of an attempt that broke cannot be taken back.
+    // No retries: patches of a failed attempt are printed already and would be printed again.
     ...(patches ? { retry: false as const } : {}),
     onRetry({ attempt, error }) {
       if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
       const { message } = failureOf(session.explain(error));
-      note(`salad: ${message}; trying again for ${timeoutMs / 1000} s`);
+      note(`salad: ${message}; retrying for ${timeoutMs / 1000} s`);
     },
   };
 }
@@ -185,7 +191,7 @@ const PRIORITIES = {
 };
 
 function headerOf(task: Task) {
-  const wantsMap = task.anomalyMap !== undefined || task.report !== undefined;
+  const needsMap = task.anomalyMap !== undefined || task.report !== undefined;
   const rate = task.maxFalsePositiveRate;
   return {
     acquisitionId: task.acquisitionId,
@@ -193,7 +199,7 @@ function headerOf(task: Task) {
     priority: PRIORITIES[task.priority],
     options: {
       patchScores: task.patches === true,
-      anomalyMap: wantsMap
+      anomalyMap: needsMap
         ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
         : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
       ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),

@@ -1,4 +1,4 @@
-/** Where the results of `salad score` go: stdout as they come, files that are tried before anything is scored. */
+/** Outputs of `salad score`: stdout, and files whose paths are checked before the first image is scored. */
 import { appendFile, writeFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
@@ -27,40 +27,41 @@ export interface ScoreOutputFlags {
   readonly json?: boolean;
 }
 
-/** A scored image with the PNG of its anomaly map, which the report shows. */
+/** A scored image with the PNG of its anomaly map for the report. */
 export type ReportedImage = ScoredImage & { overlay?: Uint8Array | undefined };
 
-/** More maps than anybody looks through would not fit into one HTML page. */
+/** Limits the size of the HTML report, which embeds the maps. */
 const MAX_REPORT_MAPS = 200;
 
 export class ScoreOutputs {
   readonly #flags: ScoreOutputFlags;
   #total: number;
-  readonly #maps: ReadonlyMap<string, string>;
-  /** Absolute paths of all inputs. */
+  readonly #mapPathByFile: ReadonlyMap<string, string>;
+  /** Absolute paths of all images to score. */
   readonly #inputs: ReadonlySet<string>;
   readonly #results: (ImageResult | ReportedImage)[] = [];
-  /** Images whose map the report will show, in no order. */
-  readonly #shown: ReportedImage[] = [];
+  /** Images whose map the report will show, unordered. */
+  readonly #imagesWithMap: ReportedImage[] = [];
   #mapCount = 0;
-  #lastMap = '';
+  #lastMapPath = '';
 
   private constructor(
     flags: ScoreOutputFlags,
     files: readonly string[],
-    maps: ReadonlyMap<string, string>,
+    mapPathByFile: ReadonlyMap<string, string>,
     total: number,
   ) {
     this.#flags = flags;
     this.#inputs = new Set(files.map((file) => resolve(file)));
-    this.#maps = maps;
+    this.#mapPathByFile = mapPathByFile;
     this.#total = total;
   }
 
   /**
-   * @param files to be scored
-   * @param total these and the paths that stand for no image
-   * @throws SaladError CONFIGURATION_INVALID where an output cannot be written, or would overwrite an input or another
+   * Checks that every output can be written.
+   * @param files images to score
+   * @param total number of these images and of the paths without an image
+   * @throws SaladError CONFIGURATION_INVALID if an output cannot be written, or would overwrite an input or another output
    */
   static async open(
     flags: ScoreOutputFlags,
@@ -74,54 +75,54 @@ export class ScoreOutputs {
         `--anomaly-map ${anomalyMap} is one file for ${files.length} images: put {name} into it`,
       );
     }
-    const maps = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
+    const mapPathByFile = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
     const outputs: OutputFile[] = [
       ...(report === undefined ? [] : [{ flag: '--report', path: report }]),
       ...(csv === undefined ? [] : [{ flag: '--csv', path: csv }]),
-      ...[...maps].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
+      ...[...mapPathByFile].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
     ];
     await prepareFiles(outputs, files);
-    return new ScoreOutputs(flags, files, maps, total);
+    return new ScoreOutputs(flags, files, mapPathByFile, total);
   }
 
-  /** Empties the CSV file: from here on results are written. */
+  /** Writes the header of the CSV file, which removes its old content. */
   async begin(): Promise<void> {
-    if (this.#flags.csv !== undefined) await writing(this.#flags.csv, (path) => writeFile(path, CSV_HEADER));
+    if (this.#flags.csv !== undefined) await withPath(this.#flags.csv, (path) => writeFile(path, CSV_HEADER));
   }
 
-  /** Nobody would see what else is scored. */
-  get isUseless(): boolean {
+  /** Whether further results could not be output anywhere, so that scoring can stop. */
+  get isClosed(): boolean {
     const { anomalyMap, report, csv, json } = this.#flags;
     return json === true && isStdoutClosed() && [anomalyMap, report, csv].every((file) => file === undefined);
   }
 
-  /** Prints an image's result and writes its map and its line of CSV. */
+  /** Prints the result of an image, and writes its anomaly map and CSV line. */
   async add(image: ScoredImage): Promise<void> {
     const overlay = image.aggregate.anomalyMap?.data;
     const anomalyMap = await this.#writeMap(image, overlay);
     if (this.#flags.json)
       printJson({ ...aggregateJson(image), ...(anomalyMap === undefined ? {} : { anomalyMap }) });
-    // The map itself is many times the size of the rest.
+    // Results are kept until the end; the map is dropped, because it is many times larger than the rest.
     const result: ReportedImage = { ...image, aggregate: { ...image.aggregate, anomalyMap: undefined } };
-    if (this.#flags.report !== undefined) this.#keepMap(result, overlay);
-    await this.#keep(result);
+    if (this.#flags.report !== undefined) this.#addMapToReport(result, overlay);
+    await this.#addResult(result);
   }
 
   async addFailure(file: string, error: unknown, source?: DicomSource): Promise<void> {
     process.exitCode = EXIT.failure;
     const { message, ...rest } = failureOf(error);
-    // Errors of the file system name the file themselves.
+    // Errors of the file system start with the file name, which the output has already.
     const failure = {
       ...rest,
       message: message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message,
     };
-    const named = source === undefined ? {} : { source };
-    if (this.#flags.json) printJson({ event: 'error', file, ...named, ...failure });
-    note(failureLine(labelOf({ file, ...named }), failure.message));
-    await this.#keep({ file, ...named, failure });
+    const named = source === undefined ? { file } : { file, source };
+    if (this.#flags.json) printJson({ event: 'error', ...named, ...failure });
+    note(failureLine(labelOf(named), failure.message));
+    await this.#addResult({ ...named, failure });
   }
 
-  /** All frames of a file are there. Prints what they come to, where there are several. */
+  /** Prints the summary of a file with several frames; call it after the last frame. */
   endFile(file: string): void {
     const group = this.#results.at(-1)?.source?.group;
     if (!this.#flags.json || group === undefined) return;
@@ -129,7 +130,7 @@ export class ScoreOutputs {
     printJson(groupJson(file, frames));
   }
 
-  /** Prints the table and writes the report, also where not all files were scored. */
+  /** Prints the table and writes the report, also if not all files were scored. */
   async finish(): Promise<void> {
     const { json, report } = this.#flags;
     const total = this.#total;
@@ -137,41 +138,44 @@ export class ScoreOutputs {
       print(scoreTable(this.#results));
       if (total > 1) print(`\n${summaryOf(this.#results, total)}`);
     }
-    if (this.#mapCount === 1) note(`anomaly map: ${printable(this.#lastMap)}`);
+    if (this.#mapCount === 1) note(`anomaly map: ${printable(this.#lastMapPath)}`);
     else if (this.#mapCount > 1)
-      note(`${this.#mapCount} anomaly maps, the last: ${printable(this.#lastMap)}`);
+      note(`${this.#mapCount} anomaly maps, the last: ${printable(this.#lastMapPath)}`);
     if (report === undefined) return;
     await writeScoreReport(report, this.#results, total);
     note(`report: ${printable(report)}`);
   }
 
-  async #keep(result: ImageResult): Promise<void> {
-    // A file of several frames was counted as one image.
+  async #addResult(result: ImageResult): Promise<void> {
+    // The total counts a file with several frames once.
     if ((result.source?.frame ?? 1) > 1) this.#total += 1;
     this.#results.push(result);
     if (this.#flags.csv !== undefined)
-      await writing(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
+      await withPath(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
   }
 
-  /** Of the images so far, the highest scores keep their maps. */
-  #keepMap(image: ReportedImage, overlay: Uint8Array | undefined): void {
+  /** Keeps the maps of the highest-scoring images so far, at most MAX_REPORT_MAPS. */
+  #addMapToReport(image: ReportedImage, overlay: Uint8Array | undefined): void {
     if (overlay === undefined) return;
     image.overlay = overlay;
-    this.#shown.push(image);
-    if (this.#shown.length <= MAX_REPORT_MAPS) return;
-    this.#shown.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
-    const lowest = this.#shown.pop();
+    this.#imagesWithMap.push(image);
+    if (this.#imagesWithMap.length <= MAX_REPORT_MAPS) return;
+    this.#imagesWithMap.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
+    const lowest = this.#imagesWithMap.pop();
     if (lowest) lowest.overlay = undefined;
   }
 
-  /** A map that cannot be written does not make the scores wrong: they are printed, and the exit code is 1. */
+  /**
+   * Writes the map of an image. A failure is reported and sets exit code 1; the scores are still valid and are printed.
+   * @returns the path; undefined if no map was written
+   */
   async #writeMap(image: ScoredImage, overlay: Uint8Array | undefined): Promise<string | undefined> {
-    const template = this.#maps.get(image.file);
-    if (template === undefined) return undefined;
-    const path = framePath(template, image.source);
+    const filePath = this.#mapPathByFile.get(image.file);
+    if (filePath === undefined) return undefined;
+    const path = framePath(filePath, image.source);
     try {
       if (this.#inputs.has(resolve(path))) throw new Error(`${path} is one of the images`);
-      if (overlay === undefined) throw new Error('the server sent no anomaly map');
+      if (overlay === undefined) throw new Error('the server sent none');
       await writeFile(path, overlay);
     } catch (error) {
       process.exitCode = EXIT.failure;
@@ -179,20 +183,20 @@ export class ScoreOutputs {
       return undefined;
     }
     this.#mapCount++;
-    this.#lastMap = path;
+    this.#lastMapPath = path;
     return path;
   }
 }
 
-/** The number of the frame before the extension, where a file has several. */
+/** Adds the number of the frame before the extension, if the file has several frames. */
 function framePath(path: string, source: DicomSource | undefined): string {
   if (source === undefined || source.frames === 1) return path;
   const extension = extname(path);
   return `${path.slice(0, path.length - extension.length)}-${source.frame}${extension}`;
 }
 
-/** Errors of a write that has begun do not name the file. */
-async function writing(path: string, write: (path: string) => Promise<void>): Promise<void> {
+/** Runs a write and adds the path to its error, which a failed write to an open file lacks. */
+async function withPath(path: string, write: (path: string) => Promise<void>): Promise<void> {
   try {
     await write(path);
   } catch (error) {

@@ -10,13 +10,13 @@ import {
   summaryOf,
 } from './score-results.js';
 
-/** PNG of the anomaly map over the image. */
+/** A scored image with the PNG of its anomaly map drawn over the image. */
 type Reported = ScoredImage & { readonly overlay?: Uint8Array | undefined };
 
 /**
- * Writes one HTML page: what failed, a summary table, then each image with its map and top patches, highest score
+ * Writes one HTML page: the failures, a summary table, then each image with its map and top patches, highest score
  * first.
- * @param total images that were to be scored; more than results where the work was interrupted
+ * @param total number of images to score; more than results after an interrupt
  */
 export async function writeScoreReport(
   path: string,
@@ -25,27 +25,27 @@ export async function writeScoreReport(
 ): Promise<void> {
   const scored = results.filter((result) => isScored(result));
   const ranked = scored.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
-  const parts = [
+  const sections = [
     `<p>${escapeHtml(summaryOf(results, total))}</p>`,
-    failures(results.filter((result) => !isScored(result))),
-    ranked.length === 0 ? '' : summary(ranked),
-    ...ranked.map(section),
+    failureSection(results.filter((result) => !isScored(result))),
+    ranked.length === 0 ? '' : summarySection(ranked),
+    ...ranked.map(imageSection),
   ];
-  await writeFile(path, htmlPage('salad-serve: scores', parts.join('\n')));
+  await writeFile(path, htmlPage('salad-serve: scores', sections.join('\n')));
 }
 
-/** First on the page: an image that was not scored must not be taken for a normal one. */
-function failures(failed: readonly ImageResult[]): string {
+/** Comes first on the page, so that a reader does not take an image that was not scored for a normal one. */
+function failureSection(failed: readonly ImageResult[]): string {
   if (failed.length === 0) return '';
   const rows = failed.map((result) => [labelOf(result), isScored(result) ? '' : result.failure.message]);
-  return `<h2>Not scored</h2>${htmlTable(['file', 'why'], rows)}`;
+  return `<h2>Not scored</h2>${htmlTable(['file', 'reason'], rows)}`;
 }
 
-function summary(ranked: readonly Reported[]): string {
+function summarySection(ranked: readonly Reported[]): string {
   return `<h2>Scores</h2>${htmlTable(
     ['file', 'image score', 'threshold', 'p-value', 'decision', 'patches scored', 'ms'],
     ranked.map((result) => {
-      const { aggregate } = result;
+      const { aggregate, latencyMs } = result;
       return [
         labelOf(result),
         aggregate.imageScore.toFixed(3),
@@ -53,19 +53,19 @@ function summary(ranked: readonly Reported[]): string {
         aggregate.pValue.toFixed(4),
         decisionName(aggregate),
         `${aggregate.coverage?.scored ?? 0}`,
-        result.latencyMs.toFixed(0),
+        latencyMs.toFixed(0),
       ];
     }),
   )}`;
 }
 
-function section(result: Reported): string {
+function imageSection(result: Reported): string {
   const { aggregate, overlay } = result;
-  const file = labelOf(result);
+  const label = labelOf(result);
   const patches = htmlTable(
     [
       'patch (row, column)',
-      'distance',
+      'patch score (distance)',
       'robust z',
       'p-value',
       'box in source pixels (top, left, bottom, right)',
@@ -87,7 +87,7 @@ function section(result: Reported): string {
     .map((warning) => `<p>Warning: ${escapeHtml(warning.message)}</p>`)
     .join('');
   const figure = overlay
-    ? `<figure>${pngImage(overlay, `anomaly map of ${file}`, 384)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
+    ? `<figure>${pngImage(overlay, `anomaly map of ${label}`, 384)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
     : `<p>${escapeHtml(caption)}</p>`;
-  return `<h2>${escapeHtml(file)}</h2>${figure}${patches}${warnings}`;
+  return `<h2>${escapeHtml(label)}</h2>${figure}${patches}${warnings}`;
 }

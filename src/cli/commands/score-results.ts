@@ -1,4 +1,4 @@
-/** What `salad score` prints of an image: a JSON line, a line of CSV, a row of the table. */
+/** Formats the result of an image for `salad score`: a JSON line, a CSV line, a row of the table. */
 
 import { type AcquisitionAggregate, Decision } from '../../../clients/typescript/src/index.js';
 import { csvLine } from '../../util/csv.js';
@@ -10,11 +10,11 @@ export interface DicomSource {
   /** From 1. */
   readonly frame: number;
   readonly frames: number;
-  /** The same for all frames of a file that has several: their acquisition ids begin with it. */
+  /** Present if the file has several frames: the common start of their acquisition ids. */
   readonly group?: string;
-  /** What was decided where the file leaves a choice. */
+  /** How the file was interpreted where the standard leaves a choice. */
   readonly notes: readonly string[];
-  /** What names the instance, only with --identify. */
+  /** Identification of the instance, only with --identify. */
   readonly sopInstanceUid?: string | null;
   readonly laterality?: string | null;
   readonly view?: string | null;
@@ -40,7 +40,7 @@ export function isScored<T extends ScoredImage>(result: T | FailedImage): result
   return 'aggregate' in result;
 }
 
-/** How a result is named for people: the file, and the frame where it has several. */
+/** The name of a result in tables and messages: the file, and the frame if the file has several. */
 export function labelOf({ file, source }: Pick<ImageResult, 'file' | 'source'>): string {
   return source === undefined || source.frames === 1
     ? file
@@ -52,7 +52,7 @@ export function decisionName(aggregate: AcquisitionAggregate): string {
   return (Decision[aggregate.decision] ?? '').replace('DECISION_', '').toLowerCase();
 }
 
-/** The aggregate line of docs/reference/cli.md. `anomalous` is null where the decision is indeterminate. */
+/** The JSON line of a scored image. `anomalous` is null if the decision is indeterminate. */
 export function aggregateJson({ file, source, aggregate, latencyMs }: ScoredImage): Record<string, unknown> {
   const { coverage, model, timings } = aggregate;
   return {
@@ -90,12 +90,12 @@ function warningsOf(aggregate: AcquisitionAggregate): readonly string[] {
   return aggregate.warnings.map((warning) => warning.message);
 }
 
-/** For people: the server's warnings, and what was decided about a DICOM file. */
+/** The warnings of the server, and the notes on how a DICOM file was interpreted. */
 function remarksOf({ aggregate, source }: ScoredImage): string {
   return [...warningsOf(aggregate), ...(source?.notes ?? [])].join('; ');
 }
 
-/** Columns of `--csv`; top to right: the box of the highest patch in source pixels. */
+/** Columns of `--csv`; `top` to `right` are the box of the highest-scoring patch in source pixels. */
 const CSV_COLUMNS = [
   ...['file', 'model', 'imageScore', 'pValue', 'threshold', 'decision'],
   ...['scored', 'skipped', 'failed', 'missing', 'top', 'left', 'bottom', 'right'],
@@ -103,10 +103,10 @@ const CSV_COLUMNS = [
   ...['frame', 'sopInstanceUid', 'laterality', 'view'],
 ] as const;
 
-/** First line of `--csv`. */
+/** The first line of a `--csv` file. */
 export const CSV_HEADER = `${csvLine(CSV_COLUMNS)}\n`;
 
-/** One line an image; where it failed, only `file`, `error` and the columns of DICOM files are filled. */
+/** The CSV line of an image; if it failed, only `file`, `error` and the columns of DICOM files have values. */
 export function csvOf(result: ImageResult): string {
   const source = sourceCells(result.source);
   if (!isScored(result)) {
@@ -133,12 +133,12 @@ export function csvOf(result: ImageResult): string {
   return `${csvLine(cells)}\n`;
 }
 
-/** The last columns of `--csv`: empty for files that are not DICOM, but for the frame without --identify. */
+/** The last columns of `--csv`: empty for other formats than DICOM; without --identify only the frame has a value. */
 function sourceCells(source: DicomSource | undefined): readonly (string | number)[] {
   return [source?.frame ?? '', source?.sopInstanceUid ?? '', source?.laterality ?? '', source?.view ?? ''];
 }
 
-/** A row an image, the failed ones too. */
+/** The table of all images, one row each, failed images included. */
 export function scoreTable(results: readonly ImageResult[]): string {
   return table(
     ['file', 'score', 'p-value', 'decision', 'patches', 'ms', 'warnings'],
@@ -158,28 +158,31 @@ export function scoreTable(results: readonly ImageResult[]): string {
   );
 }
 
-/** `225`, or `200, 25 failed` where not all that should have been scored was. */
+/** `225`, or `200, 25 failed` if patches failed or are missing. */
 function patchCounts({ coverage }: AcquisitionAggregate): string {
-  const lost = [
+  const unscored = [
     ...(coverage?.failed ? [`${coverage.failed} failed`] : []),
     ...(coverage?.missing ? [`${coverage.missing} missing`] : []),
   ];
-  return [coverage?.scored ?? 0, ...lost].join(', ');
+  return [coverage?.scored ?? 0, ...unscored].join(', ');
 }
 
-/** `12 images: 9 normal, 2 anomalous, 1 failed`. @param total images that were to be scored */
+/**
+ * Such as `12 images: 9 normal, 2 anomalous, 1 failed`.
+ * @param total number of images to score; more than results after an interrupt
+ */
 export function summaryOf(results: readonly ImageResult[], total: number): string {
   const counts = new Map<string, number>();
   for (const result of results) {
     const name = isScored(result) ? decisionName(result.aggregate) : 'failed';
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  const left = total - results.length;
-  const parts = [...counts].map(([name, count]) => `${count} ${name}`);
-  return `${total} images: ${[...parts, ...(left > 0 ? [`${left} not scored`] : [])].join(', ')}`;
+  const notScored = total - results.length;
+  const texts = [...counts].map(([name, count]) => `${count} ${name}`);
+  return `${total} images: ${[...texts, ...(notScored > 0 ? [`${notScored} not scored`] : [])].join(', ')}`;
 }
 
-/** The line of `--json` that sums up the frames of one file: `{"event":"group",...}`. */
+/** The line of `--json` that summarises the frames of one file: `{"event":"group",...}`. */
 export function groupJson(file: string, results: readonly ImageResult[]): Record<string, unknown> {
   const scored = results.filter((result) => isScored(result));
   const [highest] = [...scored].sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);

@@ -1,11 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ServeConfig } from '../../config/schema.js';
-import { startServer } from '../../server/server.js';
-import { createLogger } from '../../telemetry/logger.js';
+import { logForeign } from '../../server/foreign-logs.js';
+import { checkListen } from '../../server/listen.js';
+import { type RunningServer, startServer } from '../../server/server.js';
+import { createLogger, type Logger } from '../../telemetry/logger.js';
 import { startSdk } from '../../telemetry/sdk.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
-import { EXIT, note, print, printJson } from '../shared/output.js';
+import { openFilesMax } from '../shared/file-limit.js';
+import { EXIT, print, printJson } from '../shared/output.js';
 
 type ServeFlags = ConfigFlags & { readonly json?: boolean };
 
@@ -29,25 +33,40 @@ SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish; a s
 
 async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> {
   const { config } = await configOf(flags, context);
+  const logger = createLogger(config);
+  logForeign(logger);
+  const openFiles = openFilesMax();
+  if (openFiles !== undefined && openFiles < config.maxConnections + FILES_RESERVED) {
+    const { maxConnections } = config;
+    logger.warn({ openFiles, maxConnections }, 'the limit of open files is below what maxConnections needs');
+  }
+  await checkListen('metricsListen', config.metricsListen);
   // Before the server, which makes its instruments at start.
   const sdk = await startSdk(config.metricsListen, context.environment);
   try {
-    await serveUntilDrained(config, flags.json === true);
+    await serveUntilDrained(config, logger, flags.json === true);
   } finally {
-    await sdk?.stop();
+    // A receiver of telemetry that does not answer must not keep the process.
+    await Promise.race([sdk?.stop(), sleep(TELEMETRY_MS, undefined, { ref: false })]);
   }
 }
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+/** Open files that are no connections: modules, models, threads. */
+const FILES_RESERVED = 200;
+/** For the last telemetry to be sent. */
+const TELEMETRY_MS = 3000;
+/** After the grace of the drain, for connections, engines and telemetry to end. */
+const STOP_MS = 15_000;
 
-async function serveUntilDrained(config: ServeConfig, json: boolean): Promise<void> {
+async function serveUntilDrained(config: ServeConfig, logger: Logger, json: boolean): Promise<void> {
   // As PID 1 of a container a process is deaf to signals it does not handle: warming up, there is nothing to drain.
   const endWarmUp = () => process.exit(EXIT.interrupted);
   for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
-  const server = await startServer(config, { logger: createLogger(config) });
+  const server = await startServer(config, { logger });
   // Before anybody is told that the server is there: a signal right after the ready line must drain too.
   for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
-  const drained = drainOnSignal((graceMs) => server.stop(graceMs), config.drainGraceMs);
+  const drained = drainOnSignal(server, config.drainGraceMs, logger);
   const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
   if (json) printJson(ready);
   else
@@ -56,14 +75,21 @@ async function serveUntilDrained(config: ServeConfig, json: boolean): Promise<vo
 }
 
 /** Resolves when the first signal's drain is done; a second signal exits the process at once. */
-function drainOnSignal(stop: (graceMs: number) => Promise<void>, graceMs: number): Promise<void> {
+function drainOnSignal(server: RunningServer, graceMs: number, logger: Logger): Promise<void> {
   return new Promise((resolve, reject) => {
     let draining = false;
-    const onSignal = () => {
+    const onSignal = (signal: NodeJS.Signals) => {
       if (draining) process.exit(EXIT.interrupted);
       draining = true;
-      note('salad: draining; a second signal exits at once');
-      stop(graceMs).then(resolve, reject);
+      logger.info({ signal, graceMs }, 'draining; a second signal exits at once');
+      setTimeout(() => {
+        logger.fatal('the server did not stop in time');
+        process.exit(EXIT.failure);
+      }, graceMs + STOP_MS).unref();
+      server
+        .stop(graceMs)
+        .then(() => logger.info('stopped'))
+        .then(resolve, reject);
     };
     for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
   });

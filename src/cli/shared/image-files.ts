@@ -1,4 +1,4 @@
-/** The images that paths of a command line stand for. */
+/** Finds the image files that the paths of a command line name. */
 import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { isDicomFile } from '../../dicom/recognise.js';
@@ -8,17 +8,17 @@ import { isHiddenName, isImageName, mayBeDicomName } from '../../util/file-names
 const SUB_FOLDERS = 'sub-folders';
 
 export interface ImageFiles {
-  /** In the order of the command line; those of a folder by name. */
+  /** In the order of the command line; files of one folder are sorted by name. */
   readonly files: readonly string[];
-  /** Paths that stand for no image, and why. */
+  /** Paths without an image, each with the reason. */
   readonly failures: readonly { readonly path: string; readonly error: unknown }[];
-  /** What was left out of a folder, one line a folder. */
+  /** Descriptions of the entries that were left out, one line per folder. */
   readonly leftOut: readonly string[];
 }
 
 /**
- * A file stands for itself, whatever its name; a folder for the PNG, JPEG and DICOM files in it.
- * @param recursive takes the folders in a folder too
+ * A path to a file names that file, with any extension; a path to a folder names the PNG, JPEG and DICOM files in it.
+ * @param recursive also searches sub-folders
  */
 export async function findImageFiles(paths: readonly string[], recursive: boolean): Promise<ImageFiles> {
   const files: string[] = [];
@@ -28,9 +28,9 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
     try {
       const info = await stat(path);
       if (info.isDirectory()) {
-        const found = await imagesIn(path, recursive, leftOut);
-        if (found.length === 0) failures.push({ path, error: noImages(recursive) });
-        files.push(...found);
+        const images = await listImages(path, recursive, leftOut);
+        if (images.length === 0) failures.push({ path, error: noImagesError(recursive) });
+        files.push(...images);
       } else if (info.isFile() || path.startsWith('/dev/')) {
         files.push(path);
       } else {
@@ -43,36 +43,40 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
   return { files, failures, leftOut };
 }
 
-function noImages(recursive: boolean): SaladError {
-  const more = recursive ? '' : '; --recursive looks into its sub-folders too';
-  return new SaladError('IMAGE_UNREADABLE', `no PNG, JPEG or DICOM files in this folder${more}`);
+function noImagesError(recursive: boolean): SaladError {
+  const hint = recursive ? '' : '; add --recursive to search its sub-folders too';
+  return new SaladError('IMAGE_UNREADABLE', `no PNG, JPEG or DICOM files in this folder${hint}`);
 }
 
-/** Images of a folder by name. What is hidden is no data; what else is left out is told. */
-async function imagesIn(folder: string, recursive: boolean, leftOut: string[]): Promise<string[]> {
+/**
+ * Lists the images of a folder, sorted by name. Hidden entries are ignored silently, because they are never data;
+ * every other entry that is left out is counted and added to `leftOut`.
+ */
+async function listImages(folder: string, recursive: boolean, leftOut: string[]): Promise<string[]> {
   const files: string[] = [];
-  const others = new Map<string, number>();
-  const count = (what: string) => others.set(what, (others.get(what) ?? 0) + 1);
+  const leftOutCounts = new Map<string, number>();
+  const count = (kind: string) => leftOutCounts.set(kind, (leftOutCounts.get(kind) ?? 0) + 1);
   const entries = await readdir(folder, { withFileTypes: true });
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = join(folder, entry.name);
     if (isHiddenName(entry.name)) continue;
-    // A link counts as what it leads to, but a linked folder could lead back here.
-    const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToFolder(path)));
-    if (isFolder && recursive && entry.isDirectory()) files.push(...(await imagesIn(path, true, leftOut)));
+    // A link is treated as its target, but a linked folder is not searched: it could contain this folder.
+    const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await isLinkToFolder(path)));
+    if (isFolder && recursive && entry.isDirectory()) files.push(...(await listImages(path, true, leftOut)));
     else if (isFolder) count(recursive ? 'linked folders' : SUB_FOLDERS);
     else if (!entry.isFile() && !entry.isSymbolicLink()) count('pipes or devices');
     else if (await isImage(entry.name, path)) files.push(path);
     else count(kindOf(entry.name));
   }
-  if (others.size > 0) {
-    const hint = others.has(SUB_FOLDERS) ? '; --recursive takes sub-folders' : '';
-    leftOut.push(`${folder}: left out ${[...others].map(([what, n]) => `${what} (${n})`).join(', ')}${hint}`);
+  if (leftOutCounts.size > 0) {
+    const counts = [...leftOutCounts].map(([kind, count]) => `${kind} (${count})`).join(', ');
+    const hint = leftOutCounts.has(SUB_FOLDERS) ? '; add --recursive to search sub-folders' : '';
+    leftOut.push(`${folder}: left out ${counts}${hint}`);
   }
   return files;
 }
 
-/** By its name, or by its content where a DICOM file may have such a name. */
+/** By the name, or by the content if the name does not tell whether a file is DICOM. */
 async function isImage(name: string, path: string): Promise<boolean> {
   return isImageName(name) || (mayBeDicomName(name) && (await isDicomFile(path)));
 }
@@ -82,7 +86,7 @@ function kindOf(name: string): string {
   return extension === '' ? 'files without an extension' : `${extension} files`;
 }
 
-async function leadsToFolder(link: string): Promise<boolean> {
+async function isLinkToFolder(link: string): Promise<boolean> {
   return stat(link).then(
     (info) => info.isDirectory(),
     () => false,

@@ -1,14 +1,13 @@
-/** Turns a decoded image into what a modality would send: rows at detector pace, or tiles. */
+/** Converts a decoded image into the messages that a modality would send: rows at the pace of a detector, or tiles. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type AcquisitionAccepted,
-  coreShape,
+  displayTiles,
   type PixelChunk,
+  placementOf,
 } from '../../../clients/typescript/src/index.js';
-import { geometryOf } from '../../geometry/geometry.js';
-import type { InputSpec } from '../../geometry/specifications.js';
-import type { PixelFormat } from '../../imaging/pixel-format.js';
-import { WorkingImage } from '../../imaging/working-image.js';
+import { createDisplayTransform, type PixelFormat } from '../../imaging/pixel-format.js';
+import { resampleImage } from '../../imaging/resample.js';
 
 export interface RawImage {
   readonly rows: number;
@@ -19,8 +18,8 @@ export interface RawImage {
 }
 
 /**
- * All rows in order, `rowsPerMessage` at a time.
- * @param rowsPerSecond detector pace; 0 sends as fast as the connection takes them.
+ * Yields all rows in order, `rowsPerMessage` at a time.
+ * @param rowsPerSecond pace of the detector; 0 sends as fast as the connection accepts rows
  */
 export async function* rowChunks(
   image: RawImage,
@@ -32,7 +31,7 @@ export async function* rowChunks(
   for (let firstRow = 0; firstRow < image.rows; firstRow += rowsPerMessage) {
     const end = Math.min(image.rows, firstRow + rowsPerMessage);
     if (rowsPerSecond > 0) {
-      // Paced against the start, so that late timers do not add up.
+      // Waits relative to the start, so that the delays of late timers do not add up.
       const due = started + (end / rowsPerSecond) * 1000;
       await sleep(Math.max(0, due - performance.now()));
     }
@@ -44,48 +43,23 @@ export async function* rowChunks(
 }
 
 /**
- * The tile cores of the accepted geometry, as 8-bit samples at working resolution; the resampling is the
- * server's own.
+ * The image as display values at working resolution, cut into tiles: display transform and resampling are the
+ * server's own, so that they score as rows do. The header must say 32 bits.
  */
-export async function* tileChunks(
+export function tileChunks(
   image: RawImage,
   format: PixelFormat,
   accepted: AcquisitionAccepted,
-  tilesPerMessage = 8,
-): AsyncGenerator<PixelChunk, void, undefined> {
-  const geometry = accepted.geometry;
-  if (!geometry) throw new Error('the server accepted without a geometry');
-  const working = resampleToWorking(image, format, geometry.workingRows);
-  const { rows, columns } = coreShape(geometry);
-  let tiles: { row: number; column: number; samples: Uint8Array }[] = [];
-  for (let row = 0; row < geometry.tileRows; row++) {
-    for (let column = 0; column < geometry.tileColumns; column++) {
-      const samples = new Uint8Array(rows * columns);
-      for (let y = 0; y < rows; y++) {
-        const start = (row * rows + y) * geometry.workingColumns + column * columns;
-        samples.set(working.subarray(start, start + columns), y * columns);
-      }
-      tiles.push({ row, column, samples });
-      if (tiles.length === tilesPerMessage) {
-        yield { type: 'tiles', tiles };
-        tiles = [];
-      }
-    }
-  }
-  if (tiles.length > 0) yield { type: 'tiles', tiles };
-}
-
-function resampleToWorking(image: RawImage, format: PixelFormat, size: number): Uint8Array {
-  const input: InputSpec = {
-    workingSize: size,
-    fit: 'stretch',
-    intensity: { kind: 'window' },
-    orientation: '',
-  };
-  const tiling = { coreSize: size, haloSize: 0, patchesPerSide: 1, patchStride: size, patchSize: size };
-  const geometry = geometryOf(input, { ...tiling, patchOffset: 0, minStd: 0 });
-  const working = new WorkingImage(geometry, input, format, 0, 'rows');
-  working.pushRows(image.samples);
-  working.complete();
-  return working.pixels;
+): readonly PixelChunk[] {
+  if (!accepted.geometry) throw new Error('the server accepted the acquisition without sending a geometry');
+  const placement = placementOf(accepted, accepted.geometry);
+  const values = new Float32Array(image.rows * image.columns);
+  createDisplayTransform(format)(image.samples, values);
+  const display = resampleImage(values, {
+    sourceRows: image.rows,
+    sourceColumns: image.columns,
+    targetRows: placement.rows,
+    targetColumns: placement.columns,
+  });
+  return [...displayTiles(accepted, display)];
 }

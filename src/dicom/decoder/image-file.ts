@@ -1,5 +1,5 @@
 /** An image file of any format that is supported, frame by frame: DICOM, PNG and JPEG, told apart by their content. */
-import { type DecodedImage, decodeImage } from '../../imaging/decode.js';
+import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format.js';
 import type { DicomDescription, OpenOptions } from '../decode.js';
 import { isDicom } from '../recognise.js';
@@ -54,6 +54,8 @@ export async function openImageFile(
 }
 
 function asImageFrame({ format, samples }: { format: PixelFormat; samples: Uint8Array }): ImageFrame {
-  const { rows, columns, bitsAllocated, bitsStored } = format;
+  const { rows, columns, bitsStored } = format;
+  // Stored values: 32 bits would be display values.
+  const bitsAllocated = format.bitsAllocated === 8 ? 8 : 16;
   return { rows, columns, bitsAllocated, bitsStored, samples, format };
 }

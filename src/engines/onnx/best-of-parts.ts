@@ -1,4 +1,7 @@
-/** The search of parts of a bank in onnxruntime, which copies every output: only the best of each part come out. */
+/**
+ * Searches parts of a bank in onnxruntime. onnxruntime copies every output, so the graph returns only the K best rows
+ * of each part.
+ */
 import type { InferenceSession } from 'onnxruntime-node';
 import { patchesOf } from '../../geometry/geometry.js';
 import { OUTSIDE_SIMILARITY } from '../../network/onnx/search-nodes.js';
@@ -11,9 +14,9 @@ import {
 import type { NearestList } from '../search/nearest-list.js';
 import {
   type PartGraph,
+  type PartRange,
   patchesIn,
   type SearchSource,
-  type Span,
   type TilePlan,
 } from '../search/part-plan.js';
 import type { Candidates, PartNetwork } from '../search/part-search.js';
@@ -27,20 +30,21 @@ export class BestOfParts implements PartNetwork {
     private readonly session: InferenceSession,
   ) {}
 
+  /** @param tilePlan of any tile that the graph is for */
   static async open(
     library: OnnxRuntime,
     source: SearchSource,
-    { parts: given }: PartGraph,
-    { spans }: TilePlan,
+    graph: PartGraph,
+    tilePlan: TilePlan,
     openSession: OpenSession,
   ): Promise<BestOfParts> {
     const { geometry, search } = source;
     const { bank, scoring } = search;
-    const all = spans.flat();
-    const parts = given.map((part, index) =>
-      inRowOrder(
+    const ranges = tilePlan.ranges.flat();
+    const parts = graph.parts.map((part, index) =>
+      withAscendingRows(
         part,
-        all.filter((span) => span.part === index),
+        ranges.filter((range) => range.part === index),
       ),
     );
     const onnx = buildBestOnnx(bank, patchesOf(geometry), parts, scoring.neighbourCount);
@@ -51,13 +55,13 @@ export class BestOfParts implements PartNetwork {
     const { geometry, search } = this.source;
     const shape = [tiles, ...patchesOf(geometry), search.bank.dimension];
     const tensor = new this.library.Tensor('float32', embeddings, shape);
-    const results = await this.session.run({ embeddings: tensor });
+    const outputs = await this.session.run({ embeddings: tensor });
     const best = this.parts.map((part, index) => ({
       part,
-      similarities: results[`similarities/${index}`]!.data as Float32Array,
-      columns: results[`columns/${index}`]!.data as BigInt64Array,
+      similarities: outputs[`similarities/${index}`]!.data as Float32Array,
+      columns: outputs[`columns/${index}`]!.data as BigInt64Array,
     }));
-    return { offer: (nearest, tile, span) => offerBest(nearest, best[span.part]!, tile, span) };
+    return { offer: (nearest, tile, range) => offerBest(nearest, best[range.part]!, tile, range) };
   }
 
   async dispose(): Promise<void> {
@@ -65,39 +69,39 @@ export class BestOfParts implements PartNetwork {
   }
 }
 
-interface Best {
+interface BestOfPart {
   readonly part: OnnxPart;
-  /** [tiles, patches, K]; ascending rows have ascending columns. */
+  /** [tiles, patches, K], best first. */
   readonly similarities: Float32Array;
+  /** [tiles, patches, K]: indices into the part's rows, which ascend. */
   readonly columns: BigInt64Array;
 }
 
 function offerBest(
   nearest: NearestList,
-  { part, similarities, columns }: Best,
+  { part, similarities, columns }: BestOfPart,
   tile: number,
-  { place }: Span,
+  { patch }: PartRange,
 ): void {
-  const patches = patchesIn(part);
   const count = Math.min(nearest.k, part.rows.length);
-  const from = (tile * patches + place) * count;
-  for (let at = from; at < from + count; at++) {
+  const start = (tile * patchesIn(part) + patch) * count;
+  for (let at = start; at < start + count; at++) {
     const similarity = similarities[at]!;
-    // Sorted: what follows is no nearer, and perhaps out of reach.
+    // Sorted: the entries that follow are no nearer, and perhaps outside the search window.
     if (similarity < nearest.worst || similarity < OUTSIDE_SIMILARITY) return;
     nearest.offer(similarity, part.rows[Number(columns[at]!)]!);
   }
 }
 
-/** TopK prefers the lower place, so rows have to ascend. */
-function inRowOrder(part: OnnxPart, spans: readonly Span[]): OnnxWindowPart {
+/** Sorts the part's rows, because TopK resolves ties to the lower index and ties must go to the lowest row. */
+function withAscendingRows(part: OnnxPart, ranges: readonly PartRange[]): OnnxWindowPart {
   const columns = [...part.rows.keys()].sort((a, b) => part.rows[a]! - part.rows[b]!);
-  const [, width] = partGrid(part);
-  const reach = new Uint8Array(width * columns.length);
-  // What is reached goes by the patch's column: the first row of patches tells all.
-  for (const { place, start, end } of spans.filter((span) => span.place < width)) {
+  const [, patchColumns] = partGrid(part);
+  const reach = new Uint8Array(patchColumns * columns.length);
+  // Which rows a patch reaches depends only on the patch's column, so the first row of patches is enough.
+  for (const { patch, start, end } of ranges.filter((range) => range.patch < patchColumns)) {
     columns.forEach((column, at) => {
-      if (column >= start && column < end) reach[place * columns.length + at] = 1;
+      if (column >= start && column < end) reach[patch * columns.length + at] = 1;
     });
   }
   return { ...part, rows: Int32Array.from(columns, (column) => part.rows[column]!), reach };

@@ -1,6 +1,6 @@
 /**
- * onnxruntime-node: on the CPU with sessions of one thread unless told otherwise, so that one engine per worker scales
- * with cores; on a device where it is told so.
+ * The engine on onnxruntime-node. On the CPU a session has one thread by default, so that throughput scales with the
+ * workers; another execution provider can be chosen.
  */
 import { cpus } from 'node:os';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -18,13 +18,13 @@ import type {
   TileBatch,
 } from '../engine.js';
 import { Scratch } from '../scratch.js';
-import { partPlan } from '../search/part-plan.js';
-import { fitsParts, PartSearch } from '../search/part-search.js';
+import { planParts } from '../search/part-plan.js';
+import { fitsPartSearch, PartSearch } from '../search/part-search.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 import { BestOfParts } from './best-of-parts.js';
 import type { OnnxRuntime, OpenSession } from './runtime.js';
 
-/** The library is native and large: it is loaded when the engine is, and its absence is an answer. */
+/** Imported only when the engine is created: the library is native and large, and may be absent. */
 async function loadLibrary(): Promise<OnnxRuntime> {
   try {
     const module = (await import('onnxruntime-node')) as OnnxRuntime & { readonly default?: OnnxRuntime };
@@ -37,16 +37,15 @@ async function loadLibrary(): Promise<OnnxRuntime> {
   }
 }
 
-/** Where sessions run. */
-interface Place {
+interface SessionSettings {
   readonly provider: OnnxProvider;
-  /** That each session computes with on the processor. */
+  /** Of each session, on the processor. */
   readonly threads: number;
 }
 
 /**
- * @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load, or has no such provider, with
- *   onnxruntime's words.
+ * @throws SaladError ENGINE_UNAVAILABLE where onnxruntime-node does not load or does not have the provider, with
+ *   onnxruntime's message.
  */
 export async function createOnnxEngine({
   sessionThreads: threads = 1,
@@ -54,7 +53,7 @@ export async function createOnnxEngine({
 }: EngineOptions = {}): Promise<Engine> {
   const library = await loadLibrary();
   const onProcessor = provider === 'cpu';
-  if (!onProcessor) await probe(library, provider);
+  if (!onProcessor) await checkProvider(library, provider);
   const processor = cpus()[0]?.model.trim() ?? 'unknown processor';
   const device = onProcessor
     ? `CPU, ${threads} thread${threads === 1 ? '' : 's'}, ${processor}`
@@ -66,15 +65,15 @@ export async function createOnnxEngine({
       hardware: true,
       // A device has one owner; onnxruntime's WebGPU provider crashes with two.
       maxWorkers: onProcessor ? null : 1,
-      threaded: onProcessor,
+      canUseSessionThreads: onProcessor,
     },
     load: (source) => loadModel(library, source, { provider, threads }),
     async dispose() {},
   };
 }
 
-/** A session of one product tells whether a provider, its libraries and its device are there. */
-async function probe(library: OnnxRuntime, provider: OnnxProvider): Promise<void> {
+/** Opens a session of one product, which fails where the provider, its libraries or its device are missing. */
+async function checkProvider(library: OnnxRuntime, provider: OnnxProvider): Promise<void> {
   const bank = { prototypes: Float32Array.of(1), dimension: 1 };
   try {
     const onnx = buildProductsOnnx(
@@ -85,10 +84,11 @@ async function probe(library: OnnxRuntime, provider: OnnxProvider): Promise<void
     const session = await library.InferenceSession.create(onnx, { executionProviders: [provider] });
     await session.release();
   } catch (error) {
-    const here = library.listSupportedBackends().map(({ name }) => name);
+    const supported = library.listSupportedBackends().map(({ name }) => name);
+    const reason = (error as Error).message;
     throw new SaladError(
       'ENGINE_UNAVAILABLE',
-      `onnxruntime does not run on ${provider}: ${(error as Error).message}; this build knows ${here.join(', ')} (docs/explanation/engines.md)`,
+      `onnxruntime does not run on ${provider}: ${reason}; this build supports ${supported.join(', ')} (docs/explanation/engines.md)`,
       { cause: error },
     );
   }
@@ -97,7 +97,7 @@ async function probe(library: OnnxRuntime, provider: OnnxProvider): Promise<void
 async function loadModel(
   library: OnnxRuntime,
   source: EngineModelSource,
-  { provider, threads }: Place,
+  { provider, threads }: SessionSettings,
 ): Promise<EngineModel> {
   const sizes = modelSizes(source);
   const openSession: OpenSession = (onnx) =>
@@ -107,17 +107,18 @@ async function loadModel(
       executionMode: 'sequential',
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
-      // Warnings only: the default prints notes about optimised-away initializers for every model.
+      // Errors only: the default prints a warning for every initializer that is optimised away.
       logSeverityLevel: 3,
     });
   try {
     const search = await prepareSearch(source);
-    // A device searches in its graph: embeddings would have to come back from it first.
-    const parts = provider === 'cpu' ? await openParts(library, search.graph, openSession) : undefined;
+    // A device searches in the encoder's graph: otherwise embeddings would be copied from the device and back.
+    const partSearch =
+      provider === 'cpu' ? await openPartSearch(library, search.graph, openSession) : undefined;
     const { search: _searched, ...encoder } = search.graph;
-    const graph = parts === undefined ? search.graph : encoder;
+    const graph = partSearch === undefined ? search.graph : encoder;
     const session = await openSession(buildOnnx(graph, { chunkRows: search.chunkRows }));
-    const loaded: Loaded = { library, session, graph, search, parts, scratch: new Scratch() };
+    const loaded: LoadedModel = { library, session, graph, search, partSearch, scratch: new Scratch() };
     return {
       ...sizes,
       search: search.description,
@@ -125,7 +126,7 @@ async function loadModel(
       run: (tiles, patches) => run(loaded, tiles, patches),
       async dispose() {
         await session.release();
-        await parts?.dispose();
+        await partSearch?.dispose();
       },
     };
   } catch (error) {
@@ -133,17 +134,19 @@ async function loadModel(
   }
 }
 
-/** @returns undefined where the graph's own search is better: no search window, few patches a tile, or a large bank. */
-async function openParts(
+/**
+ * @returns undefined where the search in the encoder's graph is better: no search window, few patches, a large bank.
+ */
+async function openPartSearch(
   library: OnnxRuntime,
   { search, ...encoder }: EngineModelSource,
   openSession: OpenSession,
 ): Promise<PartSearch | undefined> {
   if (search === undefined || search.scoring.searchRadius === null) return undefined;
   const source = { ...encoder, search };
-  const plan = partPlan(source);
+  const plan = planParts(source);
   const isCut = plan.graphs.some(({ parts }) => parts.length > 1);
-  if (!isCut || !fitsParts(source, plan)) return undefined;
+  if (!isCut || !fitsPartSearch(source, plan)) return undefined;
   return PartSearch.open(
     source,
     (graph, tile) => BestOfParts.open(library, source, graph, tile, openSession),
@@ -151,26 +154,26 @@ async function openParts(
   );
 }
 
-/** What a model consists of here. */
-interface Loaded {
+interface LoadedModel {
   readonly library: OnnxRuntime;
   readonly session: InferenceSession;
-  /** What the session computes: with the search, unless `parts` has it. */
+  /** What the session computes: includes the search unless `partSearch` does it. */
   readonly graph: EngineModelSource;
   readonly search: PreparedSearch;
-  readonly parts: PartSearch | undefined;
+  readonly partSearch: PartSearch | undefined;
   readonly scratch: Scratch;
 }
 
-function feedsOf({ library, graph, scratch }: Loaded, tiles: TileBatch): Record<string, Tensor> {
+/** The inputs of the session. */
+function feedsOf({ library, graph, scratch }: LoadedModel, tiles: TileBatch): Record<string, Tensor> {
   const { tileHeight, tileWidth, tilePixels } = graph.geometry;
   const { count } = tiles;
-  // A copy: onnxruntime-node 1.30 refuses views over a SharedArrayBuffer ("Invalid argument").
+  // A copy: onnxruntime-node 1.30 refuses views of a SharedArrayBuffer ("Invalid argument").
   const length = count * tilePixels;
   if (tiles.pixels.length < length) {
     throw new RangeError(`${count} tiles have only ${tiles.pixels.length} bytes`);
   }
-  const pixels = scratch.of('tiles', 'uint8', length);
+  const pixels = scratch.array('tiles', 'uint8', length);
   pixels.set(tiles.pixels.subarray(0, length));
   const feeds: Record<string, Tensor> = {
     tiles: new library.Tensor('uint8', pixels, [count, tileHeight, tileWidth, 1]),
@@ -182,15 +185,15 @@ function feedsOf({ library, graph, scratch }: Loaded, tiles: TileBatch): Record<
   return feeds;
 }
 
-async function run(loaded: Loaded, tiles: TileBatch, patches: PatchBatch): Promise<void> {
+async function run(loaded: LoadedModel, tiles: TileBatch, patches: PatchBatch): Promise<void> {
   if (tiles.count === 0) return;
-  const { session, search, parts } = loaded;
+  const { session, search, partSearch } = loaded;
   try {
-    const results = await session.run(feedsOf(loaded, tiles));
-    const embeddings = results['embeddings']!.data as Float32Array;
+    const outputs = await session.run(feedsOf(loaded, tiles));
+    const embeddings = outputs['embeddings']!.data as Float32Array;
     patches.embeddings.set(embeddings);
-    const indices = results['indices']?.data as BigInt64Array | undefined;
-    search.finish(tiles, parts ? await parts.nearest(tiles, embeddings) : indices, patches);
+    const indices = outputs['indices']?.data as BigInt64Array | undefined;
+    search.score(tiles, partSearch ? await partSearch.nearest(tiles, embeddings) : indices, patches);
   } catch (error) {
     throw engineFailure('onnx', 'score a batch', error);
   }

@@ -1,4 +1,4 @@
-/** Types of onnxruntime-node, which is loaded only when the engine is. */
+/** Types of onnxruntime-node. The library itself is imported only when the engine is created. */
 import type { InferenceSession } from 'onnxruntime-node';
 
 export type OnnxRuntime = typeof import('onnxruntime-node');

@@ -1,24 +1,25 @@
-/** The encoder of a model in OpenVINO: one network, or two where most of it runs in bfloat16. */
+/** The encoder of a model in OpenVINO: one network in float32, or a head in bfloat16 and a tail in float32. */
 
 import { inputWidthOf } from '../../network/description.js';
 import { buildOnnx } from '../../network/onnx/build.js';
-import { buildOnnxParts } from '../../network/onnx/encoder-parts.js';
-import { piecesOf } from '../batch.js';
+import { buildHeadAndTail } from '../../network/onnx/head-and-tail.js';
+import { subBatchesOf } from '../batch.js';
 import type { EngineModel, EngineModelSource, TileBatch } from '../engine.js';
 import type { OpenVino, TensorData } from './library.js';
 import { type ShapeOf, SizedNetwork } from './sized-network.js';
 
-/** Tiles of one run; more at once gain nothing. */
-const MAX_TILES = 16;
+/** Tiles of one run; larger runs are not faster. */
+const TILES_MAX = 16;
 
 /**
- * What of the first part no convolution follows, such as the logarithms and variances of a filter bank, OpenVINO
- * itself keeps in float32.
+ * Within the head, OpenVINO keeps operations in float32 that no convolution follows, such as the logarithms and
+ * variances of a filter bank.
  */
 export class Encoder {
-  /** Whole, or its part in bfloat16. */
-  private readonly first: SizedNetwork;
-  private readonly rest: { readonly network: SizedNetwork; readonly features: Float32Array } | undefined;
+  /** The whole encoder, or its head in bfloat16. */
+  private readonly head: SizedNetwork;
+  /** The output of the head, and the network that reads it; undefined where the head is the whole encoder. */
+  private readonly tail: { readonly network: SizedNetwork; readonly features: Float32Array } | undefined;
 
   constructor(
     vino: OpenVino,
@@ -29,40 +30,35 @@ export class Encoder {
     const { network } = source;
     const tiles: ShapeOf = (count) => [count, network.inputSize, inputWidthOf(network), 1];
     const embeddings: ShapeOf = (count) => [count * sizes.patchCount, sizes.dimension];
-    const exact = { threads, precision: 'f32' } as const;
+    const float32 = { threads, precision: 'f32' } as const;
     if (bfloat16) {
-      const { head, tail, featureCount } = buildOnnxParts(source);
+      const { head, tail, featureCount } = buildHeadAndTail(source);
       const features: ShapeOf = (count) => [count, featureCount];
-      this.first = new SizedNetwork(vino, head, tiles, [features], { threads, precision: 'bf16' });
-      this.rest = {
-        network: new SizedNetwork(vino, tail, features, [embeddings], exact),
-        features: new Float32Array(MAX_TILES * featureCount),
+      this.head = new SizedNetwork(vino, head, tiles, [features], { threads, precision: 'bf16' });
+      this.tail = {
+        network: new SizedNetwork(vino, tail, features, [embeddings], float32),
+        features: new Float32Array(TILES_MAX * featureCount),
       };
     } else {
-      this.first = new SizedNetwork(
-        vino,
-        buildOnnx(source, { rounding: 'activations' }),
-        tiles,
-        [embeddings],
-        exact,
-      );
+      const onnx = buildOnnx(source, { rounding: 'activations' });
+      this.head = new SizedNetwork(vino, onnx, tiles, [embeddings], float32);
     }
   }
 
-  /** @param embeddings float32 [tiles, P, D]: written where they lie, as the tiles are read. */
+  /** @param embeddings float32 [tiles, P, D]. Tiles and embeddings are read and written in place, without a copy. */
   run(tiles: TileBatch, embeddings: Float32Array): void {
     const { tilePixels } = this.source.geometry;
-    const perTile = this.sizes.patchCount * this.sizes.dimension;
-    for (const { first, size } of piecesOf(tiles.count, MAX_TILES)) {
+    const valuesPerTile = this.sizes.patchCount * this.sizes.dimension;
+    for (const { first, size } of subBatchesOf(tiles.count, TILES_MAX)) {
       const pixels: TensorData = tiles.pixels.subarray(first * tilePixels, (first + size) * tilePixels);
-      const out = embeddings.subarray(first * perTile, (first + size) * perTile);
-      this.first.run(size, pixels, [this.rest?.features ?? out]);
-      this.rest?.network.run(size, this.rest.features, [out]);
+      const output = embeddings.subarray(first * valuesPerTile, (first + size) * valuesPerTile);
+      this.head.run(size, pixels, [this.tail?.features ?? output]);
+      this.tail?.network.run(size, this.tail.features, [output]);
     }
   }
 
   dispose(): void {
-    this.first.dispose();
-    this.rest?.network.dispose();
+    this.head.dispose();
+    this.tail?.network.dispose();
   }
 }

@@ -1,21 +1,23 @@
-/** The functions of OpenVINO's C library that are used, as koffi gives them. */
+/** Loads OpenVINO's C library through koffi and declares the functions that are used. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../util/package-root.js';
 
-/** Where `npm run engines:openvino` puts the libraries, below the root of the checkout. */
-const FETCHED = '.cache/openvino';
+/** Folder that `npm run engines:openvino` fills with the libraries, relative to the root of the checkout. */
+const FETCHED_FOLDER = '.cache/openvino';
 /** libopenvino_c.so.2641, libopenvino_c.2641.dylib, openvino_c.dll */
 const LIBRARY_NAME = /^(lib)?openvino_c\.(so|dylib|dll|\d)/;
 
 export type Koffi = typeof import('koffi').default;
+/** A dense tensor's values, uint8 or float32, in memory of the caller; shared memory too. */
 export type TensorData = Uint8Array | Float32Array;
 
-/** An address, as koffi gives it. */
+/** koffi's form of an address. */
 export type Pointer = bigint;
+/** koffi's form of an output parameter. */
 export type Out<T> = [T | null];
 
-/** The functions of the C API that are used; every one that gives a number gives 0 for success. */
+/** The functions of the C API that are used. A returned number is a status: 0 = success. */
 export interface Functions {
   ov_get_last_err_msg(): string | null;
   ov_get_openvino_version(version: { buildNumber?: string }): number;
@@ -84,12 +86,12 @@ const PROTOTYPES: Readonly<Record<keyof Functions, string>> = {
 };
 
 function fetchedFolder(): string | undefined {
-  const folder = join(packageRoot(), FETCHED);
+  const folder = join(packageRoot(), FETCHED_FOLDER);
   return existsSync(folder) ? folder : undefined;
 }
 
 function libraryFile(folder: string | undefined): string {
-  if (folder === undefined) throw new Error('its library is not here; npm run engines:openvino fetches it');
+  if (folder === undefined) throw new Error('its library is missing; npm run engines:openvino fetches it');
   const name = existsSync(folder) ? readdirSync(folder).find((file) => LIBRARY_NAME.test(file)) : undefined;
   if (name === undefined) throw new Error(`there is no libopenvino_c in ${folder}`);
   return join(folder, name);
@@ -100,22 +102,22 @@ export interface LoadedLibrary {
   readonly functions: Functions;
 }
 
-/** By file. A library stays in the process. */
-const loaded = new Map<string, LoadedLibrary>();
-let typesAreNamed = false;
+/** By file. A loaded library cannot be unloaded from the process. */
+const loadedLibraries = new Map<string, LoadedLibrary>();
+let areTypesDeclared = false;
 
 /**
- * @param folder of the libraries; empty: where `npm run engines:openvino` puts them
- * @throws Error where the library or koffi is not there, or does not load.
+ * @param folder of the libraries; empty: the one that `npm run engines:openvino` fills
+ * @throws Error where the library or koffi is missing or does not load.
  */
 export async function loadFunctions(folder: string): Promise<LoadedLibrary> {
   const file = libraryFile(folder === '' ? fetchedFolder() : folder);
-  const known = loaded.get(file);
-  if (known !== undefined) return known;
+  const loaded = loadedLibraries.get(file);
+  if (loaded !== undefined) return loaded;
   const { default: koffi } = await import('koffi');
-  // koffi takes a name once per thread.
-  if (!typesAreNamed) {
-    typesAreNamed = true;
+  // koffi accepts a type name once per thread.
+  if (!areTypesDeclared) {
+    areTypesDeclared = true;
     koffi.struct('ov_version_t', { buildNumber: 'const char *', description: 'const char *' });
     koffi.struct('ov_shape_t', { rank: 'int64_t', dims: 'int64_t *' });
     koffi.struct('ov_partial_shape_t', { rankMin: 'int64_t', rankMax: 'int64_t', dims: 'void *' });
@@ -125,18 +127,19 @@ export async function loadFunctions(folder: string): Promise<LoadedLibrary> {
     Object.entries(PROTOTYPES).map(([name, prototype]) => [name, library.func(prototype)]),
   ) as unknown as Functions;
   const entry = { koffi, functions };
-  loaded.set(file, entry);
+  loadedLibraries.set(file, entry);
   return entry;
 }
 
-export function check(functions: Functions, status: number): void {
+/** @throws Error with OpenVINO's message where the status is not 0. */
+export function checkStatus(functions: Functions, status: number): void {
   if (status !== 0) throw new Error(functions.ov_get_last_err_msg()?.trim() || `OpenVINO's status ${status}`);
 }
 
-/** What a function gives by its last parameter. */
-export function taken(functions: Functions, call: (out: Out<Pointer>) => number): Pointer {
+/** Calls a function and returns its output parameter. @throws Error with OpenVINO's message */
+export function outputOf(functions: Functions, call: (out: Out<Pointer>) => number): Pointer {
   const out: Out<Pointer> = [null];
-  check(functions, call(out));
-  if (out[0] === null) throw new Error('OpenVINO gave no object');
+  checkStatus(functions, call(out));
+  if (out[0] === null) throw new Error('OpenVINO returned no object');
   return out[0];
 }

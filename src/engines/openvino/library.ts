@@ -1,13 +1,13 @@
-/** OpenVINO's C API, called through koffi: networks compiled for the processor and run in the calling thread. */
+/** OpenVINO's C API through koffi: compiles networks for the processor and runs them in the calling thread. */
 import { SaladError } from '../../errors/index.js';
 import {
-  check,
+  checkStatus,
   type Functions,
   type Koffi,
   loadFunctions,
+  outputOf,
   type Pointer,
   type TensorData,
-  taken,
 } from './functions.js';
 
 const DEVICE = 'CPU';
@@ -15,7 +15,6 @@ const DEVICE = 'CPU';
 const F32 = 4;
 const U8 = 16;
 
-/** A dense tensor, uint8 or float32, in memory of the caller; shared memory too. */
 export type { TensorData } from './functions.js';
 
 export interface Tensor {
@@ -31,8 +30,8 @@ export interface CompileOptions {
 /** A network with one input, compiled for one shape. */
 export interface CompiledNetwork {
   /**
-   * Reads and writes the tensors where they lie; blocks the thread.
-   * @throws Error with OpenVINO's words; RangeError where a tensor is shorter than its shape.
+   * Reads and writes the tensors in place; blocks the thread.
+   * @throws Error with OpenVINO's message; RangeError where a tensor is shorter than its shape.
    */
   run(input: Tensor, outputs: readonly Tensor[]): void;
   dispose(): void;
@@ -43,16 +42,16 @@ export interface OpenVino {
   /** Such as 2026.4.1. */
   readonly version: string;
   readonly processor: string;
-  /** What its kernels for this processor can do: FP32, BF16, INT8 and more. */
+  /** Number formats of its kernels for this processor: FP32, BF16, INT8 and more. */
   readonly capabilities: readonly string[];
-  /** @throws Error with OpenVINO's words. */
+  /** @throws Error with OpenVINO's message. */
   compile(onnx: Uint8Array, inputShape: readonly number[], options: CompileOptions): CompiledNetwork;
-  /** After every network it compiled. */
+  /** Call it after `dispose` of every network it compiled. */
   dispose(): void;
 }
 
 /**
- * @param folder of the libraries; empty: where `npm run engines:openvino` puts them
+ * @param folder of the libraries; empty: the one that `npm run engines:openvino` fills
  * @throws SaladError ENGINE_UNAVAILABLE with the reason.
  */
 export async function openOpenVino(folder: string): Promise<OpenVino> {
@@ -82,16 +81,16 @@ class Core implements OpenVino {
     private readonly functions: Functions,
   ) {
     const version: { buildNumber?: string } = {};
-    check(functions, functions.ov_get_openvino_version(version));
+    checkStatus(functions, functions.ov_get_openvino_version(version));
     this.version = version.buildNumber?.split('-')[0] ?? 'of unknown version';
-    this.core = taken(functions, (core) => functions.ov_core_create(core));
+    this.core = outputOf(functions, (core) => functions.ov_core_create(core));
     this.processor = this.property('FULL_DEVICE_NAME').trim();
     this.capabilities = this.property('OPTIMIZATION_CAPABILITIES').split(/[\s,]+/);
   }
 
   private property(key: string): string {
     const { functions, core } = this;
-    const text = taken(functions, (value) => functions.ov_core_get_property(core, DEVICE, key, value));
+    const text = outputOf(functions, (value) => functions.ov_core_get_property(core, DEVICE, key, value));
     const value = this.koffi.decode(text, 'char', -1) as string;
     functions.ov_free(text);
     return value;
@@ -107,20 +106,20 @@ class Core implements OpenVino {
       NUM_STREAMS: '1',
       INFERENCE_NUM_THREADS: String(threads),
       INFERENCE_PRECISION_HINT: precision,
-      // Workers of other processes have the same cores.
+      // Other processes use the same cores.
       ENABLE_CPU_PINNING: 'NO',
     }).flat();
-    const model = taken(functions, (out) =>
+    const model = outputOf(functions, (out) =>
       functions.ov_core_read_model_from_memory_buffer(core, onnx, onnx.byteLength, null, out),
     );
     try {
       const shape = {};
       const dims = BigInt64Array.from(inputShape, BigInt);
-      check(functions, functions.ov_partial_shape_create_static(dims.length, dims, shape));
+      checkStatus(functions, functions.ov_partial_shape_create_static(dims.length, dims, shape));
       const reshaped = functions.ov_model_reshape_single_input(model, shape);
       functions.ov_partial_shape_free(shape);
-      check(functions, reshaped);
-      const compiled = taken(functions, (out) =>
+      checkStatus(functions, reshaped);
+      const compiled = outputOf(functions, (out) =>
         functions.ov_core_compile_model_props(core, model, DEVICE, properties.length / 2, properties, out),
       );
       return new Network(functions, compiled);
@@ -141,24 +140,29 @@ class Network implements CompiledNetwork {
     private readonly functions: Functions,
     private readonly compiled: Pointer,
   ) {
-    this.request = taken(functions, (out) => functions.ov_compiled_model_create_infer_request(compiled, out));
+    this.request = outputOf(functions, (out) =>
+      functions.ov_compiled_model_create_infer_request(compiled, out),
+    );
   }
 
   run(input: Tensor, outputs: readonly Tensor[]): void {
     const { functions, request } = this;
     const tensors: Pointer[] = [];
     try {
-      const read = createTensor(functions, input);
-      tensors.push(read);
-      check(functions, functions.ov_infer_request_set_input_tensor_by_index(request, 0, read));
+      const inputTensor = createTensor(functions, input);
+      tensors.push(inputTensor);
+      checkStatus(functions, functions.ov_infer_request_set_input_tensor_by_index(request, 0, inputTensor));
       for (const [index, output] of outputs.entries()) {
-        const written = createTensor(functions, output);
-        tensors.push(written);
-        check(functions, functions.ov_infer_request_set_output_tensor_by_index(request, index, written));
+        const outputTensor = createTensor(functions, output);
+        tensors.push(outputTensor);
+        checkStatus(
+          functions,
+          functions.ov_infer_request_set_output_tensor_by_index(request, index, outputTensor),
+        );
       }
-      check(functions, functions.ov_infer_request_infer(request));
+      checkStatus(functions, functions.ov_infer_request_infer(request));
     } finally {
-      // The request keeps its own hold of them until it is given others; it touches them only in a run.
+      // The request keeps its own references until it gets other tensors; it reads and writes only during a run.
       for (const tensor of tensors) functions.ov_tensor_free(tensor);
     }
   }
@@ -172,9 +176,9 @@ class Network implements CompiledNetwork {
 function createTensor(functions: Functions, { shape, data }: Tensor): Pointer {
   const length = shape.reduce((product, size) => product * size, 1);
   if (data.length < length) throw new RangeError(`a tensor of ${length} values has only ${data.length}`);
-  // Small arrays lie in V8's heap, where they could be moved, until somebody asks for their buffer.
+  // V8 keeps small arrays in its heap, where it may move them, until their `buffer` is read: this line reads it.
   if (data.buffer.byteLength === 0) throw new RangeError('a tensor has no memory');
   const type = data instanceof Float32Array ? F32 : U8;
   const dims = { rank: shape.length, dims: BigInt64Array.from(shape, BigInt) };
-  return taken(functions, (out) => functions.ov_tensor_create_from_host_ptr(type, dims, data, out));
+  return outputOf(functions, (out) => functions.ov_tensor_create_from_host_ptr(type, dims, data, out));
 }

@@ -1,4 +1,6 @@
-/** OpenVINO on the CPU: sessions of one thread unless told otherwise, as onnx has, and faster on Intel's processors. */
+/**
+ * The engine on OpenVINO, on the CPU. As with onnx a session has one thread by default. Faster on Intel's processors.
+ */
 import { hasBfloat16 } from '../../network/precision.js';
 import { engineFailure, modelSizes } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
@@ -8,11 +10,11 @@ import { PartSearch } from '../search/part-search.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 import { Encoder } from './encoder.js';
 import { type OpenVino, openOpenVino } from './library.js';
-import { OpenVinoProducts } from './products.js';
+import { PartProducts } from './part-products.js';
 
 /**
- * @param folder of the libraries; empty: where `npm run engines:openvino` puts them
- * @param threads that each session computes with
+ * @param folder of the libraries; empty: the one that `npm run engines:openvino` fills
+ * @param threads of each session
  * @throws SaladError ENGINE_UNAVAILABLE where the libraries or koffi do not load.
  */
 export async function createOpenVinoEngine(folder = '', threads = 1): Promise<Engine> {
@@ -24,7 +26,7 @@ export async function createOpenVinoEngine(folder = '', threads = 1): Promise<En
       device: `CPU, ${threads} thread${threads === 1 ? '' : 's'}, ${vino.processor}, OpenVINO ${vino.version} (${kernels.join(' ')})`,
       hardware: true,
       maxWorkers: null,
-      threaded: true,
+      canUseSessionThreads: true,
     },
     load: (source) => loadModel(vino, source, threads),
     async dispose() {
@@ -37,20 +39,21 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
   const sizes = modelSizes(source);
   try {
     const search = await prepareSearch(source);
-    const { search: inGraph, ...rest } = search.graph;
+    const { search: engineSearch, ...encoderSource } = search.graph;
     const bfloat16 = (source.bfloat16 === true || source.int8 !== undefined) && hasBfloat16();
-    const encoder = new Encoder(vino, rest, sizes, { threads, bfloat16 });
-    // Whatever the encoder runs in, prototypes are compared in float32.
-    const bank = inGraph && (await openBank(vino, { ...rest, search: inGraph }, threads));
-    const reduced = bfloat16 ? 'bfloat16' : 'float32';
+    const encoder = new Encoder(vino, encoderSource, sizes, { threads, bfloat16 });
+    // Prototypes are compared in float32, whatever the encoder's precision.
+    const partSearch =
+      engineSearch && (await openPartSearch(vino, { ...encoderSource, search: engineSearch }, threads));
+    const floatPrecision = bfloat16 ? 'bfloat16' : 'float32';
     return {
       ...sizes,
       search: search.description,
-      precision: source.int8 === undefined ? reduced : 'int8',
-      run: (tiles, patches) => run({ encoder, bank, search }, tiles, patches),
+      precision: source.int8 === undefined ? floatPrecision : 'int8',
+      run: (tiles, patches) => run({ encoder, partSearch, search }, tiles, patches),
       async dispose() {
         encoder.dispose();
-        await bank?.dispose();
+        await partSearch?.dispose();
       },
     };
   } catch (error) {
@@ -58,23 +61,26 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
   }
 }
 
-function openBank(vino: OpenVino, source: SearchSource, threads: number): Promise<PartSearch> {
+function openPartSearch(vino: OpenVino, source: SearchSource, threads: number): Promise<PartSearch> {
   const scratch = new Scratch();
-  return PartSearch.open(source, (graph) => new OpenVinoProducts(vino, source, graph, scratch, threads));
+  return PartSearch.open(source, (graph) => new PartProducts(vino, source, graph, scratch, threads));
 }
 
-/** What a model consists of here. */
-interface Loaded {
+interface LoadedModel {
   readonly encoder: Encoder;
-  /** Where the plan is an exact search in the engine. */
-  readonly bank: PartSearch | undefined;
+  /** Present where the plan is an exact search in the engine. */
+  readonly partSearch: PartSearch | undefined;
   readonly search: PreparedSearch;
 }
 
-async function run({ encoder, bank, search }: Loaded, tiles: TileBatch, patches: PatchBatch): Promise<void> {
+async function run(
+  { encoder, partSearch, search }: LoadedModel,
+  tiles: TileBatch,
+  patches: PatchBatch,
+): Promise<void> {
   try {
     encoder.run(tiles, patches.embeddings);
-    search.finish(tiles, await bank?.nearest(tiles, patches.embeddings), patches);
+    search.score(tiles, await partSearch?.nearest(tiles, patches.embeddings), patches);
   } catch (error) {
     throw engineFailure('openvino', 'score a batch', error);
   }

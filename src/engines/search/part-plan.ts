@@ -1,6 +1,6 @@
 /**
- * How an exact search is cut into parts of the memory bank: each is read once for a tile, for the patches that reach it
- * by their search window.
+ * Splits an exact search into parts of the memory bank. A part is multiplied once for a tile, with all patches whose
+ * search window reaches it.
  */
 
 import { type Geometry, patchesOf, patchOfTile } from '../../geometry/geometry.js';
@@ -8,64 +8,67 @@ import { type OnnxPart, partGrid } from '../../network/onnx/similarity-parts.js'
 import type { EngineModelSource } from '../engine.js';
 import { WindowRows } from './window-rows.js';
 
-/** With fewer patches to a tile, parts of the bank would be too many calls for too little. */
+/** With fewer patches in a tile, the products of a part are too small for the cost of a call. */
 const TILE_PATCHES_MIN = 8;
-/** Cells of the grid in one part: fewer are multiplied less well, more with patches that do not need them. */
+/** Cells of the grid in one part: fewer make slow small products, more include patches that do not reach them. */
 const PART_CELLS_MAX = 8;
 
 export type SearchSource = EngineModelSource & Required<Pick<EngineModelSource, 'search'>>;
 
-/** One graph: all that a tile is searched in. */
+/** The parts that a tile is searched in, as one graph of an engine. */
 export interface PartGraph {
   readonly parts: readonly OnnxPart[];
   /** Whether there is one part, the whole bank, and every patch reaches all of it. */
   readonly isWhole: boolean;
 }
 
-/** What one patch reaches of a part: columns [start, end) of row `place`, both of all products of the part. */
-export interface Span {
+/** The rows of one part that one patch reaches. */
+export interface PartRange {
+  /** Index of the part. */
   readonly part: number;
-  readonly place: number;
+  /** Index of the patch among the patches of the part, row by row. */
+  readonly patch: number;
+  /** The rows are [start, end) of the part's rows. */
   readonly start: number;
   readonly end: number;
 }
 
-/** How a tile at one place of the grid is searched. */
+/** How a tile at one position of the grid is searched. */
 export interface TilePlan {
-  /** Which graph. */
+  /** Index of the graph. */
   readonly graph: number;
-  /** Of every patch, row by row. */
-  readonly spans: readonly (readonly Span[])[];
+  /** For every patch, row by row. */
+  readonly ranges: readonly (readonly PartRange[])[];
 }
 
 export interface PartPlan {
   readonly graphs: readonly PartGraph[];
-  /** Of every tile of the image, row by row. */
+  /** For every tile of the image, row by row. */
   readonly tiles: readonly TilePlan[];
 }
 
-export function partPlan({ geometry, search }: SearchSource): PartPlan {
+export function planParts({ geometry, search }: SearchSource): PartPlan {
   const { bank, scoring } = search;
   const { patchesPerTile } = geometry;
   if (scoring.searchRadius === null) {
     const rows = Int32Array.from({ length: bank.rows }, (_, row) => row);
-    const spansOf = () => [[0, bank.rows] as const];
-    return wholeBank(geometry, rows, spansOf, true);
+    return planWholeBank(geometry, rows, () => [[0, bank.rows] as const], true);
   }
   const window = new WindowRows(bank, geometry, scoring.searchRadius);
   if (patchesPerTile < TILE_PATCHES_MIN) {
-    return wholeBank(geometry, window.rows, (cell) => [...window.spans(cell)], false);
+    return planWholeBank(geometry, window.rows, (cell) => [...window.ranges(cell)], false);
   }
   const graphs: PartGraph[] = [];
-  const tiles = tilesOf(geometry, (cells) => {
-    const { parts, spans } = partsOf(window, geometry, cells);
+  const tiles = planTiles(geometry, (cells) => {
+    const { parts, ranges } = partsOf(window, geometry, cells);
     graphs.push({ parts, isWhole: false });
-    return { graph: graphs.length - 1, spans };
+    return { graph: graphs.length - 1, ranges };
   });
   return { graphs, tiles };
 }
 
-function tilesOf(geometry: Geometry, planOf: (cells: readonly number[]) => TilePlan): TilePlan[] {
+/** @param planOf plans a tile from the cells of its patches */
+function planTiles(geometry: Geometry, planOf: (cells: readonly number[]) => TilePlan): TilePlan[] {
   const plans: TilePlan[] = [];
   for (let row = 0; row < geometry.tileRows; row++) {
     for (let column = 0; column < geometry.tileColumns; column++) {
@@ -76,24 +79,29 @@ function tilesOf(geometry: Geometry, planOf: (cells: readonly number[]) => TileP
   return plans;
 }
 
-/** One graph for all tiles, with one part. */
-function wholeBank(
+/**
+ * One graph for all tiles, with the whole bank as its one part.
+ * @param rangesOf ranges of `rows` that a cell reaches
+ */
+function planWholeBank(
   geometry: Geometry,
   rows: Int32Array,
-  spansOf: (cell: number) => readonly (readonly [number, number])[],
+  rangesOf: (cell: number) => readonly (readonly [number, number])[],
   isWhole: boolean,
 ): PartPlan {
   const [down, across] = patchesOf(geometry);
-  const all = { top: 0, bottom: down, left: 0, right: across };
-  const tiles = tilesOf(geometry, (cells) => ({
+  const allPatches = { top: 0, bottom: down, left: 0, right: across };
+  const tiles = planTiles(geometry, (cells) => ({
     graph: 0,
-    spans: cells.map((cell, place) => spansOf(cell).map(([start, end]) => ({ part: 0, place, start, end }))),
+    ranges: cells.map((cell, patch) =>
+      rangesOf(cell).map(([start, end]) => ({ part: 0, patch, start, end })),
+    ),
   }));
-  return { graphs: [{ parts: [{ ...all, rows }], isWhole }], tiles };
+  return { graphs: [{ parts: [{ ...allPatches, rows }], isWhole }], tiles };
 }
 
-/** Cells [left, right) of one row of the grid. */
-interface Cells {
+/** Cells [left, right) of row `y` of the grid. */
+interface CellRange {
   readonly y: number;
   readonly left: number;
   readonly right: number;
@@ -106,9 +114,9 @@ function partsOf(window: WindowRows, geometry: Geometry, cells: readonly number[
   const [firstY, firstX] = [Math.floor(cells[0]! / geometry.patchGrid), cells[0]! % geometry.patchGrid];
   const [lastY, lastX] = [firstY + down - 1, firstX + columns - 1];
   const parts: OnnxPart[] = [];
-  const spans: Span[][] = cells.map(() => []);
-  for (const { y, left, right } of partsAround(geometry, [firstY, lastY, firstX, lastX], radius)) {
-    const [start, end] = window.entries(y, left, right);
+  const ranges: PartRange[][] = cells.map(() => []);
+  for (const { y, left, right } of cellRangesAround(geometry, [firstY, lastY, firstX, lastX], radius)) {
+    const [start, end] = window.range(y, left, right);
     if (start === end) continue;
     const part = {
       top: Math.max(firstY, y - radius) - firstY,
@@ -117,31 +125,31 @@ function partsOf(window: WindowRows, geometry: Geometry, cells: readonly number[
       right: Math.min(lastX, right - 1 + radius) - firstX + 1,
       rows: window.rows.slice(start, end),
     };
-    let place = 0;
+    let patch = 0;
     for (let row = part.top; row < part.bottom; row++) {
       for (let column = part.left; column < part.right; column++) {
         const x = firstX + column;
-        const own = window.entries(y, Math.max(left, x - radius), Math.min(right, x + radius + 1));
-        spans[row * columns + column]!.push({
+        const reached = window.range(y, Math.max(left, x - radius), Math.min(right, x + radius + 1));
+        ranges[row * columns + column]!.push({
           part: parts.length,
-          place,
-          start: own[0] - start,
-          end: own[1] - start,
+          patch,
+          start: reached[0] - start,
+          end: reached[1] - start,
         });
-        place += 1;
+        patch += 1;
       }
     }
     parts.push(part);
   }
-  return { parts, spans };
+  return { parts, ranges };
 }
 
-/** What patches of these cells reach, as even as can be in parts of at most PART_CELLS_MAX cells. */
-function* partsAround(
+/** The cells within `radius` of a rectangle of cells, in nearly equal ranges of at most PART_CELLS_MAX cells. */
+function* cellRangesAround(
   { patchGrid }: Geometry,
   [top, bottom, left, right]: readonly [number, number, number, number],
   radius: number,
-): Generator<Cells> {
+): Generator<CellRange> {
   const first = Math.max(0, left - radius);
   const cells = Math.min(patchGrid - 1, right + radius) - first + 1;
   const parts = Math.ceil(cells / PART_CELLS_MAX);
@@ -151,7 +159,7 @@ function* partsAround(
   }
 }
 
-/** Patches of a tile that a part is for. */
+/** Number of patches that are multiplied with a part. */
 export function patchesIn(part: OnnxPart): number {
   const [down, across] = partGrid(part);
   return down * across;

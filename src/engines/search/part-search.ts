@@ -1,37 +1,40 @@
-/** Exact search beside an encoder: an engine does the products, part by part, and the K nearest are picked here. */
+/**
+ * Exact search outside the encoder's graph: an engine multiplies embeddings with parts of the bank, and the K nearest
+ * rows are chosen here.
+ */
 import { SEARCH_LIMITS } from '../../scoring/search-plan.js';
-import { piecesOf } from '../batch.js';
+import { subBatchesOf } from '../batch.js';
 import type { TileBatch } from '../engine.js';
 import { NearestList } from './nearest-list.js';
 import {
   type PartGraph,
   type PartPlan,
-  partPlan,
+  type PartRange,
   patchesIn,
+  planParts,
   type SearchSource,
-  type Span,
   type TilePlan,
 } from './part-plan.js';
 
-/** Of the bytes that similarities may take: beyond it one tile's are not for this search. */
+/** Share of `similarityBytesMax` that the similarities of one tile may take; this search is not used above it. */
 const TILE_SHARE_MAX = 1 / 4;
-/** What several tiles at a time may take: a core's own cache. */
+/** Share of `similarityBytesMax` that the similarities of one run may take: the size of a core's own cache. */
 const RUN_SHARE_MAX = 1 / 16;
 
-/** What a run found, good until the next one. */
+/** The similarities of a run, valid until the next run. */
 export interface Candidates {
-  /** Offers what `span` reaches of its part, or at least the K nearest of that. @param tile of the run, from 0 */
-  offer(nearest: NearestList, tile: number, span: Span): void;
+  /** Offers the rows of `range`, or at least the K nearest of them. @param tile index in the run */
+  offer(nearest: NearestList, tile: number, range: PartRange): void;
 }
 
-/** One graph on an engine. */
+/** One graph in an engine. */
 export interface PartNetwork {
   /** @param embeddings float32 [tiles, P, D], in shared memory only where the engine reads that */
   run(tiles: number, embeddings: Float32Array): Candidates | Promise<Candidates>;
   dispose(): void | Promise<void>;
 }
 
-/** The part of the bytes that similarities may take which those of one tile do. */
+/** The similarities of one tile, as a share of `similarityBytesMax`. */
 function shareOfTile(source: SearchSource, { graphs }: PartPlan): number {
   const { similarityBytesMax } = { ...SEARCH_LIMITS, ...source.search.options };
   const values = graphs.map(({ parts }) =>
@@ -40,14 +43,14 @@ function shareOfTile(source: SearchSource, { graphs }: PartPlan): number {
   return (Float32Array.BYTES_PER_ELEMENT * Math.max(...values)) / similarityBytesMax;
 }
 
-/** Whether the similarities of one tile are few enough. */
-export function fitsParts(source: SearchSource, plan: PartPlan): boolean {
+/** Whether the similarities of one tile are small enough for this search. */
+export function fitsPartSearch(source: SearchSource, plan: PartPlan): boolean {
   return shareOfTile(source, plan) <= TILE_SHARE_MAX;
 }
 
 export class PartSearch {
-  private readonly nearestOf: NearestList;
-  /** Several where one graph serves all of them. */
+  private readonly nearestList: NearestList;
+  /** More than 1 only where all tiles have the same graph. */
   private readonly tilesPerRun: number;
 
   private constructor(
@@ -55,16 +58,16 @@ export class PartSearch {
     private readonly plan: PartPlan,
     private readonly networks: readonly PartNetwork[],
   ) {
-    this.nearestOf = new NearestList(source.search.scoring.neighbourCount);
+    this.nearestList = new NearestList(source.search.scoring.neighbourCount);
     const fitting = Math.floor(RUN_SHARE_MAX / shareOfTile(source, plan));
     this.tilesPerRun = plan.graphs.length === 1 ? Math.max(1, fitting) : 1;
   }
 
-  /** @param compile is told of one of the tiles that a graph is for, too */
+  /** @param compile gets, beside the graph, the plan of one of the tiles that it is for */
   static async open(
     source: SearchSource,
     compile: (graph: PartGraph, tile: TilePlan) => PartNetwork | Promise<PartNetwork>,
-    plan = partPlan(source),
+    plan = planParts(source),
   ): Promise<PartSearch> {
     const networks: PartNetwork[] = [];
     for (const [index, graph] of plan.graphs.entries()) {
@@ -81,28 +84,28 @@ export class PartSearch {
     const { geometry, search } = this.source;
     const { patchesPerTile } = geometry;
     const k = search.scoring.neighbourCount;
-    const found = new Int32Array(tiles.count * patchesPerTile * k);
+    const rows = new Int32Array(tiles.count * patchesPerTile * k);
     const valuesPerTile = patchesPerTile * search.bank.dimension;
-    for (const { first, size } of piecesOf(tiles.count, this.tilesPerRun)) {
+    for (const { first, size } of subBatchesOf(tiles.count, this.tilesPerRun)) {
       const { graph } = this.planOf(tiles, first);
       const queries = embeddings.subarray(first * valuesPerTile, (first + size) * valuesPerTile);
       const candidates = await this.networks[graph]!.run(size, queries);
       for (let tile = 0; tile < size; tile++) {
-        const { spans } = this.planOf(tiles, first + tile);
-        for (const [within, own] of spans.entries()) {
-          this.nearestOf.reset(found, ((first + tile) * patchesPerTile + within) * k);
-          for (const span of own) candidates.offer(this.nearestOf, tile, span);
+        const { ranges } = this.planOf(tiles, first + tile);
+        for (const [patch, patchRanges] of ranges.entries()) {
+          this.nearestList.reset(rows, ((first + tile) * patchesPerTile + patch) * k);
+          for (const range of patchRanges) candidates.offer(this.nearestList, tile, range);
         }
       }
     }
-    return found;
+    return rows;
   }
 
   async dispose(): Promise<void> {
     for (const network of this.networks) await network.dispose();
   }
 
-  private planOf({ positions }: TileBatch, tile: number) {
+  private planOf({ positions }: TileBatch, tile: number): TilePlan {
     const index = positions[2 * tile]! * this.source.geometry.tileColumns + positions[2 * tile + 1]!;
     return this.plan.tiles[index]!;
   }

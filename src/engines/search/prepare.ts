@@ -1,44 +1,44 @@
-/** The search a model is loaded with: in the engine's graph, or behind it. The same for every engine. */
+/** Prepares the search of a model, the same for every engine: in the engine's graph, or after it in this program. */
 import { exactPlan, SEARCH_LIMITS, type SearchPlan, searchPlan } from '../../scoring/search-plan.js';
 import { patchCells } from '../batch.js';
 import type { EngineModelSource, PatchBatch, TileBatch } from '../engine.js';
-import { finishPatches } from '../patch-distances.js';
+import { scorePatches } from '../patch-distances.js';
 import { openPrototypeIndex, type PrototypeIndex } from './prototype-index.js';
 import { WindowRows } from './window-rows.js';
 
-/** Candidates an index is asked for where a search window takes only some of them. */
+/** Candidates requested from an index where a search window excludes some of them. */
 const WINDOW_CANDIDATES = 256;
 
 export interface PreparedSearch {
-  /** For people: "exact", "exact (search window)", "index (usearch, recall 0.995)"; empty without a bank. */
+  /** Human-readable: "exact", "exact (search window)", "index (usearch, recall 0.995)"; empty without a bank. */
   readonly description: string;
-  /** What the engine builds its graph from: without `search` where that is done here. */
+  /** What the engine builds its graph from; without `search` where the search is done here. */
   readonly graph: EngineModelSource;
-  /** Bank rows the graph compares with at a time. */
+  /** Bank rows that the graph compares at a time. */
   readonly chunkRows: number;
   /**
-   * Neighbours, distances and scores of tiles whose embeddings are written.
-   * @param indices bank rows [patches, K] from the graph, where it has the search.
+   * Writes neighbours, distances and scores of tiles whose embeddings are already written.
+   * @param indices bank rows [patches, K] found by the graph, where the graph includes the search
    */
-  finish(tiles: TileBatch, indices: ArrayLike<number | bigint> | undefined, patches: PatchBatch): void;
+  score(tiles: TileBatch, indices: ArrayLike<number | bigint> | undefined, patches: PatchBatch): void;
 }
 
 type Search = NonNullable<EngineModelSource['search']>;
 
-/** Builds or opens what the plan asks for; where there can be no index, the search is exact and says why. */
+/** Builds or opens what the plan requires. Where no index can serve, the search is exact and `description` says why. */
 export async function prepareSearch(source: EngineModelSource): Promise<PreparedSearch> {
   const { search, ...encoder } = source;
   if (search === undefined) {
-    return { description: '', graph: source, chunkRows: Number.POSITIVE_INFINITY, finish() {} };
+    return { description: '', graph: source, chunkRows: Number.POSITIVE_INFINITY, score() {} };
   }
   const limits = { ...SEARCH_LIMITS, ...search.options };
   const problem = { ...search, geometry: source.geometry };
   const plan = searchPlan(problem, limits);
-  if (plan.kind === 'exact') return inGraph(source, search, plan, 'exact');
+  if (plan.kind === 'exact') return searchInGraph(source, search, plan, 'exact');
   const { bank, scoring } = search;
   const window =
     scoring.searchRadius === null ? undefined : new WindowRows(bank, source.geometry, scoring.searchRadius);
-  let why = '';
+  let noIndexReason = '';
   if (plan.kind === 'index') {
     const candidates = window === undefined ? plan.candidates : Math.max(plan.candidates, WINDOW_CANDIDATES);
     const index = await openPrototypeIndex(bank, {
@@ -51,60 +51,60 @@ export async function prepareSearch(source: EngineModelSource): Promise<Prepared
         description: `index (usearch, recall ${index.recall.toFixed(3)})`,
         graph: encoder,
         chunkRows: Number.POSITIVE_INFINITY,
-        finish: (tiles, _indices, patches) => finishFromIndex(source, search, index, window, tiles, patches),
+        score: (tiles, _indices, patches) => scoreByIndex(source, search, index, window, tiles, patches),
       };
     }
-    why = `; ${index.reason}`;
+    noIndexReason = `; ${index.reason}`;
     if (window === undefined) {
-      return inGraph(source, search, exactPlan(problem, limits), `exact (${index.reason})`);
+      return searchInGraph(source, search, exactPlan(problem, limits), `exact (${index.reason})`);
     }
   }
-  const rows = window ?? new WindowRows(bank, source.geometry, source.geometry.patchGrid);
+  const windowRows = window ?? new WindowRows(bank, source.geometry, source.geometry.patchGrid);
   return {
-    description: `exact (search window${why})`,
+    description: `exact (search window${noIndexReason})`,
     graph: encoder,
     chunkRows: Number.POSITIVE_INFINITY,
-    finish: (tiles, _indices, patches) => finishFromWindow(source, search, rows, tiles, patches),
+    score: (tiles, _indices, patches) => scoreByWindow(source, search, windowRows, tiles, patches),
   };
 }
 
-function inGraph(
+function searchInGraph(
   source: EngineModelSource,
   search: Search,
   { chunkRows }: SearchPlan & { kind: 'exact' },
   description: string,
 ): PreparedSearch {
-  const perTile = source.geometry.patchesPerTile;
+  const { patchesPerTile } = source.geometry;
   return {
     description,
     graph: source,
     chunkRows,
-    finish: (tiles, indices, patches) => finishPatches(search, indices!, tiles.count * perTile, patches),
+    score: (tiles, indices, patches) => scorePatches(search, indices!, tiles.count * patchesPerTile, patches),
   };
 }
 
-function finishFromWindow(
+function scoreByWindow(
   source: EngineModelSource,
   search: Search,
-  rows: WindowRows,
+  windowRows: WindowRows,
   tiles: TileBatch,
   patches: PatchBatch,
 ): void {
   const { bank, scoring } = search;
   const k = scoring.neighbourCount;
   const cells = patchCells(source, tiles);
-  const found = new Int32Array(cells.length * k);
+  const rows = new Int32Array(cells.length * k);
   cells.forEach((cell, patch) => {
-    rows.nearest(patches.embeddings, patch * bank.dimension, cell, k, found, patch * k);
+    windowRows.nearest(patches.embeddings, patch * bank.dimension, cell, k, rows, patch * k);
   });
-  finishPatches(search, found, cells.length, patches);
+  scorePatches(search, rows, cells.length, patches);
 }
 
 /**
- * The best of a whole bank that lie in the window are the best of the window, if enough of them do; where too
- * few do, the window is searched exactly.
+ * The index searches the whole bank. If at least K of its candidates lie in the window, the nearest of these are the
+ * nearest of the window; otherwise the window is searched exactly.
  */
-function finishFromIndex(
+function scoreByIndex(
   source: EngineModelSource,
   search: Search,
   index: PrototypeIndex,
@@ -115,18 +115,18 @@ function finishFromIndex(
   const { bank, scoring } = search;
   const k = scoring.neighbourCount;
   const cells = patchCells(source, tiles);
-  // A copy out of the shared slot: native libraries refuse views over shared memory.
+  // A copy of the shared slot: native libraries refuse views of shared memory.
   const queries = patches.embeddings.slice(0, cells.length * bank.dimension);
-  const found = index.search(queries, cells.length);
-  const width = found.length / cells.length;
+  const rows = index.search(queries, cells.length);
+  const candidates = rows.length / cells.length;
   if (window !== undefined) {
     cells.forEach((cell, patch) => {
-      const own = found.subarray(patch * width, (patch + 1) * width);
-      const inside = own.filter((row) => row >= 0 && window.isInside(row, cell));
-      own.fill(-1);
-      if (inside.length >= k) own.set(inside);
-      else window.nearest(queries, patch * bank.dimension, cell, k, found, patch * width);
+      const patchRows = rows.subarray(patch * candidates, (patch + 1) * candidates);
+      const inside = patchRows.filter((row) => row >= 0 && window.isInside(row, cell));
+      patchRows.fill(-1);
+      if (inside.length >= k) patchRows.set(inside);
+      else window.nearest(queries, patch * bank.dimension, cell, k, rows, patch * candidates);
     });
   }
-  finishPatches(search, found, cells.length, patches, width);
+  scorePatches(search, rows, cells.length, patches, candidates);
 }

@@ -1,6 +1,6 @@
 /**
- * An approximate index of a large memory bank (HNSW graphs, usearch), with its recall measured against exact
- * search before it serves. Built once, kept as files, and mapped into memory by every worker thread.
+ * An approximate index of a large memory bank (HNSW graphs, usearch). Its recall is measured against exact search
+ * before it serves. It is built once, stored as files, and mapped into memory by every worker thread.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rename, stat, writeFile } from 'node:fs/promises';
@@ -12,45 +12,51 @@ import { type MemoryBank, normaliseRows } from '../../scoring/memory-bank.js';
 import { createRandom } from '../../util/random.js';
 import { buildShards, FORMAT, SHARD_ROWS_MAX, Shards, shardEdges, type Usearch } from './shards.js';
 
-/** Least share of the true K nearest that an index must find to serve. */
+/** Share of the true K nearest that an index must find to serve. */
 export const RECALL_MIN = 0.99;
-/** Candidates the graph search keeps; the first that finds enough is taken. Wider than this, exact search is as fast. */
+/**
+ * Candidates that a graph keeps during a search. The smallest number with enough recall is used; above the largest one,
+ * exact search is as fast.
+ */
 const EXPANSIONS = [64, 128, 256, 512] as const;
 /** Queries of each kind. */
-const SAMPLE = 100;
+const SAMPLE_QUERIES = 100;
 const SAMPLE_SEED = 20260401;
-/** Length of the noise on a unit vector: what comes is a normal patch, or an anomalous one. */
+/** Length of the noise added to a unit vector, for queries like normal patches (near) and anomalous ones (far). */
 const NOISE = { near: 0.5, far: 1 } as const;
-/** Of queries half-way between two prototypes, which lie farther off than any patch of a radiograph that was measured. */
+/**
+ * Required recall of queries half-way between two prototypes. They are farther from the bank than every patch of a
+ * radiograph that was measured.
+ */
 const BETWEEN_RECALL_MIN = 0.9;
 
 export interface IndexOptions {
-  /** Where index files are kept; undefined: `.cache/salad-serve/search` in the home folder. */
+  /** Folder of the index files; undefined: `.cache/salad-serve/search` in the home folder. */
   readonly directory: string | undefined;
   readonly neighbourCount: number;
   readonly candidates: number;
-  /** Rows of one graph at most. @default 125,000 */
+  /** Largest number of rows in a shard. @default 125,000 */
   readonly shardRows?: number;
 }
 
-/** What was found out when the index was built. */
+/** The measurements made when the index was built; stored as JSON beside the shards. */
 interface IndexRecord {
-  /** Of each shard's file. */
+  /** Size of each shard's file. */
   readonly bytes: readonly number[];
-  /** Null where no expansion reached RECALL_MIN. */
+  /** Null where no expansion reached the required recall. */
   readonly expansion: number | null;
-  /** Of that expansion, or the best there was. */
+  /** With that expansion; where it is null, the best recall that was measured. */
   readonly recall: number;
   readonly buildSeconds: number;
 }
 
 export interface PrototypeIndex {
-  /** Share of the true K nearest found, the lower of queries near a prototype and far from it. */
+  /** Share of the true K nearest found: the lower of the recalls for near and far queries. */
   readonly recall: number;
   readonly expansion: number;
-  /** The files it is kept in, one a graph. */
+  /** The files of the shards. */
   readonly paths: readonly string[];
-  /** What building took, whenever that was. */
+  /** Time of the build, also where an earlier process built it. */
   readonly buildSeconds: number;
   /**
    * @param queries float32 [count, D] in memory that is not shared.
@@ -59,16 +65,16 @@ export interface PrototypeIndex {
   search(queries: Float32Array, count: number): Int32Array;
 }
 
-/** Why there is no index to serve with; the search is then exact. */
+/** Why no index can serve; the search is then exact. */
 export interface NoIndex {
   readonly reason: string;
-  /** Of an index that was built and finds too few. */
+  /** Present where an index was built and its recall is too low. */
   readonly built?: Pick<PrototypeIndex, 'paths' | 'buildSeconds' | 'expansion'>;
 }
 
 /**
- * The library is native and optional: its absence is an answer. As CommonJS, because its ES module looks for the
- * native part by the names in a stack trace, and not every caller has one.
+ * The library is native and optional, so that it may be missing. Loaded as CommonJS: its ES module finds the native
+ * addon by the file names in a stack trace, which fails for some callers.
  */
 function loadLibrary(name: string): Usearch | NoIndex {
   try {
@@ -79,11 +85,11 @@ function loadLibrary(name: string): Usearch | NoIndex {
 }
 
 /**
- * Of the user alone, as nobody else may plant a file that a native library reads; where the home folder cannot
- * be written, for this process only.
+ * Creates the folder with access for this user only: a native library reads its files, so no other user may write them.
+ * Where the folder cannot be written, it is a temporary one for this process.
  */
-async function indexDirectory(wanted: string | undefined): Promise<string> {
-  const directory = wanted ?? join(homedir(), '.cache', 'salad-serve', 'search');
+async function openIndexDirectory(configured: string | undefined): Promise<string> {
+  const directory = configured ?? join(homedir(), '.cache', 'salad-serve', 'search');
   try {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await writeFile(join(directory, '.writable'), '');
@@ -117,8 +123,8 @@ async function sizesOf(paths: readonly string[]): Promise<readonly number[]> {
 }
 
 /**
- * Opens the index of a bank, building it where there is no file of it yet: on two cores 11 s for 100,000 rows of 128
- * values and a minute and a half for a million. It uses all cores.
+ * Opens the index of a bank. Builds it first where its files do not exist, on all cores: with two cores 11 s for
+ * 100,000 rows of 128 values, and a minute and a half for a million.
  */
 export async function openPrototypeIndex(
   bank: MemoryBank,
@@ -127,7 +133,7 @@ export async function openPrototypeIndex(
 ): Promise<PrototypeIndex | NoIndex> {
   const library = loadLibrary(packageName);
   if ('reason' in library) return library;
-  const base = join(await indexDirectory(options.directory), keyOf(bank, options));
+  const base = join(await openIndexDirectory(options.directory), keyOf(bank, options));
   const edges = shardEdges(bank.rows, options.shardRows ?? SHARD_ROWS_MAX);
   const paths = Array.from({ length: edges.length - 1 }, (_, shard) => `${base}.${shard}.usearch`);
   const record = (await readRecord(base, paths)) ?? (await buildIndex(library, bank, options, base, paths));
@@ -146,22 +152,22 @@ export async function openPrototypeIndex(
   };
 }
 
-/** usearch takes no views of shared memory: a copy for as long as an index is built, which is once. */
+/** usearch accepts no views of shared memory: the build, which happens once, works on a copy. */
 function unshared(bank: MemoryBank): MemoryBank {
   const isShared = bank.prototypes.buffer instanceof SharedArrayBuffer;
   return isShared ? { ...bank, prototypes: bank.prototypes.slice() } : bank;
 }
 
-/** The record is written last, and all by renaming: a reader sees a whole index or none. */
+/** Writes drafts, renames them, and writes the record last: a reader sees a whole index or none. */
 async function buildIndex(
   library: Usearch,
-  givenBank: MemoryBank,
+  sharedBank: MemoryBank,
   options: IndexOptions,
   base: string,
   paths: readonly string[],
 ): Promise<IndexRecord> {
   const started = performance.now();
-  const bank = unshared(givenBank);
+  const bank = unshared(sharedBank);
   const temporary = randomUUID();
   const drafts = paths.map((path) => `${path}.${temporary}`);
   const edges = shardEdges(bank.rows, options.shardRows ?? SHARD_ROWS_MAX);
@@ -175,7 +181,7 @@ async function buildIndex(
   return record;
 }
 
-/** The first expansion that finds enough for every kind of query. */
+/** Finds the first expansion with enough recall for every kind of query. */
 function measureRecall(
   library: Usearch,
   bank: MemoryBank,
@@ -184,39 +190,40 @@ function measureRecall(
 ): Pick<IndexRecord, 'expansion' | 'recall'> {
   const { neighbourCount, candidates } = options;
   const { near, far, between } = sampleQueries(bank);
-  const truthOf = (queries: Float32Array): Int32Array => {
+  const exactRows = (queries: Float32Array): Int32Array => {
     const { MetricKind } = library;
     const { prototypes, dimension } = bank;
     const { keys } = library.exactSearch(prototypes, queries, dimension, neighbourCount, MetricKind.IP, 0);
     return Int32Array.from(keys as unknown as Iterable<bigint>, Number);
   };
-  const kinds = [near, far, between].map((queries) => ({ queries, truth: truthOf(queries) }));
+  const kinds = [near, far, between].map((queries) => ({ queries, truth: exactRows(queries) }));
   let best = 0;
   for (const expansion of EXPANSIONS) {
     const shards = new Shards(library, paths, bank.dimension, expansion);
     const [ofNear = 0, ofFar = 0, ofBetween = 0] = kinds.map(({ queries, truth }) => {
-      const found = shards.search(queries, SAMPLE, candidates);
+      const found = shards.search(queries, SAMPLE_QUERIES, candidates);
       return recallOf(bank, queries, found, truth, options);
     });
     const recall = Math.min(ofNear, ofFar);
     if (recall >= RECALL_MIN && ofBetween >= BETWEEN_RECALL_MIN) return { expansion, recall };
-    // Where only the last kind falls short, that is what the reason has to name.
+    // Includes the last kind, so that the reported recall is too low also where only that kind fails.
     best = Math.max(best, Math.min(recall, ofBetween));
   }
   return { expansion: null, recall: best };
 }
 
 /**
- * What a radiograph's patches look like to the bank. Patches of chest radiographs that were kept out of a bank of
- * 250,000 needed as wide a search as these (docs/results/2026-11/engines.md, "Search"): normal ones as `near`, those of pneumonia as
- * `far`. Random directions off a prototype, and `between` two, are harder the farther off they are.
+ * Queries that stand for the patches of a radiograph. Patches of chest radiographs outside a bank of 250,000 rows
+ * needed a search as wide as these (docs/results/2026-11/engines.md, "Search"): normal patches as `near`, patches of
+ * pneumonia as `far`. The farther a query is from the prototypes, the harder it is; queries `between` two are the
+ * hardest.
  */
 function sampleQueries({ rows, dimension, prototypes }: MemoryBank) {
   const random = createRandom(SAMPLE_SEED);
   const pick = (): number => Math.floor(random() * rows) * dimension;
   const sample = (axisOf: (row: number, other: number) => number): Float32Array => {
-    const queries = new Float32Array(SAMPLE * dimension);
-    for (let query = 0; query < SAMPLE; query++) {
+    const queries = new Float32Array(SAMPLE_QUERIES * dimension);
+    for (let query = 0; query < SAMPLE_QUERIES; query++) {
       const [row, other] = [pick(), pick()];
       for (let axis = 0; axis < dimension; axis++) {
         queries[query * dimension + axis] = axisOf(row + axis, other + axis);
@@ -224,7 +231,7 @@ function sampleQueries({ rows, dimension, prototypes }: MemoryBank) {
     }
     return normaliseRows(queries, dimension);
   };
-  // Uniform noise has a third of its squared half-width as variance.
+  // The variance of uniform noise is a third of its squared half-width.
   const noise = (length: number): number => (2 * random() - 1) * length * Math.sqrt(3 / dimension);
   return {
     near: sample((row) => prototypes[row]! + noise(NOISE.near)),
@@ -233,7 +240,7 @@ function sampleQueries({ rows, dimension, prototypes }: MemoryBank) {
   };
 }
 
-/** By distance, not by row: of prototypes equally far any will do. */
+/** Recall by distance, not by row: prototypes at the same distance are equally good. */
 export function recallOf(
   bank: MemoryBank,
   queries: Float32Array,
@@ -247,8 +254,8 @@ export function recallOf(
   for (let query = 0; query < count; query++) {
     const distance = (row: number): number =>
       squaredDistance(queries, query * dimension, prototypes, row * dimension, dimension);
-    const own = truth.subarray(query * neighbourCount, (query + 1) * neighbourCount);
-    const farthest = Math.max(...Array.from(own, distance));
+    const exact = truth.subarray(query * neighbourCount, (query + 1) * neighbourCount);
+    const farthest = Math.max(...Array.from(exact, distance));
     const close = Array.from(found.subarray(query * candidates, (query + 1) * candidates)).filter(
       (row) => row >= 0 && distance(row) <= farthest + 1e-6,
     );

@@ -1,35 +1,35 @@
-/** Candidates for engines whose products can be read where they were written: the best are picked from all of them. */
+/** Chooses the nearest rows from all products of an engine that writes them into memory of this program. */
 import { partGrid } from '../../network/onnx/similarity-parts.js';
 import type { Scratch } from '../scratch.js';
-import { areBelow, type NearestList } from './nearest-list.js';
-import { type PartGraph, patchesIn, type Span } from './part-plan.js';
+import { areAllBelow, type NearestList } from './nearest-list.js';
+import { type PartGraph, type PartRange, patchesIn } from './part-plan.js';
 import type { Candidates } from './part-search.js';
 
-/** Rows whose largest product is told apart from the others, where patches are compared with the whole bank. */
+/** Rows of one block. The graph also gives the largest product of each block, so that most blocks can be skipped. */
 export const BLOCK_ROWS = 32;
-/** Below this the largest products of blocks are as many to look at as they save. */
+/** With fewer blocks, reading their largest products costs as much as it saves. */
 const BLOCKS_MIN = 32;
 
-/** Whether the largest product of every BLOCK_ROWS rows is wanted beside the products (`buildProductsOnnx`). */
-export function wantsMaxima({ parts, isWhole }: PartGraph): boolean {
+/** Whether the graph also gives the largest product of each block of BLOCK_ROWS rows (`buildProductsOnnx`). */
+export function needsMaxima({ parts, isWhole }: PartGraph): boolean {
   return isWhole && parts[0]!.rows.length >= BLOCKS_MIN * BLOCK_ROWS;
 }
 
-/** Shapes of a graph's outputs: products of every part, and the largest of blocks where they are wanted. */
+/** Shapes of a graph's outputs: the products of every part, then the maxima of blocks where the graph gives them. */
 export function productShapes(graph: PartGraph): readonly ((tiles: number) => number[])[] {
   const shapes = graph.parts.map((part) => (tiles: number) => [tiles, ...partGrid(part), part.rows.length]);
   const [whole] = shapes;
-  if (whole !== undefined && wantsMaxima(graph)) {
+  if (whole !== undefined && needsMaxima(graph)) {
     const blocks = Math.floor(graph.parts[0]!.rows.length / BLOCK_ROWS);
     shapes.push((tiles) => [...whole(tiles).slice(0, 3), blocks]);
   }
   return shapes;
 }
 
-/** Where outputs go, the same for every graph: what is written and read again and again stays in the cache. */
+/** Memory of a graph's outputs. All graphs share it: memory that is reused often stays in the processor's cache. */
 export function productBuffers(scratch: Scratch, shapes: readonly (readonly number[])[]) {
   return shapes.map((shape, index) =>
-    scratch.of(
+    scratch.array(
       `products/${index}`,
       'float32',
       shape.reduce((product, size) => product * size, 1),
@@ -38,26 +38,26 @@ export function productBuffers(scratch: Scratch, shapes: readonly (readonly numb
 }
 
 export class RankedProducts implements Candidates {
-  /** @param outputs as `productShapes` has them */
+  /** @param outputs with the shapes of `productShapes` */
   constructor(
     private readonly graph: PartGraph,
     private readonly outputs: readonly Float32Array[],
   ) {}
 
-  offer(nearest: NearestList, tile: number, { part: index, place, start, end }: Span): void {
+  offer(nearest: NearestList, tile: number, { part: index, patch, start, end }: PartRange): void {
     const part = this.graph.parts[index]!;
-    const row = tile * patchesIn(part) + place;
+    const patchOfRun = tile * patchesIn(part) + patch;
     const products = this.outputs[index]!;
     const maxima = this.outputs[this.graph.parts.length];
     if (maxima === undefined) {
-      nearest.offerAll(products, row * part.rows.length, part.rows, start, end);
+      nearest.offerAll(products, patchOfRun * part.rows.length, part.rows, start, end);
     } else {
-      offerBlocks(nearest, products, maxima, row, part.rows);
+      offerBlocks(nearest, products, maxima, patchOfRun, part.rows);
     }
   }
 }
 
-/** Block b holds rows b, b + blocks, b + 2 blocks ...: what a largest value says of 32 rows needs one look. */
+/** Skips blocks whose largest product is too small. Block b holds the rows b, b + blocks, b + 2 blocks ... */
 function offerBlocks(
   nearest: NearestList,
   products: Float32Array,
@@ -69,7 +69,7 @@ function offerBlocks(
   const blocks = Math.floor(rows.length / BLOCK_ROWS);
   for (let block = 0; block < blocks; ) {
     const at = patch * blocks;
-    if (block + 8 <= blocks && areBelow(maxima, at + block, nearest.worst)) {
+    if (block + 8 <= blocks && areAllBelow(maxima, at + block, nearest.worst)) {
       block += 8;
       continue;
     }
@@ -82,5 +82,6 @@ function offerBlocks(
       }
     }
   }
+  // The rows that are in no block.
   nearest.offerAll(products, offset, rows, blocks * BLOCK_ROWS, rows.length);
 }

@@ -1,4 +1,4 @@
-/** The prototypes of a search window: of all, or of a large bank the part that a patch is compared with. */
+/** Finds the prototypes in the search window of a patch, and the nearest of them. */
 import type { Geometry } from '../../geometry/geometry.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { NearestList } from './nearest-list.js';
@@ -7,7 +7,7 @@ import { NearestList } from './nearest-list.js';
 export class WindowRows {
   /** Bank rows, cell by cell and ascending within a cell. */
   readonly rows: Int32Array;
-  /** First entry of every cell in `rows`; one more at the end. */
+  /** Index in `rows` of every cell's first row, then the length of `rows`. */
   private readonly starts: Int32Array;
   private readonly grid: number;
 
@@ -31,7 +31,7 @@ export class WindowRows {
     }
   }
 
-  /** Whether a prototype is searched for a patch of that cell. */
+  /** Whether a prototype lies in the search window of a patch of that cell. */
   isInside(row: number, cell: number): boolean {
     const { positions } = this.bank;
     const rowDistance = Math.abs(positions[2 * row]! - Math.floor(cell / this.grid));
@@ -41,7 +41,7 @@ export class WindowRows {
   }
 
   /**
-   * Writes the `k` nearest rows of the window into `found` at `at`, nearest first.
+   * Writes the `k` nearest rows of the window into `found` from `at` on, nearest first.
    * @param queries float32 unit vectors; the query starts at `offset`.
    */
   nearest(
@@ -54,7 +54,7 @@ export class WindowRows {
   ): void {
     const nearest = new NearestList(k);
     nearest.reset(found, at);
-    for (const [start, end] of this.spans(cell)) {
+    for (const [start, end] of this.ranges(cell)) {
       for (let entry = start; entry < end; entry++) {
         const row = this.rows[entry]!;
         nearest.offer(this.similarity(queries, offset, row), row);
@@ -62,23 +62,23 @@ export class WindowRows {
     }
   }
 
-  /** Entries of `rows` in a cell's window: [start, end), one for every row of the grid. */
-  *spans(cell: number): Generator<readonly [number, number]> {
+  /** The ranges [start, end) of `rows` in a cell's window, one for every row of the grid that the window reaches. */
+  *ranges(cell: number): Generator<readonly [number, number]> {
     const gridRow = Math.floor(cell / this.grid);
     const column = cell % this.grid;
     const bottom = Math.min(this.grid - 1, gridRow + this.radius);
     for (let y = Math.max(0, gridRow - this.radius); y <= bottom; y++) {
-      yield this.entries(y, column - this.radius, column + this.radius + 1);
+      yield this.range(y, column - this.radius, column + this.radius + 1);
     }
   }
 
-  /** Entries [start, end) of `rows` in the cells [left, right) of row `y` of the grid, as far as it goes. */
-  entries(y: number, left: number, right: number): readonly [number, number] {
+  /** The range [start, end) of `rows` in the cells [left, right) of row `y` of the grid, clipped to the grid. */
+  range(y: number, left: number, right: number): readonly [number, number] {
     const at = (x: number): number => this.starts[y * this.grid + Math.min(this.grid, Math.max(0, x))]!;
     return [at(left), at(right)];
   }
 
-  /** Four sums at a time: the processor need not wait for one product before it adds the next. */
+  /** Four independent sums, so that the processor can add the next product before the last addition is done. */
   private similarity(queries: Float32Array, offset: number, row: number): number {
     const { prototypes, dimension } = this.bank;
     const start = row * dimension;

@@ -1,4 +1,4 @@
-/** A loaded engine has to reproduce the golden scores of a bundle before it may serve it. */
+/** The golden check: a loaded model must reproduce the golden scores of its bundle before the engine may serve it. */
 
 import type { GoldenBatch } from '../../bundle/check.js';
 import type { Manifest } from '../../bundle/manifest.js';
@@ -7,17 +7,18 @@ import { goldenToleranceOf } from '../../network/precision.js';
 import { allocatePatchBatch } from '../batch.js';
 import type { Engine, EngineModel, EngineModelSource, Precision } from '../engine.js';
 
-/** The parts of a bundle a self-test needs. */
-export interface SelfTestBundle extends EngineModelSource {
+/** What a golden check needs of a bundle. */
+export interface GoldenCheckBundle extends EngineModelSource {
   readonly golden: GoldenBatch;
   readonly manifest: Pick<Manifest, 'goldenTolerance' | 'int8'>;
 }
 
-export interface SelfTestResult {
+/** The JSON of `salad doctor` has these fields. */
+export interface GoldenCheckResult {
   readonly passed: boolean;
-  /** Largest absolute difference to the golden scores; null where the engine gave none. */
+  /** Largest absolute difference to the golden scores; null where the engine gave no scores. */
   readonly maxAbsScoreError: number | null;
-  /** What the model ran in; null where it did not run. */
+  /** Precision in which the model ran; null where it did not run. */
   readonly precision: Precision | null;
   readonly reason?: string;
 }
@@ -32,8 +33,11 @@ function largestError(scores: Float32Array, golden: Float32Array): number {
   return largest;
 }
 
-/** Runs the golden batch on a model that is loaded already. */
-export async function selfTestModel(model: EngineModel, bundle: SelfTestBundle): Promise<SelfTestResult> {
+/** Runs the golden batch on a loaded model. @throws SaladError ENGINE_FAILED */
+export async function runGoldenCheckOnModel(
+  model: EngineModel,
+  bundle: GoldenCheckBundle,
+): Promise<GoldenCheckResult> {
   const { golden } = bundle;
   const count = golden.positions.length / 2;
   const patches = allocatePatchBatch(count, model);
@@ -46,12 +50,12 @@ export async function selfTestModel(model: EngineModel, bundle: SelfTestBundle):
   return { passed: false, maxAbsScoreError, precision, reason };
 }
 
-/** Loads the bundle, runs its golden batch and unloads it. Failures are results, not exceptions. */
-export async function selfTest(engine: Engine, bundle: SelfTestBundle): Promise<SelfTestResult> {
+/** Loads the bundle, runs its golden batch and unloads it. An error becomes a failed result. */
+export async function runGoldenCheck(engine: Engine, bundle: GoldenCheckBundle): Promise<GoldenCheckResult> {
   try {
     const model = await engine.load(bundle);
     try {
-      return await selfTestModel(model, bundle);
+      return await runGoldenCheckOnModel(model, bundle);
     } finally {
       await model.dispose();
     }

@@ -1,4 +1,6 @@
-/** Which engine serves: the fallback order, best first, each proven by the golden batches of the bundles. */
+/**
+ * Creates engines by name, and chooses the engine that serves: the first in the fallback order that passes its checks.
+ */
 import { SaladError } from '../../errors/index.js';
 import {
   ENGINE_NAMES,
@@ -8,31 +10,29 @@ import {
   type EngineOptions,
 } from '../engine.js';
 import { mayHaveCudaDevice } from '../tfjs/tensorflow/gpu.js';
-import { type SelfTestBundle, type SelfTestResult, selfTest } from './golden-check.js';
+import { type GoldenCheckBundle, type GoldenCheckResult, runGoldenCheck } from './golden-check.js';
 
-export { type SelfTestBundle, type SelfTestResult, selfTest, selfTestModel } from './golden-check.js';
-
-/** Made for a GPU: without one the processor's own engine serves better, so `auto` passes over them. */
+/** Engines made for a GPU. Without one, an engine for the processor is faster, so `auto` skips them. */
 const ACCELERATORS: ReadonlySet<EngineName> = new Set(['tensorflow', 'webgpu']);
 
-/** What became of one engine of the fallback order, as `salad doctor` prints it. */
-export interface Rung {
+/** The checks of one engine. The JSON of `salad doctor` has these fields. */
+export interface EngineReport {
   readonly name: EngineName;
-  /** It starts, and reproduces the golden scores of a bundle at least. */
+  /** Whether it starts and reproduces the golden scores of at least one bundle. */
   readonly usable: boolean;
-  /** Why it cannot serve; null where it can. */
+  /** Why it is not usable; null where it is. */
   readonly reason: string | null;
   readonly device: string | null;
   /** False for an emulation (see EngineInfo); null where the engine does not start. */
   readonly hardware: boolean | null;
-  /** Against the golden batches, the largest; null where none was run. */
+  /** Largest error of all golden checks; null where none ran. */
   readonly maxAbsScoreError: number | null;
-  /** Of each bundle, in the order given; empty where none was run. */
-  readonly selfTests: readonly SelfTestResult[];
+  /** The golden check of each bundle, in the order given; empty where none ran. The JSON keeps this older name. */
+  readonly selfTests: readonly GoldenCheckResult[];
 }
 
 /**
- * The backend is imported here and not before: an engine that is not used costs nothing.
+ * Imports the engine's library only when the engine is created: an engine that is not used costs nothing.
  * @throws SaladError ENGINE_UNAVAILABLE with the reason.
  */
 export async function createEngine(name: EngineName, options: EngineOptions = {}): Promise<Engine> {
@@ -60,83 +60,84 @@ export async function createEngine(name: EngineName, options: EngineOptions = {}
   }
 }
 
-/** Why `auto` does not take an engine that starts; null where it may serve. */
-export function passedOver({ name, hardware }: EngineInfo, preference: EngineName | 'auto'): string | null {
+/** Why `auto` skips an engine that started; null where the engine may serve. */
+export function skipReason({ name, hardware }: EngineInfo, preference: EngineName | 'auto'): string | null {
   if (preference !== 'auto' || hardware || !ACCELERATORS.has(name)) return null;
   return 'no GPU: it serves only where it is chosen by name';
 }
 
 /**
- * The same question before an engine is started, where the answer is certain: a server that `auto` puts on the
- * processor need not hold TensorFlow in memory. `salad doctor` starts it all the same, to tell what it says.
+ * Why `auto` skips an engine without starting it; null where only a start can tell. A server without a GPU then need
+ * not hold TensorFlow in memory. `salad doctor` starts it all the same, to report what it says.
  */
-export function passedOverUnstarted(name: EngineName, preference: EngineName | 'auto'): string | null {
+export function skipReasonBeforeStart(name: EngineName, preference: EngineName | 'auto'): string | null {
   if (preference !== 'auto' || name !== 'tensorflow' || mayHaveCudaDevice()) return null;
   return 'there is no NVIDIA device: it serves only where it is chosen by name';
 }
 
-async function tryEngine(
+async function checkEngine(
   name: EngineName,
-  bundles: readonly SelfTestBundle[],
+  bundles: readonly GoldenCheckBundle[],
   preference: EngineName | 'auto',
   options: EngineOptions,
-): Promise<Rung> {
-  const unproven = { name, maxAbsScoreError: null, selfTests: [] };
+): Promise<EngineReport> {
+  const unchecked = { name, maxAbsScoreError: null, selfTests: [] };
   let engine: Engine;
   try {
     engine = await createEngine(name, options);
   } catch (error) {
     const reason = SaladError.from(error).message;
-    return { ...unproven, usable: false, reason, device: null, hardware: null };
+    return { ...unchecked, usable: false, reason, device: null, hardware: null };
   }
   try {
     const { device, hardware } = engine.info;
-    const refusal = passedOver(engine.info, preference);
-    if (refusal !== null || bundles.length === 0) {
-      return { ...unproven, usable: refusal === null, reason: refusal, device, hardware };
+    const skipped = skipReason(engine.info, preference);
+    if (skipped !== null || bundles.length === 0) {
+      return { ...unchecked, usable: skipped === null, reason: skipped, device, hardware };
     }
-    const selfTests: SelfTestResult[] = [];
-    for (const bundle of bundles) selfTests.push(await selfTest(engine, bundle));
-    const errors = selfTests.flatMap(({ maxAbsScoreError: error }) => (error === null ? [] : [error]));
+    const results: GoldenCheckResult[] = [];
+    for (const bundle of bundles) results.push(await runGoldenCheck(engine, bundle));
+    const errors = results.flatMap(({ maxAbsScoreError: error }) => (error === null ? [] : [error]));
     const maxAbsScoreError = errors.length === 0 ? null : Math.max(...errors);
-    const usable = selfTests.some(({ passed }) => passed);
-    const reason = usable ? null : (selfTests[0]?.reason ?? null);
-    return { name, usable, reason, device, hardware, maxAbsScoreError, selfTests };
+    const usable = results.some(({ passed }) => passed);
+    const reason = usable ? null : (results[0]?.reason ?? null);
+    return { name, usable, reason, device, hardware, maxAbsScoreError, selfTests: results };
   } finally {
     await engine.dispose();
   }
 }
 
-/** Names the preference allows, best first. */
-export function enginesFor(preference: EngineName | 'auto'): readonly EngineName[] {
+/** The engines that may serve, in the fallback order: all of them under `auto`, else the one chosen by name. */
+export function candidateEngines(preference: EngineName | 'auto'): readonly EngineName[] {
   return preference === 'auto' ? ENGINE_NAMES : [preference];
 }
 
 /**
- * Tries every engine the preference allows, in the fallback order; `bestEngine` says which would serve.
- * @param bundles whose golden scores it must reproduce; without any an engine counts as usable when it starts.
+ * Starts and checks every candidate engine, in the fallback order. `bestEngine` chooses from the result.
+ * @param bundles their golden scores are checked; without any, an engine counts as usable where it starts.
  */
-export async function ladder(
+export async function checkEngines(
   preference: EngineName | 'auto',
-  bundles: readonly SelfTestBundle[] = [],
+  bundles: readonly GoldenCheckBundle[] = [],
   options: EngineOptions = {},
-): Promise<readonly Rung[]> {
-  const rungs: Rung[] = [];
-  for (const name of enginesFor(preference)) {
-    rungs.push(await tryEngine(name, bundles, preference, options));
+): Promise<readonly EngineReport[]> {
+  const reports: EngineReport[] = [];
+  for (const name of candidateEngines(preference)) {
+    reports.push(await checkEngine(name, bundles, preference, options));
   }
-  return rungs;
+  return reports;
 }
 
 /**
- * The first that can serve every bundle; where there is none, the first of those that can serve the most.
+ * The first engine that can serve every bundle; where there is none, the first of those that can serve the most.
  * @throws SaladError ENGINE_UNAVAILABLE with every engine's reason where none is usable.
  */
-export function bestEngine(rungs: readonly Rung[]): Rung {
-  const served = ({ selfTests }: Rung): number => selfTests.filter(({ passed }) => passed).length;
-  const [best] = rungs.filter(({ usable }) => usable).sort((a, b) => served(b) - served(a));
+export function bestEngine(reports: readonly EngineReport[]): EngineReport {
+  const servedBundles = ({ selfTests }: EngineReport): number =>
+    selfTests.filter(({ passed }) => passed).length;
+  const [best] = reports.filter(({ usable }) => usable).sort((a, b) => servedBundles(b) - servedBundles(a));
   if (best === undefined) {
-    const reasons = rungs.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
+    const reasons = reports.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
     throw new SaladError('ENGINE_UNAVAILABLE', `no engine is usable (${reasons})`);
   }
   return best;

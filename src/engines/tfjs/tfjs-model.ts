@@ -1,4 +1,4 @@
-/** A model on a tfjs backend: encoder and neighbour search as one graph, the same for every backend. */
+/** A model on a tfjs backend: encoder and search of the bank as one graph, the same for every backend. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Weights } from '../../network/description.js';
 import { foldBatchNorm } from '../../network/fold-batch-norm.js';
@@ -9,16 +9,16 @@ import { engineFailure, modelSizes, patchCells } from '../batch.js';
 import type { EngineModel, EngineModelSource, EngineName, PatchBatch, TileBatch } from '../engine.js';
 import { type PreparedSearch, prepareSearch } from '../search/prepare.js';
 
-/** The tfjs backend an engine stands on. It has been started, so that making it current again is instant. */
+/** The tfjs backend of an engine. It has been started, so that making it current again takes no time. */
 export interface TfjsRuntime {
   readonly engine: EngineName;
-  /** As tfjs knows it. */
+  /** tfjs' name of it. */
   readonly backend: string;
-  /** Runs work and throws what the device reported meanwhile; not re-entrant. */
+  /** Runs `work` and throws errors that the device reported meanwhile; not re-entrant. */
   guard<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** Some rows of the bank, on the backend. */
+/** Consecutive rows of the bank, on the backend. */
 interface BankChunk {
   readonly firstRow: number;
   readonly rows: number;
@@ -28,15 +28,15 @@ interface BankChunk {
   readonly penalty: tf.Tensor2D | undefined;
 }
 
-/** What lives on the backend while a model is loaded. */
+/** The network and its tensors on the backend while a model is loaded. */
 interface LoadedTensors {
   readonly network: TfjsNetwork;
   readonly parameters: Record<string, tf.Tensor>;
-  /** In row order; none where the graph has no search. */
+  /** In row order; empty where the graph has no search. */
   readonly chunks: readonly BankChunk[];
 }
 
-/** A bundle lies in shared memory, of which not every backend takes views. */
+/** Copies the weights: a bundle is in shared memory, and not every backend accepts views of it. */
 function unsharedWeights(weights: Weights): Weights {
   return new Map([...weights].map(([name, { shape, data }]) => [name, { shape, data: data.slice() }]));
 }
@@ -64,6 +64,7 @@ function loadTensors({ graph, chunkRows }: PreparedSearch): LoadedTensors {
   return { network, parameters, chunks };
 }
 
+/** Columns `from` to `to` of the window [cells, rows], as penalties (see BankChunk). */
 function penalties(window: Uint8Array, rows: number, cells: number, from: number, to: number): Float32Array {
   const out = new Float32Array(cells * (to - from));
   let at = 0;
@@ -73,10 +74,13 @@ function penalties(window: Uint8Array, rows: number, cells: number, from: number
   return out;
 }
 
-/** Several backends may live in one thread (the ladder tries them in turn); tensors go to the current one. */
+/**
+ * Makes the backend current: new tensors go to it. A thread may have several backends, because engines are checked one
+ * after another.
+ */
 async function makeCurrent({ backend }: TfjsRuntime): Promise<void> {
   if (tf.getBackend() === backend) return;
-  if (!(await tf.setBackend(backend))) throw new Error(`tfjs' ${backend} backend is gone`);
+  if (!(await tf.setBackend(backend))) throw new Error(`tfjs' ${backend} backend cannot be made current`);
 }
 
 /** @throws SaladError ENGINE_FAILED where the model cannot be built on the backend. */
@@ -101,13 +105,13 @@ export async function loadTfjsModel(runtime: TfjsRuntime, source: EngineModelSou
   }
 }
 
-interface Found {
+interface ForwardResult {
   /** float32 [patches, D]. */
   readonly embeddings: tf.Tensor2D;
-  /** The best of every chunk, within it: int32 [patches, up to K] each; none without a search. */
+  /** For every chunk its best rows, counted within the chunk: int32 [patches, up to K]. Empty without a search. */
   readonly candidates: tf.Tensor2D[];
-  /** Where several chunks were searched: the best K of all candidates side by side, int32 [patches, K]. */
-  readonly places?: tf.Tensor2D;
+  /** With several chunks: the K best columns of all candidates side by side, int32 [patches, K]. */
+  readonly bestColumns?: tf.Tensor2D;
 }
 
 function forward(
@@ -115,7 +119,7 @@ function forward(
   tensors: LoadedTensors,
   dimension: number,
   tiles: TileBatch,
-): Found {
+): ForwardResult {
   const { tileHeight, tileWidth, tilePixels } = source.geometry;
   const samples = new Float32Array(tiles.pixels.subarray(0, tiles.count * tilePixels));
   const input = tf.tensor4d(samples, [tiles.count, tileHeight, tileWidth, 1]);
@@ -124,19 +128,19 @@ function forward(
   if (source.search === undefined) return { embeddings, candidates: [] };
   const cells = tf.tensor1d(patchCells(source, tiles), 'int32');
   const { neighbourCount } = source.search.scoring;
-  const found = tensors.chunks.map((chunk) => nearestOfChunk(chunk, embeddings, cells, neighbourCount));
-  const candidates = found.map((chunk) => chunk.indices);
-  if (found.length === 1) return { embeddings, candidates };
-  // The chunks stand in row order and topk prefers the lower place: ties go to the lowest row.
+  const nearest = tensors.chunks.map((chunk) => nearestOfChunk(chunk, embeddings, cells, neighbourCount));
+  const candidates = nearest.map((chunk) => chunk.indices);
+  if (nearest.length === 1) return { embeddings, candidates };
+  // Chunks are in row order and topk prefers the lower column, so ties go to the lowest row.
   const similarities = tf.concat(
-    found.map((chunk) => chunk.similarities),
+    nearest.map((chunk) => chunk.similarities),
     1,
   );
-  const { indices: places } = tf.topk(similarities, neighbourCount, true);
-  return { embeddings, candidates, places: places as tf.Tensor2D };
+  const { indices: bestColumns } = tf.topk(similarities, neighbourCount, true);
+  return { embeddings, candidates, bestColumns: bestColumns as tf.Tensor2D };
 }
 
-/** Of one chunk: similarities [patches, up to K], best first, and their rows within the chunk. */
+/** The nearest rows of one chunk: similarities [patches, up to K], best first, and their rows within the chunk. */
 function nearestOfChunk(
   chunk: BankChunk,
   embeddings: tf.Tensor2D,
@@ -150,23 +154,24 @@ function nearestOfChunk(
 }
 
 /**
- * Bank rows [patches, K] of what the device found. The rows of the places are taken here: tfjs' wasm backend
- * gathers without batch dimensions.
+ * Bank rows [patches, K] of the candidates in `bestColumns`. Computed here, because the gather of tfjs' wasm backend
+ * has no batch dimensions.
  */
 async function bankRows(
-  { candidates, places }: Found,
+  { candidates, bestColumns }: ForwardResult,
   chunks: readonly BankChunk[],
 ): Promise<Int32Array | undefined> {
-  const found = await Promise.all(candidates.map((tensor) => tensor.data() as Promise<Int32Array>));
-  if (places === undefined) return found[0];
+  const rowsByChunk = await Promise.all(candidates.map((tensor) => tensor.data() as Promise<Int32Array>));
+  if (bestColumns === undefined) return rowsByChunk[0];
   const widths = candidates.map((tensor) => tensor.shape[1]);
-  const chunkOfPlace = widths.flatMap((width, chunk) => new Array<number>(width).fill(chunk));
-  const firstPlaces = widths.map((_, chunk) => chunkOfPlace.indexOf(chunk));
-  const [, k] = places.shape;
-  return ((await places.data()) as Int32Array).map((place, at) => {
-    const chunk = chunkOfPlace[place]!;
+  const chunkOfColumn = widths.flatMap((width, chunk) => new Array<number>(width).fill(chunk));
+  const firstColumns = widths.map((_, chunk) => chunkOfColumn.indexOf(chunk));
+  const [, k] = bestColumns.shape;
+  return ((await bestColumns.data()) as Int32Array).map((column, at) => {
+    const chunk = chunkOfColumn[column]!;
     const patch = Math.floor(at / k);
-    return chunks[chunk]!.firstRow + found[chunk]![patch * widths[chunk]! + place - firstPlaces[chunk]!]!;
+    const rowInChunk = rowsByChunk[chunk]![patch * widths[chunk]! + column - firstColumns[chunk]!]!;
+    return chunks[chunk]!.firstRow + rowInChunk;
   });
 }
 
@@ -181,18 +186,18 @@ async function run(
   if (tiles.count === 0) return;
   try {
     await makeCurrent(runtime);
-    // Nothing reaches `patches` before the guard has seen that the device did all of it.
+    // `patches` is written only after the guard has checked that the device reported no error.
     const { embeddings, indices } = await runtime.guard(async () => {
-      const found = tf.tidy(() => ({ ...forward(search.graph, tensors, sizes.dimension, tiles) }));
+      const result = tf.tidy(() => ({ ...forward(search.graph, tensors, sizes.dimension, tiles) }));
       try {
-        const rows = await bankRows(found, tensors.chunks);
-        return { embeddings: await found.embeddings.data(), indices: rows };
+        const rows = await bankRows(result, tensors.chunks);
+        return { embeddings: await result.embeddings.data(), indices: rows };
       } finally {
-        tf.dispose([found.embeddings, found.candidates, found.places ?? []]);
+        tf.dispose([result.embeddings, result.candidates, result.bestColumns ?? []]);
       }
     });
     patches.embeddings.set(embeddings);
-    search.finish(tiles, indices, patches);
+    search.score(tiles, indices, patches);
   } catch (error) {
     throw engineFailure(runtime.engine, 'score a batch', error);
   }

@@ -23,7 +23,7 @@ import { addPoolAsConvolution } from './pool-as-convolution.js';
 import { addSearch } from './search-nodes.js';
 import { OnnxWriter } from './writer.js';
 
-/** What the graph is built from; both Bundle and EngineModelSource have this form. */
+/** The input of `buildOnnx`; Bundle and EngineModelSource have these fields. */
 export interface OnnxSource {
   readonly network: NetworkDescription;
   readonly weights: Weights;
@@ -33,16 +33,17 @@ export interface OnnxSource {
   readonly int8?: Int8Spec | undefined;
 }
 
-/** What the encoder alone is built from. */
+/** The fields of OnnxSource that describe the encoder. */
 export type EncoderSource = Pick<OnnxSource, 'network' | 'weights' | 'int8'>;
 
+/** A graph that is being written. */
 export interface Graph {
   readonly writer: OnnxWriter;
   readonly weights: Weights;
   readonly int8: Int8Graph | undefined;
-  /** Of every node, by name. */
+  /** Output shape of every node, by name. */
   readonly shapes: ReadonlyMap<string, NodeShape>;
-  /** Shapes of the tensors that average pools read which are written as convolutions, by the pool's name. */
+  /** Input shapes of the average pools that are written as convolutions, by the pool's name. */
   readonly pools?: ReadonlyMap<string, NodeShape>;
 }
 
@@ -108,8 +109,8 @@ function addBatchNorm(graph: Graph, node: Extract<NetworkNode, { op: 'batchNorm'
 }
 
 /**
- * The sum over channels is a convolution with ones: ReduceSum of onnxruntime adds them in one order for one tile and in
- * another for several, so that scores would depend on the size of a batch by the last bit.
+ * Sums over channels by a convolution with ones. onnxruntime's ReduceSum adds in one order for one tile and in another
+ * for several, so scores would depend on the batch size in the last bit.
  */
 function addL2Normalize(writer: OnnxWriter, name: string, input: string, channels: number): void {
   const square = writer.node('Mul', [input, input], `${name}/square`);
@@ -246,7 +247,7 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
  * patch's cell in the grid (row * patchGrid + column). Outputs: `embeddings` float [patches, D]; with a bank
  * `similarities` float [patches, K] in [-1, 1] (-2 outside the window), nearest first, and `indices` int64
  * [patches, K], ties to the lowest row. patches = tiles * patchesPerTile.
- * @param options.chunkRows bank rows whose similarities are held at once; the outputs do not depend on it.
+ * @param options.chunkRows bank rows that are ranked at a time; the outputs do not depend on it.
  */
 export function buildOnnx(
   source: OnnxSource,
@@ -255,7 +256,7 @@ export function buildOnnx(
     rounding = 'all',
   }: { readonly chunkRows?: number; readonly rounding?: Int8Rounding } = {},
 ): Uint8Array {
-  const { network, weights, int8 } = prepare(source, rounding);
+  const { network, weights, int8 } = prepareEncoder(source, rounding);
   const writer = new OnnxWriter();
   addTiles(writer, network);
   const int8Graph = int8 && new Int8Graph(writer, int8, rounding);
@@ -265,8 +266,11 @@ export function buildOnnx(
   return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
 }
 
-/** The network to write, with batch norm folded, and the int8 ranges of its tensors. */
-export function prepare({ network, weights, int8 }: EncoderSource, rounding: Int8Rounding): EncoderSource {
+/** Folds batch norm and, for int8, finds the ranges of the folded network's tensors. */
+export function prepareEncoder(
+  { network, weights, int8 }: EncoderSource,
+  rounding: Int8Rounding,
+): EncoderSource {
   if (int8 !== undefined && rounding === 'all') return { ...int8Network(network, weights), int8 };
   const folded = foldBatchNorm(network, weights);
   return { ...folded, int8: int8 && rangesOfActivations(folded.network, int8) };

@@ -1,6 +1,6 @@
 /**
- * Int8 as ONNX nodes in QDQ form: tensors are quantised and dequantised again, and a runtime that knows the form
- * replaces what lies between by integer kernels. Every runtime computes the same values.
+ * Writes int8 as ONNX nodes in QDQ form: tensors are quantised and dequantised again. A runtime that supports the form
+ * replaces the nodes between by integer kernels; every runtime computes the same values.
  */
 
 import type { NetworkNode } from '../description.js';
@@ -16,8 +16,8 @@ export function convolutionAttributes(node: Convolution): Readonly<Record<string
 
 /**
  * Which tensors are rounded. `all`: also the output of a convolution before its activation; onnxruntime uses no integer
- * kernel otherwise. `activations`: only the inputs of the next convolution, for runtimes that fuse an activation into the
- * convolution before it; that is one rounding less.
+ * kernel otherwise. `activations`: only the inputs of the next convolution, for runtimes that fuse an activation into
+ * the convolution before it; that is one rounding less.
  */
 export type Int8Rounding = 'all' | 'activations';
 
@@ -29,7 +29,7 @@ interface Uint8Tensor {
 }
 
 export class Int8Graph {
-  /** Node → the dequantised tensor its readers take. */
+  /** Node → the dequantised tensor that later nodes read instead of its output. */
   readonly #renamed = new Map<string, string>();
   readonly #parameters = new Map<string, Uint8Tensor>();
 
@@ -39,7 +39,7 @@ export class Int8Graph {
     private readonly rounding: Int8Rounding,
   ) {}
 
-  /** The ranges decide: a convolution whose input and output have one runs in int8. */
+  /** A convolution whose input and output have ranges runs in int8. */
   isQuantized({ name, input }: { readonly name: string; readonly input: string }): boolean {
     return this.spec.ranges[name] !== undefined && this.#parameters.has(input);
   }

@@ -1,4 +1,4 @@
-/** Average pooling as a convolution, for the part of an encoder that runs in bfloat16. */
+/** Writes average pooling as a convolution, for the head of an encoder, which runs in bfloat16. */
 import { type NetworkDescription, type NetworkNode, nodeInputs } from '../description.js';
 import type { NodeShape } from '../shapes.js';
 import type { OnnxWriter } from './writer.js';
@@ -14,20 +14,21 @@ export function magnitudePools(
   { nodes }: NetworkDescription,
   shapes: ReadonlyMap<string, NodeShape>,
 ): ReadonlyMap<string, NodeShape> {
-  const opBehind = (name: string): string | undefined => {
+  /** The operation that computes a tensor; crops are ignored. */
+  const sourceOp = (name: string): string | undefined => {
     const node = nodes.find((each) => each.name === name);
-    return node?.op === 'crop' ? opBehind(nodeInputs(node)[0]!) : node?.op;
+    return node?.op === 'crop' ? sourceOp(nodeInputs(node)[0]!) : node?.op;
   };
   return new Map(
     nodes.flatMap((node) =>
-      node.op === 'avgPool' && opBehind(node.input) === 'sqrt'
+      node.op === 'avgPool' && sourceOp(node.input) === 'sqrt'
         ? [[node.name, shapes.get(node.input)!] as const]
         : [],
     ),
   );
 }
 
-/** The same values as AveragePool without the padding in its counts. */
+/** Gives the values of AveragePool with count_include_pad = 0. */
 export function addPoolAsConvolution(writer: OnnxWriter, pool: Pool, input: string, shape: NodeShape): void {
   const { name, size, stride, padding } = pool;
   const { channels } = shape;
@@ -44,15 +45,15 @@ export function addPoolAsConvolution(writer: OnnxWriter, pool: Pool, input: stri
     },
   );
   if (padding === 0) return;
-  const rows = shares(shape.height, pool);
-  const columns = shares(shape.width, pool);
+  const rows = insideShares(shape.height, pool);
+  const columns = insideShares(shape.width, pool);
   const factors = Float32Array.from(rows.flatMap((row) => columns.map((column) => 1 / (row * column))));
   const table = writer.floats(`${name}/factors`, [1, 1, rows.length, columns.length], factors);
   writer.node('Mul', [sum, table], name);
 }
 
-/** Which part of a pool's window lies inside, for every output along one axis. */
-function shares(length: number, { size, stride, padding }: Pool): number[] {
+/** The share of a pool's window that lies inside its input, for every output along one axis. */
+function insideShares(length: number, { size, stride, padding }: Pool): number[] {
   const outputs = Math.floor((length + 2 * padding - size) / stride) + 1;
   return Array.from({ length: outputs }, (_, at) => {
     const from = at * stride - padding;

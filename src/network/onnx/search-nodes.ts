@@ -1,4 +1,4 @@
-/** ONNX nodes for the search of the memory bank, after the encoder's nodes. */
+/** Writes the search of the memory bank as ONNX nodes, after the encoder's nodes. */
 
 import type { ScoringSpec } from '../../geometry/specifications.js';
 import { type MemoryBank, searchWindow } from '../../scoring/memory-bank.js';
@@ -34,7 +34,7 @@ function tableColumns(table: Uint8Array, columns: number, from: number, to: numb
   return out;
 }
 
-/** Everything a chunk of the search needs beside its rows. */
+/** What all chunks of the search have in common. */
 interface SearchGraph {
   readonly writer: OnnxWriter;
   readonly bank: MemoryBank;
@@ -43,7 +43,7 @@ interface SearchGraph {
   readonly window: Uint8Array | undefined;
 }
 
-/** The nearest `k` of a chunk of rows: names of their similarities and (within the chunk) indices. */
+/** Finds the nearest `k` of a chunk of rows. @returns names of their similarities and of their indices in the chunk */
 function addChunk(
   { writer, bank, cells, window }: SearchGraph,
   { from, to, k, name }: { from: number; to: number; k: number; name: string },
@@ -67,8 +67,8 @@ function addChunk(
 }
 
 /**
- * The K nearest of every chunk, then the K nearest of those. Chunks are in row order and TopK prefers the lower index,
- * so ties go to the lowest row, as without chunks.
+ * Finds the K nearest of every chunk, then the K nearest of those. Chunks are in row order and TopK prefers the lower
+ * index, so ties go to the lowest row, as without chunks.
  */
 export function addSearch(
   writer: OnnxWriter,
@@ -84,7 +84,7 @@ export function addSearch(
   }
   const window = radius === null ? undefined : searchWindow(bank, patchGrid, radius);
   const graph: SearchGraph = { writer, bank, cells: patchGrid * patchGrid, window };
-  const found = chunksOf(bank.rows, chunkRows).map(({ from, to }, index, { length }) => {
+  const nearest = chunksOf(bank.rows, chunkRows).map(({ from, to }, index, { length }) => {
     const name = length === 1 ? '' : `/${index}`;
     const [similarities, indices] = addChunk(graph, {
       from,
@@ -96,16 +96,16 @@ export function addSearch(
     const first = writer.int64s(`search/first${name}`, [from]);
     return { similarities, indices: writer.node('Add', [indices, first], `search/rows${name}`) };
   });
-  let similarities = found[0]!.similarities;
-  let indices = found[0]!.indices;
-  if (found.length > 1) {
+  let similarities = nearest[0]!.similarities;
+  let indices = nearest[0]!.indices;
+  if (nearest.length > 1) {
     const join = (names: string[], output: string) => writer.node('Concat', names, output, { axis: -1 });
     const all = join(
-      found.map((chunk) => chunk.similarities),
+      nearest.map((chunk) => chunk.similarities),
       'search/all/similarities',
     );
     const rows = join(
-      found.map((chunk) => chunk.indices),
+      nearest.map((chunk) => chunk.indices),
       'search/all/rows',
     );
     const best = ['search/similarities', 'search/places'] as const;
@@ -114,7 +114,7 @@ export function addSearch(
     similarities = best[0];
     indices = writer.node('GatherElements', [rows, best[1]], 'search/indices', { axis: -1 });
   }
-  // float32 products of unit vectors exceed 1.
+  // float32 products of unit vectors can exceed 1.
   const bounds = [writer.scalar('search/low', OUTSIDE_SIMILARITY), writer.scalar('search/high', 1)];
   writer.node('Clip', [similarities, ...bounds], 'similarities');
   writer.node('Identity', [indices], 'indices');

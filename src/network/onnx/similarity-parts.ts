@@ -1,6 +1,6 @@
 /**
- * ONNX graphs that compare embeddings with parts of the memory bank, for encoders whose graph has no search: either all
- * products, which are ranked outside, or the K best of every part.
+ * Builds ONNX graphs that compare embeddings with parts of the memory bank, beside an encoder whose graph has no
+ * search. A graph gives all products, which the caller ranks, or the K best of every part.
  */
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { OUTSIDE_SIMILARITY, transposedRows } from './search-nodes.js';
@@ -9,11 +9,11 @@ import { OnnxWriter } from './writer.js';
 /** A part of the bank and the patches that are multiplied with it: a rectangle of the tile's own grid of patches. */
 export interface OnnxPart {
   readonly top: number;
-  /** One past the last, as `right`. */
+  /** Exclusive, as `right`. */
   readonly bottom: number;
   readonly left: number;
   readonly right: number;
-  /** Of the bank, in the order of the products' columns. */
+  /** Rows of the bank, in the order of the products' columns. */
   readonly rows: Int32Array;
 }
 
@@ -22,11 +22,11 @@ type Rows = Pick<MemoryBank, 'dimension' | 'prototypes'>;
 type Grid = readonly [number, number];
 
 /**
- * All products. Input: `embeddings` float [tiles, down, across, D]. Outputs: of every part `products/i` float
+ * Gives all products. Input: `embeddings` float [tiles, down, across, D]. Outputs: for every part `products/i` float
  * [tiles, bottom - top, right - left, rows].
- * @param blockRows present, with one part of all patches: also `maxima` float [tiles, down, across, blocks], the largest
- *   product of `blockRows` rows each: with B = floor(rows / blockRows) blocks, of rows b, b + B, b + 2 B ...; the rows
- *   left over are in none.
+ * @param blockRows only with one part of all patches: gives also `maxima` float [tiles, down, across, blocks], the
+ *   largest product of each block. There are B = floor(rows / blockRows) blocks of `blockRows` rows; block b holds the
+ *   rows b, b + B, b + 2 B ...; the rows left over are in no block.
  */
 export function buildProductsOnnx(
   bank: Rows,
@@ -43,16 +43,17 @@ export function buildProductsOnnx(
   return writer.encode('search', 'products with the memory bank, built by salad-serve');
 }
 
-/** A part whose patches reach only some of its rows. */
+/** A part of which each patch reaches only some rows. */
 export interface OnnxWindowPart extends OnnxPart {
   /** u8 [right - left, rows]: 1 where a patch of that column reaches the row. */
   readonly reach: Uint8Array;
 }
 
 /**
- * The K best of every part, or all where it has fewer. Input as above. Outputs: of every part `similarities/i` float and
- * `columns/i` int64 [tiles, bottom - top, right - left, K], best first, ties to the lower column: places in the part's
- * rows. What a patch does not reach has a similarity below OUTSIDE_SIMILARITY.
+ * Gives the K best of every part, or all rows of a smaller part. Input as above. Outputs: for every part
+ * `similarities/i` float and `columns/i` int64 [tiles, bottom - top, right - left, K], best first, ties to the lower
+ * column. A column is an index into the part's rows. Rows outside a patch's reach have similarities below
+ * OUTSIDE_SIMILARITY.
  */
 export function buildBestOnnx(
   bank: Rows,
@@ -64,8 +65,10 @@ export function buildBestOnnx(
   for (const [index, part] of parts.entries()) {
     const [down, across] = partGrid(part);
     const count = Math.min(neighbourCount, part.rows.length);
-    // No cosine is above 1, not even with the error of float32.
-    const penalties = Float32Array.from(part.reach, (inside) => (inside === 1 ? 0 : OUTSIDE_SIMILARITY - 2));
+    // Lower than OUTSIDE_SIMILARITY with every cosine, whose float32 value can slightly exceed 1.
+    const penalties = Float32Array.from(part.reach, (reached) =>
+      reached === 1 ? 0 : OUTSIDE_SIMILARITY - 2,
+    );
     const penalty = writer.floats(`reach/${index}`, [across, part.rows.length], penalties);
     const products = addProducts(writer, bank, grid, part, index);
     const candidates = writer.node('Add', [products, penalty], `candidates/${index}`);
@@ -75,7 +78,7 @@ export function buildBestOnnx(
     writer.output(outputs[0], 'float', ['tiles', down, across, count]);
     writer.output(outputs[1], 'int64', ['tiles', down, across, count]);
   }
-  return writer.encode('search', 'the nearest of parts of the memory bank, built by salad-serve');
+  return writer.encode('search', 'nearest rows of parts of the memory bank, built by salad-serve');
 }
 
 function openGraph({ dimension }: Rows, grid: Grid): OnnxWriter {
@@ -97,23 +100,23 @@ function addProducts(
   index: number,
 ): string {
   const { top, bottom, left, right, rows } = part;
-  const chosen = new Float32Array(rows.length * dimension);
+  const selected = new Float32Array(rows.length * dimension);
   rows.forEach((row, at) => {
-    chosen.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);
+    selected.set(prototypes.subarray(row * dimension, (row + 1) * dimension), at * dimension);
   });
-  const transposed = transposedRows({ dimension, prototypes: chosen }, 0, rows.length);
+  const transposed = transposedRows({ dimension, prototypes: selected }, 0, rows.length);
   const bank = writer.floats(`bank/${index}`, [dimension, rows.length], transposed);
   const [down, across] = partGrid(part);
   const edges = { axes: [1, 2], from: [top, left], to: [bottom, right] };
   const queries =
     down === grid[0] && across === grid[1]
       ? 'embeddings'
-      : addPart(writer, `queries/${index}`, 'embeddings', edges);
+      : addSlice(writer, `queries/${index}`, 'embeddings', edges);
   return writer.node('MatMul', [queries, bank], `products/${index}`);
 }
 
-/** Entries [from, to) of some axes. */
-function addPart(
+/** Keeps the entries [from, to) of some axes. */
+function addSlice(
   writer: OnnxWriter,
   name: string,
   input: string,
@@ -125,14 +128,14 @@ function addPart(
   return writer.node('Slice', [input, ...integers], name);
 }
 
-/** The largest along the slow axis of [blockRows, blocks]: whole vectors at a time. */
+/** The maximum along the slow axis of [blockRows, blocks], so that the runtime compares whole vectors. */
 function addMaxima(writer: OnnxWriter, grid: Grid, rows: number, blockRows: number): void {
   const blocks = Math.floor(rows / blockRows);
   const whole = blocks * blockRows;
   const products =
     whole === rows
       ? 'products/0'
-      : addPart(writer, 'products/whole', 'products/0', { axes: [3], from: [0], to: [whole] });
+      : addSlice(writer, 'products/whole', 'products/0', { axes: [3], from: [0], to: [whole] });
   const shape = writer.int64s('maxima/shape', [0, ...grid, blockRows, blocks]);
   const folded = writer.node('Reshape', [products, shape], 'products/blocks');
   writer.node('ReduceMax', [folded, writer.int64s('maxima/axes', [3])], 'maxima', { keepdims: 0 });

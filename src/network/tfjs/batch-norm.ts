@@ -1,6 +1,6 @@
 /**
- * Batch norm with the batch's own statistics and an explicit gradient: half the passes of the automatic one, and only
- * the centred values are kept for it.
+ * Batch norm by the statistics of the batch, with an explicit gradient: it needs half the passes of the automatic one,
+ * and keeps only the centred values.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { BATCH_NORM_EPSILON } from '../constants.js';
@@ -38,11 +38,11 @@ export function batchNormTraining(x: tf.Tensor4D, gamma: tf.Tensor1D, beta: tf.T
     };
   });
   const y = normalise(x, gamma, beta) as tf.Tensor4D;
-  return { y, mean: handedOver(mean!), variance: handedOver(variance!) };
+  return { y, mean: moveToScope(mean!), variance: moveToScope(variance!) };
 }
 
-/** Hands a kept tensor to the surrounding tidy scope, which disposes of it. */
-function handedOver(kept: tf.Tensor): tf.Tensor {
+/** Moves a kept tensor to the surrounding tidy scope, which disposes of it. */
+function moveToScope(kept: tf.Tensor): tf.Tensor {
   const tensor = tf.clone(kept);
   kept.dispose();
   return tensor;

@@ -1,7 +1,6 @@
 /**
- * The network description run on tfjs operations: the forward pass for training and for the tfjs engines.
- * Which backend runs it is the caller's choice. Import `@tensorflow/tfjs-layers` too before taking
- * gradients: tfjs-core alone registers none.
+ * Runs a network description on tfjs operations: the forward pass for training and for the tfjs engines. The caller
+ * chooses the backend. Import `@tensorflow/tfjs-layers` too before computing gradients: tfjs-core alone registers none.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../errors/index.js';
@@ -15,7 +14,7 @@ import { resizeBilinear } from './resize.js';
 export type TfjsParameters = Readonly<Record<string, tf.Tensor>>;
 
 export interface TfjsForward {
-  /** Outputs by node name, NHWC; in training only those listed in `kept`. */
+  /** Outputs by node name, NHWC; in training only the network's output and those of `keptNodes` (`buildTfjs`). */
   readonly outputs: Readonly<Record<string, tf.Tensor4D>>;
   /** The network's output node. */
   readonly output: tf.Tensor4D;
@@ -36,7 +35,7 @@ export interface TfjsNetwork {
 
 interface Run {
   readonly parameters: TfjsParameters;
-  readonly training: boolean;
+  readonly isTraining: boolean;
   readonly outputs: Record<string, tf.Tensor4D>;
   readonly movingStatistics: Record<string, tf.Tensor1D>;
 }
@@ -47,7 +46,7 @@ function parameter<T extends tf.Tensor>(run: Run, name: string): T {
   return tensor as T;
 }
 
-/** By mirrored slices, not tf.mirrorPad: the gradient of mirrorPad forgets the mirrored samples. */
+/** Uses mirrored slices instead of tf.mirrorPad, whose gradient omits the mirrored samples. */
 function reflectPad(x: tf.Tensor4D, size: number): tf.Tensor4D {
   if (size === 0) return x;
   let padded = x;
@@ -70,12 +69,12 @@ function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
   const beta = parameter<tf.Tensor1D>(run, `${name}/beta`);
   const movingMean = parameter<tf.Tensor1D>(run, `${name}/mean`);
   const movingVariance = parameter<tf.Tensor1D>(run, `${name}/variance`);
-  if (!run.training) {
+  if (!run.isTraining) {
     return tf.batchNorm(x, movingMean, movingVariance, beta, gamma, BATCH_NORM_EPSILON);
   }
   const { y, mean, variance } = batchNormTraining(x, gamma, beta);
   const count = x.size / x.shape[3];
-  // The batch is normalised by the biased variance, the moving one learns the unbiased (as in PyTorch).
+  // As in PyTorch: the biased variance normalises the batch, the unbiased one updates the moving variance.
   const unbiased = tf.mul(variance, count / Math.max(1, count - 1));
   const move = (old: tf.Tensor, now: tf.Tensor): tf.Tensor1D =>
     tf.add(tf.mul(old, 1 - BATCH_NORM_MOMENTUM), tf.mul(now, BATCH_NORM_MOMENTUM));
@@ -87,7 +86,7 @@ function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
 function convolve(run: Run, node: Extract<NetworkNode, { op: 'conv' }>, x: tf.Tensor4D): tf.Tensor4D {
   const kernel = parameter<tf.Tensor4D>(run, `${node.name}/kernel`);
   const { padding, stride, kernelSize } = node;
-  // Numbers of padding have no gradient on libtensorflow; where they come to `same`, say so.
+  // On libtensorflow explicit padding has no gradient, so `same` is used where it means the same.
   const isSame = stride === 1 && kernelSize === 2 * padding + 1;
   const y = tf.conv2d(x, kernel, stride, isSame ? 'same' : padding);
   return node.bias ? tf.add(y, parameter(run, `${node.name}/bias`)) : y;
@@ -104,7 +103,9 @@ function convolveTransposed(
   return tf.conv2dTranspose(x, kernel, [batch, height + grow, width + grow, node.outChannels], 1, 'valid');
 }
 
-/** Padded by hand: libtensorflow takes no numbers of padding here. Padded cells do not count in the mean. */
+/**
+ * Pads the input first, because libtensorflow's pool has no explicit padding. Padded cells do not count in the mean.
+ */
 function averagePool(node: Extract<NetworkNode, { op: 'avgPool' }>, x: tf.Tensor4D): tf.Tensor4D {
   const { size, stride, padding } = node;
   if (padding === 0) return tf.avgPool(x, size, stride, 'valid');
@@ -173,9 +174,12 @@ function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.
   }
 }
 
-/** Per node the tensors that nothing reads after it. */
-function lastReads(network: NetworkDescription, kept: readonly string[]): readonly (readonly string[])[] {
-  const seen = new Set(['input', network.output, ...kept]);
+/** For every node the tensors that no later node reads. */
+function lastReads(
+  network: NetworkDescription,
+  keptNodes: readonly string[],
+): readonly (readonly string[])[] {
+  const seen = new Set(['input', network.output, ...keptNodes]);
   const last: string[][] = [];
   for (let index = network.nodes.length - 1; index >= 0; index--) {
     const names = new Set(nodeInputs(network.nodes[index]!));
@@ -187,33 +191,33 @@ function lastReads(network: NetworkDescription, kept: readonly string[]): readon
 
 /**
  * @param inputChannels 1 for an encoder, the embedding size for a decoder.
- * @param kept nodes whose outputs are wanted in training beside the network's own
+ * @param keptNodes nodes whose outputs are kept in training beside the network's own
  * @throws SaladError BUNDLE_INVALID where the description is not a proper graph.
  */
 export function buildTfjs(
   network: NetworkDescription,
   inputChannels = 1,
-  kept: readonly string[] = [],
+  keptNodes: readonly string[] = [],
 ): TfjsNetwork {
   inferShapes(network, inputChannels);
-  const done = lastReads(network, kept);
+  const unreadAfter = lastReads(network, keptNodes);
   return {
     network,
     forward(input, parameters, mode) {
       const run: Run = {
         parameters,
-        training: mode === 'training',
+        isTraining: mode === 'training',
         outputs: { input },
         movingStatistics: {},
       };
       network.nodes.forEach((node, index) => {
         const inputs = nodeInputs(node).map((name) => run.outputs[name]!);
-        const made = apply(run, node, inputs);
-        run.outputs[node.name] = made;
-        if (!run.training) return;
-        for (const name of done[index]!) {
+        const output = apply(run, node, inputs);
+        run.outputs[node.name] = output;
+        if (!run.isTraining) return;
+        for (const name of unreadAfter[index]!) {
           // Some operations return their input unchanged.
-          if (run.outputs[name] !== made) run.outputs[name]!.dispose();
+          if (run.outputs[name] !== output) run.outputs[name]!.dispose();
           delete run.outputs[name];
         }
       });

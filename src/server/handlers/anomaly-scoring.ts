@@ -1,4 +1,5 @@
 /** salad.v1.AnomalyScoring: both calls are one path, fed by rows and tiles as they come or by a whole image. */
+import { availableParallelism } from 'node:os';
 import type { handleBidiStreamingCall, handleServerStreamingCall } from '@grpc/grpc-js';
 import {
   type AcquisitionRequest,
@@ -17,6 +18,7 @@ import type {
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
 import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
+import { DecodeQueue } from '../../imaging/decode/queue.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, requestFrom } from '../../wire/header.js';
@@ -25,6 +27,9 @@ import { answerOf } from '../../wire/messages.js';
 import { readRequests } from '../../wire/request-reader.js';
 import { ResponseWriter, type WritableCall } from '../../wire/response-writer.js';
 import { type CallTracker, monotonicDeadline, type StreamingCall } from './call-tracker.js';
+
+/** Images decompressed at once: each takes a thread of its own. */
+const DECODED_AT_ONCE = Math.min(4, availableParallelism());
 
 /** Without a reason of ours every call would make a DOMException with a stack trace that nobody reads. */
 const DONE = 'requests are read no more';
@@ -38,6 +43,7 @@ export interface AnomalyScoringContext {
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
+  const decoding = new DecodeQueue(DECODED_AT_ONCE);
   const streamAcquisition: handleBidiStreamingCall<StreamAcquisitionRequest, StreamAcquisitionResponse> = (
     call,
   ) => {
@@ -78,6 +84,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       const image = await imageRequestFrom(call.request, header, model, {
         maxImagePixels,
         deadline,
+        decoding,
         dicom,
         signal,
       });

@@ -14,11 +14,11 @@ import type {
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
 import { identityOf, wireGeometry } from '../../wire/messages.js';
-import type { CallTracker } from './call-tracker.js';
+import { toServiceError } from '../../wire/status.js';
 
 const QUANTILES = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
 
-export function modelRegistryHandlers(registry: ModelRegistry, calls: CallTracker): ModelRegistryServer {
+export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: number): ModelRegistryServer {
   const list: handleUnaryCall<ModelRegistryListRequest, ModelRegistryListResponse> = (_call, callback) => {
     callback(null, { models: registry.list().map(describe) });
   };
@@ -30,7 +30,7 @@ export function modelRegistryHandlers(registry: ModelRegistry, calls: CallTracke
       }
       callback(null, { model: describe(registry.find(model.name, model.version)) });
     } catch (error) {
-      callback(calls.toServiceError(error));
+      callback(toServiceError(error, retryDelayMs));
     }
   };
   return { list, get };

@@ -1,53 +1,48 @@
-/** Fits the int8 form of an encoder: how far its hidden tensors reach on normal tiles, and what rounding costs. */
-
+/** Fits the int8 form of an encoder: the ranges of its hidden tensors on normal tiles, and the error of rounding. */
 import type { GoldenBatch } from '../../bundle/check.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
-import type { Engine, EngineModel, EngineModelSource } from '../../engines/engine.js';
-import { createEngine, selfTest } from '../../engines/selection/select.js';
+import type { Engine, EngineModel, EngineModelSource, TileBatch } from '../../engines/engine.js';
+import { runGoldenCheck } from '../../engines/selection/golden-check.js';
+import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
+import { writeTile } from '../../imaging/batch-tiles.js';
 import type { NetworkDescription } from '../../network/description.js';
 import { type ActivationRange, int8Network, quantizedTensors } from '../../network/int8.js';
 import type { Int8Spec } from '../../network/int8-specification.js';
 import type { FitImage } from '../encoders/preset.js';
 
-/** Tiles the ranges are taken from: one of each of so many images. */
-const TILES = 256;
-/** Tiles run at once: the widest tensor of a 256 px tile takes 4 MB. */
-const BATCH = 8;
+/** Images that the ranges are measured on, one tile of each. */
+const TILES_MAX = 256;
+/** Tiles per engine call: the widest tensor of a 256 px tile takes 4 MB. */
+const BATCH_TILES = 8;
 const BINS = 2048;
 /**
- * Largest error of a golden score, as a part of the spread of all, with which int8 may be offered: three times what
- * encoders had whose rankings stayed (docs/results/2026-11/engines.md). One hardly trained misses it: its tiles look alike,
- * whitening enlarges what is left, and rounding with it.
+ * Largest error of a golden score, as a fraction of the range of golden scores, with which a bundle gets an int8 form.
+ * It is three times the error of encoders whose ranking did not change (docs/results/2026-11/engines.md). An encoder
+ * with little training exceeds it: its tiles look alike, and whitening enlarges the rounding errors with the remaining
+ * differences.
  */
-const ERROR_MAX = 0.03;
-/** Steps in which either end of a range is drawn in, in search of the best. */
+const ERROR_FRACTION_MAX = 0.03;
+/** Number of values tried for each end of a range. */
 const CUTS = 16;
 
-interface Tiles {
-  readonly count: number;
-  readonly pixels: Uint8Array;
-  readonly positions: Int32Array;
-}
-
-/** One tile of each of up to TILES images, spread evenly over images and over the grid. */
-function calibrationTiles(images: readonly FitImage[], geometry: Geometry): Tiles {
-  const { tilePixels: bytes, tileColumns, tileCount: cells } = geometry;
-  const wanted = Math.min(TILES, images.length);
-  const pixels = new Uint8Array(wanted * bytes);
-  const positions = new Int32Array(wanted * 2);
+/** Cuts one tile of each of up to TILES_MAX images, spread evenly over the images and over the grid. */
+function cutCalibrationTiles(images: readonly FitImage[], geometry: Geometry): TileBatch {
+  const { tilePixels, tileColumns, tileCount } = geometry;
+  const imageCount = Math.min(TILES_MAX, images.length);
+  const pixels = new Uint8Array(imageCount * tilePixels);
+  const positions = new Int32Array(imageCount * 2);
   let count = 0;
-  for (let index = 0; index < wanted; index += 1) {
-    const { image } = images[Math.floor((index * images.length) / wanted)]!;
-    for (let tried = 0; tried < cells; tried += 1) {
-      // Steps through the grid at the golden ratio: neighbouring images give far-apart tiles.
-      const cell = (Math.floor(index * 0.618034 * cells) + tried) % cells;
+  for (let index = 0; index < imageCount; index += 1) {
+    const { image } = images[Math.floor((index * images.length) / imageCount)]!;
+    for (let attempt = 0; attempt < tileCount; attempt += 1) {
+      // The first tile of an image follows the golden ratio, so that neighbouring images give distant tiles.
+      const cell = (Math.floor(index * 0.618034 * tileCount) + attempt) % tileCount;
       const row = Math.floor(cell / tileColumns);
       const column = cell % tileColumns;
       if (image.isBackground(row, column)) continue;
-      image.cutTile(row, column, pixels.subarray(count * bytes, (count + 1) * bytes));
-      positions.set([row, column], 2 * count);
+      writeTile({ pixels, positions }, count, image, row, column);
       count += 1;
       break;
     }
@@ -55,38 +50,49 @@ function calibrationTiles(images: readonly FitImage[], geometry: Geometry): Tile
   return { count, pixels, positions };
 }
 
-/** Every value of one tensor: the network up to it, run as if it gave the embeddings. */
-async function eachValue(model: EngineModel, tiles: Tiles, take: (value: number) => void): Promise<void> {
-  const bytes = tiles.pixels.length / (tiles.positions.length / 2);
-  const patches = allocatePatchBatch(BATCH, model);
-  for (let first = 0; first < tiles.count; first += BATCH) {
-    const count = Math.min(BATCH, tiles.count - first);
-    const pixels = tiles.pixels.subarray(first * bytes, (first + count) * bytes);
+/**
+ * Calls `visit` with every value of one tensor.
+ * @param model the network cut off after that tensor, which is then the model's embedding
+ */
+async function forEachValue(
+  model: EngineModel,
+  tiles: TileBatch,
+  visit: (value: number) => void,
+): Promise<void> {
+  const tilePixels = tiles.pixels.length / (tiles.positions.length / 2);
+  const patches = allocatePatchBatch(BATCH_TILES, model);
+  for (let first = 0; first < tiles.count; first += BATCH_TILES) {
+    const count = Math.min(BATCH_TILES, tiles.count - first);
+    const pixels = tiles.pixels.subarray(first * tilePixels, (first + count) * tilePixels);
     const positions = tiles.positions.subarray(2 * first, 2 * (first + count));
     await model.run({ count, pixels, positions }, patches);
-    const filled = count * model.patchCount * model.dimension;
-    for (let index = 0; index < filled; index += 1) take(patches.embeddings[index]!);
+    const valueCount = count * model.patchCount * model.dimension;
+    for (let index = 0; index < valueCount; index += 1) visit(patches.embeddings[index]!);
   }
 }
 
-/** Counts of values in equal bins from the smallest to the largest. */
+/** Number of values in equal bins between the smallest and the largest value. */
 interface Histogram extends ActivationRange {
   readonly counts: Float64Array;
 }
 
-async function histogramOf(engine: Engine, source: EngineModelSource, tiles: Tiles): Promise<Histogram> {
+async function computeHistogram(
+  engine: Engine,
+  source: EngineModelSource,
+  tiles: TileBatch,
+): Promise<Histogram> {
   const model = await engine.load(source);
   let low = 0;
   let high = 0;
   const counts = new Float64Array(BINS);
   try {
-    await eachValue(model, tiles, (value) => {
+    await forEachValue(model, tiles, (value) => {
       if (value < low) low = value;
       if (value > high) high = value;
     });
-    const perValue = BINS / Math.max(high - low, Number.MIN_VALUE);
-    await eachValue(model, tiles, (value) => {
-      const bin = Math.min(BINS - 1, Math.floor((value - low) * perValue));
+    const binsPerUnit = BINS / Math.max(high - low, Number.MIN_VALUE);
+    await forEachValue(model, tiles, (value) => {
+      const bin = Math.min(BINS - 1, Math.floor((value - low) * binsPerUnit));
       counts[bin] = counts[bin]! + 1;
     });
   } finally {
@@ -96,8 +102,8 @@ async function histogramOf(engine: Engine, source: EngineModelSource, tiles: Til
 }
 
 /**
- * The range with the smallest mean squared error, of rounding inside and of clipping outside. An error below zero
- * counts by `slope` squared: that is what a leaky ReLU behind the tensor leaves of it.
+ * Finds the range with the smallest mean squared error of rounding (inside the range) and clipping (outside). The
+ * error of a negative value is weighted by `slope` squared, because a leaky ReLU after the tensor reduces it so.
  */
 export function bestRange({ low, high, counts }: Histogram, slope: number): ActivationRange {
   const width = (high - low) / counts.length;
@@ -122,20 +128,20 @@ export function bestRange({ low, high, counts }: Histogram, slope: number): Acti
   return best.range;
 }
 
-/** The alpha of the leaky ReLU behind a hidden convolution; 1 for any other tensor. */
-function slopeBehind(network: NetworkDescription, name: string): number {
-  const reader = network.nodes.find((node) => 'input' in node && node.input === name);
-  if (reader?.op === 'maxPool') return slopeBehind(network, reader.name);
-  return reader?.op === 'leakyRelu' ? reader.alpha : 1;
+/** The alpha of the leaky ReLU that follows a hidden convolution; 1 for any other tensor. */
+function slopeAfter(network: NetworkDescription, name: string): number {
+  const next = network.nodes.find((node) => 'input' in node && node.input === name);
+  if (next?.op === 'maxPool') return slopeAfter(network, next.name);
+  return next?.op === 'leakyRelu' ? next.alpha : 1;
 }
 
 /**
- * What uint8 is to span of every tensor that int8 rounds, from normal tiles; empty where the network has none.
- * Runs the float32 network twice per tensor.
+ * Fits the range that uint8 covers for every tensor that int8 rounds, from normal tiles; empty where the network has
+ * no such tensor. Runs the float32 network twice per tensor.
  * @param source without a bank
  * @throws SaladError CANCELLED when aborted.
  */
-export async function activationRanges(
+export async function fitActivationRanges(
   engine: Engine,
   source: Pick<EngineModelSource, 'network' | 'weights' | 'geometry'>,
   images: readonly FitImage[],
@@ -145,39 +151,40 @@ export async function activationRanges(
   const names = quantizedTensors(network);
   const ranges: Record<string, ActivationRange> = {};
   if (names.length === 0) return ranges;
-  const tiles = calibrationTiles(images, source.geometry);
+  const tiles = cutCalibrationTiles(images, source.geometry);
   for (const output of names) {
     if (signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
-    const upTo = { network: { ...network, output }, weights, geometry: source.geometry };
-    ranges[output] = bestRange(await histogramOf(engine, upTo, tiles), slopeBehind(network, output));
+    const cutOff = { network: { ...network, output }, weights, geometry: source.geometry };
+    ranges[output] = bestRange(await computeHistogram(engine, cutOff, tiles), slopeAfter(network, output));
   }
   return ranges;
 }
 
 /**
- * The int8 form of a bundle in the making, with a golden tolerance: twice the error seen here, rounded up to a power
- * of two, for other processors round differently. Undefined where int8 gains nothing or costs too much.
+ * Fits the int8 form of a new bundle and its golden tolerance: twice the error measured here, rounded up to a power of
+ * two, because other processors round differently.
  * @param source with bank and golden scores, in float32
+ * @returns undefined where int8 has nothing to round or its error is too large
  */
-export async function int8Form(
+export async function fitInt8Form(
   engine: Engine,
   source: EngineModelSource & { readonly golden: GoldenBatch },
   images: readonly FitImage[],
   signal: AbortSignal,
 ): Promise<Int8Spec | undefined> {
   const { network, weights, geometry } = source;
-  const ranges = await activationRanges(engine, { network, weights, geometry }, images, signal);
+  const ranges = await fitActivationRanges(engine, { network, weights, geometry }, images, signal);
   if (Object.keys(ranges).length === 0) return undefined;
   const int8 = { ranges, goldenTolerance: Number.MAX_VALUE };
-  const runner = await createEngine('onnx');
+  const int8Engine = await createEngine('onnx');
   try {
     const manifest = { goldenTolerance: 0, int8 };
-    const { maxAbsScoreError, reason } = await selfTest(runner, { ...source, int8, manifest });
+    const { maxAbsScoreError, reason } = await runGoldenCheck(int8Engine, { ...source, int8, manifest });
     if (maxAbsScoreError === null) throw new SaladError('ENGINE_FAILED', reason ?? 'int8 gave no scores');
-    const spread = Math.max(...source.golden.scores) - Math.min(...source.golden.scores);
-    if (maxAbsScoreError > ERROR_MAX * spread) return undefined;
+    const scoreRange = Math.max(...source.golden.scores) - Math.min(...source.golden.scores);
+    if (maxAbsScoreError > ERROR_FRACTION_MAX * scoreRange) return undefined;
     return { ranges, goldenTolerance: 2 ** Math.ceil(Math.log2(Math.max(2 * maxAbsScoreError, 1e-4))) };
   } finally {
-    await runner.dispose();
+    await int8Engine.dispose();
   }
 }

@@ -1,10 +1,10 @@
-/** Run by webgpu.test.ts in a process that sees SwiftShader: the environment must be there when it starts. */
+/** Run by webgpu.test.ts in a process whose environment selects SwiftShader. */
 import assert from 'node:assert/strict';
 import * as tf from '@tensorflow/tfjs-core';
 import { after, before, describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine } from '../../../src/engines/engine.js';
-import { bestEngine, createEngine, ladder } from '../../../src/engines/selection/select.js';
+import { bestEngine, checkEngines, createEngine } from '../../../src/engines/selection/select.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';
@@ -18,7 +18,7 @@ interface RawDevice {
   createBuffer(descriptor: { readonly size: number; readonly usage: number }): unknown;
 }
 
-/** The device under tfjs, to break it with. */
+/** The device of tfjs' backend, for injecting faults. */
 function rawDevice(): RawDevice {
   return Reflect.get(tf.backend(), 'device') as RawDevice;
 }
@@ -32,20 +32,20 @@ trainingSuite('webgpu', TIMEOUT_MS);
 describe('engine webgpu on a software adapter', function () {
   this.timeout(TIMEOUT_MS);
 
-  it('is passed over by auto and serves where it is forced', async () => {
-    const auto = await ladder('auto');
-    const rung = auto.find(({ name }) => name === 'webgpu')!;
-    assert.deepEqual([rung.usable, rung.hardware], [false, false]);
-    assert.match(rung.reason ?? '', /no GPU/);
-    assert.match(rung.device ?? '', /swiftshader.*\(software\)/i);
+  it('is skipped by auto and usable where it is chosen by name', async () => {
+    const auto = await checkEngines('auto');
+    const report = auto.find(({ name }) => name === 'webgpu')!;
+    assert.deepEqual([report.usable, report.hardware], [false, false]);
+    assert.match(report.reason ?? '', /no GPU/);
+    assert.match(report.device ?? '', /swiftshader.*\(software\)/i);
     assert.ok(['openvino', 'onnx'].includes(bestEngine(auto).name));
-    assert.equal(bestEngine(await ladder('webgpu')).name, 'webgpu');
+    assert.equal(bestEngine(await checkEngines('webgpu')).name, 'webgpu');
   });
 
   it('reproduces the golden scores of a bundle', async () => {
-    const [rung] = await ladder('webgpu', [await goldenBundle(2)]);
-    assert.deepEqual([rung?.usable, rung?.reason], [true, null]);
-    assert.ok(rung!.maxAbsScoreError! < 1e-4, String(rung!.maxAbsScoreError));
+    const [report] = await checkEngines('webgpu', [await goldenBundle(2)]);
+    assert.deepEqual([report?.usable, report?.reason], [true, null]);
+    assert.ok(report!.maxAbsScoreError! < 1e-4, String(report!.maxAbsScoreError));
   });
 });
 
@@ -54,9 +54,9 @@ describe('engine onnx on another provider', function () {
 
   it('reproduces the golden scores of a bundle on the WebGPU provider, from one thread', async () => {
     const options = { onnxProvider: 'webgpu' } as const;
-    const [rung] = await ladder('onnx', [await goldenBundle(2)], options);
-    assert.deepEqual([rung?.usable, rung?.reason, rung?.device], [true, null, 'provider webgpu']);
-    assert.ok(rung!.maxAbsScoreError! < 1e-4, String(rung!.maxAbsScoreError));
+    const [report] = await checkEngines('onnx', [await goldenBundle(2)], options);
+    assert.deepEqual([report?.usable, report?.reason, report?.device], [true, null, 'provider webgpu']);
+    assert.ok(report!.maxAbsScoreError! < 1e-4, String(report!.maxAbsScoreError));
     const engine = await createEngine('onnx', options);
     assert.equal(engine.info.maxWorkers, 1);
     await engine.dispose();
@@ -71,7 +71,7 @@ describe('engine webgpu when its device fails', function () {
   });
   after(() => engine.dispose());
 
-  it('reports a lost device as ENGINE_FAILED, and serves again once it is opened anew', async () => {
+  it('reports a lost device as ENGINE_FAILED, and gives the same scores on a new device', async () => {
     const source = smallSource(21);
     const tiles = randomTiles(source, 2, 3);
     const model = await engine.load(source);
@@ -103,11 +103,11 @@ describe('engine webgpu when its device fails', function () {
     engine = await createEngine('webgpu');
   });
 
-  for (const [what, size, usage, message] of [
+  for (const [event, size, usage, message] of [
     ['a validation error', 16, 0, /usages/],
     ['a buffer larger than the device allows', 2 ** 40, STORAGE, /max buffer size/],
   ] as const) {
-    it(`reports ${what} in a batch as ENGINE_FAILED and serves the next`, async () => {
+    it(`reports ${event} in a batch as ENGINE_FAILED and runs the next batch`, async () => {
       const source = smallSource(23);
       const model = await engine.load(source);
       const tiles = randomTiles(source, 8, 4);

@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
-import { bestEngine, createEngine, ladder } from '../../../src/engines/selection/select.js';
+import { bestEngine, checkEngines, createEngine } from '../../../src/engines/selection/select.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
 import { engineSuite } from '../../support/engine-suite.js';
 import { goldenBundle } from '../../support/golden-bundle.js';
@@ -22,19 +22,19 @@ if (isBuilt) {
   describe('engine tensorflow', function () {
     this.timeout(60_000);
 
-    it('reproduces the golden scores of a bundle where it is forced', async () => {
-      const rungs = await ladder('tensorflow', [await goldenBundle(8)]);
-      assert.equal(bestEngine(rungs).name, 'tensorflow');
-      assert.ok(rungs[0]!.maxAbsScoreError! < 1e-4);
+    it('reproduces the golden scores of a bundle where it is chosen by name', async () => {
+      const reports = await checkEngines('tensorflow', [await goldenBundle(8)]);
+      assert.equal(bestEngine(reports).name, 'tensorflow');
+      assert.ok(reports[0]!.maxAbsScoreError! < 1e-4);
     });
 
-    it('serves by itself only where it stands on a CUDA device', async () => {
-      const rung = (await ladder('auto')).find(({ name }) => name === 'tensorflow')!;
-      assert.equal(rung.usable, rung.hardware);
-      assert.match(rung.device ?? '', rung.hardware ? /^CUDA GPU, / : /^CPU, libtensorflow 2\./);
+    it('is usable under auto only on a CUDA device', async () => {
+      const report = (await checkEngines('auto')).find(({ name }) => name === 'tensorflow')!;
+      assert.equal(report.usable, report.hardware);
+      assert.match(report.device ?? '', report.hardware ? /^CUDA GPU, / : /^CPU, libtensorflow 2\./);
     });
 
-    it('keeps no tensor after a run, and none at all after dispose', async () => {
+    it('keeps no new tensor after a run, and no tensor after dispose', async () => {
       const engine = await createEngine('tensorflow');
       const start = tf.memory().numTensors;
       const source = smallSource(31);
@@ -48,7 +48,7 @@ if (isBuilt) {
   });
 } else {
   describe('engine tensorflow where no binding is built', () => {
-    it('says why it does not load; npm run engines:tensorflow builds it', async () => {
+    it('is unavailable, with the reason (npm run engines:tensorflow builds it)', async () => {
       await assert.rejects(createEngine('tensorflow'), {
         reason: 'ENGINE_UNAVAILABLE',
         message: /tfjs_binding\.node is not installed|are not installed/,

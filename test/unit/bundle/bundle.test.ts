@@ -4,15 +4,19 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'mocha';
-import { type BundleParts, readBundle, replaceDirectory, writeBundle } from '../../../src/bundle/bundle.js';
-import { quantizeBank, quantizeWeights, type StoragePrecision } from '../../../src/bundle/tensors.js';
-import { smallParts } from '../../reference/small-model.js';
+import { type BundleDraft, readBundle, replaceDirectory, writeBundle } from '../../../src/bundle/bundle.js';
+import {
+  roundBankForStorage,
+  roundWeightsForStorage,
+  type StoragePrecision,
+} from '../../../src/bundle/tensors.js';
+import { smallDraft } from '../../reference/small-model.js';
 
-const parts = smallParts(31);
+const draft = smallDraft(31);
 
-/** The same parts with one thing of the manifest changed. */
-function withManifest(change: Partial<BundleParts['manifest']>): BundleParts {
-  return { ...parts, manifest: { ...parts.manifest, ...change } };
+/** The same draft with some fields of the manifest changed. */
+function withManifest(change: Partial<BundleDraft['manifest']>): BundleDraft {
+  return { ...draft, manifest: { ...draft.manifest, ...change } };
 }
 
 describe('a bundle', () => {
@@ -26,18 +30,18 @@ describe('a bundle', () => {
   after(() => rm(root, { recursive: true, force: true }));
 
   it('is read as it was written', async () => {
-    const written = await writeBundle(directory, parts);
+    const written = await writeBundle(directory, draft);
     const read = await readBundle(directory);
     assert.deepEqual(read, written);
-    assert.deepEqual(read.weights, parts.weights);
-    assert.deepEqual(read.bank, parts.bank);
-    assert.deepEqual(read.golden, parts.golden);
+    assert.deepEqual(read.weights, draft.weights);
+    assert.deepEqual(read.bank, draft.bank);
+    assert.deepEqual(read.golden, draft.golden);
     assert.equal(read.geometry.patchGrid, 9);
     assert.match(read.sha256, /^[0-9a-f]{64}$/);
   });
 
-  it('lies in shared memory, which is the file itself where nothing has to be converted', async () => {
-    const { weights, bank, golden } = await writeBundle(directory, parts);
+  it('is in shared memory, as views of the file where no value is converted', async () => {
+    const { weights, bank, golden } = await writeBundle(directory, draft);
     const arrays = [...[...weights.values()].map(({ data }) => data), ...Object.values(golden)];
     for (const { buffer } of [...arrays, bank.prototypes, bank.positions, bank.sources]) {
       assert.ok(buffer instanceof SharedArrayBuffer);
@@ -45,16 +49,16 @@ describe('a bundle', () => {
     assert.equal(bank.prototypes.buffer, bank.sources.buffer);
     const storage: StoragePrecision = { weights: () => 'F16', bank: 'F16' };
     const half = await writeBundle(directory, {
-      ...parts,
+      ...draft,
       storage,
-      weights: quantizeWeights(parts.weights, storage),
-      bank: quantizeBank(parts.bank, storage),
+      weights: roundWeightsForStorage(draft.weights, storage),
+      bank: roundBankForStorage(draft.bank, storage),
     });
     assert.ok(half.bank.prototypes.buffer instanceof SharedArrayBuffer);
   });
 
-  it('is read by its own name and version only where these are asked for', async () => {
-    const { name, version } = (await writeBundle(directory, parts)).manifest;
+  it('is refused where another name or version is expected', async () => {
+    const { name, version } = (await writeBundle(directory, draft)).manifest;
     await readBundle(directory, { name, version });
     for (const other of [
       { name: 'other', version },
@@ -67,8 +71,8 @@ describe('a bundle', () => {
     }
   });
 
-  it('is refused, and no thread waits for ever, where a file of it is a folder or a pipe', async () => {
-    await writeBundle(directory, parts);
+  it('is refused at once where a file is a folder or a named pipe', async () => {
+    await writeBundle(directory, draft);
     const path = join(directory, 'weights.safetensors');
     await rm(path);
     await mkdir(path);
@@ -82,47 +86,50 @@ describe('a bundle', () => {
     await assert.rejects(readBundle(directory), /manifest.json is not a file/);
   });
 
-  it('that cannot be put in place leaves the one before it as it was', async () => {
-    await writeBundle(directory, parts);
+  it('stays as it was where its replacement fails', async () => {
+    await writeBundle(directory, draft);
     await assert.rejects(replaceDirectory(join(root, 'nowhere'), directory), { code: 'ENOENT' });
     await readBundle(directory);
     assert.deepEqual(await readdir(join(root, 'small')), ['1']);
   });
 
-  it('is the same file by file when written again, and leaves nothing beside it', async () => {
-    const first = await writeBundle(directory, parts);
-    const second = await writeBundle(directory, parts);
+  it('is the same in every file when it is written again, and leaves no other file', async () => {
+    const first = await writeBundle(directory, draft);
+    const second = await writeBundle(directory, draft);
     assert.equal(second.sha256, first.sha256);
     assert.deepEqual(await readdir(join(root, 'small')), ['1']);
   });
 
-  it('holds half-precision values exactly as they were rounded', async () => {
+  it('stores half-precision values exactly as they were rounded', async () => {
     const storage: StoragePrecision = { weights: () => 'F16', bank: 'F16' };
     const rounded = {
-      ...parts,
+      ...draft,
       storage,
-      weights: quantizeWeights(parts.weights, storage),
-      bank: quantizeBank(parts.bank, storage),
+      weights: roundWeightsForStorage(draft.weights, storage),
+      bank: roundBankForStorage(draft.bank, storage),
     };
-    assert.notDeepEqual(rounded.bank, parts.bank);
+    assert.notDeepEqual(rounded.bank, draft.bank);
     const read = await writeBundle(directory, rounded);
     assert.deepEqual(read.weights, rounded.weights);
     assert.deepEqual(read.bank, rounded.bank);
     const halved = read.manifest.files['weights.safetensors']!.bytes;
-    const full = (await writeBundle(directory, parts)).manifest.files['weights.safetensors']!.bytes;
+    const full = (await writeBundle(directory, draft)).manifest.files['weights.safetensors']!.bytes;
     assert.ok(halved < 0.75 * full);
   });
 
-  it('refuses to round values behind the back of the calibration', async () => {
-    await assert.rejects(writeBundle(directory, { ...parts, storage: { bank: 'F16' } }), /quantizeBank/);
+  it('is refused where half-precision storage would change values that the calibration used', async () => {
     await assert.rejects(
-      writeBundle(directory, { ...parts, storage: { weights: () => 'F16' } }),
-      /quantizeWeights/,
+      writeBundle(directory, { ...draft, storage: { bank: 'F16' } }),
+      /roundBankForStorage/,
+    );
+    await assert.rejects(
+      writeBundle(directory, { ...draft, storage: { weights: () => 'F16' } }),
+      /roundWeightsForStorage/,
     );
   });
 
   it('refuses a file that changed by one bit', async () => {
-    await writeBundle(directory, parts);
+    await writeBundle(directory, draft);
     for (const file of [
       'weights.safetensors',
       'memory-bank.safetensors',
@@ -140,8 +147,8 @@ describe('a bundle', () => {
     await readBundle(directory);
   });
 
-  it('refuses a missing file and a file cut short', async () => {
-    await writeBundle(directory, parts);
+  it('refuses a missing file and a file that is too short', async () => {
+    await writeBundle(directory, draft);
     await writeFile(join(directory, 'golden.safetensors'), 'short');
     await assert.rejects(readBundle(directory), /golden.safetensors has 5 bytes/);
     await rm(join(directory, 'weights.safetensors'));
@@ -149,8 +156,8 @@ describe('a bundle', () => {
     await assert.rejects(readBundle(join(root, 'nothing')), { reason: 'BUNDLE_INVALID' });
   });
 
-  it('names the bad key of a manifest by its path', async () => {
-    await writeBundle(directory, parts);
+  it('names an invalid key of the manifest by its path', async () => {
+    await writeBundle(directory, draft);
     const path = join(directory, 'manifest.json');
     const manifest = JSON.parse(await readFile(path, 'utf8')) as { tiling: Record<string, unknown> };
     manifest.tiling['patchStride'] = 'four';
@@ -161,7 +168,7 @@ describe('a bundle', () => {
   });
 
   it('refuses to read a file outside its folder', async () => {
-    await writeBundle(directory, parts);
+    await writeBundle(directory, draft);
     const path = join(directory, 'manifest.json');
     const manifest = JSON.parse(await readFile(path, 'utf8')) as { files: Record<string, unknown> };
     manifest.files['../../secret'] = { sha256: '0'.repeat(64), bytes: 1 };
@@ -169,60 +176,60 @@ describe('a bundle', () => {
     await assert.rejects(readBundle(directory), /not the name of a file beside the manifest/);
   });
 
-  const refused: [string, BundleParts, RegExp][] = [
+  const refused: [string, BundleDraft, RegExp][] = [
     [
       'a network of another input size',
-      withManifest({ tiling: { ...parts.manifest.tiling, haloSize: 5 } }),
+      withManifest({ tiling: { ...draft.manifest.tiling, haloSize: 5 } }),
       /takes 24 x 24 pixels, a tile has 22 x 22/,
     ],
     [
       'a tile of more cores than the network takes',
-      withManifest({ tiling: { ...parts.manifest.tiling, coresPerTile: 3 } }),
+      withManifest({ tiling: { ...draft.manifest.tiling, coresPerTile: 3 } }),
       /takes 24 x 24 pixels, a tile has 24 x 48/,
     ],
     [
       'tiles that do not cover the image',
-      withManifest({ tiling: { ...parts.manifest.tiling, coresPerTile: 2 } }),
+      withManifest({ tiling: { ...draft.manifest.tiling, coresPerTile: 2 } }),
       /workingSize 36 is not a multiple of coresPerTile \* coreSize = 24/,
     ],
     [
       'a network with another patch count',
-      withManifest({ tiling: { ...parts.manifest.tiling, patchesPerSide: 2, patchStride: 6 } }),
+      withManifest({ tiling: { ...draft.manifest.tiling, patchesPerSide: 2, patchStride: 6 } }),
       /cells; the patch grid has 36|gives 3 x 3 patches/,
     ],
     [
       'more neighbours than a cell sees',
-      withManifest({ scoring: { ...parts.manifest.scoring, neighbourCount: 17 } }),
-      /sees 16 prototypes, fewer than neighbourCount 17/,
+      withManifest({ scoring: { ...draft.manifest.scoring, neighbourCount: 17 } }),
+      /covers 16 prototypes, fewer than neighbourCount 17/,
     ],
     [
       'calibration of another grid',
-      withManifest({ calibration: { ...parts.manifest.calibration, patchMad: [1] } }),
+      withManifest({ calibration: { ...draft.manifest.calibration, patchMad: [1] } }),
       /calibration.patchMad has 1 cells; the patch grid has 81/,
     ],
     [
       'calibration scores out of order',
-      withManifest({ calibration: { ...parts.manifest.calibration, imageScores: [2, 1] } }),
+      withManifest({ calibration: { ...draft.manifest.calibration, imageScores: [2, 1] } }),
       /imageScores must be ascending/,
     ],
     [
       'a margin that leaves no patch',
-      withManifest({ scoring: { ...parts.manifest.scoring, aggregate: { topFraction: 0.1, margin: 5 } } }),
+      withManifest({ scoring: { ...draft.manifest.scoring, aggregate: { topFraction: 0.1, margin: 5 } } }),
       /margin leaves no patch/,
     ],
     [
       'a prototype of an unknown image',
-      { ...parts, bank: { ...parts.bank, sources: parts.bank.sources.map(() => 1) } },
+      { ...draft, bank: { ...draft.bank, sources: draft.bank.sources.map(() => 1) } },
       /not an index into training.sourceImages/,
     ],
     [
       'golden scores of another number of tiles',
-      { ...parts, golden: { ...parts.golden, scores: parts.golden.scores.slice(9) } },
+      { ...draft, golden: { ...draft.golden, scores: draft.golden.scores.slice(9) } },
       /golden batch/,
     ],
   ];
   for (const [what, bad, message] of refused) {
-    it(`refuses ${what}, and leaves nothing behind`, async () => {
+    it(`refuses ${what}, and leaves no files`, async () => {
       await assert.rejects(writeBundle(directory, bad), message);
       assert.deepEqual(await readdir(join(root, 'small')).catch(() => []), []);
     });

@@ -5,16 +5,16 @@ import { join, relative } from 'node:path';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { writeBundle } from '../../../src/bundle/bundle.js';
 import { type Finding, findBundle, openBundles } from '../../../src/bundle/repository.js';
-import { smallParts } from '../../reference/small-model.js';
+import { smallDraft } from '../../reference/small-model.js';
 
-const parts = smallParts(31);
+const draft = smallDraft(31);
 
 describe('a models folder', () => {
   let root: string;
   let models: string;
   const at = (...path: string[]) => join(models, ...path);
   const write = (version: number, folder = at('small', String(version))) =>
-    writeBundle(folder, { ...parts, manifest: { ...parts.manifest, version } });
+    writeBundle(folder, { ...draft, manifest: { ...draft.manifest, version } });
 
   async function findings(): Promise<Finding[]> {
     const found: Finding[] = [];
@@ -42,11 +42,11 @@ describe('a models folder', () => {
   });
   after(() => rm(root, { recursive: true, force: true }));
 
-  it('serves what lies in NAME/VERSION, by name and then by number', async () => {
+  it('serves the bundles in NAME/VERSION, sorted by name and then by number', async () => {
     for (const version of [10, 2]) await write(version);
     await writeBundle(at('a-small', '3'), {
-      ...parts,
-      manifest: { ...parts.manifest, name: 'a-small', version: 3 },
+      ...draft,
+      manifest: { ...draft.manifest, name: 'a-small', version: 3 },
     });
     const found = (await findings()).map((finding) => finding.kind === 'bundle' && finding.model);
     assert.deepEqual(found, ['a-small@3', 'small@1', 'small@2', 'small@10']);
@@ -87,7 +87,7 @@ describe('a models folder', () => {
     await rm(join(root, 'checkout'), { recursive: true });
   });
 
-  it('serves a volume of Kubernetes, whose folders are links into ..data', async () => {
+  it('serves a Kubernetes volume, whose folders are links into ..data', async () => {
     await mkdir(at('..2026_01_01'));
     await rename(at('small'), at('..2026_01_01', 'small'));
     await symlink('..2026_01_01', at('..data'));
@@ -95,7 +95,7 @@ describe('a models folder', () => {
     assert.deepEqual(await summary(), { 'small/1': 'small@1' });
   });
 
-  it('refuses a link to another model, to nothing and to itself', async () => {
+  it('refuses a link to another model, to a missing folder and to itself', async () => {
     await symlink('small', at('alias'));
     await symlink('1', at('small', '2'));
     await symlink('nowhere', at('small', '3'));
@@ -112,7 +112,7 @@ describe('a models folder', () => {
     assert.match(lines['small/latest'] ?? '', /^ignored: its name is not a version/);
   });
 
-  it('passes over files and lost+found, and says where a bundle lies a folder too high', async () => {
+  it('ignores files and lost+found, and says where a bundle is one folder too high', async () => {
     await writeFile(at('README.md'), 'of the models');
     await writeFile(at('small', 'notes.txt'), 'of the model');
     await mkdir(at('lost+found'));
@@ -120,7 +120,7 @@ describe('a models folder', () => {
     const lines = await summary();
     assert.deepEqual(Object.keys(lines).sort(), ['flat', 'lost+found', 'small/1']);
     assert.match(lines['lost+found'] ?? '', /^ignored: its name is not that of a model/);
-    assert.match(lines['flat'] ?? '', /^ignored: manifest.json lies in it/);
+    assert.match(lines['flat'] ?? '', /^ignored: it contains manifest.json/);
   });
 
   it('refuses an empty version and one that is broken, and serves the others', async () => {
@@ -133,7 +133,7 @@ describe('a models folder', () => {
     assert.match(lines['small/3'] ?? '', /weights.safetensors has 6 bytes/);
   });
 
-  it('that cannot be read is an error of the configuration', async () => {
+  it('is a configuration error where it cannot be read', async () => {
     models = join(root, 'nowhere');
     await assert.rejects(findings(), { reason: 'CONFIGURATION_INVALID' });
     await assert.rejects(findBundle(models, 'small'), { reason: 'CONFIGURATION_INVALID' });
@@ -151,7 +151,7 @@ describe('a models folder', () => {
       });
     });
 
-    it('for bundles that the server serves, and no copy', async () => {
+    it('for the bundles that a server would serve, without copies', async () => {
       await cp(at('small', '1'), at('small', '2'), { recursive: true });
       await cp(at('small', '1'), at('small', '3.bak'), { recursive: true });
       assert.equal(await findBundle(models, 'small'), at('small', '1'));

@@ -31,7 +31,7 @@ describe('safetensors', () => {
     }
   });
 
-  it('reads a file that another library wrote, metadata and all', () => {
+  it('are read from a file of another library, with metadata', () => {
     const json = '{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}} ';
     const header = new TextEncoder().encode(json);
     const bytes = new Uint8Array(8 + header.length + 4);
@@ -44,7 +44,7 @@ describe('safetensors', () => {
     );
   });
 
-  it('refuses broken files with BUNDLE_INVALID and never anything else', () => {
+  it('are refused with BUNDLE_INVALID, and no other error, where the file is broken', () => {
     const good = encodeSafetensors(tensors);
     fc.assert(
       fc.property(
@@ -70,7 +70,7 @@ describe('safetensors', () => {
 
 describe('half precision', () => {
   it('has the published bit patterns', () => {
-    const known: [number, number][] = [
+    const patterns: [number, number][] = [
       [0, 0x0000],
       [-0, 0x8000],
       [1, 0x3c00],
@@ -86,7 +86,7 @@ describe('half precision', () => {
       [1 + 2 ** -11, 0x3c00],
       [1 + 3 * 2 ** -11, 0x3c02],
     ];
-    for (const [value, bits] of known) assert.equal(float32ToFloat16(value), bits, String(value));
+    for (const [value, bits] of patterns) assert.equal(float32ToFloat16(value), bits, String(value));
     assert.ok(Number.isNaN(float16ToFloat32(float32ToFloat16(Number.NaN))));
   });
 
@@ -97,7 +97,7 @@ describe('half precision', () => {
     }
   });
 
-  it('is never farther than half a step', () => {
+  it('differs by at most half a step', () => {
     fc.assert(
       fc.property(fc.float({ min: -1, max: 1, noNaN: true }), (value) => {
         const error = Math.abs(roundToFloat16(Float32Array.of(value))[0]! - value);

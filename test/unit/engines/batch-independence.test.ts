@@ -28,7 +28,7 @@ describe('the onnx engine', function () {
   this.timeout(30_000);
 
   for (const name of ['phantom', 'chest-adult', 'chest-pediatric']) {
-    it(`gives the same bits for a tile of ${name} whatever the size of its batch`, async () => {
+    it(`gives a tile of ${name} the same bits in batches of every size`, async () => {
       const bundle = await readBundle(join(shippedModels(), name, '1'));
       const engine = await createEngine('onnx');
       const model = await engine.load(bundle);

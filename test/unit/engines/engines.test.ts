@@ -9,7 +9,7 @@ import { engineSuite } from '../../support/engine-suite.js';
 for (const name of ['onnx', 'wasm'] as const) engineSuite(name);
 
 describe('engine wasm', () => {
-  it('keeps no tensor after run, and none at all after dispose', async () => {
+  it('keeps no new tensor after a run, and no tensor after dispose', async () => {
     const engine = await createEngine('wasm');
     const source = smallSource(18);
     const start = tf.memory().numTensors;

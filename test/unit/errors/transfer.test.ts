@@ -4,8 +4,8 @@ import { describe, it } from 'mocha';
 import { SaladError } from '../../../src/errors/index.js';
 import { type ErrorData, fromErrorData, toErrorData } from '../../../src/errors/transfer.js';
 
-/** As it arrives in another thread. */
-function crossed(thrown: unknown): Error {
+/** The error after a message to another thread. */
+function transferred(thrown: unknown): Error {
   const { port1, port2 } = new MessageChannel();
   port1.postMessage(toErrorData(thrown));
   const { message } = receiveMessageOnPort(port2) as { message: ErrorData };
@@ -23,14 +23,14 @@ describe('an error that crosses a thread', () => {
       fieldViolations,
       retryAfterMs: 250,
     });
-    const got = crossed(sent);
-    assert.ok(got instanceof SaladError);
+    const received = transferred(sent);
+    assert.ok(received instanceof SaladError);
     assert.deepEqual(
-      [got.reason, got.kind, got.message, got.fieldViolations, got.retryAfterMs],
+      [received.reason, received.kind, received.message, received.fieldViolations, received.retryAfterMs],
       ['OVERLOADED', 'resourceExhausted', 'no room', fieldViolations, 250],
     );
-    assert.equal(got.stack, sent.stack);
-    const cause = got.cause as Error;
+    assert.equal(received.stack, sent.stack);
+    const cause = received.cause as Error;
     assert.deepEqual(
       [cause.name, cause.message, cause.stack],
       ['TypeError', 'the device said no', engine.stack],
@@ -39,16 +39,16 @@ describe('an error that crosses a thread', () => {
     assert.deepEqual([root.name, root.message, root.code], ['Error', 'no such file', 'ENOENT']);
   });
 
-  it('is text where something else was thrown, and ends where causes are circular', () => {
-    assert.equal(crossed('a word').message, 'a word');
+  it('keeps the text of other thrown values, and cuts circular causes', () => {
+    assert.equal(transferred('a word').message, 'a word');
     const circular = new Error('round');
     circular.cause = circular;
     let depth = 0;
-    for (let error: unknown = crossed(circular); error instanceof Error; error = error.cause) depth += 1;
+    for (let error: unknown = transferred(circular); error instanceof Error; error = error.cause) depth += 1;
     assert.ok(depth > 1 && depth < 20, `${depth}`);
   });
 
-  it('is INTERNAL where this version does not know its reason', () => {
+  it('is INTERNAL where this version does not have its reason', () => {
     const data = { ...toErrorData(new SaladError('CANCELLED', 'm')), reason: 'OF_TOMORROW' } as unknown;
     assert.equal((fromErrorData(data as ErrorData) as SaladError).reason, 'INTERNAL');
   });

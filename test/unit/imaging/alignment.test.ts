@@ -11,7 +11,7 @@ import {
   warp,
 } from '../../../src/imaging/alignment-map.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
-import { createRandomSource } from '../../../src/phantom/random.js';
+import { createRandomSource } from '../../../src/phantom/random-source.js';
 
 const SIZE = 224;
 

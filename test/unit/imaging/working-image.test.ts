@@ -4,7 +4,12 @@ import { describe, it } from 'mocha';
 import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
 import { type Geometry, geometryOf } from '../../../src/geometry/geometry.js';
 import type { InputSpec } from '../../../src/geometry/specifications.js';
-import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
+import {
+  createDisplayTransform,
+  defaultPixelFormat,
+  type PixelFormat,
+} from '../../../src/imaging/pixel-format.js';
+import { resampleImage } from '../../../src/imaging/resample.js';
 import { type TilePosition, WorkingImage } from '../../../src/imaging/working-image.js';
 
 const inputSpec = (workingSize: number, more: Partial<InputSpec> = {}): InputSpec => ({
@@ -348,6 +353,84 @@ describe('WorkingImage', () => {
     );
     // Patch rows 2 and 3, columns 0, 1 of the first and 4, 5 of the third core.
     assert.deepEqual(image.backgroundPatches(1, 0), [16, 17, 20, 21, 24, 25, 28, 29]);
+  });
+
+  it('is the same to the bit from display values cut into tiles as from the rows they were made of', () => {
+    const intensities = [{ kind: 'window' }, { kind: 'percentile', low: 1, high: 99 }] as const;
+    const voi = fc.constantFrom(
+      { kind: 'fullRange' } as const,
+      { kind: 'window', function: 'linear', center: 100, width: 90 } as const,
+      { kind: 'window', function: 'sigmoid', center: 128, width: 60 } as const,
+      { kind: 'auto', lowPercentile: 5, highPercentile: 90 } as const,
+    );
+    fc.assert(
+      fc.property(
+        acquisitions,
+        fc.constantFrom(...intensities),
+        voi,
+        fc.boolean(),
+        ({ geometry, rows, columns, bits, fit, seed }, intensity, transform, monochrome1) => {
+          const input = inputSpec(geometry.workingSize, { fit, intensity });
+          const format = { ...defaultPixelFormat(rows, columns, bits), monochrome1, voi: transform };
+          const samples = noiseBytes(rows * columns, bits, seed);
+          const reference = whole(geometry, input, format, samples);
+
+          const { top, left, ...placed } = reference.placement;
+          const display = new Float32Array(rows * columns);
+          createDisplayTransform(format)(samples, display);
+          const resampled = resampleImage(display, {
+            sourceRows: rows,
+            sourceColumns: columns,
+            targetRows: placed.rows,
+            targetColumns: placed.columns,
+          });
+          const plain = defaultPixelFormat(rows, columns, 32, bits);
+          const ofTiles = transform.kind === 'auto' ? { ...plain, voi: transform } : plain;
+          const tiled = new WorkingImage(geometry, input, ofTiles, 0, 'tiles');
+          for (const tile of allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed))) {
+            const core = new Float32Array(geometry.coreSize * geometry.coreColumns);
+            for (let i = 0; i < core.length; i++) {
+              const y = tile.row * geometry.coreSize + Math.floor(i / geometry.coreColumns) - top;
+              const x = tile.column * geometry.coreColumns + (i % geometry.coreColumns) - left;
+              const isInside = y >= 0 && y < placed.rows && x >= 0 && x < placed.columns;
+              if (isInside) core[i] = resampled[y * placed.columns + x]!;
+            }
+            tiled.pushTile(tile.row, tile.column, new Uint8Array(core.buffer));
+          }
+          tiled.complete();
+          assert.deepEqual(tiled.pixels, reference.pixels);
+          assert.equal(tiled.isEmpty, reference.isEmpty);
+        },
+      ),
+      { seed: 24, numRuns: 150 },
+    );
+  });
+
+  it('refuses display values outside of their range, and 32 bits for rows', () => {
+    const geometry = gridOf(2, 8, 0);
+    const format = defaultPixelFormat(16, 16, 32);
+    rejects(() => new WorkingImage(geometry, inputSpec(16), format, 0, 'rows'), 'HEADER_INVALID');
+    for (const wrong of [-1, 256, 4095, Number.NaN, Number.POSITIVE_INFINITY]) {
+      const tiles = new WorkingImage(geometry, inputSpec(16), format, 0, 'tiles');
+      const samples = new Float32Array(64).fill(100);
+      samples[63] = wrong;
+      rejects(() => tiles.pushTile(0, 0, new Uint8Array(samples.buffer)), 'SAMPLE_INVALID');
+      // Nothing of it was taken in: the tile may still come. Filters leave the range by a little.
+      samples[63] = 255.000_02;
+      tiles.pushTile(0, 0, new Uint8Array(samples.buffer));
+    }
+  });
+
+  it('takes large messages in steps, whatever their shape', () => {
+    const [rows, columns] = [65_535, 1];
+    const geometry = gridOf(8, 64, 0);
+    const image = new WorkingImage(geometry, inputSpec(512), defaultPixelFormat(rows, columns, 8), 0, 'rows');
+    const steps = [...image.rowSteps(new Uint8Array(rows * columns))];
+    // 512 values of every row: 33 million in steps of one million.
+    assert.ok(steps.length > 60, `${steps.length} steps`);
+    const wide = new WorkingImage(geometry, inputSpec(512), defaultPixelFormat(1, rows, 8), 0, 'rows');
+    assert.ok([...wide.rowSteps(new Uint8Array(rows))].length >= 1);
+    assert.ok(wide.isComplete && image.isComplete);
   });
 
   it('refuses wrong sample counts without taking anything in', () => {

@@ -5,15 +5,15 @@ import { geometryOf } from '../../../src/geometry/geometry.js';
 import { roundFilters, roundToBfloat16 } from '../../../src/network/bfloat16.js';
 import type { NetworkDescription, NetworkNode, Weights } from '../../../src/network/description.js';
 import { buildOnnx } from '../../../src/network/onnx/build.js';
-import { buildOnnxParts } from '../../../src/network/onnx/encoder-parts.js';
+import { buildHeadAndTail } from '../../../src/network/onnx/head-and-tail.js';
 import { createRandom } from '../../../src/util/random.js';
-import { smallParts } from '../../reference/small-model.js';
+import { smallDraft } from '../../reference/small-model.js';
 
 const sumOf = (kernel: Float32Array, filters: number, filter: number): number =>
   kernel.reduce((sum, value, at) => (at % filters === filter ? sum + value : sum), 0);
 
 describe('rounding to bfloat16', () => {
-  it('goes to the nearest of the numbers with 8 significant bits, ties to even', () => {
+  it('gives the nearest number with 8 significant bits, ties to even', () => {
     assert.equal(roundToBfloat16(1 + 1 / 128), 1 + 1 / 128);
     assert.equal(roundToBfloat16(1 + 1 / 256), 1);
     assert.equal(roundToBfloat16(1 + 3 / 256), 1 + 2 / 128);
@@ -21,7 +21,7 @@ describe('rounding to bfloat16', () => {
     assert.equal(roundToBfloat16(0), 0);
   });
 
-  it('keeps the sum of a filter that answers to edges at zero, which rounding alone does not', () => {
+  it('keeps the sum of an edge filter at zero, which rounding each weight does not', () => {
     const filters = 6;
     const random = createRandom(5);
     const kernel = Float32Array.from({ length: 121 * filters }, () => random() - 0.5);
@@ -40,7 +40,7 @@ describe('rounding to bfloat16', () => {
   });
 });
 
-/** A filter bank with weights that bfloat16 holds: magnitudes, cropped and pooled over the border, and whitening. */
+/** A filter bank whose weights are exact in bfloat16: magnitudes, cropped and pooled over the border, then whitened. */
 function bank(members: number): { readonly network: NetworkDescription; readonly weights: Weights } {
   const conv = { op: 'conv', stride: 1, padding: 1, bias: false, trainable: false, kernelSize: 3 } as const;
   const member = (at: number): NetworkNode[] => [
@@ -75,15 +75,15 @@ function bank(members: number): { readonly network: NetworkDescription; readonly
   return { network, weights };
 }
 
-describe('an encoder in two graphs', () => {
+describe('an encoder as head and tail', () => {
   for (const members of [1, 2]) {
-    it(`gives what the one gives, with pools of magnitudes as convolutions (${members} members)`, async () => {
+    it(`gives the embeddings of one graph, with pools of magnitudes as convolutions (${members} members)`, async () => {
       const { network, weights } = bank(members);
-      const { manifest } = smallParts(1);
+      const { manifest } = smallDraft(1);
       const geometry = geometryOf(manifest.input, manifest.tiling);
       const random = createRandom(3);
       const pixels = Uint8Array.from({ length: 2 * 20 * 28 }, () => Math.floor(random() * 256));
-      const { head, tail, featureCount } = buildOnnxParts({ network, weights });
+      const { head, tail, featureCount } = buildHeadAndTail({ network, weights });
       assert.equal(featureCount, members * 4 * 10 * 14);
       const open = (bytes: Uint8Array) => ort.InferenceSession.create(bytes, { logSeverityLevel: 3 });
       const [whole, first, second] = await Promise.all([
@@ -94,10 +94,10 @@ describe('an encoder in two graphs', () => {
       const tiles = new ort.Tensor('uint8', pixels, [2, 20, 28, 1]);
       const expected = (await whole.run({ tiles }))['embeddings']!.data as Float32Array;
       const { features } = await first.run({ tiles });
-      const got = (await second.run({ features: features! }))['embeddings']!.data as Float32Array;
-      assert.equal(got.length, expected.length);
-      assert.ok(got.every((value, at) => Math.abs(value - expected[at]!) < 1e-5));
-      // The head holds a grouped convolution in the pool's place.
+      const actual = (await second.run({ features: features! }))['embeddings']!.data as Float32Array;
+      assert.equal(actual.length, expected.length);
+      assert.ok(actual.every((value, at) => Math.abs(value - expected[at]!) < 1e-5));
+      // A grouped convolution replaces the pool in the head.
       assert.ok(!Buffer.from(head).includes('AveragePool'));
     });
   }

@@ -32,7 +32,7 @@ function asTensor(plane: Plane): tf.Tensor4D {
 }
 
 describe('folding batch norm', () => {
-  it('keeps the function, removes what follows a convolution, and keeps what it cannot remove', () => {
+  it('keeps the function, removes a norm after a convolution, and keeps any other', () => {
     const network = everyOperation();
     const weights = livelyWeights(network, 51);
     const folded = foldBatchNorm(network, weights);
@@ -42,10 +42,10 @@ describe('folding batch norm', () => {
     const tile = randomTiles(smallSource(51), 1, 1).pixels;
     const before = referenceForward(network, weights, tile).data;
     assert.ok(largestDifference(referenceForward(folded.network, folded.weights, tile).data, before) < 1e-6);
-    assert.ok(weights.has('firstNorm/gamma'), 'the weights given are untouched');
+    assert.ok(weights.has('firstNorm/gamma'), 'the weights passed in were changed');
   });
 
-  it('leaves the output alone where the network ends with the norm', () => {
+  it('renames the output where the network ends with the norm', () => {
     const network = networkSchema.parse({
       inputSize: 4,
       nodes: [
@@ -184,7 +184,7 @@ describe('the tfjs network', () => {
         (sum, value, index) => sum + value * direction[index]!,
         0,
       );
-    // The value that matters most, so that no check passes by being near zero.
+    // Checks the largest gradient, which is not near zero.
     const check = (
       name: string,
       values: Float32Array | Float64Array,
@@ -217,7 +217,7 @@ describe('the tfjs network', () => {
     });
   });
 
-  it('gives the mirrored border its share of the gradient', () => {
+  it('includes the mirrored border in the gradient', () => {
     const network: NetworkDescription = {
       inputSize: 3,
       nodes: [{ op: 'reflectPad', name: 'padded', input: 'input', size: 2 }],

@@ -4,7 +4,8 @@ import { after, before, describe, it } from 'mocha';
 import * as ort from 'onnxruntime-node';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine, EngineModelSource } from '../../../src/engines/engine.js';
-import { createEngine, selfTest } from '../../../src/engines/selection/select.js';
+import { runGoldenCheck } from '../../../src/engines/selection/golden-check.js';
+import { createEngine } from '../../../src/engines/selection/select.js';
 import { geometryOf } from '../../../src/geometry/geometry.js';
 import { initialiseWeights } from '../../../src/network/initialise.js';
 import {
@@ -61,7 +62,7 @@ async function embed(engine: Engine, source: EngineModelSource): Promise<Float32
   }
 }
 
-/** Ranges `factor` times as wide as what the tiles reach. */
+/** Ranges `factor` times as wide as the values of the tiles. */
 async function rangesFor(engine: Engine, factor: number): Promise<Int8Spec> {
   const prepared = int8Network(network, float32.weights);
   const ranges: Record<string, { low: number; high: number }> = {};
@@ -73,7 +74,7 @@ async function rangesFor(engine: Engine, factor: number): Promise<Int8Spec> {
   return { ranges, goldenTolerance: 0.1 };
 }
 
-/** Smallest cosine of two sets of unit vectors, tile by tile. */
+/** Smallest cosine between the unit vectors of a tile in two sets. */
 function worstCosine(a: Float32Array, b: Float32Array): number {
   const cosines = Array.from({ length: TILES }, (_, tile) =>
     a
@@ -92,7 +93,7 @@ describe('int8', () => {
   });
   after(() => onnx.dispose());
 
-  it('takes the wide hidden convolutions, and nothing of a fixed filter bank', () => {
+  it('quantises wide hidden convolutions, and no fixed filter bank', () => {
     const hidden = hiddenConvolutions(int8Network(network, float32.weights).network);
     const names = ['e1aConv', 'e1bConv', 'e2aConv', 'e2bConv', 'e3aConv', 'e3bConv'];
     assert.deepEqual(
@@ -103,7 +104,7 @@ describe('int8', () => {
     assert.deepEqual(quantizedTensors(int8Network(gabor.network, gabor.weights).network), []);
   });
 
-  it('pools before the activation without changing a value', async () => {
+  it('moves pooling before the activation without changing a value', async () => {
     const swapped = int8Network(network, float32.weights);
     assert.equal(swapped.network.nodes.find(({ name }) => name === 'e2Pool')?.op, 'leakyRelu');
     const [before, behind] = [await embed(onnx, float32), await embed(onnx, { ...float32, ...swapped })];
@@ -112,7 +113,7 @@ describe('int8', () => {
     });
   });
 
-  it('keeps directions; a range that is far too wide does not', async () => {
+  it('keeps the directions of embeddings, except with ranges that are far too wide', async () => {
     const expected = await embed(onnx, float32);
     const fitting = worstCosine(expected, await embed(onnx, { ...float32, int8 }));
     const coarse = worstCosine(expected, await embed(onnx, { ...float32, int8: await rangesFor(onnx, 60) }));
@@ -120,7 +121,7 @@ describe('int8', () => {
     assert.ok(coarse < 0.99, `cosine ${coarse}: the ranges are not read`);
   });
 
-  it('rounds less where activations alone are rounded, for runtimes that add them to the convolution', async () => {
+  it('rounds less where only activations are rounded, for runtimes that fuse them into the convolution', async () => {
     const run = async (rounding: Int8Rounding) => {
       const bytes = buildOnnx({ ...float32, int8 }, { rounding });
       const session = await ort.InferenceSession.create(bytes, { logSeverityLevel: 3 });
@@ -140,7 +141,7 @@ describe('int8', () => {
     assert.ok(share < 0.8, `${share} of the error`);
   });
 
-  it('is told apart: engines say what they run in', async () => {
+  it('is named by the engines that run it', async () => {
     const wasm = await createEngine('wasm');
     const precision = async (engine: Engine, source: EngineModelSource) => {
       const model = await engine.load(source);
@@ -156,7 +157,7 @@ describe('int8', () => {
     await wasm.dispose();
   });
 
-  it('passes its self-test by its own tolerance, float32 by the other', async () => {
+  it('passes its golden check by its own tolerance, float32 by the other', async () => {
     const scoring = {
       distance: 'chord',
       form: 'mean',
@@ -178,14 +179,14 @@ describe('int8', () => {
     await model.run(tiles, patches);
     await model.dispose();
     const golden = { pixels: tiles.pixels, positions: tiles.positions, scores: patches.scores };
-    const test = (goldenTolerance: number, asked: boolean) => {
+    const check = (goldenTolerance: number, isInt8: boolean) => {
       const own = { ...int8, goldenTolerance };
       const bundle = { ...source, golden, manifest: { goldenTolerance: 1e-6, int8: own } };
-      return selfTest(onnx, asked ? { ...bundle, int8: own } : bundle);
+      return runGoldenCheck(onnx, isInt8 ? { ...bundle, int8: own } : bundle);
     };
-    assert.equal((await test(0.1, true)).passed, true);
-    assert.equal((await test(1e-6, true)).passed, false);
-    assert.equal((await test(1e-9, false)).passed, true);
+    assert.equal((await check(0.1, true)).passed, true);
+    assert.equal((await check(1e-6, true)).passed, false);
+    assert.equal((await check(1e-9, false)).passed, true);
   });
 });
 
@@ -199,7 +200,7 @@ describe('rounding', () => {
         assert.ok(Number.isInteger(zeroPoint) && zeroPoint >= 0 && zeroPoint <= 255);
         const value = range.low + place * (range.high - range.low);
         const stored = Math.max(0, Math.min(255, Math.round(value / scale) + zeroPoint));
-        // The zero point is rounded too, so that an end of the range may lie half a step outside.
+        // The zero point is rounded, too, so an end of the range may be half a step outside.
         assert.ok(Math.abs((stored - zeroPoint) * scale - value) <= scale * 1.001);
       }),
     );
@@ -212,7 +213,7 @@ describe('rounding', () => {
     assert.deepEqual([...int8Rows(new Float32Array(3), 3).data], [0, 0, 0]);
   });
 
-  it('clips a lone outlier, and what an activation makes small', () => {
+  it('clips a single outlier, and values that an activation makes small', () => {
     const bins = 200;
     const counts = (of: (value: number) => number) =>
       Float64Array.from({ length: bins }, (_, bin) => of(-10 + (20 * (bin + 0.5)) / bins));

@@ -11,13 +11,13 @@ const oracles = JSON.parse(
 ) as { params: { encoder: number; total: number; stages: Record<string, number> } };
 
 describe('the networks of SALAD', () => {
-  it('counts as many trainable values as the published U-Net', () => {
+  it('have as many trainable values as the published U-Net', () => {
     const { encoder, decoder } = paperUnet();
     assert.equal(trainableCount(encoder), oracles.params.encoder);
     assert.equal(trainableCount(encoder) + trainableCount(decoder), oracles.params.total);
   });
 
-  it('counts as many values in every stage as the published U-Net', () => {
+  it('have as many values in every stage as the published U-Net', () => {
     const { encoder, decoder } = paperUnet();
     const counted: Record<string, number> = {};
     const renamed: Record<string, string> = { feature: 'feat', defeature: 'defeat' };
@@ -29,7 +29,7 @@ describe('the networks of SALAD', () => {
     assert.deepEqual(counted, oracles.params.stages);
   });
 
-  it('gives one patch per tile and a reconstruction of the size of the tile', () => {
+  it('give one patch per tile and a reconstruction of the size of the tile', () => {
     const options = { inputSize: 64, baseWidth: 16, downs: 4, embedding: 128 };
     const encoder = saladEncoder(options);
     const decoder = saladDecoder(options);
@@ -37,12 +37,12 @@ describe('the networks of SALAD', () => {
     assert.deepEqual(inferShapes(decoder, 128).get(decoder.output), { height: 64, width: 64, channels: 1 });
   });
 
-  it('passes its own schema', () => {
+  it('pass their schema', () => {
     const encoder = saladEncoder({ inputSize: 32, baseWidth: 4, downs: 3, embedding: 8, channels: 3 });
     assert.deepEqual(networkSchema.parse(encoder), encoder);
   });
 
-  it('refuses sizes that do not halve to whole numbers', () => {
+  it('are refused where a size does not halve to whole numbers', () => {
     assert.throws(() => saladEncoder({ inputSize: 60, baseWidth: 4, downs: 4, embedding: 8 }), {
       reason: 'CONFIGURATION_INVALID',
     });
@@ -51,7 +51,7 @@ describe('the networks of SALAD', () => {
     });
   });
 
-  it('draws the same weights from the same seed, within the bounds of PyTorch', () => {
+  it('get the same weights from the same seed, within the bounds of PyTorch', () => {
     const network = saladEncoder({ inputSize: 16, baseWidth: 4, downs: 2, embedding: 8 });
     const weights = initialiseWeights(network, 7);
     checkWeights(network, weights);
@@ -69,17 +69,17 @@ describe('the networks of SALAD', () => {
 describe('the checks of a network description', () => {
   const network = saladEncoder({ inputSize: 8, baseWidth: 2, downs: 1, embedding: 4 });
 
-  it('refuses a node that reads what comes after it', () => {
+  it('refuse a node that reads the output of a later node', () => {
     const nodes = [...network.nodes].reverse();
     assert.throws(() => inferShapes({ ...network, nodes }), { reason: 'BUNDLE_INVALID' });
   });
 
-  it('refuses two nodes of one name', () => {
+  it('refuse two nodes of one name', () => {
     const nodes = [...network.nodes, network.nodes[0]!];
     assert.throws(() => inferShapes({ ...network, nodes }), /two tensors are named normalised/);
   });
 
-  it('refuses missing, superfluous and misshapen weights', () => {
+  it('refuse missing weights, extra weights and wrong shapes', () => {
     const weights = new Map(initialiseWeights(network, 1));
     const kernel = weights.get('feature/kernel')!;
     weights.set('feature/kernel', { shape: [4, 4, 4, 5], data: kernel.data });
@@ -90,7 +90,7 @@ describe('the checks of a network description', () => {
     assert.throws(() => checkWeights(network, weights), /no node reads: other/);
   });
 
-  it('refuses weights that are not finite', () => {
+  it('refuse weights that are not finite', () => {
     const weights = new Map(initialiseWeights(network, 1));
     weights.get('feature/kernel')!.data[0] = Number.NaN;
     assert.throws(() => checkWeights(network, weights), /not finite/);

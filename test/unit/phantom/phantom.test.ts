@@ -16,7 +16,7 @@ function mean(phantom: Phantom, test: (x: number, y: number) => boolean): number
 }
 
 describe('makePhantom', () => {
-  it('is the same to the bit for the same seed and differs for another', () => {
+  it('gives the same bits for the same seed and others for another seed', () => {
     for (const lesion of ['none', 'consolidation'] as const) {
       const first = makePhantom({ seed: 7, lesion, size: 128 });
       assert.deepEqual(makePhantom({ seed: 7, lesion, size: 128 }), first);
@@ -24,7 +24,7 @@ describe('makePhantom', () => {
     }
   });
 
-  it('holds 12-bit values of the size asked for, 512 by default', () => {
+  it('gives 12-bit values in the requested size, 512 by default', () => {
     assert.equal(makePhantom({ seed: 1 }).samples.length, 512 * 512);
     const phantom = makePhantom({ seed: 1, size: 96 });
     assert.deepEqual([phantom.rows, phantom.columns, phantom.lesion], [96, 96, null]);
@@ -32,7 +32,7 @@ describe('makePhantom', () => {
     assert.deepEqual(phantom.window, PHANTOM_WINDOW);
   });
 
-  it('orders the tissues as X-rays do: air, lung, belly, spine', () => {
+  it('gives brighter values to denser tissue: air, lung, belly, spine', () => {
     for (let seed = 0; seed < 5; seed++) {
       const phantom = makePhantom({ seed, size: 128 });
       const air = mean(phantom, (x, y) => x < 0.04 && y > 0.8);
@@ -48,7 +48,7 @@ describe('makePhantom', () => {
   });
 
   for (const kind of LESION_KINDS) {
-    it(`adds a ${kind} to the patient of the same seed: nothing changes away from it, most of it is brighter`, () => {
+    it(`adds a ${kind} to the patient of the same seed: most of it is brighter, and nothing else changes`, () => {
       for (let seed = 30; seed < 38; seed++) {
         const size = 192;
         const normal = makePhantom({ seed, size });
@@ -72,7 +72,7 @@ describe('makePhantom', () => {
         const share = inside / (size * size);
         assert.ok(share > 0.0005 && share < 0.15, `seed ${seed}: mask share ${share}`);
         assert.ok(brighter > 0.8 * inside, `seed ${seed}: ${brighter} of ${inside} brighter`);
-        // Detector blur carries a steep edge one pixel out; soft edges stay below a tenth of the window.
+        // Detector blur spreads a steep edge by one pixel; the changes of soft edges stay below a tenth of the window.
         assert.ok(changedBelowMask < 0.25 * inside, `seed ${seed}: ${changedBelowMask} changed outside`);
       }
     });
@@ -92,7 +92,7 @@ describe('makePhantom', () => {
     });
   }
 
-  it('refuses sizes and seeds it cannot draw', () => {
+  it('refuses invalid sizes and seeds', () => {
     for (const options of [
       { seed: 1, size: 63 },
       { seed: 1, size: 100.5 },
@@ -108,7 +108,7 @@ describe('makePhantom', () => {
   });
 });
 
-/** Within the reach of the detector's blur, which is one pixel in each direction. */
+/** Whether the mask is within one pixel, which is the reach of the detector's blur. */
 function isNear(mask: Uint8Array, at: number, size: number): boolean {
   for (let dy = -1; dy <= 1; dy++) {
     for (let dx = -1; dx <= 1; dx++) if (mask[at + dy * size + dx] === 1) return true;

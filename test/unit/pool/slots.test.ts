@@ -3,14 +3,14 @@ import { describe, it } from 'mocha';
 import { allocateSlots, pieceOf, slotBytes, viewSlot } from '../../../src/pool/slots.js';
 
 describe('slots', () => {
-  it('are ENGINE_UNAVAILABLE with what would need less, where there is no memory for them', () => {
+  it('are ENGINE_UNAVAILABLE, with advice, where there is no memory for them', () => {
     assert.throws(() => allocateSlots(6, 2 ** 53), {
       reason: 'ENGINE_UNAVAILABLE',
       message: /no memory for 6 batch slots .*: fewer workers or a smaller maxBatchSize need less/,
     });
   });
 
-  it('lays sections side by side, aligned and without overlap, the same from both sides', () => {
+  it('have aligned sections without overlap, the same in both threads', () => {
     const shape = { tilePixels: 49, patchCount: 3, dimension: 5, neighbourCount: 2, alignmentNumbers: 6 };
     const buffer = new SharedArrayBuffer(slotBytes(shape, 3));
     const one = viewSlot(buffer, shape, 3);
@@ -34,7 +34,7 @@ describe('slots', () => {
     );
   });
 
-  it('cuts pieces that are the same memory, tile for tile', () => {
+  it('give pieces that are views of the same memory', () => {
     const shape = { tilePixels: 9, patchCount: 4, dimension: 5, neighbourCount: 2, alignmentNumbers: 6 };
     const whole = viewSlot(new SharedArrayBuffer(slotBytes(shape, 6)), shape, 6);
     const piece = pieceOf(whole, shape, 2, 5);

@@ -6,13 +6,13 @@ const curve = (...points: [number, number][]) =>
   points.map(([batchSize, latencyMs]) => ({ batchSize, latencyMs }));
 
 describe('planBatches', () => {
-  it('takes the smallest piece whose throughput is near the best', () => {
+  it('chooses the smallest piece with nearly the best throughput', () => {
     assert.equal(planBatches(curve([1, 20], [2, 39.8], [4, 79]), 32).pieceSize, 1);
     assert.equal(planBatches(curve([1, 2.0], [2, 2.5], [4, 3.5], [8, 7.0]), 32).pieceSize, 4);
     assert.equal(planBatches(curve([1, 10], [2, 10], [4, 10], [8, 10]), 8).pieceSize, 8);
   });
 
-  it('gathers quick pieces into batches of about 20 ms, slow ones never', () => {
+  it('puts fast pieces into batches of about 20 ms, and slow pieces into batches of their own', () => {
     assert.deepEqual(planBatches(curve([1, 1.6], [2, 3], [4, 5.6], [8, 12]), 32), {
       pieceSize: 4,
       maxBatchSize: 12,
@@ -21,14 +21,14 @@ describe('planBatches', () => {
     assert.deepEqual(planBatches(curve([1, 20.5], [2, 40.8]), 32), { pieceSize: 1, maxBatchSize: 1 });
   });
 
-  it('never makes a batch that a slot cannot hold', () => {
+  it('plans no batch larger than a slot', () => {
     assert.deepEqual(planBatches(curve([1, 0.1], [2, 0.15], [4, 0.25]), 6), {
       pieceSize: 4,
       maxBatchSize: 4,
     });
   });
 
-  it('leaves out pieces that keep an urgent tile waiting too long, but never size 1', () => {
+  it('excludes pieces for which an urgent tile would wait too long, but not size 1', () => {
     assert.equal(planBatches(curve([1, 30], [2, 45], [4, 60]), 32).pieceSize, 2);
     assert.equal(planBatches(curve([1, 500]), 32).pieceSize, 1);
   });
@@ -47,7 +47,7 @@ describe('measureLatencies', () => {
     return { points, time };
   };
 
-  it('measures what the slot can hold', async () => {
+  it('measures the sizes that a slot can hold', async () => {
     const { points } = await measure((size) => size / 10, 12, 600);
     assert.deepEqual(
       points.map(({ batchSize }) => batchSize),
@@ -56,7 +56,7 @@ describe('measureLatencies', () => {
     assert.ok(Math.abs(points[3]!.latencyMs - 0.8) < 1e-9);
   });
 
-  it('gives an engine that compiles for every size the time to', async () => {
+  it('does not measure the first batch of a size, in which an engine may compile', async () => {
     const seen = new Set<number>();
     const { points } = await measure(
       (size) => {

@@ -9,7 +9,7 @@ describe('Watchdog', () => {
   let watchdog: Watchdog;
   let hung: string[];
   const watch = (name: string, measuredMs = 0) => watchdog.watch(measuredMs, () => hung.push(name));
-  /** A timer's own: two of them keep their order however slow the machine is. */
+  /** Waits by timers of the same kind as the watchdog's: their order is the same on a slow machine. */
   const ticks = async (count: number) => {
     for (let tick = 0; tick < count; tick++) await sleep(LIMIT_MS / 4 + 5);
   };
@@ -20,7 +20,7 @@ describe('Watchdog', () => {
   });
   afterEach(() => watchdog.stop());
 
-  it('tells of a run that does not end, once, and not of those that did', async () => {
+  it('reports a run that does not end, once, and no run that ended', async () => {
     const unwatch = watch('ended');
     watch('hung');
     watch('slow, as measured', 60_000);
@@ -30,7 +30,7 @@ describe('Watchdog', () => {
     assert.deepEqual(hung, ['hung']);
   });
 
-  it('takes a pause of the whole process for one tick', async () => {
+  it('counts a pause of the whole process as one tick', async () => {
     watch('innocent');
     const end = performance.now() + 3 * LIMIT_MS;
     while (performance.now() < end);
@@ -38,8 +38,8 @@ describe('Watchdog', () => {
     assert.deepEqual(hung, []);
   });
 
-  it('is silent once stopped', async () => {
-    watch('given up');
+  it('reports nothing after it was stopped', async () => {
+    watch('stopped');
     watchdog.stop();
     await ticks(8);
     assert.deepEqual(hung, []);

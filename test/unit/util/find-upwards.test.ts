@@ -3,18 +3,18 @@ import { describe, it } from 'mocha';
 import { findUpwards } from '../../../src/util/find-upwards.js';
 
 describe('findUpwards', () => {
-  it('takes the nearest folder, the start itself included', () => {
+  it('finds the nearest folder, which may be the start itself', () => {
     const seen: string[] = [];
-    const accept = (wanted: string) => (folder: string) => {
+    const matches = (target: string) => (folder: string) => {
       seen.push(folder);
-      return folder === wanted;
+      return folder === target;
     };
-    assert.equal(findUpwards('/a/b/c', accept('/a')), '/a');
+    assert.equal(findUpwards('/a/b/c', matches('/a')), '/a');
     assert.deepEqual(seen, ['/a/b/c', '/a/b', '/a']);
-    assert.equal(findUpwards('/a/b/c', accept('/a/b/c')), '/a/b/c');
+    assert.equal(findUpwards('/a/b/c', matches('/a/b/c')), '/a/b/c');
   });
 
-  it('ends at the root where no folder is accepted', () => {
+  it('is undefined where no folder matches', () => {
     assert.equal(
       findUpwards('/a/b', () => false),
       undefined,

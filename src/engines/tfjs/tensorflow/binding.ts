@@ -1,4 +1,4 @@
-/** Finds and loads TensorFlow's native binding, which may be absent, half installed or built for another CUDA. */
+/** Finds and loads TensorFlow's native binding, which may be absent, partly installed or built for another CUDA. */
 import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -8,12 +8,12 @@ import { packageRoot } from '../../../util/package-root.js';
 
 /** Best first. */
 const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'] as const;
-/** Where `npm run engines:tensorflow` puts its build, below the root of the checkout. */
-const BUILT = '.cache/tensorflow/package.json';
+/** Package that `npm run engines:tensorflow` builds, relative to the root of the checkout. */
+const BUILT_PACKAGE = '.cache/tensorflow/package.json';
 
 const require = createRequire(import.meta.url);
 
-/** What this thread uses of the loaded binding. */
+/** The binding that this thread has loaded. */
 export interface TensorflowBinding {
   readonly package: string;
   /** Of libtensorflow, such as 2.21.0. */
@@ -36,9 +36,9 @@ function directoryOf(name: string, from: NodeJS.Require): string | undefined {
   }
 }
 
-/** The binding that `npm run engines:tensorflow` built. */
+/** `require` that resolves the binding which `npm run engines:tensorflow` built. */
 function builtRequire(): NodeJS.Require | undefined {
-  const entry = join(packageRoot(), BUILT);
+  const entry = join(packageRoot(), BUILT_PACKAGE);
   return existsSync(dirname(entry)) ? createRequire(entry) : undefined;
 }
 
@@ -56,7 +56,7 @@ function installedPackages(): readonly BindingPackage[] {
   return found;
 }
 
-/** The compiled addon inside a package, whatever Node-API version its folder is named after. */
+/** The compiled addon inside a package. Its folder is named after a Node-API version, which may be any. */
 function addonOf(directory: string): string {
   const lib = join(directory, 'lib');
   const folders = existsSync(lib) ? readdirSync(lib) : [];
@@ -65,7 +65,7 @@ function addonOf(directory: string): string {
   return addon;
 }
 
-/** tfjs-node 4.22 calls what Node 23 removed from `util`, and what warns of its removal in each later Node. */
+/** tfjs-node 4.22 calls functions of `util` that Node 23 removed, or that print a deprecation warning. */
 function restoreUtil(): void {
   const util = require('node:util') as Record<string, unknown>;
   util['isNullOrUndefined'] ??= (value: unknown) => value === null || value === undefined;
@@ -73,7 +73,7 @@ function restoreUtil(): void {
 }
 
 async function start({ name, directory }: BindingPackage): Promise<TensorflowBinding> {
-  // The addon alone first: the package registers its kernels before it notices that the addon is broken.
+  // Loads the addon first: the package would register its kernels before it finds that the addon is broken.
   const addon = require(addonOf(directory)) as { readonly TF_Version?: unknown };
   restoreUtil();
   require(directory);
@@ -83,7 +83,7 @@ async function start({ name, directory }: BindingPackage): Promise<TensorflowBin
 }
 
 /**
- * The first of the packages that loads; it registers the tfjs backend `tensorflow` and makes it the current one.
+ * Loads the first package that works: it registers the tfjs backend `tensorflow`, which becomes the current one.
  * @throws SaladError ENGINE_UNAVAILABLE with the reason of every package tried.
  */
 export async function startBinding(packages: readonly BindingPackage[]): Promise<TensorflowBinding> {

@@ -1,23 +1,23 @@
-/** What libtensorflow and the CUDA driver read from the environment, once, when they are loaded. */
+/** Environment variables that libtensorflow and the CUDA driver read once, when they are loaded. */
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /**
- * Defaults for variables the process was not given. They have to be set on the main thread and before any
- * worker starts: a worker's `process.env` is a copy that native code does not see. Only main.ts (and the
- * bench's entry) may touch the environment, so this only says what to set.
+ * Defaults for variables that are not set. They must be set in the main thread before any worker starts: a worker's
+ * `process.env` is a copy that native code does not read. Only main.ts and the entry of the benchmarks may change the
+ * environment, so this function only returns the values.
  */
 export function tensorflowEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
 ): Readonly<Record<string, string>> {
   const cacheHome = environment['XDG_CACHE_HOME'];
   const defaults: Record<string, string> = {
-    // Without it TensorFlow takes the whole GPU at start, from everyone else on the machine.
+    // Without it TensorFlow allocates the whole GPU memory at start.
     TF_FORCE_GPU_ALLOW_GROWTH: 'true',
-    // Kernels compiled for a GPU newer than the library take minutes; a read-only home loses them every time.
+    // Compiling kernels for a GPU newer than the library takes minutes; a read-only home folder cannot cache them.
     CUDA_CACHE_PATH: join(cacheHome ?? tmpdir(), 'salad-serve', 'cuda'),
     CUDA_CACHE_MAXSIZE: String(2 ** 30),
-    // Warnings and errors only.
+    // Hides informational messages.
     TF_CPP_MIN_LOG_LEVEL: '1',
   };
   return Object.fromEntries(Object.entries(defaults).filter(([name]) => environment[name] === undefined));

@@ -1,10 +1,13 @@
-/** Whether an NVIDIA GPU can be here at all, without loading the 800 MB that would use it. */
+/** Finds out whether the machine may have an NVIDIA GPU without loading libtensorflow (800 MB). */
 import { existsSync } from 'node:fs';
 
-/** Device files: the driver's own, WSL's, Jetson's. */
+/** Device files of the NVIDIA driver (two), WSL and Jetson. */
 const DEVICE_FILES = ['/dev/nvidiactl', '/dev/nvidia0', '/dev/dxg', '/dev/nvmap'];
 
-/** False only where it is sure; other systems than Linux do not show it as a file. */
-export function mayHaveCudaDevice(): boolean {
-  return process.platform !== 'linux' || DEVICE_FILES.some((file) => existsSync(file));
+/** False only on Linux without a device file; other systems have no such file, so there it is always true. */
+export function mayHaveCudaDevice(
+  platform: NodeJS.Platform = process.platform,
+  exists: (file: string) => boolean = existsSync,
+): boolean {
+  return platform !== 'linux' || DEVICE_FILES.some((file) => exists(file));
 }

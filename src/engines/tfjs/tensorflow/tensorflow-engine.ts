@@ -1,9 +1,9 @@
-/** libtensorflow through tfjs-node: NVIDIA GPUs where CUDA is installed, else the processor. */
+/** The engine on libtensorflow through tfjs-node: on NVIDIA GPUs where CUDA is installed, else on the processor. */
 import type { Engine } from '../../engine.js';
 import { loadTfjsModel, type TfjsRuntime } from '../tfjs-model.js';
 import { loadTensorflow } from './binding.js';
 
-/** Failures of libtensorflow come as exceptions of the operation that failed. */
+/** No guard is needed: an operation of libtensorflow that fails throws. */
 const RUNTIME: TfjsRuntime = { engine: 'tensorflow', backend: 'tensorflow', guard: (work) => work() };
 
 /** @throws SaladError ENGINE_UNAVAILABLE where no native binding loads. */
@@ -14,13 +14,13 @@ export async function createTensorflowEngine(): Promise<Engine> {
       name: 'tensorflow',
       device: `${usesGpu ? 'CUDA GPU' : 'CPU'}, libtensorflow ${version} (${name})`,
       hardware: usesGpu,
-      // TensorFlow uses every core or the whole GPU by itself, and its binding is not made for a second
-      // thread of the process (tfjs issue 8388).
+      // TensorFlow uses every core or the whole GPU by itself, and its binding does not support a second thread of the
+      // process (tfjs issue 8388).
       maxWorkers: 1,
-      threaded: false,
+      canUseSessionThreads: false,
     },
     load: (source) => loadTfjsModel(RUNTIME, source),
-    // The library stays: it cannot be unloaded from a process.
+    // The library cannot be unloaded from a process.
     async dispose() {},
   };
 }

@@ -1,4 +1,4 @@
-/** tfjs on WebAssembly with SIMD: slower than native code, and there wherever Node runs. */
+/** The engine on tfjs' WebAssembly backend: slower than native code, but available wherever Node runs. */
 import { createRequire } from 'node:module';
 import { dirname, sep } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
@@ -6,7 +6,7 @@ import { SaladError } from '../../../errors/index.js';
 import type { Engine } from '../../engine.js';
 import { loadTfjsModel, type TfjsRuntime } from '../tfjs-model.js';
 
-/** Registers the backend and makes it the current one. Safe to call often. */
+/** Registers the backend once and makes it the current one. */
 async function startBackend(): Promise<void> {
   try {
     const { setWasmPaths } = await import('@tensorflow/tfjs-backend-wasm');
@@ -21,7 +21,7 @@ async function startBackend(): Promise<void> {
   }
 }
 
-/** A failure inside the WebAssembly instance is an exception already. */
+/** No guard is needed: a failure inside the WebAssembly instance throws. */
 const RUNTIME: TfjsRuntime = { engine: 'wasm', backend: 'wasm', guard: (work) => work() };
 
 /** @throws SaladError ENGINE_UNAVAILABLE where the backend does not start. */
@@ -34,7 +34,7 @@ export async function createWasmEngine(): Promise<Engine> {
       device: `WebAssembly, 1 thread${simd ? ', SIMD' : ''}`,
       hardware: false,
       maxWorkers: null,
-      threaded: false,
+      canUseSessionThreads: false,
     },
     load: (source) => loadTfjsModel(RUNTIME, source),
     async dispose() {},

@@ -1,9 +1,10 @@
-/** A WebGPU device from Dawn's Node bindings, and tfjs' WebGPU backend standing on it. One per thread. */
+/** Opens a WebGPU device by Dawn's bindings for Node, and tfjs' WebGPU backend on it. One device per thread. */
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../../errors/index.js';
 import { importDawn, requireBackend } from './packages.js';
 
-/** The parts of WebGPU used here; Dawn's objects have all of it. */
+// The interfaces below declare the members of WebGPU objects that are used here.
+
 export interface AdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
@@ -47,29 +48,30 @@ interface TfjsWebgpu {
 
 /** A device in use. */
 export interface DawnDevice {
-  /** For people: vendor, architecture, driver. */
+  /** Human-readable: vendor, architecture, driver. */
   readonly description: string;
   /** False for an adapter that computes on the processor. */
   readonly hardware: boolean;
-  /** Runs work and throws what the device reported meanwhile; not re-entrant: error scopes are a stack. */
+  /** Runs `work` and throws errors that the device reported meanwhile; not re-entrant: error scopes are a stack. */
   guard<T>(work: () => Promise<T>): Promise<T>;
-  /** Gives this use back; the last one closes the device. */
+  /** Ends this use; the end of the last use closes the device. */
   release(): void;
 }
 
-interface Open {
+interface OpenDevice {
   readonly adapter: Adapter;
   readonly device: Device;
-  /** Kept: the device does not outlive Dawn's instance. */
+  /** A reference is kept because the device becomes invalid when Dawn's instance is collected. */
   readonly gpu: Gpu;
-  users: number;
-  lost: string | undefined;
+  userCount: number;
+  /** Set once the device is lost. */
+  lossReason: string | undefined;
 }
 
 const BACKEND = 'webgpu';
-const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
+const SOFTWARE_ADAPTER = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
 const ERROR_FILTERS: readonly ErrorFilter[] = ['validation', 'out-of-memory', 'internal'];
-/** Larger than WebGPU's defaults where the adapter allows: banks and batches are big. */
+/** Requested at the adapter's maximum: banks and batches need more than WebGPU's defaults. */
 const RAISED_LIMITS = [
   'maxComputeWorkgroupStorageSize',
   'maxComputeWorkgroupsPerDimension',
@@ -79,10 +81,12 @@ const RAISED_LIMITS = [
   'maxComputeInvocationsPerWorkgroup',
 ];
 
-let current: Open | undefined;
+let current: OpenDevice | undefined;
 
-function unavailable(why: string, cause?: unknown): SaladError {
-  return new SaladError('ENGINE_UNAVAILABLE', `webgpu: ${why}; see docs/explanation/engines.md`, { cause });
+function unavailable(reason: string, cause?: unknown): SaladError {
+  return new SaladError('ENGINE_UNAVAILABLE', `webgpu: ${reason}; see docs/explanation/engines.md`, {
+    cause,
+  });
 }
 
 function textOf(error: unknown): string {
@@ -101,9 +105,9 @@ async function loadDawn(): Promise<Dawn> {
 }
 
 /**
- * Dawn finds its driver through the Vulkan loader on Linux, and writes a warning to stderr where there is
- * none. Asking first gives the reason instead. The loader is no addon, so opening it as one always fails;
- * how it fails tells.
+ * Throws the reason where Linux has no Vulkan loader, through which Dawn finds its driver; Dawn itself would only write
+ * a warning to stderr. Opening the loader as an addon always fails, but with a different message where the file is
+ * missing.
  */
 function assertVulkan(): void {
   if (process.platform !== 'linux') return;
@@ -116,7 +120,7 @@ function assertVulkan(): void {
   }
 }
 
-/** The backend's code reads constants such as GPUBufferUsage as globals, as in a browser. */
+/** Defines globals such as GPUBufferUsage, which the backend's code reads as in a browser. */
 function defineGlobals(globals: Dawn['globals']): void {
   for (const [name, value] of Object.entries(globals)) {
     if (!(name in globalThis)) Object.defineProperty(globalThis, name, { value, configurable: true });
@@ -124,10 +128,10 @@ function defineGlobals(globals: Dawn['globals']): void {
 }
 
 /**
- * The backend refuses to start without `navigator.gpu`. Defined after the backend was imported, which would
- * otherwise register itself on a device of its own. Node 21 and later have a navigator, without `gpu`.
+ * Defines `navigator.gpu`, without which the backend does not start. Call it after the import of the backend, which
+ * would otherwise register itself on a device of its own. Node 21 and later have a navigator without `gpu`.
  */
-function offerNavigator(gpu: Gpu): void {
+function defineNavigatorGpu(gpu: Gpu): void {
   if (!('navigator' in globalThis)) {
     Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
   }
@@ -150,22 +154,22 @@ async function requestDevice(adapter: Adapter): Promise<Device> {
   }
 }
 
-async function openDevice(): Promise<Open> {
+async function openDevice(): Promise<OpenDevice> {
   const { create, globals } = await loadDawn();
   assertVulkan();
   defineGlobals(globals);
   const gpu = create([]);
   const adapter = await findAdapter(gpu);
   const { WebGPUBackend } = loadBackend();
-  offerNavigator(gpu);
+  defineNavigatorGpu(gpu);
   const device = await requestDevice(adapter);
-  const open: Open = { adapter, device, gpu, users: 0, lost: undefined };
+  const open: OpenDevice = { adapter, device, gpu, userCount: 0, lossReason: undefined };
   device.lost.then(
     ({ reason, message }) => {
-      open.lost = message || reason;
+      open.lossReason = message || reason;
     },
     (error: unknown) => {
-      open.lost = textOf(error);
+      open.lossReason = textOf(error);
     },
   );
   tf.registerBackend(BACKEND, () => new WebGPUBackend(device, adapter.info));
@@ -181,8 +185,8 @@ function loadBackend(): TfjsWebgpu {
   }
 }
 
-/** Disposing of a backend whose device is lost may throw; there is nothing left to save then. */
-function close(open: Open): void {
+/** Destroys the device also where removing the backend throws, as it may when the device is lost. */
+function close(open: OpenDevice): void {
   if (current === open) current = undefined;
   try {
     tf.removeBackend(BACKEND);
@@ -191,8 +195,8 @@ function close(open: Open): void {
   }
 }
 
-async function guard<T>(open: Open, work: () => Promise<T>): Promise<T> {
-  if (open.lost !== undefined) throw new Error(`the device is lost: ${open.lost}`);
+async function guard<T>(open: OpenDevice, work: () => Promise<T>): Promise<T> {
+  if (open.lossReason !== undefined) throw new Error(`the device is lost: ${open.lossReason}`);
   const { device } = open;
   for (const filter of ERROR_FILTERS) device.pushErrorScope(filter);
   const outcome = await work().then(
@@ -200,7 +204,7 @@ async function guard<T>(open: Open, work: () => Promise<T>): Promise<T> {
     (error: unknown) => ({ error }),
   );
   const errors = await Promise.all(ERROR_FILTERS.map(() => device.popErrorScope().catch(() => null)));
-  if (open.lost !== undefined) throw new Error(`the device was lost: ${open.lost}`);
+  if (open.lossReason !== undefined) throw new Error(`the device was lost: ${open.lossReason}`);
   const reported = errors.find((error) => error !== null);
   if (reported) throw new Error(reported.message);
   if ('error' in outcome) throw outcome.error;
@@ -211,31 +215,31 @@ function describe({ vendor, architecture, device, description }: AdapterInfo): s
   return [vendor, architecture, description || device].filter((part) => part !== '').join(' ');
 }
 
-/** Whether an adapter computes on the processor: flagged so, or known by name where the driver does not say. */
+/** Whether an adapter computes on the processor, by its flag or, where the driver does not set it, by its name. */
 export function isSoftwareAdapter(info: AdapterInfo): boolean {
-  return info.isFallbackAdapter === true || SOFTWARE.test(`${describe(info)} ${info.device}`);
+  return info.isFallbackAdapter === true || SOFTWARE_ADAPTER.test(`${describe(info)} ${info.device}`);
 }
 
 /**
- * A device for this thread: the one in use, or a new one where there is none or it was lost.
+ * The device of this thread: the one in use, or a new one where there is none or it was lost.
  * @throws SaladError ENGINE_UNAVAILABLE
  */
 export async function acquireDevice(): Promise<DawnDevice> {
-  if (current?.lost !== undefined) close(current);
+  if (current?.lossReason !== undefined) close(current);
   current ??= await openDevice();
   const open = current;
-  open.users += 1;
+  open.userCount += 1;
   const { info } = open.adapter;
-  let released = false;
+  let isReleased = false;
   return {
     description: describe(info),
     hardware: !isSoftwareAdapter(info),
     guard: (work) => guard(open, work),
     release() {
-      if (released) return;
-      released = true;
-      open.users -= 1;
-      if (open.users === 0 && current === open) close(open);
+      if (isReleased) return;
+      isReleased = true;
+      open.userCount -= 1;
+      if (open.userCount === 0 && current === open) close(open);
     },
   };
 }

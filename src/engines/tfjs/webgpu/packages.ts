@@ -5,21 +5,21 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageRoot } from '../../../util/package-root.js';
 
-/** Where `npm run engines:webgpu` installs them, below the root of the checkout or of the installed package. */
-const INSTALLED = '.cache/webgpu/package.json';
+/** Package that `npm run engines:webgpu` installs, relative to the root of the checkout or of the installed package. */
+const INSTALLED_PACKAGE = '.cache/webgpu/package.json';
 
-/** Resolves from `.cache/webgpu` where it is there, else from this file. */
+/** `require` that resolves from `.cache/webgpu` where that exists, else from this file. */
 function resolver(): NodeJS.Require {
-  const entry = join(packageRoot(), INSTALLED);
+  const entry = join(packageRoot(), INSTALLED_PACKAGE);
   return createRequire(existsSync(entry) ? entry : import.meta.url);
 }
 
-/** Dawn's bindings, an ES module. @throws Error where they are not installed or do not load */
+/** Imports Dawn's bindings, an ES module. @throws Error where they are not installed or do not load */
 export async function importDawn(): Promise<unknown> {
   return import(pathToFileURL(resolver().resolve('webgpu')).href);
 }
 
-/** tfjs' WebGPU backend, a CommonJS module. @throws Error where it is not installed or does not load */
+/** Loads tfjs' WebGPU backend, a CommonJS module. @throws Error where it is not installed or does not load */
 export function requireBackend(): unknown {
   return resolver()('@tensorflow/tfjs-backend-webgpu');
 }

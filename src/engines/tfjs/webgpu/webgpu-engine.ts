@@ -1,4 +1,4 @@
-/** tfjs' WebGPU backend on Dawn: any GPU with a Vulkan, Metal or Direct3D 12 driver. */
+/** The engine on tfjs' WebGPU backend and Dawn: runs on any GPU with a Vulkan, Metal or Direct3D 12 driver. */
 import type { Engine } from '../../engine.js';
 import { loadTfjsModel, type TfjsRuntime } from '../tfjs-model.js';
 import { acquireDevice } from './dawn.js';
@@ -12,9 +12,9 @@ export async function createWebgpuEngine(): Promise<Engine> {
       name: 'webgpu',
       device: hardware ? description : `${description} (software)`,
       hardware,
-      // One queue feeds the GPU: a second thread would only hold a second copy of model and bank.
+      // The GPU has one queue: a second thread would only add a second copy of model and bank.
       maxWorkers: 1,
-      threaded: false,
+      canUseSessionThreads: false,
     },
     load: (source) => loadTfjsModel(runtime, source),
     async dispose() {

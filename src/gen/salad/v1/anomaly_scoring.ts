@@ -73,11 +73,14 @@ export interface ScoreImageRequest {
   image:
     | //
     /**
-     * A whole PNG or JPEG file, 8 or 16 bits a sample; colour is converted to luminance.
-     * Or a whole DICOM file, recognised by its content. It says itself what its values mean: of header.image only `voi`
-     * and `photometric_interpretation` may be given, and replace what the file says; rows, columns, bits_allocated and
-     * bits_stored may be given where they are those of the file. Colour is refused. Prefer to decode at the client and to
-     * send samples: a DICOM file brings the patient's name to the server, which neither logs nor answers it.
+     * A whole PNG or JPEG file, 8 or 16 bits a sample, of one image. A damaged one is refused as IMAGE_UNREADABLE: every
+     * checksum, length and code is checked, and that no pixel is missing; bytes behind the end of the image are passed
+     * over. No colour management: colour becomes 0.299 R + 0.587 G + 0.114 B, ink c and k become (1 - c)(1 - k) first,
+     * transparent pixels are laid over black. EXIF orientation is not applied.
+     * Or a whole DICOM file, recognised by its content, which describes its own values: only `voi` and
+     * `photometric_interpretation` of header.image may be set, and replace those of the file; rows, columns,
+     * bits_allocated and bits_stored may be set to those of the file. Colour is refused. Prefer to decode at the client
+     * and to send samples: a DICOM file carries the patient's data to the server, which neither logs nor answers it.
      */
     { $case: "encoded"; value: Uint8Array }
     | //
@@ -85,8 +88,8 @@ export interface ScoreImageRequest {
     { $case: "raw"; value: Uint8Array }
     | undefined;
   /**
-   * Which frame of a DICOM file, from 1: each is an acquisition of its own. Absent means the only one; a file of several
-   * frames is then refused.
+   * Number of the frame of a DICOM file, from 1; each frame is an acquisition of its own. Absent means the only frame: a
+   * file with several is then refused.
    */
   frame?: number | undefined;
 }

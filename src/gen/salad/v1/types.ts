@@ -11,13 +11,52 @@ export const protobufPackage = "salad.v1";
 
 export const protobufFileName = "salad/v1/types.proto";
 
-/** How the client delivers pixels. */
+/**
+ * How the client delivers pixels.
+ *
+ * From samples to what a model sees there are four steps, in this order. They are calculated in float64; the display
+ * values, and the results of either direction of the resampling, are kept as float32.
+ *
+ *   1. Display values. Each sample s of the source becomes a display value d in [0, 255]:
+ *        v = rescale_slope * s + rescale_intercept        (s as signed or unsigned number of bits_stored bits)
+ *        d = VOI(v)                                       (below; clipped to [0, 255])
+ *        d = 255 - d                                      (MONOCHROME1 only)
+ *      VOI absent or `auto`, full range of the stored values, lowest L, highest H:
+ *        d = 255 * (s - L) / (H - L), or 255 * (H - s) / (H - L) where rescale_slope is negative
+ *      VOI window with centre c and width w:
+ *        LINEAR        d = 0 where v <= c - 0.5 - (w - 1) / 2, 255 where v > c - 0.5 + (w - 1) / 2,
+ *                      else ((v - (c - 0.5)) / (w - 1) + 0.5) * 255
+ *        LINEAR_EXACT  d = 0 where v <= c - w / 2, 255 where v > c + w / 2, else ((v - c) / w + 0.5) * 255
+ *        SIGMOID       d = 255 / (1 + exp(-4 * (v - c) / w))
+ *      VOI lut: d = 255 * entries[i] / (2^bits_per_entry - 1), i = round(v - first_value) (halves up), clipped to
+ *      the entries.
+ *   2. Resampling to the rows and columns of AcquisitionAccepted.placement, first within each row, then within each
+ *      column, by the same filter. From n samples d[0 .. n - 1] to m, with scale = n / m and centre = (i + 0.5) * scale:
+ *        result[i] = sum over j of weight(i, j) * d[j] / sum over j of weight(i, j)
+ *        weight(i, j) = max(0, min(j + 1, centre + scale / 2) - max(j, centre - scale / 2))   where scale >= 1
+ *        weight(i, j) = max(0, 1 - |j + 0.5 - centre|)                                        where scale < 1
+ *      The first is the mean over the box that the result covers, the second linear interpolation with the edge
+ *      repeated. Nothing is rounded to whole numbers.
+ *   3. Placing at (placement.top, placement.left) of the working image; what is around it is 0. A model either
+ *      stretches (placement is the whole working image) or pads (the longer side fills it, the shorter is
+ *      max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left alike).
+ *   4. Intensity. Where the model's intensity is "percentile", or the VOI is `auto`: with lo and hi, the percentiles
+ *      of the placed pixels (linear between order statistics, as numpy.percentile), d = (d - lo) * 255 / (hi - lo);
+ *      where hi = lo, 0 up to hi and 255 above. Then every pixel is rounded to a whole number, floor(d + 0.5) clipped to
+ *      0 .. 255. Some models then lay the image over a reference of theirs.
+ *
+ * SOURCE_ROWS: the server does all of it. SOURCE_TILES: the client does steps 1 to 3, the server step 4.
+ */
 export enum Source {
   /** SOURCE_UNSPECIFIED - Refused as INVALID_ARGUMENT. */
   SOURCE_UNSPECIFIED = 0,
   /** SOURCE_ROWS - Detector rows in order, at source resolution. */
   SOURCE_ROWS = 1,
-  /** SOURCE_TILES - Tiles at the model's working resolution, in any order. */
+  /**
+   * SOURCE_TILES - Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 they score as
+   * rows do. With 8 or 16 the samples are stored values that the client has resampled, and step 1 comes after
+   * step 2: the scores are those of rows only where that makes no difference, which rounding and clipping do.
+   */
   SOURCE_TILES = 2,
   UNRECOGNIZED = -1,
 }
@@ -94,7 +133,7 @@ export enum Decision {
   DECISION_NORMAL = 1,
   /** DECISION_ANOMALOUS - The image score is above the threshold. */
   DECISION_ANOMALOUS = 2,
-  /** DECISION_INDETERMINATE - Patches are missing or failed, or nothing could be scored: nobody may read this as normal. */
+  /** DECISION_INDETERMINATE - Patches are missing or failed, or nothing could be scored: not to be read as normal. */
   DECISION_INDETERMINATE = 3,
   UNRECOGNIZED = -1,
 }
@@ -111,9 +150,15 @@ export enum WarningKind {
   WARNING_KIND_TILES_FAILED = 3,
   /** WARNING_KIND_ENGINE_FAILOVER - Part of the acquisition was served by a lower engine than the one announced. */
   WARNING_KIND_ENGINE_FAILOVER = 4,
-  /** WARNING_KIND_SCORE_DRIFT - Scores of recent acquisitions have drifted from the calibration set. */
+  /**
+   * WARNING_KIND_SCORE_DRIFT - Reserved: never sent. Drift of recent scores from those of the calibration is judged over all clients of a server
+   * together; an answer depends on its own pixels alone, so drift is in the metric salad.score.drift and in the log.
+   */
   WARNING_KIND_SCORE_DRIFT = 5,
-  /** WARNING_KIND_NOTHING_SCORED - Every tile was skipped as background. */
+  /**
+   * WARNING_KIND_NOTHING_SCORED - Nothing was scored: every tile was background, or the image as a whole is blank, holds nothing but noise on a smooth
+   * shade, or has fewer rows or columns than a sixteenth of the working image.
+   */
   WARNING_KIND_NOTHING_SCORED = 6,
   /**
    * WARNING_KIND_INVERTED - The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
@@ -124,7 +169,10 @@ export enum WarningKind {
 }
 
 export interface AcquisitionHeader {
-  /** The client's own id, echoed in the answers and used as idempotency key. 1 to 64 characters. */
+  /**
+   * The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server keeps nothing under it: the same
+   * id again is another acquisition, scored anew. Scoring changes nothing, so an acquisition may be repeated freely.
+   */
   acquisitionId: string;
   model: ModelSelector | undefined;
   image: ImageFormat | undefined;
@@ -142,13 +190,20 @@ export interface ModelSelector {
 
 /** Geometry and pixel semantics of what the client sends. */
 export interface ImageFormat {
-  /** Rows of the source image, 1 to the server's limit. */
+  /** Rows of the source image, 1 to 65535 and no more than the server's limit of rows * columns allows. */
   rows: number;
-  /** Columns of the source image, 1 to the server's limit. */
+  /** Columns of the source image, as rows. */
   columns: number;
-  /** 8 or 16. Samples of 16 bits are little-endian. */
+  /**
+   * 8 or 16: stored values, those of 16 bits little-endian. 32, with SOURCE_TILES only: display values in [0, 255] as
+   * IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (but for
+   * VOI auto, which is applied over them).
+   */
   bitsAllocated: number;
-  /** 1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. */
+  /**
+   * 1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. With bits_allocated 32: 1 to 16, the bits of
+   * the stored values that the display values were made of, by which blank images are told; 0 means 16.
+   */
   bitsStored: number;
   /** Samples are two's complement (DICOM Pixel Representation 1). */
   isSigned: boolean;
@@ -277,7 +332,10 @@ export interface PixelTile {
   row: number;
   /** 0 to accepted.tile_columns - 1. */
   column: number;
-  /** geometry.core_size * geometry.core_columns samples, row by row, in the header's pixel format. */
+  /**
+   * geometry.core_size * geometry.core_columns samples, row by row, in the header's pixel format: the pixels of the
+   * working image (Source) from row tile.row * core_size and column tile.column * core_columns on.
+   */
   samples: Uint8Array;
 }
 
@@ -299,6 +357,17 @@ export interface AcquisitionAccepted {
     | undefined;
   /** Scores can come before the last pixel. False where the window needs the whole image. */
   scoresBeforeLastPixel: boolean;
+  /** Where the source image lies in the working image. */
+  placement: Placement | undefined;
+}
+
+/** In pixels of the working image; what is around it is black. */
+export interface Placement {
+  top: number;
+  left: number;
+  /** Size the source image is resampled to. */
+  rows: number;
+  columns: number;
 }
 
 /** A loaded model, to the byte. */
@@ -415,7 +484,7 @@ export interface DicomInstance {
 /** Patches by outcome; the four add up to the patch grid. */
 export interface Coverage {
   scored: number;
-  /** Background by the model's rule (flat tiles). Not scored, not "normal". */
+  /** Background: flat by the model's rule, or all patches of an image that holds nothing. Not scored, not "normal". */
   skipped: number;
   /** Received, but no engine could score them. */
   failed: number;
@@ -1801,7 +1870,14 @@ export const AcquisitionEnd: MessageFns<AcquisitionEnd> = {
 };
 
 function createBaseAcquisitionAccepted(): AcquisitionAccepted {
-  return { acquisitionId: "", model: undefined, engine: "", geometry: undefined, scoresBeforeLastPixel: false };
+  return {
+    acquisitionId: "",
+    model: undefined,
+    engine: "",
+    geometry: undefined,
+    scoresBeforeLastPixel: false,
+    placement: undefined,
+  };
 }
 
 export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
@@ -1820,6 +1896,9 @@ export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
     }
     if (message.scoresBeforeLastPixel !== false) {
       writer.uint32(40).bool(message.scoresBeforeLastPixel);
+    }
+    if (message.placement !== undefined) {
+      Placement.encode(message.placement, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1877,6 +1956,14 @@ export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
             message.scoresBeforeLastPixel = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.placement = Placement.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1903,6 +1990,100 @@ export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
       ? Geometry.fromPartial(object.geometry)
       : undefined;
     message.scoresBeforeLastPixel = object.scoresBeforeLastPixel ?? false;
+    message.placement = (object.placement !== undefined && object.placement !== null)
+      ? Placement.fromPartial(object.placement)
+      : undefined;
+    return message;
+  },
+};
+
+function createBasePlacement(): Placement {
+  return { top: 0, left: 0, rows: 0, columns: 0 };
+}
+
+export const Placement: MessageFns<Placement> = {
+  encode(message: Placement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.top !== 0) {
+      writer.uint32(8).uint32(message.top);
+    }
+    if (message.left !== 0) {
+      writer.uint32(16).uint32(message.left);
+    }
+    if (message.rows !== 0) {
+      writer.uint32(24).uint32(message.rows);
+    }
+    if (message.columns !== 0) {
+      writer.uint32(32).uint32(message.columns);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Placement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlacement();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.top = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.left = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rows = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.columns = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Placement>): Placement {
+    return Placement.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Placement>): Placement {
+    const message = createBasePlacement();
+    message.top = object.top ?? 0;
+    message.left = object.left ?? 0;
+    message.rows = object.rows ?? 0;
+    message.columns = object.columns ?? 0;
     return message;
   },
 };

@@ -5,17 +5,17 @@ import * as onnxruntime from 'onnxruntime-node';
 import { BestOfParts } from '../../../../src/engines/onnx/best-of-parts.js';
 import {
   type PartGraph,
-  partPlan,
   patchesIn,
+  planParts,
   type SearchSource,
   type TilePlan,
 } from '../../../../src/engines/search/part-plan.js';
 import { type PartNetwork, PartSearch } from '../../../../src/engines/search/part-search.js';
 import {
   BLOCK_ROWS,
+  needsMaxima,
   productShapes,
   RankedProducts,
-  wantsMaxima,
 } from '../../../../src/engines/search/ranked-products.js';
 import { geometryOf, patchesOf, patchOfTile } from '../../../../src/geometry/geometry.js';
 import { createRandom } from '../../../../src/util/random.js';
@@ -63,7 +63,7 @@ function sourceOf(
   };
 }
 
-/** Of a patch's embedding and a prototype. */
+/** Product of a patch's embedding and a prototype. */
 function productOf(embeddings: Float32Array, patch: number, prototypes: Float32Array, row: number): number {
   let sum = 0;
   for (let axis = 0; axis < DIMENSION; axis++) {
@@ -72,7 +72,7 @@ function productOf(embeddings: Float32Array, patch: number, prototypes: Float32A
   return sum;
 }
 
-/** What `buildProductsOnnx` promises, multiplied one by one. */
+/** Computes the outputs of `buildProductsOnnx` product by product. */
 function plainNetwork({ geometry, search: { bank } }: SearchSource, graph: PartGraph): PartNetwork {
   const [down, across] = patchesOf(geometry);
   return {
@@ -89,7 +89,7 @@ function plainNetwork({ geometry, search: { bank } }: SearchSource, graph: PartG
         }
         return Float32Array.from(values);
       });
-      if (wantsMaxima(graph)) products.push(maximaOf(products[0]!, graph.parts[0]!.rows.length));
+      if (needsMaxima(graph)) products.push(maximaOf(products[0]!, graph.parts[0]!.rows.length));
       productShapes(graph).forEach((shapeOf, index) => {
         assert.equal(
           products[index]!.length,
@@ -107,15 +107,22 @@ function maximaOf(products: Float32Array, rows: number): Float32Array {
   const maxima: number[] = [];
   for (let at = 0; at < products.length; at += rows) {
     for (let block = 0; block < blocks; block++) {
-      const own = Array.from({ length: BLOCK_ROWS }, (_, index) => products[at + block + index * blocks]!);
-      maxima.push(Math.max(...own));
+      const blockProducts = Array.from(
+        { length: BLOCK_ROWS },
+        (_, index) => products[at + block + index * blocks]!,
+      );
+      maxima.push(Math.max(...blockProducts));
     }
   }
   return Float32Array.from(maxima);
 }
 
-/** Every row of the window, sorted. */
-function nearestByHand(source: SearchSource, embeddings: Float32Array, cells: readonly number[]): number[] {
+/** Compares every row of the window. */
+function nearestByComparison(
+  source: SearchSource,
+  embeddings: Float32Array,
+  cells: readonly number[],
+): number[] {
   const { bank, scoring } = source.search;
   const { patchGrid } = source.geometry;
   return cells.flatMap((cell, patch) => {
@@ -145,7 +152,7 @@ async function checkShape(shape: Shape, seed: number, compile: Compile = plainNe
   const tiles = randomTiles(source, geometry.tileCount + 2, seed);
   const random = createRandom(seed);
   const length = tiles.count * geometry.patchesPerTile * DIMENSION;
-  // Of a length that no product reaches OUTSIDE_SIMILARITY with.
+  // Short vectors, so that every product is above OUTSIDE_SIMILARITY.
   const embeddings = coarse(Float32Array.from({ length }, () => random() - 0.5));
   const search = await PartSearch.open(source, (graph, tile) => compile(source, graph, tile));
   const cells = Array.from({ length: tiles.count }, (_, tile) =>
@@ -153,7 +160,10 @@ async function checkShape(shape: Shape, seed: number, compile: Compile = plainNe
       patchOfTile(geometry, tiles.positions[2 * tile]!, tiles.positions[2 * tile + 1]!, within),
     ),
   ).flat();
-  assert.deepEqual([...(await search.nearest(tiles, embeddings))], nearestByHand(source, embeddings, cells));
+  assert.deepEqual(
+    [...(await search.nearest(tiles, embeddings))],
+    nearestByComparison(source, embeddings, cells),
+  );
   await search.dispose();
 }
 
@@ -171,17 +181,17 @@ describe('search in parts of the bank', () => {
       coresPerTile,
       cores: tilesAcross * coresPerTile,
     }))
-    // Every patch is compared with every row here, one by one.
+    // Limits the time of the comparison of every patch with every row.
     .filter(({ cores, patchesPerSide }) => cores * patchesPerSide <= 18);
 
-  it('finds what a look at every row of the window finds, whatever the tiles, ties to the lowest row', async () => {
+  it('finds the same rows as a search of the whole window, for all tile shapes, ties to the lowest row', async () => {
     await fc.assert(
       fc.asyncProperty(shapes, fc.nat(1000), (shape, seed) => checkShape(shape, seed)),
       { numRuns: 60 },
     );
   });
 
-  it('finds the same where onnxruntime picks the best of every part', async () => {
+  it('finds the same rows where onnxruntime chooses the best of every part', async () => {
     const windows = shapes.filter(
       ({ radius, patchesPerSide, coresPerTile }) =>
         radius !== null && patchesPerSide ** 2 * coresPerTile >= 8,
@@ -192,22 +202,22 @@ describe('search in parts of the bank', () => {
     await fc.assert(finds, { numRuns: 20 });
   });
 
-  it('passes over blocks of a whole bank whose largest product is too small, rows in no block included', async () => {
+  it('finds the same rows in a whole bank, where it skips blocks by their largest product', async () => {
     const shape = { cores: 6, coresPerTile: 1, patchesPerSide: 1, radius: null, perCell: 31 };
-    const { graphs } = partPlan(sourceOf(shape, 1));
-    assert.ok(wantsMaxima(graphs[0]!));
+    const { graphs } = planParts(sourceOf(shape, 1));
+    assert.ok(needsMaxima(graphs[0]!));
     assert.notEqual(graphs[0]!.parts[0]!.rows.length % BLOCK_ROWS, 0);
     for (const seed of [1, 2, 3]) await checkShape(shape, seed);
   });
 
-  it('multiplies no part of the bank twice for a tile, and every patch with less than the whole bank', () => {
+  it('multiplies each row of the bank once for a tile, with only the patches that reach it', () => {
     const source = sourceOf({ cores: 8, coresPerTile: 8, patchesPerSide: 2, radius: 1, perCell: 3 }, 4);
-    const { graphs } = partPlan(source);
+    const { graphs } = planParts(source);
     for (const { parts } of graphs) {
       const rows = parts.flatMap((part) => [...part.rows]);
       assert.equal(new Set(rows).size, rows.length);
     }
-    // A row of tiles reaches 4 of 16 rows of cells; half of a row of cells is reached by 9 of 16 patches.
+    // A row of tiles reaches 4 of 16 rows of cells; 9 of 16 patches reach half of a row of cells.
     const products = graphs[3]!.parts.reduce((sum, part) => sum + patchesIn(part) * part.rows.length, 0);
     assert.equal(products, (1 + 2 + 2 + 1) * 2 * 9 * 8 * 3);
   });

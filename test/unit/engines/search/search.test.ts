@@ -13,7 +13,7 @@ import { chunksOf, SEARCH_LIMITS, searchPlan } from '../../../../src/scoring/sea
 import { referencePatches } from '../../../reference/score.js';
 import { randomBank, randomTiles, smallSource } from '../../../reference/small-model.js';
 
-/** A chunk of few rows: the small bank of 324 rows falls into many. */
+/** Small chunks: the small bank of 324 rows is divided into many. */
 const MANY_CHUNKS: SearchOptions = { similarityBytesMax: 40 * 4 * 9 * 32 };
 const RADII = [null, 0, 1, 3];
 
@@ -21,8 +21,8 @@ function withOptions(source: ReturnType<typeof smallSource>, options: SearchOpti
   return { ...source, search: { ...source.search, options } };
 }
 
-/** Neighbours, distances and scores of nine tiles against the float64 reference, and how it was searched. */
-async function searchedLikeReference(engine: Engine, source: EngineModelSource): Promise<string> {
+/** Compares nine tiles with the float64 reference. @returns how the bank was searched */
+async function compareWithReference(engine: Engine, source: EngineModelSource): Promise<string> {
   const tiles = randomTiles(source, 9, 5);
   const model = await engine.load(source);
   const patches = allocatePatchBatch(tiles.count, model);
@@ -44,31 +44,31 @@ async function searchedLikeReference(engine: Engine, source: EngineModelSource):
 }
 
 /**
- * The same through an index: it may miss a row now and then (several threads build it, so which one differs from
- * build to build), never come closer than the reference, and its distances are exact.
+ * The same with an index. It may miss single rows (several threads build it, so the rows differ between builds), but
+ * its distances are exact and never below those of the reference.
  */
-async function searchedNearlyLikeReference(engine: Engine, source: EngineModelSource): Promise<string> {
+async function compareIndexWithReference(engine: Engine, source: EngineModelSource): Promise<string> {
   const tiles = randomTiles(source, 9, 5);
   const model = await engine.load(source);
   const patches = allocatePatchBatch(tiles.count, model);
   await model.run(tiles, patches);
   await model.dispose();
   let found = 0;
-  let wanted = 0;
+  let expectedCount = 0;
   referencePatches(source, tiles).forEach(({ neighbours, score }, patch) => {
     const expected = new Map(neighbours.map(({ row, distance }) => [row, distance]));
     for (let k = 0; k < neighbours.length; k++) {
       const at = patch * neighbours.length + k;
       const distance = expected.get(patches.neighbourIndices[at]!);
       assert.ok(patches.neighbourDistances[at]! > neighbours[k]!.distance - 1e-5);
-      wanted++;
+      expectedCount++;
       if (distance === undefined) continue;
       assert.ok(Math.abs(patches.neighbourDistances[at]! - distance) < 1e-5);
       found++;
     }
     assert.ok(patches.scores[patch]! > score - 1e-5);
   });
-  assert.ok(found / wanted >= 0.9, `recall ${found / wanted}`);
+  assert.ok(found / expectedCount >= 0.9, `recall ${found / expectedCount}`);
   return model.search;
 }
 
@@ -80,25 +80,25 @@ describe('search plan', () => {
     return searchPlan({ bank, scoring, geometry }, { ...SEARCH_LIMITS, ...limits });
   };
 
-  it('is exact up to 100,000 prototypes and asks an index beyond', () => {
+  it('is exact up to 100,000 prototypes and an index above', () => {
     assert.equal(plan(100_000, null).kind, 'exact');
     assert.equal(plan(100_001, null).kind, 'index');
   });
 
-  it('counts the prototypes of a window and not those of the bank', () => {
+  it('depends on the prototypes of a window, not of the bank', () => {
     assert.equal(plan(200_000, 0).kind, 'window');
     assert.equal(plan(200_000, 3).kind, 'index');
     assert.equal(plan(1600, 1).kind, 'exact');
     assert.equal(plan(1600, 1, { windowTableBytesMax: 1000 }).kind, 'window');
   });
 
-  it('chooses chunks whose similarities stay within the bound', () => {
+  it('has chunks whose similarities fit into the limit', () => {
     const exact = plan(1600, null, { similarityBytesMax: 1_000_000, batchTilesMax: 10 });
     assert.equal(exact.kind, 'exact');
     if (exact.kind === 'exact') assert.equal(exact.chunkRows, Math.floor(1_000_000 / (10 * 4 * 4)));
   });
 
-  it('cuts a bank into even chunks that cover every row once', () => {
+  it('divides a bank into nearly equal chunks that cover every row once', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 5000 }), fc.integer({ min: 1, max: 6000 }), (rows, chunkRows) => {
         const chunks = chunksOf(rows, chunkRows);
@@ -127,30 +127,30 @@ for (const name of ['onnx', 'wasm'] as const) {
     });
 
     for (const searchRadius of RADII) {
-      it(`finds in chunks what it finds at once, radius ${searchRadius}`, async () => {
+      it(`finds the same rows in chunks and at once, radius ${searchRadius}`, async () => {
         const source = smallSource(31, { searchRadius });
-        assert.equal(await searchedLikeReference(engine, withOptions(source, MANY_CHUNKS)), 'exact');
-        assert.equal(await searchedLikeReference(engine, source), 'exact');
+        assert.equal(await compareWithReference(engine, withOptions(source, MANY_CHUNKS)), 'exact');
+        assert.equal(await compareWithReference(engine, source), 'exact');
       });
 
-      it(`finds with an index what the reference finds, radius ${searchRadius}`, async () => {
+      it(`finds nearly all rows of the reference with an index, radius ${searchRadius}`, async () => {
         const source = smallSource(32, { searchRadius });
         const options = { exactRowsMax: 3, indexDirectory: directory };
-        const search = await searchedNearlyLikeReference(engine, withOptions(source, options));
+        const search = await compareIndexWithReference(engine, withOptions(source, options));
         assert.match(search, /^index \(usearch, recall (0\.99\d|1\.000)\)$/);
       });
     }
 
-    it('searches the rows of a window exactly where its table would be too large', async () => {
+    it('searches a window outside the graph where its table would be too large', async () => {
       const source = withOptions(smallSource(33, { searchRadius: 1 }), { windowTableBytesMax: 0 });
-      assert.equal(await searchedLikeReference(engine, source), 'exact (search window)');
+      assert.equal(await compareWithReference(engine, source), 'exact (search window)');
     });
 
     for (const searchRadius of [null, 3]) {
-      it(`stays exact, and says why, where an index finds too few, radius ${searchRadius}`, async () => {
+      it(`is exact, with the reason, where the recall of an index is too low, radius ${searchRadius}`, async () => {
         const source = smallSource(35, { searchRadius });
         const { bank } = source.search;
-        // Nearer to each other than the index can tell apart.
+        // The index cannot distinguish prototypes as close as these.
         const prototypes = normaliseRows(
           bank.prototypes.map((value) => 1 + value / 1000),
           bank.dimension,
@@ -172,7 +172,7 @@ for (const name of ['onnx', 'wasm'] as const) {
       });
     }
 
-    it('names the lowest row across chunks where prototypes are the same', async () => {
+    it('gives the lowest rows across chunks where prototypes are equal', async () => {
       const source = smallSource(34, { neighbourCount: 4, searchRadius: null });
       const { bank } = source.search;
       const prototypes = bank.prototypes.slice();
@@ -196,7 +196,7 @@ describe('prototype index', () => {
   after(() => rm(directory, { recursive: true, force: true }));
   const options = () => ({ directory, neighbourCount: 5, candidates: 16 });
 
-  it('finds the nearest of random queries that it was not tried with', async () => {
+  it('finds the nearest rows of random queries outside its own measurement', async () => {
     const bank = randomBank(10, 40, 24, 3);
     const index = (await openPrototypeIndex(bank, options())) as PrototypeIndex;
     assert.ok(index.recall >= 0.99);
@@ -219,7 +219,7 @@ describe('prototype index', () => {
     assert.ok(hits / 500 >= 0.98, `found ${hits} of 500`);
   });
 
-  it('finds in several graphs what it finds in one, and no row twice', async () => {
+  it('finds the same rows with several shards as with one, each row once', async () => {
     const bank = randomBank(10, 41, 24, 13);
     const one = (await openPrototypeIndex(bank, options())) as PrototypeIndex;
     const several = (await openPrototypeIndex(bank, {
@@ -236,11 +236,11 @@ describe('prototype index', () => {
       const first = new Set(own.slice(0, 5));
       common += expected.subarray(query * 16, query * 16 + 5).filter((row) => first.has(row)).length;
     }
-    // The graphs are searched widely at this size: what differs is rounded to the same distance.
+    // Graphs of this size are searched completely; rows differ only where their rounded distances are equal.
     assert.ok(common >= 0.98 * 250, `${common} of 250`);
   });
 
-  it('says where it found fewer than asked for', async () => {
+  it('fills with -1 where it finds fewer rows than requested', async () => {
     const bank = randomBank(2, 5, 24, 8);
     const few = { directory, neighbourCount: 5, candidates: 30 };
     const index = (await openPrototypeIndex(bank, few)) as PrototypeIndex;
@@ -256,7 +256,7 @@ describe('prototype index', () => {
     }
   });
 
-  it('opens the file of the same bank again and makes another for another bank', async () => {
+  it('opens the files of the same bank again and builds new ones for another bank', async () => {
     const bank = randomBank(8, 50, 24, 5);
     const built = (await openPrototypeIndex(bank, options())) as PrototypeIndex;
     const started = performance.now();
@@ -269,15 +269,15 @@ describe('prototype index', () => {
     assert.notDeepEqual(other.search(queries, 7), built.search(queries, 7));
   });
 
-  it('is none, with the reason, where the library is not installed', async () => {
+  it('is replaced by the reason where the library is not installed', async () => {
     const index = await openPrototypeIndex(randomBank(2, 5, 24, 9), options(), 'usearch-not-installed');
     assert.ok(
       'reason' in index && index.reason.startsWith('usearch-not-installed does not load: Cannot find'),
     );
   });
 
-  it('refuses to serve where it finds too few, and the search is exact', async () => {
-    // All candidates it may name are as many as the neighbours: rounding alone makes it miss some.
+  it('is replaced by the reason where its recall is too low', async () => {
+    // Only half as many candidates as neighbours: it must miss some.
     const bank = randomBank(10, 200, 3, 7);
     const index = await openPrototypeIndex(bank, { directory, neighbourCount: 64, candidates: 32 });
     assert.ok('reason' in index && /fewer than 0\.99/.test(index.reason));

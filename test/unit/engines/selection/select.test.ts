@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { SelfTestBundle } from '../../../../src/engines/selection/golden-check.js';
+import { type GoldenCheckBundle, runGoldenCheck } from '../../../../src/engines/selection/golden-check.js';
 import {
   bestEngine,
+  candidateEngines,
+  checkEngines,
   createEngine,
-  enginesFor,
-  ladder,
-  selfTest,
 } from '../../../../src/engines/selection/select.js';
 import { geometryOf } from '../../../../src/geometry/geometry.js';
-import { smallParts } from '../../../reference/small-model.js';
+import { smallDraft } from '../../../reference/small-model.js';
 
-function bundle(): SelfTestBundle {
-  const { manifest, weights, bank, golden } = smallParts(41);
+function bundle(): GoldenCheckBundle {
+  const { manifest, weights, bank, golden } = smallDraft(41);
   const geometry = geometryOf(manifest.input, manifest.tiling);
   return {
     network: manifest.network,
@@ -24,44 +23,44 @@ function bundle(): SelfTestBundle {
   };
 }
 
-describe('the ladder of engines', () => {
-  it('goes from the best engine to the one that always works', () => {
-    assert.deepEqual(enginesFor('auto'), ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm']);
-    assert.deepEqual(enginesFor('wasm'), ['wasm']);
+describe('the selection of an engine', () => {
+  it('tries engines in the fallback order, or only the one chosen by name', () => {
+    assert.deepEqual(candidateEngines('auto'), ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm']);
+    assert.deepEqual(candidateEngines('wasm'), ['wasm']);
   });
 
-  it('proves every engine that serves with the golden batch and says why the others cannot', async () => {
-    const rungs = await ladder('auto', [bundle()]);
+  it('runs the golden check on every engine that starts, and gives the reason for the others', async () => {
+    const reports = await checkEngines('auto', [bundle()]);
     assert.deepEqual(
-      rungs.map(({ name }) => name),
-      enginesFor('auto'),
+      reports.map(({ name }) => name),
+      candidateEngines('auto'),
     );
-    for (const { name, usable, reason, maxAbsScoreError } of rungs) {
+    for (const { name, usable, reason, maxAbsScoreError } of reports) {
       if (usable) assert.ok(maxAbsScoreError !== null && maxAbsScoreError < 1e-5, name);
       else assert.match(reason ?? '', /no GPU|no Vulkan|no adapter|do(es)? not load/, name);
     }
-    const usable = rungs.filter((rung) => rung.usable).map(({ name }) => name);
+    const usable = reports.filter((report) => report.usable).map(({ name }) => name);
     assert.deepEqual(usable.slice(-2), ['onnx', 'wasm']);
-    assert.equal(bestEngine(rungs).name, usable[0]);
+    assert.equal(bestEngine(reports).name, usable[0]);
   });
 
   it('refuses an engine that does not reproduce the golden scores, with the difference', async () => {
     const wrong = bundle();
     wrong.golden.scores[3]! += 0.01;
-    const rungs = await ladder('auto', [wrong]);
-    assert.ok(rungs.every(({ usable }) => !usable));
-    const onnx = rungs.find(({ name }) => name === 'onnx')!;
+    const reports = await checkEngines('auto', [wrong]);
+    assert.ok(reports.every(({ usable }) => !usable));
+    const onnx = reports.find(({ name }) => name === 'onnx')!;
     assert.match(onnx.reason ?? '', /golden scores differ by 0\.0099|golden scores differ by 0\.01/);
     assert.ok(Math.abs(onnx.maxAbsScoreError! - 0.01) < 1e-5);
-    assert.throws(() => bestEngine(rungs), { reason: 'ENGINE_UNAVAILABLE' });
+    assert.throws(() => bestEngine(reports), { reason: 'ENGINE_UNAVAILABLE' });
   });
 
-  it('takes the engine that serves the most bundles where none serves all', async () => {
+  it('chooses the engine that serves the most bundles where none serves all', async () => {
     const wrong = bundle();
     wrong.golden.scores[3]! += 0.01;
-    const rungs = await ladder('auto', [wrong, bundle()]);
-    const best = bestEngine(rungs);
-    assert.equal(best.name, rungs.find(({ usable }) => usable)?.name);
+    const reports = await checkEngines('auto', [wrong, bundle()]);
+    const best = bestEngine(reports);
+    assert.equal(best.name, reports.find(({ usable }) => usable)?.name);
     assert.deepEqual(
       best.selfTests.map(({ passed, precision }) => [passed, precision]),
       [
@@ -71,36 +70,39 @@ describe('the ladder of engines', () => {
     );
   });
 
-  it('refuses an engine whose embeddings are not numbers, and scores that are none', async () => {
+  it('refuses an engine whose embeddings or scores are not numbers', async () => {
     const engine = await createEngine('onnx');
     const broken = bundle();
     broken.weights.get('first/kernel')!.data.fill(Number.NaN);
-    const { passed, maxAbsScoreError, reason } = await selfTest(engine, broken);
+    const { passed, maxAbsScoreError, reason } = await runGoldenCheck(engine, broken);
     assert.deepEqual([passed, maxAbsScoreError], [false, null]);
     assert.match(reason ?? '', /the search found 0 of \d neighbours/);
     const golden = bundle();
     golden.golden.scores[2] = Number.NaN;
-    const judged = await selfTest(engine, golden);
+    const judged = await runGoldenCheck(engine, golden);
     assert.deepEqual([judged.passed, judged.maxAbsScoreError], [false, Number.POSITIVE_INFINITY]);
   });
 
   it('refuses an engine that cannot load the model', async () => {
     const broken = bundle();
     const network = { ...broken.network, output: 'nothing' };
-    const result = await selfTest(await createEngine('wasm'), { ...broken, network });
+    const result = await runGoldenCheck(await createEngine('wasm'), { ...broken, network });
     assert.equal(result.passed, false);
     assert.match(result.reason ?? '', /nothing is not a node/);
   });
 
-  it('says why a provider of onnxruntime is not there, and which are', async () => {
+  it('says why a provider of onnxruntime is unavailable, and lists the supported ones', async () => {
     const onnxProvider = process.platform === 'win32' ? 'coreml' : 'dml';
-    const [rung] = await ladder('onnx', [bundle()], { onnxProvider });
-    assert.equal(rung?.usable, false);
-    assert.match(rung?.reason ?? '', new RegExp(`does not run on ${onnxProvider}: .*this build knows cpu`));
+    const [report] = await checkEngines('onnx', [bundle()], { onnxProvider });
+    assert.equal(report?.usable, false);
+    assert.match(
+      report?.reason ?? '',
+      new RegExp(`does not run on ${onnxProvider}: .*this build supports cpu`),
+    );
   });
 
-  it('lets no accelerator serve by itself that has no GPU under it', async () => {
-    for (const { name, usable, hardware } of await ladder('auto')) {
+  it('chooses under auto an engine for GPUs only where it runs on a GPU', async () => {
+    for (const { name, usable, hardware } of await checkEngines('auto')) {
       if (name === 'tensorflow' || name === 'webgpu') assert.equal(usable, hardware === true);
     }
   });

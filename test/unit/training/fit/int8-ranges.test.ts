@@ -3,7 +3,8 @@ import { after, before, describe, it } from 'mocha';
 import type { GoldenBatch } from '../../../../src/bundle/check.js';
 import { allocatePatchBatch } from '../../../../src/engines/batch.js';
 import type { Engine, EngineModelSource } from '../../../../src/engines/engine.js';
-import { createEngine, selfTest } from '../../../../src/engines/selection/select.js';
+import { runGoldenCheck } from '../../../../src/engines/selection/golden-check.js';
+import { createEngine } from '../../../../src/engines/selection/select.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { geometryOf } from '../../../../src/geometry/geometry.js';
 import { defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
@@ -13,15 +14,15 @@ import { saladEncoder } from '../../../../src/network/salad-networks.js';
 import { makePhantom } from '../../../../src/phantom/phantom.js';
 import { gaborStreamNetwork } from '../../../../src/training/encoders/gabor/stream-network.js';
 import type { FitImage } from '../../../../src/training/encoders/preset.js';
-import { saladPreset } from '../../../../src/training/encoders/salad/settings.js';
-import { activationRanges, int8Form } from '../../../../src/training/fit/int8-ranges.js';
+import { saladPreset } from '../../../../src/training/encoders/salad/named-configurations.js';
+import { fitActivationRanges, fitInt8Form } from '../../../../src/training/fit/int8-ranges.js';
 
 const { input, tiling } = saladPreset('salad', 128);
 const geometry = geometryOf(input, tiling);
 const DIMENSION = 16;
-const never = new AbortController().signal;
+const neverAborted = new AbortController().signal;
 
-/** PyTorch's initial weights shrink from layer to layer; He's keep their size. */
+/** He's initial weights: activations keep their size from layer to layer, with PyTorch's they shrink. */
 function encoder(): Pick<EngineModelSource, 'network' | 'weights' | 'geometry'> {
   const network = saladEncoder({
     inputSize: geometry.tileHeight,
@@ -58,7 +59,7 @@ describe('int8 form of an encoder', () => {
   });
   after(() => engine.dispose());
 
-  /** Tiles of the first images, scored against a constant direction: at a prototype itself an angle has a cusp. */
+  /** Tiles of the first images, scored against one constant prototype, because an angle is not smooth at a prototype. */
   async function withGolden() {
     const source = encoder();
     const count = 8;
@@ -98,10 +99,10 @@ describe('int8 form of an encoder', () => {
     return { ...source, search, golden };
   }
 
-  it('spans what normal tiles reach: far wider ranges round far more', async () => {
+  it('has ranges that fit normal tiles: much wider and much narrower ranges have larger errors', async () => {
     const source = await withGolden();
-    const ranges = await activationRanges(engine, source, images, never);
-    // A stem of 16 channels stays float32; what the last hidden layer writes is rounded, the embedding is not.
+    const ranges = await fitActivationRanges(engine, source, images, neverAborted);
+    // The stem of 16 channels stays float32. The output of the last hidden layer is rounded, the embedding is not.
     const names = Object.keys(ranges);
     assert.deepEqual([names[0], names.at(-1), names.length], ['e1Pool', 'e4bConv', 16]);
     for (const { low, high } of Object.values(ranges)) assert.ok(low < 0 && high > 0);
@@ -112,25 +113,28 @@ describe('int8 form of an encoder', () => {
       ]);
       const int8 = { ranges: Object.fromEntries(scaled), goldenTolerance: 1 };
       const manifest = { goldenTolerance: 1e-6, int8 };
-      return (await selfTest(engine, { ...source, int8, manifest })).maxAbsScoreError!;
+      return (await runGoldenCheck(engine, { ...source, int8, manifest })).maxAbsScoreError!;
     };
     const [fitted, wide, narrow] = [await errorOf(1), await errorOf(30), await errorOf(1 / 30)];
     assert.ok(fitted < wide / 2 && fitted < narrow / 2, `${fitted}, ${wide}, ${narrow}`);
-    assert.deepEqual(await activationRanges(engine, source, images, never), ranges);
+    assert.deepEqual(await fitActivationRanges(engine, source, images, neverAborted), ranges);
   });
 
-  it('is withheld where rounding is large against what tells tiles apart', async () => {
-    // Random weights see all anatomy alike: 5 % of the spread of scores is lost.
-    assert.equal(await int8Form(engine, await withGolden(), images, never), undefined);
+  it('is not offered where the rounding error is large compared with the range of scores', async () => {
+    // With random weights all anatomy looks alike: the error is 5 % of the range of scores.
+    assert.equal(await fitInt8Form(engine, await withGolden(), images, neverAborted), undefined);
   });
 
-  it('does not exist for a fixed filter bank, and stops when asked to', async () => {
+  it('does not exist for fixed filters; fitting stops when its signal aborts', async () => {
     const { network, weights } = gaborStreamNetwork();
-    assert.deepEqual(await activationRanges(engine, { network, weights, geometry }, images, never), {});
+    assert.deepEqual(
+      await fitActivationRanges(engine, { network, weights, geometry }, images, neverAborted),
+      {},
+    );
     const abort = new AbortController();
     abort.abort();
     await assert.rejects(
-      activationRanges(engine, encoder(), images, abort.signal),
+      fitActivationRanges(engine, encoder(), images, abort.signal),
       (error) => error instanceof SaladError && error.reason === 'CANCELLED',
     );
   });

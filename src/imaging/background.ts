@@ -1,0 +1,56 @@
+/** Which patches of a working image are background: not to be scored. */
+import { type Geometry, patchOfTile } from '../geometry/geometry.js';
+
+/**
+ * Places in the patch grid of those of a tile's patches whose core has a standard deviation below `minStd`.
+ * @param pixels uint8 [workingSize, workingSize]
+ */
+export function flatPatches(
+  pixels: Uint8Array,
+  geometry: Geometry,
+  minStd: number,
+  row: number,
+  column: number,
+): number[] {
+  if (minStd <= 0) return [];
+  const { coreSize, coreColumns, patchesPerSide, patchesPerTile } = geometry;
+  const cores = coreColumns / coreSize;
+  const isFlat = Array.from(
+    { length: cores },
+    (_, core) => deviation(pixels, geometry, row, column * cores + core) < minStd,
+  );
+  const patches: number[] = [];
+  for (let within = 0; within < patchesPerTile; within++) {
+    const core = Math.floor((within % (cores * patchesPerSide)) / patchesPerSide);
+    if (isFlat[core]) patches.push(patchOfTile(geometry, row, column, within));
+  }
+  return patches;
+}
+
+/** All places in the patch grid of a tile's patches. */
+export function patchesOfTile(geometry: Geometry, row: number, column: number): number[] {
+  return Array.from({ length: geometry.patchesPerTile }, (_, within) =>
+    patchOfTile(geometry, row, column, within),
+  );
+}
+
+/** Standard deviation of a core's samples; `column` counts cores, not tiles. */
+function deviation(
+  pixels: Uint8Array,
+  { coreSize, workingSize }: Geometry,
+  row: number,
+  column: number,
+): number {
+  let sum = 0;
+  let sumOfSquares = 0;
+  for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
+    const from = y * workingSize + column * coreSize;
+    for (let at = from; at < from + coreSize; at++) {
+      const value = pixels[at]!;
+      sum += value;
+      sumOfSquares += value * value;
+    }
+  }
+  const count = coreSize * coreSize;
+  return Math.sqrt(Math.max(0, sumOfSquares / count - (sum / count) ** 2));
+}

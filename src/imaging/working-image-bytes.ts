@@ -1,0 +1,36 @@
+/** How much memory a working image takes, known from its header alone. */
+
+import type { Geometry } from '../geometry/geometry.js';
+import { placementOf } from '../geometry/placement.js';
+import type { InputSpec } from '../geometry/specifications.js';
+import { displayTableBytes, type PixelFormat } from './pixel-format.js';
+import { resamplerBytes } from './resample.js';
+import { BLOCK_SAMPLES, isStreamable } from './working-image.js';
+
+/**
+ * Most bytes that a `WorkingImage` of these arguments holds, from its first pixel to the end of `complete()`.
+ * @throws SaladError HEADER_INVALID where rows or columns are not whole numbers of at least 1
+ */
+export function workingImageBytes(
+  geometry: Geometry,
+  input: InputSpec,
+  format: PixelFormat,
+  source: 'rows' | 'tiles',
+): number {
+  const pixels = geometry.workingSize ** 2;
+  // Percentiles need the display values of all pixels, and a copy of them that is put in order.
+  const floats = isStreamable(input, format) ? 0 : pixels * (4 + 4);
+  // Alignment warps into a second image.
+  const aligned = input.alignment === undefined ? 0 : pixels;
+  const whole = pixels + floats + aligned + displayTableBytes(format);
+  if (source === 'tiles') return whole + geometry.coreSize * geometry.coreColumns * 4;
+  const placement = placementOf(input, format.rows, format.columns);
+  const resampler = resamplerBytes({
+    sourceRows: format.rows,
+    sourceColumns: format.columns,
+    targetRows: placement.rows,
+    targetColumns: placement.columns,
+  });
+  const block = Math.max(format.columns, Math.min(BLOCK_SAMPLES, format.rows * format.columns));
+  return whole + resampler + 4 * block;
+}

@@ -1,0 +1,98 @@
+/** Main thread. Starts a worker set: its threads, the engine they choose, every model, and the batch sizes. */
+import { availableParallelism } from 'node:os';
+import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
+import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
+import { allocateSlots, slotBytes } from './slots.js';
+import { LimitPassed, withinLimit } from './time-limit.js';
+import { WorkerSet } from './worker-set.js';
+import { ALL_SLOTS_PER_WORKER, unexpected, WorkerThreads, workerEntry } from './worker-threads.js';
+
+export interface WorkerSetOptions {
+  readonly models: readonly PoolModel[];
+  /** Threads; 0 = one for every `sessionThreads` cores this process may use. */
+  readonly workers: number;
+  /** Threads of each session, on engines whose sessions can have several; 0 = 1. @default 0 */
+  readonly sessionThreads?: number;
+  /** See EngineOptions. */
+  readonly openvinoFolder?: string;
+  /** See EngineOptions. */
+  readonly onnxProvider?: OnnxProvider;
+  /** Tiles; 0 = as measured at warm-up. */
+  readonly maxBatchSize: number;
+  /** How banks are searched, where the defaults do not apply. */
+  readonly search?: SearchOptions;
+  /** A batch without an answer for this long plus 20 times its expected time means that the engine hangs. */
+  readonly watchdogMs: number;
+  /** File of the worker threads. @default the worker of this package */
+  readonly workerEntry?: string | undefined;
+}
+
+export interface StartOptions {
+  /** Tried in this order; the first that reproduces the golden scores of every model serves. */
+  readonly engines: readonly EngineName[];
+  /** Where no engine serves all models: false = the one that serves the most is taken, and `refused` has the others. */
+  readonly requireAll: boolean;
+  /** An engine chosen by name may also run on an emulation. */
+  readonly preference: EngineName | 'auto';
+  /** Time for measuring batch sizes. */
+  readonly warmUpMs: number;
+  /** What an earlier set of the same engine measured, by model key; these models are not measured again. */
+  readonly measured?: ReadonlyMap<string, PoolModelStatus>;
+  /** The start fails where the engine is not ready by then. @default no limit */
+  readonly limitMs?: number;
+  /** Receives errors raised outside a run, such as a worker that died idle. */
+  readonly onError: (error: Error) => void;
+}
+
+/**
+ * Starts the threads, chooses the engine, loads every model in every thread and finds the batch sizes.
+ * @throws SaladError ENGINE_UNAVAILABLE, ENGINE_FAILED, BUNDLE_INVALID
+ */
+export async function startWorkerSet(options: WorkerSetOptions, start: StartOptions): Promise<WorkerSet> {
+  const coresOrWorkers = options.workers > 0 ? options.workers : availableParallelism();
+  const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
+  const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
+  const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
+  const slots = allocateSlots(coresOrWorkers * ALL_SLOTS_PER_WORKER, bytes);
+  const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
+  const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
+  const setup = { models, slots, search: options.search ?? {}, engineOptions };
+  const threads = new WorkerThreads(setup, {
+    entry: options.workerEntry ?? workerEntry(),
+    onError: start.onError,
+  });
+  const startAndCheck = async () => {
+    const { engines, preference, requireAll } = start;
+    // One thread first: it chooses the engine, and an engine that owns its device gets no second thread.
+    threads.growTo(1);
+    const selected = await threads.run({ type: 'select', engines, preference, requireAll });
+    if (selected.type !== 'selected') throw unexpected(selected);
+    const coresPerSession = options.workers === 0 && selected.canUseSessionThreads ? sessionThreads : 1;
+    const workerCount = Math.min(
+      Math.ceil(coresOrWorkers / coresPerSession),
+      selected.maxWorkers ?? coresOrWorkers,
+    );
+    threads.growTo(workerCount);
+    await threads.load(selected);
+    const set = new WorkerSet(threads, {
+      selected,
+      workerCount,
+      models: models.filter(({ key }) => key in selected.models),
+      slots,
+      watchdogMs: options.watchdogMs,
+    });
+    const { warmUpMs: budgetMs, measured } = start;
+    await set.warmUp({ maxBatchSize: options.maxBatchSize, budgetMs, measured });
+    return set;
+  };
+  const starting = startAndCheck();
+  // The threads end also where the caller no longer waits, but never while one is inside a native engine.
+  const endOnFailure = starting.catch(() => threads.destroy());
+  try {
+    return await withinLimit(starting, start.limitMs, start.engines.join(', '));
+  } catch (error) {
+    if (error instanceof LimitPassed) void starting.then((set) => set.close()).catch(start.onError);
+    else await endOnFailure;
+    throw error;
+  }
+}

@@ -1,0 +1,60 @@
+/** Addresses to listen on. */
+import { lookup } from 'node:dns/promises';
+import { createServer } from 'node:net';
+import type { Server, ServerCredentials } from '@grpc/grpc-js';
+import { SaladError } from '../errors/index.js';
+
+/** What a machine without IPv6 says of ::1, which `localhost` stands for, too. */
+const TOLERATED = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+
+/**
+ * Listens for a moment, so that an address in use is found before models are loaded. Between this and `bind` another
+ * process may still take it; until then nobody is to connect to a server that is not ready.
+ * @param setting that the address comes from, for the error
+ * @param listen HOST:PORT; empty and port 0 pass
+ * @throws SaladError ADDRESS_UNAVAILABLE
+ */
+export async function checkListen(setting: string, listen: string): Promise<void> {
+  const colon = listen.lastIndexOf(':');
+  const port = Number(listen.slice(colon + 1));
+  if (listen === '' || port === 0) return;
+  const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+  const addresses = await lookup(host, { all: true }).catch((error: unknown) => {
+    throw unavailable(setting, listen, error);
+  });
+  const errors = (await Promise.all(addresses.map(({ address }) => tryListen(address, port)))).filter(
+    (error) => error !== undefined,
+  );
+  const fatal = errors.find(({ code }) => !TOLERATED.has(code ?? '')) ?? errors[addresses.length - 1];
+  if (fatal !== undefined) throw unavailable(setting, listen, fatal);
+}
+
+/** @returns why it cannot be listened on */
+function tryListen(host: string, port: number): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const server = createServer((socket) => socket.destroy());
+    server.once('error', resolve);
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(undefined)));
+  });
+}
+
+/** @returns the port @throws SaladError ADDRESS_UNAVAILABLE */
+export function bind(
+  server: Server,
+  setting: string,
+  listen: string,
+  credentials: ServerCredentials,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(listen, credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else reject(unavailable(setting, listen, error));
+    });
+  });
+}
+
+function unavailable(setting: string, listen: string, cause: unknown): SaladError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const why = code === 'EADDRINUSE' ? 'the address is in use' : message;
+  return new SaladError('ADDRESS_UNAVAILABLE', `${setting} ${listen}: ${why}`, { cause });
+}

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { describe, it } from 'mocha';
+import { root } from '../../support/salad.js';
+
+/** Ends with an error that nobody catches. */
+const PROGRAM = `
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { logForeign } from './src/server/foreign-logs.ts';
+import { createLogger } from './src/telemetry/logger.ts';
+
+logForeign(createLogger({ logLevel: 'info' }));
+process.emitWarning('too much of something');
+const bound = new Promise((resolve) => {
+  new Server().bindAsync('192.0.2.1:1', ServerCredentials.createInsecure(), resolve);
+});
+await bound;
+setTimeout(() => { throw new Error('nobody caught this'); }, 10);
+`;
+
+describe('logForeign', () => {
+  it('makes lines of the log of what Node and grpc-js print', async () => {
+    const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
+      const args = ['--import', 'tsx', '--input-type=module', '--eval', PROGRAM];
+      execFile(process.execPath, args, { cwd: root }, (error, _stdout, text) =>
+        resolve({ code: error?.code, stderr: text }),
+      );
+    });
+    assert.equal(code, 1);
+    const lines = stderr
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { level: number; msg: string; err?: { message: string } });
+    assert.deepEqual(
+      lines.map(({ level, msg, err }) => [level, err?.message ?? msg.replace(/ out of.*/, '')]),
+      [
+        [40, 'too much of something'],
+        [40, 'No address added'],
+        [60, 'nobody caught this'],
+      ],
+    );
+  });
+});
