@@ -14,6 +14,7 @@ import {
   VoiFunction,
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
+import type { LookupTable } from '../imaging/lookup-table.js';
 import {
   type PixelFormat,
   SIDE_MAX,
@@ -117,10 +118,18 @@ function tooLarge(side: 'rows' | 'columns', description: string): SaladError {
   return SaladError.field('IMAGE_TOO_LARGE', `header.image.${side}`, description);
 }
 
-/** The entries of a look-up table in 16 bits each, once they are known to fit; as numbers they take eight bytes. */
+/** Stores the entries of look-up tables in 16 bits each, after the check that they fit; as numbers they take eight bytes. */
 function compact(format: PixelFormat): PixelFormat {
-  if (format.voi.kind !== 'lut') return format;
-  return { ...format, voi: { ...format.voi, entries: Uint16Array.from(format.voi.entries) } };
+  const { voi, modalityLut } = format;
+  return {
+    ...format,
+    ...(modalityLut === undefined ? {} : { modalityLut: compactTable(modalityLut) }),
+    ...(voi.kind === 'lut' ? { voi: compactTable(voi) } : {}),
+  };
+}
+
+function compactTable<T extends LookupTable>(table: T): T {
+  return { ...table, entries: Uint16Array.from(table.entries) };
 }
 
 function modalityFrom({ modalityLut, pixelPadding }: ImageFormat): Partial<PixelFormat> {

@@ -136,7 +136,7 @@ describe('data folders with DICOM files', function () {
     const preset = ['--preset', 'gabor', '--working-size', String(SIZE), '--no-align', '--json'];
     const train = await runSalad('train', '--data', data, '--out', models, '--name', 'dicom', ...preset);
     assert.equal(train.code, 0, train.stderr);
-    assert.match(train.stderr, /20 patients, as the DICOM files of 26 images name them/);
+    assert.match(train.stderr, /20 patients, as named in the DICOM files of 26 images/);
 
     const bundle = join(models, 'dicom/1');
     const [csv, report] = [join(root, 'scores.csv'), join(root, 'report.html')];

@@ -19,7 +19,7 @@ function received(format: PixelFormat): PixelFormat {
 }
 
 const base = defaultPixelFormat(20, 30, 16, 12);
-const table = { firstValue: -3, bitsPerEntry: 12, entries: [0, 4095, 7] };
+const table = { firstValue: -3, bitsPerEntry: 12, entries: Uint16Array.of(0, 4095, 7) };
 
 describe('imageFormatOf', () => {
   const formats: readonly [string, PixelFormat][] = [
