@@ -1,4 +1,4 @@
-// As engine-worker.checkout.mjs.
+// Registers tsx for the same reason as engine-worker.checkout.mjs.
 import { register } from 'tsx/esm/api';
 
 register();

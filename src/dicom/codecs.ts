@@ -1,6 +1,6 @@
 /**
- * The codecs, WebAssembly all of them. An instance that has met a damaged stream may fail every later one, or loop: this
- * runs in a decoder process, which is discarded after any error.
+ * The codecs, all of which are WebAssembly. After a damaged stream an instance may fail on every later stream, and some
+ * damaged streams make it loop for ever: codecs run in a decoder process, which is discarded after any error.
  */
 import { createRequire } from 'node:module';
 import type { Context as NativeContext } from 'dcmjs-codecs';
@@ -18,7 +18,7 @@ export interface DecodedCells {
   readonly codestream: Codestream;
 }
 
-/** A decoder of JPEG-LS, of those parts that are used. */
+/** The part of the JPEG-LS decoder that is used. */
 interface JpegLsDecoder {
   getEncodedBuffer(length: number): Uint8Array;
   decode(): void;
@@ -27,10 +27,10 @@ interface JpegLsDecoder {
   delete(): void;
 }
 
-/** Both packages are CommonJS whose exports Node cannot name. */
+/** Both packages are CommonJS modules whose named exports Node cannot detect. */
 const require = createRequire(import.meta.url);
 
-/** What codecs say of a stream that they took for whole although it is not. */
+/** Messages of codecs about damaged streams that they nevertheless decode. */
 const DAMAGE = /corrupt|premature|truncat|OpjMessageCallback(Warning|Error)|not enough/i;
 
 const CHECKS = { jpeg: checkJpeg, jpegLs: checkJpegLs, jpeg2000: checkJpeg2000, rle: checkRle } as const;
@@ -61,7 +61,7 @@ async function loadNative(): Promise<NativeModule> {
   const codecs = require('dcmjs-codecs') as NativeModule;
   const keep = (...parts: unknown[]) => void messages.push(parts.join(' '));
   Object.assign(codecs.log, { trace: keep, debug: keep, info: keep, warn: keep, error: keep });
-  // Without this its JPEG decoder fills what is missing with grey and says nothing.
+  // Without messages the JPEG decoder fills missing data with grey and reports success.
   await codecs.NativeCodecs.initializeAsync({ logCodecsInfo: true });
   return codecs;
 }
@@ -118,7 +118,7 @@ async function decodeJpegLs(bytes: Uint8Array, facts: ScorableFacts): Promise<Ui
   if (width !== facts.columns || height !== facts.rows || componentCount !== 1) {
     throw new DicomFault('a frame decoded to another size than the header says');
   }
-  // Its memory is the decoder's and is given back with it.
+  // A copy: the buffer is freed with the decoder.
   const cells = Uint8Array.from(decoder.getDecodedBuffer());
   decoder.delete();
   return cells;

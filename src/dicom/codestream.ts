@@ -1,6 +1,6 @@
 /**
- * Checks of a compressed frame before it is decoded: that it is of the size the header says, that it is whole, and that
- * nothing lies behind it. Decoders take half a stream for a whole image with a grey rest.
+ * Checks a compressed frame before it is decoded: its size is that of the header, it is complete, and nothing follows
+ * it. Decoders accept half a stream and leave the rest of the image grey.
  */
 import { DicomFault } from './data-set.js';
 import type { ScorableFacts } from './facts.js';
@@ -207,8 +207,8 @@ function checkSize(facts: ScorableFacts, stream: StreamSize): void {
 }
 
 /**
- * A fragment is padded to an even length, by some modalities to a multiple of 8 with whatever is there. Anything longer
- * is another image.
+ * A fragment is padded to an even length; some modalities pad it to a multiple of 8 with arbitrary bytes. More bytes than
+ * that are another image.
  */
 function refuseTrailing(bytes: Uint8Array, end: number): void {
   const rest = bytes.subarray(end);

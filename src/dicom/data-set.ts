@@ -1,6 +1,6 @@
 /**
- * A parsed data set with checked access to its values. No text of a file ever gets into an error: it may be a patient's
- * name, in whatever element it stands.
+ * A parsed data set with checked access to its values. Errors never contain text of a file, because any element may hold
+ * the name of a patient.
  */
 import { inflateRawSync } from 'node:zlib';
 import dicomParser, { type Element, type DataSet as ParsedDataSet } from 'dicom-parser';
@@ -14,7 +14,7 @@ const TRANSFER_SYNTAX_UID: Tag = 'x00020010';
 /** PS3.5 section 6.2, DS and IS. */
 const DECIMAL = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-/** Something in the file is not as the standard says. Its message is a clause about the file, and has no text of it. */
+/** A violation of the standard in the file. The message is a clause about the file, without any text of the file. */
 export class DicomFault extends Error {
   override readonly name = 'DicomFault';
 }
@@ -109,7 +109,7 @@ export function parseFile(bytes: Uint8Array, inflatedBytesMax: number): ParsedFi
   let parsed: ParsedDataSet;
   try {
     const options = { inflater, ...(bare === undefined ? {} : { TransferSyntaxUID: bare }) };
-    // It is given what its types do not tell: the inflater's result is used.
+    // Its types are wrong: the result of the inflater is used.
     parsed = dicomParser.parseDicom(bytes, options as unknown as dicomParser.ParseDicomOptions);
   } catch (error) {
     if (error instanceof SaladError || error instanceof DicomFault) throw error;

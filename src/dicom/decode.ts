@@ -13,14 +13,14 @@ import { findSyntax } from './syntaxes.js';
 export interface OpenOptions {
   /** Largest rows * columns. */
   readonly maxPixels: number;
-  /** Instead of what the file says; for files whose own words contradict each other. */
+  /** Replaces the value of the file; for files that contradict themselves. */
   readonly photometric?: Photometric;
 }
 
 export interface DicomDescription {
   readonly facts: DicomFacts;
   readonly instance: DicomInstance;
-  /** See `patientKeyOf`: to group files by, never to be written anywhere. */
+  /** See `patientKeyOf`; only for grouping files, never written. */
   readonly patientKey: string | undefined;
   /** Of the first frame; undefined where the file is not scored. */
   readonly greyScale: GreyScale | undefined;
@@ -34,7 +34,7 @@ export interface DicomFrame {
 
 /** Room for what is not pixels in a deflated file. */
 const INFLATED_EXTRA = 64 * 1024 * 1024;
-/** Characters of a codec's message that are told. */
+/** Characters of the message of a codec that an error repeats. */
 const CODEC_MESSAGE_MAX = 120;
 
 /** One file in memory. */
@@ -78,7 +78,7 @@ export class DicomImage {
     }
   }
 
-  /** With the grey scale of the first frame, where there is no reason against the file, and the reasons that it adds. */
+  /** Adds the grey scale of the first frame to facts without reasons, or else the reasons why there is none. */
   private describe(facts: DicomFacts): Pick<DicomDescription, 'facts' | 'greyScale'> {
     const { maxPixels, photometric } = this.options;
     const { rows, columns } = facts;
@@ -115,7 +115,7 @@ function readable<T>(work: () => T): T {
   }
 }
 
-/** Faults of the file, and what codecs throw: errors, texts, numbers, traps of WebAssembly. */
+/** Converts faults of the file and anything that codecs throw: errors, texts, numbers, traps of WebAssembly. */
 function asUnreadable(error: unknown): SaladError {
   if (error instanceof SaladError) return error;
   if (error instanceof DicomFault) {
@@ -130,8 +130,8 @@ function asUnreadable(error: unknown): SaladError {
 }
 
 /**
- * Lossy JPEG of more bits than Bits Stored may come out a little above the largest value: cut to Bits Stored, white would
- * become black. The bits of the codestream are kept instead, where nothing is scaled by their number.
+ * Lossy JPEG with more bits than Bits Stored may decode to values slightly above the largest: masked to Bits Stored, white
+ * would become black. The bits of the codestream are kept instead, unless values are scaled by the number of bits.
  */
 function withOvershoot(format: PixelFormat, { precision, isLossy }: Codestream): PixelFormat {
   if (!isLossy || precision === undefined || format.isSigned || format.voi.kind === 'fullRange')

@@ -1,4 +1,4 @@
-/** What the header of a DICOM file says of its image, and why it may not be scored. */
+/** Reads the facts about the image from the header of a DICOM file, and the reasons why it cannot be scored. */
 import { type DicomDataSet, type ParsedFile, type Tag, tagName } from './data-set.js';
 import { findSyntax } from './syntaxes.js';
 
@@ -59,11 +59,11 @@ export interface DicomFacts {
   readonly bitsAllocated: number | null;
   readonly bitsStored: number | null;
   readonly isSigned: boolean;
-  /** Why it is not scored, a sentence each; empty where it can be. */
+  /** Why it cannot be scored, one clause each; empty if it can. */
   readonly reasons: readonly string[];
 }
 
-/** Facts that are known to be in range. */
+/** Facts of a file that can be scored: all are in range. */
 export interface ScorableFacts {
   readonly rows: number;
   readonly columns: number;
@@ -74,7 +74,7 @@ export interface ScorableFacts {
   readonly photometric: 'MONOCHROME1' | 'MONOCHROME2';
 }
 
-/** Never throws: what is wrong becomes a reason. */
+/** Never throws: faults become reasons. */
 export function readFacts({ root, syntaxUid }: ParsedFile): DicomFacts {
   const syntax = findSyntax(syntaxUid);
   const facts = {
@@ -92,7 +92,7 @@ export function readFacts({ root, syntaxUid }: ParsedFile): DicomFacts {
   return { ...facts, reasons: [...imageReasons(root, facts), ...pixelReasons(root, facts)] };
 }
 
-/** The facts, where there is no reason against them. */
+/** The facts if the file can be scored. */
 export function scorable(facts: DicomFacts): ScorableFacts | undefined {
   return facts.reasons.length === 0 ? (facts as DicomFacts & ScorableFacts) : undefined;
 }
@@ -128,7 +128,7 @@ function pixelReasons(root: DicomDataSet, facts: Facts): string[] {
   if (samples !== 1 || (photometric !== 'MONOCHROME1' && photometric !== 'MONOCHROME2')) {
     const what = photometric ?? (root.text(TAGS.photometric) === undefined ? 'missing' : 'unknown');
     return [
-      `it is no grey image: photometric interpretation ${what}, ${samples} samples per pixel; ` +
+      `it is not a grey image: photometric interpretation ${what}, ${samples} samples per pixel; ` +
         'only MONOCHROME1 and MONOCHROME2 are scored, colour is not converted',
     ];
   }

@@ -39,7 +39,7 @@ export function nativeFrame(root: DicomDataSet, facts: ScorableFacts, frame: num
   }
   const isSwapped = !root.isLittleEndian && (facts.bitsAllocated === 16 || element?.vr === 'OW');
   if (!isSwapped) return data.subarray(frame * size, (frame + 1) * size);
-  // Pixels of 8 bits lie two in a word: a frame of an odd size begins within one.
+  // Pixels of 8 bits share a word in pairs: after a frame of odd size the next one begins in the middle of a word.
   const from = frame * size - ((frame * size) % 2);
   const words = Buffer.from(data.subarray(from, (frame + 1) * size + (((frame + 1) * size) % 2))).swap16();
   return words.subarray(frame * size - from, frame * size - from + size);
@@ -48,7 +48,7 @@ export function nativeFrame(root: DicomDataSet, facts: ScorableFacts, frame: num
 /**
  * The compressed bytes of a frame: one fragment, or several put together.
  * @param frame from 0
- * @throws DicomFault where frames cannot be told apart
+ * @throws DicomFault where frames cannot be separated
  */
 export function encapsulatedFrame(root: DicomDataSet, facts: ScorableFacts, frame: number): Uint8Array {
   const element = root.element(PIXEL_DATA);
@@ -78,7 +78,7 @@ function frameStarts(
       : fragments.flatMap((fragment, index) => (beginsCodestream(root.bytes, fragment) ? [index] : []));
   const isAscending = starts.every((start, index) => start > (starts[index - 1] ?? -1));
   if (starts.length !== frames || starts[0] !== 0 || !isAscending) {
-    throw new DicomFault(`the ${frames} frames cannot be told apart in ${fragments.length} fragments`);
+    throw new DicomFault(`the ${frames} frames cannot be separated in ${fragments.length} fragments`);
   }
   return starts;
 }

@@ -56,7 +56,7 @@ export function greyScaleOf(
     ...(padding === undefined ? {} : { padding }),
     ...pixelSizeOf(root, frame),
   };
-  // What is malformed here is the file's fault; the names of fields are those of our header.
+  // Values out of range are a fault of the file; the check names fields of the header of a request.
   try {
     validatePixelFormat(format);
   } catch (error) {
@@ -116,7 +116,7 @@ function isInverse(root: DicomDataSet, facts: ScorableFacts, photometric: Photom
   }
   if ((shape === 'INVERSE') !== isMonochrome1) {
     throw new DicomFault(
-      `Presentation LUT Shape ${shape} contradicts ${facts.photometric}: say which photometric interpretation is right`,
+      `Presentation LUT Shape ${shape} contradicts ${facts.photometric}: give the right photometric interpretation`,
     );
   }
   return isMonochrome1;
@@ -124,6 +124,6 @@ function isInverse(root: DicomDataSet, facts: ScorableFacts, photometric: Photom
 
 function intentNotes(root: DicomDataSet): readonly string[] {
   return root.text(PRESENTATION_INTENT_TYPE) === 'FOR PROCESSING'
-    ? ['it is an image FOR PROCESSING, which may look unlike the images that a model was trained on']
+    ? ['it is an image FOR PROCESSING, which may differ from the images that a model was trained on']
     : [];
 }

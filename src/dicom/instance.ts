@@ -1,4 +1,4 @@
-/** What names an instance and its view. It is told only where it was asked for. */
+/** The identification of an instance and its view; output only on request. */
 import { createHash } from 'node:crypto';
 import type { DicomDataSet, Tag } from './data-set.js';
 import { frameGroup } from './frame-attributes.js';
@@ -35,7 +35,7 @@ const VIEWS: ReadonlySet<string> = new Set([
   ...['AXIAL', 'ML', 'LM', 'MLO', 'LMO', 'CC', 'FB', 'SIO', 'ISO', 'XCC', 'XCCL', 'XCCM', 'CV', 'AT'],
 ]);
 
-/** Values that are missing, or not known, are null. */
+/** Missing and unknown values are null. */
 export interface DicomInstance {
   readonly sopInstanceUid: string | null;
   /** R, L, U (unpaired) or B (both). */
@@ -61,7 +61,7 @@ export function instanceOf(root: DicomDataSet): DicomInstance {
 
 /**
  * A key that is the same for all files of a patient: SHA-256 of Patient ID and its issuer, hexadecimal. A short ID can be
- * found again from it by trying, so it serves to group files and is never written anywhere.
+ * recovered from the hash by trial, so the key is only used to group files and is never written.
  * @returns undefined where the file names no patient
  */
 export function patientKeyOf(root: DicomDataSet): string | undefined {

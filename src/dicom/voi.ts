@@ -1,4 +1,4 @@
-/** Which VOI transformation of a file is used (DICOM PS3.3 C.11.2), and what there is besides. */
+/** Chooses the VOI transformation of a file (DICOM PS3.3 C.11.2). */
 import type { VoiTransform } from '../imaging/pixel-format.js';
 import { type DicomDataSet, DicomFault, type Tag } from './data-set.js';
 import { frameGroup } from './frame-attributes.js';
@@ -10,7 +10,7 @@ const WINDOW_CENTER: Tag = 'x00281050';
 const WINDOW_WIDTH: Tag = 'x00281051';
 const VOI_LUT_FUNCTION: Tag = 'x00281056';
 
-/** Percentiles of the image where a file of more than 8 bits says nothing. */
+/** Percentiles of the image, for files of more than 8 bits without window and VOI LUT. */
 const AUTO = { kind: 'auto', lowPercentile: 1, highPercentile: 99 } as const;
 
 export interface ChosenVoi {
@@ -18,13 +18,13 @@ export interface ChosenVoi {
   /** Windows and tables that the file offers, the one in use included. */
   readonly windows: number;
   readonly tables: number;
-  /** What was decided beyond the plain reading of the file. */
+  /** Notes on choices that the file leaves open. */
   readonly notes: readonly string[];
 }
 
 /**
- * The first VOI LUT, else the first window. Where the file has neither: all of the range of 8 bits or fewer, as display
- * values would be; of more bits the 1st to the 99th percentile, because the range of a detector says nothing of an image.
+ * Takes the first VOI LUT, else the first window. Without either, the full range of up to 8 bits, which are display values
+ * already; of more bits the 1st to 99th percentile, because the range of a detector is not that of the image.
  * @param isDisplayRange values are stored values of 8 bits or fewer, and the modality transformation changes nothing
  * @param isSigned values that the VOI transformation takes may be negative
  * @throws DicomFault where window or table is malformed

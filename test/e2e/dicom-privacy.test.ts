@@ -8,11 +8,11 @@ import { after, before, describe, it } from 'mocha';
 import { type DicomFileOptions, dicomFile, type Elements, testCells } from '../support/dicom-file.js';
 import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
 
-/** Stands wherever a file may hold a text. */
+/** The text of every element that can hold text. */
 const SECRET = 'ZZTOPSECRET';
 const UID = '1.2.826.0.1.3680043.99.4711';
 
-/** Every kind of element: patient, study, comments, text, private, nested, overlays, and texts where codes belong. */
+/** Elements of every kind: patient, study, comments, text, private, nested, overlays, and texts where codes belong. */
 const PLANTED: Elements = {
   '00080005 CS': 'ISO_IR 100',
   '00080018 UI': UID,
@@ -51,12 +51,12 @@ describe('identifiers in DICOM files', function () {
   this.timeout(120_000);
   let folder: string;
   let server: ServeProcess;
-  /** What the server told: its log, spans and metrics. */
-  const told: string[] = [];
-  /** What went to it over the wire. */
+  /** Output of the server: log, spans and metrics. */
+  const serverOutput: string[] = [];
+  /** Bytes received by the server. */
   let sent: Buffer[] = [];
   const collector = createServer((request, response) => {
-    request.on('data', (part: Buffer) => told.push(part.toString('latin1')));
+    request.on('data', (part: Buffer) => serverOutput.push(part.toString('latin1')));
     request.on('end', () => response.setHeader('content-type', 'application/json').end('{}'));
   });
   const wire = createSocket((client) => {
@@ -92,10 +92,10 @@ describe('identifiers in DICOM files', function () {
       SALAD_LOG_LEVEL: 'trace',
     };
     server = await startServeUnder({ environment }, '--engine', 'onnx');
-    server.process.stderr.on('data', (chunk: Buffer) => told.push(chunk.toString('latin1')));
+    server.process.stderr.on('data', (chunk: Buffer) => serverOutput.push(chunk.toString('latin1')));
     await new Promise<void>((done) => wire.listen(0, '127.0.0.1', done));
     wireAddress = `127.0.0.1:${(wire.address() as AddressInfo).port}`;
-    // One that is scored, and every way to be refused that reads a text of the file.
+    // One file that is scored, and one for every refusal that depends on a text of the file.
     await write('good.dcm', { elements: WINDOW });
     await write('several.dcm', { syntax: 'rle', frames: 2, cells: testCells(128, 64, 12), elements: WINDOW });
     await write('number.dcm', { elements: { '00281050 DS': SECRET, '00281051 DS': SECRET } });
@@ -130,9 +130,9 @@ describe('identifiers in DICOM files', function () {
     }
   }
 
-  async function toldByServer(): Promise<readonly string[]> {
+  async function outputOfServer(): Promise<readonly string[]> {
     await new Promise((done) => setTimeout(done, 500));
-    return [...told, await (await fetch(`http://${metricsAt}/metrics`)).text()];
+    return [...serverOutput, await (await fetch(`http://${metricsAt}/metrics`)).text()];
   }
 
   it('are in the files', () => {
@@ -140,7 +140,7 @@ describe('identifiers in DICOM files', function () {
       assert.ok(readFileSync(file).includes(SECRET) && readFileSync(file).includes(UID), file);
   });
 
-  it('do not leave the command: no result, report or message, and nothing on the wire', async () => {
+  it('are in no result, report or message of the command, and are not sent', async () => {
     sent = [];
     const outputs = [join(folder, 'scores.csv'), join(folder, 'report.html')];
     const args = ['--csv', outputs[0]!, '--report', outputs[1]!];
@@ -164,22 +164,22 @@ describe('identifiers in DICOM files', function () {
     }
   });
 
-  it('reach the server where they are sent on purpose, which tells nobody', async () => {
+  it('reach the server with --send-dicom, and are in none of its logs, spans, metrics and answers', async () => {
     sent = [];
     const { code, stdout, stderr } = await score('--send-dicom', '--json');
     assert.equal(code, 1);
     assert.match(stdout, /"event":"aggregate"/);
     assertSilent([stdout, stderr], 'an output');
     assert.ok(Buffer.concat(sent).includes(SECRET), 'the files were not sent');
-    assertSilent(await toldByServer(), 'the server');
+    assertSilent(await outputOfServer(), 'the server');
   });
 
-  it('are told where they are asked for: those of the instance, not of the patient', async () => {
+  it('are printed with --identify: those of the instance, not those of the patient', async () => {
     const { stdout } = await score('--identify', '--json');
     assert.match(stdout, new RegExp(`"sopInstanceUid":"${UID}"`));
     assert.ok(!stdout.includes(SECRET));
     const info = await salad('dicom', 'info', files[0]!, '--identify');
     assert.ok(info.stdout.includes(UID) && !info.stdout.includes(SECRET));
-    assertSilent(await toldByServer(), 'the server');
+    assertSilent(await outputOfServer(), 'the server');
   });
 });

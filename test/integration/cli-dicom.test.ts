@@ -95,7 +95,7 @@ describe('salad with DICOM files', function () {
     assert.match(readFileSync(csv, 'utf8'), /,1,1\.2\.3\.4\.5,R,PA\n$/);
   });
 
-  it('score: each frame by itself, grouped, with a map each; a damaged one hurts no other', async () => {
+  it('score: scores each frame on its own, with a map each, and groups them; a damaged frame does not affect the others', async () => {
     const file = await write('three.dcm', THREE_FRAMES);
     const { code, lines } = await score(file, '--json', '--anomaly-map', at('{name}.png'));
     assert.equal(code, 0);
@@ -123,7 +123,7 @@ describe('salad with DICOM files', function () {
     assert.match(damaged.stdout, /6 images: .*3 failed/);
   });
 
-  it('score: refuses what contradicts itself until --photometric says which is right', async () => {
+  it('score: refuses a contradictory file unless --photometric decides', async () => {
     const elements = { ...PLAIN.elements, '20500020 CS': 'INVERSE' };
     const file = await write('a.dcm', { elements });
     const refused = await score(file, '--json');
@@ -136,7 +136,7 @@ describe('salad with DICOM files', function () {
     }
   });
 
-  it('score: says in the table what was decided, and what the server warns of', async () => {
+  it('score: prints notes on the file and warnings of the server in the table', async () => {
     const file = await write('a.dcm', { elements: {} });
     const { stdout } = await score(file);
     assert.match(stdout.replaceAll(/\s+/g, ' '), /neither window nor VOI LUT: percentiles 1 and 99/);
@@ -145,7 +145,7 @@ describe('salad with DICOM files', function () {
     assert.match(wrong.stderr, /--send-dicom needs --mode image/);
   });
 
-  it('dicom info: says what would be scored', async () => {
+  it('dicom info: prints how a file would be scored', async () => {
     const elements = {
       ...PLAIN.elements,
       '00280030 DS': '0.2\\0.1',
@@ -172,7 +172,7 @@ describe('salad with DICOM files', function () {
     assert.match(text.stdout, /SOP Instance UID +1\.2\.3\.4\.5/);
   });
 
-  it('dicom info: tells look-up tables and padding', async () => {
+  it('dicom info: prints look-up tables and padding', async () => {
     const table = { '00283002 US': [2, 5, 8], '00283006 US': [0, 255] };
     const elements = { '00283000 SQ': [table], '00283010 SQ': [table], '00280120 US': [7] };
     const file = await write('a.dcm', { elements });
@@ -184,11 +184,11 @@ describe('salad with DICOM files', function () {
     assert.match(stdout, /stored values +LUT of 2 entries from 5, 8 bits each\n +window +VOI LUT of 2/);
   });
 
-  it('dicom info: says why a file is not scored', async () => {
+  it('dicom info: prints why a file cannot be scored', async () => {
     const whole = await dicomFile({ ...PLAIN, syntax: 'rle' });
     const files: readonly [string, Uint8Array, RegExp][] = [
       ['cut', whole.subarray(0, whole.length / 2), /truncated/],
-      ['colour', await dicomFile({ ...PLAIN, photometric: 'RGB' }), /no grey image/],
+      ['colour', await dicomFile({ ...PLAIN, photometric: 'RGB' }), /not a grey image/],
       ['text', Buffer.from('a text that is long enough to be a file'), /no DICOM file/],
       [
         'frame',
@@ -204,7 +204,7 @@ describe('salad with DICOM files', function () {
       assert.match(String(lines[0]?.['reasons']), reason);
     }
     const { stdout } = await runSalad('dicom', 'info', at('text'));
-    assert.match(stdout, /cannot be scored\n +transfer syntax +unknown\n +not scored +it is no DICOM file/);
+    assert.match(stdout, /cannot be scored\n +transfer syntax +unknown\n +not scored +it is not a DICOM file/);
     const missing = await runSalad('dicom', 'info', at('missing'), '--json');
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /missing: no such file/);

@@ -38,7 +38,7 @@ describe('DICOM decoder process', function () {
     decoder = new DicomDecoder({ processes: 1 });
     good = await dicomFile({ ...small, syntax: 'jpeg2000Lossless' });
     const [encoded] = await encodeFrames({ ...small, syntax: 'jpeg2000Lossless' });
-    // Whole by all its lengths, but without its last half: only the codec finds out.
+    // All lengths are right, but the last half is missing: only the codec can find out.
     const half = Buffer.from(encoded!.subarray(0, Math.floor(encoded!.length / 2)));
     const tilePart = half.indexOf(Buffer.from('ff90', 'hex'));
     half.writeUInt32BE(half.length - tilePart, tilePart + 6);
@@ -61,7 +61,7 @@ describe('DICOM decoder process', function () {
     }
   }
 
-  it('is kept while all goes well, and discarded after any error; the next image is exact', async () => {
+  it('is reused after success and discarded after any error; the next image is exact', async () => {
     assert.deepEqual(Buffer.from(await decode(good)), cells);
     const [first] = decoder.pids;
     assert.deepEqual(Buffer.from(await decode(good)), cells);
@@ -74,7 +74,7 @@ describe('DICOM decoder process', function () {
     assert.deepEqual(Buffer.from(await decode(good)), cells);
   });
 
-  it('goes on with the other frames of a file of which one is damaged', async () => {
+  it('decodes the other frames of a file with a damaged frame', async () => {
     const options = { ...small, syntax: 'jpeg2000Lossless' } as const;
     const [encoded] = await encodeFrames(options);
     const twice = Uint16Array.from([...small.cells, ...small.cells]);
@@ -97,7 +97,7 @@ describe('DICOM decoder process', function () {
     await hurried.close();
   });
 
-  it('is ended where it takes more memory than it may', async () => {
+  it('is ended if it exceeds its memory limit', async () => {
     const process = await DecoderProcess.start();
     const none = new Uint8Array(0);
     const options = { maxPixels: LIMITS.maxPixels };
@@ -109,7 +109,7 @@ describe('DICOM decoder process', function () {
     await process.whenExited();
   });
 
-  it('is ended where the caller aborts, and those who wait for it leave the queue', async () => {
+  it('is ended if the caller aborts; aborted callers leave the queue', async () => {
     const abort = new AbortController();
     const opened = await decoder.open(large, LIMITS);
     const waiting = decoder.open(good, { ...LIMITS, signal: abort.signal });
@@ -121,14 +121,14 @@ describe('DICOM decoder process', function () {
     assert.deepEqual(Buffer.from(await decode(good)), cells);
   });
 
-  it('takes its files one after the other, in order', async () => {
+  it('decodes files one after the other, in order', async () => {
     const order: number[] = [];
     await Promise.all([1, 2, 3].map((i) => decode(good).then(() => order.push(i))));
     assert.deepEqual(order, [1, 2, 3]);
     assert.equal(decoder.pids.length, 1);
   });
 
-  it('asks for room before it decodes', async () => {
+  it('reserves memory before it decodes', async () => {
     const opened = await decoder.open(good, LIMITS);
     const [pid] = decoder.pids;
     const reserve = (bytes: number) => {
@@ -141,7 +141,7 @@ describe('DICOM decoder process', function () {
     opened.close();
   });
 
-  it('ends when it was idle for a while, and when its decoder is closed', async () => {
+  it('ends after the idle time, and when its decoder is closed', async () => {
     const brief = new DicomDecoder({ idleMs: 50 });
     await decode(good, brief);
     await untilEnded(brief.pids[0]!);

@@ -14,7 +14,7 @@ const SECRET = 'ZZTOPSECRET';
 const root = mkdtempSync(join(tmpdir(), 'salad-dicom-data-'));
 const models = join(root, 'models');
 
-/** A phantom as a detector writes it: 12 bits, low values white, compressed, with a name in it. */
+/** A phantom as a detector writes it: 12 bits, low values white, compressed, with the name of a patient. */
 function phantomDicom(
   seed: number,
   patient: string,
@@ -59,7 +59,7 @@ describe('data folders with DICOM files', function () {
   this.timeout(120_000);
   after(() => rmSync(root, { recursive: true }));
 
-  it('hold an image for each frame, of the patient whom the file names', async () => {
+  it('contain one image per frame, with the patient that the file names', async () => {
     const folder = await writeFiles(join(root, 'a'), {
       'normal/1.dcm': await small('A', 1),
       'normal/2.dcm': await small('B', 2),
@@ -87,7 +87,7 @@ describe('data folders with DICOM files', function () {
     assert.equal(new Set(images.map(({ pixelHash }) => pixelHash)).size, 6);
   });
 
-  it('take patients from a table where there is one, and none where none are wanted', async () => {
+  it('take the patients from a table if there is one, and no patients with `none`', async () => {
     const files = { 'normal/1.dcm': await small('A', 1), 'normal/2.dcm': await small('A', 2) };
     const table = 'file\tpatient\nnormal/1.dcm\tp1\nnormal/2.dcm\tp2\n';
     const folder = await writeFiles(join(root, 'b'), { ...files, 'patients.tsv': table });
@@ -103,7 +103,7 @@ describe('data folders with DICOM files', function () {
     assert.ok(!knowsPatients(none));
   });
 
-  it('may hold PNG files too, each of a patient of its own', async () => {
+  it('may contain PNG files too, each of which is its own patient', async () => {
     const folder = await writeFiles(join(root, 'c'), { 'a.png': await png(1), 'b.dcm': await small('A', 2) });
     const dataset = await loadDataset(folder);
     assert.deepEqual(
@@ -113,7 +113,7 @@ describe('data folders with DICOM files', function () {
     assert.ok(!knowsPatients(dataset));
   });
 
-  it('name every file that cannot be decoded, and why', async () => {
+  it('report every file that cannot be decoded, with the reason', async () => {
     const whole = await small('A', 1);
     const folder = await writeFiles(join(root, 'd'), {
       'a.dcm': whole,
@@ -122,11 +122,11 @@ describe('data folders with DICOM files', function () {
     });
     await assert.rejects(
       loadDataset(folder),
-      /2 files of .*\n {2}b\.dcm: .*truncated.*\n {2}c\.dcm: .*no grey image/,
+      /2 files of .*\n {2}b\.dcm: .*truncated.*\n {2}c\.dcm: .*not a grey image/,
     );
   });
 
-  it('train, calibrate and evaluate a model that scores as the server does, and tell no patient', async () => {
+  it('train, calibrate and evaluate a model with the scores of the server, without patient data in any output', async () => {
     const files: Record<string, Uint8Array> = {};
     for (let i = 0; i < 26; i++) files[`train/normal/${i}.dcm`] = await phantomDicom(4000 + i, `P${i % 20}`);
     for (let i = 0; i < 4; i++) files[`test/normal/${i}.dcm`] = await phantomDicom(4100 + i, `T${i}`);
@@ -157,8 +157,8 @@ describe('data folders with DICOM files', function () {
       assert.ok(Math.abs(Number(line?.['imageScore']) - Number(imageScore)) < 1e-4, file);
     }
 
-    const told = [train, evaluate, score].flatMap(({ stdout, stderr }) => [stdout, stderr]);
-    for (const path of [...filesBelow(models), csv, report]) told.push(readFileSync(path, 'latin1'));
-    assert.ok(told.every((text) => !text.includes(SECRET)));
+    const outputs = [train, evaluate, score].flatMap(({ stdout, stderr }) => [stdout, stderr]);
+    for (const path of [...filesBelow(models), csv, report]) outputs.push(readFileSync(path, 'latin1'));
+    assert.ok(outputs.every((text) => !text.includes(SECRET)));
   });
 });

@@ -107,7 +107,7 @@ describe('ScoreImage of a DICOM file', function () {
     });
   }
 
-  it('scores differently for each of them: nothing of the header is lost', async () => {
+  it('scores differently with each of these headers: no field is ignored', async () => {
     const scores = new Map<number, string>();
     for (const [what, options] of variants) {
       // The same values, or the same picture: compression, and pixels that are not square where the image is stretched.
@@ -118,7 +118,7 @@ describe('ScoreImage of a DICOM file', function () {
     }
   });
 
-  it('takes the VOI and the photometric interpretation of the header instead of those of the file', async () => {
+  it('uses the VOI and the photometric interpretation of the request instead of those of the file', async () => {
     const file = await dicomFile({ ...PLAIN, elements: WINDOW });
     const other = await dicomFile({ ...PLAIN, elements: { '00281050 DS': '1000', '00281051 DS': '800' } });
     const voi = { transform: { $case: 'window', value: { center: 1000, width: 800 } } };
@@ -133,7 +133,7 @@ describe('ScoreImage of a DICOM file', function () {
     );
   });
 
-  it('refuses a header that says something else than the file', async () => {
+  it('refuses a request header that contradicts the file', async () => {
     const file = await dicomFile({ ...PLAIN, elements: WINDOW });
     await asFile(file, { image: { rows: SIDE, columns: SIDE, bitsAllocated: 16, bitsStored: 12 } });
     const rows = asFile(file, { image: { rows: 63 } });
@@ -144,7 +144,7 @@ describe('ScoreImage of a DICOM file', function () {
     await refused(padding, 'HEADER_INVALID', 'header.image.pixel_padding', /leave it out/);
   });
 
-  it('scores each frame by itself, and wants to be told which', async () => {
+  it('scores each frame on its own, and requires the number of the frame', async () => {
     const cells = Uint16Array.from([0, 1, 2].flatMap((seed) => [...testCells(SIDE, SIDE, 12, seed)]));
     const file = await dicomFile({ ...PLAIN, cells, frames: 3, syntax: 'rle', elements: WINDOW });
     const scores = [];
@@ -160,7 +160,7 @@ describe('ScoreImage of a DICOM file', function () {
     await refused(asFile(png, {}, 1), 'HEADER_INVALID', 'frame', /only a DICOM file has frames/);
   });
 
-  it('names the instance only where it was asked for', async () => {
+  it('names the instance only on request', async () => {
     const elements = { ...WINDOW, '00200062 CS': 'L', '00185101 CS': 'MLO', '00100010 PN': 'DOE^JOHN' };
     const file = await dicomFile({ ...PLAIN, elements });
     assert.equal((await asFile(file)).dicomInstance, undefined);
@@ -170,19 +170,19 @@ describe('ScoreImage of a DICOM file', function () {
     });
   });
 
-  it('refuses what is not whole and what cannot be scored; the next file is scored', async () => {
+  it('refuses incomplete and unsupported files; the next file is scored', async () => {
     const file = await dicomFile({ ...PLAIN, elements: WINDOW });
     const expected = essence(await asFile(file));
     const cut = file.subarray(0, file.length / 2);
     await refused(asFile(cut), 'IMAGE_UNREADABLE', 'encoded', /truncated/);
     const colour = await dicomFile({ ...PLAIN, photometric: 'RGB', elements: { '00280002 US': [3] } });
-    await refused(asFile(colour), 'DICOM_UNSUPPORTED', 'encoded', /no grey image/);
+    await refused(asFile(colour), 'DICOM_UNSUPPORTED', 'encoded', /not a grey image/);
     assert.deepEqual(essence(await asFile(file)), expected);
     // All room was given back.
     assert.equal(server.registry.budget.bytes, 0);
   });
 
-  it('refuses an image above the limit of pixels, and one for which there is no memory', async () => {
+  it('refuses an image above the pixel limit, and one that exceeds the free memory', async () => {
     const file = await dicomFile({ ...PLAIN, elements: WINDOW });
     const strict = await startSmall(models.path, { maxImagePixels: SIDE * SIDE - 1 });
     const narrow = await startSmall(models.path, { maxAcquisitionBytes: 1024 * 1024 });

@@ -7,7 +7,7 @@ import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
 import { builtDecoder } from '../support/built-dicom-decoder.js';
 import { root } from '../support/salad.js';
 
-/** 23 public files of 11 transfer syntaxes; their manifest has the SHA-256 of the cells. */
+/** 23 public files of 11 transfer syntaxes. The manifest has the SHA-256 of the cells of all frames, decoded by other software. */
 const DATA = join(root, '../shared/data/dicom');
 const LIMITS = { maxPixels: 64 * 1024 * 1024 };
 
@@ -43,7 +43,7 @@ describe('public DICOM files', function () {
   }
 
   for (const { file, sha256 } of existsSync(DATA) ? manifest() : []) {
-    it(`${file} gives the cells of the manifest, and is refused where it is cut`, async () => {
+    it(`${file} decodes to the cells of the manifest, and is refused if it is cut`, async () => {
       const bytes = readFileSync(join(DATA, file));
       assert.equal(await sha256Of(bytes), sha256);
       for (const share of [0.5, 0.99]) {

@@ -13,17 +13,18 @@ const LIMITS = { maxPixels: 64 * 1024 * 1024 };
 /** A mammogram: 14.3 million pixels. */
 const [ROWS, COLUMNS] = [4664, 3064];
 const MIB = 1024;
+const IMAGES = 6;
 
 function isRunning(pid: number): boolean {
   return existsSync(`/proc/${pid}/status`);
 }
 
-/** Most resident memory that a process ever had, in KiB. */
+/** Peak resident memory of a process, in KiB. */
 function peakOf(pid: number): number {
   return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 }
 
-describe('DICOM decoder process with a mammogram of JPEG 2000', function () {
+describe('DICOM decoder process with a JPEG 2000 mammogram', function () {
   this.timeout(300_000);
   let folder: string;
   let path: string;
@@ -34,7 +35,7 @@ describe('DICOM decoder process with a mammogram of JPEG 2000', function () {
     folder = mkdtempSync(join(tmpdir(), 'salad-mammogram-'));
     path = join(folder, 'large.dcm');
     const cells = testCells(ROWS, COLUMNS, 12);
-    // Noise, as detectors have it: without it there would be little to decode.
+    // Noise, as detectors have it; without noise there would be little to decode.
     for (let i = 0; i < cells.length; i++) cells[i] = (cells[i]! & 0xfe0) | ((i * 2654435761) >>> 27);
     bytes = await dicomFile({
       syntax: 'jpeg2000Lossless',
@@ -49,10 +50,10 @@ describe('DICOM decoder process with a mammogram of JPEG 2000', function () {
     if (folder) rmSync(folder, { recursive: true });
   });
 
-  it('takes at most 320 MiB, the first time and the twentieth', async () => {
+  it('has at most 320 MiB of memory after one image and after several', async () => {
     const decoder = new (await builtDecoder())({ processes: 1 });
     try {
-      for (let i = 0; i < 20; i++) {
+      for (let i = 0; i < IMAGES; i++) {
         const file = await decoder.open(bytes, LIMITS);
         assert.equal((await file.frame(0)).samples.length, 2 * ROWS * COLUMNS);
         const peak = peakOf(decoder.pids[0]!);
@@ -64,7 +65,7 @@ describe('DICOM decoder process with a mammogram of JPEG 2000', function () {
     }
   });
 
-  it('ends when the process that started it is killed, also while it decodes', async () => {
+  it('ends when the process that started it is killed while it decodes', async () => {
     const script = `
       import { readFileSync } from 'node:fs';
       import { DicomDecoder } from ${JSON.stringify(BUILT_DECODER)};
@@ -79,7 +80,7 @@ describe('DICOM decoder process with a mammogram of JPEG 2000', function () {
     await sleep(100);
     assert.ok(isRunning(pid));
     parent.kill('SIGKILL');
-    // It looks for its parent every second at least.
+    // It checks its parent once a second or more often.
     for (let tries = 0; isRunning(pid) && tries < 50; tries++) await sleep(100);
     assert.ok(!isRunning(pid));
   });

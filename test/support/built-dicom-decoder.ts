@@ -1,4 +1,4 @@
-/** The decoder as it is built: its processes start as they do in an installation, without a compiler. */
+/** The built decoder, whose processes start as in an installation: without the TypeScript loader. */
 import { pathToFileURL } from 'node:url';
 import type * as Decoder from '../../src/dicom/decoder/dicom-decoder.js';
 import { root } from './salad.js';

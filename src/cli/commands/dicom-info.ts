@@ -1,4 +1,4 @@
-/** What is told of a DICOM file by `salad dicom info`. */
+/** Collects the information about a DICOM file for `salad dicom info`. */
 import { readFile } from 'node:fs/promises';
 import type { DicomDescription } from '../../dicom/decode.js';
 import { type DicomFile, sharedDicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
@@ -6,15 +6,15 @@ import { isDicom } from '../../dicom/recognise.js';
 import { SaladError } from '../../errors/index.js';
 import type { PixelFormat } from '../../imaging/pixel-format.js';
 
-/** Largest image that the server can be set to take, in pixels. */
+/** The highest pixel limit that a server can be configured with. */
 const FILE_PIXELS_MAX = 2 ** 30;
 
 export interface DicomInfo {
   readonly file: string;
   readonly scorable: boolean;
-  /** Why it is not scored, a sentence each. */
+  /** Why it cannot be scored, one clause each. */
   readonly reasons: readonly string[];
-  /** What was decided where the file leaves a choice. */
+  /** How the file was interpreted where the standard leaves a choice. */
   readonly notes: readonly string[];
   /** Null where the file cannot be parsed. */
   readonly description: DicomDescription | null;
@@ -26,7 +26,7 @@ export async function inspectDicom(file: string, signal: AbortSignal): Promise<D
   const failed = (reason: string): DicomInfo => ({
     ...{ file, scorable: false, reasons: [reason], notes: [], description: null },
   });
-  if (!isDicom(bytes)) return failed('it is no DICOM file');
+  if (!isDicom(bytes)) return failed('it is not a DICOM file');
   let opened: DicomFile;
   try {
     opened = await sharedDicomDecoder().open(bytes, { maxPixels: FILE_PIXELS_MAX, signal });
@@ -44,7 +44,7 @@ export async function inspectDicom(file: string, signal: AbortSignal): Promise<D
   }
 }
 
-/** Frames that cannot be decoded, and why. */
+/** The reasons why frames cannot be decoded, one per frame. */
 async function frameReasons(opened: DicomFile, signal: AbortSignal): Promise<readonly string[]> {
   const reasons: string[] = [];
   for (let frame = 0; frame < opened.frames; frame++) {
@@ -64,7 +64,7 @@ function reasonOf(error: unknown): string {
   return known.message.replace(/^the DICOM file cannot be (read|scored): /, '');
 }
 
-/** The object of `--json`. What a file lacks is null. */
+/** The object of `--json`. Missing values are null. */
 export function infoJson({ file, scorable, reasons, notes, description }: DicomInfo, identify: boolean) {
   const facts = description?.facts;
   const instance = description?.instance;
@@ -91,7 +91,7 @@ export function infoJson({ file, scorable, reasons, notes, description }: DicomI
   };
 }
 
-/** Window and table are those in use; `voi` says which of them, or what is used instead. */
+/** `voi` is the kind of VOI transform in use; `window` or `lut` is its value. */
 function greyScaleJson(greyScale: DicomDescription['greyScale']) {
   const format = greyScale?.format;
   return {

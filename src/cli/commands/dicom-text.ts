@@ -1,4 +1,4 @@
-/** What `salad dicom info` prints for people: a line for each thing that decides how the image is scored. */
+/** Formats `salad dicom info` as human-readable text: one line for each fact that affects the score. */
 import type { infoJson } from './dicom-info.js';
 
 type Info = ReturnType<typeof infoJson>;

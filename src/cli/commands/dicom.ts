@@ -1,4 +1,4 @@
-/** `salad dicom info`: what would be scored of a DICOM file, and why not. */
+/** `salad dicom info`: shows how a DICOM file would be scored, or why it cannot be. */
 import type { Command } from 'commander';
 import { helpText } from '../shared/help.js';
 import { runInterruptible } from '../shared/interrupt.js';
@@ -14,29 +14,26 @@ interface InfoFlags {
 export function registerDicom(program: Command): void {
   const command = program
     .command('dicom')
-    .summary('look into DICOM files')
-    .description('Looks into DICOM files.')
-    .addHelpText(
-      'after',
-      helpText([], [['salad dicom info chest.dcm', 'what would be scored, and why not']]),
-    );
+    .summary('inspect DICOM files')
+    .description('Inspects DICOM files.')
+    .addHelpText('after', helpText([], [['salad dicom info chest.dcm', 'show how a file would be scored']]));
   command
     .command('info')
-    .summary('what would be scored of a DICOM file, and why not')
+    .summary('show how a DICOM file would be scored, or why it cannot be')
     .description(
-      'Reads a DICOM file as salad score and the server do: says what would be scored (syntax, window, look-up tables, ' +
-        'orientation) and why not. All frames are decoded. Nothing that names a patient is printed.',
+      'Reads a DICOM file as salad score and the server do, and decodes all frames. Shows how it would be scored ' +
+        '(transfer syntax, window, look-up tables, orientation), or why it cannot be. Prints no patient data.',
     )
-    .argument('<file>', 'a DICOM file, whatever its name')
+    .argument('<file>', 'a DICOM file with any name')
     .option('--json', 'print one JSON object')
-    .option('--identify', 'print the SOP Instance UID too')
+    .option('--identify', 'also print the SOP Instance UID')
     .addHelpText(
       'after',
       helpText(
         ['Exit codes: 0 it can be scored, 1 it cannot, 2 wrong usage.'],
         [
-          ['salad dicom info chest.dcm', 'for people'],
-          ['salad dicom info chest.dcm --json | jq .reasons', 'why it is not scored'],
+          ['salad dicom info chest.dcm', 'print human-readable text'],
+          ['salad dicom info chest.dcm --json | jq .reasons', 'print the reasons for a program'],
         ],
       ),
     )

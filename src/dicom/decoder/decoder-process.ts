@@ -1,4 +1,4 @@
-/** A decoder process as its parent sees it: one request at a time, each with a deadline; discarded after any error. */
+/** The parent's side of a decoder process: one request at a time, each with a deadline; discarded after any error. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
@@ -19,9 +19,9 @@ interface Pending {
 
 /** Longest time from the start of the process to its first message. */
 const START_MS = 60_000;
-/** Characters of what a process that does not start said. */
+/** Characters kept of the stderr of a process. */
 const STDERR_MAX = 2000;
-/** Its own objects are small; images lie outside of this heap. */
+/** The objects of the process are small; images are outside of this heap. */
 const HEAP_MIB = 256;
 
 export class DecoderProcess {
@@ -36,7 +36,7 @@ export class DecoderProcess {
     child.stderr?.on('data', (chunk: Buffer) => {
       this.stderr = (this.stderr + chunk.toString('utf8')).slice(-STDERR_MAX);
     });
-    // A process that is ended while it is written to: its exit says why.
+    // Writing to a process that ends fails; the exit handler reports the reason.
     this.channel.on('error', () => {});
     readMessages(this.channel, (header, payload) => this.take(header as DecoderReply, payload));
     this.exited = new Promise((resolve) => {
@@ -68,7 +68,7 @@ export class DecoderProcess {
     return started;
   }
 
-  /** It has not ended, and was not told to. */
+  /** False once it has ended or was killed. */
   get isUsable(): boolean {
     return !this.ended;
   }
@@ -78,7 +78,7 @@ export class DecoderProcess {
   }
 
   /**
-   * Sends a request and waits for its reply. After an error of any kind the process is gone.
+   * Sends a request and waits for its reply. After an error of any kind the process is killed.
    * @throws SaladError of the reply; DECODING_LIMIT_EXCEEDED after the deadline or where it took too much memory;
    *   IMAGE_UNREADABLE where it crashed; the reason of the signal
    */
@@ -101,13 +101,13 @@ export class DecoderProcess {
     }
   }
 
-  /** Ends it at once, whatever it does. */
+  /** Ends the process at once. */
   kill(): void {
     this.ended = true;
     this.child.kill('SIGKILL');
   }
 
-  /** Settles when a process that was told to end has ended. */
+  /** Settles when the process has ended. */
   async whenExited(): Promise<void> {
     await this.exited;
   }
@@ -147,7 +147,7 @@ export class DecoderProcess {
     this.pending?.reject(error);
   }
 
-  /** While nothing is asked of it, it keeps no program from ending. */
+  /** An idle decoder process does not keep the program running. */
   private unref(): void {
     this.child.unref();
     for (const stream of [this.channel, this.child.stderr]) (stream as { unref?(): void } | null)?.unref?.();
@@ -159,7 +159,7 @@ export class DecoderProcess {
   }
 }
 
-/** As the entry of a worker thread: built, it is JavaScript; in a checkout a small entry registers tsx first. */
+/** The entry is JavaScript once built; in a checkout a small entry registers tsx first, as for worker threads. */
 function entry(): string {
   const name = import.meta.url.endsWith('.ts') ? 'dicom-decoder.checkout.mjs' : 'dicom-decoder.js';
   return fileURLToPath(new URL(`../../../workers/${name}`, import.meta.url));
@@ -184,7 +184,7 @@ function exitError(code: number | null, signal: NodeJS.Signals | null): SaladErr
     );
   }
   const how = signal ?? `exit code ${code}`;
-  // Not by us: then `kill` has settled the request before.
+  // Not by `kill`, which settles the request first.
   if (signal === 'SIGKILL' || signal === 'SIGTERM') {
     return new SaladError('DECODER_UNAVAILABLE', `the DICOM decoder process was ended from outside (${how})`);
   }
@@ -195,7 +195,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal);
 }
 
-/** A signal may carry one of our errors as its reason; anything else is a cancellation. */
+/** The reason of the signal if it is a SaladError, else a cancellation. */
 export function abortError(signal: AbortSignal | undefined): SaladError {
   return signal?.reason instanceof SaladError
     ? signal.reason

@@ -7,9 +7,9 @@ import { type DecodingLimits, decodingBytes, frameLimits, KEPT_BYTES_MAX, openLi
 export interface DicomDecoderOptions {
   /** Most processes. @default 2 */
   readonly processes?: number;
-  /** A process that nobody uses for this long is ended. @default 15,000 */
+  /** An idle process is ended after this time. @default 15,000 */
   readonly idleMs?: number;
-  /** Instead of the deadline that the size of an image gives, for tests. */
+  /** Replaces the deadline that depends on the size of the image; for tests. */
   readonly deadlineMs?: number;
 }
 
@@ -19,7 +19,7 @@ export interface FileOptions extends OpenOptions {
 
 export interface FrameOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Told how many bytes decoding takes at most, before it begins; it may throw. */
+  /** Called before decoding with the most bytes that it takes; may throw. */
   readonly reserve?: (bytes: number) => void;
 }
 
@@ -57,7 +57,7 @@ export class DicomDecoder {
     return file;
   }
 
-  /** Ends all processes, also those that work. Nothing can be opened afterwards. */
+  /** Ends all processes, also busy ones. No file can be opened afterwards. */
   async close(): Promise<void> {
     this.closed = true;
     for (const waiting of this.waiting.splice(0)) waiting.fail(closedError());
@@ -73,7 +73,7 @@ export class DicomDecoder {
     return [...this.processes].flatMap(({ pid, isUsable }) => (isUsable && pid !== undefined ? [pid] : []));
   }
 
-  /** @internal A process for one file at a time; give it back. */
+  /** @internal Reserves a process for one file; release it with `giveBack`. */
   async lease(signal: AbortSignal | undefined): Promise<DecoderProcess> {
     if (this.closed) throw closedError();
     await this.turn(signal);
@@ -162,7 +162,7 @@ function closedError(): SaladError {
 export class DicomFile {
   private opened: DicomDescription | undefined;
   private process: DecoderProcess | undefined;
-  /** What the process had after its last frame. */
+  /** Memory of the process after its last frame. */
   private memoryBytes = 0;
   /** The process has this file open. */
   private isLoaded = false;
@@ -182,13 +182,13 @@ export class DicomFile {
     return this.description.facts.frames;
   }
 
-  /** @throws SaladError DICOM_UNSUPPORTED, IMAGE_TOO_LARGE where there are reasons not to score the file */
+  /** @throws SaladError DICOM_UNSUPPORTED, IMAGE_TOO_LARGE if the file cannot be scored */
   refuseUnscorable(): void {
     if (this.description.facts.reasons.length > 0) throw refusalOf(this.description, this.options.maxPixels);
   }
 
   /**
-   * Decodes a frame. An error harms no later frame: they are decoded in a new process.
+   * Decodes a frame. After an error later frames are decoded in a new process.
    * @param frame from 0
    * @throws SaladError DICOM_UNSUPPORTED, IMAGE_TOO_LARGE, IMAGE_UNREADABLE, DECODING_LIMIT_EXCEEDED,
    *   DECODER_UNAVAILABLE; what `reserve` throws; the reason of the signal
@@ -228,7 +228,7 @@ export class DicomFile {
     this.isLoaded = true;
   }
 
-  /** Gives its process back; idempotent. */
+  /** Releases the process; idempotent. */
   close(): void {
     this.isLoaded = false;
     const process = this.process;
@@ -241,7 +241,7 @@ export class DicomFile {
 
 let shared: DicomDecoder | undefined;
 
-/** One for the whole program, for what has no server to belong to. It keeps no program from ending. */
+/** The decoder of programs without a server. It does not keep the program running. */
 export function sharedDicomDecoder(): DicomDecoder {
   shared ??= new DicomDecoder();
   return shared;

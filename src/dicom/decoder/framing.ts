@@ -15,7 +15,7 @@ export function writeMessage(to: Writable, header: unknown, payload: Uint8Array 
   if (payload.byteLength > 0) to.write(payload);
 }
 
-/** @param take called for every complete message, in order; the payload is its owner's from then on */
+/** @param take called for every complete message, in order; it owns the payload */
 export function readMessages(from: Readable, take: (header: unknown, payload: Uint8Array) => void): void {
   let part: 'prefix' | 'header' | 'payload' = 'prefix';
   let wanted = Buffer.alloc(PREFIX_BYTES);
@@ -47,7 +47,7 @@ export function readMessages(from: Readable, take: (header: unknown, payload: Ui
       chunk.copy(wanted, filled, at, at + count);
       filled += count;
       at += count;
-      // A part may be empty: it is complete without another byte.
+      // An empty part is complete without another byte.
       if (filled === wanted.length) complete();
       else return;
     }

@@ -6,7 +6,7 @@ import { isDicom } from '../recognise.js';
 import { sharedDicomDecoder } from './dicom-decoder.js';
 
 export interface ImageFrame extends DecodedImage {
-  /** What the samples mean; of PNG and JPEG the default. */
+  /** Meaning of the samples; the default for PNG and JPEG. */
   readonly format: PixelFormat;
 }
 
@@ -16,7 +16,7 @@ export interface ImageFile {
   /** Of a DICOM file. */
   readonly dicom: DicomDescription | undefined;
   /**
-   * Decodes a frame; a failed one harms no other.
+   * Decodes a frame; a failure does not affect other frames.
    * @param frame from 0
    * @throws SaladError IMAGE_UNREADABLE, IMAGE_TOO_LARGE; of DICOM files as `DicomFile.frame`
    */

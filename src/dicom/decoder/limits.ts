@@ -1,19 +1,19 @@
-/** How much time and memory a decoder process may take, by the size of what it is given. */
+/** Limits of time and memory of a decoder process, by the size of file and image. */
 import type { DicomFacts } from '../facts.js';
 
 const MIB = 1024 * 1024;
 
-/** Codecs that are loaded meanwhile, and room to spare. */
+/** For the code of codecs, and a reserve. */
 const BASE_BYTES = 128 * MIB;
 /** The file, a copy while it is received, and one of its pixels. */
 const BYTES_PER_FILE_BYTE = 4;
-/** Twice what the neediest codec takes: JPEG 2000, 11 bytes a pixel. */
+/** About twice the need of JPEG 2000, which takes most: 11 bytes per pixel. */
 const BYTES_PER_PIXEL = 20;
-/** A deflated file may inflate to an image of the largest size, of which there are two copies for a moment. */
+/** A deflated file may inflate to an image of the largest size, of which two copies exist for a moment. */
 const INFLATED_BYTES_PER_PIXEL = 4;
 
 const BASE_MS = 10_000;
-/** The slowest codec takes a tenth of it on an idle processor. */
+/** Ten times the time of the slowest codec on an idle processor. */
 const MS_PER_PIXEL = 0.001;
 const MS_PER_FILE_BYTE = 0.0001;
 
@@ -50,7 +50,7 @@ function pixelsOf({ rows, columns }: DicomFacts): number {
 }
 
 /**
- * Codecs keep what they have taken. A process that has more than this when its file is closed makes room for another one;
- * 14 million pixels of JPEG 2000 leave it below.
+ * Codecs never free their memory. A process with more memory than this is ended when its file is closed; after 14 million
+ * pixels of JPEG 2000 it has less.
  */
 export const KEPT_BYTES_MAX = 288 * MIB;

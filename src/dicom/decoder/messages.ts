@@ -1,4 +1,4 @@
-/** What is said between the server and a decoder process. One request at a time; each has one reply. */
+/** The messages between the program and a decoder process: one request at a time, one reply for each. */
 import type { ErrorData } from '../../errors/transfer.js';
 import type { PixelFormat } from '../../imaging/pixel-format.js';
 import type { DicomDescription, OpenOptions } from '../decode.js';
@@ -17,5 +17,5 @@ export type DecoderReply =
   | { readonly type: 'frame'; readonly format: PixelFormat; readonly memoryBytes: number }
   | { readonly type: 'failed'; readonly error: ErrorData };
 
-/** How a process ends that took more memory than it may: it cannot say it, a codec is running. */
+/** Signal that ends a process above its memory limit, which cannot reply while a codec runs. */
 export const MEMORY_SIGNAL = 'SIGUSR2';

@@ -7,7 +7,7 @@ import { readMessages, writeMessage } from './framing.js';
 import type { DecoderReply, DecoderRequest } from './messages.js';
 import { Watchdog } from './watchdog.js';
 
-/** Serves until the channel closes, which the other side does when it ends, however it ends. */
+/** Serves until the channel closes, which it does when the parent ends in any way. */
 export function serveDecoder(channel: Duplex): void {
   const watchdog = new Watchdog();
   let image: DicomImage | undefined;

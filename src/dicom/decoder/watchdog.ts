@@ -1,21 +1,21 @@
 /**
- * Ends this process when it takes more memory than it may, or when the process that started it is gone. A codec that runs
- * lets nothing else run in its thread, so that a thread of its own looks.
+ * Ends this process when it exceeds its memory limit, or when its parent has ended. A separate thread checks this, because
+ * a running codec blocks its own thread.
  */
 import { Worker } from 'node:worker_threads';
 import { MEMORY_SIGNAL } from './messages.js';
 
-/** Places in the memory that both threads share. */
+/** Indices in the memory that both threads share. */
 const BUSY = 0;
 const LIMIT_MIB = 1;
 
-/** How often memory is looked at while a request is served, and the parent while none is, in ms. */
+/** Intervals of the check while a request is served, and while none is, in ms. */
 const BUSY_MS = 20;
 const IDLE_MS = 1000;
 
 const MIB = 1024 * 1024;
 
-/** As text, because it is the same whether this file was compiled or is run from its source. */
+/** As text, so that it works both compiled and from source. */
 const THREAD = `
   const { workerData: { shared, parent, signal, busyMs, idleMs } } = require('node:worker_threads');
   const state = new Int32Array(shared);

@@ -42,9 +42,9 @@ const COMPRESSED = (Object.keys(SYNTAX) as SyntaxName[]).filter(
   (syntax) => !['implicit', 'explicit', 'deflated', 'bigEndian'].includes(syntax),
 );
 
-describe('DICOM files that are not whole', () => {
+describe('incomplete DICOM files', () => {
   for (const syntax of Object.keys(SYNTAX) as SyntaxName[]) {
-    it(`a ${syntax} file is refused where it is cut, wherever that is`, async () => {
+    it(`a ${syntax} file is refused if it is cut anywhere`, async () => {
       const file = await dicomFile(optionsOf(syntax));
       await decodeFirst(file);
       for (const share of [0.1, 0.5, 0.9, 0.99]) {
@@ -55,7 +55,7 @@ describe('DICOM files that are not whole', () => {
   }
 
   for (const syntax of COMPRESSED) {
-    it(`a ${syntax} frame that ends early in a file that is whole is refused`, async () => {
+    it(`a ${syntax} frame that ends early in a complete file is refused`, async () => {
       const options = optionsOf(syntax);
       const [encoded] = options.encoded ?? (await encodeFrames(options));
       for (const share of [0.5, 0.9, 0.99]) {
@@ -65,7 +65,7 @@ describe('DICOM files that are not whole', () => {
     });
   }
 
-  it('a JPEG frame that ends early and has an end marker all the same is refused', async () => {
+  it('a JPEG frame that ends early but has an end marker is refused', async () => {
     for (const syntax of ['jpegBaseline', 'jpegExtended', 'jpegLosslessSv1', 'jpegLsLossless'] as const) {
       const options = optionsOf(syntax);
       const [encoded] = options.encoded ?? (await encodeFrames(options));
@@ -88,7 +88,7 @@ describe('DICOM files that are not whole', () => {
     }
   });
 
-  it('a second image behind the first, in a file that announces one, is refused', async () => {
+  it('a second image behind the first is refused in a file that announces one', async () => {
     const options = optionsOf('jpeg2000Lossless');
     const [encoded] = await encodeFrames(options);
     const doubled = Buffer.concat([encoded!, encoded!]);
@@ -116,7 +116,7 @@ describe('DICOM files that are not whole', () => {
 describe('DICOM files that cannot be scored', () => {
   const plain = { rows: 8, columns: 8, cells: testCells(8, 8, 12), bitsStored: 12 };
   const refusals: readonly [string, Partial<DicomFileOptions>, RegExp][] = [
-    ['colour', { photometric: 'RGB', elements: { '00280002 US': [3] } }, /no grey image: .*RGB, 3 samples/],
+    ['colour', { photometric: 'RGB', elements: { '00280002 US': [3] } }, /not a grey image: .*RGB, 3 samples/],
     ['a palette', { photometric: 'PALETTE COLOR' }, /PALETTE COLOR/],
     [
       'an unknown photometric interpretation',
@@ -155,7 +155,7 @@ describe('DICOM files that cannot be scored', () => {
     );
   });
 
-  it('tell every reason at once', async () => {
+  it('are refused with all reasons at once', async () => {
     const elements = { '00280010 US': '', '00280102 US': [15] } as const;
     const { facts } = new DicomImage(await dicomFile({ ...plain, elements }), { maxPixels: 100 }).description;
     assert.equal(facts.reasons.length, 2);

@@ -60,7 +60,7 @@ describe('VOI of DICOM files', () => {
     assert.deepEqual(greyScale?.notes, ['it has 2 windows: the first is used']);
   });
 
-  it('uses the first VOI LUT where there are windows too, and says so', async () => {
+  it('prefers the first VOI LUT to windows, and notes it', async () => {
     const elements = { ...WINDOW, '00283010 SQ': [LUT(10, 8, [0, 100, 255]), LUT(0, 8, [1, 2])] };
     const { greyScale } = await describeFile(elements);
     assert.equal(greyScale?.format.voi.kind, 'lut');
@@ -68,7 +68,7 @@ describe('VOI of DICOM files', () => {
     assert.equal(greyScale?.notes.length, 2);
   });
 
-  it('takes percentiles where there is neither, but the full range of 8 bits', async () => {
+  it('uses percentiles without either, but the full range of 8 bits', async () => {
     const { greyScale } = await describeFile({});
     assert.deepEqual(greyScale?.format.voi, { kind: 'auto', lowPercentile: 1, highPercentile: 99 });
     assert.match(greyScale?.notes[0] ?? '', /neither window nor VOI LUT/);
@@ -77,7 +77,7 @@ describe('VOI of DICOM files', () => {
     assert.equal((await formatOf({ '00281053 DS': '2' }, eight)).voi.kind, 'auto');
   });
 
-  it('takes LINEAR_EXACT for a window narrower than 1, which LINEAR does not allow', async () => {
+  it('uses LINEAR_EXACT for a window narrower than 1, which LINEAR does not allow', async () => {
     const { greyScale } = await describeFile({
       '00281050 DS': '0.1',
       '00281051 DS': '0.2',
@@ -117,7 +117,7 @@ describe('modality transformation of DICOM files', () => {
     assert.deepEqual([format.rescaleSlope, format.rescaleIntercept], [0.5, -10]);
   });
 
-  it('uses the Modality LUT, of which a negative first value is read as such', async () => {
+  it('uses the Modality LUT, whose first value may be negative', async () => {
     const entries = [0, 10, 20, 4095];
     const options = { isSigned: true };
     for (const vr of ['US', 'SS'] as const) {
@@ -143,7 +143,7 @@ describe('modality transformation of DICOM files', () => {
     assert.deepEqual([...modalityLut!.entries], [1, 2, 3]);
   });
 
-  it('refuses a Modality LUT beside a rescale that changes something', async () => {
+  it('refuses a Modality LUT together with a rescale that changes values', async () => {
     const lut = { '00283000 SQ': [LUT(0, 8, [0, 1])] };
     assert.match(await reasonOf({ ...lut, '00281053 DS': '2' }), /Modality LUT and a rescale/);
     await formatOf({ ...lut, '00281053 DS': '1', '00281052 DS': '0' });
@@ -162,7 +162,7 @@ describe('modality transformation of DICOM files', () => {
     assert.deepEqual(signed.padding, { first: -2000, last: -2000 });
   });
 
-  it('masks values to Bits Stored, as an overlay in the bits above needs', async () => {
+  it('masks values to Bits Stored, so that overlays in the bits above are ignored', async () => {
     const format = await formatOf(WINDOW);
     assert.deepEqual(display(format, 100, 100 | 0x7000), [display(format, 100)[0], display(format, 100)[0]]);
     const signed = await formatOf({ '00281050 DS': '0', '00281051 DS': '4096' }, { isSigned: true });
@@ -174,7 +174,7 @@ describe('modality transformation of DICOM files', () => {
 });
 
 describe('presentation of DICOM files', () => {
-  it('inverts MONOCHROME1, once, whether or not the Presentation LUT Shape says it too', async () => {
+  it('inverts MONOCHROME1 once, with and without an inverse Presentation LUT Shape', async () => {
     const cases: readonly [string, Elements, boolean][] = [
       ['MONOCHROME1', {}, true],
       ['MONOCHROME1', { '20500020 CS': 'INVERSE' }, true],
@@ -186,7 +186,7 @@ describe('presentation of DICOM files', () => {
     }
   });
 
-  it('refuses files that contradict themselves, unless it is told which of both is right', async () => {
+  it('refuses contradictory files, unless the caller decides', async () => {
     const file = await dicomFile({
       ...PLAIN,
       photometric: 'MONOCHROME1',
@@ -211,7 +211,7 @@ describe('presentation of DICOM files', () => {
 });
 
 describe('pixel size of DICOM files', () => {
-  it('is Pixel Spacing, else that of the detector, else of the film; what is not above 0 is unknown', async () => {
+  it('is Pixel Spacing, else that of the detector, else that of the film; values not above 0 are ignored', async () => {
     const cases: readonly [Elements, readonly (number | undefined)[]][] = [
       [{ '00280030 DS': '0.2\\0.1', '00181164 DS': '0.5\\0.5' }, [0.2, 0.1]],
       [{ '00181164 DS': '0.15\\0.15' }, [0.15, 0.15]],
@@ -231,7 +231,7 @@ describe('pixel size of DICOM files', () => {
 });
 
 describe('enhanced DICOM files', () => {
-  it('give the attributes of each frame: its own, else the shared ones', async () => {
+  it('use the attributes of the frame, else the shared ones', async () => {
     const cells = testCells(8, 4, 12);
     const window = (center: string) => [{ '00281050 DS': center, '00281051 DS': '10' }];
     const file = await dicomFile({

@@ -19,7 +19,7 @@ describe('DICOM files', () => {
     assert.ok(isDicom(await dicomFile({ ...OPTIONS, bare: true })));
   });
 
-  it('are not mistaken for others', async () => {
+  it('are distinguished from other files', async () => {
     const raw = { width: 8, height: 8, channels: 1 } as const;
     const image = sharp(OPTIONS.cells, { raw });
     assert.ok(!isDicom(await image.clone().png().toBuffer()));
@@ -40,7 +40,7 @@ describe('DICOM files', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('name their instance and view, and only values that cannot hold a name', async () => {
+  it('yield instance and view only as values that cannot hold a name', async () => {
     const elements = {
       '00100010 PN': 'DOE^JOHN',
       '00100020 LO': '4711',

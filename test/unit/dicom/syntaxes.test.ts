@@ -52,7 +52,7 @@ describe('DICOM transfer syntaxes', () => {
   ];
   for (const syntax of [...NATIVE, ...LOSSLESS]) {
     for (const [depth, cells, options] of depths) {
-      it(`${syntax} gives every cell back, ${depth}`, async () => {
+      it(`${syntax} decodes every cell exactly, ${depth}`, async () => {
         const file = await dicomFile({ syntax, rows: ROWS, columns: COLUMNS, cells, ...options });
         assert.deepEqual(Buffer.from(await decodeFrames(file)), bytesOf(cells));
       });
@@ -66,14 +66,14 @@ describe('DICOM transfer syntaxes', () => {
     ['jpeg2000', 12, 16],
   ];
   for (const [syntax, bits, tolerance] of lossy) {
-    it(`${syntax} gives every cell back within ${tolerance}, ${bits} bits`, async () => {
+    it(`${syntax} decodes every cell within ${tolerance}, ${bits} bits`, async () => {
       const cells = testCells(ROWS, COLUMNS, bits);
       const file = await dicomFile({ syntax, rows: ROWS, columns: COLUMNS, cells, bitsStored: bits });
       assert.ok(largestDifference(await decodeFrames(file), cells) <= tolerance);
     });
   }
 
-  it('JPEG of 12 bits gives what another decoder gives, and keeps values above Bits Stored', async () => {
+  it('JPEG of 12 bits decodes as another decoder does, and keeps values above Bits Stored', async () => {
     const { rows, columns, encoded, sha256 } = JPEG_EXTENDED_12;
     const cells = new Uint16Array(rows * columns);
     const options = { syntax: 'jpegExtended', rows, columns, cells, encoded: [encoded] } as const;
@@ -109,7 +109,7 @@ describe('DICOM transfer syntaxes', () => {
   const several = { rows: ROWS, columns: COLUMNS, cells, frames, bitsStored: 12 };
 
   for (const syntax of [...NATIVE, ...LOSSLESS]) {
-    it(`${syntax} gives every frame`, async () => {
+    it(`${syntax} decodes every frame`, async () => {
       assert.deepEqual(
         Buffer.from(await decodeFrames(await dicomFile({ ...several, syntax }))),
         bytesOf(cells),
@@ -117,21 +117,21 @@ describe('DICOM transfer syntaxes', () => {
     });
   }
 
-  it('frames of an odd number of 8-bit pixels in big-endian words are told apart', async () => {
+  it('frames of an odd number of 8-bit pixels in big-endian words are separated', async () => {
     const odd = Uint8Array.from({ length: 3 * 15 }, (_, i) => (7 * i) & 0xff);
     const file = await dicomFile({ syntax: 'bigEndian', rows: 3, columns: 5, cells: odd, frames: 3 });
     assert.deepEqual([...(await decodeFrames(file))], [...odd]);
   });
 
   for (const offsetTable of ['basic', 'none'] as const) {
-    it(`frames of several fragments are told apart with offset table: ${offsetTable}`, async () => {
+    it(`frames of several fragments are separated, with offset table: ${offsetTable}`, async () => {
       const file = await dicomFile({ ...several, syntax: 'jpeg2000Lossless', fragments: 3, offsetTable });
       assert.deepEqual(Buffer.from(await decodeFrames(file)), bytesOf(cells));
     });
   }
 
-  it('frames that cannot be told apart are refused', async () => {
+  it('frames that cannot be separated are refused', async () => {
     const file = await dicomFile({ ...several, syntax: 'rle', fragments: 2 });
-    await assert.rejects(decodeFrames(file), /3 frames cannot be told apart in 6 fragments/);
+    await assert.rejects(decodeFrames(file), /3 frames cannot be separated in 6 fragments/);
   });
 });

@@ -40,6 +40,6 @@ describe('imageFormatOf', () => {
     ['an aspect ratio', { ...base, pixelAspectRatio: 1.5 }],
   ];
   for (const [what, format] of formats) {
-    it(`tells the server all of a format: ${what}`, () => assert.deepEqual(received(format), format));
+    it(`keeps every field of a format: ${what}`, () => assert.deepEqual(received(format), format));
   }
 });
