@@ -204,7 +204,10 @@ describe('salad with DICOM files', function () {
       assert.match(String(lines[0]?.['reasons']), reason);
     }
     const { stdout } = await runSalad('dicom', 'info', at('text'));
-    assert.match(stdout, /cannot be scored\n +transfer syntax +unknown\n +not scored +it is not a DICOM file/);
+    assert.match(
+      stdout,
+      /cannot be scored\n +transfer syntax +unknown\n +not scored +it is not a DICOM file/,
+    );
     const missing = await runSalad('dicom', 'info', at('missing'), '--json');
     assert.equal(missing.code, 1);
     assert.match(missing.stderr, /missing: no such file/);

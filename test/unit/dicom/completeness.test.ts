@@ -116,7 +116,11 @@ describe('incomplete DICOM files', () => {
 describe('DICOM files that cannot be scored', () => {
   const plain = { rows: 8, columns: 8, cells: testCells(8, 8, 12), bitsStored: 12 };
   const refusals: readonly [string, Partial<DicomFileOptions>, RegExp][] = [
-    ['colour', { photometric: 'RGB', elements: { '00280002 US': [3] } }, /not a grey image: .*RGB, 3 samples/],
+    [
+      'colour',
+      { photometric: 'RGB', elements: { '00280002 US': [3] } },
+      /not a grey image: .*RGB, 3 samples/,
+    ],
     ['a palette', { photometric: 'PALETTE COLOR' }, /PALETTE COLOR/],
     [
       'an unknown photometric interpretation',
