@@ -5,7 +5,12 @@ import { type AddressInfo, createServer as createSocket, connect as tcpConnect }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { type DicomFileOptions, dicomFile, type Elements, testCells } from '../support/dicom-file.js';
+import {
+  type DicomFileOptions,
+  dicomFile,
+  type Elements,
+  testCells,
+} from '../../bench/support/dicom-file.js';
 import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
 
 /** The text of every element that can hold text. */

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
+import { type DicomFileOptions, dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { type DicomFileOptions, dicomFile, testCells } from '../support/dicom-file.js';
 import { runSalad } from '../support/in-process-salad.js';
 import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
 

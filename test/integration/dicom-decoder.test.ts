@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
+import { dicomFile, encodeFrames, testCells } from '../../bench/support/dicom-file.js';
 import { DecoderProcess } from '../../src/dicom/decoder/decoder-process.js';
 import { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../src/errors/index.js';
-import { dicomFile, encodeFrames, testCells } from '../support/dicom-file.js';
 
 const LIMITS = { maxPixels: 64 * 1024 * 1024 };
 

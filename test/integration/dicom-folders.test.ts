@@ -3,9 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'mocha';
+import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { type DatasetImage, knowsPatients, loadDataset } from '../../src/training/data/dataset.js';
-import { dicomFile, testCells } from '../support/dicom-file.js';
 import { png, writeFiles } from '../support/image-folders.js';
 import { runSalad } from '../support/in-process-salad.js';
 

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import {
+  type DicomFileOptions,
+  dicomFile,
+  type Elements,
+  testCells,
+} from '../../bench/support/dicom-file.js';
+import {
   type AcquisitionAggregate,
   PhotometricInterpretation,
   SaladClient,
@@ -10,7 +16,6 @@ import {
 import { DicomImage } from '../../src/dicom/decode.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { imageFormatOf } from '../../src/wire/image-format.js';
-import { type DicomFileOptions, dicomFile, type Elements, testCells } from '../support/dicom-file.js';
 import { essence, type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
 
 const SIDE = 64;

@@ -1,8 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
-import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
-import { createRandom } from '../../src/util/random.js';
-import { builtDecoder } from '../support/built-dicom-decoder.js';
 import {
   type DicomFileOptions,
   dicomFile,
@@ -10,7 +7,10 @@ import {
   JPEG_EXTENDED_12,
   type SyntaxName,
   testCells,
-} from '../support/dicom-file.js';
+} from '../../bench/support/dicom-file.js';
+import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
+import { createRandom } from '../../src/util/random.js';
+import { builtDecoder } from '../support/built-dicom-decoder.js';
 
 /** Damaged files per codec. 150 take about four minutes. */
 const MUTATIONS = Number(process.env['SALAD_TEST_DICOM_MUTATIONS'] ?? 40);

@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { DicomImage } from '../../../src/dicom/decode.js';
-import { SaladError } from '../../../src/errors/index.js';
 import {
   type DicomFileOptions,
   dicomFile,
@@ -10,7 +8,9 @@ import {
   SYNTAX,
   type SyntaxName,
   testCells,
-} from '../../support/dicom-file.js';
+} from '../../../bench/support/dicom-file.js';
+import { DicomImage } from '../../../src/dicom/decode.js';
+import { SaladError } from '../../../src/errors/index.js';
 
 const ROWS = 40;
 const COLUMNS = 48;

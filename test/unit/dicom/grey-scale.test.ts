@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import {
+  type DicomFileOptions,
+  dicomFile,
+  type Elements,
+  testCells,
+} from '../../../bench/support/dicom-file.js';
 import { type DicomDescription, DicomImage } from '../../../src/dicom/decode.js';
 import { createDisplayTransform, type PixelFormat } from '../../../src/imaging/pixel-format.js';
-import { type DicomFileOptions, dicomFile, type Elements, testCells } from '../../support/dicom-file.js';
 
 const PLAIN = { rows: 4, columns: 4, cells: testCells(4, 4, 12), bitsStored: 12 };
 

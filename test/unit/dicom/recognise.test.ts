@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
+import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { DicomImage } from '../../../src/dicom/decode.js';
 import { isDicom, isDicomFile } from '../../../src/dicom/recognise.js';
-import { dicomFile, testCells } from '../../support/dicom-file.js';
 
 const OPTIONS = { rows: 8, columns: 8, cells: testCells(8, 8, 8) };
 

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, it } from 'mocha';
-import { DicomImage } from '../../../src/dicom/decode.js';
 import {
   type DicomFileOptions,
   dicomFile,
   JPEG_EXTENDED_12,
   type SyntaxName,
   testCells,
-} from '../../support/dicom-file.js';
+} from '../../../bench/support/dicom-file.js';
+import { DicomImage } from '../../../src/dicom/decode.js';
 
 const ROWS = 24;
 const COLUMNS = 31;

@@ -1,4 +1,4 @@
-/** Writes small DICOM files (PS3.5, PS3.10) for tests: any transfer syntax that the codecs can encode. */
+/** Writes DICOM files (PS3.5, PS3.10) for tests and benchmarks, in every transfer syntax that the codecs can encode. */
 import { createRequire } from 'node:module';
 import { deflateRawSync } from 'node:zlib';
 
