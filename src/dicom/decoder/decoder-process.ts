@@ -104,6 +104,8 @@ export class DecoderProcess {
   /** Ends the process at once. */
   kill(): void {
     this.ended = true;
+    // Otherwise a program with nothing else to do would exit before its wait for the end of the process is over.
+    this.child.ref();
     this.child.kill('SIGKILL');
   }
 
