@@ -1,11 +1,15 @@
 /** The gRPC server: listens once every model is warm, and stops without losing what runs. */
 
+import { callerOf } from '../auth/caller.js';
 import { type Guard, openGuard } from '../auth/guard.js';
 import { portCredentials, restrictCiphers } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
 import { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
+import { MemoryRelease } from '../limits/memory-release.js';
+import { limitsOfMethods } from '../limits/methods.js';
+import { PortLimits } from '../limits/port-limits.js';
 import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
@@ -66,7 +70,11 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     const health = new Health(SERVICE_NAMES);
     const healthPort = await openHealthPort(config.healthListen, health, logger);
     closers.push(() => healthPort?.close());
-    const { server, ...parts } = createPort({ config, logger, telemetry, registry, guard, health, dicom });
+    const { server, limits, ...parts } = createPort({
+      ...{ config, logger, telemetry, registry, guard, health, dicom },
+    });
+    const memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
+    closers.push(() => memory.close());
     const stopListening = () => server.forceShutdown();
     closers.push(stopListening);
     const port = await bind(server, 'listen', config.listen, tls.credentials);
@@ -131,10 +139,22 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
     engineLosses: () => registry.pool.failovers.losses,
     prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
   });
+  const { maxMessageBytes } = config;
+  const limits = new PortLimits({
+    ...config,
+    maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
+    peerOf: (metadata) => callerOf(metadata)?.peer,
+    limitsOf: limitsOfMethods({
+      maxMessageBytes,
+      maxTiles: Math.max(...registry.list().map(({ geometry }) => geometry.tileCount)),
+    }),
+    rates: guard.rates,
+    logger,
+    telemetry,
+  });
   const server = createServerWithWindow(
     {
-      interceptors: [openCalls.interceptor, guard.interceptor],
-      'grpc.max_receive_message_length': config.maxMessageBytes,
+      interceptors: [limits.interceptor, openCalls.interceptor, guard.interceptor],
       'grpc.max_send_message_length': -1,
       // No channelz service is offered: counting for it would cost every message.
       'grpc.enable_channelz': 0,
@@ -145,16 +165,17 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
       handshakeTimeoutMs: config.connectTimeoutMs,
       onHttp2Server: (http2Server) => {
         restrictCiphers(http2Server);
+        limits.watch(http2Server);
         connections.watch(http2Server);
       },
     },
   );
   server.addService(
-    guard.metered(AnomalyScoringService),
+    AnomalyScoringService,
     anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
   );
   server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
   health.addTo(server);
   addReflection(server);
-  return { server, connections, calls, openCalls };
+  return { server, limits, connections, calls, openCalls };
 }

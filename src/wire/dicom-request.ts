@@ -41,7 +41,7 @@ export async function dicomRequest(
   let release: Release = () => {};
   const reserve = (bytes: number) => {
     release();
-    release = model.budget.reserveBytes(bytes);
+    release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
   };
   try {
     const chosen = await ofFile(async () => file.refuseUnscorable()).then(() => chooseFrame(file, frame));

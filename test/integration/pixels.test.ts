@@ -348,7 +348,7 @@ describe('pixels through the port', function () {
     for (const id of ['😀'.repeat(40), '😀'.repeat(64), 'é'.repeat(64), 'x']) {
       assert.equal((await send(id)).aggregate.acquisitionId, id);
     }
-    for (const id of ['', '😀'.repeat(65), 'x'.repeat(65), 'x'.repeat(100_000)]) {
+    for (const id of ['', '😀'.repeat(65), 'x'.repeat(65), 'x'.repeat(4000)]) {
       assert.deepEqual((await refusal(send(id))).fields, ['header.acquisition_id']);
     }
     // The same id again is another acquisition.

@@ -18,6 +18,7 @@ import { failureOf } from '../shared/failure.js';
 import { note, print, printable, printJson } from '../shared/output.js';
 import { rowChunks, tileChunks } from '../shared/pixel-source.js';
 import type { ModelChoice, Session } from '../shared/session.js';
+import type { SourcePixels } from './score-drawing.js';
 import { type DicomSource, labelOf } from './score-results.js';
 
 /** Flags of `salad score` that determine the calls to the server. */
@@ -46,7 +47,12 @@ const FILE_PIXELS_MAX = 2 ** 30;
 
 /** The result of a file, or of a frame of it. */
 export type FrameResult = { readonly source?: DicomSource } & (
-  | { readonly aggregate: AcquisitionAggregate; readonly latencyMs: number }
+  | {
+      readonly aggregate: AcquisitionAggregate;
+      readonly latencyMs: number;
+      /** Decodes the frame; only until the next result is requested. */
+      readonly readPixels: () => Promise<SourcePixels>;
+    }
   | { readonly error: unknown }
 );
 
@@ -103,12 +109,29 @@ async function scoreFrame(
   const own = { ...task, ...named, acquisitionId };
   try {
     const sendsFile = image === undefined || (image.dicom !== undefined && task.sendDicom === true);
-    const aggregate = sendsFile
-      ? await sendFile(own, bytes, image)
-      : await sendPixels(own, await image.frame(index, task.signal));
-    return { ...named, aggregate, latencyMs: performance.now() - started };
+    const pixels = sendsFile ? undefined : await image.frame(index, task.signal);
+    const aggregate = await (pixels === undefined ? sendFile(own, bytes, image) : sendPixels(own, pixels));
+    const latencyMs = performance.now() - started;
+    const readPixels = async () => pixels ?? (await readFrame(image, bytes, index, task.signal));
+    return { ...named, aggregate, latencyMs, readPixels };
   } catch (error) {
     return { ...named, error };
+  }
+}
+
+/** @param image undefined if the server decodes the file */
+async function readFrame(
+  image: ImageFile | undefined,
+  bytes: Uint8Array,
+  index: number,
+  signal: AbortSignal,
+): Promise<ImageFrame> {
+  if (image !== undefined) return image.frame(index, signal);
+  const opened = await openImageFile(bytes, { signal, maxPixels: FILE_PIXELS_MAX });
+  try {
+    return await opened.frame(index, signal);
+  } finally {
+    opened.close();
   }
 }
 
@@ -200,7 +223,7 @@ function headerOf(task: Task) {
     options: {
       patchScores: task.patches === true,
       anomalyMap: needsMap
-        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
+        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32
         : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
       ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
     },

@@ -168,7 +168,9 @@ async function scoreFiles(
       progress?.update(index, file);
       for await (const result of scoreFile(session, file, { ...flags, selector: session.model, signal })) {
         if (!('error' in result)) {
-          await outputs.add({ file, ...result, aggregate: addRateWarning(result.aggregate) });
+          const { readPixels, ...scored } = result;
+          const aggregate = addRateWarning(scored.aggregate);
+          await outputs.add({ file, ...scored, aggregate }, readPixels);
           continue;
         }
         if (signal.aborted) return;

@@ -30,6 +30,7 @@ import {
 import { type FloorAurocs, measureFloors } from './floors.js';
 import { LesionMasks, MaskLocalisation } from './localisation.js';
 import { type RocPoint, rocPoints } from './metrics.js';
+import { PictureCollector, type ReportPictures } from './report-pictures.js';
 import { evaluationWarnings } from './warnings.js';
 
 export interface Evaluation {
@@ -58,18 +59,12 @@ export interface Evaluation {
   readonly imagesPerSecond: number;
 }
 
-/** One of the highest-scoring images, with pixels and robust z for the report. */
-export interface TopImage extends EvaluatedImage {
-  readonly pixels: Uint8Array;
-  readonly patchZ: Float32Array;
-}
-
 export interface EvaluationDetail {
   readonly evaluation: Evaluation;
   readonly images: readonly EvaluatedImage[];
   readonly notScored: readonly DatasetImage[];
   readonly roc: Readonly<Record<string, readonly RocPoint[]>>;
-  readonly top: readonly TopImage[];
+  readonly pictures: ReportPictures;
 }
 
 export interface EvaluationOptions {
@@ -78,8 +73,8 @@ export interface EvaluationOptions {
   readonly dataset: Dataset;
   /** @default float32 */
   readonly precision?: Precision;
-  /** Number of highest-scoring images that are returned with pixels and robust z. @default 0 */
-  readonly keepTop?: number;
+  /** Number of images that are returned with their maps: hits, misses and false alarms, a third each. @default 0 */
+  readonly pictureCount?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -90,8 +85,6 @@ const PATHS_LISTED_MAX = 10;
 /** Collects the results of one pass over the images. */
 class EvaluationPass {
   readonly evaluated: EvaluatedImage[] = [];
-  /** Highest score first. */
-  readonly top: TopImage[] = [];
   /** By class; only classes with masks. */
   readonly localisation = new Map<string, MaskLocalisation>();
   readonly notScored: DatasetImage[] = [];
@@ -99,6 +92,7 @@ class EvaluationPass {
   readonly #masks: LesionMasks;
   readonly #boxes: ImageBoxes;
   readonly #threshold: number;
+  readonly #pictures: PictureCollector;
 
   constructor(options: EvaluationOptions, boxes: ImageBoxes) {
     const { calibration } = options.bundle.manifest;
@@ -107,6 +101,11 @@ class EvaluationPass {
     this.#boxes = boxes;
     const rate = Math.max(DEFAULT_FALSE_POSITIVE_RATE, minFalsePositiveRate(calibration));
     this.#threshold = thresholdFor(calibration, rate);
+    this.#pictures = new PictureCollector(options.bundle, options.pictureCount ?? 0, this.#threshold);
+  }
+
+  get pictures(): ReportPictures {
+    return this.#pictures.pictures;
   }
 
   async addImage(
@@ -120,7 +119,9 @@ class EvaluationPass {
       this.notScored.push(item);
       return;
     }
-    const topBox = this.#topBox(image, patchZ);
+    const topPatch = rankedCells(patchZ, geometry, scoring.aggregate)[0]!;
+    const { patchGrid } = geometry;
+    const topBox = patchSourceBox(image, Math.floor(topPatch / patchGrid), topPatch % patchGrid);
     const hit = this.#boxHit(item, topBox);
     const evaluated: EvaluatedImage = {
       id: item.id,
@@ -135,7 +136,8 @@ class EvaluationPass {
       ...(hit ? { boxHit: hit } : {}),
     };
     this.evaluated.push(evaluated);
-    this.#keepTop({ ...evaluated, pixels: image.pixels, patchZ });
+    const boxes = this.#boxes.find(item) ?? [];
+    await this.#pictures.add({ image: evaluated, decoded, working: image, patchZ, topPatch, boxes });
     await this.#addLocalisation(item, image, patchZ);
   }
 
@@ -149,24 +151,9 @@ class EvaluationPass {
     localisation.add(mask, image, patchZ);
   }
 
-  #topBox(image: WorkingImage, patchZ: Float32Array): Box {
-    const { geometry, manifest } = this.#options.bundle;
-    const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
-    return patchSourceBox(image, Math.floor(cell / geometry.patchGrid), cell % geometry.patchGrid);
-  }
-
   #boxHit(item: DatasetImage, topBox: Box): BoxHit | undefined {
     const boxes = this.#boxes.find(item);
     return boxes && boxHit(topBox, boxes, item);
-  }
-
-  #keepTop(image: TopImage): void {
-    const limit = this.#options.keepTop ?? 0;
-    const lowestKept = this.top.at(-1)?.score ?? Number.POSITIVE_INFINITY;
-    if (this.top.length >= limit && !(image.score > lowestKept)) return;
-    this.top.push(image);
-    this.top.sort((a, b) => b.score - a.score);
-    if (this.top.length > limit) this.top.pop();
   }
 }
 
@@ -308,5 +295,5 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
     notScored: pass.notScored.length,
     imagesPerSecond: (pass.evaluated.length + pass.notScored.length) / scored.seconds,
   };
-  return { evaluation, images: pass.evaluated, notScored: pass.notScored, roc, top: pass.top };
+  return { evaluation, images: pass.evaluated, notScored: pass.notScored, roc, pictures: pass.pictures };
 }

@@ -15,7 +15,7 @@ function received(format: PixelFormat): PixelFormat {
   const image = ImageFormat.decode(ImageFormat.encode(imageFormatOf(format)).finish());
   const options = { maxFalsePositiveRate: 0.5 };
   const header = AcquisitionHeader.fromPartial({ source: Source.SOURCE_ROWS, options });
-  return requestFrom({ ...header, image }, model, { maxImagePixels: 1e6, deadline: 0 }).format;
+  return requestFrom({ ...header, image }, model, { maxImagePixels: 1e6, deadline: 0, peer: 'a' }).format;
 }
 
 const base = defaultPixelFormat(20, 30, 16, 12);
