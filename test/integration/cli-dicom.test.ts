@@ -189,7 +189,7 @@ describe('salad with DICOM files', function () {
     const files: readonly [string, Uint8Array, RegExp][] = [
       ['cut', whole.subarray(0, whole.length / 2), /truncated/],
       ['colour', await dicomFile({ ...PLAIN, photometric: 'RGB' }), /not a grey image/],
-      ['text', Buffer.from('a text that is long enough to be a file'), /no DICOM file/],
+      ['text', Buffer.from('a text that is long enough to be a file'), /not a DICOM file/],
       [
         'frame',
         await dicomFile({ ...THREE_FRAMES, syntax: 'rle', encoded: [whole, whole, whole] }),

@@ -187,24 +187,27 @@ describe('ScoreImage of a DICOM file', function () {
     assert.equal(server.registry.budget.bytes, 0);
   });
 
-  it('refuses an image above the pixel limit, and one that exceeds the free memory', async () => {
+  it('refuses an image above the pixel limit, one that needs more than all memory, and one without free memory', async () => {
     const file = await dicomFile({ ...PLAIN, elements: WINDOW });
+    const large = await dicomFile({ ...PLAIN, rows: 256, columns: 256, cells: testCells(256, 256, 12) });
     const strict = await startSmall(models.path, { maxImagePixels: SIDE * SIDE - 1 });
     const narrow = await startSmall(models.path, { maxAcquisitionBytes: 1024 * 1024 });
+    const { budget } = narrow.registry;
+    const refusedBy = async (address: string, encoded: Uint8Array, reason: string) => {
+      const other = new SaladClient(address, { retry: false });
+      await assert.rejects(
+        other.scoreImage(header(), { encoded }),
+        (error) => error instanceof SaladClientError && error.reason === reason,
+      );
+      other.close();
+    };
     try {
-      for (const [address, reason] of [
-        [strict.address, 'IMAGE_TOO_LARGE'],
-        [narrow.address, 'OVERLOADED'],
-      ] as const) {
-        const other = new SaladClient(address, { retry: false });
-        const large = { ...PLAIN, rows: 256, columns: 256, cells: testCells(256, 256, 12) };
-        const sent = reason === 'OVERLOADED' ? await dicomFile(large) : file;
-        await assert.rejects(
-          other.scoreImage(header(), { encoded: sent }),
-          (error) => error instanceof SaladClientError && error.reason === reason,
-        );
-        other.close();
-      }
+      await refusedBy(strict.address, file, 'IMAGE_TOO_LARGE');
+      await refusedBy(narrow.address, large, 'IMAGE_TOO_LARGE');
+      const release = budget.reserveBytes('another caller', budget.maxBytesOfUse - 10_000, 'decoding');
+      await refusedBy(narrow.address, file, 'OVERLOADED');
+      release();
+      assert.equal(budget.bytes, 0);
     } finally {
       await strict.stop(0);
       await narrow.stop(0);

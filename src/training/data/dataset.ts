@@ -29,6 +29,8 @@ export interface DatasetImage extends ImageFacts {
 export interface DataReport {
   /** Absolute path. */
   readonly directory: string;
+  /** Images that are used; each frame of a file is one. */
+  readonly images: number;
   /** Folders whose images are used; paths are below the data folder, `.` is the data folder itself. */
   readonly used: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
   readonly leftOut: readonly LeftOut[];
@@ -203,6 +205,7 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
     patientTable: table?.file ?? null,
     report: {
       directory,
+      images: images.length,
       used: chosen.used,
       leftOut: chosen.leftOut,
       patients: {
