@@ -25,7 +25,7 @@ export const ERROR_REASONS = {
   MESSAGE_UNEXPECTED: ['invalidArgument', 'The header does not allow this message at this point.'],
   MESSAGE_INVALID: [
     'invalidArgument',
-    'A message or its deadline could not be decoded, or a message has too many parts.',
+    'A message or its deadline could not be decoded, or a message has too many fields.',
   ],
   MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method accepts.'],
   ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the row after the last one sent.'],

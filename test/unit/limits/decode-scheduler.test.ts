@@ -1,30 +1,35 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { Turns } from '../../../src/limits/turns.js';
+import { DecodeScheduler } from '../../../src/limits/decode-scheduler.js';
 
 function setUp() {
   let now = 0;
-  let next: (() => void)[] = [];
-  const turns = new Turns({ turnMs: 10, now: () => now, nextTurn: (task) => next.push(task) });
+  let scheduled: (() => void)[] = [];
+  const scheduler = new DecodeScheduler({
+    turnMs: 10,
+    now: () => now,
+    runInNextTurn: (task) => scheduled.push(task),
+  });
+  /** Peers of the tasks that ran, in order. */
   const ran: string[] = [];
   return {
     ran,
     run: (peer: string, ms: number) =>
-      turns.run(peer, () => {
+      scheduler.run(peer, () => {
         ran.push(peer);
         now += ms;
       }),
     turn: () => {
-      const tasks = next;
-      next = [];
+      const tasks = scheduled;
+      scheduled = [];
       for (const task of tasks) task();
     },
-    isIdle: () => next.length === 0,
+    isIdle: () => scheduled.length === 0,
   };
 }
 
-describe('Turns', () => {
-  it('runs at once while the turn is young, then one of each peer in the turns that follow', () => {
+describe('DecodeScheduler', () => {
+  it('runs tasks at once during the first ms of a turn, then one in each following turn, of each peer in turn', () => {
     const { ran, run, turn, isIdle } = setUp();
     for (let index = 0; index < 6; index++) run('many', 4);
     run('one', 4);
@@ -34,12 +39,12 @@ describe('Turns', () => {
       turn();
       later.push(ran.slice(3).join());
     }
-    // One each turn: handlers have theirs after it.
+    // One task in each turn, because handlers run after it.
     assert.deepEqual(later.slice(0, 4), ['many', 'many,one', 'many,one,many', 'many,one,many,many']);
     assert.equal(ran.length, 7);
   });
 
-  it('lets nothing pass what waits, and runs at once again when nothing does', () => {
+  it('never runs a new task before a waiting one, and runs at once again when none waits', () => {
     const { ran, run, turn, isIdle } = setUp();
     run('a', 20);
     run('a', 1);

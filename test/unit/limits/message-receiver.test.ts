@@ -5,17 +5,17 @@ import { gzipSync } from 'node:zlib';
 import { Metadata, status } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { intakeInterceptor, messageTaken } from '../../../src/limits/intake.js';
-import { ReceivedBytes } from '../../../src/limits/received-bytes.js';
-import { Turns } from '../../../src/limits/turns.js';
+import { DecodeScheduler } from '../../../src/limits/decode-scheduler.js';
+import { messageProcessed, messageReceiverInterceptor } from '../../../src/limits/message-receiver.js';
+import { ReceiveBudget } from '../../../src/limits/receive-budget.js';
 import { frame } from '../../support/raw-grpc.js';
 
 interface Message {
   readonly bytes: Buffer;
 }
 
-/** The part of grpc-js's server call that an intake takes over. */
-class StubCall {
+/** The members of grpc-js's server call that a message receiver uses or replaces. */
+class ServerCallDouble {
   readonly stream = Object.assign(new EventEmitter(), {
     session: { socket: { remoteAddress: '192.0.2.1' } },
     isPaused: true,
@@ -30,12 +30,12 @@ class StubCall {
   readonly metadata = new Metadata();
   readonly incomingEncoding = 'gzip';
   readonly messages: Message[] = [];
-  ended = false;
+  hasEnded = false;
   status: number | undefined;
   readonly listener = {
     onReceiveMessage: (message: object) => this.messages.push(message as Message),
     onReceiveHalfClose: () => {
-      this.ended = true;
+      this.hasEnded = true;
     },
   };
   isClosed = false;
@@ -55,30 +55,35 @@ class StubCall {
 }
 
 function setUp(totalBytes = 10_000, maxPendingBytes = 3000) {
-  const received = new ReceivedBytes(totalBytes, 1);
-  const interceptor = intakeInterceptor({
+  const budget = new ReceiveBudget(totalBytes, 1);
+  const interceptor = messageReceiverInterceptor({
     peerOf: () => undefined,
-    limitsOf: () => ({ firstBytes: 5000, laterBytes: 8000, compression: true, isKept: true }),
-    received,
-    turns: new Turns(),
+    limitsOf: () => ({
+      firstMessageBytes: 5000,
+      laterMessageBytes: 8000,
+      acceptsCompression: true,
+      isKeptUntilProcessed: true,
+    }),
+    budget,
+    scheduler: new DecodeScheduler(),
     maxPendingBytes,
     retryDelayMs: 1,
   });
   const open = () => {
-    const call = new StubCall();
+    const call = new ServerCallDouble();
     interceptor({ path: '/a/b' } as never, call as never);
     return call;
   };
-  return { received, open };
+  return { budget, open };
 }
 
 const settled = async () => {
   for (let turn = 0; turn < 20; turn++) await nextTurn();
 };
 
-describe('the intake of request messages', () => {
-  it('gives a message for each that is wanted, reads no further, and ends after the last', async () => {
-    const { open, received } = setUp();
+describe('messageReceiverInterceptor', () => {
+  it('delivers one message for each request of the handler, reads no further, and ends after the last', async () => {
+    const { open, budget } = setUp();
     const call = open();
     call.startRead();
     assert.equal(call.stream.isPaused, false);
@@ -95,15 +100,15 @@ describe('the intake of request messages', () => {
     call.startRead();
     await settled();
     assert.equal(call.messages.length, 2);
-    assert.equal(call.ended, false);
+    assert.equal(call.hasEnded, false);
     call.startRead();
     await settled();
-    assert.equal(call.ended, true);
-    for (const message of call.messages) messageTaken(message);
-    assert.equal(received.taken, 0);
+    assert.equal(call.hasEnded, true);
+    for (const message of call.messages) messageProcessed(message);
+    assert.equal(budget.reservedBytes, 0);
   });
 
-  it('gives no more than the handler has room for', async () => {
+  it('delivers no more while the unprocessed messages of the handler exceed its limit', async () => {
     const { open } = setUp(100_000);
     const call = open();
     for (let index = 0; index < 5; index++) {
@@ -112,13 +117,13 @@ describe('the intake of request messages', () => {
       await settled();
     }
     assert.equal(call.messages.length, 2);
-    messageTaken(call.messages[0]!);
+    messageProcessed(call.messages[0]!);
     await settled();
     assert.equal(call.messages.length, 3);
   });
 
-  it('refuses a message by its announcement, the first by another limit than the later ones', async () => {
-    const { open, received } = setUp();
+  it('refuses a message by its announced length, with separate limits for the first and later messages', async () => {
+    const { open, budget } = setUp();
     const first = open();
     first.startRead();
     first.handleDataFrame(frame(Buffer.alloc(0), 5001));
@@ -127,63 +132,66 @@ describe('the intake of request messages', () => {
     later.startRead();
     later.handleDataFrame(Buffer.concat([frame(Buffer.alloc(1)), frame(Buffer.alloc(0), 5001)]));
     await settled();
-    messageTaken(later.messages[0]!);
+    messageProcessed(later.messages[0]!);
     later.startRead();
     await settled();
     assert.equal(later.status, undefined);
     later.close();
     first.close();
-    assert.equal(received.taken, 0);
+    assert.equal(budget.reservedBytes, 0);
   });
 
-  it('counts a compressed message as it unfolds, and refuses it where there is no room', async () => {
-    const { open, received } = setUp(6000);
+  it('reserves memory while a message is decompressed; the next message of the peer waits for its memory', async () => {
+    const { open, budget } = setUp(6000);
     const call = open();
     call.startRead();
     call.handleDataFrame(frame(gzipSync(Buffer.alloc(4000)), undefined, true));
     while (call.messages.length === 0) await nextTurn();
     assert.equal(call.messages[0]?.bytes.byteLength, 4000);
-    assert.ok(received.taken > 4000);
+    assert.ok(budget.reservedBytes > 4000);
     const other = open();
     other.startRead();
     other.handleDataFrame(frame(gzipSync(Buffer.alloc(100)), undefined, true));
     await settled();
-    // Its peer holds its share: it waits.
+    // Its peer has used its share, so it waits.
     assert.deepEqual([other.messages.length, other.status], [0, undefined]);
     call.close();
     while (other.messages.length === 0) await nextTurn();
     other.close();
-    assert.equal(received.taken, 0);
+    assert.equal(budget.reservedBytes, 0);
   });
 
-  it('gives all room back, however calls end', async () => {
+  it('releases all memory, however calls end', async () => {
     const step = fc.record({
       call: fc.nat(3),
-      kind: fc.constantFrom('data', 'data', 'want', 'want', 'taken', 'close', 'turn', 'end'),
+      kind: fc.constantFrom('data', 'data', 'request', 'request', 'process', 'close', 'turn', 'end'),
       bytes: fc.nat(6000),
-      zipped: fc.boolean(),
+      isCompressed: fc.boolean(),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const { open, received } = setUp(9000);
+        const { open, budget } = setUp(9000);
         const calls = Array.from({ length: 4 }, open);
-        for (const { call: index, kind, bytes, zipped } of steps) {
+        for (const { call: index, kind, bytes, isCompressed } of steps) {
           const call = calls[index]!;
           if (call.isClosed) continue;
           const message = Buffer.alloc(bytes, index);
-          if (kind === 'data')
-            call.handleDataFrame(zipped ? frame(gzipSync(message), undefined, true) : frame(message));
-          if (kind === 'want') call.startRead();
-          if (kind === 'taken') for (const done of call.messages) messageTaken(done);
+          if (kind === 'data') {
+            call.handleDataFrame(isCompressed ? frame(gzipSync(message), undefined, true) : frame(message));
+          }
+          if (kind === 'request') call.startRead();
+          if (kind === 'process') for (const done of call.messages) messageProcessed(done);
           if (kind === 'close') call.close();
           if (kind === 'end') call.handleEndEvent();
           if (kind === 'turn') await nextTurn();
-          assert.ok(received.taken <= 9000);
+          // The budget has 256 bytes more, for the overhead of a message.
+          assert.ok(budget.reservedBytes <= 9256);
         }
         for (const call of calls) if (!call.isClosed) call.close();
-        const until = performance.now() + 5000;
-        while (received.taken > 0 && performance.now() < until) await nextTurn();
-        assert.equal(received.taken, 0);
+        // A message that is being decompressed releases its memory when that ends.
+        const deadline = performance.now() + 5000;
+        while (budget.reservedBytes > 0 && performance.now() < deadline) await nextTurn();
+        assert.equal(budget.reservedBytes, 0);
       }),
       { seed: 5, numRuns: 300 },
     );

@@ -1,4 +1,4 @@
-/** The connections of a port: their limits, and their end. */
+/** All connections of a port: applies their limits, and closes them when the server stops. */
 import type { Http2SecureServer, Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { ServerOptions } from '@grpc/grpc-js';
@@ -6,35 +6,37 @@ import type { ServeConfig } from '../../config/schema.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { afterReading } from '../../wire/silence-timer.js';
 import { Connection, type ConnectionTimes } from './connection.js';
-import { superviseStream } from './stream-end.js';
+import { limitStream } from './stream-limits.js';
 
-export interface ConnectionsOptions extends ConnectionTimes {
-  /** Most connections of each address that is listened on. */
+export interface ConnectionLimits extends ConnectionTimes {
+  /** Most connections of each address that the port listens on. */
   readonly maxConnections: number;
-  /** A stream whose status is decided is reset after this long, in ms. */
+  /** Time for a client to end a stream that has its status, in ms; after it the stream is reset. */
   readonly lingerMs: number;
-  readonly logger: Logger;
 }
 
+/** RFC 9113 (6.5.2) recommends no smaller limit of streams. */
 const STREAMS_MIN = 100;
-/** Longest time for a client to close its half of a stream or of a connection that is over. */
+/** Longest time for a client to close its half of a stream or of a connection that has ended. */
 const LINGER_MS = 5000;
-/** Connections made during the drain get GOAWAY after this long, so that a call on them gets its answer before. */
+/** A connection opened during the drain gets GOAWAY after this time, so that a call on it is answered before. */
 const LATE_GOAWAY_MS = 500;
-const CHECK_MS_MAX = 250;
-const CHECK_MS_MIN = 10;
+const CHECK_INTERVAL_MS_MAX = 250;
+const CHECK_INTERVAL_MS_MIN = 10;
+/** Checks during the shortest of the time limits. */
+const CHECKS_PER_LIMIT = 4;
 
-/** The limits that grpc-js has options for. */
-export function connectionOptions(config: ServeConfig): ServerOptions {
+/** The limit of streams of a connection, as an option of grpc-js. */
+export function maxStreamsOption(config: ServeConfig): ServerOptions {
   return {
-    // Above the limit of calls, so that one too many is refused with an error of ours; bounds streams whose client
-    // has its status and never closes them. Node counts streams that are over but not yet gone, and resets one
-    // too many without a status: never fewer than RFC 9113 (6.5.2) recommends.
+    // Above the limit of calls, so that a call above that limit is refused with a status. It limits the streams that
+    // clients do not close after their status. Node also counts streams that have ended and are not closed yet, and
+    // resets a stream above the limit without a status, so it is never below the recommended minimum.
     'grpc.max_concurrent_streams': Math.max(STREAMS_MIN, 2 * config.maxConcurrentAcquisitions),
   };
 }
 
-export function connectionsOptions(config: ServeConfig, logger: Logger): ConnectionsOptions {
+export function connectionLimits(config: ServeConfig): ConnectionLimits {
   return {
     maxConnections: config.maxConnections,
     prefaceMs: config.connectTimeoutMs,
@@ -45,34 +47,32 @@ export function connectionsOptions(config: ServeConfig, logger: Logger): Connect
     minPingIntervalMs: config.minPingIntervalMs,
     closeMs: Math.min(LINGER_MS, config.idleTimeoutMs),
     lingerMs: Math.min(LINGER_MS, config.idleTimeoutMs),
-    logger,
   };
 }
 
 export class Connections {
-  /** Accepted sockets, in their TLS handshake too. */
+  /** Accepted sockets, including those in their TLS handshake. */
   private readonly sockets = new Set<Socket>();
   private readonly open = new Set<Connection>();
   private readonly timer: NodeJS.Timeout;
-  private draining = false;
+  private isDraining = false;
   private onEmpty: (() => void) | undefined;
 
-  constructor(private readonly options: ConnectionsOptions) {
-    const times = [
-      options.prefaceMs,
-      options.idleMs,
-      options.keepaliveMs,
-      options.keepaliveTimeoutMs,
-      options.closeMs,
-    ];
-    if (options.maxAgeMs > 0) times.push(options.maxAgeMs);
-    const everyMs = Math.min(CHECK_MS_MAX, Math.max(CHECK_MS_MIN, Math.min(...times) / 4));
-    this.timer = setInterval(() => afterReading(() => this.check()), everyMs).unref();
+  constructor(
+    private readonly limits: ConnectionLimits,
+    private readonly logger: Logger,
+  ) {
+    const { prefaceMs, idleMs, keepaliveMs, keepaliveTimeoutMs, closeMs, maxAgeMs } = limits;
+    const times = [prefaceMs, idleMs, keepaliveMs, keepaliveTimeoutMs, closeMs];
+    if (maxAgeMs > 0) times.push(maxAgeMs);
+    const shortestMs = Math.min(...times) / CHECKS_PER_LIMIT;
+    const intervalMs = Math.min(CHECK_INTERVAL_MS_MAX, Math.max(CHECK_INTERVAL_MS_MIN, shortestMs));
+    this.timer = setInterval(() => afterReading(() => this.check()), intervalMs).unref();
   }
 
   /** To be called for every HTTP/2 server of the port before it listens. */
   watch(server: Http2Server | Http2SecureServer): void {
-    server.maxConnections = this.options.maxConnections;
+    server.maxConnections = this.limits.maxConnections;
     server.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
       socket.once('close', () => {
@@ -80,28 +80,28 @@ export class Connections {
         if (this.sockets.size === 0) this.onEmpty?.();
       });
     });
-    // Node makes the session of a socket in its own listener of this event, so 'session' comes right after this.
-    let accepted: Socket | undefined;
+    // Node creates the session of a socket in its own listener of this event, so 'session' follows at once.
+    let acceptedSocket: Socket | undefined;
     const event = 'setSecureContext' in server ? 'secureConnection' : 'connection';
     server.prependListener(event, (socket: Socket) => {
-      accepted = socket;
+      acceptedSocket = socket;
     });
     server.on('session', (session: ServerHttp2Session) => {
-      if (accepted !== undefined) this.add(accepted, session);
+      if (acceptedSocket !== undefined) this.add(acceptedSocket, session);
     });
-    // Before grpc-js reads the headers.
+    // Must run before grpc-js reads the headers.
     server.prependListener('stream', (stream: ServerHttp2Stream, headers) => {
-      superviseStream(stream, headers, this.options.lingerMs);
+      limitStream(stream, headers, this.limits.lingerMs);
     });
   }
 
-  /** GOAWAY to all connections, and soon to those that come from now on. */
+  /** Sends GOAWAY to all connections, and after a moment to each that is opened from now on. */
   drain(): void {
-    this.draining = true;
+    this.isDraining = true;
     for (const connection of this.open) connection.sendGoaway();
   }
 
-  /** Closes all connections, by force those that are not closed after `timeoutMs`. */
+  /** Closes all connections; after `timeoutMs` by force. */
   async close(timeoutMs: number): Promise<void> {
     for (const connection of this.open) connection.close();
     if (this.sockets.size > 0) {
@@ -116,10 +116,10 @@ export class Connections {
   }
 
   private add(socket: Socket, session: ServerHttp2Session): void {
-    const connection = new Connection(socket, session, this.options, this.options.logger);
+    const connection = new Connection(socket, session, this.limits, this.logger);
     this.open.add(connection);
     socket.once('close', () => this.open.delete(connection));
-    if (this.draining) setTimeout(() => connection.sendGoaway(), LATE_GOAWAY_MS).unref();
+    if (this.isDraining) setTimeout(() => connection.sendGoaway(), LATE_GOAWAY_MS).unref();
   }
 
   private check(): void {

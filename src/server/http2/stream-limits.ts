@@ -1,4 +1,4 @@
-/** What happens to every HTTP/2 stream of a call, whatever grpc-js and the handlers do. */
+/** Applies limits to every HTTP/2 stream of a call, independent of grpc-js and the handlers. */
 import {
   constants,
   type IncomingHttpHeaders,
@@ -11,33 +11,33 @@ import { SaladError } from '../../errors/index.js';
 import { DETAILS_KEY, statusDetails } from '../../wire/status.js';
 
 const MS_OF_UNIT: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1 };
-/** Timers of Node, and the integers grpc-js computes with, end here: 24.8 days. */
+/** Largest delay of Node's timers and of grpc-js's deadlines: 24.8 days. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-/** Characters of a method's name that an answer repeats. */
-const PATH_MAX = 128;
+/** Most characters of a method's name that an answer repeats. */
+const PATH_LENGTH_MAX = 128;
 
 /**
- * - A deadline above 24.8 days counts as 24.8 days; grpc-js would take it for one that has passed.
- * - A call of an unknown method, which grpc-js answers before any interceptor, gets error details as all others.
- * - Once the status is decided, the client has `lingerMs` to read it and to close its half; then the stream is reset.
- *   What it goes on sending would be read and dropped for ever, and a client that takes no data would keep the stream
- *   and its answers.
+ * - Reduces a timeout above 24.8 days to 24.8 days: grpc-js would treat it as one that has passed.
+ * - Adds error details to the answer for an unknown method, which grpc-js sends before any interceptor runs.
+ * - Resets the stream `lingerMs` after its status was sent, unless the client has read it and closed its half. Without
+ *   this, data that the client still sends would be read and dropped for ever, and a client that reads nothing would
+ *   keep the stream and its answers in memory.
  */
-export function superviseStream(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  lingerMs: number,
-): void {
+export function limitStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, lingerMs: number): void {
   limitTimeout(headers);
-  let linger: NodeJS.Timeout | undefined;
+  let lingerTimer: NodeJS.Timeout | undefined;
   const onStatus = () => {
-    linger ??= setTimeout(() => reset(stream), lingerMs);
+    lingerTimer ??= setTimeout(() => reset(stream), lingerMs);
   };
-  stream.once('close', () => clearTimeout(linger));
+  stream.once('close', () => clearTimeout(lingerTimer));
   const { respond, end } = stream;
   stream.respond = (response?: OutgoingHttpHeaders, options?: ServerStreamResponseOptions) => {
     if (options?.endStream === true) onStatus();
-    respond.call(stream, isUnknownMethod(response) ? unimplemented(headers[':path']) : response, options);
+    respond.call(
+      stream,
+      isUnknownMethod(response) ? unknownMethodAnswer(headers[':path']) : response,
+      options,
+    );
   };
   stream.end = ((...args: Parameters<typeof end>) => {
     onStatus();
@@ -45,10 +45,10 @@ export function superviseStream(
   }) as typeof end;
 }
 
-/** NO_ERROR is what RFC 9113 (8.1) has for a stream that was answered before it was wholly sent. */
+/** RFC 9113 (8.1) defines NO_ERROR for a stream that was answered before the client had sent all of it. */
 function reset(stream: ServerHttp2Stream): void {
   if (stream.closed) return;
-  // With NO_ERROR Node waits until the answers are taken.
+  // With NO_ERROR Node would wait until the client has read the answers.
   stream.close(stream.writableFinished ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
 }
 
@@ -59,13 +59,13 @@ function limitTimeout(headers: IncomingHttpHeaders): void {
   if (ms > TIMEOUT_MS_MAX) headers['grpc-timeout'] = `${Math.floor(TIMEOUT_MS_MAX / 1000)}S`;
 }
 
-/** True for the answer of grpc-js itself, which has no details. */
+/** Whether the answer is grpc-js's own: only those have no error details. */
 function isUnknownMethod(response: OutgoingHttpHeaders | undefined): boolean {
   return Number(response?.['grpc-status']) === status.UNIMPLEMENTED && response?.[DETAILS_KEY] === undefined;
 }
 
-function unimplemented(path = ''): OutgoingHttpHeaders {
-  const error = new SaladError('UNIMPLEMENTED', `the server has no method ${path.slice(0, PATH_MAX)}`);
+function unknownMethodAnswer(path = ''): OutgoingHttpHeaders {
+  const error = new SaladError('UNIMPLEMENTED', `the server has no method ${path.slice(0, PATH_LENGTH_MAX)}`);
   return {
     ':status': 200,
     'content-type': 'application/grpc+proto',

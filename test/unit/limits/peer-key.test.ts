@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { addressKey } from '../../../src/limits/peer.js';
+import { addressKey } from '../../../src/limits/peer-key.js';
 
 describe('addressKey', () => {
-  it('counts IPv4 by address, mapped into IPv6 or not, and IPv6 by network', () => {
+  it('is the address for IPv4, mapped into IPv6 or not, and the /64 network for IPv6', () => {
     const keys = {
       '192.0.2.7': 'address 192.0.2.7',
       '::ffff:192.0.2.7': 'address 192.0.2.7',

@@ -1,20 +1,22 @@
-/** What limits count by where nobody has identified itself. */
+/** Names peers that have no identity by their address. */
 import { isIPv6 } from 'node:net';
 
-const MAPPED_IPV4 = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
-/** Groups of 16 bits in the network of an IPv6 address: one customer gets a /64 at least. */
+const IPV4_MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+const ADDRESS_GROUPS = 8;
+/** Groups of 16 bits in a /64 network, the least that an IPv6 provider assigns to one customer. */
 const NETWORK_GROUPS = 4;
 
-/** An IPv4 address, or the /64 network of an IPv6 address. */
+/** @returns such as `address 192.0.2.7` or, for the /64 network of an IPv6 address, `network 2001:db8:1:2::/64` */
 export function addressKey(remoteAddress: string | undefined): string {
   if (remoteAddress === undefined) return 'address unknown';
-  const mapped = MAPPED_IPV4.exec(remoteAddress)?.[1];
-  if (mapped !== undefined) return `address ${mapped}`;
+  const ipv4 = IPV4_MAPPED.exec(remoteAddress)?.[1];
+  if (ipv4 !== undefined) return `address ${ipv4}`;
   if (!isIPv6(remoteAddress)) return `address ${remoteAddress}`;
   const [head = '', tail = ''] = remoteAddress.replace(/%.*$/, '').split('::');
   const first = head === '' ? [] : head.split(':');
   const last = tail === '' ? [] : tail.split(':');
-  const zeros = Array.from({ length: Math.max(0, 8 - first.length - last.length) }, () => '0');
+  const zeroCount = Math.max(0, ADDRESS_GROUPS - first.length - last.length);
+  const zeros = Array.from({ length: zeroCount }, () => '0');
   const groups = [...first, ...zeros, ...last].map((group) => Number.parseInt(group, 16).toString(16));
   return `network ${groups.slice(0, NETWORK_GROUPS).join(':')}::/64`;
 }
