@@ -3,6 +3,7 @@ import { callerOf } from '../auth/caller.js';
 import { type Guard, openGuard } from '../auth/guard.js';
 import { portCredentials, restrictCiphers } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
+import { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { MemoryRelease } from '../limits/memory-release.js';
@@ -63,10 +64,14 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
   try {
     const registry = await ModelRegistry.open(config, logger, telemetry, options);
     closers.push(() => registry.close());
+    const dicom = new DicomDecoder();
+    closers.push(() => dicom.close());
     const health = new Health(SERVICE_NAMES);
     const healthPort = await openHealthPort(config.healthListen, health, logger);
     closers.push(() => healthPort?.close());
-    const { server, limits, ...parts } = createPort({ config, logger, telemetry, registry, guard, health });
+    const { server, limits, ...parts } = createPort({
+      ...{ config, logger, telemetry, registry, guard, health, dicom },
+    });
     const memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
     closers.push(() => memory.close());
     const stopListening = () => server.forceShutdown();
@@ -109,10 +114,11 @@ interface PortParts {
   readonly registry: ModelRegistry;
   readonly guard: Guard;
   readonly health: Health;
+  readonly dicom: DicomDecoder;
 }
 
 /** Creates the gRPC server with its services, not listening yet, and the trackers of its connections and calls. */
-function createPort({ config, logger, telemetry, registry, guard, health }: PortParts) {
+function createPort({ config, logger, telemetry, registry, guard, health, dicom }: PortParts) {
   const connections = new Connections(connectionLimits(config), logger);
   const openCalls = new OpenCalls({
     logger,
@@ -167,7 +173,10 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
       },
     },
   );
-  server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls, telemetry }));
+  server.addService(
+    AnomalyScoringService,
+    anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
+  );
   server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
   health.addTo(server);
   addReflection(server);

@@ -61,7 +61,9 @@ export interface ScoreOptions extends CallOptions {
 }
 
 /** A whole image: an encoded file, or raw samples that the header describes. */
-export type ImageData = { readonly encoded: Uint8Array } | { readonly raw: Uint8Array };
+export type ImageData =
+  /** PNG, JPEG or DICOM; of a DICOM file of several frames one, counted from 1. */
+  { readonly encoded: Uint8Array; readonly frame?: number } | { readonly raw: Uint8Array };
 
 const CHANNEL_OPTIONS: ChannelOptions = {
   // The default of grpc-js is up to two minutes; a client should reconnect soon after its server restarted.
@@ -177,6 +179,7 @@ export class SaladClient {
       header: AcquisitionHeader.fromPartial(header),
       image:
         'encoded' in image ? { $case: 'encoded', value: image.encoded } : { $case: 'raw', value: image.raw },
+      frame: 'encoded' in image ? image.frame : undefined,
     };
     const call = this.#scoring.scoreImage(request, this.#callMetadata(), deadlineOf(options));
     const removeListener = cancelOnAbort(call, options.signal);

@@ -10,6 +10,7 @@ import {
 import { type Caller, callerOf } from '../../auth/caller.js';
 import type { AdmissionConfig } from '../../config/sections/admission.js';
 import type { CallConfig } from '../../config/sections/calls.js';
+import type { DicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../errors/index.js';
 import type {
   AnomalyScoringServer,
@@ -18,7 +19,7 @@ import type {
   StreamAcquisitionRequest,
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
-import type { AcquisitionHeader } from '../../gen/salad/v1/types.js';
+import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
 import { DecodeQueue } from '../../imaging/decode/queue.js';
 import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
@@ -41,6 +42,7 @@ export interface AnomalyScoringContext {
   readonly registry: ModelRegistry;
   readonly calls: CallTracker;
   readonly telemetry: Telemetry;
+  readonly dicom: DicomDecoder;
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
@@ -85,15 +87,19 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       const model = findModel(context.registry, header);
       const deadline = monotonicDeadline(call, model.batcher.now());
       const { maxImagePixels } = context.config;
-      const { request, samples, release } = await imageRequestFrom(call.request, header, model, {
+      const { dicom } = context;
+      const image = await imageRequestFrom(call.request, header, model, {
         maxImagePixels,
         deadline,
         decoding,
+        dicom,
         signal,
         peer: peerOf(caller),
       });
+      const { request, samples, release, instance } = image;
       try {
-        await writeAnswers(context, call, model, request, rowChunks(request.format, samples, signal), signal);
+        const rows = rowChunks(request.format, samples, signal);
+        await writeAnswers(context, call, model, request, rows, signal, instance);
       } finally {
         release();
       }
@@ -111,6 +117,7 @@ async function writeAnswers(
   request: AcquisitionRequest,
   pixels: AsyncIterable<PixelMessage>,
   signal: AbortSignal,
+  instance?: DicomInstance,
 ): Promise<void> {
   const writer = new ResponseWriter<StreamAcquisitionResponse & ScoreImageResponse>(
     call,
@@ -121,7 +128,7 @@ async function writeAnswers(
   try {
     for await (const event of scoreAcquisition(model, { ...request, tag: trace.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
-      await writer.write(answerOf(event, model, request), aggregate !== undefined);
+      await writer.write(answerOf(event, model, request, instance), aggregate !== undefined);
       trace.messageSent(event.kind, aggregate);
     }
     trace.ended();
