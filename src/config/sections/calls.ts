@@ -28,7 +28,7 @@ export const CALL_FIELDS = {
     min: MIB,
     max: 2 ** 40,
     description:
-      'Memory for request messages that are being received, are being decoded or wait for their acquisition, over all calls; above this, or above the share of a peer, clients wait. Always at least maxMessageBytes.',
+      'Memory for request messages that are being received, are being decoded or wait for their acquisition, over all calls; above this, or above the share of a peer, clients wait. Always at least maxMessageBytes; four times as much lets one client send its largest messages compressed.',
   }),
   headerTimeoutMs: whole({
     env: 'SALAD_HEADER_TIMEOUT_MS',
