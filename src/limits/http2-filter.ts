@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import { Shares } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import { toServiceError } from '../wire/status.js';
+import { closeSession, isClosing } from './close-session.js';
 import { addressKey } from './peer-key.js';
 import type { RateLimiter } from './rate-limiter.js';
 
@@ -92,6 +93,11 @@ export class Http2Filter {
   private admitStream(stream: ServerHttp2Stream, headers: RequestHeaders): boolean {
     const { session } = stream;
     if (session === undefined || session.destroyed || stream.destroyed) return false;
+    if (isClosing(session)) {
+      // It is destroyed with its session.
+      stream.on('error', () => {});
+      return false;
+    }
     const peer = addressKey(session.socket.remoteAddress);
     const error = this.errorOf(peer, headers);
     if (error === undefined) return true;
@@ -116,10 +122,9 @@ export class Http2Filter {
   }
 
   private close(session: Http2Session): void {
-    if (session.destroyed) return;
+    if (session.destroyed || isClosing(session)) return;
     const socket = this.sockets.get(socketKey(session.socket));
-    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('too_many_calls'));
-    session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    closeSession(session, 'too_many_calls');
     // Node waits until the client has read the GOAWAY: without this, for ever where the client only sends.
     setTimeout(() => socket?.destroy(), GOAWAY_READ_MS).unref();
   }
@@ -139,7 +144,8 @@ export class Http2Filter {
     );
     // Drops what the client still sends, so that the stream closes soon and the connection may open another.
     stream.resume();
-    stream.close(constants.NGHTTP2_NO_ERROR);
+    // Later, because Node 22 drops the answer of a stream that is closed in the same turn.
+    setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
   }
 }
 

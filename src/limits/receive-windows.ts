@@ -3,13 +3,8 @@
  * thousand streams, each with the window that full speed over a long distance needs, would be gigabytes. So windows
  * become smaller the more streams are open; every connection gets the new size in SETTINGS.
  */
-import {
-  constants,
-  type Http2SecureServer,
-  type Http2Server,
-  type Http2Session,
-  type ServerHttp2Stream,
-} from 'node:http2';
+import type { Http2SecureServer, Http2Server, Http2Session, ServerHttp2Stream } from 'node:http2';
+import { closeSession } from './close-session.js';
 
 export interface ReceiveWindowsOptions {
   /** Window of one stream while few are open. */
@@ -110,8 +105,7 @@ export class ReceiveWindows {
     for (const [session, bytes] of unreadBytes) {
       const streamCount = this.streamsBySession.get(session)?.size ?? 0;
       if (bytes <= TOLERATED_WINDOWS * this.currentBytes * streamCount) continue;
-      session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('window_not_kept'));
-      session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      closeSession(session, 'window_not_kept');
     }
   }
 }

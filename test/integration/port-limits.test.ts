@@ -13,6 +13,7 @@ import { ModelRegistryGetRequest } from '../../src/gen/salad/v1/model_registry.j
 import { AcquisitionHeader, Source } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { connectRaw, encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from '../support/raw-grpc.js';
+import { FRAME, RawConnection } from '../support/raw-http2.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -231,6 +232,20 @@ describe('limits of a peer before its calls reach a handler', function () {
     next.on('error', () => {});
     next.resume();
     await once(next, 'close');
+    await assertServes();
+  });
+
+  it('closes the connection while further streams with data of the same network read are processed', async () => {
+    await start({ peerCallsPerSecond: 20 });
+    const connection = await RawConnection.connect(server!.address);
+    connection.socket.cork();
+    for (let stream = 1; stream < 400; stream += 2) {
+      connection.request(stream, LIST);
+      connection.data(stream, Buffer.alloc(4));
+    }
+    connection.socket.uncork();
+    await connection.closed();
+    assert.ok(connection.frames.some(({ type }) => type === FRAME.goaway));
     await assertServes();
   });
 

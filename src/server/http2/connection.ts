@@ -1,6 +1,7 @@
 /** One client connection, from its acceptance to its close. Every state of a connection has a time limit. */
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { closeSession } from '../../limits/close-session.js';
 import type { Logger } from '../../telemetry/logger.js';
 
 /** All in ms. */
@@ -173,8 +174,7 @@ export class Connection {
     this.clientPingedAt = now;
     this.bytesWrittenAtClientPing = bytesWritten;
     if (this.earlyPings <= EARLY_PINGS_MAX) return;
-    this.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('too_many_pings'));
-    this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    closeSession(this.session, 'too_many_pings');
   }
 }
 
