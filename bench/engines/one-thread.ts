@@ -56,37 +56,26 @@ export function measureSearch(plan: Plan): Promise<Figures> {
   });
 }
 
-const REDUCED: readonly (readonly [Precision, readonly SourceName[]])[] = [
-  ['bfloat16', SOURCE_NAMES],
-  ['int8', ['salad', 'salad64']],
-];
-
-/** float32 time of a tile over that in bfloat16 and int8, encoders alone. */
+/** float32 time of a tile over that in bfloat16, encoders alone. */
 export function measurePrecisions(plan: Plan): Promise<Figures> {
   const { durationMs, repeats } = plan;
   return each(plan, async (runner, engine) => {
-    const figures: Figures = {};
-    for (const [precision, models] of REDUCED) {
-      if (precision === 'bfloat16' && (engine !== 'openvino' || !hasBfloat16())) continue;
-      const ofModel: Figures = {};
-      for (const model of models) {
-        const run = async (which: Precision) =>
-          rateOf(
-            await runner.run({ model, bank: 'none', precision: which, batchSize: BATCH_SIZE, durationMs }),
-          );
-        const [float32, reduced]: [number[], number[]] = [[], []];
-        for (let repeat = 0; repeat < repeats; repeat++) {
-          float32.push(await run('float32'));
-          reduced.push(await run(precision));
-        }
-        ofModel[model] = {
-          float32TilesPerSecond: median(float32),
-          tilesPerSecond: median(reduced),
-          overFloat32: summary(reduced.map((rate, turn) => rate / float32[turn]!)),
-        };
+    if (engine !== 'openvino' || !hasBfloat16()) return {};
+    const ofModel: Figures = {};
+    for (const model of SOURCE_NAMES) {
+      const run = async (precision: Precision) =>
+        rateOf(await runner.run({ model, bank: 'none', precision, batchSize: BATCH_SIZE, durationMs }));
+      const [float32, reduced]: [number[], number[]] = [[], []];
+      for (let repeat = 0; repeat < repeats; repeat++) {
+        float32.push(await run('float32'));
+        reduced.push(await run('bfloat16'));
       }
-      figures[precision] = ofModel;
+      ofModel[model] = {
+        float32TilesPerSecond: median(float32),
+        tilesPerSecond: median(reduced),
+        overFloat32: summary(reduced.map((rate, turn) => rate / float32[turn]!)),
+      };
     }
-    return figures;
+    return { bfloat16: ofModel };
   });
 }

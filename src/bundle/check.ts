@@ -65,11 +65,6 @@ function checkManifest(manifest: Manifest, geometry: Geometry): void {
   if (input.intensity.kind === 'percentile' && input.intensity.low >= input.intensity.high) {
     throw invalidBundle('manifest.json: input.intensity.low must be below high');
   }
-  for (const [name, { low, high }] of Object.entries(manifest.int8?.ranges ?? {})) {
-    if (!network.nodes.some((node) => node.name === name) || low > high) {
-      throw invalidBundle(`manifest.json: int8.ranges.${name} is not a node, or its low is above its high`);
-    }
-  }
   if (2 * scoring.aggregate.margin >= geometry.patchGrid) {
     throw invalidBundle('manifest.json: scoring.aggregate.margin leaves no patch');
   }

@@ -2,7 +2,6 @@
 import { z } from 'zod';
 import { calibrationSchema, inputSchema, scoringSchema, tilingSchema } from '../geometry/specifications.js';
 import { networkSchema } from '../network/description.js';
-import { int8Schema } from '../network/int8-specification.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const pixelHash = z.string().regex(/^[0-9a-f]{16}$/);
@@ -63,7 +62,7 @@ export const manifestSchema = z.strictObject({
     .number()
     .positive()
     .describe('Largest absolute score difference an engine may show on the golden batch.'),
-  int8: int8Schema.optional(),
+  int8: z.unknown().optional().describe('Of bundles of older versions; not used.'),
   files: z
     .record(z.string(), z.strictObject({ sha256, bytes: z.int().min(0) }))
     .describe('SHA-256 and length of every other file of the bundle.'),

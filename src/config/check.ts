@@ -1,4 +1,5 @@
 /** What one setting says about another. */
+import { INT8_REMOVED } from '../engines/engine.js';
 import type { FieldViolation } from '../errors/index.js';
 import type { ServeConfig } from './schema.js';
 
@@ -8,6 +9,7 @@ export function checkTogether(config: ServeConfig): FieldViolation[] {
   const wrong: Wrong = (field, description) => {
     problems.push({ field, description: `${field}: ${description}` });
   };
+  if (config.precision === 'int8') wrong('precision', INT8_REMOVED);
   checkTls(config, wrong);
   checkAuth(config, wrong);
   return problems;

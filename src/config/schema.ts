@@ -1,5 +1,5 @@
 /** The one schema of the server's configuration: key, variable, default, unit, bounds, sentence. */
-import { ENGINE_NAMES, ONNX_PROVIDERS, PRECISIONS } from '../engines/engine.js';
+import { ENGINE_NAMES, ONNX_PROVIDERS, REQUESTED_PRECISIONS } from '../engines/engine.js';
 import { SEARCH_LIMITS } from '../scoring/search-plan.js';
 import { CONNECTION_FIELDS } from './connections.js';
 import { address, type ConfigField, choice, optionalAddress, optionalText, path, whole } from './field.js';
@@ -24,11 +24,11 @@ export const CONFIG_FIELDS = {
     description:
       'Engine to serve with; auto tries them in the fallback order and takes the first that passes its golden checks.',
   }),
-  precision: choice(PRECISIONS, {
+  precision: choice(REQUESTED_PRECISIONS, {
     env: 'SALAD_PRECISION',
     default: 'float32',
     description:
-      'float32; bfloat16 on the openvino engine, where the processor has it; or int8 for models that carry an int8 form, on the openvino and onnx engines: faster, close scores. All else stays float32, which the log, salad doctor and every aggregate say.',
+      'float32; or bfloat16 on the openvino engine, where the processor has it: faster, close scores. All else stays float32, which the log, salad doctor and every aggregate say. int8 was removed: it is refused.',
   }),
   workers: whole({
     env: 'SALAD_WORKERS',

@@ -4,7 +4,7 @@ import { Batcher } from '../batching/index.js';
 import type { Bundle } from '../bundle/bundle.js';
 import { modelKey, openBundles } from '../bundle/repository.js';
 import type { ServeConfig } from '../config/schema.js';
-import type { EngineName, Precision } from '../engines/engine.js';
+import { type EngineName, type Precision, supportedPrecision } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
@@ -63,7 +63,7 @@ export class ModelRegistry {
       onBatch: (report) => telemetry.batchRan(report),
     });
     const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
-    logModels(models, pool, config.precision, logger);
+    logModels(models, pool, supportedPrecision(config.precision), logger);
     return new ModelRegistry(pool, batcher, budget, models);
   }
 
@@ -114,7 +114,7 @@ function startPool(
       exactRowsMax: config.exactSearchRowsMax,
       ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
     },
-    models: bundles.map((bundle) => poolModelOf(bundle, config.precision)),
+    models: bundles.map((bundle) => poolModelOf(bundle, supportedPrecision(config.precision))),
     watchdogMs: config.engineWatchdogMs,
     backOffMs: config.engineBackOffMs,
     backOffMaxMs: config.engineBackOffMaxMs,

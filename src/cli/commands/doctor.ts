@@ -7,7 +7,7 @@ import type { ServeConfig } from '../../config/schema.js';
 import type { EngineName } from '../../engines/engine.js';
 import { bestEngine, checkEngines, type EngineReport } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { inPrecision } from '../../network/precision.js';
+import { inPrecision, type Precision, supportedPrecision } from '../../network/precision.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
@@ -86,9 +86,10 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
   const { bundles, models: found, ignored } = await findModels(config.models);
   const proving =
     flags.model === undefined ? bundles : [await readBundle(await findBundle(config.models, flags.model))];
+  const precision = supportedPrecision(config.precision);
   const engines = await checkEngines(
     config.engine,
-    proving.map((bundle) => inPrecision(bundle, config.precision)),
+    proving.map((bundle) => inPrecision(bundle, precision)),
     { openvinoFolder: config.openvinoFolder, onnxProvider: config.onnxProvider },
   );
   const serving = engines.some(({ usable }) => usable) ? bestEngine(engines) : undefined;
@@ -114,7 +115,7 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
     ],
     warnings: [
       ...ignored.map(({ directory, reason }) => `${directory} is ignored: ${reason}`),
-      ...precisionWarnings(config.precision, proving, serving),
+      ...precisionWarnings(precision, proving, serving),
       ...said('warning'),
     ],
     machine: describeMachine(),
@@ -138,7 +139,7 @@ function afterGoldenCheck(
 }
 
 function precisionWarnings(
-  asked: ServeConfig['precision'],
+  asked: Precision,
   proving: readonly Bundle[],
   serving: EngineReport | undefined,
 ): readonly string[] {

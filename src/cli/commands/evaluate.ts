@@ -7,7 +7,11 @@ import { findBundle } from '../../bundle/repository.js';
 import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { PRECISIONS, type Precision } from '../../network/precision.js';
+import {
+  REQUESTED_PRECISIONS,
+  type RequestedPrecision,
+  supportedPrecision,
+} from '../../network/precision.js';
 import type { Dataset } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import { type EvaluationDetail, evaluateBundle } from '../../training/evaluate/evaluate.js';
@@ -45,7 +49,7 @@ interface EvaluateFlags extends DataFlags {
   readonly half?: TestHalf;
   readonly halfLog?: string;
   readonly engine: string;
-  readonly precision: Precision;
+  readonly precision: RequestedPrecision;
   readonly top: number;
   readonly json?: boolean;
 }
@@ -71,7 +75,7 @@ export function registerEvaluate(program: Command): void {
     .addOption(engineOption('what computes').default('auto'))
     .addOption(
       new Option('--precision <name>', 'arithmetic of learned encoders')
-        .choices(PRECISIONS)
+        .choices(REQUESTED_PRECISIONS)
         .default('float32'),
     )
     .option('--json', 'one JSON object')
@@ -92,7 +96,7 @@ Examples:
   salad evaluate --model chest-pediatric --data test/ --report evaluation.html
   salad evaluate --model phantom@1 --data phantoms/ --json --scores scores.csv
   salad evaluate --model models/mine/1 --data test/ --half choose
-  salad evaluate --model models/learned/1 --data test/ --precision int8    of a preset with learned layers`,
+  salad evaluate --model models/mine/1 --data test/ --precision bfloat16`,
     )
     .action((flags: EvaluateFlags) => untilInterrupted((signal) => evaluate(flags, signal)));
 }
@@ -165,7 +169,8 @@ async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bund
 }
 
 async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void> {
-  const { precision, top } = flags;
+  const { top } = flags;
+  const precision = supportedPrecision(flags.precision);
   const engineName = engineOf(flags.engine);
   await checkOutputs(flags);
   const bundle = await readBundle(await findBundle(flags.models, flags.model));

@@ -113,7 +113,7 @@ function summary(bundle: Bundle): Record<string, unknown> & { readonly model: st
       calibrationPixelHashes: training.calibrationPixelHashes?.length ?? 0,
     },
     goldenTolerance: manifest.goldenTolerance,
-    precisions: manifest.int8 === undefined ? ['float32'] : ['float32', 'int8'],
+    precisions: ['float32'],
     bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),
   };
 }

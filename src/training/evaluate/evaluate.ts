@@ -167,14 +167,11 @@ class Pass {
 
 /** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of another. */
 function checkPrecision(
-  { bundle, engine, precision: asked = 'float32' }: EvaluationOptions,
+  { engine, precision: asked = 'float32' }: EvaluationOptions,
   actual: Precision,
 ): void {
   if (actual === asked) return;
-  const { name, version, int8 } = bundle.manifest;
-  const has =
-    int8 === undefined ? `${name}@${version} has no int8 form` : 'it needs the openvino or onnx engine';
-  const why = asked === 'int8' ? has : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
+  const why = 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
   throw new SaladError(
     'CONFIGURATION_INVALID',
     `--precision ${asked}: ${why}; ${engine.info.name} runs this model in ${actual} (docs/explanation/engines.md)`,

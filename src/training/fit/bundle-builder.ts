@@ -5,7 +5,6 @@ import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.j
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
 import { goldenBatch } from './golden.js';
-import { int8Form } from './int8-ranges.js';
 import { modelCard } from './model-card.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
@@ -69,7 +68,6 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const { weights, search } = source;
   const { bank } = search;
   const golden = await goldenBatch(options.engine, source, plan);
-  const int8 = await int8Form(options.engine, { ...source, golden }, options.fit, options.signal);
   const manifest: BundleDraft['manifest'] = {
     name: options.name,
     version: options.version,
@@ -95,7 +93,6 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
       notes: trainingNotes(options, built, calibration),
     },
     goldenTolerance: GOLDEN_TOLERANCE,
-    ...(int8 === undefined ? {} : { int8 }),
   };
   const card = modelCard({
     manifest,
