@@ -1,9 +1,10 @@
-/** `npm run bench`: every figure is a ratio of two things measured in the same run. */
+/** `npm run bench`: runs benchmark suites. Every ratio compares two measurements of the same run. */
 import { execFileSync } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { cpus, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
+import { HELP_CONFIGURATION, HELP_OUTPUT, helpText } from '../src/cli/shared/help.js';
 import { note, print, printJson } from '../src/cli/shared/output.js';
 import { ONNX_ENVIRONMENT } from '../src/engines/onnx/environment.js';
 import { tensorflowEnvironment } from '../src/engines/tfjs/tensorflow/environment.js';
@@ -20,57 +21,105 @@ import { benchTelemetry } from './suites/telemetry.js';
 import { benchTraining } from './suites/training.js';
 import type { BenchOptions } from './support/options.js';
 
-type Suite = (options: BenchOptions) => Promise<Record<string, unknown>>;
+interface Suite {
+  readonly run: (options: BenchOptions) => Promise<Record<string, unknown>>;
+  /** What the suite compares with what, for the help. */
+  readonly purpose: string;
+  /** Not part of `all`, because it installs other programs from PyPI or the Go proxy, or takes half an hour. */
+  readonly isOnDemand?: boolean;
+}
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  streaming: benchStreaming,
-  training: benchTraining,
-  peers: benchPeers,
-  search: benchSearch,
-  engines: benchEngines,
-  telemetry: benchTelemetry,
-  decoding: benchDecoding,
-  detection: benchDetection,
-  'detection-ablation': benchDetectionAblation,
-  ghz: benchGhz,
+  streaming: {
+    run: benchStreaming,
+    purpose: 'the server compared with its engine alone: idle, under load and over capacity',
+  },
+  training: { run: benchTraining, purpose: 'step time and memory of SALAD training, on each backend' },
+  peers: {
+    run: benchPeers,
+    purpose:
+      'the server compared with a plain Python server and with MLServer; installs both from PyPI the first time (a ' +
+      'minute or more)',
+    isOnDemand: true,
+  },
+  search: {
+    run: benchSearch,
+    purpose:
+      'memory-bank search with 10,000, 100,000 and 1,000,000 prototypes, compared with a matrix product and with the ' +
+      'index library alone; keeps the indexes in .cache',
+  },
+  engines: {
+    run: benchEngines,
+    purpose:
+      "every engine without a server: batch sizes, share of the processor's peak, compared with onnxruntime in Python " +
+      '(installed from PyPI the first time), cost of the search',
+  },
+  telemetry: {
+    run: benchTelemetry,
+    purpose: 'a server with metrics and traces compared with a server without',
+  },
+  decoding: {
+    run: benchDecoding,
+    purpose: 'the check of a whole PNG or JPEG before decompression, compared with the decompression',
+  },
+  detection: {
+    run: benchDetection,
+    purpose:
+      'detection by the shipped models: on phantoms, and on the radiographs in ../shared/data, compared with the same ' +
+      'radiographs after changes of exposure, noise, position and more',
+  },
+  'detection-ablation': {
+    run: benchDetectionAblation,
+    purpose: 'variants of the preset gabor on normal images with synthetic lesions; takes half an hour',
+    isOnDemand: true,
+  },
+  ghz: {
+    run: benchGhz,
+    purpose:
+      'the latencies of the load generator compared with those of ghz; builds ghz with Go the first time',
+    isOnDemand: true,
+  },
 };
-/** Only where asked for: they install other people's programs first, from PyPI and the Go proxy, or take half an hour. */
-const ON_DEMAND: ReadonlySet<string> = new Set(['peers', 'ghz', 'detection-ablation']);
 
-const program = new Command('bench')
-  .description('ratios measured in one run; each stands beside both its terms')
-  .addOption(new Option('--suite <name>').choices([...Object.keys(SUITES), 'all']).default('all'))
-  .option('--quick', 'short runs, to show that it works')
-  .option('--out <dir>', 'where the JSON goes', 'out/bench')
-  .option('--json', 'one JSON object per suite')
+const suiteLines = Object.entries(SUITES).map(([name, { purpose, isOnDemand }]) => {
+  const suffix = isOnDemand ? '; not part of "all"' : '';
+  return `  ${name.padEnd(18)}  ${purpose}${suffix}`;
+});
+
+const program = new Command('npm run bench --')
+  .description(
+    'Runs benchmark suites. Every ratio compares two measurements of the same run, and both are printed with it.',
+  )
+  .configureHelp(HELP_CONFIGURATION)
+  .configureOutput(HELP_OUTPUT)
+  .addOption(
+    new Option('--suite <name>', 'suite to run').choices([...Object.keys(SUITES), 'all']).default('all'),
+  )
+  .option('--quick', 'short runs that show that a suite works; the figures mean nothing')
+  .option('--out <dir>', 'folder for the results, one JSON file per suite', 'out/bench')
+  .option('--json', 'print one JSON object per suite')
   .addHelpText(
     'after',
-    `
-Suites:
-  streaming  the server against its bare engine, idle, under load and past its capacity
-  training   step time and memory of SALAD training
-  search     memory-bank search at 10,000, 100,000 and a million prototypes; indexes are kept in .cache
-  telemetry  a server that is scraped and sends traces beside one that tells nothing
-  decoding   checking a whole PNG or JPEG before it is decompressed, beside the decompression
-  engines    every engine by itself: batch sizes, share of the processor's peak, Python's onnxruntime beside ours
-             (installed from PyPI the first time), what the search adds to the encoder
-  detection  the shipped bundles on phantoms and on the radiographs beside the checkout, also changed ones
-  detection-ablation
-             preset gabor taken apart on training normals with synthetic lesions; half an hour, so \`all\` leaves it out
-  peers      beside a plain Python server and MLServer; installs both from PyPI the first time (a minute or
-             more), so \`all\` leaves it out
-  ghz        our latency measurement beside ghz's; builds it with Go the first time; \`all\` leaves it out
-
-Examples:
-  npm run bench                              everything but peers, ghz and detection-ablation, under ten minutes a suite
-  npm run -s bench -- --suite streaming --quick --json
-  npm run bench -- --suite peers             tiles per second and p99 beside the peers`,
+    helpText(
+      [
+        `Suites:\n${suiteLines.join('\n')}`,
+        'A suite of "all" takes less than ten minutes. Run the benchmarks on a machine without other load.',
+        'Variables: SALAD_BENCH_ENGINE=NAME measures the server with another engine than onnx; ' +
+          'SALAD_BENCH_BUNDLE=FOLDER/NAME/VERSION adds a bundle to the suite streaming; SALAD_BENCH_PYTORCH=1 adds ' +
+          'PyTorch to the suite engines (installs 5 GB from PyPI).',
+      ],
+      [
+        ['npm run bench', 'run all suites but peers, ghz and detection-ablation'],
+        ['npm run -s bench -- --suite streaming --quick --json', 'try one suite'],
+        ['npm run bench -- --suite peers', 'compare with other servers'],
+      ],
+    ),
   )
   .action(async (flags: { suite: string; quick?: boolean; out: string; json?: boolean }) => {
     for (const [name, suite] of Object.entries(SUITES)) {
-      if (flags.suite === 'all' ? ON_DEMAND.has(name) : flags.suite !== name) continue;
+      if (flags.suite === 'all' ? suite.isOnDemand : flags.suite !== name) continue;
       note(`bench: ${name} ...`);
-      const results = await suite({ quick: flags.quick === true });
+      const results = await suite.run({ quick: flags.quick === true });
       const report = {
         suite: name,
         commit: commit(),
@@ -82,7 +131,7 @@ Examples:
       const file = join(flags.out, `${name}.json`);
       await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
       if (flags.json) printJson(report);
-      else print(readable(results));
+      else print(formatResults(results));
       note(`bench: wrote ${file}`);
     }
   });
@@ -109,12 +158,12 @@ function commit(): string {
   }
 }
 
-/** Indented `key: value` lines; numbers with four digits. */
-function readable(value: unknown, indent = ''): string {
+/** Formats results as indented `key: value` lines; numbers with four significant digits. */
+function formatResults(value: unknown, indent = ''): string {
   return Object.entries(value as Record<string, unknown>)
     .map(([key, inner]) => {
       if (inner !== null && typeof inner === 'object')
-        return `${indent}${key}:\n${readable(inner, `${indent}  `)}`;
+        return `${indent}${key}:\n${formatResults(inner, `${indent}  `)}`;
       return `${indent}${key}: ${typeof inner === 'number' ? Number(inner.toPrecision(4)) : inner}`;
     })
     .join('\n');

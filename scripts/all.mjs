@@ -1,11 +1,11 @@
-// `npm run all` = what CI runs. Every step runs even where an earlier one failed; the table at the end tells
-// all of it at once. `npm run all -- STEP ...` runs only those steps.
+// `npm run all` runs the steps of CI. A failed step does not stop the others; a table at the end lists all results.
+// `npm run all -- STEP ...` runs only the named steps.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as after } from 'node:timers/promises';
 import { otherNode } from './other-node.mjs';
 import { build, install, root } from './prepare.mjs';
 
@@ -17,23 +17,26 @@ const tsc = local('typescript-native', 'bin/tsc');
 const c8 = local('c8', 'bin/c8.js');
 
 /**
- * The fast suite runs on the Node of this machine and on the newest that is maintained, the slow suite on the one between.
- * Node 20 is past its end, and is tested while `engines` allows it.
+ * The fast suite runs on this Node and on the newest maintained major version, the slow suite on the version between
+ * them. Node 20 is no longer maintained, and is tested as long as `engines` allows it.
  */
-const own = Number(process.versions.node.split('.')[0]);
-const FAST = own >= 24 ? 20 : 24;
-const SLOW = own === 22 ? 20 : 22;
+const currentMajor = Number(process.versions.node.split('.')[0]);
+const FAST = currentMajor >= 24 ? 20 : 24;
+const SLOW = currentMajor === 22 ? 20 : 22;
 
-/** Where the fast suite leaves what was executed, for the step `coverage`. */
-const executed = join(root, 'coverage/tmp');
+/** Time limit of a step: a step that never ends would hide the results of all others. */
+const MINUTES = 15;
+
+/** Folder for the raw coverage data of the fast suite, which the step `coverage` reads. */
+const coverageData = join(root, 'coverage/tmp');
 
 /**
- * In this order, cheap and telling ones first.
+ * Steps in the order in which they run: cheap steps that find many faults come first.
  * - `node`: major version to run on, instead of this one.
- * - `fetches`: gets what a new machine lacks; where a registry did not answer once, it may the second time. No step
- *   that tests has a second try.
- * - `background`: begins at its place, at low priority, while the steps after it run, to the next step that is `quiet`.
- * - `quiet`: measures time, or compares with a clock: nothing else runs beside it.
+ * - `fetches`: downloads from a registry, which may fail once: such a step has a second try. A step that tests has none.
+ * - `background`: starts in its place, at low priority, and runs beside the next steps until a step that is `quiet`.
+ * - `quiet`: measures time or depends on a clock, so that nothing else runs beside it.
+ * - `minutes`: the longest it may take, instead of `MINUTES`.
  */
 const STEPS = [
   { name: 'lint', run: [...biome, 'ci', '--colors=off', '.'] },
@@ -45,8 +48,8 @@ const STEPS = [
   { name: 'client:build', run: [...tsc, '-p', 'clients/typescript/tsconfig.json'] },
   { name: 'lock', run: [node, 'scripts/supply/lock.mjs', '--check'] },
   { name: 'docs:check', run: [node, 'scripts/docs/generate.mjs', '--check'] },
-  { name: 'test', run: ['npm', 'test'], env: { NODE_V8_COVERAGE: executed }, quiet: true },
-  { name: 'coverage', run: [...c8, 'report', '--check-coverage', '--temp-directory', executed] },
+  { name: 'test', run: ['npm', 'test'], env: { NODE_V8_COVERAGE: coverageData }, quiet: true },
+  { name: 'coverage', run: [...c8, 'report', '--check-coverage', '--temp-directory', coverageData] },
   { name: 'tools', run: [node, 'scripts/tools.mjs'], fetches: true, background: true },
   { name: 'audit', run: [node, 'scripts/supply/audit.mjs'], fetches: true },
   { name: 'sbom', run: [node, 'scripts/supply/sbom.mjs', '--check'], fetches: true },
@@ -60,7 +63,7 @@ const STEPS = [
   { name: 'helm:api', run: [node, 'scripts/helm/cluster.mjs'] },
   { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu'], fetches: true },
   { name: 'container', run: [node, 'scripts/container/check.mjs'], quiet: true },
-  { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true },
+  { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true, minutes: 25 },
   { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true, quiet: true },
   {
     name: 'bench',
@@ -70,31 +73,42 @@ const STEPS = [
   },
 ];
 
-const wanted = process.argv.slice(2);
-const unknown = wanted.filter((name) => !STEPS.some((step) => step.name === name));
+const requested = process.argv.slice(2);
+const unknown = requested.filter((name) => !STEPS.some((step) => step.name === name));
 if (unknown.length > 0) {
-  console.error(`all: no step ${unknown.join(', ')}; there are ${STEPS.map(({ name }) => name).join(', ')}`);
+  console.error(
+    `all: unknown step ${unknown.join(', ')}; steps: ${STEPS.map(({ name }) => name).join(', ')}`,
+  );
   process.exit(2);
 }
-// What was executed is measured by the tests.
-if (wanted.includes('coverage')) wanted.push('test');
+// The tests produce the coverage data.
+if (requested.includes('coverage')) requested.push('test');
+
+/** Processes of the running steps, each the leader of a process group. */
+const running = new Set();
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => {
+    for (const child of running) killGroup(child);
+    process.kill(process.pid, signal);
+  });
+}
 
 install();
 build();
-rmSync(executed, { recursive: true, force: true });
+rmSync(coverageData, { recursive: true, force: true });
 const results = [];
-let inBackground = Promise.resolve();
+let backgroundStep = Promise.resolve();
 for (const step of STEPS) {
-  if (wanted.length > 0 && !wanted.includes(step.name)) continue;
+  if (requested.length > 0 && !requested.includes(step.name)) continue;
   if (step.background) {
     console.log(`\n=== ${step.name}: runs beside the next steps`);
-    inBackground = perform(step);
+    backgroundStep = perform(step);
     continue;
   }
-  if (step.quiet) await inBackground;
+  if (step.quiet) await backgroundStep;
   await perform(step);
 }
-await inBackground;
+await backgroundStep;
 
 console.log('\n=== steps');
 for (const { name, passed, seconds, tries, background } of results) {
@@ -104,33 +118,34 @@ for (const { name, passed, seconds, tries, background } of results) {
   );
 }
 for (const { name, tries } of results) {
-  for (const { last } of tries.filter(({ status }) => status !== 0)) {
+  for (const { lastLines } of tries.filter(({ status }) => status !== 0)) {
     console.log(`=== ${name} failed; its last lines:`);
-    for (const line of last) console.log(`  ${line.slice(0, 300)}`);
+    for (const line of lastLines) console.log(`  ${line.slice(0, 300)}`);
   }
 }
 const failed = results.filter((result) => !result.passed);
 console.log(`steps: ${results.length - failed.length} passed, ${failed.length} failed`);
 process.exitCode = failed.length === 0 ? 0 : 1;
 
+/** Runs a step, a second time if it fetches and failed, and adds its result to `results`. */
 async function perform(step) {
-  const started = Date.now();
+  const startMs = Date.now();
   const tries = [];
-  do tries.push(await show(step));
+  do tries.push(await runOnce(step));
   while (tries.at(-1).status !== 0 && step.fetches && tries.length < 2);
   const passed = tries.at(-1).status === 0;
   const { name, background = false } = step;
-  results.push({ name, passed, seconds: (Date.now() - started) / 1000, tries, background });
+  results.push({ name, passed, seconds: (Date.now() - startMs) / 1000, tries, background });
 }
 
-/** This process's environment; `node` in it is the wanted one. */
+/** The environment of this process, with the Node version of the step first in PATH. */
 function environmentOf({ node: major, env = {} }) {
   if (major === undefined) return { ...process.env, ...env };
   return { ...process.env, ...env, PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}` };
 }
 
-/** Runs a step, shows what it prints, and keeps its last lines: of a long log often only the end is kept. */
-async function show(step) {
+/** Runs a step, shows its output, and returns its last lines, because a long log of CI may be truncated. */
+async function runOnce(step) {
   const [first, ...args] = step.run;
   const command = step.node === undefined ? first : otherNode(step.node);
   const title = `\n=== ${step.name}: ${step.run.join(' ')}`;
@@ -139,23 +154,30 @@ async function show(step) {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environmentOf(step),
+    detached: true,
   });
+  running.add(child);
   let tail = '';
-  // Of a step in the background at its end, in one piece.
-  let kept = '';
+  // The output of a background step, printed as a whole at its end.
+  let buffered = '';
   for (const [from, to] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ]) {
     from.on('data', (chunk) => {
-      if (step.background) kept += chunk;
+      if (step.background) buffered += chunk;
       else to.write(chunk);
       tail = (tail + chunk).slice(-4096);
     });
   }
   if (step.background && child.pid !== undefined) setPriority(child.pid, 15);
   const closed = new Promise((resolve) => child.once('close', resolve));
-  // A command that is not there fails its own step only.
+  const minutes = step.minutes ?? MINUTES;
+  const deadline = setTimeout(() => {
+    tail += `\nstopped: it ran longer than ${minutes} minutes\n`;
+    killGroup(child);
+  }, minutes * 60_000);
+  // A missing command fails only its own step.
   const status = await once(child, 'exit').then(
     ([code]) => code,
     (error) => {
@@ -163,11 +185,23 @@ async function show(step) {
       return null;
     },
   );
-  // What a step left running (a container's monitor) may hold the pipes open for ever.
-  await Promise.race([closed, setTimeout(2000, undefined, { ref: false })]);
+  clearTimeout(deadline);
+  running.delete(child);
+  // A process that the step left running (such as a container monitor) may keep the pipes open forever.
+  await Promise.race([closed, after(2000, undefined, { ref: false })]);
   child.stdout.destroy();
   child.stderr.destroy();
-  if (step.background) console.log(`${title}\n${kept}`);
+  if (step.background) console.log(`${title}\n${buffered}`);
   const lines = tail.split('\n').filter((line) => line.trim() !== '');
-  return { status, last: lines.slice(-12) };
+  return { status, lastLines: lines.slice(-12) };
+}
+
+/** Ends a step and all processes that it started. */
+function killGroup({ pid }) {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
 }

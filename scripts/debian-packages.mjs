@@ -1,9 +1,9 @@
-// Files of Debian packages, downloaded and unpacked; nothing is installed.
+// Downloads and unpacks Debian packages without installing them.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Leaves what the packages hold in `folder`, as if that were the root of the file system. */
+/** Unpacks the files of the packages into `folder`, as if it were the root of the file system. */
 export function unpackDebian(names, folder) {
   mkdirSync(folder, { recursive: true });
   const options = { cwd: folder, stdio: ['ignore', 2, 2] };
@@ -11,7 +11,7 @@ export function unpackDebian(names, folder) {
   try {
     download();
   } catch {
-    // The package lists may be old, or not there yet.
+    // The package lists may be outdated or missing.
     execFileSync('apt-get', ['update', '-qq'], options);
     download();
   }

@@ -1,4 +1,4 @@
-// Generates src/gen from proto/ with buf and ts-proto; --check fails where the committed output differs.
+// Generates src/gen from proto/ with buf and ts-proto; --check fails if the committed files differ.
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,9 @@ if (check) {
   try {
     execFileSync('diff', ['-r', fresh, 'src/gen'], { stdio: 'inherit' });
   } catch {
-    console.error('src/gen is not what proto/ generates: run `npm run gen` and commit the result.');
+    console.error(
+      'src/gen differs from the output generated from proto/: run `npm run gen` and commit the result.',
+    );
     process.exitCode = 1;
   }
 } else {

@@ -1,11 +1,11 @@
-// `node scripts/other-node.mjs MAJOR ...`: Node of other major versions, from the npm registry, under .cache.
+// `node scripts/other-node.mjs MAJOR ...`: downloads other major versions of Node from the npm registry into .cache.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { root } from './root.mjs';
 
-/** @returns the path of the binary, fetched where it is missing; it is not there where the registry has none */
+/** Downloads the binary if it is missing. @returns its path, also if the registry has none for this platform */
 export function otherNode(major) {
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`;
   const prefix = join(root, '.cache', `node${major}`);
@@ -24,7 +24,7 @@ if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   for (const major of process.argv.slice(2)) {
     const binary = otherNode(major);
     const { stdout } = spawnSync(binary, ['--version'], { encoding: 'utf8' });
-    console.log(`node: ${major}: ${stdout?.trim() ?? 'not there'}`);
+    console.log(`node: ${major}: ${stdout?.trim() ?? 'not available for this platform'}`);
     if (!stdout) process.exitCode = 1;
   }
 }

@@ -1,5 +1,5 @@
-// Makes a fresh clone runnable: installs what the lockfile names, builds what the sources say. Both are
-// skipped when they are up to date, so that the everyday cost is a few milliseconds.
+// Makes a fresh clone runnable: installs the packages of the lock file and builds the sources. Both are skipped if they
+// are up to date, so that the usual cost is a few milliseconds.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,13 +19,13 @@ function newest(directory) {
   return latest;
 }
 
-/** Settings of an npm that called this script (`npm pack --dry-run --json`): not meant for the npm called here. */
-const SETTINGS_OF_CALLER =
+/** Settings of an npm that called this script (`npm pack --dry-run --json`), which must not apply to npm called here. */
+const CALLER_SETTINGS =
   /^npm_config_(dry_run|json|global|location|prefix|local_prefix|pack_destination|workspaces?|omit|include|only|ignore_scripts)$/i;
 
-/** Runs a tool at the root with its output on stderr: stdout belongs to the caller. */
+/** Runs a tool in the root folder with its output on stderr, because stdout is for the output of the caller. */
 export function run(command, args) {
-  const inherited = Object.entries(process.env).filter(([name]) => !SETTINGS_OF_CALLER.test(name));
+  const inherited = Object.entries(process.env).filter(([name]) => !CALLER_SETTINGS.test(name));
   execFileSync(command, args, {
     cwd: root,
     stdio: ['ignore', 2, 2],
@@ -34,15 +34,17 @@ export function run(command, args) {
   });
 }
 
+/** Installs the packages if package-lock.json is newer than the last installation. */
 export function install() {
   const stamp = join(root, 'node_modules/.salad-installed');
   if (mtime(stamp) >= mtime(join(root, 'package-lock.json')) && mtime(stamp) > 0) return;
   console.error('salad: installing packages (npm ci) ...');
-  // No package's install script runs; the ones that there are fetch from outside the registry, or do nothing.
+  // Without install scripts of packages: they download from outside the registry, or do nothing.
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']);
   writeFileSync(stamp, '');
 }
 
+/** Compiles the sources if one is newer than the last build. */
 export function build() {
   const stamp = join(root, 'dist/.salad-built');
   const sources = Math.max(
@@ -52,7 +54,7 @@ export function build() {
   );
   if (mtime(stamp) >= Math.max(sources, mtime(join(root, 'tsconfig.build.json')))) return;
   console.error('salad: building ...');
-  // The stamp carries the time before the build: a file saved during it is built next time.
+  // The stamp has the time before the build, so that a file saved during the build is compiled next time.
   const before = new Date();
   run('node', ['node_modules/typescript-native/bin/tsc', '-p', 'tsconfig.build.json']);
   writeFileSync(stamp, '');

@@ -1,5 +1,5 @@
-// mocha's spec reporter, closing with plain lines that any machine can read. A test that was tried again fails the run
-// unless its file may be retried.
+// The spec reporter of mocha, with machine-readable lines at the end. A retried test fails the run unless its file is
+// on the list of files that may be retried.
 import mocha from 'mocha';
 import { mayRetry } from './retried.mjs';
 
@@ -8,7 +8,7 @@ const line = (outcome, test, error) => {
   return `mocha: ${outcome} ${test.fullTitle()}: ${message.slice(0, 200)}`;
 };
 
-export default class PlainClosingLine extends mocha.reporters.Spec {
+export default class SpecWithSummary extends mocha.reporters.Spec {
   retried = [];
   forbidden = 0;
 
@@ -26,8 +26,22 @@ export default class PlainClosingLine extends mocha.reporters.Spec {
     for (const test of this.failures) console.log(line('FAILED', test, test.err));
     if (this.forbidden > 0)
       console.log(`mocha: ${this.forbidden} retries not on the list test/slow/retried.json`);
-    // mocha takes its exit code from here.
+    // The exit code of mocha is this count.
     this.runner.failures += this.forbidden;
     console.log(`mocha: ${this.stats.passes} passed, ${this.stats.failures + this.forbidden} failed`);
+    endSoon();
   }
+}
+
+/** What a test left open (a server, a worker) must not keep the run from ending; the run fails for it. */
+function endSoon() {
+  setTimeout(() => {
+    const open = process.getActiveResourcesInfo().join(', ');
+    console.log(`mocha: FAILED the process does not end after its tests; open: ${open}`);
+    // mocha's own listener sets the code that its tests earned.
+    process.on('exit', () => {
+      process.exitCode = 1;
+    });
+    process.exit();
+  }, 20_000).unref();
 }

@@ -1,4 +1,4 @@
-// `node scripts/run.mjs salad|demo|bench|test|test-slow [ARGS]`: prepares the checkout, then runs.
+// `node scripts/run.mjs salad|demo|bench|test|test-slow [ARGS]`: installs and builds if needed, then runs the program.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -14,7 +14,7 @@ try {
   install();
   build();
 } catch {
-  console.error('salad: preparing the checkout failed; the lines above say why.');
+  console.error('salad: installing or building failed; see the lines above for the reason.');
   process.exit(1);
 }
 
@@ -28,11 +28,11 @@ if (verb in TESTS) {
   process.exit(result.status ?? 1);
 }
 
-// npm runs a script in the checkout; paths on the command line are meant from where the caller stands. A variable that
-// an outer `npm run` of another script left behind is not the caller's.
+// npm runs a script in the root of the checkout, but paths on the command line are relative to the folder of the caller.
+// The name is compared because an outer `npm run` of another script may have set the variable.
 const { INIT_CWD, npm_lifecycle_event: script } = process.env;
 if (INIT_CWD && script === verb) process.chdir(INIT_CWD);
-// In this process, so that signals and exit codes are the program's own.
+// Runs in this process, so that signals reach the program and its exit code is that of the process.
 const program = verb === 'bench' ? 'dist/bench/main.js' : 'dist/src/main.js';
 const path = join(root, program);
 process.argv = [process.argv[0], path, ...(verb === 'demo' ? ['demo'] : []), ...args];

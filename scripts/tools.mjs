@@ -1,8 +1,8 @@
-// What the steps `helm`, `helm:api`, `container` and `test:slow` run with, fetched and built ahead of them, so that they
-// only test. Each of them makes what is missing by itself where it is run alone.
+// Downloads and builds the tools of the steps `helm`, `helm:api`, `container` and `test:slow` before these steps run. A
+// step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { needTools } from './container/tools.mjs';
+import { ensureTools } from './container/tools.mjs';
 import { grpcurl } from './grpcurl.mjs';
 import { apiServer } from './helm/api-server.mjs';
 import { kubernetesSchemas } from './helm/kubernetes.mjs';
@@ -16,4 +16,4 @@ for (const name of ['prometheus', 'etcd-server']) debian(name);
 apiServer();
 grpcurl();
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
-needTools();
+ensureTools();

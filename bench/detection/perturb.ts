@@ -1,52 +1,52 @@
-/** What happens to a radiograph between two rooms: each change as a function from file to file, deterministic. */
+/** Deterministic changes of a radiograph that another X-ray room or device would cause. */
 import sharp, { type Sharp } from 'sharp';
 import { createRandom } from '../../src/util/random.js';
 
-/** 8-bit grey PNG in, PNG or JPEG out. */
+/** Reads a grey image file; returns an 8-bit PNG or JPEG. */
 export type Perturbation = (file: string) => Promise<Buffer>;
 
 const grey = (file: string): Sharp => sharp(file).toColourspace('b-w');
 
-/** Grey levels times `gain`, as a window shifted by the exposure would show them. */
+/** Multiplies the grey levels by `gain`, like another exposure under the same window. */
 const exposure =
   (gain: number): Perturbation =>
   (file) =>
     grey(file).linear(gain, 0).png().toBuffer();
 
-/** Shifts by a share of the side; the border is repeated. */
+/** Shifts right and down by a share of the width, with the border pixels repeated. */
 const shift =
   (share: number): Perturbation =>
   async (file) => {
     const { width, height } = await sharp(file).metadata();
-    const by = Math.round(share * width);
-    const left = Math.max(0, by);
-    const right = Math.max(0, -by);
-    const grown = await grey(file)
+    const offset = Math.round(share * width);
+    const left = Math.max(0, offset);
+    const right = Math.max(0, -offset);
+    const extended = await grey(file)
       .extend({ left, right, top: left, bottom: right, extendWith: 'copy' })
       .png()
       .toBuffer();
-    return sharp(grown).extract({ left: right, top: right, width, height }).png().toBuffer();
+    return sharp(extended).extract({ left: right, top: right, width, height }).png().toBuffer();
   };
 
-/** Magnifies about the centre, and crops. */
+/** Magnifies around the centre and crops to the original size. */
 const magnify =
   (factor: number): Perturbation =>
   async (file) => {
     const { width, height } = await sharp(file).metadata();
     const size = { width: Math.round(width * factor), height: Math.round(height * factor) };
-    const grown = await grey(file).resize(size.width, size.height, { fit: 'fill' }).png().toBuffer();
+    const enlarged = await grey(file).resize(size.width, size.height, { fit: 'fill' }).png().toBuffer();
     const left = Math.floor((size.width - width) / 2);
     const top = Math.floor((size.height - height) / 2);
-    return sharp(grown).extract({ left, top, width, height }).png().toBuffer();
+    return sharp(enlarged).extract({ left, top, width, height }).png().toBuffer();
   };
 
-/** White noise with a standard deviation of a share of the full scale. */
+/** Adds white noise; its standard deviation is a share of the full scale. */
 const noise =
   (share: number): Perturbation =>
   async (file) => {
     const { data, info } = await grey(file).raw().toBuffer({ resolveWithObject: true });
     const random = createRandom(data.length);
-    // Twelve uniform numbers less six: nearly normal, variance 1.
+    // The sum of twelve uniform numbers minus six is nearly normal with variance 1.
     const normal = () => Array.from({ length: 12 }, random).reduce((sum, value) => sum + value, -6);
     const noisy = Uint8Array.from(data, (value) =>
       Math.max(0, Math.min(255, Math.round(value + 255 * share * normal()))),
@@ -60,8 +60,10 @@ const jpeg =
   (file) =>
     grey(file).jpeg({ quality }).toBuffer();
 
-/** A lead letter, as technologists put beside the shoulder: a sixteenth of the image high, white. */
+/** Position and side of the marker as shares of the image. */
 const MARKER = { left: 0.08, top: 0.08, side: 1 / 16 } as const;
+
+/** Draws a white letter R, like the lead markers that technologists place next to the shoulder. */
 export const marker: Perturbation = async (file) => {
   const { width, height } = await sharp(file).metadata();
   const side = MARKER.side * height;
@@ -77,7 +79,7 @@ export const marker: Perturbation = async (file) => {
     .toBuffer();
 };
 
-/** Where `marker` writes: white there, black elsewhere. */
+/** The mask of the marker: white inside its box, black elsewhere. */
 export const markerMask: Perturbation = async (file) => {
   const { width, height } = await sharp(file).metadata();
   const side = Math.ceil(MARKER.side * height);

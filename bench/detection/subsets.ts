@@ -1,11 +1,11 @@
-/** Parts of a test set that must be told apart, by the manifest that lies beside its folder. */
+/** Selects a subset of a test set by the columns of the manifest next to its folder. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import type { Dataset } from '../../src/training/data/dataset.js';
 
 type Row = Readonly<Record<string, string>>;
 
-/** By path as in the manifest, such as `test/normal/a.png`; null where there is no manifest. */
+/** Reads the rows of the manifest by path, such as `test/normal/a.png`; null if there is no manifest. */
 function manifestOf(directory: string): ReadonlyMap<string, Row> | null {
   const file = join(dirname(directory), 'manifest.tsv');
   if (!existsSync(file)) return null;
@@ -21,10 +21,13 @@ function manifestOf(directory: string): ReadonlyMap<string, Row> | null {
   );
 }
 
-/** NIH's older detector, upright and turned. */
+/** Pixel matrix of the older NIH detector, in portrait and landscape format. */
 const OLDER_MATRIX: ReadonlySet<string> = new Set(['2500x2048', '2048x2500']);
 
-/** PA views of the older detector: in NIH's images the classes differ in both. Null where the manifest tells neither. */
+/**
+ * Selects PA views of the older detector. In the NIH data set normal and abnormal images differ in view and detector,
+ * which a model could use instead of the findings. Null if no image matches, such as without these columns.
+ */
 export function sameViewAndDetector(dataset: Dataset): Dataset | null {
   const manifest = manifestOf(dataset.directory);
   const rowOf = (path: string): Row | undefined =>

@@ -1,4 +1,4 @@
-/** Our engines of the processor over Python's onnxruntime and PyTorch, on the same cores, in turns. */
+/** Compares the CPU engines with Python's onnxruntime and PyTorch, alternately on the same cores. */
 import { median } from '../support/figures.js';
 import { type BankChoice, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
 import {
@@ -8,7 +8,7 @@ import {
   listsOf,
   type Plan,
   rateOf,
-  startProcessors,
+  startCpuEngines,
   stopAll,
   summaries,
 } from './plan.js';
@@ -26,7 +26,7 @@ const PROBLEMS: readonly (readonly [SourceName, BankChoice])[] = [
   ['salad64', BANK_ROWS],
 ];
 
-/** The same ONNX bytes; of Python's two layouts the better one of every turn. */
+/** Compares with Python's onnxruntime on the same ONNX file; the better of its two thread layouts counts in each repeat. */
 export async function measurePython(plan: Plan): Promise<Figures> {
   const { durationMs, repeats, cores, threads } = plan;
   let python: PythonRuntime;
@@ -35,29 +35,31 @@ export async function measurePython(plan: Plan): Promise<Figures> {
   } catch (error) {
     return { measured: false, reason: error instanceof Error ? error.message : String(error) };
   }
-  const runners = await startProcessors(plan, threads);
+  const runners = await startCpuEngines(plan, threads);
   try {
     const figures: Figures = { onnxruntime: python.version };
     for (const [model, bank] of PROBLEMS) {
       const request: RunRequest = { model, bank, batchSize: BATCH_SIZE, durationMs };
-      const theirs = listsOf(['sessions', 'threads']);
-      const ours = listsOf(runners.keys());
+      const pythonRates = listsOf(['sessions', 'threads']);
+      const engineRates = listsOf(runners.keys());
       const ratios = listsOf(runners.keys());
       for (let repeat = 0; repeat < repeats; repeat++) {
         for (const layout of ['sessions', 'threads'] as const) {
-          theirs.get(layout)!.push(rateOf(await python.run(request, layout)));
+          pythonRates.get(layout)!.push(rateOf(await python.run(request, layout)));
         }
-        const best = Math.max(...[...theirs.values()].map((list) => list.at(-1)!));
+        const best = Math.max(...[...pythonRates.values()].map((list) => list.at(-1)!));
         for (const [engine, runner] of runners) {
           const rate = rateOf(await runner.run(request));
-          ours.get(engine)!.push(rate);
+          engineRates.get(engine)!.push(rate);
           ratios.get(engine)!.push(rate / best);
         }
       }
       figures[bank === 'none' ? `${model} encoder` : `${model} with bank`] = {
-        oursTilesPerSecond: Object.fromEntries([...ours].map(([engine, list]) => [engine, median(list)])),
-        pythonSessionPerCoreTilesPerSecond: median(theirs.get('sessions')!),
-        pythonOneSessionTilesPerSecond: median(theirs.get('threads')!),
+        oursTilesPerSecond: Object.fromEntries(
+          [...engineRates].map(([engine, list]) => [engine, median(list)]),
+        ),
+        pythonSessionPerCoreTilesPerSecond: median(pythonRates.get('sessions')!),
+        pythonOneSessionTilesPerSecond: median(pythonRates.get('threads')!),
         oursOverPython: summaries(ratios),
       };
     }
@@ -68,11 +70,11 @@ export async function measurePython(plan: Plan): Promise<Figures> {
   }
 }
 
-/** Eager PyTorch, the better of its layouts: encoders alone, of the same weights. */
+/** Compares encoders alone with eager PyTorch on the same weights; the better of its two thread layouts counts. */
 export async function measurePytorch(plan: Plan): Promise<Figures> {
   const { durationMs, repeats, cores, threads } = plan;
   if (process.env['SALAD_BENCH_PYTORCH'] !== '1') {
-    // PyPI's wheel for Linux on x86 is the one for CUDA, and needs its libraries to load.
+    // The PyPI wheel for Linux on x86 is the CUDA build, which needs the CUDA libraries to load.
     return { measured: false, reason: 'SALAD_BENCH_PYTORCH=1 installs it from PyPI (5 GB) and measures it' };
   }
   let pytorch: PythonRuntime;
@@ -81,24 +83,24 @@ export async function measurePytorch(plan: Plan): Promise<Figures> {
   } catch (error) {
     return { measured: false, reason: error instanceof Error ? error.message : String(error) };
   }
-  const runners = await startProcessors(plan, threads);
+  const runners = await startCpuEngines(plan, threads);
   try {
     const figures: Figures = { torch: pytorch.version };
     for (const model of SOURCE_NAMES) {
       const request: RunRequest = { model, bank: 'none', batchSize: BATCH_SIZE, durationMs };
-      const theirs: number[] = [];
+      const pytorchRates: number[] = [];
       const ratios = listsOf(runners.keys());
       for (let repeat = 0; repeat < repeats; repeat++) {
         const best = Math.max(
           rateOf(await pytorch.run(request, 'threads')),
           rateOf(await pytorch.run(request, 'sessions')),
         );
-        theirs.push(best);
+        pytorchRates.push(best);
         for (const [engine, runner] of runners) {
           ratios.get(engine)!.push(rateOf(await runner.run(request)) / best);
         }
       }
-      figures[model] = { pytorchTilesPerSecond: median(theirs), oursOverPytorch: summaries(ratios) };
+      figures[model] = { pytorchTilesPerSecond: median(pytorchRates), oursOverPytorch: summaries(ratios) };
     }
     return figures;
   } finally {

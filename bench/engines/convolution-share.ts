@@ -1,4 +1,4 @@
-/** How much of an encoder's time on the onnx engine its convolutions take: onnxruntime's own profile, one thread. */
+/** Measures the share of the convolutions in the time of an encoder on the onnx engine, by onnxruntime's profiler. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ interface ProfileEvent {
   readonly args?: { readonly op_name?: string };
 }
 
-/** @returns time of all convolutions (fused with an activation or not) over that of all nodes, 0 to 1 */
+/** @returns time of all convolutions, fused with an activation or not, over that of all nodes, in [0, 1]; one thread */
 export async function convolutionShare(
   source: EngineModelSource,
   batchSize: number,

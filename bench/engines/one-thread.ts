@@ -1,27 +1,27 @@
-/** What the search adds and what reduced precision saves: one thread, in turns, in one process. */
+/** Measures the cost of the search and the gain of reduced precision: one thread, alternately, in one process. */
 import { hasBfloat16, type Precision } from '../../src/network/precision.js';
 import { median } from '../support/figures.js';
 import { type BankChoice, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
 import {
   BANK_ROWS,
   BATCH_SIZE,
+  type CpuEngine,
   type Figures,
   type Plan,
-  type ProcessorEngine,
   rateOf,
   searchBatchSize,
-  startProcessors,
+  startCpuEngines,
   stopAll,
   summary,
 } from './plan.js';
 import type { Runner } from './runner.js';
 
-/** The same for every engine of the processor. */
-async function each(
+/** Runs a measurement for every CPU engine, on one thread. */
+async function measureEachEngine(
   plan: Plan,
-  measure: (runner: Runner, engine: ProcessorEngine) => Promise<Figures>,
+  measure: (runner: Runner, engine: CpuEngine) => Promise<Figures>,
 ): Promise<Figures> {
-  const runners = await startProcessors(plan, 1);
+  const runners = await startCpuEngines(plan, 1);
   try {
     const figures: Figures = {};
     for (const [engine, runner] of runners) figures[engine] = await measure(runner, engine);
@@ -31,10 +31,10 @@ async function each(
   }
 }
 
-/** Time of a tile with a bank over its time without, less one. */
+/** Time per tile with a memory bank over the time without, minus one. */
 export function measureSearch(plan: Plan): Promise<Figures> {
   const { durationMs, repeats } = plan;
-  return each(plan, async (runner) => {
+  return measureEachEngine(plan, async (runner) => {
     const figures: Figures = { prototypes: BANK_ROWS };
     for (const model of SOURCE_NAMES) {
       const run = async (bank: BankChoice) => {
@@ -45,9 +45,9 @@ export function measureSearch(plan: Plan): Promise<Figures> {
       const added: number[] = [];
       let before = await run('none');
       for (let repeat = 0; repeat < repeats; repeat++) {
-        const fused = await run(BANK_ROWS);
+        const withBank = await run(BANK_ROWS);
         const after = await run('none');
-        added.push(fused / ((before + after) / 2) - 1);
+        added.push(withBank / ((before + after) / 2) - 1);
         before = after;
       }
       figures[model] = { encoderMsPerTile: before, addedShare: summary(added) };
@@ -56,10 +56,10 @@ export function measureSearch(plan: Plan): Promise<Figures> {
   });
 }
 
-/** float32 time of a tile over that in bfloat16, encoders alone. */
+/** Throughput in bfloat16 over that in float32, encoders alone. */
 export function measurePrecisions(plan: Plan): Promise<Figures> {
   const { durationMs, repeats } = plan;
-  return each(plan, async (runner, engine) => {
+  return measureEachEngine(plan, async (runner, engine) => {
     if (engine !== 'openvino' || !hasBfloat16()) return {};
     const ofModel: Figures = {};
     for (const model of SOURCE_NAMES) {

@@ -1,7 +1,8 @@
-"""Python's onnxruntime on the same ONNX bytes: `ort.py THREADS`, one JSON request per line on stdin.
+"""Measures Python's onnxruntime: `ort.py THREADS`, one JSON request per line on stdin.
 
-{"onnx": FILE, "batchSize": n, "patchesPerTile": p, "seconds": s, "layout": "sessions" | "threads"}: one session of one thread per core,
-as salad-serve has them, or one session of all threads, onnxruntime's default. Answers {"tiles": n, "ms": ms}.
+Request: {"onnx": FILE, "batchSize": n, "patchesPerTile": p, "seconds": s, "layout": "sessions" | "threads"}.
+Layout "sessions" runs one session with one thread per core, like salad-serve; layout "threads" runs one session with
+all threads, the default of onnxruntime. Answer: {"tiles": n, "ms": ms}.
 """
 
 import json

@@ -1,4 +1,4 @@
-/** The encoders alone on all cores against fused multiply-adds on all cores, turn by turn. */
+/** Compares the encoders alone with the peak rate of fused multiply-adds, alternately on all cores. */
 import { median, spread } from '../support/figures.js';
 import { benchSource, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
 import { convolutionShare } from './convolution-share.js';
@@ -9,7 +9,7 @@ import {
   listsOf,
   type Plan,
   rateOf,
-  startProcessors,
+  startCpuEngines,
   stopAll,
   summaries,
 } from './plan.js';
@@ -18,7 +18,7 @@ export async function measurePeak(plan: Plan, macs: Partial<Record<SourceName, n
   const { durationMs, repeats, cores, threads } = plan;
   const probe = buildPeakProbe();
   if (probe.probe === null) return { measured: false, reason: probe.reason };
-  const runners = await startProcessors(plan, threads);
+  const runners = await startCpuEngines(plan, threads);
   try {
     const peaks: number[] = [];
     const peak = () => {
@@ -50,11 +50,11 @@ export async function measurePeak(plan: Plan, macs: Partial<Record<SourceName, n
       probe: probe.probe,
       gigaFlops: median(peaks),
       gigaFlopsRange: spread(peaks),
-      // Operations of the convolutions over the time of the whole encoder.
+      // Operations of the convolutions over the time of the whole encoder, as a share of the peak rate.
       encoderShareOfPeak: Object.fromEntries(
         [...shares].map(([engine, lists]) => [engine, summaries(lists)]),
       ),
-      // The same operations over the part of that time which onnxruntime spends in convolutions.
+      // The same operations over only the time that onnxruntime spends in convolutions.
       onnxConvolutions: convolutions,
     };
   } finally {

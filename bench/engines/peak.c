@@ -1,5 +1,6 @@
-// The machine's peak of fused multiply-adds: `peak THREADS SECONDS` prints float32 GFLOP/s over all threads.
-// Every thread keeps twelve independent chains in registers: more than two units of four to five cycles need.
+// Measures the peak rate of fused multiply-adds: `peak THREADS SECONDS` prints float32 GFLOP/s of all threads together.
+// Every thread keeps twelve independent chains of operations in registers, more than two units with a latency of four
+// to five cycles can use at once.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@
 
 typedef float vector __attribute__((vector_size(BYTES)));
 
-static double seconds_wanted;
+static double duration_s;
 
 static double now(void) {
   struct timespec t;
@@ -27,7 +28,7 @@ static double now(void) {
 
 struct result {
   double rate;
-  float kept;
+  float checksum;
 };
 
 static void *run(void *out) {
@@ -45,17 +46,17 @@ static void *run(void *out) {
     }
     rounds += ROUNDS;
     end = now();
-  } while (end - start < seconds_wanted);
+  } while (end - start < duration_s);
   struct result *result = out;
   result->rate = rounds * CHAINS * (BYTES / 4) * 2 / (end - start);
-  result->kept = 0;
-  for (int c = 0; c < CHAINS; c++) result->kept += chain[c][0];
+  result->checksum = 0;
+  for (int c = 0; c < CHAINS; c++) result->checksum += chain[c][0];
   return NULL;
 }
 
 int main(int count, char **arguments) {
   int threads = count > 1 ? atoi(arguments[1]) : 1;
-  seconds_wanted = count > 2 ? atof(arguments[2]) : 1;
+  duration_s = count > 2 ? atof(arguments[2]) : 1;
   pthread_t ids[1024];
   struct result results[1024];
   double sum = 0;
@@ -65,7 +66,7 @@ int main(int count, char **arguments) {
     pthread_join(ids[t], NULL);
     sum += results[t].rate;
   }
-  // The second number keeps the compiler from dropping the work.
-  printf("%.3f %g\n", sum / 1e9, results[0].kept);
+  // Printing the checksum prevents the compiler from removing the computation.
+  printf("%.3f %g\n", sum / 1e9, results[0].checksum);
   return 0;
 }

@@ -1,4 +1,4 @@
-/** What the cores can do at most: float32 fused multiply-adds in registers, by a small C program. */
+/** Measures the peak rate of the cores, float32 fused multiply-adds in registers, with a small C program. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,14 +7,14 @@ import { onCores } from '../support/cores.js';
 
 export type PeakProbe =
   | {
-      /** Which probe it was, for people. */
+      /** Human-readable description of the probe. */
       readonly probe: string;
       /** @returns GFLOP/s of `threads` threads together; two operations per multiply-add */
       readonly measure: (threads: number, seconds: number, cores: string) => number;
     }
   | { readonly probe: null; readonly reason: string };
 
-/** Needs a C compiler (`CC`, default cc): WebAssembly and Go reach neither AVX-512 nor its fused multiply-add. */
+/** Compiles the probe with a C compiler (`CC`, default cc): WebAssembly and Go cannot use AVX-512 multiply-adds. */
 export function buildPeakProbe(): PeakProbe {
   const compiler = process.env['CC'] ?? 'cc';
   const folder = join(packageRoot(), '.cache/engines-bench');
@@ -25,8 +25,8 @@ export function buildPeakProbe(): PeakProbe {
     encoding: 'utf8',
   });
   if (built.status !== 0) {
-    const why = built.error?.message ?? built.stderr.trim().split('\n')[0];
-    return { probe: null, reason: `${compiler} does not build the probe: ${why}` };
+    const message = built.error?.message ?? built.stderr.trim().split('\n')[0];
+    return { probe: null, reason: `${compiler} cannot compile the probe: ${message}` };
   }
   return {
     probe: `C, ${compiler} ${flags.slice(0, 3).join(' ')}`,

@@ -1,4 +1,4 @@
-/** What the parts of the engines' suite share. */
+/** Settings and helpers that the measurements of suite `engines` share. */
 import { median, spread } from '../support/figures.js';
 import type { SourceName } from '../support/model-sources.js';
 import { type RunAnswer, Runner } from './runner.js';
@@ -7,16 +7,16 @@ export interface Plan {
   readonly durationMs: number;
   readonly repeats: number;
   readonly batchSizes: readonly number[];
-  /** Taskset list of the cores that all terms run on; empty = all. */
+  /** Taskset list of the cores on which everything is measured; empty: all cores. */
   readonly cores: string;
   readonly threads: number;
 }
 
 export type Figures = Record<string, unknown>;
 
-/** Tiles at once where one batch size has to do: every engine is near its best there. */
+/** Batch size of measurements with only one: every engine is near its best rate with it. */
 export const BATCH_SIZE = 16;
-/** Tiles at once where the search is measured: what a server takes of them, which for strips is one. */
+/** Batch size for measuring the search, as a server would use it; for strips it is one. */
 export const searchBatchSize = (model: SourceName) => (model === 'phantom' ? 1 : BATCH_SIZE);
 /** Prototypes of the bank whose search is compared with the encoder. */
 export const BANK_ROWS = 10_000;
@@ -26,29 +26,29 @@ export const rateOf = ({ tiles, ms }: RunAnswer) => (1000 * tiles) / ms;
 
 export const summary = (values: readonly number[]) => ({ median: median(values), range: spread(values) });
 
-/** The processor's own engines. */
-export type ProcessorEngine = 'openvino' | 'onnx';
+/** The native CPU engines. */
+export type CpuEngine = 'openvino' | 'onnx';
 
-/** Those that start here, each on so many threads. */
-export async function startProcessors(
+/** Starts the CPU engines that work on this machine. @param threads of each */
+export async function startCpuEngines(
   { cores }: Plan,
   threads: number,
-): Promise<ReadonlyMap<ProcessorEngine, Runner>> {
-  const runners = new Map<ProcessorEngine, Runner>();
+): Promise<ReadonlyMap<CpuEngine, Runner>> {
+  const runners = new Map<CpuEngine, Runner>();
   try {
     runners.set('openvino', await Runner.start({ engine: 'openvino', threads, cores }));
   } catch {
-    // `oneThread` says why.
+    // The results have the reason under `oneThread`.
   }
   runners.set('onnx', await Runner.start({ engine: 'onnx', threads, cores }));
   return runners;
 }
 
-export async function stopAll(runners: ReadonlyMap<ProcessorEngine, Runner>): Promise<void> {
+export async function stopAll(runners: ReadonlyMap<CpuEngine, Runner>): Promise<void> {
   for (const runner of runners.values()) await runner.stop();
 }
 
-/** A list of numbers for every one of these names. */
+/** Creates an empty list of numbers for each name. */
 export function listsOf<K extends string>(names: Iterable<K>): Map<K, number[]> {
   return new Map([...names].map((name) => [name, []]));
 }

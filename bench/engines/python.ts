@@ -1,4 +1,4 @@
-/** The same ONNX bytes under Python's onnxruntime and PyTorch (PyPI), on the same cores; see ort.py, pytorch.py. */
+/** Runs an ONNX file in Python's onnxruntime or PyTorch (from PyPI) in a process; see ort.py and pytorch.py. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ export class PythonRuntime {
     readonly version: string,
   ) {}
 
-  /** Installs it the first time; onnxruntime is in the environment of the plain Python peer. */
+  /** Installs the packages the first time; onnxruntime is in the virtual environment of the plain Python server. */
   static async start(
     runtime: 'onnxruntime' | 'pytorch',
     threads: number,
@@ -40,7 +40,7 @@ export class PythonRuntime {
   }
 
   async run(request: RunRequest, layout: PythonLayout): Promise<RunAnswer> {
-    const file = await this.exported(request);
+    const file = await this.exportModel(request);
     const answer = nextLine(this.lines);
     const { batchSize, durationMs } = request;
     this.child.stdin.write(`${JSON.stringify({ ...file, batchSize, seconds: durationMs / 1000, layout })}\n`);
@@ -53,7 +53,7 @@ export class PythonRuntime {
     await exited;
   }
 
-  private async exported({ model, bank }: RunRequest) {
+  private async exportModel({ model, bank }: RunRequest) {
     const key = `${model}-${bank}`;
     let file = this.files.get(key);
     if (file === undefined) {
@@ -71,7 +71,7 @@ export class PythonRuntime {
 
 function nextLine(lines: Interface): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const onClose = () => reject(new Error('the Python process ended; its own words are above'));
+    const onClose = () => reject(new Error('the Python process ended; see its output above'));
     lines.once('close', onClose);
     lines.once('line', (line) => {
       lines.off('close', onClose);

@@ -1,8 +1,8 @@
-"""PyTorch on the CPU with an encoder's weights: `pytorch.py THREADS`, the protocol of ort.py.
+"""Measures PyTorch on the CPU with the weights of an encoder: `pytorch.py THREADS`, same protocol as ort.py.
 
-The ONNX graph is run node by node with torch's functions (eager, inference mode): with layout "sessions" by
-as many Python threads as there are cores, each computing alone, else by one with all of PyTorch's threads. Before anything is timed its
-embeddings are compared with onnxruntime's.
+Runs the ONNX graph node by node with the functions of torch (eager, inference mode). Layout "sessions" uses as many
+Python threads as cores, each with one PyTorch thread; layout "threads" uses one Python thread with all PyTorch
+threads. Compares the embeddings with those of onnxruntime before the measurement.
 """
 
 import json
@@ -61,7 +61,7 @@ OPS = {
 
 
 class Encoder:
-    """A graph's nodes in order, its initializers as tensors."""
+    """The nodes of a graph in order, and its initializers as tensors."""
 
     def __init__(self, file):
         graph = onnx.load(file).graph
@@ -77,7 +77,7 @@ class Encoder:
         ]
 
     def __call__(self, tiles):
-        values = {**self.weights, "tiles": tiles, "": None}  # "" = an input left out
+        values = {**self.weights, "tiles": tiles, "": None}  # "": an omitted input
         for operation, attributes, inputs, output in self.nodes:
             values[output] = operation(attributes, *(values[name] for name in inputs))
         return values["embeddings"]
@@ -86,7 +86,7 @@ class Encoder:
 encoders = {}
 
 
-def opened(file, tiles):
+def load_encoder(file, tiles):
     if file not in encoders:
         encoder = Encoder(file)
         expected = onnxruntime.InferenceSession(file).run(["embeddings"], {"tiles": tiles})[0]
@@ -100,7 +100,7 @@ def measure(request):
     side = onnx.load(request["onnx"]).graph.input[0].type.tensor_type.shape.dim[1].dim_value
     shape = (request["batchSize"], side, side, 1)
     tiles = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    encoder = opened(request["onnx"], tiles)
+    encoder = load_encoder(request["onnx"], tiles)
     batch = torch.from_numpy(tiles)
     per_core = request["layout"] == "sessions"
     count = THREADS if per_core else 1

@@ -1,4 +1,4 @@
-/** `node runner-process.js ENGINE THREADS`, driven over IPC; see runner.ts. */
+/** The process of runner.ts: `node runner-process.js ENGINE THREADS`; receives requests over IPC. */
 import { Worker } from 'node:worker_threads';
 import type { RunAnswer, RunRequest } from './runner.js';
 import type { WorkerAnswer } from './runner-worker.js';
@@ -13,7 +13,7 @@ process.on('message', (request: RunRequest) => {
   void reply(() => run(request));
 });
 process.on('disconnect', () => process.exit());
-await reply(async () => ({ device: (await all())[0]!.device }));
+await reply(async () => ({ device: (await nextAnswers())[0]!.device }));
 
 async function reply(work: () => Promise<object>): Promise<void> {
   try {
@@ -23,21 +23,22 @@ async function reply(work: () => Promise<object>): Promise<void> {
   }
 }
 
-/** The threads load first and start together: tiles of one moment, over the longest of their times. */
+/** Loads the model on all threads, then starts them together. The time is the longest of all threads. */
 async function run(request: RunRequest): Promise<RunAnswer> {
-  const loaded = all();
+  const loaded = nextAnswers();
   for (const worker of workers) worker.postMessage({ ...request, durationMs: 0 });
   await loaded;
-  const answers = all();
+  const pending = nextAnswers();
   for (const worker of workers) worker.postMessage(request);
-  const done = await answers;
+  const answers = await pending;
   return {
-    tiles: done.reduce((sum, { tiles }) => sum + tiles, 0),
-    ms: Math.max(...done.map(({ ms }) => ms)),
+    tiles: answers.reduce((sum, { tiles }) => sum + tiles, 0),
+    ms: Math.max(...answers.map(({ ms }) => ms)),
   };
 }
 
-function all(): Promise<WorkerAnswer[]> {
+/** The next answer of every worker. */
+function nextAnswers(): Promise<WorkerAnswer[]> {
   return Promise.all(
     workers.map(
       (worker) =>

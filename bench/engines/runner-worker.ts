@@ -1,4 +1,4 @@
-/** One thread with one engine; models stay loaded. */
+/** A worker thread of runner-process.ts with one engine; models stay loaded. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { Engine, EngineModel, EngineName, TileBatch } from '../../src/engines/engine.js';
@@ -15,13 +15,13 @@ export interface WorkerAnswer {
   readonly failure?: string;
 }
 
-interface Loaded {
+interface LoadedModel {
   readonly model: EngineModel;
   readonly geometry: Geometry;
 }
 
 const { engine: name } = workerData as { engine: EngineName };
-const models = new Map<string, Loaded>();
+const models = new Map<string, LoadedModel>();
 let engine: Engine | undefined;
 
 parentPort?.on('message', (request: RunRequest) => {
@@ -34,14 +34,14 @@ await answer(async () => {
 
 async function answer(work: () => Promise<{ tiles: number; ms: number }>): Promise<void> {
   try {
-    const done = await work();
-    parentPort?.postMessage({ ...done, device: engine?.info.device ?? '' });
+    const result = await work();
+    parentPort?.postMessage({ ...result, device: engine?.info.device ?? '' });
   } catch (error) {
     parentPort?.postMessage({ failure: error instanceof Error ? error.message : String(error) });
   }
 }
 
-/** Batches until the time is over; with none to measure the model is loaded and runs a batch. */
+/** Runs batches for the given time. With a time of 0, only loads the model and runs one batch. */
 async function run({ model: source, bank, precision, batchSize, durationMs }: RunRequest) {
   const key = `${source}/${bank}/${precision}`;
   let loaded = models.get(key);
@@ -54,15 +54,15 @@ async function run({ model: source, bank, precision, batchSize, durationMs }: Ru
   const patches = allocatePatchBatch(batchSize, loaded.model);
   if (durationMs === 0) await loaded.model.run(batch, patches);
   let tiles = 0;
-  const started = performance.now();
-  while (performance.now() - started < durationMs) {
+  const startMs = performance.now();
+  while (performance.now() - startMs < durationMs) {
     await loaded.model.run(batch, patches);
     tiles += batchSize;
   }
-  return { tiles, ms: performance.now() - started };
+  return { tiles, ms: performance.now() - startMs };
 }
 
-/** What the tiles show does not change the time; their bytes are shared memory, as the pool's are. */
+/** Tiles of noise, because the content does not change the time; in shared memory, like those of the server's pool. */
 function noiseTiles({ tilePixels, tileRows, tileColumns }: Geometry, count: number): TileBatch {
   const random = createRandom(count);
   const pixels = new Uint8Array(new SharedArrayBuffer(count * tilePixels));

@@ -1,4 +1,4 @@
-/** An engine on worker threads in a process of its own, as the server's pool has them and nothing else. */
+/** Runs an engine on worker threads in a process of its own, like the pool of a server, without the rest of a server. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import type { BankChoice, SourceName } from '../support/model-sources.js';
 export interface RunRequest {
   readonly model: SourceName;
   readonly bank: BankChoice;
-  /** float32 where it is not said. */
+  /** @default float32 */
   readonly precision?: Precision;
   readonly batchSize: number;
   readonly durationMs: number;
@@ -23,7 +23,7 @@ export interface RunAnswer {
 export interface RunnerOptions {
   readonly engine: EngineName;
   readonly threads: number;
-  /** A taskset list; empty = wherever the system puts it. */
+  /** Taskset list; empty: no pinning. */
   readonly cores: string;
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -34,7 +34,7 @@ export class Runner {
     readonly device: string,
   ) {}
 
-  /** Rejects with the engine's reason where it does not start. */
+  /** Rejects with the reason of the engine if it cannot start. */
   static async start({ engine, threads, cores, environment = {} }: RunnerOptions): Promise<Runner> {
     const entry = fileURLToPath(new URL('./runner-process.js', import.meta.url));
     const [program, args] = onCores(cores, process.execPath, [entry, engine, String(threads)]);
@@ -46,7 +46,7 @@ export class Runner {
     return new Runner(child, device);
   }
 
-  /** Loads the model the first time; that and one batch are not measured. */
+  /** Loads the model if it is not loaded; loading and the first batch are not measured. */
   async run(request: RunRequest): Promise<RunAnswer> {
     const answer = answerOf(this.child);
     this.child.send(request);

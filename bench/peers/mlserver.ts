@@ -1,4 +1,4 @@
-/** MLServer with the runtime beside this file, driven by its own gRPC stubs. */
+/** Measures MLServer with the runtime in mlserver/, called through the gRPC stubs of MLServer. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { CpuWindow } from '../support/cpu-window.js';
 import { median } from '../support/figures.js';
 import { installPeer, type Peer } from '../support/python-packages.js';
 
-/** MLServer groups requests, not tiles: what a request holds decides what its batches hold. */
+/** MLServer batches requests, not tiles, so that the tiles per request determine the tiles per batch. */
 const VARIANTS = [
   { tilesPerRequest: 1, maxBatchSize: 8, maxBatchTime: 0.005 },
   { tilesPerRequest: 4, maxBatchSize: 2, maxBatchTime: 0.005 },
@@ -26,13 +26,13 @@ interface ClientFigures {
   readonly acquisitionP50Ms: number;
   readonly acquisitionP99Ms: number;
   readonly failed: number;
-  /** The first one's status. */
+  /** Status of the first failure. */
   readonly failure: string | null;
 }
 
 export interface MlServerFigures {
   readonly streams: number;
-  /** The variant with the most tiles per second: the peer is shown at its best. */
+  /** The variant with the most tiles per second, which is the one to compare with. */
   readonly best: ClientFigures & Variant;
   readonly variants: readonly (ClientFigures & Variant)[];
 }
@@ -89,7 +89,7 @@ async function withServer(
     http_port: http,
     grpc_port: grpc,
     metrics_port: metrics,
-    // In the server's own process: with a pool of workers MLServer 1.7 was slower on the same cores.
+    // The model runs in the server's process: with a pool of workers MLServer 1.7 was slower on the same cores.
     parallel_workers: 0,
     debug: false,
   });
@@ -117,7 +117,7 @@ async function withServer(
   }
 }
 
-/** A whole image of golden tiles with their halos: what a client of a tile service has to send. */
+/** Writes an image of golden tiles with their halos, which a client of a tile service has to send. */
 function writeImage(folder: string, bundle: Bundle): void {
   const { golden, geometry } = bundle;
   const count = geometry.tileCount;
@@ -134,7 +134,7 @@ function writeImage(folder: string, bundle: Bundle): void {
   writeFileSync(join(folder, 'cells.bin'), new Uint8Array(cells.buffer));
 }
 
-/** In a process of its own, on the client's cores like this one. */
+/** Runs the client in a process of its own, on the cores of the client. */
 async function runClient(
   peer: Peer,
   { bundle, plan, streams, quick }: MlServerOptions,
@@ -160,11 +160,11 @@ async function runClient(
   ]);
   const client = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
-  const line = async () => String((await lines.next()).value);
-  // The client says when its measured window begins: MLServer may still be loading before.
-  await line();
+  const nextLine = async () => String((await lines.next()).value);
+  // The client prints a line when its measured time begins, because MLServer may still be loading before.
+  await nextLine();
   const usage = new CpuWindow(pid, 0, 1000 * numbers.duration);
-  const figures = JSON.parse(await line()) as Omit<ClientFigures, 'cpuMsPerTile'>;
+  const figures = JSON.parse(await nextLine()) as Omit<ClientFigures, 'cpuMsPerTile'>;
   const { serverCores } = await usage.result();
   return { ...figures, cpuMsPerTile: (1000 * serverCores) / figures.tilesPerSecond };
 }

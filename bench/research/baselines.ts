@@ -5,8 +5,8 @@
 
 import type { NetworkDescription, NetworkNode } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
-import type { Encoder } from '../../src/training/encoders/preset.js';
-import type { DescriptorNetwork } from '../../src/training/encoders/whitened.js';
+import type { DescriptorNetwork } from '../../src/training/encoders/fit-whitening.js';
+import type { EncoderNetwork } from '../../src/training/encoders/preset.js';
 
 const SIDE = 224;
 const NORMALISED: NetworkNode = { name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 };
@@ -58,7 +58,7 @@ export function randomEncoder(seed: number): DescriptorNetwork {
 }
 
 /** The descriptor made unit length as it is. */
-export function unwhitened({ network, weights }: DescriptorNetwork): Encoder {
+export function unwhitened({ network, weights }: DescriptorNetwork): EncoderNetwork {
   const unit: NetworkNode = { name: 'embedding', op: 'l2Normalize', input: network.output };
   return { network: { ...network, nodes: [...network.nodes, unit], output: 'embedding' }, weights };
 }

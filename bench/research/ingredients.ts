@@ -1,12 +1,12 @@
 /** The ablation's rows: preset `gabor` with one thing changed at a time, then baselines and learned encoders. */
 
+import { fitWhitening } from '../../src/training/encoders/fit-whitening.js';
 import { gaborNetwork } from '../../src/training/encoders/gabor/network.js';
-import { type GaborSettings, gaborPlanOf, gaborSettings } from '../../src/training/encoders/gabor/presets.js';
+import { type GaborSettings, gaborPlan, gaborSettings } from '../../src/training/encoders/gabor/presets.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
 import type { SaladConfig } from '../../src/training/encoders/salad/config.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
-import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
-import { whitened } from '../../src/training/encoders/whitened.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
+import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
 import type { CoresetMethod } from '../../src/training/fit/bank-builder.js';
 import { randomEncoder, rawPatches, unwhitened } from './baselines.js';
 
@@ -22,9 +22,9 @@ export interface Row {
 }
 
 const SHIPPED = gaborSettings();
-const PLAN = gaborPlanOf(SHIPPED);
+const PLAN = gaborPlan(SHIPPED);
 
-const settings = (change: Partial<GaborSettings>): TrainingPlan => gaborPlanOf({ ...SHIPPED, ...change });
+const settings = (change: Partial<GaborSettings>): TrainingPlan => gaborPlan({ ...SHIPPED, ...change });
 const scoring = (change: Partial<TrainingPlan['scoring']>): TrainingPlan => ({
   ...PLAN,
   scoring: { ...PLAN.scoring, ...change },
@@ -63,7 +63,7 @@ export const ROWS: readonly Row[] = [
     'not aligned, grey levels as they are',
     settings({ align: false, intensity: { kind: 'window' } }),
   ),
-  row('input', 'working size 128, 32-pixel patches', gaborPlanOf(gaborSettings({ workingSize: 128 }))),
+  row('input', 'working size 128, 32-pixel patches', gaborPlan(gaborSettings({ workingSize: 128 }))),
   row('descriptor', 'floor 0.1', settings({ floor: 0.1 })),
   row('descriptor', 'floor 0.05', settings({ floor: 0.05 })),
   row('descriptor', 'floor 0.2', settings({ floor: 0.2 })),
@@ -92,11 +92,11 @@ export const ROWS: readonly Row[] = [
   row('calibration', 'a fifth held out', settings({ calibration: 'heldOut' })),
   row('baseline', 'raw patches, whitened (PCA)', {
     ...PLAN,
-    fitEncoder: (context) => whitened(rawPatches(), context),
+    fitEncoder: (context) => fitWhitening(rawPatches(), context),
   }),
   row('baseline', 'random convolutions, whitened', {
     ...PLAN,
-    fitEncoder: (context) => whitened(randomEncoder(context.seed), context),
+    fitEncoder: (context) => fitWhitening(randomEncoder(context.seed), context),
   }),
   ...[
     row('baseline', 'autoencoder of tiles (w_c = 0)', tileSalad({ contrastWeight: 0 })),

@@ -6,15 +6,16 @@ import { join } from 'node:path';
 import type { Engine } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
 import type { DecodedImage } from '../../src/imaging/decode/decode.js';
-import type { ImageCalibration } from '../../src/scoring/calibration.js';
-import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
+import { aggregateImage, type ImageCalibration } from '../../src/scoring/calibration.js';
+import { ImageScorer } from '../../src/training/data/image-scorer.js';
+import { renderDecoded } from '../../src/training/data/render.js';
 import type { FitImage, TrainingPlan } from '../../src/training/encoders/preset.js';
 import { flaggedShare } from '../../src/training/evaluate/figures.js';
 import { auroc } from '../../src/training/evaluate/metrics.js';
-import { alignedTo } from '../../src/training/fit/alignment-reference.js';
+import { withAlignmentReference } from '../../src/training/fit/alignment-reference.js';
 import type { CoresetMethod } from '../../src/training/fit/bank-builder.js';
 import { fitScoring } from '../../src/training/fit/scoring-fit.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { hashFraction } from '../../src/util/hash-random.js';
 import { SYNTHETIC_LESIONS, type SyntheticLesion, withLesion, withNoise } from './synthetic-lesions.js';
 
@@ -133,7 +134,7 @@ async function judge(
   { engine, seed, checkpointDirectory, coreset = 'random' }: ValidationOptions,
 ): Promise<Judged> {
   const started = performance.now();
-  const plan = given.align ? alignedTo(render(sets.fit, given), given) : given;
+  const plan = given.align ? withAlignmentReference(render(sets.fit, given), given) : given;
   const geometry = geometryOf(plan.input, plan.tiling);
   const images = render(sets.fit, plan);
   const cut = plan.calibration === 'crossFitted' ? images.length : Math.round(0.8 * images.length);
@@ -155,7 +156,7 @@ async function judge(
     encoder,
     coreset,
     outlierFraction: 0.005,
-    thresholds: PLAIN_THRESHOLDS,
+    thresholds: DEFAULT_THRESHOLDS,
     fit,
     calibrationA: images.slice(cut, middle),
     calibrationB: images.slice(middle),
@@ -169,7 +170,7 @@ async function judge(
     for (const { id, decoded } of sets.heldOut) {
       const image = renderDecoded(change(decoded, Math.floor(hashFraction(id, seed) * 2 ** 31)), plan);
       const { scores: patches } = await scorer.run(image);
-      scores.push(judgeImage(patches, calibration, geometry, plan.scoring.aggregate).score);
+      scores.push(aggregateImage(patches, calibration, geometry, plan.scoring.aggregate).score);
     }
     return scores;
   };

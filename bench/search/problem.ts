@@ -1,4 +1,7 @@
-/** A memory bank of clustered unit vectors, tiles whose patches lie near it, and an encoder that adds nothing. */
+/**
+ * The search problem of the suite: a memory bank of clustered unit vectors, tiles whose patches are near its
+ * prototypes, and an encoder that only copies pixels.
+ */
 import type { EngineModelSource, SearchOptions, TileBatch } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
 import { networkSchema } from '../../src/network/description.js';
@@ -7,20 +10,21 @@ import { createRandom } from '../../src/util/random.js';
 
 export const DIMENSION = 128;
 export const NEIGHBOURS = 5;
-/** Patches a tile has. */
+/** Patches per tile. */
 export const PATCHES = 4;
-/** Tiles timed; each is a batch of its own. */
+/** Number of measured tiles; each is a batch of its own. */
 export const TILES = 50;
 const CLUSTERS = 1000;
-/** Standard deviation of an axis around its cluster's centre, of a prototype and of a query. */
+/** Standard deviation of each axis of a prototype around the centre of its cluster. */
 const SPREAD = 0.06;
+/** Standard deviation of each axis of a query around its prototype. */
 const QUERY_SPREAD = 0.04;
-/** Pixels of a patch: at least one per axis. */
+/** Side of a patch in pixels: a patch has at least one pixel per axis. */
 const SIDE = 12;
-/** Brightness of an axis of a unit vector: nearly all lie within 0.45. */
+/** Grey levels per unit of an axis: nearly all axes of the unit vectors are within 0.45. */
 const GAIN = 280;
 
-/** Patch pixels are the vector's axes: the convolution copies them. */
+/** An encoder whose convolution copies the pixels of a patch to the axes of the embedding. */
 const NETWORK = networkSchema.parse({
   inputSize: 2 * SIDE,
   nodes: [
@@ -40,7 +44,7 @@ const NETWORK = networkSchema.parse({
   output: 'embedding',
 });
 
-/** The same for the same number of rows. */
+/** Creates the bank and the encoder; deterministic for a number of rows. */
 export function searchProblem(rows: number, options: SearchOptions): EngineModelSource {
   const random = createRandom(rows);
   // Uniform noise of this half-width has the standard deviation 1.
@@ -94,7 +98,7 @@ export function searchProblem(rows: number, options: SearchOptions): EngineModel
   };
 }
 
-/** Tiles of one batch each; half of the patches near a prototype, half between two. */
+/** Creates the query tiles, each a batch: half of the patches are near a prototype, half between two prototypes. */
 export function queryTiles({ search }: EngineModelSource): readonly TileBatch[] {
   const { rows, prototypes } = search!.bank;
   const random = createRandom(rows + 1);

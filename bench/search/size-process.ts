@@ -1,4 +1,4 @@
-/** One way of searching one bank, in a process of its own: its memory is its own. Answers over IPC. */
+/** Measures one kind of search of one bank in a process of its own, so that its memory can be measured. Answers over IPC. */
 import { createRequire } from 'node:module';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
@@ -11,38 +11,39 @@ import { candidatesFor } from '../../src/scoring/search-plan.js';
 import { median } from '../support/figures.js';
 import { DIMENSION, NEIGHBOURS, PATCHES, queryTiles, searchProblem } from './problem.js';
 
-export type SearchWay = 'matmul' | 'exact' | 'index' | 'library';
+export type SearchKind = 'matmul' | 'exact' | 'index' | 'library';
 
 export interface SearchFigures {
-  /** By one thread. */
+  /** On one thread. */
   readonly msPerTile: number;
-  /** Of the library alone: one tile's patches spread over all cores. */
+  /** Time per tile of the library alone, with the patches of a tile spread over all cores. */
   readonly msAllCores?: number;
   readonly peakRssMiB: number;
-  /** Bank rows of every patch, nearest first; none from the plain matmul. */
+  /** Bank rows of the neighbours of every patch, nearest first; empty for the matrix product. */
   readonly neighbours: readonly number[];
   readonly search?: string;
   readonly buildSeconds?: number;
   readonly expansion?: number;
 }
 
-type Measured = Omit<SearchFigures, 'peakRssMiB'>;
+type SearchTimes = Omit<SearchFigures, 'peakRssMiB'>;
 
-const [, , way = 'exact', rows = '10000', directory = ''] = process.argv;
+const [, , kind = 'exact', rows = '10000', directory = ''] = process.argv;
 
-async function timed(tiles: number, run: (tile: number) => Promise<void> | void): Promise<number> {
+/** Runs five tiles to warm up, then returns the median time of a tile in ms. */
+async function medianMs(tiles: number, run: (tile: number) => Promise<void> | void): Promise<number> {
   for (let tile = 0; tile < 5; tile++) await run(tile);
   const times: number[] = [];
   for (let tile = 0; tile < tiles; tile++) {
-    const started = performance.now();
+    const startMs = performance.now();
     await run(tile);
-    times.push(performance.now() - started);
+    times.push(performance.now() - startMs);
   }
   return median(times);
 }
 
-/** The product of four patches and the bank, and nothing else. */
-async function plainMatmul({ search }: EngineModelSource): Promise<Measured> {
+/** Measures only the matrix product of four patches and the bank. */
+async function plainMatmul({ search }: EngineModelSource): Promise<SearchTimes> {
   const { bank } = search!;
   const transposed = new Float32Array(bank.prototypes.length);
   for (let row = 0; row < bank.rows; row++) {
@@ -59,40 +60,40 @@ async function plainMatmul({ search }: EngineModelSource): Promise<Measured> {
     interOpNumThreads: 1,
     logSeverityLevel: 3,
   });
-  const msPerTile = await timed(50, async (tile) => {
+  const msPerTile = await medianMs(50, async (tile) => {
     const queries = bank.prototypes.slice(tile * PATCHES * DIMENSION, (tile + 1) * PATCHES * DIMENSION);
     await session.run({ queries: new Tensor('float32', queries, [PATCHES, DIMENSION]) });
   });
   return { msPerTile, neighbours: [] };
 }
 
-/** The engine as it serves. */
-async function ours(source: EngineModelSource): Promise<Measured> {
+/** Measures the search of the engine, as a server uses it. */
+async function engineSearch(source: EngineModelSource): Promise<SearchTimes> {
   const engine = await createEngine('onnx');
   const model = await engine.load(source);
   const patches = allocatePatchBatch(1, model);
   const tiles = queryTiles(source);
   const neighbours: number[][] = [];
-  const msPerTile = await timed(tiles.length, async (tile) => {
+  const msPerTile = await medianMs(tiles.length, async (tile) => {
     await model.run(tiles[tile]!, patches);
     neighbours[tile] = [...patches.neighbourIndices];
   });
   return { msPerTile, neighbours: neighbours.flat(), search: model.search };
 }
 
-/** Index options as the engine chooses them: the same file. */
+/** The options that the engine uses, so that both use the same index file. */
 const indexOptions = () => ({
   directory,
   neighbourCount: NEIGHBOURS,
   candidates: candidatesFor(NEIGHBOURS),
 });
 
-/** usearch by itself on the same files: K neighbours of four ready vectors, by one thread and by all. */
-async function libraryAlone(source: EngineModelSource): Promise<Measured> {
+/** Measures usearch alone on the same files: K neighbours of four given vectors, on one thread and on all cores. */
+async function libraryAlone(source: EngineModelSource): Promise<SearchTimes> {
   const { search, ...encoder } = source;
   const index = await openPrototypeIndex(search!.bank, indexOptions());
   const built = 'reason' in index ? index.built : index;
-  if (built === undefined) throw new Error('usearch does not load');
+  if (built === undefined) throw new Error('usearch cannot be loaded');
   const tiles = queryTiles(source);
   const engine = await createEngine('onnx');
   const model = await engine.load(encoder);
@@ -105,21 +106,21 @@ async function libraryAlone(source: EngineModelSource): Promise<Measured> {
   const library = createRequire(import.meta.url)('usearch') as typeof import('usearch');
   const shards = new Shards(library, built.paths, DIMENSION, built.expansion);
   const neighbours: number[][] = [];
-  const by = (threads: number): Promise<number> =>
-    timed(tiles.length, (tile) => {
+  const measureWith = (threads: number): Promise<number> =>
+    medianMs(tiles.length, (tile) => {
       neighbours[tile] = [...shards.search(queries[tile]!, PATCHES, NEIGHBOURS, threads)];
     });
-  const msPerTile = await by(1);
-  const msAllCores = await by(0);
+  const msPerTile = await measureWith(1);
+  const msAllCores = await measureWith(0);
   const { buildSeconds, expansion } = built;
   return { msPerTile, msAllCores, neighbours: neighbours.flat(), buildSeconds, expansion };
 }
 
-async function measure(): Promise<Measured> {
-  const exactRowsMax = way === 'index' ? 1 : Number.MAX_SAFE_INTEGER;
+async function measure(): Promise<SearchTimes> {
+  const exactRowsMax = kind === 'index' ? 1 : Number.MAX_SAFE_INTEGER;
   const source = searchProblem(Number(rows), { exactRowsMax, indexDirectory: directory });
-  if (way === 'matmul') return plainMatmul(source);
-  return way === 'library' ? libraryAlone(source) : ours(source);
+  if (kind === 'matmul') return plainMatmul(source);
+  return kind === 'library' ? libraryAlone(source) : engineSearch(source);
 }
 
 const figures: SearchFigures = {

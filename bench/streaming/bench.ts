@@ -4,7 +4,7 @@ import type { RawEngine } from '../support/raw-engine.js';
 import type { ServerProcess } from '../support/server-process.js';
 import type { Grid } from '../support/workload.js';
 
-/** Everything a measurement needs of one model. */
+/** Everything that a measurement of one model needs. */
 export interface Bench {
   readonly model: string;
   readonly quick: boolean;
@@ -14,6 +14,6 @@ export interface Bench {
   readonly rawBatchSize: number;
   readonly workload: Workload;
   readonly grid: Grid;
-  /** Tiles of the workload's image that are no background. */
+  /** Number of tiles of the workload's image that are not background. */
   readonly scoredTiles: number;
 }

@@ -1,7 +1,7 @@
-/** Single acquisitions: on an idle server, row by row, and urgent ones while routine ones fill it. */
+/** Latencies of single acquisitions: on an idle server, row by row, and of urgent ones under routine load. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runLoad, type Workload } from '../../clients/load/src/index.js';
-import { paced } from '../../clients/load/src/workload.js';
+import { pacedChunks } from '../../clients/load/src/workload.js';
 import { type PixelChunk, Priority, SaladClient, Source } from '../../clients/typescript/src/index.js';
 import { median, spread } from '../support/figures.js';
 import { phantomPixels } from '../support/workload.js';
@@ -9,25 +9,28 @@ import type { Bench } from './bench.js';
 
 const ROUTINE_STREAMS = 32;
 
-/** One image in tiles, sent at once: milliseconds from the first byte to the aggregate. */
+/** Sends one image in tiles, all at once. @returns time from the first byte to the aggregate, in ms */
 async function acquire(client: SaladClient, bench: Bench, priority: Priority): Promise<number> {
   const { workload, model } = bench;
-  const started = performance.now();
+  const startMs = performance.now();
   await client.scoreAcquisition(
     {
-      acquisitionId: `bench-${Math.round(started)}`,
+      acquisitionId: `bench-${Math.round(startMs)}`,
       model: { name: model },
       image: { rows: workload.size, columns: workload.size, bitsAllocated: 8 },
       source: Source.SOURCE_TILES,
       priority,
     },
-    (accepted) => paced(workload, accepted, started),
+    (accepted) => pacedChunks(workload, accepted, startMs),
     { retry: false, timeoutMs: 60_000 },
   );
-  return performance.now() - started;
+  return performance.now() - startMs;
 }
 
-/** "Aggregate latency at most 1.3 times its raw compute plus 5 ms", image by image beside the raw engine. */
+/**
+ * Compares the latency of the aggregate with the raw engine, alternately image by image. Goal: at most 1.3 times the
+ * time of the raw engine plus 5 ms.
+ */
 export async function measureIdle(bench: Bench): Promise<Record<string, unknown>> {
   const repeats = bench.quick ? 5 : 30;
   const client = new SaladClient(bench.server.address);
@@ -58,7 +61,7 @@ export async function measureIdle(bench: Bench): Promise<Record<string, unknown>
   }
 }
 
-/** Rows at a detector's pace: what share of them has been sent when the first patch score is here. */
+/** Sends rows at the pace of a detector and measures the share of rows sent when the first patch score arrives. */
 export async function measureFirstScore(bench: Bench): Promise<Record<string, unknown>> {
   const rows = 512;
   const repeats = bench.quick ? 1 : 5;
@@ -85,7 +88,7 @@ export async function measureFirstScore(bench: Bench): Promise<Record<string, un
 async function rowsAtFirstScore(client: SaladClient, bench: Bench, workload: Workload): Promise<number> {
   let sent = 0;
   let atFirst: number | undefined;
-  async function* counted(chunks: AsyncIterable<PixelChunk>): AsyncGenerator<PixelChunk> {
+  async function* countRows(chunks: AsyncIterable<PixelChunk>): AsyncGenerator<PixelChunk> {
     for await (const chunk of chunks) {
       if (chunk.type === 'rows') sent = chunk.rows.firstRow + workload.rowsPerMessage;
       yield chunk;
@@ -98,7 +101,7 @@ async function rowsAtFirstScore(client: SaladClient, bench: Bench, workload: Wor
       image: { rows: workload.size, columns: workload.size, bitsAllocated: 8 },
       source: Source.SOURCE_ROWS,
     },
-    (accepted) => counted(paced(workload, accepted, performance.now())),
+    (accepted) => countRows(pacedChunks(workload, accepted, performance.now())),
     {
       retry: false,
       timeoutMs: 60_000,
@@ -110,12 +113,14 @@ async function rowsAtFirstScore(client: SaladClient, bench: Bench, workload: Wor
   return atFirst ?? Number.NaN;
 }
 
-/** "A STAT acquisition under full routine load finishes within 2 times its idle latency." */
+/**
+ * Compares the latency of a STAT acquisition under full routine load with that on an idle server. Goal: at most 2 times.
+ */
 export async function measureStat(bench: Bench): Promise<Record<string, unknown>> {
   const repeats = bench.quick ? 4 : 20;
   const client = new SaladClient(bench.server.address);
   const routineClient = new SaladClient(bench.server.address);
-  const over = new AbortController();
+  const endOfLoad = new AbortController();
   try {
     const idle: number[] = [];
     for (let repeat = 0; repeat < repeats; repeat++)
@@ -128,16 +133,16 @@ export async function measureStat(bench: Bench): Promise<Record<string, unknown>
       durationMs: 120_000,
       warmUpMs: 0,
       timeoutMs: 60_000,
-      signal: over.signal,
+      signal: endOfLoad.signal,
     });
     await sleep(bench.quick ? 500 : 2000);
     const loaded: number[] = [];
     for (let repeat = 0; repeat < repeats; repeat++) {
       loaded.push(await acquire(client, bench, Priority.PRIORITY_STAT));
-      // Urgent images come one at a time, not in a row.
+      // Urgent images arrive with pauses between them.
       await sleep(50);
     }
-    over.abort();
+    endOfLoad.abort();
     await routine;
     return {
       repeats,

@@ -1,5 +1,4 @@
-/** Arrivals that do not care whether the server keeps up: below its capacity, and at twice it. */
-
+/** Compares an open-loop load of twice the capacity of the server with one of 80 % of it. */
 import { join } from 'node:path';
 import { type LoadOptions, type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
@@ -10,10 +9,13 @@ import { tileWorkload } from '../support/workload.js';
 import type { Peak } from './throughput.js';
 
 const MODEL = 'phantom';
-/** Poisson arrivals over several connections, as many modalities would. */
+/** Several connections, as from several modalities. */
 const CONNECTIONS = 4;
 
-/** "At twice the sustainable rate goodput stays at 95 % of the peak, p99 of the admitted within twice its value at 80 %." */
+/**
+ * Goals at twice the sustainable rate: goodput of at least 95 % of the peak, and a p99 latency of the admitted
+ * acquisitions of at most twice that at 80 %.
+ */
 export async function measureOverload(
   server: ServerProcess,
   { quick, peak }: { readonly quick: boolean; readonly peak: Peak },

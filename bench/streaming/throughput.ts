@@ -1,5 +1,4 @@
-/** Tiles per second through the port over those of the bare engine on the same cores. */
-
+/** Compares the tiles per second of the server with those of the raw engine on the same cores. */
 import { availableParallelism } from 'node:os';
 import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
@@ -8,17 +7,17 @@ import { median, spread } from '../support/figures.js';
 import type { RawAnswer } from '../support/raw-engine.js';
 import type { Bench } from './bench.js';
 
-/** What the server does at best: the base of the overload figures. */
+/** The highest throughput of the server, to which the overload figures refer. */
 export interface Peak {
   readonly streams: number;
   readonly tilesPerSecond: number;
   readonly acquisitionsPerSecond: number;
 }
 
-interface Served {
+interface ServerRun {
   readonly tilesPerSecond: number;
   readonly acquisitionsPerSecond: number;
-  /** Ratio to the raw runs just before and after. */
+  /** Ratio to the mean of the raw runs before and after this run. */
   readonly ratio: number;
   readonly cpuMsPerTile: number;
   readonly clientCores: number;
@@ -33,13 +32,13 @@ export async function measureThroughput(
   const repeats = bench.quick ? 1 : 5;
   const durationMs = bench.quick ? 1200 : 4000;
   const rawRuns: RawAnswer[] = [];
-  const served = new Map<number, Served[]>(streamCounts.map((streams) => [streams, []]));
+  const served = new Map<number, ServerRun[]>(streamCounts.map((streams) => [streams, []]));
   const runRaw = async () => {
     const answer = await bench.raw.run({ kind: 'throughput', batchSize: bench.rawBatchSize, durationMs });
     rawRuns.push(answer);
     return rateOf(answer);
   };
-  // Interleaved: a slow minute of the machine hits both terms of every ratio.
+  // Alternately, so that a slow phase of the machine affects both terms of every ratio.
   let before = await runRaw();
   for (let repeat = 0; repeat < repeats; repeat++) {
     for (const streams of streamCounts) {
@@ -47,7 +46,7 @@ export async function measureThroughput(
       const after = await runRaw();
       served
         .get(streams)
-        ?.push({ ...run, ratio: run.tilesPerSecond / share(bench, run, (before + after) / 2) });
+        ?.push({ ...run, ratio: run.tilesPerSecond / availableRawRate(bench, run, (before + after) / 2) });
       before = after;
     }
   }
@@ -63,7 +62,7 @@ export async function measureThroughput(
       rawTilesPerSecondRange: spread(rawRuns.map(rateOf)),
       rawImagesPerSecond: median(rawRuns.map(rateOf)) / bench.scoredTiles,
       rawCpuMsPerTile,
-      /** Tiles of two bundles may differ in size; images of one size compare. */
+      /** Per image, because the tiles of two bundles may differ in size. */
       rawCpuMsPerImage: rawCpuMsPerTile * bench.scoredTiles,
       served: Object.fromEntries(summaries),
     },
@@ -77,21 +76,21 @@ export async function measureThroughput(
 
 const rateOf = ({ tiles, ms }: RawAnswer) => (1000 * tiles) / ms;
 
-/** Where nothing could be pinned, the raw engine's rate on the cores that the client left. */
-function share(bench: Bench, run: Pick<Served, 'clientCores'>, rawRate: number): number {
+/** Without pinning, the raw rate is scaled to the cores that the client did not use. */
+function availableRawRate(bench: Bench, run: Pick<ServerRun, 'clientCores'>, rawRate: number): number {
   if (bench.plan.pinned) return rawRate;
   const cores = availableParallelism();
   return (rawRate * (cores - run.clientCores)) / cores;
 }
 
-function summarise(runs: readonly Served[], rawCpuMsPerTile: number, tilesPerImage: number) {
-  const of = (pick: (run: Served) => number) => median(runs.map(pick));
+function summarise(runs: readonly ServerRun[], rawCpuMsPerTile: number, tilesPerImage: number) {
+  const of = (pick: (run: ServerRun) => number) => median(runs.map(pick));
   return {
     tilesPerSecond: of((run) => run.tilesPerSecond),
     imagesPerSecond: of((run) => run.acquisitionsPerSecond),
     ratio: of((run) => run.ratio),
     ratioRange: spread(runs.map((run) => run.ratio)),
-    /** Raw CPU time per tile over the server's: what a busy machine cannot blur. */
+    /** CPU time per tile of the raw engine over that of the server, which other load on the machine hardly changes. */
     cpuRatio: rawCpuMsPerTile / of((run) => run.cpuMsPerTile),
     cpuMsPerTile: of((run) => run.cpuMsPerTile),
     cpuMsPerImage: of((run) => run.cpuMsPerTile) * tilesPerImage,
@@ -106,7 +105,7 @@ function summarise(runs: readonly Served[], rawCpuMsPerTile: number, tilesPerIma
   };
 }
 
-async function serve(bench: Bench, streams: number, durationMs: number): Promise<Omit<Served, 'ratio'>> {
+async function serve(bench: Bench, streams: number, durationMs: number): Promise<Omit<ServerRun, 'ratio'>> {
   const client = new SaladClient(bench.server.address);
   try {
     const warmUpMs = bench.quick ? 300 : 1000;

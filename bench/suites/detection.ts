@@ -1,6 +1,7 @@
 /**
- * What the shipped bundles detect: evaluation only, on the radiographs that lie beside the checkout and on phantoms of
- * fresh seeds. Then the same images changed as another room would change them.
+ * Suite `detection`: evaluates the shipped bundles on phantoms with unused seeds, and on the radiographs in
+ * ../shared/data. Then evaluates them on the same radiographs with changes that another X-ray room would cause, and
+ * compares the figures with those of the unchanged images.
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -18,18 +19,19 @@ import { sameViewAndDetector } from '../detection/subsets.js';
 import type { BenchOptions } from '../support/options.js';
 import { writePhantoms } from '../support/phantoms.js';
 
-const REAL = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
+/** Test data of each model, in ../shared/data. */
+const TEST_FOLDERS = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
 
 export async function benchDetection({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const scratch = mkdtempSync(join(tmpdir(), 'salad-detection-'));
   const engine = await createEngine('onnx');
   try {
-    const results: Record<string, unknown> = { phantom: await onPhantoms(engine, scratch, quick) };
-    for (const [model, folder] of Object.entries(REAL)) {
+    const results: Record<string, unknown> = { phantom: await evaluateOnPhantoms(engine, scratch, quick) };
+    for (const [model, folder] of Object.entries(TEST_FOLDERS)) {
       const data = join(packageRoot(), '../shared/data', folder);
       results[model] = existsSync(data)
-        ? await onRadiographs(engine, model, data, scratch, quick)
-        : { skipped: `${folder} is not beside the checkout` };
+        ? await evaluateOnRadiographs(engine, model, data, scratch, quick)
+        : { skipped: `${data} does not exist` };
     }
     return results;
   } finally {
@@ -38,45 +40,57 @@ export async function benchDetection({ quick }: BenchOptions): Promise<Record<st
   }
 }
 
-async function onPhantoms(engine: Engine, scratch: string, quick: boolean): Promise<Record<string, unknown>> {
+async function evaluateOnPhantoms(
+  engine: Engine,
+  scratch: string,
+  quick: boolean,
+): Promise<Record<string, unknown>> {
   const data = join(scratch, 'phantoms');
-  // Seeds that neither training nor any choice has seen.
+  // Seeds that were used neither for training nor for choosing settings.
   writePhantoms(data, '--count', quick ? '20' : '100', '--seed', '900000');
   writePhantoms(data, '--count', quick ? '20' : '160', '--seed', '910000', '--lesion', 'mix');
-  return figuresOf(await shipped('phantom'), engine, await loadDataset(data));
+  return figuresOf(await readShippedBundle('phantom'), engine, await loadDataset(data));
 }
 
-async function onRadiographs(
+async function evaluateOnRadiographs(
   engine: Engine,
   model: string,
   data: string,
   scratch: string,
   quick: boolean,
 ): Promise<Record<string, unknown>> {
-  const bundle = await shipped(model);
+  const bundle = await readShippedBundle(model);
   const dataset = await loadDataset(data);
-  const asFound = await figuresOf(bundle, engine, dataset);
+  const original = await figuresOf(bundle, engine, dataset);
   const changed: Record<string, unknown> = {};
   for (const [name, perturb] of quick ? [] : Object.entries(PERTURBATIONS)) {
     note(`bench: ${model}, ${name} ...`);
     const folder = join(scratch, model, name.replace(/\W+/g, '-'));
-    await writeChanged(dataset, perturb, folder);
-    changed[name] = brief((await evaluated(bundle, engine, await loadDataset(folder))).evaluation);
+    await writePerturbed(dataset, perturb, folder);
+    changed[name] = mainFigures((await evaluate(bundle, engine, await loadDataset(folder))).evaluation);
   }
   return {
-    ...asFound,
-    sameViewAndDetector: await onSubset(bundle, engine, sameViewAndDetector(dataset)),
-    markerOnNormals: await onMarkedNormals(bundle, engine, dataset, join(scratch, model, 'marked-normals')),
+    ...original,
+    sameViewAndDetector: await evaluateSubset(bundle, engine, sameViewAndDetector(dataset)),
+    markerOnNormals: await evaluateMarkedNormals(
+      bundle,
+      engine,
+      dataset,
+      join(scratch, model, 'marked-normals'),
+    ),
     changed,
   };
 }
 
-async function onSubset(bundle: Bundle, engine: Engine, subset: Dataset | null): Promise<unknown> {
-  return subset === null ? null : (await evaluated(bundle, engine, subset)).evaluation;
+async function evaluateSubset(bundle: Bundle, engine: Engine, subset: Dataset | null): Promise<unknown> {
+  return subset === null ? null : (await evaluate(bundle, engine, subset)).evaluation;
 }
 
-/** Normals with a burned-in marker as a class of their own: does it raise scores, is it the highest patch? */
-async function onMarkedNormals(
+/**
+ * Evaluates normal images with a burned-in marker as a class of their own: whether the marker raises the image score,
+ * and whether the top patch is on it.
+ */
+async function evaluateMarkedNormals(
   bundle: Bundle,
   engine: Engine,
   dataset: Dataset,
@@ -94,26 +108,26 @@ async function onMarkedNormals(
       writeFileSync(target, await make(path));
     }
   }
-  const { evaluation } = await evaluated(bundle, engine, await loadDataset(folder));
+  const { evaluation } = await evaluate(bundle, engine, await loadDataset(folder));
   const { auroc, localisation } = evaluation.classes['marked']!;
   return { auroc, topPatchOnMarker: localisation?.pointingHit ?? null };
 }
 
 async function figuresOf(bundle: Bundle, engine: Engine, dataset: Dataset): Promise<Record<string, unknown>> {
-  const { evaluation } = await evaluated(bundle, engine, dataset);
-  return { bundleMB: bytesOf(bundle.directory) / 1e6, ...evaluation };
+  const { evaluation } = await evaluate(bundle, engine, dataset);
+  return { bundleMB: folderBytes(bundle.directory) / 1e6, ...evaluation };
 }
 
-function evaluated(bundle: Bundle, engine: Engine, dataset: Dataset) {
+function evaluate(bundle: Bundle, engine: Engine, dataset: Dataset) {
   return evaluateBundle({ bundle, engine, dataset });
 }
 
-function brief({ normal, classes }: Evaluation): Record<string, unknown> {
+function mainFigures({ normal, classes }: Evaluation): Record<string, unknown> {
   const auroc = Object.fromEntries(Object.entries(classes).map(([label, figures]) => [label, figures.auroc]));
   return { auroc, falsePositiveRate: normal.falsePositiveRate };
 }
 
-async function writeChanged(dataset: Dataset, perturb: Perturbation, folder: string): Promise<void> {
+async function writePerturbed(dataset: Dataset, perturb: Perturbation, folder: string): Promise<void> {
   for (const { id, path } of dataset.images) {
     const target = join(folder, id);
     mkdirSync(dirname(target), { recursive: true });
@@ -121,10 +135,10 @@ async function writeChanged(dataset: Dataset, perturb: Perturbation, folder: str
   }
 }
 
-function shipped(model: string): Promise<Bundle> {
+function readShippedBundle(model: string): Promise<Bundle> {
   return readBundle(join(shippedModels(), model, '1'));
 }
 
-function bytesOf(directory: string): number {
+function folderBytes(directory: string): number {
   return readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).size, 0);
 }

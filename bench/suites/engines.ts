@@ -1,6 +1,7 @@
 /**
- * Every engine of this machine by itself: throughput over batch sizes, the share of the processor's peak, the same
- * ONNX bytes under Python's onnxruntime, and what the search adds to the encoder. Terms of a ratio take turns.
+ * Suite `engines`: measures every engine of this machine without a server. Compares the throughput with batch size, with
+ * the peak of the processor, with the same ONNX file in Python's onnxruntime, and the encoder with and without search.
+ * The two terms of a ratio are measured alternately.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -43,7 +44,7 @@ export async function benchEngines({ quick }: BenchOptions): Promise<Figures> {
   };
 }
 
-/** SwiftShader where it was fetched; the loader reads these when a process starts. */
+/** Variables that select SwiftShader, if it is installed; the Vulkan loader reads them when a process starts. */
 function environmentOf(engine: EngineName): Record<string, string> {
   const folder = join(packageRoot(), '.cache/swiftshader');
   if (engine !== 'webgpu' || !existsSync(join(folder, 'icd.json'))) return {};
@@ -55,7 +56,7 @@ function environmentOf(engine: EngineName): Record<string, string> {
   };
 }
 
-/** The shipped models with their banks on one thread, both in one process. */
+/** Throughput of the shipped models with their banks over batch sizes, on one thread, both models in one process. */
 async function measureCurves(
   engine: EngineName,
   { durationMs, batchSizes, cores }: Plan,
@@ -70,11 +71,11 @@ async function measureCurves(
   }
   try {
     const figures: Figures = { usable: true, device: runner.device };
-    // An adapter in software scores a tile a second; its curve says nothing.
-    const software = engine === 'webgpu' && /software/.test(runner.device);
-    for (const model of software ? (['phantom'] as const) : (['phantom', 'chest-pediatric'] as const)) {
+    // A software adapter scores about one tile per second, so that a curve over batch sizes has no meaning.
+    const isSoftware = engine === 'webgpu' && /software/.test(runner.device);
+    for (const model of isSoftware ? (['phantom'] as const) : (['phantom', 'chest-pediatric'] as const)) {
       const tilesPerSecond: Record<number, number> = {};
-      for (const batchSize of software ? [1] : batchSizes) {
+      for (const batchSize of isSoftware ? [1] : batchSizes) {
         const request = { model, bank: 'own', batchSize, durationMs: quick ? 100 : durationMs } as const;
         tilesPerSecond[batchSize] = rateOf(await runner.run(request));
       }

@@ -1,6 +1,7 @@
 /**
- * Our load measurement against ghz's: ScoreImage with the same image at the same rate on the same server, in
- * turns. They share nothing but the server, so what they agree on is the server's.
+ * Suite `ghz`: compares the latencies that this project's client measures with those that ghz measures: ScoreImage with
+ * the same image at the same rate on the same server, alternately. The two share only the server, so that figures on
+ * which they agree are those of the server.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -18,7 +19,7 @@ import { phantomPixels } from '../support/workload.js';
 
 const VERSION = 'v0.120.0';
 const SIZE = 256;
-/** A few per second: below what one core serves, so that neither measures a queue. */
+/** Less than one core can serve, so that no queue is measured. */
 const RATE_PER_SECOND = 5;
 
 interface Percentiles {
@@ -39,26 +40,24 @@ export async function benchGhz({ quick }: BenchOptions): Promise<Record<string, 
       environment: NO_QUEUE_LIMIT,
     });
     try {
-      await measureOurs(server.address, 10);
-      const ours: Percentiles[] = [];
-      const theirs: Percentiles[] = [];
+      await measureSalad(server.address, 10);
+      const saladRuns: Percentiles[] = [];
+      const ghzRuns: Percentiles[] = [];
       for (let repeat = 0; repeat < repeats; repeat++) {
-        ours.push(await measureOurs(server.address, total));
-        theirs.push(measureGhz(ghz, server.address, plan.client, total));
+        saladRuns.push(await measureSalad(server.address, total));
+        ghzRuns.push(measureGhz(ghz, server.address, plan.client, total));
       }
-      const of = (list: readonly Percentiles[], pick: (each: Percentiles) => number) =>
-        median(list.map(pick));
-      const both = (pick: (each: Percentiles) => number) => {
-        const [saladMs, ghzMs] = [of(ours, pick), of(theirs, pick)];
+      const compare = (pick: (run: Percentiles) => number) => {
+        const [saladMs, ghzMs] = [median(saladRuns.map(pick)), median(ghzRuns.map(pick))];
         return { saladMs, ghzMs, ratio: saladMs / ghzMs };
       };
       return {
         ratePerSecond: RATE_PER_SECOND,
         requests: total,
         repeats,
-        p50: both((each) => each.p50Ms),
-        p90: both((each) => each.p90Ms),
-        p99: both((each) => each.p99Ms),
+        p50: compare((run) => run.p50Ms),
+        p90: compare((run) => run.p90Ms),
+        p99: compare((run) => run.p99Ms),
       };
     } finally {
       await server.stop();
@@ -66,8 +65,8 @@ export async function benchGhz({ quick }: BenchOptions): Promise<Record<string, 
   });
 }
 
-/** As the load client counts: from the intended start, whenever the call was really made. */
-async function measureOurs(address: string, total: number): Promise<Percentiles> {
+/** Measures like the load generator: from the scheduled start, whenever the call was really made. */
+async function measureSalad(address: string, total: number): Promise<Percentiles> {
   const client = new SaladClient(address);
   const raw = phantomPixels(SIZE);
   const header = {
@@ -77,12 +76,12 @@ async function measureOurs(address: string, total: number): Promise<Percentiles>
   };
   const latencies = new Latencies();
   const running: Promise<void>[] = [];
-  const start = performance.now() + 100;
+  const startMs = performance.now() + 100;
   for (let request = 0; request < total; request++) {
-    const intended = start + (1000 * request) / RATE_PER_SECOND;
-    await sleep(Math.max(0, intended - performance.now()));
+    const scheduledMs = startMs + (1000 * request) / RATE_PER_SECOND;
+    await sleep(Math.max(0, scheduledMs - performance.now()));
     const call = client.scoreImage(header, { raw }, { retry: false, timeoutMs: 60_000 });
-    running.push(call.then(() => latencies.add(performance.now() - intended)));
+    running.push(call.then(() => latencies.add(performance.now() - scheduledMs)));
   }
   await Promise.all(running);
   client.close();
@@ -112,7 +111,7 @@ function measureGhz(ghz: string, address: string, cores: string, total: number):
   return { p50Ms: at(50), p90Ms: at(90), p99Ms: at(99) };
 }
 
-/** Built from the Go proxy once. */
+/** Builds ghz from the Go module proxy, once. @returns the path of the program */
 function installGhz(): string {
   const folder = join(packageRoot(), '.cache/peers/ghz', VERSION);
   const program = join(folder, 'ghz');

@@ -1,7 +1,7 @@
 /**
- * salad-serve beside two servers one could run instead, on the same cores, one after the other: the plain
- * Python server with the same protocol and the same client, and MLServer with adaptive batching over the Open
- * Inference Protocol. All run the same ONNX bytes with onnxruntime's CPU provider.
+ * Suite `peers`: compares salad-serve with two other servers, alternately on the same cores: a plain Python server with
+ * the same protocol and the same client, and MLServer with adaptive batching over the Open Inference Protocol. All run
+ * the same ONNX file with onnxruntime's CPU provider.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ const STREAMS = [1, 8, 32] as const;
 
 interface Run {
   readonly tilesPerSecond: number;
-  /** Of the server: what a busy machine cannot blur. */
+  /** CPU time of the server, which other load on the machine hardly changes. */
   readonly cpuMsPerTile: number;
   readonly tileP99Ms: number;
   readonly acquisitionP99Ms: number;
@@ -37,22 +37,22 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
   const onnx = Buffer.from(buildOnnx(bundle));
   const repeats = quick ? 1 : 5;
   return withCores(plan.client, async () => {
-    const ours = await startSalad({
+    const salad = await startSalad({
       models: shippedModels(),
       cores: plan.server,
       environment: NO_QUEUE_LIMIT,
     });
     const python = await startNaivePython(bundle, onnx, plan);
-    const runs = { salad: perStreams(), naivePython: perStreams() };
+    const runs = { salad: createRunLists(), naivePython: createRunLists() };
     try {
       for (let repeat = 0; repeat < repeats; repeat++) {
         for (const streams of STREAMS) {
-          runs.salad.get(streams)?.push(await load(ours, bundle, streams, quick));
+          runs.salad.get(streams)?.push(await load(salad, bundle, streams, quick));
           runs.naivePython.get(streams)?.push(await load(python, bundle, streams, quick));
         }
       }
     } finally {
-      await ours.stop();
+      await salad.stop();
       await python.stop();
     }
     const mlserver = await measureMlServer({ bundle, onnx, plan, streams: 32, quick, repeats });
@@ -60,7 +60,8 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
   });
 }
 
-const perStreams = () => new Map<number, Run[]>(STREAMS.map((streams) => [streams, []]));
+/** An empty list of runs for each number of streams. */
+const createRunLists = () => new Map<number, Run[]>(STREAMS.map((streams) => [streams, []]));
 
 function report(
   plan: CorePlan,
@@ -84,7 +85,7 @@ function report(
       naivePython: rate(salad) / rate(naivePython),
       mlserver: rate(salad) / mlserver.best.tilesPerSecond,
     },
-    /** Their CPU time per tile over ours. */
+    /** CPU time per tile of the peer divided by that of salad-serve. */
     cheaperAt32Streams: {
       naivePython: cost(naivePython) / cost(salad),
       mlserver: mlserver.best.cpuMsPerTile / cost(salad),

@@ -1,30 +1,33 @@
-/** Memory-bank search at scale: our exact and index search beside a plain matmul and beside the bare library. */
+/**
+ * Suite `search`: compares exact search and index search of large memory banks with a matrix product of the same size,
+ * and with the index library without this project's code.
+ */
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { packageRoot } from '../../src/util/package-root.js';
 import { NEIGHBOURS } from '../search/problem.js';
-import type { SearchFigures, SearchWay } from '../search/size-process.js';
+import type { SearchFigures, SearchKind } from '../search/size-process.js';
 import type { BenchOptions } from '../support/options.js';
 
-/** An index that is not built by then is not waited for; the suite has to end. */
+/** The suite goes on without an index that takes longer to build. */
 const BUILD_SECONDS_MAX = 300;
-/** Index files stay: a second run need not build them again. */
+/** Index files are kept, so that a second run need not build them again. */
 const INDEX_DIRECTORY = join(packageRoot(), '.cache', 'search-bench');
 
-/** Undefined where it took too long. */
-async function measure(way: SearchWay, rows: number): Promise<SearchFigures | undefined> {
+/** Measures in a child process. @returns undefined if it took too long */
+async function measure(kind: SearchKind, rows: number): Promise<SearchFigures | undefined> {
   const entry = fileURLToPath(new URL('../search/size-process.js', import.meta.url));
-  const child = fork(entry, [way, String(rows), INDEX_DIRECTORY]);
-  const isBuilding = way === 'index';
+  const child = fork(entry, [kind, String(rows), INDEX_DIRECTORY]);
+  const isBuilding = kind === 'index';
   return answerOf(child, isBuilding ? BUILD_SECONDS_MAX : 60);
 }
 
 function answerOf(child: ChildProcess, seconds: number): Promise<SearchFigures | undefined> {
   return new Promise((resolve, reject) => {
-    let tooLong = false;
+    let isTimedOut = false;
     const timer = setTimeout(() => {
-      tooLong = true;
+      isTimedOut = true;
       child.kill('SIGKILL');
     }, seconds * 1000);
     let figures: SearchFigures | undefined;
@@ -33,19 +36,19 @@ function answerOf(child: ChildProcess, seconds: number): Promise<SearchFigures |
     });
     child.once('exit', (code) => {
       clearTimeout(timer);
-      if (figures !== undefined || tooLong) resolve(figures);
-      else reject(new Error(`the search process ended with ${code}`));
+      if (figures !== undefined || isTimedOut) resolve(figures);
+      else reject(new Error(`the search process ended with exit code ${code} and without figures`));
     });
   });
 }
 
-/** Shares of the true nearest that were found: of patches near a prototype, and of those between two. */
+/** Shares of the true nearest prototypes that were found, for patches near a prototype and for patches between two. */
 function recallAtK(found: readonly number[], truth: readonly number[]): Record<string, number> {
   const hits = [0, 0];
   for (let start = 0; start < truth.length; start += NEIGHBOURS) {
     const own = new Set(found.slice(start, start + NEIGHBOURS));
-    const kind = (start / NEIGHBOURS) % 2;
-    hits[kind]! += truth.slice(start, start + NEIGHBOURS).filter((row) => own.has(row)).length;
+    const patchKind = (start / NEIGHBOURS) % 2;
+    hits[patchKind]! += truth.slice(start, start + NEIGHBOURS).filter((row) => own.has(row)).length;
   }
   return { near: hits[0]! / (truth.length / 2), between: hits[1]! / (truth.length / 2) };
 }
@@ -66,7 +69,7 @@ async function measureSize(rows: number): Promise<Record<string, unknown>> {
   }
   return {
     ...figures,
-    // What is served beyond the limit: an index, or exact search where the index finds too few.
+    // The search that a server uses above the limit: an index, or exact search if the recall of the index is too low.
     index: {
       msPerTile: index.msPerTile,
       peakRssMiB: index.peakRssMiB,
@@ -86,7 +89,7 @@ async function measureSize(rows: number): Promise<Record<string, unknown>> {
   };
 }
 
-/** Medians over 50 tiles of 4 patches, D = 128, K = 5, one thread; each way in a process of its own. */
+/** Medians over 50 tiles of 4 patches, D = 128, K = 5, one thread; each kind of search in a process of its own. */
 export async function benchSearch({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const results: Record<string, unknown> = {};
   for (const rows of quick ? [10_000] : [10_000, 100_000, 1_000_000]) {

@@ -1,6 +1,6 @@
 /**
- * The server under streams: against the bare engine on the same cores, idle, under load and past its capacity.
- * Server and engine take turns on the same cores while the client has its own, so a ratio compares equal means.
+ * Suite `streaming`: compares the server with its engine alone: idle, under load and over capacity. Server and engine
+ * run alternately on the same cores, and the client has cores of its own, so that a ratio compares equal conditions.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -17,10 +17,10 @@ import { type CorePlan, planCores, withCores } from '../support/cores.js';
 import type { BenchOptions } from '../support/options.js';
 import { RawEngine } from '../support/raw-engine.js';
 import {
-  ANSWER_SOON,
   benchEngine,
   NO_QUEUE_LIMIT,
   type ServerProcess,
+  SHORT_QUEUE,
   startSalad,
 } from '../support/server-process.js';
 import { UNTRAINED_NAMES, writeUntrainedBundle } from '../support/untrained-bundle.js';
@@ -29,8 +29,8 @@ import { tileWorkload } from '../support/workload.js';
 export async function benchStreaming({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();
   return withCores(plan.client, async () => {
-    // The streamable bundle is the headline: its fields stand at the top, as the outside reads them.
-    const phantom = await withModel(shipped('phantom'), quick, plan, async (bench) => {
+    // The fields of the streamable bundle are also at the top level of the results, where other programs read them.
+    const phantom = await withModel(shippedFolder('phantom'), quick, plan, async (bench) => {
       const throughput = await measureThroughput(bench, [1, 8, 32, 64]);
       return {
         ...throughput.figures,
@@ -41,16 +41,16 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
       };
     });
     const { peak, ...figures } = phantom;
-    const overload = await overloaded(ANSWER_SOON, { quick, peak, plan });
-    // As shipped a server keeps its clients waiting rather than send them away.
-    const overloadAsShipped = await overloaded({}, { quick, peak, plan });
+    const overload = await measureOverloadWith(SHORT_QUEUE, { quick, peak, plan });
+    // With the default settings a server queues acquisitions for long instead of refusing them.
+    const overloadAsShipped = await measureOverloadWith({}, { quick, peak, plan });
     const models: Record<string, unknown> = { phantom: { ...figures, overload, overloadAsShipped } };
     const scratch = mkdtempSync(join(tmpdir(), 'salad-streaming-'));
     try {
-      const directories = [shipped('chest-pediatric')];
-      // Learned encoders take two to six times as long an image as log-Gabor: the port beside such work.
+      const directories = [shippedFolder('chest-pediatric')];
+      // Learned encoders take two to six times as long per image as log-Gabor: the overhead of the server for them.
       for (const name of UNTRAINED_NAMES) directories.push(await writeUntrainedBundle(scratch, name));
-      for (const directory of [...directories, ...ownBundle()]) {
+      for (const directory of [...directories, ...bundleFromEnvironment()]) {
         const measured = await withModel(
           directory,
           quick,
@@ -66,15 +66,16 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
   });
 }
 
-const shipped = (model: string): string => join(shippedModels(), model, '1');
+const shippedFolder = (model: string): string => join(shippedModels(), model, '1');
 
-/** `SALAD_BENCH_BUNDLE=FOLDER/NAME/VERSION`: a bundle that does not ship. */
-function ownBundle(): readonly string[] {
+/** The bundle of `SALAD_BENCH_BUNDLE=FOLDER/NAME/VERSION`, if the variable is set. */
+function bundleFromEnvironment(): readonly string[] {
   const directory = process.env['SALAD_BENCH_BUNDLE'];
   return directory === undefined ? [] : [resolve(directory)];
 }
 
-async function overloaded(
+/** @param environment settings of the server, as variables */
+async function measureOverloadWith(
   environment: Readonly<Record<string, string>>,
   { quick, peak, plan }: { readonly quick: boolean; readonly peak: Peak; readonly plan: CorePlan },
 ): Promise<Record<string, unknown>> {
@@ -83,7 +84,10 @@ async function overloaded(
   return { settings: environment, ...figures };
 }
 
-/** @param directory the bundle's: models folder, name, version */
+/**
+ * Starts a server and the raw engine for one bundle, runs `work`, and adds the description of both to its figures.
+ * @param directory folder of the bundle, `<models>/<name>/<version>`
+ */
 async function withModel<T extends object>(
   directory: string,
   quick: boolean,
@@ -129,7 +133,10 @@ async function withModel<T extends object>(
   }
 }
 
-/** V8 takes thousands of messages to optimise the code of the server, which then runs for months. @returns tiles scored of each image */
+/**
+ * Runs a load that is not measured: V8 optimises the code of the server only after thousands of messages.
+ * @returns scored tiles per image
+ */
 async function warmUp(
   server: ServerProcess,
   model: string,

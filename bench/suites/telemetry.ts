@@ -1,4 +1,7 @@
-/** What telling costs: a server with Prometheus scraped and OTLP sent, beside one that tells nothing, in turns. */
+/**
+ * Suite `telemetry`: compares a server whose metrics are scraped and whose traces are sent over OTLP with a server
+ * without telemetry, alternately.
+ */
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createSocket } from 'node:net';
 import { join } from 'node:path';
@@ -14,7 +17,7 @@ import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/serve
 import { tileWorkload } from '../support/workload.js';
 
 const STREAMS = 8;
-const SCRAPE_EVERY_MS = 1000;
+const SCRAPE_INTERVAL_MS = 1000;
 
 interface Run {
   readonly tilesPerSecond: number;
@@ -24,7 +27,7 @@ interface Run {
 export async function benchTelemetry({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();
   const receiver = await startReceiver();
-  const metricsAt = `127.0.0.1:${await freePort()}`;
+  const metricsAddress = `127.0.0.1:${await freePort()}`;
   const start = (environment: Readonly<Record<string, string>>) =>
     startSalad({
       models: shippedModels(),
@@ -32,21 +35,21 @@ export async function benchTelemetry({ quick }: BenchOptions): Promise<Record<st
       environment: { ...NO_QUEUE_LIMIT, ...environment },
     });
   return withCores(plan.client, async () => {
-    const silent = await start({});
-    const telling = await start({
-      SALAD_METRICS_LISTEN: metricsAt,
+    const plain = await start({});
+    const exporting = await start({
+      SALAD_METRICS_LISTEN: metricsAddress,
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf',
     });
-    const scraping = setInterval(() => void scrape(metricsAt), SCRAPE_EVERY_MS);
+    const scraping = setInterval(() => void scrape(metricsAddress), SCRAPE_INTERVAL_MS);
     try {
       const models: Record<string, unknown> = {};
       for (const model of ['phantom', 'chest-pediatric'])
-        models[model] = await compare(model, silent, telling, quick);
+        models[model] = await compare(model, plain, exporting, quick);
       return { streams: STREAMS, models, otlpRequests: receiver.requests() };
     } finally {
       clearInterval(scraping);
-      await Promise.all([silent.stop(), telling.stop()]);
+      await Promise.all([plain.stop(), exporting.stop()]);
       receiver.stop();
     }
   });
@@ -54,34 +57,34 @@ export async function benchTelemetry({ quick }: BenchOptions): Promise<Record<st
 
 async function compare(
   model: string,
-  silent: ServerProcess,
-  telling: ServerProcess,
+  plain: ServerProcess,
+  exporting: ServerProcess,
   quick: boolean,
 ): Promise<Record<string, unknown>> {
   const { geometry } = await readBundle(join(shippedModels(), model, '1'));
   const workload = tileWorkload(geometry);
-  for (const server of [silent, telling]) await load(server, model, workload, quick ? 1000 : 15_000);
-  const runs: { silent: Run; telling: Run }[] = [];
+  for (const server of [plain, exporting]) await load(server, model, workload, quick ? 1000 : 15_000);
+  const runs: { plain: Run; exporting: Run }[] = [];
   for (let repeat = 0; repeat < (quick ? 1 : 5); repeat++) {
     const durationMs = quick ? 1000 : 4000;
     runs.push({
-      silent: await load(silent, model, workload, durationMs),
-      telling: await load(telling, model, workload, durationMs),
+      plain: await load(plain, model, workload, durationMs),
+      exporting: await load(exporting, model, workload, durationMs),
     });
   }
   const of = (pick: (run: (typeof runs)[number]) => number) => median(runs.map(pick));
-  const costs = runs.map((run) => run.telling.cpuMsPerTile / run.silent.cpuMsPerTile - 1);
+  const costs = runs.map((run) => run.exporting.cpuMsPerTile / run.plain.cpuMsPerTile - 1);
   return {
     silent: {
-      tilesPerSecond: of((run) => run.silent.tilesPerSecond),
-      cpuMsPerTile: of((run) => run.silent.cpuMsPerTile),
+      tilesPerSecond: of((run) => run.plain.tilesPerSecond),
+      cpuMsPerTile: of((run) => run.plain.cpuMsPerTile),
     },
     telling: {
-      tilesPerSecond: of((run) => run.telling.tilesPerSecond),
-      cpuMsPerTile: of((run) => run.telling.cpuMsPerTile),
+      tilesPerSecond: of((run) => run.exporting.tilesPerSecond),
+      cpuMsPerTile: of((run) => run.exporting.cpuMsPerTile),
     },
-    /** Share of the silent server's. */
-    throughputLoss: of((run) => 1 - run.telling.tilesPerSecond / run.silent.tilesPerSecond),
+    /** As a share of the throughput without telemetry. */
+    throughputLoss: of((run) => 1 - run.exporting.tilesPerSecond / run.plain.tilesPerSecond),
     cpuCost: median(costs),
     cpuCostRange: spread(costs),
   };
@@ -113,15 +116,15 @@ async function load(
   }
 }
 
-async function scrape(at: string): Promise<void> {
+async function scrape(address: string): Promise<void> {
   try {
-    await (await fetch(`http://${at}/metrics`)).text();
+    await (await fetch(`http://${address}/metrics`)).text();
   } catch {
-    // The server is starting or stopping; the next scrape says more.
+    // The server is starting or stopping; the next scrape will succeed.
   }
 }
 
-/** Takes OTLP over HTTP and throws it away. */
+/** Starts a server that receives OTLP over HTTP and discards it. */
 async function startReceiver() {
   let requests = 0;
   const server = createServer((request, response) => {

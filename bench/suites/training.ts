@@ -1,4 +1,7 @@
-/** Training step time and memory: the preset `salad` at the size of the real data set, for a few steps. */
+/**
+ * Suite `training`: measures the step time and the memory of the preset `salad` with as many tiles as the real data set
+ * has, for a few steps; compares its phases and the backends of TensorFlow.js.
+ */
 
 import { SaladError } from '../../src/errors/index.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
@@ -9,17 +12,17 @@ import {
   type TrainingBackendName,
 } from '../../src/training/backend/prepare.js';
 import type { SaladConfig } from '../../src/training/encoders/salad/config.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
 import { randomStream } from '../../src/training/encoders/salad/random-streams.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
 import type { TileSource } from '../../src/training/encoders/salad/tiles.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { trainSaladEncoder } from '../../src/training/encoders/salad/trainer.js';
 import { convolutionMacs } from '../support/macs.js';
 
-/** Images of the real data set the preset is sized for. */
+/** Number of images of the data set that the preset was designed for. */
 const IMAGES = 1349;
 
-/** Noise tiles as many as the preset gives slots: the time of a step does not depend on what they show. */
+/** Tiles of noise, which are enough here: the time of a step does not depend on the content. */
 function noiseTiles(size: number, count: number): TileSource {
   const random = randomStream(1);
   const pixels = Uint8Array.from({ length: 64 * size * size }, () => random.integer(256));
@@ -32,7 +35,7 @@ function noiseTiles(size: number, count: number): TileSource {
     cellOf: new Int32Array(count),
     gridSide: 1,
     overlapCells: 1,
-    get(indices) {
+    readTiles(indices) {
       const out = new Uint8Array(indices.length * size * size);
       indices.forEach((tile, i) => {
         out.set(pixels.subarray((tile % 64) * size * size, ((tile % 64) + 1) * size * size), i * size * size);
@@ -47,22 +50,22 @@ interface StepTimes {
   readonly cpuMs: readonly number[];
 }
 
-/** Runs the trainer for `steps` batches after one for warming up, then stops it. */
+/** Runs the trainer for one warm-up batch and `steps` measured batches, then stops it. */
 async function timeSteps(tiles: TileSource, config: SaladConfig, steps: number): Promise<StepTimes> {
   const controller = new AbortController();
   const wallMs: number[] = [];
   const cpuMs: number[] = [];
-  let seen = 0;
+  let batches = 0;
   let wall = performance.now();
   let cpu = process.cpuUsage();
   const onProgress = (): void => {
     const used = process.cpuUsage(cpu);
-    if (seen > 0) {
+    if (batches > 0) {
       wallMs.push(performance.now() - wall);
       cpuMs.push((used.user + used.system) / 1000);
     }
-    seen++;
-    if (seen > steps) controller.abort();
+    batches++;
+    if (batches > steps) controller.abort();
     wall = performance.now();
     cpu = process.cpuUsage();
   };
@@ -97,7 +100,7 @@ async function benchBackend(name: TrainingBackendName, steps: number): Promise<R
   const options = { inputSize: tileSize / reduction, baseWidth, downs, embedding, channels };
   const encoderMacs = convolutionMacs(encoderOf(config, tileSize), 1);
   const decoderMacs = convolutionMacs(saladDecoder(options), embedding);
-  // Forward, gradient of the input, gradient of the weights: three passes of equal cost; two operations per MAC.
+  // Three passes of equal cost (forward, gradient of the input, gradient of the weights), two operations per MAC.
   const flop = (views: number): number => 3 * 2 * batchSize * (views * encoderMacs + decoderMacs);
   const phase = (times: StepTimes, views: number): Record<string, unknown> => ({
     stepMs: median(times.wallMs),

@@ -1,21 +1,21 @@
-/** Which cores the engine or server gets and which the client, so that neither takes the other's time. */
+/** Divides the cores between the engine or server and the client, so that neither slows the other down. */
 import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 
 export interface CorePlan {
-  /** For the raw engine, the server and the peers, one after the other on the same cores; a taskset list. */
+  /** Taskset list for the raw engine, the server and the peers, which run alternately. */
   readonly server: string;
-  /** For the load client; a taskset list. */
+  /** Taskset list for the load generator. */
   readonly client: string;
   readonly serverCores: number;
-  /** False where there are fewer than three cores or no `taskset`: then everything shares all cores. */
+  /** False with fewer than three cores or without `taskset`: then everything shares all cores. */
   readonly pinned: boolean;
 }
 
 /**
- * A quarter of the cores, at least one, drive the load; the rest serve. Linux with util-linux only. With two
- * cores nothing is pinned: half the machine for the client would leave the engine's threads and the port's one
- * core to fight over; the client's CPU time is subtracted instead.
+ * Gives a quarter of the cores, at least one, to the client and the rest to the server; only on Linux with util-linux.
+ * With two cores nothing is pinned: the engine and the port of the server would share a single core. The CPU time of
+ * the client is subtracted instead.
  */
 export function planCores(): CorePlan {
   const allowed = allowedCores();
@@ -31,7 +31,7 @@ export function planCores(): CorePlan {
   };
 }
 
-/** `command` as it must be spawned to stay on `cores`. */
+/** The program and arguments that run `command` on `cores` only. */
 export function onCores(
   cores: string,
   command: string,
@@ -40,20 +40,20 @@ export function onCores(
   return cores === '' ? [command, args] : ['taskset', ['-c', cores, command, ...args]];
 }
 
-/** Keeps every thread of this process on `cores` while `work` runs. */
+/** Pins every thread of this process to `cores` while `work` runs. */
 export async function withCores<T>(cores: string, work: () => Promise<T>): Promise<T> {
   if (cores === '') return work();
-  const before = allowedCores().join(',');
+  const originalCores = allowedCores().join(',');
   const pin = (list: string) => execFileSync('taskset', ['-a', '-p', '-c', list, String(process.pid)]);
   pin(cores);
   try {
     return await work();
   } finally {
-    pin(before);
+    pin(originalCores);
   }
 }
 
-/** Core numbers this process may use; empty where taskset cannot tell. */
+/** Numbers of the cores that this process may use; empty without `taskset`. */
 function allowedCores(): readonly number[] {
   try {
     const answer = execFileSync('taskset', ['-p', '-c', String(process.pid)], { encoding: 'utf8' });

@@ -1,31 +1,34 @@
-/** CPU time of a server and of this process while a load runs. */
+/** Measures the CPU time of a server and of this process while a load runs. */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Cores' worth of CPU time over the measured window: not the warm-up before, not the wait for the last ones after. */
+/**
+ * CPU time divided by wall time, in cores, over the measured time only: without the warm-up before it, and without the
+ * wait for the last acquisitions after it.
+ */
 export class CpuWindow {
-  private readonly measured: Promise<{ readonly clientCores: number; readonly serverCores: number }>;
+  private readonly usage: Promise<{ readonly clientCores: number; readonly serverCores: number }>;
 
   constructor(serverPid: number, warmUpMs: number, durationMs: number) {
-    this.measured = (async () => {
+    this.usage = (async () => {
       await sleep(warmUpMs);
-      const server = await treeCpuSeconds(serverPid);
-      const client = process.cpuUsage();
-      const at = performance.now();
+      const serverBefore = await treeCpuSeconds(serverPid);
+      const clientBefore = process.cpuUsage();
+      const startMs = performance.now();
       await sleep(durationMs);
-      const { user, system } = process.cpuUsage(client);
-      const serverSeconds = (await treeCpuSeconds(serverPid)) - server;
-      const seconds = (performance.now() - at) / 1000;
+      const { user, system } = process.cpuUsage(clientBefore);
+      const serverSeconds = (await treeCpuSeconds(serverPid)) - serverBefore;
+      const seconds = (performance.now() - startMs) / 1000;
       return { clientCores: (user + system) / 1e6 / seconds, serverCores: serverSeconds / seconds };
     })();
   }
 
   result() {
-    return this.measured;
+    return this.usage;
   }
 }
 
-/** User and system time of a process and its threads, from /proc (Linux; NaN elsewhere). */
+/** User and system time of a process and its threads, from /proc; NaN on systems other than Linux. */
 async function cpuSeconds(pid: number): Promise<number> {
   try {
     const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? [];
@@ -35,7 +38,7 @@ async function cpuSeconds(pid: number): Promise<number> {
   }
 }
 
-/** The process with all its descendants: MLServer may run its models in children. */
+/** CPU time of a process and all its descendants: MLServer may run its models in child processes. */
 async function treeCpuSeconds(pid: number): Promise<number> {
   let total = await cpuSeconds(pid);
   try {

@@ -1,4 +1,4 @@
-/** Small sums that every suite needs. */
+/** Statistics that every suite uses. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -7,7 +7,7 @@ export function median(values: readonly number[]): number {
     : ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2;
 }
 
-/** Lowest and highest: how much to trust the median between them. */
+/** The lowest and the highest value, which show how reliable the median is. */
 export function spread(values: readonly number[]): readonly [number, number] {
   return [Math.min(...values), Math.max(...values)];
 }

@@ -1,8 +1,8 @@
-/** What an encoder costs, whatever runs it. */
+/** Computational cost of an encoder, independent of the engine. */
 import { isConvolution, type NetworkDescription, nodeInputs } from '../../src/network/description.js';
 import { inferShapes } from '../../src/network/shapes.js';
 
-/** Multiply-accumulates of the convolutions of one forward pass of one sample. */
+/** Multiply-accumulate operations of the convolutions in one forward pass of one sample. */
 export function convolutionMacs(network: NetworkDescription, inputChannels = 1): number {
   const shapes = inferShapes(network, inputChannels);
   let macs = 0;

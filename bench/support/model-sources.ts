@@ -1,4 +1,4 @@
-/** The models the engines are measured with: two that are shipped and two that `salad train` learns. */
+/** The models for measuring engines: two shipped bundles and two learned encoders. */
 import { join } from 'node:path';
 import { readBundle } from '../../src/bundle/bundle.js';
 import type { EngineModelSource } from '../../src/engines/engine.js';
@@ -10,19 +10,19 @@ import type { Precision } from '../../src/network/precision.js';
 import { saladEncoder } from '../../src/network/salad-networks.js';
 import { inferShapes } from '../../src/network/shapes.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { shippedModels } from '../../src/util/package-root.js';
 import { createRandom } from '../../src/util/random.js';
 
 /**
- * `salad` is the preset's encoder; `salad64` a larger one, nearly all of it convolutions (64 x 64
- * pixels, 16 to 256 channels, D = 128). Both have first weights: what they cost does not depend on them.
+ * `salad` is the encoder of the preset; `salad64` is a larger one that consists almost only of convolutions (64 x 64
+ * pixels, 16 to 256 channels, D = 128). Both have initial weights: the cost does not depend on the weights.
  */
 export const SOURCE_NAMES = ['phantom', 'chest-pediatric', 'salad', 'salad64'] as const;
 export type SourceName = (typeof SOURCE_NAMES)[number];
 
-/** None, the bundle's own (`salad` has none), or that many random prototypes, searched as the bundle searches its own. */
+/** No bank, the bank of the bundle (`salad` has none), or a number of random prototypes, searched like the own bank. */
 export type BankChoice = 'none' | 'own' | number;
 
 export async function benchSource(
@@ -76,7 +76,7 @@ function salad64(): EngineModelSource {
   return { network, weights: initialiseWeights(network, 1), geometry };
 }
 
-/** Without a window where the encoder has no bank of its own. */
+/** A bank of random prototypes. Without `scoring` the whole bank is searched, without a search window. */
 function randomSearch(
   { network, geometry }: EngineModelSource,
   rows: number,

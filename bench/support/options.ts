@@ -1,5 +1,5 @@
-/** What every suite is told. */
+/** Options of every suite. */
 export interface BenchOptions {
-  /** Fewer and shorter repeats: shows that the bench works, not what the machine can do. */
+  /** Fewer and shorter repeats, to show that a suite works; the figures mean nothing. */
   readonly quick: boolean;
 }

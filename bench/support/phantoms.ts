@@ -1,4 +1,4 @@
-/** Phantoms as `salad phantom` writes them. */
+/** Writes phantoms with `salad phantom`. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { packageRoot } from '../../src/util/package-root.js';

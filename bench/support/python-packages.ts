@@ -1,4 +1,4 @@
-/** Virtual environments for the peers, made from PyPI once and kept under .cache/peers. */
+/** Creates virtual environments for the peers from PyPI, once, under .cache/peers. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,15 +8,15 @@ import { packageRoot } from '../../src/util/package-root.js';
 export type PeerName = 'naive-python' | 'mlserver' | 'pytorch';
 
 export interface Peer {
-  /** The environment's interpreter. */
+  /** Python interpreter of the virtual environment. */
   readonly python: string;
-  /** Where the peer's own files are. */
+  /** Folder of the peer's source files. */
   readonly sources: string;
-  /** Room for what is generated. */
+  /** Folder for generated files. */
   readonly work: string;
 }
 
-/** Installs what requirements.txt pins, unless that very text was installed before. */
+/** Installs the packages of requirements.txt, unless the same requirements are installed already. */
 export function installPeer(name: PeerName): Peer {
   const sources = join(packageRoot(), 'bench/peers', name);
   const cache = join(packageRoot(), '.cache/peers');
@@ -24,22 +24,22 @@ export function installPeer(name: PeerName): Peer {
   const python = join(environment, 'bin/python');
   const requirements = join(sources, 'requirements.txt');
   const stamp = join(environment, '.installed');
-  const wanted = readFileSync(requirements, 'utf8');
-  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
+  const required = readFileSync(requirements, 'utf8');
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== required) {
     note(`bench: installing ${name} from PyPI (once) ...`);
     mkdirSync(cache, { recursive: true });
     const run = (command: string, args: readonly string[]) =>
       execFileSync(command, args, { stdio: ['ignore', 2, 2] });
     run('python3', ['-m', 'venv', environment]);
     run(python, ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
-    writeFileSync(stamp, wanted);
+    writeFileSync(stamp, required);
   }
   const work = join(cache, `${name}-work`);
   mkdirSync(work, { recursive: true });
   return { python, sources, work };
 }
 
-/** Python stubs of our protocol. @returns the folder to put on PYTHONPATH */
+/** Generates Python stubs of the salad.v1 protocol. @returns the folder for PYTHONPATH */
 export function generateStubs({ python, work }: Peer): string {
   const proto = join(packageRoot(), 'proto');
   const out = join(work, 'stubs');

@@ -1,4 +1,4 @@
-/** The raw engine's process: `node raw-engine-process.js BUNDLE THREADS ENGINE`, driven over IPC. */
+/** The process of raw-engine.ts: `node raw-engine-process.js BUNDLE THREADS ENGINE`; receives requests over IPC. */
 import { Worker } from 'node:worker_threads';
 import type { RawAnswer, RawRequest } from './raw-engine.js';
 import type { RawTask } from './raw-engine-worker.js';
@@ -21,7 +21,7 @@ process.send?.('ready');
 
 async function run(request: RawRequest): Promise<RawAnswer> {
   const cpuBefore = process.cpuUsage();
-  const started = performance.now();
+  const startMs = performance.now();
   const counts = await Promise.all(
     workers.map((worker, index) => {
       worker.postMessage(taskOf(request, index));
@@ -31,7 +31,7 @@ async function run(request: RawRequest): Promise<RawAnswer> {
   const { user, system } = process.cpuUsage(cpuBefore);
   return {
     tiles: counts.reduce((sum, count) => sum + count, 0),
-    ms: performance.now() - started,
+    ms: performance.now() - startMs,
     cpuMs: (user + system) / 1000,
   };
 }

@@ -1,11 +1,11 @@
-/** One thread of the raw engine: the same bundle, engine and batch as the server's workers, and nothing else. */
+/** One thread of the raw engine: the same bundle, engine and batches as a worker of the server, and nothing else. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { allocatePatchBatch } from '../../src/engines/batch.js';
 import type { EngineName, TileBatch } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 
-/** Whichever ends first. */
+/** Ends after the tiles or after the time, whichever is first. */
 export interface RawTask {
   readonly batchSize: number;
   readonly tiles: number;
@@ -25,17 +25,17 @@ parentPort?.on('message', (task: RawTask) => {
 });
 parentPort?.postMessage('ready');
 
-/** @returns tiles scored */
+/** @returns number of scored tiles */
 async function run({ batchSize, tiles, durationMs }: RawTask): Promise<number> {
   if (!batches.has(batchSize)) await runBatch(batchSize);
-  let done = 0;
-  const started = performance.now();
-  while (done < tiles && performance.now() - started < durationMs) {
-    const size = Math.min(batchSize, tiles - done);
+  let scored = 0;
+  const startMs = performance.now();
+  while (scored < tiles && performance.now() - startMs < durationMs) {
+    const size = Math.min(batchSize, tiles - scored);
     await runBatch(size);
-    done += size;
+    scored += size;
   }
-  return done;
+  return scored;
 }
 
 async function runBatch(size: number): Promise<void> {
@@ -48,7 +48,7 @@ async function runBatch(size: number): Promise<void> {
   await model.run(batch, patches.get(size)!);
 }
 
-/** Golden tiles over and over: real content, every position in the grid they came with. */
+/** Repeats the golden tiles of the bundle: real content with its own positions in the grid. */
 function goldenTiles(count: number): TileBatch {
   const { golden } = bundle;
   const goldenCount = golden.positions.length / 2;

@@ -1,4 +1,4 @@
-/** The engine without a server: the same bundle on the same cores, one thread per core, in its own process. */
+/** Runs the engine without a server: the same bundle on the same cores, one thread per core, in its own process. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -6,9 +6,9 @@ import { onCores } from './cores.js';
 import { benchEngine } from './server-process.js';
 
 export type RawRequest =
-  /** Batches without end for a time. */
+  /** Runs batches for the given time. */
   | { readonly kind: 'throughput'; readonly batchSize: number; readonly durationMs: number }
-  /** One image's tiles, spread over the threads. */
+  /** Runs the tiles of one image, divided among the threads. */
   | { readonly kind: 'image'; readonly tiles: number; readonly batchSize: number };
 
 export interface RawAnswer {
@@ -41,7 +41,7 @@ export class RawEngine {
     return (await answer) as RawAnswer;
   }
 
-  /** The raw engine gets its best batch size, whatever the server found. */
+  /** The batch size with the highest rate of the raw engine, which may differ from that of the server. */
   async bestBatchSize(durationMs: number): Promise<number> {
     let best = { batchSize: 1, rate: 0 };
     for (const batchSize of [1, 2, 4, 8, 16, 32]) {
@@ -59,7 +59,7 @@ export class RawEngine {
 
   private answer(): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const onExit = () => reject(new Error('the raw engine ended'));
+      const onExit = () => reject(new Error('the process of the raw engine ended'));
       this.child.once('exit', onExit);
       this.child.once('message', (message) => {
         this.child.off('exit', onExit);

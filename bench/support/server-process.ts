@@ -1,4 +1,4 @@
-/** A server in a process of its own, as users run it, on the cores it is given. */
+/** Starts a server in a process of its own, as users do, on given cores. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { onCores } from './cores.js';
 export interface ServerProcess {
   readonly pid: number;
   readonly address: string;
-  /** By `name@version`, as a salad server logs it at its start; empty for others. */
+  /** By `name@version`, from the log of salad-serve at its start; empty for other servers. */
   readonly batchLimits: Readonly<Record<string, number>>;
   stop(): Promise<void>;
 }
@@ -18,27 +18,27 @@ export interface ServerProcess {
 export interface ServeOptions {
   readonly models: string;
   readonly cores: string;
-  /** Beside the ones this process has. */
+  /** Variables in addition to those of this process. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** Of node itself, such as --cpu-prof. */
+  /** Flags of Node, such as --cpu-prof. */
   readonly nodeFlags?: readonly string[];
 }
 
-/** What `SALAD_BENCH_ENGINE` says, else onnx: every machine has it, and the peers have it too. */
+/** The engine of `SALAD_BENCH_ENGINE`; by default onnx, which every machine has and which the peers use too. */
 export function benchEngine(): EngineName {
-  const name = process.env['SALAD_BENCH_ENGINE'] ?? 'onnx';
-  const known = ENGINE_NAMES.find((each) => each === name);
-  if (known === undefined) throw new Error(`SALAD_BENCH_ENGINE must be one of ${ENGINE_NAMES.join(', ')}`);
-  return known;
+  const requested = process.env['SALAD_BENCH_ENGINE'] ?? 'onnx';
+  const name = ENGINE_NAMES.find((each) => each === requested);
+  if (name === undefined) throw new Error(`SALAD_BENCH_ENGINE must be one of ${ENGINE_NAMES.join(', ')}`);
+  return name;
 }
 
-/** Closed-loop streams wait as long as they must: what admission does is measured by the overload figures alone. */
+/** Closed-loop streams are never refused; only the overload figures measure admission control. */
 export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000' } as const;
 
-/** What docs/explanation/memory.md advises whoever promises an answer soon, whatever is offered. */
-export const ANSWER_SOON = { SALAD_MAX_QUEUE_MS: '75' } as const;
+/** The setting that docs/explanation/memory.md recommends for short latencies under any load. */
+export const SHORT_QUEUE = { SALAD_MAX_QUEUE_MS: '75' } as const;
 
-/** `salad serve` on a free loopback port with the engine that the benchmark is of. */
+/** Starts `salad serve` on a free loopback port with the engine of `benchEngine`. */
 export function startSalad(options: ServeOptions): Promise<ServerProcess> {
   const main = join(packageRoot(), 'dist/src/main.js');
   const serve = [
@@ -59,7 +59,7 @@ export function startSalad(options: ServeOptions): Promise<ServerProcess> {
   );
 }
 
-/** Starts a server that prints `{"event":"ready","address":"HOST:PORT"}` as a line once it serves. */
+/** Starts a server that prints the line `{"event":"ready","address":"HOST:PORT"}` when it is ready. */
 export async function startProcess(
   command: string,
   args: readonly string[],
@@ -69,7 +69,7 @@ export async function startProcess(
   const [program, programArgs] = onCores(cores, command, args);
   const child = spawn(program, [...programArgs], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    // No second engine: it would be made ready, on all cores, in the middle of a measurement.
+    // No standby engine: preparing it would use all cores during a measurement.
     env: {
       ...process.env,
       SALAD_LOG_LEVEL: 'info',
@@ -81,11 +81,11 @@ export async function startProcess(
   const batchLimits: Record<string, number> = {};
   createInterface({ input: child.stderr }).on('line', (line) => {
     stderr = `${stderr}${line}\n`.slice(-4000);
-    const { model, maxBatchSize } = parsed(line);
+    const { model, maxBatchSize } = parseFields(line);
     if (typeof model === 'string' && typeof maxBatchSize === 'number') batchLimits[model] = maxBatchSize;
   });
   for await (const line of createInterface({ input: child.stdout })) {
-    const { event, address } = parsed(line);
+    const { event, address } = parseFields(line);
     if (event !== 'ready' || typeof address !== 'string') continue;
     child.stdout.resume();
     return { pid: child.pid ?? 0, address, batchLimits, stop: () => stop(child) };
@@ -93,8 +93,8 @@ export async function startProcess(
   throw new Error(`${command} ${args.join(' ')} ended before it was ready:\n${stderr}`);
 }
 
-/** The line's fields; none where it is not a JSON object. */
-function parsed(line: string): Readonly<Record<string, unknown>> {
+/** The fields of a JSON line; empty if the line is not a JSON object. */
+function parseFields(line: string): Readonly<Record<string, unknown>> {
   try {
     return Object(JSON.parse(line)) as Record<string, unknown>;
   } catch {

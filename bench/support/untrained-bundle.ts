@@ -1,23 +1,23 @@
-/** Bundles with first weights, fitted on phantoms: what an image costs does not depend on what was learned. */
+/** Writes bundles with initial weights, fitted on phantoms: the cost of an image does not depend on the weights. */
 import { join } from 'node:path';
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
+import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
-import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
 import { versionDirectory } from '../../src/training/fit/output-folder.js';
-import { findPreset } from '../../src/training/fit/presets.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { findPreset } from '../../src/training/fit/preset-registry.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { trainBundle } from '../../src/training/fit/train.js';
 import { salad64Network } from './model-sources.js';
 import { writePhantoms } from './phantoms.js';
 
 /**
- * `paper`: 256 x 256 pixels, six halvings, 200 dimensions; one patch an image, 21 million weights. `salad64`: the
- * larger tile encoder of the engines suite behind the tiles of preset `salad`, up to 64 an image.
+ * `paper`: 256 x 256 pixels, six halvings, 200 dimensions; one patch per image, 21 million weights. `salad64`: the
+ * larger tile encoder of suite `engines` with the tiles of preset `salad`, up to 64 per image.
  */
 export const UNTRAINED_NAMES = ['salad64', 'paper'] as const;
 export type UntrainedName = (typeof UNTRAINED_NAMES)[number];
@@ -26,11 +26,11 @@ interface Untrained {
   readonly preset: 'paper' | 'salad';
   readonly network: NetworkDescription;
   readonly plan: TrainingPlan;
-  /** Images its bank is made of: few, as the search is no part of what is shown here. */
+  /** Number of images for the bank: few, because the search is not measured here. */
   readonly images: number;
 }
 
-/** @returns the bundle's folder, `models/NAME/1` in `folder` */
+/** @returns the folder of the bundle, `models/NAME/1` in `folder` */
 export async function writeUntrainedBundle(folder: string, name: UntrainedName): Promise<string> {
   const { preset, network, plan, images } = untrained(name);
   const data = join(folder, `phantoms-${name}`);
@@ -59,7 +59,7 @@ export async function writeUntrainedBundle(folder: string, name: UntrainedName):
       bankRows: 10_000,
       coreset: 'random',
       outlierFraction: 0,
-      thresholds: PLAIN_THRESHOLDS,
+      thresholds: DEFAULT_THRESHOLDS,
       command: 'bench',
       saladServe: 'bench',
       signal: new AbortController().signal,
@@ -85,7 +85,7 @@ function untrained(name: UntrainedName): Untrained {
   return {
     preset: 'paper',
     network: encoderOf(preset.config, preset.input.workingSize),
-    // Fewer prototypes than the 100 neighbours of the paper.
+    // The bank has fewer prototypes than the 100 neighbours of the paper.
     plan: { ...plan, scoring: { ...plan.scoring, neighbourCount: 5 } },
     images: 20,
   };

@@ -1,4 +1,4 @@
-/** What the load client sends: phantoms, cut so that every tile shows the anatomy that belongs there. */
+/** The workload of the load generator: phantoms, cut so that every tile shows the anatomy of its position. */
 import type { Workload } from '../../clients/load/src/index.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 
@@ -8,10 +8,10 @@ export interface Grid {
   readonly coreColumns: number;
 }
 
-/** Bytes of one message of tiles: an eighth or a quarter of a small image. */
+/** Size of one message of tiles: an eighth or a quarter of a small image. */
 const MESSAGE_BYTES = 16_384;
 
-/** A radiograph windowed to 8 bits, row by row. */
+/** A phantom after its VOI window, 8 bits, row by row. */
 export function phantomPixels(size: number, seed = 1): Uint8Array {
   const { samples, window } = makePhantom({ seed, size });
   const low = window.center - window.width / 2;
@@ -20,13 +20,14 @@ export function phantomPixels(size: number, seed = 1): Uint8Array {
   );
 }
 
-/** Tile cores at working resolution, sent as fast as the server takes them. */
+/** A workload of tile cores at working resolution, sent as fast as the server accepts them. */
 export function tileWorkload(grid: Grid): Workload {
   const { workingSize, coreSize: rows, coreColumns: columns } = grid;
   const image = phantomPixels(workingSize);
   const across = workingSize / columns;
   const tiles = across * (workingSize / rows);
-  // The load client cuts tile i from the i-th core's worth of bytes and never the last: one core is spare.
+  // The load generator takes tile i from position i * (bytes of a core), modulo the length without one core: the buffer
+  // has one spare core at its end.
   const pixels = new Uint8Array((tiles + 1) * rows * columns);
   let at = 0;
   for (let tile = 0; tile < tiles; tile++) {

@@ -1,14 +1,15 @@
-// Base images without a registry: root file systems from Debian's packages (trixie: Node 20.19), imported.
-// The one that serves holds Node, its libraries and the authorities' certificates: no shell, no package manager.
+// Builds base images without a container registry: root file systems of Debian packages (trixie: Node 20.19), imported
+// into podman. The image that serves contains Node, its libraries and the certificates of the authorities, but no shell
+// and no package manager.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cache, imageId, read, root, run, say } from './tools.mjs';
+import { cache, imageId, log, read, root, run } from './tools.mjs';
 
 const SUITE = 'trixie';
 const NPM = 'npm@11.6.2';
 
-/** What a package brings that a server never reads; dpkg's status stays, scanners look for it. Licences stay too. */
-const UNREAD = [
+/** Paths that a server never reads. The status of dpkg stays for vulnerability scanners, and licences stay too. */
+const UNUSED_PATHS = [
   ...['man', 'info', 'locale', 'perl5', 'lintian', 'bash-completion', 'gdb', 'gcc', 'debconf', 'pixmaps'].map(
     (name) => `usr/share/${name}`,
   ),
@@ -16,25 +17,27 @@ const UNREAD = [
   ...['usr/lib/x86_64-linux-gnu/gconv', 'usr/lib/aarch64-linux-gnu/gconv', 'var/cache/apt', 'var/lib/apt'],
 ];
 
-// In Debian's shell, before the tree is packed; $1 is the tree. update-ca-certificates needs a shell inside, this does not.
+// Runs in the shell of the host before the tree is packed; $1 is the tree. update-ca-certificates would need a shell in
+// the tree.
 const MINIMISE = `
 cat "$1"/usr/share/ca-certificates/mozilla/*.crt > "$1/etc/ssl/certs/ca-certificates.crt"
-cd "$1" && rm -rf ${UNREAD.join(' ')} usr/bin/debconf* usr/bin/dpkg-*
+cd "$1" && rm -rf ${UNUSED_PATHS.join(' ')} usr/bin/debconf* usr/bin/dpkg-*
 find usr/share/doc -type f ! -name copyright -delete && find usr/share/doc -type d -empty -delete
 echo 'salad:x:10001:10001::/cache:/nonexistent' > etc/passwd && echo 'salad:x:10001:' > etc/group
 mkdir -p proc sys run && mkdir -p -m 1777 tmp`;
 
-const SERVES = (packages) => [
+/** Arguments of mmdebstrap for an image that serves. */
+const servingArgs = (packages) => [
   '--variant=extract',
   `--include=base-files,nodejs,ca-certificates${packages.map((name) => `,${name}`).join('')}`,
   `--extract-hook=${MINIMISE}`,
 ];
 
-/** name → arguments of mmdebstrap; `npm` where the base needs npm. */
+/** Arguments of mmdebstrap by image name. */
 const BASES = {
-  'salad-base': { args: () => SERVES([]) },
-  // libgl1 and libxext6 are what NVIDIA's Vulkan driver links; the driver itself comes from the host.
-  'salad-gpu-base': { args: () => SERVES(['libvulkan1', 'libgl1', 'libegl1', 'libxext6']) },
+  'salad-base': { args: () => servingArgs([]) },
+  // The NVIDIA Vulkan driver is linked with libgl1 and libxext6; the driver itself comes from the host.
+  'salad-gpu-base': { args: () => servingArgs(['libvulkan1', 'libgl1', 'libegl1', 'libxext6']) },
   'salad-build-base': {
     args: () => [
       '--variant=minbase',
@@ -44,7 +47,7 @@ const BASES = {
   },
 };
 
-/** Debian's npm is 400 packages; the npm registry's is one, of the generation that wrote the lockfile. */
+/** npm from its registry, in the version that wrote the lock file: npm of Debian depends on 400 packages. */
 function npmTar() {
   const folder = join(cache, 'npm');
   const tar = join(cache, 'npm.tar');
@@ -56,7 +59,7 @@ function npmTar() {
   return tar;
 }
 
-/** Imports the named bases where they are not there yet, or were made by another recipe. */
+/** Builds and imports the named base images, unless they exist and were built from the same recipe. */
 export function makeBases(names) {
   for (const name of names) {
     const image = `localhost/${name}`;
@@ -65,7 +68,7 @@ export function makeBases(names) {
     const stamp = join(cache, `${name}.recipe`);
     const isCurrent = existsSync(stamp) && readFileSync(stamp, 'utf8') === recipe;
     if (isCurrent && imageId(image) !== undefined) continue;
-    say(`making ${image} from Debian ${SUITE}`);
+    log(`building ${image} from Debian ${SUITE}`);
     const tar = join(cache, `${name}.tar`);
     mkdirSync(cache, { recursive: true });
     rmSync(tar, { force: true });

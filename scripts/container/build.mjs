@@ -1,16 +1,16 @@
-// `node scripts/container/build.mjs [cpu|gpu ...]`: builds localhost/salad-serve:cpu (the default) and :gpu with
-// buildah, on bases made of Debian's packages, and prints what came out as JSON, a line each. Needs root on Debian.
+// `node scripts/container/build.mjs [cpu|gpu ...]`: builds localhost/salad-serve:cpu (the default) and :gpu with buildah
+// on base images of Debian packages, and prints one JSON line per image. Needs root on Debian.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeBases } from './bases.mjs';
-import { giveUp, needTools, read, root, run, say } from './tools.mjs';
+import { ensureTools, fail, log, read, root, run } from './tools.mjs';
 
 const BASE_OF = { cpu: 'salad-base', gpu: 'salad-gpu-base' };
 
 export const imageName = (target) => `localhost/salad-serve:${target}`;
 
-/** The libraries for the image, which is of this machine's kind; none where PyPI has none for it: `onnx` serves then. */
+/** The OpenVINO libraries for the platform of this machine; none if PyPI has none for it, so that `onnx` serves. */
 function openVinoContext() {
   const { status } = spawnSync(process.execPath, [join(root, 'scripts/engines/openvino.mjs')], {
     stdio: ['ignore', 2, 2],
@@ -18,17 +18,17 @@ function openVinoContext() {
   return status === 0 ? ['--build-context', `openvino=${join(root, '.cache/openvino')}`] : [];
 }
 
-/** Builds one target; unchanged layers come from buildah's store. */
+/** Builds one target; unchanged layers come from the store of buildah. */
 export function buildImage(target) {
-  needTools();
+  ensureTools();
   makeBases(['salad-build-base', BASE_OF[target]]);
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const npmCache = read('npm', ['config', 'get', 'cache']);
   const authorities = process.env.NODE_EXTRA_CA_CERTS ?? '';
-  say(`building ${imageName(target)}`);
+  log(`building ${imageName(target)}`);
   run('buildah', [
     ...['build', '--quiet', '--layers', '--isolation', 'chroot', '--pull-never', '--target', target],
-    // With npm's downloads of this machine, and its certificates where a proxy needs them: neither gets into a layer.
+    // The npm cache of this machine, and its certificates if a proxy needs them, are mounted and not copied into a layer.
     ...(existsSync(npmCache) ? ['--volume', `${npmCache}:/root/.npm`] : []),
     ...(authorities === '' ? [] : ['--volume', `${authorities}:${authorities}:ro`]),
     ...openVinoContext(),
@@ -44,7 +44,7 @@ export function buildImage(target) {
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   const targets = process.argv.slice(2);
   for (const target of targets.length === 0 ? ['cpu'] : targets) {
-    if (!(target in BASE_OF)) giveUp(`${target}: known targets are ${Object.keys(BASE_OF).join(', ')}`);
+    if (!(target in BASE_OF)) fail(`unknown target ${target}; targets: ${Object.keys(BASE_OF).join(', ')}`);
     console.log(JSON.stringify(buildImage(target)));
   }
 }

@@ -1,4 +1,4 @@
-// The CI step `container`: builds the CPU image, reports its size, starts it for real (test/container).
+// The CI step `container`: builds the CPU image, prints its size and runs test/container, which starts the image.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,5 +1,5 @@
-// `node notices.mjs NODE_MODULES`: prints the licences of all packages that an image holds, as their licences ask of
-// whoever hands them on: name, version, licence and its text; for libvips (LGPL) also how to get and replace it.
+// `node notices.mjs NODE_MODULES`: prints the name, version, licence and licence text of all packages in an image, as
+// their licences require for redistribution; for libvips (LGPL) also how to get its sources and replace it.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ if (folder === undefined) {
 const licenses = join(dirname(fileURLToPath(import.meta.url)), 'licenses');
 const LICENSE_FILE = /^(licen[cs]e|copying|notice|copyright|third.?party)/i;
 
-/** Folders of the packages below a node_modules folder, nested ones too. */
+/** Folders of all packages in a node_modules folder, including nested ones. */
 function packagesIn(modules) {
   return readdirSync(modules, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
@@ -31,39 +31,39 @@ function textsOf(path) {
     .map(({ name }) => readFileSync(join(path, name), 'utf8').trim());
 }
 
-/** libvips and what it is linked with are one shared library under the LGPL. */
+/** libvips and the libraries linked with it are one shared library under the LGPL. */
 function libvipsNotice(path, { name, version }) {
   return `${readFileSync(join(path, 'README.md'), 'utf8').trim()}
 
 The sources of version ${version}, and how the library is built, are at https://github.com/lovell/sharp-libvips; versions.json
-in the folder of the package names the version of each part. The library is linked dynamically: a build of your own may take
-the place of lib/libvips-cpp.so.* in node_modules/${name}. The licences LGPL-3 and GPL-3 stand at the end.`;
+in the folder of the package lists the versions of its components. The library is linked dynamically: you may replace
+lib/libvips-cpp.so.* in node_modules/${name} with your own build. The licences LGPL-3 and GPL-3 are at the end.`;
 }
 
-const found = new Map();
+const packages = new Map();
 for (const path of packagesIn(folder)) {
   const manifest = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
-  // Some packages hold folders with a package.json that only says how their files are read.
+  // Some packages contain folders whose package.json has no name and only sets how their files are loaded.
   if (manifest.name && manifest.version)
-    found.set(`${manifest.name} ${manifest.version}`, { path, manifest });
+    packages.set(`${manifest.name} ${manifest.version}`, { path, manifest });
 }
 
-/** Packages with the same text share one place. */
-const byText = new Map();
-for (const [title, { path, manifest }] of [...found].sort(([a], [b]) => (a < b ? -1 : 1))) {
+/** Package titles by licence text, so that each text is printed once. */
+const titlesByText = new Map();
+for (const [title, { path, manifest }] of [...packages].sort(([a], [b]) => (a < b ? -1 : 1))) {
   const license =
     typeof manifest.license === 'string' ? manifest.license : (manifest.license?.type ?? 'see text');
   const text = manifest.name.startsWith('@img/sharp-libvips')
     ? libvipsNotice(path, manifest)
     : textsOf(path).join('\n\n');
-  byText.set(text, [...(byText.get(text) ?? []), `${title} (${license})`]);
+  titlesByText.set(text, [...(titlesByText.get(text) ?? []), `${title} (${license})`]);
 }
 
 const rule = '-'.repeat(80);
 console.log(
-  'Third-party software in this image, by licence text. Packages without a text of their own stand together.\n',
+  'Third-party software in this image, grouped by licence text. Packages without a licence text form one group.\n',
 );
-for (const [text, titles] of byText) console.log(`${rule}\n${titles.join('\n')}\n\n${text}\n`);
+for (const [text, titles] of titlesByText) console.log(`${rule}\n${titles.join('\n')}\n\n${text}\n`);
 for (const name of ['LGPL-3', 'GPL-3']) {
   console.log(`${rule}\n${name}\n\n${readFileSync(join(licenses, `${name}.txt`), 'utf8')}`);
 }

@@ -1,5 +1,5 @@
-// `node prune.mjs cpu|gpu NODE_MODULES`: takes out of installed packages what a server on this platform never
-// reads: other platforms' binaries, source maps, type declarations, sources of native parts, browser bundles.
+// `node prune.mjs cpu|gpu NODE_MODULES`: removes files that a server on this platform never reads: binaries of other
+// platforms, source maps, type declarations, sources of native addons, browser bundles.
 import { lstatSync, readdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 
@@ -8,51 +8,52 @@ if ((target !== 'cpu' && target !== 'gpu') || folder === undefined) {
   console.error('usage: prune.mjs cpu|gpu NODE_MODULES');
   process.exit(2);
 }
-const here = `${process.platform}-${process.arch}`;
+const platform = `${process.platform}-${process.arch}`;
 
-/** Folders, by what holds one folder a platform: [parent, name of ours]. */
-const PLATFORMS = [
+/** Folders with one sub-folder per platform: [parent, name of this platform]. */
+const PLATFORM_FOLDERS = [
   ['onnxruntime-node/bin/napi-v6', process.platform],
   [`onnxruntime-node/bin/napi-v6/${process.platform}`, process.arch],
-  ['webgpu/dist', here],
-  ['usearch/prebuilds', here],
+  ['webgpu/dist', platform],
+  ['usearch/prebuilds', platform],
 ];
-/** Sources of native parts, and what only a browser would load. */
+/** Sources of native addons, and files that only a browser loads. */
 const FOLDERS = [
   ...['c', 'cpp', 'cmake', 'include', 'numkong'].map((name) => `usearch/${name}`),
   ...['binding', 'src', 'scripts'].map((name) => `@tensorflow/tfjs-node-gpu/${name}`),
   ...['src', 'tools'].map((name) => `@tensorflow/tfjs/${name}`),
-  // Unpacks what tfjs-node-gpu downloads while the image is built; this version has known faults.
+  // Used only to unpack the download of tfjs-node-gpu while the image is built; this version has known vulnerabilities.
   'tar',
 ];
 const FILES = [
   /\.map$/,
   /\.d\.[cm]?ts$/,
-  // tfjs ships each package eight times; Node reads the one that "main" names. The tfjs-node of the GPU image
-  // reaches into folders of the others, so there only the bundles for browsers go.
+  // tfjs ships each package in eight builds; Node loads the one that "main" names. tfjs-node in the GPU image also loads
+  // files from folders of the other builds, so that only the browser bundles are removed there.
   target === 'cpu'
     ? /^@tensorflow\/tfjs[^/]*\/dist\/(?!.*(\.node\.js|\.wasm|package\.json)$)/
     : /^@tensorflow\/tfjs[^/]*\/dist\/tf[^/]*(\.fesm|\.es2017|\.min)[^/]*\.js$/,
 ];
 
-const drop = (path) => rmSync(join(folder, path), { recursive: true, force: true });
+const remove = (path) => rmSync(join(folder, path), { recursive: true, force: true });
 
-const before = size(folder);
-for (const [parent, ours] of PLATFORMS) {
+const bytesBefore = size(folder);
+for (const [parent, current] of PLATFORM_FOLDERS) {
   for (const name of list(parent))
-    if (name !== ours && isFolder(join(parent, name))) drop(join(parent, name));
+    if (name !== current && isFolder(join(parent, name))) remove(join(parent, name));
 }
-for (const path of FOLDERS) drop(path);
-// npm installs sharp for both C libraries.
+for (const path of FOLDERS) remove(path);
+// npm installs sharp for both C libraries, glibc and musl.
 const otherLibc = isMusl() ? /^sharp-(libvips-)?linux-/ : /^sharp-(libvips-)?linuxmusl-/;
-for (const name of list('@img')) if (otherLibc.test(name)) drop(join('@img', name));
+for (const name of list('@img')) if (otherLibc.test(name)) remove(join('@img', name));
 for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile()) continue;
   const path = relative(folder, join(entry.parentPath, entry.name));
-  if (FILES.some((pattern) => pattern.test(path))) drop(path);
+  if (FILES.some((pattern) => pattern.test(path))) remove(path);
 }
-for (const scope of list('.').filter((name) => name.startsWith('@') && list(name).length === 0)) drop(scope);
-console.log(`prune ${target}: ${(before / 1e6).toFixed(0)} MB to ${(size(folder) / 1e6).toFixed(0)} MB`);
+for (const scope of list('.').filter((name) => name.startsWith('@') && list(name).length === 0))
+  remove(scope);
+console.log(`prune ${target}: ${(bytesBefore / 1e6).toFixed(0)} MB to ${(size(folder) / 1e6).toFixed(0)} MB`);
 
 function isMusl() {
   return process.report.getReport().header.glibcVersionRuntime === undefined;

@@ -1,5 +1,5 @@
-// What the container scripts share: Debian's buildah, podman and runc, installed where they are missing, and
-// settings that work without systemd and without a network of their own.
+// Tools and settings of the container scripts: installs buildah, podman and runc from Debian if they are missing, and
+// configures them to work without systemd and without a container network.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -15,17 +15,17 @@ const PACKAGES = {
   catatonit: 'catatonit',
 };
 
-export function say(message) {
+export function log(message) {
   console.error(`container: ${message}`);
 }
 
-/** Ends the script with one sentence that says what this machine lacks. */
-export function giveUp(why) {
-  say(why);
+/** Prints the reason and ends the script with exit code 1. */
+export function fail(reason) {
+  log(reason);
   process.exit(1);
 }
 
-/** Containers share the machine's network: there is neither a bridge nor a firewall to set up. */
+/** Containers share the network of the host, so that neither a bridge nor firewall rules are needed. */
 const SETTINGS = `[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 netns = "host"
@@ -35,7 +35,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 `;
 
-/** The environment in which podman and buildah run here. */
+/** The environment variables for podman and buildah. */
 export function containerEnvironment() {
   const file = join(cache, 'containers.conf');
   mkdirSync(cache, { recursive: true });
@@ -43,7 +43,7 @@ export function containerEnvironment() {
   return { ...process.env, CONTAINERS_CONF: file };
 }
 
-/** Output as text; what the command says on stderr is shown. */
+/** Runs a command and returns its stdout as text; stderr is shown. */
 export function read(command, args, options = {}) {
   return execFileSync(command, args, {
     cwd: root,
@@ -55,7 +55,7 @@ export function read(command, args, options = {}) {
   }).trim();
 }
 
-/** Output of tools goes to stderr: stdout belongs to the script. */
+/** Runs a command with its output on stderr, because stdout is for the results of the script. */
 export function run(command, args, options = {}) {
   execFileSync(command, args, {
     cwd: root,
@@ -65,26 +65,26 @@ export function run(command, args, options = {}) {
   });
 }
 
-const isThere = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
+const hasCommand = (command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0;
 
-/** Installs what is missing; ends with a reason where this machine cannot run containers at all. */
-export function needTools() {
-  if (process.platform !== 'linux') giveUp('images are built on Linux only');
+/** Installs missing tools; ends the script with the reason if this machine cannot run containers. */
+export function ensureTools() {
+  if (process.platform !== 'linux') fail('images can be built on Linux only');
   if (process.getuid() !== 0)
-    giveUp('needs root: mmdebstrap, chroot builds and runc are used without user namespaces');
+    fail('run as root: mmdebstrap, chroot builds and runc are used without user namespaces');
   if (spawnSync('unshare', ['--mount', '--pid', '--fork', 'true']).status !== 0)
-    giveUp('this machine lets nobody make namespaces: containers cannot run here');
-  const missing = Object.keys(PACKAGES).filter((command) => !isThere(command));
+    fail('this machine does not allow new namespaces, so that containers cannot run here');
+  const missing = Object.keys(PACKAGES).filter((command) => !hasCommand(command));
   if (missing.length === 0) return;
-  if (!isThere('apt-get')) giveUp(`${missing.join(', ')} missing, and no apt-get to install them with`);
+  if (!hasCommand('apt-get')) fail(`install ${missing.join(', ')}: this machine has no apt-get to do it`);
   const packages = missing.map((command) => PACKAGES[command]);
-  say(`installing ${packages.join(', ')}`);
+  log(`installing ${packages.join(', ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   run('apt-get', ['update', '-qq'], { env });
   run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env });
 }
 
-/** An image's identifier, or undefined. */
+/** The identifier of an image; undefined if it does not exist. */
 export function imageId(name) {
   const { status, stdout } = spawnSync('podman', ['image', 'inspect', '--format', '{{.Id}}', name], {
     encoding: 'utf8',

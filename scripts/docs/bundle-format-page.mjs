@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** docs/reference/bundle-format.md from the schema of the manifest. */
+/** Generates docs/reference/bundle-format.md from the schema of the manifest. */
 export async function bundleFormatPage() {
   const { manifestSchema } = await import('../../dist/src/bundle/manifest.js');
   const { nodeSchema } = await import('../../dist/src/network/description.js');
@@ -13,21 +13,22 @@ export async function bundleFormatPage() {
 
 Generated from \`src/bundle/manifest.ts\` and \`src/network/description.ts\` by \`npm run docs\`.
 
-A bundle is a folder \`NAME/VERSION/\` whose manifest says the same name and version:
+A bundle is a folder \`NAME/VERSION/\` whose manifest has the same name and version:
 
-| file | what is in it |
+| file | content |
 |---|---|
 | \`manifest.json\` | everything that is not a tensor, and the hashes of the other files |
 | \`weights.safetensors\` | the weights of the network by node, float32 or float16 |
 | \`memory-bank.safetensors\` | \`prototypes\` [rows, dimension], \`positions\` int32 [rows, 2], \`sources\` int32 [rows] |
 | \`golden.safetensors\` | \`pixels\` u8 [n, tileHeight, tileWidth], \`positions\` int32 [n, 2], \`scores\` float32 [n, patches] |
-| \`MODEL_CARD.md\` | what the model is for, how it was made, what it cannot do |
+| \`MODEL_CARD.md\` | purpose of the model, how it was trained, its limits |
 
-The hash of a bundle is the SHA-256 of \`manifest.json\`. A bundle whose hashes or golden scores do not hold is not served.
+The hash of a bundle is the SHA-256 of \`manifest.json\`. A bundle with a wrong hash, or whose golden scores an engine does
+not reproduce, is not served.
 
 ## Manifest
 
-| key | type | what it is |
+| key | type | meaning |
 |---|---|---|
 ${rows.join('\n')}
 
@@ -41,7 +42,7 @@ ${operations.join('\n')}
 `;
 }
 
-/** One row a key; the network's nodes have a table of their own. */
+/** Adds one row per key; the nodes of the network have a table of their own. */
 function collect(schema, prefix, rows) {
   for (const [key, value] of Object.entries(schema.properties ?? {})) {
     const path = `${prefix}${key}`;
@@ -70,9 +71,9 @@ function typeOf(schema) {
 function operationRow(schema) {
   const { op, name, ...values } = schema.properties;
   const names = op.enum ?? [op.const];
-  const shown = Object.entries(values).map(([key, value]) => {
-    const fallback = value.default === undefined ? '' : ` = ${value.default}`;
-    return `\`${key}\`${fallback}`;
+  const keys = Object.entries(values).map(([key, value]) => {
+    const defaultText = value.default === undefined ? '' : ` = ${value.default}`;
+    return `\`${key}\`${defaultText}`;
   });
-  return `| ${names.map((each) => `\`${each}\``).join(', ')} | ${shown.join(', ')} |`;
+  return `| ${names.map((each) => `\`${each}\``).join(', ')} | ${keys.join(', ')} |`;
 }

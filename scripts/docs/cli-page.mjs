@@ -1,10 +1,11 @@
-/** docs/reference/cli.md: the help text of every command. */
+/** Generates docs/reference/cli.md: the help text of every command. */
 export async function cliPage() {
   const { createProgram } = await import('../../dist/src/cli/program.js');
+  const { wrapHelp } = await import('../../dist/src/cli/shared/help.js');
   const program = createProgram({ environment: {} });
   const sections = [];
   const add = (command, name) => {
-    sections.push(`## ${name}\n\n\`\`\`text\n${helpOf(command)}\n\`\`\``);
+    sections.push(`## ${name}\n\n\`\`\`text\n${wrapHelp(helpOf(command), COLUMNS)}\n\`\`\``);
     for (const child of command.commands) {
       if (child.name() !== 'help') add(child, `${name} ${child.name()}`);
     }
@@ -12,22 +13,25 @@ export async function cliPage() {
   add(program, 'salad');
   return `# Command line
 
-Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- VERB …\`; installed, \`salad VERB …\`.
-Progress goes to standard error, results to standard output; \`--json\` prints one JSON object a line. Exit codes: 0
-success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
+Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- COMMAND …\`; installed, \`salad COMMAND …\`.
+Results are printed on standard output, progress and messages on standard error; \`--json\` prints one JSON object per
+line. Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
 
 ${sections.join('\n\n')}
 `;
 }
 
-/** The text that --help prints, at a fixed width. */
+/** Width of the help texts in characters, the default width of a terminal. */
+const COLUMNS = 80;
+
+/** Returns the text that --help prints. */
 function helpOf(command) {
   let text = '';
   command.configureOutput({
     writeOut: (part) => {
       text += part;
     },
-    getOutHelpWidth: () => 100,
+    getOutHelpWidth: () => COLUMNS,
     getOutHasColors: () => false,
   });
   command.outputHelp();

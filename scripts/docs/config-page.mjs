@@ -1,4 +1,4 @@
-/** docs/reference/config.md from the schema of the configuration. */
+/** Generates docs/reference/config.md from the schema of the configuration. */
 export async function configPage() {
   const { CONFIG_FIELDS } = await import('../../dist/src/config/schema.js');
   const rows = Object.entries(CONFIG_FIELDS).map(
@@ -9,16 +9,16 @@ export async function configPage() {
 
 Generated from \`src/config/schema.ts\` by \`npm run docs\`.
 
-Precedence, lowest first: defaults, the YAML file of \`--config\`, environment, flags (\`--set KEY=VALUE\` for those without
-a flag of their own). An unknown key or a value that is not allowed is an error that names the key, the place (file and
-line, variable or flag) and what is allowed. \`salad config print --sources\` shows what a server would start with, and
-where each value came from.
+Precedence, lowest first: defaults, the YAML file of \`--config\`, environment variables, flags (\`--set KEY=VALUE\` for
+settings without a flag of their own). An unknown key or an invalid value is an error that names the key, its source
+(file and line, variable or flag) and the allowed values. \`salad config print --sources\` shows the settings that a
+server would start with, and the source of each value.
 
-Variables that begin with \`SALAD_\` and are no settings are errors too, except those that Kubernetes injects for services
+An unknown variable that begins with \`SALAD_\` is an error too, except for those that Kubernetes injects for services
 (\`…_SERVICE_HOST\`, \`…_PORT_…\`) and those of clients (\`SALAD_CLIENT_…\`), tests and benchmarks (\`SALAD_TEST_…\`,
 \`SALAD_SOAK_…\`, \`SALAD_BENCH_…\`).
 
-| key (YAML, \`--set\`) | variable | default | unit | allowed | what it does |
+| key (YAML, \`--set\`) | variable | default | unit | allowed | meaning |
 |---|---|---|---|---|---|
 ${rows.join('\n')}
 `;

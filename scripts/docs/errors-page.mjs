@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 
-/** docs/reference/errors.md from the error reasons and their map to gRPC statuses. */
+/** Generates docs/reference/errors.md from the error reasons and their map to gRPC statuses. */
 export async function errorsPage() {
   const { ERROR_REASONS } = await import('../../dist/src/errors/index.js');
   const { STATUS_OF_KIND } = await import('../../dist/src/wire/status.js');
@@ -11,8 +11,8 @@ export async function errorsPage() {
 
 Generated from \`src/errors\` and \`src/wire/status.ts\` by \`npm run docs\`.
 
-Every error status carries \`google.rpc.ErrorInfo\` with domain \`salad-serve\` and one of these reasons,
-\`google.rpc.BadRequest\` where a field is at fault, and \`google.rpc.RetryInfo\` where a retry helps.
+Every error status contains \`google.rpc.ErrorInfo\` with the domain \`salad-serve\` and one of these reasons,
+\`google.rpc.BadRequest\` if a field is invalid, and \`google.rpc.RetryInfo\` if a retry may succeed.
 
 | reason | gRPC status | meaning |
 |---|---|---|

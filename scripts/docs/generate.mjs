@@ -1,5 +1,5 @@
-// Writes the generated pages of docs/reference and the table of folders in docs/explanation/architecture.md;
-// --check fails where the committed pages differ from what the code says.
+// Writes the generated pages of docs/reference and the table of folders in docs/explanation/architecture.md; --check
+// fails if the committed pages differ.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, install, root } from '../prepare.mjs';
@@ -30,7 +30,7 @@ for (const [file, text] of Object.entries(pages)) {
   const path = join(root, file);
   if (!process.argv.includes('--check')) writeFileSync(path, text);
   else if (read(file) !== text) {
-    console.error(`${file} is not what the code says: run \`npm run docs\` and commit the result.`);
+    console.error(`${file} differs from the code: run \`npm run docs\` and commit the result.`);
     process.exitCode = 1;
   }
 }

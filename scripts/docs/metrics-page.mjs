@@ -1,4 +1,4 @@
-/** docs/reference/metrics.md from the table of metrics. */
+/** Generates docs/reference/metrics.md from the table of metrics. */
 export async function metricsPage() {
   const { METRICS } = await import('../../dist/src/telemetry/metrics.js');
   const rows = Object.entries(METRICS).map(([name, { kind, unit, description, attributes }]) => {
@@ -9,11 +9,11 @@ export async function metricsPage() {
 
 Generated from \`src/telemetry/metrics.ts\` by \`npm run docs\`.
 
-Names are those of OpenTelemetry; Prometheus shows dots as underscores. \`salad.model\` is a name and version such as
-\`phantom@1\`. No metric carries an acquisition's identifier or pixels. Besides these the SDK reports
-\`nodejs.eventloop.delay.p99\` (gauge, s): how late the port's thread was since the last scrape.
+These are the OpenTelemetry names; Prometheus replaces dots by underscores. \`salad.model\` is a name and version such as
+\`phantom@1\`. No metric contains the identifier or the pixels of an acquisition. The SDK also reports
+\`nodejs.eventloop.delay.p99\` (gauge, s): the delay of the port's thread since the last scrape.
 
-| metric | kind | unit | by | what it is |
+| metric | kind | unit | attributes | meaning |
 |---|---|---|---|---|
 ${rows.join('\n')}
 `;

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { root } from '../prepare.mjs';
 
-/** docs/reference/proto.md: services, messages and enums of salad.v1 in the order and with the numbers of the files. */
+/** Generates docs/reference/proto.md: services, messages and enums of salad.v1 in the order of the proto files. */
 export function protoPage() {
   const image = JSON.parse(
     execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', '-#format=json'], {
@@ -15,7 +15,7 @@ export function protoPage() {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   return `# Wire contract salad.v1
 
-Generated from \`proto/salad/v1\` by \`npm run docs\`. Comments, order and numbers are those of the files.
+Generated from \`proto/salad/v1\` by \`npm run docs\`, with the comments, the order and the field numbers of the files.
 
 ${files
   .map(fileSections)
@@ -34,7 +34,7 @@ function fileSections(file) {
   return [...services, ...messages, ...enums].join('\n\n');
 }
 
-/** Comments by the path of what they stand at (google.protobuf.SourceCodeInfo). */
+/** Comments by the path of the declaration that they document (google.protobuf.SourceCodeInfo). */
 function commentsOf(file) {
   const comments = new Map(
     (file.sourceCodeInfo?.location ?? []).map(({ path = [], leadingComments, trailingComments }) => [

@@ -1,8 +1,8 @@
 const MARKED = /<!-- generated: rooms -->[\s\S]*?<!-- end -->/;
 
-/** A page with the table of test/rooms.json between its marks. */
+/** Replaces the table of folders between the marks of a page by the content of test/rooms.json. */
 export function withRoomsTable(page, rooms) {
-  if (!MARKED.test(page)) throw new Error('the page has no place for the table of folders');
+  if (!MARKED.test(page)) throw new Error('the page has no marks for the table of folders');
   const rows = rooms.map(({ room, owns, imports }) => {
     const allowed = imports.filter((name) => !['src/errors', 'src/gen', 'src/util'].includes(name));
     return `| \`${room}\` | ${owns} | ${allowed.map(short).join(', ') || '–'} |`;

@@ -1,5 +1,5 @@
-// Runs every ```sh block of README.md, CONTRIBUTING.md and docs/ in order, so that no command in a doc is untested.
-// A block is one bash script (set -e) in the checkout; blocks of other languages are for reading only.
+// Runs every ```sh block of README.md, CONTRIBUTING.md and docs/ in order, so that every command in the docs is tested.
+// A block is one bash script (set -e) in the checkout; blocks of other languages are not run.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ for (const file of files) {
     if (status === 0) passed++;
     else {
       failed++;
-      console.error(`${file}: this block failed with ${status}:\n${script}`);
+      console.error(`${file}: this block failed with exit code ${status}:\n${script}`);
     }
   }
 }

@@ -1,16 +1,16 @@
-// `npm run all -- onnx:check`: every shipped bundle as `salad models export --onnx` writes it, checked by
-// onnx.checker and run by Python's onnxruntime, both from PyPI (kept under .cache/onnx-check). Other people's
-// programs must be able to load what we write.
+// `npm run all -- onnx:check`: exports every shipped bundle with `salad models export --onnx`, checks the files with
+// onnx.checker and runs them in Python's onnxruntime, both from PyPI (kept under .cache/onnx-check), so that other
+// programs can load the exported models.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, install, root } from '../prepare.mjs';
-import { pythonHome } from '../python-home.mjs';
+import { pythonEnvironment } from '../python-environment.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
-/** @returns whether the export of the newest version of this model passes */
+/** @returns whether the export of the newest version of this model passes the checks */
 function check(name, scratch) {
   const versions = readdirSync(join(root, 'models', name)).sort((a, b) => Number(b) - Number(a));
   const bundle = join(root, 'models', name, versions[0]);
@@ -25,7 +25,7 @@ function check(name, scratch) {
 
 install();
 build();
-const python = pythonHome('onnx-check', join(here, 'onnx-check/requirements.txt'));
+const python = pythonEnvironment('onnx-check', join(here, 'onnx-check/requirements.txt'));
 const scratch = mkdtempSync(join(tmpdir(), 'salad-onnx-'));
 try {
   const names = readdirSync(join(root, 'models'));

@@ -1,4 +1,4 @@
-/** Of PyPI's `openvino`, whose C library the engine of that name was tested with. */
+/** Version of the PyPI package `openvino` whose C library the engine `openvino` was tested with. */
 export const OPENVINO_VERSION = '2026.4.1';
 
 /** SHA-256 of the wheel for each platform. */

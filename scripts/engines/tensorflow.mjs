@@ -1,7 +1,7 @@
-// `npm run engines:tensorflow`: builds tfjs-node's binding against the CPU libtensorflow of PyPI's
-// `tensorflow-cpu` wheel, for machines that cannot reach the host tfjs-node's own install script downloads
-// from. Needs npm, pip and a C++17 compiler; Linux only (elsewhere `npm install @tensorflow/tfjs-node`
-// brings a library). The addon speaks Node-API, so one build serves every Node version.
+// `npm run engines:tensorflow`: builds the addon of tfjs-node with the CPU libtensorflow of the PyPI wheel
+// `tensorflow-cpu`, for machines that cannot reach the host from which the install script of tfjs-node downloads. Needs
+// npm, pip and a C++17 compiler; Linux only (elsewhere use `npm install @tensorflow/tfjs-node`). The addon uses Node-API,
+// so that one build works with every Node version.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -11,7 +11,7 @@ const TFJS_VERSION = '4.22.0';
 const WHEEL_VERSION = '2.21.0';
 const WHEEL_HASH = '2b847d217b02ee7731ed91431daf3250daa0196c3c94614d23be27232e6e5b6c';
 const NODE_API_HEADERS_VERSION = '1.9.0';
-/** The wheel's libtensorflow does not depend on the Python version; one is named so that any pip finds it. */
+/** libtensorflow does not depend on the Python version; a fixed one is named so that every version of pip finds it. */
 const WHEEL_PYTHON = '3.11';
 const HEADERS = ['tensorflow/c', 'tensorflow/core/platform', 'xla/tsl', 'tsl'];
 
@@ -22,15 +22,15 @@ function run(command, args, options = {}) {
   execFileSync(command, args, { stdio: ['ignore', 2, 2], ...options });
 }
 
-function say(message) {
+function log(message) {
   console.error(`engines:tensorflow: ${message}`);
 }
 
-/** In a process of its own: a library that does not load must not take this script along. */
-function loads(prefix, stderr) {
+/** Runs a multiplication in a child process, because a broken library may crash the process. @throws if it fails */
+function checkBinding(prefix, stderr) {
   const script = `
     const util = require('node:util');
-    util.isNullOrUndefined ??= (value) => value == null; // gone since Node 23
+    util.isNullOrUndefined ??= (value) => value == null; // removed in Node 23, but tfjs-node uses it
     const tf = require(process.argv[1]);
     if (tf.getBackend() !== 'tensorflow') throw new Error('backend is ' + tf.getBackend());
     if (tf.matMul([[2]], [[3]]).dataSync()[0] !== 6) throw new Error('2 * 3 is not 6');`;
@@ -42,17 +42,17 @@ function loads(prefix, stderr) {
 function installPackages(prefix) {
   const names = [`@tensorflow/tfjs-node@${TFJS_VERSION}`, `node-api-headers@${NODE_API_HEADERS_VERSION}`];
   const flags = ['--ignore-scripts', '--no-save', '--no-package-lock', '--no-audit', '--no-fund', '--silent'];
-  // Its own package.json, or npm would take this repository's for the project to install into.
+  // Runs in the folder of the prefix: otherwise npm would install into the project of this repository.
   execFileSync('npm', ['install', ...flags, '--prefix', prefix, ...names], {
     stdio: ['ignore', 2, 2],
     cwd: prefix,
   });
-  // It would unpack what tfjs-node downloads, which does not happen here; this version has known faults.
+  // Used only to unpack the download of tfjs-node, which is not used here; this version has known vulnerabilities.
   rmSync(join(prefix, 'node_modules/tar'), { recursive: true, force: true });
 }
 
-/** Where the program has the same version already, its copy is used: one tfjs-core in a process. */
-function pruneShared(prefix) {
+/** Removes packages that the project has in the same version, so that a process loads tfjs-core only once. */
+function removeSharedPackages(prefix) {
   for (const name of [
     'tfjs',
     'tfjs-core',
@@ -69,7 +69,7 @@ function pruneShared(prefix) {
   }
 }
 
-function fetchLibrary(prefix) {
+function downloadLibrary(prefix) {
   const wheels = join(prefix, 'wheel');
   const requirement = join(prefix, 'requirements.txt');
   writeFileSync(requirement, `tensorflow-cpu==${WHEEL_VERSION} --hash=sha256:${WHEEL_HASH}\n`);
@@ -81,9 +81,9 @@ function fetchLibrary(prefix) {
   const unpack = `
 import glob, sys, zipfile
 wheels, out = sys.argv[1], sys.argv[2]
-wanted = ('tensorflow/libtensorflow',) + tuple('tensorflow/include/' + d + '/' for d in sys.argv[3:])
+prefixes = ('tensorflow/libtensorflow',) + tuple('tensorflow/include/' + d + '/' for d in sys.argv[3:])
 with zipfile.ZipFile(glob.glob(wheels + '/*.whl')[0]) as wheel:
-    wheel.extractall(out, [name for name in wheel.namelist() if name.startswith(wanted)])
+    wheel.extractall(out, [name for name in wheel.namelist() if name.startswith(prefixes)])
 `;
   run('python3', ['-c', unpack, wheels, join(prefix, 'unpacked'), ...HEADERS]);
   rmSync(wheels, { recursive: true });
@@ -100,7 +100,7 @@ with zipfile.ZipFile(glob.glob(wheels + '/*.whl')[0]) as wheel:
   rmSync(join(prefix, 'unpacked'), { recursive: true });
 }
 
-/** What node-gyp would do from binding.gyp, without needing Node's own headers on this machine. */
+/** Compiles like node-gyp with binding.gyp, but without the headers of Node. */
 function compile(prefix) {
   const tfjs = join(scope(prefix), 'tfjs-node');
   const out = join(tfjs, 'lib/napi-v8');
@@ -122,28 +122,28 @@ function compile(prefix) {
 function buildAt(prefix) {
   rmSync(prefix, { recursive: true, force: true });
   mkdirSync(prefix, { recursive: true });
-  say(`installing tfjs-node ${TFJS_VERSION} without its download script`);
+  log(`installing tfjs-node ${TFJS_VERSION} without its download script`);
   installPackages(prefix);
-  say(`fetching libtensorflow ${WHEEL_VERSION} from PyPI (274 MB)`);
-  fetchLibrary(prefix);
-  say('compiling the addon');
+  log(`downloading libtensorflow ${WHEEL_VERSION} from PyPI (274 MB)`);
+  downloadLibrary(prefix);
+  log('compiling the addon');
   compile(prefix);
-  pruneShared(prefix);
+  removeSharedPackages(prefix);
 }
 
 if (process.platform !== 'linux' || process.arch !== 'x64') {
-  say('only for Linux on x86-64; elsewhere: npm install --no-save @tensorflow/tfjs-node');
+  log('works only on Linux on x86-64; on other systems use: npm install --no-save @tensorflow/tfjs-node');
   process.exit(1);
 }
 try {
-  loads(home, 'ignore');
-  say(`ready in ${home}`);
+  checkBinding(home, 'ignore');
+  log(`ready in ${home}`);
 } catch {
-  // Built beside and moved when it loads: a half-built one is never found by the engine.
+  // Builds in another folder and renames it when it works, so that the engine never finds a partial build.
   const fresh = join(root, '.cache/tensorflow.new');
   buildAt(fresh);
-  loads(fresh, 2);
+  checkBinding(fresh, 2);
   rmSync(home, { recursive: true, force: true });
   renameSync(fresh, home);
-  say(`built in ${home}`);
+  log(`built in ${home}`);
 }

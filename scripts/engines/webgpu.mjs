@@ -1,5 +1,5 @@
-// `npm run engines:webgpu`: Dawn's Node bindings and tfjs' WebGPU backend, out of the npm registry, for the engine
-// `webgpu` of an installed package. A checkout has them already: its tests use them.
+// `npm run engines:webgpu`: installs the Node bindings of Dawn and the WebGPU backend of tfjs from the npm registry, for
+// the engine `webgpu` of an installed package. A checkout has them already, because its tests use them.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -10,11 +10,11 @@ const home = join(root, '.cache/webgpu');
 const { peerDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const NAMES = ['webgpu', '@tensorflow/tfjs-backend-webgpu'];
 
-function say(message) {
+function log(message) {
   console.error(`engines:webgpu: ${message}`);
 }
 
-/** @returns whether both packages are found from this folder, in the wanted versions, and share the program's tfjs-core */
+/** @returns whether both packages resolve from this folder, in the right versions, and use the tfjs-core of the project */
 function isComplete(folder) {
   const require = createRequire(join(folder, 'package.json'));
   const coreFrom = (file) => createRequire(file).resolve('@tensorflow/tfjs-core');
@@ -28,14 +28,14 @@ function isComplete(folder) {
   }
 }
 
-/** tfjs-core is left out: the backend must find the program's own, in which the engine registers it. */
+/** Installs without tfjs-core: the backend must use the one of the project, in which the engine registers it. */
 function installTo(folder) {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n');
-  const wanted = NAMES.map((name) => `${name}@${peerDependencies[name]}`);
+  const packages = NAMES.map((name) => `${name}@${peerDependencies[name]}`);
   const flags = ['--ignore-scripts', '--legacy-peer-deps', '--no-audit', '--no-fund', '--silent'];
-  execFileSync('npm', ['install', ...flags, '--prefix', folder, ...wanted], {
+  execFileSync('npm', ['install', ...flags, '--prefix', folder, ...packages], {
     cwd: folder,
     stdio: ['ignore', 2, 2],
     shell: process.platform === 'win32',
@@ -43,16 +43,16 @@ function installTo(folder) {
 }
 
 if (isComplete(root)) {
-  say('ready: found beside the program');
+  log('ready: the packages are installed in the project');
 } else if (isComplete(home)) {
-  say(`ready in ${home}`);
+  log(`ready in ${home}`);
 } else {
-  // Beside it and moved when complete: a half-installed one is never found by the engine.
+  // Installs into another folder and renames it when complete, so that the engine never finds a partial installation.
   const fresh = `${home}.new`;
-  say(`installing ${NAMES.join(' and ')} (150 MB)`);
+  log(`installing ${NAMES.join(' and ')} (150 MB)`);
   installTo(fresh);
-  if (!isComplete(fresh)) throw new Error(`${fresh} is not complete`);
+  if (!isComplete(fresh)) throw new Error(`${fresh} is incomplete after the installation`);
   rmSync(home, { recursive: true, force: true });
   renameSync(fresh, home);
-  say(`installed in ${home}`);
+  log(`installed in ${home}`);
 }

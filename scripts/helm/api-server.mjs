@@ -1,11 +1,14 @@
-// kube-apiserver, built from the Go module proxy, once, into .cache/helm of the checkout.
+// Builds kube-apiserver from the Go module proxy into .cache/helm, once.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { COMPILE_FAST } from '../go-program.mjs';
 import { cache, module, moduleVersion } from './tools.mjs';
 
-/** kube-apiserver's module has replacements, so `go install` refuses it: it is built from a module of ours. */
+/**
+ * Builds kube-apiserver in a temporary module that requires it: `go install` refuses a module with replace directives.
+ * @returns the path of the program
+ */
 export function apiServer() {
   const version = moduleVersion('kubernetes');
   const path = join(cache, 'bin/kube-apiserver');
@@ -24,8 +27,8 @@ export function apiServer() {
   const lines = ['module salad.local/cluster', `go ${go}`, `require k8s.io/kubernetes ${version}`, ...staged];
   writeFileSync(join(folder, 'go.mod'), `${lines.join('\n')}\n`);
   const [major, minor] = version.slice(1).split('.');
-  const facts = { gitVersion: version, gitMajor: major, gitMinor: minor };
-  const flags = Object.entries(facts).map(
+  const versionFields = { gitVersion: version, gitMajor: major, gitMinor: minor };
+  const flags = Object.entries(versionFields).map(
     ([name, value]) => `-X k8s.io/component-base/version.${name}=${value}`,
   );
   execFileSync(

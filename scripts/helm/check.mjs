@@ -1,5 +1,5 @@
-// The CI step `helm`: generated files are current, every variant of ci/ lints and is what Kubernetes' API takes,
-// the alert rules hold (promtool), and the rendered objects are what test/helm says.
+// The CI step `helm`: checks that the generated files are up to date, that every variant of ci/ passes helm lint and the
+// schemas of the Kubernetes API, and that the alert rules pass promtool; then runs test/helm.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

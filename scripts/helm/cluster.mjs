@@ -1,6 +1,6 @@
-// The CI step `helm:api`: every variant of the chart is installed, upgraded, rolled back and removed against a real
-// Kubernetes API: kube-apiserver from the Go module proxy on Debian's etcd. There are no nodes: what the API accepts
-// is shown, admission by the restricted pod security standard included; what pods do is test/container's part.
+// The CI step `helm:api`: installs, upgrades, rolls back and removes every variant of the chart with a real Kubernetes
+// API: kube-apiserver from the Go module proxy with etcd of Debian. There are no nodes: this checks what the API accepts,
+// including admission by the restricted pod security standard; test/container runs the pods.
 import { execFileSync, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ import { apiServer } from './api-server.mjs';
 import { customDefinitions } from './kubernetes.mjs';
 import { chart, debian, program } from './tools.mjs';
 
-// The API server's certificate is made at its start, for loopback.
+// The API server creates a self-signed certificate for loopback when it starts.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 process.env.NODE_NO_WARNINGS = '1';
 const TOKEN = 'only-on-loopback';
@@ -79,7 +79,7 @@ async function main() {
     const path = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
     await call(base, path, 'POST', readFileSync(file, 'utf8'), 'application/yaml');
   }
-  // A cluster with GPUs has it; one of the variants names it.
+  // One of the variants uses this runtime class, which a cluster with GPUs has.
   const runtime = { metadata: { name: 'nvidia' }, handler: 'nvidia' };
   await call(base, '/apis/node.k8s.io/v1/runtimeclasses', 'POST', JSON.stringify(runtime));
   const config = {
@@ -120,14 +120,17 @@ async function main() {
     helm('uninstall', 'ci', '--namespace', name);
     console.log(`helm:api: ${name} installed, upgraded, rolled back, removed`);
   }
-  // Names of releases may have dots and begin with a digit, those of services may not.
+  // The name of a release may contain dots and begin with a digit; the name of a service may not.
   const plain = ['--namespace', 'plaintext', '--values', join(chart, 'ci/plaintext-values.yaml')];
   helm('install', '2026.site', chart, ...plain);
   helm('uninstall', '2026.site', '--namespace', 'plaintext');
-  console.log('helm:api: a release called 2026.site installed, removed');
+  console.log('helm:api: release 2026.site installed, removed');
 }
 
-/** Without controllers nobody makes the pods of a Deployment or a Job: the API is asked whether it would take them. */
+/**
+ * Checks with a dry run whether the API would accept the pods of Deployments and Jobs: without controllers they are not
+ * created.
+ */
 async function admitPods(base, namespace, manifest) {
   let admitted = 0;
   for (const object of parseAllDocuments(manifest).map((each) => each.toJS())) {

@@ -1,4 +1,4 @@
-// `node scripts/helm/helm.mjs lint|template ...`: the helm of CI, built where it is missing; arguments as helm's own.
+// `node scripts/helm/helm.mjs lint|template ...`: runs the helm of CI with the given arguments; builds it if missing.
 import { spawnSync } from 'node:child_process';
 import { KUBE_VERSION, program } from './tools.mjs';
 

@@ -1,12 +1,12 @@
-// JSON schemas of Kubernetes' objects, closed: a field that the API does not know is refused. From Kubernetes'
-// OpenAPI document and from the custom resource definitions of the operators that the chart speaks to.
+// JSON schemas of Kubernetes objects that refuse unknown fields, made from the OpenAPI document of Kubernetes and from
+// the custom resource definitions of the operators that the chart supports.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { cache, module, sources } from './tools.mjs';
 
 const folder = join(cache, 'schemas');
-/** For kubeconform: v1 of group apps is "-apps-v1", v1 of the core "-v1". */
+/** File pattern for kubeconform; the suffix of v1 of the group apps is "-apps-v1", of v1 of the core group "-v1". */
 export const SCHEMA_LOCATION = join(folder, '{{.ResourceKind}}{{.KindSuffix}}.json');
 
 const INT_OR_STRING = { anyOf: [{ type: 'integer' }, { type: 'string' }] };
@@ -20,7 +20,7 @@ function definitions() {
   return document.definitions;
 }
 
-/** `schema` and everything it needs, by name, references rewritten to `#/prefix/...`. */
+/** Collects the named definition and all definitions that it refers to, with references rewritten to `#/prefix/...`. */
 export function closedDefinition(name, prefix = 'definitions', into = {}) {
   if (name in into) return into;
   into[name] = true;
@@ -35,7 +35,7 @@ export function closedDefinition(name, prefix = 'definitions', into = {}) {
   return into;
 }
 
-/** Objects with named properties take no others; descriptions go. */
+/** Copies a schema so that objects with named properties allow no others; omits descriptions. */
 function close(schema, visit) {
   if (schema.$ref) return visit(schema.$ref.replace('#/definitions/', ''));
   if (schema['x-kubernetes-int-or-string']) return INT_OR_STRING;
@@ -103,7 +103,7 @@ function writeCustom(files) {
   }
 }
 
-/** Files of the custom resource definitions that the chart needs where their operators are used. */
+/** Files of the custom resource definitions that the chart uses if their operators are enabled. */
 export function customDefinitions() {
   const yamlIn = (path, pattern) =>
     readdirSync(path)
@@ -120,11 +120,13 @@ export function customDefinitions() {
   ];
 }
 
-/** Makes what is missing, and returns where kubeconform finds it. */
+/** Creates the schemas if they are missing or outdated. @returns the file pattern for kubeconform */
 export function kubernetesSchemas() {
   const stamp = join(folder, 'sources.json');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === sources) return SCHEMA_LOCATION;
-  console.error("helm: making schemas from Kubernetes' OpenAPI and the operators' definitions");
+  console.error(
+    'helm: creating schemas from the OpenAPI document of Kubernetes and the custom resource definitions',
+  );
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeBuiltIn();

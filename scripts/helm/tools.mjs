@@ -1,4 +1,4 @@
-// Helm, kubeconform and the schemas' sources, from the Go module proxy, once, into .cache/helm of the checkout.
+// Provides helm, kubeconform and the sources of the schemas from the Go module proxy, kept in .cache/helm.
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ const PROGRAMS = {
   helm: 'helm.sh/helm/v3/cmd/helm@v3.22.0',
   kubeconform: 'github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0',
 };
-/** Where OpenAPI and custom resource definitions are read from. */
+/** Go modules with the OpenAPI document and the custom resource definitions. */
 const MODULES = {
   kubernetes: 'k8s.io/kubernetes@v1.37.2',
   certManager: 'github.com/cert-manager/cert-manager@v1.21.2',
@@ -26,7 +26,7 @@ const MODULES = {
 /** Path of a built program. */
 export const program = (name) => goProgram(name, PROGRAMS[name], join(cache, 'bin'));
 
-/** Folder with the files of a Debian package: downloaded and unpacked, nothing is installed. */
+/** Downloads and unpacks a Debian package without installing it. @returns the folder with its files */
 export function debian(name) {
   const folder = join(cache, name);
   if (existsSync(join(folder, 'usr'))) return folder;
@@ -36,7 +36,7 @@ export function debian(name) {
 
 export const moduleVersion = (name) => MODULES[name].split('@')[1];
 
-/** Folder of a module's sources, in Go's own cache. */
+/** Downloads a Go module. @returns the folder of its sources in the module cache of Go */
 export function module(name) {
   const answer = execFileSync('go', ['mod', 'download', '-json', MODULES[name]], {
     encoding: 'utf8',
@@ -47,13 +47,13 @@ export function module(name) {
   return JSON.parse(answer).Dir;
 }
 
-/** Names all that the schemas are made from: where it changes they are made again. */
+/** The sources of the schemas, which are created again if it changes. */
 export const sources = JSON.stringify(MODULES);
 
-/** A helm that was built without release flags takes the cluster for an old one. */
+/** Version of Kubernetes to render for: helm built without its release flags assumes an old version. */
 export const KUBE_VERSION = ['--kube-version', '1.37.0'];
 
-/** stdout of `helm lint` or `helm template`; throws with its words where it refuses. */
+/** Runs `helm lint` or `helm template`. @returns stdout. @throws with the output of helm if it fails */
 export function helm(verb, ...args) {
   return execFileSync(program('helm'), [verb, ...KUBE_VERSION, ...args], {
     encoding: 'utf8',

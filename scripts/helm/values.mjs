@@ -1,234 +1,192 @@
-// What values.yaml may hold, closed everywhere, each key with one sentence. scripts/helm/generate.mjs writes
-// values.schema.json and the README of it; `config` comes from src/config, Kubernetes' own shapes from its OpenAPI.
-const text = (description, more = {}) => ({ type: 'string', description, ...more });
-const flag = (description) => ({ type: 'boolean', description });
-const whole = (description, minimum = 0, maximum = 2 ** 31 - 1) => ({
-  type: 'integer',
-  minimum,
-  maximum,
-  description,
-});
-const choice = (description, ...values) => ({ enum: values, description });
-const list = (description, items, more = {}) => ({ type: 'array', items, description, ...more });
-const group = (properties, description) => ({
-  type: 'object',
-  ...(description ? { description } : {}),
-  additionalProperties: false,
-  properties,
-});
-const kubernetes = (name, description) => ({ $ref: `#/$defs/${name}`, description });
+// The schema of values.yaml: every object refuses unknown keys, and every key has one sentence. scripts/helm/generate.mjs
+// writes values.schema.json and the README from it; `config` comes from src/config, Kubernetes types from its OpenAPI
+// document.
+import {
+  amounts,
+  CORE,
+  choice,
+  DURATION,
+  flag,
+  group,
+  kubernetes,
+  LABEL_KEY,
+  labels,
+  labelValues,
+  list,
+  name,
+  PEER,
+  PERCENT,
+  quantity,
+  text,
+  VOLUMES,
+  whole,
+} from './schema.mjs';
 
-const CORE = 'io.k8s.api.core.v1';
-const quantity = (description) => kubernetes('io.k8s.apimachinery.pkg.api.resource.Quantity', description);
-/** Keys are the cluster's own, so only their form can be checked: [prefix/]name. */
-const LABEL_KEY = '^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$';
-const labels = (description) => ({
-  type: 'object',
-  description,
-  propertyNames: { pattern: LABEL_KEY },
-  additionalProperties: { type: 'string' },
-});
-/** Values of labels. */
-const labelValues = (description) => ({
-  ...labels(description),
-  additionalProperties: {
-    type: 'string',
-    pattern: '^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$',
-  },
-});
-const NAME = '^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$';
-const name = (description) => text(description, { pattern: NAME });
-/** Of a whole. */
-const PERCENT = '^(100|[0-9]{1,2})%$';
-const DURATION = '^([0-9]+(h|m|s|ms))+$';
-/** Resources of a container; those of devices have a domain: a misspelt "memmory" has none. */
-const amounts = (description) => ({
-  type: 'object',
-  description,
-  additionalProperties: false,
-  properties: {
-    cpu: quantity('Cores.'),
-    memory: quantity('Bytes.'),
-    'ephemeral-storage': quantity('Bytes of disk.'),
-  },
-  patternProperties: { '^([a-z0-9.-]+/.+|hugepages-.+)$': quantity('Devices and huge pages.') },
-});
 const monitor = (kind) =>
   group({
-    enabled: flag(`Make a ${kind} (Prometheus operator).`),
-    interval: text('Between scrapes.', { pattern: DURATION }),
-    labels: labelValues("Labels by which the operator's selector finds it."),
+    enabled: flag(`Create a ${kind} (Prometheus operator).`),
+    interval: text('Time between scrapes.', { pattern: DURATION }),
+    labels: labelValues('Labels that the selector of the operator matches.'),
   });
-const probe = (what) =>
+const probe = (kind) =>
   group({
-    periodSeconds: whole(`Between ${what} probes.`, 1),
-    failureThreshold: whole(`${what} probes in a row that may fail.`, 1),
+    periodSeconds: whole(`Time between ${kind} probes.`, 1),
+    failureThreshold: whole(`Number of ${kind} probes in a row that must fail to count as a failure.`, 1),
   });
 
-/** Kinds of volumes that the restricted pod security standard allows: name in a Volume → definition. */
-const VOLUMES = {
-  configMap: 'ConfigMapVolumeSource',
-  csi: 'CSIVolumeSource',
-  emptyDir: 'EmptyDirVolumeSource',
-  persistentVolumeClaim: 'PersistentVolumeClaimVolumeSource',
-  projected: 'ProjectedVolumeSource',
-  secret: 'SecretVolumeSource',
-};
-const PEER = 'io.k8s.api.networking.v1.NetworkPolicyPeer';
-
-/** Definitions of Kubernetes that the values use, by their name in its OpenAPI. */
-export const KUBERNETES = [
-  ...[
-    'Affinity',
-    'Toleration',
-    'EnvVar',
-    'LocalObjectReference',
-    'VolumeMount',
-    ...Object.values(VOLUMES),
-  ].map((kind) => `${CORE}.${kind}`),
-  PEER,
-  'io.k8s.api.networking.v1.NetworkPolicyEgressRule',
-  'io.k8s.apimachinery.pkg.api.resource.Quantity',
-];
-
-/** @param config schema of the `config` group */
+/** @param config schema of the group `config` */
 export const values = (config) => ({
-  nameOverride: text("Instead of the chart's name in labels and names.", {
+  nameOverride: text('Replaces the name of the chart in labels and names.', {
     pattern: '^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$',
   }),
   fullnameOverride: text(
-    'Instead of RELEASE-salad-serve as the name of every object: lower-case letters, digits and hyphens, a letter first, at most 52 characters.',
+    'Replaces RELEASE-salad-serve as the name of every object: lower-case letters, digits and hyphens, a letter first, at most 52 characters.',
     { pattern: '^([a-z]([-a-z0-9]{0,50}[a-z0-9])?)?$' },
   ),
   engine: choice(
-    'What scores: cpu (onnx on the processor), openvino (on the processor; faster on x86-64, scores differ in the last digits), webgpu (Vulkan on a GPU) or gpu (TensorFlow on CUDA). The last two ask for a GPU, its nodes and the image built for it.',
+    'Inference engine: cpu (onnx on the CPU), openvino (on the CPU; faster on x86-64, scores differ in the last digits), webgpu (Vulkan on a GPU) or gpu (TensorFlow on CUDA). The last two request a GPU, nodes with GPUs and the GPU image.',
     'cpu',
     'openvino',
     'webgpu',
     'gpu',
   ),
-  replicaCount: whole('Pods, where nothing scales them.', 0),
+  replicaCount: whole('Number of pods without autoscaling.', 0),
   image: group({
-    repository: text('Image without tag.', { minLength: 1 }),
-    tag: text("Empty: the chart's appVersion, with -gpu for webgpu and gpu.", {
+    repository: text('Image name without tag.', { minLength: 1 }),
+    tag: text('Image tag; empty: the appVersion of the chart, with -gpu for webgpu and gpu.', {
       pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$|^$',
     }),
-    digest: text('sha256:..., which wins over the tag.', { pattern: '^(sha256:[0-9a-f]{64})?$' }),
-    pullPolicy: choice('When the kubelet pulls.', 'Always', 'IfNotPresent', 'Never'),
+    digest: text('Image digest sha256:..., used instead of the tag.', {
+      pattern: '^(sha256:[0-9a-f]{64})?$',
+    }),
+    pullPolicy: choice('When the kubelet pulls the image.', 'Always', 'IfNotPresent', 'Never'),
   }),
-  imagePullSecrets: list('Secrets for the registry.', kubernetes(`${CORE}.LocalObjectReference`)),
+  imagePullSecrets: list('Secrets for the image registry.', kubernetes(`${CORE}.LocalObjectReference`)),
   config,
   extraEnv: list(
-    'More variables of the server and of downloads, such as OTEL_ ones; those of the server itself (SALAD_) are set under config.',
+    'Additional environment variables of the server and of model downloads, such as OTEL_ variables. Set the settings of the server (SALAD_ variables) under config instead.',
     kubernetes(`${CORE}.EnvVar`),
   ),
   extraVolumes: list(
-    'More volumes of the pods, such as a file of keys for config.authJwks, or the authorities that NODE_EXTRA_CA_CERTS (extraEnv) names.',
+    'Additional volumes of the pods, such as a file for config.authJwks, or the certificates for NODE_EXTRA_CA_CERTS (extraEnv).',
     {
       ...group({
         name: text('Name of the volume.', { pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$' }),
         ...Object.fromEntries(
           Object.entries(VOLUMES).map(([kind, definition]) => [
             kind,
-            kubernetes(`${CORE}.${definition}`, "As in Kubernetes' Volume."),
+            kubernetes(`${CORE}.${definition}`, 'As in a Kubernetes Volume.'),
           ]),
         ),
       }),
       required: ['name'],
     },
   ),
-  extraVolumeMounts: list('Where the server and the downloads see them.', kubernetes(`${CORE}.VolumeMount`)),
-  listenHost: choice('Address that the ports listen on; [::] for clusters of IPv6.', '0.0.0.0', '[::]'),
+  extraVolumeMounts: list(
+    'Mounts of the additional volumes in the containers of the server and of model downloads.',
+    kubernetes(`${CORE}.VolumeMount`),
+  ),
+  listenHost: choice('Address that the ports listen on; [::] for IPv6 clusters.', '0.0.0.0', '[::]'),
   tls: group(
     {
       mode: choice(
-        'certManager (a Certificate is made), secret (you bring one) or plaintext (a mesh or a gateway encrypts). There is no default: choose.',
+        'Source of the certificate: certManager (the chart creates a Certificate), secret (you provide a Secret) or plaintext (no TLS; only if a mesh or a gateway encrypts). There is no default.',
         '',
         'certManager',
         'secret',
         'plaintext',
       ),
       secretName: name(
-        'Secret with tls.crt, tls.key, and ca.crt for the tests of the chart; certManager writes it.',
+        'Secret with tls.crt, tls.key, and ca.crt for the tests of the chart. In mode certManager, cert-manager writes it.',
       ),
-      clientCaSecretName: name('Secret with ca.crt: clients must bring a certificate of these authorities.'),
+      clientCaSecretName: name(
+        'Secret with ca.crt: clients must present a certificate of these authorities.',
+      ),
       clientSecretName: name(
-        'Secret with tls.crt and tls.key that the load test and helm test connect with.',
+        'Secret with tls.crt and tls.key: the client certificate of the load test and of helm test.',
       ),
       issuerRef: group({
-        name: name('Issuer of the certificate.'),
-        kind: text('Issuer or ClusterIssuer, or what an external issuer calls itself.'),
+        name: name('Name of the issuer of the certificate.'),
+        kind: text('Kind of the issuer: Issuer, ClusterIssuer or the kind of an external issuer.'),
         group: text('API group of the issuer.'),
       }),
-      dnsNames: list("More names in the certificate, beside the services'.", {
+      dnsNames: list('Names in the certificate, in addition to those of the services.', {
         type: 'string',
         minLength: 1,
       }),
-      duration: text('Life of a certificate.', { pattern: DURATION }),
-      renewBefore: text('How long before its end it is renewed; the server reads it again by itself.', {
-        pattern: DURATION,
-      }),
+      duration: text('Validity of a certificate.', { pattern: DURATION }),
+      renewBefore: text(
+        'Time before the end of validity at which the certificate is renewed; the server reloads it by itself.',
+        { pattern: DURATION },
+      ),
     },
-    'Certificates are read again while streams run (config.securityReloadMs).',
+    'TLS. The server reloads changed certificates while streams are running (config.securityReloadMs).',
   ),
   auth: group({
-    apiKeysSecretName: name('Secret with api-keys.yaml: hashed API keys (`salad config make-key`).'),
-    clientKeySecretName: name('Secret with api-key, the key that the load test and helm test send.'),
+    apiKeysSecretName: name('Secret with api-keys.yaml: the hashed API keys (`salad config make-key`).'),
+    clientKeySecretName: name('Secret with api-key: the API key of the load test and of helm test.'),
   }),
   models: group({
     source: choice(
-      'Where bundles come from: image (those that ship), pvc, oci (an image volume, pinned by digest) or download (fetched by an init container, pinned by hash).',
+      'Source of the bundles: image (the shipped models), pvc (a persistent volume claim), oci (an image volume, pinned by digest) or download (by an init container, pinned by hash).',
       'image',
       'pvc',
       'oci',
       'download',
     ),
-    claimName: name('pvc: the claim.'),
-    subPath: text('pvc: folder in it that holds NAME/VERSION/.'),
+    claimName: name('pvc: name of the claim.'),
+    subPath: text('pvc: folder in the volume that contains NAME/VERSION/.'),
     reference: text('oci: NAME@sha256:DIGEST.', { pattern: '^(\\S+@sha256:[0-9a-f]{64})?$' }),
-    pullPolicy: choice('oci: when the kubelet pulls.', 'Always', 'IfNotPresent', 'Never'),
-    bundles: list('download: one init container each.', {
+    pullPolicy: choice('oci: when the kubelet pulls the image.', 'Always', 'IfNotPresent', 'Never'),
+    bundles: list('download: the bundles; each is downloaded by one init container.', {
       ...group({
-        url: text('Folder with manifest.json and what it lists.', { pattern: '^https?://\\S+$' }),
-        sha256: text('Of manifest.json (`salad models inspect`), which pins every other file.', {
-          pattern: '^[0-9a-f]{64}$',
+        url: text('Address of the folder with manifest.json and the files that it lists.', {
+          pattern: '^https?://\\S+$',
         }),
+        sha256: text(
+          'SHA-256 of manifest.json (printed by `salad models inspect`), which contains the hashes of the other files.',
+          { pattern: '^[0-9a-f]{64}$' },
+        ),
       }),
       required: ['url', 'sha256'],
     }),
-    sizeLimit: quantity('download: most disk that they take.'),
+    sizeLimit: quantity('download: maximum disk space of the bundles.'),
   }),
   resources: group({
-    requests: amounts('What is set aside for a pod (docs/how-to/size-a-node.md).'),
+    requests: amounts('Resources reserved for a pod (docs/how-to/size-a-node.md).'),
     limits: amounts(
-      'What it may take; limits.cpu, else requests.cpu, is the number of engine threads, unless config.workers is set.',
+      'Maximum resources of a pod. The number of engine threads is limits.cpu, or requests.cpu without a limit, unless config.workers is set.',
     ),
   }),
   gpu: group({
     resource: text('Extended resource of the device plug-in.', { pattern: LABEL_KEY }),
-    count: whole('Devices of a pod; the server uses one.', 1, 16),
-    runtimeClassName: name('Runtime class, where the default one brings no driver.'),
-    nodeSelector: labelValues('Nodes that have GPUs.'),
-    tolerations: list('Taints of these nodes.', kubernetes(`${CORE}.Toleration`)),
+    count: whole('Number of devices per pod; the server uses one.', 1, 16),
+    runtimeClassName: name('Runtime class, if the default one does not provide the GPU driver.'),
+    nodeSelector: labelValues('Labels of the nodes with GPUs.'),
+    tolerations: list('Tolerations for the taints of these nodes.', kubernetes(`${CORE}.Toleration`)),
   }),
   cache: group({
-    sizeLimit: quantity('Disk for search indexes and compiled kernels; the root file system is read-only.'),
-    claimName: name('A claim instead of an emptyDir: a GPU keeps its compiled kernels.'),
+    sizeLimit: quantity(
+      'Disk space for search indexes and compiled kernels; the root file system is read-only.',
+    ),
+    claimName: name(
+      'Persistent volume claim to use instead of an emptyDir, so that compiled GPU kernels survive a restart.',
+    ),
   }),
   drain: group(
     {
       preStopSeconds: whole(
-        'Between leaving the endpoints and SIGTERM, so that routes are gone before calls are refused.',
+        'Time between the removal of the pod from the endpoints and SIGTERM, so that routes are updated before the server refuses calls.',
         0,
         3600,
       ),
-      graceSeconds: whole('How long running acquisitions may take to finish (drainGraceMs).', 0, 86400),
-      marginSeconds: whole('For what comes after: telemetry is sent, the process ends.', 1, 600),
+      graceSeconds: whole('Maximum time for running acquisitions to finish (drainGraceMs).', 0, 86400),
+      marginSeconds: whole('Time after the drain, for sending telemetry and ending the process.', 1, 600),
     },
-    'The sum is terminationGracePeriodSeconds.',
+    'Shutdown of a pod. terminationGracePeriodSeconds is the sum of the three times.',
   ),
   probes: group({
-    port: whole('Port that answers grpc.health.v1 alone, in plaintext (healthListen).', 1024, 65535),
+    port: whole('Port that serves only grpc.health.v1, without TLS (healthListen).', 1024, 65535),
     startup: probe('startup'),
     liveness: probe('liveness'),
     readiness: probe('readiness'),
@@ -236,122 +194,131 @@ export const values = (config) => ({
   updateStrategy: group({
     maxSurge: {
       anyOf: [whole('', 0), text('', { pattern: '^\\d+%$' })],
-      description: 'Pods above the wanted number during a rollout.',
+      description: 'Maximum number of additional pods during a rollout.',
     },
     maxUnavailable: {
       anyOf: [whole('', 0), text('', { pattern: PERCENT })],
-      description: 'Pods below it.',
+      description: 'Maximum number of missing pods during a rollout.',
     },
   }),
   podDisruptionBudget: group({
-    enabled: flag('Make a PodDisruptionBudget.'),
+    enabled: flag('Create a PodDisruptionBudget.'),
     maxUnavailable: {
       anyOf: [whole('', 0), text('', { pattern: PERCENT })],
-      description: 'Pods that may be evicted at once.',
+      description: 'Maximum number of pods that may be evicted at the same time.',
     },
   }),
   topologySpread: group({
-    enabled: flag('Spread pods over zones and nodes.'),
-    zoneMaxSkew: whole('Most difference between zones.', 1),
-    nodeMaxSkew: whole('Most difference between nodes.', 1),
-    whenUnsatisfiable: choice('What happens where it cannot be kept.', 'ScheduleAnyway', 'DoNotSchedule'),
+    enabled: flag('Spread the pods over zones and nodes.'),
+    zoneMaxSkew: whole('Maximum difference in the number of pods between zones.', 1),
+    nodeMaxSkew: whole('Maximum difference in the number of pods between nodes.', 1),
+    whenUnsatisfiable: choice(
+      'Scheduling of a pod that would exceed the maximum difference.',
+      'ScheduleAnyway',
+      'DoNotSchedule',
+    ),
   }),
-  nodeSelector: labelValues('Nodes to run on.'),
-  tolerations: list('Taints to bear.', kubernetes(`${CORE}.Toleration`)),
+  nodeSelector: labelValues('Labels of the nodes for the pods.'),
+  tolerations: list('Tolerations of the pods.', kubernetes(`${CORE}.Toleration`)),
   affinity: kubernetes(`${CORE}.Affinity`, 'Affinity of the pods.'),
   priorityClassName: name('Priority class of the pods.'),
-  podAnnotations: labels('More annotations of the pods.'),
-  podLabels: labelValues('More labels of the pods.'),
+  podAnnotations: labels('Additional annotations of the pods.'),
+  podLabels: labelValues('Additional labels of the pods.'),
   serviceAccount: group({
-    create: flag('Make a ServiceAccount; its token is never mounted.'),
-    name: name('Its name, or that of an existing one.'),
-    annotations: labels('Its annotations.'),
+    create: flag('Create a ServiceAccount; its token is never mounted.'),
+    name: name('Name of the ServiceAccount to create, or of an existing one.'),
+    annotations: labels('Annotations of the ServiceAccount.'),
   }),
   service: group({
-    type: choice('Kind of service.', 'ClusterIP', 'NodePort', 'LoadBalancer'),
-    port: whole('Its port.', 1, 65535),
-    annotations: labels('Its annotations.'),
+    type: choice('Type of the Service.', 'ClusterIP', 'NodePort', 'LoadBalancer'),
+    port: whole('Port of the Service.', 1, 65535),
+    annotations: labels('Annotations of the Service.'),
   }),
   networkPolicy: group({
-    enabled: flag('Allow only what is named here.'),
-    clients: list('Who may call; empty: every pod of the namespace.', kubernetes(PEER)),
-    metrics: list('Who may scrape; empty: every pod of the cluster.', kubernetes(PEER)),
+    enabled: flag('Create a NetworkPolicy that allows only the connections named here.'),
+    clients: list('Pods that may call the server; empty: every pod of the namespace.', kubernetes(PEER)),
+    metrics: list('Pods that may scrape metrics; empty: every pod of the cluster.', kubernetes(PEER)),
     egress: list(
-      'Where the server may connect to, beside names: telemetry, keys, models.',
+      'Destinations that the server may connect to, such as for telemetry, token keys and models. DNS is always allowed.',
       kubernetes('io.k8s.api.networking.v1.NetworkPolicyEgressRule'),
     ),
   }),
   autoscaling: group(
     {
-      enabled: flag('Scale by the age of the queue.'),
-      kind: choice('hpa (needs a metrics adapter) or keda.', 'hpa', 'keda'),
-      minReplicas: whole('Fewest pods.', 1),
-      maxReplicas: whole('Most pods.', 1),
+      enabled: flag('Scale the number of pods by the mean wait of a tile.'),
+      kind: choice('Autoscaler: hpa (needs a metrics adapter) or keda.', 'hpa', 'keda'),
+      minReplicas: whole('Minimum number of pods.', 1),
+      maxReplicas: whole('Maximum number of pods.', 1),
       queueMilliseconds: whole('Mean wait of a tile above which pods are added.', 1, 60000),
-      scaleDownStabilizationSeconds: whole('How long it must be calm before one goes.', 0, 3600),
-      hpa: group({ metric: text("Name of the pods' metric: mean wait in seconds.", { minLength: 1 }) }),
+      scaleDownStabilizationSeconds: whole('Time without need for a pod before it is removed.', 0, 3600),
+      hpa: group({
+        metric: text('hpa: name of the pod metric with the mean wait in seconds.', { minLength: 1 }),
+      }),
       keda: group({
-        serverAddress: text('Prometheus.', { pattern: '^(https?://\\S+)?$' }),
-        query: text('Instead of the mean wait over the last minute, in seconds.'),
-        pollingIntervalSeconds: whole('Between queries.', 1),
+        serverAddress: text('keda: address of Prometheus.', { pattern: '^(https?://\\S+)?$' }),
+        query: text('keda: query that replaces the mean wait over the last minute, in seconds.'),
+        pollingIntervalSeconds: whole('keda: time between queries.', 1),
       }),
     },
-    'Never by processor: it is busy long before anybody waits.',
+    'Autoscaling uses the wait and not the CPU load, which is high long before tiles have to wait.',
   ),
   telemetry: group({
     metrics: group({
-      enabled: flag('Offer /metrics to Prometheus.'),
-      port: whole('Its port.', 1024, 65535),
+      enabled: flag('Offer /metrics for Prometheus.'),
+      port: whole('Port of /metrics.', 1024, 65535),
     }),
     serviceMonitor: monitor('ServiceMonitor'),
     podMonitor: monitor('PodMonitor'),
     prometheusRule: group({
-      enabled: flag('Make a PrometheusRule with the alerts of docs/how-to/monitor.md.'),
-      labels: labelValues("Labels by which the operator's selector finds it."),
+      enabled: flag('Create a PrometheusRule with the alerts of docs/how-to/monitor.md.'),
+      labels: labelValues('Labels that the selector of the operator matches.'),
     }),
     dashboard: group({
-      enabled: flag('Make a ConfigMap with a Grafana dashboard.'),
-      labels: labelValues("Labels by which Grafana's sidecar finds it."),
+      enabled: flag('Create a ConfigMap with a Grafana dashboard.'),
+      labels: labelValues('Labels that the sidecar of Grafana matches.'),
     }),
     otlp: group({
-      endpoint: text('Receiver of traces, and of metrics where Prometheus is off.', {
+      endpoint: text('Receiver of traces, and of metrics if telemetry.metrics.enabled is false.', {
         pattern: '^(https?://\\S+)?$',
       }),
-      protocol: choice('How it is spoken to.', 'grpc', 'http/protobuf', 'http/json'),
+      protocol: choice('Protocol of the receiver.', 'grpc', 'http/protobuf', 'http/json'),
     }),
   }),
   grpcRoute: group({
-    enabled: flag('Make a GRPCRoute (Gateway API).'),
-    parentRefs: list('Gateways that take it.', {
+    enabled: flag('Create a GRPCRoute (Gateway API).'),
+    parentRefs: list('Gateways of the route.', {
       ...group({
-        name: text('Gateway.', { minLength: 1 }),
-        namespace: text('Its namespace.'),
-        sectionName: text('Its listener.'),
-        port: whole('Its port.', 1, 65535),
+        name: text('Name of the gateway.', { minLength: 1 }),
+        namespace: text('Namespace of the gateway.'),
+        sectionName: text('Listener of the gateway.'),
+        port: whole('Port of the gateway.', 1, 65535),
       }),
       required: ['name'],
     }),
-    hostnames: list('Host names.', { type: 'string', minLength: 1 }),
-    annotations: labels('Its annotations.'),
+    hostnames: list('Host names of the route.', { type: 'string', minLength: 1 }),
+    annotations: labels('Annotations of the GRPCRoute.'),
   }),
   ingress: group({
-    enabled: flag('Make an Ingress; its controller must speak gRPC.'),
+    enabled: flag('Create an Ingress; its controller must support gRPC.'),
     className: name('Ingress class.'),
-    host: text('Host name.'),
-    tlsSecretName: name('Secret with the certificate for it.'),
-    annotations: labels('Its annotations; long streams need long time-outs there.'),
+    host: text('Host name of the Ingress.'),
+    tlsSecretName: name('Secret with the certificate for the host name.'),
+    annotations: labels('Annotations of the Ingress, such as the long timeouts that long streams need.'),
   }),
   loadTest: group({
-    enabled: flag('Run a Job that loads the server (`salad load`) with every install and upgrade.'),
-    model: text('Which model.', { minLength: 1 }),
-    streams: whole('Concurrent acquisitions.', 1, 100000),
-    durationSeconds: whole('How long.', 1, 86400),
-    slo: list('Objectives; the Job fails where one does not hold.', { type: 'string', minLength: 1 }),
+    enabled: flag('Run a Job that loads the server (`salad load`) after every install and upgrade.'),
+    model: text('Model for the load test.', { minLength: 1 }),
+    streams: whole('Number of concurrent acquisitions.', 1, 100000),
+    durationSeconds: whole('Duration of the load.', 1, 86400),
+    slo: list('Service-level objectives; the Job fails if one does not hold.', {
+      type: 'string',
+      minLength: 1,
+    }),
   }),
-  test: group({ model: text('Model that helm test scores with.', { minLength: 1 }) }),
+  test: group({ model: text('Model for helm test.', { minLength: 1 }) }),
   global: {
     type: 'object',
-    description: 'Ignored; Helm passes it to every chart.',
+    description: 'Ignored; Helm passes this value to every chart.',
     additionalProperties: true,
   },
 });

@@ -1,14 +1,15 @@
-// npm runs this when the package is installed, before any install script of a dependency. onnxruntime-node's script
-// would fetch CUDA libraries (some hundred MB, used by no default engine) from a host outside the npm registry, and the
-// whole installation would fail where that host is not reached. The script ends at once where the files are there:
-// empty ones are made. `node ./script/install --onnxruntime-node-install=cuda12` in its folder still fetches them.
+// npm runs this script when the package is installed, before the install scripts of dependencies. The install script of
+// onnxruntime-node would download CUDA libraries (some hundred MB, used by no default engine) from a host outside the npm
+// registry, and the whole installation would fail if that host cannot be reached. It skips files that exist, so this
+// script creates empty ones. To download the libraries, run `node ./script/install --onnxruntime-node-install=cuda12` in
+// the folder of onnxruntime-node.
 import { existsSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { root } from '../root.mjs';
 
-/** Files that onnxruntime-node's install script would fetch here. */
-function wantedFiles() {
+/** Files that the install script of onnxruntime-node would download on this platform. */
+function downloadedFiles() {
   const require = createRequire(join(root, 'package.json'));
   const folder = dirname(require.resolve('onnxruntime-node/package.json'));
   const { requirements, manifests } = require('onnxruntime-node/script/install-metadata.js');
@@ -18,11 +19,13 @@ function wantedFiles() {
     .map((file) => join(folder, 'bin/napi-v6', platform, file));
 }
 
-// A checkout's packages are left as they are: its lock file lets no install script run.
+// Does nothing in a checkout, whose lock file lets no install script run.
 if (root.includes('node_modules')) {
   try {
-    for (const file of wantedFiles()) if (!existsSync(file)) writeFileSync(file, '');
+    for (const file of downloadedFiles()) if (!existsSync(file)) writeFileSync(file, '');
   } catch (error) {
-    console.error(`salad-serve: onnxruntime-node's install script was not held back: ${error.message}`);
+    console.error(
+      `salad-serve: cannot prevent the download of CUDA libraries by onnxruntime-node: ${error.message}`,
+    );
   }
 }

@@ -1,18 +1,19 @@
-// `npm run all -- audit`: known vulnerabilities of what a production install holds, as npm's registry knows them.
-// Policy (docs/explanation/security-model.md): high and critical ones fail the build unless ACCEPTED says why they cannot reach
-// us and until when; lower ones are printed. Where the registry gives no advisories nothing was audited,
-// and the step says so instead of passing in silence; `--report FILE` judges what `npm audit --json` printed
-// on a machine whose registry does.
+// `npm run all -- audit`: checks the packages of a production install for vulnerabilities known to the npm registry.
+// Policy (docs/explanation/security-model.md): advisories of severity high and critical fail the build, unless ACCEPTED
+// has the reason why they do not affect this project and an end date; others are only printed. If the registry offers no
+// advisories, the script prints that nothing was audited. `--report FILE` evaluates the output of `npm audit --json` from
+// a machine whose registry offers them.
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { root } from '../prepare.mjs';
 
-/** @type {Record<string, { why: string, until: string }>} by advisory address, `until` as YYYY-MM-DD */
+/** @type {Record<string, { reason: string, until: string }>} by advisory address, `until` as YYYY-MM-DD */
 const ACCEPTED = {};
 
 const FAILING = new Set(['high', 'critical']);
 
-function report() {
+/** The report of npm, or of the file of `--report`. */
+function readReport() {
   const [flag, file] = process.argv.slice(2);
   if (flag === '--report') return JSON.parse(readFileSync(file, 'utf8'));
   const args = ['audit', '--omit', 'dev', '--json'];
@@ -29,30 +30,30 @@ function report() {
   }
 }
 
-/** Advisories stand at the packages they were written for; the rest of the tree only names those. */
+/** Extracts the advisories. Packages that only depend on an affected package have its name instead of an advisory. */
 function advisories(vulnerabilities) {
   return Object.values(vulnerabilities).flatMap(({ via }) =>
     via.filter((cause) => typeof cause === 'object'),
   );
 }
 
-function accepted({ url }) {
+function isAccepted({ url }) {
   const entry = ACCEPTED[url];
   return entry !== undefined && new Date(entry.until) > new Date();
 }
 
-const { vulnerabilities, message } = report();
+const { vulnerabilities, message } = readReport();
 if (vulnerabilities === undefined) {
-  console.log(`audit: NOT AUDITED, the registry gives no advisories here: ${message}`);
+  console.log(`audit: NOT AUDITED, the npm registry offers no advisories: ${message}`);
 } else {
   const found = advisories(vulnerabilities);
   for (const advisory of found) {
-    const note = accepted(advisory) ? ` (accepted: ${ACCEPTED[advisory.url].why})` : '';
+    const note = isAccepted(advisory) ? ` (accepted: ${ACCEPTED[advisory.url].reason})` : '';
     console.log(
       `audit: ${advisory.severity} ${advisory.name} ${advisory.range}: ${advisory.title} ${advisory.url}${note}`,
     );
   }
-  const failing = found.filter((advisory) => FAILING.has(advisory.severity) && !accepted(advisory));
+  const failing = found.filter((advisory) => FAILING.has(advisory.severity) && !isAccepted(advisory));
   console.log(`audit: ${found.length} advisories, ${failing.length} of them fail the build`);
   if (failing.length > 0) process.exitCode = 1;
 }

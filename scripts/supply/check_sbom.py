@@ -1,4 +1,4 @@
-"""Exit 1 where the file is no CycloneDX 1.5 document, with what its schema says."""
+"""Validates a file as a CycloneDX 1.5 document; exits with code 1 and the error of the schema if it is not valid."""
 
 import sys
 
@@ -8,5 +8,5 @@ from cyclonedx.validation.json import JsonStrictValidator
 with open(sys.argv[1], encoding="utf-8") as file:
     error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(file.read())
 if error is not None:
-    sys.exit(f"sbom: not CycloneDX 1.5: {error}")
+    sys.exit(f"sbom: not a valid CycloneDX 1.5 document: {error}")
 print("sbom: valid CycloneDX 1.5")

@@ -1,6 +1,6 @@
-// `node scripts/supply/lock.mjs`: after every change of package-lock.json by npm, writes into it what npm leaves out:
-// missing integrity, from the registry, and that no dependency's install script runs. `--check` fails where that
-// is missing. Needs an installed node_modules.
+// `node scripts/supply/lock.mjs`: completes package-lock.json after npm has changed it: adds missing integrity hashes from
+// the registry, and makes sure that no install script of a dependency runs. `--check` fails if something is missing.
+// Needs an installed node_modules.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

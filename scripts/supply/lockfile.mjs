@@ -1,16 +1,16 @@
 // Rules for package-lock.json (version 3).
 
-/** Entries of packages; the root project and links have no archive of their own. */
+/** Entries of packages, without the root project and links, which have no archive. */
 function archives(lock) {
   return Object.entries(lock.packages).filter(([path, entry]) => path !== '' && !entry.link);
 }
 
 /**
- * What is wrong with a lock file, a sentence each; empty where nothing is.
+ * The faults of a lock file, one sentence each; empty if there are none.
  *
- * `hasInstallScript` must be absent: `npm ci` runs a dependency's install script only where the lock file says that
- * there is one. `allowScripts` of package.json says the same, but npm before 11.10 does not know it. A package with
- * a binding.gyp is compiled by npm where no install script is known, unless its entry has `"gypfile": false`.
+ * `hasInstallScript` must be absent: `npm ci` runs the install script of a dependency only if the lock file has this key.
+ * `allowScripts` of package.json has the same effect, but npm before 11.10 ignores it. Without an install script, npm
+ * compiles a package that has a binding.gyp, unless its entry has `"gypfile": false`.
  * @param hasBinding whether the installed package at this path has a binding.gyp
  */
 export function lockFaults(lock, hasBinding) {
@@ -25,7 +25,7 @@ export function lockFaults(lock, hasBinding) {
   ]);
 }
 
-/** Changes the lock file so that no install script runs. @param hasBinding as of `lockFaults` */
+/** Changes the lock file so that no install script runs. @param hasBinding see `lockFaults` */
 export function denyScripts(lock, hasBinding) {
   for (const [path, entry] of archives(lock)) {
     delete entry.hasInstallScript;

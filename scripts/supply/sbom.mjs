@@ -1,7 +1,7 @@
-// `npm run sbom [-- FILE]`: a CycloneDX 1.5 bill of materials of what a production install holds, out of
-// package-lock.json, of the model bundles that ship beside it, and of what is added for other engines: OpenVINO in the images,
-// the WebGPU packages in the one for GPUs, TensorFlow where it is asked for.
-// `npm run all -- sbom` also has it checked against CycloneDX's schema by their own library (PyPI, kept under .cache/sbom).
+// `npm run sbom [-- FILE]`: writes a CycloneDX 1.5 software bill of materials with the packages of a production install
+// (from package-lock.json), the shipped model bundles, and the optional components of other engines: OpenVINO in the
+// images, the WebGPU packages in the GPU image, TensorFlow on request. `npm run all -- sbom` also validates the file
+// against the schema of CycloneDX with the library of CycloneDX (from PyPI, kept under .cache/sbom).
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -9,11 +9,11 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OPENVINO_VERSION } from '../engines/openvino-version.mjs';
 import { root } from '../prepare.mjs';
-import { pythonHome } from '../python-home.mjs';
+import { pythonEnvironment } from '../python-environment.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-/** A bundle is named by the hash of its manifest, which names the hashes of its other files. */
+/** A bundle is identified by the hash of its manifest, which contains the hashes of its other files. */
 function modelComponent(directory) {
   const bytes = readFileSync(join(directory, 'manifest.json'));
   const { name, version, description } = JSON.parse(bytes.toString('utf8'));
@@ -39,7 +39,7 @@ function modelComponents() {
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-/** What no installation brings by itself: fetched by `npm run engines:...`, or put beside the program. */
+/** Components that a plain installation does not have: installed by `npm run engines:...` or by the user. */
 function optionalComponents() {
   const component = (kind, name, version, license) => ({
     'bom-ref': `${name}@${version}`,
@@ -59,7 +59,7 @@ function optionalComponents() {
   ];
 }
 
-/** NAME@VERSION of every package that a production install may hold, on whatever platform. */
+/** NAME@VERSION of every package that a production install may contain, on any platform. */
 function productionPackages() {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
   return new Set(
@@ -69,8 +69,11 @@ function productionPackages() {
   );
 }
 
-/** As npm tells it; `--omit dev` of npm would leave out what packages for development need too. */
-function packageBill() {
+/**
+ * The bill of materials of the packages, from npm. Development packages are filtered out here, because `npm sbom --omit
+ * dev` would also omit packages that production and development packages share.
+ */
+function createPackageBill() {
   const args = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'];
   const sbom = JSON.parse(
     execFileSync('npm', args, {
@@ -80,10 +83,10 @@ function packageBill() {
       shell: process.platform === 'win32',
     }).toString('utf8'),
   );
-  const wanted = productionPackages();
+  const missing = productionPackages();
   const main = sbom.metadata.component['bom-ref'];
-  sbom.components = sbom.components.filter(({ name, version }) => wanted.delete(`${name}@${version}`));
-  if (wanted.size > 0) throw new Error(`npm sbom leaves out ${[...wanted].join(', ')}`);
+  sbom.components = sbom.components.filter(({ name, version }) => missing.delete(`${name}@${version}`));
+  if (missing.size > 0) throw new Error(`the output of npm sbom lacks ${[...missing].join(', ')}`);
   const kept = new Set([main, ...sbom.components.map((component) => component['bom-ref'])]);
   sbom.dependencies = sbom.dependencies
     .filter(({ ref }) => kept.has(ref))
@@ -91,9 +94,9 @@ function packageBill() {
   return sbom;
 }
 
-function bill() {
-  const sbom = packageBill();
-  // npm takes the folder's name for the package's.
+function createBill() {
+  const sbom = createPackageBill();
+  // npm uses the name of the folder instead of the name of the package.
   sbom.metadata.component.name = manifest.name;
   sbom.metadata.component.type = 'application';
   const others = [...modelComponents(), ...optionalComponents()];
@@ -105,11 +108,11 @@ function bill() {
 const [flag, ...rest] = process.argv.slice(2);
 const check = flag === '--check';
 const file = resolve((check ? rest[0] : flag) ?? join(root, 'out/sbom.cdx.json'));
-const sbom = bill();
+const sbom = createBill();
 mkdirSync(dirname(file), { recursive: true });
 writeFileSync(file, `${JSON.stringify(sbom, null, 1)}\n`);
 console.log(`sbom: ${sbom.components.length} components in ${relative(process.cwd(), file)}`);
 if (check) {
-  const python = pythonHome('sbom', join(here, 'requirements.txt'));
+  const python = pythonEnvironment('sbom', join(here, 'requirements.txt'));
   execFileSync(python, [join(here, 'check_sbom.py'), file], { stdio: ['ignore', 'inherit', 'inherit'] });
 }

@@ -1,5 +1,5 @@
-// The programs that telemetry is tried with: Prometheus out of Debian's package, an OpenTelemetry collector built
-// from the Go module proxy by the collector's own builder. Once, into .cache of the checkout; prints their paths.
+// Provides the programs that receive telemetry in tests: Prometheus from the Debian package, and an OpenTelemetry
+// collector built by its own builder from the Go module proxy. Kept in .cache; prints their paths as JSON.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,13 +7,13 @@ import { debian, root } from '../helm/tools.mjs';
 
 const VERSION = 'v0.165.0';
 const home = join(root, '.cache/otelcol');
-/** As small as a collector can be: an OTLP receiver, and an exporter that writes down what came. */
+/** A minimal collector: an OTLP receiver, and an exporter that prints what it received. */
 const RECIPE = {
   dist: {
     name: 'otelcol',
     output_path: join(home, 'build'),
     module: 'salad/otelcol',
-    // Without optimisation it compiles a third faster.
+    // Compiles a third faster, without optimisation.
     debug_compilation: true,
   },
   receivers: [{ gomod: `go.opentelemetry.io/collector/receiver/otlpreceiver ${VERSION}` }],
@@ -23,16 +23,16 @@ const RECIPE = {
 function collector() {
   const path = join(home, 'build/otelcol');
   const recipe = join(home, 'recipe.json');
-  const wanted = JSON.stringify(RECIPE);
-  if (existsSync(path) && existsSync(recipe) && readFileSync(recipe, 'utf8') === wanted) return path;
-  console.error(`telemetry: building an OpenTelemetry collector ${VERSION}, one to two minutes`);
+  const required = JSON.stringify(RECIPE);
+  if (existsSync(path) && existsSync(recipe) && readFileSync(recipe, 'utf8') === required) return path;
+  console.error(`telemetry: building an OpenTelemetry collector ${VERSION} (takes one to two minutes) ...`);
   mkdirSync(home, { recursive: true });
-  // The builder takes YAML, of which JSON is a part.
+  // The builder reads YAML, and JSON is valid YAML.
   const attempt = join(home, 'attempt.json');
-  writeFileSync(attempt, wanted);
+  writeFileSync(attempt, required);
   const builder = `go.opentelemetry.io/collector/cmd/builder@${VERSION}`;
   execFileSync('go', ['run', builder, '--config', attempt], { cwd: home, stdio: ['ignore', 2, 2] });
-  writeFileSync(recipe, wanted);
+  writeFileSync(recipe, required);
   return path;
 }
 

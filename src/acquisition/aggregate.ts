@@ -1,7 +1,7 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
-import { patchStart } from '../geometry/geometry.js';
 import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
+import { patchSourceBox } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';
@@ -35,9 +35,7 @@ export async function aggregateOf(
     threshold,
     maxFalsePositiveRate: request.options.maxFalsePositiveRate,
     coverage,
-    topPatches: outcome.results
-      .top(request.options.topPatches)
-      .map((patch) => withBox(model, outcome, patch)),
+    topPatches: outcome.results.top(request.options.topPatches).map((patch) => withBox(outcome, patch)),
     anomalyMap: await anomalyMapOf(model, request, outcome),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
@@ -68,12 +66,8 @@ function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
   };
 }
 
-function withBox(model: ServedModel, outcome: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
-  const { geometry } = model;
-  const top = patchStart(geometry, patch.row);
-  const left = patchStart(geometry, patch.column);
-  const size = geometry.patchSize;
-  return { ...patch, box: outcome.image.sourceBox(top, left, top + size, left + size) };
+function withBox(outcome: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
+  return { ...patch, box: patchSourceBox(outcome.image, patch.row, patch.column) };
 }
 
 async function anomalyMapOf(

@@ -1,7 +1,7 @@
 /** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
 import type { BatchReport } from '../batching/index.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
-import { patchOfTile } from '../geometry/geometry.js';
+import { PatchMask } from '../geometry/patch-mask.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue, robustZ } from '../scoring/calibration.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
@@ -24,8 +24,7 @@ export class PatchResults {
   readonly precisions = new Set<Precision>();
   scoredPatches = 0;
   skippedPatches = 0;
-  /** 1 where the patch is background. */
-  private readonly skipped: Uint8Array;
+  private readonly mask: PatchMask;
   private scoredTiles = 0;
   private readonly embeddings: Float32Array | undefined;
   private readonly neighbourIndices: Int32Array | undefined;
@@ -45,7 +44,7 @@ export class PatchResults {
     const patches = model.geometry.patchGrid ** 2;
     this.dimension = model.manifest.bank.dimension;
     this.neighbourCount = model.manifest.scoring.neighbourCount;
-    this.skipped = new Uint8Array(patches);
+    this.mask = new PatchMask(model.geometry);
     this.scores = new Float32Array(patches).fill(Number.NaN);
     this.robustZ = new Float32Array(patches).fill(Number.NaN);
     this.embeddings = kept.embeddings ? new Float32Array(patches * this.dimension) : undefined;
@@ -57,17 +56,16 @@ export class PatchResults {
 
   /** Marks patches that are never to be scored, before the tile they lie in is stored. */
   skip(patches: readonly number[]): void {
-    for (const patch of patches) this.skipped[patch] = 1;
+    this.mask.markBackground(patches);
     this.skippedPatches += patches.length;
   }
 
   /** How many of a tile's patches are to be scored. */
   unskippedPatches(tile: number): number {
-    const { patchesPerTile } = this.model.geometry;
     let count = 0;
-    for (let within = 0; within < patchesPerTile; within++) {
-      if (this.skipped[this.patchIndex(tile, within)] === 0) count += 1;
-    }
+    this.forEachPatch(tile, () => {
+      count += 1;
+    });
     return count;
   }
 
@@ -77,16 +75,14 @@ export class PatchResults {
    */
   store(tile: number, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
     const { patchesPerTile } = this.model.geometry;
-    for (let within = 0; within < patchesPerTile; within++) {
-      const patch = this.patchIndex(tile, within);
-      if (this.skipped[patch] === 1) continue;
+    this.forEachPatch(tile, (patch, within) => {
       this.scoredPatches += 1;
       const from = index * patchesPerTile + within;
       const score = patches.scores[from]!;
       this.scores[patch] = score;
       this.robustZ[patch] = robustZ(this.model.manifest.calibration, patch, score);
       this.keepExtras(patch, patches, from);
-    }
+    });
     this.completed.push(tile);
     this.scoredTiles += 1;
     this.engines.add(batch.engine);
@@ -105,12 +101,7 @@ export class PatchResults {
     const { patchesPerTile } = this.model.geometry;
     const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / patchesPerTile)));
     const results: PatchResult[] = [];
-    for (const tile of tiles) {
-      for (let within = 0; within < patchesPerTile; within++) {
-        const patch = this.patchIndex(tile, within);
-        if (this.skipped[patch] === 0) results.push(this.result(patch));
-      }
-    }
+    for (const tile of tiles) this.forEachPatch(tile, (patch) => results.push(this.result(patch)));
     return results;
   }
 
@@ -130,10 +121,10 @@ export class PatchResults {
     return { queueMs: this.queueMs / count, computeMs: this.computeMs / count, batchFill: this.fill / count };
   }
 
-  private patchIndex(tile: number, within: number): number {
-    const { geometry } = this.model;
-    const row = Math.floor(tile / geometry.tileColumns);
-    return patchOfTile(geometry, row, tile - row * geometry.tileColumns, within);
+  /** Calls `visit` for every patch of a tile that is not background. */
+  private forEachPatch(tile: number, visit: (patch: number, within: number) => void): void {
+    const { tileColumns } = this.model.geometry;
+    this.mask.forEachScored(Math.floor(tile / tileColumns), tile % tileColumns, visit);
   }
 
   private keepExtras(patch: number, batch: PatchBatch, from: number): void {

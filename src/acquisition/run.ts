@@ -5,6 +5,7 @@ import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment-map.js';
+import { writeTile } from '../imaging/batch-tiles.js';
 import { inTurns } from '../imaging/turns.js';
 import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
 import { Latch } from '../util/latch.js';
@@ -234,13 +235,9 @@ export class AcquisitionRun {
   }
 
   private fill(tile: number, slot: TileSlot, index: number): void {
-    const { tileColumns, tilePixels } = this.model.geometry;
-    const { pixels, positions } = slot.view(this.model.key);
-    const row = Math.floor(tile / tileColumns);
-    const column = tile % tileColumns;
-    positions[2 * index] = row;
-    positions[2 * index + 1] = column;
-    this.image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
+    const { tileColumns } = this.model.geometry;
+    const arrays = slot.view(this.model.key);
+    writeTile(arrays, index, this.image, Math.floor(tile / tileColumns), tile % tileColumns);
   }
 
   private deliver(tile: number, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {

@@ -14,20 +14,20 @@ import { registerTrain } from './commands/train.js';
 import type { ProgramContext } from './shared/context.js';
 import { HELP_CONFIGURATION, HELP_OUTPUT, helpText } from './shared/help.js';
 
-/** The `salad` command with all its verbs. */
+/** Creates the `salad` program with all its commands. */
 export function createProgram(context: ProgramContext): Command {
   const program = new Command('salad')
     .description(
-      'Finds what is unusual in X-ray images: it learns from normal images alone, serves the learned models over ' +
-        'gRPC, and scores how unlike the normal ones an image and each patch of it is. Research software: it ranks ' +
-        'and highlights, it never claims a diagnosis.',
+      'Detects anomalies in X-ray images. It trains models on normal images only, serves them over gRPC, and scores ' +
+        'how much an image, and each patch of it, differs from normal images. Research software: it ranks and ' +
+        'highlights; it does not make a diagnosis.',
     )
     .version(packageVersion())
-    // `salad --version` is ours, `salad train --version 2` is the model's.
+    // `salad --version` prints the version of the program; `salad train --version 2` sets the version of the model.
     .enablePositionalOptions()
     .configureHelp(HELP_CONFIGURATION)
     .configureOutput(HELP_OUTPUT)
-    .showHelpAfterError('(add --help for examples)')
+    .showHelpAfterError('(add --help for options and examples)')
     .exitOverride();
   registerDemo(program, context);
   registerScore(program, context);
@@ -45,11 +45,11 @@ export function createProgram(context: ProgramContext): Command {
     helpText(
       ['Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.'],
       [
-        ['salad demo', 'see it work on a synthetic image'],
+        ['salad demo', 'score a synthetic image'],
         ['salad score chest.png --model chest-pediatric', 'score an image with a shipped model'],
         ['salad serve --listen 127.0.0.1:50051', 'serve the shipped models to other programs'],
-        ['salad train --data normals/ --out models --name mine', 'learn from normal images of your own'],
-        ['salad evaluate --model models/mine/1 --data test/', 'measure what was learned'],
+        ['salad train --data normals/ --out models --name mine', 'train a model on your own normal images'],
+        ['salad evaluate --model models/mine/1 --data test/', 'measure the trained model on labelled images'],
       ],
     ),
   );

@@ -1,4 +1,4 @@
-/** A self-contained HTML page: no script, no outside file, readable in print and in dark mode. */
+/** Builds self-contained HTML pages: no scripts, no external files, readable in print and in dark mode. */
 
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
@@ -10,13 +10,13 @@ export function htmlTable(header: readonly string[], rows: readonly (readonly st
   return `<table>${line('th', header)}${rows.map((row) => line('td', row)).join('')}</table>`;
 }
 
-/** An image inside the page. */
+/** An `img` element that contains the PNG. `width` is in CSS pixels. */
 export function pngImage(png: Uint8Array, alt: string, width: number): string {
   const data = Buffer.from(png.buffer, png.byteOffset, png.byteLength).toString('base64');
   return `<img alt="${escapeHtml(alt)}" width="${width}" src="data:image/png;base64,${data}">`;
 }
 
-/** @param body trusted HTML: escape what comes from outside before it gets here. */
+/** @param body trusted HTML: the caller escapes all text of other origin */
 export function htmlPage(title: string, body: string): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -34,7 +34,7 @@ export function htmlPage(title: string, body: string): string {
 </style></head>
 <body><h1>${escapeHtml(title)}</h1>
 ${body}
-<p class="note">salad-serve is research software: it ranks and highlights, it never claims a diagnosis.</p>
+<p class="note">salad-serve is research software: it ranks and highlights; it does not make a diagnosis.</p>
 </body></html>
 `;
 }

@@ -1,17 +1,13 @@
-/** From patch scores to one image score. */
+/** Aggregates the robust z of an image's patches to one image score. */
+import type { Geometry } from '../geometry/geometry.js';
+import type { ScoringSpec } from '../geometry/specifications.js';
 
-/** The part of a bundle's scoring section that aggregates. */
-export interface AggregateForm {
-  /** Image score = mean of the top max(1, ceil(topFraction * n)) values. */
-  readonly topFraction: number;
-  /** Outer rings of the patch grid left out. */
-  readonly margin: number;
-}
+export type AggregateSpec = ScoringSpec['aggregate'];
 
-/** Guards ceil against products such as 0.1 * 30 = 3.0000000000000004. */
+/** Subtracted before `ceil`, because products such as 0.1 * 30 give 3.0000000000000004. */
 const ROUNDING = 1e-9;
 
-/** Mean of the largest max(1, ceil(fraction * n)) values; NaN where there is none. */
+/** Mean of the largest max(1, ceil(fraction * n)) values; NaN for no values. */
 export function topMean(values: ArrayLike<number>, fraction: number): number {
   const sorted = Float64Array.from(values).sort();
   if (sorted.length === 0) return Number.NaN;
@@ -19,13 +15,12 @@ export function topMean(values: ArrayLike<number>, fraction: number): number {
   return sorted.subarray(-count).reduce((sum, value) => sum + value, 0) / count;
 }
 
-/** Cells that count for the image and were scored (NaN marks a patch that was not), in grid order. */
+/** Cells inside the margin whose patch was scored (its value is not NaN), in grid order. */
 export function innerCells(
   patchZ: ArrayLike<number>,
-  geometry: { readonly patchGrid: number },
+  { patchGrid }: Pick<Geometry, 'patchGrid'>,
   margin: number,
 ): number[] {
-  const { patchGrid } = geometry;
   const inner: number[] = [];
   for (let row = margin; row < patchGrid - margin; row++) {
     for (let column = margin; column < patchGrid - margin; column++) {
@@ -36,23 +31,25 @@ export function innerCells(
   return inner;
 }
 
-/** Cells that count for the image score, highest robust z first, ties by position. */
+/** The inner cells, highest robust z first, ties by position. */
 export function rankedCells(
   patchZ: ArrayLike<number>,
-  geometry: { readonly patchGrid: number },
-  aggregate: AggregateForm,
+  geometry: Pick<Geometry, 'patchGrid'>,
+  aggregate: AggregateSpec,
 ): number[] {
   return innerCells(patchZ, geometry, aggregate.margin).sort((a, b) => patchZ[b]! - patchZ[a]! || a - b);
 }
 
 /**
- * @param patchZ robust z per cell [patchGrid squared]; NaN where the patch was not scored.
- * @returns the image score; NaN where no inner patch was scored, which must never be read as normal.
+ * The image score: the mean of the highest robust z of the inner cells
+ * (docs/explanation/salad-method.md, section 8).
+ * @param patchZ robust z per cell [patchGrid squared]; NaN where the patch was not scored
+ * @returns NaN where no inner patch was scored; the caller must not report such an image as normal
  */
 export function imageScore(
   patchZ: ArrayLike<number>,
-  geometry: { readonly patchGrid: number },
-  aggregate: AggregateForm,
+  geometry: Pick<Geometry, 'patchGrid'>,
+  aggregate: AggregateSpec,
 ): number {
   const values = innerCells(patchZ, geometry, aggregate.margin).map((cell) => patchZ[cell]!);
   return topMean(values, aggregate.topFraction);

@@ -1,43 +1,42 @@
 /**
- * Calibration on normals: robust z of each cell, conformal p-values and thresholds
- * (docs/explanation/salad-method.md, section 8). Half A of the normals fits the tables of the cells, half B the
- * distributions that follow.
+ * Calibration on normal images: robust z of each cell, conformal p-values and thresholds
+ * (docs/explanation/salad-method.md, section 8). Half A of the calibration images fits the median and spread of every
+ * cell, half B the distributions of patch z and of image scores.
  */
 import { SaladError } from '../errors/index.js';
-import { type AggregateForm, imageScore } from './aggregate.js';
+import type { Geometry } from '../geometry/geometry.js';
+import type { CalibrationTables } from '../geometry/specifications.js';
+import { type AggregateSpec, imageScore } from './aggregate.js';
 
-/** The calibration section of a manifest. */
-export interface Calibration {
-  readonly patchMedian: readonly number[];
-  readonly patchMad: readonly number[];
-  /** Ascending. */
-  readonly patchZQuantiles: readonly number[];
-  /** Ascending. */
+/** Distributions of normal image scores: of all calibration images, and of every stratum. Ascending. */
+export interface ImageCalibration {
   readonly imageScores: readonly number[];
-  /** Of parts of the normals, each ascending; absent: only all of them count. */
+  /** Absent: p-values and thresholds use the distribution of all images only. */
   readonly strata?: readonly { readonly imageScores: readonly number[] }[] | undefined;
 }
 
-/** Distributions of normal image scores. */
-export type ImageCalibration = Pick<Calibration, 'imageScores' | 'strata'>;
+/** Median and spread of normal patch scores, per cell. */
+type PatchTables = Pick<CalibrationTables, 'patchMedian' | 'patchMad'>;
 
-/** All normals, then every part. */
+/** The distribution of all images, then those of the strata. */
 function distributionsOf({ imageScores, strata = [] }: ImageCalibration): readonly (readonly number[])[] {
-  return [imageScores, ...strata.map((part) => part.imageScores)];
+  return [imageScores, ...strata.map((stratum) => stratum.imageScores)];
 }
 
-/** Makes the MAD of a normal distribution its standard deviation. */
+/** Converts the MAD of a normal distribution to its standard deviation. */
 const MAD_TO_SIGMA = 1.4826;
-/** A cell's MAD is at least this share of the median MAD of all cells (docs/explanation/salad-method.md, section 8). */
+/** The spread of a cell is at least this share of the median spread (docs/explanation/salad-method.md, section 8). */
 const MAD_FLOOR_RATIO = 0.3;
 /** Keeps z finite where all calibration scores are the same. */
 const MAD_FLOOR = 1e-6;
-/** A cell with fewer scores than this uses the scores of all cells together. */
+/** A cell with fewer scores than this uses the pooled scores of all cells. */
 const MIN_SCORES_PER_CELL = 50;
 /** Points of the stored distribution of patch z. */
 const QUANTILE_COUNT = 1001;
+/** In a normal distribution, the distance from the median to the 90 % quantile is this many MAD. */
+const UPPER_TO_MAD = 1.2815515655446004 / 0.6744897501960817;
 
-/** Quantile by linear interpolation between order statistics of ascending values, as numpy does. */
+/** Quantile of ascending values by linear interpolation between order statistics, as numpy computes it. */
 export function quantileOfSorted(sorted: ArrayLike<number>, probability: number): number {
   const at = probability * (sorted.length - 1);
   const low = Math.floor(at);
@@ -53,12 +52,10 @@ export function medianAndMad(values: ArrayLike<number>): { readonly median: numb
   return { median, mad };
 }
 
-/** For a normal distribution the distance from median to 90 % quantile is this many MAD. */
-const UPPER_TO_MAD = 1.2815515655446004 / 0.6744897501960817;
-
 /**
- * Median and spread on the scale of the MAD: the larger of the MAD and the distance to the 90 % quantile. Otherwise
- * places where normals differ much (diaphragm, hila, border of the body) would score highest in every image.
+ * Median and spread, the spread on the scale of the MAD: the larger of the MAD and the distance to the 90 % quantile.
+ * With the MAD alone, places where normal images differ much (diaphragm, hila, border of the body) would get the
+ * highest z in every image.
  */
 function medianAndSpread(values: ArrayLike<number>): { readonly median: number; readonly mad: number } {
   const { median, mad } = medianAndMad(values);
@@ -66,24 +63,33 @@ function medianAndSpread(values: ArrayLike<number>): { readonly median: number; 
   return { median, mad: Math.max(mad, upper / UPPER_TO_MAD) };
 }
 
-/** (score - median) / (1.4826 MAD) of the patch's cell. */
-export function robustZ(
-  calibration: Pick<Calibration, 'patchMedian' | 'patchMad'>,
-  patchIndex: number,
-  score: number,
-): number {
+/** Robust z of one patch: (score - median) / (1.4826 * spread) of its cell. */
+export function robustZ(calibration: PatchTables, patchIndex: number, score: number): number {
   return (score - calibration.patchMedian[patchIndex]!) / (MAD_TO_SIGMA * calibration.patchMad[patchIndex]!);
 }
 
-/** Robust z of an image's patch scores, cell by cell; NaN where not scored. */
-export function robustZOf(
-  calibration: Pick<Calibration, 'patchMedian' | 'patchMad'>,
-  scores: Float32Array,
-): number[] {
+/** Robust z of all patches of an image, per cell, in float64; NaN where the patch was not scored. */
+export function robustZOf(calibration: PatchTables, scores: Float32Array): number[] {
   return Array.from(scores, (score, cell) => robustZ(calibration, cell, score));
 }
 
-/** How many of the ascending values are >= value. */
+/**
+ * Robust z and image score from the patch scores of one image, as the server computes them: each z is rounded to
+ * float32 before it is aggregated.
+ * @param scores float32 [patchGrid squared]; NaN where the patch was not scored
+ * @returns patchZ with NaN where the patch was not scored; score NaN where no inner patch was scored
+ */
+export function aggregateImage(
+  scores: Float32Array,
+  calibration: PatchTables,
+  geometry: Pick<Geometry, 'patchGrid'>,
+  aggregate: AggregateSpec,
+): { readonly patchZ: Float32Array; readonly score: number } {
+  const patchZ = Float32Array.from(robustZOf(calibration, scores));
+  return { patchZ, score: imageScore(patchZ, geometry, aggregate) };
+}
+
+/** Number of ascending values that are at least `value`. */
 function countAtLeast(sorted: readonly number[], value: number): number {
   let low = 0;
   let high = sorted.length;
@@ -101,29 +107,30 @@ export function conformalPValue(sorted: readonly number[], value: number): numbe
 }
 
 /**
- * p-value of one patch's robust z among normal patches. Patches of one image depend on each other: no
- * claim about many patches at once follows without a correction.
+ * p-value of one patch's robust z among normal patches. The patches of an image depend on each other: without a
+ * correction it supports no claim about many patches at once.
  */
-export function patchPValue(calibration: Pick<Calibration, 'patchZQuantiles'>, z: number): number {
+export function patchPValue(calibration: Pick<CalibrationTables, 'patchZQuantiles'>, z: number): number {
   return conformalPValue(calibration.patchZQuantiles, z);
 }
 
 /**
- * Conformal p-value of an image score among held-out normals; with strata the largest over all strata, so that it holds
- * in each of them.
+ * Conformal p-value of an image score among the calibration images. With strata it is the largest over all
+ * distributions, so that it is valid in each stratum.
  */
 export function imagePValue(calibration: ImageCalibration, score: number): number {
   return Math.max(...distributionsOf(calibration).map((sorted) => conformalPValue(sorted, score)));
 }
 
-/** The smallest false-positive rate the calibration set can promise: 1 / (n + 1), n of the smallest stratum. */
+/** The lowest false-positive rate that can be guaranteed: 1 / (n + 1), n of the smallest distribution. */
 export function minFalsePositiveRate(calibration: ImageCalibration): number {
   return 1 / (Math.min(...distributionsOf(calibration).map((sorted) => sorted.length)) + 1);
 }
 
 /**
- * Flag an image where score > threshold: at most the given share of normals like the calibration set is
- * flagged. The k-th smallest calibration score, k = ceil((n + 1)(1 - rate) - 1e-9); the highest of all strata's.
+ * The decision threshold of a false-positive rate. An image is anomalous where score > threshold; of normal images
+ * exchangeable with the calibration images, at most the given share is then flagged. It is the k-th smallest
+ * calibration score, k = ceil((n + 1)(1 - rate) - 1e-9); with strata, the highest over all distributions.
  * @throws SaladError FALSE_POSITIVE_RATE_UNREACHABLE where k > n (1 % needs 99 normals) or the rate is not
  *   in (0, 1).
  */
@@ -135,8 +142,8 @@ export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: n
       if (!(falsePositiveRate > 0 && falsePositiveRate < 1) || k > count) {
         throw new SaladError(
           'FALSE_POSITIVE_RATE_UNREACHABLE',
-          `a false-positive rate of ${falsePositiveRate} cannot be promised with ${count} calibration images: ` +
-            `the smallest is ${minFalsePositiveRate(calibration)}`,
+          `a false-positive rate of ${falsePositiveRate} cannot be guaranteed with ${count} calibration images: ` +
+            `the lowest is ${minFalsePositiveRate(calibration)}`,
         );
       }
       return sorted[Math.max(1, k) - 1]!;
@@ -145,52 +152,49 @@ export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: n
 }
 
 /**
- * Median and spread (on the scale of the MAD, with a lower bound) of every cell. A cell with fewer than 50 scores uses
- * those of all cells together.
- * @param images patch scores of the normals of half A, each [cells]; NaN where a patch was not scored.
- * @throws SaladError TRAINING_DATA_INVALID where there is no score at all.
+ * Fits the median and spread (on the scale of the MAD, with a lower bound) of every cell. A cell with too few scores
+ * uses the pooled scores of all cells.
+ * @param images patch scores of the images of half A, each [cells]; NaN where a patch was not scored
+ * @throws SaladError TRAINING_DATA_INVALID where there is no score at all
  */
-export function patchTables(
+export function fitPatchTables(
   images: readonly Float32Array[],
   minScoresPerCell = MIN_SCORES_PER_CELL,
-): { readonly patchMedian: number[]; readonly patchMad: number[] } {
-  const cells = images[0]?.length ?? 0;
-  const perCell: number[][] = Array.from({ length: cells }, () => []);
+): PatchTables {
+  const cellCount = images[0]?.length ?? 0;
+  const scoresByCell: number[][] = Array.from({ length: cellCount }, () => []);
   for (const scores of images) {
     scores.forEach((score, cell) => {
-      if (!Number.isNaN(score)) perCell[cell]!.push(score);
+      if (!Number.isNaN(score)) scoresByCell[cell]!.push(score);
     });
   }
-  const all = perCell.flat();
-  if (all.length === 0) {
+  const allScores = scoresByCell.flat();
+  if (allScores.length === 0) {
     throw new SaladError('TRAINING_DATA_INVALID', 'calibration has no scored patch of a normal image');
   }
-  const pooled = medianAndSpread(all);
-  const tables = perCell.map((scores) =>
+  const pooled = medianAndSpread(allScores);
+  const tables = scoresByCell.map((scores) =>
     scores.length >= minScoresPerCell ? medianAndSpread(scores) : pooled,
   );
-  const typical = medianAndMad(tables.map(({ mad }) => mad)).median;
-  const floor = Math.max(MAD_FLOOR, MAD_FLOOR_RATIO * typical);
+  const medianSpread = medianAndMad(tables.map(({ mad }) => mad)).median;
+  const floor = Math.max(MAD_FLOOR, MAD_FLOOR_RATIO * medianSpread);
   return {
     patchMedian: tables.map(({ median }) => median),
     patchMad: tables.map(({ mad }) => Math.max(floor, mad)),
   };
 }
 
-/** A manifest's calibration section; arrays are fresh and may be stored. */
-export type BuiltCalibration = { -readonly [Key in Exclude<keyof Calibration, 'strata'>]: number[] };
-
 /**
- * The distributions of patch z and of image scores under given tables of the cells.
- * @param images patch scores per image [cells]; NaN where not scored.
- * @throws SaladError TRAINING_DATA_INVALID where no image has a scored inner patch.
+ * Fits the distributions of patch z and of image scores, given the tables of the cells.
+ * @param images patch scores of the images of half B, each [cells]; NaN where not scored
+ * @throws SaladError TRAINING_DATA_INVALID where no image has a scored inner patch
  */
-export function imageTables(
-  tables: Pick<BuiltCalibration, 'patchMedian' | 'patchMad'>,
+export function fitImageTables(
+  tables: PatchTables,
   images: readonly Float32Array[],
-  geometry: { readonly patchGrid: number },
-  aggregate: AggregateForm,
-): BuiltCalibration {
+  geometry: Pick<Geometry, 'patchGrid'>,
+  aggregate: AggregateSpec,
+): CalibrationTables {
   const z: number[] = [];
   const imageScores: number[] = [];
   for (const scores of images) {
@@ -213,17 +217,17 @@ export function imageTables(
 }
 
 /**
- * All tables from held-out normals, patient-disjoint from the bank and from any test.
- * @param halfA patch scores per image [cells] for the cells' tables; NaN where not scored.
- * @param halfB patch scores per image for the distributions of patch z and of image scores.
- * @throws SaladError TRAINING_DATA_INVALID where one half has no scored patch.
+ * Fits all tables from normal images whose patients are neither in the bank nor in a test set.
+ * @param halfA patch scores per image [cells] for the tables of the cells; NaN where not scored
+ * @param halfB patch scores per image for the distributions of patch z and of image scores
+ * @throws SaladError TRAINING_DATA_INVALID where one half has no scored patch
  */
-export function calibrationTables(
+export function fitCalibrationTables(
   halfA: readonly Float32Array[],
   halfB: readonly Float32Array[],
-  geometry: { readonly patchGrid: number },
-  aggregate: AggregateForm,
+  geometry: Pick<Geometry, 'patchGrid'>,
+  aggregate: AggregateSpec,
   minScoresPerCell = MIN_SCORES_PER_CELL,
-): BuiltCalibration {
-  return imageTables(patchTables(halfA, minScoresPerCell), halfB, geometry, aggregate);
+): CalibrationTables {
+  return fitImageTables(fitPatchTables(halfA, minScoresPerCell), halfB, geometry, aggregate);
 }

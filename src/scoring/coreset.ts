@@ -1,35 +1,36 @@
-/** Thinning of a memory bank: greedy k-center, which keeps outlying rows, and random thinning, which keeps density. */
+/** Greedy k-center selection of memory-bank rows (docs/explanation/salad-method.md, section 8); it keeps outlying rows. */
 import { setImmediate } from 'node:timers/promises';
 import { SaladError } from '../errors/index.js';
-import { createRandom, shuffledIndices } from '../util/random.js';
 import { squaredDistance } from './knn.js';
 
 /** Milliseconds of work between two checks of the abort signal. */
-const SLICE_MS = 50;
+const ABORT_CHECK_MS = 50;
 
 export interface CoresetOptions {
-  /** Rows to keep at most. */
+  /** Rows to select at most. */
   readonly size: number;
   readonly signal?: AbortSignal;
-  readonly onProgress?: (selected: number, size: number) => void;
 }
 
 export interface Coreset {
-  /** Rows in the order they were chosen: row 0 first. */
+  /** Rows in the order of their selection: row 0 first. */
   readonly indices: Int32Array;
-  /** Cover radius as chord after 1, 2, ... rows: no row is farther from the chosen ones. Never increases. */
+  /**
+   * Cover radius as chord distance after 1, 2, ... selected rows: every row is at most this far from a selected row.
+   * Never increases.
+   */
   readonly radii: Float64Array;
-  /** For every chosen row, how many rows it is the nearest to (ties to the one chosen first). */
+  /** For every selected row, the number of rows it is the nearest to (ties to the row selected first). */
   readonly multiplicities: Int32Array;
 }
 
-/** Rows to keep: a fraction of all, at least one, at most `cap`. */
-export function coresetSize(rows: number, fraction: number, cap: number): number {
-  return Math.min(rows, cap, Math.max(1, Math.round(rows * fraction)));
-}
-
-/** Adds `row` to the chosen rows; returns the row that is then farthest from all chosen ones. */
-function claim(
+/**
+ * Adds `row` to the selected rows and updates, for every row, the distance to its nearest selected row.
+ * @param nearest squared distance per row, updated in place
+ * @param owner rank of the nearest selected row per row, updated in place
+ * @returns the row that is now farthest from all selected rows, ties to the lowest index
+ */
+function selectRow(
   rows: Float32Array,
   dimension: number,
   row: number,
@@ -50,9 +51,9 @@ function claim(
 }
 
 /**
- * Greedy k-center: start at row 0, then always the row farthest from those chosen, ties to the lowest index.
- * Chord distance, which orders unit vectors like the angle. Stops early when every row is covered exactly.
- * Time rows * size * dimension.
+ * Greedy k-center: starts at row 0, then repeatedly selects the row farthest from the selected rows, ties to the lowest
+ * index. Uses chord distance, which orders unit vectors as the angle does. Stops early when every row equals a selected
+ * one. Time: rows * size * dimension.
  * @param rows float32 [n, dimension]
  * @throws SaladError CANCELLED when the signal aborts.
  */
@@ -68,26 +69,20 @@ export async function kCenterCoreset(
   const indices: number[] = [];
   const radii: number[] = [];
   let next = 0;
-  let sliceStart = performance.now();
+  let lastCheck = performance.now();
   while (indices.length < size) {
-    const farthest = claim(rows, dimension, next, indices.length, nearest, owner);
+    const farthest = selectRow(rows, dimension, next, indices.length, nearest, owner);
     indices.push(next);
     radii.push(Math.sqrt(nearest[farthest]!));
     next = farthest;
     if (nearest[farthest] === 0) break;
-    if (performance.now() - sliceStart > SLICE_MS) {
-      options.onProgress?.(indices.length, size);
+    if (performance.now() - lastCheck > ABORT_CHECK_MS) {
       await setImmediate();
       if (options.signal?.aborted) throw new SaladError('CANCELLED', 'coreset selection was cancelled');
-      sliceStart = performance.now();
+      lastCheck = performance.now();
     }
   }
   const multiplicities = new Int32Array(indices.length);
   for (const rank of owner) multiplicities[rank] = multiplicities[rank]! + 1;
   return { indices: Int32Array.from(indices), radii: Float64Array.from(radii), multiplicities };
-}
-
-/** `size` of `count` rows drawn without replacement, ascending; the same for the same seed. */
-export function randomThinning(count: number, size: number, seed: number): Int32Array {
-  return shuffledIndices(count, createRandom(seed)).slice(0, size).sort();
 }

@@ -12,10 +12,10 @@ export interface MemoryBank {
   readonly sources: Int32Array;
 }
 
-/** How far a prototype's length may be from 1 in float32. */
+/** Largest allowed difference of a float32 prototype's length from 1. */
 const UNIT_TOLERANCE = 1e-5;
 
-/** Every row scaled to unit length in place, in float64; rows of zeros stay. */
+/** Scales every row to unit length in place, computed in float64; rows of zeros are unchanged. */
 export function normaliseRows(values: Float32Array, dimension: number): Float32Array {
   for (let start = 0; start < values.length; start += dimension) {
     let sum = 0;
@@ -26,7 +26,7 @@ export function normaliseRows(values: Float32Array, dimension: number): Float32A
   return values;
 }
 
-/** The rows `indices` of a bank, in that order. */
+/** Copies the rows `indices` of a bank, in that order. */
 export function selectRows(bank: MemoryBank, indices: ArrayLike<number>): MemoryBank {
   const rows = indices.length;
   const { dimension } = bank;
@@ -43,8 +43,8 @@ export function selectRows(bank: MemoryBank, indices: ArrayLike<number>): Memory
 }
 
 /**
- * Prototypes within `radius` cells (in row and in column) of every cell of the grid.
- * @returns u8 [patchGrid squared, rows]: 1 where the prototype is searched for a patch of that cell.
+ * Marks, for every cell of the grid, the prototypes within `radius` cells in row and in column.
+ * @returns u8 [patchGrid squared, rows]: 1 where the prototype is searched for a patch of that cell
  */
 export function searchWindow(bank: MemoryBank, patchGrid: number, radius: number): Uint8Array {
   const window = new Uint8Array(patchGrid * patchGrid * bank.rows);
@@ -62,14 +62,17 @@ export function searchWindow(bank: MemoryBank, patchGrid: number, radius: number
   return window;
 }
 
-/** Prototypes that are searched for every cell: int32 [patchGrid squared]. A null radius searches all. */
+/**
+ * Counts the prototypes that are searched for a patch of each cell; a null radius searches all.
+ * @returns int32 [patchGrid squared]
+ */
 export function candidatesPerCell(bank: MemoryBank, patchGrid: number, radius: number | null): Int32Array {
   const counts = new Int32Array(patchGrid * patchGrid);
   if (radius === null) return counts.fill(bank.rows);
-  const perCell = new Int32Array(counts.length);
+  const rowsInCell = new Int32Array(counts.length);
   for (let row = 0; row < bank.rows; row++) {
     const cell = bank.positions[2 * row]! * patchGrid + bank.positions[2 * row + 1]!;
-    perCell[cell] = perCell[cell]! + 1;
+    rowsInCell[cell] = rowsInCell[cell]! + 1;
   }
   for (let cell = 0; cell < counts.length; cell++) {
     const gridRow = Math.floor(cell / patchGrid);
@@ -77,7 +80,7 @@ export function candidatesPerCell(bank: MemoryBank, patchGrid: number, radius: n
     let sum = 0;
     for (let y = Math.max(0, gridRow - radius); y <= Math.min(patchGrid - 1, gridRow + radius); y++) {
       for (let x = Math.max(0, gridColumn - radius); x <= Math.min(patchGrid - 1, gridColumn + radius); x++) {
-        sum += perCell[y * patchGrid + x]!;
+        sum += rowsInCell[y * patchGrid + x]!;
       }
     }
     counts[cell] = sum;
@@ -90,9 +93,9 @@ function invalid(message: string): SaladError {
 }
 
 /**
- * @param search the neighbours asked for and the search radius of the scoring section.
+ * Checks that a bank can be searched with the settings of a scoring section.
  * @throws SaladError BUNDLE_INVALID where a row is not of unit length or outside the grid, an array has the
- *   wrong size, or a cell has fewer than `neighbourCount` prototypes in reach.
+ *   wrong size, or fewer than `neighbourCount` prototypes are searched for a cell
  */
 export function checkMemoryBank(
   bank: MemoryBank,
@@ -109,15 +112,15 @@ export function checkMemoryBank(
     if (!(Math.abs(Math.sqrt(sum) - 1) <= UNIT_TOLERANCE)) {
       throw invalid(`row ${row} has length ${Math.sqrt(sum)} and must have length 1`);
     }
-    const inside = [positions[2 * row]!, positions[2 * row + 1]!].every((at) => at >= 0 && at < patchGrid);
-    if (!inside) throw invalid(`row ${row} lies outside the patch grid of ${patchGrid} x ${patchGrid}`);
+    const isInside = [positions[2 * row]!, positions[2 * row + 1]!].every((at) => at >= 0 && at < patchGrid);
+    if (!isInside) throw invalid(`row ${row} lies outside the patch grid of ${patchGrid} x ${patchGrid}`);
   }
   const candidates = candidatesPerCell(bank, patchGrid, search.searchRadius);
-  const poorest = candidates.reduce((least, count, cell) => (count < candidates[least]! ? cell : least), 0);
-  if (candidates[poorest]! < search.neighbourCount) {
+  const minCell = candidates.reduce((least, count, cell) => (count < candidates[least]! ? cell : least), 0);
+  if (candidates[minCell]! < search.neighbourCount) {
     throw invalid(
-      `cell (${Math.floor(poorest / patchGrid)}, ${poorest % patchGrid}) sees ${candidates[poorest]} prototypes, ` +
-        `fewer than neighbourCount ${search.neighbourCount}`,
+      `the search of cell (${Math.floor(minCell / patchGrid)}, ${minCell % patchGrid}) covers ` +
+        `${candidates[minCell]} prototypes, fewer than neighbourCount ${search.neighbourCount}`,
     );
   }
 }

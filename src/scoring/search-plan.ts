@@ -1,17 +1,17 @@
-/** Decides how the nearest prototypes of a patch are found; the plan is the same for every engine. */
+/** Chooses the search method for the nearest prototypes of a patch. The plan is the same for every engine. */
 
 import type { Geometry } from '../geometry/geometry.js';
 import type { ScoringSpec } from '../geometry/specifications.js';
 import { candidatesPerCell, type MemoryBank } from './memory-bank.js';
 
 export interface SearchLimits {
-  /** The search is exact up to this many prototypes for one patch. */
+  /** The search is exact where a patch is compared with at most this many prototypes. */
   readonly exactRowsMax: number;
-  /** Bytes of similarities (float32 [patches, rows]) that one chunk of an exact search may hold. */
+  /** Most bytes of similarities (float32 [patches, rows]) in one chunk of an exact search. */
   readonly similarityBytesMax: number;
-  /** Bytes of the table cell x prototype (u8) up to which a search window is part of the engine's graph. */
+  /** The search window is part of the engine's graph where its table, u8 [cells, rows], has at most this many bytes. */
   readonly windowTableBytesMax: number;
-  /** Tiles of the largest batch. */
+  /** Tiles of the largest batch; decides the chunk size of an exact search. */
   readonly batchTilesMax: number;
 }
 
@@ -23,26 +23,26 @@ export const SEARCH_LIMITS: SearchLimits = {
 };
 
 export type SearchPlan =
-  /** One graph with the encoder, over `chunkRows` rows at a time. */
+  /** Exact, in the engine's graph with the encoder, `chunkRows` rows at a time. */
   | { readonly kind: 'exact'; readonly chunkRows: number }
-  /** Exact, over the rows in the patch's window only, outside the engine's graph. */
+  /** Exact, outside the engine's graph, over the rows in the patch's search window only. */
   | { readonly kind: 'window' }
   /** Candidates of an approximate index, ranked by exact distance. */
   | { readonly kind: 'index'; readonly candidates: number };
 
-/** The bank, scoring and geometry that a plan is made for. */
+/** What a plan depends on. */
 export interface SearchProblem {
   readonly bank: MemoryBank;
   readonly scoring: Pick<ScoringSpec, 'neighbourCount' | 'searchRadius'>;
   readonly geometry: Pick<Geometry, 'patchGrid' | 'patchesPerTile'>;
 }
 
-/** Candidates an index is asked for: more than K, because it ranks them by rounded vectors. */
+/** Number of candidates to request from an index: more than K, because the index ranks rounded vectors. */
 export function candidatesFor(neighbourCount: number): number {
   return Math.max(16, 2 * neighbourCount);
 }
 
-/** Exact in the engine's graph: chunks as large as the bound on the similarities allows. */
+/** The plan of an exact search in the engine's graph, with chunks as large as `similarityBytesMax` allows. */
 export function exactPlan({ geometry }: SearchProblem, limits: SearchLimits): SearchPlan & { kind: 'exact' } {
   const patches = limits.batchTilesMax * geometry.patchesPerTile;
   const bytesPerRow = patches * Float32Array.BYTES_PER_ELEMENT;
@@ -50,24 +50,26 @@ export function exactPlan({ geometry }: SearchProblem, limits: SearchLimits): Se
 }
 
 /**
- * The plan depends on how many prototypes a patch is compared with: a bank of any size is searched exactly while the
- * window of no cell holds more than `exactRowsMax`.
+ * Chooses the plan by the number of prototypes a patch is compared with: a bank of any size is searched exactly as long
+ * as no cell's search window holds more than `exactRowsMax` prototypes.
  */
 export function searchPlan(problem: SearchProblem, limits: SearchLimits = SEARCH_LIMITS): SearchPlan {
   const { bank, scoring, geometry } = problem;
   const { searchRadius, neighbourCount } = scoring;
-  const searched =
+  const rowsSearchedMax =
     searchRadius === null
       ? bank.rows
       : candidatesPerCell(bank, geometry.patchGrid, searchRadius).reduce((a, b) => Math.max(a, b), 0);
-  if (searched > limits.exactRowsMax) return { kind: 'index', candidates: candidatesFor(neighbourCount) };
+  if (rowsSearchedMax > limits.exactRowsMax) {
+    return { kind: 'index', candidates: candidatesFor(neighbourCount) };
+  }
   if (searchRadius === null) return exactPlan(problem, limits);
   const tableBytes = geometry.patchGrid ** 2 * bank.rows;
-  const inGraph = bank.rows <= limits.exactRowsMax && tableBytes <= limits.windowTableBytesMax;
-  return inGraph ? exactPlan(problem, limits) : { kind: 'window' };
+  const fitsGraph = bank.rows <= limits.exactRowsMax && tableBytes <= limits.windowTableBytesMax;
+  return fitsGraph ? exactPlan(problem, limits) : { kind: 'window' };
 }
 
-/** Even chunks of at most `chunkRows` rows, in row order. */
+/** Divides rows into chunks of nearly equal size, at most `chunkRows` rows each, in row order. */
 export function chunksOf(rows: number, chunkRows: number): readonly { from: number; to: number }[] {
   const count = Math.ceil(rows / Math.min(rows, chunkRows));
   const edge = (index: number): number => Math.floor((index * rows) / count);

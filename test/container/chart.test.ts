@@ -16,8 +16,8 @@ import { smallImage } from '../support/small-server.js';
 const SERVER = 'ci-salad-serve-pod-0-server';
 const SIDE = 64;
 
-/** The chart's own objects under podman: what differs from a cluster is said in `forPodman`, nothing else is changed. */
-describe('the chart, played by podman', function () {
+/** Runs the objects of the chart in podman; `forPodman` makes the only changes. */
+describe('the chart in podman', function () {
   this.timeout(300_000);
   let folder: string;
   let objects: KubernetesObject[];
@@ -61,7 +61,7 @@ describe('the chart, played by podman', function () {
     rmSync(folder, { recursive: true });
   });
 
-  it('is alive and ready on the port of the probes, and tells its metrics', async () => {
+  it('answers probes and offers metrics', async () => {
     const health = healthClient(`127.0.0.1:${ports.health}`);
     assert.equal(await health.check(''), 'SERVING');
     assert.equal(await health.check('salad.live'), 'SERVING');
@@ -93,9 +93,9 @@ describe('the chart, played by podman', function () {
     assert.equal(lines[0]?.['decision'], 'anomalous');
   });
 
-  it('bears the load of its own load-test Job', async () => {
+  it('passes its load-test Job', async () => {
     const job = find(objects, 'Job');
-    // This podman knows no jobs, and a pod has no cluster's names.
+    // podman does not support Jobs, and there is no cluster DNS: runs the pod with an address.
     const pod = {
       apiVersion: 'v1',
       kind: 'Pod',
@@ -111,7 +111,7 @@ describe('the chart, played by podman', function () {
     assert.match(log, /"failed":0\b/);
   });
 
-  it('finishes at SIGTERM what it has begun, and leaves with 0', async () => {
+  it('finishes running acquisitions after SIGTERM, and exits with 0', async () => {
     const client = connect(`127.0.0.1:${ports.grpc}`);
     const health = healthClient(`127.0.0.1:${ports.health}`);
     const call = client.streamAcquisition();
@@ -137,7 +137,7 @@ describe('the chart, played by podman', function () {
   });
 });
 
-/** Containers share the machine's network here: ports are not mapped, and there is one network for all pods. */
+/** Adapts an object to containers in the network of the host: no port mappings, one network for all pods. */
 function forPodman(object: KubernetesObject): KubernetesObject {
   const copy = structuredClone(object);
   const pod = copy['spec'].template?.spec ?? copy['spec'];

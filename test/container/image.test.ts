@@ -7,7 +7,7 @@ import { after, describe, it } from 'mocha';
 import { IMAGE, logOf, podman, readyLine, stateOf } from '../support/container.js';
 import { salad } from '../support/salad.js';
 
-/** What a restricted pod gets: nothing to write but its cache, no capability, no way to get one. */
+/** Flags like those of a restricted pod: only the cache is writable, no capabilities, no new privileges. */
 const RESTRICTED = [
   ...['--read-only', '--cap-drop', 'all', '--security-opt', 'no-new-privileges'],
   ...['--tmpfs', '/cache:rw,mode=1777'],
@@ -26,13 +26,13 @@ describe('the container image', function () {
     await podman('rm', '--force', '--ignore', ...containers);
   });
 
-  it('says what it is, runs as nobody in particular, and holds no shell, no npm and no compiler', async () => {
+  it('has labels, runs as an unprivileged user, and contains no shell, no npm and no compiler', async () => {
     const [image] = JSON.parse(await podman('image', 'inspect', IMAGE)) as [Image];
     assert.equal(image.Config.User, '10001:10001');
     assert.equal(image.Config.Labels['org.opencontainers.image.title'], 'salad-serve');
     assert.match(image.Config.Labels['org.opencontainers.image.revision'] ?? '', /^[0-9a-f]{40}$/);
     assert.ok(image.Size < 400e6, `${image.Size} bytes`);
-    // Variables would outrank the configuration file.
+    // Variables would override the configuration file.
     assert.deepEqual(
       image.Config.Env.filter((variable) => variable.startsWith('SALAD_')),
       [],
@@ -59,7 +59,7 @@ describe('the container image', function () {
     assert.equal(inside.uid, 10001);
   });
 
-  it('carries the licence of everything in it, with the terms of the LGPL for libvips', async () => {
+  it('contains the licences of all its packages, with the terms of the LGPL for libvips', async () => {
     const script = `
       const { readdirSync, readFileSync } = require('node:fs');
       const modules = '/app/node_modules';
@@ -76,20 +76,16 @@ describe('the container image', function () {
       inside.packages.filter((name) => !inside.notices.includes(`\n${name} `)),
       [],
     );
-    for (const words of [
-      'sharp-libvips',
-      'GNU LESSER GENERAL PUBLIC LICENSE',
-      'GNU GENERAL PUBLIC LICENSE',
-    ]) {
-      assert.ok(inside.notices.includes(words), words);
+    for (const text of ['sharp-libvips', 'GNU LESSER GENERAL PUBLIC LICENSE', 'GNU GENERAL PUBLIC LICENSE']) {
+      assert.ok(inside.notices.includes(text), text);
     }
     for (const name of ['nodejs', 'libc6']) assert.ok(inside.debian.includes(name), name);
   });
 
-  it('scores through its port from a read-only root, and drains at SIGTERM', async () => {
+  it('scores with a read-only root file system, and drains on SIGTERM', async () => {
     const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
     const ready = await readyLine(name);
-    // As openvino.mjs has a library for this kind of processor, and no GPU stands before it in this image.
+    // openvino.mjs has a library for x64; the CPU image has no GPU engine, which would come first.
     assert.equal(ready['engine'], process.arch === 'x64' ? 'openvino' : 'onnx');
     const images = mkdtempSync(join(tmpdir(), 'salad-image-'));
     try {
@@ -114,16 +110,16 @@ describe('the container image', function () {
     assert.equal((await stateOf(name)).exitCode, 0);
   });
 
-  it('refuses to serve in plaintext beyond loopback, as its own command would', async () => {
+  it('refuses to serve in plaintext on other addresses than loopback, with its default command', async () => {
     const name = await start(IMAGE);
     await podman('wait', name);
     assert.equal((await stateOf(name)).exitCode, 2);
     assert.match(await logOf(name), /plaintext/);
   });
 
-  it('ends at once when it is stopped while it warms up', async () => {
+  it('exits immediately if it is stopped during the warm-up', async () => {
     const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
-    // A signal that comes before the program has begun is lost on PID 1, so it is sent until it is heard.
+    // PID 1 ignores a signal that arrives before the program has installed its handler, so it is sent repeatedly.
     while ((await stateOf(name)).running === 'true') {
       await podman('kill', '--signal', 'TERM', name).catch(() => undefined);
     }

@@ -9,7 +9,7 @@ import { root } from '../support/salad.js';
 describe('npm run salad', function () {
   this.timeout(120_000);
 
-  it("takes paths from the caller's folder", () => {
+  it('resolves paths relative to the folder of the caller', () => {
     const folder = mkdtempSync(join(tmpdir(), 'salad-caller-'));
     try {
       const args = ['--prefix', root, 'run', '-s', 'salad', '--', 'phantom', '--count', '1', '--size', '64'];

@@ -9,8 +9,8 @@ import { root, salad } from '../support/salad.js';
 
 const main = join(root, 'dist/src/main.js');
 
-/** A running command, and what it has written so far. */
-class Running {
+/** A running command and its output so far. */
+class RunningCommand {
   readonly child: ChildProcessWithoutNullStreams;
   stdout = '';
   stderr = '';
@@ -27,16 +27,16 @@ class Running {
     this.#closed = once(this.child, 'close');
   }
 
-  /** Resolves once the condition holds after some output; rejects where the command ends before. */
+  /** Resolves when the condition holds after some output; rejects if the command ends before. */
   until(condition: () => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         if (condition()) resolve();
       };
-      look();
-      this.child.stdout.on('data', look);
-      this.child.stderr.on('data', look);
-      void this.#closed.then(() => reject(new Error(`ended early: ${this.stderr}`)));
+      check();
+      this.child.stdout.on('data', check);
+      this.child.stderr.on('data', check);
+      void this.#closed.then(() => reject(new Error(`the command ended too early: ${this.stderr}`)));
     });
   }
 
@@ -62,10 +62,10 @@ describe('Ctrl-C', function () {
     rmSync(folder, { recursive: true });
   });
 
-  it('keeps what was scored: table, CSV and report, exit 130', async () => {
+  it('keeps the results so far in table, CSV and report, and exits with 130', async () => {
     const files = ['--csv', at('scores.csv'), '--report', at('report.html')];
-    const run = new Running('score', at('p/normal'), '--model', 'phantom', '--patches', ...files);
-    // The second file is being scored: the first is done.
+    const run = new RunningCommand('score', at('p/normal'), '--model', 'phantom', '--patches', ...files);
+    // The second file is being scored, so that the first one is complete.
     await run.until(() => run.stdout.includes('phantom-000002'));
     assert.equal(await run.end(), 130, run.stderr);
     assert.match(run.stdout, /^file +score/m);
@@ -78,12 +78,12 @@ describe('Ctrl-C', function () {
     assert.match(readFileSync(at('report.html'), 'utf8'), /40 images: .* not scored/);
   });
 
-  it('lists the phantoms that were written, exit 130', async () => {
-    const run = new Running('phantom', '--count', '5000', '--size', '64', '--out', at('q'));
+  it('lists the phantoms written so far, and exits with 130', async () => {
+    const run = new RunningCommand('phantom', '--count', '5000', '--size', '64', '--out', at('q'));
     await new Promise<void>((resolve) => {
-      const look = setInterval(() => {
+      const timer = setInterval(() => {
         if (!existsSync(at('q/normal')) || readdirSync(at('q/normal')).length < 3) return;
-        clearInterval(look);
+        clearInterval(timer);
         resolve();
       }, 20);
     });
@@ -94,10 +94,10 @@ describe('Ctrl-C', function () {
     assert.equal(lines.length, readdirSync(at('q/normal')).length);
   });
 
-  it('prints what a load measured, exit 130', async () => {
+  it('prints the figures of a load so far, and exits with 130', async () => {
     const args = ['--model', 'phantom', '--duration', '600', '--warm-up', '0', '--json'];
-    const run = new Running('load', ...args);
-    // Lines of progress come every five seconds.
+    const run = new RunningCommand('load', ...args);
+    // A progress line is printed every five seconds.
     await run.until(() => /[1-9]\d* done/.test(run.stderr));
     assert.equal(await run.end(), 130, run.stderr);
     const result = JSON.parse(run.stdout) as {
@@ -110,14 +110,14 @@ describe('Ctrl-C', function () {
   });
 });
 
-describe('a pipe that nobody reads', function () {
+describe('a closed pipe', function () {
   this.timeout(120_000);
 
-  it('ends scoring that only prints, without an error', async () => {
+  it('ends scoring without output files, without an error', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'salad-pipe-'));
     try {
       await salad('phantom', '--count', '3', '--size', '256', '--out', folder);
-      const run = new Running('score', join(folder, 'normal'), '--model', 'phantom', '--json');
+      const run = new RunningCommand('score', join(folder, 'normal'), '--model', 'phantom', '--json');
       run.child.stdout.once('data', () => run.child.stdout.destroy());
       const [code] = await once(run.child, 'close');
       assert.equal(code, 0, run.stderr);

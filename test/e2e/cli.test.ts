@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { root, type ServeProcess, salad, saladUnder, startServe } from '../support/salad.js';
 
-const VERBS = [
+const COMMANDS = [
   'serve',
   'score',
   'train',
@@ -53,18 +53,18 @@ describe('the salad command', function () {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  it('teaches every verb by example and exits 0', async () => {
+  it('prints help with examples for every command and exits with 0', async () => {
     const help = await salad('--help');
     assert.equal(help.code, 0);
-    for (const verb of VERBS) {
-      assert.match(help.stdout, new RegExp(`^  ${verb}\\b`, 'm'));
-      const verbHelp = await salad(verb, '--help');
-      assert.equal(verbHelp.code, 0, verb);
-      assert.match(verbHelp.stdout, /Examples:\n {2}/, verb);
+    for (const command of COMMANDS) {
+      assert.match(help.stdout, new RegExp(`^  ${command}\\b`, 'm'));
+      const commandHelp = await salad(command, '--help');
+      assert.equal(commandHelp.code, 0, command);
+      assert.match(commandHelp.stdout, /Examples:\n {2}/, command);
     }
   });
 
-  it('exits 2 on wrong usage and says what is wrong', async () => {
+  it('exits with 2 on wrong usage, with a message', async () => {
     const unknown = await salad('score', '--sideways', image);
     assert.equal(unknown.code, 2);
     assert.match(unknown.stderr, /unknown option '--sideways'/);
@@ -73,7 +73,7 @@ describe('the salad command', function () {
     assert.match(ambiguous.stderr, /choose one with --model/);
   });
 
-  it('goes on with its work where nobody reads what it prints', async () => {
+  it('continues its work if stdout is closed', async () => {
     const out = join(directory, 'unread');
     const args = ['phantom', '--count', '2', '--seed', '3', '--out', out, '--json'];
     const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...args], {
@@ -89,7 +89,7 @@ describe('the salad command', function () {
     assert.doesNotMatch(stderr, /EPIPE/);
   });
 
-  it('prints the configuration as a file that gives the same one, and refuses a wrong setting with 2', async () => {
+  it('prints the configuration as a valid configuration file, and refuses an unknown setting with 2', async () => {
     const printed = await salad('config', 'print', '--set', 'maxQueueMs=1234', '--workers', '3');
     assert.equal(printed.code, 0, printed.stderr);
     const file = join(directory, 'printed.yaml');
@@ -105,14 +105,14 @@ describe('the salad command', function () {
     assert.match(wrong.stderr, /did you mean maxQueueMs/);
   });
 
-  it('says on its first line where it listens and what it serves', () => {
+  it('prints its address and its models on the first line', () => {
     assert.equal(server.ready['event'], 'ready');
-    // The better one where `npm run engines:openvino` fetched it.
+    // openvino if `npm run engines:openvino` installed it.
     assert.ok(['openvino', 'onnx'].includes(server.ready['engine'] as string));
     assert.ok((server.ready['models'] as string[]).includes('phantom@1'));
   });
 
-  it('gives the same scores whether an image travels whole, as rows or as tiles', async () => {
+  it('gives the same scores for an image sent whole, as rows and as tiles', async () => {
     const score = async (mode: string) => {
       const run = await salad(
         'score',
@@ -151,7 +151,7 @@ describe('the salad command', function () {
     }
   });
 
-  it('scores the good files beside a corrupt one, reports it, and exits 1', async () => {
+  it('scores the valid files, reports a corrupt one, and exits with 1', async () => {
     const corrupt = join(directory, 'corrupt.png');
     writeFileSync(corrupt, readFileSync(image).subarray(0, 2000));
     const run = await salad(
@@ -192,7 +192,7 @@ describe('the salad command', function () {
     assert.match(readFileSync(report, 'utf8'), /data:image\/png;base64,/);
   });
 
-  it('loads a server, prints its figures, and exits 1 where an objective does not hold', async () => {
+  it('loads a server, prints the figures, and exits with 1 if an objective does not hold', async () => {
     const run = await salad(
       'load',
       '--target',
@@ -227,7 +227,7 @@ describe('the salad command', function () {
     assert.deepEqual(result.slo.violated, ['tile.p99<0.001ms']);
   });
 
-  it('runs the demo: scores come before the last row, and the top patch lies on the lesion', async () => {
+  it('runs the demo: scores arrive before the last row, and the top patch is on the lesion', async () => {
     const out = join(directory, 'demo');
     const run = await salad('demo', '--json', '--out', out);
     assert.equal(run.code, 0, run.stderr);
@@ -240,7 +240,7 @@ describe('the salad command', function () {
     assert.ok(timings.firstScoreMs < 0.5 * timings.totalMs, JSON.stringify(timings));
   });
 
-  it('tells the decision of the demo to people, and keeps the log of its server readable', async () => {
+  it('prints the decision of the demo and the log of its server in human-readable form', async () => {
     const args = ['--rows-per-second', '0', '--out', join(directory, 'demo-people')];
     const run = await saladUnder({ SALAD_LOG_LEVEL: 'info', SALAD_MODELS: directory }, 'demo', ...args);
     assert.equal(run.code, 0, run.stderr);
@@ -251,7 +251,7 @@ describe('the salad command', function () {
     assert.doesNotMatch(run.stderr, /^\{/m);
   });
 
-  it('drains on SIGTERM and exits 0', async () => {
+  it('drains on SIGTERM and exits with 0', async () => {
     const second = await startServe('--models', 'models');
     assert.equal(await second.stop('SIGTERM'), 0);
   });

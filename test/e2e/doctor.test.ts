@@ -35,8 +35,8 @@ describe('salad doctor', function () {
     folder = mkdtempSync(join(tmpdir(), 'salad-doctor-'));
     const authority = await makeAuthority();
     writeFileSync(at('ca.pem'), authority.certificate);
-    const wishes = { own: 60, soon: 3, expired: -1, other: 60 };
-    for (const [name, daysLeft] of Object.entries(wishes)) {
+    const daysLeftByName = { own: 60, soon: 3, expired: -1, other: 60 };
+    for (const [name, daysLeft] of Object.entries(daysLeftByName)) {
       const pair = await authority.issue({ commonName: name, daysLeft });
       writeFileSync(at(`${name}.pem`), pair.certificate);
       writeFileSync(at(`${name}.key`), pair.privateKey);
@@ -55,7 +55,7 @@ describe('salad doctor', function () {
     ...['--set', `tlsKeyFile=${at(`${key}.key`)}`],
   ];
 
-  it('finds a sound set-up sound, and tells the days of the certificate', async () => {
+  it('reports no problems for a valid set-up, and the days until the certificate expires', async () => {
     const { code, report } = await examine(...pair('own'), '--set', `tlsClientCaFile=${at('ca.pem')}`);
     assert.deepEqual([code, report.engine, report.problems, report.warnings], [0, 'onnx', [], []]);
     assert.deepEqual(states(report), {
@@ -67,14 +67,14 @@ describe('salad doctor', function () {
     assert.deepEqual(report.models, [{ model: 'small@1', usable: true, reason: null }]);
   });
 
-  it('warns before a certificate or a key ends, which stops no start', async () => {
+  it('warns of an expiring certificate and an expired key, which do not prevent a start', async () => {
     const { code, report } = await examine(...pair('soon'), '--set', `authApiKeysFile=${at('keys.yaml')}`);
     assert.equal(code, 0);
     assert.deepEqual([states(report)['tls'], states(report)['apiKeys']], ['warning', 'warning']);
     assert.match(report.warnings.join('\n'), /2 days left[\s\S]*expired: old-detector/);
   });
 
-  it('exits 1 where something would stop a start, and names it', async () => {
+  it('exits with 1 and names the problem that would prevent a start', async () => {
     const tokens = [
       '--set',
       'authIssuer=i',
@@ -99,7 +99,7 @@ describe('salad doctor', function () {
     }
   });
 
-  it('asks a running server which engine serves, and says where nobody answers', async () => {
+  it('reports the engine of a running server, and a server that does not answer', async () => {
     const server = await startServe('--models', models.path, '--engine', 'onnx', '--workers', '1');
     try {
       const run = await salad('doctor', '--target', server.address, '--json');

@@ -17,7 +17,7 @@ import {
 const RETRY_MS = 321;
 const chunks = smallRows(smallImage(1));
 
-/** Half an acquisition, then nothing until it is told to go on. */
+/** Sends half of an acquisition, and the rest after `release` is called. */
 function heldAcquisition(client: SaladClient) {
   let release = () => {};
   const released = new Promise<void>((resolve) => {
@@ -43,13 +43,13 @@ function heldAcquisition(client: SaladClient) {
   return { isAccepted, release: () => release(), outcome };
 }
 
-/** Resolves with code and the last stream taken, once the server says GOAWAY. */
+/** Resolves with the error code when the server sends GOAWAY. */
 async function goaway(session: ClientHttp2Session): Promise<readonly unknown[]> {
   const [code] = await once(session, 'goaway');
   return [code];
 }
 
-describe('salad serve at a signal', function () {
+describe('salad serve after a signal', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
   let server: ServeProcess;
@@ -82,14 +82,14 @@ describe('salad serve at a signal', function () {
     await server.stop('SIGKILL');
   });
 
-  it('finishes what runs, sends everybody else away with a delay, and exits 0', async () => {
+  it('finishes running acquisitions, refuses new ones with a retry delay, and exits with 0', async () => {
     const held = heldAcquisition(client);
     await held.isAccepted;
     const before = await openSession();
-    const sentAway = goaway(before);
+    const receivedGoaway = goaway(before);
     const exited = once(server.process, 'exit');
     server.process.kill('SIGTERM');
-    assert.deepEqual(await sentAway, [0]);
+    assert.deepEqual(await receivedGoaway, [0]);
 
     const health = healthClient(server.address);
     assert.equal(await health.check(''), 'NOT_SERVING');
@@ -111,14 +111,14 @@ describe('salad serve at a signal', function () {
     assert.deepEqual(await exited, [0, null]);
   });
 
-  it('exits at once at a second signal, whatever runs', async () => {
+  it('exits immediately after a second signal, even with running acquisitions', async () => {
     const held = heldAcquisition(client);
     await held.isAccepted;
-    const sentAway = goaway(await openSession());
+    const receivedGoaway = goaway(await openSession());
     const exited = once(server.process, 'exit');
     server.process.kill('SIGTERM');
-    await sentAway;
-    // The grace is 20 s: a process that waited for it would lose the race.
+    await receivedGoaway;
+    // The drain may take 20 s, so that a process that waits for it would exceed the limit of 10 s.
     server.process.kill('SIGTERM');
     assert.deepEqual(await Promise.race([exited, sleep(10_000)]), [130, null]);
     await assert.rejects(held.outcome, /UNAVAILABLE|ECONNRESET|dropped|closed/i);

@@ -1,4 +1,4 @@
-/** One models folder as `models list`, `doctor` and `serve` see it: a user who may not read all of it. */
+/** Compares how `models list`, `doctor` and `serve` treat one models folder that the user cannot read completely. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { after, before, describe, it } from 'mocha';
 import { root } from '../support/salad.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 
-/** Root may read everything. */
+/** Another user, because root may read everything. */
 const USER = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 const UNREADABLE = ['lost+found', 'private', 'small/9'];
@@ -19,7 +19,7 @@ interface Finished {
   readonly lines: readonly Record<string, unknown>[];
 }
 
-/** Runs `salad` to its end, or to its first line where it is to be stopped then. */
+/** Runs `salad` to its end, or stops it after its first line. */
 function salad(args: readonly string[], stopAfterFirstLine = false): Promise<Finished> {
   const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...args], {
     ...USER,
@@ -36,7 +36,7 @@ function salad(args: readonly string[], stopAfterFirstLine = false): Promise<Fin
   return new Promise((done) => child.on('close', (code) => done({ code, lines })));
 }
 
-describe('a models folder that is not all readable', function () {
+describe('a models folder with unreadable folders', function () {
   this.timeout(120_000);
   let folder: string;
   let models: string;
@@ -65,7 +65,7 @@ describe('a models folder that is not all readable', function () {
   const REFUSED = ['private', 'small/7', 'small/9'];
   const IGNORED = ['lost+found', 'small/1.bak'];
 
-  it('is listed with what is served, what is refused and what is ignored', async () => {
+  it('is listed with usable, refused and ignored folders', async () => {
     const { code, lines } = await salad(['models', 'list', '--models', models, '--json']);
     assert.equal(code, 0);
     const [list] = lines as { models: Record<string, unknown>[]; ignored: Record<string, unknown>[] }[];
@@ -78,7 +78,7 @@ describe('a models folder that is not all readable', function () {
     );
   });
 
-  it('is judged alike by doctor', async () => {
+  it('has the same result in doctor', async () => {
     const options = ['--models', models, '--engine', 'onnx', '--listen', '127.0.0.1:0', '--json'];
     const { code, lines } = await salad(['doctor', ...options]);
     const [report] = lines as {
@@ -99,7 +99,7 @@ describe('a models folder that is not all readable', function () {
     assert.equal(report!.warnings.filter((line) => line.includes('is ignored')).length, IGNORED.length);
   });
 
-  it('is served without what cannot be, which the log names', async () => {
+  it('is served without the refused folders, which are logged', async () => {
     const options = ['--models', models, '--engine', 'onnx', '--workers', '1', '--listen', '127.0.0.1:0'];
     const { code, lines } = await salad(['serve', ...options, '--json'], true);
     assert.equal(code, 0);

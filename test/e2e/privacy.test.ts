@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { saladUnder } from '../support/salad.js';
 
-describe('what an engine leaves behind', function () {
+describe('the home folder after an engine ran', function () {
   this.timeout(120_000);
   let home: string;
 
@@ -14,7 +14,7 @@ describe('what an engine leaves behind', function () {
   });
   after(() => rmSync(home, { recursive: true }));
 
-  it('is no identifier of the machine and no record of its use', async () => {
+  it('contains no identifier of the machine and no record of its use', async () => {
     const environment = { HOME: home, XDG_CACHE_HOME: join(home, '.cache') };
     const { code, lines } = await saladUnder(environment, 'models', 'verify', 'phantom', '--json');
     assert.equal(code, 0);

@@ -25,19 +25,19 @@ interface OtlpSpan {
   readonly attributes: readonly { readonly key: string; readonly value: { readonly intValue?: unknown } }[];
 }
 
-/** In ns. */
+/** Start and end of a span, in ns. */
 const started = (span: OtlpSpan | undefined) => BigInt(span?.startTimeUnixNano ?? 0);
 const ended = (span: OtlpSpan | undefined) => BigInt(span?.endTimeUnixNano ?? 0);
 
-/** An OTLP/HTTP receiver that keeps what is sent to it. */
+/** An OTLP/HTTP receiver that keeps the received bodies. */
 class Receiver {
   readonly bodies = new Map<string, string[]>();
   private readonly server: Server = createServer((request, response) => {
-    const parts: Buffer[] = [];
-    request.on('data', (part: Buffer) => parts.push(part));
+    const buffers: Buffer[] = [];
+    request.on('data', (buffer: Buffer) => buffers.push(buffer));
     request.on('end', () => {
       const path = request.url ?? '';
-      this.bodies.set(path, [...(this.bodies.get(path) ?? []), Buffer.concat(parts).toString('utf8')]);
+      this.bodies.set(path, [...(this.bodies.get(path) ?? []), Buffer.concat(buffers).toString('utf8')]);
       response.setHeader('content-type', 'application/json').end('{}');
     });
   });
@@ -73,7 +73,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** One image with a client's trace context; resolves with the last message. */
+/** Scores one image with the trace context of a client; resolves with the kind of the last message. */
 async function scoreTraced(
   address: string,
   model: string,
@@ -100,15 +100,15 @@ describe('telemetry', function () {
   this.timeout(60_000);
   const receiver = new Receiver();
   let server: ServeProcess;
-  let metricsAt = '';
+  let metricsAddress = '';
   let folder = '';
   let image: Buffer;
 
   before(async () => {
     const endpoint = await receiver.start();
-    metricsAt = `127.0.0.1:${await freePort()}`;
+    metricsAddress = `127.0.0.1:${await freePort()}`;
     const environment = {
-      SALAD_METRICS_LISTEN: metricsAt,
+      SALAD_METRICS_LISTEN: metricsAddress,
       OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
       OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
       SALAD_LOG_LEVEL: 'debug',
@@ -125,10 +125,10 @@ describe('telemetry', function () {
     await rm(folder, { recursive: true });
   });
 
-  it('offers Prometheus what it did, without a word of whose image it was', async () => {
+  it('offers metrics for Prometheus, without identifiers of acquisitions', async () => {
     assert.equal(await scoreTraced(server.address, 'phantom', image), 'aggregate');
     await assert.rejects(scoreTraced(server.address, 'no-such-model', image), /NOT_FOUND/);
-    const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
+    const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
     const value = (pattern: RegExp) => Number(text.match(pattern)?.[1] ?? Number.NaN);
     const call = (status: string) =>
       value(new RegExp(`rpc_server_call_duration_count\\{[^}]*ScoreImage[^}]*"${status}"[^}]*\\} (\\d+)`));
@@ -142,23 +142,23 @@ describe('telemetry', function () {
     assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), await bankRows());
     assert.equal(value(/salad_tiles_queued\{?[^}]*\}? (\d+)/), 0);
     assert.ok(value(/nodejs_eventloop_delay_p99\{?[^}]*\}? ([\d.e-]+)/) >= 0);
-    // One image says nothing yet.
+    // The drift is 0 before the first 100 images.
     assert.equal(value(/salad_score_drift\{[^}]*\} ([\d.]+)/), 0);
     assert.doesNotMatch(text, /patient-name-like|description missing/);
   });
 
   for (const file of ['alerts.yaml', 'dashboard.json']) {
-    it(`has every metric and label that the chart's ${file} asks for`, async () => {
-      const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
-      const asked = await readFile(join(packageRoot(), 'helm/salad-serve/files', file), 'utf8');
-      const names = new Set(asked.match(/\b(salad|rpc|nodejs)_\w+/g));
+    it(`has every metric and label that ${file} of the chart uses`, async () => {
+      const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
+      const chartFile = await readFile(join(packageRoot(), 'helm/salad-serve/files', file), 'utf8');
+      const names = new Set(chartFile.match(/\b(salad|rpc|nodejs)_\w+/g));
       assert.ok(names.size > 10);
       const unknown = [...names].filter((name) => !new RegExp(`\\b${name}\\b`).test(text));
       assert.deepEqual(unknown, []);
     });
   }
 
-  it('names the trace of an acquisition that failed in the log', async () => {
+  it('logs the trace of a failed acquisition', async () => {
     let log = '';
     server.process.stderr.setEncoding('utf8').on('data', (text: string) => {
       log += text;
@@ -175,7 +175,7 @@ describe('telemetry', function () {
     assert.doesNotMatch(log, /patient-name-like/);
   });
 
-  it("continues a client's trace, and sends it before it stops", async () => {
+  it('continues the trace of a client, and sends it before the server stops', async () => {
     assert.equal(await server.stop(), 0);
     const spans = receiver.spans.filter(({ traceId }) => traceId === TRACE_ID);
     const [span, failed, ...others] = spans.filter(({ parentSpanId }) => parentSpanId === '00f067aa0ba902b7');
@@ -186,7 +186,7 @@ describe('telemetry', function () {
     assert.ok(span?.attributes.some(({ key }) => key === 'salad.decision'));
     assert.doesNotMatch(JSON.stringify(receiver.spans), /patient-name-like/);
 
-    // Its children, inside it and in this order of their ends.
+    // The child spans are inside the span and end in this order.
     const children = spans.filter(({ parentSpanId }) => parentSpanId === span?.spanId);
     const byEnd = [...children].sort((one, other) => (ended(one) < ended(other) ? -1 : 1));
     assert.deepEqual(
@@ -200,7 +200,7 @@ describe('telemetry', function () {
     assert.equal(spans.length, 2 + children.length);
   });
 
-  it('sends a span for each batch, linked to the acquisitions in it', () => {
+  it('sends a span for each batch, linked to the acquisitions of the batch', () => {
     const acquisitions = receiver.spans.filter(({ name }) => name.endsWith('/ScoreImage'));
     const batches = receiver.spans.filter(({ name }) => name === 'batch');
     assert.ok(batches.length >= 2);
@@ -223,9 +223,9 @@ describe('telemetry', function () {
 describe('score drift', function () {
   this.timeout(60_000);
 
-  it('is warned of once, and on the metrics page, where images are unlike the calibration', async () => {
-    const metricsAt = `127.0.0.1:${await freePort()}`;
-    const environment = { SALAD_METRICS_LISTEN: metricsAt };
+  it('is logged once and shown as a metric if images are unlike the calibration', async () => {
+    const metricsAddress = `127.0.0.1:${await freePort()}`;
+    const environment = { SALAD_METRICS_LISTEN: metricsAddress };
     const server = await startServeUnder({ environment }, '--engine', 'onnx');
     let log = '';
     server.process.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -237,10 +237,10 @@ describe('score drift', function () {
       const [name] = await readdir(join(folder, 'normal'));
       const image = await readFile(join(folder, 'normal', String(name)));
       const drift = async () => {
-        const text = await (await fetch(`http://${metricsAt}/metrics`)).text();
+        const text = await (await fetch(`http://${metricsAddress}/metrics`)).text();
         return Number(text.match(/salad_score_drift\{[^}]*\} ([\d.]+)/)?.[1]);
       };
-      // The same image again and again: all p-values are one.
+      // The same image repeatedly, so that all p-values are equal.
       for (let time = 0; time < 99; time++) await scoreTraced(server.address, 'phantom', image);
       assert.equal(await drift(), 0);
       for (let time = 0; time < 21; time++) await scoreTraced(server.address, 'phantom', image);

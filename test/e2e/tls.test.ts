@@ -45,7 +45,7 @@ describe('the salad command over TLS and with an API key', function () {
   const load = ['load', '--model', 'small', '--size', '64', '--streams', '2', '--duration', '0.5'];
   const json = ['--warm-up', '0', '--slo', 'failed<1', '--json'];
 
-  it('loads a server that asks for a certificate, told of it by flags or by variables', async () => {
+  it('loads a server that requires a client certificate and a key, given by flags or by variables', async () => {
     const files = [
       '--ca-file',
       at('ca.pem'),
@@ -88,7 +88,7 @@ describe('the salad command over TLS and with an API key', function () {
     assert.doesNotMatch(run.stderr, /secret/);
   });
 
-  it('does not start in plaintext beyond loopback, and says what to do', async () => {
+  it('does not start in plaintext on other addresses than loopback, and says what to do', async () => {
     const run = await salad('serve', '--listen', '0.0.0.0:0', '--models', models.path);
     assert.equal(run.code, 2);
     assert.match(run.stderr, /tlsCertFile.*SALAD_ALLOW_PLAINTEXT/);

@@ -14,12 +14,12 @@ describe('salad train, evaluate, models and doctor', function () {
   const directory = mkdtempSync(join(tmpdir(), 'salad-train-e2e-'));
   const normals = join(directory, 'normals');
   const test = join(directory, 'test');
-  const words = (data: string, out: string, name: string, ...more: string[]) => [
+  const trainArgs = (data: string, out: string, name: string, ...more: string[]) => [
     ...['train', '--data', data, '--out', out, '--name', name, '--json'],
     ...more,
   ];
-  const learned = (out: string) =>
-    words(normals, join(directory, out), 'learned', '--preset', 'salad', '--seed', '4');
+  const learnedArgs = (out: string) =>
+    trainArgs(normals, join(directory, out), 'learned', '--preset', 'salad', '--seed', '4');
 
   before(async () => {
     const phantoms = async (...args: string[]) =>
@@ -31,9 +31,9 @@ describe('salad train, evaluate, models and doctor', function () {
 
   after(() => rmSync(directory, { recursive: true, force: true }));
 
-  it('trains a bundle that verifies, exports, evaluates and serves', async () => {
+  it('trains a bundle that can be verified, exported, evaluated and served', async () => {
     const out = join(directory, 'models');
-    const trained = await salad(...words(normals, out, 'mine', '--preset', 'gabor-stream'));
+    const trained = await salad(...trainArgs(normals, out, 'mine', '--preset', 'gabor-stream'));
     assert.equal(trained.code, 0, trained.stderr);
     const done = trained.lines.at(-1) as { event: string; bundle: string; hash: string };
     assert.equal(done.event, 'done');
@@ -77,7 +77,7 @@ describe('salad train, evaluate, models and doctor', function () {
     const scored = await salad('score', join(test, 'consolidation', image ?? ''), '--models', out, '--json');
     assert.equal(scored.code, 0, scored.stderr);
     assert.equal(scored.lines[0]?.['model'], 'mine@1');
-    // The table of the evaluation decides as the server does.
+    // The table of the evaluation has the same decision as the server.
     const row = readFileSync(scores, 'utf8')
       .split('\n')
       .find((line) => line.startsWith(`consolidation/${image},`))
@@ -86,12 +86,12 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.ok(Math.abs(Number(row?.[3]) - Number(scored.lines[0]?.['imageScore'])) < 1e-3);
   });
 
-  it('takes thresholds that hold in every part of the normals, without the highest scores, and serves by them', async () => {
+  it('calibrates with --strata and --contamination, and serves with these thresholds', async () => {
     const many = join(directory, 'many');
     await salad('phantom', '--size', '128', '--count', '110', '--seed', '5000', '--out', many);
     const out = join(directory, 'strata');
     const trained = await salad(
-      ...words(many, out, 'parts', '--preset', 'gabor', '--working-size', '128'),
+      ...trainArgs(many, out, 'parts', '--preset', 'gabor', '--working-size', '128'),
       ...['--contamination', '0.1', '--strata'],
     );
     assert.equal(trained.code, 0, trained.stderr);
@@ -120,19 +120,19 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.ok(Math.abs(pValue - expected) < 1e-6, `${pValue}, ${expected}`);
   });
 
-  it('takes --version for the model, not for itself', async () => {
+  it('reads --version after train as the version of the model', async () => {
     const out = join(directory, 'versions');
-    const trained = await salad(...words(normals, out, 'mine', '--version', '3', '--preset', 'gabor'));
+    const trained = await salad(...trainArgs(normals, out, 'mine', '--version', '3', '--preset', 'gabor'));
     assert.equal(trained.code, 0, trained.stderr);
     assert.equal(trained.lines.at(-1)?.['model'], 'mine@3');
     assert.match((await salad('--version')).stdout, /^\d+\.\d+\.\d+\n$/);
   });
 
-  it('blows small images up and looks at smaller patches of them', async () => {
+  it('enlarges small images and uses smaller patches of them', async () => {
     const small = join(directory, 'small');
     assert.equal((await salad('phantom', '--size', '128', '--count', '20', '--out', small)).code, 0);
     const out = join(directory, 'small-models');
-    const trained = await salad(...words(small, out, 'small'));
+    const trained = await salad(...trainArgs(small, out, 'small'));
     assert.equal(trained.code, 0, trained.stderr);
     const manifest = JSON.parse(readFileSync(join(out, 'small', '1', 'manifest.json'), 'utf8')) as {
       input: { workingSize: number };
@@ -141,8 +141,8 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.deepEqual([manifest.input.workingSize, manifest.tiling.patchSize], [224, 32]);
   });
 
-  it("takes new thresholds from a site's own normals", async () => {
-    // A third of the resolution, so smoother: unlike what the bundle was calibrated on.
+  it('computes new thresholds from normal images of a site', async () => {
+    // Images of a third of the resolution are smoother than those that the bundle was calibrated on.
     const site = join(directory, 'site');
     const others = join(directory, 'site-test');
     for (const [out, seed] of [
@@ -168,7 +168,7 @@ describe('salad train, evaluate, models and doctor', function () {
     };
     const [before, after] = [await flagged('1'), await flagged('2')];
     assert.ok(result.flaggedBefore['0.10'] > 0.3 && before > 0.3, `before: ${before}`);
-    // 4 of 40 promised; 9 or more would be one time in sixty.
+    // The promised rate is 4 of 40; 9 or more have a probability of one in sixty.
     assert.ok(after <= 8 / 40, `after: ${after}`);
     assert.match(
       readFileSync(join(out, 'mine', '2', 'MODEL_CARD.md'), 'utf8'),
@@ -180,10 +180,10 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.deepEqual([again.code, /mine.2 exists and is never overwritten/.test(again.stderr)], [2, true]);
     const known = await calibrate('--data', normals, '--version', '3');
     assert.equal(known.code, 1);
-    assert.match(known.stderr, /trained on these very images/);
+    assert.match(known.stderr, /trained on these images/);
   });
 
-  it('refuses a bundle that was tampered with, and says so', async () => {
+  it('refuses a modified bundle, and names the file', async () => {
     const bundle = join(directory, 'models', 'mine', '1');
     const list = await salad('models', 'list', '--models', join(directory, 'models'), '--json');
     assert.equal(list.code, 0, list.stderr);
@@ -195,10 +195,10 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.match(verified.stderr + verified.stdout, /MODEL_CARD\.md/);
   });
 
-  it('ends with the same bytes whether or not it was interrupted', async () => {
-    const whole = await salad(...learned('whole'));
+  it('gives the same bytes with and without an interrupt', async () => {
+    const whole = await salad(...learnedArgs('whole'));
     assert.equal(whole.code, 0, whole.stderr);
-    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learned('broken')], {
+    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learnedArgs('broken')], {
       cwd: root,
     });
     child.stderr.resume();
@@ -209,15 +209,15 @@ describe('salad train, evaluate, models and doctor', function () {
     }
     assert.equal(await exited, 130);
     assert.ok(!existsSync(join(directory, 'broken/learned/1/manifest.json')));
-    const resumed = await salad(...learned('broken'), '--resume');
+    const resumed = await salad(...learnedArgs('broken'), '--resume');
     assert.equal(resumed.code, 0, resumed.stderr);
     const hash = (lines: readonly Record<string, unknown>[]) => lines.at(-1)?.['hash'];
     assert.equal(hash(resumed.lines), hash(whole.lines));
-    assert.ok(resumed.lines.length < whole.lines.length, 'the resumed run did every epoch again');
+    assert.ok(resumed.lines.length < whole.lines.length, 'the resumed run repeated every epoch');
   });
 
-  it('refuses a second run into the same folder, and one that would lose a checkpoint', async () => {
-    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learned('twice')], {
+  it('refuses a second run into the same folder, and a run that would overwrite a checkpoint', async () => {
+    const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learnedArgs('twice')], {
       cwd: root,
     });
     child.stderr.resume();
@@ -225,9 +225,9 @@ describe('salad train, evaluate, models and doctor', function () {
     let second: Awaited<ReturnType<typeof salad>> | undefined;
     for await (const line of createInterface({ input: child.stdout })) {
       if (second || !(JSON.parse(line) as { epochEnded?: boolean }).epochEnded) continue;
-      // The first run waits meanwhile, so that it cannot end before the second has begun.
+      // The first run is suspended, so that it cannot end before the second one starts.
       child.kill('SIGSTOP');
-      second = await salad(...learned('twice'));
+      second = await salad(...learnedArgs('twice'));
       child.kill('SIGINT');
       child.kill('SIGCONT');
     }
@@ -236,16 +236,16 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.match(second.stderr, /another run writes there \(process \d+/);
     const checkpoint = join(directory, 'twice/learned/1.checkpoint/checkpoint.safetensors');
     const before = readFileSync(checkpoint);
-    const anew = await salad(...learned('twice'));
+    const anew = await salad(...learnedArgs('twice'));
     assert.equal(anew.code, 2);
     assert.match(anew.stderr, /checkpoint of an interrupted run: continue it with --resume/);
     assert.ok(readFileSync(checkpoint).equals(before));
-    const resumed = await salad(...learned('twice'), '--resume');
+    const resumed = await salad(...learnedArgs('twice'), '--resume');
     assert.equal(resumed.code, 0, resumed.stderr);
     assert.deepEqual(readdirSync(join(directory, 'twice/learned')), ['1']);
   });
 
-  it('tells which engine would serve and why not a better one', async () => {
+  it('reports which engine would serve and why a better one would not', async () => {
     const run = await salad('doctor', '--json');
     assert.equal(run.code, 0, run.stderr);
     const doctor = run.lines[0] as {

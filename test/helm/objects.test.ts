@@ -11,7 +11,7 @@ import { root } from '../support/salad.js';
 const SERVER = 'ci-salad-serve';
 const plaintext = { tls: { mode: 'plaintext' } };
 
-describe('what the chart renders', function () {
+describe('the chart', function () {
   this.timeout(60_000);
   const rendered = new Map<string, KubernetesObject[]>();
   let folder: string;
@@ -35,7 +35,7 @@ describe('what the chart renders', function () {
     return objects;
   };
 
-  it('starts a server that its own configuration does not refuse, in every variant', async () => {
+  it('renders a configuration that the server accepts, in every variant', async () => {
     assert.ok(rendered.size >= 10);
     for (const [name, objects] of rendered) {
       const config = await configOf(objects);
@@ -53,12 +53,12 @@ describe('what the chart renders', function () {
     }
   });
 
-  it('is of the version of the program', () => {
+  it('uses the image of the version of the program', () => {
     const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
     assert.equal(server(variant('plaintext'))['containers'][0].image, `salad-serve:${version}`);
   });
 
-  it('makes no pod that the restricted security standard would refuse', () => {
+  it('renders only pods that the restricted security standard accepts', () => {
     for (const [name, objects] of rendered) {
       const pods = podSpecs(objects);
       assert.ok(pods.length >= 2, name);
@@ -81,7 +81,7 @@ describe('what the chart renders', function () {
     }
   });
 
-  it('selects its own pods, and not those of its tests', () => {
+  it('selects the pods of the server, and not those of its tests', () => {
     for (const [name, objects] of rendered) {
       const labels = find(objects, 'Deployment')['spec'].template.metadata.labels;
       const selectors = [
@@ -103,7 +103,7 @@ describe('what the chart renders', function () {
     }
   });
 
-  it('gives a pod time for the wait before the drain, the drain, and what comes after', async () => {
+  it('gives a pod time for the wait before the drain, the drain and the margin', async () => {
     const objects = await render({
       ...plaintext,
       drain: { preStopSeconds: 7, graceSeconds: 90, marginSeconds: 5 },
@@ -117,7 +117,7 @@ describe('what the chart renders', function () {
     assert.deepEqual(probe('liveness'), { port: 50052, service: 'salad.live' });
   });
 
-  it('asks for a GPU, its nodes and its image by one switch', async () => {
+  it('requests a GPU, nodes with GPUs and the GPU image with one value', async () => {
     const gpu = server(variant('gpu'));
     assert.equal((await configOf(variant('gpu'))).engine, 'tensorflow');
     assert.match(gpu['containers'][0].image, /-gpu$/);
@@ -135,7 +135,7 @@ describe('what the chart renders', function () {
     assert.equal(cpu['tolerations'], undefined);
   });
 
-  it('scores with OpenVINO on the image for processors, where that is chosen', async () => {
+  it('uses the CPU image for the engine openvino', async () => {
     const objects = variant('openvino');
     const config = await configOf(objects);
     assert.deepEqual([config.engine, config.precision], ['openvino', 'bfloat16']);
@@ -143,7 +143,7 @@ describe('what the chart renders', function () {
     assert.equal(server(objects)['tolerations'], undefined);
   });
 
-  it("takes the number of engine threads from the pod's share of the cores, never from the node", async () => {
+  it('takes the number of engine threads from the resources of the pod, never from the node', async () => {
     const threads = async (values: object) => {
       const { env } = server(await render({ ...plaintext, ...values }))['containers'][0];
       const workers = env.find(({ name }: { name: string }) => name === 'SALAD_WORKERS');
@@ -152,11 +152,11 @@ describe('what the chart renders', function () {
     assert.equal(await threads({}), 'limits.cpu');
     assert.equal(await threads({ resources: { limits: { cpu: null } } }), 'requests.cpu');
     assert.equal(await threads({ config: { workers: 3 } }), undefined);
-    // 0 is the server's word for the cores it sees, which are the node's.
+    // With 0 the server would use the cores that it sees, which are those of the node.
     assert.equal(await threads({ config: { workers: 0 } }), 'limits.cpu');
   });
 
-  it('names its objects so that the API takes them, whatever the release is called', async () => {
+  it('gives its objects valid names, whatever the name of the release', async () => {
     for (const release of ['7', '2024.x-ray', 'my.app', 'salad-serve', `a${'-b'.repeat(26)}`]) {
       const objects = await render(plaintext, release);
       for (const { kind, metadata } of objects) {
@@ -167,7 +167,7 @@ describe('what the chart renders', function () {
     }
   });
 
-  it('shows files of the site to the server and to downloads, read-only', async () => {
+  it('mounts additional volumes read-only into the server and the downloads', async () => {
     const extra = { extraVolumes: [{ name: 'extra', secret: { secretName: 'ca' } }] };
     const objects = await render({
       ...plaintext,
@@ -187,7 +187,7 @@ describe('what the chart renders', function () {
     assert.equal((await configOf(variant('openvino'))).authJwks, '/etc/salad/extra/jwks.json');
   });
 
-  it('sets no key twice: what the site says of an annotation or a variable wins', async () => {
+  it('sets no key twice, and prefers the annotations and variables of the user', async () => {
     const key = 'nginx.ingress.kubernetes.io/backend-protocol';
     const objects = await render({
       ...plaintext,
@@ -199,7 +199,7 @@ describe('what the chart renders', function () {
     assert.deepEqual(names, [...new Set(names)]);
   });
 
-  it("takes certificates, authorities and keys from secrets, and no private key to the clients' pods", async () => {
+  it('takes certificates and keys from Secrets, and mounts no private key of the server into client pods', async () => {
     const objects = variant('mutual-tls');
     const config = await configOf(objects);
     const mounted = (path: string) =>
@@ -227,7 +227,7 @@ describe('what the chart renders', function () {
     assert.equal(secrets[1].secret.secretName, 'load-client');
   });
 
-  it('scales on the age of the queue, never beside a fixed number of pods', () => {
+  it('scales by the wait of tiles, without a fixed number of pods', () => {
     for (const name of ['autoscaling-hpa', 'autoscaling-keda']) {
       assert.equal(find(variant(name), 'Deployment')['spec'].replicas, undefined);
     }
@@ -241,7 +241,7 @@ describe('what the chart renders', function () {
     );
   });
 
-  it('brings models by claim, artifact or pinned download, read-only to the server', async () => {
+  it('mounts models of a claim, an artifact or a pinned download read-only into the server', async () => {
     for (const name of ['webgpu', 'models-oci', 'models-download']) {
       assert.equal((await configOf(variant(name))).models, '/models');
       const mount = server(variant(name))['containers'][0].volumeMounts.find(
@@ -260,7 +260,7 @@ describe('what the chart renders', function () {
     assert.match(server(variant('models-oci'))['volumes'][2].image.reference, /@sha256:/);
   });
 
-  it('lets in clients, probes and scrapes, and lets out what is named', () => {
+  it('allows connections from clients, probes and scrapes, and to the named destinations', () => {
     const { ingress, egress } = find(variant('mutual-tls'), 'NetworkPolicy')['spec'];
     assert.deepEqual(
       ingress.map((rule: KubernetesObject) => rule['ports'][0].port),
@@ -277,7 +277,7 @@ describe('what the chart renders', function () {
     );
   });
 
-  it("carries the alerts and the dashboard that the server's metrics feed", () => {
+  it('contains the alerts and the dashboard', () => {
     const rules = find(variant('mutual-tls'), 'PrometheusRule')['spec'].groups[0].rules;
     assert.ok(rules.some((rule: KubernetesObject) => rule['alert'] === 'SaladQueueing'));
     const dashboard = find(variant('mutual-tls'), 'ConfigMap', `${SERVER}-dashboard`)['data'];

@@ -17,7 +17,7 @@ const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'
 const resolve = (each: Schema): Schema =>
   each.$ref === undefined ? each : resolve(schema.$defs?.[each.$ref.replace('#/$defs/', '')] ?? {});
 
-/** Every object of the schema that names its keys: JSON pointer → keys. Arrays are entered at element 0. */
+/** The keys of every object of the schema with named keys, by JSON pointer; arrays by their element 0. */
 function namedObjects(of: Schema, pointer = '', into = new Map<string, string[]>()): Map<string, string[]> {
   const { properties, items } = resolve(of);
   if (items) namedObjects(items, `${pointer}/0`, into);
@@ -30,8 +30,8 @@ function namedObjects(of: Schema, pointer = '', into = new Map<string, string[]>
   return into;
 }
 
-/** One slip of the finger at `position`: a letter left out, doubled, swapped with the next, or in the other case. */
-function misspell(key: string, slip: number, position: number): string {
+/** Makes one typing error at `position`: a letter left out, doubled, swapped with the next, or in the other case. */
+function misspell(key: string, errorKind: number, position: number): string {
   const at = position % key.length;
   const letter = key.charAt(at);
   const other = letter === letter.toLowerCase() ? letter.toUpperCase() : letter.toLowerCase();
@@ -40,15 +40,15 @@ function misspell(key: string, slip: number, position: number): string {
     letter + letter,
     key.charAt(at + 1) + letter,
     other === letter ? `${letter}_` : other,
-  ][slip % 4];
-  return key.slice(0, at) + replaced + key.slice(at + (slip % 4 === 2 ? 2 : 1));
+  ][errorKind % 4];
+  return key.slice(0, at) + replaced + key.slice(at + (errorKind % 4 === 2 ? 2 : 1));
 }
 
 describe("the chart's values.schema.json", function () {
   this.timeout(120_000);
   const objects = namedObjects(schema);
 
-  it('names the keys of every object, down to those of Kubernetes', () => {
+  it('has the keys of every object, including those of Kubernetes', () => {
     const keys = [...objects.values()].flat();
     assert.ok(keys.length > 300, String(keys.length));
     for (const pointer of ['', '/config', '/tls/issuerRef', '/models/bundles/0', '/tolerations/0']) {
@@ -56,15 +56,15 @@ describe("the chart's values.schema.json", function () {
     }
   });
 
-  it('refuses every key, everywhere, with one slip of the finger', async () => {
+  it('refuses every key with one typing error', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.nat(3), fc.nat(40), async (slip, position) => {
+      fc.asyncProperty(fc.nat(3), fc.nat(40), async (errorKind, position) => {
         const values: Record<string, unknown> = {};
         const expected: string[] = [];
         for (const [pointer, keys] of objects) {
           const target = objectAt(values, pointer);
           for (const key of keys) {
-            const wrong = misspell(key, slip, position);
+            const wrong = misspell(key, errorKind, position);
             if (keys.includes(wrong) || wrong === '') continue;
             target[wrong] = 'x';
             expected.push(`${pointer} ${wrong}`);
@@ -81,9 +81,9 @@ describe("the chart's values.schema.json", function () {
     );
   });
 
-  it('refuses values that are not allowed, and says which', async () => {
+  it('refuses invalid values with a message that names them', async () => {
     const plaintext = { tls: { mode: 'plaintext' } };
-    for (const [values, words] of [
+    for (const [values, message] of [
       [{ engine: 'cuda' }, /\/engine/],
       [{ replicaCount: '3' }, /\/replicaCount/],
       [{ config: { maxQueueMs: 0 } }, /\/config\/maxQueueMs/],
@@ -93,12 +93,12 @@ describe("the chart's values.schema.json", function () {
       [{ models: { source: 'oci', reference: 'bundles:latest' } }, /\/models\/reference/],
       [{ models: { source: 'download', bundles: [{ url: 'https://x/y' }] } }, /sha256/],
     ] as const) {
-      await assert.rejects(render({ ...plaintext, ...values }), words);
+      await assert.rejects(render({ ...plaintext, ...values }), message);
     }
   });
 
-  it('says in words what must be chosen together', async () => {
-    for (const [values, words] of [
+  it('refuses incomplete combinations of values with a message that names the missing value', async () => {
+    for (const [values, message] of [
       [{}, /tls\.mode: choose/],
       [{ tls: { mode: 'secret' } }, /tls\.secretName/],
       [{ tls: { mode: 'certManager' } }, /tls\.issuerRef\.name/],
@@ -107,7 +107,7 @@ describe("the chart's values.schema.json", function () {
       [{ tls: { mode: 'plaintext' }, autoscaling: { enabled: true, minReplicas: 9 } }, /minReplicas/],
       [{ tls: { mode: 'plaintext' }, grpcRoute: { enabled: true } }, /grpcRoute\.parentRefs/],
     ] as const) {
-      await assert.rejects(render(values), words);
+      await assert.rejects(render(values), message);
     }
   });
 });
@@ -123,14 +123,14 @@ function objectAt(values: Record<string, unknown>, pointer: string): Record<stri
   return at;
 }
 
-/** Helm tells all of them at once: "- at '/config': additional properties 'a', 'b' not allowed". */
+/** Helm reports all unknown keys together: "- at '/config': additional properties 'a', 'b' not allowed". */
 async function refusedKeys(values: unknown): Promise<Set<string>> {
-  const words = await render(values).then(
+  const message = await render(values).then(
     () => '',
     (error: Error) => error.message,
   );
   const refused = new Set<string>();
-  for (const [, pointer = '', keys = ''] of words.matchAll(
+  for (const [, pointer = '', keys = ''] of message.matchAll(
     /at '([^']*)': additional properties (.+) not allowed/g,
   )) {
     for (const [, key] of keys.matchAll(/'([^']+)'/g)) refused.add(`${pointer} ${key}`);

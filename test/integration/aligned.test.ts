@@ -11,8 +11,10 @@ import { patchStart } from '../../src/geometry/geometry.js';
 import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
 import { blendPatches, overlayPng } from '../../src/imaging/anomaly-map.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { ImageScorer, judgeImage, renderDecoded } from '../../src/training/data/image-scorer.js';
+import { ImageScorer } from '../../src/training/data/image-scorer.js';
+import { renderDecoded } from '../../src/training/data/render.js';
 import { injectFault, workerEntry } from '../support/faults.js';
 import { collect, connect, end, header, type Outcome, rows } from '../support/grpc-client.js';
 import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
@@ -74,7 +76,7 @@ describe('images aligned in the worker', function () {
         assert.ok(Math.abs(score - scores[patch]!) <= 1e-6, `patch ${patch}: ${score}, ${scores[patch]}`);
       }
       const { calibration, scoring } = bundle.manifest;
-      const { patchZ } = judgeImage(scores, calibration, bundle.geometry, scoring.aggregate);
+      const { patchZ } = aggregateImage(scores, calibration, bundle.geometry, scoring.aggregate);
       const overlay = await overlayPng(image.pixels, blendPatches(bundle.geometry, patchZ), SIDE);
       const [own, expected] = await Promise.all([aggregate.anomalyMap!.data, overlay].map(colours));
       assert.ok(

@@ -223,6 +223,14 @@ describe('salad score', function () {
     assert.match(tls.stderr, /--tls needs --target/);
   });
 
+  const textIfThere = (path: string) => {
+    try {
+      return readFileSync(path, 'utf8');
+    } catch {
+      return '';
+    }
+  };
+
   /** Scores fifty images at a server of its own, and does something to it after the third. */
   async function scoreWhile(timeoutMs: number, disturb: (other: RunningServer) => Promise<RunningServer>) {
     for (let seed = 10; seed < 60; seed++) await writeImage(`many/${seed}.png`, seed);
@@ -233,13 +241,45 @@ describe('salad score', function () {
     const running = runSalad('score', at('many'), '--target', other.address, ...args).finally(() => {
       isOver = true;
     });
-    const rows = () => (existsSync(csv) ? readFileSync(csv, 'utf8').split('\n').length - 2 : 0);
-    while (rows() < 3 && !isOver) await nextTurn();
-    const left = await disturb(other);
-    const run = await running;
-    await left.stop(0);
-    return run;
+    // Before its first row the command tries whether the file can be written, and removes what it tried.
+    const rows = () => textIfThere(csv).split('\n').length - 2;
+    let left = other;
+    try {
+      while (rows() < 3 && !isOver) await nextTurn();
+      left = await disturb(other);
+      return await running;
+    } finally {
+      await left.stop(0);
+    }
   }
+
+  it('warns of a model with too few calibration images for the false-positive rate', async () => {
+    const few = await smallModels();
+    try {
+      const file = join(few.path, 'small', '1', 'manifest.json');
+      const manifest = JSON.parse(readFileSync(file, 'utf8')) as { calibration: { imageScores: number[] } };
+      manifest.calibration.imageScores = manifest.calibration.imageScores.slice(0, 9);
+      writeFileSync(file, JSON.stringify(manifest));
+      const args = ['score', '--models', few.path, '--engine', 'onnx', at('in/a/img.png')];
+      const csv = at('scores.csv');
+      const raised = await runSalad(...args, '--json', '--csv', csv);
+      assert.equal(raised.code, 0, raised.stderr);
+      assert.match(raised.stderr, /salad: warning: decided at a false-positive rate of 10 %/);
+      assert.match(String(raised.lines[0]?.['warnings']), /decided at a false-positive rate of 10 %/);
+      assert.match(readFileSync(csv, 'utf8'), /decided at a false-positive rate of 10 %/);
+
+      const accepted = await runSalad(...args, '--json', '--max-false-positive-rate', '0.1');
+      assert.doesNotMatch(accepted.stderr, /warning/);
+      assert.deepEqual(accepted.lines[0]?.['warnings'], []);
+
+      const refused = await runSalad(...args, '--json', '--max-false-positive-rate', '0.01');
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /salad: warning: --max-false-positive-rate 0\.01: .*9 calibration images/);
+      assert.equal(refused.lines[0]?.['reason'], 'FALSE_POSITIVE_RATE_UNREACHABLE');
+    } finally {
+      await few.remove();
+    }
+  });
 
   it('goes on after a restart of the server', async () => {
     const { code, stdout, stderr } = await scoreWhile(30_000, async (other) => {
@@ -247,7 +287,7 @@ describe('salad score', function () {
       return startSmall(models.path, { listen: other.address });
     });
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /trying again for 30 s/);
+    assert.match(stderr, /retrying for 30 s/);
     assert.match(stdout, /50 images: .*(normal|anomalous)/);
   });
 
@@ -257,8 +297,8 @@ describe('salad score', function () {
       return other;
     });
     assert.equal(code, 1);
-    assert.match(stderr, /trying again for 1 s/);
-    assert.match(stderr, /the server is gone: \d+ more images are not scored/);
+    assert.match(stderr, /retrying for 1 s/);
+    assert.match(stderr, /the server is unavailable: the other \d+ images are not scored/);
     assert.match(stdout, /50 images: .*1 failed, \d+ not scored/);
   });
 });

@@ -74,16 +74,12 @@ describe('a server that cannot be asked', function () {
   });
 
   it('expects TLS, or does not speak it', async () => {
-    await refused(address('tls'), [], /give --tls or --ca-file/);
+    await refused(address('tls'), [], /add --tls or --ca-file/);
     await refused(address('plain'), ['--ca-file', at('ca.pem')], /does not speak TLS/);
   });
 
   it('has a certificate that is not trusted', () =>
-    refused(
-      address('tls'),
-      ['--ca-file', at('stranger-ca.pem')],
-      /not trusted here: give it with --ca-file/,
-    ));
+    refused(address('tls'), ['--ca-file', at('stranger-ca.pem')], /not trusted here: add it with --ca-file/));
 
   it('asks for a client certificate, or for another one', async () => {
     const ca = ['--ca-file', at('ca.pem')];
@@ -93,7 +89,7 @@ describe('a server that cannot be asked', function () {
   });
 
   it('asks for credentials, others, or more of them', async () => {
-    await refused(address('keys'), [], /asks for credentials .*--api-key-file/);
+    await refused(address('keys'), [], /requires credentials .*--api-key-file/);
     await refused(address('keys'), ['--api-key-file', at('unknown-key')], /does not accept the token or key/);
     await refused(address('keys'), ['--api-key-file', at('admin-key')], /does not allow this/);
   });

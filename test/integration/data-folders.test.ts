@@ -21,7 +21,8 @@ const root = mkdtempSync(join(tmpdir(), 'salad-data-'));
 const models = join(root, 'models');
 const PRESET = ['--preset', 'gabor', '--working-size', String(SIZE), '--no-align', '--json'];
 
-interface Done {
+/** The last line of `salad train --json`. */
+interface TrainOutput {
   readonly images: { readonly fit: number };
   readonly hash: string;
   readonly warnings: readonly string[];
@@ -35,7 +36,7 @@ interface Done {
   };
 }
 
-/** Images by name: `n<seed>` normal, `e<seed>` with an effusion. */
+/** PNG files by name: `n<seed>` normal, `e<seed>` with an effusion. */
 const pictures = new Map<string, Buffer>();
 
 function folder(name: string, files: Readonly<Record<string, readonly string[]>>): Promise<string> {
@@ -52,27 +53,27 @@ const effusions = (count: number): string[] => Array.from({ length: count }, (_,
 const train = (data: string, name: string, ...more: string[]) =>
   runSalad('train', '--data', data, '--out', models, '--name', name, ...PRESET, ...more);
 
-async function trained(data: string, name: string, ...more: string[]): Promise<Done> {
+async function trained(data: string, name: string, ...more: string[]): Promise<TrainOutput> {
   const { code, stderr, lines } = await train(data, name, ...more);
   assert.equal(code, 0, stderr);
-  return lines.at(-1) as unknown as Done;
+  return lines.at(-1) as unknown as TrainOutput;
 }
 
 describe('data folders of train, calibrate and evaluate', function () {
   this.timeout(60_000);
-  let known: string;
+  let trainingFolder: string;
 
   before(async () => {
     for (let seed = 0; seed < 56; seed += 1) pictures.set(`n${seed}`, await phantomPng(3000 + seed, SIZE));
     for (let seed = 0; seed < 6; seed += 1)
       pictures.set(`e${seed}`, await phantomPng(3500 + seed, SIZE, 'effusion'));
-    known = await folder('known', { normal: normals(0, 24) });
-    await trained(known, 'known');
+    trainingFolder = await folder('known', { normal: normals(0, 24) });
+    await trained(trainingFolder, 'known');
   });
 
   after(() => rmSync(root, { recursive: true }));
 
-  it('train on the normal folder alone, say what they took, and never on PNEUMONIA/', async () => {
+  it('are used class by class: train uses only normal images, evaluate all; both report what they used', async () => {
     const data = await folder('kaggle', {
       'train/NORMAL': normals(0, 20),
       'train/PNEUMONIA': effusions(6),
@@ -86,7 +87,7 @@ describe('data folders of train, calibrate and evaluate', function () {
     assert.match(stderr, /normal: 20 images of train\/NORMAL\//);
     assert.match(stderr, /left out: 6 files \(train\/PNEUMONIA\/\): abnormal/);
     assert.match(stderr, /left out: 1 file \(train\/NORMAL\/scan\.dcm\): neither PNG nor JPEG/);
-    const done = lines.at(-1) as unknown as Done;
+    const done = lines.at(-1) as unknown as TrainOutput;
     assert.equal(done.images.fit, 20);
     assert.deepEqual(done.data.taken, [{ folder: 'train/NORMAL', label: 'normal', images: 20 }]);
     assert.deepEqual(lines[0]?.['event'], 'data');
@@ -116,7 +117,7 @@ describe('data folders of train, calibrate and evaluate', function () {
     );
   });
 
-  it('refuse folders that could be read in two ways, before anything is written', async () => {
+  it('are refused where they are ambiguous, before anything is written', async () => {
     const data = await folder('two-ways', { PNEUMONIA: effusions(5), COVID: normals(0, 20) });
     for (const [verb, ...more] of [
       ['train', '--out', join(root, 'none'), '--name', 'x'],
@@ -132,7 +133,7 @@ describe('data folders of train, calibrate and evaluate', function () {
     assert.equal((await trained(data, 'named', '--normal', 'COVID/')).images.fit, 20);
   });
 
-  it('name every file that cannot be read', async () => {
+  it('are refused with unreadable files, which are all named', async () => {
     const data = await folder('corrupt', { normal: normals(0, 24) });
     const whole = pictures.get('n30')!;
     writeFileSync(join(data, 'normal/cut.png'), whole.subarray(0, whole.length - 200));
@@ -150,7 +151,7 @@ describe('data folders of train, calibrate and evaluate', function () {
     }
   });
 
-  it('refuse a table of patients that does not know every image', async () => {
+  it('are refused where the table of patients lacks an image', async () => {
     const data = await folder('patients', { normal: normals(0, 22) });
     const table = (of: (name: string) => string, count: number): void =>
       writeFileSync(
@@ -170,15 +171,15 @@ describe('data folders of train, calibrate and evaluate', function () {
       matched.stderr,
       /11 patients by .*patients\.csv \(images matched: 22 ignoring the extension\)/,
     );
-    assert.match(readFileSync(join(models, 'patients/1/MODEL_CARD.md'), 'utf8'), /Parts by patient\./);
+    assert.match(readFileSync(join(models, 'patients/1/MODEL_CARD.md'), 'utf8'), /Folds by patient\./);
     await trained(data, 'no-patients', '--patients', 'none');
     assert.match(
       readFileSync(join(models, 'no-patients/1/MODEL_CARD.md'), 'utf8'),
-      /Parts by image \(no table/,
+      /Folds by image \(no table/,
     );
   });
 
-  it('refuse to train on too few different images unless forced, before the work', async () => {
+  it('are refused for training with too few different images, unless forced', async () => {
     const few = await folder('few', { normal: normals(0, 19) });
     const refused = await train(few, 'few');
     assert.deepEqual([refused.code, refused.lines.at(-1)?.['reason']], [1, 'TRAINING_DATA_INVALID']);
@@ -191,7 +192,7 @@ describe('data folders of train, calibrate and evaluate', function () {
     assert.match((await train(copies, 'copies', '--force')).stderr, /must hold 2 images and has 0/);
     const { code, stderr, lines } = await train(few, 'few', '--force', '--strata');
     assert.equal(code, 0, stderr);
-    const { warnings } = lines.at(-1) as unknown as Done;
+    const { warnings } = lines.at(-1) as unknown as TrainOutput;
     assert.match(warnings.join(), /19 normal images, fewer than 100/);
     assert.match(stderr, /--strata does nothing: 95 calibration normals are needed, there are 19/);
     const card = readFileSync(join(models, 'few/1/MODEL_CARD.md'), 'utf8');
@@ -199,22 +200,29 @@ describe('data folders of train, calibrate and evaluate', function () {
     assert.doesNotMatch(card, /every fifth/);
   });
 
-  it('never overwrite a bundle', async () => {
+  it('are not trained on where the bundle exists', async () => {
     const manifest = join(models, 'known/1/manifest.json');
     const before = readFileSync(manifest);
-    const again = await train(known, 'known', '--seed', '9');
+    const again = await train(trainingFolder, 'known', '--seed', '9');
     assert.equal(again.code, 2);
     assert.match(again.stderr, /known.1 exists and is never overwritten: give --version 2 or another --out/);
-    const parent = await runSalad('train', '--data', known, '--out', join(models, 'known'), ...PRESET);
+    const parent = await runSalad(
+      'train',
+      '--data',
+      trainingFolder,
+      '--out',
+      join(models, 'known'),
+      ...PRESET,
+    );
     assert.deepEqual([parent.code, readdirSync(join(models, 'known'))], [2, ['1']]);
     assert.deepEqual(readFileSync(manifest), before);
-    const resumed = await train(known, 'fresh', '--resume');
+    const resumed = await train(trainingFolder, 'fresh', '--resume');
     assert.equal(resumed.code, 2);
     assert.match(resumed.stderr, /--resume: there is no checkpoint/);
     assert.equal(existsSync(join(models, 'fresh')), false);
   });
 
-  describe('with images of the training among them', () => {
+  describe('with training images among them', () => {
     let mixed: string;
     const withoutHashes = join(root, 'old/known/1');
 
@@ -231,13 +239,13 @@ describe('data folders of train, calibrate and evaluate', function () {
       writeFileSync(join(withoutHashes, 'manifest.json'), JSON.stringify(manifest));
     });
 
-    const KNOWN = [...normals(10, 14).map((name) => `normal/${name}.png`)].sort();
+    const TRAINING_IDS = [...normals(10, 14).map((name) => `normal/${name}.png`)].sort();
 
     for (const [how, model] of [
       ['pixelHashes', () => join(models, 'known/1')],
       ['memoryBank', () => withoutHashes],
     ] as const) {
-      it(`calibrate counts them out by ${how}`, async () => {
+      it(`are calibrated on without these images, recognised by ${how}`, async () => {
         const out = join(root, `calibrated-${how}`);
         const { code, stderr, lines } = await runSalad(
           ...['calibrate', '--model', model(), '--data', mixed, '--out', out, '--json'],
@@ -249,12 +257,12 @@ describe('data folders of train, calibrate and evaluate', function () {
           warnings: string[];
         };
         assert.deepEqual([images, trainingImages.count, trainingImages.check], [32, 14, how]);
-        assert.deepEqual(trainingImages.first, KNOWN.slice(0, 10));
+        assert.deepEqual(trainingImages.first, TRAINING_IDS.slice(0, 10));
         assert.match(stderr, /left out: 14 images that the bundle was trained on \(normal\/n10\.png/);
         assert.match(warnings[0]!, /32 normal images, fewer than 100/);
         assert.match(stderr, /warning: calibrated on 32/);
         const again = await runSalad('evaluate', '--model', join(out, 'known/2'), '--data', mixed, '--json');
-        // Those of the calibration are known as well by now.
+        // The images of the calibration are recognised as well.
         assert.equal(again.code, 1);
         assert.match(
           again.stderr,
@@ -262,7 +270,7 @@ describe('data folders of train, calibrate and evaluate', function () {
         );
       });
 
-      it(`evaluate counts them out by ${how}`, async () => {
+      it(`are evaluated without these images, recognised by ${how}`, async () => {
         const { code, stderr, lines } = await runSalad(
           ...['evaluate', '--model', model(), '--data', mixed, '--json'],
         );
@@ -279,14 +287,14 @@ describe('data folders of train, calibrate and evaluate', function () {
       });
     }
 
-    it('calibrate refuses a set of nothing else, even a part of it', async () => {
+    it('are refused for calibration where there are no other images', async () => {
       const part = await folder('part', { normal: normals(0, 20) });
       for (const model of [join(models, 'known/1'), withoutHashes]) {
         const { code, stderr } = await runSalad(
           ...['calibrate', '--model', model, '--data', part, '--out', join(root, 'nothing'), '--json'],
         );
         assert.equal(code, 1);
-        assert.match(stderr, /trained on these very images/);
+        assert.match(stderr, /trained on these images/);
       }
       assert.equal(existsSync(join(root, 'nothing')), false);
     });

@@ -37,7 +37,7 @@ async function evaluate(...more: string[]): Promise<Result> {
 
 const HEADER = 'file,label,patient,imageScore,pValue,decision,top,left,bottom,right';
 
-describe('salad evaluate, the protocol', function () {
+describe('salad evaluate', function () {
   this.timeout(60_000);
   const scores = join(root, 'scores.csv');
   let result: Result;
@@ -71,9 +71,9 @@ describe('salad evaluate, the protocol', function () {
     );
     assert.equal(trained.code, 0, trained.stderr);
     result = await evaluate('--scores', scores);
-    const [header, ...lines_] = readFileSync(scores, 'utf8').trimEnd().split('\n');
+    const [header, ...rowLines] = readFileSync(scores, 'utf8').trimEnd().split('\n');
     assert.equal(header, HEADER);
-    rows = lines_.map((line) => {
+    rows = rowLines.map((line) => {
       const cells = [...line.matchAll(/("(?:[^"]|"")*"|[^,]*)(?:,|$)/g)].map(([, cell]) =>
         (cell ?? '').replace(/^"|"$/g, '').replaceAll('""', '"'),
       );
@@ -83,7 +83,7 @@ describe('salad evaluate, the protocol', function () {
 
   after(() => rmSync(root, { recursive: true }));
 
-  it('writes one line an image, from which its figures follow', () => {
+  it('writes one line per image, from which its figures can be computed', () => {
     assert.equal(rows.length, 24);
     const of = (label: RegExp) =>
       rows.filter((row) => label.test(row['label']!)).map((row) => Number(row['imageScore']));
@@ -103,12 +103,12 @@ describe('salad evaluate, the protocol', function () {
     }
   });
 
-  it('gives floors, the local part and where the top patch lies', () => {
+  it('reports floors, the local part of the score and the place of the top patch', () => {
     assert.deepEqual(Object.keys(result.floors), ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize']);
     assert.deepEqual(result.all.floors, result.floors);
     assert.equal(result.localAuroc, result.all.localAuroc);
     assert.ok(result.localAuroc > 0.5);
-    // One box is the whole image, 16 times a patch; the other a corner that no patch among those that count reaches.
+    // One box is the whole image, 16 times as large as a patch; the other is a corner outside all inner patches.
     const { pointingByChance, ...shares } = result.localisation!;
     assert.deepEqual(shares, { boxImages: 2, pointing: 0.5, touch: 0.5, iou10: 0, iou25: 0 });
     assert.ok(Math.abs(pointingByChance! - (1 + 1 / SIZE ** 2) / 2) < 1e-9);
@@ -116,7 +116,7 @@ describe('salad evaluate, the protocol', function () {
     assert.equal(result.classes['other, "odd"']!.localisation, undefined);
   });
 
-  it('warns of small classes and of what the model cannot promise', () => {
+  it('warns of small classes and of a small calibration set', () => {
     assert.match(
       result.warnings.join('\n'),
       /class effusion: 8 images of 8 patients, too few for reliable figures/,
@@ -126,7 +126,7 @@ describe('salad evaluate, the protocol', function () {
     assert.ok(low < 0.99 && high <= 1 && low < high);
   });
 
-  it('splits the set by patient, and writes every opening of the report part down', async () => {
+  it('splits the set by patient, and logs every use of the report half', async () => {
     const log = join(root, 'set/test.openings.jsonl');
     const [choose, report] = [await evaluate('--half', 'choose'), await evaluate('--half', 'report')];
     assert.deepEqual([choose.half, report.half, result.half], ['choose', 'report', 'all']);
@@ -140,7 +140,7 @@ describe('salad evaluate, the protocol', function () {
     const [first, ...none] = openings();
     assert.deepEqual([first?.half, first?.model, none.length], ['report', 'small@1', 0]);
     assert.ok(Math.abs(Date.parse(first!.time) - Date.now()) < 60_000);
-    // Who looks at everything looks at that part as well.
+    // An evaluation of the whole set uses the report half as well.
     await evaluate();
     assert.deepEqual(
       openings().map(({ half }) => half),
@@ -151,7 +151,7 @@ describe('salad evaluate, the protocol', function () {
     assert.ok(existsSync(join(root, 'mine.jsonl')));
   });
 
-  it('tries before the work what it will write, and never writes over an image', async () => {
+  it('checks its output files before the work, and never overwrites an image', async () => {
     const refuse = async (pattern: RegExp, ...more: string[]) => {
       const { code, stderr } = await runSalad('evaluate', '--model', model, '--data', data, ...more);
       assert.equal(code, 2, stderr);
@@ -173,7 +173,7 @@ describe('salad evaluate, the protocol', function () {
     );
   });
 
-  it('names a lesion mask that cannot be read or is of another image', async () => {
+  it('names a lesion mask that is unreadable or has another size than its image', async () => {
     for (const [content, pattern] of [
       ['no picture', /the mask .*masks.effusion.6201\.png cannot be read: .*neither PNG nor JPEG/],
       [await png(1), /the mask .*6201\.png has 8 x 8 pixels, its image 128 x 128/],
@@ -186,7 +186,7 @@ describe('salad evaluate, the protocol', function () {
     rmSync(join(data, 'masks'), { recursive: true });
   });
 
-  it('shows warnings, classes together and boxes in the report', async () => {
+  it('shows warnings, all classes together and boxes in the report', async () => {
     const file = join(root, 'report.html');
     await evaluate('--report', file);
     const html = readFileSync(file, 'utf8');

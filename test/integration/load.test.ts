@@ -5,7 +5,7 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
-describe('the load client at a server with one place', function () {
+describe('the load generator at a server that admits one acquisition', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
   let server: RunningServer;
@@ -41,7 +41,7 @@ describe('the load client at a server with one place', function () {
       ...more,
     });
 
-  it('comes back with streams back to back, until each got what it asked for', async () => {
+  it('retries refused acquisitions of streams without an interval until they succeed', async () => {
     const { acquisitions, jain } = await offer({ kind: 'streams', count: 4, intervalMs: 0 });
     assert.ok(acquisitions.ok >= 4);
     assert.ok(acquisitions.retries > 0);
@@ -50,7 +50,7 @@ describe('the load client at a server with one place', function () {
     assert.ok(jain !== null && jain > 0.3, `Jain ${jain}`);
   });
 
-  it('counts what is refused where arrivals do not wait', async () => {
+  it('counts refusals with Poisson arrivals', async () => {
     const { acquisitions } = await offer({ kind: 'poisson', ratePerSecond: 400, seed: 1 });
     assert.ok(acquisitions.ok > 0);
     assert.ok(acquisitions.refused > 0);
@@ -58,7 +58,7 @@ describe('the load client at a server with one place', function () {
     assert.equal(acquisitions.byStatus['RESOURCE_EXHAUSTED'], acquisitions.refused);
   });
 
-  it('ends when it is told to: rates are of the time measured, and nothing it cancelled counts as failed', async () => {
+  it('ends when the signal aborts: rates are per measured time, and cancelled acquisitions do not count as failed', async () => {
     const abort = new AbortController();
     let done = 0;
     const onProgress = (acquisitions: number) => {
@@ -75,7 +75,7 @@ describe('the load client at a server with one place', function () {
     assert.equal(result.acquisitions.perSecond, result.acquisitions.ok / result.seconds);
   });
 
-  it('does not wait for an arrival that is far off', async () => {
+  it('does not wait for a late arrival after the signal aborts', async () => {
     const abort = new AbortController();
     const running = offer(
       { kind: 'poisson', ratePerSecond: 0.001, seed: 1 },

@@ -14,23 +14,23 @@ import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { type TilePosition, WorkingImage } from '../../src/imaging/working-image.js';
 import { type LesionKind, makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
-import { judgeImage } from '../../src/training/data/image-scorer.js';
 import type { TrainingPlan, TrainingProgress } from '../../src/training/encoders/preset.js';
-import { saladPreset } from '../../src/training/encoders/salad/settings.js';
-import { learnedPlan } from '../../src/training/encoders/salad/training-presets.js';
+import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
+import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
 import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
 import { evaluationReport } from '../../src/training/evaluate/report.js';
-import { findPreset } from '../../src/training/fit/presets.js';
-import { PLAIN_THRESHOLDS } from '../../src/training/fit/strata.js';
+import { findPreset } from '../../src/training/fit/preset-registry.js';
+import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { type TrainResult, trainBundle } from '../../src/training/fit/train.js';
 import { imageScoreErrorMax } from '../support/rounding.js';
 
 const SIZE = 160;
 const root = mkdtempSync(join(tmpdir(), 'salad-train-'));
 
-/** A phantom as its windowed 8-bit PNG, as `salad phantom` lays it out. */
-async function write(folder: string, seed: number, lesion: LesionKind | 'none'): Promise<void> {
+/** Writes a phantom as a windowed 8-bit PNG, in the folders of `salad phantom`. */
+async function writePhantom(folder: string, seed: number, lesion: LesionKind | 'none'): Promise<void> {
   const phantom = makePhantom({ seed, lesion, size: SIZE });
   const label = lesion === 'none' ? 'normal' : lesion;
   const display = new Float32Array(SIZE * SIZE);
@@ -59,10 +59,11 @@ describe('train and evaluate', function () {
   let split: TrainResult['split'];
   let detail: EvaluationDetail;
 
+  /** Differences from the default training of this test. */
   interface Variation {
     readonly signal?: AbortSignal;
     readonly presetName?: string;
-    /** Instead of the preset's own. */
+    /** Replaces the plan of the preset. */
     readonly plan?: TrainingPlan;
     readonly workingSize?: number;
     readonly validation?: number | null;
@@ -87,7 +88,7 @@ describe('train and evaluate', function () {
       bankRows: 2048,
       coreset: 'random',
       outlierFraction: 0.005,
-      thresholds: PLAIN_THRESHOLDS,
+      thresholds: DEFAULT_THRESHOLDS,
       validation: variation.validation === undefined ? 0.5 : variation.validation,
       resume: false,
       force: false,
@@ -100,9 +101,9 @@ describe('train and evaluate', function () {
   };
 
   before(async () => {
-    for (let seed = 1; seed <= 44; seed += 1) await write(trainFolder, seed, 'none');
-    for (let seed = 101; seed <= 110; seed += 1) await write(testFolder, seed, 'none');
-    for (let seed = 201; seed <= 208; seed += 1) await write(testFolder, seed, 'effusion');
+    for (let seed = 1; seed <= 44; seed += 1) await writePhantom(trainFolder, seed, 'none');
+    for (let seed = 101; seed <= 110; seed += 1) await writePhantom(testFolder, seed, 'none');
+    for (let seed = 201; seed <= 208; seed += 1) await writePhantom(testFolder, seed, 'effusion');
     engine = await createEngine('onnx');
     ({ bundle, split } = await train(join(root, 'a', '1')));
     detail = await evaluateBundle({ bundle, engine, dataset: await loadDataset(testFolder), keepTop: 3 });
@@ -123,14 +124,14 @@ describe('train and evaluate', function () {
     }
   });
 
-  it('holds a golden batch that the wasm engine reproduces', async () => {
+  it('writes a golden batch that the wasm engine reproduces', async () => {
     const wasm = await createEngine('wasm');
     const result = await runGoldenCheck(wasm, bundle);
     await wasm.dispose();
     assert.ok(result.passed, result.reason);
   });
 
-  it('keeps fit, calibration and their counts apart', () => {
+  it('separates fit and calibration images', () => {
     const { training, calibration } = bundle.manifest;
     assert.equal(training.images.fit + training.images.validation, 44);
     assert.deepEqual(
@@ -141,7 +142,7 @@ describe('train and evaluate', function () {
     assert.ok(Math.max(...bundle.bank.sources) < training.images.fit);
   });
 
-  it('tells effusions from normals and points at them', () => {
+  it('separates effusions from normal images and localises them', () => {
     const { normal, classes } = detail.evaluation;
     assert.equal(normal.count, 10);
     const effusion = classes['effusion']!;
@@ -149,12 +150,12 @@ describe('train and evaluate', function () {
     assert.ok(effusion.auroc > 0.8, `AUROC ${effusion.auroc}`);
     assert.ok((effusion.localisation?.patchAuroc ?? 0) > 0.8);
     assert.ok((effusion.localisation?.aupro ?? 0) > 0.4, `AUPRO ${effusion.localisation?.aupro}`);
-    // About ten calibration images can promise 10 %, never 5 %.
+    // About ten calibration images can guarantee 10 %, but not 5 %.
     assert.equal(normal.falsePositiveRate['0.05'], null);
     assert.ok(normal.falsePositiveRate['0.10'] !== null);
   });
 
-  it('scores an image as streaming its rows does, tile by tile', async () => {
+  it('scores an image as streaming does, where tiles are scored while rows arrive', async () => {
     const file = 'effusion/201.png';
     const evaluated = detail.images.find((image) => image.id === file)!;
     const { rows, columns, samples } = await decodeImage(readFileSync(join(testFolder, file)), {
@@ -193,7 +194,7 @@ describe('train and evaluate', function () {
     for (const tile of image.complete()) await score(tile);
     await model.dispose();
     assert.ok(early > 0, 'no tile was ready before the last row');
-    const streamed = judgeImage(scores, calibration, geometry, scoring.aggregate).score;
+    const streamed = aggregateImage(scores, calibration, geometry, scoring.aggregate).score;
     const difference = Math.abs(streamed - evaluated.score);
     assert.ok(difference <= imageScoreErrorMax(calibration), `${streamed} against ${evaluated.score}`);
   });
@@ -206,7 +207,7 @@ describe('train and evaluate', function () {
     assert.ok(html.includes(detail.evaluation.classes['effusion']!.auroc.toFixed(3)));
   });
 
-  it('stops when asked to and says so', async () => {
+  it('stops when its signal aborts', async () => {
     const abort = new AbortController();
     abort.abort();
     await assert.rejects(
@@ -215,7 +216,7 @@ describe('train and evaluate', function () {
     );
   });
 
-  it('calibrates on all normals, each without its patient, and aligns, where the preset does', async () => {
+  it('cross-fits the calibration over all normals and aligns, where the preset does', async () => {
     const { bundle: aligned, split: whole } = await train(join(root, 'e', '1'), {
       presetName: 'gabor',
       validation: null,
@@ -230,13 +231,13 @@ describe('train and evaluate', function () {
       engine,
       dataset: await loadDataset(testFolder),
     });
-    // 44 normals promise 5 %, which a fifth of them held out could not; those of the bank itself would all be 0.
+    // 44 normals can guarantee 5 %, a held-out fifth of them could not. Scored against their own bank, all would be 0.
     assert.notEqual(evaluation.normal.falsePositiveRate['0.05'], null);
     assert.ok(evaluation.normal.falsePositiveRate['0.10']! <= 0.5);
     assert.ok(evaluation.classes['effusion']!.auroc > 0.8);
   });
 
-  it('learns a small SALAD encoder, reports its epochs, and finishes it by the same back half', async () => {
+  it('learns a small SALAD encoder, reports its epochs, and builds a bundle with it', async () => {
     const epochs: number[] = [];
     const salad = saladPreset('salad', 96);
     const toy = { ...salad.config, baseWidth: 4, embedding: 32, warmupEpochs: 1 };
@@ -255,7 +256,7 @@ describe('train and evaluate', function () {
     assert.ok(evaluation.classes['effusion']!.auroc > 0.5);
   });
 
-  it('refuses bfloat16 on an engine without it', async () => {
+  it('refuses to evaluate in bfloat16 on an engine without it', async () => {
     const dataset = await loadDataset(testFolder);
     await assert.rejects(
       evaluateBundle({ bundle, engine, dataset, precision: 'bfloat16' }),

@@ -1,6 +1,6 @@
-/** The slow and obvious float64 version of search and score: sort every candidate of the window. */
+/** Reference implementation of search and score: slow, in float64, sorts every candidate of the search window. */
 import type { EngineModelSource, TileBatch } from '../../src/engines/engine.js';
-import { neighbourWeights } from '../../src/scoring/knn.js';
+import { neighbourWeights, type PatchScoringSpec, patchScoreFromDistances } from '../../src/scoring/knn.js';
 import { referenceForward } from './network.js';
 
 export interface ReferencePatch {
@@ -9,7 +9,7 @@ export interface ReferencePatch {
   readonly embedding: Float64Array;
 }
 
-/** Patches of a batch, tile by tile and row by row within a tile. */
+/** Scores the patches of a batch, tile by tile and row by row within a tile. */
 export function referencePatches(source: EngineModelSource, tiles: TileBatch): ReferencePatch[] {
   const { tilePixels, patchesPerSide, patchesPerTile } = source.geometry;
   const columns = patchesPerTile / patchesPerSide;
@@ -37,36 +37,58 @@ function scorePatch(
   gridColumn: number,
 ): ReferencePatch {
   const { bank, scoring } = source.search!;
-  const radius = scoring.searchRadius ?? Number.POSITIVE_INFINITY;
+  const searchRadius = scoring.searchRadius ?? Number.POSITIVE_INFINITY;
   const candidates: { row: number; distance: number; cosine: number }[] = [];
   for (let row = 0; row < bank.rows; row++) {
-    if (Math.abs(bank.positions[2 * row]! - gridRow) > radius) continue;
-    if (Math.abs(bank.positions[2 * row + 1]! - gridColumn) > radius) continue;
+    if (Math.abs(bank.positions[2 * row]! - gridRow) > searchRadius) continue;
+    if (Math.abs(bank.positions[2 * row + 1]! - gridColumn) > searchRadius) continue;
     let cosine = 0;
     for (let axis = 0; axis < bank.dimension; axis++) {
       cosine += embedding[axis]! * bank.prototypes[row * bank.dimension + axis]!;
     }
     cosine = Math.min(1, Math.max(-1, cosine));
-    const distance = scoring.distance === 'angular' ? Math.acos(cosine) / Math.PI : Math.sqrt(2 - 2 * cosine);
-    candidates.push({ row, distance, cosine });
+    candidates.push({ row, distance: distanceFromCosine(cosine, scoring.distance), cosine });
   }
   candidates.sort((a, b) => b.cosine - a.cosine || a.row - b.row);
   const nearest = candidates.slice(0, scoring.neighbourCount);
-  const raw = nearest.map(({ cosine }) =>
+  const weights = nearest.map(({ cosine }) =>
     scoring.form === 'mean' ? 1 : Math.exp((cosine - 1) / scoring.temperature),
   );
-  const total = raw.reduce((a, b) => a + b, 0);
-  const score = nearest.reduce((sum, { distance }, index) => sum + (raw[index]! / total) * distance, 0);
+  const total = weights.reduce((a, b) => a + b, 0);
+  const score = nearest.reduce((sum, { distance }, index) => sum + (weights[index]! / total) * distance, 0);
   return { score, neighbours: nearest, embedding };
 }
 
+/** Distance of two unit vectors from their cosine; clamps it, because products of float32 unit vectors exceed 1. */
+export function distanceFromCosine(cosine: number, distance: PatchScoringSpec['distance']): number {
+  const clamped = Math.min(1, Math.max(-1, cosine));
+  return distance === 'angular' ? Math.acos(clamped) / Math.PI : Math.sqrt(2 - 2 * clamped);
+}
+
 /**
- * W2, the literal reading of the paper's abstract: the angular distance to the normalised weighted combination of the
- * K nearest prototypes. It can hide an outlier between clusters, so it is not served
+ * Score and distances of one patch from the cosines `similarities[offset .. offset + k)`, as the formulas of
+ * docs/explanation/salad-method.md, section 7 are written. A float32 cosine near 1 holds its distance to about 3e-4
+ * only, so engines compute distances from differences (`distanceFromSquaredChord`), which is exact.
+ */
+export function patchScoreFromSimilarities(
+  similarities: ArrayLike<number>,
+  offset: number,
+  k: number,
+  scoring: PatchScoringSpec,
+): { readonly score: number; readonly distances: Float64Array } {
+  const distances = Float64Array.from({ length: k }, (_, index) =>
+    distanceFromCosine(similarities[offset + index]!, scoring.distance),
+  );
+  return { score: patchScoreFromDistances(distances, 0, k, scoring), distances };
+}
+
+/**
+ * W2, the other reading of the paper's abstract: the angular distance to the normalised weighted combination of the
+ * K nearest prototypes. It gives an outlier between two clusters a low score, so it is not served
  * (docs/explanation/salad-method.md, section 7).
  * @param embedding unit vector [dimension]
- * @param prototypes unit rows [any, dimension]
- * @param neighbours row numbers of the K nearest
+ * @param prototypes unit rows [rows, dimension]
+ * @param neighbours row numbers of the K nearest prototypes
  * @returns arccos(z . p) / pi in [0, 1]
  */
 export function weightedPrototypeDistance(

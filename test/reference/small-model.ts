@@ -69,7 +69,15 @@ export function everyOperation(): NetworkDescription {
       { op: 'convTranspose', name: 'spread', input: 'half', kernelSize: 3, inChannels: 4, outChannels: 3 },
       { op: 'tanh', name: 'bounded', input: 'spread' },
       { op: 'crop', name: 'inner', input: 'bounded', offset: 1, size: 12 },
-      { op: 'depthwiseConv', name: 'depth', input: 'half', kernelSize: 3, padding: 1, channels: 4, bias: false },
+      {
+        op: 'depthwiseConv',
+        name: 'depth',
+        input: 'half',
+        kernelSize: 3,
+        padding: 1,
+        channels: 4,
+        bias: false,
+      },
       { op: 'batchNorm', name: 'depthNorm', input: 'depth', channels: 4 },
       { op: 'clip', name: 'relu6', input: 'depthNorm', low: 0, high: 6 },
       // 12 -> 6 with 1 zero before and 2 after; 6 -> 3 with none before and 1 after.

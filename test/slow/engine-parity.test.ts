@@ -16,8 +16,9 @@ import type { SaladError } from '../../src/errors/index.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
+import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
-import { judgeImage, renderWorkingImage } from '../../src/training/data/image-scorer.js';
+import { renderAll } from '../../src/training/data/render.js';
 import { createRandom } from '../../src/util/random.js';
 import { referencePatches } from '../reference/score.js';
 import { BATCH_ERROR_MAX, ENGINE_ERROR_MAX } from '../support/rounding.js';
@@ -42,9 +43,8 @@ function phantomImage({ manifest, geometry }: Bundle, seed: number): WorkingImag
 
 async function* images(bundle: Bundle): AsyncGenerator<WorkingImage> {
   if (existsSync(ZHANGLAB)) {
-    for (const { path } of (await loadDataset(ZHANGLAB)).images) {
-      yield await renderWorkingImage(path, bundle.manifest);
-    }
+    const dataset = await loadDataset(ZHANGLAB);
+    for await (const { image } of renderAll(dataset.images, bundle.manifest)) yield image;
   }
   for (let seed = 5_200_000; ; seed++) yield phantomImage(bundle, seed);
 }
@@ -138,7 +138,7 @@ function imageScores({ manifest, geometry }: Bundle, scores: Float32Array): numb
   const cells = geometry.patchGrid ** 2;
   return Array.from({ length: scores.length / cells }, (_, image) => {
     const own = scores.slice(image * cells, (image + 1) * cells);
-    return judgeImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
+    return aggregateImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
   });
 }
 

@@ -1,4 +1,4 @@
-/** The chart, rendered by the helm that scripts/helm/tools.mjs built. */
+/** Renders the chart with the helm that scripts/helm/tools.mjs builds. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,10 +10,10 @@ import { root } from './salad.js';
 const execute = promisify(execFile);
 export const CHART = join(root, 'helm/salad-serve');
 
-// biome-ignore lint/suspicious/noExplicitAny: objects of Kubernetes, whose shape kubeconform checks
+// biome-ignore lint/suspicious/noExplicitAny: Kubernetes objects, whose form kubeconform checks
 export type KubernetesObject = Record<string, any>;
 
-/** Rejects with helm's words where it refuses the values. */
+/** Rejects with the output of helm if it refuses the values. */
 export async function render(values: unknown, release = 'ci'): Promise<KubernetesObject[]> {
   const folder = await mkdtemp(join(tmpdir(), 'salad-chart-'));
   try {
@@ -32,7 +32,7 @@ export async function render(values: unknown, release = 'ci'): Promise<Kubernete
   }
 }
 
-/** The values of every file of ci/, by its name. */
+/** The values of every file in ci/, by variant name. */
 export async function variants(): Promise<Map<string, KubernetesObject>> {
   const names = (await readdir(join(CHART, 'ci'))).sort();
   const texts = await Promise.all(names.map((name) => readFile(join(CHART, 'ci', name), 'utf8')));
@@ -47,7 +47,7 @@ export function find(objects: readonly KubernetesObject[], kind: string, name?: 
   return found[0] as KubernetesObject;
 }
 
-/** Every pod that the objects would make. */
+/** The specs of all pods that the objects create. */
 export function podSpecs(objects: readonly KubernetesObject[]): KubernetesObject[] {
   return objects.flatMap((each) =>
     each['kind'] === 'Pod' ? [each['spec']] : each['spec']?.template ? [each['spec'].template.spec] : [],

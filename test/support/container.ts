@@ -1,4 +1,4 @@
-/** The built image under podman, as scripts/container/tools.mjs set it up; needs root on Linux. */
+/** Runs the built image in podman, as configured by scripts/container/tools.mjs; needs root on Linux. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -8,12 +8,12 @@ const execute = promisify(execFile);
 
 export const IMAGE = 'localhost/salad-serve:cpu';
 
-/** What it prints on stdout. */
+/** Runs podman. @returns its stdout */
 export async function podman(...args: readonly string[]): Promise<string> {
   return (await run(args)).stdout.trim();
 }
 
-/** Both streams of a container. */
+/** The output of a container, stdout and then stderr. */
 export async function logOf(container: string): Promise<string> {
   const { stdout, stderr } = await run(['logs', container]);
   return stdout + stderr;
@@ -24,7 +24,7 @@ function run(args: readonly string[]): Promise<{ stdout: string; stderr: string 
   return execute('podman', args, { env, maxBuffer: 64 * 1024 * 1024 });
 }
 
-/** The JSON that follows `"event":"ready"` in a container's log; rejects where the container ends before. */
+/** Waits for the JSON line with `"event":"ready"` in the log of a container; rejects if the container ends before. */
 export async function readyLine(container: string): Promise<Record<string, unknown>> {
   for (;;) {
     const log = await logOf(container);

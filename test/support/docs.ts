@@ -1,7 +1,7 @@
 /** The project's prose and where it is cited. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join, relative, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 
 export const root = resolve(import.meta.dirname, '../..');
 
@@ -14,13 +14,16 @@ export interface Page {
   readonly headings: readonly string[];
 }
 
-/** Every Markdown page that people read: README, CONTRIBUTING, docs/, the clients' pages. */
+/** Every Markdown page that people read: README, CONTRIBUTING, docs/, the READMEs of the clients and of folders of src. */
 export function pages(): readonly Page[] {
   const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.md'))
     .map((file) => join('docs', file));
   const clients = readdirSync(join(root, 'clients')).map((name) => join('clients', name, 'README.md'));
-  return ['README.md', 'CONTRIBUTING.md', ...docs, ...clients]
+  const folders = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((file) => basename(file) === 'README.md')
+    .map((file) => join('src', file));
+  return ['README.md', 'CONTRIBUTING.md', ...docs, ...clients, ...folders]
     .filter((file) => existsSync(join(root, file)))
     .sort()
     .map(readPage);

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { makePhantom } from '../../src/phantom/phantom.js';
 
-/** A small grey PNG; every seed is another picture. */
+/** A small grey PNG; every seed gives another picture. */
 export function png(seed: number, side = 8): Promise<Buffer> {
   const pixels = Uint8Array.from({ length: side * side }, (_, at) => (at * 7 + seed * 31) % 256);
   return sharp(pixels, { raw: { width: side, height: side, channels: 1 } })
@@ -12,7 +12,7 @@ export function png(seed: number, side = 8): Promise<Buffer> {
     .toBuffer();
 }
 
-/** A phantom as an 8-bit PNG without its window: good enough to train on. */
+/** A phantom as an 8-bit PNG, the upper 8 of its 12 bits, without its window. */
 export function phantomPng(
   seed: number,
   size: number,
@@ -26,7 +26,7 @@ export function phantomPng(
     .toBuffer();
 }
 
-/** Writes files by their paths below a folder; a number is the seed of a small PNG. */
+/** Writes files by their paths below a folder; a number stands for a small PNG of that seed. */
 export async function writeFiles(
   folder: string,
   files: Readonly<Record<string, number | string | Uint8Array>>,

@@ -1,9 +1,9 @@
-/** The salad command in this process: its argument parser, its verbs, its exit code. */
+/** Runs the salad command in this process, with its argument parser, commands and exit codes. */
 import { createProgram } from '../../src/cli/program.js';
 import { runProgram } from '../../src/cli/shared/run.js';
 import type { Finished } from './salad.js';
 
-/** Runs one command to its end; other tests must not write to stdout or stderr meanwhile. */
+/** Runs one command to its end. Other tests must not write to stdout or stderr at the same time. */
 export async function runSalad(...args: readonly string[]): Promise<Finished> {
   const texts = { stdout: '', stderr: '' };
   const restore = (['stdout', 'stderr'] as const).map((name) => {
@@ -17,7 +17,7 @@ export async function runSalad(...args: readonly string[]): Promise<Finished> {
       stream.write = write;
     };
   });
-  const before = process.exitCode;
+  const previousExitCode = process.exitCode;
   process.exitCode = undefined;
   try {
     const code = await runProgram(createProgram({ environment: {} }), ['node', 'salad', ...args]);
@@ -27,7 +27,7 @@ export async function runSalad(...args: readonly string[]): Promise<Finished> {
       .map((line) => JSON.parse(line) as Record<string, unknown>);
     return { code, ...texts, lines };
   } finally {
-    process.exitCode = before;
-    for (const undo of restore) undo();
+    process.exitCode = previousExitCode;
+    for (const restoreStream of restore) restoreStream();
   }
 }

@@ -1,5 +1,6 @@
 /** Bounds of the difference between two float32 results for the same image. */
-import { type Calibration, robustZ } from '../../src/scoring/calibration.js';
+import type { CalibrationTables } from '../../src/geometry/specifications.js';
+import { robustZ } from '../../src/scoring/calibration.js';
 
 /** Largest difference of a patch score between batches of two sizes, on one engine. */
 export const BATCH_ERROR_MAX = 1e-6;
@@ -12,7 +13,7 @@ export const ENGINE_ERROR_MAX = 1e-4;
  * much as the z of one patch: the patch error over the scaled MAD of the cell with the smallest MAD.
  * @param patchErrorMax largest difference of a patch score
  */
-export function imageScoreErrorMax(calibration: Calibration, patchErrorMax = BATCH_ERROR_MAX): number {
+export function imageScoreErrorMax(calibration: CalibrationTables, patchErrorMax = BATCH_ERROR_MAX): number {
   const zErrors = calibration.patchMedian.map((median, cell) =>
     robustZ(calibration, cell, median + patchErrorMax),
   );

@@ -13,12 +13,12 @@ export interface Finished {
   readonly lines: readonly Record<string, unknown>[];
 }
 
-/** Runs the built `salad` command as a person would, to its end. */
+/** Runs the built `salad` command in a process, to its end. */
 export function salad(...args: readonly string[]): Promise<Finished> {
   return saladUnder({}, ...args);
 }
 
-/** As `salad`, with variables beside those of this process. */
+/** Like `salad`, with environment variables in addition to those of this process. */
 export async function saladUnder(
   environment: Readonly<Record<string, string>>,
   ...args: readonly string[]
@@ -51,12 +51,12 @@ export interface ServeProcess {
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** `salad serve` on a free loopback port, once it has said that it is ready. */
+/** Starts `salad serve` on a free loopback port and waits until it is ready. */
 export async function startServe(...args: readonly string[]): Promise<ServeProcess> {
   return startServeUnder({}, ...args);
 }
 
-/** As `startServe`, with flags for Node itself, or variables beside those of this process. */
+/** Like `startServe`, with flags for Node, or environment variables in addition to those of this process. */
 export async function startServeUnder(
   {
     nodeFlags = [],
@@ -67,14 +67,16 @@ export async function startServeUnder(
   const child = spawn(
     process.execPath,
     [...nodeFlags, main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args],
-    // No second engine: it would come while memory is watched.
+    // No standby engine: it would be loaded while a test measures memory.
     { cwd: root, env: { ...process.env, SALAD_ENGINE_STANDBY_DELAY_MS: '0', ...environment } },
   );
   child.stderr.resume();
   const exited = new Promise<number | null>((done) => child.on('close', done));
   const first = await new Promise<string>((done, fail) => {
     createInterface({ input: child.stdout }).once('line', done);
-    void exited.then((code) => fail(new Error(`salad serve ended with ${code} before it was ready`)));
+    void exited.then((code) =>
+      fail(new Error(`salad serve ended with exit code ${code} before it was ready`)),
+    );
   });
   const ready = JSON.parse(first) as Record<string, unknown>;
   return {

@@ -1,7 +1,7 @@
-"""Closed-loop streams of images over the Open Inference Protocol: all requests of an image at once, then the next.
+"""Sends closed-loop streams of images over the Open Inference Protocol.
 
-That is what salad-serve's load client does with an acquisition. Prints one line when
-the measured time begins and one JSON object at the end.
+A stream sends all requests of an image at once, then the next image, like the load generator of salad-serve. Prints one
+line when the measured time begins, and one JSON object at the end.
 Usage: client.py ADDRESS TILES CELLS --tile-height H --tile-width W --patches P --streams N --tiles-per-request K ...
 """
 
@@ -17,7 +17,7 @@ from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
 
 
 def requests_of(arguments: argparse.Namespace) -> list[tuple[int, pb.ModelInferRequest]]:
-    """The image's requests with their number of tiles; built once, contents raw as the protocol advises."""
+    """The requests of the image with their number of tiles, with raw contents, as the protocol recommends."""
     tiles = np.fromfile(arguments.tiles, np.uint8).reshape(-1, arguments.tile_height, arguments.tile_width, 1)
     cells = np.fromfile(arguments.cells, np.int64).reshape(-1, arguments.patches)
     requests = []

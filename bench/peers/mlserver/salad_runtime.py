@@ -1,4 +1,4 @@
-"""MLServer runtime over the same ONNX bytes: uint8 tiles and int64 cells in, patch scores out."""
+"""MLServer runtime for the same ONNX file: input uint8 tiles and int64 cells, output patch scores."""
 
 import numpy as np
 import onnxruntime
@@ -18,7 +18,7 @@ class SaladRuntime(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """tiles uint8 [n, H, W, 1] and cells int64 [n, P] to scores float32 [n, P], chord distance."""
+        """From tiles uint8 [n, H, W, 1] and cells int64 [n, P], computes scores float32 [n, P] by chord distance."""
         inputs = {tensor.name: NumpyCodec.decode_input(tensor) for tensor in payload.inputs}
         cells = inputs["cells"]
         feeds = {"tiles": inputs["tiles"].astype(np.uint8, copy=False)}

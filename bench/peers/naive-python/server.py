@@ -1,8 +1,8 @@
-"""The server one would write first: grpc.aio and onnxruntime, one inference per request message.
+"""The simplest server for comparison: grpc.aio and onnxruntime, one inference per request message.
 
-It speaks salad.v1.AnomalyScoring in tile mode over the same ONNX bytes as salad-serve's engine: tiles that a
-message completes are scored at once, as one batch, in a thread beside the event loop. No batching across
-streams, no priorities, no admission: that is what the benchmark compares against.
+It implements salad.v1.AnomalyScoring in tile mode with the same ONNX file as the engine of salad-serve. Tiles that a
+message completes are scored immediately, as one batch, in a thread next to the event loop. It has no batching across
+streams, no priorities and no admission control.
 
 Usage: server.py --bundle DIR --onnx FILE --threads N   (generated stubs on PYTHONPATH)
 """
@@ -46,7 +46,7 @@ class Model:
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
         self.has_window = self.scoring["searchRadius"] is not None
-        # Coordinates with the halo, mirrored at the border as in the bundle's training.
+        # Coordinates including the halo, mirrored at the border as in the training of the bundle.
         padded = np.abs(np.arange(-self.halo, self.size + self.halo))
         self.mirror = np.where(padded < self.size, padded, 2 * (self.size - 1) - padded)
 
@@ -72,7 +72,7 @@ class Model:
         return image[np.ix_(rows, columns)]
 
     def infer(self, tiles: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """uint8 [n, H, W, 1] and int64 [n * P] to patch scores [n * P]."""
+        """From tiles uint8 [n, H, W, 1] and cells int64 [n * P], computes patch scores [n * P]."""
         feeds = {"tiles": tiles}
         if self.has_window:
             feeds["cells"] = cells
@@ -89,13 +89,13 @@ class Model:
         return (rows[:, None] * self.grid + columns[None, :]).reshape(-1)
 
     def is_background(self, core: np.ndarray) -> np.ndarray:
-        """A tile's core [rows, columns] to bool [patches], row by row: the patches whose own core is flat."""
+        """From a tile's core [rows, columns], computes bool [patches], row by row: whether the patch's core is flat."""
         flat = np.array([part.std() < self.min_std for part in np.split(core, self.cores, axis=1)])
         return np.tile(np.repeat(flat, self.per_side), self.per_side)
 
 
 class Acquisition:
-    """One image being received."""
+    """An image that is being received."""
 
     def __init__(self, model: Model):
         self.model = model
@@ -104,19 +104,21 @@ class Acquisition:
         self.done = np.zeros((model.tile_rows, model.tile_columns), bool)
         self.skipped = np.zeros((model.grid, model.grid), bool)
         self.z = np.full((model.grid, model.grid), np.nan)
-        self.reach = math.ceil(model.halo / model.core), math.ceil(model.halo / model.width)
+        self.halo_tiles = math.ceil(model.halo / model.core), math.ceil(model.halo / model.width)
 
-    def take(self, tiles) -> list[tuple[int, int]]:
-        """Stores the tiles; returns those whose halo is now covered and that are not background."""
+    def add(self, tiles) -> list[tuple[int, int]]:
+        """Stores the tiles; returns the tiles whose halo is now complete and that are not background."""
         for tile in tiles:
             core = self.core_of(tile.row, tile.column)
             core[:] = np.frombuffer(tile.samples, np.uint8).reshape(core.shape)
             self.received[tile.row, tile.column] = True
         ready = []
-        down, across = self.reach
+        rows, columns = self.halo_tiles
         for row, column in np.argwhere(~self.done):
-            around = self.received[max(0, row - down) : row + down + 1, max(0, column - across) : column + across + 1]
-            if not around.all():
+            neighbours = self.received[
+                max(0, row - rows) : row + rows + 1, max(0, column - columns) : column + columns + 1
+            ]
+            if not neighbours.all():
                 continue
             self.done[row, column] = True
             background = self.model.is_background(self.core_of(row, column))
@@ -126,7 +128,7 @@ class Acquisition:
         return ready
 
     def core_of(self, row: int, column: int) -> np.ndarray:
-        """A view of the pixels that are a tile's own."""
+        """A view of the pixels of a tile's core."""
         core, width = self.model.core, self.model.width
         return self.image[row * core : (row + 1) * core, column * width : (column + 1) * width]
 
@@ -147,13 +149,13 @@ class Acquisition:
         ]
 
     def aggregate(self, acquisition_id: str) -> types.AcquisitionAggregate:
-        known = np.sort(self.z[~np.isnan(self.z)])[::-1]
-        top = max(1, math.ceil(self.model.scoring["aggregate"]["topFraction"] * len(known)))
+        scored = np.sort(self.z[~np.isnan(self.z)])[::-1]
+        top = max(1, math.ceil(self.model.scoring["aggregate"]["topFraction"] * len(scored)))
         return types.AcquisitionAggregate(
             acquisition_id=acquisition_id,
-            image_score=float(known[:top].mean()) if len(known) else math.nan,
+            image_score=float(scored[:top].mean()) if len(scored) else math.nan,
             decision=types.DECISION_INDETERMINATE,
-            coverage=types.Coverage(scored=len(known)),
+            coverage=types.Coverage(scored=len(scored)),
         )
 
 
@@ -177,7 +179,7 @@ class AnomalyScoring(pb_grpc.AnomalyScoringServicer):
                 )
                 yield pb.StreamAcquisitionResponse(accepted=accepted)
             elif kind == "tiles":
-                ready = acquisition.take(request.tiles.tiles)
+                ready = acquisition.add(request.tiles.tiles)
                 if ready:
                     patches = await loop.run_in_executor(None, acquisition.score, ready)
                     yield pb.StreamAcquisitionResponse(patch_scores=types.PatchScores(patches=patches))

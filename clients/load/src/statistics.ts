@@ -1,4 +1,4 @@
-/** Figures of a load run. */
+/** Statistics of a load run: latencies, fairness, arrival times. */
 
 export interface LatencySummary {
   readonly count: number;
@@ -9,7 +9,7 @@ export interface LatencySummary {
   readonly maxMs: number;
 }
 
-/** Latencies in ms; kept whole, so that the far tail is exact. */
+/** Latencies in ms. All values are kept, so that high percentiles are exact. */
 export class Latencies {
   #values = new Float64Array(1024);
   #count = 0;
@@ -27,7 +27,7 @@ export class Latencies {
     return this.#count;
   }
 
-  /** NaN percentiles where nothing was measured. */
+  /** Percentiles by nearest rank; NaN without values. */
   summary(): LatencySummary {
     const sorted = this.#values.slice(0, this.#count).sort();
     const at = (probability: number) =>
@@ -45,7 +45,7 @@ export class Latencies {
 
 /**
  * Jain's fairness index (sum x)^2 / (n sum x^2), in (0, 1]; 1 means equal shares (Jain, Chiu, Hawe 1984).
- * NaN where nobody got anything.
+ * NaN if all shares are 0.
  */
 export function jainIndex(shares: readonly number[]): number {
   const sum = shares.reduce((total, share) => total + share, 0);
@@ -53,7 +53,7 @@ export function jainIndex(shares: readonly number[]): number {
   return squares === 0 ? Number.NaN : (sum * sum) / (shares.length * squares);
 }
 
-/** Exponential gaps of a Poisson process, deterministic for a seed (mulberry32). */
+/** Returns a generator of the exponential gaps of a Poisson process, in ms; deterministic for a seed (mulberry32). */
 export function poissonGaps(ratePerSecond: number, seed: number): () => number {
   let state = seed >>> 0;
   return () => {

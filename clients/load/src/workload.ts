@@ -1,4 +1,4 @@
-/** One synthetic acquisition, and when each of its pixels is meant to be sent. */
+/** One synthetic acquisition and the schedule of sending its pixels. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type AcquisitionAccepted,
@@ -9,37 +9,45 @@ import {
 
 export interface Workload {
   readonly mode: 'rows' | 'tiles';
-  /** Side of the square source image in rows mode; in tiles mode the model's working size is used. */
+  /** Side of the square source image in rows mode, in pixels; in tiles mode the model's working size is used. */
   readonly size: number;
-  /** 8-bit samples, size * size; tiles are cut from it by wrapping around. */
+  /** 8-bit samples, size * size. Tile i takes its samples from position i * (samples of a core), modulo the length. */
   readonly pixels: Uint8Array;
   readonly tilesPerMessage: number;
   readonly rowsPerMessage: number;
-  /** Time over which the pixels of one acquisition are sent evenly; 0 sends at once. */
+  /** Time over which the pixels of one acquisition are sent evenly; 0 sends all at once. */
   readonly acquisitionMs: number;
 }
 
-/** The chunks of one acquisition at their intended times, counted from `intendedStart`. */
-export async function* paced(
+/** @throws Error if the server sent no geometry */
+export function geometryOf({ geometry }: AcquisitionAccepted): Geometry {
+  if (!geometry) throw new Error('the server accepted the acquisition without sending a geometry');
+  return geometry;
+}
+
+/**
+ * Yields the chunks of one acquisition at their scheduled times.
+ * @param scheduledMs scheduled start, in ms of `performance.now`
+ */
+export async function* pacedChunks(
   workload: Workload,
   accepted: AcquisitionAccepted,
-  intendedStart: number,
+  scheduledMs: number,
 ): AsyncGenerator<PixelChunk, void, undefined> {
-  const geometry = accepted.geometry;
-  if (!geometry) throw new Error('the server accepted without a geometry');
+  const geometry = geometryOf(accepted);
   for (const { share, chunk } of workload.mode === 'rows'
     ? rowChunks(workload)
     : tileChunks(workload, geometry)) {
     if (workload.acquisitionMs > 0) {
-      const wait = intendedStart + share * workload.acquisitionMs - performance.now();
-      if (wait > 1) await sleep(wait);
+      const waitMs = scheduledMs + share * workload.acquisitionMs - performance.now();
+      if (waitMs > 1) await sleep(waitMs);
     }
     yield chunk;
   }
 }
 
 interface TimedChunk {
-  /** Share of the acquisition's pixels sent with this chunk and before it, in (0, 1]. */
+  /** Share of the acquisition's pixels sent up to and including this chunk, in (0, 1]. */
   readonly share: number;
   readonly chunk: PixelChunk;
 }
@@ -72,16 +80,16 @@ function* tileChunks({ pixels, tilesPerMessage }: Workload, geometry: Geometry):
 }
 
 /**
- * Share of the acquisition that must have been sent before each tile (row by row) can be scored: its core
- * and the neighbours its halo reaches into.
+ * Computes for each tile (row by row) the share of the acquisition that must have been sent before the tile can be
+ * scored: its core, and the neighbours that its halo overlaps.
  */
 export function readyShares(workload: Workload, geometry: Geometry, beforeLastPixel: boolean): Float64Array {
   const shares = new Float64Array(geometry.tileRows * geometry.tileColumns).fill(1);
   if (!beforeLastPixel) return shares;
   const core = coreShape(geometry);
-  const reach = {
-    down: Math.ceil(geometry.haloSize / core.rows),
-    across: Math.ceil(geometry.haloSize / core.columns),
+  const haloTiles = {
+    rows: Math.ceil(geometry.haloSize / core.rows),
+    columns: Math.ceil(geometry.haloSize / core.columns),
   };
   for (let row = 0; row < geometry.tileRows; row++) {
     for (let column = 0; column < geometry.tileColumns; column++) {
@@ -90,8 +98,8 @@ export function readyShares(workload: Workload, geometry: Geometry, beforeLastPi
         const lastRow = Math.min(geometry.workingRows, (row + 1) * geometry.coreSize + geometry.haloSize);
         share = lastRow / geometry.workingRows;
       } else {
-        const lastTileRow = Math.min(geometry.tileRows - 1, row + reach.down);
-        const lastTileColumn = Math.min(geometry.tileColumns - 1, column + reach.across);
+        const lastTileRow = Math.min(geometry.tileRows - 1, row + haloTiles.rows);
+        const lastTileColumn = Math.min(geometry.tileColumns - 1, column + haloTiles.columns);
         share = (lastTileRow * geometry.tileColumns + lastTileColumn + 1) / shares.length;
       }
       shares[row * geometry.tileColumns + column] = share;

@@ -1,6 +1,6 @@
 {{/*
-Refuses values that only together are wrong, with the value to change. What one value may be stands in
-values.schema.json.
+Refuses invalid combinations of values with a message that names the value to change. values.schema.json checks each
+value alone.
 */}}
 {{- define "salad.check" -}}
 {{- include "salad.check.security" . }}
@@ -16,7 +16,7 @@ values.schema.json.
 
 {{- define "salad.check.security" -}}
 {{- if not .Values.tls.mode }}
-{{- fail "tls.mode: choose certManager, secret, or plaintext (only where a mesh or a gateway encrypts)" }}
+{{- fail "tls.mode: choose certManager, secret, or plaintext (only if a mesh or a gateway encrypts)" }}
 {{- end }}
 {{- if eq .Values.tls.mode "plaintext" }}
 {{- if .Values.tls.clientCaSecretName }}
@@ -27,14 +27,14 @@ values.schema.json.
 {{- end }}
 {{- end }}
 {{- if and (eq .Values.tls.mode "certManager") (not .Values.tls.issuerRef.name) }}
-{{- fail "tls.issuerRef.name: which issuer signs the certificate?" }}
+{{- fail "tls.issuerRef.name: set the name of the issuer that signs the certificate" }}
 {{- end }}
 {{- if .Values.loadTest.enabled }}
 {{- if and .Values.tls.clientCaSecretName (not .Values.tls.clientSecretName) }}
-{{- fail "tls.clientSecretName: the load test needs a certificate, as tls.clientCaSecretName asks for one" }}
+{{- fail "tls.clientSecretName: the load test needs a certificate, because tls.clientCaSecretName requires one" }}
 {{- end }}
 {{- if and .Values.auth.apiKeysSecretName (not .Values.auth.clientKeySecretName) }}
-{{- fail "auth.clientKeySecretName: the load test needs a key, as auth.apiKeysSecretName asks for one" }}
+{{- fail "auth.clientKeySecretName: the load test needs a key, because auth.apiKeysSecretName requires one" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -42,13 +42,13 @@ values.schema.json.
 {{- define "salad.check.models" -}}
 {{- with .Values.models }}
 {{- if and (eq .source "pvc") (not .claimName) }}
-{{- fail "models.claimName: which claim holds the bundles?" }}
+{{- fail "models.claimName: set the claim that contains the bundles" }}
 {{- end }}
 {{- if and (eq .source "oci") (not .reference) }}
-{{- fail "models.reference: which artifact, with its digest, holds the bundles?" }}
+{{- fail "models.reference: set the artifact that contains the bundles, with its digest" }}
 {{- end }}
 {{- if and (eq .source "download") (not .bundles) }}
-{{- fail "models.bundles: which bundles are to be downloaded?" }}
+{{- fail "models.bundles: list the bundles to download" }}
 {{- end }}
 {{- $source := .source }}
 {{- range $key, $use := dict "claimName" (list "pvc" .claimName) "subPath" (list "pvc" .subPath) "reference" (list "oci" .reference) "bundles" (list "download" .bundles) }}
@@ -57,7 +57,7 @@ values.schema.json.
 {{- end }}
 {{- end }}
 {{- if or (hasPrefix "/" .subPath) (has ".." (splitList "/" .subPath)) }}
-{{- fail (printf "models.subPath: %s: must be a folder inside the claim: neither absolute nor with '..'" .subPath) }}
+{{- fail (printf "models.subPath: %s: must be a relative path inside the volume, without '..'" .subPath) }}
 {{- end }}
 {{- end }}
 {{- $precision := default "float32" .Values.config.precision }}
@@ -71,12 +71,12 @@ values.schema.json.
 
 {{- define "salad.check.resources" -}}
 {{- if not (include "salad.workersFrom" .) }}
-{{- fail "resources: set limits.cpu or requests.cpu, or config.workers: the number of engine threads follows from it, and would else be the node's cores" }}
+{{- fail "resources: set limits.cpu or requests.cpu, or config.workers: they determine the number of engine threads, which would otherwise be the number of cores of the node" }}
 {{- end }}
 {{- if include "salad.usesGpu" . }}
 {{- range $kind, $amounts := .Values.resources }}
 {{- if hasKey (default dict $amounts) $.Values.gpu.resource }}
-{{- fail (printf "resources.%s: %s follows from gpu.count" $kind $.Values.gpu.resource) }}
+{{- fail (printf "resources.%s: %s follows from gpu.count: set gpu.count instead" $kind $.Values.gpu.resource) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -84,12 +84,12 @@ values.schema.json.
 
 {{- define "salad.check.ports" -}}
 {{- $ports := dict "50051" "the server" }}
-{{- $wanted := dict "probes.port" .Values.probes.port }}
-{{- if .Values.telemetry.metrics.enabled }}{{ $_ := set $wanted "telemetry.metrics.port" .Values.telemetry.metrics.port }}{{ end }}
-{{- range $key, $port := $wanted }}
+{{- $chosen := dict "probes.port" .Values.probes.port }}
+{{- if .Values.telemetry.metrics.enabled }}{{ $_ := set $chosen "telemetry.metrics.port" .Values.telemetry.metrics.port }}{{ end }}
+{{- range $key, $port := $chosen }}
 {{- $port = toString (int $port) }}
 {{- if hasKey $ports $port }}
-{{- fail (printf "%s: %s is the port of %s" $key $port (get $ports $port)) }}
+{{- fail (printf "%s: %s is the port of %s: choose another port" $key $port (get $ports $port)) }}
 {{- end }}
 {{- $_ := set $ports $port $key }}
 {{- end }}
@@ -98,18 +98,18 @@ values.schema.json.
 {{- define "salad.check.rollout" -}}
 {{- $none := list "0" "0%" }}
 {{- if and (has (toString .Values.updateStrategy.maxSurge) $none) (has (toString .Values.updateStrategy.maxUnavailable) $none) }}
-{{- fail "updateStrategy: maxSurge and maxUnavailable must not both be 0: no pod could be replaced" }}
+{{- fail "updateStrategy: maxSurge and maxUnavailable must not both be 0, because no pod could be replaced" }}
 {{- end }}
 {{- with .Values.autoscaling }}
 {{- if .enabled }}
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
-{{- fail "autoscaling.minReplicas is larger than autoscaling.maxReplicas" }}
+{{- fail "autoscaling.minReplicas: must not be larger than autoscaling.maxReplicas" }}
 {{- end }}
 {{- if not $.Values.telemetry.metrics.enabled }}
-{{- fail "autoscaling: scales on the queue's age, which needs telemetry.metrics.enabled" }}
+{{- fail "autoscaling: needs the wait of tiles as a metric: set telemetry.metrics.enabled" }}
 {{- end }}
 {{- if and (eq .kind "keda") (not .keda.serverAddress) }}
-{{- fail "autoscaling.keda.serverAddress: where is Prometheus?" }}
+{{- fail "autoscaling.keda.serverAddress: set the address of Prometheus" }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -135,7 +135,7 @@ values.schema.json.
 {{- end }}
 {{- end }}
 
-{{/* Keys that the chart sets itself: a second one would be a duplicate, or take the place of the first. */}}
+{{/* Refuses keys that the chart sets itself: they would be duplicates, or would replace the value of the chart. */}}
 {{- define "salad.check.names" -}}
 {{- $own := include "salad.labels" . | fromYaml }}
 {{- $telemetry := .Values.telemetry }}
@@ -150,7 +150,7 @@ values.schema.json.
 {{- $seen := dict "POD_NAME" true }}
 {{- range .Values.extraEnv }}
 {{- if hasPrefix "SALAD_" .name }}
-{{- fail (printf "extraEnv: %s would outrank the configuration file; set it under config" .name) }}
+{{- fail (printf "extraEnv: %s would override the configuration file; set it under config instead" .name) }}
 {{- end }}
 {{- if hasKey $seen .name }}{{ fail (printf "extraEnv: %s is set twice" .name) }}{{ end }}
 {{- $_ := set $seen .name true }}
@@ -161,33 +161,33 @@ values.schema.json.
 {{- $volumes := dict }}
 {{- range list "config" "cache" "tls" "client-ca" "api-keys" "models" }}{{ $_ := set $volumes . "chart" }}{{ end }}
 {{- range .Values.extraVolumes }}
-{{- if hasKey $volumes .name }}{{ fail (printf "extraVolumes: the name %s is taken" .name) }}{{ end }}
+{{- if hasKey $volumes .name }}{{ fail (printf "extraVolumes: the name %s is already used; choose another name" .name) }}{{ end }}
 {{- if ne (len (keys .)) 2 }}{{ fail (printf "extraVolumes: %s: give exactly one kind of volume" .name) }}{{ end }}
 {{- $_ := set $volumes .name "extra" }}
 {{- end }}
-{{- $taken := list "/cache" "/models" "/app" }}
+{{- $usedPaths := list "/cache" "/models" "/app" }}
 {{- range .Values.extraVolumeMounts }}
-{{- if ne (get $volumes .name) "extra" }}{{ fail (printf "extraVolumeMounts: %s is not among extraVolumes" .name) }}{{ end }}
+{{- if ne (get $volumes .name) "extra" }}{{ fail (printf "extraVolumeMounts: %s is not in extraVolumes; add the volume there" .name) }}{{ end }}
 {{- $path := trimSuffix "/" .mountPath }}
-{{- if or (has $path $taken) (has $path (list "" "/etc" "/etc/salad" "/etc/salad/config" "/etc/salad/tls" "/etc/salad/client-ca" "/etc/salad/api-keys")) }}
-{{- fail (printf "extraVolumeMounts: %s: another volume or the program is there; choose another folder, such as /etc/salad/extra" .mountPath) }}
+{{- if or (has $path $usedPaths) (has $path (list "" "/etc" "/etc/salad" "/etc/salad/config" "/etc/salad/tls" "/etc/salad/client-ca" "/etc/salad/api-keys")) }}
+{{- fail (printf "extraVolumeMounts: %s: the folder is used by another volume or by the program; choose another folder, such as /etc/salad/extra" .mountPath) }}
 {{- end }}
-{{- $taken = append $taken $path }}
+{{- $usedPaths = append $usedPaths $path }}
 {{- end }}
 {{- end }}
 
 {{- define "salad.check.network" -}}
 {{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}
-{{- fail "grpcRoute.parentRefs: which gateway takes the route?" }}
+{{- fail "grpcRoute.parentRefs: set the gateway of the route" }}
 {{- end }}
 {{- if and .Values.ingress.enabled .Values.ingress.tlsSecretName (not .Values.ingress.host) }}
-{{- fail "ingress.host: which host is the certificate in ingress.tlsSecretName for?" }}
+{{- fail "ingress.host: set the host name of the certificate in ingress.tlsSecretName" }}
 {{- end }}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) }}
 {{- $keys := hasPrefix "http" (default "" .Values.config.authJwks) | ternary .Values.config.authJwks "" }}
 {{- range $key, $use := dict "models.bundles" .Values.models.bundles "telemetry.otlp.endpoint" .Values.telemetry.otlp.endpoint "config.authJwks" $keys }}
 {{- if $use }}
-{{- fail (printf "networkPolicy.egress: must allow what %s needs, or the pods cannot reach it" $key) }}
+{{- fail (printf "networkPolicy.egress: add the destination of %s, which the pods could not reach otherwise" $key) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -3,8 +3,8 @@
 {{- end }}
 
 {{/*
-Name of the objects, those of Services among them: lower-case letters, digits and hyphens, a letter first, at most 63
-characters with the longest suffix. The name of a release may have dots and begin with a digit.
+Name of all objects, valid for Services: lower-case letters, digits and hyphens, a letter first, at most 63 characters
+with the longest suffix. The name of a release may contain dots and begin with a digit.
 */}}
 {{- define "salad.fullname" -}}
 {{- if .Values.fullnameOverride }}
@@ -45,7 +45,7 @@ labels:
 {{- end }}
 {{- end }}
 
-{{/* "true" where the engine asks for a GPU, empty otherwise. */}}
+{{/* "true" if the engine needs a GPU, empty otherwise. */}}
 {{- define "salad.usesGpu" -}}
 {{- if has .Values.engine (list "webgpu" "gpu") }}true{{ end }}
 {{- end }}
@@ -60,14 +60,14 @@ labels:
 {{- end }}
 {{- end }}
 
-{{/* Name of the secret with tls.crt and tls.key; empty in plaintext. */}}
+{{/* Name of the Secret with tls.crt and tls.key; empty in mode plaintext. */}}
 {{- define "salad.tlsSecret" -}}
 {{- if eq .Values.tls.mode "certManager" }}{{ default (printf "%s-tls" (include "salad.fullname" .)) .Values.tls.secretName }}
-{{- else if eq .Values.tls.mode "secret" }}{{ required "tls.secretName: which secret holds tls.crt and tls.key?" .Values.tls.secretName }}
+{{- else if eq .Values.tls.mode "secret" }}{{ required "tls.secretName: set the Secret that contains tls.crt and tls.key" .Values.tls.secretName }}
 {{- end }}
 {{- end }}
 
-{{/* The server's configuration file: what the chart decides, over what `config` says. */}}
+{{/* Configuration file of the server: the settings that the chart determines, and those of `config`. */}}
 {{- define "salad.config" -}}
 {{- $engine := get (dict "cpu" "onnx" "openvino" "openvino" "webgpu" "webgpu" "gpu" "tensorflow") .Values.engine }}
 {{- $listen := printf "%s:50051" .Values.listenHost }}
@@ -106,7 +106,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Where the number of engine threads comes from: config, limits.cpu, requests.cpu; empty where nothing says it. */}}
+{{/* Source of the number of engine threads: config, limits.cpu or requests.cpu; empty if none is set. */}}
 {{- define "salad.workersFrom" -}}
 {{- if int .Values.config.workers }}config
 {{- else if (default dict .Values.resources.limits).cpu }}limits.cpu

@@ -1,7 +1,7 @@
-"""An exported model, judged by programs that are not ours: onnx.checker (with shape inference) and onnxruntime.
+"""Checks an exported model with onnx.checker (with shape inference) and onnxruntime, without code of salad-serve.
 
-The golden tiles are run and scored with nothing but the ONNX file and the bundle's manifest.
-Usage: check.py MODEL.onnx BUNDLE_DIR. Prints one JSON object; exit 1 where a score is off by more than allowed.
+Runs the golden tiles and computes their scores from the ONNX file and the manifest of the bundle alone.
+Usage: check.py MODEL.onnx BUNDLE_DIR. Prints one JSON object; exit code 1 if the error of a score is too large.
 """
 
 import json
@@ -18,7 +18,7 @@ DTYPES = {"U8": "<u1", "I32": "<i4", "F32": "<f4"}
 
 
 def safetensors(path):
-    """{name: array} of a safetensors file."""
+    """Reads a safetensors file. Returns {name: array}."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     start = 8 + length
@@ -32,7 +32,7 @@ def safetensors(path):
 
 
 def patch_cells(positions, rows_per_tile, columns_per_tile, grid):
-    """int64 [tiles * rows * columns]: cell of every patch in the image's grid, row by row within a tile."""
+    """Returns int64 [tiles * rows * columns]: the cell of every patch in the image's grid, row by row within a tile."""
     row, column = np.meshgrid(np.arange(rows_per_tile), np.arange(columns_per_tile), indexing="ij")
     rows = positions[:, :1] * rows_per_tile + row.reshape(1, -1)
     columns = positions[:, 1:] * columns_per_tile + column.reshape(1, -1)
@@ -40,13 +40,13 @@ def patch_cells(positions, rows_per_tile, columns_per_tile, grid):
 
 
 def prototypes_of(model):
-    """float64 [rows, D] out of the graph itself."""
+    """Returns the prototypes in the graph, float64 [rows, D]."""
     (bank,) = [tensor for tensor in model.graph.initializer if tensor.name == "bank/prototypes"]
     return onnx.numpy_helper.to_array(bank).T.astype(np.float64)
 
 
 def patch_scores(embeddings, neighbours, scoring):
-    """float64 [patches] from [patches, D] and their nearest prototypes [patches, K, D]."""
+    """Computes float64 [patches] from embeddings [patches, D] and their nearest prototypes [patches, K, D]."""
     chord = np.linalg.norm(embeddings[:, None, :] - neighbours, axis=-1)
     angle = 2 * np.arcsin(np.minimum(1, chord / 2)) / np.pi
     distance = chord if scoring["distance"] == "chord" else angle
@@ -74,7 +74,7 @@ def main(onnx_file, bundle):
     neighbours = prototypes_of(model)[indices]
     scores = patch_scores(embeddings.astype(np.float64), neighbours, scoring)
     error = float(np.abs(scores - golden["scores"].reshape(-1)).max())
-    # The cosines of the graph itself, not only the rows it names; float32 in its multiplication.
+    # Also checks the cosines that the graph returns, which it computes in float32.
     cosines = np.einsum("pd,pkd->pk", embeddings.astype(np.float64), neighbours)
     cosine_error = float(np.abs(np.minimum(cosines, 1) - similarities).max())
     passed = error <= SCORE_ERROR_MAX and cosine_error <= 1e-5

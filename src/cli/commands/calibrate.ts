@@ -8,16 +8,17 @@ import { CHECKED_RATES } from '../../training/evaluate/figures.js';
 import { type RecalibrateResult, recalibrateBundle } from '../../training/evaluate/recalibrate.js';
 import { reserveBundleFolder, versionDirectory } from '../../training/fit/output-folder.js';
 import { shippedModels } from '../../util/package-root.js';
-import { type DataFlags, dataWords, readData, withDataFlags } from '../shared/data-flags.js';
+import { type DataFlags, dataArguments, readData, withDataFlags } from '../shared/data-flags.js';
 import {
-  engineOf,
   engineOption,
   MAX_TRAINING_SEED,
   MAX_VERSION,
-  quoted,
+  offlineEngineOf,
+  quoteForShell,
   wholeNumber,
 } from '../shared/flags.js';
-import { untilInterrupted } from '../shared/interrupt.js';
+import { helpText } from '../shared/help.js';
+import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, note, type Progress, print, printJson } from '../shared/output.js';
 
 interface CalibrateFlags extends DataFlags {
@@ -32,53 +33,75 @@ interface CalibrateFlags extends DataFlags {
 
 export function registerCalibrate(program: Command): void {
   withDataFlags(program.command('calibrate'), 'folder of normal images, directly or in normal/: see below')
-    .description("new thresholds for a bundle from your site's own normal radiographs")
-    .requiredOption('--model <name|dir>', 'NAME, NAME@VERSION or a bundle folder')
+    .summary('compute new thresholds for a model from normal images of your site')
+    .description(
+      'Computes new thresholds for a model from normal radiographs of your own site, and writes them as a new version ' +
+        'of the model.',
+    )
+    .requiredOption('--model <name|dir>', 'model to calibrate: NAME, NAME@VERSION or a bundle folder')
     .requiredOption('--out <dir>', 'models folder: writes DIR/<name>/<version>')
-    .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
+    .option('--models <dir>', 'folder of bundles in which NAME is looked up', shippedModels())
     .option(
       '--version <n>',
-      'version of what is written (default: one more than the bundle)',
+      'version number to write (default: version of the model + 1)',
       wholeNumber(1, MAX_VERSION),
     )
-    .option('--seed <n>', 'the split in two halves follows it', wholeNumber(0, MAX_TRAINING_SEED), 0)
-    .addOption(engineOption('what computes').default('auto'))
-    .option('--json', 'one JSON object')
+    .option(
+      '--seed <n>',
+      'seed of the split into two halves, which needs 200 images',
+      wholeNumber(0, MAX_TRAINING_SEED),
+      0,
+    )
+    .addOption(engineOption('inference engine').default('auto'))
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      `
-A threshold promises its false-positive rate for normals like those it was calibrated on. At another site, on another
-device, or when the log warns that recent images score unlike them, give normals of your own: 19 at least, a hundred
-for 1 %. From 200 on half of them also re-fit what is normal at each place of the image. Images that the model was trained
-on are left out, and said: it remembers them. A version that exists is never overwritten.
-Encoder and memory bank stay as they are; where normals look very different, train instead.
-
-Examples:
-  salad calibrate --model chest-adult --data normals/ --out models        writes models/chest-adult/2
-  salad evaluate --model models/chest-adult/2 --data test/                then look at the realised rate`,
+      helpText(
+        [
+          'A threshold keeps its promised false-positive rate only for normal images like those it was calibrated on. ' +
+            'Calibrate again for another site or device, or when the log warns that recent images score unlike the ' +
+            'calibration images. 19 normal images are the minimum; a rate of 1 % needs 99. From 200 on, half of them ' +
+            'also replace the statistics of normal scores at each position of the image.',
+          'Images that the model was trained on are left out and reported, because their scores are too low. An ' +
+            'existing version is never overwritten. The encoder and the memory bank do not change: if your normal ' +
+            'images look very different, train a new model instead.',
+        ],
+        [
+          [
+            'salad calibrate --model chest-adult --data normals/ --out models',
+            'writes version 2 to models/chest-adult/2',
+          ],
+          [
+            'salad evaluate --model models/chest-adult/2 --data test/',
+            'then measure the false-positive rate on other images',
+          ],
+        ],
+      ),
     )
-    .action((flags: CalibrateFlags) => untilInterrupted((signal) => calibrate(flags, signal)));
+    .action((flags: CalibrateFlags) => runInterruptible((signal) => calibrate(flags, signal)));
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-function printForPeople({ bundle, images, patchTables, flaggedBefore, warnings }: RecalibrateResult): void {
+function printResult({ bundle, images, patchTables, flaggedBefore, warnings }: RecalibrateResult): void {
   const { manifest, directory } = bundle;
   print(
-    `${manifest.name}@${manifest.version} is in ${directory}: thresholds from ${images} normals` +
-      (patchTables === 'refitted' ? ', what is normal at each place from half of them' : ''),
+    `wrote ${manifest.name}@${manifest.version} to ${directory}: thresholds from ${images} normal images` +
+      (patchTables === 'refitted' ? ', statistics of each position from half of them' : ''),
   );
   for (const rate of CHECKED_RATES) {
     const share = flaggedBefore[rate];
     if (share === null) continue;
-    print(`the thresholds before would have flagged ${percent(share)} of them at ${percent(Number(rate))}`);
+    print(
+      `the old thresholds would have flagged ${percent(share)} of them at a promised rate of ${percent(Number(rate))}`,
+    );
   }
   for (const warning of warnings) print(`warning: ${warning}`);
   print(`next: salad evaluate --model ${directory} --data TEST_DIR`);
 }
 
-/** What was left out, and whether that could be told, on stderr. */
-function noteOverlap({ trainingImages, overlapCheck }: RecalibrateResult): void {
+/** Reports on stderr the training images that were left out, and whether they could be recognised. */
+function noteTrainingImages({ trainingImages, overlapCheck }: RecalibrateResult): void {
   if (trainingImages.length > 0) {
     note(
       `left out: ${trainingImages.length} images that the bundle was trained on (${trainingImages.slice(0, 3).join(', ')}` +
@@ -86,20 +109,28 @@ function noteOverlap({ trainingImages, overlapCheck }: RecalibrateResult): void 
     );
   }
   if (overlapCheck === 'none') {
-    note('warning: the bundle keeps no hashes of its training images: give normals of other patients');
+    note(
+      'warning: the bundle has no hashes of its training images, so they cannot be left out: use images of other patients',
+    );
   }
 }
 
 async function calibrate(flags: CalibrateFlags, signal: AbortSignal): Promise<void> {
-  const engineName = engineOf(flags.engine);
+  const engineName = offlineEngineOf(flags.engine);
   const { seed } = flags;
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
-  const { name, version: before } = bundle.manifest;
-  const version = flags.version ?? before + 1;
+  const { name, version: oldVersion } = bundle.manifest;
+  const version = flags.version ?? oldVersion + 1;
   const bundleDirectory = versionDirectory(flags.out, name, version);
-  const release = await reserveBundleFolder(bundleDirectory);
-  const words = ['salad calibrate', '--model', `${name}@${before}`, '--data', quoted(flags.data)];
-  words.push(...dataWords(flags), '--seed', String(seed), '--version', String(version));
+  const unlockFolder = await reserveBundleFolder(bundleDirectory);
+  const command = [
+    'salad calibrate',
+    '--model',
+    `${name}@${oldVersion}`,
+    '--data',
+    quoteForShell(flags.data),
+  ];
+  command.push(...dataArguments(flags), '--seed', String(seed), '--version', String(version));
   let engine: Engine | undefined;
   let progress: Progress | undefined;
   try {
@@ -112,15 +143,15 @@ async function calibrate(flags: CalibrateFlags, signal: AbortSignal): Promise<vo
       bundleDirectory,
       version,
       seed,
-      command: words.join(' '),
+      command: command.join(' '),
       signal,
       onProgress: (done, total) => {
-        progress ??= createProgress('scoring normals', total);
+        progress ??= createProgress('scoring normal images', total);
         progress.update(done);
       },
     });
     progress?.stop();
-    noteOverlap(result);
+    noteTrainingImages(result);
     const { images, trainingImages, overlapCheck, patchTables, flaggedBefore, warnings } = result;
     if (flags.json) {
       for (const warning of warnings) note(`warning: ${warning}`);
@@ -139,10 +170,10 @@ async function calibrate(flags: CalibrateFlags, signal: AbortSignal): Promise<vo
         data: dataReportJson(dataset.report),
         warnings,
       });
-    } else printForPeople(result);
+    } else printResult(result);
   } finally {
     progress?.stop();
-    release();
+    unlockFolder();
     await engine?.dispose();
   }
 }

@@ -22,28 +22,29 @@ export function registerConfig(program: Command, context: ProgramContext): void 
       helpText(
         [],
         [
-          ['salad config print --sources', 'every setting, and where its value came from'],
-          ['salad config print --config salad.yaml', 'checked as "salad serve" would check it'],
-          ['salad config make-key --name detector-7', 'an API key and its entry in the key file'],
+          ['salad config print --sources', 'print every setting and the source of its value'],
+          ['salad config print --config salad.yaml', 'check a file as "salad serve" would'],
+          ['salad config make-key --name detector-7', 'make an API key and its entry for the key file'],
         ],
       ),
     );
   withConfigFlags(config.command('print'))
-    .summary('the settings a server would start with')
+    .summary('print the settings that a server would start with')
     .description(
-      'Prints the settings that a server would start with; exits with 2 where it would refuse to start.',
+      'Prints the settings that a server would start with. Exits with code 2 if a server would refuse to start.',
     )
-    .option('--sources', 'where each value came from: default, file and line, variable, flag')
+    .option('--sources', 'also print the source of each value: default, file and line, variable or flag')
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       helpText(
-        ['What it prints is itself a file for --config.'],
+        ['Without --json the output is a valid file for --config.'],
         [
-          ['salad config print --sources', 'every setting, and where its value came from'],
+          ['salad config print --sources', 'print every setting and the source of its value'],
+          ['salad config print --config salad.yaml > full.yaml', 'write a file with every setting'],
           [
             'SALAD_WORKERS=4 salad config print --set maxQueueMs=2000 --json',
-            'variables and flags, for programs',
+            'with settings from variables and flags, for a program',
           ],
         ],
       ),
@@ -51,22 +52,25 @@ export function registerConfig(program: Command, context: ProgramContext): void 
     .action((flags: PrintFlags) => printConfig(flags, context));
   config
     .command('make-key')
-    .summary('a new API key, and its entry in the key file')
+    .summary('make an API key and its entry for the key file')
     .description(
-      'Makes an API key. The key goes to stderr, once, and is stored nowhere; the entry for the file that ' +
-        'authApiKeysFile names goes to stdout and holds only the hash.',
+      'Makes an API key. The key is printed once, on stderr, and is not stored. The entry for the file that the ' +
+        'setting authApiKeysFile names is printed on stdout; it contains only the hash of the key.',
     )
-    .requiredOption('--name <name>', 'who will hold it; limits count by it')
-    .option('--scopes <list>', `what it allows: ${SCOPES.join(', ')}; commas between`, 'score')
-    .option('--expires <date-time>', 'such as 2099-01-31T00:00:00Z (default: never)')
+    .requiredOption('--name <name>', 'name of the caller; quotas are counted per name')
+    .option('--scopes <list>', `allowed calls, separated by commas: ${SCOPES.join(', ')}`, 'score')
+    .option('--expires <date-time>', 'end of validity, such as 2099-01-31T00:00:00Z (default: never)')
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
       helpText(
         [],
         [
-          ['salad config make-key --name detector-7 > keys.yaml', 'a file with one key'],
-          ['salad config make-key --name ops --scopes score,admin', 'a key that may change the server too'],
+          ['salad config make-key --name detector-7 > keys.yaml', 'write a key file with one key'],
+          [
+            'salad config make-key --name ops --scopes score,admin',
+            'make a key that may also call the admin service',
+          ],
         ],
       ),
     )
@@ -90,7 +94,10 @@ function makeKey({ name, scopes, expires, json }: KeyFlags): void {
     printJson({ key, entry });
     return;
   }
-  note(`The key, for x-api-key or SALAD_CLIENT_API_KEY (shown only now):\n${key}\n\nFor authApiKeysFile:`);
+  note(
+    `API key, for the header x-api-key or the variable SALAD_CLIENT_API_KEY (shown only once):\n${key}\n\n` +
+      'Entry for the file of authApiKeysFile:',
+  );
   print(stringify({ keys: [entry] }, { lineWidth: 0 }).trimEnd());
 }
 
@@ -113,16 +120,16 @@ function checkedScopes(list: string): Scope[] {
   return [...scopes];
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for what is no moment, or one that is over */
+/** @throws SaladError CONFIGURATION_INVALID if the text is not a time, or the time is in the past */
 function checkedExpiry(text: string): string {
-  const moment = Date.parse(text);
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(text) || Number.isNaN(moment)) {
+  const expiryMs = Date.parse(text);
+  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(text) || Number.isNaN(expiryMs)) {
     throw new SaladError('CONFIGURATION_INVALID', `--expires ${text}: write it as 2099-01-31T00:00:00Z`);
   }
-  if (moment <= Date.now()) {
+  if (expiryMs <= Date.now()) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--expires ${text} is over: the key would never be accepted`,
+      `--expires ${text} is in the past: the key would never be accepted`,
     );
   }
   return text;
@@ -132,11 +139,11 @@ async function printConfig(flags: PrintFlags, context: ProgramContext): Promise<
   const { config, origins } = await configOf(flags, context);
   const keys = Object.keys(CONFIG_FIELDS) as ConfigKey[];
   if (flags.json) {
-    const shown = keys.map((key) => [
+    const entries = keys.map((key) => [
       key,
       flags.sources ? { value: config[key], ...origins[key] } : config[key],
     ]);
-    printJson(Object.fromEntries(shown));
+    printJson(Object.fromEntries(entries));
     return;
   }
   const lines = keys.map((key) => stringify({ [key]: config[key] }, { lineWidth: 0 }).trimEnd());

@@ -1,4 +1,4 @@
-/** `salad demo`: a synthetic radiograph streamed row by row, as a detector would. */
+/** `salad demo`: streams a synthetic radiograph row by row, as a detector does, and prints its scores. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
@@ -14,7 +14,7 @@ import { shippedModels } from '../../util/package-root.js';
 import type { ProgramContext } from '../shared/context.js';
 import { engineOption, MAX_TIMER_MS, numberFrom, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
-import { untilInterrupted } from '../shared/interrupt.js';
+import { runInterruptible } from '../shared/interrupt.js';
 import { note, print, printable, printJson } from '../shared/output.js';
 import { prepareFolder } from '../shared/output-files.js';
 import { type RawImage, rowChunks } from '../shared/pixel-source.js';
@@ -38,12 +38,12 @@ export function registerDemo(program: Command, context: ProgramContext): void {
     .command('demo')
     .summary('score a synthetic radiograph with a known lesion, row by row')
     .description(
-      'Makes a synthetic chest radiograph with a lesion, streams it row by row through the gRPC port of a server ' +
-        'started for it, as a detector would, and shows the scores while rows are still being sent.',
+      'Creates a synthetic chest radiograph with a lesion, starts a server, streams the image row by row to its gRPC ' +
+        'port, as a detector does, and shows the scores while rows are still being sent.',
     )
-    .option('--seed <n>', 'which synthetic patient', wholeNumber(0, MAX_SEED), 20260)
+    .option('--seed <n>', 'seed of the synthetic patient', wholeNumber(0, MAX_SEED), 20260)
     .addOption(
-      new Option('--lesion <kind>', 'what the radiograph shows')
+      new Option('--lesion <kind>', 'lesion in the radiograph')
         .choices([...LESION_KINDS, 'none'])
         .default('consolidation'),
     )
@@ -54,43 +54,43 @@ export function registerDemo(program: Command, context: ProgramContext): void {
       256,
     )
     .option('--out <dir>', 'folder for the anomaly map and the report', 'out/demo')
-    .addOption(engineOption('what computes'))
+    .addOption(engineOption('inference engine'))
     .option('--json', 'print JSON Lines: every patch, then the result')
     .addHelpText(
       'after',
       helpText(
         [],
         [
-          ['salad demo', 'the standard one'],
+          ['salad demo', 'the default lesion and patient'],
           ['salad demo --lesion effusion --seed 7', 'another lesion in another patient'],
-          ['salad demo --json | tail -1', 'the result for a program'],
-          ['npm run demo', 'in a fresh clone: installs, builds, runs'],
+          ['salad demo --json | tail -1', 'only the result, for a program'],
+          ['npm run demo', 'in a fresh clone: installs, builds and runs'],
         ],
       ),
     )
-    .action((flags: DemoFlags) => untilInterrupted((signal) => demo(flags, context, signal)));
+    .action((flags: DemoFlags) => runInterruptible((signal) => demo(flags, context, signal)));
 }
 
 async function demo(flags: DemoFlags, context: ProgramContext, signal: AbortSignal): Promise<void> {
   await prepareFolder('--out', flags.out);
   const phantom = makePhantom({ seed: flags.seed, lesion: flags.lesion });
   if (!flags.json) {
-    const what = flags.lesion === 'none' ? 'no lesion' : `lesion ${flags.lesion}`;
+    const lesion = flags.lesion === 'none' ? 'no lesion' : `lesion ${flags.lesion}`;
     const pace = flags.rowsPerSecond === 0 ? '' : `, ${flags.rowsPerSecond} rows/s`;
-    print(`Synthetic radiograph ${phantom.rows}x${phantom.columns} (seed ${flags.seed}, ${what})${pace}:`);
+    print(`Synthetic radiograph ${phantom.rows}x${phantom.columns} (seed ${flags.seed}, ${lesion})${pace}:`);
   }
   const session = await openSession({
     model: 'phantom',
-    // Variables may name a models folder that has no phantom model.
+    // SALAD_MODELS may name a folder without the phantom model.
     models: shippedModels(),
     environment: context.environment,
     signal,
     ...(flags.engine === undefined ? {} : { engine: flags.engine }),
   });
   try {
-    const started = performance.now();
+    const startMs = performance.now();
     const aggregate = await streamPhantom(session, phantom, flags, signal);
-    const latencyMs = performance.now() - started;
+    const latencyMs = performance.now() - startMs;
     const file = `phantom-${flags.lesion}-${flags.seed}`;
     const map = join(flags.out, 'anomaly-map.png');
     const report = join(flags.out, 'report.html');
@@ -113,7 +113,7 @@ async function demo(flags: DemoFlags, context: ProgramContext, signal: AbortSign
   }
 }
 
-/** Rows at detector pace; patch scores are shown while rows are still being sent. */
+/** Sends rows at the pace of the detector and shows patch scores while rows are still being sent. */
 async function streamPhantom(
   session: Session,
   phantom: Phantom,
@@ -146,7 +146,7 @@ async function streamPhantom(
     options: { patchScores: true, anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY },
   };
   let grid: LiveGrid | undefined;
-  // A slow pace may take longer than any fixed deadline.
+  // The deadline depends on the pace: sending slowly may take longer than any fixed deadline.
   const sendingMs = flags.rowsPerSecond === 0 ? 0 : (1000 * image.rows) / flags.rowsPerSecond;
   return session.client.scoreAcquisition(header, rowChunks(image, 8, flags.rowsPerSecond), {
     timeoutMs: Math.min(MAX_TIMER_MS, 60_000 + sendingMs),
@@ -158,20 +158,20 @@ async function streamPhantom(
           event.accepted.geometry?.patchColumns ?? 0,
           process.stdout,
         );
-        grid.draw('waiting for the first rows');
+        grid.draw('waiting for the first scores');
       } else if (event.type === 'patches') {
         for (const { row, column, score, robustZ, pValue } of event.patches) {
           if (grid) grid.set(row, column, robustZ);
           else if (flags.json)
             printJson({ event: 'patch', file: header.acquisitionId, row, column, score, robustZ, pValue });
         }
-        grid?.draw('scores arrive while rows are sent (blue: as in normals, red: unlike them)');
+        grid?.draw('scores arrive while rows are sent (blue: like normal images, red: unlike them)');
       }
     },
   });
 }
 
-/** Whether the box of the highest patch touches the lesion's mask. */
+/** Whether the box of the highest-scoring patch overlaps the lesion's mask. */
 function isTopPatchOnLesion(aggregate: AcquisitionAggregate, phantom: Phantom): boolean {
   const box = aggregate.topPatches[0]?.box;
   if (!box || !phantom.lesion) return false;
@@ -200,7 +200,7 @@ function printSummary(
     `patches      ${coverage?.scored} scored, ${coverage?.skipped} background, ${coverage?.failed} failed, ${coverage?.missing} missing`,
   );
   print(
-    `first score  ${timings?.firstScoreMs?.toFixed(0)} ms after the start; all done after ${timings?.totalMs.toFixed(0)} ms`,
+    `first score  ${timings?.firstScoreMs?.toFixed(0)} ms after the start; last score after ${timings?.totalMs.toFixed(0)} ms`,
   );
   if (topPatchOnLesion !== null) {
     print(`top patch    ${topPatchOnLesion ? 'on the lesion' : 'NOT on the lesion'}`);
@@ -208,5 +208,5 @@ function printSummary(
   for (const { message } of aggregate.warnings) print(`warning      ${printable(message)}`);
   print(`anomaly map  ${printable(paths.map)}`);
   print(`report       ${printable(paths.report)}`);
-  note('Next: salad --help (in a checkout: npm run -s salad -- --help)');
+  note('next: salad --help (in a checkout: npm run -s salad -- --help)');
 }

@@ -1,4 +1,4 @@
-/** What besides engines and bundles could keep a server from starting, or soon from serving. */
+/** Checks of `salad doctor` other than engines and bundles: port, TLS, credentials, memory. */
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -10,25 +10,31 @@ import { countTokenKeys } from '../../auth/tokens.js';
 import type { ServeConfig } from '../../config/schema.js';
 import { SaladError } from '../../errors/index.js';
 
-/** One line of the screen. */
+/** Result of one check. */
 export interface Check {
   readonly name: 'port' | 'tls' | 'tokens' | 'apiKeys' | 'admin' | 'sharedMemory' | 'memory';
-  /** `off`: not set up, and nothing is wrong with that. */
+  /** `off`: not configured, which is not a problem. */
   readonly state: 'ok' | 'off' | 'warning' | 'problem';
   readonly detail: string;
 }
 
-/** Certificates should be renewed by now. */
-const RENEW_DAYS = 21;
+/** A certificate that expires in fewer days is a warning. */
+const RENEWAL_WARNING_DAYS = 21;
 const DAY_MS = 86_400_000;
 
-/** Whether the port can be had, and what those who come to it are asked for. */
+/** Checks the port, TLS, bearer tokens, API keys and the admin service. */
 export async function portChecks(config: ServeConfig): Promise<readonly Check[]> {
-  return Promise.all([port(config.listen), tls(config), tokens(config), apiKeys(config), admin(config)]);
+  return Promise.all([
+    checkPort(config.listen),
+    checkTls(config),
+    checkTokens(config),
+    checkApiKeys(config),
+    checkAdmin(config),
+  ]);
 }
 
-/** A port in use may be in use by the very server that is asked about. */
-async function port(listen: string): Promise<Check> {
+/** A port that is already in use is only a warning: the server that the user asks about may be using it. */
+async function checkPort(listen: string): Promise<Check> {
   const colon = listen.lastIndexOf(':');
   const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
   const server = createServer();
@@ -39,31 +45,33 @@ async function port(listen: string): Promise<Check> {
     return { name: 'port', state: 'ok', detail: `${listen} is free` };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const isTaken = code === 'EADDRINUSE';
+    const isInUse = code === 'EADDRINUSE';
     return {
       name: 'port',
-      state: isTaken ? 'warning' : 'problem',
-      detail: isTaken ? `${listen} is in use already, perhaps by a salad-serve that runs` : message,
+      state: isInUse ? 'warning' : 'problem',
+      detail: isInUse ? `${listen} is already in use, perhaps by a running salad-serve` : message,
     };
   } finally {
     server.close();
   }
 }
 
-async function tls(config: ServeConfig): Promise<Check> {
+async function checkTls(config: ServeConfig): Promise<Check> {
   if (config.tlsCertFile === '')
     return { name: 'tls', state: 'off', detail: `plaintext on ${config.listen}` };
-  return checked('tls', async () => {
+  return runCheck('tls', async () => {
     const { leaf } = await readTlsMaterial(config);
     const days = daysLeft(leaf);
     const clients =
-      config.tlsClientCaFile === '' ? 'no client certificates asked for' : await clientAuthority(config);
-    const detail = `${oneLine(leaf.subject)} (${leaf.subjectAltName ?? 'no names'}), the key is its own, ${days} days left; ${clients}`;
-    return { state: days < RENEW_DAYS ? 'warning' : 'ok', detail };
+      config.tlsClientCaFile === ''
+        ? 'no client certificates required'
+        : await describeClientAuthority(config);
+    const detail = `${oneLine(leaf.subject)} (${leaf.subjectAltName ?? 'no names'}), the key matches, ${days} days left; ${clients}`;
+    return { state: days < RENEWAL_WARNING_DAYS ? 'warning' : 'ok', detail };
   });
 }
 
-async function clientAuthority(config: ServeConfig): Promise<string> {
+async function describeClientAuthority(config: ServeConfig): Promise<string> {
   const authority = new X509Certificate(await readFile(config.tlsClientCaFile));
   return `client certificates of ${oneLine(authority.subject)}, ${daysLeft(authority)} days left`;
 }
@@ -76,70 +84,74 @@ function oneLine(subject: string): string {
   return subject.replaceAll('\n', ', ');
 }
 
-async function tokens(config: ServeConfig): Promise<Check> {
-  if (config.authJwks === '') return { name: 'tokens', state: 'off', detail: 'no bearer tokens are taken' };
-  return checked('tokens', async () => {
+async function checkTokens(config: ServeConfig): Promise<Check> {
+  if (config.authJwks === '')
+    return { name: 'tokens', state: 'off', detail: 'bearer tokens are not accepted' };
+  return runCheck('tokens', async () => {
     const count = await countTokenKeys(config.authJwks);
-    const detail = `${keys(count)} in ${config.authJwks}, issuer ${config.authIssuer}, audience ${config.authAudience}`;
+    const detail = `${keyCount(count)} in ${config.authJwks}, issuer ${config.authIssuer}, audience ${config.authAudience}`;
     return { state: count === 0 ? 'problem' : 'ok', detail };
   });
 }
 
-async function apiKeys(config: ServeConfig): Promise<Check> {
+async function checkApiKeys(config: ServeConfig): Promise<Check> {
   if (config.authApiKeysFile === '')
-    return { name: 'apiKeys', state: 'off', detail: 'no API keys are taken' };
-  return checked('apiKeys', async () => {
+    return { name: 'apiKeys', state: 'off', detail: 'API keys are not accepted' };
+  return runCheck('apiKeys', async () => {
     const { count, expired } = await readApiKeys(config.authApiKeysFile);
-    const over = expired(Date.now());
-    const detail = `${keys(count)} in ${config.authApiKeysFile}${over.length === 0 ? '' : `, expired: ${over.join(', ')}`}`;
-    return { state: over.length > 0 ? 'warning' : 'ok', detail };
+    const names = expired(Date.now());
+    const detail = `${keyCount(count)} in ${config.authApiKeysFile}${names.length === 0 ? '' : `, expired: ${names.join(', ')}`}`;
+    return { state: names.length > 0 ? 'warning' : 'ok', detail };
   });
 }
 
-function keys(count: number): string {
+function keyCount(count: number): string {
   return count === 1 ? '1 key' : `${count} keys`;
 }
 
-function admin(config: ServeConfig): Check {
+function checkAdmin(config: ServeConfig): Check {
   return config.admin
-    ? { name: 'admin', state: 'ok', detail: 'calls that change the server are offered' }
-    : { name: 'admin', state: 'off', detail: 'calls that change the server are refused' };
+    ? { name: 'admin', state: 'ok', detail: 'the admin service is offered' }
+    : { name: 'admin', state: 'off', detail: 'the admin service is not offered' };
 }
 
-/** Pixels reach the engines in memory shared between threads; and all that is admitted must fit into the machine. */
+/** Checks that threads can share memory, which carries pixels to the engines, and that open acquisitions fit into memory. */
 export async function memoryChecks(config: ServeConfig): Promise<readonly Check[]> {
   const limit = process.constrainedMemory() || totalmem();
   const available = Math.min(limit, totalmem());
   const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
   const detail = `open acquisitions may take ${mib(config.maxAcquisitionBytes)} of ${mib(available)}`;
   return [
-    await checked('sharedMemory', shareBetweenThreads),
+    await runCheck('sharedMemory', checkSharedMemory),
     { name: 'memory', state: config.maxAcquisitionBytes > available ? 'problem' : 'ok', detail },
   ];
 }
 
 const SHARED_BYTES = 64 * 2 ** 20;
-/** Writes to the last byte, which a limit on memory would not let it have. */
-const WRITER =
+/** Source of a worker that writes to the last byte, which fails where a memory limit prevents the allocation. */
+const WORKER_SOURCE =
   "const { parentPort, workerData } = require('node:worker_threads');" +
   'const bytes = new Uint8Array(workerData); bytes[bytes.length - 1] = 42; parentPort.postMessage(bytes.length);';
 
-async function shareBetweenThreads(): Promise<Omit<Check, 'name'>> {
+async function checkSharedMemory(): Promise<Omit<Check, 'name'>> {
   const shared = new SharedArrayBuffer(SHARED_BYTES);
-  const worker = new Worker(WRITER, { eval: true, workerData: shared });
+  const worker = new Worker(WORKER_SOURCE, { eval: true, workerData: shared });
   try {
     await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
   } finally {
     await worker.terminate();
   }
-  const arrived = new Uint8Array(shared).at(-1) === 42;
+  const isShared = new Uint8Array(shared).at(-1) === 42;
   return {
-    state: arrived ? 'ok' : 'problem',
-    detail: arrived ? '64 MiB are shared between threads' : 'what a thread writes does not arrive in another',
+    state: isShared ? 'ok' : 'problem',
+    detail: isShared
+      ? '64 MiB are shared between threads'
+      : 'a thread does not see what another thread writes',
   };
 }
 
-async function checked(name: Check['name'], check: () => Promise<Omit<Check, 'name'>>): Promise<Check> {
+/** Runs a check; an error becomes a problem. */
+async function runCheck(name: Check['name'], check: () => Promise<Omit<Check, 'name'>>): Promise<Check> {
   try {
     return { name, ...(await check()) };
   } catch (error) {

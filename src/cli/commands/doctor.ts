@@ -11,6 +11,7 @@ import { inPrecision, type Precision, supportedPrecision } from '../../network/p
 import { shippedModels } from '../../util/package-root.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
+import { helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
 import { type Check, memoryChecks, portChecks } from './doctor-checks.js';
@@ -21,25 +22,32 @@ type DoctorFlags = ConfigFlags & TargetFlags & { readonly model?: string; readon
 export function registerDoctor(program: Command, context: ProgramContext): void {
   withTargetFlags(
     withConfigFlags(program.command('doctor')),
-    'a running server to ask, instead of this machine',
+    'examine this running server instead of this machine',
   )
-    .description('would a server start here, on which engine, and what is wrong')
-    .option(
-      '--model <name|dir>',
-      'bundle whose golden batch proves the engines (default: all that are sound)',
+    .summary('check whether a server would start here, and on which engine')
+    .description(
+      'Checks whether a server would start on this machine, which engine it would use, and what is wrong.',
     )
-    .option('--json', 'one JSON object')
+    .option('--model <name|dir>', 'bundle whose golden batch checks the engines (default: all valid bundles)')
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      `
-Looks at the engines (each must reproduce the golden scores of the bundles), the configuration, certificates, key
-files, bundles and memory. Exit 1 where something would stop a start, or a bundle would not be served.
-
-Examples:
-  salad doctor
-  salad doctor --engine wasm --json
-  salad doctor --config salad.yaml --model chest-pediatric
-  salad doctor --target 127.0.0.1:50051              which engine serves there`,
+      helpText(
+        [
+          'Checks the engines (each must reproduce the golden scores of the bundles), the configuration, ' +
+            'certificates, key files, bundles and memory. Exits with code 1 if a problem would prevent a start, or ' +
+            'keep a bundle from being served.',
+        ],
+        [
+          ['salad doctor', 'check this machine with the shipped models'],
+          ['salad doctor --engine wasm --json', 'check one engine, for a program'],
+          [
+            'salad doctor --config salad.yaml --model chest-pediatric',
+            'check a configuration, with one model',
+          ],
+          ['salad doctor --target 127.0.0.1:50051', 'show which engine serves there'],
+        ],
+      ),
     )
     .action((flags: DoctorFlags) => doctor(flags, context));
 }
@@ -55,13 +63,13 @@ interface Report {
   readonly engines: readonly EngineReport[];
   readonly checks: readonly Check[];
   readonly models: readonly ModelReport[];
-  /** Folders that are no bundles. */
+  /** Folders that are not bundles. */
   readonly ignored: readonly Omit<IgnoredFolder, 'kind'>[];
-  /** The bundles whose golden scores proved the engines. */
+  /** The bundles whose golden scores checked the engines. */
   readonly provenWith: readonly string[];
-  /** The first of them. */
+  /** The first of `provenWith`. */
   readonly model: string | null;
-  /** What would stop a start, or keep a bundle from being served. */
+  /** Findings that would prevent a start, or keep a bundle from being served. */
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
   readonly machine: Machine;
@@ -83,20 +91,20 @@ async function doctor(flags: DoctorFlags, context: ProgramContext): Promise<void
 
 async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Report> {
   const { config, problems: configProblems } = await openConfig(flags, context);
-  const { bundles, models: found, ignored } = await findModels(config.models);
-  const proving =
+  const { bundles, models: foundModels, ignored } = await findModels(config.models);
+  const checkBundles =
     flags.model === undefined ? bundles : [await readBundle(await findBundle(config.models, flags.model))];
   const precision = supportedPrecision(config.precision);
   const engines = await checkEngines(
     config.engine,
-    proving.map((bundle) => inPrecision(bundle, precision)),
+    checkBundles.map((bundle) => inPrecision(bundle, precision)),
     { openvinoFolder: config.openvinoFolder, onnxProvider: config.onnxProvider },
   );
   const serving = engines.some(({ usable }) => usable) ? bestEngine(engines) : undefined;
-  const provenWith = proving.map(({ manifest }) => modelKey(manifest));
-  const models = found.map((model) => afterGoldenCheck(model, proving, serving));
+  const provenWith = checkBundles.map(({ manifest }) => modelKey(manifest));
+  const models = foundModels.map((model) => applyGoldenCheck(model, checkBundles, serving));
   const checks = [...(await portChecks(config)), ...(await memoryChecks(config))];
-  const said = (state: Check['state']) =>
+  const checksInState = (state: Check['state']) =>
     checks.filter((check) => check.state === state).map(({ name, detail }) => `${name}: ${detail}`);
   return {
     engine: serving?.name ?? null,
@@ -109,27 +117,31 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
     problems: [
       ...configProblems,
       ...models.flatMap(({ model, reason }) => (reason === null ? [] : [`${model}: ${reason}`])),
-      ...(models.length === 0 ? [`no bundles in ${config.models}: engines are started, not proven`] : []),
-      ...(serving === undefined ? ['no engine is usable'] : []),
-      ...said('problem'),
+      ...(models.length === 0
+        ? [
+            `no bundles in ${config.models}: the scores of the engines were not checked; train or fetch a bundle`,
+          ]
+        : []),
+      ...(serving === undefined ? ['no engine is usable: the table of engines gives the reasons'] : []),
+      ...checksInState('problem'),
     ],
     warnings: [
       ...ignored.map(({ directory, reason }) => `${directory} is ignored: ${reason}`),
-      ...precisionWarnings(precision, proving, serving),
-      ...said('warning'),
+      ...precisionWarnings(precision, checkBundles, serving),
+      ...checksInState('warning'),
     ],
     machine: describeMachine(),
   };
 }
 
-/** A bundle that the engine does not reproduce is not served. */
-function afterGoldenCheck(
+/** Marks a bundle as unusable if the serving engine does not reproduce its golden scores. */
+function applyGoldenCheck(
   report: ModelReport,
-  proving: readonly Bundle[],
+  checkBundles: readonly Bundle[],
   serving: EngineReport | undefined,
 ): ModelReport {
-  const at = proving.findIndex(({ manifest }) => modelKey(manifest) === report.model);
-  const result = serving?.selfTests[at];
+  const index = checkBundles.findIndex(({ manifest }) => modelKey(manifest) === report.model);
+  const result = serving?.selfTests[index];
   if (!report.usable || result === undefined || result.passed) return report;
   return {
     ...report,
@@ -139,18 +151,20 @@ function afterGoldenCheck(
 }
 
 function precisionWarnings(
-  asked: Precision,
-  proving: readonly Bundle[],
+  requested: Precision,
+  checkBundles: readonly Bundle[],
   serving: EngineReport | undefined,
 ): readonly string[] {
-  return proving.flatMap(({ manifest }, at) => {
-    const precision = serving?.selfTests[at]?.precision ?? asked;
-    if (precision === asked) return [];
-    return [`${modelKey(manifest)}: ${serving?.name} runs it in ${precision}, not in ${asked} as asked for`];
+  return checkBundles.flatMap(({ manifest }, index) => {
+    const precision = serving?.selfTests[index]?.precision ?? requested;
+    if (precision === requested) return [];
+    return [
+      `${modelKey(manifest)}: ${serving?.name} runs it in ${precision} instead of the requested ${requested}`,
+    ];
   });
 }
 
-/** Where the configuration is not sound the rest is looked at with the defaults. */
+/** Reads the configuration; if it is invalid, the other checks use the defaults. */
 async function openConfig(
   flags: DoctorFlags,
   context: ProgramContext,
@@ -158,14 +172,14 @@ async function openConfig(
   try {
     return { config: (await configOf(flags, context)).config, problems: [] };
   } catch (error) {
-    const known = SaladError.from(error);
-    if (known.reason !== 'CONFIGURATION_INVALID') throw error;
+    const { reason, message } = SaladError.from(error);
+    if (reason !== 'CONFIGURATION_INVALID') throw error;
     const config = await loadConfig({ defaults: { models: flags.models ?? shippedModels() } });
-    return { config, problems: known.message.split('\n').map((line) => `configuration: ${line}`) };
+    return { config, problems: message.split('\n').map((line) => `configuration: ${line}`) };
   }
 }
 
-/** The same bundles that a server would read. */
+/** Finds the bundles that a server would read. */
 async function findModels(folder: string) {
   const models: ModelReport[] = [];
   const bundles: Bundle[] = [];
@@ -199,19 +213,22 @@ function printReport(report: Report): void {
   const { engine, engines, checks, models, provenWith, problems, warnings, machine } = report;
   const { node, platform, cores, processor } = machine;
   print(`Node ${node} on ${platform}, ${cores} cores, ${processor ?? 'unknown processor'}`);
-  const sound = models.filter(({ usable }) => usable).map((each) => each.model);
-  const proof = `Engines, proven by the golden scores of ${provenWith.join(', ')}:`;
-  print(provenWith.length === 0 ? 'No bundle to prove the engines with.' : proof);
+  const usableModels = models.filter(({ usable }) => usable).map((each) => each.model);
+  print(
+    provenWith.length === 0
+      ? 'Engines (no bundle to check their scores with):'
+      : `Engines, checked with the golden scores of ${provenWith.join(', ')}:`,
+  );
   print();
   print(
     table(
       ['engine', 'usable', 'device', 'largest score error', 'reason'],
-      engines.map((each) => [
-        each.name === engine ? `${each.name} (serves)` : each.name,
-        each.usable ? 'yes' : 'no',
-        each.device ?? '-',
-        each.maxAbsScoreError?.toExponential(1) ?? '-',
-        each.reason ?? '',
+      engines.map(({ name, usable, device, maxAbsScoreError, reason }) => [
+        name === engine ? `${name} (serves)` : name,
+        usable ? 'yes' : 'no',
+        device ?? '-',
+        maxAbsScoreError?.toExponential(1) ?? '-',
+        reason ?? '',
       ]),
     ),
   );
@@ -222,8 +239,8 @@ function printReport(report: Report): void {
       [
         [
           'models',
-          sound.length === models.length ? 'ok' : 'problem',
-          `files, shapes and golden scores right: ${sound.join(', ')}`,
+          usableModels.length === models.length ? 'ok' : 'problem',
+          `files, shapes and golden scores are correct: ${usableModels.join(', ')}`,
         ],
         ...checks.map(({ name, state, detail }) => [name, state, detail]),
       ],

@@ -37,8 +37,9 @@ import {
 import { checkWritable } from '../../training/fit/output-folder.js';
 import { packageVersion, shippedModels } from '../../util/package-root.js';
 import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
-import { engineOf, engineOption, wholeNumber } from '../shared/flags.js';
-import { untilInterrupted } from '../shared/interrupt.js';
+import { engineOption, offlineEngineOf, wholeNumber } from '../shared/flags.js';
+import { helpText } from '../shared/help.js';
+import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, note, type Progress, print, printJson, table } from '../shared/output.js';
 
 interface EvaluateFlags extends DataFlags {
@@ -56,58 +57,81 @@ interface EvaluateFlags extends DataFlags {
 
 export function registerEvaluate(program: Command): void {
   withDataFlags(program.command('evaluate'), 'folder with normal/ and one folder per other class: see below')
-    .description('measure a bundle on labelled images: AUROC per class, realised false-positive rate')
-    .requiredOption('--model <name|dir>', 'NAME, NAME@VERSION or a bundle folder')
-    .option('--models <dir>', 'folder of bundles that NAME is looked up in', shippedModels())
-    .option('--scores <file.csv>', 'write one line an image: score, p-value, decision, box of the top patch')
-    .option('--report <file.html>', 'write curves, histograms and the highest-scoring images with maps')
-    .option('--top <n>', 'images in the contact sheet of the report', wholeNumber(0, 500), 24)
+    .summary('measure a model on labelled images: AUROC per class, false-positive rate')
+    .description(
+      'Measures a model on labelled images: AUROC per class, the false-positive rate at its thresholds, and how well ' +
+        'it localises lesions.',
+    )
+    .requiredOption('--model <name|dir>', 'model to measure: NAME, NAME@VERSION or a bundle folder')
+    .option('--models <dir>', 'folder of bundles in which NAME is looked up', shippedModels())
+    .option('--scores <file.csv>', 'write one line per image: score, p-value, decision, box of the top patch')
+    .option(
+      '--report <file.html>',
+      'write a page with curves, histograms and maps of the highest-scoring images',
+    )
+    .option('--top <n>', 'number of images with maps in the report', wholeNumber(0, 500), 24)
     .addOption(
       new Option(
         '--half <part>',
-        'choose: the third of the patients that settings are chosen on; report: the others (default: all)',
-      ).choices(TEST_HALVES),
+        'part of the patients to use; choose: a third, to choose settings; report: the rest, for the final figures',
+      )
+        .choices(TEST_HALVES)
+        .default(undefined, 'all'),
     )
     .option(
       '--half-log <file>',
-      'where openings of the report part are written (default: DATA.openings.jsonl)',
+      'file that records each use of the report part (default: DATA.openings.jsonl)',
     )
-    .addOption(engineOption('what computes').default('auto'))
+    .addOption(engineOption('inference engine').default('auto'))
     .addOption(
-      new Option('--precision <name>', 'arithmetic of learned encoders')
+      new Option('--precision <name>', 'arithmetic precision of learned encoders')
         .choices(REQUESTED_PRECISIONS)
         .default('float32'),
     )
-    .option('--json', 'one JSON object')
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      `
-Lesion masks in DATA/masks/<class>/<file> (or masks/<file>) add patch AUROC and
-pointing hits. Boxes in boxes.tsv (columns path, x, y, w, h in pixels, in DATA or
-the folder above) add how often the top patch lies in one. Images that the model
-was trained or calibrated on are left out of all figures and reported.
-
---half splits a test set by a hash of the patient, always in the same way:
-choose settings on one part and report on the other. Each use of the report
-part is logged before an image is scored; without --half it is logged where a
-log exists.
-
-Examples:
-  salad evaluate --model chest-pediatric --data test/ --report evaluation.html
-  salad evaluate --model phantom@1 --data phantoms/ --json --scores scores.csv
-  salad evaluate --model models/mine/1 --data test/ --half choose
-  salad evaluate --model models/mine/1 --data test/ --precision bfloat16`,
+      helpText(
+        [
+          'Lesion masks in DATA/masks/<class>/<file> (or DATA/masks/<file>) add patch AUROC and pointing hits. Boxes ' +
+            'in boxes.tsv (columns path, x, y, w, h in pixels; in DATA or the folder above) add the share of images ' +
+            'whose top patch is in a box. Images that the model was trained or calibrated on are left out of all ' +
+            'figures and reported.',
+          '--half splits the images by a hash of the patient, always in the same way: choose settings on one part ' +
+            'and report the figures of the other. Each use of the report part is logged before the first image is ' +
+            'scored. Without --half the use is logged if the log file already exists.',
+        ],
+        [
+          [
+            'salad evaluate --model chest-pediatric --data test/ --report evaluation.html',
+            'measure a shipped model and write a report',
+          ],
+          [
+            'salad evaluate --model phantom@1 --data phantoms/ --json --scores scores.csv',
+            'figures and scores for a program',
+          ],
+          [
+            'salad evaluate --model models/mine/1 --data test/ --half choose',
+            'measure a model of your own on the part for choosing settings',
+          ],
+          [
+            'salad evaluate --model models/learned/1 --data test/ --precision bfloat16',
+            'measure a model with learned layers in another precision',
+          ],
+        ],
+      ),
     )
-    .action((flags: EvaluateFlags) => untilInterrupted((signal) => evaluate(flags, signal)));
+    .action((flags: EvaluateFlags) => runInterruptible((signal) => evaluate(flags, signal)));
 }
 
-function printForPeople(detail: EvaluationDetail): void {
+function printResult(detail: EvaluationDetail): void {
   const { evaluation } = detail;
   print(
     `${evaluation.model} on engine ${evaluation.engine} in ${evaluation.precision}: ${evaluation.normal.count} normal images, ` +
       `${evaluation.imagesPerSecond.toFixed(1)} images per second`,
   );
-  if (evaluation.notScored > 0) print(`${evaluation.notScored} images had nothing to score and are left out`);
+  if (evaluation.notScored > 0)
+    print(`left out: ${evaluation.notScored} images without a patch that could be scored`);
   print();
   if (Object.keys(evaluation.classes).length > 0) print(`${table(CLASS_HEADER, classRows(evaluation))}\n`);
   print(table(NORMAL_HEADER, normalRows(evaluation)));
@@ -119,31 +143,37 @@ function printForPeople(detail: EvaluationDetail): void {
   for (const warning of evaluation.warnings) print(`warning: ${warning}`);
 }
 
-/** Files that are written at the end: whether they can be is known at the beginning. */
+/** Checks before the work that the files written after it can be written. */
 async function checkOutputs({ scores, report }: EvaluateFlags): Promise<void> {
   if (scores) await checkWritable('--scores', scores);
   if (report) await checkWritable('--report', report);
   if (scores && report && resolve(scores) === resolve(report)) {
-    throw new SaladError('CONFIGURATION_INVALID', `--scores and --report are the same file, ${report}`);
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--scores and --report are the same file, ${report}: choose two files`,
+    );
   }
 }
 
-/** Images are read, never written. */
-function checkNoImage({ scores, report, halfLog }: EvaluateFlags, { images }: Dataset): void {
+/** @throws SaladError CONFIGURATION_INVALID if an output would overwrite an image of the data */
+function checkNoImageIsOverwritten({ scores, report, halfLog }: EvaluateFlags, { images }: Dataset): void {
   const paths = new Set(images.map(({ path }) => path));
   for (const file of [scores, report, halfLog]) {
     if (file && paths.has(resolve(file))) {
-      throw new SaladError('CONFIGURATION_INVALID', `${file} is an image of the data: it is not overwritten`);
+      throw new SaladError(
+        'CONFIGURATION_INVALID',
+        `${file} is an image of the data and would be overwritten: choose another file`,
+      );
     }
   }
 }
 
-/** Writes down that the report part is looked at. Without --half only where openings are logged already. */
-async function logOpenings(flags: EvaluateFlags, dataset: Dataset, bundle: Bundle): Promise<void> {
+/** Logs a use of the report part. Without --half it is logged only if a log exists already or --half-log names one. */
+async function logReportUse(flags: EvaluateFlags, dataset: Dataset, bundle: Bundle): Promise<void> {
   const file = flags.halfLog ?? openingsFile(dataset.directory);
-  const isLogged =
+  const mustLog =
     flags.half === undefined ? flags.halfLog !== undefined || existsSync(file) : flags.half !== 'choose';
-  if (!isLogged) return;
+  if (!mustLog) return;
   await logOpening(file, {
     time: new Date().toISOString(),
     half: flags.half ?? 'all',
@@ -154,7 +184,7 @@ async function logOpenings(flags: EvaluateFlags, dataset: Dataset, bundle: Bundl
     precision: flags.precision,
     saladServe: packageVersion(),
   });
-  note(`opening of part ${flags.half ?? 'all'} logged in ${file}`);
+  note(`logged the use of part ${flags.half ?? 'all'} in ${file}`);
 }
 
 async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bundle: Bundle): Promise<void> {
@@ -171,17 +201,17 @@ async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bund
 async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void> {
   const { top } = flags;
   const precision = supportedPrecision(flags.precision);
-  const engineName = engineOf(flags.engine);
+  const engineName = offlineEngineOf(flags.engine);
   await checkOutputs(flags);
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
   let engine: Engine | undefined;
   let progress: Progress | undefined;
   try {
     const all = await readData(flags, 'evaluate', signal);
-    checkNoImage(flags, all);
+    checkNoImageIsOverwritten(flags, all);
     const dataset = halfOf(all, flags.half ?? 'all');
     engine = await createEngine(engineName);
-    await logOpenings(flags, dataset, bundle);
+    await logReportUse(flags, dataset, bundle);
     progress = createProgress('scoring', dataset.images.length);
     const detail = await evaluateBundle({
       bundle,
@@ -198,7 +228,7 @@ async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void
       for (const warning of detail.evaluation.warnings) note(`warning: ${warning}`);
       const half = flags.half ?? 'all';
       printJson({ ...detail.evaluation, half, data: dataReportJson(all.report) });
-    } else printForPeople(detail);
+    } else printResult(detail);
   } finally {
     progress?.stop();
     await engine?.dispose();

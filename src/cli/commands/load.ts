@@ -4,7 +4,7 @@ import { makePhantom } from '../../phantom/phantom.js';
 import type { ProgramContext } from '../shared/context.js';
 import { engineOption, MAX_TIMER_MS, numberFrom, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
-import { untilInterrupted } from '../shared/interrupt.js';
+import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, EXIT, note, print, printJson, table } from '../shared/output.js';
 import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
@@ -38,16 +38,19 @@ export function registerLoad(program: Command, context: ProgramContext): void {
     .command('load')
     .summary('measure a server under load: throughput, latency, fairness')
     .description(
-      'Sends acquisitions to a server and measures throughput, latency and fairness. Acquisitions start when they ' +
-        'are meant to, whether the server keeps up or not (open loop), so a slow server cannot hide its latency.',
+      'Sends acquisitions to a server and measures throughput, latency and fairness. With --rate or --interval-ms ' +
+        'they start on a fixed schedule even if the server falls behind (open loop), so that a slow server cannot ' +
+        'hide its latency. Otherwise each stream starts the next one when the last has ended.',
     )
     .option(
       '--model <name|dir>',
-      'NAME, NAME@VERSION or a bundle folder; may be left out where one is loaded',
+      'NAME, NAME@VERSION or a bundle folder; optional if the server has one model',
     )
-    .addOption(new Option('--mode <mode>', 'what is sent').choices(['rows', 'tiles']).default('tiles'))
     .addOption(
-      new Option('--streams <n>', 'acquisitions at the same time (default: 8)')
+      new Option('--mode <mode>', 'form of the pixels sent').choices(['rows', 'tiles']).default('tiles'),
+    )
+    .addOption(
+      new Option('--streams <n>', 'number of concurrent acquisitions (default: 8)')
         .argParser(wholeNumber(1, 100_000))
         .conflicts('rate'),
     )
@@ -58,63 +61,63 @@ export function registerLoad(program: Command, context: ProgramContext): void {
     )
     .option(
       '--interval-ms <ms>',
-      'time between two starts of one stream; 0: one begins when the one before it ends',
+      'time between two starts of one stream; 0: start when the last one ended',
       numberFrom(0, MAX_TIMER_MS),
       0,
     )
     .option(
       '--acquisition-ms <ms>',
-      'time over which the pixels of one acquisition are sent; 0: at once',
+      'time over which the pixels of one acquisition are sent; 0: all at once',
       numberFrom(0, MAX_TIMER_MS),
       0,
     )
     .option('--duration <s>', 'measured time in seconds', numberFrom(0.1, MAX_SECONDS), 10)
-    .option('--warm-up <s>', 'seconds before it that are not measured', numberFrom(0, MAX_SECONDS), 1)
-    .option('--size <pixels>', 'rows and columns of the image that is sent', wholeNumber(64, 4096), 512)
-    .option('--connections <n>', 'HTTP/2 connections that the streams share', wholeNumber(1, 10_000), 1)
-    .option('--timeout-ms <ms>', 'longest time for an acquisition', wholeNumber(1, MAX_TIMER_MS), 60_000)
+    .option('--warm-up <s>', 'unmeasured time before it, in seconds', numberFrom(0, MAX_SECONDS), 1)
+    .option('--size <pixels>', 'rows and columns of the image sent', wholeNumber(64, 4096), 512)
+    .option('--connections <n>', 'HTTP/2 connections shared by the streams', wholeNumber(1, 10_000), 1)
+    .option('--timeout-ms <ms>', 'timeout of each acquisition', wholeNumber(1, MAX_TIMER_MS), 60_000)
     .option('--seed <n>', 'seed of the image and of the random times', wholeNumber(0, MAX_SEED), 1)
     .option(
       '--slo <expression>',
-      'service-level objective: exit 1 unless it holds; may be given again, see below',
-      (text: string, before: readonly Slo[] = []) => [...before, parseSlo(text)],
+      'service-level objective; exit code 1 if it does not hold; repeatable; see below',
+      (text: string, earlier: readonly Slo[] = []) => [...earlier, parseSlo(text)],
     )
     .addOption(
       new Option(
         '--models <dir>',
-        'bundles of the server started here (default: the shipped ones)',
+        'bundles of the server started for this command (default: the shipped models)',
       ).conflicts('target'),
     )
-    .addOption(engineOption('engine of the server started here').conflicts('target'))
+    .addOption(engineOption('engine of the server started for this command').conflicts('target'))
     .option('--json', 'print one JSON object');
-  withTargetFlags(
-    command,
-    'load this server; without it one is started for this command and stopped after it',
-  )
+  withTargetFlags(command, 'load this server; without it a server is started for this command')
     .addHelpText(
       'after',
       helpText(
         [
-          'A latency counts from the time at which the pixels were meant to be sent. A refusal (the server is full) ' +
-            'is counted under --rate and --interval-ms; streams back to back wait as long as the server asks, ' +
-            'and try again.',
-          'Objectives: METRIC<NUMBER or METRIC>NUMBER, with ms or s for latencies. Metrics: tile.p50, .p90, .p99, ' +
-            '.p99.9 and .max, the same of acquisition, failed, refused, tiles.perSecond, jain (fairness, 1 is ' +
-            'equal shares) and batchFill.',
-          'Ctrl-C stops, and what was measured until then is printed. Exit codes: 0 success, 1 an objective does ' +
-            'not hold or nothing was scored, 2 wrong usage, 130 interrupted.',
+          'A latency counts from the scheduled time of sending the pixels. With --rate or --interval-ms a refusal ' +
+            '(the server is full) is counted; streams without an interval wait as long as the server asks, and ' +
+            'try again.',
+          'Objectives: METRIC<NUMBER or METRIC>NUMBER; latencies may have the unit ms or s. Metrics: tile.p50, ' +
+            'tile.p90, tile.p99, tile.p99.9, tile.max, the same for acquisition, failed, refused, tiles.perSecond, ' +
+            'jain (fairness; 1: equal shares) and batchFill.',
+          'Ctrl-C stops the run and prints the figures measured until then. Exit codes: 0 success, 1 an objective ' +
+            'does not hold or nothing was scored, 2 wrong usage, 130 interrupted.',
         ],
         [
-          ['salad load --model phantom --streams 8 --duration 10', 'eight streams back to back'],
+          ['salad load --model phantom --streams 8 --duration 10', 'eight streams without pauses'],
           [
             'salad load --target 127.0.0.1:50051 --model phantom --rate 20 --mode rows',
-            'twenty acquisitions a second, as detectors send them',
+            'twenty acquisitions per second, sent as rows',
           ],
-          ["salad load --model phantom --slo 'tile.p99<200ms' --slo 'failed<1' --json", 'as a check'],
+          [
+            "salad load --model phantom --slo 'tile.p99<200ms' --slo 'failed<1' --json",
+            'check objectives in a script',
+          ],
         ],
       ),
     )
-    .action((flags: LoadFlags) => untilInterrupted((signal) => load(flags, context, signal)));
+    .action((flags: LoadFlags) => runInterruptible((signal) => load(flags, context, signal)));
 }
 
 async function load(flags: LoadFlags, context: ProgramContext, signal: AbortSignal): Promise<void> {
@@ -122,9 +125,8 @@ async function load(flags: LoadFlags, context: ProgramContext, signal: AbortSign
   try {
     const result = await measure(session, flags, signal);
     const violated = violatedSlos(flags.slo ?? [], result);
-    report(flags, result, violated);
-    const isUseless = result.acquisitions.ok === 0;
-    if (violated.length > 0 || isUseless) process.exitCode = EXIT.failure;
+    printResult(flags, result, violated);
+    if (violated.length > 0 || result.acquisitions.ok === 0) process.exitCode = EXIT.failure;
   } finally {
     await session.close();
   }
@@ -134,7 +136,7 @@ async function measure(session: Session, flags: LoadFlags, signal: AbortSignal):
   const clients = Array.from({ length: flags.connections }, () => session.connect());
   const totalSeconds = flags.warmUp + flags.duration;
   const progress = createProgress('load, seconds', Math.round(totalSeconds));
-  const started = performance.now();
+  const startMs = performance.now();
   try {
     return await runLoad({
       clients,
@@ -147,7 +149,7 @@ async function measure(session: Session, flags: LoadFlags, signal: AbortSignal):
       signal,
       onProgress: (done, failed) =>
         progress.update(
-          Math.min(totalSeconds, Math.round((performance.now() - started) / 1000)),
+          Math.min(totalSeconds, Math.round((performance.now() - startMs) / 1000)),
           `${done} done, ${failed} failed`,
         ),
     });
@@ -162,7 +164,7 @@ function arrivalsOf(flags: LoadFlags): Arrivals {
   return { kind: 'streams', count: flags.streams ?? 8, intervalMs: flags.intervalMs };
 }
 
-/** A phantom, so that the engine sees anatomy and no tile is skipped as background without a reason. */
+/** Sends a phantom: it has the contrast of anatomy, so that tiles are scored and not skipped as background. */
 function workloadOf(flags: LoadFlags): Workload {
   const phantom = makePhantom({ seed: flags.seed, size: flags.size });
   return {
@@ -175,35 +177,37 @@ function workloadOf(flags: LoadFlags): Workload {
   };
 }
 
-function report(flags: LoadFlags, result: LoadResult, violated: readonly Slo[]): void {
+function printResult(flags: LoadFlags, result: LoadResult, violated: readonly Slo[]): void {
   if (flags.json) {
     printJson({ ...result, slo: { violated: violated.map((slo) => slo.text) } });
     return;
   }
-  const line = (name: string, s: LoadResult['tiles'] | LoadResult['acquisitions']) => [
+  const row = (name: string, figures: LoadResult['tiles'] | LoadResult['acquisitions']) => [
     name,
-    s.perSecond.toFixed(1),
-    ...[s.p50Ms, s.p90Ms, s.p99Ms, s.p999Ms, s.maxMs].map((ms) => figure(ms, 1)),
+    figures.perSecond.toFixed(1),
+    ...[figures.p50Ms, figures.p90Ms, figures.p99Ms, figures.p999Ms, figures.maxMs].map((ms) =>
+      formatFigure(ms, 1),
+    ),
   ];
   print(
     table(
       ['', 'per second', 'p50 ms', 'p90 ms', 'p99 ms', 'p99.9 ms', 'max ms'],
-      [line('tiles', result.tiles), line('acquisitions', result.acquisitions)],
+      [row('tiles', result.tiles), row('acquisitions', result.acquisitions)],
     ),
   );
   const { ok, failed, refused, retries, byStatus } = result.acquisitions;
-  const again = retries > 0 ? `, ${retries} attempts after a refusal` : '';
+  const retryText = retries > 0 ? `, ${retries} retries after a refusal` : '';
   const statuses = Object.entries(byStatus).map(([status, count]) => `${count} ${status}`);
-  const why = statuses.length === 0 ? '' : ` (${statuses.join(', ')})`;
-  print(`acquisitions: ${ok} ok, ${refused} refused, ${failed} failed${why}${again}`);
-  const jain = result.jain === null ? '' : `, Jain's fairness index ${figure(result.jain, 3)}`;
+  const statusText = statuses.length === 0 ? '' : ` (${statuses.join(', ')})`;
+  print(`acquisitions: ${ok} ok, ${refused} refused, ${failed} failed${statusText}${retryText}`);
+  const jain = result.jain === null ? '' : `, Jain's fairness index ${formatFigure(result.jain, 3)}`;
   print(
-    `batch fill ${figure(100 * result.batchFill, 0)} %${jain}; measured for ${result.seconds.toFixed(1)} s`,
+    `batch fill ${formatFigure(100 * result.batchFill, 0)} %${jain}; measured for ${result.seconds.toFixed(1)} s`,
   );
   for (const slo of violated) note(`salad: SLO violated: ${slo.text} (was ${slo.measure(result)})`);
 }
 
-/** A dash for what could not be measured. */
-function figure(value: number, digits: number): string {
+/** Formats a number; a dash for a figure that could not be measured (NaN). */
+function formatFigure(value: number, digits: number): string {
   return Number.isNaN(value) ? '-' : value.toFixed(digits);
 }

@@ -1,4 +1,4 @@
-/** Where the anomaly map of each image goes. */
+/** Output paths of the anomaly maps, one per image. */
 import { basename, dirname, extname, normalize, relative, resolve, sep } from 'node:path';
 
 const PLACEHOLDER = /\{(name|folder|ext)\}/g;
@@ -8,28 +8,28 @@ export function hasPlaceholder(template: string): boolean {
 }
 
 /**
- * @param template path with `{name}` (file name without extension), `{ext}` (extension without dot) and `{folder}` (the
- *   file's folder, below the folder that all files share); other text is taken as it is
- * @returns the path for each of the files
+ * @param template path with the placeholders `{name}` (file name without extension), `{ext}` (extension without dot)
+ *   and `{folder}` (the file's folder relative to the common parent folder of all files)
+ * @returns the path for each file
  */
 export function mapPaths(template: string, files: readonly string[]): ReadonlyMap<string, string> {
-  const shared = sharedFolder(files);
+  const commonFolder = commonFolderOf(files);
   return new Map(
     files.map((file) => {
       const extension = extname(file);
       const values: Readonly<Record<string, string>> = {
         name: basename(file, extension),
         ext: extension.slice(1),
-        folder: relative(shared, dirname(resolve(file))) || '.',
+        folder: relative(commonFolder, dirname(resolve(file))) || '.',
       };
-      // In one pass and by a function: names may hold placeholders and `$&` themselves.
+      // One pass with a replacement function, because file names may themselves contain placeholders or `$&`.
       return [file, normalize(template.replace(PLACEHOLDER, (_, key: string) => values[key] ?? ''))];
     }),
   );
 }
 
-/** The lowest folder that all files are in. */
-function sharedFolder(files: readonly string[]): string {
+/** The deepest folder that contains all files. */
+function commonFolderOf(files: readonly string[]): string {
   const folders = files.map((file) => dirname(resolve(file)).split(sep));
   const [first = [], ...others] = folders;
   let length = first.length;

@@ -1,4 +1,4 @@
-/** `salad models fetch`: a bundle from a plain HTTP folder into the models folder, pinned by its hash. */
+/** `salad models fetch`: downloads a bundle from an HTTP folder into the models folder and checks its hash. */
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readBundle, replaceDirectory } from '../../bundle/bundle.js';
@@ -13,9 +13,9 @@ import { modelKey } from '../../bundle/repository.js';
 import { SaladError } from '../../errors/index.js';
 
 export interface FetchRequest {
-  /** Folder of the bundle's files: `<url>/manifest.json` and what that lists. */
+  /** Folder of the bundle's files: `<url>/manifest.json` and the files that it lists. */
   readonly url: string;
-  /** SHA-256 of manifest.json, hexadecimal: `salad models inspect` prints it. It pins all other files too. */
+  /** SHA-256 of manifest.json, hexadecimal, as `salad models inspect` prints it. The manifest has the other hashes. */
   readonly sha256: string;
   /** Folder of bundles; the bundle goes to `<name>/<version>/` in it. */
   readonly models: string;
@@ -24,13 +24,14 @@ export interface FetchRequest {
 export interface FetchedBundle {
   readonly model: string;
   readonly directory: string;
-  /** False where the same bundle lay there already. */
+  /** False if the same bundle was there already. */
   readonly isNew: boolean;
 }
 
 /**
- * Nothing is seen under the bundle's own name before all of it is there and checked.
- * @throws SaladError BUNDLE_INVALID for other content than the hash says, MODEL_NOT_FOUND where the server has no such file
+ * Downloads into a temporary folder and renames it only after all files are complete and checked, so that readers
+ * never find a partial bundle under its own name.
+ * @throws SaladError BUNDLE_INVALID if the content does not match the hash, MODEL_NOT_FOUND if a file cannot be fetched
  */
 export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle> {
   const base = request.url.endsWith('/') ? request.url : `${request.url}/`;
@@ -39,17 +40,17 @@ export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle>
   if (sha256 !== request.sha256) {
     throw new SaladError(
       'BUNDLE_INVALID',
-      `${base}manifest.json has SHA-256 ${sha256}, not ${request.sha256}`,
+      `${base}manifest.json has SHA-256 ${sha256}, not ${request.sha256}: check --sha256 and the address`,
     );
   }
   const manifest = decodeManifest(bytes, `${base}${BUNDLE_FILES.manifest}`);
   checkFileNames(manifest);
   const model = modelKey(manifest);
   const directory = join(request.models, manifest.name, String(manifest.version));
-  if (await isThere(directory, sha256)) return { model, directory, isNew: false };
+  if (await hasBundle(directory, sha256)) return { model, directory, isNew: false };
   await mkdir(dirname(directory), { recursive: true });
   const partial = await mkdtemp(join(dirname(directory), '.fetch-'));
-  // mkdtemp makes it private; a bundle is read by whoever serves it.
+  // mkdtemp creates a private folder, but the user that runs the server must be able to read the bundle.
   await chmod(partial, 0o755);
   try {
     await writeFile(join(partial, BUNDLE_FILES.manifest), bytes);
@@ -65,7 +66,7 @@ export async function fetchBundle(request: FetchRequest): Promise<FetchedBundle>
   return { model, directory, isNew: true };
 }
 
-async function isThere(directory: string, sha256: string): Promise<boolean> {
+async function hasBundle(directory: string, sha256: string): Promise<boolean> {
   try {
     return (await readBundle(directory)).sha256 === sha256;
   } catch {
@@ -73,22 +74,27 @@ async function isThere(directory: string, sha256: string): Promise<boolean> {
   }
 }
 
-/** @param bytesMax where the answer is longer it is given up, whatever its header said */
+/**
+ * @param bytesMax limit of the body; a longer one is refused, whatever length its header announced
+ * @throws SaladError MODEL_NOT_FOUND, BUNDLE_INVALID
+ */
 async function download(url: URL, bytesMax: number): Promise<Uint8Array> {
-  const answer = await fetch(url).catch((error: unknown) => {
-    throw new SaladError('MODEL_NOT_FOUND', `${url.href} cannot be reached`, { cause: error });
+  const response = await fetch(url).catch((error: unknown) => {
+    throw new SaladError('MODEL_NOT_FOUND', `${url.href} cannot be reached: check the address`, {
+      cause: error,
+    });
   });
-  if (!answer.ok || answer.body === null) {
-    await answer.body?.cancel();
-    throw new SaladError('MODEL_NOT_FOUND', `${url.href}: HTTP ${answer.status}`);
+  if (!response.ok || response.body === null) {
+    await response.body?.cancel();
+    throw new SaladError('MODEL_NOT_FOUND', `${url.href}: HTTP ${response.status}`);
   }
-  const chunks: Uint8Array[] = [];
+  const parts: Uint8Array[] = [];
   let length = 0;
-  for await (const chunk of answer.body) {
-    length += chunk.length;
+  for await (const part of response.body) {
+    length += part.length;
     if (length > bytesMax)
       throw new SaladError('BUNDLE_INVALID', `${url.href} is longer than ${bytesMax} bytes`);
-    chunks.push(chunk);
+    parts.push(part);
   }
-  return Buffer.concat(chunks, length);
+  return Buffer.concat(parts, length);
 }

@@ -10,6 +10,8 @@ import { buildOnnx } from '../../network/onnx/build.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { searchPlan } from '../../scoring/search-plan.js';
 import { shippedModels } from '../../util/package-root.js';
+import { systemReason } from '../shared/failure.js';
+import { type Example, helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
 import { fetchBundle } from './models-fetch.js';
 
@@ -23,67 +25,91 @@ const MODEL_ARGUMENT = 'NAME, NAME@VERSION or a bundle folder';
 export function registerModels(program: Command): void {
   const models = program
     .command('models')
-    .description('look at model bundles and check them')
+    .summary('list, inspect, verify, export and fetch model bundles')
+    .description('Lists, inspects, verifies, exports and fetches model bundles.')
     .addHelpText(
       'after',
-      `
-Examples:
-  salad models list
-  salad models inspect chest-pediatric
-  salad models verify chest-pediatric@1 --json
-  salad models export chest-pediatric --onnx chest.onnx`,
+      helpText(
+        [],
+        [
+          ['salad models list', 'list the shipped models'],
+          ['salad models inspect chest-pediatric', 'print the properties of a model'],
+          ['salad models verify chest-pediatric@1 --json', 'check a model on this machine, for a program'],
+          ['salad models export chest-pediatric --onnx chest.onnx', 'write a model as an ONNX file'],
+        ],
+      ),
     );
-  verb(
-    models.command('list'),
-    'all bundles of the models folder, checked',
-    'salad models list --models /srv/models',
-  ).action(list);
-  verb(
-    models.command('inspect').argument('<model>', MODEL_ARGUMENT),
-    'what a bundle is made of: grids, scoring, bank, calibration, training',
-    'salad models inspect models/mine/1 --json',
-  ).action(inspect);
-  verb(
-    models.command('verify').argument('<model>', MODEL_ARGUMENT),
-    'hashes, schema, shapes, and the golden batch on this machine; exit 1 where something is wrong',
-    'salad models verify chest-pediatric@1',
-  ).action(verify);
-  verb(
+  configure(models.command('list'), {
+    summary: 'list and check all bundles of the models folder',
+    description: 'Lists and checks all bundles of the models folder.',
+    example: ['salad models list --models /srv/models', 'list the bundles of a folder'],
+  }).action(list);
+  configure(models.command('inspect').argument('<model>', MODEL_ARGUMENT), {
+    summary: 'print the properties of a bundle',
+    description:
+      'Prints the properties of a bundle: grids, network, scoring, memory bank, calibration and training.',
+    example: ['salad models inspect models/mine/1 --json', 'print the properties as JSON'],
+  }).action(inspect);
+  configure(models.command('verify').argument('<model>', MODEL_ARGUMENT), {
+    summary: 'check the files of a bundle and its golden scores',
+    description:
+      'Checks the hashes, schema and shapes of a bundle, and whether an engine on this machine reproduces its golden ' +
+      'scores. Exits with code 1 if a check fails.',
+    example: ['salad models verify chest-pediatric@1', 'check one version of a model'],
+  }).action(verify);
+  configure(
     models
       .command('export')
       .argument('<model>', MODEL_ARGUMENT)
-      .requiredOption('--onnx <file>', 'where the ONNX model (opset 18) is written'),
-    'encoder and memory-bank search as one ONNX file',
-    'salad models export phantom --onnx phantom.onnx',
+      .requiredOption('--onnx <file>', 'ONNX file (opset 18) to write'),
+    {
+      summary: 'write the encoder and the memory-bank search as an ONNX file',
+      description: 'Writes the encoder and the memory-bank search of a bundle as one ONNX file.',
+      example: ['salad models export phantom --onnx phantom.onnx', 'export a shipped model'],
+    },
   ).action(exportModel);
-  verb(
+  configure(
     models
       .command('fetch')
-      .argument('<url>', 'http(s) folder that holds the files of a bundle')
+      .argument('<url>', 'http(s) address of the folder with the files of a bundle')
       .requiredOption(
         '--sha256 <hash>',
-        'of its manifest.json, which pins the other files (models inspect prints it)',
+        'expected SHA-256 of its manifest.json, which contains the hashes of the other files ' +
+          '("salad models inspect" prints it)',
       ),
-    'a bundle into the models folder, if it is exactly the one that was meant',
-    'salad models fetch https://models.example/phantom/1 --sha256 2f0c... --models /srv/models',
+    {
+      summary: 'download a bundle into the models folder and check its hash',
+      description: 'Downloads a bundle into the models folder. A bundle with another hash is refused.',
+      example: [
+        'salad models fetch https://models.example/phantom/1 --sha256 2f0c...',
+        'download version 1 of the model "phantom"',
+      ],
+    },
   ).action(fetchModel);
 }
 
-/** What all verbs share. */
-function verb(command: Command, description: string, example: string): Command {
-  return command
-    .description(description)
-    .option('--models <dir>', 'folder of bundles', shippedModels())
-    .option('--json', 'one JSON object')
-    .addHelpText('after', `\nExample:\n  ${example}`);
+interface CommandTexts {
+  readonly summary: string;
+  readonly description: string;
+  readonly example: Example;
 }
 
-async function open(flags: ModelsFlags, model: string): Promise<Bundle> {
+/** Adds the texts and the options that all sub-commands share. */
+function configure(command: Command, { summary, description, example }: CommandTexts): Command {
+  return command
+    .summary(summary)
+    .description(description)
+    .option('--models <dir>', 'folder of bundles', shippedModels())
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', helpText([], [example]));
+}
+
+async function openBundle(flags: ModelsFlags, model: string): Promise<Bundle> {
   return readBundle(await findBundle(flags.models, model));
 }
 
-/** Everything about a bundle that is not a long array. */
-function summary(bundle: Bundle): Record<string, unknown> & { readonly model: string } {
+/** The properties of a bundle, without its long arrays. */
+function propertiesOf(bundle: Bundle): Record<string, unknown> & { readonly model: string } {
   const { manifest, geometry, sha256, directory } = bundle;
   const { calibration, scoring, training } = manifest;
   return {
@@ -118,7 +144,7 @@ function summary(bundle: Bundle): Record<string, unknown> & { readonly model: st
   };
 }
 
-/** What a server would do with the default limits; an index is built, and its recall measured, when it loads. */
+/** The search that a server with default limits would use. An index is built, and its recall measured, at load time. */
 function plannedSearch({ search, geometry }: Bundle): string {
   const { kind } = searchPlan({ ...search, geometry });
   return {
@@ -133,7 +159,7 @@ async function list(flags: ModelsFlags): Promise<void> {
   const ignored: { directory: string; reason: string }[] = [];
   for await (const finding of openBundles(flags.models)) {
     if (finding.kind === 'bundle') {
-      rows.push({ usable: true, ...summary(finding.bundle), directory: finding.bundle.directory });
+      rows.push({ usable: true, ...propertiesOf(finding.bundle), directory: finding.bundle.directory });
     } else if (finding.kind === 'refused') {
       const { directory, model = directory, error } = finding;
       rows.push({ model, directory, usable: false, reason: error.message });
@@ -146,37 +172,44 @@ async function list(flags: ModelsFlags): Promise<void> {
     printJson({ models: rows, ignored });
     return;
   }
-  if (rows.length === 0) print(`no bundles in ${flags.models}; make one with: salad train --help`);
-  else {
-    const text = (row: (typeof rows)[number]): string =>
-      String(row.usable ? row['description'] : row['reason']);
+  if (rows.length === 0) {
+    print(
+      `no bundles in ${flags.models}; train one (salad train --help) or fetch one (salad models fetch --help)`,
+    );
+  } else {
     print(
       table(
         ['model', 'usable', 'description'],
-        rows.map((row) => [row.model, row.usable ? 'yes' : 'no', text(row)]),
+        rows.map((row) => [
+          row.model,
+          row.usable ? 'yes' : 'no',
+          String(row.usable ? row['description'] : row['reason']),
+        ]),
       ),
     );
   }
   for (const { directory, reason } of ignored) print(`ignored: ${directory}: ${reason}`);
 }
 
-/** Nested values as `path: value` lines. */
-function lines(value: unknown, path: string): string[] {
+/** Formats nested values as lines of `path: value`. */
+function formatNested(value: unknown, path: string): string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return [`${path}: ${typeof value === 'string' ? value : JSON.stringify(value)}`];
   }
-  return Object.entries(value).flatMap(([key, each]) => lines(each, path === '' ? key : `${path}.${key}`));
+  return Object.entries(value).flatMap(([key, each]) =>
+    formatNested(each, path === '' ? key : `${path}.${key}`),
+  );
 }
 
 async function inspect(model: string, flags: ModelsFlags): Promise<void> {
-  const facts = summary(await open(flags, model));
-  if (flags.json) printJson(facts);
-  else print(lines(facts, '').join('\n'));
+  const properties = propertiesOf(await openBundle(flags, model));
+  if (flags.json) printJson(properties);
+  else print(formatNested(properties, '').join('\n'));
 }
 
 async function verify(model: string, flags: ModelsFlags): Promise<void> {
-  const bundle = await open(flags, model);
-  // wasm runs wherever Node does: a missing native library must not keep anybody from checking a bundle.
+  const bundle = await openBundle(flags, model);
+  // Falls back to wasm, which needs no native library, so that a bundle can be checked on every machine.
   const engine = await createEngine('onnx').catch(() => createEngine('wasm'));
   const result = await runGoldenCheck(engine, bundle);
   await engine.dispose();
@@ -197,18 +230,22 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
   const error = result.maxAbsScoreError?.toExponential(1);
   print(
     result.passed
-      ? `${name}: files, shapes and golden scores are right (largest score error ${error})`
+      ? `${name}: files, shapes and golden scores are correct (largest score error ${error})`
       : `${name}: refused, ${result.reason}`,
   );
 }
 
 async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: string }): Promise<void> {
-  const bundle = await open(flags, model);
+  const bundle = await openBundle(flags, model);
   const bytes = buildOnnx(bundle);
   try {
     await writeFile(flags.onnx, bytes);
   } catch (error) {
-    throw new SaladError('CONFIGURATION_INVALID', `${flags.onnx} cannot be written`, { cause: error });
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--onnx ${flags.onnx} cannot be written: ${systemReason(error)}`,
+      { cause: error },
+    );
   }
   const name = modelKey(bundle.manifest);
   if (flags.json) printJson({ model: name, onnx: flags.onnx, bytes: bytes.length });

@@ -1,4 +1,4 @@
-/** `salad phantom`: synthetic chest radiographs and lesion masks, laid out as `salad train` and `evaluate` read them. */
+/** `salad phantom`: writes synthetic chest radiographs and lesion masks in the layout that train and evaluate read. */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -9,7 +9,7 @@ import { createDisplayTransform, defaultPixelFormat } from '../../imaging/pixel-
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
 import { wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
-import { untilInterrupted } from '../shared/interrupt.js';
+import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, note, print, printable, printJson } from '../shared/output.js';
 import { prepareFolder } from '../shared/output-files.js';
 
@@ -22,7 +22,7 @@ interface PhantomFlags {
   readonly json?: boolean;
 }
 
-/** One written radiograph; paths are relative to the output folder, with forward slashes. */
+/** A written radiograph. Paths are relative to the output folder, with forward slashes. */
 interface PhantomFile {
   readonly id: string;
   readonly path: string;
@@ -39,36 +39,44 @@ export const MAX_SEED = 2 ** 31 - 1;
 export function registerPhantom(program: Command): void {
   program
     .command('phantom')
-    .summary('write synthetic chest radiographs, with lesions if wanted')
-    .description('Writes synthetic chest radiographs, with lesions and their masks if wanted.')
-    .requiredOption('--count <n>', 'how many', wholeNumber(1, 1_000_000))
+    .summary('write synthetic chest radiographs, optionally with lesions')
+    .description('Writes synthetic chest radiographs, optionally with lesions and their masks.')
+    .requiredOption('--count <n>', 'number of radiographs', wholeNumber(1, 1_000_000))
     .requiredOption('--out <dir>', 'folder to write to; later runs may add to it')
-    .option('--seed <n>', 'seed of the first; the others count up from it', wholeNumber(0, MAX_SEED), 1)
+    .option(
+      '--seed <n>',
+      'seed of the first radiograph; the next ones use the next seeds',
+      wholeNumber(0, MAX_SEED),
+      1,
+    )
     .addOption(
-      new Option('--lesion <kind>', 'what each of them shows; mix takes the four in turn')
+      new Option('--lesion <kind>', 'lesion in each radiograph; mix uses the four kinds in turn')
         .choices([...LESION_KINDS, 'mix', 'none'])
         .default('none'),
     )
     .option('--size <pixels>', 'rows and columns, 64 to 4096', wholeNumber(64, 4096), 512)
-    .option('--json', 'print one JSON object with the files written')
+    .option('--json', 'print one JSON object with the written files')
     .addHelpText(
       'after',
       helpText(
         [
           'Writes DIR/normal/ID.png or DIR/<lesion>/ID.png, the mask of the lesion as DIR/masks/<lesion>/ID.png ' +
-            '(255 on it), and DIR/manifest.tsv.',
-          'The images are 16-bit grey PNGs of display values: a PNG cannot carry the window of a detector, so it ' +
-            'is applied, and the full range of the PNG shows what the windowed 12-bit original shows. The same ' +
-            'seed is the same patient, with a lesion or without.',
+            '(255 inside the lesion), and DIR/manifest.tsv.',
+          'The images are 16-bit grey PNGs of display values: a PNG cannot store the VOI window of a detector, so ' +
+            'the window is applied to the 12-bit samples and the result uses the full range of 16 bits. The same ' +
+            'seed gives the same patient, with and without a lesion.',
         ],
         [
-          ['salad phantom --count 200 --seed 1 --out data/phantoms', 'normal ones, to train on'],
-          ['salad phantom --count 40 --seed 5000 --lesion mix --out data/test', 'ten of each lesion'],
-          ['salad phantom --count 1 --lesion effusion --size 1024 --out /tmp/p --json', 'one, for a program'],
+          ['salad phantom --count 200 --seed 1 --out data/phantoms', 'normal images, for training'],
+          ['salad phantom --count 40 --seed 5000 --lesion mix --out data/test', 'ten images of each lesion'],
+          [
+            'salad phantom --count 1 --lesion effusion --size 1024 --out /tmp/p --json',
+            'one image, for a program',
+          ],
         ],
       ),
     )
-    .action((flags: PhantomFlags) => untilInterrupted((signal) => writePhantoms(flags, signal)));
+    .action((flags: PhantomFlags) => runInterruptible((signal) => writePhantoms(flags, signal)));
 }
 
 async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<void> {
@@ -76,14 +84,14 @@ async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<
   if (seed + count - 1 > MAX_SEED) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--seed ${seed} and --count ${count} lead beyond ${MAX_SEED}`,
+      `--seed ${seed} and --count ${count}: the last seed would be above ${MAX_SEED}; use a lower --seed`,
     );
   }
   const manifest = join(out, 'manifest.tsv');
-  // Read first: a folder that belongs to something else is refused before anything is written to it.
+  // Read before anything is written: a folder with another kind of manifest is refused and stays unchanged.
   const earlier = await readManifest(manifest);
   await prepareFolder('--out', out);
-  const progress = createProgress('phantoms', count);
+  const progress = createProgress('writing phantoms', count);
   const files: PhantomFile[] = [];
   try {
     for (let i = 0; i < count && !signal.aborted; i++) {
@@ -93,7 +101,7 @@ async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<
     }
   } finally {
     progress.stop();
-    // Also after an interrupt or a full disk: what was written is listed.
+    // Also after an interrupt or a full disk, so that the manifest lists every written file.
     if (files.length > 0) await writeManifest(manifest, earlier, files);
   }
   if (signal.aborted) note(`salad: interrupted: ${files.length} of ${count} phantoms were written`);
@@ -124,7 +132,7 @@ async function writePhantom(
   return { id, path, mask, seed, lesion, box: phantom.lesion?.box ?? null, window: phantom.window };
 }
 
-/** The windowed display values over the full range of 16 bits. */
+/** The display values after the VOI window, scaled to the full range of 16 bits. */
 function displaySamples(phantom: Phantom): Uint16Array {
   const transform = createDisplayTransform({
     ...defaultPixelFormat(phantom.rows, phantom.columns, 16, 12),
@@ -147,7 +155,10 @@ async function writePng(path: string, samples: Uint8Array | Uint16Array, phantom
 
 const MANIFEST_HEADER = ['id', 'path', 'patient', 'seed', 'lesion', 'box', 'window'].join('\t');
 
-/** Lines of earlier runs by path. */
+/**
+ * Reads the manifest lines of earlier runs, by path.
+ * @throws SaladError CONFIGURATION_INVALID if the file is not a manifest of phantoms
+ */
 async function readManifest(path: string): Promise<Map<string, string>> {
   const lines = new Map<string, string>();
   if (!existsSync(path)) return lines;
@@ -162,7 +173,7 @@ async function readManifest(path: string): Promise<Map<string, string>> {
   return lines;
 }
 
-/** Adds to the lines of earlier runs; a file written again replaces its line. */
+/** Writes the lines of earlier runs and of this one; the line of a file that was written again is replaced. */
 async function writeManifest(
   path: string,
   earlier: ReadonlyMap<string, string>,
@@ -171,7 +182,7 @@ async function writeManifest(
   const lines = new Map(earlier);
   for (const { id, path: file, seed, lesion, box, window } of files) {
     const corners = box ? [box.top, box.left, box.bottom, box.right].join(',') : '';
-    // One patient per seed: the normal phantom of a seed and its copies with lesions never straddle a split.
+    // The ID is also the patient, so that a split keeps the phantoms of one seed together, with and without lesions.
     const cells = [id, file, id, seed, lesion, corners, `${window.center},${window.width}`];
     lines.set(file, cells.join('\t'));
   }

@@ -1,4 +1,4 @@
-/** Where the results of `salad score` go: stdout as they come, files that are tried before anything is scored. */
+/** Outputs of `salad score`: stdout, and files whose paths are checked before the first image is scored. */
 import { appendFile, writeFile } from 'node:fs/promises';
 import { SaladError } from '../../errors/index.js';
 import { failureOf } from '../shared/failure.js';
@@ -23,32 +23,33 @@ export interface ScoreOutputFlags {
   readonly json?: boolean;
 }
 
-/** A scored image with the PNG of its anomaly map, which the report shows. */
+/** A scored image with the PNG of its anomaly map for the report. */
 export type ReportedImage = ScoredImage & { overlay?: Uint8Array | undefined };
 
-/** More maps than anybody looks through would not fit into one HTML page. */
+/** Limits the size of the HTML report, which embeds the maps. */
 const MAX_REPORT_MAPS = 200;
 
 export class ScoreOutputs {
   readonly #flags: ScoreOutputFlags;
   readonly #total: number;
-  readonly #maps: ReadonlyMap<string, string>;
+  readonly #mapPathByFile: ReadonlyMap<string, string>;
   readonly #results: (ImageResult | ReportedImage)[] = [];
-  /** Images whose map the report will show, in no order. */
-  readonly #shown: ReportedImage[] = [];
+  /** Images whose map the report will show, unordered. */
+  readonly #imagesWithMap: ReportedImage[] = [];
   #mapCount = 0;
-  #lastMap = '';
+  #lastMapPath = '';
 
-  private constructor(flags: ScoreOutputFlags, maps: ReadonlyMap<string, string>, total: number) {
+  private constructor(flags: ScoreOutputFlags, mapPathByFile: ReadonlyMap<string, string>, total: number) {
     this.#flags = flags;
-    this.#maps = maps;
+    this.#mapPathByFile = mapPathByFile;
     this.#total = total;
   }
 
   /**
-   * @param files to be scored
-   * @param total these and the paths that stand for no image
-   * @throws SaladError CONFIGURATION_INVALID where an output cannot be written, or would overwrite an input or another
+   * Checks that every output can be written.
+   * @param files images to score
+   * @param total number of these images and of the paths without an image
+   * @throws SaladError CONFIGURATION_INVALID if an output cannot be written, or would overwrite an input or another output
    */
   static async open(
     flags: ScoreOutputFlags,
@@ -62,53 +63,53 @@ export class ScoreOutputs {
         `--anomaly-map ${anomalyMap} is one file for ${files.length} images: put {name} into it`,
       );
     }
-    const maps = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
+    const mapPathByFile = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
     const outputs: OutputFile[] = [
       ...(report === undefined ? [] : [{ flag: '--report', path: report }]),
       ...(csv === undefined ? [] : [{ flag: '--csv', path: csv }]),
-      ...[...maps].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
+      ...[...mapPathByFile].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
     ];
     await prepareFiles(outputs, files);
-    return new ScoreOutputs(flags, maps, total);
+    return new ScoreOutputs(flags, mapPathByFile, total);
   }
 
-  /** Empties the CSV file: from here on results are written. */
+  /** Writes the header of the CSV file, which removes its old content. */
   async begin(): Promise<void> {
-    if (this.#flags.csv !== undefined) await writing(this.#flags.csv, (path) => writeFile(path, CSV_HEADER));
+    if (this.#flags.csv !== undefined) await withPath(this.#flags.csv, (path) => writeFile(path, CSV_HEADER));
   }
 
-  /** Nobody would see what else is scored. */
-  get isUseless(): boolean {
+  /** Whether further results could not be output anywhere, so that scoring can stop. */
+  get isClosed(): boolean {
     const { anomalyMap, report, csv, json } = this.#flags;
     return json === true && isStdoutClosed() && [anomalyMap, report, csv].every((file) => file === undefined);
   }
 
-  /** Prints an image's result and writes its map and its line of CSV. */
+  /** Prints the result of an image, and writes its anomaly map and CSV line. */
   async add(image: ScoredImage): Promise<void> {
     const overlay = image.aggregate.anomalyMap?.data;
     const anomalyMap = await this.#writeMap(image.file, overlay);
     if (this.#flags.json)
       printJson({ ...aggregateJson(image), ...(anomalyMap === undefined ? {} : { anomalyMap }) });
-    // The map itself is many times the size of the rest.
+    // Results are kept until the end; the map is dropped, because it is many times larger than the rest.
     const result: ReportedImage = { ...image, aggregate: { ...image.aggregate, anomalyMap: undefined } };
-    if (this.#flags.report !== undefined) this.#keepMap(result, overlay);
-    await this.#keep(result);
+    if (this.#flags.report !== undefined) this.#addMapToReport(result, overlay);
+    await this.#addResult(result);
   }
 
   async addFailure(file: string, error: unknown): Promise<void> {
     process.exitCode = EXIT.failure;
     const { message, ...rest } = failureOf(error);
-    // Errors of the file system name the file themselves.
+    // Errors of the file system start with the file name, which the output has already.
     const failure = {
       ...rest,
       message: message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message,
     };
     if (this.#flags.json) printJson({ event: 'error', file, ...failure });
     note(failureLine(file, failure.message));
-    await this.#keep({ file, failure });
+    await this.#addResult({ file, failure });
   }
 
-  /** Prints the table and writes the report, also where not all files were scored. */
+  /** Prints the table and writes the report, also if not all files were scored. */
   async finish(): Promise<void> {
     const { json, report } = this.#flags;
     const total = this.#total;
@@ -116,37 +117,40 @@ export class ScoreOutputs {
       print(scoreTable(this.#results));
       if (total > 1) print(`\n${summaryOf(this.#results, total)}`);
     }
-    if (this.#mapCount === 1) note(`anomaly map: ${printable(this.#lastMap)}`);
+    if (this.#mapCount === 1) note(`anomaly map: ${printable(this.#lastMapPath)}`);
     else if (this.#mapCount > 1)
-      note(`${this.#mapCount} anomaly maps, the last: ${printable(this.#lastMap)}`);
+      note(`${this.#mapCount} anomaly maps, the last: ${printable(this.#lastMapPath)}`);
     if (report === undefined) return;
     await writeScoreReport(report, this.#results, total);
     note(`report: ${printable(report)}`);
   }
 
-  async #keep(result: ImageResult): Promise<void> {
+  async #addResult(result: ImageResult): Promise<void> {
     this.#results.push(result);
     if (this.#flags.csv !== undefined)
-      await writing(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
+      await withPath(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
   }
 
-  /** Of the images so far, the highest scores keep their maps. */
-  #keepMap(image: ReportedImage, overlay: Uint8Array | undefined): void {
+  /** Keeps the maps of the highest-scoring images so far, at most MAX_REPORT_MAPS. */
+  #addMapToReport(image: ReportedImage, overlay: Uint8Array | undefined): void {
     if (overlay === undefined) return;
     image.overlay = overlay;
-    this.#shown.push(image);
-    if (this.#shown.length <= MAX_REPORT_MAPS) return;
-    this.#shown.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
-    const lowest = this.#shown.pop();
+    this.#imagesWithMap.push(image);
+    if (this.#imagesWithMap.length <= MAX_REPORT_MAPS) return;
+    this.#imagesWithMap.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
+    const lowest = this.#imagesWithMap.pop();
     if (lowest) lowest.overlay = undefined;
   }
 
-  /** A map that cannot be written does not make the scores wrong: they are printed, and the exit code is 1. */
+  /**
+   * Writes the map of an image. A failure is reported and sets exit code 1; the scores are still valid and are printed.
+   * @returns the path; undefined if no map was written
+   */
   async #writeMap(file: string, overlay: Uint8Array | undefined): Promise<string | undefined> {
-    const path = this.#maps.get(file);
+    const path = this.#mapPathByFile.get(file);
     if (path === undefined) return undefined;
     try {
-      if (overlay === undefined) throw new Error('the server sent no anomaly map');
+      if (overlay === undefined) throw new Error('the server sent none');
       await writeFile(path, overlay);
     } catch (error) {
       process.exitCode = EXIT.failure;
@@ -154,13 +158,13 @@ export class ScoreOutputs {
       return undefined;
     }
     this.#mapCount++;
-    this.#lastMap = path;
+    this.#lastMapPath = path;
     return path;
   }
 }
 
-/** Errors of a write that has begun do not name the file. */
-async function writing(path: string, write: (path: string) => Promise<void>): Promise<void> {
+/** Runs a write and adds the path to its error, which a failed write to an open file lacks. */
+async function withPath(path: string, write: (path: string) => Promise<void>): Promise<void> {
   try {
     await write(path);
   } catch (error) {

@@ -9,13 +9,13 @@ import {
   summaryOf,
 } from './score-results.js';
 
-/** PNG of the anomaly map over the image. */
+/** A scored image with the PNG of its anomaly map drawn over the image. */
 type Reported = ScoredImage & { readonly overlay?: Uint8Array | undefined };
 
 /**
- * Writes one HTML page: what failed, a summary table, then each image with its map and top patches, highest score
+ * Writes one HTML page: the failures, a summary table, then each image with its map and top patches, highest score
  * first.
- * @param total images that were to be scored; more than results where the work was interrupted
+ * @param total number of images to score; more than results after an interrupt
  */
 export async function writeScoreReport(
   path: string,
@@ -24,23 +24,23 @@ export async function writeScoreReport(
 ): Promise<void> {
   const scored = results.filter((result) => isScored(result));
   const ranked = scored.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
-  const parts = [
+  const sections = [
     `<p>${escapeHtml(summaryOf(results, total))}</p>`,
-    failures(results.filter((result) => !isScored(result))),
-    ranked.length === 0 ? '' : summary(ranked),
-    ...ranked.map(section),
+    failureSection(results.filter((result) => !isScored(result))),
+    ranked.length === 0 ? '' : summarySection(ranked),
+    ...ranked.map(imageSection),
   ];
-  await writeFile(path, htmlPage('salad-serve: scores', parts.join('\n')));
+  await writeFile(path, htmlPage('salad-serve: scores', sections.join('\n')));
 }
 
-/** First on the page: an image that was not scored must not be taken for a normal one. */
-function failures(failed: readonly ImageResult[]): string {
+/** Comes first on the page, so that a reader does not take an image that was not scored for a normal one. */
+function failureSection(failed: readonly ImageResult[]): string {
   if (failed.length === 0) return '';
   const rows = failed.map((result) => [result.file, isScored(result) ? '' : result.failure.message]);
-  return `<h2>Not scored</h2>${htmlTable(['file', 'why'], rows)}`;
+  return `<h2>Not scored</h2>${htmlTable(['file', 'reason'], rows)}`;
 }
 
-function summary(ranked: readonly Reported[]): string {
+function summarySection(ranked: readonly Reported[]): string {
   return `<h2>Scores</h2>${htmlTable(
     ['file', 'image score', 'threshold', 'p-value', 'decision', 'patches scored', 'ms'],
     ranked.map(({ file, aggregate, latencyMs }) => [
@@ -55,11 +55,11 @@ function summary(ranked: readonly Reported[]): string {
   )}`;
 }
 
-function section({ file, aggregate, overlay }: Reported): string {
+function imageSection({ file, aggregate, overlay }: Reported): string {
   const patches = htmlTable(
     [
       'patch (row, column)',
-      'distance',
+      'patch score (distance)',
       'robust z',
       'p-value',
       'box in source pixels (top, left, bottom, right)',

@@ -1,4 +1,4 @@
-/** What `salad score` prints of an image: a JSON line, a line of CSV, a row of the table. */
+/** Formats the result of an image for `salad score`: a JSON line, a CSV line, a row of the table. */
 
 import { type AcquisitionAggregate, Decision } from '../../../clients/typescript/src/index.js';
 import { csvLine } from '../../util/csv.js';
@@ -27,7 +27,7 @@ export function decisionName(aggregate: AcquisitionAggregate): string {
   return (Decision[aggregate.decision] ?? '').replace('DECISION_', '').toLowerCase();
 }
 
-/** The aggregate line of docs/reference/cli.md. `anomalous` is null where the decision is indeterminate. */
+/** The JSON line of a scored image. `anomalous` is null if the decision is indeterminate. */
 export function aggregateJson({ file, aggregate, latencyMs }: ScoredImage): Record<string, unknown> {
   const { coverage, model, timings } = aggregate;
   return {
@@ -64,17 +64,17 @@ function warningsOf(aggregate: AcquisitionAggregate): readonly string[] {
   return aggregate.warnings.map((warning) => warning.message);
 }
 
-/** Columns of `--csv`; top to right: the box of the highest patch in source pixels. */
+/** Columns of `--csv`; `top` to `right` are the box of the highest-scoring patch in source pixels. */
 const CSV_COLUMNS = [
   ...['file', 'model', 'imageScore', 'pValue', 'threshold', 'decision'],
   ...['scored', 'skipped', 'failed', 'missing', 'top', 'left', 'bottom', 'right'],
   ...['latencyMs', 'warnings', 'error'],
 ] as const;
 
-/** First line of `--csv`. */
+/** The first line of a `--csv` file. */
 export const CSV_HEADER = `${csvLine(CSV_COLUMNS)}\n`;
 
-/** One line an image; where it failed, only `file` and `error` are filled. */
+/** The CSV line of an image; if it failed, only `file` and `error` have values. */
 export function csvOf(result: ImageResult): string {
   if (!isScored(result)) {
     const blanks = CSV_COLUMNS.slice(1, -1).map(() => '');
@@ -99,7 +99,7 @@ export function csvOf(result: ImageResult): string {
   return `${csvLine(cells)}\n`;
 }
 
-/** A row an image, the failed ones too. */
+/** The table of all images, one row each, failed images included. */
 export function scoreTable(results: readonly ImageResult[]): string {
   return table(
     ['file', 'score', 'p-value', 'decision', 'patches', 'ms', 'warnings'],
@@ -119,23 +119,26 @@ export function scoreTable(results: readonly ImageResult[]): string {
   );
 }
 
-/** `225`, or `200, 25 failed` where not all that should have been scored was. */
+/** `225`, or `200, 25 failed` if patches failed or are missing. */
 function patchCounts({ coverage }: AcquisitionAggregate): string {
-  const lost = [
+  const unscored = [
     ...(coverage?.failed ? [`${coverage.failed} failed`] : []),
     ...(coverage?.missing ? [`${coverage.missing} missing`] : []),
   ];
-  return [coverage?.scored ?? 0, ...lost].join(', ');
+  return [coverage?.scored ?? 0, ...unscored].join(', ');
 }
 
-/** `12 images: 9 normal, 2 anomalous, 1 failed`. @param total images that were to be scored */
+/**
+ * Such as `12 images: 9 normal, 2 anomalous, 1 failed`.
+ * @param total number of images to score; more than results after an interrupt
+ */
 export function summaryOf(results: readonly ImageResult[], total: number): string {
   const counts = new Map<string, number>();
   for (const result of results) {
     const name = isScored(result) ? decisionName(result.aggregate) : 'failed';
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  const left = total - results.length;
-  const parts = [...counts].map(([name, count]) => `${count} ${name}`);
-  return `${total} images: ${[...parts, ...(left > 0 ? [`${left} not scored`] : [])].join(', ')}`;
+  const notScored = total - results.length;
+  const texts = [...counts].map(([name, count]) => `${count} ${name}`);
+  return `${total} images: ${[...texts, ...(notScored > 0 ? [`${notScored} not scored`] : [])].join(', ')}`;
 }

@@ -1,76 +1,51 @@
-import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
-import {
-  type AcquisitionAggregate,
-  type AcquisitionEvent,
-  AnomalyMapFormat,
-  Priority,
-  type SaladClient,
-  type ScoreOptions,
-  Source,
-} from '../../../clients/typescript/src/index.js';
 import { SaladError } from '../../errors/index.js';
-import { decodeImage } from '../../imaging/decode/decode.js';
-import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { ProgramContext } from '../shared/context.js';
-import { failureOf } from '../shared/failure.js';
 import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { findImageFiles, type ImageFiles } from '../shared/image-files.js';
-import { untilInterrupted } from '../shared/interrupt.js';
-import { createProgress, EXIT, note, print, printable, printJson } from '../shared/output.js';
-import { type RawImage, rowChunks, tileChunks } from '../shared/pixel-source.js';
+import { runInterruptible } from '../shared/interrupt.js';
+import { createProgress, EXIT, note, printable } from '../shared/output.js';
 import { ServerCallError } from '../shared/server-call.js';
-import { type ModelChoice, openSession, type Session } from '../shared/session.js';
+import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
-import { ScoreOutputs } from './score-outputs.js';
+import { type FileFlags, scoreFile } from './score-file.js';
+import { type ScoreOutputFlags, ScoreOutputs } from './score-outputs.js';
+import { createRateWarner, noteUnreachableRate } from './score-warnings.js';
 
-type Mode = 'image' | 'rows' | 'tiles';
-
-interface ScoreFlags extends TargetFlags {
-  readonly mode: Mode;
+interface ScoreFlags extends TargetFlags, FileFlags, ScoreOutputFlags {
   readonly model?: string;
   readonly models?: string;
   readonly engine?: string;
   readonly recursive?: boolean;
-  readonly anomalyMap?: string;
-  readonly report?: string;
-  readonly csv?: string;
-  readonly patches?: boolean;
-  readonly json?: boolean;
-  readonly rowsPerSecond?: number;
-  readonly priority: 'stat' | 'routine' | 'background';
-  readonly maxFalsePositiveRate?: number;
-  readonly timeoutMs: number;
 }
 
 export function registerScore(program: Command, context: ProgramContext): void {
   const command = program
     .command('score')
-    .summary('score radiographs: how unlike normal ones each image and patch is')
+    .summary('score radiographs: how much images and patches differ from normal')
     .description(
-      'Scores radiographs: how unlike the normal images of a model each image and each patch of it is. ' +
-        'A salad-serve server does the work: the one named by --target, else one started for this command.',
+      'Scores radiographs: how much each image, and each patch of it, differs from the normal images of a model. ' +
+        'A salad-serve server computes the scores: the one named by --target, else one started for this command.',
     )
     .argument('<paths...>', 'PNG and JPEG files, 8 or 16 bits, and folders of them')
     .option(
       '--model <name|dir>',
-      'NAME, NAME@VERSION or a bundle folder; may be left out where one is loaded',
+      'NAME, NAME@VERSION or a bundle folder; optional if the server has one model',
     )
-    .option('--recursive', 'also take images in sub-folders of the folders given')
+    .option('--recursive', 'also search the sub-folders of folders')
     .option('--anomaly-map <file.png>', 'write each image with its scores as colours; see below for {name}')
     .option('--report <file.html>', 'write one HTML page with scores, maps and failures')
-    .option('--csv <file>', 'write one line an image')
+    .option('--csv <file>', 'write one line per image')
     .option('--json', 'print JSON Lines instead of a table')
     .option('--patches', 'print every patch score as it arrives')
     .option(
       '--max-false-positive-rate <rate>',
-      "how many normal images may be called anomalous, such as 0.05; without it the model's own rate",
+      'largest share of normal images that may be called anomalous (default: 0.05, or the lowest rate that the model can promise)',
       numberBetween(0, 1),
     )
     .addOption(
-      new Option('--mode <mode>', 'send the file, or its pixels as a detector would')
+      new Option('--mode <mode>', 'send the file, or its pixels as rows or tiles, as a detector does')
         .choices(['image', 'rows', 'tiles'])
         .default('image'),
     )
@@ -80,43 +55,47 @@ export function registerScore(program: Command, context: ProgramContext): void {
       numberFrom(0, 1_000_000),
     )
     .addOption(
-      new Option('--priority <class>', 'what goes first when the server is busy')
+      new Option('--priority <class>', 'priority class when the server is busy')
         .choices(['stat', 'routine', 'background'])
         .default('routine'),
     )
-    .option('--timeout-ms <ms>', 'longest time for each image', wholeNumber(1, MAX_TIMER_MS), 60_000)
+    .option('--timeout-ms <ms>', 'timeout of each image', wholeNumber(1, MAX_TIMER_MS), 60_000)
     .addOption(
       new Option(
         '--models <dir>',
-        'bundles of the server started here (default: the shipped ones)',
+        'bundles of the server started for this command (default: the shipped models)',
       ).conflicts('target'),
     )
-    .addOption(engineOption('engine of the server started here').conflicts('target'));
+    .addOption(engineOption('engine of the server started for this command').conflicts('target'));
   withTargetFlags(command)
     .addHelpText(
       'after',
       helpText(
         [
-          'Placeholders in --anomaly-map, whose file is never one of the images:\n' +
+          'Placeholders in --anomaly-map:\n' +
             '  {name}    name of the image without its extension\n' +
-            '  {ext}     its extension\n' +
-            '  {folder}  its folder, below the one that all images share',
-          'Ctrl-C stops; what was scored until then is printed and written. Exit codes: 0 all images were ' +
-            'scored, 1 some were not, 2 wrong usage, 130 interrupted.',
+            '  {ext}     extension of the image\n' +
+            '  {folder}  folder of the image, relative to the common folder of all images',
+          'A map never overwrites an image that is scored.',
+          'Ctrl-C stops; the results until then are printed and written. Exit codes: 0 all images were scored, ' +
+            '1 some were not, 2 wrong usage, 130 interrupted.',
         ],
         [
-          ['salad score chest.png --model chest-pediatric', 'one image'],
-          ['salad score images/ --recursive --model chest-adult --csv scores.csv', 'all images of a folder'],
-          ['salad score *.png --model chest-adult --report report.html', 'with a page to look through'],
-          ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'with maps'],
-          ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'for other programs'],
-          ['salad score chest.png --model models/mine/1', 'with a model that you trained'],
-          ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'on a server'],
+          ['salad score chest.png --model chest-pediatric', 'score one image'],
+          [
+            'salad score images/ --recursive --model chest-adult --csv scores.csv',
+            'score all images of a folder',
+          ],
+          ['salad score *.png --model chest-adult --report report.html', 'write an HTML report'],
+          ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'write anomaly maps'],
+          ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'print scores for a program'],
+          ['salad score chest.png --model models/mine/1', 'use a model of your own'],
+          ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'use a running server'],
         ],
       ),
     )
     .action((paths: string[], flags: ScoreFlags) =>
-      untilInterrupted((signal) => score(paths, flags, context, signal)),
+      runInterruptible((signal) => score(paths, flags, context, signal)),
     );
 }
 
@@ -129,26 +108,27 @@ async function score(
   if (flags.rowsPerSecond !== undefined && flags.mode !== 'rows') {
     throw new SaladError('CONFIGURATION_INVALID', '--rows-per-second needs --mode rows');
   }
-  const found = await findImageFiles(paths, flags.recursive === true);
-  for (const line of found.leftOut) note(`salad: ${printable(line)}`);
-  const outputs = await ScoreOutputs.open(flags, found.files, found.files.length + found.failures.length);
-  if (found.files.length === 0) {
-    for (const { path, error } of found.failures) await outputs.addFailure(path, error);
+  const { files, failures, leftOut } = await findImageFiles(paths, flags.recursive === true);
+  for (const line of leftOut) note(`salad: ${printable(line)}`);
+  const outputs = await ScoreOutputs.open(flags, files, files.length + failures.length);
+  if (files.length === 0) {
+    for (const { path, error } of failures) await outputs.addFailure(path, error);
     process.exitCode = EXIT.usage;
     return;
   }
   const session = await openSession({ ...flags, environment: context.environment, signal });
   try {
+    await noteUnreachableRate(session, flags.maxFalsePositiveRate, signal);
     await outputs.begin();
-    for (const { path, error } of found.failures) await outputs.addFailure(path, error);
-    await scoreFiles(session, found.files, flags, outputs, signal);
+    for (const { path, error } of failures) await outputs.addFailure(path, error);
+    await scoreFiles(session, files, flags, outputs, signal);
   } finally {
     await session.close();
     await outputs.finish();
   }
 }
 
-/** One file after the other: a file that fails hurts no other. */
+/** Scores the files one after the other; a failure of one file does not affect the others. */
 async function scoreFiles(
   session: Session,
   files: ImageFiles['files'],
@@ -156,23 +136,28 @@ async function scoreFiles(
   outputs: ScoreOutputs,
   signal: AbortSignal,
 ): Promise<void> {
-  // Lines of results on the same screen would run into the bar.
-  const isShown = files.length > 1 && !((flags.json || flags.patches) && process.stdout.isTTY);
-  const progress = isShown ? createProgress('scoring', files.length) : undefined;
+  // Result lines on the same terminal would be mixed with the progress bar.
+  const hasProgress = files.length > 1 && !((flags.json || flags.patches) && process.stdout.isTTY);
+  const progress = hasProgress ? createProgress('scoring', files.length) : undefined;
+  const addRateWarning = createRateWarner(flags.maxFalsePositiveRate);
   try {
     for (const [index, file] of files.entries()) {
-      if (outputs.isUseless || signal.aborted) return;
+      if (outputs.isClosed || signal.aborted) return;
       progress?.update(index, file);
-      const started = performance.now();
+      const startMs = performance.now();
       try {
-        const aggregate = await scoreFile(session, file, { ...flags, selector: session.model, signal });
-        await outputs.add({ file, aggregate, latencyMs: performance.now() - started });
+        const answer = await scoreFile(session, file, { ...flags, selector: session.model, signal });
+        const latencyMs = performance.now() - startMs;
+        await outputs.add({ file, aggregate: addRateWarning(answer), latencyMs });
       } catch (error) {
         if (signal.aborted) return;
         const failure = session.explain(error);
         await outputs.addFailure(file, failure);
-        if (flags.patches || !isGone(failure)) continue;
-        note(`salad: the server is gone: ${files.length - index - 1} more images are not scored`);
+        if (flags.patches || !isServerUnavailable(failure)) continue;
+        note(
+          `salad: the server is unavailable: the other ${files.length - index - 1} images are not scored; ` +
+            'run the command again when it is back',
+        );
         return;
       }
     }
@@ -182,99 +167,7 @@ async function scoreFiles(
   }
 }
 
-/** It was tried until the deadline of a file: every other file would wait as long. */
-function isGone(failure: unknown): boolean {
+/** Whether retries until the deadline found no server: every other file would wait as long. */
+function isServerUnavailable(failure: unknown): boolean {
   return failure instanceof ServerCallError && failure.status === 'UNAVAILABLE';
-}
-
-type FileOptions = ScoreFlags & { readonly selector: ModelChoice; readonly signal: AbortSignal };
-
-/** @throws SaladClientError, and whatever reading and decoding the file throws */
-async function scoreFile(
-  session: Session,
-  file: string,
-  options: FileOptions,
-): Promise<AcquisitionAggregate> {
-  const bytes = await readFile(file);
-  const call: ScoreOptions = {
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-    onEvent(event) {
-      if (options.patches && event.type === 'patches') printPatches(file, event, options.json === true);
-    },
-    // What was printed of an attempt that broke cannot be taken back.
-    ...(options.patches ? { retry: false as const } : {}),
-    onRetry({ attempt, error }) {
-      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
-      const { message } = failureOf(session.explain(error));
-      note(`salad: ${message}; trying again for ${options.timeoutMs / 1000} s`);
-    },
-  };
-  return options.mode === 'image'
-    ? session.client.scoreImage(headerOf(options), { encoded: bytes }, call)
-    : scorePixels(session.client, await decode(bytes), options, call);
-}
-
-type Decoded = RawImage & { readonly bitsStored: number };
-
-/** The file is the user's own, so only the server's limits apply. */
-function decode(bytes: Uint8Array): Promise<Decoded> {
-  return decodeImage(bytes, { maxPixels: Number.MAX_SAFE_INTEGER });
-}
-
-/** Rows or tiles, as a modality sends them; all modes give the same scores. */
-function scorePixels(
-  client: SaladClient,
-  image: Decoded,
-  options: FileOptions,
-  call: ScoreOptions,
-): Promise<AcquisitionAggregate> {
-  const { rows, columns, bitsAllocated, bitsStored } = image;
-  if (options.mode === 'rows') {
-    const header = {
-      ...headerOf(options),
-      image: { rows, columns, bitsAllocated, bitsStored },
-      source: Source.SOURCE_ROWS,
-    };
-    return client.scoreAcquisition(header, () => rowChunks(image, 16, options.rowsPerSecond), call);
-  }
-  // Tiles are sent as display values: their own format, whatever the file's.
-  const header = {
-    ...headerOf(options),
-    image: { rows, columns, bitsAllocated: 32, bitsStored },
-    source: Source.SOURCE_TILES,
-  };
-  const format = defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
-  return client.scoreAcquisition(header, (accepted) => tileChunks(image, format, accepted), call);
-}
-
-const PRIORITIES = {
-  stat: Priority.PRIORITY_STAT,
-  routine: Priority.PRIORITY_ROUTINE,
-  background: Priority.PRIORITY_BACKGROUND,
-};
-
-function headerOf(options: FileOptions) {
-  const wantsMap = options.anomalyMap !== undefined || options.report !== undefined;
-  const rate = options.maxFalsePositiveRate;
-  return {
-    acquisitionId: randomUUID(),
-    model: options.selector,
-    priority: PRIORITIES[options.priority],
-    options: {
-      patchScores: options.patches === true,
-      anomalyMap: wantsMap
-        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
-        : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
-      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
-    },
-  };
-}
-
-function printPatches(file: string, event: AcquisitionEvent & { type: 'patches' }, json: boolean): void {
-  for (const { row, column, score: value, robustZ, pValue } of event.patches) {
-    if (json) printJson({ event: 'patch', file, row, column, score: value, robustZ, pValue });
-    else
-      print(`${printable(file)}  patch ${row},${column}  score ${value.toFixed(4)}  z ${robustZ.toFixed(2)}`);
-  }
 }

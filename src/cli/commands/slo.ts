@@ -1,7 +1,7 @@
 import type { LoadResult } from '../../../clients/load/src/index.js';
 import { SaladError } from '../../errors/index.js';
 
-/** A service-level objective such as `tile.p99<50ms`. */
+/** A service-level objective (SLO) such as `tile.p99<50ms`. */
 export interface Slo {
   readonly text: string;
   /** The measured value, in ms for latencies. */
@@ -11,7 +11,7 @@ export interface Slo {
 
 const PERCENTILES = { p50: 'p50Ms', p90: 'p90Ms', p99: 'p99Ms', 'p99.9': 'p999Ms', max: 'maxMs' } as const;
 
-/** @throws SaladError CONFIGURATION_INVALID, saying what is understood. */
+/** @throws SaladError CONFIGURATION_INVALID; its message lists the valid expressions */
 export function parseSlo(text: string): Slo {
   const match = /^([a-z0-9.]+)\s*([<>])\s*(\d+(?:\.\d+)?)(ms|s)?$/i.exec(text.trim());
   const [, metric = '', operator, number, unit] = match ?? [];
@@ -20,7 +20,8 @@ export function parseSlo(text: string): Slo {
   if (!match || !measure || (unit !== undefined && !isLatency)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--slo ${text}: write METRIC<NUMBER[ms|s] or METRIC>NUMBER; metrics: tile.p50|p90|p99|p99.9|max, acquisition.(same), failed, refused, tiles.perSecond, jain, batchFill`,
+      `--slo ${text}: write METRIC<NUMBER or METRIC>NUMBER, such as tile.p99<200ms; metrics: tile.p50, tile.p90, tile.p99, ` +
+        'tile.p99.9, tile.max (unit ms or s), the same for acquisition, failed, refused, tiles.perSecond, jain, batchFill',
     );
   }
   const bound = Number(number) * (unit?.toLowerCase() === 's' ? 1000 : 1);

@@ -1,7 +1,7 @@
 import type { TrainingProgress } from '../../training/encoders/preset.js';
 import { createProgress, type Progress, printJson } from '../shared/output.js';
 
-/** Shows progress on stderr, a bar per stage, and epochs as JSON lines on stdout where asked. */
+/** Shows the progress of training on stderr, one bar per stage; with `json` prints epochs as JSON lines on stdout. */
 export class TrainingProgressView {
   readonly #json: boolean;
   #bar: Progress | undefined;
@@ -18,15 +18,15 @@ export class TrainingProgressView {
       this.#bar = createProgress(progress.stage, progress.total);
     }
     const { round, epoch, losses } = progress;
-    const parts = [
+    const texts = [
       round === undefined ? '' : `round ${round}`,
       epoch === undefined ? '' : `epoch ${epoch}`,
       ...Object.entries(losses ?? {}).map(([name, value]) => `${name} ${value.toFixed(4)}`),
     ];
-    this.#bar?.update(progress.step, parts.filter(Boolean).join(' '));
-    // Presets without epochs report each finished stage as one.
-    const finished = progress.epochEnded ?? progress.step === progress.total;
-    if (this.#json && finished) printJson({ event: 'epoch', ...progress });
+    this.#bar?.update(progress.step, texts.filter(Boolean).join(' '));
+    // For presets without epochs, each finished stage counts as an epoch.
+    const isEpochEnd = progress.epochEnded ?? progress.step === progress.total;
+    if (this.#json && isEpochEnd) printJson({ event: 'epoch', ...progress });
   }
 
   stop(): void {

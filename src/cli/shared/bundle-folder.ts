@@ -1,4 +1,4 @@
-/** One bundle folder as a models folder, for a server that is started for it. */
+/** Makes a models folder from one bundle folder, for a server that serves only this bundle. */
 import { copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -9,8 +9,11 @@ export interface BundleFolder {
   readonly version: number;
   /** Hexadecimal. */
   readonly sha256: string;
-  /** Makes a temporary models folder with this bundle alone: `<name>/<version>/` with links to its files. */
-  asModelsFolder(): Promise<string>;
+  /**
+   * Creates a temporary models folder that holds only this bundle: `<name>/<version>/` with links to its files.
+   * @returns the path; the caller removes the folder
+   */
+  createModelsFolder(): Promise<string>;
 }
 
 /** @throws SaladError BUNDLE_INVALID */
@@ -21,7 +24,7 @@ export async function openBundleFolder(folder: string): Promise<BundleFolder> {
     name,
     version,
     sha256,
-    async asModelsFolder() {
+    async createModelsFolder() {
       const models = await mkdtemp(join(tmpdir(), 'salad-models-'));
       try {
         const bundle = join(models, name, String(version));
@@ -38,7 +41,7 @@ export async function openBundleFolder(folder: string): Promise<BundleFolder> {
   };
 }
 
-/** Windows lets few users make links. */
+/** Copies the file where a link cannot be created: on Windows most users may not create links. */
 async function linkOrCopy(from: string, to: string): Promise<void> {
   await symlink(from, to).catch(() => copyFile(from, to));
 }

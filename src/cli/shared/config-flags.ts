@@ -1,4 +1,4 @@
-/** The flags behind which a server's configuration stands, the same for every verb that reads one. */
+/** Flags that set a server's configuration, shared by every command that reads one. */
 import { type Command, Option } from 'commander';
 import { type ConfigSources, type LoadedConfig, loadConfigWithOrigins } from '../../config/load.js';
 import { REQUESTED_PRECISIONS } from '../../engines/engine.js';
@@ -19,21 +19,17 @@ export interface ConfigFlags {
 
 export function withConfigFlags(command: Command): Command {
   return command
-    .option('--listen <host:port>', 'address to listen on; port 0 takes a free one')
-    .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped ones)')
-    .addOption(engineOption('what computes; auto: the fastest that works here'))
+    .option('--listen <host:port>', 'address to listen on; port 0 selects a free port')
+    .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped models)')
+    .addOption(engineOption('inference engine; auto selects the fastest that works here'))
     .addOption(
-      new Option('--precision <name>', 'arithmetic of learned encoders')
+      new Option('--precision <name>', 'arithmetic precision of learned encoders')
         .choices(REQUESTED_PRECISIONS)
         .default(undefined, 'float32'),
     )
-    .option('--workers <n>', 'engine threads; 0: one a core (default: 0)')
+    .option('--workers <n>', 'number of engine threads; 0: one per core (default: 0)')
     .option('--config <file>', 'YAML file with settings; flags and SALAD_ variables override it')
-    .option(
-      '--set <key=value>',
-      'any other setting (salad config print lists them); may be given again',
-      addSetting,
-    );
+    .option('--set <key=value>', 'any other setting; repeatable; "salad config print" lists all', addSetting);
 }
 
 /** @throws SaladError CONFIGURATION_INVALID */
@@ -48,13 +44,14 @@ export function configOf(flags: ConfigFlags, context: ProgramContext): Promise<L
   return loadConfigWithOrigins(sources);
 }
 
-function addSetting(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+/** Commander's parser for a repeatable `--set`: adds one setting to those of earlier `--set` flags. */
+function addSetting(text: string, earlier: Readonly<Record<string, string>> = {}): Record<string, string> {
   const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (key === undefined || value === undefined) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--set ${text}: write KEY=VALUE (docs/reference/config.md)`,
+      `--set ${text}: write KEY=VALUE; docs/reference/config.md lists the keys`,
     );
   }
-  return { ...before, [key]: value };
+  return { ...earlier, [key]: value };
 }

@@ -1,5 +1,5 @@
-/** What every command of the program is given. */
+/** Input that every command of the program receives. */
 export interface ProgramContext {
-  /** Where configuration keys are read from, under their SALAD_ names. */
+  /** Environment variables; configuration keys are read under their SALAD_ names. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }

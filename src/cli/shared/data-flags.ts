@@ -1,9 +1,9 @@
-/** The options of `train`, `calibrate` and `evaluate` that say what their data is. */
+/** Options of `train`, `calibrate` and `evaluate` that select their data, and the reader of that data. */
 import { type Command, Option } from 'commander';
 import { type Dataset, loadDataset } from '../../training/data/dataset.js';
 import type { DataPurpose } from '../../training/data/layout.js';
 import { dataReportLines } from '../../training/data/report.js';
-import { quoted } from './flags.js';
+import { quoteForShell } from './flags.js';
 import { createProgress, note, type Progress } from './output.js';
 
 export interface DataFlags {
@@ -13,44 +13,44 @@ export interface DataFlags {
 }
 
 const DATA_HELP = `
-Data: PNG or JPEG images, directly in the folder (all of them normal) or in
-class folders: normal/ (in any case; also good/, ok/, healthy/, no_finding/)
-and one folder for each other class. The class folders may lie in train/,
-test/ and val/, as in the Kaggle and MVTec sets. Other layouts are refused;
---normal names the folders of normal images. Hidden and system files, masks
-and other formats are left out and reported.
+Data: PNG or JPEG images, either directly in the folder (then all of them are
+normal) or in class folders: normal/ (upper or lower case; also good/, ok/,
+healthy/, no_finding/) and one folder for each other class. The class folders
+may be inside train/, test/ and val/, as in the Kaggle and MVTec data sets.
+Other layouts are refused; --normal then names the folders of normal images.
+Hidden files, system files, masks and other formats are left out and reported.
 
-Patients: a table patients.tsv or manifest.tsv (.csv too; columns path or file,
-and patient) in the folder or up to two above it keeps the images of a patient
-together. It must list every image. Without it every image counts as its own
-patient.`;
+Patients: a table patients.tsv or manifest.tsv (or .csv; columns "path" or
+"file", and "patient") in the folder, or in one of the two folders above it,
+keeps the images of a patient together. The table must list every image.
+Without a table every image counts as its own patient.`;
 
-/** @param data what --data is, for the help */
-export function withDataFlags(command: Command, data: string): Command {
+/** @param dataDescription what `--data` is, for the help text */
+export function withDataFlags(command: Command, dataDescription: string): Command {
   return command
-    .requiredOption('--data <dir>', data)
+    .requiredOption('--data <dir>', dataDescription)
     .addOption(
-      new Option('--normal <folder>', 'a folder of normal images in --data, "." = all; may be given again')
-        .argParser<string[]>((folder, before) => [...before, folder.replace(/(?<=.)[/\\]+$/, '')])
-        .default([], 'by name, see below'),
+      new Option('--normal <folder>', 'folder of normal images inside --data; "." means all; repeatable')
+        .argParser<string[]>((folder, earlier) => [...earlier, folder.replace(/(?<=.)[/\\]+$/, '')])
+        .default([], 'by folder name, see below'),
     )
     .option(
       '--patients <file>',
-      'table of patients; none = every image is its own patient (default: see below)',
+      'table of patients; "none": every image is its own patient (default: see below)',
     )
     .addHelpText('after', DATA_HELP);
 }
 
-/** The options that decide which images are normal and whose they are, for the command line in a model card. */
-export function dataWords({ normal, patients }: DataFlags): readonly string[] {
+/** The options that decide which images are normal and which patient they belong to, for the command in a model card. */
+export function dataArguments({ normal, patients }: DataFlags): readonly string[] {
   return [
-    ...normal.flatMap((folder) => ['--normal', quoted(folder)]),
-    ...(patients === undefined ? [] : ['--patients', quoted(patients)]),
+    ...normal.flatMap((folder) => ['--normal', quoteForShell(folder)]),
+    ...(patients === undefined ? [] : ['--patients', quoteForShell(patients)]),
   ];
 }
 
 /**
- * Reads the data, and reports on stderr how it was understood.
+ * Reads the data, and prints on stderr which images were used, as what, and which were left out.
  * @throws SaladError TRAINING_DATA_INVALID, CANCELLED
  */
 export async function readData(

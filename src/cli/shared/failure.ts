@@ -1,4 +1,4 @@
-/** What was thrown, in the words and fields that a verb prints. */
+/** Converts a thrown error into the message, the JSON fields and the exit code of a command. */
 import { SaladClientError } from '../../../clients/typescript/src/index.js';
 import { SaladError } from '../../errors/index.js';
 import { EXIT, note, printJson } from './output.js';
@@ -6,9 +6,9 @@ import { ServerCallError } from './server-call.js';
 
 /** A failure as `--json` prints it. */
 export interface Failure {
-  /** gRPC status, where a server was asked. */
+  /** gRPC status; null for an error that is not from a call to a server. */
   readonly status: string | null;
-  /** Stable reason of docs/reference/errors.md; null where there is none. */
+  /** Stable reason of docs/reference/errors.md; null if there is none. */
   readonly reason: string | null;
   readonly message: string;
 }
@@ -22,7 +22,7 @@ export function failureOf(error: unknown): Failure {
   return { status: null, reason, message };
 }
 
-/** Exit code for something thrown: wrong usage or configuration is 2, an interrupt 130, the rest 1. */
+/** Exit code for a thrown error: 2 for wrong usage or configuration, 130 for an interrupt, 1 for the rest. */
 export function exitCodeFor(error: unknown): number {
   if (error instanceof SaladError) {
     if (error.reason === 'CONFIGURATION_INVALID') return EXIT.usage;
@@ -31,7 +31,7 @@ export function exitCodeFor(error: unknown): number {
   return EXIT.failure;
 }
 
-/** One message; a stack only for what nobody foresaw, which is a fault of ours. */
+/** Prints one message, and the stack only of an unexpected error, which is a fault of this program. */
 export function reportFailure(error: unknown, json: boolean): void {
   const failure = failureOf(error);
   if (json) printJson({ event: 'error', ...failure });
@@ -41,18 +41,18 @@ export function reportFailure(error: unknown, json: boolean): void {
   }
 }
 
-/** An error of the operating system, such as a file that is not there or a disk that is full. */
+/** Whether the operating system reported the error, such as a missing file or a full disk. */
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && 'syscall' in error && 'code' in error;
 }
 
-/** `ENOENT: no such file or directory, open 'x.png'` as `x.png: no such file or directory`. */
+/** Rewrites `ENOENT: no such file or directory, open 'x.png'` to `x.png: no such file or directory`. */
 function systemMessage(error: NodeJS.ErrnoException): string {
   const reason = systemReason(error);
   return error.path === undefined ? reason : `${error.path}: ${reason}`;
 }
 
-/** Of an error of the operating system what is wrong, without code, call and path; of others the message. */
+/** The reason of an operating-system error without code, call and path; the message of any other error. */
 export function systemReason(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   return /^[A-Z0-9]+: ([^,]+), \w+/.exec(message)?.[1] ?? message;

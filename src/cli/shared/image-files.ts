@@ -1,4 +1,4 @@
-/** The images that paths of a command line stand for. */
+/** Finds the image files that the paths of a command line name. */
 import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { SaladError } from '../../errors/index.js';
@@ -7,17 +7,17 @@ import { isHiddenName, isImageName } from '../../util/file-names.js';
 const SUB_FOLDERS = 'sub-folders';
 
 export interface ImageFiles {
-  /** In the order of the command line; those of a folder by name. */
+  /** In the order of the command line; files of one folder are sorted by name. */
   readonly files: readonly string[];
-  /** Paths that stand for no image, and why. */
+  /** Paths without an image, each with the reason. */
   readonly failures: readonly { readonly path: string; readonly error: unknown }[];
-  /** What was left out of a folder, one line a folder. */
+  /** Descriptions of the entries that were left out, one line per folder. */
   readonly leftOut: readonly string[];
 }
 
 /**
- * A file stands for itself, whatever its name; a folder for the PNG and JPEG files in it.
- * @param recursive takes the folders in a folder too
+ * A path to a file names that file, with any extension; a path to a folder names the PNG and JPEG files in it.
+ * @param recursive also searches sub-folders
  */
 export async function findImageFiles(paths: readonly string[], recursive: boolean): Promise<ImageFiles> {
   const files: string[] = [];
@@ -27,9 +27,9 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
     try {
       const info = await stat(path);
       if (info.isDirectory()) {
-        const found = await imagesIn(path, recursive, leftOut);
-        if (found.length === 0) failures.push({ path, error: noImages(recursive) });
-        files.push(...found);
+        const images = await listImages(path, recursive, leftOut);
+        if (images.length === 0) failures.push({ path, error: noImagesError(recursive) });
+        files.push(...images);
       } else if (info.isFile() || path.startsWith('/dev/')) {
         files.push(path);
       } else {
@@ -42,31 +42,35 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
   return { files, failures, leftOut };
 }
 
-function noImages(recursive: boolean): SaladError {
-  const more = recursive ? '' : '; --recursive looks into its sub-folders too';
-  return new SaladError('IMAGE_UNREADABLE', `no PNG or JPEG files in this folder${more}`);
+function noImagesError(recursive: boolean): SaladError {
+  const hint = recursive ? '' : '; add --recursive to search its sub-folders too';
+  return new SaladError('IMAGE_UNREADABLE', `no PNG or JPEG files in this folder${hint}`);
 }
 
-/** Images of a folder by name. What is hidden is no data; what else is left out is told. */
-async function imagesIn(folder: string, recursive: boolean, leftOut: string[]): Promise<string[]> {
+/**
+ * Lists the images of a folder, sorted by name. Hidden entries are ignored silently, because they are never data;
+ * every other entry that is left out is counted and added to `leftOut`.
+ */
+async function listImages(folder: string, recursive: boolean, leftOut: string[]): Promise<string[]> {
   const files: string[] = [];
-  const others = new Map<string, number>();
-  const count = (what: string) => others.set(what, (others.get(what) ?? 0) + 1);
+  const leftOutCounts = new Map<string, number>();
+  const count = (kind: string) => leftOutCounts.set(kind, (leftOutCounts.get(kind) ?? 0) + 1);
   const entries = await readdir(folder, { withFileTypes: true });
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = join(folder, entry.name);
     if (isHiddenName(entry.name)) continue;
-    // A link counts as what it leads to, but a linked folder could lead back here.
-    const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await leadsToFolder(path)));
-    if (isFolder && recursive && entry.isDirectory()) files.push(...(await imagesIn(path, true, leftOut)));
+    // A link is treated as its target, but a linked folder is not searched: it could contain this folder.
+    const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await isLinkToFolder(path)));
+    if (isFolder && recursive && entry.isDirectory()) files.push(...(await listImages(path, true, leftOut)));
     else if (isFolder) count(recursive ? 'linked folders' : SUB_FOLDERS);
     else if (!isImageName(entry.name)) count(kindOf(entry.name));
     else if (entry.isFile() || entry.isSymbolicLink()) files.push(path);
     else count('pipes or devices');
   }
-  if (others.size > 0) {
-    const hint = others.has(SUB_FOLDERS) ? '; --recursive takes sub-folders' : '';
-    leftOut.push(`${folder}: left out ${[...others].map(([what, n]) => `${what} (${n})`).join(', ')}${hint}`);
+  if (leftOutCounts.size > 0) {
+    const counts = [...leftOutCounts].map(([kind, count]) => `${kind} (${count})`).join(', ');
+    const hint = leftOutCounts.has(SUB_FOLDERS) ? '; add --recursive to search sub-folders' : '';
+    leftOut.push(`${folder}: left out ${counts}${hint}`);
   }
   return files;
 }
@@ -76,7 +80,7 @@ function kindOf(name: string): string {
   return extension === '' ? 'files without an extension' : `${extension} files`;
 }
 
-async function leadsToFolder(link: string): Promise<boolean> {
+async function isLinkToFolder(link: string): Promise<boolean> {
   return stat(link).then(
     (info) => info.isDirectory(),
     () => false,

@@ -1,23 +1,23 @@
-/** Ctrl-C and SIGTERM: what runs is told to stop and may keep what it has. */
+/** Handles Ctrl-C and SIGTERM: aborts the running work, which may keep its partial results. */
 import { SaladError } from '../../errors/index.js';
 import { EXIT, note } from './output.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /**
- * Runs `work` with a signal that Ctrl-C aborts. After it the exit code is 130, whether `work` returned what it had or
- * threw. A second Ctrl-C ends the process at once.
- * @throws SaladError CANCELLED where `work` ended because of it; whatever else `work` throws
+ * Runs `work` with a signal that Ctrl-C aborts. After an interrupt the exit code is 130, whether `work` returned
+ * partial results or threw. A second Ctrl-C ends the process at once.
+ * @throws SaladError CANCELLED if `work` ended because of the interrupt; any other error that `work` throws
  */
-export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const abort = new AbortController();
   const onSignal = () => {
-    // From here on the signals do what they do by default.
-    forget();
-    note('salad: stopping; a second Ctrl-C ends at once');
+    // Restores the default: the next signal ends the process.
+    removeHandlers();
+    note('salad: stopping; press Ctrl-C again to exit at once');
     abort.abort();
   };
-  const forget = () => {
+  const removeHandlers = () => {
     for (const name of SIGNALS) process.off(name, onSignal);
   };
   for (const name of SIGNALS) process.on(name, onSignal);
@@ -29,19 +29,19 @@ export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise
     }
     throw error;
   } finally {
-    forget();
+    removeHandlers();
     if (abort.signal.aborted) process.exitCode = EXIT.interrupted;
   }
 }
 
-/** Whether this is how an aborted call, timer or computation ends. */
+/** Whether the error is the result of an aborted call, timer or computation. */
 function isCancellation(error: unknown): boolean {
   if (error instanceof SaladError) return error.reason === 'CANCELLED';
   if (!(error instanceof Error)) return false;
   return error.name === 'AbortError' || ('status' in error && error.status === 'CANCELLED');
 }
 
-/** @throws SaladError CANCELLED where the signal has aborted */
-export function stopIfInterrupted(signal: AbortSignal): void {
+/** @throws SaladError CANCELLED if the signal has aborted */
+export function throwIfInterrupted(signal: AbortSignal): void {
   if (signal.aborted) throw new SaladError('CANCELLED', 'interrupted');
 }

@@ -1,4 +1,7 @@
-/** Places that a verb will write to, tried before its work: hours of scoring must not end at a folder that is missing. */
+/**
+ * Checks the output paths of a command before its work starts, so that hours of scoring do not end with a file that
+ * cannot be written.
+ */
 import { lstat, mkdir, open, realpath, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
@@ -9,67 +12,68 @@ export interface OutputFile {
   /** Such as `--report`. */
   readonly flag: string;
   readonly path: string;
-  /** The input it is made from, where it is made from one. */
+  /** The input file that this output belongs to, if it belongs to one. */
   readonly input?: string;
 }
 
 /**
- * Makes missing folders and tries to write every file; a file that exists keeps its content.
+ * Creates missing folders and checks that every file can be written; an existing file keeps its content.
  * @param inputs files that are read: no output may be one of them
- * @throws SaladError CONFIGURATION_INVALID for a place that cannot be written, an input, or one place for two files
+ * @throws SaladError CONFIGURATION_INVALID for a path that cannot be written, is an input, or is used by two outputs
  */
 export async function prepareFiles(
   outputs: readonly OutputFile[],
   inputs: readonly string[] = [],
 ): Promise<void> {
-  await refuseClashes(outputs, inputs);
+  await checkConflicts(outputs, inputs);
   for (const { flag, path } of outputs) {
-    await attempt(flag, path, async () => {
-      await makeFolder(dirname(path));
-      await tryFile(path);
+    await runWriteCheck(flag, path, async () => {
+      await createFolder(dirname(path));
+      await checkFileWritable(path);
     });
   }
 }
 
 /**
- * Makes a folder, where it is missing, and tries to write into it.
+ * Creates a folder if it is missing, and checks that files can be written into it.
  * @throws SaladError CONFIGURATION_INVALID
  */
 export async function prepareFolder(flag: string, folder: string): Promise<void> {
-  await attempt(flag, folder, async () => {
-    await makeFolder(folder);
-    await tryFile(join(folder, `.salad-${process.pid}.tmp`));
+  await runWriteCheck(flag, folder, async () => {
+    await createFolder(folder);
+    await checkFileWritable(join(folder, `.salad-${process.pid}.tmp`));
   });
 }
 
-async function attempt(flag: string, path: string, work: () => Promise<void>): Promise<void> {
-  // An unset variable of a script: it would stand for the current folder.
-  if (path === '') throw new SaladError('CONFIGURATION_INVALID', `${flag} is empty`);
+/** @throws SaladError CONFIGURATION_INVALID that names the flag and the path, if `check` throws */
+async function runWriteCheck(flag: string, path: string, check: () => Promise<void>): Promise<void> {
+  // The cause is often an unset variable in a script; Node would use the current folder.
+  if (path === '') throw new SaladError('CONFIGURATION_INVALID', `${flag} is empty: write a path`);
   try {
-    await work();
+    await check();
   } catch (error) {
     const message = `${flag} ${path} cannot be written: ${systemReason(error)}`;
     throw new SaladError('CONFIGURATION_INVALID', message, { cause: error });
   }
 }
 
-/** One folder after the other: Node's own `recursive` never returns for a folder in /proc. */
-async function makeFolder(folder: string): Promise<void> {
+/** Creates the missing folders one by one: `mkdir` with `recursive` never returns for a folder in /proc. */
+async function createFolder(folder: string): Promise<void> {
   const missing: string[] = [];
-  let at = resolve(folder);
-  while (!(await exists(at))) {
-    missing.push(at);
-    at = dirname(at);
+  let parent = resolve(folder);
+  while (!(await exists(parent))) {
+    missing.push(parent);
+    parent = dirname(parent);
   }
-  if (!(await stat(at)).isDirectory()) throw new Error(`${at} is not a folder`);
+  if (!(await stat(parent)).isDirectory()) throw new Error(`${parent} is not a folder`);
   for (const each of missing.reverse()) await mkdir(each);
 }
 
-/** Opens the file for writing, which is the only proof that it can be; leaves nothing behind. */
-async function tryFile(path: string): Promise<void> {
+/** Opens the file for writing, because permissions alone do not prove that it can be written; removes a new file. */
+async function checkFileWritable(path: string): Promise<void> {
   const info = await stat(path).catch(() => undefined);
   if (info?.isDirectory()) throw new Error('it is a folder');
-  // Opening a pipe would wait for its reader.
+  // Opening a pipe would block until it has a reader.
   if (info !== undefined && !info.isFile()) return;
   const isNew = !(await lstat(path).then(
     () => true,
@@ -90,53 +94,57 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-async function refuseClashes(outputs: readonly OutputFile[], inputs: readonly string[]): Promise<void> {
-  const read = new Set<string>();
-  for (const input of inputs) read.add(await identityOf(input));
-  const taken = new Map<string, OutputFile>();
+/** @throws SaladError CONFIGURATION_INVALID if an output is an input, or two outputs are one file */
+async function checkConflicts(outputs: readonly OutputFile[], inputs: readonly string[]): Promise<void> {
+  const inputIdentities = new Set<string>();
+  for (const input of inputs) inputIdentities.add(await identityOf(input));
+  const outputByIdentity = new Map<string, OutputFile>();
   for (const output of outputs) {
     const identity = await identityOf(output.path);
-    if (identity !== ANY && read.has(identity)) throw refused(output, 'is one of the files that are read');
-    const other = taken.get(identity);
-    if (other === undefined) taken.set(identity, output);
-    else if (identity !== ANY && !isSameInput(output, other)) throw refused(output, clash(output, other));
+    if (identity === DEVICE) continue;
+    if (inputIdentities.has(identity)) {
+      throw outputError(output, 'is one of the files that are read: choose another path');
+    }
+    const other = outputByIdentity.get(identity);
+    if (other === undefined) outputByIdentity.set(identity, output);
+    else if (!isSameInput(output, other)) throw outputError(output, conflictReason(output, other));
   }
 }
 
-function refused({ flag, path }: OutputFile, why: string): SaladError {
-  return new SaladError('CONFIGURATION_INVALID', `${flag} ${path} ${why}`);
+function outputError({ flag, path }: OutputFile, reason: string): SaladError {
+  return new SaladError('CONFIGURATION_INVALID', `${flag} ${path} ${reason}`);
 }
 
-function clash(output: OutputFile, other: OutputFile): string {
+function conflictReason(output: OutputFile, other: OutputFile): string {
   return output.input !== undefined && other.input !== undefined
-    ? `would be written for ${other.input} and for ${output.input}`
-    : `is also the file of ${other.flag}`;
+    ? `would be written for ${other.input} and for ${output.input}: put {folder} or {ext} into the path`
+    : `is also the file of ${other.flag}: choose two paths`;
 }
 
-/** The same image twice on a command line gives the same output twice. */
+/** An image that is given twice writes the same output twice, which is allowed. */
 function isSameInput(a: OutputFile, b: OutputFile): boolean {
   return a.input !== undefined && b.input !== undefined && resolve(a.input) === resolve(b.input);
 }
 
-/** Stands for every device and pipe: they may take several outputs. */
-const ANY = 'device';
+/** Identity of every device and pipe: several outputs may use one. */
+const DEVICE = 'device';
 
-/** The same text for the same file, whichever way it is named; also for a file that is still to be made. */
+/** Returns the same text for the same file, for every spelling of its path; also for a file that does not exist yet. */
 async function identityOf(path: string): Promise<string> {
   const info = await stat(path).catch(() => undefined);
-  if (info !== undefined) return info.isFile() ? `${info.dev}:${info.ino}` : ANY;
-  const rest: string[] = [];
-  let at = resolve(path);
+  if (info !== undefined) return info.isFile() ? `${info.dev}:${info.ino}` : DEVICE;
+  const missing: string[] = [];
+  let parent = resolve(path);
   for (;;) {
-    const real = await realpath(at).catch(() => undefined);
-    if (real !== undefined) return foldCase(join(real, ...rest));
-    rest.unshift(basename(at));
-    if (dirname(at) === at) return foldCase(resolve(path));
-    at = dirname(at);
+    const real = await realpath(parent).catch(() => undefined);
+    if (real !== undefined) return foldCase(join(real, ...missing));
+    missing.unshift(basename(parent));
+    if (dirname(parent) === parent) return foldCase(resolve(path));
+    parent = dirname(parent);
   }
 }
 
-/** Where file systems take `A.png` and `a.png` for one file. */
+/** Lower-cases the path on systems whose file systems treat `A.png` and `a.png` as one file. */
 function foldCase(path: string): string {
   return process.platform === 'darwin' || process.platform === 'win32' ? path.toLowerCase() : path;
 }

@@ -1,4 +1,4 @@
-/** What every verb shares: JSON lines on stdout, progress and notes on stderr, exit codes. */
+/** Output of every command: results on stdout, progress and notes on stderr, exit codes. */
 import { MultiBar, Presets } from 'cli-progress';
 
 /** Exit codes of `salad`; 130 follows the shell's convention for SIGINT. */
@@ -6,60 +6,63 @@ export const EXIT = { success: 0, failure: 1, usage: 2, interrupted: 130 } as co
 
 let isClosed = false;
 
-/** Whether nobody reads stdout any more, as after `salad ... | head -1`. */
+/** Whether the reader of stdout has closed the pipe, as after `salad ... | head -1`. */
 export function isStdoutClosed(): boolean {
   return isClosed;
 }
 
 /**
- * Who reads no further ends the reading, not the work: training goes on, a server serves. A full disk is told, once,
- * and makes the exit code 1.
+ * A closed stdout does not stop the work: training continues, a server keeps serving. A write error such as a full
+ * disk is reported once and sets exit code 1.
  */
 export function watchStandardStreams(): void {
-  let isFull = false;
+  let isReported = false;
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') isClosed = true;
-    else if (!isFull) {
-      isFull = true;
+    else if (!isReported) {
+      isReported = true;
       process.exitCode = EXIT.failure;
       note(`salad: stdout cannot be written: ${error.message}`);
     }
   });
-  // Nothing can be told any more.
+  // There is no other stream to report this on.
   process.stderr.on('error', () => {});
 }
 
-/** One JSON value on one line of stdout. */
+/** Prints a JSON value on one line of stdout. */
 export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`);
 }
 
-/** A line for people on stdout. */
+/** Prints a human-readable line on stdout. */
 export function print(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** The bar that is drawn on stderr now: a note must not be written into it. */
+/** The progress bar that is on stderr now; notes must go through it, or they would be written into the bar. */
 let activeBar: MultiBar | undefined;
 
-/** A line for people on stderr: notes beside the result. */
+/** Prints a human-readable line on stderr: messages that are not the result. */
 export function note(line: string): void {
-  const text = `${withoutControls(line)}\n`;
+  const text = `${escapeControls(line)}\n`;
   if (activeBar) activeBar.log(text);
   else process.stderr.write(text);
 }
 
-/** Names of files and messages of servers may hold sequences that a terminal would obey: ESC becomes `\x1b`. */
-function withoutControls(text: string): string {
-  return text.replace(/[^\P{Cc}\n\t]/gu, escaped);
+/**
+ * Replaces control characters except line ends and tabs, such as ESC by `\x1b`. File names and messages of servers may
+ * contain control sequences, which a terminal would execute.
+ */
+function escapeControls(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, escapeCharacter);
 }
 
-/** A name on one line: line ends, tabs and control characters as escapes. */
+/** Puts a name on one line: line ends, tabs and control characters become escapes. */
 export function printable(name: string): string {
-  return name.replace(/[\p{Cc}\u2028\u2029]/gu, escaped);
+  return name.replace(/[\p{Cc}\u2028\u2029]/gu, escapeCharacter);
 }
 
-function escaped(character: string): string {
+function escapeCharacter(character: string): string {
   const named: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
   const code = character.charCodeAt(0);
   return (
@@ -67,13 +70,13 @@ function escaped(character: string): string {
   );
 }
 
-/** Where less room is left for the last column, its text goes onto lines of its own. */
-const MIN_LAST_COLUMN = 20;
+/** If fewer characters are left for the last column, its text moves to lines of its own. */
+const MIN_LAST_COLUMN_WIDTH = 20;
 const OWN_LINE_INDENT = 4;
 
 /**
- * Columns aligned for people; numbers should come formatted. Empty without rows.
- * @param width of the screen, in characters: the text of the last column is wrapped at it; undefined: nowhere
+ * A human-readable table with aligned columns. The caller formats numbers. Empty text without rows.
+ * @param width of the screen in characters, at which the text of the last column is wrapped; undefined: no wrapping
  */
 export function table(
   header: readonly string[],
@@ -90,7 +93,7 @@ export function table(
       const first = row.slice(0, -1).map((cell, column) => `${cell.padEnd(widths[column] ?? 0)}  `);
       const last = row.at(-1) ?? '';
       const lines =
-        last.length <= room || room >= MIN_LAST_COLUMN
+        last.length <= room || room >= MIN_LAST_COLUMN_WIDTH
           ? indented(wrapWords(last, room), start)
           : `\n${' '.repeat(OWN_LINE_INDENT)}${indented(wrapWords(last, room + start - OWN_LINE_INDENT), OWN_LINE_INDENT)}`;
       return `${first.join('')}${lines}`.replace(/ +$/gm, '');
@@ -102,7 +105,7 @@ function indented(lines: readonly string[], by: number): string {
   return lines.join(`\n${' '.repeat(by)}`);
 }
 
-/** Lines of at most `width` characters, broken at spaces; a longer word stays whole. */
+/** Splits text at spaces into lines of at most `width` characters; a longer word is not split. */
 export function wrapWords(text: string, width: number): readonly string[] {
   const lines: string[] = [''];
   for (const word of text.split(' ')) {
@@ -115,12 +118,12 @@ export function wrapWords(text: string, width: number): readonly string[] {
 }
 
 export interface Progress {
-  /** Moves to `value` and replaces the text after the bar. */
+  /** Sets the progress to `value` and replaces the text after the bar. */
   update(value: number, text?: string): void;
   stop(): void;
 }
 
-/** A bar with ETA on stderr in a terminal, else a plain line at most every five seconds. */
+/** Shows progress on stderr: a bar with ETA in a terminal, else a plain line at most every five seconds. */
 export function createProgress(label: string, total: number): Progress {
   return process.stderr.isTTY ? createBar(label, total) : createLines(label, total);
 }
@@ -131,8 +134,8 @@ function createBar(label: string, total: number): Progress {
       format: `${label} [{bar}] {value}/{total} ETA {eta_formatted} {text}`,
       stream: process.stderr,
       barsize: 24,
-      // Long lines are cut instead of turning the terminal's wrapping off: a process that is killed could not turn
-      // it on again, nor show a hidden cursor.
+      // Truncates long lines instead of turning off the terminal's wrapping: a killed process could not turn it on
+      // again. It could not show a hidden cursor again either.
       linewrap: true,
       hideCursor: false,
       etaBuffer: 100,
@@ -146,7 +149,7 @@ function createBar(label: string, total: number): Progress {
     stop() {
       if (activeBar !== bars) return;
       activeBar = undefined;
-      // Writes the notes that wait; stopping alone would drop them.
+      // Writes the buffered notes; `stop` alone would drop them.
       bars.update();
       bars.stop();
     },

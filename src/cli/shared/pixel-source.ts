@@ -1,4 +1,4 @@
-/** Turns a decoded image into what a modality would send: rows at detector pace, or tiles. */
+/** Converts a decoded image into the messages that a modality would send: rows at the pace of a detector, or tiles. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type AcquisitionAccepted,
@@ -18,8 +18,8 @@ export interface RawImage {
 }
 
 /**
- * All rows in order, `rowsPerMessage` at a time.
- * @param rowsPerSecond detector pace; 0 sends as fast as the connection takes them.
+ * Yields all rows in order, `rowsPerMessage` at a time.
+ * @param rowsPerSecond pace of the detector; 0 sends as fast as the connection accepts rows
  */
 export async function* rowChunks(
   image: RawImage,
@@ -31,7 +31,7 @@ export async function* rowChunks(
   for (let firstRow = 0; firstRow < image.rows; firstRow += rowsPerMessage) {
     const end = Math.min(image.rows, firstRow + rowsPerMessage);
     if (rowsPerSecond > 0) {
-      // Paced against the start, so that late timers do not add up.
+      // Waits relative to the start, so that the delays of late timers do not add up.
       const due = started + (end / rowsPerSecond) * 1000;
       await sleep(Math.max(0, due - performance.now()));
     }
@@ -51,7 +51,7 @@ export function tileChunks(
   format: PixelFormat,
   accepted: AcquisitionAccepted,
 ): readonly PixelChunk[] {
-  if (!accepted.geometry) throw new Error('the server accepted without a geometry');
+  if (!accepted.geometry) throw new Error('the server accepted the acquisition without sending a geometry');
   const placement = placementOf(accepted, accepted.geometry);
   const values = new Float32Array(image.rows * image.columns);
   createDisplayTransform(format)(image.samples, values);

@@ -2,7 +2,7 @@ import { type Command, CommanderError } from 'commander';
 import { exitCodeFor, reportFailure } from './failure.js';
 import { EXIT, printJson } from './output.js';
 
-/** Parses and runs; every failure becomes one clear message and an exit code (0, 1, 2 or 130). */
+/** Parses the arguments and runs the command; every failure becomes one message and an exit code (0, 1, 2 or 130). */
 export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
   const json = argv.includes('--json');
   try {
@@ -11,7 +11,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT.success;
-      // For people commander has said it already.
+      // Commander has already printed the human-readable message on stderr.
       if (json) printUsageError(error);
       return EXIT.usage;
     }

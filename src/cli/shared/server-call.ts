@@ -1,14 +1,14 @@
-/** Failed calls in the words of somebody who typed a command: what is wrong, and which flag to try. */
+/** Explains failed calls to a server: what is wrong, and which flag may help. */
 import { SaladClientError } from '../../../clients/typescript/src/index.js';
 
-/** How a server is reached. */
+/** Address of a server, for messages. */
 export interface ServerAddress {
-  /** As given with `--target`; undefined for a server started by this command. */
+  /** The value of `--target`; undefined for a server started by this command. */
   readonly target: string | undefined;
   readonly tls: boolean;
 }
 
-/** A call to a server failed; the message tells what to try. */
+/** A failed call to a server; the message says what to do next. */
 export class ServerCallError extends Error {
   override readonly name = 'ServerCallError';
   /** gRPC status. */
@@ -22,14 +22,14 @@ export class ServerCallError extends Error {
   }
 }
 
-/** @returns a ServerCallError for an error of the client, anything else as it came */
+/** @returns a ServerCallError for an error of the client; any other error unchanged */
 export function explainCall(error: unknown, server: ServerAddress): unknown {
   return error instanceof SaladClientError ? new ServerCallError(error, explanation(error, server)) : error;
 }
 
 function explanation(error: SaladClientError, server: ServerAddress): string {
-  if (error.reason !== undefined) return ofReason(error, server);
-  if (error.status === 'UNAVAILABLE') return ofConnection(connectionError(error.message), server);
+  if (error.reason !== undefined) return explainReason(error, server);
+  if (error.status === 'UNAVAILABLE') return explainConnection(connectionError(error.message), server);
   if (error.status === 'DEADLINE_EXCEEDED') {
     const [, seconds] = /after ([\d.]+)s/.exec(error.message) ?? [];
     return `${nameOf(server)} did not answer in time${seconds === undefined ? '' : ` (${seconds} s)`}`;
@@ -39,22 +39,22 @@ function explanation(error: SaladClientError, server: ServerAddress): string {
   return error.message;
 }
 
-/** The server's own words, with the flag that helps. */
-function ofReason(error: SaladClientError, server: ServerAddress): string {
+/** The message of the server, with the flag that helps. */
+function explainReason(error: SaladClientError, server: ServerAddress): string {
   switch (error.reason) {
     case 'CREDENTIALS_MISSING':
-      return `${nameOf(server)} asks for credentials (${error.message}): give --token-file or --api-key-file`;
+      return `${nameOf(server)} requires credentials (${error.message}): add --token-file or --api-key-file`;
     case 'CREDENTIALS_INVALID':
       return `${nameOf(server)} does not accept the token or key: ${error.message}`;
     case 'SCOPE_MISSING':
-      return `${nameOf(server)} does not allow this with the token or key given: ${error.message}`;
+      return `${nameOf(server)} does not allow this call with the given token or key: ${error.message}`;
     default:
-      return ofField(error);
+      return explainFieldViolation(error);
   }
 }
 
-/** The bytes of a file are the field `encoded` on the wire, which says nothing to somebody who named a file. */
-function ofField({ message, fieldViolations }: SaladClientError): string {
+/** Omits the field name for a file's bytes: the wire calls them `encoded`, which a user who named a file cannot know. */
+function explainFieldViolation({ message, fieldViolations }: SaladClientError): string {
   const [violation] = fieldViolations;
   return violation?.field === 'encoded' ? violation.description : message;
 }
@@ -63,7 +63,7 @@ function nameOf({ target }: ServerAddress): string {
   return target ?? 'the server';
 }
 
-/** The innermost error: every layer of grpc-js puts its own words around it. */
+/** Extracts the innermost error message: every layer of grpc-js adds its own text around it. */
 function connectionError(message: string): string {
   return message
     .replace(/\s*Resolution note:\s*$/, '')
@@ -73,11 +73,11 @@ function connectionError(message: string): string {
     .trim();
 }
 
-/** [what the connection said, what that means and what to try]: the first that matches counts. */
+/** [error of the connection, its meaning and what to do next]; the first matching entry applies. */
 const CONNECTION_ERRORS: readonly (readonly [RegExp, (name: string, tls: boolean) => string])[] = [
   [
     /ECONNREFUSED/,
-    (name) => `${name} refuses the connection: no server listens there, or a firewall refuses`,
+    (name) => `${name} refuses the connection: start a server there, or check host, port and firewall`,
   ],
   [
     /Name resolution failed|ENOTFOUND|EAI_AGAIN/,
@@ -89,40 +89,42 @@ const CONNECTION_ERRORS: readonly (readonly [RegExp, (name: string, tls: boolean
   ],
   [
     /wrong version number|packet length too long|EPROTO/,
-    (name) => `${name} does not speak TLS: leave --tls, --ca-file and the client certificate out`,
+    (name) => `${name} does not speak TLS: remove --tls, --ca-file, --cert-file and --key-file`,
   ],
   [
     /certificate required|handshake failure/,
-    (name) => `${name} asks for a client certificate: give --cert-file and --key-file`,
+    (name) => `${name} requires a client certificate: add --cert-file and --key-file`,
   ],
   [
     /alert (unknown ca|bad certificate|certificate unknown|certificate expired)/,
-    (name) => `${name} does not accept the client certificate of --cert-file`,
+    (name) =>
+      `${name} does not accept the client certificate: give another one with --cert-file and --key-file`,
   ],
   [
     /unable to verify|self[- ]signed|unable to get (local )?issuer/,
     (name) =>
-      `the certificate of ${name} is from an authority that is not trusted here: give it with --ca-file`,
+      `the certificate of ${name} was issued by an authority that is not trusted here: add it with --ca-file`,
   ],
   [
     /does not match certificate's altnames/,
     (name) => `the certificate of ${name} is for another name: use one of its names in --target`,
   ],
-  [/certificate has expired/, (name) => `the certificate of ${name} has expired`],
+  [/certificate has expired/, (name) => `the certificate of ${name} has expired: renew it on the server`],
   [
     /Failed to connect|ECONNRESET|Connection dropped|socket hang up/,
     (name, tls) =>
       tls
-        ? `${name} ends the connection: it may not accept the client certificate, or ask for one (--cert-file, --key-file)`
-        : `${name} ends the connection: if it expects TLS, give --tls or --ca-file`,
+        ? `${name} closes the connection: it may require another client certificate, or one at all (--cert-file, --key-file)`
+        : `${name} closes the connection: if it expects TLS, add --tls or --ca-file`,
   ],
 ];
 
-function ofConnection(text: string, server: ServerAddress): string {
-  const found = CONNECTION_ERRORS.find(([pattern]) => pattern.test(text));
+function explainConnection(text: string, server: ServerAddress): string {
+  const match = CONNECTION_ERRORS.find(([pattern]) => pattern.test(text));
   const name = nameOf(server);
-  if (!found) return `${name} cannot be reached: ${text}`;
-  // What OpenSSL says is of no help beside the sentence, but an altname mismatch names the names.
+  if (!match) return `${name} cannot be reached: ${text}`;
+  const [, explain] = match;
+  // The text of OpenSSL adds nothing to the explanation, except for a name mismatch, where it lists the valid names.
   const detail = /altnames/.test(text) ? ` (${text})` : '';
-  return `${found[1](name, server.tls)}${detail}`;
+  return `${explain(name, server.tls)}${detail}`;
 }

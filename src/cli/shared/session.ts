@@ -1,5 +1,4 @@
-/** A client for a verb: of the server named by --target, else of one started here on loopback. */
-
+/** Opens a client for a command: of the server named by --target, else of an embedded server on loopback. */
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,13 +11,13 @@ import { type RunningServer, startServer } from '../../server/server.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type BundleFolder, openBundleFolder } from './bundle-folder.js';
-import { stopIfInterrupted } from './interrupt.js';
+import { throwIfInterrupted } from './interrupt.js';
 import { note } from './output.js';
 import { explainCall } from './server-call.js';
 import { refuseUnusedTargetFlags, type TargetFlags, targetOptions } from './target.js';
 
 export interface SessionOptions extends TargetFlags {
-  /** NAME, NAME@VERSION or a bundle folder; may be left out where one model is loaded. */
+  /** NAME, NAME@VERSION or a bundle folder; optional if only one model is loaded. */
   readonly model?: string;
   readonly models?: string;
   readonly engine?: string;
@@ -33,28 +32,28 @@ export interface ModelChoice {
 
 export interface Session {
   readonly client: SaladClient;
-  /** The model that was asked for; it is loaded. */
+  /** The requested model, which the server has loaded. */
   readonly model: ModelChoice;
-  /** Another client of the same server, for its caller to close. */
+  /** Opens another client of the same server; the caller closes it. */
   connect(): SaladClient;
-  /** A failed call as an error whose message tells what to try; other errors as they are. */
+  /** Converts a failed call into an error whose message says what to do next; returns other errors unchanged. */
   explain(error: unknown): unknown;
   close(): Promise<void>;
 }
 
-/** A server for one command: the variables of the machine's real server are not meant for it. */
-const OPEN_ON_LOOPBACK = {
+/** Turns TLS and authentication off: SALAD_ variables for a real server on this machine must not apply here. */
+const LOOPBACK_OVERRIDES = {
   ...{ tlsCertFile: '', tlsKeyFile: '', tlsClientCaFile: '' },
   ...{ authJwks: '', authIssuer: '', authAudience: '', authApiKeysFile: '' },
 } as const;
 
-/** How long a server may take to list its models, in ms. */
+/** Longest time for a server to list its models. */
 const LIST_TIMEOUT_MS = 10_000;
 
 /**
- * Both ways lead through a gRPC port: an embedded server is a server.
+ * Opens a session. Both kinds of session call a gRPC port, so that both run the same code.
  * @throws SaladError CONFIGURATION_INVALID, MODEL_NOT_FOUND, BUNDLE_INVALID, ENGINE_UNAVAILABLE, CANCELLED;
- *   ServerCallError where the server of --target cannot be asked
+ *   ServerCallError if a call to the server of --target fails
  */
 export async function openSession(options: SessionOptions): Promise<Session> {
   const { model } = options;
@@ -71,7 +70,7 @@ async function openTarget(
   const { target } = options;
   const clientOptions = await targetOptions(options, options.environment);
   const explain = (error: unknown) => explainCall(error, { target, tls: clientOptions.tls !== undefined });
-  const connect = () => connected(target, clientOptions);
+  const connect = () => createClient(target, clientOptions);
   const client = connect();
   try {
     const listed = await client.listModels({ timeoutMs: LIST_TIMEOUT_MS, signal: options.signal });
@@ -84,7 +83,7 @@ async function openTarget(
       throw new SaladError(
         'MODEL_NOT_FOUND',
         `${target} does not serve the bundle of --model ${options.model} (${folder.name}@${folder.version}, ` +
-          `SHA-256 ${folder.sha256}); loaded: ${loaded.join(', ')}`,
+          `SHA-256 ${folder.sha256}); loaded: ${loaded.join(', ')}; leave --target out to score with that bundle here`,
       );
     }
     return { client, model, connect, explain, close: async () => client.close() };
@@ -96,17 +95,17 @@ async function openTarget(
 
 async function openEmbedded(options: SessionOptions, folder: BundleFolder | undefined): Promise<Session> {
   refuseUnusedTargetFlags(options);
-  const ownModels = await folder?.asModelsFolder();
+  const temporaryModels = await folder?.createModelsFolder();
   let server: RunningServer | undefined;
   const stop = async () => {
     await server?.stop(0);
-    if (ownModels !== undefined) await rm(ownModels, { recursive: true, force: true });
+    if (temporaryModels !== undefined) await rm(temporaryModels, { recursive: true, force: true });
   };
   try {
-    server = await startEmbedded(options, ownModels);
+    server = await startEmbedded(options, temporaryModels);
     const { address, models } = server;
     const model = folder ?? chooseModel(options.model, models);
-    stopIfInterrupted(options.signal);
+    throwIfInterrupted(options.signal);
     const connect = () => new SaladClient(address);
     const client = connect();
     return {
@@ -125,68 +124,71 @@ async function openEmbedded(options: SessionOptions, folder: BundleFolder | unde
   }
 }
 
-async function startEmbedded(options: SessionOptions, ownModels: string | undefined): Promise<RunningServer> {
-  const models = ownModels ?? options.models;
+async function startEmbedded(
+  options: SessionOptions,
+  temporaryModels: string | undefined,
+): Promise<RunningServer> {
+  const models = temporaryModels ?? options.models;
   const config = await loadConfig({
     environment: options.environment,
     defaults: { models: shippedModels(), logLevel: 'warn' },
     flags: {
       listen: '127.0.0.1:0',
-      ...OPEN_ON_LOOPBACK,
+      ...LOOPBACK_OVERRIDES,
       ...(models === undefined ? {} : { models }),
       ...(options.engine === undefined ? {} : { engine: options.engine }),
     },
   });
-  return startServer(config, { logger: noteLogger(config.logLevel) });
+  return startServer(config, { logger: createNoteLogger(config.logLevel) });
 }
 
-/** The embedded server's log as notes: JSON lines are for programs that collect logs. */
-function noteLogger(level: string): Logger {
-  return pino({ level, base: null, timestamp: false }, { write: (line) => note(logNote(line)) });
+/** Prints the log of the embedded server as human-readable notes; its JSON lines are for log collectors. */
+function createNoteLogger(level: string): Logger {
+  return pino({ level, base: null, timestamp: false }, { write: (line) => note(formatLogLine(line)) });
 }
 
-function logNote(line: string): string {
+function formatLogLine(line: string): string {
   const { level, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const name = pino.levels.labels[Number(level)] ?? 'log';
-  const facts = Object.entries(fields).map(([key, value]) => `${key} ${factText(value)}`);
-  return `salad: server ${name}: ${String(msg)}${facts.length === 0 ? '' : ` (${facts.join(', ')})`}`;
+  const levelName = pino.levels.labels[Number(level)] ?? 'log';
+  const details = Object.entries(fields).map(([key, value]) => `${key} ${formatLogValue(value)}`);
+  return `salad: server ${levelName}: ${String(msg)}${details.length === 0 ? '' : ` (${details.join(', ')})`}`;
 }
 
-/** Of an error its message; the stack is for logs. */
-function factText(value: unknown): string {
+/** The message alone of an error: its stack is for log collectors. */
+function formatLogValue(value: unknown): string {
   if (typeof value === 'string') return value;
   if (typeof value === 'object' && value !== null && 'message' in value) return String(value.message);
   return JSON.stringify(value);
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for certificates and keys that are none */
-function connected(target: string, options: SaladClientOptions): SaladClient {
+/** @throws SaladError CONFIGURATION_INVALID for an invalid certificate or key */
+function createClient(target: string, options: SaladClientOptions): SaladClient {
   try {
     return new SaladClient(target, options);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new SaladError('CONFIGURATION_INVALID', `--target ${target}: ${why}`, { cause: error });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SaladError('CONFIGURATION_INVALID', `--target ${target}: ${reason}`, { cause: error });
   }
 }
 
 /**
- * `NAME[@VERSION]` among the loaded models; without one, the only loaded one.
+ * Finds `NAME[@VERSION]` among the loaded models. Without a request, returns the only loaded model.
  * @throws SaladError CONFIGURATION_INVALID, MODEL_NOT_FOUND
  */
-export function chooseModel(wanted: string | undefined, loaded: readonly string[]): ModelChoice {
+export function chooseModel(requested: string | undefined, loaded: readonly string[]): ModelChoice {
   const names = [...new Set(loaded.map((model) => model.split('@')[0] ?? ''))];
-  if (wanted === undefined) {
+  if (requested === undefined) {
     if (names.length === 1 && names[0]) return { name: names[0] };
     throw new SaladError(
       'CONFIGURATION_INVALID',
       `several models are loaded: choose one with --model (${loaded.join(', ')})`,
     );
   }
-  const [, name = '', version] = /^([^@]*)(?:@([1-9]\d*))?$/.exec(wanted) ?? [];
+  const [, name = '', version] = /^([^@]*)(?:@([1-9]\d*))?$/.exec(requested) ?? [];
   if (name === '') {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--model ${wanted}: write NAME, NAME@VERSION (a whole number) or a bundle folder`,
+      `--model ${requested}: write NAME, NAME@VERSION (a whole number) or the path of a bundle folder`,
     );
   }
   if (version === undefined ? names.includes(name) : loaded.includes(`${name}@${version}`)) {
@@ -194,6 +196,6 @@ export function chooseModel(wanted: string | undefined, loaded: readonly string[
   }
   throw new SaladError(
     'MODEL_NOT_FOUND',
-    `model ${wanted} is not loaded, and no bundle folder of that name; loaded: ${loaded.join(', ')}`,
+    `model ${requested} is not loaded, and no bundle folder has this path; loaded: ${loaded.join(', ')}`,
   );
 }

@@ -1,4 +1,4 @@
-/** How `--target` is reached: TLS and credentials, by flag or by variable. */
+/** Connection flags: the server of `--target`, TLS and credentials, given by flags or environment variables. */
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { SaladClientOptions } from '../../../clients/typescript/src/index.js';
@@ -16,28 +16,28 @@ export interface TargetFlags {
   readonly apiKeyFile?: string;
 }
 
-/** Secrets come from files or variables: a command line is read by everybody on the machine. */
+/** Secrets come from files or variables, because every user of the machine can read a command line. */
 export function withTargetFlags(
   command: Command,
-  what = 'score on this server; without it one is started for this command and stopped after it',
+  targetDescription = 'use this server; without it a server is started for this command',
 ): Command {
   return command
     .optionsGroup('Connection:')
-    .option('--target <host:port>', what)
-    .option('--tls', "encrypt, and trust the system's authorities (SALAD_CLIENT_TLS=true)")
-    .option('--ca-file <pem>', 'encrypt, and trust these authorities (SALAD_CLIENT_CA_FILE)')
-    .option('--cert-file <pem>', 'certificate of the client (SALAD_CLIENT_CERT_FILE)')
-    .option('--key-file <pem>', 'private key of that certificate (SALAD_CLIENT_KEY_FILE)')
-    .option('--token-file <file>', 'file with a bearer token (or SALAD_CLIENT_TOKEN, the token itself)')
-    .option('--api-key-file <file>', 'file with an API key (or SALAD_CLIENT_API_KEY, the key itself)')
+    .option('--target <host:port>', targetDescription)
+    .option('--tls', 'use TLS and trust the authorities of the system (SALAD_CLIENT_TLS=true)')
+    .option('--ca-file <pem>', 'use TLS and trust these authorities (SALAD_CLIENT_CA_FILE)')
+    .option('--cert-file <pem>', 'client certificate (SALAD_CLIENT_CERT_FILE)')
+    .option('--key-file <pem>', 'private key of the client certificate (SALAD_CLIENT_KEY_FILE)')
+    .option('--token-file <file>', 'file with a bearer token (or SALAD_CLIENT_TOKEN: the token itself)')
+    .option('--api-key-file <file>', 'file with an API key (or SALAD_CLIENT_API_KEY: the key itself)')
     .optionsGroup('Options:');
 }
 
 const ONLY_WITH_TARGET = ['tls', 'caFile', 'certFile', 'keyFile', 'tokenFile', 'apiKeyFile'] as const;
 
 /**
- * A server that is started for the command has neither TLS nor credentials.
- * @throws SaladError CONFIGURATION_INVALID for flags that would do nothing
+ * Refuses flags that would have no effect: an embedded server uses neither TLS nor credentials.
+ * @throws SaladError CONFIGURATION_INVALID
  */
 export function refuseUnusedTargetFlags(flags: TargetFlags): void {
   const unused = ONLY_WITH_TARGET.find((key) => flags[key] !== undefined);
@@ -46,15 +46,15 @@ export function refuseUnusedTargetFlags(flags: TargetFlags): void {
   throw new SaladError('CONFIGURATION_INVALID', `--${flag} needs --target`);
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for what is no HOST:PORT */
+/** @throws SaladError CONFIGURATION_INVALID if the text is not HOST:PORT */
 function checkTarget(target: string): void {
   if (/^https?:/i.test(target)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--target ${target}: write HOST:PORT without http; --tls encrypts`,
+      `--target ${target}: write HOST:PORT without http; add --tls for an encrypted connection`,
     );
   }
-  // Names such as dns:///host:port, ipv4:... and unix:... have a colon too; an IPv6 address alone ends with none.
+  // Also accepts dns:///host:port, ipv4:... and unix:...; refuses an IPv6 address in brackets without a port.
   if (!/:\S+$/.test(target) || /\]$/.test(target)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
@@ -63,39 +63,42 @@ function checkTarget(target: string): void {
   }
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for files that cannot be read, and for secrets about to travel in plaintext */
+/**
+ * Reads the files of the connection flags.
+ * @throws SaladError CONFIGURATION_INVALID for an unreadable file, and for a secret that would be sent unencrypted
+ */
 export async function targetOptions(
   flags: TargetFlags & { readonly target: string },
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<SaladClientOptions> {
   checkTarget(flags.target);
-  const given = (flag: string | undefined, variable: string) => flag ?? (environment[variable] || undefined);
-  const ca = await read('--ca-file', given(flags.caFile, 'SALAD_CLIENT_CA_FILE'));
-  const certificate = await read('--cert-file', given(flags.certFile, 'SALAD_CLIENT_CERT_FILE'));
-  const privateKey = await read('--key-file', given(flags.keyFile, 'SALAD_CLIENT_KEY_FILE'));
-  const token = await secret('--token-file', flags.tokenFile, environment, 'SALAD_CLIENT_TOKEN');
-  const apiKey = await secret('--api-key-file', flags.apiKeyFile, environment, 'SALAD_CLIENT_API_KEY');
+  const pathOf = (flag: string | undefined, variable: string) => flag ?? (environment[variable] || undefined);
+  const ca = await readText('--ca-file', pathOf(flags.caFile, 'SALAD_CLIENT_CA_FILE'));
+  const certificate = await readText('--cert-file', pathOf(flags.certFile, 'SALAD_CLIENT_CERT_FILE'));
+  const privateKey = await readText('--key-file', pathOf(flags.keyFile, 'SALAD_CLIENT_KEY_FILE'));
+  const token = await readSecret('--token-file', flags.tokenFile, environment, 'SALAD_CLIENT_TOKEN');
+  const apiKey = await readSecret('--api-key-file', flags.apiKeyFile, environment, 'SALAD_CLIENT_API_KEY');
   if ((certificate === undefined) !== (privateKey === undefined)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
       'a client certificate needs both --cert-file and --key-file',
     );
   }
-  const wantsTls = flags.tls === true || environment['SALAD_CLIENT_TLS'] === 'true';
-  const hasTls = wantsTls || ca !== undefined || certificate !== undefined;
-  if (!hasTls && (token ?? apiKey) !== undefined && !isLoopback(flags.target)) {
+  const isTlsRequested = flags.tls === true || environment['SALAD_CLIENT_TLS'] === 'true';
+  const usesTls = isTlsRequested || ca !== undefined || certificate !== undefined;
+  if (!usesTls && (token ?? apiKey) !== undefined && !isLoopback(flags.target)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `--target ${flags.target}: the token or key would travel in plaintext; use --tls or --ca-file`,
+      `--target ${flags.target}: the token or key would be sent in plaintext; add --tls or --ca-file`,
     );
   }
   return {
-    ...(hasTls ? { tls: defined({ ca, certificate, privateKey }) } : {}),
-    ...defined({ token, apiKey }),
+    ...(usesTls ? { tls: withoutUndefined({ ca, certificate, privateKey }) } : {}),
+    ...withoutUndefined({ token, apiKey }),
   };
 }
 
-async function read(flag: string, file: string | undefined): Promise<string | undefined> {
+async function readText(flag: string, file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined;
   try {
     return await readFile(file, 'utf8');
@@ -105,21 +108,28 @@ async function read(flag: string, file: string | undefined): Promise<string | un
   }
 }
 
-/** What a header of HTTP can carry; the message must not hold the secret itself. */
-async function secret(
+/**
+ * Reads a secret that an HTTP header can carry.
+ * @throws SaladError CONFIGURATION_INVALID; its message does not contain the secret
+ */
+async function readSecret(
   flag: string,
   file: string | undefined,
   environment: Readonly<Record<string, string | undefined>>,
   variable: string,
 ): Promise<string | undefined> {
-  const text = (await read(flag, file))?.trim() ?? (environment[variable] || undefined);
+  const text = (await readText(flag, file))?.trim() ?? (environment[variable] || undefined);
   if (text === undefined || /^[\x21-\x7e]+$/.test(text)) return text;
-  const where = file === undefined ? variable : `${flag} ${file}`;
-  throw new SaladError('CONFIGURATION_INVALID', `${where} does not hold one line of printable characters`);
+  const source = file === undefined ? variable : `${flag} ${file}`;
+  throw new SaladError(
+    'CONFIGURATION_INVALID',
+    `${source} must hold one line of printable ASCII characters without spaces`,
+  );
 }
 
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+type WithoutUndefined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-function defined<T extends object>(values: T): Defined<T> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<T>;
+function withoutUndefined<T extends object>(values: T): WithoutUndefined<T> {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as WithoutUndefined<T>;
 }

@@ -1,21 +1,17 @@
 /**
- * Folders of radiographs as training and evaluation data: which images, of which class, of which patient, and what was
- * left out. Splits are by patient: two images of one child on both sides would make every figure too good.
+ * Loads a folder of radiographs as training or evaluation data: the images with their classes and patients, and a
+ * report of what was left out. Splits are by patient, because two images of one patient on both sides of a split would
+ * make every figure too good.
  */
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 import { type FoundFiles, type FoundImage, findFiles, type LeftOut, type Unreadable } from './files.js';
-import { type ImageFacts, type OpenOptions, openImages } from './images.js';
+import { type ImageFacts, type ReadOptions, readImageFacts } from './images.js';
 import { chooseLayout, type DataLayout, type DataPurpose, NORMAL } from './layout.js';
-import {
-  findPatientTable,
-  type MatchedBy,
-  matchPatients,
-  namedPatientTable,
-  type PatientTableSearch,
-} from './patients.js';
+import { type MatchedBy, matchPatients } from './patient-matching.js';
+import { findPatientTable, namedPatientTable, type PatientTableSearch } from './patient-table.js';
 
 export { NORMAL } from './layout.js';
 
@@ -29,20 +25,20 @@ export interface DatasetImage extends ImageFacts {
   readonly bytes: number;
 }
 
-/** How a data folder was understood. */
+/** How a data folder was interpreted. */
 export interface DataReport {
   /** Absolute path. */
   readonly directory: string;
-  /** Paths below the data folder; `.` is the folder itself. */
-  readonly taken: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
+  /** Folders whose images are used; paths are below the data folder, `.` is the data folder itself. */
+  readonly used: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
   readonly leftOut: readonly LeftOut[];
   readonly patients: {
     /** Null: every image counts as its own patient. */
     readonly table: string | null;
     readonly count: number;
-    /** Images the table named in each way (data-patients.ts). */
+    /** Number of images that the table matched in each way (patient-matching.ts). */
     readonly matched: Readonly<Partial<Record<MatchedBy, number>>>;
-    /** Tables of a fitting name without a column of patients. */
+    /** Tables with a matching file name but without a patient column. */
     readonly passedOver: readonly string[];
   };
 }
@@ -54,17 +50,17 @@ export interface Dataset {
   readonly images: readonly DatasetImage[];
   /** `normal` first, then the others by name. */
   readonly labels: readonly string[];
-  /** Where patients came from, or null: every image is its own patient. */
+  /** File that gives the patients; null: every image is its own patient. */
   readonly patientTable: string | null;
   readonly report: DataReport;
 }
 
-export interface DatasetOptions extends OpenOptions {
+export interface DatasetOptions extends ReadOptions {
   /** @default evaluate: all classes */
   readonly purpose?: DataPurpose;
-  /** Folders of normal images where their names do not say it; `.` = every image is normal. */
+  /** Folders of normal images where their names do not show it; `.` = every image is normal. */
   readonly normal?: readonly string[];
-  /** A file; `none` = every image is its own patient. Absent: looked for beside the data. */
+  /** A file; `none` = every image is its own patient. Absent: the table is searched beside the data. */
   readonly patients?: string | undefined;
 }
 
@@ -78,47 +74,47 @@ function isBelow(parts: readonly string[], folder: readonly string[]): boolean {
   return folder.every((part, index) => parts[index] === part);
 }
 
-/** Names all unreadable files, so that they can be mended in one go. */
-function refuseUnreadable(unreadable: readonly Unreadable[], shown: string): void {
+/** Names all unreadable files in one error, so that the user can repair them together. */
+function refuseUnreadable(unreadable: readonly Unreadable[], path: string): void {
   if (unreadable.length === 0) return;
   const names = unreadable.map(({ parts, reason }) => `${parts.join('/') || '.'}: ${reason}`);
   throw invalid(
-    `${unreadable.length === 1 ? 'one file' : `${unreadable.length} files`} of ${shown} cannot be read; ` +
-      `mend or remove what is named here:\n  ${names.join('\n  ')}`,
+    `${unreadable.length === 1 ? 'one file' : `${unreadable.length} files`} of ${path} cannot be read; ` +
+      `repair or remove:\n  ${names.join('\n  ')}`,
   );
 }
 
-function searchTable(directory: string, patients: string | undefined): PatientTableSearch {
+function findTable(directory: string, patients: string | undefined): PatientTableSearch {
   if (patients === NO_PATIENTS) return { table: null, passedOver: [] };
   return patients === undefined ? findPatientTable(directory) : namedPatientTable(patients);
 }
 
-async function checkFolder(path: string): Promise<string> {
+async function resolveFolder(path: string): Promise<string> {
   const info = await stat(path).catch(() => null);
   if (!info?.isDirectory()) throw invalid(`${path} is not a folder`);
   return resolve(path);
 }
 
-/** Files and folders that were left out; a folder that is left out as a whole counts once, with its files. */
-function leftOutOf(found: readonly LeftOut[], folders: readonly LeftOut[]): readonly LeftOut[] {
-  const whole = folders.map(({ path }) => path).filter((path) => path.endsWith('/'));
-  return [...folders, ...found.filter(({ path }) => !whole.some((folder) => path.startsWith(folder)))];
+/** Combines left-out files and folders; files of a folder that is left out as a whole are not listed again. */
+function combineLeftOut(files: readonly LeftOut[], folders: readonly LeftOut[]): readonly LeftOut[] {
+  const wholeFolders = folders.map(({ path }) => path).filter((path) => path.endsWith('/'));
+  return [...folders, ...files.filter(({ path }) => !wholeFolders.some((folder) => path.startsWith(folder)))];
 }
 
-interface ChosenImage extends FoundImage {
+interface LabelledImage extends FoundImage {
   readonly label: string;
 }
 
 interface ChosenFiles {
   readonly layout: DataLayout;
-  readonly images: readonly ChosenImage[];
-  readonly taken: DataReport['taken'];
+  readonly images: readonly LabelledImage[];
+  readonly used: DataReport['used'];
   readonly leftOut: readonly LeftOut[];
-  /** In the folders that are taken, or directly in the root, where the folder of a class may be unreadable. */
+  /** Unreadable files that must be reported; see `concernsData`. */
   readonly unreadable: readonly Unreadable[];
 }
 
-/** Where folders seem ambiguous, an unreadable one may be the reason: then it is named first. */
+/** Chooses the layout. If it is ambiguous, an unreadable folder may be the cause, so that one is reported first. */
 function layoutOf(
   { images, unreadable }: FoundFiles,
   purpose: DataPurpose,
@@ -133,6 +129,17 @@ function layoutOf(
   }
 }
 
+/**
+ * Whether an unreadable file or folder may belong to the data: it lies in a used folder or, where all classes are read,
+ * directly in the root, where it may be a class folder.
+ */
+function concernsData({ parts }: Unreadable, layout: DataLayout, purpose: DataPurpose): boolean {
+  return (
+    layout.classes.some((each) => isBelow(parts, each.parts)) ||
+    (purpose === 'evaluate' && parts.length <= layout.root.length + 1 && isBelow(parts, layout.root))
+  );
+}
+
 async function chooseFiles(
   directory: string,
   path: string,
@@ -145,43 +152,39 @@ async function chooseFiles(
     label,
     images: images.map((image) => ({ ...image, label })),
   }));
-  // What lies directly in the root and cannot be read might be the folder of a class.
-  const isWanted = ({ parts }: Unreadable): boolean =>
-    layout.classes.some((each) => isBelow(parts, each.parts)) ||
-    (purpose === 'evaluate' && parts.length <= layout.root.length + 1 && isBelow(parts, layout.root));
-  const passed = found.unreadable
-    .filter((each) => !isWanted(each))
+  const unreadableElsewhere = found.unreadable
+    .filter((each) => !concernsData(each, layout, purpose))
     .map(({ parts, reason }): LeftOut => ({ path: parts.join('/'), files: 1, reason }));
   return {
     layout,
     images: classes.flatMap(({ images }) => images),
-    taken: classes.map((each) => ({ ...each, images: each.images.length })),
-    leftOut: leftOutOf([...found.leftOut, ...passed], layout.leftOut),
-    unreadable: found.unreadable.filter(isWanted),
+    used: classes.map((each) => ({ ...each, images: each.images.length })),
+    leftOut: combineLeftOut([...found.leftOut, ...unreadableElsewhere], layout.leftOut),
+    unreadable: found.unreadable.filter((each) => concernsData(each, layout, purpose)),
   };
 }
 
 /**
- * Finds the images of a data folder, opens and hashes every one of them.
- * @throws SaladError TRAINING_DATA_INVALID where the folder is missing or ambiguous or has no normal image, where a file
- *   cannot be read (all are named), or where the table of patients does not know every image; CANCELLED
+ * Finds the images of a data folder, then opens and hashes every one of them.
+ * @throws SaladError TRAINING_DATA_INVALID where the folder is missing or ambiguous or has no normal image, where files
+ *   cannot be read (all are named), or where the table of patients lacks an image; CANCELLED
  */
 export async function loadDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
-  const directory = await checkFolder(path);
+  const directory = await resolveFolder(path);
   const chosen = await chooseFiles(directory, path, options);
   if (chosen.unreadable.length === 0 && !chosen.images.some(({ label }) => label === NORMAL)) {
     throw invalid(
       `${path} holds no normal PNG or JPEG: put them in ${join(path, NORMAL)}/ or directly in the folder`,
     );
   }
-  const { table, passedOver } = searchTable(directory, options.patients);
-  const known = table ? matchPatients(table, directory, chosen.images) : null;
+  const { table, passedOver } = findTable(directory, options.patients);
+  const matches = table ? matchPatients(table, directory, chosen.images) : null;
   const paths = chosen.images.map((image) => image.path);
-  const facts = await openImages(paths, options);
+  const facts = await readImageFacts(paths, options);
   refuseUnreadable([...chosen.unreadable, ...unreadableOf(chosen.images, facts)], path);
   const images = chosen.images.map(({ parts, path: file, label, bytes }, index): DatasetImage => {
     const id = parts.join('/');
-    const patient = known?.patients[index] ?? `image:${id}`;
+    const patient = matches?.patients[index] ?? `image:${id}`;
     return { ...(facts[index] as ImageFacts), id, path: file, label, bytes, patient };
   });
   return {
@@ -191,12 +194,12 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
     patientTable: table?.file ?? null,
     report: {
       directory,
-      taken: chosen.taken,
+      used: chosen.used,
       leftOut: chosen.leftOut,
       patients: {
         table: table?.file ?? null,
         count: new Set(images.map((image) => image.patient)).size,
-        matched: known?.matched ?? {},
+        matched: matches?.matched ?? {},
         passedOver,
       },
     },
@@ -213,19 +216,21 @@ function unreadableOf(
   });
 }
 
-/** Median of the shorter sides of the images, in pixels; undefined where there is none. */
-export function typicalSide(images: readonly Pick<DatasetImage, 'rows' | 'columns'>[]): number | undefined {
+/** Median of the shorter sides of the images, in pixels; undefined for no images. */
+export function medianShorterSide(
+  images: readonly Pick<DatasetImage, 'rows' | 'columns'>[],
+): number | undefined {
   const sides = images.map(({ rows, columns }) => Math.min(rows, columns)).sort((a, b) => a - b);
   return sides[Math.floor(sides.length / 2)];
 }
 
-/** The first image of every distinct picture, in order. */
+/** Keeps the first image of every distinct picture, in order. */
 export function withoutDuplicates(images: readonly DatasetImage[]): readonly DatasetImage[] {
   const seen = new Set<string>();
   return images.filter(({ pixelHash }) => !seen.has(pixelHash) && seen.add(pixelHash));
 }
 
-/** SHA-256 over the sorted SHA-256 of all files: names, order and folders do not matter. */
+/** SHA-256 over the sorted SHA-256 of all files; independent of names, order and folders. */
 export function dataHash(images: readonly DatasetImage[]): string {
   const hashes = images.map((image) => image.sha256).sort();
   return createHash('sha256').update(hashes.join('\n')).digest('hex');

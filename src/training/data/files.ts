@@ -1,6 +1,6 @@
 /**
- * Lists the files of a data folder: PNG and JPEG images, and every file that is not used, with the reason. Only regular
- * files are opened later (opening a FIFO would wait for a writer). Links are followed.
+ * Lists the files of a data folder: PNG and JPEG images, and every file that is not used, with the reason. Lists only
+ * regular files as images, because opening a FIFO would wait for a writer. Follows links.
  */
 import type { Dirent, Stats } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { isHiddenName, isImageName } from '../../util/file-names.js';
 
 export interface FoundImage {
-  /** Path below the data folder, folder by folder, the file name last. */
+  /** Path below the data folder: the name of every folder, then the file name. */
   readonly parts: readonly string[];
   readonly path: string;
   /** Size of the file. */
@@ -17,9 +17,9 @@ export interface FoundImage {
 
 /** A file or a whole folder that is not used. */
 export interface LeftOut {
-  /** Path below the data folder with forward slashes; a folder's ends with one. */
+  /** Path below the data folder with forward slashes; the path of a folder ends with a slash. */
   readonly path: string;
-  /** Image files a folder holds; 1 for a file. */
+  /** Number of image files in a folder; 1 for a file. */
   readonly files: number;
   readonly reason: string;
 }
@@ -37,34 +37,34 @@ export interface FoundFiles {
   readonly unreadable: readonly Unreadable[];
 }
 
-/** Tables that are read beside the images: not reported as left out. */
+/** Tables that are read together with the images; they are not reported as left out. */
 const TABLES = /^(boxes\.tsv|(manifest|patients)\.(csv|tsv))$/i;
 
 const HIDDEN = 'hidden or system file';
 const NO_IMAGE = 'neither PNG nor JPEG by its extension';
 const NOT_REGULAR = 'not a regular file (FIFO, socket or device)';
-const LOOP = 'link to a folder that it lies in';
+const LOOP = 'link to a folder that contains it';
 
 /** The message of a failed file operation, without the path. */
 export function systemReason(error: unknown): string {
   const code = error instanceof Error ? Reflect.get(error, 'code') : undefined;
-  if (code === 'ENOENT') return 'it does not exist (a link to nothing?)';
+  if (code === 'ENOENT') return 'it does not exist (a broken link?)';
   if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Compares by UTF-16 code units: the order does not depend on the language of the machine. */
-export function byCodeUnits(a: string, b: string): number {
+/** Compares by UTF-16 code units, so that the order does not depend on the locale. */
+function compareCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-class Walk {
+class FolderWalk {
   readonly images: FoundImage[] = [];
   readonly leftOut: LeftOut[] = [];
   readonly unreadable: Unreadable[] = [];
 
-  /** @param ancestors real paths of the folders above and of this one: a link back to one of them is not followed */
-  async folder(path: string, parts: readonly string[], ancestors: readonly string[]): Promise<void> {
+  /** @param ancestors real paths of this folder and of those above it; a link to one of them is not followed */
+  async visitFolder(path: string, parts: readonly string[], ancestors: readonly string[]): Promise<void> {
     let entries: Dirent[];
     try {
       entries = await readdir(path, { withFileTypes: true });
@@ -72,14 +72,18 @@ class Walk {
       this.unreadable.push({ parts, reason: systemReason(error) });
       return;
     }
-    for (const { name } of entries.sort((a, b) => byCodeUnits(a.name, b.name))) {
-      await this.entry(join(path, name), [...parts, name], ancestors);
+    for (const { name } of entries.sort((a, b) => compareCodeUnits(a.name, b.name))) {
+      await this.visitEntry(join(path, name), [...parts, name], ancestors);
     }
   }
 
-  private async entry(path: string, parts: readonly string[], ancestors: readonly string[]): Promise<void> {
+  private async visitEntry(
+    path: string,
+    parts: readonly string[],
+    ancestors: readonly string[],
+  ): Promise<void> {
     const name = parts.at(-1)!;
-    if (isHiddenName(name)) return this.skip(parts, HIDDEN);
+    if (isHiddenName(name)) return this.leaveOut(parts, HIDDEN);
     let info: Stats;
     try {
       info = await stat(path);
@@ -88,25 +92,25 @@ class Walk {
       return;
     }
     if (info.isDirectory()) {
-      const real = await realpath(path);
-      if (ancestors.includes(real)) return this.skip(parts, LOOP);
-      return this.folder(path, parts, [...ancestors, real]);
+      const realPath = await realpath(path);
+      if (ancestors.includes(realPath)) return this.leaveOut(parts, LOOP);
+      return this.visitFolder(path, parts, [...ancestors, realPath]);
     }
-    if (!info.isFile()) return this.skip(parts, NOT_REGULAR);
+    if (!info.isFile()) return this.leaveOut(parts, NOT_REGULAR);
     if (TABLES.test(name)) return;
-    if (!isImageName(name)) return this.skip(parts, NO_IMAGE);
+    if (!isImageName(name)) return this.leaveOut(parts, NO_IMAGE);
     this.images.push({ parts, path, bytes: info.size });
   }
 
-  private skip(parts: readonly string[], reason: string): void {
+  private leaveOut(parts: readonly string[], reason: string): void {
     this.leftOut.push({ path: parts.join('/'), files: 1, reason });
   }
 }
 
-/** Walks a data folder and its sub-folders. Nothing is opened. */
+/** Lists the files of a data folder and its sub-folders; opens no file. */
 export async function findFiles(directory: string): Promise<FoundFiles> {
-  const walk = new Walk();
-  await walk.folder(directory, [], [await realpath(directory)]);
+  const walk = new FolderWalk();
+  await walk.visitFolder(directory, [], [await realpath(directory)]);
   const idOf = ({ parts }: FoundImage): string => parts.join('/');
-  return { ...walk, images: walk.images.sort((a, b) => byCodeUnits(idOf(a), idOf(b))) };
+  return { ...walk, images: walk.images.sort((a, b) => compareCodeUnits(idOf(a), idOf(b))) };
 }

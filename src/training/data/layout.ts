@@ -1,20 +1,20 @@
 /**
- * Decides which folders of a data folder hold normal images and which hold other classes. It recognises images directly
- * in the folder, class folders (`normal/ pneumonia/`, `NORMAL/ PNEUMONIA/`, `good/ broken/`), and splits with class
- * folders inside (`train/ test/ val/`, as in the Kaggle and MVTec sets). It refuses everything else: a wrong guess would
- * train on abnormal images.
+ * Chooses the folders of a data folder that hold normal images and those that hold other classes. Recognises images
+ * directly in the folder, class folders (`normal/ pneumonia/`, `NORMAL/ PNEUMONIA/`, `good/ broken/`), and splits with
+ * class folders inside (`train/ test/ val/`, as in the Kaggle and MVTec sets). Refuses every other layout, because a
+ * wrong guess would train on abnormal images.
  */
 import { SaladError } from '../../errors/index.js';
 import type { FoundImage, LeftOut } from './files.js';
 
-/** The class every bundle learns. */
+/** The class that bundles are trained on. */
 export const NORMAL = 'normal';
 
-/** What the data is read for. `train` and `calibrate` take normal images only. */
+/** The command that reads the data. `train` and `calibrate` use normal images only. */
 export type DataPurpose = 'train' | 'calibrate' | 'evaluate';
 
 export interface ClassFolder {
-  /** Below the data folder, folder by folder; empty: the data folder itself. */
+  /** Path below the data folder, one name per folder; empty: the data folder itself. */
   readonly parts: readonly string[];
   readonly label: string;
   /** Sorted by path. */
@@ -22,14 +22,14 @@ export interface ClassFolder {
 }
 
 export interface DataLayout {
-  /** The folder whose sub-folders are the classes, below the data folder: empty, or a split such as `train`. */
+  /** Path below the data folder of the folder that holds the class folders: empty, or a split such as `train`. */
   readonly root: readonly string[];
-  /** `normal` first, then the others by name. Of `train` and `calibrate`: the normal one only. */
+  /** `normal` first, then the others by name. For `train` and `calibrate`, only the normal class. */
   readonly classes: readonly ClassFolder[];
   readonly leftOut: readonly LeftOut[];
 }
 
-/** Names of folders of normal images, without case, blanks and punctuation. */
+/** Names of folders of normal images, in lower case, without blanks and punctuation. */
 const NORMAL_NAMES: ReadonlySet<string> = new Set([
   'normal',
   'normals',
@@ -48,9 +48,15 @@ const SPLIT_NAMES: Readonly<Record<string, 'train' | 'test' | 'validation'>> = {
   valid: 'validation',
   validation: 'validation',
 };
-/** Folders that annotate the images of other folders. */
+/** Names of folders with masks for the images of other folders. */
 const ANNOTATION_NAMES: ReadonlySet<string> = new Set(['mask', 'masks', 'groundtruth']);
 
+/** Reasons for leaving files out. */
+const DIRECT_BESIDE_FOLDERS = 'beside the class folders, in none of them';
+const ANNOTATION = 'mask, not an image to score';
+const ABNORMAL = 'abnormal: only normal images are used';
+
+/** Value of --normal that means the whole data folder. */
 const ALL_FOLDERS = '.';
 
 function plainName(folder: string): string {
@@ -61,19 +67,20 @@ function invalid(message: string): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', message);
 }
 
-function listed(names: readonly string[], shown = 5): string {
-  const first = names.slice(0, shown).map((name) => `${name}/`);
-  return names.length > shown ? `${first.join(', ')} and ${names.length - shown} more` : first.join(', ');
+/** Lists folder names for a message. */
+function formatFolders(names: readonly string[], limit = 5): string {
+  const first = names.slice(0, limit).map((name) => `${name}/`);
+  return names.length > limit ? `${first.join(', ')} and ${names.length - limit} more` : first.join(', ');
 }
 
-/** The images below one folder of the data folder, by sub-folder. */
+/** The images of one folder, grouped by its sub-folders. */
 interface Level {
   readonly parts: readonly string[];
-  /** All of them, sorted by path. */
+  /** All images at any depth, sorted by path. */
   readonly images: readonly FoundImage[];
-  /** Images directly in it. */
+  /** Images directly in the folder. */
   readonly direct: readonly FoundImage[];
-  /** Images in a sub-folder, at any depth, by its name. */
+  /** Images of each sub-folder, at any depth, by the sub-folder's name. */
   readonly folders: ReadonlyMap<string, readonly FoundImage[]>;
 }
 
@@ -89,13 +96,13 @@ function levelOf(images: readonly FoundImage[], parts: readonly string[]): Level
   return { parts, images, direct, folders };
 }
 
-/** How many of the image's folders lead to one of annotations, that one included; 0 where none is. */
+/** Number of path parts up to and including the first annotation folder; 0 where the image is in none. */
 function annotationDepth({ parts }: FoundImage): number {
   return parts.slice(0, -1).findIndex((name) => ANNOTATION_NAMES.has(plainName(name))) + 1;
 }
 
-/** The folders of annotations, at any depth. */
-function annotationsOf(images: readonly FoundImage[]): readonly LeftOut[] {
+/** The annotation folders at any depth, as left out. */
+function leftOutAnnotations(images: readonly FoundImage[]): readonly LeftOut[] {
   const counts = new Map<string, number>();
   for (const image of images) {
     const depth = annotationDepth(image);
@@ -109,69 +116,76 @@ function folderLeftOut(parts: readonly string[], files: number, reason: string):
   return { path: `${parts.join('/')}/`, files, reason };
 }
 
-const DIRECT_BESIDE_FOLDERS = 'beside the class folders, in none of them';
-const ANNOTATION = 'mask, not an image to score';
-const ABNORMAL = 'abnormal: only normal images are taken';
+function directLeftOut({ direct }: Level): readonly LeftOut[] {
+  return direct.map(({ parts }) => ({ path: parts.join('/'), files: 1, reason: DIRECT_BESIDE_FOLDERS }));
+}
 
-/** Class folders of one level with a known normal one. */
+/** The layout of class folders, given the names of the normal ones. */
 function classLayout(level: Level, normal: readonly string[], purpose: DataPurpose): DataLayout {
-  const { parts, direct, folders } = level;
+  const { parts, folders } = level;
   const others = [...folders.keys()].filter((name) => !normal.includes(name)).sort();
-  const taken = purpose === 'evaluate' ? others : [];
+  const classOf = (name: string, label: string): ClassFolder => ({
+    parts: [...parts, name],
+    label,
+    images: folders.get(name)!,
+  });
+  const isUsed = purpose === 'evaluate';
   return {
     root: parts,
     classes: [
-      ...normal.map((name) => ({ parts: [...parts, name], label: NORMAL, images: folders.get(name)! })),
-      ...taken.map((name) => ({ parts: [...parts, name], label: name, images: folders.get(name)! })),
+      ...normal.map((name) => classOf(name, NORMAL)),
+      ...(isUsed ? others.map((name) => classOf(name, name)) : []),
     ],
     leftOut: [
-      ...direct.map((image) => ({
-        path: image.parts.join('/'),
-        files: 1,
-        reason: DIRECT_BESIDE_FOLDERS,
-      })),
-      ...others
-        .filter((name) => !taken.includes(name))
-        .map((name) => folderLeftOut([...parts, name], folders.get(name)!.length, ABNORMAL)),
+      ...directLeftOut(level),
+      ...(isUsed
+        ? []
+        : others.map((name) => folderLeftOut([...parts, name], folders.get(name)!.length, ABNORMAL))),
     ],
   };
 }
 
-function everythingNormal({ parts, images }: Level): DataLayout {
+function allNormalLayout({ parts, images }: Level): DataLayout {
   return { root: parts, classes: [{ parts, label: NORMAL, images }], leftOut: [] };
 }
 
-/** The folders a user named with --normal. */
+/** The layout where the user named the normal folders with --normal. */
 function namedLayout(
   level: Level,
   names: readonly string[],
   purpose: DataPurpose,
-  shown: string,
+  displayPath: string,
 ): DataLayout {
-  if (names.includes(ALL_FOLDERS)) return everythingNormal(level);
+  if (names.includes(ALL_FOLDERS)) return allNormalLayout(level);
   const missing = names.filter((name) => !level.folders.has(name));
   if (missing.length > 0) {
     throw invalid(
-      `--normal ${missing[0]}: ${shown} has no such folder with images in it; it has ${listed([...level.folders.keys()])}`,
+      `--normal ${missing[0]}: ${displayPath} has no such folder with images in it; ` +
+        `it has ${formatFolders([...level.folders.keys()])}`,
     );
   }
   return classLayout(level, names, purpose);
 }
 
-const HELP = 'name the folders of normal images with --normal (--normal . where all images are normal)';
+const NORMAL_FLAG_HINT =
+  'name the folders of normal images with --normal (--normal . where all images are normal)';
 
-/** One level without splits. */
-function plainLayout(level: Level, purpose: DataPurpose, shown: string): DataLayout {
+/** The layout of a folder without splits. */
+function plainLayout(level: Level, purpose: DataPurpose, displayPath: string): DataLayout {
   const names = [...level.folders.keys()].sort();
   const normal = names.filter((name) => NORMAL_NAMES.has(plainName(name)));
   if (normal.length === 1) return classLayout(level, normal, purpose);
   if (normal.length > 1) {
-    throw invalid(`${shown} is ambiguous: ${listed(normal)} each sound normal; ${HELP}`);
+    throw invalid(
+      `${displayPath} is ambiguous: ${formatFolders(normal)} could each hold the normal images; ${NORMAL_FLAG_HINT}`,
+    );
   }
   if (names.length > 0) {
-    throw invalid(`${shown} has the folders ${listed(names)} and none that is called normal/; ${HELP}`);
+    throw invalid(
+      `${displayPath} has the folders ${formatFolders(names)} and none that is called normal/; ${NORMAL_FLAG_HINT}`,
+    );
   }
-  return everythingNormal(level);
+  return allNormalLayout(level);
 }
 
 const SPLIT_OF: Readonly<Record<DataPurpose, 'train' | 'test'>> = {
@@ -180,38 +194,36 @@ const SPLIT_OF: Readonly<Record<DataPurpose, 'train' | 'test'>> = {
   evaluate: 'test',
 };
 
+/** The layout of a folder with splits: that of the split which fits the purpose. */
 function splitLayout(
   level: Level,
   splits: readonly string[],
   purpose: DataPurpose,
-  shown: string,
+  displayPath: string,
 ): DataLayout {
-  const wanted = splits.filter((name) => SPLIT_NAMES[plainName(name)] === SPLIT_OF[purpose]);
-  if (wanted.length !== 1) {
+  const matching = splits.filter((name) => SPLIT_NAMES[plainName(name)] === SPLIT_OF[purpose]);
+  if (matching.length !== 1) {
     throw invalid(
-      `${shown} has the splits ${listed(splits)}: ${wanted.length === 0 ? 'none' : 'more than one'} of them is a ` +
-        `${SPLIT_OF[purpose]}/ to ${purpose} with; give one of them as --data`,
+      `${displayPath} has the splits ${formatFolders(splits)}: ${matching.length === 0 ? 'none' : 'more than one'} ` +
+        `of them is a ${SPLIT_OF[purpose]}/ to ${purpose} with; give one of them as --data`,
     );
   }
-  const [name] = wanted as [string];
+  const [name] = matching as [string];
   const inner = levelOf(level.folders.get(name)!, [...level.parts, name]);
   if (inner.direct.length > 0) {
     throw invalid(
-      `${shown}: ${name}/ holds images directly, of no class; if all of them are normal, give ${name}/ as --data`,
+      `${displayPath}: ${name}/ holds images directly, outside class folders; ` +
+        `if all of them are normal, give ${name}/ as --data`,
     );
   }
-  const layout = plainLayout(inner, purpose, `${shown}/${name}`);
-  const reason = `salad ${purpose} takes ${SPLIT_OF[purpose]}/ where data is split`;
+  const layout = plainLayout(inner, purpose, `${displayPath}/${name}`);
+  const reason = `salad ${purpose} uses ${SPLIT_OF[purpose]}/ where data is split`;
   const others = [...level.folders].filter(([other]) => other !== name);
   return {
     ...layout,
     leftOut: [
       ...layout.leftOut,
-      ...level.direct.map((image) => ({
-        path: image.parts.join('/'),
-        files: 1,
-        reason: DIRECT_BESIDE_FOLDERS,
-      })),
+      ...directLeftOut(level),
       ...others.map(([other, images]) => folderLeftOut([...level.parts, other], images.length, reason)),
     ],
   };
@@ -220,31 +232,37 @@ function splitLayout(
 /**
  * Recognises the class folders of a data folder.
  * @param images every image below the data folder
- * @param normal folders that the user says hold normal images; `.` stands for the whole data folder
- * @param shown the data folder as messages name it
+ * @param normal folders that the user named as normal; `.` means the whole data folder
+ * @param displayPath the data folder as messages name it
  * @throws SaladError TRAINING_DATA_INVALID where the folders are ambiguous
  */
 export function chooseLayout(
   images: readonly FoundImage[],
   purpose: DataPurpose,
   normal: readonly string[],
-  shown: string,
+  displayPath: string,
 ): DataLayout {
-  const toScore = images.filter((image) => annotationDepth(image) === 0);
-  const layout = layoutOf(levelOf(toScore, []), purpose, normal, shown);
-  return { ...layout, leftOut: [...layout.leftOut, ...annotationsOf(images)] };
+  const withoutMasks = images.filter((image) => annotationDepth(image) === 0);
+  const layout = layoutOf(levelOf(withoutMasks, []), purpose, normal, displayPath);
+  return { ...layout, leftOut: [...layout.leftOut, ...leftOutAnnotations(images)] };
 }
 
-function layoutOf(level: Level, purpose: DataPurpose, normal: readonly string[], shown: string): DataLayout {
-  if (normal.length > 0) return namedLayout(level, normal, purpose, shown);
+function layoutOf(
+  level: Level,
+  purpose: DataPurpose,
+  normal: readonly string[],
+  displayPath: string,
+): DataLayout {
+  if (normal.length > 0) return namedLayout(level, normal, purpose, displayPath);
   const names = [...level.folders.keys()];
   const splits = names.filter((name) => SPLIT_NAMES[plainName(name)] !== undefined);
-  if (splits.length === 0) return plainLayout(level, purpose, shown);
+  if (splits.length === 0) return plainLayout(level, purpose, displayPath);
   const classes = names.filter((name) => NORMAL_NAMES.has(plainName(name)));
   if (classes.length > 0) {
     throw invalid(
-      `${shown} is ambiguous: it has ${listed(classes)} beside the splits ${listed(splits)}; ${HELP}`,
+      `${displayPath} is ambiguous: it has ${formatFolders(classes)} beside the splits ${formatFolders(splits)}; ` +
+        NORMAL_FLAG_HINT,
     );
   }
-  return splitLayout(level, splits, purpose, shown);
+  return splitLayout(level, splits, purpose, displayPath);
 }

@@ -1,27 +1,27 @@
-/** Which images fit and which calibrate: whole patients, by a hash of their id. */
+/** Splits images by patient into those that fit and the two halves that calibrate. */
 import { SaladError } from '../../errors/index.js';
 import { hashFraction } from '../../util/hash-random.js';
 import type { DatasetImage } from './dataset.js';
 
 export interface PatientSplit {
-  /** What the encoder, the whitening and the memory bank see. */
+  /** Images that fit the encoder, the whitening and the memory bank. */
   readonly fit: readonly DatasetImage[];
-  /** Half A: per-cell median and deviation of patch scores. */
+  /** Half A: fits the median and spread of patch scores per cell. */
   readonly calibrationA: readonly DatasetImage[];
-  /** Half B: image scores, from which p-values and thresholds come. */
+  /** Half B: fits the distribution of image scores, for p-values and thresholds. */
   readonly calibrationB: readonly DatasetImage[];
 }
 
-/** How many of the groups, in order, have their centre below (or at) a number of images. */
-function countUpTo(
+/** Counts the groups whose centre, in images from the start of the list, satisfies the condition. */
+function countByCentre(
   groups: readonly (readonly DatasetImage[])[],
-  isInside: (centre: number) => boolean,
+  isIncluded: (centre: number) => boolean,
 ): number {
-  let placed = 0;
+  let imagesBefore = 0;
   return groups.filter((group) => {
-    const centre = placed + group.length / 2;
-    placed += group.length;
-    return isInside(centre);
+    const centre = imagesBefore + group.length / 2;
+    imagesBefore += group.length;
+    return isIncluded(centre);
   }).length;
 }
 
@@ -30,11 +30,11 @@ function clamp(value: number, low: number, high: number): number {
 }
 
 /**
- * Patients in the order of a hash of their id and the seed; the first `1 - validation` of the images fit, the rest is
- * halved into A and B, an odd image going to B, whose number bounds the rates that can be promised. No patient is on
- * two sides, and every side has one at least.
- * @param validation fraction of the images, in (0, 1).
- * @throws SaladError TRAINING_DATA_INVALID with fewer than three patients.
+ * Sorts patients by a hash of their id and the seed; the first `1 - validation` of the images fit, the rest is halved
+ * into A and B. An odd image belongs to B, because the size of B bounds the rates that can be guaranteed. No patient is
+ * on two sides, and every side has at least one.
+ * @param validation fraction of the images that calibrate, in (0, 1)
+ * @throws SaladError TRAINING_DATA_INVALID with fewer than three patients
  */
 export function splitByPatient(
   images: readonly DatasetImage[],
@@ -59,22 +59,22 @@ export function splitByPatient(
     .map(({ group }) => group);
   const bound = (1 - validation) * images.length;
   const fitGroups = clamp(
-    countUpTo(groups, (centre) => centre <= bound),
+    countByCentre(groups, (centre) => centre <= bound),
     1,
     groups.length - 2,
   );
   const heldOut = groups.slice(fitGroups);
   const middle = heldOut.flat().length / 2;
-  const halfA = clamp(
-    countUpTo(heldOut, (centre) => centre < middle),
+  const groupsInA = clamp(
+    countByCentre(heldOut, (centre) => centre < middle),
     1,
     heldOut.length - 1,
   );
-  const sorted = (part: readonly (readonly DatasetImage[])[]): DatasetImage[] =>
-    part.flat().sort((a, b) => (a.id < b.id ? -1 : 1));
+  const imagesOf = (side: readonly (readonly DatasetImage[])[]): DatasetImage[] =>
+    side.flat().sort((a, b) => (a.id < b.id ? -1 : 1));
   return {
-    fit: sorted(groups.slice(0, fitGroups)),
-    calibrationA: sorted(heldOut.slice(0, halfA)),
-    calibrationB: sorted(heldOut.slice(halfA)),
+    fit: imagesOf(groups.slice(0, fitGroups)),
+    calibrationA: imagesOf(heldOut.slice(0, groupsInA)),
+    calibrationB: imagesOf(heldOut.slice(groupsInA)),
   };
 }

@@ -1,16 +1,16 @@
-/** The report on a data folder (what was used, what was left out and why), as lines of text and as JSON. */
+/** Formats the report on a data folder (what was used, what was left out and why) as lines of text and as JSON. */
 import { relative } from 'node:path';
 import type { DataReport } from './dataset.js';
 import type { LeftOut } from './files.js';
 
-/** Names that are shown of a group. */
-const SHOWN = 3;
+/** Most paths listed for one reason. */
+const PATHS_LISTED_MAX = 3;
 
-/** Files and folders that were left out for one reason. */
-export interface LeftOutGroup {
+/** Files and folders left out for the same reason. */
+interface LeftOutGroup {
   readonly reason: string;
   readonly files: number;
-  /** The first few paths. */
+  /** The first paths, at most PATHS_LISTED_MAX. */
   readonly first: readonly string[];
 }
 
@@ -24,18 +24,18 @@ function groupsOf(leftOut: readonly LeftOut[]): readonly LeftOutGroup[] {
   return [...groups].map(([reason, members]) => ({
     reason,
     files: members.reduce((sum, { files }) => sum + files, 0),
-    first: members.slice(0, SHOWN).map(({ path }) => path),
+    first: members.slice(0, PATHS_LISTED_MAX).map(({ path }) => path),
   }));
 }
 
 /** The report as one JSON value. */
-export function dataReportJson({ directory, taken, leftOut, patients }: DataReport) {
-  return { directory, taken, leftOut: groupsOf(leftOut), patients };
+export function dataReportJson({ directory, used, leftOut, patients }: DataReport) {
+  return { directory, taken: used, leftOut: groupsOf(leftOut), patients };
 }
 
-const images = (count: number): string => `${count} ${count === 1 ? 'image' : 'images'}`;
+const imageCount = (count: number): string => `${count} ${count === 1 ? 'image' : 'images'}`;
 
-const WAYS: Readonly<Record<keyof DataReport['patients']['matched'], string>> = {
+const MATCH_NAMES: Readonly<Record<keyof DataReport['patients']['matched'], string>> = {
   exactly: 'exactly',
   ignoringCaseAndSeparators: 'ignoring case and slashes',
   ignoringTheExtension: 'ignoring the extension',
@@ -43,28 +43,30 @@ const WAYS: Readonly<Record<keyof DataReport['patients']['matched'], string>> = 
 };
 
 function patientLine({ table, count, matched, passedOver }: DataReport['patients']): string {
-  const passed =
+  const note =
     passedOver.length > 0
-      ? ` (${passedOver.map(short).join(', ')} has no columns of paths and patients)`
+      ? ` (${passedOver.map(shortPath).join(', ')} has no columns of paths and patients)`
       : '';
-  if (table === null) return `every image counts as its own patient: no table of patients${passed}`;
-  const ways = Object.entries(matched).map(([way, n]) => `${n} ${WAYS[way as keyof typeof WAYS]}`);
-  return `${count} patients by ${short(table)} (images matched: ${ways.join(', ')})${passed}`;
+  if (table === null) return `every image counts as its own patient: no table of patients${note}`;
+  const ways = Object.entries(matched).map(
+    ([way, n]) => `${n} ${MATCH_NAMES[way as keyof typeof MATCH_NAMES]}`,
+  );
+  return `${count} patients by ${shortPath(table)} (images matched: ${ways.join(', ')})${note}`;
 }
 
-/** A path as seen from here, where that is shorter. */
-function short(path: string): string {
-  const below = relative(process.cwd(), path);
-  return below !== '' && below.length < path.length ? below : path;
+/** The path relative to the working directory, where that is shorter. */
+function shortPath(path: string): string {
+  const relativePath = relative(process.cwd(), path);
+  return relativePath !== '' && relativePath.length < path.length ? relativePath : path;
 }
 
-/** One line for each class, each kind of file that was left out, and the patients. */
-export function dataReportLines({ directory, taken, leftOut, patients }: DataReport): readonly string[] {
+/** One line for every class, for every reason of leaving files out, and for the patients. */
+export function dataReportLines({ directory, used, leftOut, patients }: DataReport): readonly string[] {
   return [
-    `data: ${short(directory)}`,
-    ...taken.map(({ folder, label, images: count }) => {
+    `data: ${shortPath(directory)}`,
+    ...used.map(({ folder, label, images }) => {
       const where = folder === '.' ? 'the folder itself' : `${folder}/`;
-      return `  ${label === 'normal' ? 'normal' : `abnormal, class ${label}`}: ${images(count)} of ${where}`;
+      return `  ${label === 'normal' ? 'normal' : `abnormal, class ${label}`}: ${imageCount(images)} of ${where}`;
     }),
     ...groupsOf(leftOut).map(({ reason, files, first }) => {
       const more = files > first.length && first.every((path) => !path.endsWith('/')) ? ', ...' : '';

@@ -1,11 +1,11 @@
 /**
- * Tables beside the images: `patients.tsv`, `manifest.tsv`, `boxes.tsv`. UTF-8 or UTF-16, tabs, commas, semicolons or
- * bars, quoted cells, every kind of line end.
+ * Reads the tables that belong to a data folder: `patients.tsv`, `manifest.tsv`, `boxes.tsv`. Accepts UTF-8 and UTF-16,
+ * separation by tabs, commas, semicolons or bars, quoted cells, and every kind of line end.
  */
 import { readFileSync, statSync } from 'node:fs';
 import { SaladError } from '../../errors/index.js';
 
-/** A column by the names it goes by, the likeliest first, without case, blanks and punctuation. */
+/** The names that a column may have, the preferred one first; in lower case, without blanks and punctuation. */
 export type ColumnNames = readonly string[];
 
 export interface DataTable<Column extends string> {
@@ -20,7 +20,7 @@ function invalid(file: string, message: string, cause?: unknown): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', `${file} ${message}`, cause === undefined ? {} : { cause });
 }
 
-/** Zero bytes at even or at odd places: UTF-16 of mostly Latin letters, for files without a byte-order mark. */
+/** Whether half of the bytes from `first` on are zero: detects UTF-16 of Latin letters without a byte-order mark. */
 function isMostlyZero(bytes: Uint8Array, first: 0 | 1): boolean {
   const head = bytes.subarray(0, 512);
   let zeros = 0;
@@ -35,11 +35,11 @@ function encodingOf(bytes: Uint8Array): 'utf-8' | 'utf-16le' | 'utf-16be' {
   return isMostlyZero(bytes, 0) ? 'utf-16be' : 'utf-8';
 }
 
-function textOf(file: string): string {
+function readText(file: string): string {
   let bytes: Uint8Array;
   try {
     // Reading a FIFO would wait for a writer.
-    if (!statSync(file).isFile()) throw new Error('it is no regular file');
+    if (!statSync(file).isFile()) throw new Error('it is not a regular file');
     bytes = readFileSync(file);
   } catch (error) {
     throw invalid(file, `cannot be read: ${(error as Error).message}`, error);
@@ -51,8 +51,8 @@ function textOf(file: string): string {
   }
 }
 
-/** Lines of cells as RFC 4180 has them, with any separator. A quote counts at the beginning of a cell only. */
-function cellsOf(text: string, separator: string, file: string): string[][] {
+/** Parses lines of cells as RFC 4180 defines them, with any separator. Only a quote at the start of a cell is special. */
+function parseCells(text: string, separator: string, file: string): string[][] {
   const lines: string[][] = [];
   let line: string[] = [];
   let cell = '';
@@ -67,7 +67,7 @@ function cellsOf(text: string, separator: string, file: string): string[][] {
     const character = text[at]!;
     if (character === '"' && cell.trim() === '') {
       const end = quotedEnd(text, at);
-      if (end < 0) throw invalid(file, `has a quote without an end in line ${lines.length + 1}`);
+      if (end < 0) throw invalid(file, `has a quote without an end in line ${lines.length + 1}: close it`);
       cell = text.slice(at + 1, end).replaceAll('""', '"');
       at = end;
     } else if (character === separator) {
@@ -81,30 +81,30 @@ function cellsOf(text: string, separator: string, file: string): string[][] {
   return lines;
 }
 
-/** Place of the quote that ends the quoted cell beginning at `from`; -1 where there is none. */
+/** Index of the quote that ends the quoted cell starting at `from`; -1 where there is none. */
 function quotedEnd(text: string, from: number): number {
   let end = text.indexOf('"', from + 1);
   while (end >= 0 && text[end + 1] === '"') end = text.indexOf('"', end + 2);
   return end;
 }
 
-function plain(name: string): string {
+function plainName(name: string): string {
   return name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '');
 }
 
-/** Place of each wanted column, or undefined where one is missing. */
-function placesOf<Column extends string>(
+/** Index of every required column; undefined where one is missing. */
+function columnIndices<Column extends string>(
   header: readonly string[],
   columns: Readonly<Record<Column, ColumnNames>>,
 ): Record<Column, number> | undefined {
-  const names = header.map(plain);
-  const places: Partial<Record<Column, number>> = {};
+  const names = header.map(plainName);
+  const indices: Partial<Record<Column, number>> = {};
   for (const column of Object.keys(columns) as Column[]) {
     const found = columns[column].find((name) => names.includes(name));
     if (found === undefined) return undefined;
-    places[column] = names.indexOf(found);
+    indices[column] = names.indexOf(found);
   }
-  return places as Record<Column, number>;
+  return indices as Record<Column, number>;
 }
 
 function firstLine(text: string): string {
@@ -112,24 +112,24 @@ function firstLine(text: string): string {
 }
 
 /**
- * Reads a table by the names of its columns, in any order and with others between them.
- * @returns undefined where a column is missing: the header's line is in `missing`
- * @throws SaladError TRAINING_DATA_INVALID where the file is no text or a quote does not end
+ * Reads the given columns of a table, which may be in any order and among others.
+ * @returns the table, or the first line of the file where a column is missing
+ * @throws SaladError TRAINING_DATA_INVALID where the file is not text or a quote does not end
  */
 export function readDataTable<Column extends string>(
   file: string,
   columns: Readonly<Record<Column, ColumnNames>>,
 ): { readonly table: DataTable<Column> } | { readonly header: string } {
-  const text = textOf(file);
+  const text = readText(file);
   const header = firstLine(text);
   for (const separator of SEPARATORS) {
-    const places = placesOf(cellsOf(header, separator, file)[0] ?? [], columns);
-    if (places === undefined) continue;
-    const [, ...lines] = cellsOf(text, separator, file);
+    const indices = columnIndices(parseCells(header, separator, file)[0] ?? [], columns);
+    if (indices === undefined) continue;
+    const [, ...lines] = parseCells(text, separator, file);
     const rows = lines.map(
       (cells) =>
         Object.fromEntries(
-          Object.entries<number>(places).map(([column, place]) => [column, cells[place] ?? '']),
+          Object.entries<number>(indices).map(([column, index]) => [column, cells[index] ?? '']),
         ) as Record<Column, string>,
     );
     return { table: { file, rows } };

@@ -1,24 +1,24 @@
-/** What a training preset decides: input, grids, scoring, and how the encoder comes about. */
-
+/** Types of a training preset, which decides the input, the grids, the scoring and how the encoder is made. */
 import type { Engine } from '../../engines/engine.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import type { InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import type { NetworkDescription, Weights } from '../../network/description.js';
 
-export interface Encoder {
+/** An encoder: from a tile to one unit vector per patch. */
+export interface EncoderNetwork {
   readonly network: NetworkDescription;
   readonly weights: Weights;
 }
 
-/** A complete working image of a normal fit image. */
+/** A normal image, rendered as a complete working image. */
 export interface FitImage {
   readonly id: string;
   readonly patient: string;
   readonly image: WorkingImage;
 }
 
-/** One step of progress: a whole stage of the pipeline, or an epoch within a learned encoder. */
+/** One step of progress: an image of a stage, or a batch of a learned encoder. */
 export interface TrainingProgress {
   readonly stage: string;
   /** Steps done of `total` in this stage. */
@@ -27,33 +27,34 @@ export interface TrainingProgress {
   readonly round?: number;
   readonly epoch?: number;
   readonly losses?: Readonly<Record<string, number>>;
-  /** Learned presets: this report ends an epoch. Others: absent. */
+  /** Learned presets: whether this report ends an epoch. Other presets: absent. */
   readonly epochEnded?: boolean;
 }
 
+/** What an encoder is fitted with. */
 export interface FitContext {
   readonly images: readonly FitImage[];
   readonly geometry: Geometry;
   readonly input: InputSpec;
   readonly tiling: TilingSpec;
   readonly seed: number;
-  /** For embeddings on the way. */
+  /** Computes descriptors while the encoder is fitted. */
   readonly engine: Engine;
-  /** Where a learned preset keeps checkpoints; written only while training runs. */
+  /** Folder for the checkpoints of a learned preset; it exists only while training runs. */
   readonly checkpointDirectory: string;
   readonly resume: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: TrainingProgress) => void;
 }
 
-/** Choices a user may make; everything else is the preset's. */
+/** The choices of a user; the preset decides everything else. */
 export interface PresetOptions {
   readonly workingSize?: number;
-  /** Shorter side of a typical training image in pixels: what a preset may choose its working size by. */
+  /** Median of the shorter sides of the training images in pixels; a preset may choose its patches by it. */
   readonly imageSide?: number;
-  /** Of presets with log-Gabor filters: added to magnitudes before their logarithm, above 0. */
+  /** Presets with log-Gabor filters: added to magnitudes before their logarithm; above 0. */
   readonly textureFloor?: number;
-  /** false: a preset that aligns takes images as they lie. */
+  /** Presets that align: false turns alignment off. */
   readonly align?: boolean;
 }
 
@@ -61,24 +62,24 @@ export interface TrainingPlan {
   readonly input: InputSpec;
   readonly tiling: TilingSpec;
   readonly scoring: ScoringSpec;
-  /** Working images are aligned to the mean of the fit images; needs percentiles, so nothing that streams. */
+  /** Whether working images are aligned to the mean of the fit images. Requires percentiles, so it cannot stream. */
   readonly align: boolean;
   /**
-   * Which normals calibrate: some that are held out, or (where the encoder does not learn images by heart) all of
-   * them, each scored without its patient in the bank.
+   * The normal images that calibrate. `heldOut`: images that do not fit. `crossFitted`: all images, each scored against
+   * a bank without its patient; only for encoders that do not memorise training images.
    */
   readonly calibration: 'heldOut' | 'crossFitted';
-  /** Default number of memory-bank rows. */
+  /** Default for the most rows of the memory bank. */
   readonly bankRows: number;
-  /** Sentences for the model card: what this kind of model cannot do. */
+  /** Sentences for the model card about what this kind of model cannot do. */
   readonly limits: readonly string[];
-  /** Learns or builds the encoder from normal fit images. @throws SaladError CANCELLED when aborted. */
-  readonly fitEncoder: (context: FitContext) => Promise<Encoder>;
+  /** Learns or builds the encoder from normal images. @throws SaladError CANCELLED when aborted. */
+  readonly fitEncoder: (context: FitContext) => Promise<EncoderNetwork>;
 }
 
 export interface TrainingPreset {
   readonly name: string;
   readonly description: string;
-  /** @throws SaladError CONFIGURATION_INVALID for a working size the grids do not fit. */
+  /** @throws SaladError CONFIGURATION_INVALID for a working size that does not fit the grids */
   readonly plan: (options: PresetOptions) => TrainingPlan;
 }

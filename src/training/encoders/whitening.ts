@@ -1,10 +1,11 @@
 /**
- * One global whitening of patch descriptors (docs/explanation/salad-method.md, section 8): W = U / sqrt(s + 0.1 * mean(s)) over
- * the covariance of the fit patches, as a 1x1 convolution appended to the network, then unit length.
+ * The global whitening of patch descriptors (docs/explanation/salad-method.md, section 8):
+ * W = U / sqrt(s + shrinkage * mean(s)), with U and s the eigenvectors and eigenvalues of the covariance of the fit
+ * patches. It is a 1x1 convolution after the network, followed by division by the L2 norm.
  */
 import type { NetworkNode, WeightTensor } from '../../network/description.js';
 
-/** Running float64 mean and covariance of float32 rows; order-independent up to rounding. */
+/** Running float64 mean and covariance of float32 rows; independent of their order except for rounding. */
 export class Covariance {
   readonly dimension: number;
   #count = 0;
@@ -21,7 +22,7 @@ export class Covariance {
     return this.#count;
   }
 
-  /** @param row float32 [dimension], already centred near zero: the products are plain sums. */
+  /** @param row float32 [dimension], with values near zero, because products are summed without centring */
   add(row: Float32Array): void {
     const d = this.dimension;
     this.#count += 1;
@@ -60,25 +61,25 @@ export interface SymmetricEigen {
   readonly vectors: Float64Array;
 }
 
-/** Rotates rows and columns p and q of `a`, and columns p and q of `v`, so that a[p][q] becomes zero. */
+/** One Jacobi rotation: rotates rows and columns p and q of `a`, and columns p and q of `v`, to make a[p][q] zero. */
 function rotate(a: Float64Array, v: Float64Array, n: number, p: number, q: number): void {
   const apq = a[p * n + q]!;
   const theta = (a[q * n + q]! - a[p * n + p]!) / (2 * apq);
   const t = (theta >= 0 ? 1 : -1) / (Math.abs(theta) + Math.sqrt(theta * theta + 1));
   const c = 1 / Math.sqrt(t * t + 1);
   const s = t * c;
-  const turn = (m: Float64Array, i: number, j: number): void => {
+  const rotatePair = (m: Float64Array, i: number, j: number): void => {
     const x = m[i]!;
     const y = m[j]!;
     m[i] = c * x - s * y;
     m[j] = s * x + c * y;
   };
-  for (let k = 0; k < n; k += 1) turn(a, k * n + p, k * n + q);
-  for (let k = 0; k < n; k += 1) turn(a, p * n + k, q * n + k);
-  for (let k = 0; k < n; k += 1) turn(v, k * n + p, k * n + q);
+  for (let k = 0; k < n; k += 1) rotatePair(a, k * n + p, k * n + q);
+  for (let k = 0; k < n; k += 1) rotatePair(a, p * n + k, q * n + k);
+  for (let k = 0; k < n; k += 1) rotatePair(v, k * n + p, k * n + q);
 }
 
-/** Cyclic Jacobi: simple, exact to rounding and the same on every machine; n is about 100 here. */
+/** Eigenvectors by cyclic Jacobi: simple, accurate to rounding and the same on every machine; n is about 100 here. */
 export function symmetricEigen(matrix: Float64Array, n: number): SymmetricEigen {
   const a = Float64Array.from(matrix);
   const v = new Float64Array(n * n);
@@ -116,36 +117,36 @@ export interface WhiteningLayer {
 }
 
 export interface WhiteningOptions {
-  /** Added to every eigenvalue as a fraction of their mean, so that noise directions stay small. @default 0.1 */
+  /** Fraction of the mean eigenvalue that is added to every eigenvalue, to keep noise directions small. @default 0.1 */
   readonly shrinkage?: number;
   /**
-   * Value of one more channel that is the same everywhere: unit vectors then tell long ones from short ones too, the
-   * better the larger it is. 0 = no such channel, only the direction counts. @default 0
+   * Value of an extra channel that is the same for every patch. With it, unit vectors of long and short whitened
+   * descriptors differ. 0 = no such channel, only the direction of a descriptor counts. @default 0
    */
   readonly constant?: number;
   /** Name of the last node. @default embedding */
   readonly output?: string;
 }
 
-/** `whiten` = 1x1 conv x -> (x - mean) W, then `output` = its unit vector. */
+/** Makes the layer: node `whiten` = 1x1 convolution x -> (x - mean) W, then node `output` = its unit vector. */
 export function whiteningLayer(
   statistics: Covariance,
   input: string,
   { shrinkage = 0.1, constant = 0, output = 'embedding' }: WhiteningOptions = {},
 ): WhiteningLayer {
   const d = statistics.dimension;
-  const channels = constant === 0 ? d : d + 1;
+  const outChannels = constant === 0 ? d : d + 1;
   const mean = statistics.mean();
   const { values, vectors } = symmetricEigen(statistics.covariance(), d);
   const floor = (shrinkage * values.reduce((sum, value) => sum + Math.max(value, 0), 0)) / d;
-  const kernel = new Float32Array(d * channels);
-  const bias = new Float32Array(channels).fill(constant);
+  const kernel = new Float32Array(d * outChannels);
+  const bias = new Float32Array(outChannels).fill(constant);
   for (let k = 0; k < d; k += 1) {
     const gain = 1 / Math.sqrt(Math.max(values[k]!, 0) + floor + 1e-12);
     let shift = 0;
     for (let i = 0; i < d; i += 1) {
       const weight = vectors[i * d + k]! * gain;
-      kernel[i * channels + k] = weight;
+      kernel[i * outChannels + k] = weight;
       shift -= mean[i]! * weight;
     }
     bias[k] = shift;
@@ -160,15 +161,15 @@ export function whiteningLayer(
         stride: 1,
         padding: 0,
         inChannels: d,
-        outChannels: channels,
+        outChannels,
         bias: true,
         trainable: false,
       },
       { name: output, op: 'l2Normalize', input: 'whiten' },
     ],
     weights: new Map([
-      ['whiten/kernel', { shape: [1, 1, d, channels], data: kernel }],
-      ['whiten/bias', { shape: [channels], data: bias }],
+      ['whiten/kernel', { shape: [1, 1, d, outChannels], data: kernel }],
+      ['whiten/bias', { shape: [outChannels], data: bias }],
     ]),
   };
 }

@@ -1,14 +1,14 @@
 /**
- * Area under the per-region-overlap curve up to a false-positive rate of 0.3, over that width (Bergmann, Fauser,
- * Sattlegger, Steger, CVPR 2019): large and small lesions count alike. 1 = every lesion wholly above every lesion-free
- * pixel; a map without information gives 0.15.
+ * Area under the per-region-overlap curve (AUPRO) up to a false-positive rate of 0.3, divided by 0.3 (Bergmann, Fauser,
+ * Sattlegger, Steger, CVPR 2019). Large and small lesions have the same weight. 1 = every lesion pixel is above every
+ * lesion-free pixel; a map without information gives 0.15.
  */
 
-/** Up to here false positives are looked at, as the authors do. */
-const MAX_FALSE_POSITIVE_RATE = 0.3;
+/** Upper end of the curve, as in the paper. */
+const FALSE_POSITIVE_RATE_MAX = 0.3;
 const POINTS = 300;
 
-/** Cells of every 4-connected region of a mask [size, size]. */
+/** Finds the pixels of every 4-connected region of a mask [size, size]. */
 export function connectedRegions(mask: Uint8Array, size: number): number[][] {
   const seen = new Uint8Array(mask.length);
   const regions: number[][] = [];
@@ -19,8 +19,8 @@ export function connectedRegions(mask: Uint8Array, size: number): number[][] {
     for (let next = 0; next < region.length; next += 1) {
       const at = region[next]!;
       const column = at % size;
-      const beside = [at - size, at + size, column > 0 ? at - 1 : -1, column < size - 1 ? at + 1 : -1];
-      for (const other of beside) {
+      const adjacent = [at - size, at + size, column > 0 ? at - 1 : -1, column < size - 1 ? at + 1 : -1];
+      for (const other of adjacent) {
         if (other < 0 || other >= mask.length || !mask[other] || seen[other]) continue;
         seen[other] = 1;
         region.push(other);
@@ -32,7 +32,9 @@ export function connectedRegions(mask: Uint8Array, size: number): number[][] {
 }
 
 export class PerRegionOverlap {
+  /** Scores of all lesion-free pixels. */
   readonly #clear: number[] = [];
+  /** Ascending scores of the pixels of every region. */
   readonly #regions: Float64Array[] = [];
 
   /**
@@ -47,14 +49,14 @@ export class PerRegionOverlap {
     }
   }
 
-  /** Null where there is no lesion or nothing else. */
+  /** Null where there is no lesion pixel, or no lesion-free pixel. */
   area(): number | null {
     if (this.#regions.length === 0 || this.#clear.length === 0) return null;
     const clear = Float64Array.from(this.#clear).sort();
     const overlaps = Array.from({ length: POINTS + 1 }, (_, point) => {
-      const allowed = Math.floor((MAX_FALSE_POSITIVE_RATE * point * clear.length) / POINTS);
-      // Flagged: what is strictly above the threshold; exactly `allowed` lesion-free pixels at most.
-      const threshold = clear[clear.length - 1 - Math.min(allowed, clear.length - 1)]!;
+      const flaggedMax = Math.floor((FALSE_POSITIVE_RATE_MAX * point * clear.length) / POINTS);
+      // Pixels strictly above the threshold are flagged: at most `flaggedMax` lesion-free ones.
+      const threshold = clear[clear.length - 1 - Math.min(flaggedMax, clear.length - 1)]!;
       return this.#regions.reduce((sum, region) => sum + shareAbove(region, threshold), 0);
     });
     const area = overlaps.slice(1).reduce((sum, value, i) => sum + (value + overlaps[i]!) / 2, 0);

@@ -1,7 +1,8 @@
 /**
- * Whether the top patch of an image lies where a radiologist drew a box: `boxes.tsv` in the data folder or the one above
- * it, columns path, x, y, w, h in pixels of the image (x to the right, y down from the top left corner). Where there is a
- * column label, boxes count whose label is a class of the data: other readings of the same image are not the finding.
+ * Compares the top patch of an image with the boxes that radiologists drew. The boxes are in `boxes.tsv` in the data
+ * folder or the one above it, with the columns path, x, y, w, h in pixels of the image (x to the right, y down, from the
+ * top left corner). Where there is a column label, only boxes with the label of a class of the data are used, because
+ * boxes of other findings in the same image do not mark the class.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
@@ -12,19 +13,19 @@ import { readDataTable } from '../data/table.js';
 
 const COLUMNS = { path: ['path', 'file'], x: ['x'], y: ['y'], w: ['w', 'width'], h: ['h', 'height'] };
 const LABELLED = { ...COLUMNS, label: ['label', 'finding'] };
-/** How far a box may reach over its image, as a share of the image's side: hand-drawn boxes do, a little. */
-const OVERHANG = 0.02;
+/** A hand-drawn box may extend beyond its image by this fraction of the image's side. */
+const OVERHANG_MAX = 0.02;
 
 export interface BoxFigures {
-  /** Images with a box. */
+  /** Number of images with a box. */
   readonly boxImages: number;
-  /** Share of them whose top patch has its centre in a box. */
+  /** Share of these images whose top patch has its centre in a box. */
   readonly pointing: number;
-  /** Share of the pixels in a box, on average: what a random point would reach. */
+  /** Mean share of the pixels that are in a box: the value of `pointing` for a random point. */
   readonly pointingByChance: number;
-  /** Share whose top patch overlaps a box at all. */
+  /** Share whose top patch overlaps a box. */
   readonly touch: number;
-  /** Share whose top patch and a box have an intersection over union of 0.1, and of 0.25. */
+  /** Share whose top patch has an intersection over union with a box of at least 0.1, and of at least 0.25. */
   readonly iou10: number;
   readonly iou25: number;
 }
@@ -33,31 +34,29 @@ function invalid(message: string): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', message);
 }
 
-function boxOf(row: BoxRow, file: string): Box {
+function parseBox(row: BoxRow, file: string): Box {
   const [x, y, w, h] = [row.x, row.y, row.w, row.h].map((cell) => (cell === '' ? Number.NaN : Number(cell)));
   if (![x, y, w, h].every((value) => Number.isFinite(value)) || !(w! > 0 && h! > 0)) {
-    throw invalid(
-      `${file}: the box of ${row.path} is no box: x ${row.x}, y ${row.y}, w ${row.w}, h ${row.h}`,
-    );
+    throw invalid(`${file}: a box of ${row.path} is invalid: x ${row.x}, y ${row.y}, w ${row.w}, h ${row.h}`);
   }
   return { left: x!, top: y!, right: x! + w!, bottom: y! + h! };
 }
 
 function checkInside(image: DatasetImage, box: Box, file: string): void {
   const { rows, columns } = image;
-  const x = OVERHANG * columns;
-  const y = OVERHANG * rows;
+  const x = OVERHANG_MAX * columns;
+  const y = OVERHANG_MAX * rows;
   if (box.left >= -x && box.right <= columns + x && box.top >= -y && box.bottom <= rows + y) return;
   throw invalid(
-    `${file}: a box of ${image.id} reaches to (${box.right}, ${box.bottom}), its image has ${columns} x ${rows} pixels: ` +
-      'boxes count in pixels of the image that lies there',
+    `${file}: a box of ${image.id} extends to (${box.right}, ${box.bottom}), its image has ${columns} x ${rows} pixels: ` +
+      'give boxes in pixels of this image file',
   );
 }
 
 type BoxRow = Readonly<Record<keyof typeof COLUMNS, string> & { label?: string }>;
 
-/** All rows, or those of findings that are classes where any is. */
-function rowsOf(file: string, labels: readonly string[]): readonly BoxRow[] {
+/** Reads the rows whose label is a class of the data; all rows where no label is one. */
+function readRows(file: string, labels: readonly string[]): readonly BoxRow[] {
   const labelled = readDataTable(file, LABELLED);
   if ('table' in labelled) {
     const classes = new Set(labels.map((label) => label.toLowerCase()));
@@ -70,7 +69,7 @@ function rowsOf(file: string, labels: readonly string[]): readonly BoxRow[] {
   throw invalid(`${file}: the first line must name the columns path, x, y, w and h; it is "${found.header}"`);
 }
 
-/** The boxes of the images of a data set. */
+/** The boxes of a data set, by image. */
 export class ImageBoxes {
   readonly file: string | null;
   private readonly byPath: ReadonlyMap<string, readonly Box[]>;
@@ -80,18 +79,18 @@ export class ImageBoxes {
     this.byPath = byPath;
   }
 
-  /** @throws SaladError TRAINING_DATA_INVALID where the table cannot be read or a box does not fit its image */
-  static of({ directory, images, labels }: Dataset): ImageBoxes {
+  /** Reads boxes.tsv, if there is one. @throws SaladError TRAINING_DATA_INVALID where it or a box is invalid */
+  static read({ directory, images, labels }: Dataset): ImageBoxes {
     const file = [directory, dirname(directory)].map((folder) => join(folder, 'boxes.tsv')).find(existsSync);
     if (file === undefined) return new ImageBoxes(null, new Map());
-    const byRow = new Map<string, Box[]>();
-    for (const row of rowsOf(file, labels)) {
+    const byRelativePath = new Map<string, Box[]>();
+    for (const row of readRows(file, labels)) {
       const path = row.path.replaceAll('\\', '/').replace(/^\.\//, '');
-      byRow.set(path, [...(byRow.get(path) ?? []), boxOf(row, file)]);
+      byRelativePath.set(path, [...(byRelativePath.get(path) ?? []), parseBox(row, file)]);
     }
     const byPath = new Map<string, readonly Box[]>();
     for (const image of images) {
-      const boxes = byRow.get(relative(dirname(file), image.path).split(sep).join('/'));
+      const boxes = byRelativePath.get(relative(dirname(file), image.path).split(sep).join('/'));
       if (boxes === undefined) continue;
       for (const box of boxes) checkInside(image, box, file);
       byPath.set(image.path, boxes);
@@ -99,7 +98,7 @@ export class ImageBoxes {
     return new ImageBoxes(file, byPath);
   }
 
-  /** Images with a box. */
+  /** Number of images with a box. */
   get size(): number {
     return this.byPath.size;
   }
@@ -122,36 +121,39 @@ function intersection(a: Box, b: Box): Box {
   };
 }
 
-function overlap(a: Box, b: Box): number {
+function intersectionOverUnion(a: Box, b: Box): number {
   const shared = area(intersection(a, b));
   return shared === 0 ? 0 : shared / (area(a) + area(b) - shared);
 }
 
-/** Share of an image's pixels whose centre lies in one of the boxes. */
+/** Share of an image's pixels whose centre is in one of the boxes. */
 function coveredShare(boxes: readonly Box[], rows: number, columns: number): number {
   let covered = 0;
   for (let row = 0; row < rows; row += 1) {
     const y = row + 0.5;
-    const here = boxes.filter(({ top, bottom }) => y >= top && y < bottom);
-    if (here.length === 0) continue;
+    const boxesOfRow = boxes.filter(({ top, bottom }) => y >= top && y < bottom);
+    if (boxesOfRow.length === 0) continue;
     for (let column = 0; column < columns; column += 1) {
       const x = column + 0.5;
-      if (here.some(({ left, right }) => x >= left && x < right)) covered += 1;
+      if (boxesOfRow.some(({ left, right }) => x >= left && x < right)) covered += 1;
     }
   }
   return covered / (rows * columns);
 }
 
-/** An image's top patch against its boxes. */
+/** How the top patch of an image and its boxes overlap. */
 export interface BoxHit {
+  /** The centre of the patch is in a box. */
   readonly pointing: boolean;
+  /** The patch overlaps a box. */
   readonly touch: boolean;
-  /** Of the box that overlaps most. */
+  /** The largest intersection over union with a box. */
   readonly iou: number;
+  /** Share of the image's pixels that are in a box. */
   readonly covered: number;
 }
 
-/** @param top the box of the top patch, in pixels of the image */
+/** Compares the top patch with the boxes. @param top the box of the top patch, in pixels of the image */
 export function boxHit(
   top: Box,
   boxes: readonly Box[],
@@ -162,12 +164,12 @@ export function boxHit(
   return {
     pointing: boxes.some((box) => y >= box.top && y < box.bottom && x >= box.left && x < box.right),
     touch: boxes.some((box) => area(intersection(top, box)) > 0),
-    iou: Math.max(...boxes.map((box) => overlap(top, box))),
+    iou: Math.max(...boxes.map((box) => intersectionOverUnion(top, box))),
     covered: coveredShare(boxes, rows, columns),
   };
 }
 
-/** Shares over images; undefined where there is none. */
+/** Computes shares over all images with a box; undefined for no image. */
 export function boxFigures(hits: readonly BoxHit[]): BoxFigures | undefined {
   if (hits.length === 0) return undefined;
   const share = (of: (hit: BoxHit) => boolean): number => hits.filter(of).length / hits.length;

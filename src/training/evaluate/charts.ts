@@ -1,4 +1,4 @@
-/** Small inline SVG charts for the evaluation report; colours work on light and dark pages. */
+/** Draws the inline SVG charts of the evaluation report, in colours for light and dark pages. */
 import { escapeHtml } from '../../report/page.js';
 import type { RocPoint } from './metrics.js';
 
@@ -35,7 +35,7 @@ function unitTicks(): string {
     .join('');
 }
 
-/** One ROC curve with the diagonal of guessing. */
+/** Draws a ROC curve with the diagonal of a random classifier. */
 export function rocChart(title: string, points: readonly RocPoint[], colour: string): string {
   const path = points
     .map(
@@ -58,7 +58,7 @@ export interface HistogramGroup {
   readonly colour: string;
 }
 
-/** Overlaid step histograms on one axis, each group as fractions of itself; `marks` are vertical lines. */
+/** Draws overlaid step histograms on one axis, each as fractions of its group. @param marks vertical lines */
 export function histogramChart(
   title: string,
   groups: readonly HistogramGroup[],

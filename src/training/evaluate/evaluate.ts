@@ -1,23 +1,23 @@
-/** How a bundle does on labelled images: separation per class, and whether its thresholds keep their promise. */
-
+/** Evaluates a bundle on labelled images: the separation of every class from normal, and the false-positive rates. */
 import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
-import { patchStart } from '../../geometry/geometry.js';
 import type { Box } from '../../geometry/placement.js';
+import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision } from '../../network/precision.js';
 import { rankedCells } from '../../scoring/aggregate.js';
-import { imagePValue, medianAndMad, minFalsePositiveRate, thresholdFor } from '../../scoring/calibration.js';
-import { DEFAULT_FALSE_POSITIVE_RATE, promiseWarnings } from '../../scoring/calibration-promise.js';
-import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import {
-  type ImagePatches,
-  ImageScorer,
-  judgeImage,
-  type RenderedItem,
-  renderAll,
-} from '../data/image-scorer.js';
+  aggregateImage,
+  imagePValue,
+  medianAndMad,
+  minFalsePositiveRate,
+  thresholdFor,
+} from '../../scoring/calibration.js';
+import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
+import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
+import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
+import { type RenderedItem, renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
 import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
 import {
@@ -27,8 +27,8 @@ import {
   type NormalFigures,
   normalFigures,
 } from './figures.js';
-import { type FloorAurocs, floorNumbers } from './floors.js';
-import { LesionMasks, LocalisationTally } from './localisation.js';
+import { type FloorAurocs, measureFloors } from './floors.js';
+import { LesionMasks, MaskLocalisation } from './localisation.js';
 import { type RocPoint, rocPoints } from './metrics.js';
 import { evaluationWarnings } from './warnings.js';
 
@@ -39,25 +39,26 @@ export interface Evaluation {
   readonly precision: Precision;
   readonly normal: NormalFigures;
   readonly classes: Readonly<Record<string, ClassFigures>>;
-  /** Every abnormal image, whatever its class; null where there is none. Its parts stand below once more. */
+  /** Figures of all abnormal images together; null where there is none. */
   readonly all: ClassFigures | null;
+  /** The fields of `all` with these names, repeated for programs that read them here. */
   readonly floors: FloorAurocs | null;
   readonly localAuroc: number | null;
   readonly localisation: Partial<BoxFigures> | null;
   readonly warnings: readonly string[];
-  /** Images of the model's training or calibration: in no figure. */
+  /** Images of the model's training or calibration; they are in no figure. */
   readonly trainingImages: {
     readonly count: number;
     readonly check: OverlapCheck;
     readonly first: readonly string[];
   };
-  /** Images without a scored patch (all background): in no figure. */
+  /** Number of images without a scored patch (all background); they are in no figure. */
   readonly notScored: number;
-  /** Decoding, tiles, engine and aggregate, one image after the other. */
+  /** Throughput of decoding, tiles, engine and aggregate, one image after the other. */
   readonly imagesPerSecond: number;
 }
 
-/** One of the highest-scoring images, kept for the report. */
+/** One of the highest-scoring images, with pixels and robust z for the report. */
 export interface TopImage extends EvaluatedImage {
   readonly pixels: Uint8Array;
   readonly patchZ: Float32Array;
@@ -77,20 +78,22 @@ export interface EvaluationOptions {
   readonly dataset: Dataset;
   /** @default float32 */
   readonly precision?: Precision;
-  /** Highest-scoring images kept with pixels and map. */
+  /** Number of highest-scoring images that are returned with pixels and robust z. @default 0 */
   readonly keepTop?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Paths of training images that are shown. */
-const SHOWN = 10;
+/** Most paths of training images that are listed. */
+const PATHS_LISTED_MAX = 10;
 
-/** The state of one pass over the images. */
-class Pass {
-  readonly judged: EvaluatedImage[] = [];
+/** Collects the results of one pass over the images. */
+class EvaluationPass {
+  readonly evaluated: EvaluatedImage[] = [];
+  /** Highest score first. */
   readonly top: TopImage[] = [];
-  readonly tallies = new Map<string, LocalisationTally>();
+  /** By class; only classes with masks. */
+  readonly localisation = new Map<string, MaskLocalisation>();
   readonly notScored: DatasetImage[] = [];
   readonly #options: EvaluationOptions;
   readonly #masks: LesionMasks;
@@ -106,17 +109,20 @@ class Pass {
     this.#threshold = thresholdFor(calibration, rate);
   }
 
-  async take({ item, image, decoded }: RenderedItem<DatasetImage>, { scores }: ImagePatches): Promise<void> {
+  async addImage(
+    { item, image, decoded }: RenderedItem<DatasetImage>,
+    { scores }: ImagePatches,
+  ): Promise<void> {
     const { geometry, manifest } = this.#options.bundle;
     const { calibration, scoring } = manifest;
-    const { patchZ, score } = judgeImage(scores, calibration, geometry, scoring.aggregate);
+    const { patchZ, score } = aggregateImage(scores, calibration, geometry, scoring.aggregate);
     if (Number.isNaN(score)) {
       this.notScored.push(item);
       return;
     }
     const topBox = this.#topBox(image, patchZ);
     const hit = this.#boxHit(item, topBox);
-    const judged: EvaluatedImage = {
+    const evaluated: EvaluatedImage = {
       id: item.id,
       label: item.label,
       patient: item.patient,
@@ -125,29 +131,28 @@ class Pass {
       decision: score > this.#threshold ? 'anomalous' : 'normal',
       localScore: score - medianAndMad(patchZ.filter((z) => !Number.isNaN(z))).median,
       topBox,
-      floors: floorNumbers(decoded, item.bytes),
+      floors: measureFloors(decoded, item.bytes),
       ...(hit ? { boxHit: hit } : {}),
     };
-    this.judged.push(judged);
-    this.#keep({ ...judged, pixels: image.pixels, patchZ });
-    await this.#tally(item, image, patchZ);
+    this.evaluated.push(evaluated);
+    this.#keepTop({ ...evaluated, pixels: image.pixels, patchZ });
+    await this.#addLocalisation(item, image, patchZ);
   }
 
-  async #tally(item: DatasetImage, image: WorkingImage, patchZ: Float32Array): Promise<void> {
+  async #addLocalisation(item: DatasetImage, image: WorkingImage, patchZ: Float32Array): Promise<void> {
     const mask = await this.#masks.find(item);
     if (!mask) return;
     const { geometry, manifest } = this.#options.bundle;
-    const tally = this.tallies.get(item.label) ?? new LocalisationTally(geometry, manifest.scoring.aggregate);
-    this.tallies.set(item.label, tally);
-    tally.add(mask, image, patchZ);
+    const localisation =
+      this.localisation.get(item.label) ?? new MaskLocalisation(geometry, manifest.scoring.aggregate);
+    this.localisation.set(item.label, localisation);
+    localisation.add(mask, image, patchZ);
   }
 
   #topBox(image: WorkingImage, patchZ: Float32Array): Box {
     const { geometry, manifest } = this.#options.bundle;
     const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
-    const top = patchStart(geometry, Math.floor(cell / geometry.patchGrid));
-    const left = patchStart(geometry, cell % geometry.patchGrid);
-    return image.sourceBox(top, left, top + geometry.patchSize, left + geometry.patchSize);
+    return patchSourceBox(image, Math.floor(cell / geometry.patchGrid), cell % geometry.patchGrid);
   }
 
   #boxHit(item: DatasetImage, topBox: Box): BoxHit | undefined {
@@ -155,115 +160,122 @@ class Pass {
     return boxes && boxHit(topBox, boxes, item);
   }
 
-  #keep(image: TopImage): void {
+  #keepTop(image: TopImage): void {
     const limit = this.#options.keepTop ?? 0;
-    if (this.top.length >= limit && !(image.score > (this.top.at(-1)?.score ?? Number.POSITIVE_INFINITY)))
-      return;
+    const lowestKept = this.top.at(-1)?.score ?? Number.POSITIVE_INFINITY;
+    if (this.top.length >= limit && !(image.score > lowestKept)) return;
     this.top.push(image);
     this.top.sort((a, b) => b.score - a.score);
     if (this.top.length > limit) this.top.pop();
   }
 }
 
-/** @throws SaladError CONFIGURATION_INVALID: nobody may take figures of float32 for those of another. */
+/**
+ * Checks that the engine runs the requested precision, so that figures are not reported for another one.
+ * @throws SaladError CONFIGURATION_INVALID
+ */
 function checkPrecision(
-  { engine, precision: asked = 'float32' }: EvaluationOptions,
+  { engine, precision: requested = 'float32' }: EvaluationOptions,
   actual: Precision,
 ): void {
-  if (actual === asked) return;
-  const why = 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
+  if (actual === requested) return;
+  const reason = 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
   throw new SaladError(
     'CONFIGURATION_INVALID',
-    `--precision ${asked}: ${why}; ${engine.info.name} runs this model in ${actual} (docs/explanation/engines.md)`,
+    `--precision ${requested}: ${reason}; ${engine.info.name} runs this model in ${actual} (docs/explanation/engines.md)`,
   );
 }
 
-interface Scored {
-  readonly pass: Pass;
-  /** Images that the bundle knows from its training or calibration. */
-  readonly known: readonly DatasetImage[];
+interface ScoredDataset {
+  readonly pass: EvaluationPass;
+  /** Images of the bundle's training or calibration. */
+  readonly trainingImages: readonly DatasetImage[];
   readonly boxes: ImageBoxes;
   readonly overlap: TrainingOverlap;
   readonly seconds: number;
   readonly precision: Precision;
 }
 
-async function scoreAll(options: EvaluationOptions): Promise<Scored> {
-  const { bundle, engine, dataset, signal, onProgress, precision: asked = 'float32' } = options;
-  const boxes = ImageBoxes.of(dataset);
-  const overlap = new TrainingOverlap(bundle, 'all', asked === 'float32');
-  const pass = new Pass(options, boxes);
-  const known = dataset.images.filter((image) => overlap.hasPixels(image));
-  const fresh = dataset.images.filter((image) => !overlap.hasPixels(image));
-  const scorer = await ImageScorer.open(engine, inPrecision(bundle, asked));
+async function scoreDataset(options: EvaluationOptions): Promise<ScoredDataset> {
+  const { bundle, engine, dataset, signal, onProgress, precision: requested = 'float32' } = options;
+  const boxes = ImageBoxes.read(dataset);
+  const overlap = new TrainingOverlap(bundle, 'all', requested === 'float32');
+  const pass = new EvaluationPass(options, boxes);
+  const trainingImages = dataset.images.filter((image) => overlap.hasPixels(image));
+  const otherImages = dataset.images.filter((image) => !overlap.hasPixels(image));
+  const scorer = await ImageScorer.open(engine, inPrecision(bundle, requested));
   const { precision } = scorer;
   const started = performance.now();
   let done = 0;
   try {
     checkPrecision(options, precision);
-    for await (const rendered of renderAll(fresh, bundle.manifest)) {
+    for await (const rendered of renderAll(otherImages, bundle.manifest)) {
       if (signal?.aborted) throw new SaladError('CANCELLED', 'evaluation was interrupted');
       const patches = await scorer.run(rendered.image);
-      if (overlap.hasPatches(patches)) known.push(rendered.item);
-      else await pass.take(rendered, patches);
+      if (overlap.hasPatches(patches)) trainingImages.push(rendered.item);
+      else await pass.addImage(rendered, patches);
       done += 1;
-      onProgress?.(done, fresh.length);
+      onProgress?.(done, otherImages.length);
     }
   } finally {
     await scorer.dispose();
   }
   const seconds = (performance.now() - started) / 1000;
-  return { pass, known, boxes, overlap, seconds, precision };
+  return { pass, trainingImages, boxes, overlap, seconds, precision };
 }
 
-function noNormals(known: number): SaladError {
-  const why = known > 0 ? `: ${known} images are of the model's own training` : '';
-  return new SaladError('TRAINING_DATA_INVALID', `no normal image could be scored${why}`);
+function noNormalImages(trainingImageCount: number): SaladError {
+  const reason =
+    trainingImageCount > 0 ? `: ${trainingImageCount} images are of the model's own training` : '';
+  return new SaladError('TRAINING_DATA_INVALID', `no normal image could be scored${reason}`);
 }
 
-function dataWarnings({ known, boxes, overlap }: Scored, dataset: Dataset): string[] {
+function dataWarnings({ trainingImages, boxes, overlap }: ScoredDataset, dataset: Dataset): string[] {
   const labels = new Map<string, Set<string>>();
   for (const { pixelHash, label } of dataset.images) {
     labels.set(pixelHash, (labels.get(pixelHash) ?? new Set()).add(label));
   }
-  const mixed = [...labels.values()].filter((each) => each.size > 1).length;
+  const inSeveralClasses = [...labels.values()].filter((each) => each.size > 1).length;
   return [
-    ...(known.length > 0
-      ? [`${known.length} images the model was trained or calibrated on were left out of every figure`]
+    ...(trainingImages.length > 0
+      ? [
+          `${trainingImages.length} images the model was trained or calibrated on were left out of every figure`,
+        ]
       : []),
     ...(overlap.check === 'none'
       ? [
-          'the model keeps no hashes of its training images: nobody can tell whether some of these are among them',
+          'the model has no hashes of its training images: it cannot be checked whether some of these images are among them',
         ]
       : []),
-    ...(mixed > 0 ? [`${mixed} pictures lie in more than one class`] : []),
-    ...(boxes.file !== null && boxes.size === 0 ? [`${boxes.file} has a box of none of these images`] : []),
+    ...(inSeveralClasses > 0 ? [`${inSeveralClasses} pictures are in more than one class`] : []),
+    ...(boxes.file !== null && boxes.size === 0 ? [`${boxes.file} has no box for any of these images`] : []),
   ];
 }
 
 /**
- * Scores every image and works out the figures.
- * @throws SaladError CONFIGURATION_INVALID where the precision is not to be had, TRAINING_DATA_INVALID where no normal
- *   image can be scored or boxes.tsv does not fit; CANCELLED when aborted.
+ * Scores every image and computes the figures.
+ * @throws SaladError CONFIGURATION_INVALID where the engine cannot run the precision, TRAINING_DATA_INVALID where no
+ *   normal image can be scored or boxes.tsv is invalid; CANCELLED when aborted.
  */
 export async function evaluateBundle(options: EvaluationOptions): Promise<EvaluationDetail> {
   const { bundle, engine, dataset } = options;
-  const scored = await scoreAll(options);
-  const { pass, known, precision } = scored;
+  const scored = await scoreDataset(options);
+  const { pass, trainingImages, precision } = scored;
   const { name, version, calibration } = bundle.manifest;
-  const ofLabel = (label: string): EvaluatedImage[] => pass.judged.filter((image) => image.label === label);
+  const ofLabel = (label: string): EvaluatedImage[] =>
+    pass.evaluated.filter((image) => image.label === label);
   const normal = ofLabel(NORMAL);
-  if (normal.length === 0) throw noNormals(known.length);
+  if (normal.length === 0) throw noNormalImages(trainingImages.length);
   const classes: Record<string, ClassFigures> = {};
   const roc: Record<string, readonly RocPoint[]> = {};
   const scores = (images: readonly EvaluatedImage[]): number[] => images.map(({ score }) => score);
   for (const label of dataset.labels.filter((each) => each !== NORMAL)) {
     const abnormal = ofLabel(label);
     if (abnormal.length === 0) continue;
-    classes[label] = classFigures(normal, abnormal, calibration, pass.tallies.get(label)?.figures());
+    classes[label] = classFigures(normal, abnormal, calibration, pass.localisation.get(label)?.figures());
     roc[label] = rocPoints(scores(normal), scores(abnormal));
   }
-  const abnormal = pass.judged.filter(({ label }) => label !== NORMAL);
+  const abnormal = pass.evaluated.filter(({ label }) => label !== NORMAL);
   const all = abnormal.length > 0 ? classFigures(normal, abnormal, calibration, undefined) : null;
   const figures = normalFigures(normal, calibration);
   const evaluation: Evaluation = {
@@ -279,16 +291,16 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
     localisation: all?.localisation ?? null,
     warnings: [
       ...evaluationWarnings(figures, classes, all),
-      ...promiseWarnings(calibration).map((warning) => `the model: ${warning}`),
+      ...calibrationWarnings(calibration).map((warning) => `the model: ${warning}`),
       ...dataWarnings(scored, dataset),
     ],
     trainingImages: {
-      count: known.length,
+      count: trainingImages.length,
       check: scored.overlap.check,
-      first: known.slice(0, SHOWN).map(({ id }) => id),
+      first: trainingImages.slice(0, PATHS_LISTED_MAX).map(({ id }) => id),
     },
     notScored: pass.notScored.length,
-    imagesPerSecond: (pass.judged.length + pass.notScored.length) / scored.seconds,
+    imagesPerSecond: (pass.evaluated.length + pass.notScored.length) / scored.seconds,
   };
-  return { evaluation, images: pass.judged, notScored: pass.notScored, roc, top: pass.top };
+  return { evaluation, images: pass.evaluated, notScored: pass.notScored, roc, top: pass.top };
 }

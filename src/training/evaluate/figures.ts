@@ -1,4 +1,4 @@
-/** The figures of an evaluation, from the judged images: per class, over all classes, and of the normals. */
+/** Computes the figures of an evaluation from the evaluated images: per class, over all classes, and of the normals. */
 import { SaladError } from '../../errors/index.js';
 import type { Box } from '../../geometry/placement.js';
 import { type ImageCalibration, thresholdFor } from '../../scoring/calibration.js';
@@ -26,14 +26,14 @@ export interface EvaluatedImage {
   readonly patient: string;
   readonly score: number;
   readonly pValue: number;
-  /** At the rate a server decides at unless it is asked for another. */
+  /** At the false-positive rate of a request that names none. */
   readonly decision: 'normal' | 'anomalous';
-  /** The score less the median robust z of the image's patches: how much one place stands out. */
+  /** The score minus the median robust z of the image's patches: how much one place differs from the rest. */
   readonly localScore: number;
-  /** Of the patch with the highest robust z among those that count, in pixels of the source image. */
+  /** Box of the patch with the highest robust z inside the margin, in pixels of the source image. */
   readonly topBox: Box;
   readonly floors: FloorNumbers;
-  /** Only of images with a radiologist's box. */
+  /** Only for images with a radiologist's box. */
   readonly boxHit?: BoxHit;
 }
 
@@ -44,16 +44,16 @@ export interface ClassFigures {
   readonly aurocCi95: Interval;
   readonly averagePrecision: number;
   readonly fprAt95Tpr: number;
-  /** Fraction flagged at the threshold calibrated for that false-positive rate; null where out of reach. */
+  /** Fraction flagged at the threshold of that false-positive rate; null where the calibration set is too small for it. */
   readonly sensitivity: PerRate<number | null>;
-  /** AUROC of numbers that say nothing of disease. */
+  /** AUROC of numbers that do not measure disease. */
   readonly floors: FloorAurocs;
-  /** Two of the floors under the names they first had. */
+  /** Two of the floors under their older names. */
   readonly shortcutAuroc: { readonly meanGrey: number; readonly sharpness: number };
-  /** AUROC of the local part of the score. */
+  /** AUROC of `localScore`. */
   readonly localAuroc: number;
   readonly localAurocCi95: Interval;
-  /** Only where there are lesion masks, or boxes. */
+  /** Only where there are lesion masks or boxes. */
   readonly localisation?: Partial<LocalisationFigures> & Partial<BoxFigures>;
 }
 
@@ -72,7 +72,7 @@ function patientsOf(images: readonly EvaluatedImage[]): number {
   return new Set(images.map(({ patient }) => patient)).size;
 }
 
-/** The calibrated threshold; null where the calibration set is too small for the rate. */
+/** The threshold of a false-positive rate; null where the calibration set is too small for it. */
 export function reachableThreshold(calibration: ImageCalibration, rate: number): number | null {
   try {
     return thresholdFor(calibration, rate);
@@ -82,7 +82,7 @@ export function reachableThreshold(calibration: ImageCalibration, rate: number):
   }
 }
 
-/** Fraction of scores above the threshold for a rate; null where the calibration set is too small for it. */
+/** Fraction of scores above the threshold of a false-positive rate; null where the calibration set is too small for it. */
 export function flaggedShare(
   scores: readonly number[],
   calibration: ImageCalibration,
@@ -92,7 +92,7 @@ export function flaggedShare(
   return threshold === null ? null : scores.filter((score) => score > threshold).length / scores.length;
 }
 
-/** @param masks figures of the lesion masks of these abnormal images, where there are any */
+/** Computes the figures of a class. @param masks figures from the lesion masks of these images, if there are any */
 export function classFigures(
   normal: readonly EvaluatedImage[],
   abnormal: readonly EvaluatedImage[],
@@ -102,17 +102,17 @@ export function classFigures(
   const scores = (images: readonly EvaluatedImage[]): number[] => images.map(({ score }) => score);
   const local = (images: readonly EvaluatedImage[]): PatientScore[] =>
     images.map(({ patient, localScore }) => ({ patient, score: localScore }));
-  const [from, to] = [scores(normal), scores(abnormal)];
+  const [normalScores, abnormalScores] = [scores(normal), scores(abnormal)];
   const floors = floorAurocs(normal, abnormal);
   const boxes = boxFigures(abnormal.flatMap(({ boxHit }) => boxHit ?? []));
   return {
     count: abnormal.length,
     patients: patientsOf(abnormal),
-    auroc: auroc(from, to),
+    auroc: auroc(normalScores, abnormalScores),
     aurocCi95: aurocInterval(normal, abnormal),
-    averagePrecision: averagePrecision(from, to),
-    fprAt95Tpr: fprAtTpr(from, to),
-    sensitivity: perRate((rate) => flaggedShare(to, calibration, Number(rate))),
+    averagePrecision: averagePrecision(normalScores, abnormalScores),
+    fprAt95Tpr: fprAtTpr(normalScores, abnormalScores),
+    sensitivity: perRate((rate) => flaggedShare(abnormalScores, calibration, Number(rate))),
     floors,
     shortcutAuroc: { meanGrey: floors.meanGrey, sharpness: floors.blurWhole },
     localAuroc: auroc(

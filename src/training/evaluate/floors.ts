@@ -1,45 +1,45 @@
 /**
- * Floors: single numbers of the source image that do not measure disease. A model must separate the classes better than
- * each of them alone.
+ * Floors: single numbers of the source image that do not measure disease, such as its brightness. A model must separate
+ * the classes better than each of them alone.
  */
+import type { Box } from '../../geometry/placement.js';
 import type { DecodedImage } from '../../imaging/decode/decode.js';
 import { auroc } from './metrics.js';
 
 export const FLOORS = ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize'] as const;
 export type Floor = (typeof FLOORS)[number];
 
-/** Mean grey value, mean absolute difference between rows (whole image, and its middle half both ways), bytes. */
+/**
+ * meanGrey: mean grey value. blurWhole, blurCentre: mean absolute difference between rows of the whole image, and of its
+ * middle half in both directions. fileSize: bytes.
+ */
 export type FloorNumbers = Readonly<Record<Floor, number>>;
-/** AUROC of each number, in its better direction. */
+/** AUROC of each number, in the direction that gives the higher AUROC. */
 export type FloorAurocs = Readonly<Record<Floor, number>>;
 
-function valuesOf({ bitsAllocated, samples }: DecodedImage): Uint8Array | Uint16Array {
+function greyValues({ bitsAllocated, samples }: DecodedImage): Uint8Array | Uint16Array {
   if (bitsAllocated === 8) return samples;
   return samples.byteOffset % 2 === 0
     ? new Uint16Array(samples.buffer, samples.byteOffset, samples.byteLength / 2)
     : new Uint16Array(samples.slice().buffer);
 }
 
-/** Mean absolute difference between neighbouring rows of a part of the image. */
-function verticalDifference(
-  values: Uint8Array | Uint16Array,
-  columns: number,
-  part: { readonly top: number; readonly bottom: number; readonly left: number; readonly right: number },
-): number {
+/** Mean absolute difference between neighbouring rows of a region. */
+function meanRowDifference(values: Uint8Array | Uint16Array, columns: number, region: Box): number {
   let sum = 0;
-  for (let row = part.top + 1; row < part.bottom; row += 1) {
-    for (let at = row * columns + part.left; at < row * columns + part.right; at += 1) {
+  for (let row = region.top + 1; row < region.bottom; row += 1) {
+    for (let at = row * columns + region.left; at < row * columns + region.right; at += 1) {
       sum += Math.abs(values[at]! - values[at - columns]!);
     }
   }
-  return sum / Math.max(1, (part.bottom - part.top - 1) * (part.right - part.left));
+  return sum / Math.max(1, (region.bottom - region.top - 1) * (region.right - region.left));
 }
 
-/** All four of an image; grey values count as parts of their full scale, so that depths compare. */
-export function floorNumbers(image: DecodedImage, fileSize: number): FloorNumbers {
+/** Measures all four numbers; grey values as fractions of full scale, so that bit depths can be compared. */
+export function measureFloors(image: DecodedImage, fileSize: number): FloorNumbers {
   const { rows, columns, bitsStored } = image;
-  const values = valuesOf(image);
-  const full = 2 ** bitsStored - 1;
+  const values = greyValues(image);
+  const fullScale = 2 ** bitsStored - 1;
   let sum = 0;
   for (const value of values) sum += value;
   const top = Math.floor(rows / 4);
@@ -47,18 +47,22 @@ export function floorNumbers(image: DecodedImage, fileSize: number): FloorNumber
   const whole = { top: 0, bottom: rows, left: 0, right: columns };
   const centre = { top, bottom: rows - top, left, right: columns - left };
   return {
-    meanGrey: sum / values.length / full,
-    blurWhole: verticalDifference(values, columns, whole) / full,
-    blurCentre: verticalDifference(values, columns, centre) / full,
+    meanGrey: sum / values.length / fullScale,
+    blurWhole: meanRowDifference(values, columns, whole) / fullScale,
+    blurCentre: meanRowDifference(values, columns, centre) / fullScale,
     fileSize,
   };
 }
 
-interface Measured {
+interface MeasuredImage {
   readonly floors: FloorNumbers;
 }
 
-export function floorAurocs(normal: readonly Measured[], abnormal: readonly Measured[]): FloorAurocs {
+/** AUROC of each number between two groups of images. */
+export function floorAurocs(
+  normal: readonly MeasuredImage[],
+  abnormal: readonly MeasuredImage[],
+): FloorAurocs {
   const of = (floor: Floor): number => {
     const value = auroc(
       normal.map(({ floors }) => floors[floor]),

@@ -1,31 +1,32 @@
-/** Whether the high patches lie on the lesion, where a data set has lesion masks. */
+/** Measures whether high patch scores are on the lesion, where a data set has lesion masks. */
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { type Geometry, patchStart } from '../../geometry/geometry.js';
+import type { Geometry } from '../../geometry/geometry.js';
 import { blendPatches } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
+import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
-import { type AggregateForm, rankedCells } from '../../scoring/aggregate.js';
+import { type AggregateSpec, rankedCells } from '../../scoring/aggregate.js';
 import type { DatasetImage } from '../data/dataset.js';
 import { PerRegionOverlap } from './aupro.js';
 import { auroc } from './metrics.js';
 
-/** A patch counts as lesion from this fraction of its area on; below it, but touched, it counts as neither. */
-const LESION_FRACTION = 0.25;
-/** Pixels of the working image between two samples of the map: fine enough for lesions of a few millimetres. */
+/** A patch with at least this fraction of lesion is a lesion patch; with less, but some, it is left out. */
+const LESION_FRACTION_MIN = 0.25;
+/** Pixels of the working image between two samples of the map; fine enough for lesions of a few millimetres. */
 const MAP_STEP = 4;
-const MAX_MASK_PIXELS = 64 * 1024 * 1024;
+const MASK_PIXELS_MAX = 64 * 1024 * 1024;
 
 export interface LocalisationFigures {
-  /** Images with a mask. */
+  /** Number of images with a mask. */
   readonly images: number;
-  /** AUROC of robust z between lesion patches and lesion-free patches of the same images. */
+  /** AUROC of robust z between lesion patches and lesion-free patches of these images; null where one kind is missing. */
   readonly patchAuroc: number | null;
   /** Area under the per-region-overlap curve up to a false-positive rate of 0.3 (aupro.ts). */
   readonly aupro: number | null;
-  /** Fraction of images whose highest patch touches the lesion. */
+  /** Fraction of images whose top patch contains lesion. */
   readonly pointingHit: number;
 }
 
@@ -41,15 +42,15 @@ function invalidMask(file: string, message: string, cause?: unknown): SaladError
 }
 
 async function decodeMask(file: string): Promise<DecodedImage> {
-  if (!statSync(file).isFile()) throw invalidMask(file, 'is no regular file');
+  if (!statSync(file).isFile()) throw invalidMask(file, 'is not a regular file');
   try {
-    return await decodeImage(await readFile(file), { maxPixels: MAX_MASK_PIXELS });
+    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX });
   } catch (error) {
     throw invalidMask(file, `cannot be read: ${(error as Error).message}`, error);
   }
 }
 
-/** Masks beside the class folders: `masks/<class>/<file>` or `masks/<file>`, same pixel grid as the image. */
+/** Finds masks beside the class folders: `masks/<class>/<file>` or `masks/<file>`, on the pixel grid of the image. */
 export class LesionMasks {
   readonly #directory: string;
 
@@ -58,13 +59,13 @@ export class LesionMasks {
   }
 
   /**
-   * Null where the image has no mask, or an empty one.
+   * The mask of an image; null where it has none, or an empty one.
    * @throws SaladError TRAINING_DATA_INVALID naming a mask that cannot be read or has another size than its image
    */
   async find(image: DatasetImage): Promise<LesionMask | null> {
-    const below = relative(dirname(this.#directory), image.path);
-    const file = [join(this.#directory, below), join(this.#directory, basename(image.path))].find((path) =>
-      existsSync(path),
+    const relativePath = relative(dirname(this.#directory), image.path);
+    const file = [join(this.#directory, relativePath), join(this.#directory, basename(image.path))].find(
+      (path) => existsSync(path),
     );
     if (!file) return null;
     const { rows, columns, bitsAllocated, samples } = await decodeMask(file);
@@ -80,9 +81,7 @@ export class LesionMasks {
 
 /** Fraction of a patch's source box that is lesion. */
 function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometry, patch: number): number {
-  const top = patchStart(geometry, Math.floor(patch / geometry.patchGrid));
-  const left = patchStart(geometry, patch % geometry.patchGrid);
-  const box = image.sourceBox(top, left, top + geometry.patchSize, left + geometry.patchSize);
+  const box = patchSourceBox(image, Math.floor(patch / geometry.patchGrid), patch % geometry.patchGrid);
   let lesion = 0;
   let area = 0;
   for (let row = Math.floor(box.top); row < Math.min(box.bottom, mask.rows); row += 1) {
@@ -94,8 +93,8 @@ function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometr
   return area === 0 ? 0 : lesion / area;
 }
 
-/** Map and mask on every MAP_STEP-th pixel of the working image, in both directions. */
-function sampledMap(
+/** Samples the anomaly map and the mask at every MAP_STEP-th pixel of the working image, in both directions. */
+function sampleMap(
   mask: LesionMask,
   image: WorkingImage,
   geometry: Geometry,
@@ -117,39 +116,42 @@ function sampledMap(
   return { map, lesion, size };
 }
 
-export class LocalisationTally {
+/** Collects the patch scores of images with masks and computes the localisation figures. */
+export class MaskLocalisation {
   readonly #geometry: Geometry;
-  readonly #aggregate: AggregateForm;
+  readonly #aggregate: AggregateSpec;
+  /** Robust z of lesion patches. */
   readonly #lesion: number[] = [];
+  /** Robust z of lesion-free patches. */
   readonly #clear: number[] = [];
   readonly #overlap = new PerRegionOverlap();
   #images = 0;
   #hits = 0;
 
-  constructor(geometry: Geometry, aggregate: AggregateForm) {
+  constructor(geometry: Geometry, aggregate: AggregateSpec) {
     this.#geometry = geometry;
     this.#aggregate = aggregate;
   }
 
   add(mask: LesionMask, image: WorkingImage, patchZ: Float32Array): void {
-    const highest = rankedCells(patchZ, this.#geometry, this.#aggregate)[0];
+    const topPatch = rankedCells(patchZ, this.#geometry, this.#aggregate)[0];
     patchZ.forEach((z, patch) => {
       if (Number.isNaN(z)) return;
       const fraction = lesionFraction(mask, image, this.#geometry, patch);
-      if (fraction >= LESION_FRACTION) this.#lesion.push(z);
+      if (fraction >= LESION_FRACTION_MIN) this.#lesion.push(z);
       else if (fraction === 0) this.#clear.push(z);
-      if (patch === highest && fraction > 0) this.#hits += 1;
+      if (patch === topPatch && fraction > 0) this.#hits += 1;
     });
-    const { map, lesion, size } = sampledMap(mask, image, this.#geometry, patchZ);
+    const { map, lesion, size } = sampleMap(mask, image, this.#geometry, patchZ);
     this.#overlap.add(map, lesion, size);
     this.#images += 1;
   }
 
   figures(): LocalisationFigures {
-    const comparable = this.#lesion.length > 0 && this.#clear.length > 0;
+    const hasBothKinds = this.#lesion.length > 0 && this.#clear.length > 0;
     return {
       images: this.#images,
-      patchAuroc: comparable ? auroc(this.#clear, this.#lesion) : null,
+      patchAuroc: hasBothKinds ? auroc(this.#clear, this.#lesion) : null,
       aupro: this.#overlap.area(),
       pointingHit: this.#hits / this.#images,
     };

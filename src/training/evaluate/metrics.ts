@@ -1,11 +1,11 @@
 /**
- * How well scores separate a class from the normal one. Higher scores mean more anomalous; a tie between a
- * normal and an abnormal image counts half. Nothing here chooses a threshold by looking at the test labels.
+ * Measures how well scores separate a class from the normal one. Higher scores mean more anomalous; a tie between a
+ * normal and an abnormal image counts half. No function chooses a threshold by the test labels.
  */
 import { quantileOfSorted } from '../../scoring/calibration.js';
 import { createRandom } from '../../util/random.js';
 
-/** One point of the receiver operating characteristic: what is flagged at `score >= threshold`. */
+/** One point of the receiver operating characteristic (ROC): images with `score >= threshold` are flagged. */
 export interface RocPoint {
   readonly falsePositiveRate: number;
   readonly truePositiveRate: number;
@@ -17,12 +17,13 @@ export type Interval = readonly [low: number, high: number];
 /** Standard normal quantile of 97.5 %. */
 const Z_95 = 1.959963984540054;
 
-/** Distinct scores in descending order with how many of each group have them. */
+/** The distinct scores in descending order; a level is an index into them. */
 interface ScoreLevels {
   readonly thresholds: Float64Array;
+  /** Number of normal and of abnormal scores at each level. */
   readonly normal: Float64Array;
   readonly abnormal: Float64Array;
-  /** Level of every normal, then of every abnormal score. */
+  /** Level of each normal and of each abnormal score. */
   readonly normalLevels: Int32Array;
   readonly abnormalLevels: Int32Array;
 }
@@ -46,13 +47,13 @@ function scoreLevels(normal: ArrayLike<number>, abnormal: ArrayLike<number>): Sc
 }
 
 function aurocFromCounts(normal: Float64Array, abnormal: Float64Array, pairs: number): number {
-  let above = 0;
-  let wins = 0;
+  let abnormalAbove = 0;
+  let orderedPairs = 0;
   for (let level = 0; level < normal.length; level += 1) {
-    wins += normal[level]! * (above + abnormal[level]! / 2);
-    above += abnormal[level]!;
+    orderedPairs += normal[level]! * (abnormalAbove + abnormal[level]! / 2);
+    abnormalAbove += abnormal[level]!;
   }
-  return wins / pairs;
+  return orderedPairs / pairs;
 }
 
 /** Area under the ROC curve: P(abnormal > normal) + P(equal) / 2. @throws RangeError for an empty group or NaN. */
@@ -61,33 +62,33 @@ export function auroc(normal: ArrayLike<number>, abnormal: ArrayLike<number>): n
   return aurocFromCounts(levels.normal, levels.abnormal, normal.length * abnormal.length);
 }
 
-/** A score and the patient it is of: images of one patient are no independent evidence. */
+/** The score of an image and its patient; images of one patient are not independent. */
 export interface PatientScore {
   readonly score: number;
   readonly patient: string;
 }
 
-/** With fewer patients in a group a bootstrap claims too much: resamples of one image are always that image. */
+/** With fewer patients in a group a bootstrap interval is too narrow: resamples of a few patients vary too little. */
 const BOOTSTRAP_PATIENTS_MIN = 10;
 
-/** The levels of one patient's images in both groups. */
+/** The score levels of one patient's images in both groups. */
 interface Cluster {
   readonly normal: number[];
   readonly abnormal: number[];
 }
 
-/** Patients with normal images, with abnormal ones, and with both: each kind is resampled by itself. */
+/** Groups images by patient: patients with normal images only, with abnormal only, with both. Each is resampled alone. */
 function clustersOf(
   levels: ScoreLevels,
   normal: readonly PatientScore[],
   abnormal: readonly PatientScore[],
 ): readonly (readonly Cluster[])[] {
   const clusters = new Map<string, Cluster>();
-  const add = (group: readonly PatientScore[], of: Int32Array, key: keyof Cluster): void => {
+  const add = (group: readonly PatientScore[], groupLevels: Int32Array, key: keyof Cluster): void => {
     group.forEach(({ patient }, index) => {
       const cluster = clusters.get(patient) ?? { normal: [], abnormal: [] };
       clusters.set(patient, cluster);
-      cluster[key].push(of[index]!);
+      cluster[key].push(groupLevels[index]!);
     });
   };
   add(normal, levels.normalLevels, 'normal');
@@ -104,6 +105,7 @@ function sum(counts: Float64Array): number {
   return counts.reduce((total, count) => total + count, 0);
 }
 
+/** Percentile bootstrap interval of the AUROC. @param strata patients that are resampled together */
 function bootstrapInterval(
   levels: ScoreLevels,
   strata: readonly (readonly Cluster[])[],
@@ -131,9 +133,9 @@ function bootstrapInterval(
 }
 
 /**
- * Interval of an AUROC from the number of patients alone (Newcombe, Statistics in Medicine 25:559, 2006, method 5): the
- * values whose own standard error (Hanley and McNeil's, with the mean group size) reaches the estimate. It has a width
- * where groups are separated entirely.
+ * Interval of an AUROC from the estimate and the numbers of patients (Newcombe, Statistics in Medicine 25:559, 2006,
+ * method 5): all values from which the estimate is at most z standard errors away, with Hanley and McNeil's standard
+ * error at that value and the mean group size. Its width is above 0 also for an AUROC of 1.
  */
 export function newcombeInterval(
   area: number,
@@ -145,8 +147,8 @@ export function newcombeInterval(
   const variance = (value: number): number =>
     ((value * (1 - value)) / (normalPatients * abnormalPatients)) *
     (1 + (mean * (1 - value)) / (2 - value) + (mean * value) / (1 + value));
-  /** The end between the estimate, which is compatible with itself, and `bound`, which is not. */
-  const endTowards = (bound: 0 | 1): number => {
+  /** Finds the end of the interval between the estimate and 0 or 1 by bisection. */
+  const findEnd = (bound: 0 | 1): number => {
     let inside = area;
     let outside: number = bound;
     for (let step = 0; step < 60; step += 1) {
@@ -156,12 +158,12 @@ export function newcombeInterval(
     }
     return inside;
   };
-  return [area === 0 ? 0 : endTowards(0), area === 1 ? 1 : endTowards(1)];
+  return [area === 0 ? 0 : findEnd(0), area === 1 ? 1 : findEnd(1)];
 }
 
 /**
- * 95 % interval of the AUROC: percentile bootstrap over patients; with fewer than ten patients in a group, or groups that
- * are separated entirely, Newcombe's, as resamples would hardly vary.
+ * 95 % interval of the AUROC: percentile bootstrap over patients. With fewer than ten patients in a group, or an AUROC of
+ * 0 or 1, it is Newcombe's interval, because resamples would hardly vary.
  * @throws RangeError for an empty group or NaN
  */
 export function aurocInterval(
@@ -180,7 +182,7 @@ export function aurocInterval(
   return bootstrapInterval(levels, clustersOf(levels, normal, abnormal), { resamples, seed, level: 0.95 });
 }
 
-/** From (0, 0), where nothing is flagged, to (1, 1); one point per distinct score. */
+/** The ROC curve from (0, 0), where no image is flagged, to (1, 1); one point per distinct score. */
 export function rocPoints(normal: ArrayLike<number>, abnormal: ArrayLike<number>): RocPoint[] {
   const levels = scoreLevels(normal, abnormal);
   const points: RocPoint[] = [
@@ -210,19 +212,19 @@ export function fprAtTpr(
   return point?.falsePositiveRate ?? 1;
 }
 
-/** Average precision: sum over distinct scores of (recall gained) x (precision there); no interpolation. */
+/** Average precision: sum over the distinct scores of (gain in recall) x (precision); no interpolation. */
 export function averagePrecision(normal: ArrayLike<number>, abnormal: ArrayLike<number>): number {
   const levels = scoreLevels(normal, abnormal);
   let flagged = 0;
   let truePositives = 0;
   let area = 0;
   for (let level = 0; level < levels.thresholds.length; level += 1) {
-    const gained = levels.abnormal[level]!;
-    truePositives += gained;
-    flagged += gained + levels.normal[level]!;
-    area += (gained / abnormal.length) * (truePositives / flagged);
+    const gain = levels.abnormal[level]!;
+    truePositives += gain;
+    flagged += gain + levels.normal[level]!;
+    area += (gain / abnormal.length) * (truePositives / flagged);
   }
-  // Recall gains add up to 1 only to rounding.
+  // The gains in recall add up to 1 only except for rounding.
   return Math.min(1, area);
 }
 
@@ -239,8 +241,8 @@ export function wilsonInterval(successes: number, total: number, z = Z_95): Inte
 }
 
 /**
- * Wilson interval of the share of images that are flagged, where a patient may have several: the number of images is
- * divided by the design effect, how much more the patients' sums vary than independent images would.
+ * Wilson interval of the share of flagged images, where a patient may have several images. The number of images is
+ * divided by the design effect: the variance of the patients' sums relative to that of independent images.
  * @throws RangeError where there is no image
  */
 export function clusteredShareInterval(
@@ -251,10 +253,13 @@ export function clusteredShareInterval(
   for (const { patient, flagged } of images) {
     sums.set(patient, (sums.get(patient) ?? 0) + (flagged ? 1 : 0) - share);
   }
-  const independent = images.length * share * (1 - share);
-  const clustered = [...sums.values()].reduce((total, value) => total + value * value, 0);
-  // All flagged or none: nothing is seen of how patients vary, so each counts once.
-  const effect = independent > 0 ? Math.max(1, clustered / independent) : images.length / sums.size;
-  const effective = images.length / effect;
-  return wilsonInterval(share * effective, effective);
+  const independentVariance = images.length * share * (1 - share);
+  const clusteredVariance = [...sums.values()].reduce((total, value) => total + value * value, 0);
+  // Where all images are flagged or none, the variance between patients is unknown: each patient counts once.
+  const designEffect =
+    independentVariance > 0
+      ? Math.max(1, clusteredVariance / independentVariance)
+      : images.length / sums.size;
+  const effectiveCount = images.length / designEffect;
+  return wilsonInterval(share * effectiveCount, effectiveCount);
 }

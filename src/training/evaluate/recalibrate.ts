@@ -1,6 +1,6 @@
 /**
- * New thresholds for a bundle from normals of the site that uses it (docs/explanation/salad-method.md, section 8: "a new site needs
- * recalibration"). Encoder, memory bank and golden batch stay, byte for byte.
+ * Recalibrates a bundle with normal images of the site that uses it (docs/explanation/salad-method.md, section 8).
+ * Encoder, memory bank and golden batch are copied byte for byte.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,29 +8,30 @@ import { BUNDLE_FILES, type Bundle, writeBundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { imageTables, patchTables } from '../../scoring/calibration.js';
-import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
+import { aggregateImage, fitImageTables, fitPatchTables } from '../../scoring/calibration.js';
+import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
-import { ImageScorer, judgeImage, renderAll } from '../data/image-scorer.js';
+import { ImageScorer } from '../data/image-scorer.js';
 import { splitByPatient } from '../data/patient-split.js';
+import { renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
 import { STORAGE } from '../fit/scoring-fit.js';
 import { CHECKED_RATES, type CheckedRate, flaggedShare } from './figures.js';
 
-/** Fewer cannot promise a false-positive rate of 5 %. */
+/** With fewer images a false-positive rate of 5 % cannot be guaranteed. */
 const IMAGES_MIN = 19;
-/** From here on half of the images re-fit the tables of the cells; with fewer those of the bundle stay. */
-const REFIT_FROM = 200;
+/** With at least this many images, half of them refit the tables of the cells; with fewer, the bundle's tables are kept. */
+const REFIT_IMAGES_MIN = 200;
 
 export interface RecalibrateOptions {
   readonly bundle: Bundle;
   readonly engine: Engine;
-  /** Only its normal images are taken. */
+  /** Only its normal images are used. */
   readonly dataset: Dataset;
   readonly bundleDirectory: string;
   readonly version: number;
   readonly seed: number;
-  /** For the model card. */
+  /** The command as the model card shows it. */
   readonly command: string;
   readonly signal: AbortSignal;
   readonly onProgress: (done: number, total: number) => void;
@@ -38,45 +39,47 @@ export interface RecalibrateOptions {
 
 export interface RecalibrateResult {
   readonly bundle: Bundle;
+  /** Number of images that calibrate. */
   readonly images: number;
-  /** Images the bundle knows from its training, which were left out; their paths below the data folder. */
+  /** Paths, below the data folder, of images of the bundle's training; they were left out. */
   readonly trainingImages: readonly string[];
   readonly overlapCheck: OverlapCheck;
-  /** What the new thresholds cannot promise. */
+  /** Warnings about the new thresholds. */
   readonly warnings: readonly string[];
   readonly patchTables: 'kept' | 'refitted';
-  /** Share of the images that the thresholds before would have flagged; null where they could promise no such rate. */
+  /** Share of the images flagged by the previous thresholds; null where there was no threshold for the rate. */
   readonly flaggedBefore: Readonly<Record<CheckedRate, number | null>>;
 }
 
-function tooFew(count: number, trainingImages: number): SaladError {
-  if (count === 0 && trainingImages > 0) {
+function tooFewImages(count: number, trainingImageCount: number): SaladError {
+  if (count === 0 && trainingImageCount > 0) {
     return new SaladError(
       'TRAINING_DATA_INVALID',
-      'the bundle was trained on these very images: it remembers them, so their scores say nothing about new ones. ' +
-        'Give normals of other patients',
+      'the bundle was trained on these images: they are in its memory bank, so their scores say nothing about new ones. ' +
+        'Give normal images of other patients',
     );
   }
-  const known = trainingImages > 0 ? ` (${trainingImages} more are images the bundle was trained on)` : '';
+  const note =
+    trainingImageCount > 0 ? ` (${trainingImageCount} more are images the bundle was trained on)` : '';
   return new SaladError(
     'TRAINING_DATA_INVALID',
-    `${count} normal images${known}: at least ${IMAGES_MIN} are needed to promise a false-positive rate of 5 %`,
+    `${count} normal images${note}: at least ${IMAGES_MIN} are needed to guarantee a false-positive rate of 5 %`,
   );
 }
 
-/** Different normal images, and those of the training by their pixels. */
-function sortOut({ bundle, dataset }: RecalibrateOptions, overlap: TrainingOverlap) {
+/** Selects the different normal images, separated into those of the bundle's training (by pixel hash) and new ones. */
+function selectImages({ bundle, dataset }: RecalibrateOptions, overlap: TrainingOverlap) {
   const normals = dataset.images.filter(({ label }) => label === NORMAL);
   const distinct = withoutDuplicates(normals);
-  const known = distinct.filter((image) => overlap.hasPixels(image));
-  if (dataHash(normals) === bundle.manifest.training.dataSha256) throw tooFew(0, distinct.length);
-  const fresh = distinct.filter((image) => !known.includes(image));
-  if (fresh.length < IMAGES_MIN) throw tooFew(fresh.length, known.length);
-  return { known, fresh };
+  if (dataHash(normals) === bundle.manifest.training.dataSha256) throw tooFewImages(0, distinct.length);
+  const trained = distinct.filter((image) => overlap.hasPixels(image));
+  const newImages = distinct.filter((image) => !overlap.hasPixels(image));
+  if (newImages.length < IMAGES_MIN) throw tooFewImages(newImages.length, trained.length);
+  return { trained, newImages };
 }
 
-/** Patch scores of every image that is new to the bundle. */
-async function patchScores(
+/** Scores the images; leaves out those whose patches are in the memory bank. */
+async function scoreNewImages(
   images: readonly DatasetImage[],
   overlap: TrainingOverlap,
   { bundle, engine, signal, onProgress }: RecalibrateOptions,
@@ -98,103 +101,123 @@ async function patchScores(
   return scores;
 }
 
-function newTables(
+function fitNewTables(
   images: readonly DatasetImage[],
   scores: ReadonlyMap<DatasetImage, Float32Array>,
   { bundle, seed }: RecalibrateOptions,
-): { readonly calibration: CalibrationTables; readonly kept: boolean } {
+): { readonly calibration: CalibrationTables; readonly areTablesKept: boolean } {
   const { aggregate } = bundle.manifest.scoring;
-  const of = (part: readonly DatasetImage[]): Float32Array[] => part.map((image) => scores.get(image)!);
-  if (images.length < REFIT_FROM) {
+  const scoresOf = (subset: readonly DatasetImage[]): Float32Array[] =>
+    subset.map((image) => scores.get(image)!);
+  if (images.length < REFIT_IMAGES_MIN) {
     const { patchMedian, patchMad } = bundle.manifest.calibration;
     const tables = { patchMedian: [...patchMedian], patchMad: [...patchMad] };
-    return { calibration: imageTables(tables, of(images), bundle.geometry, aggregate), kept: true };
+    const calibration = fitImageTables(tables, scoresOf(images), bundle.geometry, aggregate);
+    return { calibration, areTablesKept: true };
   }
   const { fit, calibrationA, calibrationB } = splitByPatient(images, seed, 0.5);
-  const tables = patchTables(of(fit));
-  const judged = of([...calibrationA, ...calibrationB]);
-  return { calibration: imageTables(tables, judged, bundle.geometry, aggregate), kept: false };
+  const tables = fitPatchTables(scoresOf(fit));
+  const imageScores = scoresOf([...calibrationA, ...calibrationB]);
+  return {
+    calibration: fitImageTables(tables, imageScores, bundle.geometry, aggregate),
+    areTablesKept: false,
+  };
 }
 
-function flaggedBefore(
+function shareFlaggedBefore(
   scores: Iterable<Float32Array>,
   { manifest, geometry }: Bundle,
 ): RecalibrateResult['flaggedBefore'] {
   const { calibration } = manifest;
-  const judged = Array.from(
+  const imageScores = Array.from(
     scores,
-    (each) => judgeImage(each, calibration, geometry, manifest.scoring.aggregate).score,
+    (each) => aggregateImage(each, calibration, geometry, manifest.scoring.aggregate).score,
   ).filter((score) => !Number.isNaN(score));
-  const shares = CHECKED_RATES.map((rate) => [rate, flaggedShare(judged, calibration, Number(rate))]);
+  const shares = CHECKED_RATES.map((rate) => [rate, flaggedShare(imageScores, calibration, Number(rate))]);
   return Object.fromEntries(shares) as RecalibrateResult['flaggedBefore'];
 }
 
-/**
- * Scores the normals with the bundle, takes new thresholds from them and writes the bundle under a new version.
- * @throws SaladError TRAINING_DATA_INVALID for too few images or those the bundle was trained on, BUNDLE_INVALID,
- *   CANCELLED
- */
-export async function recalibrateBundle(options: RecalibrateOptions): Promise<RecalibrateResult> {
-  const { bundle, version, command } = options;
-  const { manifest } = bundle;
-  const overlap = new TrainingOverlap(bundle, 'training');
-  const { known, fresh } = sortOut(options, overlap);
-  const scores = await patchScores(fresh, overlap, options);
-  const images = [...scores.keys()];
-  const trainingImages = [...known, ...fresh.filter((image) => !scores.has(image))]
-    .map(({ id }) => id)
-    .sort();
-  if (images.length < IMAGES_MIN) throw tooFew(images.length, trainingImages.length);
-  const { calibration, kept } = newTables(images, scores, options);
-  const how = kept ? 'the tables of the cells stayed' : 'half of them re-fitted the tables of the cells';
-  const sentence =
+/** Sentences for the manifest's training notes and the model card. */
+function recalibrationNotes(
+  { bundle: { manifest }, version }: RecalibrateOptions,
+  images: readonly DatasetImage[],
+  trainingImageCount: number,
+  calibration: CalibrationTables,
+  areTablesKept: boolean,
+): readonly string[] {
+  const tables = areTablesKept
+    ? 'the tables of the cells were kept'
+    : 'half of them refitted the tables of the cells';
+  const leftOut =
+    trainingImageCount > 0
+      ? `${trainingImageCount} images that version ${manifest.version} was trained on were left out. `
+      : '';
+  return [
     `Version ${version}: thresholds from ${images.length} other normals (data hash ${dataHash(images)}), ` +
-    `${calibration.imageScores.length} image scores; ${how}. ` +
-    (trainingImages.length > 0
-      ? `${trainingImages.length} images that version ${manifest.version} was trained on were left out. `
-      : '') +
-    `Encoder and memory bank are those of version ${manifest.version}.`;
-  const warnings = promiseWarnings(calibration);
-  const sentences = [sentence, ...warnings.map(asSentence)];
+      `${calibration.imageScores.length} image scores; ${tables}. ${leftOut}` +
+      `Encoder and memory bank are those of version ${manifest.version}.`,
+    ...calibrationWarnings(calibration).map(asSentence),
+  ];
+}
+
+/** The model card of the bundle under its new version, with a section about the recalibration. */
+async function recalibratedCard(
+  { bundle, version, command }: RecalibrateOptions,
+  notes: readonly string[],
+): Promise<string> {
+  const { name, version: previousVersion } = bundle.manifest;
   const card = await readFile(join(bundle.directory, BUNDLE_FILES.card), 'utf8');
-  const { bank: _size, files: _files, schemaVersion: _schema, ...rest } = manifest;
-  const written = await writeBundle(options.bundleDirectory, {
-    manifest: {
-      ...rest,
-      version,
-      calibration,
-      training: {
-        ...manifest.training,
-        calibrationPixelHashes: [
-          ...new Set([
-            ...(manifest.training.calibrationPixelHashes ?? []),
-            ...images.map(({ pixelHash }) => pixelHash),
-          ]),
-        ].sort(),
-        notes: [...manifest.training.notes, ...sentences],
-      },
-    },
-    weights: bundle.weights,
-    bank: bundle.bank,
-    golden: bundle.golden,
-    storage: STORAGE,
-    modelCard: `${card.replace(/^# .*/, `# ${manifest.name}, version ${version}`).trimEnd()}
+  return `${card.replace(/^# .*/, `# ${name}, version ${version}`).trimEnd()}
 
 ## Recalibrated
 
     ${command}
 
-${sentences.join(' ')}
-What is said above of calibration, and every false-positive rate above, is of version ${manifest.version}.
-`,
+${notes.join(' ')}
+The calibration and every false-positive rate above are those of version ${previousVersion}.
+`;
+}
+
+/**
+ * Scores the normal images with the bundle, fits new thresholds to the scores and writes the bundle under a new version.
+ * @throws SaladError TRAINING_DATA_INVALID for too few images or those the bundle was trained on, BUNDLE_INVALID,
+ *   CANCELLED
+ */
+export async function recalibrateBundle(options: RecalibrateOptions): Promise<RecalibrateResult> {
+  const { bundle, version } = options;
+  const { bank: _bank, files: _files, schemaVersion: _schema, ...manifest } = bundle.manifest;
+  const overlap = new TrainingOverlap(bundle, 'training');
+  const { trained, newImages } = selectImages(options, overlap);
+  const scores = await scoreNewImages(newImages, overlap, options);
+  const images = [...scores.keys()];
+  const trainingImages = [...trained, ...newImages.filter((image) => !scores.has(image))]
+    .map(({ id }) => id)
+    .sort();
+  if (images.length < IMAGES_MIN) throw tooFewImages(images.length, trainingImages.length);
+  const { calibration, areTablesKept } = fitNewTables(images, scores, options);
+  const notes = recalibrationNotes(options, images, trainingImages.length, calibration, areTablesKept);
+  const pixelHashes = new Set(manifest.training.calibrationPixelHashes);
+  for (const { pixelHash } of images) pixelHashes.add(pixelHash);
+  const training = {
+    ...manifest.training,
+    calibrationPixelHashes: [...pixelHashes].sort(),
+    notes: [...manifest.training.notes, ...notes],
+  };
+  const written = await writeBundle(options.bundleDirectory, {
+    manifest: { ...manifest, version, calibration, training },
+    weights: bundle.weights,
+    bank: bundle.bank,
+    golden: bundle.golden,
+    storage: STORAGE,
+    modelCard: await recalibratedCard(options, notes),
   });
   return {
     bundle: written,
     images: images.length,
     trainingImages,
     overlapCheck: overlap.check,
-    warnings,
-    patchTables: kept ? 'kept' : 'refitted',
-    flaggedBefore: flaggedBefore(scores.values(), bundle),
+    warnings: calibrationWarnings(calibration),
+    patchTables: areTablesKept ? 'kept' : 'refitted',
+    flaggedBefore: shareFlaggedBefore(scores.values(), bundle),
   };
 }

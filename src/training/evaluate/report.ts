@@ -1,5 +1,7 @@
-/** The evaluation as one HTML page: figures, curves, histograms, and the highest-scoring images with maps. */
-
+/**
+ * Formats an evaluation: table rows for the terminal, and one HTML page with figures, curves, histograms and the
+ * highest-scoring images with their maps.
+ */
 import type { Bundle } from '../../bundle/bundle.js';
 import { blendPatches, overlayPng } from '../../imaging/anomaly-map.js';
 import { escapeHtml, htmlPage, htmlTable, pngImage } from '../../report/page.js';
@@ -15,7 +17,6 @@ const fixed = (value: number | null | undefined, digits = 3): string => value?.t
 const interval = (value: Interval | null): string =>
   value ? `${fixed(value[0])} to ${fixed(value[1])}` : '–';
 
-/** Rows of the table of classes, for the terminal and the report. */
 export const CLASS_HEADER = [
   'class',
   'images',
@@ -29,14 +30,17 @@ export const CLASS_HEADER = [
   'grey / blur / centre blur / file size alone',
 ];
 
-/** Classes, and where there are several all of them together. */
-function rowsOf({ classes, all }: Evaluation): readonly (readonly [label: string, figures: ClassFigures])[] {
+/** The classes; where there are several, followed by all abnormal images together. */
+function classesWithTotal({
+  classes,
+  all,
+}: Evaluation): readonly (readonly [label: string, figures: ClassFigures])[] {
   const single = Object.entries(classes);
   return all !== null && single.length > 1 ? [...single, ['all abnormal', all]] : single;
 }
 
 export function classRows(evaluation: Evaluation): string[][] {
-  return rowsOf(evaluation).map(([label, figures]) => [
+  return classesWithTotal(evaluation).map(([label, figures]) => [
     label,
     String(figures.count),
     fixed(figures.auroc),
@@ -50,11 +54,7 @@ export function classRows(evaluation: Evaluation): string[][] {
   ]);
 }
 
-export const NORMAL_HEADER = [
-  'promised false-positive rate',
-  'realised on normals',
-  '95 % interval (Wilson)',
-];
+export const NORMAL_HEADER = ['nominal false-positive rate', 'observed on normals', '95 % interval (Wilson)'];
 
 export function normalRows(evaluation: Evaluation): string[][] {
   return CHECKED_RATES.map((rate) => [
@@ -99,7 +99,7 @@ export const BOX_HEADER = [
 ];
 
 export function boxRows(evaluation: Evaluation): string[][] {
-  return rowsOf(evaluation).flatMap(([label, { localisation }]) =>
+  return classesWithTotal(evaluation).flatMap(([label, { localisation }]) =>
     localisation?.boxImages !== undefined
       ? [
           [
@@ -180,7 +180,7 @@ function calibrationFacts(bundle: Bundle): string {
   return htmlTable(['fact', 'value'], rows);
 }
 
-/** @returns a self-contained page: no script, no outside file. */
+/** Renders the HTML report: a self-contained page without scripts and outside files. */
 export async function evaluationReport(detail: EvaluationDetail, bundle: Bundle): Promise<string> {
   const { evaluation } = detail;
   const localisation = localisationRows(evaluation);
@@ -192,11 +192,11 @@ export async function evaluationReport(detail: EvaluationDetail, bundle: Bundle)
           `<ul>${evaluation.warnings.map((warning) => `<li>${escapeHtml(warning)}</li>`).join('')}</ul>`,
         ]
       : []),
-    `<p>${evaluation.normal.count} normal images, engine ${evaluation.engine}, ${evaluation.imagesPerSecond.toFixed(1)} images per second.${evaluation.notScored > 0 ? ` ${evaluation.notScored} images had nothing to score and are left out.` : ''}</p>`,
+    `<p>${evaluation.normal.count} normal images, engine ${evaluation.engine}, ${evaluation.imagesPerSecond.toFixed(1)} images per second.${evaluation.notScored > 0 ? ` ${evaluation.notScored} images had no patch to score and are left out.` : ''}</p>`,
     '<h2>Classes</h2>',
     htmlTable(CLASS_HEADER, classRows(evaluation)),
-    '<p class="note">Intervals: bootstrap over patients; with fewer than ten patients, or classes separated entirely, Newcombe’s. “Local part” is the AUROC of the score less the median z of the image’s patches. The last column is the AUROC of one number of the source image, each in its better direction: the mean grey value, the mean vertical gradient of the whole image and of its middle, the size of the file. A model near these figures may have learned no more.</p>',
-    '<h2>Realised false-positive rate</h2>',
+    '<p class="note">Intervals: bootstrap over patients; with fewer than ten patients, or an AUROC of 0 or 1, Newcombe’s. “Local part” is the AUROC of the score minus the median z of the image’s patches. The last column is the AUROC of single numbers of the source image, each in its better direction: the mean grey value, the mean vertical gradient of the whole image and of its middle, the size of the file. A model near these figures may have learned nothing else.</p>',
+    '<h2>Observed false-positive rate</h2>',
     htmlTable(NORMAL_HEADER, normalRows(evaluation)),
     ...(localisation.length > 0
       ? ['<h2>Localisation</h2>', htmlTable(LOCALISATION_HEADER, localisation)]

@@ -1,15 +1,15 @@
-/** The table of an evaluation: one line an image, in columns that other programs read. */
+/** Formats the scores of an evaluation as CSV, one line per image, for other programs. */
 import { csvLine } from '../../util/csv.js';
 import type { EvaluationDetail } from './evaluate.js';
 
 const COLUMNS = 'file,label,patient,imageScore,pValue,decision,top,left,bottom,right';
 
-/** Hundredths of a pixel. */
+/** Rounds to hundredths of a pixel. */
 const pixels = (value: number): number => Number(value.toFixed(2));
 
 /**
- * CSV with a header. `file` counts from the data folder; the box is the top patch's, in pixels of the source image.
- * Images with nothing to score are `indeterminate` and have empty cells.
+ * Returns CSV with a header. `file` is relative to the data folder; the box is that of the top patch, in pixels of the
+ * source image. Images without a scored patch are `indeterminate` and have empty cells.
  */
 export function scoreTable({ images, notScored }: Pick<EvaluationDetail, 'images' | 'notScored'>): string {
   const lines = [
@@ -18,16 +18,8 @@ export function scoreTable({ images, notScored }: Pick<EvaluationDetail, 'images
       ...[topBox.top, topBox.left, topBox.bottom, topBox.right].map(pixels),
     ]),
     ...notScored.map(({ id, label, patient }) => [
-      id,
-      label,
-      patient,
-      '',
-      '',
-      'indeterminate',
-      '',
-      '',
-      '',
-      '',
+      ...[id, label, patient, '', '', 'indeterminate'],
+      ...['', '', '', ''],
     ]),
   ];
   const sorted = lines.sort(([a], [b]) => (String(a) < String(b) ? -1 : 1));

@@ -1,6 +1,6 @@
 /**
- * A test set in two parts, by patient: settings are chosen on `choose` (a third) and reported on `report` (two thirds),
- * which stays an honest test as long as it is opened rarely. So every opening is written down.
+ * Splits a test set by patient: settings are chosen on `choose` (a third of it), results are reported on `report` (two
+ * thirds). `report` is a valid test only if it is used rarely, so every use of it is logged.
  */
 import { appendFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -12,29 +12,31 @@ export const TEST_HALVES = ['choose', 'report', 'all'] as const;
 export type TestHalf = (typeof TEST_HALVES)[number];
 
 const CHOOSE_SHARE = 1 / 3;
-/** Fixed for good: another seed would mix the two parts of sets that have been reported on. */
+/** Must not change: another seed would mix `choose` and `report` of data sets with published results. */
 const SPLIT_SEED = 20261129;
 
-/** Without a table of patients the pixels stand for the patient, so that renamed files stay in their part. */
-function keyOf({ patient, pixelHash }: DatasetImage, hasPatients: boolean): string {
+/** Patient of an image; without a table of patients its pixel hash, so that a renamed file stays in its half. */
+function splitKeyOf({ patient, pixelHash }: DatasetImage, hasPatients: boolean): string {
   return hasPatients ? patient : `pixels:${pixelHash}`;
 }
 
-/** The images of one part. */
+/** The data set with the images of one half only. */
 export function halfOf(dataset: Dataset, half: TestHalf): Dataset {
   if (half === 'all') return dataset;
   const hasPatients = dataset.patientTable !== null;
   const images = dataset.images.filter(
-    (image) => hashFraction(keyOf(image, hasPatients), SPLIT_SEED) < CHOOSE_SHARE === (half === 'choose'),
+    (image) =>
+      hashFraction(splitKeyOf(image, hasPatients), SPLIT_SEED) < CHOOSE_SHARE === (half === 'choose'),
   );
   return { ...dataset, images };
 }
 
-/** Where openings are written unless another file is named: beside the data folder. */
+/** The default log file, beside the data folder. */
 export function openingsFile(directory: string): string {
   return `${resolve(directory)}.openings.jsonl`;
 }
 
+/** One use of the `report` half: a line of the log. */
 export interface Opening {
   /** ISO 8601. */
   readonly time: string;
@@ -48,8 +50,8 @@ export interface Opening {
 }
 
 /**
- * Writes down that the part of a test set that is reported on is looked at, before it is.
- * @throws SaladError CONFIGURATION_INVALID where that cannot be written
+ * Logs that the `report` half is used; to be called before the evaluation.
+ * @throws SaladError CONFIGURATION_INVALID where the log cannot be written
  */
 export async function logOpening(file: string, opening: Opening): Promise<void> {
   try {
@@ -57,7 +59,7 @@ export async function logOpening(file: string, opening: Opening): Promise<void> 
   } catch (error) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `the opening of part ${opening.half} cannot be written to ${file}: ${(error as Error).message}; name a file with --half-log`,
+      `the use of the half ${opening.half} cannot be written to ${file}: ${(error as Error).message}; name a file with --half-log`,
       { cause: error },
     );
   }

@@ -1,9 +1,12 @@
-/** Warnings of an evaluation: broken promises, numbers that do as well as the model, classes that are too small. */
+/**
+ * Warnings of an evaluation: false-positive rates above the nominal rate, floors that separate as well as the model, and
+ * classes that are too small.
+ */
 import { CHECKED_RATES, type ClassFigures, type NormalFigures } from './figures.js';
 import { FLOORS, type Floor } from './floors.js';
 
-/** Figures of a class with fewer patients are not reliable. */
-const CLASS_PATIENTS_WANTED = 10;
+/** The figures of a class with fewer patients are not reliable. */
+const RELIABLE_PATIENTS_MIN = 10;
 
 const FLOOR_NAMES: Readonly<Record<Floor, string>> = {
   meanGrey: 'the mean grey value',
@@ -23,17 +26,17 @@ function floorWarnings(label: string, { auroc, floors }: ClassFigures): readonly
 
 function rateWarnings({ count, falsePositiveRate, falsePositiveRateCi95 }: NormalFigures): readonly string[] {
   return CHECKED_RATES.flatMap((rate) => {
-    const realised = falsePositiveRate[rate];
+    const observed = falsePositiveRate[rate];
     const interval = falsePositiveRateCi95[rate];
-    if (realised === null || interval === null || interval[0] <= Number(rate)) return [];
+    if (observed === null || interval === null || interval[0] <= Number(rate)) return [];
     return [
-      `the promised false-positive rate of ${percent(Number(rate))} is broken: ${percent(realised)} of ${count} normal images ` +
+      `the false-positive rate is above the nominal ${percent(Number(rate))}: ${percent(observed)} of ${count} normal images ` +
         `are flagged (95 % interval ${percent(interval[0])} to ${percent(interval[1])})`,
     ];
   });
 }
 
-/** @param all every abnormal class together; null without any */
+/** Collects the warnings. @param all figures of all abnormal images together; null where there is none */
 export function evaluationWarnings(
   normal: NormalFigures,
   classes: Readonly<Record<string, ClassFigures>>,
@@ -50,7 +53,7 @@ export function evaluationWarnings(
     ...rateWarnings(normal),
     ...groups.flatMap(([label, figures]) => floorWarnings(label, figures)),
     ...sizes
-      .filter(([, { patients }]) => patients < CLASS_PATIENTS_WANTED)
+      .filter(([, { patients }]) => patients < RELIABLE_PATIENTS_MIN)
       .map(
         ([label, { count, patients }]) =>
           `class ${label}: ${count} ${count === 1 ? 'image' : 'images'} of ${patients} ` +

@@ -1,20 +1,20 @@
 /**
- * From the descriptors of all normal fit patches to the memory bank that is served: duplicates and outliers
- * out, then thinned evenly over the patch grid (docs/explanation/salad-method.md, section 8).
+ * Builds the memory bank from the descriptors of all fit patches: drops duplicates and outliers, then thins the rest
+ * evenly over the patch grid (docs/explanation/salad-method.md, section 8).
  */
 import { kCenterCoreset } from '../../scoring/coreset.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { chooseIndices } from '../../util/hash-random.js';
 import { createRandom } from '../../util/random.js';
 
-/** Rows of the own cell an outlier test compares with, at most: keeps it linear in the number of images. */
-const OUTLIER_REFERENCES = 512;
+/** Most rows of a cell that a row is compared with in the outlier test; keeps the test linear in the number of images. */
+const OUTLIER_REFERENCES_MAX = 512;
 
 /** How rows are thinned where there are more than the bank may hold. */
 export type CoresetMethod = 'random' | 'kCenter';
 
 export interface BankOptions {
-  /** Most rows the bank may hold. */
+  /** Most rows of the bank. */
   readonly bankRows: number;
   readonly coreset: CoresetMethod;
   /** Fraction of rows dropped as outliers, in [0, 1). */
@@ -25,22 +25,24 @@ export interface BankOptions {
 
 export interface BuiltBank {
   readonly bank: MemoryBank;
+  /** Number of patches that the bank was built from. */
   readonly candidates: number;
+  /** Number of candidates dropped as duplicates, and as outliers. */
   readonly duplicates: number;
   readonly outliers: number;
 }
 
-/** Collects unit descriptors of fit images; grows as images come. */
+/** Collects the unit descriptors of fit images, image by image. */
 export class BankCandidates {
   readonly dimension: number;
-  readonly grid: number;
+  readonly patchGrid: number;
   readonly #rows: Float32Array[] = [];
   readonly #cells: number[] = [];
   readonly #sources: number[] = [];
 
   constructor(dimension: number, grid: number) {
     this.dimension = dimension;
-    this.grid = grid;
+    this.patchGrid = grid;
   }
 
   get count(): number {
@@ -48,8 +50,10 @@ export class BankCandidates {
   }
 
   /**
-   * @param embeddings float32 [grid * grid, dimension]; only patches with `scored` are taken, and copied.
-   * @param source index of the image in the manifest's training.sourceImages.
+   * Adds copies of an image's scored patches.
+   * @param embeddings float32 [patchGrid squared, dimension]
+   * @param scored uint8 [patchGrid squared]: 1 where the patch was scored
+   * @param source index of the image in the manifest's training.sourceImages
    */
   add(embeddings: Float32Array, scored: Uint8Array, source: number): void {
     for (let cell = 0; cell < scored.length; cell += 1) {
@@ -60,11 +64,11 @@ export class BankCandidates {
     }
   }
 
-  /** Those of the chosen source images; the rows are shared, not copied. */
-  ofSources(chosen: (source: number) => boolean): BankCandidates {
-    const subset = new BankCandidates(this.dimension, this.grid);
+  /** The candidates of some source images; rows are shared, not copied. */
+  filterSources(isIncluded: (source: number) => boolean): BankCandidates {
+    const subset = new BankCandidates(this.dimension, this.patchGrid);
     this.#sources.forEach((source, index) => {
-      if (!chosen(source)) return;
+      if (!isIncluded(source)) return;
       subset.#rows.push(this.#rows[index]!);
       subset.#cells.push(this.#cells[index]!);
       subset.#sources.push(source);
@@ -80,9 +84,9 @@ export class BankCandidates {
     return this.#sources[index]!;
   }
 
-  /** Candidate rows of every cell, in the order they came. */
-  byCell(): number[][] {
-    const cells: number[][] = Array.from({ length: this.grid * this.grid }, () => []);
+  /** Indices of the candidates of every cell, in the order of their addition. */
+  rowsByCell(): number[][] {
+    const cells: number[][] = Array.from({ length: this.patchGrid * this.patchGrid }, () => []);
     this.#cells.forEach((cell, index) => {
       cells[cell]!.push(index);
     });
@@ -90,14 +94,14 @@ export class BankCandidates {
   }
 }
 
-function similarity(a: Float32Array, b: Float32Array): number {
+function dotProduct(a: Float32Array, b: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i += 1) sum += a[i]! * b[i]!;
   return sum;
 }
 
-/** Rows of one cell without exact repeats (same float32 values). */
-function distinctRows(candidates: BankCandidates, rows: readonly number[]): number[] {
+/** Drops rows of one cell that repeat another one exactly (same float32 values). */
+function dropDuplicates(candidates: BankCandidates, rows: readonly number[]): number[] {
   const seen = new Set<string>();
   return rows.filter((index) => {
     const row = candidates.row(index);
@@ -107,49 +111,50 @@ function distinctRows(candidates: BankCandidates, rows: readonly number[]): numb
 }
 
 /**
- * Similarity of every row to its nearest row of the same cell from another patient. Cheaper than the full
- * leave-one-patient-out search: own cell only, K = 1, at most 512 references drawn with the seed.
+ * Similarity of every row of a cell to its most similar row of another patient. Faster than a full
+ * leave-one-patient-out search: own cell only, K = 1, at most OUTLIER_REFERENCES_MAX randomly chosen rows.
+ * @returns -Infinity for rows without a row of another patient
  */
-function nearestOfOthers(
+function similarityToOtherPatients(
   candidates: BankCandidates,
   rows: readonly number[],
   patients: readonly string[],
   random: () => number,
 ): Float32Array {
-  const references = Array.from(chooseIndices(rows.length, OUTLIER_REFERENCES, random), (i) => rows[i]!);
+  const references = Array.from(chooseIndices(rows.length, OUTLIER_REFERENCES_MAX, random), (i) => rows[i]!);
   return Float32Array.from(rows, (index) => {
     const row = candidates.row(index);
     const patient = patients[candidates.source(index)];
     let best = Number.NEGATIVE_INFINITY;
     for (const other of references) {
       if (patients[candidates.source(other)] === patient) continue;
-      best = Math.max(best, similarity(row, candidates.row(other)));
+      best = Math.max(best, dotProduct(row, candidates.row(other)));
     }
     return best;
   });
 }
 
-/** Drops the rows least like anything another patient has at the same place; a single patient drops nothing. */
-function withoutOutliers(
+/** Drops the rows least similar to those of other patients in the same cell. Drops none where there is one patient. */
+function dropOutliers(
   candidates: BankCandidates,
   cells: readonly number[][],
   patients: readonly string[],
   options: BankOptions,
 ): number[][] {
   const random = createRandom(options.seed);
-  const judged = cells.flatMap((rows) => {
-    const nearest = nearestOfOthers(candidates, rows, patients, random);
-    return rows.map((index, i) => ({ index, nearest: nearest[i]! }));
+  const compared = cells.flatMap((rows) => {
+    const similarities = similarityToOtherPatients(candidates, rows, patients, random);
+    return rows.map((index, i) => ({ index, similarity: similarities[i]! }));
   });
-  const comparable = judged.filter((each) => Number.isFinite(each.nearest));
-  comparable.sort((a, b) => a.nearest - b.nearest || a.index - b.index);
-  const dropped = Math.floor(options.outlierFraction * comparable.length);
-  const outliers = new Set(comparable.slice(0, dropped).map((each) => each.index));
+  const comparable = compared.filter(({ similarity }) => Number.isFinite(similarity));
+  comparable.sort((a, b) => a.similarity - b.similarity || a.index - b.index);
+  const outlierCount = Math.floor(options.outlierFraction * comparable.length);
+  const outliers = new Set(comparable.slice(0, outlierCount).map(({ index }) => index));
   return cells.map((rows) => rows.filter((index) => !outliers.has(index)));
 }
 
-/** Greedy k-center within a cell, in the order the rows came. */
-async function kCenter(
+/** Selects rows of a cell by greedy k-center and returns them in their original order. */
+async function selectByKCenter(
   candidates: BankCandidates,
   rows: readonly number[],
   size: number,
@@ -165,11 +170,12 @@ async function kCenter(
   return Array.from(indices.sort(), (i) => rows[i]!);
 }
 
-/** Rows each cell may keep so that all together stay within the limit; small cells leave room to others. */
-function rowsPerCell(cells: readonly number[][], limit: number): number {
+/** The largest number of rows per cell with which all cells together stay within the limit. */
+function rowLimitPerCell(cells: readonly number[][], limit: number): number {
   let low = 1;
   let high = Math.max(1, ...cells.map((rows) => rows.length));
-  const total = (each: number): number => cells.reduce((sum, rows) => sum + Math.min(rows.length, each), 0);
+  const total = (perCell: number): number =>
+    cells.reduce((sum, rows) => sum + Math.min(rows.length, perCell), 0);
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     if (total(middle) <= limit) low = middle;
@@ -178,32 +184,10 @@ function rowsPerCell(cells: readonly number[][], limit: number): number {
   return low;
 }
 
-/**
- * @param patients patient of every source image, by index.
- * @returns the bank in cell order; rows as given (the caller rounds them to what is stored).
- * @throws SaladError CANCELLED when the signal aborts.
- */
-export async function buildBank(
-  candidates: BankCandidates,
-  patients: readonly string[],
-  options: BankOptions,
-): Promise<BuiltBank> {
-  const distinct = candidates.byCell().map((rows) => distinctRows(candidates, rows));
-  const distinctCount = distinct.reduce((sum, rows) => sum + rows.length, 0);
-  const kept = withoutOutliers(candidates, distinct, patients, options);
-  const keptCount = kept.reduce((sum, rows) => sum + rows.length, 0);
-  const perCell = rowsPerCell(kept, options.bankRows);
-  const random = createRandom(options.seed + 1);
-  const chosen: number[][] = [];
-  for (const rows of kept) {
-    chosen.push(
-      options.coreset === 'kCenter'
-        ? await kCenter(candidates, rows, perCell, options.signal)
-        : Array.from(chooseIndices(rows.length, perCell, random), (i) => rows[i]!),
-    );
-  }
-  const rows = chosen.reduce((sum, each) => sum + each.length, 0);
-  const { dimension, grid } = candidates;
+/** Copies candidates to a memory bank. @param rowsByCell indices of the candidates of every cell */
+function assembleBank(candidates: BankCandidates, rowsByCell: readonly number[][]): MemoryBank {
+  const { dimension, patchGrid } = candidates;
+  const rows = countRows(rowsByCell);
   const bank = {
     rows,
     dimension,
@@ -212,17 +196,48 @@ export async function buildBank(
     sources: new Int32Array(rows),
   };
   let at = 0;
-  chosen.forEach((cellRows, cell) => {
+  rowsByCell.forEach((cellRows, cell) => {
     for (const index of cellRows) {
       bank.prototypes.set(candidates.row(index), at * dimension);
-      bank.positions[2 * at] = Math.floor(cell / grid);
-      bank.positions[2 * at + 1] = cell % grid;
+      bank.positions[2 * at] = Math.floor(cell / patchGrid);
+      bank.positions[2 * at + 1] = cell % patchGrid;
       bank.sources[at] = candidates.source(index);
       at += 1;
     }
   });
+  return bank;
+}
+
+function countRows(rowsByCell: readonly number[][]): number {
+  return rowsByCell.reduce((sum, rows) => sum + rows.length, 0);
+}
+
+/**
+ * Builds the bank from the candidates.
+ * @param patients patient of every source image, by index
+ * @returns the bank in cell order; rows are not rounded, the caller rounds them to the storage precision
+ * @throws SaladError CANCELLED when the signal aborts.
+ */
+export async function buildBank(
+  candidates: BankCandidates,
+  patients: readonly string[],
+  options: BankOptions,
+): Promise<BuiltBank> {
+  const distinct = candidates.rowsByCell().map((rows) => dropDuplicates(candidates, rows));
+  const kept = dropOutliers(candidates, distinct, patients, options);
+  const limitPerCell = rowLimitPerCell(kept, options.bankRows);
+  const random = createRandom(options.seed + 1);
+  const selected: number[][] = [];
+  for (const rows of kept) {
+    selected.push(
+      options.coreset === 'kCenter'
+        ? await selectByKCenter(candidates, rows, limitPerCell, options.signal)
+        : Array.from(chooseIndices(rows.length, limitPerCell, random), (i) => rows[i]!),
+    );
+  }
+  const [distinctCount, keptCount] = [countRows(distinct), countRows(kept)];
   return {
-    bank,
+    bank: assembleBank(candidates, selected),
     candidates: candidates.count,
     duplicates: candidates.count - distinctCount,
     outliers: distinctCount - keptCount,

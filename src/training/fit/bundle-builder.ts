@@ -1,10 +1,10 @@
-/** The back half every preset shares: encoder in, memory bank, calibration, golden batch and bundle out. */
+/** Builds a bundle around an encoder: memory bank, calibration, golden batch, model card. Common to all presets. */
 import { type Bundle, type BundleDraft, writeBundle } from '../../bundle/bundle.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { asSentence, promiseWarnings } from '../../scoring/calibration-promise.js';
+import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
-import { goldenBatch } from './golden.js';
+import { makeGoldenBatch } from './golden.js';
 import { modelCard } from './model-card.js';
 import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
@@ -13,22 +13,22 @@ import type { ThresholdOptions } from './strata.js';
 const GOLDEN_TOLERANCE = 1e-4;
 
 export interface BuildOptions extends ScoringFitOptions {
-  /** Where the bundle is written: the version's own folder. */
+  /** Folder of the new version. */
   readonly bundleDirectory: string;
   readonly name: string;
   readonly version: number;
   readonly description: string;
-  /** Sentences of the user's for the card, such as source and terms of the data. */
+  /** Sentences of the user for the model card, such as source and terms of the data. */
   readonly notes: readonly string[];
   readonly preset: TrainingPreset;
-  /** What the model card shows; without paths that differ between two runs. */
+  /** The command as the model card shows it, without paths that differ between two runs. */
   readonly command: string;
   readonly saladServe: string;
-  /** Exact copies left out of fitting. */
-  readonly duplicates: number;
-  readonly patientTable: boolean;
+  /** Number of exact copies that were left out. */
+  readonly duplicateCount: number;
+  readonly hasPatientTable: boolean;
   readonly dataSha256: string;
-  /** Of every different image that fits or calibrates, ascending. */
+  /** Pixel hashes of every different image that fits or calibrates, ascending. */
   readonly pixelHashes: readonly string[];
 }
 
@@ -36,12 +36,12 @@ function thresholdNotes({ contamination }: ThresholdOptions, { strata }: Calibra
   return [
     ...(contamination > 0
       ? [
-          `The highest ${100 * contamination} % of the image scores were left out of the calibration: so many of these normals are held not to be normal.`,
+          `The highest ${100 * contamination} % of the image scores were left out of the calibration: this share of the normals is assumed to be abnormal.`,
         ]
       : []),
     ...(strata !== undefined
       ? [
-          'Thresholds hold in every fifth of the normals by field of view, sharpness and brightness: of normals like all of them fewer are flagged than promised.',
+          'Thresholds hold in every fifth of the normals by field of view, sharpness and brightness: over all normals, fewer are flagged than the nominal rate.',
         ]
       : []),
   ];
@@ -50,24 +50,27 @@ function thresholdNotes({ contamination }: ThresholdOptions, { strata }: Calibra
 function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: CalibrationTables): string[] {
   return [
     ...options.notes,
-    ...promiseWarnings(calibration).map(asSentence),
+    ...calibrationWarnings(calibration).map(asSentence),
     ...thresholdNotes(options.thresholds, calibration),
-    `${options.duplicates} exact ${options.duplicates === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
+    `${options.duplicateCount} exact ${options.duplicateCount === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
-      `(least like any other patient's patch of the same cell) left out, then ${options.coreset} thinning per cell.`,
-    ...(options.patientTable
+      `(least similar to the patches of other patients in the same cell) left out, then ${options.coreset} thinning per cell.`,
+    ...(options.hasPatientTable
       ? []
       : ['No table of patients was given: every image counted as its own patient.']),
   ];
 }
 
-/** @throws SaladError TRAINING_DATA_INVALID where too little is left to score with; CANCELLED when aborted. */
+/**
+ * Fits memory bank and calibration and writes the bundle.
+ * @throws SaladError TRAINING_DATA_INVALID where the bank is too small for the search; CANCELLED when aborted.
+ */
 export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const { plan, encoder } = options;
   const { source, built, calibration } = await fitScoring(options);
   const { weights, search } = source;
   const { bank } = search;
-  const golden = await goldenBatch(options.engine, source, plan);
+  const golden = await makeGoldenBatch(options.engine, source, plan);
   const manifest: BundleDraft['manifest'] = {
     name: options.name,
     version: options.version,
@@ -98,8 +101,8 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
     manifest,
     bankSize: { rows: bank.rows, dimension: bank.dimension },
     calibrationImages: { a: options.calibrationA.length, b: options.calibrationB.length },
-    duplicates: options.duplicates,
-    patientTable: options.patientTable,
+    duplicateCount: options.duplicateCount,
+    hasPatientTable: options.hasPatientTable,
     bank: built,
     limits: plan.limits,
   });

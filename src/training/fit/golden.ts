@@ -1,50 +1,49 @@
 /**
- * The golden batch of a bundle: tiles and the scores an engine must reproduce before it may serve. The tiles are cut
- * from phantoms, so that no patient's pixels travel with a bundle.
+ * Makes the golden batch of a bundle: tiles and the scores that an engine must reproduce before it serves. The tiles
+ * are cut from phantoms, so that a bundle contains no pixels of a patient.
  */
-
 import type { GoldenBatch } from '../../bundle/check.js';
 import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
+import { writeTile } from '../../imaging/batch-tiles.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
-import { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image.js';
 import { makePhantom } from '../../phantom/phantom.js';
+import { renderSamples } from '../data/render.js';
 import type { TrainingPlan } from '../encoders/preset.js';
 
-/** At most this many bytes of pixels: a bundle stays small. */
-const MAX_PIXEL_BYTES = 262_144;
-const MAX_TILES = 12;
+/** Most bytes of pixels, to keep bundles small. */
+const PIXEL_BYTES_MAX = 262_144;
+const TILES_MAX = 12;
 
-/** Half of them with a lesion: scores of both kinds. */
+/** Half of the phantoms have a lesion, so that low and high scores occur. */
 const PHANTOMS = 6;
 
-function phantomImages({ input, tiling }: TrainingPlan, geometry: Geometry): readonly WorkingImage[] {
+function phantomImages(plan: TrainingPlan): readonly WorkingImage[] {
   return Array.from({ length: PHANTOMS }, (_, seed) => {
     const lesion = seed % 2 === 0 ? 'none' : 'consolidation';
-    const { rows, columns, samples, window } = makePhantom({ seed, lesion, size: input.workingSize });
+    const { rows, columns, samples, window } = makePhantom({ seed, lesion, size: plan.input.workingSize });
     const format = {
       ...defaultPixelFormat(rows, columns, 16, 12),
       voi: { kind: 'window', function: 'linear', ...window } as const,
     };
-    const image = new WorkingImage(geometry, input, format, tiling.minStd, 'rows');
-    image.pushRows(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
-    image.complete();
-    return image;
+    const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
+    return renderSamples(bytes, format, plan);
   });
 }
 
-/** Corners, an edge and the centre, of different images, where they are not background. */
+/** Chooses corners, edges and the centre of different images, where they are not background. */
 function goldenTiles(
   images: readonly WorkingImage[],
   geometry: Geometry,
   count: number,
 ): { readonly image: WorkingImage; readonly row: number; readonly column: number }[] {
-  const places = (count: number) => ({ first: 0, middle: Math.floor(count / 2), last: count - 1 });
-  const row = places(geometry.tileRows);
-  const column = places(geometry.tileColumns);
-  const wanted = [
+  const indicesOf = (length: number) => ({ first: 0, middle: Math.floor(length / 2), last: length - 1 });
+  const row = indicesOf(geometry.tileRows);
+  const column = indicesOf(geometry.tileColumns);
+  const places = [
     [row.middle, column.middle],
     [row.first, column.first],
     [row.last, column.last],
@@ -53,33 +52,33 @@ function goldenTiles(
     [row.last, column.first],
   ] as const;
   const tiles = new Map<string, { image: WorkingImage; row: number; column: number }>();
-  for (let index = 0; index < images.length * wanted.length && tiles.size < count; index += 1) {
-    const [row, column] = wanted[index % wanted.length]!;
-    // Walks images and places out of step, so that every place is tried on every image.
-    const which = (index + Math.floor(index / wanted.length)) % images.length;
-    const image = images[which]!;
-    if (!image.isBackground(row, column)) tiles.set(`${which}:${row}:${column}`, { image, row, column });
+  for (let step = 0; step < images.length * places.length && tiles.size < count; step += 1) {
+    const [row, column] = places[step % places.length]!;
+    // The image index advances by one more after each round of places, so that every place is tried on every image.
+    const imageIndex = (step + Math.floor(step / places.length)) % images.length;
+    const image = images[imageIndex]!;
+    if (!image.isBackground(row, column)) tiles.set(`${imageIndex}:${row}:${column}`, { image, row, column });
   }
   return [...tiles.values()];
 }
 
 /** @throws SaladError TRAINING_DATA_INVALID where every tile is background. */
-export async function goldenBatch(
+export async function makeGoldenBatch(
   engine: Engine,
   source: EngineModelSource,
   plan: TrainingPlan,
 ): Promise<GoldenBatch> {
   const { geometry } = source;
-  const bytes = geometry.tilePixels;
-  const limit = Math.max(2, Math.min(MAX_TILES, Math.floor(MAX_PIXEL_BYTES / bytes)));
-  const tiles = goldenTiles(phantomImages(plan, geometry), geometry, limit);
-  if (tiles.length === 0)
-    throw new SaladError('TRAINING_DATA_INVALID', 'every tile of a phantom is background to this model');
-  const pixels = new Uint8Array(tiles.length * bytes);
+  const { tilePixels } = geometry;
+  const limit = Math.max(2, Math.min(TILES_MAX, Math.floor(PIXEL_BYTES_MAX / tilePixels)));
+  const tiles = goldenTiles(phantomImages(plan), geometry, limit);
+  if (tiles.length === 0) {
+    throw new SaladError('TRAINING_DATA_INVALID', 'every tile of the phantoms is background for this model');
+  }
+  const pixels = new Uint8Array(tiles.length * tilePixels);
   const positions = new Int32Array(tiles.length * 2);
   tiles.forEach(({ image, row, column }, index) => {
-    image.cutTile(row, column, pixels.subarray(index * bytes, (index + 1) * bytes));
-    positions.set([row, column], 2 * index);
+    writeTile({ pixels, positions }, index, image, row, column);
   });
   const model = await engine.load(source);
   try {

@@ -1,13 +1,13 @@
-/** MODEL_CARD.md: what a bundle was made from, how, what it reached on held-out normals, and what it cannot do. */
+/** Writes MODEL_CARD.md: how a bundle was made, from which data, its calibration, and its limits. */
 import type { BundleDraft } from '../../bundle/bundle.js';
-import { quantileOfSorted } from '../../scoring/calibration.js';
+import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
 
 export interface CardFacts {
   readonly manifest: BundleDraft['manifest'];
   readonly bankSize: { readonly rows: number; readonly dimension: number };
   readonly calibrationImages: { readonly a: number; readonly b: number };
-  readonly duplicates: number;
-  readonly patientTable: boolean;
+  readonly duplicateCount: number;
+  readonly hasPatientTable: boolean;
   readonly bank: { readonly candidates: number; readonly duplicates: number; readonly outliers: number };
   readonly limits: readonly string[];
 }
@@ -15,18 +15,13 @@ export interface CardFacts {
 function intensitySentence(manifest: CardFacts['manifest']): string {
   const { intensity } = manifest.input;
   return intensity.kind === 'window'
-    ? "the header's window (streamable: patches are scored while rows still arrive)"
+    ? "the header's window (streamable: patches are scored while rows arrive)"
     : `stretched from percentile ${intensity.low} to ${intensity.high} of the image (no score before the last row)`;
-}
-
-/** Lowest false-positive rate a calibration set of n images can promise. */
-function lowestRate(count: number): string {
-  return `${(100 / (count + 1)).toFixed(1)} %`;
 }
 
 function calibrationRows({ a, b }: CardFacts['calibrationImages']): string {
   return b === 0
-    ? '| calibrated on | all of them, each against a bank without a fifth of the patients, its own among them |'
+    ? '| calibrated on | all of them, each against a bank without its fold (a fifth of the patients) |'
     : `| held out, half A (patch calibration) | ${a} |\n| held out, half B (image calibration) | ${b} |`;
 }
 
@@ -36,15 +31,16 @@ export function modelCard(facts: CardFacts): string {
   const cores = tiling.coresPerTile ?? 1;
   const scores = calibration.imageScores;
   const at = (probability: number): string => quantileOfSorted(scores, probability).toFixed(3);
+  const lowestRate = `${(100 * minFalsePositiveRate(calibration)).toFixed(1)} %`;
   const notes = [...training.notes, ...facts.limits].map((note) => `- ${note}`).join('\n');
   return `# ${manifest.name}, version ${manifest.version}
 
 ${manifest.description}
 
-Research software: the score ranks images and highlights patches unlike the normal ones it was fitted on. It makes
-no diagnosis.
+Research software: the score ranks images and marks patches that differ from the normal ones it was fitted on. It is
+not a diagnosis.
 
-## Made by
+## How it was made
 
     ${training.command}
 
@@ -56,9 +52,9 @@ the same files gives the same bytes. Data hash (SHA-256 over the sorted hashes o
 | --- | --- |
 | fit (encoder statistics, memory bank) | ${training.images.fit} |
 ${calibrationRows(calibrationImages)}
-| exact duplicates left out | ${facts.duplicates} |
+| exact duplicates left out | ${facts.duplicateCount} |
 
-${calibrationImages.b === 0 ? 'Parts' : 'Split'} by ${facts.patientTable ? 'patient' : 'image (no table of patients was given: repeat patients, if any, make the calibration too good)'}.
+${calibrationImages.b === 0 ? 'Folds' : 'Split'} by ${facts.hasPatientTable ? 'patient' : 'image (no table of patients was given: patients with several images, if any, make the calibration too optimistic)'}.
 
 ## How it scores
 
@@ -71,9 +67,9 @@ robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.to
 
 ## Calibration
 
-Image scores of ${scores.length} normals that the bank did not hold: median ${at(0.5)}, 90 % ${at(0.9)}, 95 % ${at(0.95)}, highest ${at(1)}.
-The lowest false-positive rate these support is ${lowestRate(scores.length)}. The promise holds for images like these; another site,
-device or age group needs its own calibration. \`salad evaluate --model … --data …\` measures the realised rate.
+Image scores of ${scores.length} normals that were not in the bank: median ${at(0.5)}, 90 % ${at(0.9)}, 95 % ${at(0.95)}, highest ${at(1)}.
+The lowest false-positive rate they can guarantee is ${lowestRate}. The guarantee holds for images like these; another site,
+device or age group needs its own calibration. \`salad evaluate --model … --data …\` measures the actual rate.
 
 ## Limits and notes
 

@@ -1,6 +1,6 @@
 /**
- * Reserves the folder that a new bundle is written to. It must be empty or absent, writable, and not in use by another
- * run; all of this is checked before the work.
+ * Reserves the folder of a new bundle. It must be empty or absent, writable, and not in use by another run; all this is
+ * checked before the work.
  */
 import { constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { access, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
@@ -14,7 +14,7 @@ function invalid(message: string, cause?: unknown): SaladError {
   return new SaladError('CONFIGURATION_INVALID', message, cause === undefined ? {} : { cause });
 }
 
-/** Checkpoints of a run that writes to this bundle folder. */
+/** Folder for the checkpoints of a run that writes to a bundle folder. */
 export function checkpointDirectory(bundleDirectory: string): string {
   return `${resolve(bundleDirectory)}.checkpoint`;
 }
@@ -27,15 +27,15 @@ export function versionDirectory(models: string, name: string, version: number):
 const lockSchema = z.object({ pid: z.int(), host: z.string(), startedAt: z.string() });
 type Lock = z.infer<typeof lockSchema>;
 
-/** Lock files of this process. After a restart in a container an old lock file may name the same process id. */
-const held = new Set<string>();
+/** Lock files that this process holds. After a restart of a container, an old lock file may name the same process id. */
+const heldLocks = new Set<string>();
 
 function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    // EPERM: it is there and another user's.
+    // EPERM: the process exists and belongs to another user.
     return Reflect.get(error as Error, 'code') === 'EPERM';
   }
 }
@@ -48,9 +48,10 @@ async function readLock(file: string): Promise<Lock | null> {
   }
 }
 
-function isLeftBehind(file: string, lock: Lock | null): boolean {
+/** Whether the process that wrote a lock file has ended. A lock of another host is never stale. */
+function isStale(file: string, lock: Lock | null): boolean {
   if (lock === null || lock.host !== hostname()) return false;
-  return lock.pid === process.pid ? !held.has(file) : !isRunning(lock.pid);
+  return lock.pid === process.pid ? !heldLocks.has(file) : !isRunning(lock.pid);
 }
 
 async function createLock(file: string, now: Date): Promise<void> {
@@ -63,8 +64,8 @@ async function createLock(file: string, now: Date): Promise<void> {
   }
 }
 
-/** @throws SaladError CONFIGURATION_INVALID where another run holds it */
-async function takeLock(file: string, now: Date): Promise<void> {
+/** Creates the lock file; replaces a stale one. @throws SaladError CONFIGURATION_INVALID where another run holds it */
+async function acquireLock(file: string, now: Date): Promise<void> {
   try {
     await createLock(file, now);
     return;
@@ -72,28 +73,28 @@ async function takeLock(file: string, now: Date): Promise<void> {
     if (Reflect.get(error as Error, 'code') !== 'EEXIST') throw error;
   }
   const lock = await readLock(file);
-  if (!isLeftBehind(file, lock)) {
-    const who = lock
+  if (!isStale(file, lock)) {
+    const owner = lock
       ? `process ${lock.pid} on ${lock.host}, since ${lock.startedAt}`
       : 'a run that just began';
-    throw invalid(`another run writes there (${who}); if it is gone, delete ${file}`);
+    throw invalid(`another run writes there (${owner}); if it has ended, delete ${file}`);
   }
   await unlink(file);
   await createLock(file, now);
 }
 
 /** Whether the path does not exist or is an empty folder. */
-function isFree(directory: string): boolean {
+function isAvailable(directory: string): boolean {
   try {
     const info = lstatSync(directory, { throwIfNoEntry: false });
     return info === undefined || (info.isDirectory() && readdirSync(directory).length === 0);
   } catch {
-    // A parent is no folder or cannot be searched: creating the folder will report it.
+    // A parent is not a folder or cannot be searched: the creation of the folder reports it.
     return true;
   }
 }
 
-/** One more than the highest version beside this one, for a message. */
+/** One more than the highest version in the same folder, for a message. */
 function nextVersion(directory: string): number {
   const siblings = existsSync(dirname(directory)) ? readdirSync(dirname(directory)) : [];
   const versions = siblings.filter((name) => /^[1-9]\d*$/.test(name)).map(Number);
@@ -101,7 +102,7 @@ function nextVersion(directory: string): number {
 }
 
 function refuseExisting(directory: string): void {
-  if (isFree(directory)) return;
+  if (isAvailable(directory)) return;
   const isVersion = /^[1-9]\d*$/.test(basename(directory));
   const advice = isVersion
     ? `give --version ${nextVersion(directory)} or another --out`
@@ -109,14 +110,17 @@ function refuseExisting(directory: string): void {
   throw invalid(`${directory} exists and is never overwritten: ${advice}`);
 }
 
-/** @throws SaladError CONFIGURATION_INVALID where a checkpoint would be overwritten, or there is none to resume */
+/**
+ * Checks that the checkpoint folder fits `resume`.
+ * @throws SaladError CONFIGURATION_INVALID where a checkpoint would be overwritten, or where there is none to resume
+ */
 function checkCheckpoint(directory: string, resume: boolean): void {
   const checkpoints = checkpointDirectory(directory);
   const exists = existsSync(join(checkpoints, CHECKPOINT_FILE));
   if (resume && !exists) {
     throw invalid(
-      `--resume: there is no checkpoint in ${checkpoints}; to train from the start leave --resume out ` +
-        '(presets without a learned encoder keep none)',
+      `--resume: there is no checkpoint in ${checkpoints}; to train from the start, omit --resume ` +
+        '(presets without a learned encoder write none)',
     );
   }
   if (!resume && exists) {
@@ -126,45 +130,46 @@ function checkCheckpoint(directory: string, resume: boolean): void {
   }
 }
 
-/** Folders that `mkdir` made, innermost first, as far as they are empty. */
-function removeEmpty(innermost: string, outermost: string): void {
+/** Removes the folders from `innermost` up to `outermost`; stops at one that is not empty. */
+function removeEmptyFolders(innermost: string, outermost: string): void {
   try {
     for (let folder = innermost; ; folder = dirname(folder)) {
       rmdirSync(folder);
       if (folder === outermost) return;
     }
   } catch {
-    // Something lies there by now.
+    // Another process has put something there.
   }
 }
 
 /**
- * Creates a folder and those above it, one by one: the recursive `mkdir` never returns on a file system that creates
- * nothing, such as /proc.
+ * Creates a folder and its parents one by one, because a recursive `mkdir` never returns on a file system where nothing
+ * can be created, such as /proc.
  * @returns the outermost folder that was created
  */
-async function makeFolders(folder: string): Promise<string | undefined> {
+async function createFolders(folder: string): Promise<string | undefined> {
   const missing: string[] = [];
-  for (let each = folder; !existsSync(each) && dirname(each) !== each; each = dirname(each))
+  for (let each = folder; !existsSync(each) && dirname(each) !== each; each = dirname(each)) {
     missing.unshift(each);
+  }
   for (const each of missing) {
     await mkdir(each).catch((error: NodeJS.ErrnoException) => {
-      // Another run creates it at the same time.
+      // EEXIST: another run has created it at the same time.
       if (error.code !== 'EEXIST') throw error;
     });
   }
   return missing[0];
 }
 
-/** Removes the lock file, and folders that were created and are still empty. */
-export type ReleaseFolder = () => void;
+/** Removes the lock file, and the created folders that are still empty. */
+type ReleaseFolder = () => void;
 
 /**
- * Reserves a bundle's folder for this run, by a lock file beside it.
- * @param options.resume whether a learned encoder continues from its checkpoint; absent: nothing is trained
- * @returns releases the folder; to be called when the bundle is written or the work has failed
- * @throws SaladError CONFIGURATION_INVALID where something lies there, another run writes there, nothing can be written
- *   there, or its checkpoint does not fit `resume`
+ * Reserves a bundle's folder for this run by a lock file beside it.
+ * @param options.resume whether a learned encoder continues from its checkpoint; absent: the run does not train
+ * @returns a function that releases the folder; call it when the bundle is written or the work has failed
+ * @throws SaladError CONFIGURATION_INVALID where the folder is not empty or not writable, another run writes there, or
+ *   its checkpoint does not fit `resume`
  */
 export async function reserveBundleFolder(
   bundleDirectory: string,
@@ -174,22 +179,22 @@ export async function reserveBundleFolder(
   const parent = dirname(directory);
   const lock = `${directory}.lock`;
   refuseExisting(directory);
-  let made: string | undefined;
+  let outermostCreated: string | undefined;
   try {
-    made = await makeFolders(parent);
-    await takeLock(lock, now);
+    outermostCreated = await createFolders(parent);
+    await acquireLock(lock, now);
   } catch (error) {
     if (error instanceof SaladError) throw error;
     throw invalid(`nothing can be written to ${parent}: ${(error as Error).message}`, error);
   }
-  held.add(lock);
+  heldLocks.add(lock);
   const release = (): void => {
-    if (!held.delete(lock)) return;
+    if (!heldLocks.delete(lock)) return;
     rmSync(lock, { force: true });
-    if (made !== undefined) removeEmpty(parent, made);
+    if (outermostCreated !== undefined) removeEmptyFolders(parent, outermostCreated);
   };
   try {
-    // Another run may have ended between the first look and the lock.
+    // Another run may have written the bundle between the first check and the lock.
     refuseExisting(directory);
     if (resume !== undefined) checkCheckpoint(directory, resume);
   } catch (error) {
@@ -200,7 +205,7 @@ export async function reserveBundleFolder(
 }
 
 /**
- * Whether a file can be written where it is asked for, before the work: nothing is created or changed.
+ * Checks before the work that a file can be written; creates and changes nothing.
  * @throws SaladError CONFIGURATION_INVALID naming the option
  */
 export async function checkWritable(option: string, file: string): Promise<void> {

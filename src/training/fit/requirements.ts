@@ -1,39 +1,38 @@
-/** Checks, before the work, that there are enough images for a plan. */
-
+/** Checks before the work that there are enough images for a plan. */
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import type { ScoringSpec } from '../../geometry/specifications.js';
 import { candidatesPerCell, type MemoryBank } from '../../scoring/memory-bank.js';
-import { largestFold } from '../data/patient-folds.js';
+import { largestFoldSize } from '../data/patient-folds.js';
 import type { PatientSplit } from '../data/patient-split.js';
 import type { TrainingPlan } from '../encoders/preset.js';
 
-/** Fewer different normal images are refused unless forced. */
-export const TRAINING_IMAGES_MIN = 20;
+/** Training with fewer different normal images is refused, unless forced. */
+const TRAINING_IMAGES_MIN = 20;
 
 function invalid(message: string): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', message);
 }
 
-/** Cells that the search of a corner cell covers: the smallest search window of the grid. */
-function windowCells(searchRadius: number | null, patchGrid: number): number {
+/** Number of cells in the smallest search window of the grid, which is that of a corner cell. */
+function minWindowCells(searchRadius: number | null, patchGrid: number): number {
   return searchRadius === null ? patchGrid ** 2 : Math.min(patchGrid, searchRadius + 1) ** 2;
 }
 
-/** @throws SaladError TRAINING_DATA_INVALID for fewer different normal images than make a model, unless forced */
+/** Checks the number of different normal images. @throws SaladError TRAINING_DATA_INVALID for too few, unless forced */
 export function checkImageCount(count: number, force: boolean): void {
   if (count >= TRAINING_IMAGES_MIN || force) return;
   throw invalid(
     `${count} different normal ${count === 1 ? 'image is' : 'images are'} too few: at least ${TRAINING_IMAGES_MIN} are ` +
-      'needed, and a few hundred for thresholds that hold; --force trains all the same',
+      'needed, and a few hundred for reliable thresholds; --force trains anyway',
   );
 }
 
 /**
  * Checks that the memory bank will have enough rows for the search of the plan, before an encoder is trained.
- * @param split of different images
- * @param bankRows most rows of the bank
- * @throws SaladError TRAINING_DATA_INVALID with the number needed
+ * @param split of the different images
+ * @param options.bankRows most rows of the bank
+ * @throws SaladError TRAINING_DATA_INVALID with the number of rows or images needed
  */
 export function checkTrainingSize(
   split: PatientSplit,
@@ -44,48 +43,46 @@ export function checkTrainingSize(
   const count = fit.length + calibrationA.length + calibrationB.length;
   const { neighbourCount, searchRadius } = plan.scoring;
   const { patchGrid } = geometryOf(plan.input, plan.tiling);
-  const window = windowCells(searchRadius, patchGrid);
-  const perCell = Math.ceil(neighbourCount / window);
+  const rowsNeeded = Math.ceil(neighbourCount / minWindowCells(searchRadius, patchGrid));
   const cells = patchGrid ** 2;
-  // Every cell keeps one row at least, however few the bank may hold.
-  if (perCell > 1 && Math.floor(options.bankRows / cells) < perCell) {
+  // The bank has at least one row per cell, even where that exceeds bankRows.
+  if (rowsNeeded > 1 && Math.floor(options.bankRows / cells) < rowsNeeded) {
     throw invalid(
       `a memory bank of ${options.bankRows} rows is too small: the ${neighbourCount} nearest prototypes are searched, ` +
-        `and ${perCell} rows for each of ${cells} cells are needed, ${perCell * cells} in all`,
+        `and ${rowsNeeded} rows for each of ${cells} cells are needed, ${rowsNeeded * cells} in total`,
     );
   }
   const isCrossFitted = calibrationB.length === 0;
-  const leftOut = isCrossFitted ? largestFold(fit, options.seed) : 0;
-  if (fit.length - leftOut < perCell) {
-    const patients = new Set(fit.map(({ patient }) => patient)).size;
-    throw invalid(
-      `${count} different normal images${isCrossFitted ? ` of ${patients} patients` : ''} are too few: ` +
-        (isCrossFitted
-          ? `they are scored by a bank without their own fifth of the patients, which must hold ${perCell} images and has ` +
-            `${fit.length - leftOut}`
-          : `${fit.length} of them fit and ${perCell} are needed, as the ${neighbourCount} nearest prototypes are searched: ` +
-            `about ${Math.ceil((perCell * count) / fit.length)} images in all`),
-    );
-  }
+  const available = fit.length - (isCrossFitted ? largestFoldSize(fit, options.seed) : 0);
+  if (available >= rowsNeeded) return;
+  const patients = new Set(fit.map(({ patient }) => patient)).size;
+  throw invalid(
+    `${count} different normal images${isCrossFitted ? ` of ${patients} patients` : ''} are too few: ` +
+      (isCrossFitted
+        ? `each is scored against a bank without its fold (a fifth of the patients), which must hold ${rowsNeeded} ` +
+          `images and has ${available}`
+        : `${fit.length} of them fit and ${rowsNeeded} are needed, because the ${neighbourCount} nearest prototypes are ` +
+          `searched: about ${Math.ceil((rowsNeeded * count) / fit.length)} images in total`),
+  );
 }
 
 /**
- * Checks that the search of every cell finds enough rows in a finished bank.
- * @param needed 1 where a patch of that cell will be scored; absent: everywhere
+ * Checks that a finished bank has enough rows for the search of every cell.
+ * @param scoredCells uint8 [cells]: 1 where patches of the cell will be scored; absent: all cells
  * @throws SaladError TRAINING_DATA_INVALID
  */
 export function checkBankSize(
   bank: MemoryBank,
   patchGrid: number,
   { neighbourCount, searchRadius }: ScoringSpec,
-  needed?: Uint8Array,
+  scoredCells?: Uint8Array,
 ): void {
   const candidates = candidatesPerCell(bank, patchGrid, searchRadius);
-  const poor = candidates.findIndex((count, cell) => count < neighbourCount && needed?.[cell] !== 0);
-  if (poor < 0) return;
+  const cell = candidates.findIndex((count, at) => count < neighbourCount && scoredCells?.[at] !== 0);
+  if (cell < 0) return;
   throw invalid(
-    `too few patches to remember: at row ${Math.floor(poor / patchGrid)}, column ${poor % patchGrid} of the patch grid the ` +
-      `memory bank has ${candidates[poor]} prototypes and the ${neighbourCount} nearest are searched; give more images, or ` +
-      'more --bank-rows',
+    `too few patches for the memory bank: at row ${Math.floor(cell / patchGrid)}, column ${cell % patchGrid} of the patch ` +
+      `grid it has ${candidates[cell]} prototypes, and the ${neighbourCount} nearest are searched; give more images or a ` +
+      'higher --bank-rows',
   );
 }

@@ -1,32 +1,31 @@
 /**
- * Image scores that thresholds are taken from, where the normals are not all alike, or not all normal
- * (docs/explanation/thresholds.md).
+ * Adjusts the image scores that thresholds come from: leaves out the highest where some of the normals may be abnormal,
+ * and splits them into strata where the normals differ much (docs/explanation/thresholds.md).
  */
-
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { alignerOf } from '../../imaging/alignment.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import type { FitImage } from '../encoders/preset.js';
-import { alignmentReference } from './alignment-reference.js';
+import { fitAlignmentReference } from './alignment-reference.js';
 
 export interface ThresholdOptions {
-  /** Share of the normals that are held not to be normal, in [0, 0.5): the highest scores are left out. */
+  /** Assumed share of abnormal images among the normals, in [0, 0.5): so many of the highest scores are left out. */
   readonly contamination: number;
   /** Whether thresholds must hold in every fifth of the normals by field of view, sharpness and brightness. */
   readonly strata: boolean;
 }
 
-export const PLAIN_THRESHOLDS: ThresholdOptions = { contamination: 0, strata: false };
+export const DEFAULT_THRESHOLDS: ThresholdOptions = { contamination: 0, strata: false };
 
 /**
- * As many parts by each: with the 200 ZhangLab normals of the widest view kept out of everything, fifths of the others
- * flag 9 % of them at 5 %, thirds 14 %.
+ * Strata of each covariate. With the 200 ZhangLab normals of the widest view left out, thresholds from fifths of the
+ * other normals flag 9 % of these 200 at 5 %, thresholds from thirds 14 %.
  */
-const PARTS = 5;
-/** Fewer normals in a part say less about a rate than all of them do. */
-const PART_IMAGES_MIN = 19;
-/** Fewer normals have no parts. */
-export const STRATA_IMAGES_MIN = PARTS * PART_IMAGES_MIN;
+const STRATA_PER_COVARIATE = 5;
+/** A stratum with fewer images gives a worse estimate of a rate than all images together. */
+const STRATUM_IMAGES_MIN = 19;
+/** With fewer calibration images there are no strata. */
+export const STRATA_IMAGES_MIN = STRATA_PER_COVARIATE * STRATUM_IMAGES_MIN;
 
 /** Mean grey level, and mean absolute difference between rows, of a working image. */
 export function greyAndSharpness(
@@ -42,13 +41,13 @@ export function greyAndSharpness(
   return { meanGrey: sum / pixels.length, sharpness: gradient / (pixels.length - size) };
 }
 
-/** What no label says of an image, for each of them. */
-function covariatesOf(images: readonly WorkingImage[]): readonly Readonly<Record<string, number>>[] {
+/** Computes the numbers by which the images are split: brightness, sharpness and field of view. */
+function computeCovariates(images: readonly WorkingImage[]): readonly Readonly<Record<string, number>>[] {
   const size = images[0]?.geometry.workingSize ?? 0;
   const pixels = images.map((image) => image.pixels);
-  // Where the model does not align, they are laid over their mean all the same: it takes more of one that shows less.
+  // The field of view is the scale of the alignment to the mean image, also where the model does not align.
   const aligner = images.some(({ alignment }) => alignment === null)
-    ? alignerOf(alignmentReference(pixels, size))
+    ? alignerOf(fitAlignmentReference(pixels, size))
     : null;
   return images.map((image) => {
     const { meanGrey, sharpness } = greyAndSharpness(image.pixels, size);
@@ -57,30 +56,32 @@ function covariatesOf(images: readonly WorkingImage[]): readonly Readonly<Record
   });
 }
 
-interface Judged {
+interface ScoredImage {
   readonly image: WorkingImage;
   readonly score: number;
 }
 
-const ascending = (judged: readonly Judged[]): number[] =>
-  judged.map(({ score }) => score).sort((a, b) => a - b);
+const ascendingScores = (images: readonly ScoredImage[]): number[] =>
+  images.map(({ score }) => score).sort((a, b) => a - b);
 
-function partsOf(judged: readonly Judged[]): NonNullable<CalibrationTables['strata']> {
-  const covariates = covariatesOf(judged.map(({ image }) => image));
-  const rows = judged.map((each, index) => ({ each, covariates: covariates[index]! }));
+/** Splits the images by each covariate into strata of equal size. */
+function splitIntoStrata(images: readonly ScoredImage[]): NonNullable<CalibrationTables['strata']> {
+  const covariates = computeCovariates(images.map(({ image }) => image));
+  const rows = images.map((image, index) => ({ image, covariates: covariates[index]! }));
   return Object.keys(covariates[0] ?? {}).flatMap((name) => {
     const sorted = [...rows].sort((a, b) => a.covariates[name]! - b.covariates[name]!);
-    const edge = (part: number): number => Math.round((part * sorted.length) / PARTS);
-    return Array.from({ length: PARTS }, (_, part) => ({
-      name: `${name}, ${part + 1} of ${PARTS}`,
-      imageScores: ascending(sorted.slice(edge(part), edge(part + 1)).map(({ each }) => each)),
+    const edge = (stratum: number): number => Math.round((stratum * sorted.length) / STRATA_PER_COVARIATE);
+    return Array.from({ length: STRATA_PER_COVARIATE }, (_, stratum) => ({
+      name: `${name}, ${stratum + 1} of ${STRATA_PER_COVARIATE}`,
+      imageScores: ascendingScores(sorted.slice(edge(stratum), edge(stratum + 1)).map(({ image }) => image)),
     }));
   });
 }
 
 /**
- * @param images the normals that calibrate
- * @param scores of them, NaN where nothing was scored
+ * Applies the options to the image scores of calibration tables.
+ * @param images the calibration images
+ * @param scores their image scores, NaN where no patch was scored
  */
 export function refineThresholds(
   calibration: CalibrationTables,
@@ -88,9 +89,11 @@ export function refineThresholds(
   scores: readonly number[],
   { contamination, strata }: ThresholdOptions,
 ): CalibrationTables {
-  const judged = images.map(({ image }, index) => ({ image, score: scores[index]! }));
-  const scored = judged.filter(({ score }) => !Number.isNaN(score)).sort((a, b) => a.score - b.score);
+  const scored = images
+    .map(({ image }, index): ScoredImage => ({ image, score: scores[index]! }))
+    .filter(({ score }) => !Number.isNaN(score))
+    .sort((a, b) => a.score - b.score);
   const kept = scored.slice(0, Math.max(1, scored.length - Math.floor(contamination * scored.length)));
-  const refined = { ...calibration, imageScores: ascending(kept) };
-  return strata && kept.length >= STRATA_IMAGES_MIN ? { ...refined, strata: partsOf(kept) } : refined;
+  const refined = { ...calibration, imageScores: ascendingScores(kept) };
+  return strata && kept.length >= STRATA_IMAGES_MIN ? { ...refined, strata: splitIntoStrata(kept) } : refined;
 }

@@ -1,20 +1,20 @@
-/** The whole of training: data set, encoder by preset, then the common back half that makes a bundle. */
+/** Trains a model: splits the data set, fits the encoder of the preset, and builds the bundle. */
 import { rm } from 'node:fs/promises';
 import type { Bundle } from '../../bundle/bundle.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
-import { calibrationWarnings } from '../../scoring/calibration-promise.js';
+import { imageCountWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
-import { type RenderSpec, renderAll } from '../data/image-scorer.js';
 import { type PatientSplit, splitByPatient } from '../data/patient-split.js';
+import { type RenderSpec, renderAll } from '../data/render.js';
 import type { FitImage, TrainingPlan } from '../encoders/preset.js';
-import { alignedTo } from './alignment-reference.js';
+import { withAlignmentReference } from './alignment-reference.js';
 import { type BuildOptions, buildBundle } from './bundle-builder.js';
 import { checkpointDirectory } from './output-folder.js';
 import { checkImageCount, checkTrainingSize } from './requirements.js';
 import { STRATA_IMAGES_MIN } from './strata.js';
 
-/** What a bundle is built with, plus where the data is and how it is split. */
+/** Options of the bundle, the data set and its split. */
 export interface TrainOptions
   extends Pick<
     BuildOptions,
@@ -36,14 +36,14 @@ export interface TrainOptions
     | 'signal'
     | 'onProgress'
   > {
-  /** Only its normal images are taken. */
+  /** Only its normal images are used. */
   readonly dataset: Dataset;
-  /** Fraction of normal images held out for calibration, in (0, 1); null leaves it to the plan. */
+  /** Fraction of normal images held out for calibration, in (0, 1); null: the plan decides. */
   readonly validation: number | null;
   readonly resume: boolean;
-  /** Trains on fewer images than can be recommended; never on fewer than the search needs. */
+  /** Allows fewer images than recommended, but not fewer than the search needs. */
   readonly force: boolean;
-  /** Told before the work what its result will not be able to promise. */
+  /** Receives warnings about the thresholds of the result, before the work. */
   readonly onWarning: (warning: string) => void;
 }
 
@@ -53,20 +53,20 @@ export interface TrainResult {
   readonly duplicates: number;
 }
 
-/** Part of the normals that calibrates where calibration is held out. */
-const HELD_OUT = 0.2;
+/** Default fraction of the normal images that calibrate, where calibration images are held out. */
+const HELD_OUT_FRACTION = 0.2;
 
-/** Held out where the learned encoder or the user wants it (a fifth by default), else everything fits. */
-function splitFor(images: readonly DatasetImage[], options: TrainOptions): PatientSplit {
+/** Holds images out where the plan or the user requires it; otherwise all images fit. */
+function chooseSplit(images: readonly DatasetImage[], options: TrainOptions): PatientSplit {
   const { plan, seed, validation } = options;
   if (validation === null && plan.calibration === 'crossFitted') {
     return { fit: images, calibrationA: [], calibrationB: [] };
   }
-  return splitByPatient(images, seed, validation ?? HELD_OUT);
+  return splitByPatient(images, seed, validation ?? HELD_OUT_FRACTION);
 }
 
-/** What thresholds from so many images will not be able to promise. */
-function calibrationWarningsOf(
+/** Warnings about thresholds from the number of calibration images. */
+function thresholdWarnings(
   { fit, calibrationB }: PatientSplit,
   { thresholds }: TrainOptions,
 ): readonly string[] {
@@ -74,14 +74,14 @@ function calibrationWarningsOf(
   const count = images - Math.floor(thresholds.contamination * images);
   const isTooFewForStrata = thresholds.strata && count < STRATA_IMAGES_MIN;
   return [
-    ...calibrationWarnings(count),
+    ...imageCountWarnings(count),
     ...(isTooFewForStrata
       ? [`--strata does nothing: ${STRATA_IMAGES_MIN} calibration normals are needed, there are ${count}`]
       : []),
   ];
 }
 
-async function renderSet(
+async function renderImages(
   images: readonly DatasetImage[],
   spec: RenderSpec,
   stage: string,
@@ -96,29 +96,33 @@ async function renderSet(
   return rendered;
 }
 
-/** The plan with the mean of the fit images in it, where it aligns. */
-async function alignedPlan(fit: readonly DatasetImage[], options: TrainOptions): Promise<TrainingPlan> {
+/** Adds the mean of the fit images to a plan that aligns. */
+async function fitAlignment(fit: readonly DatasetImage[], options: TrainOptions): Promise<TrainingPlan> {
   const { plan } = options;
   if (!plan.align) return plan;
-  return alignedTo(await renderSet(fit, plan, 'reading images for their mean', options), plan);
+  return withAlignmentReference(
+    await renderImages(fit, plan, 'reading images for their mean', options),
+    plan,
+  );
 }
 
 /**
+ * Trains a model and writes its bundle.
  * @throws SaladError TRAINING_DATA_INVALID for data that cannot be used, CANCELLED when aborted (a learned
- *   preset has then written its checkpoint).
+ *   preset has then written its checkpoint)
  */
 export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
   const { dataset, seed, engine, signal, onProgress } = options;
   const normals = dataset.images.filter(({ label }) => label === NORMAL);
   const images = withoutDuplicates(normals);
   checkImageCount(images.length, options.force);
-  const split = splitFor(images, options);
+  const split = chooseSplit(images, options);
   checkTrainingSize(split, options.plan, { bankRows: options.bankRows ?? options.plan.bankRows, seed });
-  calibrationWarningsOf(split, options).forEach(options.onWarning);
-  const plan = await alignedPlan(split.fit, options);
-  const fit = await renderSet(split.fit, plan, 'reading fit images', options);
-  const calibrationA = await renderSet(split.calibrationA, plan, 'reading half A', options);
-  const calibrationB = await renderSet(split.calibrationB, plan, 'reading half B', options);
+  thresholdWarnings(split, options).forEach(options.onWarning);
+  const plan = await fitAlignment(split.fit, options);
+  const fit = await renderImages(split.fit, plan, 'reading fit images', options);
+  const calibrationA = await renderImages(split.calibrationA, plan, 'reading half A', options);
+  const calibrationB = await renderImages(split.calibrationB, plan, 'reading half B', options);
   const checkpoints = checkpointDirectory(options.bundleDirectory);
   const encoder = await plan.fitEncoder({
     images: fit,
@@ -140,12 +144,12 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     fit,
     calibrationA,
     calibrationB,
-    duplicates,
-    patientTable: dataset.patientTable !== null,
+    duplicateCount: duplicates,
+    hasPatientTable: dataset.patientTable !== null,
     dataSha256: dataHash(normals),
     pixelHashes: images.map(({ pixelHash }) => pixelHash).sort(),
   });
-  // The bundle is safely in place: a later --resume must not take up a finished run.
+  // After the bundle is written, because a later --resume must not continue a finished run.
   await rm(checkpoints, { recursive: true, force: true });
   return { bundle, split, duplicates };
 }

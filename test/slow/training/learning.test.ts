@@ -28,7 +28,7 @@ const config = tinyConfig({
   augment: { flip: 0, shift: 3, gain: 0.5, offset: 0.4, gamma: 0.2, blur: 0.2, noise: 0.05 },
 });
 
-/** Tiles of `kind(index)` under exposure that varies from tile to tile. */
+/** Textures of `kind(index)` with an exposure that varies from tile to tile. */
 function tilesOf(count: number, kind: (index: number) => number, seed: number): Uint8Array[] {
   return Array.from({ length: count }, (_, index) => {
     const random = randomStream(seed, index, 77);
@@ -49,7 +49,7 @@ function sourceOf(tiles: readonly Uint8Array[]): TileSource {
     cellOf: new Int32Array(tiles.length),
     gridSide: 1,
     overlapCells: 1,
-    get: (indices) => Uint8Array.from(Buffer.concat(Array.from(indices, (tile) => tiles[tile]!))),
+    readTiles: (indices) => Uint8Array.from(Buffer.concat(Array.from(indices, (tile) => tiles[tile]!))),
   };
 }
 
@@ -65,7 +65,7 @@ function embed(weights: Weights, tiles: readonly Uint8Array[]): Float32Array[] {
   });
 }
 
-/** Mean angular distance (in half turns) to the 5 nearest of the normal embeddings. */
+/** Mean angular distance, in half turns, to the 5 nearest normal embeddings. */
 function kNearest(query: Float32Array, bank: readonly Float32Array[]): number {
   const distances = bank
     .map((row) =>
@@ -83,7 +83,7 @@ function kNearest(query: Float32Array, bank: readonly Float32Array[]): number {
   return distances.slice(0, 5).reduce((sum, value) => sum + value, 0) / (5 * Math.PI);
 }
 
-/** Chance that an abnormal tile scores above a normal one. */
+/** Probability that an abnormal tile scores above a normal one. */
 function auroc(normal: readonly number[], abnormal: readonly number[]): number {
   let wins = 0;
   for (const a of abnormal) for (const n of normal) wins += a > n ? 1 : a === n ? 0.5 : 0;
@@ -96,18 +96,18 @@ describe('SALAD learning', function () {
     await prepareTrainingBackend('wasm');
   });
 
-  it('lowers every loss and separates held-out abnormal tiles better than the random network', async () => {
+  it('lowers every loss and separates held-out abnormal tiles better than an untrained network', async () => {
     const fit = tilesOf(320, (index) => index % 3, 1);
     const normal = tilesOf(90, (index) => index % 3, 2);
     const abnormal = tilesOf(90, () => 3, 3);
-    const judge = (weights: Weights): number => {
+    const evaluate = (weights: Weights): number => {
       const bank = embed(weights, fit);
       const score = (tiles: readonly Uint8Array[]) => embed(weights, tiles).map((row) => kNearest(row, bank));
       return auroc(score(normal), score(abnormal));
     };
-    const random = judge(initialiseWeights(encoderOf(config, SIZE), 4));
+    const random = evaluate(initialiseWeights(encoderOf(config, SIZE), 4));
     const { weights, history } = await trainSaladEncoder({ tiles: sourceOf(fit), config, seed: 4 });
-    const trained = judge(weights);
+    const trained = evaluate(weights);
     const [first, lastOfWarmup] = [history[0]!, history[config.warmupEpochs - 1]!];
     const [firstMemory, last] = [history[config.warmupEpochs]!, history.at(-1)!];
     assert.ok(lastOfWarmup.contrastLoss < first.contrastLoss - 0.1, JSON.stringify(history));

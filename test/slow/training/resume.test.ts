@@ -11,7 +11,7 @@ import { readCheckpoint } from '../../../src/training/encoders/salad/checkpoint.
 import { trainSaladEncoder } from '../../../src/training/encoders/salad/trainer.js';
 import { syntheticTiles, tinyConfig } from '../../unit/training/encoders/salad/synthetic-tiles.js';
 
-/** Starts the child and kills it without warning after `batches` batches. */
+/** Starts the child process and kills it with SIGKILL after `batches` batches. */
 async function trainAndKill(directory: string, batches: number): Promise<void> {
   const child = spawn(
     process.execPath,
@@ -21,11 +21,11 @@ async function trainAndKill(directory: string, batches: number): Promise<void> {
   const ended = new Promise<NodeJS.Signals | null>((resolve) => {
     child.once('exit', (_, signal) => resolve(signal));
   });
-  let seen = 0;
+  let batchesDone = 0;
   for await (const line of createInterface({ input: child.stdout })) {
     if (!/^\d+ \d+$/.test(line)) continue;
-    seen++;
-    if (seen === batches) child.kill('SIGKILL');
+    batchesDone++;
+    if (batchesDone === batches) child.kill('SIGKILL');
   }
   assert.equal(await ended, 'SIGKILL', 'the child must not have finished by itself');
 }
@@ -33,7 +33,7 @@ async function trainAndKill(directory: string, batches: number): Promise<void> {
 describe('SALAD training that is killed', function () {
   this.timeout(120_000);
 
-  it('goes on from its checkpoint to the bytes of a run that was never stopped', async () => {
+  it('resumes from its checkpoint to the bytes of an uninterrupted run', async () => {
     await prepareTrainingBackend('wasm');
     const directory = await mkdtemp(path.join(tmpdir(), 'salad-kill-'));
     try {
@@ -46,7 +46,7 @@ describe('SALAD training that is killed', function () {
         config: tinyConfig({ epochsPerRound: 15 }),
         seed: 5,
       };
-      const resumed = await trainSaladEncoder({ ...run, checkpointDir: directory, resume: true });
+      const resumed = await trainSaladEncoder({ ...run, checkpointDirectory: directory, resume: true });
       const whole = await trainSaladEncoder(run);
       assert.deepEqual([...resumed.weights], [...whole.weights]);
       assert.deepEqual(resumed.history, whole.history);

@@ -5,7 +5,7 @@ import type { DecodedImage } from '../../../src/imaging/decode/decode.js';
 
 const SIZE = 160;
 
-/** Waves of two directions: something for every lesion to disturb. */
+/** Waves in two directions, so that every kind of lesion changes some pixels. */
 const image: DecodedImage = {
   rows: SIZE,
   columns: SIZE,
@@ -18,7 +18,7 @@ const image: DecodedImage = {
 
 describe('synthetic lesions', () => {
   for (const kind of SYNTHETIC_LESIONS) {
-    it(`${kind}: changes a part of the image, the same one for the same seed`, () => {
+    it(`of kind ${kind} change a part of the image, the same part for the same seed`, () => {
       const original = Uint8Array.from(image.samples);
       const { samples } = withLesion(image, kind, 3);
       assert.deepEqual(image.samples, original);
@@ -32,13 +32,13 @@ describe('synthetic lesions', () => {
     });
   }
 
-  it('noise has the standard deviation that was asked for', () => {
+  it('as noise have the given standard deviation', () => {
     const { samples } = withNoise(image, 0.02, 1);
     const squares = samples.reduce((sum, value, at) => sum + (value - image.samples[at]!) ** 2, 0);
     assert.ok(Math.abs(Math.sqrt(squares / samples.length) - 0.02 * 255) < 0.2);
   });
 
-  it('refuses images of 16 bits, which it would tear apart', () => {
+  it('are refused for images of 16 bits', () => {
     assert.throws(() => withNoise({ ...image, bitsAllocated: 16 }, 0.01, 1), RangeError);
   });
 });

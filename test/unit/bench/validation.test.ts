@@ -8,7 +8,7 @@ import { type DecodedNormal, validatePlans, validationSets } from '../../../benc
 import type { Engine } from '../../../src/engines/engine.js';
 import { createEngine } from '../../../src/engines/selection/select.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
-import { gaborPlanOf, gaborSettings } from '../../../src/training/encoders/gabor/presets.js';
+import { gaborPlan, gaborSettings } from '../../../src/training/encoders/gabor/presets.js';
 
 const SIZE = 128;
 
@@ -31,8 +31,8 @@ describe('validation on normals and synthetic lesions', function () {
     { share: 0.3, fitLimit: 24, heldOutLimit: 10, seed: 1 },
   );
   const recipe = gaborSettings({ workingSize: SIZE, align: false });
-  const patches = gaborPlanOf(recipe);
-  const whole = gaborPlanOf({
+  const patches = gaborPlan(recipe);
+  const whole = gaborPlan({
     ...recipe,
     window: SIZE / recipe.cell,
     scoring: { ...recipe.scoring, aggregate: { topFraction: 1, margin: 0 } },
@@ -49,11 +49,11 @@ describe('validation on normals and synthetic lesions', function () {
 
   it('holds out patients, not images', () => {
     assert.deepEqual([sets.fit.length, sets.heldOut.length], [24, 10]);
-    const known = new Set(sets.fit.map(({ patient }) => patient));
-    assert.ok(sets.heldOut.every(({ patient }) => !known.has(patient)));
+    const fittedPatients = new Set(sets.fit.map(({ patient }) => patient));
+    assert.ok(sets.heldOut.every(({ patient }) => !fittedPatients.has(patient)));
   });
 
-  it('tells lesions from the same images without, and an ensemble of one plan as the plan does', async () => {
+  it('separates lesions from the same images without, and gives an ensemble of equal plans the figures of the plan', async () => {
     const alone = await validatePlans([patches], sets, options());
     assert.ok(alone.syn > 0.6, JSON.stringify(alone));
     const mean = SYNTHETIC_LESIONS.reduce((sum, kind) => sum + alone.lesions[kind], 0) / 4;
@@ -63,7 +63,7 @@ describe('validation on normals and synthetic lesions', function () {
     assert.equal(twice.bankRows, 2 * alone.bankRows);
   });
 
-  it('scores an image by the mean of the plans', async () => {
+  it('scores an image with the mean of the plans', async () => {
     const alone = [
       await validatePlans([patches], sets, options()),
       await validatePlans([whole], sets, options()),

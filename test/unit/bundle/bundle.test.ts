@@ -200,7 +200,7 @@ describe('a bundle', () => {
     [
       'more neighbours than a cell sees',
       withManifest({ scoring: { ...draft.manifest.scoring, neighbourCount: 17 } }),
-      /sees 16 prototypes, fewer than neighbourCount 17/,
+      /covers 16 prototypes, fewer than neighbourCount 17/,
     ],
     [
       'calibration of another grid',

@@ -6,7 +6,7 @@ import { describe, it } from 'mocha';
 import { createProgram } from '../../../src/cli/program.js';
 import { root } from '../../support/docs.js';
 
-/** Verbs and flags of an earlier commit, on which people's scripts may rely. */
+/** Commands and flags of an earlier commit, which scripts of users may depend on. */
 const { commit, flags } = JSON.parse(readFileSync(join(root, 'test/oracles/cli-flags.json'), 'utf8')) as {
   readonly commit: string;
   readonly flags: Readonly<Record<string, readonly string[]>>;
@@ -25,13 +25,13 @@ function find(program: Command, path: string): Command | undefined {
 describe('the command line', () => {
   const program = createProgram({ environment: {} });
 
-  for (const [path, wanted] of Object.entries(flags)) {
+  for (const [path, requiredFlags] of Object.entries(flags)) {
     it(`keeps every flag that ${path} had at ${commit}`, () => {
       const command = find(program, path);
-      assert.ok(command !== undefined, `${path} is gone`);
-      const known = command.options.flatMap(({ long, short }) => [long, short]);
+      assert.ok(command !== undefined, `${path} does not exist any more`);
+      const presentFlags = command.options.flatMap(({ long, short }) => [long, short]);
       assert.deepEqual(
-        wanted.filter((flag) => !known.includes(flag)),
+        requiredFlags.filter((flag) => !presentFlags.includes(flag)),
         [],
       );
     });

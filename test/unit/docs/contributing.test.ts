@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { CONFIG_FIELDS } from '../../../src/config/schema.js';
 import { ENGINE_NAMES } from '../../../src/engines/engine.js';
-import { TRAINING_PRESETS } from '../../../src/training/fit/presets.js';
+import { TRAINING_PRESETS } from '../../../src/training/fit/preset-registry.js';
 import { readPage, root } from '../../support/docs.js';
 
 /** Files that CONTRIBUTING names for a task and that must mention what was added. */

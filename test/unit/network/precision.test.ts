@@ -22,7 +22,10 @@ describe('precision', () => {
 
   it('int8, which older versions had, is refused with the reason', () => {
     assert.equal(supportedPrecision('bfloat16'), 'bfloat16');
-    assert.throws(() => supportedPrecision('int8'), { reason: 'CONFIGURATION_INVALID', message: /was removed/ });
+    assert.throws(() => supportedPrecision('int8'), {
+      reason: 'CONFIGURATION_INVALID',
+      message: /was removed/,
+    });
   });
 
   it('has its own golden tolerance: for bfloat16 3 % of the spread of the golden scores', () => {

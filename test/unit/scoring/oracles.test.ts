@@ -4,12 +4,12 @@ import { describe, it } from 'mocha';
 import { topMean } from '../../../src/scoring/aggregate.js';
 import { imagePValue, medianAndMad, robustZ, thresholdFor } from '../../../src/scoring/calibration.js';
 import { kCenterCoreset } from '../../../src/scoring/coreset.js';
+import { neighbourWeights } from '../../../src/scoring/knn.js';
 import {
   distanceFromCosine,
-  neighbourWeights,
   patchScoreFromSimilarities,
-} from '../../../src/scoring/knn.js';
-import { weightedPrototypeDistance } from '../../reference/score.js';
+  weightedPrototypeDistance,
+} from '../../reference/score.js';
 
 interface Weighted {
   z_deg: number;
@@ -43,7 +43,7 @@ const oracles = JSON.parse(
   readFileSync(new URL('../../oracles/salad-oracles.json', import.meta.url), 'utf8'),
 ) as Oracles;
 
-/** The tolerance the oracles are stated with. */
+/** The oracles are rounded to this. */
 const TOLERANCE = 1e-4;
 const EXACT = 1e-6;
 
@@ -72,7 +72,7 @@ function nearest(degrees: number, k: number): { rows: number[]; cosines: number[
   };
 }
 
-describe('scoring, against the oracles of the SALAD spec', () => {
+describe('scoring, compared with salad-oracles.json', () => {
   it('averages the K nearest angular distances', () => {
     const { z_deg, K, d, score } = oracles.angular_knn;
     const { cosines } = nearest(z_deg, 5);
@@ -106,13 +106,13 @@ describe('scoring, against the oracles of the SALAD spec', () => {
     });
   }
 
-  it('clamps cosines that rounding pushed past one', () => {
+  it('clamps cosines that exceed one by rounding', () => {
     oracles.acos_clamp.dot.forEach((dot, index) => {
       close(distanceFromCosine(dot, 'angular'), oracles.acos_clamp.d[index]!, 0);
     });
   });
 
-  it('chooses the k-center rows in order and states the cover radius after each', async () => {
+  it('selects the k-center rows in order and returns the cover radius after each', async () => {
     const { indices, radii } = await kCenterCoreset(bank, 2, { size: 5 });
     assert.deepEqual([...indices], oracles.kcenter.order);
     radii.forEach((radius, index) => {
@@ -120,7 +120,7 @@ describe('scoring, against the oracles of the SALAD spec', () => {
     });
   });
 
-  it('calibrates thresholds, p-values and robust z', () => {
+  it('computes thresholds, p-values and robust z', () => {
     const { calibration } = oracles;
     const tables = { imageScores: calibration.cal };
     assert.equal(thresholdFor(tables, calibration.alpha), calibration.threshold);

@@ -3,19 +3,19 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { imageScore, innerCells } from '../../../src/scoring/aggregate.js';
 import {
-  calibrationTables,
+  aggregateImage,
+  fitCalibrationTables,
+  fitPatchTables,
   imagePValue,
   minFalsePositiveRate,
   patchPValue,
-  patchTables,
   robustZ,
   thresholdFor,
 } from '../../../src/scoring/calibration.js';
-import { coresetSize, kCenterCoreset, randomThinning } from '../../../src/scoring/coreset.js';
+import { kCenterCoreset } from '../../../src/scoring/coreset.js';
 import {
   distanceFromSquaredChord,
   patchScoreFromDistances,
-  patchScoreFromSimilarities,
   squaredDistance,
 } from '../../../src/scoring/knn.js';
 import {
@@ -25,6 +25,7 @@ import {
   searchWindow,
 } from '../../../src/scoring/memory-bank.js';
 import { createRandom } from '../../../src/util/random.js';
+import { patchScoreFromSimilarities } from '../../reference/score.js';
 
 const DIMENSION = 4;
 const SEED = { seed: 20261123 };
@@ -48,8 +49,8 @@ function distances(z: Float32Array, bank: Float32Array): number[] {
 const scores = fc.array(fc.double({ min: -5, max: 5, noNaN: true }), { minLength: 1, maxLength: 60 });
 const ascending = scores.map((values) => values.sort((a, b) => a - b));
 
-describe('scores of neighbours', () => {
-  it('never fall when K grows', () => {
+describe('patch score', () => {
+  it('never falls when K grows', () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 2, max: 30 }), (seed, rows) => {
         const sorted = distances(unitRows(1, seed), unitRows(rows, seed + 1));
@@ -62,7 +63,7 @@ describe('scores of neighbours', () => {
     );
   });
 
-  it('never rise when a row joins the bank', () => {
+  it('never rises when a row is added to the bank', () => {
     fc.assert(
       fc.property(
         fc.nat(),
@@ -79,7 +80,7 @@ describe('scores of neighbours', () => {
     );
   });
 
-  it('are never larger weighted than uniform, and lie within the distances', () => {
+  it('is in the weighted form at most the mean and at least the smallest distance', () => {
     fc.assert(
       fc.property(
         fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 1, maxLength: 9 }),
@@ -100,7 +101,7 @@ describe('scores of neighbours', () => {
     );
   });
 
-  it('are the same by cosine and by difference, but for float rounding near one', () => {
+  it('is the same from the cosine and from the difference, except for float32 rounding of cosines near one', () => {
     const z = unitRows(1, 3);
     const bank = unitRows(40, 4);
     for (let row = 0; row < 40; row++) {
@@ -118,8 +119,8 @@ describe('scores of neighbours', () => {
   });
 });
 
-describe('the greedy k-center coreset', () => {
-  it('has radii that never grow and covers every row within the last one', async () => {
+describe('greedy k-center coreset', () => {
+  it('has radii that never increase, and every row is nearest to one selected row', async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(), fc.integer({ min: 2, max: 40 }), async (seed, rows) => {
         const all = unitRows(rows, seed);
@@ -136,7 +137,7 @@ describe('the greedy k-center coreset', () => {
     );
   });
 
-  it('is never nearer than the full bank, nor farther by more than its cover radius', async () => {
+  it('increases the distance to the nearest row by at most its cover radius', async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(), fc.integer({ min: 2, max: 40 }), async (seed, rows) => {
         const all = unitRows(rows, seed);
@@ -153,7 +154,7 @@ describe('the greedy k-center coreset', () => {
     );
   });
 
-  it('stops when repeats are all that is left', async () => {
+  it('stops when only repeated rows are left', async () => {
     const row = unitRows(1, 1);
     const rows = Float32Array.from([...row, ...row, ...unitRows(1, 2), ...row]);
     const { indices, multiplicities } = await kCenterCoreset(rows, DIMENSION, { size: 4 });
@@ -166,26 +167,10 @@ describe('the greedy k-center coreset', () => {
     const rows = unitRows(6000, 5);
     await assert.rejects(kCenterCoreset(rows, DIMENSION, { size: 6000, signal }), { reason: 'CANCELLED' });
   });
-
-  it('has a size between one row and the cap', () => {
-    assert.equal(coresetSize(1000, 0.1, 50), 50);
-    assert.equal(coresetSize(1000, 0.1, 500), 100);
-    assert.equal(coresetSize(3, 0.01, 500), 1);
-  });
-});
-
-describe('random thinning', () => {
-  it('keeps the number asked for, each once, ascending, the same for the same seed', () => {
-    const kept = randomThinning(100, 30, 9);
-    assert.equal(new Set(kept).size, 30);
-    assert.deepEqual(kept, kept.slice().sort());
-    assert.deepEqual(kept, randomThinning(100, 30, 9));
-    assert.notDeepEqual(kept, randomThinning(100, 30, 10));
-  });
 });
 
 describe('calibration', () => {
-  it('gives p-values in (0, 1] that never grow with the score', () => {
+  it('gives p-values in (0, 1] that never increase with the score', () => {
     fc.assert(
       fc.property(
         ascending,
@@ -202,7 +187,7 @@ describe('calibration', () => {
     );
   });
 
-  it('flags at most the promised share of the calibration set, and exactly when p is at most the rate', () => {
+  it('flags at most the nominal share of the calibration set, and only where p is at most the rate', () => {
     fc.assert(
       fc.property(ascending, fc.double({ min: 0.02, max: 0.9, noNaN: true }), (cal, rate) => {
         const tables = { imageScores: cal };
@@ -216,7 +201,7 @@ describe('calibration', () => {
     );
   });
 
-  it('flags new normals at the promised rate', () => {
+  it('flags new normals at the nominal rate', () => {
     const random = createRandom(1);
     let flagged = 0;
     const trials = 4000;
@@ -228,7 +213,7 @@ describe('calibration', () => {
     assert.ok(Math.abs(flagged / trials - 0.1) < 0.015);
   });
 
-  it('refuses a rate the set is too small for, and names the smallest', () => {
+  it('refuses a rate that the set is too small for', () => {
     const tables = { imageScores: Array.from({ length: 98 }, (_, i) => i) };
     assert.throws(() => thresholdFor(tables, 0.01), { reason: 'FALSE_POSITIVE_RATE_UNREACHABLE' });
     assert.equal(thresholdFor({ imageScores: [...tables.imageScores, 98] }, 0.01), 98);
@@ -236,50 +221,60 @@ describe('calibration', () => {
     assert.throws(() => thresholdFor(tables, Number.NaN), { reason: 'FALSE_POSITIVE_RATE_UNREACHABLE' });
   });
 
-  it('floors the MAD of a cell at 0.3 of the median MAD', () => {
+  it('raises the spread of a cell to at least 0.3 of the median spread', () => {
     const images = Array.from({ length: 60 }, (_, i) => Float32Array.of(i, 2 * i, 5, i));
-    const { patchMedian, patchMad } = patchTables(images);
+    const { patchMedian, patchMad } = fitPatchTables(images);
     assert.deepEqual(patchMedian, [29.5, 59, 5, 29.5]);
     assert.equal(patchMad[0], 15);
     assert.ok(Math.abs(patchMad[2]! - 0.3 * 15) < 1e-9);
   });
 
-  it('lets the upper tail of a cell widen its spread, never narrow it', () => {
-    // 60 scores: symmetric cells, and one of which the upper fifth lies far out.
+  it('widens the spread of a cell by its upper tail and never narrows it', () => {
+    // 60 scores: three symmetric cells, and one whose upper fifth is far from the rest.
     const images = Array.from({ length: 60 }, (_, i) => Float32Array.of(i, i < 48 ? i : 10 * i, i, i));
-    const { patchMad } = patchTables(images);
+    const { patchMad } = fitPatchTables(images);
     assert.equal(patchMad[0], 15);
     // The 90 % quantile of the second cell lies between the scores 530 and 540; 1.9 MAD of a normal distribution.
     const upper = (531 - 29.5) / (1.2815515655446004 / 0.6744897501960817);
     assert.ok(Math.abs(patchMad[1]! - upper) < 1e-3 * upper, `${patchMad[1]} ${upper}`);
   });
 
-  it('takes all cells together where a cell has too few scores', () => {
+  it('pools the scores of all cells for a cell with too few scores', () => {
     const images = Array.from({ length: 60 }, (_, i) => Float32Array.of(i, i < 10 ? 100 : Number.NaN));
-    const tables = patchTables(images);
+    const tables = fitPatchTables(images);
     assert.equal(tables.patchMedian[0], 29.5);
     assert.equal(tables.patchMedian[1], 34.5);
   });
 
-  it('builds tables that normals of the same kind pass', () => {
+  it('rounds robust z to float32 before it aggregates an image', () => {
+    const tables = { patchMedian: [0.1, 0.2, 0.3, 0.4], patchMad: [0.3, 0.7, 0.9, 1.1] };
+    const scores = Float32Array.of(0.7, Number.NaN, 0.9, 0.3);
+    const aggregate = { topFraction: 0.5, margin: 0 };
+    const { patchZ, score } = aggregateImage(scores, tables, { patchGrid: 2 }, aggregate);
+    const expected = Float32Array.from(scores, (value, cell) => robustZ(tables, cell, value));
+    assert.deepEqual(patchZ, expected);
+    assert.equal(score, (expected[0]! + expected[2]!) / 2);
+  });
+
+  it('fits tables under which a normal of the same distribution is not anomalous', () => {
     const random = createRandom(4);
     const images = (count: number): Float32Array[] =>
       Array.from({ length: count }, () => Float32Array.from({ length: 16 }, (_, cell) => cell + random()));
     const aggregate = { topFraction: 0.25, margin: 0 };
-    const tables = calibrationTables(images(80), images(40), { patchGrid: 4 }, aggregate);
+    const tables = fitCalibrationTables(images(80), images(40), { patchGrid: 4 }, aggregate);
     assert.equal(tables.imageScores.length, 40);
     assert.equal(tables.patchZQuantiles.length, 1001);
     assert.ok(tables.patchZQuantiles.every((z, i) => i === 0 || z >= tables.patchZQuantiles[i - 1]!));
     const z = Float64Array.from(images(1)[0]!, (score, cell) => robustZ(tables, cell, score));
     assert.ok(imagePValue(tables, imageScore(z, { patchGrid: 4 }, aggregate)) > 1 / 41);
-    assert.throws(() => calibrationTables([], [], { patchGrid: 4 }, aggregate), {
+    assert.throws(() => fitCalibrationTables([], [], { patchGrid: 4 }, aggregate), {
       reason: 'TRAINING_DATA_INVALID',
     });
   });
 });
 
-describe('the image score', () => {
-  it('leaves out the margin and what was not scored', () => {
+describe('image score', () => {
+  it('leaves out the margin and the patches that were not scored', () => {
     const z = Array.from({ length: 16 }, (_, i) => i);
     z[5] = Number.NaN;
     assert.deepEqual(
@@ -289,13 +284,13 @@ describe('the image score', () => {
     assert.equal(imageScore(z, { patchGrid: 4 }, { topFraction: 0.5, margin: 1 }), 9.5);
   });
 
-  it('is not a number where nothing was scored', () => {
+  it('is NaN where no patch was scored', () => {
     const nothing = Array<number>(9).fill(Number.NaN);
     assert.ok(Number.isNaN(imageScore(nothing, { patchGrid: 3 }, { topFraction: 1, margin: 0 })));
   });
 });
 
-describe('the memory bank', () => {
+describe('memory bank', () => {
   const bank = {
     rows: 3,
     dimension: DIMENSION,
@@ -304,7 +299,7 @@ describe('the memory bank', () => {
     sources: Int32Array.of(0, 0, 0),
   };
 
-  it('searches the cells within the radius', () => {
+  it('is searched within the radius of a cell', () => {
     const window = searchWindow(bank, 3, 1);
     assert.deepEqual([...window.subarray(0, 3)], [1, 1, 0]);
     assert.deepEqual([...window.subarray(4 * 3, 5 * 3)], [1, 1, 1]);
@@ -316,14 +311,14 @@ describe('the memory bank', () => {
     assert.deepEqual([...candidatesPerCell(bank, 3, null)], Array<number>(9).fill(3));
   });
 
-  it('refuses rows that are not of unit length or outside the grid, and cells without enough prototypes', () => {
+  it('is refused with a row that is not of unit length or outside the grid, or with too few prototypes for a cell', () => {
     const all = { neighbourCount: 3, searchRadius: null };
     checkMemoryBank(bank, 3, all);
     assert.throws(() => checkMemoryBank(bank, 2, all), /row 2 lies outside/);
-    assert.throws(() => checkMemoryBank(bank, 3, { ...all, neighbourCount: 4 }), /sees 3 prototypes/);
+    assert.throws(() => checkMemoryBank(bank, 3, { ...all, neighbourCount: 4 }), /covers 3 prototypes/);
     assert.throws(
       () => checkMemoryBank(bank, 3, { neighbourCount: 1, searchRadius: 0 }),
-      /cell \(0, 2\) sees 0/,
+      /cell \(0, 2\) covers 0/,
     );
     const prototypes = bank.prototypes.map((value) => value * 1.001);
     assert.throws(() => checkMemoryBank({ ...bank, prototypes }, 3, all), /row 0 has length/);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../../src/util/package-root.js';
 
-/** A package that an advisory was written for, and one that only depends on it, as `npm audit --json` tells. */
+/** A package with an advisory and a package that only depends on it, as `npm audit --json` prints them. */
 const report = (severity: string) => ({
   vulnerabilities: {
     leaf: {
@@ -28,7 +28,7 @@ describe('scripts/supply/audit.mjs', () => {
   before(() => (scratch = mkdtempSync(join(tmpdir(), 'salad-audit-'))));
   after(() => rmSync(scratch, { recursive: true }));
 
-  function judge(content: unknown): { status: number | null; stdout: string } {
+  function audit(content: unknown): { status: number | null; stdout: string } {
     const file = join(scratch, 'audit.json');
     writeFileSync(file, JSON.stringify(content));
     const script = join(packageRoot(), 'scripts/supply/audit.mjs');
@@ -37,21 +37,21 @@ describe('scripts/supply/audit.mjs', () => {
   }
 
   for (const severity of ['high', 'critical']) {
-    it(`fails the build for ${severity}, counting an advisory once`, () => {
-      const { status, stdout } = judge(report(severity));
+    it(`fails the build for an advisory of severity ${severity} and counts it once`, () => {
+      const { status, stdout } = audit(report(severity));
       assert.match(stdout, /audit: 1 advisories, 1 of them fail the build/);
       assert.equal(status, 1);
     });
   }
 
-  it('only prints what is less', () => {
-    const { status, stdout } = judge(report('moderate'));
+  it('only prints an advisory of lower severity', () => {
+    const { status, stdout } = audit(report('moderate'));
     assert.match(stdout, /moderate leaf <2\.0\.0: reads too far/);
     assert.equal(status, 0);
   });
 
-  it('says that nothing was audited where the registry gives no advisories', () => {
-    const { status, stdout } = judge({ message: '405 Method Not Allowed' });
+  it('prints that nothing was audited if the registry offers no advisories', () => {
+    const { status, stdout } = audit({ message: '405 Method Not Allowed' });
     assert.match(stdout, /NOT AUDITED.*405/);
     assert.equal(status, 0);
   });

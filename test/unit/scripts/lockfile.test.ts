@@ -23,13 +23,13 @@ const text = readFileSync(join(root, 'package-lock.json'), 'utf8');
 const hasBinding = (path: string) => existsSync(join(root, path, 'binding.gyp'));
 
 describe('package-lock.json', () => {
-  it('names the hash of every package and lets no install script run, with any npm', () => {
+  it('has the hash of every package and lets no install script run, with any version of npm', () => {
     const lock = JSON.parse(text) as Lock;
     assert.ok(Object.keys(lock.packages).length > 300);
     assert.deepEqual(lockFaults(lock, hasBinding), []);
   });
 
-  it('holds no package that only the optional TensorFlow binding needs', () => {
+  it('contains no package that only the optional TensorFlow binding needs', () => {
     const paths = Object.keys((JSON.parse(text) as Lock).packages);
     assert.deepEqual(
       paths.filter((path) => /\/(tar|@mapbox\/node-pre-gyp|@tensorflow\/tfjs-node-gpu)$/.test(path)),
@@ -37,7 +37,7 @@ describe('package-lock.json', () => {
     );
   });
 
-  it('is refused without a hash, and where npm would run a script or compile', () => {
+  it('is refused without a hash, and if npm would run a script or compile', () => {
     const lock: Lock = {
       packages: {
         '': {},

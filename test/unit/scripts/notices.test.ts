@@ -13,7 +13,7 @@ describe('scripts/container/notices.mjs', () => {
     notices = execFileSync(process.execPath, [script, join(root, 'node_modules')], options);
   });
 
-  it('names every direct dependency with its version', () => {
+  it('lists every direct dependency with its version', () => {
     const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
       dependencies: Record<string, string>;
     };
@@ -24,7 +24,7 @@ describe('scripts/container/notices.mjs', () => {
     }
   });
 
-  it('gives the text of each licence once, and for libvips the LGPL and where its sources are', () => {
+  it('prints the text of each licence once, and for libvips the LGPL and the address of its sources', () => {
     const license = readFileSync(join(root, 'node_modules/zod/LICENSE'), 'utf8').trim();
     assert.equal(notices.split(license).length, 2);
     assert.match(notices, /@img\/sharp-libvips-\S+ \S+ \(LGPL-3\.0-or-later\)/);

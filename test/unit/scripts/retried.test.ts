@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { root } from '../../support/salad.js';
 
-/** Of .mocharc.json, those that decide here; without TypeScript, which takes a second to load. */
+/** The settings of .mocharc.json that matter here, without TypeScript, which takes a second to load. */
 const SETTINGS = ['--require', './scripts/retried.mjs', '--reporter', 'scripts/reporter.mjs'];
 
-describe('a test that fails at its first try', function () {
+describe('a test that fails in its first try', function () {
   this.timeout(30_000);
   const file = join(root, 'test/slow/fails-at-its-first-try.test.mjs');
   let folder: string;
@@ -22,7 +22,7 @@ describe('a test that fails at its first try', function () {
     rmSync(file, { force: true });
   });
 
-  /** Runs such a test with the project's reporter, and this list of files that may be retried. */
+  /** Runs such a test with the reporter of the project and the given list of files that may be retried. */
   const run = (list: Record<string, string>, settings = '') => {
     const path = join(folder, 'list.json');
     writeFileSync(path, JSON.stringify(list));
@@ -39,7 +39,7 @@ describe('a test that fails at its first try', function () {
     return { status, printed: stdout + stderr };
   };
 
-  it('is treated by the settings that all tests run with', () => {
+  it('runs with the settings of all tests', () => {
     const settings = JSON.parse(readFileSync(join(root, '.mocharc.json'), 'utf8')) as Record<string, unknown>;
     assert.ok((settings['require'] as string[]).includes('./scripts/retried.mjs'));
     assert.equal(settings['reporter'], 'scripts/reporter.mjs');
@@ -53,7 +53,7 @@ describe('a test that fails at its first try', function () {
     assert.match(printed, /^mocha: 0 passed, 1 failed$/m);
   });
 
-  it('has a second try where its file is listed with a reason, and is named', () => {
+  it('has a second try if its file is listed with a reason, and is printed', () => {
     const { status, printed } = run({
       'test/slow/fails-at-its-first-try.test.mjs': 'reads the clock of the machine',
     });
@@ -62,21 +62,21 @@ describe('a test that fails at its first try', function () {
     assert.match(printed, /^mocha: 1 passed, 0 failed$/m);
   });
 
-  it('fails the run also where it gives itself a second try', () => {
+  it('fails the run even if it requests a second try itself', () => {
     const { status, printed } = run({}, 'this.retries(1);');
     assert.equal(status, 1, printed);
     assert.match(printed, /^mocha: 1 retries not on the list/m);
   });
 
-  it('is not listed without a reason, and no unit test is', () => {
-    for (const [name, reason, words] of [
+  it('cannot be listed without a reason, outside the slow suite or if its file is missing', () => {
+    for (const [name, reason, message] of [
       ['test/slow/fails-at-its-first-try.test.mjs', '', /has no reason/],
-      ['test/unit/docs.test.ts', 'reads the clock of the machine', /is not of the slow suite/],
-      ['test/slow/gone.test.ts', 'reads the clock of the machine', /there is no/],
+      ['test/unit/docs.test.ts', 'reads the clock of the machine', /is not a file of the slow suite/],
+      ['test/slow/gone.test.ts', 'reads the clock of the machine', /does not exist/],
     ] as const) {
       const { status, printed } = run({ [name]: reason });
       assert.notEqual(status, 0);
-      assert.match(printed, words);
+      assert.match(printed, message);
     }
   });
 });

@@ -1,11 +1,10 @@
 /**
- * Fixed log-Gabor patch descriptors as network descriptions (docs/explanation/gabor-descriptors.md). Nothing in them is
- * trained; only the whitening that follows is fitted. Alignment to the mean training image comes before them, in
- * the working image (src/imaging/alignment.ts).
+ * Builds log-Gabor patch descriptors as network descriptions (docs/explanation/gabor-descriptors.md). The filters are
+ * fixed; only the whitening that follows is fitted. Alignment to the mean training image happens before, in the working
+ * image (src/imaging/alignment.ts).
  */
-
 import type { NetworkNode, WeightTensor } from '../../../network/description.js';
-import type { DescriptorNetwork } from '../whitened.js';
+import type { DescriptorNetwork } from '../fit-whitening.js';
 
 export interface GaborKernelSpec {
   /** Side in pixels, odd. */
@@ -18,8 +17,8 @@ export interface GaborKernelSpec {
 }
 
 /**
- * Cosine kernels of all orientations, then sine kernels: zero mean (DC removed), unit L2 norm.
- * @returns weights [size, size, 1, 2 * orientations].
+ * Cosine kernels of all orientations, then the sine kernels; each with zero mean (DC removed) and unit L2 norm.
+ * @returns weights [size, size, 1, 2 * orientations]
  */
 export function gaborKernels(spec: GaborKernelSpec): WeightTensor {
   const { size, frequency, sigma, orientations } = spec;
@@ -46,13 +45,13 @@ export function gaborKernels(spec: GaborKernelSpec): WeightTensor {
   return { shape: [size, size, 1, channels], data };
 }
 
-/** The recipe's kernels: 4.5 pixels per cycle, 8 orientations. */
+/** Kernels of the recipe (docs/explanation/gabor-descriptors.md): 4.5 pixels per cycle, 8 orientations. */
 export const RECIPE_KERNELS: GaborKernelSpec = { size: 11, frequency: 0.22, sigma: 2.5, orientations: 8 };
 
-/** The recipe's constant in ln(magnitude + constant): fainter texture than this does not count. */
+/** Floor of the recipe in ln(magnitude + floor): texture with a magnitude below it has little effect. */
 export const RECIPE_FLOOR = 0.02;
 
-/** Collects nodes and weights; every method returns the name of the node it made. */
+/** Collects nodes and weights. Every method adds nodes and returns the name of the last one. */
 export class DescriptorGraph {
   readonly nodes: NetworkNode[] = [];
   readonly weights = new Map<string, WeightTensor>();
@@ -67,7 +66,7 @@ export class DescriptorGraph {
     return node.name;
   }
 
-  /** A convolution with fixed kernels [side, side, in, out], without bias and without padding. */
+  /** A convolution with fixed kernels [side, side, in, out], without bias and padding. */
   filters(name: string, input: string, kernels: WeightTensor): string {
     const [kernelSize, , inChannels, outChannels] = kernels.shape as readonly [
       number,
@@ -117,13 +116,13 @@ export class DescriptorGraph {
     return this.add({ name: `${prefix}_magnitude`, op: 'sqrt', input: `${prefix}_energy`, epsilon: 1e-8 });
   }
 
-  /** ln(x + floor), moved by a constant so that later differences of squares stay exact in float32. */
+  /** ln(x + floor), shifted by a constant so that later differences of squares keep their precision in float32. */
   centredLog(prefix: string, input: string): string {
     this.add({ name: `${prefix}_log`, op: 'log', input, epsilon: this.#floor });
     return this.add({ name: `${prefix}_centred`, op: 'affine', input: `${prefix}_log`, scale: 1, shift: 2 });
   }
 
-  /** sqrt(max(mean(x^2) - mean(x)^2, 0) + 1e-4) given both pools. */
+  /** Standard deviation from two pooled maps: sqrt(max(mean(x^2) - mean(x)^2, 0) + 1e-4). */
   deviation(prefix: string, mean: string, meanOfSquares: string): string {
     this.add({ name: `${prefix}_mean2`, op: 'square', input: mean });
     this.add({ name: `${prefix}_difference`, op: 'subtract', inputs: [meanOfSquares, `${prefix}_mean2`] });
@@ -131,7 +130,7 @@ export class DescriptorGraph {
     return this.add({ name: `${prefix}_std`, op: 'sqrt', input: `${prefix}_variance`, epsilon: 1e-4 });
   }
 
-  /** Mean and standard deviation of level-0 intensity per cell: [cells, cells, 2]. */
+  /** Mean and standard deviation of the grey values of each cell: [cells, cells, 2]. */
   intensity(input: string, size: number, stride: number, padding: number): string {
     const mean = this.averagePool('intensity_mean', input, size, stride, padding);
     this.add({ name: 'intensity_square', op: 'square', input });
@@ -140,7 +139,7 @@ export class DescriptorGraph {
     return this.add({ name: 'intensity', op: 'concat', inputs: [mean, std] });
   }
 
-  /** Mean and standard deviation of the map over windows of cells: [patches, patches, 2 * channels]. */
+  /** Mean and standard deviation of the map over windows of cells, one window per patch: [patches, patches, 2 * channels]. */
   descriptor(map: string, size: number, stride: number): string {
     const mean = this.averagePool('patch_mean', map, size, stride);
     this.add({ name: 'map_square', op: 'square', input: map });
@@ -156,15 +155,15 @@ export interface GaborOptions {
   readonly levels: number;
   /** Side of a cell of the map in pixels: a power of two. */
   readonly cell: number;
-  /** A patch is this many cells wide ... */
+  /** Side of a patch in cells. */
   readonly window: number;
-  /** ... and the next one begins this many cells on. */
+  /** Cells from one patch to the next. */
   readonly stride: number;
   /** Added to a magnitude before its logarithm. */
   readonly floor: number;
 }
 
-/** the recipe of docs/explanation/gabor-descriptors.md: cells of 8 pixels, patches of 64 every 32. */
+/** The recipe of docs/explanation/gabor-descriptors.md: cells of 8 pixels, patches of 64 every 32. */
 export const RECIPE_GABOR: Omit<GaborOptions, 'workingSize' | 'levels'> = {
   cell: 8,
   window: 8,
@@ -173,24 +172,24 @@ export const RECIPE_GABOR: Omit<GaborOptions, 'workingSize' | 'levels'> = {
 };
 
 /**
- * Preset `gabor`: the whole image is one tile. Levels halve the image by 2x2 means; at each the log-Gabor
- * magnitudes are pooled to one map of cells (28x28x42 at 224). A patch is a window of cells.
+ * Builds the network of preset `gabor`, where the whole image is one tile. Each level halves the image by 2x2 means; its
+ * log-Gabor magnitudes are pooled to a map of cells (28x28x42 for all levels at 224). A patch is a window of cells.
  */
 export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
   const { workingSize, levels, cell } = options;
   const graph = new DescriptorGraph(options.floor);
   const cells = workingSize / cell;
-  const reach = (RECIPE_KERNELS.size - 1) / 2;
+  const kernelRadius = (RECIPE_KERNELS.size - 1) / 2;
   let image = graph.add({ name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 });
   const maps: string[] = [];
   for (let level = 0; level < levels; level += 1) {
     if (level > 0) image = graph.averagePool(`level${level}`, image, 2, 2);
     const prefix = `l${level}`;
-    graph.add({ name: `${prefix}_padded`, op: 'reflectPad', input: image, size: reach });
+    graph.add({ name: `${prefix}_padded`, op: 'reflectPad', input: image, size: kernelRadius });
     let map = graph.magnitude(prefix, `${prefix}_padded`, RECIPE_KERNELS);
-    const side = cell >> level;
-    if (side > 1) map = graph.averagePool(`${prefix}_pooled`, map, 2 * side, side, side / 2);
-    if (side < 1) {
+    const cellSide = cell >> level;
+    if (cellSide > 1) map = graph.averagePool(`${prefix}_pooled`, map, 2 * cellSide, cellSide, cellSide / 2);
+    if (cellSide < 1) {
       const resized = { height: cells, width: cells, alignCorners: false };
       map = graph.add({ name: `${prefix}_resized`, op: 'resizeBilinear', input: map, ...resized });
     }

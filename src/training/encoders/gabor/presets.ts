@@ -1,9 +1,8 @@
-/** Presets whose encoder is fixed log-Gabor filters and one fitted whitening: half a minute of training. */
-
+/** The presets with fixed log-Gabor filters and one fitted whitening. Training takes about half a minute. */
 import { SaladError } from '../../../errors/index.js';
 import type { InputSpec, ScoringSpec, TilingSpec } from '../../../geometry/specifications.js';
+import { fitWhitening } from '../fit-whitening.js';
 import type { PresetOptions, TrainingPlan, TrainingPreset } from '../preset.js';
-import { whitened } from '../whitened.js';
 import type { WhiteningOptions } from '../whitening.js';
 import { type GaborOptions, gaborNetwork, RECIPE_GABOR } from './network.js';
 import { gaborStreamNetwork, STREAM_GABOR } from './stream-network.js';
@@ -22,24 +21,27 @@ const SCORING: ScoringSpec = {
 };
 
 /**
- * The streamable grid is finer (256 patches of 24 pixels, not 36 of 64): the top 1 % are its 2 worst inner cells.
- * Chosen on phantoms of other seeds than the test's (docs/results/2026-11/detection.md).
+ * The streamable grid is finer (256 patches of 24 pixels instead of 36 of 64), so the top 1 % are its 2 highest inner
+ * cells. Chosen on phantoms with other seeds than the test's (docs/results/2026-11/detection.md).
  */
 const STREAM_SCORING: ScoringSpec = { ...SCORING, aggregate: { topFraction: 0.01, margin: 1 } };
 
-/** Chosen on the same phantoms: a patch far from the mean counts as such, and noise directions stay smaller. */
+/**
+ * Chosen on the same phantoms. The constant channel keeps the distance of a patch from the mean; more shrinkage keeps
+ * noise directions smaller.
+ */
 const STREAM_WHITENING: WhiteningOptions = { shrinkage: 0.3, constant: 4 };
 
 const STRIP_CORES_MAX = 8;
 
 const FIXED_LIMIT =
-  'The descriptor is fixed texture energy (log-Gabor), not learned features; it sees blur and sharpness too.';
+  'The descriptor is fixed texture energy (log-Gabor), not learned features; blur and sharpness change it too.';
 
 function invalidSize(size: number, rule: string): SaladError {
   return new SaladError('CONFIGURATION_INVALID', `--working-size ${size} does not fit this preset: ${rule}`);
 }
 
-/** What a `gabor` plan may vary; the preset decides it, and the ablation (bench/detection) takes it apart. */
+/** The settings of a `gabor` plan: chosen by the preset, varied by the ablation (bench/research/ablation.ts). */
 export interface GaborSettings extends GaborOptions {
   readonly align: boolean;
   readonly intensity: InputSpec['intensity'];
@@ -47,10 +49,13 @@ export interface GaborSettings extends GaborOptions {
   readonly calibration: TrainingPlan['calibration'];
 }
 
-/** Images below this are blown up to the recipe's 224: half its patches then show as much (knees: docs/results/2026-11/detection.md). */
+/**
+ * Images with a smaller side are enlarged to the recipe's 224 pixels, so patches of half the side show the same anatomy
+ * (measured on knees, docs/results/2026-11/detection.md). Also the smallest working size with cells of 8 pixels.
+ */
 const SMALL_SIDE = 192;
 
-/** The settings of preset `gabor` for a working size. @throws SaladError CONFIGURATION_INVALID */
+/** The settings of preset `gabor`. @throws SaladError CONFIGURATION_INVALID for a working size that does not fit */
 export function gaborSettings({
   imageSide = 224,
   workingSize = 224,
@@ -65,9 +70,9 @@ export function gaborSettings({
     workingSize,
     floor: textureFloor,
     ...(imageSide < SMALL_SIDE && workingSize >= SMALL_SIDE ? { window: 4, stride: 2 } : {}),
-    // At 128 pixels 49 patches of 32, not 9 of 64.
+    // At 128 pixels this gives 49 patches of 32 pixels instead of 9 of 64.
     cell: workingSize >= SMALL_SIDE ? 8 : 4,
-    // As in the recipe: the coarsest level keeps at least 14 samples per side.
+    // As in the recipe, the coarsest level has at least 14 samples per side.
     levels: workingSize >= 224 ? 5 : 4,
     align,
     intensity: { kind: 'percentile', low: 1, high: 99 },
@@ -76,8 +81,8 @@ export function gaborSettings({
   };
 }
 
-/** The plan of given settings. */
-export function gaborPlanOf(settings: GaborSettings): TrainingPlan {
+/** Makes the plan of the given settings. */
+export function gaborPlan(settings: GaborSettings): TrainingPlan {
   const { workingSize, cell, window, stride, align, intensity, scoring, calibration } = settings;
   const input: InputSpec = { workingSize, fit: 'stretch', intensity, orientation: ORIENTATION };
   const tiling: TilingSpec = {
@@ -100,26 +105,23 @@ export function gaborPlanOf(settings: GaborSettings): TrainingPlan {
       FIXED_LIMIT,
       ...(align
         ? [
-            'Images are shifted, scaled and turned to lie like the mean training image; a mirrored one is not.',
+            'Images are shifted, scaled and rotated to match the mean training image; a mirrored image is not corrected.',
           ]
         : []),
       'Intensity is stretched by percentiles: no score before the last row.',
     ],
-    fitEncoder: (context) => whitened(gaborNetwork(settings), context),
+    fitEncoder: (context) => fitWhitening(gaborNetwork(settings), context),
   };
 }
 
-function gaborPlan(options: PresetOptions): TrainingPlan {
-  return gaborPlanOf(gaborSettings(options));
-}
-
 /**
- * Neighbours in a strip share their halo: with 8 cores the encoder works on 3 times the pixels of the cores, with one
- * on 6.25 times. Wider ones save little more and leave the caches.
+ * Number of cores in a strip: the largest divisor of `coresPerRow` up to STRIP_CORES_MAX. The cores of a strip share
+ * their halo: with 8 cores the encoder processes 3 times the pixels of the cores, with one core 6.25 times. Wider strips
+ * save little more and exceed the processor's caches.
  */
-function widestStrip(cores: number): number {
-  let width = Math.min(cores, STRIP_CORES_MAX);
-  while (cores % width !== 0) width -= 1;
+function stripWidth(coresPerRow: number): number {
+  let width = Math.min(coresPerRow, STRIP_CORES_MAX);
+  while (coresPerRow % width !== 0) width -= 1;
   return width;
 }
 
@@ -129,7 +131,7 @@ function gaborStreamPlan(options: PresetOptions): TrainingPlan {
   if (workingSize % coreSize !== 0 || workingSize < 4 * coreSize) {
     throw invalidSize(workingSize, `it must be a multiple of ${coreSize} and at least ${4 * coreSize}`);
   }
-  const coresPerTile = widestStrip(workingSize / coreSize);
+  const coresPerTile = stripWidth(workingSize / coreSize);
   const input: InputSpec = {
     workingSize,
     fit: 'stretch',
@@ -155,12 +157,12 @@ function gaborStreamPlan(options: PresetOptions): TrainingPlan {
     bankRows: 16_384,
     limits: [
       FIXED_LIMIT,
-      'Images are not aligned, which needs the whole image: turned or badly centred ones score higher.',
-      'Streamable: a patch sees the 80 pixels around it only, so findings wider than that show at their borders.',
+      'Images are not aligned, because that needs the whole image: rotated or badly centred images score higher.',
+      'Streamable: a patch depends only on the 80 pixels around it, so wider findings score high at their borders only.',
       "Intensity follows the header's window: a badly chosen window raises every score.",
     ],
     fitEncoder: (context) =>
-      whitened(gaborStreamNetwork({ ...STREAM_GABOR, coresPerTile }), context, STREAM_WHITENING),
+      fitWhitening(gaborStreamNetwork({ ...STREAM_GABOR, coresPerTile }), context, STREAM_WHITENING),
   };
 }
 
@@ -168,7 +170,7 @@ export const GABOR_PRESETS: readonly TrainingPreset[] = [
   {
     name: 'gabor',
     description: 'log-Gabor patches of the whole image, whitened; most accurate, scores after the last row',
-    plan: gaborPlan,
+    plan: (options) => gaborPlan(gaborSettings(options)),
   },
   {
     name: 'gabor-stream',

@@ -1,8 +1,8 @@
-/** Adam exactly as PyTorch's `torch.optim.Adam`, with its state in the open so that it can be checkpointed. */
+/** Adam with the update rule of PyTorch's `torch.optim.Adam`; its state can be exported for checkpoints. */
 import * as tf from '@tensorflow/tfjs-core';
-import { valuesOf } from '../../backend/values.js';
+import { readTensor } from '../../backend/read-tensor.js';
 
-export interface AdamOptions {
+interface AdamOptions {
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
@@ -10,7 +10,8 @@ export interface AdamOptions {
   readonly weightDecay: number;
 }
 
-export const PYTORCH_ADAM: AdamOptions = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 };
+/** The defaults of PyTorch. */
+const PYTORCH_ADAM: AdamOptions = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 };
 
 /** First and second moments of one parameter, on the tensor backend; owned by the optimiser. */
 interface Moments {
@@ -28,39 +29,39 @@ export class Adam {
     this.options = { ...PYTORCH_ADAM, ...options };
   }
 
-  /** Call once before the updates of a step: the bias corrections count steps from 1. */
+  /** Must be called once before the updates of a step: the bias corrections count steps from 1. */
   beginStep(): void {
     this.step++;
   }
 
-  /** The new value of one parameter; the caller owns it and disposes of `value` and `gradient`. */
+  /** Computes the new value of one parameter. The caller owns it, and disposes of `value` and `gradient`. */
   update(name: string, value: tf.Tensor, gradient: tf.Tensor, learningRate: number): tf.Tensor {
     const { beta1, beta2, epsilon, weightDecay } = this.options;
-    const old = this.moments.get(name) ?? { first: tf.zerosLike(value), second: tf.zerosLike(value) };
+    const previous = this.moments.get(name) ?? { first: tf.zerosLike(value), second: tf.zerosLike(value) };
     const [first, second, updated] = tf.tidy(() => {
       const g = weightDecay === 0 ? gradient : tf.add(gradient, tf.mul(value, weightDecay));
-      const m = tf.add(tf.mul(old.first, beta1), tf.mul(g, 1 - beta1));
-      const v = tf.add(tf.mul(old.second, beta2), tf.mul(tf.square(g), 1 - beta2));
+      const m = tf.add(tf.mul(previous.first, beta1), tf.mul(g, 1 - beta1));
+      const v = tf.add(tf.mul(previous.second, beta2), tf.mul(tf.square(g), 1 - beta2));
       const denominator = tf.add(tf.div(tf.sqrt(v), Math.sqrt(1 - beta2 ** this.step)), epsilon);
-      const stride = learningRate / (1 - beta1 ** this.step);
-      return [m, v, tf.sub(value, tf.mul(tf.div(m, denominator), stride))] as const;
+      const stepSize = learningRate / (1 - beta1 ** this.step);
+      return [m, v, tf.sub(value, tf.mul(tf.div(m, denominator), stepSize))] as const;
     }) as unknown as readonly [tf.Tensor, tf.Tensor, tf.Tensor];
-    tf.dispose([old.first, old.second]);
+    tf.dispose([previous.first, previous.second]);
     this.moments.set(name, { first: tf.keep(first), second: tf.keep(second) });
     return updated;
   }
 
-  /** Host copies by `<name>/first` and `<name>/second`. */
+  /** Copies the moments to the host, as `<name>/first` and `<name>/second`. */
   async exportState(): Promise<Map<string, { shape: number[]; data: Float32Array }>> {
     const state = new Map<string, { shape: number[]; data: Float32Array }>();
     for (const [name, { first, second }] of this.moments) {
-      state.set(`${name}/first`, { shape: first.shape, data: await valuesOf(first) });
-      state.set(`${name}/second`, { shape: second.shape, data: await valuesOf(second) });
+      state.set(`${name}/first`, { shape: first.shape, data: await readTensor(first) });
+      state.set(`${name}/second`, { shape: second.shape, data: await readTensor(second) });
     }
     return state;
   }
 
-  /** Takes up where `exportState` left off. */
+  /** Replaces the state by one from `exportState`. */
   importState(
     step: number,
     state: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>,

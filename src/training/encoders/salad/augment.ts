@@ -1,8 +1,11 @@
-/** Random views of u8 tiles (docs/explanation/salad-method.md, section 2, the recipe of docs/explanation/gabor-descriptors.md); a pure function of its random stream. */
+/**
+ * Makes random views of u8 tiles (docs/explanation/salad-method.md, section 2). A view depends on nothing but the tile,
+ * the settings and the random stream.
+ */
 import type { AugmentConfig } from './config.js';
 import type { RandomStream } from './random-streams.js';
 
-/** Mirror without repeating the border sample, for any overshoot. */
+/** Reflects an index at the borders without repeating the border sample, however far outside it is. */
 function reflect(index: number, size: number): number {
   if (size === 1) return 0;
   const period = 2 * (size - 1);
@@ -10,8 +13,8 @@ function reflect(index: number, size: number): number {
   return wrapped < size ? wrapped : period - wrapped;
 }
 
-/** Copies `tile` mirrored and shifted into `out`. */
-function move(
+/** Copies a tile, flipped and shifted, to `out`. */
+function flipAndShift(
   tile: Uint8Array,
   size: number,
   flip: boolean,
@@ -29,7 +32,7 @@ function move(
   }
 }
 
-/** Separable (1, 2, 1)/4 with reflected borders, in place. */
+/** Blurs in place by the separable kernel (1, 2, 1)/4, with reflected borders. */
 function blur(pixels: Float32Array, size: number): void {
   const line = new Float32Array(size);
   for (const [along, across] of [
@@ -47,16 +50,16 @@ function blur(pixels: Float32Array, size: number): void {
   }
 }
 
-/** What a pixel value becomes: gamma on [0, 1], then gain and offset about mid-grey, as a table over 0..255. */
+/** Table of new grey values for 0..255: gamma on [0, 1], then gain and offset around mid-grey. */
 function toneTable(gamma: number, gain: number, offset: number): Float32Array {
   return Float32Array.from({ length: 256 }, (_, value) => {
-    const bent = 255 * (value / 255) ** gamma;
-    return (bent - 127.5) * gain + 127.5 + offset * 127.5;
+    const corrected = 255 * (value / 255) ** gamma;
+    return (corrected - 127.5) * gain + 127.5 + offset * 127.5;
   });
 }
 
 /**
- * One random view. Draws the same count of numbers from `random` for every tile, except for the noise.
+ * Makes one random view. Draws the same number of random values for every tile, except for the noise.
  *
  * @param tile u8 [size, size]
  * @param out float32 [size, size], values in [0, 255]
@@ -76,7 +79,7 @@ export function augmentTile(
   const gamma = Math.exp(random.between(-config.gamma, config.gamma));
   const isBlurred = random.uniform() < config.blur;
   const sigma = random.between(0, config.noise) * 127.5;
-  move(tile, size, flip, dy, dx, out);
+  flipAndShift(tile, size, flip, dy, dx, out);
   if (gamma !== 1 || gain !== 1 || offset !== 0) {
     const tone = toneTable(gamma, gain, offset);
     for (let i = 0; i < out.length; i++) out[i] = tone[out[i]!]!;

@@ -1,94 +1,96 @@
-/** One batch of a training run: which slots, which views, and what their embeddings are compared with. */
+/** Assembles the batches of a training run: their memory rows, their augmented views and their contrast loss. */
 import * as tf from '@tensorflow/tfjs-core';
 import { shuffledIndices } from '../../../util/random.js';
 import type { Anchors } from './anchors.js';
 import { augmentTile } from './augment.js';
 import type { SaladConfig } from './config.js';
-import { type ContrastSample, contrastBatch, contrastiveLoss, twoViewLoss } from './losses.js';
+import { type ContrastSample, contrastiveLoss, createContrastBatch, MASKED, twoViewLoss } from './losses.js';
 import type { TrainingMemory } from './memory.js';
 import { RANDOM_PURPOSE, randomStream } from './random-streams.js';
-import type { SlotTable, TileSource } from './tiles.js';
+import type { MemoryRows, TileSource } from './tiles.js';
 
-/** What makes batches; its random numbers depend on the counters passed in and on nothing else. */
-export interface BatchMaker {
+/** What batches are made from. Their random numbers depend on the seed and on the counters passed in, nothing else. */
+export interface BatchContext {
   readonly tiles: TileSource;
-  readonly slots: SlotTable;
+  readonly rows: MemoryRows;
   readonly config: SaladConfig;
   readonly seed: number;
 }
 
-/** Slots of one batch in the epoch's order. */
-export function batchSlots(maker: BatchMaker, epoch: number, step: number): Int32Array {
-  const random = randomStream(maker.seed, RANDOM_PURPOSE.order, epoch);
-  const order = shuffledIndices(maker.slots.count, random.uniform);
-  const { batchSize } = maker.config;
-  return order.slice(step * batchSize, (step + 1) * batchSize);
+/** Memory rows of one batch, in the shuffled order of the epoch. */
+export function batchRows({ rows, config, seed }: BatchContext, epoch: number, step: number): Int32Array {
+  const random = randomStream(seed, RANDOM_PURPOSE.order, epoch);
+  const order = shuffledIndices(rows.count, random.uniform);
+  return order.slice(step * config.batchSize, (step + 1) * config.batchSize);
 }
 
-/** Augmented views, float32 [views * B, size, size, 1]: the first view of every tile, then the second. */
-export async function augmentedViews(
-  maker: BatchMaker,
-  slots: Int32Array,
+/** Pixels of the tiles of some memory rows, uint8 [rows.length, size, size]. */
+async function readRowTiles({ tiles, rows }: BatchContext, batch: Int32Array): Promise<Uint8Array> {
+  return tiles.readTiles(batch.map((row) => rows.tileOf[row]!));
+}
+
+/** Makes augmented views, float32 [views * B, size, size, 1]: the first view of every tile, then the second. */
+export async function readAugmentedViews(
+  context: BatchContext,
+  batch: Int32Array,
   epoch: number,
   views: 1 | 2,
 ): Promise<tf.Tensor4D> {
-  const { tiles, config, seed } = maker;
+  const { tiles, config, seed } = context;
   const area = tiles.size * tiles.size;
-  const samples = await tiles.get(slots.map((slot) => maker.slots.tileOf[slot]!));
-  const pixels = new Float32Array(views * slots.length * area);
+  const samples = await readRowTiles(context, batch);
+  const pixels = new Float32Array(views * batch.length * area);
   for (let view = 0; view < views; view++) {
-    slots.forEach((slot, b) => {
-      const random = randomStream(seed, RANDOM_PURPOSE.augment, epoch, slot, view);
-      const at = (view * slots.length + b) * area;
+    batch.forEach((row, b) => {
+      const random = randomStream(seed, RANDOM_PURPOSE.augment, epoch, row, view);
+      const at = (view * batch.length + b) * area;
       const tile = samples.subarray(b * area, (b + 1) * area);
       augmentTile(tile, tiles.size, config.augment, random, pixels.subarray(at, at + area));
     });
   }
-  return tf.tensor4d(pixels, [views * slots.length, tiles.size, tiles.size, 1]);
+  return tf.tensor4d(pixels, [views * batch.length, tiles.size, tiles.size, 1]);
 }
 
-/** Tiles as they are, float32 [slots.length, size, size, 1]. */
-export async function plainTiles(maker: BatchMaker, slots: Int32Array): Promise<tf.Tensor4D> {
-  const { size } = maker.tiles;
-  const samples = await maker.tiles.get(slots.map((slot) => maker.slots.tileOf[slot]!));
-  return tf.tensor4d(Float32Array.from(samples), [slots.length, size, size, 1]);
+/** Reads tiles without augmentation, float32 [B, size, size, 1]. */
+export async function readPlainTiles(context: BatchContext, batch: Int32Array): Promise<tf.Tensor4D> {
+  const { size } = context.tiles;
+  return tf.tensor4d(Float32Array.from(await readRowTiles(context, batch)), [batch.length, size, size, 1]);
 }
 
-/** A loss over embeddings together with the constants it holds on the tensor backend. */
-export interface BatchContrast {
+/** A contrast loss L_c of the batch's embeddings, and the constants that it holds on the tensor backend. */
+export interface ContrastLoss {
   readonly loss: (embeddings: tf.Tensor2D) => tf.Scalar;
   dispose(): void;
 }
 
-/** Instance and neighbourhood losses against the memory as it is now. */
-export function memoryContrast(
-  maker: BatchMaker,
-  slots: Int32Array,
+/** Instance and neighbourhood losses against the present content of the memory. */
+export function memoryContrastLoss(
+  { rows, config, seed }: BatchContext,
+  batch: Int32Array,
   memory: TrainingMemory,
   anchors: Anchors,
   epoch: number,
   step: number,
-): BatchContrast {
-  const { config, seed } = maker;
-  const samples: ContrastSample[] = Array.from(slots, (row) => ({
+): ContrastLoss {
+  const samples: ContrastSample[] = Array.from(batch, (row) => ({
     row,
     neighbours: anchors.neighbours.get(row) ?? [],
-    excluded: maker.slots.overlapping(row),
+    excluded: rows.overlapping(row),
   }));
   let negatives: Int32Array | null = null;
   if (config.negatives !== null && config.negatives < memory.rows) {
     const random = randomStream(seed, RANDOM_PURPOSE.negatives, epoch, step);
-    negatives = distinctRows(config.negatives, memory.rows, random.integer);
+    negatives = sampleDistinctRows(config.negatives, memory.rows, random.integer);
   }
-  const batch = contrastBatch(memory, samples, negatives);
+  const tensors = createContrastBatch(memory, samples, negatives);
   return {
-    loss: (embeddings) => contrastiveLoss(embeddings, batch, config.temperature),
-    dispose: () => tf.dispose([batch.positives, batch.positiveMask, batch.rows, batch.rowOffset]),
+    loss: (embeddings) => contrastiveLoss(embeddings, tensors, config.temperature),
+    dispose: () => tf.dispose([tensors.positives, tensors.positiveMask, tensors.rows, tensors.rowOffset]),
   };
 }
 
-/** `count` distinct rows of 0..rows-1 (Floyd's algorithm), ascending. */
-function distinctRows(count: number, rows: number, integer: (bound: number) => number): Int32Array {
+/** Draws `count` distinct rows of 0..rows-1 (Floyd's algorithm), ascending. */
+function sampleDistinctRows(count: number, rows: number, integer: (bound: number) => number): Int32Array {
   const chosen = new Set<number>();
   for (let last = rows - count; last < rows; last++) {
     const pick = integer(last + 1);
@@ -97,22 +99,21 @@ function distinctRows(count: number, rows: number, integer: (bound: number) => n
   return Int32Array.from(chosen).sort();
 }
 
-/** In-batch contrast of two views [2B, D]; overlapping tiles of one image are no negatives. */
-export function twoViewContrast(maker: BatchMaker, slots: Int32Array): BatchContrast {
-  const count = slots.length;
-  const masks = new Float32Array(count * count);
-  slots.forEach((slot, i) => {
-    const overlapping = new Set(maker.slots.overlapping(slot));
-    slots.forEach((other, j) => {
-      if (overlapping.has(other)) masks[i * count + j] = -1e9;
+/** Two-view loss within the batch, of embeddings [2B, d]; overlapping tiles of one image are no negatives. */
+export function twoViewContrastLoss({ rows, config }: BatchContext, batch: Int32Array): ContrastLoss {
+  const count = batch.length;
+  const mask = new Float32Array(count * count);
+  batch.forEach((row, i) => {
+    const overlapping = new Set(rows.overlapping(row));
+    batch.forEach((other, j) => {
+      if (overlapping.has(other)) mask[i * count + j] = MASKED;
     });
   });
-  const exclude = tf.tensor2d(masks, [count, count]);
-  const { temperature } = maker.config;
+  const exclude = tf.tensor2d(mask, [count, count]);
   return {
     loss: (embeddings) => {
       const [first, second] = tf.split(embeddings, 2, 0) as [tf.Tensor2D, tf.Tensor2D];
-      return twoViewLoss(first, second, exclude, temperature);
+      return twoViewLoss(first, second, exclude, config.temperature);
     },
     dispose: () => exclude.dispose(),
   };

@@ -1,6 +1,6 @@
 /**
- * Checkpoints: one safetensors file, counters included, replaced by a rename so that a kill at any moment
- * leaves either the old or the new one.
+ * Writes and reads checkpoints. A checkpoint is one safetensors file that includes the counters. It is replaced by a
+ * rename, so that a process that is killed at any moment leaves either the old or the new checkpoint.
  */
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
@@ -37,7 +37,7 @@ const metaSchema = z.strictObject({
   ),
 });
 
-/** The tensor that holds the counters as JSON: one file, so that one rename replaces everything. */
+/** Name of the tensor that holds the counters as JSON, in the same file, so that one rename replaces everything. */
 const META = 'meta';
 
 function encode({ meta, tensors }: Checkpoint): Uint8Array {
@@ -60,11 +60,11 @@ function decode(bytes: Uint8Array, file: string): Checkpoint {
     else if (name === META) meta = metaSchema.parse(JSON.parse(new TextDecoder().decode(data)));
   }
   if (meta === undefined || !tensors.has('memory'))
-    throw new RangeError('it lacks its counters or its memory');
+    throw new RangeError('no counters or no memory in the file');
   return { meta, tensors };
 }
 
-/** Writes the checkpoint of a directory, creating it where needed. */
+/** Writes the checkpoint of a directory; creates the directory if it does not exist. */
 export async function writeCheckpoint(directory: string, checkpoint: Checkpoint): Promise<void> {
   await mkdir(directory, { recursive: true });
   const target = path.join(directory, CHECKPOINT_FILE);
@@ -79,7 +79,7 @@ export async function writeCheckpoint(directory: string, checkpoint: Checkpoint)
 }
 
 /**
- * The checkpoint of a directory, undefined where there is none.
+ * Reads the checkpoint of a directory; undefined where there is none.
  *
  * @throws SaladError TRAINING_DATA_INVALID where the file is damaged
  */
@@ -95,7 +95,7 @@ export async function readCheckpoint(directory: string): Promise<Checkpoint | un
   try {
     return decode(bytes, target);
   } catch (error) {
-    throw new SaladError('TRAINING_DATA_INVALID', `${target} is damaged; delete it to start afresh`, {
+    throw new SaladError('TRAINING_DATA_INVALID', `${target} is damaged: delete it to train from the start`, {
       cause: error,
     });
   }

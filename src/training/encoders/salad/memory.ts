@@ -1,7 +1,10 @@
-/** The training memory (docs/explanation/salad-method.md, section 5): one slot per training tile, written with momentum after each step. */
+/**
+ * The training memory M (docs/explanation/salad-method.md, section 5): one row per training tile, updated with momentum
+ * after each step.
+ */
 import type { RandomStream } from './random-streams.js';
 
-/** Row-major float32 [rows, dimension]. Rows are unit vectors, except right after `initialMemory`. */
+/** Row-major float32 [rows, dimension]. Rows are unit vectors, except before their first update after `createMemory`. */
 export interface TrainingMemory {
   readonly rows: number;
   readonly dimension: number;
@@ -10,16 +13,16 @@ export interface TrainingMemory {
 
 const NORM_FLOOR = 1e-12;
 
-/** Independent uniforms in ±√(3/d): expected squared norm 1, but not exactly unit length. */
-export function initialMemory(rows: number, dimension: number, random: RandomStream): TrainingMemory {
+/** Creates a memory of independent uniform values in ±√(3/d): the expected squared norm is 1, the length only near 1. */
+export function createMemory(rows: number, dimension: number, random: RandomStream): TrainingMemory {
   const bound = Math.sqrt(3 / dimension);
   const values = Float32Array.from({ length: rows * dimension }, () => random.between(-bound, bound));
   return { rows, dimension, values };
 }
 
 /**
- * m ← (μ·m + (1−μ)·z) / ‖μ·m + (1−μ)·z‖ for the rows named; all other rows keep their bits.
- * A sum of length zero (z = −m at μ = 0.5) keeps m.
+ * m ← (μ·m + (1−μ)·z) / ‖μ·m + (1−μ)·z‖ for the rows `indices`; all other rows are unchanged. Where the sum has length
+ * zero (z = −m at μ = 0.5), m is unchanged.
  *
  * @param embeddings float32 [indices.length, dimension], unit length
  */
@@ -46,7 +49,7 @@ export function updateMemory(
   }
 }
 
-/** Row-major float32 [indices.length, dimension] copy of the rows named. */
+/** Copies the rows `indices`, row-major float32 [indices.length, dimension]. */
 export function gatherRows(memory: TrainingMemory, indices: ArrayLike<number>): Float32Array {
   const { dimension, values } = memory;
   const out = new Float32Array(indices.length * dimension);

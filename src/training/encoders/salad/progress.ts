@@ -1,4 +1,4 @@
-/** What a run reports while it goes, and what it leaves as its history. */
+/** Types of the progress reports and of the history of a training run. */
 
 /** Means over one epoch. */
 export interface EpochRecord {
@@ -12,14 +12,14 @@ export interface EpochRecord {
   readonly contrastLoss: number;
   /** null where there is no decoder. */
   readonly reconstructionLoss: number | null;
-  /** Anchors of the round. */
+  /** Number of anchors of the round. */
   readonly anchors: number;
 }
 
 export interface SaladProgress {
   readonly phase: 'warmup' | 'round';
   readonly round: number;
-  /** Rounds in all: R + 1. */
+  /** Number of rounds: R + 1. */
   readonly rounds: number;
   /** 0-based over the whole run. */
   readonly epoch: number;
@@ -33,13 +33,13 @@ export interface SaladProgress {
     readonly contrast: number;
     readonly reconstruction: number | null;
   };
-  /** Estimate for the rest of the run, in seconds. */
+  /** Estimated time to the end of the run. */
   readonly secondsLeft: number;
-  /** The record of an epoch that has just ended. */
+  /** Present in the last report of an epoch: the record of that epoch. */
   readonly finished?: EpochRecord;
 }
 
-/** Running sums of an epoch; plain numbers, so that a checkpoint can hold them. */
+/** Sums over the steps of an epoch so far; plain numbers, so that a checkpoint can store them. */
 export interface LossSums {
   steps: number;
   loss: number;
@@ -47,7 +47,7 @@ export interface LossSums {
   reconstruction: number;
 }
 
-export function noLosses(): LossSums {
+export function emptyLossSums(): LossSums {
   return { steps: 0, loss: 0, contrast: 0, reconstruction: 0 };
 }
 

@@ -1,11 +1,10 @@
 /**
- * Counter-based random numbers: a stream is a pure function of its key, so a resumed run needs no generator
- * state, only the counters (seed, epoch, tile) it had reached.
+ * Random streams by key. A stream is a pure function of its key (seed, purpose, epoch, row), so a resumed run needs no
+ * generator state, only its counters.
  */
-
 import { createRandom } from '../../../util/random.js';
 
-/** Uniform, normal and integer draws from one stream. */
+/** A stream of random numbers. */
 export interface RandomStream {
   /** Uniform in [0, 1). */
   uniform(): number;
@@ -17,18 +16,20 @@ export interface RandomStream {
   normal(): number;
 }
 
-/** Finaliser of MurmurHash3: every input bit reaches every output bit. */
-function mix(value: number): number {
+/** Finaliser of MurmurHash3: every input bit affects every output bit. */
+function mixBits(value: number): number {
   let h = value | 0;
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** A stream for a key of integers; different keys give independent streams. */
+/** The stream of a key of integers; different keys give independent streams. */
 export function randomStream(...key: readonly number[]): RandomStream {
   let hash = 0x9e3779b9;
-  for (const part of key) hash = mix(mix(hash ^ mix(part)) + mix(Math.floor(part / 0x100000000)));
+  for (const element of key) {
+    hash = mixBits(mixBits(hash ^ mixBits(element)) + mixBits(Math.floor(element / 0x100000000)));
+  }
   const uniform = createRandom(hash);
   let spare: number | undefined;
   const normal = (): number => {
@@ -50,10 +51,10 @@ export function randomStream(...key: readonly number[]): RandomStream {
   };
 }
 
-/** The purposes a stream may be drawn for: part of its key, so that they never share numbers. */
+/** Purposes of streams; the purpose is part of the key, so that two purposes never use the same numbers. */
 export const RANDOM_PURPOSE = {
   weights: 1,
-  bank: 2,
+  memory: 2,
   order: 3,
   augment: 4,
   negatives: 5,

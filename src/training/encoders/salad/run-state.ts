@@ -1,8 +1,8 @@
-/** Everything a run is made of at a batch boundary: what a checkpoint holds and resuming restores. */
+/** The state of a training run between two batches, and its conversion to and from a checkpoint. */
 import { createHash } from 'node:crypto';
 import { SaladError } from '../../../errors/index.js';
 import type { Adam } from './adam.js';
-import type { Anchors } from './anchors.js';
+import { type Anchors, NO_ANCHORS } from './anchors.js';
 import type { SaladConfig } from './config.js';
 import type { TrainingMemory } from './memory.js';
 import type { EpochRecord, LossSums } from './progress.js';
@@ -20,7 +20,7 @@ export interface CheckpointMeta {
   readonly dataSha256: string;
   readonly seed: number;
   readonly backend: string;
-  /** Next batch: epoch (over the whole run) and step within it. Random numbers are keyed by these. */
+  /** The next batch: epoch (over the whole run) and step within it. They are part of the keys of random streams. */
   readonly epoch: number;
   readonly step: number;
   readonly adamStep: number;
@@ -33,7 +33,7 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, StateTensor>;
 }
 
-/** The live parts of a run. */
+/** The mutable state of a run. */
 export interface RunState {
   readonly network: TrainableNetwork;
   readonly adam: Adam;
@@ -45,26 +45,15 @@ export interface RunState {
   history: EpochRecord[];
 }
 
-/** What a checkpoint must agree with before it may be resumed. */
-export interface RunIdentity {
-  readonly configSha256: string;
-  readonly dataSha256: string;
-  readonly seed: number;
-  readonly backend: string;
-}
-
-export const NO_ANCHORS: Anchors = {
-  anchors: new Int32Array(0),
-  neighbours: new Map(),
-  meanEntropy: Number.NaN,
-};
+/** The facts in which a checkpoint and the run that resumes it must agree. */
+export type RunIdentity = Pick<CheckpointMeta, 'configSha256' | 'dataSha256' | 'seed' | 'backend'>;
 
 export function configSha256(config: SaladConfig): string {
   return createHash('sha256').update(JSON.stringify(config)).digest('hex');
 }
 
-/** Neighbour lists as one int32 [anchors, k] table, −1 where fewer than k were allowed. */
-function neighbourTable({ anchors, neighbours }: Anchors, k: number): Int32Array {
+/** Neighbour lists as a table int32 [anchors, k]; −1 where an anchor has fewer than k neighbours. */
+function tabulateNeighbours({ anchors, neighbours }: Anchors, k: number): Int32Array {
   const table = new Int32Array(anchors.length * k).fill(-1);
   anchors.forEach((anchor, i) => {
     table.set(neighbours.get(anchor)!, i * k);
@@ -72,7 +61,7 @@ function neighbourTable({ anchors, neighbours }: Anchors, k: number): Int32Array
   return table;
 }
 
-export async function checkpointOf(
+export async function createCheckpoint(
   state: RunState,
   identity: RunIdentity,
   neighbours: number,
@@ -87,7 +76,7 @@ export async function checkpointOf(
     tensors.set('anchors', { shape: [anchors.length], data: anchors });
     tensors.set('neighbours', {
       shape: [anchors.length, neighbours],
-      data: neighbourTable(state.anchors, neighbours),
+      data: tabulateNeighbours(state.anchors, neighbours),
     });
   }
   const meta: CheckpointMeta = {
@@ -103,37 +92,45 @@ export async function checkpointOf(
 }
 
 /**
- * @throws SaladError CONFIGURATION_INVALID for another configuration, seed or backend, TRAINING_DATA_INVALID
- * for other tiles.
+ * Checks that a run may resume a checkpoint.
+ *
+ * @throws SaladError CONFIGURATION_INVALID for another configuration, seed or backend, TRAINING_DATA_INVALID for other
+ *   tiles
  */
 export function checkIdentity(meta: CheckpointMeta, identity: RunIdentity): void {
-  const refuse = (reason: 'CONFIGURATION_INVALID' | 'TRAINING_DATA_INVALID', what: string): never => {
-    throw new SaladError(reason, `the checkpoint cannot be resumed: ${what}; start afresh without resuming`);
+  const refuse = (reason: 'CONFIGURATION_INVALID' | 'TRAINING_DATA_INVALID', difference: string): never => {
+    throw new SaladError(
+      reason,
+      `the checkpoint cannot be resumed: ${difference}; train from the start without resuming`,
+    );
   };
-  if (meta.configSha256 !== identity.configSha256)
+  if (meta.configSha256 !== identity.configSha256) {
     refuse('CONFIGURATION_INVALID', 'the configuration differs');
+  }
   if (meta.seed !== identity.seed) {
-    refuse('CONFIGURATION_INVALID', `it was made with seed ${meta.seed}, not ${identity.seed}`);
+    refuse('CONFIGURATION_INVALID', `it was written with seed ${meta.seed}, not ${identity.seed}`);
   }
   if (meta.backend !== identity.backend) {
-    refuse('CONFIGURATION_INVALID', `it was made on backend ${meta.backend}, not ${identity.backend}`);
+    refuse('CONFIGURATION_INVALID', `it was written on backend ${meta.backend}, not ${identity.backend}`);
   }
   if (meta.dataSha256 !== identity.dataSha256) refuse('TRAINING_DATA_INVALID', 'the training tiles differ');
 }
 
-function floats(
+/** The float tensors whose names start with a prefix, without the prefix. */
+function floatTensors(
   tensors: Checkpoint['tensors'],
   prefix: string,
 ): Map<string, { shape: readonly number[]; data: Float32Array }> {
   const found = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   for (const [name, { shape, data }] of tensors) {
-    if (name.startsWith(prefix) && data instanceof Float32Array)
+    if (name.startsWith(prefix) && data instanceof Float32Array) {
       found.set(name.slice(prefix.length), { shape, data });
+    }
   }
   return found;
 }
 
-function anchorsOf(tensors: Checkpoint['tensors']): Anchors {
+function readAnchors(tensors: Checkpoint['tensors']): Anchors {
   const anchors = tensors.get('anchors');
   const table = tensors.get('neighbours');
   if (!(anchors?.data instanceof Int32Array) || !(table?.data instanceof Int32Array)) return NO_ANCHORS;
@@ -143,18 +140,18 @@ function anchorsOf(tensors: Checkpoint['tensors']): Anchors {
     const row = (table.data as Int32Array).slice(i * k, (i + 1) * k);
     neighbours.set(
       anchor,
-      row.filter((slot) => slot >= 0),
+      row.filter((neighbour) => neighbour >= 0),
     );
   });
-  return { anchors: anchors.data, neighbours, meanEntropy: Number.NaN };
+  return { anchors: anchors.data, neighbours };
 }
 
-/** Puts a checkpoint into a freshly made run. */
-export function restore(state: RunState, { meta, tensors }: Checkpoint): void {
-  state.network.importWeights(floats(tensors, 'weights/'));
-  state.adam.importState(meta.adamStep, floats(tensors, 'adam/'));
+/** Replaces the state of a new run by that of a checkpoint. */
+export function restoreRun(state: RunState, { meta, tensors }: Checkpoint): void {
+  state.network.importWeights(floatTensors(tensors, 'weights/'));
+  state.adam.importState(meta.adamStep, floatTensors(tensors, 'adam/'));
   state.memory.values.set(tensors.get('memory')!.data as Float32Array);
-  state.anchors = anchorsOf(tensors);
+  state.anchors = readAnchors(tensors);
   state.epoch = meta.epoch;
   state.step = meta.step;
   state.sums = { ...meta.sums };

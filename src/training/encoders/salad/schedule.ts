@@ -1,4 +1,4 @@
-/** The epochs of a run in order: warm-up, then rounds 0..R (docs/explanation/salad-method.md, section 6). */
+/** The schedule of a run: its epochs, steps and learning rates (docs/explanation/salad-method.md, section 6). */
 import { lastRound } from './anchors.js';
 import type { SaladConfig } from './config.js';
 
@@ -10,11 +10,12 @@ export interface EpochPlan {
   readonly round: number;
   /** 0-based within the warm-up or round. */
   readonly epoch: number;
-  /** What its batches are compared with. */
+  /** The contrast loss of its batches: within the batch, or against the memory. */
   readonly contrast: 'two-view' | 'memory';
 }
 
-export function epochPlans(config: SaladConfig): readonly EpochPlan[] {
+/** Lists the epochs in order: warm-up, then rounds 0..R. */
+export function planEpochs(config: SaladConfig): readonly EpochPlan[] {
   const plans: EpochPlan[] = [];
   for (let epoch = 0; epoch < config.warmupEpochs; epoch++) {
     plans.push({ index: plans.length, phase: 'warmup', round: -1, epoch, contrast: config.warmup });
@@ -27,15 +28,19 @@ export function epochPlans(config: SaladConfig): readonly EpochPlan[] {
   return plans;
 }
 
-/** A last batch below this is dropped: training-mode statistics of a few tiles corrupt (docs/explanation/salad-method.md, section 6). */
-export const SMALLEST_BATCH = 8;
+/**
+ * A smaller last batch is dropped, because batch-norm statistics of so few tiles are poor
+ * (docs/explanation/salad-method.md, section 6).
+ */
+export const BATCH_SIZE_MIN = 8;
 
-export function stepsPerEpoch(slots: number, batchSize: number): number {
-  const whole = Math.floor(slots / batchSize);
-  return slots - whole * batchSize >= SMALLEST_BATCH ? whole + 1 : whole;
+/** Number of batches of an epoch over all memory rows. */
+export function stepsPerEpoch(rows: number, batchSize: number): number {
+  const fullBatches = Math.floor(rows / batchSize);
+  return rows - fullBatches * batchSize >= BATCH_SIZE_MIN ? fullBatches + 1 : fullBatches;
 }
 
-/** Learning rate of step `step` of `steps` (0-based over the whole run). */
+/** Learning rate at a step. @param step 0-based over the whole run @param steps of the whole run */
 export function learningRateAt(config: SaladConfig, step: number, steps: number): number {
   if (config.learningRateSchedule === 'constant') return config.learningRate;
   return (config.learningRate * (1 + Math.cos((Math.PI * step) / steps))) / 2;

@@ -1,9 +1,11 @@
-/** Blocks of bank similarities: bounded memory however many rows there are. */
+/** Computes the similarities between memory rows in blocks of bounded size. */
+import * as tf from '@tensorflow/tfjs-core';
+import { readTensor } from '../../backend/read-tensor.js';
 import type { TrainingMemory } from './memory.js';
 
 /**
- * Dot products of the memory rows first..last-1 with all rows: [last - first, rows], row by row.
- * Plain JS gives float64; the trainer passes one that runs on its tensor backend, which may be a GPU to wait for.
+ * Computes the dot products of memory rows first..last-1 with all rows: [last - first, rows], row by row. The plain
+ * version returns float64. The version on the tensor backend, which may be a GPU, returns a promise.
  */
 export type SimilarityBlock = (
   memory: TrainingMemory,
@@ -11,10 +13,10 @@ export type SimilarityBlock = (
   last: number,
 ) => Float64Array | Promise<Float32Array>;
 
-/** Entries per block: 8 Mi float64 = 64 MiB at most. */
+/** Most entries of a block: 8 Mi float64 = 64 MiB. */
 const BLOCK_ENTRIES = 8 * 1024 * 1024;
 
-/** Dot products accumulated in float64. */
+/** Dot products in plain JavaScript, accumulated in float64. */
 export const exactSimilarityBlock: SimilarityBlock = (memory, first, last) => {
   const { rows, dimension, values } = memory;
   const out = new Float64Array((last - first) * rows);
@@ -31,7 +33,19 @@ export const exactSimilarityBlock: SimilarityBlock = (memory, first, last) => {
   return out;
 };
 
-/** Calls `visit(query, similarities)` for every memory row in order; the array is only valid during the call. */
+/** Dot products in float32 on the current tensor backend; on wasm about ten times faster than plain JavaScript. */
+export const backendSimilarityBlock: SimilarityBlock = async (memory, first, last) => {
+  const products = tf.tidy(() => {
+    const rows = tf.tensor2d(memory.values, [memory.rows, memory.dimension]);
+    const queries = tf.slice(rows, [first, 0], [last - first, memory.dimension]);
+    return tf.matMul(queries, tf.transpose(rows));
+  });
+  const values = await readTensor(products);
+  products.dispose();
+  return values;
+};
+
+/** Calls `visit(query, similarities)` for every memory row in order. The array is valid only during the call. */
 export async function forEachSimilarityRow(
   memory: TrainingMemory,
   block: SimilarityBlock,

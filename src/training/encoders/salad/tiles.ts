@@ -1,11 +1,11 @@
-/** Training tiles, where they come from, and which pairs of them may be compared. */
+/** The training tiles, their memory rows, and the rules for pairs of them. */
 import { createHash } from 'node:crypto';
 import { SaladError } from '../../../errors/index.js';
 import { shuffledIndices } from '../../../util/random.js';
 import type { SaladConfig } from './config.js';
 import { RANDOM_PURPOSE, randomStream } from './random-streams.js';
 
-/** All normal training tiles; one per image at image level. */
+/** Gives access to all training tiles; one per image at image level. */
 export interface TileSource {
   readonly count: number;
   /** Side of a tile in pixels, halo included. */
@@ -18,24 +18,24 @@ export interface TileSource {
   readonly cellOf: ArrayLike<number>;
   /** Tiles per side of an image. */
   readonly gridSide: number;
-  /** Tiles of one image less than this many cells apart (in both axes) share pixels: ceil(size / stride). */
+  /** Tiles of one image share pixels where they are less than this many cells apart in both axes: ceil(size / stride). */
   readonly overlapCells: number;
-  /** u8 [indices.length, size, size], in the order asked for. */
-  get(indices: Int32Array): Uint8Array | Promise<Uint8Array>;
+  /** uint8 [indices.length, size, size], in the order of `indices`. */
+  readTiles(indices: Int32Array): Uint8Array | Promise<Uint8Array>;
 }
 
-/** The tiles that own a memory slot. */
-export interface SlotTable {
+/** The rows of the training memory: one for every tile that is trained on. */
+export interface MemoryRows {
   readonly count: number;
-  /** Per slot: tile index, ascending. */
+  /** Per row: tile index, ascending. */
   readonly tileOf: Int32Array;
-  /** Slots of the same image that share pixels with this one; empty at image level. */
-  overlapping(slot: number): readonly number[];
-  /** May `row` be a neighbour of `query`? Not of the same patient at tile level. */
+  /** Rows of the same image whose tiles share pixels with the tile of `row`; empty at image level. */
+  overlapping(row: number): readonly number[];
+  /** Whether `row` may be a neighbour of `query`: at tile level, only rows of other patients may. */
   mayBeNeighbours(query: number, row: number): boolean;
 }
 
-/** @throws SaladError TRAINING_DATA_INVALID where the tables and the counts disagree. */
+/** Checks a tile source. @throws SaladError TRAINING_DATA_INVALID where the tables and the counts disagree */
 export function checkTileSource(tiles: TileSource): void {
   const { count, size, imageOf, patientOf, cellOf, gridSide } = tiles;
   for (const [name, table] of Object.entries({ imageOf, patientOf, cellOf })) {
@@ -54,17 +54,23 @@ export function checkTileSource(tiles: TileSource): void {
   if (size < 4) throw new SaladError('TRAINING_DATA_INVALID', `tiles of ${size} pixels are too small`);
 }
 
-function slotTiles(tiles: TileSource, tilesPerImage: number | null, seed: number): Int32Array {
-  if (tilesPerImage === null) return Int32Array.from({ length: tiles.count }, (_, tile) => tile);
-  const ofImage = new Map<number, number[]>();
-  for (let tile = 0; tile < tiles.count; tile++) {
-    const image = tiles.imageOf[tile]!;
-    const list = ofImage.get(image);
-    if (list === undefined) ofImage.set(image, [tile]);
-    else list.push(tile);
+/** Groups 0..count-1 by a key. */
+function groupIndices(count: number, keyOf: (index: number) => number): Map<number, number[]> {
+  const groups = new Map<number, number[]>();
+  for (let index = 0; index < count; index++) {
+    const key = keyOf(index);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [index]);
+    else group.push(index);
   }
+  return groups;
+}
+
+/** The tiles that get a row: all, or a fixed random subset of each image. */
+function chooseRowTiles(tiles: TileSource, tilesPerImage: number | null, seed: number): Int32Array {
+  if (tilesPerImage === null) return Int32Array.from({ length: tiles.count }, (_, tile) => tile);
   const chosen: number[] = [];
-  for (const [image, members] of ofImage) {
+  for (const [image, members] of groupIndices(tiles.count, (tile) => tiles.imageOf[tile]!)) {
     const random = randomStream(seed, RANDOM_PURPOSE.subset, image);
     const order = shuffledIndices(members.length, random.uniform);
     for (const position of order.subarray(0, tilesPerImage)) chosen.push(members[position]!);
@@ -72,18 +78,12 @@ function slotTiles(tiles: TileSource, tilesPerImage: number | null, seed: number
   return Int32Array.from(chosen).sort();
 }
 
-/** Gives slots to all tiles, or to a fixed random subset per image (docs/explanation/salad-method.md, section 8). */
-export function slotTable(tiles: TileSource, config: SaladConfig, seed: number): SlotTable {
-  const tileOf = slotTiles(tiles, config.tilesPerImage, seed);
-  const perTile = config.level === 'tile';
-  const slotsOfImage = new Map<number, number[]>();
-  tileOf.forEach((tile, slot) => {
-    const image = tiles.imageOf[tile]!;
-    const list = slotsOfImage.get(image);
-    if (list === undefined) slotsOfImage.set(image, [slot]);
-    else list.push(slot);
-  });
-  const overlap = (a: number, b: number): boolean => {
+/** Assigns memory rows to all tiles, or to a fixed random subset of each image. */
+export function assignMemoryRows(tiles: TileSource, config: SaladConfig, seed: number): MemoryRows {
+  const tileOf = chooseRowTiles(tiles, config.tilesPerImage, seed);
+  const isTileLevel = config.level === 'tile';
+  const rowsOfImage = groupIndices(tileOf.length, (row) => tiles.imageOf[tileOf[row]!]!);
+  const doOverlap = (a: number, b: number): boolean => {
     const [first, second] = [tiles.cellOf[tileOf[a]!]!, tiles.cellOf[tileOf[b]!]!];
     const rows = Math.abs(Math.floor(first / tiles.gridSide) - Math.floor(second / tiles.gridSide));
     const columns = Math.abs((first % tiles.gridSide) - (second % tiles.gridSide));
@@ -92,21 +92,21 @@ export function slotTable(tiles: TileSource, config: SaladConfig, seed: number):
   return {
     count: tileOf.length,
     tileOf,
-    overlapping(slot) {
-      if (!perTile) return [];
-      const siblings = slotsOfImage.get(tiles.imageOf[tileOf[slot]!]!)!;
-      return siblings.filter((other) => other !== slot && overlap(slot, other));
+    overlapping(row) {
+      if (!isTileLevel) return [];
+      const rowsOfSameImage = rowsOfImage.get(tiles.imageOf[tileOf[row]!]!)!;
+      return rowsOfSameImage.filter((other) => other !== row && doOverlap(row, other));
     },
     mayBeNeighbours: (query, row) =>
-      !perTile || tiles.patientOf[tileOf[query]!] !== tiles.patientOf[tileOf[row]!],
+      !isTileLevel || tiles.patientOf[tileOf[query]!] !== tiles.patientOf[tileOf[row]!],
   };
 }
 
-/** Tiles whose pixels enter the fingerprint: enough to notice other data, cheap for any size. */
+/** Tiles whose pixels are part of the fingerprint: enough to detect other data, and fast for any number of tiles. */
 const FINGERPRINT_TILES = 256;
 
-/** SHA-256 over the tables and the pixels of evenly spaced tiles: a resumed run must see the same data. */
-export async function tileFingerprint(tiles: TileSource): Promise<string> {
+/** SHA-256 over the tables and the pixels of evenly spaced tiles; a resumed run must have the same. */
+export async function fingerprintTiles(tiles: TileSource): Promise<string> {
   const hash = createHash('sha256');
   hash.update(JSON.stringify([tiles.count, tiles.size, tiles.gridSide, tiles.overlapCells]));
   for (const table of [tiles.imageOf, tiles.patientOf, tiles.cellOf]) {
@@ -114,6 +114,6 @@ export async function tileFingerprint(tiles: TileSource): Promise<string> {
   }
   const sampled = Math.min(FINGERPRINT_TILES, tiles.count);
   const indices = Int32Array.from({ length: sampled }, (_, i) => Math.floor((i * tiles.count) / sampled));
-  hash.update(await tiles.get(indices));
+  hash.update(await tiles.readTiles(indices));
   return hash.digest('hex');
 }

@@ -1,39 +1,37 @@
 /**
- * The SALAD trainer (docs/explanation/salad-method.md, section 4 to 6): warm-up, then rounds with anchors and neighbours fixed within the
- * round, on whichever tfjs backend is current. Image level is the case of one tile per image.
+ * Trains a SALAD encoder (docs/explanation/salad-method.md, sections 4 to 6) on the current tfjs backend: warm-up epochs,
+ * then rounds whose anchors and neighbours are fixed within the round. At image level there is one tile per image.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../../errors/index.js';
 import type { NetworkDescription, Weights } from '../../../network/description.js';
-import { valuesOf } from '../../backend/values.js';
 import { Adam } from './adam.js';
-import { discoverAnchors, lastRound } from './anchors.js';
+import { discoverAnchors, lastRound, NO_ANCHORS } from './anchors.js';
 import {
-  augmentedViews,
-  type BatchContrast,
-  type BatchMaker,
-  batchSlots,
-  memoryContrast,
-  plainTiles,
-  twoViewContrast,
+  type BatchContext,
+  batchRows,
+  type ContrastLoss,
+  memoryContrastLoss,
+  readAugmentedViews,
+  readPlainTiles,
+  twoViewContrastLoss,
 } from './batches.js';
 import { readCheckpoint, writeCheckpoint } from './checkpoint.js';
 import { parseSaladConfig, type SaladConfig } from './config.js';
-import { initialMemory, updateMemory } from './memory.js';
-import { type EpochRecord, meanLosses, noLosses, type SaladProgress } from './progress.js';
+import { createMemory, updateMemory } from './memory.js';
+import { type EpochRecord, emptyLossSums, meanLosses, type SaladProgress } from './progress.js';
 import { RANDOM_PURPOSE, randomStream } from './random-streams.js';
 import {
   checkIdentity,
-  checkpointOf,
   configSha256,
-  NO_ANCHORS,
+  createCheckpoint,
   type RunIdentity,
   type RunState,
-  restore,
+  restoreRun,
 } from './run-state.js';
-import { type EpochPlan, epochPlans, learningRateAt, SMALLEST_BATCH, stepsPerEpoch } from './schedule.js';
-import type { SimilarityBlock } from './similarity.js';
-import { checkTileSource, slotTable, type TileSource, tileFingerprint } from './tiles.js';
+import { BATCH_SIZE_MIN, type EpochPlan, learningRateAt, planEpochs, stepsPerEpoch } from './schedule.js';
+import { backendSimilarityBlock } from './similarity.js';
+import { assignMemoryRows, checkTileSource, fingerprintTiles, type TileSource } from './tiles.js';
 import { TrainableNetwork } from './trainable-network.js';
 
 export interface SaladTrainingOptions {
@@ -41,101 +39,105 @@ export interface SaladTrainingOptions {
   readonly config: SaladConfig;
   /** The same seed, data, configuration and backend give the same bytes. */
   readonly seed: number;
-  /** Where checkpoints are kept; absent: none. */
-  readonly checkpointDir?: string;
-  /** Take up the checkpoint in checkpointDir where there is one. @default false */
+  /** Folder for checkpoints; absent: no checkpoints. */
+  readonly checkpointDirectory?: string;
+  /** Resumes the checkpoint in checkpointDir, if there is one. @default false */
   readonly resume?: boolean;
   /** Checked between batches: an abort writes a checkpoint, then throws CANCELLED. */
   readonly signal?: AbortSignal;
-  /** After every batch. */
+  /** Called after every batch. */
   readonly onProgress?: (progress: SaladProgress) => void;
-  /** Checkpoint within an epoch when the last one is this old. @default 60 */
+  /** Age of the last checkpoint at which another one is written within an epoch. @default 60 */
   readonly checkpointEverySeconds?: number;
 }
 
 export interface TrainedEncoder {
   readonly network: NetworkDescription;
-  /** The encoder's weights, moving statistics included; the decoder is not served. */
+  /** Weights of the encoder, moving statistics included; the decoder is not served. */
   readonly weights: Weights;
   readonly history: readonly EpochRecord[];
 }
 
-/** Tiles embedded at once when the memory is filled by the encoder. */
+/** Tiles per forward pass when the encoder fills the memory. */
 const EMBED_BATCH = 64;
 
 /**
  * Trains on the current tfjs backend (see prepareTrainingBackend).
  *
- * @throws SaladError CONFIGURATION_INVALID, TRAINING_DATA_INVALID (see checkIdentity too), CANCELLED
+ * @throws SaladError CONFIGURATION_INVALID, TRAINING_DATA_INVALID (also from checkIdentity), CANCELLED
  */
 export async function trainSaladEncoder(options: SaladTrainingOptions): Promise<TrainedEncoder> {
+  const { tiles, seed } = options;
   const config = parseSaladConfig(options.config);
-  checkTileSource(options.tiles);
-  const slots = slotTable(options.tiles, config, options.seed);
-  checkSlotCount(slots.count, config);
-  const run = new SaladRun(options, { tiles: options.tiles, slots, config, seed: options.seed });
+  checkTileSource(tiles);
+  const rows = assignMemoryRows(tiles, config, seed);
+  checkRowCount(rows.count, config);
+  const run = new SaladRun(options, { tiles, rows, config, seed });
   try {
-    await run.start();
+    await run.restoreCheckpoint();
     return await run.train();
   } finally {
     run.dispose();
   }
 }
 
-function checkSlotCount(count: number, config: SaladConfig): void {
-  if (count < Math.max(SMALLEST_BATCH, config.neighbours + 1)) {
+function checkRowCount(count: number, config: SaladConfig): void {
+  if (count < Math.max(BATCH_SIZE_MIN, config.neighbours + 1)) {
     throw new SaladError(
       'TRAINING_DATA_INVALID',
-      `${count} training tiles are too few for batches of ${SMALLEST_BATCH} and ${config.neighbours} neighbours`,
+      `${count} training tiles are too few for batches of ${BATCH_SIZE_MIN} and ${config.neighbours} neighbours`,
     );
   }
 }
 
 class SaladRun {
   private readonly options: SaladTrainingOptions;
-  private readonly maker: BatchMaker;
+  private readonly context: BatchContext;
   private readonly state: RunState;
   private readonly plans: readonly EpochPlan[];
-  private readonly steps: number;
+  private readonly stepsPerEpoch: number;
+  /** Present where checkpoints are written. */
   private identity: RunIdentity | undefined;
   private savedAt = performance.now();
   private startedAt = performance.now();
+  /** Steps since the start of this process, for the estimate of the remaining time. */
   private stepsDone = 0;
 
-  constructor(options: SaladTrainingOptions, maker: BatchMaker) {
+  constructor(options: SaladTrainingOptions, context: BatchContext) {
     this.options = options;
-    this.maker = maker;
-    const { config, seed, slots } = maker;
-    this.plans = epochPlans(config);
-    this.steps = stepsPerEpoch(slots.count, config.batchSize);
+    this.context = context;
+    const { tiles, config, seed, rows } = context;
+    this.plans = planEpochs(config);
+    this.stepsPerEpoch = stepsPerEpoch(rows.count, config.batchSize);
     this.state = {
-      network: new TrainableNetwork(config, maker.tiles.size, seed),
+      network: new TrainableNetwork(config, tiles.size, seed),
       adam: new Adam({ weightDecay: config.weightDecay }),
-      memory: initialMemory(slots.count, config.embedding, randomStream(seed, RANDOM_PURPOSE.bank)),
+      memory: createMemory(rows.count, config.embedding, randomStream(seed, RANDOM_PURPOSE.memory)),
       anchors: NO_ANCHORS,
       epoch: 0,
       step: 0,
-      sums: noLosses(),
+      sums: emptyLossSums(),
       history: [],
     };
   }
 
-  /** Restores a checkpoint where that is asked for and there is one. */
-  async start(): Promise<void> {
-    const { checkpointDir, resume, seed } = this.options;
+  /** Restores the checkpoint where `resume` is set and there is one. */
+  async restoreCheckpoint(): Promise<void> {
+    const { checkpointDirectory: checkpointDir, resume, seed } = this.options;
     if (checkpointDir === undefined) return;
     this.identity = {
-      configSha256: configSha256(this.maker.config),
-      dataSha256: await tileFingerprint(this.maker.tiles),
+      configSha256: configSha256(this.context.config),
+      dataSha256: await fingerprintTiles(this.context.tiles),
       seed,
       backend: tf.getBackend(),
     };
     const checkpoint = resume === true ? await readCheckpoint(checkpointDir) : undefined;
     if (checkpoint === undefined) return;
     checkIdentity(checkpoint.meta, this.identity);
-    restore(this.state, checkpoint);
+    restoreRun(this.state, checkpoint);
   }
 
+  /** Runs the remaining epochs. */
   async train(): Promise<TrainedEncoder> {
     this.startedAt = performance.now();
     while (this.state.epoch < this.plans.length) await this.runEpoch(this.plans[this.state.epoch]!);
@@ -145,28 +147,28 @@ class SaladRun {
 
   private async runEpoch(plan: EpochPlan): Promise<void> {
     if (this.state.step === 0) await this.beginEpoch(plan);
-    while (this.state.step < this.steps) {
+    while (this.state.step < this.stepsPerEpoch) {
       await this.yieldToEvents();
       await this.runBatch(plan);
       this.state.step++;
       this.stepsDone++;
-      if (this.state.step < this.steps) {
-        this.report(plan);
-        if (this.isCheckpointDue()) await this.save();
+      if (this.state.step < this.stepsPerEpoch) {
+        this.reportProgress(plan);
+        if (this.isCheckpointDue()) await this.saveCheckpoint();
       }
     }
     const record = this.epochRecord(plan);
-    this.report(plan, record);
+    this.reportProgress(plan, record);
     this.state.history.push(record);
     this.state.epoch++;
     this.state.step = 0;
-    this.state.sums = noLosses();
-    await this.save();
+    this.state.sums = emptyLossSums();
+    await this.saveCheckpoint();
   }
 
-  /** Fills the memory before its first use; discovers anchors at the start of a round. */
+  /** Fills the memory before its first use, and finds the anchors at the start of a round. */
   private async beginEpoch(plan: EpochPlan): Promise<void> {
-    const { config, slots } = this.maker;
+    const { config, rows } = this.context;
     const isFirstUse = plan.contrast === 'memory' && this.plans[plan.index - 1]?.contrast !== 'memory';
     if (isFirstUse && config.initialMemory === 'embedded') await this.embedMemory();
     if (plan.phase !== 'round' || plan.epoch > 0) return;
@@ -176,39 +178,34 @@ class SaladRun {
       rate: config.rate,
       round: plan.round,
       neighbours: config.neighbours,
-      allowed: slots.mayBeNeighbours,
+      allowed: rows.mayBeNeighbours,
       similarityBlock: backendSimilarityBlock,
     });
   }
 
+  /** Fills the memory with the encoder's embeddings in inference mode. */
   private async embedMemory(): Promise<void> {
     const { memory, network } = this.state;
     for (let first = 0; first < memory.rows; first += EMBED_BATCH) {
       await this.yieldToEvents();
       const count = Math.min(EMBED_BATCH, memory.rows - first);
-      const pixels = await plainTiles(
-        this.maker,
-        Int32Array.from({ length: count }, (_, i) => first + i),
-      );
+      const rows = Int32Array.from({ length: count }, (_, i) => first + i);
+      const pixels = await readPlainTiles(this.context, rows);
       memory.values.set(await network.embed(pixels), first * memory.dimension);
       pixels.dispose();
     }
   }
 
   private async runBatch(plan: EpochPlan): Promise<void> {
-    const { state, maker } = this;
-    const slots = batchSlots(maker, plan.index, state.step);
+    const { state, context } = this;
+    const rows = batchRows(context, plan.index, state.step);
     const isTwoView = plan.contrast === 'two-view';
-    const pixels = await augmentedViews(maker, slots, plan.index, isTwoView ? 2 : 1);
-    const contrast: BatchContrast = isTwoView
-      ? twoViewContrast(maker, slots)
-      : memoryContrast(maker, slots, state.memory, state.anchors, plan.index, state.step);
-    const rate = learningRateAt(
-      maker.config,
-      plan.index * this.steps + state.step,
-      this.plans.length * this.steps,
-    );
-    const result = await state.network.step(pixels, slots.length, contrast.loss, state.adam, rate);
+    const pixels = await readAugmentedViews(context, rows, plan.index, isTwoView ? 2 : 1);
+    const contrast: ContrastLoss = isTwoView
+      ? twoViewContrastLoss(context, rows)
+      : memoryContrastLoss(context, rows, state.memory, state.anchors, plan.index, state.step);
+    const learningRate = learningRateAt(context.config, this.stepsBefore(plan), this.totalSteps());
+    const result = await state.network.step(pixels, rows.length, contrast.loss, state.adam, learningRate);
     contrast.dispose();
     pixels.dispose();
     if (!Number.isFinite(result.total)) {
@@ -217,12 +214,21 @@ class SaladRun {
         `the loss is ${result.total} in epoch ${plan.index}, step ${state.step}: lower learningRate`,
       );
     }
-    // After the gradient from the old memory, as in docs/explanation/salad-method.md, section 5.
-    if (!isTwoView) updateMemory(state.memory, slots, result.embeddings, maker.config.momentum);
+    // After the gradient step, which used the previous memory (docs/explanation/salad-method.md, section 5).
+    if (!isTwoView) updateMemory(state.memory, rows, result.embeddings, context.config.momentum);
     state.sums.steps++;
     state.sums.loss += result.total;
     state.sums.contrast += result.contrast;
     state.sums.reconstruction += Number.isNaN(result.reconstruction) ? 0 : result.reconstruction;
+  }
+
+  /** Steps of the whole run before the current one. */
+  private stepsBefore(plan: EpochPlan): number {
+    return plan.index * this.stepsPerEpoch + this.state.step;
+  }
+
+  private totalSteps(): number {
+    return this.plans.length * this.stepsPerEpoch;
   }
 
   private epochRecord(plan: EpochPlan): EpochRecord {
@@ -241,31 +247,31 @@ class SaladRun {
   }
 
   private losses(): SaladProgress['losses'] {
-    return meanLosses(this.state.sums, this.maker.config.reconstructionWeight > 0);
+    return meanLosses(this.state.sums, this.context.config.reconstructionWeight > 0);
   }
 
-  private report(plan: EpochPlan, finished?: EpochRecord): void {
-    const elapsed = (performance.now() - this.startedAt) / 1000;
-    const left = this.plans.length * this.steps - (plan.index * this.steps + this.state.step);
+  private reportProgress(plan: EpochPlan, finished?: EpochRecord): void {
+    const elapsedSeconds = (performance.now() - this.startedAt) / 1000;
+    const stepsLeft = this.totalSteps() - this.stepsBefore(plan);
     this.options.onProgress?.({
       phase: plan.phase,
       round: plan.round,
-      rounds: lastRound(this.maker.config.rate) + 1,
+      rounds: lastRound(this.context.config.rate) + 1,
       epoch: plan.index,
       epochs: this.plans.length,
       step: this.state.step,
-      steps: this.steps,
+      steps: this.stepsPerEpoch,
       losses: this.losses(),
-      secondsLeft: (elapsed / Math.max(1, this.stepsDone)) * left,
+      secondsLeft: (elapsedSeconds / Math.max(1, this.stepsDone)) * stepsLeft,
       ...(finished === undefined ? {} : { finished }),
     });
   }
 
-  /** Lets signals and timers in; an abort leaves a checkpoint behind. */
+  /** Lets signals and timers run. Where the signal is aborted, writes a checkpoint and throws CANCELLED. */
   private async yieldToEvents(): Promise<void> {
     await new Promise<void>((resolve) => setImmediate(resolve));
     if (this.options.signal?.aborted !== true) return;
-    await this.save();
+    await this.saveCheckpoint();
     throw new SaladError('CANCELLED', 'training was interrupted; resume continues from the checkpoint', {
       cause: this.options.signal.reason,
     });
@@ -275,10 +281,10 @@ class SaladRun {
     return performance.now() - this.savedAt >= (this.options.checkpointEverySeconds ?? 60) * 1000;
   }
 
-  private async save(): Promise<void> {
-    if (this.options.checkpointDir === undefined || this.identity === undefined) return;
-    const checkpoint = await checkpointOf(this.state, this.identity, this.maker.config.neighbours);
-    await writeCheckpoint(this.options.checkpointDir, checkpoint);
+  private async saveCheckpoint(): Promise<void> {
+    if (this.options.checkpointDirectory === undefined || this.identity === undefined) return;
+    const checkpoint = await createCheckpoint(this.state, this.identity, this.context.config.neighbours);
+    await writeCheckpoint(this.options.checkpointDirectory, checkpoint);
     this.savedAt = performance.now();
   }
 
@@ -287,15 +293,3 @@ class SaladRun {
     this.state.adam.dispose();
   }
 }
-
-/** Similarities on the tensor backend: about ten times faster than plain JS on wasm. */
-const backendSimilarityBlock: SimilarityBlock = async (memory, first, last) => {
-  const products = tf.tidy(() => {
-    const rows = tf.tensor2d(memory.values, [memory.rows, memory.dimension]);
-    const queries = tf.slice(rows, [first, 0], [last - first, memory.dimension]);
-    return tf.matMul(queries, tf.transpose(rows));
-  });
-  const values = await valuesOf(products);
-  products.dispose();
-  return values;
-};

@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { runSalad } from '../../../support/in-process-salad.js';
 
 describe('salad config make-key', () => {
-  it('makes a key with the scopes and the end that were asked for', async () => {
+  it('makes a key with the given scopes and expiry', async () => {
     const flags = ['--name', 'ops', '--scopes', 'score, admin,score', '--expires', '2099-01-31T00:00:00Z'];
     const { code, lines } = await runSalad('config', 'make-key', ...flags, '--json');
     assert.equal(code, 0);
@@ -15,7 +15,7 @@ describe('salad config make-key', () => {
     );
   });
 
-  it('refuses what the server would refuse, in one line and with exit code 2', async () => {
+  it('refuses an entry that the server would refuse, with one line and exit code 2', async () => {
     for (const [flags, message] of [
       [['--name', ''], /--name "": write a name/],
       [['--name', 'two\nlines'], /--name "two\\nlines"/],
@@ -23,7 +23,7 @@ describe('salad config make-key', () => {
       [['--name', 'x', '--scopes', 'score,root'], /--scopes "root"/],
       [['--name', 'x', '--expires', '2099-13-45T00:00:00Z'], /--expires .*: write it as/],
       [['--name', 'x', '--expires', 'tomorrow'], /--expires tomorrow: write it as/],
-      [['--name', 'x', '--expires', '2020-01-01T00:00:00Z'], /is over/],
+      [['--name', 'x', '--expires', '2020-01-01T00:00:00Z'], /is in the past/],
     ] as const) {
       const { code, stdout, stderr } = await runSalad('config', 'make-key', ...flags);
       assert.equal(code, 2, stderr);

@@ -5,13 +5,13 @@ import { hasPlaceholder, mapPaths } from '../../../../src/cli/commands/map-paths
 const pathOf = (template: string, ...files: string[]) => [...mapPaths(template, files).values()];
 
 describe('mapPaths', () => {
-  it('takes names as they are, whatever replacement patterns they hold', () => {
+  it('copies names literally, even if they contain replacement patterns', () => {
     for (const name of ['x$&y', '$$', "$'", '$`', '$1', '{name}', '{folder}', 'a b', "q'u", 'new\nline']) {
       assert.deepEqual(pathOf('maps/{name}.png', `in/${name}.jpg`), [`maps/${name}.png`]);
     }
   });
 
-  it('keeps folders below the one that all images share, and extensions', () => {
+  it('fills in extensions, and folders relative to the common folder of all images', () => {
     assert.deepEqual(pathOf('maps/{folder}/{name}.{ext}.png', 'in/a/x.png', 'in/b/x.jpg', 'in/x.png'), [
       'maps/a/x.png.png',
       'maps/b/x.jpg.png',
@@ -21,7 +21,7 @@ describe('mapPaths', () => {
     assert.deepEqual(pathOf('maps/{folder}/{name}.png', 'in/a/x.png'), ['maps/x.png']);
   });
 
-  it('takes only its own placeholders for placeholders', () => {
+  it('replaces only its own placeholders', () => {
     assert.equal(hasPlaceholder('{name}.png'), true);
     assert.equal(hasPlaceholder('{patient}.png'), false);
     assert.deepEqual(pathOf('{patient}-{name}.png', 'x.png'), ['{patient}-x.png']);

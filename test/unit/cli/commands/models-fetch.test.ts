@@ -19,8 +19,8 @@ describe('models fetch', () => {
   let server: Server;
   let url: string;
   let models: string;
-  /** What is sent instead of a file's own content. */
-  let forged: Record<string, Uint8Array>;
+  /** Content that the server sends instead of a file's own, by file name. */
+  let forgedContent: Record<string, Uint8Array>;
   let requests: string[];
 
   before(async () => {
@@ -28,7 +28,7 @@ describe('models fetch', () => {
       const file = String(request.url).replace('/bundle/', '');
       requests.push(file);
       try {
-        response.end(forged[file] ?? readFileSync(join(bundle, file)));
+        response.end(forgedContent[file] ?? readFileSync(join(bundle, file)));
       } catch {
         response.writeHead(404).end();
       }
@@ -39,12 +39,12 @@ describe('models fetch', () => {
   after(() => server.close());
   beforeEach(() => {
     models = mkdtempSync(join(tmpdir(), 'salad-fetch-'));
-    forged = {};
+    forgedContent = {};
     requests = [];
   });
   afterEach(() => rmSync(models, { recursive: true }));
 
-  it('brings a bundle that loads, and asks only for the manifest the second time', async () => {
+  it('downloads a valid bundle, and requests only the manifest the second time', async () => {
     const first = await fetchBundle({ url, sha256, models });
     assert.deepEqual([first.model, first.isNew], ['phantom@1', true]);
     assert.equal((await readBundle(first.directory)).sha256, sha256);
@@ -53,23 +53,23 @@ describe('models fetch', () => {
     assert.deepEqual(requests, ['manifest.json']);
   });
 
-  it('refuses another manifest than the one that was meant', async () => {
+  it('refuses a manifest with another hash', async () => {
     await assert.rejects(fetchBundle({ url, sha256: '0'.repeat(64), models }), { reason: 'BUNDLE_INVALID' });
     assert.deepEqual(readdirSync(models), []);
   });
 
-  it('refuses a file that is not what the manifest says, and leaves nothing behind', async () => {
+  it('refuses a file that does not match the manifest, and leaves no files', async () => {
     const original = readFileSync(join(bundle, 'weights.safetensors'));
     const changed = Uint8Array.from(original, (byte, index) => (index === 9000 ? byte ^ 1 : byte));
     const longer = Buffer.concat([original, Buffer.from([0])]);
     for (const content of [changed, longer, original.subarray(1)]) {
-      forged = { 'weights.safetensors': content };
+      forgedContent = { 'weights.safetensors': content };
       await assert.rejects(fetchBundle({ url, sha256, models }), { reason: 'BUNDLE_INVALID' });
       assert.deepEqual(readdirSync(join(models, 'phantom')), []);
     }
   });
 
-  it('replaces a bundle of the same version, and what it brings is for everybody to read', async () => {
+  it('replaces a bundle of the same version, in a folder that all users can read', async () => {
     const directory = join(models, 'phantom', '1');
     mkdirSync(directory, { recursive: true });
     writeFileSync(join(directory, 'manifest.json'), '{}');
@@ -79,13 +79,13 @@ describe('models fetch', () => {
     assert.deepEqual(readdirSync(join(models, 'phantom')), ['1']);
   });
 
-  it('writes no file that the manifest places elsewhere', async () => {
+  it('refuses a manifest with a file outside the bundle folder', async () => {
     const manifest = JSON.parse(readFileSync(join(bundle, 'manifest.json'), 'utf8')) as {
       files: Record<string, unknown>;
     };
     manifest.files['../../planted'] = manifest.files['MODEL_CARD.md'];
     const bytes = new TextEncoder().encode(JSON.stringify(manifest));
-    forged = { 'manifest.json': bytes };
+    forgedContent = { 'manifest.json': bytes };
     const hash = createHash('sha256').update(bytes).digest('hex');
     await assert.rejects(fetchBundle({ url, sha256: hash, models }), {
       reason: 'BUNDLE_INVALID',
@@ -94,7 +94,7 @@ describe('models fetch', () => {
     assert.deepEqual([requests, readdirSync(models)], [['manifest.json'], []]);
   });
 
-  it('says which address has nothing', async () => {
+  it('names the address that has no file', async () => {
     await assert.rejects(
       fetchBundle({ url: `${url}/none`, sha256, models }),
       /none\/manifest\.json: HTTP 404/,

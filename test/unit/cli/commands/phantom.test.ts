@@ -22,7 +22,7 @@ describe('salad phantom', () => {
     await rm(out, { recursive: true, force: true });
   });
 
-  /** Runs the verb as the program would and returns what it wrote to stdout. */
+  /** Runs the command as the program would, and returns its stdout. */
   async function run(...args: string[]): Promise<string> {
     const program = new Command('salad').exitOverride();
     registerPhantom(program);
@@ -56,7 +56,7 @@ describe('salad phantom', () => {
     for (const [i, value] of shown.entries()) assert.ok(Math.abs(value - expected[i]!) < 0.003);
   });
 
-  it('takes the four lesions in turn for a mix, with a mask for each', async () => {
+  it('writes the four kinds of lesions in turn for --lesion mix, with a mask for each', async () => {
     const result = JSON.parse(await run('--count', '5', '--seed', '3', '--lesion', 'mix', '--json'));
     assert.deepEqual(
       result.files.map((file: { path: string }) => file.path),
@@ -80,7 +80,7 @@ describe('salad phantom', () => {
     }
   });
 
-  it('makes a folder that training and evaluation read, masks left out and patients by seed', async () => {
+  it('writes a folder that training and evaluation read, with masks left out and one patient per seed', async () => {
     await run('--count', '2', '--seed', '8');
     await run('--count', '1', '--seed', '9', '--lesion', 'effusion');
     const dataset = await loadDataset(out);
@@ -95,7 +95,7 @@ describe('salad phantom', () => {
     assert.deepEqual((await readdir(out)).sort(), ['effusion', 'manifest.tsv', 'masks', 'normal']);
   });
 
-  it('keeps the manifest lines of earlier runs, each file once', async () => {
+  it('keeps the manifest lines of earlier runs, one line per file', async () => {
     await run('--count', '2', '--seed', '1');
     await run('--count', '2', '--seed', '2', '--lesion', 'none');
     const lines = (await readFile(join(out, 'manifest.tsv'), 'utf8')).trimEnd().split('\n');
@@ -106,7 +106,7 @@ describe('salad phantom', () => {
     );
   });
 
-  it('lists the files for people', async () => {
+  it('prints the written files', async () => {
     const text = await run('--count', '1', '--seed', '4', '--lesion', 'nodule');
     assert.equal(text, `${join(out, 'nodule/phantom-000004.png')}\n`);
   });
@@ -128,7 +128,7 @@ describe('salad phantom', () => {
     await assert.rejects(run('--count', '1', '--lesion', 'fracture'), /Allowed choices/);
   });
 
-  it('refuses a folder that it cannot write to, before it makes an image', async () => {
+  it('refuses a folder that cannot be written, before it creates an image', async () => {
     await writeFile(join(out, 'file'), '');
     const args = ['--count', '1', '--out', join(out, 'file', 'deeper')];
     await assert.rejects(run(...args), { reason: 'CONFIGURATION_INVALID' });

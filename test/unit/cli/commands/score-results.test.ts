@@ -34,7 +34,7 @@ const FAILED: ImageResult = {
 const { DECISION_ANOMALOUS, DECISION_INDETERMINATE, DECISION_NORMAL } = Decision;
 
 describe('results of salad score', () => {
-  it('as a table: lost patches, warnings and failures are seen', () => {
+  it('as a table show failed and missing patches, warnings and failures', () => {
     const lines = scoreTable([scored('a.png', DECISION_ANOMALOUS, ['blank', 'small']), FAILED]).split('\n');
     assert.deepEqual(
       lines.map((line) => line.split(/ {2,}/)),
@@ -46,13 +46,13 @@ describe('results of salad score', () => {
     );
   });
 
-  it('as a summary: what was not scored is counted', () => {
+  it('as a summary count the images that were not scored', () => {
     const results = [scored('a.png', DECISION_NORMAL), scored('b.png', DECISION_NORMAL), FAILED];
     assert.equal(summaryOf(results, 3), '3 images: 2 normal, 1 failed');
     assert.equal(summaryOf(results, 8), '8 images: 2 normal, 1 failed, 5 not scored');
   });
 
-  it('as CSV: one line an image with as many cells as the header', () => {
+  it('as CSV are one line per image with as many cells as the header', () => {
     assert.equal(
       csvOf(scored('a.png', DECISION_ANOMALOUS, ['blank, at all'])),
       'a.png,small@3,4.25,0.01,4,anomalous,60,1,2,1,16,32,32,48,12.3,"blank, at all",\n',
@@ -61,24 +61,24 @@ describe('results of salad score', () => {
     assert.equal(csvOf({ ...FAILED, file: 'a "b"\n.png' }).slice(0, 16), '"a ""b""\n.png",,');
   });
 
-  it('as JSON: an indeterminate decision is neither anomalous nor normal', () => {
+  it('as JSON are neither anomalous nor normal if the decision is indeterminate', () => {
     const json = aggregateJson(scored('a.png', DECISION_INDETERMINATE));
     assert.deepEqual([json['anomalous'], json['decision']], [null, 'indeterminate']);
   });
 });
 
 describe('table', () => {
-  it('shows control characters of names instead of obeying them', () => {
+  it('escapes control characters', () => {
     assert.equal(table(['name', 'x'], [['a\n\u001b[31mb', 'c']]), 'name          x\na\\n\\x1b[31mb  c');
   });
 
-  it('wraps the last column at the width of the screen, or puts it below', () => {
+  it('wraps the last column at the width of the screen, or moves it to lines of its own', () => {
     const rows = [['a', 'one two three four five six']];
     assert.equal(table(['n', 'text'], rows, 24), 'n  text\na  one two three four\n   five six');
     assert.equal(table(['n', 'text'], rows, 16), 'n  text\na\n    one two\n    three four\n    five six');
   });
 
-  it('is nothing without rows', () => {
+  it('is empty without rows', () => {
     assert.equal(table(['a', 'b'], []), '');
   });
 });

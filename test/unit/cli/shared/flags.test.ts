@@ -5,7 +5,7 @@ import { numberBetween, numberFrom, wholeNumber } from '../../../../src/cli/shar
 import { runSalad } from '../../../support/in-process-salad.js';
 
 describe('numbers on the command line', () => {
-  it('are decimal numbers in their range', () => {
+  it('are accepted as decimal numbers within their range', () => {
     assert.equal(wholeNumber(0, 10)('10'), 10);
     assert.equal(wholeNumber(-5, 10)('-5'), -5);
     assert.equal(wholeNumber(1, 1_000_000)('1e3'), 1000);
@@ -14,7 +14,7 @@ describe('numbers on the command line', () => {
     assert.equal(numberBetween(0, 1)('1e-9'), 1e-9);
   });
 
-  it('are refused for anything else, by a message that names the range', () => {
+  it('are refused otherwise, with a message that names the range', () => {
     const refused = (parse: (text: string) => number, ...texts: string[]) => {
       for (const text of texts) {
         assert.throws(
@@ -30,7 +30,7 @@ describe('numbers on the command line', () => {
     refused(numberBetween(0, 1), ...noNumbers, '0', '1', '-1');
   });
 
-  const WRONG: readonly (readonly string[])[] = [
+  const WRONG_USAGE: readonly (readonly string[])[] = [
     ['score', 'x.png', '--timeout-ms', 'abc'],
     ['score', 'x.png', '--timeout-ms', '0'],
     ['score', 'x.png', '--max-false-positive-rate', 'abc'],
@@ -50,7 +50,7 @@ describe('numbers on the command line', () => {
     ['evaluate', '--model', 'phantom', '--data', 'x', '--top', '501'],
     ['serve', '--workers', 'many'],
   ];
-  for (const args of WRONG) {
+  for (const args of WRONG_USAGE) {
     it(`are usage errors, exit 2 without a stack: salad ${args.join(' ')}`, async () => {
       const { code, stdout, stderr } = await runSalad(...args);
       assert.equal(code, 2, stderr);
@@ -60,7 +60,7 @@ describe('numbers on the command line', () => {
     });
   }
 
-  it('are JSON errors too where --json is given', async () => {
+  it('are reported as JSON if --json is given', async () => {
     const { code, lines } = await runSalad('score', 'x.png', '--timeout-ms', 'abc', '--json');
     assert.equal(code, 2);
     assert.equal(lines[0]?.['event'], 'error');

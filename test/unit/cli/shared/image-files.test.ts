@@ -36,18 +36,18 @@ describe('findImageFiles', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('takes the PNG and JPEG files of a folder by name, and tells what it leaves out', async () => {
+  it('lists the PNG and JPEG files of a folder by name, and reports what it leaves out', async () => {
     assert.deepEqual(await find(false, 'data'), {
       files: ['data/a.PNG', 'data/c.jpeg', 'data/dangling.png', 'data/link.png'],
       failures: [],
       leftOut: [
         'data: left out files without an extension (1), sub-folders (2), pipes or devices (1), .dcm files (2)' +
-          '; --recursive takes sub-folders',
+          '; add --recursive to search sub-folders',
       ],
     });
   });
 
-  it('takes sub-folders where asked to, and follows no link in a circle', async () => {
+  it('searches sub-folders with --recursive, and does not follow links to folders', async () => {
     const { files, leftOut } = await find(true, 'data');
     assert.deepEqual(files, [
       'data/a.PNG',
@@ -59,12 +59,12 @@ describe('findImageFiles', () => {
     assert.match(leftOut.join('\n'), /data\/b: left out linked folders \(1\)/);
   });
 
-  it('takes a file that is named, whatever its name, and keeps the order of the command line', async () => {
+  it('accepts a named file with any extension, and keeps the order of the command line', async () => {
     const { files } = await find(false, 'data/scan.dcm', 'data/.hidden.png', 'data/a.PNG');
     assert.deepEqual(files, ['data/scan.dcm', 'data/.hidden.png', 'data/a.PNG']);
   });
 
-  it('tells paths that stand for no image, and does not wait for a pipe', async () => {
+  it('reports paths without an image, and does not wait for a pipe', async () => {
     const { files, failures } = await find(true, 'empty', 'missing.png', 'data/pipe.png');
     assert.deepEqual(files, []);
     assert.equal(failures.length, 3);

@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { prepareFiles, prepareFolder } from '../../../../src/cli/shared/output-files.js';
 import { SaladError } from '../../../../src/errors/index.js';
 
-describe('output places', () => {
+describe('output paths', () => {
   let folder: string;
   const at = (...names: string[]) => join(folder, ...names);
   const refused = (promise: Promise<void>, message: RegExp) =>
@@ -36,7 +36,7 @@ describe('output places', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('are made where they are missing, and left as they were', async () => {
+  it('are created where folders are missing, and keep the content of existing files', async () => {
     writeFileSync(at('old.csv'), 'old');
     await prepareFiles([
       { flag: '--report', path: at('new', 'deep', 'report.html') },
@@ -48,21 +48,21 @@ describe('output places', () => {
     assert.deepEqual(readdirSync(at('out')), []);
   });
 
-  it('are refused where they cannot be written', async () => {
-    mkdirSync(at('taken'));
-    await refused(prepareFiles([{ flag: '--report', path: at('taken') }]), /--report .*taken.*folder/);
+  it('are refused if they cannot be written', async () => {
+    mkdirSync(at('existing'));
+    await refused(prepareFiles([{ flag: '--report', path: at('existing') }]), /--report .*existing.*folder/);
     await refused(prepareFiles([{ flag: '--csv', path: at('input.png', 'x.csv') }]), /not a folder/);
     await refused(prepareFolder('--out', at('input.png')), /not a folder/);
     await refused(prepareFolder('--out', ''), /--out is empty/);
   });
 
-  it('are refused in a file system without new files, at once', async function () {
+  it('are refused in a file system that cannot create files, without blocking', async function () {
     if (!existsSync('/proc/self')) this.skip();
     await refused(prepareFiles([{ flag: '--report', path: '/proc/salad/report.html' }]), /cannot be written/);
     await refused(prepareFolder('--out', '/proc/salad/deep'), /cannot be written/);
   });
 
-  it('are never an input, whichever way it is named', async () => {
+  it('are refused if they are an input, for every spelling of its path', async () => {
     linkSync(at('input.png'), at('hard.png'));
     symlinkSync('input.png', at('soft.png'));
     symlinkSync('.', at('here'));
@@ -73,7 +73,7 @@ describe('output places', () => {
     assert.equal(readFileSync(at('input.png'), 'utf8'), 'pixels');
   });
 
-  it('are one for each output, but the same image twice gives the same map', async () => {
+  it('are refused if two outputs use one, except for the map of an image that is given twice', async () => {
     symlinkSync('.', at('here'));
     const map = (input: string, path: string) => ({ flag: '--anomaly-map', path, input });
     await refused(

@@ -17,13 +17,13 @@ describe('Latencies', () => {
     });
   });
 
-  it('says NaN where nothing was measured', () => {
+  it('gives NaN without values', () => {
     assert.ok(Number.isNaN(new Latencies().summary().p99Ms));
   });
 });
 
 describe('jainIndex', () => {
-  it('is 1 for equal shares and 1/n where one takes all', () => {
+  it('is 1 for equal shares and 1/n if one share is not zero', () => {
     assert.equal(jainIndex([3, 3, 3]), 1);
     assert.equal(jainIndex([5, 0, 0, 0, 0]), 0.2);
   });
@@ -40,7 +40,7 @@ describe('jainIndex', () => {
 });
 
 describe('poissonGaps', () => {
-  it('has the asked-for rate and repeats for a seed', () => {
+  it('has the given rate and repeats for a seed', () => {
     const first = poissonGaps(50, 7);
     const second = poissonGaps(50, 7);
     let sum = 0;

@@ -17,18 +17,19 @@ const remote = (error: SaladServerError) => new SaladClientError(toServiceError(
 
 const failure = (status: StatusName) => SaladClientError.local(status, `is ${status}`);
 
-/** Fails with each error in turn, then gives 42. */
+/** An attempt that fails with each error in turn, then returns 42; `timeoutsMs` records the timeout of each attempt. */
 function failing(...errors: readonly unknown[]) {
-  const given: (number | undefined)[] = [];
+  const timeoutsMs: (number | undefined)[] = [];
   const attempt = async (timeoutMs: number | undefined) => {
-    const error = errors[given.length];
-    given.push(timeoutMs);
+    const error = errors[timeoutsMs.length];
+    timeoutsMs.push(timeoutMs);
     if (error !== undefined) throw error;
     return 42;
   };
-  return { attempt, given };
+  return { attempt, timeoutsMs };
 }
 
+/** Retry options that record the waits instead of waiting. */
 function recorded(random = 0.5) {
   const waits: number[] = [];
   const options: RetryOptions = {
@@ -41,13 +42,13 @@ function recorded(random = 0.5) {
 }
 
 describe('withRetry', () => {
-  it('tries again after a broken attempt and returns one result', async () => {
-    const { attempt, given } = failing(failure('UNAVAILABLE'), failure('UNAVAILABLE'));
+  it('retries after a broken attempt and returns one result', async () => {
+    const { attempt, timeoutsMs } = failing(failure('UNAVAILABLE'), failure('UNAVAILABLE'));
     const { waits, options } = recorded();
     const notices: RetryNotice[] = [];
     const result = await withRetry(attempt, options, { replayable: true, onRetry: (n) => notices.push(n) });
     assert.equal(result, 42);
-    assert.equal(given.length, 3);
+    assert.equal(timeoutsMs.length, 3);
     assert.deepEqual(waits, [50, 100]);
     assert.deepEqual(
       notices.map((notice) => [notice.attempt, notice.delayMs, notice.error.status]),
@@ -58,7 +59,7 @@ describe('withRetry', () => {
     );
   });
 
-  it('throws what will not pass by itself at once', async () => {
+  it('throws a permanent error without a retry', async () => {
     for (const error of [
       failure('INVALID_ARGUMENT'),
       failure('DEADLINE_EXCEEDED'),
@@ -67,62 +68,65 @@ describe('withRetry', () => {
       failure('CANCELLED'),
       new Error('of the source'),
     ]) {
-      const { attempt, given } = failing(error);
+      const { attempt, timeoutsMs } = failing(error);
       const { options } = recorded();
       await assert.rejects(withRetry(attempt, options, { replayable: true }), error);
-      assert.equal(given.length, 1);
+      assert.equal(timeoutsMs.length, 1);
     }
   });
 
-  it('tries once more after a pause that the server took for the end of the client', async () => {
+  it('retries once after an IDLE_TIMEOUT', async () => {
     const timeout = () => remote(new SaladServerError('IDLE_TIMEOUT', 'nothing came'));
     const once = failing(timeout());
     assert.equal(await withRetry(once.attempt, recorded().options, { replayable: true }), 42);
     const [first, second] = [timeout(), timeout()];
     const twice = failing(first, failure('UNAVAILABLE'), second);
     await assert.rejects(withRetry(twice.attempt, recorded().options, { replayable: true }), second);
-    assert.equal(twice.given.length, 3);
+    assert.equal(twice.timeoutsMs.length, 3);
   });
 
-  it('makes one attempt where the source cannot be replayed, or where retries are off', async () => {
+  it('makes one attempt if the source cannot be replayed or retries are off', async () => {
     const error = failure('UNAVAILABLE');
     for (const [options, replayable] of [
       [recorded().options, false],
       [false, true],
     ] as const) {
-      const { attempt, given } = failing(error);
+      const { attempt, timeoutsMs } = failing(error);
       await assert.rejects(withRetry(attempt, options, { replayable }), error);
-      assert.equal(given.length, 1);
+      assert.equal(timeoutsMs.length, 1);
     }
   });
 
-  it('gives up after maxAttempts with the last error', async () => {
+  it('throws the last error after maxAttempts', async () => {
     const errors = Array.from({ length: 9 }, () => failure('UNAVAILABLE'));
-    const { attempt, given } = failing(...errors);
+    const { attempt, timeoutsMs } = failing(...errors);
     const options = { ...recorded().options, maxAttempts: 3 };
     await assert.rejects(withRetry(attempt, options, { replayable: true }), errors[2]);
-    assert.equal(given.length, 3);
+    assert.equal(timeoutsMs.length, 3);
   });
 
   it('does not start a wait that ends after the deadline', async () => {
     const error = failure('UNAVAILABLE');
-    const { attempt, given } = failing(error);
+    const { attempt, timeoutsMs } = failing(error);
     const { waits, options } = recorded();
     const slow = { ...options, initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
     await assert.rejects(withRetry(attempt, slow, { replayable: true, timeoutMs: 20_000 }), error);
-    assert.equal(given.length, 1);
+    assert.equal(timeoutsMs.length, 1);
     assert.deepEqual(waits, []);
   });
 
-  it('gives every attempt what is left of the deadline', async () => {
-    const { attempt, given } = failing(failure('UNAVAILABLE'));
+  it('passes the remaining time of the deadline to every attempt', async () => {
+    const { attempt, timeoutsMs } = failing(failure('UNAVAILABLE'));
     const sleep = () => new Promise<void>((resolve) => setTimeout(resolve, 30));
     await withRetry(attempt, { sleep, random: () => 0 }, { replayable: true, timeoutMs: 10_000 });
-    assert.ok((given[0] ?? 0) > 9900 && (given[1] ?? 0) <= (given[0] ?? 0) - 25, String(given));
+    assert.ok(
+      (timeoutsMs[0] ?? 0) > 9900 && (timeoutsMs[1] ?? 0) <= (timeoutsMs[0] ?? 0) - 25,
+      String(timeoutsMs),
+    );
   });
 
   it('stops waiting when the caller aborts', async () => {
-    const { attempt, given } = failing(failure('UNAVAILABLE'));
+    const { attempt, timeoutsMs } = failing(failure('UNAVAILABLE'));
     const abort = new AbortController();
     const running = withRetry(
       attempt,
@@ -133,7 +137,7 @@ describe('withRetry', () => {
       assert.ok(error instanceof SaladClientError);
       return error.status === 'CANCELLED';
     });
-    assert.equal(given.length, 1);
+    assert.equal(timeoutsMs.length, 1);
   });
 });
 
@@ -153,7 +157,7 @@ describe('backoffMs', () => {
 });
 
 describe('isBroken', () => {
-  it('knows a reset that grpc-js did not put down to the connection', () => {
+  it('recognises a stream reset that grpc-js reports with another status than UNAVAILABLE', () => {
     assert.ok(
       isBroken(SaladClientError.local('INTERNAL', 'Received RST_STREAM with code 2 (Internal server error)')),
     );

@@ -8,7 +8,7 @@ import { SaladError } from '../../../../src/errors/index.js';
 import {
   dataHash,
   loadDataset,
-  typicalSide,
+  medianShorterSide,
   withoutDuplicates,
 } from '../../../../src/training/data/dataset.js';
 import { png, writeFiles } from '../../../support/image-folders.js';
@@ -32,7 +32,7 @@ function refusal(...patterns: readonly RegExp[]): (error: unknown) => boolean {
 describe('data folder', () => {
   after(() => rmSync(root, { recursive: true }));
 
-  it('reads one folder per class, normal first, with the facts of every image', async () => {
+  it('reads one folder per class, normal first, with facts of every image', async () => {
     const folder = await folderWith({
       'normal/b.png': 1,
       'normal/a.jpg': 2,
@@ -48,17 +48,17 @@ describe('data folder', () => {
     const [first, second] = dataset.images;
     assert.notEqual(first!.patient, second!.patient);
     assert.deepEqual([first!.rows, first!.columns, first!.bytes], [8, 8, (await png(2)).length]);
-    assert.equal(typicalSide(dataset.images), 8);
+    assert.equal(medianShorterSide(dataset.images), 8);
     assert.match(first!.pixelHash, /^[0-9a-f]{16}$/);
   });
 
-  it('takes images directly in the folder as normal', async () => {
+  it('reads images directly in the folder as normal', async () => {
     const dataset = await loadDataset(await folderWith({ 'a.png': 1, 'b.png': 2 }));
     assert.deepEqual(dataset.labels, ['normal']);
     assert.equal(dataset.images.length, 2);
   });
 
-  it('leaves hidden and system files out, and says how many and why', async () => {
+  it('leaves out hidden and system files and reports them', async () => {
     const { images, report } = await loadDataset(
       await folderWith({
         'normal/a.png': 1,
@@ -87,7 +87,7 @@ describe('data folder', () => {
     );
   });
 
-  it('says which other formats lie beside the images, and that a FIFO is no file', async function () {
+  it('reports files of other formats, and FIFOs, as left out', async function () {
     if (process.platform === 'win32') this.skip();
     const folder = await folderWith({ 'normal/a.png': 1, 'normal/b.dcm': 'DICM', 'normal/c.tif': 'II*' });
     execFileSync('mkfifo', [join(folder, 'normal/pipe.png')]);
@@ -103,7 +103,7 @@ describe('data folder', () => {
     );
   });
 
-  it('names every file that cannot be read, with its reason, and no other', async function () {
+  it('names every unreadable file that belongs to the data, with its reason', async function () {
     if (process.platform === 'win32') this.skip();
     const whole = await png(1, 40);
     const folder = await folderWith({
@@ -128,7 +128,7 @@ describe('data folder', () => {
     await assert.rejects(loadDataset(folder), refusal(/5 files/, /effusion\/x\.png/));
   });
 
-  it('follows links to folders, and those that lead back only once', async function () {
+  it('follows links to folders, but not back to a folder above', async function () {
     if (process.platform === 'win32') this.skip();
     const elsewhere = await folderWith({ 'a.png': 1, 'deep/b.png': 2 });
     const folder = await folderWith({ 'effusion/x.png': 3 });
@@ -145,7 +145,7 @@ describe('data folder', () => {
     );
   });
 
-  it('refuses folders that are not there or hold no normal image', async () => {
+  it('refuses a missing folder and a folder without normal images', async () => {
     await assert.rejects(loadDataset(join(root, 'absent')), refusal(/is not a folder/));
     await assert.rejects(
       loadDataset(await folderWith({ 'normal/readme.txt': 't' })),
@@ -153,7 +153,7 @@ describe('data folder', () => {
     );
   });
 
-  it('drops pictures that it has already, and hashes files whatever the names', async () => {
+  it('removes duplicate pictures, and hashes files independently of their names', async () => {
     const dataset = await loadDataset(await folderWith({ 'a.png': 1, 'b.png': 1, 'c.png': 2 }));
     assert.deepEqual(
       withoutDuplicates(dataset.images).map((image) => image.id),
@@ -163,7 +163,7 @@ describe('data folder', () => {
     assert.equal(dataHash(dataset.images), dataHash(renamed.images));
   });
 
-  it('knows a picture again in a file of other bytes', async () => {
+  it('recognises a picture in a file with other bytes', async () => {
     const { default: sharp } = await import('sharp');
     const folder = await folderWith({ 'a.png': 1 });
     writeFileSync(
@@ -178,7 +178,7 @@ describe('data folder', () => {
     assert.equal(withoutDuplicates(images).length, 1);
   });
 
-  it('stops when asked to', async () => {
+  it('stops when its signal aborts', async () => {
     const folder = await folderWith({ 'a.png': 1 });
     await assert.rejects(
       loadDataset(folder, { signal: AbortSignal.abort() }),

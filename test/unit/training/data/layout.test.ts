@@ -3,13 +3,13 @@ import { describe, it } from 'mocha';
 import { SaladError } from '../../../../src/errors/index.js';
 import { chooseLayout, type DataPurpose } from '../../../../src/training/data/layout.js';
 
-/** What is taken of files as `folder=label`, and what is left out. */
+/** The used folders as `folder=label`, and what is left out. */
 function layout(purpose: DataPurpose, files: readonly string[], normal: readonly string[] = []) {
   const images = files.map((path) => ({ parts: path.split('/'), path, bytes: 1 }));
   const { root, classes, leftOut } = chooseLayout(images, purpose, normal, 'data');
   return {
     root: root.join('/'),
-    taken: classes.map(({ parts, label }) => `${parts.join('/') || '.'}=${label}`),
+    used: classes.map(({ parts, label }) => `${parts.join('/') || '.'}=${label}`),
     leftOut: leftOut.map(({ path, files: count }) => `${path} ${count}`),
   };
 }
@@ -55,56 +55,56 @@ describe('layout of a data folder', () => {
     ['No Finding', 'mass'],
     ['healthy', 'ill'],
   ]) {
-    it(`takes ${normal}/ beside ${other}/ for the normal images`, () => {
+    it(`uses ${normal}/ beside ${other}/ as the normal class`, () => {
       const files = [`${normal}/a.png`, `${other}/b.png`, `${other}/c.png`, 'loose.png'];
       const loose = 'loose.png 1';
       assert.deepEqual(layout('evaluate', files), {
         root: '',
-        taken: [`${normal}=normal`, `${other}=${other}`],
+        used: [`${normal}=normal`, `${other}=${other}`],
         leftOut: [loose],
       });
       for (const purpose of ['train', 'calibrate'] as const) {
         assert.deepEqual(layout(purpose, files), {
           root: '',
-          taken: [`${normal}=normal`],
+          used: [`${normal}=normal`],
           leftOut: [loose, `${other}/ 2`],
         });
       }
     });
   }
 
-  it('takes the split that fits, of a set as Kaggle has it', () => {
+  it('uses the split for the command in a Kaggle data set', () => {
     assert.deepEqual(layout('train', KAGGLE), {
       root: 'train',
-      taken: ['train/NORMAL=normal'],
+      used: ['train/NORMAL=normal'],
       leftOut: ['train/PNEUMONIA/ 2', 'test/ 2', 'val/ 2', 'chest_xray/ 1'],
     });
-    assert.deepEqual(layout('calibrate', KAGGLE).taken, ['train/NORMAL=normal']);
-    assert.deepEqual(layout('evaluate', KAGGLE).taken, ['test/NORMAL=normal', 'test/PNEUMONIA=PNEUMONIA']);
+    assert.deepEqual(layout('calibrate', KAGGLE).used, ['train/NORMAL=normal']);
+    assert.deepEqual(layout('evaluate', KAGGLE).used, ['test/NORMAL=normal', 'test/PNEUMONIA=PNEUMONIA']);
   });
 
-  it('takes the split that fits, of a set as MVTec has it, without its masks', () => {
+  it('uses the split for the command in an MVTec data set, without masks', () => {
     assert.deepEqual(layout('train', MVTEC), {
       root: 'train',
-      taken: ['train/good=normal'],
+      used: ['train/good=normal'],
       leftOut: ['test/ 3', 'ground_truth/ 1'],
     });
     assert.deepEqual(layout('evaluate', MVTEC), {
       root: 'test',
-      taken: ['test/good=normal', 'test/broken_large=broken_large', 'test/contamination=contamination'],
+      used: ['test/good=normal', 'test/broken_large=broken_large', 'test/contamination=contamination'],
       leftOut: ['train/ 1', 'ground_truth/ 1'],
     });
   });
 
-  it('leaves masks out at any depth', () => {
+  it('leaves out masks at any depth', () => {
     assert.deepEqual(layout('train', ['normal/a.png', 'normal/masks/a.png', 'masks/normal/a.png']), {
       root: '',
-      taken: ['normal=normal'],
+      used: ['normal=normal'],
       leftOut: ['normal/masks/ 1', 'masks/ 1'],
     });
   });
 
-  it('refuses what could be read in two ways', () => {
+  it('refuses an ambiguous folder', () => {
     refused('train', ['normal/a.png', 'Normal/b.png'], /normal\/, Normal\/|Normal\/, normal\//);
     refused('train', ['normal/a.png', 'good/b.png', 'x/c.png'], /good\/, normal\//);
     refused(
@@ -119,13 +119,13 @@ describe('layout of a data folder', () => {
     refused('train', ['train/x/a.png', 'train/y/b.png'], /data\/train has the folders x\/, y\//);
   });
 
-  it('takes the folders that are named as normal', () => {
+  it('uses the folders named with --normal', () => {
     const files = ['A/a.png', 'B/b.png', 'C/c.png'];
-    assert.deepEqual(layout('evaluate', files, ['B', 'C']).taken, ['B=normal', 'C=normal', 'A=A']);
+    assert.deepEqual(layout('evaluate', files, ['B', 'C']).used, ['B=normal', 'C=normal', 'A=A']);
     assert.deepEqual(layout('train', files, ['B']).leftOut, ['A/ 1', 'C/ 1']);
     assert.deepEqual(layout('train', ['p1/a.png', 'b.png', 'masks/b.png'], ['.']), {
       root: '',
-      taken: ['.=normal'],
+      used: ['.=normal'],
       leftOut: ['masks/ 1'],
     });
     refused('train', files, /--normal D: data has no such folder/, ['D']);

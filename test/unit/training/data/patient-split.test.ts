@@ -16,7 +16,7 @@ const singles = (count: number): DatasetImage[] =>
   Array.from({ length: count }, (_, index) => imageOf(`p${index}`, 0));
 
 describe('split by patient', () => {
-  it('puts no patient on two sides, and leaves no side empty', () => {
+  it('keeps every patient on one side, and no side is empty', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 3, maxLength: 40 }),
@@ -47,13 +47,13 @@ describe('split by patient', () => {
     [40, [32, 4, 4]],
     [1000, [800, 100, 100]],
   ] as const) {
-    it(`holds a fifth of ${count} images out, half for patches and half for image scores`, () => {
+    it(`holds out a fifth of ${count} images, half for patch scores and half for image scores`, () => {
       const { fit, calibrationA, calibrationB } = splitByPatient(singles(count), 4);
       assert.deepEqual([fit.length, calibrationA.length, calibrationB.length], sizes);
     });
   }
 
-  it('is the same for the same seed in any order, and another for another seed', () => {
+  it('depends on the seed and not on the order of the images', () => {
     const images = singles(50);
     assert.deepEqual(splitByPatient(images, 5), splitByPatient([...images].reverse(), 5));
     assert.notDeepEqual(splitByPatient(images, 5), splitByPatient(images, 6));

@@ -14,7 +14,7 @@ import { type ImagePatches, ImageScorer } from '../../../../src/training/data/im
 import { gaborStreamNetwork, STREAM_GABOR } from '../../../../src/training/encoders/gabor/stream-network.js';
 import { shippedModels } from '../../../../src/util/package-root.js';
 
-/** The shipped model with tiles of another width: nothing that was fitted depends on it. */
+/** The shipped model with tiles of another width, on which no fitted value depends. */
 async function scorerOf(bundle: Bundle, engine: Engine, coresPerTile: number) {
   const { manifest, weights, search } = bundle;
   const { network } = gaborStreamNetwork({ ...STREAM_GABOR, coresPerTile });
@@ -50,12 +50,12 @@ async function scores(bundle: Bundle, shapes: readonly Shape[], seed: number): P
   return all;
 }
 
-describe('tiles of any width', () => {
+describe('tiles of different widths', () => {
   for (const [name, createEngine, runs] of [
     ['onnx', createOnnxEngine, 6],
     ['wasm', createWasmEngine, 1],
   ] as const) {
-    it(`score every patch alike and skip the same ones (${name})`, async () => {
+    it(`give the same scores and skip the same patches (${name})`, async () => {
       const bundle = await readBundle(join(shippedModels(), 'phantom', '1'));
       const engine = await createEngine();
       const shapes: Shape[] = [];

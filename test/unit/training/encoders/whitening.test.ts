@@ -12,13 +12,13 @@ function correlatedRows(count: number, dimension: number): Float32Array[] {
 }
 
 describe('whitening', () => {
-  it('finds the eigenvalues of a matrix worked out by hand', () => {
+  it('finds the eigenvalues and eigenvectors of a known matrix', () => {
     const { values, vectors } = symmetricEigen(Float64Array.from([2, 1, 1, 2]), 2);
     assert.ok(Math.abs(values[0]! - 3) < 1e-12 && Math.abs(values[1]! - 1) < 1e-12);
     assert.ok(Math.abs(vectors[0]! - Math.SQRT1_2) < 1e-12 && Math.abs(vectors[2]! - Math.SQRT1_2) < 1e-12);
   });
 
-  it('rebuilds a matrix from its eigenvectors', () => {
+  it('decomposes a matrix that its eigenvectors rebuild', () => {
     const n = 12;
     const statistics = new Covariance(n);
     for (const row of correlatedRows(50, n)) statistics.add(row);
@@ -33,7 +33,7 @@ describe('whitening', () => {
     }
   });
 
-  it('maps the fit rows to zero mean and a covariance near identity', () => {
+  it('maps the fitted rows to zero mean and a covariance near identity', () => {
     const n = 6;
     const rows = correlatedRows(400, n);
     const statistics = new Covariance(n);
@@ -56,7 +56,7 @@ describe('whitening', () => {
     }
   });
 
-  it('adds a constant channel to what it had, where one is asked for', () => {
+  it('appends a constant channel on request and leaves the others unchanged', () => {
     const n = 5;
     const statistics = new Covariance(n);
     for (const row of correlatedRows(100, n)) statistics.add(row);

@@ -4,7 +4,7 @@ import { connectedRegions, PerRegionOverlap } from '../../../../src/training/eva
 
 const SIZE = 20;
 
-/** A large and a small square lesion that touch at a corner only. */
+/** A large and a small square lesion that touch only at a corner. */
 const mask = Uint8Array.from({ length: SIZE * SIZE }, (_, at) => {
   const y = Math.floor(at / SIZE);
   const x = at % SIZE;
@@ -21,18 +21,18 @@ function area(score: (at: number) => number): number {
   return overlap.area()!;
 }
 
-/** Different for every pixel, in no order. */
+/** A different value for every pixel, in a scrambled order. */
 const scrambled = (at: number): number => ((at * 7919) % 401) / 401;
 
 describe('area under the per-region-overlap curve', () => {
-  it('takes regions apart that touch at a corner only', () => {
+  it('separates regions that touch only at a corner', () => {
     assert.deepEqual(
       connectedRegions(mask, SIZE).map((region) => region.length),
       [64, 4],
     );
   });
 
-  it('is 1 for a map that puts every lesion above the rest, and 0 for its opposite', () => {
+  it('is 1 for a map with every lesion above the rest, and 0 for the opposite map', () => {
     assert.equal(
       area((at) => mask[at]! * 10 + scrambled(at)),
       1,
@@ -43,7 +43,7 @@ describe('area under the per-region-overlap curve', () => {
     );
   });
 
-  it('counts a small lesion as much as a large one', () => {
+  it('gives a small lesion the same weight as a large one', () => {
     const onlyLarge = area(
       (at) => (Math.floor(at / SIZE) < 8 && mask[at] ? 10 : -10 * mask[at]!) + scrambled(at),
     );
@@ -59,14 +59,14 @@ describe('area under the per-region-overlap curve', () => {
     assert.ok(value > 0.05 && value < 0.3, `${value}`);
   });
 
-  it('counts what was not scored as not found', () => {
+  it('counts pixels without a score as not found', () => {
     assert.equal(
       area((at) => (mask[at] ? Number.NaN : scrambled(at))),
       0,
     );
   });
 
-  it('has no value without a lesion', () => {
+  it('is null without a lesion', () => {
     const overlap = new PerRegionOverlap();
     overlap.add(new Float32Array(4), new Uint8Array(4), 2);
     assert.equal(overlap.area(), null);

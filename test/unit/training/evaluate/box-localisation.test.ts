@@ -19,16 +19,16 @@ function boxesOf(name: string, content: string, labels: readonly string[] = ['no
   const images = ['mass/a.png', 'mass/b.png'].map(
     (id) => ({ id, path: join(directory, id), ...SIZE }) as DatasetImage,
   );
-  return ImageBoxes.of({ directory, images, labels } as unknown as Dataset);
+  return ImageBoxes.read({ directory, images, labels } as unknown as Dataset);
 }
 
 const find = (boxes: ImageBoxes, name: string, id: string) =>
   boxes.find({ path: join(root, name, 'test', id) });
 
-describe('boxes of radiologists', () => {
+describe('boxes drawn by radiologists', () => {
   after(() => rmSync(root, { recursive: true }));
 
-  it('are found beside the data folder, by image, in pixels', () => {
+  it('are read from the folder above the data, by image, in pixels', () => {
     const boxes = boxesOf(
       'plain',
       'path\tx\ty\tw\th\ntest/mass/a.png\t10\t20\t30\t40\ntest/mass/a.png\t0\t0\t5\t5\n',
@@ -38,7 +38,7 @@ describe('boxes of radiologists', () => {
     assert.equal(boxes.size, 1);
   });
 
-  it('count where their label is a class of the data, as other readings are not the finding', () => {
+  it('are used only with the label of a class, if any label is one', () => {
     const rows = 'test/mass/a.png\tMass\t1\t1\t2\t2\ntest/mass/a.png\tLung Opacity\t5\t5\t2\t2\n';
     const boxes = boxesOf('label', `path\tlabel\tx\ty\tw\th\n${rows}`);
     assert.deepEqual(find(boxes, 'label', 'mass/a.png'), [box(1, 1, 3, 3)]);
@@ -46,15 +46,15 @@ describe('boxes of radiologists', () => {
     assert.equal(find(others, 'others', 'mass/a.png')?.length, 2);
   });
 
-  it('are refused in other pixels than the image has, without size, or without columns', () => {
+  it('are refused outside their image, without size, or without the columns', () => {
     for (const [name, content, pattern] of [
       [
         'large',
         'path\tx\ty\tw\th\ntest/mass/a.png\t400\t20\t30\t40\n',
-        /reaches to \(430, 60\), its image has 100 x 100/,
+        /extends to \(430, 60\), its image has 100 x 100/,
       ],
-      ['empty', 'path\tx\ty\tw\th\ntest/mass/a.png\t1\t2\t0\t4\n', /is no box/],
-      ['text', 'path\tx\ty\tw\th\ntest/mass/a.png\t1\t\t3\t4\n', /is no box/],
+      ['empty', 'path\tx\ty\tw\th\ntest/mass/a.png\t1\t2\t0\t4\n', /is invalid/],
+      ['text', 'path\tx\ty\tw\th\ntest/mass/a.png\t1\t\t3\t4\n', /is invalid/],
       ['columns', 'path\tleft\ttop\n', /columns path, x, y, w and h/],
     ] as const) {
       assert.throws(
@@ -65,9 +65,9 @@ describe('boxes of radiologists', () => {
     }
   });
 
-  it('are hit by the centre, touched by the edge, and overlapped by a share', () => {
+  it('are compared with a patch by its centre, by contact and by intersection over union', () => {
     const boxes = [box(10, 10, 30, 30), box(60, 60, 80, 80)];
-    // Shifted by half a side: 10 x 20 of 20 x 30 pixels are shared.
+    // Shifted by half a side: the intersection is 10 x 20, the union 20 x 30 pixels.
     assert.deepEqual(boxHit(box(20, 10, 40, 30), boxes, SIZE), {
       pointing: false,
       touch: true,
@@ -80,7 +80,7 @@ describe('boxes of radiologists', () => {
     assert.equal(boxHit(box(60, 60, 80, 80), boxes, SIZE).iou, 1);
   });
 
-  it('give shares over the images that have one', () => {
+  it('give shares over the images with a box', () => {
     const hit = (iou: number, pointing: boolean) => ({ iou, pointing, touch: iou > 0, covered: 0.1 });
     const figures = boxFigures([hit(0, false), hit(0.1, true), hit(0.25, true), hit(0.05, false)]);
     assert.deepEqual(

@@ -5,7 +5,7 @@ import { histogramChart, rocChart } from '../../../../src/training/evaluate/char
 import { rocPoints } from '../../../../src/training/evaluate/metrics.js';
 
 describe('charts', () => {
-  it('draws a ROC curve that an SVG renderer accepts, in the colour asked for', async () => {
+  it('include a ROC curve that an SVG renderer accepts, in the given colour', async () => {
     const svg = rocChart('a < b & c', rocPoints([1, 2, 3], [2, 4]), '#ff0000');
     const { data, info } = await sharp(Buffer.from(svg))
       .removeAlpha()
@@ -19,7 +19,7 @@ describe('charts', () => {
     assert.ok(red > 200, `${red} red pixels`);
   });
 
-  it('draws histograms whose bars add up to each whole class, and marks only thresholds in range', () => {
+  it('include histograms as fractions of each class, with marks only inside the range', () => {
     const svg = histogramChart(
       'scores',
       [{ label: 'normal', scores: [0, 0, 1, 2], colour: '#888888' }],
@@ -30,7 +30,7 @@ describe('charts', () => {
       2,
     );
     assert.ok(svg.includes('inside') && !svg.includes('outside'));
-    // Two bins with half of the class each: both reach the top of the plot.
+    // Both bins hold half of the class, so both reach the top of the plot.
     const tops = [...svg.matchAll(/L[\d.]+ ([\d.]+)L[\d.]+ \1/g)].map((match) => match[1]);
     assert.equal(tops.length, 2);
     assert.equal(new Set(tops).size, 1);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { floorAurocs, floorNumbers } from '../../../../src/training/evaluate/floors.js';
+import { floorAurocs, measureFloors } from '../../../../src/training/evaluate/floors.js';
 
-/** An image by its grey values, 8 bit. */
+/** An 8-bit image from a function of its grey values. */
 function image(rows: number, columns: number, value: (row: number, column: number) => number) {
   const samples = Uint8Array.from({ length: rows * columns }, (_, at) =>
     value(Math.floor(at / columns), at % columns),
@@ -11,31 +11,31 @@ function image(rows: number, columns: number, value: (row: number, column: numbe
 }
 
 describe('floors', () => {
-  it('measure grey, blur of the whole and of the middle half, and the size of the file', () => {
-    // Rows 0 and 7 differ from the rest; inside nothing does.
+  it('measure grey value, blur of the whole image and of its middle half, and file size', () => {
+    // Rows 0 and 7 differ from the rest; the inside is constant.
     const border = image(8, 8, (row) => (row === 0 || row === 7 ? 255 : 51));
-    assert.deepEqual(floorNumbers(border, 123), {
+    assert.deepEqual(measureFloors(border, 123), {
       meanGrey: (2 + 6 * 0.2) / 8,
       blurWhole: 408 / 7 / 255,
       blurCentre: 0,
       fileSize: 123,
     });
-    // Stripes in the middle only: 4 of 8 columns, rows 2 to 5, three differences of 255 each.
+    // Stripes in the middle only: columns 2 to 5, rows 2 to 5, with three row differences of 255.
     const middle = image(8, 8, (row, column) =>
       row >= 2 && row < 6 && column >= 2 && column < 6 && row % 2 === 1 ? 255 : 0,
     );
-    assert.equal(floorNumbers(middle, 1).blurCentre, 1);
+    assert.equal(measureFloors(middle, 1).blurCentre, 1);
   });
 
-  it('are the same of 8 and of 16 bits', () => {
+  it('are the same for 8 and 16 bits', () => {
     const narrow = image(6, 5, (row, column) => row * 40 + column);
     const wide = Uint16Array.from(narrow.samples, (value) => value * 257);
-    // At an odd place in a larger buffer, as a decoder may give it.
+    // At an odd offset in a larger buffer, as a decoder may return it.
     const bytes = new Uint8Array(wide.byteLength + 1);
     bytes.set(new Uint8Array(wide.buffer), 1);
     const samples = bytes.subarray(1);
-    const { fileSize: _, ...expected } = floorNumbers(narrow, 1);
-    const { fileSize: __, ...found } = floorNumbers(
+    const { fileSize: _, ...expected } = measureFloors(narrow, 1);
+    const { fileSize: __, ...found } = measureFloors(
       { ...narrow, bitsAllocated: 16, bitsStored: 16, samples },
       2,
     );
@@ -44,7 +44,7 @@ describe('floors', () => {
     }
   });
 
-  it('separate in the better direction', () => {
+  it('have an AUROC in the better direction', () => {
     const of = (meanGrey: number, fileSize: number) => ({
       floors: { meanGrey, blurWhole: 1, blurCentre: 1, fileSize },
     });

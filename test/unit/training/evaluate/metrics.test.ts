@@ -13,24 +13,24 @@ import {
   wilsonInterval,
 } from '../../../../src/training/evaluate/metrics.js';
 
-/** Every score of a patient of its own. */
+/** Scores of different patients. */
 const single = (values: readonly number[], prefix: string): PatientScore[] =>
   values.map((score, index) => ({ score, patient: `${prefix}${index}` }));
-/** Every score `times` times, of the same patient. */
+/** Every score `times` times, from the same patient. */
 const repeated = (scored: readonly PatientScore[], times: number): PatientScore[] =>
   scored.flatMap((each) => new Array<PatientScore>(times).fill(each));
 
 const scores = fc.array(fc.integer({ min: -20, max: 20 }), { minLength: 1, maxLength: 40 });
 
 describe('metrics', () => {
-  it('gives the AUROC worked out by hand, ties counting half', () => {
+  it('compute a known AUROC, with ties counting half', () => {
     // Pairs (normal, abnormal): 1<2, 1<4, 2=2, 2<4, 3>2, 3<4 -> 4.5 of 6.
     assert.equal(auroc([1, 2, 3], [2, 4]), 4.5 / 6);
     assert.equal(auroc([1, 2], [3, 4]), 1);
     assert.equal(auroc([5], [5]), 0.5);
   });
 
-  it('agrees with counting every pair', () => {
+  it('compute the AUROC as counting all pairs does', () => {
     fc.assert(
       fc.property(scores, scores, (normal, abnormal) => {
         let wins = 0;
@@ -40,7 +40,7 @@ describe('metrics', () => {
     );
   });
 
-  it('turns into its complement when the groups are exchanged', () => {
+  it('compute the complementary AUROC for exchanged groups', () => {
     fc.assert(
       fc.property(scores, scores, (normal, abnormal) => {
         assert.ok(Math.abs(auroc(normal, abnormal) + auroc(abnormal, normal) - 1) < 1e-12);
@@ -48,7 +48,7 @@ describe('metrics', () => {
     );
   });
 
-  it('is the trapezoid area under the ROC points', () => {
+  it('compute the AUROC as the trapezoid area under the ROC points', () => {
     fc.assert(
       fc.property(scores, scores, (normal, abnormal) => {
         const points = rocPoints(normal, abnormal);
@@ -64,7 +64,7 @@ describe('metrics', () => {
     );
   });
 
-  it('gives a bootstrap interval that is repeatable, holds the estimate and narrows with more images', () => {
+  it('compute a bootstrap interval that is repeatable, contains the estimate and narrows with more images', () => {
     const sample = (count: number, shift: number): number[] =>
       Array.from({ length: count }, (_, i) => Math.sin(i * 12.9898) * 2 + shift);
     const normal = sample(60, 0);
@@ -79,7 +79,7 @@ describe('metrics', () => {
     assert.ok(highMore - lowMore < (high - low) / 2);
   });
 
-  it('has a bootstrap interval near the Hanley-McNeil one', () => {
+  it('compute a bootstrap interval near the Hanley-McNeil one', () => {
     const normal = Array.from({ length: 100 }, (_, i) => i / 100);
     const abnormal = Array.from({ length: 100 }, (_, i) => i / 100 + 0.4);
     const a = auroc(normal, abnormal);
@@ -92,7 +92,7 @@ describe('metrics', () => {
     assert.ok(Math.abs((highest - lowest) / (2 * 1.96 * error) - 1) < 0.1 && lowest < a && a < highest);
   });
 
-  it('resamples patients: images that say the same thing again make no interval narrower', () => {
+  it('resample patients: repeated images of a patient do not narrow the interval', () => {
     const sample = (shift: number): number[] =>
       Array.from({ length: 40 }, (_, i) => Math.sin(i * 12.9898) * 2 + shift);
     const [normal, abnormal] = [single(sample(0), 'n'), single(sample(1.5), 'a')];
@@ -112,16 +112,16 @@ describe('metrics', () => {
     assert.ok(asImages[1] - asImages[0] < 0.6 * (once[1] - once[0]));
   });
 
-  it('keeps a patient with images of both groups in one piece', () => {
+  it('resample both groups of a patient together', () => {
     const scored = (shift: number, prefix: string): PatientScore[] =>
       Array.from({ length: 30 }, (_, i) => ({ score: (i % 10) + shift, patient: `${prefix}${i}` }));
-    // Patients whose two images differ by the same amount vary less than two independent groups.
+    // Two images of a patient that always differ by the same amount vary less than independent groups.
     const paired = aurocInterval(scored(0, 'p'), scored(1, 'p'));
     const apart = aurocInterval(scored(0, 'n'), scored(1, 'a'));
     assert.ok(paired[1] - paired[0] < 0.5 * (apart[1] - apart[0]), `${paired} and ${apart}`);
   });
 
-  it('claims no certainty from few images, or from groups that are separated entirely', () => {
+  it('compute wide intervals for few images, and not a single point for separated groups', () => {
     const normal = single([1, 2, 3, 4, 5, 6], 'n');
     const [low, high] = aurocInterval(normal, single([9], 'a'));
     assert.ok(low < 0.5 && high === 1, `${low}`);
@@ -139,7 +139,7 @@ describe('metrics', () => {
     assert.deepEqual(aurocInterval(single([5], 'n'), single([1], 'a'))[0], 0);
   });
 
-  it('widens the interval of a share by what the images of one patient have in common', () => {
+  it('widen the interval of a share where images of one patient are correlated', () => {
     const images = Array.from({ length: 60 }, (_, i) => ({ patient: `p${i}`, flagged: i % 10 === 0 }));
     const plain = wilsonInterval(6, 60);
     const near = (a: readonly number[], b: readonly number[]) =>
@@ -155,13 +155,13 @@ describe('metrics', () => {
     );
   });
 
-  it('gives the average precision worked out by hand', () => {
+  it('compute a known average precision', () => {
     // Descending: 4 (abnormal, precision 1), 3 (normal), 2 (one of each: 2 of 4 flagged are abnormal).
     assert.equal(averagePrecision([2, 3], [4, 2]), 0.5 * 1 + 0.5 * 0.5);
     assert.equal(averagePrecision([1], [1]), 0.5);
   });
 
-  it('gives the false-positive rate where 95 % are found', () => {
+  it('compute the false-positive rate at 95 % sensitivity', () => {
     const abnormal = Array.from({ length: 20 }, (_, i) => i + 10);
     // 19 of 20 abnormal images score 11 or more; one of four normals does too.
     assert.equal(fprAtTpr([1, 2, 3, 11], abnormal), 0.25);
@@ -169,14 +169,14 @@ describe('metrics', () => {
     assert.equal(fprAtTpr([1], [0]), 1);
   });
 
-  it('gives the Wilson interval of the literature', () => {
+  it('compute the Wilson interval of the literature', () => {
     const [low, high] = wilsonInterval(5, 100);
     assert.ok(Math.abs(low - 0.02154) < 1e-4 && Math.abs(high - 0.11175) < 1e-4);
     assert.deepEqual(wilsonInterval(0, 10)[0], 0);
     assert.throws(() => wilsonInterval(1, 0), RangeError);
   });
 
-  it('refuses empty groups and NaN', () => {
+  it('refuse empty groups and NaN', () => {
     assert.throws(() => auroc([], [1]), RangeError);
     assert.throws(() => auroc([Number.NaN], [1]), RangeError);
   });

@@ -16,8 +16,8 @@ function dataset(patientTable: string | null, rename = ''): Dataset {
 const indices = (data: Dataset): number[] =>
   data.images.map(({ pixelHash }) => Number(pixelHash.split('-')[1]));
 
-describe('parts of a test set', () => {
-  it('are a third and two thirds, whole patients, and together everything', () => {
+describe('halves of a test set', () => {
+  it('are a third and two thirds of the images, by patient', () => {
     const all = dataset('patients.tsv');
     const [choose, report] = [halfOf(all, 'choose'), halfOf(all, 'report')];
     assert.ok(Math.abs(choose.images.length - 300) < 60, `${choose.images.length}`);
@@ -27,13 +27,13 @@ describe('parts of a test set', () => {
     assert.equal(halfOf(all, 'all'), all);
   });
 
-  it('stay what they are for good', () => {
-    // Another hash or seed would mix what was chosen on with what was reported on.
+  it('never change', () => {
+    // Another hash or seed would mix the images of choice with those of published results.
     const patients = halfOf(dataset('patients.tsv'), 'choose').images.map(({ patient }) => patient);
     assert.deepEqual([...new Set(patients)].slice(0, 8), ['p2', 'p3', 'p6', 'p7', 'p9', 'p14', 'p16', 'p19']);
   });
 
-  it('go by the pixels where there is no table of patients: renamed files stay in their part', () => {
+  it('use the pixel hash where there is no table of patients, so that renamed files stay in their half', () => {
     const before = indices(halfOf(dataset(null), 'choose'));
     assert.ok(before.length > 200);
     assert.deepEqual(indices(halfOf(dataset(null, 'renamed/'), 'choose')), before);

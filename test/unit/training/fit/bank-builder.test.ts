@@ -5,7 +5,7 @@ import { createRandom } from '../../../../src/util/random.js';
 
 const OPTIONS = { bankRows: 1000, coreset: 'random', outlierFraction: 0, seed: 1 } as const;
 
-/** One cell; rows are unit vectors at these angles in degrees, one image each. */
+/** Candidates of one cell: unit vectors at these angles in degrees, each of its own image. */
 function atAngles(angles: readonly number[]): BankCandidates {
   const candidates = new BankCandidates(2, 1);
   angles.forEach((angle, source) => {
@@ -19,7 +19,7 @@ function patientsOf(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `p${index}`);
 }
 
-/** A 2x2 grid, `images` random rows per cell. */
+/** Candidates of a 2x2 grid: `images` random rows per cell. */
 function randomGrid(images: number): BankCandidates {
   const random = createRandom(5);
   const candidates = new BankCandidates(3, 2);
@@ -30,7 +30,7 @@ function randomGrid(images: number): BankCandidates {
 }
 
 describe('bank builder', () => {
-  it('keeps every scored patch with its position and source while there is room', async () => {
+  it('keeps every scored patch with its position and source where the limit allows it', async () => {
     const candidates = new BankCandidates(1, 2);
     candidates.add(Float32Array.of(1, 2, 3, 4), Uint8Array.of(1, 0, 1, 1), 0);
     const { bank, candidates: count } = await buildBank(candidates, ['p'], OPTIONS);
@@ -40,13 +40,13 @@ describe('bank builder', () => {
     assert.deepEqual([...bank.sources], [0, 0, 0]);
   });
 
-  it('drops repeats of the same row in the same cell', async () => {
+  it('drops duplicate rows of a cell', async () => {
     const built = await buildBank(atAngles([0, 10, 0, 20]), patientsOf(4), OPTIONS);
     assert.equal(built.duplicates, 1);
     assert.deepEqual([...built.bank.sources], [0, 1, 3]);
   });
 
-  it('drops the row least like those of other patients', async () => {
+  it('drops the row least similar to those of other patients', async () => {
     const built = await buildBank(atAngles([0, 5, 10, 15, 90]), patientsOf(5), {
       ...OPTIONS,
       outlierFraction: 0.2,
@@ -55,7 +55,7 @@ describe('bank builder', () => {
     assert.ok(![...built.bank.sources].includes(4));
   });
 
-  it('does not let a second image of the same patient vouch for an outlier', async () => {
+  it('ignores rows of the same patient in the outlier test', async () => {
     const patients = ['a', 'b', 'c', 'd', 'odd', 'odd'];
     const built = await buildBank(atAngles([0, 5, 10, 15, 90, 91]), patients, {
       ...OPTIONS,
@@ -64,7 +64,7 @@ describe('bank builder', () => {
     assert.deepEqual([...built.bank.sources], [0, 1, 2, 3]);
   });
 
-  it('thins every cell alike to the limit, the same way for the same seed', async () => {
+  it('thins every cell equally to the limit, depending only on the seed', async () => {
     const options = { ...OPTIONS, bankRows: 40 };
     const { bank } = await buildBank(randomGrid(50), patientsOf(50), options);
     assert.equal(bank.rows, 40);
@@ -80,7 +80,7 @@ describe('bank builder', () => {
     assert.notDeepEqual(other.bank, bank);
   });
 
-  it('spreads a k-center coreset over the cell', async () => {
+  it('selects rows by k-center where requested', async () => {
     const built = await buildBank(atAngles([0, 1, 2, 3, 45, 90]), patientsOf(6), {
       ...OPTIONS,
       bankRows: 3,

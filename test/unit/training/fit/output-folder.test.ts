@@ -20,7 +20,7 @@ function refusal(pattern: RegExp): (error: unknown) => boolean {
 describe('folder of a new bundle', () => {
   after(() => rmSync(root, { recursive: true }));
 
-  it('is reserved by one run at a time, and leaves nothing behind', async () => {
+  it('is reserved by one run at a time; its release removes all created files', async () => {
     const folder = join(root, 'one/mine/1');
     const release = await reserveBundleFolder(folder);
     await assert.rejects(reserveBundleFolder(folder), refusal(/another run writes there \(process \d+ on/));
@@ -31,7 +31,7 @@ describe('folder of a new bundle', () => {
     (await reserveBundleFolder(folder))();
   });
 
-  it('is taken over from a run that was killed, but not from one on another machine', async () => {
+  it('can be reserved after a run that was killed, but not after one on another machine', async () => {
     const folder = join(root, 'killed/1');
     mkdirSync(join(root, 'killed'));
     const { pid } = spawnSync(process.execPath, ['-e', '0']);
@@ -49,13 +49,13 @@ describe('folder of a new bundle', () => {
     await assert.rejects(reserveBundleFolder(folder), refusal(new RegExp(`process ${process.ppid} on`)));
     lock(hostname(), pid);
     (await reserveBundleFolder(folder))();
-    // A container that was started again gets the same process id.
+    // A restarted container may have the same process id.
     lock(hostname(), process.pid);
     (await reserveBundleFolder(folder))();
     assert.deepEqual(readdirSync(join(root, 'killed')), []);
   });
 
-  it('is never one that holds something, whatever it is', async () => {
+  it('is refused where something exists', async () => {
     const name = join(root, 'full/mine');
     mkdirSync(join(name, '7'), { recursive: true });
     mkdirSync(join(name, '3'));
@@ -69,33 +69,33 @@ describe('folder of a new bundle', () => {
     await assert.rejects(reserveBundleFolder(join(name, '3/manifest.json')), refusal(/exists/));
   });
 
-  it('is tried before the work', async () => {
+  it('is refused where it cannot be created', async () => {
     writeFileSync(join(root, 'file'), '');
     await assert.rejects(
       reserveBundleFolder(join(root, 'file/mine/1')),
       refusal(/nothing can be written to/),
     );
-    // Where a recursive mkdir would never return.
+    // A recursive mkdir would never return here.
     if (existsSync('/proc/self')) {
       await assert.rejects(reserveBundleFolder('/proc/salad/mine/1'), refusal(/nothing can be written to/));
     }
   });
 
-  it('is refused in a folder that is not to be written to', async function () {
+  it('is refused in a folder without write permission', async function () {
     if (process.getuid?.() === 0 || process.platform === 'win32') this.skip();
     mkdirSync(join(root, 'locked'));
     chmodSync(join(root, 'locked'), 0o500);
     await assert.rejects(reserveBundleFolder(join(root, 'locked/1')), refusal(/nothing can be written to/));
   });
 
-  it('keeps the checkpoint of an interrupted run, and resumes none that is not there', async () => {
+  it('requires --resume exactly where there is a checkpoint', async () => {
     const folder = join(root, 'checkpoint/1');
     await assert.rejects(
       reserveBundleFolder(folder, { resume: true }),
       refusal(/--resume: there is no checkpoint/),
     );
     mkdirSync(`${folder}.checkpoint`, { recursive: true });
-    // A folder alone is no checkpoint.
+    // A folder without the file is not a checkpoint.
     await assert.rejects(reserveBundleFolder(folder, { resume: true }), refusal(/no checkpoint/));
     writeFileSync(`${folder}.checkpoint/checkpoint.safetensors`, 'x');
     await assert.rejects(
@@ -107,11 +107,11 @@ describe('folder of a new bundle', () => {
   });
 });
 
-describe('files that are written at the end', () => {
+describe('output files', () => {
   const folder = mkdtempSync(join(tmpdir(), 'salad-writable-'));
   after(() => rmSync(folder, { recursive: true }));
 
-  it('are refused at the beginning where they cannot be, and not created', async () => {
+  it('are checked before the work without being created', async () => {
     writeFileSync(join(folder, 'old.csv'), 'kept');
     await checkWritable('--scores', join(folder, 'old.csv'));
     await checkWritable('--scores', join(folder, 'new.csv'));

@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { DatasetImage } from '../../../../src/training/data/dataset.js';
 import { splitByPatient } from '../../../../src/training/data/patient-split.js';
-import { findPreset } from '../../../../src/training/fit/presets.js';
+import { findPreset } from '../../../../src/training/fit/preset-registry.js';
 import { checkImageCount, checkTrainingSize } from '../../../../src/training/fit/requirements.js';
 
 const images = (count: number, perPatient = 1): DatasetImage[] =>
@@ -21,15 +21,15 @@ function refuses(action: () => unknown, pattern: RegExp): void {
   });
 }
 
-describe('what training needs', () => {
-  it('is 20 different images, or --force', () => {
+describe('requirements of training', () => {
+  it('are 20 different images, or --force', () => {
     refuses(() => checkImageCount(19, false), /19 different normal images are too few: at least 20/);
     refuses(() => checkImageCount(1, false), /1 different normal image is too few/);
     checkImageCount(19, true);
     checkImageCount(20, false);
   });
 
-  it('is more images than the nearest prototypes ask for, told before an encoder is trained', () => {
+  it('include enough images for the number of nearest prototypes', () => {
     const paper = findPreset('paper').plan({});
     const size = { bankRows: paper.bankRows, seed: 1 };
     refuses(
@@ -43,7 +43,7 @@ describe('what training needs', () => {
     );
   });
 
-  it('is other patients to score an image by', () => {
+  it('include enough images of other patients where calibration is cross-fitted', () => {
     const gabor = findPreset('gabor').plan({});
     const size = { bankRows: gabor.bankRows, seed: 1 };
     refuses(
@@ -55,7 +55,7 @@ describe('what training needs', () => {
     checkTrainingSize(whole(images(20, 4)), gabor, size);
     refuses(
       () => checkTrainingSize(whole(images(20)), gabor, { ...size, bankRows: 71 }),
-      /2 rows for each of 36 cells are needed, 72 in all/,
+      /2 rows for each of 36 cells are needed, 72 in total/,
     );
     checkTrainingSize(whole(images(20)), gabor, { ...size, bankRows: 72 });
   });

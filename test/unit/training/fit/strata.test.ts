@@ -25,7 +25,7 @@ const geometry = geometryOf(input, {
   minStd: 0,
 });
 
-/** A disc on a ramp: brighter by `grey`, larger by `scale`. */
+/** A disc on a ramp; `grey` is added to its brightness, `scale` multiplies its radius. */
 function imageOf(index: number, grey: number, scale: number): FitImage {
   const random = createRandom(index);
   const pixels = Uint8Array.from({ length: SIDE * SIDE }, (_, at) => {
@@ -45,10 +45,10 @@ const COUNT = 120;
 const images = Array.from({ length: COUNT }, (_, index) =>
   imageOf(index, (7 * index) % 60, 1 + ((11 * index) % 40) / 100),
 );
-const scoresBy = (of: (image: FitImage, index: number) => number) => images.map(of);
+const scoresBy = (scoreOf: (image: FitImage, index: number) => number) => images.map(scoreOf);
 
 describe('thresholds', () => {
-  it('leave the highest scores out where a share of the normals is held not to be normal', () => {
+  it('leave out the highest scores where a share of the normals is assumed to be abnormal', () => {
     const scores = scoresBy((_, index) => index);
     scores[3] = Number.NaN;
     const { imageScores, strata } = refineThresholds(EMPTY, images, scores, {
@@ -60,7 +60,7 @@ describe('thresholds', () => {
     assert.deepEqual([imageScores[0], imageScores.at(-1)], [0, 108]);
   });
 
-  it('hold in the fifth that scores highest, by whatever makes it so', () => {
+  it('hold in the fifth that scores highest, by brightness or by field of view', () => {
     const brightness = ({ image }: FitImage) => greyAndSharpness(image.pixels, SIDE).meanGrey;
     const scale = (_: FitImage, index: number) => (11 * index) % 40;
     for (const [of, name] of [
@@ -86,7 +86,7 @@ describe('thresholds', () => {
     }
   });
 
-  it('promise nothing of parts that are too small', () => {
+  it('have no strata where these would be too small', () => {
     const few = images.slice(0, 90);
     const scores = few.map((_, index) => index);
     assert.equal(refineThresholds(EMPTY, few, scores, { contamination: 0, strata: true }).strata, undefined);

@@ -5,12 +5,12 @@ import type { Engine } from '../../../../../src/engines/engine.js';
 import { createOnnxEngine } from '../../../../../src/engines/onnx/onnx-engine.js';
 import { createWasmEngine } from '../../../../../src/engines/tfjs/wasm/wasm-engine.js';
 import { type Geometry, geometryOf } from '../../../../../src/geometry/geometry.js';
+import type { DescriptorNetwork } from '../../../../../src/training/encoders/fit-whitening.js';
 import { gaborNetwork, RECIPE_GABOR } from '../../../../../src/training/encoders/gabor/network.js';
 import {
   gaborStreamNetwork,
   STREAM_GABOR,
 } from '../../../../../src/training/encoders/gabor/stream-network.js';
-import type { DescriptorNetwork } from '../../../../../src/training/encoders/whitened.js';
 import { createRandom } from '../../../../../src/util/random.js';
 
 function oneTile(size: number, patchesPerSide: number): Geometry {
@@ -41,7 +41,7 @@ async function descriptors(
   return patches.embeddings.slice();
 }
 
-/** Smooth anatomy with noise on one half, collimator black on the other: log and root are touchy there. */
+/** Smooth anatomy with noise on one half, black as behind a collimator on the other, where log and root are steep. */
 function tile(size: number, gain = 1): Uint8Array {
   const random = createRandom(3);
   return Uint8Array.from({ length: size * size }, (_, at) => {
@@ -53,7 +53,7 @@ function tile(size: number, gain = 1): Uint8Array {
 const largestDifference = (a: Float32Array, b: Float32Array): number =>
   a.reduce((largest, value, i) => Math.max(largest, Math.abs(value - b[i]!)), 0);
 
-describe('gabor networks on engines', () => {
+describe('gabor networks', () => {
   const cases = [
     {
       name: 'gabor',
@@ -63,26 +63,26 @@ describe('gabor networks on engines', () => {
     { name: 'gabor-stream', descriptor: gaborStreamNetwork(), geometry: oneTile(80, 2) },
   ];
   for (const { name, descriptor, geometry } of cases) {
-    it(`gives the same ${name} descriptors natively and in wasm, black areas included`, async () => {
+    it(`give the same ${name} descriptors in onnx and in wasm, also in black areas`, async () => {
       const pixels = tile(geometry.tileHeight);
       const [onnx, wasm] = [await createOnnxEngine(), await createWasmEngine()];
-      const native = await descriptors(onnx, descriptor, geometry, pixels);
-      const portable = await descriptors(wasm, descriptor, geometry, pixels);
-      assert.ok(native.some((value) => Math.abs(value) > 0.5));
-      const difference = largestDifference(native, portable);
+      const onnxDescriptors = await descriptors(onnx, descriptor, geometry, pixels);
+      const wasmDescriptors = await descriptors(wasm, descriptor, geometry, pixels);
+      assert.ok(onnxDescriptors.some((value) => Math.abs(value) > 0.5));
+      const difference = largestDifference(onnxDescriptors, wasmDescriptors);
       assert.ok(difference < 2e-4, `${difference}`);
       await onnx.dispose();
       await wasm.dispose();
     });
   }
 
-  it('hardly moves with exposure where gain-invariant, and clearly where not', async () => {
+  it('depend less on exposure where they are gain-invariant', async () => {
     const engine = await createOnnxEngine();
     const geometry = oneTile(80, 2);
     const shift = async (gainInvariant: boolean): Promise<number> => {
       const descriptor = gaborStreamNetwork({ ...STREAM_GABOR, gainInvariant });
       const [full, dim] = [tile(80, 1.6), tile(80, 0.8)];
-      // The last patch column sees anatomy only; the first 32 channels of it are the log magnitudes' means.
+      // The last patch column covers anatomy only; its first 32 channels are the means of the log magnitudes.
       const from = descriptor.dimension;
       const means = async (pixels: Uint8Array): Promise<Float32Array> =>
         (await descriptors(engine, descriptor, geometry, pixels)).slice(from, from + 32);

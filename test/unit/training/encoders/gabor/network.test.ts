@@ -8,8 +8,8 @@ import {
   RECIPE_KERNELS,
 } from '../../../../../src/training/encoders/gabor/network.js';
 
-describe('gabor', () => {
-  it('makes kernels without DC and of unit norm, so flat regions answer with nothing', () => {
+describe('gabor network', () => {
+  it('has kernels with zero mean and unit norm, so that constant regions give zero', () => {
     const { shape, data } = gaborKernels(RECIPE_KERNELS);
     assert.deepEqual(shape, [11, 11, 1, 16]);
     for (let channel = 0; channel < 16; channel += 1) {
@@ -19,7 +19,7 @@ describe('gabor', () => {
     }
   });
 
-  it('describes the recipe: 6x6 patches of 84 numbers at 224 pixels', () => {
+  it('has 6x6 patches of 84 numbers at 224 pixels, as in the recipe', () => {
     const { network, weights, dimension } = gaborNetwork({ ...RECIPE_GABOR, workingSize: 224, levels: 5 });
     const shapes = inferShapes(network);
     assert.equal(dimension, 84);

@@ -6,8 +6,8 @@ import {
   STREAM_GABOR,
 } from '../../../../../src/training/encoders/gabor/stream-network.js';
 
-describe('gabor-stream', () => {
-  it('describes a streamable tile: 2x2 patches from 80 pixels, gain-invariant or not', () => {
+describe('gabor-stream network', () => {
+  it('has 2x2 patches from 80 pixels, gain-invariant or not', () => {
     for (const gainInvariant of [false, true]) {
       const { network, weights, dimension } = gaborStreamNetwork({ ...STREAM_GABOR, gainInvariant });
       assert.equal(network.inputSize, 80);
@@ -20,7 +20,7 @@ describe('gabor-stream', () => {
     }
   });
 
-  it('cuts patches of other sizes from the same tile', () => {
+  it('accepts other patch sizes and tile widths', () => {
     const { network, dimension } = gaborStreamNetwork({ ...STREAM_GABOR, window: 4, coresPerTile: 3 });
     assert.equal(network.inputWidth, 144);
     assert.deepEqual(inferShapes(network).get(network.output), { height: 2, width: 6, channels: dimension });

@@ -8,14 +8,14 @@ import { before, describe, it } from 'mocha';
 import { buildTfjs } from '../../../../../src/network/tfjs/build.js';
 import {
   type ContrastSample,
-  contrastBatch,
   contrastiveLoss,
   contrastiveLosses,
-  memoryProbabilities,
+  createContrastBatch,
+  memoryLogits,
   reconstructionLoss,
   twoViewLoss,
 } from '../../../../../src/training/encoders/salad/losses.js';
-import { initialMemory, type TrainingMemory } from '../../../../../src/training/encoders/salad/memory.js';
+import { createMemory, type TrainingMemory } from '../../../../../src/training/encoders/salad/memory.js';
 import { randomStream } from '../../../../../src/training/encoders/salad/random-streams.js';
 
 const oracles = JSON.parse(
@@ -45,6 +45,11 @@ const sample = (row: number, neighbours: number[] = [], excluded: number[] = [])
   excluded,
 });
 
+/** p = softmax of the logits over the rows of a memory. */
+function memoryProbabilities(z: tf.Tensor2D, rows: tf.Tensor2D, temperature: number): tf.Tensor {
+  return tf.softmax(memoryLogits(z, rows, temperature));
+}
+
 interface Evaluation {
   loss: number;
   losses: number[];
@@ -58,7 +63,7 @@ function evaluate(
   normalise = false,
 ): Evaluation {
   return tf.tidy(() => {
-    const batch = contrastBatch(memory, samples, negatives);
+    const batch = createContrastBatch(memory, samples, negatives);
     const loss = (v: tf.Tensor): tf.Scalar =>
       contrastiveLoss(normalise ? l2Normalize(v as tf.Tensor2D) : (v as tf.Tensor2D), batch, T);
     const { value, grad } = tf.valueAndGrad(loss)(tf.tensor2d(z));
@@ -71,9 +76,9 @@ function evaluate(
   });
 }
 
-/** Unit rows in general position, from a seed. */
+/** Random unit rows. */
 function randomUnit(rows: number, dimension: number, seed: number): TrainingMemory {
-  const { values } = initialMemory(rows, dimension, randomStream(seed));
+  const { values } = createMemory(rows, dimension, randomStream(seed));
   for (let r = 0; r < rows; r++) {
     const norm = Math.hypot(...values.subarray(r * dimension, (r + 1) * dimension));
     for (let d = 0; d < dimension; d++) values[r * dimension + d]! /= norm;
@@ -89,7 +94,7 @@ const normaliser = buildTfjs(
   { inputSize: 1, nodes: [{ op: 'l2Normalize', name: 'embedding', input: 'input' }], output: 'embedding' },
   2,
 );
-/** The network's own normalisation, v [B, 2] to z [B, 2]. */
+/** L2 normalisation as in the network, v [B, 2] to z [B, 2]. */
 function l2Normalize(v: tf.Tensor2D): tf.Tensor2D {
   const { output } = normaliser.forward(tf.reshape(v, [v.shape[0], 1, 1, 2]), {}, 'training');
   return tf.reshape(output, v.shape);
@@ -100,8 +105,8 @@ describe('SALAD losses', () => {
     await tf.setBackend('cpu');
   });
 
-  describe('oracles of salad-oracles.json', () => {
-    it('gives the softmax over all rows', () => {
+  describe('compared with salad-oracles.json', () => {
+    it('compute the softmax over all rows', () => {
       const p = tf.tidy(() =>
         memoryProbabilities(
           tf.tensor2d([unit(oracles.softmax.z_deg)]),
@@ -112,28 +117,28 @@ describe('SALAD losses', () => {
       close(p, oracles.softmax.p);
     });
 
-    it('gives the instance loss and its gradient', () => {
+    it('compute the instance loss and its gradient', () => {
       const { z_deg, y, loss, dL_dz } = oracles.instance;
       const found = evaluate([unit(z_deg)], [sample(y)]);
       close([found.loss], [loss]);
       close(found.gradient, dL_dz);
     });
 
-    it('sends the gradient through the L2 norm, orthogonal to v', () => {
+    it('propagate the gradient through the L2 norm, orthogonal to v', () => {
       const { v, y, dL_dv, v_dot_dL_dv } = oracles.through_l2norm;
       const { gradient } = evaluate([v], [sample(y)], bank, null, true);
       close(gradient, dL_dv);
       close([v[0] * gradient[0]! + v[1] * gradient[1]!], [v_dot_dL_dv]);
     });
 
-    it('gives the neighbourhood loss of a tight neighbourhood', () => {
+    it('compute the neighbourhood loss of close neighbours', () => {
       const { z_deg, y, neighbours, loss, dL_dz } = oracles.neighbourhood;
       const found = evaluate([unit(z_deg)], [sample(y, neighbours)]);
       close([found.loss], [loss], 2e-6);
       close(found.gradient, dL_dz);
     });
 
-    it('gives the neighbourhood loss of an anchor away from its row', () => {
+    it('compute the neighbourhood loss of an anchor far from its row', () => {
       const { z_deg, y, neighbours, loss, instance_loss_same_y, dL_dz, p } = oracles.neighbourhood_2;
       const found = evaluate([unit(z_deg)], [sample(y, neighbours)]);
       close([found.loss], [loss]);
@@ -147,7 +152,7 @@ describe('SALAD losses', () => {
       );
     });
 
-    it('means anchors and instances of one batch', () => {
+    it('average anchors and other samples of one batch', () => {
       const { samples, instance_loss_second, mean_loss } = oracles.batch;
       const found = evaluate(
         samples.map((entry: { z_deg: number }) => unit(entry.z_deg)),
@@ -157,12 +162,12 @@ describe('SALAD losses', () => {
       close([found.loss], [mean_loss]);
     });
 
-    it('estimates the partition from sampled negatives', () => {
+    it('estimate the partition from sampled negatives', () => {
       const { z_deg, y, neg, loss } = oracles.sampled_partition;
       close([evaluate([unit(z_deg)], [sample(y)], bank, Int32Array.from(neg)).loss], [loss]);
     });
 
-    it('upsamples with aligned corners', () => {
+    it('upsample with aligned corners', () => {
       const { in: small, out } = oracles.upsample_align_corners_2x;
       const large = tf.tidy(() =>
         tf.image.resizeBilinear(tf.tensor3d(small.flat(), [2, 2, 1]), [4, 4], true).dataSync(),
@@ -178,7 +183,7 @@ describe('SALAD losses', () => {
       dimension: fc.integer({ min: 2, max: 8 }),
     });
 
-    it('makes probabilities that sum to one', () => {
+    it('have probabilities that sum to one', () => {
       fc.assert(
         fc.property(cases, ({ seed, rows, dimension }) => {
           const memory = randomUnit(rows, dimension, seed);
@@ -195,7 +200,7 @@ describe('SALAD losses', () => {
       );
     });
 
-    it('keeps instance >= neighbourhood loss >= 0, and 0 where the neighbourhood is every row', () => {
+    it('satisfy instance >= neighbourhood loss >= 0, and 0 where the neighbourhood is every row', () => {
       fc.assert(
         fc.property(cases, ({ seed, rows, dimension }) => {
           const memory = randomUnit(rows, dimension, seed);
@@ -211,7 +216,7 @@ describe('SALAD losses', () => {
       );
     });
 
-    it('does not change when z and the memory rotate together', () => {
+    it('do not change when z and the memory rotate together', () => {
       fc.assert(
         fc.property(fc.integer({ min: 0, max: 359 }), fc.integer({ min: 0, max: 359 }), (turn, degrees) => {
           const turned: TrainingMemory = {
@@ -225,10 +230,13 @@ describe('SALAD losses', () => {
       );
     });
 
-    it('gives the memory no gradient', () => {
+    it('give the memory no gradient', () => {
       const gradient = tf.tidy(() => {
         const rows = tf.variable(tf.tensor2d(rowsOf(bank)));
-        const batch = { ...contrastBatch(bank, [sample(0)], null), rows: rows as unknown as tf.Tensor2D };
+        const batch = {
+          ...createContrastBatch(bank, [sample(0)], null),
+          rows: rows as unknown as tf.Tensor2D,
+        };
         const z = tf.variable(tf.tensor2d([unit(5)]));
         const { grads } = tf.variableGrads(() => contrastiveLoss(z as unknown as tf.Tensor2D, batch, T), [z]);
         const fromMemory = tf.grads((query, memory) =>
@@ -243,7 +251,7 @@ describe('SALAD losses', () => {
       close(gradient, oracles.instance.dL_dz);
     });
 
-    it('agrees with the full softmax where all other rows are sampled', () => {
+    it('agree with the full softmax where all other rows are sampled', () => {
       fc.assert(
         fc.property(cases, ({ seed, rows, dimension }) => {
           const memory = randomUnit(rows, dimension, seed);
@@ -259,14 +267,14 @@ describe('SALAD losses', () => {
       );
     });
 
-    it('starts near ln N + 1/(2 d T^2) with a fresh memory', () => {
-      const memory = initialMemory(2000, 200, randomStream(7));
+    it('are near ln N + 1/(2 d T^2) with a new memory', () => {
+      const memory = createMemory(2000, 200, randomStream(7));
       const samples = Array.from({ length: 16 }, (_, i) => sample(i));
       const { loss } = evaluate(rowsOf(randomUnit(16, 200, 8)), samples, memory);
       assert.ok(Math.abs(loss - (Math.log(2000) + 0.25)) < 0.6, `${loss}`);
     });
 
-    it('ignores excluded rows but never a member of the neighbourhood', () => {
+    it('ignore excluded rows, but no member of the neighbourhood', () => {
       const z = [unit(60)];
       const without = evaluate(z, [sample(2, [1], [3])]).loss;
       assert.ok(without < evaluate(z, [sample(2, [1])]).loss - 0.5);
@@ -274,7 +282,7 @@ describe('SALAD losses', () => {
     });
   });
 
-  it('measures L1 and MSE over all pixels', () => {
+  it('measure L1 and MSE over all pixels', () => {
     const [l1, mse] = tf.tidy(() => {
       const target = tf.tensor4d([0, 0, 0, 0], [1, 2, 2, 1]);
       const output = tf.tensor4d([1, -1, 0.5, 0], [1, 2, 2, 1]);
@@ -286,7 +294,7 @@ describe('SALAD losses', () => {
     close([l1!, mse!], [0.625, 0.5625]);
   });
 
-  it('makes the two-view loss small exactly where views of one tile agree', () => {
+  it('are small for two views only where the views of a tile agree', () => {
     const views = tf.tensor2d([unit(0), unit(90), unit(180)]);
     const swapped = tf.tensor2d([unit(90), unit(0), unit(180)]);
     const none = tf.zeros([3, 3]) as tf.Tensor2D;

@@ -7,10 +7,10 @@ import { inferShapes, trainableCount } from '../../../../../src/network/shapes.j
 import { lastRound } from '../../../../../src/training/encoders/salad/anchors.js';
 import { parseSaladConfig } from '../../../../../src/training/encoders/salad/config.js';
 import {
+  freeEmbeddingName,
   SALAD_PRESET_NAMES,
   saladPreset,
-  withFreeEmbeddingName,
-} from '../../../../../src/training/encoders/salad/settings.js';
+} from '../../../../../src/training/encoders/salad/named-configurations.js';
 import { encoderOf } from '../../../../../src/training/encoders/salad/trainable-network.js';
 
 describe('SALAD presets', () => {
@@ -32,7 +32,7 @@ describe('SALAD presets', () => {
     });
   }
 
-  it("has the paper's network, schedule and scoring under the name paper", () => {
+  it("paper has the paper's network, schedule and scoring", () => {
     const { input, config, scoring, whiten } = saladPreset('paper');
     const encoder = encoderOf(config, input.workingSize);
     const { baseWidth, downs, embedding, channels } = config;
@@ -41,7 +41,7 @@ describe('SALAD presets', () => {
     assert.equal(trainableCount(encoder) + trainableCount(decoder), 32_429_120);
     assert.equal((lastRound(config.rate) + 1) * config.epochsPerRound, 550);
     assert.equal(whiten, false);
-    // docs/explanation/salad-method.md, section 2 and 4 to 6, value by value.
+    // docs/explanation/salad-method.md, sections 1 to 6, value by value.
     assert.deepEqual(config, {
       level: 'image',
       baseWidth: 16,
@@ -80,14 +80,14 @@ describe('SALAD presets', () => {
     });
   });
 
-  it('scores tiles as soon as their rows are there with the preset salad', () => {
+  it('salad is streamable: it scores tiles as soon as their rows have arrived', () => {
     assert.deepEqual(saladPreset('salad').input.intensity, { kind: 'window' });
     assert.equal(geometryOf(saladPreset('salad', 128).input, saladPreset('salad', 128).tiling).tileRows, 4);
   });
 
-  it('frees the name embedding for layers that follow', () => {
+  it('can rename their output, so that layers with the output embedding can follow', () => {
     const { config, input } = saladPreset('salad-image');
-    const network = withFreeEmbeddingName(encoderOf(config, input.workingSize));
+    const network = freeEmbeddingName(encoderOf(config, input.workingSize));
     inferShapes(network);
     assert.equal(
       network.nodes.some((node) => node.name === 'embedding'),
@@ -95,7 +95,7 @@ describe('SALAD presets', () => {
     );
   });
 
-  it('refuses unknown names and sizes that do not fit', () => {
+  it('are refused for an unknown name or a working size that does not fit', () => {
     for (const [name, size] of [
       ['salade', undefined],
       ['salad', 100],

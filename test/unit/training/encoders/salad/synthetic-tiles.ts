@@ -1,11 +1,11 @@
-/** Small made-up training tiles: a few textures with noise, so that runs take seconds. */
+/** Small synthetic training tiles, textures with noise, with which a run takes seconds. */
 import type { SaladConfig } from '../../../../../src/training/encoders/salad/config.js';
 import { randomStream } from '../../../../../src/training/encoders/salad/random-streams.js';
 import type { TileSource } from '../../../../../src/training/encoders/salad/tiles.js';
 
 /**
- * A grating of noisy contrast, frequency and phase, u8 [size, size]. Kinds 0..2 are normal: 0, 60 or 120 degrees;
- * kind 3 is abnormal: a direction half-way between two of those.
+ * A grating of random contrast, frequency and phase with noise, u8 [size, size]. Kinds 0..2 are normal: 0, 60 or 120
+ * degrees; kind 3 is abnormal: a direction half-way between two of those.
  */
 export function texture(kind: number, size: number, seed: number): Uint8Array {
   const random = randomStream(seed, 1234);
@@ -21,7 +21,7 @@ export function texture(kind: number, size: number, seed: number): Uint8Array {
   });
 }
 
-/** `images` images of gridSide² tiles; image i is of patient i. */
+/** `images` images of gridSide² tiles each; every image is its own patient. */
 export function syntheticTiles(images: number, gridSide: number, size: number, seed: number): TileSource {
   const perImage = gridSide * gridSide;
   const count = images * perImage;
@@ -35,7 +35,7 @@ export function syntheticTiles(images: number, gridSide: number, size: number, s
     cellOf: Int32Array.from({ length: count }, (_, tile) => tile % perImage),
     gridSide,
     overlapCells: 2,
-    get(indices) {
+    readTiles(indices) {
       const out = new Uint8Array(indices.length * size * size);
       indices.forEach((tile, i) => {
         out.set(pixels[tile]!, i * size * size);
@@ -45,7 +45,7 @@ export function syntheticTiles(images: number, gridSide: number, size: number, s
   };
 }
 
-/** A run of seconds on plain wasm. */
+/** A configuration with which a run takes seconds on wasm. */
 export function tinyConfig(changes: Partial<SaladConfig> = {}): SaladConfig {
   return {
     level: 'tile',

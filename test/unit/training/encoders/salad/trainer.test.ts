@@ -37,10 +37,10 @@ describe('SALAD trainer', () => {
     await prepareTrainingBackend('cpu');
   });
 
-  it('trains through warm-up and all rounds to weights that fit the network', async () => {
-    const seen: SaladProgress[] = [];
+  it('trains through warm-up and all rounds and returns weights that fit the network', async () => {
+    const reports: SaladProgress[] = [];
     const before = tf.memory().numTensors;
-    const trained = await train({}, { onProgress: (progress) => seen.push(progress) });
+    const trained = await train({}, { onProgress: (progress) => reports.push(progress) });
     checkWeights(trained.network, trained.weights);
     assert.deepEqual(
       trained.history.map(({ phase, round, contrast, anchors, steps }) => [
@@ -58,8 +58,8 @@ describe('SALAD trainer', () => {
       ],
     );
     assert.ok(trained.history.every(({ loss, reconstructionLoss }) => loss > 0 && reconstructionLoss! > 0));
-    assert.equal(seen.length, 8);
-    assert.equal(seen.at(-1)!.secondsLeft, 0);
+    assert.equal(reports.length, 8);
+    assert.equal(reports.at(-1)!.secondsLeft, 0);
     assert.equal(tf.memory().numTensors, before);
   });
 
@@ -69,7 +69,7 @@ describe('SALAD trainer', () => {
     assert.notDeepEqual(bytesOf(await train({}, { seed: 6 })), first);
   });
 
-  it('lets every option change the outcome', async () => {
+  it('gives another result for every changed option', async () => {
     const base = { warmupEpochs: 0, initialMemory: 'random' } as const;
     const plain = bytesOf(await train({ ...base, rate: 0.5 }));
     const variants: Partial<SaladConfig>[] = [
@@ -88,7 +88,7 @@ describe('SALAD trainer', () => {
     }
   });
 
-  it('resumes after an abort at any batch to the bytes of an uninterrupted run', async () => {
+  it('gives the bytes of an uninterrupted run where it resumes after an abort at any batch', async () => {
     const whole = await train();
     for (const stopAfter of [1, 3, 5, 6]) {
       const checkpointDir = path.join(directory, `abort-${stopAfter}`);
@@ -98,29 +98,32 @@ describe('SALAD trainer', () => {
         batches++;
         if (batches === stopAfter) controller.abort();
       };
-      await assert.rejects(train({}, { checkpointDir, signal: controller.signal, onProgress }), {
-        reason: 'CANCELLED',
-      });
-      const resumed = await train({}, { checkpointDir, resume: true });
+      await assert.rejects(
+        train({}, { checkpointDirectory: checkpointDir, signal: controller.signal, onProgress }),
+        {
+          reason: 'CANCELLED',
+        },
+      );
+      const resumed = await train({}, { checkpointDirectory: checkpointDir, resume: true });
       assert.deepEqual(bytesOf(resumed), bytesOf(whole), `stopped after ${stopAfter}`);
       assert.deepEqual(resumed.history, whole.history);
     }
   });
 
-  it('replaces checkpoints whole and leaves no partial file', async () => {
+  it('replaces checkpoints atomically and leaves no partial file', async () => {
     const checkpointDir = path.join(directory, 'atomic');
-    await train({}, { checkpointDir, checkpointEverySeconds: 0 });
+    await train({}, { checkpointDirectory: checkpointDir, checkpointEverySeconds: 0 });
     assert.deepEqual(await readdir(checkpointDir), [CHECKPOINT_FILE]);
     assert.equal((await readCheckpoint(checkpointDir))!.meta.epoch, 4);
-    const again = await train({}, { checkpointDir, resume: true });
+    const again = await train({}, { checkpointDirectory: checkpointDir, resume: true });
     assert.deepEqual(bytesOf(again), bytesOf(await train()));
   });
 
-  it('refuses to resume with another configuration, seed or data, and a damaged file', async () => {
+  it('refuses to resume with another configuration, seed or data, or from a damaged file', async () => {
     const checkpointDir = path.join(directory, 'mismatch');
-    await train({}, { checkpointDir });
+    await train({}, { checkpointDirectory: checkpointDir });
     const resume = (changes: Partial<SaladConfig>, more: Partial<SaladTrainingOptions> = {}) =>
-      train(changes, { checkpointDir, resume: true, ...more });
+      train(changes, { checkpointDirectory: checkpointDir, resume: true, ...more });
     await assert.rejects(resume({ momentum: 0.9 }), { reason: 'CONFIGURATION_INVALID' });
     await assert.rejects(resume({}, { seed: 9 }), { reason: 'CONFIGURATION_INVALID' });
     await assert.rejects(resume({}, { tiles: syntheticTiles(7, 2, 16, 2) }), {
@@ -132,7 +135,7 @@ describe('SALAD trainer', () => {
     await assert.rejects(resume({}), { reason: 'TRAINING_DATA_INVALID' });
   });
 
-  it('refuses configurations and data that cannot work, naming the field', async () => {
+  it('refuses invalid configurations and too little data', async () => {
     await assert.rejects(train({ temperature: 0 }), (error: Error) => /temperature/.test(error.message));
     await assert.rejects(train({ contrastWeight: 0, reconstructionWeight: 0 }), {
       reason: 'CONFIGURATION_INVALID',

@@ -1,26 +1,24 @@
-/** Fits the global whitening of a descriptor network on the fit images and appends it. */
+/** Fits the global whitening of a descriptor network on the fit images and appends it to the network. */
 import { SaladError } from '../../errors/index.js';
-import type { NetworkDescription, Weights } from '../../network/description.js';
 import { ImageScorer } from '../data/image-scorer.js';
-import type { Encoder, FitContext } from './preset.js';
+import type { EncoderNetwork, FitContext } from './preset.js';
 import { Covariance, type WhiteningOptions, whiteningLayer } from './whitening.js';
 
-/** A descriptor network before whitening: `output` is the raw descriptor, not of unit length. */
-export interface DescriptorNetwork {
-  readonly network: NetworkDescription;
-  readonly weights: Weights;
+/** A network before whitening: its output is the raw descriptor, not of unit length. */
+export interface DescriptorNetwork extends EncoderNetwork {
   readonly dimension: number;
 }
 
 /**
- * One pass over the fit images for the statistics, then the whitening becomes the last layers of the network.
+ * Computes the statistics of all patch descriptors in one pass over the fit images, then appends the whitening as the
+ * last layers of the network.
  * @throws SaladError TRAINING_DATA_INVALID where every tile is background; CANCELLED when aborted.
  */
-export async function whitened(
+export async function fitWhitening(
   descriptor: DescriptorNetwork,
   context: FitContext,
   options: WhiteningOptions = {},
-): Promise<Encoder> {
+): Promise<EncoderNetwork> {
   const { geometry, images, signal, onProgress } = context;
   const scorer = await ImageScorer.open(context.engine, { ...descriptor, geometry });
   const statistics = new Covariance(descriptor.dimension);

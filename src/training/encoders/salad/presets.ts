@@ -1,17 +1,27 @@
-/** SALAD's learned encoders as presets: tiles of the fit images go to the trainer, its encoder comes back. */
+/** The presets with a learned SALAD encoder: trains it on the tiles of the fit images. */
 import type { EngineName } from '../../../engines/engine.js';
 import { prepareTrainingBackend, type TrainingBackendName } from '../../backend/prepare.js';
-import type { Encoder, FitContext, TrainingPlan, TrainingPreset, TrainingProgress } from '../preset.js';
-import { whitened } from '../whitened.js';
+import { fitWhitening } from '../fit-whitening.js';
+import type {
+  EncoderNetwork,
+  FitContext,
+  TrainingPlan,
+  TrainingPreset,
+  TrainingProgress,
+} from '../preset.js';
 import type { SaladConfig } from './config.js';
+import {
+  freeEmbeddingName,
+  SALAD_PRESET_NAMES,
+  type SaladPreset,
+  saladPreset,
+} from './named-configurations.js';
 import type { SaladProgress } from './progress.js';
-import { SALAD_PRESET_NAMES, type SaladPreset, saladPreset, withFreeEmbeddingName } from './settings.js';
 import type { TileSource } from './tiles.js';
 import { type TrainedEncoder, trainSaladEncoder } from './trainer.js';
 
-/** Every tile of the fit images that is not background, cut when asked for. Tiles are square. */
-export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): TileSource {
-  const { images, geometry } = context;
+/** Gives access to the tiles of the fit images that are not background; pixels are cut on request. Tiles are square. */
+function createTileSource({ images, geometry }: FitContext): TileSource {
   const { tileColumns, tileCount, tileHeight, tilePixels, coreSize } = geometry;
   const patients = [...new Set(images.map((image) => image.patient))];
   const patientIndex = new Map(patients.map((patient, index) => [patient, index]));
@@ -34,7 +44,7 @@ export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): Ti
     cellOf,
     gridSide: tileColumns,
     overlapCells: Math.ceil(tileHeight / coreSize),
-    get(indices) {
+    readTiles(indices) {
       const out = new Uint8Array(indices.length * tilePixels);
       indices.forEach((tile, at) => {
         const target = out.subarray(at * tilePixels, (at + 1) * tilePixels);
@@ -47,8 +57,8 @@ export function tileSource(context: Pick<FitContext, 'images' | 'geometry'>): Ti
   };
 }
 
-/** Ends of epochs are told apart, so that a log holds one line each. */
-function trainingProgress(progress: SaladProgress): TrainingProgress {
+/** Converts a progress report. Marks the ends of epochs, so that a log can have one line per epoch. */
+function trainingProgressOf(progress: SaladProgress): TrainingProgress {
   const { losses } = progress;
   return {
     stage: progress.phase === 'warmup' ? 'warm-up' : 'rounds',
@@ -65,13 +75,13 @@ function trainingProgress(progress: SaladProgress): TrainingProgress {
   };
 }
 
-/** The engine's own backend; the native CPU engine has none, and takes the best that gives the same bytes anywhere. */
+/** The training backend of an engine. onnx and openvino cannot train; for them it is `auto`. */
 function backendOf(engine: EngineName): TrainingBackendName | 'auto' {
   return engine === 'onnx' || engine === 'openvino' ? 'auto' : engine;
 }
 
-/** Trains on the tiles with the engine's backend; checkpoints and progress as the context says. */
-export async function trainedEncoder(
+/** Trains on the tiles, on the engine's backend, with the context's checkpoints and progress reports. */
+async function trainOnTiles(
   config: SaladConfig,
   tiles: TileSource,
   context: FitContext,
@@ -82,24 +92,24 @@ export async function trainedEncoder(
       tiles,
       config,
       seed: context.seed,
-      checkpointDir: context.checkpointDirectory,
+      checkpointDirectory: context.checkpointDirectory,
       resume: context.resume,
       signal: context.signal,
-      onProgress: (progress) => context.onProgress(trainingProgress(progress)),
+      onProgress: (progress) => context.onProgress(trainingProgressOf(progress)),
     });
   } finally {
     release?.();
   }
 }
 
-async function fitLearned(preset: SaladPreset, context: FitContext): Promise<Encoder> {
-  const { network, weights } = await trainedEncoder(preset.config, tileSource(context), context);
+async function fitLearnedEncoder(preset: SaladPreset, context: FitContext): Promise<EncoderNetwork> {
+  const { network, weights } = await trainOnTiles(preset.config, createTileSource(context), context);
   if (!preset.whiten) return { network, weights };
-  const renamed = withFreeEmbeddingName(network);
-  return whitened({ network: renamed, weights, dimension: preset.config.embedding }, context);
+  const dimension = preset.config.embedding;
+  return fitWhitening({ network: freeEmbeddingName(network), weights, dimension }, context);
 }
 
-/** The plan of a SALAD configuration, a preset's own or one that varies it. */
+/** Makes the plan of a SALAD preset, or of one with a varied configuration. */
 export function learnedPlan(preset: SaladPreset): TrainingPlan {
   const { input, tiling, scoring } = preset;
   return {
@@ -113,7 +123,7 @@ export function learnedPlan(preset: SaladPreset): TrainingPlan {
       preset.description,
       "Intensity follows the header's window: a badly chosen window raises every score.",
     ],
-    fitEncoder: (context) => fitLearned(preset, context),
+    fitEncoder: (context) => fitLearnedEncoder(preset, context),
   };
 }
 

@@ -1,15 +1,15 @@
-/** The registry of training presets: fixed log-Gabor encoders and SALAD's learned ones. */
+/** The list of training presets: fixed log-Gabor encoders and learned SALAD encoders. */
 import { SaladError } from '../../errors/index.js';
 import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
 import type { TrainingPreset } from '../encoders/preset.js';
-import { LEARNED_PRESETS } from '../encoders/salad/training-presets.js';
+import { LEARNED_PRESETS } from '../encoders/salad/presets.js';
 
 export const TRAINING_PRESETS: readonly TrainingPreset[] = [...GABOR_PRESETS, ...LEARNED_PRESETS];
 
-/** @throws SaladError CONFIGURATION_INVALID for a name that is not in the registry. */
+/** Finds a preset by name. @throws SaladError CONFIGURATION_INVALID for an unknown name */
 export function findPreset(name: string): TrainingPreset {
   const preset = TRAINING_PRESETS.find((each) => each.name === name);
   if (preset) return preset;
-  const known = TRAINING_PRESETS.map((each) => each.name).join(', ');
-  throw new SaladError('CONFIGURATION_INVALID', `--preset ${name} is not known; there are: ${known}`);
+  const names = TRAINING_PRESETS.map((each) => each.name).join(', ');
+  throw new SaladError('CONFIGURATION_INVALID', `unknown --preset ${name}: use one of ${names}`);
 }

@@ -16,15 +16,15 @@ function noise(shape: number[], seed: number): Float32Array {
   return Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random.normal());
 }
 
-/** Values of `run` on a backend, as plain arrays. */
-async function on(backend: 'cpu' | 'wasm', run: () => tf.Tensor[]): Promise<Float32Array[]> {
+/** Runs `run` on a backend and returns the values of its tensors. */
+async function runOn(backend: 'cpu' | 'wasm', run: () => tf.Tensor[]): Promise<Float32Array[]> {
   await tf.setBackend(backend);
   return tf.tidy(() => run().map((tensor) => Float32Array.from(tensor.dataSync())));
 }
 
-async function sameOnBoth(run: () => tf.Tensor[], tolerance = 2e-4): Promise<void> {
-  const expected = await on('cpu', run);
-  const actual = await on('wasm', run);
+async function assertEqualOnBoth(run: () => tf.Tensor[], tolerance = 2e-4): Promise<void> {
+  const expected = await runOn('cpu', run);
+  const actual = await runOn('wasm', run);
   expected.forEach((values, tensor) => {
     assert.equal(actual[tensor]!.length, values.length);
     const scale = Math.max(1, ...values.map(Math.abs));
@@ -47,7 +47,7 @@ describe('wasm training kernels', () => {
     await tf.setBackend('cpu');
   });
 
-  it('takes TensorFlow where it loads, and says why where it falls back to wasm', async () => {
+  it('select TensorFlow where it loads, and state the reason where they fall back to wasm', async () => {
     const backend = await prepareTrainingBackend('tensorflow');
     assert.equal(tf.getBackend(), backend.name);
     if (backend.name === 'wasm') assert.match(backend.fallbackReason ?? '', /tfjs-node/);
@@ -67,13 +67,13 @@ describe('wasm training kernels', () => {
     seed: fc.integer({ min: 1, max: 1e6 }),
   });
 
-  it('gives the same convolution gradients as plain tfjs on random shapes', async () => {
+  it('give the same convolution gradients as the cpu backend on random shapes', async () => {
     await fc.assert(
       fc.asyncProperty(shapes, async ({ batch, size, from, to, kernel, stride, pad, seed }) => {
         fc.pre(!(kernel === 1 && pad === 1));
         const x: Shape = [batch, size, size, from];
         const filter: Shape = [kernel, kernel, from, to];
-        await sameOnBoth(() => {
+        await assertEqualOnBoth(() => {
           const weights = tf.tensor4d(noise(filter, seed), filter);
           const input = tf.tensor4d(noise(x, seed + 1), x);
           const y = tf.conv2d(input, weights, stride, pad);
@@ -88,7 +88,7 @@ describe('wasm training kernels', () => {
     );
   });
 
-  it('gives the same gradients of transposed convolution, pooling, resizing and leaky ReLU', async () => {
+  it('give the same gradients of transposed convolution, pooling, resizing and leaky ReLU', async () => {
     const x: Shape = [2, 4, 4, 3];
     const operations: ((input: tf.Tensor4D) => tf.Tensor)[] = [
       (input) => tf.maxPool(input, 2, 2, 0),
@@ -109,7 +109,7 @@ describe('wasm training kernels', () => {
         ),
     ];
     for (const operation of operations) {
-      await sameOnBoth(() => {
+      await assertEqualOnBoth(() => {
         const input = tf.tensor4d(noise(x, 3), x);
         const y = operation(input);
         return [tf.grad((i) => operation(i as tf.Tensor4D))(input, tf.tensor(noise(y.shape, 4), y.shape))];
@@ -117,14 +117,14 @@ describe('wasm training kernels', () => {
     }
   });
 
-  it('shares the gradient of a max-pool window among equal samples', async () => {
-    const gradient = await on('wasm', () => [
+  it('divide the gradient of a max-pool window among equal maxima', async () => {
+    const gradient = await runOn('wasm', () => [
       tf.grad((i) => tf.maxPool(i as tf.Tensor4D, 2, 2, 0))(tf.tensor4d([-1, -1, -3, -2], [1, 2, 2, 1])),
     ]);
     assert.deepEqual(Array.from(gradient[0]!), [0.5, 0.5, 0, 0]);
   });
 
-  it('leaves no tensors behind', async () => {
+  it('leave no tensors in memory', async () => {
     await tf.setBackend('wasm');
     const x = tf.tensor4d(noise([2, 6, 6, 3], 1), [2, 6, 6, 3]);
     const w = tf.tensor4d(noise([3, 3, 3, 4], 2), [3, 3, 3, 4]);
@@ -136,7 +136,7 @@ describe('wasm training kernels', () => {
     tf.dispose([x, w]);
   });
 
-  it('agrees with finite differences through a smooth network in training mode', async () => {
+  it('agree with finite differences through a smooth network in training mode', async () => {
     const network: NetworkDescription = {
       inputSize: 8,
       output: 'embedding',

@@ -1,5 +1,4 @@
-/** Named SALAD configurations, from minutes on a laptop to the paper to the letter. */
-
+/** The named SALAD configurations: `salad` and `salad-image` train on a CPU, `paper` is the paper's. */
 import { SaladError } from '../../../errors/index.js';
 import type { InputSpec, ScoringSpec, TilingSpec } from '../../../geometry/specifications.js';
 import type { NetworkDescription } from '../../../network/description.js';
@@ -15,17 +14,20 @@ export interface SaladPreset {
   readonly tiling: TilingSpec;
   readonly config: SaladConfig;
   readonly scoring: ScoringSpec;
-  /** Append one global whitening to the trained encoder (docs/explanation/salad-method.md, section 8); never for the paper's own. */
+  /** Whether a global whitening follows the trained encoder (docs/explanation/salad-method.md, section 8); not in `paper`. */
   readonly whiten: boolean;
 }
 
 const ORIENTATION =
   'frontal: top of the image is cranial, left of the image is the right side of the patient';
 
-/** The authors' code: one horizontal flip, nothing else (docs/explanation/salad-method.md, section 2). */
+/** As in the authors' code: a horizontal flip, nothing else (docs/explanation/salad-method.md, section 2). */
 const PAPER_AUGMENT: AugmentConfig = { flip: 0.5, shift: 0, gain: 0, offset: 0, gamma: 0, blur: 0, noise: 0 };
 
-/** the recipe of docs/explanation/gabor-descriptors.md, on 64 px tiles seen at half resolution: shifts of ±3 px there are ±6 here. */
+/**
+ * docs/explanation/salad-method.md, section 2. The network reads tiles of 64 px at half resolution (`reduction`), where
+ * a shift of 6 px is one of 3.
+ */
 const TILE_AUGMENT: AugmentConfig = {
   flip: 0,
   shift: 6,
@@ -36,7 +38,7 @@ const TILE_AUGMENT: AugmentConfig = {
   noise: 0.05,
 };
 
-/** docs/explanation/salad-method.md, section 3 to 6, value by value. */
+/** docs/explanation/salad-method.md, sections 1 to 6, value by value. */
 const PAPER_CONFIG: SaladConfig = {
   level: 'image',
   baseWidth: 16,
@@ -86,7 +88,7 @@ const TILE_CONFIG: SaladConfig = {
   initialMemory: 'embedded',
 };
 
-/** K of docs/explanation/salad-method.md, section 7: mean angle to the 100 nearest of all rows. */
+/** docs/explanation/salad-method.md, section 7: mean angular distance to the 100 nearest prototypes of the whole bank. */
 const PAPER_SCORING: ScoringSpec = {
   distance: 'angular',
   form: 'mean',
@@ -106,7 +108,7 @@ const TILE_SCORING: ScoringSpec = {
   aggregate: { topFraction: 0.1, margin: 1 },
 };
 
-function wholeImage(size: number): { readonly input: InputSpec; readonly tiling: TilingSpec } {
+function wholeImageGrids(size: number): { readonly input: InputSpec; readonly tiling: TilingSpec } {
   return {
     input: { workingSize: size, fit: 'pad', intensity: { kind: 'window' }, orientation: ORIENTATION },
     tiling: {
@@ -122,7 +124,7 @@ function wholeImage(size: number): { readonly input: InputSpec; readonly tiling:
 }
 
 /** 64 px tiles at stride 32: a core of 32 px with a halo of 16, one patch per tile. */
-function tiles(workingSize: number): { readonly input: InputSpec; readonly tiling: TilingSpec } {
+function tileGrids(workingSize: number): { readonly input: InputSpec; readonly tiling: TilingSpec } {
   return {
     input: { workingSize, fit: 'stretch', intensity: { kind: 'window' }, orientation: ORIENTATION },
     tiling: {
@@ -139,13 +141,13 @@ function tiles(workingSize: number): { readonly input: InputSpec; readonly tilin
 
 const DESCRIPTIONS: Readonly<Record<SaladPresetName, string>> = {
   salad:
-    'SALAD on 64 px tiles, streamable: two-view warm-up, then memory rounds with neighbourhoods. Far shorter than ' +
-    'the paper and at tile level, which the paper does not do. Minutes on a CPU.',
+    'SALAD on 64 px tiles, streamable: two-view warm-up, then memory rounds with neighbourhoods. Much shorter than ' +
+    'the paper, and on tiles, which the paper does not use. Minutes on a CPU.',
   'salad-image':
     "SALAD on whole images, reduced: 64 px, base width 8, five rounds of ten epochs. The paper's objective at a " +
-    'size a CPU can train; published detection quality cannot be expected of it.',
+    'size a CPU can train; do not expect the published detection quality.',
   paper:
-    "The paper's configuration as far as its public code tells: 256 px, width 16, 200 dimensions, 11 rounds of 50 " +
+    "The paper's configuration, as far as its public code shows it: 256 px, width 16, 200 dimensions, 11 rounds of 50 " +
     'epochs. Needs a GPU: 18,700 steps of a 32-million-parameter network for 1,349 images.',
 };
 
@@ -176,25 +178,25 @@ const DEFAULT_SIZE: Readonly<Record<SaladPresetName, number>> = {
 };
 
 /**
- * A preset by name.
+ * Finds a preset by name.
  *
- * @param workingSize side of the working image in pixels, where it should not be the preset's own
- * @throws SaladError CONFIGURATION_INVALID for an unknown name or a size the grids do not fit
+ * @param workingSize side of the working image in pixels; default: the preset's own
+ * @throws SaladError CONFIGURATION_INVALID for an unknown name or a size that does not fit the grids
  */
 export function saladPreset(name: string, workingSize?: number): SaladPreset {
-  const known = SALAD_PRESET_NAMES.find((candidate) => candidate === name);
-  if (known === undefined) {
+  const presetName = SALAD_PRESET_NAMES.find((candidate) => candidate === name);
+  if (presetName === undefined) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `unknown SALAD preset ${name}: one of ${SALAD_PRESET_NAMES.join(', ')}`,
+      `unknown SALAD preset ${name}: use one of ${SALAD_PRESET_NAMES.join(', ')}`,
     );
   }
-  const size = workingSize ?? DEFAULT_SIZE[known];
-  const isTiled = known === 'salad';
-  const isFitting = isTiled
+  const size = workingSize ?? DEFAULT_SIZE[presetName];
+  const isTiled = presetName === 'salad';
+  const isValidSize = isTiled
     ? size % 32 === 0 && size >= 96
     : size >= 16 && Number.isInteger(Math.log2(size / 4));
-  if (!isFitting) {
+  if (!isValidSize) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
       isTiled
@@ -203,17 +205,17 @@ export function saladPreset(name: string, workingSize?: number): SaladPreset {
     );
   }
   return {
-    name: known,
-    description: DESCRIPTIONS[known],
-    ...(isTiled ? tiles(size) : wholeImage(size)),
-    config: configOf(known, size),
+    name: presetName,
+    description: DESCRIPTIONS[presetName],
+    ...(isTiled ? tileGrids(size) : wholeImageGrids(size)),
+    config: configOf(presetName, size),
     scoring: isTiled ? TILE_SCORING : PAPER_SCORING,
     whiten: isTiled,
   };
 }
 
-/** The same encoder with its output node named `unitEmbedding`, so that layers ending in `embedding` can follow. */
-export function withFreeEmbeddingName(network: NetworkDescription): NetworkDescription {
+/** Renames the output node of an encoder to `unitEmbedding`, so that layers whose output is `embedding` can follow. */
+export function freeEmbeddingName(network: NetworkDescription): NetworkDescription {
   const nodes = network.nodes.map((node) =>
     node.name === network.output ? { ...node, name: 'unitEmbedding' } : node,
   );

@@ -1,0 +1,24 @@
+/** Copies tiles of a working image into the arrays of a batch. */
+import type { WorkingImage } from './working-image.js';
+
+/** The part of an engine's batch that describes its tiles. */
+export interface BatchTiles {
+  /** uint8 [tiles, tileHeight, tileWidth]. */
+  readonly pixels: Uint8Array;
+  /** int32 [tiles, 2]: tile row, tile column. */
+  readonly positions: Int32Array;
+}
+
+/** Writes a tile, with its halo, and its position to place `index` of a batch. */
+export function writeTile(
+  { pixels, positions }: BatchTiles,
+  index: number,
+  image: WorkingImage,
+  row: number,
+  column: number,
+): void {
+  const { tilePixels } = image.geometry;
+  positions[2 * index] = row;
+  positions[2 * index + 1] = column;
+  image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
+}
