@@ -430,7 +430,7 @@ export interface AcquisitionAggregate {
   warnings: Warning[];
   /** How the memory bank was searched: "exact", "exact (search window)", "index (usearch, recall 0.995)". */
   search: string;
-  /** Arithmetic of the encoder, "float32", "bfloat16" or "int8", of the engines above; several where they differed. */
+  /** Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed. */
   precisions: string[];
 }
 
