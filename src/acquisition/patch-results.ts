@@ -3,7 +3,8 @@ import type { BatchReport } from '../batching/index.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
 import { PatchMask } from '../geometry/patch-mask.js';
 import { rankedCells } from '../scoring/aggregate.js';
-import { patchPValue, robustZ } from '../scoring/calibration.js';
+import { patchPValue } from '../scoring/calibration.js';
+import { edgeOffset, needsWholeImage, robustZ, robustZOf, smoothedScores } from '../scoring/patch-z.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
 
 export interface KeptResults {
@@ -75,14 +76,18 @@ export class PatchResults {
    */
   store(tile: number, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
     const { patchesPerTile } = this.model.geometry;
+    const { calibration, scoring } = this.model.manifest;
+    const { patchGrid } = this.model.geometry;
     this.forEachPatch(tile, (patch, within) => {
       this.scoredPatches += 1;
       const from = index * patchesPerTile + within;
       const score = patches.scores[from]!;
       this.scores[patch] = score;
-      this.robustZ[patch] = robustZ(this.model.manifest.calibration, patch, score);
+      this.robustZ[patch] =
+        robustZ(calibration, patch, score) - edgeOffset(patch, patchGrid, scoring.edgePenalty);
       this.keepExtras(patch, patches, from);
     });
+    if (needsWholeImage(this.model.manifest)) this.smooth(patches, index);
     this.completed.push(tile);
     this.scoredTiles += 1;
     this.engines.add(batch.engine);
@@ -90,6 +95,15 @@ export class PatchResults {
     this.queueMs += queueMs;
     this.computeMs += batch.computeMs;
     this.fill += batch.tiles / batch.maxTiles;
+  }
+
+  /** Replaces z by that of the smoothed scores; the tile holds all patches of the image, row by row. */
+  private smooth({ embeddings }: PatchBatch, index: number): void {
+    const values = this.scores.length * this.dimension;
+    const ofImage = embeddings.subarray(index * values, (index + 1) * values);
+    const { manifest } = this.model;
+    const smoothed = smoothedScores(manifest, { scores: this.scores, embeddings: ofImage });
+    this.robustZ.set(robustZOf(manifest, smoothed));
   }
 
   get hasNew(): boolean {

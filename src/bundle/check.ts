@@ -4,6 +4,7 @@ import { type Geometry, geometryOf, patchesOf } from '../geometry/geometry.js';
 import { inputWidthOf, type Weights } from '../network/description.js';
 import { checkWeights, inferShapes } from '../network/shapes.js';
 import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
+import { needsWholeImage } from '../scoring/patch-z.js';
 import { type Manifest, manifestSchema } from './manifest.js';
 
 /** Tiles of real images, and the scores that every engine must reproduce. */
@@ -47,16 +48,40 @@ function checkAscending(values: readonly number[], path: string): void {
   }
 }
 
-function checkManifest(manifest: Manifest, geometry: Geometry): void {
-  const { calibration, input, network, scoring } = manifest;
+function checkTables(
+  tables: Pick<Manifest['calibration'], 'patchMedian' | 'patchMad'>,
+  geometry: Geometry,
+  path: string,
+): void {
   const cells = geometry.patchGrid ** 2;
   for (const key of ['patchMedian', 'patchMad'] as const) {
-    if (calibration[key].length !== cells) {
-      throw invalidBundle(
-        `manifest.json: calibration.${key} has ${calibration[key].length} cells; the patch grid has ${cells}`,
-      );
-    }
+    if (tables[key].length === cells) continue;
+    throw invalidBundle(
+      `manifest.json: ${path}.${key} has ${tables[key].length} cells; the patch grid has ${cells}`,
+    );
   }
+}
+
+function checkSecondView({ bank, calibration, scoring }: Manifest, geometry: Geometry): void {
+  const { secondView } = calibration;
+  if (geometry.tileCount > 1 && needsWholeImage({ scoring, calibration })) {
+    throw invalidBundle(
+      'manifest.json: scoring.blur and calibration.secondView need a tile of the whole image',
+    );
+  }
+  if (secondView === undefined) return;
+  checkTables(secondView, geometry, 'calibration.secondView');
+  if (secondView.weights.length !== bank.dimension) {
+    throw invalidBundle(
+      `manifest.json: calibration.secondView.weights has ${secondView.weights.length} numbers; an embedding has ${bank.dimension}`,
+    );
+  }
+}
+
+function checkManifest(manifest: Manifest, geometry: Geometry): void {
+  const { calibration, input, network, scoring } = manifest;
+  checkTables(calibration, geometry, 'calibration');
+  checkSecondView(manifest, geometry);
   checkAscending(calibration.patchZQuantiles, 'calibration.patchZQuantiles');
   checkAscending(calibration.imageScores, 'calibration.imageScores');
   for (const { name, imageScores } of calibration.strata ?? []) {

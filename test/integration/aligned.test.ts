@@ -76,7 +76,7 @@ describe('images aligned in the worker', function () {
         assert.ok(Math.abs(score - scores[patch]!) <= 1e-6, `patch ${patch}: ${score}, ${scores[patch]}`);
       }
       const { calibration, scoring } = bundle.manifest;
-      const { patchZ } = aggregateImage(scores, calibration, bundle.geometry, scoring.aggregate);
+      const { patchZ } = aggregateImage({ scores, secondView: 0 }, bundle.manifest, bundle.geometry);
       const overlay = await overlayPng(image.pixels, blendPatches(bundle.geometry, patchZ), SIDE);
       const [own, expected] = await Promise.all([aggregate.anomalyMap!.data, overlay].map(colours));
       assert.ok(

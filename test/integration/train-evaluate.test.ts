@@ -194,7 +194,7 @@ describe('train and evaluate', function () {
     for (const tile of image.complete()) await score(tile);
     await model.dispose();
     assert.ok(early > 0, 'no tile was ready before the last row');
-    const streamed = aggregateImage(scores, calibration, geometry, scoring.aggregate).score;
+    const streamed = aggregateImage({ scores, secondView: 0 }, { calibration, scoring }, geometry).score;
     const difference = Math.abs(streamed - evaluated.score);
     assert.ok(difference <= imageScoreErrorMax(calibration), `${streamed} against ${evaluated.score}`);
   });

@@ -17,6 +17,7 @@ import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { aggregateImage } from '../../src/scoring/calibration.js';
+import { smoothedScores } from '../../src/scoring/patch-z.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
 import { renderAll } from '../../src/training/data/render.js';
 import { createRandom } from '../../src/util/random.js';
@@ -138,7 +139,10 @@ function imageScores({ manifest, geometry }: Bundle, scores: Float32Array): numb
   const cells = geometry.patchGrid ** 2;
   return Array.from({ length: scores.length / cells }, (_, image) => {
     const own = scores.slice(image * cells, (image + 1) * cells);
-    return aggregateImage(own, manifest.calibration, geometry, manifest.scoring.aggregate).score;
+    // Without embeddings every image counts as the same mixture of views.
+    const embeddings = new Float32Array(cells * manifest.bank.dimension);
+    const smoothed = smoothedScores(manifest, { scores: own, embeddings });
+    return aggregateImage(smoothed, manifest, geometry).score;
   });
 }
 

@@ -15,6 +15,7 @@ import {
   thresholdFor,
 } from '../../scoring/calibration.js';
 import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
+import { smoothedScores } from '../../scoring/patch-z.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
 import { type RenderedItem, renderAll } from '../data/render.js';
@@ -109,13 +110,10 @@ class EvaluationPass {
     this.#threshold = thresholdFor(calibration, rate);
   }
 
-  async addImage(
-    { item, image, decoded }: RenderedItem<DatasetImage>,
-    { scores }: ImagePatches,
-  ): Promise<void> {
+  async addImage({ item, image, decoded }: RenderedItem<DatasetImage>, patches: ImagePatches): Promise<void> {
     const { geometry, manifest } = this.#options.bundle;
-    const { calibration, scoring } = manifest;
-    const { patchZ, score } = aggregateImage(scores, calibration, geometry, scoring.aggregate);
+    const { calibration } = manifest;
+    const { patchZ, score } = aggregateImage(smoothedScores(manifest, patches), manifest, geometry);
     if (Number.isNaN(score)) {
       this.notScored.push(item);
       return;

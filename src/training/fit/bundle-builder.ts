@@ -6,7 +6,7 @@ import type { TrainingPreset } from '../encoders/preset.js';
 import type { BuiltBank } from './bank-builder.js';
 import { makeGoldenBatch } from './golden.js';
 import { modelCard } from './model-card.js';
-import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
+import { fitScoring, type ScoringFitOptions, storageOf } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
 
 /** Largest score difference an engine may show on the golden batch (docs/explanation/engines.md). */
@@ -112,6 +112,6 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
     bank,
     golden,
     modelCard: card,
-    storage: STORAGE,
+    storage: storageOf(weights),
   });
 }
