@@ -5,6 +5,7 @@ import { PatchMask } from '../geometry/patch-mask.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue } from '../scoring/calibration.js';
 import { edgeOffset, needsWholeImage, robustZ, robustZOf, smoothedScores } from '../scoring/patch-z.js';
+import { type Implausible, judgePlausibility } from '../scoring/plausibility.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
 
 export interface KeptResults {
@@ -23,6 +24,8 @@ export class PatchResults {
   readonly engines = new Set<EngineName>();
   /** What the model ran in. */
   readonly precisions = new Set<Precision>();
+  /** Why the image is none that the model knows. */
+  implausible: Implausible | undefined;
   scoredPatches = 0;
   skippedPatches = 0;
   private readonly mask: PatchMask;
@@ -87,7 +90,11 @@ export class PatchResults {
         robustZ(calibration, patch, score) - edgeOffset(patch, patchGrid, scoring.edgePenalty);
       this.keepExtras(patch, patches, from);
     });
-    if (needsWholeImage(this.model.manifest)) this.smooth(patches, index);
+    const { plausibility } = this.model;
+    if (needsWholeImage(this.model.manifest)) this.smooth(this.embeddingsOfImage(patches, index));
+    if (plausibility) {
+      this.implausible = judgePlausibility(plausibility, this.embeddingsOfImage(patches, index), patchGrid);
+    }
     this.completed.push(tile);
     this.scoredTiles += 1;
     this.engines.add(batch.engine);
@@ -97,13 +104,16 @@ export class PatchResults {
     this.fill += batch.tiles / batch.maxTiles;
   }
 
-  /** Replaces z by that of the smoothed scores; the tile holds all patches of the image, row by row. */
-  private smooth({ embeddings }: PatchBatch, index: number): void {
+  /** Where one tile covers the image: float32 [patchGrid squared, D], row by row. */
+  private embeddingsOfImage({ embeddings }: PatchBatch, index: number): Float32Array {
     const values = this.scores.length * this.dimension;
-    const ofImage = embeddings.subarray(index * values, (index + 1) * values);
+    return embeddings.subarray(index * values, (index + 1) * values);
+  }
+
+  /** Replaces z by that of the smoothed scores. */
+  private smooth(embeddings: Float32Array): void {
     const { manifest } = this.model;
-    const smoothed = smoothedScores(manifest, { scores: this.scores, embeddings: ofImage });
-    this.robustZ.set(robustZOf(manifest, smoothed));
+    this.robustZ.set(robustZOf(manifest, smoothedScores(manifest, { scores: this.scores, embeddings })));
   }
 
   get hasNew(): boolean {

@@ -6,6 +6,7 @@ import type { Geometry } from '../geometry/geometry.js';
 import type { Placement } from '../geometry/placement.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
+import type { PlausibilityGate } from '../scoring/plausibility.js';
 import type { AcquisitionBudget } from './budget.js';
 
 /** A place to cut tiles into and read scores from; the pool's slots are such. */
@@ -29,6 +30,8 @@ export interface ServedModel {
   readonly sha256: string;
   readonly manifest: Manifest;
   readonly geometry: Geometry;
+  /** Absent: the model accepts every image. */
+  readonly plausibility?: PlausibilityGate | undefined;
   /** int32 [bank rows]: index into manifest.training.sourceImages. */
   readonly prototypeSources: Int32Array;
   /** The one that serves now; it changes when an engine is lost, or comes back. */
@@ -111,7 +114,8 @@ export type WarningKind =
   | 'tilesFailed'
   | 'engineFailover'
   | 'nothingScored'
-  | 'inverted';
+  | 'inverted'
+  | 'implausible';
 export interface AcquisitionWarning {
   readonly kind: WarningKind;
   readonly message: string;

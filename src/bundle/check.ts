@@ -5,6 +5,7 @@ import { inputWidthOf, type Weights } from '../network/description.js';
 import { checkWeights, inferShapes } from '../network/shapes.js';
 import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
 import { needsWholeImage } from '../scoring/patch-z.js';
+import type { PlausibilityTensors } from '../scoring/plausibility.js';
 import { type Manifest, manifestSchema } from './manifest.js';
 
 /** Tiles of real images, and the scores that every engine must reproduce. */
@@ -22,6 +23,7 @@ export interface BundleContent {
   readonly weights: Weights;
   readonly bank: MemoryBank;
   readonly golden: GoldenBatch;
+  readonly plausibility?: PlausibilityTensors;
 }
 
 export function invalidBundle(message: string, cause?: unknown): SaladError {
@@ -145,6 +147,23 @@ function checkGolden(golden: GoldenBatch, geometry: Geometry): void {
   if (!golden.scores.every(Number.isFinite)) throw invalidBundle('golden batch: a score is not finite');
 }
 
+function checkPlausibility({ manifest, plausibility: tensors }: BundleContent, geometry: Geometry): void {
+  const { plausibility: spec, bank } = manifest;
+  if ((spec === undefined) !== (tensors === undefined)) {
+    throw invalidBundle('manifest.json: plausibility and its tensors belong together');
+  }
+  if (spec === undefined || tensors === undefined) return;
+  if (geometry.tileCount > 1) {
+    throw invalidBundle('manifest.json: plausibility needs a tile of the whole image');
+  }
+  const size = spec.regions ** 2 * bank.dimension;
+  const { mean, scale, mirror, components, variances } = tensors;
+  const fits = [mean, scale, mirror].every(({ length }) => length === size);
+  if (!fits || components.length !== variances.length * size || spec.regions > geometry.patchGrid) {
+    throw invalidBundle(`plausibility: ${spec.regions} regions per side need tensors of ${size} numbers`);
+  }
+}
+
 /** @throws SaladError BUNDLE_INVALID with the first inconsistency. */
 export function checkBundle(content: BundleContent): Geometry {
   const { manifest } = content;
@@ -153,5 +172,6 @@ export function checkBundle(content: BundleContent): Geometry {
   checkWeights(manifest.network, content.weights);
   checkBank(content, geometry);
   checkGolden(content.golden, geometry);
+  checkPlausibility(content, geometry);
   return geometry;
 }

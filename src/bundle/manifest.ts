@@ -1,6 +1,12 @@
 /** The schema of a bundle's manifest, which holds everything but tensors. */
 import { z } from 'zod';
-import { calibrationSchema, inputSchema, scoringSchema, tilingSchema } from '../geometry/specifications.js';
+import {
+  calibrationSchema,
+  inputSchema,
+  plausibilitySchema,
+  scoringSchema,
+  tilingSchema,
+} from '../geometry/specifications.js';
 import { networkSchema } from '../network/description.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -57,6 +63,9 @@ export const manifestSchema = z.strictObject({
     })
     .describe('Size of the memory bank.'),
   calibration: calibrationSchema,
+  plausibility: plausibilitySchema
+    .optional()
+    .describe('Tells images that the model does not know; with the tensors of plausibility.safetensors.'),
   training: trainingSchema,
   goldenTolerance: z
     .number()

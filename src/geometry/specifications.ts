@@ -160,7 +160,30 @@ export const calibrationSchema = z.strictObject({
     .describe('Image scores of subsets of the normals: a threshold must hold in every subset as well.'),
 });
 
+export const plausibilitySchema = z.strictObject({
+  regions: z
+    .int()
+    .min(1)
+    .describe('The patch grid is cut into regions x regions; their mean embeddings describe an image.'),
+  within: z
+    .number()
+    .positive()
+    .describe('Largest distance of a plausible image within the principal directions of normals.'),
+  outside: z.number().positive().describe('Largest distance outside of them.'),
+  mirror: finite.describe(
+    'Lowest mirror value, in standard deviations of normals; 0 is half-way to mirrored normals.',
+  ),
+  noise: z.number().positive().describe('Mean variance of the directions that are not kept.'),
+  mirrorOffset: finite.describe('Added to the product with `mirror` of the file.'),
+  reference: alignmentSchema
+    .optional()
+    .describe(
+      'Mean training image of a model that does not align: an image whose correlation with it is below -0.3 is a negative.',
+    ),
+});
+
 export type InputSpec = z.infer<typeof inputSchema>;
 export type TilingSpec = z.infer<typeof tilingSchema>;
 export type ScoringSpec = z.infer<typeof scoringSchema>;
 export type CalibrationTables = z.infer<typeof calibrationSchema>;
+export type PlausibilitySpec = z.infer<typeof plausibilitySchema>;

@@ -166,7 +166,7 @@ function servedModel(
   batcher: Batcher<TileSlot>,
   budget: AcquisitionBudget,
 ): ServedModel {
-  const { manifest, geometry, sha256, bank } = bundle;
+  const { manifest, geometry, sha256, bank, plausibility } = bundle;
   return {
     key: modelKey(manifest),
     name: manifest.name,
@@ -174,6 +174,7 @@ function servedModel(
     sha256,
     manifest,
     geometry,
+    plausibility,
     prototypeSources: bank.sources,
     get engine() {
       return pool.engine;

@@ -24,6 +24,7 @@ const WARNINGS = {
   engineFailover: WarningKind.WARNING_KIND_ENGINE_FAILOVER,
   nothingScored: WarningKind.WARNING_KIND_NOTHING_SCORED,
   inverted: WarningKind.WARNING_KIND_INVERTED,
+  implausible: WarningKind.WARNING_KIND_IMPLAUSIBLE,
 } as const;
 
 export function identityOf(model: ServedModel): ModelIdentity {

@@ -5,7 +5,9 @@ import { after, before, describe, it } from 'mocha';
 import { type Bundle, readBundle, writeBundle } from '../../src/bundle/bundle.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import { Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
 import { ALIGNMENT_SIZE } from '../../src/imaging/alignment.js';
+import { regionMeans } from '../../src/scoring/plausibility.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';
 import { renderDecoded } from '../../src/training/data/render.js';
@@ -70,6 +72,8 @@ function expectedZ({ manifest }: Bundle, scores: Float32Array, embeddings: Float
   });
 }
 
+const contentOf = ({ weights, bank, golden }: Bundle) => ({ weights, bank, golden, modelCard: '#' });
+
 describe('a model whose z needs the whole image', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
@@ -116,13 +120,57 @@ describe('a model whose z needs the whole image', function () {
     assert.equal(scores.size, images.length);
   });
 
+  it('makes no decision on an image unlike those that it knows, and says why', async () => {
+    const engine = await createEngine('onnx');
+    const scorer = await ImageScorer.open(engine, bundle);
+    const decoded = { rows: SIDE, columns: SIDE, bitsAllocated: 8, bitsStored: 8, samples: images[0]! };
+    const known = renderDecoded(decoded as Parameters<typeof renderDecoded>[0], bundle.manifest);
+    const { embeddings } = await scorer.run(known);
+    await scorer.dispose();
+    await engine.dispose();
+    const mean = Float32Array.from(regionMeans(embeddings, GRID, 2));
+    const size = mean.length;
+    const tensors = {
+      mean,
+      scale: new Float32Array(size).fill(1000),
+      components: Float32Array.from({ length: size }, (_, axis) => (axis === 0 ? 1 : 0)),
+      variances: Float32Array.of(1),
+      mirror: new Float32Array(size),
+    };
+    const limits = { regions: 2, within: 1, outside: 1, mirror: -0.75, noise: 1, mirrorOffset: 1 };
+    for (const [mirrorOffset, message] of [
+      [1, /unlike those that the model knows/],
+      [-1, /looks mirrored/],
+    ] as const) {
+      const gated = await smallModels({
+        alignment: bundle.manifest.input.alignment,
+        plausibility: { spec: { ...limits, mirrorOffset }, tensors },
+      });
+      const other = await startSmall(gated.path, { workers: 1 });
+      const caller = connect(other.address);
+      const [first, second] = [await send(caller, images[0]!), await send(caller, images[1]!)];
+      const implausible = mirrorOffset < 0 ? first : second;
+      assert.equal(implausible.aggregate.decision, Decision.DECISION_INDETERMINATE);
+      const [warning] = implausible.aggregate.warnings;
+      assert.equal(warning?.kind, WarningKind.WARNING_KIND_IMPLAUSIBLE);
+      assert.match(warning!.message, message);
+      assert.ok(Number.isFinite(implausible.aggregate.imageScore));
+      if (mirrorOffset > 0) {
+        assert.notEqual(first.aggregate.decision, Decision.DECISION_INDETERMINATE);
+        assert.deepEqual(first.aggregate.warnings, []);
+      }
+      caller.close();
+      await other.stop(0);
+      await gated.remove();
+    }
+  });
+
   it('is refused where a tile does not cover the image, or a table has another size', async () => {
     const { bank: _bank, files: _files, schemaVersion: _schema, ...manifest } = bundle.manifest;
     const write = (change: Partial<typeof manifest>) =>
       writeBundle(join(models.path, 'other', '1'), {
-        ...bundle,
+        ...contentOf(bundle),
         manifest: { ...manifest, ...change },
-        modelCard: '#',
       });
     const { calibration } = manifest;
     await assert.rejects(
@@ -137,9 +185,8 @@ describe('a model whose z needs the whole image', function () {
     const tiles = await readBundle(join(small.path, 'small', '1'));
     const { bank: _b, files: _f, schemaVersion: _s, ...tiled } = tiles.manifest;
     const draft = {
-      ...tiles,
+      ...contentOf(tiles),
       manifest: { ...tiled, scoring: { ...tiled.scoring, blur: 1 } },
-      modelCard: '#',
     };
     await assert.rejects(writeBundle(join(small.path, 'other', '1'), draft), /scoring\.blur .*whole image/);
     await small.remove();

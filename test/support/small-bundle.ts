@@ -8,6 +8,7 @@ import { geometryOf } from '../../src/geometry/geometry.js';
 import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
+import type { PlausibilityGate } from '../../src/scoring/plausibility.js';
 import { createRandom } from '../../src/util/random.js';
 
 export const SMALL = {
@@ -32,6 +33,8 @@ export interface SmallBundleOptions {
   readonly smoothing?: Pick<Manifest['scoring'], 'blur' | 'edgePenalty'> & {
     readonly secondView: Manifest['calibration']['secondView'];
   };
+  /** Needs `alignment`, as `smoothing`. */
+  readonly plausibility?: PlausibilityGate;
   /** Tiles are strips of this many cores. @default 1 */
   readonly coresPerTile?: number;
   /** Channels of the first convolution; more channels make batches slower. */
@@ -76,6 +79,7 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { patchMedian = 0.3, goldenError = 0 } = options;
+  const { plausibility } = options;
   const { fit = 'stretch', smoothing: { secondView, ...smoothing } = {} } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
@@ -132,6 +136,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
   await model.dispose();
   await engine.dispose();
   return writeBundle(join(folder, name, String(version)), {
+    ...(plausibility ? { plausibility: plausibility.tensors } : {}),
     manifest: {
       name,
       version,
@@ -147,6 +152,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
         patchZQuantiles: Array.from({ length: 101 }, (_, i) => (i - 50) / 10),
         imageScores: Array.from({ length: 99 }, (_, i) => i / 10),
       },
+      ...(plausibility ? { plausibility: plausibility.spec } : {}),
       training: {
         preset: 'none',
         seed: 7,

@@ -130,6 +130,13 @@ function printResult(detail: EvaluationDetail): void {
     `${evaluation.model} on engine ${evaluation.engine} in ${evaluation.precision}: ${evaluation.normal.count} normal images, ` +
       `${evaluation.imagesPerSecond.toFixed(1)} images per second`,
   );
+  const { implausible } = evaluation;
+  if (implausible.normal + implausible.abnormal > 0) {
+    print(
+      `indeterminate, because the model does not know such images: ${implausible.normal} normal and ` +
+        `${implausible.abnormal} abnormal images; the figures below use their scores`,
+    );
+  }
   if (evaluation.notScored > 0)
     print(`left out: ${evaluation.notScored} images without a patch that could be scored`);
   print();

@@ -95,6 +95,8 @@ export interface TrainingPlan {
   readonly bankRows: number;
   /** Whether medians and spreads are those of two views, where the table of patients gives the views. */
   readonly usesViews?: boolean;
+  /** Whether the bundle tells images that the model does not know. Only where one tile covers the image. */
+  readonly judgesPlausibility?: boolean;
   /** Sentences for the model card about what this kind of model cannot do. */
   readonly limits: readonly string[];
   /** Learns or builds the encoder from normal images. @throws SaladError CANCELLED when aborted. */

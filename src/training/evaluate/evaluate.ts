@@ -3,6 +3,7 @@ import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { Box } from '../../geometry/placement.js';
+import { alignerOf } from '../../imaging/alignment.js';
 import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision } from '../../network/precision.js';
@@ -16,6 +17,8 @@ import {
 } from '../../scoring/calibration.js';
 import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
 import { smoothedScores } from '../../scoring/patch-z.js';
+import { judgePlausibility } from '../../scoring/plausibility.js';
+import { regionAround } from '../../scoring/region.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
 import { type RenderedItem, renderAll } from '../data/render.js';
@@ -53,6 +56,8 @@ export interface Evaluation {
     readonly check: OverlapCheck;
     readonly first: readonly string[];
   };
+  /** Numbers of images that the model finds to be none that it knows; they are in all figures. */
+  readonly implausible: { readonly normal: number; readonly abnormal: number };
   /** Number of images without a scored patch (all background); they are in no figure. */
   readonly notScored: number;
   /** Throughput of decoding, tiles, engine and aggregate, one image after the other. */
@@ -119,14 +124,18 @@ class EvaluationPass {
       return;
     }
     const topBox = this.#topBox(image, patchZ);
-    const hit = this.#boxHit(item, topBox);
+    const hit = this.#boxHit(item, image, patchZ, topBox);
     const evaluated: EvaluatedImage = {
       id: item.id,
       label: item.label,
       patient: item.patient,
       score,
       pValue: imagePValue(calibration, score),
-      decision: score > this.#threshold ? 'anomalous' : 'normal',
+      decision: this.#isImplausible(image, patches)
+        ? 'indeterminate'
+        : score > this.#threshold
+          ? 'anomalous'
+          : 'normal',
       localScore: score - medianAndMad(patchZ.filter((z) => !Number.isNaN(z))).median,
       topBox,
       floors: measureFloors(decoded, item.bytes),
@@ -135,6 +144,15 @@ class EvaluationPass {
     this.evaluated.push(evaluated);
     this.#keepTop({ ...evaluated, pixels: image.pixels, patchZ });
     await this.#addLocalisation(item, image, patchZ);
+  }
+
+  #isImplausible(image: WorkingImage, { embeddings }: ImagePatches): boolean {
+    const { plausibility, geometry } = this.#options.bundle;
+    if (plausibility === undefined) return false;
+    const { reference } = plausibility.spec;
+    const isNegative =
+      reference !== undefined && alignerOf(reference).isNegative(image.pixels, geometry.workingSize);
+    return isNegative || judgePlausibility(plausibility, embeddings, geometry.patchGrid) !== undefined;
   }
 
   async #addLocalisation(item: DatasetImage, image: WorkingImage, patchZ: Float32Array): Promise<void> {
@@ -153,9 +171,20 @@ class EvaluationPass {
     return patchSourceBox(image, Math.floor(cell / geometry.patchGrid), cell % geometry.patchGrid);
   }
 
-  #boxHit(item: DatasetImage, topBox: Box): BoxHit | undefined {
+  #boxHit(item: DatasetImage, image: WorkingImage, patchZ: Float32Array, topBox: Box): BoxHit | undefined {
     const boxes = this.#boxes.find(item);
-    return boxes && boxHit(topBox, boxes, item);
+    if (boxes === undefined) return undefined;
+    const { geometry, manifest } = this.#options.bundle;
+    const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
+    const { top, bottom, left, right } = regionAround(patchZ, geometry.patchGrid, cell);
+    const corners = [patchSourceBox(image, top, left), patchSourceBox(image, bottom, right)] as const;
+    const region = {
+      top: Math.min(corners[0].top, corners[1].top),
+      left: Math.min(corners[0].left, corners[1].left),
+      bottom: Math.max(corners[0].bottom, corners[1].bottom),
+      right: Math.max(corners[0].right, corners[1].right),
+    };
+    return boxHit(topBox, region, boxes, item);
   }
 
   #keepTop(image: TopImage): void {
@@ -182,6 +211,12 @@ function checkPrecision(
     'CONFIGURATION_INVALID',
     `--precision ${requested}: ${reason}; ${engine.info.name} runs this model in ${actual} (docs/explanation/engines.md)`,
   );
+}
+
+function countImplausible(images: readonly EvaluatedImage[]): Evaluation['implausible'] {
+  const found = images.filter(({ decision }) => decision === 'indeterminate');
+  const normal = found.filter(({ label }) => label === NORMAL).length;
+  return { normal, abnormal: found.length - normal };
 }
 
 interface ScoredDataset {
@@ -297,6 +332,7 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
       check: scored.overlap.check,
       first: trainingImages.slice(0, PATHS_LISTED_MAX).map(({ id }) => id),
     },
+    implausible: countImplausible(pass.evaluated),
     notScored: pass.notScored.length,
     imagesPerSecond: (pass.evaluated.length + pass.notScored.length) / scored.seconds,
   };

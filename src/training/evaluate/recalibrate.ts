@@ -220,6 +220,7 @@ export async function recalibrateBundle(options: RecalibrateOptions): Promise<Re
     weights: bundle.weights,
     bank: bundle.bank,
     golden: bundle.golden,
+    ...(bundle.plausibility ? { plausibility: bundle.plausibility.tensors } : {}),
     storage: storageOf(bundle.weights),
     modelCard: await recalibratedCard(options, notes),
   });

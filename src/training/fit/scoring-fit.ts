@@ -4,8 +4,7 @@
  */
 import { roundBankForStorage, type StoragePrecision } from '../../bundle/tensors.js';
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
-import { SaladError } from '../../errors/index.js';
-import { geometryOf } from '../../geometry/geometry.js';
+import { type Geometry, geometryOf } from '../../geometry/geometry.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import type { Weights } from '../../network/description.js';
 import { roundToFloat16 } from '../../network/float16.js';
@@ -17,10 +16,12 @@ import {
   type SmoothedScores,
   secondViewProbability,
 } from '../../scoring/patch-z.js';
-import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
 import { FOLD_COUNT, foldsByPatient } from '../data/patient-folds.js';
 import type { EncoderNetwork, FitImage, TrainingPlan, TrainingProgress } from '../encoders/preset.js';
-import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
+import { fitAlignmentReference } from './alignment-reference.js';
+import { type BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
+import { type EmbeddedImages, embedImages, embedMirrored, runImages } from './image-passes.js';
+import { type FittedGate, fitPlausibility, GATE_IMAGES_MIN } from './plausibility-fit.js';
 import { checkBankSize } from './requirements.js';
 import { refineThresholds, type ThresholdOptions } from './strata.js';
 import { crossFittedViews, fitViewModel, twoViews } from './view-model.js';
@@ -59,55 +60,13 @@ export interface ScoringFitOptions {
   readonly calibrationB: readonly FitImage[];
 }
 
-interface FittedScoring {
+export interface FittedScoring {
   /** Encoder and bank in storage precision. */
   readonly source: EngineModelSource & { readonly search: { readonly bank: MemoryBank } };
   readonly built: BuiltBank;
   readonly calibration: CalibrationTables;
-}
-
-/** Runs all images through one model, in order. */
-async function runImages(
-  options: ScoringFitOptions,
-  source: EngineModelSource,
-  images: readonly FitImage[],
-  stage: string,
-  onPatches: (patches: ImagePatches, index: number) => void,
-): Promise<void> {
-  const scorer = await ImageScorer.open(options.engine, source);
-  try {
-    for (const [index, { image }] of images.entries()) {
-      if (options.signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
-      onPatches(await scorer.run(image), index);
-      options.onProgress({ stage, step: index + 1, total: images.length });
-    }
-  } finally {
-    await scorer.dispose();
-  }
-}
-
-interface EmbeddedImages {
-  readonly candidates: BankCandidates;
-  /** Mean embedding of every fit image, float64 [D]. */
-  readonly means: readonly Float64Array[];
-}
-
-/** Embeds the patches of all fit images. */
-async function embedImages(options: ScoringFitOptions, source: EngineModelSource): Promise<EmbeddedImages> {
-  let candidates: BankCandidates | undefined;
-  const means: Float64Array[] = [];
-  await runImages(options, source, options.fit, 'embedding fit images', ({ embeddings, scored }, index) => {
-    candidates ??= new BankCandidates(embeddings.length / scored.length, source.geometry.patchGrid);
-    candidates.add(embeddings, scored, index);
-    means.push(meanEmbedding(embeddings, scored.length));
-  });
-  if (!candidates || candidates.count === 0) {
-    throw new SaladError(
-      'TRAINING_DATA_INVALID',
-      'no patch for the memory bank: every tile of the fit images is background',
-    );
-  }
-  return { candidates, means };
+  /** Absent where the plan has no plausibility gate, or there are too few images for one. */
+  readonly plausibility: FittedGate | undefined;
 }
 
 /**
@@ -267,13 +226,37 @@ function fitViews(
  * @throws SaladError TRAINING_DATA_INVALID where the bank is too small for the search; CANCELLED when aborted.
  */
 export async function fitScoring(options: ScoringFitOptions): Promise<FittedScoring> {
-  const { plan, encoder } = options;
+  const { plan, encoder, fit } = options;
   const geometry = geometryOf(plan.input, plan.tiling);
   const encoderSource: EngineModelSource = { ...encoder, geometry };
-  const embedded = await embedImages(options, encoderSource);
+  const regions = plan.judgesPlausibility && fit.length >= GATE_IMAGES_MIN ? regionsOf(geometry) : 0;
+  const embedded = await embedImages(options, encoderSource, fit, regions);
   const built = await buildStoredBank(options, embedded.candidates);
   checkBankSize(built.bank, geometry.patchGrid, plan.scoring);
   const source = { ...encoderSource, search: { bank: built.bank, scoring: plan.scoring } };
   const calibration = await fitCalibration(options, encoderSource, source, embedded);
-  return { source, built, calibration };
+  const plausibility = regions > 0 ? await fitGate(options, encoderSource, embedded, regions) : undefined;
+  return { source, built, calibration, plausibility };
+}
+
+/** Regions of about 7 cells of a fine grid, or 2 of a coarse one. */
+function regionsOf({ patchGrid }: Geometry): number {
+  return patchGrid >= 12 ? 4 : Math.min(3, patchGrid);
+}
+
+async function fitGate(
+  options: ScoringFitOptions,
+  encoderSource: EngineModelSource,
+  embedded: EmbeddedImages,
+  regions: number,
+): Promise<FittedGate> {
+  const { fit, plan, seed } = options;
+  const mirrored = await embedMirrored(options, encoderSource, fit, regions);
+  const folds = foldsByPatient(fit, seed);
+  const fitted = fitPlausibility({ features: embedded.regions, folds, mirrored, regions, seed });
+  if (plan.align) return fitted;
+  const { tensors, spec } = fitted.gate;
+  const pixels = fit.map(({ image }) => image.pixels);
+  const reference = fitAlignmentReference(pixels, plan.input.workingSize);
+  return { ...fitted, gate: { tensors, spec: { ...spec, reference } } };
 }

@@ -165,6 +165,11 @@ export enum WarningKind {
    * what the header says; its grey levels were turned over before it was scored.
    */
   WARNING_KIND_INVERTED = 7,
+  /**
+   * WARNING_KIND_IMPLAUSIBLE - The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
+   * is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+   */
+  WARNING_KIND_IMPLAUSIBLE = 8,
   UNRECOGNIZED = -1,
 }
 

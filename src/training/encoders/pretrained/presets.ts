@@ -86,6 +86,7 @@ function pretrainedPlan(options: PresetOptions): TrainingPlan {
     scoring: { ...plan.scoring, ...recipe.scoring },
     bankRows: recipe.bankRows,
     usesViews: recipe.window === 1,
+    judgesPlausibility: true,
     limits: [
       ...encoderLimits(encoder),
       ...plan.limits.filter((limit) => !limit.startsWith('The descriptor')),
