@@ -43,5 +43,5 @@ function endSoon() {
       process.exitCode = 1;
     });
     process.exit();
-  }, 20_000).unref();
+  }, 60_000).unref();
 }

@@ -2,6 +2,7 @@
 // step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
+import { ensureBrowser } from './browser.mjs';
 import { ensureTools } from './container/tools.mjs';
 import { grpcurl } from './grpcurl.mjs';
 import { apiServer } from './helm/api-server.mjs';
@@ -17,3 +18,4 @@ apiServer();
 grpcurl();
 execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], { stdio: ['ignore', 2, 2] });
 ensureTools();
+ensureBrowser();

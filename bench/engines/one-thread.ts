@@ -1,7 +1,7 @@
 /** Measures the cost of the search and the gain of reduced precision: one thread, alternately, in one process. */
 import { hasBfloat16, type Precision } from '../../src/network/precision.js';
 import { median } from '../support/figures.js';
-import { type BankChoice, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
+import { type BankChoice, SOURCE_NAMES } from '../support/model-sources.js';
 import {
   BANK_ROWS,
   BATCH_SIZE,

@@ -5,12 +5,10 @@
 import { SaladError } from '../errors/index.js';
 import { thresholdFor } from '../scoring/calibration.js';
 import { aggregateOf } from './aggregate.js';
+import { answerBytes, PATCHES_PER_EVENT } from './answer-bytes.js';
 import { acquisitionBytes } from './footprint.js';
 import { AcquisitionRun } from './run.js';
 import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel } from './types.js';
-
-/** Patches in one event at most: keeps messages small where embeddings ride along. */
-const PATCHES_PER_EVENT = 1024;
 
 /**
  * Tiles that complete within this time of the last message share the next: a message costs the port about as much as
@@ -29,17 +27,26 @@ export async function* scoreAcquisition(
   pixels: AsyncIterable<PixelMessage>,
   signal: AbortSignal,
 ): AsyncGenerator<AcquisitionEvent> {
-  model.batcher.refuseWhenSlow(request.priority, model.geometry.tileCount);
+  model.batcher.refuseWhenSlow(request.priority, model.geometry.tileCount, request.peer);
   const threshold = thresholdFor(model.manifest.calibration, request.options.maxFalsePositiveRate);
-  const release = model.budget.admit(acquisitionBytes(model, request));
+  const release = model.budget.admit(
+    request.peer,
+    acquisitionBytes(model, request) + answerBytes(model, request),
+  );
   const run = new AcquisitionRun(model, request);
   const onAbort = () => run.abort(abortError(signal));
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     signal.throwIfAborted();
     run.open();
-    const { streamable, placement } = run.image;
-    yield { kind: 'accepted', engine: run.announcedEngine, scoresBeforeLastPixel: streamable, placement };
+    const { streamable, placement, workingToSource } = run.image;
+    yield {
+      kind: 'accepted',
+      engine: run.announcedEngine,
+      scoresBeforeLastPixel: streamable,
+      placement,
+      workingToSource,
+    };
     void run.read(pixels);
     let sentAt = Number.NEGATIVE_INFINITY;
     while (!run.isDone) {
@@ -47,7 +54,7 @@ export async function* scoreAcquisition(
       if (request.options.patchScores && run.results.hasNew) {
         const wait = sentAt + GATHER_MS - model.batcher.now();
         if (wait > 0) await run.doneWithin(wait);
-        yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+        yield run.takePatches(PATCHES_PER_EVENT);
         sentAt = model.batcher.now();
       } else {
         await run.progress.wait();
@@ -55,7 +62,7 @@ export async function* scoreAcquisition(
     }
     run.throwIfFailed();
     while (request.options.patchScores && run.results.hasNew) {
-      yield { kind: 'patches', patches: run.results.takeNew(PATCHES_PER_EVENT) };
+      yield run.takePatches(PATCHES_PER_EVENT);
     }
     const aggregate = await aggregateOf(model, request, run.outcome(), threshold);
     run.throwIfFailed();

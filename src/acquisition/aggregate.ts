@@ -1,11 +1,11 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { alignerOf } from '../imaging/alignment.js';
-import { blendPatches, overlayPng } from '../imaging/anomaly-map.js';
-import { patchSourceBox } from '../imaging/patch-box.js';
+import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import type { Implausible } from '../scoring/plausibility.js';
+import { anomalyMapOf } from './map.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import type {
   AcquisitionRequest,
@@ -36,12 +36,13 @@ export async function aggregateOf(
     overallPValue: Number.isNaN(score)
       ? Number.NaN
       : conformalPValue(manifest.calibration.imageScores, score),
+    calibrationImages: manifest.calibration.imageScores.length,
     decision: implausible ? 'indeterminate' : decide(score, threshold, coverage),
     threshold,
     maxFalsePositiveRate: request.options.maxFalsePositiveRate,
     coverage,
     topPatches: outcome.results.top(request.options.topPatches).map((patch) => withBox(outcome, patch)),
-    anomalyMap: await anomalyMapOf(model, request, outcome),
+    anomalyMap: await anomalyMapOf(model, request, outcome, threshold),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
     warnings: warningsOf(request, outcome, { coverage, score, implausible }),
@@ -71,24 +72,13 @@ function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
   };
 }
 
-function withBox(outcome: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
-  return { ...patch, box: patchSourceBox(outcome.image, patch.row, patch.column) };
-}
-
-async function anomalyMapOf(
-  model: ServedModel,
-  request: AcquisitionRequest,
-  outcome: AcquisitionOutcome,
-): Promise<Aggregate['anomalyMap']> {
-  const format = request.options.anomalyMap;
-  if (format === 'none') return undefined;
-  const size = model.geometry.workingSize;
-  const map = blendPatches(model.geometry, outcome.results.robustZ);
-  const data =
-    format === 'float32'
-      ? new Uint8Array(map.buffer, map.byteOffset, map.byteLength)
-      : await overlayPng(outcome.image.pixels, map, size);
-  return { format, size, data };
+function withBox({ image }: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
+  const { row, column } = patch;
+  return {
+    ...patch,
+    box: patchSourceBox(image, row, column),
+    corners: [...patchSourceCorners(image, row, column)],
+  };
 }
 
 /** A better engine that came back is nothing to warn of. */

@@ -1,32 +1,51 @@
 /** How many acquisitions, and how many bytes of them, may be open at once. */
 import { SaladError } from '../errors/index.js';
+import { Shares } from './shares.js';
 
 export interface BudgetLimits {
   readonly maxAcquisitions: number;
   readonly maxBytes: number;
   /** What a refused client is told to wait. */
   readonly retryAfterMs: number;
+  /** See `Shares`. */
+  readonly peerShareRatio: number;
 }
 
 /** Idempotent. */
 export type Release = () => void;
 
+/** What memory is reserved for: acquisitions, or files being decoded, which may be larger by far. */
+export type MemoryUse = 'acquisition' | 'decoding';
+
+/** Of all memory, what one use may take: so the other always has the rest. */
+const USE_SHARE = 3 / 4;
+
 /**
  * Admission: an acquisition reserves all it may ever hold before its first pixel, or is refused at once. So no
- * admitted acquisition can run out of room, and memory is bounded by construction.
+ * admitted acquisition can run out of room, and memory is bounded by construction. Neither a peer nor a use can take
+ * it all.
  */
 export class AcquisitionBudget {
   private openCount = 0;
-  private reservedBytes = 0;
+  /** Of all uses, by peer. */
+  private readonly peers: Shares;
+  private readonly reserved: Record<MemoryUse, number> = { acquisition: 0, decoding: 0 };
 
-  constructor(private readonly limits: BudgetLimits) {}
+  constructor(private readonly limits: BudgetLimits) {
+    this.peers = new Shares(limits.maxBytes, limits.peerShareRatio);
+  }
 
   get open(): number {
     return this.openCount;
   }
 
   get bytes(): number {
-    return this.reservedBytes;
+    return this.peers.taken;
+  }
+
+  /** Most bytes that one use may ever have. */
+  get maxBytesOfUse(): number {
+    return Math.floor(this.limits.maxBytes * USE_SHARE);
   }
 
   /** For the first look, before anything of a call is read. @throws SaladError OVERLOADED */
@@ -36,10 +55,10 @@ export class AcquisitionBudget {
     throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already`, { retryAfterMs });
   }
 
-  /** One acquisition and its bytes. @throws SaladError OVERLOADED with a retry delay. */
-  admit(bytes: number): Release {
+  /** One acquisition and its bytes. @throws SaladError as `reserveBytes` */
+  admit(peer: string, bytes: number): Release {
     this.refuseWhenFull();
-    const releaseBytes = this.reserveBytes(bytes);
+    const releaseBytes = this.reserveBytes(peer, bytes, 'acquisition');
     this.openCount += 1;
     return once(() => {
       this.openCount -= 1;
@@ -47,17 +66,26 @@ export class AcquisitionBudget {
     });
   }
 
-  /** @throws SaladError OVERLOADED with a retry delay. */
-  reserveBytes(bytes: number): Release {
-    const { maxBytes, retryAfterMs } = this.limits;
-    if (this.reservedBytes + bytes > maxBytes) {
-      throw new SaladError('OVERLOADED', `no memory left for an acquisition of ${bytes} bytes`, {
-        retryAfterMs,
-      });
+  /**
+   * @throws SaladError OVERLOADED or QUOTA_EXCEEDED with a retry delay; IMAGE_TOO_LARGE where so much can never be had
+   */
+  reserveBytes(peer: string, bytes: number, use: MemoryUse): Release {
+    const { retryAfterMs } = this.limits;
+    if (bytes > this.maxBytesOfUse) {
+      const why = `the image needs ${bytes} bytes of memory, and the server has ${this.maxBytesOfUse} for one`;
+      throw new SaladError('IMAGE_TOO_LARGE', why);
     }
-    this.reservedBytes += bytes;
+    if (!this.peers.hasRoom(bytes) || this.reserved[use] + bytes > this.maxBytesOfUse) {
+      throw new SaladError('OVERLOADED', `no memory left for ${bytes} bytes`, { retryAfterMs });
+    }
+    if (!this.peers.take(peer, bytes)) {
+      const why = `${peer} has ${this.peers.held(peer)} bytes of memory reserved, its share`;
+      throw new SaladError('QUOTA_EXCEEDED', why, { retryAfterMs });
+    }
+    this.reserved[use] += bytes;
     return once(() => {
-      this.reservedBytes -= bytes;
+      this.peers.give(peer, bytes);
+      this.reserved[use] -= bytes;
     });
   }
 }

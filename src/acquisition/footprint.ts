@@ -1,11 +1,12 @@
 /** How much memory an acquisition may take, known from its header alone. */
+import { mapShapeOf } from '../imaging/anomaly-map.js';
 import { workingImageBytes } from '../imaging/working-image-bytes.js';
 import type { AcquisitionRequest, ServedModel } from './types.js';
 
 /** Score, robust z and whether it is background. */
 const PATCH_BYTES = 4 + 4 + 1;
-/** While an anomaly map is drawn: sums and weights in float64, the map in float32, its colours and the PNG of them. */
-const MAP_BYTES_PER_PIXEL = 2 * 8 + 4 + 2 * 3;
+/** While an anomaly map is drawn: float32, which of it is coloured, the grey picture, its colours and the PNG of them. */
+const MAP_BYTES_PER_PIXEL = 4 + 1 + 1 + 2 * 3;
 /** What is kept of a tile: its number where it waits, and whether it came. */
 const TILE_BYTES = 16;
 const BOOKKEEPING_BYTES = 8192;
@@ -18,7 +19,8 @@ export function acquisitionBytes(
   const image = workingImageBytes(geometry, manifest.input, format, source);
   const embedding = options.embeddings ? 4 * manifest.bank.dimension : 0;
   const patch = PATCH_BYTES + embedding + 8 * options.nearestPrototypes;
-  const map = options.anomalyMap === 'none' ? 0 : geometry.workingSize ** 2 * MAP_BYTES_PER_PIXEL;
+  const shape = mapShapeOf(format.rows, format.columns);
+  const map = options.anomalyMap === 'none' ? 0 : shape.rows * shape.columns * MAP_BYTES_PER_PIXEL;
   const tiles = geometry.tileCount * TILE_BYTES;
   return image + geometry.patchGrid ** 2 * patch + map + tiles + BOOKKEEPING_BYTES;
 }

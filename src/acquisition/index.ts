@@ -1,6 +1,7 @@
 export { Latch } from '../util/latch.js';
 export { scoreAcquisition } from './acquisition.js';
 export { AcquisitionBudget, type Release } from './budget.js';
+export { Shares } from './shares.js';
 export type {
   AcquisitionEvent,
   AcquisitionOptions,

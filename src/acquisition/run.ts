@@ -11,7 +11,7 @@ import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
 import { Latch } from '../util/latch.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import { PatchResults } from './patch-results.js';
-import type { AcquisitionRequest, PixelMessage, ServedModel, TileSlot } from './types.js';
+import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel, TileSlot } from './types.js';
 
 /** Bytes whose checksum is taken in one step: a fraction of a millisecond. */
 const CHECKSUM_BYTES = 4 * 1024 * 1024;
@@ -63,6 +63,7 @@ export class AcquisitionRun {
       priority: this.request.priority,
       deadline: this.request.deadline,
       capacity: this.model.geometry.tileCount,
+      peer: this.request.peer,
       tag: this.request.tag,
       handler: {
         fill: (tile, slot, index) => this.fill(tile, slot, index),
@@ -132,6 +133,16 @@ export class AcquisitionRun {
     } catch (error) {
       this.abort(SaladError.from(error));
     }
+  }
+
+  /** What was scored since the last call, at most `max` patches or one tile. */
+  takePatches(max: number): Extract<AcquisitionEvent, { kind: 'patches' }> {
+    const { alignment, workingToSource } = this.image;
+    return {
+      kind: 'patches',
+      patches: this.results.takeNew(max),
+      workingToSource: alignment === null ? undefined : workingToSource,
+    };
   }
 
   outcome(): AcquisitionOutcome {
@@ -241,13 +252,11 @@ export class AcquisitionRun {
   }
 
   private deliver(tile: number, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
-    const { pixels, alignments, patches } = slot.view(this.model.key);
+    const { alignments, patches } = slot.view(this.model.key);
     this.results.store(tile, patches, index, batch, queueMs);
     if (alignments.length === 0) return;
-    const { tilePixels } = this.model.geometry;
     const own = alignments.subarray(ALIGNMENT_NUMBERS * index, ALIGNMENT_NUMBERS * (index + 1));
-    const aligned = pixels.subarray(index * tilePixels, (index + 1) * tilePixels);
-    this.image.takeAligned(aligned, fromNumbers(own));
+    this.image.takeAlignment(fromNumbers(own));
   }
 
   private notify(): void {

@@ -2,8 +2,11 @@
 import type { Batcher, PriorityClass } from '../batching/index.js';
 import type { Manifest } from '../bundle/manifest.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
+import type { AffineTransform, Point } from '../geometry/affine.js';
 import type { Geometry } from '../geometry/geometry.js';
-import type { Placement } from '../geometry/placement.js';
+import type { Box, Placement } from '../geometry/placement.js';
+import type { MapShape } from '../imaging/anomaly-map.js';
+import type { ColourStop } from '../imaging/colour-scale.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
 import type { PlausibilityGate } from '../scoring/plausibility.js';
@@ -43,6 +46,8 @@ export interface ServedModel {
 }
 
 export interface AcquisitionRequest {
+  /** Who it counts for: an identity or an address. */
+  readonly peer: string;
   readonly acquisitionId: string;
   readonly format: PixelFormat;
   readonly source: 'rows' | 'tiles';
@@ -99,13 +104,22 @@ export interface NearestPrototype {
 }
 
 export interface TopPatch extends ScoredPatch {
-  /** In source pixels, clipped to the image. */
-  readonly box: {
-    readonly top: number;
-    readonly left: number;
-    readonly bottom: number;
-    readonly right: number;
-  };
+  /** What holds the patch, in source pixels, clipped to the image. */
+  readonly box: Box;
+  /** The patch itself in source pixels, clockwise from its top left corner; turned where alignment turned the image. */
+  readonly corners: Point[];
+}
+
+/** A map in the geometry of the source image. */
+export interface AnomalyMap extends MapShape {
+  readonly format: 'pngOverlay' | 'float32';
+  /** A PNG file, or float32 robust z [rows, columns], little-endian. */
+  readonly data: Uint8Array;
+  readonly mapToSource: AffineTransform;
+  readonly workingToSource: AffineTransform;
+  /** Corners of the area whose patches count for the image score, in source pixels, clockwise from its top left one. */
+  readonly countingArea: Point[];
+  readonly scale: readonly ColourStop[];
 }
 
 export type WarningKind =
@@ -146,14 +160,14 @@ export interface Aggregate {
   readonly pValue: number;
   /** Among all normals of the calibration together, whatever strata there are: what drift is judged by. */
   readonly overallPValue: number;
+  /** How many normals that p-value is among. */
+  readonly calibrationImages: number;
   readonly decision: Decision;
   readonly threshold: number;
   readonly maxFalsePositiveRate: number;
   readonly coverage: Coverage;
   readonly topPatches: readonly TopPatch[];
-  readonly anomalyMap:
-    | { readonly format: 'pngOverlay' | 'float32'; readonly size: number; readonly data: Uint8Array }
-    | undefined;
+  readonly anomalyMap: AnomalyMap | undefined;
   readonly engines: readonly string[];
   readonly timings: Timings;
   readonly warnings: readonly AcquisitionWarning[];
@@ -170,6 +184,13 @@ export type AcquisitionEvent =
       readonly scoresBeforeLastPixel: boolean;
       /** Where the source lies in the working image. */
       readonly placement: Placement;
+      /** As far as it is known now: alignment needs the whole image. */
+      readonly workingToSource: AffineTransform;
     }
-  | { readonly kind: 'patches'; readonly patches: PatchResult[] }
+  | {
+      readonly kind: 'patches';
+      readonly patches: PatchResult[];
+      /** Only of an image that was aligned. */
+      readonly workingToSource: AffineTransform | undefined;
+    }
   | { readonly kind: 'aggregate'; readonly aggregate: Aggregate };

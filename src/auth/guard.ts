@@ -6,22 +6,26 @@ import {
   type ServerInterceptor,
   type ServerListener,
   type ServerMethodDefinition,
-  type ServiceDefinition,
 } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
+import { CallPlaces, type Place } from '../limits/call-places.js';
+import { messageBytes } from '../limits/intake.js';
+import { addressKey } from '../limits/peer.js';
+import { Rates } from '../limits/rates.js';
 import type { Logger } from '../telemetry/logger.js';
 import { SilenceTimer } from '../wire/silence-timer.js';
 import { toServiceError } from '../wire/status.js';
 import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
+import { setCaller } from './caller.js';
 import { type Identity, requirementOf } from './identity.js';
 import { Quotas } from './quotas.js';
 
 export interface Guard {
   /** For the server's options: it sees every call before any handler does. */
   readonly interceptor: ServerInterceptor;
-  /** The service, its requests counted in bytes where bytes are limited: an interceptor sees messages only. */
-  metered<S extends ServiceDefinition>(service: S): S;
+  /** Rates of calls by peer: the port counts those of addresses. */
+  readonly rates: Rates;
   /** For the log: what a call may identify itself by. */
   readonly summary: string;
   /** Ends what reads files again. */
@@ -32,6 +36,8 @@ interface GuardParts {
   readonly config: ServeConfig;
   readonly authenticator: Authenticator;
   readonly quotas: Quotas;
+  readonly places: CallPlaces;
+  readonly rates: Rates;
   readonly logger: Logger;
 }
 
@@ -43,33 +49,26 @@ export async function openGuard(config: ServeConfig, logger: Logger): Promise<Gu
     maxBytesPerSecond: config.identityMaxBytesPerSecond,
     longestPauseMs: config.idleTimeoutMs / 2,
   });
-  const parts = { config, authenticator, quotas, logger };
+  const places = new CallPlaces({
+    scoring: config.maxConcurrentAcquisitions,
+    // One Watch for each connection.
+    others: config.maxConnections,
+    peerShareRatio: config.peerShareRatio,
+  });
+  const rates = new Rates({ perSecond: config.peerCallsPerSecond });
+  const parts = { config, authenticator, quotas, places, rates, logger };
   return {
     interceptor: (method, call) => new GuardedCall(parts, method, call),
-    metered: (service) => (config.identityMaxBytesPerSecond === 0 ? service : metered(service)),
+    rates,
     summary: authenticator.summary,
     close: () => authenticator.close(),
   };
 }
 
-/** Encoded bytes of requests, after decompression. */
-const SIZES = new WeakMap<object, number>();
-
-function metered<S extends ServiceDefinition>(service: S): S {
-  const methods = Object.entries(service).map(([name, method]) => {
-    const requestDeserialize = (bytes: Buffer): unknown => {
-      const message = method.requestDeserialize(bytes) as object;
-      SIZES.set(message, bytes.byteLength);
-      return message;
-    };
-    return [name, { ...method, requestDeserialize }];
-  });
-  return Object.fromEntries(methods) as S;
-}
-
 class GuardedCall extends ServerInterceptingCall {
   private identity: Identity | undefined;
   private giveBack: (() => void) | undefined;
+  private place: Place | undefined;
   private pause: NodeJS.Timeout | undefined;
   /** Runs until the first message: neither grpc-js nor a handler has begun to count. */
   private firstRead: SilenceTimer | undefined;
@@ -113,7 +112,7 @@ class GuardedCall extends ServerInterceptingCall {
         );
       },
       onReceiveMessage: (message, next) => {
-        if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, SIZES.get(message) ?? 0);
+        if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, messageBytes(message));
         this.firstRead?.stop();
         this.isRead = !this.method.requestStream;
         next(message);
@@ -124,6 +123,7 @@ class GuardedCall extends ServerInterceptingCall {
         clearTimeout(this.pause);
         this.firstRead?.stop();
         this.giveBack?.();
+        this.place?.release();
       },
     };
   }
@@ -131,6 +131,8 @@ class GuardedCall extends ServerInterceptingCall {
   /** @throws SaladError for a call that must not reach its handler */
   private async admit(metadata: Metadata): Promise<void> {
     const { authenticator, config, logger, quotas } = this.parts;
+    const address = addressKey(this.call.getConnectionInfo().remoteAddress);
+    this.place = this.parts.places.take(this.method.path, address);
     const requirement = requirementOf(this.method.path);
     if (requirement === 'none') return;
     const identity = await authenticator.identify(metadata, () => peerOf(this.call));
@@ -141,11 +143,25 @@ class GuardedCall extends ServerInterceptingCall {
       throw new SaladError('SCOPE_MISSING', `${identity.name} lacks the scope "${requirement}"`);
     }
     if (this.over) return;
+    // Where nobody has to identify itself, an identity is an address, or a certificate.
+    const peer = identity.name.startsWith('address ') ? address : identity.name;
+    if (peer !== address) this.countFor(peer);
+    setCaller(metadata, { identity, peer });
     quotas.refuseDebt(identity.name);
     if (this.method.path.startsWith('/salad.v1.AnomalyScoring/')) this.giveBack = quotas.begin(identity.name);
     this.identity = identity;
     const { path } = this.method;
     logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
+  }
+
+  /** The address was counted before the call came here. @throws SaladError QUOTA_EXCEEDED */
+  private countFor(peer: string): void {
+    const owedMs = this.parts.rates.take(peer);
+    if (owedMs > 0) {
+      const retryAfterMs = Math.ceil(owedMs);
+      throw new SaladError('QUOTA_EXCEEDED', `${peer} makes too many calls a second`, { retryAfterMs });
+    }
+    this.place?.moveTo(peer);
   }
 
   private refuse(error: unknown): void {

@@ -3,6 +3,8 @@
  * ago are still sending. Pure: every moment is handed in.
  */
 
+import { TileCounts } from './tile-counts.js';
+
 export interface AdmissionLimits {
   /** A wait of this many ms is always acceptable. */
   readonly maxQueueMs: number;
@@ -17,6 +19,7 @@ export function longestWaitMs({ maxQueueMs, maxQueueRatio }: AdmissionLimits, ow
 
 /** The tiles a stream will send. */
 export interface Announcement {
+  readonly peer: string;
   /** Of its priority class, 0 the most urgent. */
   readonly rank: number;
   /** Not there yet; only `Announced` changes it. */
@@ -29,8 +32,8 @@ export interface Announcement {
  * only what is queued counts.
  */
 export class Announced {
-  /** By rank: the sum of what is left of `young`. */
-  private readonly tiles: number[];
+  /** The sum of what is left of `young`. */
+  readonly tiles: TileCounts;
   /** When each was made, oldest first. */
   private readonly young = new Map<Announcement, number>();
 
@@ -39,20 +42,21 @@ export class Announced {
     ranks: number,
     private readonly horizonMs: number,
   ) {
-    this.tiles = new Array<number>(ranks).fill(0);
+    this.tiles = new TileCounts(ranks);
   }
 
   add(announcement: Announcement, now: number): void {
     this.forget(now);
     this.young.set(announcement, now);
-    this.tiles[announcement.rank] = this.tiles[announcement.rank]! + announcement.left;
+    this.tiles.add(announcement.rank, announcement.peer, announcement.left);
   }
 
   /** So many of them came. */
   arrived(announcement: Announcement, tiles: number): void {
     const change = Math.min(tiles, announcement.left);
     announcement.left -= change;
-    this.tiles[announcement.rank] = this.tiles[announcement.rank]! - change;
+    // One that is forgotten has nothing left to be counted.
+    if (change > 0) this.tiles.add(announcement.rank, announcement.peer, -change);
     if (announcement.left === 0) this.young.delete(announcement);
   }
 
@@ -61,16 +65,41 @@ export class Announced {
     this.arrived(announcement, announcement.left);
   }
 
-  /** Tiles still to come that go before a new tile of this rank, or share their turn with it. */
-  before(rank: number, now: number): number {
-    this.forget(now);
-    return this.tiles.reduce((sum, count, index) => (index <= rank ? sum + count : sum), 0);
-  }
-
-  private forget(now: number): void {
+  /** Announcements older than the horizon count no more. */
+  forget(now: number): void {
     for (const [announcement, madeAt] of this.young) {
       if (now - madeAt < this.horizonMs) return;
       this.withdraw(announcement);
     }
   }
+}
+
+/** What a new tile would wait for. */
+export interface Ahead {
+  readonly queued: TileCounts;
+  /** On their way. */
+  readonly announced: TileCounts;
+  /** Of engine time that urgent tiles get at most while others wait; 1 where there is no bound. */
+  readonly statShare: number;
+}
+
+/**
+ * Tiles that are served before a new one of this class and peer: those of more urgent classes, and of its own class no
+ * more than come to all peers while its own peer's are served.
+ */
+export function tilesAhead({ queued, announced, statShare }: Ahead, rank: number, peer: string): number {
+  const all = (index: number) => queued.total(index) + announced.total(index);
+  const own = queued.of(rank, peer) + announced.of(rank, peer);
+  const others = Math.max(othersIn(queued, rank, peer), othersIn(announced, rank, peer));
+  // One of each peer goes before the first.
+  const inTurns = own * (1 + others) + others;
+  let ahead = Math.min(all(rank), inTurns);
+  if (rank === 0) return ahead;
+  for (let index = 1; index < rank; index++) ahead += all(index);
+  const withAllUrgent = ahead + all(0);
+  return statShare < 1 ? Math.min(withAllUrgent, ahead / (1 - statShare)) : withAllUrgent;
+}
+
+function othersIn(counts: TileCounts, rank: number, peer: string): number {
+  return counts.peers(rank) - (counts.of(rank, peer) > 0 ? 1 : 0);
 }

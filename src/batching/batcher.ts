@@ -4,7 +4,13 @@
  */
 import type { EngineRun } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import { type AdmissionLimits, Announced, type Announcement, longestWaitMs } from './admission.js';
+import {
+  type AdmissionLimits,
+  Announced,
+  type Announcement,
+  longestWaitMs,
+  tilesAhead,
+} from './admission.js';
 import {
   BatchPolicy,
   type PolicyLimits,
@@ -13,6 +19,7 @@ import {
   type QueuedTile,
   type StreamHandle,
 } from './policy.js';
+import { StatShare } from './stat-share.js';
 import { Pace } from './throughput-estimate.js';
 import type {
   BatchExecutor,
@@ -28,6 +35,10 @@ export interface BatcherOptions<Slot> {
   readonly limits: PolicyLimits;
   /** A stream whose tiles would wait longer for their turn is refused. @default no limit */
   readonly admission?: AdmissionLimits;
+  /** Of engine time that urgent tiles get at most while others wait, in (0, 1]. @default 1 */
+  readonly statShare?: number;
+  /** Else the streams of all peers do. @default true */
+  readonly peersTakeTurns?: boolean;
   /** Monotonic, in ms. */
   readonly now: () => number;
   /** Told of every batch that was scored, before its tiles are delivered. */
@@ -54,6 +65,8 @@ interface Dispatch<Slot> {
   readonly model: string;
   readonly tiles: readonly Tile<Slot>[];
   readonly release: Release;
+  readonly isStat: boolean;
+  /** It passes what waits in a worker. */
   readonly urgent: boolean;
   /** One tile that failed without companions: it runs with nothing else in flight. */
   readonly isAlone: boolean;
@@ -78,12 +91,16 @@ export class Batcher<Slot> {
   private readonly pace = new Pace();
   private readonly announced = new Announced(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
   private readonly retries: Dispatch<Slot>[] = [];
+  private readonly statShare: StatShare;
   private inFlight = 0;
+  /** Of those, batches of other classes than 'stat'. */
+  private othersInFlight = 0;
   private aloneRuns = false;
 
   constructor(private readonly options: BatcherOptions<Slot>) {
     this.policy = new BatchPolicy(options.limits);
     this.executor = options.executor;
+    this.statShare = new StatShare(options.statShare ?? 1);
     this.soon = options.soon ?? setImmediate;
     this.executor.onChange(() => this.schedule());
   }
@@ -96,10 +113,16 @@ export class Batcher<Slot> {
     return this.policy.queuedTiles;
   }
 
-  /** How long a new tile of this class would wait for the tiles before it, in ms; 0 while nothing is known. */
-  expectedQueueMs(priority: PriorityClass): number {
-    const onTheirWay = this.announced.before(PRIORITY_CLASSES.indexOf(priority), this.options.now());
-    return (this.policy.queuedTilesBefore(priority) + onTheirWay) * this.pace.msPerTile;
+  /** How long a new tile of this class and peer would wait for the tiles before it, in ms; 0 while nothing is known. */
+  expectedQueueMs(priority: PriorityClass, peer = ''): number {
+    this.announced.forget(this.options.now());
+    const ahead = {
+      queued: this.policy.queuedByClass,
+      announced: this.announced.tiles,
+      statShare: this.statShare.share,
+    };
+    const rank = PRIORITY_CLASSES.indexOf(priority);
+    return tilesAhead(ahead, rank, this.turnOf(peer)) * this.pace.msPerTile;
   }
 
   /**
@@ -107,10 +130,10 @@ export class Batcher<Slot> {
    * @param capacity tiles of the stream that asks
    * @throws SaladError OVERLOADED
    */
-  refuseWhenSlow(priority: PriorityClass, capacity: number): void {
+  refuseWhenSlow(priority: PriorityClass, capacity: number, peer = ''): void {
     const { admission } = this.options;
     if (admission === undefined) return;
-    const expectedMs = this.expectedQueueMs(priority);
+    const expectedMs = this.expectedQueueMs(priority, peer);
     if (expectedMs > longestWaitMs(admission, capacity * this.pace.msPerTile)) {
       throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
     }
@@ -119,10 +142,11 @@ export class Batcher<Slot> {
   /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
   open(options: TileStreamOptions<Slot>): TileStream {
     const { priority, capacity, handler, tag } = options;
-    this.refuseWhenSlow(priority, capacity);
-    const announcement: Announcement = { rank: PRIORITY_CLASSES.indexOf(priority), left: capacity };
+    const peer = this.turnOf(options.peer);
+    this.refuseWhenSlow(priority, capacity, peer);
+    const announcement: Announcement = { peer, rank: PRIORITY_CLASSES.indexOf(priority), left: capacity };
     const member: Member<Slot> = { handler, announcement, tag, closed: false };
-    const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, payload: member });
+    const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, peer, payload: member });
     this.announced.add(announcement, this.options.now());
     return {
       enqueue: (tiles) => {
@@ -136,6 +160,11 @@ export class Batcher<Slot> {
         if (this.policy.queuedTiles === 0) this.pace.idle();
       },
     };
+  }
+
+  /** With whom a peer's streams share a turn. */
+  private turnOf(peer = ''): string {
+    return this.options.peersTakeTurns === false ? '' : peer;
   }
 
   private leave(member: Member<Slot>): void {
@@ -157,11 +186,12 @@ export class Batcher<Slot> {
     while (!this.aloneRuns) {
       const { freeSlots, freeUrgentSlots } = this.executor;
       const urgentOnly = freeSlots === 0;
-      if (urgentOnly && (freeUrgentSlots === 0 || this.policy.queuedTilesBefore('stat') === 0)) return;
+      const othersFirst = this.statShare.isUsedUp && this.othersWait;
+      if (urgentOnly && (othersFirst || freeUrgentSlots === 0 || this.policy.queuedUrgentTiles === 0)) return;
       const [retry] = this.retries;
       if (retry?.isAlone && this.inFlight > 0) return;
       const isRetry = retry !== undefined && !urgentOnly;
-      const batch = isRetry ? retry : this.nextBatch(urgentOnly);
+      const batch = isRetry ? retry : this.nextBatch(urgentOnly, othersFirst);
       if (batch === undefined) return;
       const slot = this.executor.acquire(batch.urgent);
       if (slot === undefined)
@@ -172,11 +202,17 @@ export class Batcher<Slot> {
     }
   }
 
-  private nextBatch(urgentOnly: boolean): Dispatch<Slot> | undefined {
+  /** Tiles that are not urgent are queued here, or in a worker. */
+  private get othersWait(): boolean {
+    return this.othersInFlight > 0 || this.policy.queuedTiles > this.policy.queuedUrgentTiles;
+  }
+
+  private nextBatch(urgentOnly: boolean, othersFirst: boolean): Dispatch<Slot> | undefined {
     const { batch, expired } = this.policy.next(
       this.options.now(),
-      (model) => this.batchLimit(model),
+      (model, priority) => this.batchLimit(model, priority),
       urgentOnly ? 'stat' : 'background',
+      othersFirst,
     );
     for (const member of expired) {
       this.leave(member);
@@ -185,25 +221,37 @@ export class Batcher<Slot> {
     if (batch === undefined) return undefined;
     const isFull = batch.tiles.length >= this.executor.maxBatchSize(batch.model);
     const { model, tiles, priority } = batch;
-    const release = isFull ? 'full' : 'slot';
-    return { model, tiles, release, urgent: priority === 'stat', isAlone: false, lossesAlone: 0 };
+    // Beyond its share a batch passes nothing that waits in a worker.
+    const isStat = priority === 'stat';
+    const urgent = isStat && !othersFirst;
+    return {
+      model,
+      tiles,
+      release: isFull ? 'full' : 'slot',
+      isStat,
+      urgent,
+      isAlone: false,
+      lossesAlone: 0,
+    };
   }
 
   /**
-   * Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. Where there
-   * are urgent tiles the batch is of those, and they have more slots.
+   * Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. Urgent ones
+   * have more slots.
    */
-  private batchLimit(model: string): number {
+  private batchLimit(model: string, priority: PriorityClass): number {
     const { freeSlots, freeUrgentSlots } = this.executor;
-    const urgent = this.policy.queuedTilesBefore('stat');
     const share =
-      urgent > 0 ? urgent / (freeSlots + freeUrgentSlots) : this.policy.queuedTilesOf(model) / freeSlots;
+      priority === 'stat'
+        ? this.policy.queuedUrgentTiles / (freeSlots + freeUrgentSlots)
+        : this.policy.queuedTilesOf(model) / freeSlots;
     return Math.max(1, Math.min(Math.ceil(share), this.executor.maxBatchSize(model)));
   }
 
   /** Never rejects. */
   private async runBatch(batch: Dispatch<Slot>, slot: Slot): Promise<void> {
     this.inFlight += 1;
+    if (!batch.isStat) this.othersInFlight += 1;
     let settled = 0;
     try {
       const error = await this.attempt(batch, slot);
@@ -211,6 +259,7 @@ export class Batcher<Slot> {
       else settled = this.failed(batch, error);
     } finally {
       this.inFlight -= 1;
+      if (!batch.isStat) this.othersInFlight -= 1;
       if (batch.isAlone) this.aloneRuns = false;
       this.executor.release(slot);
       this.pace.finished(settled, this.options.now());
@@ -232,6 +281,7 @@ export class Batcher<Slot> {
     } catch (error) {
       return SaladError.from(error);
     }
+    this.statShare.ran(batch.isStat, run.computeMs, this.othersWait);
     const report = this.report(batch, run, dispatchedAt);
     this.options.onBatch?.(report);
     tiles.forEach(({ payload, tile, readyAt }, index) => {
@@ -269,7 +319,8 @@ export class Batcher<Slot> {
    * Tries the tiles again in halves, so that one bad tile cannot take its companions with it.
    * @returns how many tiles are settled: failed, or of streams that are closed
    */
-  private failed({ model, tiles, urgent, isAlone, lossesAlone }: Dispatch<Slot>, error: SaladError): number {
+  private failed(batch: Dispatch<Slot>, error: SaladError): number {
+    const { model, tiles, isStat, urgent, isAlone, lossesAlone } = batch;
     const open = tiles.filter(({ payload }) => !payload.closed);
     const [first] = open;
     if (first === undefined) return tiles.length;
@@ -282,13 +333,13 @@ export class Batcher<Slot> {
     const half = Math.ceil(open.length / 2);
     for (const part of [open.slice(0, half), open.slice(half)]) {
       if (part.length === 0) continue;
-      const isSingle = open.length === 1;
       this.retries.push({
         model,
         tiles: part,
         release: 'retry',
+        isStat,
         urgent,
-        isAlone: isSingle,
+        isAlone: open.length === 1,
         lossesAlone: losses,
       });
     }

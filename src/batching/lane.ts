@@ -1,91 +1,115 @@
 /** The streams of one model and one priority class that have tiles waiting. */
 import { type HeapItem, IndexedHeap } from './indexed-heap.js';
+import { Ring, type RingItem } from './ring.js';
 
 /** What the lane keeps of a stream; the policy's stream extends it. */
-export interface LaneStream extends HeapItem {
+export interface LaneStream extends HeapItem, RingItem {
+  /** Whose stream it is. */
+  readonly peer: string;
   /** Absolute, in ms of the injected clock; Infinity without one. */
   readonly deadline: number;
-  previous: this | undefined;
-  next: this | undefined;
 }
 
 /**
- * Every this many picks, the turn goes by the ring whatever the deadlines: a flow of urgent streams can take
- * at most (n - 1)/n of a class, so nothing starves inside one.
+ * Every this many picks of a peer's streams, the turn goes by the ring whatever the deadlines: a flow of urgent streams
+ * can take at most (n - 1)/n of what the peer gets, so nothing starves.
  */
 export const RING_TURN_EVERY = 8;
 
 /**
- * Whose tile goes next inside a class. While everybody has slack, streams take turns (ring): one big study
- * cannot starve a small one. A stream whose deadline is nearer than the horizon goes first, the earliest
- * deadline before the others.
+ * Chooses the stream of the next tile inside a class. Peers take turns, and so do the streams of a peer: neither a peer
+ * with many streams nor a stream with many tiles starves the others. A stream whose deadline is nearer than the horizon
+ * goes before the others of its peer, the earliest deadline first.
  *
- * All operations are O(1), or O(log n) for streams with a deadline.
+ * `add`, `remove` and `pick` are O(1), or O(log n) for streams with a deadline; what looks for deadlines is O(peers).
  */
 export class Lane<S extends LaneStream> {
-  private readonly byDeadline = new IndexedHeap<S>((a, b) => a.deadline < b.deadline);
-  /** Circular list; `turn` is who is next. */
-  private turn: S | undefined;
-  private picks = 0;
-  private streamCount = 0;
+  private readonly peers = new Map<string, PeerStreams<S>>();
+  private readonly turns = new Ring<PeerStreams<S>>();
 
   constructor(private readonly urgencyHorizonMs: number) {}
 
   get isEmpty(): boolean {
-    return this.streamCount === 0;
+    return this.turns.isEmpty;
+  }
+
+  get earliestDeadline(): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const { earliestDeadline } of this.peers.values()) earliest = Math.min(earliest, earliestDeadline);
+    return earliest;
+  }
+
+  /** Joins at the end of its peer's ring. */
+  add(stream: S): void {
+    let peer = this.peers.get(stream.peer);
+    if (peer === undefined) {
+      peer = new PeerStreams<S>();
+      this.peers.set(stream.peer, peer);
+      this.turns.add(peer);
+    }
+    peer.add(stream);
+  }
+
+  remove(stream: S): void {
+    const peer = this.peers.get(stream.peer);
+    if (peer === undefined) return;
+    peer.remove(stream);
+    if (!peer.isEmpty) return;
+    this.peers.delete(stream.peer);
+    this.turns.remove(peer);
+  }
+
+  /** A stream whose deadline has passed, if any. */
+  expired(now: number): S | undefined {
+    for (const peer of this.peers.values()) {
+      const stream = peer.expired(now);
+      if (stream !== undefined) return stream;
+    }
+    return undefined;
+  }
+
+  /** The stream to take one tile from. */
+  pick(now: number): S | undefined {
+    return this.turns.advance()?.pick(now, this.urgencyHorizonMs);
+  }
+}
+
+class PeerStreams<S extends LaneStream> implements RingItem {
+  previous: this | undefined;
+  next: this | undefined;
+  private readonly byDeadline = new IndexedHeap<S>((a, b) => a.deadline < b.deadline);
+  private readonly turns = new Ring<S>();
+  private picks = 0;
+
+  get isEmpty(): boolean {
+    return this.turns.isEmpty;
   }
 
   get earliestDeadline(): number {
     return this.byDeadline.peek()?.deadline ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Joins at the end of the ring. */
   add(stream: S): void {
-    this.streamCount += 1;
     if (stream.deadline !== Number.POSITIVE_INFINITY) this.byDeadline.push(stream);
-    if (this.turn === undefined) {
-      stream.previous = stream;
-      stream.next = stream;
-      this.turn = stream;
-      return;
-    }
-    const last = this.turn.previous!;
-    last.next = stream;
-    stream.previous = last;
-    stream.next = this.turn;
-    this.turn.previous = stream;
+    this.turns.add(stream);
   }
 
   remove(stream: S): void {
-    this.streamCount -= 1;
     this.byDeadline.remove(stream);
-    if (stream.next === stream) {
-      this.turn = undefined;
-    } else {
-      if (this.turn === stream) this.turn = stream.next;
-      stream.previous!.next = stream.next;
-      stream.next!.previous = stream.previous;
-    }
-    stream.previous = undefined;
-    stream.next = undefined;
+    this.turns.remove(stream);
   }
 
-  /** A stream whose deadline has passed, if any. */
   expired(now: number): S | undefined {
     const earliest = this.byDeadline.peek();
     return earliest !== undefined && earliest.deadline <= now ? earliest : undefined;
   }
 
-  /** The stream to take one tile from. Its turn in the ring is over only where it was the ring that chose. */
-  pick(now: number): S | undefined {
-    const inTurn = this.turn;
-    if (inTurn === undefined) return undefined;
+  /** A stream's turn in the ring is over only where it was the ring that chose. */
+  pick(now: number, urgencyHorizonMs: number): S | undefined {
     this.picks += 1;
     const earliest = this.byDeadline.peek();
     const ringTurn = this.picks % RING_TURN_EVERY === 0;
-    if (!ringTurn && earliest !== undefined && earliest.deadline - now < this.urgencyHorizonMs)
-      return earliest;
-    this.turn = inTurn.next;
-    return inTurn;
+    if (!ringTurn && earliest !== undefined && earliest.deadline - now < urgencyHorizonMs) return earliest;
+    return this.turns.advance();
   }
 }

@@ -4,9 +4,10 @@
  */
 import { SaladError } from '../errors/index.js';
 import { Lane, type LaneStream, RING_TURN_EVERY } from './lane.js';
+import { TileCounts } from './tile-counts.js';
 
 export const PRIORITY_CLASSES = ['stat', 'routine', 'background'] as const;
-/** Strict: a class is served only while those before it have nothing waiting. */
+/** A class is served only while those before it have nothing waiting, or 'stat' has used up its share. */
 export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
 
 export interface PolicyLimits {
@@ -24,6 +25,8 @@ export interface StreamOptions<P> {
   readonly deadline: number;
   /** Most tiles this stream will have queued at a time. */
   readonly capacity: number;
+  /** Whose stream it is: peers take turns. @default one for all */
+  readonly peer?: string;
   readonly payload: P;
 }
 
@@ -61,6 +64,7 @@ class PolicyStream<P> implements LaneStream {
     readonly model: ModelQueue<P>,
     readonly deadline: number,
     readonly capacity: number,
+    readonly peer: string,
     readonly payload: P,
   ) {}
 
@@ -115,8 +119,8 @@ export class BatchPolicy<P> {
   private readonly models = new Map<string, ModelQueue<P>>();
   private reserved = 0;
   private queued = 0;
-  /** By priority class. */
-  private readonly queuedByClass = PRIORITY_CLASSES.map(() => 0);
+  /** Tiles waiting now, by the rank of their class. */
+  readonly queuedByClass = new TileCounts(PRIORITY_CLASSES.length);
   private selections = 0;
 
   constructor(private readonly limits: PolicyLimits) {}
@@ -131,10 +135,9 @@ export class BatchPolicy<P> {
     return this.reserved;
   }
 
-  /** Tiles waiting that go before a new tile of this class, or share their turn with it. */
-  queuedTilesBefore(priority: PriorityClass): number {
-    const last = PRIORITY_CLASSES.indexOf(priority);
-    return this.queuedByClass.reduce((sum, count, index) => (index <= last ? sum + count : sum), 0);
+  /** Urgent tiles waiting now. */
+  get queuedUrgentTiles(): number {
+    return this.queuedByClass.total(0);
   }
 
   queuedTilesOf(model: string): number {
@@ -163,6 +166,7 @@ export class BatchPolicy<P> {
       model,
       options.deadline,
       options.capacity,
+      options.peer ?? '',
       options.payload,
     );
   }
@@ -197,15 +201,22 @@ export class BatchPolicy<P> {
 
   /**
    * The next batch: of one model and one class (a STAT tile never waits for ROUTINE tiles beside it).
-   * @param limitFor most tiles for a batch of this model, at least 1; asked once, for the model chosen.
+   * @param limitFor most tiles for a batch of this model and class, at least 1; asked once, for those chosen.
    * @param last the last class to be served
+   * @param othersFirst urgent tiles are served only where no others wait
    */
-  next(now: number, limitFor: (model: string) => number, last: PriorityClass = 'background'): Selection<P> {
+  next(
+    now: number,
+    limitFor: (model: string, priority: PriorityClass) => number,
+    last: PriorityClass = 'background',
+    othersFirst = false,
+  ): Selection<P> {
     const expired = this.dropExpired(now);
-    const chosen = this.chooseLane(now, PRIORITY_CLASSES.indexOf(last));
+    const ranks = PRIORITY_CLASSES.map((_, index) => index).slice(0, PRIORITY_CLASSES.indexOf(last) + 1);
+    const chosen = this.chooseLane(now, othersFirst ? [...ranks.slice(1), 0] : ranks);
     if (chosen === undefined) return { batch: undefined, expired };
     const { model, lane, priority } = chosen;
-    const limit = limitFor(model.name);
+    const limit = limitFor(model.name, priority);
     const tiles: QueuedTile<P>[] = [];
     while (tiles.length < limit) {
       const stream = lane.pick(now);
@@ -232,11 +243,11 @@ export class BatchPolicy<P> {
     return payloads;
   }
 
-  /** Lowest class first; within it an urgent model before the one served longest ago. */
-  private chooseLane(now: number, last: number): ChosenLane<P> | undefined {
+  /** In the order of `ranks`; within a class an urgent model before the one served longest ago. */
+  private chooseLane(now: number, ranks: readonly number[]): ChosenLane<P> | undefined {
     this.selections += 1;
     const inTurn = this.selections % RING_TURN_EVERY === 0;
-    for (let index = 0; index <= last; index++) {
+    for (const index of ranks) {
       let chosen: ChosenLane<P> | undefined;
       let chosenDeadline = inTurn ? Number.NEGATIVE_INFINITY : now + this.limits.urgencyHorizonMs;
       for (const model of this.models.values()) {
@@ -254,8 +265,7 @@ export class BatchPolicy<P> {
 
   private count(stream: StreamHandle<P>, change: number): void {
     this.queued += change;
-    const index = PRIORITY_CLASSES.indexOf(stream.priority);
-    this.queuedByClass[index] = this.queuedByClass[index]! + change;
+    this.queuedByClass.add(PRIORITY_CLASSES.indexOf(stream.priority), stream.peer, change);
     stream.model.queued += change;
   }
 }

@@ -65,6 +65,8 @@ export interface TileStreamOptions<Slot> {
   readonly deadline: number;
   /** Most tiles the stream will ever have queued at a time. */
   readonly capacity: number;
+  /** Whose stream it is: peers take turns. @default one for all */
+  readonly peer?: string;
   readonly handler: TileHandler<Slot>;
   /** Named in the reports of batches its tiles were in. */
   readonly tag?: object | undefined;

@@ -10,6 +10,33 @@ export const CONNECTION_FIELDS = {
     max: 1_000_000,
     description: 'Most connections at once; the next is closed before its TLS handshake.',
   }),
+  peerShareRatio: whole({
+    env: 'SALAD_PEER_SHARE_RATIO',
+    default: 1,
+    unit: 'ratio',
+    min: 0,
+    max: 1_000_000,
+    description:
+      'A peer (an identity, or else an address or a /64 network) may take more connections, calls, received bytes and memory of acquisitions while it holds at most this many times what is free of them: at 1 one peer gets about half, two a third each, and something is left for the next. Raise it behind a proxy that has all clients behind its address. 0 means no limit.',
+  }),
+  peerCallsPerSecond: whole({
+    env: 'SALAD_PEER_CALLS_PER_SECOND',
+    default: 1000,
+    unit: 'calls/s',
+    min: 0,
+    max: 1_000_000,
+    description:
+      'Calls that one peer may begin in a second, half of them at once; a new connection counts as four. More are refused with a retry delay; a peer that goes on loses its connections. 0 means no limit.',
+  }),
+  maxReceivedBytes: whole({
+    env: 'SALAD_MAX_RECEIVED_BYTES',
+    default: 512 * 1024 * 1024,
+    unit: 'bytes',
+    min: 1024 * 1024,
+    max: 2 ** 40,
+    description:
+      'Most bytes of request messages that come, are decoded or wait for their acquisition, over all calls; past it, or past the share of a peer, clients wait. Never less than maxMessageBytes.',
+  }),
   connectTimeoutMs: whole({
     env: 'SALAD_CONNECT_TIMEOUT_MS',
     default: 10_000,

@@ -162,6 +162,15 @@ export const CONFIG_FIELDS = {
     description:
       'Tiles may wait this many times what all tiles of their acquisition take the engines; 0 leaves only maxQueueMs.',
   }),
+  statSharePercent: whole({
+    env: 'SALAD_STAT_SHARE_PERCENT',
+    default: 75,
+    unit: '%',
+    min: 1,
+    max: 100,
+    description:
+      'Engine time that urgent (STAT) acquisitions get at most while others wait; a few at a time do not wait for it. 100 means no limit.',
+  }),
   maxAcquisitionBytes: whole({
     env: 'SALAD_MAX_ACQUISITION_BYTES',
     default: 1024 * MIB,
@@ -169,7 +178,7 @@ export const CONFIG_FIELDS = {
     min: MIB,
     max: 2 ** 40,
     description:
-      'Most memory that open acquisitions (working images, results, images being decoded) may reserve together.',
+      'Most memory that open acquisitions (working images, results, images being decoded) may reserve together; streams, and images being decoded, have three quarters of it each at most.',
   }),
   maxPendingBytes: whole({
     env: 'SALAD_MAX_PENDING_BYTES',

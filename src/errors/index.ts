@@ -23,7 +23,10 @@ export const ERROR_REASONS = {
   HEADER_DUPLICATE: ['invalidArgument', 'A second header was sent.'],
   HEADER_INVALID: ['invalidArgument', 'A header field is missing or out of range; field violations name it.'],
   MESSAGE_UNEXPECTED: ['invalidArgument', 'The header does not allow this message at this point.'],
-  MESSAGE_INVALID: ['invalidArgument', 'A message or its deadline could not be decoded.'],
+  MESSAGE_INVALID: [
+    'invalidArgument',
+    'A message or its deadline could not be decoded, or a message has too many parts.',
+  ],
   MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method accepts.'],
   ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the row after the last one sent.'],
   SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not match the geometry.'],
@@ -61,7 +64,7 @@ export const ERROR_REASONS = {
   ],
   SCOPE_MISSING: ['permissionDenied', 'The identity lacks the scope that this call needs.'],
   ADMIN_DISABLED: ['permissionDenied', 'Calls that change the server are disabled.'],
-  QUOTA_EXCEEDED: ['resourceExhausted', 'The identity has used its quota; retry later.'],
+  QUOTA_EXCEEDED: ['resourceExhausted', 'The identity or address has used its quota or share; retry later.'],
   DRAINING: ['unavailable', 'The server is shutting down; retry on another instance.'],
   DEADLINE_EXCEEDED: ['deadlineExceeded', "The call's deadline passed before it was done."],
   IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the idle timeout.'],
@@ -83,6 +86,8 @@ export interface FieldViolation {
   readonly field: string;
   readonly description: string;
 }
+
+export { boundedMessage, callerText } from './caller-text.js';
 
 export interface SaladErrorOptions extends ErrorOptions {
   readonly fieldViolations?: readonly FieldViolation[];

@@ -1,6 +1,7 @@
 /** Maps the source image to its place in the square working image, and boxes back to source pixels. */
 
 import { SaladError } from '../errors/index.js';
+import type { AffineTransform, Point } from './affine.js';
 import type { InputSpec } from './specifications.js';
 
 /** The rectangle of the working image that shows the source, in working pixels; the rest is black. */
@@ -45,11 +46,28 @@ export function placementOf(input: InputSpec, rows: number, columns: number): Pl
   };
 }
 
-/** Converts a box from working pixels to source pixels, clipped to the source image. */
-export function toSourceBox(placement: Placement, rows: number, columns: number, box: Box): Box {
-  const y = (value: number) => clip(((value - placement.top) * rows) / placement.rows, rows);
-  const x = (value: number) => clip(((value - placement.left) * columns) / placement.columns, columns);
-  return { top: y(box.top), left: x(box.left), bottom: y(box.bottom), right: x(box.right) };
+/** Transform from working pixels to source pixels of an image that is not aligned. */
+export function placedToSource(placement: Placement, rows: number, columns: number): AffineTransform {
+  const xx = columns / placement.columns;
+  const yy = rows / placement.rows;
+  return { xx, xy: 0, x0: -placement.left * xx, yx: 0, yy, y0: -placement.top * yy };
+}
+
+/** Corners in the order top left, top right, bottom right, bottom left. */
+export function cornersOf({ top, left, bottom, right }: Box): readonly Point[] {
+  return [
+    { x: left, y: top },
+    { x: right, y: top },
+    { x: right, y: bottom },
+    { x: left, y: bottom },
+  ];
+}
+
+/** Smallest box that contains all points, clipped to an image of rows x columns pixels. */
+export function boundingBox(points: readonly Point[], rows: number, columns: number): Box {
+  const xs = points.map(({ x }) => clip(x, columns));
+  const ys = points.map(({ y }) => clip(y, rows));
+  return { top: Math.min(...ys), left: Math.min(...xs), bottom: Math.max(...ys), right: Math.max(...xs) };
 }
 
 function clip(value: number, size: number): number {

@@ -1,5 +1,5 @@
 /** The affine map of an alignment: where a pixel of the aligned image comes from, and images through it. */
-import type { Box } from '../geometry/placement.js';
+import type { AffineTransform } from '../geometry/affine.js';
 
 /** Bounds: shifts in half sides, scales and angle (radians) as logarithm and plainly. */
 const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;
@@ -98,18 +98,16 @@ export function fromNumbers(numbers: ArrayLike<number>): Alignment {
   return { map: toMap(all.slice(0, PARAMETERS.length)), inverted: all[PARAMETERS.length] === 1 };
 }
 
-/** The smallest box of the given image that holds what a box of the aligned image shows; both in pixels. */
-export function unalignedBox(map: AlignmentMap, size: number, box: Box): Box {
+/** From pixels of the aligned image to pixels of the given one, both [size, size]. */
+export function unaligned(map: AlignmentMap, size: number): AffineTransform {
+  const [yy, yx, xy, xx] = matrixOf(map);
   const half = size / 2;
-  const corners = [box.top, box.bottom].flatMap((y) =>
-    [box.left, box.right].map((x) => mapPoint(map, y / half - 1, x / half - 1)),
-  );
-  const ys = corners.map(([y]) => y * half + half);
-  const xs = corners.map(([, x]) => x * half + half);
   return {
-    top: Math.min(...ys),
-    left: Math.min(...xs),
-    bottom: Math.max(...ys),
-    right: Math.max(...xs),
+    xx,
+    xy,
+    x0: half * (1 + map.shiftX - xx - xy),
+    yx,
+    yy,
+    y0: half * (1 + map.shiftY - yy - yx),
   };
 }

@@ -1,122 +1,150 @@
-/** Patch scores as a picture: a dense map of robust z, and that map laid over the radiograph. */
-import { SaladError } from '../errors/index.js';
+/** Patch scores as a dense map of robust z in the geometry of the source image. */
+import { type AffineTransform, compose, invert, scaling } from '../geometry/affine.js';
 import { type Geometry, patchStart } from '../geometry/geometry.js';
-import { sharp } from './libvips.js';
+import type { Box } from '../geometry/placement.js';
 
-/** How robust z becomes colour. */
-export interface OverlayOptions {
-  /** At or below this robust z the image shows plain. @default 1.5 */
-  readonly zLow?: number;
-  /** From this robust z on colour and opacity are at their top. @default 6 */
-  readonly zHigh?: number;
-  /** Opacity at zHigh, in (0, 1]: below 1 the anatomy stays visible. @default 0.65 */
-  readonly opacityMax?: number;
+/** Longer side of a map in pixels, at most: 1 MiB of float32, more than a patch grid holds. */
+export const MAP_SIDE_MAX = 512;
+
+/** Rows and columns of a map, or of a picture drawn with it. */
+export interface MapShape {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** The size of the map of a source image: that of the image itself, or smaller, its sides in proportion. */
+export function mapShapeOf(rows: number, columns: number, sideMax = MAP_SIDE_MAX): MapShape {
+  const scale = Math.min(1, sideMax / Math.max(rows, columns));
+  const side = (length: number): number => Math.max(1, Math.round(length * scale));
+  return { rows: side(rows), columns: side(columns) };
+}
+
+/** From map pixels to source pixels: exactly the ratio of the sides. */
+export function mapToSource(shape: MapShape, rows: number, columns: number): AffineTransform {
+  return scaling(columns / shape.columns, rows / shape.rows);
+}
+
+/** Rows drawn in one step. */
+const STEP_ROWS = 16;
+
+/**
+ * The patch grid as a field over the working image. Every cell is a square of `patchStride` pixels around the centre of
+ * its patch. The field is NaN outside of cells that count for the image score and were scored. In the middle half of such
+ * a cell it is the robust z of its patch, so that no patch above a threshold is lost between pixels; from there to the
+ * next cell it is linear.
+ */
+export class PatchField {
+  readonly #size: number;
+  readonly #grid: number;
+  readonly #margin: number;
+  readonly #z: Float32Array;
+  /** Working coordinate of the centre of cell 0, along either axis. */
+  readonly #first: number;
+  readonly #stride: number;
+
+  /**
+   * @param patchZ robust z [patchGrid, patchGrid], NaN where not scored
+   * @param margin outer rings of the grid that do not count
+   */
+  constructor(geometry: Geometry, patchZ: Float32Array, margin: number) {
+    const { patchGrid, patchSize, patchStride } = geometry;
+    this.#size = geometry.workingSize;
+    this.#grid = patchGrid;
+    this.#margin = margin;
+    this.#z = countingOf(patchZ, patchGrid, margin);
+    this.#first = patchStart(geometry, 0) + patchSize / 2;
+    this.#stride = patchGrid === 1 ? Math.max(patchSize, patchStride) : patchStride;
+  }
+
+  /** The cells that count, scored or not, as a box of the working image. */
+  get countingBox(): Box {
+    const edge = (cell: number): number =>
+      Math.min(this.#size, Math.max(0, this.#first + (cell - 0.5) * this.#stride));
+    const [low, high] = [edge(this.#margin), edge(this.#grid - this.#margin)];
+    return { top: low, left: low, bottom: high, right: high };
+  }
+
+  /** @returns robust z at working coordinates, NaN outside of cells that count and of the working image */
+  at(y: number, x: number): number {
+    const size = this.#size;
+    if (!(y >= 0 && x >= 0 && y < size && x < size)) return Number.NaN;
+    const row = (y - this.#first) / this.#stride;
+    const column = (x - this.#first) / this.#stride;
+    if (Number.isNaN(this.#cell(Math.round(row), Math.round(column)))) return Number.NaN;
+    const top = Math.floor(row);
+    const left = Math.floor(column);
+    const down = betweenCells(row - top);
+    const right = betweenCells(column - left);
+    const sum = { weighted: 0, weights: 0 };
+    this.#add(sum, top, left, (1 - down) * (1 - right));
+    this.#add(sum, top, left + 1, (1 - down) * right);
+    this.#add(sum, top + 1, left, down * (1 - right));
+    this.#add(sum, top + 1, left + 1, down * right);
+    return sum.weighted / sum.weights;
+  }
+
+  #cell(row: number, column: number): number {
+    const grid = this.#grid;
+    if (row < 0 || column < 0 || row >= grid || column >= grid) return Number.NaN;
+    return this.#z[row * grid + column]!;
+  }
+
+  #add(sum: { weighted: number; weights: number }, row: number, column: number, weight: number): void {
+    const z = this.#cell(row, column);
+    if (Number.isNaN(z)) return;
+    sum.weighted += weight * z;
+    sum.weights += weight;
+  }
+}
+
+/** Share of the next cell, from the share of the way to its centre: 0 to a quarter of it, 1 from three quarters on. */
+function betweenCells(way: number): number {
+  return Math.min(1, Math.max(0, 2 * way - 0.5));
+}
+
+function countingOf(patchZ: Float32Array, grid: number, margin: number): Float32Array {
+  return patchZ.map((z, cell) => {
+    const row = Math.floor(cell / grid);
+    const column = cell - row * grid;
+    const distance = Math.min(row, column, grid - 1 - row, grid - 1 - column);
+    return distance < margin ? Number.NaN : z;
+  });
 }
 
 /**
- * Overlapping patches blended into one map: every pixel is the mean of the patches that cover it, weighted by a
- * triangle over each patch's box so that a patch counts most at its centre.
- * @param patchZ robust z [patchGrid, patchGrid], NaN where not scored
- * @returns float32 [workingSize, workingSize] robust z, NaN where no scored patch covers
+ * Draws a field in the geometry of the source image, some rows a step.
+ * @param workingToSource of the image, its alignment undone
+ * @returns float32 [shape.rows, shape.columns] robust z; NaN where nothing that counts was scored
  */
-export function blendPatches(geometry: Geometry, patchZ: Float32Array): Float32Array {
-  const { workingSize: size, patchGrid, patchSize } = geometry;
-  const weights = triangle(patchSize);
-  const sums = new Float64Array(size * size);
-  const totals = new Float64Array(size * size);
-  for (let row = 0; row < patchGrid; row++) {
-    for (let column = 0; column < patchGrid; column++) {
-      const z = patchZ[row * patchGrid + column]!;
-      if (Number.isNaN(z)) continue;
-      const top = patchStart(geometry, row);
-      const left = patchStart(geometry, column);
-      for (let y = Math.max(0, top); y < Math.min(size, top + patchSize); y++) {
-        const rowWeight = weights[y - top]!;
-        for (let x = Math.max(0, left); x < Math.min(size, left + patchSize); x++) {
-          const weight = rowWeight * weights[x - left]!;
-          const at = y * size + x;
-          sums[at] = sums[at]! + weight * z;
-          totals[at] = totals[at]! + weight;
-        }
-      }
+export function* anomalyMapSteps(
+  field: PatchField,
+  workingToSource: AffineTransform,
+  shape: MapShape,
+  source: MapShape,
+): Generator<void, Float32Array> {
+  const map = compose(invert(workingToSource), mapToSource(shape, source.rows, source.columns));
+  const values = new Float32Array(shape.rows * shape.columns);
+  for (let row = 0, at = 0; row < shape.rows; row++) {
+    const y0 = map.yy * (row + 0.5) + map.y0;
+    const x0 = map.xy * (row + 0.5) + map.x0;
+    for (let column = 0; column < shape.columns; column++, at++) {
+      values[at] = field.at(y0 + map.yx * (column + 0.5), x0 + map.xx * (column + 0.5));
     }
+    if (row % STEP_ROWS === STEP_ROWS - 1) yield;
   }
-  const map = new Float32Array(size * size);
-  for (let i = 0; i < map.length; i++) map[i] = totals[i]! > 0 ? sums[i]! / totals[i]! : Number.NaN;
-  return map;
+  return values;
 }
 
-/**
- * The radiograph in grey with the map over it, as a PNG of 8-bit RGB.
- * @param pixels uint8 [size, size]
- * @param map robust z [size, size]; NaN shows plain grey
- */
-export async function overlayPng(
-  pixels: Uint8Array,
-  map: Float32Array,
-  size: number,
-  options: OverlayOptions = {},
-): Promise<Uint8Array> {
-  if (pixels.length !== size * size || map.length !== size * size) {
-    throw new SaladError(
-      'INTERNAL',
-      `image (${pixels.length}) and map (${map.length}) are not ${size} squared`,
-    );
+/** As `anomalyMapSteps`, in one go. */
+export function anomalyMap(
+  field: PatchField,
+  workingToSource: AffineTransform,
+  shape: MapShape,
+  source: MapShape,
+): Float32Array {
+  const steps = anomalyMapSteps(field, workingToSource, shape, source);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
   }
-  const rgb = overlayRgb(pixels, map, options);
-  return sharp(rgb, { raw: { width: size, height: size, channels: 3 } })
-    .png()
-    .toBuffer();
-}
-
-/** @returns uint8 [pixels, 3] */
-export function overlayRgb(pixels: Uint8Array, map: Float32Array, options: OverlayOptions = {}): Uint8Array {
-  const { zLow = 1.5, zHigh = 6, opacityMax = 0.65 } = options;
-  const table = infernoTable();
-  const rgb = new Uint8Array(pixels.length * 3);
-  for (let i = 0, at = 0; i < pixels.length; i++, at += 3) {
-    const grey = pixels[i]!;
-    const share = (map[i]! - zLow) / (zHigh - zLow);
-    // NaN fails the comparison: what was not scored is never coloured.
-    const strength = share > 0 ? Math.min(1, share) : 0;
-    const opacity = opacityMax * strength;
-    const color = 3 * Math.round(255 * strength);
-    for (let channel = 0; channel < 3; channel++) {
-      rgb[at + channel] = Math.round((1 - opacity) * grey + opacity * table[color + channel]!);
-    }
-  }
-  return rgb;
-}
-
-/** 1 at the centre, falling linearly, still above 0 at the outermost pixel. */
-function triangle(size: number): Float64Array {
-  return Float64Array.from(
-    { length: size },
-    (_, i) => 1 - Math.abs((2 * i + 1) / size - 1) * (1 - 1 / (2 * size)),
-  );
-}
-
-/** Ten evenly spaced colours of matplotlib's inferno: perceptually uniform, readable without colour vision. */
-const INFERNO = [
-  0x000004, 0x1b0c42, 0x4b0c6b, 0x781c6d, 0xa52c60, 0xcf4446, 0xed6925, 0xfb9a06, 0xf7d03c, 0xfcffa4,
-] as const;
-
-/** The map starts here: inferno's darkest third would only blacken the image, not colour it. */
-const INFERNO_START = 0.35;
-
-/** uint8 [256, 3], interpolated between the ten colours. */
-function infernoTable(): Uint8Array {
-  const table = new Uint8Array(256 * 3);
-  for (let i = 0; i < 256; i++) {
-    const position = (INFERNO_START + (1 - INFERNO_START) * (i / 255)) * (INFERNO.length - 1);
-    const below = Math.min(INFERNO.length - 2, Math.floor(position));
-    const share = position - below;
-    for (let channel = 0; channel < 3; channel++) {
-      const shift = 16 - 8 * channel;
-      const low = (INFERNO[below]! >> shift) & 0xff;
-      const high = (INFERNO[below + 1]! >> shift) & 0xff;
-      table[3 * i + channel] = Math.round(low + (high - low) * share);
-    }
-  }
-  return table;
 }

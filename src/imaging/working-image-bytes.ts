@@ -20,8 +20,8 @@ export function workingImageBytes(
   const pixels = geometry.workingSize ** 2;
   // Percentiles need the display values of all pixels, and a copy of them that is put in order.
   const floats = isStreamable(input, format) ? 0 : pixels * (4 + 4);
-  // Alignment warps into a second image.
-  const aligned = input.alignment === undefined ? 0 : pixels;
+  // The image as it was before alignment is kept, and alignment warps into another one.
+  const aligned = input.alignment === undefined ? 0 : 2 * pixels;
   const whole = pixels + floats + aligned + displayTableBytes(format);
   if (source === 'tiles') return whole + geometry.coreSize * geometry.coreColumns * 4;
   const placement = placementOf(input, format.rows, format.columns);

@@ -4,11 +4,19 @@
  */
 
 import { SaladError } from '../errors/index.js';
+import { type AffineTransform, apply, compose, type Point } from '../geometry/affine.js';
 import type { Geometry } from '../geometry/geometry.js';
-import { type Box, type Placement, placementOf, toSourceBox } from '../geometry/placement.js';
+import {
+  type Box,
+  boundingBox,
+  cornersOf,
+  type Placement,
+  placedToSource,
+  placementOf,
+} from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
 import { type Aligner, alignerOf } from './alignment.js';
-import { type Alignment, unalignedBox } from './alignment-map.js';
+import { type Alignment, unaligned } from './alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
 import { displayTableOf, lookUp, toByte, toBytes } from './byte-table.js';
 import { ImageContent, isTooSmall } from './image-content.js';
@@ -66,6 +74,8 @@ export class WorkingImage {
   readonly #cutter: TileCutter;
   readonly #aligner: Aligner | null;
   #alignment: Alignment | null = null;
+  #placedPixels: Uint8Array | null = null;
+  #workingToSource: AffineTransform;
   #completed = false;
   readonly #content: ImageContent;
   readonly #isTooSmall: boolean;
@@ -87,6 +97,7 @@ export class WorkingImage {
     }
     this.#transform = createDisplayTransform(format);
     this.#placement = placementOf(input, format.rows, format.columns);
+    this.#workingToSource = placedToSource(this.#placement, format.rows, format.columns);
     this.streamable = isStreamable(input, format);
     // A streamable image is rounded to whole display values.
     const level = Math.max(this.streamable ? 1 : 0, displayLevel(format));
@@ -131,6 +142,11 @@ export class WorkingImage {
   /** Source rows taken in so far; 0 for tiles. */
   get rowsReceived(): number {
     return this.#resampler?.rowsReceived ?? 0;
+  }
+
+  /** uint8 [workingSize, workingSize]: `pixels` before alignment, where the source lies as its placement says. */
+  get placedPixels(): Uint8Array {
+    return this.#placedPixels ?? this.pixels;
   }
 
   /** How the image was aligned; null where it was not, or not yet. */
@@ -246,15 +262,17 @@ export class WorkingImage {
     }
     // Half an image has nothing to be aligned by: its tiles are scored where they lie.
     if (this.#aligner !== null && coverage.isComplete) {
-      this.#alignment = this.#aligner.align(this.pixels, this.geometry.workingSize);
+      this.#placedPixels = this.pixels.slice();
+      this.takeAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
     }
     return coverage.coveredTiles();
   }
 
-  /** Takes the image as somebody else has aligned it: its pixels [workingSize, workingSize] and how. */
-  takeAligned(pixels: Uint8Array, alignment: Alignment): void {
-    this.pixels.set(pixels);
+  /** Takes how the tile was aligned that is the whole image, by the worker that scored it; the pixels stay as they are. */
+  takeAlignment(alignment: Alignment): void {
     this.#alignment = alignment;
+    const placed = placedToSource(this.#placement, this.format.rows, this.format.columns);
+    this.#workingToSource = compose(placed, unaligned(alignment.map, this.geometry.workingSize));
   }
 
   /** Tiles that cannot be scored: their core or halo is not covered by what came so far. */
@@ -278,12 +296,20 @@ export class WorkingImage {
     this.#cutter.cut(row, column, target);
   }
 
+  /** From working pixels to source pixels: alignment, where there was one, and placement undone. */
+  get workingToSource(): AffineTransform {
+    return this.#workingToSource;
+  }
+
+  /** Corners of a box of working pixels in source pixels, clockwise from its top left; not clipped. */
+  sourceCorners(box: Box): readonly Point[] {
+    return cornersOf(box).map((corner) => apply(this.#workingToSource, corner));
+  }
+
   /** A box of working pixels in source pixels, clipped to the source image; of an aligned image what holds it. */
   sourceBox(top: number, left: number, bottom: number, right: number): Box {
-    const box = { top, left, bottom, right };
-    const map = this.#alignment?.map;
-    const unaligned = map ? unalignedBox(map, this.geometry.workingSize, box) : box;
-    return toSourceBox(this.#placement, this.format.rows, this.format.columns, unaligned);
+    const corners = this.sourceCorners({ top, left, bottom, right });
+    return boundingBox(corners, this.format.rows, this.format.columns);
   }
 
   #takeTargetRow(row: number, values: Float32Array): void {

@@ -5,7 +5,7 @@ import type { Bundle } from '../bundle/bundle.js';
 import { modelKey, openBundles } from '../bundle/repository.js';
 import type { ServeConfig } from '../config/schema.js';
 import { type EngineName, type Precision, supportedPrecision } from '../engines/engine.js';
-import { SaladError } from '../errors/index.js';
+import { callerText, SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
 import { EnginePool, type PoolModel, type PoolModelStatus, type PoolSlot } from '../pool/engine-pool.js';
@@ -50,6 +50,7 @@ export class ModelRegistry {
       maxAcquisitions: config.maxConcurrentAcquisitions,
       maxBytes: config.maxAcquisitionBytes,
       retryAfterMs: config.retryDelayMs,
+      peerShareRatio: config.peerShareRatio,
     });
     const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
     const batcher = new Batcher<PoolSlot>({
@@ -58,6 +59,8 @@ export class ModelRegistry {
         maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
+      statShare: config.statSharePercent / 100,
+      peersTakeTurns: config.peerShareRatio > 0,
       admission: { maxQueueMs: config.maxQueueMs, maxQueueRatio: config.maxQueueRatio },
       now: () => performance.now(),
       onBatch: (report) => telemetry.batchRan(report),
@@ -87,7 +90,8 @@ export class ModelRegistry {
     const found =
       version === undefined ? versions.at(-1) : versions.find((model) => model.version === version);
     if (found !== undefined) return found;
-    const requested = version === undefined ? name : `${name}@${version}`;
+    const shownName = callerText(name);
+    const requested = version === undefined ? shownName : `${shownName}@${version}`;
     const loaded = this.models.map((model) => model.key).join(', ');
     throw new SaladError('MODEL_NOT_FOUND', `model ${requested} is not loaded; loaded: ${loaded}`);
   }

@@ -1,40 +1,63 @@
-/** Builds self-contained HTML pages: no scripts, no external files, readable in print and in dark mode. */
+/** A self-contained HTML page: it loads nothing, runs one script of its own, and is readable without it and in print. */
+import { createHash } from 'node:crypto';
+import { SCRIPT } from './script.js';
+import { STYLE } from './style.js';
 
+/** Control characters but tab and newline, and marks of text direction: they must not change how a page reads. */
+const INVISIBLE = /[^\P{C}\t\n]|[\p{Zl}\p{Zp}]/gu;
+
+/** Escapes text of other origin, such as file names; invisible characters become visible. */
 export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  return text
+    .replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
+    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
+/** A file name as HTML, which does not affect the direction of the text around it. */
+export function shownName(name: string): string {
+  return `<bdi>${escapeHtml(name)}</bdi>`;
+}
+
+/** Escapes all cells. */
 export function htmlTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (tag: string, cells: readonly string[]) =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
-  return `<table>${line('th', header)}${rows.map((row) => line('td', row)).join('')}</table>`;
+  const body = rows.map((row) => line('td', row)).join('\n');
+  return `<div class="wide"><table><thead>${line('th', header)}</thead><tbody>${body}</tbody></table></div>`;
 }
 
-/** An `img` element that contains the PNG. `width` is in CSS pixels. */
-export function pngImage(png: Uint8Array, alt: string, width: number): string {
-  const data = Buffer.from(png.buffer, png.byteOffset, png.byteLength).toString('base64');
-  return `<img alt="${escapeHtml(alt)}" width="${width}" src="data:image/png;base64,${data}">`;
+/** Facts by name, such as where a page came from. @param facts trusted HTML on the right side */
+export function htmlFacts(facts: readonly (readonly [name: string, html: string])[]): string {
+  const rows = facts.map(([name, html]) => `<dt>${escapeHtml(name)}</dt><dd>${html}</dd>`);
+  return `<dl class="facts">${rows.join('\n')}</dl>`;
 }
 
-/** @param body trusted HTML: the caller escapes all text of other origin */
+function sourceHash(text: string): string {
+  return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+}
+
+/** Nothing is loaded but what the page itself holds; no other script or style runs, whatever text came into it. */
+const POLICY = [
+  "default-src 'none'",
+  'img-src data:',
+  `style-src ${sourceHash(STYLE)}`,
+  `script-src ${sourceHash(SCRIPT)}`,
+  "base-uri 'none'",
+  "form-action 'none'",
+].join('; ');
+
+/** @param body trusted HTML: escape what comes from outside before it gets here. */
 export function htmlPage(title: string, body: string): string {
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<meta name="viewport" content="width=device-width">
 <title>${escapeHtml(title)}</title>
-<style>
-  :root { color-scheme: light dark; }
-  body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-  h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-  table { border-collapse: collapse; margin: 0.75rem 0; }
-  th, td { padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; border-bottom: 1px solid #8884; font-variant-numeric: tabular-nums; }
-  figure { display: inline-block; margin: 0.5rem 1rem 0.5rem 0; vertical-align: top; }
-  figcaption { font-size: 0.85rem; max-width: 24rem; }
-  img { image-rendering: auto; background: #000; height: auto; }
-  .note { color: #777; }
-</style></head>
+<style>${STYLE}</style></head>
 <body><h1>${escapeHtml(title)}</h1>
 ${body}
-<p class="note">salad-serve is research software: it ranks and highlights; it does not make a diagnosis.</p>
+<footer>salad-serve is research software: it ranks and highlights, it never claims a diagnosis.</footer>
+<script>${SCRIPT}</script>
 </body></html>
 `;
 }

@@ -1,14 +1,18 @@
 /** A second port for probes that speak no TLS, such as Kubernetes' own: grpc.health.v1 and nothing else. */
 import { ServerCredentials } from '@grpc/grpc-js';
-import type { Logger } from '../telemetry/logger.js';
+import { limitsOfMethods } from '../limits/methods.js';
+import { PortLimits } from '../limits/port-limits.js';
+import { Rates } from '../limits/rates.js';
+import { type Logger, silentLogger } from '../telemetry/logger.js';
 import type { Health } from './health.js';
 import { Connections } from './http2/connection-limits.js';
 import { createServerWithWindow } from './http2/create-server.js';
 import { bind } from './listen.js';
 
 /** Probes come one at a time. */
-const LIMITS = {
-  maxConnections: 64,
+const MAX_CONNECTIONS = 64;
+const CONNECTION_LIMITS = {
+  maxConnections: MAX_CONNECTIONS,
   prefaceMs: 10_000,
   idleMs: 60_000,
   maxAgeMs: 0,
@@ -20,6 +24,22 @@ const LIMITS = {
 } as const;
 /** HTTP/2's own. */
 const WINDOW_BYTES = 65_535;
+
+const PORT_LIMITS = {
+  peerOf: () => undefined,
+  // No scoring here: all methods are small ones.
+  limitsOf: limitsOfMethods({ maxMessageBytes: 0, maxTiles: 0 }),
+  maxConnections: MAX_CONNECTIONS,
+  maxReceivedBytes: 1024 * 1024,
+  maxPendingBytes: 0,
+  receiveWindowBytes: WINDOW_BYTES,
+  // All probes may come from one address.
+  peerShareRatio: 0,
+  rates: new Rates({ perSecond: 1000 }),
+  retryDelayMs: 1000,
+  // Probes are asked for every few seconds: nobody wants a line for each.
+  logger: silentLogger(),
+};
 
 export interface HealthPort {
   readonly port: number;
@@ -38,14 +58,21 @@ export async function openHealthPort(
   logger: Logger,
 ): Promise<HealthPort | undefined> {
   if (listen === '') return undefined;
-  const connections = new Connections({ ...LIMITS, logger });
+  const limits = new PortLimits(PORT_LIMITS);
+  const connections = new Connections({ ...CONNECTION_LIMITS, logger });
   const server = createServerWithWindow(
     {
-      'grpc.max_receive_message_length': 4096,
+      interceptors: [limits.interceptor],
       'grpc.max_concurrent_streams': 16,
       'grpc.enable_channelz': 0,
     },
-    { windowBytes: WINDOW_BYTES, onHttp2Server: (http2Server) => connections.watch(http2Server) },
+    {
+      windowBytes: WINDOW_BYTES,
+      onHttp2Server: (http2Server) => {
+        limits.watch(http2Server);
+        connections.watch(http2Server);
+      },
+    },
   );
   health.addTo(server);
   const port = await bind(server, 'healthListen', listen, ServerCredentials.createInsecure());

@@ -1,10 +1,14 @@
 /** The gRPC server: listens once every model is warm, and stops without losing what runs. */
 
+import { callerOf } from '../auth/caller.js';
 import { type Guard, openGuard } from '../auth/guard.js';
 import { portCredentials, restrictCiphers } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
+import { MemoryRelease } from '../limits/memory-release.js';
+import { limitsOfMethods } from '../limits/methods.js';
+import { PortLimits } from '../limits/port-limits.js';
 import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
@@ -63,7 +67,9 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     const health = new Health(SERVICE_NAMES);
     const healthPort = await openHealthPort(config.healthListen, health, logger);
     closers.push(() => healthPort?.close());
-    const { server, ...parts } = createPort({ config, logger, telemetry, registry, guard, health });
+    const { server, limits, ...parts } = createPort({ config, logger, telemetry, registry, guard, health });
+    const memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
+    closers.push(() => memory.close());
     const stopListening = () => server.forceShutdown();
     closers.push(stopListening);
     const port = await bind(server, 'listen', config.listen, tls.credentials);
@@ -127,10 +133,22 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
     engineLosses: () => registry.pool.failovers.losses,
     prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
   });
+  const { maxMessageBytes } = config;
+  const limits = new PortLimits({
+    ...config,
+    maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
+    peerOf: (metadata) => callerOf(metadata)?.peer,
+    limitsOf: limitsOfMethods({
+      maxMessageBytes,
+      maxTiles: Math.max(...registry.list().map(({ geometry }) => geometry.tileCount)),
+    }),
+    rates: guard.rates,
+    logger,
+    telemetry,
+  });
   const server = createServerWithWindow(
     {
-      interceptors: [openCalls.interceptor, guard.interceptor],
-      'grpc.max_receive_message_length': config.maxMessageBytes,
+      interceptors: [limits.interceptor, openCalls.interceptor, guard.interceptor],
       'grpc.max_send_message_length': -1,
       // No channelz service is offered: counting for it would cost every message.
       'grpc.enable_channelz': 0,
@@ -141,16 +159,14 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
       handshakeTimeoutMs: config.connectTimeoutMs,
       onHttp2Server: (http2Server) => {
         restrictCiphers(http2Server);
+        limits.watch(http2Server);
         connections.watch(http2Server);
       },
     },
   );
-  server.addService(
-    guard.metered(AnomalyScoringService),
-    anomalyScoringHandlers({ config, registry, calls, telemetry }),
-  );
+  server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls, telemetry }));
   server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
   health.addTo(server);
   addReflection(server);
-  return { server, connections, calls, openCalls };
+  return { server, limits, connections, calls, openCalls };
 }

@@ -107,7 +107,7 @@ export const METRICS = {
     kind: 'gauge',
     unit: '1',
     description:
-      'Kolmogorov-Smirnov distance of the last 500 p-values to the uniform distribution; 0 before the first 100.',
+      'Evidence that images score unlike those of the calibration: log10 of the wealth of a conformal test martingale (docs/explanation/drift.md). 0: none; 4 and above: an alarm.',
     attributes: ['salad.model'],
   },
 } as const satisfies Record<string, Metric>;

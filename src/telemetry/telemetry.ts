@@ -29,6 +29,8 @@ export interface Gauges {
 export interface AggregateFacts {
   readonly decision: string;
   readonly overallPValue: number;
+  /** Normals that p-value is among. */
+  readonly calibrationImages: number;
   readonly engines: readonly string[];
   readonly coverage: {
     readonly scored: number;
@@ -130,12 +132,12 @@ export class Telemetry {
       for (const [model, count] of gauges.prototypes) result.observe(count, { 'salad.model': model });
     });
     drift.addCallback((result) => {
-      for (const [model, { distance }] of this.drifts) result.observe(distance, { 'salad.model': model });
+      for (const [model, { evidence }] of this.drifts) result.observe(evidence, { 'salad.model': model });
     });
   }
 
   private aggregated(spans: AcquisitionSpans, model: string, aggregate: AggregateFacts): void {
-    const { timings, coverage, decision, overallPValue, engines } = aggregate;
+    const { timings, coverage, decision, engines } = aggregate;
     const ofModel: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
     if (timings.firstScoreMs !== undefined) this.firstScore.record(timings.firstScoreMs / 1000, ofModel);
@@ -152,20 +154,20 @@ export class Telemetry {
       'salad.patches.scored': coverage.scored,
     };
     spans.aggregated(attributes, performance.now());
-    if (decision !== 'indeterminate') this.watchDrift(model, overallPValue);
+    if (decision !== 'indeterminate') this.watchDrift(model, aggregate);
   }
 
-  private watchDrift(model: string, pValue: number): void {
+  private watchDrift(model: string, { overallPValue: pValue, calibrationImages }: AggregateFacts): void {
     this.pValue.record(pValue, { 'salad.model': model });
     let drift = this.drifts.get(model);
     if (drift === undefined) {
-      drift = new ScoreDrift();
+      drift = new ScoreDrift(calibrationImages);
       this.drifts.set(model, drift);
     }
     if (!drift.add(pValue)) return;
-    const distance = Number(drift.distance.toFixed(3));
+    const evidence = Number(drift.evidence.toFixed(2));
     this.logger.warn(
-      { model, distance },
+      { model, evidence },
       'recent images score unlike those of the calibration: recalibrate?',
     );
   }

@@ -18,6 +18,7 @@ import {
   trace,
 } from '@opentelemetry/api';
 import type { BatchReport } from '../batching/index.js';
+import { boundedMessage } from '../errors/index.js';
 
 /** The spans of one acquisition while it runs. */
 export class AcquisitionSpans {
@@ -74,7 +75,9 @@ export class AcquisitionSpans {
   }
 
   ended(error: unknown): void {
-    if (error !== undefined) this.span.setStatus({ code: SpanStatusCode.ERROR, message: String(error) });
+    if (error !== undefined) {
+      this.span.setStatus({ code: SpanStatusCode.ERROR, message: boundedMessage(String(error)) });
+    }
     this.span.end(this.now());
   }
 

@@ -27,11 +27,15 @@ const TOP_PATCHES = 5;
 /** Unicode code points: an emoji is one, though JavaScript counts two. */
 const ACQUISITION_ID_LENGTH_MAX = 64;
 const TOP_PATCHES_MAX = 100;
+/** Of a manifest, too. */
+const MODEL_NAME_LENGTH_MAX = 63;
 
 export interface HeaderContext {
   readonly maxImagePixels: number;
   /** Milliseconds of the batcher's clock; Infinity without one. */
   readonly deadline: number;
+  /** What limits count the acquisition by. */
+  readonly peer: string;
 }
 
 /** The finder is handed in so that the id is checked before the model is looked up. */
@@ -45,6 +49,15 @@ export function checkAcquisitionId(header: AcquisitionHeader): void {
   }
 }
 
+/** @throws SaladError HEADER_INVALID */
+export function checkModelName(name: string, field: string): void {
+  if (name === '') throw SaladError.field('HEADER_INVALID', field, 'is missing');
+  if (name.length > MODEL_NAME_LENGTH_MAX) {
+    const why = `must have 1 to ${MODEL_NAME_LENGTH_MAX} characters, has ${name.length}`;
+    throw SaladError.field('HEADER_INVALID', field, why);
+  }
+}
+
 /** @throws SaladError HEADER_INVALID naming the field, IMAGE_TOO_LARGE */
 export function requestFrom(
   header: AcquisitionHeader,
@@ -53,6 +66,7 @@ export function requestFrom(
 ): AcquisitionRequest {
   const source = sourceFrom(header.source);
   return {
+    peer: context.peer,
     acquisitionId: header.acquisitionId,
     format: formatFrom(header.image, source, context.maxImagePixels),
     source,

@@ -65,7 +65,7 @@ async function decodedRequest(
   // Before decompression: a small file may hold a large image, and many of them may come at once.
   let release: Release = () => {};
   const reserve = (bytes: number) => {
-    release = model.budget.reserveBytes(bytes);
+    release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
   };
   try {
     const { maxImagePixels: maxPixels, decoding: queue, signal } = context;

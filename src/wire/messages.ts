@@ -66,11 +66,17 @@ export function answerOf(
             geometry: wireGeometry(model),
             scoresBeforeLastPixel: event.scoresBeforeLastPixel,
             placement: event.placement,
+            workingToSource: event.workingToSource,
           },
         },
       };
     case 'patches':
-      return { payload: { $case: 'patchScores', value: { patches: event.patches } } };
+      return {
+        payload: {
+          $case: 'patchScores',
+          value: { patches: event.patches, workingToSource: event.workingToSource },
+        },
+      };
     case 'aggregate':
       return { payload: { $case: 'aggregate', value: aggregateOf(event.aggregate, model, request) } };
   }
@@ -106,5 +112,5 @@ function mapOf(map: Aggregate['anomalyMap']): AnomalyMap | undefined {
     map.format === 'float32'
       ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32
       : AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY;
-  return { format, rows: map.size, columns: map.size, data: map.data };
+  return { ...map, format, scale: [...map.scale] };
 }

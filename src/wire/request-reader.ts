@@ -12,6 +12,8 @@ export interface RequestOptions<T> {
   readonly idleTimeoutMs: number;
   /** Ends the iteration; the reader learns of it from the same signal. */
   readonly signal: AbortSignal;
+  /** Called for every message once nobody reads it any more. */
+  readonly onTaken?: (message: T) => void;
 }
 
 type Readable<T> = Pick<ServerReadableStream<T, unknown>, 'on' | 'off' | 'pause' | 'resume' | 'isPaused'>;
@@ -50,8 +52,9 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
     options.signal.removeEventListener('abort', stop);
     call.off('data', onData);
     call.off('end', onEnd);
-    waiting.length = 0;
+    for (const message of waiting.splice(0)) options.onTaken?.(message);
     // What the client still sends is read and dropped, else the call could never close.
+    if (options.onTaken !== undefined) call.on('data', options.onTaken);
     call.resume();
     news.open();
   };
@@ -64,6 +67,7 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
       if (message !== undefined) {
         yield message;
         timer.refresh();
+        options.onTaken?.(message);
         pendingBytes -= options.sizeOf(message);
         if (call.isPaused() && pendingBytes <= options.maxPendingBytes) call.resume();
         continue;

@@ -1,6 +1,6 @@
 /** The only map from our errors to gRPC status, with the details of google.rpc.Status. */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
-import { type ErrorKind, type ErrorReason, SaladError } from '../errors/index.js';
+import { boundedMessage, type ErrorKind, type ErrorReason, SaladError } from '../errors/index.js';
 import type { Any } from '../gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
 import { Status } from '../gen/google/rpc/status.js';
@@ -9,6 +9,12 @@ import { Status } from '../gen/google/rpc/status.js';
 export const ERROR_DOMAIN = 'salad-serve';
 /** Trailer with the details of google.rpc.Status. */
 export const DETAILS_KEY = 'grpc-status-details-bin';
+/** Bytes of an error's message in trailers: it stands there twice, percent-encoded and base64. */
+const MESSAGE_BYTES_MAX = 768;
+/** Field violations of one error that are sent, and bytes of the texts of each. */
+const VIOLATIONS_MAX = 4;
+const FIELD_BYTES_MAX = 64;
+const DESCRIPTION_BYTES_MAX = 384;
 const TYPE_PREFIX = 'type.googleapis.com/';
 
 export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
@@ -72,7 +78,10 @@ export function statusDetails(error: SaladError, retryDelayMs?: number): Buffer 
     ),
   ];
   if (error.fieldViolations.length > 0) {
-    const fieldViolations = error.fieldViolations.map(({ field, description }) => ({ field, description }));
+    const fieldViolations = error.fieldViolations.slice(0, VIOLATIONS_MAX).map(({ field, description }) => ({
+      field: boundedMessage(field, FIELD_BYTES_MAX),
+      description: boundedMessage(description, DESCRIPTION_BYTES_MAX),
+    }));
     details.push(
       pack('google.rpc.BadRequest', BadRequest.encode(BadRequest.fromPartial({ fieldViolations }))),
     );
@@ -104,10 +113,11 @@ export function protocolError(code: status, text: string): SaladError | undefine
   return known === undefined ? undefined : new SaladError(known[2], text);
 }
 
+/** Bounded, because C-core clients accept trailers of 8 KiB: longer ones would hide the error. */
 function publicMessage(error: SaladError): string {
   return error.reason === 'INTERNAL'
     ? "something failed that should not; see the server's log"
-    : error.message;
+    : boundedMessage(error.message, MESSAGE_BYTES_MAX);
 }
 
 function pack(type: string, message: { finish(): Uint8Array }): Any {

@@ -9,7 +9,10 @@ import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scorin
 import { AnomalyMapFormat, WarningKind } from '../../src/gen/salad/v1/types.js';
 import { patchStart } from '../../src/geometry/geometry.js';
 import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
-import { blendPatches, overlayPng } from '../../src/imaging/anomaly-map.js';
+import { anomalyMap, PatchField } from '../../src/imaging/anomaly-map.js';
+import { colourScaleOf } from '../../src/imaging/colour-scale.js';
+import { overlaySteps, rgbPng } from '../../src/imaging/overlay.js';
+import { inTurns } from '../../src/imaging/turns.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { aggregateImage } from '../../src/scoring/calibration.js';
 import type { RunningServer } from '../../src/server/server.js';
@@ -75,9 +78,13 @@ describe('images aligned in the worker', function () {
       for (const [patch, { score }] of patches) {
         assert.ok(Math.abs(score - scores[patch]!) <= 1e-6, `patch ${patch}: ${score}, ${scores[patch]}`);
       }
-      const { calibration, scoring } = bundle.manifest;
       const { patchZ } = aggregateImage({ scores, secondView: 0 }, bundle.manifest, bundle.geometry);
-      const overlay = await overlayPng(image.pixels, blendPatches(bundle.geometry, patchZ), SIDE);
+      const shape = { rows: SIDE, columns: SIDE };
+      const field = new PatchField(bundle.geometry, patchZ, 0);
+      const map = anomalyMap(field, image.workingToSource, shape, shape);
+      const scale = colourScaleOf(aggregate.threshold, map);
+      // Under the colours is the image as it was sent, not as it was aligned.
+      const overlay = await rgbPng(await inTurns(overlaySteps(image.placedPixels, map, shape, scale)), shape);
       const [own, expected] = await Promise.all([aggregate.anomalyMap!.data, overlay].map(colours));
       assert.ok(
         own!.every((value, at) => Math.abs(value - expected![at]!) <= 2),

@@ -299,6 +299,30 @@ describe('who is calling', function () {
       await mine.scoreAcquisition(smallHeader('third'), rows);
     });
 
+    it('shares of the server are those of identities, though all come from one address', async () => {
+      await startLimited({ maxConcurrentAcquisitions: 4, headerTimeoutMs: 30_000 });
+      const [mine, theirs] = [as({ apiKey: one.key }), as({ apiKey: other.key })];
+      const rows = smallRows(smallImage(1));
+      let finish: () => void = () => {};
+      const gate = new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      const hold = async () => {
+        const events = mine.streamAcquisition(smallHeader('held'), async function* () {
+          await gate;
+          yield* rows;
+        });
+        assert.equal((await events.next()).value?.type, 'accepted');
+        return events;
+      };
+      const held = [await hold(), await hold(), await hold()];
+      const refused = refusedAs('RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED');
+      await assert.rejects(mine.scoreAcquisition(smallHeader('fourth'), rows), refused);
+      await theirs.scoreAcquisition(smallHeader('theirs'), rows);
+      finish();
+      for (const events of held) for await (const _event of events);
+    });
+
     it('where there are no keys, a client certificate is an identity', async () => {
       const authority = await makeAuthority();
       const names = { tlsCertFile: 'server.pem', tlsKeyFile: 'server.key', tlsClientCaFile: 'ca.pem' };

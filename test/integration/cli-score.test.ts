@@ -15,6 +15,7 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
 import { runSalad } from '../support/in-process-salad.js';
+import { assertSelfContained } from '../support/report-page.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
 describe('salad score', function () {
@@ -111,14 +112,19 @@ describe('salad score', function () {
     assert.ok(rows[3]?.startsWith(`"${at('in/comma, ""quote"".png')}",small@1,`), rows[3]);
   });
 
-  it('lists what failed first in the report', async () => {
+  it('lists what failed first in the report, on a page that loads nothing', async () => {
     const report = at('out/report.html');
+    await writeImage('in/<b>&"\u202egnp.png', 3);
     await score(at('in'), '--recursive', '--report', report);
     const html = readFileSync(report, 'utf8');
+    assertSelfContained(html);
     assert.ok(html.indexOf('Not scored') < html.indexOf('Scores'));
-    assert.match(html, /<td>[^<]*broken\.png<\/td><td>the image is neither PNG nor JPEG<\/td>/);
-    assert.match(html, /3 images: /);
-    assert.equal(html.match(/<img /g)?.length, 2);
+    assert.match(html, /<td><bdi>[^<]*broken\.png<\/bdi><\/td><td>the image is neither PNG nor JPEG<\/td>/);
+    assert.match(html, /4 images: /);
+    assert.equal(html.match(/<section class="image"/g)?.length, 3);
+    assert.equal(html.match(/<image class="colours"/g)?.length, 3);
+    // A name cannot become markup, nor turn the text around it.
+    assert.ok(html.includes('in/&#60;b&#62;&#38;&#34;\\u{202e}gnp.png') && !html.includes('\u202e'));
   });
 
   it('never writes a map over an input or over the map of another image', async () => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { after, before, describe, it } from 'mocha';
 import { auroc } from '../../src/training/evaluate/metrics.js';
 import { phantomPng, png, writeFiles } from '../support/image-folders.js';
 import { runSalad } from '../support/in-process-salad.js';
+import { assertSelfContained } from '../support/report-page.js';
 
 const SIZE = 128;
 const root = mkdtempSync(join(tmpdir(), 'salad-protocol-'));
@@ -186,17 +188,79 @@ describe('salad evaluate', function () {
     rmSync(join(data, 'masks'), { recursive: true });
   });
 
-  it('shows warnings, all classes together and boxes in the report', async () => {
+  describe('--report', () => {
     const file = join(root, 'report.html');
-    await evaluate('--report', file);
-    const html = readFileSync(file, 'utf8');
-    for (const part of [
-      /<h2>Warnings<\/h2><ul>|<h2>Warnings<\/h2>\s*<ul>/,
-      /all abnormal/,
-      /Radiologists’ boxes/,
-    ]) {
-      assert.match(html, part);
-    }
-    assert.ok(!/(?:src|href)="(?!data:)/.test(html) && !html.includes('<script'));
+    let html: string;
+    before(async () => {
+      await evaluate('--report', file, '--top', '6');
+      html = readFileSync(file, 'utf8');
+    });
+
+    it('shows warnings, all classes together, boxes, and where the figures come from', () => {
+      const manifest = readFileSync(join(model, 'manifest.json'));
+      for (const part of [
+        /<h2>Warnings<\/h2><ul>/,
+        /all abnormal/,
+        /Radiologists’ boxes/,
+        /<dd>[^<]*small@1/,
+        /by salad-serve \d+\.\d+\.\d+/,
+        new RegExp(`<dd>${createHash('sha256').update(manifest).digest('hex')}</dd>`),
+      ]) {
+        assert.match(html, part);
+      }
+      assertSelfContained(html);
+    });
+
+    it('marks the thresholds of the model on curves and histograms', () => {
+      assert.ok((html.match(/<circle /g)?.length ?? 0) >= 2);
+      assert.match(html, /threshold 5 %<\/text>/);
+    });
+
+    it('lists every image, and those with maps as hits, misses and false alarms, two each at most', () => {
+      const table = html.slice(
+        html.indexOf('<h2>All images</h2>'),
+        html.indexOf('<h2>Images with maps</h2>'),
+      );
+      assert.equal(table.match(/<tr>/g)?.length, 1 + rows.length);
+      const byScore = [...rows].sort((a, b) => Number(b['imageScore']) - Number(a['imageScore']));
+      const of = (isNormal: boolean, decision: string) =>
+        byScore.filter((row) => (row['label'] === 'normal') === isNormal && row['decision'] === decision);
+      const wanted = [
+        of(false, 'anomalous').slice(0, 2),
+        of(false, 'normal').reverse().slice(0, 2),
+        of(true, 'anomalous').slice(0, 2),
+      ];
+      const sheets = html
+        .slice(0, html.indexOf('<h2>All images</h2>'))
+        .split(/<h2>(?:Abn|N)ormal images that/);
+      assert.equal(sheets.length, 4);
+      for (const [index, sheet] of sheets.slice(1).entries()) {
+        const names = [...sheet.matchAll(/<br><bdi>([^<]*)<\/bdi><\/figcaption>/g)].map(([, name]) => name);
+        const files = wanted[index]!.map((row) => row['file']!.replaceAll('"', '&#34;'));
+        assert.deepEqual(names, files);
+        if (files.length === 0) assert.match(sheet, /<p>No /);
+      }
+      assert.ok(wanted[0]!.length === 2, 'some are flagged');
+    });
+
+    it('draws the boxes of the data set and the top patch in pixels of the source', async () => {
+      await evaluate('--report', file, '--top', '36');
+      const all = readFileSync(file, 'utf8');
+      const points = {
+        6200: '0.0,0.0 128.0,0.0 128.0,128.0 0.0,128.0',
+        6201: '0.0,0.0 1.0,0.0 1.0,1.0 0.0,1.0',
+      };
+      for (const [name, box] of Object.entries(points)) {
+        const start = all.indexOf(`<h3><bdi>effusion/${name}.png`);
+        assert.ok(start > 0, name);
+        const section = all.slice(start, all.indexOf('</section>', start));
+        assert.match(section, new RegExp(`class="outline truth" points="${box}"`));
+        const row = rows.find((each) => each['file'] === `effusion/${name}.png`)!;
+        const [, corners = ''] = /class="outline top" points="([^"]*)"/.exec(section) ?? [];
+        const [x = Number.NaN, y = Number.NaN] = corners.split(/[ ,]/).map(Number);
+        assert.ok(Math.abs(Math.max(0, x) - Number(row['left'])) < 0.06, corners);
+        assert.ok(Math.abs(Math.max(0, y) - Number(row['top'])) < 0.06, corners);
+      }
+    });
   });
 });

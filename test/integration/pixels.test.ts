@@ -231,7 +231,7 @@ describe('pixels through the port', function () {
           for (const { aggregate, scores } of outcomes) {
             const { decision, coverage, warnings, pValue, imageScore, engines } = aggregate;
             assert.equal(decision, Decision.DECISION_INDETERMINATE, `${what} on ${model}`);
-            assert.ok(Number.isNaN(imageScore) && pValue === 1 && coverage?.scored === 0);
+            assert.ok(Number.isNaN(imageScore) && Number.isNaN(pValue) && coverage?.scored === 0);
             assert.deepEqual([scores.size, engines], [0, []]);
             const kinds = warnings.map(({ kind }) => kind);
             assert.ok(kinds.includes(WarningKind.WARNING_KIND_NOTHING_SCORED), what);
@@ -348,7 +348,7 @@ describe('pixels through the port', function () {
     for (const id of ['😀'.repeat(40), '😀'.repeat(64), 'é'.repeat(64), 'x']) {
       assert.equal((await send(id)).aggregate.acquisitionId, id);
     }
-    for (const id of ['', '😀'.repeat(65), 'x'.repeat(65), 'x'.repeat(100_000)]) {
+    for (const id of ['', '😀'.repeat(65), 'x'.repeat(65), 'x'.repeat(4000)]) {
       assert.deepEqual((await refusal(send(id))).fields, ['header.acquisition_id']);
     }
     // The same id again is another acquisition.

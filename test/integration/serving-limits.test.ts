@@ -85,7 +85,7 @@ describe('the server at its limits', function () {
   });
 
   it('refuses what would not fit in memory', async () => {
-    await start({ maxAcquisitionBytes: 1024 * 1024 });
+    await start({ maxAcquisitionBytes: 1024 * 1024, peerShareRatio: 0 });
     const open = [];
     let refused: Awaited<ReturnType<typeof refusal>> | undefined;
     for (let i = 0; i < 100 && refused === undefined; i++) {

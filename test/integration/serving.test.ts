@@ -137,7 +137,8 @@ describe('serving through the port', function () {
       const [near, next] = patch.nearestPrototypes;
       assert.ok(near!.distance <= next!.distance);
       assert.equal(near!.sourceImageId, ['a.png', 'b.png', 'c.png'][near!.index % 3]);
-      assert.equal(rich.aggregate.anomalyMap?.data.length, 64 * 64 * 4);
+      const map = rich.aggregate.anomalyMap!;
+      assert.deepEqual([map.rows, map.columns, map.data.length], [64, 64, 64 * 64 * 4]);
       assert.equal(rich.aggregate.topPatches.length, 3);
       const quiet = await stream(client, [header({ options: { patchScores: false } }), ...whole().slice(1)]);
       assert.deepEqual(quiet.kinds, ['accepted', 'aggregate']);
@@ -153,7 +154,7 @@ describe('serving through the port', function () {
       assert.equal(aggregate.coverage?.skipped, 64);
       assert.equal(aggregate.decision, Decision.DECISION_INDETERMINATE);
       assert.ok(Number.isNaN(aggregate.imageScore));
-      assert.equal(aggregate.pValue, 1);
+      assert.ok(Number.isNaN(aggregate.pValue));
       assert.deepEqual(
         aggregate.warnings.map(({ kind }) => kind),
         [WarningKind.WARNING_KIND_NOTHING_SCORED],

@@ -24,6 +24,7 @@ import { evaluationReport } from '../../src/training/evaluate/report.js';
 import { findPreset } from '../../src/training/fit/preset-registry.js';
 import { DEFAULT_THRESHOLDS } from '../../src/training/fit/strata.js';
 import { type TrainResult, trainBundle } from '../../src/training/fit/train.js';
+import { assertSelfContained } from '../support/report-page.js';
 import { imageScoreErrorMax } from '../support/rounding.js';
 
 const SIZE = 160;
@@ -106,7 +107,12 @@ describe('train and evaluate', function () {
     for (let seed = 201; seed <= 208; seed += 1) await writePhantom(testFolder, seed, 'effusion');
     engine = await createEngine('onnx');
     ({ bundle, split } = await train(join(root, 'a', '1')));
-    detail = await evaluateBundle({ bundle, engine, dataset: await loadDataset(testFolder), keepTop: 3 });
+    detail = await evaluateBundle({
+      bundle,
+      engine,
+      dataset: await loadDataset(testFolder),
+      pictureCount: 6,
+    });
   });
 
   after(async () => {
@@ -199,11 +205,16 @@ describe('train and evaluate', function () {
     assert.ok(difference <= imageScoreErrorMax(calibration), `${streamed} against ${evaluated.score}`);
   });
 
-  it('reports on one page without outside files, with charts and overlays', async () => {
-    const html = await evaluationReport(detail, bundle);
-    assert.equal(html.match(/<svg/g)?.length, 2);
-    assert.equal(html.match(/data:image\/png;base64,/g)?.length, 3);
-    assert.ok(!/(?:src|href)="(?!data:)/.test(html) && !html.includes('<script'));
+  it('reports on one page without outside files, with charts and the pictures that were kept', () => {
+    const html = evaluationReport(detail, bundle);
+    assertSelfContained(html);
+    const { hits, misses, falseAlarms } = detail.pictures;
+    const shown = [...hits, ...misses, ...falseAlarms];
+    assert.equal(hits.length, 2);
+    assert.equal(html.match(/<section class="image"/g)?.length, shown.length);
+    assert.equal(html.match(/data:image\/jpeg;base64,/g)?.length, shown.length);
+    assert.equal(html.match(/data:image\/png;base64,/g)?.length, shown.length);
+    assert.equal(html.match(/<svg xmlns/g)?.length, 2, 'two charts');
     assert.ok(html.includes(detail.evaluation.classes['effusion']!.auroc.toFixed(3)));
   });
 

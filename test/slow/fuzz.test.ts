@@ -78,6 +78,9 @@ describe('20,000 malformed streams', function () {
       maxImagePixels: 1024 * 1024,
       idleTimeoutMs: 1000,
       logLevel: 'silent',
+      // All streams come from one address, as fast as they go.
+      peerShareRatio: 0,
+      peerCallsPerSecond: 0,
     };
     writeFileSync(config, JSON.stringify(settings));
     server = await startServeUnder(

@@ -6,10 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
+import { answerBytes } from '../../src/acquisition/answer-bytes.js';
 import { acquisitionBytes } from '../../src/acquisition/footprint.js';
+import type { AcquisitionOptions } from '../../src/acquisition/types.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
+import { allowedBytes } from '../support/memory-formula.js';
 import { peakRssBytes, rssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { type ServeProcess, startServe } from '../support/salad.js';
@@ -22,12 +25,7 @@ import {
   smallRows,
 } from '../support/small-server.js';
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
-/** The constants of docs/explanation/memory.md. */
-const BYTES_PER_CONNECTION = 256 * KIB;
-const BYTES_PER_STREAM = 64 * KIB;
-const GARBAGE_BYTES = 96 * MIB;
+const MIB = 1024 * 1024;
 const MAX_PENDING_BYTES = 4 * MIB;
 const RECEIVE_WINDOW_BYTES = 4 * MIB;
 
@@ -38,17 +36,14 @@ interface Load {
   readonly acquisition: number;
   /** Largest request message in use. */
   readonly request: number;
-  /** Largest response message in use. */
-  readonly response: number;
   /** Streams that send faster than the server reads. */
   readonly pushing: number;
 }
 
 /** What docs/explanation/memory.md allows above the memory of the idle, warm server. */
-function limit({ connections, streams, acquisition, request, response, pushing }: Load): number {
-  const perStream = BYTES_PER_STREAM + acquisition + request + 2 * response;
-  const arriving = pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);
-  return connections * BYTES_PER_CONNECTION + streams * perStream + arriving + GARBAGE_BYTES;
+function limit({ connections, streams, acquisition, request, pushing }: Load): number {
+  const received = streams * request + pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);
+  return allowedBytes({ connections, calls: streams, received, reserved: streams * acquisition });
 }
 
 const header = (id: string, more: Record<string, unknown> = {}) =>
@@ -87,21 +82,21 @@ describe('the memory of a server process', function () {
     );
     assert.ok(grown < allowed, `${what}: ${grown} bytes above idle, ${allowed} allowed`);
   };
-  /** What an acquisition of rows reserves. */
-  const reserved = (rows: number, columns: number, bits: 8 | 16, all = false) =>
-    acquisitionBytes(bundle, {
-      format: defaultPixelFormat(rows, columns, bits),
-      source: 'rows',
-      options: {
-        patchScores: true,
-        anomalyMap: all ? 'float32' : 'none',
-        embeddings: all,
-        nearestPrototypes: all ? 3 : 0,
-        maxFalsePositiveRate: 0.05,
-        earlyEnd: 'fail',
-        topPatches: 5,
-      },
-    });
+  /** What an acquisition reserves. @param all asks for everything there is */
+  const reserved = (rows: number, columns: number, bits: 8 | 16, all = false) => {
+    const options: AcquisitionOptions = {
+      patchScores: true,
+      anomalyMap: all ? 'float32' : 'none',
+      embeddings: all,
+      nearestPrototypes: all ? 3 : 0,
+      maxFalsePositiveRate: 0.05,
+      earlyEnd: 'fail',
+      topPatches: 5,
+    };
+    const format = defaultPixelFormat(rows, columns, bits);
+    const image = acquisitionBytes(bundle, { format, source: 'rows', options });
+    return image + answerBytes(bundle, { format, options });
+  };
   /** The good client's result while others behave badly. */
   const assertServes = async () => {
     const client = new SaladClient(server.address, { retry: false });
@@ -125,6 +120,8 @@ describe('the memory of a server process', function () {
         receiveWindowBytes: RECEIVE_WINDOW_BYTES,
         // Whoever comes is let in: it is memory that is tested, not admission.
         maxQueueMs: 600_000,
+        peerShareRatio: 0,
+        peerCallsPerSecond: 0,
         // The slow readers must not be put out during the test, nor the idle ones.
         idleTimeoutMs: 60_000,
       }),
@@ -161,7 +158,7 @@ describe('the memory of a server process', function () {
   });
 
   it('stays under the formula with 1,000 idle streams', async () => {
-    const load = { connections: 10, streams: 1000, request: 0, response: 4 * KIB, pushing: 0 };
+    const load = { connections: 10, streams: 1000, request: 0, pushing: 0 };
     const sessions: ClientHttp2Session[] = [];
     let accepted = 0;
     for (let connection = 0; connection < load.connections; connection++) {
@@ -183,7 +180,7 @@ describe('the memory of a server process', function () {
   });
 
   it('stays under the formula with 200 clients that never read their scores', async () => {
-    const load = { connections: 4, streams: 200, request: pixels.byteLength, response: 32 * KIB, pushing: 0 };
+    const load = { connections: 4, streams: 200, request: pixels.byteLength, pushing: 0 };
     const sessions: ClientHttp2Session[] = [];
     const streams: ClientHttp2Stream[] = [];
     for (let connection = 0; connection < load.connections; connection++) {
@@ -211,7 +208,7 @@ describe('the memory of a server process', function () {
     const rows = 10_000;
     const columns = 4000;
     const rowsPerMessage = 100;
-    const load = { connections: 4, streams: 4, response: 32 * KIB, pushing: 4 };
+    const load = { connections: 4, streams: 4, pushing: 4 };
     const samples = new Uint8Array(rowsPerMessage * columns * 4);
     let waits = 0;
     const push = async (index: number) => {

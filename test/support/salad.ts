@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 export const root = resolve(import.meta.dirname, '../..');
-const main = join(root, 'dist/src/main.js');
+const builtMain = 'dist/src/main.js';
+const main = join(root, builtMain);
 
 export interface Finished {
   readonly code: number | null;
@@ -56,19 +57,34 @@ export async function startServe(...args: readonly string[]): Promise<ServeProce
   return startServeUnder({}, ...args);
 }
 
-/** Like `startServe`, with flags for Node, or environment variables in addition to those of this process. */
+interface ServeSurroundings {
+  readonly nodeFlags?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A program and its arguments that start what follows them, such as one that limits memory. */
+  readonly under?: readonly string[];
+}
+
+/** As `startServe`, with flags for Node itself, or variables beside those of this process. */
 export async function startServeUnder(
-  {
-    nodeFlags = [],
-    environment = {},
-  }: { readonly nodeFlags?: readonly string[]; readonly environment?: Readonly<Record<string, string>> },
+  surroundings: ServeSurroundings,
   ...args: readonly string[]
 ): Promise<ServeProcess> {
+  return startServeFrom(root, surroundings, ...args);
+}
+
+/** As `startServeUnder`, of another built checkout. */
+export async function startServeFrom(
+  checkout: string,
+  { nodeFlags = [], environment = {}, under = [] }: ServeSurroundings,
+  ...args: readonly string[]
+): Promise<ServeProcess> {
+  const serve = [join(checkout, builtMain), 'serve', '--listen', '127.0.0.1:0', '--json', ...args];
+  const [program, ...programArgs] = [...under, process.execPath, ...nodeFlags, ...serve];
   const child = spawn(
-    process.execPath,
-    [...nodeFlags, main, 'serve', '--listen', '127.0.0.1:0', '--json', ...args],
-    // No standby engine: it would be loaded while a test measures memory.
-    { cwd: root, env: { ...process.env, SALAD_ENGINE_STANDBY_DELAY_MS: '0', ...environment } },
+    program!,
+    programArgs,
+    // No second engine: it would come while memory is watched.
+    { cwd: checkout, env: { ...process.env, SALAD_ENGINE_STANDBY_DELAY_MS: '0', ...environment } },
   );
   child.stderr.resume();
   const exited = new Promise<number | null>((done) => child.on('close', done));

@@ -41,6 +41,8 @@ export interface SmallBundleOptions {
   readonly width?: number;
   /** Calibrated median of every cell. @default 0.3 */
   readonly patchMedian?: number;
+  /** Outer rings of the patch grid that do not count for the image score. @default 0 */
+  readonly margin?: number;
   /** Added to every golden score; where it is not 0, no engine reproduces them. @default 0 */
   readonly goldenError?: number;
 }
@@ -79,7 +81,7 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { patchMedian = 0.3, goldenError = 0 } = options;
-  const { plausibility } = options;
+  const { plausibility, margin = 0 } = options;
   const { fit = 'stretch', smoothing: { secondView, ...smoothing } = {} } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
@@ -121,7 +123,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
     neighbourCount: 3,
     temperature: 0.1,
     searchRadius: null,
-    aggregate: { topFraction: 0.1, margin: 0 },
+    aggregate: { topFraction: 0.1, margin },
     ...smoothing,
   } as const;
   const geometry = geometryOf(input, tiling);

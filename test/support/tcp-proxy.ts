@@ -14,7 +14,7 @@ export interface TcpProxy {
 
 /** @param onBytes told after bytes of the client went through, with their running total over all connections */
 export async function startTcpProxy(
-  target: { readonly host: string; readonly port: number },
+  target: { readonly host: string; readonly port: number; readonly localAddress?: string },
   onBytes?: (total: number) => void,
 ): Promise<TcpProxy> {
   const sockets = new Set<Socket>();

@@ -9,6 +9,8 @@ import {
   Source,
   VoiFunction,
 } from '../../../clients/typescript/src/index.js';
+import { pictureLayers } from '../../imaging/map-drawing.js';
+import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
 import { shippedModels } from '../../util/package-root.js';
 import type { ProgramContext } from '../shared/context.js';
@@ -21,6 +23,7 @@ import { type RawImage, rowChunks } from '../shared/pixel-source.js';
 import { openSession, type Session } from '../shared/session.js';
 import { LiveGrid } from './live-grid.js';
 import { MAX_SEED } from './phantom.js';
+import { drawnMapOf, overlayWithLegendPng, type SourcePixels } from './score-drawing.js';
 import { writeScoreReport } from './score-report.js';
 import { aggregateJson, decisionName } from './score-results.js';
 
@@ -94,9 +97,9 @@ async function demo(flags: DemoFlags, context: ProgramContext, signal: AbortSign
     const file = `phantom-${flags.lesion}-${flags.seed}`;
     const map = join(flags.out, 'anomaly-map.png');
     const report = join(flags.out, 'report.html');
-    const overlay = aggregate.anomalyMap?.data;
-    if (overlay) await writeFile(map, overlay);
-    await writeScoreReport(report, [{ file, aggregate, latencyMs, overlay }]);
+    const drawn = drawnMapOf(sourceOf(phantom), aggregate);
+    await writeFile(map, await overlayWithLegendPng(drawn, aggregate));
+    await writeScoreReport(report, [{ file, aggregate, latencyMs, layers: await pictureLayers(drawn) }]);
     const topPatchOnLesion = phantom.lesion ? isTopPatchOnLesion(aggregate, phantom) : null;
     if (flags.json) {
       printJson({
@@ -113,6 +116,17 @@ async function demo(flags: DemoFlags, context: ProgramContext, signal: AbortSign
   }
 }
 
+/** The samples of the phantom with its window, as they are sent. */
+function sourceOf({ rows, columns, samples, window }: Phantom): SourcePixels {
+  return {
+    format: {
+      ...defaultPixelFormat(rows, columns, 16, 12),
+      voi: { kind: 'window', ...window, function: 'linear' },
+    },
+    samples: new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength),
+  };
+}
+
 /** Sends rows at the pace of the detector and shows patch scores while rows are still being sent. */
 async function streamPhantom(
   session: Session,
@@ -124,7 +138,7 @@ async function streamPhantom(
     rows: phantom.rows,
     columns: phantom.columns,
     bitsAllocated: 16,
-    samples: new Uint8Array(phantom.samples.buffer, phantom.samples.byteOffset, phantom.samples.byteLength),
+    samples: sourceOf(phantom).samples,
   };
   const { center, width } = phantom.window;
   const header = {
@@ -143,7 +157,7 @@ async function streamPhantom(
       },
     },
     source: Source.SOURCE_ROWS,
-    options: { patchScores: true, anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY },
+    options: { patchScores: true, anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32 },
   };
   let grid: LiveGrid | undefined;
   // The deadline depends on the pace: sending slowly may take longer than any fixed deadline.

@@ -15,17 +15,17 @@ import {
 import type { Dataset } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import { type EvaluationDetail, evaluateBundle } from '../../training/evaluate/evaluate.js';
+import { evaluationReport } from '../../training/evaluate/report.js';
 import {
   BOX_HEADER,
   boxRows,
   CLASS_HEADER,
   classRows,
-  evaluationReport,
   LOCALISATION_HEADER,
   localisationRows,
   NORMAL_HEADER,
   normalRows,
-} from '../../training/evaluate/report.js';
+} from '../../training/evaluate/result-tables.js';
 import { scoreTable } from '../../training/evaluate/score-table.js';
 import {
   halfOf,
@@ -67,9 +67,14 @@ export function registerEvaluate(program: Command): void {
     .option('--scores <file.csv>', 'write one line per image: score, p-value, decision, box of the top patch')
     .option(
       '--report <file.html>',
-      'write a page with curves, histograms and maps of the highest-scoring images',
+      'write one HTML page: figures, curves, all scores, and maps of hits, misses and false alarms',
     )
-    .option('--top <n>', 'number of images with maps in the report', wholeNumber(0, 500), 24)
+    .option(
+      '--top <n>',
+      'number of images with maps in the report, a third each of hits, misses and false alarms',
+      wholeNumber(0, 500),
+      24,
+    )
     .addOption(
       new Option(
         '--half <part>',
@@ -200,7 +205,7 @@ async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bund
     note(`scores: ${flags.scores}`);
   }
   if (flags.report) {
-    await writeFile(flags.report, await evaluationReport(detail, bundle));
+    await writeFile(flags.report, evaluationReport(detail, bundle, { data: flags.data }));
     note(`report: ${flags.report}`);
   }
 }
@@ -225,7 +230,7 @@ async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void
       engine,
       dataset,
       precision,
-      keepTop: flags.report ? top : 0,
+      pictureCount: flags.report ? top : 0,
       signal,
       onProgress: (done) => progress?.update(done),
     });

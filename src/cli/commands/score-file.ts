@@ -107,7 +107,7 @@ function headerOf(options: FileOptions) {
     options: {
       patchScores: options.patches === true,
       anomalyMap: needsMap
-        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_PNG_OVERLAY
+        ? AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32
         : AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
       ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
     },

@@ -1,16 +1,18 @@
 /** Outputs of `salad score`: stdout, and files whose paths are checked before the first image is scored. */
 import { appendFile, writeFile } from 'node:fs/promises';
 import { SaladError } from '../../errors/index.js';
+import { type DrawnMap, pictureLayers } from '../../imaging/map-drawing.js';
 import { failureOf } from '../shared/failure.js';
 import { EXIT, isStdoutClosed, note, print, printable, printJson } from '../shared/output.js';
 import { type OutputFile, prepareFiles } from '../shared/output-files.js';
 import { hasPlaceholder, mapPaths } from './map-paths.js';
-import { writeScoreReport } from './score-report.js';
+import { drawnMapOf, overlayWithLegendPng, readPixels } from './score-drawing.js';
+import { type ReportedImage, rankingScore, writeScoreReport } from './score-report.js';
 import {
   aggregateJson,
   CSV_HEADER,
   csvOf,
-  type ImageResult,
+  type FailedImage,
   type ScoredImage,
   scoreTable,
   summaryOf,
@@ -23,19 +25,16 @@ export interface ScoreOutputFlags {
   readonly json?: boolean;
 }
 
-/** A scored image with the PNG of its anomaly map for the report. */
-export type ReportedImage = ScoredImage & { overlay?: Uint8Array | undefined };
-
-/** Limits the size of the HTML report, which embeds the maps. */
-const MAX_REPORT_MAPS = 200;
+/** Limits the size of the HTML report, which embeds the pictures: about 60 kB each. */
+const MAX_REPORT_PICTURES = 200;
 
 export class ScoreOutputs {
   readonly #flags: ScoreOutputFlags;
   readonly #total: number;
   readonly #mapPathByFile: ReadonlyMap<string, string>;
-  readonly #results: (ImageResult | ReportedImage)[] = [];
-  /** Images whose map the report will show, unordered. */
-  readonly #imagesWithMap: ReportedImage[] = [];
+  readonly #results: (FailedImage | ReportedImage)[] = [];
+  /** Images that the report will show with their pictures, unordered. */
+  readonly #imagesWithPicture: ReportedImage[] = [];
   #mapCount = 0;
   #lastMapPath = '';
 
@@ -86,13 +85,12 @@ export class ScoreOutputs {
 
   /** Prints the result of an image, and writes its anomaly map and CSV line. */
   async add(image: ScoredImage): Promise<void> {
-    const overlay = image.aggregate.anomalyMap?.data;
-    const anomalyMap = await this.#writeMap(image.file, overlay);
+    const drawn = await this.#draw(image);
+    const anomalyMap = await this.#writeMap(image, drawn);
     if (this.#flags.json)
       printJson({ ...aggregateJson(image), ...(anomalyMap === undefined ? {} : { anomalyMap }) });
-    // Results are kept until the end; the map is dropped, because it is many times larger than the rest.
-    const result: ReportedImage = { ...image, aggregate: { ...image.aggregate, anomalyMap: undefined } };
-    if (this.#flags.report !== undefined) this.#addMapToReport(result, overlay);
+    const result = withoutMapData(image);
+    if (this.#flags.report !== undefined && drawn !== undefined) await this.#addPicture(result, drawn);
     await this.#addResult(result);
   }
 
@@ -121,46 +119,75 @@ export class ScoreOutputs {
     else if (this.#mapCount > 1)
       note(`${this.#mapCount} anomaly maps, the last: ${printable(this.#lastMapPath)}`);
     if (report === undefined) return;
-    await writeScoreReport(report, this.#results, total);
+    await writeScoreReport(report, this.#results, { total });
     note(`report: ${printable(report)}`);
   }
 
-  async #addResult(result: ImageResult): Promise<void> {
+  async #addResult(result: FailedImage | ReportedImage): Promise<void> {
     this.#results.push(result);
     if (this.#flags.csv !== undefined)
       await withPath(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
   }
 
-  /** Keeps the maps of the highest-scoring images so far, at most MAX_REPORT_MAPS. */
-  #addMapToReport(image: ReportedImage, overlay: Uint8Array | undefined): void {
-    if (overlay === undefined) return;
-    image.overlay = overlay;
-    this.#imagesWithMap.push(image);
-    if (this.#imagesWithMap.length <= MAX_REPORT_MAPS) return;
-    this.#imagesWithMap.sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
-    const lowest = this.#imagesWithMap.pop();
-    if (lowest) lowest.overlay = undefined;
+  /**
+   * Draws the anomaly map of an image where an output shows it. A failure is reported and sets exit code 1; the scores are
+   * still valid and are printed.
+   */
+  async #draw({ file, aggregate }: ScoredImage): Promise<DrawnMap | undefined> {
+    if (this.#flags.report === undefined && !this.#mapPathByFile.has(file)) return undefined;
+    try {
+      return drawnMapOf(await readPixels(file), aggregate);
+    } catch (error) {
+      this.#noteNoMap(file, error);
+      return undefined;
+    }
+  }
+
+  /** Keeps the pictures of the highest-scoring images so far, at most MAX_REPORT_PICTURES. */
+  async #addPicture(image: ReportedImage, drawn: DrawnMap): Promise<void> {
+    image.layers = await pictureLayers(drawn);
+    this.#imagesWithPicture.push(image);
+    if (this.#imagesWithPicture.length <= MAX_REPORT_PICTURES) return;
+    this.#imagesWithPicture.sort((a, b) => rankingScore(b) - rankingScore(a));
+    const lowest = this.#imagesWithPicture.pop();
+    if (lowest) lowest.layers = undefined;
   }
 
   /**
-   * Writes the map of an image. A failure is reported and sets exit code 1; the scores are still valid and are printed.
-   * @returns the path; undefined if no map was written
+   * Writes the map of an image with its colour bar.
+   * @returns the path; undefined if no map was written, which is reported as in `#draw`
    */
-  async #writeMap(file: string, overlay: Uint8Array | undefined): Promise<string | undefined> {
+  async #writeMap(
+    { file, aggregate }: ScoredImage,
+    drawn: DrawnMap | undefined,
+  ): Promise<string | undefined> {
     const path = this.#mapPathByFile.get(file);
-    if (path === undefined) return undefined;
+    if (path === undefined || drawn === undefined) return undefined;
     try {
-      if (overlay === undefined) throw new Error('the server sent none');
-      await writeFile(path, overlay);
+      await writeFile(path, await overlayWithLegendPng(drawn, aggregate));
     } catch (error) {
-      process.exitCode = EXIT.failure;
-      note(failureLine(file, `no anomaly map: ${failureOf(error).message}`));
+      this.#noteNoMap(file, error);
       return undefined;
     }
     this.#mapCount++;
     this.#lastMapPath = path;
     return path;
   }
+
+  #noteNoMap(file: string, error: unknown): void {
+    process.exitCode = EXIT.failure;
+    note(failureLine(file, `no anomaly map: ${failureOf(error).message}`));
+  }
+}
+
+/** Results are kept until the end, but without the values of their map, which are many times larger than the rest. */
+function withoutMapData(image: ScoredImage): ReportedImage {
+  const { anomalyMap } = image.aggregate;
+  if (anomalyMap === undefined) return { ...image };
+  return {
+    ...image,
+    aggregate: { ...image.aggregate, anomalyMap: { ...anomalyMap, data: new Uint8Array() } },
+  };
 }
 
 /** Runs a write and adds the path to its error, which a failed write to an open file lacks. */

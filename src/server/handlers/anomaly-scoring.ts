@@ -7,6 +7,7 @@ import {
   type ServedModel,
   scoreAcquisition,
 } from '../../acquisition/index.js';
+import { type Caller, callerOf } from '../../auth/caller.js';
 import type { ServeConfig } from '../../config/schema.js';
 import { SaladError } from '../../errors/index.js';
 import type {
@@ -18,9 +19,10 @@ import type {
 } from '../../gen/salad/v1/anomaly_scoring.js';
 import type { AcquisitionHeader } from '../../gen/salad/v1/types.js';
 import { DecodeQueue } from '../../imaging/decode/queue.js';
+import { messageTaken } from '../../limits/intake.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
-import { checkAcquisitionId, requestFrom } from '../../wire/header.js';
+import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
 import { imageRequestFrom, rowChunks } from '../../wire/image-request.js';
 import { answerOf } from '../../wire/messages.js';
 import { readRequests } from '../../wire/request-reader.js';
@@ -55,13 +57,16 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
         signal: reading.signal,
+        onTaken: messageTaken,
       });
       try {
+        const caller = callerOf(call.metadata);
         const header = await readHeader(requests);
         const model = modelFor(context.registry, header);
         const request = requestFrom(header, model, {
           maxImagePixels: context.config.maxImagePixels,
           deadline: monotonicDeadline(call, model.batcher.now()),
+          peer: peerOf(caller),
         });
         await answer(context, call, model, request, pixelsOf(requests), signal);
       } finally {
@@ -75,6 +80,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       context.registry.budget.refuseWhenFull();
       const { header } = call.request;
       if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
+      const caller = callerOf(call.metadata);
       const model = modelFor(context.registry, header);
       const deadline = monotonicDeadline(call, model.batcher.now());
       const { maxImagePixels } = context.config;
@@ -83,6 +89,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         deadline,
         decoding,
         signal,
+        peer: peerOf(caller),
       });
       try {
         await answer(context, call, model, request, rowChunks(request.format, samples, signal), signal);
@@ -125,10 +132,13 @@ async function answer(
 
 function modelFor(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {
   checkAcquisitionId(header);
-  if (header.model === undefined || header.model.name === '') {
-    throw SaladError.field('HEADER_INVALID', 'header.model.name', 'is missing');
-  }
-  return registry.find(header.model.name, header.model.version);
+  const name = header.model?.name ?? '';
+  checkModelName(name, 'header.model.name');
+  return registry.find(name, header.model?.version);
+}
+
+function peerOf(caller: Caller | undefined): string {
+  return caller?.peer ?? 'unknown';
 }
 
 async function readHeader(requests: AsyncGenerator<StreamAcquisitionRequest>): Promise<AcquisitionHeader> {

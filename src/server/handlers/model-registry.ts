@@ -1,7 +1,6 @@
 /** salad.v1.ModelRegistry: what is loaded, and what a client must know to prepare pixels. */
 import type { handleUnaryCall } from '@grpc/grpc-js';
 import type { ServedModel } from '../../acquisition/index.js';
-import { SaladError } from '../../errors/index.js';
 import type {
   Calibration,
   Model,
@@ -13,6 +12,7 @@ import type {
 } from '../../gen/salad/v1/model_registry.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
+import { checkModelName } from '../../wire/header.js';
 import { identityOf, wireGeometry } from '../../wire/messages.js';
 import { toServiceError } from '../../wire/status.js';
 
@@ -25,10 +25,8 @@ export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: num
   const get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse> = (call, callback) => {
     try {
       const { model } = call.request;
-      if (model === undefined || model.name === '') {
-        throw SaladError.field('HEADER_INVALID', 'model.name', 'is missing');
-      }
-      callback(null, { model: describe(registry.find(model.name, model.version)) });
+      checkModelName(model?.name ?? '', 'model.name');
+      callback(null, { model: describe(registry.find(model?.name ?? '', model?.version)) });
     } catch (error) {
       callback(toServiceError(error, retryDelayMs));
     }

@@ -35,8 +35,35 @@ function unitTicks(): string {
     .join('');
 }
 
-/** Draws a ROC curve with the diagonal of a random classifier. */
-export function rocChart(title: string, points: readonly RocPoint[], colour: string): string {
+/** What a threshold does on the evaluated images. */
+export interface OperatingPoint extends Omit<RocPoint, 'threshold'> {
+  readonly label: string;
+}
+
+/** Vertical offsets of labels beside points, so that the labels of two close points do not cover each other. */
+const LABEL_OFFSETS = [16, 6] as const;
+
+function operatingPoint(
+  { falsePositiveRate, truePositiveRate, label }: OperatingPoint,
+  index: number,
+): string {
+  const [atX, atY] = [x(falsePositiveRate), y(truePositiveRate)];
+  const isRight = falsePositiveRate > 0.5;
+  const labelX = (Number(atX) + (isRight ? -7 : 7)).toFixed(1);
+  const labelY = (Number(atY) + LABEL_OFFSETS[index % LABEL_OFFSETS.length]!).toFixed(1);
+  return (
+    `<circle cx="${atX}" cy="${atY}" r="4" fill="none" stroke="currentColor" stroke-width="2"/>` +
+    text(labelX, labelY, label, isRight ? 'end' : 'start')
+  );
+}
+
+/** Draws a ROC curve with the diagonal of a random classifier, and circles where thresholds lie. */
+export function rocChart(
+  title: string,
+  points: readonly RocPoint[],
+  colour: string,
+  operatingPoints: readonly OperatingPoint[] = [],
+): string {
   const path = points
     .map(
       (point, index) =>
@@ -44,11 +71,21 @@ export function rocChart(title: string, points: readonly RocPoint[], colour: str
     )
     .join('');
   const diagonal = `<path d="M${x(0)} ${y(0)}L${x(1)} ${y(1)}" stroke="currentColor" stroke-dasharray="3 4" opacity="0.6"/>`;
+  const curve = `<path d="${path}" fill="none" stroke="${colour}" stroke-width="2"/>`;
   return frame(
     title,
     'false-positive rate',
     'sensitivity',
-    `${diagonal}<path d="${path}" fill="none" stroke="${colour}" stroke-width="2"/>${unitTicks()}`,
+    diagonal + curve + unitTicks() + operatingPoints.map(operatingPoint).join(''),
+  );
+}
+
+function thresholdLine(fraction: number, label: string, labelY: number): string {
+  const isRight = fraction > 0.5;
+  const labelX = (Number(x(fraction)) + (isRight ? -4 : 4)).toFixed(1);
+  return (
+    `<path d="M${x(fraction)} ${y(0)}V${y(1)}" stroke="currentColor" stroke-dasharray="4 3"/>` +
+    text(labelX, String(labelY), label, isRight ? 'end' : 'start')
   );
 }
 
@@ -89,10 +126,9 @@ export function histogramChart(
   });
   const lines = marks
     .filter((mark) => mark.at >= low && mark.at <= low + width)
-    .map((mark) => {
-      const at = x((mark.at - low) / width);
-      return `<path d="M${at} ${y(0)}V${y(1)}" stroke="currentColor" stroke-dasharray="4 3"><title>${escapeHtml(mark.label)}</title></path>`;
-    });
+    .map((mark, index) =>
+      thresholdLine((mark.at - low) / width, mark.label, 34 + 14 * (groups.length + index)),
+    );
   const ticks = [0, 0.5, 1]
     .map((fraction) => text(x(fraction), (Number(y(0)) + 14).toFixed(1), (low + fraction * width).toFixed(1)))
     .join('');

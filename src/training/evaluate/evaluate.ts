@@ -1,29 +1,14 @@
 /** Evaluates a bundle on labelled images: the separation of every class from normal, and the false-positive rates. */
-import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
-import type { Box } from '../../geometry/placement.js';
-import { alignerOf } from '../../imaging/alignment.js';
-import { patchSourceBox } from '../../imaging/patch-box.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision } from '../../network/precision.js';
-import { rankedCells } from '../../scoring/aggregate.js';
-import {
-  aggregateImage,
-  imagePValue,
-  medianAndMad,
-  minFalsePositiveRate,
-  thresholdFor,
-} from '../../scoring/calibration.js';
-import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
-import { smoothedScores } from '../../scoring/patch-z.js';
-import { judgePlausibility } from '../../scoring/plausibility.js';
-import { regionAround } from '../../scoring/region.js';
+import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
-import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
-import { type RenderedItem, renderAll } from '../data/render.js';
+import { ImageScorer } from '../data/image-scorer.js';
+import { renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
-import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
+import { type BoxFigures, ImageBoxes } from './box-localisation.js';
+import { EvaluationPass, type PassOptions } from './evaluation-pass.js';
 import {
   type ClassFigures,
   classFigures,
@@ -31,9 +16,9 @@ import {
   type NormalFigures,
   normalFigures,
 } from './figures.js';
-import { type FloorAurocs, measureFloors } from './floors.js';
-import { LesionMasks, MaskLocalisation } from './localisation.js';
+import type { FloorAurocs } from './floors.js';
 import { type RocPoint, rocPoints } from './metrics.js';
+import type { ReportPictures } from './report-pictures.js';
 import { evaluationWarnings } from './warnings.js';
 
 export interface Evaluation {
@@ -64,138 +49,24 @@ export interface Evaluation {
   readonly imagesPerSecond: number;
 }
 
-/** One of the highest-scoring images, with pixels and robust z for the report. */
-export interface TopImage extends EvaluatedImage {
-  readonly pixels: Uint8Array;
-  readonly patchZ: Float32Array;
-}
-
 export interface EvaluationDetail {
   readonly evaluation: Evaluation;
   readonly images: readonly EvaluatedImage[];
   readonly notScored: readonly DatasetImage[];
   readonly roc: Readonly<Record<string, readonly RocPoint[]>>;
-  readonly top: readonly TopImage[];
+  readonly pictures: ReportPictures;
 }
 
-export interface EvaluationOptions {
-  readonly bundle: Bundle;
+export interface EvaluationOptions extends PassOptions {
   readonly engine: Engine;
-  readonly dataset: Dataset;
   /** @default float32 */
   readonly precision?: Precision;
-  /** Number of highest-scoring images that are returned with pixels and robust z. @default 0 */
-  readonly keepTop?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /** Most paths of training images that are listed. */
 const PATHS_LISTED_MAX = 10;
-
-/** Collects the results of one pass over the images. */
-class EvaluationPass {
-  readonly evaluated: EvaluatedImage[] = [];
-  /** Highest score first. */
-  readonly top: TopImage[] = [];
-  /** By class; only classes with masks. */
-  readonly localisation = new Map<string, MaskLocalisation>();
-  readonly notScored: DatasetImage[] = [];
-  readonly #options: EvaluationOptions;
-  readonly #masks: LesionMasks;
-  readonly #boxes: ImageBoxes;
-  readonly #threshold: number;
-
-  constructor(options: EvaluationOptions, boxes: ImageBoxes) {
-    const { calibration } = options.bundle.manifest;
-    this.#options = options;
-    this.#masks = new LesionMasks(options.dataset.directory);
-    this.#boxes = boxes;
-    const rate = Math.max(DEFAULT_FALSE_POSITIVE_RATE, minFalsePositiveRate(calibration));
-    this.#threshold = thresholdFor(calibration, rate);
-  }
-
-  async addImage({ item, image, decoded }: RenderedItem<DatasetImage>, patches: ImagePatches): Promise<void> {
-    const { geometry, manifest } = this.#options.bundle;
-    const { calibration } = manifest;
-    const { patchZ, score } = aggregateImage(smoothedScores(manifest, patches), manifest, geometry);
-    if (Number.isNaN(score)) {
-      this.notScored.push(item);
-      return;
-    }
-    const topBox = this.#topBox(image, patchZ);
-    const hit = this.#boxHit(item, image, patchZ, topBox);
-    const evaluated: EvaluatedImage = {
-      id: item.id,
-      label: item.label,
-      patient: item.patient,
-      score,
-      pValue: imagePValue(calibration, score),
-      decision: this.#isImplausible(image, patches)
-        ? 'indeterminate'
-        : score > this.#threshold
-          ? 'anomalous'
-          : 'normal',
-      localScore: score - medianAndMad(patchZ.filter((z) => !Number.isNaN(z))).median,
-      topBox,
-      floors: measureFloors(decoded, item.bytes),
-      ...(hit ? { boxHit: hit } : {}),
-    };
-    this.evaluated.push(evaluated);
-    this.#keepTop({ ...evaluated, pixels: image.pixels, patchZ });
-    await this.#addLocalisation(item, image, patchZ);
-  }
-
-  #isImplausible(image: WorkingImage, { embeddings }: ImagePatches): boolean {
-    const { plausibility, geometry } = this.#options.bundle;
-    if (plausibility === undefined) return false;
-    const { reference } = plausibility.spec;
-    const isNegative =
-      reference !== undefined && alignerOf(reference).isNegative(image.pixels, geometry.workingSize);
-    return isNegative || judgePlausibility(plausibility, embeddings, geometry.patchGrid) !== undefined;
-  }
-
-  async #addLocalisation(item: DatasetImage, image: WorkingImage, patchZ: Float32Array): Promise<void> {
-    const mask = await this.#masks.find(item);
-    if (!mask) return;
-    const { geometry, manifest } = this.#options.bundle;
-    const localisation =
-      this.localisation.get(item.label) ?? new MaskLocalisation(geometry, manifest.scoring.aggregate);
-    this.localisation.set(item.label, localisation);
-    localisation.add(mask, image, patchZ);
-  }
-
-  #topBox(image: WorkingImage, patchZ: Float32Array): Box {
-    const { geometry, manifest } = this.#options.bundle;
-    const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
-    return patchSourceBox(image, Math.floor(cell / geometry.patchGrid), cell % geometry.patchGrid);
-  }
-
-  #boxHit(item: DatasetImage, image: WorkingImage, patchZ: Float32Array, topBox: Box): BoxHit | undefined {
-    const boxes = this.#boxes.find(item);
-    if (boxes === undefined) return undefined;
-    const { geometry, manifest } = this.#options.bundle;
-    const cell = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
-    const { top, bottom, left, right } = regionAround(patchZ, geometry.patchGrid, cell);
-    const corners = [patchSourceBox(image, top, left), patchSourceBox(image, bottom, right)] as const;
-    const region = {
-      top: Math.min(corners[0].top, corners[1].top),
-      left: Math.min(corners[0].left, corners[1].left),
-      bottom: Math.max(corners[0].bottom, corners[1].bottom),
-      right: Math.max(corners[0].right, corners[1].right),
-    };
-    return boxHit(topBox, region, boxes, item);
-  }
-
-  #keepTop(image: TopImage): void {
-    const limit = this.#options.keepTop ?? 0;
-    const lowestKept = this.top.at(-1)?.score ?? Number.POSITIVE_INFINITY;
-    if (this.top.length >= limit && !(image.score > lowestKept)) return;
-    this.top.push(image);
-    this.top.sort((a, b) => b.score - a.score);
-    if (this.top.length > limit) this.top.pop();
-  }
-}
 
 /**
  * Checks that the engine runs the requested precision, so that figures are not reported for another one.
@@ -336,5 +207,5 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
     notScored: pass.notScored.length,
     imagesPerSecond: (pass.evaluated.length + pass.notScored.length) / scored.seconds,
   };
-  return { evaluation, images: pass.evaluated, notScored: pass.notScored, roc, top: pass.top };
+  return { evaluation, images: pass.evaluated, notScored: pass.notScored, roc, pictures: pass.pictures };
 }

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
-import { blendPatches } from '../../imaging/anomaly-map.js';
+import { PatchField } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
@@ -98,16 +98,15 @@ function sampleMap(
   mask: LesionMask,
   image: WorkingImage,
   geometry: Geometry,
-  patchZ: Float32Array,
+  field: PatchField,
 ): { readonly map: Float32Array; readonly lesion: Uint8Array; readonly size: number } {
-  const full = blendPatches(geometry, patchZ);
   const size = Math.floor(geometry.workingSize / MAP_STEP);
   const map = new Float32Array(size * size);
   const lesion = new Uint8Array(size * size);
   for (let at = 0; at < map.length; at += 1) {
     const y = Math.floor(at / size) * MAP_STEP;
     const x = (at % size) * MAP_STEP;
-    map[at] = full[y * geometry.workingSize + x]!;
+    map[at] = field.at(y + 0.5, x + 0.5);
     const { top, left, bottom, right } = image.sourceBox(y, x, y + 1, x + 1);
     const row = Math.min(mask.rows - 1, Math.floor((top + bottom) / 2));
     const column = Math.min(mask.columns - 1, Math.floor((left + right) / 2));
@@ -142,7 +141,8 @@ export class MaskLocalisation {
       else if (fraction === 0) this.#clear.push(z);
       if (patch === topPatch && fraction > 0) this.#hits += 1;
     });
-    const { map, lesion, size } = sampleMap(mask, image, this.#geometry, patchZ);
+    const field = new PatchField(this.#geometry, patchZ, this.#aggregate.margin);
+    const { map, lesion, size } = sampleMap(mask, image, this.#geometry, field);
     this.#overlap.add(map, lesion, size);
     this.#images += 1;
   }

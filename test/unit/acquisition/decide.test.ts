@@ -23,19 +23,19 @@ describe('decide', () => {
 });
 
 describe('AcquisitionBudget', () => {
-  const limits = { maxAcquisitions: 2, maxBytes: 100, retryAfterMs: 5 };
+  const limits = { maxAcquisitions: 2, maxBytes: 100, retryAfterMs: 5, peerShareRatio: 0 };
 
   it('bounds count and bytes, and gives room back once', () => {
     const budget = new AcquisitionBudget(limits);
-    const first = budget.admit(60);
-    assert.throws(() => budget.admit(41), { reason: 'OVERLOADED', retryAfterMs: 5 });
+    const first = budget.admit('a', 60);
+    assert.throws(() => budget.admit('a', 41), { reason: 'OVERLOADED', retryAfterMs: 5 });
     assert.deepEqual([budget.open, budget.bytes], [1, 60]);
-    const second = budget.admit(40);
-    assert.throws(() => budget.admit(0), { reason: 'OVERLOADED' });
+    const second = budget.admit('a', 15);
+    assert.throws(() => budget.admit('a', 0), { reason: 'OVERLOADED' });
     assert.throws(() => budget.refuseWhenFull(), { reason: 'OVERLOADED' });
     first();
     first();
-    assert.deepEqual([budget.open, budget.bytes], [1, 40]);
+    assert.deepEqual([budget.open, budget.bytes], [1, 15]);
     second();
     assert.deepEqual([budget.open, budget.bytes], [0, 0]);
   });

@@ -46,7 +46,10 @@ describe('acquisitionBytes', () => {
     assert.ok(bytes({ ...deep, voi: lut }) >= bytes(deep) + 10 * 65_536);
     assert.equal(bytes(small, { embeddings: true }) - bytes(small), 36 * 4 * bundle.manifest.bank.dimension);
     assert.equal(bytes(small, { nearestPrototypes: 5 }) - bytes(small), 36 * 5 * 8);
-    assert.equal(bytes(small, { anomalyMap: 'float32' }) - bytes(small), 26 * 224 * 224);
+    // The map is as large as the source, up to a longer side of 512.
+    assert.equal(bytes(small, { anomalyMap: 'float32' }) - bytes(small), 12 * 224 * 224);
+    const large = defaultPixelFormat(3000, 2500, 8);
+    assert.equal(bytes(large, { anomalyMap: 'pngOverlay' }) - bytes(large), 12 * 512 * 427);
   });
 
   it('asks for little where little is needed', () => {

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
-import { Announced, type Announcement, longestWaitMs } from '../../../src/batching/admission.js';
+import { Announced, type Announcement, longestWaitMs, tilesAhead } from '../../../src/batching/admission.js';
 import { Batcher } from '../../../src/batching/batcher.js';
+import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
 import { createRandom } from '../../../src/util/random.js';
 
@@ -29,7 +30,7 @@ describe('Announced', () => {
         for (const step of actions) {
           if (step.kind === 'wait') now += step.ms;
           if (step.kind === 'add') {
-            const announcement = { rank: step.rank, left: step.tiles };
+            const announcement = { peer: `p${step.tiles % 2}`, rank: step.rank, left: step.tiles };
             announced.add(announcement, now);
             made.push({ announcement, rank: step.rank, at: now, left: step.tiles });
           }
@@ -42,17 +43,55 @@ describe('Announced', () => {
             announced.withdraw(one.announcement);
             one.left = 0;
           }
+          announced.forget(now);
           for (const rank of [0, 1, 2]) {
-            const expected = made.filter((each) => each.rank <= rank && now - each.at < HORIZON);
-            assert.equal(
-              announced.before(rank, now),
-              expected.reduce((sum, { left }) => sum + left, 0),
+            const left = (peer?: string) =>
+              made
+                .filter((each) => each.rank === rank && now - each.at < HORIZON)
+                .filter(({ announcement }) => peer === undefined || announcement.peer === peer)
+                .reduce((sum, each) => sum + each.left, 0);
+            assert.equal(announced.tiles.total(rank), left());
+            assert.deepEqual(
+              ['p0', 'p1'].map((peer) => announced.tiles.of(rank, peer)),
+              [left('p0'), left('p1')],
             );
           }
         }
       }),
       { numRuns: 300, seed: 1 },
     );
+  });
+});
+
+describe('tilesAhead', () => {
+  const counts = (...tiles: [rank: number, peer: string, count: number][]) => {
+    const made = new TileCounts(3);
+    for (const [rank, peer, count] of tiles) made.add(rank, peer, count);
+    return made;
+  };
+  const none = counts();
+
+  it('counts more urgent classes whole, and of its own as many as come to each peer in turn', () => {
+    const queued = counts([0, 'a', 5], [1, 'a', 100], [1, 'b', 50], [1, 'c', 2], [2, 'a', 1000]);
+    const ahead = (peer: string) => tilesAhead({ queued, announced: none, statShare: 1 }, 1, peer);
+    // One of each of the three others.
+    assert.equal(ahead('new'), 5 + 3);
+    // Its two, and before each and the new one, one of both others.
+    assert.equal(ahead('c'), 5 + 2 * 3 + 2);
+    // Never more than there are.
+    assert.equal(ahead('a'), 5 + 152);
+  });
+
+  it('counts what a peer has announced', () => {
+    const announced = counts([1, 'a', 30]);
+    const ahead = (peer: string) => tilesAhead({ queued: none, announced, statShare: 1 }, 1, peer);
+    assert.deepEqual([ahead('a'), ahead('b')], [30, 1]);
+  });
+
+  it('knows that urgent tiles get no more than their share while others wait', () => {
+    const queued = counts([0, 'a', 1000], [1, 'b', 10]);
+    const ahead = (statShare: number) => tilesAhead({ queued, announced: none, statShare }, 1, 'b');
+    assert.deepEqual([ahead(1), ahead(0.75)], [1010, 40]);
   });
 });
 

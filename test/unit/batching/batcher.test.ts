@@ -19,6 +19,7 @@ class StubExecutor implements BatchExecutor<Slot> {
   failing: (tiles: readonly string[]) => boolean = () => false;
   /** Engines that these tiles take with them. */
   losing: (tiles: readonly string[]) => boolean = () => false;
+  computeMs = 1;
   private readonly free: Slot[];
   private readonly freeForUrgent: Slot[];
   private waiting: (() => void)[] = [];
@@ -74,7 +75,7 @@ class StubExecutor implements BatchExecutor<Slot> {
     await new Promise<void>((resolve) => this.waiting.push(resolve));
     if (this.failing(tiles)) throw new SaladError('ENGINE_FAILED', `cannot score ${tiles.join()}`);
     if (this.losing(tiles)) throw new SaladError('ENGINE_FAILED', LOST);
-    return { engine: 'onnx', precision: 'float32', computeMs: 1 } as const;
+    return { engine: 'onnx', precision: 'float32', computeMs: this.computeMs } as const;
   }
   /** Finishes the oldest batch in flight. */
   async finishOne() {
@@ -96,6 +97,7 @@ function setUp(
   maxQueuedTiles = 1000,
   maxQueueMs = Number.POSITIVE_INFINITY,
   urgentSlots = 0,
+  statShare = 1,
 ) {
   const executor = new StubExecutor(slots, limit, urgentSlots);
   let time = 0;
@@ -105,6 +107,7 @@ function setUp(
     executor,
     limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
     admission: { maxQueueMs, maxQueueRatio: 0 },
+    statShare,
     now: () => time,
     onBatch: (report) => reports.push(report),
     soon: (task) => pending.push(task),
@@ -171,6 +174,43 @@ describe('Batcher', () => {
     a.stream.close();
     open('e').stream.close();
     await executor.finishAll();
+  });
+
+  it('keeps a share of the engines for the others while urgent tiles never end', async () => {
+    const { executor, open, turn } = setUp(1, 4, 10_000, Number.POSITIVE_INFINITY, 1, 0.75);
+    executor.computeMs = 100;
+    const urgent = open('s', Number.POSITIVE_INFINITY, 'stat');
+    const others = open('r');
+    others.stream.enqueue(range(100));
+    for (let round = 0; executor.ran.length < 60; round++) {
+      urgent.stream.enqueue([round]);
+      turn();
+      if (round % 3 === 2) await executor.finishOne();
+    }
+    const isUrgent = executor.ran.map(([first]) => first?.startsWith('s'));
+    // 250 ms beyond the share of 75 % are 1000 ms of urgent batches in a row.
+    assert.ok(isUrgent.slice(0, 10).filter(Boolean).length >= 9, isUrgent.join());
+    const rest = isUrgent.slice(20);
+    const share = rest.filter((each) => !each).length / rest.length;
+    assert.ok(share >= 0.2 && share <= 0.35, `${share} of the batches are the others'`);
+    // Beyond the share nothing passes what waits in a worker.
+    const passing = executor.ran.filter((_, index) => index >= 20 && executor.urgent[index]);
+    assert.ok(passing.length < rest.length, `${passing.length} of ${rest.length} passed`);
+  });
+
+  it('leaves all to urgent tiles where nobody else waits', async () => {
+    const { executor, open, turn } = setUp(1, 1, 10_000, Number.POSITIVE_INFINITY, 1, 0.5);
+    executor.computeMs = 1000;
+    open('s', Number.POSITIVE_INFINITY, 'stat').stream.enqueue(range(50));
+    turn();
+    for (let batch = 0; batch < 20; batch++) await executor.finishOne();
+    const routine = open('r');
+    routine.stream.enqueue([0]);
+    turn();
+    await executor.finishAll();
+    const at = executor.ran.findIndex(([first]) => first === 'r0');
+    assert.ok(executor.ran.length - at > 1, 'the routine tile came last, though its class has a share');
+    assert.ok(executor.urgent.slice(0, 20).every(Boolean));
   });
 
   it('puts tiles that arrive in one turn together and spreads them over the free slots', async () => {

@@ -13,11 +13,12 @@ interface StreamSketch {
   readonly deadline?: number;
   readonly model?: string;
   readonly tiles?: number;
+  readonly peer?: string;
 }
 
 function open(policy: BatchPolicy<string>, name: string, sketch: StreamSketch = {}) {
-  const { priority = 'routine', deadline = NEVER, model = 'm', tiles = 10 } = sketch;
-  const stream = policy.open({ model, priority, deadline, capacity: tiles, payload: name });
+  const { priority = 'routine', deadline = NEVER, model = 'm', tiles = 10, peer = '' } = sketch;
+  const stream = policy.open({ model, priority, deadline, capacity: tiles, peer, payload: name });
   policy.enqueue(stream, range(tiles), 0);
   return stream;
 }
@@ -34,6 +35,24 @@ describe('BatchPolicy', () => {
     next(policy, 5);
     open(policy, 'small', { tiles: 2 });
     assert.deepEqual(next(policy, 5), ['big', 'small', 'big', 'small', 'big']);
+  });
+
+  it('takes peers in turns, whatever the number, the sizes and the deadlines of their streams', () => {
+    const policy = new BatchPolicy<string>(LIMITS);
+    for (let index = 0; index < 100; index++) open(policy, 'many', { peer: 'a', deadline: 500, tiles: 50 });
+    open(policy, 'one', { peer: 'b', tiles: 3 });
+    assert.deepEqual(next(policy, 8), ['many', 'one', 'many', 'one', 'many', 'one', 'many', 'many']);
+    open(policy, 'another', { peer: 'c', tiles: 1 });
+    open(policy, 'one more', { peer: 'b', tiles: 2 });
+    assert.deepEqual(next(policy, 6).sort(), ['another', 'many', 'many', 'many', 'one more', 'one more']);
+  });
+
+  it('serves urgent tiles last where it is asked to', () => {
+    const policy = new BatchPolicy<string>(LIMITS);
+    open(policy, 'stat', { priority: 'stat', tiles: 1 });
+    open(policy, 'background', { priority: 'background', tiles: 1 });
+    const served = () => policy.next(0, () => 8, 'background', true).batch?.priority;
+    assert.deepEqual([served(), served(), served()], ['background', 'stat', undefined]);
   });
 
   it('serves STAT before ROUTINE before BACKGROUND, in batches of their own', () => {

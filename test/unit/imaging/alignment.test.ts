@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { apply } from '../../../src/geometry/affine.js';
 import { ALIGNMENT_SIZE, Aligner, shrink } from '../../../src/imaging/alignment.js';
 import {
   type AlignmentMap,
@@ -7,7 +8,7 @@ import {
   IDENTITY,
   mapPoint,
   toNumbers,
-  unalignedBox,
+  unaligned,
   warp,
 } from '../../../src/imaging/alignment-map.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
@@ -103,20 +104,22 @@ describe('alignment to a reference', () => {
     assert.ok(Math.abs(map.shiftY) <= 0.3 && Math.abs(map.logScaleX) <= 0.25 && Math.abs(map.angle) <= 0.2);
   });
 
-  it('knows where a box of the aligned image came from', () => {
+  it('knows where a pixel of the aligned image came from', () => {
     const map = { shiftY: 0.1, shiftX: 0, logScaleY: 0, logScaleX: Math.log(2), angle: 0 };
     assert.deepEqual(mapPoint(map, 0.5, 0.25), [0.6, 0.5]);
-    const box = unalignedBox(map, 100, { top: 50, left: 50, bottom: 75, right: 60 });
-    const expected = { top: 55, left: 50, bottom: 80, right: 70 };
-    for (const side of ['top', 'left', 'bottom', 'right'] as const) {
-      assert.ok(Math.abs(box[side] - expected[side]) < 1e-9, `${side} ${box[side]}`);
+    const { x, y } = apply(unaligned(map, 100), { x: 62.5, y: 75 });
+    assert.ok(Math.abs(x - 75) < 1e-9 && Math.abs(y - 80) < 1e-9, `${x}, ${y}`);
+    // As the warp does it: pixel (row, column) of the aligned image shows the given one at that place.
+    const turned = { shiftY: 0.05, shiftX: -0.1, logScaleY: 0.1, logScaleX: -0.05, angle: 0.15 };
+    const ramp = Float64Array.from({ length: SIZE * SIZE }, (_, at) => at % SIZE);
+    const warped = new Float64Array(SIZE * SIZE);
+    warp(ramp, SIZE, turned, warped);
+    for (const [row, column] of [
+      [SIZE / 2, SIZE / 2],
+      [SIZE / 2 - 9, SIZE / 2 + 7],
+    ] as const) {
+      const from = apply(unaligned(turned, SIZE), { x: column + 0.5, y: row + 0.5 });
+      assert.ok(Math.abs(warped[row * SIZE + column]! - (from.x - 0.5)) < 1e-9);
     }
-    const turned = unalignedBox({ ...IDENTITY, angle: 0.1 }, 100, {
-      top: 40,
-      left: 40,
-      bottom: 60,
-      right: 60,
-    });
-    assert.ok(turned.top < 40 && turned.left < 40 && turned.bottom > 60 && turned.right > 60);
   });
 });

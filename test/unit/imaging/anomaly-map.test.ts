@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import sharp from 'sharp';
+import { apply, invert } from '../../../src/geometry/affine.js';
 import { type Geometry, geometryOf, patchStart } from '../../../src/geometry/geometry.js';
-import { blendPatches, overlayPng } from '../../../src/imaging/anomaly-map.js';
+import { placedToSource } from '../../../src/geometry/placement.js';
+import { IDENTITY, unaligned } from '../../../src/imaging/alignment-map.js';
+import { anomalyMap, mapShapeOf, mapToSource, PatchField } from '../../../src/imaging/anomaly-map.js';
+
+const SIZE = 32;
 
 function geometry(patchSize: number, patchOffset: number): Geometry {
   return geometryOf(
-    { workingSize: 32, fit: 'stretch', intensity: { kind: 'window' }, orientation: 'head up' },
+    { workingSize: SIZE, fit: 'stretch', intensity: { kind: 'window' }, orientation: 'head up' },
     { coreSize: 16, haloSize: 8, patchesPerSide: 2, patchStride: 8, patchSize, patchOffset, minStd: 0 },
   );
 }
@@ -15,28 +19,37 @@ function geometry(patchSize: number, patchOffset: number): Geometry {
 const layouts = fc.record({
   patchSize: fc.integer({ min: 1, max: 20 }),
   patchOffset: fc.integer({ min: -8, max: 8 }),
+  margin: fc.integer({ min: 0, max: 1 }),
 });
 const scores = fc.array(fc.oneof(fc.constant(Number.NaN), fc.double({ min: -3, max: 9, noNaN: true })), {
   minLength: 16,
   maxLength: 16,
 });
 
-describe('blendPatches', () => {
-  it('stays between the scores of the covering patches and is NaN exactly where none covers', () => {
+describe('PatchField', () => {
+  it('is NaN exactly outside of cells that count and were scored, and between their scores inside', () => {
     fc.assert(
-      fc.property(layouts, scores, ({ patchSize, patchOffset }, z) => {
+      fc.property(layouts, scores, ({ patchSize, patchOffset, margin }, values) => {
         const g = geometry(patchSize, patchOffset);
-        const map = blendPatches(g, Float32Array.from(z));
-        for (let y = 0; y < 32; y++) {
-          for (let x = 0; x < 32; x++) {
-            const covering = z.filter((value, i) => {
-              const inside = (at: number, index: number): boolean =>
-                at >= patchStart(g, index) && at < patchStart(g, index) + patchSize;
-              return !Number.isNaN(value) && inside(y, Math.floor(i / 4)) && inside(x, i % 4);
-            });
-            const value = map[y * 32 + x]!;
-            if (covering.length === 0) assert.ok(Number.isNaN(value));
-            else assert.ok(value >= Math.min(...covering) - 1e-5 && value <= Math.max(...covering) + 1e-5);
+        const z = Float32Array.from(values);
+        const field = new PatchField(g, z, margin);
+        const counting = Array.from(z, (value, cell) => {
+          const [row, column] = [Math.floor(cell / 4), cell % 4];
+          const isInner = Math.min(row, column, 3 - row, 3 - column) >= margin;
+          return { row, column, value: isInner ? value : Number.NaN };
+        }).filter(({ value }) => !Number.isNaN(value));
+        const low = Math.min(...counting.map(({ value }) => value));
+        const high = Math.max(...counting.map(({ value }) => value));
+        /** Cells are squares of 8 pixels around the centres of the patches. */
+        const holds = (index: number, at: number): boolean =>
+          Math.abs(at - (patchStart(g, index) + patchSize / 2)) <= 4;
+        // A third of a pixel off the borders of the cells, whatever the offset.
+        for (let y = 1 / 3; y < SIZE; y += 1.37) {
+          for (let x = 1 / 3; x < SIZE; x += 1.37) {
+            const own = counting.find(({ row, column }) => holds(row, y) && holds(column, x));
+            const value = field.at(y, x);
+            assert.equal(Number.isNaN(value), own === undefined, `(${y}, ${x})`);
+            if (own) assert.ok(value >= low - 1e-9 && value <= high + 1e-9);
           }
         }
       }),
@@ -44,17 +57,36 @@ describe('blendPatches', () => {
     );
   });
 
-  it('follows a single high patch: highest at its centre, falling to its neighbours', () => {
+  it('is the robust z of its patch in the middle half of a cell, so that none is lost between pixels', () => {
     const g = geometry(16, -4);
     const z = new Float32Array(16);
     z[1 * 4 + 2] = 8;
-    const map = blendPatches(g, z);
-    const center = (index: number): number => patchStart(g, index) + 8;
-    const at = (y: number, x: number): number => map[y * 32 + x]!;
-    const peak = at(center(1), center(2));
-    assert.equal(peak, Math.max(...map));
-    assert.ok(peak > 2 * at(center(1) + 6, center(2)));
-    assert.equal(at(31, 0), 0);
+    const field = new PatchField(g, z, 1);
+    const centre = (index: number): number => patchStart(g, index) + 8;
+    for (const [dy, dx] of [
+      [0, 0],
+      [1.9, -1.9],
+      [-1.9, 1.9],
+    ] as const) {
+      assert.equal(field.at(centre(1) + dy, centre(2) + dx), 8);
+    }
+    assert.ok(Math.abs(field.at(centre(1) + 4, centre(2)) - 4) < 1e-9, 'halfway to the next cell');
+    assert.equal(field.at(centre(1) + 6.1, centre(2)), 0);
+  });
+
+  it('knows the area of the cells that count, within the working image', () => {
+    assert.deepEqual(new PatchField(geometry(8, 0), new Float32Array(16), 1).countingBox, {
+      top: 8,
+      left: 8,
+      bottom: 24,
+      right: 24,
+    });
+    assert.deepEqual(new PatchField(geometry(16, -8), new Float32Array(16), 0).countingBox, {
+      top: 0,
+      left: 0,
+      bottom: 28,
+      right: 28,
+    });
   });
 
   it('reads an image-level model as one value everywhere', () => {
@@ -64,44 +96,105 @@ describe('blendPatches', () => {
         coreSize: 16,
         haloSize: 0,
         patchesPerSide: 1,
-        patchStride: 16,
+        patchStride: 1,
         patchSize: 16,
         patchOffset: 0,
         minStd: 0,
       },
     );
-    const map = blendPatches(g, Float32Array.of(2.5));
+    const source = { rows: 16, columns: 16 };
+    const placement = { top: 0, left: 0, ...source };
+    const field = new PatchField(g, Float32Array.of(2.5), 0);
+    const map = anomalyMap(field, placedToSource(placement, 16, 16), source, source);
     assert.deepEqual(new Set(map), new Set([2.5]));
   });
 });
 
-describe('overlayPng', () => {
-  async function rgbAt(z: number, grey: number, options = {}): Promise<number[]> {
-    const png = await overlayPng(new Uint8Array(16).fill(grey), new Float32Array(16).fill(z), 4, options);
-    const { data, info } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
-    assert.deepEqual([info.width, info.height, info.channels], [4, 4, 3]);
-    return [...data.subarray(0, 3)];
+describe('mapShapeOf', () => {
+  it('is the size of the source up to 512 pixels, above in proportion', () => {
+    assert.deepEqual(mapShapeOf(256, 200), { rows: 256, columns: 200 });
+    assert.deepEqual(mapShapeOf(512, 1), { rows: 512, columns: 1 });
+    assert.deepEqual(mapShapeOf(3000, 2500), { rows: 512, columns: 427 });
+    assert.deepEqual(mapShapeOf(1, 65_535), { rows: 1, columns: 512 });
+  });
+
+  it('has the exact scale back to the source', () => {
+    const { xx, yy } = mapToSource(mapShapeOf(3000, 2500), 3000, 2500);
+    assert.equal(xx * 427, 2500);
+    assert.equal(yy * 512, 3000);
+  });
+});
+
+describe('anomalyMap', () => {
+  /** One high cell, (1, 2), of a padded image: 60 x 30 source pixels in the middle half of the working image. */
+  const g = geometry(8, 0);
+  const z = new Float32Array(16);
+  z[1 * 4 + 2] = 8;
+  const placement = { top: 0, left: 8, rows: 32, columns: 16 };
+  const source = { rows: 60, columns: 30 };
+
+  function peak(map: Float32Array): { readonly x: number; readonly y: number } {
+    const highest = [...map].flatMap((value, at) => (value > 7.99 ? [at] : []));
+    const mean = (of: (at: number) => number): number =>
+      highest.reduce((sum, at) => sum + of(at) + 0.5, 0) / highest.length;
+    return { x: mean((at) => at % source.columns), y: mean((at) => Math.floor(at / source.columns)) };
   }
 
-  it('leaves the image grey below the lower bound and where nothing was scored', async () => {
-    for (const z of [-2, 0, 1.5, Number.NaN]) assert.deepEqual(await rgbAt(z, 90), [90, 90, 90]);
+  it('lies in the source image: padding is left out, the aspect is that of the source', () => {
+    const map = anomalyMap(new PatchField(g, z, 0), placedToSource(placement, 60, 30), source, source);
+    assert.equal(map.length, 60 * 30);
+    assert.ok(!map.some(Number.isNaN));
+    // Centre of the cell in the working image: (12, 20).
+    const { x, y } = peak(map);
+    assert.ok(Math.abs(y - (12 * 60) / 32) < 0.6, `y ${y}`);
+    assert.ok(Math.abs(x - (12 * 30) / 16) < 0.6, `x ${x}`);
   });
 
-  it('goes to the top of the colour map at the upper bound and stays there', async () => {
-    // 0.65 * #fcffa4 + 0.35 * 100
-    const top = [0.65 * 252 + 35, 0.65 * 255 + 35, 0.65 * 164 + 35].map(Math.round);
-    assert.deepEqual(await rgbAt(6, 100), top);
-    assert.deepEqual(await rgbAt(60, 100), top);
-    assert.deepEqual(await rgbAt(Number.POSITIVE_INFINITY, 100), top);
-  });
-
-  it('grows further from grey with z, by the given bounds', async () => {
-    const distance = async (z: number): Promise<number> => {
-      const [r, , b] = await rgbAt(z, 40, { zLow: 2, zHigh: 10 });
-      return Math.abs(r! - 40) + Math.abs(b! - 40);
+  it('undoes the alignment: shift, scale and angle', () => {
+    const alignment = { shiftY: 0.1, shiftX: -0.05, logScaleY: 0.1, logScaleX: -0.1, angle: 0.15 };
+    const square = { top: 0, left: 0, rows: SIZE, columns: SIZE };
+    const large = { rows: 320, columns: 320 };
+    const placed = placedToSource(square, large.rows, large.columns);
+    const back = unaligned(alignment, SIZE);
+    const toSource = {
+      ...back,
+      xx: back.xx * placed.xx,
+      xy: back.xy * placed.xx,
+      x0: back.x0 * placed.xx,
+      yx: back.yx * placed.yy,
+      yy: back.yy * placed.yy,
+      y0: back.y0 * placed.yy,
     };
-    const values = await Promise.all([2, 4, 6, 8].map(distance));
-    assert.equal(values[0], 0);
-    assert.ok(values[0]! < values[1]! && values[1]! < values[2]! && values[2]! < values[3]!);
+    const map = anomalyMap(new PatchField(g, z, 0), toSource, large, large);
+    const wanted = apply(toSource, { x: 20, y: 12 });
+    let [sum, x, y] = [0, 0, 0];
+    map.forEach((value, at) => {
+      if (!(value > 7.99)) return;
+      sum += 1;
+      x += (at % 320) + 0.5;
+      y += Math.floor(at / 320) + 0.5;
+    });
+    assert.ok(Math.hypot(x / sum - wanted.x, y / sum - wanted.y) < 0.5, `${x / sum}, ${y / sum}`);
+    // What the aligned image does not show of the source has no value.
+    const inverse = invert(toSource);
+    for (const [row, column] of [
+      [0, 0],
+      [160, 160],
+      [319, 0],
+    ] as const) {
+      const at = apply(inverse, { x: column + 0.5, y: row + 0.5 });
+      const isShown = Math.min(at.x, at.y) >= 0 && Math.max(at.x, at.y) < SIZE;
+      assert.equal(Number.isNaN(map[row * 320 + column]), !isShown, `(${row}, ${column})`);
+    }
+  });
+
+  it('is the same through an alignment that moves nothing', () => {
+    const placed = placedToSource({ top: 0, left: 0, rows: SIZE, columns: SIZE }, SIZE, SIZE);
+    const field = new PatchField(g, z, 1);
+    const same = { rows: SIZE, columns: SIZE };
+    assert.deepEqual(
+      anomalyMap(field, unaligned(IDENTITY, SIZE), same, same),
+      anomalyMap(field, placed, same, same),
+    );
   });
 });

@@ -115,11 +115,14 @@ export enum AnomalyMapFormat {
   ANOMALY_MAP_FORMAT_UNSPECIFIED = 0,
   /** ANOMALY_MAP_FORMAT_NONE - No map. */
   ANOMALY_MAP_FORMAT_NONE = 1,
-  /** ANOMALY_MAP_FORMAT_PNG_OVERLAY - A colour PNG at working resolution: the image in grey, the map over it. */
+  /**
+   * ANOMALY_MAP_FORMAT_PNG_OVERLAY - A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
+   * it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+   */
   ANOMALY_MAP_FORMAT_PNG_OVERLAY = 2,
   /**
-   * ANOMALY_MAP_FORMAT_FLOAT32 - Little-endian float32 robust z, working_rows * working_columns values, row by row; NaN where nothing
-   * was scored.
+   * ANOMALY_MAP_FORMAT_FLOAT32 - Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
+   * counts for the image score was scored.
    */
   ANOMALY_MAP_FORMAT_FLOAT32 = 3,
   UNRECOGNIZED = -1,
@@ -331,7 +334,30 @@ export interface AcquisitionAccepted {
   /** Scores can come before the last pixel. False where the window needs the whole image. */
   scoresBeforeLastPixel: boolean;
   /** Where the source image lies in the working image. */
-  placement: Placement | undefined;
+  placement:
+    | Placement
+    | undefined;
+  /**
+   * From working pixels to source pixels, by the placement alone. An aligned model moves the image once all of it has
+   * come: then PatchScores.working_to_source and AnomalyMap.working_to_source are what holds.
+   */
+  workingToSource: AffineTransform | undefined;
+}
+
+/**
+ * From one frame of an image to another:
+ *   x' = xx * x + xy * y + x0
+ *   y' = yx * x + yy * y + y0
+ * x runs to the right along columns, y down along rows. Coordinates are continuous: pixel i covers [i, i + 1), its centre
+ * is i + 0.5.
+ */
+export interface AffineTransform {
+  xx: number;
+  xy: number;
+  x0: number;
+  yx: number;
+  yy: number;
+  y0: number;
 }
 
 /** In pixels of the working image; what is around it is black. */
@@ -379,6 +405,11 @@ export interface Geometry {
 export interface PatchScores {
   /** One or more patches in completion order. */
   patches: PatchScore[];
+  /**
+   * From working pixels to source pixels, of an image that was aligned; absent: AcquisitionAccepted.working_to_source
+   * holds. With it the place of a patch in the source follows from its row and column and the Geometry alone.
+   */
+  workingToSource: AffineTransform | undefined;
 }
 
 export interface PatchScore {
@@ -413,7 +444,7 @@ export interface AcquisitionAggregate {
   acquisitionId: string;
   /** The model's aggregate of robust z over patches; higher is less normal. NaN where nothing was scored. */
   imageScore: number;
-  /** Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. 1 where nothing was scored. */
+  /** Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. NaN where nothing was scored. */
   pValue: number;
   decision: Decision;
   /** The image score above which the decision is DECISION_ANOMALOUS. */
@@ -464,8 +495,21 @@ export interface TopPatch {
   score: number;
   robustZ: number;
   pValue: number;
-  /** The patch in source pixels, clipped to the image. */
-  box: SourceBox | undefined;
+  /**
+   * The patch in source pixels, clipped to the image. Where alignment turned the image: the smallest upright box that
+   * holds the patch.
+   */
+  box:
+    | SourceBox
+    | undefined;
+  /** The patch itself: its four corners in source pixels, clockwise from the top left one; not clipped. */
+  corners: SourcePoint[];
+}
+
+/** In pixels of the source image, as in AffineTransform. */
+export interface SourcePoint {
+  x: number;
+  y: number;
 }
 
 /** In pixels of the source image; right and bottom are exclusive. */
@@ -476,11 +520,55 @@ export interface SourceBox {
   right: number;
 }
 
+/**
+ * In the geometry of the source image, right and left as they were sent: an alignment is undone, what is padding is left
+ * out. Robust z is that of the patches which count for the image score, each in the middle half of its cell (a square of
+ * Geometry.patch_stride around the centre of the patch), linear between cells; outside of such cells there is nothing:
+ * NaN, no colour.
+ */
 export interface AnomalyMap {
   format: AnomalyMapFormat;
+  /**
+   * Height and width in pixels: those of the source image where its longer side has up to 512 pixels; else the longer side
+   * is 512 and the other max(1, round(side * 512 / longer side)). map_to_source has the exact scales.
+   */
   rows: number;
   columns: number;
   data: Uint8Array;
+  /** From pixels of the map to source pixels: scales alone. Absent from a server whose maps are in the working frame. */
+  mapToSource:
+    | AffineTransform
+    | undefined;
+  /** From working pixels to source pixels, alignment undone. */
+  workingToSource:
+    | AffineTransform
+    | undefined;
+  /**
+   * The colours of the overlay in evenly spaced robust z, ascending; between them they are linear. The first is that of
+   * AcquisitionAggregate.threshold, below which nothing is coloured. The last is that of threshold + 3, or of the highest
+   * robust z of the map where that is above: no value is off the scale.
+   */
+  scale: ColourStop[];
+  /**
+   * The area whose patches count for the image score, scored or not: its four corners in source pixels, clockwise from
+   * the top left one; they may lie outside of the image. What is outside of the area is not judged.
+   */
+  countingArea: SourcePoint[];
+}
+
+export interface ColourStop {
+  robustZ: number;
+  /**
+   * Share of calibration patches with a robust z at least this high, in (0, 1], as PatchScore.p_value: no claim about an
+   * image.
+   */
+  pValue: number;
+  /** Of the colour, 0 to 255. */
+  red: number;
+  green: number;
+  blue: number;
+  /** Of the colour over the grey image, in [0, 1]. */
+  opacity: number;
 }
 
 /** In milliseconds. */
@@ -1619,6 +1707,7 @@ function createBaseAcquisitionAccepted(): AcquisitionAccepted {
     geometry: undefined,
     scoresBeforeLastPixel: false,
     placement: undefined,
+    workingToSource: undefined,
   };
 }
 
@@ -1641,6 +1730,9 @@ export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
     }
     if (message.placement !== undefined) {
       Placement.encode(message.placement, writer.uint32(50).fork()).join();
+    }
+    if (message.workingToSource !== undefined) {
+      AffineTransform.encode(message.workingToSource, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1706,6 +1798,14 @@ export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
             message.placement = Placement.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.workingToSource = AffineTransform.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1735,6 +1835,124 @@ export const AcquisitionAccepted: MessageFns<AcquisitionAccepted> = {
     message.placement = (object.placement !== undefined && object.placement !== null)
       ? Placement.fromPartial(object.placement)
       : undefined;
+    message.workingToSource = (object.workingToSource !== undefined && object.workingToSource !== null)
+      ? AffineTransform.fromPartial(object.workingToSource)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseAffineTransform(): AffineTransform {
+  return { xx: 0, xy: 0, x0: 0, yx: 0, yy: 0, y0: 0 };
+}
+
+export const AffineTransform: MessageFns<AffineTransform> = {
+  encode(message: AffineTransform, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.xx !== 0) {
+      writer.uint32(9).double(message.xx);
+    }
+    if (message.xy !== 0) {
+      writer.uint32(17).double(message.xy);
+    }
+    if (message.x0 !== 0) {
+      writer.uint32(25).double(message.x0);
+    }
+    if (message.yx !== 0) {
+      writer.uint32(33).double(message.yx);
+    }
+    if (message.yy !== 0) {
+      writer.uint32(41).double(message.yy);
+    }
+    if (message.y0 !== 0) {
+      writer.uint32(49).double(message.y0);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AffineTransform {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAffineTransform();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.xx = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.xy = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.x0 = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.yx = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.yy = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.y0 = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AffineTransform>): AffineTransform {
+    return AffineTransform.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AffineTransform>): AffineTransform {
+    const message = createBaseAffineTransform();
+    message.xx = object.xx ?? 0;
+    message.xy = object.xy ?? 0;
+    message.x0 = object.x0 ?? 0;
+    message.yx = object.yx ?? 0;
+    message.yy = object.yy ?? 0;
+    message.y0 = object.y0 ?? 0;
     return message;
   },
 };
@@ -2110,13 +2328,16 @@ export const Geometry: MessageFns<Geometry> = {
 };
 
 function createBasePatchScores(): PatchScores {
-  return { patches: [] };
+  return { patches: [], workingToSource: undefined };
 }
 
 export const PatchScores: MessageFns<PatchScores> = {
   encode(message: PatchScores, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.patches) {
       PatchScore.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.workingToSource !== undefined) {
+      AffineTransform.encode(message.workingToSource, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -2142,6 +2363,14 @@ export const PatchScores: MessageFns<PatchScores> = {
             message.patches.push(PatchScore.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.workingToSource = AffineTransform.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2160,6 +2389,9 @@ export const PatchScores: MessageFns<PatchScores> = {
   fromPartial(object: DeepPartial<PatchScores>): PatchScores {
     const message = createBasePatchScores();
     message.patches = object.patches?.map((e) => PatchScore.fromPartial(e)) || [];
+    message.workingToSource = (object.workingToSource !== undefined && object.workingToSource !== null)
+      ? AffineTransform.fromPartial(object.workingToSource)
+      : undefined;
     return message;
   },
 };
@@ -2802,7 +3034,7 @@ export const TilePosition: MessageFns<TilePosition> = {
 };
 
 function createBaseTopPatch(): TopPatch {
-  return { row: 0, column: 0, score: 0, robustZ: 0, pValue: 0, box: undefined };
+  return { row: 0, column: 0, score: 0, robustZ: 0, pValue: 0, box: undefined, corners: [] };
 }
 
 export const TopPatch: MessageFns<TopPatch> = {
@@ -2824,6 +3056,9 @@ export const TopPatch: MessageFns<TopPatch> = {
     }
     if (message.box !== undefined) {
       SourceBox.encode(message.box, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.corners) {
+      SourcePoint.encode(v!, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -2889,6 +3124,14 @@ export const TopPatch: MessageFns<TopPatch> = {
             message.box = SourceBox.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.corners.push(SourcePoint.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2912,6 +3155,74 @@ export const TopPatch: MessageFns<TopPatch> = {
     message.robustZ = object.robustZ ?? 0;
     message.pValue = object.pValue ?? 0;
     message.box = (object.box !== undefined && object.box !== null) ? SourceBox.fromPartial(object.box) : undefined;
+    message.corners = object.corners?.map((e) => SourcePoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSourcePoint(): SourcePoint {
+  return { x: 0, y: 0 };
+}
+
+export const SourcePoint: MessageFns<SourcePoint> = {
+  encode(message: SourcePoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.x !== 0) {
+      writer.uint32(9).double(message.x);
+    }
+    if (message.y !== 0) {
+      writer.uint32(17).double(message.y);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SourcePoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSourcePoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.x = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.y = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SourcePoint>): SourcePoint {
+    return SourcePoint.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SourcePoint>): SourcePoint {
+    const message = createBaseSourcePoint();
+    message.x = object.x ?? 0;
+    message.y = object.y ?? 0;
     return message;
   },
 };
@@ -3008,7 +3319,16 @@ export const SourceBox: MessageFns<SourceBox> = {
 };
 
 function createBaseAnomalyMap(): AnomalyMap {
-  return { format: 0, rows: 0, columns: 0, data: new Uint8Array(0) };
+  return {
+    format: 0,
+    rows: 0,
+    columns: 0,
+    data: new Uint8Array(0),
+    mapToSource: undefined,
+    workingToSource: undefined,
+    scale: [],
+    countingArea: [],
+  };
 }
 
 export const AnomalyMap: MessageFns<AnomalyMap> = {
@@ -3024,6 +3344,18 @@ export const AnomalyMap: MessageFns<AnomalyMap> = {
     }
     if (message.data.length !== 0) {
       writer.uint32(34).bytes(message.data);
+    }
+    if (message.mapToSource !== undefined) {
+      AffineTransform.encode(message.mapToSource, writer.uint32(42).fork()).join();
+    }
+    if (message.workingToSource !== undefined) {
+      AffineTransform.encode(message.workingToSource, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.scale) {
+      ColourStop.encode(v!, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.countingArea) {
+      SourcePoint.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -3073,6 +3405,38 @@ export const AnomalyMap: MessageFns<AnomalyMap> = {
             message.data = reader.bytes();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.mapToSource = AffineTransform.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.workingToSource = AffineTransform.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.scale.push(ColourStop.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.countingArea.push(SourcePoint.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3094,6 +3458,129 @@ export const AnomalyMap: MessageFns<AnomalyMap> = {
     message.rows = object.rows ?? 0;
     message.columns = object.columns ?? 0;
     message.data = object.data ?? new Uint8Array(0);
+    message.mapToSource = (object.mapToSource !== undefined && object.mapToSource !== null)
+      ? AffineTransform.fromPartial(object.mapToSource)
+      : undefined;
+    message.workingToSource = (object.workingToSource !== undefined && object.workingToSource !== null)
+      ? AffineTransform.fromPartial(object.workingToSource)
+      : undefined;
+    message.scale = object.scale?.map((e) => ColourStop.fromPartial(e)) || [];
+    message.countingArea = object.countingArea?.map((e) => SourcePoint.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseColourStop(): ColourStop {
+  return { robustZ: 0, pValue: 0, red: 0, green: 0, blue: 0, opacity: 0 };
+}
+
+export const ColourStop: MessageFns<ColourStop> = {
+  encode(message: ColourStop, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.robustZ !== 0) {
+      writer.uint32(9).double(message.robustZ);
+    }
+    if (message.pValue !== 0) {
+      writer.uint32(17).double(message.pValue);
+    }
+    if (message.red !== 0) {
+      writer.uint32(24).uint32(message.red);
+    }
+    if (message.green !== 0) {
+      writer.uint32(32).uint32(message.green);
+    }
+    if (message.blue !== 0) {
+      writer.uint32(40).uint32(message.blue);
+    }
+    if (message.opacity !== 0) {
+      writer.uint32(49).double(message.opacity);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ColourStop {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseColourStop();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.robustZ = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.pValue = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.red = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.green = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.blue = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.opacity = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ColourStop>): ColourStop {
+    return ColourStop.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ColourStop>): ColourStop {
+    const message = createBaseColourStop();
+    message.robustZ = object.robustZ ?? 0;
+    message.pValue = object.pValue ?? 0;
+    message.red = object.red ?? 0;
+    message.green = object.green ?? 0;
+    message.blue = object.blue ?? 0;
+    message.opacity = object.opacity ?? 0;
     return message;
   },
 };

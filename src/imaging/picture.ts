@@ -1,0 +1,82 @@
+/** Grey pictures of radiographs for people: small, 8 bits, in the geometry of the source image. */
+import type { Placement } from '../geometry/placement.js';
+import type { MapShape } from './anomaly-map.js';
+import { sharp } from './libvips.js';
+import { percentilesOf } from './percentile.js';
+import { createDisplayTransform, type PixelFormat } from './pixel-format.js';
+import { RowResampler } from './resample.js';
+import { stretch } from './stretch.js';
+
+/** Samples that become display values at once. */
+const BLOCK_SAMPLES = 32_768;
+/** Percentiles of the picture that are shown black and white: a few markers or dead pixels must not take the range. */
+const SHOWN = [0.5, 99.5] as const;
+
+/**
+ * The source as the working image shows it, a row a step.
+ * @param pixels uint8 [size, size], where the source lies at `placement`
+ * @returns uint8 [shape.rows, shape.columns]
+ */
+export function* pictureSteps(
+  pixels: Uint8Array,
+  size: number,
+  placement: Placement,
+  shape: MapShape,
+): Generator<void, Uint8Array> {
+  const picture = new Uint8Array(shape.rows * shape.columns);
+  const resampler = new RowResampler(
+    {
+      sourceRows: placement.rows,
+      sourceColumns: placement.columns,
+      targetRows: shape.rows,
+      targetColumns: shape.columns,
+    },
+    (row, values) => {
+      for (let column = 0; column < shape.columns; column++) {
+        picture[row * shape.columns + column] = Math.round(values[column]!);
+      }
+    },
+  );
+  const values = new Float32Array(placement.columns);
+  for (let row = 0; row < placement.rows; row++) {
+    const from = (placement.top + row) * size + placement.left;
+    values.set(pixels.subarray(from, from + placement.columns));
+    resampler.push(values, 1);
+    yield;
+  }
+  return picture;
+}
+
+/**
+ * The source from its own samples, its grey levels stretched over what is shown.
+ * @param samples all samples, row by row, little-endian
+ * @returns uint8 [shape.rows, shape.columns]
+ */
+export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapShape): Uint8Array {
+  const { rows, columns, bitsAllocated } = format;
+  const values = new Float32Array(shape.rows * shape.columns);
+  const resampler = new RowResampler(
+    { sourceRows: rows, sourceColumns: columns, targetRows: shape.rows, targetColumns: shape.columns },
+    (row, line) => values.set(line, row * shape.columns),
+  );
+  const display = createDisplayTransform(format);
+  const blockRows = Math.max(1, Math.min(rows, Math.floor(BLOCK_SAMPLES / columns)));
+  const block = new Float32Array(blockRows * columns);
+  const rowBytes = (columns * bitsAllocated) / 8;
+  for (let row = 0; row < rows; row += blockRows) {
+    const end = Math.min(rows, row + blockRows);
+    display(samples.subarray(row * rowBytes, end * rowBytes), block);
+    resampler.push(block, end - row);
+  }
+  const [low, high] = percentilesOf(values.slice(), SHOWN);
+  const picture = new Uint8Array(values.length);
+  stretch(values, low!, high!, picture);
+  return picture;
+}
+
+/** uint8 [rows, columns] as a JPEG file, for pages: a tenth of a PNG. */
+export function greyJpeg(grey: Uint8Array, { rows, columns }: MapShape): Promise<Uint8Array> {
+  return sharp(grey, { raw: { width: columns, height: rows, channels: 1 } })
+    .jpeg({ quality: 85 })
+    .toBuffer();
+}

@@ -1,0 +1,310 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { type ClientHttp2Session, constants } from 'node:http2';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
+import { status } from '@grpc/grpc-js';
+import { after, afterEach, before, describe, it } from 'mocha';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import { ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
+import { ModelRegistryGetRequest } from '../../src/gen/salad/v1/model_registry.js';
+import { AcquisitionHeader, Source } from '../../src/gen/salad/v1/types.js';
+import type { RunningServer } from '../../src/server/server.js';
+import { connectRaw, encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from '../support/raw-grpc.js';
+import {
+  type ModelsFolder,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+  startSmall,
+} from '../support/small-server.js';
+import { startTcpProxy } from '../support/tcp-proxy.js';
+
+const HEALTH = '/grpc.health.v1.Health/Check';
+const WATCH = '/grpc.health.v1.Health/Watch';
+const LIST = '/salad.v1.ModelRegistry/List';
+const GET = '/salad.v1.ModelRegistry/Get';
+const REFLECTION = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
+const IMAGE = '/salad.v1.AnomalyScoring/ScoreImage';
+const MIB = 1024 * 1024;
+const rows = smallRows(smallImage(2));
+
+describe('what a peer may cause before it is admitted', function () {
+  this.timeout(60_000);
+  let models: ModelsFolder;
+  let server: RunningServer | undefined;
+  const sessions: ClientHttp2Session[] = [];
+  const sockets: Socket[] = [];
+
+  before(async () => {
+    models = await smallModels();
+  });
+  after(() => models.remove());
+  afterEach(async () => {
+    for (const session of sessions.splice(0)) session.destroy();
+    for (const socket of sockets.splice(0)) socket.destroy();
+    await server?.stop(0);
+    server = undefined;
+  });
+
+  const start = async (flags: Record<string, unknown> = {}) => {
+    server = await startSmall(models.path, flags);
+    return server;
+  };
+  const raw = async (localAddress = '127.0.0.2') => {
+    const session = await connectRaw(server!.address, { localAddress });
+    sessions.push(session);
+    return session;
+  };
+  /** How the server ends a call with this message. */
+  const call = async (
+    session: ClientHttp2Session,
+    path: string,
+    message: Buffer,
+    headers: Record<string, string> = {},
+  ): Promise<RawEnd> => {
+    const stream = openRaw(session, path, headers);
+    const end = endOf(stream);
+    stream.end(message);
+    return end;
+  };
+  /** Another address's image is scored, while all that goes on. */
+  const assertServes = async () => {
+    const { port } = server!;
+    const proxy = await startTcpProxy({ host: '127.0.0.1', port, localAddress: '127.0.0.9' });
+    const client = new SaladClient(proxy.address, { retry: false });
+    try {
+      const result = await client.scoreAcquisition(smallHeader('good'), rows, { timeoutMs: 20_000 });
+      assert.equal(result.coverage?.scored, 64);
+    } finally {
+      client.close();
+      await proxy.close();
+    }
+  };
+  const answers = (ends: readonly RawEnd[]) => ends.map((end) => [status[end.status ?? -1], end.reason]);
+
+  it('takes small messages and no compressed ones where nothing else is needed', async () => {
+    await start();
+    const session = await raw();
+    const large = frame(Buffer.alloc(4097));
+    const packed = frame(gzipSync(Buffer.alloc(0)), undefined, true);
+    const gzip = { 'grpc-encoding': 'gzip' };
+    for (const path of [HEALTH, WATCH, LIST, GET, REFLECTION]) {
+      const ends = [await call(session, path, large), await call(session, path, packed, gzip)];
+      assert.deepEqual(
+        answers(ends),
+        [
+          ['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE'],
+          ['UNIMPLEMENTED', 'UNIMPLEMENTED'],
+        ],
+        path,
+      );
+    }
+    assert.equal((await call(session, HEALTH, frame(Buffer.alloc(0)))).status, status.OK);
+  });
+
+  it('refuses a first message that is too large to be a header, by its announcement alone', async () => {
+    await start();
+    const session = await raw();
+    const stream = openRaw(session);
+    const end = endOf(stream);
+    stream.write(frame(Buffer.alloc(0), 600_000));
+    assert.deepEqual(answers([await end]), [['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE']]);
+    const packed = frame(gzipSync(Buffer.alloc(8 * MIB)), undefined, true);
+    assert.deepEqual(answers([await call(session, STREAM_PATH, packed, { 'grpc-encoding': 'gzip' })]), [
+      ['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE'],
+    ]);
+    await assertServes();
+  });
+
+  it('refuses millions of empty parts in a message, and what is no message', async () => {
+    await start();
+    const session = await raw();
+    const bomb = Buffer.alloc(4_000_000);
+    for (let at = 0; at < bomb.length; at += 2) bomb[at] = 10;
+    // A tiles message of that length: tag, length, content.
+    const tiles = Buffer.concat([Buffer.from([26, 0x80, 0x92, 0xf4, 0x01]), bomb]);
+    const header = frame(
+      encode({
+        $case: 'header',
+        value: AcquisitionHeader.fromPartial({ ...smallHeader('t'), source: Source.SOURCE_TILES }),
+      }),
+    );
+    const ends = [
+      await call(session, STREAM_PATH, Buffer.concat([header, frame(tiles)])),
+      await call(session, STREAM_PATH, frame(Buffer.from([10, 200]))),
+      await call(session, STREAM_PATH, frame(Buffer.from('no gzip'), undefined, true), {
+        'grpc-encoding': 'gzip',
+      }),
+      await call(session, STREAM_PATH, frame(Buffer.from('?'), undefined, true), {
+        'grpc-encoding': `x${'y'.repeat(5000)}`,
+      }),
+    ];
+    assert.deepEqual(answers(ends), [
+      ['INVALID_ARGUMENT', 'MESSAGE_INVALID'],
+      ['INVALID_ARGUMENT', 'MESSAGE_INVALID'],
+      ['INVALID_ARGUMENT', 'MESSAGE_INVALID'],
+      ['UNIMPLEMENTED', 'UNIMPLEMENTED'],
+    ]);
+    await assertServes();
+  });
+
+  it('scores an image whose messages are compressed', async () => {
+    await start();
+    const session = await raw();
+    const messages = [
+      encode({ $case: 'header', value: AcquisitionHeader.fromPartial(smallHeader('zip')) }),
+      encode({ $case: 'rows', value: { firstRow: 0, samples: smallImage(2) } }),
+      encode({ $case: 'end', value: { crc32c: undefined } }),
+    ].map((message) => frame(gzipSync(message), undefined, true));
+    const end = await call(session, STREAM_PATH, Buffer.concat(messages), { 'grpc-encoding': 'gzip' });
+    assert.equal(end.status, status.OK);
+  });
+
+  it('makes the messages of a peer wait that holds its share of the memory for them, not those of others', async () => {
+    await start({ maxReceivedBytes: 3 * MIB, maxMessageBytes: 2 * MIB, requestTimeoutMs: 30_000 });
+    const session = await raw();
+    const image = ScoreImageRequest.encode({
+      header: AcquisitionHeader.fromPartial({
+        ...smallHeader('held'),
+        image: { rows: 1200, columns: 1200, bitsAllocated: 8 },
+      }),
+      image: { $case: 'raw', value: new Uint8Array(1200 * 1200) },
+    }).finish();
+    const message = frame(image);
+    const held = Array.from({ length: 5 }, () => openRaw(session, IMAGE));
+    const ends = held.map((stream) => endOf(stream));
+    // All but the last byte: nobody gets a share back.
+    for (const stream of held) stream.write(message.subarray(0, -1));
+    await assertServes();
+    for (const stream of held) stream.end(message.subarray(-1));
+    // One after another they all come through.
+    assert.deepEqual(new Set((await Promise.all(ends)).map((end) => end.status)), new Set([status.OK]));
+  });
+
+  it('lets one address have half of the calls', async () => {
+    await start({ maxConcurrentAcquisitions: 8, headerTimeoutMs: 30_000, idleTimeoutMs: 30_000 });
+    const session = await raw();
+    const streams = Array.from({ length: 8 }, () => openRaw(session));
+    const ends = await Promise.all(streams.slice(5).map((stream) => endOf(stream)));
+    assert.deepEqual(answers(ends), new Array(3).fill(['RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED']));
+    assert.ok(streams.slice(0, 5).every((stream) => !stream.closed));
+    await assertServes();
+  });
+
+  it('lets one address have half of the connections', async () => {
+    const { port } = await start({ maxConnections: 8 });
+    const closed: Socket[] = [];
+    for (let index = 0; index < 8; index++) {
+      const socket = connectTcp({ host: '127.0.0.1', port, localAddress: '127.0.0.2' });
+      socket.on('error', () => {});
+      socket.on('close', () => closed.push(socket));
+      socket.resume();
+      await once(socket, 'connect');
+      sockets.push(socket);
+    }
+    while (closed.length < 3) await nextTurn();
+    assert.deepEqual(closed, sockets.slice(5));
+    await assertServes();
+  });
+
+  it('refuses calls beyond the rate with a delay, and a peer that goes on loses its connections', async () => {
+    await start({ peerCallsPerSecond: 20 });
+    const session = await raw();
+    const gone = new Promise<number>((resolve) => session.once('goaway', resolve));
+    const ends: Promise<RawEnd>[] = [];
+    for (let index = 0; index < 60 && !session.destroyed; index++) {
+      ends.push(call(session, LIST, frame(Buffer.alloc(0))));
+    }
+    assert.equal(await gone, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const all = answers(await Promise.all(ends)).map(([code, reason]) => reason ?? code);
+    assert.ok(all.includes('QUOTA_EXCEEDED'), all.join());
+    if (!session.destroyed) await once(session, 'close');
+    // The next connection from there is closed at once; others are served.
+    const again = connectTcp({ host: '127.0.0.1', port: server!.port, localAddress: '127.0.0.2' });
+    again.on('error', () => {});
+    again.resume();
+    await once(again, 'close');
+    await assertServes();
+  });
+
+  it('repeats no long text of a caller', async () => {
+    await start();
+    const session = await raw();
+    const long = 'n'.repeat(3000);
+    const get = ModelRegistryGetRequest.encode({ model: { name: long, version: undefined } }).finish();
+    const header = AcquisitionHeader.fromPartial({ ...smallHeader('x'), model: { name: long } });
+    const unknown = AcquisitionHeader.fromPartial({ ...smallHeader('x'), model: { name: 'no\nsuch' } });
+    const ends = [
+      await call(session, GET, frame(get)),
+      await call(session, STREAM_PATH, frame(encode({ $case: 'header', value: header }))),
+      await call(session, STREAM_PATH, frame(encode({ $case: 'header', value: unknown }))),
+      await call(session, `/${'p'.repeat(20_000)}/M`, frame(Buffer.alloc(0))),
+      await call(session, HEALTH, frame(Buffer.concat([Buffer.from([10, 0xb8, 0x17]), Buffer.from(long)]))),
+      await call(session, LIST, frame(Buffer.alloc(0)), { 'grpc-timeout': '9'.repeat(5000) }),
+    ];
+    assert.deepEqual(
+      ends.map((end) => status[end.status ?? -1]),
+      ['INVALID_ARGUMENT', 'INVALID_ARGUMENT', 'NOT_FOUND', 'UNIMPLEMENTED', 'NOT_FOUND', 'INVALID_ARGUMENT'],
+    );
+    for (const { message, details } of ends) {
+      assert.ok((message?.length ?? 0) < 300 && (details?.byteLength ?? 0) < 600, message);
+    }
+    assert.match(ends[2]?.message ?? '', /model no\u{FFFD}such is not loaded/u);
+  });
+
+  it('tells clients of smaller windows while there are many streams, and of larger ones afterwards', async () => {
+    await start({ headerTimeoutMs: 30_000, peerShareRatio: 0 });
+    const session = await raw();
+    const until = async (bytes: number) => {
+      while (session.remoteSettings.initialWindowSize !== bytes) await once(session, 'remoteSettings');
+    };
+    await until(4 * MIB);
+    const streams = Array.from({ length: 200 }, () => openRaw(session));
+    await until(MIB / 2);
+    for (const stream of streams) stream.close();
+    await until(4 * MIB);
+    await assertServes();
+  });
+
+  it('holds the thread of the port for no longer than a turn, whatever one peer sends', async () => {
+    await start({ peerShareRatio: 0 });
+    const session = await raw();
+    // Rows of a sample each, thousands in one network read.
+    const image = { rows: 60_000, columns: 1, bitsAllocated: 8 };
+    const header = AcquisitionHeader.fromPartial({ ...smallHeader('tiny'), image });
+    const row = (firstRow: number) =>
+      frame(encode({ $case: 'rows', value: { firstRow, samples: new Uint8Array(1) } }));
+    const blob = Buffer.concat([
+      frame(encode({ $case: 'header', value: header })),
+      ...Array.from({ length: 4000 }, (_, index) => row(index)),
+    ]);
+    const streams = Array.from({ length: 16 }, () => openRaw(session));
+    let sent = 0;
+    for (const stream of streams) {
+      stream.on('error', () => {});
+      stream.resume();
+      stream.write(blob, () => {
+        sent += 1;
+      });
+    }
+    let longest = 0;
+    let turns = 0;
+    for (let cpu = threadCpuMs(); sent < streams.length || turns < 200; turns++) {
+      await new Promise((next) => setImmediate(next));
+      const now = threadCpuMs();
+      longest = Math.max(longest, now - cpu);
+      cpu = now;
+    }
+    await assertServes();
+    assert.ok(longest < 50, `a turn took ${longest.toFixed(1)} ms of the thread`);
+  });
+});
+
+/** Processor time of this thread, in ms: what another process takes in between does not count. */
+function threadCpuMs(): number {
+  return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]) / 1e6;
+}

@@ -1,0 +1,166 @@
+"""gRPC calls over the package h2: every frame is under the caller's control, and nothing waits for politeness."""
+import select
+import socket
+import time
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+
+STREAM = "/salad.v1.AnomalyScoring/StreamAcquisition"
+IMAGE = "/salad.v1.AnomalyScoring/ScoreImage"
+HEALTH = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
+LIST = "/salad.v1.ModelRegistry/List"
+GET = "/salad.v1.ModelRegistry/Get"
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+
+def dial(address: str, source: str, timeout: float = 5) -> socket.socket:
+    host, port = address.rsplit(":", 1)
+    sock = socket.create_connection((host, int(port)), timeout, source_address=(source, 0))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+class Connection:
+    """One HTTP/2 connection. `statuses` holds the gRPC status of each stream that got one."""
+
+    def __init__(self, address: str, source: str, window: int | None = None):
+        self.sock = dial(address, source)
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, validate_outbound_headers=False)
+        )
+        if window is not None:
+            first = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}
+            self.h2.local_settings = h2.settings.Settings(client=True, initial_values=first)
+        self.h2.initiate_connection()
+        self.statuses: dict[int, int] = {}
+        self.messages: dict[int, str] = {}
+        self.answered: dict[int, int] = {}
+        self.resets: dict[int, int] = {}
+        self.gone = False
+        self.flush()
+        # The server's settings say how much may be sent.
+        self.pump(0.2)
+
+    @property
+    def open_streams(self) -> int:
+        return self.h2.open_outbound_streams
+
+    def flush(self) -> None:
+        data = self.h2.data_to_send()
+        if data and not self.gone:
+            try:
+                self.sock.sendall(data)
+            except OSError:
+                self.gone = True
+
+    def pump(self, seconds: float = 0) -> None:
+        """Reads what has come, for as long as `seconds` where nothing has."""
+        while not self.gone and select.select([self.sock], [], [], seconds)[0]:
+            seconds = 0
+            try:
+                data = self.sock.recv(1 << 20)
+                events = self.h2.receive_data(data) if data else []
+            except (OSError, h2.exceptions.ProtocolError):
+                data, events = b"", []
+            if not data:
+                self.gone = True
+            for event in events:
+                self._take(event)
+            self.flush()
+
+    def _take(self, event) -> None:
+        if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
+            for name, value in event.headers:
+                if name == b"grpc-status":
+                    self.statuses[event.stream_id] = int(value)
+                if name == b"grpc-message":
+                    self.messages[event.stream_id] = value.decode()
+        elif isinstance(event, h2.events.DataReceived):
+            self.answered[event.stream_id] = self.answered.get(event.stream_id, 0) + len(event.data)
+            if event.flow_controlled_length:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamReset):
+            self.resets[event.stream_id] = event.error_code
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self.gone = True
+
+    def open(self, path: str, encoding: str = "identity", **more: str) -> int:
+        if self.gone:
+            raise ConnectionError("the connection is closed")
+        stream = self.h2.get_next_available_stream_id()
+        headers = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "salad"),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("grpc-encoding", encoding),
+            *((name.replace("_", "-"), value) for name, value in more.items()),
+        ]
+        self.h2.send_headers(stream, headers)
+        self.flush()
+        return stream
+
+    def is_over(self, stream: int) -> bool:
+        return self.gone or stream in self.statuses or stream in self.resets
+
+    def send(self, stream: int, data: bytes, end: bool = False, deadline: float | None = None) -> bool:
+        """Sends as the windows allow. False where the stream or the connection was over first, or the time was."""
+        view = memoryview(data)
+        try:
+            while True:
+                self.pump()
+                if self.is_over(stream) or (deadline is not None and time.monotonic() > deadline):
+                    return False
+                room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
+                if room <= 0 and len(view) > 0:
+                    self.pump(0.05)
+                    continue
+                part, view = view[:room], view[room:]
+                self.h2.send_data(stream, part.tobytes(), end_stream=end and len(view) == 0)
+                self.flush()
+                if len(view) == 0:
+                    return True
+        except h2.exceptions.ProtocolError:
+            return False
+
+    def reset(self, stream: int) -> None:
+        try:
+            self.h2.reset_stream(stream)
+        except h2.exceptions.ProtocolError:
+            # Closed by both sides already.
+            pass
+        self.flush()
+
+    def wait(self, streams, seconds: float) -> None:
+        """Until all of them are over, at most so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not all(self.is_over(stream) for stream in streams):
+            self.pump(0.05)
+
+    def close(self) -> None:
+        self.gone = True
+        self.sock.close()
+
+
+def counted(values) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for value in values:
+        counts[str(value)] = counts.get(str(value), 0) + 1
+    return counts
+
+
+def outcome(connections) -> dict:
+    """What the server said to all of them."""
+    return {
+        "statuses": counted(status for each in connections for status in each.statuses.values()),
+        "resets": counted(int(code) for each in connections for code in each.resets.values()),
+        "gone": sum(each.gone for each in connections),
+    }

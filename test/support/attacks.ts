@@ -1,0 +1,146 @@
+/** Attackers and a good client in Python, and a server whose memory is limited. */
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { root } from './salad.js';
+
+const sources = join(root, 'test/slow/attacks/clients');
+const cache = join(root, '.cache/attacks');
+const python = join(cache, 'environment/bin/python');
+const stubs = join(cache, 'stubs');
+
+/** Installs what clients/requirements.txt pins from PyPI, unless it is there, and makes the stubs of our protocol. */
+export function installClients(): void {
+  const requirements = join(sources, 'requirements.txt');
+  const wanted = readFileSync(requirements, 'utf8');
+  const stamp = join(cache, 'environment/.installed');
+  const run = (command: string, args: readonly string[]) =>
+    execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
+    mkdirSync(cache, { recursive: true });
+    run('python3', ['-m', 'venv', join(cache, 'environment')]);
+    run(python, ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
+    writeFileSync(stamp, wanted);
+  }
+  mkdirSync(stubs, { recursive: true });
+  const proto = join(root, 'proto');
+  const files = ['types', 'anomaly_scoring'].map((name) => join(proto, 'salad/v1', `${name}.proto`));
+  run(python, [
+    '-m',
+    'grpc_tools.protoc',
+    `-I${proto}`,
+    `--python_out=${stubs}`,
+    `--grpc_python_out=${stubs}`,
+    ...files,
+  ]);
+}
+
+function startPython(script: string, args: readonly string[]): ChildProcessWithoutNullStreams {
+  const environment = { ...process.env, PYTHONPATH: stubs, PYTHONDONTWRITEBYTECODE: '1' };
+  const child = spawn(python, [join(sources, script), ...args], { env: environment });
+  child.stderr.resume();
+  child.stdin.on('error', () => {});
+  return child;
+}
+
+/** Runs one attack to its end. @returns what the server said to the attacker, as the script counts it */
+export async function attack(
+  name: string,
+  address: string,
+  { source, seconds }: { readonly source: string; readonly seconds: number },
+): Promise<Record<string, unknown>> {
+  const child = startPython('attacks.py', [name, address, '--source', source, '--seconds', String(seconds)]);
+  const lines = createInterface({ input: child.stdout });
+  const closed = once(child, 'close');
+  for await (const line of lines) {
+    await closed;
+    return JSON.parse(line) as Record<string, unknown>;
+  }
+  throw new Error(`the attack ${name} ended without a word`);
+}
+
+/** What a good client has seen since it was asked last. */
+export interface GoodReport {
+  readonly scored: number;
+  /** Answers that differ from the first in any score. */
+  readonly wrong: number;
+  readonly retried: number;
+  readonly failures: readonly string[];
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+}
+
+export interface GoodClient {
+  /** What the first image gave, before any attack. */
+  readonly first: { readonly patches: number; readonly score: number };
+  /** Waits for the image that is under way. */
+  report(): Promise<GoodReport>;
+  stop(): void;
+}
+
+/** Starts the good client; resolves once its first image is scored. */
+export async function startGoodClient(address: string): Promise<GoodClient> {
+  const child = startPython('good_client.py', [address]);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async <T>(): Promise<T> => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error('the good client ended too soon');
+    return JSON.parse(value) as T;
+  };
+  return {
+    first: await next<GoodClient['first']>(),
+    report() {
+      child.stdin.write('report\n');
+      return next<GoodReport>();
+    },
+    stop() {
+      child.stdin.end();
+    },
+  };
+}
+
+export interface MemoryLimit {
+  /** How it is enforced, for the report. */
+  readonly by: string;
+  /** Starts the program that follows under the limit. */
+  readonly under: readonly string[];
+  /** Ends a process that is over a limit which the kernel does not enforce. */
+  check(pid: number, rssBytes: number): void;
+  remove(): void;
+}
+
+const CGROUP_V1 = '/sys/fs/cgroup/memory';
+const CGROUP_V2 = '/sys/fs/cgroup';
+
+/** A control group of its own where this user may make one, else a watch on the process's RSS. */
+export function limitMemory(bytes: number): MemoryLimit {
+  const name = `salad-attacks-${process.pid}`;
+  for (const [folder, file] of [
+    [join(CGROUP_V1, name), 'memory.limit_in_bytes'],
+    [join(CGROUP_V2, name), 'memory.max'],
+  ] as const) {
+    try {
+      if (!existsSync(resolve(folder, '../cgroup.procs'))) continue;
+      mkdirSync(folder);
+      writeFileSync(join(folder, file), String(bytes));
+      return {
+        by: `control group ${file}`,
+        under: ['sh', '-c', `echo $$ > ${join(folder, 'cgroup.procs')} && exec "$@"`, 'sh'],
+        check() {},
+        remove: () => rmdirSync(folder),
+      };
+    } catch {
+      if (existsSync(folder)) rmdirSync(folder);
+    }
+  }
+  return {
+    by: 'a watch on its RSS, every 20 ms',
+    under: [],
+    check(pid, rssBytes) {
+      if (rssBytes > bytes) process.kill(pid, 'SIGKILL');
+    },
+    remove() {},
+  };
+}

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'mocha';
+import { colourScaleOf, colourStops } from '../../../src/imaging/colour-scale.js';
+import { drawText, textWidth } from '../../../src/imaging/glyphs.js';
+import { legendBelow } from '../../../src/imaging/legend.js';
+
+const STOPS = colourStops(colourScaleOf(1.8, new Float32Array()), (z) => 0.05 / z);
+
+function drawn(text: string): string[] {
+  const lines = Array.from({ length: 7 }, () => new Array<string>(textWidth(text)).fill(' '));
+  drawText(text, 0, 0, (x, y) => {
+    lines[y]![x] = '#';
+  });
+  return lines.map((line) => line.join(''));
+}
+
+describe('the legend of an anomaly map', () => {
+  it('leaves the picture as it is, in the upper left corner', () => {
+    for (const columns of [100, 256, 512]) {
+      const picture = Uint8Array.from({ length: 5 * columns * 3 }, (_, index) => index % 251);
+      const { rgb, shape } = legendBelow(picture, { rows: 5, columns }, STOPS);
+      assert.deepEqual(shape, { rows: 49, columns: Math.max(256, columns) });
+      assert.equal(rgb.length, 3 * shape.rows * shape.columns);
+      for (let row = 0; row < 5; row += 1) {
+        assert.deepEqual(
+          rgb.subarray(3 * row * shape.columns, 3 * (row * shape.columns + columns)),
+          picture.subarray(3 * row * columns, 3 * (row + 1) * columns),
+        );
+      }
+    }
+  });
+
+  it('writes robust z and p of four places, each once, inside the picture', () => {
+    const { rgb, shape } = legendBelow(new Uint8Array(3 * 256), { rows: 1, columns: 256 }, STOPS);
+    const rows = Array.from({ length: 7 }, (_, row) =>
+      Array.from({ length: 256 }, (_, x) =>
+        rgb[3 * ((23 + row) * shape.columns + x)] === 225 ? '#' : ' ',
+      ).join(''),
+    );
+    for (const label of ['z 1.8', 'z 2.8', 'z 3.8', 'z 4.8']) {
+      const glyphs = drawn(label);
+      const places = Array.from({ length: 256 }, (_, x) => x).filter((x) =>
+        glyphs.every((line, row) => rows[row]!.slice(x, x + line.length) === line),
+      );
+      assert.equal(places.length, 1, label);
+    }
+  });
+
+  it('has different glyphs for all characters, and none for others', () => {
+    const all = [...'0123456789.-%pz '].map((character) => drawn(character).join('\n'));
+    assert.equal(new Set(all).size, all.length);
+    assert.throws(() => drawn('x'), RangeError);
+  });
+});
