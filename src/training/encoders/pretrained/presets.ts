@@ -41,7 +41,7 @@ const RECIPES: ReadonlyMap<number, Recipe> = new Map([
       stride: 4,
       scoring: { aggregate: { topFraction: 0.5, margin: 1 } },
       whitening: { components: [64, 128], imagesMax: 700, patchStep: 1 },
-      bankRows: 14_400,
+      bankRows: 14_112,
     },
   ],
 ]);
