@@ -35,7 +35,7 @@ import { GREY, png } from '../support/png.js';
 import { root } from '../support/salad.js';
 
 const MODELS = ['phantom', 'chest-pediatric', 'chest-adult'] as const;
-const RATES = [0.05, 0.01, 0.005] as const;
+const RATES = [0.05, 0.02, 0.01] as const;
 
 const phantom = makePhantom({ seed: 11, size: 300, lesion: 'effusion' });
 const phantomBytes = new Uint8Array(

@@ -4,7 +4,7 @@ import { symmetricEigen } from '../encoders/whitening.js';
 
 /** Directions iterated beyond those asked for: they make the iteration converge. */
 const OVERSAMPLING = 16;
-const ITERATIONS = 12;
+const ITERATIONS = 6;
 
 export interface Components {
   /** Unit vectors, the largest variance first. */

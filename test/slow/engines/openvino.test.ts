@@ -28,9 +28,9 @@ if (isFetched) {
   describe('engine openvino', function () {
     this.timeout(120_000);
 
-    for (const name of ['phantom', 'chest-pediatric', 'chest-adult']) {
+    for (const name of ['phantom/1', 'chest-pediatric/1', 'chest-pediatric/2', 'chest-adult/2']) {
       it(`reproduces the golden scores of ${name} and is preferred to onnx`, async () => {
-        const reports = await checkEngines('auto', [await readBundle(join(root, 'models', name, '1'))]);
+        const reports = await checkEngines('auto', [await readBundle(join(root, 'models', name))]);
         const report = reports.find(({ name: engine }) => engine === 'openvino')!;
         assert.ok(report.usable, report.reason ?? '');
         assert.ok(report.maxAbsScoreError! < 1e-4);
@@ -57,9 +57,9 @@ if (isFetched) {
       assert.ok(one.every((score, at) => Math.abs(score - two[at]!) < 1e-5));
     });
 
-    for (const name of ['phantom', 'chest-pediatric', 'chest-adult']) {
+    for (const name of ['phantom/1', 'chest-pediatric/1', 'chest-pediatric/2', 'chest-adult/2']) {
       it(`runs ${name} in bfloat16 within the tolerance where the processor supports it`, async () => {
-        const bundle = await readBundle(join(root, 'models', name, '1'));
+        const bundle = await readBundle(join(root, 'models', name));
         const engine = await createEngine('openvino');
         const model = await engine.load(inPrecision(bundle, 'bfloat16'));
         const { passed, maxAbsScoreError } = await runGoldenCheckOnModel(model, bundle);
