@@ -1,41 +1,40 @@
 /**
- * Who is let in: a new stream waits behind the tiles that are queued and behind those that streams let in a moment
- * ago are still sending. Pure: every moment is handed in.
+ * Estimates the wait of a new stream: behind the queued tiles, and behind the tiles that recently admitted streams have
+ * still to send. It reads no clock; callers pass the time.
  */
-
 import { TileCounts } from './tile-counts.js';
 
 export interface AdmissionLimits {
-  /** A wait of this many ms is always acceptable. */
+  /** A wait up to this time in ms is accepted. */
   readonly maxQueueMs: number;
-  /** So is one of this many times what the stream's own tiles take. */
+  /** A wait up to this multiple of the engine time of the stream's own tiles is accepted too. */
   readonly maxQueueRatio: number;
 }
 
-/** Longest acceptable wait, in ms, of a stream whose own tiles take `ownMs`: large work may wait longer than small. */
+/** Longest accepted wait in ms of a stream whose own tiles take `ownMs` of engine time. */
 export function longestWaitMs({ maxQueueMs, maxQueueRatio }: AdmissionLimits, ownMs: number): number {
   return Math.max(maxQueueMs, maxQueueRatio * ownMs);
 }
 
-/** The tiles a stream will send. */
+/** The tiles that an admitted stream has still to send. */
 export interface Announcement {
   readonly peer: string;
-  /** Of its priority class, 0 the most urgent. */
+  /** Rank of the priority class; 0 is the most urgent. */
   readonly rank: number;
-  /** Not there yet; only `Announced` changes it. */
+  /** Number of tiles still to come. Only `AnnouncedTiles` changes it. */
   left: number;
 }
 
 /**
- * Tiles announced and not there yet. Without them a burst would be let in whole, before its first tile is queued. A
- * client that sends at the pace of a detector has announced what it will not send for seconds: after `horizonMs`
- * only what is queued counts.
+ * Counts the announced tiles that have not arrived. Without this count all streams of a burst would be admitted before
+ * the first tile is queued. Announcements older than `horizonMs` are not counted, because a client that sends at the
+ * pace of a detector sends its tiles only seconds later.
  */
-export class Announced {
-  /** The sum of what is left of `young`. */
+export class AnnouncedTiles {
+  /** Sum of `left` over the recent announcements. */
   readonly tiles: TileCounts;
-  /** When each was made, oldest first. */
-  private readonly young = new Map<Announcement, number>();
+  /** Recent announcements and their times, oldest first. */
+  private readonly announcedAt = new Map<Announcement, number>();
 
   /** @param ranks number of priority classes */
   constructor(
@@ -46,58 +45,61 @@ export class Announced {
   }
 
   add(announcement: Announcement, now: number): void {
-    this.forget(now);
-    this.young.set(announcement, now);
+    this.expire(now);
+    this.announcedAt.set(announcement, now);
     this.tiles.add(announcement.rank, announcement.peer, announcement.left);
   }
 
-  /** So many of them came. */
+  /** Counts tiles that have arrived. */
   arrived(announcement: Announcement, tiles: number): void {
     const change = Math.min(tiles, announcement.left);
     announcement.left -= change;
-    // One that is forgotten has nothing left to be counted.
     if (change > 0) this.tiles.add(announcement.rank, announcement.peer, -change);
-    if (announcement.left === 0) this.young.delete(announcement);
+    if (announcement.left === 0) this.announcedAt.delete(announcement);
   }
 
-  /** The rest will not come. Idempotent. */
+  /** Removes the tiles that will not arrive. Idempotent. */
   withdraw(announcement: Announcement): void {
     this.arrived(announcement, announcement.left);
   }
 
-  /** Announcements older than the horizon count no more. */
-  forget(now: number): void {
-    for (const [announcement, madeAt] of this.young) {
-      if (now - madeAt < this.horizonMs) return;
+  /** Removes the announcements that are older than the horizon. */
+  expire(now: number): void {
+    for (const [announcement, time] of this.announcedAt) {
+      if (now - time < this.horizonMs) return;
       this.withdraw(announcement);
     }
   }
 }
 
-/** What a new tile would wait for. */
-export interface Ahead {
+/** Tiles that may be served before a new tile. */
+export interface WaitingTiles {
   readonly queued: TileCounts;
-  /** On their way. */
+  /** AnnouncedTiles, not queued. */
   readonly announced: TileCounts;
-  /** Of engine time that urgent tiles get at most while others wait; 1 where there is no bound. */
-  readonly statShare: number;
+  /** Largest share of the engine time of urgent tiles while others wait; 1 without a limit. */
+  readonly urgentShare: number;
 }
 
 /**
- * Tiles that are served before a new one of this class and peer: those of more urgent classes, and of its own class no
- * more than come to all peers while its own peer's are served.
+ * Counts the tiles that are served before a new tile of this class and peer: all tiles of more urgent classes, and of
+ * its own class those that are served in turn until the tiles of its own peer are served.
  */
-export function tilesAhead({ queued, announced, statShare }: Ahead, rank: number, peer: string): number {
+export function tilesAhead(
+  { queued, announced, urgentShare }: WaitingTiles,
+  rank: number,
+  peer: string,
+): number {
   const all = (index: number) => queued.total(index) + announced.total(index);
   const own = queued.of(rank, peer) + announced.of(rank, peer);
   const others = Math.max(othersIn(queued, rank, peer), othersIn(announced, rank, peer));
-  // One of each peer goes before the first.
+  // One tile of every other peer is served before each tile of this peer.
   const inTurns = own * (1 + others) + others;
   let ahead = Math.min(all(rank), inTurns);
   if (rank === 0) return ahead;
   for (let index = 1; index < rank; index++) ahead += all(index);
   const withAllUrgent = ahead + all(0);
-  return statShare < 1 ? Math.min(withAllUrgent, ahead / (1 - statShare)) : withAllUrgent;
+  return urgentShare < 1 ? Math.min(withAllUrgent, ahead / (1 - urgentShare)) : withAllUrgent;
 }
 
 function othersIn(counts: TileCounts, rank: number, peer: string): number {

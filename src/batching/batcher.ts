@@ -1,12 +1,12 @@
 /**
- * Groups tiles of all streams into batches and runs them: a batch leaves the moment a slot is free. It knows
- * nothing of pixels, engines or threads: streams fill and read slots, an executor runs them.
+ * Groups the tiles of all streams into batches and runs them as soon as a slot is free. Streams write and read the
+ * slots, and an executor runs them, so that the batcher does not depend on pixels, engines or threads.
  */
 import type { EngineRun } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import {
   type AdmissionLimits,
-  Announced,
+  AnnouncedTiles,
   type Announcement,
   longestWaitMs,
   tilesAhead,
@@ -19,33 +19,34 @@ import {
   type QueuedTile,
   type StreamHandle,
 } from './policy.js';
-import { StatShare } from './stat-share.js';
-import { Pace } from './throughput-estimate.js';
+import { FIRST_TRY, type RetryState, splitForRetry } from './retry.js';
+import { ThroughputEstimate } from './throughput-estimate.js';
 import type {
   BatchExecutor,
   BatchReport,
-  Release,
+  ReleaseReason,
   TileHandler,
   TileStream,
   TileStreamOptions,
 } from './types.js';
+import { UrgentShare } from './urgent-share.js';
 
 export interface BatcherOptions<Slot> {
   readonly executor: BatchExecutor<Slot>;
   readonly limits: PolicyLimits;
-  /** A stream whose tiles would wait longer for their turn is refused. @default no limit */
+  /** Refuses streams whose tiles would wait longer. @default no limit */
   readonly admission?: AdmissionLimits;
-  /** Of engine time that urgent tiles get at most while others wait, in (0, 1]. @default 1 */
-  readonly statShare?: number;
-  /** Else the streams of all peers do. @default true */
+  /** Largest share of the engine time of urgent tiles while others wait, in (0, 1]. @default 1 */
+  readonly urgentShare?: number;
+  /** Whether peers are served in turn; otherwise all streams are served in turn. @default true */
   readonly peersTakeTurns?: boolean;
   /** Monotonic, in ms. */
   readonly now: () => number;
-  /** Told of every batch that was scored, before its tiles are delivered. */
+  /** Called for every scored batch, before its tiles are delivered. */
   readonly onBatch?: (report: BatchReport) => void;
   /**
-   * Runs a dispatch round soon. The default waits for the event loop to hand over what has already arrived, no
-   * longer, so that tiles of one network read ride together.
+   * Schedules the dispatch of batches. The default runs it after the pending I/O callbacks, so that the tiles of one
+   * network read are in one batch.
    * @default setImmediate
    */
   readonly soon?: (task: () => void) => void;
@@ -60,27 +61,17 @@ interface Member<Slot> {
 
 type Tile<Slot> = QueuedTile<Member<Slot>>;
 
-/** Tiles on their way to an engine. */
-interface Dispatch<Slot> {
+/** A batch to be run. */
+interface Dispatch<Slot> extends RetryState {
   readonly model: string;
   readonly tiles: readonly Tile<Slot>[];
-  readonly release: Release;
+  readonly releaseReason: ReleaseReason;
   readonly isStat: boolean;
-  /** It passes what waits in a worker. */
+  /** Runs before the batches that wait in a worker. */
   readonly urgent: boolean;
-  /** One tile that failed without companions: it runs with nothing else in flight. */
-  readonly isAlone: boolean;
-  /** Engines lost while it ran with nothing else in flight. */
-  readonly lossesAlone: number;
 }
 
-/**
- * An engine that is lost says little about the tiles in it, but some tile may be what breaks engines: one is given up
- * once so many were lost with nothing else in flight.
- */
-const LOSSES_ALONE_MAX = 3;
-
-/** How long tiles announced count as on their way: a fast client on a busy machine has sent a whole image by then. */
+/** How long announced tiles are counted: a fast client on a busy machine sends a whole image in this time. */
 const ANNOUNCED_FOR_MS = 250;
 
 export class Batcher<Slot> {
@@ -88,19 +79,19 @@ export class Batcher<Slot> {
   private readonly executor: BatchExecutor<Slot>;
   private readonly soon: (task: () => void) => void;
   private scheduled = false;
-  private readonly pace = new Pace();
-  private readonly announced = new Announced(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
+  private readonly throughput = new ThroughputEstimate();
+  private readonly announced = new AnnouncedTiles(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
   private readonly retries: Dispatch<Slot>[] = [];
-  private readonly statShare: StatShare;
+  private readonly urgentShare: UrgentShare;
   private inFlight = 0;
-  /** Of those, batches of other classes than 'stat'. */
+  /** Batches in flight of other classes than 'stat'. */
   private othersInFlight = 0;
-  private aloneRuns = false;
+  private isAloneInFlight = false;
 
   constructor(private readonly options: BatcherOptions<Slot>) {
     this.policy = new BatchPolicy(options.limits);
     this.executor = options.executor;
-    this.statShare = new StatShare(options.statShare ?? 1);
+    this.urgentShare = new UrgentShare(options.urgentShare ?? 1);
     this.soon = options.soon ?? setImmediate;
     this.executor.onChange(() => this.schedule());
   }
@@ -113,33 +104,33 @@ export class Batcher<Slot> {
     return this.policy.queuedTiles;
   }
 
-  /** How long a new tile of this class and peer would wait for the tiles before it, in ms; 0 while nothing is known. */
+  /** Expected wait of a new tile of this class and peer, in ms; 0 while the throughput is unknown. */
   expectedQueueMs(priority: PriorityClass, peer = ''): number {
-    this.announced.forget(this.options.now());
+    this.announced.expire(this.options.now());
     const ahead = {
       queued: this.policy.queuedByClass,
       announced: this.announced.tiles,
-      statShare: this.statShare.share,
+      urgentShare: this.urgentShare.share,
     };
     const rank = PRIORITY_CLASSES.indexOf(priority);
-    return tilesAhead(ahead, rank, this.turnOf(peer)) * this.pace.msPerTile;
+    return tilesAhead(ahead, rank, this.turnOf(peer)) * this.throughput.msPerTile;
   }
 
   /**
-   * For the first look, before anything is allocated.
-   * @param capacity tiles of the stream that asks
+   * Checks the expected wait before anything is allocated.
+   * @param capacity number of tiles of the stream
    * @throws SaladError OVERLOADED
    */
   refuseWhenSlow(priority: PriorityClass, capacity: number, peer = ''): void {
     const { admission } = this.options;
     if (admission === undefined) return;
     const expectedMs = this.expectedQueueMs(priority, peer);
-    if (expectedMs > longestWaitMs(admission, capacity * this.pace.msPerTile)) {
+    if (expectedMs > longestWaitMs(admission, capacity * this.throughput.msPerTile)) {
       throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
     }
   }
 
-  /** @throws SaladError OVERLOADED where the queue has no room for the stream's capacity, or is too slow. */
+  /** Opens a stream. @throws SaladError OVERLOADED if the queue has no room for its capacity, or the wait is too long */
   open(options: TileStreamOptions<Slot>): TileStream {
     const { priority, capacity, handler, tag } = options;
     const peer = this.turnOf(options.peer);
@@ -157,12 +148,12 @@ export class Batcher<Slot> {
       close: () => {
         this.leave(member);
         this.policy.close(stream);
-        if (this.policy.queuedTiles === 0) this.pace.idle();
+        if (this.policy.queuedTiles === 0) this.throughput.idle();
       },
     };
   }
 
-  /** With whom a peer's streams share a turn. */
+  /** Key of the peers that share a turn. */
   private turnOf(peer = ''): string {
     return this.options.peersTakeTurns === false ? '' : peer;
   }
@@ -181,12 +172,12 @@ export class Batcher<Slot> {
     });
   }
 
-  /** Starts batches while there are both slots and tiles; what failed goes first, but for urgent tiles. */
+  /** Starts batches while there are slots and tiles. Retries run first, except before urgent tiles. */
   private dispatch(): void {
-    while (!this.aloneRuns) {
+    while (!this.isAloneInFlight) {
       const { freeSlots, freeUrgentSlots } = this.executor;
       const urgentOnly = freeSlots === 0;
-      const othersFirst = this.statShare.isUsedUp && this.othersWait;
+      const othersFirst = this.urgentShare.isUsedUp && this.othersWait;
       if (urgentOnly && (othersFirst || freeUrgentSlots === 0 || this.policy.queuedUrgentTiles === 0)) return;
       const [retry] = this.retries;
       if (retry?.isAlone && this.inFlight > 0) return;
@@ -195,14 +186,14 @@ export class Batcher<Slot> {
       if (batch === undefined) return;
       const slot = this.executor.acquire(batch.urgent);
       if (slot === undefined)
-        throw new SaladError('INTERNAL', 'the executor promised a slot it does not have');
+        throw new SaladError('INTERNAL', 'the executor reported a free slot and has none');
       if (isRetry) this.retries.shift();
-      this.aloneRuns = batch.isAlone;
+      this.isAloneInFlight = batch.isAlone;
       void this.runBatch(batch, slot);
     }
   }
 
-  /** Tiles that are not urgent are queued here, or in a worker. */
+  /** Whether tiles that are not urgent are queued here or in a worker. */
   private get othersWait(): boolean {
     return this.othersInFlight > 0 || this.policy.queuedTiles > this.policy.queuedUrgentTiles;
   }
@@ -221,23 +212,22 @@ export class Batcher<Slot> {
     if (batch === undefined) return undefined;
     const isFull = batch.tiles.length >= this.executor.maxBatchSize(batch.model);
     const { model, tiles, priority } = batch;
-    // Beyond its share a batch passes nothing that waits in a worker.
+    // A batch beyond the share of urgent tiles does not run before the batches that wait in a worker.
     const isStat = priority === 'stat';
     const urgent = isStat && !othersFirst;
     return {
       model,
       tiles,
-      release: isFull ? 'full' : 'slot',
+      releaseReason: isFull ? 'full' : 'slot',
       isStat,
       urgent,
-      isAlone: false,
-      lossesAlone: 0,
+      ...FIRST_TRY,
     };
   }
 
   /**
-   * Waiting tiles are spread over the free slots before batches grow: a lone acquisition uses every core. Urgent ones
-   * have more slots.
+   * Spreads the queued tiles over the free slots before batches grow, so that a single acquisition uses all cores.
+   * Urgent tiles have additional slots.
    */
   private batchLimit(model: string, priority: PriorityClass): number {
     const { freeSlots, freeUrgentSlots } = this.executor;
@@ -248,7 +238,7 @@ export class Batcher<Slot> {
     return Math.max(1, Math.min(Math.ceil(share), this.executor.maxBatchSize(model)));
   }
 
-  /** Never rejects. */
+  /** Runs a batch and handles its failure. Never rejects. */
   private async runBatch(batch: Dispatch<Slot>, slot: Slot): Promise<void> {
     this.inFlight += 1;
     if (!batch.isStat) this.othersInFlight += 1;
@@ -256,19 +246,19 @@ export class Batcher<Slot> {
     try {
       const error = await this.attempt(batch, slot);
       if (error === undefined) settled = batch.tiles.length;
-      else settled = this.failed(batch, error);
+      else settled = this.retryOrFail(batch, error);
     } finally {
       this.inFlight -= 1;
       if (!batch.isStat) this.othersInFlight -= 1;
-      if (batch.isAlone) this.aloneRuns = false;
+      if (batch.isAlone) this.isAloneInFlight = false;
       this.executor.release(slot);
-      this.pace.finished(settled, this.options.now());
+      this.throughput.finished(settled, this.options.now());
       this.dispatch();
-      if (this.policy.queuedTiles === 0) this.pace.idle();
+      if (this.policy.queuedTiles === 0) this.throughput.idle();
     }
   }
 
-  /** @returns why the engine failed; a tile is delivered at most once either way. */
+  /** Runs a batch and delivers its tiles, each at most once. @returns the error if the engine failed */
   private async attempt(batch: Dispatch<Slot>, slot: Slot): Promise<SaladError | undefined> {
     const { model, tiles, urgent } = batch;
     const dispatchedAt = this.options.now();
@@ -281,8 +271,17 @@ export class Batcher<Slot> {
     } catch (error) {
       return SaladError.from(error);
     }
-    this.statShare.ran(batch.isStat, run.computeMs, this.othersWait);
-    const report = this.report(batch, run, dispatchedAt);
+    this.urgentShare.count(batch.isStat, run.computeMs, this.othersWait);
+    const report: BatchReport = {
+      ...run,
+      model,
+      tiles: tiles.length,
+      maxTiles: this.executor.maxBatchSize(model),
+      releaseReason: batch.releaseReason,
+      dispatchedAt,
+      finishedAt: this.options.now(),
+      queuedSinceByTag: queuedSinceByTag(tiles),
+    };
     this.options.onBatch?.(report);
     tiles.forEach(({ payload, tile, readyAt }, index) => {
       if (!payload.closed) payload.handler.deliver(tile, slot, index, report, dispatchedAt - readyAt);
@@ -290,59 +289,29 @@ export class Batcher<Slot> {
     return undefined;
   }
 
-  private report(
-    { model, tiles, release }: Dispatch<Slot>,
-    run: EngineRun,
-    dispatchedAt: number,
-  ): BatchReport {
-    const queuedSinceByTag = new Map<object, number>();
-    for (const { payload, readyAt } of tiles) {
-      // A stream's tiles are in the order in which they became ready.
-      const { tag } = payload;
-      if (tag !== undefined && !queuedSinceByTag.has(tag)) queuedSinceByTag.set(tag, readyAt);
-    }
-    const maxTiles = this.executor.maxBatchSize(model);
-    const finishedAt = this.options.now();
-    return {
-      ...run,
-      model,
-      tiles: tiles.length,
-      maxTiles,
-      release,
-      dispatchedAt,
-      finishedAt,
-      queuedSinceByTag,
-    };
-  }
-
-  /**
-   * Tries the tiles again in halves, so that one bad tile cannot take its companions with it.
-   * @returns how many tiles are settled: failed, or of streams that are closed
-   */
-  private failed(batch: Dispatch<Slot>, error: SaladError): number {
-    const { model, tiles, isStat, urgent, isAlone, lossesAlone } = batch;
+  /** @returns the number of tiles that will not be scored again: those that failed, or whose streams are closed */
+  private retryOrFail(batch: Dispatch<Slot>, error: SaladError): number {
+    const { tiles } = batch;
     const open = tiles.filter(({ payload }) => !payload.closed);
     const [first] = open;
     if (first === undefined) return tiles.length;
-    const losses = isAlone && this.executor.isLoss(error) ? lossesAlone + 1 : lossesAlone;
-    const mayTryAgain = !isAlone || (losses > lossesAlone && losses < LOSSES_ALONE_MAX);
-    if (!mayTryAgain) {
+    const retry = splitForRetry(open, batch, this.executor.isLoss(error));
+    if (retry === undefined) {
       first.payload.handler.fail(first.tile, error);
       return tiles.length;
     }
-    const half = Math.ceil(open.length / 2);
-    for (const part of [open.slice(0, half), open.slice(half)]) {
-      if (part.length === 0) continue;
-      this.retries.push({
-        model,
-        tiles: part,
-        release: 'retry',
-        isStat,
-        urgent,
-        isAlone: open.length === 1,
-        lossesAlone: losses,
-      });
-    }
+    const { parts, ...state } = retry;
+    for (const part of parts) this.retries.push({ ...batch, ...state, tiles: part, releaseReason: 'retry' });
     return tiles.length - open.length;
   }
+}
+
+/** The tiles of a stream are in the order in which they were queued. */
+function queuedSinceByTag<Slot>(tiles: readonly Tile<Slot>[]): ReadonlyMap<object, number> {
+  const queuedSince = new Map<object, number>();
+  for (const { payload, readyAt } of tiles) {
+    const { tag } = payload;
+    if (tag !== undefined && !queuedSince.has(tag)) queuedSince.set(tag, readyAt);
+  }
+  return queuedSince;
 }

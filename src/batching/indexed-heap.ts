@@ -1,13 +1,14 @@
-/** A binary min-heap whose items know their place, so that removal from the middle is O(log n) too. */
+/** An item of an `IndexedHeap`. It stores its index, so that the removal of any item is O(log n). */
 export interface HeapItem {
-  /** -1 while in no heap. Owned by the heap. */
+  /** Index in the heap; -1 outside a heap. Only the heap changes it. */
   heapIndex: number;
 }
 
+/** A binary min-heap. `push` and `remove` are O(log n), `peek` is O(1). */
 export class IndexedHeap<T extends HeapItem> {
   private readonly items: T[] = [];
 
-  /** @param before strict order: true where `a` must come out first. */
+  /** @param before strict order: true if `a` comes before `b` */
   constructor(private readonly before: (a: T, b: T) => boolean) {}
 
   get size(): number {
@@ -24,7 +25,7 @@ export class IndexedHeap<T extends HeapItem> {
     this.rise(item.heapIndex);
   }
 
-  /** Does nothing where the item is not in the heap. */
+  /** Does nothing if the item is not in the heap. */
   remove(item: T): void {
     const index = item.heapIndex;
     if (index < 0) return;

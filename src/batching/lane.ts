@@ -1,36 +1,37 @@
-/** The streams of one model and one priority class that have tiles waiting. */
+/** Selects among the streams of one model and one priority class that have queued tiles. */
 import { type HeapItem, IndexedHeap } from './indexed-heap.js';
-import { Ring, type RingItem } from './ring.js';
+import { RoundRobin, type RoundRobinItem } from './round-robin.js';
 
-/** What the lane keeps of a stream; the policy's stream extends it. */
-export interface LaneStream extends HeapItem, RingItem {
-  /** Whose stream it is. */
+/** Fields of a stream that a lane uses. */
+export interface LaneStream extends HeapItem, RoundRobinItem {
+  /** Peer that the stream belongs to. */
   readonly peer: string;
-  /** Absolute, in ms of the injected clock; Infinity without one. */
+  /** Absolute, in ms of the injected clock; Infinity without a deadline. */
   readonly deadline: number;
 }
 
 /**
- * Every this many picks of a peer's streams, the turn goes by the ring whatever the deadlines: a flow of urgent streams
- * can take at most (n - 1)/n of what the peer gets, so nothing starves.
+ * Every n-th selection among the streams of a peer ignores deadlines, so that streams with near deadlines get at most
+ * (n - 1)/n of the peer's tiles and no stream starves.
  */
-export const RING_TURN_EVERY = 8;
+export const ROUND_ROBIN_EVERY = 8;
 
 /**
- * Chooses the stream of the next tile inside a class. Peers take turns, and so do the streams of a peer: neither a peer
- * with many streams nor a stream with many tiles starves the others. A stream whose deadline is nearer than the horizon
- * goes before the others of its peer, the earliest deadline first.
+ * Selects the stream of the next tile within a class. Peers are served in turn, and so are the streams of a peer, so
+ * that neither a peer with many streams nor a stream with many tiles starves the others. A stream whose deadline is
+ * nearer than the horizon is served before the other streams of its peer, the earliest deadline first.
  *
- * `add`, `remove` and `pick` are O(1), or O(log n) for streams with a deadline; what looks for deadlines is O(peers).
+ * `add`, `remove` and `pick` are O(1), or O(log n) for streams with a deadline; `earliestDeadline` and `expired` are
+ * O(peers).
  */
 export class Lane<S extends LaneStream> {
   private readonly peers = new Map<string, PeerStreams<S>>();
-  private readonly turns = new Ring<PeerStreams<S>>();
+  private readonly peerTurns = new RoundRobin<PeerStreams<S>>();
 
   constructor(private readonly urgencyHorizonMs: number) {}
 
   get isEmpty(): boolean {
-    return this.turns.isEmpty;
+    return this.peerTurns.isEmpty;
   }
 
   get earliestDeadline(): number {
@@ -39,13 +40,13 @@ export class Lane<S extends LaneStream> {
     return earliest;
   }
 
-  /** Joins at the end of its peer's ring. */
+  /** Adds a stream after the other streams of its peer. */
   add(stream: S): void {
     let peer = this.peers.get(stream.peer);
     if (peer === undefined) {
       peer = new PeerStreams<S>();
       this.peers.set(stream.peer, peer);
-      this.turns.add(peer);
+      this.peerTurns.add(peer);
     }
     peer.add(stream);
   }
@@ -56,10 +57,10 @@ export class Lane<S extends LaneStream> {
     peer.remove(stream);
     if (!peer.isEmpty) return;
     this.peers.delete(stream.peer);
-    this.turns.remove(peer);
+    this.peerTurns.remove(peer);
   }
 
-  /** A stream whose deadline has passed, if any. */
+  /** Returns a stream whose deadline has passed, if there is one. */
   expired(now: number): S | undefined {
     for (const peer of this.peers.values()) {
       const stream = peer.expired(now);
@@ -68,17 +69,17 @@ export class Lane<S extends LaneStream> {
     return undefined;
   }
 
-  /** The stream to take one tile from. */
+  /** Returns the stream of the next tile. */
   pick(now: number): S | undefined {
-    return this.turns.advance()?.pick(now, this.urgencyHorizonMs);
+    return this.peerTurns.advance()?.pick(now, this.urgencyHorizonMs);
   }
 }
 
-class PeerStreams<S extends LaneStream> implements RingItem {
+class PeerStreams<S extends LaneStream> implements RoundRobinItem {
   previous: this | undefined;
   next: this | undefined;
   private readonly byDeadline = new IndexedHeap<S>((a, b) => a.deadline < b.deadline);
-  private readonly turns = new Ring<S>();
+  private readonly turns = new RoundRobin<S>();
   private picks = 0;
 
   get isEmpty(): boolean {
@@ -104,12 +105,13 @@ class PeerStreams<S extends LaneStream> implements RingItem {
     return earliest !== undefined && earliest.deadline <= now ? earliest : undefined;
   }
 
-  /** A stream's turn in the ring is over only where it was the ring that chose. */
+  /** A selection by deadline does not use up a turn. */
   pick(now: number, urgencyHorizonMs: number): S | undefined {
     this.picks += 1;
     const earliest = this.byDeadline.peek();
-    const ringTurn = this.picks % RING_TURN_EVERY === 0;
-    if (!ringTurn && earliest !== undefined && earliest.deadline - now < urgencyHorizonMs) return earliest;
+    const isRoundRobinTurn = this.picks % ROUND_ROBIN_EVERY === 0;
+    if (!isRoundRobinTurn && earliest !== undefined && earliest.deadline - now < urgencyHorizonMs)
+      return earliest;
     return this.turns.advance();
   }
 }

@@ -1,31 +1,31 @@
 /**
- * Which tiles ride in the next batch: a pure, single-threaded policy. It holds tile numbers, never pixels,
- * reads no clock and starts nothing; every moment is handed in.
+ * Selects the tiles of the next batch. It stores tile numbers without pixels, reads no clock and has no side effects;
+ * callers pass the time.
  */
 import { SaladError } from '../errors/index.js';
-import { Lane, type LaneStream, RING_TURN_EVERY } from './lane.js';
+import { Lane, type LaneStream, ROUND_ROBIN_EVERY } from './lane.js';
 import { TileCounts } from './tile-counts.js';
 
 export const PRIORITY_CLASSES = ['stat', 'routine', 'background'] as const;
-/** A class is served only while those before it have nothing waiting, or 'stat' has used up its share. */
+/** A class is served only if no tiles of the classes before it wait, or if 'stat' has used up its share. */
 export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
 
 export interface PolicyLimits {
-  /** Most tiles all open streams together may ever queue: the sum of their capacities. */
+  /** Largest sum of the capacities of all open streams. */
   readonly maxQueuedTiles: number;
-  /** A deadline nearer than this goes before the round-robin. */
+  /** Streams with deadlines nearer than this are served before the round-robin. */
   readonly urgencyHorizonMs: number;
 }
 
 export interface StreamOptions<P> {
-  /** Tiles of one batch belong to one model. */
+  /** All tiles of a batch belong to one model. */
   readonly model: string;
   readonly priority: PriorityClass;
-  /** Absolute, in ms of the clock handed to `next`; Infinity without one. */
+  /** Absolute, in ms of the clock of `next`; Infinity without a deadline. */
   readonly deadline: number;
-  /** Most tiles this stream will have queued at a time. */
+  /** Largest number of tiles that this stream has queued at a time. */
   readonly capacity: number;
-  /** Whose stream it is: peers take turns. @default one for all */
+  /** Peer that the stream belongs to; peers are served in turn. @default one peer for all streams */
   readonly peer?: string;
   readonly payload: P;
 }
@@ -44,7 +44,7 @@ export interface Batch<P> {
 
 export interface Selection<P> {
   readonly batch: Batch<P> | undefined;
-  /** Streams whose deadline passed; their tiles are gone and they are closed. */
+  /** Streams whose deadline has passed. Their tiles were dropped, and they are closed. */
   readonly expired: readonly P[];
 }
 
@@ -52,7 +52,7 @@ class PolicyStream<P> implements LaneStream {
   heapIndex = -1;
   previous: this | undefined;
   next: this | undefined;
-  /** FIFO: tiles[head..] wait. */
+  /** First in, first out: tiles from `head` on are queued. */
   private tiles: number[] = [];
   private readyAt: number[] = [];
   private head = 0;
@@ -111,31 +111,31 @@ interface ChosenLane<P> {
   readonly priority: PriorityClass;
 }
 
-/** Opaque to callers. */
+/** A handle without public fields. */
 export type StreamHandle<P> = PolicyStream<P>;
 
 export class BatchPolicy<P> {
-  /** In round-robin order: the first was served longest ago. */
+  /** In the order of service: the first was served longest ago. */
   private readonly models = new Map<string, ModelQueue<P>>();
   private reserved = 0;
   private queued = 0;
-  /** Tiles waiting now, by the rank of their class. */
+  /** Number of queued tiles by the rank of their class. */
   readonly queuedByClass = new TileCounts(PRIORITY_CLASSES.length);
   private selections = 0;
 
   constructor(private readonly limits: PolicyLimits) {}
 
-  /** Tiles waiting now. */
+  /** Number of queued tiles. */
   get queuedTiles(): number {
     return this.queued;
   }
 
-  /** Sum of the capacities of open streams; never above `maxQueuedTiles`. */
+  /** Sum of the capacities of open streams; at most `maxQueuedTiles`. */
   get reservedTiles(): number {
     return this.reserved;
   }
 
-  /** Urgent tiles waiting now. */
+  /** Number of queued tiles of class 'stat'. */
   get queuedUrgentTiles(): number {
     return this.queuedByClass.total(0);
   }
@@ -145,7 +145,7 @@ export class BatchPolicy<P> {
   }
 
   /**
-   * Room is reserved here, once, so that an admitted stream can never be refused later.
+   * Opens a stream and reserves its capacity, so that its tiles are never refused later.
    * @throws SaladError OVERLOADED
    */
   open(options: StreamOptions<P>): StreamHandle<P> {
@@ -171,7 +171,7 @@ export class BatchPolicy<P> {
     );
   }
 
-  /** Tiles of a closed stream are ignored: its client is gone. */
+  /** Queues tiles. Tiles of a closed stream are ignored, because its client is gone. */
   enqueue(stream: StreamHandle<P>, tiles: readonly number[], now: number): void {
     if (!stream.isOpen || tiles.length === 0) return;
     if (stream.queued + tiles.length > stream.capacity) {
@@ -183,7 +183,7 @@ export class BatchPolicy<P> {
     if (wasEmpty) stream.lane.add(stream);
   }
 
-  /** Drops what waits and gives the reservation back; returns the number of tiles dropped. Idempotent. */
+  /** Drops the queued tiles and releases the capacity. Idempotent. @returns the number of dropped tiles */
   close(stream: StreamHandle<P>): number {
     if (!stream.isOpen) return 0;
     stream.isOpen = false;
@@ -200,10 +200,11 @@ export class BatchPolicy<P> {
   }
 
   /**
-   * The next batch: of one model and one class (a STAT tile never waits for ROUTINE tiles beside it).
-   * @param limitFor most tiles for a batch of this model and class, at least 1; asked once, for those chosen.
-   * @param last the last class to be served
-   * @param othersFirst urgent tiles are served only where no others wait
+   * Selects the next batch. Its tiles have one model and one class, so that a STAT tile never waits for ROUTINE tiles in
+   * its batch.
+   * @param limitFor returns the largest number of tiles of a batch of this model and class, at least 1; called once
+   * @param last least urgent class to be served
+   * @param othersFirst whether urgent tiles are served only if no other tiles wait
    */
   next(
     now: number,
@@ -243,13 +244,13 @@ export class BatchPolicy<P> {
     return payloads;
   }
 
-  /** In the order of `ranks`; within a class an urgent model before the one served longest ago. */
+  /** Selects by class in the order of `ranks`, then models with near deadlines, then the model served longest ago. */
   private chooseLane(now: number, ranks: readonly number[]): ChosenLane<P> | undefined {
     this.selections += 1;
-    const inTurn = this.selections % RING_TURN_EVERY === 0;
+    const ignoresDeadlines = this.selections % ROUND_ROBIN_EVERY === 0;
     for (const index of ranks) {
       let chosen: ChosenLane<P> | undefined;
-      let chosenDeadline = inTurn ? Number.NEGATIVE_INFINITY : now + this.limits.urgencyHorizonMs;
+      let chosenDeadline = ignoresDeadlines ? Number.NEGATIVE_INFINITY : now + this.limits.urgencyHorizonMs;
       for (const model of this.models.values()) {
         const lane = model.lanes[index]!;
         if (lane.isEmpty) continue;

@@ -1,21 +1,22 @@
-/** How much of the past is kept at each batch: about the last thirty-two count. */
+/** Decay of the sums at each batch: about the last 32 batches count. */
 const DECAY = 1 - 1 / 32;
 
 /**
- * How fast tiles leave a queue that never runs dry, over all slots together. Only the time between two batches
- * with tiles waiting all the while says so: otherwise it was the clients that were slow. It is the ratio of two
- * decaying sums, not a mean of ratios: a pause before a batch of one tile must not weigh as thirty-two.
+ * Estimates the throughput of all slots together while tiles wait. It uses only the times between two batches during
+ * which the queue was never empty, because otherwise the clients limit the throughput. The estimate is a ratio of two
+ * decaying sums, not a mean of ratios, so that each batch weighs by its number of tiles.
  */
-export class Pace {
+export class ThroughputEstimate {
   private spentMs = 0;
   private tiles = 0;
   private lastFinishedAt: number | undefined;
 
-  /** Milliseconds from one tile to the next; 0 while unknown. */
+  /** Time per tile in ms; 0 while unknown. */
   get msPerTile(): number {
     return this.tiles === 0 ? 0 : this.spentMs / this.tiles;
   }
 
+  /** Counts a finished batch. @param now in ms */
   finished(tiles: number, now: number): void {
     if (this.lastFinishedAt !== undefined) {
       this.spentMs = DECAY * this.spentMs + (now - this.lastFinishedAt);
@@ -24,7 +25,7 @@ export class Pace {
     this.lastFinishedAt = now;
   }
 
-  /** Nothing waits: the time until the next batch says nothing. */
+  /** Ends the current measurement, because the queue is empty: the time until the next batch is not counted. */
   idle(): void {
     this.lastFinishedAt = undefined;
   }

@@ -1,8 +1,8 @@
-/** Tiles by peer, for each of several priority classes. */
+/** Counts tiles by priority class and peer. */
 export class TileCounts {
   private readonly classes: { total: number; readonly byPeer: Map<string, number> }[];
 
-  /** @param ranks number of priority classes, 0 the most urgent */
+  /** @param ranks number of priority classes; rank 0 is the most urgent */
   constructor(ranks: number) {
     this.classes = Array.from({ length: ranks }, () => ({ total: 0, byPeer: new Map<string, number>() }));
   }
@@ -15,15 +15,17 @@ export class TileCounts {
     else counts.byPeer.set(peer, count);
   }
 
+  /** Number of tiles of a class. */
   total(rank: number): number {
     return this.classes[rank]!.total;
   }
 
+  /** Number of tiles of a class and peer. */
   of(rank: number, peer: string): number {
     return this.classes[rank]!.byPeer.get(peer) ?? 0;
   }
 
-  /** Peers of a class that have tiles. */
+  /** Number of peers with tiles of a class. */
   peers(rank: number): number {
     return this.classes[rank]!.byPeer.size;
   }

@@ -1,81 +1,82 @@
-/** What the batcher asks of those around it: an executor that runs batches, streams that fill and read slots. */
+/** Interfaces of the batcher: an executor runs batches, tile handlers write and read the slots. */
 import type { EngineRun } from '../engines/engine.js';
 import type { SaladError } from '../errors/index.js';
 import type { PriorityClass } from './policy.js';
 
-/** Runs batches; the worker pool is one. */
+/** Runs batches. Implemented by the worker pool. */
 export interface BatchExecutor<Slot> {
+  /** Number of free slots for any batch. */
   readonly freeSlots: number;
-  /** Slots beside those, for urgent batches alone. */
+  /** Number of additional free slots that only urgent batches may use. */
   readonly freeUrgentSlots: number;
   /**
-   * A slot of those for urgent batches only where no other is free. The caller owns it until `release`.
-   * @returns undefined where none is free
+   * Reserves a slot until `release`. A slot for urgent batches is used only if no other slot is free.
+   * @returns undefined if no slot is free
    */
   acquire(urgent: boolean): Slot | undefined;
   release(slot: Slot): void;
-  /** Most tiles in one batch of this model, at least 1. */
+  /** Largest number of tiles in a batch of this model, at least 1. */
   maxBatchSize(model: string): number;
   /**
-   * Scores the first `count` tiles of the slot in place; an urgent batch before what waits in a worker.
-   * @throws SaladError ENGINE_FAILED and the like: the tiles may be tried again, in another slot.
+   * Scores the first `count` tiles of the slot in place. An urgent batch runs before batches that wait in a worker.
+   * @throws SaladError such as ENGINE_FAILED: the tiles may be scored again in another slot
    */
   run(model: string, slot: Slot, count: number, urgent: boolean): Promise<EngineRun>;
   /** Whether `run` failed because an engine was lost, which other tiles in flight may have caused. */
   isLoss(error: SaladError): boolean;
-  /** Told whenever slots appear otherwise than by `release`. */
+  /** Calls the listener when slots become free for another reason than `release`. */
   onChange(listener: () => void): void;
 }
 
-/** Why a batch left when it did: it was full, a slot was free and nothing else waited, or it had failed before. */
-export type Release = 'full' | 'slot' | 'retry';
+/** Why a batch was dispatched: it was full, a slot was free and no other tile waited, or it was a retry. */
+export type ReleaseReason = 'full' | 'slot' | 'retry';
 
-/** A batch that was scored. Moments are milliseconds of the batcher's clock. */
+/** Describes a scored batch. Times are in ms of the batcher's clock. */
 export interface BatchReport extends EngineRun {
   readonly model: string;
   readonly tiles: number;
-  /** Most tiles a batch of this model may have. */
+  /** Largest number of tiles in a batch of this model. */
   readonly maxTiles: number;
-  readonly release: Release;
+  readonly releaseReason: ReleaseReason;
   readonly dispatchedAt: number;
   readonly finishedAt: number;
-  /** When the first tile of each stream in the batch became ready, by the stream's tag; streams without one are left out. */
+  /** When the first tile of each stream of the batch was queued, by the tag of the stream. Omits streams without a tag. */
   readonly queuedSinceByTag: ReadonlyMap<object, number>;
 }
 
-/** What a stream does with its tiles. The callbacks are synchronous, and must not throw on good input. */
+/** Callbacks of a stream for its tiles. They are synchronous and must not throw for valid input. */
 export interface TileHandler<Slot> {
-  /** Writes the tile's pixels and position into place `index` of the slot. */
+  /** Writes the pixels and the position of the tile at index `index` of the slot. */
   fill(tile: number, slot: Slot, index: number): void;
   /**
-   * Reads the tile's results out of place `index`; the slot is reused afterwards.
-   * @param queueMs from ready to dispatched
+   * Reads the results of the tile at index `index` of the slot. The slot is reused after the call.
+   * @param queueMs time from queued to dispatched
    */
   deliver(tile: number, slot: Slot, index: number, batch: BatchReport, queueMs: number): void;
-  /** No engine could score the tile, not even alone. */
+  /** Reports that no engine could score the tile, even in a batch of its own. */
   fail(tile: number, error: SaladError): void;
-  /** The deadline passed; no callback follows. */
+  /** Reports that the deadline has passed. No callback follows. */
   expire(): void;
 }
 
 export interface TileStreamOptions<Slot> {
   readonly model: string;
   readonly priority: PriorityClass;
-  /** Milliseconds of the batcher's clock; Infinity without one. */
+  /** In ms of the batcher's clock; Infinity without a deadline. */
   readonly deadline: number;
-  /** Most tiles the stream will ever have queued at a time. */
+  /** Largest number of tiles that the stream has queued at a time. */
   readonly capacity: number;
-  /** Whose stream it is: peers take turns. @default one for all */
+  /** Peer that the stream belongs to; peers are served in turn. @default one peer for all streams */
   readonly peer?: string;
   readonly handler: TileHandler<Slot>;
-  /** Named in the reports of batches its tiles were in. */
+  /** Identifies the stream in the reports of its batches. */
   readonly tag?: object | undefined;
 }
 
-/** A stream's end of the batcher. */
+/** A stream of tiles that is open in the batcher. */
 export interface TileStream {
-  /** Queues ready tiles. */
+  /** Queues tiles whose pixels are complete. */
   enqueue(tiles: readonly number[]): void;
-  /** Drops what waits; results of the batch in flight are dropped too. Idempotent. */
+  /** Drops queued tiles and the results of tiles in flight. Idempotent. */
   close(): void;
 }

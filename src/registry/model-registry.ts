@@ -59,7 +59,7 @@ export class ModelRegistry {
         maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
-      statShare: config.statSharePercent / 100,
+      urgentShare: config.statSharePercent / 100,
       peersTakeTurns: config.peerShareRatio > 0,
       admission: { maxQueueMs: config.maxQueueMs, maxQueueRatio: config.maxQueueRatio },
       now: () => performance.now(),

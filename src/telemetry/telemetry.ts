@@ -83,7 +83,7 @@ export class Telemetry {
 
   batchRan(batch: BatchReport): void {
     const attributes = { 'salad.model': batch.model, 'salad.engine': batch.engine };
-    this.batchSize.record(batch.tiles, { ...attributes, 'salad.release': batch.release });
+    this.batchSize.record(batch.tiles, { ...attributes, 'salad.release': batch.releaseReason });
     this.batchDuration.record(batch.computeMs / 1000, attributes);
     if (batch.queuedSinceByTag.size > 0) recordBatch(this.tracer, batch, attributes);
   }

@@ -119,7 +119,7 @@ export function recordBatch(tracer: Tracer, batch: BatchReport, attributes: Attr
     attributes: {
       ...attributes,
       'salad.batch.size': batch.tiles,
-      'salad.release': batch.release,
+      'salad.release': batch.releaseReason,
       'salad.compute_ms': batch.computeMs,
     },
   });

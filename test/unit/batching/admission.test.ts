@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
-import { Announced, type Announcement, longestWaitMs, tilesAhead } from '../../../src/batching/admission.js';
+import {
+  AnnouncedTiles,
+  type Announcement,
+  longestWaitMs,
+  tilesAhead,
+} from '../../../src/batching/admission.js';
 import { Batcher } from '../../../src/batching/batcher.js';
 import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
@@ -10,7 +15,7 @@ import { createRandom } from '../../../src/util/random.js';
 
 const HORIZON = 100;
 
-describe('Announced', () => {
+describe('AnnouncedTiles', () => {
   it('holds what young streams have announced and not sent, whatever happens', () => {
     const action = fc.oneof(
       fc.record({
@@ -24,7 +29,7 @@ describe('Announced', () => {
     );
     fc.assert(
       fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
-        const announced = new Announced(3, HORIZON);
+        const announced = new AnnouncedTiles(3, HORIZON);
         const made: { announcement: Announcement; rank: number; at: number; left: number }[] = [];
         let now = 0;
         for (const step of actions) {
@@ -43,7 +48,7 @@ describe('Announced', () => {
             announced.withdraw(one.announcement);
             one.left = 0;
           }
-          announced.forget(now);
+          announced.expire(now);
           for (const rank of [0, 1, 2]) {
             const left = (peer?: string) =>
               made
@@ -73,7 +78,7 @@ describe('tilesAhead', () => {
 
   it('counts more urgent classes whole, and of its own as many as come to each peer in turn', () => {
     const queued = counts([0, 'a', 5], [1, 'a', 100], [1, 'b', 50], [1, 'c', 2], [2, 'a', 1000]);
-    const ahead = (peer: string) => tilesAhead({ queued, announced: none, statShare: 1 }, 1, peer);
+    const ahead = (peer: string) => tilesAhead({ queued, announced: none, urgentShare: 1 }, 1, peer);
     // One of each of the three others.
     assert.equal(ahead('new'), 5 + 3);
     // Its two, and before each and the new one, one of both others.
@@ -84,13 +89,13 @@ describe('tilesAhead', () => {
 
   it('counts what a peer has announced', () => {
     const announced = counts([1, 'a', 30]);
-    const ahead = (peer: string) => tilesAhead({ queued: none, announced, statShare: 1 }, 1, peer);
+    const ahead = (peer: string) => tilesAhead({ queued: none, announced, urgentShare: 1 }, 1, peer);
     assert.deepEqual([ahead('a'), ahead('b')], [30, 1]);
   });
 
   it('knows that urgent tiles get no more than their share while others wait', () => {
     const queued = counts([0, 'a', 1000], [1, 'b', 10]);
-    const ahead = (statShare: number) => tilesAhead({ queued, announced: none, statShare }, 1, 'b');
+    const ahead = (urgentShare: number) => tilesAhead({ queued, announced: none, urgentShare }, 1, 'b');
     assert.deepEqual([ahead(1), ahead(0.75)], [1010, 40]);
   });
 });

@@ -97,7 +97,7 @@ function setUp(
   maxQueuedTiles = 1000,
   maxQueueMs = Number.POSITIVE_INFINITY,
   urgentSlots = 0,
-  statShare = 1,
+  urgentShare = 1,
 ) {
   const executor = new StubExecutor(slots, limit, urgentSlots);
   let time = 0;
@@ -107,7 +107,7 @@ function setUp(
     executor,
     limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
     admission: { maxQueueMs, maxQueueRatio: 0 },
-    statShare,
+    urgentShare,
     now: () => time,
     onBatch: (report) => reports.push(report),
     soon: (task) => pending.push(task),
@@ -267,7 +267,7 @@ describe('Batcher', () => {
         precision: 'float32',
         tiles: 3,
         maxTiles: 4,
-        release: 'slot',
+        releaseReason: 'slot',
         computeMs: 1,
         dispatchedAt: 5,
         finishedAt: 5,
@@ -289,7 +289,7 @@ describe('Batcher', () => {
     executor.failing = (tiles) => tiles.length === 2 && failures-- > 0;
     await executor.finishAll();
     assert.deepEqual(
-      reports.map(({ tiles, release }) => [tiles, release]),
+      reports.map(({ tiles, releaseReason }) => [tiles, releaseReason]),
       [
         [4, 'full'],
         [1, 'retry'],
@@ -299,7 +299,7 @@ describe('Batcher', () => {
     stream.enqueue([6]);
     turn();
     await executor.finishAll();
-    assert.deepEqual(reports.at(-1)?.release, 'slot');
+    assert.deepEqual(reports.at(-1)?.releaseReason, 'slot');
   });
 
   it('tries a failed batch again in halves: only the bad tile fails, each other is delivered once', async () => {

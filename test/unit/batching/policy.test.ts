@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { RING_TURN_EVERY } from '../../../src/batching/lane.js';
+import { ROUND_ROBIN_EVERY } from '../../../src/batching/lane.js';
 import { BatchPolicy, PRIORITY_CLASSES, type PriorityClass } from '../../../src/batching/policy.js';
 
 const LIMITS = { maxQueuedTiles: 10_000, urgencyHorizonMs: 1000 };
@@ -89,7 +89,7 @@ describe('BatchPolicy', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'patient', { tiles: 3 });
     const served: string[] = [];
-    for (let now = 0; now < 8 * RING_TURN_EVERY; now++) {
+    for (let now = 0; now < 8 * ROUND_ROBIN_EVERY; now++) {
       open(policy, 'urgent', { deadline: now + 100, tiles: 2 });
       served.push(...next(policy, 1, now));
     }

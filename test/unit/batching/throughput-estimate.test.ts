@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { Pace } from '../../../src/batching/throughput-estimate.js';
+import { ThroughputEstimate } from '../../../src/batching/throughput-estimate.js';
 
-describe('Pace', () => {
+describe('ThroughputEstimate', () => {
   it('knows nothing before two batches followed each other', () => {
-    const pace = new Pace();
+    const pace = new ThroughputEstimate();
     assert.equal(pace.msPerTile, 0);
     pace.finished(4, 100);
     assert.equal(pace.msPerTile, 0);
@@ -17,7 +17,7 @@ describe('Pace', () => {
         fc.array(fc.integer({ min: 1, max: 32 }), { minLength: 2, maxLength: 100 }),
         fc.double({ min: 0.1, max: 50, noNaN: true }),
         (batches, msPerTile) => {
-          const pace = new Pace();
+          const pace = new ThroughputEstimate();
           let now = 0;
           for (const tiles of batches) {
             now += tiles * msPerTile;
@@ -30,7 +30,7 @@ describe('Pace', () => {
   });
 
   it('counts a pause before one tile as one pause, not as the pace of every tile', () => {
-    const pace = new Pace();
+    const pace = new ThroughputEstimate();
     let now = 0;
     for (let batch = 0; batch < 40; batch++) {
       now += 8;
@@ -41,7 +41,7 @@ describe('Pace', () => {
   });
 
   it('leaves idle time out', () => {
-    const pace = new Pace();
+    const pace = new ThroughputEstimate();
     pace.finished(4, 0);
     pace.finished(4, 8);
     pace.idle();

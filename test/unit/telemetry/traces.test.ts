@@ -26,7 +26,7 @@ describe('spans of an acquisition', () => {
         model: 'm',
         tiles: 1,
         maxTiles: 1,
-        release: 'slot',
+        releaseReason: 'slot',
         dispatchedAt,
         finishedAt,
       } as const;
