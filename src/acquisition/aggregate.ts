@@ -1,6 +1,7 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { alignerOf } from '../imaging/alignment.js';
+import { isAtBound } from '../imaging/alignment-map.js';
 import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
@@ -131,6 +132,12 @@ function warningsOf(
   }
   if (outcome.image.alignment?.inverted) {
     warn('inverted', 'The image is the negative of those the model knows: its grey levels were turned over.');
+  }
+  if (outcome.image.alignment && isAtBound(outcome.image.alignment.map)) {
+    warn(
+      'alignmentBound',
+      'The alignment to the training images is at its limit: another field of view or position may raise the score.',
+    );
   }
   if (implausible) warn('implausible', IMPLAUSIBLE[implausible]);
   if (outcome.image.isEmpty) {

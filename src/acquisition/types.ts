@@ -129,7 +129,8 @@ export type WarningKind =
   | 'engineFailover'
   | 'nothingScored'
   | 'inverted'
-  | 'implausible';
+  | 'implausible'
+  | 'alignmentBound';
 export interface AcquisitionWarning {
   readonly kind: WarningKind;
   readonly message: string;

@@ -126,6 +126,15 @@ describe('images aligned in the worker', function () {
     }
   });
 
+  it('are reported where the alignment ends at its limit', async () => {
+    const far = still.map((_value, at) => still[at - Math.min(SIDE / 2, at % SIDE)]!);
+    const { aggregate } = await send(client, far);
+    assert.deepEqual(
+      aggregate.warnings.map(({ kind }) => kind),
+      [WarningKind.WARNING_KIND_ALIGNMENT_BOUND],
+    );
+  });
+
   it('are aligned once where their batch fails and is tried again', async () => {
     injectFault('throw');
     await assertEvaluated(await Promise.all(images.map((image) => send(client, image))));

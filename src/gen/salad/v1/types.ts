@@ -173,6 +173,11 @@ export enum WarningKind {
    * is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
    */
   WARNING_KIND_IMPLAUSIBLE = 8,
+  /**
+   * WARNING_KIND_ALIGNMENT_BOUND - The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
+   * field of view, or lies in another position, than those the model knows, which may raise the score.
+   */
+  WARNING_KIND_ALIGNMENT_BOUND = 9,
   UNRECOGNIZED = -1,
 }
 
