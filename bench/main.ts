@@ -12,6 +12,7 @@ import { packageRoot } from '../src/util/package-root.js';
 import { benchDetectionAblation } from './research/ablation.js';
 import { benchDecoding } from './suites/decoding.js';
 import { benchDetection } from './suites/detection.js';
+import { benchDicom } from './suites/dicom.js';
 import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
 import { benchPeers } from './suites/peers.js';
@@ -61,6 +62,12 @@ const SUITES: Readonly<Record<string, Suite>> = {
   decoding: {
     run: benchDecoding,
     purpose: 'the check of a whole PNG or JPEG before decompression, compared with the decompression',
+  },
+  dicom: {
+    run: benchDicom,
+    purpose:
+      'decoding of DICOM files compared with pydicom and its codecs (installed from PyPI the first time), on phantoms of ' +
+      'every transfer syntax and on the files in ../shared/data/dicom',
   },
   detection: {
     run: benchDetection,

@@ -1,5 +1,6 @@
 // `node notices.mjs NODE_MODULES`: prints the name, version, licence and licence text of all packages in an image, as
-// their licences require for redistribution; for libvips (LGPL) also how to get its sources and replace it.
+// their licences require for redistribution; for libvips (LGPL) also how to get its sources and replace it, and for the
+// codecs of DICOM files the licences of the libraries compiled into them.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +12,12 @@ if (folder === undefined) {
 }
 const licenses = join(dirname(fileURLToPath(import.meta.url)), 'licenses');
 const LICENSE_FILE = /^(licen[cs]e|copying|notice|copyright|third.?party)/i;
+
+/** Licences of libraries that packages contain in compiled form, without their texts. */
+const COMPILED = {
+  'dcmjs-codecs': 'dicom-codecs.txt',
+  '@cornerstonejs/codec-charls': 'dicom-codecs.txt',
+};
 
 /** Folders of all packages in a node_modules folder, including nested ones. */
 function packagesIn(modules) {
@@ -60,10 +67,12 @@ for (const [title, { path, manifest }] of [...packages].sort(([a], [b]) => (a < 
 }
 
 const rule = '-'.repeat(80);
+const compiled = new Set([...packages.values()].flatMap(({ manifest }) => COMPILED[manifest.name] ?? []));
 console.log(
   'Third-party software in this image, grouped by licence text. Packages without a licence text form one group.\n',
 );
 for (const [text, titles] of titlesByText) console.log(`${rule}\n${titles.join('\n')}\n\n${text}\n`);
+for (const name of compiled) console.log(`${rule}\n${readFileSync(join(licenses, name), 'utf8')}`);
 for (const name of ['LGPL-3', 'GPL-3']) {
   console.log(`${rule}\n${name}\n\n${readFileSync(join(licenses, `${name}.txt`), 'utf8')}`);
 }

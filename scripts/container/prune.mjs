@@ -22,12 +22,17 @@ const FOLDERS = [
   ...['c', 'cpp', 'cmake', 'include', 'numkong'].map((name) => `usearch/${name}`),
   ...['binding', 'src', 'scripts'].map((name) => `@tensorflow/tfjs-node-gpu/${name}`),
   ...['src', 'tools'].map((name) => `@tensorflow/tfjs/${name}`),
+  // Only used to generate the dictionary of dcmjs.
+  'dcmjs/generate',
   // Used only to unpack the download of tfjs-node-gpu while the image is built; this version has known vulnerabilities.
   'tar',
 ];
 const FILES = [
   /\.map$/,
   /\.d\.[cm]?ts$/,
+  // Node loads dcmjs.js, and of CharLS the decoder as WebAssembly.
+  /^dcmjs\/build\/dcmjs\.(es|min)\.js$/,
+  /^@cornerstonejs\/codec-charls\/dist\/(?!charlswasm_decode\.)/,
   // tfjs ships each package in eight builds; Node loads the one that "main" names. tfjs-node in the GPU image also loads
   // files from folders of the other builds, so that only the browser bundles are removed there.
   target === 'cpu'

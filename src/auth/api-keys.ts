@@ -1,6 +1,6 @@
 /**
- * Static API keys. A key is 256 random bits, so its plain SHA-256 gives nothing away and needs no slow hash; the file
- * holds the hashes only.
+ * Static API keys. The file contains only their hashes. A key is 256 random bits, so a plain SHA-256 reveals nothing
+ * about it, and a slow hash is not needed.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -8,23 +8,23 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { SaladError } from '../errors/index.js';
 import { type Identity, SCOPES } from './identity.js';
-import type { Digested } from './reloaded.js';
+import type { Digested } from './reloaded-value.js';
 
 const ENTRY = z.strictObject({
   name: z.string().min(1),
-  /** Hexadecimal. */
+  /** Hash of the key, hexadecimal. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits'),
   scopes: z.array(z.enum(SCOPES)).min(1),
-  /** The first moment at which the key no longer holds. */
+  /** Time from which on the key is invalid. */
   expires: z.iso.datetime().optional(),
 });
 const FILE = z.strictObject({ keys: z.array(ENTRY) });
 type Entry = z.infer<typeof ENTRY>;
 
 export interface ApiKeys extends Digested {
-  /** The keys in the file, the expired ones included. */
+  /** Number of keys in the file, including expired ones. */
   readonly count: number;
-  /** Names of those that no longer hold. */
+  /** Names of the keys that have expired. */
   expired(nowMs: number): readonly string[];
   /** @returns undefined for a key that is unknown or has expired */
   identify(key: string, nowMs: number): Identity | undefined;
@@ -38,36 +38,33 @@ export async function readApiKeys(file: string): Promise<ApiKeys> {
     text = await readFile(file, 'utf8');
     entries = FILE.parse(parse(text)).keys;
   } catch (error) {
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : String((error as Error).message);
-    throw new SaladError('CONFIGURATION_INVALID', `authApiKeysFile ${file}: ${why}`, { cause: error });
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : String((error as Error).message);
+    throw new SaladError('CONFIGURATION_INVALID', `authApiKeysFile ${file}: ${reason}`, { cause: error });
   }
-  const known = new Map(entries.map((entry) => [entry.sha256, entry]));
-  if (known.size < entries.length || new Set(entries.map(({ name }) => name)).size < entries.length) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `authApiKeysFile ${file}: a name or a hash stands there twice`,
-    );
+  const entryByHash = new Map(entries.map((entry) => [entry.sha256, entry]));
+  if (entryByHash.size < entries.length || new Set(entries.map(({ name }) => name)).size < entries.length) {
+    throw new SaladError('CONFIGURATION_INVALID', `authApiKeysFile ${file}: a name or a hash occurs twice`);
   }
   return {
     digest: hashOf(text),
     count: entries.length,
-    expired: (nowMs) => entries.filter((entry) => isOver(entry, nowMs)).map(({ name }) => name),
+    expired: (nowMs) => entries.filter((entry) => hasExpired(entry, nowMs)).map(({ name }) => name),
     identify(key, nowMs) {
-      const entry = known.get(hashOf(key));
-      if (entry === undefined || isOver(entry, nowMs)) return undefined;
+      const entry = entryByHash.get(hashOf(key));
+      if (entry === undefined || hasExpired(entry, nowMs)) return undefined;
       return { name: `key ${entry.name}`, scopes: new Set(entry.scopes) };
     },
   };
 }
 
-function isOver({ expires }: Entry, nowMs: number): boolean {
+function hasExpired({ expires }: Entry, nowMs: number): boolean {
   return expires !== undefined && Date.parse(expires) <= nowMs;
 }
 
-/** A new key, to be shown once, and the entry of the file that admits it. */
-export function makeApiKey(wish: Omit<Entry, 'sha256'>): { readonly key: string; readonly entry: Entry } {
+/** Creates a key, to be shown once, and its entry for the file. */
+export function makeApiKey(fields: Omit<Entry, 'sha256'>): { readonly key: string; readonly entry: Entry } {
   const key = `salad_${randomBytes(32).toString('base64url')}`;
-  return { key, entry: ENTRY.parse({ ...wish, sha256: hashOf(key) }) };
+  return { key, entry: ENTRY.parse({ ...fields, sha256: hashOf(key) }) };
 }
 
 function hashOf(text: string): string {

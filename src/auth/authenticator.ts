@@ -1,37 +1,44 @@
-/** From what a call brings (token, API key, client certificate, address) to an identity. */
+/** Identifies the caller by its token or API key, or where neither is set up, by client certificate or address. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type ApiKeys, readApiKeys } from './api-keys.js';
 import { type Identity, SCOPES } from './identity.js';
-import { Reloaded } from './reloaded.js';
+import { ReloadedValue } from './reloaded-value.js';
 import { openTokens, type Tokens } from './tokens.js';
 
-/** Who the connection itself says is there. */
-export interface Peer {
-  /** Common name of the client certificate, else its fingerprint; undefined without one. */
+/** The client's end of a connection. */
+export interface PeerConnection {
+  /** Common name of the client certificate, else its fingerprint; undefined without a certificate. */
   readonly certificate: string | undefined;
   readonly address: string;
 }
 
 export interface Authenticator {
   /** @throws SaladError CREDENTIALS_MISSING, CREDENTIALS_INVALID, CREDENTIALS_UNVERIFIABLE */
-  identify(metadata: Metadata, peer: () => Peer): Identity | Promise<Identity>;
-  /** For the log. */
+  identify(metadata: Metadata, connection: () => PeerConnection): Identity | Promise<Identity>;
+  /** For the log: the credentials that are accepted. */
   readonly summary: string;
+  /** Stops reloading files. */
   close(): void;
 }
 
-/** Where neither tokens nor keys are set up, everybody who gets a connection may do everything that is offered. */
+/**
+ * Where neither tokens nor keys are set up, every caller gets all scopes.
+ * @throws SaladError CONFIGURATION_INVALID for invalid key files
+ */
 export async function openAuthenticator(config: ServeConfig, logger: Logger): Promise<Authenticator> {
   const keys = config.authApiKeysFile === '' ? undefined : await openApiKeys(config, logger);
   const tokens = config.authJwks === '' ? undefined : await openTokens(config, logger);
-  const isOpen = keys === undefined && tokens === undefined;
+  const needsNoCredentials = keys === undefined && tokens === undefined;
   const accepted = [...(tokens ? ['bearer tokens'] : []), ...(keys ? ['API keys'] : [])];
   return {
-    summary: isOpen ? 'none' : accepted.join(', '),
-    identify: (metadata, peer) => (isOpen ? anybody(peer()) : identify(metadata, keys?.value, tokens)),
+    summary: needsNoCredentials ? 'none' : accepted.join(', '),
+    identify: (metadata, connection) =>
+      needsNoCredentials
+        ? identityOfConnection(connection())
+        : identifyByCredentials(metadata, keys?.value, tokens),
     close() {
       keys?.close();
       tokens?.close();
@@ -39,23 +46,23 @@ export async function openAuthenticator(config: ServeConfig, logger: Logger): Pr
   };
 }
 
-function openApiKeys(config: ServeConfig, logger: Logger): Promise<Reloaded<ApiKeys>> {
-  return Reloaded.open({
+function openApiKeys(config: ServeConfig, logger: Logger): Promise<ReloadedValue<ApiKeys>> {
+  return ReloadedValue.open({
     read: () => readApiKeys(config.authApiKeysFile),
-    everyMs: config.securityReloadMs,
-    what: 'API keys',
+    intervalMs: config.securityReloadMs,
+    description: 'API keys',
     logger,
   });
 }
 
 const ALL_SCOPES = new Set(SCOPES);
 
-function anybody({ certificate, address }: Peer): Identity {
+function identityOfConnection({ certificate, address }: PeerConnection): Identity {
   const name = certificate === undefined ? `address ${address}` : `certificate ${certificate}`;
   return { name, scopes: ALL_SCOPES };
 }
 
-function identify(
+function identifyByCredentials(
   metadata: Metadata,
   keys: ApiKeys | undefined,
   tokens: Tokens | undefined,
@@ -71,8 +78,9 @@ function identify(
   }
   if (keys !== undefined && key !== undefined) {
     const identity = keys.identify(String(key), Date.now());
-    if (identity === undefined)
+    if (identity === undefined) {
       throw new SaladError('CREDENTIALS_INVALID', 'x-api-key: is unknown or has expired');
+    }
     return identity;
   }
   const accepted = [

@@ -1,10 +1,10 @@
-/** Who has made a call, for all who hold its metadata. */
+/** Stores the caller of a call by the call's metadata, which interceptors and handlers share. */
 import type { Metadata } from '@grpc/grpc-js';
 import type { Identity } from './identity.js';
 
 export interface Caller {
   readonly identity: Identity;
-  /** What limits count by: an identity, or where nobody has to identify itself, an address. */
+  /** Key of the caller in limits: its identity, or where no credentials are needed, its address. */
   readonly peer: string;
 }
 
@@ -14,7 +14,7 @@ export function setCaller(metadata: Metadata, caller: Caller): void {
   CALLERS.set(metadata, caller);
 }
 
-/** Undefined for calls that nobody has to identify itself for. */
+/** @returns undefined for calls that need no identity */
 export function callerOf(metadata: Metadata): Caller | undefined {
   return CALLERS.get(metadata);
 }

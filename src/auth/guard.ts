@@ -1,4 +1,4 @@
-/** The one place where a call is let in: who it is, what it may, how much it may take. */
+/** Admits or refuses every call: identifies its caller, checks its scope, applies limits and quotas. */
 import {
   type Metadata,
   ServerInterceptingCall,
@@ -9,26 +9,26 @@ import {
 } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
-import { CallPlaces, type Place } from '../limits/call-places.js';
-import { messageBytes } from '../limits/intake.js';
-import { addressKey } from '../limits/peer.js';
-import { Rates } from '../limits/rates.js';
+import { CallLimits, type CallPermit } from '../limits/call-limits.js';
+import { messageBytes } from '../limits/message-receiver.js';
+import { addressKey } from '../limits/peer-key.js';
+import { RateLimiter } from '../limits/rate-limiter.js';
 import type { Logger } from '../telemetry/logger.js';
 import { SilenceTimer } from '../wire/silence-timer.js';
 import { toServiceError } from '../wire/status.js';
-import { type Authenticator, openAuthenticator, type Peer } from './authenticator.js';
+import { type Authenticator, openAuthenticator, type PeerConnection } from './authenticator.js';
 import { setCaller } from './caller.js';
 import { type Identity, requirementOf } from './identity.js';
 import { Quotas } from './quotas.js';
 
 export interface Guard {
-  /** For the server's options: it sees every call before any handler does. */
+  /** For the server's options: runs before any handler. */
   readonly interceptor: ServerInterceptor;
-  /** Rates of calls by peer: the port counts those of addresses. */
-  readonly rates: Rates;
-  /** For the log: what a call may identify itself by. */
+  /** Calls a second of identities; the port records those of addresses in it. */
+  readonly rateLimiter: RateLimiter;
+  /** For the log: the credentials that are accepted. */
   readonly summary: string;
-  /** Ends what reads files again. */
+  /** Stops reloading files. */
   close(): void;
 }
 
@@ -36,30 +36,30 @@ interface GuardParts {
   readonly config: ServeConfig;
   readonly authenticator: Authenticator;
   readonly quotas: Quotas;
-  readonly places: CallPlaces;
-  readonly rates: Rates;
+  readonly callLimits: CallLimits;
+  readonly rateLimiter: RateLimiter;
   readonly logger: Logger;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for key files that are not sound */
+/** @throws SaladError CONFIGURATION_INVALID for invalid key files */
 export async function openGuard(config: ServeConfig, logger: Logger): Promise<Guard> {
   const authenticator = await openAuthenticator(config, logger);
   const quotas = new Quotas({
     maxAcquisitions: config.identityMaxAcquisitions,
     maxBytesPerSecond: config.identityMaxBytesPerSecond,
-    longestPauseMs: config.idleTimeoutMs / 2,
+    maxPauseMs: config.idleTimeoutMs / 2,
   });
-  const places = new CallPlaces({
-    scoring: config.maxConcurrentAcquisitions,
+  const callLimits = new CallLimits({
+    maxScoringCalls: config.maxConcurrentAcquisitions,
     // One Watch for each connection.
-    others: config.maxConnections,
+    maxOtherCalls: config.maxConnections,
     peerShareRatio: config.peerShareRatio,
   });
-  const rates = new Rates({ perSecond: config.peerCallsPerSecond });
-  const parts = { config, authenticator, quotas, places, rates, logger };
+  const rateLimiter = new RateLimiter({ callsPerSecond: config.peerCallsPerSecond });
+  const parts = { config, authenticator, quotas, callLimits, rateLimiter, logger };
   return {
     interceptor: (method, call) => new GuardedCall(parts, method, call),
-    rates,
+    rateLimiter,
     summary: authenticator.summary,
     close: () => authenticator.close(),
   };
@@ -67,14 +67,14 @@ export async function openGuard(config: ServeConfig, logger: Logger): Promise<Gu
 
 class GuardedCall extends ServerInterceptingCall {
   private identity: Identity | undefined;
-  private giveBack: (() => void) | undefined;
-  private place: Place | undefined;
-  private pause: NodeJS.Timeout | undefined;
-  /** Runs until the first message: neither grpc-js nor a handler has begun to count. */
-  private firstRead: SilenceTimer | undefined;
-  /** Nothing but the end is still to come. */
-  private isRead = false;
-  private over = false;
+  private releaseQuota: (() => void) | undefined;
+  private permit: CallPermit | undefined;
+  private pauseTimer: NodeJS.Timeout | undefined;
+  /** Runs until the first message: neither grpc-js nor the handler limits this time. */
+  private firstMessageTimer: SilenceTimer | undefined;
+  /** Whether all request messages were received, so that only the end of the request follows. */
+  private hasAllMessages = false;
+  private isOver = false;
 
   constructor(
     private readonly parts: GuardParts,
@@ -84,19 +84,19 @@ class GuardedCall extends ServerInterceptingCall {
     super(call, { start: (next) => next(this.listener()) });
   }
 
-  /** Reading goes no faster than the identity's bytes allow; HTTP/2 flow control then slows the client. */
+  /** Delays reading while the identity exceeds its byte rate; HTTP/2 flow control then slows the client. */
   override startRead(): void {
     const pauseMs = this.identity === undefined ? 0 : this.parts.quotas.pauseMs(this.identity.name);
-    if (pauseMs === 0 || this.isRead) this.readNow();
-    else this.pause = setTimeout(() => this.readNow(), pauseMs);
+    if (pauseMs === 0 || this.hasAllMessages) this.readNow();
+    else this.pauseTimer = setTimeout(() => this.readNow(), pauseMs);
   }
 
   private readNow(): void {
     super.startRead();
-    if (this.firstRead !== undefined || this.over) return;
+    if (this.firstMessageTimer !== undefined || this.isOver) return;
     const { headerTimeoutMs, requestTimeoutMs } = this.parts.config;
     const timeoutMs = this.method.requestStream ? headerTimeoutMs : requestTimeoutMs;
-    this.firstRead = new SilenceTimer(timeoutMs, () => {
+    this.firstMessageTimer = new SilenceTimer(timeoutMs, () => {
       this.refuse(new SaladError('IDLE_TIMEOUT', `no message came within ${timeoutMs} ms`));
     });
   }
@@ -106,62 +106,71 @@ class GuardedCall extends ServerInterceptingCall {
       onReceiveMetadata: (metadata, next) => {
         void this.admit(metadata).then(
           () => {
-            if (!this.over) next(metadata);
+            if (!this.isOver) next(metadata);
           },
           (error: unknown) => this.refuse(error),
         );
       },
       onReceiveMessage: (message, next) => {
-        if (this.identity !== undefined) this.parts.quotas.take(this.identity.name, messageBytes(message));
-        this.firstRead?.stop();
-        this.isRead = !this.method.requestStream;
+        if (this.identity !== undefined) {
+          this.parts.quotas.recordBytes(this.identity.name, messageBytes(message));
+        }
+        this.firstMessageTimer?.stop();
+        this.hasAllMessages = !this.method.requestStream;
         next(message);
       },
-      // grpc-js says so at the end of every call, however it ended.
+      // grpc-js calls this at the end of every call, however it ended.
       onCancel: () => {
-        this.over = true;
-        clearTimeout(this.pause);
-        this.firstRead?.stop();
-        this.giveBack?.();
-        this.place?.release();
+        this.isOver = true;
+        clearTimeout(this.pauseTimer);
+        this.firstMessageTimer?.stop();
+        this.releaseQuota?.();
+        this.permit?.release();
       },
     };
   }
 
   /** @throws SaladError for a call that must not reach its handler */
   private async admit(metadata: Metadata): Promise<void> {
-    const { authenticator, config, logger, quotas } = this.parts;
+    const { authenticator, callLimits, logger, quotas } = this.parts;
+    const { path } = this.method;
     const address = addressKey(this.call.getConnectionInfo().remoteAddress);
-    this.place = this.parts.places.take(this.method.path, address);
+    this.permit = callLimits.acquire(path, address);
+    if (requirementOf(path) === 'none') return;
+    const identity = await authenticator.identify(metadata, () => connectionOf(this.call));
+    this.checkScope(identity);
+    if (this.isOver) return;
+    // Where callers need no credentials, an identity is an address or a certificate.
+    const peer = identity.name.startsWith('address ') ? address : identity.name;
+    if (peer !== address) this.countFor(peer);
+    setCaller(metadata, { identity, peer });
+    quotas.checkByteRate(identity.name);
+    if (path.startsWith('/salad.v1.AnomalyScoring/')) {
+      this.releaseQuota = quotas.openAcquisition(identity.name);
+    }
+    this.identity = identity;
+    logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
+  }
+
+  /** @throws SaladError ADMIN_DISABLED, SCOPE_MISSING */
+  private checkScope(identity: Identity): void {
     const requirement = requirementOf(this.method.path);
-    if (requirement === 'none') return;
-    const identity = await authenticator.identify(metadata, () => peerOf(this.call));
-    if (requirement === 'admin' && !config.admin) {
+    if (requirement === 'admin' && !this.parts.config.admin) {
       throw new SaladError('ADMIN_DISABLED', 'this server does not offer calls that change it');
     }
     if ((requirement === 'admin' || requirement === 'score') && !identity.scopes.has(requirement)) {
       throw new SaladError('SCOPE_MISSING', `${identity.name} lacks the scope "${requirement}"`);
     }
-    if (this.over) return;
-    // Where nobody has to identify itself, an identity is an address, or a certificate.
-    const peer = identity.name.startsWith('address ') ? address : identity.name;
-    if (peer !== address) this.countFor(peer);
-    setCaller(metadata, { identity, peer });
-    quotas.refuseDebt(identity.name);
-    if (this.method.path.startsWith('/salad.v1.AnomalyScoring/')) this.giveBack = quotas.begin(identity.name);
-    this.identity = identity;
-    const { path } = this.method;
-    logger.debug({ identity: identity.name, path, peer: this.call.getPeer() }, 'call admitted');
   }
 
-  /** The address was counted before the call came here. @throws SaladError QUOTA_EXCEEDED */
+  /** Counts the call for an identity: until now it was counted for its address. @throws SaladError QUOTA_EXCEEDED */
   private countFor(peer: string): void {
-    const owedMs = this.parts.rates.take(peer);
-    if (owedMs > 0) {
-      const retryAfterMs = Math.ceil(owedMs);
+    const excessMs = this.parts.rateLimiter.record(peer);
+    if (excessMs > 0) {
+      const retryAfterMs = Math.ceil(excessMs);
       throw new SaladError('QUOTA_EXCEEDED', `${peer} makes too many calls a second`, { retryAfterMs });
     }
-    this.place?.moveTo(peer);
+    this.permit?.moveTo(peer);
   }
 
   private refuse(error: unknown): void {
@@ -170,7 +179,7 @@ class GuardedCall extends ServerInterceptingCall {
   }
 }
 
-function peerOf(call: ServerInterceptingCallInterface): Peer {
+function connectionOf(call: ServerInterceptingCallInterface): PeerConnection {
   const { sslPeerCertificate } = call.getAuthContext();
   const name = sslPeerCertificate?.subject.CN ?? sslPeerCertificate?.fingerprint256;
   return {

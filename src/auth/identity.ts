@@ -1,21 +1,21 @@
-/** Who is calling, and what they may do. */
+/** Identities of callers, and the scope that each method requires. */
 
-/** `score`: the scoring calls and the models they may name; `admin`: calls that change the server, and no others. */
+/** `score`: scoring calls, and listing the models. `admin`: calls that change the server, but no scoring calls. */
 export const SCOPES = ['score', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 export interface Identity {
-  /** Stable, and of no other identity: limits count by it. Such as `key detector-7` or `subject 4711`. */
+  /** Stable and unique, because limits count by it; such as `key detector-7` or `subject 4711`. */
   readonly name: string;
   readonly scopes: ReadonlySet<Scope>;
 }
 
-/** What a call needs: nothing at all, an identity, or one with a scope. */
+/** What a call requires: nothing, any identity, or an identity with a scope. */
 export type Requirement = 'none' | 'identity' | Scope;
 
 /**
- * Health stays open: kubelets and load balancers have no credentials, and it tells nothing but whether this server
- * serves. What is not known here changes the server until somebody says otherwise.
+ * Health requires nothing: kubelets and load balancers have no credentials, and it reveals only whether this server
+ * serves. A method that is not listed here requires `admin`, so that a new method is not open by mistake.
  * @param path such as `/salad.v1.AnomalyScoring/ScoreImage`
  */
 export function requirementOf(path: string): Requirement {

@@ -1,23 +1,27 @@
-/** What one identity may take of the server: acquisitions at once, and request bytes per second. */
+/** Quotas of one identity: open acquisitions, and request bytes per second. */
 import { SaladError } from '../errors/index.js';
 
 export interface QuotaOptions {
-  /** 0 means no limit, here and below. */
+  /** Most open acquisitions. 0 means no limit. */
   readonly maxAcquisitions: number;
+  /** 0 means no limit. */
   readonly maxBytesPerSecond: number;
-  /** Past this a call is not paused but the next one refused: neither side must take a pause for a dead peer. */
-  readonly longestPauseMs: number;
+  /**
+   * Longest pause of a call's reading, in ms: after a longer one client and server would take each other for dead. An
+   * identity that would need a longer pause cannot open another call.
+   */
+  readonly maxPauseMs: number;
 }
 
-/** What may be sent at once after a silence, in ms of the rate. */
+/** Largest burst after a pause, in ms of the rate. */
 const BURST_MS = 1000;
-/** Identities that take nothing are forgotten when there are this many. */
-const REMEMBERED = 1024;
+/** With this many identities, those without open acquisitions and within their rate are removed. */
+const IDENTITIES_MAX = 1024;
 
 interface Usage {
   acquisitions: number;
-  /** When what was taken so far is paid off at the rate, on the monotonic clock. */
-  paidAt: number;
+  /** Theoretical arrival time (generic cell rate algorithm, as in `RateLimiter`): when the next byte is in the rate. */
+  arrivalMs: number;
 }
 
 export class Quotas {
@@ -29,12 +33,13 @@ export class Quotas {
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** @returns gives the acquisition back, once, however often it is called @throws SaladError QUOTA_EXCEEDED */
-  begin(identity: string): () => void {
+  /** @returns releases the acquisition; idempotent @throws SaladError QUOTA_EXCEEDED */
+  openAcquisition(identity: string): () => void {
     const usage = this.usageOf(identity);
     const { maxAcquisitions } = this.options;
     if (maxAcquisitions > 0 && usage.acquisitions >= maxAcquisitions) {
-      throw new SaladError('QUOTA_EXCEEDED', `${identity} has ${maxAcquisitions} acquisitions open already`);
+      const message = `${identity} has ${maxAcquisitions} open acquisitions, its limit`;
+      throw new SaladError('QUOTA_EXCEEDED', message);
     }
     usage.acquisitions += 1;
     let isOpen = true;
@@ -44,46 +49,47 @@ export class Quotas {
     };
   }
 
-  /** Counts what has come in. */
-  take(identity: string, bytes: number): void {
+  /** Counts received bytes. */
+  recordBytes(identity: string, bytes: number): void {
     const { maxBytesPerSecond } = this.options;
     if (maxBytesPerSecond === 0) return;
     const usage = this.usageOf(identity);
-    usage.paidAt = Math.max(usage.paidAt, this.now()) + (1000 * bytes) / maxBytesPerSecond;
+    usage.arrivalMs = Math.max(usage.arrivalMs, this.now()) + (1000 * bytes) / maxBytesPerSecond;
   }
 
-  /** @throws SaladError QUOTA_EXCEEDED where an identity owes more than a pause can make good; it says how long */
-  refuseDebt(identity: string): void {
-    const owedMs = this.owedMs(identity);
-    if (owedMs <= this.options.longestPauseMs) return;
-    throw new SaladError('QUOTA_EXCEEDED', `${identity} has sent more bytes than are meant for one`, {
-      retryAfterMs: Math.ceil(owedMs),
+  /** @throws SaladError QUOTA_EXCEEDED, with a retry delay, where the identity would need a pause above `maxPauseMs` */
+  checkByteRate(identity: string): void {
+    const excessMs = this.excessMs(identity);
+    if (excessMs <= this.options.maxPauseMs) return;
+    throw new SaladError('QUOTA_EXCEEDED', `${identity} has sent more bytes than its rate allows`, {
+      retryAfterMs: Math.ceil(excessMs),
     });
   }
 
-  /** @returns ms to wait before more is read of that identity; what is owed beyond that stays owed */
+  /** @returns ms to wait before more is read of this identity, at most `maxPauseMs`; the excess above it remains */
   pauseMs(identity: string): number {
-    return Math.min(this.owedMs(identity), this.options.longestPauseMs);
+    return Math.min(this.excessMs(identity), this.options.maxPauseMs);
   }
 
-  private owedMs(identity: string): number {
+  /** Ms after which the identity is within its rate and burst. */
+  private excessMs(identity: string): number {
     const usage = this.usages.get(identity);
-    return usage === undefined ? 0 : Math.max(0, usage.paidAt - this.now() - BURST_MS);
+    return usage === undefined ? 0 : Math.max(0, usage.arrivalMs - this.now() - BURST_MS);
   }
 
   private usageOf(identity: string): Usage {
-    const known = this.usages.get(identity);
-    if (known) return known;
-    if (this.usages.size >= REMEMBERED) this.forgetIdle();
-    const usage = { acquisitions: 0, paidAt: 0 };
+    const existing = this.usages.get(identity);
+    if (existing) return existing;
+    if (this.usages.size >= IDENTITIES_MAX) this.removeUnused();
+    const usage = { acquisitions: 0, arrivalMs: 0 };
     this.usages.set(identity, usage);
     return usage;
   }
 
-  private forgetIdle(): void {
+  private removeUnused(): void {
     const now = this.now();
-    for (const [identity, { acquisitions, paidAt }] of this.usages) {
-      if (acquisitions === 0 && paidAt <= now) this.usages.delete(identity);
+    for (const [identity, { acquisitions, arrivalMs }] of this.usages) {
+      if (acquisitions === 0 && arrivalMs <= now) this.usages.delete(identity);
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The port's certificates: read from files, checked, and read again when the files change. A changed pair serves
- * new handshakes; connections that stand keep what they began with, so no stream breaks.
+ * The port's certificates: read from files, checked, and read again when the files change. New handshakes use the
+ * changed pair; existing connections keep the one they started with, so that no stream ends.
  */
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -10,17 +10,17 @@ import { experimental, ServerCredentials } from '@grpc/grpc-js';
 import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { type Digested, Reloaded } from './reloaded.js';
+import { type Digested, ReloadedValue } from './reloaded-value.js';
 
 export type TlsFiles = Pick<ServeConfig, 'tlsCertFile' | 'tlsKeyFile' | 'tlsClientCaFile'>;
 
-/** What the three files hold, found sound together. */
+/** Contents of the three files, checked together. */
 export interface TlsMaterial extends Digested {
   readonly certificate: Buffer;
   readonly privateKey: Buffer;
-  /** Authorities of client certificates; undefined where none is asked for. */
+  /** Authorities of client certificates; undefined where no client certificate is required. */
   readonly clientCa: Buffer | undefined;
-  /** The first of the chain: the server's own. */
+  /** The server's own certificate: the first of the chain. */
   readonly leaf: X509Certificate;
 }
 
@@ -28,28 +28,29 @@ export interface PortCredentials {
   readonly credentials: ServerCredentials;
   /** For the log. */
   readonly summary: string;
-  /** Ends the polling. */
+  /** Stops reloading files. */
   close(): void;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID naming the setting and the file at fault */
+/** @throws SaladError CONFIGURATION_INVALID with the invalid setting and file */
 export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
   const [certificate, privateKey, clientCa] = await Promise.all([
     readPem('tlsCertFile', files),
     readPem('tlsKeyFile', files),
     files.tlsClientCaFile === '' ? undefined : readPem('tlsClientCaFile', files),
   ]);
-  const leaf = parsed('tlsCertFile', files, () => new X509Certificate(certificate));
-  const key = parsed('tlsKeyFile', files, () => createPrivateKey(privateKey));
+  const leaf = parsePem('tlsCertFile', files, () => new X509Certificate(certificate));
+  const key = parsePem('tlsKeyFile', files, () => createPrivateKey(privateKey));
   if (!leaf.checkPrivateKey(key)) {
     throw invalid('tlsKeyFile', files, `is not the key of the certificate in ${files.tlsCertFile}`);
   }
   const now = Date.now();
   if (Date.parse(leaf.validTo) < now) throw invalid('tlsCertFile', files, `expired on ${leaf.validTo}`);
-  if (Date.parse(leaf.validFrom) > now)
-    throw invalid('tlsCertFile', files, `is valid from ${leaf.validFrom} only`);
-  if (clientCa !== undefined) parsed('tlsClientCaFile', files, () => new X509Certificate(clientCa));
-  parsed('tlsCertFile', files, () =>
+  if (Date.parse(leaf.validFrom) > now) {
+    throw invalid('tlsCertFile', files, `is not valid before ${leaf.validFrom}`);
+  }
+  if (clientCa !== undefined) parsePem('tlsClientCaFile', files, () => new X509Certificate(clientCa));
+  parsePem('tlsCertFile', files, () =>
     createSecureContext({ cert: certificate, key: privateKey, ca: clientCa }),
   );
   const digest = createHash('sha256')
@@ -60,35 +61,35 @@ export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
   return { certificate, privateKey, clientCa, leaf, digest };
 }
 
-/** Plaintext where no certificate is set: that this is allowed, the configuration was asked before. */
+/** Plaintext where no certificate is set: the configuration's own check has refused it where it is not allowed. */
 export async function portCredentials(config: ServeConfig, logger: Logger): Promise<PortCredentials> {
   if (config.tlsCertFile === '') {
     return { credentials: ServerCredentials.createInsecure(), summary: 'off', close() {} };
   }
-  const certificates = new Certificates();
-  const files = await Reloaded.open({
+  const certificates = new CertificateSource();
+  const files = await ReloadedValue.open({
     read: () => readTlsMaterial(config),
-    everyMs: config.securityReloadMs,
-    what: 'certificates',
+    intervalMs: config.securityReloadMs,
+    description: 'certificates',
     logger,
     onChange: (material) => certificates.use(material),
   });
   certificates.use(files.value);
-  const asksClients = config.tlsClientCaFile !== '';
+  const requiresClientCertificate = config.tlsClientCaFile !== '';
   const { leaf } = files.value;
-  const clients = asksClients ? ', client certificates required' : '';
+  const clients = requiresClientCertificate ? ', client certificates required' : '';
   return {
     summary: `certificate of ${leaf.subject || leaf.subjectAltName}, valid until ${leaf.validTo}${clients}`,
     credentials: experimental.createCertificateProviderServerCredentials(
       certificates,
-      asksClients ? certificates : null,
-      asksClients,
+      requiresClientCertificate ? certificates : null,
+      requiresClientCertificate,
     ),
     close: () => files.close(),
   };
 }
 
-/** TLS 1.2 suites with forward secrecy and authenticated encryption; those of TLS 1.3 all have both. */
+/** TLS 1.2 suites with forward secrecy and authenticated encryption; all suites of TLS 1.3 have both. */
 const TLS12_CIPHERS = [
   'ECDHE-ECDSA-AES128-GCM-SHA256',
   'ECDHE-RSA-AES128-GCM-SHA256',
@@ -98,7 +99,7 @@ const TLS12_CIPHERS = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
 
-/** grpc-js sets the certificates when they come and when they change, each time without a choice of ciphers. */
+/** Sets the ciphers whenever grpc-js sets certificates (at the start and at every change): grpc-js sets none. */
 export function restrictCiphers(server: Http2Server | Http2SecureServer): void {
   if (!('setSecureContext' in server)) return;
   const setSecureContext = server.setSecureContext.bind(server);
@@ -109,13 +110,13 @@ export function restrictCiphers(server: Http2Server | Http2SecureServer): void {
 type IdentityListener = experimental.IdentityCertificateUpdateListener;
 type CaListener = experimental.CaCertificateUpdateListener;
 
-/** What grpc-js asks for certificates; its own file watcher drops every connection while a file is half written. */
-class Certificates implements experimental.CertificateProvider {
+/** Provides certificates to grpc-js, whose own file watcher drops every connection while a file is half written. */
+class CertificateSource implements experimental.CertificateProvider {
   private material: TlsMaterial | null = null;
   private readonly identityListeners = new Set<IdentityListener>();
   private readonly caListeners = new Set<CaListener>();
 
-  /** New handshakes take these. */
+  /** Sets the certificates of new handshakes. */
   use(material: TlsMaterial): void {
     this.material = material;
     for (const listener of this.identityListeners) listener(material);
@@ -124,7 +125,7 @@ class Certificates implements experimental.CertificateProvider {
 
   addIdentityCertificateListener(listener: IdentityListener): void {
     this.identityListeners.add(listener);
-    // Not before the caller has put itself in order.
+    // Deferred, because the caller has not finished its own initialisation.
     process.nextTick(() => listener(this.material));
   }
 
@@ -154,7 +155,7 @@ async function readPem(setting: keyof TlsFiles, files: TlsFiles): Promise<Buffer
   }
 }
 
-function parsed<T>(setting: keyof TlsFiles, files: TlsFiles, parse: () => T): T {
+function parsePem<T>(setting: keyof TlsFiles, files: TlsFiles, parse: () => T): T {
   try {
     return parse();
   } catch (error) {

@@ -15,22 +15,25 @@ import type { ServeConfig } from '../config/schema.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type Identity, SCOPES, type Scope } from './identity.js';
-import { type Digested, Reloaded } from './reloaded.js';
+import { type Digested, ReloadedValue } from './reloaded-value.js';
 
-/** Signatures by a private key: who can check a token must not be able to make one. */
+/** Asymmetric signatures only: a key that checks tokens must not be able to sign them. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
-/** Soonest second fetch of the set for a key that is not in it. */
-const FETCH_AGAIN_MS = 5000;
-/** A set is fetched this many times less often than files are looked at. */
-const FETCH_SELDOM = 60;
-/** How long the last set serves while its issuer cannot be reached: longer than an outage, shorter than a key's life. */
-const KEPT_FOR_MS = 86_400_000;
+/** Shortest time between two fetches of the key set for keys that are not in it. */
+const UNKNOWN_KEY_FETCH_INTERVAL_MS = 5000;
+/** A key set is fetched this many times less often than files are read. */
+const FETCH_INTERVAL_RATIO = 60;
+/**
+ * How long the last key set is used while its issuer cannot be reached: longer than an outage, shorter than the
+ * validity of a key.
+ */
+const KEY_SET_MAX_AGE_MS = 86_400_000;
 const FETCH_TIMEOUT_MS = 5000;
-/** Far above any issuer's key set. */
+/** Far above the size of any issuer's key set. */
 const KEY_SET_BYTES_MAX = 1024 * 1024;
 
 interface KeySet extends Digested {
-  readonly find: JWTVerifyGetKey;
+  readonly getKey: JWTVerifyGetKey;
   readonly count: number;
 }
 
@@ -40,14 +43,14 @@ export interface Tokens {
   close(): void;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for a file that is no key set; an URL is first asked for the first token */
+/** A URL is fetched with the first token. @throws SaladError CONFIGURATION_INVALID for a file that is no key set */
 export async function openTokens(config: ServeConfig, logger: Logger): Promise<Tokens> {
-  const { find, close } = await openKeys(config, logger);
+  const { getKey, close } = await openTokenKeys(config, logger);
   return {
     close,
     async identify(token) {
       try {
-        const { payload } = await jwtVerify(token, find, {
+        const { payload } = await jwtVerify(token, getKey, {
           algorithms: ALGORITHMS,
           issuer: config.authIssuer,
           audience: config.authAudience,
@@ -56,54 +59,57 @@ export async function openTokens(config: ServeConfig, logger: Logger): Promise<T
         });
         return { name: `subject ${payload.sub}`, scopes: scopesOf(payload) };
       } catch (error) {
-        throw refusal(error);
+        throw toCredentialsError(error);
       }
     },
   };
 }
 
-interface Keys {
-  readonly find: JWTVerifyGetKey;
+interface TokenKeys {
+  readonly getKey: JWTVerifyGetKey;
   close(): void;
 }
 
-async function openKeys(config: ServeConfig, logger: Logger): Promise<Keys> {
+async function openTokenKeys(config: ServeConfig, logger: Logger): Promise<TokenKeys> {
   if (isUrl(config.authJwks)) {
     return openRemoteKeys(config, logger);
   }
-  const file = await Reloaded.open<KeySet>({
+  const file = await ReloadedValue.open<KeySet>({
     read: () => readKeySet(config.authJwks),
-    everyMs: config.securityReloadMs,
-    what: 'token keys',
+    intervalMs: config.securityReloadMs,
+    description: 'token keys',
     logger,
   });
-  return { find: (header, token) => file.value.find(header, token), close: () => file.close() };
+  return { getKey: (header, token) => file.value.getKey(header, token), close: () => file.close() };
 }
 
-/** First fetched for the first token: a server must be able to start while its issuer does not answer. */
-function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Logger): Keys {
-  const find = createRemoteJWKSet(new URL(authJwks), {
-    cooldownDuration: FETCH_AGAIN_MS,
-    cacheMaxAge: KEPT_FOR_MS,
+/** Fetches the keys for the first token, not before: a server must start although its issuer does not answer. */
+function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Logger): TokenKeys {
+  const getKey = createRemoteJWKSet(new URL(authJwks), {
+    cooldownDuration: UNKNOWN_KEY_FETCH_INTERVAL_MS,
+    cacheMaxAge: KEY_SET_MAX_AGE_MS,
     timeoutDuration: FETCH_TIMEOUT_MS,
     [customFetch]: async (url, options) => fetchKeySet(url, options),
   });
   const refresh = () => {
-    if (find.jwks() === undefined) return;
-    find.reload().catch((err: unknown) => {
-      logger.warn({ err }, 'the keys of tokens could not be fetched; the last ones go on');
+    if (getKey.jwks() === undefined) return;
+    getKey.reload().catch((err: unknown) => {
+      logger.warn({ err }, 'the token keys could not be fetched; the last fetched ones stay in use');
     });
   };
-  const timer = setInterval(refresh, Math.min(FETCH_SELDOM * securityReloadMs, KEPT_FOR_MS)).unref();
-  return { find, close: () => clearInterval(timer) };
+  const timer = setInterval(
+    refresh,
+    Math.min(FETCH_INTERVAL_RATIO * securityReloadMs, KEY_SET_MAX_AGE_MS),
+  ).unref();
+  return { getKey, close: () => clearInterval(timer) };
 }
 
-/** For `salad doctor`: fetches an URL at once. @throws SaladError CONFIGURATION_INVALID */
+/** For `salad doctor`: fetches a URL at once. @throws SaladError CONFIGURATION_INVALID */
 export async function countTokenKeys(authJwks: string): Promise<number> {
   if (!isUrl(authJwks)) return (await readKeySet(authJwks)).count;
   try {
     const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
-    // As jose does: the address that is checked is the one that answers.
+    // No redirects, as in jose: the configuration has checked this URL and no other.
     const response = await fetchKeySet(authJwks, { signal, redirect: 'manual' });
     if (!response.ok) throw new Error(`answered ${response.status}`);
     return parseKeySet(await response.text()).count;
@@ -113,27 +119,27 @@ export async function countTokenKeys(authJwks: string): Promise<number> {
   }
 }
 
-/** As `fetch`, with a body of at most KEY_SET_BYTES_MAX. */
+/** As `fetch`. @throws Error where the body is larger than KEY_SET_BYTES_MAX */
 async function fetchKeySet(url: string, options: RequestInit): Promise<Response> {
   const response = await fetch(url, options);
   if (!response.ok || response.body === null) return response;
-  const parts: Uint8Array[] = [];
+  const buffers: Uint8Array[] = [];
   let size = 0;
-  for await (const part of response.body) {
-    size += part.byteLength;
+  for await (const buffer of response.body) {
+    size += buffer.byteLength;
     if (size > KEY_SET_BYTES_MAX) throw new Error(`the key set is larger than ${KEY_SET_BYTES_MAX} bytes`);
-    parts.push(part);
+    buffers.push(buffer);
   }
-  return new Response(Buffer.concat(parts), { status: response.status });
+  return new Response(Buffer.concat(buffers), { status: response.status });
 }
 
 function isUrl(authJwks: string): boolean {
   return /^https?:\/\//i.test(authJwks);
 }
 
-function parseKeySet(text: string): { readonly find: JWTVerifyGetKey; readonly count: number } {
+function parseKeySet(text: string): Omit<KeySet, 'digest'> {
   const set: JSONWebKeySet = JSON.parse(text);
-  return { find: createLocalJWKSet(set), count: set.keys.length };
+  return { getKey: createLocalJWKSet(set), count: set.keys.length };
 }
 
 /** @throws SaladError CONFIGURATION_INVALID */
@@ -147,23 +153,24 @@ async function readKeySet(file: string): Promise<KeySet> {
   }
 }
 
-/** `scope` as RFC 9068 has it, words between spaces; or `scp`, a list or words, as some issuers write it. */
+/** Reads `scope`, words separated by spaces (RFC 9068), or `scp`, a list or such words, which some issuers use. */
 function scopesOf({ scope, scp }: JWTPayload): ReadonlySet<Scope> {
-  const written = scope ?? scp;
-  const words = Array.isArray(written) ? written : typeof written === 'string' ? written.split(' ') : [];
-  return new Set(SCOPES.filter((known) => words.includes(known)));
+  const claim = scope ?? scp;
+  const words = Array.isArray(claim) ? claim : typeof claim === 'string' ? claim.split(' ') : [];
+  return new Set(SCOPES.filter((name) => words.includes(name)));
 }
 
-/** Its own words for the client: those of a library may hold parts of the token. */
-function refusal(error: unknown): SaladError {
+/** Does not repeat the library's messages to the client: they may contain parts of the token. */
+function toCredentialsError(error: unknown): SaladError {
   const cause = error;
-  if (error instanceof errors.JWTExpired)
+  if (error instanceof errors.JWTExpired) {
     return new SaladError('CREDENTIALS_INVALID', 'the token has expired', { cause });
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    const why = `the token's claim ${error.claim} is not as it must be`;
-    return new SaladError('CREDENTIALS_INVALID', why, { cause });
   }
-  const isTokens =
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    const message = `the token's claim ${error.claim} is missing or invalid`;
+    return new SaladError('CREDENTIALS_INVALID', message, { cause });
+  }
+  const isInvalidToken =
     error instanceof errors.JWSSignatureVerificationFailed ||
     error instanceof errors.JWKSNoMatchingKey ||
     error instanceof errors.JWKSMultipleMatchingKeys ||
@@ -171,7 +178,8 @@ function refusal(error: unknown): SaladError {
     error instanceof errors.JWTInvalid ||
     error instanceof errors.JOSEAlgNotAllowed ||
     error instanceof errors.JOSENotSupported;
-  if (isTokens)
+  if (isInvalidToken) {
     return new SaladError('CREDENTIALS_INVALID', 'the token is not signed by a key of the issuer', { cause });
-  return new SaladError('CREDENTIALS_UNVERIFIABLE', 'the keys of tokens could not be fetched', { cause });
+  }
+  return new SaladError('CREDENTIALS_UNVERIFIABLE', 'the token keys could not be fetched', { cause });
 }

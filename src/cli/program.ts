@@ -3,6 +3,7 @@ import { packageVersion } from '../util/package-root.js';
 import { registerCalibrate } from './commands/calibrate.js';
 import { registerConfig } from './commands/config.js';
 import { registerDemo } from './commands/demo.js';
+import { registerDicom } from './commands/dicom.js';
 import { registerDoctor } from './commands/doctor.js';
 import { registerEvaluate } from './commands/evaluate.js';
 import { registerLoad } from './commands/load.js';
@@ -36,6 +37,7 @@ export function createProgram(context: ProgramContext): Command {
   registerEvaluate(program);
   registerCalibrate(program);
   registerModels(program);
+  registerDicom(program);
   registerPhantom(program);
   registerLoad(program, context);
   registerDoctor(program, context);

@@ -25,7 +25,7 @@ export const ERROR_REASONS = {
   MESSAGE_UNEXPECTED: ['invalidArgument', 'The header does not allow this message at this point.'],
   MESSAGE_INVALID: [
     'invalidArgument',
-    'A message or its deadline could not be decoded, or a message has too many parts.',
+    'A message or its deadline could not be decoded, or a message has too many fields.',
   ],
   MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method accepts.'],
   ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the row after the last one sent.'],
@@ -35,6 +35,18 @@ export const ERROR_REASONS = {
   TILE_DUPLICATE: ['invalidArgument', 'A tile was sent twice.'],
   CHECKSUM_MISMATCH: ['invalidArgument', 'The CRC-32C at the end does not match the samples received.'],
   IMAGE_UNREADABLE: ['invalidArgument', 'The encoded image is corrupt or of a format not supported.'],
+  DICOM_UNSUPPORTED: [
+    'invalidArgument',
+    'The DICOM file is complete but cannot be scored: colour, no pixels, an unknown transfer syntax, or contradictions.',
+  ],
+  DECODING_LIMIT_EXCEEDED: [
+    'invalidArgument',
+    'Decoding the file took more time or memory than an image of its size may take.',
+  ],
+  DECODER_UNAVAILABLE: [
+    'unavailable',
+    'The process that decodes DICOM files cannot be started; retry later.',
+  ],
   IMAGE_TOO_LARGE: [
     'resourceExhausted',
     "The image exceeds the server's pixel limit, or 65,535 rows or columns.",

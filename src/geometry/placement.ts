@@ -22,9 +22,10 @@ export interface Box {
 
 /**
  * `stretch` fills the square; `pad` scales the longer side to it and centres the shorter.
+ * @param aspectRatio height of a source pixel divided by its width
  * @throws SaladError HEADER_INVALID where rows or columns are not whole numbers of at least 1.
  */
-export function placementOf(input: InputSpec, rows: number, columns: number): Placement {
+export function placementOf(input: InputSpec, rows: number, columns: number, aspectRatio = 1): Placement {
   for (const [name, value] of [
     ['rows', rows],
     ['columns', columns],
@@ -35,8 +36,9 @@ export function placementOf(input: InputSpec, rows: number, columns: number): Pl
   }
   const size = input.workingSize;
   if (input.fit === 'stretch') return { top: 0, left: 0, rows: size, columns: size };
-  const scale = size / Math.max(rows, columns);
-  const fitRows = Math.max(1, Math.round(rows * scale));
+  const height = rows * aspectRatio;
+  const scale = size / Math.max(height, columns);
+  const fitRows = Math.max(1, Math.round(height * scale));
   const fitColumns = Math.max(1, Math.round(columns * scale));
   return {
     top: Math.floor((size - fitRows) / 2),

@@ -3,12 +3,15 @@
  * modality rescale, then VOI window or LUT, then MONOCHROME1 inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
  */
 import { SaladError } from '../errors/index.js';
-import { invalid, type VoiTransform, validateVoi, voiFunction } from './voi.js';
+import { invalid } from './invalid-format.js';
+import type { LookupTable } from './lookup-table.js';
+import { isPadding, type ModalityFormat, modalityFunction, validateModality } from './modality.js';
+import { type VoiTransform, validateVoi, voiFunction } from './voi.js';
 
 export type { VoiTransform } from './voi.js';
 
 /** Geometry and meaning of the samples of one image. */
-export interface PixelFormat {
+export interface PixelFormat extends ModalityFormat {
   readonly rows: number;
   readonly columns: number;
   /**
@@ -22,12 +25,12 @@ export interface PixelFormat {
   readonly isSigned: boolean;
   /** The lowest display value is shown white. */
   readonly monochrome1: boolean;
-  readonly rescaleSlope: number;
-  readonly rescaleIntercept: number;
   readonly voi: VoiTransform;
   /** Distance between the centres of neighbouring samples in mm. */
   readonly rowSpacingMm?: number;
   readonly columnSpacingMm?: number;
+  /** Height of a sample divided by its width. Absent: the ratio of the spacings, or 1 without them. */
+  readonly pixelAspectRatio?: number;
 }
 
 /**
@@ -93,20 +96,24 @@ export function validatePixelFormat(format: PixelFormat): void {
   if (!isCount(format.bitsStored) || format.bitsStored > format.bitsAllocated) {
     invalid('bits_stored', `must be 1 to bits_allocated (${format.bitsAllocated}), is ${format.bitsStored}`);
   }
-  if (!Number.isFinite(format.rescaleSlope) || format.rescaleSlope === 0) {
-    invalid('rescale_slope', `must be finite and not 0, is ${format.rescaleSlope}`);
-  }
-  if (!Number.isFinite(format.rescaleIntercept)) {
-    invalid('rescale_intercept', `must be finite, is ${format.rescaleIntercept}`);
-  }
+  validateModality(format);
   if (format.rowSpacingMm !== undefined && !isPositive(format.rowSpacingMm)) {
     invalid('row_spacing_mm', `must be above 0, is ${format.rowSpacingMm}`);
   }
   if (format.columnSpacingMm !== undefined && !isPositive(format.columnSpacingMm)) {
     invalid('column_spacing_mm', `must be above 0, is ${format.columnSpacingMm}`);
   }
+  if (format.pixelAspectRatio !== undefined && !isPositive(format.pixelAspectRatio)) {
+    invalid('pixel_aspect_ratio', `must be above 0, is ${format.pixelAspectRatio}`);
+  }
   validateVoi(format.voi);
   if (format.bitsAllocated === 32) validateDisplayValues(format);
+}
+
+/** Height of a sample divided by its width; 1 if neither the ratio nor the spacings are known. */
+export function aspectRatioOf({ pixelAspectRatio, rowSpacingMm, columnSpacingMm }: PixelFormat): number {
+  if (pixelAspectRatio !== undefined) return pixelAspectRatio;
+  return rowSpacingMm === undefined || columnSpacingMm === undefined ? 1 : rowSpacingMm / columnSpacingMm;
 }
 
 /** What makes display values of stored ones has been applied already. */
@@ -122,6 +129,8 @@ function validateDisplayValues(format: PixelFormat): void {
   if (format.monochrome1) invalid('photometric_interpretation', `${why}, in which black is 0`);
   if (format.rescaleSlope !== 1) invalid('rescale_slope', why);
   if (format.rescaleIntercept !== 0) invalid('rescale_intercept', why);
+  if (format.modalityLut !== undefined) invalid('modality_lut', why);
+  if (format.padding !== undefined) invalid('pixel_padding', why);
   if (format.voi.kind === 'window' || format.voi.kind === 'lut') invalid(`voi.${format.voi.kind}`, why);
 }
 
@@ -169,10 +178,10 @@ export function displayLevel({ bitsStored }: PixelFormat): number {
 }
 
 /** Bytes of the table that one format needs. */
-export function displayTableBytes({ bitsAllocated, bitsStored, voi }: PixelFormat): number {
+export function displayTableBytes({ bitsAllocated, bitsStored, modalityLut, voi }: PixelFormat): number {
   if (bitsAllocated === 32) return 0;
   // A look-up table of the header is held as numbers while it is checked, and then as 16 bits an entry.
-  const entries = voi.kind === 'lut' ? voi.entries.length : 0;
+  const entries = (voi.kind === 'lut' ? voi.entries.length : 0) + (modalityLut?.entries.length ?? 0);
   return 4 * 2 ** bitsStored + 24 * entries;
 }
 
@@ -182,9 +191,10 @@ const RECENT_MAX = 16;
 
 function recentTable(format: PixelFormat): Float32Array {
   // A look-up table may be as long as what is made of it.
-  if (format.voi.kind === 'lut') return displayTable(format);
-  const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, voi } = format;
-  const key = JSON.stringify([bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, voi]);
+  if (format.voi.kind === 'lut' || format.modalityLut !== undefined) return displayTable(format);
+  const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi } = format;
+  const values = [bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi];
+  const key = JSON.stringify(values);
   const table = recent.get(key) ?? displayTable(format);
   // Put at the end: the first is the one unused for longest.
   recent.delete(key);
@@ -197,16 +207,23 @@ function recentTable(format: PixelFormat): Float32Array {
 function displayTable(format: PixelFormat): Float32Array {
   const size = 2 ** format.bitsStored;
   const lowest = format.isSigned ? -size / 2 : 0;
-  const voi = voiFunction(format.voi);
+  const modality = modalityFunction(format);
+  const voi = voiFunction(format.voi) ?? lutRange(format.modalityLut);
   const table = new Float32Array(size);
   for (let bits = 0; bits < size; bits++) {
     const stored = bits < lowest + size ? bits : bits - size;
-    const display = voi
-      ? voi(format.rescaleSlope * stored + format.rescaleIntercept)
-      : fullRange(stored - lowest, size - 1, format.rescaleSlope);
+    if (isPadding(format.padding, stored)) continue;
+    const display = voi ? voi(modality(stored)) : fullRange(stored - lowest, size - 1, format.rescaleSlope);
     table[bits] = format.monochrome1 ? 255 - display : display;
   }
   return table;
+}
+
+/** The full range of the output of a Modality LUT. */
+function lutRange(table: LookupTable | undefined): ((value: number) => number) | null {
+  if (table === undefined) return null;
+  const scale = 255 / (2 ** table.bitsPerEntry - 1);
+  return (value) => value * scale;
 }
 
 /** The range of rescaled values is linear in the stored ones: only the slope's sign matters. */

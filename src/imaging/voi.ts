@@ -1,5 +1,6 @@
 /** How rescaled values become display values (DICOM PS3.3 C.11.2). */
-import { SaladError } from '../errors/index.js';
+import { invalid } from './invalid-format.js';
+import { type LookupTable, validateLookupTable } from './lookup-table.js';
 
 export type VoiTransform =
   /** All values that `bitsStored` can represent, after rescale. */
@@ -12,12 +13,7 @@ export type VoiTransform =
       readonly function: 'linear' | 'linearExact' | 'sigmoid';
     }
   /** A VOI LUT (C.11.2.1.1): `firstValue` maps to entry 0, values outside map to the first or last entry. */
-  | {
-      readonly kind: 'lut';
-      readonly firstValue: number;
-      readonly bitsPerEntry: number;
-      readonly entries: Uint16Array | readonly number[];
-    }
+  | ({ readonly kind: 'lut' } & LookupTable)
   /** Percentiles of the whole image, in [0, 100], lowPercentile < highPercentile. */
   | { readonly kind: 'auto'; readonly lowPercentile: number; readonly highPercentile: number };
 
@@ -37,7 +33,7 @@ export function validateVoi(voi: VoiTransform): void {
       return;
     }
     case 'lut':
-      validateLut(voi.firstValue, voi.bitsPerEntry, voi.entries);
+      validateLookupTable('voi.lut', voi);
       return;
     case 'auto':
       if (!(voi.lowPercentile >= 0 && voi.lowPercentile < 100)) {
@@ -46,25 +42,6 @@ export function validateVoi(voi: VoiTransform): void {
       if (!(voi.highPercentile > voi.lowPercentile && voi.highPercentile <= 100)) {
         invalid('voi.auto.high_percentile', `must be in (low_percentile, 100], is ${voi.highPercentile}`);
       }
-  }
-}
-
-function validateLut(firstValue: number, bitsPerEntry: number, entries: ArrayLike<number>): void {
-  if (!Number.isInteger(firstValue)) {
-    invalid('voi.lut.first_value', `must be a whole number, is ${firstValue}`);
-  }
-  if (!Number.isInteger(bitsPerEntry) || bitsPerEntry < 8 || bitsPerEntry > 16) {
-    invalid('voi.lut.bits_per_entry', `must be 8 to 16, is ${bitsPerEntry}`);
-  }
-  if (entries.length < 1 || entries.length > 65_536) {
-    invalid('voi.lut.entries', `must have 1 to 65536 entries, has ${entries.length}`);
-  }
-  const largest = 2 ** bitsPerEntry - 1;
-  for (let i = 0; i < entries.length; i++) {
-    const entry = entries[i]!;
-    if (!Number.isInteger(entry) || entry < 0 || entry > largest) {
-      invalid('voi.lut.entries', `entry ${i} must be 0 to ${largest}, is ${entry}`);
-    }
   }
 }
 
@@ -113,9 +90,4 @@ function windowFunction(
 
 function clampDisplay(value: number): number {
   return Math.min(255, Math.max(0, value));
-}
-
-/** @param field of the header's image, in proto names */
-export function invalid(field: string, description: string): never {
-  throw SaladError.field('HEADER_INVALID', `header.image.${field}`, description);
 }

@@ -20,8 +20,10 @@ import { type Alignment, unaligned } from './alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
 import { displayTableOf, lookUp, toByte, toBytes } from './byte-table.js';
 import { ImageContent, isTooSmall } from './image-content.js';
+import { invalid } from './invalid-format.js';
 import { percentilesOf } from './percentile.js';
 import {
+  aspectRatioOf,
   bytesPerSample,
   createDisplayTransform,
   type DisplayTransform,
@@ -32,7 +34,6 @@ import { RowResampler } from './resample.js';
 import { percentileRange, stretch, stretchSamples } from './stretch.js';
 import { RowCoverage, TileCoverage, type TilePosition } from './tile-coverage.js';
 import { TileCutter } from './tile-cutter.js';
-import { invalid } from './voi.js';
 
 export type { TilePosition } from './tile-coverage.js';
 
@@ -96,7 +97,7 @@ export class WorkingImage {
       invalid('bits_allocated', 'must be 8 or 16 for rows: 32 is for tiles alone');
     }
     this.#transform = createDisplayTransform(format);
-    this.#placement = placementOf(input, format.rows, format.columns);
+    this.#placement = placementOf(input, format.rows, format.columns, aspectRatioOf(format));
     this.#workingToSource = placedToSource(this.#placement, format.rows, format.columns);
     this.streamable = isStreamable(input, format);
     // A streamable image is rounded to whole display values.

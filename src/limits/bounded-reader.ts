@@ -1,29 +1,30 @@
-/** Protobuf messages decoded with a bound on the number of their parts. */
+/** A protobuf reader that limits the number of fields in a message. */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { SaladError } from '../errors/index.js';
 
-/** Bytes of a text field: names and ids, nothing longer. */
+/** Longest text field, in bytes: all text fields are names and ids. */
 const TEXT_BYTES_MAX = 4096;
 const VARINT_BYTES_MAX = 10;
 const VARINT = 0;
 
 /**
- * Counts tags, lengths and numbers as they are read, before anything is made of them: a small message may announce
- * millions of empty parts, each of which costs a hundred bytes or more once decoded.
+ * Counts the varints (tags, lengths and 32-bit integers) of a message while they are read, before objects are created
+ * from them: a small message can contain millions of empty fields, each of which costs a hundred bytes or more once
+ * decoded.
  * @throws SaladError MESSAGE_INVALID from any of its methods
  */
 export class BoundedReader extends BinaryReader {
-  /** @param partsLeft most tags, lengths and numbers of the message, those of nested messages included */
+  /** @param varintsLeft most varints of the message, including those of nested messages */
   constructor(
     private readonly encoded: Uint8Array,
-    private partsLeft: number,
+    private varintsLeft: number,
   ) {
     super(encoded);
     const readVarint = this.uint32;
-    // A field of the instance in the base class, too: its other methods call it.
+    // The base class has this method as an instance field and calls it in its other methods, so it is replaced here.
     this.uint32 = () => {
-      this.partsLeft -= 1;
-      if (this.partsLeft < 0) throw new SaladError('MESSAGE_INVALID', 'the message has too many parts');
+      this.varintsLeft -= 1;
+      if (this.varintsLeft < 0) throw new SaladError('MESSAGE_INVALID', 'the message has too many fields');
       return readVarint.call(this);
     };
   }
@@ -32,7 +33,10 @@ export class BoundedReader extends BinaryReader {
     const start = this.pos;
     const length = this.uint32();
     if (length > TEXT_BYTES_MAX) {
-      throw new SaladError('MESSAGE_INVALID', `a text of ${length} bytes is longer than ${TEXT_BYTES_MAX}`);
+      throw new SaladError(
+        'MESSAGE_INVALID',
+        `a text field of ${length} bytes is longer than ${TEXT_BYTES_MAX} bytes`,
+      );
     }
     this.pos = start;
     return super.string(strict);
@@ -41,10 +45,10 @@ export class BoundedReader extends BinaryReader {
   override skip(...args: Parameters<BinaryReader['skip']>): Uint8Array {
     const start = this.pos;
     if (args[0] !== VARINT) return super.skip(...args);
-    // The base class goes on for as long as the bytes say so.
+    // The base class skips a varint of any length.
     while ((this.encoded[this.pos++]! & 0x80) !== 0) {
       if (this.pos - start === VARINT_BYTES_MAX) {
-        throw new SaladError('MESSAGE_INVALID', 'a number has more than ten bytes');
+        throw new SaladError('MESSAGE_INVALID', 'an integer has more than ten bytes');
       }
     }
     return this.encoded.subarray(start, this.pos);

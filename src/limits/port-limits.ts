@@ -1,69 +1,72 @@
-/** All limits of a port that hold before a handler sees a call, put together. */
+/** Applies all limits of a port that precede the handlers: connections, calls, windows and messages. */
 import type { Http2SecureServer, Http2Server } from 'node:http2';
 import { type Metadata, type ServerInterceptor, status } from '@grpc/grpc-js';
 import type { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import { codeOf } from '../wire/status.js';
-import { Gate } from './gate.js';
-import { intakeInterceptor } from './intake.js';
-import type { MethodLimits } from './methods.js';
-import type { Rates } from './rates.js';
+import { DecodeScheduler } from './decode-scheduler.js';
+import { Http2Filter } from './http2-filter.js';
+import { messageReceiverInterceptor } from './message-receiver.js';
+import type { MethodLimits } from './method-limits.js';
+import type { RateLimiter } from './rate-limiter.js';
+import { ReceiveBudget } from './receive-budget.js';
 import { ReceiveWindows } from './receive-windows.js';
-import { ReceivedBytes } from './received-bytes.js';
-import { Turns } from './turns.js';
 
 export interface PortLimitsOptions {
-  /** Who calls, by the metadata of a call: an identity; undefined for those that are counted by address. */
+  /** The caller's identity, by the metadata of a call; undefined for calls that are counted by address. */
   readonly peerOf: (metadata: Metadata) => string | undefined;
-  /** By path. */
+  /** Limits of a method, by its path. */
   readonly limitsOf: (path: string) => MethodLimits;
   readonly maxConnections: number;
   readonly maxReceivedBytes: number;
   readonly maxPendingBytes: number;
   readonly receiveWindowBytes: number;
   readonly peerShareRatio: number;
-  /** Of calls, by address. */
-  readonly rates: Rates;
+  /** Calls a second, by address. */
+  readonly rateLimiter: RateLimiter;
   readonly retryDelayMs: number;
   readonly logger: Logger;
   readonly telemetry?: Telemetry;
 }
 
-/** In metrics: what callers write is no name there. */
-const ANY_METHOD = '_OTHER';
+/** Method in the metrics of a refused call: paths are chosen by callers and would create a time series each. */
+const OTHER_METHOD = '_OTHER';
 
 export class PortLimits {
-  /** For the server's options: the first interceptor, nearest to the wire. */
+  /** For the server's options: must be the first interceptor. */
   readonly interceptor: ServerInterceptor;
-  private readonly received: ReceivedBytes;
-  private readonly gate: Gate;
+  private readonly budget: ReceiveBudget;
+  private readonly filter: Http2Filter;
   private readonly windows: ReceiveWindows;
 
   constructor(options: PortLimitsOptions) {
-    this.received = new ReceivedBytes(options.maxReceivedBytes, options.peerShareRatio);
-    this.interceptor = intakeInterceptor({
+    this.budget = new ReceiveBudget(options.maxReceivedBytes, options.peerShareRatio);
+    this.interceptor = messageReceiverInterceptor({
       ...options,
-      received: this.received,
-      turns: new Turns(),
+      budget: this.budget,
+      scheduler: new DecodeScheduler(),
     });
-    this.gate = new Gate({ ...options, onRefused: (error, peer) => refused(options, error, peer) });
+    this.filter = new Http2Filter({
+      ...options,
+      onRefused: (error, peer) => recordRefusal(options, error, peer),
+    });
     this.windows = new ReceiveWindows({ windowBytes: options.receiveWindowBytes });
   }
 
-  /** Of request messages that come, are decoded or wait for their handler. */
+  /** Bytes reserved for request messages that are being received, are being decoded, or wait for their handler. */
   get receivedBytes(): number {
-    return this.received.taken;
+    return this.budget.reservedBytes;
   }
 
   /** To be called for every HTTP/2 server of the port before it listens. */
   watch(server: Http2Server | Http2SecureServer): void {
-    this.gate.watch(server);
+    this.filter.watch(server);
     this.windows.watch(server);
   }
 }
 
-function refused({ logger, telemetry }: PortLimitsOptions, error: SaladError, peer: string): void {
+function recordRefusal({ logger, telemetry }: PortLimitsOptions, error: SaladError, peer: string): void {
   logger.debug({ reason: error.reason, peer }, error.message);
-  telemetry?.callEnded(ANY_METHOD, status[codeOf(error)], 0);
+  telemetry?.callEnded(OTHER_METHOD, status[codeOf(error)], 0);
 }

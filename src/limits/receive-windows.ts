@@ -1,7 +1,7 @@
 /**
- * How much all streams together may send before it is read. HTTP/2 bounds a stream only: a thousand streams with the
- * window that one needs for full speed over a long distance would be gigabytes. So the more streams there are, the
- * smaller their windows; every connection is told with SETTINGS.
+ * Limits the bytes that all streams together may send before the server reads them. HTTP/2 limits each stream only: a
+ * thousand streams, each with the window that full speed over a long distance needs, would be gigabytes. So windows
+ * become smaller the more streams are open; every connection gets the new size in SETTINGS.
  */
 import {
   constants,
@@ -12,39 +12,31 @@ import {
 } from 'node:http2';
 
 export interface ReceiveWindowsOptions {
-  /** Of one stream, where few are open. */
+  /** Window of one stream while few are open. */
   readonly windowBytes: number;
-  /** Of all streams together, in the long run. @default 128 MiB */
+  /** Target for the windows of all streams together. @default 128 MiB */
   readonly totalBytes?: number;
 }
 
 const TOTAL_BYTES = 128 * 1024 * 1024;
-/** HTTP/2's own. */
+/** HTTP/2's default window. */
 const WINDOW_BYTES_MIN = 65_535;
-/** How often is looked for clients that send more than they were told. */
-const CHECK_MS = 50;
-/** What a client may still send that has not seen its new window: what is on the way, and its own reading. */
-const TOLERANCE = 2;
-
-interface Watched {
-  readonly streams: Set<ServerHttp2Stream>;
-}
+const CHECK_INTERVAL_MS = 50;
+/** A client may have sent this many windows: it may not have read its new SETTINGS yet, and bytes are on the way. */
+const TOLERATED_WINDOWS = 2;
+/** Windows grow only when the fair window is this many times larger, because the number of streams varies. */
+const GROWTH_HYSTERESIS = 4;
 
 export class ReceiveWindows {
-  private readonly sessions = new Map<Http2Session, Watched>();
-  private streams = 0;
+  private readonly streamsBySession = new Map<Http2Session, Set<ServerHttp2Stream>>();
+  private streamCount = 0;
   private readonly totalBytes: number;
-  private current: number;
-  private timer: NodeJS.Timeout | undefined;
+  private currentBytes: number;
+  private checkTimer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: ReceiveWindowsOptions) {
     this.totalBytes = options.totalBytes ?? TOTAL_BYTES;
-    this.current = options.windowBytes;
-  }
-
-  /** Window of a stream, in bytes, as connections are told now. */
-  get windowBytes(): number {
-    return this.current;
+    this.currentBytes = options.windowBytes;
   }
 
   /** To be called for every HTTP/2 server of the port before it listens. */
@@ -54,66 +46,70 @@ export class ReceiveWindows {
   }
 
   private addSession(session: Http2Session): void {
-    this.sessions.set(session, { streams: new Set() });
-    session.once('close', () => this.sessions.delete(session));
-    // It began with the window for few streams.
-    if (this.current !== this.options.windowBytes) this.tell(session);
+    this.streamsBySession.set(session, new Set());
+    session.once('close', () => this.streamsBySession.delete(session));
+    // The session has started with the window for few streams.
+    if (this.currentBytes !== this.options.windowBytes) this.sendWindow(session);
   }
 
   private addStream(stream: ServerHttp2Stream): void {
-    const session = stream.session === undefined ? undefined : this.sessions.get(stream.session);
-    if (session === undefined || stream.closed) return;
-    session.streams.add(stream);
-    this.streams += 1;
-    this.adjust();
+    const streams = stream.session === undefined ? undefined : this.streamsBySession.get(stream.session);
+    if (streams === undefined || stream.closed) return;
+    streams.add(stream);
+    this.streamCount += 1;
+    this.adjustWindow();
     stream.once('close', () => {
-      session.streams.delete(stream);
-      this.streams -= 1;
-      this.adjust();
+      streams.delete(stream);
+      this.streamCount -= 1;
+      this.adjustWindow();
     });
   }
 
-  /** Halves and doubles: not a message to everybody for each stream. */
-  private adjust(): void {
+  /** Halves or doubles the window, so that most new streams cause no SETTINGS. */
+  private adjustWindow(): void {
     const { windowBytes } = this.options;
-    const fair = this.totalBytes / Math.max(1, this.streams);
-    let next = this.current;
-    while (next > WINDOW_BYTES_MIN && next > fair) next = Math.max(WINDOW_BYTES_MIN, Math.floor(next / 2));
-    // Not until there are far fewer streams: their number goes up and down.
-    while (next < windowBytes && 4 * next <= fair) next = Math.min(windowBytes, next * 2);
-    if (next === this.current) return;
-    this.current = next;
-    for (const session of this.sessions.keys()) this.tell(session);
-    if (next < windowBytes) this.timer ??= setInterval(() => this.check(), CHECK_MS).unref();
-    else {
-      clearInterval(this.timer);
-      this.timer = undefined;
+    const fairBytes = this.totalBytes / Math.max(1, this.streamCount);
+    let next = this.currentBytes;
+    while (next > WINDOW_BYTES_MIN && next > fairBytes) {
+      next = Math.max(WINDOW_BYTES_MIN, Math.floor(next / 2));
+    }
+    while (next < windowBytes && GROWTH_HYSTERESIS * next <= fairBytes) {
+      next = Math.min(windowBytes, next * 2);
+    }
+    if (next === this.currentBytes) return;
+    this.currentBytes = next;
+    for (const session of this.streamsBySession.keys()) this.sendWindow(session);
+    if (next < windowBytes) {
+      this.checkTimer ??= setInterval(() => this.closeViolators(), CHECK_INTERVAL_MS).unref();
+    } else {
+      clearInterval(this.checkTimer);
+      this.checkTimer = undefined;
     }
   }
 
-  private tell(session: Http2Session): void {
+  private sendWindow(session: Http2Session): void {
     if (session.destroyed || session.closed) return;
     try {
-      session.settings({ initialWindowSize: this.current });
+      session.settings({ initialWindowSize: this.currentBytes });
     } catch {
-      // It has not acknowledged the ten before: whether it keeps to them is looked at.
+      // The client has not acknowledged the last ten SETTINGS. `closeViolators` finds it if it ignores them.
     }
   }
 
-  /** Closes connections whose clients do not keep to their windows, where all together are above the total. */
-  private check(): void {
-    const held = new Map<Http2Session, number>();
+  /** Closes the connections whose clients exceed their windows, where all streams together exceed the total. */
+  private closeViolators(): void {
+    const unreadBytes = new Map<Http2Session, number>();
     let total = 0;
-    for (const [session, { streams }] of this.sessions) {
+    for (const [session, streams] of this.streamsBySession) {
       let bytes = 0;
       for (const stream of streams) bytes += stream.readableLength;
-      held.set(session, bytes);
+      unreadBytes.set(session, bytes);
       total += bytes;
     }
     if (total <= this.totalBytes) return;
-    for (const [session, bytes] of held) {
-      const allowed = TOLERANCE * this.current * (this.sessions.get(session)?.streams.size ?? 0);
-      if (bytes <= allowed) continue;
+    for (const [session, bytes] of unreadBytes) {
+      const streamCount = this.streamsBySession.get(session)?.size ?? 0;
+      if (bytes <= TOLERATED_WINDOWS * this.currentBytes * streamCount) continue;
       session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('window_not_kept'));
       session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     }

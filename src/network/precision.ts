@@ -10,7 +10,7 @@ export const REQUESTED_PRECISIONS = [...PRECISIONS, 'int8'] as const;
 export type RequestedPrecision = (typeof REQUESTED_PRECISIONS)[number];
 
 export const INT8_REMOVED =
-  'int8 was removed, because no model that ships gained from it (docs/decisions/0012-int8-is-removed.md): use float32 or bfloat16';
+  'int8 was removed, because no model that ships gained from it (docs/decisions/0013-int8-is-removed.md): use float32 or bfloat16';
 
 /** @throws SaladError CONFIGURATION_INVALID for int8 */
 export function supportedPrecision(requested: RequestedPrecision): Precision {

@@ -1,17 +1,17 @@
-/** The end of a server: new calls are refused, running ones finish, then all connections are closed. */
+/** Stops a server: new calls are refused, running acquisitions finish, then all connections are closed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SaladError } from '../errors/index.js';
 import type { CallTracker } from './handlers/call-tracker.js';
 import type { OpenCalls } from './handlers/open-calls.js';
 import type { Health } from './health.js';
-import type { Connections } from './http2/connection-limits.js';
+import type { Connections } from './http2/connections.js';
 
-/** For calls and connections that do not end at once when they are told to. */
+/** Longest wait for calls and connections to end by themselves; after it they are closed by force. */
 const CLOSE_TIMEOUT_MS = 1000;
 
 export interface DrainParts {
   readonly connections: Connections;
-  /** Acquisitions. */
+  /** The scoring calls. */
   readonly calls: CallTracker;
   /** All other calls. */
   readonly openCalls: OpenCalls;
@@ -21,11 +21,11 @@ export interface DrainParts {
 }
 
 /**
- * From the first moment health says NOT_SERVING, new acquisitions are refused as DRAINING and every connection gets
- * a GOAWAY, upon which clients open no further stream on it and connect anew: through a load balancer, to another
- * server. Running acquisitions have `graceMs`. The port stays open meanwhile: a client that comes back here all the
- * same gets UNAVAILABLE with a retry delay instead of a refused connection, and probes get an answer. Then the other
- * calls end, and all connections are closed, by force where a client does not close them.
+ * First, health reports NOT_SERVING, new acquisitions are refused with DRAINING, and every connection gets GOAWAY.
+ * After GOAWAY clients open no further stream on the connection and connect again: through a load balancer, to another
+ * server. Running acquisitions have `graceMs` to finish. The port stays open until then: a client that connects to this
+ * server again gets UNAVAILABLE with a retry delay instead of a refused connection, and probes get an answer. Then all
+ * other calls end, and all connections are closed, by force where a client does not close them.
  */
 export async function drain(parts: DrainParts, graceMs: number): Promise<void> {
   const { connections, calls, openCalls, health, stopListening } = parts;
@@ -33,7 +33,7 @@ export async function drain(parts: DrainParts, graceMs: number): Promise<void> {
   connections.drain();
   await Promise.race([
     calls.drain(graceMs),
-    // A handler may be in work that cannot be interrupted, such as decoding a large image.
+    // A handler may be busy with work that cannot be interrupted, such as decoding a large image.
     sleep(graceMs + CLOSE_TIMEOUT_MS, undefined, { ref: false }),
   ]);
   stopListening();

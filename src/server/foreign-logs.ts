@@ -1,10 +1,10 @@
-/** What Node and libraries print as text becomes lines of the log. */
+/** Writes the messages of Node and of libraries, which they print as text, to the log. */
 import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from '../telemetry/logger.js';
 
 /**
- * Warnings of Node, messages of grpc-js, and errors that nobody caught, which end the process with exit code 1 as they
- * do without this.
+ * Logs warnings of Node, messages of grpc-js, and uncaught errors. An uncaught error ends the process with exit code 1,
+ * as without this function.
  */
 export function logForeign(logger: Logger): void {
   const library = logger.child({ library: 'grpc-js' });

@@ -1,15 +1,15 @@
-/** A second port for probes that speak no TLS, such as Kubernetes' own: grpc.health.v1 and nothing else. */
+/** A second port for probes without TLS, such as those of Kubernetes: it serves grpc.health.v1 and nothing else. */
 import { ServerCredentials } from '@grpc/grpc-js';
-import { limitsOfMethods } from '../limits/methods.js';
+import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
-import { Rates } from '../limits/rates.js';
+import { RateLimiter } from '../limits/rate-limiter.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import type { Health } from './health.js';
-import { Connections } from './http2/connection-limits.js';
-import { createServerWithWindow } from './http2/create-server.js';
+import { Connections } from './http2/connections.js';
+import { createServer } from './http2/create-server.js';
 import { bind } from './listen.js';
 
-/** Probes come one at a time. */
+/** Far more than needed: a prober sends one probe at a time. */
 const MAX_CONNECTIONS = 64;
 const CONNECTION_LIMITS = {
   maxConnections: MAX_CONNECTIONS,
@@ -22,22 +22,22 @@ const CONNECTION_LIMITS = {
   closeMs: 5000,
   lingerMs: 5000,
 } as const;
-/** HTTP/2's own. */
+/** HTTP/2's default window. */
 const WINDOW_BYTES = 65_535;
 
 const PORT_LIMITS = {
   peerOf: () => undefined,
-  // No scoring here: all methods are small ones.
-  limitsOf: limitsOfMethods({ maxMessageBytes: 0, maxTiles: 0 }),
+  // This port has no scoring methods, so all its methods accept small messages only.
+  limitsOf: createMethodLimits({ maxMessageBytes: 0, maxTiles: 0 }),
   maxConnections: MAX_CONNECTIONS,
   maxReceivedBytes: 1024 * 1024,
   maxPendingBytes: 0,
   receiveWindowBytes: WINDOW_BYTES,
-  // All probes may come from one address.
+  // No shares, because all probes may come from one address.
   peerShareRatio: 0,
-  rates: new Rates({ perSecond: 1000 }),
+  rateLimiter: new RateLimiter({ callsPerSecond: 1000 }),
   retryDelayMs: 1000,
-  // Probes are asked for every few seconds: nobody wants a line for each.
+  // Probes come every few seconds and would fill the log.
   logger: silentLogger(),
 };
 
@@ -48,8 +48,8 @@ export interface HealthPort {
 }
 
 /**
- * It outlives the drain of the main port, so that a probe hears NOT_SERVING instead of nothing.
- * @param listen HOST:PORT; empty means no such port
+ * The port stays open until the drain of the main port has ended, so that probes get NOT_SERVING instead of no answer.
+ * @param listen HOST:PORT; empty means no health port
  * @throws SaladError ADDRESS_UNAVAILABLE
  */
 export async function openHealthPort(
@@ -59,8 +59,8 @@ export async function openHealthPort(
 ): Promise<HealthPort | undefined> {
   if (listen === '') return undefined;
   const limits = new PortLimits(PORT_LIMITS);
-  const connections = new Connections({ ...CONNECTION_LIMITS, logger });
-  const server = createServerWithWindow(
+  const connections = new Connections(CONNECTION_LIMITS, logger);
+  const server = createServer(
     {
       interceptors: [limits.interceptor],
       'grpc.max_concurrent_streams': 16,

@@ -1,16 +1,19 @@
-/** grpc.health.v1 for the whole server (""), for each of its services, for its engines ("salad.engine.onnx"), and "salad.live". */
+/**
+ * grpc.health.v1 for the whole server (""), for each of its services, for its engines ("salad.engine.onnx"), and for
+ * "salad.live".
+ */
 import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { callerText } from '../errors/index.js';
 
-/** SERVING as long as the process answers: what a liveness probe asks. A restart helps no drain and no lost engine. */
+/** For liveness probes: SERVING while the process answers; a restart would help neither a drain nor a lost engine. */
 const LIVE = 'salad.live';
-/** What a watched name that is not known counts as: HealthImplementation keeps every name that was ever watched. */
-const UNKNOWN = 'unknown';
+/** Replaces unknown names that are watched: HealthImplementation keeps every name that was ever watched. */
+const UNKNOWN_SERVICE = 'unknown';
 
 export class Health {
   private readonly implementation = new HealthImplementation();
-  private readonly known = new Set<string>();
+  private readonly serviceNames = new Set<string>();
 
   constructor(private readonly services: readonly string[]) {
     this.set('NOT_SERVING');
@@ -23,8 +26,9 @@ export class Health {
         const { check, watch, ...others } = handlers as unknown as Handlers;
         server.addService(service, {
           ...others,
-          check: (call: HealthCall, callback: unknown) => check(this.renamed(call, callerText), callback),
-          watch: (call: HealthCall) => watch(this.renamed(call, () => UNKNOWN)),
+          check: (call: HealthCall, callback: unknown) =>
+            check(this.withKnownName(call, callerText), callback),
+          watch: (call: HealthCall) => watch(this.withKnownName(call, () => UNKNOWN_SERVICE)),
         } as unknown as UntypedServiceImplementation);
       },
     });
@@ -34,22 +38,22 @@ export class Health {
     for (const service of ['', ...this.services]) this.setOne(service, status);
   }
 
-  /** An engine below the first that is SERVING says that the server is degraded. */
-  setEngines(engines: readonly string[], serving: string | undefined): void {
-    for (const engine of engines) {
-      this.setOne(`salad.engine.${engine}`, engine === serving ? 'SERVING' : 'NOT_SERVING');
+  /** The server is degraded where the engine that is SERVING is not the first of the fallback order. */
+  setEngines(fallbackOrder: readonly string[], servingEngine: string | undefined): void {
+    for (const engine of fallbackOrder) {
+      this.setOne(`salad.engine.${engine}`, engine === servingEngine ? 'SERVING' : 'NOT_SERVING');
     }
   }
 
   private setOne(service: string, status: 'SERVING' | 'NOT_SERVING'): void {
-    this.known.add(service);
+    this.serviceNames.add(service);
     this.implementation.setStatus(service, status);
   }
 
-  /** The call, with another name in place of one that is not known. */
-  private renamed(call: HealthCall, nameOf: (unknown: string) => string): HealthCall {
+  /** @returns the call; an unknown service name in it is replaced */
+  private withKnownName(call: HealthCall, replacementOf: (unknownName: string) => string): HealthCall {
     const { request } = call;
-    if (!this.known.has(request.service)) request.service = nameOf(request.service);
+    if (!this.serviceNames.has(request.service)) request.service = replacementOf(request.service);
     return call;
   }
 }

@@ -1,16 +1,16 @@
-/** Addresses to listen on. */
+/** Checks and binds the addresses to listen on. */
 import { lookup } from 'node:dns/promises';
 import { createServer } from 'node:net';
 import type { Server, ServerCredentials } from '@grpc/grpc-js';
 import { SaladError } from '../errors/index.js';
 
-/** What a machine without IPv6 says of ::1, which `localhost` stands for, too. */
-const TOLERATED = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
+/** Errors of a machine without IPv6 for ::1, which `localhost` resolves to as well. */
+const TOLERATED_CODES = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT']);
 
 /**
- * Listens for a moment, so that an address in use is found before models are loaded. Between this and `bind` another
- * process may still take it; until then nobody is to connect to a server that is not ready.
- * @param setting that the address comes from, for the error
+ * Listens for a moment, so that an address in use is reported before models are loaded. The port is then closed again,
+ * because clients must not connect to a server that is not ready; another process may take it before `bind`.
+ * @param setting the setting that the address comes from, for the error
  * @param listen HOST:PORT; empty and port 0 pass
  * @throws SaladError ADDRESS_UNAVAILABLE
  */
@@ -25,11 +25,11 @@ export async function checkListen(setting: string, listen: string): Promise<void
   const errors = (await Promise.all(addresses.map(({ address }) => tryListen(address, port)))).filter(
     (error) => error !== undefined,
   );
-  const fatal = errors.find(({ code }) => !TOLERATED.has(code ?? '')) ?? errors[addresses.length - 1];
+  const fatal = errors.find(({ code }) => !TOLERATED_CODES.has(code ?? '')) ?? errors[addresses.length - 1];
   if (fatal !== undefined) throw unavailable(setting, listen, fatal);
 }
 
-/** @returns why it cannot be listened on */
+/** @returns the error; undefined where listening succeeded */
 function tryListen(host: string, port: number): Promise<NodeJS.ErrnoException | undefined> {
   return new Promise((resolve) => {
     const server = createServer((socket) => socket.destroy());
@@ -55,6 +55,6 @@ export function bind(
 
 function unavailable(setting: string, listen: string, cause: unknown): SaladError {
   const { code, message } = cause as NodeJS.ErrnoException;
-  const why = code === 'EADDRINUSE' ? 'the address is in use' : message;
-  return new SaladError('ADDRESS_UNAVAILABLE', `${setting} ${listen}: ${why}`, { cause });
+  const reason = code === 'EADDRINUSE' ? 'the address is in use' : message;
+  return new SaladError('ADDRESS_UNAVAILABLE', `${setting} ${listen}: ${reason}`, { cause });
 }

@@ -1,4 +1,4 @@
-/** Server reflection: what grpcurl and other tools need to know the services and the details of errors. */
+/** Server reflection: describes the services and the error details to tools such as grpcurl. */
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { Server } from '@grpc/grpc-js';
 import type { PackageDefinition } from '@grpc/proto-loader';
@@ -6,18 +6,18 @@ import { ReflectionService } from '@grpc/reflection';
 import { FILE_DESCRIPTOR_SET } from '../gen/descriptors.js';
 
 /**
- * Not from proto-loader's own descriptors: they merge files, lose map fields and know no file that nothing imports, so
- * that tools could not read our error details.
+ * Uses generated descriptors instead of proto-loader's: those merge files, lose map fields and omit files that no other
+ * file imports, so that tools could not read the error details.
  */
 export function addReflection(server: Server): void {
-  const fileDescriptorProtos = filesOf(Buffer.from(FILE_DESCRIPTOR_SET, 'base64'));
-  // All that the service reads of a definition.
+  const fileDescriptorProtos = decodeFiles(Buffer.from(FILE_DESCRIPTOR_SET, 'base64'));
+  // The service reads no other field of a definition.
   const definition = { all: { fileDescriptorProtos } } as unknown as PackageDefinition;
   new ReflectionService(definition).addToServer(server);
 }
 
-/** The files of a google.protobuf.FileDescriptorSet, each still encoded. */
-function filesOf(set: Uint8Array): Buffer[] {
+/** @returns the files of a google.protobuf.FileDescriptorSet, each as encoded bytes */
+function decodeFiles(set: Uint8Array): Buffer[] {
   const files: Buffer[] = [];
   const reader = new BinaryReader(set);
   while (reader.pos < reader.len) {

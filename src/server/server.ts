@@ -1,13 +1,13 @@
-/** The gRPC server: listens once every model is warm, and stops without losing what runs. */
-
+/** The gRPC server: listens once every model is warmed up, and stops without losing running acquisitions. */
 import { callerOf } from '../auth/caller.js';
 import { type Guard, openGuard } from '../auth/guard.js';
 import { portCredentials, restrictCiphers } from '../auth/tls.js';
 import type { ServeConfig } from '../config/schema.js';
+import { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { MemoryRelease } from '../limits/memory-release.js';
-import { limitsOfMethods } from '../limits/methods.js';
+import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
 import { ModelRegistry } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
@@ -19,24 +19,24 @@ import { modelRegistryHandlers } from './handlers/model-registry.js';
 import { OpenCalls } from './handlers/open-calls.js';
 import { Health } from './health.js';
 import { openHealthPort } from './health-port.js';
-import { Connections, connectionOptions, connectionsOptions } from './http2/connection-limits.js';
-import { createServerWithWindow } from './http2/create-server.js';
+import { Connections, connectionLimits, maxStreamsOption } from './http2/connections.js';
+import { createServer } from './http2/create-server.js';
 import { bind, checkListen } from './listen.js';
 import { addReflection } from './reflection.js';
 
 export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
 
 export interface RunningServer {
-  /** HOST:PORT as listened on. */
+  /** HOST:PORT that the server listens on. */
   readonly address: string;
   readonly port: number;
-  /** Where only health is answered; undefined without `healthListen`. */
+  /** Port that serves health only; undefined without `healthListen`. */
   readonly healthPort: number | undefined;
   readonly engine: string;
-  /** Such as "phantom@1". */
+  /** Names with versions, such as "phantom@1". */
   readonly models: readonly string[];
   readonly registry: ModelRegistry;
-  /** Refuses new calls, lets running ones finish for at most `graceMs`, then closes everything. Idempotent. */
+  /** Refuses new calls, waits for running ones for at most `graceMs`, then closes everything. Idempotent. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -51,23 +51,27 @@ export interface ServerOptions {
 export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger();
   const telemetry = new Telemetry(logger);
-  // Before the models, which take seconds: a wrong file or an address in use is reported at once.
+  // Before the models, which take seconds to load: invalid files or an address in use are reported at once.
   await checkListen('listen', config.listen);
   await checkListen('healthListen', config.healthListen);
   const guard = await openGuard(config, logger);
   const tls = await portCredentials(config, logger);
   const closers: (() => Promise<void> | void)[] = [() => guard.close(), () => tls.close()];
   const closeAll = async () => {
-    // What was opened last is closed first.
+    // In reverse order of opening.
     for (const close of closers.reverse()) await close();
   };
   try {
     const registry = await ModelRegistry.open(config, logger, telemetry, options);
     closers.push(() => registry.close());
+    const dicom = new DicomDecoder();
+    closers.push(() => dicom.close());
     const health = new Health(SERVICE_NAMES);
     const healthPort = await openHealthPort(config.healthListen, health, logger);
     closers.push(() => healthPort?.close());
-    const { server, limits, ...parts } = createPort({ config, logger, telemetry, registry, guard, health });
+    const { server, limits, ...parts } = createPort({
+      ...{ config, logger, telemetry, registry, guard, health, dicom },
+    });
     const memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
     closers.push(() => memory.close());
     const stopListening = () => server.forceShutdown();
@@ -110,17 +114,18 @@ interface PortParts {
   readonly registry: ModelRegistry;
   readonly guard: Guard;
   readonly health: Health;
+  readonly dicom: DicomDecoder;
 }
 
-/** The gRPC server with its services, not listening yet; and what its connections and calls are tracked by. */
-function createPort({ config, logger, telemetry, registry, guard, health }: PortParts) {
-  const connections = new Connections(connectionsOptions(config, logger));
+/** Creates the gRPC server with its services, not listening yet, and the trackers of its connections and calls. */
+function createPort({ config, logger, telemetry, registry, guard, health, dicom }: PortParts) {
+  const connections = new Connections(connectionLimits(config), logger);
   const openCalls = new OpenCalls({
     logger,
     telemetry,
     retryDelayMs: config.retryDelayMs,
-    requestEndMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
-    unreadMs: config.idleTimeoutMs,
+    requestEndTimeoutMs: Math.min(config.headerTimeoutMs, config.requestTimeoutMs),
+    unreadTimeoutMs: config.idleTimeoutMs,
   });
   const calls = new CallTracker({
     maxCalls: config.maxConcurrentAcquisitions,
@@ -138,21 +143,21 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
     ...config,
     maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
     peerOf: (metadata) => callerOf(metadata)?.peer,
-    limitsOf: limitsOfMethods({
+    limitsOf: createMethodLimits({
       maxMessageBytes,
       maxTiles: Math.max(...registry.list().map(({ geometry }) => geometry.tileCount)),
     }),
-    rates: guard.rates,
+    rateLimiter: guard.rateLimiter,
     logger,
     telemetry,
   });
-  const server = createServerWithWindow(
+  const server = createServer(
     {
       interceptors: [limits.interceptor, openCalls.interceptor, guard.interceptor],
       'grpc.max_send_message_length': -1,
-      // No channelz service is offered: counting for it would cost every message.
+      // No channelz service is offered, and its counters would cost time for every message.
       'grpc.enable_channelz': 0,
-      ...connectionOptions(config),
+      ...maxStreamsOption(config),
     },
     {
       windowBytes: config.receiveWindowBytes,
@@ -164,7 +169,10 @@ function createPort({ config, logger, telemetry, registry, guard, health }: Port
       },
     },
   );
-  server.addService(AnomalyScoringService, anomalyScoringHandlers({ config, registry, calls, telemetry }));
+  server.addService(
+    AnomalyScoringService,
+    anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
+  );
   server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
   health.addTo(server);
   addReflection(server);

@@ -1,9 +1,10 @@
 /** From the wire's header to the acquisition's terms: every field checked and named in proto words. */
-import type { AcquisitionOptions, AcquisitionRequest, ServedModel } from '../acquisition/index.js';
+import type { AcquisitionOptions, AcquisitionRequest, Release, ServedModel } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import {
   type AcquisitionHeader,
   AnomalyMapFormat,
+  type DicomInstance,
   EarlyEnd,
   type ImageFormat,
   PhotometricInterpretation,
@@ -13,6 +14,7 @@ import {
   VoiFunction,
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
+import type { LookupTable } from '../imaging/lookup-table.js';
 import {
   type PixelFormat,
   SIDE_MAX,
@@ -36,6 +38,17 @@ export interface HeaderContext {
   readonly deadline: number;
   /** What limits count the acquisition by. */
   readonly peer: string;
+}
+
+/** A whole image. */
+export interface ImageRequest {
+  readonly request: AcquisitionRequest;
+  /** All samples, row by row, little-endian. */
+  readonly samples: Uint8Array;
+  /** Gives back the room of the decoded image. */
+  readonly release: Release;
+  /** Of a DICOM file, where it was asked for. */
+  readonly instance?: DicomInstance;
 }
 
 /** The finder is handed in so that the id is checked before the model is looked up. */
@@ -105,9 +118,11 @@ function formatFrom(
     monochrome1: isMonochrome1(image.photometricInterpretation),
     rescaleSlope: image.rescaleSlope ?? 1,
     rescaleIntercept: image.rescaleIntercept ?? 0,
+    ...modalityFrom(image),
     voi: voiFrom(image.voi),
     ...(image.rowSpacingMm === undefined ? {} : { rowSpacingMm: image.rowSpacingMm }),
     ...(image.columnSpacingMm === undefined ? {} : { columnSpacingMm: image.columnSpacingMm }),
+    ...(image.pixelAspectRatio === undefined ? {} : { pixelAspectRatio: image.pixelAspectRatio }),
   };
   validatePixelFormat(format);
   return compact(format);
@@ -117,10 +132,25 @@ function tooLarge(side: 'rows' | 'columns', description: string): SaladError {
   return SaladError.field('IMAGE_TOO_LARGE', `header.image.${side}`, description);
 }
 
-/** The entries of a look-up table in 16 bits each, once they are known to fit; as numbers they take eight bytes. */
+/** Stores the entries of look-up tables in 16 bits each, after the check that they fit; as numbers they take eight bytes. */
 function compact(format: PixelFormat): PixelFormat {
-  if (format.voi.kind !== 'lut') return format;
-  return { ...format, voi: { ...format.voi, entries: Uint16Array.from(format.voi.entries) } };
+  const { voi, modalityLut } = format;
+  return {
+    ...format,
+    ...(modalityLut === undefined ? {} : { modalityLut: compactTable(modalityLut) }),
+    ...(voi.kind === 'lut' ? { voi: compactTable(voi) } : {}),
+  };
+}
+
+function compactTable<T extends LookupTable>(table: T): T {
+  return { ...table, entries: Uint16Array.from(table.entries) };
+}
+
+function modalityFrom({ modalityLut, pixelPadding }: ImageFormat): Partial<PixelFormat> {
+  return {
+    ...(modalityLut === undefined ? {} : { modalityLut }),
+    ...(pixelPadding === undefined ? {} : { padding: pixelPadding }),
+  };
 }
 
 function isMonochrome1(value: PhotometricInterpretation): boolean {

@@ -1,34 +1,27 @@
 /** A whole image as an acquisition: decoded where encoded, then fed as rows. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { AcquisitionRequest, PixelMessage, Release, ServedModel } from '../acquisition/index.js';
+import type { PixelMessage, Release, ServedModel } from '../acquisition/index.js';
+import { isDicom } from '../dicom/recognise.js';
 import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
 import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/types.js';
 import { decodeImage } from '../imaging/decode/decode.js';
 import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
-import { type HeaderContext, requestFrom } from './header.js';
+import { type DicomContext, dicomRequest } from './dicom-request.js';
+import { type ImageRequest, requestFrom } from './header.js';
 
 /** Rows are pushed in pieces of about this size, so that one big image does not hold up the other streams. */
 const CHUNK_BYTES = 256 * 1024;
 
-export interface ImageContext extends HeaderContext {
+export interface ImageContext extends DicomContext {
+  /** Where PNG and JPEG files wait for decoding. */
   readonly decoding: DecodeQueue;
-  /** Of the call: where it aborts nothing more is decoded for it. */
-  readonly signal: AbortSignal;
-}
-
-export interface ImageRequest {
-  readonly request: AcquisitionRequest;
-  /** All samples, row by row, little-endian. */
-  readonly samples: Uint8Array;
-  /** Gives back the room of the decoded image. */
-  readonly release: Release;
 }
 
 /**
  * @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, IMAGE_TOO_LARGE, SAMPLE_COUNT_MISMATCH, OVERLOADED; the reason of
- *   the signal where it aborts
+ *   the signal where it aborts; of DICOM files as `dicomRequest`
  */
 export async function imageRequestFrom(
   message: ScoreImageRequest,
@@ -39,6 +32,7 @@ export async function imageRequestFrom(
   const rowsHeader = { ...header, source: Source.SOURCE_ROWS };
   switch (message.image?.$case) {
     case 'raw': {
+      refuseFrame(message);
       const request = requestFrom(rowsHeader, model, context);
       const { rows, columns } = request.format;
       const expected = rows * columns * bytesPerSample(request.format);
@@ -50,10 +44,19 @@ export async function imageRequestFrom(
       return { request, samples, release: () => {} };
     }
     case 'encoded':
+      if (isDicom(message.image.value)) {
+        return dicomRequest(message.image.value, message, rowsHeader, model, context);
+      }
+      refuseFrame(message);
       return decodedRequest(message.image.value, rowsHeader, model, context);
     case undefined:
       throw SaladError.field('IMAGE_UNREADABLE', 'image', 'neither encoded nor raw is set');
   }
+}
+
+function refuseFrame({ frame }: ScoreImageRequest): void {
+  if (frame === undefined) return;
+  throw SaladError.field('HEADER_INVALID', 'frame', 'must be absent: only a DICOM file has frames');
 }
 
 async function decodedRequest(

@@ -6,6 +6,7 @@ import {
   type AnomalyMap,
   AnomalyMapFormat,
   Decision,
+  type DicomInstance,
   type Geometry,
   type ModelIdentity,
   WarningKind,
@@ -54,6 +55,7 @@ export function answerOf(
   event: AcquisitionEvent,
   model: ServedModel,
   request: AcquisitionRequest,
+  instance?: DicomInstance,
 ): StreamAcquisitionResponse {
   switch (event.kind) {
     case 'accepted':
@@ -79,7 +81,9 @@ export function answerOf(
         },
       };
     case 'aggregate':
-      return { payload: { $case: 'aggregate', value: aggregateOf(event.aggregate, model, request) } };
+      return {
+        payload: { $case: 'aggregate', value: aggregateOf(event.aggregate, model, request, instance) },
+      };
   }
 }
 
@@ -87,6 +91,7 @@ function aggregateOf(
   aggregate: Aggregate,
   model: ServedModel,
   request: AcquisitionRequest,
+  instance: DicomInstance | undefined,
 ): AcquisitionAggregate {
   return {
     acquisitionId: request.acquisitionId,
@@ -103,6 +108,7 @@ function aggregateOf(
     timings: aggregate.timings,
     search: aggregate.search,
     precisions: [...aggregate.precisions],
+    dicomInstance: instance,
     warnings: aggregate.warnings.map(({ kind, message }) => ({ kind: WARNINGS[kind], message })),
   };
 }

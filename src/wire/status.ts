@@ -37,6 +37,7 @@ const RETRYABLE: ReadonlySet<ErrorReason> = new Set([
   'DRAINING',
   'QUOTA_EXCEEDED',
   'CREDENTIALS_UNVERIFIABLE',
+  'DECODER_UNAVAILABLE',
 ]);
 
 export function codeOf(error: SaladError): status {

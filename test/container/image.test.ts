@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'mocha';
+import { dicomFile } from '../../bench/support/dicom-file.js';
+import { makePhantom } from '../../src/phantom/phantom.js';
 import { IMAGE, logOf, podman, readyLine, stateOf } from '../support/container.js';
 import { salad } from '../support/salad.js';
 
@@ -76,7 +78,13 @@ describe('the container image', function () {
       inside.packages.filter((name) => !inside.notices.includes(`\n${name} `)),
       [],
     );
-    for (const text of ['sharp-libvips', 'GNU LESSER GENERAL PUBLIC LICENSE', 'GNU GENERAL PUBLIC LICENSE']) {
+    for (const text of [
+      'Independent JPEG Group',
+      'Jan de Vaan',
+      'sharp-libvips',
+      'GNU LESSER GENERAL PUBLIC LICENSE',
+      'GNU GENERAL PUBLIC LICENSE',
+    ]) {
       assert.ok(inside.notices.includes(text), text);
     }
     for (const name of ['nodejs', 'libc6']) assert.ok(inside.debian.includes(name), name);
@@ -105,6 +113,29 @@ describe('the container image', function () {
       assert.equal(lines[0]?.['decision'], 'anomalous');
     } finally {
       rmSync(images, { recursive: true });
+    }
+    await podman('stop', '--time', '30', name);
+    assert.equal((await stateOf(name)).exitCode, 0);
+  });
+
+  it('decodes DICOM files of every codec', async () => {
+    const name = await start(IMAGE, 'serve', '--listen', '127.0.0.1:0', '--json');
+    const { address } = await readyLine(name);
+    const folder = mkdtempSync(join(tmpdir(), 'salad-image-dicom-'));
+    try {
+      const syntaxes = ['explicit', 'jpegLossless', 'jpegLsLossless', 'jpeg2000Lossless', 'rle'] as const;
+      const { samples } = makePhantom({ seed: 5, size: 256, lesion: 'effusion' });
+      for (const syntax of syntaxes) {
+        const image = { syntax, rows: 256, columns: 256, cells: samples, bitsStored: 12 };
+        writeFileSync(join(folder, `${syntax}.dcm`), await dicomFile(image));
+      }
+      const flags = ['--target', String(address), '--model', 'phantom', '--send-dicom', '--json'];
+      const { code, lines, stderr } = await salad('score', folder, ...flags);
+      assert.equal(code, 0, stderr);
+      assert.equal(lines.length, syntaxes.length);
+      assert.equal(new Set(lines.map((line) => line['imageScore'])).size, 1);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
     await podman('stop', '--time', '30', name);
     assert.equal((await stateOf(name)).exitCode, 0);

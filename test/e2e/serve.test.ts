@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
+import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import { makeAuthority } from '../support/certificates.js';
@@ -115,6 +116,17 @@ describe('salad serve', function () {
     frozen.socket.pause();
     assert.equal(await stop(), 0);
     for (const { socket } of [frozen, silent]) socket.destroy();
+  });
+
+  it('exits with 0 at SIGTERM after it decoded a DICOM file', async () => {
+    const { address, stop } = await start();
+    const file = join(folder, 'image.dcm');
+    const image = { rows: 96, columns: 96, cells: testCells(96, 96, 12), bitsStored: 12 };
+    await writeFile(file, await dicomFile({ ...image, syntax: 'jpeg2000Lossless' }));
+    const flags = ['--target', address, '--model', 'small', '--send-dicom', '--json'];
+    const { code, stderr } = await salad('score', file, ...flags);
+    assert.equal(code, 0, stderr);
+    assert.equal(await stop(), 0);
   });
 
   it('does not take a client for silent that sent while the server was paused', async () => {

@@ -52,13 +52,13 @@ describe('salad score', function () {
   });
 
   it('scores folders with --recursive, and tells files and folders that it leaves out', async () => {
-    writeFileSync(at('in/scan.dcm'), '');
+    writeFileSync(at('in/scan.tif'), '');
     const flat = await score(at('in'));
     assert.equal(flat.code, 2);
-    assert.match(flat.stderr, /no PNG or JPEG.*--recursive/);
+    assert.match(flat.stderr, /no PNG, JPEG or DICOM.*--recursive/);
     const { code, stdout, stderr } = await score(at('in'), '--recursive');
     assert.equal(code, 1);
-    assert.match(stderr, /left out \.dcm files \(1\)/);
+    assert.match(stderr, /left out \.tif files \(1\)/);
     assert.match(stdout, /in\/a\/img\.png +\d+\.\d{3} /);
     assert.match(stdout, /3 images: .*1 failed/);
   });
@@ -100,7 +100,10 @@ describe('salad score', function () {
     const { code, lines } = await score(at('in'), '--recursive', '--csv', csv, '--json');
     assert.equal(code, 1);
     const [header = '', ...rows] = readFileSync(csv, 'utf8').trimEnd().split('\n');
-    assert.match(header, /^file,model,imageScore,pValue,threshold,decision,.*,warnings,error$/);
+    assert.match(
+      header,
+      /^file,model,imageScore,pValue,threshold,decision,.*,warnings,error,frame,sopInstanceUid,laterality,view$/,
+    );
     assert.equal(rows.length, 4);
     const scored = lines.find((line) => line['file'] === at('in/a/img.png'));
     const [file, model, imageScore, , , decision] = rows[0]?.split(',') ?? [];
@@ -108,7 +111,7 @@ describe('salad score', function () {
       [file, model, Number(imageScore), decision],
       [at('in/a/img.png'), 'small@1', scored?.['imageScore'], scored?.['decision']],
     );
-    assert.match(rows[1] ?? '', /broken\.png,+the image is neither PNG nor JPEG$/);
+    assert.match(rows[1] ?? '', /broken\.png,+the image is neither PNG nor JPEG,,,,$/);
     assert.ok(rows[3]?.startsWith(`"${at('in/comma, ""quote"".png')}",small@1,`), rows[3]);
   });
 

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
 import { pingAfterGoaway } from '../../clients/typescript/src/keepalive.js';
@@ -16,28 +15,28 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const chunks = smallRows(smallImage(6));
 const PING_MS = 40;
-/** On the wire. */
+/** Size of a PING frame. */
 const PING_BYTES = 17;
-/** Pings that fall in between the halves of an acquisition. */
+/** Pings between the halves of an acquisition. */
 const PINGS = 8;
 
-/** Half an acquisition, then nothing until it is told to go on. */
-function heldAcquisition(client: SaladClient) {
-  const released = new Latch();
+/** Sends half an acquisition, and the rest after `sendRest`. */
+function pausedAcquisition(client: SaladClient) {
+  const restRequested = new Latch();
   const accepted = new Latch();
   async function* source(): AsyncGenerator<PixelChunk> {
     yield* chunks.slice(0, 4);
-    await released.wait();
+    await restRequested.wait();
     yield* chunks.slice(4);
   }
-  const outcome = client.scoreAcquisition(smallHeader('held'), source(), {
+  const outcome = client.scoreAcquisition(smallHeader('paused'), source(), {
     timeoutMs: 20_000,
     onEvent: ({ type }) => {
       if (type === 'accepted') accepted.open();
     },
   });
   outcome.catch(() => {});
-  return { accepted: accepted.wait(), release: () => released.open(), outcome };
+  return { accepted: accepted.wait(), sendRest: () => restRequested.open(), outcome };
 }
 
 describe('the keepalive of the TypeScript client', function () {
@@ -49,26 +48,28 @@ describe('the keepalive of the TypeScript client', function () {
   });
   after(() => models.remove());
 
-  /** An acquisition through a proxy that sees the client's pings. */
-  const through = async (flags: Record<string, unknown> = {}) => {
+  /** Starts an acquisition through a proxy that counts the client's bytes. */
+  const startThroughProxy = async (flags: Record<string, unknown> = {}) => {
     const server = await startSmall(models.path, { minPingIntervalMs: 0, ...flags });
     let bytes = 0;
+    const forwarded = new Latch();
     const proxy = await startTcpProxy({ host: '127.0.0.1', port: server.port }, (total) => {
       bytes = total;
+      forwarded.open();
     });
     const keepalive = { timeMs: PING_MS, timeoutMs: 10 * PING_MS };
     const client = new SaladClient(proxy.address, { retry: false, keepalive });
-    const acquisition = heldAcquisition(client);
+    const acquisition = pausedAcquisition(client);
     await acquisition.accepted;
     return {
       ...acquisition,
       server,
       proxy,
+      /** Resolves after eight pings; rejects where the acquisition ends before, because then no ping follows. */
       async pings() {
-        const enough = bytes + PINGS * PING_BYTES;
-        while (bytes < enough) {
-          // Where the acquisition ends before that, no further ping comes.
-          assert.equal(await Promise.race([acquisition.outcome, sleep(10)]), undefined);
+        const target = bytes + PINGS * PING_BYTES;
+        while (bytes < target) {
+          assert.equal(await Promise.race([acquisition.outcome, forwarded.wait()]), undefined);
         }
       },
       async close() {
@@ -79,31 +80,31 @@ describe('the keepalive of the TypeScript client', function () {
     };
   };
 
-  it('leaves an acquisition its aggregate that runs while the server drains', async () => {
-    const { server, pings, release, outcome, close } = await through();
+  it('does not end an acquisition that runs while the server drains', async () => {
+    const { server, pings, sendRest, outcome, close } = await startThroughProxy();
     try {
       void server.stop(20_000);
       await pings();
-      release();
+      sendRest();
       assert.equal((await outcome).coverage?.scored, 64);
     } finally {
       await close();
     }
   });
 
-  it('leaves an acquisition its aggregate that outlives the age of its connection', async () => {
-    const { pings, release, outcome, close } = await through({ connectionMaxAgeMs: PING_MS });
+  it('does not end an acquisition that runs longer than the age limit of its connection', async () => {
+    const { pings, sendRest, outcome, close } = await startThroughProxy({ connectionMaxAgeMs: PING_MS });
     try {
       await pings();
-      release();
+      sendRest();
       assert.equal((await outcome).coverage?.scored, 64);
     } finally {
       await close();
     }
   });
 
-  it('finds a line that is dead after the GOAWAY, too', async () => {
-    const { server, proxy, pings, outcome, close } = await through();
+  it('detects a lost connection also after a GOAWAY', async () => {
+    const { server, proxy, pings, outcome, close } = await startThroughProxy();
     try {
       void server.stop(20_000);
       await pings();

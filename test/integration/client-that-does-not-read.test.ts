@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
+import { encode, frame } from '../support/raw-grpc.js';
+import { FRAME, RawConnection } from '../support/raw-http2.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -13,9 +13,11 @@ import {
   startSmall,
 } from '../support/small-server.js';
 
-const IDLE_TIMEOUT_MS = 1500;
+const IDLE_TIMEOUT_MS = 1000;
+const WINDOW_BYTES = 2000;
+const STREAM = 1;
 
-/** One whole acquisition whose aggregate carries a map of 16 KiB. */
+/** A whole acquisition whose aggregate contains an anomaly map of 16 KiB. */
 function acquisition(): Buffer {
   const header = AcquisitionHeader.fromPartial({
     ...smallHeader('unread'),
@@ -32,41 +34,54 @@ describe('a client that does not read', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
   let server: RunningServer;
-  const openCalls = () => server.registry.budget.open;
+  const connections: RawConnection[] = [];
+  const openAcquisitions = () => server.registry.budget.open;
 
   before(async () => {
     models = await smallModels();
     server = await startSmall(models.path, { idleTimeoutMs: IDLE_TIMEOUT_MS });
   });
   after(async () => {
+    for (const { socket } of connections) socket.destroy();
     await server.stop(0);
     await models.remove();
   });
 
-  /** The window takes `accepted`, never the map. */
-  async function unread() {
-    const session = await connectRaw(server.address, { windowBytes: 2000 });
-    const stream = openRaw(session);
-    stream.pause();
-    stream.end(acquisition());
-    await sleep(500);
-    return { session, stream };
+  /** Resolves when the answers have filled the window, which the anomaly map does not fit in. */
+  async function unreadAcquisition(): Promise<RawConnection> {
+    const connection = await RawConnection.connect(server.address, { windowBytes: WINDOW_BYTES });
+    connections.push(connection);
+    connection.request(STREAM);
+    connection.data(STREAM, acquisition(), true);
+    await connection.until(() => receivedBytes(connection) === WINDOW_BYTES);
+    return connection;
   }
 
-  it('keeps its place until its last answer is read', async () => {
-    const { session, stream } = await unread();
-    assert.equal(openCalls(), 1);
-    const { status } = await endOf(stream);
-    assert.equal(status, 0);
-    assert.equal(openCalls(), 0);
-    session.close();
+  it('keeps its acquisition open until the last answer is read', async () => {
+    const connection = await unreadAcquisition();
+    assert.equal(openAcquisitions(), 1);
+    const increment = Buffer.alloc(4);
+    increment.writeUInt32BE(1024 * 1024);
+    connection.send(FRAME.windowUpdate, 0, STREAM, increment);
+    // The second HEADERS frame of a stream contains the trailers, with the status.
+    await connection.until(() => connection.frames.filter(isHeaders).length === 2);
+    assert.ok(receivedBytes(connection) > 16 * 1024);
+    assert.equal(openAcquisitions(), 0);
   });
 
-  it('loses its place when it reads nothing for the idle timeout', async () => {
-    const { session } = await unread();
-    assert.equal(openCalls(), 1);
-    await sleep(IDLE_TIMEOUT_MS);
-    assert.equal(openCalls(), 0);
-    session.destroy();
+  it('loses its acquisition when it reads nothing for the idle timeout', async () => {
+    const connection = await unreadAcquisition();
+    assert.equal(openAcquisitions(), 1);
+    await connection.seen(({ type, stream }) => type === FRAME.reset && stream === STREAM);
+    assert.equal(openAcquisitions(), 0);
   });
 });
+
+const isHeaders = ({ type, stream }: { type: number; stream: number }) =>
+  type === FRAME.headers && stream === STREAM;
+
+function receivedBytes({ frames }: RawConnection): number {
+  return frames
+    .filter(({ type, stream }) => type === FRAME.data && stream === STREAM)
+    .reduce((sum, { payload }) => sum + payload.byteLength, 0);
+}

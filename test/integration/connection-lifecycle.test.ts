@@ -4,12 +4,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { ClientHttp2Session } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { status } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
+import { eventually } from '../support/eventually.js';
 import { header } from '../support/grpc-client.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { FRAME, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
@@ -25,7 +25,7 @@ import {
 const WATCH_PATH = '/grpc.health.v1.Health/Watch';
 const CHECK_PATH = '/grpc.health.v1.Health/Check';
 /** `HealthCheckRequest` for the whole server. */
-const EMPTY = frame(Buffer.alloc(0));
+const EMPTY_REQUEST = frame(Buffer.alloc(0));
 const MAX_CONNECTIONS = 2;
 
 describe('a connection', function () {
@@ -35,8 +35,8 @@ describe('a connection', function () {
   let ca: string;
   let plain: RunningServer;
   let tls: RunningServer;
-  let impatient: RunningServer;
-  const open: RawConnection[] = [];
+  let shortKeepalive: RunningServer;
+  const connections: RawConnection[] = [];
 
   before(async () => {
     models = await smallModels();
@@ -50,31 +50,31 @@ describe('a connection', function () {
     const flags = { connectTimeoutMs: 400, maxConnections: MAX_CONNECTIONS };
     plain = await startSmall(models.path, flags);
     tls = await startSmall(models.path, { ...flags, tlsCertFile, tlsKeyFile });
-    impatient = await startSmall(models.path, { ...flags, keepaliveMs: 150, keepaliveTimeoutMs: 250 });
+    shortKeepalive = await startSmall(models.path, { ...flags, keepaliveMs: 150, keepaliveTimeoutMs: 250 });
   });
   after(async () => {
-    for (const { socket } of open) socket.destroy();
+    for (const { socket } of connections) socket.destroy();
     await plain.stop(0);
     await tls.stop(0);
-    await impatient.stop(0);
+    await shortKeepalive.stop(0);
     await models.remove();
     await rm(folder, { recursive: true });
   });
 
   const connect = async (server: RunningServer, options: RawConnectionOptions = {}) => {
     const connection = await RawConnection.connect(server.address, options);
-    open.push(connection);
+    connections.push(connection);
     return connection;
   };
-  /** As many clients as may connect at once are served: no connection before this holds a place. */
-  const assertAllPlacesFree = async (server: RunningServer) => {
+  /** Serves as many clients as may connect at once: no earlier connection counts any more. */
+  const assertServesAllClients = async (server: RunningServer) => {
     const clients = Array.from(
       { length: MAX_CONNECTIONS },
       () => new SaladClient(server.address, { ...(server === tls ? { tls: { ca } } : {}), retry: false }),
     );
     try {
       const scored = clients.map((client) =>
-        client.scoreAcquisition(smallHeader('place'), smallRows(smallImage(1))),
+        client.scoreAcquisition(smallHeader('client'), smallRows(smallImage(1))),
       );
       for (const { coverage } of await Promise.all(scored)) assert.equal(coverage?.scored, 64);
     } finally {
@@ -82,10 +82,10 @@ describe('a connection', function () {
     }
   };
 
-  for (const over of ['TCP', 'TLS'] as const) {
-    it(`with metadata above 64 KiB is closed at once, its other calls with it (${over})`, async () => {
-      const server = over === 'TLS' ? tls : plain;
-      const connection = await connect(server, over === 'TLS' ? { ca } : {});
+  for (const transport of ['TCP', 'TLS'] as const) {
+    it(`is closed at once where a call has metadata above 64 KiB (${transport})`, async () => {
+      const server = transport === 'TLS' ? tls : plain;
+      const connection = await connect(server, transport === 'TLS' ? { ca } : {});
       connection.request(1);
       connection.data(1, frame(encode(header())));
       await connection.seen(({ type, stream }) => type === FRAME.headers && stream === 1);
@@ -93,11 +93,11 @@ describe('a connection', function () {
       connection.request(3, CHECK_PATH, { 'x-big': 'a'.repeat(100 * 1024) });
       await connection.closed();
       assert.ok(performance.now() - started < 5000);
-      await assertAllPlacesFree(server);
+      await assertServesAllClients(server);
     });
   }
 
-  it('is told how much metadata a call may have, so that clients refuse more by themselves', async () => {
+  it('announces the limit of metadata in its SETTINGS, so that clients refuse larger metadata themselves', async () => {
     const connection = await connect(plain);
     const { payload } = await connection.seen(({ type, flags }) => type === FRAME.settings && flags === 0);
     const settings = new Map<number, number>();
@@ -108,81 +108,70 @@ describe('a connection', function () {
     connection.socket.destroy();
   });
 
-  it('with any other connection error is closed, too', async () => {
+  it('is closed after any other HTTP/2 connection error', async () => {
     const connection = await connect(plain);
     connection.request(1, WATCH_PATH);
-    connection.data(1, EMPTY, true);
-    // More than the connection's window can hold: FLOW_CONTROL_ERROR.
+    connection.data(1, EMPTY_REQUEST, true);
+    // The connection's window becomes too large: FLOW_CONTROL_ERROR.
     const increment = Buffer.alloc(4);
     increment.writeUInt32BE(2 ** 31 - 1);
     connection.send(FRAME.windowUpdate, 0, 0, increment);
     connection.send(FRAME.windowUpdate, 0, 0, increment);
     await connection.closed();
-    await assertAllPlacesFree(plain);
+    await assertServesAllClients(plain);
   });
 
-  it('that says nothing is closed', async () => {
+  it('is closed where the client sends nothing', async () => {
     const connection = await RawConnection.open(plain.address);
-    open.push(connection);
+    connections.push(connection);
     await connection.closed();
   });
 
-  it('whose client vanished is closed, a call that never ends on it or not', async () => {
-    const connections = [
-      await connect(impatient, { answersPings: false }),
-      await connect(impatient, { answersPings: false }),
-    ];
-    connections[0]?.request(1, WATCH_PATH);
-    connections[0]?.data(1, EMPTY, true);
-    for (const connection of connections) await connection.closed();
-    await assertAllPlacesFree(impatient);
+  it('is closed where the client does not answer pings, with or without a running call', async () => {
+    const withCall = await connect(shortKeepalive, { answersPings: false });
+    const withoutCall = await connect(shortKeepalive, { answersPings: false });
+    withCall.request(1, WATCH_PATH);
+    withCall.data(1, EMPTY_REQUEST, true);
+    for (const connection of [withCall, withoutCall]) await connection.closed();
+    await assertServesAllClients(shortKeepalive);
   });
 
-  it('whose client answers pings stays open', async () => {
-    const connection = await connect(impatient);
+  it('stays open while the client answers pings', async () => {
+    const connection = await connect(shortKeepalive);
     connection.request(1, WATCH_PATH);
-    connection.data(1, EMPTY, true);
+    connection.data(1, EMPTY_REQUEST, true);
     const isPing = ({ type, flags }: { type: number; flags: number }) => type === FRAME.ping && flags === 0;
-    const closed = connection.closed().then(() => 'closed');
-    while (connection.frames.filter(isPing).length < 5) {
-      assert.equal(await Promise.race([closed, sleep(20)]), undefined);
-    }
+    // Fails where the connection is closed before.
+    await connection.until(() => connection.frames.filter(isPing).length >= 5);
     connection.socket.destroy();
   });
 });
 
-describe('a connection that the server ends', function () {
+describe('a connection that the server closes', function () {
   this.timeout(30_000);
   let models: ModelsFolder;
   let server: RunningServer;
-  const open: RawConnection[] = [];
+  const connections: RawConnection[] = [];
 
   before(async () => {
     models = await smallModels();
     server = await startSmall(models.path, { connectionIdleMs: 200, idleTimeoutMs: 500, maxConnections: 1 });
   });
   after(async () => {
-    for (const { socket } of open) socket.destroy();
+    for (const { socket } of connections) socket.destroy();
     await server.stop(0);
     await models.remove();
   });
 
-  it('is closed, its place is free, though the client holds its half open', async () => {
+  it('no longer counts, although the client keeps its half open', async () => {
     const connection = await RawConnection.connect(server.address, { keepsHalfOpen: true });
-    open.push(connection);
+    connections.push(connection);
     const isGoaway = ({ type }: { type: number }) => type === FRAME.goaway;
     const { payload } = await connection.seen(isGoaway);
-    // The first one announces the end and refuses nothing.
+    // The first GOAWAY announces the close and refuses no stream.
     assert.deepEqual([payload.readUInt32BE(0), payload.readUInt32BE(4)], [2 ** 31 - 1, 0]);
-    // The client sees nothing of the end: its side is open, and it sends nothing.
-    const giveUp = performance.now() + 10_000;
-    let next: RawConnection | undefined;
-    while (next === undefined) {
-      assert.ok(performance.now() < giveUp, 'the place was never free');
-      next = await RawConnection.connect(server.address).catch(() => undefined);
-      await sleep(20);
-    }
-    open.push(next);
+    // The client does not close its half and sends nothing.
+    await eventually(async () => connections.push(await RawConnection.connect(server.address)));
     assert.ok(connection.frames.filter(isGoaway).length >= 2);
     assert.equal(connection.socket.destroyed, false);
   });
@@ -203,32 +192,40 @@ describe('an old connection', function () {
     await models.remove();
   });
 
-  /** When GOAWAY came, after the connection was made. */
-  const goawayAt = async (session: ClientHttp2Session, started: number) => {
+  /** Age of the connection at its GOAWAY, in ms. */
+  const ageAtGoaway = async (session: ClientHttp2Session, started: number) => {
     await once(session, 'goaway');
     return performance.now() - started;
   };
 
-  // Clients of grpc-js below our own lose their calls at the next keepalive after a GOAWAY.
-  it('gets GOAWAY when no call runs on it, at twice its age at the latest', async () => {
+  // Clients of plain grpc-js lose their running calls at the next keepalive after a GOAWAY.
+  it('gets GOAWAY when no call runs on it, and at twice its age in any case', async () => {
     const started = performance.now();
-    const [idle, briefly, always] = await Promise.all([1, 2, 3].map(() => connectRaw(server.address)));
-    const ages = Promise.all([idle, briefly, always].map((session) => goawayAt(session as never, started)));
-    const [brief, endless] = [openRaw(briefly as never), openRaw(always as never)];
-    for (const stream of [brief, endless]) stream.write(frame(encode(header())));
-    const BRIEF_MS = 1.3 * AGE_MS;
-    setTimeout(() => brief.close(8), BRIEF_MS);
-    const [ofIdle = 0, ofBrief = 0, ofAlways = 0] = await ages;
-    assert.ok(ofIdle >= 0.9 * AGE_MS, `${ofIdle}`);
-    assert.ok(ofBrief >= BRIEF_MS, `${ofBrief}`);
-    assert.ok(ofAlways >= 1.8 * AGE_MS, `${ofAlways}`);
-    assert.ok(ofIdle < ofBrief && ofBrief < ofAlways, `${ofIdle}, ${ofBrief}, ${ofAlways}`);
-    endless.close(8);
-    for (const session of [idle, briefly, always]) session?.destroy();
+    const [idle, withShortCall, withEndlessCall] = await Promise.all(
+      [1, 2, 3].map(() => connectRaw(server.address)),
+    );
+    const ages = Promise.all(
+      [idle, withShortCall, withEndlessCall].map((session) => ageAtGoaway(session as never, started)),
+    );
+    const shortCall = openRaw(withShortCall as never);
+    const endlessCall = openRaw(withEndlessCall as never);
+    for (const stream of [shortCall, endlessCall]) stream.write(frame(encode(header())));
+    const SHORT_CALL_MS = 1.3 * AGE_MS;
+    setTimeout(() => shortCall.close(8), SHORT_CALL_MS);
+    const [idleAge = 0, shortCallAge = 0, endlessCallAge = 0] = await ages;
+    assert.ok(idleAge >= 0.9 * AGE_MS, `${idleAge}`);
+    assert.ok(shortCallAge >= SHORT_CALL_MS, `${shortCallAge}`);
+    assert.ok(endlessCallAge >= 1.8 * AGE_MS, `${endlessCallAge}`);
+    assert.ok(
+      idleAge < shortCallAge && shortCallAge < endlessCallAge,
+      `${idleAge}, ${shortCallAge}, ${endlessCallAge}`,
+    );
+    endlessCall.close(8);
+    for (const session of [idle, withShortCall, withEndlessCall]) session?.destroy();
   });
 });
 
-describe('the end of a server', function () {
+describe('a stopping server', function () {
   this.timeout(30_000);
   let models: ModelsFolder;
 
@@ -237,31 +234,31 @@ describe('the end of a server', function () {
   });
   after(() => models.remove());
 
-  it('comes soon after the last acquisition, whatever else its clients hold open', async () => {
+  it('does not wait for calls and connections other than acquisitions', async () => {
     const server = await startSmall(models.path, { healthListen: '127.0.0.1:0' });
     const options = { keepsHalfOpen: true, answersPings: false };
     const silent = await RawConnection.open(server.address, options);
     const idle = await RawConnection.connect(server.address, options);
     const watching = await RawConnection.connect(server.address, options);
     watching.request(1, WATCH_PATH);
-    watching.data(1, EMPTY, true);
+    watching.data(1, EMPTY_REQUEST, true);
     await watching.seen(({ type, stream }) => type === FRAME.headers && stream === 1);
     watching.request(3, '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo');
     const probe = await RawConnection.connect(`127.0.0.1:${server.healthPort}`, options);
     probe.request(1, WATCH_PATH);
-    probe.data(1, EMPTY, true);
+    probe.data(1, EMPTY_REQUEST, true);
     for (const { socket } of [idle, watching]) socket.pause();
     const started = performance.now();
     await server.stop(20_000);
-    assert.ok(performance.now() - started < 10_000, 'the grace is for acquisitions');
+    assert.ok(performance.now() - started < 10_000, 'the grace period applies to acquisitions only');
     for (const { socket } of [silent, idle, watching, probe]) socket.destroy();
   });
 
-  it('tells a client that watches its health', async () => {
+  it('ends a Watch of its health with DRAINING', async () => {
     const server = await startSmall(models.path);
     const session = await connectRaw(server.address);
     const watch = openRaw(session, WATCH_PATH);
-    watch.end(EMPTY);
+    watch.end(EMPTY_REQUEST);
     await once(watch, 'response');
     const ended = endOf(watch);
     await server.stop(20_000);

@@ -5,7 +5,7 @@ import { type ClientHttp2Session, connect as connectHttp2, constants } from 'nod
 import { connect as connectTcp } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compressionAlgorithms, credentials, status } from '@grpc/grpc-js';
 import { after, afterEach, before, describe, it } from 'mocha';
 import sharp from 'sharp';
@@ -13,7 +13,8 @@ import { SaladClient, type SaladClientError } from '../../clients/typescript/src
 import { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
-import { collect, header, refusal } from '../support/grpc-client.js';
+import { eventually } from '../support/eventually.js';
+import { collect, end as endMessage, header, refusal, rows as rowsMessage } from '../support/grpc-client.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import {
   type ModelsFolder,
@@ -28,7 +29,7 @@ const IMAGE_PATH = '/salad.v1.AnomalyScoring/ScoreImage';
 const HEALTH_PATH = '/grpc.health.v1.Health/Check';
 const rows = smallRows(smallImage(2));
 
-describe('what one client may hold of the port', function () {
+describe('limits of connections and streams', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
   let server: RunningServer | undefined;
@@ -60,33 +61,25 @@ describe('what one client may hold of the port', function () {
     clients.push(client);
     return client;
   };
-  /** The HTTP/2 error code of the GOAWAY that ends the session. */
+  /** Resolves with the HTTP/2 error code of the session's GOAWAY. */
   const goawayOf = (session: ClientHttp2Session) =>
     new Promise<number>((resolve) => session.once('goaway', resolve));
-  const isServing = async () => {
-    const result = await clientOf().scoreAcquisition(smallHeader('still there'), rows);
+  const assertServes = async () => {
+    const result = await clientOf().scoreAcquisition(smallHeader('served'), rows);
     assert.equal(result.coverage?.scored, 64);
   };
 
-  it('connections: one too many is closed, and has its place once another left', async () => {
+  it('closes a connection above the limit, and accepts one when another has closed', async () => {
     const running = await start({ maxConnections: 2 });
     const [first] = [await raw(), await raw()];
     const third = connectTcp(running.port, '127.0.0.1');
     third.on('error', () => {});
     await once(third, 'close');
     first?.destroy();
-    for (let tries = 0; ; tries++) {
-      try {
-        await isServing();
-        break;
-      } catch (error) {
-        if (tries > 100) throw error;
-        await sleep(50);
-      }
-    }
+    await eventually(assertServes);
   });
 
-  it('connections to the health port: one too many is closed', async () => {
+  it('closes a connection to the health port above its limit', async () => {
     const running = await start({ healthListen: '127.0.0.1:0' });
     for (let index = 0; index < 64; index++) {
       sessions.push(await connectRaw(`127.0.0.1:${running.healthPort}`));
@@ -94,10 +87,10 @@ describe('what one client may hold of the port', function () {
     const late = connectTcp(running.healthPort ?? 0, '127.0.0.1');
     late.on('error', () => {});
     await once(late, 'close');
-    await isServing();
+    await assertServes();
   });
 
-  it('streams of a connection: it is told how many', async () => {
+  it('sends the largest number of streams of a connection in its SETTINGS', async () => {
     await start({ maxConcurrentAcquisitions: 70 });
     const session = connectHttp2(`http://${server?.address}`);
     sessions.push(session);
@@ -105,7 +98,7 @@ describe('what one client may hold of the port', function () {
     assert.equal(settings.maxConcurrentStreams, 140);
   });
 
-  it('time: a handshake that does not come', async () => {
+  it('closes a connection without a TLS handshake after connectTimeoutMs', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'salad-handshake-'));
     try {
       const own = await (await makeAuthority()).issue({ commonName: 'salad' });
@@ -122,105 +115,109 @@ describe('what one client may hold of the port', function () {
     }
   });
 
-  it('time: a first message that does not come, or comes drop by drop', async () => {
+  it('ends a call whose first message does not come, or comes byte by byte, with DEADLINE_EXCEEDED', async () => {
     await start({ headerTimeoutMs: 100, requestTimeoutMs: 100, idleTimeoutMs: 20_000 });
     const session = await raw();
     const silent = endOf(openRaw(session));
-    const dripping = openRaw(session, IMAGE_PATH);
-    const drips = setInterval(() => dripping.write(Buffer.alloc(1)), 10);
-    dripping.write(frame(Buffer.alloc(1), 1_000_000));
+    const slow = openRaw(session, IMAGE_PATH);
+    const sending = setInterval(() => slow.write(Buffer.alloc(1)), 10);
+    slow.write(frame(Buffer.alloc(1), 1_000_000));
     const health = endOf(openRaw(session, HEALTH_PATH));
-    const ends = await Promise.all([silent, endOf(dripping), health]);
-    clearInterval(drips);
+    const ends = await Promise.all([silent, endOf(slow), health]);
+    clearInterval(sending);
     assert.deepEqual(
       ends.map((end) => end.status),
       [status.DEADLINE_EXCEEDED, status.DEADLINE_EXCEEDED, status.DEADLINE_EXCEEDED],
     );
   });
 
-  it('time: after the header another limit counts', async () => {
+  it('does not apply headerTimeoutMs to a call after its header', async () => {
     await start({ headerTimeoutMs: 100, idleTimeoutMs: 20_000 });
-    const stream = openRaw(await raw());
-    stream.write(frame(encode(header())));
-    const ended = endOf(stream);
-    const first = await Promise.race([ended, sleep(500).then(() => 'still open')]);
-    assert.equal(first, 'still open');
+    const session = await raw();
+    const withHeader = openRaw(session);
+    const accepted = once(withHeader, 'data');
+    withHeader.write(frame(encode(header())));
+    await accepted;
+    // The time of this call starts later and ends with an event.
+    const silent = await endOf(openRaw(session));
+    assert.equal(silent.status, status.DEADLINE_EXCEEDED);
+    assert.equal(withHeader.closed, false);
   });
 
-  it('time: whoever has a status and sends on loses the stream', async () => {
+  it('resets the stream of a client that continues to send after its status', async () => {
     await start({ idleTimeoutMs: 200 });
     const stream = openRaw(await raw());
-    let answered: number | undefined;
+    let answeredStatus: number | undefined;
     stream.on('response', (headers) => {
-      answered = Number(headers['grpc-status']);
+      answeredStatus = Number(headers['grpc-status']);
     });
     stream.resume();
-    // No header comes first: refused with the first message.
+    // The first message is no header, so the call is refused.
     const sending = setInterval(
       () => stream.writable && stream.write(frame(encode({ $case: 'end', value: {} }))),
       10,
     );
     await once(stream, 'close');
     clearInterval(sending);
-    assert.equal(answered, status.INVALID_ARGUMENT);
+    assert.equal(answeredStatus, status.INVALID_ARGUMENT);
     assert.equal(stream.rstCode, constants.NGHTTP2_NO_ERROR);
-    await isServing();
+    await assertServes();
   });
 
-  it('idle connections get GOAWAY, those with a call do not', async () => {
+  it('sends GOAWAY to idle connections, not to those with a call', async () => {
     await start({ connectionIdleMs: 200 });
-    const [idle, busy] = [await raw(), await raw()];
+    const busy = await raw();
     const stream = openRaw(busy);
+    stream.resume();
     stream.write(frame(encode(header())));
-    const gone = goawayOf(idle);
-    let busyGone = false;
+    let busyGotGoaway = false;
     void goawayOf(busy).then(() => {
-      busyGone = true;
+      busyGotGoaway = true;
     });
-    assert.equal(await gone, constants.NGHTTP2_NO_ERROR);
-    await sleep(200);
-    assert.equal(busyGone, false);
+    // This connection is younger than the other one, so its GOAWAY is not the first one that is due.
+    const idle = await raw();
+    assert.equal(await goawayOf(idle), constants.NGHTTP2_NO_ERROR);
+    // The answer to a ping follows every frame that was sent before it.
+    assert.equal(await ping(busy), true);
+    assert.equal(busyGotGoaway, false);
     stream.close();
   });
 
-  it('old connections get GOAWAY, and the acquisition on them ends well', async () => {
+  it('sends GOAWAY to old connections, and finishes the acquisition on them', async () => {
     await start({ connectionMaxAgeMs: 300 });
-    const watcher = await raw();
-    const gone = goawayOf(watcher);
-    const client = clientOf();
-    const result = client.scoreAcquisition(smallHeader('old'), async function* () {
-      yield* rows.slice(0, 4);
-      await gone;
-      await sleep(200);
-      yield* rows.slice(4);
-    });
-    assert.equal((await result).coverage?.scored, 64);
-    assert.equal(await gone, constants.NGHTTP2_NO_ERROR);
+    const session = await raw();
+    const goaway = goawayOf(session);
+    const image = smallImage(2);
+    const stream = openRaw(session);
+    const end = endOf(stream);
+    const write = (payload: Parameters<typeof encode>[0]) => stream.write(frame(encode(payload)));
+    write(header());
+    write(rowsMessage(image, 64, 0, 32));
+    assert.equal(await goaway, constants.NGHTTP2_NO_ERROR);
+    write(rowsMessage(image, 64, 32, 64));
+    write(endMessage());
+    assert.equal((await end).status, status.OK);
   });
 
-  it('pings for nothing end the connection; a few, and those beside answers, do not', async () => {
+  it('closes a connection with too many pings; a few, and those between answers, are accepted', async () => {
     await start({ minPingIntervalMs: 60_000 });
-    const ping = (session: ClientHttp2Session) =>
-      new Promise<boolean>((resolve) => {
-        if (session.destroyed || !session.ping((error) => resolve(error === null))) resolve(false);
-      });
-    const noisy = await raw();
-    const gone = goawayOf(noisy);
+    const session = await raw();
+    const goaway = goawayOf(session);
     let answered = 0;
-    while (answered < 50 && (await ping(noisy))) answered += 1;
-    assert.equal(await gone, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    while (answered < 50 && (await ping(session))) answered += 1;
+    assert.equal(await goaway, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     assert.ok(answered >= 2 && answered <= 4, `${answered} pings were answered`);
 
-    const polite = await raw();
+    const served = await raw();
     for (let index = 0; index < 10; index++) {
-      const stream = openRaw(polite, '/salad.v1.ModelRegistry/List');
+      const stream = openRaw(served, '/salad.v1.ModelRegistry/List');
       stream.end(frame(Buffer.alloc(0)));
       assert.equal((await endOf(stream)).status, status.OK);
-      assert.equal(await ping(polite), true, `ping ${index}`);
+      assert.equal(await ping(served), true, `ping ${index}`);
     }
   });
 
-  it('headers: more than 64 KiB of them end the stream or the connection', async () => {
+  it('resets the stream or closes the connection for more than 64 KiB of headers', async () => {
     await start({});
     const session = connectHttp2(`http://${server?.address}`, { maxSendHeaderBlockLength: 4_000_000 });
     session.on('error', () => {});
@@ -238,22 +235,22 @@ describe('what one client may hold of the port', function () {
     const end = await endOf(stream);
     assert.equal(end.status, undefined);
     assert.notEqual(end.rstCode, constants.NGHTTP2_NO_ERROR);
-    await isServing();
+    await assertServes();
   });
 
-  it('streams opened and reset as fast as they go end the connection, not the server', async () => {
+  it('closes a connection whose streams are opened and reset without pause, and serves others', async () => {
     await start({ peerCallsPerSecond: 0 });
     const session = await raw();
-    const gone = goawayOf(session);
+    const goaway = goawayOf(session);
     for (let index = 0; index < 4000 && !session.destroyed && !session.closed; index++) {
       openRaw(session).close(constants.NGHTTP2_CANCEL);
-      if (index % 100 === 0) await sleep(1);
+      if (index % 100 === 0) await nextTurn();
     }
-    assert.notEqual(await gone, constants.NGHTTP2_NO_ERROR);
-    await isServing();
+    assert.notEqual(await goaway, constants.NGHTTP2_NO_ERROR);
+    await assertServes();
   });
 
-  it('pixels: a small file with a large image is refused before it is decompressed', async () => {
+  it('refuses a small file with a large image before it is decompressed', async () => {
     await start({ maxAcquisitionBytes: 20 * 1024 * 1024, maxImagePixels: 20_000_000 });
     const flat = (side: number) =>
       sharp({ create: { width: side, height: side, channels: 3, background: '#000' } })
@@ -261,13 +258,13 @@ describe('what one client may hold of the port', function () {
         .png()
         .toBuffer();
     const score = (encoded: Buffer) =>
-      clientOf().scoreImage({ ...smallHeader('bomb'), image: undefined }, { encoded });
+      clientOf().scoreImage({ ...smallHeader('large'), image: undefined }, { encoded });
     const refusedAs = (reason: string) => (error: SaladClientError) => {
       assert.deepEqual([error.status, error.reason], ['RESOURCE_EXHAUSTED', reason], error.message);
       return true;
     };
     await assert.rejects(score(await flat(5000)), refusedAs('IMAGE_TOO_LARGE'));
-    // 16 MB would fit; what libvips needs beside them would not, however often it is tried.
+    // 16 MB would fit, but the memory that libvips needs in addition would not, at any time.
     await assert.rejects(score(await flat(4000)), refusedAs('IMAGE_TOO_LARGE'));
     assert.equal(server?.registry.budget.bytes, 0);
     const raw = { raw: { width: 64, height: 64, channels: 1 } } as const;
@@ -275,17 +272,24 @@ describe('what one client may hold of the port', function () {
     assert.equal(server?.registry.budget.bytes, 0);
   });
 
-  it('bytes: a compressed message is measured as it unfolds', async () => {
+  it('limits the size of a compressed message while it is decompressed', async () => {
     const running = await start({ maxMessageBytes: 1024 * 1024 });
     const client = new AnomalyScoringClient(running.address, credentials.createInsecure(), {
       'grpc.default_compression_algorithm': compressionAlgorithms.gzip,
       'grpc.max_send_message_length': -1,
     });
-    const bomb = { $case: 'raw' as const, value: new Uint8Array(64 * 1024 * 1024) };
-    const call = client.scoreImage({ header: undefined, image: bomb });
+    const large = { $case: 'raw' as const, value: new Uint8Array(64 * 1024 * 1024) };
+    const call = client.scoreImage({ header: undefined, image: large });
     const { code } = await refusal(collect(call));
     client.close();
     assert.equal(code, status.RESOURCE_EXHAUSTED);
-    await isServing();
+    await assertServes();
   });
 });
+
+/** @returns whether the ping was answered */
+function ping(session: ClientHttp2Session): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (session.destroyed || !session.ping((error) => resolve(error === null))) resolve(false);
+  });
+}

@@ -81,12 +81,12 @@ describe('data folders of train, calibrate and evaluate', function () {
       'test/PNEUMONIA': effusions(5),
       __MACOSX: normals(40, 1),
     });
-    writeFileSync(join(data, 'train/NORMAL/scan.dcm'), 'DICM');
+    writeFileSync(join(data, 'train/NORMAL/scan.tif'), 'II*');
     const { code, stderr, lines } = await train(data, 'kaggle');
     assert.equal(code, 0, stderr);
     assert.match(stderr, /normal: 20 images of train\/NORMAL\//);
     assert.match(stderr, /left out: 6 files \(train\/PNEUMONIA\/\): abnormal/);
-    assert.match(stderr, /left out: 1 file \(train\/NORMAL\/scan\.dcm\): neither PNG nor JPEG/);
+    assert.match(stderr, /left out: 1 file \(train\/NORMAL\/scan\.tif\): neither PNG nor JPEG/);
     const done = lines.at(-1) as unknown as TrainOutput;
     assert.equal(done.images.fit, 20);
     assert.deepEqual(done.data.taken, [{ folder: 'train/NORMAL', label: 'normal', images: 20 }]);

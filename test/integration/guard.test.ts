@@ -23,7 +23,7 @@ import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
 import { refusal } from '../support/grpc-client.js';
 
-/** A call that changes the server, as a coming version may have it: bytes in, bytes out. */
+/** A service that changes the server, as a later version may have; its messages are bytes. */
 const bytes = { serialize: (value: Buffer) => value, deserialize: (value: Buffer) => value };
 const ADMIN_SERVICE = {
   unload: {
@@ -37,8 +37,8 @@ const ADMIN_SERVICE = {
   },
 } as const;
 
-describe('the guard before calls that change the server', () => {
-  it('knows what every call needs, and takes what it does not know for one of them', () => {
+describe('the guard for calls that change the server', () => {
+  it('requires the scope of every method, and "admin" for unknown methods', () => {
     assert.deepEqual(
       [
         '/grpc.health.v1.Health/Watch',
@@ -52,7 +52,7 @@ describe('the guard before calls that change the server', () => {
     );
   });
 
-  it('lets them through with the switch and the scope only, and logs who, never with what', async () => {
+  it('admits them with the setting and the scope only, and logs identities but no credentials', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'salad-guard-'));
     const file = join(folder, 'keys.yaml');
     const keys = {
@@ -69,8 +69,8 @@ describe('the guard before calls that change the server', () => {
         logger,
         telemetry: new Telemetry(silentLogger()),
         retryDelayMs: config.retryDelayMs,
-        requestEndMs: 5000,
-        unreadMs: 5000,
+        requestEndTimeoutMs: 5000,
+        unreadTimeoutMs: 5000,
       });
       const server = new Server({ interceptors: [calls.interceptor, guard.interceptor] });
       const unload: handleUnaryCall<Buffer, Buffer> = (_call, callback) =>

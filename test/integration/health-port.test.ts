@@ -5,7 +5,7 @@ import { connect, end, header, rows } from '../support/grpc-client.js';
 import { healthClient } from '../support/health-client.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
-describe('the port for probes', () => {
+describe('the health port', () => {
   let models: ModelsFolder;
   let server: RunningServer;
   let health: ReturnType<typeof healthClient>;
@@ -22,7 +22,7 @@ describe('the port for probes', () => {
     await models.remove();
   });
 
-  it('answers health and nothing else', async () => {
+  it('serves health and nothing else', async () => {
     assert.equal(await health.check(''), 'SERVING');
     assert.equal(await health.check('salad.live'), 'SERVING');
     const client = connect(`127.0.0.1:${server.healthPort}`);
@@ -32,7 +32,7 @@ describe('the port for probes', () => {
     assert.match(String(error), /UNIMPLEMENTED/);
   });
 
-  it('says during the drain that nobody should come, and that nobody should kill', async () => {
+  it('reports NOT_SERVING but live during the drain, and closes after it', async () => {
     const client = connect(server.address);
     const call = client.streamAcquisition();
     await new Promise((done) => {
@@ -50,7 +50,7 @@ describe('the port for probes', () => {
     await ended;
     await stopped;
     client.close();
-    // A call that meets the closing connection is cancelled, a later one finds nobody.
+    // A call on the closing connection is cancelled; a later one cannot connect.
     await assert.rejects(health.check(''), /UNAVAILABLE|CANCELLED/);
   });
 });

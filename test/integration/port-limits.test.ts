@@ -32,7 +32,7 @@ const IMAGE = '/salad.v1.AnomalyScoring/ScoreImage';
 const MIB = 1024 * 1024;
 const rows = smallRows(smallImage(2));
 
-describe('what a peer may cause before it is admitted', function () {
+describe('limits of a peer before its calls reach a handler', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
   let server: RunningServer | undefined;
@@ -59,7 +59,7 @@ describe('what a peer may cause before it is admitted', function () {
     sessions.push(session);
     return session;
   };
-  /** How the server ends a call with this message. */
+  /** Sends a call with this message. @returns how the server ends it */
   const call = async (
     session: ClientHttp2Session,
     path: string,
@@ -71,7 +71,7 @@ describe('what a peer may cause before it is admitted', function () {
     stream.end(message);
     return end;
   };
-  /** Another address's image is scored, while all that goes on. */
+  /** Scores an image of another address meanwhile. */
   const assertServes = async () => {
     const { port } = server!;
     const proxy = await startTcpProxy({ host: '127.0.0.1', port, localAddress: '127.0.0.9' });
@@ -84,18 +84,18 @@ describe('what a peer may cause before it is admitted', function () {
       await proxy.close();
     }
   };
-  const answers = (ends: readonly RawEnd[]) => ends.map((end) => [status[end.status ?? -1], end.reason]);
+  const outcomesOf = (ends: readonly RawEnd[]) => ends.map((end) => [status[end.status ?? -1], end.reason]);
 
-  it('takes small messages and no compressed ones where nothing else is needed', async () => {
+  it('refuses large and compressed messages for methods whose requests contain only names', async () => {
     await start();
     const session = await raw();
     const large = frame(Buffer.alloc(4097));
-    const packed = frame(gzipSync(Buffer.alloc(0)), undefined, true);
+    const compressed = frame(gzipSync(Buffer.alloc(0)), undefined, true);
     const gzip = { 'grpc-encoding': 'gzip' };
     for (const path of [HEALTH, WATCH, LIST, GET, REFLECTION]) {
-      const ends = [await call(session, path, large), await call(session, path, packed, gzip)];
+      const ends = [await call(session, path, large), await call(session, path, compressed, gzip)];
       assert.deepEqual(
-        answers(ends),
+        outcomesOf(ends),
         [
           ['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE'],
           ['UNIMPLEMENTED', 'UNIMPLEMENTED'],
@@ -106,27 +106,28 @@ describe('what a peer may cause before it is admitted', function () {
     assert.equal((await call(session, HEALTH, frame(Buffer.alloc(0)))).status, status.OK);
   });
 
-  it('refuses a first message that is too large to be a header, by its announcement alone', async () => {
+  it('refuses a first message that is larger than any header, by its announced length', async () => {
     await start();
     const session = await raw();
     const stream = openRaw(session);
     const end = endOf(stream);
     stream.write(frame(Buffer.alloc(0), 600_000));
-    assert.deepEqual(answers([await end]), [['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE']]);
-    const packed = frame(gzipSync(Buffer.alloc(8 * MIB)), undefined, true);
-    assert.deepEqual(answers([await call(session, STREAM_PATH, packed, { 'grpc-encoding': 'gzip' })]), [
-      ['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE'],
-    ]);
+    assert.deepEqual(outcomesOf([await end]), [['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE']]);
+    const compressed = frame(gzipSync(Buffer.alloc(8 * MIB)), undefined, true);
+    assert.deepEqual(
+      outcomesOf([await call(session, STREAM_PATH, compressed, { 'grpc-encoding': 'gzip' })]),
+      [['RESOURCE_EXHAUSTED', 'MESSAGE_TOO_LARGE']],
+    );
     await assertServes();
   });
 
-  it('refuses millions of empty parts in a message, and what is no message', async () => {
+  it('refuses a message of millions of empty fields, and invalid or unknown encodings', async () => {
     await start();
     const session = await raw();
-    const bomb = Buffer.alloc(4_000_000);
-    for (let at = 0; at < bomb.length; at += 2) bomb[at] = 10;
+    const emptyTiles = Buffer.alloc(4_000_000);
+    for (let at = 0; at < emptyTiles.length; at += 2) emptyTiles[at] = 10;
     // A tiles message of that length: tag, length, content.
-    const tiles = Buffer.concat([Buffer.from([26, 0x80, 0x92, 0xf4, 0x01]), bomb]);
+    const tiles = Buffer.concat([Buffer.from([26, 0x80, 0x92, 0xf4, 0x01]), emptyTiles]);
     const header = frame(
       encode({
         $case: 'header',
@@ -143,7 +144,7 @@ describe('what a peer may cause before it is admitted', function () {
         'grpc-encoding': `x${'y'.repeat(5000)}`,
       }),
     ];
-    assert.deepEqual(answers(ends), [
+    assert.deepEqual(outcomesOf(ends), [
       ['INVALID_ARGUMENT', 'MESSAGE_INVALID'],
       ['INVALID_ARGUMENT', 'MESSAGE_INVALID'],
       ['INVALID_ARGUMENT', 'MESSAGE_INVALID'],
@@ -156,7 +157,7 @@ describe('what a peer may cause before it is admitted', function () {
     await start();
     const session = await raw();
     const messages = [
-      encode({ $case: 'header', value: AcquisitionHeader.fromPartial(smallHeader('zip')) }),
+      encode({ $case: 'header', value: AcquisitionHeader.fromPartial(smallHeader('compressed')) }),
       encode({ $case: 'rows', value: { firstRow: 0, samples: smallImage(2) } }),
       encode({ $case: 'end', value: { crc32c: undefined } }),
     ].map((message) => frame(gzipSync(message), undefined, true));
@@ -164,38 +165,38 @@ describe('what a peer may cause before it is admitted', function () {
     assert.equal(end.status, status.OK);
   });
 
-  it('makes the messages of a peer wait that holds its share of the memory for them, not those of others', async () => {
+  it('makes messages wait where their peer has used its share of the memory, not those of other peers', async () => {
     await start({ maxReceivedBytes: 3 * MIB, maxMessageBytes: 2 * MIB, requestTimeoutMs: 30_000 });
     const session = await raw();
     const image = ScoreImageRequest.encode({
       header: AcquisitionHeader.fromPartial({
-        ...smallHeader('held'),
+        ...smallHeader('incomplete'),
         image: { rows: 1200, columns: 1200, bitsAllocated: 8 },
       }),
       image: { $case: 'raw', value: new Uint8Array(1200 * 1200) },
     }).finish();
     const message = frame(image);
-    const held = Array.from({ length: 5 }, () => openRaw(session, IMAGE));
-    const ends = held.map((stream) => endOf(stream));
-    // All but the last byte: nobody gets a share back.
-    for (const stream of held) stream.write(message.subarray(0, -1));
+    const incomplete = Array.from({ length: 5 }, () => openRaw(session, IMAGE));
+    const ends = incomplete.map((stream) => endOf(stream));
+    // All but the last byte, so that no memory is released.
+    for (const stream of incomplete) stream.write(message.subarray(0, -1));
     await assertServes();
-    for (const stream of held) stream.end(message.subarray(-1));
-    // One after another they all come through.
+    for (const stream of incomplete) stream.end(message.subarray(-1));
+    // They are all scored, one after another.
     assert.deepEqual(new Set((await Promise.all(ends)).map((end) => end.status)), new Set([status.OK]));
   });
 
-  it('lets one address have half of the calls', async () => {
+  it('limits the open calls of one address to half of all', async () => {
     await start({ maxConcurrentAcquisitions: 8, headerTimeoutMs: 30_000, idleTimeoutMs: 30_000 });
     const session = await raw();
     const streams = Array.from({ length: 8 }, () => openRaw(session));
     const ends = await Promise.all(streams.slice(5).map((stream) => endOf(stream)));
-    assert.deepEqual(answers(ends), new Array(3).fill(['RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED']));
+    assert.deepEqual(outcomesOf(ends), new Array(3).fill(['RESOURCE_EXHAUSTED', 'QUOTA_EXCEEDED']));
     assert.ok(streams.slice(0, 5).every((stream) => !stream.closed));
     await assertServes();
   });
 
-  it('lets one address have half of the connections', async () => {
+  it('limits the connections of one address to half of all', async () => {
     const { port } = await start({ maxConnections: 8 });
     const closed: Socket[] = [];
     for (let index = 0; index < 8; index++) {
@@ -211,27 +212,27 @@ describe('what a peer may cause before it is admitted', function () {
     await assertServes();
   });
 
-  it('refuses calls beyond the rate with a delay, and a peer that goes on loses its connections', async () => {
+  it('refuses calls above the rate, and closes the connections of a peer that continues', async () => {
     await start({ peerCallsPerSecond: 20 });
     const session = await raw();
-    const gone = new Promise<number>((resolve) => session.once('goaway', resolve));
+    const goaway = new Promise<number>((resolve) => session.once('goaway', resolve));
     const ends: Promise<RawEnd>[] = [];
     for (let index = 0; index < 60 && !session.destroyed; index++) {
       ends.push(call(session, LIST, frame(Buffer.alloc(0))));
     }
-    assert.equal(await gone, constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    const all = answers(await Promise.all(ends)).map(([code, reason]) => reason ?? code);
-    assert.ok(all.includes('QUOTA_EXCEEDED'), all.join());
+    assert.equal(await goaway, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    const reasons = outcomesOf(await Promise.all(ends)).map(([code, reason]) => reason ?? code);
+    assert.ok(reasons.includes('QUOTA_EXCEEDED'), reasons.join());
     if (!session.destroyed) await once(session, 'close');
-    // The next connection from there is closed at once; others are served.
-    const again = connectTcp({ host: '127.0.0.1', port: server!.port, localAddress: '127.0.0.2' });
-    again.on('error', () => {});
-    again.resume();
-    await once(again, 'close');
+    // The next connection of this address is closed at once; other addresses are served.
+    const next = connectTcp({ host: '127.0.0.1', port: server!.port, localAddress: '127.0.0.2' });
+    next.on('error', () => {});
+    next.resume();
+    await once(next, 'close');
     await assertServes();
   });
 
-  it('repeats no long text of a caller', async () => {
+  it('does not repeat long texts of a caller in its answers', async () => {
     await start();
     const session = await raw();
     const long = 'n'.repeat(3000);
@@ -256,55 +257,55 @@ describe('what a peer may cause before it is admitted', function () {
     assert.match(ends[2]?.message ?? '', /model no\u{FFFD}such is not loaded/u);
   });
 
-  it('tells clients of smaller windows while there are many streams, and of larger ones afterwards', async () => {
+  it('reduces the windows of clients while many streams are open, and restores them afterwards', async () => {
     await start({ headerTimeoutMs: 30_000, peerShareRatio: 0 });
     const session = await raw();
-    const until = async (bytes: number) => {
+    const windowIs = async (bytes: number) => {
       while (session.remoteSettings.initialWindowSize !== bytes) await once(session, 'remoteSettings');
     };
-    await until(4 * MIB);
+    await windowIs(4 * MIB);
     const streams = Array.from({ length: 200 }, () => openRaw(session));
-    await until(MIB / 2);
+    await windowIs(MIB / 2);
     for (const stream of streams) stream.close();
-    await until(4 * MIB);
+    await windowIs(4 * MIB);
     await assertServes();
   });
 
-  it('holds the thread of the port for no longer than a turn, whatever one peer sends', async () => {
+  it("occupies the port's thread for less than 50 ms at a time, whatever one peer sends", async () => {
     await start({ peerShareRatio: 0 });
     const session = await raw();
-    // Rows of a sample each, thousands in one network read.
+    // Rows of one sample each: thousands of messages in one network read.
     const image = { rows: 60_000, columns: 1, bitsAllocated: 8 };
-    const header = AcquisitionHeader.fromPartial({ ...smallHeader('tiny'), image });
+    const header = AcquisitionHeader.fromPartial({ ...smallHeader('short-rows'), image });
     const row = (firstRow: number) =>
       frame(encode({ $case: 'rows', value: { firstRow, samples: new Uint8Array(1) } }));
-    const blob = Buffer.concat([
+    const messages = Buffer.concat([
       frame(encode({ $case: 'header', value: header })),
       ...Array.from({ length: 4000 }, (_, index) => row(index)),
     ]);
     const streams = Array.from({ length: 16 }, () => openRaw(session));
-    let sent = 0;
+    let sentStreams = 0;
     for (const stream of streams) {
       stream.on('error', () => {});
       stream.resume();
-      stream.write(blob, () => {
-        sent += 1;
+      stream.write(messages, () => {
+        sentStreams += 1;
       });
     }
-    let longest = 0;
+    let longestMs = 0;
     let turns = 0;
-    for (let cpu = threadCpuMs(); sent < streams.length || turns < 200; turns++) {
-      await new Promise((next) => setImmediate(next));
+    for (let cpu = threadCpuMs(); sentStreams < streams.length || turns < 200; turns++) {
+      await nextTurn();
       const now = threadCpuMs();
-      longest = Math.max(longest, now - cpu);
+      longestMs = Math.max(longestMs, now - cpu);
       cpu = now;
     }
     await assertServes();
-    assert.ok(longest < 50, `a turn took ${longest.toFixed(1)} ms of the thread`);
+    assert.ok(longestMs < 50, `a turn took ${longestMs.toFixed(1)} ms of the thread`);
   });
 });
 
-/** Processor time of this thread, in ms: what another process takes in between does not count. */
+/** Processor time of this thread, in ms, which excludes the time of other processes. */
 function threadCpuMs(): number {
   return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]) / 1e6;
 }

@@ -66,7 +66,7 @@ describe('the server at its limits', function () {
     return { call, outcome, finish };
   };
 
-  it('refuses the acquisition too many at once with a retry delay, and takes it when there is room', async () => {
+  it('refuses an acquisition above the limit at once with a retry delay, and accepts it later', async () => {
     await start({ maxConcurrentAcquisitions: 2, retryDelayMs: 123 });
     const [first, second] = [await openCall(), await openCall()];
     const started = performance.now();
@@ -100,7 +100,7 @@ describe('the server at its limits', function () {
     assert.equal(refused?.reason, 'OVERLOADED');
   });
 
-  it('drains: finishes what runs, refuses what is new with UNAVAILABLE, turns NOT_SERVING, then closes', async () => {
+  it('drains: finishes running calls, refuses new ones with UNAVAILABLE, reports NOT_SERVING, then closes', async () => {
     const running = await start();
     const health = healthClient(running.address);
     assert.equal(await health.check(''), 'SERVING');
@@ -121,7 +121,7 @@ describe('the server at its limits', function () {
     );
   });
 
-  it('ends what outlasts the grace as DRAINING', async () => {
+  it('ends acquisitions that run longer than the grace period with DRAINING', async () => {
     const running = await start();
     const open = await openCall();
     await running.stop(50);
@@ -129,7 +129,7 @@ describe('the server at its limits', function () {
     assert.deepEqual([refused.code, refused.reason], [status.UNAVAILABLE, 'DRAINING']);
   });
 
-  it('honours the deadline of a call', async () => {
+  it('ends a call at its deadline', async () => {
     await start();
     const call = client.streamAcquisition({ deadline: Date.now() + 150 } as never);
     call.write({ payload: header() });
@@ -138,7 +138,7 @@ describe('the server at its limits', function () {
     assert.equal((await stream(client, whole())).patches.size, 64);
   });
 
-  it('holds results back for a client that does not read, and still delivers all of them', async () => {
+  it('keeps the results for a client that does not read, and delivers all of them later', async () => {
     await start();
     const call = client.streamAcquisition();
     const outcome = collect(call);
@@ -164,7 +164,7 @@ describe('the server at its limits', function () {
     }
   });
 
-  it('lists and describes its models, and reflects its services', async () => {
+  it('lists and describes its models, and its services by reflection', async () => {
     const running = await start();
     const registry = new ModelRegistryClient(running.address, credentials.createInsecure());
     const { models } = await new Promise<ModelRegistryListResponse>((resolve, reject) =>
@@ -192,7 +192,7 @@ describe('the server at its limits', function () {
     );
   });
 
-  it('refuses to start on nothing, on a broken bundle and on a port in use', async () => {
+  it('refuses to start without a bundle, with an invalid one, and on a port in use', async () => {
     const empty = await mkdtemp(join(tmpdir(), 'salad-empty-'));
     await assert.rejects(start({ models: empty }), { reason: 'CONFIGURATION_INVALID' });
     const bundle = await writeSmallBundle(empty);
@@ -200,7 +200,7 @@ describe('the server at its limits', function () {
     await assert.rejects(start({ models: empty }), { reason: 'BUNDLE_INVALID' });
     await rm(empty, { recursive: true });
     const { address } = await start();
-    // The models are not there: the address is looked at first, for models take their time.
+    // There are no models: the address is checked before they are loaded, which takes long.
     for (const flags of [{ listen: address }, { listen: '127.0.0.1:0', healthListen: address }]) {
       const config = await loadConfig({ flags: { ...flags, models: empty, workers: 1, engine: 'onnx' } });
       await assert.rejects(startServer(config), {

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import http2 from 'node:http2';
 import { ServerCredentials } from '@grpc/grpc-js';
 import { describe, it } from 'mocha';
-import { createServerWithWindow } from '../../src/server/http2/create-server.js';
+import { createServer } from '../../src/server/http2/create-server.js';
 
-describe('createServerWithWindow', () => {
+describe('createServer', () => {
   it("widens the window of streams and connections: fails when grpc-js's internals change", async () => {
     const windowBytes = 3 * 1024 * 1024;
-    const server = createServerWithWindow({}, { windowBytes });
+    const server = createServer({}, { windowBytes });
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
         error ? reject(error) : resolve(bound),

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'node:tls';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { type PixelChunk, SaladClient } from '../../clients/typescript/src/index.js';
+import { Latch } from '../../src/acquisition/index.js';
 import { loadConfig } from '../../src/config/load.js';
-import type { RunningServer } from '../../src/server/server.js';
+import type { RunningServer, ServerOptions } from '../../src/server/server.js';
+import { CapturedLog } from '../support/captured-log.js';
 import { type Authority, type Certificate, makeAuthority } from '../support/certificates.js';
+import { eventually } from '../support/eventually.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -27,14 +28,14 @@ describe('TLS', function () {
   let models: ModelsFolder;
   let folder: string;
   let authority: Authority;
-  let stranger: Authority;
+  let otherAuthority: Authority;
   let server: RunningServer | undefined;
   const clients: SaladClient[] = [];
 
   before(async () => {
     models = await smallModels();
     folder = await mkdtemp(join(tmpdir(), 'salad-tls-'));
-    [authority, stranger] = [await makeAuthority(), await makeAuthority('stranger')];
+    [authority, otherAuthority] = [await makeAuthority(), await makeAuthority('other')];
     await writeFile(join(folder, 'ca.pem'), authority.certificate);
   });
   after(async () => {
@@ -47,7 +48,7 @@ describe('TLS', function () {
     server = undefined;
   });
 
-  const use = async ({ certificate, privateKey }: Certificate) => {
+  const writeCertificate = async ({ certificate, privateKey }: Certificate) => {
     await writeFile(join(folder, 'server.key'), privateKey);
     await writeFile(join(folder, 'server.pem'), certificate);
   };
@@ -56,8 +57,8 @@ describe('TLS', function () {
     tlsKeyFile: join(folder, 'server.key'),
     securityReloadMs: 10,
   });
-  const start = async (flags: Record<string, unknown> = {}) => {
-    server = await startSmall(models.path, { ...files(), ...flags });
+  const start = async (flags: Record<string, unknown> = {}, options: ServerOptions = {}) => {
+    server = await startSmall(models.path, { ...files(), ...flags }, options);
     return server;
   };
   const clientOf = (running: RunningServer, ca: Authority, own?: Certificate) => {
@@ -67,22 +68,22 @@ describe('TLS', function () {
   };
   const unavailable = { status: 'UNAVAILABLE' };
 
-  it('serves those who trust its authority, and nobody in plaintext', async () => {
-    await use(await authority.issue({ commonName: 'salad' }));
+  it('serves clients that trust its authority, and none in plaintext', async () => {
+    await writeCertificate(await authority.issue({ commonName: 'salad' }));
     const running = await start();
     const result = await clientOf(running, authority).scoreAcquisition(smallHeader('tls'), pixels);
     assert.equal(result.coverage?.scored, 64);
     const plain = new SaladClient(running.address, { retry: false });
     clients.push(plain);
     await assert.rejects(plain.listModels({ timeoutMs: 5000 }), { name: 'SaladClientError' });
-    await assert.rejects(clientOf(running, stranger).listModels({ timeoutMs: 5000 }), unavailable);
+    await assert.rejects(clientOf(running, otherAuthority).listModels({ timeoutMs: 5000 }), unavailable);
   });
 
-  it('offers TLS 1.2 with forward secrecy and authenticated encryption only, also after a change', async () => {
-    await use(await authority.issue({ commonName: 'salad' }));
+  it('offers TLS 1.2 suites with forward secrecy and authenticated encryption only, also after a reload', async () => {
+    await writeCertificate(await authority.issue({ commonName: 'salad' }));
     const running = await start();
-    /** The suite agreed on; undefined where there is none. */
-    const suite = (ciphers: string) =>
+    /** The negotiated suite; undefined where there is none. */
+    const negotiate = (ciphers: string) =>
       new Promise<string | undefined>((resolve) => {
         const socket = connect(
           {
@@ -102,7 +103,7 @@ describe('TLS', function () {
         socket.on('error', () => resolve(undefined));
       });
     const assertSuites = async () => {
-      assert.equal(await suite('ECDHE-ECDSA-AES128-GCM-SHA256'), 'ECDHE-ECDSA-AES128-GCM-SHA256');
+      assert.equal(await negotiate('ECDHE-ECDSA-AES128-GCM-SHA256'), 'ECDHE-ECDSA-AES128-GCM-SHA256');
       for (const weak of [
         'ECDHE-ECDSA-AES256-SHA384',
         'ECDHE-ECDSA-AES128-SHA',
@@ -110,30 +111,18 @@ describe('TLS', function () {
         'ECDHE-ECDSA-AES128-CCM',
         'ECDHE-ECDSA-ARIA128-GCM-SHA256',
       ]) {
-        assert.equal(await suite(weak), undefined, weak);
+        assert.equal(await negotiate(weak), undefined, weak);
       }
     };
     await assertSuites();
     const second = await authority.issue({ commonName: 'second' });
-    await use(second);
-    const serial = async () => {
-      const socket = connect({
-        host: '127.0.0.1',
-        port: running.port,
-        ca: authority.certificate,
-        servername: 'localhost',
-      });
-      await once(socket, 'secureConnect');
-      const { CN } = socket.getPeerCertificate().subject;
-      socket.destroy();
-      return CN;
-    };
-    while ((await serial()) !== 'second') await sleep(10);
+    await writeCertificate(second);
+    await eventually(async () => assert.equal(await subjectAt(running.port, authority), 'second'));
     await assertSuites();
   });
 
-  it('keeps the wide receive window', async () => {
-    await use(await authority.issue({ commonName: 'salad' }));
+  it('sets the receive window of streams and connections', async () => {
+    await writeCertificate(await authority.issue({ commonName: 'salad' }));
     const windowBytes = 3 * 1024 * 1024;
     const running = await start({ receiveWindowBytes: windowBytes });
     const session = http2.connect(`https://${running.address}`, { ca: authority.certificate });
@@ -142,71 +131,69 @@ describe('TLS', function () {
         session.once('remoteSettings', resolve),
       );
       assert.equal(settings.initialWindowSize, windowBytes);
-      for (let tries = 0; tries < 500 && (session.state.remoteWindowSize ?? 0) < windowBytes; tries++) {
-        await sleep(10);
-      }
+      // The answer to a ping follows the WINDOW_UPDATE of the connection.
+      await new Promise((resolve) => session.ping(resolve));
       assert.equal(session.state.remoteWindowSize, windowBytes);
     } finally {
       session.destroy();
     }
   });
 
-  it('asks for a client certificate of its authority where one is set', async () => {
-    await use(await authority.issue({ commonName: 'salad' }));
+  it('requires a client certificate of the configured authority', async () => {
+    await writeCertificate(await authority.issue({ commonName: 'salad' }));
     const running = await start({ tlsClientCaFile: join(folder, 'ca.pem') });
-    const known = clientOf(running, authority, await authority.issue({ commonName: 'detector-7' }));
-    assert.equal((await known.listModels()).length, 1);
+    const trusted = clientOf(running, authority, await authority.issue({ commonName: 'detector-7' }));
+    assert.equal((await trusted.listModels()).length, 1);
     await assert.rejects(clientOf(running, authority).listModels({ timeoutMs: 5000 }), unavailable);
-    const foreign = clientOf(running, authority, await stranger.issue({ commonName: 'detector-7' }));
-    await assert.rejects(foreign.listModels({ timeoutMs: 5000 }), unavailable);
+    const untrusted = clientOf(running, authority, await otherAuthority.issue({ commonName: 'detector-7' }));
+    await assert.rejects(untrusted.listModels({ timeoutMs: 5000 }), unavailable);
   });
 
-  it('uses changed files for new handshakes; a stream that runs ends well on its own connection', async () => {
-    await use(await authority.issue({ commonName: 'first' }));
-    const running = await start();
-    const half = gate();
-    const halfSent = gate();
+  it('uses changed files for new handshakes, and finishes a running stream on its connection', async () => {
+    await writeCertificate(await authority.issue({ commonName: 'first' }));
+    const log = new CapturedLog();
+    const running = await start({}, { logger: log.logger });
+    const secondHalf = new Latch();
+    const firstHalfSent = new Latch();
     const source = async function* (): AsyncGenerator<PixelChunk> {
       yield* pixels.slice(0, 4);
-      halfSent.open();
-      await half.opened;
+      firstHalfSent.open();
+      await secondHalf.wait();
       yield* pixels.slice(4);
     };
     const result = clientOf(running, authority).scoreAcquisition(smallHeader('long'), source);
-    await halfSent.opened;
+    await firstHalfSent.wait();
 
-    // A key without its certificate is what a look between two writes sees: the old pair goes on.
+    // A key without its certificate, as when the server reads between two writes: the old pair stays in use.
     const second = await authority.issue({ commonName: 'second' });
     await writeFile(join(folder, 'server.key'), second.privateKey);
-    await sleep(100);
+    await log.line(/changed certificates are invalid/);
     assert.equal(await subjectAt(running.port, authority), 'first');
     await writeFile(join(folder, 'server.pem'), second.certificate);
-    for (let tries = 0; tries < 500 && (await subjectAt(running.port, authority)) === 'first'; tries++) {
-      await sleep(20);
-    }
+    await log.line(/files of the certificates have changed/);
     assert.equal(await subjectAt(running.port, authority), 'second');
-    half.open();
+    secondHalf.open();
     assert.equal((await result).coverage?.scored, 64);
     assert.equal((await clientOf(running, authority).listModels()).length, 1);
   });
 
-  it('refuses to start with a key that is not its own, an expired certificate, or a file that is none', async () => {
-    const [sound, other] = [
+  it('refuses to start with the key of another certificate, an expired certificate, or an invalid file', async () => {
+    const [valid, other] = [
       await authority.issue({ commonName: 'salad' }),
       await authority.issue({ commonName: 'other' }),
     ];
     const refused = (message: RegExp) => ({ reason: 'CONFIGURATION_INVALID', message });
-    await use({ ...sound, privateKey: other.privateKey });
+    await writeCertificate({ ...valid, privateKey: other.privateKey });
     await assert.rejects(start(), refused(/tlsKeyFile .* not the key/));
-    await use(await authority.issue({ commonName: 'old', daysLeft: -1 }));
+    await writeCertificate(await authority.issue({ commonName: 'old', daysLeft: -1 }));
     await assert.rejects(start(), refused(/tlsCertFile .* expired/));
-    await use({ ...sound, certificate: 'no certificate' });
+    await writeCertificate({ ...valid, certificate: 'not a certificate' });
     await assert.rejects(start(), refused(/tlsCertFile/));
     await assert.rejects(start({ tlsKeyFile: '/nonexistent' }), refused(/tlsKeyFile \/nonexistent/));
     await assert.rejects(start({ tlsKeyFile: '' }), refused(/tlsKeyFile: is missing/));
   });
 
-  it('refuses plaintext beyond loopback unless that is asked for', async () => {
+  it('refuses plaintext beyond loopback unless it is allowed explicitly', async () => {
     for (const listen of [
       '0.0.0.0:0',
       '[::]:0',
@@ -224,15 +211,7 @@ describe('TLS', function () {
   });
 });
 
-function gate() {
-  let open: () => void = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { opened, open };
-}
-
-/** The common name that a new handshake is answered with. */
+/** Common name of the certificate in a new handshake. */
 function subjectAt(port: number, authority: Authority): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: '127.0.0.1', ca: authority.certificate, ALPNProtocols: ['h2'] });

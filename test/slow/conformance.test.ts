@@ -118,9 +118,9 @@ describe('a client written from the contract alone', function () {
   let lines: Interface;
 
   before(async () => {
-    const { pythonHome } = await import(join(root, 'scripts/python-home.mjs'));
+    const { pythonEnvironment } = await import(join(root, 'scripts/python-environment.mjs'));
     const sources = join(root, 'test/slow/conformance');
-    const python = pythonHome('conformance', join(sources, 'requirements.txt'));
+    const python = pythonEnvironment('conformance', join(sources, 'requirements.txt'));
     // The shipped models, and one that keeps the aspect ratio.
     const models = join(folder, 'models');
     cpSync(join(root, 'models'), models, { recursive: true });

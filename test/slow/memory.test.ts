@@ -12,8 +12,9 @@ import type { AcquisitionOptions } from '../../src/acquisition/types.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
+import { eventually } from '../support/eventually.js';
 import { allowedBytes } from '../support/memory-formula.js';
-import { peakRssBytes, rssBytes } from '../support/process-memory.js';
+import { peakRssBytes, rssBytes, settledRssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { type ServeProcess, startServe } from '../support/salad.js';
 import {
@@ -40,7 +41,7 @@ interface Load {
   readonly pushing: number;
 }
 
-/** What docs/explanation/memory.md allows above the memory of the idle, warm server. */
+/** Memory that docs/explanation/memory.md allows in addition to that of the idle, warmed-up server, in bytes. */
 function limit({ connections, streams, acquisition, request, pushing }: Load): number {
   const received = streams * request + pushing * (RECEIVE_WINDOW_BYTES + MAX_PENDING_BYTES);
   return allowedBytes({ connections, calls: streams, received, reserved: streams * acquisition });
@@ -59,8 +60,8 @@ const pixels = Buffer.concat([
   ),
   frame(encode({ $case: 'end', value: { crc32c: undefined } })),
 ]);
-/** All that can be asked for. */
-const EVERYTHING = {
+/** Options that request every kind of answer. */
+const ALL_ANSWERS = {
   options: {
     embeddings: true,
     nearestPrototypes: 3,
@@ -82,7 +83,7 @@ describe('the memory of a server process', function () {
     );
     assert.ok(grown < allowed, `${what}: ${grown} bytes above idle, ${allowed} allowed`);
   };
-  /** What an acquisition reserves. @param all asks for everything there is */
+  /** Bytes that an acquisition reserves. @param all whether it requests every kind of answer */
   const reserved = (rows: number, columns: number, bits: 8 | 16, all = false) => {
     const options: AcquisitionOptions = {
       patchScores: true,
@@ -97,11 +98,11 @@ describe('the memory of a server process', function () {
     const image = acquisitionBytes(bundle, { format, source: 'rows', options });
     return image + answerBytes(bundle, { format, options });
   };
-  /** The good client's result while others behave badly. */
+  /** Scores an image of another client meanwhile. */
   const assertServes = async () => {
     const client = new SaladClient(server.address, { retry: false });
     const aggregate = await client.scoreAcquisition(smallHeader('good'), smallRows(smallImage(1)), {
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
     });
     client.close();
     assert.equal(aggregate.coverage?.scored, 64);
@@ -118,11 +119,11 @@ describe('the memory of a server process', function () {
         maxConcurrentAcquisitions: 1200,
         maxPendingBytes: MAX_PENDING_BYTES,
         receiveWindowBytes: RECEIVE_WINDOW_BYTES,
-        // Whoever comes is let in: it is memory that is tested, not admission.
+        // Admission must refuse no acquisition, because memory is tested here.
         maxQueueMs: 600_000,
         peerShareRatio: 0,
         peerCallsPerSecond: 0,
-        // The slow readers must not be put out during the test, nor the idle ones.
+        // The calls of slow readers and idle clients must not end during the test.
         idleTimeoutMs: 60_000,
       }),
     );
@@ -141,7 +142,7 @@ describe('the memory of a server process', function () {
       const session = await connectRaw(server.address);
       const ends = Array.from({ length: 50 }, (_, index) => {
         const stream = openRaw(session);
-        stream.end(Buffer.concat([header(`warm-${index}`, EVERYTHING), pixels]));
+        stream.end(Buffer.concat([header(`warm-${index}`, ALL_ANSWERS), pixels]));
         return endOf(stream);
       });
       assert.ok((await Promise.all(ends)).every(({ status }) => status === 0));
@@ -149,8 +150,7 @@ describe('the memory of a server process', function () {
     }
   });
   beforeEach(async () => {
-    await sleep(300);
-    idle = rssBytes(pid);
+    idle = await settledRssBytes(pid);
   });
   after(async () => {
     await server.stop('SIGKILL');
@@ -184,23 +184,23 @@ describe('the memory of a server process', function () {
     const sessions: ClientHttp2Session[] = [];
     const streams: ClientHttp2Stream[] = [];
     for (let connection = 0; connection < load.connections; connection++) {
-      // A window of nothing: not even the first answer leaves the server.
+      // Without a window, not even the first answer leaves the server.
       const session = await connectRaw(server.address, { windowBytes: 0 });
       sessions.push(session);
       for (let index = 0; index < load.streams / load.connections; index++) {
         const stream = openRaw(session);
-        stream.end(Buffer.concat([header(`slow-${connection}-${index}`, EVERYTHING), pixels]));
+        stream.end(Buffer.concat([header(`slow-${connection}-${index}`, ALL_ANSWERS), pixels]));
         streams.push(stream);
       }
     }
-    await sleep(1500);
+    // Peers and streams are served in turns, so the other acquisitions run before the end of this one.
+    await assertServes();
     const acquisition = reserved(SIDE, SIDE, 8, true);
-    report('200 slow readers', rssBytes(pid) - idle, limit({ ...load, acquisition }));
+    report('200 slow readers', (await settledRssBytes(pid)) - idle, limit({ ...load, acquisition }));
     assert.ok(
       streams.every((stream) => !stream.closed),
-      'a slow reader was put out',
+      'the call of a slow reader was ended',
     );
-    await assertServes();
     for (const session of sessions) session.destroy();
   });
 
@@ -238,17 +238,16 @@ describe('the memory of a server process', function () {
     assert.ok(waits > 40, `the clients waited ${waits} times`);
   });
 
-  it('counts calls that have not sent a header: the one too many is refused', async () => {
+  it('counts calls that have not sent a header, and refuses the one above the limit', async () => {
     const session = await connectRaw(server.address);
     const streams = Array.from({ length: 1200 }, () => openRaw(session));
-    // Requests without a message are calls all the same.
-    await sleep(500);
+    // The server reads the streams of a connection in their order, so the other calls are counted before this one.
     const late = openRaw(session);
     const { status } = await endOf(late);
     assert.equal(status, 8);
     assert.ok(streams.every((stream) => !stream.closed));
     session.destroy();
-    await sleep(300);
-    await assertServes();
+    // Nothing announces that the server has closed the session.
+    await eventually(assertServes);
   });
 });

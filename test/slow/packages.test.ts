@@ -148,6 +148,7 @@ describe('the packages', function () {
     assert.deepEqual([...sources].sort(), ['', '.js', '.json', '.md', '.mjs', '.proto', '.safetensors']);
     for (const path of [
       'dist/src/main.js',
+      'dist/workers/dicom-decoder.js',
       'dist/workers/engine-worker.js',
       'models/phantom/1/manifest.json',
     ]) {
@@ -179,16 +180,21 @@ describe('the packages', function () {
     assert.ok(bytes < 560e6, `${bytes} bytes`);
   });
 
-  it('of the program runs its demo and scores a file', async () => {
+  it('of the program runs its demo, and scores a PNG and a DICOM file', async () => {
     const demo = (await salad('demo', '--json')).trim().split('\n');
     const aggregate = JSON.parse(demo.at(-1) ?? '') as Record<string, unknown>;
     assert.deepEqual([aggregate['event'], aggregate['engine']], ['aggregate', 'onnx']);
-    await salad('phantom', '--count', '1', '--seed', '5', '--lesion', 'effusion', '--out', 'images');
-    const [image] = readdirSync(join(program, 'images/effusion')).filter((name) => name.endsWith('.png'));
-    const scored = JSON.parse(
-      await salad('score', `images/effusion/${image}`, '--model', 'phantom', '--json'),
+    const phantom = ['phantom', '--count', '1', '--seed', '5', '--lesion', 'effusion', '--out', 'images'];
+    for (const format of ['png', 'dicom']) await salad(...phantom, '--format', format);
+    const scored = await salad('score', 'images/effusion', '--model', 'phantom', '--json');
+    const lines = scored
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.deepEqual(
+      lines.map((line) => [line['file'], line['decision']]),
+      ['dcm', 'png'].map((extension) => [`images/effusion/phantom-000005.${extension}`, 'anomalous']),
     );
-    assert.equal(scored.decision, 'anomalous');
   });
 
   it('of the program takes the WebGPU engine by one command', async () => {

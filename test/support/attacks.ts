@@ -1,4 +1,4 @@
-/** Attackers and a good client in Python, and a server whose memory is limited. */
+/** Starts attackers and a good client in Python, and limits the memory of a server. */
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
@@ -11,18 +11,18 @@ const cache = join(root, '.cache/attacks');
 const python = join(cache, 'environment/bin/python');
 const stubs = join(cache, 'stubs');
 
-/** Installs what clients/requirements.txt pins from PyPI, unless it is there, and makes the stubs of our protocol. */
+/** Installs the packages of clients/requirements.txt from PyPI unless they are installed, and generates stubs. */
 export function installClients(): void {
   const requirements = join(sources, 'requirements.txt');
-  const wanted = readFileSync(requirements, 'utf8');
+  const pinned = readFileSync(requirements, 'utf8');
   const stamp = join(cache, 'environment/.installed');
   const run = (command: string, args: readonly string[]) =>
     execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] });
-  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== wanted) {
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== pinned) {
     mkdirSync(cache, { recursive: true });
     run('python3', ['-m', 'venv', join(cache, 'environment')]);
     run(python, ['-m', 'pip', 'install', '--quiet', '-r', requirements]);
-    writeFileSync(stamp, wanted);
+    writeFileSync(stamp, pinned);
   }
   mkdirSync(stubs, { recursive: true });
   const proto = join(root, 'proto');
@@ -45,7 +45,7 @@ function startPython(script: string, args: readonly string[]): ChildProcessWitho
   return child;
 }
 
-/** Runs one attack to its end. @returns what the server said to the attacker, as the script counts it */
+/** Runs one attack to its end. @returns the server's answers to the attacker, counted by the script */
 export async function attack(
   name: string,
   address: string,
@@ -58,10 +58,10 @@ export async function attack(
     await closed;
     return JSON.parse(line) as Record<string, unknown>;
   }
-  throw new Error(`the attack ${name} ended without a word`);
+  throw new Error(`the attack ${name} ended without a report`);
 }
 
-/** What a good client has seen since it was asked last. */
+/** Results of a good client since its last report. */
 export interface GoodReport {
   readonly scored: number;
   /** Answers that differ from the first in any score. */
@@ -73,9 +73,9 @@ export interface GoodReport {
 }
 
 export interface GoodClient {
-  /** What the first image gave, before any attack. */
+  /** Result of the first image, before any attack. */
   readonly first: { readonly patches: number; readonly score: number };
-  /** Waits for the image that is under way. */
+  /** Waits until the current image is scored. */
   report(): Promise<GoodReport>;
   stop(): void;
 }
@@ -86,7 +86,7 @@ export async function startGoodClient(address: string): Promise<GoodClient> {
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async <T>(): Promise<T> => {
     const { value, done } = await lines.next();
-    if (done) throw new Error('the good client ended too soon');
+    if (done) throw new Error('the good client has ended before its report');
     return JSON.parse(value) as T;
   };
   return {
@@ -102,11 +102,11 @@ export async function startGoodClient(address: string): Promise<GoodClient> {
 }
 
 export interface MemoryLimit {
-  /** How it is enforced, for the report. */
+  /** How the limit is enforced, for the report. */
   readonly by: string;
-  /** Starts the program that follows under the limit. */
+  /** Command that starts the program in its further arguments under the limit. */
   readonly under: readonly string[];
-  /** Ends a process that is over a limit which the kernel does not enforce. */
+  /** Kills a process above the limit where the kernel does not enforce it. */
   check(pid: number, rssBytes: number): void;
   remove(): void;
 }
@@ -114,7 +114,7 @@ export interface MemoryLimit {
 const CGROUP_V1 = '/sys/fs/cgroup/memory';
 const CGROUP_V2 = '/sys/fs/cgroup';
 
-/** A control group of its own where this user may make one, else a watch on the process's RSS. */
+/** Uses a control group where this user may create one, else repeated checks of the process's RSS. */
 export function limitMemory(bytes: number): MemoryLimit {
   const name = `salad-attacks-${process.pid}`;
   for (const [folder, file] of [
@@ -136,7 +136,7 @@ export function limitMemory(bytes: number): MemoryLimit {
     }
   }
   return {
-    by: 'a watch on its RSS, every 20 ms',
+    by: 'a check of its RSS every 20 ms',
     under: [],
     check(pid, rssBytes) {
       if (rssBytes > bytes) process.kill(pid, 'SIGKILL');

@@ -1,6 +1,6 @@
 /**
- * Two network namespaces of our own with a wire between them that has a delay and a rate: `tc netem` on a veth
- * pair, or where the kernel lacks netem, two TUN devices and a relay. Needs Linux and root.
+ * Two network namespaces, connected by a link with a delay and a rate: `tc netem` on a veth pair, or two TUN devices
+ * and a relay where the kernel lacks netem. Needs Linux and root.
  */
 import {
   type ChildProcess,
@@ -13,24 +13,24 @@ import { join } from 'node:path';
 
 export interface DelayedNetwork {
   readonly kind: 'netem' | 'tun relay';
-  /** Of the two ends. */
+  /** Addresses of the two ends. */
   readonly addresses: readonly [string, string];
   /** Runs a command at one end. */
   spawn(end: 0 | 1, command: string, args: readonly string[]): ChildProcessWithoutNullStreams;
-  /** Takes both namespaces and the wire away. */
+  /** Removes both namespaces and the link. */
   remove(): void;
 }
 
-export interface WireOptions {
+export interface LinkOptions {
   readonly oneWayDelayMs: number;
   readonly rateMbit: number;
 }
 
 const ADDRESSES = ['10.231.77.1', '10.231.77.2'] as const;
-/** Packets: more than bandwidth times delay, else the wire would lose what a long burst brings. */
+/** In packets: more than bandwidth times delay, so that the link drops no packet of a long burst. */
 const QUEUE_PACKETS = 20_000;
 
-/** Why such a network cannot be made here; undefined where it can. */
+/** @returns why this machine cannot create such a network; undefined where it can */
 export function networkObstacle(): string | undefined {
   if (process.platform !== 'linux') return 'network namespaces need Linux';
   if (process.getuid?.() !== 0) return 'network namespaces need root';
@@ -43,8 +43,8 @@ export function networkObstacle(): string | undefined {
   }
 }
 
-/** @throws Error naming what the machine lacks */
-export async function createDelayedNetwork(options: WireOptions): Promise<DelayedNetwork> {
+/** @throws Error with the capability that the machine lacks */
+export async function createDelayedNetwork(options: LinkOptions): Promise<DelayedNetwork> {
   const names = [`salad-a${process.pid}`, `salad-b${process.pid}`] as const;
   const devices = [`sla${process.pid}`, `slb${process.pid}`] as const;
   let relay: ChildProcess | undefined;
@@ -79,7 +79,7 @@ export async function createDelayedNetwork(options: WireOptions): Promise<Delaye
   }
 }
 
-function netem(device: string, { oneWayDelayMs, rateMbit }: WireOptions): string[] {
+function netem(device: string, { oneWayDelayMs, rateMbit }: LinkOptions): string[] {
   const shape = ['delay', `${oneWayDelayMs}ms`, 'rate', `${rateMbit}mbit`, 'limit', String(QUEUE_PACKETS)];
   return ['qdisc', 'add', 'dev', device, 'root', 'netem', ...shape];
 }
@@ -94,7 +94,7 @@ function hasNetem(namespace: string): boolean {
   }
 }
 
-async function startRelay(devices: readonly string[], options: WireOptions): Promise<ChildProcess> {
+async function startRelay(devices: readonly string[], options: LinkOptions): Promise<ChildProcess> {
   const script = join(import.meta.dirname, 'delay_link.py');
   const args = [script, ...devices, String(options.oneWayDelayMs), String(options.rateMbit)];
   const relay = spawn('python3', args, { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -115,6 +115,6 @@ function quietly(work: () => void): void {
   try {
     work();
   } catch {
-    // Already gone.
+    // Removed before.
   }
 }

@@ -1,4 +1,7 @@
-/** The formula of docs/explanation/memory.md: how much memory a server may take above what it has when it is warm and idle. */
+/**
+ * The formula of docs/explanation/memory.md: the memory that a server may use in addition to that of the idle,
+ * warmed-up server, in bytes.
+ */
 import type { ServeConfig } from '../../src/config/schema.js';
 
 const KIB = 1024;
@@ -10,19 +13,19 @@ const CONNECTION_BYTES = 256 * KIB;
 const CALL_BYTES = 64 * KIB;
 /** Receive windows of all streams together. */
 const WINDOWS_BYTES = 128 * MIB;
-/** Not collected yet, or kept by V8 and the allocator for the next. */
+/** Garbage that was not collected, and free memory that V8 and the allocator keep. */
 export const GARBAGE_BYTES = 128 * MIB;
 
-export interface Held {
+export interface MemoryUse {
   readonly connections: number;
   readonly calls: number;
-  /** Request messages that come, are decoded or wait; receive windows included. */
+  /** Bytes of request messages that are received, decoded or waiting, and of receive windows. */
   readonly received: number;
-  /** Reserved by acquisitions, their answers included, and by images being decoded. */
+  /** Bytes reserved by acquisitions with their answers, and by images that are being decoded. */
   readonly reserved: number;
 }
 
-export function allowedBytes({ connections, calls, received, reserved }: Held): number {
+export function allowedBytes({ connections, calls, received, reserved }: MemoryUse): number {
   return connections * CONNECTION_BYTES + calls * CALL_BYTES + received + reserved + GARBAGE_BYTES;
 }
 
@@ -35,14 +38,14 @@ type Limits = Pick<
   | 'maxAcquisitionBytes'
 >;
 
-/** Whatever all clients together do. */
+/** The maximum, whatever all clients together do. */
 export function mostBytes(config: Limits): number {
   const { maxConnections, maxConcurrentAcquisitions, maxReceivedBytes, maxMessageBytes } = config;
   return allowedBytes({
     connections: maxConnections,
-    // Scoring, and all others.
+    // Scoring calls, and all others.
     calls: maxConcurrentAcquisitions + maxConnections,
-    // Two compressed messages at once are put together out of their parts.
+    // Two decompressed messages at once are concatenated from their buffers.
     received: Math.max(maxReceivedBytes, maxMessageBytes) + WINDOWS_BYTES + 2 * maxMessageBytes,
     reserved: config.maxAcquisitionBytes,
   });

@@ -2,21 +2,21 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Node flags that collect garbage every so often, so that what a test sees is what stays: left alone, V8 waits for
- * some 60 MiB of it.
+ * Node flags that collect garbage at an interval, so that a test measures memory in use only. V8 alone would wait for
+ * some 60 MiB of garbage.
  */
 export function forcedCollections(everyMs: number): readonly string[] {
   return ['--expose-gc', '--import', `data:text/javascript,setInterval(gc,${everyMs}).unref()`];
 }
 
-/** Resident bytes of a process, as Linux tells. */
+/** Resident memory of a process, in bytes, as reported by Linux. */
 export function rssBytes(pid: number): number {
   const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   if (!match) throw new Error(`no VmRSS for process ${pid}`);
   return Number(match[1]) * 1024;
 }
 
-/** The largest RSS seen while `work` runs. */
+/** The largest RSS while `work` runs, read every 20 ms. */
 export async function peakRssBytes(pid: number, work: () => Promise<void>): Promise<number> {
   let peak = rssBytes(pid);
   const timer = setInterval(() => {
@@ -29,6 +29,23 @@ export async function peakRssBytes(pid: number, work: () => Promise<void>): Prom
   } finally {
     clearInterval(timer);
   }
+}
+
+const SETTLED_CHANGE_BYTES = 1024 * 1024;
+const SETTLED_INTERVAL_MS = 250;
+const SETTLED_INTERVALS_MAX = 80;
+
+/** RSS once it has changed by less than 1 MiB in half a second, or after 20 s. */
+export async function settledRssBytes(pid: number): Promise<number> {
+  let unchanged = 0;
+  let last = rssBytes(pid);
+  for (let interval = 0; unchanged < 2 && interval < SETTLED_INTERVALS_MAX; interval++) {
+    await sleep(SETTLED_INTERVAL_MS);
+    const current = rssBytes(pid);
+    unchanged = Math.abs(current - last) < SETTLED_CHANGE_BYTES ? unchanged + 1 : 0;
+    last = current;
+  }
+  return last;
 }
 
 /** Least-squares slope in units of y per unit of x. */

@@ -1,4 +1,4 @@
-/** gRPC by hand over node:http2: clients that do what no gRPC library would. */
+/** gRPC calls over node:http2, for behaviour that no gRPC library offers. */
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
@@ -9,9 +9,9 @@ import { StreamAcquisitionRequest } from '../../src/gen/salad/v1/anomaly_scoring
 export const STREAM_PATH = '/salad.v1.AnomalyScoring/StreamAcquisition';
 
 export interface RawOptions {
-  /** What the server may send on a stream before somebody reads. */
+  /** Window of each stream for the server's answers. */
   readonly windowBytes?: number;
-  /** Address of this client; all of 127.0.0.0/8 is this machine's. */
+  /** Address of this client: any of 127.0.0.0/8, which all belong to this machine. */
   readonly localAddress?: string;
 }
 
@@ -26,7 +26,7 @@ export async function connectRaw(address: string, options: RawOptions = {}): Pro
   });
   session.on('error', () => {});
   await once(session, 'connect');
-  // Streams of a test are many on purpose.
+  // Tests open more streams than Node's warning threshold of listeners.
   session.setMaxListeners(0);
   return session;
 }
@@ -44,7 +44,7 @@ export function openRaw(
   return stream;
 }
 
-/** One length-prefixed message; `announced` lies about its length. */
+/** One length-prefixed message. @param announced length in the prefix, which may be wrong */
 export function frame(message: Uint8Array, announced = message.byteLength, isCompressed = false): Buffer {
   const prefix = Buffer.alloc(5);
   prefix[0] = isCompressed ? 1 : 0;
@@ -60,7 +60,7 @@ export interface RawEnd {
   /** gRPC status; undefined where the stream ended without one. */
   readonly status: number | undefined;
   readonly details: Buffer | undefined;
-  /** Of google.rpc.ErrorInfo. */
+  /** Reason in google.rpc.ErrorInfo. */
   readonly reason: string | undefined;
   /** `grpc-message`, decoded. */
   readonly message: string | undefined;
@@ -68,24 +68,24 @@ export interface RawEnd {
   readonly rstCode: number;
 }
 
-/** Reads and drops the answers until the stream is over. */
+/** Reads and drops the answers until the stream is closed. */
 export function endOf(stream: ClientHttp2Stream): Promise<RawEnd> {
   return new Promise((resolve) => {
     let status: number | undefined;
     let details: Buffer | undefined;
     let message: string | undefined;
-    const read = (headers: Record<string, unknown>) => {
+    const readHeaders = (headers: Record<string, unknown>) => {
       if (headers['grpc-status'] !== undefined) {
         status = Number(headers['grpc-status']);
-        // As gRPC asks of a client that has its status.
+        // A gRPC client ends its request when it has its status.
         stream.end();
       }
       if (typeof headers['grpc-message'] === 'string') message = decodeURI(headers['grpc-message']);
       const encoded = headers['grpc-status-details-bin'];
       if (typeof encoded === 'string') details = Buffer.from(encoded, 'base64');
     };
-    stream.on('response', read);
-    stream.on('trailers', read);
+    stream.on('response', readHeaders);
+    stream.on('trailers', readHeaders);
     stream.on('close', () =>
       resolve({ status, details, reason: reasonOf(details), message, rstCode: stream.rstCode ?? 0 }),
     );

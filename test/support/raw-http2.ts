@@ -1,4 +1,4 @@
-/** HTTP/2 frames by hand over TCP: clients that do what no HTTP/2 library would. */
+/** A client that sends single HTTP/2 frames over TCP, for behaviour that no HTTP/2 library offers. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -28,19 +28,19 @@ export interface Frame {
 }
 
 export interface RawConnectionOptions {
-  /** What the server may send on a stream. */
+  /** Window of each stream for the server's answers. */
   readonly windowBytes?: number;
   /** Whether pings are answered. @default true */
   readonly answersPings?: boolean;
-  /** PEM text of the authority that the server's certificate comes from. @default plaintext */
+  /** Authority of the server's certificate, in PEM. @default plaintext */
   readonly ca?: string;
-  /** Whether the socket stays half open when the server closes its side. @default false */
+  /** Whether the socket stays half open when the server closes its half. @default false */
   readonly keepsHalfOpen?: boolean;
 }
 
 export class RawConnection {
   readonly frames: Frame[] = [];
-  private buffered = Buffer.alloc(0);
+  private unparsed = Buffer.alloc(0);
 
   private constructor(
     readonly socket: Socket,
@@ -50,25 +50,25 @@ export class RawConnection {
     socket.on('data', (bytes: Buffer) => this.read(bytes));
   }
 
-  /** TCP only: the client has said nothing yet. */
+  /** Opens the TCP connection, with TLS where `ca` is given, and sends nothing. */
   static async open(address: string, options: RawConnectionOptions = {}): Promise<RawConnection> {
     const colon = address.lastIndexOf(':');
     const { ca } = options;
-    const place = {
+    const target = {
       host: address.slice(0, colon),
       port: Number(address.slice(colon + 1)),
       allowHalfOpen: options.keepsHalfOpen ?? false,
     };
     const socket =
       ca === undefined
-        ? connect(place)
-        : connectTls({ ...place, ca, servername: 'localhost', ALPNProtocols: ['h2'] });
+        ? connect(target)
+        : connectTls({ ...target, ca, servername: 'localhost', ALPNProtocols: ['h2'] });
     socket.setNoDelay(true);
     await once(socket, ca === undefined ? 'connect' : 'secureConnect');
     return new RawConnection(socket, options.answersPings ?? true);
   }
 
-  /** Preface and settings, too. */
+  /** Opens a connection, and exchanges the preface and SETTINGS. */
   static async connect(address: string, options: RawConnectionOptions = {}): Promise<RawConnection> {
     const connection = await RawConnection.open(address, options);
     connection.socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
@@ -88,7 +88,7 @@ export class RawConnection {
     this.socket.write(frameOf(type, flags, stream, payload));
   }
 
-  /** A gRPC request's headers; none of the fields is compressed. */
+  /** Sends the headers of a gRPC request; no field is compressed. */
   request(
     stream: number,
     path = STREAM_PATH,
@@ -115,17 +115,25 @@ export class RawConnection {
     }
   }
 
-  /** Bytes of a request; at most one frame of them. */
+  /** Sends bytes of a request, at most 16 KiB, in one frame. */
   data(stream: number, bytes: Uint8Array, endStream = false): void {
     this.send(FRAME.data, endStream ? END_STREAM : 0, stream, bytes);
   }
 
-  /** Resolves with the first such frame, also one that came before. */
+  /** Resolves with the first frame that matches; a frame that was received before counts, too. */
   async seen(matches: (frame: Frame) => boolean): Promise<Frame> {
-    for (;;) {
-      const found = this.frames.find(matches);
-      if (found !== undefined) return found;
-      if (this.socket.destroyed) throw new Error('the connection closed before such a frame came');
+    let found: Frame | undefined;
+    await this.until(() => {
+      found = this.frames.find(matches);
+      return found !== undefined;
+    });
+    return found as unknown as Frame;
+  }
+
+  /** Resolves when the condition is true, which is checked after every network read. */
+  async until(isTrue: () => boolean): Promise<void> {
+    while (!isTrue()) {
+      if (this.socket.destroyed) throw new Error('the connection was closed before the awaited frames came');
       await new Promise((resolve) => {
         this.socket.once('data', resolve);
         this.socket.once('close', resolve);
@@ -139,17 +147,17 @@ export class RawConnection {
   }
 
   private read(bytes: Buffer): void {
-    this.buffered = Buffer.concat([this.buffered, bytes]);
-    while (this.buffered.byteLength >= 9) {
-      const length = this.buffered.readUIntBE(0, 3);
-      if (this.buffered.byteLength < 9 + length) return;
+    this.unparsed = Buffer.concat([this.unparsed, bytes]);
+    while (this.unparsed.byteLength >= 9) {
+      const length = this.unparsed.readUIntBE(0, 3);
+      if (this.unparsed.byteLength < 9 + length) return;
       const frame: Frame = {
-        type: this.buffered.readUInt8(3),
-        flags: this.buffered.readUInt8(4),
-        stream: this.buffered.readUInt32BE(5),
-        payload: this.buffered.subarray(9, 9 + length),
+        type: this.unparsed.readUInt8(3),
+        flags: this.unparsed.readUInt8(4),
+        stream: this.unparsed.readUInt32BE(5),
+        payload: this.unparsed.subarray(9, 9 + length),
       };
-      this.buffered = this.buffered.subarray(9 + length);
+      this.unparsed = this.unparsed.subarray(9 + length);
       this.frames.push(frame);
       if (frame.type === FRAME.ping && frame.flags === 0 && this.answersPings) {
         this.send(FRAME.ping, ACK, 0, frame.payload);

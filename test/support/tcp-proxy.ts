@@ -1,18 +1,18 @@
-/** A TCP hop between client and server that a test can break. */
+/** A TCP proxy between client and server whose connections a test can break. */
 import { createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 
 export interface TcpProxy {
   readonly address: string;
   /** Resets every connection, as a crashed peer or a firewall does. */
   reset(): void;
-  /** From now on nothing goes through, and nobody is told, as when a cable is pulled. */
+  /** Forwards nothing from now on and closes nothing, as when a cable is unplugged. */
   freeze(): void;
-  /** Connections opened so far. */
+  /** Number of connections until now. */
   readonly opened: number;
   close(): Promise<void>;
 }
 
-/** @param onBytes told after bytes of the client went through, with their running total over all connections */
+/** @param onBytes called for bytes of the client, with their total over all connections until now */
 export async function startTcpProxy(
   target: { readonly host: string; readonly port: number; readonly localAddress?: string },
   onBytes?: (total: number) => void,
@@ -35,8 +35,8 @@ export async function startTcpProxy(
         other.destroy();
       });
     }
-    client.on('data', (chunk: Buffer) => {
-      total += chunk.byteLength;
+    client.on('data', (data: Buffer) => {
+      total += data.byteLength;
       onBytes?.(total);
     });
     client.pipe(upstream);

@@ -58,7 +58,9 @@ export interface ScoreOptions extends CallOptions {
 }
 
 /** A whole image: an encoded file, or raw samples that the header describes. */
-export type ImageData = { readonly encoded: Uint8Array } | { readonly raw: Uint8Array };
+export type ImageData =
+  /** PNG, JPEG or DICOM; of a DICOM file of several frames one, counted from 1. */
+  { readonly encoded: Uint8Array; readonly frame?: number } | { readonly raw: Uint8Array };
 
 const CHANNEL_OPTIONS: ChannelOptions = {
   // grpc-js waits up to two minutes; a client should be back soon after its server restarted.
@@ -174,6 +176,7 @@ export class SaladClient {
       header: AcquisitionHeader.fromPartial(header),
       image:
         'encoded' in image ? { $case: 'encoded', value: image.encoded } : { $case: 'raw', value: image.raw },
+      frame: 'encoded' in image ? image.frame : undefined,
     };
     const call = this.#scoring.scoreImage(request, this.#callMetadata(), deadlineOf(options));
     const cleanup = cancelOn(call, options.signal);

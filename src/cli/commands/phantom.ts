@@ -6,6 +6,7 @@ import { type Command, Option } from 'commander';
 import sharp from 'sharp';
 import { SaladError } from '../../errors/index.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../imaging/pixel-format.js';
+import { phantomDicomFile } from '../../phantom/dicom-file.js';
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
 import { wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
@@ -13,12 +14,15 @@ import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, note, print, printable, printJson } from '../shared/output.js';
 import { prepareFolder } from '../shared/output-files.js';
 
+type ImageFormat = 'png' | 'dicom';
+
 interface PhantomFlags {
   readonly count: number;
   readonly seed: number;
   readonly out: string;
   readonly lesion: LesionKind | 'none' | 'mix';
   readonly size: number;
+  readonly format: ImageFormat;
   readonly json?: boolean;
 }
 
@@ -55,16 +59,21 @@ export function registerPhantom(program: Command): void {
         .default('none'),
     )
     .option('--size <pixels>', 'rows and columns, 64 to 4096', wholeNumber(64, 4096), 512)
+    .addOption(
+      new Option('--format <format>', 'file format of the radiographs')
+        .choices(['png', 'dicom'])
+        .default('png'),
+    )
     .option('--json', 'print one JSON object with the written files')
     .addHelpText(
       'after',
       helpText(
         [
           'Writes DIR/normal/ID.png or DIR/<lesion>/ID.png, the mask of the lesion as DIR/masks/<lesion>/ID.png ' +
-            '(255 inside the lesion), and DIR/manifest.tsv.',
-          'The images are 16-bit grey PNGs of display values: a PNG cannot store the VOI window of a detector, so ' +
-            'the window is applied to the 12-bit samples and the result uses the full range of 16 bits. The same ' +
-            'seed gives the same patient, with and without a lesion.',
+            '(255 inside the lesion), and DIR/manifest.tsv. With --format dicom the radiographs are ID.dcm.',
+          'A DICOM file has the 12-bit samples of a detector and their VOI window. A PNG cannot store a window, so it ' +
+            'has display values: the window is applied to the samples, and the result uses the full range of 16 bits. ' +
+            'The same seed gives the same patient, with and without a lesion.',
         ],
         [
           ['salad phantom --count 200 --seed 1 --out data/phantoms', 'normal images, for training'],
@@ -73,6 +82,7 @@ export function registerPhantom(program: Command): void {
             'salad phantom --count 1 --lesion effusion --size 1024 --out /tmp/p --json',
             'one image, for a program',
           ],
+          ['salad phantom --count 1 --format dicom --out /tmp/p', 'a DICOM file'],
         ],
       ),
     )
@@ -80,7 +90,7 @@ export function registerPhantom(program: Command): void {
 }
 
 async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<void> {
-  const { count, seed, size, out } = flags;
+  const { count, seed, out } = flags;
   if (seed + count - 1 > MAX_SEED) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
@@ -96,7 +106,7 @@ async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<
   try {
     for (let i = 0; i < count && !signal.aborted; i++) {
       const lesion = flags.lesion === 'mix' ? LESION_KINDS[i % LESION_KINDS.length]! : flags.lesion;
-      files.push(await writePhantom(out, seed + i, lesion, size));
+      files.push(await writePhantom(flags, seed + i, lesion));
       progress.update(i + 1);
     }
   } finally {
@@ -110,16 +120,17 @@ async function writePhantoms(flags: PhantomFlags, signal: AbortSignal): Promise<
 }
 
 async function writePhantom(
-  out: string,
+  { out, size, format }: PhantomFlags,
   seed: number,
   lesion: LesionKind | 'none',
-  size: number,
 ): Promise<PhantomFile> {
   const phantom = makePhantom({ seed, lesion, size });
   const id = `phantom-${String(seed).padStart(6, '0')}`;
   const label = phantom.lesion ? phantom.lesion.kind : 'normal';
-  const path = `${label}/${id}.png`;
-  await writePng(join(out, path), displaySamples(phantom), phantom);
+  const path = `${label}/${id}.${format === 'dicom' ? 'dcm' : 'png'}`;
+  await mkdir(join(out, label), { recursive: true });
+  if (format === 'dicom') await writeFile(join(out, path), phantomDicomFile(phantom, id));
+  else await writePng(join(out, path), displaySamples(phantom), phantom);
   let mask: string | null = null;
   if (phantom.lesion) {
     mask = `masks/${label}/${id}.png`;

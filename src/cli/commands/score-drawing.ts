@@ -1,25 +1,16 @@
 /** Draws the anomaly map that a server sent over the pixels of the file that was scored. */
-import { readFile } from 'node:fs/promises';
 import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
 import { SaladError } from '../../errors/index.js';
-import { decodeImage } from '../../imaging/decode/decode.js';
 import { legendBelow } from '../../imaging/legend.js';
 import { type DrawnMap, overlayRgb } from '../../imaging/map-drawing.js';
 import { rgbPng } from '../../imaging/overlay.js';
 import { pictureOf } from '../../imaging/picture.js';
-import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format.js';
+import type { PixelFormat } from '../../imaging/pixel-format.js';
 
 export interface SourcePixels {
   readonly format: PixelFormat;
   /** All samples, row by row, little-endian. */
   readonly samples: Uint8Array;
-}
-
-/** @throws SaladError IMAGE_UNREADABLE, and errors of the file system */
-export async function readPixels(file: string): Promise<SourcePixels> {
-  const image = await decodeImage(await readFile(file), { maxPixels: Number.MAX_SAFE_INTEGER });
-  const { rows, columns, bitsAllocated, bitsStored, samples } = image;
-  return { format: defaultPixelFormat(rows, columns, bitsAllocated, bitsStored), samples };
 }
 
 /**

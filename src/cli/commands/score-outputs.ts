@@ -1,18 +1,22 @@
 /** Outputs of `salad score`: stdout, and files whose paths are checked before the first image is scored. */
 import { appendFile, writeFile } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
 import { type DrawnMap, pictureLayers } from '../../imaging/map-drawing.js';
 import { failureOf } from '../shared/failure.js';
 import { EXIT, isStdoutClosed, note, print, printable, printJson } from '../shared/output.js';
 import { type OutputFile, prepareFiles } from '../shared/output-files.js';
 import { hasPlaceholder, mapPaths } from './map-paths.js';
-import { drawnMapOf, overlayWithLegendPng, readPixels } from './score-drawing.js';
+import { drawnMapOf, overlayWithLegendPng, type SourcePixels } from './score-drawing.js';
 import { type ReportedImage, rankingScore, writeScoreReport } from './score-report.js';
 import {
   aggregateJson,
   CSV_HEADER,
   csvOf,
+  type DicomSource,
   type FailedImage,
+  groupJson,
+  labelOf,
   type ScoredImage,
   scoreTable,
   summaryOf,
@@ -30,16 +34,24 @@ const MAX_REPORT_PICTURES = 200;
 
 export class ScoreOutputs {
   readonly #flags: ScoreOutputFlags;
-  readonly #total: number;
+  #total: number;
   readonly #mapPathByFile: ReadonlyMap<string, string>;
+  /** Absolute paths of all images to score. */
+  readonly #inputs: ReadonlySet<string>;
   readonly #results: (FailedImage | ReportedImage)[] = [];
   /** Images that the report will show with their pictures, unordered. */
   readonly #imagesWithPicture: ReportedImage[] = [];
   #mapCount = 0;
   #lastMapPath = '';
 
-  private constructor(flags: ScoreOutputFlags, mapPathByFile: ReadonlyMap<string, string>, total: number) {
+  private constructor(
+    flags: ScoreOutputFlags,
+    files: readonly string[],
+    mapPathByFile: ReadonlyMap<string, string>,
+    total: number,
+  ) {
     this.#flags = flags;
+    this.#inputs = new Set(files.map((file) => resolve(file)));
     this.#mapPathByFile = mapPathByFile;
     this.#total = total;
   }
@@ -69,7 +81,7 @@ export class ScoreOutputs {
       ...[...mapPathByFile].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
     ];
     await prepareFiles(outputs, files);
-    return new ScoreOutputs(flags, mapPathByFile, total);
+    return new ScoreOutputs(flags, files, mapPathByFile, total);
   }
 
   /** Writes the header of the CSV file, which removes its old content. */
@@ -83,9 +95,12 @@ export class ScoreOutputs {
     return json === true && isStdoutClosed() && [anomalyMap, report, csv].every((file) => file === undefined);
   }
 
-  /** Prints the result of an image, and writes its anomaly map and CSV line. */
-  async add(image: ScoredImage): Promise<void> {
-    const drawn = await this.#draw(image);
+  /**
+   * Prints the result of an image, and writes its anomaly map and CSV line.
+   * @param readPixels decodes the image, for its anomaly map
+   */
+  async add(image: ScoredImage, readPixels: () => Promise<SourcePixels>): Promise<void> {
+    const drawn = await this.#draw(image, readPixels);
     const anomalyMap = await this.#writeMap(image, drawn);
     if (this.#flags.json)
       printJson({ ...aggregateJson(image), ...(anomalyMap === undefined ? {} : { anomalyMap }) });
@@ -94,7 +109,7 @@ export class ScoreOutputs {
     await this.#addResult(result);
   }
 
-  async addFailure(file: string, error: unknown): Promise<void> {
+  async addFailure(file: string, error: unknown, source?: DicomSource): Promise<void> {
     process.exitCode = EXIT.failure;
     const { message, ...rest } = failureOf(error);
     // Errors of the file system start with the file name, which the output has already.
@@ -102,9 +117,18 @@ export class ScoreOutputs {
       ...rest,
       message: message.startsWith(`${file}: `) ? message.slice(file.length + 2) : message,
     };
-    if (this.#flags.json) printJson({ event: 'error', file, ...failure });
-    note(failureLine(file, failure.message));
-    await this.#addResult({ file, failure });
+    const named = source === undefined ? { file } : { file, source };
+    if (this.#flags.json) printJson({ event: 'error', ...named, ...failure });
+    note(failureLine(labelOf(named), failure.message));
+    await this.#addResult({ ...named, failure });
+  }
+
+  /** Prints the summary of a file with several frames; call it after the last frame. */
+  endFile(file: string): void {
+    const group = this.#results.at(-1)?.source?.group;
+    if (!this.#flags.json || group === undefined) return;
+    const frames = this.#results.filter(({ source }) => source?.group === group);
+    printJson(groupJson(file, frames));
   }
 
   /** Prints the table and writes the report, also if not all files were scored. */
@@ -124,6 +148,8 @@ export class ScoreOutputs {
   }
 
   async #addResult(result: FailedImage | ReportedImage): Promise<void> {
+    // The total counts a file with several frames once.
+    if ((result.source?.frame ?? 1) > 1) this.#total += 1;
     this.#results.push(result);
     if (this.#flags.csv !== undefined)
       await withPath(this.#flags.csv, (path) => appendFile(path, csvOf(result)));
@@ -133,12 +159,12 @@ export class ScoreOutputs {
    * Draws the anomaly map of an image where an output shows it. A failure is reported and sets exit code 1; the scores are
    * still valid and are printed.
    */
-  async #draw({ file, aggregate }: ScoredImage): Promise<DrawnMap | undefined> {
-    if (this.#flags.report === undefined && !this.#mapPathByFile.has(file)) return undefined;
+  async #draw(image: ScoredImage, readPixels: () => Promise<SourcePixels>): Promise<DrawnMap | undefined> {
+    if (this.#flags.report === undefined && !this.#mapPathByFile.has(image.file)) return undefined;
     try {
-      return drawnMapOf(await readPixels(file), aggregate);
+      return drawnMapOf(await readPixels(), image.aggregate);
     } catch (error) {
-      this.#noteNoMap(file, error);
+      this.#noteNoMap(image, error);
       return undefined;
     }
   }
@@ -157,16 +183,15 @@ export class ScoreOutputs {
    * Writes the map of an image with its colour bar.
    * @returns the path; undefined if no map was written, which is reported as in `#draw`
    */
-  async #writeMap(
-    { file, aggregate }: ScoredImage,
-    drawn: DrawnMap | undefined,
-  ): Promise<string | undefined> {
-    const path = this.#mapPathByFile.get(file);
-    if (path === undefined || drawn === undefined) return undefined;
+  async #writeMap(image: ScoredImage, drawn: DrawnMap | undefined): Promise<string | undefined> {
+    const filePath = this.#mapPathByFile.get(image.file);
+    if (filePath === undefined || drawn === undefined) return undefined;
+    const path = framePath(filePath, image.source);
     try {
-      await writeFile(path, await overlayWithLegendPng(drawn, aggregate));
+      if (this.#inputs.has(resolve(path))) throw new Error(`${path} is one of the images`);
+      await writeFile(path, await overlayWithLegendPng(drawn, image.aggregate));
     } catch (error) {
-      this.#noteNoMap(file, error);
+      this.#noteNoMap(image, error);
       return undefined;
     }
     this.#mapCount++;
@@ -174,9 +199,9 @@ export class ScoreOutputs {
     return path;
   }
 
-  #noteNoMap(file: string, error: unknown): void {
+  #noteNoMap(image: ScoredImage, error: unknown): void {
     process.exitCode = EXIT.failure;
-    note(failureLine(file, `no anomaly map: ${failureOf(error).message}`));
+    note(failureLine(labelOf(image), `no anomaly map: ${failureOf(error).message}`));
   }
 }
 
@@ -188,6 +213,13 @@ function withoutMapData(image: ScoredImage): ReportedImage {
     ...image,
     aggregate: { ...image.aggregate, anomalyMap: { ...anomalyMap, data: new Uint8Array() } },
   };
+}
+
+/** Adds the number of the frame before the extension, if the file has several frames. */
+function framePath(path: string, source: DicomSource | undefined): string {
+  if (source === undefined || source.frames === 1) return path;
+  const extension = extname(path);
+  return `${path.slice(0, path.length - extension.length)}-${source.frame}${extension}`;
 }
 
 /** Runs a write and adds the path to its error, which a failed write to an open file lacks. */

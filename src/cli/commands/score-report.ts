@@ -8,7 +8,14 @@ import { mapToolbar, type Outline, type Picture, picturePair } from '../../repor
 import { HOW_TO_READ } from '../../report/reading.js';
 import { numberCell, sortableTable, textCell } from '../../report/sortable-table.js';
 import { packageVersion } from '../../util/package-root.js';
-import { decisionName, type FailedImage, isScored, type ScoredImage, summaryOf } from './score-results.js';
+import {
+  decisionName,
+  type FailedImage,
+  isScored,
+  labelOf,
+  type ScoredImage,
+  summaryOf,
+} from './score-results.js';
 
 /** A scored image with the layers of its picture, if the report shows it. */
 export type ReportedImage = ScoredImage & { layers?: PictureLayers | undefined };
@@ -62,7 +69,8 @@ export function rankingScore({ aggregate }: ScoredImage): number {
 function failures(failed: readonly FailedImage[]): string {
   if (failed.length === 0) return '';
   const rows = failed.map(
-    ({ file, failure }) => `<tr><td>${shownName(file)}</td><td>${escapeHtml(failure.message)}</td></tr>`,
+    (result) =>
+      `<tr><td>${shownName(labelOf(result))}</td><td>${escapeHtml(result.failure.message)}</td></tr>`,
   );
   return `<h2>Not scored</h2><div class="wide"><table><thead><tr><th>file</th><th>reason</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
@@ -95,11 +103,13 @@ const COLUMNS = [
 ];
 
 function summary(entries: readonly Entry[]): string {
-  const rows = entries.map(({ image: { file, aggregate, latencyMs }, picture }) => {
+  const rows = entries.map(({ image, picture }) => {
+    const { aggregate, latencyMs } = image;
+    const label = labelOf(image);
     const decision = decisionName(aggregate);
     const { rows: height, columns: width } = picture;
     return [
-      { html: `<a href="#${picture.key}">${shownName(file)}</a>`, key: file },
+      { html: `<a href="#${picture.key}">${shownName(label)}</a>`, key: label },
       { html: `<span class="${decision}">${decision}</span>`, key: decision },
       numberCell(aggregate.imageScore, 3),
       numberCell(aggregate.pValue, 4),
@@ -113,7 +123,8 @@ function summary(entries: readonly Entry[]): string {
 }
 
 /** The sizes of the source follow from the map. */
-function pictureOf({ file, aggregate, layers }: ReportedImage, key: string): Picture {
+function pictureOf(image: ReportedImage, key: string): Picture {
+  const { aggregate, layers } = image;
   const { anomalyMap, topPatches } = aggregate;
   const outlines: Outline[] = [];
   if (anomalyMap !== undefined && anomalyMap.countingArea.length > 0) {
@@ -128,7 +139,7 @@ function pictureOf({ file, aggregate, layers }: ReportedImage, key: string): Pic
     Math.round((length ?? 0) * (scale ?? 1));
   return {
     key,
-    alt: file,
+    alt: labelOf(image),
     rows: side(anomalyMap?.rows, anomalyMap?.mapToSource?.yy),
     columns: side(anomalyMap?.columns, anomalyMap?.mapToSource?.xx),
     grey: layers?.grey,
@@ -138,13 +149,13 @@ function pictureOf({ file, aggregate, layers }: ReportedImage, key: string): Pic
 }
 
 function section({ image, picture }: Entry): string {
-  const { file, aggregate, layers } = image;
+  const { aggregate, layers } = image;
   const decision = decisionName(aggregate);
   const score = Number.isNaN(aggregate.imageScore)
     ? 'no score'
     : `image score ${aggregate.imageScore.toFixed(3)}, p-value ${aggregate.pValue.toFixed(4)}, threshold ${thresholdText(aggregate)}`;
   const warnings = aggregate.warnings.map(({ message }) => `<p class="warning">${escapeHtml(message)}</p>`);
-  return `<section class="image" id="${picture.key}"><h3>${shownName(file)}</h3>
+  return `<section class="image" id="${picture.key}"><h3>${shownName(labelOf(image))}</h3>
 <div><span class="${decision}">${decision}</span> · ${escapeHtml(score)}</div>
 ${warnings.join('\n')}${layers === undefined ? noPicture(aggregate) : picturePair(picture, aggregate.anomalyMap?.scale ?? [])}
 <details><summary>highest patches</summary>${patches(aggregate)}</details></section>`;

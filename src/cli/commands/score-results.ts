@@ -5,14 +5,32 @@ import { csvLine } from '../../util/csv.js';
 import type { Failure } from '../shared/failure.js';
 import { table } from '../shared/output.js';
 
+/** A frame of a DICOM file. */
+export interface DicomSource {
+  /** From 1. */
+  readonly frame: number;
+  readonly frames: number;
+  /** Present if the file has several frames: the common start of their acquisition ids. */
+  readonly group?: string;
+  /** How the file was interpreted where the standard leaves a choice. */
+  readonly notes: readonly string[];
+  /** Identification of the instance, only with --identify. */
+  readonly sopInstanceUid?: string | null;
+  readonly laterality?: string | null;
+  readonly view?: string | null;
+  readonly orientation?: string | null;
+}
+
 export interface ScoredImage {
   readonly file: string;
+  readonly source?: DicomSource;
   readonly aggregate: AcquisitionAggregate;
   readonly latencyMs: number;
 }
 
 export interface FailedImage {
   readonly file: string;
+  readonly source?: DicomSource;
   readonly failure: Failure;
 }
 
@@ -22,17 +40,25 @@ export function isScored<T extends ScoredImage>(result: T | FailedImage): result
   return 'aggregate' in result;
 }
 
+/** The name of a result in tables and messages: the file, and the frame if the file has several. */
+export function labelOf({ file, source }: Pick<ImageResult, 'file' | 'source'>): string {
+  return source === undefined || source.frames === 1
+    ? file
+    : `${file} frame ${source.frame}/${source.frames}`;
+}
+
 /** `normal`, `anomalous` or `indeterminate`. */
 export function decisionName(aggregate: AcquisitionAggregate): string {
   return (Decision[aggregate.decision] ?? '').replace('DECISION_', '').toLowerCase();
 }
 
 /** The JSON line of a scored image. `anomalous` is null if the decision is indeterminate. */
-export function aggregateJson({ file, aggregate, latencyMs }: ScoredImage): Record<string, unknown> {
+export function aggregateJson({ file, source, aggregate, latencyMs }: ScoredImage): Record<string, unknown> {
   const { coverage, model, timings } = aggregate;
   return {
     event: 'aggregate',
     file,
+    ...(source === undefined ? {} : { source }),
     acquisitionId: aggregate.acquisitionId,
     model: `${model?.name}@${model?.version}`,
     bundleSha256: model?.bundleSha256,
@@ -64,21 +90,28 @@ function warningsOf(aggregate: AcquisitionAggregate): readonly string[] {
   return aggregate.warnings.map((warning) => warning.message);
 }
 
+/** The warnings of the server, and the notes on how a DICOM file was interpreted. */
+function remarksOf({ aggregate, source }: ScoredImage): string {
+  return [...warningsOf(aggregate), ...(source?.notes ?? [])].join('; ');
+}
+
 /** Columns of `--csv`; `top` to `right` are the box of the highest-scoring patch in source pixels. */
 const CSV_COLUMNS = [
   ...['file', 'model', 'imageScore', 'pValue', 'threshold', 'decision'],
   ...['scored', 'skipped', 'failed', 'missing', 'top', 'left', 'bottom', 'right'],
   ...['latencyMs', 'warnings', 'error'],
+  ...['frame', 'sopInstanceUid', 'laterality', 'view'],
 ] as const;
 
 /** The first line of a `--csv` file. */
 export const CSV_HEADER = `${csvLine(CSV_COLUMNS)}\n`;
 
-/** The CSV line of an image; if it failed, only `file` and `error` have values. */
+/** The CSV line of an image; if it failed, only `file`, `error` and the columns of DICOM files have values. */
 export function csvOf(result: ImageResult): string {
+  const source = sourceCells(result.source);
   if (!isScored(result)) {
-    const blanks = CSV_COLUMNS.slice(1, -1).map(() => '');
-    return `${csvLine([result.file, ...blanks, result.failure.message])}\n`;
+    const blanks = CSV_COLUMNS.slice(1, -1 - source.length).map(() => '');
+    return `${csvLine([result.file, ...blanks, result.failure.message, ...source])}\n`;
   }
   const { file, aggregate, latencyMs } = result;
   const { coverage, model } = aggregate;
@@ -93,10 +126,16 @@ export function csvOf(result: ImageResult): string {
     ...[coverage?.scored, coverage?.skipped, coverage?.failed, coverage?.missing],
     ...[box?.top, box?.left, box?.bottom, box?.right],
     latencyMs.toFixed(1),
-    warningsOf(aggregate).join('; '),
+    remarksOf(result),
     '',
+    ...source,
   ];
   return `${csvLine(cells)}\n`;
+}
+
+/** The last columns of `--csv`: empty for other formats than DICOM; without --identify only the frame has a value. */
+function sourceCells(source: DicomSource | undefined): readonly (string | number)[] {
+  return [source?.frame ?? '', source?.sopInstanceUid ?? '', source?.laterality ?? '', source?.view ?? ''];
 }
 
 /** The table of all images, one row each, failed images included. */
@@ -104,16 +143,16 @@ export function scoreTable(results: readonly ImageResult[]): string {
   return table(
     ['file', 'score', 'p-value', 'decision', 'patches', 'ms', 'warnings'],
     results.map((result) => {
-      if (!isScored(result)) return [result.file, '-', '-', 'failed', '-', '-', result.failure.message];
-      const { file, aggregate, latencyMs } = result;
+      if (!isScored(result)) return [labelOf(result), '-', '-', 'failed', '-', '-', result.failure.message];
+      const { aggregate, latencyMs } = result;
       return [
-        file,
+        labelOf(result),
         aggregate.imageScore.toFixed(3),
         aggregate.pValue.toFixed(4),
         decisionName(aggregate),
         patchCounts(aggregate),
         latencyMs.toFixed(0),
-        warningsOf(aggregate).join('; '),
+        remarksOf(result),
       ];
     }),
   );
@@ -141,4 +180,23 @@ export function summaryOf(results: readonly ImageResult[], total: number): strin
   const notScored = total - results.length;
   const texts = [...counts].map(([name, count]) => `${count} ${name}`);
   return `${total} images: ${[...texts, ...(notScored > 0 ? [`${notScored} not scored`] : [])].join(', ')}`;
+}
+
+/** The line of `--json` that summarises the frames of one file: `{"event":"group",...}`. */
+export function groupJson(file: string, results: readonly ImageResult[]): Record<string, unknown> {
+  const scored = results.filter((result) => isScored(result));
+  const [highest] = [...scored].sort((a, b) => b.aggregate.imageScore - a.aggregate.imageScore);
+  return {
+    event: 'group',
+    file,
+    group: results[0]?.source?.group,
+    frames: results[0]?.source?.frames,
+    scored: scored.length,
+    failed: results.length - scored.length,
+    anomalous: scored.filter(({ aggregate }) => aggregate.decision === Decision.DECISION_ANOMALOUS).length,
+    highest:
+      highest === undefined
+        ? null
+        : { frame: highest.source?.frame, imageScore: highest.aggregate.imageScore },
+  };
 }

@@ -28,7 +28,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
       'Scores radiographs: how much each image, and each patch of it, differs from the normal images of a model. ' +
         'A salad-serve server computes the scores: the one named by --target, else one started for this command.',
     )
-    .argument('<paths...>', 'PNG and JPEG files, 8 or 16 bits, and folders of them')
+    .argument('<paths...>', 'PNG and JPEG files, 8 or 16 bits, DICOM files, and folders of them')
     .option(
       '--model <name|dir>',
       'NAME, NAME@VERSION or a bundle folder; optional if the server has one model',
@@ -67,7 +67,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
       ).conflicts('target'),
     )
     .addOption(engineOption('engine of the server started for this command').conflicts('target'));
-  withTargetFlags(command)
+  withTargetFlags(withDicomFlags(command))
     .addHelpText(
       'after',
       helpText(
@@ -76,7 +76,10 @@ export function registerScore(program: Command, context: ProgramContext): void {
             '  {name}    name of the image without its extension\n' +
             '  {ext}     extension of the image\n' +
             '  {folder}  folder of the image, relative to the common folder of all images',
-          'A map never overwrites an image that is scored.',
+          'A map never overwrites an image that is scored. A DICOM file with several frames has one map per frame: the ' +
+            'number of the frame is added before the extension.',
+          'DICOM files are decoded by this command, which sends their pixels as rows (as tiles with --mode tiles). All ' +
+            'other data of the files stays on this machine, unless --send-dicom is given. Each frame is scored on its own.',
           'Ctrl-C stops; the results until then are printed and written. Exit codes: 0 all images were scored, ' +
             '1 some were not, 2 wrong usage, 130 interrupted.',
         ],
@@ -89,6 +92,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
           ['salad score *.png --model chest-adult --report report.html', 'write an HTML report'],
           ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'write anomaly maps'],
           ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'print scores for a program'],
+          ['salad score IM000001 --model chest-adult --json --identify', 'score a DICOM file'],
           ['salad score chest.png --model models/mine/1', 'use a model of your own'],
           ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'use a running server'],
         ],
@@ -99,12 +103,30 @@ export function registerScore(program: Command, context: ProgramContext): void {
     );
 }
 
+function withDicomFlags(command: Command): Command {
+  return command
+    .option('--identify', 'add SOP Instance UID, laterality and view of DICOM files to the results')
+    .option(
+      '--send-dicom',
+      'send whole DICOM files, with the data of the patient, instead of their pixels only',
+    )
+    .addOption(
+      new Option(
+        '--photometric <value>',
+        'photometric interpretation of DICOM files that contradict themselves',
+      ).choices(['MONOCHROME1', 'MONOCHROME2']),
+    );
+}
+
 async function score(
   paths: readonly string[],
   flags: ScoreFlags,
   context: ProgramContext,
   signal: AbortSignal,
 ): Promise<void> {
+  if (flags.sendDicom && flags.mode !== 'image') {
+    throw new SaladError('CONFIGURATION_INVALID', '--send-dicom needs --mode image');
+  }
   if (flags.rowsPerSecond !== undefined && flags.mode !== 'rows') {
     throw new SaladError('CONFIGURATION_INVALID', '--rows-per-second needs --mode rows');
   }
@@ -144,15 +166,16 @@ async function scoreFiles(
     for (const [index, file] of files.entries()) {
       if (outputs.isClosed || signal.aborted) return;
       progress?.update(index, file);
-      const startMs = performance.now();
-      try {
-        const answer = await scoreFile(session, file, { ...flags, selector: session.model, signal });
-        const latencyMs = performance.now() - startMs;
-        await outputs.add({ file, aggregate: addRateWarning(answer), latencyMs });
-      } catch (error) {
+      for await (const result of scoreFile(session, file, { ...flags, selector: session.model, signal })) {
+        if (!('error' in result)) {
+          const { readPixels, ...scored } = result;
+          const aggregate = addRateWarning(scored.aggregate);
+          await outputs.add({ file, ...scored, aggregate }, readPixels);
+          continue;
+        }
         if (signal.aborted) return;
-        const failure = session.explain(error);
-        await outputs.addFailure(file, failure);
+        const failure = session.explain(result.error);
+        await outputs.addFailure(file, failure, result.source);
         if (flags.patches || !isServerUnavailable(failure)) continue;
         note(
           `salad: the server is unavailable: the other ${files.length - index - 1} images are not scored; ` +
@@ -160,6 +183,7 @@ async function scoreFiles(
         );
         return;
       }
+      outputs.endFile(file);
     }
     progress?.update(files.length);
   } finally {

@@ -13,9 +13,9 @@ export interface DataFlags {
 }
 
 const DATA_HELP = `
-Data: PNG or JPEG images, either directly in the folder (then all of them are
-normal) or in class folders: normal/ (upper or lower case; also good/, ok/,
-healthy/, no_finding/) and one folder for each other class. The class folders
+Data: PNG, JPEG or DICOM images, either directly in the folder (then all of
+them are normal) or in class folders: normal/ (upper or lower case; also good/,
+ok/, healthy/, no_finding/) and one folder for each other class. The class folders
 may be inside train/, test/ and val/, as in the Kaggle and MVTec data sets.
 Other layouts are refused; --normal then names the folders of normal images.
 Hidden files, system files, masks and other formats are left out and reported.
@@ -23,7 +23,8 @@ Hidden files, system files, masks and other formats are left out and reported.
 Patients: a table patients.tsv or manifest.tsv (or .csv; columns "path" or
 "file", and "patient") in the folder, or in one of the two folders above it,
 keeps the images of a patient together. The table must list every image.
-Without a table every image counts as its own patient.`;
+Without a table the patient of a DICOM file is the one that the file names, and
+every other image counts as its own patient.`;
 
 /** @param dataDescription what `--data` is, for the help text */
 export function withDataFlags(command: Command, dataDescription: string): Command {

@@ -1,8 +1,9 @@
 /** Finds the image files that the paths of a command line name. */
 import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
+import { isDicomFile } from '../../dicom/recognise.js';
 import { SaladError } from '../../errors/index.js';
-import { isHiddenName, isImageName } from '../../util/file-names.js';
+import { isHiddenName, isImageName, mayBeDicomName } from '../../util/file-names.js';
 
 const SUB_FOLDERS = 'sub-folders';
 
@@ -16,7 +17,7 @@ export interface ImageFiles {
 }
 
 /**
- * A path to a file names that file, with any extension; a path to a folder names the PNG and JPEG files in it.
+ * A path to a file names that file, with any extension; a path to a folder names the PNG, JPEG and DICOM files in it.
  * @param recursive also searches sub-folders
  */
 export async function findImageFiles(paths: readonly string[], recursive: boolean): Promise<ImageFiles> {
@@ -44,7 +45,7 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
 
 function noImagesError(recursive: boolean): SaladError {
   const hint = recursive ? '' : '; add --recursive to search its sub-folders too';
-  return new SaladError('IMAGE_UNREADABLE', `no PNG or JPEG files in this folder${hint}`);
+  return new SaladError('IMAGE_UNREADABLE', `no PNG, JPEG or DICOM files in this folder${hint}`);
 }
 
 /**
@@ -63,9 +64,9 @@ async function listImages(folder: string, recursive: boolean, leftOut: string[])
     const isFolder = entry.isDirectory() || (entry.isSymbolicLink() && (await isLinkToFolder(path)));
     if (isFolder && recursive && entry.isDirectory()) files.push(...(await listImages(path, true, leftOut)));
     else if (isFolder) count(recursive ? 'linked folders' : SUB_FOLDERS);
-    else if (!isImageName(entry.name)) count(kindOf(entry.name));
-    else if (entry.isFile() || entry.isSymbolicLink()) files.push(path);
-    else count('pipes or devices');
+    else if (!entry.isFile() && !entry.isSymbolicLink()) count('pipes or devices');
+    else if (await isImage(entry.name, path)) files.push(path);
+    else count(kindOf(entry.name));
   }
   if (leftOutCounts.size > 0) {
     const counts = [...leftOutCounts].map(([kind, count]) => `${kind} (${count})`).join(', ');
@@ -73,6 +74,11 @@ async function listImages(folder: string, recursive: boolean, leftOut: string[])
     leftOut.push(`${folder}: left out ${counts}${hint}`);
   }
   return files;
+}
+
+/** By the name, or by the content if the name does not tell whether a file is DICOM. */
+async function isImage(name: string, path: string): Promise<boolean> {
+  return isImageName(name) || (mayBeDicomName(name) && (await isDicomFile(path)));
 }
 
 function kindOf(name: string): string {

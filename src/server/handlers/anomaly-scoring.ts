@@ -1,4 +1,4 @@
-/** salad.v1.AnomalyScoring: both calls are one path, fed by rows and tiles as they come or by a whole image. */
+/** salad.v1.AnomalyScoring: both methods run one acquisition, from streamed rows and tiles or from a whole image. */
 import { availableParallelism } from 'node:os';
 import type { handleBidiStreamingCall, handleServerStreamingCall } from '@grpc/grpc-js';
 import {
@@ -9,6 +9,7 @@ import {
 } from '../../acquisition/index.js';
 import { type Caller, callerOf } from '../../auth/caller.js';
 import type { ServeConfig } from '../../config/schema.js';
+import type { DicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../errors/index.js';
 import type {
   AnomalyScoringServer,
@@ -17,9 +18,9 @@ import type {
   StreamAcquisitionRequest,
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
-import type { AcquisitionHeader } from '../../gen/salad/v1/types.js';
+import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
 import { DecodeQueue } from '../../imaging/decode/queue.js';
-import { messageTaken } from '../../limits/intake.js';
+import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
@@ -29,48 +30,49 @@ import { readRequests } from '../../wire/request-reader.js';
 import { ResponseWriter, type WritableCall } from '../../wire/response-writer.js';
 import { type CallTracker, monotonicDeadline, type StreamingCall } from './call-tracker.js';
 
-/** Images decompressed at once: each takes a thread of its own. */
-const DECODED_AT_ONCE = Math.min(4, availableParallelism());
+/** Images decompressed at once: each occupies a thread. */
+const DECODED_IMAGES_MAX = Math.min(4, availableParallelism());
 
-/** Without a reason of ours every call would make a DOMException with a stack trace that nobody reads. */
-const DONE = 'requests are read no more';
+/** Reason of every abort: without one each call would create a DOMException with an unused stack trace. */
+const READING_ENDED = 'the handler reads no more requests';
 
 export interface AnomalyScoringContext {
   readonly config: ServeConfig;
   readonly registry: ModelRegistry;
   readonly calls: CallTracker;
   readonly telemetry: Telemetry;
+  readonly dicom: DicomDecoder;
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
-  const decoding = new DecodeQueue(DECODED_AT_ONCE);
+  const decoding = new DecodeQueue(DECODED_IMAGES_MAX);
   const streamAcquisition: handleBidiStreamingCall<StreamAcquisitionRequest, StreamAcquisitionResponse> = (
     call,
   ) => {
     void context.calls.serve(call, async (signal) => {
       context.registry.budget.refuseWhenFull();
-      // Its own signal: when the aggregate is out the client may still hold its side of the stream open.
+      // A separate signal, because the client may keep its half of the stream open after the aggregate.
       const reading = new AbortController();
-      signal.addEventListener('abort', () => reading.abort(DONE), { once: true });
+      signal.addEventListener('abort', () => reading.abort(READING_ENDED), { once: true });
       const requests = readRequests(call, {
         sizeOf: messageBytes,
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
         signal: reading.signal,
-        onTaken: messageTaken,
+        onTaken: messageProcessed,
       });
       try {
         const caller = callerOf(call.metadata);
         const header = await readHeader(requests);
-        const model = modelFor(context.registry, header);
+        const model = findModel(context.registry, header);
         const request = requestFrom(header, model, {
           maxImagePixels: context.config.maxImagePixels,
           deadline: monotonicDeadline(call, model.batcher.now()),
           peer: peerOf(caller),
         });
-        await answer(context, call, model, request, pixelsOf(requests), signal);
+        await writeAnswers(context, call, model, request, pixelsOf(requests), signal);
       } finally {
-        reading.abort(DONE);
+        reading.abort(READING_ENDED);
       }
     });
   };
@@ -81,18 +83,22 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       const { header } = call.request;
       if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
       const caller = callerOf(call.metadata);
-      const model = modelFor(context.registry, header);
+      const model = findModel(context.registry, header);
       const deadline = monotonicDeadline(call, model.batcher.now());
       const { maxImagePixels } = context.config;
-      const { request, samples, release } = await imageRequestFrom(call.request, header, model, {
+      const { dicom } = context;
+      const image = await imageRequestFrom(call.request, header, model, {
         maxImagePixels,
         deadline,
         decoding,
+        dicom,
         signal,
         peer: peerOf(caller),
       });
+      const { request, samples, release, instance } = image;
       try {
-        await answer(context, call, model, request, rowChunks(request.format, samples, signal), signal);
+        const rows = rowChunks(request.format, samples, signal);
+        await writeAnswers(context, call, model, request, rows, signal, instance);
       } finally {
         release();
       }
@@ -102,35 +108,36 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
   return { streamAcquisition, scoreImage };
 }
 
-/** Both calls answer alike. */
-async function answer(
+/** Scores an acquisition and writes its answers, for both methods. */
+async function writeAnswers(
   { config, telemetry }: AnomalyScoringContext,
   call: StreamingCall & WritableCall<StreamAcquisitionResponse & ScoreImageResponse>,
   model: ServedModel,
   request: AcquisitionRequest,
   pixels: AsyncIterable<PixelMessage>,
   signal: AbortSignal,
+  instance?: DicomInstance,
 ): Promise<void> {
   const writer = new ResponseWriter<StreamAcquisitionResponse & ScoreImageResponse>(
     call,
     signal,
     config.idleTimeoutMs,
   );
-  const traced = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
+  const trace = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
   try {
-    for await (const event of scoreAcquisition(model, { ...request, tag: traced.tag }, pixels, signal)) {
+    for await (const event of scoreAcquisition(model, { ...request, tag: trace.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
-      await writer.write(answerOf(event, model, request), aggregate !== undefined);
-      traced.sent(event.kind, aggregate);
+      await writer.write(answerOf(event, model, request, instance), aggregate !== undefined);
+      trace.sent(event.kind, aggregate);
     }
-    traced.ended();
+    trace.ended();
   } catch (error) {
-    traced.ended(error);
+    trace.ended(error);
     throw error;
   }
 }
 
-function modelFor(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {
+function findModel(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {
   checkAcquisitionId(header);
   const name = header.model?.name ?? '';
   checkModelName(name, 'header.model.name');
@@ -144,20 +151,20 @@ function peerOf(caller: Caller | undefined): string {
 async function readHeader(requests: AsyncGenerator<StreamAcquisitionRequest>): Promise<AcquisitionHeader> {
   const first = await requests.next();
   if (first.done === true) {
-    throw SaladError.field('HEADER_MISSING', 'header', 'the stream ended before a header came');
+    throw SaladError.field('HEADER_MISSING', 'header', 'is missing: the stream has ended');
   }
   const { payload } = first.value;
   if (payload?.$case !== 'header') {
     throw SaladError.field(
       'HEADER_MISSING',
       'header',
-      `must come first, but ${payload?.$case ?? 'nothing'} did`,
+      `must be the first message, but the first message was ${payload?.$case ?? 'empty'}`,
     );
   }
   return payload.value;
 }
 
-/** The samples stay views into the message as it was received. */
+/** Yields the pixel messages. Samples are views into the received messages, not copies. */
 async function* pixelsOf(requests: AsyncIterable<StreamAcquisitionRequest>): AsyncGenerator<PixelMessage> {
   for await (const { payload } of requests) {
     switch (payload?.$case) {

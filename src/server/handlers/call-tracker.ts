@@ -1,13 +1,13 @@
-/** The calls in progress: counted, refused while draining, ended with a clear status. */
+/** Tracks the scoring calls in progress: limits their number, refuses new ones in a drain, ends each with a status. */
 import type { Metadata } from '@grpc/grpc-js';
 import { Latch } from '../../acquisition/index.js';
 import { SaladError } from '../../errors/index.js';
 import { cancellation } from './cancellation.js';
 
-/** Made once: an error takes a stack trace, and every call ends with this. */
-const OVER = new SaladError('CANCELLED', 'the call is over');
+/** Created once, because an error collects a stack trace, and every call ends with this one. */
+const CALL_ENDED = new SaladError('CANCELLED', 'the call has ended');
 
-/** What a handler needs of a streaming call, whatever its messages. */
+/** The members of a streaming call that do not depend on its message types. */
 export interface StreamingCall {
   readonly cancelled: boolean;
   readonly metadata: Metadata;
@@ -18,16 +18,16 @@ export interface StreamingCall {
 }
 
 export interface CallTrackerOptions {
-  /** Most calls at once, those that have not sent a header yet and those still being read included. */
+  /** Most calls at once, including calls without a header so far and calls whose answers are still being read. */
   readonly maxCalls: number;
   /** Sends an error as the status of the call with this metadata. */
   readonly refuse: (metadata: Metadata, error: unknown) => void;
 }
 
 export class CallTracker {
-  private readonly running = new Map<AbortController, StreamingCall>();
-  private readonly finished = new Latch();
-  private draining = false;
+  private readonly running = new Set<AbortController>();
+  private readonly callEnded = new Latch();
+  private isDraining = false;
 
   constructor(private readonly options: CallTrackerOptions) {}
 
@@ -35,51 +35,51 @@ export class CallTracker {
     return this.running.size;
   }
 
-  /** Runs a handler; whatever it throws becomes the call's status. Never rejects. */
+  /** Runs a handler; an error that it throws becomes the call's status. Never rejects. */
   async serve(call: StreamingCall, handler: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const controller = new AbortController();
     call.on('cancelled', () => {
-      // grpc-js says so at the end of every call, too.
+      // grpc-js emits this at the end of every call, however it ended.
       if (!controller.signal.aborted) controller.abort(cancellation(call));
     });
-    if (this.draining) return this.options.refuse(call.metadata, draining());
+    if (this.isDraining) return this.options.refuse(call.metadata, drainingError());
     if (this.running.size >= this.options.maxCalls) {
-      const why = `${this.options.maxCalls} calls are open already`;
-      return this.options.refuse(call.metadata, new SaladError('OVERLOADED', why));
+      const message = `the server has ${this.options.maxCalls} open scoring calls, its limit`;
+      return this.options.refuse(call.metadata, new SaladError('OVERLOADED', message));
     }
-    this.running.set(controller, call);
+    this.running.add(controller);
     try {
       await handler(controller.signal);
       if (!call.cancelled) call.end();
     } catch (error) {
-      // An abort of ours (drain) says more than the cancellation it caused below.
+      // The reason of an abort by the server (drain) is more specific than the error it caused in the handler.
       const reason: unknown = controller.signal.aborted ? controller.signal.reason : error;
       if (!call.cancelled) this.options.refuse(call.metadata, reason);
     } finally {
-      // Frees what may still wait on the signal, such as a reader of requests.
-      controller.abort(OVER);
+      // Ends everything that still waits for the signal, such as a reader of requests.
+      controller.abort(CALL_ENDED);
       this.running.delete(controller);
-      this.finished.open();
+      this.callEnded.open();
     }
   }
 
-  /** Refuses new calls; resolves when none is left. Those still running after the grace are ended as DRAINING. */
+  /** Refuses new calls; resolves when none is left. Calls that run longer than `graceMs` end with DRAINING. */
   async drain(graceMs: number): Promise<void> {
-    this.draining = true;
+    this.isDraining = true;
     const timer = setTimeout(() => {
-      for (const controller of this.running.keys()) {
-        controller.abort(draining());
+      for (const controller of this.running) {
+        controller.abort(drainingError());
       }
     }, graceMs);
     try {
-      while (this.running.size > 0) await this.finished.wait();
+      while (this.running.size > 0) await this.callEnded.wait();
     } finally {
       clearTimeout(timer);
     }
   }
 }
 
-function draining(): SaladError {
+function drainingError(): SaladError {
   return new SaladError('DRAINING', 'the server is shutting down');
 }
 

@@ -1,10 +1,10 @@
-/** Why a call ended that the server did not end. */
+/** Finds out why a call ended that the server did not end. */
 import { SaladError } from '../../errors/index.js';
 
-/** A client whose deadline passes cancels its call at about that time. */
+/** A client cancels its call at about the time at which the call's deadline passes. */
 const DEADLINE_TOLERANCE_MS = 100;
 
-/** @param call with its deadline on the clock of the day, in ms */
+/** @param call its deadline is on the wall clock, in ms */
 export function cancellation(call: { getDeadline(): Date | number }): SaladError {
   return Date.now() >= Number(call.getDeadline()) - DEADLINE_TOLERANCE_MS
     ? new SaladError('DEADLINE_EXCEEDED', "the call's deadline passed")

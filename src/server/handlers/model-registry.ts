@@ -1,4 +1,4 @@
-/** salad.v1.ModelRegistry: what is loaded, and what a client must know to prepare pixels. */
+/** salad.v1.ModelRegistry: the loaded models, and how a client must prepare pixels for them. */
 import type { handleUnaryCall } from '@grpc/grpc-js';
 import type { ServedModel } from '../../acquisition/index.js';
 import type {
@@ -16,17 +16,17 @@ import { checkModelName } from '../../wire/header.js';
 import { identityOf, wireGeometry } from '../../wire/messages.js';
 import { toServiceError } from '../../wire/status.js';
 
-const QUANTILES = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
+const QUANTILE_PROBABILITIES = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
 
 export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: number): ModelRegistryServer {
   const list: handleUnaryCall<ModelRegistryListRequest, ModelRegistryListResponse> = (_call, callback) => {
-    callback(null, { models: registry.list().map(describe) });
+    callback(null, { models: registry.list().map(modelMessage) });
   };
   const get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse> = (call, callback) => {
     try {
       const { model } = call.request;
       checkModelName(model?.name ?? '', 'model.name');
-      callback(null, { model: describe(registry.find(model?.name ?? '', model?.version)) });
+      callback(null, { model: modelMessage(registry.find(model?.name ?? '', model?.version)) });
     } catch (error) {
       callback(toServiceError(error, retryDelayMs));
     }
@@ -34,7 +34,7 @@ export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: num
   return { list, get };
 }
 
-function describe(model: ServedModel): Model {
+function modelMessage(model: ServedModel): Model {
   const { manifest } = model;
   return {
     identity: identityOf(model),
@@ -46,16 +46,16 @@ function describe(model: ServedModel): Model {
     neighbourCount: manifest.scoring.neighbourCount,
     embeddingSize: manifest.bank.dimension,
     prototypeCount: manifest.bank.rows,
-    calibration: calibrationOf(model),
+    calibration: calibrationMessage(model),
     engine: model.engine,
   };
 }
 
-function calibrationOf({ manifest: { calibration } }: ServedModel): Calibration {
+function calibrationMessage({ manifest: { calibration } }: ServedModel): Calibration {
   return {
     count: calibration.imageScores.length,
     minFalsePositiveRate: minFalsePositiveRate(calibration),
-    quantiles: QUANTILES.map((probability) => ({
+    quantiles: QUANTILE_PROBABILITIES.map((probability) => ({
       probability,
       score: quantileOfSorted(calibration.imageScores, probability),
     })),

@@ -1,4 +1,4 @@
-/** Every call of the port: logged and counted once, when it ends; bounded in time where no handler bounds it. */
+/** Logs and counts every call of the port when it ends, and limits the times that no handler limits. */
 import {
   type Metadata,
   type ServerInterceptingCall,
@@ -18,22 +18,22 @@ export interface OpenCallsOptions {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly retryDelayMs: number;
-  /** From the one request message of a call to the end of its request, in ms. */
-  readonly requestEndMs: number;
-  /** An answer that is not read for this long ends the call, in ms. */
-  readonly unreadMs: number;
+  /** Longest time from the single request message of a call to the end of its request, in ms. */
+  readonly requestEndTimeoutMs: number;
+  /** The call ends where its answer is not read for this long, in ms. */
+  readonly unreadTimeoutMs: number;
 }
 
 type Call = ServerInterceptingCallInterface;
 type CallListener = Parameters<Call['start']>[0];
 type CallEnd = Parameters<Call['sendStatus']>[0];
 
-/** Neither the caller's fault nor ours: worth a line in the log that is kept. */
-const WARNED: ReadonlySet<ErrorReason> = new Set(['CREDENTIALS_UNVERIFIABLE']);
-/** Probes, every few seconds from every load balancer: not counted. */
-const HEALTH = '/grpc.health.v1.Health/';
-/** These calls end by `CallTracker`, and limit unread answers by `ResponseWriter`. */
-const ACQUISITIONS = '/salad.v1.AnomalyScoring/';
+/** Logged as warnings: faults of neither the caller nor this server. */
+const WARNED_REASONS: ReadonlySet<ErrorReason> = new Set(['CREDENTIALS_UNVERIFIABLE']);
+/** Not counted: probes come every few seconds from every load balancer. */
+const HEALTH_PREFIX = '/grpc.health.v1.Health/';
+/** `CallTracker` ends these calls, and `ResponseWriter` limits their unread answers. */
+const SCORING_PREFIX = '/salad.v1.AnomalyScoring/';
 
 export class OpenCalls {
   private readonly others = new Set<OpenCall>();
@@ -42,8 +42,8 @@ export class OpenCalls {
   constructor(private readonly options: OpenCallsOptions) {}
 
   /**
-   * For the server's options, before all interceptors that wrap the call: this one gets grpc-js's own call and changes
-   * it, instead of putting another one before it, which would cost every message.
+   * For the server's options: must precede all interceptors that wrap the call. It changes the methods of grpc-js's own
+   * call instead of wrapping it, because a wrapper would cost time for every message.
    */
   readonly interceptor: ServerInterceptor = (method, call) => {
     const open = new OpenCall(method, call, this.options);
@@ -53,7 +53,7 @@ export class OpenCalls {
         open.listener(listener, {
           onStart: (metadata) => {
             this.byMetadata.set(metadata, open);
-            if (!open.isAcquisition) this.others.add(open);
+            if (!open.isScoring) this.others.add(open);
           },
           onEnd: () => this.others.delete(open),
         }),
@@ -62,49 +62,49 @@ export class OpenCalls {
   };
 
   /**
-   * Sends the error as the status of the call with this metadata. Not through the call's own stream as grpc-js does it:
-   * there the status waits behind answers that the client may never take.
+   * Sends the error as the status of the call with this metadata. It does not use the call's stream as grpc-js does,
+   * because there the status waits behind answers that the client may never read.
    */
   refuse(metadata: Metadata, error: unknown): void {
     this.byMetadata.get(metadata)?.refuse(error);
   }
 
-  /** Ends what is no acquisition: Watch and reflection would never end by themselves. */
+  /** Ends all calls that are no scoring calls: Watch and reflection would never end by themselves. */
   endOthers(error: SaladError): void {
     for (const call of this.others) call.refuse(error);
   }
 }
 
-interface Lifetime {
+interface LifetimeCallbacks {
   readonly onStart: (metadata: Metadata) => void;
   readonly onEnd: () => void;
 }
 
 class OpenCall {
-  readonly isAcquisition: boolean;
+  readonly isScoring: boolean;
   private readonly startedAt = performance.now();
-  private requestEnd: SilenceTimer | undefined;
-  private unread: SilenceTimer | undefined;
+  private requestEndTimer: SilenceTimer | undefined;
+  private unreadTimer: SilenceTimer | undefined;
   private isCounted = false;
-  /** The HTTP/2 stream is closed. */
-  private isGone = false;
-  /** Its status was sent. */
-  private isOver = false;
+  /** Whether the HTTP/2 stream is closed. */
+  private isClosed = false;
+  /** Whether the status was sent. */
+  private hasStatus = false;
 
   constructor(
     private readonly method: ServerMethodDefinition<unknown, unknown>,
     private readonly call: Call,
     private readonly options: OpenCallsOptions,
   ) {
-    this.isAcquisition = method.path.startsWith(ACQUISITIONS);
-    // grpc-js ends calls by itself, too (deadline, messages too large or not to be decoded): through this method.
+    this.isScoring = method.path.startsWith(SCORING_PREFIX);
+    // grpc-js uses this method also for the calls that it ends itself, such as those whose deadline has passed.
     const sendStatus = call.sendStatus.bind(call);
-    call.sendStatus = (end) => sendStatus(this.completed(end));
+    call.sendStatus = (end) => sendStatus(this.recordStatus(end));
     const sendMessage = call.sendMessage.bind(call);
     call.sendMessage = (message, callback) => {
-      // An answer that waited behind one that was not read, when an error ended the call.
-      if (this.isOver) return;
-      sendMessage(message, this.isAcquisition ? callback : this.whenRead(callback));
+      // Drops an answer that waited behind an unread one when an error ended the call.
+      if (this.hasStatus) return;
+      sendMessage(message, this.isScoring ? callback : this.limitUnread(callback));
     };
   }
 
@@ -113,27 +113,27 @@ class OpenCall {
     this.call.sendStatus({ code, details, metadata });
   }
 
-  listener(next: CallListener, { onStart, onEnd }: Lifetime): CallListener {
+  listener(next: CallListener, { onStart, onEnd }: LifetimeCallbacks): CallListener {
     return {
       onReceiveMetadata: (metadata) => {
         onStart(metadata);
         next.onReceiveMetadata(metadata);
       },
       onReceiveMessage: (message) => {
-        if (!this.method.requestStream) this.expectRequestEnd();
+        if (!this.method.requestStream) this.limitRequestEnd();
         next.onReceiveMessage(message);
       },
       onReceiveHalfClose: () => {
-        this.requestEnd?.stop();
+        this.requestEndTimer?.stop();
         if (!this.method.requestStream) next.onReceiveHalfClose();
-        // A client that cancels ends its request first: that is not to be taken for a stream that ended early.
-        else afterReading(() => this.isGone || next.onReceiveHalfClose());
+        // A client that cancels ends its request before the reset: waits for the reset, which is not an early end.
+        else afterReading(() => this.isClosed || next.onReceiveHalfClose());
       },
       // grpc-js calls this at the end of every call, however it ended.
       onCancel: () => {
-        this.isGone = true;
-        this.requestEnd?.stop();
-        this.unread?.stop();
+        this.isClosed = true;
+        this.requestEndTimer?.stop();
+        this.unreadTimer?.stop();
         this.count(codeOf(cancellation(this.call)));
         onEnd();
         next.onCancel();
@@ -141,33 +141,35 @@ class OpenCall {
     };
   }
 
-  /** Handlers of calls with one request message start only when the client has closed its half. */
-  private expectRequestEnd(): void {
-    const { requestEndMs } = this.options;
-    this.requestEnd ??= new SilenceTimer(requestEndMs, () =>
-      this.refuse(new SaladError('IDLE_TIMEOUT', `the request did not end within ${requestEndMs} ms`)),
+  /** A handler with one request message starts only when the client has ended its request. */
+  private limitRequestEnd(): void {
+    const { requestEndTimeoutMs: timeoutMs } = this.options;
+    this.requestEndTimer ??= new SilenceTimer(timeoutMs, () =>
+      this.refuse(new SaladError('IDLE_TIMEOUT', `the request did not end within ${timeoutMs} ms`)),
     );
   }
 
-  private whenRead(callback: () => void): () => void {
-    const { unreadMs } = this.options;
-    this.unread ??= new SilenceTimer(unreadMs, () =>
-      this.refuse(new SaladError('IDLE_TIMEOUT', `an answer was not read for ${unreadMs} ms`)),
+  /** @returns `callback`, which grpc-js calls once the answer is written; until then the time is limited */
+  private limitUnread(callback: () => void): () => void {
+    const { unreadTimeoutMs: timeoutMs } = this.options;
+    this.unreadTimer ??= new SilenceTimer(timeoutMs, () =>
+      this.refuse(new SaladError('IDLE_TIMEOUT', `an answer was not read for ${timeoutMs} ms`)),
     );
     return () => {
-      this.unread?.stop();
-      this.unread = undefined;
+      this.unreadTimer?.stop();
+      this.unreadTimer = undefined;
       callback();
     };
   }
 
-  private completed(end: CallEnd): CallEnd {
-    const known = hasDetails(end) ? undefined : protocolError(end.code, end.details);
+  /** Adds missing error details to a status, logs its error once, and counts the call. */
+  private recordStatus(end: CallEnd): CallEnd {
+    const error = hasDetails(end) ? undefined : protocolError(end.code, end.details);
     const { code, details, metadata } =
-      known === undefined ? end : toServiceError(known, this.options.retryDelayMs);
+      error === undefined ? end : toServiceError(error, this.options.retryDelayMs);
     const thrown = thrownOf(metadata);
-    if (thrown !== undefined && !this.isOver) this.log(thrown);
-    this.isOver = true;
+    if (thrown !== undefined && !this.hasStatus) this.log(thrown);
+    this.hasStatus = true;
     this.count(code);
     return { code, details, metadata: metadata ?? null };
   }
@@ -175,21 +177,21 @@ class OpenCall {
   private log(thrown: unknown): void {
     const { logger, telemetry } = this.options;
     const error = SaladError.from(thrown);
-    const facts = {
+    const fields = {
       reason: error.reason,
       path: this.method.path,
       peer: this.call.getPeer(),
       ...telemetry.idsOf(thrown),
     };
-    if (error.kind === 'internal') logger.error({ err: thrown, ...facts }, 'call failed');
-    else if (WARNED.has(error.reason)) logger.warn({ err: error, ...facts }, error.message);
-    else logger.debug(facts, error.message);
+    if (error.kind === 'internal') logger.error({ err: thrown, ...fields }, 'call failed');
+    else if (WARNED_REASONS.has(error.reason)) logger.warn({ err: error, ...fields }, error.message);
+    else logger.debug(fields, error.message);
   }
 
   private count(code: status): void {
     if (this.isCounted) return;
     this.isCounted = true;
-    if (this.method.path.startsWith(HEALTH)) return;
+    if (this.method.path.startsWith(HEALTH_PREFIX)) return;
     const ms = performance.now() - this.startedAt;
     this.options.telemetry.callEnded(this.method.path.slice(1), status[code], ms);
   }

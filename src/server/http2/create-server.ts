@@ -1,7 +1,8 @@
 /**
- * grpc-js's server keeps HTTP/2's 64 KiB receive window: 3.3 MB/s at 20 ms round trip. It offers no option for that,
- * nor for the TLS handshake's time-out and the number of connections, so this file uses two of its internals: the http2
- * options, for streams and handshakes, and the http2 servers it makes, for connections.
+ * Creates grpc-js servers with a larger receive window and with access to their HTTP/2 servers. grpc-js keeps HTTP/2's
+ * receive window of 64 KiB, which allows 3.3 MB/s at a round trip of 20 ms. It has no options for this window, for the
+ * timeout of TLS handshakes or for limits of connections, so this file uses two internals of its server: the HTTP/2
+ * options (streams and handshakes), and the HTTP/2 servers it creates (connections).
  */
 import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2';
 import { Server, type ServerOptions } from '@grpc/grpc-js';
@@ -17,36 +18,33 @@ interface ServerInternals {
   createHttp2Server?: (...args: unknown[]) => AnyHttp2Server;
 }
 
-export interface WindowOptions {
-  /** What a stream, and a connection, may send before it must wait. */
+export interface Http2Options {
+  /** Receive window of each stream and of each connection. */
   readonly windowBytes: number;
-  /** @default Node's: two minutes */
+  /** Longest TLS handshake. @default Node's, two minutes */
   readonly handshakeTimeoutMs?: number;
-  /** Called with every http2 server before it listens. */
+  /** Called with every HTTP/2 server before it listens. */
   readonly onHttp2Server?: (server: AnyHttp2Server) => void;
 }
 
-/** Bytes of names and values of a call's metadata; a call with more is reset (RFC 9113, 6.5.2). */
+/** Most bytes of a call's metadata, names and values; a call with more is reset (RFC 9113, 6.5.2). */
 const METADATA_BYTES_MAX = 65_535;
 
-/**
- * A grpc-js server whose streams and connections take `windowBytes` before the client must wait.
- * @throws SaladError INTERNAL where grpc-js has changed inside: a server without these limits must not start
- */
-export function createServerWithWindow(
+/** @throws SaladError INTERNAL where grpc-js's internals have changed: a server without these limits must not start */
+export function createServer(
   options: ServerOptions,
-  { windowBytes, handshakeTimeoutMs, onHttp2Server }: WindowOptions,
+  { windowBytes, handshakeTimeoutMs, onHttp2Server }: Http2Options,
 ): Server {
   const server = new Server(options);
-  const { common, create } = internalsOf(server);
-  common.settings = {
-    ...common.settings,
+  const { http2Options, createHttp2Server } = internalsOf(server);
+  http2Options.settings = {
+    ...http2Options.settings,
     initialWindowSize: windowBytes,
     maxHeaderListSize: METADATA_BYTES_MAX,
   };
-  if (handshakeTimeoutMs !== undefined) common.handshakeTimeout = handshakeTimeoutMs;
+  if (handshakeTimeoutMs !== undefined) http2Options.handshakeTimeout = handshakeTimeoutMs;
   (server as unknown as ServerInternals).createHttp2Server = (...args) => {
-    const http2Server = create.apply(server, args);
+    const http2Server = createHttp2Server.apply(server, args);
     http2Server.on('session', (session: ServerHttp2Session) => session.setLocalWindowSize(windowBytes));
     onHttp2Server?.(http2Server);
     return http2Server;
@@ -56,12 +54,12 @@ export function createServerWithWindow(
 
 /** @throws SaladError INTERNAL */
 export function internalsOf(server: object) {
-  const { commonServerOptions: common, createHttp2Server: create } = server as ServerInternals;
-  if (common === undefined || create === undefined) {
+  const { commonServerOptions: http2Options, createHttp2Server } = server as ServerInternals;
+  if (http2Options === undefined || createHttp2Server === undefined) {
     throw new SaladError(
       'INTERNAL',
-      'this version of @grpc/grpc-js is not supported: its servers take no limits',
+      'this version of @grpc/grpc-js is not supported: connection limits cannot be applied to its servers',
     );
   }
-  return { common, create };
+  return { http2Options, createHttp2Server };
 }

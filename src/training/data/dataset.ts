@@ -22,7 +22,7 @@ import {
 export { NORMAL } from './layout.js';
 
 export interface DatasetImage extends ImageFacts {
-  /** Path below the data folder, with forward slashes. */
+  /** Path below the data folder, with forward slashes; then `#` and the number of the frame if the file has several. */
   readonly id: string;
   readonly path: string;
   readonly label: string;
@@ -37,12 +37,16 @@ export interface DatasetImage extends ImageFacts {
 export interface DataReport {
   /** Absolute path. */
   readonly directory: string;
+  /** Images that are used; each frame of a file is one. */
+  readonly images: number;
   /** Folders whose images are used; paths are below the data folder, `.` is the data folder itself. */
   readonly used: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
   readonly leftOut: readonly LeftOut[];
   readonly patients: {
-    /** Null: every image counts as its own patient. */
+    /** File of the table; null without one. */
     readonly table: string | null;
+    /** Images whose patient is named in their DICOM file; 0 with a table. Other images are their own patients. */
+    readonly byDicom: number;
     readonly count: number;
     /** Number of images that the table matched in each way (patient-matching.ts). */
     readonly matched: Readonly<Partial<Record<MatchedBy, number>>>;
@@ -58,7 +62,7 @@ export interface Dataset {
   readonly images: readonly DatasetImage[];
   /** `normal` first, then the others by name. */
   readonly labels: readonly string[];
-  /** File that gives the patients; null: every image is its own patient. */
+  /** File that gives the patients; null: DICOM files name them, or every image is its own patient. */
   readonly patientTable: string | null;
   readonly report: DataReport;
 }
@@ -182,7 +186,7 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
   const chosen = await chooseFiles(directory, path, options);
   if (chosen.unreadable.length === 0 && !chosen.images.some(({ label }) => label === NORMAL)) {
     throw invalid(
-      `${path} holds no normal PNG or JPEG: put them in ${join(path, NORMAL)}/ or directly in the folder`,
+      `${path} holds no normal PNG, JPEG or DICOM image: put them in ${join(path, NORMAL)}/ or directly in the folder`,
     );
   }
   const { table, passedOver } = findTable(directory, options.patients);
@@ -191,20 +195,20 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
   const paths = chosen.images.map((image) => image.path);
   const facts = await readImageFacts(paths, options);
   refuseUnreadable([...chosen.unreadable, ...unreadableOf(chosen.images, facts)], path);
-  const images = chosen.images.map(({ parts, path: file, label, bytes }, index): DatasetImage => {
-    const id = parts.join('/');
-    const patient = matches?.patients[index] ?? `image:${id}`;
-    const view = views?.[index];
-    return {
-      ...(facts[index] as ImageFacts),
-      id,
-      path: file,
-      label,
-      bytes,
-      patient,
-      ...(view === undefined ? {} : { view }),
-    };
-  });
+  const usesDicom = table === null && options.patients !== NO_PATIENTS;
+  const images = withPatients(
+    chosen.images.flatMap(({ parts, path: file, label, bytes }, index) => {
+      const id = parts.join('/');
+      const patient = matches?.patients[index] ?? `${OWN_PATIENT}${id}`;
+      const view = views?.[index];
+      return (facts[index] as readonly ImageFacts[]).map((each) => {
+        const frameId = each.frame === undefined ? id : `${id}#${each.frame}`;
+        const ofImage = { ...each, id: frameId, path: file, label, bytes, patient };
+        return view === undefined ? ofImage : { ...ofImage, view };
+      });
+    }),
+    usesDicom,
+  );
   return {
     directory: join(directory, ...chosen.layout.root),
     images,
@@ -212,10 +216,12 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
     patientTable: table?.file ?? null,
     report: {
       directory,
+      images: images.length,
       used: chosen.used,
       leftOut: chosen.leftOut,
       patients: {
         table: table?.file ?? null,
+        byDicom: images.filter(({ patient }) => patient.startsWith(DICOM_PATIENT)).length,
         count: new Set(images.map((image) => image.patient)).size,
         matched: matches?.matched ?? {},
         passedOver,
@@ -234,9 +240,35 @@ function viewsOf(
   return views ? matchPatients(views, directory, images).patients : undefined;
 }
 
+/** Prefixes of patients that no table gives. */
+const OWN_PATIENT = 'image:';
+const DICOM_PATIENT = 'dicom:';
+
+/**
+ * Names the patients of DICOM files by the lowest pixel hash among their images. This name does not depend on where the
+ * files are, and does not identify the patient.
+ */
+function withPatients(images: readonly DatasetImage[], usesDicom: boolean): readonly DatasetImage[] {
+  const lowestHash = new Map<string, string>();
+  for (const { patientKey: key, pixelHash } of usesDicom ? images : []) {
+    if (key === undefined) continue;
+    const before = lowestHash.get(key);
+    if (before === undefined || pixelHash < before) lowestHash.set(key, pixelHash);
+  }
+  return images.map(({ patientKey, ...image }) => {
+    const hash = patientKey === undefined ? undefined : lowestHash.get(patientKey);
+    return hash === undefined ? image : { ...image, patient: `${DICOM_PATIENT}${hash}` };
+  });
+}
+
+/** Whether the patient of every image is known: from a table, or from the DICOM files. */
+export function knowsPatients({ patientTable, images }: Pick<Dataset, 'patientTable' | 'images'>): boolean {
+  return patientTable !== null || images.every(({ patient }) => patient.startsWith(DICOM_PATIENT));
+}
+
 function unreadableOf(
   images: readonly FoundImage[],
-  facts: readonly (ImageFacts | string)[],
+  facts: readonly (readonly ImageFacts[] | string)[],
 ): readonly Unreadable[] {
   return images.flatMap(({ parts }, index) => {
     const reason = facts[index];

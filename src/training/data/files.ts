@@ -1,11 +1,12 @@
 /**
- * Lists the files of a data folder: PNG and JPEG images, and every file that is not used, with the reason. Lists only
- * regular files as images, because opening a FIFO would wait for a writer. Follows links.
+ * Lists the files of a data folder: PNG, JPEG and DICOM images, and every file that is not used, with the reason. Lists
+ * only regular files as images, because opening a FIFO would wait for a writer. Follows links.
  */
 import type { Dirent, Stats } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isHiddenName, isImageName } from '../../util/file-names.js';
+import { isDicomFile } from '../../dicom/recognise.js';
+import { isHiddenName, isImageName, mayBeDicomName } from '../../util/file-names.js';
 
 export interface FoundImage {
   /** Path below the data folder: the name of every folder, then the file name. */
@@ -41,7 +42,7 @@ export interface FoundFiles {
 const TABLES = /^(boxes\.tsv|(manifest|patients)\.(csv|tsv))$/i;
 
 const HIDDEN = 'hidden or system file';
-const NO_IMAGE = 'neither PNG nor JPEG by its extension';
+const NO_IMAGE = 'neither PNG nor JPEG by its extension, nor DICOM';
 const NOT_REGULAR = 'not a regular file (FIFO, socket or device)';
 const LOOP = 'link to a folder that contains it';
 
@@ -98,7 +99,8 @@ class FolderWalk {
     }
     if (!info.isFile()) return this.leaveOut(parts, NOT_REGULAR);
     if (TABLES.test(name)) return;
-    if (!isImageName(name)) return this.leaveOut(parts, NO_IMAGE);
+    const isImage = isImageName(name) || (mayBeDicomName(name) && (await isDicomFile(path)));
+    if (!isImage) return this.leaveOut(parts, NO_IMAGE);
     this.images.push({ parts, path, bytes: info.size });
   }
 
@@ -107,7 +109,7 @@ class FolderWalk {
   }
 }
 
-/** Lists the files of a data folder and its sub-folders; opens no file. */
+/** Lists the files of a data folder and its sub-folders; opens only files whose names do not tell whether they are DICOM. */
 export async function findFiles(directory: string): Promise<FoundFiles> {
   const walk = new FolderWalk();
   await walk.visitFolder(directory, [], [await realpath(directory)]);

@@ -1,9 +1,10 @@
-/** Renders images of a data set as complete working images, with the pixel format the server assumes for image files. */
+/** Renders images of a data set as complete working images, with the pixel format that the server would use. */
 import { readFile } from 'node:fs/promises';
+import { type ImageFrame, openImageFile } from '../../dicom/decoder/image-file.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import type { InputSpec, TilingSpec } from '../../geometry/specifications.js';
-import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
+import type { DecodedImage } from '../../imaging/decode/decode.js';
 import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format.js';
 import { WorkingImage } from '../../imaging/working-image.js';
 import { IMAGE_PIXELS_MAX } from './images.js';
@@ -26,10 +27,27 @@ export function renderSamples(samples: Uint8Array, format: PixelFormat, spec: Re
   return image;
 }
 
-/** Renders a decoded image file. */
-export function renderDecoded(decoded: DecodedImage, spec: RenderSpec): WorkingImage {
+/** Renders a decoded image, with the default format if it has none. */
+export function renderDecoded(decoded: DecodedImage & Partial<ImageFrame>, spec: RenderSpec): WorkingImage {
   const { rows, columns, bitsAllocated, bitsStored, samples } = decoded;
-  return renderSamples(samples, defaultPixelFormat(rows, columns, bitsAllocated, bitsStored), spec);
+  const format = decoded.format ?? defaultPixelFormat(rows, columns, bitsAllocated, bitsStored);
+  return renderSamples(samples, format, spec);
+}
+
+async function readFrame({ path, frame = 1 }: FrameOfFile): Promise<ImageFrame> {
+  const file = await openImageFile(await readFile(path), { maxPixels: IMAGE_PIXELS_MAX });
+  try {
+    return await file.frame(frame - 1);
+  } finally {
+    file.close();
+  }
+}
+
+/** A frame of an image file. */
+export interface FrameOfFile {
+  readonly path: string;
+  /** From 1; absent if the file has only one. */
+  readonly frame?: number;
 }
 
 export interface RenderedItem<T> {
@@ -39,12 +57,9 @@ export interface RenderedItem<T> {
 }
 
 /** @throws SaladError naming the file, where it has become unreadable since the data set was opened */
-async function renderItem<T extends { readonly path: string }>(
-  item: T,
-  spec: RenderSpec,
-): Promise<RenderedItem<T>> {
+async function renderItem<T extends FrameOfFile>(item: T, spec: RenderSpec): Promise<RenderedItem<T>> {
   try {
-    const decoded = await decodeImage(await readFile(item.path), { maxPixels: IMAGE_PIXELS_MAX });
+    const decoded = await readFrame(item);
     return { item, decoded, image: renderDecoded(decoded, spec) };
   } catch (error) {
     const reason = error instanceof SaladError ? error.reason : 'IMAGE_UNREADABLE';
@@ -55,9 +70,9 @@ async function renderItem<T extends { readonly path: string }>(
 /**
  * Renders all items in order, with a bounded number of images in memory. The next images are decoded while the caller
  * works on the current one.
- * @throws SaladError IMAGE_UNREADABLE, IMAGE_TOO_LARGE
+ * @throws SaladError IMAGE_UNREADABLE, IMAGE_TOO_LARGE, DICOM_UNSUPPORTED; see DicomDecoder
  */
-export async function* renderAll<T extends { readonly path: string }>(
+export async function* renderAll<T extends FrameOfFile>(
   items: readonly T[],
   spec: RenderSpec,
 ): AsyncGenerator<RenderedItem<T>> {

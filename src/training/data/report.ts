@@ -42,11 +42,18 @@ const MATCH_NAMES: Readonly<Record<keyof DataReport['patients']['matched'], stri
   byFileNameAlone: 'by the file name alone',
 };
 
-function patientLine({ table, count, matched, passedOver }: DataReport['patients']): string {
+function patientLine(
+  { table, byDicom, count, matched, passedOver }: DataReport['patients'],
+  images: number,
+): string {
   const note =
     passedOver.length > 0
       ? ` (${passedOver.map(shortPath).join(', ')} has no columns of paths and patients)`
       : '';
+  if (table === null && byDicom > 0) {
+    const others = byDicom < images ? '; every other image is its own patient' : '';
+    return `${count} patients, as named in the DICOM files of ${imageCount(byDicom)}${others}${note}`;
+  }
   if (table === null) return `every image counts as its own patient: no table of patients${note}`;
   const ways = Object.entries(matched).map(
     ([way, n]) => `${n} ${MATCH_NAMES[way as keyof typeof MATCH_NAMES]}`,
@@ -61,7 +68,13 @@ function shortPath(path: string): string {
 }
 
 /** One line for every class, for every reason of leaving files out, and for the patients. */
-export function dataReportLines({ directory, used, leftOut, patients }: DataReport): readonly string[] {
+export function dataReportLines({
+  directory,
+  images: total,
+  used,
+  leftOut,
+  patients,
+}: DataReport): readonly string[] {
   return [
     `data: ${shortPath(directory)}`,
     ...used.map(({ folder, label, images }) => {
@@ -72,6 +85,6 @@ export function dataReportLines({ directory, used, leftOut, patients }: DataRepo
       const more = files > first.length && first.every((path) => !path.endsWith('/')) ? ', ...' : '';
       return `  left out: ${files} ${files === 1 ? 'file' : 'files'} (${first.join(', ')}${more}): ${reason}`;
     }),
-    `  patients: ${patientLine(patients)}`,
+    `  patients: ${patientLine(patients, total)}`,
   ];
 }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import type { Dataset, DatasetImage } from '../data/dataset.js';
+import { type Dataset, type DatasetImage, knowsPatients } from '../data/dataset.js';
 
 export const TEST_HALVES = ['choose', 'report', 'all'] as const;
 export type TestHalf = (typeof TEST_HALVES)[number];
@@ -27,7 +27,7 @@ function splitKeyOf({ patient, pixelHash }: DatasetImage, hasPatients: boolean):
 /** The data set with the images of one half only. */
 export function halfOf(dataset: Dataset, half: TestHalf): Dataset {
   if (half === 'all') return dataset;
-  const hasPatients = dataset.patientTable !== null;
+  const hasPatients = knowsPatients(dataset);
   const images = dataset.images.filter(
     (image) => isChoose(splitKeyOf(image, hasPatients)) === (half === 'choose'),
   );

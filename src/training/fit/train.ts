@@ -4,7 +4,14 @@ import type { Bundle } from '../../bundle/bundle.js';
 import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import { imageCountWarnings } from '../../scoring/calibration-warnings.js';
-import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
+import {
+  type Dataset,
+  type DatasetImage,
+  dataHash,
+  knowsPatients,
+  NORMAL,
+  withoutDuplicates,
+} from '../data/dataset.js';
 import { type PatientSplit, splitByPatient } from '../data/patient-split.js';
 import { type RenderSpec, renderAll } from '../data/render.js';
 import type { FitImage, TrainingPlan } from '../encoders/preset.js';
@@ -146,7 +153,7 @@ export async function trainBundle(options: TrainOptions): Promise<TrainResult> {
     calibrationA,
     calibrationB,
     duplicateCount: duplicates,
-    hasPatientTable: dataset.patientTable !== null,
+    hasPatientTable: knowsPatients(dataset),
     dataSha256: dataHash(normals),
     pixelHashes: images.map(({ pixelHash }) => pixelHash).sort(),
   });

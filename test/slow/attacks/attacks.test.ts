@@ -1,8 +1,8 @@
 /**
- * What an attacker without credentials does to a server in the chart's memory limit, while a good client scores images
- * beside it. Attackers speak HTTP/2 by the Python package h2, the good client is Python's grpcio: no code of ours.
+ * Attacks of a client without credentials on a server within the chart's memory limit, while a good client scores
+ * images. Attackers use the Python package h2, the good client uses Python's grpcio: no code of this project.
  *
- * `SALAD_TEST_ATTACKS=a,b` makes only these attacks, `SALAD_TEST_ATTACKED=FOLDER` on another built checkout.
+ * `SALAD_TEST_ATTACKS=a,b` runs these attacks only, `SALAD_TEST_ATTACKED=FOLDER` runs another built checkout.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -23,20 +23,20 @@ import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
 
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 4096 * MIB;
-const CALM_MS = 1000;
-/** For the server to give back what warming up has left. */
-const WARM_MS = 15_000;
+const BASELINE_MS = 1000;
+/** Time for the server to release memory after its warm-up. */
+const WARM_UP_RELEASE_MS = 15_000;
 const ATTACK_SECONDS = 4;
-/** After which the memory of an attack is given back. */
-const BACK_MS = 30_000;
+/** Time for the server to release the memory of an attack. */
+const RELEASE_MS = 30_000;
 const P99_MS = 1000;
-/** Where the machine is slow by itself, an attack may make the good client's images take this many times longer. */
+/** On a slow machine the good client's images may take this many times longer during an attack. */
 const P99_RATIO = 10;
 /** Characters of `grpc-message`, percent-encoded. */
 const LONGEST_MESSAGE = 1024;
 const GOOD = '127.0.0.9';
 
-/** Of test/slow/attacks/clients/attacks.py, which says what each does. */
+/** Functions of test/slow/attacks/clients/attacks.py, where each is described. */
 const ATTACKS = [
   'health_gzip',
   'small_calls_gzip',
@@ -75,10 +75,10 @@ describe('attacks on a server in a limit of 4 GiB', function () {
   let allowed: number;
   let server: ServeProcess | undefined;
   let proxy: TcpProxy | undefined;
-  /** Its memory when it is warm and idle. */
+  /** Memory of the warmed-up, idle server, in bytes. */
   let base = 0;
 
-  /** 0 where the process is gone. */
+  /** 0 where the process has ended. */
   const rss = () => {
     try {
       return rssBytes(server?.process.pid ?? 0);
@@ -94,10 +94,10 @@ describe('attacks on a server in a limit of 4 GiB', function () {
     // The good client has an address of its own.
     proxy = await startTcpProxy({ host: '127.0.0.1', port, localAddress: GOOD });
     const good = await startGoodClient(proxy.address);
-    await sleep(CALM_MS);
+    await sleep(BASELINE_MS);
     await good.report();
     good.stop();
-    await sleep(WARM_MS);
+    await sleep(WARM_UP_RELEASE_MS);
     base = rss();
   };
 
@@ -115,48 +115,51 @@ describe('attacks on a server in a limit of 4 GiB', function () {
   });
 
   for (const [index, name] of chosen.entries()) {
-    // One that has lost its connections is refused for a while.
+    // Each attack has its own address, because one that has lost its connections is refused for a while.
     const source = `127.0.2.${index + 1}`;
     it(name, async () => {
       if (rss() === 0) await start();
       const good = await startGoodClient(proxy?.address ?? '');
-      await sleep(CALM_MS);
-      const calm = await good.report();
+      await sleep(BASELINE_MS);
+      const before = await good.report();
       let peak = 0;
-      const watch = setInterval(() => {
+      const memoryTimer = setInterval(() => {
         peak = Math.max(peak, rss());
         limit.check(server?.process.pid ?? 0, rss());
       }, 20);
-      const said = await attack(name, server?.address ?? '', { source, seconds: ATTACK_SECONDS });
+      const answers = await attack(name, server?.address ?? '', { source, seconds: ATTACK_SECONDS });
       const [during] = await Promise.all([reportOf(good.report()), sleep(100)]);
-      clearInterval(watch);
+      clearInterval(memoryTimer);
       good.stop();
-      const back = await memoryBack();
-      const figures = { peak, back, base, allowed: base + allowed };
+      const released = await releasedBytes();
+      const figures = { peak, released, base, allowed: base + allowed };
       const mib = Object.entries(figures).map(([key, bytes]) => `${key} ${(bytes / MIB).toFixed(0)} MiB`);
-      console.log(`    ${name}: ${mib.join(', ')}; good before ${JSON.stringify(calm)}`);
-      console.log(`      and meanwhile ${JSON.stringify(during)}; attacker ${JSON.stringify(said)}`);
-      assert.ok(rss() > 0, 'the server is gone');
+      console.log(`    ${name}: ${mib.join(', ')}; good before ${JSON.stringify(before)}`);
+      console.log(`      and during it ${JSON.stringify(during)}; attacker ${JSON.stringify(answers)}`);
+      assert.ok(rss() > 0, 'the server process has ended');
       assert.deepEqual([during.wrong, during.failures], [0, []]);
       assert.ok(during.scored > 0, 'the good client got no answer');
-      const longest = Math.max(P99_MS, P99_RATIO * (calm.p99Ms ?? 0));
-      assert.ok((during.p99Ms ?? 0) <= longest, `the good client waited ${during.p99Ms} ms, not ${longest}`);
-      const repeated = Number(said['longestMessage'] ?? 0);
-      assert.ok(repeated <= LONGEST_MESSAGE, `${repeated} characters of the attacker's were repeated`);
+      const longest = Math.max(P99_MS, P99_RATIO * (before.p99Ms ?? 0));
+      assert.ok(
+        (during.p99Ms ?? 0) <= longest,
+        `the good client waited ${during.p99Ms} ms, ${longest} allowed`,
+      );
+      const repeated = Number(answers['longestMessage'] ?? 0);
+      assert.ok(repeated <= LONGEST_MESSAGE, `an answer repeats ${repeated} characters of the attacker`);
       assert.ok(peak <= base + allowed, `${peak} bytes, ${base + allowed} allowed`);
-      assert.ok(back <= base + GARBAGE_BYTES, `${back} bytes ${BACK_MS} ms later, ${base} before`);
+      assert.ok(released <= base + GARBAGE_BYTES, `${released} bytes ${RELEASE_MS} ms later, ${base} before`);
     });
   }
 
-  /** The server's memory once it is back, or when it should have been. */
-  async function memoryBack(): Promise<number> {
-    const until = performance.now() + BACK_MS;
-    while (rss() > base + GARBAGE_BYTES && performance.now() < until) await sleep(100);
+  /** The server's memory after it has released that of the attack, or after RELEASE_MS. */
+  async function releasedBytes(): Promise<number> {
+    const deadline = performance.now() + RELEASE_MS;
+    while (rss() > base + GARBAGE_BYTES && performance.now() < deadline) await sleep(100);
     return rss();
   }
 });
 
-/** A good client whose server is gone waits for ever. */
+/** Limits the wait for a report: a good client without a server waits for ever. */
 async function reportOf(report: Promise<GoodReport>): Promise<GoodReport> {
   const none = { scored: 0, wrong: 0, retried: 0, failures: ['no answer'], p50Ms: null, p99Ms: null };
   return Promise.race([report, sleep(40_000, none, { ref: false })]).catch(() => none);

@@ -13,7 +13,7 @@ import { loadConfig } from '../../../src/config/load.js';
 import type { SaladError } from '../../../src/errors/index.js';
 import { silentLogger } from '../../../src/telemetry/logger.js';
 
-const PEER = () => ({ certificate: undefined, address: '192.0.2.1' });
+const CONNECTION = () => ({ certificate: undefined, address: '192.0.2.1' });
 const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 describe('openAuthenticator', () => {
@@ -46,23 +46,26 @@ describe('openAuthenticator', () => {
     await rm(folder, { recursive: true });
   });
 
-  const reasonOf = async (name: string, value: string) => {
+  const outcomeOf = async (name: string, value: string) => {
     const metadata = new Metadata();
     metadata.set(name, value);
     try {
-      const { name: identity } = await authenticator.identify(metadata, PEER);
-      return `let in as ${identity}`;
+      const { name: identity } = await authenticator.identify(metadata, CONNECTION);
+      return `identified as ${identity}`;
     } catch (error) {
       return (error as SaladError).reason ?? String(error);
     }
   };
 
-  it('refuses whatever looks like a token as one that is not valid, never as a fault of its own', async () => {
-    const word = fc.oneof(fc.string(), fc.constantFrom('ES256', 'RS256', 'EdDSA', 'HS256', 'none', 'PS512'));
+  it('refuses any malformed or unsigned token with CREDENTIALS_INVALID, never with an internal error', async () => {
+    const algorithm = fc.oneof(
+      fc.string(),
+      fc.constantFrom('ES256', 'RS256', 'EdDSA', 'HS256', 'none', 'PS512'),
+    );
     const header = fc.record(
       {
-        alg: word,
-        kid: word,
+        alg: algorithm,
+        kid: algorithm,
         typ: fc.string(),
         crit: fc.array(fc.string()),
         b64: fc.boolean(),
@@ -89,25 +92,25 @@ describe('openAuthenticator', () => {
     const garbage = fc.string({ unit: fc.constantFrom(...'abcXYZ019-_.=:/ ') });
     await fc.assert(
       fc.asyncProperty(fc.oneof(shaped, garbage), async (token) => {
-        assert.equal(await reasonOf('authorization', `Bearer ${token}`), 'CREDENTIALS_INVALID');
+        assert.equal(await outcomeOf('authorization', `Bearer ${token}`), 'CREDENTIALS_INVALID');
       }),
       { numRuns: 500 },
     );
   });
 
-  it('knows its keys to the last letter', async () => {
-    assert.equal(await reasonOf('x-api-key', key.key), 'let in as key detector-7');
+  it('accepts an exact API key only', async () => {
+    assert.equal(await outcomeOf('x-api-key', key.key), 'identified as key detector-7');
     for (const other of [key.key.slice(0, -1), `${key.key}A`, key.key.toUpperCase(), '', 'salad_']) {
-      assert.equal(await reasonOf('x-api-key', other), 'CREDENTIALS_INVALID', other);
+      assert.equal(await outcomeOf('x-api-key', other), 'CREDENTIALS_INVALID', other);
     }
   });
 
-  it('asks for what it takes where nothing comes', async () => {
-    assert.equal(await reasonOf('x-other', '1'), 'CREDENTIALS_MISSING');
+  it('refuses a call without credentials with CREDENTIALS_MISSING', async () => {
+    assert.equal(await outcomeOf('x-other', '1'), 'CREDENTIALS_MISSING');
   });
 });
 
-/** BigInts and what JSON drops are none of a token's business. */
+/** Replaces BigInts, and removes what JSON cannot represent. */
 function jsonSafe(value: unknown): unknown {
   return JSON.parse(
     JSON.stringify(value, (_key, each) => (typeof each === 'bigint' ? String(each) : each)) ?? 'null',

@@ -8,11 +8,11 @@ const root = resolve(import.meta.dirname, '../../..');
 describe('docs/explanation/security-model.md', () => {
   const page = readFileSync(join(root, 'docs/explanation/security-model.md'), 'utf8');
   const threats = page
-    .slice(page.indexOf('## Threats'), page.indexOf('## What is not done'))
+    .slice(page.indexOf('## Threats'), page.indexOf('## Not covered'))
     .split('\n')
     .filter((line) => line.startsWith('| ') && !line.includes('| threat |'));
 
-  it('names for every threat a test that is there, by file and by words of its title', () => {
+  it('names an existing test for every threat, by its file and words of its title', () => {
     assert.ok(threats.length >= 15, `${threats.length} threats`);
     for (const threat of threats) {
       const shown = threat.split(' | ').at(-1) ?? '';

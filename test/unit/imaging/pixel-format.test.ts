@@ -37,7 +37,25 @@ const window = (
   fn: 'linear' | 'linearExact' | 'sigmoid' = 'linear',
 ): VoiTransform => ({ kind: 'window', center, width, function: fn });
 
+/** A table of three entries, from stored value 10 on. */
+const TABLE = { firstValue: 10, bitsPerEntry: 8, entries: [100, 200, 50] };
+
 describe('createDisplayTransform', () => {
+  it('applies a Modality LUT before the VOI, and takes its full range where there is none', () => {
+    const format = { ...base12, modalityLut: TABLE };
+    assert.deepEqual(display(format, [0, 10, 11, 12, 4000]), [100, 100, 200, 50, 50]);
+    closeTo(display({ ...format, voi: window(150.5, 101) }, [10, 11, 12]), [0, 255, 0]);
+    closeTo(display({ ...format, monochrome1: true }, [10]), [155]);
+  });
+
+  it('shows padding black after everything else', () => {
+    const format = { ...base8, padding: { first: 250, last: 255 } };
+    assert.deepEqual(display(format, [249, 250, 255]), [249, 0, 0]);
+    assert.deepEqual(display({ ...format, monochrome1: true }, [249, 250, 255]), [6, 0, 0]);
+    const negative = { ...base8, isSigned: true, padding: { first: -128, last: -128 } };
+    assert.deepEqual(display({ ...negative, monochrome1: true }, [0x80, 0x81]), [0, 254]);
+  });
+
   it('gives the same of a format seen before, whatever came between', () => {
     const window = (center: number): PixelFormat => ({
       ...defaultPixelFormat(1, 1, 16, 12),
@@ -199,6 +217,12 @@ describe('createDisplayTransform', () => {
     ['header.image.rescale_intercept', { rescaleIntercept: Number.POSITIVE_INFINITY }],
     ['header.image.row_spacing_mm', { rowSpacingMm: 0 }],
     ['header.image.column_spacing_mm', { columnSpacingMm: Number.NaN }],
+    ['header.image.pixel_aspect_ratio', { pixelAspectRatio: 0 }],
+    ['header.image.modality_lut', { rescaleSlope: 2, modalityLut: TABLE }],
+    ['header.image.modality_lut.entries', { modalityLut: { ...TABLE, entries: [256] } }],
+    ['header.image.modality_lut.first_value', { modalityLut: { ...TABLE, firstValue: 0.5 } }],
+    ['header.image.modality_lut.bits_per_entry', { modalityLut: { ...TABLE, bitsPerEntry: 17 } }],
+    ['header.image.pixel_padding', { padding: { first: 2, last: 1 } }],
     ['header.image.voi.window.center', { voi: window(Number.NaN, 10) }],
     ['header.image.voi.window.width', { voi: window(10, 0.5) }],
     ['header.image.voi.window.width', { voi: window(10, 0, 'sigmoid') }],

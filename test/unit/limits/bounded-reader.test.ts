@@ -4,17 +4,17 @@ import { describe, it } from 'mocha';
 import { StreamAcquisitionRequest } from '../../../src/gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader, Source, VoiLut } from '../../../src/gen/salad/v1/types.js';
 import { BoundedReader } from '../../../src/limits/bounded-reader.js';
-import { limitsOfMethods } from '../../../src/limits/methods.js';
+import { createMethodLimits } from '../../../src/limits/method-limits.js';
 
 const INVALID = { reason: 'MESSAGE_INVALID' };
-const limits = limitsOfMethods({ maxMessageBytes: 64 * 1024 * 1024, maxTiles: 16 })(
+const limits = createMethodLimits({ maxMessageBytes: 64 * 1024 * 1024, maxTiles: 16 })(
   '/salad.v1.AnomalyScoring/StreamAcquisition',
 );
 const encode = (payload: NonNullable<StreamAcquisitionRequest['payload']>) =>
   StreamAcquisitionRequest.encode({ payload }).finish();
 
 describe('BoundedReader', () => {
-  it('reads what the generated decoder reads', () => {
+  it('decodes a message to the same value as the default reader', () => {
     const header = AcquisitionHeader.fromPartial({
       acquisitionId: 'a1',
       model: { name: 'small', version: 3 },
@@ -33,7 +33,7 @@ describe('BoundedReader', () => {
     assert.deepEqual(limits.decode?.(message, true), StreamAcquisitionRequest.decode(message));
   });
 
-  it('takes the longest look-up table there may be, a tag for each entry, and not one much longer', () => {
+  it('accepts the longest valid look-up table, with a tag for each entry, and refuses a much longer one', () => {
     const table = (entries: number) => {
       const writer = new BinaryWriter();
       for (let index = 0; index < entries; index++) writer.uint32(24).uint32(65_535);
@@ -47,11 +47,11 @@ describe('BoundedReader', () => {
     };
     const decoded = limits.decode?.(table(65_536), true) as StreamAcquisitionRequest;
     assert.equal(decoded.payload?.$case, 'header');
-    assert.ok(table(65_536).byteLength < limits.firstBytes);
+    assert.ok(table(65_536).byteLength < limits.firstMessageBytes);
     assert.throws(() => limits.decode?.(table(67_000), true), INVALID);
   });
 
-  it('stops at the first tile too many, before the millions behind it are made', () => {
+  it('stops at the first tile above the limit, before millions of tiles are created', () => {
     const tiles = (count: number) =>
       encode({
         $case: 'tiles',
@@ -70,7 +70,7 @@ describe('BoundedReader', () => {
     assert.ok(process.memoryUsage().heapUsed - before < 20_000_000);
   });
 
-  it('counts packed numbers one by one', () => {
+  it('counts every integer of a packed field', () => {
     const lut = VoiLut.encode({
       firstValue: 0,
       bitsPerEntry: 8,
@@ -80,10 +80,10 @@ describe('BoundedReader', () => {
     assert.equal(VoiLut.decode(new BoundedReader(lut, 60)).entries.length, 50);
   });
 
-  it('refuses texts and numbers that are longer than any', () => {
+  it('refuses text fields and integers that are longer than any valid one', () => {
     const text = new BinaryWriter().uint32(10).string('n'.repeat(5000)).finish();
     assert.throws(() => AcquisitionHeader.decode(new BoundedReader(text, 100)), INVALID);
-    // An unknown field whose number never ends.
+    // An unknown field whose integer has no last byte.
     const endless = Buffer.alloc(1000, 0x80);
     endless[0] = 15 << 3;
     assert.throws(() => AcquisitionHeader.decode(new BoundedReader(endless, 100)), INVALID);

@@ -6,17 +6,17 @@ import { MemoryRelease } from '../../../src/limits/memory-release.js';
 const MIB = 1024 * 1024;
 
 describe('MemoryRelease', () => {
-  it('releases what has grown once nobody was served twice in a row, and not again for the same', () => {
+  it('releases memory that has grown after two idle checks in a row, and not again for the same growth', () => {
     let resident = 0;
     let idle = true;
     let releases = 0;
-    let left = 0;
+    let afterRelease = 0;
     const memory = new MemoryRelease({
       isIdle: () => idle,
       residentBytes: () => resident * MIB,
       release: () => {
         releases += 1;
-        resident = left;
+        resident = afterRelease;
       },
     });
     const check = (residentNow: number, isIdle = true) => {
@@ -25,22 +25,22 @@ describe('MemoryRelease', () => {
       return releases;
     };
     try {
-      left = 500;
-      // What warming up has left.
+      afterRelease = 500;
+      // Memory that loading the models has left.
       assert.deepEqual([check(600), check(600)], [0, 1]);
       assert.deepEqual([check(500), check(560), check(560)], [1, 1, 1]);
-      // Busy, then a pause, then busy.
+      // Idle for one check only.
       assert.deepEqual([check(900, false), check(900), check(900, false)], [1, 1, 1]);
-      // Some of it does not go: that is tried again, ever more rarely.
-      left = 700;
+      // Part of it is not released: that is tried again, at growing intervals.
+      afterRelease = 700;
       assert.deepEqual([check(900), check(900)], [1, 2]);
       const counts = Array.from({ length: 40 }, () => check(resident));
       assert.deepEqual(counts.slice(0, 6), [2, 3, 3, 3, 3, 4]);
       assert.ok((counts.at(-1) ?? 0) <= 8, counts.join());
-      // At once where more has come since.
+      // At once after new growth.
       assert.deepEqual([check(800), check(800)], [(counts.at(-1) ?? 0) + 1, (counts.at(-1) ?? 0) + 1]);
-      // Until it does.
-      left = 510;
+      // Until it is released.
+      afterRelease = 510;
       const later = Array.from({ length: 140 }, () => check(resident)).at(-1);
       assert.equal(resident, 510);
       assert.equal(later, (counts.at(-1) ?? 0) + 2);
@@ -49,26 +49,26 @@ describe('MemoryRelease', () => {
     }
   });
 
-  it('gives the memory of buffers and objects back to the system', async function () {
+  it('releases the memory of buffers and objects to the system', async function () {
     this.timeout(20_000);
-    // Small pieces with something kept between them: the C library gives none of them back by itself.
-    let pieces: Buffer[] = [];
+    // Small buffers with kept ones between them: the C library does not release their memory by itself.
+    let buffers: Buffer[] = [];
     const kept: Buffer[] = [];
     for (let index = 0; index < 20_000; index++) {
-      pieces.push(Buffer.alloc(10_000, 1));
+      buffers.push(Buffer.alloc(10_000, 1));
       if (index % 100 === 0) kept.push(Buffer.alloc(10_000, 1));
     }
     const memory = new MemoryRelease({ isIdle: () => true });
     const before = process.memoryUsage.rss();
-    pieces = [];
+    buffers = [];
     memory.check();
     memory.check();
-    const until = performance.now() + 10_000;
-    while (process.memoryUsage.rss() > before - 120 * MIB && performance.now() < until) await sleep(20);
+    const deadline = performance.now() + 10_000;
+    while (process.memoryUsage.rss() > before - 120 * MIB && performance.now() < deadline) await sleep(20);
     memory.close();
-    const given = before - process.memoryUsage.rss();
-    assert.ok(given > 120 * MIB, `${(given / MIB).toFixed(0)} of 190 MiB were given back`);
+    const released = before - process.memoryUsage.rss();
+    assert.ok(released > 120 * MIB, `${(released / MIB).toFixed(0)} of 190 MiB were released`);
     assert.equal(kept.length, 200);
-    assert.equal(pieces.length, 0);
+    assert.equal(buffers.length, 0);
   });
 });

@@ -3,23 +3,23 @@ import { execFile } from 'node:child_process';
 import { describe, it } from 'mocha';
 import { root } from '../../support/salad.js';
 
-/** Ends with an error that nobody catches. */
+/** Ends with an uncaught error. */
 const PROGRAM = `
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { logForeign } from './src/server/foreign-logs.ts';
 import { createLogger } from './src/telemetry/logger.ts';
 
 logForeign(createLogger({ logLevel: 'info' }));
-process.emitWarning('too much of something');
+process.emitWarning('a warning');
 const bound = new Promise((resolve) => {
   new Server().bindAsync('192.0.2.1:1', ServerCredentials.createInsecure(), resolve);
 });
 await bound;
-setTimeout(() => { throw new Error('nobody caught this'); }, 10);
+setTimeout(() => { throw new Error('an uncaught error'); }, 10);
 `;
 
 describe('logForeign', () => {
-  it('makes lines of the log of what Node and grpc-js print', async () => {
+  it('writes the messages of Node and grpc-js to the log', async () => {
     const { code, stderr } = await new Promise<{ code: unknown; stderr: string }>((resolve) => {
       const args = ['--import', 'tsx', '--input-type=module', '--eval', PROGRAM];
       execFile(process.execPath, args, { cwd: root }, (error, _stdout, text) =>
@@ -34,9 +34,9 @@ describe('logForeign', () => {
     assert.deepEqual(
       lines.map(({ level, msg, err }) => [level, err?.message ?? msg.replace(/ out of.*/, '')]),
       [
-        [40, 'too much of something'],
+        [40, 'a warning'],
         [40, 'No address added'],
-        [60, 'nobody caught this'],
+        [60, 'an uncaught error'],
       ],
     );
   });

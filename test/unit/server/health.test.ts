@@ -26,7 +26,7 @@ function watchOf(handlers: Handlers, service: string) {
 }
 
 describe('Health', () => {
-  it('keeps nothing of names that it does not know, however many are watched', () => {
+  it('stores no unknown names, however many are watched', () => {
     const health = new Health(['salad.v1.AnomalyScoring']);
     const handlers = handlersOf(health);
     for (let index = 0; index < 1000; index++) {
@@ -36,17 +36,17 @@ describe('Health', () => {
     }
     const { watchers } = (health as unknown as { implementation: { watchers: Map<string, unknown> } })
       .implementation;
-    assert.ok(watchers.size <= 1, `${watchers.size} names are kept`);
+    assert.ok(watchers.size <= 1, `${watchers.size} names are stored`);
   });
 
-  it('tells those who watch a known name of every change', () => {
+  it('sends every change of a known name to its watchers', () => {
     const health = new Health(['salad.v1.AnomalyScoring']);
     const { answers } = watchOf(handlersOf(health), 'salad.v1.AnomalyScoring');
     health.set('SERVING');
     assert.deepEqual(answers, ['NOT_SERVING', 'SERVING']);
   });
 
-  it('repeats the beginning of a long name only', () => {
+  it('repeats only the start of a long unknown name', () => {
     const handlers = handlersOf(new Health([]));
     handlers.check({ request: { service: 'x'.repeat(4000) } }, (error) => {
       assert.ok((error?.details.length ?? 0) < 150, error?.details);

@@ -77,12 +77,21 @@ export interface ScoreImageRequest {
      * checksum, length and code is checked, and that no pixel is missing; bytes behind the end of the image are passed
      * over. No colour management: colour becomes 0.299 R + 0.587 G + 0.114 B, ink c and k become (1 - c)(1 - k) first,
      * transparent pixels are laid over black. EXIF orientation is not applied.
+     * Or a whole DICOM file, recognised by its content, which describes its own values: only `voi` and
+     * `photometric_interpretation` of header.image may be set, and replace those of the file; rows, columns,
+     * bits_allocated and bits_stored may be set to those of the file. Colour is refused. Prefer to decode at the client
+     * and to send samples: a DICOM file carries the patient's data to the server, which neither logs nor answers it.
      */
     { $case: "encoded"; value: Uint8Array }
     | //
     /** All samples, row by row, as in PixelRows.samples; the header gives the geometry. */
     { $case: "raw"; value: Uint8Array }
     | undefined;
+  /**
+   * Number of the frame of a DICOM file, from 1; each frame is an acquisition of its own. Absent means the only frame: a
+   * file with several is then refused.
+   */
+  frame?: number | undefined;
 }
 
 export interface ScoreImageResponse {
@@ -313,7 +322,7 @@ export const StreamAcquisitionResponse: MessageFns<StreamAcquisitionResponse> = 
 };
 
 function createBaseScoreImageRequest(): ScoreImageRequest {
-  return { header: undefined, image: undefined };
+  return { header: undefined, image: undefined, frame: undefined };
 }
 
 export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
@@ -328,6 +337,9 @@ export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
       case "raw":
         writer.uint32(26).bytes(message.image.value);
         break;
+    }
+    if (message.frame !== undefined) {
+      writer.uint32(32).uint32(message.frame);
     }
     return writer;
   },
@@ -369,6 +381,14 @@ export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
             message.image = { $case: "raw", value: reader.bytes() };
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.frame = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -403,6 +423,7 @@ export const ScoreImageRequest: MessageFns<ScoreImageRequest> = {
         break;
       }
     }
+    message.frame = object.frame ?? undefined;
     return message;
   },
 };

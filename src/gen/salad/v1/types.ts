@@ -235,7 +235,35 @@ export interface ImageFormat {
     | undefined;
   /** Distance between the centres of neighbouring samples in mm, rows then columns; absent if unknown. */
   rowSpacingMm?: number | undefined;
-  columnSpacingMm?: number | undefined;
+  columnSpacingMm?:
+    | number
+    | undefined;
+  /** Stored values to modality values (DICOM PS3.3 C.11.1.1.1); then rescale_slope and rescale_intercept are absent. */
+  modalityLut:
+    | ModalityLut
+    | undefined;
+  /** Stored values that are no picture (DICOM PS3.3 C.7.5.1.1.2): black whatever else is applied. */
+  pixelPadding:
+    | PixelPadding
+    | undefined;
+  /** Height of a sample divided by its width, where the spacing in mm is not known. Absent: that of the spacing, or 1. */
+  pixelAspectRatio?: number | undefined;
+}
+
+/** A look-up table from stored values to modality values, of which the full range is 0 to 2^bits_per_entry - 1. */
+export interface ModalityLut {
+  /** Stored value mapped to the first entry; lower values map there too. */
+  firstValue: number;
+  /** Bits of each entry, 8 to 16. */
+  bitsPerEntry: number;
+  /** 1 to 65536 entries; values beyond the last map to the last. */
+  entries: number[];
+}
+
+/** Stored values from `first` to `last`, both included. */
+export interface PixelPadding {
+  first: number;
+  last: number;
 }
 
 /** Maps rescaled values to display values (DICOM VOI). */
@@ -291,7 +319,11 @@ export interface ScoringOptions {
   maxFalsePositiveRate?: number | undefined;
   earlyEnd: EarlyEnd;
   /** How many top patches the aggregate lists, 0 to 100; absent means 5. */
-  topPatches?: number | undefined;
+  topPatches?:
+    | number
+    | undefined;
+  /** Name the instance of a DICOM file in the aggregate; without it nothing of the file but its pixels is answered. */
+  dicomInstance: boolean;
 }
 
 /** Whole rows in order. */
@@ -473,6 +505,21 @@ export interface AcquisitionAggregate {
   search: string;
   /** Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed. */
   precisions: string[];
+  /** Of a DICOM file, where options.dicom_instance asked for it. */
+  dicomInstance: DicomInstance | undefined;
+}
+
+/** What names a DICOM instance and its view. Values that the file lacks are empty. */
+export interface DicomInstance {
+  sopInstanceUid: string;
+  /** From 1. */
+  frame: number;
+  /** Frames of the file. */
+  frames: number;
+  /** R, L, U (unpaired) or B (both). */
+  laterality: string;
+  /** View Position (0018,5101), such as PA, AP, CC, MLO. */
+  view: string;
 }
 
 /** Patches by outcome; the four add up to the patch grid. */
@@ -802,6 +849,9 @@ function createBaseImageFormat(): ImageFormat {
     voi: undefined,
     rowSpacingMm: undefined,
     columnSpacingMm: undefined,
+    modalityLut: undefined,
+    pixelPadding: undefined,
+    pixelAspectRatio: undefined,
   };
 }
 
@@ -839,6 +889,15 @@ export const ImageFormat: MessageFns<ImageFormat> = {
     }
     if (message.columnSpacingMm !== undefined) {
       writer.uint32(89).double(message.columnSpacingMm);
+    }
+    if (message.modalityLut !== undefined) {
+      ModalityLut.encode(message.modalityLut, writer.uint32(98).fork()).join();
+    }
+    if (message.pixelPadding !== undefined) {
+      PixelPadding.encode(message.pixelPadding, writer.uint32(106).fork()).join();
+    }
+    if (message.pixelAspectRatio !== undefined) {
+      writer.uint32(113).double(message.pixelAspectRatio);
     }
     return writer;
   },
@@ -944,6 +1003,30 @@ export const ImageFormat: MessageFns<ImageFormat> = {
             message.columnSpacingMm = reader.double();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.modalityLut = ModalityLut.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.pixelPadding = PixelPadding.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 113) {
+              break;
+            }
+
+            message.pixelAspectRatio = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -972,6 +1055,173 @@ export const ImageFormat: MessageFns<ImageFormat> = {
     message.voi = (object.voi !== undefined && object.voi !== null) ? VoiTransform.fromPartial(object.voi) : undefined;
     message.rowSpacingMm = object.rowSpacingMm ?? undefined;
     message.columnSpacingMm = object.columnSpacingMm ?? undefined;
+    message.modalityLut = (object.modalityLut !== undefined && object.modalityLut !== null)
+      ? ModalityLut.fromPartial(object.modalityLut)
+      : undefined;
+    message.pixelPadding = (object.pixelPadding !== undefined && object.pixelPadding !== null)
+      ? PixelPadding.fromPartial(object.pixelPadding)
+      : undefined;
+    message.pixelAspectRatio = object.pixelAspectRatio ?? undefined;
+    return message;
+  },
+};
+
+function createBaseModalityLut(): ModalityLut {
+  return { firstValue: 0, bitsPerEntry: 0, entries: [] };
+}
+
+export const ModalityLut: MessageFns<ModalityLut> = {
+  encode(message: ModalityLut, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.firstValue !== 0) {
+      writer.uint32(8).sint32(message.firstValue);
+    }
+    if (message.bitsPerEntry !== 0) {
+      writer.uint32(16).uint32(message.bitsPerEntry);
+    }
+    if (message.entries.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.entries) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModalityLut {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModalityLut();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.firstValue = reader.sint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bitsPerEntry = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.entries.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.entries.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModalityLut>): ModalityLut {
+    return ModalityLut.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModalityLut>): ModalityLut {
+    const message = createBaseModalityLut();
+    message.firstValue = object.firstValue ?? 0;
+    message.bitsPerEntry = object.bitsPerEntry ?? 0;
+    message.entries = object.entries?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBasePixelPadding(): PixelPadding {
+  return { first: 0, last: 0 };
+}
+
+export const PixelPadding: MessageFns<PixelPadding> = {
+  encode(message: PixelPadding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.first !== 0) {
+      writer.uint32(8).sint32(message.first);
+    }
+    if (message.last !== 0) {
+      writer.uint32(16).sint32(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PixelPadding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePixelPadding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.first = reader.sint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.sint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PixelPadding>): PixelPadding {
+    return PixelPadding.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PixelPadding>): PixelPadding {
+    const message = createBasePixelPadding();
+    message.first = object.first ?? 0;
+    message.last = object.last ?? 0;
     return message;
   },
 };
@@ -1322,6 +1572,7 @@ function createBaseScoringOptions(): ScoringOptions {
     maxFalsePositiveRate: undefined,
     earlyEnd: 0,
     topPatches: undefined,
+    dicomInstance: false,
   };
 }
 
@@ -1347,6 +1598,9 @@ export const ScoringOptions: MessageFns<ScoringOptions> = {
     }
     if (message.topPatches !== undefined) {
       writer.uint32(56).uint32(message.topPatches);
+    }
+    if (message.dicomInstance !== false) {
+      writer.uint32(64).bool(message.dicomInstance);
     }
     return writer;
   },
@@ -1420,6 +1674,14 @@ export const ScoringOptions: MessageFns<ScoringOptions> = {
             message.topPatches = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.dicomInstance = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1444,6 +1706,7 @@ export const ScoringOptions: MessageFns<ScoringOptions> = {
     message.maxFalsePositiveRate = object.maxFalsePositiveRate ?? undefined;
     message.earlyEnd = object.earlyEnd ?? 0;
     message.topPatches = object.topPatches ?? undefined;
+    message.dicomInstance = object.dicomInstance ?? false;
     return message;
   },
 };
@@ -2638,6 +2901,7 @@ function createBaseAcquisitionAggregate(): AcquisitionAggregate {
     warnings: [],
     search: "",
     precisions: [],
+    dicomInstance: undefined,
   };
 }
 
@@ -2687,6 +2951,9 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
     }
     for (const v of message.precisions) {
       writer.uint32(122).string(v!);
+    }
+    if (message.dicomInstance !== undefined) {
+      DicomInstance.encode(message.dicomInstance, writer.uint32(130).fork()).join();
     }
     return writer;
   },
@@ -2824,6 +3091,14 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
             message.precisions.push(reader.string());
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.dicomInstance = DicomInstance.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2864,6 +3139,112 @@ export const AcquisitionAggregate: MessageFns<AcquisitionAggregate> = {
     message.warnings = object.warnings?.map((e) => Warning.fromPartial(e)) || [];
     message.search = object.search ?? "";
     message.precisions = object.precisions?.map((e) => e) || [];
+    message.dicomInstance = (object.dicomInstance !== undefined && object.dicomInstance !== null)
+      ? DicomInstance.fromPartial(object.dicomInstance)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDicomInstance(): DicomInstance {
+  return { sopInstanceUid: "", frame: 0, frames: 0, laterality: "", view: "" };
+}
+
+export const DicomInstance: MessageFns<DicomInstance> = {
+  encode(message: DicomInstance, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sopInstanceUid !== "") {
+      writer.uint32(10).string(message.sopInstanceUid);
+    }
+    if (message.frame !== 0) {
+      writer.uint32(16).uint32(message.frame);
+    }
+    if (message.frames !== 0) {
+      writer.uint32(24).uint32(message.frames);
+    }
+    if (message.laterality !== "") {
+      writer.uint32(34).string(message.laterality);
+    }
+    if (message.view !== "") {
+      writer.uint32(42).string(message.view);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DicomInstance {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDicomInstance();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sopInstanceUid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.frame = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.frames = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.laterality = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.view = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DicomInstance>): DicomInstance {
+    return DicomInstance.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DicomInstance>): DicomInstance {
+    const message = createBaseDicomInstance();
+    message.sopInstanceUid = object.sopInstanceUid ?? "";
+    message.frame = object.frame ?? 0;
+    message.frames = object.frames ?? 0;
+    message.laterality = object.laterality ?? "";
+    message.view = object.view ?? "";
     return message;
   },
 };

@@ -1,5 +1,5 @@
 """
-Attacks on the port, each bounded in time and bytes. Prints one JSON object: what the server said to the attacker.
+Attacks on the port, each limited in time and bytes. Prints one JSON object: the server's answers to the attacker.
 
     python attacks.py NAME HOST:PORT [--source 127.0.0.2] [--seconds 6]
 """
@@ -28,7 +28,7 @@ def attack(function):
 
 
 class Peer:
-    """Where the attacker connects from, and until when it goes on."""
+    """The attacker: its address, its deadline, its connections and counts."""
 
     def __init__(self, address: str, source: str, seconds: float):
         self.address, self.source, self.seconds = address, source, seconds
@@ -37,7 +37,7 @@ class Peer:
 
     @functools.cached_property
     def deadline(self) -> float:
-        """Counts from the first look at it: what is prepared before costs nothing."""
+        """Starts at the first use, so that preparation takes none of the time."""
         return time.monotonic() + self.seconds
 
     @property
@@ -57,7 +57,7 @@ class Peer:
 
 
 def send_all(peer: Peer, path: str, data: bytes, count: int, encoding: str = "gzip") -> None:
-    """The same bytes on so many streams of one connection, and the answers to them."""
+    """Sends the same bytes on `count` streams of one connection, and waits for the answers."""
     connection = peer.connect()
     streams = []
     for _ in range(count):
@@ -67,12 +67,12 @@ def send_all(peer: Peer, path: str, data: bytes, count: int, encoding: str = "gz
     connection.wait(streams, peer.deadline - time.monotonic())
 
 
-# --- Messages that unfold ---------------------------------------------------------------------------------------------
+# --- Compressed messages ----------------------------------------------------------------------------------------------
 
 
 @attack
 def health_gzip(peer: Peer) -> None:
-    """60 calls of open Health/Check, 64 MiB each once inflated, 4 MB on the wire."""
+    """60 calls of open Health/Check, 64 MiB each once inflated, 4 MB compressed."""
     send_all(peer, HEALTH, wire.zipped(ZEROS), 60)
 
 
@@ -94,8 +94,8 @@ def image_gzip(peer: Peer) -> None:
 @attack
 def many_small_gzip(peer: Peer) -> None:
     """Frames of hundreds of compressed messages, each of 16 KiB once inflated."""
-    part = wire.zipped(wire.rows_message(0, ZEROS[: 16 * 1024]))
-    blob = part * (512 * 1024 // len(part))
+    message = wire.zipped(wire.rows_message(0, ZEROS[: 16 * 1024]))
+    blob = message * (512 * 1024 // len(message))
     connection = peer.connect()
     streams = []
     for _ in range(50):
@@ -105,7 +105,7 @@ def many_small_gzip(peer: Peer) -> None:
     connection.wait(streams, min(2, peer.deadline - time.monotonic()))
 
 
-# --- Messages of very many parts --------------------------------------------------------------------------------------
+# --- Messages of very many fields -------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -138,7 +138,7 @@ def long_lut(peer: Peer) -> None:
     send_all(peer, IMAGE, wire.zipped(wire.block(1, wire.header(voi=voi))), 2)
 
 
-# --- Headers that promise much ----------------------------------------------------------------------------------------
+# --- Headers of large images ------------------------------------------------------------------------------------------
 
 
 @attack
@@ -149,7 +149,7 @@ def tall_headers(peer: Peer) -> None:
 
 @attack
 def short_rows(peer: Peer) -> None:
-    """62 KB of gzip that are 4,000,000 rows of 16 samples; and what is left of that within 65,535 rows."""
+    """4,000,000 rows of 16 samples in 62 KB of gzip; and the same bytes within the limit of 65,535 rows."""
     for rows, columns in ((4_000_000, 16), (65_535, 1000)):
         samples = ZEROS[: rows * columns]
         data = wire.zipped(wire.stream_header(rows=rows, columns=columns)) + wire.zipped(wire.rows_message(0, samples))
@@ -158,7 +158,7 @@ def short_rows(peer: Peer) -> None:
 
 @attack
 def wide_headers(peer: Peer) -> None:
-    """Three headers of columns=16760000, and many of the widest that is allowed, opened anew whenever one ends."""
+    """Three headers of columns=16760000, and many of the largest allowed width; each call that ends is opened again."""
     connection = peer.connect()
     first = [dict(rows=4, columns=16_760_000)] * 3
     streams: dict[int, dict] = {}
@@ -166,7 +166,7 @@ def wide_headers(peer: Peer) -> None:
         stream = connection.open(STREAM)
         streams[stream] = fields
         connection.send(stream, wire.frame(wire.stream_header(**fields)))
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         for stream in [each for each in streams if connection.is_over(each)]:
             fields = streams.pop(stream)
             connection.reset(stream)
@@ -180,7 +180,7 @@ def wide_headers(peer: Peer) -> None:
 
 @attack
 def many_luts(peer: Peer) -> None:
-    """As many open streams as there may be, each with the longest look-up table and 16-bit samples."""
+    """As many open streams as the server allows, each with the longest look-up table and 16-bit samples."""
     voi = wire.block(2, wire.number(2, 16) + wire.block(3, wire.varint(65_535) * 65_536))
     message = wire.frame(wire.stream_header(rows=512, columns=512, bits=16, voi=voi))
     connection = peer.connect()
@@ -188,19 +188,19 @@ def many_luts(peer: Peer) -> None:
     for _ in range(1000):
         stream = connection.open(STREAM)
         streams.append(stream)
-        if not connection.send(stream, message, deadline=peer.deadline) and (connection.gone or peer.over):
+        if not connection.send(stream, message, deadline=peer.deadline) and (connection.closed or peer.over):
             break
     peer.count("open", sum(not connection.is_over(stream) for stream in streams))
     while not peer.over:
         connection.pump(0.1)
 
 
-# --- Bytes that are held ----------------------------------------------------------------------------------------------
+# --- Bytes in memory --------------------------------------------------------------------------------------------------
 
 
 @attack
 def held_messages(peer: Peer) -> None:
-    """60 images of 60 MiB, each sent but for its last byte."""
+    """60 images of 60 MiB, each sent without its last byte."""
     connection = peer.connect()
     streams = [connection.open(IMAGE) for _ in range(60)]
     message = wire.frame(wire.block(1, wire.header(rows=8192, columns=7680)) + wire.block(3, ZEROS[: 60 * MIB]))
@@ -209,7 +209,7 @@ def held_messages(peer: Peer) -> None:
 
 @attack
 def full_windows(peer: Peer) -> None:
-    """500 streams that push rows as far as the windows allow."""
+    """500 streams that send as many bytes of rows as their windows allow."""
     connection = peer.connect()
     streams = []
     for _ in range(500):
@@ -221,9 +221,9 @@ def full_windows(peer: Peer) -> None:
 
 
 def push_evenly(peer: Peer, connection: Connection, streams, data: bytes) -> None:
-    """A piece to each stream in turn, as far as its window goes."""
+    """Sends some bytes to each stream in turn, as its window allows."""
     at = dict.fromkeys(streams, 0)
-    while at and not peer.over and not connection.gone:
+    while at and not peer.over and not connection.closed:
         sent = False
         for stream in list(at):
             if connection.is_over(stream) or at[stream] >= len(data):
@@ -232,22 +232,22 @@ def push_evenly(peer: Peer, connection: Connection, streams, data: bytes) -> Non
             room = min(connection.h2.local_flow_control_window(stream), 256 * 1024)
             if room <= 0:
                 continue
-            part = data[at[stream] : at[stream] + room]
-            if not connection.send(stream, part, deadline=peer.deadline):
+            section = data[at[stream] : at[stream] + room]
+            if not connection.send(stream, section, deadline=peer.deadline):
                 continue
-            at[stream] += len(part)
+            at[stream] += len(section)
             peer.count("megabytes", 0)
             sent = True
         if not sent:
             connection.pump(0.05)
     peer.counts["megabytes"] = sum(at.values()) // 1_000_000
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         connection.pump(0.1)
 
 
 @attack
 def windows_not_kept(peer: Peer) -> None:
-    """200 streams that each send the 4 MiB of the first settings, whatever later ones say."""
+    """200 streams that each send the 4 MiB of the first SETTINGS, and ignore later ones."""
     sock = http2.dial(peer.address, peer.source)
     sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
     encoder = hpack.Encoder()
@@ -267,7 +267,7 @@ def windows_not_kept(peer: Peer) -> None:
 
 @attack
 def unread_answers(peer: Peer) -> None:
-    """Streams that ask for all there is and read nothing of it."""
+    """Streams that request every kind of answer and read none."""
     options = wire.number(2, 3) + wire.number(3, 1) + wire.number(4, 1)
     message = wire.frame(wire.stream_header(options=options))
     rows = wire.frame(wire.rows_message(0, bytes(range(256)) * 1024)) + wire.frame(wire.block(4, b""))
@@ -277,21 +277,21 @@ def unread_answers(peer: Peer) -> None:
         stream = connection.open(STREAM)
         streams.append(stream)
         connection.send(stream, message + rows, end=True, deadline=peer.deadline)
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         connection.pump(0.1)
 
 
-# --- Places that are held ---------------------------------------------------------------------------------------------
+# --- Calls and connections --------------------------------------------------------------------------------------------
 
 
 @attack
 def idle_streams(peer: Peer) -> None:
-    """More streams than there are places, without a header; those that end are opened anew."""
+    """More streams than the limit of calls, without a header; each that ends is opened again."""
     connections = [peer.connect() for _ in range(4)]
     while not peer.over:
         for connection in connections:
             for _ in range(300 - connection.open_streams):
-                if connection.gone:
+                if connection.closed:
                     break
                 connection.open(STREAM)
                 peer.count("opened")
@@ -300,11 +300,11 @@ def idle_streams(peer: Peer) -> None:
 
 @attack
 def open_watches(peer: Peer) -> None:
-    """Health/Watch on as many streams as can be had."""
+    """Health/Watch on as many streams as the server allows."""
     connections = [peer.connect() for _ in range(4)]
     for connection in connections:
         for _ in range(1000):
-            if connection.gone:
+            if connection.closed:
                 break
             stream = connection.open(WATCH)
             connection.send(stream, wire.frame(wire.block(1, b"")), end=True, deadline=peer.deadline)
@@ -316,7 +316,7 @@ def open_watches(peer: Peer) -> None:
 
 @attack
 def silent_connections(peer: Peer) -> None:
-    """More connections than there are places, without a byte."""
+    """More connections than the limit, without a byte."""
     sockets = []
     while not peer.over:
         if len(sockets) < 1100:
@@ -343,13 +343,13 @@ def is_closed(sock: socket.socket) -> bool:
         return True
 
 
-# --- Work for nothing -------------------------------------------------------------------------------------------------
+# --- Calls without pause ----------------------------------------------------------------------------------------------
 
 
 @attack
 def open_and_reset(peer: Peer) -> None:
-    """Streams opened and reset as fast as they go, no more on a connection than HTTP/2 libraries tolerate."""
-    for connected in connections_anew(peer):
+    """Streams opened and reset without pause, on each connection no more than HTTP/2 libraries tolerate."""
+    for connected in new_connections(peer):
         encoder, stream = hpack.Encoder(), 1
         for _ in range(5):
             burst = bytearray()
@@ -363,8 +363,8 @@ def open_and_reset(peer: Peer) -> None:
 
 @attack
 def calls_without_pause(peer: Peer) -> None:
-    """Small calls, each cheap to ask for, as fast as they go."""
-    for connected in connections_anew(peer):
+    """Small calls without pause, each with little effort for the client."""
+    for connected in new_connections(peer):
         encoder, stream = hpack.Encoder(), 1
         while not peer.over:
             burst = bytearray()
@@ -380,13 +380,13 @@ def calls_without_pause(peer: Peer) -> None:
 
 @attack
 def connections_without_pause(peer: Peer) -> None:
-    """Connections made and dropped as fast as they go, each with the preface and one call."""
-    for connected in connections_anew(peer):
+    """Connections opened and closed without pause, each with the preface."""
+    for connected in new_connections(peer):
         connected.close()
 
 
-def connections_anew(peer: Peer):
-    """Plain sockets past the HTTP/2 preface, one after another until the time is over."""
+def new_connections(peer: Peer):
+    """Yields sockets that have sent the HTTP/2 preface, one after another until the deadline."""
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"")
     while not peer.over:
         try:
@@ -419,7 +419,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def push(peer: Peer, sock: socket.socket, data: bytes) -> bool:
-    """Sends all and drops what comes back; False once the connection or the time is over."""
+    """Sends all bytes and drops the answers; False where the connection closes or the deadline passes before."""
     sock.setblocking(False)
     view = memoryview(data)
     while len(view) > 0:
@@ -440,7 +440,7 @@ def tiny_messages(peer: Peer) -> None:
     header = wire.frame(wire.stream_header(rows=65_535, columns=1))
     blob = b"".join(wire.frame(wire.rows_message(row, b"\x80")) for row in range(65_535))
     connection = peer.connect()
-    while not peer.over and not connection.gone:
+    while not peer.over and not connection.closed:
         streams = [connection.open(STREAM) for _ in range(16)]
         for stream in streams:
             connection.send(stream, header)
@@ -449,16 +449,16 @@ def tiny_messages(peer: Peer) -> None:
 
 def push_until_done(peer: Peer, connection: Connection, streams, data: bytes) -> None:
     at = dict.fromkeys(streams, 0)
-    while at and not peer.over and not connection.gone:
+    while at and not peer.over and not connection.closed:
         for stream in list(at):
             if connection.is_over(stream) or at[stream] >= len(data):
                 del at[stream]
                 continue
             room = min(connection.h2.local_flow_control_window(stream), 65_536)
-            part = data[at[stream] : at[stream] + max(0, room)]
-            if part and connection.send(stream, part, deadline=peer.deadline):
-                at[stream] += len(part)
-                peer.count("bytes", len(part))
+            section = data[at[stream] : at[stream] + max(0, room)]
+            if section and connection.send(stream, section, deadline=peer.deadline):
+                at[stream] += len(section)
+                peer.count("bytes", len(section))
         connection.pump(0.001)
     for stream in streams:
         connection.reset(stream)
@@ -482,13 +482,13 @@ def empty_messages(peer: Peer) -> None:
 
 @attack
 def stat_flood(peer: Peer) -> None:
-    """48 streams of urgent images, one after another."""
+    """48 streams of urgent (STAT) images; each that ends is followed by another."""
     score_images(peer, wire.STAT)
 
 
 @attack
 def image_flood(peer: Peer) -> None:
-    """48 streams of images like the good client's."""
+    """48 streams of images as the good client sends them."""
     score_images(peer, wire.ROUTINE)
 
 
@@ -502,7 +502,7 @@ def score_images(peer: Peer, priority: int) -> None:
         running = [(each, stream) for each, stream in running if not each.is_over(stream)]
         for connection in connections:
             mine = sum(each is connection for each, _ in running)
-            for _ in range(0 if connection.gone else 12 - mine):
+            for _ in range(0 if connection.closed else 12 - mine):
                 stream = connection.open(STREAM)
                 connection.send(stream, data, end=True, deadline=peer.deadline)
                 running.append((connection, stream))
@@ -515,7 +515,7 @@ def score_images(peer: Peer, priority: int) -> None:
 
 @attack
 def long_names(peer: Peer) -> None:
-    """Texts of 10 KB wherever the server might say them again; 30 KB of a path."""
+    """Texts of 10 KB in every field that the server could repeat, and a path of 30 KB."""
     long = "n" * 10_000
     connection = peer.connect()
     messages = {
@@ -552,7 +552,7 @@ def main() -> None:
     try:
         ATTACKS[options.name](peer)
     except OSError as error:
-        # A server that is gone is for the test to notice.
+        # The test detects a server that has ended.
         peer.counts["error"] = str(error)
     print(json.dumps(peer.report()), flush=True)
 

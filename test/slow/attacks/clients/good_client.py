@@ -1,7 +1,7 @@
 """
-A client that behaves: one image after another, until its standard input ends. For every line of that it prints what has
-happened since the last one, as a JSON object. Every score of every answer must be the one that the first answer had
-(within 1e-5: engines sum in another order in batches of another size); a line at the start tells that one.
+A well-behaved client: scores one image after another until its standard input ends. For every line of its input it
+prints its results since the last one, as a JSON object. Every score of every answer must equal that of the first answer
+(within 1e-5: engines sum in another order in batches of another size). The first line of output is the first result.
 """
 import argparse
 import json
@@ -44,7 +44,7 @@ def requests(model: str, pixels: bytes):
 
 
 def score(stub, model: str, pixels: bytes):
-    """All patch scores by place, and the image score."""
+    """All patch scores by row and column, and the image score."""
     patches = {}
     total = None
     for answer in stub.StreamAcquisition(requests(model, pixels), timeout=30):
@@ -65,7 +65,7 @@ def is_same(one, other) -> bool:
 
 
 class Phase:
-    """What happened since the last line of standard input."""
+    """Results since the last line of standard input."""
 
     def __init__(self):
         self.latencies: list[float] = []
@@ -89,7 +89,7 @@ class Phase:
 
 
 def score_once(stub, model: str, pixels: bytes, expected, phase: Phase) -> None:
-    """One image, again where the server asks for it, as long as somebody would wait."""
+    """Scores one image, with retries for ten seconds where the server asks for them."""
     began = time.monotonic()
     while True:
         try:

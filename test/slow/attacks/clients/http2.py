@@ -1,4 +1,4 @@
-"""gRPC calls over the package h2: every frame is under the caller's control, and nothing waits for politeness."""
+"""gRPC calls over the package h2, which lets the caller control every frame."""
 import select
 import socket
 import time
@@ -42,9 +42,9 @@ class Connection:
         self.messages: dict[int, str] = {}
         self.answered: dict[int, int] = {}
         self.resets: dict[int, int] = {}
-        self.gone = False
+        self.closed = False
         self.flush()
-        # The server's settings say how much may be sent.
+        # The server's SETTINGS contain its window, which limits what may be sent.
         self.pump(0.2)
 
     @property
@@ -53,15 +53,15 @@ class Connection:
 
     def flush(self) -> None:
         data = self.h2.data_to_send()
-        if data and not self.gone:
+        if data and not self.closed:
             try:
                 self.sock.sendall(data)
             except OSError:
-                self.gone = True
+                self.closed = True
 
     def pump(self, seconds: float = 0) -> None:
-        """Reads what has come, for as long as `seconds` where nothing has."""
-        while not self.gone and select.select([self.sock], [], [], seconds)[0]:
+        """Reads all received data; waits for up to `seconds` where there is none."""
+        while not self.closed and select.select([self.sock], [], [], seconds)[0]:
             seconds = 0
             try:
                 data = self.sock.recv(1 << 20)
@@ -69,12 +69,12 @@ class Connection:
             except (OSError, h2.exceptions.ProtocolError):
                 data, events = b"", []
             if not data:
-                self.gone = True
+                self.closed = True
             for event in events:
-                self._take(event)
+                self._handle(event)
             self.flush()
 
-    def _take(self, event) -> None:
+    def _handle(self, event) -> None:
         if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
             for name, value in event.headers:
                 if name == b"grpc-status":
@@ -88,10 +88,10 @@ class Connection:
         elif isinstance(event, h2.events.StreamReset):
             self.resets[event.stream_id] = event.error_code
         elif isinstance(event, h2.events.ConnectionTerminated):
-            self.gone = True
+            self.closed = True
 
     def open(self, path: str, encoding: str = "identity", **more: str) -> int:
-        if self.gone:
+        if self.closed:
             raise ConnectionError("the connection is closed")
         stream = self.h2.get_next_available_stream_id()
         headers = [
@@ -109,10 +109,10 @@ class Connection:
         return stream
 
     def is_over(self, stream: int) -> bool:
-        return self.gone or stream in self.statuses or stream in self.resets
+        return self.closed or stream in self.statuses or stream in self.resets
 
     def send(self, stream: int, data: bytes, end: bool = False, deadline: float | None = None) -> bool:
-        """Sends as the windows allow. False where the stream or the connection was over first, or the time was."""
+        """Sends as the windows allow. False where the stream or connection closes, or the deadline passes before."""
         view = memoryview(data)
         try:
             while True:
@@ -123,8 +123,8 @@ class Connection:
                 if room <= 0 and len(view) > 0:
                     self.pump(0.05)
                     continue
-                part, view = view[:room], view[room:]
-                self.h2.send_data(stream, part.tobytes(), end_stream=end and len(view) == 0)
+                section, view = view[:room], view[room:]
+                self.h2.send_data(stream, section.tobytes(), end_stream=end and len(view) == 0)
                 self.flush()
                 if len(view) == 0:
                     return True
@@ -135,18 +135,18 @@ class Connection:
         try:
             self.h2.reset_stream(stream)
         except h2.exceptions.ProtocolError:
-            # Closed by both sides already.
+            # Both sides have closed it.
             pass
         self.flush()
 
     def wait(self, streams, seconds: float) -> None:
-        """Until all of them are over, at most so long."""
+        """Waits until all streams are over, for at most `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not all(self.is_over(stream) for stream in streams):
             self.pump(0.05)
 
     def close(self) -> None:
-        self.gone = True
+        self.closed = True
         self.sock.close()
 
 
@@ -158,9 +158,9 @@ def counted(values) -> dict[str, int]:
 
 
 def outcome(connections) -> dict:
-    """What the server said to all of them."""
+    """The server's answers on all connections, counted."""
     return {
         "statuses": counted(status for each in connections for status in each.statuses.values()),
         "resets": counted(int(code) for each in connections for code in each.resets.values()),
-        "gone": sum(each.gone for each in connections),
+        "closedConnections": sum(each.closed for each in connections),
     }

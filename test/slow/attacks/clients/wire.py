@@ -1,4 +1,4 @@
-"""Protobuf and gRPC framing written by hand: messages that no generated code would make."""
+"""Protobuf and gRPC framing without generated code, for messages that such code cannot create."""
 import gzip
 import struct
 
@@ -22,7 +22,7 @@ def block(field: int, value: bytes) -> bytes:
 
 
 def frame(message: bytes, compressed: bool = False, announced: int | None = None) -> bytes:
-    """A gRPC length-prefixed message; `announced` lies about its length."""
+    """A gRPC length-prefixed message; `announced` is the length in the prefix, which may be wrong."""
     return struct.pack(">BI", compressed, len(message) if announced is None else announced) + message
 
 

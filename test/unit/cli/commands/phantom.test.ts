@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { registerPhantom } from '../../../../src/cli/commands/phantom.js';
+import { DicomImage } from '../../../../src/dicom/decode.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { decodeImage } from '../../../../src/imaging/decode/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
@@ -54,6 +55,27 @@ describe('salad phantom', () => {
     const shown = new Float32Array(96 * 96);
     createDisplayTransform(defaultPixelFormat(96, 96, 16))(image.samples, shown);
     for (const [i, value] of shown.entries()) assert.ok(Math.abs(value - expected[i]!) < 0.003);
+  });
+
+  it('writes DICOM files with the 12-bit samples and the window for --format dicom, the same in every run', async () => {
+    await run('--count', '1', '--seed', '12', '--format', 'dicom');
+    const path = join(out, 'normal/phantom-000012.dcm');
+    const bytes = await readFile(path);
+    const phantom = makePhantom({ seed: 12, size: 96 });
+    const image = new DicomImage(bytes, LIMITS);
+    const { format, samples } = await image.frame(0);
+    assert.deepEqual(Buffer.from(samples), Buffer.from(phantom.samples.buffer));
+    assert.deepEqual(format.voi, { kind: 'window', ...phantom.window, function: 'linear' });
+    assert.deepEqual([format.rows, format.columns, format.bitsStored], [96, 96, 12]);
+    const { laterality, sopInstanceUid, ...instance } = image.description.instance;
+    assert.deepEqual([instance, laterality], [{ view: 'PA', orientation: 'L\\F' }, null]);
+    assert.match(sopInstanceUid ?? '', /^2\.25\.[1-9]\d{20,38}$/);
+    await run('--count', '1', '--seed', '12', '--format', 'dicom');
+    assert.deepEqual(await readFile(path), bytes);
+    assert.match(
+      await readFile(join(out, 'manifest.tsv'), 'utf8'),
+      /\tnormal\/phantom-000012\.dcm\tphantom-000012\t/,
+    );
   });
 
   it('writes the four kinds of lesions in turn for --lesion mix, with a mask for each', async () => {

@@ -55,7 +55,7 @@ describe('results of salad score', () => {
   it('as CSV are one line per image with as many cells as the header', () => {
     assert.equal(
       csvOf(scored('a.png', DECISION_ANOMALOUS, ['blank, at all'])),
-      'a.png,small@3,4.25,0.01,4,anomalous,60,1,2,1,16,32,32,48,12.3,"blank, at all",\n',
+      'a.png,small@3,4.25,0.01,4,anomalous,60,1,2,1,16,32,32,48,12.3,"blank, at all",,,,,\n',
     );
     assert.equal(csvOf(FAILED).split(',').length, CSV_HEADER.split(',').length);
     assert.equal(csvOf({ ...FAILED, file: 'a "b"\n.png' }).slice(0, 16), '"a ""b""\n.png",,');

@@ -89,15 +89,15 @@ describe('data folder', () => {
 
   it('reports files of other formats, and FIFOs, as left out', async function () {
     if (process.platform === 'win32') this.skip();
-    const folder = await folderWith({ 'normal/a.png': 1, 'normal/b.dcm': 'DICM', 'normal/c.tif': 'II*' });
+    const folder = await folderWith({ 'normal/a.png': 1, 'normal/b.bmp': 'BM', 'normal/c.tif': 'II*' });
     execFileSync('mkfifo', [join(folder, 'normal/pipe.png')]);
     const { images, report } = await loadDataset(folder);
     assert.equal(images.length, 1);
     assert.deepEqual(
       report.leftOut.map(({ path, reason }) => `${path}: ${reason}`),
       [
-        'normal/b.dcm: neither PNG nor JPEG by its extension',
-        'normal/c.tif: neither PNG nor JPEG by its extension',
+        'normal/b.bmp: neither PNG nor JPEG by its extension, nor DICOM',
+        'normal/c.tif: neither PNG nor JPEG by its extension, nor DICOM',
         'normal/pipe.png: not a regular file (FIFO, socket or device)',
       ],
     );

@@ -1,0 +1,51 @@
+// Command score_files scores PNG and JPEG files: score_files HOST:PORT MODEL FILE ...
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	salad "github.com/salad-serve/salad-serve/clients/go"
+	saladv1 "github.com/salad-serve/salad-serve/clients/go/salad/v1"
+)
+
+func main() {
+	if len(os.Args) < 4 {
+		fmt.Fprintln(os.Stderr, "usage: score_files HOST:PORT MODEL FILE ...")
+		os.Exit(2)
+	}
+	client, err := salad.New(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	defer client.Close()
+	failed := false
+	for _, file := range os.Args[3:] {
+		if err := score(client, os.Args[2], file); err != nil {
+			fmt.Fprintf(os.Stderr, "%s: %v\n", file, err)
+			failed = true
+		}
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+func score(client *salad.Client, model, file string) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	header := &saladv1.AcquisitionHeader{Model: &saladv1.ModelSelector{Name: model}}
+	result, err := client.ScoreImage(context.Background(), header, content)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %v, p = %.4f\n", file, result.Aggregate.GetDecision(), result.Aggregate.GetPValue())
+	for _, warning := range result.Aggregate.GetWarnings() {
+		fmt.Printf("  %s\n", warning.GetMessage())
+	}
+	return nil
+}

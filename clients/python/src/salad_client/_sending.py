@@ -1,0 +1,99 @@
+"""The sending half of a call of the synchronous client: gRPC reads it from a thread of its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from ._gen.salad.v1 import anomaly_scoring_pb2 as pb
+from ._requests import Requests, chunks_of_array, header_request
+from .header import Header
+from .results import Accepted
+from .source import Chunk, PixelSource
+
+
+class Sending:
+    """Requests of one attempt, made as gRPC asks for them.
+
+    An exception of the source would be lost: gRPC logs it and fails the call as UNKNOWN. It is kept in ``failure``, and
+    the call is cancelled. Once the call is over nothing more is asked of the source, and it is closed.
+    """
+
+    def __init__(self, header: Header, source: PixelSource) -> None:
+        self.failure: Optional[BaseException] = None
+        self._header = header
+        self._source = source
+        self._accepted: queue.SimpleQueue[Optional[Accepted]] = queue.SimpleQueue()
+        self._chunks: Optional[Iterator[Chunk]] = None
+        # Held while the source works: a generator that runs cannot be closed.
+        self._working = threading.Lock()
+        self._over = False
+        self._cancel: Callable[[], object] = lambda: None
+
+    def cancels_with(self, cancel: Callable[[], object]) -> None:
+        """How the call is cancelled where the source fails."""
+        self._cancel = cancel
+        if self.failure is not None:
+            cancel()
+
+    def accepted(self, accepted: Accepted) -> None:
+        """Lets a source that is a function begin."""
+        self._accepted.put(accepted)
+
+    def stop(self) -> None:
+        """The call is over."""
+        self._over = True
+        self._accepted.put(None)
+        # A source that works is closed by its own thread as soon as it comes back.
+        if self._working.acquire(blocking=False):
+            try:
+                self._close()
+            finally:
+                self._working.release()
+
+    def requests(self) -> Iterator[pb.StreamAcquisitionRequest]:
+        requests = Requests()
+        try:
+            yield header_request(self._header)
+            while (chunk := self._next()) is not None:
+                yield requests.of(chunk)
+            if not self._over:
+                yield requests.end()
+        except GeneratorExit:
+            raise
+        except BaseException as failure:  # noqa: BLE001: it is raised again where the caller can see it
+            self.failure = failure
+            self._cancel()
+
+    def _next(self) -> Optional[Chunk]:
+        """None at the end of the source, and where the call is over."""
+        with self._working:
+            if self._over:
+                self._close()
+                return None
+            if self._chunks is None:
+                self._chunks = self._open()
+            chunk = None if self._chunks is None else next(self._chunks, None)
+            if self._over:
+                self._close()
+                return None
+            return chunk
+
+    def _open(self) -> Optional[Iterator[Chunk]]:
+        source = self._source
+        if isinstance(source, np.ndarray):
+            return chunks_of_array(source)
+        if not callable(source):
+            return iter(source)
+        accepted = self._accepted.get()
+        return None if accepted is None else iter(source(accepted))
+
+    def _close(self) -> None:
+        chunks, self._chunks = self._chunks, None
+        close: Any = getattr(chunks, "close", None)
+        if close is not None:
+            close()

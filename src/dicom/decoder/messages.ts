@@ -1,0 +1,21 @@
+/** The messages between the program and a decoder process: one request at a time, one reply for each. */
+import type { ErrorData } from '../../errors/transfer.js';
+import type { PixelFormat } from '../../imaging/pixel-format.js';
+import type { DicomDescription, OpenOptions } from '../decode.js';
+
+export type DecoderRequest =
+  /** The payload is the file. It is kept until the next one. */
+  | { readonly type: 'open'; readonly options: OpenOptions; readonly growthBytesMax: number }
+  /** A frame of the open file, from 0. */
+  | { readonly type: 'frame'; readonly frame: number; readonly growthBytesMax: number };
+
+export type DecoderReply =
+  /** Sent once, unasked. */
+  | { readonly type: 'ready' }
+  | { readonly type: 'opened'; readonly description: DicomDescription }
+  /** The payload are the frame's samples. */
+  | { readonly type: 'frame'; readonly format: PixelFormat; readonly memoryBytes: number }
+  | { readonly type: 'failed'; readonly error: ErrorData };
+
+/** Signal that ends a process above its memory limit, which cannot reply while a codec runs. */
+export const MEMORY_SIGNAL = 'SIGUSR2';

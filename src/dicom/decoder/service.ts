@@ -1,0 +1,36 @@
+/** The work of a decoder process: opens files and decodes frames for the process that started it. */
+import type { Duplex } from 'node:stream';
+import { SaladError } from '../../errors/index.js';
+import { toErrorData } from '../../errors/transfer.js';
+import { DicomImage } from '../decode.js';
+import { readMessages, writeMessage } from './framing.js';
+import type { DecoderReply, DecoderRequest } from './messages.js';
+import { Watchdog } from './watchdog.js';
+
+/** Serves until the channel closes, which it does when the parent ends in any way. */
+export function serveDecoder(channel: Duplex): void {
+  const watchdog = new Watchdog();
+  let image: DicomImage | undefined;
+  const reply = (header: DecoderReply, payload?: Uint8Array) => writeMessage(channel, header, payload);
+  const perform = async (request: DecoderRequest, payload: Uint8Array): Promise<void> => {
+    watchdog.begin(request.growthBytesMax);
+    try {
+      if (request.type === 'open') {
+        image = undefined;
+        image = new DicomImage(payload, request.options);
+        reply({ type: 'opened', description: image.description });
+        return;
+      }
+      if (image === undefined) throw new SaladError('INTERNAL', 'no file is open');
+      const { format, samples } = await image.frame(request.frame);
+      reply({ type: 'frame', format, memoryBytes: process.memoryUsage.rss() }, samples);
+    } catch (error) {
+      reply({ type: 'failed', error: toErrorData(SaladError.from(error)) });
+    } finally {
+      watchdog.end();
+    }
+  };
+  readMessages(channel, (header, payload) => void perform(header as DecoderRequest, payload));
+  channel.once('close', () => process.exit());
+  reply({ type: 'ready' });
+}

@@ -1,0 +1,148 @@
+/** Refuses connections and streams before grpc-js handles them: by their number and rate for each peer. */
+import {
+  constants,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+import { Shares } from '../acquisition/index.js';
+import { SaladError } from '../errors/index.js';
+import { toServiceError } from '../wire/status.js';
+import { addressKey } from './peer-key.js';
+import type { RateLimiter } from './rate-limiter.js';
+
+export interface Http2FilterOptions {
+  readonly maxConnections: number;
+  /** Applies to connections; see `Shares`. */
+  readonly peerShareRatio: number;
+  /** Calls a second, by address. */
+  readonly rateLimiter: RateLimiter;
+  readonly retryDelayMs: number;
+  /** Called for every refused call: grpc-js does not see these calls. */
+  readonly onRefused?: (error: SaladError, peer: string) => void;
+}
+
+/** Cost of a connection (acceptance, handshake and settings), in calls. */
+const CONNECTION_COST_CALLS = 4;
+/** A peer that exceeds the rate by more than this gets no answers: its connections are closed, new ones at once. */
+const CLOSE_ABOVE_MS = 500;
+/** Time for a client to read the GOAWAY of its connection. */
+const GOAWAY_READ_MS = 250;
+/** Longest method path that grpc-js sees: it repeats unknown paths in its answers. */
+const PATH_LENGTH_MAX = 128;
+/** The timeouts that grpc-js accepts; it repeats any other value in its answer. */
+const TIMEOUT_PATTERN = /^\d{1,8}\s*[HMSmun]$/;
+
+interface RequestHeaders {
+  readonly ':path'?: string;
+  readonly 'grpc-timeout'?: string;
+}
+
+export class Http2Filter {
+  private readonly connections: Shares;
+  /** Open sockets by the client's address and port. */
+  private readonly sockets = new Map<string, Socket>();
+
+  constructor(private readonly options: Http2FilterOptions) {
+    this.connections = new Shares(options.maxConnections, options.peerShareRatio);
+  }
+
+  /** To be called for every HTTP/2 server of the port before it listens. */
+  watch(server: Http2Server | Http2SecureServer): void {
+    const emit = server.emit.bind(server) as (event: string | symbol, ...args: unknown[]) => boolean;
+    server.on('session', (session: Http2Session) => this.limitStreamRate(session));
+    // A listener could not keep other listeners from handling a refused connection or stream, so `emit` is replaced.
+    server.emit = (event: string | symbol, ...args: unknown[]) => {
+      if (event === 'connection' && !this.admitConnection(args[0] as Socket)) return true;
+      if (event === 'stream' && !this.admitStream(args[0] as ServerHttp2Stream, args[1] as RequestHeaders)) {
+        return true;
+      }
+      return emit(event, ...args);
+    };
+  }
+
+  /** @returns false where the socket was destroyed */
+  private admitConnection(socket: Socket): boolean {
+    const peer = addressKey(socket.remoteAddress);
+    const excessMs = this.options.rateLimiter.record(peer, CONNECTION_COST_CALLS);
+    if (excessMs > CLOSE_ABOVE_MS || !this.connections.take(peer, 1)) {
+      socket.destroy();
+      return false;
+    }
+    const key = socketKey(socket);
+    this.sockets.set(key, socket);
+    socket.once('close', () => {
+      this.connections.give(peer, 1);
+      this.sockets.delete(key);
+    });
+    return true;
+  }
+
+  /** Counts every stream of the session, also streams that are reset before the server emits 'stream'. */
+  private limitStreamRate(session: Http2Session): void {
+    const peer = addressKey(session.socket.remoteAddress);
+    session.on('stream', () => {
+      if (this.options.rateLimiter.record(peer) > CLOSE_ABOVE_MS) this.close(session);
+    });
+  }
+
+  /** @returns false where the stream was refused or is closed */
+  private admitStream(stream: ServerHttp2Stream, headers: RequestHeaders): boolean {
+    const { session } = stream;
+    if (session === undefined || session.destroyed || stream.destroyed) return false;
+    const peer = addressKey(session.socket.remoteAddress);
+    const error = this.errorOf(peer, headers);
+    if (error === undefined) return true;
+    this.options.onRefused?.(error, peer);
+    this.refuse(stream, error);
+    return false;
+  }
+
+  private errorOf(peer: string, headers: RequestHeaders): SaladError | undefined {
+    const excessMs = this.options.rateLimiter.excessMs(peer);
+    if (excessMs > 0) {
+      const message = 'this address makes more calls a second than one peer may make';
+      return new SaladError('QUOTA_EXCEEDED', message, { retryAfterMs: Math.ceil(excessMs) });
+    }
+    if (!TIMEOUT_PATTERN.test(headers['grpc-timeout'] ?? '1S')) {
+      const message = 'grpc-timeout: must be up to eight digits and one of H, M, S, m, u, n';
+      return new SaladError('MESSAGE_INVALID', message);
+    }
+    const pathLength = headers[':path']?.length ?? 0;
+    if (pathLength <= PATH_LENGTH_MAX) return undefined;
+    return new SaladError('UNIMPLEMENTED', 'the server has no such method');
+  }
+
+  private close(session: Http2Session): void {
+    if (session.destroyed) return;
+    const socket = this.sockets.get(socketKey(session.socket));
+    session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM, undefined, Buffer.from('too_many_calls'));
+    session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    // Node waits until the client has read the GOAWAY: without this, for ever where the client only sends.
+    setTimeout(() => socket?.destroy(), GOAWAY_READ_MS).unref();
+  }
+
+  private refuse(stream: ServerHttp2Stream, error: SaladError): void {
+    const { code, details, metadata } = toServiceError(error, this.options.retryDelayMs);
+    stream.on('error', () => {});
+    stream.respond(
+      {
+        ':status': 200,
+        'content-type': 'application/grpc+proto',
+        'grpc-status': code,
+        'grpc-message': encodeURI(details),
+        ...metadata.toHttp2Headers(),
+      },
+      { endStream: true },
+    );
+    // Drops what the client still sends, so that the stream closes soon and the connection may open another.
+    stream.resume();
+    stream.close(constants.NGHTTP2_NO_ERROR);
+  }
+}
+
+function socketKey({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  return `${remoteAddress} ${remotePort}`;
+}

@@ -1,0 +1,85 @@
+/** A case of the conformance suite, and what cases are made of. */
+import { createRandom } from '../../../../src/util/random.js';
+import { SIDE } from '../../../support/small-server.js';
+import type { CaseMessage, ChunkCase, ErrorMessage, ImageJson, Outcome, ResultMessage } from './protocol.js';
+import type { SubjectName } from './subjects.js';
+
+/**
+ * What is done to the connection or the server: `reset` once in the middle of the pixels; `refused` twice before there is
+ * a connection; `full` as long as the case lasts.
+ */
+export type Fault = 'reset' | 'refused' | 'full';
+/** Which server: settings, or what it asks of its callers. */
+export type Place = 'plain' | 'tls' | 'keys' | 'tokens' | 'impatient' | 'newer';
+
+export interface Case {
+  readonly name: string;
+  readonly place: Place;
+  readonly fault?: Fault;
+  readonly ask: Omit<CaseMessage, 'name' | 'target' | 'samples' | 'encoded'>;
+  readonly samples?: Uint8Array;
+  readonly encoded?: Uint8Array;
+  /** Equal to what a client made of the .proto files alone gets for these samples and this header, sent as rows. */
+  readonly scores?: {
+    readonly of?: CaseMessage['header'];
+    readonly samples?: Uint8Array;
+    readonly rows?: number;
+  };
+  readonly result?: Partial<ResultMessage>;
+  readonly error?: Partial<ErrorMessage>;
+  readonly outcome?: Partial<Outcome>;
+  /** Retries: so many, or at least one. */
+  readonly retries?: number | 'some';
+  /** Subjects that are known to fail here, with the reason; one that passes all the same is a fault of this list. */
+  readonly knownFailures?: Partial<Record<SubjectName, string>>;
+}
+
+/** Stored values 0 to 2^bits - 1 by seed. */
+function values(seed: number, count: number, bits: number): number[] {
+  const random = createRandom(seed);
+  return Array.from({ length: count }, () => Math.floor(random() * 2 ** bits));
+}
+
+export const eight = (seed: number, count = SIDE * SIDE) => Uint8Array.from(values(seed, count, 8));
+export const sixteen = (seed: number, count = SIDE * SIDE, bits = 12) =>
+  new Uint8Array(Uint16Array.from(values(seed, count, bits)).buffer);
+/** 12-bit values in blocks of 50 by 40: noise alone would be grey after the resampling, and not be scored. */
+export function blocks(seed: number, rows: number, columns: number): Uint8Array {
+  const across = Math.ceil(columns / 40);
+  const levels = values(seed, Math.ceil(rows / 50) * across, 11);
+  const grain = values(seed + 1, 997, 10);
+  const samples = new Uint16Array(rows * columns);
+  for (let i = 0; i < samples.length; i++) {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    samples[i] = levels[Math.floor(row / 50) * across + Math.floor(column / 40)]! + grain[i % 997]!;
+  }
+  return new Uint8Array(samples.buffer);
+}
+
+export const signed = (seed: number, count = SIDE * SIDE) =>
+  new Uint8Array(Int16Array.from(values(seed, count, 12).map((value) => value - 2048)).buffer);
+export const display = (bytes: Uint8Array) => new Uint8Array(Float32Array.from(bytes).buffer);
+
+export const header = (image: Partial<ImageJson> = {}, more: Partial<CaseMessage['header']> = {}) => ({
+  acquisitionId: 'conformance',
+  model: { name: 'small' },
+  image: { rows: SIDE, columns: SIDE, bitsAllocated: 8, ...image },
+  ...more,
+});
+export const window = (name: string, center: number, width: number) => ({
+  window: { center, width, function: `VOI_FUNCTION_${name}` },
+});
+
+/** Whole rows, so many in a message; the last has the rest. */
+export function rowChunks(rowsPerMessage: number, rows = SIDE, rowBytes = SIDE): ChunkCase[] {
+  const chunks: ChunkCase[] = [];
+  for (let firstRow = 0; firstRow < rows; firstRow += rowsPerMessage) {
+    const count = Math.min(rowsPerMessage, rows - firstRow);
+    chunks.push({ firstRow, offset: firstRow * rowBytes, length: count * rowBytes });
+  }
+  return chunks;
+}
+
+export const image = eight(3);
+export const chunks = rowChunks(8);
+export const plain = { place: 'plain', samples: image } as const;

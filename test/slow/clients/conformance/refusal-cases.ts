@@ -1,0 +1,125 @@
+/** What the server refuses: every client must report its status, reason and fields. */
+import { type Case, chunks, display, eight, header, image, plain } from './case.js';
+import type { ErrorMessage } from './protocol.js';
+
+const invalid = (reason: string, field: string): Partial<ErrorMessage> => ({
+  status: 'INVALID_ARGUMENT',
+  reason,
+  fields: [field],
+  retryAfterMs: null,
+});
+const tile = (row: number, column: number) => ({ row, column, offset: 0, length: 256 });
+const tiles = header({}, { source: 'SOURCE_TILES' });
+
+export const REFUSALS: readonly Case[] = [
+  {
+    ...plain,
+    name: 'MODEL_NOT_FOUND',
+    ask: { header: header({}, { model: { name: 'nobody' } }) },
+    error: { status: 'NOT_FOUND', reason: 'MODEL_NOT_FOUND' },
+  },
+  {
+    ...plain,
+    name: 'HEADER_INVALID',
+    ask: { header: header({ rows: 0 }), chunks },
+    error: invalid('HEADER_INVALID', 'header.image.rows'),
+  },
+  {
+    ...plain,
+    name: 'IMAGE_TOO_LARGE',
+    ask: { header: header({ rows: 60_000, columns: 60_000 }), chunks },
+    error: { status: 'RESOURCE_EXHAUSTED', reason: 'IMAGE_TOO_LARGE', retryAfterMs: null },
+  },
+  {
+    ...plain,
+    name: 'ROWS_OUT_OF_ORDER',
+    ask: { header: header(), chunks: chunks.slice(1) },
+    error: invalid('ROWS_OUT_OF_ORDER', 'rows.first_row'),
+  },
+  {
+    ...plain,
+    name: 'SAMPLE_COUNT_MISMATCH',
+    ask: { header: header(), chunks: [{ firstRow: 0, offset: 0, length: 100 }] },
+    error: invalid('SAMPLE_COUNT_MISMATCH', 'rows.samples'),
+  },
+  {
+    ...plain,
+    name: 'MESSAGE_UNEXPECTED',
+    ask: { header: header(), chunks: [{ tiles: [tile(0, 0)] }] },
+    error: invalid('MESSAGE_UNEXPECTED', 'tiles'),
+  },
+  {
+    ...plain,
+    name: 'TILE_DUPLICATE',
+    ask: { header: tiles, chunks: [{ tiles: [tile(0, 0), tile(0, 0)] }] },
+    error: invalid('TILE_DUPLICATE', 'tiles.tiles'),
+  },
+  {
+    ...plain,
+    name: 'TILE_OUT_OF_GRID',
+    ask: { header: tiles, chunks: [{ tiles: [tile(0, 9)] }] },
+    error: invalid('TILE_OUT_OF_GRID', 'tiles.tiles'),
+  },
+  {
+    name: 'SAMPLE_INVALID',
+    place: 'plain',
+    samples: display(eight(3)).fill(0xff),
+    ask: { header: header({ bitsAllocated: 32, bitsStored: 8 }, { source: 'SOURCE_TILES' }), display: true },
+    error: invalid('SAMPLE_INVALID', 'tiles.tiles'),
+  },
+  {
+    ...plain,
+    name: 'ACQUISITION_INCOMPLETE',
+    ask: { header: header(), chunks: chunks.slice(0, 3) },
+    error: { status: 'FAILED_PRECONDITION', reason: 'ACQUISITION_INCOMPLETE' },
+  },
+  {
+    ...plain,
+    name: 'FALSE_POSITIVE_RATE_UNREACHABLE',
+    ask: { header: header({}, { options: { maxFalsePositiveRate: 0.0001 } }) },
+    error: { status: 'FAILED_PRECONDITION', reason: 'FALSE_POSITIVE_RATE_UNREACHABLE' },
+  },
+  {
+    name: 'IMAGE_UNREADABLE',
+    place: 'plain',
+    encoded: image,
+    ask: { header: { model: { name: 'small' } } },
+    error: invalid('IMAGE_UNREADABLE', 'encoded'),
+  },
+  {
+    ...plain,
+    name: 'refused while pixels are sent',
+    ask: { header: header({ columns: 1024 }), chunks: Array.from({ length: 40 }, () => chunks).flat() },
+    error: invalid('SAMPLE_COUNT_MISMATCH', 'rows.samples'),
+  },
+  {
+    ...plain,
+    name: 'CREDENTIALS_MISSING',
+    place: 'keys',
+    ask: { header: header() },
+    error: { status: 'UNAUTHENTICATED', reason: 'CREDENTIALS_MISSING' },
+  },
+  {
+    ...plain,
+    name: 'CREDENTIALS_INVALID',
+    place: 'keys',
+    ask: { header: header(), apiKey: 'wrong' },
+    error: { status: 'UNAUTHENTICATED', reason: 'CREDENTIALS_INVALID' },
+  },
+  {
+    ...plain,
+    name: 'SCOPE_MISSING',
+    place: 'tokens',
+    ask: { header: header(), tokens: ['scopelessToken'] },
+    error: { status: 'PERMISSION_DENIED', reason: 'SCOPE_MISSING' },
+  },
+  {
+    ...plain,
+    name: 'an answer above the limit',
+    ask: {
+      header: header({}, { options: { anomalyMap: 'ANOMALY_MAP_FORMAT_FLOAT32' } }),
+      maxReceiveBytes: 1000,
+    },
+    error: { status: 'RESOURCE_EXHAUSTED', reason: '', retryAfterMs: null },
+  },
+];

@@ -1,0 +1,148 @@
+/** Drives every client through the cases and compares what they report. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import type { Credentials } from '../../../support/secured.js';
+import type { Case } from './case.js';
+import { CASES } from './cases.js';
+import { Places } from './places.js';
+import type { CaseMessage, Outcome, ResultMessage } from './protocol.js';
+import { reference } from './reference.js';
+import { SUBJECTS, type Subject, type SubjectName, startSubject } from './subjects.js';
+
+export interface Verdict {
+  readonly subject: SubjectName;
+  readonly case: string;
+  /** Empty: it did as it should. */
+  readonly faults: readonly string[];
+  /** Why it is known to fail; such a case with no fault is a fault of the list. */
+  readonly knownFailure?: string;
+  readonly ms: number;
+}
+
+/** Relative difference of an image score, which is a double on the wire. */
+const IMAGE_SCORE_ERROR_MAX = 1e-6;
+
+/** @param subjects @default all */
+export async function runConformance(subjects: readonly SubjectName[] = SUBJECTS): Promise<Verdict[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'salad-conformance-'));
+  const places = await Places.open(folder);
+  const running = new Map<SubjectName, Subject>();
+  try {
+    for (const name of subjects) running.set(name, await startSubject(name, folder));
+    const verdicts: Verdict[] = [];
+    for (const one of CASES) {
+      const expected = await expectedOf(one, await places.address());
+      for (const [name, subject] of running)
+        verdicts.push(await judge(one, name, subject, places, folder, expected));
+    }
+    return verdicts;
+  } finally {
+    for (const subject of running.values()) await subject.close();
+    await places.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function expectedOf(one: Case, address: string): Promise<Partial<ResultMessage>> {
+  const header = one.scores?.of ?? one.ask.header;
+  const samples = one.scores?.samples ?? one.samples;
+  if (one.scores === undefined || header === undefined || samples === undefined) return one.result ?? {};
+  const expected = { ...(await reference(address, header, samples, one.scores.rows)), ...one.result };
+  // Scores that are all NaN would be equal whatever was sent.
+  if (expected.scored === 0 && expected.decision !== 'INDETERMINATE') {
+    throw new Error(`${one.name}: nothing is scored`);
+  }
+  return expected;
+}
+
+async function judge(
+  one: Case,
+  name: SubjectName,
+  subject: Subject,
+  places: Places,
+  folder: string,
+  expected: Partial<ResultMessage>,
+): Promise<Verdict> {
+  const target = await places.target(one.place, one.fault);
+  const startMs = performance.now();
+  const faults: string[] = [];
+  try {
+    const outcome = await subject.ask(messageOf(one, target.address, target.credentials, folder));
+    faults.push(...faultsOf(one, outcome, expected));
+    await target.idle();
+  } catch (error) {
+    faults.push((error as Error).message);
+  } finally {
+    await target.close();
+  }
+  const knownFailure = one.knownFailures?.[name];
+  const ms = performance.now() - startMs;
+  return {
+    subject: name,
+    case: one.name,
+    faults,
+    ms,
+    ...(knownFailure === undefined ? {} : { knownFailure }),
+  };
+}
+
+/** Names of credentials in a case become those of the server. */
+function messageOf(one: Case, target: string, credentials: Credentials, folder: string): CaseMessage {
+  const write = (bytes: Uint8Array | undefined, file: string) => {
+    if (bytes === undefined) return undefined;
+    writeFileSync(join(folder, file), bytes);
+    return join(folder, file);
+  };
+  const { apiKey, tokens } = one.ask;
+  return {
+    ...one.ask,
+    name: one.name,
+    target,
+    ...(one.place === 'tls' ? { ca: credentials.ca } : {}),
+    ...(apiKey === undefined ? {} : { apiKey: credentials[apiKey as keyof Credentials] ?? apiKey }),
+    ...(tokens === undefined
+      ? {}
+      : { tokens: tokens.map((token) => credentials[token as keyof Credentials] ?? token) }),
+    samples: write(one.samples, 'samples'),
+    encoded: write(one.encoded, 'image.png'),
+  } as CaseMessage;
+}
+
+function faultsOf(one: Case, outcome: Outcome, expected: Partial<ResultMessage>): string[] {
+  const faults: string[] = [];
+  const { result = {}, error = {} } = outcome as { result?: object; error?: object };
+  if ((one.scores ?? one.result) !== undefined) faults.push(...differences('', expected, result));
+  if (one.error !== undefined) faults.push(...differences('error ', one.error, error));
+  if (one.outcome !== undefined) faults.push(...differences('', one.outcome, outcome));
+  const { retries = 0 } = outcome;
+  if (one.retries === 'some' ? retries < 1 : retries !== (one.retries ?? 0))
+    faults.push(`retries: ${retries}`);
+  // What came instead.
+  const said = outcome.raised ?? (outcome.error && JSON.stringify(outcome.error));
+  return faults.length > 0 && said !== undefined ? [...faults, said] : faults;
+}
+
+function differences(prefix: string, expected: object, actual: object): string[] {
+  const at = (record: object, key: string) => (record as Record<string, unknown>)[key];
+  return Object.keys(expected)
+    .filter((key) => !isSame(key, at(expected, key), at(actual, key)))
+    .map((key) => `${prefix}${key}: ${short(at(actual, key))}, expected ${short(at(expected, key))}`);
+}
+
+function isSame(key: string, expected: unknown, actual: unknown): boolean {
+  // NaN is null in JSON.
+  if (Number.isNaN(expected)) return actual === null;
+  if (key !== 'imageScore') return isDeepStrictEqual(actual, expected);
+  return Math.abs(Number(actual) - Number(expected)) <= IMAGE_SCORE_ERROR_MAX * Math.abs(Number(expected));
+}
+
+function short(value: unknown): string {
+  return (JSON.stringify(value) ?? 'nothing').slice(0, 80);
+}
+
+/** Neither a fault that is not known, nor a known one that is gone. */
+export function isPassed({ faults, knownFailure }: Verdict): boolean {
+  return faults.length > 0 === (knownFailure !== undefined);
+}
