@@ -1,6 +1,6 @@
 /** Identifies the caller by its token or API key, or where neither is set up, by client certificate or address. */
 import type { Metadata } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
+import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type ApiKeys, readApiKeys } from './api-keys.js';
@@ -28,7 +28,7 @@ export interface Authenticator {
  * Where neither tokens nor keys are set up, every caller gets all scopes.
  * @throws SaladError CONFIGURATION_INVALID for invalid key files
  */
-export async function openAuthenticator(config: ServeConfig, logger: Logger): Promise<Authenticator> {
+export async function openAuthenticator(config: SecurityConfig, logger: Logger): Promise<Authenticator> {
   const keys = config.authApiKeysFile === '' ? undefined : await openApiKeys(config, logger);
   const tokens = config.authJwks === '' ? undefined : await openTokens(config, logger);
   const needsNoCredentials = keys === undefined && tokens === undefined;
@@ -46,7 +46,7 @@ export async function openAuthenticator(config: ServeConfig, logger: Logger): Pr
   };
 }
 
-function openApiKeys(config: ServeConfig, logger: Logger): Promise<ReloadedValue<ApiKeys>> {
+function openApiKeys(config: SecurityConfig, logger: Logger): Promise<ReloadedValue<ApiKeys>> {
   return ReloadedValue.open({
     read: () => readApiKeys(config.authApiKeysFile),
     intervalMs: config.securityReloadMs,

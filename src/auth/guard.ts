@@ -7,7 +7,11 @@ import {
   type ServerListener,
   type ServerMethodDefinition,
 } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
+import type { AdmissionConfig } from '../config/sections/admission.js';
+import type { CallConfig } from '../config/sections/calls.js';
+import type { ConnectionConfig } from '../config/sections/connections.js';
+import type { QuotaConfig } from '../config/sections/quotas.js';
+import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError } from '../errors/index.js';
 import { CallLimits, type CallPermit } from '../limits/call-limits.js';
 import { messageBytes } from '../limits/message-receiver.js';
@@ -32,8 +36,11 @@ export interface Guard {
   close(): void;
 }
 
+/** The sections that the guard reads. */
+export type GuardConfig = SecurityConfig & QuotaConfig & CallConfig & AdmissionConfig & ConnectionConfig;
+
 interface GuardParts {
-  readonly config: ServeConfig;
+  readonly config: GuardConfig;
   readonly authenticator: Authenticator;
   readonly quotas: Quotas;
   readonly callLimits: CallLimits;
@@ -42,7 +49,7 @@ interface GuardParts {
 }
 
 /** @throws SaladError CONFIGURATION_INVALID for invalid key files */
-export async function openGuard(config: ServeConfig, logger: Logger): Promise<Guard> {
+export async function openGuard(config: GuardConfig, logger: Logger): Promise<Guard> {
   const authenticator = await openAuthenticator(config, logger);
   const quotas = new Quotas({
     maxAcquisitions: config.identityMaxAcquisitions,

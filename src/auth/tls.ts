@@ -7,12 +7,12 @@ import { readFile } from 'node:fs/promises';
 import type { Http2SecureServer, Http2Server } from 'node:http2';
 import { createSecureContext } from 'node:tls';
 import { experimental, ServerCredentials } from '@grpc/grpc-js';
-import type { ServeConfig } from '../config/schema.js';
+import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type Digested, ReloadedValue } from './reloaded-value.js';
 
-export type TlsFiles = Pick<ServeConfig, 'tlsCertFile' | 'tlsKeyFile' | 'tlsClientCaFile'>;
+export type TlsFiles = Pick<SecurityConfig, 'tlsCertFile' | 'tlsKeyFile' | 'tlsClientCaFile'>;
 
 /** Contents of the three files, checked together. */
 export interface TlsMaterial extends Digested {
@@ -62,7 +62,7 @@ export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
 }
 
 /** Plaintext where no certificate is set: the configuration's own check has refused it where it is not allowed. */
-export async function portCredentials(config: ServeConfig, logger: Logger): Promise<PortCredentials> {
+export async function portCredentials(config: SecurityConfig, logger: Logger): Promise<PortCredentials> {
   if (config.tlsCertFile === '') {
     return { credentials: ServerCredentials.createInsecure(), summary: 'off', close() {} };
   }

@@ -11,7 +11,7 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
-import type { ServeConfig } from '../config/schema.js';
+import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type Identity, SCOPES, type Scope } from './identity.js';
@@ -44,7 +44,7 @@ export interface Tokens {
 }
 
 /** A URL is fetched with the first token. @throws SaladError CONFIGURATION_INVALID for a file that is no key set */
-export async function openTokens(config: ServeConfig, logger: Logger): Promise<Tokens> {
+export async function openTokens(config: SecurityConfig, logger: Logger): Promise<Tokens> {
   const { getKey, close } = await openTokenKeys(config, logger);
   return {
     close,
@@ -70,7 +70,7 @@ interface TokenKeys {
   close(): void;
 }
 
-async function openTokenKeys(config: ServeConfig, logger: Logger): Promise<TokenKeys> {
+async function openTokenKeys(config: SecurityConfig, logger: Logger): Promise<TokenKeys> {
   if (isUrl(config.authJwks)) {
     return openRemoteKeys(config, logger);
   }
@@ -84,7 +84,7 @@ async function openTokenKeys(config: ServeConfig, logger: Logger): Promise<Token
 }
 
 /** Fetches the keys for the first token, not before: a server must start although its issuer does not answer. */
-function openRemoteKeys({ authJwks, securityReloadMs }: ServeConfig, logger: Logger): TokenKeys {
+function openRemoteKeys({ authJwks, securityReloadMs }: SecurityConfig, logger: Logger): TokenKeys {
   const getKey = createRemoteJWKSet(new URL(authJwks), {
     cooldownDuration: UNKNOWN_KEY_FETCH_INTERVAL_MS,
     cacheMaxAge: KEY_SET_MAX_AGE_MS,

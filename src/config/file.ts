@@ -1,4 +1,4 @@
-/** A YAML file of settings, each with the line it stands on. */
+/** Reads a YAML file of settings, and the line of each setting. */
 import { readFile } from 'node:fs/promises';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { SaladError } from '../errors/index.js';
@@ -10,15 +10,15 @@ export interface FileSetting {
   readonly where: string;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID for a file that cannot be read, is no YAML or no mapping */
+/** @throws SaladError CONFIGURATION_INVALID if the file cannot be read, is not YAML or is not a mapping */
 export async function readConfigFile(file: string): Promise<readonly FileSetting[]> {
   const lines = new LineCounter();
-  const document = parseDocument(await textOf(file), { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(await readText(file), { lineCounter: lines, prettyErrors: false });
   const [error] = document.errors;
-  if (error) throw invalid(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
+  if (error) throw invalidFile(`${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`);
   const { contents } = document;
   if (contents === null || (isScalar(contents) && contents.value === null)) return [];
-  if (!isMap(contents)) throw invalid(`${file}: must be a mapping of settings`);
+  if (!isMap(contents)) throw invalidFile(`${file}: the file must be a mapping of settings, as KEY: VALUE`);
   return contents.items.map(({ key, value }) => {
     const position = isScalar(key) ? key.range?.[0] : undefined;
     return {
@@ -29,15 +29,15 @@ export async function readConfigFile(file: string): Promise<readonly FileSetting
   });
 }
 
-async function textOf(file: string): Promise<string> {
+async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw invalid(`${file}: ${why}`, error);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw invalidFile(`${file}: ${reason}`, error);
   }
 }
 
-function invalid(message: string, cause?: unknown): SaladError {
+function invalidFile(message: string, cause?: unknown): SaladError {
   return new SaladError('CONFIGURATION_INVALID', message, { cause });
 }

@@ -3,7 +3,11 @@ import { AcquisitionBudget, type ServedModel, type TileSlot } from '../acquisiti
 import { Batcher } from '../batching/index.js';
 import type { Bundle } from '../bundle/bundle.js';
 import { modelKey, openBundles } from '../bundle/repository.js';
-import type { ServeConfig } from '../config/schema.js';
+import type { AdmissionConfig } from '../config/sections/admission.js';
+import type { BatchingConfig } from '../config/sections/batching.js';
+import type { EngineConfig } from '../config/sections/engine.js';
+import type { ModelConfig } from '../config/sections/models.js';
+import type { QuotaConfig } from '../config/sections/quotas.js';
 import { type EngineName, type Precision, supportedPrecision } from '../engines/engine.js';
 import { callerText, SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
@@ -15,8 +19,11 @@ import type { Telemetry } from '../telemetry/telemetry.js';
 /** A stream with a deadline nearer than this is served before the round-robin between streams. */
 const URGENCY_HORIZON_MS = 1000;
 
+/** The sections that the registry reads. */
+export type RegistryConfig = ModelConfig & EngineConfig & BatchingConfig & AdmissionConfig & QuotaConfig;
+
 export interface RegistryOptions {
-  /** See WorkerSetOptions. */
+  /** File of the engine worker threads; see WorkerSetOptions. */
   readonly workerEntry?: string | undefined;
 }
 
@@ -25,17 +32,17 @@ export class ModelRegistry {
     readonly pool: EnginePool,
     private readonly batcher: Batcher<PoolSlot>,
     readonly budget: AcquisitionBudget,
-    /** By name, then version. */
+    /** Sorted by name and version. */
     private readonly models: readonly ServedModel[],
   ) {}
 
   /**
    * Reads every bundle of the models folder, starts the engine and warms it up. A bundle that is invalid, or whose
    * golden scores the engine does not reproduce, is logged and not served; the others are served.
-   * @throws SaladError BUNDLE_INVALID or CONFIGURATION_INVALID where nothing can be served, ENGINE_UNAVAILABLE
+   * @throws SaladError BUNDLE_INVALID or CONFIGURATION_INVALID if no bundle can be served, ENGINE_UNAVAILABLE
    */
   static async open(
-    config: ServeConfig,
+    config: RegistryConfig,
     logger: Logger,
     telemetry: Telemetry,
     { workerEntry }: RegistryOptions = {},
@@ -52,11 +59,11 @@ export class ModelRegistry {
       retryAfterMs: config.retryDelayMs,
       peerShareRatio: config.peerShareRatio,
     });
-    const tilesMax = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
+    const maxTiles = Math.max(...bundles.map(({ geometry }) => geometry.tileCount));
     const batcher = new Batcher<PoolSlot>({
       executor: pool,
       limits: {
-        maxQueuedTiles: config.maxConcurrentAcquisitions * tilesMax,
+        maxQueuedTiles: config.maxConcurrentAcquisitions * maxTiles,
         urgencyHorizonMs: URGENCY_HORIZON_MS,
       },
       urgentShare: config.statSharePercent / 100,
@@ -70,29 +77,29 @@ export class ModelRegistry {
     return new ModelRegistry(pool, batcher, budget, models);
   }
 
-  /** The engine that serves now. */
+  /** The engine that scores now; it changes on fail-over and failback. */
   get engine(): EngineName {
     return this.pool.engine;
   }
 
-  /** Tiles that wait for an engine. */
+  /** Number of tiles waiting for an engine. */
   get queuedTiles(): number {
     return this.batcher.queuedTiles;
   }
 
+  /** Returns the served models, sorted by name and version. */
   list(): readonly ServedModel[] {
     return this.models;
   }
 
-  /** @param version default: the highest @throws SaladError MODEL_NOT_FOUND */
+  /** Finds a model. @param version default: the highest @throws SaladError MODEL_NOT_FOUND */
   find(name: string, version?: number): ServedModel {
-    const versions = this.models.filter((model) => model.name === name);
-    const found =
-      version === undefined ? versions.at(-1) : versions.find((model) => model.version === version);
-    if (found !== undefined) return found;
+    const versions = this.models.filter((each) => each.name === name);
+    const model = version === undefined ? versions.at(-1) : versions.find((each) => each.version === version);
+    if (model !== undefined) return model;
     const shownName = callerText(name);
     const requested = version === undefined ? shownName : `${shownName}@${version}`;
-    const loaded = this.models.map((model) => model.key).join(', ');
+    const loaded = this.models.map(({ key }) => key).join(', ');
     throw new SaladError('MODEL_NOT_FOUND', `model ${requested} is not loaded; loaded: ${loaded}`);
   }
 
@@ -101,9 +108,11 @@ export class ModelRegistry {
   }
 }
 
+type PoolConfig = ModelConfig & EngineConfig & BatchingConfig;
+
 function startPool(
   bundles: readonly Bundle[],
-  config: ServeConfig,
+  config: PoolConfig,
   logger: Logger,
   workerEntry: string | undefined,
 ): Promise<EnginePool> {
@@ -148,6 +157,7 @@ function logModels(
   }
 }
 
+/** What the engine pool needs of a bundle. */
 function poolModelOf(bundle: Bundle, precision: Precision): PoolModel {
   const { manifest, geometry } = bundle;
   return {
@@ -193,7 +203,7 @@ function servedModel(
 
 /**
  * Reads the bundles in order of name and version. A refused bundle does not stop the start of the others.
- * @throws SaladError the error of the first refused bundle, or CONFIGURATION_INVALID, where no bundle is valid
+ * @throws SaladError the error of the first refused bundle, or CONFIGURATION_INVALID, if no bundle is valid
  */
 async function readBundles(folder: string, logger: Logger): Promise<readonly Bundle[]> {
   const bundles: Bundle[] = [];

@@ -140,8 +140,12 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
   });
   const { maxMessageBytes } = config;
   const limits = new PortLimits({
-    ...config,
+    maxConnections: config.maxConnections,
     maxReceivedBytes: Math.max(config.maxReceivedBytes, maxMessageBytes),
+    maxPendingBytes: config.maxPendingBytes,
+    receiveWindowBytes: config.receiveWindowBytes,
+    peerShareRatio: config.peerShareRatio,
+    retryDelayMs: config.retryDelayMs,
     peerOf: (metadata) => callerOf(metadata)?.peer,
     limitsOf: createMethodLimits({
       maxMessageBytes,

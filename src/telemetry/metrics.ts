@@ -1,6 +1,6 @@
 /**
  * Every metric of the server: name, unit, description, attributes. Names follow the OpenTelemetry semantic conventions
- * where there are any. docs/reference/metrics.md is generated from this table.
+ * as far as these define a name. docs/reference/metrics.md is generated from this table.
  */
 export interface Metric {
   readonly kind: 'histogram' | 'counter' | 'gauge';
@@ -11,9 +11,9 @@ export interface Metric {
   readonly buckets?: readonly number[];
 }
 
-const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
-const SIZES = [1, 2, 4, 8, 16, 32, 64];
-const SHARES = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1];
+const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const BATCH_SIZE_BUCKETS = [1, 2, 4, 8, 16, 32, 64];
+const P_VALUE_BUCKETS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1];
 
 export const METRICS = {
   'rpc.server.call.duration': {
@@ -21,51 +21,52 @@ export const METRICS = {
     unit: 's',
     description: 'Duration of inbound calls.',
     attributes: ['rpc.system.name', 'rpc.method', 'rpc.response.status_code'],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
   },
   'salad.acquisition.duration': {
     kind: 'histogram',
     unit: 's',
-    description: 'From the header to the aggregate.',
+    description: 'Time from the header to the aggregate.',
     attributes: ['salad.model', 'salad.decision'],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
   },
   'salad.acquisition.first_score.duration': {
     kind: 'histogram',
     unit: 's',
-    description: 'From the header to the first patch score.',
+    description: 'Time from the header to the first patch score.',
     attributes: ['salad.model'],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
   },
   'salad.tile.queue.duration': {
     kind: 'histogram',
     unit: 's',
-    description: 'From ready to dispatched, mean over the tiles of an acquisition: scale on this.',
+    description:
+      'Time from queued to dispatched, mean over the tiles of an acquisition. Use it for autoscaling.',
     attributes: ['salad.model'],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
   },
   'salad.batch.duration': {
     kind: 'histogram',
     unit: 's',
     description: 'Engine time of a batch.',
     attributes: ['salad.model', 'salad.engine'],
-    buckets: SECONDS,
+    buckets: DURATION_BUCKETS,
   },
   'salad.batch.size': {
     kind: 'histogram',
     unit: '{tile}',
     description:
-      'Tiles of a batch. salad.release says why it left: full, slot (one was free and no more tiles waited), retry.',
+      'Number of tiles of a batch. salad.release is the reason for its dispatch: full, slot (a slot was free and no more tiles waited), retry.',
     attributes: ['salad.model', 'salad.engine', 'salad.release'],
-    buckets: SIZES,
+    buckets: BATCH_SIZE_BUCKETS,
   },
   'salad.acquisition.p_value': {
     kind: 'histogram',
     unit: '1',
     description:
-      'Conformal p-values of image scores; uniform while images are like those of the calibration.',
+      'Conformal p-values of image scores; uniformly distributed while images resemble the calibration images.',
     attributes: ['salad.model'],
-    buckets: SHARES,
+    buckets: P_VALUE_BUCKETS,
   },
   'salad.patches': {
     kind: 'counter',
@@ -82,19 +83,20 @@ export const METRICS = {
   'salad.tiles.queued': {
     kind: 'gauge',
     unit: '{tile}',
-    description: 'Tiles that wait for an engine.',
+    description: 'Tiles waiting for an engine.',
     attributes: [],
   },
   'salad.slots.free': {
     kind: 'gauge',
     unit: '{slot}',
-    description: 'Batch slots that are neither filled, running nor read.',
+    description: 'Batch slots that are free: not being filled, run or read.',
     attributes: [],
   },
   'salad.engine.losses': {
     kind: 'counter',
     unit: '{engine}',
-    description: 'Engines lost while they served, by died, failed, hung; the next engine took over.',
+    description:
+      'Engines lost while they scored, by salad.loss: died, failed, hung. The next engine in the fallback order took over.',
     attributes: ['salad.loss'],
   },
   'salad.bank.prototypes': {

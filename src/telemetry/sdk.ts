@@ -1,17 +1,19 @@
-/** The OpenTelemetry SDK, loaded only where somebody listens: a Prometheus scraper, or an OTLP receiver. */
+/** Starts the OpenTelemetry SDK, but loads it only if an exporter is configured: Prometheus or OTLP. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { metrics } from '@opentelemetry/api';
 import { SaladError } from '../errors/index.js';
 
 export interface RunningSdk {
-  /** Sends what is left. */
+  /** Exports the remaining telemetry, then stops. */
   stop(): Promise<void>;
 }
 
-const SERVICE = 'salad-serve';
+const SERVICE_NAME = 'salad-serve';
+/** Sampling interval of the delay of the event loop. */
+const RESOLUTION_MS = 20;
 
-/** True where the standard variables name a receiver (OTEL_EXPORTER_OTLP_ENDPOINT and those for one signal). */
-function exports(environment: NodeJS.ProcessEnv, signal: 'TRACES' | 'METRICS'): boolean {
+/** Whether the standard variables name an OTLP endpoint, for all signals or for this one. */
+function hasEndpoint(environment: NodeJS.ProcessEnv, signal: 'TRACES' | 'METRICS'): boolean {
   if (environment['OTEL_SDK_DISABLED'] === 'true') return false;
   return Boolean(
     environment['OTEL_EXPORTER_OTLP_ENDPOINT'] || environment[`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`],
@@ -19,40 +21,40 @@ function exports(environment: NodeJS.ProcessEnv, signal: 'TRACES' | 'METRICS'): 
 }
 
 /**
- * Must run before instruments are made.
- * @param metricsListen HOST:PORT for Prometheus to scrape at /metrics; empty: none
- * @param environment the standard OTEL_* variables are the SDK's own, read from process.env
- * @returns undefined where nobody listens: then nothing is loaded
- * @throws SaladError CONFIGURATION_INVALID where the address cannot be listened on
+ * Call it before `Telemetry` is created: instruments that were created earlier record nothing.
+ * @param metricsListen HOST:PORT at which Prometheus scrapes /metrics; empty: none
+ * @param environment decides whether to start; the SDK itself reads the standard OTEL_* variables from process.env
+ * @returns undefined if no exporter is configured
+ * @throws SaladError ADDRESS_UNAVAILABLE if the server cannot listen on the address
  */
 export async function startSdk(
   metricsListen: string,
   environment: NodeJS.ProcessEnv,
 ): Promise<RunningSdk | undefined> {
-  const sendsTraces = exports(environment, 'TRACES');
-  const sendsMetrics = exports(environment, 'METRICS');
-  if (metricsListen === '' && !sendsTraces && !sendsMetrics) return undefined;
+  const exportsTraces = hasEndpoint(environment, 'TRACES');
+  const exportsMetrics = hasEndpoint(environment, 'METRICS');
+  if (metricsListen === '' && !exportsTraces && !exportsMetrics) return undefined;
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
-  const scraped = metricsListen === '' ? undefined : await prometheus(metricsListen);
+  const prometheus = metricsListen === '' ? undefined : await startPrometheus(metricsListen);
   const sdk = new NodeSDK({
-    serviceName: environment['OTEL_SERVICE_NAME'] || SERVICE,
+    serviceName: environment['OTEL_SERVICE_NAME'] || SERVICE_NAME,
     autoDetectResources: false,
     instrumentations: [],
-    // Absent: the SDK reads OTEL_METRICS_EXPORTER and OTEL_TRACES_EXPORTER, which default to OTLP.
-    ...(scraped ? { metricReaders: [scraped] } : sendsMetrics ? {} : { metricReaders: [] }),
-    ...(sendsTraces ? {} : { spanProcessors: [] }),
+    // Without these options the SDK reads OTEL_METRICS_EXPORTER and OTEL_TRACES_EXPORTER, which default to OTLP.
+    ...(prometheus ? { metricReaders: [prometheus] } : exportsMetrics ? {} : { metricReaders: [] }),
+    ...(exportsTraces ? {} : { spanProcessors: [] }),
   });
   sdk.start();
-  const stopDelay = observeEventLoop();
+  const stopObserving = observeEventLoop();
   return {
     async stop() {
-      stopDelay();
+      stopObserving();
       await sdk.shutdown();
     },
   };
 }
 
-async function prometheus(listen: string) {
+async function startPrometheus(listen: string) {
   const { PrometheusExporter } = await import('@opentelemetry/exporter-prometheus');
   const colon = listen.lastIndexOf(':');
   const host = listen.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
@@ -64,24 +66,28 @@ async function prometheus(listen: string) {
   try {
     await exporter.startServer();
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new SaladError('ADDRESS_UNAVAILABLE', `metricsListen ${listen}: ${why}`, { cause: error });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SaladError('ADDRESS_UNAVAILABLE', `metricsListen ${listen}: ${reason}`, { cause: error });
   }
   return exporter;
 }
 
-/** The port's thread is the part of this server that can be late for everybody. */
+/**
+ * Observes the event loop of the port's thread: its delay delays every client.
+ * @returns a function that stops it
+ */
 function observeEventLoop(): () => void {
-  const delay = monitorEventLoopDelay({ resolution: 20 });
+  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   metrics
-    .getMeter(SERVICE)
+    .getMeter(SERVICE_NAME)
     .createObservableGauge('nodejs.eventloop.delay.p99', {
       unit: 's',
-      description: "How late the port's thread is, 99th percentile since the last reading.",
+      description: "Delay of the port's thread, 99th percentile since the last scrape.",
     })
     .addCallback((result) => {
-      result.observe(Math.max(0, delay.percentile(99) / 1e9 - 0.02));
+      // The histogram contains the sampling interval.
+      result.observe(Math.max(0, delay.percentile(99) / 1e9 - RESOLUTION_MS / 1000));
       delay.reset();
     });
   return () => delay.disable();

@@ -1,6 +1,6 @@
 /**
- * What the server tells of itself, through the OpenTelemetry API: names follow the semantic conventions where there
- * are any. Without an SDK (see sdk.ts) every instrument is a no-op. Never pixels, never identifiers of an acquisition.
+ * Records the metrics and traces of the server through the OpenTelemetry API. Without an SDK (see sdk.ts) every
+ * instrument does nothing. Telemetry never contains pixels or identifiers of an acquisition.
  */
 import { type Attributes, type Histogram, metrics, type SpanContext, trace } from '@opentelemetry/api';
 import type { BatchReport } from '../batching/index.js';
@@ -9,24 +9,25 @@ import { METRICS, type MetricName } from './metrics.js';
 import { ScoreDrift } from './score-drift.js';
 import { type AcquisitionSpans, recordBatch, startAcquisition } from './traces.js';
 
-const NAME = 'salad-serve';
+const INSTRUMENTATION_NAME = 'salad-serve';
+
 type HistogramName = {
   [Name in MetricName]: (typeof METRICS)[Name] extends { readonly kind: 'histogram' } ? Name : never;
 }[MetricName];
 
-/** Read when somebody asks. */
-export interface Gauges {
+/** The sources of observed metrics, read at every export. */
+export interface GaugeSources {
   readonly activeCalls: () => number;
   readonly queuedTiles: () => number;
   readonly freeSlots: () => number;
-  /** Engines lost while they served, by how. */
+  /** Number of engines lost while they scored, by kind of loss. */
   readonly engineLosses: () => Readonly<Record<string, number>>;
-  /** By model key. */
+  /** Rows of the memory bank, by model key. */
   readonly prototypes: ReadonlyMap<string, number>;
 }
 
-/** What counts of an aggregate. Patches, ms. */
-export interface AggregateFacts {
+/** The values of an aggregate that are recorded: counts of patches, times in ms. */
+export interface RecordedAggregate {
   readonly decision: string;
   readonly overallPValue: number;
   /** Normals that p-value is among. */
@@ -46,19 +47,19 @@ export interface AggregateFacts {
   };
 }
 
-/** One acquisition as it goes on. */
+/** The trace of one acquisition while it runs. */
 export interface AcquisitionTrace {
-  /** For the batcher's reports; undefined where no trace of it is kept. */
+  /** Identifies the acquisition in batch reports; undefined if the acquisition is not traced. */
   readonly tag: object | undefined;
-  /** A message went out. @param aggregate where it was the last */
-  sent(kind: string, aggregate?: AggregateFacts): void;
-  /** @param error what ended it, if anything did */
+  /** Call it after every answer. @param aggregate of the last answer */
+  messageSent(kind: string, aggregate?: RecordedAggregate): void;
+  /** @param error the reason, if the acquisition failed */
   ended(error?: unknown): void;
 }
 
 export class Telemetry {
-  private readonly meter = metrics.getMeter(NAME);
-  private readonly tracer = trace.getTracer(NAME);
+  private readonly meter = metrics.getMeter(INSTRUMENTATION_NAME);
+  private readonly tracer = trace.getTracer(INSTRUMENTATION_NAME);
   private readonly callDuration = this.histogram('rpc.server.call.duration');
   private readonly acquisitionDuration = this.histogram('salad.acquisition.duration');
   private readonly firstScore = this.histogram('salad.acquisition.first_score.duration');
@@ -67,8 +68,8 @@ export class Telemetry {
   private readonly batchSize = this.histogram('salad.batch.size');
   private readonly pValue = this.histogram('salad.acquisition.p_value');
   private readonly patches = this.meter.createCounter('salad.patches', METRICS['salad.patches']);
-  private readonly failed = new WeakMap<Error, SpanContext>();
-  private readonly drifts = new Map<string, ScoreDrift>();
+  private readonly contextOfError = new WeakMap<Error, SpanContext>();
+  private readonly driftByModel = new Map<string, ScoreDrift>();
 
   constructor(private readonly logger: Logger) {}
 
@@ -88,87 +89,98 @@ export class Telemetry {
     if (batch.queuedSinceByTag.size > 0) recordBatch(this.tracer, batch, attributes);
   }
 
-  /** @param carrier the call's metadata: a client's W3C trace context goes on here */
-  acquisition(carrier: Record<string, unknown>, method: string, model: string): AcquisitionTrace {
+  /** @param carrier metadata of the call: the trace continues the client's W3C trace context */
+  startAcquisition(carrier: Record<string, unknown>, method: string, model: string): AcquisitionTrace {
     const spans = startAcquisition(this.tracer, carrier, method, { 'salad.model': model });
     const { isRecording, context } = spans;
     return {
       tag: isRecording ? spans : undefined,
-      sent: (kind, aggregate) => {
+      messageSent: (kind, aggregate) => {
         spans.event(kind);
-        if (aggregate !== undefined) this.aggregated(spans, model, aggregate);
+        if (aggregate !== undefined) this.recordAggregate(spans, model, aggregate);
       },
       ended: (error) => {
         spans.ended(error);
-        if (isRecording && error instanceof Error) this.failed.set(error, context);
+        if (isRecording && error instanceof Error) this.contextOfError.set(error, context);
       },
     };
   }
 
-  /** For the log line of an error that ended an acquisition: its trace, where there is one. */
-  idsOf(error: unknown): Readonly<Record<string, string>> {
-    const ids = error instanceof Error ? this.failed.get(error) : undefined;
-    return ids === undefined ? {} : { trace_id: ids.traceId, span_id: ids.spanId };
+  /** Fields for the log line of an error that ended a traced acquisition; empty for other errors. */
+  traceIdsOf(error: unknown): Readonly<Record<string, string>> {
+    const context = error instanceof Error ? this.contextOfError.get(error) : undefined;
+    return context === undefined ? {} : { trace_id: context.traceId, span_id: context.spanId };
   }
 
-  /** To be called once, when all of it is there to be read. */
-  observe(gauges: Gauges): void {
+  /** Call it once, when all sources can be read. */
+  observe(sources: GaugeSources): void {
     const gauge = (name: MetricName) => this.meter.createObservableGauge(name, METRICS[name]);
-    const observed = (name: MetricName, read: () => number) => {
+    const observeGauge = (name: MetricName, read: () => number) => {
       gauge(name).addCallback((result) => result.observe(read()));
     };
-    observed('salad.calls.active', gauges.activeCalls);
-    observed('salad.tiles.queued', gauges.queuedTiles);
-    observed('salad.slots.free', gauges.freeSlots);
+    observeGauge('salad.calls.active', sources.activeCalls);
+    observeGauge('salad.tiles.queued', sources.queuedTiles);
+    observeGauge('salad.slots.free', sources.freeSlots);
     const losses = this.meter.createObservableCounter('salad.engine.losses', METRICS['salad.engine.losses']);
     losses.addCallback((result) => {
-      for (const [kind, count] of Object.entries(gauges.engineLosses())) {
+      for (const [kind, count] of Object.entries(sources.engineLosses())) {
         result.observe(count, { 'salad.loss': kind });
       }
     });
     const bank = gauge('salad.bank.prototypes');
     const drift = gauge('salad.score.drift');
     bank.addCallback((result) => {
-      for (const [model, count] of gauges.prototypes) result.observe(count, { 'salad.model': model });
+      for (const [model, count] of sources.prototypes) result.observe(count, { 'salad.model': model });
     });
     drift.addCallback((result) => {
-      for (const [model, { evidence }] of this.drifts) result.observe(evidence, { 'salad.model': model });
+      for (const [model, { evidence }] of this.driftByModel)
+        result.observe(evidence, { 'salad.model': model });
     });
   }
 
-  private aggregated(spans: AcquisitionSpans, model: string, aggregate: AggregateFacts): void {
+  private recordAggregate(spans: AcquisitionSpans, model: string, aggregate: RecordedAggregate): void {
     const { timings, coverage, decision, engines } = aggregate;
-    const ofModel: Attributes = { 'salad.model': model };
-    this.acquisitionDuration.record(timings.totalMs / 1000, { ...ofModel, 'salad.decision': decision });
-    if (timings.firstScoreMs !== undefined) this.firstScore.record(timings.firstScoreMs / 1000, ofModel);
-    this.queueDuration.record(timings.queueMs / 1000, ofModel);
+    const modelAttributes: Attributes = { 'salad.model': model };
+    this.acquisitionDuration.record(timings.totalMs / 1000, {
+      ...modelAttributes,
+      'salad.decision': decision,
+    });
+    if (timings.firstScoreMs !== undefined)
+      this.firstScore.record(timings.firstScoreMs / 1000, modelAttributes);
+    this.queueDuration.record(timings.queueMs / 1000, modelAttributes);
     for (const outcome of ['scored', 'skipped', 'failed', 'missing'] as const) {
       if (coverage[outcome] > 0)
-        this.patches.add(coverage[outcome], { ...ofModel, 'salad.outcome': outcome });
+        this.patches.add(coverage[outcome], { ...modelAttributes, 'salad.outcome': outcome });
     }
-    const attributes = {
+    const spanAttributes = {
       'salad.engines': [...engines],
       'salad.decision': decision,
       'salad.queue_ms': timings.queueMs,
       'salad.compute_ms': timings.computeMs,
       'salad.patches.scored': coverage.scored,
     };
-    spans.aggregated(attributes, performance.now());
-    if (decision !== 'indeterminate') this.watchDrift(model, aggregate);
+    spans.aggregated(spanAttributes, performance.now());
+    if (decision !== 'indeterminate') this.recordPValue(model, aggregate);
   }
 
-  private watchDrift(model: string, { overallPValue: pValue, calibrationImages }: AggregateFacts): void {
+  private recordPValue(
+    model: string,
+    {
+      overallPValue: pValue,
+      calibrationImages,
+    }: Pick<RecordedAggregate, 'overallPValue' | 'calibrationImages'>,
+  ): void {
     this.pValue.record(pValue, { 'salad.model': model });
-    let drift = this.drifts.get(model);
+    let drift = this.driftByModel.get(model);
     if (drift === undefined) {
       drift = new ScoreDrift(calibrationImages);
-      this.drifts.set(model, drift);
+      this.driftByModel.set(model, drift);
     }
     if (!drift.add(pValue)) return;
     const evidence = Number(drift.evidence.toFixed(2));
     this.logger.warn(
       { model, evidence },
-      'recent images score unlike those of the calibration: recalibrate?',
+      'recent images score unlike the calibration images; check the site and calibrate again (salad calibrate)',
     );
   }
 

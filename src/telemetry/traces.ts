@@ -1,9 +1,11 @@
 /**
- * Spans. One server span an acquisition, continuing the client's trace, with a child each for the time its tiles
- * waited, were in engines, and were aggregated. One span a batch, a trace of its own with a link to every
- * acquisition that had a tile in it: a batch has many parents. Times come in as those of performance.now() and go
- * to the SDK as those of the day: it would move each span by what the two clocks differ when that span is made, to
- * the millisecond, and a child would end after its parent.
+ * The spans of acquisitions and batches. An acquisition has one server span, which continues the client's trace, with
+ * three child spans: its tiles waited, ran in engines, were aggregated. A batch has one span in a trace of its own with
+ * a link to every acquisition that had a tile in it, because a span can only have one parent.
+ *
+ * Callers give times of performance.now(); the SDK gets times since 1970, converted here with one offset per
+ * acquisition. The SDK would convert them with a new offset for each span, rounded to a millisecond, so that a child
+ * span could end after its parent.
  */
 import {
   type Attributes,
@@ -22,13 +24,13 @@ import { boundedMessage } from '../errors/index.js';
 
 /** The spans of one acquisition while it runs. */
 export class AcquisitionSpans {
-  private firstReadyAt = Number.POSITIVE_INFINITY;
+  private firstQueuedAt = Number.POSITIVE_INFINITY;
   private firstDispatchedAt = Number.POSITIVE_INFINITY;
   private lastDispatchedAt = 0;
   private lastFinishedAt = 0;
   private batches = 0;
   private readonly span: Span;
-  private readonly dayOffset = dayOffset();
+  private readonly epochOffsetMs = epochOffsetMs();
 
   constructor(
     private readonly tracer: Tracer,
@@ -47,15 +49,15 @@ export class AcquisitionSpans {
     return this.span.spanContext();
   }
 
-  /** False where nobody will ever see it: then the rest of the work can be left out. */
+  /** False if the span will not be exported: work for it can be skipped. */
   get isRecording(): boolean {
     return this.span.isRecording();
   }
 
-  /** @param queuedSince when the first of its tiles in the batch became ready */
+  /** @param queuedSince time at which the first tile of the acquisition in the batch was queued */
   batchRan({ dispatchedAt, finishedAt }: BatchReport, queuedSince: number): void {
     this.batches += 1;
-    this.firstReadyAt = Math.min(this.firstReadyAt, queuedSince);
+    this.firstQueuedAt = Math.min(this.firstQueuedAt, queuedSince);
     this.firstDispatchedAt = Math.min(this.firstDispatchedAt, dispatchedAt);
     this.lastDispatchedAt = Math.max(this.lastDispatchedAt, dispatchedAt);
     this.lastFinishedAt = Math.max(this.lastFinishedAt, finishedAt);
@@ -65,11 +67,11 @@ export class AcquisitionSpans {
     this.span.addEvent(name, this.now());
   }
 
-  /** Once the aggregate is out. */
+  /** Call it after the aggregate was sent. Ends the child spans. @param now time of performance.now() */
   aggregated(attributes: Attributes, now: number): void {
     this.span.setAttributes({ ...attributes, 'salad.batches': this.batches });
     if (this.batches === 0 || !this.isRecording) return;
-    this.child('queue', this.firstReadyAt, this.lastDispatchedAt);
+    this.child('queue', this.firstQueuedAt, this.lastDispatchedAt);
     this.child('engine', this.firstDispatchedAt, this.lastFinishedAt);
     this.child('aggregate', this.lastFinishedAt, now);
   }
@@ -82,16 +84,16 @@ export class AcquisitionSpans {
   }
 
   private now(): number {
-    return this.dayOffset + performance.now();
+    return this.epochOffsetMs + performance.now();
   }
 
   private child(name: string, from: number, to: number): void {
-    const options = { startTime: this.dayOffset + from };
-    this.tracer.startSpan(name, options, trace.setSpan(this.parent, this.span)).end(this.dayOffset + to);
+    const options = { startTime: this.epochOffsetMs + from };
+    this.tracer.startSpan(name, options, trace.setSpan(this.parent, this.span)).end(this.epochOffsetMs + to);
   }
 }
 
-/** @param carrier the call's metadata: a client's W3C trace context goes on here */
+/** @param carrier metadata of the call: the trace continues the client's W3C trace context */
 export function startAcquisition(
   tracer: Tracer,
   carrier: Record<string, unknown>,
@@ -102,7 +104,7 @@ export function startAcquisition(
   return new AcquisitionSpans(tracer, method, parent, attributes);
 }
 
-/** Nothing where no acquisition in it is recorded. */
+/** Records the span of a batch, unless none of its acquisitions is recorded. */
 export function recordBatch(tracer: Tracer, batch: BatchReport, attributes: Attributes): void {
   const links = [];
   for (const [spans, queuedSince] of batch.queuedSinceByTag) {
@@ -111,11 +113,11 @@ export function recordBatch(tracer: Tracer, batch: BatchReport, attributes: Attr
     links.push({ context: spans.context });
   }
   if (links.length === 0) return;
-  const offset = dayOffset();
+  const offsetMs = epochOffsetMs();
   const span = tracer.startSpan('batch', {
     root: true,
     links,
-    startTime: offset + batch.dispatchedAt,
+    startTime: offsetMs + batch.dispatchedAt,
     attributes: {
       ...attributes,
       'salad.batch.size': batch.tiles,
@@ -123,8 +125,8 @@ export function recordBatch(tracer: Tracer, batch: BatchReport, attributes: Attr
       'salad.compute_ms': batch.computeMs,
     },
   });
-  span.end(offset + batch.finishedAt);
+  span.end(offsetMs + batch.finishedAt);
 }
 
-/** From performance.now() to ms since 1970. It changes as the clock of the day is set. */
-const dayOffset = () => Date.now() - performance.now();
+/** Add it to performance.now() for ms since 1970. It changes when the system clock is set. */
+const epochOffsetMs = () => Date.now() - performance.now();

@@ -1,3 +1,4 @@
+/** The client: scores acquisitions, lists models, reads the health of a server. */
 import {
   type ChannelCredentials,
   type ChannelOptions,
@@ -23,22 +24,23 @@ import { isReplayable, type PixelChunk, type PixelSource } from './source.js';
 import { type AcquisitionEvent, events, sendPixels } from './streaming.js';
 
 export interface SaladClientOptions extends IdentityOptions {
-  /** TLS; `true` trusts the system's authorities. @default plaintext, for loopback and for meshes that encrypt */
+  /** TLS; `true` trusts the authorities of the system. @default plaintext, for loopback and for meshes that encrypt */
   readonly tls?: TlsOptions | true;
-  /** Instead of `tls`, for what it does not cover. */
+  /** Replaces `tls`, for cases that `tls` does not cover. */
   readonly credentials?: ChannelCredentials;
-  /** Sent with every call, such as `authorization`. */
+  /** Metadata of every call, such as `authorization`. */
   readonly metadata?: Readonly<Record<string, string>>;
-  /** Largest message taken from the server, in bytes (anomaly maps). @default 64 MiB */
+  /** Largest message that the client accepts, in bytes; anomaly maps can be large. @default 64 MiB */
   readonly maxReceiveBytes?: number;
   /**
-   * How acquisitions are spread over the addresses of the target: in turn over all that answer, or all to the first.
+   * How acquisitions are distributed over the addresses of the target: in turn over all reachable ones, or all to the
+   * first reachable one.
    * @default 'roundRobin'
    */
   readonly balancing?: 'roundRobin' | 'pickFirst';
-  /** How `scoreAcquisition` and `scoreImage` retry unless a call says otherwise. @default on */
+  /** How `scoreAcquisition` and `scoreImage` retry; a call can override it. @default retries on */
   readonly retry?: RetryOptions | false;
-  /** Pings that find a lost connection while calls run. @default every 30 s, answered within 10 s */
+  /** Pings that detect a lost connection while calls run. @default every 30 s, with 10 s for the answer */
   readonly keepalive?: KeepaliveOptions;
 }
 
@@ -50,10 +52,11 @@ export interface CallOptions {
 }
 
 export interface ScoreOptions extends CallOptions {
+  /** Called for every event, in the order of arrival. */
   readonly onEvent?: (event: AcquisitionEvent) => void;
-  /** @default that of the client */
+  /** @default the option of the client */
   readonly retry?: RetryOptions | false;
-  /** Told before every further attempt: the events so far belong to an attempt that broke. */
+  /** Called before every retry. The earlier events belong to the failed attempt: discard them. */
   readonly onRetry?: (notice: RetryNotice) => void;
 }
 
@@ -63,7 +66,7 @@ export type ImageData =
   { readonly encoded: Uint8Array; readonly frame?: number } | { readonly raw: Uint8Array };
 
 const CHANNEL_OPTIONS: ChannelOptions = {
-  // grpc-js waits up to two minutes; a client should be back soon after its server restarted.
+  // The default of grpc-js is up to two minutes; a client should reconnect soon after its server restarted.
   'grpc.initial_reconnect_backoff_ms': 200,
   'grpc.max_reconnect_backoff_ms': 2000,
   // Without this, all clients of a process share one connection.
@@ -75,7 +78,7 @@ const SERVICE_CONFIG = {
   pickFirst: { loadBalancingConfig: [{ pick_first: {} }] },
 } as const;
 
-/** One connection to each address of a target. Safe to share; close it when done. */
+/** Has one connection to each address of a target. Calls may run concurrently. Call `close` at the end. */
 export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
   readonly #registry: ModelRegistryClient;
@@ -109,9 +112,9 @@ export class SaladClient {
   }
 
   /**
-   * Streams one acquisition and yields what the server says while it is still being sent. One attempt: what was
-   * yielded cannot be taken back. Leaving the loop early cancels the acquisition.
-   * @throws SaladClientError
+   * Streams one acquisition and yields the answers of the server while pixels are still being sent. It makes only one
+   * attempt, because yielded events cannot be undone. Leaving the loop early cancels the acquisition.
+   * @throws SaladClientError if the call fails; errors of the source unchanged
    */
   async *streamAcquisition(
     header: AcquisitionHeaderInput,
@@ -121,33 +124,33 @@ export class SaladClient {
     const call = this.#scoring.streamAcquisition(this.#callMetadata(), deadlineOf(options));
     let sending: Promise<void> | undefined;
     let sendError: unknown;
-    const start = (pixels: AsyncIterable<PixelChunk> | readonly PixelChunk[]) => {
+    const startSending = (pixels: AsyncIterable<PixelChunk> | readonly PixelChunk[]) => {
       sending = sendPixels(call, pixels).catch((error: unknown) => {
         sendError = error;
         call.cancel();
       });
     };
-    const cleanup = cancelOn(call, options.signal);
+    const removeListener = cancelOnAbort(call, options.signal);
     try {
       call.write({ payload: { $case: 'header', value: AcquisitionHeader.fromPartial(header) } });
-      if (typeof source !== 'function') start(source);
+      if (typeof source !== 'function') startSending(source);
       for await (const event of events(call)) {
-        if (event.type === 'accepted' && typeof source === 'function') start(source(event.accepted));
+        if (event.type === 'accepted' && typeof source === 'function') startSending(source(event.accepted));
         yield event;
       }
     } catch (error) {
       throw clientError(sendError ?? error);
     } finally {
-      cleanup();
+      removeListener();
       call.cancel();
       await sending;
     }
   }
 
   /**
-   * Streams one acquisition to its end and returns its one aggregate. A broken connection, a restarting server
-   * and a refusal with a retry delay lead to another attempt, where the source can be replayed.
-   * @throws SaladClientError of the last attempt; whatever the source or the listener throws
+   * Streams one acquisition and returns its aggregate. If the source is replayable, it retries after a lost connection,
+   * a server restart and a refusal with a retry delay.
+   * @throws SaladClientError of the last attempt; errors of the source or of `onEvent` unchanged
    */
   async scoreAcquisition(
     header: AcquisitionHeaderInput,
@@ -157,7 +160,7 @@ export class SaladClient {
     return this.#score((call) => this.streamAcquisition(header, source, call), isReplayable(source), options);
   }
 
-  /** Scores one whole image; retries as `scoreAcquisition` does. @throws SaladClientError of the last attempt */
+  /** Scores one whole image, with retries like `scoreAcquisition`. @throws SaladClientError of the last attempt */
   async scoreImage(
     header: AcquisitionHeaderInput,
     image: ImageData,
@@ -166,7 +169,7 @@ export class SaladClient {
     return this.#score((call) => this.streamImage(header, image, call), true, options);
   }
 
-  /** As `scoreImage`, yielding every event. */
+  /** Scores one whole image and yields every event; makes only one attempt. @throws SaladClientError */
   async *streamImage(
     header: AcquisitionHeaderInput,
     image: ImageData,
@@ -179,30 +182,30 @@ export class SaladClient {
       frame: 'encoded' in image ? image.frame : undefined,
     };
     const call = this.#scoring.scoreImage(request, this.#callMetadata(), deadlineOf(options));
-    const cleanup = cancelOn(call, options.signal);
+    const removeListener = cancelOnAbort(call, options.signal);
     try {
       yield* events(call);
     } catch (error) {
       throw clientError(error);
     } finally {
-      cleanup();
+      removeListener();
       call.cancel();
     }
   }
 
-  /** The loaded models, by name, then version. @throws SaladClientError */
+  /** Lists the loaded models, sorted by name and version. @throws SaladClientError */
   async listModels(options: CallOptions = {}): Promise<readonly Model[]> {
     return new Promise((resolve, reject) => {
       const call = this.#registry.list({}, this.#callMetadata(), deadlineOf(options), (error, response) => {
-        cleanup();
+        removeListener();
         if (error) reject(new SaladClientError(error));
         else resolve(response.models);
       });
-      const cleanup = cancelOn(call, options.signal);
+      const removeListener = cancelOnAbort(call, options.signal);
     });
   }
 
-  /** One loaded model; the highest version where none is named. @throws SaladClientError NOT_FOUND */
+  /** Returns one loaded model. @param version default: the highest @throws SaladClientError, such as NOT_FOUND */
   async getModel(name: string, version?: number, options: CallOptions = {}): Promise<Model> {
     return new Promise((resolve, reject) => {
       const request = { model: { name, version } };
@@ -211,32 +214,33 @@ export class SaladClient {
         this.#callMetadata(),
         deadlineOf(options),
         (error, response) => {
-          cleanup();
+          removeListener();
           if (error) reject(new SaladClientError(error));
           else if (response.model) resolve(response.model);
           else reject(SaladClientError.local('INTERNAL', 'the server answered without a model'));
         },
       );
-      const cleanup = cancelOn(call, options.signal);
+      const removeListener = cancelOnAbort(call, options.signal);
     });
   }
 
   /**
-   * What the server says of itself as a whole (``), of one of its services (`salad.v1.AnomalyScoring`), or of an
-   * engine (`salad.engine.onnx`: SERVING for the one that scores). No credentials are needed.
-   * @returns undefined for what the server does not know
+   * Reads the health of a server. It needs no credentials.
+   * @param service empty for the whole server; a service, such as `salad.v1.AnomalyScoring`; or an engine, such as
+   *   `salad.engine.onnx`, which is SERVING if it scores
+   * @returns undefined if the server has no such service
    * @throws SaladClientError
    */
   async health(service = '', options: CallOptions = {}): Promise<HealthState | undefined> {
     return new Promise((resolve, reject) => {
-      const answer = (error: ServiceError | null, state: HealthState) => {
-        cleanup();
+      const callback = (error: ServiceError | null, state: HealthState) => {
+        removeListener();
         if (error === null) resolve(state);
         else if (error.code === status.NOT_FOUND) resolve(undefined);
         else reject(new SaladClientError(error));
       };
-      const call = this.#health['check']?.(service, new Metadata(), deadlineOf(options), answer);
-      const cleanup = cancelOn(call, options.signal);
+      const call = this.#health['check']?.(service, new Metadata(), deadlineOf(options), callback);
+      const removeListener = cancelOnAbort(call, options.signal);
     });
   }
 
@@ -245,9 +249,12 @@ export class SaladClient {
     replayable: boolean,
     { onEvent, onRetry, retry = this.#retry, signal, timeoutMs }: ScoreOptions,
   ): Promise<AcquisitionAggregate> {
-    const attempt = (leftMs: number | undefined) =>
-      aggregateOf(
-        stream({ ...(signal ? { signal } : {}), ...(leftMs === undefined ? {} : { timeoutMs: leftMs }) }),
+    const attempt = (remainingMs: number | undefined) =>
+      readAggregate(
+        stream({
+          ...(signal ? { signal } : {}),
+          ...(remainingMs === undefined ? {} : { timeoutMs: remainingMs }),
+        }),
         onEvent,
       );
     return withRetry(attempt, retry, { replayable, timeoutMs, signal, onRetry });
@@ -264,7 +271,8 @@ function deadlineOf(options: CallOptions): { deadline?: number } {
   return options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
 }
 
-function cancelOn(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
+/** @returns a function that removes the listener */
+function cancelOnAbort(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
   if (!signal) return () => {};
   const abort = () => call.cancel();
   if (signal.aborted) abort();
@@ -272,13 +280,15 @@ function cancelOn(call: { cancel(): void }, signal: AbortSignal | undefined): ()
   return () => signal.removeEventListener('abort', abort);
 }
 
+/** Converts errors of grpc-js; returns other errors unchanged. */
 function clientError(error: unknown): unknown {
   return error instanceof Error && 'code' in error && 'details' in error
     ? new SaladClientError(error as ServiceError)
     : error;
 }
 
-async function aggregateOf(
+/** Reads a stream to its end. */
+async function readAggregate(
   stream: AsyncIterable<AcquisitionEvent>,
   onEvent: ((event: AcquisitionEvent) => void) | undefined,
 ): Promise<AcquisitionAggregate> {

@@ -1,27 +1,27 @@
-/** Who the server is, and who the client says it is. */
+/** Credentials: TLS of the connection, and the token or API key of the caller. */
 import { type ChannelCredentials, credentials } from '@grpc/grpc-js';
 
-/** PEM texts; all may be left out: then the system's authorities are trusted and no certificate is shown. */
+/** PEM texts. Without any, the authorities of the system are trusted and no client certificate is sent. */
 export interface TlsOptions {
-  /** Authorities that the server's certificate must come from. @default the system's */
+  /** Trusted authorities for the server's certificate. @default those of the system */
   readonly ca?: string | Uint8Array;
-  /** The client's own certificate and chain, for a server that asks for one. */
+  /** The client's certificate and chain, for a server that requires one; needs `privateKey`. */
   readonly certificate?: string | Uint8Array;
   readonly privateKey?: string | Uint8Array;
 }
 
 export interface IdentityOptions {
-  /** Sent as `authorization: Bearer …` with every call; a function is asked every time, so that tokens may change. */
+  /** Sent as `authorization: Bearer …` with every call. A function is called for every call, so that tokens can change. */
   readonly token?: string | (() => string);
   /** Sent as `x-api-key` with every call. */
   readonly apiKey?: string;
 }
 
-/** @throws Error where the PEM texts are none, or a certificate comes without its key */
+/** @throws Error if a text is not PEM, or a certificate has no key */
 export function channelCredentials(tls: TlsOptions | true | undefined): ChannelCredentials {
   if (tls === undefined) return credentials.createInsecure();
   const { ca, certificate, privateKey } = tls === true ? ({} as TlsOptions) : tls;
-  return credentials.createSsl(bytes(ca), bytes(privateKey), bytes(certificate));
+  return credentials.createSsl(toBuffer(ca), toBuffer(privateKey), toBuffer(certificate));
 }
 
 export function identityMetadata({ token, apiKey }: IdentityOptions): Record<string, string> {
@@ -32,6 +32,6 @@ export function identityMetadata({ token, apiKey }: IdentityOptions): Record<str
   return metadata;
 }
 
-function bytes(pem: string | Uint8Array | undefined): Buffer | null {
+function toBuffer(pem: string | Uint8Array | undefined): Buffer | null {
   return pem === undefined ? null : Buffer.from(pem);
 }

@@ -1,3 +1,4 @@
+/** Errors of calls, with the details that the server sent. */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../../src/gen/google/rpc/error_details.js';
 import { Status } from '../../../src/gen/google/rpc/status.js';
@@ -5,15 +6,16 @@ import { Status } from '../../../src/gen/google/rpc/status.js';
 /** Name of a gRPC status, such as `INVALID_ARGUMENT`. */
 export type StatusName = keyof typeof status;
 
-/** Why a call failed, as the server or the connection told it. */
+/** The failure of a call, reported by the server, by the connection or by this client. */
 export class SaladClientError extends Error {
   override readonly name = 'SaladClientError';
   /** gRPC status. */
   readonly status: StatusName;
-  /** Stable reason of docs/reference/errors.md, such as `TILE_DUPLICATE`; undefined where the server gave none. */
+  /** Stable reason, such as `TILE_DUPLICATE` (docs/reference/errors.md); undefined if the server sent none. */
   readonly reason: string | undefined;
+  /** Invalid fields of the request, with human-readable descriptions. */
   readonly fieldViolations: readonly { readonly field: string; readonly description: string }[];
-  /** How long to wait before trying again, in ms; undefined where a retry does not help. */
+  /** Delay before a retry, in ms; undefined if the server sent none. */
   readonly retryAfterMs: number | undefined;
 
   constructor(error: ServiceError) {
@@ -25,7 +27,7 @@ export class SaladClientError extends Error {
     this.retryAfterMs = details.retryAfterMs;
   }
 
-  /** An error found on this side of the wire. @internal */
+  /** Creates an error that this client detected. @internal */
   static local(name: StatusName, details: string, cause?: unknown): SaladClientError {
     const error = new Error(details, { cause });
     return new SaladClientError(

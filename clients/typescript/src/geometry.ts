@@ -1,22 +1,22 @@
-/** How a client in tile mode cuts. */
+/** Cuts an image into tiles, for the input mode tiles. */
 import type { AcquisitionAccepted, Geometry, PixelTile, Placement } from '../../../src/gen/salad/v1/types.js';
 import type { PixelChunk } from './source.js';
 
-/** Rows and columns of the samples that one tile takes, in pixels of the working image. */
+/** Rows and columns of the samples of one tile (its core), in pixels of the working image. */
 export function coreShape({ coreSize, coreColumns }: Geometry): {
   readonly rows: number;
   readonly columns: number;
 } {
-  // A server that knows square tiles only leaves the columns out.
+  // Old servers only support square tiles and do not send `coreColumns`.
   return { rows: coreSize, columns: coreColumns || coreSize };
 }
 
 /**
- * Cuts display values into the tiles of an accepted acquisition, for a header with `bitsAllocated: 32`. They score as
- * the rows do that they were made of, where they were resampled as the comment of `Source` in the contract says.
- * @param display float32 [placement.rows, placement.columns] in [0, 255]: the source image after the display transform,
- *   resampled to the placement of `accepted`, row by row
- * @throws RangeError where `display` has another size
+ * Cuts display values into the tiles of an accepted acquisition, for a header with `bitsAllocated: 32`. The tiles get
+ * the same scores as the source rows, if the values were resampled as the comment of `Source` in the proto describes.
+ * @param display float32 [placement.rows, placement.columns] in [0, 255], row-major: the source image after the display
+ *   transform, resampled to the placement of `accepted`
+ * @throws RangeError if `display` has another size, or `accepted` has no geometry
  */
 export function* displayTiles(
   accepted: AcquisitionAccepted,
@@ -24,11 +24,11 @@ export function* displayTiles(
   tilesPerMessage = 8,
 ): Generator<PixelChunk, void, undefined> {
   const { geometry } = accepted;
-  if (geometry === undefined) throw new RangeError('the server accepted without a geometry');
+  if (geometry === undefined) throw new RangeError('`accepted` has no geometry');
   const placement = placementOf(accepted, geometry);
   if (display.length !== placement.rows * placement.columns) {
     throw new RangeError(
-      `${display.length} display values are not ${placement.rows} rows of ${placement.columns}`,
+      `display has ${display.length} values; expected ${placement.rows} rows x ${placement.columns} columns`,
     );
   }
   let tiles: PixelTile[] = [];
@@ -43,12 +43,12 @@ export function* displayTiles(
   if (tiles.length > 0) yield { type: 'tiles', tiles };
 }
 
-/** Where the source lies in the working image: a server that does not say so stretches it over the whole. */
+/** The placement of the source in the working image; old servers send none and fill the whole working image. */
 export function placementOf({ placement }: AcquisitionAccepted, geometry: Geometry): Placement {
   return placement ?? { top: 0, left: 0, rows: geometry.workingRows, columns: geometry.workingColumns };
 }
 
-/** Little-endian float32 samples of one core; black around the placed image. */
+/** Returns float32 samples of one core, little-endian; pixels outside the placement are black. */
 function coreOf(
   geometry: Geometry,
   placement: Placement,

@@ -1,20 +1,19 @@
-/** What callers give as header of an acquisition. */
+/** The types of headers and options that callers pass. */
 import type { AcquisitionHeader, DeepPartial, ModelSelector } from '../../../src/gen/salad/v1/types.js';
 
 /**
- * The header of an acquisition: `acquisitionId` and `model` are required, everything else may be left out and then
- * has the default that proto/salad/v1/types.proto gives. `image` is required for rows, tiles and raw images; an
- * encoded file brings its own.
+ * The header of an acquisition. `acquisitionId` and `model` are required. `image` is required for rows, tiles and raw
+ * images; an encoded file contains this information. Other fields have the defaults of proto/salad/v1/types.proto.
  */
 export interface AcquisitionHeaderInput
   extends Omit<DeepPartial<AcquisitionHeader>, 'acquisitionId' | 'model'> {
-  /** The caller's own identifier of the acquisition, echoed in the answers. 1 to 64 characters. */
+  /** Identifier of the acquisition, chosen by the caller and repeated in the answers. 1 to 64 characters. */
   acquisitionId: string;
   model: ModelSelector;
 }
 
-/** Geometry and pixel semantics of an image; fields with a default may be left out. */
+/** Size and pixel format of an image; fields with a default are optional. */
 export type ImageFormatInput = NonNullable<AcquisitionHeaderInput['image']>;
 
-/** What the caller wants back, and how the decision is made; fields with a default may be left out. */
+/** Requested results and the rule of the decision; fields with a default are optional. */
 export type ScoringOptionsInput = NonNullable<AcquisitionHeaderInput['options']>;

@@ -1,8 +1,8 @@
-/** grpc.health.v1 from the client's side: one string in, one number out, so no generated code. */
+/** Client of grpc.health.v1. Its messages have one string and one number, so it needs no generated code. */
 import { BinaryReader, BinaryWriter } from '@bufbuild/protobuf/wire';
 import { makeClientConstructor, type ServiceDefinition } from '@grpc/grpc-js';
 
-/** UNKNOWN: the server has not said yet. */
+/** UNKNOWN: the server does not know the state yet. */
 const STATES = ['UNKNOWN', 'SERVING', 'NOT_SERVING'] as const;
 export type HealthState = (typeof STATES)[number];
 

@@ -1,4 +1,4 @@
-/** @salad-serve/client: stream a radiograph to salad-serve and read its scores. */
+/** @salad-serve/client streams radiographs to salad-serve and reads their scores. */
 export type { Model } from '../../../src/gen/salad/v1/model_registry.js';
 export {
   type AcquisitionAccepted,

@@ -1,19 +1,22 @@
-/** Pings that find a lost connection, and that go on after the server announced the end of the connection. */
+/** Pings that detect a lost connection, also after the server has sent GOAWAY. */
 import type { ClientHttp2Session } from 'node:http2';
 import type { ChannelInterface } from '@grpc/grpc-js';
 
 export interface KeepaliveOptions {
-  /** Time between two pings while calls run, in ms. Servers refuse pings that come too often. @default 30000 */
+  /** Interval between pings while calls run, in ms. Servers close connections that ping too often. @default 30000 */
   readonly timeMs?: number;
-  /** A ping without an answer for this long ends the connection and its calls, in ms. @default 10000 */
+  /** Longest wait for the answer to a ping, in ms; then the connection and its calls end. @default 10000 */
   readonly timeoutMs?: number;
 }
 
-const TIME_MS = 30_000;
-const TIMEOUT_MS = 10_000;
+const DEFAULT_TIME_MS = 30_000;
+const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** The channel options of grpc-js for these pings. */
-export function keepaliveChannelOptions({ timeMs = TIME_MS, timeoutMs = TIMEOUT_MS }: KeepaliveOptions = {}) {
+/** Converts keepalive options to channel options of grpc-js. */
+export function keepaliveChannelOptions({
+  timeMs = DEFAULT_TIME_MS,
+  timeoutMs = DEFAULT_TIMEOUT_MS,
+}: KeepaliveOptions = {}) {
   return { 'grpc.keepalive_time_ms': timeMs, 'grpc.keepalive_timeout_ms': timeoutMs };
 }
 
@@ -29,35 +32,35 @@ interface Connector {
 }
 
 /**
- * After a GOAWAY the calls on the connection finish, and Node marks the session as closing. Node's `ping` fails on such
- * a session without sending anything, and grpc-js takes that failure for a lost connection: it ends the running calls
- * as UNAVAILABLE "Connection dropped". This makes the pings of a closing session real ones.
+ * Makes pings work on a connection that has received GOAWAY. After a GOAWAY the calls on the connection finish, and Node
+ * marks the session as closing. Node's `ping` fails on such a session without sending anything, and grpc-js treats that
+ * failure as a lost connection: it ends the running calls with UNAVAILABLE "Connection dropped".
  *
  * @param channel must have a subchannel pool of its own (`grpc.use_local_subchannel_pool`)
- * @throws Error where grpc-js has changed inside and the sessions cannot be reached
+ * @throws Error if the internals of this grpc-js version differ, so that its sessions cannot be reached
  */
 export function pingAfterGoaway(channel: ChannelInterface): void {
   const pool = (channel as unknown as ChannelInternals).internalChannel?.subchannelPool;
   const getOrCreate = pool?.getOrCreateSubchannel;
-  if (pool === undefined || getOrCreate === undefined) throw unknownVersion();
-  const seen = new WeakSet<Connector>();
+  if (pool === undefined || getOrCreate === undefined) throw unsupportedVersion();
+  const patched = new WeakSet<Connector>();
   pool.getOrCreateSubchannel = (...args) => {
     const subchannel = getOrCreate.apply(pool, args);
     const { connector } = subchannel;
-    if (connector?.connect === undefined) throw unknownVersion();
-    if (!seen.has(connector)) {
-      seen.add(connector);
-      repairPings(connector, connector.connect);
+    if (connector?.connect === undefined) throw unsupportedVersion();
+    if (!patched.has(connector)) {
+      patched.add(connector);
+      patchPings(connector, connector.connect);
     }
     return subchannel;
   };
 }
 
-function repairPings(connector: Connector, connect: NonNullable<Connector['connect']>): void {
+function patchPings(connector: Connector, connect: NonNullable<Connector['connect']>): void {
   connector.connect = async (...args) => {
     const transport = await connect.apply(connector, args);
     const { session } = transport;
-    if (session === undefined) throw unknownVersion();
+    if (session === undefined) throw unsupportedVersion();
     const ping = session.ping;
     session.ping = (...pingArgs: unknown[]) =>
       Reflect.apply(ping, session.closed && !session.destroyed ? asOpen(session) : session, pingArgs);
@@ -65,11 +68,11 @@ function repairPings(connector: Connector, connect: NonNullable<Connector['conne
   };
 }
 
-/** The session itself, except that `closed` reads false. */
+/** Returns a view of the session in which `closed` is false. */
 function asOpen(session: ClientHttp2Session): ClientHttp2Session {
   return Object.create(session, { closed: { value: false } }) as ClientHttp2Session;
 }
 
-function unknownVersion(): Error {
+function unsupportedVersion(): Error {
   return new Error('this version of @grpc/grpc-js is not supported: its HTTP/2 sessions cannot be reached');
 }

@@ -1,49 +1,50 @@
-/** When a broken acquisition is tried again. Scoring is pure, so a second attempt can only give the same result. */
+/** Retries of broken acquisitions. Retrying is safe: scoring changes nothing, and every attempt gives the same result. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { SaladClientError } from './errors.js';
 
 export interface RetryOptions {
-  /** Attempts in all, the first included. @default 8; with `timeoutMs` as many as fit before the deadline */
+  /** Number of attempts, including the first. @default 8; with `timeoutMs` no limit but the deadline */
   readonly maxAttempts?: number;
-  /** Upper end of the first random wait, in ms; doubles with every attempt. @default 100 */
+  /** Upper bound of the first random wait, in ms; doubles with every attempt. @default 100 */
   readonly initialBackoffMs?: number;
-  /** The upper end never grows past this, in ms. @default 5000 */
+  /** Largest upper bound of a wait, in ms. @default 5000 */
   readonly maxBackoffMs?: number;
   /** Uniform in [0, 1). @default Math.random */
   readonly random?: () => number;
-  /** Waits that many ms, or rejects when the signal aborts. @default the timer */
+  /** Waits for `ms`; rejects if the signal aborts. @default a timer */
   readonly sleep?: (ms: number, signal: AbortSignal | undefined) => Promise<void>;
 }
 
-/** Told before every further attempt: forget the events of the attempt that broke. */
+/** Passed to `onRetry` before every retry. Discard the events of the failed attempt. */
 export interface RetryNotice {
-  /** Number of the attempt about to start: 2 for the first retry. */
+  /** Number of the next attempt: 2 for the first retry. */
   readonly attempt: number;
-  /** The wait before it. */
+  /** Wait before the next attempt. */
   readonly delayMs: number;
-  /** Why the attempt before it broke. */
+  /** Error of the previous attempt. */
   readonly error: SaladClientError;
 }
 
 export interface RetryContext {
-  /** False where the pixels cannot be sent twice: then there is one attempt. */
+  /** False if the pixels cannot be sent twice: then there is only one attempt. */
   readonly replayable: boolean;
-  /** For all attempts and waits together. */
+  /** Time limit of all attempts and waits together. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
 }
 
-const ATTEMPTS = 8;
+const MAX_ATTEMPTS = 8;
 const INITIAL_BACKOFF_MS = 100;
 const MAX_BACKOFF_MS = 5000;
-/** A source that is slow, and not a pause, would time out again and again. */
-const IDLE_RETRIES = 1;
+/** Only one, because a source that is always slow (and not paused once) would time out every time. */
+const MAX_IDLE_RETRIES = 1;
 
 /**
- * Runs attempts until one ends well, fails for good, or no time is left; then the last attempt's error is thrown.
+ * Runs attempts until one succeeds, one fails with a permanent error, or the attempts or the time are used up.
  *
- * @param attempt gets the milliseconds left for it, undefined without a deadline
+ * @param attempt gets its remaining time in ms; undefined without a deadline
+ * @throws the error of the last attempt
  */
 export async function withRetry<T>(
   attempt: (timeoutMs: number | undefined) => Promise<T>,
@@ -51,20 +52,20 @@ export async function withRetry<T>(
   { replayable, timeoutMs, signal, onRetry }: RetryContext,
 ): Promise<T> {
   if (options === false || !replayable) return attempt(timeoutMs);
-  const { maxAttempts = timeoutMs === undefined ? ATTEMPTS : Number.POSITIVE_INFINITY, sleep = wait } =
+  const { maxAttempts = timeoutMs === undefined ? MAX_ATTEMPTS : Number.POSITIVE_INFINITY, sleep = wait } =
     options;
-  const giveUpAt = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
-  const left = () => giveUpAt - performance.now();
-  let timeouts = 0;
+  const deadline = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
+  const remainingMs = () => deadline - performance.now();
+  let idleTimeouts = 0;
   for (let number = 1; ; number++) {
     try {
-      return await attempt(timeoutMs === undefined ? undefined : Math.max(1, left()));
+      return await attempt(timeoutMs === undefined ? undefined : Math.max(1, remainingMs()));
     } catch (error) {
       if (!isBroken(error) || signal?.aborted || number >= maxAttempts) throw error;
-      if (isIdleTimeout(error) && ++timeouts > IDLE_RETRIES) throw error;
+      if (isIdleTimeout(error) && ++idleTimeouts > MAX_IDLE_RETRIES) throw error;
       const delayMs = backoffMs(number, options) + (error.retryAfterMs ?? 0);
-      // Nothing could be done in what would be left after the wait: the reason is worth more than the time.
-      if (delayMs >= left()) throw error;
+      // No time would remain after the wait: the error is more useful now than a DEADLINE_EXCEEDED later.
+      if (delayMs >= remainingMs()) throw error;
       onRetry?.({ attempt: number + 1, delayMs, error });
       try {
         await sleep(delayMs, signal);
@@ -77,10 +78,11 @@ export async function withRetry<T>(
 }
 
 /**
- * Full jitter: uniform between nothing and the exponential step, so that clients refused together do not come
- * back together (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+ * Computes a wait with full jitter: uniform between 0 and the exponential step, so that clients that were refused
+ * together do not retry together (Brooker, "Exponential Backoff And Jitter", AWS 2015).
  *
- * @param number of the attempt that broke, from 1
+ * @param number number of the failed attempt, from 1
+ * @returns ms
  */
 export function backoffMs(number: number, options: RetryOptions): number {
   const {
@@ -91,17 +93,20 @@ export function backoffMs(number: number, options: RetryOptions): number {
   return random() * Math.min(maxBackoffMs, initialBackoffMs * 2 ** (number - 1));
 }
 
-/** The connection or the server went away or was paused, or the server asked to come back later. */
+/**
+ * Whether a retry can help: the connection or the server was lost, this client was paused, or the server refused the
+ * call with a retry delay.
+ */
 export function isBroken(error: unknown): error is SaladClientError {
   if (!(error instanceof SaladClientError)) return false;
   if (error.status === 'UNAVAILABLE' || isIdleTimeout(error)) return true;
   if (error.status === 'RESOURCE_EXHAUSTED') return error.retryAfterMs !== undefined;
-  // A reset that grpc-js could not put down to the connection. The server's own errors carry a reason.
+  // A reset for which grpc-js does not report UNAVAILABLE. Errors of the server itself have a reason.
   const isReset = error.status === 'INTERNAL' || error.status === 'CANCELLED';
   return isReset && error.reason === undefined && /RST_STREAM|Call cancelled|ECONNRESET/.test(error.message);
 }
 
-/** The server heard nothing for too long: this process was paused, its machine asleep, or the line was slow. */
+/** The server received nothing for too long: this process or machine was paused, or the network was slow. */
 function isIdleTimeout(error: SaladClientError): boolean {
   return error.reason === 'IDLE_TIMEOUT';
 }

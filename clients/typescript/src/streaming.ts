@@ -1,4 +1,4 @@
-/** Both directions of one call: pixels out no faster than they are taken, events in. */
+/** Both directions of a call: sends pixels with backpressure, reads events. */
 import { once } from 'node:events';
 import type { ClientDuplexStream, ClientReadableStream } from '@grpc/grpc-js';
 import { crc32c } from '@node-rs/crc32';
@@ -10,7 +10,7 @@ import type {
 } from '../../../src/gen/salad/v1/types.js';
 import { iteratorOf, type PixelChunk } from './source.js';
 
-/** What an acquisition tells, in this order: accepted once, patches many times, aggregate once. */
+/** The answers to an acquisition, in this order: accepted once, patches any number of times, aggregate once. */
 export type AcquisitionEvent =
   | { readonly type: 'accepted'; readonly accepted: AcquisitionAccepted }
   | { readonly type: 'patches'; readonly patches: readonly PatchScore[] }
@@ -25,35 +25,36 @@ type EventPayload =
   | { $case: 'aggregate'; value: AcquisitionAggregate };
 
 /**
- * Sends the chunks, waiting for `drain` where the connection is behind, then `end` with the checksum.
- * Stops as soon as the call is over, even while the source has nothing to give.
+ * Sends the chunks, then `end` with their checksum. Waits for `drain` if the connection is slower than the source.
+ * Stops when the call ends, even while it waits for the source.
+ * @throws whatever the source throws
  */
 export async function sendPixels(
   call: ClientDuplexStream<StreamAcquisitionRequest, unknown>,
   pixels: AsyncIterable<PixelChunk> | readonly PixelChunk[],
 ): Promise<void> {
-  const over = new Promise<undefined>((resolve) => {
+  const ended = new Promise<undefined>((resolve) => {
     for (const event of ['close', 'error', 'end', 'status']) call.once(event, () => resolve(undefined));
   });
   const iterator = iteratorOf(pixels);
   let checksum = 0;
   for (;;) {
-    const next = await Promise.race([iterator.next(), over]);
+    const next = await Promise.race([iterator.next(), ended]);
     if (!next || call.destroyed) {
-      leave(iterator);
+      closeIterator(iterator);
       return;
     }
     if (next.done) break;
     const chunk = next.value;
-    checksum = checksumOf(chunk, checksum);
-    if (!call.write(requestOf(chunk))) await Promise.race([once(call, 'drain'), over]);
+    checksum = updateChecksum(chunk, checksum);
+    if (!call.write(requestOf(chunk))) await Promise.race([once(call, 'drain'), ended]);
   }
   call.write({ payload: { $case: 'end', value: { crc32c: checksum } } });
   call.end();
 }
 
-/** Lets a source clean up without waiting for it: one that hangs in `next` would never come back. */
-function leave(iterator: AsyncIterator<PixelChunk, unknown>): void {
+/** Lets a source clean up, but does not wait: a source that hangs in `next` would never return. */
+function closeIterator(iterator: AsyncIterator<PixelChunk, unknown>): void {
   iterator.return?.().catch(() => {});
 }
 
@@ -63,12 +64,13 @@ function requestOf(chunk: PixelChunk): StreamAcquisitionRequest {
     : { payload: { $case: 'tiles', value: { tiles: [...chunk.tiles] } } };
 }
 
-/** CRC-32C of all sample bytes so far, in the order sent. */
-function checksumOf(chunk: PixelChunk, checksum: number): number {
+/** Updates the CRC-32C of all samples sent so far. */
+function updateChecksum(chunk: PixelChunk, checksum: number): number {
   if (chunk.type === 'rows') return crc32c(chunk.rows.samples, checksum);
   return chunk.tiles.reduce((sum, tile) => crc32c(tile.samples, sum), checksum);
 }
 
+/** Yields the answers of a call as events. @throws ServiceError of grpc-js if the call fails */
 export async function* events(
   call: ClientReadableStream<Response> | ClientDuplexStream<StreamAcquisitionRequest, Response>,
 ): AsyncGenerator<AcquisitionEvent, void, undefined> {

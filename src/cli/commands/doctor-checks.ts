@@ -7,7 +7,9 @@ import { Worker } from 'node:worker_threads';
 import { readApiKeys } from '../../auth/api-keys.js';
 import { readTlsMaterial } from '../../auth/tls.js';
 import { countTokenKeys } from '../../auth/tokens.js';
-import type { ServeConfig } from '../../config/schema.js';
+import type { AdmissionConfig } from '../../config/sections/admission.js';
+import type { PortConfig } from '../../config/sections/port.js';
+import type { SecurityConfig } from '../../config/sections/security.js';
 import { SaladError } from '../../errors/index.js';
 
 /** Result of one check. */
@@ -23,7 +25,7 @@ const RENEWAL_WARNING_DAYS = 21;
 const DAY_MS = 86_400_000;
 
 /** Checks the port, TLS, bearer tokens, API keys and the admin service. */
-export async function portChecks(config: ServeConfig): Promise<readonly Check[]> {
+export async function portChecks(config: PortConfig & SecurityConfig): Promise<readonly Check[]> {
   return Promise.all([
     checkPort(config.listen),
     checkTls(config),
@@ -56,7 +58,7 @@ async function checkPort(listen: string): Promise<Check> {
   }
 }
 
-async function checkTls(config: ServeConfig): Promise<Check> {
+async function checkTls(config: PortConfig & SecurityConfig): Promise<Check> {
   if (config.tlsCertFile === '')
     return { name: 'tls', state: 'off', detail: `plaintext on ${config.listen}` };
   return runCheck('tls', async () => {
@@ -71,7 +73,7 @@ async function checkTls(config: ServeConfig): Promise<Check> {
   });
 }
 
-async function describeClientAuthority(config: ServeConfig): Promise<string> {
+async function describeClientAuthority(config: SecurityConfig): Promise<string> {
   const authority = new X509Certificate(await readFile(config.tlsClientCaFile));
   return `client certificates of ${oneLine(authority.subject)}, ${daysLeft(authority)} days left`;
 }
@@ -84,7 +86,7 @@ function oneLine(subject: string): string {
   return subject.replaceAll('\n', ', ');
 }
 
-async function checkTokens(config: ServeConfig): Promise<Check> {
+async function checkTokens(config: SecurityConfig): Promise<Check> {
   if (config.authJwks === '')
     return { name: 'tokens', state: 'off', detail: 'bearer tokens are not accepted' };
   return runCheck('tokens', async () => {
@@ -94,7 +96,7 @@ async function checkTokens(config: ServeConfig): Promise<Check> {
   });
 }
 
-async function checkApiKeys(config: ServeConfig): Promise<Check> {
+async function checkApiKeys(config: SecurityConfig): Promise<Check> {
   if (config.authApiKeysFile === '')
     return { name: 'apiKeys', state: 'off', detail: 'API keys are not accepted' };
   return runCheck('apiKeys', async () => {
@@ -109,14 +111,14 @@ function keyCount(count: number): string {
   return count === 1 ? '1 key' : `${count} keys`;
 }
 
-function checkAdmin(config: ServeConfig): Check {
+function checkAdmin(config: SecurityConfig): Check {
   return config.admin
     ? { name: 'admin', state: 'ok', detail: 'the admin service is offered' }
     : { name: 'admin', state: 'off', detail: 'the admin service is not offered' };
 }
 
 /** Checks that threads can share memory, which carries pixels to the engines, and that open acquisitions fit into memory. */
-export async function memoryChecks(config: ServeConfig): Promise<readonly Check[]> {
+export async function memoryChecks(config: AdmissionConfig): Promise<readonly Check[]> {
   const limit = process.constrainedMemory() || totalmem();
   const available = Math.min(limit, totalmem());
   const mib = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { SaladClientOptions } from '../../../clients/typescript/src/index.js';
-import { isLoopback } from '../../config/check.js';
+import { isLoopback } from '../../config/loopback.js';
 import { SaladError } from '../../errors/index.js';
 import { systemReason } from './failure.js';
 

@@ -8,7 +8,8 @@ import {
   scoreAcquisition,
 } from '../../acquisition/index.js';
 import { type Caller, callerOf } from '../../auth/caller.js';
-import type { ServeConfig } from '../../config/schema.js';
+import type { AdmissionConfig } from '../../config/sections/admission.js';
+import type { CallConfig } from '../../config/sections/calls.js';
 import type { DicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../errors/index.js';
 import type {
@@ -37,7 +38,7 @@ const DECODED_IMAGES_MAX = Math.min(4, availableParallelism());
 const READING_ENDED = 'the handler reads no more requests';
 
 export interface AnomalyScoringContext {
-  readonly config: ServeConfig;
+  readonly config: AdmissionConfig & CallConfig;
   readonly registry: ModelRegistry;
   readonly calls: CallTracker;
   readonly telemetry: Telemetry;
@@ -123,12 +124,12 @@ async function writeAnswers(
     signal,
     config.idleTimeoutMs,
   );
-  const trace = telemetry.acquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
+  const trace = telemetry.startAcquisition(call.metadata.getMap(), call.getPath().slice(1), model.key);
   try {
     for await (const event of scoreAcquisition(model, { ...request, tag: trace.tag }, pixels, signal)) {
       const aggregate = event.kind === 'aggregate' ? event.aggregate : undefined;
       await writer.write(answerOf(event, model, request, instance), aggregate !== undefined);
-      trace.sent(event.kind, aggregate);
+      trace.messageSent(event.kind, aggregate);
     }
     trace.ended();
   } catch (error) {

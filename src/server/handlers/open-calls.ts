@@ -181,7 +181,7 @@ class OpenCall {
       reason: error.reason,
       path: this.method.path,
       peer: this.call.getPeer(),
-      ...telemetry.idsOf(thrown),
+      ...telemetry.traceIdsOf(thrown),
     };
     if (error.kind === 'internal') logger.error({ err: thrown, ...fields }, 'call failed');
     else if (WARNED_REASONS.has(error.reason)) logger.warn({ err: error, ...fields }, error.message);

@@ -2,7 +2,9 @@
 import type { Http2SecureServer, Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { ServerOptions } from '@grpc/grpc-js';
-import type { ServeConfig } from '../../config/schema.js';
+import type { AdmissionConfig } from '../../config/sections/admission.js';
+import type { CallConfig } from '../../config/sections/calls.js';
+import type { ConnectionConfig } from '../../config/sections/connections.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { afterReading } from '../../wire/silence-timer.js';
 import { Connection, type ConnectionTimes } from './connection.js';
@@ -27,7 +29,7 @@ const CHECK_INTERVAL_MS_MIN = 10;
 const CHECKS_PER_LIMIT = 4;
 
 /** The limit of streams of a connection, as an option of grpc-js. */
-export function maxStreamsOption(config: ServeConfig): ServerOptions {
+export function maxStreamsOption(config: AdmissionConfig): ServerOptions {
   return {
     // Above the limit of calls, so that a call above that limit is refused with a status. It limits the streams that
     // clients do not close after their status. Node also counts streams that have ended and are not closed yet, and
@@ -36,7 +38,7 @@ export function maxStreamsOption(config: ServeConfig): ServerOptions {
   };
 }
 
-export function connectionLimits(config: ServeConfig): ConnectionLimits {
+export function connectionLimits(config: ConnectionConfig & CallConfig): ConnectionLimits {
   return {
     maxConnections: config.maxConnections,
     prefaceMs: config.connectTimeoutMs,

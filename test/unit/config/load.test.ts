@@ -12,14 +12,14 @@ async function yamlFile(text: string): Promise<string> {
   return file;
 }
 
-const invalid = (needle: RegExp) => (error: unknown) => {
+const invalid = (message: RegExp) => (error: unknown) => {
   assert.equal((error as { reason?: string }).reason, 'CONFIGURATION_INVALID');
-  assert.match((error as Error).message, needle);
+  assert.match((error as Error).message, message);
   return true;
 };
 
 describe('loadConfig', () => {
-  it('gives every default, each inside its own bounds', async () => {
+  it('returns the defaults, which are all valid', async () => {
     const config = await loadConfig();
     for (const [key, field] of Object.entries(CONFIG_FIELDS)) {
       assert.equal(config[key as keyof typeof config], field.default);
@@ -28,7 +28,7 @@ describe('loadConfig', () => {
     assert.ok(Object.isFrozen(config));
   });
 
-  it('lets flags win over variables and variables over the file', async () => {
+  it('prefers flags to variables and variables to the file', async () => {
     const file = await yamlFile('listen: 127.0.0.1:1\nworkers: 3\nmaxBatchSize: 7\n');
     const config = await loadConfig({
       file,
@@ -41,15 +41,15 @@ describe('loadConfig', () => {
     );
   });
 
-  it('refuses unknown keys in file and flags, naming the key', async () => {
+  it('refuses unknown keys in the file and in flags, and names them', async () => {
     const file = await yamlFile('lisen: 127.0.0.1:1\n');
     await assert.rejects(loadConfig({ file }), invalid(/lisen/));
     await assert.rejects(loadConfig({ flags: { __proto__x: 1 } }), invalid(/__proto__x/));
     await assert.rejects(loadConfig({ flags: { toString: 'x' } }), invalid(/toString/));
   });
 
-  it('names file and line, the key that was meant, and what is allowed, for all problems at once', async () => {
-    const file = await yamlFile('# ours\nworkers: 3\nmaxQueuMs: 5\nengine: cuda\nretryDelayMs: [1]\n');
+  it('reports all problems at once, with file and line, the closest key and the allowed values', async () => {
+    const file = await yamlFile('# site\nworkers: 3\nmaxQueuMs: 5\nengine: cuda\nretryDelayMs: [1]\n');
     await assert.rejects(loadConfig({ file, environment: { SALAD_WORKERS: 'many' } }), (error: Error) => {
       assert.deepEqual(error.message.split('\n'), [
         `${file}:3: unknown setting "maxQueuMs"; did you mean maxQueueMs?`,
@@ -61,12 +61,12 @@ describe('loadConfig', () => {
     });
   });
 
-  it('refuses a key that stands in the file twice, with its line', async () => {
+  it('refuses a key that the file contains twice, and names the line', async () => {
     const file = await yamlFile('workers: 1\nworkers: 2\n');
     await assert.rejects(loadConfig({ file }), invalid(/salad\.yaml:2: .*unique/));
   });
 
-  it('tells where every value came from', async () => {
+  it('returns the source of every value', async () => {
     const file = await yamlFile('workers: 3\nmaxBatchSize: 7\n');
     const { config, origins } = await loadConfigWithOrigins({
       file,
@@ -82,7 +82,7 @@ describe('loadConfig', () => {
     assert.deepEqual(origins.listen, { source: 'default', where: '' });
   });
 
-  it('refuses a misspelt SALAD_ variable, and leaves alone what Kubernetes injects and clients read', async () => {
+  it('refuses a misspelt SALAD_ variable, and ignores the variables of Kubernetes and of clients', async () => {
     await assert.rejects(
       loadConfig({ environment: { SALAD_MAX_QUEU_MS: '1' } }),
       invalid(/SALAD_MAX_QUEU_MS.*did you mean SALAD_MAX_QUEUE_MS/),
@@ -99,7 +99,7 @@ describe('loadConfig', () => {
     assert.equal(config.listen, CONFIG_FIELDS.listen.default);
   });
 
-  it('refuses values of the wrong kind or out of bounds, naming key and value', async () => {
+  it('refuses values of the wrong type or out of bounds, and names the key', async () => {
     const wrong: readonly (readonly [string, unknown])[] = [
       ['workers', '-1'],
       ['workers', '1.5'],
@@ -114,7 +114,7 @@ describe('loadConfig', () => {
     }
   });
 
-  it('refuses a file that is missing, broken or no mapping', async () => {
+  it('refuses a file that does not exist, is not YAML or is not a mapping', async () => {
     await assert.rejects(loadConfig({ file: '/nonexistent/salad.yaml' }), invalid(/nonexistent/));
     await assert.rejects(loadConfig({ file: await yamlFile('a: [') }), invalid(/salad\.yaml/));
     await assert.rejects(loadConfig({ file: await yamlFile('- a\n- b\n') }), invalid(/mapping/));

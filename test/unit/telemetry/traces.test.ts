@@ -4,14 +4,14 @@ import { recordBatch, startAcquisition } from '../../../src/telemetry/traces.js'
 
 const { InMemorySpanExporter, SimpleSpanProcessor } = tracing;
 
-/** Waits without giving way: a fraction of a millisecond, so that the clocks' last digits differ. */
+/** Waits for a fraction of a millisecond without the event loop, so that the last digits of the two clocks differ. */
 function spin(ms: number): void {
   const until = performance.now() + ms;
   while (performance.now() < until);
 }
 
 describe('spans of an acquisition', () => {
-  it('lie inside one another, whatever digit the clock of the day is at', async () => {
+  it('lie inside their parents at every fraction of a millisecond of the system clock', async () => {
     const exporter = new InMemorySpanExporter();
     const provider = new tracing.BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
     const tracer = provider.getTracer('test');

@@ -12,8 +12,8 @@ import {
 import { SaladError as SaladServerError } from '../../../../src/errors/index.js';
 import { toServiceError } from '../../../../src/wire/status.js';
 
-/** As the client sees what the server refuses. */
-const remote = (error: SaladServerError) => new SaladClientError(toServiceError(error, 0));
+/** Converts an error of the server as the wire does. */
+const received = (error: SaladServerError) => new SaladClientError(toServiceError(error, 0));
 
 const failure = (status: StatusName) => SaladClientError.local(status, `is ${status}`);
 
@@ -76,7 +76,7 @@ describe('withRetry', () => {
   });
 
   it('retries once after an IDLE_TIMEOUT', async () => {
-    const timeout = () => remote(new SaladServerError('IDLE_TIMEOUT', 'nothing came'));
+    const timeout = () => received(new SaladServerError('IDLE_TIMEOUT', 'nothing came'));
     const once = failing(timeout());
     assert.equal(await withRetry(once.attempt, recorded().options, { replayable: true }), 42);
     const [first, second] = [timeout(), timeout()];

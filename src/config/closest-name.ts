@@ -1,14 +1,17 @@
-/** Of the known names the one that was probably meant; undefined where none is near. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const close = Math.max(2, Math.ceil(name.length / 3));
-  const ranked = known
+/**
+ * Finds the name that a misspelt name probably stands for.
+ * @returns undefined if every candidate differs in more than max(2, a third of its letters)
+ */
+export function closestName(name: string, candidates: readonly string[]): string | undefined {
+  const maxEdits = Math.max(2, Math.ceil(name.length / 3));
+  const ranked = candidates
     .map((candidate) => ({ candidate, edits: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
     .sort((a, b) => a.edits - b.edits);
   const [best] = ranked;
-  return best !== undefined && best.edits <= close ? best.candidate : undefined;
+  return best !== undefined && best.edits <= maxEdits ? best.candidate : undefined;
 }
 
-/** Levenshtein's: insertions, deletions and replacements from one to the other. */
+/** Levenshtein distance: the number of insertions, deletions and replacements that turn one text into the other. */
 function editDistance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, index) => index);
   for (const [i, letter] of [...from].entries()) {

@@ -1,0 +1,84 @@
+/** One setting of the configuration, and the kinds of settings: address, path, text, choice, toggle, whole number. */
+import { z } from 'zod';
+
+/** Describes one setting; docs/reference/config.md is generated from these descriptions. */
+export interface ConfigField<T> {
+  /** Name of the environment variable. */
+  readonly env: string;
+  readonly default: T;
+  /** `none` for text and toggles. */
+  readonly unit: string;
+  readonly min?: number;
+  readonly max?: number;
+  /** The allowed values, human-readable. */
+  readonly allowed: string;
+  /** Human-readable: what the setting does. */
+  readonly description: string;
+  /** Parses a value of the YAML file, a variable or a flag. */
+  readonly schema: z.ZodType<T>;
+}
+
+/** The properties that a setting states itself; its kind adds the others. */
+type FieldOptions<T> = Omit<ConfigField<T>, 'allowed' | 'schema' | 'unit' | 'min' | 'max'>;
+
+/** HOST:PORT, with an IPv6 host in brackets. */
+const ADDRESS = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/;
+
+export const address = (field: FieldOptions<string>): ConfigField<string> => ({
+  ...field,
+  unit: 'none',
+  allowed: 'HOST:PORT',
+  schema: z.string().regex(ADDRESS),
+});
+
+export const optionalAddress = (field: FieldOptions<string>): ConfigField<string> => ({
+  ...field,
+  unit: 'none',
+  allowed: 'HOST:PORT or empty',
+  schema: z.string().refine((value) => value === '' || ADDRESS.test(value)),
+});
+
+export const path = (field: FieldOptions<string>): ConfigField<string> => ({
+  ...field,
+  unit: 'none',
+  allowed: 'a path',
+  schema: z.string().min(1),
+});
+
+/** Any text; empty means unset. */
+export const optionalText = (
+  field: FieldOptions<string> & { readonly allowed: string },
+): ConfigField<string> => ({
+  ...field,
+  unit: 'none',
+  schema: z.string(),
+});
+
+export const choice = <T extends string>(
+  values: readonly T[],
+  field: Omit<FieldOptions<T>, 'default'> & { readonly default: NoInfer<T> },
+): ConfigField<T> => ({ ...field, unit: 'none', allowed: values.join(', '), schema: z.enum(values) });
+
+/** A YAML boolean, or `true` or `false` as text: flags and variables are text. */
+export const toggle = (field: FieldOptions<boolean>): ConfigField<boolean> => ({
+  ...field,
+  unit: 'none',
+  allowed: 'true, false',
+  schema: z.union([z.boolean(), z.enum(['true', 'false']).transform((value) => value === 'true')]),
+});
+
+/** A whole number. Flags and variables are text, which may only contain decimal digits. */
+export const whole = (
+  field: FieldOptions<number> & { readonly unit: string; readonly min: number; readonly max: number },
+): ConfigField<number> => {
+  const { min, max } = field;
+  const digits = z
+    .string()
+    .regex(/^\d+$/)
+    .transform((value) => Number(value));
+  return {
+    ...field,
+    allowed: `${min} to ${max}`,
+    schema: z.union([z.number(), digits]).pipe(z.int().min(min).max(max)),
+  };
+};

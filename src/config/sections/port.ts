@@ -1,0 +1,38 @@
+/** Section "Port". */
+import { address, optionalAddress, whole } from './field.js';
+import type { SettingsOf } from './section.js';
+
+const MIB = 1024 * 1024;
+
+export const PORT_FIELDS = {
+  listen: address({
+    env: 'SALAD_LISTEN',
+    default: '127.0.0.1:50051',
+    description: 'Address of the gRPC port as HOST:PORT; port 0 selects a free port.',
+  }),
+  healthListen: optionalAddress({
+    env: 'SALAD_HEALTH_LISTEN',
+    default: '',
+    description:
+      'Address of a second port that serves only grpc.health.v1, in plaintext and without authentication, for probes that cannot use TLS; empty means none.',
+  }),
+  receiveWindowBytes: whole({
+    env: 'SALAD_RECEIVE_WINDOW_BYTES',
+    default: 4 * MIB,
+    unit: 'bytes',
+    min: 65_535,
+    max: 2 ** 31 - 1,
+    description:
+      'HTTP/2 receive window of a stream and of a connection; full speed needs at least bandwidth times round-trip time.',
+  }),
+  drainGraceMs: whole({
+    env: 'SALAD_DRAIN_GRACE_MS',
+    default: 20_000,
+    unit: 'ms',
+    min: 0,
+    max: 86_400_000,
+    description: 'Longest time for running acquisitions to finish after a stop was requested.',
+  }),
+} as const;
+
+export type PortConfig = SettingsOf<typeof PORT_FIELDS>;
