@@ -1,7 +1,7 @@
 /** Measures the cost of the search and the gain of reduced precision: one thread, alternately, in one process. */
 import { hasBfloat16, type Precision } from '../../src/network/precision.js';
 import { median } from '../support/figures.js';
-import { type BankChoice, SOURCE_NAMES, type SourceName } from '../support/model-sources.js';
+import { type BankChoice, SOURCE_NAMES } from '../support/model-sources.js';
 import {
   BANK_ROWS,
   BATCH_SIZE,
@@ -56,43 +56,26 @@ export function measureSearch(plan: Plan): Promise<Figures> {
   });
 }
 
-const REDUCED: readonly (readonly [Precision, readonly SourceName[]])[] = [
-  ['bfloat16', SOURCE_NAMES],
-  ['int8', ['salad', 'salad64']],
-];
-
-/** Throughput in bfloat16 and int8 over that in float32, encoders alone. */
+/** Throughput in bfloat16 over that in float32, encoders alone. */
 export function measurePrecisions(plan: Plan): Promise<Figures> {
   const { durationMs, repeats } = plan;
   return measureEachEngine(plan, async (runner, engine) => {
-    const figures: Figures = {};
-    for (const [precision, models] of REDUCED) {
-      if (precision === 'bfloat16' && (engine !== 'openvino' || !hasBfloat16())) continue;
-      const ofModel: Figures = {};
-      for (const model of models) {
-        const run = async (runPrecision: Precision) =>
-          rateOf(
-            await runner.run({
-              model,
-              bank: 'none',
-              precision: runPrecision,
-              batchSize: BATCH_SIZE,
-              durationMs,
-            }),
-          );
-        const [float32, reduced]: [number[], number[]] = [[], []];
-        for (let repeat = 0; repeat < repeats; repeat++) {
-          float32.push(await run('float32'));
-          reduced.push(await run(precision));
-        }
-        ofModel[model] = {
-          float32TilesPerSecond: median(float32),
-          tilesPerSecond: median(reduced),
-          overFloat32: summary(reduced.map((rate, turn) => rate / float32[turn]!)),
-        };
+    if (engine !== 'openvino' || !hasBfloat16()) return {};
+    const ofModel: Figures = {};
+    for (const model of SOURCE_NAMES) {
+      const run = async (precision: Precision) =>
+        rateOf(await runner.run({ model, bank: 'none', precision, batchSize: BATCH_SIZE, durationMs }));
+      const [float32, reduced]: [number[], number[]] = [[], []];
+      for (let repeat = 0; repeat < repeats; repeat++) {
+        float32.push(await run('float32'));
+        reduced.push(await run('bfloat16'));
       }
-      figures[precision] = ofModel;
+      ofModel[model] = {
+        float32TilesPerSecond: median(float32),
+        tilesPerSecond: median(reduced),
+        overFloat32: summary(reduced.map((rate, turn) => rate / float32[turn]!)),
+      };
     }
-    return figures;
+    return { bfloat16: ofModel };
   });
 }

@@ -7,6 +7,7 @@ import type { Engine } from '../../src/engines/engine.js';
 import { geometryOf } from '../../src/geometry/geometry.js';
 import type { DecodedImage } from '../../src/imaging/decode/decode.js';
 import { aggregateImage, type ImageCalibration } from '../../src/scoring/calibration.js';
+import { smoothedScores } from '../../src/scoring/patch-z.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';
 import { renderDecoded } from '../../src/training/data/render.js';
 import type { FitImage, TrainingPlan } from '../../src/training/encoders/preset.js';
@@ -169,8 +170,9 @@ async function judge(
     const scores: number[] = [];
     for (const { id, decoded } of sets.heldOut) {
       const image = renderDecoded(change(decoded, Math.floor(hashFraction(id, seed) * 2 ** 31)), plan);
-      const { scores: patches } = await scorer.run(image);
-      scores.push(aggregateImage(patches, calibration, geometry, plan.scoring.aggregate).score);
+      const model = { calibration, scoring: plan.scoring };
+      const smoothed = smoothedScores(model, await scorer.run(image));
+      scores.push(aggregateImage(smoothed, model, geometry).score);
     }
     return scores;
   };

@@ -8,11 +8,13 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
+import { findBundle } from '../../src/bundle/repository.js';
 import { note } from '../../src/cli/shared/output.js';
 import type { Engine } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import { type Dataset, loadDataset, NORMAL } from '../../src/training/data/dataset.js';
 import { type Evaluation, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
+import { halfOf } from '../../src/training/evaluate/test-half.js';
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
 import { marker, markerMask, PERTURBATIONS, type Perturbation } from '../detection/perturb.js';
 import { sameViewAndDetector } from '../detection/subsets.js';
@@ -20,7 +22,7 @@ import type { BenchOptions } from '../support/options.js';
 import { writePhantoms } from '../support/phantoms.js';
 
 /** Test data of each model, in ../shared/data. */
-const TEST_FOLDERS = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'cxr/test' } as const;
+const TEST_FOLDERS = { 'chest-pediatric': 'zhanglab/test', 'chest-adult': 'nih-rsna/test' } as const;
 
 export async function benchDetection({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const scratch = mkdtempSync(join(tmpdir(), 'salad-detection-'));
@@ -60,7 +62,8 @@ async function evaluateOnRadiographs(
   quick: boolean,
 ): Promise<Record<string, unknown>> {
   const bundle = await readShippedBundle(model);
-  const dataset = await loadDataset(data);
+  // The other part of the images is for published results alone.
+  const dataset = halfOf(await loadDataset(data), 'choose');
   const original = await figuresOf(bundle, engine, dataset);
   const changed: Record<string, unknown> = {};
   for (const [name, perturb] of quick ? [] : Object.entries(PERTURBATIONS)) {
@@ -135,8 +138,8 @@ async function writePerturbed(dataset: Dataset, perturb: Perturbation, folder: s
   }
 }
 
-function readShippedBundle(model: string): Promise<Bundle> {
-  return readBundle(join(shippedModels(), model, '1'));
+async function readShippedBundle(model: string): Promise<Bundle> {
+  return readBundle(await findBundle(shippedModels(), model));
 }
 
 function folderBytes(directory: string): number {

@@ -6,8 +6,6 @@ import { geometryOf } from '../../src/geometry/geometry.js';
 import type { ScoringSpec } from '../../src/geometry/specifications.js';
 import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
-import { int8Network, quantizedTensors } from '../../src/network/int8.js';
-import type { Int8Spec } from '../../src/network/int8-specification.js';
 import type { Precision } from '../../src/network/precision.js';
 import { saladEncoder } from '../../src/network/salad-networks.js';
 import { inferShapes } from '../../src/network/shapes.js';
@@ -33,8 +31,7 @@ export async function benchSource(
   precision: Precision = 'float32',
 ): Promise<EngineModelSource> {
   const { search, ...float32 } = await loadSource(name);
-  const int8 = precision === 'int8' ? arbitraryInt8(float32) : undefined;
-  const encoder = { ...float32, int8, bfloat16: precision === 'bfloat16' };
+  const encoder = { ...float32, bfloat16: precision === 'bfloat16' };
   if (bank === 'none') return encoder;
   if (bank === 'own') {
     if (search === undefined) throw new Error(`${name} has no memory bank`);
@@ -53,16 +50,6 @@ async function loadSource(name: SourceName): Promise<EngineModelSource> {
   const geometry = geometryOf(input, tiling);
   const network = encoderOf(config, geometry.tileHeight);
   return { network, weights: initialiseWeights(network, 1), geometry };
-}
-
-/** An int8 specification with arbitrary ranges: they change the results, not the cost. */
-function arbitraryInt8({ network, weights }: EngineModelSource): Int8Spec {
-  const names = quantizedTensors(int8Network(network, weights).network);
-  if (names.length === 0) throw new Error('the network has no int8 form');
-  return {
-    ranges: Object.fromEntries(names.map((name) => [name, { low: -4, high: 4 }])),
-    goldenTolerance: 1,
-  };
 }
 
 export function salad64Network(): NetworkDescription {

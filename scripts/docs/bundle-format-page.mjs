@@ -21,6 +21,7 @@ A bundle is a folder \`NAME/VERSION/\` whose manifest has the same name and vers
 | \`weights.safetensors\` | the weights of the network by node, float32 or float16 |
 | \`memory-bank.safetensors\` | \`prototypes\` [rows, dimension], \`positions\` int32 [rows, 2], \`sources\` int32 [rows] |
 | \`golden.safetensors\` | \`pixels\` u8 [n, tileHeight, tileWidth], \`positions\` int32 [n, 2], \`scores\` float32 [n, patches] |
+| \`plausibility.safetensors\` | only where the manifest has \`plausibility\`: \`mean\`, \`scale\`, \`mirror\` [F], \`components\` float16 [K, F], \`variances\` [K]; F = regions² · dimension |
 | \`MODEL_CARD.md\` | purpose of the model, how it was trained, its limits |
 
 The hash of a bundle is the SHA-256 of \`manifest.json\`. A bundle with a wrong hash, or whose golden scores an engine does

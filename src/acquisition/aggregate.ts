@@ -1,8 +1,11 @@
 /** What is said of an acquisition as a whole, once its last tile is settled. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { alignerOf } from '../imaging/alignment.js';
+import { isAtBound } from '../imaging/alignment-map.js';
 import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
+import type { Implausible } from '../scoring/plausibility.js';
 import { anomalyMapOf } from './map.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import type {
@@ -26,12 +29,16 @@ export async function aggregateOf(
   const { manifest, geometry } = model;
   const score = imageScore(outcome.results.robustZ, geometry, manifest.scoring.aggregate);
   const coverage = coverageOf(model, outcome);
+  const implausible = outcome.results.implausible ?? negativeOf(model, outcome);
   const { queueMs, computeMs, batchFill } = outcome.results.meanTimings();
   return {
     imageScore: score,
-    pValue: Number.isNaN(score) ? 1 : imagePValue(manifest.calibration, score),
-    overallPValue: Number.isNaN(score) ? 1 : conformalPValue(manifest.calibration.imageScores, score),
-    decision: decide(score, threshold, coverage),
+    pValue: Number.isNaN(score) ? Number.NaN : imagePValue(manifest.calibration, score),
+    overallPValue: Number.isNaN(score)
+      ? Number.NaN
+      : conformalPValue(manifest.calibration.imageScores, score),
+    calibrationImages: manifest.calibration.imageScores.length,
+    decision: implausible ? 'indeterminate' : decide(score, threshold, coverage),
     threshold,
     maxFalsePositiveRate: request.options.maxFalsePositiveRate,
     coverage,
@@ -39,7 +46,7 @@ export async function aggregateOf(
     anomalyMap: await anomalyMapOf(model, request, outcome, threshold),
     engines: [...outcome.results.engines],
     timings: { queueMs, computeMs, batchFill, totalMs: outcome.totalMs, firstScoreMs: outcome.firstScoreMs },
-    warnings: warningsOf(request, outcome, coverage, score),
+    warnings: warningsOf(request, outcome, { coverage, score, implausible }),
     search: model.search,
     precisions: [...outcome.results.precisions],
   };
@@ -80,11 +87,33 @@ function enginesBelow(engine: EngineName): readonly EngineName[] {
   return ENGINE_NAMES.slice(ENGINE_NAMES.indexOf(engine) + 1);
 }
 
+/** Negatives, of a model that does not align: others turn them over first. */
+function negativeOf(
+  { plausibility, geometry }: ServedModel,
+  outcome: AcquisitionOutcome,
+): 'negative' | undefined {
+  const reference = plausibility?.spec.reference;
+  if (reference === undefined || outcome.results.scoredPatches === 0) return undefined;
+  return alignerOf(reference).isNegative(outcome.image.pixels, geometry.workingSize) ? 'negative' : undefined;
+}
+
+const IMPLAUSIBLE: Readonly<Record<Implausible, string>> = {
+  unlike:
+    'The image is unlike those that the model knows: another part of the body, another view or no radiograph.',
+  mirrored: 'The image looks mirrored, right for left.',
+  negative: 'The image looks like the negative of those that the model knows.',
+};
+
+interface WarningFacts {
+  readonly coverage: Coverage;
+  readonly score: number;
+  readonly implausible: Implausible | undefined;
+}
+
 function warningsOf(
   request: AcquisitionRequest,
   outcome: AcquisitionOutcome,
-  coverage: Coverage,
-  score: number,
+  { coverage, score, implausible }: WarningFacts,
 ): readonly AcquisitionWarning[] {
   const warnings: AcquisitionWarning[] = [];
   const warn = (kind: AcquisitionWarning['kind'], message: string) => warnings.push({ kind, message });
@@ -104,6 +133,13 @@ function warningsOf(
   if (outcome.image.alignment?.inverted) {
     warn('inverted', 'The image is the negative of those the model knows: its grey levels were turned over.');
   }
+  if (outcome.image.alignment && isAtBound(outcome.image.alignment.map)) {
+    warn(
+      'alignmentBound',
+      'The alignment to the training images is at its limit: another field of view or position may raise the score.',
+    );
+  }
+  if (implausible) warn('implausible', IMPLAUSIBLE[implausible]);
   if (outcome.image.isEmpty) {
     warn(
       'nothingScored',

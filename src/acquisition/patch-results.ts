@@ -3,7 +3,9 @@ import type { BatchReport } from '../batching/index.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
 import { PatchMask } from '../geometry/patch-mask.js';
 import { rankedCells } from '../scoring/aggregate.js';
-import { patchPValue, robustZ } from '../scoring/calibration.js';
+import { patchPValue } from '../scoring/calibration.js';
+import { edgeOffset, needsWholeImage, robustZ, robustZOf, smoothedScores } from '../scoring/patch-z.js';
+import { type Implausible, judgePlausibility } from '../scoring/plausibility.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
 
 export interface KeptResults {
@@ -22,6 +24,8 @@ export class PatchResults {
   readonly engines = new Set<EngineName>();
   /** What the model ran in. */
   readonly precisions = new Set<Precision>();
+  /** Why the image is none that the model knows. */
+  implausible: Implausible | undefined;
   scoredPatches = 0;
   skippedPatches = 0;
   private readonly mask: PatchMask;
@@ -75,14 +79,22 @@ export class PatchResults {
    */
   store(tile: number, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
     const { patchesPerTile } = this.model.geometry;
+    const { calibration, scoring } = this.model.manifest;
+    const { patchGrid } = this.model.geometry;
     this.forEachPatch(tile, (patch, within) => {
       this.scoredPatches += 1;
       const from = index * patchesPerTile + within;
       const score = patches.scores[from]!;
       this.scores[patch] = score;
-      this.robustZ[patch] = robustZ(this.model.manifest.calibration, patch, score);
+      this.robustZ[patch] =
+        robustZ(calibration, patch, score) - edgeOffset(patch, patchGrid, scoring.edgePenalty);
       this.keepExtras(patch, patches, from);
     });
+    const { plausibility } = this.model;
+    if (needsWholeImage(this.model.manifest)) this.smooth(this.embeddingsOfImage(patches, index));
+    if (plausibility) {
+      this.implausible = judgePlausibility(plausibility, this.embeddingsOfImage(patches, index), patchGrid);
+    }
     this.completed.push(tile);
     this.scoredTiles += 1;
     this.engines.add(batch.engine);
@@ -90,6 +102,18 @@ export class PatchResults {
     this.queueMs += queueMs;
     this.computeMs += batch.computeMs;
     this.fill += batch.tiles / batch.maxTiles;
+  }
+
+  /** Where one tile covers the image: float32 [patchGrid squared, D], row by row. */
+  private embeddingsOfImage({ embeddings }: PatchBatch, index: number): Float32Array {
+    const values = this.scores.length * this.dimension;
+    return embeddings.subarray(index * values, (index + 1) * values);
+  }
+
+  /** Replaces z by that of the smoothed scores. */
+  private smooth(embeddings: Float32Array): void {
+    const { manifest } = this.model;
+    this.robustZ.set(robustZOf(manifest, smoothedScores(manifest, { scores: this.scores, embeddings })));
   }
 
   get hasNew(): boolean {

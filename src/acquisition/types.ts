@@ -9,6 +9,7 @@ import type { MapShape } from '../imaging/anomaly-map.js';
 import type { ColourStop } from '../imaging/colour-scale.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import type { TilePosition } from '../imaging/working-image.js';
+import type { PlausibilityGate } from '../scoring/plausibility.js';
 import type { AcquisitionBudget } from './budget.js';
 
 /** A place to cut tiles into and read scores from; the pool's slots are such. */
@@ -32,6 +33,8 @@ export interface ServedModel {
   readonly sha256: string;
   readonly manifest: Manifest;
   readonly geometry: Geometry;
+  /** Absent: the model accepts every image. */
+  readonly plausibility?: PlausibilityGate | undefined;
   /** int32 [bank rows]: index into manifest.training.sourceImages. */
   readonly prototypeSources: Int32Array;
   /** The one that serves now; it changes when an engine is lost, or comes back. */
@@ -125,7 +128,9 @@ export type WarningKind =
   | 'tilesFailed'
   | 'engineFailover'
   | 'nothingScored'
-  | 'inverted';
+  | 'inverted'
+  | 'implausible'
+  | 'alignmentBound';
 export interface AcquisitionWarning {
   readonly kind: WarningKind;
   readonly message: string;
@@ -156,6 +161,8 @@ export interface Aggregate {
   readonly pValue: number;
   /** Among all normals of the calibration together, whatever strata there are: what drift is judged by. */
   readonly overallPValue: number;
+  /** How many normals that p-value is among. */
+  readonly calibrationImages: number;
   readonly decision: Decision;
   readonly threshold: number;
   readonly maxFalsePositiveRate: number;

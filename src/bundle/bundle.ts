@@ -8,6 +8,7 @@ import { type Geometry, geometryOf } from '../geometry/geometry.js';
 import type { ScoringSpec } from '../geometry/specifications.js';
 import type { NetworkDescription, Weights } from '../network/description.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
+import type { PlausibilityGate, PlausibilityTensors } from '../scoring/plausibility.js';
 import { type BundleContent, checkBundle, type GoldenBatch, invalidBundle, parseManifest } from './check.js';
 import {
   BUNDLE_FILES,
@@ -21,9 +22,11 @@ import type { Manifest } from './manifest.js';
 import {
   decodeBank,
   decodeGolden,
+  decodePlausibility,
   decodeWeights,
   encodeBank,
   encodeGolden,
+  encodePlausibility,
   encodeWeights,
   roundBankForStorage,
   roundWeightsForStorage,
@@ -50,6 +53,8 @@ export interface Bundle {
   readonly bank: MemoryBank;
   readonly golden: GoldenBatch;
   readonly search: { readonly bank: MemoryBank; readonly scoring: ScoringSpec };
+  /** Absent: the model accepts every image. */
+  readonly plausibility?: PlausibilityGate;
 }
 
 /** The content of a bundle before it is written; the rest of the manifest is computed from it. */
@@ -60,6 +65,8 @@ export interface BundleDraft {
   /** Where `storage` has F16, already rounded by `roundBankForStorage`. */
   readonly bank: MemoryBank;
   readonly golden: GoldenBatch;
+  /** Tensors of the manifest's `plausibility`. */
+  readonly plausibility?: PlausibilityTensors;
   /** Markdown. */
   readonly modelCard: string;
   readonly storage?: StoragePrecision;
@@ -90,10 +97,21 @@ export async function readBundle(directory: string, expected?: ModelIdentity): P
     weights: decodeWeights(required(files, BUNDLE_FILES.weights), BUNDLE_FILES.weights),
     bank: decodeBank(required(files, BUNDLE_FILES.bank), BUNDLE_FILES.bank),
     golden: decodeGolden(required(files, BUNDLE_FILES.golden), BUNDLE_FILES.golden),
+    ...(manifest.plausibility === undefined
+      ? {}
+      : {
+          plausibility: decodePlausibility(
+            required(files, BUNDLE_FILES.plausibility),
+            BUNDLE_FILES.plausibility,
+          ),
+        }),
   };
   const geometry = checkBundle(content);
+  const { plausibility: tensors, ...others } = content;
+  const spec = manifest.plausibility;
   return {
-    ...content,
+    ...others,
+    ...(spec && tensors ? { plausibility: { spec, tensors } } : {}),
     directory: resolve(directory),
     sha256,
     geometry,
@@ -127,6 +145,9 @@ function encodeFiles(draft: BundleDraft, storage: StoragePrecision): ReadonlyMap
     [BUNDLE_FILES.bank, encodeBank(draft.bank, storage)],
     [BUNDLE_FILES.golden, encodeGolden(draft.golden, geometryOf(input, tiling))],
     [BUNDLE_FILES.card, new TextEncoder().encode(draft.modelCard)],
+    ...(draft.plausibility === undefined
+      ? []
+      : [[BUNDLE_FILES.plausibility, encodePlausibility(draft.plausibility)] as const]),
   ]);
 }
 
@@ -168,7 +189,8 @@ export async function writeBundle(directory: string, draft: BundleDraft): Promis
     bank: { rows, dimension },
     files: Object.fromEntries(listed),
   });
-  checkBundle({ manifest, weights: draft.weights, bank: draft.bank, golden: draft.golden });
+  const { weights, bank, golden, plausibility } = draft;
+  checkBundle({ manifest, weights, bank, golden, ...(plausibility ? { plausibility } : {}) });
   await mkdir(dirname(target), { recursive: true });
   const temporary = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
   // mkdtemp gives access to this user only; other users may have to read a bundle.

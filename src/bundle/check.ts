@@ -4,6 +4,8 @@ import { type Geometry, geometryOf, patchesOf } from '../geometry/geometry.js';
 import { inputWidthOf, type Weights } from '../network/description.js';
 import { checkWeights, inferShapes } from '../network/shapes.js';
 import { checkMemoryBank, type MemoryBank } from '../scoring/memory-bank.js';
+import { needsWholeImage } from '../scoring/patch-z.js';
+import type { PlausibilityTensors } from '../scoring/plausibility.js';
 import { type Manifest, manifestSchema } from './manifest.js';
 
 /** Tiles of real images, and the scores that every engine must reproduce. */
@@ -21,6 +23,7 @@ export interface BundleContent {
   readonly weights: Weights;
   readonly bank: MemoryBank;
   readonly golden: GoldenBatch;
+  readonly plausibility?: PlausibilityTensors;
 }
 
 export function invalidBundle(message: string, cause?: unknown): SaladError {
@@ -47,16 +50,40 @@ function checkAscending(values: readonly number[], path: string): void {
   }
 }
 
-function checkManifest(manifest: Manifest, geometry: Geometry): void {
-  const { calibration, input, network, scoring } = manifest;
+function checkTables(
+  tables: Pick<Manifest['calibration'], 'patchMedian' | 'patchMad'>,
+  geometry: Geometry,
+  path: string,
+): void {
   const cells = geometry.patchGrid ** 2;
   for (const key of ['patchMedian', 'patchMad'] as const) {
-    if (calibration[key].length !== cells) {
-      throw invalidBundle(
-        `manifest.json: calibration.${key} has ${calibration[key].length} cells; the patch grid has ${cells}`,
-      );
-    }
+    if (tables[key].length === cells) continue;
+    throw invalidBundle(
+      `manifest.json: ${path}.${key} has ${tables[key].length} cells; the patch grid has ${cells}`,
+    );
   }
+}
+
+function checkSecondView({ bank, calibration, scoring }: Manifest, geometry: Geometry): void {
+  const { secondView } = calibration;
+  if (geometry.tileCount > 1 && needsWholeImage({ scoring, calibration })) {
+    throw invalidBundle(
+      'manifest.json: scoring.blur and calibration.secondView need a tile of the whole image',
+    );
+  }
+  if (secondView === undefined) return;
+  checkTables(secondView, geometry, 'calibration.secondView');
+  if (secondView.weights.length !== bank.dimension) {
+    throw invalidBundle(
+      `manifest.json: calibration.secondView.weights has ${secondView.weights.length} numbers; an embedding has ${bank.dimension}`,
+    );
+  }
+}
+
+function checkManifest(manifest: Manifest, geometry: Geometry): void {
+  const { calibration, input, network, scoring } = manifest;
+  checkTables(calibration, geometry, 'calibration');
+  checkSecondView(manifest, geometry);
   checkAscending(calibration.patchZQuantiles, 'calibration.patchZQuantiles');
   checkAscending(calibration.imageScores, 'calibration.imageScores');
   for (const { name, imageScores } of calibration.strata ?? []) {
@@ -64,11 +91,6 @@ function checkManifest(manifest: Manifest, geometry: Geometry): void {
   }
   if (input.intensity.kind === 'percentile' && input.intensity.low >= input.intensity.high) {
     throw invalidBundle('manifest.json: input.intensity.low must be below high');
-  }
-  for (const [name, { low, high }] of Object.entries(manifest.int8?.ranges ?? {})) {
-    if (!network.nodes.some((node) => node.name === name) || low > high) {
-      throw invalidBundle(`manifest.json: int8.ranges.${name} is not a node, or its low is above its high`);
-    }
   }
   if (2 * scoring.aggregate.margin >= geometry.patchGrid) {
     throw invalidBundle('manifest.json: scoring.aggregate.margin leaves no patch');
@@ -125,6 +147,23 @@ function checkGolden(golden: GoldenBatch, geometry: Geometry): void {
   if (!golden.scores.every(Number.isFinite)) throw invalidBundle('golden batch: a score is not finite');
 }
 
+function checkPlausibility({ manifest, plausibility: tensors }: BundleContent, geometry: Geometry): void {
+  const { plausibility: spec, bank } = manifest;
+  if ((spec === undefined) !== (tensors === undefined)) {
+    throw invalidBundle('manifest.json: plausibility and its tensors belong together');
+  }
+  if (spec === undefined || tensors === undefined) return;
+  if (geometry.tileCount > 1) {
+    throw invalidBundle('manifest.json: plausibility needs a tile of the whole image');
+  }
+  const size = spec.regions ** 2 * bank.dimension;
+  const { mean, scale, mirror, components, variances } = tensors;
+  const fits = [mean, scale, mirror].every(({ length }) => length === size);
+  if (!fits || components.length !== variances.length * size || spec.regions > geometry.patchGrid) {
+    throw invalidBundle(`plausibility: ${spec.regions} regions per side need tensors of ${size} numbers`);
+  }
+}
+
 /** @throws SaladError BUNDLE_INVALID with the first inconsistency. */
 export function checkBundle(content: BundleContent): Geometry {
   const { manifest } = content;
@@ -133,5 +172,6 @@ export function checkBundle(content: BundleContent): Geometry {
   checkWeights(manifest.network, content.weights);
   checkBank(content, geometry);
   checkGolden(content.golden, geometry);
+  checkPlausibility(content, geometry);
   return geometry;
 }

@@ -11,6 +11,8 @@ export const BUNDLE_FILES = {
   weights: 'weights.safetensors',
   bank: 'memory-bank.safetensors',
   golden: 'golden.safetensors',
+  /** Only where the manifest has `plausibility`. */
+  plausibility: 'plausibility.safetensors',
   card: 'MODEL_CARD.md',
 } as const;
 

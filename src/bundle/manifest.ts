@@ -1,8 +1,13 @@
 /** The schema of a bundle's manifest, which holds everything but tensors. */
 import { z } from 'zod';
-import { calibrationSchema, inputSchema, scoringSchema, tilingSchema } from '../geometry/specifications.js';
+import {
+  calibrationSchema,
+  inputSchema,
+  plausibilitySchema,
+  scoringSchema,
+  tilingSchema,
+} from '../geometry/specifications.js';
 import { networkSchema } from '../network/description.js';
-import { int8Schema } from '../network/int8-specification.js';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const pixelHash = z.string().regex(/^[0-9a-f]{16}$/);
@@ -58,12 +63,15 @@ export const manifestSchema = z.strictObject({
     })
     .describe('Size of the memory bank.'),
   calibration: calibrationSchema,
+  plausibility: plausibilitySchema
+    .optional()
+    .describe('Tells images that the model does not know; with the tensors of plausibility.safetensors.'),
   training: trainingSchema,
   goldenTolerance: z
     .number()
     .positive()
     .describe('Largest absolute score difference an engine may show on the golden batch.'),
-  int8: int8Schema.optional(),
+  int8: z.unknown().optional().describe('Of bundles of older versions; not used.'),
   files: z
     .record(z.string(), z.strictObject({ sha256, bytes: z.int().min(0) }))
     .describe('SHA-256 and length of every other file of the bundle.'),

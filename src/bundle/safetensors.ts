@@ -12,6 +12,8 @@ export type StoredTensor =
   | { readonly dtype: 'U8'; readonly shape: readonly number[]; readonly data: Uint8Array };
 
 const ELEMENT_BYTES = { F32: 4, I32: 4, F16: 2, U8: 1 } as const;
+/** Key of the texts in the header that describe no tensor. */
+const METADATA = '__metadata__';
 /** A header only lists tensors; a larger one means a broken file. */
 const HEADER_BYTES_MAX = 1 << 20;
 
@@ -100,6 +102,28 @@ function halvesToFloats(bytes: Uint8Array): Float32Array {
  * @throws SaladError BUNDLE_INVALID where the bytes are not safetensors or hold another type.
  */
 export function decodeSafetensors(bytes: Uint8Array, file: string): ReadonlyMap<string, StoredTensor> {
+  const { header, length } = decodeHeader(bytes, file);
+  const body = new Uint8Array(bytes.buffer, bytes.byteOffset + 8 + length, bytes.length - 8 - length);
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, entry] of Object.entries(header)) {
+    if (name !== METADATA) tensors.set(name, decodeTensor(file, name, entry, body));
+  }
+  return tensors;
+}
+
+/**
+ * The texts that a writer added to the header, by key; empty where it added none.
+ * @throws SaladError BUNDLE_INVALID where the bytes are not safetensors.
+ */
+export function safetensorsMetadata(bytes: Uint8Array, file: string): Readonly<Record<string, unknown>> {
+  return (decodeHeader(bytes, file).header[METADATA] ?? {}) as Record<string, unknown>;
+}
+
+/** @returns the header and its length in bytes, which the tensors follow. */
+function decodeHeader(
+  bytes: Uint8Array,
+  file: string,
+): { readonly header: Readonly<Record<string, unknown>>; readonly length: number } {
   if (bytes.length < 8) throw invalid(file, 'shorter than a safetensors header');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = Number(view.getBigUint64(0, true));
@@ -112,10 +136,5 @@ export function decodeSafetensors(bytes: Uint8Array, file: string): ReadonlyMap<
     throw new SaladError('BUNDLE_INVALID', `${file}: header is not JSON`, { cause: error });
   }
   if (typeof header !== 'object' || header === null) throw invalid(file, 'header is not an object');
-  const body = new Uint8Array(bytes.buffer, bytes.byteOffset + 8 + length, bytes.length - 8 - length);
-  const tensors = new Map<string, StoredTensor>();
-  for (const [name, entry] of Object.entries(header)) {
-    if (name !== '__metadata__') tensors.set(name, decodeTensor(file, name, entry, body));
-  }
-  return tensors;
+  return { header: header as Record<string, unknown>, length };
 }

@@ -4,6 +4,7 @@ import type { Geometry } from '../geometry/geometry.js';
 import type { Weights, WeightTensor } from '../network/description.js';
 import { roundToFloat16 } from '../network/float16.js';
 import { type MemoryBank, normaliseRows } from '../scoring/memory-bank.js';
+import type { PlausibilityTensors } from '../scoring/plausibility.js';
 import { type GoldenBatch, invalidBundle } from './check.js';
 import { decodeSafetensors, encodeSafetensors, type StoredTensor } from './safetensors.js';
 
@@ -128,5 +129,36 @@ export function decodeGolden(bytes: Uint8Array, file: string): GoldenBatch {
     pixels: requiredTensor(tensors, file, 'pixels', 3, 'U8').data,
     positions: requiredTensor(tensors, file, 'positions', 2, 'I32').data,
     scores: requiredTensor(tensors, file, 'scores', 2, 'F32').data,
+  };
+}
+
+export function encodePlausibility({
+  mean,
+  scale,
+  components,
+  variances,
+  mirror,
+}: PlausibilityTensors): Uint8Array {
+  const size = mean.length;
+  return encodeSafetensors(
+    new Map<string, StoredTensor>([
+      ['mean', { dtype: 'F32', shape: [size], data: mean }],
+      ['scale', { dtype: 'F32', shape: [size], data: scale }],
+      ['components', { dtype: 'F16', shape: [variances.length, size], data: components }],
+      ['variances', { dtype: 'F32', shape: [variances.length], data: variances }],
+      ['mirror', { dtype: 'F32', shape: [size], data: mirror }],
+    ]),
+  );
+}
+
+export function decodePlausibility(bytes: Uint8Array, file: string): PlausibilityTensors {
+  const tensors = decodeSafetensors(bytes, file);
+  const vector = (name: string): Float32Array => requiredTensor(tensors, file, name, 1, 'F32').data;
+  return {
+    mean: vector('mean'),
+    scale: vector('scale'),
+    components: requiredTensor(tensors, file, 'components', 2, 'F16').data,
+    variances: vector('variances'),
+    mirror: vector('mirror'),
   };
 }

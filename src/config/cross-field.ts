@@ -1,19 +1,24 @@
-/** Cross-field validation: combinations of settings that are invalid although each setting is valid. */
+/** Cross-field validation: combinations of settings that are invalid although each setting is valid, and int8. */
+
+import { INT8_REMOVED } from '../engines/engine.js';
 import type { FieldViolation } from '../errors/index.js';
 import { isLoopback, isLoopbackHost } from './loopback.js';
 import type { ConfigKey } from './schema.js';
+import type { EngineConfig } from './sections/engine.js';
 import type { PortConfig } from './sections/port.js';
 import type { SecurityConfig } from './sections/security.js';
 
 type SecuredPortConfig = SecurityConfig & Pick<PortConfig, 'listen'>;
+type CheckedConfig = SecuredPortConfig & Pick<EngineConfig, 'precision'>;
 type AddViolation = (field: ConfigKey, description: string) => void;
 
 /** Returns every invalid combination, under the key of the setting to change. */
-export function crossFieldViolations(config: SecuredPortConfig): FieldViolation[] {
+export function crossFieldViolations(config: CheckedConfig): FieldViolation[] {
   const violations: FieldViolation[] = [];
   const add: AddViolation = (field, description) => {
     violations.push({ field, description: `${field}: ${description}` });
   };
+  if (config.precision === 'int8') add('precision', INT8_REMOVED);
   checkTls(config, add);
   checkAuth(config, add);
   return violations;

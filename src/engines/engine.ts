@@ -6,12 +6,16 @@
 import type { Geometry } from '../geometry/geometry.js';
 import type { ScoringSpec } from '../geometry/specifications.js';
 import type { NetworkDescription, Weights } from '../network/description.js';
-import type { Int8Spec } from '../network/int8-specification.js';
 import type { Precision } from '../network/precision.js';
 import type { MemoryBank } from '../scoring/memory-bank.js';
 import type { SearchLimits } from '../scoring/search-plan.js';
 
-export { PRECISIONS, type Precision } from '../network/precision.js';
+export {
+  INT8_REMOVED,
+  type Precision,
+  REQUESTED_PRECISIONS,
+  supportedPrecision,
+} from '../network/precision.js';
 
 /** The fallback order: best engine first. */
 export const ENGINE_NAMES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'] as const;
@@ -54,8 +58,6 @@ export interface EngineModelSource {
   readonly network: NetworkDescription;
   readonly weights: Weights;
   readonly geometry: Geometry;
-  /** Present: int8 is requested. Engines without int8 run float32. */
-  readonly int8?: Int8Spec | undefined;
   /** True: bfloat16 is requested. Engines without bfloat16 on this processor run float32. */
   readonly bfloat16?: boolean | undefined;
   /** Absent: the model gives embeddings only (training, coreset selection). */

@@ -94,6 +94,21 @@ export const scoringSchema = z.strictObject({
     .describe(
       'Search only prototypes at most this many patch cells away in row and column; null searches all.',
     ),
+  blur: z
+    .number()
+    .positive()
+    .max(8)
+    .optional()
+    .describe(
+      'Standard deviation, in cells, of the Gaussian that smooths patch scores over the grid before z. Only where one tile covers the image. Absent: not smoothed.',
+    ),
+  edgePenalty: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      'Subtracted from robust z, times the squared distance of the cell from the centre of the grid in half sides. Absent: 0.',
+    ),
   aggregate: z.strictObject({
     topFraction: z
       .number()
@@ -111,6 +126,24 @@ export const calibrationSchema = z.strictObject({
   patchMad: z
     .array(z.number().positive())
     .describe('Spread of normal patch scores of each cell, with a lower bound.'),
+  secondView: z
+    .strictObject({
+      names: z
+        .tuple([z.string(), z.string()])
+        .describe('Of the first and the second view, such as PA and AP.'),
+      weights: z
+        .array(finite)
+        .describe(
+          'Probability of the second view = 1 / (1 + exp(-(bias + weights . mean embedding of the image))).',
+        ),
+      bias: finite.describe('See weights.'),
+      patchMedian: z.array(finite).describe('As patchMedian above, of the second view.'),
+      patchMad: z.array(z.number().positive()).describe('As patchMad above, of the second view.'),
+    })
+    .optional()
+    .describe(
+      'Where normals of two views differ: the tables above are those of the first view, and z uses medians and spreads of both, mixed by the probability of the second. Only where one tile covers the image.',
+    ),
   patchZQuantiles: z
     .array(finite)
     .min(2)
@@ -127,7 +160,30 @@ export const calibrationSchema = z.strictObject({
     .describe('Image scores of subsets of the normals: a threshold must hold in every subset as well.'),
 });
 
+export const plausibilitySchema = z.strictObject({
+  regions: z
+    .int()
+    .min(1)
+    .describe('The patch grid is cut into regions x regions; their mean embeddings describe an image.'),
+  within: z
+    .number()
+    .positive()
+    .describe('Largest distance of a plausible image within the principal directions of normals.'),
+  outside: z.number().positive().describe('Largest distance outside of them.'),
+  mirror: finite.describe(
+    'Lowest mirror value, in standard deviations of normals; 0 is half-way to mirrored normals.',
+  ),
+  noise: z.number().positive().describe('Mean variance of the directions that are not kept.'),
+  mirrorOffset: finite.describe('Added to the product with `mirror` of the file.'),
+  reference: alignmentSchema
+    .optional()
+    .describe(
+      'Mean training image of a model that does not align: an image whose correlation with it is below -0.3 is a negative.',
+    ),
+});
+
 export type InputSpec = z.infer<typeof inputSchema>;
 export type TilingSpec = z.infer<typeof tilingSchema>;
 export type ScoringSpec = z.infer<typeof scoringSchema>;
 export type CalibrationTables = z.infer<typeof calibrationSchema>;
+export type PlausibilitySpec = z.infer<typeof plausibilitySchema>;

@@ -68,6 +68,11 @@ export function warp(
 export const PARAMETERS = ['shiftY', 'shiftX', 'logScaleY', 'logScaleX', 'angle'] as const;
 const BOUNDS = [BOUND.shift, BOUND.shift, BOUND.scale, BOUND.scale, BOUND.angle];
 
+/** Whether a map is at a bound: a better one may lie beyond, so the image may not be aligned. */
+export function isAtBound(map: AlignmentMap): boolean {
+  return PARAMETERS.some((name, i) => Math.abs(map[name]) >= BOUNDS[i]!);
+}
+
 /** The five numbers of a map, in the order of AlignmentMap. */
 export function toVector(map: AlignmentMap): number[] {
   return PARAMETERS.map((name) => map[name]);

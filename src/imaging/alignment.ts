@@ -279,7 +279,7 @@ export class Aligner {
 
   /** Aligns a working image in place, turned over first where it is a negative. */
   align(pixels: Uint8Array, size: number): Alignment {
-    const inverted = this.#isNegative(pixels, size);
+    const inverted = this.isNegative(pixels, size);
     if (inverted) for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i]!;
     const map = this.estimate(pixels, size);
     const warped = new Uint8ClampedArray(pixels.length);
@@ -288,7 +288,8 @@ export class Aligner {
     return { map, inverted };
   }
 
-  #isNegative(pixels: Uint8Array, size: number): boolean {
+  /** Whether an image, as it lies, is clearly the negative of the reference. */
+  isNegative(pixels: Uint8Array, size: number): boolean {
     const reference = this.#levels[this.#levels.length - 1]!;
     const values = shrink(pixels, size, reference.size);
     reference.standardise(values);

@@ -10,6 +10,11 @@ import { z } from 'zod';
 const name = z.string().regex(/^[a-z][a-zA-Z0-9_]*$/);
 const unary = { name, input: name };
 const padding = z.int().min(0);
+/**
+ * Zero padding of a convolution: so many samples on every side, or `same` as TensorFlow defines it: the output has
+ * ceil(size / stride) samples a side; of an odd number of padded samples the smaller half comes before.
+ */
+const convolutionPadding = z.union([padding, z.literal('same')]);
 
 export const nodeSchema = z.discriminatedUnion('op', [
   /** y = scale * x + shift, the same for every element. */
@@ -24,11 +29,23 @@ export const nodeSchema = z.discriminatedUnion('op', [
     op: z.literal('conv'),
     kernelSize: z.int().min(1),
     stride: z.int().min(1).default(1),
-    padding: padding.default(0),
+    padding: convolutionPadding.default(0),
     inChannels: z.int().min(1),
     outChannels: z.int().min(1),
     bias: z.boolean(),
     /** A fixed filter bank: stored in the bundle, never trained. */
+    trainable: z.boolean().default(true),
+  }),
+  /** One filter a channel: weights `<name>/kernel` [kh, kw, channels, 1] and, where bias, `<name>/bias` [channels]. */
+  z.strictObject({
+    ...unary,
+    op: z.literal('depthwiseConv'),
+    kernelSize: z.int().min(1),
+    stride: z.int().min(1).default(1),
+    padding: convolutionPadding.default(0),
+    channels: z.int().min(1),
+    bias: z.boolean(),
+    /** As of `conv`. */
     trainable: z.boolean().default(true),
   }),
   /** Transposed convolution, stride 1, no padding: weights `<name>/kernel` [kh, kw, out, in]. Decoder only. */
@@ -39,7 +56,7 @@ export const nodeSchema = z.discriminatedUnion('op', [
     inChannels: z.int().min(1),
     outChannels: z.int().min(1),
   }),
-  /** Weights `<name>/{gamma,beta,mean,variance}` [channels]; epsilon 1e-5; folded into the conv before it for ONNX. */
+  /** Weights `<name>/{gamma,beta,mean,variance}` [channels]; epsilon 1e-5; folded into the convolution before it. */
   z.strictObject({ ...unary, op: z.literal('batchNorm'), channels: z.int().min(1) }),
   z.strictObject({ ...unary, op: z.literal('leakyRelu'), alpha: z.number() }),
   z.strictObject({ ...unary, op: z.literal('tanh') }),
@@ -93,6 +110,8 @@ export const networkSchema = z.strictObject({
 });
 
 export type NetworkNode = z.infer<typeof nodeSchema>;
+/** Nodes that slide filters over their input, with zero padding. */
+export type ConvolutionNode = Extract<NetworkNode, { op: 'conv' | 'depthwiseConv' }>;
 export type NetworkDescription = z.infer<typeof networkSchema>;
 
 /** Row-major float32 tensor, as stored in a bundle. */
@@ -105,6 +124,15 @@ export type Weights = ReadonlyMap<string, WeightTensor>;
 /** Columns of the input in pixels. */
 export function inputWidthOf(network: Pick<NetworkDescription, 'inputSize' | 'inputWidth'>): number {
   return network.inputWidth ?? network.inputSize;
+}
+
+export function isConvolution(node: NetworkNode | undefined): node is ConvolutionNode {
+  return node?.op === 'conv' || node?.op === 'depthwiseConv';
+}
+
+/** Filters of a convolution: channels of its output. */
+export function outputChannels(node: ConvolutionNode): number {
+  return node.op === 'conv' ? node.outChannels : node.channels;
 }
 
 /** Names of the tensors a node reads, in order. */

@@ -1,14 +1,15 @@
 /** Batch norm folded into the convolution before it, so that engines run one operation instead of two. */
 import { BATCH_NORM_EPSILON } from './constants.js';
 import {
+  type ConvolutionNode,
+  isConvolution,
   type NetworkDescription,
   type NetworkNode,
   nodeInputs,
+  outputChannels,
   type Weights,
   type WeightTensor,
 } from './description.js';
-
-type Conv = Extract<NetworkNode, { op: 'conv' }>;
 
 function readCounts(network: NetworkDescription): ReadonlyMap<string, number> {
   const counts = new Map<string, number>([[network.output, 1]]);
@@ -18,14 +19,14 @@ function readCounts(network: NetworkDescription): ReadonlyMap<string, number> {
   return counts;
 }
 
-function foldOne(conv: Conv, norm: string, weights: Map<string, WeightTensor>): void {
-  const read = (name: string): Float32Array => weights.get(name)?.data ?? new Float32Array(conv.outChannels);
+function foldOne(conv: ConvolutionNode, norm: string, weights: Map<string, WeightTensor>): void {
+  const channels = outputChannels(conv);
+  const read = (name: string): Float32Array => weights.get(name)?.data ?? new Float32Array(channels);
   const kernel = weights.get(`${conv.name}/kernel`)!;
   const bias = read(`${conv.name}/bias`);
   const [gamma, beta, mean, variance] = ['gamma', 'beta', 'mean', 'variance'].map((role) =>
     read(`${norm}/${role}`),
   ) as [Float32Array, Float32Array, Float32Array, Float32Array];
-  const channels = conv.outChannels;
   const scale = Float64Array.from(gamma, (value, c) => value / Math.sqrt(variance[c]! + BATCH_NORM_EPSILON));
   weights.set(`${conv.name}/kernel`, {
     shape: kernel.shape,
@@ -55,7 +56,7 @@ export function foldBatchNorm(
     if (node.op === 'batchNorm') {
       const at = nodes.findIndex((other) => other.name === node.input);
       const before = nodes[at];
-      if (before?.op === 'conv' && reads.get(node.input) === 1) {
+      if (isConvolution(before) && reads.get(node.input) === 1) {
         foldOne(before, node.name, folded);
         nodes[at] = { ...before, bias: true };
         renamed.set(node.name, before.name);

@@ -1,15 +1,28 @@
 /** The number formats an encoder can run in. The format that an engine uses is in EngineModel.precision. */
 import { readFileSync } from 'node:fs';
-import type { Int8Spec } from './int8-specification.js';
+import { SaladError } from '../errors/index.js';
 
-export const PRECISIONS = ['float32', 'bfloat16', 'int8'] as const;
+export const PRECISIONS = ['float32', 'bfloat16'] as const;
 export type Precision = (typeof PRECISIONS)[number];
+
+/** Values that flags and settings accept; `int8`, which older versions had, is then refused with the reason. */
+export const REQUESTED_PRECISIONS = [...PRECISIONS, 'int8'] as const;
+export type RequestedPrecision = (typeof REQUESTED_PRECISIONS)[number];
+
+export const INT8_REMOVED =
+  'int8 was removed, because no model that ships gained from it (docs/decisions/0013-int8-is-removed.md): use float32 or bfloat16';
+
+/** @throws SaladError CONFIGURATION_INVALID for int8 */
+export function supportedPrecision(requested: RequestedPrecision): Precision {
+  if (requested === 'int8') throw new SaladError('CONFIGURATION_INVALID', `--precision: ${INT8_REMOVED}`);
+  return requested;
+}
 
 /** Processor flags of instructions that multiply bfloat16; without them bfloat16 is slower than float32. */
 const BFLOAT16_FLAGS = /\b(amx_bf16|avx512_bf16)\b/;
 /**
- * Largest error of a golden score in bfloat16, as a share of the spread of all golden scores; the same bound holds for
- * int8 forms. Encoders within it kept their rankings (docs/results/2026-11/engines.md).
+ * Largest error of a golden score in bfloat16, as a share of the spread of all golden scores. Encoders within it kept
+ * their rankings (docs/results/2026-11/engines.md).
  */
 const BFLOAT16_ERROR_MAX = 0.03;
 
@@ -32,25 +45,20 @@ export function hasBfloat16(): boolean {
   return bfloat16;
 }
 
-/** Adds the fields of EngineModelSource that request a precision. */
-export function inPrecision<T extends { readonly manifest: { readonly int8?: Int8Spec | undefined } }>(
+/** Adds the field of EngineModelSource that requests a precision. */
+export function inPrecision<T extends object>(
   bundle: T,
   precision: Precision,
-): T & { readonly int8: Int8Spec | undefined; readonly bfloat16: boolean } {
-  return {
-    ...bundle,
-    int8: precision === 'int8' ? bundle.manifest.int8 : undefined,
-    bfloat16: precision === 'bfloat16',
-  };
+): T & { readonly bfloat16: boolean } {
+  return { ...bundle, bfloat16: precision === 'bfloat16' };
 }
 
 /** Largest absolute difference to the golden scores that passes the golden check. */
 export function goldenToleranceOf(
   precision: Precision,
-  { goldenTolerance, int8 }: { readonly goldenTolerance: number; readonly int8?: Int8Spec | undefined },
+  goldenTolerance: number,
   goldenScores: Float32Array,
 ): number {
-  if (precision === 'int8' && int8 !== undefined) return int8.goldenTolerance;
   if (precision !== 'bfloat16') return goldenTolerance;
   const spread = goldenScores.reduce(
     ({ low, high }, score) => ({ low: Math.min(low, score), high: Math.max(high, score) }),

@@ -1,10 +1,13 @@
 /** Shapes of a network's tensors and weights, and the checks that a description is a proper graph. */
 import { SaladError } from '../errors/index.js';
 import {
+  type ConvolutionNode,
   inputWidthOf,
+  isConvolution,
   type NetworkDescription,
   type NetworkNode,
   nodeInputs,
+  outputChannels,
   type Weights,
 } from './description.js';
 
@@ -34,15 +37,32 @@ function invalid(message: string): SaladError {
 }
 
 /** Output side of a sliding window, rounded down as in PyTorch and ONNX. */
-export function slidingSize(size: number, window: number, stride: number, padding: number): number {
+export function slidingSize(
+  size: number,
+  window: number,
+  stride: number,
+  padding: ConvolutionNode['padding'],
+): number {
+  if (padding === 'same') return Math.ceil(size / stride);
   return Math.floor((size + 2 * padding - window) / stride) + 1;
+}
+
+/** Zeros before and after a side of `size` samples that a convolution reads. */
+export function paddingOf(
+  size: number,
+  { kernelSize, stride, padding }: Pick<ConvolutionNode, 'kernelSize' | 'stride' | 'padding'>,
+): readonly [before: number, after: number] {
+  if (padding !== 'same') return [padding, padding];
+  const total = Math.max(0, (Math.ceil(size / stride) - 1) * stride + kernelSize - size);
+  const before = Math.floor(total / 2);
+  return [before, total - before];
 }
 
 function windowShape(
   input: NodeShape,
   window: number,
   stride: number,
-  padding: number,
+  padding: ConvolutionNode['padding'],
   channels: number,
 ): NodeShape {
   return {
@@ -82,6 +102,9 @@ function outputShape(node: NetworkNode, inputs: readonly NodeShape[]): NodeShape
     case 'conv':
       expectChannels(node, input, node.inChannels);
       return windowShape(input, node.kernelSize, node.stride, node.padding, node.outChannels);
+    case 'depthwiseConv':
+      expectChannels(node, input, node.channels);
+      return windowShape(input, node.kernelSize, node.stride, node.padding, node.channels);
     case 'convTranspose':
       expectChannels(node, input, node.inChannels);
       return {
@@ -152,20 +175,24 @@ export function inferShapes(network: NetworkDescription, inputChannels = 1): Rea
   return shapes;
 }
 
-function convSpecs(node: Extract<NetworkNode, { op: 'conv' }>): WeightSpec[] {
-  const { name, kernelSize, inChannels, outChannels, trainable } = node;
-  const fanIn = kernelSize * kernelSize * inChannels;
-  const shape = [kernelSize, kernelSize, inChannels, outChannels];
+function convolutionSpecs(node: ConvolutionNode): WeightSpec[] {
+  const { name, kernelSize, trainable } = node;
+  const [inputs, shape] =
+    node.op === 'conv'
+      ? [node.inChannels, [kernelSize, kernelSize, node.inChannels, node.outChannels]]
+      : [1, [kernelSize, kernelSize, node.channels, 1]];
+  const fanIn = kernelSize * kernelSize * inputs;
   const kernel: WeightSpec = { name: `${name}/kernel`, node: name, role: 'kernel', shape, trainable, fanIn };
   if (!node.bias) return [kernel];
-  return [kernel, { name: `${name}/bias`, node: name, role: 'bias', shape: [outChannels], trainable, fanIn }];
+  const filters = outputChannels(node);
+  return [kernel, { name: `${name}/bias`, node: name, role: 'bias', shape: [filters], trainable, fanIn }];
 }
 
 /** Every weight tensor the network reads, in node order. */
 export function weightSpecs(network: NetworkDescription): readonly WeightSpec[] {
   const specs: WeightSpec[] = [];
   for (const node of network.nodes) {
-    if (node.op === 'conv') specs.push(...convSpecs(node));
+    if (isConvolution(node)) specs.push(...convolutionSpecs(node));
     if (node.op === 'convTranspose') {
       specs.push({
         name: `${node.name}/kernel`,

@@ -8,7 +8,7 @@ import type { BatchingConfig } from '../config/sections/batching.js';
 import type { EngineConfig } from '../config/sections/engine.js';
 import type { ModelConfig } from '../config/sections/models.js';
 import type { QuotaConfig } from '../config/sections/quotas.js';
-import type { EngineName, Precision } from '../engines/engine.js';
+import { type EngineName, type Precision, supportedPrecision } from '../engines/engine.js';
 import { callerText, SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
@@ -73,7 +73,7 @@ export class ModelRegistry {
       onBatch: (report) => telemetry.batchRan(report),
     });
     const models = bundles.map((bundle) => servedModel(bundle, pool, batcher, budget));
-    logModels(models, pool, config.precision, logger);
+    logModels(models, pool, supportedPrecision(config.precision), logger);
     return new ModelRegistry(pool, batcher, budget, models);
   }
 
@@ -127,7 +127,7 @@ function startPool(
       exactRowsMax: config.exactSearchRowsMax,
       ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
     },
-    models: bundles.map((bundle) => poolModelOf(bundle, config.precision)),
+    models: bundles.map((bundle) => poolModelOf(bundle, supportedPrecision(config.precision))),
     watchdogMs: config.engineWatchdogMs,
     backOffMs: config.engineBackOffMs,
     backOffMaxMs: config.engineBackOffMaxMs,
@@ -180,7 +180,7 @@ function servedModel(
   batcher: Batcher<TileSlot>,
   budget: AcquisitionBudget,
 ): ServedModel {
-  const { manifest, geometry, sha256, bank } = bundle;
+  const { manifest, geometry, sha256, bank, plausibility } = bundle;
   return {
     key: modelKey(manifest),
     name: manifest.name,
@@ -188,6 +188,7 @@ function servedModel(
     sha256,
     manifest,
     geometry,
+    plausibility,
     prototypeSources: bank.sources,
     get engine() {
       return pool.engine;

@@ -5,8 +5,9 @@
  */
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../geometry/geometry.js';
-import type { CalibrationTables } from '../geometry/specifications.js';
+import type { CalibrationTables, ScoringSpec } from '../geometry/specifications.js';
 import { type AggregateSpec, imageScore } from './aggregate.js';
+import { robustZOf, type SmoothedScores, type ZModel } from './patch-z.js';
 
 /** Distributions of normal image scores: of all calibration images, and of every stratum. Ascending. */
 export interface ImageCalibration {
@@ -15,16 +16,11 @@ export interface ImageCalibration {
   readonly strata?: readonly { readonly imageScores: readonly number[] }[] | undefined;
 }
 
-/** Median and spread of normal patch scores, per cell. */
-type PatchTables = Pick<CalibrationTables, 'patchMedian' | 'patchMad'>;
-
 /** The distribution of all images, then those of the strata. */
 function distributionsOf({ imageScores, strata = [] }: ImageCalibration): readonly (readonly number[])[] {
   return [imageScores, ...strata.map((stratum) => stratum.imageScores)];
 }
 
-/** Converts the MAD of a normal distribution to its standard deviation. */
-const MAD_TO_SIGMA = 1.4826;
 /** The spread of a cell is at least this share of the median spread (docs/explanation/salad-method.md, section 8). */
 const MAD_FLOOR_RATIO = 0.3;
 /** Keeps z finite where all calibration scores are the same. */
@@ -63,30 +59,19 @@ function medianAndSpread(values: ArrayLike<number>): { readonly median: number; 
   return { median, mad: Math.max(mad, upper / UPPER_TO_MAD) };
 }
 
-/** Robust z of one patch: (score - median) / (1.4826 * spread) of its cell. */
-export function robustZ(calibration: PatchTables, patchIndex: number, score: number): number {
-  return (score - calibration.patchMedian[patchIndex]!) / (MAD_TO_SIGMA * calibration.patchMad[patchIndex]!);
-}
-
-/** Robust z of all patches of an image, per cell, in float64; NaN where the patch was not scored. */
-export function robustZOf(calibration: PatchTables, scores: Float32Array): number[] {
-  return Array.from(scores, (score, cell) => robustZ(calibration, cell, score));
-}
-
 /**
  * Robust z and image score from the patch scores of one image, as the server computes them: each z is rounded to
  * float32 before it is aggregated.
- * @param scores float32 [patchGrid squared]; NaN where the patch was not scored
- * @returns patchZ with NaN where the patch was not scored; score NaN where no inner patch was scored
+ * @returns patchZ float32 [patchGrid squared] with NaN where the patch was not scored; score NaN where no inner patch was
+ *   scored
  */
 export function aggregateImage(
-  scores: Float32Array,
-  calibration: PatchTables,
+  scores: SmoothedScores,
+  model: ZModel & { readonly scoring: { readonly aggregate: AggregateSpec } },
   geometry: Pick<Geometry, 'patchGrid'>,
-  aggregate: AggregateSpec,
 ): { readonly patchZ: Float32Array; readonly score: number } {
-  const patchZ = Float32Array.from(robustZOf(calibration, scores));
-  return { patchZ, score: imageScore(patchZ, geometry, aggregate) };
+  const patchZ = Float32Array.from(robustZOf(model, scores));
+  return { patchZ, score: imageScore(patchZ, geometry, model.scoring.aggregate) };
 }
 
 /** Number of ascending values that are at least `value`. */
@@ -160,7 +145,7 @@ export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: n
 export function fitPatchTables(
   images: readonly Float32Array[],
   minScoresPerCell = MIN_SCORES_PER_CELL,
-): PatchTables {
+): Pick<CalibrationTables, 'patchMedian' | 'patchMad'> {
   const cellCount = images[0]?.length ?? 0;
   const scoresByCell: number[][] = Array.from({ length: cellCount }, () => []);
   for (const scores of images) {
@@ -184,23 +169,29 @@ export function fitPatchTables(
   };
 }
 
+/** Tables of one view, or of two with what tells them apart. */
+type ZTables = Pick<CalibrationTables, 'patchMedian' | 'patchMad' | 'secondView'>;
+
+/** How z is computed and aggregated. */
+type CalibratedScoring = Pick<ScoringSpec, 'blur' | 'edgePenalty' | 'aggregate'>;
+
 /**
  * Fits the distributions of patch z and of image scores, given the tables of the cells.
- * @param images patch scores of the images of half B, each [cells]; NaN where not scored
+ * @param images patch scores of the images of half B
  * @throws SaladError TRAINING_DATA_INVALID where no image has a scored inner patch
  */
 export function fitImageTables(
-  tables: PatchTables,
-  images: readonly Float32Array[],
+  tables: ZTables,
+  images: readonly SmoothedScores[],
   geometry: Pick<Geometry, 'patchGrid'>,
-  aggregate: AggregateSpec,
+  scoring: CalibratedScoring,
 ): CalibrationTables {
   const z: number[] = [];
   const imageScores: number[] = [];
-  for (const scores of images) {
-    const patchZ = robustZOf(tables, scores);
-    z.push(...patchZ.filter((value) => !Number.isNaN(value)));
-    const score = imageScore(patchZ, geometry, aggregate);
+  for (const image of images) {
+    const patchZ = robustZOf({ calibration: tables, scoring }, image);
+    for (const value of patchZ) if (!Number.isNaN(value)) z.push(value);
+    const score = imageScore(patchZ, geometry, scoring.aggregate);
     if (!Number.isNaN(score)) imageScores.push(score);
   }
   if (imageScores.length === 0) {
@@ -216,18 +207,43 @@ export function fitImageTables(
   };
 }
 
+/** Tells two views apart: the names, and the logistic function of the mean embedding. */
+export type ViewModel = Pick<NonNullable<CalibrationTables['secondView']>, 'names' | 'weights' | 'bias'>;
+
+/** Fits the tables of the cells; with a view model, those of the images that look like each view. */
+export function fitViewTables(
+  images: readonly SmoothedScores[],
+  viewModel?: ViewModel,
+  minScoresPerCell = MIN_SCORES_PER_CELL,
+): ZTables {
+  if (viewModel === undefined) {
+    return fitPatchTables(
+      images.map(({ scores }) => scores),
+      minScoresPerCell,
+    );
+  }
+  const [first, second] = [false, true].map((isSecond) =>
+    fitPatchTables(
+      images.filter(({ secondView }) => secondView >= 0.5 === isSecond).map(({ scores }) => scores),
+      minScoresPerCell,
+    ),
+  );
+  return { ...first!, secondView: { ...viewModel, ...second! } };
+}
+
 /**
  * Fits all tables from normal images whose patients are neither in the bank nor in a test set.
- * @param halfA patch scores per image [cells] for the tables of the cells; NaN where not scored
+ * @param halfA patch scores per image for the tables of the cells
  * @param halfB patch scores per image for the distributions of patch z and of image scores
  * @throws SaladError TRAINING_DATA_INVALID where one half has no scored patch
  */
 export function fitCalibrationTables(
-  halfA: readonly Float32Array[],
-  halfB: readonly Float32Array[],
+  halfA: readonly SmoothedScores[],
+  halfB: readonly SmoothedScores[],
   geometry: Pick<Geometry, 'patchGrid'>,
-  aggregate: AggregateSpec,
+  scoring: CalibratedScoring,
+  viewModel?: ViewModel,
   minScoresPerCell = MIN_SCORES_PER_CELL,
 ): CalibrationTables {
-  return fitImageTables(fitPatchTables(halfA, minScoresPerCell), halfB, geometry, aggregate);
+  return fitImageTables(fitViewTables(halfA, viewModel, minScoresPerCell), halfB, geometry, scoring);
 }

@@ -11,6 +11,11 @@ export interface SearchLimits {
   readonly similarityBytesMax: number;
   /** The search window is part of the engine's graph where its table, u8 [cells, rows], has at most this many bytes. */
   readonly windowTableBytesMax: number;
+  /**
+   * The search window is part of the engine's graph, which compares a patch with every row, where the bank has at most
+   * this many times the rows of a window.
+   */
+  readonly graphRowsRatioMax: number;
   /** Tiles of the largest batch; decides the chunk size of an exact search. */
   readonly batchTilesMax: number;
 }
@@ -19,6 +24,7 @@ export const SEARCH_LIMITS: SearchLimits = {
   exactRowsMax: 100_000,
   similarityBytesMax: 16 * 1024 * 1024,
   windowTableBytesMax: 128 * 1024 * 1024,
+  graphRowsRatioMax: Number.POSITIVE_INFINITY,
   batchTilesMax: 32,
 };
 
@@ -65,7 +71,10 @@ export function searchPlan(problem: SearchProblem, limits: SearchLimits = SEARCH
   }
   if (searchRadius === null) return exactPlan(problem, limits);
   const tableBytes = geometry.patchGrid ** 2 * bank.rows;
-  const fitsGraph = bank.rows <= limits.exactRowsMax && tableBytes <= limits.windowTableBytesMax;
+  const fitsGraph =
+    bank.rows <= limits.exactRowsMax &&
+    tableBytes <= limits.windowTableBytesMax &&
+    bank.rows <= limits.graphRowsRatioMax * rowsSearchedMax;
   return fitsGraph ? exactPlan(problem, limits) : { kind: 'window' };
 }
 

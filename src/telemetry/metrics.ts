@@ -109,7 +109,7 @@ export const METRICS = {
     kind: 'gauge',
     unit: '1',
     description:
-      'Kolmogorov-Smirnov distance between the last 500 p-values and the uniform distribution; 0 below 100 p-values.',
+      'Evidence that images score unlike those of the calibration: log10 of the wealth of a conformal test martingale (docs/explanation/drift.md). 0: none; 4 and above: an alarm.',
     attributes: ['salad.model'],
   },
 } as const satisfies Record<string, Metric>;

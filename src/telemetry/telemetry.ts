@@ -30,6 +30,8 @@ export interface GaugeSources {
 export interface RecordedAggregate {
   readonly decision: string;
   readonly overallPValue: number;
+  /** Normals that p-value is among. */
+  readonly calibrationImages: number;
   readonly engines: readonly string[];
   readonly coverage: {
     readonly scored: number;
@@ -131,13 +133,13 @@ export class Telemetry {
       for (const [model, count] of sources.prototypes) result.observe(count, { 'salad.model': model });
     });
     drift.addCallback((result) => {
-      for (const [model, { distance }] of this.driftByModel)
-        result.observe(distance, { 'salad.model': model });
+      for (const [model, { evidence }] of this.driftByModel)
+        result.observe(evidence, { 'salad.model': model });
     });
   }
 
   private recordAggregate(spans: AcquisitionSpans, model: string, aggregate: RecordedAggregate): void {
-    const { timings, coverage, decision, overallPValue, engines } = aggregate;
+    const { timings, coverage, decision, engines } = aggregate;
     const modelAttributes: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, {
       ...modelAttributes,
@@ -158,20 +160,26 @@ export class Telemetry {
       'salad.patches.scored': coverage.scored,
     };
     spans.aggregated(spanAttributes, performance.now());
-    if (decision !== 'indeterminate') this.recordPValue(model, overallPValue);
+    if (decision !== 'indeterminate') this.recordPValue(model, aggregate);
   }
 
-  private recordPValue(model: string, pValue: number): void {
+  private recordPValue(
+    model: string,
+    {
+      overallPValue: pValue,
+      calibrationImages,
+    }: Pick<RecordedAggregate, 'overallPValue' | 'calibrationImages'>,
+  ): void {
     this.pValue.record(pValue, { 'salad.model': model });
     let drift = this.driftByModel.get(model);
     if (drift === undefined) {
-      drift = new ScoreDrift();
+      drift = new ScoreDrift(calibrationImages);
       this.driftByModel.set(model, drift);
     }
     if (!drift.add(pValue)) return;
-    const distance = Number(drift.distance.toFixed(3));
+    const evidence = Number(drift.evidence.toFixed(2));
     this.logger.warn(
-      { model, distance },
+      { model, evidence },
       'recent images score unlike the calibration images; check the site and calibrate again (salad calibrate)',
     );
   }

@@ -19,3 +19,21 @@ export function chooseIndices(total: number, count: number, random: () => number
   }
   return all.slice(0, count).sort();
 }
+
+/** `count` distinct indices, ascending, in numbers as equal as the sizes of the groups allow. @param groups of every index */
+export function chooseBalanced(groups: readonly string[], count: number, random: () => number): number[] {
+  const members = new Map<string, number[]>();
+  groups.forEach((group, index) => {
+    const others = members.get(group);
+    if (others) others.push(index);
+    else members.set(group, [index]);
+  });
+  const smallestFirst = [...members.values()].sort((a, b) => a.length - b.length);
+  let left = count;
+  const chosen = smallestFirst.flatMap((indices, at) => {
+    const share = Math.min(indices.length, Math.floor(left / (smallestFirst.length - at)));
+    left -= share;
+    return Array.from(chooseIndices(indices.length, share, random), (i) => indices[i]!);
+  });
+  return chosen.sort((a, b) => a - b);
+}

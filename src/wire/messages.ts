@@ -25,6 +25,8 @@ const WARNINGS = {
   engineFailover: WarningKind.WARNING_KIND_ENGINE_FAILOVER,
   nothingScored: WarningKind.WARNING_KIND_NOTHING_SCORED,
   inverted: WarningKind.WARNING_KIND_INVERTED,
+  implausible: WarningKind.WARNING_KIND_IMPLAUSIBLE,
+  alignmentBound: WarningKind.WARNING_KIND_ALIGNMENT_BOUND,
 } as const;
 
 export function identityOf(model: ServedModel): ModelIdentity {

@@ -82,10 +82,7 @@ const REFUSED: Record<string, readonly (readonly [object, RegExp])[]> = {
     [{ models: { bundles: [bundle] } }, /models\.bundles: is used by models\.source download only/],
     [{ tls: { mode: 'plaintext', secretName: 's' } }, /tls\.secretName: is not used in tls\.mode plaintext/],
     [{ config: { precision: 'bfloat16' } }, /config\.precision: bfloat16 needs engine openvino; it is cpu/],
-    [
-      { engine: 'gpu', config: { precision: 'int8' } },
-      /config\.precision: int8 needs engine cpu or openvino/,
-    ],
+    [{ config: { precision: 'int8' } }, /config\.precision: int8 was removed/],
     [{ ingress: { enabled: true, tlsSecretName: 's' } }, /ingress\.host/],
   ],
   'functions that the network policy or the credentials would block': [

@@ -78,8 +78,7 @@ describe('images aligned in the worker', function () {
       for (const [patch, { score }] of patches) {
         assert.ok(Math.abs(score - scores[patch]!) <= 1e-6, `patch ${patch}: ${score}, ${scores[patch]}`);
       }
-      const { calibration, scoring } = bundle.manifest;
-      const { patchZ } = aggregateImage(scores, calibration, bundle.geometry, scoring.aggregate);
+      const { patchZ } = aggregateImage({ scores, secondView: 0 }, bundle.manifest, bundle.geometry);
       const shape = { rows: SIDE, columns: SIDE };
       const field = new PatchField(bundle.geometry, patchZ, 0);
       const map = anomalyMap(field, image.workingToSource, shape, shape);
@@ -125,6 +124,15 @@ describe('images aligned in the worker', function () {
       // A grey level or two are rounded to the other side.
       assert.ok(Math.abs(score - other) <= 1e-4, `patch ${patch}: ${score}, ${other}`);
     }
+  });
+
+  it('are reported where the alignment ends at its limit', async () => {
+    const far = still.map((_value, at) => still[at - Math.min(SIDE / 2, at % SIDE)]!);
+    const { aggregate } = await send(client, far);
+    assert.deepEqual(
+      aggregate.warnings.map(({ kind }) => kind),
+      [WarningKind.WARNING_KIND_ALIGNMENT_BOUND],
+    );
   });
 
   it('are aligned once where their batch fails and is tried again', async () => {

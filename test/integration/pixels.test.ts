@@ -35,7 +35,7 @@ import { GREY, png } from '../support/png.js';
 import { root } from '../support/salad.js';
 
 const MODELS = ['phantom', 'chest-pediatric', 'chest-adult'] as const;
-const RATES = [0.05, 0.01, 0.005] as const;
+const RATES = [0.05, 0.02, 0.01] as const;
 
 const phantom = makePhantom({ seed: 11, size: 300, lesion: 'effusion' });
 const phantomBytes = new Uint8Array(
@@ -231,7 +231,7 @@ describe('pixels through the port', function () {
           for (const { aggregate, scores } of outcomes) {
             const { decision, coverage, warnings, pValue, imageScore, engines } = aggregate;
             assert.equal(decision, Decision.DECISION_INDETERMINATE, `${what} on ${model}`);
-            assert.ok(Number.isNaN(imageScore) && pValue === 1 && coverage?.scored === 0);
+            assert.ok(Number.isNaN(imageScore) && Number.isNaN(pValue) && coverage?.scored === 0);
             assert.deepEqual([scores.size, engines], [0, []]);
             const kinds = warnings.map(({ kind }) => kind);
             assert.ok(kinds.includes(WarningKind.WARNING_KIND_NOTHING_SCORED), what);

@@ -200,7 +200,7 @@ describe('train and evaluate', function () {
     for (const tile of image.complete()) await score(tile);
     await model.dispose();
     assert.ok(early > 0, 'no tile was ready before the last row');
-    const streamed = aggregateImage(scores, calibration, geometry, scoring.aggregate).score;
+    const streamed = aggregateImage({ scores, secondView: 0 }, { calibration, scoring }, geometry).score;
     const difference = Math.abs(streamed - evaluated.score);
     assert.ok(difference <= imageScoreErrorMax(calibration), `${streamed} against ${evaluated.score}`);
   });
@@ -265,17 +265,10 @@ describe('train and evaluate', function () {
     const dataset = await loadDataset(testFolder);
     const { evaluation } = await evaluateBundle({ bundle: learned, engine, dataset });
     assert.ok(evaluation.classes['effusion']!.auroc > 0.5);
-    // After so short a training tiles look alike: int8 lowered an AUROC of 0.94 to 0.36.
-    assert.equal(learned.manifest.int8, undefined);
   });
 
-  it('refuses to evaluate in int8 without an int8 form, and in bfloat16 on an engine without it', async () => {
-    assert.equal(bundle.manifest.int8, undefined);
+  it('refuses to evaluate in bfloat16 on an engine without it', async () => {
     const dataset = await loadDataset(testFolder);
-    await assert.rejects(
-      evaluateBundle({ bundle, engine, dataset, precision: 'int8' }),
-      (error) => error instanceof SaladError && error.reason === 'CONFIGURATION_INVALID',
-    );
     await assert.rejects(
       evaluateBundle({ bundle, engine, dataset, precision: 'bfloat16' }),
       /--precision bfloat16: it needs the openvino engine/,

@@ -1,5 +1,6 @@
 /** The slow and obvious float64 version of the network description: one loop per axis, no library. */
 import {
+  type ConvolutionNode,
   inputWidthOf,
   type NetworkDescription,
   type NetworkNode,
@@ -46,20 +47,32 @@ function reflect(index: number, size: number): number {
   return index >= size ? 2 * (size - 1) - index : index;
 }
 
-function conv(x: Plane, node: Extract<NetworkNode, { op: 'conv' }>, weights: Weights): Plane {
+/** Zeros before, and samples after sliding, along one axis. */
+function slide(length: number, node: ConvolutionNode): readonly [before: number, outputs: number] {
+  const { kernelSize: k, stride, padding } = node;
+  if (padding !== 'same') return [padding, Math.floor((length + 2 * padding - k) / stride) + 1];
+  const outputs = Math.ceil(length / stride);
+  return [Math.floor(Math.max(0, (outputs - 1) * stride + k - length) / 2), outputs];
+}
+
+function conv(x: Plane, node: ConvolutionNode, weights: Weights): Plane {
   const kernel = weights.get(`${node.name}/kernel`)!.data;
   const bias = node.bias ? weights.get(`${node.name}/bias`)!.data : undefined;
-  const { kernelSize: k, stride, padding, inChannels, outChannels } = node;
-  const size = (length: number): number => Math.floor((length + 2 * padding - k) / stride) + 1;
-  return build(size(x.height), size(x.width), outChannels, (oy, ox, oc) => {
+  const { kernelSize: k, stride } = node;
+  const [inChannels, outChannels] =
+    node.op === 'conv' ? [node.inChannels, node.outChannels] : [1, node.channels];
+  const [top, height] = slide(x.height, node);
+  const [left, width] = slide(x.width, node);
+  return build(height, width, outChannels, (oy, ox, oc) => {
     let sum = bias?.[oc] ?? 0;
     for (let ky = 0; ky < k; ky++) {
       for (let kx = 0; kx < k; kx++) {
-        const y = oy * stride + ky - padding;
-        const xx = ox * stride + kx - padding;
+        const y = oy * stride + ky - top;
+        const xx = ox * stride + kx - left;
         if (!inside(x, y, xx)) continue;
         for (let ic = 0; ic < inChannels; ic++) {
-          sum += at(x, y, xx, ic) * kernel[((ky * k + kx) * inChannels + ic) * outChannels + oc]!;
+          const channel = node.op === 'conv' ? ic : oc;
+          sum += at(x, y, xx, channel) * kernel[((ky * k + kx) * inChannels + ic) * outChannels + oc]!;
         }
       }
     }
@@ -167,6 +180,7 @@ function apply(node: NetworkNode, inputs: readonly Plane[], weights: Weights): P
         at(x, reflect(y - node.size, x.height), reflect(xx - node.size, x.width), c),
       );
     case 'conv':
+    case 'depthwiseConv':
       return conv(x, node, weights);
     case 'convTranspose':
       return convTranspose(x, node, weights);

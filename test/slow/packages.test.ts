@@ -139,6 +139,7 @@ describe('the packages', function () {
           'dist/src',
           'dist/workers',
           'docs',
+          'encoders',
           'models',
         ],
         ...['package.json', 'proto', 'scripts/engines', 'scripts/package', 'scripts/root.mjs'],
@@ -150,6 +151,7 @@ describe('the packages', function () {
       'dist/src/main.js',
       'dist/workers/dicom-decoder.js',
       'dist/workers/engine-worker.js',
+      'encoders/efficientnet-lite0.safetensors',
       'models/phantom/1/manifest.json',
     ]) {
       assert.ok(main.paths.includes(path), path);

@@ -1,6 +1,6 @@
 /** Bounds of the difference between two float32 results for the same image. */
 import type { CalibrationTables } from '../../src/geometry/specifications.js';
-import { robustZ } from '../../src/scoring/calibration.js';
+import { robustZ } from '../../src/scoring/patch-z.js';
 
 /** Largest difference of a patch score between batches of two sizes, on one engine. */
 export const BATCH_ERROR_MAX = 1e-6;

@@ -8,6 +8,7 @@ import { geometryOf } from '../../src/geometry/geometry.js';
 import type { NetworkDescription } from '../../src/network/description.js';
 import { initialiseWeights } from '../../src/network/initialise.js';
 import { normaliseRows } from '../../src/scoring/memory-bank.js';
+import type { PlausibilityGate } from '../../src/scoring/plausibility.js';
 import { createRandom } from '../../src/util/random.js';
 
 export const SMALL = {
@@ -28,6 +29,12 @@ export interface SmallBundleOptions {
   readonly fit?: Manifest['input']['fit'];
   /** Images are aligned to this reference. The whole image is then one tile; the patches are the same. */
   readonly alignment?: Manifest['input']['alignment'];
+  /** How patch scores become z; needs `alignment`, which makes the whole image one tile. */
+  readonly smoothing?: Pick<Manifest['scoring'], 'blur' | 'edgePenalty'> & {
+    readonly secondView: Manifest['calibration']['secondView'];
+  };
+  /** Needs `alignment`, as `smoothing`. */
+  readonly plausibility?: PlausibilityGate;
   /** Tiles are strips of this many cores. @default 1 */
   readonly coresPerTile?: number;
   /** Channels of the first convolution; more channels make batches slower. */
@@ -74,7 +81,8 @@ function smallNetwork(width: number, coreSize: number, haloSize: number, cores: 
 export async function writeSmallBundle(folder: string, options: SmallBundleOptions = {}): Promise<Bundle> {
   const { name = 'small', version = 1, minStd = 0, width = 8, alignment, coresPerTile = 1 } = options;
   const { patchMedian = 0.3, goldenError = 0 } = options;
-  const { fit = 'stretch', margin = 0 } = options;
+  const { plausibility, margin = 0 } = options;
+  const { fit = 'stretch', smoothing: { secondView, ...smoothing } = {} } = options;
   const { intensity = alignment ? { kind: 'percentile', low: 0, high: 100 } : { kind: 'window' } } = options;
   const { coreSize, haloSize, patchesPerSide } =
     alignment === undefined ? SMALL : { coreSize: SMALL.workingSize, haloSize: 0, patchesPerSide: 8 };
@@ -116,6 +124,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
     temperature: 0.1,
     searchRadius: null,
     aggregate: { topFraction: 0.1, margin },
+    ...smoothing,
   } as const;
   const geometry = geometryOf(input, tiling);
   const positions = Int32Array.from(
@@ -129,6 +138,7 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
   await model.dispose();
   await engine.dispose();
   return writeBundle(join(folder, name, String(version)), {
+    ...(plausibility ? { plausibility: plausibility.tensors } : {}),
     manifest: {
       name,
       version,
@@ -140,9 +150,11 @@ export async function writeSmallBundle(folder: string, options: SmallBundleOptio
       calibration: {
         patchMedian: new Array<number>(CELLS).fill(patchMedian),
         patchMad: new Array<number>(CELLS).fill(0.02),
+        ...(secondView ? { secondView } : {}),
         patchZQuantiles: Array.from({ length: 101 }, (_, i) => (i - 50) / 10),
         imageScores: Array.from({ length: 99 }, (_, i) => i / 10),
       },
+      ...(plausibility ? { plausibility: plausibility.spec } : {}),
       training: {
         preset: 'none',
         seed: 7,

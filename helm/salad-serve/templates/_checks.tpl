@@ -64,8 +64,8 @@ value alone.
 {{- if and (eq $precision "bfloat16") (ne .Values.engine "openvino") }}
 {{- fail (printf "config.precision: bfloat16 needs engine openvino; it is %s" .Values.engine) }}
 {{- end }}
-{{- if and (eq $precision "int8") (include "salad.usesGpu" .) }}
-{{- fail (printf "config.precision: int8 needs engine cpu or openvino; it is %s" .Values.engine) }}
+{{- if eq $precision "int8" }}
+{{- fail "config.precision: int8 was removed: use float32 or bfloat16" }}
 {{- end }}
 {{- end }}
 

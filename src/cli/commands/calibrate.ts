@@ -69,10 +69,10 @@ export function registerCalibrate(program: Command): void {
         [
           [
             'salad calibrate --model chest-adult --data normals/ --out models',
-            'writes version 2 to models/chest-adult/2',
+            'writes version 3 to models/chest-adult/3',
           ],
           [
-            'salad evaluate --model models/chest-adult/2 --data test/',
+            'salad evaluate --model models/chest-adult/3 --data test/',
             'then measure the false-positive rate on other images',
           ],
         ],

@@ -7,7 +7,7 @@ import type { ServeConfig } from '../../config/schema.js';
 import type { EngineName } from '../../engines/engine.js';
 import { bestEngine, checkEngines, type EngineReport } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { inPrecision } from '../../network/precision.js';
+import { inPrecision, type Precision, supportedPrecision } from '../../network/precision.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
@@ -94,9 +94,10 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
   const { bundles, models: foundModels, ignored } = await findModels(config.models);
   const checkBundles =
     flags.model === undefined ? bundles : [await readBundle(await findBundle(config.models, flags.model))];
+  const precision = supportedPrecision(config.precision);
   const engines = await checkEngines(
     config.engine,
-    checkBundles.map((bundle) => inPrecision(bundle, config.precision)),
+    checkBundles.map((bundle) => inPrecision(bundle, precision)),
     { openvinoFolder: config.openvinoFolder, onnxProvider: config.onnxProvider },
   );
   const serving = engines.some(({ usable }) => usable) ? bestEngine(engines) : undefined;
@@ -126,7 +127,7 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
     ],
     warnings: [
       ...ignored.map(({ directory, reason }) => `${directory} is ignored: ${reason}`),
-      ...precisionWarnings(config.precision, checkBundles, serving),
+      ...precisionWarnings(precision, checkBundles, serving),
       ...checksInState('warning'),
     ],
     machine: describeMachine(),
@@ -150,7 +151,7 @@ function applyGoldenCheck(
 }
 
 function precisionWarnings(
-  requested: ServeConfig['precision'],
+  requested: Precision,
   checkBundles: readonly Bundle[],
   serving: EngineReport | undefined,
 ): readonly string[] {

@@ -7,7 +7,11 @@ import { findBundle } from '../../bundle/repository.js';
 import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
 import { SaladError } from '../../errors/index.js';
-import { PRECISIONS, type Precision } from '../../network/precision.js';
+import {
+  REQUESTED_PRECISIONS,
+  type RequestedPrecision,
+  supportedPrecision,
+} from '../../network/precision.js';
 import type { Dataset } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import { type EvaluationDetail, evaluateBundle } from '../../training/evaluate/evaluate.js';
@@ -46,7 +50,7 @@ interface EvaluateFlags extends DataFlags {
   readonly half?: TestHalf;
   readonly halfLog?: string;
   readonly engine: string;
-  readonly precision: Precision;
+  readonly precision: RequestedPrecision;
   readonly top: number;
   readonly json?: boolean;
 }
@@ -86,7 +90,7 @@ export function registerEvaluate(program: Command): void {
     .addOption(engineOption('inference engine').default('auto'))
     .addOption(
       new Option('--precision <name>', 'arithmetic precision of learned encoders')
-        .choices(PRECISIONS)
+        .choices(REQUESTED_PRECISIONS)
         .default('float32'),
     )
     .option('--json', 'print one JSON object')
@@ -116,7 +120,7 @@ export function registerEvaluate(program: Command): void {
             'measure a model of your own on the part for choosing settings',
           ],
           [
-            'salad evaluate --model models/learned/1 --data test/ --precision int8',
+            'salad evaluate --model models/learned/1 --data test/ --precision bfloat16',
             'measure a model with learned layers in another precision',
           ],
         ],
@@ -131,6 +135,13 @@ function printResult(detail: EvaluationDetail): void {
     `${evaluation.model} on engine ${evaluation.engine} in ${evaluation.precision}: ${evaluation.normal.count} normal images, ` +
       `${evaluation.imagesPerSecond.toFixed(1)} images per second`,
   );
+  const { implausible } = evaluation;
+  if (implausible.normal + implausible.abnormal > 0) {
+    print(
+      `indeterminate, because the model does not know such images: ${implausible.normal} normal and ` +
+        `${implausible.abnormal} abnormal images; the figures below use their scores`,
+    );
+  }
   if (evaluation.notScored > 0)
     print(`left out: ${evaluation.notScored} images without a patch that could be scored`);
   print();
@@ -200,7 +211,8 @@ async function writeOutputs(flags: EvaluateFlags, detail: EvaluationDetail, bund
 }
 
 async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void> {
-  const { precision, top } = flags;
+  const { top } = flags;
+  const precision = supportedPrecision(flags.precision);
   const engineName = offlineEngineOf(flags.engine);
   await checkOutputs(flags);
   const bundle = await readBundle(await findBundle(flags.models, flags.model));

@@ -139,7 +139,7 @@ function propertiesOf(bundle: Bundle): Record<string, unknown> & { readonly mode
       calibrationPixelHashes: training.calibrationPixelHashes?.length ?? 0,
     },
     goldenTolerance: manifest.goldenTolerance,
-    precisions: manifest.int8 === undefined ? ['float32'] : ['float32', 'int8'],
+    precisions: ['float32'],
     bytes: Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0),
   };
 }

@@ -2,7 +2,7 @@
 import { basename, dirname, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { SaladError } from '../../errors/index.js';
-import type { PresetOptions } from '../../training/encoders/preset.js';
+import type { PresetOptions, PretrainedEncoder, TrainingPreset } from '../../training/encoders/preset.js';
 import type { CoresetMethod } from '../../training/fit/bank-builder.js';
 import { versionDirectory } from '../../training/fit/output-folder.js';
 import { findPreset } from '../../training/fit/preset-registry.js';
@@ -19,7 +19,9 @@ import {
 
 export interface TrainFlags extends DataFlags {
   readonly out: string;
-  readonly preset: string;
+  readonly preset?: string;
+  readonly encoder?: string;
+  readonly patchSize?: number;
   readonly seed: number;
   readonly name?: string;
   readonly version?: number;
@@ -44,7 +46,16 @@ export interface TrainFlags extends DataFlags {
 export function withTrainFlags(command: Command): Command {
   return command
     .requiredOption('--out <dir>', 'models folder (with --name), or the folder of the bundle itself')
-    .option('--preset <name>', 'method of training, see below', 'gabor')
+    .option('--preset <name>', 'method of training, see below (default: gabor; pretrained with --encoder)')
+    .option(
+      '--encoder <file>',
+      'preset pretrained: network whose feature maps describe patches, such as encoders/efficientnet-lite0.safetensors',
+    )
+    .option(
+      '--patch-size <pixels>',
+      'preset pretrained: side of a patch, 8 or 64 (default: 8)',
+      wholeNumber(1, 4096),
+    )
     .option(
       '--seed <n>',
       'seed of the data split, the coreset and the initial weights',
@@ -77,7 +88,7 @@ export function withTrainFlags(command: Command): Command {
       'presets with log-Gabor filters: weakest texture that counts; a higher value tolerates more noise (default: 0.02)',
       numberFrom(1e-6, 1),
     )
-    .option('--no-align', 'preset gabor: do not align the images to their mean image')
+    .option('--no-align', 'presets gabor and pretrained: do not align the images to their mean image')
     .option(
       '--bank-rows <n>',
       'maximum number of rows of the memory bank (default: set by the preset)',
@@ -149,7 +160,7 @@ export function commandForModelCard(flags: TrainFlags, target: BundleTarget): st
     '--data',
     quoteForShell(flags.data),
     '--preset',
-    flags.preset,
+    presetName(flags),
     '--seed',
     String(flags.seed),
   ];
@@ -157,6 +168,8 @@ export function commandForModelCard(flags: TrainFlags, target: BundleTarget): st
   if (flags.description) words.push('--description', quoteForShell(flags.description));
   for (const text of flags.note) words.push('--note', quoteForShell(text));
   if (flags.engine !== 'auto') words.push('--engine', flags.engine);
+  if (flags.encoder) words.push('--encoder', quoteForShell(flags.encoder));
+  if (flags.patchSize) words.push('--patch-size', String(flags.patchSize));
   if (flags.workingSize) words.push('--working-size', String(flags.workingSize));
   if (flags.textureFloor) words.push('--texture-floor', String(flags.textureFloor));
   if (!flags.align) words.push('--no-align');
@@ -172,22 +185,43 @@ export function commandForModelCard(flags: TrainFlags, target: BundleTarget): st
 }
 
 export function presetOptions(
-  { workingSize, textureFloor, align }: TrainFlags,
+  { workingSize, textureFloor, align, patchSize }: TrainFlags,
+  encoder: PretrainedEncoder | undefined,
   imageSide: number | undefined,
 ): PresetOptions {
   return {
     align,
+    ...(encoder === undefined ? {} : { encoder }),
+    ...(patchSize === undefined ? {} : { patchSize }),
     ...(imageSide === undefined ? {} : { imageSide }),
     ...(workingSize === undefined ? {} : { workingSize }),
     ...(textureFloor === undefined ? {} : { textureFloor }),
   };
 }
 
+const PRETRAINED = 'pretrained';
+
+function presetName({ preset, encoder }: TrainFlags): string {
+  return preset ?? (encoder === undefined ? 'gabor' : PRETRAINED);
+}
+
+/** @throws SaladError CONFIGURATION_INVALID for an unknown preset, and for flags of another one */
+function checkedPreset(flags: TrainFlags): TrainingPreset {
+  const preset = findPreset(presetName(flags));
+  if (preset.name !== PRETRAINED && (flags.encoder !== undefined || flags.patchSize !== undefined)) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `--encoder and --patch-size belong to preset ${PRETRAINED}, not to ${preset.name}`,
+    );
+  }
+  return preset;
+}
+
 /** Converts the flags to settings of the trainer; throws for a wrong flag before any data is read. */
 export function settingsOf(flags: TrainFlags) {
   const { bankRows, coreset, contamination, seed } = flags;
   return {
-    preset: findPreset(flags.preset),
+    preset: checkedPreset(flags),
     seed,
     outlierFraction: flags.outliers,
     validation: flags.validation ?? null,

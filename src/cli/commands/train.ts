@@ -5,6 +5,7 @@ import { createEngine } from '../../engines/selection/select.js';
 import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, medianShorterSide } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
+import { readEncoderFile } from '../../training/encoders/pretrained/encoder-file.js';
 import { checkpointDirectory, reserveBundleFolder } from '../../training/fit/output-folder.js';
 import { TRAINING_PRESETS } from '../../training/fit/preset-registry.js';
 import { type TrainResult, trainBundle } from '../../training/fit/train.js';
@@ -45,6 +46,10 @@ export function registerTrain(program: Command): void {
           [
             'salad train --data normals/ --out models/mine/2 --seed 7',
             'name the folder of the bundle directly',
+          ],
+          [
+            'salad train --data normals/ --out models/mine/1 --encoder net.safetensors',
+            'describe patches by a pretrained network too',
           ],
           ['salad train --data normals/ --out models --name mine --resume', 'continue after an interrupt'],
         ],
@@ -96,7 +101,8 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const { engineName, ...settings } = settingsOf(flags);
   const { preset } = settings;
   // Reports a wrong size before the data is read. The plan is made again below, because it may depend on the image size.
-  preset.plan(presetOptions(flags, undefined));
+  const encoder = flags.encoder === undefined ? undefined : await readEncoderFile(flags.encoder);
+  preset.plan(presetOptions(flags, encoder, undefined));
   const view = new TrainingProgressView(flags.json === true);
   const unlockFolder = await reserveBundleFolder(target.directory, { resume: settings.resume });
   let engine: Engine | undefined;
@@ -113,7 +119,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
       description:
         flags.description ?? `${target.name}: trained on normal radiographs (preset ${preset.name}).`,
       notes: flags.note,
-      plan: preset.plan(presetOptions(flags, medianShorterSide(dataset.images))),
+      plan: preset.plan(presetOptions(flags, encoder, medianShorterSide(dataset.images))),
       engine,
       command: commandForModelCard(flags, target),
       saladServe: packageVersion(),

@@ -1,7 +1,7 @@
 /** Flags that set a server's configuration, shared by every command that reads one. */
 import { type Command, Option } from 'commander';
 import { type ConfigSources, type LoadedConfig, loadConfigWithOrigins } from '../../config/load.js';
-import { PRECISIONS } from '../../engines/engine.js';
+import { REQUESTED_PRECISIONS } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import { shippedModels } from '../../util/package-root.js';
 import type { ProgramContext } from './context.js';
@@ -24,7 +24,7 @@ export function withConfigFlags(command: Command): Command {
     .addOption(engineOption('inference engine; auto selects the fastest that works here'))
     .addOption(
       new Option('--precision <name>', 'arithmetic precision of learned encoders')
-        .choices(PRECISIONS)
+        .choices(REQUESTED_PRECISIONS)
         .default(undefined, 'float32'),
     )
     .option('--workers <n>', 'number of engine threads; 0: one per core (default: 0)')

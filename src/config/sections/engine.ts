@@ -1,5 +1,5 @@
 /** Section "Engine". */
-import { ENGINE_NAMES, ONNX_PROVIDERS, PRECISIONS } from '../../engines/engine.js';
+import { ENGINE_NAMES, ONNX_PROVIDERS, REQUESTED_PRECISIONS } from '../../engines/engine.js';
 import { choice, optionalText, whole } from './field.js';
 import type { SettingsOf } from './section.js';
 
@@ -10,11 +10,11 @@ export const ENGINE_FIELDS = {
     description:
       'Engine that scores; auto tries the engines in the fallback order and selects the first that passes its golden checks.',
   }),
-  precision: choice(PRECISIONS, {
+  precision: choice(REQUESTED_PRECISIONS, {
     env: 'SALAD_PRECISION',
     default: 'float32',
     description:
-      'float32; bfloat16 on the openvino engine, if the processor supports it; or int8 on the openvino and onnx engines, for models with an int8 form: faster, with close scores. Everything else stays float32, and the log, salad doctor and every aggregate say so.',
+      'float32; or bfloat16 on the openvino engine, if the processor supports it: faster, with close scores. Everything else stays float32, and the log, salad doctor and every aggregate say so. int8 was removed: it is refused.',
   }),
   workers: whole({
     env: 'SALAD_WORKERS',

@@ -122,7 +122,7 @@ async function loadModel(
     return {
       ...sizes,
       search: search.description,
-      precision: source.int8 === undefined ? 'float32' : 'int8',
+      precision: 'float32',
       run: (tiles, patches) => run(loaded, tiles, patches),
       async dispose() {
         await session.release();

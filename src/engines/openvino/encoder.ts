@@ -40,8 +40,7 @@ export class Encoder {
         features: new Float32Array(TILES_MAX * featureCount),
       };
     } else {
-      const onnx = buildOnnx(source, { rounding: 'activations' });
-      this.head = new SizedNetwork(vino, onnx, tiles, [embeddings], float32);
+      this.head = new SizedNetwork(vino, buildOnnx(source), tiles, [embeddings], float32);
     }
   }
 

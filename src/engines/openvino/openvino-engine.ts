@@ -40,16 +40,15 @@ async function loadModel(vino: OpenVino, source: EngineModelSource, threads: num
   try {
     const search = await prepareSearch(source);
     const { search: engineSearch, ...encoderSource } = search.graph;
-    const bfloat16 = (source.bfloat16 === true || source.int8 !== undefined) && hasBfloat16();
+    const bfloat16 = source.bfloat16 === true && hasBfloat16();
     const encoder = new Encoder(vino, encoderSource, sizes, { threads, bfloat16 });
     // Prototypes are compared in float32, whatever the encoder's precision.
     const partSearch =
       engineSearch && (await openPartSearch(vino, { ...encoderSource, search: engineSearch }, threads));
-    const floatPrecision = bfloat16 ? 'bfloat16' : 'float32';
     return {
       ...sizes,
       search: search.description,
-      precision: source.int8 === undefined ? floatPrecision : 'int8',
+      precision: bfloat16 ? 'bfloat16' : 'float32',
       run: (tiles, patches) => run({ encoder, partSearch, search }, tiles, patches),
       async dispose() {
         encoder.dispose();

@@ -10,7 +10,7 @@ import type { Engine, EngineModel, EngineModelSource, Precision } from '../engin
 /** What a golden check needs of a bundle. */
 export interface GoldenCheckBundle extends EngineModelSource {
   readonly golden: GoldenBatch;
-  readonly manifest: Pick<Manifest, 'goldenTolerance' | 'int8'>;
+  readonly manifest: Pick<Manifest, 'goldenTolerance'>;
 }
 
 /** The JSON of `salad doctor` has these fields. */
@@ -43,7 +43,7 @@ export async function runGoldenCheckOnModel(
   const patches = allocatePatchBatch(count, model);
   await model.run({ count, pixels: golden.pixels, positions: golden.positions }, patches);
   const maxAbsScoreError = largestError(patches.scores, golden.scores);
-  const tolerance = goldenToleranceOf(model.precision, bundle.manifest, golden.scores);
+  const tolerance = goldenToleranceOf(model.precision, bundle.manifest.goldenTolerance, golden.scores);
   const { precision } = model;
   if (maxAbsScoreError <= tolerance) return { passed: true, maxAbsScoreError, precision };
   const reason = `golden scores differ by ${maxAbsScoreError}; the bundle allows ${tolerance}`;

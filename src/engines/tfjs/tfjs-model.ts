@@ -83,12 +83,25 @@ async function makeCurrent({ backend }: TfjsRuntime): Promise<void> {
   if (!(await tf.setBackend(backend))) throw new Error(`tfjs' ${backend} backend cannot be made current`);
 }
 
+/**
+ * On the processor a graph that compares every patch with the whole bank is slower than this program, which compares it
+ * with its window, where the bank has more than this many times the rows of a window.
+ */
+const WASM_ROWS_RATIO_MAX = 16;
+
+function withSearchLimits({ engine }: TfjsRuntime, source: EngineModelSource): EngineModelSource {
+  const { search } = source;
+  if (search === undefined || engine !== 'wasm') return source;
+  const options = { graphRowsRatioMax: WASM_ROWS_RATIO_MAX, ...search.options };
+  return { ...source, search: { ...search, options } };
+}
+
 /** @throws SaladError ENGINE_FAILED where the model cannot be built on the backend. */
 export async function loadTfjsModel(runtime: TfjsRuntime, source: EngineModelSource): Promise<EngineModel> {
   const sizes = modelSizes(source);
   try {
     await makeCurrent(runtime);
-    const search = await prepareSearch(source);
+    const search = await prepareSearch(withSearchLimits(runtime, source));
     const tensors = loadTensors(search);
     return {
       ...sizes,

@@ -8,6 +8,7 @@ import type { ScoringSpec } from '../../geometry/specifications.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { BATCH_NORM_EPSILON, L2_EPSILON } from '../constants.js';
 import {
+  type ConvolutionNode,
   inputWidthOf,
   type NetworkDescription,
   type NetworkNode,
@@ -15,10 +16,7 @@ import {
   type Weights,
 } from '../description.js';
 import { foldBatchNorm } from '../fold-batch-norm.js';
-import { int8Network, rangesOfActivations } from '../int8.js';
-import type { Int8Spec } from '../int8-specification.js';
-import { inferShapes, type NodeShape } from '../shapes.js';
-import { convolutionAttributes, Int8Graph, type Int8Rounding } from './int8-graph.js';
+import { inferShapes, type NodeShape, paddingOf } from '../shapes.js';
 import { addPoolAsConvolution } from './pool-as-convolution.js';
 import { addSearch } from './search-nodes.js';
 import { OnnxWriter } from './writer.js';
@@ -29,18 +27,15 @@ export interface OnnxSource {
   readonly weights: Weights;
   readonly geometry: Geometry;
   readonly search?: { readonly bank: MemoryBank; readonly scoring: ScoringSpec };
-  /** Present: hidden convolutions in int8. */
-  readonly int8?: Int8Spec | undefined;
 }
 
 /** The fields of OnnxSource that describe the encoder. */
-export type EncoderSource = Pick<OnnxSource, 'network' | 'weights' | 'int8'>;
+export type EncoderSource = Pick<OnnxSource, 'network' | 'weights'>;
 
 /** A graph that is being written. */
 export interface Graph {
   readonly writer: OnnxWriter;
   readonly weights: Weights;
-  readonly int8: Int8Graph | undefined;
   /** Output shape of every node, by name. */
   readonly shapes: ReadonlyMap<string, NodeShape>;
   /** Input shapes of the average pools that are written as convolutions, by the pool's name. */
@@ -69,33 +64,37 @@ function permuteKernel(
   return { shape: target, data: out };
 }
 
-type ConvolutionNode = Extract<NetworkNode, { op: 'conv' }>;
+function addConvolution(graph: Graph, node: ConvolutionNode, input: string): void {
+  const { writer, weights, shapes } = graph;
+  const stored = weights.get(`${node.name}/kernel`)!;
+  // HWIO → OIHW. A depthwise kernel [h, w, channels, 1] becomes [channels, 1, h, w]: one group a channel.
+  const order = node.op === 'conv' ? ([3, 2, 0, 1] as const) : ([2, 3, 0, 1] as const);
+  const kernel = permuteKernel(stored.data, stored.shape, order);
+  const inputs = [input, writer.floats(`${node.name}/kernel`, kernel.shape, kernel.data)];
+  if (node.bias) {
+    const bias = weights.get(`${node.name}/bias`)!;
+    inputs.push(writer.floats(`${node.name}/bias`, bias.shape, bias.data));
+  }
+  const { height, width } = shapes.get(node.input)!;
+  const [[top, bottom], [left, right]] = [paddingOf(height, node), paddingOf(width, node)];
+  writer.node('Conv', inputs, node.name, {
+    strides: [node.stride, node.stride],
+    pads: [top, left, bottom, right],
+    ...(node.op === 'depthwiseConv' ? { group: node.channels } : {}),
+  });
+}
 
-function addConvolution(
-  graph: Graph,
-  node: Extract<NetworkNode, { op: 'conv' | 'convTranspose' }>,
+function addTransposedConvolution(
+  { writer, weights }: Graph,
+  { name }: Extract<NetworkNode, { op: 'convTranspose' }>,
   input: string,
 ): void {
-  const { writer } = graph;
-  const stored = graph.weights.get(`${node.name}/kernel`)!;
-  // HWIO → OIHW; a transposed kernel is stored HWOI and ONNX wants IOHW: the same permutation.
+  const stored = weights.get(`${name}/kernel`)!;
+  // HWOI → IOHW.
   const kernel = permuteKernel(stored.data, stored.shape, [3, 2, 0, 1]);
-  if (graph.int8?.isQuantized(node)) {
-    const bias = graph.weights.get(`${node.name}/bias`)?.data;
-    graph.int8.addConvolution(node as ConvolutionNode, input, kernel, bias);
-    return;
-  }
-  const inputs = [input, writer.floats(`${node.name}/kernel`, kernel.shape, kernel.data)];
-  if (node.op === 'convTranspose') {
-    writer.node('ConvTranspose', inputs, node.name, { strides: [1, 1] });
-    return;
-  }
-  if (node.bias) {
-    inputs.push(
-      writer.floats(`${node.name}/bias`, [node.outChannels], graph.weights.get(`${node.name}/bias`)!.data),
-    );
-  }
-  writer.node('Conv', inputs, node.name, convolutionAttributes(node));
+  writer.node('ConvTranspose', [input, writer.floats(`${name}/kernel`, kernel.shape, kernel.data)], name, {
+    strides: [1, 1],
+  });
 }
 
 function addBatchNorm(graph: Graph, node: Extract<NetworkNode, { op: 'batchNorm' }>, input: string): void {
@@ -184,8 +183,11 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
   if (addElementwise(graph, node, x)) return;
   switch (node.op) {
     case 'conv':
-    case 'convTranspose':
+    case 'depthwiseConv':
       addConvolution(graph, node, x);
+      break;
+    case 'convTranspose':
+      addTransposedConvolution(graph, node, x);
       break;
     case 'batchNorm':
       addBatchNorm(graph, node, x);
@@ -251,29 +253,15 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
  */
 export function buildOnnx(
   source: OnnxSource,
-  {
-    chunkRows = Number.POSITIVE_INFINITY,
-    rounding = 'all',
-  }: { readonly chunkRows?: number; readonly rounding?: Int8Rounding } = {},
+  { chunkRows = Number.POSITIVE_INFINITY }: { readonly chunkRows?: number } = {},
 ): Uint8Array {
-  const { network, weights, int8 } = prepareEncoder(source, rounding);
+  const { network, weights } = foldBatchNorm(source.network, source.weights);
   const writer = new OnnxWriter();
   addTiles(writer, network);
-  const int8Graph = int8 && new Int8Graph(writer, int8, rounding);
-  addNodes({ writer, weights, int8: int8Graph, shapes: inferShapes(network) }, network.nodes);
+  addNodes({ writer, weights, shapes: inferShapes(network) }, network.nodes);
   addEmbeddings(writer, network);
   if (source.search !== undefined) addSearch(writer, source.search, source.geometry.patchGrid, chunkRows);
   return writer.encode('salad', 'SALAD encoder and memory-bank search, built by salad-serve');
-}
-
-/** Folds batch norm and, for int8, finds the ranges of the folded network's tensors. */
-export function prepareEncoder(
-  { network, weights, int8 }: EncoderSource,
-  rounding: Int8Rounding,
-): EncoderSource {
-  if (int8 !== undefined && rounding === 'all') return { ...int8Network(network, weights), int8 };
-  const folded = foldBatchNorm(network, weights);
-  return { ...folded, int8: int8 && rangesOfActivations(folded.network, int8) };
 }
 
 export function addTiles(writer: OnnxWriter, network: NetworkDescription): void {
@@ -286,12 +274,7 @@ export function addTiles(writer: OnnxWriter, network: NetworkDescription): void 
 }
 
 export function addNodes(graph: Graph, nodes: readonly NetworkNode[]): void {
-  const { int8 } = graph;
-  for (const node of nodes) {
-    const inputs = nodeInputs(node).map((name) => int8?.current(name) ?? name);
-    addNode(graph, node, inputs);
-    int8?.quantize(node);
-  }
+  for (const node of nodes) addNode(graph, node, nodeInputs(node));
 }
 
 export function addEmbeddings(writer: OnnxWriter, network: NetworkDescription): void {

@@ -1,9 +1,15 @@
 /** Builds an encoder as two ONNX graphs, for engines that run the first one (the head) in bfloat16. */
 import { roundFilters } from '../bfloat16.js';
-import { type NetworkDescription, nodeInputs, type Weights } from '../description.js';
+import {
+  isConvolution,
+  type NetworkDescription,
+  nodeInputs,
+  outputChannels,
+  type Weights,
+} from '../description.js';
+import { foldBatchNorm } from '../fold-batch-norm.js';
 import { inferShapes, type NodeShape } from '../shapes.js';
-import { addEmbeddings, addNodes, addTiles, type EncoderSource, prepareEncoder } from './build.js';
-import { Int8Graph } from './int8-graph.js';
+import { addEmbeddings, addNodes, addTiles, type EncoderSource } from './build.js';
 import { magnitudePools } from './pool-as-convolution.js';
 import { OnnxWriter } from './writer.js';
 
@@ -21,7 +27,7 @@ export interface HeadAndTail {
  * variance.
  */
 export function buildHeadAndTail(source: EncoderSource): HeadAndTail {
-  const { network, weights, int8: spec } = prepareEncoder(source, 'activations');
+  const { network, weights } = foldBatchNorm(source.network, source.weights);
   const shapes = inferShapes(network);
   const tailNames = tailOf(network);
   const tailNodes = network.nodes.filter(({ name }) => tailNames.has(name));
@@ -34,8 +40,7 @@ export function buildHeadAndTail(source: EncoderSource): HeadAndTail {
   const head = new OnnxWriter();
   addTiles(head, network);
   const pools = magnitudePools(network, shapes);
-  const int8 = spec && new Int8Graph(head, spec, 'activations');
-  addNodes({ writer: head, weights: withRoundedFilters(network, weights), int8, shapes, pools }, headNodes);
+  addNodes({ writer: head, weights: withRoundedFilters(network, weights), shapes, pools }, headNodes);
   const flatShape = head.int64s('features/shape', [0, -1]);
   const flat = cuts.map((name) => head.node('Reshape', [name, flatShape], `${name}/features`));
   head.node('Concat', flat, 'features', { axis: 1 });
@@ -51,7 +56,7 @@ export function buildHeadAndTail(source: EncoderSource): HeadAndTail {
     const shape = tail.int64s(`${name}/shape`, [-1, channels, height, width]);
     tail.node('Reshape', [splits[index]!, shape], name);
   });
-  addNodes({ writer: tail, weights, int8: undefined, shapes }, tailNodes);
+  addNodes({ writer: tail, weights, shapes }, tailNodes);
   addEmbeddings(tail, network);
   return {
     head: head.encode('salad', 'head of a SALAD encoder, built by salad-serve'),
@@ -66,12 +71,12 @@ const sizeOf = ({ channels, height, width }: NodeShape) => channels * height * w
 function tailOf({ nodes }: NetworkDescription): ReadonlySet<string> {
   const reachingConvolution = new Set<string>();
   for (const node of [...nodes].reverse()) {
-    if (node.op !== 'conv' && !reachingConvolution.has(node.name)) continue;
+    if (!isConvolution(node) && !reachingConvolution.has(node.name)) continue;
     for (const input of nodeInputs(node)) reachingConvolution.add(input);
   }
   const tail = new Set<string>();
   for (const node of nodes) {
-    const isLastConvolution = node.op === 'conv' && !reachingConvolution.has(node.name);
+    const isLastConvolution = isConvolution(node) && !reachingConvolution.has(node.name);
     if (isLastConvolution || nodeInputs(node).some((name) => tail.has(name))) tail.add(node.name);
   }
   return tail;
@@ -80,10 +85,10 @@ function tailOf({ nodes }: NetworkDescription): ReadonlySet<string> {
 function withRoundedFilters({ nodes }: NetworkDescription, weights: Weights): Weights {
   const out = new Map(weights);
   for (const node of nodes) {
-    if (node.op !== 'conv') continue;
+    if (!isConvolution(node)) continue;
     const name = `${node.name}/kernel`;
     const { shape, data } = weights.get(name)!;
-    out.set(name, { shape, data: roundFilters(data, node.outChannels) });
+    out.set(name, { shape, data: roundFilters(data, outputChannels(node)) });
   }
   return out;
 }

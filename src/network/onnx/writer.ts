@@ -98,14 +98,6 @@ export class OnnxWriter {
     return this.initializer(name, 'int64', [values.length], BigInt64Array.from(values, BigInt));
   }
 
-  int8s(name: string, dims: readonly number[], data: Int8Array): string {
-    return this.initializer(name, 'int8', dims, data);
-  }
-
-  int32s(name: string, dims: readonly number[], data: Int32Array): string {
-    return this.initializer(name, 'int32', dims, data);
-  }
-
   uint8(name: string, value: number): string {
     return this.initializer(name, 'uint8', [], Uint8Array.of(value));
   }

@@ -5,7 +5,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { SaladError } from '../../errors/index.js';
 import { BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, L2_EPSILON } from '../constants.js';
-import { type NetworkDescription, type NetworkNode, nodeInputs, type Weights } from '../description.js';
+import {
+  type ConvolutionNode,
+  type NetworkDescription,
+  type NetworkNode,
+  nodeInputs,
+  type Weights,
+} from '../description.js';
 import { inferShapes } from '../shapes.js';
 import { batchNormTraining } from './batch-norm.js';
 import { resizeBilinear } from './resize.js';
@@ -83,12 +89,18 @@ function batchNorm(run: Run, name: string, x: tf.Tensor4D): tf.Tensor4D {
   return y;
 }
 
-function convolve(run: Run, node: Extract<NetworkNode, { op: 'conv' }>, x: tf.Tensor4D): tf.Tensor4D {
+/** Padding for tfjs. Numbers of padding have no gradient on libtensorflow, so `same` is passed where it means the same. */
+function tfjsPadding({ padding, stride, kernelSize }: ConvolutionNode): number | 'same' {
+  return stride === 1 && kernelSize === 2 * Number(padding) + 1 ? 'same' : padding;
+}
+
+function convolve(run: Run, node: ConvolutionNode, x: tf.Tensor4D): tf.Tensor4D {
   const kernel = parameter<tf.Tensor4D>(run, `${node.name}/kernel`);
-  const { padding, stride, kernelSize } = node;
-  // On libtensorflow explicit padding has no gradient, so `same` is used where it means the same.
-  const isSame = stride === 1 && kernelSize === 2 * padding + 1;
-  const y = tf.conv2d(x, kernel, stride, isSame ? 'same' : padding);
+  const padding = tfjsPadding(node);
+  const y =
+    node.op === 'conv'
+      ? tf.conv2d(x, kernel, node.stride, padding)
+      : tf.depthwiseConv2d(x, kernel, node.stride, padding);
   return node.bias ? tf.add(y, parameter(run, `${node.name}/bias`)) : y;
 }
 
@@ -132,6 +144,7 @@ function apply(run: Run, node: NetworkNode, inputs: readonly tf.Tensor4D[]): tf.
     case 'reflectPad':
       return reflectPad(x, node.size);
     case 'conv':
+    case 'depthwiseConv':
       return convolve(run, node, x);
     case 'convTranspose':
       return convolveTransposed(run, node, x);

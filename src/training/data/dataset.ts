@@ -11,7 +11,13 @@ import { type FoundFiles, type FoundImage, findFiles, type LeftOut, type Unreada
 import { type ImageFacts, type ReadOptions, readImageFacts } from './images.js';
 import { chooseLayout, type DataLayout, type DataPurpose, NORMAL } from './layout.js';
 import { type MatchedBy, matchPatients } from './patient-matching.js';
-import { findPatientTable, namedPatientTable, type PatientTableSearch } from './patient-table.js';
+import {
+  findPatientTable,
+  namedPatientTable,
+  type PatientTable,
+  type PatientTableSearch,
+  viewTable,
+} from './patient-table.js';
 
 export { NORMAL } from './layout.js';
 
@@ -21,6 +27,8 @@ export interface DatasetImage extends ImageFacts {
   readonly path: string;
   readonly label: string;
   readonly patient: string;
+  /** Such as PA or AP; absent where the table of patients has no column `view`. */
+  readonly view?: string;
   /** Size of the file. */
   readonly bytes: number;
 }
@@ -183,6 +191,7 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
   }
   const { table, passedOver } = findTable(directory, options.patients);
   const matches = table ? matchPatients(table, directory, chosen.images) : null;
+  const views = viewsOf(table, directory, chosen.images);
   const paths = chosen.images.map((image) => image.path);
   const facts = await readImageFacts(paths, options);
   refuseUnreadable([...chosen.unreadable, ...unreadableOf(chosen.images, facts)], path);
@@ -191,9 +200,11 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
     chosen.images.flatMap(({ parts, path: file, label, bytes }, index) => {
       const id = parts.join('/');
       const patient = matches?.patients[index] ?? `${OWN_PATIENT}${id}`;
+      const view = views?.[index];
       return (facts[index] as readonly ImageFacts[]).map((each) => {
         const frameId = each.frame === undefined ? id : `${id}#${each.frame}`;
-        return { ...each, id: frameId, path: file, label, bytes, patient };
+        const ofImage = { ...each, id: frameId, path: file, label, bytes, patient };
+        return view === undefined ? ofImage : { ...ofImage, view };
       });
     }),
     usesDicom,
@@ -217,6 +228,16 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
       },
     },
   };
+}
+
+/** Views are matched to images as patients are. */
+function viewsOf(
+  table: PatientTable | null,
+  directory: string,
+  images: readonly FoundImage[],
+): readonly string[] | undefined {
+  const views = table && viewTable(table);
+  return views ? matchPatients(views, directory, images).patients : undefined;
 }
 
 /** Prefixes of patients that no table gives. */

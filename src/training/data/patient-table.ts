@@ -25,6 +25,13 @@ export interface PatientRow {
   readonly patient: string;
 }
 
+/** The view of every image of a table of patients that has a column `view` without empty cells. */
+export function viewTable(table: PatientTable): PatientTable | null {
+  const found = readDataTable(table.file, { path: COLUMNS.path, patient: ['view', 'viewposition'] });
+  if (!('table' in found) || found.table.rows.some(({ patient }) => patient === '')) return null;
+  return found.table;
+}
+
 export interface PatientTable {
   readonly file: string;
   readonly rows: readonly PatientRow[];

@@ -15,6 +15,8 @@ export interface EncoderNetwork {
 export interface FitImage {
   readonly id: string;
   readonly patient: string;
+  /** Of the table of patients, such as PA or AP; absent where it has no such column. */
+  readonly view?: string;
   readonly image: WorkingImage;
 }
 
@@ -56,6 +58,26 @@ export interface PresetOptions {
   readonly textureFloor?: number;
   /** Presets that align: false turns alignment off. */
   readonly align?: boolean;
+  /** Preset `pretrained`: the encoder. */
+  readonly encoder?: PretrainedEncoder;
+  /** Preset `pretrained`: side of a patch in pixels, 8 or 64. */
+  readonly patchSize?: number;
+}
+
+/** A pretrained network, and what the model card says of it (pretrained/encoder-file.ts). */
+export interface PretrainedEncoder {
+  /** Human-readable. */
+  readonly name: string;
+  /** Where the weights come from. */
+  readonly source: string;
+  /** SPDX identifier. */
+  readonly licence: string;
+  /** Copyright, and what was changed. */
+  readonly notice: string;
+  readonly nodes: NetworkDescription['nodes'];
+  /** Nodes whose feature maps describe patches. */
+  readonly features: readonly string[];
+  readonly weights: Weights;
 }
 
 export interface TrainingPlan {
@@ -71,6 +93,10 @@ export interface TrainingPlan {
   readonly calibration: 'heldOut' | 'crossFitted';
   /** Default for the most rows of the memory bank. */
   readonly bankRows: number;
+  /** Whether medians and spreads are those of two views, where the table of patients gives the views. */
+  readonly usesViews?: boolean;
+  /** Whether the bundle tells images that the model does not know. Only where one tile covers the image. */
+  readonly judgesPlausibility?: boolean;
   /** Sentences for the model card about what this kind of model cannot do. */
   readonly limits: readonly string[];
   /** Learns or builds the encoder from normal images. @throws SaladError CANCELLED when aborted. */

@@ -124,28 +124,52 @@ export interface WhiteningOptions {
    * descriptors differ. 0 = no such channel, only the direction of a descriptor counts. @default 0
    */
   readonly constant?: number;
+  /** Whether channels are divided by their standard deviation first, so that all have the same weight. @default false */
+  readonly standardised?: boolean;
+  /** Principal directions kept, those of the largest variance. @default all */
+  readonly components?: number;
+  /** Name of the convolution. @default whiten */
+  readonly layer?: string;
   /** Name of the last node. @default embedding */
   readonly output?: string;
 }
 
-/** Makes the layer: node `whiten` = 1x1 convolution x -> (x - mean) W, then node `output` = its unit vector. */
+/** Scales every channel to unit variance. @returns the scale of every channel and the correlation matrix */
+function standardise(
+  covariance: Float64Array,
+  d: number,
+): { readonly scale: Float64Array; readonly matrix: Float64Array } {
+  const scale = Float64Array.from({ length: d }, (_, i) => 1 / Math.sqrt(covariance[i * d + i]! + 1e-12));
+  return {
+    scale,
+    matrix: covariance.map((value, at) => value * scale[Math.floor(at / d)]! * scale[at % d]!),
+  };
+}
+
+/** Makes the layer: node `layer` = 1x1 convolution x -> (x - mean) W, then node `output` = its unit vector. */
 export function whiteningLayer(
   statistics: Covariance,
   input: string,
-  { shrinkage = 0.1, constant = 0, output = 'embedding' }: WhiteningOptions = {},
+  options: WhiteningOptions = {},
 ): WhiteningLayer {
+  const { shrinkage = 0.1, constant = 0, layer = 'whiten', output = 'embedding' } = options;
   const d = statistics.dimension;
-  const outChannels = constant === 0 ? d : d + 1;
+  const kept = Math.min(d, options.components ?? d);
+  const outChannels = constant === 0 ? kept : kept + 1;
   const mean = statistics.mean();
-  const { values, vectors } = symmetricEigen(statistics.covariance(), d);
+  const covariance = statistics.covariance();
+  const { scale, matrix } = options.standardised
+    ? standardise(covariance, d)
+    : { scale: undefined, matrix: covariance };
+  const { values, vectors } = symmetricEigen(matrix, d);
   const floor = (shrinkage * values.reduce((sum, value) => sum + Math.max(value, 0), 0)) / d;
   const kernel = new Float32Array(d * outChannels);
   const bias = new Float32Array(outChannels).fill(constant);
-  for (let k = 0; k < d; k += 1) {
+  for (let k = 0; k < kept; k += 1) {
     const gain = 1 / Math.sqrt(Math.max(values[k]!, 0) + floor + 1e-12);
     let shift = 0;
     for (let i = 0; i < d; i += 1) {
-      const weight = vectors[i * d + k]! * gain;
+      const weight = vectors[i * d + k]! * gain * (scale?.[i] ?? 1);
       kernel[i * outChannels + k] = weight;
       shift -= mean[i]! * weight;
     }
@@ -154,7 +178,7 @@ export function whiteningLayer(
   return {
     nodes: [
       {
-        name: 'whiten',
+        name: layer,
         op: 'conv',
         input,
         kernelSize: 1,
@@ -165,11 +189,11 @@ export function whiteningLayer(
         bias: true,
         trainable: false,
       },
-      { name: output, op: 'l2Normalize', input: 'whiten' },
+      { name: output, op: 'l2Normalize', input: layer },
     ],
     weights: new Map([
-      ['whiten/kernel', { shape: [1, 1, d, outChannels], data: kernel }],
-      ['whiten/bias', { shape: [outChannels], data: bias }],
+      [`${layer}/kernel`, { shape: [1, 1, d, outChannels], data: kernel }],
+      [`${layer}/bias`, { shape: [outChannels], data: bias }],
     ]),
   };
 }

@@ -23,9 +23,9 @@ export interface BoxFigures {
   readonly pointing: number;
   /** Mean share of the pixels that are in a box: the value of `pointing` for a random point. */
   readonly pointingByChance: number;
-  /** Share whose top patch overlaps a box. */
+  /** Share whose region around the top patch (src/scoring/region.ts) overlaps a box. */
   readonly touch: number;
-  /** Share whose top patch has an intersection over union with a box of at least 0.1, and of at least 0.25. */
+  /** Share whose region has an intersection over union with a box of at least 0.1, and of at least 0.25. */
   readonly iou10: number;
   readonly iou25: number;
 }
@@ -145,17 +145,22 @@ function coveredShare(boxes: readonly Box[], rows: number, columns: number): num
 export interface BoxHit {
   /** The centre of the patch is in a box. */
   readonly pointing: boolean;
-  /** The patch overlaps a box. */
+  /** The region overlaps a box. */
   readonly touch: boolean;
-  /** The largest intersection over union with a box. */
+  /** The largest intersection over union of the region with a box. */
   readonly iou: number;
   /** Share of the image's pixels that are in a box. */
   readonly covered: number;
 }
 
-/** Compares the top patch with the boxes. @param top the box of the top patch, in pixels of the image */
+/**
+ * Compares the top patch, and the region around it, with the boxes.
+ * @param top the box of the top patch, in pixels of the image
+ * @param region the box of the region around it (src/scoring/region.ts), in pixels of the image
+ */
 export function boxHit(
   top: Box,
+  region: Box,
   boxes: readonly Box[],
   { rows, columns }: Pick<DatasetImage, 'rows' | 'columns'>,
 ): BoxHit {
@@ -163,8 +168,8 @@ export function boxHit(
   const x = (top.left + top.right) / 2;
   return {
     pointing: boxes.some((box) => y >= box.top && y < box.bottom && x >= box.left && x < box.right),
-    touch: boxes.some((box) => area(intersection(top, box)) > 0),
-    iou: Math.max(...boxes.map((box) => intersectionOverUnion(top, box))),
+    touch: boxes.some((box) => area(intersection(region, box)) > 0),
+    iou: Math.max(...boxes.map((box) => intersectionOverUnion(region, box))),
     covered: coveredShare(boxes, rows, columns),
   };
 }

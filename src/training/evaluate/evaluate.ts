@@ -1,25 +1,14 @@
 /** Evaluates a bundle on labelled images: the separation of every class from normal, and the false-positive rates. */
-import type { Bundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
-import type { Box } from '../../geometry/placement.js';
-import { patchSourceBox } from '../../imaging/patch-box.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
 import { inPrecision, type Precision } from '../../network/precision.js';
-import { rankedCells } from '../../scoring/aggregate.js';
-import {
-  aggregateImage,
-  imagePValue,
-  medianAndMad,
-  minFalsePositiveRate,
-  thresholdFor,
-} from '../../scoring/calibration.js';
-import { calibrationWarnings, DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
+import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
-import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
-import { type RenderedItem, renderAll } from '../data/render.js';
+import { ImageScorer } from '../data/image-scorer.js';
+import { renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
-import { type BoxFigures, type BoxHit, boxHit, ImageBoxes } from './box-localisation.js';
+import { type BoxFigures, ImageBoxes } from './box-localisation.js';
+import { EvaluationPass, type PassOptions } from './evaluation-pass.js';
 import {
   type ClassFigures,
   classFigures,
@@ -27,10 +16,9 @@ import {
   type NormalFigures,
   normalFigures,
 } from './figures.js';
-import { type FloorAurocs, measureFloors } from './floors.js';
-import { LesionMasks, MaskLocalisation } from './localisation.js';
+import type { FloorAurocs } from './floors.js';
 import { type RocPoint, rocPoints } from './metrics.js';
-import { PictureCollector, type ReportPictures } from './report-pictures.js';
+import type { ReportPictures } from './report-pictures.js';
 import { evaluationWarnings } from './warnings.js';
 
 export interface Evaluation {
@@ -53,6 +41,8 @@ export interface Evaluation {
     readonly check: OverlapCheck;
     readonly first: readonly string[];
   };
+  /** Numbers of images that the model finds to be none that it knows; they are in all figures. */
+  readonly implausible: { readonly normal: number; readonly abnormal: number };
   /** Number of images without a scored patch (all background); they are in no figure. */
   readonly notScored: number;
   /** Throughput of decoding, tiles, engine and aggregate, one image after the other. */
@@ -67,14 +57,10 @@ export interface EvaluationDetail {
   readonly pictures: ReportPictures;
 }
 
-export interface EvaluationOptions {
-  readonly bundle: Bundle;
+export interface EvaluationOptions extends PassOptions {
   readonly engine: Engine;
-  readonly dataset: Dataset;
   /** @default float32 */
   readonly precision?: Precision;
-  /** Number of images that are returned with their maps: hits, misses and false alarms, a third each. @default 0 */
-  readonly pictureCount?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -82,101 +68,26 @@ export interface EvaluationOptions {
 /** Most paths of training images that are listed. */
 const PATHS_LISTED_MAX = 10;
 
-/** Collects the results of one pass over the images. */
-class EvaluationPass {
-  readonly evaluated: EvaluatedImage[] = [];
-  /** By class; only classes with masks. */
-  readonly localisation = new Map<string, MaskLocalisation>();
-  readonly notScored: DatasetImage[] = [];
-  readonly #options: EvaluationOptions;
-  readonly #masks: LesionMasks;
-  readonly #boxes: ImageBoxes;
-  readonly #threshold: number;
-  readonly #pictures: PictureCollector;
-
-  constructor(options: EvaluationOptions, boxes: ImageBoxes) {
-    const { calibration } = options.bundle.manifest;
-    this.#options = options;
-    this.#masks = new LesionMasks(options.dataset.directory);
-    this.#boxes = boxes;
-    const rate = Math.max(DEFAULT_FALSE_POSITIVE_RATE, minFalsePositiveRate(calibration));
-    this.#threshold = thresholdFor(calibration, rate);
-    this.#pictures = new PictureCollector(options.bundle, options.pictureCount ?? 0, this.#threshold);
-  }
-
-  get pictures(): ReportPictures {
-    return this.#pictures.pictures;
-  }
-
-  async addImage(
-    { item, image, decoded }: RenderedItem<DatasetImage>,
-    { scores }: ImagePatches,
-  ): Promise<void> {
-    const { geometry, manifest } = this.#options.bundle;
-    const { calibration, scoring } = manifest;
-    const { patchZ, score } = aggregateImage(scores, calibration, geometry, scoring.aggregate);
-    if (Number.isNaN(score)) {
-      this.notScored.push(item);
-      return;
-    }
-    const topPatch = rankedCells(patchZ, geometry, scoring.aggregate)[0]!;
-    const { patchGrid } = geometry;
-    const topBox = patchSourceBox(image, Math.floor(topPatch / patchGrid), topPatch % patchGrid);
-    const hit = this.#boxHit(item, topBox);
-    const evaluated: EvaluatedImage = {
-      id: item.id,
-      label: item.label,
-      patient: item.patient,
-      score,
-      pValue: imagePValue(calibration, score),
-      decision: score > this.#threshold ? 'anomalous' : 'normal',
-      localScore: score - medianAndMad(patchZ.filter((z) => !Number.isNaN(z))).median,
-      topBox,
-      floors: measureFloors(decoded, item.bytes),
-      ...(hit ? { boxHit: hit } : {}),
-    };
-    this.evaluated.push(evaluated);
-    const boxes = this.#boxes.find(item) ?? [];
-    await this.#pictures.add({ image: evaluated, decoded, working: image, patchZ, topPatch, boxes });
-    await this.#addLocalisation(item, image, patchZ);
-  }
-
-  async #addLocalisation(item: DatasetImage, image: WorkingImage, patchZ: Float32Array): Promise<void> {
-    const mask = await this.#masks.find(item);
-    if (!mask) return;
-    const { geometry, manifest } = this.#options.bundle;
-    const localisation =
-      this.localisation.get(item.label) ?? new MaskLocalisation(geometry, manifest.scoring.aggregate);
-    this.localisation.set(item.label, localisation);
-    localisation.add(mask, image, patchZ);
-  }
-
-  #boxHit(item: DatasetImage, topBox: Box): BoxHit | undefined {
-    const boxes = this.#boxes.find(item);
-    return boxes && boxHit(topBox, boxes, item);
-  }
-}
-
 /**
  * Checks that the engine runs the requested precision, so that figures are not reported for another one.
  * @throws SaladError CONFIGURATION_INVALID
  */
 function checkPrecision(
-  { bundle, engine, precision: requested = 'float32' }: EvaluationOptions,
+  { engine, precision: requested = 'float32' }: EvaluationOptions,
   actual: Precision,
 ): void {
   if (actual === requested) return;
-  const { name, version, int8 } = bundle.manifest;
-  const int8Reason =
-    int8 === undefined ? `${name}@${version} has no int8 form` : 'it needs the openvino or onnx engine';
-  const reason =
-    requested === 'int8'
-      ? int8Reason
-      : 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
+  const reason = 'it needs the openvino engine and a processor with AVX512_BF16 or AMX';
   throw new SaladError(
     'CONFIGURATION_INVALID',
     `--precision ${requested}: ${reason}; ${engine.info.name} runs this model in ${actual} (docs/explanation/engines.md)`,
   );
+}
+
+function countImplausible(images: readonly EvaluatedImage[]): Evaluation['implausible'] {
+  const found = images.filter(({ decision }) => decision === 'indeterminate');
+  const normal = found.filter(({ label }) => label === NORMAL).length;
+  return { normal, abnormal: found.length - normal };
 }
 
 interface ScoredDataset {
@@ -292,6 +203,7 @@ export async function evaluateBundle(options: EvaluationOptions): Promise<Evalua
       check: scored.overlap.check,
       first: trainingImages.slice(0, PATHS_LISTED_MAX).map(({ id }) => id),
     },
+    implausible: countImplausible(pass.evaluated),
     notScored: pass.notScored.length,
     imagesPerSecond: (pass.evaluated.length + pass.notScored.length) / scored.seconds,
   };

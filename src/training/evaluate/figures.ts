@@ -26,8 +26,8 @@ export interface EvaluatedImage {
   readonly patient: string;
   readonly score: number;
   readonly pValue: number;
-  /** At the false-positive rate of a request that names none. */
-  readonly decision: 'normal' | 'anomalous';
+  /** At the false-positive rate of a request that names none; indeterminate where the image is none that the model knows. */
+  readonly decision: 'normal' | 'anomalous' | 'indeterminate';
   /** The score minus the median robust z of the image's patches: how much one place differs from the rest. */
   readonly localScore: number;
   /** Box of the patch with the highest robust z inside the margin, in pixels of the source image. */

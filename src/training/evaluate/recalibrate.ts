@@ -8,20 +8,23 @@ import { BUNDLE_FILES, type Bundle, writeBundle } from '../../bundle/bundle.js';
 import type { Engine } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { aggregateImage, fitImageTables, fitPatchTables } from '../../scoring/calibration.js';
+import { aggregateImage, fitImageTables, fitViewTables } from '../../scoring/calibration.js';
 import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
+import { type SmoothedScores, smoothedScores } from '../../scoring/patch-z.js';
 import { type Dataset, type DatasetImage, dataHash, NORMAL, withoutDuplicates } from '../data/dataset.js';
 import { ImageScorer } from '../data/image-scorer.js';
 import { splitByPatient } from '../data/patient-split.js';
 import { renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
-import { STORAGE } from '../fit/scoring-fit.js';
+import { storageOf } from '../fit/scoring-fit.js';
 import { CHECKED_RATES, type CheckedRate, flaggedShare } from './figures.js';
 
 /** With fewer images a false-positive rate of 5 % cannot be guaranteed. */
 const IMAGES_MIN = 19;
 /** With at least this many images, half of them refit the tables of the cells; with fewer, the bundle's tables are kept. */
 const REFIT_IMAGES_MIN = 200;
+/** With fewer images of one view, the tables of both views are kept. */
+const VIEW_IMAGES_MIN = 50;
 
 export interface RecalibrateOptions {
   readonly bundle: Bundle;
@@ -83,15 +86,15 @@ async function scoreNewImages(
   images: readonly DatasetImage[],
   overlap: TrainingOverlap,
   { bundle, engine, signal, onProgress }: RecalibrateOptions,
-): Promise<ReadonlyMap<DatasetImage, Float32Array>> {
+): Promise<ReadonlyMap<DatasetImage, SmoothedScores>> {
   let done = 0;
-  const scores = new Map<DatasetImage, Float32Array>();
+  const scores = new Map<DatasetImage, SmoothedScores>();
   const scorer = await ImageScorer.open(engine, bundle);
   try {
     for await (const { item, image } of renderAll(images, bundle.manifest)) {
       if (signal.aborted) throw new SaladError('CANCELLED', 'calibration was interrupted');
       const patches = await scorer.run(image);
-      if (!overlap.hasPatches(patches)) scores.set(item, patches.scores);
+      if (!overlap.hasPatches(patches)) scores.set(item, smoothedScores(bundle.manifest, patches));
       done += 1;
       onProgress(done, images.length);
     }
@@ -101,38 +104,47 @@ async function scoreNewImages(
   return scores;
 }
 
+/** Number of images of the rarer view. */
+function smallestView(images: readonly SmoothedScores[]): number {
+  const second = images.filter(({ secondView }) => secondView >= 0.5).length;
+  return Math.min(second, images.length - second);
+}
+
 function fitNewTables(
   images: readonly DatasetImage[],
-  scores: ReadonlyMap<DatasetImage, Float32Array>,
+  scores: ReadonlyMap<DatasetImage, SmoothedScores>,
   { bundle, seed }: RecalibrateOptions,
 ): { readonly calibration: CalibrationTables; readonly areTablesKept: boolean } {
-  const { aggregate } = bundle.manifest.scoring;
-  const scoresOf = (subset: readonly DatasetImage[]): Float32Array[] =>
+  const { scoring, calibration } = bundle.manifest;
+  const { secondView } = calibration;
+  const scoresOf = (subset: readonly DatasetImage[]): SmoothedScores[] =>
     subset.map((image) => scores.get(image)!);
-  if (images.length < REFIT_IMAGES_MIN) {
-    const { patchMedian, patchMad } = bundle.manifest.calibration;
-    const tables = { patchMedian: [...patchMedian], patchMad: [...patchMad] };
-    const calibration = fitImageTables(tables, scoresOf(images), bundle.geometry, aggregate);
-    return { calibration, areTablesKept: true };
-  }
   const { fit, calibrationA, calibrationB } = splitByPatient(images, seed, 0.5);
-  const tables = fitPatchTables(scoresOf(fit));
+  const fitScores = scoresOf(fit);
+  if (images.length < REFIT_IMAGES_MIN || (secondView && smallestView(fitScores) < VIEW_IMAGES_MIN)) {
+    const { patchMedian, patchMad } = calibration;
+    const tables = { patchMedian, patchMad, ...(secondView ? { secondView } : {}) };
+    return {
+      calibration: fitImageTables(tables, scoresOf(images), bundle.geometry, scoring),
+      areTablesKept: true,
+    };
+  }
+  const tables = fitViewTables(fitScores, secondView);
   const imageScores = scoresOf([...calibrationA, ...calibrationB]);
   return {
-    calibration: fitImageTables(tables, imageScores, bundle.geometry, aggregate),
+    calibration: fitImageTables(tables, imageScores, bundle.geometry, scoring),
     areTablesKept: false,
   };
 }
 
 function shareFlaggedBefore(
-  scores: Iterable<Float32Array>,
+  scores: Iterable<SmoothedScores>,
   { manifest, geometry }: Bundle,
 ): RecalibrateResult['flaggedBefore'] {
   const { calibration } = manifest;
-  const imageScores = Array.from(
-    scores,
-    (each) => aggregateImage(each, calibration, geometry, manifest.scoring.aggregate).score,
-  ).filter((score) => !Number.isNaN(score));
+  const imageScores = Array.from(scores, (each) => aggregateImage(each, manifest, geometry).score).filter(
+    (score) => !Number.isNaN(score),
+  );
   const shares = CHECKED_RATES.map((rate) => [rate, flaggedShare(imageScores, calibration, Number(rate))]);
   return Object.fromEntries(shares) as RecalibrateResult['flaggedBefore'];
 }
@@ -208,7 +220,8 @@ export async function recalibrateBundle(options: RecalibrateOptions): Promise<Re
     weights: bundle.weights,
     bank: bundle.bank,
     golden: bundle.golden,
-    storage: STORAGE,
+    ...(bundle.plausibility ? { plausibility: bundle.plausibility.tensors } : {}),
+    storage: storageOf(bundle.weights),
     modelCard: await recalibratedCard(options, notes),
   });
   return {

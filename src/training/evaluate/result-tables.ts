@@ -84,7 +84,7 @@ export const BOX_HEADER = [
   'images with box',
   'centre of top patch in box',
   'a random point',
-  'top patch touches box',
+  'region around it touches box',
   'IoU ≥ 0.1',
   'IoU ≥ 0.25',
 ];

@@ -2,18 +2,22 @@
  * Splits a test set by patient: settings are chosen on `choose` (a third of it), results are reported on `report` (two
  * thirds). `report` is a valid test only if it is used rarely, so every use of it is logged.
  */
+import { createHash } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { hashFraction } from '../../util/hash-random.js';
 import { type Dataset, type DatasetImage, knowsPatients } from '../data/dataset.js';
 
 export const TEST_HALVES = ['choose', 'report', 'all'] as const;
 export type TestHalf = (typeof TEST_HALVES)[number];
 
-const CHOOSE_SHARE = 1 / 3;
-/** Must not change: another seed would mix `choose` and `report` of data sets with published results. */
-const SPLIT_SEED = 20261129;
+/**
+ * Whether a key belongs to `choose`: the first 32 bits of its SHA-256 are a multiple of 3. Must not change: another rule
+ * would mix `choose` and `report` of data sets with published results.
+ */
+function isChoose(key: string): boolean {
+  return createHash('sha256').update(key).digest().readUInt32BE(0) % 3 === 0;
+}
 
 /** Patient of an image; without a table of patients its pixel hash, so that a renamed file stays in its half. */
 function splitKeyOf({ patient, pixelHash }: DatasetImage, hasPatients: boolean): string {
@@ -25,8 +29,7 @@ export function halfOf(dataset: Dataset, half: TestHalf): Dataset {
   if (half === 'all') return dataset;
   const hasPatients = knowsPatients(dataset);
   const images = dataset.images.filter(
-    (image) =>
-      hashFraction(splitKeyOf(image, hasPatients), SPLIT_SEED) < CHOOSE_SHARE === (half === 'choose'),
+    (image) => isChoose(splitKeyOf(image, hasPatients)) === (half === 'choose'),
   );
   return { ...dataset, images };
 }

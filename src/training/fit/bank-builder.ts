@@ -4,7 +4,7 @@
  */
 import { kCenterCoreset } from '../../scoring/coreset.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
-import { chooseIndices } from '../../util/hash-random.js';
+import { chooseBalanced, chooseIndices } from '../../util/hash-random.js';
 import { createRandom } from '../../util/random.js';
 
 /** Most rows of a cell that a row is compared with in the outlier test; keeps the test linear in the number of images. */
@@ -20,6 +20,8 @@ export interface BankOptions {
   /** Fraction of rows dropped as outliers, in [0, 1). */
   readonly outlierFraction: number;
   readonly seed: number;
+  /** View of every source image: random thinning keeps as equal numbers of each view as there are. Absent: one view. */
+  readonly views?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
@@ -56,9 +58,11 @@ export class BankCandidates {
    * @param source index of the image in the manifest's training.sourceImages
    */
   add(embeddings: Float32Array, scored: Uint8Array, source: number): void {
+    // One copy: hundreds of thousands of small arrays would take more memory than their values.
+    const copy = embeddings.slice();
     for (let cell = 0; cell < scored.length; cell += 1) {
       if (!scored[cell]) continue;
-      this.#rows.push(embeddings.slice(cell * this.dimension, (cell + 1) * this.dimension));
+      this.#rows.push(copy.subarray(cell * this.dimension, (cell + 1) * this.dimension));
       this.#cells.push(cell);
       this.#sources.push(source);
     }
@@ -141,6 +145,7 @@ function dropOutliers(
   patients: readonly string[],
   options: BankOptions,
 ): number[][] {
+  if (options.outlierFraction === 0) return cells.map((rows) => [...rows]);
   const random = createRandom(options.seed);
   const compared = cells.flatMap((rows) => {
     const similarities = similarityToOtherPatients(candidates, rows, patients, random);
@@ -232,7 +237,11 @@ export async function buildBank(
     selected.push(
       options.coreset === 'kCenter'
         ? await selectByKCenter(candidates, rows, limitPerCell, options.signal)
-        : Array.from(chooseIndices(rows.length, limitPerCell, random), (i) => rows[i]!),
+        : chooseBalanced(
+            rows.map((index) => options.views?.[candidates.source(index)] ?? ''),
+            limitPerCell,
+            random,
+          ).map((i) => rows[i]!),
     );
   }
   const [distinctCount, keptCount] = [countRows(distinct), countRows(kept)];

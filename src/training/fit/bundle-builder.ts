@@ -1,13 +1,12 @@
-/** Builds a bundle around an encoder: memory bank, calibration, golden batch, int8 form, model card. Common to all presets. */
+/** Builds a bundle around an encoder: memory bank, calibration, golden batch, model card. Common to all presets. */
 import { type Bundle, type BundleDraft, writeBundle } from '../../bundle/bundle.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { asSentence, calibrationWarnings } from '../../scoring/calibration-warnings.js';
 import type { TrainingPreset } from '../encoders/preset.js';
-import type { BuiltBank } from './bank-builder.js';
 import { makeGoldenBatch } from './golden.js';
-import { fitInt8Form } from './int8-ranges.js';
 import { modelCard } from './model-card.js';
-import { fitScoring, type ScoringFitOptions, STORAGE } from './scoring-fit.js';
+import type { FittedGate } from './plausibility-fit.js';
+import { type FittedScoring, fitScoring, type ScoringFitOptions, storageOf } from './scoring-fit.js';
 import type { ThresholdOptions } from './strata.js';
 
 /** Largest score difference an engine may show on the golden batch (docs/explanation/engines.md). */
@@ -48,11 +47,36 @@ function thresholdNotes({ contamination }: ThresholdOptions, { strata }: Calibra
   ];
 }
 
-function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: CalibrationTables): string[] {
+const percent = (share: number): string => `${Number((100 * share).toPrecision(2))} %`;
+
+function gateNotes(plausibility: FittedGate | undefined): string[] {
+  if (plausibility === undefined) return [];
+  const { flaggedShare, mirroredShare } = plausibility;
+  return [
+    `Plausibility: of normals that the gate was not fitted on, ${percent(flaggedShare)} would be indeterminate; of mirrored ` +
+      `normals ${percent(mirroredShare)} are found to be mirrored.`,
+  ];
+}
+
+function viewNotes({ secondView }: CalibrationTables): string[] {
+  if (secondView === undefined) return [];
+  const [first, second] = secondView.names;
+  return [
+    `Medians and spreads of the cells are those of two views, ${first} and ${second}, mixed by the predicted probability ` +
+      'of the second; the bank holds as equal numbers of both as there are.',
+  ];
+}
+
+function trainingNotes(
+  options: BuildOptions,
+  { built, calibration, plausibility }: Pick<FittedScoring, 'built' | 'calibration' | 'plausibility'>,
+): string[] {
   return [
     ...options.notes,
     ...calibrationWarnings(calibration).map(asSentence),
     ...thresholdNotes(options.thresholds, calibration),
+    ...viewNotes(calibration),
+    ...gateNotes(plausibility),
     `${options.duplicateCount} exact ${options.duplicateCount === 1 ? 'duplicate was' : 'duplicates were'} left out.`,
     `Memory bank from ${built.candidates} patches: ${built.duplicates} duplicates and ${built.outliers} outliers ` +
       `(least similar to the patches of other patients in the same cell) left out, then ${options.coreset} thinning per cell.`,
@@ -68,11 +92,11 @@ function trainingNotes(options: BuildOptions, built: BuiltBank, calibration: Cal
  */
 export async function buildBundle(options: BuildOptions): Promise<Bundle> {
   const { plan, encoder } = options;
-  const { source, built, calibration } = await fitScoring(options);
+  const fitted = await fitScoring(options);
+  const { source, built, calibration, plausibility } = fitted;
   const { weights, search } = source;
   const { bank } = search;
   const golden = await makeGoldenBatch(options.engine, source, plan);
-  const int8 = await fitInt8Form(options.engine, { ...source, golden }, options.fit, options.signal);
   const manifest: BundleDraft['manifest'] = {
     name: options.name,
     version: options.version,
@@ -82,6 +106,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
     network: encoder.network,
     scoring: plan.scoring,
     calibration,
+    ...(plausibility ? { plausibility: plausibility.gate.spec } : {}),
     training: {
       preset: options.preset.name,
       seed: options.seed,
@@ -95,10 +120,9 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
       dataSha256: options.dataSha256,
       pixelHashes: [...options.pixelHashes],
       sourceImages: options.fit.map((image) => image.id),
-      notes: trainingNotes(options, built, calibration),
+      notes: trainingNotes(options, fitted),
     },
     goldenTolerance: GOLDEN_TOLERANCE,
-    ...(int8 === undefined ? {} : { int8 }),
   };
   const card = modelCard({
     manifest,
@@ -115,6 +139,7 @@ export async function buildBundle(options: BuildOptions): Promise<Bundle> {
     bank,
     golden,
     modelCard: card,
-    storage: STORAGE,
+    ...(plausibility ? { plausibility: plausibility.gate.tensors } : {}),
+    storage: storageOf(weights),
   });
 }

@@ -25,6 +25,16 @@ function calibrationRows({ a, b }: CardFacts['calibrationImages']): string {
     : `| held out, half A (patch calibration) | ${a} |\n| held out, half B (image calibration) | ${b} |`;
 }
 
+function zSentence({ blur, edgePenalty }: CardFacts['manifest']['scoring']): string {
+  return [
+    'robust z per cell',
+    ...(blur === undefined ? [] : [`of scores smoothed by a Gaussian of ${blur} cells`]),
+    ...(edgePenalty === undefined
+      ? []
+      : [`less ${edgePenalty} times the squared distance from the centre in half sides`]),
+  ].join(', ');
+}
+
 export function modelCard(facts: CardFacts): string {
   const { manifest, calibrationImages, bank } = facts;
   const { input, tiling, scoring, training, calibration } = manifest;
@@ -63,7 +73,7 @@ Tiles of ${tiling.coreSize} x ${cores * tiling.coreSize} pixels with a halo of $
 
 Memory bank: ${facts.bankSize.rows} rows of ${facts.bankSize.dimension} numbers, from ${bank.candidates} patches (${bank.duplicates} duplicates and ${bank.outliers}
 outliers left out). Patch score: ${scoring.form} ${scoring.distance} distance to the ${scoring.neighbourCount} nearest prototypes${scoring.searchRadius === null ? '' : ` at most ${scoring.searchRadius} cells away`};
-robust z per cell; image score: mean of the highest ${100 * scoring.aggregate.topFraction} % of the cells, outer rings left out: ${scoring.aggregate.margin}.
+${zSentence(scoring)}; image score: mean of the highest ${100 * scoring.aggregate.topFraction} % of the cells, outer rings left out: ${scoring.aggregate.margin}.
 
 ## Calibration
 

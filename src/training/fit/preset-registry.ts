@@ -1,10 +1,15 @@
-/** The list of training presets: fixed log-Gabor encoders and learned SALAD encoders. */
+/** The list of training presets: fixed log-Gabor encoders, pretrained encoders and learned SALAD encoders. */
 import { SaladError } from '../../errors/index.js';
 import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
 import type { TrainingPreset } from '../encoders/preset.js';
+import { PRETRAINED_PRESETS } from '../encoders/pretrained/presets.js';
 import { LEARNED_PRESETS } from '../encoders/salad/presets.js';
 
-export const TRAINING_PRESETS: readonly TrainingPreset[] = [...GABOR_PRESETS, ...LEARNED_PRESETS];
+export const TRAINING_PRESETS: readonly TrainingPreset[] = [
+  ...GABOR_PRESETS,
+  ...PRETRAINED_PRESETS,
+  ...LEARNED_PRESETS,
+];
 
 /** Finds a preset by name. @throws SaladError CONFIGURATION_INVALID for an unknown name */
 export function findPreset(name: string): TrainingPreset {

@@ -2,23 +2,45 @@
  * Fits the scoring of an encoder: the memory bank of normal patches, and the calibration by normal images that are not
  * in the bank. Used to build bundles and to validate settings (bench/research/validation.ts).
  */
-import { roundBankForStorage, roundWeightsForStorage, type StoragePrecision } from '../../bundle/tensors.js';
+import { roundBankForStorage, type StoragePrecision } from '../../bundle/tensors.js';
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
-import { SaladError } from '../../errors/index.js';
-import { geometryOf } from '../../geometry/geometry.js';
+import { type Geometry, geometryOf } from '../../geometry/geometry.js';
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { imageScore } from '../../scoring/aggregate.js';
-import { fitCalibrationTables, robustZOf } from '../../scoring/calibration.js';
+import type { Weights } from '../../network/description.js';
+import { roundToFloat16 } from '../../network/float16.js';
+import { aggregateImage, fitCalibrationTables, type ViewModel } from '../../scoring/calibration.js';
 import { type MemoryBank, selectRows } from '../../scoring/memory-bank.js';
-import { type ImagePatches, ImageScorer } from '../data/image-scorer.js';
+import {
+  blurGrid,
+  meanEmbedding,
+  type SmoothedScores,
+  secondViewProbability,
+} from '../../scoring/patch-z.js';
 import { FOLD_COUNT, foldsByPatient } from '../data/patient-folds.js';
 import type { EncoderNetwork, FitImage, TrainingPlan, TrainingProgress } from '../encoders/preset.js';
-import { BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
+import { fitAlignmentReference } from './alignment-reference.js';
+import { type BankCandidates, type BuiltBank, buildBank, type CoresetMethod } from './bank-builder.js';
+import { type EmbeddedImages, embedImages, embedMirrored, runImages } from './image-passes.js';
+import { type FittedGate, fitPlausibility, GATE_IMAGES_MIN } from './plausibility-fit.js';
 import { checkBankSize } from './requirements.js';
 import { refineThresholds, type ThresholdOptions } from './strata.js';
+import { crossFittedViews, fitViewModel, twoViews } from './view-model.js';
 
-/** Prototypes are most of a bundle, and half precision is enough for them; weights stay float32. */
-export const STORAGE: StoragePrecision = { bank: 'F16' };
+/**
+ * Prototypes are most of a bundle, and half precision is enough for them. Weights are stored in half precision where
+ * that changes none of them, as those of a pretrained encoder.
+ */
+export function storageOf(weights: Weights): StoragePrecision {
+  const halves = new Set([...weights].filter(([, { data }]) => isFloat16(data)).map(([name]) => name));
+  return { bank: 'F16', weights: (name) => (halves.has(name) ? 'F16' : 'F32') };
+}
+
+function isFloat16(values: Float32Array): boolean {
+  const rounded = roundToFloat16(values);
+  return values.every((value, index) => value === rounded[index]);
+}
+
+const BANK_STORAGE: StoragePrecision = { bank: 'F16' };
 
 export interface ScoringFitOptions {
   readonly plan: TrainingPlan;
@@ -38,50 +60,13 @@ export interface ScoringFitOptions {
   readonly calibrationB: readonly FitImage[];
 }
 
-interface FittedScoring {
+export interface FittedScoring {
   /** Encoder and bank in storage precision. */
   readonly source: EngineModelSource & { readonly search: { readonly bank: MemoryBank } };
   readonly built: BuiltBank;
   readonly calibration: CalibrationTables;
-}
-
-/** Runs all images through one model, in order. */
-async function runImages(
-  options: ScoringFitOptions,
-  source: EngineModelSource,
-  images: readonly FitImage[],
-  stage: string,
-  onPatches: (patches: ImagePatches, index: number) => void,
-): Promise<void> {
-  const scorer = await ImageScorer.open(options.engine, source);
-  try {
-    for (const [index, { image }] of images.entries()) {
-      if (options.signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
-      onPatches(await scorer.run(image), index);
-      options.onProgress({ stage, step: index + 1, total: images.length });
-    }
-  } finally {
-    await scorer.dispose();
-  }
-}
-
-/** Embeds the patches of all fit images. */
-async function collectCandidates(
-  options: ScoringFitOptions,
-  source: EngineModelSource,
-): Promise<BankCandidates> {
-  let candidates: BankCandidates | undefined;
-  await runImages(options, source, options.fit, 'embedding fit images', ({ embeddings, scored }, index) => {
-    candidates ??= new BankCandidates(embeddings.length / scored.length, source.geometry.patchGrid);
-    candidates.add(embeddings, scored, index);
-  });
-  if (!candidates || candidates.count === 0) {
-    throw new SaladError(
-      'TRAINING_DATA_INVALID',
-      'no patch for the memory bank: every tile of the fit images is background',
-    );
-  }
-  return candidates;
+  /** Absent where the plan has no plausibility gate, or there are too few images for one. */
+  readonly plausibility: FittedGate | undefined;
 }
 
 /**
@@ -90,8 +75,8 @@ async function collectCandidates(
  * calibrated.
  */
 function roundToStorage(bank: MemoryBank): MemoryBank {
-  const once = roundBankForStorage(bank, STORAGE);
-  const twice = roundBankForStorage(once, STORAGE);
+  const once = roundBankForStorage(bank, BANK_STORAGE);
+  const twice = roundBankForStorage(once, BANK_STORAGE);
   const stableRows: number[] = [];
   for (let row = 0; row < once.rows; row += 1) {
     const from = row * once.dimension;
@@ -101,7 +86,13 @@ function roundToStorage(bank: MemoryBank): MemoryBank {
   return selectRows(once, stableRows);
 }
 
+/** The views of the fit images, where the plan tells them apart and there are enough of each. */
+function viewsOf({ plan, fit }: ScoringFitOptions): readonly [string, string] | undefined {
+  return plan.usesViews ? twoViews(fit) : undefined;
+}
+
 async function buildStoredBank(options: ScoringFitOptions, candidates: BankCandidates): Promise<BuiltBank> {
+  const views = viewsOf(options) && options.fit.map(({ view = '' }) => view);
   const built = await buildBank(
     candidates,
     options.fit.map((image) => image.patient),
@@ -110,10 +101,18 @@ async function buildStoredBank(options: ScoringFitOptions, candidates: BankCandi
       coreset: options.coreset,
       outlierFraction: options.outlierFraction,
       seed: options.seed,
+      ...(views ? { views } : {}),
       signal: options.signal,
     },
   );
   return { ...built, bank: roundToStorage(built.bank) };
+}
+
+interface ImageResult {
+  /** float32 [patchGrid squared], smoothed; NaN where not scored. */
+  readonly scores: Float32Array;
+  /** Mean embedding, float64 [D]. */
+  readonly mean: Float64Array;
 }
 
 async function scoreImages(
@@ -121,12 +120,16 @@ async function scoreImages(
   source: EngineModelSource,
   images: readonly FitImage[],
   stage: string,
-): Promise<Float32Array[]> {
-  const patchScores: Float32Array[] = [];
-  await runImages(options, source, images, stage, ({ scores }) => {
-    patchScores.push(scores);
+): Promise<ImageResult[]> {
+  const results: ImageResult[] = [];
+  const { blur } = options.plan.scoring;
+  await runImages(options, source, images, stage, ({ scores, embeddings }) => {
+    results.push({
+      scores: blur === undefined ? scores : blurGrid(scores, blur),
+      mean: meanEmbedding(embeddings, scores.length),
+    });
   });
-  return patchScores;
+  return results;
 }
 
 /**
@@ -138,10 +141,10 @@ async function scoreCrossFitted(
   options: ScoringFitOptions,
   encoderSource: EngineModelSource,
   candidates: BankCandidates,
-): Promise<Float32Array[]> {
+): Promise<ImageResult[]> {
   const { fit, plan, seed } = options;
   const folds = foldsByPatient(fit, seed);
-  const scores = new Array<Float32Array>(fit.length);
+  const scores = new Array<ImageResult>(fit.length);
   for (let fold = 0; fold < FOLD_COUNT; fold += 1) {
     const members = [...fit.keys()].filter((index) => folds[index] === fold);
     if (members.length === 0) continue;
@@ -172,20 +175,50 @@ async function fitCalibration(
   options: ScoringFitOptions,
   encoderSource: EngineModelSource,
   source: EngineModelSource,
-  candidates: BankCandidates,
+  { candidates, means }: EmbeddedImages,
 ): Promise<CalibrationTables> {
-  const { aggregate } = options.plan.scoring;
+  const { plan, fit } = options;
   const isHeldOut = options.calibrationA.length > 0;
-  const images = isHeldOut ? options.calibrationB : options.fit;
-  const scores = isHeldOut
+  const images = isHeldOut ? options.calibrationB : fit;
+  const results = isHeldOut
     ? await scoreImages(options, source, images, 'calibrating images')
     : await scoreCrossFitted(options, encoderSource, candidates);
   const halfA = isHeldOut
     ? await scoreImages(options, source, options.calibrationA, 'calibrating patches')
-    : scores;
-  const tables = fitCalibrationTables(halfA, scores, source.geometry, aggregate);
-  const imageScores = scores.map((each) => imageScore(robustZOf(tables, each), source.geometry, aggregate));
-  return refineThresholds(tables, images, imageScores, options.thresholds);
+    : results;
+  const { model, probabilities } = fitViews(options, means);
+  const withViews = (each: readonly ImageResult[], isFit: boolean): SmoothedScores[] =>
+    each.map(({ scores, mean }, index) => ({
+      scores,
+      secondView: !model ? 0 : isFit ? probabilities[index]! : secondViewProbability(model, mean),
+    }));
+  const smoothed = withViews(results, !isHeldOut);
+  const tables = fitCalibrationTables(
+    withViews(halfA, !isHeldOut),
+    smoothed,
+    source.geometry,
+    plan.scoring,
+    model,
+  );
+  const scoredModel = { calibration: tables, scoring: plan.scoring };
+  const scored = images.map((image, index) => ({
+    image: image.image,
+    score: aggregateImage(smoothed[index]!, scoredModel, source.geometry).score,
+    ...(model ? { view: model.names[Number(smoothed[index]!.secondView >= 0.5)] } : {}),
+  }));
+  return refineThresholds(tables, scored, options.thresholds);
+}
+
+/** Fits the view model, where there is one, and predicts the view of every fit image without its fold. */
+function fitViews(
+  options: ScoringFitOptions,
+  means: readonly Float64Array[],
+): { readonly model: ViewModel | undefined; readonly probabilities: readonly number[] } {
+  const names = viewsOf(options);
+  if (names === undefined) return { model: undefined, probabilities: [] };
+  const isSecond = options.fit.map(({ view }) => view === names[1]);
+  const probabilities = crossFittedViews(means, isSecond, foldsByPatient(options.fit, options.seed));
+  return { model: fitViewModel(means, isSecond, names), probabilities };
 }
 
 /**
@@ -193,14 +226,37 @@ async function fitCalibration(
  * @throws SaladError TRAINING_DATA_INVALID where the bank is too small for the search; CANCELLED when aborted.
  */
 export async function fitScoring(options: ScoringFitOptions): Promise<FittedScoring> {
-  const { plan, encoder } = options;
+  const { plan, encoder, fit } = options;
   const geometry = geometryOf(plan.input, plan.tiling);
-  const weights = roundWeightsForStorage(encoder.weights, STORAGE);
-  const encoderSource: EngineModelSource = { network: encoder.network, weights, geometry };
-  const candidates = await collectCandidates(options, encoderSource);
-  const built = await buildStoredBank(options, candidates);
+  const encoderSource: EngineModelSource = { ...encoder, geometry };
+  const regions = plan.judgesPlausibility && fit.length >= GATE_IMAGES_MIN ? regionsOf(geometry) : 0;
+  const embedded = await embedImages(options, encoderSource, fit, regions);
+  const built = await buildStoredBank(options, embedded.candidates);
   checkBankSize(built.bank, geometry.patchGrid, plan.scoring);
   const source = { ...encoderSource, search: { bank: built.bank, scoring: plan.scoring } };
-  const calibration = await fitCalibration(options, encoderSource, source, candidates);
-  return { source, built, calibration };
+  const calibration = await fitCalibration(options, encoderSource, source, embedded);
+  const plausibility = regions > 0 ? await fitGate(options, encoderSource, embedded, regions) : undefined;
+  return { source, built, calibration, plausibility };
+}
+
+/** Regions of about 7 cells of a fine grid, or 2 of a coarse one. */
+function regionsOf({ patchGrid }: Geometry): number {
+  return patchGrid >= 12 ? 4 : Math.min(3, patchGrid);
+}
+
+async function fitGate(
+  options: ScoringFitOptions,
+  encoderSource: EngineModelSource,
+  embedded: EmbeddedImages,
+  regions: number,
+): Promise<FittedGate> {
+  const { fit, plan, seed } = options;
+  const mirrored = await embedMirrored(options, encoderSource, fit, regions);
+  const folds = foldsByPatient(fit, seed);
+  const fitted = fitPlausibility({ features: embedded.regions, folds, mirrored, regions, seed });
+  if (plan.align) return fitted;
+  const { tensors, spec } = fitted.gate;
+  const pixels = fit.map(({ image }) => image.pixels);
+  const reference = fitAlignmentReference(pixels, plan.input.workingSize);
+  return { ...fitted, gate: { tensors, spec: { ...spec, reference } } };
 }

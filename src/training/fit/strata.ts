@@ -5,7 +5,6 @@
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { alignerOf } from '../../imaging/alignment.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
-import type { FitImage } from '../encoders/preset.js';
 import { fitAlignmentReference } from './alignment-reference.js';
 
 export interface ThresholdOptions {
@@ -56,9 +55,12 @@ function computeCovariates(images: readonly WorkingImage[]): readonly Readonly<R
   });
 }
 
-interface ScoredImage {
+export interface ScoredImage {
   readonly image: WorkingImage;
+  /** NaN where no patch was scored. */
   readonly score: number;
+  /** The view it looks like, where the model tells two views apart. */
+  readonly view?: string | undefined;
 }
 
 const ascendingScores = (images: readonly ScoredImage[]): number[] =>
@@ -68,7 +70,7 @@ const ascendingScores = (images: readonly ScoredImage[]): number[] =>
 function splitIntoStrata(images: readonly ScoredImage[]): NonNullable<CalibrationTables['strata']> {
   const covariates = computeCovariates(images.map(({ image }) => image));
   const rows = images.map((image, index) => ({ image, covariates: covariates[index]! }));
-  return Object.keys(covariates[0] ?? {}).flatMap((name) => {
+  const byCovariate = Object.keys(covariates[0] ?? {}).flatMap((name) => {
     const sorted = [...rows].sort((a, b) => a.covariates[name]! - b.covariates[name]!);
     const edge = (stratum: number): number => Math.round((stratum * sorted.length) / STRATA_PER_COVARIATE);
     return Array.from({ length: STRATA_PER_COVARIATE }, (_, stratum) => ({
@@ -76,23 +78,21 @@ function splitIntoStrata(images: readonly ScoredImage[]): NonNullable<Calibratio
       imageScores: ascendingScores(sorted.slice(edge(stratum), edge(stratum + 1)).map(({ image }) => image)),
     }));
   });
+  const views = [...new Set(images.flatMap(({ view }) => view ?? []))].sort();
+  const byView = views.map((view) => ({
+    name: `view ${view}`,
+    imageScores: ascendingScores(images.filter((image) => image.view === view)),
+  }));
+  return [...byCovariate, ...byView.filter(({ imageScores }) => imageScores.length >= STRATUM_IMAGES_MIN)];
 }
 
-/**
- * Applies the options to the image scores of calibration tables.
- * @param images the calibration images
- * @param scores their image scores, NaN where no patch was scored
- */
+/** Applies the options to the image scores of calibration tables. @param images the calibration images */
 export function refineThresholds(
   calibration: CalibrationTables,
-  images: readonly FitImage[],
-  scores: readonly number[],
+  images: readonly ScoredImage[],
   { contamination, strata }: ThresholdOptions,
 ): CalibrationTables {
-  const scored = images
-    .map(({ image }, index): ScoredImage => ({ image, score: scores[index]! }))
-    .filter(({ score }) => !Number.isNaN(score))
-    .sort((a, b) => a.score - b.score);
+  const scored = images.filter(({ score }) => !Number.isNaN(score)).sort((a, b) => a.score - b.score);
   const kept = scored.slice(0, Math.max(1, scored.length - Math.floor(contamination * scored.length)));
   const refined = { ...calibration, imageScores: ascendingScores(kept) };
   return strata && kept.length >= STRATA_IMAGES_MIN ? { ...refined, strata: splitIntoStrata(kept) } : refined;

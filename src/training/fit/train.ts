@@ -97,7 +97,8 @@ async function renderImages(
   const rendered: FitImage[] = [];
   for await (const { item, image } of renderAll(images, spec)) {
     if (options.signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
-    rendered.push({ id: item.id, patient: item.patient, image });
+    const { id, patient, view } = item;
+    rendered.push({ id, patient, image, ...(view === undefined ? {} : { view }) });
     options.onProgress({ stage, step: rendered.length, total: images.length });
   }
   return rendered;

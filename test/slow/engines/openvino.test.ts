@@ -15,7 +15,7 @@ import { injectFault, workerEntry } from '../../support/faults.js';
 import { connect, end, header, rows, stream } from '../../support/grpc-client.js';
 import { poolSuite } from '../../support/pool-suite.js';
 import { ENGINE_ERROR_MAX } from '../../support/rounding.js';
-import { writeSmallInt8Bundle } from '../../support/small-int8-bundle.js';
+import { writeSmallBundle } from '../../support/small-bundle.js';
 import { SIDE, scoreOnce, smallImage, smallModels, startSmall } from '../../support/small-server.js';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -28,9 +28,9 @@ if (isFetched) {
   describe('engine openvino', function () {
     this.timeout(120_000);
 
-    for (const name of ['phantom', 'chest-pediatric', 'chest-adult']) {
+    for (const name of ['phantom/1', 'chest-pediatric/1', 'chest-pediatric/2', 'chest-adult/2']) {
       it(`reproduces the golden scores of ${name} and is preferred to onnx`, async () => {
-        const reports = await checkEngines('auto', [await readBundle(join(root, 'models', name, '1'))]);
+        const reports = await checkEngines('auto', [await readBundle(join(root, 'models', name))]);
         const report = reports.find(({ name: engine }) => engine === 'openvino')!;
         assert.ok(report.usable, report.reason ?? '');
         assert.ok(report.maxAbsScoreError! < 1e-4);
@@ -57,9 +57,9 @@ if (isFetched) {
       assert.ok(one.every((score, at) => Math.abs(score - two[at]!) < 1e-5));
     });
 
-    for (const name of ['phantom', 'chest-pediatric', 'chest-adult']) {
+    for (const name of ['phantom/1', 'chest-pediatric/1', 'chest-pediatric/2', 'chest-adult/2']) {
       it(`runs ${name} in bfloat16 within the tolerance where the processor supports it`, async () => {
-        const bundle = await readBundle(join(root, 'models', name, '1'));
+        const bundle = await readBundle(join(root, 'models', name));
         const engine = await createEngine('openvino');
         const model = await engine.load(inPrecision(bundle, 'bfloat16'));
         const { passed, maxAbsScoreError } = await runGoldenCheckOnModel(model, bundle);
@@ -72,20 +72,18 @@ if (isFetched) {
       });
     }
 
-    it('serves int8, and bfloat16 where the processor supports it; the aggregate names them', async () => {
+    it('serves bfloat16 where the processor supports it; the aggregate names it', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'salad-openvino-'));
-      await writeSmallInt8Bundle(folder, 0.05);
+      await writeSmallBundle(folder);
       try {
         const plain = await scoreOnce(folder, { engine: 'openvino' });
-        for (const precision of ['int8', 'bfloat16'] as const) {
-          const { aggregate, scores } = await scoreOnce(folder, { engine: 'openvino', precision });
-          const served = precision === 'int8' || hasBfloat16() ? precision : 'float32';
-          assert.deepEqual([aggregate.engines, aggregate.precisions], [['openvino'], [served]]);
-          const differences = [...plain.scores].map(([at, score]) => Math.abs(scores.get(at)! - score));
-          const largest = Math.max(...differences);
-          assert.ok(largest < 0.05, `${precision}: ${largest}`);
-          assert.equal(largest > 1e-6, served !== 'float32');
-        }
+        const { aggregate, scores } = await scoreOnce(folder, { engine: 'openvino', precision: 'bfloat16' });
+        const served = hasBfloat16() ? 'bfloat16' : 'float32';
+        assert.deepEqual([aggregate.engines, aggregate.precisions], [['openvino'], [served]]);
+        const differences = [...plain.scores].map(([at, score]) => Math.abs(scores.get(at)! - score));
+        const largest = Math.max(...differences);
+        assert.ok(largest < 0.05, `${largest}`);
+        assert.equal(largest > 1e-6, served !== 'float32');
       } finally {
         await rm(folder, { recursive: true });
       }

@@ -36,9 +36,9 @@ describe('folding batch norm', () => {
     const network = everyOperation();
     const weights = livelyWeights(network, 51);
     const folded = foldBatchNorm(network, weights);
-    assert.equal(folded.network.nodes.length, network.nodes.length - 1);
+    assert.equal(folded.network.nodes.length, network.nodes.length - 2);
     assert.ok(folded.network.nodes.some(({ name }) => name === 'secondNorm'));
-    assert.ok(!folded.weights.has('firstNorm/gamma'));
+    for (const norm of ['firstNorm', 'depthNorm']) assert.ok(!folded.weights.has(`${norm}/gamma`));
     const tile = randomTiles(smallSource(51), 1, 1).pixels;
     const before = referenceForward(network, weights, tile).data;
     assert.ok(largestDifference(referenceForward(folded.network, folded.weights, tile).data, before) < 1e-6);

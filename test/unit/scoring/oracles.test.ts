@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { topMean } from '../../../src/scoring/aggregate.js';
-import { imagePValue, medianAndMad, robustZ, thresholdFor } from '../../../src/scoring/calibration.js';
+import { imagePValue, medianAndMad, thresholdFor } from '../../../src/scoring/calibration.js';
 import { kCenterCoreset } from '../../../src/scoring/coreset.js';
 import { neighbourWeights } from '../../../src/scoring/knn.js';
+import { robustZ } from '../../../src/scoring/patch-z.js';
 import {
   distanceFromCosine,
   patchScoreFromSimilarities,

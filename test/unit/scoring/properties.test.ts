@@ -9,7 +9,6 @@ import {
   imagePValue,
   minFalsePositiveRate,
   patchPValue,
-  robustZ,
   thresholdFor,
 } from '../../../src/scoring/calibration.js';
 import { kCenterCoreset } from '../../../src/scoring/coreset.js';
@@ -24,6 +23,7 @@ import {
   normaliseRows,
   searchWindow,
 } from '../../../src/scoring/memory-bank.js';
+import { robustZ, type SmoothedScores } from '../../../src/scoring/patch-z.js';
 import { createRandom } from '../../../src/util/random.js';
 import { patchScoreFromSimilarities } from '../../reference/score.js';
 
@@ -250,7 +250,11 @@ describe('calibration', () => {
     const tables = { patchMedian: [0.1, 0.2, 0.3, 0.4], patchMad: [0.3, 0.7, 0.9, 1.1] };
     const scores = Float32Array.of(0.7, Number.NaN, 0.9, 0.3);
     const aggregate = { topFraction: 0.5, margin: 0 };
-    const { patchZ, score } = aggregateImage(scores, tables, { patchGrid: 2 }, aggregate);
+    const { patchZ, score } = aggregateImage(
+      { scores, secondView: 0 },
+      { calibration: tables, scoring: { aggregate } },
+      { patchGrid: 2 },
+    );
     const expected = Float32Array.from(scores, (value, cell) => robustZ(tables, cell, value));
     assert.deepEqual(patchZ, expected);
     assert.equal(score, (expected[0]! + expected[2]!) / 2);
@@ -258,16 +262,19 @@ describe('calibration', () => {
 
   it('fits tables under which a normal of the same distribution is not anomalous', () => {
     const random = createRandom(4);
-    const images = (count: number): Float32Array[] =>
-      Array.from({ length: count }, () => Float32Array.from({ length: 16 }, (_, cell) => cell + random()));
+    const images = (count: number): SmoothedScores[] =>
+      Array.from({ length: count }, () => ({
+        scores: Float32Array.from({ length: 16 }, (_, cell) => cell + random()),
+        secondView: 0,
+      }));
     const aggregate = { topFraction: 0.25, margin: 0 };
-    const tables = fitCalibrationTables(images(80), images(40), { patchGrid: 4 }, aggregate);
+    const tables = fitCalibrationTables(images(80), images(40), { patchGrid: 4 }, { aggregate });
     assert.equal(tables.imageScores.length, 40);
     assert.equal(tables.patchZQuantiles.length, 1001);
     assert.ok(tables.patchZQuantiles.every((z, i) => i === 0 || z >= tables.patchZQuantiles[i - 1]!));
-    const z = Float64Array.from(images(1)[0]!, (score, cell) => robustZ(tables, cell, score));
+    const z = Float64Array.from(images(1)[0]!.scores, (score, cell) => robustZ(tables, cell, score));
     assert.ok(imagePValue(tables, imageScore(z, { patchGrid: 4 }, aggregate)) > 1 / 41);
-    assert.throws(() => fitCalibrationTables([], [], { patchGrid: 4 }, aggregate), {
+    assert.throws(() => fitCalibrationTables([], [], { patchGrid: 4 }, { aggregate }), {
       reason: 'TRAINING_DATA_INVALID',
     });
   });

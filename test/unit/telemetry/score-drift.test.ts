@@ -1,63 +1,80 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { ScoreDrift } from '../../../src/telemetry/score-drift.js';
+import { conformalPValue } from '../../../src/scoring/calibration.js';
+import { DRIFT_ALARM, ScoreDrift } from '../../../src/telemetry/score-drift.js';
 import { createRandom } from '../../../src/util/random.js';
 
+const CALIBRATION = 400;
+
+/** Normal deviates; a stream of scores, judged among its own calibration scores. */
+function scores(seed: number) {
+  const random = createRandom(seed);
+  const next = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  const calibration = Array.from({ length: CALIBRATION }, next).sort((a, b) => a - b);
+  const drift = new ScoreDrift(CALIBRATION);
+  return {
+    drift,
+    /** Adds images whose scores are shifted by some standard deviations. @returns index of the first alarm, or -1 */
+    add(count: number, shift: number): number {
+      let first = -1;
+      for (let image = 0; image < count; image++) {
+        const alarm = drift.add(conformalPValue(calibration, next() + shift));
+        if (alarm && first < 0) first = image;
+      }
+      return first;
+    },
+  };
+}
+
 describe('ScoreDrift', () => {
-  it('does not warn while p-values are uniform, also in steps of 1/60', () => {
-    for (const steps of [Number.POSITIVE_INFINITY, 60]) {
-      const drift = new ScoreDrift();
-      const uniform = createRandom(3);
-      let warnings = 0;
-      for (let image = 0; image < 3000; image++) {
-        const value = uniform();
-        if (drift.add(Number.isFinite(steps) ? Math.ceil(value * steps) / steps : value)) warnings++;
-      }
-      assert.equal(warnings, 0);
-      assert.ok(drift.distance < 0.08, String(drift.distance));
+  it('has far less than one false alarm in 10,000 images like those of the calibration', () => {
+    const alarms = Array.from({ length: 100 }, (_, seed) => scores(seed + 1).add(2000, 0));
+    // 200,000 images: the bound is 20 alarms.
+    assert.ok(alarms.filter((first) => first >= 0).length <= 4, alarms.join(' '));
+  });
+
+  it('notices images that score higher, or lower, within a few hundred', () => {
+    for (const [shift, most] of [
+      [1, 100],
+      [-1, 100],
+      [0.5, 400],
+    ] as const) {
+      const delays = Array.from({ length: 20 }, (_, seed) => {
+        const stream = scores(seed + 500);
+        assert.equal(stream.add(100, 0), -1);
+        return stream.add(1500, shift);
+      });
+      assert.ok(
+        delays.every((delay) => delay >= 0),
+        `${shift}: ${delays.join(' ')}`,
+      );
+      const median = delays.sort((a, b) => a - b)[10]!;
+      assert.ok(median <= most, `${shift}: ${median}`);
     }
   });
 
-  it('warns once when small p-values become frequent, and again after a time without drift', () => {
-    const drift = new ScoreDrift();
-    const uniform = createRandom(4);
-    const warnings = { first: 0, quiet: 0, second: 0 };
-    for (let image = 0; image < 300; image++) if (drift.add(uniform() ** 3)) warnings.first++;
-    // The distance of 300 values is scaled by sqrt(300 / 500).
-    assert.ok(drift.distance > 0.3 * Math.sqrt(3 / 5), String(drift.distance));
-    for (let image = 0; image < 600; image++) if (drift.add(uniform())) warnings.quiet++;
-    for (let image = 0; image < 400; image++) if (drift.add(uniform() ** 3)) warnings.second++;
-    assert.deepEqual(warnings, { first: 1, quiet: 0, second: 1 });
+  it('keeps the alarm while the images stay as they are, ends it when they are normal again, and can begin anew', () => {
+    const { drift, add } = scores(7);
+    add(200, 0);
+    assert.ok(add(300, 1.5) >= 0);
+    add(2000, 1.5);
+    assert.ok(drift.evidence >= DRIFT_ALARM);
+    add(400, 0);
+    assert.ok(drift.evidence < DRIFT_ALARM, `${drift.evidence}`);
+    assert.ok(add(300, 1.5) >= 0);
   });
 
-  it('exceeds the threshold by chance as rarely with 100 values as with 500', () => {
-    const uniform = createRandom(5);
-    const above = (count: number) => {
-      let exceeded = 0;
-      for (let trial = 0; trial < 300; trial++) {
-        const drift = new ScoreDrift();
-        for (let image = 0; image < count; image++) drift.add(uniform());
-        if (drift.distance > 0.1) exceeded++;
-      }
-      return exceeded;
-    };
-    assert.ok(above(100) <= 1);
-    assert.ok(above(500) <= 1);
-  });
-
-  it('measures the distance of equal p-values at every value', () => {
-    for (const value of [0.02, 0.5, 0.98]) {
-      const drift = new ScoreDrift();
-      for (let image = 0; image < 500; image++) drift.add(value);
-      assert.ok(Math.abs(drift.distance - Math.max(value, 1 - value)) < 1e-9);
+  it('notices p-values that are all the same', () => {
+    for (const value of [1 / 61, 30 / 61, 1]) {
+      const drift = new ScoreDrift(60);
+      let alarms = 0;
+      for (let image = 0; image < 500; image++) if (drift.add(value)) alarms++;
+      // A value in the middle is not unusual for any one image, and the bets are on small and large ones.
+      assert.equal(alarms, value === 30 / 61 ? 0 : 1, `${value}`);
     }
   });
 
-  it('has no distance and no warning below 100 images', () => {
-    const drift = new ScoreDrift();
-    assert.equal(drift.distance, 0);
-    for (let image = 0; image < 99; image++) assert.equal(drift.add(0.001), false);
-    assert.equal(drift.distance, 0);
-    assert.equal(drift.add(0.001), true);
+  it('has no evidence before the first image', () => {
+    assert.equal(new ScoreDrift(99).evidence, 0);
   });
 });

@@ -168,6 +168,16 @@ export enum WarningKind {
    * what the header says; its grey levels were turned over before it was scored.
    */
   WARNING_KIND_INVERTED = 7,
+  /**
+   * WARNING_KIND_IMPLAUSIBLE - The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
+   * is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+   */
+  WARNING_KIND_IMPLAUSIBLE = 8,
+  /**
+   * WARNING_KIND_ALIGNMENT_BOUND - The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
+   * field of view, or lies in another position, than those the model knows, which may raise the score.
+   */
+  WARNING_KIND_ALIGNMENT_BOUND = 9,
   UNRECOGNIZED = -1,
 }
 
@@ -471,7 +481,7 @@ export interface AcquisitionAggregate {
   acquisitionId: string;
   /** The model's aggregate of robust z over patches; higher is less normal. NaN where nothing was scored. */
   imageScore: number;
-  /** Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. 1 where nothing was scored. */
+  /** Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. NaN where nothing was scored. */
   pValue: number;
   decision: Decision;
   /** The image score above which the decision is DECISION_ANOMALOUS. */
@@ -493,7 +503,7 @@ export interface AcquisitionAggregate {
   warnings: Warning[];
   /** How the memory bank was searched: "exact", "exact (search window)", "index (usearch, recall 0.995)". */
   search: string;
-  /** Arithmetic of the encoder, "float32", "bfloat16" or "int8", of the engines above; several where they differed. */
+  /** Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed. */
   precisions: string[];
   /** Of a DICOM file, where options.dicom_instance asked for it. */
   dicomInstance: DicomInstance | undefined;

@@ -140,12 +140,12 @@ export class DescriptorGraph {
   }
 
   /** Mean and standard deviation of the map over windows of cells, one window per patch: [patches, patches, 2 * channels]. */
-  descriptor(map: string, size: number, stride: number): string {
-    const mean = this.averagePool('patch_mean', map, size, stride);
-    this.add({ name: 'map_square', op: 'square', input: map });
-    const squares = this.averagePool('patch_squares', 'map_square', size, stride);
-    const std = this.deviation('patch', mean, squares);
-    return this.add({ name: 'descriptor', op: 'concat', inputs: [mean, std] });
+  descriptor(map: string, size: number, stride: number, prefix = ''): string {
+    const mean = this.averagePool(`${prefix}patch_mean`, map, size, stride);
+    const square = this.add({ name: `${prefix}map_square`, op: 'square', input: map });
+    const squares = this.averagePool(`${prefix}patch_squares`, square, size, stride);
+    const std = this.deviation(`${prefix}patch`, mean, squares);
+    return this.add({ name: `${prefix}descriptor`, op: 'concat', inputs: [mean, std] });
   }
 }
 
@@ -172,12 +172,14 @@ export const RECIPE_GABOR: Omit<GaborOptions, 'workingSize' | 'levels'> = {
 };
 
 /**
- * Builds the network of preset `gabor`, where the whole image is one tile. Each level halves the image by 2x2 means; its
- * log-Gabor magnitudes are pooled to a map of cells (28x28x42 for all levels at 224). A patch is a window of cells.
+ * Adds the log-Gabor map of the whole image: 28x28x42 for all levels at 224. Each level halves the image by 2x2 means;
+ * its magnitudes are pooled to cells.
+ * @returns the name of the map
  */
-export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
-  const { workingSize, levels, cell } = options;
-  const graph = new DescriptorGraph(options.floor);
+export function addGaborMap(
+  graph: DescriptorGraph,
+  { workingSize, levels, cell }: Pick<GaborOptions, 'workingSize' | 'levels' | 'cell'>,
+): string {
   const cells = workingSize / cell;
   const kernelRadius = (RECIPE_KERNELS.size - 1) / 2;
   let image = graph.add({ name: 'level0', op: 'affine', input: 'input', scale: 2 / 255, shift: -1 });
@@ -197,11 +199,22 @@ export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
   }
   maps.push(graph.intensity('level0', 2 * cell, cell, cell / 2));
   graph.add({ name: 'maps', op: 'concat', inputs: maps });
-  const smooth = graph.averagePool('map', 'maps', 3, 1, 1);
-  const output = graph.descriptor(smooth, options.window, options.stride);
+  return graph.averagePool('map', 'maps', 3, 1, 1);
+}
+
+/** Channels of the map. */
+export function gaborChannels({ levels }: Pick<GaborOptions, 'levels'>): number {
+  return levels * RECIPE_KERNELS.orientations + 2;
+}
+
+/** Builds the network of preset `gabor`, where the whole image is one tile and a patch is a window of cells of the map. */
+export function gaborNetwork(options: GaborOptions): DescriptorNetwork {
+  const graph = new DescriptorGraph(options.floor);
+  const map = addGaborMap(graph, options);
+  const output = graph.descriptor(map, options.window, options.stride);
   return {
-    network: { inputSize: workingSize, nodes: graph.nodes, output },
+    network: { inputSize: options.workingSize, nodes: graph.nodes, output },
     weights: graph.weights,
-    dimension: 2 * (levels * RECIPE_KERNELS.orientations + 2),
+    dimension: 2 * gaborChannels(options),
   };
 }

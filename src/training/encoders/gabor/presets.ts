@@ -169,7 +169,7 @@ function gaborStreamPlan(options: PresetOptions): TrainingPlan {
 export const GABOR_PRESETS: readonly TrainingPreset[] = [
   {
     name: 'gabor',
-    description: 'log-Gabor patches of the whole image, whitened; most accurate, scores after the last row',
+    description: 'log-Gabor patches of the whole image, whitened; scores after the last row',
     plan: (options) => gaborPlan(gaborSettings(options)),
   },
   {

@@ -90,6 +90,9 @@ describe('search plan', () => {
     assert.equal(plan(200_000, 3).kind, 'index');
     assert.equal(plan(1600, 1).kind, 'exact');
     assert.equal(plan(1600, 1, { windowTableBytesMax: 1000 }).kind, 'window');
+    // A window holds 9 of 16 cells in the middle of the grid.
+    assert.equal(plan(1600, 1, { graphRowsRatioMax: 1.7 }).kind, 'window');
+    assert.equal(plan(1600, 1, { graphRowsRatioMax: 1.8 }).kind, 'exact');
   });
 
   it('has chunks whose similarities fit into the limit', () => {
@@ -128,8 +131,13 @@ for (const name of ['onnx', 'wasm'] as const) {
 
     for (const searchRadius of RADII) {
       it(`finds the same rows in chunks and at once, radius ${searchRadius}`, async () => {
-        const source = smallSource(31, { searchRadius });
-        assert.equal(await compareWithReference(engine, withOptions(source, MANY_CHUNKS)), 'exact');
+        const inGraph = { graphRowsRatioMax: Number.POSITIVE_INFINITY };
+        const plain = smallSource(31, { searchRadius });
+        const source = withOptions(plain, inGraph);
+        assert.equal(
+          await compareWithReference(engine, withOptions(plain, { ...inGraph, ...MANY_CHUNKS })),
+          'exact',
+        );
         assert.equal(await compareWithReference(engine, source), 'exact');
       });
 
@@ -143,6 +151,11 @@ for (const name of ['onnx', 'wasm'] as const) {
 
     it('searches a window outside the graph where its table would be too large', async () => {
       const source = withOptions(smallSource(33, { searchRadius: 1 }), { windowTableBytesMax: 0 });
+      assert.equal(await compareWithReference(engine, source), 'exact (search window)');
+    });
+
+    it('searches a window outside the graph where the graph would compare with far more rows', async () => {
+      const source = withOptions(smallSource(34, { searchRadius: 1 }), { graphRowsRatioMax: 2 });
       assert.equal(await compareWithReference(engine, source), 'exact (search window)');
     });
 

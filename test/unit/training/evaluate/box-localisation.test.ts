@@ -68,16 +68,16 @@ describe('boxes drawn by radiologists', () => {
   it('are compared with a patch by its centre, by contact and by intersection over union', () => {
     const boxes = [box(10, 10, 30, 30), box(60, 60, 80, 80)];
     // Shifted by half a side: the intersection is 10 x 20, the union 20 x 30 pixels.
-    assert.deepEqual(boxHit(box(20, 10, 40, 30), boxes, SIZE), {
+    assert.deepEqual(boxHit(box(20, 10, 40, 30), box(20, 10, 40, 30), boxes, SIZE), {
       pointing: false,
       touch: true,
       iou: 1 / 3,
       covered: 0.08,
     });
-    assert.equal(boxHit(box(19, 10, 39, 30), boxes, SIZE).pointing, true);
-    const beside = boxHit(box(30, 10, 50, 30), boxes, SIZE);
+    assert.equal(boxHit(box(19, 10, 39, 30), box(19, 10, 39, 30), boxes, SIZE).pointing, true);
+    const beside = boxHit(box(30, 10, 50, 30), box(30, 10, 50, 30), boxes, SIZE);
     assert.deepEqual([beside.touch, beside.iou], [false, 0]);
-    assert.equal(boxHit(box(60, 60, 80, 80), boxes, SIZE).iou, 1);
+    assert.equal(boxHit(box(0, 0, 1, 1), box(60, 60, 80, 80), boxes, SIZE).iou, 1);
   });
 
   it('give shares over the images with a box', () => {

@@ -47,11 +47,14 @@ const images = Array.from({ length: COUNT }, (_, index) =>
 );
 const scoresBy = (scoreOf: (image: FitImage, index: number) => number) => images.map(scoreOf);
 
+const scored = (of: readonly FitImage[], scores: readonly number[], views?: readonly string[]) =>
+  of.map(({ image }, index) => ({ image, score: scores[index]!, view: views?.[index] }));
+
 describe('thresholds', () => {
   it('leave out the highest scores where a share of the normals is assumed to be abnormal', () => {
     const scores = scoresBy((_, index) => index);
     scores[3] = Number.NaN;
-    const { imageScores, strata } = refineThresholds(EMPTY, images, scores, {
+    const { imageScores, strata } = refineThresholds(EMPTY, scored(images, scores), {
       contamination: 0.1,
       strata: false,
     });
@@ -69,8 +72,8 @@ describe('thresholds', () => {
     ] as const) {
       const plain = { contamination: 0, strata: false };
       const scores = scoresBy(of);
-      const before = refineThresholds(EMPTY, images, scores, plain);
-      const after = refineThresholds(EMPTY, images, scores, { ...plain, strata: true });
+      const before = refineThresholds(EMPTY, scored(images, scores), plain);
+      const after = refineThresholds(EMPTY, scored(images, scores), { ...plain, strata: true });
       assert.equal(after.strata?.length, 15);
       const highest = [...after.strata!].sort((a, b) => b.imageScores[0]! - a.imageScores[0]!)[0]!;
       if (name !== '') assert.equal(highest.name, name);
@@ -86,9 +89,24 @@ describe('thresholds', () => {
     }
   });
 
+  it('hold in each of two views', () => {
+    const views = images.map((_, index) => (index % 3 === 0 ? 'AP' : 'PA'));
+    const scores = scoresBy((_, index) => index + (index % 3 === 0 ? 1000 : 0));
+    const all = scored(images, scores, views);
+    const { strata } = refineThresholds(EMPTY, all, { contamination: 0, strata: true });
+    assert.equal(strata?.length, 17);
+    const [ap, pa] = strata!.slice(-2);
+    assert.deepEqual([ap!.name, pa!.name], ['view AP', 'view PA']);
+    assert.deepEqual([ap!.imageScores.length, pa!.imageScores.length], [40, 80]);
+    assert.ok(ap!.imageScores[0]! >= 1000 && pa!.imageScores.at(-1)! < 1000);
+  });
+
   it('have no strata where these would be too small', () => {
     const few = images.slice(0, 90);
     const scores = few.map((_, index) => index);
-    assert.equal(refineThresholds(EMPTY, few, scores, { contamination: 0, strata: true }).strata, undefined);
+    assert.equal(
+      refineThresholds(EMPTY, scored(few, scores), { contamination: 0, strata: true }).strata,
+      undefined,
+    );
   });
 });
