@@ -71,6 +71,7 @@ describe('a server that cannot be asked', function () {
     await refused('no-such-host.invalid:50051', [], /host name cannot be resolved/);
     await refused('http://127.0.0.1:50051', [], /HOST:PORT without http/, 2);
     await refused('localhost', [], /write HOST:PORT/, 2);
+    await refused('localhost:99999', [], /the port must be 1 to 65535/, 2);
   });
 
   it('expects TLS, or does not speak it', async () => {

@@ -164,7 +164,8 @@ describe('salad evaluate', function () {
     await refuse(/same file/, '--report', join(root, 'x'), '--scores', join(root, 'x'));
     const image = join(data, 'normal/6100.png');
     const before = readFileSync(image);
-    await refuse(/is an image of the data/, '--scores', image);
+    await refuse(/--scores .*holds something else than CSV/, '--scores', image);
+    await refuse(/is an image of the data/, '--half', 'report', '--half-log', image);
     assert.deepEqual(readFileSync(image), before);
     await refuse(
       /cannot be written to .*--half-log/,

@@ -22,7 +22,12 @@ export interface DicomInfo {
 
 /** @throws errors of reading the file from the disk; CANCELLED */
 export async function inspectDicom(file: string, signal: AbortSignal): Promise<DicomInfo> {
-  const bytes = await readFile(file);
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EISDIR') throw error;
+    throw new SaladError('CONFIGURATION_INVALID', `${file} is a folder: name the files in it`, {
+      cause: error,
+    });
+  });
   const failed = (reason: string): DicomInfo => ({
     ...{ file, scorable: false, reasons: [reason], notes: [], description: null },
   });

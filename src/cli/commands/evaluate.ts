@@ -41,6 +41,7 @@ import { engineOption, offlineEngineOf, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, note, type Progress, print, printJson, table } from '../shared/output.js';
+import { refuseOtherFormat } from '../shared/output-files.js';
 
 interface EvaluateFlags extends DataFlags {
   readonly model: string;
@@ -157,8 +158,14 @@ function printResult(detail: EvaluationDetail): void {
 
 /** Checks before the work that the files written after it can be written. */
 async function checkOutputs({ scores, report }: EvaluateFlags): Promise<void> {
-  if (scores) await checkWritable('--scores', scores);
-  if (report) await checkWritable('--report', report);
+  for (const [flag, file, format] of [
+    ['--scores', scores, 'csv'],
+    ['--report', report, 'html'],
+  ] as const) {
+    if (!file) continue;
+    await checkWritable(flag, file);
+    await refuseOtherFormat(flag, file, format);
+  }
   if (scores && report && resolve(scores) === resolve(report)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
@@ -167,16 +174,10 @@ async function checkOutputs({ scores, report }: EvaluateFlags): Promise<void> {
   }
 }
 
-/** @throws SaladError CONFIGURATION_INVALID if an output would overwrite an image of the data */
-function checkNoImageIsOverwritten({ scores, report, halfLog }: EvaluateFlags, { images }: Dataset): void {
-  const paths = new Set(images.map(({ path }) => path));
-  for (const file of [scores, report, halfLog]) {
-    if (file && paths.has(resolve(file))) {
-      throw new SaladError(
-        'CONFIGURATION_INVALID',
-        `${file} is an image of the data and would be overwritten: choose another file`,
-      );
-    }
+/** @throws SaladError CONFIGURATION_INVALID if lines would be appended to an image of the data */
+function checkNoImageIsLog({ halfLog }: EvaluateFlags, { images }: Dataset): void {
+  if (halfLog && images.some(({ path }) => path === resolve(halfLog))) {
+    throw new SaladError('CONFIGURATION_INVALID', `${halfLog} is an image of the data: choose another file`);
   }
 }
 
@@ -220,7 +221,7 @@ async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void
   let progress: Progress | undefined;
   try {
     const all = await readData(flags, 'evaluate', signal);
-    checkNoImageIsOverwritten(flags, all);
+    checkNoImageIsLog(flags, all);
     const dataset = halfOf(all, flags.half ?? 'all');
     engine = await createEngine(engineName);
     await logReportUse(flags, dataset, bundle);

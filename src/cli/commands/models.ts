@@ -13,6 +13,7 @@ import { shippedModels } from '../../util/package-root.js';
 import { systemReason } from '../shared/failure.js';
 import { type Example, helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
+import { refuseOtherFormat } from '../shared/output-files.js';
 import { fetchBundle } from './models-fetch.js';
 
 interface ModelsFlags {
@@ -237,6 +238,7 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
 
 async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: string }): Promise<void> {
   const bundle = await openBundle(flags, model);
+  await refuseOtherFormat('--onnx', flags.onnx, 'onnx');
   const bytes = buildOnnx(bundle);
   try {
     await writeFile(flags.onnx, bytes);

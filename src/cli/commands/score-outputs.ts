@@ -76,8 +76,8 @@ export class ScoreOutputs {
     }
     const mapPathByFile = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
     const outputs: OutputFile[] = [
-      ...(report === undefined ? [] : [{ flag: '--report', path: report }]),
-      ...(csv === undefined ? [] : [{ flag: '--csv', path: csv }]),
+      ...(report === undefined ? [] : [{ flag: '--report', path: report, format: 'html' as const }]),
+      ...(csv === undefined ? [] : [{ flag: '--csv', path: csv, format: 'csv' as const }]),
       ...[...mapPathByFile].map(([input, path]) => ({ flag: '--anomaly-map', path, input })),
     ];
     await prepareFiles(outputs, files);

@@ -86,7 +86,12 @@ function provenance(scored: readonly ScoredImage[], date: Date): string {
     facts.push(
       ['model', distinct(({ model }) => `${model?.name}@${model?.version}`)],
       ['bundle (SHA-256)', distinct(({ model }) => model?.bundleSha256 ?? '')],
-      ['engine', distinct(({ engines, precisions }) => `${engines.join(', ')} in ${precisions.join(', ')}`)],
+      [
+        'engine',
+        distinct(({ engines, precisions }) =>
+          engines.length === 0 ? 'none' : `${engines.join(', ')} in ${precisions.join(', ')}`,
+        ),
+      ],
       ['threshold', distinct(thresholdText)],
     );
   }

@@ -12,8 +12,39 @@ export interface OutputFile {
   /** Such as `--report`. */
   readonly flag: string;
   readonly path: string;
+  /** What is written; an existing file of another format is not replaced. @default any */
+  readonly format?: OutputFormat;
   /** The input file that this output belongs to, if it belongs to one. */
   readonly input?: string;
+}
+
+export type OutputFormat = 'csv' | 'html' | 'onnx';
+
+/** How a file of the format begins. */
+const BEGINS: Readonly<Record<OutputFormat, (text: string) => boolean>> = {
+  csv: (text) => text.startsWith('file,'),
+  html: (text) => /^\s*<!doctype html/i.test(text),
+  // Field 1 (ir_version) of ModelProto.
+  onnx: (text) => text.charCodeAt(0) === 8,
+};
+
+/**
+ * Protects files that a mistyped path names, such as a manifest, a key or a mask: an existing file is replaced only by
+ * the same format. Empty files, devices and pipes may be written.
+ * @throws SaladError CONFIGURATION_INVALID
+ */
+export async function refuseOtherFormat(flag: string, path: string, format: OutputFormat): Promise<void> {
+  const info = await stat(path).catch(() => undefined);
+  if (info === undefined || !info.isFile() || info.size === 0) return;
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0);
+    if (BEGINS[format](buffer.toString('latin1', 0, bytesRead))) return;
+  } finally {
+    await file.close();
+  }
+  const why = `exists and holds something else than ${format.toUpperCase()} of this command`;
+  throw new SaladError('CONFIGURATION_INVALID', `${flag} ${path} ${why}: choose another file, or remove it`);
 }
 
 /**
@@ -26,11 +57,12 @@ export async function prepareFiles(
   inputs: readonly string[] = [],
 ): Promise<void> {
   await checkConflicts(outputs, inputs);
-  for (const { flag, path } of outputs) {
+  for (const { flag, path, format } of outputs) {
     await runWriteCheck(flag, path, async () => {
       await createFolder(dirname(path));
       await checkFileWritable(path);
     });
+    if (format !== undefined) await refuseOtherFormat(flag, path, format);
   }
 }
 

@@ -55,6 +55,10 @@ function checkTarget(target: string): void {
     );
   }
   // Also accepts dns:///host:port, ipv4:... and unix:...; refuses an IPv6 address in brackets without a port.
+  const port = /:(\d+)$/.exec(target)?.[1];
+  if (port !== undefined && (Number(port) < 1 || Number(port) > 65_535)) {
+    throw new SaladError('CONFIGURATION_INVALID', `--target ${target}: the port must be 1 to 65535`);
+  }
   if (!/:\S+$/.test(target) || /\]$/.test(target)) {
     throw new SaladError(
       'CONFIGURATION_INVALID',

@@ -22,20 +22,23 @@ export interface ConfigField<T> {
 type FieldOptions<T> = Omit<ConfigField<T>, 'allowed' | 'schema' | 'unit' | 'min' | 'max'>;
 
 /** HOST:PORT, with an IPv6 host in brackets. */
-const ADDRESS = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):\d{1,5}$/;
+const ADDRESS = /^(\[[0-9a-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/;
+const PORT_MAX = 65_535;
+
+const isAddress = (value: string) => Number(ADDRESS.exec(value)?.[2] ?? Number.NaN) <= PORT_MAX;
 
 export const address = (field: FieldOptions<string>): ConfigField<string> => ({
   ...field,
   unit: 'none',
-  allowed: 'HOST:PORT',
-  schema: z.string().regex(ADDRESS),
+  allowed: 'HOST:PORT, the port 0 to 65535',
+  schema: z.string().refine(isAddress),
 });
 
 export const optionalAddress = (field: FieldOptions<string>): ConfigField<string> => ({
   ...field,
   unit: 'none',
-  allowed: 'HOST:PORT or empty',
-  schema: z.string().refine((value) => value === '' || ADDRESS.test(value)),
+  allowed: 'HOST:PORT, the port 0 to 65535, or empty',
+  schema: z.string().refine((value) => value === '' || isAddress(value)),
 });
 
 export const path = (field: FieldOptions<string>): ConfigField<string> => ({

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { prepareFiles, prepareFolder } from '../../../../src/cli/shared/output-files.js';
+import { prepareFiles, prepareFolder, refuseOtherFormat } from '../../../../src/cli/shared/output-files.js';
 import { SaladError } from '../../../../src/errors/index.js';
 
 describe('output paths', () => {
@@ -46,6 +46,28 @@ describe('output paths', () => {
     assert.equal(readFileSync(at('old.csv'), 'utf8'), 'old');
     await prepareFolder('--out', at('out'));
     assert.deepEqual(readdirSync(at('out')), []);
+  });
+
+  it('do not replace a file of another format', async () => {
+    writeFileSync(at('manifest.json'), '{"name": "mine"}');
+    writeFileSync(at('empty'), '');
+    writeFileSync(at('scores.csv'), 'file,imageScore\n');
+    writeFileSync(at('report.html'), '<!doctype html>\n<title>');
+    for (const [format, good] of [
+      ['csv', 'scores.csv'],
+      ['html', 'report.html'],
+    ] as const) {
+      await prepareFiles([{ flag: '--it', path: at(good), format }]);
+      await prepareFiles([{ flag: '--it', path: at('empty'), format }]);
+      for (const other of ['manifest.json', 'input.png']) {
+        await refused(
+          prepareFiles([{ flag: '--it', path: at(other), format }]),
+          /--it .* holds something else/,
+        );
+      }
+    }
+    await refused(refuseOtherFormat('--onnx', at('scores.csv'), 'onnx'), /--onnx .*something else than ONNX/);
+    assert.equal(readFileSync(at('manifest.json'), 'utf8'), '{"name": "mine"}');
   });
 
   it('are refused if they cannot be written', async () => {
