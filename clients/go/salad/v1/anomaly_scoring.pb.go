@@ -249,7 +249,10 @@ type ScoreImageRequest struct {
 	//
 	//	*ScoreImageRequest_Encoded
 	//	*ScoreImageRequest_Raw
-	Image         isScoreImageRequest_Image `protobuf_oneof:"image"`
+	Image isScoreImageRequest_Image `protobuf_oneof:"image"`
+	// Number of the frame of a DICOM file, from 1; each frame is an acquisition of its own. Absent means the only frame: a
+	// file with several is then refused.
+	Frame         *uint32 `protobuf:"varint,4,opt,name=frame,proto3,oneof" json:"frame,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -316,6 +319,13 @@ func (x *ScoreImageRequest) GetRaw() []byte {
 	return nil
 }
 
+func (x *ScoreImageRequest) GetFrame() uint32 {
+	if x != nil && x.Frame != nil {
+		return *x.Frame
+	}
+	return 0
+}
+
 type isScoreImageRequest_Image interface {
 	isScoreImageRequest_Image()
 }
@@ -325,6 +335,10 @@ type ScoreImageRequest_Encoded struct {
 	// checksum, length and code is checked, and that no pixel is missing; bytes behind the end of the image are passed
 	// over. No colour management: colour becomes 0.299 R + 0.587 G + 0.114 B, ink c and k become (1 - c)(1 - k) first,
 	// transparent pixels are laid over black. EXIF orientation is not applied.
+	// Or a whole DICOM file, recognised by its content, which describes its own values: only `voi` and
+	// `photometric_interpretation` of header.image may be set, and replace those of the file; rows, columns,
+	// bits_allocated and bits_stored may be set to those of the file. Colour is refused. Prefer to decode at the client
+	// and to send samples: a DICOM file carries the patient's data to the server, which neither logs nor answers it.
 	Encoded []byte `protobuf:"bytes,2,opt,name=encoded,proto3,oneof"`
 }
 
@@ -453,12 +467,14 @@ const file_salad_v1_anomaly_scoring_proto_rawDesc = "" +
 	"\baccepted\x18\x01 \x01(\v2\x1d.salad.v1.AcquisitionAcceptedH\x00R\baccepted\x12:\n" +
 	"\fpatch_scores\x18\x02 \x01(\v2\x15.salad.v1.PatchScoresH\x00R\vpatchScores\x12>\n" +
 	"\taggregate\x18\x03 \x01(\v2\x1e.salad.v1.AcquisitionAggregateH\x00R\taggregateB\t\n" +
-	"\apayload\"\x81\x01\n" +
+	"\apayload\"\xa6\x01\n" +
 	"\x11ScoreImageRequest\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.salad.v1.AcquisitionHeaderR\x06header\x12\x1a\n" +
 	"\aencoded\x18\x02 \x01(\fH\x00R\aencoded\x12\x12\n" +
-	"\x03raw\x18\x03 \x01(\fH\x00R\x03rawB\a\n" +
-	"\x05image\"\xd8\x01\n" +
+	"\x03raw\x18\x03 \x01(\fH\x00R\x03raw\x12\x19\n" +
+	"\x05frame\x18\x04 \x01(\rH\x01R\x05frame\x88\x01\x01B\a\n" +
+	"\x05imageB\b\n" +
+	"\x06_frame\"\xd8\x01\n" +
 	"\x12ScoreImageResponse\x12;\n" +
 	"\baccepted\x18\x01 \x01(\v2\x1d.salad.v1.AcquisitionAcceptedH\x00R\baccepted\x12:\n" +
 	"\fpatch_scores\x18\x02 \x01(\v2\x15.salad.v1.PatchScoresH\x00R\vpatchScores\x12>\n" +

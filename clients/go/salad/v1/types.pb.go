@@ -468,6 +468,12 @@ const (
 	// The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
 	// what the header says; its grey levels were turned over before it was scored.
 	WarningKind_WARNING_KIND_INVERTED WarningKind = 7
+	// The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
+	// is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+	WarningKind_WARNING_KIND_IMPLAUSIBLE WarningKind = 8
+	// The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
+	// field of view, or lies in another position, than those the model knows, which may raise the score.
+	WarningKind_WARNING_KIND_ALIGNMENT_BOUND WarningKind = 9
 )
 
 // Enum value maps for WarningKind.
@@ -481,6 +487,8 @@ var (
 		5: "WARNING_KIND_SCORE_DRIFT",
 		6: "WARNING_KIND_NOTHING_SCORED",
 		7: "WARNING_KIND_INVERTED",
+		8: "WARNING_KIND_IMPLAUSIBLE",
+		9: "WARNING_KIND_ALIGNMENT_BOUND",
 	}
 	WarningKind_value = map[string]int32{
 		"WARNING_KIND_UNSPECIFIED":     0,
@@ -491,6 +499,8 @@ var (
 		"WARNING_KIND_SCORE_DRIFT":     5,
 		"WARNING_KIND_NOTHING_SCORED":  6,
 		"WARNING_KIND_INVERTED":        7,
+		"WARNING_KIND_IMPLAUSIBLE":     8,
+		"WARNING_KIND_ALIGNMENT_BOUND": 9,
 	}
 )
 
@@ -687,8 +697,14 @@ type ImageFormat struct {
 	// Distance between the centres of neighbouring samples in mm, rows then columns; absent if unknown.
 	RowSpacingMm    *float64 `protobuf:"fixed64,10,opt,name=row_spacing_mm,json=rowSpacingMm,proto3,oneof" json:"row_spacing_mm,omitempty"`
 	ColumnSpacingMm *float64 `protobuf:"fixed64,11,opt,name=column_spacing_mm,json=columnSpacingMm,proto3,oneof" json:"column_spacing_mm,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Stored values to modality values (DICOM PS3.3 C.11.1.1.1); then rescale_slope and rescale_intercept are absent.
+	ModalityLut *ModalityLut `protobuf:"bytes,12,opt,name=modality_lut,json=modalityLut,proto3" json:"modality_lut,omitempty"`
+	// Stored values that are no picture (DICOM PS3.3 C.7.5.1.1.2): black whatever else is applied.
+	PixelPadding *PixelPadding `protobuf:"bytes,13,opt,name=pixel_padding,json=pixelPadding,proto3" json:"pixel_padding,omitempty"`
+	// Height of a sample divided by its width, where the spacing in mm is not known. Absent: that of the spacing, or 1.
+	PixelAspectRatio *float64 `protobuf:"fixed64,14,opt,name=pixel_aspect_ratio,json=pixelAspectRatio,proto3,oneof" json:"pixel_aspect_ratio,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ImageFormat) Reset() {
@@ -798,6 +814,144 @@ func (x *ImageFormat) GetColumnSpacingMm() float64 {
 	return 0
 }
 
+func (x *ImageFormat) GetModalityLut() *ModalityLut {
+	if x != nil {
+		return x.ModalityLut
+	}
+	return nil
+}
+
+func (x *ImageFormat) GetPixelPadding() *PixelPadding {
+	if x != nil {
+		return x.PixelPadding
+	}
+	return nil
+}
+
+func (x *ImageFormat) GetPixelAspectRatio() float64 {
+	if x != nil && x.PixelAspectRatio != nil {
+		return *x.PixelAspectRatio
+	}
+	return 0
+}
+
+// A look-up table from stored values to modality values, of which the full range is 0 to 2^bits_per_entry - 1.
+type ModalityLut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stored value mapped to the first entry; lower values map there too.
+	FirstValue int32 `protobuf:"zigzag32,1,opt,name=first_value,json=firstValue,proto3" json:"first_value,omitempty"`
+	// Bits of each entry, 8 to 16.
+	BitsPerEntry uint32 `protobuf:"varint,2,opt,name=bits_per_entry,json=bitsPerEntry,proto3" json:"bits_per_entry,omitempty"`
+	// 1 to 65536 entries; values beyond the last map to the last.
+	Entries       []uint32 `protobuf:"varint,3,rep,packed,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModalityLut) Reset() {
+	*x = ModalityLut{}
+	mi := &file_salad_v1_types_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModalityLut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModalityLut) ProtoMessage() {}
+
+func (x *ModalityLut) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_types_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModalityLut.ProtoReflect.Descriptor instead.
+func (*ModalityLut) Descriptor() ([]byte, []int) {
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ModalityLut) GetFirstValue() int32 {
+	if x != nil {
+		return x.FirstValue
+	}
+	return 0
+}
+
+func (x *ModalityLut) GetBitsPerEntry() uint32 {
+	if x != nil {
+		return x.BitsPerEntry
+	}
+	return 0
+}
+
+func (x *ModalityLut) GetEntries() []uint32 {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// Stored values from `first` to `last`, both included.
+type PixelPadding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         int32                  `protobuf:"zigzag32,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          int32                  `protobuf:"zigzag32,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PixelPadding) Reset() {
+	*x = PixelPadding{}
+	mi := &file_salad_v1_types_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PixelPadding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PixelPadding) ProtoMessage() {}
+
+func (x *PixelPadding) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_types_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PixelPadding.ProtoReflect.Descriptor instead.
+func (*PixelPadding) Descriptor() ([]byte, []int) {
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PixelPadding) GetFirst() int32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *PixelPadding) GetLast() int32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 // Maps rescaled values to display values (DICOM VOI).
 type VoiTransform struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -813,7 +967,7 @@ type VoiTransform struct {
 
 func (x *VoiTransform) Reset() {
 	*x = VoiTransform{}
-	mi := &file_salad_v1_types_proto_msgTypes[3]
+	mi := &file_salad_v1_types_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +979,7 @@ func (x *VoiTransform) String() string {
 func (*VoiTransform) ProtoMessage() {}
 
 func (x *VoiTransform) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[3]
+	mi := &file_salad_v1_types_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +992,7 @@ func (x *VoiTransform) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoiTransform.ProtoReflect.Descriptor instead.
 func (*VoiTransform) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{3}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *VoiTransform) GetTransform() isVoiTransform_Transform {
@@ -910,7 +1064,7 @@ type VoiWindow struct {
 
 func (x *VoiWindow) Reset() {
 	*x = VoiWindow{}
-	mi := &file_salad_v1_types_proto_msgTypes[4]
+	mi := &file_salad_v1_types_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1076,7 @@ func (x *VoiWindow) String() string {
 func (*VoiWindow) ProtoMessage() {}
 
 func (x *VoiWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[4]
+	mi := &file_salad_v1_types_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1089,7 @@ func (x *VoiWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoiWindow.ProtoReflect.Descriptor instead.
 func (*VoiWindow) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{4}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VoiWindow) GetCenter() float64 {
@@ -973,7 +1127,7 @@ type VoiLut struct {
 
 func (x *VoiLut) Reset() {
 	*x = VoiLut{}
-	mi := &file_salad_v1_types_proto_msgTypes[5]
+	mi := &file_salad_v1_types_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1139,7 @@ func (x *VoiLut) String() string {
 func (*VoiLut) ProtoMessage() {}
 
 func (x *VoiLut) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[5]
+	mi := &file_salad_v1_types_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1152,7 @@ func (x *VoiLut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoiLut.ProtoReflect.Descriptor instead.
 func (*VoiLut) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{5}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VoiLut) GetFirstValue() int32 {
@@ -1035,7 +1189,7 @@ type VoiAuto struct {
 
 func (x *VoiAuto) Reset() {
 	*x = VoiAuto{}
-	mi := &file_salad_v1_types_proto_msgTypes[6]
+	mi := &file_salad_v1_types_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1201,7 @@ func (x *VoiAuto) String() string {
 func (*VoiAuto) ProtoMessage() {}
 
 func (x *VoiAuto) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[6]
+	mi := &file_salad_v1_types_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1214,7 @@ func (x *VoiAuto) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoiAuto.ProtoReflect.Descriptor instead.
 func (*VoiAuto) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{6}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VoiAuto) GetLowPercentile() float64 {
@@ -1093,14 +1247,16 @@ type ScoringOptions struct {
 	MaxFalsePositiveRate *float64 `protobuf:"fixed64,5,opt,name=max_false_positive_rate,json=maxFalsePositiveRate,proto3,oneof" json:"max_false_positive_rate,omitempty"`
 	EarlyEnd             EarlyEnd `protobuf:"varint,6,opt,name=early_end,json=earlyEnd,proto3,enum=salad.v1.EarlyEnd" json:"early_end,omitempty"`
 	// How many top patches the aggregate lists, 0 to 100; absent means 5.
-	TopPatches    *uint32 `protobuf:"varint,7,opt,name=top_patches,json=topPatches,proto3,oneof" json:"top_patches,omitempty"`
+	TopPatches *uint32 `protobuf:"varint,7,opt,name=top_patches,json=topPatches,proto3,oneof" json:"top_patches,omitempty"`
+	// Name the instance of a DICOM file in the aggregate; without it nothing of the file but its pixels is answered.
+	DicomInstance bool `protobuf:"varint,8,opt,name=dicom_instance,json=dicomInstance,proto3" json:"dicom_instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScoringOptions) Reset() {
 	*x = ScoringOptions{}
-	mi := &file_salad_v1_types_proto_msgTypes[7]
+	mi := &file_salad_v1_types_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1268,7 @@ func (x *ScoringOptions) String() string {
 func (*ScoringOptions) ProtoMessage() {}
 
 func (x *ScoringOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[7]
+	mi := &file_salad_v1_types_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1281,7 @@ func (x *ScoringOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScoringOptions.ProtoReflect.Descriptor instead.
 func (*ScoringOptions) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{7}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ScoringOptions) GetPatchScores() bool {
@@ -1177,6 +1333,13 @@ func (x *ScoringOptions) GetTopPatches() uint32 {
 	return 0
 }
 
+func (x *ScoringOptions) GetDicomInstance() bool {
+	if x != nil {
+		return x.DicomInstance
+	}
+	return false
+}
+
 // Whole rows in order.
 type PixelRows struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1190,7 +1353,7 @@ type PixelRows struct {
 
 func (x *PixelRows) Reset() {
 	*x = PixelRows{}
-	mi := &file_salad_v1_types_proto_msgTypes[8]
+	mi := &file_salad_v1_types_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1365,7 @@ func (x *PixelRows) String() string {
 func (*PixelRows) ProtoMessage() {}
 
 func (x *PixelRows) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[8]
+	mi := &file_salad_v1_types_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1378,7 @@ func (x *PixelRows) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PixelRows.ProtoReflect.Descriptor instead.
 func (*PixelRows) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{8}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PixelRows) GetFirstRow() uint32 {
@@ -1242,7 +1405,7 @@ type PixelTiles struct {
 
 func (x *PixelTiles) Reset() {
 	*x = PixelTiles{}
-	mi := &file_salad_v1_types_proto_msgTypes[9]
+	mi := &file_salad_v1_types_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1254,7 +1417,7 @@ func (x *PixelTiles) String() string {
 func (*PixelTiles) ProtoMessage() {}
 
 func (x *PixelTiles) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[9]
+	mi := &file_salad_v1_types_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1267,7 +1430,7 @@ func (x *PixelTiles) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PixelTiles.ProtoReflect.Descriptor instead.
 func (*PixelTiles) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{9}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PixelTiles) GetTiles() []*PixelTile {
@@ -1293,7 +1456,7 @@ type PixelTile struct {
 
 func (x *PixelTile) Reset() {
 	*x = PixelTile{}
-	mi := &file_salad_v1_types_proto_msgTypes[10]
+	mi := &file_salad_v1_types_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1468,7 @@ func (x *PixelTile) String() string {
 func (*PixelTile) ProtoMessage() {}
 
 func (x *PixelTile) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[10]
+	mi := &file_salad_v1_types_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1481,7 @@ func (x *PixelTile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PixelTile.ProtoReflect.Descriptor instead.
 func (*PixelTile) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{10}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PixelTile) GetRow() uint32 {
@@ -1352,7 +1515,7 @@ type AcquisitionEnd struct {
 
 func (x *AcquisitionEnd) Reset() {
 	*x = AcquisitionEnd{}
-	mi := &file_salad_v1_types_proto_msgTypes[11]
+	mi := &file_salad_v1_types_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1527,7 @@ func (x *AcquisitionEnd) String() string {
 func (*AcquisitionEnd) ProtoMessage() {}
 
 func (x *AcquisitionEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[11]
+	mi := &file_salad_v1_types_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1540,7 @@ func (x *AcquisitionEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquisitionEnd.ProtoReflect.Descriptor instead.
 func (*AcquisitionEnd) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{11}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AcquisitionEnd) GetCrc32C() uint32 {
@@ -1408,7 +1571,7 @@ type AcquisitionAccepted struct {
 
 func (x *AcquisitionAccepted) Reset() {
 	*x = AcquisitionAccepted{}
-	mi := &file_salad_v1_types_proto_msgTypes[12]
+	mi := &file_salad_v1_types_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1583,7 @@ func (x *AcquisitionAccepted) String() string {
 func (*AcquisitionAccepted) ProtoMessage() {}
 
 func (x *AcquisitionAccepted) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[12]
+	mi := &file_salad_v1_types_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1596,7 @@ func (x *AcquisitionAccepted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquisitionAccepted.ProtoReflect.Descriptor instead.
 func (*AcquisitionAccepted) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{12}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AcquisitionAccepted) GetAcquisitionId() string {
@@ -1506,7 +1669,7 @@ type AffineTransform struct {
 
 func (x *AffineTransform) Reset() {
 	*x = AffineTransform{}
-	mi := &file_salad_v1_types_proto_msgTypes[13]
+	mi := &file_salad_v1_types_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1681,7 @@ func (x *AffineTransform) String() string {
 func (*AffineTransform) ProtoMessage() {}
 
 func (x *AffineTransform) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[13]
+	mi := &file_salad_v1_types_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1694,7 @@ func (x *AffineTransform) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AffineTransform.ProtoReflect.Descriptor instead.
 func (*AffineTransform) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{13}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AffineTransform) GetXx() float64 {
@@ -1590,7 +1753,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_salad_v1_types_proto_msgTypes[14]
+	mi := &file_salad_v1_types_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1765,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[14]
+	mi := &file_salad_v1_types_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1778,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{14}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Placement) GetTop() uint32 {
@@ -1659,7 +1822,7 @@ type ModelIdentity struct {
 
 func (x *ModelIdentity) Reset() {
 	*x = ModelIdentity{}
-	mi := &file_salad_v1_types_proto_msgTypes[15]
+	mi := &file_salad_v1_types_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1834,7 @@ func (x *ModelIdentity) String() string {
 func (*ModelIdentity) ProtoMessage() {}
 
 func (x *ModelIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[15]
+	mi := &file_salad_v1_types_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1847,7 @@ func (x *ModelIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelIdentity.ProtoReflect.Descriptor instead.
 func (*ModelIdentity) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{15}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ModelIdentity) GetName() string {
@@ -1736,7 +1899,7 @@ type Geometry struct {
 
 func (x *Geometry) Reset() {
 	*x = Geometry{}
-	mi := &file_salad_v1_types_proto_msgTypes[16]
+	mi := &file_salad_v1_types_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1911,7 @@ func (x *Geometry) String() string {
 func (*Geometry) ProtoMessage() {}
 
 func (x *Geometry) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[16]
+	mi := &file_salad_v1_types_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1924,7 @@ func (x *Geometry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Geometry.ProtoReflect.Descriptor instead.
 func (*Geometry) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{16}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Geometry) GetWorkingRows() uint32 {
@@ -1861,7 +2024,7 @@ type PatchScores struct {
 
 func (x *PatchScores) Reset() {
 	*x = PatchScores{}
-	mi := &file_salad_v1_types_proto_msgTypes[17]
+	mi := &file_salad_v1_types_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2036,7 @@ func (x *PatchScores) String() string {
 func (*PatchScores) ProtoMessage() {}
 
 func (x *PatchScores) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[17]
+	mi := &file_salad_v1_types_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2049,7 @@ func (x *PatchScores) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchScores.ProtoReflect.Descriptor instead.
 func (*PatchScores) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{17}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PatchScores) GetPatches() []*PatchScore {
@@ -1925,7 +2088,7 @@ type PatchScore struct {
 
 func (x *PatchScore) Reset() {
 	*x = PatchScore{}
-	mi := &file_salad_v1_types_proto_msgTypes[18]
+	mi := &file_salad_v1_types_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2100,7 @@ func (x *PatchScore) String() string {
 func (*PatchScore) ProtoMessage() {}
 
 func (x *PatchScore) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[18]
+	mi := &file_salad_v1_types_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2113,7 @@ func (x *PatchScore) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PatchScore.ProtoReflect.Descriptor instead.
 func (*PatchScore) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{18}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PatchScore) GetRow() uint32 {
@@ -2016,7 +2179,7 @@ type NearestPrototype struct {
 
 func (x *NearestPrototype) Reset() {
 	*x = NearestPrototype{}
-	mi := &file_salad_v1_types_proto_msgTypes[19]
+	mi := &file_salad_v1_types_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2191,7 @@ func (x *NearestPrototype) String() string {
 func (*NearestPrototype) ProtoMessage() {}
 
 func (x *NearestPrototype) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[19]
+	mi := &file_salad_v1_types_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2204,7 @@ func (x *NearestPrototype) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearestPrototype.ProtoReflect.Descriptor instead.
 func (*NearestPrototype) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{19}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NearestPrototype) GetIndex() uint32 {
@@ -2070,7 +2233,7 @@ type AcquisitionAggregate struct {
 	AcquisitionId string                 `protobuf:"bytes,1,opt,name=acquisition_id,json=acquisitionId,proto3" json:"acquisition_id,omitempty"`
 	// The model's aggregate of robust z over patches; higher is less normal. NaN where nothing was scored.
 	ImageScore float64 `protobuf:"fixed64,2,opt,name=image_score,json=imageScore,proto3" json:"image_score,omitempty"`
-	// Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. 1 where nothing was scored.
+	// Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. NaN where nothing was scored.
 	PValue   float64  `protobuf:"fixed64,3,opt,name=p_value,json=pValue,proto3" json:"p_value,omitempty"`
 	Decision Decision `protobuf:"varint,4,opt,name=decision,proto3,enum=salad.v1.Decision" json:"decision,omitempty"`
 	// The image score above which the decision is DECISION_ANOMALOUS.
@@ -2088,15 +2251,17 @@ type AcquisitionAggregate struct {
 	Warnings []*Warning `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// How the memory bank was searched: "exact", "exact (search window)", "index (usearch, recall 0.995)".
 	Search string `protobuf:"bytes,14,opt,name=search,proto3" json:"search,omitempty"`
-	// Arithmetic of the encoder, "float32", "bfloat16" or "int8", of the engines above; several where they differed.
-	Precisions    []string `protobuf:"bytes,15,rep,name=precisions,proto3" json:"precisions,omitempty"`
+	// Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed.
+	Precisions []string `protobuf:"bytes,15,rep,name=precisions,proto3" json:"precisions,omitempty"`
+	// Of a DICOM file, where options.dicom_instance asked for it.
+	DicomInstance *DicomInstance `protobuf:"bytes,16,opt,name=dicom_instance,json=dicomInstance,proto3" json:"dicom_instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AcquisitionAggregate) Reset() {
 	*x = AcquisitionAggregate{}
-	mi := &file_salad_v1_types_proto_msgTypes[20]
+	mi := &file_salad_v1_types_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2273,7 @@ func (x *AcquisitionAggregate) String() string {
 func (*AcquisitionAggregate) ProtoMessage() {}
 
 func (x *AcquisitionAggregate) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[20]
+	mi := &file_salad_v1_types_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2286,7 @@ func (x *AcquisitionAggregate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquisitionAggregate.ProtoReflect.Descriptor instead.
 func (*AcquisitionAggregate) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{20}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AcquisitionAggregate) GetAcquisitionId() string {
@@ -2229,6 +2394,94 @@ func (x *AcquisitionAggregate) GetPrecisions() []string {
 	return nil
 }
 
+func (x *AcquisitionAggregate) GetDicomInstance() *DicomInstance {
+	if x != nil {
+		return x.DicomInstance
+	}
+	return nil
+}
+
+// What names a DICOM instance and its view. Values that the file lacks are empty.
+type DicomInstance struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SopInstanceUid string                 `protobuf:"bytes,1,opt,name=sop_instance_uid,json=sopInstanceUid,proto3" json:"sop_instance_uid,omitempty"`
+	// From 1.
+	Frame uint32 `protobuf:"varint,2,opt,name=frame,proto3" json:"frame,omitempty"`
+	// Frames of the file.
+	Frames uint32 `protobuf:"varint,3,opt,name=frames,proto3" json:"frames,omitempty"`
+	// R, L, U (unpaired) or B (both).
+	Laterality string `protobuf:"bytes,4,opt,name=laterality,proto3" json:"laterality,omitempty"`
+	// View Position (0018,5101), such as PA, AP, CC, MLO.
+	View          string `protobuf:"bytes,5,opt,name=view,proto3" json:"view,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DicomInstance) Reset() {
+	*x = DicomInstance{}
+	mi := &file_salad_v1_types_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DicomInstance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DicomInstance) ProtoMessage() {}
+
+func (x *DicomInstance) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_types_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DicomInstance.ProtoReflect.Descriptor instead.
+func (*DicomInstance) Descriptor() ([]byte, []int) {
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DicomInstance) GetSopInstanceUid() string {
+	if x != nil {
+		return x.SopInstanceUid
+	}
+	return ""
+}
+
+func (x *DicomInstance) GetFrame() uint32 {
+	if x != nil {
+		return x.Frame
+	}
+	return 0
+}
+
+func (x *DicomInstance) GetFrames() uint32 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *DicomInstance) GetLaterality() string {
+	if x != nil {
+		return x.Laterality
+	}
+	return ""
+}
+
+func (x *DicomInstance) GetView() string {
+	if x != nil {
+		return x.View
+	}
+	return ""
+}
+
 // Patches by outcome; the four add up to the patch grid.
 type Coverage struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -2247,7 +2500,7 @@ type Coverage struct {
 
 func (x *Coverage) Reset() {
 	*x = Coverage{}
-	mi := &file_salad_v1_types_proto_msgTypes[21]
+	mi := &file_salad_v1_types_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2512,7 @@ func (x *Coverage) String() string {
 func (*Coverage) ProtoMessage() {}
 
 func (x *Coverage) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[21]
+	mi := &file_salad_v1_types_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2525,7 @@ func (x *Coverage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Coverage.ProtoReflect.Descriptor instead.
 func (*Coverage) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{21}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Coverage) GetScored() uint32 {
@@ -2320,7 +2573,7 @@ type TilePosition struct {
 
 func (x *TilePosition) Reset() {
 	*x = TilePosition{}
-	mi := &file_salad_v1_types_proto_msgTypes[22]
+	mi := &file_salad_v1_types_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2332,7 +2585,7 @@ func (x *TilePosition) String() string {
 func (*TilePosition) ProtoMessage() {}
 
 func (x *TilePosition) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[22]
+	mi := &file_salad_v1_types_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2345,7 +2598,7 @@ func (x *TilePosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TilePosition.ProtoReflect.Descriptor instead.
 func (*TilePosition) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{22}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TilePosition) GetRow() uint32 {
@@ -2381,7 +2634,7 @@ type TopPatch struct {
 
 func (x *TopPatch) Reset() {
 	*x = TopPatch{}
-	mi := &file_salad_v1_types_proto_msgTypes[23]
+	mi := &file_salad_v1_types_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2646,7 @@ func (x *TopPatch) String() string {
 func (*TopPatch) ProtoMessage() {}
 
 func (x *TopPatch) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[23]
+	mi := &file_salad_v1_types_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2659,7 @@ func (x *TopPatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopPatch.ProtoReflect.Descriptor instead.
 func (*TopPatch) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{23}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TopPatch) GetRow() uint32 {
@@ -2469,7 +2722,7 @@ type SourcePoint struct {
 
 func (x *SourcePoint) Reset() {
 	*x = SourcePoint{}
-	mi := &file_salad_v1_types_proto_msgTypes[24]
+	mi := &file_salad_v1_types_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +2734,7 @@ func (x *SourcePoint) String() string {
 func (*SourcePoint) ProtoMessage() {}
 
 func (x *SourcePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[24]
+	mi := &file_salad_v1_types_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +2747,7 @@ func (x *SourcePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourcePoint.ProtoReflect.Descriptor instead.
 func (*SourcePoint) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{24}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SourcePoint) GetX() float64 {
@@ -2524,7 +2777,7 @@ type SourceBox struct {
 
 func (x *SourceBox) Reset() {
 	*x = SourceBox{}
-	mi := &file_salad_v1_types_proto_msgTypes[25]
+	mi := &file_salad_v1_types_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +2789,7 @@ func (x *SourceBox) String() string {
 func (*SourceBox) ProtoMessage() {}
 
 func (x *SourceBox) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[25]
+	mi := &file_salad_v1_types_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +2802,7 @@ func (x *SourceBox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SourceBox.ProtoReflect.Descriptor instead.
 func (*SourceBox) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{25}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SourceBox) GetTop() float64 {
@@ -2609,7 +2862,7 @@ type AnomalyMap struct {
 
 func (x *AnomalyMap) Reset() {
 	*x = AnomalyMap{}
-	mi := &file_salad_v1_types_proto_msgTypes[26]
+	mi := &file_salad_v1_types_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2874,7 @@ func (x *AnomalyMap) String() string {
 func (*AnomalyMap) ProtoMessage() {}
 
 func (x *AnomalyMap) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[26]
+	mi := &file_salad_v1_types_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2887,7 @@ func (x *AnomalyMap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnomalyMap.ProtoReflect.Descriptor instead.
 func (*AnomalyMap) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{26}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AnomalyMap) GetFormat() AnomalyMapFormat {
@@ -2711,7 +2964,7 @@ type ColourStop struct {
 
 func (x *ColourStop) Reset() {
 	*x = ColourStop{}
-	mi := &file_salad_v1_types_proto_msgTypes[27]
+	mi := &file_salad_v1_types_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2976,7 @@ func (x *ColourStop) String() string {
 func (*ColourStop) ProtoMessage() {}
 
 func (x *ColourStop) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[27]
+	mi := &file_salad_v1_types_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2989,7 @@ func (x *ColourStop) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ColourStop.ProtoReflect.Descriptor instead.
 func (*ColourStop) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{27}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ColourStop) GetRobustZ() float64 {
@@ -2801,7 +3054,7 @@ type Timings struct {
 
 func (x *Timings) Reset() {
 	*x = Timings{}
-	mi := &file_salad_v1_types_proto_msgTypes[28]
+	mi := &file_salad_v1_types_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2813,7 +3066,7 @@ func (x *Timings) String() string {
 func (*Timings) ProtoMessage() {}
 
 func (x *Timings) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[28]
+	mi := &file_salad_v1_types_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2826,7 +3079,7 @@ func (x *Timings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timings.ProtoReflect.Descriptor instead.
 func (*Timings) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{28}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Timings) GetQueueMs() float64 {
@@ -2875,7 +3128,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_salad_v1_types_proto_msgTypes[29]
+	mi := &file_salad_v1_types_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2887,7 +3140,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_types_proto_msgTypes[29]
+	mi := &file_salad_v1_types_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2900,7 +3153,7 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_salad_v1_types_proto_rawDescGZIP(), []int{29}
+	return file_salad_v1_types_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Warning) GetKind() WarningKind {
@@ -2933,7 +3186,7 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\aversion\x18\x02 \x01(\rH\x00R\aversion\x88\x01\x01B\n" +
 	"\n" +
-	"\b_version\"\xb7\x04\n" +
+	"\b_version\"\xf8\x05\n" +
 	"\vImageFormat\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x18\n" +
 	"\acolumns\x18\x02 \x01(\rR\acolumns\x12%\n" +
@@ -2947,11 +3200,23 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x03voi\x18\t \x01(\v2\x16.salad.v1.VoiTransformR\x03voi\x12)\n" +
 	"\x0erow_spacing_mm\x18\n" +
 	" \x01(\x01H\x02R\frowSpacingMm\x88\x01\x01\x12/\n" +
-	"\x11column_spacing_mm\x18\v \x01(\x01H\x03R\x0fcolumnSpacingMm\x88\x01\x01B\x10\n" +
+	"\x11column_spacing_mm\x18\v \x01(\x01H\x03R\x0fcolumnSpacingMm\x88\x01\x01\x128\n" +
+	"\fmodality_lut\x18\f \x01(\v2\x15.salad.v1.ModalityLutR\vmodalityLut\x12;\n" +
+	"\rpixel_padding\x18\r \x01(\v2\x16.salad.v1.PixelPaddingR\fpixelPadding\x121\n" +
+	"\x12pixel_aspect_ratio\x18\x0e \x01(\x01H\x04R\x10pixelAspectRatio\x88\x01\x01B\x10\n" +
 	"\x0e_rescale_slopeB\x14\n" +
 	"\x12_rescale_interceptB\x11\n" +
 	"\x0f_row_spacing_mmB\x14\n" +
-	"\x12_column_spacing_mm\"\x99\x01\n" +
+	"\x12_column_spacing_mmB\x15\n" +
+	"\x13_pixel_aspect_ratio\"r\n" +
+	"\vModalityLut\x12\x1f\n" +
+	"\vfirst_value\x18\x01 \x01(\x11R\n" +
+	"firstValue\x12$\n" +
+	"\x0ebits_per_entry\x18\x02 \x01(\rR\fbitsPerEntry\x12\x1c\n" +
+	"\aentries\x18\x03 \x03(\rB\x02\x10\x01R\aentries\"8\n" +
+	"\fPixelPadding\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x11R\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x11R\x04last\"\x99\x01\n" +
 	"\fVoiTransform\x12-\n" +
 	"\x06window\x18\x01 \x01(\v2\x13.salad.v1.VoiWindowH\x00R\x06window\x12$\n" +
 	"\x03lut\x18\x02 \x01(\v2\x10.salad.v1.VoiLutH\x00R\x03lut\x12'\n" +
@@ -2970,7 +3235,7 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x0elow_percentile\x18\x01 \x01(\x01H\x00R\rlowPercentile\x88\x01\x01\x12,\n" +
 	"\x0fhigh_percentile\x18\x02 \x01(\x01H\x01R\x0ehighPercentile\x88\x01\x01B\x11\n" +
 	"\x0f_low_percentileB\x12\n" +
-	"\x10_high_percentile\"\x94\x03\n" +
+	"\x10_high_percentile\"\xbb\x03\n" +
 	"\x0eScoringOptions\x12&\n" +
 	"\fpatch_scores\x18\x01 \x01(\bH\x00R\vpatchScores\x88\x01\x01\x12;\n" +
 	"\vanomaly_map\x18\x02 \x01(\x0e2\x1a.salad.v1.AnomalyMapFormatR\n" +
@@ -2982,7 +3247,8 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x17max_false_positive_rate\x18\x05 \x01(\x01H\x01R\x14maxFalsePositiveRate\x88\x01\x01\x12/\n" +
 	"\tearly_end\x18\x06 \x01(\x0e2\x12.salad.v1.EarlyEndR\bearlyEnd\x12$\n" +
 	"\vtop_patches\x18\a \x01(\rH\x02R\n" +
-	"topPatches\x88\x01\x01B\x0f\n" +
+	"topPatches\x88\x01\x01\x12%\n" +
+	"\x0edicom_instance\x18\b \x01(\bR\rdicomInstanceB\x0f\n" +
 	"\r_patch_scoresB\x1a\n" +
 	"\x18_max_false_positive_rateB\x0e\n" +
 	"\f_top_patches\"B\n" +
@@ -3054,7 +3320,7 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x10NearestPrototype\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x1a\n" +
 	"\bdistance\x18\x02 \x01(\x02R\bdistance\x12&\n" +
-	"\x0fsource_image_id\x18\x03 \x01(\tR\rsourceImageId\"\xf5\x04\n" +
+	"\x0fsource_image_id\x18\x03 \x01(\tR\rsourceImageId\"\xb5\x05\n" +
 	"\x14AcquisitionAggregate\x12%\n" +
 	"\x0eacquisition_id\x18\x01 \x01(\tR\racquisitionId\x12\x1f\n" +
 	"\vimage_score\x18\x02 \x01(\x01R\n" +
@@ -3076,7 +3342,16 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x06search\x18\x0e \x01(\tR\x06search\x12\x1e\n" +
 	"\n" +
 	"precisions\x18\x0f \x03(\tR\n" +
-	"precisions\"\xab\x01\n" +
+	"precisions\x12>\n" +
+	"\x0edicom_instance\x18\x10 \x01(\v2\x17.salad.v1.DicomInstanceR\rdicomInstance\"\x9b\x01\n" +
+	"\rDicomInstance\x12(\n" +
+	"\x10sop_instance_uid\x18\x01 \x01(\tR\x0esopInstanceUid\x12\x14\n" +
+	"\x05frame\x18\x02 \x01(\rR\x05frame\x12\x16\n" +
+	"\x06frames\x18\x03 \x01(\rR\x06frames\x12\x1e\n" +
+	"\n" +
+	"laterality\x18\x04 \x01(\tR\n" +
+	"laterality\x12\x12\n" +
+	"\x04view\x18\x05 \x01(\tR\x04view\"\xab\x01\n" +
 	"\bCoverage\x12\x16\n" +
 	"\x06scored\x18\x01 \x01(\rR\x06scored\x12\x18\n" +
 	"\askipped\x18\x02 \x01(\rR\askipped\x12\x16\n" +
@@ -3163,7 +3438,7 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x14DECISION_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fDECISION_NORMAL\x10\x01\x12\x16\n" +
 	"\x12DECISION_ANOMALOUS\x10\x02\x12\x1a\n" +
-	"\x16DECISION_INDETERMINATE\x10\x03*\xfe\x01\n" +
+	"\x16DECISION_INDETERMINATE\x10\x03*\xbe\x02\n" +
 	"\vWarningKind\x12\x1c\n" +
 	"\x18WARNING_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18WARNING_KIND_AUTO_WINDOW\x10\x01\x12\x18\n" +
@@ -3172,7 +3447,9 @@ const file_salad_v1_types_proto_rawDesc = "" +
 	"\x1cWARNING_KIND_ENGINE_FAILOVER\x10\x04\x12\x1c\n" +
 	"\x18WARNING_KIND_SCORE_DRIFT\x10\x05\x12\x1f\n" +
 	"\x1bWARNING_KIND_NOTHING_SCORED\x10\x06\x12\x19\n" +
-	"\x15WARNING_KIND_INVERTED\x10\aBw\n" +
+	"\x15WARNING_KIND_INVERTED\x10\a\x12\x1c\n" +
+	"\x18WARNING_KIND_IMPLAUSIBLE\x10\b\x12 \n" +
+	"\x1cWARNING_KIND_ALIGNMENT_BOUND\x10\tBw\n" +
 	"\x17io.github.saladserve.v1B\n" +
 	"TypesProtoP\x01Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\xaa\x02\rSaladServe.V1b\x06proto3"
 
@@ -3189,7 +3466,7 @@ func file_salad_v1_types_proto_rawDescGZIP() []byte {
 }
 
 var file_salad_v1_types_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_salad_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_salad_v1_types_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_salad_v1_types_proto_goTypes = []any{
 	(Source)(0),                    // 0: salad.v1.Source
 	(PhotometricInterpretation)(0), // 1: salad.v1.PhotometricInterpretation
@@ -3202,77 +3479,83 @@ var file_salad_v1_types_proto_goTypes = []any{
 	(*AcquisitionHeader)(nil),      // 8: salad.v1.AcquisitionHeader
 	(*ModelSelector)(nil),          // 9: salad.v1.ModelSelector
 	(*ImageFormat)(nil),            // 10: salad.v1.ImageFormat
-	(*VoiTransform)(nil),           // 11: salad.v1.VoiTransform
-	(*VoiWindow)(nil),              // 12: salad.v1.VoiWindow
-	(*VoiLut)(nil),                 // 13: salad.v1.VoiLut
-	(*VoiAuto)(nil),                // 14: salad.v1.VoiAuto
-	(*ScoringOptions)(nil),         // 15: salad.v1.ScoringOptions
-	(*PixelRows)(nil),              // 16: salad.v1.PixelRows
-	(*PixelTiles)(nil),             // 17: salad.v1.PixelTiles
-	(*PixelTile)(nil),              // 18: salad.v1.PixelTile
-	(*AcquisitionEnd)(nil),         // 19: salad.v1.AcquisitionEnd
-	(*AcquisitionAccepted)(nil),    // 20: salad.v1.AcquisitionAccepted
-	(*AffineTransform)(nil),        // 21: salad.v1.AffineTransform
-	(*Placement)(nil),              // 22: salad.v1.Placement
-	(*ModelIdentity)(nil),          // 23: salad.v1.ModelIdentity
-	(*Geometry)(nil),               // 24: salad.v1.Geometry
-	(*PatchScores)(nil),            // 25: salad.v1.PatchScores
-	(*PatchScore)(nil),             // 26: salad.v1.PatchScore
-	(*NearestPrototype)(nil),       // 27: salad.v1.NearestPrototype
-	(*AcquisitionAggregate)(nil),   // 28: salad.v1.AcquisitionAggregate
-	(*Coverage)(nil),               // 29: salad.v1.Coverage
-	(*TilePosition)(nil),           // 30: salad.v1.TilePosition
-	(*TopPatch)(nil),               // 31: salad.v1.TopPatch
-	(*SourcePoint)(nil),            // 32: salad.v1.SourcePoint
-	(*SourceBox)(nil),              // 33: salad.v1.SourceBox
-	(*AnomalyMap)(nil),             // 34: salad.v1.AnomalyMap
-	(*ColourStop)(nil),             // 35: salad.v1.ColourStop
-	(*Timings)(nil),                // 36: salad.v1.Timings
-	(*Warning)(nil),                // 37: salad.v1.Warning
+	(*ModalityLut)(nil),            // 11: salad.v1.ModalityLut
+	(*PixelPadding)(nil),           // 12: salad.v1.PixelPadding
+	(*VoiTransform)(nil),           // 13: salad.v1.VoiTransform
+	(*VoiWindow)(nil),              // 14: salad.v1.VoiWindow
+	(*VoiLut)(nil),                 // 15: salad.v1.VoiLut
+	(*VoiAuto)(nil),                // 16: salad.v1.VoiAuto
+	(*ScoringOptions)(nil),         // 17: salad.v1.ScoringOptions
+	(*PixelRows)(nil),              // 18: salad.v1.PixelRows
+	(*PixelTiles)(nil),             // 19: salad.v1.PixelTiles
+	(*PixelTile)(nil),              // 20: salad.v1.PixelTile
+	(*AcquisitionEnd)(nil),         // 21: salad.v1.AcquisitionEnd
+	(*AcquisitionAccepted)(nil),    // 22: salad.v1.AcquisitionAccepted
+	(*AffineTransform)(nil),        // 23: salad.v1.AffineTransform
+	(*Placement)(nil),              // 24: salad.v1.Placement
+	(*ModelIdentity)(nil),          // 25: salad.v1.ModelIdentity
+	(*Geometry)(nil),               // 26: salad.v1.Geometry
+	(*PatchScores)(nil),            // 27: salad.v1.PatchScores
+	(*PatchScore)(nil),             // 28: salad.v1.PatchScore
+	(*NearestPrototype)(nil),       // 29: salad.v1.NearestPrototype
+	(*AcquisitionAggregate)(nil),   // 30: salad.v1.AcquisitionAggregate
+	(*DicomInstance)(nil),          // 31: salad.v1.DicomInstance
+	(*Coverage)(nil),               // 32: salad.v1.Coverage
+	(*TilePosition)(nil),           // 33: salad.v1.TilePosition
+	(*TopPatch)(nil),               // 34: salad.v1.TopPatch
+	(*SourcePoint)(nil),            // 35: salad.v1.SourcePoint
+	(*SourceBox)(nil),              // 36: salad.v1.SourceBox
+	(*AnomalyMap)(nil),             // 37: salad.v1.AnomalyMap
+	(*ColourStop)(nil),             // 38: salad.v1.ColourStop
+	(*Timings)(nil),                // 39: salad.v1.Timings
+	(*Warning)(nil),                // 40: salad.v1.Warning
 }
 var file_salad_v1_types_proto_depIdxs = []int32{
 	9,  // 0: salad.v1.AcquisitionHeader.model:type_name -> salad.v1.ModelSelector
 	10, // 1: salad.v1.AcquisitionHeader.image:type_name -> salad.v1.ImageFormat
 	0,  // 2: salad.v1.AcquisitionHeader.source:type_name -> salad.v1.Source
 	3,  // 3: salad.v1.AcquisitionHeader.priority:type_name -> salad.v1.Priority
-	15, // 4: salad.v1.AcquisitionHeader.options:type_name -> salad.v1.ScoringOptions
+	17, // 4: salad.v1.AcquisitionHeader.options:type_name -> salad.v1.ScoringOptions
 	1,  // 5: salad.v1.ImageFormat.photometric_interpretation:type_name -> salad.v1.PhotometricInterpretation
-	11, // 6: salad.v1.ImageFormat.voi:type_name -> salad.v1.VoiTransform
-	12, // 7: salad.v1.VoiTransform.window:type_name -> salad.v1.VoiWindow
-	13, // 8: salad.v1.VoiTransform.lut:type_name -> salad.v1.VoiLut
-	14, // 9: salad.v1.VoiTransform.auto:type_name -> salad.v1.VoiAuto
-	2,  // 10: salad.v1.VoiWindow.function:type_name -> salad.v1.VoiFunction
-	5,  // 11: salad.v1.ScoringOptions.anomaly_map:type_name -> salad.v1.AnomalyMapFormat
-	4,  // 12: salad.v1.ScoringOptions.early_end:type_name -> salad.v1.EarlyEnd
-	18, // 13: salad.v1.PixelTiles.tiles:type_name -> salad.v1.PixelTile
-	23, // 14: salad.v1.AcquisitionAccepted.model:type_name -> salad.v1.ModelIdentity
-	24, // 15: salad.v1.AcquisitionAccepted.geometry:type_name -> salad.v1.Geometry
-	22, // 16: salad.v1.AcquisitionAccepted.placement:type_name -> salad.v1.Placement
-	21, // 17: salad.v1.AcquisitionAccepted.working_to_source:type_name -> salad.v1.AffineTransform
-	26, // 18: salad.v1.PatchScores.patches:type_name -> salad.v1.PatchScore
-	21, // 19: salad.v1.PatchScores.working_to_source:type_name -> salad.v1.AffineTransform
-	27, // 20: salad.v1.PatchScore.nearest_prototypes:type_name -> salad.v1.NearestPrototype
-	6,  // 21: salad.v1.AcquisitionAggregate.decision:type_name -> salad.v1.Decision
-	29, // 22: salad.v1.AcquisitionAggregate.coverage:type_name -> salad.v1.Coverage
-	31, // 23: salad.v1.AcquisitionAggregate.top_patches:type_name -> salad.v1.TopPatch
-	34, // 24: salad.v1.AcquisitionAggregate.anomaly_map:type_name -> salad.v1.AnomalyMap
-	23, // 25: salad.v1.AcquisitionAggregate.model:type_name -> salad.v1.ModelIdentity
-	36, // 26: salad.v1.AcquisitionAggregate.timings:type_name -> salad.v1.Timings
-	37, // 27: salad.v1.AcquisitionAggregate.warnings:type_name -> salad.v1.Warning
-	30, // 28: salad.v1.Coverage.missing_tiles:type_name -> salad.v1.TilePosition
-	33, // 29: salad.v1.TopPatch.box:type_name -> salad.v1.SourceBox
-	32, // 30: salad.v1.TopPatch.corners:type_name -> salad.v1.SourcePoint
-	5,  // 31: salad.v1.AnomalyMap.format:type_name -> salad.v1.AnomalyMapFormat
-	21, // 32: salad.v1.AnomalyMap.map_to_source:type_name -> salad.v1.AffineTransform
-	21, // 33: salad.v1.AnomalyMap.working_to_source:type_name -> salad.v1.AffineTransform
-	35, // 34: salad.v1.AnomalyMap.scale:type_name -> salad.v1.ColourStop
-	32, // 35: salad.v1.AnomalyMap.counting_area:type_name -> salad.v1.SourcePoint
-	7,  // 36: salad.v1.Warning.kind:type_name -> salad.v1.WarningKind
-	37, // [37:37] is the sub-list for method output_type
-	37, // [37:37] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	13, // 6: salad.v1.ImageFormat.voi:type_name -> salad.v1.VoiTransform
+	11, // 7: salad.v1.ImageFormat.modality_lut:type_name -> salad.v1.ModalityLut
+	12, // 8: salad.v1.ImageFormat.pixel_padding:type_name -> salad.v1.PixelPadding
+	14, // 9: salad.v1.VoiTransform.window:type_name -> salad.v1.VoiWindow
+	15, // 10: salad.v1.VoiTransform.lut:type_name -> salad.v1.VoiLut
+	16, // 11: salad.v1.VoiTransform.auto:type_name -> salad.v1.VoiAuto
+	2,  // 12: salad.v1.VoiWindow.function:type_name -> salad.v1.VoiFunction
+	5,  // 13: salad.v1.ScoringOptions.anomaly_map:type_name -> salad.v1.AnomalyMapFormat
+	4,  // 14: salad.v1.ScoringOptions.early_end:type_name -> salad.v1.EarlyEnd
+	20, // 15: salad.v1.PixelTiles.tiles:type_name -> salad.v1.PixelTile
+	25, // 16: salad.v1.AcquisitionAccepted.model:type_name -> salad.v1.ModelIdentity
+	26, // 17: salad.v1.AcquisitionAccepted.geometry:type_name -> salad.v1.Geometry
+	24, // 18: salad.v1.AcquisitionAccepted.placement:type_name -> salad.v1.Placement
+	23, // 19: salad.v1.AcquisitionAccepted.working_to_source:type_name -> salad.v1.AffineTransform
+	28, // 20: salad.v1.PatchScores.patches:type_name -> salad.v1.PatchScore
+	23, // 21: salad.v1.PatchScores.working_to_source:type_name -> salad.v1.AffineTransform
+	29, // 22: salad.v1.PatchScore.nearest_prototypes:type_name -> salad.v1.NearestPrototype
+	6,  // 23: salad.v1.AcquisitionAggregate.decision:type_name -> salad.v1.Decision
+	32, // 24: salad.v1.AcquisitionAggregate.coverage:type_name -> salad.v1.Coverage
+	34, // 25: salad.v1.AcquisitionAggregate.top_patches:type_name -> salad.v1.TopPatch
+	37, // 26: salad.v1.AcquisitionAggregate.anomaly_map:type_name -> salad.v1.AnomalyMap
+	25, // 27: salad.v1.AcquisitionAggregate.model:type_name -> salad.v1.ModelIdentity
+	39, // 28: salad.v1.AcquisitionAggregate.timings:type_name -> salad.v1.Timings
+	40, // 29: salad.v1.AcquisitionAggregate.warnings:type_name -> salad.v1.Warning
+	31, // 30: salad.v1.AcquisitionAggregate.dicom_instance:type_name -> salad.v1.DicomInstance
+	33, // 31: salad.v1.Coverage.missing_tiles:type_name -> salad.v1.TilePosition
+	36, // 32: salad.v1.TopPatch.box:type_name -> salad.v1.SourceBox
+	35, // 33: salad.v1.TopPatch.corners:type_name -> salad.v1.SourcePoint
+	5,  // 34: salad.v1.AnomalyMap.format:type_name -> salad.v1.AnomalyMapFormat
+	23, // 35: salad.v1.AnomalyMap.map_to_source:type_name -> salad.v1.AffineTransform
+	23, // 36: salad.v1.AnomalyMap.working_to_source:type_name -> salad.v1.AffineTransform
+	38, // 37: salad.v1.AnomalyMap.scale:type_name -> salad.v1.ColourStop
+	35, // 38: salad.v1.AnomalyMap.counting_area:type_name -> salad.v1.SourcePoint
+	7,  // 39: salad.v1.Warning.kind:type_name -> salad.v1.WarningKind
+	40, // [40:40] is the sub-list for method output_type
+	40, // [40:40] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_salad_v1_types_proto_init() }
@@ -3282,22 +3565,22 @@ func file_salad_v1_types_proto_init() {
 	}
 	file_salad_v1_types_proto_msgTypes[1].OneofWrappers = []any{}
 	file_salad_v1_types_proto_msgTypes[2].OneofWrappers = []any{}
-	file_salad_v1_types_proto_msgTypes[3].OneofWrappers = []any{
+	file_salad_v1_types_proto_msgTypes[5].OneofWrappers = []any{
 		(*VoiTransform_Window)(nil),
 		(*VoiTransform_Lut)(nil),
 		(*VoiTransform_Auto)(nil),
 	}
-	file_salad_v1_types_proto_msgTypes[6].OneofWrappers = []any{}
-	file_salad_v1_types_proto_msgTypes[7].OneofWrappers = []any{}
-	file_salad_v1_types_proto_msgTypes[11].OneofWrappers = []any{}
-	file_salad_v1_types_proto_msgTypes[28].OneofWrappers = []any{}
+	file_salad_v1_types_proto_msgTypes[8].OneofWrappers = []any{}
+	file_salad_v1_types_proto_msgTypes[9].OneofWrappers = []any{}
+	file_salad_v1_types_proto_msgTypes[13].OneofWrappers = []any{}
+	file_salad_v1_types_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_salad_v1_types_proto_rawDesc), len(file_salad_v1_types_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

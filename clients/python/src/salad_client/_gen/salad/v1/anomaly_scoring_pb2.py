@@ -16,7 +16,7 @@ _sym_db = _symbol_database.Default()
 from salad_client._gen.salad.v1 import types_pb2 as salad_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esalad/v1/anomaly_scoring.proto\x12\x08salad.v1\x1a\x14salad/v1/types.proto\"\xc9\x01\n\x18StreamAcquisitionRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.salad.v1.AcquisitionHeaderH\x00\x12#\n\x04rows\x18\x02 \x01(\x0b\x32\x13.salad.v1.PixelRowsH\x00\x12%\n\x05tiles\x18\x03 \x01(\x0b\x32\x14.salad.v1.PixelTilesH\x00\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x18.salad.v1.AcquisitionEndH\x00\x42\t\n\x07payload\"\xbd\x01\n\x19StreamAcquisitionResponse\x12\x31\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1d.salad.v1.AcquisitionAcceptedH\x00\x12-\n\x0cpatch_scores\x18\x02 \x01(\x0b\x32\x15.salad.v1.PatchScoresH\x00\x12\x33\n\taggregate\x18\x03 \x01(\x0b\x32\x1e.salad.v1.AcquisitionAggregateH\x00\x42\t\n\x07payload\"k\n\x11ScoreImageRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.salad.v1.AcquisitionHeader\x12\x11\n\x07\x65ncoded\x18\x02 \x01(\x0cH\x00\x12\r\n\x03raw\x18\x03 \x01(\x0cH\x00\x42\x07\n\x05image\"\xb6\x01\n\x12ScoreImageResponse\x12\x31\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1d.salad.v1.AcquisitionAcceptedH\x00\x12-\n\x0cpatch_scores\x18\x02 \x01(\x0b\x32\x15.salad.v1.PatchScoresH\x00\x12\x33\n\taggregate\x18\x03 \x01(\x0b\x32\x1e.salad.v1.AcquisitionAggregateH\x00\x42\t\n\x07payload2\xbd\x01\n\x0e\x41nomalyScoring\x12`\n\x11StreamAcquisition\x12\".salad.v1.StreamAcquisitionRequest\x1a#.salad.v1.StreamAcquisitionResponse(\x01\x30\x01\x12I\n\nScoreImage\x12\x1b.salad.v1.ScoreImageRequest\x1a\x1c.salad.v1.ScoreImageResponse0\x01\x42\x80\x01\n\x17io.github.saladserve.v1B\x13\x41nomalyScoringProtoP\x01Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\xaa\x02\rSaladServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esalad/v1/anomaly_scoring.proto\x12\x08salad.v1\x1a\x14salad/v1/types.proto\"\xc9\x01\n\x18StreamAcquisitionRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.salad.v1.AcquisitionHeaderH\x00\x12#\n\x04rows\x18\x02 \x01(\x0b\x32\x13.salad.v1.PixelRowsH\x00\x12%\n\x05tiles\x18\x03 \x01(\x0b\x32\x14.salad.v1.PixelTilesH\x00\x12\'\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x18.salad.v1.AcquisitionEndH\x00\x42\t\n\x07payload\"\xbd\x01\n\x19StreamAcquisitionResponse\x12\x31\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1d.salad.v1.AcquisitionAcceptedH\x00\x12-\n\x0cpatch_scores\x18\x02 \x01(\x0b\x32\x15.salad.v1.PatchScoresH\x00\x12\x33\n\taggregate\x18\x03 \x01(\x0b\x32\x1e.salad.v1.AcquisitionAggregateH\x00\x42\t\n\x07payload\"\x89\x01\n\x11ScoreImageRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x1b.salad.v1.AcquisitionHeader\x12\x11\n\x07\x65ncoded\x18\x02 \x01(\x0cH\x00\x12\r\n\x03raw\x18\x03 \x01(\x0cH\x00\x12\x12\n\x05\x66rame\x18\x04 \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05imageB\x08\n\x06_frame\"\xb6\x01\n\x12ScoreImageResponse\x12\x31\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1d.salad.v1.AcquisitionAcceptedH\x00\x12-\n\x0cpatch_scores\x18\x02 \x01(\x0b\x32\x15.salad.v1.PatchScoresH\x00\x12\x33\n\taggregate\x18\x03 \x01(\x0b\x32\x1e.salad.v1.AcquisitionAggregateH\x00\x42\t\n\x07payload2\xbd\x01\n\x0e\x41nomalyScoring\x12`\n\x11StreamAcquisition\x12\".salad.v1.StreamAcquisitionRequest\x1a#.salad.v1.StreamAcquisitionResponse(\x01\x30\x01\x12I\n\nScoreImage\x12\x1b.salad.v1.ScoreImageRequest\x1a\x1c.salad.v1.ScoreImageResponse0\x01\x42\x80\x01\n\x17io.github.saladserve.v1B\x13\x41nomalyScoringProtoP\x01Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\xaa\x02\rSaladServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -28,10 +28,10 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_STREAMACQUISITIONREQUEST']._serialized_end=268
   _globals['_STREAMACQUISITIONRESPONSE']._serialized_start=271
   _globals['_STREAMACQUISITIONRESPONSE']._serialized_end=460
-  _globals['_SCOREIMAGEREQUEST']._serialized_start=462
-  _globals['_SCOREIMAGEREQUEST']._serialized_end=569
-  _globals['_SCOREIMAGERESPONSE']._serialized_start=572
-  _globals['_SCOREIMAGERESPONSE']._serialized_end=754
-  _globals['_ANOMALYSCORING']._serialized_start=757
-  _globals['_ANOMALYSCORING']._serialized_end=946
+  _globals['_SCOREIMAGEREQUEST']._serialized_start=463
+  _globals['_SCOREIMAGEREQUEST']._serialized_end=600
+  _globals['_SCOREIMAGERESPONSE']._serialized_start=603
+  _globals['_SCOREIMAGERESPONSE']._serialized_end=785
+  _globals['_ANOMALYSCORING']._serialized_start=788
+  _globals['_ANOMALYSCORING']._serialized_end=977
 # @@protoc_insertion_point(module_scope)

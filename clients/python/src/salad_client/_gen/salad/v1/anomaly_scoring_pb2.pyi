@@ -89,14 +89,23 @@ class ScoreImageRequest(google.protobuf.message.Message):
     HEADER_FIELD_NUMBER: builtins.int
     ENCODED_FIELD_NUMBER: builtins.int
     RAW_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
     encoded: builtins.bytes
     """A whole PNG or JPEG file, 8 or 16 bits a sample, of one image. A damaged one is refused as IMAGE_UNREADABLE: every
     checksum, length and code is checked, and that no pixel is missing; bytes behind the end of the image are passed
     over. No colour management: colour becomes 0.299 R + 0.587 G + 0.114 B, ink c and k become (1 - c)(1 - k) first,
     transparent pixels are laid over black. EXIF orientation is not applied.
+    Or a whole DICOM file, recognised by its content, which describes its own values: only `voi` and
+    `photometric_interpretation` of header.image may be set, and replace those of the file; rows, columns,
+    bits_allocated and bits_stored may be set to those of the file. Colour is refused. Prefer to decode at the client
+    and to send samples: a DICOM file carries the patient's data to the server, which neither logs nor answers it.
     """
     raw: builtins.bytes
     """All samples, row by row, as in PixelRows.samples; the header gives the geometry."""
+    frame: builtins.int
+    """Number of the frame of a DICOM file, from 1; each frame is an acquisition of its own. Absent means the only frame: a
+    file with several is then refused.
+    """
     @property
     def header(self) -> salad_client._gen.salad.v1.types_pb2.AcquisitionHeader:
         """What to score with and what to send back. For `encoded` images rows, columns, bits_allocated and
@@ -109,9 +118,13 @@ class ScoreImageRequest(google.protobuf.message.Message):
         header: salad_client._gen.salad.v1.types_pb2.AcquisitionHeader | None = ...,
         encoded: builtins.bytes = ...,
         raw: builtins.bytes = ...,
+        frame: builtins.int | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["encoded", b"encoded", "header", b"header", "image", b"image", "raw", b"raw"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["encoded", b"encoded", "header", b"header", "image", b"image", "raw", b"raw"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_frame", b"_frame", "encoded", b"encoded", "frame", b"frame", "header", b"header", "image", b"image", "raw", b"raw"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_frame", b"_frame", "encoded", b"encoded", "frame", b"frame", "header", b"header", "image", b"image", "raw", b"raw"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_frame", b"_frame"]) -> typing.Literal["frame"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["image", b"image"]) -> typing.Literal["encoded", "raw"] | None: ...
 
 global___ScoreImageRequest = ScoreImageRequest

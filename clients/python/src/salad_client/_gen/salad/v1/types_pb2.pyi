@@ -280,6 +280,14 @@ class _WarningKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
     what the header says; its grey levels were turned over before it was scored.
     """
+    WARNING_KIND_IMPLAUSIBLE: _WarningKind.ValueType  # 8
+    """The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
+    is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+    """
+    WARNING_KIND_ALIGNMENT_BOUND: _WarningKind.ValueType  # 9
+    """The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
+    field of view, or lies in another position, than those the model knows, which may raise the score.
+    """
 
 class WarningKind(_WarningKind, metaclass=_WarningKindEnumTypeWrapper):
     """Why something worth knowing happened although the acquisition was scored."""
@@ -305,6 +313,14 @@ shade, or has fewer rows or columns than a sixteenth of the working image.
 WARNING_KIND_INVERTED: WarningKind.ValueType  # 7
 """The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
 what the header says; its grey levels were turned over before it was scored.
+"""
+WARNING_KIND_IMPLAUSIBLE: WarningKind.ValueType  # 8
+"""The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
+is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+"""
+WARNING_KIND_ALIGNMENT_BOUND: WarningKind.ValueType  # 9
+"""The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
+field of view, or lies in another position, than those the model knows, which may raise the score.
 """
 global___WarningKind = WarningKind
 
@@ -384,6 +400,9 @@ class ImageFormat(google.protobuf.message.Message):
     VOI_FIELD_NUMBER: builtins.int
     ROW_SPACING_MM_FIELD_NUMBER: builtins.int
     COLUMN_SPACING_MM_FIELD_NUMBER: builtins.int
+    MODALITY_LUT_FIELD_NUMBER: builtins.int
+    PIXEL_PADDING_FIELD_NUMBER: builtins.int
+    PIXEL_ASPECT_RATIO_FIELD_NUMBER: builtins.int
     rows: builtins.int
     """Rows of the source image, 1 to 65535 and no more than the server's limit of rows * columns allows."""
     columns: builtins.int
@@ -406,11 +425,21 @@ class ImageFormat(google.protobuf.message.Message):
     row_spacing_mm: builtins.float
     """Distance between the centres of neighbouring samples in mm, rows then columns; absent if unknown."""
     column_spacing_mm: builtins.float
+    pixel_aspect_ratio: builtins.float
+    """Height of a sample divided by its width, where the spacing in mm is not known. Absent: that of the spacing, or 1."""
     @property
     def voi(self) -> global___VoiTransform:
         """Absent means the full range of the stored values, except that a model whose window is AUTO always
         uses percentiles.
         """
+
+    @property
+    def modality_lut(self) -> global___ModalityLut:
+        """Stored values to modality values (DICOM PS3.3 C.11.1.1.1); then rescale_slope and rescale_intercept are absent."""
+
+    @property
+    def pixel_padding(self) -> global___PixelPadding:
+        """Stored values that are no picture (DICOM PS3.3 C.7.5.1.1.2): black whatever else is applied."""
 
     def __init__(
         self,
@@ -426,11 +455,16 @@ class ImageFormat(google.protobuf.message.Message):
         voi: global___VoiTransform | None = ...,
         row_spacing_mm: builtins.float | None = ...,
         column_spacing_mm: builtins.float | None = ...,
+        modality_lut: global___ModalityLut | None = ...,
+        pixel_padding: global___PixelPadding | None = ...,
+        pixel_aspect_ratio: builtins.float | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_column_spacing_mm", b"_column_spacing_mm", "_rescale_intercept", b"_rescale_intercept", "_rescale_slope", b"_rescale_slope", "_row_spacing_mm", b"_row_spacing_mm", "column_spacing_mm", b"column_spacing_mm", "rescale_intercept", b"rescale_intercept", "rescale_slope", b"rescale_slope", "row_spacing_mm", b"row_spacing_mm", "voi", b"voi"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_column_spacing_mm", b"_column_spacing_mm", "_rescale_intercept", b"_rescale_intercept", "_rescale_slope", b"_rescale_slope", "_row_spacing_mm", b"_row_spacing_mm", "bits_allocated", b"bits_allocated", "bits_stored", b"bits_stored", "column_spacing_mm", b"column_spacing_mm", "columns", b"columns", "is_signed", b"is_signed", "photometric_interpretation", b"photometric_interpretation", "rescale_intercept", b"rescale_intercept", "rescale_slope", b"rescale_slope", "row_spacing_mm", b"row_spacing_mm", "rows", b"rows", "voi", b"voi"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_column_spacing_mm", b"_column_spacing_mm", "_pixel_aspect_ratio", b"_pixel_aspect_ratio", "_rescale_intercept", b"_rescale_intercept", "_rescale_slope", b"_rescale_slope", "_row_spacing_mm", b"_row_spacing_mm", "column_spacing_mm", b"column_spacing_mm", "modality_lut", b"modality_lut", "pixel_aspect_ratio", b"pixel_aspect_ratio", "pixel_padding", b"pixel_padding", "rescale_intercept", b"rescale_intercept", "rescale_slope", b"rescale_slope", "row_spacing_mm", b"row_spacing_mm", "voi", b"voi"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_column_spacing_mm", b"_column_spacing_mm", "_pixel_aspect_ratio", b"_pixel_aspect_ratio", "_rescale_intercept", b"_rescale_intercept", "_rescale_slope", b"_rescale_slope", "_row_spacing_mm", b"_row_spacing_mm", "bits_allocated", b"bits_allocated", "bits_stored", b"bits_stored", "column_spacing_mm", b"column_spacing_mm", "columns", b"columns", "is_signed", b"is_signed", "modality_lut", b"modality_lut", "photometric_interpretation", b"photometric_interpretation", "pixel_aspect_ratio", b"pixel_aspect_ratio", "pixel_padding", b"pixel_padding", "rescale_intercept", b"rescale_intercept", "rescale_slope", b"rescale_slope", "row_spacing_mm", b"row_spacing_mm", "rows", b"rows", "voi", b"voi"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_column_spacing_mm", b"_column_spacing_mm"]) -> typing.Literal["column_spacing_mm"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_pixel_aspect_ratio", b"_pixel_aspect_ratio"]) -> typing.Literal["pixel_aspect_ratio"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_rescale_intercept", b"_rescale_intercept"]) -> typing.Literal["rescale_intercept"] | None: ...
     @typing.overload
@@ -439,6 +473,54 @@ class ImageFormat(google.protobuf.message.Message):
     def WhichOneof(self, oneof_group: typing.Literal["_row_spacing_mm", b"_row_spacing_mm"]) -> typing.Literal["row_spacing_mm"] | None: ...
 
 global___ImageFormat = ImageFormat
+
+@typing.final
+class ModalityLut(google.protobuf.message.Message):
+    """A look-up table from stored values to modality values, of which the full range is 0 to 2^bits_per_entry - 1."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_VALUE_FIELD_NUMBER: builtins.int
+    BITS_PER_ENTRY_FIELD_NUMBER: builtins.int
+    ENTRIES_FIELD_NUMBER: builtins.int
+    first_value: builtins.int
+    """Stored value mapped to the first entry; lower values map there too."""
+    bits_per_entry: builtins.int
+    """Bits of each entry, 8 to 16."""
+    @property
+    def entries(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """1 to 65536 entries; values beyond the last map to the last."""
+
+    def __init__(
+        self,
+        *,
+        first_value: builtins.int = ...,
+        bits_per_entry: builtins.int = ...,
+        entries: collections.abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["bits_per_entry", b"bits_per_entry", "entries", b"entries", "first_value", b"first_value"]) -> None: ...
+
+global___ModalityLut = ModalityLut
+
+@typing.final
+class PixelPadding(google.protobuf.message.Message):
+    """Stored values from `first` to `last`, both included."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    first: builtins.int
+    last: builtins.int
+    def __init__(
+        self,
+        *,
+        first: builtins.int = ...,
+        last: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first", b"first", "last", b"last"]) -> None: ...
+
+global___PixelPadding = PixelPadding
 
 @typing.final
 class VoiTransform(google.protobuf.message.Message):
@@ -557,6 +639,7 @@ class ScoringOptions(google.protobuf.message.Message):
     MAX_FALSE_POSITIVE_RATE_FIELD_NUMBER: builtins.int
     EARLY_END_FIELD_NUMBER: builtins.int
     TOP_PATCHES_FIELD_NUMBER: builtins.int
+    DICOM_INSTANCE_FIELD_NUMBER: builtins.int
     patch_scores: builtins.bool
     """Send patch scores as they are ready. Absent means true."""
     anomaly_map: global___AnomalyMapFormat.ValueType
@@ -572,6 +655,8 @@ class ScoringOptions(google.protobuf.message.Message):
     early_end: global___EarlyEnd.ValueType
     top_patches: builtins.int
     """How many top patches the aggregate lists, 0 to 100; absent means 5."""
+    dicom_instance: builtins.bool
+    """Name the instance of a DICOM file in the aggregate; without it nothing of the file but its pixels is answered."""
     def __init__(
         self,
         *,
@@ -582,9 +667,10 @@ class ScoringOptions(google.protobuf.message.Message):
         max_false_positive_rate: builtins.float | None = ...,
         early_end: global___EarlyEnd.ValueType = ...,
         top_patches: builtins.int | None = ...,
+        dicom_instance: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate", "_patch_scores", b"_patch_scores", "_top_patches", b"_top_patches", "max_false_positive_rate", b"max_false_positive_rate", "patch_scores", b"patch_scores", "top_patches", b"top_patches"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate", "_patch_scores", b"_patch_scores", "_top_patches", b"_top_patches", "anomaly_map", b"anomaly_map", "early_end", b"early_end", "embeddings", b"embeddings", "max_false_positive_rate", b"max_false_positive_rate", "nearest_prototypes", b"nearest_prototypes", "patch_scores", b"patch_scores", "top_patches", b"top_patches"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate", "_patch_scores", b"_patch_scores", "_top_patches", b"_top_patches", "anomaly_map", b"anomaly_map", "dicom_instance", b"dicom_instance", "early_end", b"early_end", "embeddings", b"embeddings", "max_false_positive_rate", b"max_false_positive_rate", "nearest_prototypes", b"nearest_prototypes", "patch_scores", b"patch_scores", "top_patches", b"top_patches"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_max_false_positive_rate", b"_max_false_positive_rate"]) -> typing.Literal["max_false_positive_rate"] | None: ...
     @typing.overload
@@ -989,11 +1075,12 @@ class AcquisitionAggregate(google.protobuf.message.Message):
     WARNINGS_FIELD_NUMBER: builtins.int
     SEARCH_FIELD_NUMBER: builtins.int
     PRECISIONS_FIELD_NUMBER: builtins.int
+    DICOM_INSTANCE_FIELD_NUMBER: builtins.int
     acquisition_id: builtins.str
     image_score: builtins.float
     """The model's aggregate of robust z over patches; higher is less normal. NaN where nothing was scored."""
     p_value: builtins.float
-    """Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. 1 where nothing was scored."""
+    """Conformal p-value (1 + #{calibration >= score}) / (n + 1), in (0, 1]. NaN where nothing was scored."""
     decision: global___Decision.ValueType
     threshold: builtins.float
     """The image score above which the decision is DECISION_ANOMALOUS."""
@@ -1021,7 +1108,11 @@ class AcquisitionAggregate(google.protobuf.message.Message):
     def warnings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Warning]: ...
     @property
     def precisions(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """Arithmetic of the encoder, "float32", "bfloat16" or "int8", of the engines above; several where they differed."""
+        """Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed."""
+
+    @property
+    def dicom_instance(self) -> global___DicomInstance:
+        """Of a DICOM file, where options.dicom_instance asked for it."""
 
     def __init__(
         self,
@@ -1041,11 +1132,45 @@ class AcquisitionAggregate(google.protobuf.message.Message):
         warnings: collections.abc.Iterable[global___Warning] | None = ...,
         search: builtins.str = ...,
         precisions: collections.abc.Iterable[builtins.str] | None = ...,
+        dicom_instance: global___DicomInstance | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["anomaly_map", b"anomaly_map", "coverage", b"coverage", "model", b"model", "timings", b"timings"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["acquisition_id", b"acquisition_id", "anomaly_map", b"anomaly_map", "coverage", b"coverage", "decision", b"decision", "engines", b"engines", "image_score", b"image_score", "max_false_positive_rate", b"max_false_positive_rate", "model", b"model", "p_value", b"p_value", "precisions", b"precisions", "search", b"search", "threshold", b"threshold", "timings", b"timings", "top_patches", b"top_patches", "warnings", b"warnings"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["anomaly_map", b"anomaly_map", "coverage", b"coverage", "dicom_instance", b"dicom_instance", "model", b"model", "timings", b"timings"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acquisition_id", b"acquisition_id", "anomaly_map", b"anomaly_map", "coverage", b"coverage", "decision", b"decision", "dicom_instance", b"dicom_instance", "engines", b"engines", "image_score", b"image_score", "max_false_positive_rate", b"max_false_positive_rate", "model", b"model", "p_value", b"p_value", "precisions", b"precisions", "search", b"search", "threshold", b"threshold", "timings", b"timings", "top_patches", b"top_patches", "warnings", b"warnings"]) -> None: ...
 
 global___AcquisitionAggregate = AcquisitionAggregate
+
+@typing.final
+class DicomInstance(google.protobuf.message.Message):
+    """What names a DICOM instance and its view. Values that the file lacks are empty."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SOP_INSTANCE_UID_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    LATERALITY_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    sop_instance_uid: builtins.str
+    frame: builtins.int
+    """From 1."""
+    frames: builtins.int
+    """Frames of the file."""
+    laterality: builtins.str
+    """R, L, U (unpaired) or B (both)."""
+    view: builtins.str
+    """View Position (0018,5101), such as PA, AP, CC, MLO."""
+    def __init__(
+        self,
+        *,
+        sop_instance_uid: builtins.str = ...,
+        frame: builtins.int = ...,
+        frames: builtins.int = ...,
+        laterality: builtins.str = ...,
+        view: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "frames", b"frames", "laterality", b"laterality", "sop_instance_uid", b"sop_instance_uid", "view", b"view"]) -> None: ...
+
+global___DicomInstance = DicomInstance
 
 @typing.final
 class Coverage(google.protobuf.message.Message):
