@@ -17,13 +17,12 @@ export type Release = () => void;
 /** What memory is reserved for: acquisitions, or files being decoded, which may be larger by far. */
 export type MemoryUse = 'acquisition' | 'decoding';
 
-/** Of all memory, what one use may take: so the other always has the rest. */
+/** Largest part of the memory for one use; the rest is always left for the other. */
 const USE_SHARE = 3 / 4;
 
 /**
- * Admission: an acquisition reserves all it may ever hold before its first pixel, or is refused at once. So no
- * admitted acquisition can run out of room, and memory is bounded by construction. Neither a peer nor a use can take
- * it all.
+ * Admission: an acquisition reserves all memory it may ever hold before its first pixel, or is refused at once, so that
+ * no admitted acquisition runs out of memory. Neither one peer nor one kind of use can take all memory.
  */
 export class AcquisitionBudget {
   private openCount = 0;
@@ -67,19 +66,19 @@ export class AcquisitionBudget {
   }
 
   /**
-   * @throws SaladError OVERLOADED or QUOTA_EXCEEDED with a retry delay; IMAGE_TOO_LARGE where so much can never be had
+   * @throws SaladError OVERLOADED or QUOTA_EXCEEDED with a retry delay; IMAGE_TOO_LARGE where the request exceeds the limit for any image
    */
   reserveBytes(peer: string, bytes: number, use: MemoryUse): Release {
     const { retryAfterMs } = this.limits;
     if (bytes > this.maxBytesOfUse) {
-      const why = `the image needs ${bytes} bytes of memory, and the server has ${this.maxBytesOfUse} for one`;
+      const why = `the image needs ${bytes} bytes of memory; the server allows ${this.maxBytesOfUse} for one image`;
       throw new SaladError('IMAGE_TOO_LARGE', why);
     }
     if (!this.peers.hasRoom(bytes) || this.reserved[use] + bytes > this.maxBytesOfUse) {
       throw new SaladError('OVERLOADED', `no memory left for ${bytes} bytes`, { retryAfterMs });
     }
     if (!this.peers.take(peer, bytes)) {
-      const why = `${peer} has ${this.peers.held(peer)} bytes of memory reserved, its share`;
+      const why = `${peer} has ${this.peers.held(peer)} bytes of memory reserved, and may not reserve more while others may need it`;
       throw new SaladError('QUOTA_EXCEEDED', why, { retryAfterMs });
     }
     this.reserved[use] += bytes;

@@ -5,7 +5,7 @@ import type { AcquisitionRequest, ServedModel } from './types.js';
 
 /** Score, robust z and whether it is background. */
 const PATCH_BYTES = 4 + 4 + 1;
-/** While an anomaly map is drawn: float32, which of it is coloured, the grey picture, its colours and the PNG of them. */
+/** While an anomaly map is drawn: values in float32, mask of the coloured pixels, grey image, RGB image, and its PNG. */
 const MAP_BYTES_PER_PIXEL = 4 + 1 + 1 + 2 * 3;
 /** What is kept of a tile: its number where it waits, and whether it came. */
 const TILE_BYTES = 16;

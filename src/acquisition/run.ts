@@ -26,7 +26,7 @@ export class AcquisitionRun {
   private readonly now: () => number;
   private stream: TileStream | undefined;
   private outstanding = 0;
-  /** Ready tiles of an image that has not shown anything yet. */
+  /** Ready tiles of an image of which no structure has been found yet (see `ImageContent`). */
   private held: TilePosition[] = [];
   private failedPatches = 0;
   private failure: string | undefined;

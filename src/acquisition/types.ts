@@ -12,7 +12,7 @@ import type { TilePosition } from '../imaging/working-image.js';
 import type { PlausibilityGate } from '../scoring/plausibility.js';
 import type { AcquisitionBudget } from './budget.js';
 
-/** A place to cut tiles into and read scores from; the pool's slots are such. */
+/** Memory that tiles are copied into and scores are read from; implemented by the slots of the pool. */
 export interface TileSlot {
   view(model: string): {
     readonly pixels: Uint8Array;

@@ -13,7 +13,7 @@ export type PriorityClass = (typeof PRIORITY_CLASSES)[number];
 export interface PolicyLimits {
   /** Largest sum of the capacities of all open streams. */
   readonly maxQueuedTiles: number;
-  /** Streams with deadlines nearer than this are served before the round-robin. */
+  /** Streams with deadlines nearer than this are served before the streams that take turns. */
   readonly urgencyHorizonMs: number;
 }
 

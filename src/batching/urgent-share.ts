@@ -3,7 +3,7 @@
  * given share of the engine time in the long run.
  */
 export class UrgentShare {
-  /** Engine time of urgent batches beyond their share while others waited, in ms. */
+  /** Engine time of urgent batches beyond their share, in ms; falls while other batches run, never below 0. */
   private overdrawnMs = 0;
 
   /**

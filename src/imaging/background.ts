@@ -2,7 +2,7 @@
 import { type Geometry, patchOfTile } from '../geometry/geometry.js';
 
 /**
- * Places in the patch grid of those of a tile's patches whose core has a standard deviation below `minStd`.
+ * Returns the indices in the patch grid of the patches of a tile whose core has a standard deviation below `minStd`.
  * @param pixels uint8 [workingSize, workingSize]
  */
 export function flatPatches(

@@ -1,6 +1,6 @@
 /**
  * Whether an image holds anything to score. A blank exposure with or without noise, shading, collimation or markers
- * has no patch that could be like or unlike anatomy: whatever a model says of it says nothing.
+ * has no patch that could be like or unlike anatomy, so its scores mean nothing.
  *
  * The placed image is averaged to at most 128 x 128 samples and divided into cells of 4 x 4 of them. A cell has
  * structure if its standard deviation is
@@ -54,14 +54,14 @@ export class ImageContent {
     this.#cells = cellsOf(this.#rowStarts) * cellsOf(this.#columnStarts);
   }
 
-  /** Enough cells have structure, whatever else comes. */
-  get isShown(): boolean {
+  /** Whether enough cells have structure, whatever the rest holds. */
+  get hasEnoughStructure(): boolean {
     return this.#cells > 0 && this.#withStructure >= SHARE * this.#cells;
   }
 
   /** Looks at the rows of cells above working row `end` that it has not looked at yet. */
   lookAbove(valueAt: ValueAt, end: number): void {
-    for (; !this.isShown && this.#rowsSeen < cellsOf(this.#rowStarts); this.#rowsSeen++) {
+    for (; !this.hasEnoughStructure && this.#rowsSeen < cellsOf(this.#rowStarts); this.#rowsSeen++) {
       const bottom = this.#rowStarts[CELL * (this.#rowsSeen + 1)]!;
       if (bottom > end) return;
       const top = this.#rowStarts[CELL * this.#rowsSeen]!;
@@ -74,9 +74,9 @@ export class ImageContent {
     this.#withStructure += this.#count(valueAt, box, SHARE * this.#cells - this.#withStructure);
   }
 
-  /** The verdict on the parts of the image that came. @param boxes parts, in working pixels */
+  /** Whether the received parts hold enough structure. @param boxes parts, in working pixels */
   holds(valueAt: ValueAt, boxes: readonly Box[]): boolean {
-    if (this.isShown) return true;
+    if (this.hasEnoughStructure) return true;
     const cells = boxes.reduce((sum, box) => {
       const [rows, columns] = this.#cellsIn(box);
       return sum + (rows[1] - rows[0]) * (columns[1] - columns[0]);

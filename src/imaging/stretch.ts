@@ -7,7 +7,7 @@ import { lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.
 import type { PixelFormat } from './pixel-format.js';
 import type { TileCoverage } from './tile-coverage.js';
 
-/** A bundle that stretches by percentiles was calibrated with its own; the header's count for the others. */
+/** The percentiles of a bundle that was calibrated with percentiles; for other bundles those of the header. */
 export function percentileRange(input: InputSpec, format: PixelFormat): [number, number] {
   if (input.intensity.kind === 'percentile') return [input.intensity.low, input.intensity.high];
   if (format.voi.kind === 'auto') return [format.voi.lowPercentile, format.voi.highPercentile];
@@ -24,7 +24,7 @@ export function stretch(values: Float32Array, low: number, high: number, pixels:
 }
 
 /**
- * Stretches 8-bit samples where they lie: percentiles from 256 counts, then one look-up for each pixel. The result is
+ * Stretches 8-bit samples in place: percentiles from 256 counts, then one look-up for each pixel. The result is
  * what `stretch` gives for their display values.
  * @param pixels uint8 [workingSize, workingSize] samples as they came
  * @param display display value of each sample

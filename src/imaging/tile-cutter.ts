@@ -1,4 +1,4 @@
-/** Tiles with their halos out of a working image: once for every tile scored, so it copies words where it can. */
+/** Cuts tiles with their halos out of a working image. Runs for each scored tile, so it copies words where it can. */
 import type { Geometry } from '../geometry/geometry.js';
 
 export class TileCutter {

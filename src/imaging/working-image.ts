@@ -157,7 +157,7 @@ export class WorkingImage {
 
   /** Nothing that came so far says that the image holds something to score: its tiles must wait. */
   get isUndecided(): boolean {
-    return !this.#completed && (this.#isTooSmall || !this.#content.isShown);
+    return !this.#completed && (this.#isTooSmall || !this.#content.hasEnoughStructure);
   }
 
   /** The image is complete and holds nothing to score (image-content.ts): all its patches are background. */

@@ -27,7 +27,7 @@ export interface Http2FilterOptions {
 
 /** Cost of a connection (acceptance, handshake and settings), in calls. */
 const CONNECTION_COST_CALLS = 4;
-/** A peer that exceeds the rate by more than this gets no answers: its connections are closed, new ones at once. */
+/** A peer whose next call would be allowed only after more than this gets no answers: its connections are closed. */
 const CLOSE_ABOVE_MS = 500;
 /** Time for a client to read the GOAWAY of its connection. */
 const GOAWAY_READ_MS = 250;

@@ -18,7 +18,7 @@ export class ReceiveBudget {
   private readonly waiting = new Map<string, WaitingMessage[]>();
 
   /**
-   * @param totalBytes of messages; at least those of the largest message, which would otherwise wait for ever
+   * @param totalBytes memory for all messages; at least the size of the largest message, which would otherwise wait
    * @param peerShareRatio see `Shares`
    */
   constructor(totalBytes: number, peerShareRatio: number) {

@@ -17,7 +17,7 @@ const TOTAL_BYTES = 128 * 1024 * 1024;
 /** HTTP/2's default window. */
 const WINDOW_BYTES_MIN = 65_535;
 const CHECK_INTERVAL_MS = 50;
-/** A client may have sent this many windows: it may not have read its new SETTINGS yet, and bytes are on the way. */
+/** How many times its window a client may have sent: it may not have read its new SETTINGS yet. */
 const TOLERATED_WINDOWS = 2;
 /** Windows grow only when the fair window is this many times larger, because the number of streams varies. */
 const GROWTH_HYSTERESIS = 4;

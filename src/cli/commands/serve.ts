@@ -21,8 +21,8 @@ export function registerServe(program: Command, context: ProgramContext): void {
       'after',
       `
 Examples:
-  salad serve                                        the shipped models on the default address
-  salad serve --listen 127.0.0.1:0 --json            a free port, told on the first line
+  salad serve                                        the shipped models on 127.0.0.1:50051
+  salad serve --listen 127.0.0.1:0 --json            a free port; the first line of output names it
   salad serve --models ./models --engine onnx        your bundles on the native CPU engine
 
 Metrics for Prometheus: SALAD_METRICS_LISTEN=127.0.0.1:9464; traces and metrics over OTLP: the standard OTEL_ variables.
@@ -52,7 +52,7 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
 }
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
-/** Open files that are no connections: modules, models, threads. */
+/** Open files other than connections: modules, models, threads. */
 const FILES_RESERVED = 200;
 /** For the last telemetry to be sent. */
 const TELEMETRY_MS = 3000;
@@ -60,7 +60,7 @@ const TELEMETRY_MS = 3000;
 const STOP_MS = 15_000;
 
 async function serveUntilDrained(config: ServeConfig, logger: Logger, json: boolean): Promise<void> {
-  // As PID 1 of a container a process is deaf to signals it does not handle: warming up, there is nothing to drain.
+  // A process with PID 1 ignores signals without a handler. During warm-up there is nothing to drain, so it exits.
   const endWarmUp = () => process.exit(EXIT.interrupted);
   for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
   const server = await startServer(config, { logger });
