@@ -27,6 +27,8 @@ import { root } from '../support/salad.js';
 
 const ZHANGLAB = join(root, '../shared/data/zhanglab/test');
 const TAU_MIN = 0.999;
+/** oneDNN in libtensorflow selects its kernels by the size of the batch: 1.3e-6 was measured on an AMD EPYC. */
+const BATCH_ERROR_MAX_OF: Partial<Record<string, number>> = { tensorflow: 4e-6 };
 /** Together 500 tiles. A tile of the chest models is a whole image, so its scores also rank the images. */
 const CASES = [
   { model: 'chest-pediatric/1', tiles: 256, referenceTiles: 12 },
@@ -216,7 +218,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
     it('give a tile the same score in every batch', () => {
       for (const [engine, own] of scores) {
         const error = largestDifference(own.inOrder, own.shuffled);
-        assert.ok(error <= BATCH_ERROR_MAX, `${engine}: ${error}`);
+        assert.ok(error <= (BATCH_ERROR_MAX_OF[engine] ?? BATCH_ERROR_MAX), `${engine}: ${error}`);
       }
     });
 
