@@ -224,7 +224,7 @@ describe('limits of a peer before its calls reach a handler', function () {
     const reasons = outcomesOf(ends).map(([code, reason]) => reason ?? code);
     assert.ok(reasons.includes('OK') && reasons.includes('QUOTA_EXCEEDED'), reasons.join());
     // The answers of these may be lost with the connection.
-    callOften(60);
+    void Promise.all(callOften(60));
     assert.equal(await goaway, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     if (!session.destroyed) await once(session, 'close');
     // The next connection of this address is closed at once; other addresses are served.
