@@ -122,9 +122,8 @@ export class Http2Filter {
   }
 
   private close(session: Http2Session): void {
-    if (session.destroyed || isClosing(session)) return;
+    if (!closeSession(session, 'too_many_calls')) return;
     const socket = this.sockets.get(socketKey(session.socket));
-    closeSession(session, 'too_many_calls');
     // Node waits until the client has read the GOAWAY: without this, for ever where the client only sends.
     setTimeout(() => socket?.destroy(), GOAWAY_READ_MS).unref();
   }
