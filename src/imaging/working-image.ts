@@ -264,13 +264,13 @@ export class WorkingImage {
     // Half an image has nothing to be aligned by: its tiles are scored where they lie.
     if (this.#aligner !== null && coverage.isComplete) {
       this.#placedPixels = this.pixels.slice();
-      this.takeAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
+      this.setAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
     }
     return coverage.coveredTiles();
   }
 
   /** Takes how the tile was aligned that is the whole image, by the worker that scored it; the pixels stay as they are. */
-  takeAlignment(alignment: Alignment): void {
+  setAlignment(alignment: Alignment): void {
     this.#alignment = alignment;
     const placed = placedToSource(this.#placement, this.format.rows, this.format.columns);
     this.#workingToSource = compose(placed, unaligned(alignment.map, this.geometry.workingSize));

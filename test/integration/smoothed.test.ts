@@ -139,7 +139,7 @@ describe('a model whose z needs the whole image', function () {
     };
     const limits = { regions: 2, within: 1, outside: 1, mirror: -0.75, noise: 1, mirrorOffset: 1 };
     for (const [mirrorOffset, message] of [
-      [1, /unlike those that the model knows/],
+      [1, /differs from the kind of images/],
       [-1, /looks mirrored/],
     ] as const) {
       const gated = await smallModels({
