@@ -2,7 +2,7 @@
  * Scores one acquisition: reads its pixels, yields patch scores while pixels still arrive, and yields one aggregate at
  * the end.
  */
-import { SaladError } from '../errors/index.js';
+import { abortError } from '../errors/abort.js';
 import { thresholdFor } from '../scoring/calibration.js';
 import { answerBytes, PATCHES_PER_EVENT } from './answer-bytes.js';
 import { buildAggregate } from './final-aggregate.js';
@@ -72,11 +72,4 @@ export async function* scoreAcquisition(
     run.close();
     release();
   }
-}
-
-/** The reason of the signal if it is a SaladError, else a cancellation. */
-function abortError(signal: AbortSignal): SaladError {
-  return signal.reason instanceof SaladError
-    ? signal.reason
-    : new SaladError('CANCELLED', 'the caller cancelled', { cause: signal.reason });
 }
