@@ -1,5 +1,6 @@
 /** Builds the final aggregate of an acquisition: image score, p-values, decision, coverage, anomaly map, warnings. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { tilePositionOf } from '../geometry/tile-index.js';
 import { alignerOf } from '../imaging/alignment.js';
 import { isAtBound } from '../imaging/alignment-map.js';
 import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
@@ -76,7 +77,7 @@ function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
     skipped: outcome.results.skippedPatches,
     failed: outcome.failedPatches,
     missing: outcome.missingTiles.length * model.geometry.patchesPerTile,
-    missingTiles: outcome.missingTiles,
+    missingTiles: outcome.missingTiles.map((tile) => tilePositionOf(model.geometry, tile)),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { EngineName } from '../engines/engine.js';
-import type { TilePosition, WorkingImage } from '../imaging/working-image.js';
+import type { TileIndex } from '../geometry/tile-index.js';
+import type { WorkingImage } from '../imaging/working-image.js';
 import type { PatchResults } from './patch-results.js';
 
 /** The state of an acquisition after its last tile, from which the aggregate is built. */
@@ -11,7 +12,7 @@ export interface AcquisitionOutcome {
   readonly failedPatches: number;
   /** Message of the last failure of a tile. */
   readonly failure: string | undefined;
-  readonly missingTiles: readonly TilePosition[];
+  readonly missingTiles: readonly TileIndex[];
   readonly endedEarly: boolean;
   readonly totalMs: number;
   readonly firstScoreMs: number | undefined;

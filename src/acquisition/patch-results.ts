@@ -1,7 +1,9 @@
 /** Collects the patch results of one acquisition, and returns those that were not sent yet. */
 import type { BatchReport } from '../batching/index.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
+import { columnOf, rowOf } from '../geometry/cells.js';
 import { PatchMask } from '../geometry/patch-mask.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue } from '../scoring/calibration.js';
 import { edgeOffset, needsWholeImage, robustZ, robustZOf, smoothedScores } from '../scoring/patch-z.js';
@@ -38,7 +40,7 @@ export class PatchResults {
   private readonly dimension: number;
   private readonly neighbourCount: number;
   /** Scored tiles that `takeNew` has not returned yet, in completion order. */
-  private completed: number[] = [];
+  private completed: TileIndex[] = [];
   /** Sums over the scored tiles. */
   private queueMs = 0;
   private computeMs = 0;
@@ -68,7 +70,7 @@ export class PatchResults {
   }
 
   /** Number of a tile's patches that are not background. */
-  unskippedPatches(tile: number): number {
+  unskippedPatches(tile: TileIndex): number {
     let count = 0;
     this.forEachPatch(tile, () => {
       count += 1;
@@ -80,7 +82,7 @@ export class PatchResults {
    * Copies a tile's results from index `index` of a batch, and computes its robust z.
    * @param queueMs time from queued to dispatched
    */
-  store(tile: number, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
+  store(tile: TileIndex, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
     const { patchesPerTile } = this.model.geometry;
     const { calibration, scoring } = this.model.manifest;
     const { patchGrid } = this.model.geometry;
@@ -153,9 +155,8 @@ export class PatchResults {
   }
 
   /** Calls `visit` for every patch of a tile that is not background. */
-  private forEachPatch(tile: number, visit: (patch: number, within: number) => void): void {
-    const { tileColumns } = this.model.geometry;
-    this.mask.forEachScored(Math.floor(tile / tileColumns), tile % tileColumns, visit);
+  private forEachPatch(tile: TileIndex, visit: (patch: number, within: number) => void): void {
+    this.mask.forEachScored(tile, visit);
   }
 
   private keepExtras(patch: number, batch: PatchBatch, from: number): void {
@@ -175,8 +176,8 @@ export class PatchResults {
     const z = this.robustZ[patch]!;
     const at = patch * this.dimension;
     return {
-      row: Math.floor(patch / patchGrid),
-      column: patch % patchGrid,
+      row: rowOf(patch, patchGrid),
+      column: columnOf(patch, patchGrid),
       score: this.scores[patch]!,
       robustZ: z,
       pValue: patchPValue(this.model.manifest.calibration, z),

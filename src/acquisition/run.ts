@@ -4,10 +4,11 @@ import type { BatchReport, TileStream } from '../batching/index.js';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment-map.js';
 import { writeTile } from '../imaging/batch-tiles.js';
 import { inTurns } from '../imaging/turns.js';
-import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
+import { WorkingImage } from '../imaging/working-image.js';
 import { Latch } from '../util/latch.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import { PatchResults } from './patch-results.js';
@@ -28,7 +29,7 @@ export class AcquisitionRun {
   /** Queued tiles that were neither scored nor have failed. */
   private outstanding = 0;
   /** Ready tiles that are not queued until the image is known to have structure (see `ImageContent`). */
-  private held: TilePosition[] = [];
+  private held: TileIndex[] = [];
   private failedPatches = 0;
   private failure: string | undefined;
   private firstScoreAt: number | undefined;
@@ -194,7 +195,7 @@ export class AcquisitionRun {
   }
 
   private *receiveTiles(tiles: Extract<PixelMessage, { kind: 'tiles' }>['tiles']): Generator<void> {
-    const ready: TilePosition[] = [];
+    const ready: TileIndex[] = [];
     for (const { row, column, samples } of tiles) {
       if (this.error !== undefined) return;
       ready.push(...this.image.pushTile(row, column, samples));
@@ -227,32 +228,30 @@ export class AcquisitionRun {
     this.notify();
   }
 
-  private enqueue(ready: readonly TilePosition[]): void {
+  private enqueue(ready: readonly TileIndex[]): void {
     if (this.image.isUndecided) {
       this.held.push(...ready);
       return;
     }
     const released = this.held.length === 0 ? ready : [...this.held, ...ready];
     this.held = [];
-    const { tileColumns, patchesPerTile } = this.model.geometry;
-    const tiles: number[] = [];
-    for (const { row, column } of released) {
-      const background = this.image.backgroundPatches(row, column);
+    const { patchesPerTile } = this.model.geometry;
+    const tiles: TileIndex[] = [];
+    for (const tile of released) {
+      const background = this.image.backgroundPatches(tile);
       this.results.skip(background);
-      if (background.length < patchesPerTile) tiles.push(row * tileColumns + column);
+      if (background.length < patchesPerTile) tiles.push(tile);
     }
     if (tiles.length === 0) return;
     this.outstanding += tiles.length;
     this.stream?.enqueue(tiles);
   }
 
-  private fill(tile: number, slot: TileSlot, index: number): void {
-    const { tileColumns } = this.model.geometry;
-    const arrays = slot.view(this.model.key);
-    writeTile(arrays, index, this.image, Math.floor(tile / tileColumns), tile % tileColumns);
+  private fill(tile: TileIndex, slot: TileSlot, index: number): void {
+    writeTile(slot.view(this.model.key), index, this.image, tile);
   }
 
-  private deliver(tile: number, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
+  private deliver(tile: TileIndex, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
     const { alignments, patches } = slot.view(this.model.key);
     this.results.store(tile, patches, index, batch, queueMs);
     if (alignments.length === 0) return;

@@ -12,6 +12,7 @@ import { Batcher } from '../../../src/batching/batcher.js';
 import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
 import { createRandom } from '../../../src/util/random.js';
+import { firstTiles } from '../../support/tiles.js';
 
 const HORIZON = 100;
 
@@ -189,7 +190,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
         },
       });
       const uploadMs = random() * uploadMsMax;
-      at(now + uploadMs, () => stream.enqueue(Array.from({ length: tiles }, (_, tile) => tile)));
+      at(now + uploadMs, () => stream.enqueue(firstTiles(tiles)));
     } catch {
       refused += 1;
     }

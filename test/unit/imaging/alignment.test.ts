@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { apply } from '../../../src/geometry/affine.js';
-import { ALIGNMENT_SIZE, Aligner, shrink } from '../../../src/imaging/alignment.js';
+import { Aligner } from '../../../src/imaging/alignment.js';
 import {
   type AlignmentMap,
   fromNumbers,
@@ -11,6 +11,7 @@ import {
   unaligned,
   warp,
 } from '../../../src/imaging/alignment-map.js';
+import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment-pyramid.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
 import { createRandomSource } from '../../../src/phantom/random-source.js';
 
