@@ -1,5 +1,6 @@
 /** Draws robust z of the patches as a dense map in the geometry of the source image. */
 import { type AffineTransform, compose, invert, scaling } from '../geometry/affine.js';
+import { cellAt, columnOf, rowOf } from '../geometry/cells.js';
 import { type Geometry, patchStart } from '../geometry/geometry.js';
 import type { Box } from '../geometry/placement.js';
 
@@ -86,7 +87,7 @@ export class PatchField {
   #cell(row: number, column: number): number {
     const grid = this.#grid;
     if (row < 0 || column < 0 || row >= grid || column >= grid) return Number.NaN;
-    return this.#z[row * grid + column]!;
+    return this.#z[cellAt(row, column, grid)]!;
   }
 
   #add(sum: { weighted: number; weights: number }, row: number, column: number, weight: number): void {
@@ -107,8 +108,7 @@ function nextCellWeight(position: number): number {
 
 function countingOf(patchZ: Float32Array, grid: number, margin: number): Float32Array {
   return patchZ.map((z, cell) => {
-    const row = Math.floor(cell / grid);
-    const column = cell - row * grid;
+    const [row, column] = [rowOf(cell, grid), columnOf(cell, grid)];
     const distance = Math.min(row, column, grid - 1 - row, grid - 1 - column);
     return distance < margin ? Number.NaN : z;
   });
