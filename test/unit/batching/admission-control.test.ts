@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
+import { Batcher } from '../../../src/batching/batcher.js';
 import {
   AnnouncedTiles,
   type Announcement,
   longestWaitMs,
   tilesAhead,
-} from '../../../src/batching/admission.js';
-import { Batcher } from '../../../src/batching/batcher.js';
+} from '../../../src/batching/expected-wait.js';
 import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
 import { createRandom } from '../../../src/util/random.js';
