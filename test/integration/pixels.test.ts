@@ -151,7 +151,7 @@ describe('pixels through the port', function () {
     return { raw, rows, tiles };
   }
 
-  it('are scored alike as a whole image, as rows and as tiles of display values, on every model', async () => {
+  it('have the same scores as a whole image, as rows and as tiles of display values, on every model', async () => {
     const { rows, columns } = phantom;
     const deep = { rows, columns, bitsAllocated: 16, bitsStored: 12 };
     const format = defaultPixelFormat(rows, columns, 16, 12);
@@ -205,7 +205,7 @@ describe('pixels through the port', function () {
     }
   });
 
-  it('of a blank image make no decision, on every model, at every rate, whatever way they come', async () => {
+  it('of a blank image lead to no decision, on every model, at every rate, in every input mode', async () => {
     const side = 300;
     const random = createRandomSource(1, 'blank');
     const images: readonly (readonly [string, number, number, (i: number) => number])[] = [

@@ -174,7 +174,7 @@ describe('wrong input through the port', function () {
     ],
   ];
   for (const [what, payloads, code, reason, field] of cases) {
-    it(`refuses ${what} and leaves the other stream alone`, async () => {
+    it(`refuses ${what} without an effect on the other stream`, async () => {
       const refused = await besideAnother(() => stream(client, payloads()));
       assert.deepEqual([refused.code, refused.reason], [code, reason]);
       if (field !== '') assert.deepEqual(refused.fields, [field]);
@@ -225,7 +225,7 @@ describe('wrong input through the port', function () {
     assertScores(await stream(client, [header(v1), ...whole().slice(1)]), expected);
   });
 
-  it('aggregates an early end where PARTIAL was asked for, and never calls it normal', async () => {
+  it('aggregates an early end on request (PARTIAL), and never decides normal', async () => {
     const options = { earlyEnd: EarlyEnd.EARLY_END_PARTIAL };
     const { aggregate, patches } = await stream(client, [header({ options }), rows(image, 64, 0, 40)]);
     assert.equal(aggregate.decision, Decision.DECISION_INDETERMINATE);

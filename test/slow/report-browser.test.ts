@@ -108,7 +108,7 @@ describe('reports in a browser', function () {
   const columnOf = (column: number) =>
     page.locator(`table[data-sortable] tbody tr td:nth-child(${column})`).allInnerTexts();
 
-  it('show the image plain and under its map, without a fault or a request', async () => {
+  it('show the image without and with its map, without an error or a request', async () => {
     await open('score.html');
     assert.equal(await page.locator('section.image').count(), 4);
     const plain = page.locator('section.image figure:nth-child(1) svg.picture').first();

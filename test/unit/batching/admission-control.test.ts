@@ -17,7 +17,7 @@ import { firstTiles } from '../../support/tiles.js';
 const HORIZON = 100;
 
 describe('AnnouncedTiles', () => {
-  it('holds what young streams have announced and not sent, whatever happens', () => {
+  it('counts the tiles that recent streams have announced and not sent, in any sequence of events', () => {
     const action = fc.oneof(
       fc.record({
         kind: fc.constant('add' as const),
@@ -77,7 +77,7 @@ describe('tilesAhead', () => {
   };
   const none = counts();
 
-  it('counts more urgent classes whole, and of its own as many as come to each peer in turn', () => {
+  it('counts all tiles of more urgent classes, and of its own class as many as are served in turn', () => {
     const queued = counts([0, 'a', 5], [1, 'a', 100], [1, 'b', 50], [1, 'c', 2], [2, 'a', 1000]);
     const ahead = (peer: string) => tilesAhead({ queued, announced: none, urgentShare: 1 }, 1, peer);
     // One of each of the three others.
@@ -88,13 +88,13 @@ describe('tilesAhead', () => {
     assert.equal(ahead('a'), 5 + 152);
   });
 
-  it('counts what a peer has announced', () => {
+  it('counts the announced tiles of a peer', () => {
     const announced = counts([1, 'a', 30]);
     const ahead = (peer: string) => tilesAhead({ queued: none, announced, urgentShare: 1 }, 1, peer);
     assert.deepEqual([ahead('a'), ahead('b')], [30, 1]);
   });
 
-  it('knows that urgent tiles get no more than their share while others wait', () => {
+  it('limits urgent tiles to their share while others wait', () => {
     const queued = counts([0, 'a', 1000], [1, 'b', 10]);
     const ahead = (urgentShare: number) => tilesAhead({ queued, announced: none, urgentShare }, 1, 'b');
     assert.deepEqual([ahead(1), ahead(0.75)], [1010, 40]);
@@ -102,7 +102,7 @@ describe('tilesAhead', () => {
 });
 
 describe('longestWaitMs', () => {
-  it('lets large work wait in proportion, and small work as long as the floor', () => {
+  it('accepts a wait in proportion for large streams, and the minimum for small ones', () => {
     const limits = { maxQueueMs: 150, maxQueueRatio: 8 };
     assert.deepEqual(
       [0, 1, 18.75, 20, 1000].map((ownMs) => longestWaitMs(limits, ownMs)),
@@ -219,7 +219,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
 describe('admission by waiting time', function () {
   this.timeout(60_000);
 
-  it('at twice the rate: nothing of the engine is lost, and whoever is let in waits at most twice as long', async () => {
+  it('at twice the rate: the engine is fully used, and admitted streams wait at most twice as long', async () => {
     for (const [work, seed] of [
       [{ ownMs: 20, tiles: 64, uploadMsMax: 60 }, 1],
       [{ ownMs: 1000, tiles: 64, uploadMsMax: 400 }, 3],
