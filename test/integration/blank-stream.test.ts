@@ -1,4 +1,4 @@
-/** Blank images, and blank beginnings of images, on a model that scores while rows come and calls nothing background. */
+/** Blank images, and blank beginnings of images, on a streamable model without background. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { Decision, EarlyEnd, WarningKind } from '../../src/gen/salad/v1/types.js';

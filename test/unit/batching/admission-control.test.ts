@@ -80,11 +80,11 @@ describe('tilesAhead', () => {
   it('counts all tiles of more urgent classes, and of its own class as many as are served in turn', () => {
     const queued = counts([0, 'a', 5], [1, 'a', 100], [1, 'b', 50], [1, 'c', 2], [2, 'a', 1000]);
     const ahead = (peer: string) => tilesAhead({ queued, announced: none, urgentShare: 1 }, 1, peer);
-    // One of each of the three others.
+    // One tile of each of the three others.
     assert.equal(ahead('new'), 5 + 3);
-    // Its two, and before each and the new one, one of both others.
+    // Its two tiles, and one tile of both others before each of them and before the new tile.
     assert.equal(ahead('c'), 5 + 2 * 3 + 2);
-    // Never more than there are.
+    // At most the existing tiles.
     assert.equal(ahead('a'), 5 + 152);
   });
 
@@ -112,7 +112,7 @@ describe('longestWaitMs', () => {
 });
 
 interface Work {
-  /** What all tiles of one acquisition take, in ms. */
+  /** Engine time of all tiles of one acquisition, in ms. */
   readonly ownMs: number;
   readonly tiles: number;
   /** Between admission and the last tile's arrival, uniform from 0, in ms. */
@@ -122,7 +122,7 @@ interface Work {
 const BATCH = 8;
 const LIMITS = { maxQueueMs: 150, maxQueueRatio: 8 };
 
-/** One engine of steady pace behind the real batcher, in virtual time. Poisson arrivals at `load` times what it can do. */
+/** The real batcher with one engine of constant throughput, in virtual time. Poisson arrivals at `load` times that throughput. */
 async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed: number) {
   const msPerTile = ownMs / tiles;
   const endMs = 3000 * ownMs;
@@ -204,7 +204,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
   for (let event = events.shift(); event !== undefined && event.at < endMs; event = events.shift()) {
     now = event.at;
     event.run();
-    // What the batcher does after a batch, it does in promises; a turn of the event loop each would take seconds.
+    // The batcher continues after a batch in promises; a turn of the event loop for each would take seconds.
     for (let turn = 0; turn < 10; turn++) await Promise.resolve();
   }
   latencies.sort((a, b) => a - b);

@@ -159,7 +159,7 @@ describe('Batcher', () => {
     const a = open('a');
     a.stream.enqueue(firstTiles(40));
     turn();
-    // Nothing is known of the pace yet.
+    // The throughput is unknown yet.
     open('b').stream.close();
     for (let batch = 0; batch < 3; batch++) {
       advance(20);
@@ -194,7 +194,7 @@ describe('Batcher', () => {
     const rest = isUrgent.slice(20);
     const share = rest.filter((each) => !each).length / rest.length;
     assert.ok(share >= 0.2 && share <= 0.35, `${share} of the batches are the others'`);
-    // Beyond the share nothing passes what waits in a worker.
+    // Beyond the share no urgent batch runs before the batches that wait in a worker.
     const passing = executor.ran.filter((_, index) => index >= 20 && executor.urgent[index]);
     assert.ok(passing.length < rest.length, `${passing.length} of ${rest.length} passed`);
   });
@@ -317,7 +317,7 @@ describe('Batcher', () => {
 
   it('fails a tile only after it failed with nothing else in flight', async () => {
     const { executor, open, turn } = setUp(3, 1);
-    // The engine goes down with a1 and takes along whatever else is in flight.
+    // Tile a1 ends the engine, and with it everything else in flight.
     executor.failing = (tiles) => tiles.includes('a1') || executor.inFlight > 1;
     const { stream, log } = open('a');
     stream.enqueue(tileList(0, 1, 2));
@@ -348,7 +348,7 @@ describe('Batcher', () => {
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered.sort(), log.failed], [[0, 2, 3], [1]]);
-    // In a batch of two, by itself, and three times with nothing else in flight.
+    // In a batch of two, alone, and three times with nothing else in flight.
     assert.equal(executor.ran.filter((tiles) => tiles.includes('a1')).length, 5);
   });
 
@@ -376,7 +376,7 @@ describe('Batcher', () => {
       ['s2', 's3'],
     ]);
     assert.deepEqual(executor.urgent, [false, true, true]);
-    // A slot for all is free: the urgent tile is first there, too, and known as urgent.
+    // A slot for all tiles is free: the urgent tile is first there too, and its batch is marked as urgent.
     await executor.finishOne();
     assert.deepEqual([executor.ran.at(-1), executor.urgent.at(-1)], [['s4'], true]);
     await executor.finishAll();
