@@ -22,7 +22,7 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const image = smallImage(3);
 const chunks = smallRows(image);
-/** Whoever waits for this waits for good. */
+/** Never settles. */
 const never = () => new Promise<never>(() => {});
 
 async function* oneShot(pause = 0): AsyncGenerator<PixelChunk> {
@@ -355,7 +355,7 @@ describe('the TypeScript client’s retry', function () {
       assert.ok(notices.length >= 3);
       for (const { delayMs, error } of notices) {
         assert.equal(error.reason, 'OVERLOADED');
-        assert.ok(delayMs >= 30, `${delayMs} ms is sooner than the server asked for`);
+        assert.ok(delayMs >= 30, `${delayMs} ms is less than the delay of the server`);
       }
     } finally {
       abort.abort();

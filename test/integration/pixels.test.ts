@@ -241,7 +241,7 @@ describe('pixels through the port', function () {
     }
   });
 
-  it('of a damaged file are refused, and the server lives on', async () => {
+  it('of a damaged file are refused, and the server continues to serve', async () => {
     const raw = { raw: { width: 300, height: 300, channels: 1 } } as const;
     const grey = Uint8Array.from(phantom.samples, (value) => value >> 4);
     const jpeg = await sharp(grey, raw).jpeg({ quality: 85 }).toBuffer();

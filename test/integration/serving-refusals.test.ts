@@ -181,7 +181,7 @@ describe('wrong input through the port', function () {
     });
   }
 
-  it('refuses corrupt, foreign and mismatching images and lives on', async () => {
+  it('refuses corrupt, foreign and mismatching images, and continues to serve', async () => {
     const base = header();
     assert.equal(base.$case, 'header');
     const png = await sharp(image, { raw: { width: 64, height: 64, channels: 1 } })
@@ -209,7 +209,7 @@ describe('wrong input through the port', function () {
     assertScores(await stream(client, [header(v1), ...whole().slice(1)]), expected);
   });
 
-  it('refuses bytes that are no message and lives on', async () => {
+  it('refuses bytes that are no message, and continues to serve', async () => {
     const call = client.makeBidiStreamRequest(
       '/salad.v1.AnomalyScoring/StreamAcquisition',
       (value: Buffer) => value,

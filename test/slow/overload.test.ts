@@ -202,7 +202,7 @@ describe('a server offered more than it can do', function () {
           }),
         );
         assert.deepEqual(results, new Array(STREAMS).fill(EACH * 64));
-        assert.ok(retries > 0, 'all were let in at once: nothing was shown');
+        assert.ok(retries > 0, 'all were admitted at once: the test shows nothing');
       } finally {
         patient.close();
       }

@@ -1,4 +1,4 @@
-/** Both packages as `npm pack` makes them from a clean clone, installed where there is nothing but the registry. */
+/** Both packages as `npm pack` builds them from a clean clone, installed with only the registry. */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import {

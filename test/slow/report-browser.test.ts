@@ -87,7 +87,7 @@ describe('reports in a browser', function () {
     await page?.context().close();
   });
 
-  /** Opens a report without a network; what the page complains of, or asks for, is a fault. */
+  /** Opens a report without a network. An error or a request of the page fails the test. */
   async function open(name: string, options: Parameters<Browser['newContext']>[0] = {}): Promise<void> {
     const context = await browser.newContext({
       viewport: { width: 1200, height: 900 },

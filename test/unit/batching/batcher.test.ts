@@ -13,7 +13,7 @@ interface Slot {
 
 const LOST = 'the engine is lost';
 
-/** An executor whose batches finish when told to, and fail where told to. */
+/** An executor whose batches finish when the test finishes them, and fail where the test says so. */
 class StubExecutor implements BatchExecutor<Slot> {
   readonly ran: string[][] = [];
   readonly urgent: boolean[] = [];
