@@ -28,14 +28,11 @@ import {
   displayLevel,
   type PixelFormat,
 } from './pixel-format.js';
-import { RowResampler } from './resample.js';
+import { createRowWriter, isUnscaled, type RowWriter } from './row-writer.js';
 import { isStreamable } from './streamable.js';
 import { RowCoverage, TileCoverage } from './tile-coverage.js';
 import { TileCutter } from './tile-cutter.js';
 import { WorkingPixels } from './working-pixels.js';
-
-/** Samples converted in one call: many enough that the cost of the call is small, few enough for the cache. */
-export const BLOCK_SAMPLES = 32_768;
 
 /**
  * Samples are converted by the display transform, and rows are resampled. With a window they are rounded to 8 bits at once
@@ -54,11 +51,10 @@ export class WorkingImage {
   readonly #transform: DisplayTransform;
   readonly #rows: RowCoverage | null;
   readonly #tiles: TileCoverage | null;
-  readonly #resampler: RowResampler | null;
+  readonly #rowWriter: RowWriter | null;
   readonly #pixels: WorkingPixels;
-  /** Display values of the samples that are being received; empty where they are not needed. */
+  /** Display values of a tile; empty where they are not needed. */
   readonly #scratch: Float32Array;
-  readonly #blockRows: number;
   readonly #cutter: TileCutter;
   readonly #aligner: Aligner | null;
   #alignment: Alignment | null = null;
@@ -93,29 +89,23 @@ export class WorkingImage {
     this.#isTooSmall = isTooSmall(format.rows, format.columns, geometry.workingSize);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
+    const { placement } = this;
     const [transform, isFinal] = [this.#transform, this.streamable];
-    this.#pixels = new WorkingPixels({ geometry, input, format, transform, source, isFinal });
+    const isResampled = source === 'rows' && !(isFinal && isUnscaled(format, placement));
+    this.#pixels = new WorkingPixels({ geometry, input, format, transform, isResampled, isFinal });
     this.#cutter = new TileCutter(geometry, this.pixels);
+    const { workingSize, coreSize, coreColumns } = geometry;
     if (source === 'rows') {
-      this.#blockRows = Math.max(1, Math.min(format.rows, Math.floor(BLOCK_SAMPLES / format.columns)));
-      this.#scratch = new Float32Array(this.#blockRows * format.columns);
-      this.#rows = new RowCoverage(geometry, this.placement);
+      const pixels = this.#pixels;
+      this.#rowWriter = createRowWriter({ format, placement, workingSize, transform, pixels });
+      this.#rows = new RowCoverage(geometry, placement);
       this.#tiles = null;
-      const shape = {
-        sourceRows: format.rows,
-        sourceColumns: format.columns,
-        targetRows: this.placement.rows,
-        targetColumns: this.placement.columns,
-      };
-      this.#resampler = new RowResampler(shape, (row, values) => this.#writeRow(row, values));
+      this.#scratch = new Float32Array(0);
     } else {
-      this.#blockRows = 0;
-      this.#scratch = new Float32Array(
-        this.#pixels.takesSamples ? 0 : geometry.coreSize * geometry.coreColumns,
-      );
+      this.#rowWriter = null;
       this.#rows = null;
       this.#tiles = new TileCoverage(geometry);
-      this.#resampler = null;
+      this.#scratch = new Float32Array(this.#pixels.takesSamples ? 0 : coreSize * coreColumns);
     }
   }
 
@@ -126,7 +116,7 @@ export class WorkingImage {
 
   /** Number of source rows received; 0 for tiles. */
   get rowsReceived(): number {
-    return this.#resampler?.rowsReceived ?? 0;
+    return this.#rowWriter?.rowsReceived ?? 0;
   }
 
   /** uint8 [workingSize, workingSize]: `pixels` before alignment, with the source at its placement. */
@@ -166,24 +156,24 @@ export class WorkingImage {
 
   /** As `pushRows`, in steps of about a millisecond: yields the tiles that each step made ready. */
   *rowSteps(samples: Uint8Array): Generator<TileIndex[]> {
-    const resampler = this.#resampler;
-    if (!resampler || !this.#rows || this.#completed) throw unexpected('rows');
+    const writer = this.#rowWriter;
+    if (!writer || !this.#rows || this.#completed) throw unexpected('rows');
     const rowBytes = this.format.columns * bytesPerSample(this.format);
     const rowCount = samples.length / rowBytes;
-    const rowsLeft = this.format.rows - resampler.rowsReceived;
+    const rowsLeft = this.format.rows - writer.rowsReceived;
     if (!Number.isInteger(rowCount) || rowCount < 1 || rowCount > rowsLeft) {
       throw new SaladError(
         'SAMPLE_COUNT_MISMATCH',
         `${samples.length} bytes are not 1 to ${rowsLeft} whole rows of ${rowBytes} bytes`,
       );
     }
-    for (let row = 0; row < rowCount; row += this.#blockRows) {
-      const end = Math.min(rowCount, row + this.#blockRows);
-      this.#transform(samples.subarray(row * rowBytes, end * rowBytes), this.#scratch);
-      for (const _step of resampler.steps(this.#scratch, end - row)) yield [];
-      const ready = this.#rows.update(resampler.rowsProduced);
+    for (let row = 0; row < rowCount; row += writer.blockRows) {
+      const end = Math.min(rowCount, row + writer.blockRows);
+      const block = samples.subarray(row * rowBytes, end * rowBytes);
+      for (const _step of writer.steps(block, end - row)) yield [];
+      const ready = this.#rows.update(writer.rowsWritten);
       if (this.streamable) {
-        this.#content.countAbove(this.#pixels.valueAt(), this.placement.top + resampler.rowsProduced);
+        this.#content.countAbove(this.#pixels.valueAt(), this.placement.top + writer.rowsWritten);
         yield ready;
       } else yield [];
     }
@@ -286,11 +276,6 @@ export class WorkingImage {
   sourceBox(top: number, left: number, bottom: number, right: number): Box {
     const corners = this.sourceCorners({ top, left, bottom, right });
     return boundingBox(corners, this.format.rows, this.format.columns);
-  }
-
-  #writeRow(row: number, values: Float32Array): void {
-    const { top, left, columns } = this.placement;
-    this.#pixels.write(values, 0, (top + row) * this.geometry.workingSize + left, columns);
   }
 }
 
