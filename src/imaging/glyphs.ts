@@ -1,5 +1,5 @@
 /**
- * Writes numbers into a picture with a bitmap font of its own: SVG text would need fonts of the system, which containers
+ * Writes numbers into a picture with a built-in bitmap font: SVG text would need fonts of the system, which containers
  * often lack.
  */
 

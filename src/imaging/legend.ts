@@ -3,16 +3,16 @@ import type { MapShape } from './anomaly-map.js';
 import { CONTOUR, type ColourStop } from './colour-scale.js';
 import { drawText, textWidth } from './glyphs.js';
 
-/** In pixels; the labels of the smallest bar must not touch. */
+/** Smallest width in pixels: the labels of the bar must not touch. */
 const WIDTH_MIN = 256;
 const HEIGHT = 44;
 const BAR = { margin: 10, top: 7, height: 9 } as const;
 const LABEL_TOP = { robustZ: 22, pValue: 33 } as const;
-/** Labelled values of the bar, its ends included. */
+/** Number of labelled values of the bar, including its ends. */
 const TICKS = 4;
 const BACKGROUND = 24;
 const TEXT = 225;
-/** Grey under the colours of the bar, as they lie over a middle grey of the picture. */
+/** Grey level under the colours of the bar: a middle grey, as in pictures. */
 const UNDER_BAR = 106;
 
 type Rgb = readonly [red: number, green: number, blue: number];
@@ -49,7 +49,7 @@ function barColour(stops: readonly ColourStop[], share: number): Rgb {
   return [over(({ red }) => red), over(({ green }) => green), over(({ blue }) => blue)];
 }
 
-/** Such as 4.8%, with two digits at most, and never 0. */
+/** Formats a share such as 4.8%, with at most two digits, and never as 0. */
 function shownShare(share: number): string {
   return `${Number((100 * share).toPrecision(2))}%`;
 }
@@ -77,8 +77,8 @@ function drawBar(canvas: Canvas, top: number, stops: readonly ColourStop[]): voi
 }
 
 /**
- * The picture with its colour bar below it. The picture keeps its pixels, in the upper left corner; the result is 44 rows
- * higher, and 256 columns wide where the picture is narrower.
+ * Adds the colour bar below a picture. The picture is unchanged in the upper left corner; the result is 44 rows higher, and
+ * 256 columns wide where the picture is narrower.
  * @param rgb uint8 [rows, columns, 3]
  * @param stops ascending and evenly spaced, the first at the threshold, at least two
  */

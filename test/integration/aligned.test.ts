@@ -8,7 +8,7 @@ import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AnomalyMapFormat, WarningKind } from '../../src/gen/salad/v1/types.js';
 import { patchStart } from '../../src/geometry/geometry.js';
-import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
+import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment-pyramid.js';
 import { anomalyMap, PatchField } from '../../src/imaging/anomaly-map.js';
 import { colourScaleOf } from '../../src/imaging/colour-scale.js';
 import { overlaySteps, rgbPng } from '../../src/imaging/overlay.js';

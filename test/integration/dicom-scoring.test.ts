@@ -159,7 +159,7 @@ describe('ScoreImage of a DICOM file', function () {
       scores.push(aggregate.imageScore);
     }
     assert.equal(new Set(scores).size, 3);
-    await refused(asFile(file), 'HEADER_INVALID', 'frame', /has 3 frames: name one/);
+    await refused(asFile(file), 'HEADER_INVALID', 'frame', /has 3 frames: set frame/);
     await refused(asFile(file, {}, 4), 'HEADER_INVALID', 'frame', /must be 1 to 3, is 4/);
     const png = Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
     await refused(asFile(png, {}, 1), 'HEADER_INVALID', 'frame', /only a DICOM file has frames/);

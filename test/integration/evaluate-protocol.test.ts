@@ -41,7 +41,7 @@ const HEADER = 'file,label,patient,imageScore,pValue,decision,top,left,bottom,ri
 
 describe('salad evaluate', function () {
   this.timeout(60_000);
-  const scores = join(root, 'scores.csv');
+  const scores = join(root, 'new/scores.csv');
   let result: Result;
   let rows: Record<string, string>[];
 
@@ -159,9 +159,9 @@ describe('salad evaluate', function () {
       assert.equal(code, 2, stderr);
       assert.match(stderr, pattern);
     };
-    await refuse(/--scores .*cannot be written/, '--scores', join(root, 'none/s.csv'));
+    await refuse(/--scores .*cannot be written/, '--scores', join(data, 'normal/6100.png/s.csv'));
     await refuse(/--report .*cannot be written/, '--report', root);
-    await refuse(/same file/, '--report', join(root, 'x'), '--scores', join(root, 'x'));
+    await refuse(/is also the file of --scores/, '--report', join(root, 'x'), '--scores', join(root, 'x'));
     const image = join(data, 'normal/6100.png');
     const before = readFileSync(image);
     await refuse(/--scores .*holds something else than CSV/, '--scores', image);

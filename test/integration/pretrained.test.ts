@@ -79,8 +79,8 @@ describe('a model with a pretrained encoder', function () {
     const { passed, reason } = await runGoldenCheck(wasm, bundle);
     await wasm.dispose();
     assert.ok(passed, reason);
-    await succeed('models', 'export', at('models/fine/1'), '--onnx', at('fine.onnx'));
-    assert.ok(statSync(at('fine.onnx')).size > 10_000_000);
+    await succeed('models', 'export', at('models/fine/1'), '--onnx', at('exported/fine.onnx'));
+    assert.ok(statSync(at('exported/fine.onnx')).size > 10_000_000);
   });
 
   it('is refused without an encoder file, and other presets with one', async () => {

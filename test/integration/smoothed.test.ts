@@ -6,7 +6,7 @@ import { type Bundle, readBundle, writeBundle } from '../../src/bundle/bundle.js
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
-import { ALIGNMENT_SIZE } from '../../src/imaging/alignment.js';
+import { ALIGNMENT_SIZE } from '../../src/imaging/alignment-pyramid.js';
 import { regionMeans } from '../../src/scoring/plausibility.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';
@@ -139,7 +139,7 @@ describe('a model whose z needs the whole image', function () {
     };
     const limits = { regions: 2, within: 1, outside: 1, mirror: -0.75, noise: 1, mirrorOffset: 1 };
     for (const [mirrorOffset, message] of [
-      [1, /unlike those that the model knows/],
+      [1, /differs from the kind of images/],
       [-1, /looks mirrored/],
     ] as const) {
       const gated = await smallModels({

@@ -13,6 +13,7 @@ import { allocatePatchBatch } from '../../src/engines/batch.js';
 import { ENGINE_NAMES, type Engine, type EngineModel, type TileBatch } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { SaladError } from '../../src/errors/index.js';
+import { allTiles, tilePositionOf } from '../../src/geometry/tile-index.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
@@ -55,15 +56,16 @@ async function* images(bundle: Bundle): AsyncGenerator<WorkingImage> {
 
 /** Tiles that are not background, image by image. */
 async function cutTiles(bundle: Bundle, count: number): Promise<TileBatch> {
-  const { tilePixels, tileCount, tileColumns } = bundle.geometry;
+  const { tilePixels } = bundle.geometry;
   const pixels = new Uint8Array(count * tilePixels);
   const positions = new Int32Array(2 * count);
   let at = 0;
   for await (const image of images(bundle)) {
-    for (let tile = 0; tile < tileCount && at < count; tile++) {
-      const [row, column] = [Math.floor(tile / tileColumns), tile % tileColumns];
-      if (image.isBackground(row, column)) continue;
-      image.cutTile(row, column, pixels.subarray(at * tilePixels, (at + 1) * tilePixels));
+    for (const tile of allTiles(bundle.geometry)) {
+      if (at === count) break;
+      if (image.isBackground(tile)) continue;
+      const { row, column } = tilePositionOf(bundle.geometry, tile);
+      image.cutTile(tile, pixels.subarray(at * tilePixels, (at + 1) * tilePixels));
       positions.set([row, column], 2 * at++);
     }
     if (at === count) break;

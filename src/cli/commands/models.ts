@@ -4,16 +4,14 @@ import { type Bundle, readBundle } from '../../bundle/bundle.js';
 import { findBundle, modelKey, openBundles } from '../../bundle/repository.js';
 import { runGoldenCheck } from '../../engines/selection/golden-check.js';
 import { createEngine } from '../../engines/selection/select.js';
-import { SaladError } from '../../errors/index.js';
 import { inputWidthOf } from '../../network/description.js';
 import { buildOnnx } from '../../network/onnx/build.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { searchPlan } from '../../scoring/search-plan.js';
 import { shippedModels } from '../../util/package-root.js';
-import { systemReason } from '../shared/failure.js';
 import { type Example, helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
-import { refuseOtherFormat } from '../shared/output-files.js';
+import { prepareFiles } from '../shared/output-files.js';
 import { fetchBundle } from './models-fetch.js';
 
 interface ModelsFlags {
@@ -238,17 +236,9 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
 
 async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: string }): Promise<void> {
   const bundle = await openBundle(flags, model);
-  await refuseOtherFormat('--onnx', flags.onnx, 'onnx');
+  await prepareFiles([{ flag: '--onnx', path: flags.onnx, format: 'onnx' }]);
   const bytes = buildOnnx(bundle);
-  try {
-    await writeFile(flags.onnx, bytes);
-  } catch (error) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--onnx ${flags.onnx} cannot be written: ${systemReason(error)}`,
-      { cause: error },
-    );
-  }
+  await writeFile(flags.onnx, bytes);
   const name = modelKey(bundle.manifest);
   if (flags.json) printJson({ model: name, onnx: flags.onnx, bytes: bytes.length });
   else print(`${name}: wrote ${bytes.length} bytes to ${flags.onnx}`);

@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { SaladError } from '../../errors/index.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import { PatchField } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
@@ -81,7 +82,7 @@ export class LesionMasks {
 
 /** Fraction of a patch's source box that is lesion. */
 function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometry, patch: number): number {
-  const box = patchSourceBox(image, Math.floor(patch / geometry.patchGrid), patch % geometry.patchGrid);
+  const box = patchSourceBox(image, rowOf(patch, geometry.patchGrid), columnOf(patch, geometry.patchGrid));
   let lesion = 0;
   let area = 0;
   for (let row = Math.floor(box.top); row < Math.min(box.bottom, mask.rows); row += 1) {

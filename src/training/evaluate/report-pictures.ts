@@ -1,6 +1,7 @@
 /** Chooses the images that the report shows with their maps, and draws them. */
 import type { Bundle } from '../../bundle/bundle.js';
 import type { Point } from '../../geometry/affine.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { Box } from '../../geometry/placement.js';
 import { anomalyMapSteps, type MapShape, mapShapeOf, PatchField } from '../../imaging/anomaly-map.js';
 import { type ColourStop, colourScaleOf, colourStops } from '../../imaging/colour-scale.js';
@@ -103,8 +104,8 @@ export class PictureCollector {
       stops: colourStops(scale, (z) => patchPValue(manifest.calibration, z)),
       topPatch: patchSourceCorners(
         working,
-        Math.floor(topPatch / geometry.patchGrid),
-        topPatch % geometry.patchGrid,
+        rowOf(topPatch, geometry.patchGrid),
+        columnOf(topPatch, geometry.patchGrid),
       ),
       countingArea: working.sourceCorners(field.countingBox),
       boxes,

@@ -4,6 +4,7 @@ import { Batcher } from '../../../src/batching/batcher.js';
 import type { PriorityClass } from '../../../src/batching/policy.js';
 import type { BatchExecutor, BatchReport } from '../../../src/batching/types.js';
 import { SaladError } from '../../../src/errors/index.js';
+import { firstTiles, tileList } from '../../support/tiles.js';
 
 interface Slot {
   readonly tiles: string[];
@@ -156,7 +157,7 @@ describe('Batcher', () => {
   it('refuses a stream whose tiles would wait too long, but an urgent one only behind urgent ones', async () => {
     const { executor, batcher, open, turn, advance } = setUp(1, 4, 1000, 50);
     const a = open('a');
-    a.stream.enqueue(Array.from({ length: 40 }, (_, tile) => tile));
+    a.stream.enqueue(firstTiles(40));
     turn();
     // Nothing is known of the pace yet.
     open('b').stream.close();
@@ -181,9 +182,9 @@ describe('Batcher', () => {
     executor.computeMs = 100;
     const urgent = open('s', Number.POSITIVE_INFINITY, 'stat');
     const others = open('r');
-    others.stream.enqueue(range(100));
+    others.stream.enqueue(firstTiles(100));
     for (let round = 0; executor.ran.length < 60; round++) {
-      urgent.stream.enqueue([round]);
+      urgent.stream.enqueue(tileList(round));
       turn();
       if (round % 3 === 2) await executor.finishOne();
     }
@@ -201,11 +202,11 @@ describe('Batcher', () => {
   it('leaves all to urgent tiles where nobody else waits', async () => {
     const { executor, open, turn } = setUp(1, 1, 10_000, Number.POSITIVE_INFINITY, 1, 0.5);
     executor.computeMs = 1000;
-    open('s', Number.POSITIVE_INFINITY, 'stat').stream.enqueue(range(50));
+    open('s', Number.POSITIVE_INFINITY, 'stat').stream.enqueue(firstTiles(50));
     turn();
     for (let batch = 0; batch < 20; batch++) await executor.finishOne();
     const routine = open('r');
-    routine.stream.enqueue([0]);
+    routine.stream.enqueue(tileList(0));
     turn();
     await executor.finishAll();
     const at = executor.ran.findIndex(([first]) => first === 'r0');
@@ -216,8 +217,8 @@ describe('Batcher', () => {
   it('puts tiles that arrive in one turn together and spreads them over the free slots', async () => {
     const { executor, open, turn } = setUp(2);
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0, 1]);
-    b.stream.enqueue([0, 1]);
+    a.stream.enqueue(tileList(0, 1));
+    b.stream.enqueue(tileList(0, 1));
     turn();
     assert.deepEqual(executor.ran, [
       ['a0', 'b0'],
@@ -236,9 +237,9 @@ describe('Batcher', () => {
   it('fills batches up to the limit while the slots are busy, without a pause between', async () => {
     const { executor, open, turn, advance } = setUp(1);
     const { stream, log } = open('a');
-    stream.enqueue([0]);
+    stream.enqueue(tileList(0));
     turn();
-    stream.enqueue([1, 2, 3, 4, 5]);
+    stream.enqueue(tileList(1, 2, 3, 4, 5));
     turn();
     advance(7);
     await executor.finishAll();
@@ -252,9 +253,9 @@ describe('Batcher', () => {
   it('reports each batch with whose tiles were in it and since when the first of them waited', async () => {
     const { executor, reports, open, turn, advance } = setUp(1);
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0]);
+    a.stream.enqueue(tileList(0));
     advance(3);
-    b.stream.enqueue([0, 1]);
+    b.stream.enqueue(tileList(0, 1));
     advance(2);
     turn();
     await executor.finishAll();
@@ -283,7 +284,7 @@ describe('Batcher', () => {
   it('reports why a batch left: it was full, a slot was free, or it had failed', async () => {
     const { executor, reports, open, turn } = setUp(1);
     const { stream } = open('a');
-    stream.enqueue([0, 1, 2, 3, 4, 5]);
+    stream.enqueue(tileList(0, 1, 2, 3, 4, 5));
     turn();
     let failures = 1;
     executor.failing = (tiles) => tiles.length === 2 && failures-- > 0;
@@ -296,7 +297,7 @@ describe('Batcher', () => {
         [1, 'retry'],
       ],
     );
-    stream.enqueue([6]);
+    stream.enqueue(tileList(6));
     turn();
     await executor.finishAll();
     assert.deepEqual(reports.at(-1)?.releaseReason, 'slot');
@@ -306,8 +307,8 @@ describe('Batcher', () => {
     const { executor, open, turn } = setUp(1);
     executor.failing = (tiles) => tiles.includes('a1');
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0, 1, 2]);
-    b.stream.enqueue([0]);
+    a.stream.enqueue(tileList(0, 1, 2));
+    b.stream.enqueue(tileList(0));
     turn();
     await executor.finishAll();
     assert.deepEqual([a.log.delivered.sort(), a.log.failed, b.log.delivered], [[0, 2], [1], [0]]);
@@ -319,7 +320,7 @@ describe('Batcher', () => {
     // The engine goes down with a1 and takes along whatever else is in flight.
     executor.failing = (tiles) => tiles.includes('a1') || executor.inFlight > 1;
     const { stream, log } = open('a');
-    stream.enqueue([0, 1, 2]);
+    stream.enqueue(tileList(0, 1, 2));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered, log.failed], [[0, 2], [1]]);
@@ -333,7 +334,7 @@ describe('Batcher', () => {
     let losses = 3;
     executor.losing = (tiles) => tiles.includes('a0') && losses-- > 0;
     const { stream, log } = open('a');
-    stream.enqueue([0, 1]);
+    stream.enqueue(tileList(0, 1));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered, log.failed], [[0, 1], []]);
@@ -343,7 +344,7 @@ describe('Batcher', () => {
     const { executor, open, turn } = setUp(2, 2);
     executor.losing = (tiles) => tiles.includes('a1');
     const { stream, log } = open('a');
-    stream.enqueue([0, 1, 2, 3]);
+    stream.enqueue(tileList(0, 1, 2, 3));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered.sort(), log.failed], [[0, 2, 3], [1]]);
@@ -355,7 +356,7 @@ describe('Batcher', () => {
     const { executor, open, turn } = setUp(1, 1);
     executor.failing = (tiles) => tiles.includes('a0');
     const { stream, log } = open('a');
-    stream.enqueue([0]);
+    stream.enqueue(tileList(0));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.failed, executor.ran.length], [[0], 2]);
@@ -364,10 +365,10 @@ describe('Batcher', () => {
   it('has slots for urgent tiles alone: they leave while everybody else waits for one', async () => {
     const { executor, open, turn } = setUp(1, 2, 1000, Number.POSITIVE_INFINITY, 2);
     const routine = open('r');
-    routine.stream.enqueue([0, 1, 2, 3]);
+    routine.stream.enqueue(tileList(0, 1, 2, 3));
     turn();
     const stat = open('s', Number.POSITIVE_INFINITY, 'stat');
-    stat.stream.enqueue([0, 1, 2, 3, 4]);
+    stat.stream.enqueue(tileList(0, 1, 2, 3, 4));
     turn();
     assert.deepEqual(executor.ran, [
       ['r0', 'r1'],
@@ -386,10 +387,10 @@ describe('Batcher', () => {
   it('leaves slots for urgent tiles alone where the only urgent ones have expired', async () => {
     const { executor, open, turn, advance } = setUp(1, 2, 1000, Number.POSITIVE_INFINITY, 1);
     const routine = open('r');
-    routine.stream.enqueue([0, 1, 2, 3]);
+    routine.stream.enqueue(tileList(0, 1, 2, 3));
     turn();
     const stat = open('s', 10, 'stat');
-    stat.stream.enqueue([0]);
+    stat.stream.enqueue(tileList(0));
     advance(11);
     turn();
     assert.deepEqual([executor.ran.length, stat.log.expired, executor.freeUrgentSlots], [1, 1, 1]);
@@ -401,7 +402,7 @@ describe('Batcher', () => {
     const { executor, open, turn } = setUp(2);
     const slots = executor.leave();
     const { stream, log } = open('a');
-    stream.enqueue([0, 1]);
+    stream.enqueue(tileList(0, 1));
     turn();
     assert.deepEqual(executor.ran, []);
     executor.comeBack(slots);
@@ -413,7 +414,7 @@ describe('Batcher', () => {
   it('starts no tile of a closed stream and delivers none of the batch in flight', async () => {
     const { executor, batcher, open, turn } = setUp(1);
     const { stream, log } = open('a');
-    stream.enqueue([0, 1, 2, 3, 4, 5]);
+    stream.enqueue(tileList(0, 1, 2, 3, 4, 5));
     turn();
     stream.close();
     assert.equal(batcher.queuedTiles, 0);
@@ -425,10 +426,10 @@ describe('Batcher', () => {
   it('expires a stream whose deadline passed while it waited', async () => {
     const { executor, open, turn, advance } = setUp(1);
     const first = open('a');
-    first.stream.enqueue([0]);
+    first.stream.enqueue(tileList(0));
     turn();
     const late = open('b', 50);
-    late.stream.enqueue([0]);
+    late.stream.enqueue(tileList(0));
     advance(50);
     await executor.finishAll();
     turn();

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { ROUND_ROBIN_EVERY } from '../../../src/batching/lane.js';
 import { BatchPolicy, PRIORITY_CLASSES, type PriorityClass } from '../../../src/batching/policy.js';
+import { firstTiles, tileList } from '../../support/tiles.js';
 
 const LIMITS = { maxQueuedTiles: 10_000, urgencyHorizonMs: 1000 };
 const NEVER = Number.POSITIVE_INFINITY;
@@ -19,7 +20,7 @@ interface StreamSketch {
 function open(policy: BatchPolicy<string>, name: string, sketch: StreamSketch = {}) {
   const { priority = 'routine', deadline = NEVER, model = 'm', tiles = 10, peer = '' } = sketch;
   const stream = policy.open({ model, priority, deadline, capacity: tiles, peer, payload: name });
-  policy.enqueue(stream, range(tiles), 0);
+  policy.enqueue(stream, firstTiles(tiles), 0);
   return stream;
 }
 
@@ -200,7 +201,7 @@ describe('BatchPolicy', () => {
             expected[step.who] = [];
           }
           if (step.kind === 'enqueue' && expected[step.who]!.length + step.count <= 40) {
-            const tiles = range(step.count).map(() => produced[step.who]!++);
+            const tiles = tileList(...range(step.count).map(() => produced[step.who]!++));
             policy.enqueue(streams[step.who]!, tiles, now);
             if (!closed.has(step.who)) expected[step.who]!.push(...tiles);
           }

@@ -15,7 +15,7 @@ function drawn(text: string): string[] {
 }
 
 describe('the legend of an anomaly map', () => {
-  it('leaves the picture as it is, in the upper left corner', () => {
+  it('does not change the picture, which is in the upper left corner', () => {
     for (const columns of [100, 256, 512]) {
       const picture = Uint8Array.from({ length: 5 * columns * 3 }, (_, index) => index % 251);
       const { rgb, shape } = legendBelow(picture, { rows: 5, columns }, STOPS);
@@ -30,7 +30,7 @@ describe('the legend of an anomaly map', () => {
     }
   });
 
-  it('writes robust z and p of four places, each once, inside the picture', () => {
+  it('writes robust z and p of four values, each once, inside the picture', () => {
     const { rgb, shape } = legendBelow(new Uint8Array(3 * 256), { rows: 1, columns: 256 }, STOPS);
     const rows = Array.from({ length: 7 }, (_, row) =>
       Array.from({ length: 256 }, (_, x) =>

@@ -2,16 +2,17 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
+import { Batcher } from '../../../src/batching/batcher.js';
 import {
   AnnouncedTiles,
   type Announcement,
   longestWaitMs,
   tilesAhead,
-} from '../../../src/batching/admission.js';
-import { Batcher } from '../../../src/batching/batcher.js';
+} from '../../../src/batching/expected-wait.js';
 import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
 import { createRandom } from '../../../src/util/random.js';
+import { firstTiles } from '../../support/tiles.js';
 
 const HORIZON = 100;
 
@@ -189,7 +190,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
         },
       });
       const uploadMs = random() * uploadMsMax;
-      at(now + uploadMs, () => stream.enqueue(Array.from({ length: tiles }, (_, tile) => tile)));
+      at(now + uploadMs, () => stream.enqueue(firstTiles(tiles)));
     } catch {
       refused += 1;
     }
