@@ -169,7 +169,7 @@ export function fitPatchTables(
   };
 }
 
-/** Tables of one view, or of two with what tells them apart. */
+/** Tables of one view, or of two views with their classifier. */
 type ZTables = Pick<CalibrationTables, 'patchMedian' | 'patchMad' | 'secondView'>;
 
 /** How z is computed and aggregated. */
@@ -210,7 +210,7 @@ export function fitImageTables(
 /** Tells two views apart: the names, and the logistic function of the mean embedding. */
 export type ViewModel = Pick<NonNullable<CalibrationTables['secondView']>, 'names' | 'weights' | 'bias'>;
 
-/** Fits the tables of the cells; with a view model, those of the images that look like each view. */
+/** Fits the tables of the cells; with a view model, one for the images of each view. */
 export function fitViewTables(
   images: readonly SmoothedScores[],
   viewModel?: ViewModel,

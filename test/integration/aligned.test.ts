@@ -107,7 +107,7 @@ describe('images aligned in the worker', function () {
     assert.ok(new Set(boxes).size > 1, 'every image was left as it lies');
   });
 
-  it('are turned over where they are negatives, and the client is told', async () => {
+  it('are inverted where they are negatives, with a warning', async () => {
     const [image] = images as [Uint8Array];
     const [positive, negative] = [
       await send(client, image),

@@ -50,7 +50,7 @@ describe('salad with DICOM files', function () {
     rmSync(folder, { recursive: true });
   });
 
-  it('score: every mode gives the same score, whatever the syntax', async () => {
+  it('score: every mode returns the same score, for any syntax', async () => {
     const scores = [];
     for (const syntax of [
       'explicit',

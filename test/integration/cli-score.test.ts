@@ -51,7 +51,7 @@ describe('salad score', function () {
     rmSync(folder, { recursive: true });
   });
 
-  it('scores folders with --recursive, and tells files and folders that it leaves out', async () => {
+  it('scores folders with --recursive, and reports files and folders that it skips', async () => {
     writeFileSync(at('in/scan.tif'), '');
     const flat = await score(at('in'));
     assert.equal(flat.code, 2);
@@ -79,7 +79,7 @@ describe('salad score', function () {
     assert.match(failed, /broken\.png +- +- +failed +- +- +the image is neither PNG nor JPEG/);
   });
 
-  it('says of a broken file what is wrong, without the name of a field', async () => {
+  it('reports the damage of a file without the name of a field', async () => {
     const { code, lines, stderr } = await score(at('in/b/broken.png'), '--json');
     assert.equal(code, 1);
     assert.deepEqual(lines, [
@@ -164,7 +164,7 @@ describe('salad score', function () {
     }
   });
 
-  it('takes a bundle folder for --model, of the server only where it serves that bundle', async () => {
+  it('accepts a bundle folder for --model, with a server only if it serves that bundle', async () => {
     const bundle = join(models.path, 'small', '1');
     const served = await runSalad(
       'score',
@@ -206,7 +206,7 @@ describe('salad score', function () {
     }
   });
 
-  it('says once that a model is not loaded, and refuses flags that would do nothing', async () => {
+  it('reports once that a model is not loaded, and refuses flags without an effect', async () => {
     const missing = await runSalad(
       'score',
       '--target',
@@ -290,7 +290,7 @@ describe('salad score', function () {
     }
   });
 
-  it('goes on after a restart of the server', async () => {
+  it('continues after a restart of the server', async () => {
     const { code, stdout, stderr } = await scoreWhile(30_000, async (other) => {
       await other.stop(0);
       return startSmall(models.path, { listen: other.address });
@@ -300,7 +300,7 @@ describe('salad score', function () {
     assert.match(stdout, /50 images: .*(normal|anomalous)/);
   });
 
-  it('stops where the server stays away, and keeps what was scored', async () => {
+  it('stops where the server does not return, and keeps the scores', async () => {
     const { code, stdout, stderr } = await scoreWhile(1000, async (other) => {
       await other.stop(0);
       return other;

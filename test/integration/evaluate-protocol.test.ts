@@ -197,7 +197,7 @@ describe('salad evaluate', function () {
       html = readFileSync(file, 'utf8');
     });
 
-    it('shows warnings, all classes together, boxes, and where the figures come from', () => {
+    it('shows warnings, all classes together, boxes, and the origin of the figures', () => {
       const manifest = readFileSync(join(model, 'manifest.json'));
       for (const part of [
         /<h2>Warnings<\/h2><ul>/,

@@ -261,7 +261,7 @@ describe('limits of a peer before its calls reach a handler', function () {
     await assertServes();
   });
 
-  it("occupies the port's thread for less than 50 ms at a time, whatever one peer sends", async () => {
+  it("occupies the port's thread for less than 50 ms at a time for any message of a peer", async () => {
     await start({ peerShareRatio: 0 });
     const session = await raw();
     // Rows of one sample each: thousands of messages in one network read.

@@ -95,7 +95,7 @@ describe('a model whose z needs the whole image', function () {
     await models.remove();
   });
 
-  it('gives every patch of every image of a batch the z of its definition', async () => {
+  it('computes z by its definition for every patch of every image of a batch', async () => {
     const outcomes = await Promise.all(images.map((image) => send(client, image)));
     const engine = await createEngine('onnx');
     const scorer = await ImageScorer.open(engine, bundle);
@@ -120,7 +120,7 @@ describe('a model whose z needs the whole image', function () {
     assert.equal(scores.size, images.length);
   });
 
-  it('makes no decision on an image unlike those that it knows, and says why', async () => {
+  it('makes no decision on an image of another kind, and reports the reason', async () => {
     const engine = await createEngine('onnx');
     const scorer = await ImageScorer.open(engine, bundle);
     const decoded = { rows: SIDE, columns: SIDE, bitsAllocated: 8, bitsStored: 8, samples: images[0]! };

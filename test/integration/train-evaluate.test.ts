@@ -250,7 +250,7 @@ describe('train and evaluate', function () {
     assert.ok(evaluation.classes['effusion']!.auroc > 0.8);
   });
 
-  it('learns a small SALAD encoder, reports its epochs, and builds a bundle with it', async () => {
+  it('trains a small SALAD encoder, reports its epochs, and builds a bundle with it', async () => {
     const epochs: number[] = [];
     const salad = saladPreset('salad', 96);
     const toy = { ...salad.config, baseWidth: 4, embedding: 32, warmupEpochs: 1 };

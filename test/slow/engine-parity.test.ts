@@ -197,7 +197,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       assert.ok(scores.has('onnx') && scores.has('wasm'), [...scores.keys()].join());
     });
 
-    it(`give ${referenceTiles} of them the scores of the float64 reference`, () => {
+    it(`compute the scores of the float64 reference for ${referenceTiles} of them`, () => {
       // Evenly spaced: the tiles of normals are first, then those with pneumonia.
       const some = Array.from({ length: referenceTiles }, (_, i) => Math.floor((i * count) / referenceTiles));
       const expected = referencePatches(bundle, pick(tiles, some)).map(({ score }) => score);
@@ -209,7 +209,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       }
     });
 
-    it('give all of them the same scores', () => {
+    it('compute the same scores for all of them', () => {
       const base = scores.get('onnx')!.inOrder;
       for (const [engine, { inOrder }] of scores) {
         const error = largestDifference(inOrder, base);
@@ -217,7 +217,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       }
     });
 
-    it('give a tile the same score in every batch', () => {
+    it('compute the same score of a tile in every batch', () => {
       for (const [engine, own] of scores) {
         const error = largestDifference(own.inOrder, own.shuffled);
         assert.ok(error <= (BATCH_ERROR_MAX_OF[engine] ?? BATCH_ERROR_MAX), `${engine}: ${error}`);
@@ -225,7 +225,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
     });
 
     if (name.startsWith('chest-')) {
-      it('rank the images alike', () => {
+      it('rank the images in the same order', () => {
         const base = imageScores(bundle, scores.get('onnx')!.inOrder);
         assert.ok(new Set(base).size > count / 2, 'the ranking is all ties');
         for (const [engine, { inOrder }] of scores) {

@@ -62,7 +62,7 @@ async function frameReasons(opened: DicomFile, signal: AbortSignal): Promise<rea
   return reasons;
 }
 
-/** @throws what is no fault of the file */
+/** @throws the given error where the file did not cause it */
 function reasonOf(error: unknown): string {
   const known = SaladError.from(error);
   if (known.kind !== 'invalidArgument' && known.reason !== 'IMAGE_TOO_LARGE') throw known;

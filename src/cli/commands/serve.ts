@@ -64,7 +64,7 @@ async function serveUntilDrained(config: ServeConfig, logger: Logger, json: bool
   const endWarmUp = () => process.exit(EXIT.interrupted);
   for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
   const server = await startServer(config, { logger });
-  // Before anybody is told that the server is there: a signal right after the ready line must drain too.
+  // Before the ready line is printed, because a signal right after it must drain the server.
   for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
   const drained = drainOnSignal(server, config.drainGraceMs, logger);
   const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };

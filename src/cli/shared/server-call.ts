@@ -1,4 +1,4 @@
-/** Explains failed calls to a server: what is wrong, and which flag may help. */
+/** Explains failed calls to a server: the cause, and the flag that may help. */
 import { SaladClientError } from '../../../clients/typescript/src/index.js';
 
 /** Address of a server, for messages. */

@@ -50,7 +50,7 @@ function sheetOf({ label, decision }: EvaluatedImage): SheetName | undefined {
   return decision === 'anomalous' ? 'hits' : 'misses';
 }
 
-/** Keeps the most telling images of a pass, drawn: a third of `limit` each. */
+/** Keeps pictures of the most informative images of a pass: a third of `limit` for each kind. */
 export class PictureCollector {
   readonly #bundle: Bundle;
   readonly #threshold: number;
@@ -75,7 +75,7 @@ export class PictureCollector {
     return this.#sheets;
   }
 
-  /** Draws the image if it is among the most telling so far. */
+  /** Draws the image if it is among the most informative ones so far. */
   async add(input: PictureInput): Promise<void> {
     const name = sheetOf(input.image);
     if (name === undefined) return;

@@ -112,7 +112,7 @@ describe('a models folder', () => {
     assert.match(lines['small/latest'] ?? '', /^ignored: its name is not a version/);
   });
 
-  it('ignores files and lost+found, and says where a bundle is one folder too high', async () => {
+  it('ignores files and lost+found, and reports a bundle that is one folder too high', async () => {
     await writeFile(at('README.md'), 'of the models');
     await writeFile(at('small', 'notes.txt'), 'of the model');
     await mkdir(at('lost+found'));

@@ -19,7 +19,7 @@ const descriptionSchema = z.strictObject({
   source: z.string(),
   /** SPDX identifier. */
   licence: z.string(),
-  /** Copyright, and what was changed. */
+  /** Copyright, and the changes to the weights. */
   notice: z.string(),
   /** From `input`, the grey values 0..255 of the working image; normalisation is part of the network. */
   nodes: z.array(nodeSchema).min(1),

@@ -313,7 +313,7 @@ describe('an undamaged image', () => {
         fc.constantFrom(0, 1, 255),
         async (options, raw, step) => {
           const size = raw.width * raw.height * raw.channels;
-          // Constant, a ramp, and black and white in turn: the last asks for the largest coefficients.
+          // Constant, a ramp, and black and white in turn: the last needs the largest coefficients.
           const data = Uint8Array.from({ length: size }, (_, i) => (i * step) & 255);
           const image = sharp(data, { raw });
           const jpeg = await (raw.channels === 4 ? image.flatten() : image).jpeg(options).toBuffer();
