@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
 import { type Identity, SCOPES } from './identity.js';
 import type { Digested } from './reloaded-value.js';
 
@@ -38,7 +38,7 @@ export async function readApiKeys(file: string): Promise<ApiKeys> {
     text = await readFile(file, 'utf8');
     entries = FILE.parse(parse(text)).keys;
   } catch (error) {
-    const reason = error instanceof z.ZodError ? z.prettifyError(error) : String((error as Error).message);
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : systemReason(error);
     throw new SaladError('CONFIGURATION_INVALID', `authApiKeysFile ${file}: ${reason}`, { cause: error });
   }
   const entryByHash = new Map(entries.map((entry) => [entry.sha256, entry]));

@@ -209,7 +209,7 @@ describe('salad with DICOM files', function () {
       /cannot be scored\n +transfer syntax +unknown\n +not scored +it is not a DICOM file/,
     );
     const missing = await runSalad('dicom', 'info', at('missing'), '--json');
-    assert.equal(missing.code, 1);
+    assert.equal(missing.code, 2);
     assert.match(missing.stderr, /missing: no such file/);
   });
 });

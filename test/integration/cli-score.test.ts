@@ -199,7 +199,7 @@ describe('salad score', function () {
         folder2,
         at('in/a/img.png'),
       );
-      assert.equal(refused.code, 1);
+      assert.equal(refused.code, 2);
       assert.match(refused.stderr, /does not serve the bundle of --model/);
     } finally {
       await other.remove();
@@ -216,7 +216,7 @@ describe('salad score', function () {
       at('in/a/img.png'),
       '--json',
     );
-    assert.equal(missing.code, 1);
+    assert.equal(missing.code, 2);
     assert.equal(missing.lines[0]?.['reason'], 'MODEL_NOT_FOUND');
     assert.match(missing.stderr, /nosuch is not loaded.*loaded: small@1/);
     for (const [args, message] of [

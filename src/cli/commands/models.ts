@@ -4,13 +4,13 @@ import { type Bundle, readBundle } from '../../bundle/bundle.js';
 import { findBundle, modelKey, openBundles } from '../../bundle/repository.js';
 import { runGoldenCheck } from '../../engines/selection/golden-check.js';
 import { createEngine } from '../../engines/selection/select.js';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { inputWidthOf } from '../../network/description.js';
 import { buildOnnx } from '../../network/onnx/build.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { searchPlan } from '../../scoring/search-plan.js';
 import { shippedModels } from '../../util/package-root.js';
-import { systemReason } from '../shared/failure.js';
+import { reportFailure } from '../shared/failure.js';
 import { type Example, helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
 import { refuseOtherFormat } from '../shared/output-files.js';
@@ -255,7 +255,16 @@ async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: 
 }
 
 async function fetchModel(url: string, flags: ModelsFlags & { readonly sha256: string }): Promise<void> {
-  const fetched = await fetchBundle({ url, sha256: flags.sha256.toLowerCase(), models: flags.models });
+  let fetched: Awaited<ReturnType<typeof fetchBundle>>;
+  try {
+    fetched = await fetchBundle({ url, sha256: flags.sha256.toLowerCase(), models: flags.models });
+  } catch (error) {
+    // An address without an answer is a failure of the work, unlike the name of a model that is not there.
+    if (!(error instanceof SaladError && error.reason === 'MODEL_NOT_FOUND')) throw error;
+    reportFailure(error, flags.json === true);
+    process.exitCode = EXIT.failure;
+    return;
+  }
   if (flags.json) printJson(fetched);
   else print(`${fetched.model}: ${fetched.isNew ? 'fetched to' : 'is already in'} ${fetched.directory}`);
 }

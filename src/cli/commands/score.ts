@@ -81,7 +81,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
           'DICOM files are decoded by this command, which sends their pixels as rows (as tiles with --mode tiles). All ' +
             'other data of the files stays on this machine, unless --send-dicom is given. Each frame is scored on its own.',
           'Ctrl-C stops; the results until then are printed and written. Exit codes: 0 all images were scored, ' +
-            '1 some were not, 2 wrong usage, 130 interrupted.',
+            '1 some or all were not, 2 wrong usage, 130 interrupted.',
         ],
         [
           ['salad score chest.png --model chest-pediatric', 'score one image'],

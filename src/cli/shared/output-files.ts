@@ -4,8 +4,7 @@
  */
 import { lstat, mkdir, open, realpath, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SaladError } from '../../errors/index.js';
-import { systemReason } from './failure.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 
 /** A file to be written. */
 export interface OutputFile {

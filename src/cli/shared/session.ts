@@ -9,6 +9,7 @@ import { loadConfig } from '../../config/load.js';
 import { SaladError } from '../../errors/index.js';
 import { type RunningServer, startServer } from '../../server/server.js';
 import type { Logger } from '../../telemetry/logger.js';
+import { modelHint } from '../../util/closest-name.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type BundleFolder, openBundleFolder } from './bundle-folder.js';
 import { throwIfInterrupted } from './interrupt.js';
@@ -196,6 +197,7 @@ export function chooseModel(requested: string | undefined, loaded: readonly stri
   }
   throw new SaladError(
     'MODEL_NOT_FOUND',
-    `model ${requested} is not loaded, and no bundle folder has this path; loaded: ${loaded.join(', ')}`,
+    `model ${requested} is not loaded, and no bundle folder has this path${modelHint(requested, loaded)}; ` +
+      `loaded: ${loaded.join(', ')}`,
   );
 }

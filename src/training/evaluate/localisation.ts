@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import { PatchField } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
@@ -46,7 +46,7 @@ async function decodeMask(file: string): Promise<DecodedImage> {
   try {
     return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX });
   } catch (error) {
-    throw invalidMask(file, `cannot be read: ${(error as Error).message}`, error);
+    throw invalidMask(file, `cannot be read: ${systemReason(error)}`, error);
   }
 }
 

@@ -7,7 +7,7 @@ import { access, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { CHECKPOINT_FILE } from '../encoders/salad/checkpoint.js';
 
 function invalid(message: string, cause?: unknown): SaladError {
@@ -185,7 +185,7 @@ export async function reserveBundleFolder(
     await acquireLock(lock, now);
   } catch (error) {
     if (error instanceof SaladError) throw error;
-    throw invalid(`nothing can be written to ${parent}: ${(error as Error).message}`, error);
+    throw invalid(`nothing can be written to ${parent}: ${systemReason(error)}`, error);
   }
   heldLocks.add(lock);
   const release = (): void => {
@@ -218,6 +218,6 @@ export async function checkWritable(option: string, file: string): Promise<void>
     if (info?.isDirectory()) throw new Error('it is a folder');
     await access(info ? path : dirname(path), constants.W_OK);
   } catch (error) {
-    throw invalid(`${option} ${file} cannot be written: ${(error as Error).message}`, error);
+    throw invalid(`${option} ${file} cannot be written: ${systemReason(error)}`, error);
   }
 }
