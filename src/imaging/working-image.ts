@@ -19,7 +19,7 @@ import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unaligned } from './alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
 import { displayTableOf, lookUp, toByte, toBytes } from './byte-table.js';
-import { ImageContent, isTooSmall } from './image-content.js';
+import { type Emptiness, ImageContent, isTooSmall } from './image-content.js';
 import { invalid } from './invalid-format.js';
 import { percentilesOf } from './percentile.js';
 import {
@@ -80,7 +80,7 @@ export class WorkingImage {
   #completed = false;
   readonly #content: ImageContent;
   readonly #isTooSmall: boolean;
-  #isEmpty = false;
+  #emptiness: Emptiness | undefined;
 
   /** @throws SaladError HEADER_INVALID where the format is out of range, or of 32 bits for rows. */
   constructor(
@@ -162,7 +162,12 @@ export class WorkingImage {
 
   /** The image is complete and holds nothing to score (image-content.ts): all its patches are background. */
   get isEmpty(): boolean {
-    return this.#isEmpty;
+    return this.#emptiness !== undefined;
+  }
+
+  /** Why it holds nothing; undefined where it holds something, and before `complete()`. */
+  get emptiness(): Emptiness | undefined {
+    return this.#emptiness;
   }
 
   /** Every pixel of the image has come. */
@@ -250,7 +255,7 @@ export class WorkingImage {
     this.#completed = true;
     const coverage = this.#rows ?? this.#tiles!;
     const boxes = coverage.receivedBoxes(this.#placement);
-    this.#isEmpty = this.#isTooSmall || !this.#content.holds(this.#valueAt(), boxes);
+    this.#emptiness = this.#emptinessOf(boxes);
     if (this.streamable) return [];
     if (this.#tiles && this.#displayTable) {
       const [tiles, table] = [this.#tiles, this.#displayTable];
@@ -267,6 +272,12 @@ export class WorkingImage {
       this.takeAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
     }
     return coverage.coveredTiles();
+  }
+
+  #emptinessOf(boxes: readonly Box[]): Emptiness | undefined {
+    if (this.#isTooSmall) return 'tooSmall';
+    if (this.#content.holds(this.#valueAt(), boxes)) return undefined;
+    return this.#content.isBlank(this.#valueAt(), boxes) ? 'blank' : 'flat';
   }
 
   /** Takes how the tile was aligned that is the whole image, by the worker that scored it; the pixels stay as they are. */
@@ -288,7 +299,7 @@ export class WorkingImage {
 
   /** Places in the patch grid of those of a covered tile's patches that are background: not to be scored. */
   backgroundPatches(row: number, column: number): number[] {
-    if (this.#isEmpty) return patchesOfTile(this.geometry, row, column);
+    if (this.isEmpty) return patchesOfTile(this.geometry, row, column);
     return flatPatches(this.pixels, this.geometry, this.#minStd, row, column);
   }
 

@@ -121,14 +121,22 @@ function wireInstance({ description, frames }: DicomFile, frame: number): DicomI
   };
 }
 
-/** Adds the name of the field to errors of the file. */
-async function ofFile<T>(work: () => Promise<T>): Promise<T> {
+/**
+ * An error of the file of `encoded`. The violation names the field; the message does not, because people read it, and
+ * what they named is a file.
+ */
+function fileError({ reason, message }: SaladError): SaladError {
+  return new SaladError(reason, message, { fieldViolations: [{ field: 'encoded', description: message }] });
+}
+
+/** Makes errors of the file those of the field. */
+export async function ofFile<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     const known = SaladError.from(error);
     const isOfFile = known.kind === 'invalidArgument' || known.reason === 'IMAGE_TOO_LARGE';
     if (known.fieldViolations.length > 0 || !isOfFile) throw known;
-    throw SaladError.field(known.reason, 'encoded', known.message);
+    throw fileError(known);
   }
 }

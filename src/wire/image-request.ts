@@ -8,7 +8,7 @@ import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/typ
 import { decodeImage } from '../imaging/decode/decode.js';
 import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
-import { type DicomContext, dicomRequest } from './dicom-request.js';
+import { type DicomContext, dicomRequest, ofFile } from './dicom-request.js';
 import { type ImageRequest, requestFrom } from './header.js';
 
 /** Rows are pushed in pieces of about this size, so that one big image does not hold up the other streams. */
@@ -72,9 +72,7 @@ async function decodedRequest(
   };
   try {
     const { maxImagePixels: maxPixels, decoding: queue, signal } = context;
-    const image = await withField('encoded', () =>
-      decodeImage(encoded, { maxPixels, reserve, queue, signal }),
-    );
+    const image = await ofFile(() => decodeImage(encoded, { maxPixels, reserve, queue, signal }));
     release();
     reserve(image.samples.byteLength);
     const announced = header.image ?? ImageFormat.fromPartial({});
@@ -100,18 +98,6 @@ function fromFile(field: string, announced: number, actual: number): number {
     throw SaladError.field('HEADER_INVALID', `header.image.${field}`, why);
   }
   return actual;
-}
-
-async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const known = SaladError.from(error);
-    // Only what is wrong with the file is the field's fault.
-    const isOfFile = known.reason === 'IMAGE_UNREADABLE' || known.reason === 'IMAGE_TOO_LARGE';
-    if (known.fieldViolations.length > 0 || !isOfFile) throw known;
-    throw SaladError.field(known.reason, field, known.message);
-  }
 }
 
 /** Yields to the event loop between pieces. */

@@ -14,6 +14,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
+import { createRandom } from '../../src/util/random.js';
 import { runSalad } from '../support/in-process-salad.js';
 import { assertSelfContained } from '../support/report-page.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
@@ -55,7 +56,11 @@ describe('salad score', function () {
     writeFileSync(at('in/scan.tif'), '');
     const flat = await score(at('in'));
     assert.equal(flat.code, 2);
-    assert.match(flat.stderr, /no PNG, JPEG or DICOM.*--recursive/);
+    assert.equal(
+      flat.stderr,
+      `salad: ${at('in')}: no PNG, JPEG or DICOM files in this folder ` +
+        '(left out sub-folders (2), .tif files (1); add --recursive to search sub-folders)\n',
+    );
     const { code, stdout, stderr } = await score(at('in'), '--recursive');
     assert.equal(code, 1);
     assert.match(stderr, /left out \.tif files \(1\)/);
@@ -76,7 +81,7 @@ describe('salad score', function () {
       'warnings',
     ]);
     assert.match(first, / (normal|anomalous) +64 /);
-    assert.match(failed, /broken\.png +- +- +failed +- +- +the image is neither PNG nor JPEG/);
+    assert.match(failed, /broken\.png +- +- +failed +- +- +the file is neither PNG nor JPEG nor DICOM/);
   });
 
   it('says of a broken file what is wrong, without the name of a field', async () => {
@@ -88,10 +93,39 @@ describe('salad score', function () {
         file: at('in/b/broken.png'),
         status: 'INVALID_ARGUMENT',
         reason: 'IMAGE_UNREADABLE',
-        message: 'the image is neither PNG nor JPEG',
+        message: 'the file is neither PNG nor JPEG nor DICOM',
       },
     ]);
-    assert.equal(stderr, `salad: ${at('in/b/broken.png')}: the image is neither PNG nor JPEG\n`);
+    assert.equal(stderr, `salad: ${at('in/b/broken.png')}: the file is neither PNG nor JPEG nor DICOM\n`);
+  });
+
+  it('says of an empty file that it is empty, however it is sent', async () => {
+    writeFileSync(at('empty.png'), '');
+    for (const mode of ['image', 'rows', 'tiles']) {
+      const { code, stderr } = await score(at('empty.png'), '--mode', mode);
+      assert.deepEqual([code, stderr], [1, `salad: ${at('empty.png')}: the file is empty\n`], mode);
+    }
+  });
+
+  it('says of an image without anything to score which case it is', async () => {
+    const random = createRandom(5);
+    const cases = {
+      'is too small: 2 x 64 pixels (rows x columns), at least 4 each way are needed': [2, () => 9],
+      'is blank: all pixels have the same value': [SIDE, () => 128],
+      'is flat: it holds nothing but noise or a smooth shade': [SIDE, () => 128 + Math.floor(random() * 2)],
+    } as const;
+    for (const [message, [height, valueAt]] of Object.entries(cases)) {
+      const raw = { width: SIDE, height, channels: 1 } as const;
+      writeFileSync(
+        at('nothing.png'),
+        await sharp(Uint8Array.from({ length: SIDE * height }, valueAt), { raw })
+          .png()
+          .toBuffer(),
+      );
+      const { lines } = await score(at('nothing.png'), '--json');
+      assert.equal(lines[0]?.['decision'], 'indeterminate');
+      assert.deepEqual(lines[0]?.['warnings'], [`The image ${message}; no patch was scored.`]);
+    }
   });
 
   it('writes one line of CSV an image, the failed ones too', async () => {
@@ -111,7 +145,7 @@ describe('salad score', function () {
       [file, model, Number(imageScore), decision],
       [at('in/a/img.png'), 'small@1', scored?.['imageScore'], scored?.['decision']],
     );
-    assert.match(rows[1] ?? '', /broken\.png,+the image is neither PNG nor JPEG,,,,$/);
+    assert.match(rows[1] ?? '', /broken\.png,+the file is neither PNG nor JPEG nor DICOM,,,,$/);
     assert.ok(rows[3]?.startsWith(`"${at('in/comma, ""quote"".png')}",small@1,`), rows[3]);
   });
 
@@ -122,7 +156,10 @@ describe('salad score', function () {
     const html = readFileSync(report, 'utf8');
     assertSelfContained(html);
     assert.ok(html.indexOf('Not scored') < html.indexOf('Scores'));
-    assert.match(html, /<td><bdi>[^<]*broken\.png<\/bdi><\/td><td>the image is neither PNG nor JPEG<\/td>/);
+    assert.match(
+      html,
+      /<td><bdi>[^<]*broken\.png<\/bdi><\/td><td>the file is neither PNG nor JPEG nor DICOM<\/td>/,
+    );
     assert.match(html, /4 images: /);
     assert.equal(html.match(/<section class="image"/g)?.length, 3);
     assert.equal(html.match(/<image class="colours"/g)?.length, 3);

@@ -53,7 +53,10 @@ function explainReason(error: SaladClientError, server: ServerAddress): string {
   }
 }
 
-/** Omits the field name for a file's bytes: the wire calls them `encoded`, which a user who named a file cannot know. */
+/**
+ * Omits the field name for a file's bytes: the wire calls them `encoded`, which a user who named a file cannot know.
+ * Only older servers add it.
+ */
 function explainFieldViolation({ message, fieldViolations }: SaladClientError): string {
   const [violation] = fieldViolations;
   return violation?.field === 'encoded' ? violation.description : message;

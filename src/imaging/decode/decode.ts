@@ -9,6 +9,8 @@ import type { DecodeQueue } from './queue.js';
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
   readonly maxPixels: number;
+  /** The formats that the caller takes, for the message about another one. @default `PNG nor JPEG nor DICOM` */
+  readonly formats?: string;
   /** Told how many bytes check and decompression will take at most, before they begin; it may throw. */
   readonly reserve?: (bytes: number) => void;
   /** Where the image waits for its turn; absent: it has none to wait for. */
@@ -40,8 +42,8 @@ export interface DecodedImage {
  *   IMAGE_TOO_LARGE from the header alone, before anything is decompressed; the reason of `signal` where it aborts
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<DecodedImage> {
-  const { maxPixels, reserve, queue, signal } = limits;
-  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal), signal);
+  const { maxPixels, reserve, queue, signal, formats } = limits;
+  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal, formats), signal);
   const leave = await queue?.enter(signal);
   try {
     reserve?.(decodingBytes(file));

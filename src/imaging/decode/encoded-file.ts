@@ -24,6 +24,7 @@ const DECODER_BYTES = 2 * 1024 * 1024;
 const ROWS_BUFFERED = 320;
 
 /**
+ * @param formats those that the caller takes, for the message
  * @throws SaladError IMAGE_UNREADABLE where it is neither PNG nor JPEG, IMAGE_TOO_LARGE; ImageDamage; the reason of
  *   `signal` where it aborts
  */
@@ -31,11 +32,14 @@ export async function readEncodedFile(
   bytes: Uint8Array,
   maxPixels: number,
   signal?: AbortSignal,
+  formats = 'PNG nor JPEG nor DICOM',
 ): Promise<EncodedFile> {
   // libvips would recognise dozens of formats, SVG among them: only two loaders ever see a client's bytes.
   if (isPng(bytes)) return readPng(bytes, maxPixels, signal);
   if (isJpeg(bytes)) return readJpeg(bytes, maxPixels, signal);
-  throw new SaladError('IMAGE_UNREADABLE', 'the image is neither PNG nor JPEG');
+  if (bytes.length === 0) throw new SaladError('IMAGE_UNREADABLE', 'the file is empty');
+  // Those who take DICOM files have looked for one before.
+  throw new SaladError('IMAGE_UNREADABLE', `the file is neither ${formats}`);
 }
 
 async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSignal): Promise<EncodedFile> {

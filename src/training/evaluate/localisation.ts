@@ -44,7 +44,7 @@ function invalidMask(file: string, message: string, cause?: unknown): SaladError
 async function decodeMask(file: string): Promise<DecodedImage> {
   if (!statSync(file).isFile()) throw invalidMask(file, 'is not a regular file');
   try {
-    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX });
+    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX, formats: 'PNG nor JPEG' });
   } catch (error) {
     throw invalidMask(file, `cannot be read: ${systemReason(error)}`, error);
   }
