@@ -72,6 +72,17 @@ describe('a command line', function () {
     await wrong(['train', '--data', at('data'), '--out', at('file/m/1')], /a part of the path is a file/);
   });
 
+  it('that names an address which this machine cannot listen on says why', async () => {
+    for (const [listen, why] of [
+      ['192.0.2.1:50051', 'this machine has no such address'],
+      ['no-such-host.invalid:50051', 'the host name cannot be resolved'],
+    ] as const) {
+      const flags = ['--models', models.path, '--listen', listen, '--set', 'allowPlaintext=true'];
+      const { code, stderr } = await runSalad('serve', ...flags);
+      assert.deepEqual([code, stderr], [1, `salad: listen ${listen}: ${why}\n`]);
+    }
+  });
+
   it('that names a model which is not there is asked whether it means another', async () => {
     const all = ['--models', models.path];
     const used = [

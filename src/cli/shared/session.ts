@@ -145,7 +145,12 @@ async function startEmbedded(
 
 /** Prints the log of the embedded server as human-readable notes; its JSON lines are for log collectors. */
 function createNoteLogger(level: string): Logger {
-  return pino({ level, base: null, timestamp: false }, { write: (line) => note(formatLogLine(line)) });
+  // The message alone of an error: its causes and its stack are for log collectors.
+  const serializers = { err: (error: Error) => ({ message: error.message }) };
+  return pino(
+    { level, base: null, timestamp: false, serializers },
+    { write: (line) => note(formatLogLine(line)) },
+  );
 }
 
 function formatLogLine(line: string): string {
