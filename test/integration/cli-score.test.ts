@@ -319,9 +319,16 @@ describe('salad score', function () {
       assert.deepEqual(accepted.lines[0]?.['warnings'], []);
 
       const refused = await runSalad(...args, '--json', '--max-false-positive-rate', '0.01');
-      assert.equal(refused.code, 1);
-      assert.match(refused.stderr, /salad: warning: --max-false-positive-rate 0\.01: .*9 calibration images/);
-      assert.equal(refused.lines[0]?.['reason'], 'FALSE_POSITIVE_RATE_UNREACHABLE');
+      // Before the first image, once, with a rate that can be given.
+      assert.equal(refused.code, 2);
+      assert.match(
+        refused.stderr,
+        /^salad: --max-false-positive-rate 0\.01: .*9 calibration images allow 0\.1 at the lowest: give that .*\n$/,
+      );
+      assert.deepEqual(
+        refused.lines.map(({ event, reason, file }) => [event, reason, file]),
+        [['error', 'FALSE_POSITIVE_RATE_UNREACHABLE', undefined]],
+      );
     } finally {
       await few.remove();
     }

@@ -11,7 +11,7 @@ import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
 import { type FileFlags, scoreFile } from './score-file.js';
 import { type ScoreOutputFlags, ScoreOutputs } from './score-outputs.js';
-import { createRateWarner, noteUnreachableRate } from './score-warnings.js';
+import { createRateWarner, refuseUnreachableRate } from './score-warnings.js';
 
 interface ScoreFlags extends TargetFlags, FileFlags, ScoreOutputFlags {
   readonly model?: string;
@@ -140,7 +140,7 @@ async function score(
   }
   const session = await openSession({ ...flags, environment: context.environment, signal });
   try {
-    await noteUnreachableRate(session, flags.maxFalsePositiveRate, signal);
+    await refuseUnreachableRate(session, flags.maxFalsePositiveRate, signal);
     await outputs.begin();
     for (const { path, error } of failures) await outputs.addFailure(path, error);
     await scoreFiles(session, files, flags, outputs, signal);

@@ -22,13 +22,19 @@ export function failureOf(error: unknown): Failure {
   return { status: null, reason, message };
 }
 
+const USAGE_REASONS: ReadonlySet<string> = new Set([
+  'CONFIGURATION_INVALID',
+  'MODEL_NOT_FOUND',
+  'FALSE_POSITIVE_RATE_UNREACHABLE',
+]);
+
 /**
- * Exit code for a thrown error: 2 for wrong usage or configuration, a name of a model that is not there included; 130
- * for an interrupt; 1 for the rest, so for everything that a server answers.
+ * Exit code for a thrown error: 2 for wrong usage or configuration, a model that is not there and a rate that it cannot
+ * promise included; 130 for an interrupt; 1 for the rest, so for everything that a server answers.
  */
 export function exitCodeFor(error: unknown): number {
   if (error instanceof SaladError) {
-    if (error.reason === 'CONFIGURATION_INVALID' || error.reason === 'MODEL_NOT_FOUND') return EXIT.usage;
+    if (USAGE_REASONS.has(error.reason)) return EXIT.usage;
     if (error.reason === 'CANCELLED') return EXIT.interrupted;
   }
   return EXIT.failure;
