@@ -278,11 +278,15 @@ describe('salad score', function () {
   };
 
   /** Scores fifty images at a server of its own, and does something to it after the third. */
-  async function scoreWhile(timeoutMs: number, disturb: (other: RunningServer) => Promise<RunningServer>) {
+  async function scoreWhile(
+    timeoutMs: number,
+    disturb: (other: RunningServer) => Promise<RunningServer>,
+    ...more: readonly string[]
+  ) {
     for (let seed = 10; seed < 60; seed++) await writeImage(`many/${seed}.png`, seed);
     const other = await startSmall(models.path);
     const csv = at('scores.csv');
-    const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv];
+    const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv, ...more];
     let isOver = false;
     const running = runSalad('score', at('many'), '--target', other.address, ...args).finally(() => {
       isOver = true;
@@ -340,18 +344,25 @@ describe('salad score', function () {
       return startSmall(models.path, { listen: other.address });
     });
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /retrying for 30 s/);
+    assert.match(stderr, /retrying for 30 s, until \d\d:\d\d:\d\d/);
     assert.match(stdout, /50 images: .*(normal|anomalous)/);
   });
 
-  it('stops where the server stays away, and keeps what was scored', async () => {
-    const { code, stdout, stderr } = await scoreWhile(1000, async (other) => {
-      await other.stop(0);
-      return other;
+  for (const mode of ['image', 'rows']) {
+    it(`stops where the server stays away, and keeps what was scored (${mode})`, async () => {
+      const stop = async (other: RunningServer) => {
+        await other.stop(0);
+        return other;
+      };
+      const { code, stdout, stderr } = await scoreWhile(1000, stop, '--mode', mode);
+      assert.equal(code, 1);
+      assert.match(stderr, /retrying for 1 s, until/);
+      assert.match(stderr, /the server is unavailable: the other \d+ images are not scored/);
+      const [, left] = /50 images: .*1 failed, (\d+) not scored/.exec(stdout) ?? [];
+      const rows = readFileSync(at('scores.csv'), 'utf8').trimEnd().split('\n').slice(1);
+      assert.equal(new Set(rows.map((row) => row.split(',')[0])).size, 50);
+      const notScored = rows.filter((row) => row.endsWith(',not scored: the server is unavailable,,,,'));
+      assert.equal(notScored.length, Number(left));
     });
-    assert.equal(code, 1);
-    assert.match(stderr, /retrying for 1 s/);
-    assert.match(stderr, /the server is unavailable: the other \d+ images are not scored/);
-    assert.match(stdout, /50 images: .*1 failed, \d+ not scored/);
-  });
+  }
 });

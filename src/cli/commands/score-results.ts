@@ -182,6 +182,37 @@ export function summaryOf(results: readonly ImageResult[], total: number): strin
   return `${total} images: ${[...texts, ...(notScored > 0 ? [`${notScored} not scored`] : [])].join(', ')}`;
 }
 
+/**
+ * The images without a result, in order: whole files, and frames of a file of which others have one. A file that is
+ * given twice needs two results.
+ */
+export function notScored(
+  files: readonly string[],
+  results: readonly ImageResult[],
+): readonly Pick<ImageResult, 'file' | 'source'>[] {
+  const left = new Map<string, number>();
+  const groups = new Map<string, ImageResult[]>();
+  for (const result of results) {
+    const group = result.source?.group;
+    if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), result]);
+    if ((result.source?.frame ?? 1) === 1) left.set(result.file, (left.get(result.file) ?? 0) + 1);
+  }
+  const wholeFiles = files.filter((file) => {
+    const count = left.get(file) ?? 0;
+    left.set(file, count - 1);
+    return count <= 0;
+  });
+  const frames = [...groups.values()].flatMap(([first, ...others]) => {
+    const { frames: count = 0 } = first?.source ?? {};
+    const done = others.length + 1;
+    return Array.from({ length: Math.max(0, count - done) }, (_, index) => ({
+      file: first!.file,
+      source: { frame: done + index + 1, frames: count, notes: [] },
+    }));
+  });
+  return [...frames, ...wholeFiles.map((file) => ({ file }))];
+}
+
 /** The line of `--json` that summarises the frames of one file: `{"event":"group",...}`. */
 export function groupJson(file: string, results: readonly ImageResult[]): Record<string, unknown> {
   const scored = results.filter((result) => isScored(result));

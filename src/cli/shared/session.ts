@@ -70,11 +70,14 @@ async function openTarget(
 ): Promise<Session> {
   const { target } = options;
   const clientOptions = await targetOptions(options, options.environment);
-  const explain = (error: unknown) => explainCall(error, { target, tls: clientOptions.tls !== undefined });
+  let hasAnswered = false;
+  const explain = (error: unknown) =>
+    explainCall(error, { target, tls: clientOptions.tls !== undefined, hasAnswered });
   const connect = () => createClient(target, clientOptions);
   const client = connect();
   try {
     const listed = await client.listModels({ timeoutMs: LIST_TIMEOUT_MS, signal: options.signal });
+    hasAnswered = true;
     const loaded = listed.map(({ identity }) => `${identity?.name}@${identity?.version}`);
     const model = folder ?? chooseModel(options.model, loaded);
     const served = listed.find(
