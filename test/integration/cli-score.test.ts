@@ -187,6 +187,17 @@ describe('salad score', function () {
     assert.equal(apart.lines[1]?.['anomalyMap'], at('maps/b-img.png'));
   });
 
+  it('refuses a name for a map that does not end in .png', async () => {
+    for (const name of ['map.jpg', 'map', 'map.png.bak', '{name}.{ext}x']) {
+      const { code, stdout, stderr } = await score(at('in/a/img.png'), '--anomaly-map', at(name));
+      assert.deepEqual([code, stdout], [2, '']);
+      assert.match(stderr, /--anomaly-map \S+: maps are written as PNG, so the name must end in \.png/);
+    }
+    const upper = await score(at('in/a/img.png'), '--anomaly-map', at('MAP.PNG'));
+    assert.equal(upper.code, 0, upper.stderr);
+    assert.deepEqual([...readFileSync(at('MAP.PNG')).subarray(1, 4)], [...Buffer.from('PNG')]);
+  });
+
   it('tries the places of its files before it scores', async () => {
     for (const flag of ['--anomaly-map', '--report', '--csv']) {
       const { code, stdout, stderr } = await score(

@@ -78,6 +78,7 @@ export class ScoreOutputs {
       );
     }
     const mapPathByFile = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
+    for (const path of mapPathByFile.values()) refuseOtherThanPng(path);
     const outputs: OutputFile[] = [
       ...(report === undefined ? [] : [{ flag: '--report', path: report, format: 'html' as const }]),
       ...(csv === undefined ? [] : [{ flag: '--csv', path: csv, format: 'csv' as const }]),
@@ -219,6 +220,13 @@ export class ScoreOutputs {
     process.exitCode = EXIT.failure;
     note(failureLine(labelOf(image), `no anomaly map: ${failureOf(error).message}`));
   }
+}
+
+/** A name that promises another format would hold PNG all the same. @throws SaladError CONFIGURATION_INVALID */
+function refuseOtherThanPng(path: string): void {
+  if (/\.png$/i.test(path) || path.startsWith('/dev/')) return;
+  const message = `--anomaly-map ${path}: maps are written as PNG, so the name must end in .png`;
+  throw new SaladError('CONFIGURATION_INVALID', message);
 }
 
 /** Results are kept until the end, but without the values of their map, which are many times larger than the rest. */

@@ -138,12 +138,33 @@ function sourceCells(source: DicomSource | undefined): readonly (string | number
   return [source?.frame ?? '', source?.sopInstanceUid ?? '', source?.laterality ?? '', source?.view ?? ''];
 }
 
-/** The table of all images, one row each, failed images included. */
+/** Names of what --identify adds, in the order of `instanceOf`. */
+export const INSTANCE_COLUMNS = ['SOP Instance UID', 'laterality', 'view'] as const;
+
+/** Whether results have the identification of instances: only with --identify, and of DICOM files. */
+export function areIdentified(results: readonly Pick<ImageResult, 'source'>[]): boolean {
+  return results.some(({ source }) => source?.sopInstanceUid !== undefined);
+}
+
+/** The identification of an instance; undefined for what the file does not name, or is no DICOM file. */
+export function instanceOf(source: DicomSource | undefined): readonly (string | undefined)[] {
+  return [source?.sopInstanceUid, source?.laterality, source?.view].map((value) => value || undefined);
+}
+
+/** The table of all images, one row each, failed images included. The warnings are last, because they are wrapped. */
 export function scoreTable(results: readonly ImageResult[]): string {
+  const hasInstances = areIdentified(results);
   return table(
-    ['file', 'score', 'p-value', 'decision', 'patches', 'ms', 'warnings'],
+    [
+      ...['file', 'score', 'p-value', 'decision', 'patches', 'ms'],
+      ...(hasInstances ? INSTANCE_COLUMNS : []),
+      'warnings',
+    ],
     results.map((result) => {
-      if (!isScored(result)) return [labelOf(result), '-', '-', 'failed', '-', '-', result.failure.message];
+      const instance = hasInstances ? instanceOf(result.source).map((value) => value ?? '-') : [];
+      if (!isScored(result)) {
+        return [labelOf(result), '-', '-', 'failed', '-', '-', ...instance, result.failure.message];
+      }
       const { aggregate, latencyMs } = result;
       return [
         labelOf(result),
@@ -152,6 +173,7 @@ export function scoreTable(results: readonly ImageResult[]): string {
         decisionName(aggregate),
         patchCounts(aggregate),
         latencyMs.toFixed(0),
+        ...instance,
         remarksOf(result),
       ];
     }),
