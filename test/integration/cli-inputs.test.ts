@@ -6,6 +6,20 @@ import { after, before, describe, it } from 'mocha';
 import { runSalad } from '../support/in-process-salad.js';
 import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
+describe('salad models inspect', () => {
+  it('prints no encoded data and no long fractions for people, and all of them with --json', async () => {
+    const { stdout } = await runSalad('models', 'inspect', 'chest-adult@2');
+    assert.match(
+      stdout,
+      /^input\.alignment\.reference: \S{16}… \(\d{4,} characters; all of them with --json\)$/m,
+    );
+    assert.doesNotMatch(stdout, /\S{100}|\d\.\d{9}/);
+    const { lines } = await runSalad('models', 'inspect', 'chest-adult@2', '--json');
+    const [properties] = lines as unknown as [{ input: { alignment: { reference: string } } }];
+    assert.match(properties.input.alignment.reference, /^[A-Za-z0-9+/]{1000,}=*$/);
+  });
+});
+
 /** Wrong names and paths on a command line: the same exit code in every command, and words that help. */
 describe('a command line', function () {
   this.timeout(60_000);

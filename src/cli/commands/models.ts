@@ -192,10 +192,23 @@ async function list(flags: ModelsFlags): Promise<void> {
   for (const { directory, reason } of ignored) print(`ignored: ${directory}: ${reason}`);
 }
 
+/** Longest word that people read; longer ones are encoded data, such as the reference image of an alignment. */
+const WORD_MAX = 80;
+
+function shownValue(value: unknown): string {
+  if (typeof value === 'number') return String(Number(value.toPrecision(6)));
+  return typeof value === 'string' ? shortened(value) : JSON.stringify(value);
+}
+
+function shortened(text: string): string {
+  const isData = text.length > WORD_MAX && /^[A-Za-z0-9+/=_-]+$/.test(text);
+  return isData ? `${text.slice(0, 16)}… (${text.length} characters; all of them with --json)` : text;
+}
+
 /** Formats nested values as lines of `path: value`. */
 function formatNested(value: unknown, path: string): string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return [`${path}: ${typeof value === 'string' ? value : JSON.stringify(value)}`];
+    return [`${path}: ${shownValue(value)}`];
   }
   return Object.entries(value).flatMap(([key, each]) =>
     formatNested(each, path === '' ? key : `${path}.${key}`),
