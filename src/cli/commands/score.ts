@@ -51,7 +51,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
     )
     .option(
       '--rows-per-second <n>',
-      'pace of --mode rows (default: as fast as possible)',
+      'pace of --mode rows; 0, the default: as fast as possible',
       numberFrom(0, 1_000_000),
     )
     .addOption(
