@@ -18,7 +18,7 @@ import type { TileIndex } from '../geometry/tile-index.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unaligned } from './alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
-import { ImageContent, isTooSmall } from './image-content.js';
+import { type Emptiness, ImageContent, isTooSmall } from './image-content.js';
 import { invalid } from './invalid-format.js';
 import {
   aspectRatioOf,
@@ -63,7 +63,7 @@ export class WorkingImage {
   #completed = false;
   readonly #content: ImageContent;
   readonly #isTooSmall: boolean;
-  #isEmpty = false;
+  #emptiness: Emptiness | undefined;
 
   /** @throws SaladError HEADER_INVALID where the format is out of range, or has 32 bits for rows */
   constructor(
@@ -136,7 +136,12 @@ export class WorkingImage {
 
   /** Whether the image is complete and has no structure (image-content.ts): all its patches are background. */
   get isEmpty(): boolean {
-    return this.#isEmpty;
+    return this.#emptiness !== undefined;
+  }
+
+  /** Why the image has no structure to score; undefined where it has some, and before `complete()`. */
+  get emptiness(): Emptiness | undefined {
+    return this.#emptiness;
   }
 
   /** Whether every pixel of the image was received. */
@@ -223,7 +228,7 @@ export class WorkingImage {
     this.#completed = true;
     const coverage = this.#rows ?? this.#tiles!;
     const boxes = coverage.receivedBoxes(this.placement);
-    this.#isEmpty = this.#isTooSmall || !this.#content.hasStructureIn(this.#pixels.valueAt(), boxes);
+    this.#emptiness = this.#emptinessOf(boxes);
     if (this.streamable) return [];
     this.#pixels.applyPercentiles(coverage, this.placement);
     // An incomplete image cannot be aligned: its tiles are scored at their positions.
@@ -232,6 +237,13 @@ export class WorkingImage {
       this.setAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
     }
     return coverage.coveredTiles();
+  }
+
+  #emptinessOf(boxes: readonly Box[]): Emptiness | undefined {
+    if (this.#isTooSmall) return 'tooSmall';
+    const valueAt = this.#pixels.valueAt();
+    if (this.#content.hasStructureIn(valueAt, boxes)) return undefined;
+    return this.#content.isBlank(valueAt, boxes) ? 'blank' : 'flat';
   }
 
   /** Sets the alignment, also one by the worker that scored the image as one tile. The pixels are not changed. */
@@ -253,7 +265,7 @@ export class WorkingImage {
 
   /** Indices in the patch grid of the background patches of a covered tile; they are not scored. */
   backgroundPatches(tile: TileIndex): number[] {
-    if (this.#isEmpty) return patchesOfTile(this.geometry, tile);
+    if (this.isEmpty) return patchesOfTile(this.geometry, tile);
     return flatPatches(this.pixels, this.geometry, this.#minStd, tile);
   }
 

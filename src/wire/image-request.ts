@@ -8,7 +8,7 @@ import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/typ
 import { decodeImage } from '../imaging/decode/decode.js';
 import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
-import { type DicomContext, dicomRequest } from './dicom-request.js';
+import { type DicomContext, dicomRequest, ofFile } from './dicom-request.js';
 import { type ImageRequest, requestFrom } from './header.js';
 
 /** Approximate size of a rows message, so that one large image does not delay other streams. */
@@ -73,9 +73,7 @@ async function decodedRequest(
   };
   try {
     const { maxImagePixels: maxPixels, decoding: queue, signal } = context;
-    const image = await withField('encoded', () =>
-      decodeImage(encoded, { maxPixels, reserve, queue, signal }),
-    );
+    const image = await ofFile(() => decodeImage(encoded, { maxPixels, reserve, queue, signal }));
     release();
     reserve(image.samples.byteLength);
     const announced = header.image ?? ImageFormat.fromPartial({});
@@ -101,18 +99,6 @@ function checkedValue(field: string, announced: number, actual: number): number 
     throw SaladError.field('HEADER_INVALID', `header.image.${field}`, why);
   }
   return actual;
-}
-
-/** Names the field in errors that the file caused. */
-async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (thrown) {
-    const error = SaladError.from(thrown);
-    const isOfFile = error.reason === 'IMAGE_UNREADABLE' || error.reason === 'IMAGE_TOO_LARGE';
-    if (error.fieldViolations.length > 0 || !isOfFile) throw error;
-    throw SaladError.field(error.reason, field, error.message);
-  }
 }
 
 /** Yields the samples of an image as rows messages, with a turn of the event loop between them, and then `end`. */
