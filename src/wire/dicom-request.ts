@@ -11,6 +11,7 @@ import {
   PhotometricInterpretation,
 } from '../gen/salad/v1/types.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
+import { withField } from './field-error.js';
 import { type HeaderContext, type ImageRequest, requestFrom } from './header.js';
 import { imageFormatOf } from './image-format.js';
 
@@ -38,16 +39,16 @@ export async function dicomRequest(
   const announced = header.image ?? ImageFormat.fromPartial({});
   const photometric = photometricOf(announced);
   const options = { maxPixels, signal, ...(photometric === undefined ? {} : { photometric }) };
-  const file = await ofFile(() => context.dicom.open(encoded, options));
+  const file = await withField('encoded', () => context.dicom.open(encoded, options));
   let release: Release = () => {};
   const reserve = (bytes: number) => {
     release();
     release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
   };
   try {
-    await ofFile(async () => file.refuseUnscorable());
+    await withField('encoded', async () => file.refuseUnscorable());
     const chosen = chooseFrame(file, frame);
-    const { format, samples } = await ofFile(() => file.frame(chosen - 1, { signal, reserve }));
+    const { format, samples } = await withField('encoded', () => file.frame(chosen - 1, { signal, reserve }));
     reserve(samples.byteLength);
     const request = requestFrom({ ...header, image: mergeFormats(file, format, announced) }, model, context);
     const instance = header.options?.dicomInstance ? wireInstance(file, chosen) : undefined;
@@ -125,20 +126,4 @@ function wireInstance({ description, frames }: DicomFile, frame: number): DicomI
     laterality: laterality ?? '',
     view: view ?? '',
   };
-}
-
-/**
- * Names the field `encoded` in errors that the file caused: in the violation, not in the message, because people read
- * the message, and the name that they know is that of the file.
- */
-export async function ofFile<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (thrown) {
-    const error = SaladError.from(thrown);
-    const isOfFile = error.kind === 'invalidArgument' || error.reason === 'IMAGE_TOO_LARGE';
-    if (error.fieldViolations.length > 0 || !isOfFile) throw error;
-    const { reason, message } = error;
-    throw new SaladError(reason, message, { fieldViolations: [{ field: 'encoded', description: message }] });
-  }
 }

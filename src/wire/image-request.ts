@@ -8,7 +8,8 @@ import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/typ
 import { decodeImage } from '../imaging/decode/decode.js';
 import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
-import { type DicomContext, dicomRequest, ofFile } from './dicom-request.js';
+import { type DicomContext, dicomRequest } from './dicom-request.js';
+import { withField } from './field-error.js';
 import { type ImageRequest, requestFrom } from './header.js';
 
 /** Approximate size of a rows message, so that one large image does not delay other streams. */
@@ -73,7 +74,7 @@ async function decodedRequest(
   };
   try {
     const { maxImagePixels: maxPixels, decoding: queue, signal } = context;
-    const image = await ofFile(() => decodeImage(encoded, { maxPixels, reserve, queue, signal }));
+    const image = await withField('encoded', () => decodeImage(encoded, { maxPixels, reserve, queue, signal }));
     release();
     reserve(image.samples.byteLength);
     const announced = header.image ?? ImageFormat.fromPartial({});
