@@ -3,6 +3,7 @@ import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { tilePositionOf } from '../geometry/tile-index.js';
 import { alignerOf } from '../imaging/alignment.js';
 import { isAtBound } from '../imaging/alignment-map.js';
+import { type Emptiness, smallestSide } from '../imaging/image-content.js';
 import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
@@ -112,6 +113,22 @@ const IMPLAUSIBLE: Readonly<Record<Implausible, string>> = {
   negative: 'The image looks like the negative of the images that the model was trained on.',
 };
 
+/** Says which of the cases of an image without anything to score this one is. */
+function emptyMessage(
+  emptiness: Emptiness,
+  { format: { rows, columns } }: AcquisitionRequest,
+  { image, missingTiles }: AcquisitionOutcome,
+): string {
+  const least = smallestSide(image.geometry.workingSize);
+  const subject = missingTiles.length > 0 ? 'What was sent of the image' : 'The image';
+  const why = {
+    tooSmall: `The image is too small: ${rows} x ${columns} pixels (rows x columns), at least ${least} each way are needed`,
+    blank: `${subject} is blank: all pixels have the same value`,
+    flat: `${subject} is flat: it holds nothing but noise or a smooth shade`,
+  }[emptiness];
+  return `${why}; no patch was scored.`;
+}
+
 interface WarningFacts {
   readonly coverage: Coverage;
   readonly score: number;
@@ -151,8 +168,8 @@ function warningsOf(
     );
   }
   if (implausible) warn('implausible', IMPLAUSIBLE[implausible]);
-  if (outcome.image.isEmpty) {
-    warn('nothingScored', 'The image is blank, too small, or contains only noise: no patch was scored.');
+  if (outcome.image.emptiness !== undefined) {
+    warn('nothingScored', emptyMessage(outcome.image.emptiness, request, outcome));
   } else if (coverage.scored === 0) {
     warn('nothingScored', 'No patch was scored.');
   } else if (Number.isNaN(score)) {

@@ -47,11 +47,16 @@ function deviation(
   let sumOfSquares = 0;
   for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
     const from = y * workingSize + column * coreSize;
+    // The sums of a row fit into 32 bits, in which V8 adds faster.
+    let rowSum = 0;
+    let rowSquares = 0;
     for (let at = from; at < from + coreSize; at++) {
       const value = pixels[at]!;
-      sum += value;
-      sumOfSquares += value * value;
+      rowSum = (rowSum + value) | 0;
+      rowSquares = (rowSquares + value * value) | 0;
     }
+    sum += rowSum;
+    sumOfSquares += rowSquares;
   }
   const count = coreSize * coreSize;
   return Math.sqrt(Math.max(0, sumOfSquares / count - (sum / count) ** 2));

@@ -30,6 +30,14 @@ export function isTooSmall(rows: number, columns: number, workingSize: number): 
   return Math.min(rows, columns) < workingSize * SMALLEST_PART;
 }
 
+/** Fewest source rows, and columns, that are not too small. */
+export function smallestSide(workingSize: number): number {
+  return Math.ceil(workingSize * SMALLEST_PART);
+}
+
+/** Why an image holds nothing to score: too few rows or columns, one value everywhere, or noise and smooth shade only. */
+export type Emptiness = 'tooSmall' | 'blank' | 'flat';
+
 /** Display value at an index of a working image [size, size], before percentiles are applied. */
 export type ValueAt = (index: number) => number;
 
@@ -84,6 +92,22 @@ export class ImageContent {
     let missing = SHARE * cells;
     for (const box of boxes) missing -= this.#count(valueAt, box, missing);
     return cells > 0 && missing <= 0;
+  }
+
+  /** Whether the received parts have one value, to a thousandth of a stored level. @param boxes as for `holds` */
+  isBlank(valueAt: ValueAt, boxes: readonly Box[]): boolean {
+    let low = Number.POSITIVE_INFINITY;
+    let high = Number.NEGATIVE_INFINITY;
+    for (const { top, bottom, left, right } of boxes) {
+      for (let row = top; row < bottom; row++) {
+        for (let at = row * this.workingSize + left; at < row * this.workingSize + right; at++) {
+          const value = valueAt(at);
+          low = Math.min(low, value);
+          high = Math.max(high, value);
+        }
+      }
+    }
+    return !(high - low > this.level / 1000);
   }
 
   #cellsIn(box: Box): readonly [readonly [number, number], readonly [number, number]] {

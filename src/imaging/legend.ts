@@ -6,9 +6,11 @@ import { drawText, textWidth } from './glyphs.js';
 /** Smallest width in pixels: the labels of the bar must not touch. */
 const WIDTH_MIN = 256;
 const HEIGHT = 44;
-const BAR = { margin: 10, top: 7, height: 9 } as const;
-const LABEL_TOP = { robustZ: 22, pValue: 33 } as const;
-/** Number of labelled values of the bar, including its ends. */
+const BAR = { margin: 10, top: 4, height: 6 } as const;
+const LABEL_TOP = { robustZ: 15, share: 24, caption: 34 } as const;
+/** What the second line of labels counts: `p` would read as the p-value of the image, which is another share. */
+const CAPTION = '% of normal patches that reach z';
+/** Labelled values of the bar, its ends included. */
 const TICKS = 4;
 const BACKGROUND = 24;
 const TEXT = 225;
@@ -72,8 +74,9 @@ function drawBar(canvas: Canvas, top: number, stops: readonly ColourStop[]): voi
     const x = BAR.margin + Math.round((index / (stops.length - 1)) * (length - 1));
     for (let y = 0; y < 3; y++) canvas.paint(x, top + BAR.top + BAR.height + y, [TEXT, TEXT, TEXT]);
     canvas.write(`z ${stop.robustZ.toFixed(1)}`, x, top + LABEL_TOP.robustZ);
-    canvas.write(`p ${shownShare(stop.pValue)}`, x, top + LABEL_TOP.pValue);
+    canvas.write(shownShare(stop.pValue), x, top + LABEL_TOP.share);
   }
+  canvas.write(CAPTION, canvas.shape.columns / 2, top + LABEL_TOP.caption);
 }
 
 /**

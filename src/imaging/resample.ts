@@ -48,6 +48,8 @@ export class RowResampler {
   readonly #ring: Float32Array[];
   readonly #sums: Float64Array;
   readonly #target: Float32Array;
+  /** Every target value is a source value: there is nothing to sum. */
+  readonly #isIdentity: boolean;
 
   constructor(shape: ResampleShape, sink: TargetRowSink) {
     const kernel = shape.kernel ?? 'area';
@@ -58,6 +60,7 @@ export class RowResampler {
     this.#ring = Array.from({ length: this.#vertical.stride }, () => new Float32Array(shape.targetColumns));
     this.#sums = new Float64Array(shape.targetColumns);
     this.#target = new Float32Array(shape.targetColumns);
+    this.#isIdentity = [this.#horizontal, this.#vertical].every(isIdentity);
   }
 
   /**
@@ -80,6 +83,10 @@ export class RowResampler {
     const { targetRows, targetColumns } = this.shape;
     const { first, count } = this.#vertical;
     let operations = 0;
+    if (this.#isIdentity) {
+      this.#copyRows(values, rowCount);
+      return;
+    }
     for (let row = 0; row < rowCount; row++) {
       const line = this.#ring[this.rowsReceived % this.#ring.length]!;
       resampleRow(values, row * columns, this.#horizontal, line);
@@ -100,6 +107,15 @@ export class RowResampler {
       if (operations < STEP_OPERATIONS) continue;
       operations = 0;
       yield;
+    }
+  }
+
+  #copyRows(values: Float32Array, rowCount: number): void {
+    const target = this.#target;
+    for (let from = 0; from < rowCount * target.length; from += target.length) {
+      for (let x = 0; x < target.length; x++) target[x] = values[from + x]!;
+      this.rowsReceived++;
+      this.#sink(this.rowsProduced++, target);
     }
   }
 
@@ -182,6 +198,11 @@ function createTaps(sourceSize: number, targetSize: number, kernel: ResampleKern
     for (let j = first; j <= last; j++) taps.weights[i * stride + j - first] = filter.weight(j, center) / sum;
   }
   return taps;
+}
+
+/** Whether target sample i is source sample i, with the weight 1. */
+function isIdentity({ first, count, weights, stride }: Taps): boolean {
+  return first.every((from, i) => from === i && count[i] === 1 && weights[i * stride] === 1);
 }
 
 /** `weight(j, center)` is that of source sample j for a target sample centred at `center`; zero beyond `radius`. */

@@ -4,8 +4,8 @@ import { placementOf } from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
 import { displayTableBytes, type PixelFormat } from './pixel-format.js';
 import { resamplerBytes } from './resample.js';
+import { BLOCK_SAMPLES } from './row-writer.js';
 import { isStreamable } from './streamable.js';
-import { BLOCK_SAMPLES } from './working-image.js';
 
 /**
  * Most bytes that a `WorkingImage` with these arguments needs, from its first pixel to the end of `complete()`.

@@ -18,7 +18,7 @@ import type { TileIndex } from '../geometry/tile-index.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unaligned } from './alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
-import { ImageContent, isTooSmall } from './image-content.js';
+import { type Emptiness, ImageContent, isTooSmall } from './image-content.js';
 import { invalid } from './invalid-format.js';
 import {
   aspectRatioOf,
@@ -28,14 +28,11 @@ import {
   displayLevel,
   type PixelFormat,
 } from './pixel-format.js';
-import { RowResampler } from './resample.js';
+import { createRowWriter, isUnscaled, type RowWriter } from './row-writer.js';
 import { isStreamable } from './streamable.js';
 import { RowCoverage, TileCoverage } from './tile-coverage.js';
 import { TileCutter } from './tile-cutter.js';
 import { WorkingPixels } from './working-pixels.js';
-
-/** Samples converted in one call: many enough that the cost of the call is small, few enough for the cache. */
-export const BLOCK_SAMPLES = 32_768;
 
 /**
  * Samples are converted by the display transform, and rows are resampled. With a window they are rounded to 8 bits at once
@@ -54,11 +51,10 @@ export class WorkingImage {
   readonly #transform: DisplayTransform;
   readonly #rows: RowCoverage | null;
   readonly #tiles: TileCoverage | null;
-  readonly #resampler: RowResampler | null;
+  readonly #rowWriter: RowWriter | null;
   readonly #pixels: WorkingPixels;
-  /** Display values of the samples that are being received; empty where they are not needed. */
+  /** Display values of a tile; empty where they are not needed. */
   readonly #scratch: Float32Array;
-  readonly #blockRows: number;
   readonly #cutter: TileCutter;
   readonly #aligner: Aligner | null;
   #alignment: Alignment | null = null;
@@ -67,7 +63,7 @@ export class WorkingImage {
   #completed = false;
   readonly #content: ImageContent;
   readonly #isTooSmall: boolean;
-  #isEmpty = false;
+  #emptiness: Emptiness | undefined;
 
   /** @throws SaladError HEADER_INVALID where the format is out of range, or has 32 bits for rows */
   constructor(
@@ -93,29 +89,23 @@ export class WorkingImage {
     this.#isTooSmall = isTooSmall(format.rows, format.columns, geometry.workingSize);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
+    const { placement } = this;
     const [transform, isFinal] = [this.#transform, this.streamable];
-    this.#pixels = new WorkingPixels({ geometry, input, format, transform, source, isFinal });
+    const isResampled = source === 'rows' && !(isFinal && isUnscaled(format, placement));
+    this.#pixels = new WorkingPixels({ geometry, input, format, transform, isResampled, isFinal });
     this.#cutter = new TileCutter(geometry, this.pixels);
+    const { workingSize, coreSize, coreColumns } = geometry;
     if (source === 'rows') {
-      this.#blockRows = Math.max(1, Math.min(format.rows, Math.floor(BLOCK_SAMPLES / format.columns)));
-      this.#scratch = new Float32Array(this.#blockRows * format.columns);
-      this.#rows = new RowCoverage(geometry, this.placement);
+      const pixels = this.#pixels;
+      this.#rowWriter = createRowWriter({ format, placement, workingSize, transform, pixels });
+      this.#rows = new RowCoverage(geometry, placement);
       this.#tiles = null;
-      const shape = {
-        sourceRows: format.rows,
-        sourceColumns: format.columns,
-        targetRows: this.placement.rows,
-        targetColumns: this.placement.columns,
-      };
-      this.#resampler = new RowResampler(shape, (row, values) => this.#writeRow(row, values));
+      this.#scratch = new Float32Array(0);
     } else {
-      this.#blockRows = 0;
-      this.#scratch = new Float32Array(
-        this.#pixels.takesSamples ? 0 : geometry.coreSize * geometry.coreColumns,
-      );
+      this.#rowWriter = null;
       this.#rows = null;
       this.#tiles = new TileCoverage(geometry);
-      this.#resampler = null;
+      this.#scratch = new Float32Array(this.#pixels.takesSamples ? 0 : coreSize * coreColumns);
     }
   }
 
@@ -126,7 +116,7 @@ export class WorkingImage {
 
   /** Number of source rows received; 0 for tiles. */
   get rowsReceived(): number {
-    return this.#resampler?.rowsReceived ?? 0;
+    return this.#rowWriter?.rowsReceived ?? 0;
   }
 
   /** uint8 [workingSize, workingSize]: `pixels` before alignment, with the source at its placement. */
@@ -146,7 +136,12 @@ export class WorkingImage {
 
   /** Whether the image is complete and has no structure (image-content.ts): all its patches are background. */
   get isEmpty(): boolean {
-    return this.#isEmpty;
+    return this.#emptiness !== undefined;
+  }
+
+  /** Why the image has no structure to score; undefined where it has some, and before `complete()`. */
+  get emptiness(): Emptiness | undefined {
+    return this.#emptiness;
   }
 
   /** Whether every pixel of the image was received. */
@@ -166,24 +161,24 @@ export class WorkingImage {
 
   /** As `pushRows`, in steps of about a millisecond: yields the tiles that each step made ready. */
   *rowSteps(samples: Uint8Array): Generator<TileIndex[]> {
-    const resampler = this.#resampler;
-    if (!resampler || !this.#rows || this.#completed) throw unexpected('rows');
+    const writer = this.#rowWriter;
+    if (!writer || !this.#rows || this.#completed) throw unexpected('rows');
     const rowBytes = this.format.columns * bytesPerSample(this.format);
     const rowCount = samples.length / rowBytes;
-    const rowsLeft = this.format.rows - resampler.rowsReceived;
+    const rowsLeft = this.format.rows - writer.rowsReceived;
     if (!Number.isInteger(rowCount) || rowCount < 1 || rowCount > rowsLeft) {
       throw new SaladError(
         'SAMPLE_COUNT_MISMATCH',
         `${samples.length} bytes are not 1 to ${rowsLeft} whole rows of ${rowBytes} bytes`,
       );
     }
-    for (let row = 0; row < rowCount; row += this.#blockRows) {
-      const end = Math.min(rowCount, row + this.#blockRows);
-      this.#transform(samples.subarray(row * rowBytes, end * rowBytes), this.#scratch);
-      for (const _step of resampler.steps(this.#scratch, end - row)) yield [];
-      const ready = this.#rows.update(resampler.rowsProduced);
+    for (let row = 0; row < rowCount; row += writer.blockRows) {
+      const end = Math.min(rowCount, row + writer.blockRows);
+      const block = samples.subarray(row * rowBytes, end * rowBytes);
+      for (const _step of writer.steps(block, end - row)) yield [];
+      const ready = this.#rows.update(writer.rowsWritten);
       if (this.streamable) {
-        this.#content.countAbove(this.#pixels.valueAt(), this.placement.top + resampler.rowsProduced);
+        this.#content.countAbove(this.#pixels.valueAt(), this.placement.top + writer.rowsWritten);
         yield ready;
       } else yield [];
     }
@@ -233,7 +228,7 @@ export class WorkingImage {
     this.#completed = true;
     const coverage = this.#rows ?? this.#tiles!;
     const boxes = coverage.receivedBoxes(this.placement);
-    this.#isEmpty = this.#isTooSmall || !this.#content.hasStructureIn(this.#pixels.valueAt(), boxes);
+    this.#emptiness = this.#emptinessOf(boxes);
     if (this.streamable) return [];
     this.#pixels.applyPercentiles(coverage, this.placement);
     // An incomplete image cannot be aligned: its tiles are scored at their positions.
@@ -242,6 +237,13 @@ export class WorkingImage {
       this.setAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
     }
     return coverage.coveredTiles();
+  }
+
+  #emptinessOf(boxes: readonly Box[]): Emptiness | undefined {
+    if (this.#isTooSmall) return 'tooSmall';
+    const valueAt = this.#pixels.valueAt();
+    if (this.#content.hasStructureIn(valueAt, boxes)) return undefined;
+    return this.#content.isBlank(valueAt, boxes) ? 'blank' : 'flat';
   }
 
   /** Sets the alignment, also one by the worker that scored the image as one tile. The pixels are not changed. */
@@ -263,7 +265,7 @@ export class WorkingImage {
 
   /** Indices in the patch grid of the background patches of a covered tile; they are not scored. */
   backgroundPatches(tile: TileIndex): number[] {
-    if (this.#isEmpty) return patchesOfTile(this.geometry, tile);
+    if (this.isEmpty) return patchesOfTile(this.geometry, tile);
     return flatPatches(this.pixels, this.geometry, this.#minStd, tile);
   }
 
@@ -286,11 +288,6 @@ export class WorkingImage {
   sourceBox(top: number, left: number, bottom: number, right: number): Box {
     const corners = this.sourceCorners({ top, left, bottom, right });
     return boundingBox(corners, this.format.rows, this.format.columns);
-  }
-
-  #writeRow(row: number, values: Float32Array): void {
-    const { top, left, columns } = this.placement;
-    this.#pixels.write(values, 0, (top + row) * this.geometry.workingSize + left, columns);
   }
 }
 

@@ -13,7 +13,8 @@ export interface WorkingPixelsOptions {
   readonly input: InputSpec;
   readonly format: PixelFormat;
   readonly transform: DisplayTransform;
-  readonly source: 'rows' | 'tiles';
+  /** Whether the display values were resampled, and are no longer those of single samples. */
+  readonly isResampled: boolean;
   /** Whether display values are final when they are written; otherwise `applyPercentiles` makes them final. */
   readonly isFinal: boolean;
 }
@@ -27,28 +28,29 @@ export class WorkingPixels {
   #floats: Float32Array | null;
   readonly #percentiles: readonly [number, number];
   /**
-   * Display value of every 8-bit sample of a tile source, else null. With the table no float image is needed: where
+   * Display value of every 8-bit sample, where samples are not resampled; else null. With the table no float image is needed: where
    * percentiles will be applied, `bytes` contains the samples as received until then.
    */
   readonly #displayTable: Float32Array | null;
-  /** `#displayTable` rounded to bytes. */
+  /** `#displayTable` rounded to bytes; null also where every sample is its own display value. */
   readonly #byteTable: Uint8Array | null;
 
-  constructor({ geometry, input, format, transform, source, isFinal }: WorkingPixelsOptions) {
+  constructor({ geometry, input, format, transform, isResampled, isFinal }: WorkingPixelsOptions) {
     this.#geometry = geometry;
     this.#isFinal = isFinal;
     this.#percentiles = percentileRange(input, format);
     const count = geometry.workingSize ** 2;
     this.bytes = new Uint8Array(count);
-    const hasTable = source === 'tiles' && format.bitsAllocated === 8;
+    const hasTable = !isResampled && format.bitsAllocated === 8;
     this.#displayTable = hasTable ? displayTableOf(transform) : null;
-    this.#byteTable = this.#displayTable && toBytes(this.#displayTable);
+    const table = this.#displayTable && isFinal ? toBytes(this.#displayTable) : null;
+    this.#byteTable = table?.every((byte, sample) => byte === sample) ? null : table;
     this.#floats = isFinal || hasTable ? null : new Float32Array(count);
   }
 
   /** Whether samples are written by `writeSamples`, without the display transform. */
   get takesSamples(): boolean {
-    return this.#byteTable !== null;
+    return this.#displayTable !== null;
   }
 
   /** Writes `count` display values from index `from` on to index `at`. */
@@ -64,7 +66,7 @@ export class WorkingPixels {
 
   /** Writes `count` 8-bit samples from index `from` on to index `at`; only where `takesSamples`. */
   writeSamples(samples: Uint8Array, from: number, at: number, count: number): void {
-    if (this.#isFinal) lookUp(this.#byteTable!, samples, from, this.bytes, at, count);
+    if (this.#byteTable) lookUp(this.#byteTable, samples, from, this.bytes, at, count);
     else this.bytes.set(count < samples.length ? samples.subarray(from, from + count) : samples, at);
   }
 

@@ -112,6 +112,17 @@ export function minFalsePositiveRate(calibration: ImageCalibration): number {
   return 1 / (Math.min(...distributionsOf(calibration).map((sorted) => sorted.length)) + 1);
 }
 
+/** The lowest rate for people: rounded up to two digits, so that the rate that is shown can be requested. */
+export function shownLowestRate(calibration: ImageCalibration): number {
+  return roundedUp(minFalsePositiveRate(calibration));
+}
+
+/** @param rate above 0 @returns two significant digits, not below the rate but for errors of rounding */
+export function roundedUp(rate: number): number {
+  const unit = 10 ** (Math.floor(Math.log10(rate)) - 1);
+  return Number((Math.ceil(rate / unit - 1e-9) * unit).toPrecision(2));
+}
+
 /**
  * The decision threshold of a false-positive rate. An image is anomalous where score > threshold; of normal images
  * exchangeable with the calibration images, at most the given share is then flagged. It is the k-th smallest
@@ -128,7 +139,7 @@ export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: n
         throw new SaladError(
           'FALSE_POSITIVE_RATE_UNREACHABLE',
           `a false-positive rate of ${falsePositiveRate} cannot be guaranteed with ${count} calibration images: ` +
-            `the lowest is ${minFalsePositiveRate(calibration)}`,
+            `the lowest is ${shownLowestRate(calibration)}`,
         );
       }
       return sorted[Math.max(1, k) - 1]!;

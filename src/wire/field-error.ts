@@ -9,6 +9,8 @@ export async function withField<T>(field: string, work: () => Promise<T>): Promi
     const error = SaladError.from(thrown);
     const isOfField = error.kind === 'invalidArgument' || error.reason === 'IMAGE_TOO_LARGE';
     if (error.fieldViolations.length > 0 || !isOfField) throw error;
-    throw SaladError.field(error.reason, field, error.message);
+    // Only the violation names the field: people read the message, and they know the name of the file.
+    const { reason, message } = error;
+    throw new SaladError(reason, message, { fieldViolations: [{ field, description: message }] });
   }
 }

@@ -255,6 +255,7 @@ describe('the authentication of callers', function () {
     const refused = { reason: 'CONFIGURATION_INVALID' };
     for (const entries of [
       [{ ...entry, sha256: 'short' }],
+      [{ ...entry, name: 'a\nb' }],
       [entry, entry],
       [{ ...entry, scope: ['root'] }],
     ]) {

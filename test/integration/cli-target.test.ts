@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,6 +93,41 @@ describe('a server that cannot be called', function () {
     await refused(address('keys'), [], /requires credentials .*--api-key-file/);
     await refused(address('keys'), ['--api-key-file', at('unknown-key')], /does not accept the token or key/);
     await refused(address('keys'), ['--api-key-file', at('admin-key')], /does not allow this/);
+  });
+
+  it('is not called with a TLS file that holds no PEM', async () => {
+    const key = ['--key-file', at('server.key')];
+    writeFileSync(at('empty'), '');
+    writeFileSync(at('cut.pem'), readFileSync(at('ca.pem'), 'utf8').slice(0, 200));
+    const cases: readonly (readonly [readonly string[], RegExp])[] = [
+      [['--ca-file', at('token')], /--ca-file \S+token holds no PEM certificate \(a block/],
+      [['--ca-file', at('empty')], /--ca-file \S+empty holds no PEM certificate: it is empty/],
+      [['--ca-file', at('server.key')], /--ca-file \S+ holds no PEM certificate: it holds a private key/],
+      [['--ca-file', at('cut.pem')], /--ca-file \S+ holds a PEM certificate that is damaged or incomplete/],
+      [['--cert-file', at('token'), ...key], /--cert-file \S+token holds no PEM certificate/],
+      [
+        ['--cert-file', at('server.pem'), '--key-file', at('token')],
+        /--key-file \S+ holds no PEM private key/,
+      ],
+    ];
+    for (const [flags, message] of cases) await refused(address('tls'), flags, message, 2);
+  });
+
+  it('does not start with a TLS file that holds no PEM', async () => {
+    const good = {
+      tlsCertFile: at('server.pem'),
+      tlsKeyFile: at('server.key'),
+      tlsClientCaFile: at('ca.pem'),
+    };
+    const wanted = { tlsCertFile: 'certificate', tlsKeyFile: 'private key', tlsClientCaFile: 'certificate' };
+    for (const [key, kind] of Object.entries(wanted)) {
+      const files = { ...good, [key]: at('token') };
+      const flags = Object.entries(files).flatMap(([name, file]) => ['--set', `${name}=${file}`]);
+      const run = await runSalad('serve', '--listen', '127.0.0.1:0', '--models', models.path, ...flags);
+      assert.equal(run.code, 2, run.stderr);
+      assert.match(run.stderr, new RegExp(`${key} \\S+token: holds no PEM ${kind} `));
+      assert.doesNotMatch(run.stderr, /error:[0-9A-F]{8}/);
+    }
   });
 
   it('is not called with invalid credentials', async () => {

@@ -214,7 +214,8 @@ describe('salad evaluate', function () {
 
     it('marks the thresholds of the model on curves and histograms', () => {
       assert.ok((html.match(/<circle /g)?.length ?? 0) >= 2);
-      assert.match(html, /threshold 5 %<\/text>/);
+      assert.match(html, />image score \(dashed: thresholds\)<\/text>/);
+      assert.match(html, />5 %<\/text>/);
     });
 
     it('lists every image, and those with maps as hits, misses and false alarms, two each at most', () => {

@@ -210,6 +210,21 @@ describe('reports in a browser', function () {
     assert.equal(await truth.count(), 1);
     assert.ok(await truth.isVisible());
     assert.ok((await page.locator('.charts circle').count()) >= 1);
+    const covered = await page.locator('.charts svg').evaluateAll((charts) =>
+      charts.flatMap((chart) => {
+        const texts = [...chart.querySelectorAll('text')];
+        const boxes = texts.map((text) => text.getBoundingClientRect());
+        return boxes.flatMap((a, index) =>
+          boxes.slice(index + 1).flatMap((b, later) => {
+            const isApart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+            return isApart
+              ? []
+              : [`${texts[index]?.textContent} and ${texts[index + 1 + later]?.textContent}`];
+          }),
+        );
+      }),
+    );
+    assert.deepEqual(covered, []);
     assert.equal((await columnOf(1)).length, 4);
     assert.deepEqual(faults, []);
   });

@@ -4,9 +4,8 @@
  */
 import { lstat, open, realpath, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { createFolders } from '../../util/create-folders.js';
-import { systemReason } from './failure.js';
 
 /** A file to be written. */
 export interface OutputFile {

@@ -9,6 +9,8 @@ import type { DecodeQueue } from './queue.js';
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
   readonly maxPixels: number;
+  /** The formats that the caller accepts, for the error message about another one. @default `PNG nor JPEG nor DICOM` */
+  readonly formats?: string;
   /** Called with the most bytes of check and decompression, before they begin; may throw. */
   readonly reserve?: (bytes: number) => void;
   /** Queue in which the image waits for decompression; absent: it does not wait. */
@@ -40,8 +42,8 @@ export interface DecodedImage {
  *   IMAGE_TOO_LARGE from the header alone, before anything is decompressed; the reason of `signal` where it aborts
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<DecodedImage> {
-  const { maxPixels, reserve, queue, signal } = limits;
-  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal), signal);
+  const { maxPixels, reserve, queue, signal, formats } = limits;
+  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal, formats), signal);
   const releasePlace = await queue?.enter(signal);
   try {
     reserve?.(decodingBytes(file));

@@ -25,6 +25,7 @@ const ROWS_BUFFERED = 320;
 
 /**
  * Reads the headers.
+ * @param formats the formats that the caller accepts, for the error message
  * @throws SaladError IMAGE_UNREADABLE where it is neither PNG nor JPEG, IMAGE_TOO_LARGE; ImageDamage; the reason of
  *   `signal` where it aborts
  */
@@ -32,11 +33,14 @@ export async function readEncodedFile(
   bytes: Uint8Array,
   maxPixels: number,
   signal?: AbortSignal,
+  formats = 'PNG nor JPEG nor DICOM',
 ): Promise<EncodedFile> {
   // libvips would recognise dozens of formats, including SVG: only its loaders of PNG and JPEG may read a client's bytes.
   if (isPng(bytes)) return readPng(bytes, maxPixels, signal);
   if (isJpeg(bytes)) return readJpeg(bytes, maxPixels, signal);
-  throw new SaladError('IMAGE_UNREADABLE', 'the image is neither PNG nor JPEG');
+  if (bytes.length === 0) throw new SaladError('IMAGE_UNREADABLE', 'the file is empty');
+  // Those who take DICOM files have looked for one before.
+  throw new SaladError('IMAGE_UNREADABLE', `the file is neither ${formats}`);
 }
 
 async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSignal): Promise<EncodedFile> {

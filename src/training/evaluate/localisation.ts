@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import { PatchField } from '../../imaging/anomaly-map.js';
@@ -45,9 +45,9 @@ function invalidMask(file: string, message: string, cause?: unknown): SaladError
 async function decodeMask(file: string): Promise<DecodedImage> {
   if (!statSync(file).isFile()) throw invalidMask(file, 'is not a regular file');
   try {
-    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX });
+    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX, formats: 'PNG nor JPEG' });
   } catch (error) {
-    throw invalidMask(file, `cannot be read: ${(error as Error).message}`, error);
+    throw invalidMask(file, `cannot be read: ${systemReason(error)}`, error);
   }
 }
 

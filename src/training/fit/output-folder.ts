@@ -7,7 +7,7 @@ import { open, readFile, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { createFolders } from '../../util/create-folders.js';
 import { CHECKPOINT_FILE } from '../encoders/salad/checkpoint.js';
 
@@ -167,7 +167,7 @@ export async function reserveBundleFolder(
     await acquireLock(lock, now);
   } catch (error) {
     if (error instanceof SaladError) throw error;
-    throw invalid(`nothing can be written to ${parent}: ${(error as Error).message}`, error);
+    throw invalid(`nothing can be written to ${parent}: ${systemReason(error)}`, error);
   }
   heldLocks.add(lock);
   const release = (): void => {

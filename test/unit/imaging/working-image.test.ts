@@ -121,6 +121,34 @@ const acquisitions = fc.record({
 });
 
 describe('WorkingImage', () => {
+  it('writes the rows of an image of its size without resampling, for 8 and 16 bits, with and without a window', () => {
+    const windowed = { kind: 'window', center: 90, width: 120, function: 'linear' } as const;
+    for (const bits of [8, 16] as const) {
+      for (const voi of [{ kind: 'fullRange' } as const, windowed]) {
+        for (const [rows, columns] of [
+          [24, 24],
+          [12, 24],
+          [24, 12],
+        ] as const) {
+          const geometry = gridOf(6, 4, 2);
+          const format: PixelFormat = { ...defaultPixelFormat(rows, columns, bits), voi };
+          const samples = noiseBytes(rows * columns, bits, rows + columns);
+          const image = new WorkingImage(geometry, inputSpec(24, { fit: 'pad' }), format, 0, 'rows');
+          const rowBytes = samples.length / rows;
+          image.pushRows(samples.subarray(0, 5 * rowBytes));
+          image.pushRows(samples.subarray(5 * rowBytes));
+          const values = new Float32Array(rows * columns);
+          createDisplayTransform(format)(samples, values);
+          const { top, left } = image.placement;
+          values.forEach((value, i) => {
+            const at = (top + Math.floor(i / columns)) * 24 + left + (i % columns);
+            assert.equal(image.pixels[at], Math.floor(value + 0.5), `${bits} bits, sample ${i}`);
+          });
+        }
+      }
+    }
+  });
+
   it('is identical from messages of rows, from all rows at once and from tiles in any order', () => {
     fc.assert(
       fc.property(acquisitions, ({ geometry, rows, columns, bits, fit, seed, chunks }) => {
