@@ -74,7 +74,9 @@ async function decodedRequest(
   };
   try {
     const { maxImagePixels: maxPixels, decoding: queue, signal } = context;
-    const image = await withField('encoded', () => decodeImage(encoded, { maxPixels, reserve, queue, signal }));
+    const image = await withField('encoded', () =>
+      decodeImage(encoded, { maxPixels, reserve, queue, signal }),
+    );
     release();
     reserve(image.samples.byteLength);
     const announced = header.image ?? ImageFormat.fromPartial({});

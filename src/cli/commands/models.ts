@@ -4,7 +4,7 @@ import { type Bundle, readBundle } from '../../bundle/bundle.js';
 import { findBundle, modelKey, openBundles } from '../../bundle/repository.js';
 import { runGoldenCheck } from '../../engines/selection/golden-check.js';
 import { createEngine } from '../../engines/selection/select.js';
-import { SaladError, systemReason } from '../../errors/index.js';
+import { SaladError } from '../../errors/index.js';
 import { inputWidthOf } from '../../network/description.js';
 import { buildOnnx } from '../../network/onnx/build.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
