@@ -2,11 +2,11 @@
  * Worker thread. The function that piscina calls with each task: the queue orders the tasks, the runner performs them.
  * All of `workers/` runs in worker threads; the main thread's side is `src/pool`.
  */
-import { constants, platform, setPriority } from 'node:os';
 import { workerData } from 'node:worker_threads';
 import type { WorkerResult, WorkerSetup, WorkerTask } from '../src/pool/messages.js';
 import { TaskQueue } from './task-queue.js';
 import { type CreateEngine, TaskRunner } from './task-runner.js';
+import { yieldCores } from './yield-cores.js';
 
 /** The default export of a worker's file. */
 export type TaskHandler = (task: WorkerTask) => Promise<WorkerResult>;
@@ -19,14 +19,4 @@ export function createTaskHandler(createEngine: CreateEngine): TaskHandler {
   const runner = new TaskRunner(setup, createEngine, () => queue.runUrgentTasks());
   const queue = new TaskQueue((task) => runner.run(task));
   return (task) => queue.run(task);
-}
-
-/** On Linux the priority is that of the calling thread, and threads that it starts inherit it; elsewhere of the process. */
-function yieldCores(): void {
-  if (platform() !== 'linux') return;
-  try {
-    setPriority(constants.priority.PRIORITY_LOW);
-  } catch {
-    // A sandbox may forbid it: the thread then competes with those that serve.
-  }
 }

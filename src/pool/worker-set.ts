@@ -11,8 +11,8 @@ import {
   type WorkerResult,
   type WorkerTask,
 } from './messages.js';
+import { ModelSlot } from './model-slot.js';
 import { fitIntoSlots, type PoolModel, type PoolModelStatus } from './models.js';
-import { type SlotView, viewSlot } from './slots.js';
 import { LimitPassed, withinLimit } from './time-limit.js';
 import { measureLatencies, planBatches, planWithin } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
@@ -45,14 +45,7 @@ export interface WarmUpOptions {
 }
 
 /** A batch slot, owned by the caller from `acquire` to `release`. */
-export interface PoolSlot {
-  readonly index: number;
-  readonly owner: WorkerSet;
-  /** Reserved for urgent tiles. */
-  readonly isUrgent: boolean;
-  /** The slot with the layout of this model's batches. */
-  view(model: string): SlotView;
-}
+export type PoolSlot = ModelSlot<WorkerSet>;
 
 /** Far longer than a batch takes, and short enough that an engine that hangs does not keep the server from stopping. */
 const CLOSE_GRACE_MS = 10_000;
@@ -73,7 +66,7 @@ export class WorkerSet {
   private readonly selected: SelectResult;
   /** By key. */
   private readonly models: Map<string, WorkerModel>;
-  private readonly slots: readonly Slot[];
+  private readonly slots: readonly PoolSlot[];
   private readonly maxBatchSize: number;
   readonly workerCount: number;
   private loss: EngineLoss | undefined;
@@ -92,7 +85,7 @@ export class WorkerSet {
     this.watchdog = new Watchdog(watchdogMs);
     this.slots = slots.slice(0, workerCount * ALL_SLOTS_PER_WORKER).map((buffer, index) => {
       const isUrgent = index >= workerCount * SLOTS_PER_WORKER;
-      return new Slot(this, index, isUrgent, buffer, this.models);
+      return new ModelSlot(this, index, isUrgent, buffer, this.models);
     });
     for (const slot of this.slots) this.release(slot);
   }
@@ -320,33 +313,5 @@ export class WorkerSet {
     } finally {
       for (const slot of slots) this.release(slot);
     }
-  }
-}
-
-/** Views of a slot are made when a model's first batch uses it, because models come and go. */
-class Slot implements PoolSlot {
-  private readonly views = new Map<string, SlotView>();
-
-  constructor(
-    readonly owner: WorkerSet,
-    readonly index: number,
-    readonly isUrgent: boolean,
-    private readonly buffer: SharedArrayBuffer,
-    private readonly models: ReadonlyMap<string, WorkerModel>,
-  ) {}
-
-  view(key: string): SlotView {
-    let view = this.views.get(key);
-    if (view === undefined) {
-      const model = this.models.get(key);
-      if (model === undefined) throw new SaladError('INTERNAL', `the pool has no model ${key}`);
-      view = viewSlot(model.slots?.[this.index] ?? this.buffer, model.shape, model.capacity);
-      this.views.set(key, view);
-    }
-    return view;
-  }
-
-  forget(key: string): void {
-    this.views.delete(key);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * grpc.health.v1 for the whole server (""), for each of its services, for its engines ("salad.engine.onnx"), and for
- * "salad.live".
+ * grpc.health.v1 for the whole server (""), for each of its services, for its engines ("salad.engine.onnx"), for its
+ * models ("salad.model.phantom", "salad.model.phantom@1"), and for "salad.live".
  */
 import type { Server, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
@@ -8,6 +8,7 @@ import { callerText } from '../errors/index.js';
 
 /** For liveness probes: SERVING while the process answers; a restart would help neither a drain nor a lost engine. */
 const LIVE = 'salad.live';
+const MODEL_PREFIX = 'salad.model.';
 /** Replaces unknown names that are watched: HealthImplementation keeps every name that was ever watched. */
 const UNKNOWN_SERVICE = 'unknown';
 
@@ -43,6 +44,15 @@ export class Health {
     for (const engine of fallbackOrder) {
       this.setOne(`salad.engine.${engine}`, engine === servingEngine ? 'SERVING' : 'NOT_SERVING');
     }
+  }
+
+  /** @param serving names of models and `name@version`; those that were serving before and are not listed no longer do */
+  setModels(serving: readonly string[]): void {
+    const names = new Set(serving.map((model) => `${MODEL_PREFIX}${model}`));
+    for (const name of this.serviceNames) {
+      if (name.startsWith(MODEL_PREFIX) && !names.has(name)) this.setOne(name, 'NOT_SERVING');
+    }
+    for (const name of names) this.setOne(name, 'SERVING');
   }
 
   private setOne(service: string, status: 'SERVING' | 'NOT_SERVING'): void {
