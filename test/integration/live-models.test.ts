@@ -21,6 +21,7 @@ import {
   stream,
 } from '../support/grpc-client.js';
 import { healthClient } from '../support/health-client.js';
+import { runSalad } from '../support/in-process-salad.js';
 import { registryClient } from '../support/registry-client.js';
 import { ENGINE_ERROR_MAX } from '../support/rounding.js';
 import { type SmallBundleOptions, writeSmallBundle } from '../support/small-bundle.js';
@@ -273,6 +274,29 @@ describe('models that change while the server scores', function () {
     assert.equal((await score(1)).aggregate.model?.bundleSha256, one.sha256);
     const missing = await refusal(registry.load('small', 7));
     assert.deepEqual([missing.code, missing.reason], [NOT_FOUND, 'MODEL_NOT_FOUND']);
+  });
+
+  it('salad models load, unload and list --target do so from the command line', async () => {
+    await write({ version: 1 });
+    await start();
+    const two = await write({ version: 2 });
+    const salad = (...args: string[]) => runSalad('models', ...args, '--target', server.address, '--json');
+    const loaded = await salad('load', 'small');
+    assert.deepEqual(loaded.lines, [{ model: 'small@2', sha256: two.sha256, target: server.address }]);
+    assert.deepEqual((await salad('unload', 'small@1')).lines, [
+      { models: ['small@1'], target: server.address },
+    ]);
+    await log.line(/^model unloaded$/);
+    assert.deepEqual((await salad('list')).lines[0]!['models'], [
+      {
+        ...{ model: 'small@2', usable: true, state: 'serving', isDefault: true, acquisitions: 0 },
+        sha256: two.sha256,
+      },
+    ]);
+    const refused = await salad('unload', 'small');
+    assert.deepEqual([refused.code, refused.lines[0]!['reason']], [1, 'LAST_MODEL']);
+    assert.equal((await runSalad('models', 'load', 'small')).code, 2);
+    assert.equal((await salad('load', 'small/2')).code, 2);
   });
 
   it('calls that change models need the setting admin', async () => {
