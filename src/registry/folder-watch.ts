@@ -5,7 +5,7 @@
 import { readManifest } from '../bundle/files.js';
 import { type Candidate, listModelFolders, modelKey } from '../bundle/model-folders.js';
 import { signatureOf } from '../bundle/signature.js';
-import type { VersionPolicy } from '../config/version-policy.js';
+import type { VersionPolicy } from '../config/sections/version-policy.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type ModelLoader, otherContent } from './model-loader.js';

@@ -8,7 +8,7 @@ import type { BatchingConfig } from '../config/sections/batching.js';
 import type { EngineConfig } from '../config/sections/engine.js';
 import type { ModelConfig } from '../config/sections/models.js';
 import type { QuotaConfig } from '../config/sections/quotas.js';
-import { parseVersionPolicy } from '../config/version-policy.js';
+import { parseVersionPolicy } from '../config/sections/version-policy.js';
 import { type EngineName, supportedPrecision } from '../engines/engine.js';
 import { callerText, SaladError } from '../errors/index.js';
 import { EnginePool, type PoolSlot } from '../pool/engine-pool.js';

@@ -2,7 +2,7 @@
 import type { Bundle } from '../bundle/bundle.js';
 import { type Candidate, listModelFolders, type ModelFolder } from '../bundle/model-folders.js';
 import { openCandidate, type RefusedBundle } from '../bundle/repository.js';
-import type { VersionPolicy } from '../config/version-policy.js';
+import type { VersionPolicy } from '../config/sections/version-policy.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 

@@ -1,9 +1,9 @@
 /** Section "Models". */
 import { z } from 'zod';
 import { SEARCH_LIMITS } from '../../scoring/search-plan.js';
-import { parseVersionPolicy } from '../version-policy.js';
 import { optionalText, paths, whole } from './field.js';
 import type { SettingsOf } from './section.js';
+import { parseVersionPolicy } from './version-policy.js';
 
 export const MODEL_FIELDS = {
   models: paths({

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { ServedModel } from '../../../src/acquisition/index.js';
 import { readBundle, writeBundle } from '../../../src/bundle/bundle.js';
-import { parseVersionPolicy } from '../../../src/config/version-policy.js';
+import { parseVersionPolicy } from '../../../src/config/sections/version-policy.js';
 import { SaladError } from '../../../src/errors/index.js';
 import { FolderWatch } from '../../../src/registry/folder-watch.js';
 import { VersionTable } from '../../../src/registry/version-table.js';

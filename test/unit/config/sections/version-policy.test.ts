@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { parseVersionPolicy } from '../../../src/config/version-policy.js';
+import { parseVersionPolicy } from '../../../../src/config/sections/version-policy.js';
 
 describe('modelVersions', () => {
   const listed = (...versions: number[]) => ({ kind: 'listed', versions: new Set(versions) });
