@@ -18,6 +18,7 @@ import { benchGhz } from './suites/ghz.js';
 import { benchPeers } from './suites/peers.js';
 import { benchSearch } from './suites/search.js';
 import { benchStreaming } from './suites/streaming.js';
+import { benchSwap } from './suites/swap.js';
 import { benchTelemetry } from './suites/telemetry.js';
 import { benchTraining } from './suites/training.js';
 import type { BenchOptions } from './support/options.js';
@@ -34,6 +35,11 @@ const SUITES: Readonly<Record<string, Suite>> = {
   streaming: {
     run: benchStreaming,
     purpose: 'the server compared with its engine alone: idle, under load and over capacity',
+  },
+  swap: {
+    run: benchSwap,
+    purpose:
+      'acquisitions while versions of their model are loaded and unloaded, compared with no change; memory',
   },
   training: { run: benchTraining, purpose: 'step time and memory of SALAD training, on each backend' },
   peers: {
