@@ -51,6 +51,7 @@ describe('memory of a server that loads and unloads models', function () {
 
   it('returns to what it was, however often', async () => {
     // What the first load leaves for good: modules, and memory that the C library keeps.
+    const start = await rssMib();
     await load();
     await unload();
     const idle = await rssMib();
@@ -65,7 +66,7 @@ describe('memory of a server that loads and unloads models', function () {
       await unload();
     }
     const often = await rssMib();
-    const figures = { idle, loaded, once, peak, often };
+    const figures = { start, idle, loaded, once, peak, often };
     const text = Object.entries(figures).map(([name, mib]) => `${name} ${Math.round(mib)} MiB`);
     console.log(`      ${text.join(', ')}`);
     const model = loaded - idle;

@@ -231,8 +231,9 @@ export class SaladClient {
 
   /**
    * Reads the health of a server. It needs no credentials.
-   * @param service empty for the whole server; a service, such as `salad.v1.AnomalyScoring`; or an engine, such as
-   *   `salad.engine.onnx`, which is SERVING if it scores
+   * @param service empty for the whole server; a service, such as `salad.v1.AnomalyScoring`; an engine, such as
+   *   `salad.engine.onnx`, which is SERVING if it scores; or a model, such as `salad.model.phantom` or
+   *   `salad.model.phantom@1`
    * @returns undefined if the server has no such service
    * @throws SaladClientError
    */
