@@ -42,20 +42,21 @@ export class EnginePool {
   /** Every worker set that is started has these. */
   private models: readonly PoolModel[];
 
+  /** @param options without models: those of the start would never be freed */
   private constructor(
-    private readonly options: EnginePoolOptions,
+    private readonly options: Omit<EnginePoolOptions, 'models'>,
+    models: readonly PoolModel[],
     first: WorkerSet,
   ) {
     const { backOffMs = 30_000, backOffMaxMs = 600_000, standbyDelayMs = 0 } = options;
-    const { logger = silentLogger() } = options;
+    this.logger = options.logger ?? silentLogger();
     this.refused = first.refused;
-    this.logger = logger;
-    this.models = options.models.filter(({ key }) => !first.refused.has(key));
+    this.models = models.filter(({ key }) => !first.refused.has(key));
     this.failover = new Failover(first, {
       backOffMs,
       backOffMaxMs,
       standbyDelayMs,
-      logger,
+      logger: this.logger,
       startWorkerSet: (start) => startSet({ ...options, models: this.models }, start),
     });
   }
@@ -71,7 +72,8 @@ export class EnginePool {
     if (duplicate !== undefined) throw new SaladError('INTERNAL', `model ${duplicate.key} was given twice`);
     const engines = candidateEngines(options.engine);
     const first = await startSet(options, { engines, warmUpMs: WARM_UP_MS, requireAll: false });
-    return new EnginePool(options, first);
+    const { models: _ofTheStart, ...others } = options;
+    return new EnginePool(others, models, first);
   }
 
   /** The engine that serves; while none does, the one that served last. */
@@ -234,7 +236,7 @@ export class EnginePool {
   }
 }
 
-function watchdogMsOf({ watchdogMs = 5000 }: EnginePoolOptions): number {
+function watchdogMsOf({ watchdogMs = 5000 }: Pick<EnginePoolOptions, 'watchdogMs'>): number {
   return watchdogMs;
 }
 

@@ -7,9 +7,10 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import type { RunningServer } from '../../src/server/server.js';
+import { collectGarbage } from '../../src/util/collect-garbage.js';
 import { CapturedLog } from '../support/captured-log.js';
 import { eventually } from '../support/eventually.js';
-import { type FaultKind, injectFault, workerEntry } from '../support/faults.js';
+import { injectFault, workerEntry } from '../support/faults.js';
 import {
   collect,
   connect,
@@ -107,6 +108,8 @@ describe('models that change while the server scores', function () {
     const [expectedOne, expectedTwo] = await outcomesFromTheStart();
     assert.notEqual(expectedOne.aggregate.imageScore, expectedTwo.aggregate.imageScore);
     await start();
+    // Of the bundle that the server started with.
+    const manifestOfOne = new WeakRef(server.registry.find('small', 1).manifest);
     const watch = registry.watch();
     const begun = await Promise.all([begin(), begin(1), begin()]);
     await write({ version: 2, ...OTHER });
@@ -132,6 +135,10 @@ describe('models that change while the server scores', function () {
     await log.line(/^model unloaded$/);
     assert.equal(server.registry.pool.modelStatus('small@1'), undefined);
     assertOf(await score(), two, expectedTwo);
+    await eventually(() => {
+      collectGarbage();
+      assert.ok(manifestOfOne.deref() === undefined, 'something still refers to the bundle');
+    });
 
     await eventually(() => assert.deepEqual(watch.states.at(-1), ['small@2 serving*']));
     assert.deepEqual(watch.states, [
@@ -144,81 +151,56 @@ describe('models that change while the server scores', function () {
     watch.cancel();
   });
 
-  const faults: readonly [string, RegExp, (bundle: Bundle) => Promise<void> | void, SmallBundleOptions?][] = [
-    [
-      'of which no engine reproduces the golden scores',
-      /golden scores differ/,
-      () => {},
-      { goldenError: 0.01 },
-    ],
-    [
-      'with a file that does not match its hash',
-      /MODEL_CARD\.md has 26 bytes/,
-      ({ directory }) => writeFile(join(directory, 'MODEL_CARD.md'), 'another card of other size'),
-    ],
-    [
-      'that ends the thread of an engine',
-      /engine worker died/,
-      () => injectFault('exit' satisfies FaultKind),
-    ],
-  ];
-  for (const [event, reason, damage, options] of faults) {
-    it(`a version ${event} is refused with its reason and disturbs nothing`, async () => {
-      const one = await write({ version: 1 });
-      await start();
-      const expected = await score();
-      const begun = await begin();
-      await damage(await write({ version: 2, ...options }));
-      assert.deepEqual(await refusal(registry.load('small', 2)).then(({ code, reason }) => [code, reason]), [
-        FAILED_PRECONDITION,
-        'BUNDLE_INVALID',
-      ]);
-      const states = await registry.states();
-      assert.equal(states[0], 'small@1 serving*');
-      assert.match(states[1]!, /^small@2 refused: /);
-      assert.match(states[1]!, reason);
-      assertOf(await begun.finish(), one, expected);
-      assertOf(await score(), one, expected);
-      assert.deepEqual(server.registry.pool.failovers.losses, { died: 0, failed: 0, hung: 0 });
-      // A correct bundle in its place is loaded.
-      await rm(join(models, 'small', '2'), { recursive: true });
-      const two = await write({ version: 2, ...OTHER });
-      await registry.load('small', 2);
-      assert.equal((await score()).aggregate.model?.bundleSha256, two.sha256);
-    });
-  }
-
-  it('an engine that takes over has the versions that were loaded, and answers name their bundles', async () => {
-    const bundles = [await write({ version: 1 }), await write({ version: 2, ...OTHER })];
-    const expected = await outcomesFromTheStart();
-    await start({ engineBackOffMs: 600_000 });
-    await write({ version: 2, ...OTHER });
+  it('a version that cannot be served is refused with its reason and disturbs nothing', async () => {
+    const one = await write({ version: 1 });
+    await start();
+    const expected = await score();
+    const begun = await begin();
+    await write({ version: 2, goldenError: 0.01 });
+    const { directory } = await write({ version: 3 });
+    await writeFile(join(directory, 'MODEL_CARD.md'), 'another card of other size');
+    await write({ version: 4 });
+    for (const version of [2, 3, 4]) {
+      // The last ends the thread in which it is tried.
+      if (version === 4) injectFault('exit');
+      const { code, reason } = await refusal(registry.load('small', version));
+      assert.deepEqual([code, reason], [FAILED_PRECONDITION, 'BUNDLE_INVALID']);
+    }
+    const states = await registry.states();
+    assert.equal(states[0], 'small@1 serving*');
+    assert.match(states[1]!, /^small@2 refused: .*golden scores differ/);
+    assert.match(states[2]!, /^small@3 refused: .*MODEL_CARD\.md has 26 bytes/);
+    assert.match(states[3]!, /^small@4 refused: .*an engine worker died/);
+    assertOf(await begun.finish(), one, expected);
+    assertOf(await score(), one, expected);
+    assert.deepEqual(server.registry.pool.failovers.losses, { died: 0, failed: 0, hung: 0 });
+    // A correct bundle in the place of a refused one is loaded.
+    await rm(join(models, 'small', '2'), { recursive: true });
+    const two = await write({ version: 2, ...OTHER });
     await registry.load('small', 2);
+    assert.equal((await score()).aggregate.model?.bundleSha256, two.sha256);
+  });
+
+  it('a standby and an engine that is started later have the versions that are loaded; answers name their bundles', async () => {
+    const one = await write({ version: 1 });
+    await start({ engineStandbyDelayMs: 1, engineBackOffMs: 600_000 });
+    await eventually(() => assert.equal(server.registry.pool.standbyEngine, 'wasm'));
+    const two = await write({ version: 2, ...OTHER });
+    await registry.load('small', 2);
+    const expected = [await score(1), await score(2)];
     const begun = await Promise.all([begin(1), begin(2)]);
     injectFault('exit');
     const outcomes = await Promise.all(begun.map(({ finish }) => finish()));
-    for (const [index, outcome] of outcomes.entries()) assertOf(outcome, bundles[index]!, expected[index]!);
+    assertOf(outcomes[0]!, one, expected[0]!);
+    assertOf(outcomes[1]!, two, expected[1]!);
     assert.equal(server.registry.engine, 'wasm');
     // What is unloaded now must not come back with the next engine.
     await registry.unload('small', 1);
     await log.line(/^model unloaded$/);
     injectFault('exit');
-    assertOf(await score(), bundles[1]!, expected[1]!);
+    assertOf(await score(), two, expected[1]!);
     assert.equal(server.registry.pool.modelStatus('small@1'), undefined);
     assert.deepEqual(await registry.states(), ['small@2 serving*']);
-  });
-
-  it('a standby takes over with the versions that were loaded', async () => {
-    await write({ version: 1 });
-    await start({ engineStandbyDelayMs: 1, engineBackOffMs: 600_000 });
-    await eventually(() => assert.equal(server.registry.pool.standbyEngine, 'wasm'));
-    const two = await write({ version: 2, ...OTHER });
-    await registry.load('small');
-    const expected = await score();
-    injectFault('exit');
-    const outcome = await score();
-    assertOf(outcome, two, expected);
-    assert.ok(outcome.aggregate.engines.includes('wasm'));
   });
 
   it('a model with larger tiles than those of the start is loaded, and unloaded with its slots', async () => {

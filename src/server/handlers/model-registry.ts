@@ -76,7 +76,8 @@ export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: num
     writeLatest(
       () => call.write({ versions: registry.versions().map(statusMessage) }),
       (drained) => call.once('drain', drained),
-      (changed) => call.once('close', registry.onChange(changed)),
+      // grpc-js emits this at the end of every call, however it ended.
+      (changed) => call.once('cancelled', registry.onChange(changed)),
     );
   };
   return { list, get, load, unload, watch };
