@@ -50,7 +50,7 @@ export class MemoryRelease {
     clearInterval(this.timer);
   }
 
-  /** Releases memory at the next idle check, whether it has grown or not. Call it when a model was unloaded. */
+  /** Releases memory at the next idle check, whether it has grown or not. Call it when a model was loaded or unloaded. */
   releaseSoon(): void {
     this.isRequested = true;
   }

@@ -28,8 +28,8 @@ export interface LoaderParts {
 export class ModelLoader {
   private last: Promise<void> = Promise.resolve();
   private isClosed = false;
-  /** Called when the memory of a version was given back. */
-  onUnloaded: (() => void) | undefined;
+  /** Called after every load, successful or not, and every unload: both leave memory that can be released. */
+  onMemoryFreed: (() => void) | undefined;
 
   constructor(private readonly parts: LoaderParts) {}
 
@@ -95,6 +95,8 @@ export class ModelLoader {
       table.setRefused(candidate, known.message);
       telemetry.modelLoaded(key, 'refused', performance.now() - startedAt);
       throw known;
+    } finally {
+      this.onMemoryFreed?.();
     }
   }
 
@@ -115,7 +117,7 @@ export class ModelLoader {
     } finally {
       table.delete(key);
       telemetry.forgetModel(key);
-      this.onUnloaded?.();
+      this.onMemoryFreed?.();
     }
     logger.info({ model: key }, 'model unloaded');
   }

@@ -198,9 +198,9 @@ export class ModelRegistry {
     return meant;
   }
 
-  /** Called when the memory of an unloaded model can be released. */
-  onUnloaded(listener: () => void): void {
-    this.loader.onUnloaded = listener;
+  /** Called when loading or unloading a model has left memory that can be released. */
+  onMemoryFreed(listener: () => void): void {
+    this.loader.onMemoryFreed = listener;
   }
 
   async close(): Promise<void> {

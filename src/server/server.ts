@@ -88,7 +88,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     updateHealth();
     registry.pool.onChange(updateHealth);
     registry.onChange(updateHealth);
-    registry.onUnloaded(() => memory.releaseSoon());
+    registry.onMemoryFreed(() => memory.releaseSoon());
     const running = {
       address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
       healthPort: healthPort?.port,
