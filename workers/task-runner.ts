@@ -39,7 +39,7 @@ export class TaskRunner {
   /** By model key and slot. */
   private readonly slotViews = new Map<string, SlotView>();
 
-  /** @param betweenPieces called between two pieces of a batch that is not urgent */
+  /** @param betweenPieces called between two pieces of a batch that is not urgent, and between the steps of a load */
   constructor(
     private readonly setup: WorkerSetup,
     private readonly createEngine: CreateEngine,
@@ -128,8 +128,10 @@ export class TaskRunner {
     if (!models.some(({ key }) => key === model.key)) models.push(model);
     try {
       const loaded = await this.modelOf(engine, model.key);
+      await this.betweenPieces();
       const { passed, reason } = await runGoldenCheckOnModel(loaded, model.bundle);
       if (!passed) throw new SaladError('BUNDLE_INVALID', reason ?? 'the golden check failed');
+      await this.betweenPieces();
       const batchMs = await warmUp(loaded, model, pieceSize);
       return { type: 'added', search: loaded.search, precision: loaded.precision, batchMs };
     } catch (error) {

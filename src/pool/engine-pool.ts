@@ -8,7 +8,7 @@ import type { EngineName, EngineRun } from '../engines/engine.js';
 import { candidateEngines } from '../engines/selection/select.js';
 import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
-import { type EngineStart, Failover, type FailoverCounts, START_LIMIT_MS, WARM_UP_MS } from './failover.js';
+import { type EngineStart, Failover, type FailoverCounts, WARM_UP_MS } from './failover.js';
 import { EngineLoss } from './messages.js';
 import type { PoolModel, PoolModelStatus } from './models.js';
 import { proveModel } from './prove-model.js';
@@ -208,7 +208,7 @@ export class EnginePool {
       engine,
       preference: this.options.engine,
       warmUpMs: WARM_UP_MS,
-      limitMs: START_LIMIT_MS,
+      limitMs: PROOF_LIMIT_MS,
       alike: measured,
       onError: (error) => this.logger.warn({ err: error, model: model.key }, 'a model that was tried failed'),
     });
@@ -235,6 +235,9 @@ export class EnginePool {
     await this.failover.close();
   }
 }
+
+/** A thread of low priority may be slow on a busy machine, and nobody waits for it but the caller of `add`. */
+const PROOF_LIMIT_MS = 300_000;
 
 function watchdogMsOf({ watchdogMs = 5000 }: Pick<EnginePoolOptions, 'watchdogMs'>): number {
   return watchdogMs;

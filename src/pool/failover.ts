@@ -42,7 +42,7 @@ const TAKE_OVER_WARM_UP_MS = 150;
  * Limit for an engine that starts while another serves or tiles wait. Its search indexes are already built; its kernels
  * often are not.
  */
-export const START_LIMIT_MS = 60_000;
+const START_LIMIT_MS = 60_000;
 
 export class Failover {
   /** The engine chosen at the start and those after it in the fallback order, best first. */

@@ -35,7 +35,7 @@ export interface WorkerSetup {
   readonly slots: readonly SharedArrayBuffer[];
   readonly search: SearchOptions;
   readonly engineOptions: EngineOptions;
-  /** Whether the thread runs only when cores are free, where the system allows that for one thread. @default false */
+  /** Whether other threads go first, where the system allows that for one thread. @default false */
   readonly isBackground?: boolean;
 }
 

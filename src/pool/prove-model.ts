@@ -20,7 +20,7 @@ export interface ProofOptions {
 }
 
 /**
- * Loads the model in a thread that uses only free cores, runs its golden check and finds its batch sizes.
+ * Loads the model in a thread of low priority, runs its golden check and finds its batch sizes.
  * @throws SaladError BUNDLE_INVALID where the engine refuses the model, does not reproduce its golden scores, dies of it
  *   or hangs
  */
