@@ -38,7 +38,8 @@ export async function readFolders(
   for (const versions of candidatesByName(folders).values()) {
     const rule = policy(versions[0]!.name);
     let left = rule.kind === 'latest' ? rule.count : Number.POSITIVE_INFINITY;
-    for (const candidate of versions) {
+    const inOrder = rule.kind === 'latest' ? versions : [...versions].reverse();
+    for (const candidate of inOrder) {
       if (left === 0) break;
       if (rule.kind === 'listed' && !rule.versions.has(candidate.version)) continue;
       const finding = await openCandidate(candidate);
