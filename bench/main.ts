@@ -16,6 +16,7 @@ import { benchDicom } from './suites/dicom.js';
 import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
 import { benchPeers } from './suites/peers.js';
+import { benchPort } from './suites/port.js';
 import { benchSearch } from './suites/search.js';
 import { benchStreaming } from './suites/streaming.js';
 import { benchSwap } from './suites/swap.js';
@@ -40,6 +41,10 @@ const SUITES: Readonly<Record<string, Suite>> = {
     run: benchSwap,
     purpose:
       'acquisitions while versions of their model are loaded and unloaded, compared with no change; memory',
+  },
+  port: {
+    run: benchPort,
+    purpose: 'what an image costs at the port without an engine, compared with a bare grpc-js server',
   },
   training: { run: benchTraining, purpose: 'step time and memory of SALAD training, on each backend' },
   peers: {

@@ -7,7 +7,7 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
 import { BUNDLE_FILES, type ModelIdentity, readManifest, unreadable } from './files.js';
 import { modelNameSchema, VERSION_MAX } from './manifest.js';
 
@@ -93,10 +93,9 @@ async function listFolders(modelsDirectory: string): Promise<readonly ModelFolde
   try {
     names = await readdir(modelsDirectory, { withFileTypes: true });
   } catch (error) {
-    const reason = (error as Error).message;
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `models folder ${modelsDirectory} cannot be read: ${reason}`,
+      `models folder ${modelsDirectory} cannot be read: ${systemReason(error)}`,
       { cause: error },
     );
   }
@@ -156,6 +155,8 @@ async function listVersions(name: string, nameDirectory: string): Promise<readon
   if (entries.some((entry) => entry.name === BUNDLE_FILES.manifest)) {
     const reason = `it contains ${BUNDLE_FILES.manifest}, but a bundle must be in NAME/VERSION/ of the models folder`;
     ignored.push({ kind: 'ignored', directory: nameDirectory, reason });
+  } else if (versions.length === 0) {
+    ignored.push({ kind: 'ignored', directory: nameDirectory, reason: NO_VERSION });
   }
   return [...versions.sort((a, b) => a.version - b.version), ...ignored];
 }
@@ -170,6 +171,8 @@ async function typeOf(entry: Dirent, path: string): Promise<'folder' | 'file' | 
     return unreadable(path, error);
   }
 }
+
+const NO_VERSION = 'it holds no VERSION folder (1, 2, 3, ...), so there is no bundle NAME/VERSION/';
 
 function reasonNoName(name: string): string {
   if (name.startsWith('.')) return 'its name is hidden';

@@ -2,7 +2,9 @@
  * Finds model bundles. A bundle of a models folder is served only where its manifest has the name and version of its
  * folder NAME/VERSION, so there are never two bundles of one name and version.
  */
+import { join } from 'node:path';
 import { SaladError } from '../errors/index.js';
+import { modelHint } from '../util/closest-name.js';
 import { type Bundle, readBundle } from './bundle.js';
 import { readManifest } from './files.js';
 import {
@@ -10,6 +12,7 @@ import {
   type IgnoredFolder,
   isBundle,
   listModelFolders,
+  type ModelFolder,
   modelKey,
   type RefusedBundle,
 } from './model-folders.js';
@@ -67,7 +70,7 @@ export async function findBundle(
   const versions = candidates.filter((candidate) => candidate.name === name);
   if (version !== undefined) {
     const exact = versions.find((candidate) => String(candidate.version) === version);
-    if (exact === undefined) throw notFound(directories, reference, candidates);
+    if (exact === undefined) throw notFound(directories, reference, folders);
     await readManifest(exact.directory, exact);
     return exact.directory;
   }
@@ -78,17 +81,25 @@ export async function findBundle(
     );
     if (isReadable) return candidate.directory;
   }
-  throw notFound(directories, reference, candidates);
+  throw notFound(directories, reference, folders);
 }
 
 function notFound(
   directories: readonly string[],
   reference: string,
-  candidates: readonly Candidate[],
+  folders: readonly ModelFolder[],
 ): SaladError {
-  const existing = candidates.map(modelKey).join(', ') || 'nothing';
+  const models = folders.filter((folder) => folder.kind === 'candidate').map(modelKey);
+  const existing = models.join(', ') || 'nothing';
+  const [name = ''] = reference.split('@');
+  const nameFolders = directories.map((directory) => join(directory, name));
+  const ignored = folders.find(
+    (folder): folder is IgnoredFolder => folder.kind === 'ignored' && nameFolders.includes(folder.directory),
+  );
+  const why =
+    ignored === undefined ? modelHint(reference, models) : `; ${ignored.directory}: ${ignored.reason}`;
   return new SaladError(
     'MODEL_NOT_FOUND',
-    `no bundle ${reference} in ${directories.join(', ')} (there is ${existing}), and no bundle folder of that name`,
+    `no bundle ${reference} in ${directories.join(', ')} (there is ${existing}), and no bundle folder of that name${why}`,
   );
 }

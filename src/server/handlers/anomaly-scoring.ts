@@ -25,7 +25,7 @@ import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelLease, ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
-import { imageRequestFrom, rowChunks } from '../../wire/image-request.js';
+import { imageRequestFrom, rowMessages } from '../../wire/image-request.js';
 import { answerOf } from '../../wire/messages.js';
 import { readRequests } from '../../wire/request-reader.js';
 import { ResponseWriter, type WritableCall } from '../../wire/response-writer.js';
@@ -60,7 +60,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
         signal: reading.signal,
-        onTaken: messageProcessed,
+        onReleased: messageProcessed,
       });
       try {
         const caller = callerOf(call.metadata);
@@ -111,7 +111,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       peer: peerOf(callerOf(call.metadata)),
     });
     try {
-      const rows = rowChunks(request.format, samples, signal);
+      const rows = rowMessages(request.format, samples, signal);
       await writeAnswers(context, call, model, request, rows, signal, instance);
     } finally {
       release();
