@@ -19,6 +19,7 @@ import { benchPeers } from './suites/peers.js';
 import { benchPort } from './suites/port.js';
 import { benchSearch } from './suites/search.js';
 import { benchStreaming } from './suites/streaming.js';
+import { benchSwap } from './suites/swap.js';
 import { benchTelemetry } from './suites/telemetry.js';
 import { benchTraining } from './suites/training.js';
 import type { BenchOptions } from './support/options.js';
@@ -35,6 +36,11 @@ const SUITES: Readonly<Record<string, Suite>> = {
   streaming: {
     run: benchStreaming,
     purpose: 'the server compared with its engine alone: idle, under load and over capacity',
+  },
+  swap: {
+    run: benchSwap,
+    purpose:
+      'acquisitions while versions of their model are loaded and unloaded, compared with no change; memory',
   },
   port: {
     run: benchPort,

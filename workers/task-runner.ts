@@ -1,4 +1,5 @@
 /** Worker thread. Owns its engines and models: chooses an engine, loads models, runs batches in shared slots. */
+import { allocatePatchBatch } from '../src/engines/batch.js';
 import type { Engine, EngineModel, EngineName, EngineOptions } from '../src/engines/engine.js';
 import { runGoldenCheckOnModel } from '../src/engines/selection/golden-check.js';
 import { skipReason, skipReasonBeforeStart } from '../src/engines/selection/select.js';
@@ -17,6 +18,7 @@ import {
   type WorkerTask,
 } from '../src/pool/messages.js';
 import { pieceOf, type SlotView, viewSlot } from '../src/pool/slots.js';
+import { collectGarbage } from '../src/util/collect-garbage.js';
 
 export type CreateEngine = (name: EngineName, options: EngineOptions) => Promise<Engine>;
 
@@ -37,7 +39,7 @@ export class TaskRunner {
   /** By model key and slot. */
   private readonly slotViews = new Map<string, SlotView>();
 
-  /** @param betweenPieces called between two pieces of a batch that is not urgent */
+  /** @param betweenPieces called between two pieces of a batch that is not urgent, and between the steps of a load */
   constructor(
     private readonly setup: WorkerSetup,
     private readonly createEngine: CreateEngine,
@@ -51,6 +53,10 @@ export class TaskRunner {
         return this.selectEngine(task);
       case 'load':
         return this.loadModels(task);
+      case 'add':
+        return this.addModel(task);
+      case 'remove':
+        return this.removeModel(task.model);
       case 'run':
         return this.runBatch(task);
     }
@@ -113,6 +119,37 @@ export class TaskRunner {
   private async loadModels({ engine, models }: Task<'load'>): Promise<WorkerResult> {
     for (const key of models) await this.modelOf(engine, key);
     return { type: 'loaded' };
+  }
+
+  /** @throws SaladError BUNDLE_INVALID where the engine does not reproduce the golden scores, or what the engine threw */
+  private async addModel({ engine, model, pieceSize }: Task<'add'>): Promise<WorkerResult> {
+    const { models } = this.setup;
+    // A thread that replaced a dead one may have it from its setup.
+    if (!models.some(({ key }) => key === model.key)) models.push(model);
+    try {
+      const loaded = await this.modelOf(engine, model.key);
+      await this.betweenPieces();
+      const { passed, reason } = await runGoldenCheckOnModel(loaded, model.bundle);
+      if (!passed) throw new SaladError('BUNDLE_INVALID', reason ?? 'the golden check failed');
+      await this.betweenPieces();
+      const batchMs = await warmUp(loaded, model, pieceSize);
+      return { type: 'added', search: loaded.search, precision: loaded.precision, batchMs };
+    } catch (error) {
+      await this.removeModel(model.key);
+      throw error;
+    }
+  }
+
+  private async removeModel(key: string): Promise<WorkerResult> {
+    for (const name of this.engines.keys()) await this.unloadModel(name, key);
+    const index = this.setup.models.findIndex((model) => model.key === key);
+    if (index >= 0) this.setup.models.splice(index, 1);
+    for (const name of [...this.slotViews.keys()]) {
+      if (name.startsWith(`${key}/`)) this.slotViews.delete(name);
+    }
+    // The memory that threads share is freed once no thread refers to it, and an idle thread collects no garbage.
+    collectGarbage();
+    return { type: 'removed' };
   }
 
   private async runBatch(task: Task<'run'>): Promise<WorkerResult> {
@@ -203,8 +240,8 @@ export class TaskRunner {
     const name = `${key}/${slot}`;
     let view = this.slotViews.get(name);
     if (view === undefined) {
-      const { shape, capacity } = this.workerModelOf(key);
-      const buffer = this.setup.slots[slot];
+      const { shape, capacity, slots = this.setup.slots } = this.workerModelOf(key);
+      const buffer = slots[slot];
       if (buffer === undefined) throw new SaladError('INTERNAL', `there is no slot ${slot}`);
       view = viewSlot(buffer, shape, capacity);
       this.slotViews.set(name, view);
@@ -217,6 +254,30 @@ export class TaskRunner {
     if (model === undefined) throw new SaladError('INTERNAL', `unknown model ${key}`);
     return model;
   }
+}
+
+/**
+ * Runs golden tiles as batches of one size: engines prepare themselves for a size at its first batch.
+ * @returns the time of the second batch, in ms
+ */
+async function warmUp(model: EngineModel, { bundle, shape }: WorkerModel, count: number): Promise<number> {
+  const { golden } = bundle;
+  const goldenCount = golden.positions.length / 2;
+  const pixels = new Uint8Array(count * shape.tilePixels);
+  const positions = new Int32Array(count * 2);
+  for (let tile = 0; tile < count; tile++) {
+    const from = tile % goldenCount;
+    pixels.set(
+      golden.pixels.subarray(from * shape.tilePixels, (from + 1) * shape.tilePixels),
+      tile * shape.tilePixels,
+    );
+    positions.set(golden.positions.subarray(2 * from, 2 * from + 2), 2 * tile);
+  }
+  const patches = allocatePatchBatch(count, model);
+  await model.run({ count, pixels, positions }, patches);
+  const startedAt = performance.now();
+  await model.run({ count, pixels, positions }, patches);
+  return performance.now() - startedAt;
 }
 
 /** Calls `create` once for a key. A failure is not cached: the next task tries again. */

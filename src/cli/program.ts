@@ -36,7 +36,7 @@ export function createProgram(context: ProgramContext): Command {
   registerTrain(program);
   registerEvaluate(program);
   registerCalibrate(program);
-  registerModels(program);
+  registerModels(program, context);
   registerDicom(program);
   registerPhantom(program);
   registerLoad(program, context);

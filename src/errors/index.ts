@@ -52,6 +52,7 @@ export const ERROR_REASONS = {
     "The image exceeds the server's pixel limit, or 65,535 rows or columns.",
   ],
   MODEL_NOT_FOUND: ['notFound', 'No model of that name and version is loaded.'],
+  LAST_MODEL: ['failedPrecondition', 'The last model that is served cannot be unloaded.'],
   BUNDLE_INVALID: ['failedPrecondition', 'A model bundle is incomplete, inconsistent or fails its hashes.'],
   ACQUISITION_INCOMPLETE: ['failedPrecondition', 'The stream ended before all pixels were sent.'],
   FALSE_POSITIVE_RATE_UNREACHABLE: [

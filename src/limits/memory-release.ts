@@ -3,8 +3,7 @@
  * passes, and the C library keeps freed memory for later allocations: without this, hundreds of megabytes would stay
  * allocated after a burst for as long as the server runs.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collectGarbage } from '../util/collect-garbage.js';
 
 export interface MemoryReleaseOptions {
   /** Whether the server holds nothing for clients now, so that a collection delays none of them. */
@@ -35,6 +34,7 @@ export class MemoryRelease {
   private afterReleaseBytes = Number.POSITIVE_INFINITY;
   private wasIdle = false;
   private hasJustReleased = false;
+  private isRequested = false;
   /** Checks to wait after a release; doubled whenever one has released too little. */
   private backoffChecks = 1;
   private checksLeft = 0;
@@ -50,6 +50,11 @@ export class MemoryRelease {
     clearInterval(this.timer);
   }
 
+  /** Releases memory at the next idle check, whether it has grown or not. Call it when a model was loaded or unloaded. */
+  releaseSoon(): void {
+    this.isRequested = true;
+  }
+
   /** Releases memory if it has grown and the server is idle at this check and was idle at the one before. */
   check(): void {
     const isIdle = this.options.isIdle();
@@ -60,8 +65,12 @@ export class MemoryRelease {
     if (residentBytes > this.afterReleaseBytes + MIN_GROWTH_BYTES) this.checksLeft = 0;
     this.checksLeft -= 1;
     const hasGrown = residentBytes - this.floorBytes > MIN_GROWTH_BYTES;
-    this.hasJustReleased = isIdle && this.wasIdle && this.checksLeft <= 0 && hasGrown;
-    if (this.hasJustReleased) this.release();
+    const isDue = this.isRequested || (this.checksLeft <= 0 && hasGrown);
+    this.hasJustReleased = isIdle && this.wasIdle && isDue;
+    if (this.hasJustReleased) {
+      this.isRequested = false;
+      this.release();
+    }
     this.wasIdle = isIdle;
   }
 
@@ -77,9 +86,6 @@ export class MemoryRelease {
 }
 
 function createRelease(): () => void {
-  // Node provides `gc` to new contexts once this flag is set, at the start or later.
-  setFlagsFromString('--expose-gc');
-  const collectGarbage = runInNewContext('gc') as () => void;
   const trimLoaded = loadTrim();
   return () => {
     collectGarbage();

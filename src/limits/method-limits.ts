@@ -38,8 +38,8 @@ const SMALL_MESSAGES: MethodLimits = {
 export interface ScoringLimits {
   /** Largest request message of the scoring methods. */
   readonly maxMessageBytes: number;
-  /** Tiles of the model that has the most. */
-  readonly maxTiles: number;
+  /** Tiles of the model that has the most; it changes as models are loaded. */
+  readonly maxTiles: () => number;
 }
 
 /**
@@ -50,7 +50,7 @@ export function createMethodLimits({
   maxMessageBytes,
   maxTiles,
 }: ScoringLimits): (path: string) => MethodLimits {
-  const tileVarints = VARINTS_PER_TILE * maxTiles + OTHER_VARINTS;
+  const tileVarints = () => VARINTS_PER_TILE * maxTiles() + OTHER_VARINTS;
   const scoringMethods: Readonly<Record<string, MethodLimits>> = {
     [AnomalyScoringService.streamAcquisition.path]: {
       firstMessageBytes: Math.min(HEADER_BYTES_MAX, maxMessageBytes),
@@ -58,7 +58,9 @@ export function createMethodLimits({
       acceptsCompression: true,
       isKeptUntilProcessed: true,
       decode: (bytes, isFirst) =>
-        StreamAcquisitionRequest.decode(new BoundedReader(bytes, isFirst ? HEADER_VARINTS_MAX : tileVarints)),
+        StreamAcquisitionRequest.decode(
+          new BoundedReader(bytes, isFirst ? HEADER_VARINTS_MAX : tileVarints()),
+        ),
     },
     [AnomalyScoringService.scoreImage.path]: {
       firstMessageBytes: maxMessageBytes,

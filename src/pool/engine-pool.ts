@@ -10,7 +10,8 @@ import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { type EngineStart, Failover, type FailoverCounts, WARM_UP_MS } from './failover.js';
 import { EngineLoss } from './messages.js';
-import type { PoolModelStatus } from './models.js';
+import type { PoolModel, PoolModelStatus } from './models.js';
+import { proveModel } from './prove-model.js';
 import { startWorkerSet, type WorkerSetOptions } from './start-worker-set.js';
 import type { PoolSlot, WorkerSet } from './worker-set.js';
 
@@ -37,18 +38,26 @@ export class EnginePool {
   /** Why requested models are not served, by key: the engine of the start did not reproduce their golden scores. */
   readonly refused: ReadonlyMap<string, Error>;
   private readonly failover: Failover;
+  private readonly logger: Logger;
+  /** Every worker set that is started has these. */
+  private models: readonly PoolModel[];
 
-  private constructor(options: EnginePoolOptions, first: WorkerSet) {
+  /** @param options without models: those of the start would never be freed */
+  private constructor(
+    private readonly options: Omit<EnginePoolOptions, 'models'>,
+    models: readonly PoolModel[],
+    first: WorkerSet,
+  ) {
     const { backOffMs = 30_000, backOffMaxMs = 600_000, standbyDelayMs = 0 } = options;
-    const { logger = silentLogger() } = options;
+    this.logger = options.logger ?? silentLogger();
     this.refused = first.refused;
-    const served = { ...options, models: options.models.filter(({ key }) => !first.refused.has(key)) };
+    this.models = models.filter(({ key }) => !first.refused.has(key));
     this.failover = new Failover(first, {
       backOffMs,
       backOffMaxMs,
       standbyDelayMs,
-      logger,
-      startWorkerSet: (start) => startSet(served, start),
+      logger: this.logger,
+      startWorkerSet: (start) => startSet({ ...options, models: this.models }, start),
     });
   }
 
@@ -63,7 +72,8 @@ export class EnginePool {
     if (duplicate !== undefined) throw new SaladError('INTERNAL', `model ${duplicate.key} was given twice`);
     const engines = candidateEngines(options.engine);
     const first = await startSet(options, { engines, warmUpMs: WARM_UP_MS, requireAll: false });
-    return new EnginePool(options, first);
+    const { models: _ofTheStart, ...others } = options;
+    return new EnginePool(others, models, first);
   }
 
   /** The engine that serves; while none does, the one that served last. */
@@ -137,8 +147,9 @@ export class EnginePool {
   async run(model: string, slot: PoolSlot, count: number, urgent = false): Promise<EngineRun> {
     if (this.failover.isClosed) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
     const { owner } = slot;
-    const computeMs = await owner.run(model, slot, count, urgent);
+    // Before the run: a model may be removed during a run whose streams have ended.
     const { precision } = owner.statuses.get(model)!;
+    const computeMs = await owner.run(model, slot, count, urgent);
     return { engine: owner.engine, precision, computeMs };
   }
 
@@ -147,16 +158,95 @@ export class EnginePool {
     return error instanceof EngineLoss;
   }
 
+  /**
+   * Adds a model while the pool serves: proves it in a thread of its own, then loads it in every thread of the engine
+   * that serves, one after another, and of the standby.
+   * @param alike a model that is served and whose batches take as long, such as another version with the same network
+   * @throws SaladError BUNDLE_INVALID; ENGINE_FAILED where no engine serves now, or one was lost meanwhile
+   */
+  async add(model: PoolModel, alike?: string): Promise<void> {
+    await this.failover.betweenStarts(async () => {
+      if (this.models.some(({ key }) => key === model.key)) {
+        throw new SaladError('INTERNAL', `model ${model.key} was given twice`);
+      }
+      let set = this.servingSet();
+      // The standby may have taken over meanwhile.
+      for (; !set.has(model.key); set = this.servingSet()) {
+        await set.add(model, await this.prove(model, set, alike));
+      }
+      this.models = [...this.models, model];
+      await this.addToStandby(model, alike);
+    });
+  }
+
+  /**
+   * Removes a model from every thread. Its batches in flight finish; none may follow.
+   * @throws SaladError ENGINE_FAILED where the engine is lost by it; the model is removed all the same
+   */
+  async remove(key: string): Promise<void> {
+    await this.failover.betweenStarts(async () => {
+      this.models = this.models.filter((model) => model.key !== key);
+      const { serving, standby } = this.failover;
+      for (const set of [serving, standby]) if (set?.has(key)) await set.remove(key);
+    });
+  }
+
+  /** @throws SaladError ENGINE_FAILED */
+  private servingSet(): WorkerSet {
+    const { serving, isClosed } = this.failover;
+    if (isClosed) throw new SaladError('ENGINE_FAILED', 'the engine pool is closed');
+    if (serving === undefined) throw new SaladError('ENGINE_FAILED', 'no engine serves now; try again later');
+    return serving;
+  }
+
+  /** @returns its batch sizes; undefined where the engine owns its device, so that no other thread may try the model */
+  private async prove(model: PoolModel, set: WorkerSet, alike = ''): Promise<PoolModelStatus | undefined> {
+    const { engine } = set;
+    const measured = set.statuses.get(alike);
+    if (set.ownsDevice) return measured;
+    return proveModel({ ...this.options, watchdogMs: watchdogMsOf(this.options) }, model, {
+      engine,
+      preference: this.options.engine,
+      warmUpMs: WARM_UP_MS,
+      limitMs: PROOF_LIMIT_MS,
+      alike: measured,
+      onError: (error) => this.logger.warn({ err: error, model: model.key }, 'a model that was tried failed'),
+    });
+  }
+
+  /** A standby that cannot have the model is given up: it could not serve all models. */
+  private async addToStandby(model: PoolModel, alike?: string): Promise<void> {
+    const { standby } = this.failover;
+    if (standby === undefined || standby.has(model.key)) return;
+    try {
+      await standby.add(model, await this.prove(model, standby, alike));
+    } catch (error) {
+      const { engine } = standby;
+      this.logger.warn(
+        { err: error, engine, model: model.key },
+        'the standby engine does not take the model',
+      );
+      this.failover.closeStandby();
+    }
+  }
+
   /** Waits for batches in engines, then ends the threads. */
   async close(): Promise<void> {
     await this.failover.close();
   }
 }
 
+/** A thread of low priority may be slow on a busy machine, and nobody waits for it but the caller of `add`. */
+const PROOF_LIMIT_MS = 300_000;
+
+function watchdogMsOf({ watchdogMs = 5000 }: Pick<EnginePoolOptions, 'watchdogMs'>): number {
+  return watchdogMs;
+}
+
 function startSet(options: EnginePoolOptions, start: EngineStart): Promise<WorkerSet> {
   const logger = options.logger ?? silentLogger();
   return startWorkerSet(
-    { ...options, watchdogMs: options.watchdogMs ?? 5000 },
+    { ...options, watchdogMs: watchdogMsOf(options) },
     {
       ...start,
       preference: options.engine,

@@ -100,9 +100,32 @@ export class Failover {
     return this.closing.signal.aborted;
   }
 
+  /** The set that takes over at once when the present one is lost. */
+  get standby(): WorkerSet | undefined {
+    return this.standbySet;
+  }
+
+  /** Gives up the standby; another is started after the usual delay. */
+  closeStandby(): void {
+    if (this.standbySet === undefined) return;
+    this.closeWhenIdle(this.standbySet);
+    this.standbySet = undefined;
+    this.scheduleStandby();
+  }
+
   /** Called whenever an engine begins to serve or is lost. */
   onChange(listener: () => void): void {
     this.listeners.push(listener);
+  }
+
+  /** Runs `work` while no engine starts. Sets may be lost meanwhile, and the standby may begin to serve. */
+  betweenStarts<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.lastStart.then(work);
+    this.lastStart = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
   }
 
   /** Waits for batches in engines, then ends the threads. */

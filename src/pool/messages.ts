@@ -22,14 +22,21 @@ export interface WorkerModel {
   readonly shape: SlotShape;
   /** Tiles a slot holds for this model. */
   readonly capacity: number;
+  /** Slots of its own, by the same numbers, for a model that was added later and does not fit into those of the setup. */
+  readonly slots?: readonly SharedArrayBuffer[];
 }
 
-/** The data each worker gets at its start; a worker that replaces a dead one gets the same. */
+/**
+ * The data each worker gets at its start; a worker that replaces a dead one gets the same. Both sides change `models` as
+ * models are added and removed: what is not listed is not kept in memory.
+ */
 export interface WorkerSetup {
-  readonly models: readonly WorkerModel[];
+  readonly models: WorkerModel[];
   readonly slots: readonly SharedArrayBuffer[];
   readonly search: SearchOptions;
   readonly engineOptions: EngineOptions;
+  /** Whether other threads go first, where the system allows that for one thread. @default false */
+  readonly isBackground?: boolean;
 }
 
 export type WorkerTask =
@@ -48,6 +55,15 @@ export type WorkerTask =
       /** Keys. */
       readonly models: readonly string[];
     }
+  /** Adds a model: loads it, runs its golden check, and a batch of `pieceSize` tiles. A model that fails is not kept. */
+  | {
+      readonly type: 'add';
+      readonly engine: EngineName;
+      readonly model: WorkerModel;
+      readonly pieceSize: number;
+    }
+  /** Unloads a model. Tasks of the model that came earlier are done by then. */
+  | { readonly type: 'remove'; readonly model: string }
   /** Scores the first `count` tiles of a slot in place. */
   | {
       readonly type: 'run';
@@ -89,6 +105,14 @@ export interface SelectResult {
 export interface LoadResult {
   readonly type: 'loaded';
 }
+export interface AddResult extends ModelFacts {
+  readonly type: 'added';
+  /** Time of a batch of `pieceSize` tiles. */
+  readonly batchMs: number;
+}
+export interface RemoveResult {
+  readonly type: 'removed';
+}
 export interface RunResult {
   readonly type: 'ran';
   readonly computeMs: number;
@@ -99,7 +123,7 @@ export interface FailureResult {
   /** True where the engine fails its golden check, too, after the failed run. */
   readonly isEngineLost: boolean;
 }
-export type WorkerResult = SelectResult | LoadResult | RunResult | FailureResult;
+export type WorkerResult = SelectResult | LoadResult | AddResult | RemoveResult | RunResult | FailureResult;
 
 /** How an engine was lost: its thread died, it failed its golden check after a failed run, or it did not answer. */
 export type LossKind = 'died' | 'failed' | 'hung';

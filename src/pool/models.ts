@@ -3,7 +3,7 @@
 import type { Bundle } from '../bundle/bundle.js';
 import type { Precision } from '../engines/engine.js';
 import type { ModelFacts, WorkerModel } from './messages.js';
-import { type SlotShape, slotBytes } from './slots.js';
+import { allocateSlots, type SlotShape, slotBytes } from './slots.js';
 import { BATCH_SIZES, type BatchLatency, type BatchPlan } from './warm-up.js';
 
 /** A model to serve, and the layout of its batches. */
@@ -27,4 +27,20 @@ export function withCapacity(model: PoolModel, maxBatchSize: number): WorkerMode
   const requested = maxBatchSize > 0 ? maxBatchSize : BATCH_SIZES[BATCH_SIZES.length - 1]!;
   const fitting = Math.floor(SLOT_BYTES_MAX / slotBytes(model.shape, 1));
   return { ...model, capacity: Math.max(1, Math.min(requested, fitting)) };
+}
+
+/**
+ * A model that is added to slots that exist: as many of its tiles as fit into them, or slots of its own where that is
+ * less than a slot at the start would hold.
+ * @param slots all of the same size
+ */
+export function fitIntoSlots(
+  model: PoolModel,
+  maxBatchSize: number,
+  slots: readonly SharedArrayBuffer[],
+): WorkerModel {
+  const wanted = withCapacity(model, maxBatchSize);
+  const bytes = slotBytes(wanted.shape, wanted.capacity);
+  const fits = slots.every(({ byteLength }) => byteLength >= bytes);
+  return fits ? wanted : { ...wanted, slots: allocateSlots(slots.length, bytes) };
 }

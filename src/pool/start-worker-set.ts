@@ -25,6 +25,8 @@ export interface WorkerSetOptions {
   readonly watchdogMs: number;
   /** File of the worker threads. @default the worker of this package */
   readonly workerEntry?: string | undefined;
+  /** See WorkerSetup. */
+  readonly isBackground?: boolean;
 }
 
 export interface StartOptions {
@@ -56,7 +58,9 @@ export async function startWorkerSet(options: WorkerSetOptions, start: StartOpti
   const slots = allocateSlots(coresOrWorkers * ALL_SLOTS_PER_WORKER, bytes);
   const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
   const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
-  const setup = { models, slots, search: options.search ?? {}, engineOptions };
+  const { search = {}, isBackground = false } = options;
+  // A copy: the list changes as models are added and removed.
+  const setup = { models: [...models], slots, search, engineOptions, isBackground };
   const threads = new WorkerThreads(setup, {
     entry: options.workerEntry ?? workerEntry(),
     onError: start.onError,
@@ -80,9 +84,10 @@ export async function startWorkerSet(options: WorkerSetOptions, start: StartOpti
       models: models.filter(({ key }) => key in selected.models),
       slots,
       watchdogMs: options.watchdogMs,
+      maxBatchSize: options.maxBatchSize,
     });
     const { warmUpMs: budgetMs, measured } = start;
-    await set.warmUp({ maxBatchSize: options.maxBatchSize, budgetMs, measured });
+    await set.warmUp({ budgetMs, measured });
     return set;
   };
   const starting = startAndCheck();

@@ -40,6 +40,11 @@ export function planBatches(curve: readonly BatchLatency[], capacity: number): B
   return { pieceSize: piece.batchSize, maxBatchSize: pieces * piece.batchSize };
 }
 
+/** The plan of another set, within the capacity of a slot. */
+export function planWithin({ pieceSize, maxBatchSize }: BatchPlan, capacity: number): BatchPlan {
+  return { pieceSize: Math.min(pieceSize, capacity), maxBatchSize: Math.min(maxBatchSize, capacity) };
+}
+
 export interface MeasureOptions {
   /** Tiles that a slot holds. */
   readonly capacity: number;

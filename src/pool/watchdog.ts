@@ -10,6 +10,7 @@ const EXPECTED_TIME_FACTOR = 20;
 interface Watched {
   ticksLeft: number;
   readonly onHung: () => void;
+  readonly isPaused: () => boolean;
 }
 
 /** Watches any number of runs with one timer: runs start and end too often for a timer each. */
@@ -26,11 +27,12 @@ export class Watchdog {
 
   /**
    * @param expectedMs time of the run as measured at warm-up
+   * @param isPaused while it returns true, time does not count
    * @returns a function that ends the watch
    */
-  watch(expectedMs: number, onHung: () => void): () => void {
+  watch(expectedMs: number, onHung: () => void, isPaused: () => boolean = () => false): () => void {
     const extraTicks = Math.ceil((EXPECTED_TIME_FACTOR * expectedMs) / this.tickMs);
-    const entry = { ticksLeft: TICKS_PER_LIMIT + extraTicks, onHung };
+    const entry = { ticksLeft: TICKS_PER_LIMIT + extraTicks, onHung, isPaused };
     this.watched.add(entry);
     return () => this.watched.delete(entry);
   }
@@ -42,6 +44,7 @@ export class Watchdog {
 
   private tick(): void {
     for (const entry of [...this.watched]) {
+      if (entry.isPaused()) continue;
       entry.ticksLeft -= 1;
       if (entry.ticksLeft < 0 && this.watched.delete(entry)) entry.onHung();
     }

@@ -4,17 +4,25 @@ import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { fromErrorData } from '../errors/transfer.js';
 import {
+  type AddResult,
   EngineLoss,
   type SelectResult,
   type WorkerModel,
   type WorkerResult,
   type WorkerTask,
 } from './messages.js';
-import type { PoolModelStatus } from './models.js';
-import { type SlotView, viewSlot } from './slots.js';
-import { measureLatencies, planBatches } from './warm-up.js';
+import { ModelSlot } from './model-slot.js';
+import { fitIntoSlots, type PoolModel, type PoolModelStatus } from './models.js';
+import { LimitPassed, withinLimit } from './time-limit.js';
+import { measureLatencies, planBatches, planWithin } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
-import { ALL_SLOTS_PER_WORKER, SLOTS_PER_WORKER, unexpected, type WorkerThreads } from './worker-threads.js';
+import {
+  ALL_SLOTS_PER_WORKER,
+  SLOTS_PER_WORKER,
+  type Thread,
+  unexpected,
+  type WorkerThreads,
+} from './worker-threads.js';
 
 /** What the threads of a set were started with. */
 export interface WorkerSetInit {
@@ -25,11 +33,11 @@ export interface WorkerSetInit {
   /** At least ALL_SLOTS_PER_WORKER for each worker. */
   readonly slots: readonly SharedArrayBuffer[];
   readonly watchdogMs: number;
+  /** Tiles; 0 = as measured. */
+  readonly maxBatchSize: number;
 }
 
 export interface WarmUpOptions {
-  /** Tiles; 0 = as measured. */
-  readonly maxBatchSize: number;
   /** For measuring one model. */
   readonly budgetMs: number;
   /** See StartOptions. */
@@ -37,17 +45,14 @@ export interface WarmUpOptions {
 }
 
 /** A batch slot, owned by the caller from `acquire` to `release`. */
-export interface PoolSlot {
-  readonly index: number;
-  readonly owner: WorkerSet;
-  /** Reserved for urgent tiles. */
-  readonly isUrgent: boolean;
-  /** The slot with the layout of this model's batches. */
-  view(model: string): SlotView;
-}
+export type PoolSlot = ModelSlot<WorkerSet>;
 
 /** Far longer than a batch takes, and short enough that an engine that hangs does not keep the server from stopping. */
 const CLOSE_GRACE_MS = 10_000;
+/** Tiles of the first batches of a model that could not be measured elsewhere. */
+const UNMEASURED_PIECE = 8;
+/** A thread that has not added or removed a model by then hangs. Kernels may have to be compiled, indexes read. */
+const CHANGE_LIMIT_MS = 60_000;
 
 export class WorkerSet {
   private readonly freeRoutineSlots: PoolSlot[] = [];
@@ -59,7 +64,10 @@ export class WorkerSet {
   private readonly pendingRejects = new Set<(loss: EngineLoss) => void>();
   private readonly watchdog: Watchdog;
   private readonly selected: SelectResult;
-  private readonly models: readonly WorkerModel[];
+  /** By key. */
+  private readonly models: Map<string, WorkerModel>;
+  private readonly slots: readonly PoolSlot[];
+  private readonly maxBatchSize: number;
   readonly workerCount: number;
   private loss: EngineLoss | undefined;
   private threadsEnded: Promise<void> | undefined;
@@ -68,16 +76,18 @@ export class WorkerSet {
 
   constructor(
     private readonly threads: WorkerThreads,
-    { selected, workerCount, models, slots, watchdogMs }: WorkerSetInit,
+    { selected, workerCount, models, slots, watchdogMs, maxBatchSize }: WorkerSetInit,
   ) {
     this.selected = selected;
     this.workerCount = workerCount;
-    this.models = models;
+    this.maxBatchSize = maxBatchSize;
+    this.models = new Map(models.map((model) => [model.key, model]));
     this.watchdog = new Watchdog(watchdogMs);
-    slots.slice(0, workerCount * ALL_SLOTS_PER_WORKER).forEach((buffer, index) => {
+    this.slots = slots.slice(0, workerCount * ALL_SLOTS_PER_WORKER).map((buffer, index) => {
       const isUrgent = index >= workerCount * SLOTS_PER_WORKER;
-      this.release(createSlot({ owner: this, index, isUrgent }, buffer, models));
+      return new ModelSlot(this, index, isUrgent, buffer, this.models);
     });
+    for (const slot of this.slots) this.release(slot);
   }
 
   get engine(): EngineName {
@@ -133,9 +143,10 @@ export class WorkerSet {
     const task = { type: 'run', engine, model, slot: slot.index, count, pieceSize, urgent } as const;
     return new Promise((resolve, reject) => {
       if (this.loss !== undefined) return reject(this.loss);
-      const unwatch = status === undefined ? () => {} : this.watch(status, count);
+      const thread = this.threads.leastBusy();
+      const unwatch = status === undefined ? () => {} : this.watch(status, count, thread);
       this.pendingRejects.add(reject);
-      this.send(task)
+      this.send(task, thread)
         .then((result) => {
           if (result.type !== 'ran') throw unexpected(result);
           resolve(result.computeMs);
@@ -152,19 +163,66 @@ export class WorkerSet {
   }
 
   /** Finds the batch sizes of every model. Call once, before the set serves. */
-  async warmUp({ maxBatchSize, budgetMs, measured }: WarmUpOptions): Promise<void> {
+  async warmUp({ budgetMs, measured }: WarmUpOptions): Promise<void> {
     try {
-      for (const model of this.models) {
+      for (const model of this.models.values()) {
         const facts = this.selected.models[model.key]!;
         const earlier = measured?.get(model.key);
         if (earlier !== undefined) await this.runOnAllWorkers(model.key, earlier.pieceSize);
-        const status = earlier ?? (await this.measure(model, maxBatchSize, budgetMs));
+        const status = earlier ?? (await this.measure(model, budgetMs));
         this.statusByModel.set(model.key, { ...status, ...facts });
       }
     } catch (error) {
       this.watchdog.stop();
       throw error;
     }
+  }
+
+  /** Whether this set serves the model. */
+  has(key: string): boolean {
+    return this.statusByModel.has(key);
+  }
+
+  /**
+   * Adds a model to every thread, one after another, while the set serves: loads it, runs its golden check and a batch.
+   * @param plan its batch sizes, as measured in another set of this engine; absent: as its first batches suggest
+   * @throws SaladError BUNDLE_INVALID, or what the engine threw; no thread keeps the model then. EngineLoss where a
+   *   thread died or hangs: the whole set is lost.
+   */
+  async add(model: PoolModel, plan?: PoolModelStatus): Promise<void> {
+    const added = fitIntoSlots(model, this.maxBatchSize, this.threads.setup.slots);
+    const { capacity } = added;
+    const given = plan === undefined ? undefined : { ...plan, ...planWithin(plan, capacity) };
+    const pieceSize = given?.pieceSize ?? Math.min(UNMEASURED_PIECE, capacity);
+    const task = { type: 'add', engine: this.engine, model: added, pieceSize } as const;
+    const results: AddResult[] = [];
+    try {
+      await this.threads.changeModels(async (thread) => {
+        const result = await this.change(task, thread);
+        if (result.type !== 'added') throw unexpected(result);
+        results.push(result);
+      });
+    } catch (error) {
+      if (this.loss === undefined) await this.remove(model.key);
+      throw error;
+    }
+    const { search, precision } = results[0]!;
+    const curve = [{ batchSize: pieceSize, latencyMs: Math.max(...results.map(({ batchMs }) => batchMs)) }];
+    const status = given ?? { ...planBatches(curve, capacity), curve };
+    this.threads.setup.models.push(added);
+    this.models.set(model.key, added);
+    this.statusByModel.set(model.key, { ...status, search, precision });
+  }
+
+  /** Removes a model from every thread, after its batches in flight. No further batch of it may follow. */
+  async remove(key: string): Promise<void> {
+    this.statusByModel.delete(key);
+    this.models.delete(key);
+    const { models } = this.threads.setup;
+    const index = models.findIndex((model) => model.key === key);
+    if (index >= 0) models.splice(index, 1);
+    await this.threads.changeModels((thread) => this.change({ type: 'remove', model: key }, thread));
+    for (const slot of this.slots) slot.forget(key);
   }
 
   /** Batches in flight finish, then the threads end. */
@@ -184,14 +242,26 @@ export class WorkerSet {
   }
 
   /** Not used during warm-up: an engine may compile for minutes at the first batch of a size. */
-  private watch({ curve }: PoolModelStatus, count: number): () => void {
+  private watch({ curve }: PoolModelStatus, count: number, thread: Thread): () => void {
     const [smallest] = curve;
     // The thread may have to finish the batches before it first.
     const expectedMs =
       smallest === undefined ? 0 : (ALL_SLOTS_PER_WORKER * count * smallest.latencyMs) / smallest.batchSize;
-    return this.watchdog.watch(expectedMs, () => {
+    const onHung = () =>
       this.declareLost(new EngineLoss('hung', `${this.engine} gave no answer to a batch of ${count} tiles`));
-    });
+    // Loading a model may take longer than any batch; `change` has a limit of its own.
+    return this.watchdog.watch(expectedMs, onHung, () => thread.isChangingModels);
+  }
+
+  /** Sends a task that changes the models of a thread. @throws SaladError; EngineLoss where the set is lost by it */
+  private async change(task: WorkerTask, thread: Thread): Promise<WorkerResult> {
+    try {
+      return await withinLimit(this.send(task, thread), CHANGE_LIMIT_MS, `${this.engine}: ${task.type}`);
+    } catch (error) {
+      const loss = error instanceof LimitPassed ? new EngineLoss('hung', error.message) : error;
+      if (loss instanceof EngineLoss) this.declareLost(loss);
+      throw loss;
+    }
   }
 
   private declareLost(loss: EngineLoss): void {
@@ -213,8 +283,8 @@ export class WorkerSet {
     return this.threadsEnded;
   }
 
-  private async send(task: WorkerTask): Promise<WorkerResult> {
-    const answer = this.threads.run(task);
+  private async send(task: WorkerTask, thread: Thread): Promise<WorkerResult> {
+    const answer = this.threads.run(task, thread);
     this.unanswered.add(answer);
     try {
       return await answer;
@@ -223,8 +293,8 @@ export class WorkerSet {
     }
   }
 
-  private async measure({ key, capacity }: WorkerModel, maxBatchSize: number, budgetMs: number) {
-    const isSizeGiven = maxBatchSize > 0;
+  private async measure({ key, capacity }: WorkerModel, budgetMs: number) {
+    const isSizeGiven = this.maxBatchSize > 0;
     const curve = await measureLatencies((batchSize) => this.runOnAllWorkers(key, batchSize), {
       capacity,
       budgetMs: isSizeGiven ? 0 : budgetMs,
@@ -244,20 +314,4 @@ export class WorkerSet {
       for (const slot of slots) this.release(slot);
     }
   }
-}
-
-function createSlot(
-  slot: Omit<PoolSlot, 'view'>,
-  buffer: SharedArrayBuffer,
-  models: readonly WorkerModel[],
-): PoolSlot {
-  const views = new Map(models.map(({ key, shape, capacity }) => [key, viewSlot(buffer, shape, capacity)]));
-  return {
-    ...slot,
-    view(model) {
-      const view = views.get(model);
-      if (view === undefined) throw new SaladError('INTERNAL', `the pool has no model ${model}`);
-      return view;
-    },
-  };
 }

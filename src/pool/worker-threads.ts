@@ -25,16 +25,19 @@ export interface WorkerThreadsOptions {
   readonly onError: (error: Error) => void;
 }
 
-interface Thread {
+/** A thread, for `runIn`. */
+export interface Thread {
   readonly piscina: Piscina<WorkerTask, WorkerResult>;
   unansweredTasks: number;
+  /** Whether it adds or removes a model: batches go to other threads, where there are any. */
+  isChangingModels: boolean;
 }
 
 export class WorkerThreads {
   private readonly threads: Thread[] = [];
 
   constructor(
-    private readonly setup: WorkerSetup,
+    readonly setup: WorkerSetup,
     private readonly options: WorkerThreadsOptions,
   ) {}
 
@@ -42,7 +45,7 @@ export class WorkerThreads {
   growTo(count: number): void {
     while (this.threads.length < count) {
       try {
-        this.threads.push({ piscina: this.start(), unansweredTasks: 0 });
+        this.threads.push({ piscina: this.start(), unansweredTasks: 0, isChangingModels: false });
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         throw new SaladError(
@@ -54,19 +57,35 @@ export class WorkerThreads {
     }
   }
 
-  /**
-   * Runs the task in the least busy thread, of equally busy ones the last: the batches of one image are spread over the
-   * threads.
-   * @throws SaladError what the worker reported, or EngineLoss where it died.
-   */
-  run(task: WorkerTask): Promise<WorkerResult> {
-    const [first, ...others] = this.threads;
+  /** The least busy thread, of equally busy ones the last: the batches of one image are spread over the threads. */
+  leastBusy(): Thread {
+    const ready = this.threads.filter(({ isChangingModels }) => !isChangingModels);
+    const [first, ...others] = ready.length > 0 ? ready : this.threads;
     if (first === undefined) throw new SaladError('INTERNAL', 'there is no worker thread');
-    const leastBusy = others.reduce(
+    return others.reduce(
       (best, thread) => (thread.unansweredTasks <= best.unansweredTasks ? thread : best),
       first,
     );
-    return runIn(leastBusy, task);
+  }
+
+  /**
+   * Runs the task in one thread.
+   * @throws SaladError what the worker reported, or EngineLoss where it died.
+   */
+  run(task: WorkerTask, thread = this.leastBusy()): Promise<WorkerResult> {
+    return runIn(thread, task);
+  }
+
+  /** Changes the models in one thread after another, so that the others serve meanwhile. Rejects as `change` does. */
+  async changeModels(change: (thread: Thread) => Promise<unknown>): Promise<void> {
+    for (const thread of this.threads) {
+      thread.isChangingModels = true;
+      try {
+        await change(thread);
+      } finally {
+        thread.isChangingModels = false;
+      }
+    }
   }
 
   /** Loads the engine and its models in every thread. Settles when all have answered. */

@@ -28,7 +28,7 @@ const WINDOW_BYTES = 65_535;
 const PORT_LIMITS = {
   peerOf: () => undefined,
   // This port has no scoring methods, so all its methods accept small messages only.
-  limitsOf: createMethodLimits({ maxMessageBytes: 0, maxTiles: 0 }),
+  limitsOf: createMethodLimits({ maxMessageBytes: 0, maxTiles: () => 0 }),
   maxConnections: MAX_CONNECTIONS,
   maxReceivedBytes: 1024 * 1024,
   maxPendingBytes: 0,

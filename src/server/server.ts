@@ -9,7 +9,7 @@ import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
 import { MemoryRelease } from '../limits/memory-release.js';
 import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
-import { ModelRegistry } from '../registry/model-registry.js';
+import { ModelRegistry, type ModelVersion } from '../registry/model-registry.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { drain } from './drain.js';
@@ -80,11 +80,15 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     let stopping: Promise<void> | undefined;
     const updateHealth = () => {
       const { isServing, engine, fallbackOrder } = registry.pool;
+      const canServe = isServing && stopping === undefined;
       health.setEngines(fallbackOrder, isServing ? engine : undefined);
       if (stopping === undefined) health.set(isServing ? 'SERVING' : 'NOT_SERVING');
+      health.setModels(canServe ? registry.list().flatMap(({ name, key }) => [name, key]) : []);
     };
     updateHealth();
     registry.pool.onChange(updateHealth);
+    registry.onChange(updateHealth);
+    registry.onMemoryFreed(() => memory.releaseSoon());
     const running = {
       address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
       healthPort: healthPort?.port,
@@ -98,6 +102,7 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
       registry,
       stop(graceMs) {
         stopping ??= drain({ ...parts, health, stopListening }, graceMs).then(closeAll);
+        updateHealth();
         return stopping;
       },
     };
@@ -105,6 +110,12 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     await closeAll();
     throw error;
   }
+}
+
+function countByState(versions: readonly ModelVersion[]): Readonly<Record<string, number>> {
+  const counts = { serving: 0, loading: 0, unloading: 0, refused: 0 };
+  for (const { state } of versions) counts[state] += 1;
+  return counts;
 }
 
 interface PortParts {
@@ -136,7 +147,8 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
     queuedTiles: () => registry.queuedTiles,
     freeSlots: () => registry.pool.freeSlots,
     engineLosses: () => registry.pool.failovers.losses,
-    prototypes: new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
+    prototypes: () => new Map(registry.list().map(({ key, manifest }) => [key, manifest.bank.rows])),
+    models: () => countByState(registry.versions()),
   });
   const { maxMessageBytes } = config;
   const limits = new PortLimits({
@@ -149,7 +161,7 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
     peerOf: (metadata) => callerOf(metadata)?.peer,
     limitsOf: createMethodLimits({
       maxMessageBytes,
-      maxTiles: Math.max(...registry.list().map(({ geometry }) => geometry.tileCount)),
+      maxTiles: () => registry.tilesMax,
     }),
     rateLimiter: guard.rateLimiter,
     logger,

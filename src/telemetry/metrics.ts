@@ -105,6 +105,20 @@ export const METRICS = {
     description: 'Rows of the memory bank.',
     attributes: ['salad.model'],
   },
+  'salad.models': {
+    kind: 'gauge',
+    unit: '{model}',
+    description:
+      'Versions of models by salad.state: serving, loading, unloading (until the last acquisition with it ends), refused.',
+    attributes: ['salad.state'],
+  },
+  'salad.model.load.duration': {
+    kind: 'histogram',
+    unit: 's',
+    description: 'Time of loading a version while others serve, by salad.outcome: loaded, refused.',
+    attributes: ['salad.model', 'salad.outcome'],
+    buckets: DURATION_BUCKETS,
+  },
   'salad.score.drift': {
     kind: 'gauge',
     unit: '1',

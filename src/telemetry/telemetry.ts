@@ -23,7 +23,9 @@ export interface GaugeSources {
   /** Number of engines lost while they scored, by kind of loss. */
   readonly engineLosses: () => Readonly<Record<string, number>>;
   /** Rows of the memory bank, by model key. */
-  readonly prototypes: ReadonlyMap<string, number>;
+  readonly prototypes: () => ReadonlyMap<string, number>;
+  /** Number of versions by their state. */
+  readonly models: () => Readonly<Record<string, number>>;
 }
 
 /** The values of an aggregate that are recorded: counts of patches, times in ms. */
@@ -66,6 +68,7 @@ export class Telemetry {
   private readonly queueDuration = this.histogram('salad.tile.queue.duration');
   private readonly batchDuration = this.histogram('salad.batch.duration');
   private readonly batchSize = this.histogram('salad.batch.size');
+  private readonly loadDuration = this.histogram('salad.model.load.duration');
   private readonly pValue = this.histogram('salad.acquisition.p_value');
   private readonly patches = this.meter.createCounter('salad.patches', METRICS['salad.patches']);
   private readonly contextOfError = new WeakMap<Error, SpanContext>();
@@ -112,6 +115,16 @@ export class Telemetry {
     return context === undefined ? {} : { trace_id: context.traceId, span_id: context.spanId };
   }
 
+  /** A version was loaded while others served, or refused. */
+  modelLoaded(model: string, outcome: 'loaded' | 'refused', ms: number): void {
+    this.loadDuration.record(ms / 1000, { 'salad.model': model, 'salad.outcome': outcome });
+  }
+
+  /** The model was unloaded: its drift is no longer observed. */
+  forgetModel(model: string): void {
+    this.driftByModel.delete(model);
+  }
+
   /** Call it once, when all sources can be read. */
   observe(sources: GaugeSources): void {
     const gauge = (name: MetricName) => this.meter.createObservableGauge(name, METRICS[name]);
@@ -129,8 +142,13 @@ export class Telemetry {
     });
     const bank = gauge('salad.bank.prototypes');
     const drift = gauge('salad.score.drift');
+    gauge('salad.models').addCallback((result) => {
+      for (const [state, count] of Object.entries(sources.models())) {
+        result.observe(count, { 'salad.state': state });
+      }
+    });
     bank.addCallback((result) => {
-      for (const [model, count] of sources.prototypes) result.observe(count, { 'salad.model': model });
+      for (const [model, count] of sources.prototypes()) result.observe(count, { 'salad.model': model });
     });
     drift.addCallback((result) => {
       for (const [model, { evidence }] of this.driftByModel)

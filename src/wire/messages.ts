@@ -29,7 +29,7 @@ const WARNINGS = {
   alignmentBound: WarningKind.WARNING_KIND_ALIGNMENT_BOUND,
 } as const;
 
-export function identityOf(model: ServedModel): ModelIdentity {
+export function identityOf(model: Pick<ServedModel, 'name' | 'version' | 'sha256'>): ModelIdentity {
   return { name: model.name, version: model.version, bundleSha256: model.sha256 };
 }
 

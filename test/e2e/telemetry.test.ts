@@ -140,6 +140,8 @@ describe('telemetry', function () {
     ];
     assert.ok(batches.reduce((sum, [, count]) => sum + Number(count), 0) >= 4);
     assert.equal(value(/salad_bank_prototypes\{salad_model="phantom@1"[^}]*\} (\d+)/), await bankRows());
+    assert.ok(value(/salad_models\{salad_state="serving"[^}]*\} (\d+)/) >= 1);
+    assert.equal(value(/salad_models\{salad_state="refused"[^}]*\} (\d+)/), 0);
     assert.equal(value(/salad_tiles_queued\{?[^}]*\}? (\d+)/), 0);
     assert.ok(value(/nodejs_eventloop_delay_p99\{?[^}]*\}? ([\d.e-]+)/) >= 0);
     // Few images are no evidence of drift.

@@ -30,7 +30,7 @@ export async function smallModels(options: SmallBundleOptions = {}): Promise<Mod
 
 /** In this process, on a free port unless `listen` is given. */
 export async function startSmall(
-  models: string,
+  models: string | readonly string[],
   flags: Readonly<Record<string, unknown>> = {},
   options: ServerOptions = {},
 ): Promise<RunningServer> {

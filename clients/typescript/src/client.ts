@@ -9,6 +9,7 @@ import {
 import { AnomalyScoringClient, type ScoreImageRequest } from '../../../src/gen/salad/v1/anomaly_scoring.js';
 import { type Model, ModelRegistryClient } from '../../../src/gen/salad/v1/model_registry.js';
 import { type AcquisitionAggregate, AcquisitionHeader } from '../../../src/gen/salad/v1/types.js';
+import { type CallOptions, cancelOnAbort, clientError, deadlineOf } from './call-options.js';
 import {
   channelCredentials,
   type IdentityOptions,
@@ -19,6 +20,7 @@ import { SaladClientError } from './errors.js';
 import type { AcquisitionHeaderInput } from './header.js';
 import { HealthClient, type HealthState } from './health.js';
 import { type KeepaliveOptions, keepaliveChannelOptions, pingAfterGoaway } from './keepalive.js';
+import { type ModelVersion, RegistryCalls } from './registry-calls.js';
 import { type RetryNotice, type RetryOptions, withRetry } from './retry.js';
 import { isReplayable, type PixelChunk, type PixelSource } from './source.js';
 import { type AcquisitionEvent, events, sendPixels } from './streaming.js';
@@ -42,13 +44,6 @@ export interface SaladClientOptions extends IdentityOptions {
   readonly retry?: RetryOptions | false;
   /** Pings that detect a lost connection while calls run. @default every 30 s, with 10 s for the answer */
   readonly keepalive?: KeepaliveOptions;
-}
-
-export interface CallOptions {
-  /** Cancels the call; it then throws with status CANCELLED. */
-  readonly signal?: AbortSignal;
-  /** Milliseconds until the call fails with DEADLINE_EXCEEDED, retries included. @default none */
-  readonly timeoutMs?: number;
 }
 
 export interface ScoreOptions extends CallOptions {
@@ -81,7 +76,7 @@ const SERVICE_CONFIG = {
 /** Has one connection to each address of a target. Calls may run concurrently. Call `close` at the end. */
 export class SaladClient {
   readonly #scoring: AnomalyScoringClient;
-  readonly #registry: ModelRegistryClient;
+  readonly #registry: RegistryCalls;
   readonly #health: InstanceType<typeof HealthClient>;
   readonly #metadata: () => Readonly<Record<string, string>>;
   readonly #retry: RetryOptions | false;
@@ -101,7 +96,8 @@ export class SaladClient {
     this.#scoring = new AnomalyScoringClient(target, channel, channelOptions);
     pingAfterGoaway(this.#scoring.getChannel());
     const shared = { ...channelOptions, channelOverride: this.#scoring.getChannel() };
-    this.#registry = new ModelRegistryClient(target, channel, shared);
+    const registry = new ModelRegistryClient(target, channel, shared);
+    this.#registry = new RegistryCalls(registry, () => this.#callMetadata());
     this.#health = new HealthClient(target, channel, shared);
     this.#metadata = () => ({ ...identityMetadata(options), ...options.metadata });
     this.#retry = options.retry ?? {};
@@ -195,39 +191,49 @@ export class SaladClient {
 
   /** Lists the loaded models, sorted by name and version. @throws SaladClientError */
   async listModels(options: CallOptions = {}): Promise<readonly Model[]> {
-    return new Promise((resolve, reject) => {
-      const call = this.#registry.list({}, this.#callMetadata(), deadlineOf(options), (error, response) => {
-        removeListener();
-        if (error) reject(new SaladClientError(error));
-        else resolve(response.models);
-      });
-      const removeListener = cancelOnAbort(call, options.signal);
-    });
+    return this.#registry.list(options);
   }
 
   /** Returns one loaded model. @param version default: the highest @throws SaladClientError, such as NOT_FOUND */
   async getModel(name: string, version?: number, options: CallOptions = {}): Promise<Model> {
-    return new Promise((resolve, reject) => {
-      const request = { model: { name, version } };
-      const call = this.#registry.get(
-        request,
-        this.#callMetadata(),
-        deadlineOf(options),
-        (error, response) => {
-          removeListener();
-          if (error) reject(new SaladClientError(error));
-          else if (response.model) resolve(response.model);
-          else reject(SaladClientError.local('INTERNAL', 'the server answered without a model'));
-        },
-      );
-      const removeListener = cancelOnAbort(call, options.signal);
-    });
+    return this.#registry.get(name, version, options);
+  }
+
+  /** All versions with their states, also those that were refused, sorted by name and version. @throws SaladClientError */
+  async modelVersions(options: CallOptions = {}): Promise<readonly ModelVersion[]> {
+    return this.#registry.versions(options);
+  }
+
+  /**
+   * Loads a version from the models folders of the server; it serves when the promise resolves. Needs the scope `admin`.
+   * @param version default: the highest in the folders
+   * @throws SaladClientError: NOT_FOUND, or FAILED_PRECONDITION with the reason why it cannot be served
+   */
+  async loadModel(name: string, version?: number, options: CallOptions = {}): Promise<Model> {
+    return this.#registry.load(name, version, options);
+  }
+
+  /**
+   * New acquisitions do not get the version from now on; it is unloaded after the last that has begun. Needs the scope
+   * `admin`.
+   * @param version default: every version of the model
+   * @returns `name@version` of what is unloading
+   * @throws SaladClientError: NOT_FOUND, or FAILED_PRECONDITION where no model would be left
+   */
+  async unloadModel(name: string, version?: number, options: CallOptions = {}): Promise<readonly string[]> {
+    return this.#registry.unload(name, version, options);
+  }
+
+  /** Yields all versions at once and after every change. Needs the scope `admin`. @throws SaladClientError */
+  watchModels(options: CallOptions = {}): AsyncGenerator<readonly ModelVersion[], void, undefined> {
+    return this.#registry.watch(options);
   }
 
   /**
    * Reads the health of a server. It needs no credentials.
-   * @param service empty for the whole server; a service, such as `salad.v1.AnomalyScoring`; or an engine, such as
-   *   `salad.engine.onnx`, which is SERVING if it scores
+   * @param service empty for the whole server; a service, such as `salad.v1.AnomalyScoring`; an engine, such as
+   *   `salad.engine.onnx`, which is SERVING if it scores; or a model, such as `salad.model.phantom` or
+   *   `salad.model.phantom@1`
    * @returns undefined if the server has no such service
    * @throws SaladClientError
    */
@@ -265,26 +271,6 @@ export class SaladClient {
     for (const [key, value] of Object.entries(this.#metadata())) metadata.set(key, value);
     return metadata;
   }
-}
-
-function deadlineOf(options: CallOptions): { deadline?: number } {
-  return options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs };
-}
-
-/** @returns a function that removes the listener */
-function cancelOnAbort(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
-  if (!signal) return () => {};
-  const abort = () => call.cancel();
-  if (signal.aborted) abort();
-  else signal.addEventListener('abort', abort, { once: true });
-  return () => signal.removeEventListener('abort', abort);
-}
-
-/** Converts errors of grpc-js; returns other errors unchanged. */
-function clientError(error: unknown): unknown {
-  return error instanceof Error && 'code' in error && 'details' in error
-    ? new SaladClientError(error as ServiceError)
-    : error;
 }
 
 /** Reads a stream to its end. */

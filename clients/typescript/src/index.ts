@@ -23,8 +23,8 @@ export {
   type VoiTransform,
   WarningKind,
 } from '../../../src/gen/salad/v1/types.js';
+export type { CallOptions } from './call-options.js';
 export {
-  type CallOptions,
   type ImageData,
   SaladClient,
   type SaladClientOptions,
@@ -36,6 +36,7 @@ export { coreShape, displayTiles, placementOf } from './geometry.js';
 export type { AcquisitionHeaderInput, ImageFormatInput, ScoringOptionsInput } from './header.js';
 export type { HealthState } from './health.js';
 export type { KeepaliveOptions } from './keepalive.js';
+export type { ModelVersion } from './registry-calls.js';
 export type { RetryNotice, RetryOptions } from './retry.js';
 export type { PixelChunk, PixelSource } from './source.js';
 export type { AcquisitionEvent } from './streaming.js';

@@ -142,19 +142,26 @@ async function printConfig(flags: PrintFlags, context: ProgramContext): Promise<
   const { config, origins } = await configOf(flags, context);
   const keys = Object.keys(CONFIG_FIELDS) as ConfigKey[];
   if (flags.json) {
-    const entries = keys.map((key) => [
-      key,
-      flags.sources ? { value: config[key], ...origins[key] } : config[key],
-    ]);
+    const entries = keys.map((key) => {
+      const value = printed(config[key]);
+      return [key, flags.sources ? { value, ...origins[key] } : value];
+    });
     printJson(Object.fromEntries(entries));
     return;
   }
-  const lines = keys.map((key) => stringify({ [key]: config[key] }, { lineWidth: 0 }).trimEnd());
+  const lines = keys.map((key) =>
+    stringify({ [key]: printed(config[key]) }, { lineWidth: 0, collectionStyle: 'flow' }).trimEnd(),
+  );
   const width = Math.max(...lines.map((line) => line.length));
   for (const [index, key] of keys.entries()) {
     const line = lines[index] ?? '';
     print(flags.sources ? `${line.padEnd(width)}  # ${originText(origins[key])}` : line);
   }
+}
+
+/** A list of one path as the path alone, as it was printed before there were lists. */
+function printed<T>(value: T | readonly T[]): unknown {
+  return Array.isArray(value) && value.length === 1 ? value[0] : value;
 }
 
 function originText({ source, where }: SettingOrigin): string {

@@ -119,7 +119,7 @@ async function examine(flags: DoctorFlags, context: ProgramContext): Promise<Rep
       ...models.flatMap(({ model, reason }) => (reason === null ? [] : [`${model}: ${reason}`])),
       ...(models.length === 0
         ? [
-            `no bundles in ${config.models}: the scores of the engines were not checked; train or fetch a bundle`,
+            `no bundles in ${config.models.join(', ')}: the scores of the engines were not checked; train or fetch a bundle`,
           ]
         : []),
       ...(serving === undefined ? ['no engine is usable: the table of engines gives the reasons'] : []),
@@ -174,17 +174,17 @@ async function openConfig(
   } catch (error) {
     const { reason, message } = SaladError.from(error);
     if (reason !== 'CONFIGURATION_INVALID') throw error;
-    const config = await loadConfig({ defaults: { models: flags.models ?? shippedModels() } });
+    const config = await loadConfig({ defaults: { models: flags.models ?? [shippedModels()] } });
     return { config, problems: message.split('\n').map((line) => `configuration: ${line}`) };
   }
 }
 
 /** Finds the bundles that a server would read. */
-async function findModels(folder: string) {
+async function findModels(folders: readonly string[]) {
   const models: ModelReport[] = [];
   const bundles: Bundle[] = [];
   const ignored: Omit<IgnoredFolder, 'kind'>[] = [];
-  for await (const finding of openBundles(folder)) {
+  for await (const finding of openBundles(...folders)) {
     if (finding.kind === 'bundle') {
       bundles.push(finding.bundle);
       models.push({ model: finding.model, usable: true, reason: null });

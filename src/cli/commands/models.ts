@@ -10,11 +10,14 @@ import { buildOnnx } from '../../network/onnx/build.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { searchPlan } from '../../scoring/search-plan.js';
 import { shippedModels } from '../../util/package-root.js';
+import type { ProgramContext } from '../shared/context.js';
 import { reportFailure } from '../shared/failure.js';
 import { type Example, helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
 import { prepareFiles } from '../shared/output-files.js';
+import { refuseUnusedTargetFlags, type TargetFlags, withTargetFlags } from '../shared/target.js';
 import { fetchBundle } from './models-fetch.js';
+import { listOnTarget, registerTargetCommands } from './models-target.js';
 
 interface ModelsFlags {
   readonly models: string;
@@ -23,11 +26,13 @@ interface ModelsFlags {
 
 const MODEL_ARGUMENT = 'NAME, NAME@VERSION or a bundle folder';
 
-export function registerModels(program: Command): void {
+export function registerModels(program: Command, context: ProgramContext): void {
   const models = program
     .command('models')
-    .summary('list, inspect, verify, export and fetch model bundles')
-    .description('Lists, inspects, verifies, exports and fetches model bundles.')
+    .summary('list, inspect, verify, export and fetch model bundles; load them into a running server')
+    .description(
+      'Lists, inspects, verifies, exports and fetches model bundles; loads them into a running server, and unloads them.',
+    )
     .addHelpText(
       'after',
       helpText(
@@ -40,11 +45,20 @@ export function registerModels(program: Command): void {
         ],
       ),
     );
-  configure(models.command('list'), {
-    summary: 'list and check all bundles of the models folder',
-    description: 'Lists and checks all bundles of the models folder.',
-    example: ['salad models list --models /srv/models', 'list the bundles of a folder'],
-  }).action(list);
+  withTargetFlags(
+    configure(models.command('list'), {
+      summary: 'list and check all bundles of the models folder, or the models of a running server',
+      description:
+        'Lists and checks all bundles of the models folder; with --target the models of a running server and their ' +
+        'states.',
+      example: ['salad models list --models /srv/models', 'list the bundles of a folder'],
+    }),
+    'list the models of this server instead',
+  ).action((flags: ModelsFlags & TargetFlags) => {
+    refuseUnusedTargetFlags(flags);
+    return flags.target === undefined ? list(flags) : listOnTarget(flags, context.environment);
+  });
+  registerTargetCommands(models, context);
   configure(models.command('inspect').argument('<model>', MODEL_ARGUMENT), {
     summary: 'print the properties of a bundle',
     description:

@@ -9,7 +9,7 @@ import { engineOption } from './flags.js';
 
 export interface ConfigFlags {
   readonly listen?: string;
-  readonly models?: string;
+  readonly models?: readonly string[];
   readonly engine?: string;
   readonly precision?: string;
   readonly workers?: string;
@@ -21,7 +21,11 @@ export function withConfigFlags(command: Command): Command {
   return command
     .optionsGroup('Address and models:')
     .option('--listen <host:port>', 'address to listen on; port 0 selects a free port')
-    .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped models)')
+    .option(
+      '--models <dir>',
+      'folder of bundles, <name>/<version>/, or one bundle; repeatable (default: the shipped models)',
+      addFolder,
+    )
     .optionsGroup('Engine:')
     .addOption(engineOption('inference engine; auto selects the fastest that works here'))
     .addOption(
@@ -41,11 +45,16 @@ export function configOf(flags: ConfigFlags, context: ProgramContext): Promise<L
   const { listen, models, engine, precision, workers, config: file, set } = flags;
   const sources: ConfigSources = {
     environment: context.environment,
-    defaults: { models: shippedModels() },
+    defaults: { models: [shippedModels()] },
     flags: { listen, models, engine, precision, workers, ...set },
     ...(file === undefined ? {} : { file }),
   };
   return loadConfigWithOrigins(sources);
+}
+
+/** Commander's parser for a repeatable `--models`. */
+function addFolder(folder: string, earlier: readonly string[] = []): readonly string[] {
+  return [...earlier, folder];
 }
 
 /** Commander's parser for a repeatable `--set`: adds one setting to those of earlier `--set` flags. */

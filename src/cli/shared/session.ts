@@ -135,11 +135,11 @@ async function startEmbedded(
   const models = temporaryModels ?? options.models;
   const config = await loadConfig({
     environment: options.environment,
-    defaults: { models: shippedModels(), logLevel: 'warn' },
+    defaults: { models: [shippedModels()], logLevel: 'warn' },
     flags: {
       listen: '127.0.0.1:0',
       ...LOOPBACK_OVERRIDES,
-      ...(models === undefined ? {} : { models }),
+      ...(models === undefined ? {} : { models: [models] }),
       ...(options.engine === undefined ? {} : { engine: options.engine }),
     },
   });

@@ -1,4 +1,5 @@
 /** One setting of the configuration, and the kinds of settings: address, path, text, choice, toggle, whole number. */
+import { delimiter } from 'node:path';
 import { z } from 'zod';
 
 /** Describes one setting; docs/reference/config.md is generated from these descriptions. */
@@ -46,6 +47,16 @@ export const path = (field: FieldOptions<string>): ConfigField<string> => ({
   unit: 'none',
   allowed: 'a path',
   schema: z.string().min(1),
+});
+
+/** One or more paths: a list, or one text in which they are separated as in PATH. */
+export const paths = (field: FieldOptions<readonly string[]>): ConfigField<readonly string[]> => ({
+  ...field,
+  unit: 'none',
+  allowed: `paths, as a list or separated by ${delimiter}`,
+  schema: z
+    .union([z.array(z.string()), z.string().transform((text) => text.split(delimiter))])
+    .refine((list) => list.length > 0 && list.every((each) => each !== '')),
 });
 
 /** Any text; empty means unset. */

@@ -1,6 +1,6 @@
 /** salad.v1.AnomalyScoring: both methods run one acquisition, from streamed rows and tiles or from a whole image. */
 import { availableParallelism } from 'node:os';
-import type { handleBidiStreamingCall, handleServerStreamingCall } from '@grpc/grpc-js';
+import type { handleBidiStreamingCall, handleServerStreamingCall, ServerWritableStream } from '@grpc/grpc-js';
 import {
   type AcquisitionRequest,
   type PixelMessage,
@@ -22,7 +22,7 @@ import type {
 import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
 import { DecodeQueue } from '../../imaging/decode/queue.js';
 import { messageProcessed } from '../../limits/message-receiver.js';
-import type { ModelRegistry } from '../../registry/model-registry.js';
+import type { ModelLease, ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
 import { imageRequestFrom, rowMessages } from '../../wire/image-request.js';
@@ -65,13 +65,17 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       try {
         const caller = callerOf(call.metadata);
         const header = await readHeader(requests);
-        const model = findModel(context.registry, header);
-        const request = requestFrom(header, model, {
-          maxImagePixels: context.config.maxImagePixels,
-          deadline: monotonicDeadline(call, model.batcher.now()),
-          peer: peerOf(caller),
-        });
-        await writeAnswers(context, call, model, request, pixelsOf(requests), signal);
+        const { model, release } = acquireModel(context.registry, header);
+        try {
+          const request = requestFrom(header, model, {
+            maxImagePixels: context.config.maxImagePixels,
+            deadline: monotonicDeadline(call, model.batcher.now()),
+            peer: peerOf(caller),
+          });
+          await writeAnswers(context, call, model, request, pixelsOf(requests), signal);
+        } finally {
+          release();
+        }
       } finally {
         reading.abort(READING_ENDED);
       }
@@ -83,27 +87,35 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       context.registry.budget.refuseWhenFull();
       const { header } = call.request;
       if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
-      const caller = callerOf(call.metadata);
-      const model = findModel(context.registry, header);
-      const deadline = monotonicDeadline(call, model.batcher.now());
-      const { maxImagePixels } = context.config;
-      const { dicom } = context;
-      const image = await imageRequestFrom(call.request, header, model, {
-        maxImagePixels,
-        deadline,
-        decoding,
-        dicom,
-        signal,
-        peer: peerOf(caller),
-      });
-      const { request, samples, release, instance } = image;
+      const lease = acquireModel(context.registry, header);
       try {
-        const rows = rowMessages(request.format, samples, signal);
-        await writeAnswers(context, call, model, request, rows, signal, instance);
+        await scoreWholeImage(call, header, lease.model, signal);
       } finally {
-        release();
+        lease.release();
       }
     });
+  };
+
+  const scoreWholeImage = async (
+    call: ServerWritableStream<ScoreImageRequest, ScoreImageResponse>,
+    header: AcquisitionHeader,
+    model: ServedModel,
+    signal: AbortSignal,
+  ) => {
+    const { request, samples, release, instance } = await imageRequestFrom(call.request, header, model, {
+      maxImagePixels: context.config.maxImagePixels,
+      deadline: monotonicDeadline(call, model.batcher.now()),
+      decoding,
+      dicom: context.dicom,
+      signal,
+      peer: peerOf(callerOf(call.metadata)),
+    });
+    try {
+      const rows = rowMessages(request.format, samples, signal);
+      await writeAnswers(context, call, model, request, rows, signal, instance);
+    } finally {
+      release();
+    }
   };
 
   return { streamAcquisition, scoreImage };
@@ -138,11 +150,12 @@ async function writeAnswers(
   }
 }
 
-function findModel(registry: ModelRegistry, header: AcquisitionHeader): ServedModel {
+/** The acquisition must release it at its end. */
+function acquireModel(registry: ModelRegistry, header: AcquisitionHeader): ModelLease {
   checkAcquisitionId(header);
   const name = header.model?.name ?? '';
   checkModelName(name, 'header.model.name');
-  return registry.find(name, header.model?.version);
+  return registry.acquire(name, header.model?.version);
 }
 
 function peerOf(caller: Caller | undefined): string {

@@ -1,16 +1,24 @@
-/** salad.v1.ModelRegistry: the loaded models, and how a client must prepare pixels for them. */
-import type { handleUnaryCall } from '@grpc/grpc-js';
+/** salad.v1.ModelRegistry: the loaded models, how a client must prepare pixels for them, and calls that change them. */
+import type { handleServerStreamingCall, handleUnaryCall } from '@grpc/grpc-js';
 import type { ServedModel } from '../../acquisition/index.js';
-import type {
-  Calibration,
-  Model,
-  ModelRegistryGetRequest,
-  ModelRegistryGetResponse,
-  ModelRegistryListRequest,
-  ModelRegistryListResponse,
-  ModelRegistryServer,
+import {
+  type Calibration,
+  type Model,
+  type ModelRegistryGetRequest,
+  type ModelRegistryGetResponse,
+  type ModelRegistryListRequest,
+  type ModelRegistryListResponse,
+  type ModelRegistryLoadRequest,
+  type ModelRegistryLoadResponse,
+  type ModelRegistryServer,
+  type ModelRegistryUnloadRequest,
+  type ModelRegistryUnloadResponse,
+  type ModelRegistryWatchRequest,
+  type ModelRegistryWatchResponse,
+  ModelVersionState,
+  type ModelVersionStatus,
 } from '../../gen/salad/v1/model_registry.js';
-import type { ModelRegistry } from '../../registry/model-registry.js';
+import type { ModelRegistry, ModelVersion, VersionState } from '../../registry/model-registry.js';
 import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
 import { checkModelName } from '../../wire/header.js';
 import { identityOf, wireGeometry } from '../../wire/messages.js';
@@ -18,9 +26,19 @@ import { toServiceError } from '../../wire/status.js';
 
 const QUANTILE_PROBABILITIES = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
 
+const WIRE_STATES: Readonly<Record<VersionState, ModelVersionState>> = {
+  loading: ModelVersionState.MODEL_VERSION_STATE_LOADING,
+  serving: ModelVersionState.MODEL_VERSION_STATE_SERVING,
+  unloading: ModelVersionState.MODEL_VERSION_STATE_UNLOADING,
+  refused: ModelVersionState.MODEL_VERSION_STATE_REFUSED,
+};
+
 export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: number): ModelRegistryServer {
   const list: handleUnaryCall<ModelRegistryListRequest, ModelRegistryListResponse> = (_call, callback) => {
-    callback(null, { models: registry.list().map(modelMessage) });
+    callback(null, {
+      models: registry.list().map(modelMessage),
+      versions: registry.versions().map(statusMessage),
+    });
   };
   const get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse> = (call, callback) => {
     try {
@@ -31,7 +49,76 @@ export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: num
       callback(toServiceError(error, retryDelayMs));
     }
   };
-  return { list, get };
+  const load: handleUnaryCall<ModelRegistryLoadRequest, ModelRegistryLoadResponse> = (call, callback) => {
+    const { name = '', version } = call.request.model ?? {};
+    const loaded = async () => {
+      checkModelName(name, 'model.name');
+      return registry.load(name, version);
+    };
+    loaded().then(
+      (model) => callback(null, { model: modelMessage(model) }),
+      (error: unknown) => callback(toServiceError(error, retryDelayMs)),
+    );
+  };
+  const unload: handleUnaryCall<ModelRegistryUnloadRequest, ModelRegistryUnloadResponse> = (
+    call,
+    callback,
+  ) => {
+    try {
+      const { name = '', version } = call.request.model ?? {};
+      checkModelName(name, 'model.name');
+      callback(null, { models: registry.unload(name, version).map(identityOf) });
+    } catch (error) {
+      callback(toServiceError(error, retryDelayMs));
+    }
+  };
+  const watch: handleServerStreamingCall<ModelRegistryWatchRequest, ModelRegistryWatchResponse> = (call) => {
+    writeLatest(
+      () => call.write({ versions: registry.versions().map(statusMessage) }),
+      (drained) => call.once('drain', drained),
+      // grpc-js emits this at the end of every call, however it ended.
+      (changed) => call.once('cancelled', registry.onChange(changed)),
+    );
+  };
+  return { list, get, load, unload, watch };
+}
+
+/**
+ * Writes a state at once and after every change. Changes while a slow client reads are written as one.
+ * @param write returns false where the client has to read before more is written
+ */
+function writeLatest(
+  write: () => boolean,
+  onDrain: (drained: () => void) => void,
+  onChange: (changed: () => void) => void,
+): void {
+  let isReading = false;
+  let hasChanged = false;
+  const writeNow = () => {
+    hasChanged = false;
+    isReading = !write();
+    if (isReading) {
+      onDrain(() => {
+        isReading = false;
+        if (hasChanged) writeNow();
+      });
+    }
+  };
+  writeNow();
+  onChange(() => {
+    hasChanged = true;
+    if (!isReading) writeNow();
+  });
+}
+
+function statusMessage(version: ModelVersion): ModelVersionStatus {
+  return {
+    identity: identityOf(version),
+    state: WIRE_STATES[version.state],
+    isDefault: version.isDefault,
+    acquisitions: version.acquisitions,
+    reason: version.reason,
+  };
 }
 
 function modelMessage(model: ServedModel): Model {

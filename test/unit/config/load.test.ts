@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { describe, it } from 'mocha';
 import { loadConfig, loadConfigWithOrigins } from '../../../src/config/load.js';
 import { CONFIG_FIELDS } from '../../../src/config/schema.js';
@@ -74,12 +74,25 @@ describe('loadConfig', () => {
       environment: { SALAD_WORKERS: '4', SALAD_LOG_LEVEL: 'warn' },
       flags: { logLevel: 'error' },
     });
-    assert.deepEqual([config.workers, config.logLevel, config.models], [4, 'error', '/shipped']);
+    assert.deepEqual([config.workers, config.logLevel, config.models], [4, 'error', ['/shipped']]);
     assert.deepEqual(origins.maxBatchSize, { source: 'file', where: `${file}:2` });
     assert.deepEqual(origins.workers, { source: 'environment', where: 'SALAD_WORKERS' });
     assert.deepEqual(origins.logLevel, { source: 'flag', where: 'flag logLevel' });
     assert.deepEqual(origins.models, { source: 'default', where: '' });
     assert.deepEqual(origins.listen, { source: 'default', where: '' });
+  });
+
+  it('accepts models as one path, as a list, and separated as in PATH', async () => {
+    const modelsOf = async (flags: Readonly<Record<string, unknown>>) => (await loadConfig({ flags })).models;
+    assert.deepEqual(await modelsOf({ models: '/a' }), ['/a']);
+    assert.deepEqual(await modelsOf({ models: ['/a', '/b:c'] }), ['/a', '/b:c']);
+    const { models } = await loadConfig({ environment: { SALAD_MODELS: ['/a', '/b'].join(delimiter) } });
+    assert.deepEqual(models, ['/a', '/b']);
+    await assert.rejects(modelsOf({ models: [] }), { reason: 'CONFIGURATION_INVALID' });
+    await assert.rejects(
+      modelsOf({ modelVersions: 'newest' }),
+      /modelVersions = "newest"; allowed: all, latest:N/,
+    );
   });
 
   it('refuses a misspelt SALAD_ variable, and ignores the variables of Kubernetes and of clients', async () => {

@@ -7,7 +7,7 @@ import { BoundedReader } from '../../../src/limits/bounded-reader.js';
 import { createMethodLimits } from '../../../src/limits/method-limits.js';
 
 const INVALID = { reason: 'MESSAGE_INVALID' };
-const limits = createMethodLimits({ maxMessageBytes: 64 * 1024 * 1024, maxTiles: 16 })(
+const limits = createMethodLimits({ maxMessageBytes: 64 * 1024 * 1024, maxTiles: () => 16 })(
   '/salad.v1.AnomalyScoring/StreamAcquisition',
 );
 const encode = (payload: NonNullable<StreamAcquisitionRequest['payload']>) =>

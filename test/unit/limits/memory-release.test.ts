@@ -49,6 +49,32 @@ describe('MemoryRelease', () => {
     }
   });
 
+  it('releases on request once it is idle, also where memory has not grown', () => {
+    let idle = false;
+    let releases = 0;
+    const memory = new MemoryRelease({
+      isIdle: () => idle,
+      residentBytes: () => MIB,
+      release: () => {
+        releases += 1;
+      },
+    });
+    try {
+      memory.releaseSoon();
+      memory.check();
+      memory.check();
+      assert.equal(releases, 0);
+      idle = true;
+      const counts = Array.from({ length: 5 }, () => {
+        memory.check();
+        return releases;
+      });
+      assert.deepEqual(counts, [0, 1, 1, 1, 1]);
+    } finally {
+      memory.close();
+    }
+  });
+
   it('releases the memory of buffers and objects to the system', async function () {
     this.timeout(20_000);
     // Small buffers with kept ones between them: the C library does not release their memory by itself.

@@ -38,6 +38,20 @@ describe('Watchdog', () => {
     assert.deepEqual(hung, []);
   });
 
+  it('does not count the time while a run is paused', async () => {
+    let isPaused = true;
+    watchdog.watch(
+      0,
+      () => hung.push('paused'),
+      () => isPaused,
+    );
+    await ticks(10);
+    assert.deepEqual(hung, []);
+    isPaused = false;
+    while (hung.length === 0) await ticks(1);
+    assert.deepEqual(hung, ['paused']);
+  });
+
   it('reports nothing after it was stopped', async () => {
     watch('stopped');
     watchdog.stop();

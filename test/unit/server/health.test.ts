@@ -7,6 +7,7 @@ import { Health } from '../../../src/server/health.js';
 interface Handlers {
   check(call: object, callback: (error: { details: string } | null, answer?: object) => void): void;
   watch(call: object): void;
+  list(call: object, callback: (error: null, answer: { statuses: object }) => void): void;
 }
 
 function handlersOf(health: Health): Handlers {
@@ -44,6 +45,25 @@ describe('Health', () => {
     const { answers } = watchOf(handlersOf(health), 'salad.v1.AnomalyScoring');
     health.set('SERVING');
     assert.deepEqual(answers, ['NOT_SERVING', 'SERVING']);
+  });
+
+  it('answers for models by name, and lists none to callers, who need no credentials', () => {
+    const health = new Health([]);
+    health.setModels(['small', 'small@1']);
+    health.setModels(['small', 'small@2']);
+    const handlers = handlersOf(health);
+    for (const [name, status] of [
+      ['small', 'SERVING'],
+      ['small@1', 'NOT_SERVING'],
+      ['small@2', 'SERVING'],
+    ]) {
+      handlers.check({ request: { service: `salad.model.${name}` } }, (_error, answer) => {
+        assert.deepEqual(answer, { status });
+      });
+    }
+    handlers.list({}, (_error, { statuses }) => {
+      assert.deepEqual(Object.keys(statuses).sort(), ['', 'salad.live']);
+    });
   });
 
   it('repeats only the start of a long unknown name', () => {

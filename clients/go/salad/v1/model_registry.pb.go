@@ -21,6 +21,65 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type ModelVersionState int32
+
+const (
+	ModelVersionState_MODEL_VERSION_STATE_UNSPECIFIED ModelVersionState = 0
+	// Being read, checked and warmed up.
+	ModelVersionState_MODEL_VERSION_STATE_LOADING ModelVersionState = 1
+	// Acquisitions can select it.
+	ModelVersionState_MODEL_VERSION_STATE_SERVING ModelVersionState = 2
+	// Only acquisitions that have begun use it; it is unloaded after the last.
+	ModelVersionState_MODEL_VERSION_STATE_UNLOADING ModelVersionState = 3
+	// It cannot be served; the reason says why.
+	ModelVersionState_MODEL_VERSION_STATE_REFUSED ModelVersionState = 4
+)
+
+// Enum value maps for ModelVersionState.
+var (
+	ModelVersionState_name = map[int32]string{
+		0: "MODEL_VERSION_STATE_UNSPECIFIED",
+		1: "MODEL_VERSION_STATE_LOADING",
+		2: "MODEL_VERSION_STATE_SERVING",
+		3: "MODEL_VERSION_STATE_UNLOADING",
+		4: "MODEL_VERSION_STATE_REFUSED",
+	}
+	ModelVersionState_value = map[string]int32{
+		"MODEL_VERSION_STATE_UNSPECIFIED": 0,
+		"MODEL_VERSION_STATE_LOADING":     1,
+		"MODEL_VERSION_STATE_SERVING":     2,
+		"MODEL_VERSION_STATE_UNLOADING":   3,
+		"MODEL_VERSION_STATE_REFUSED":     4,
+	}
+)
+
+func (x ModelVersionState) Enum() *ModelVersionState {
+	p := new(ModelVersionState)
+	*p = x
+	return p
+}
+
+func (x ModelVersionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ModelVersionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_salad_v1_model_registry_proto_enumTypes[0].Descriptor()
+}
+
+func (ModelVersionState) Type() protoreflect.EnumType {
+	return &file_salad_v1_model_registry_proto_enumTypes[0]
+}
+
+func (x ModelVersionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ModelVersionState.Descriptor instead.
+func (ModelVersionState) EnumDescriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{0}
+}
+
 type ModelRegistryListRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -58,8 +117,11 @@ func (*ModelRegistryListRequest) Descriptor() ([]byte, []int) {
 }
 
 type ModelRegistryListResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Models        []*Model               `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The models that acquisitions can select.
+	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// All versions and their states, also those that were refused; by name, then version.
+	Versions      []*ModelVersionStatus `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -101,6 +163,353 @@ func (x *ModelRegistryListResponse) GetModels() []*Model {
 	return nil
 }
 
+func (x *ModelRegistryListResponse) GetVersions() []*ModelVersionStatus {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+type ModelRegistryLoadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without a version: the highest in the folders.
+	Model         *ModelSelector `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelRegistryLoadRequest) Reset() {
+	*x = ModelRegistryLoadRequest{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelRegistryLoadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelRegistryLoadRequest) ProtoMessage() {}
+
+func (x *ModelRegistryLoadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelRegistryLoadRequest.ProtoReflect.Descriptor instead.
+func (*ModelRegistryLoadRequest) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ModelRegistryLoadRequest) GetModel() *ModelSelector {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+type ModelRegistryLoadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Model         *Model                 `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelRegistryLoadResponse) Reset() {
+	*x = ModelRegistryLoadResponse{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelRegistryLoadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelRegistryLoadResponse) ProtoMessage() {}
+
+func (x *ModelRegistryLoadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelRegistryLoadResponse.ProtoReflect.Descriptor instead.
+func (*ModelRegistryLoadResponse) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ModelRegistryLoadResponse) GetModel() *Model {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+type ModelRegistryUnloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Without a version: every version of the model.
+	Model         *ModelSelector `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelRegistryUnloadRequest) Reset() {
+	*x = ModelRegistryUnloadRequest{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelRegistryUnloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelRegistryUnloadRequest) ProtoMessage() {}
+
+func (x *ModelRegistryUnloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelRegistryUnloadRequest.ProtoReflect.Descriptor instead.
+func (*ModelRegistryUnloadRequest) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ModelRegistryUnloadRequest) GetModel() *ModelSelector {
+	if x != nil {
+		return x.Model
+	}
+	return nil
+}
+
+type ModelRegistryUnloadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions that are unloading.
+	Models        []*ModelIdentity `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelRegistryUnloadResponse) Reset() {
+	*x = ModelRegistryUnloadResponse{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelRegistryUnloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelRegistryUnloadResponse) ProtoMessage() {}
+
+func (x *ModelRegistryUnloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelRegistryUnloadResponse.ProtoReflect.Descriptor instead.
+func (*ModelRegistryUnloadResponse) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ModelRegistryUnloadResponse) GetModels() []*ModelIdentity {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+type ModelRegistryWatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelRegistryWatchRequest) Reset() {
+	*x = ModelRegistryWatchRequest{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelRegistryWatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelRegistryWatchRequest) ProtoMessage() {}
+
+func (x *ModelRegistryWatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelRegistryWatchRequest.ProtoReflect.Descriptor instead.
+func (*ModelRegistryWatchRequest) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{6}
+}
+
+type ModelRegistryWatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All versions, by name, then version. A version that was unloaded is not among them.
+	Versions      []*ModelVersionStatus `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelRegistryWatchResponse) Reset() {
+	*x = ModelRegistryWatchResponse{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelRegistryWatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelRegistryWatchResponse) ProtoMessage() {}
+
+func (x *ModelRegistryWatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelRegistryWatchResponse.ProtoReflect.Descriptor instead.
+func (*ModelRegistryWatchResponse) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ModelRegistryWatchResponse) GetVersions() []*ModelVersionStatus {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+type ModelVersionStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The hash is empty while the bundle has not been read.
+	Identity *ModelIdentity    `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	State    ModelVersionState `protobuf:"varint,2,opt,name=state,proto3,enum=salad.v1.ModelVersionState" json:"state,omitempty"`
+	// Acquisitions without a version get this one.
+	IsDefault bool `protobuf:"varint,3,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
+	// Acquisitions that use the version at the time of the answer.
+	Acquisitions uint32 `protobuf:"varint,4,opt,name=acquisitions,proto3" json:"acquisitions,omitempty"`
+	// Why it was refused, or what else is wrong with it; for people.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelVersionStatus) Reset() {
+	*x = ModelVersionStatus{}
+	mi := &file_salad_v1_model_registry_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelVersionStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelVersionStatus) ProtoMessage() {}
+
+func (x *ModelVersionStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_salad_v1_model_registry_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelVersionStatus.ProtoReflect.Descriptor instead.
+func (*ModelVersionStatus) Descriptor() ([]byte, []int) {
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ModelVersionStatus) GetIdentity() *ModelIdentity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+func (x *ModelVersionStatus) GetState() ModelVersionState {
+	if x != nil {
+		return x.State
+	}
+	return ModelVersionState_MODEL_VERSION_STATE_UNSPECIFIED
+}
+
+func (x *ModelVersionStatus) GetIsDefault() bool {
+	if x != nil {
+		return x.IsDefault
+	}
+	return false
+}
+
+func (x *ModelVersionStatus) GetAcquisitions() uint32 {
+	if x != nil {
+		return x.Acquisitions
+	}
+	return 0
+}
+
+func (x *ModelVersionStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type ModelRegistryGetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Model         *ModelSelector         `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
@@ -110,7 +519,7 @@ type ModelRegistryGetRequest struct {
 
 func (x *ModelRegistryGetRequest) Reset() {
 	*x = ModelRegistryGetRequest{}
-	mi := &file_salad_v1_model_registry_proto_msgTypes[2]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +531,7 @@ func (x *ModelRegistryGetRequest) String() string {
 func (*ModelRegistryGetRequest) ProtoMessage() {}
 
 func (x *ModelRegistryGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_model_registry_proto_msgTypes[2]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +544,7 @@ func (x *ModelRegistryGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelRegistryGetRequest.ProtoReflect.Descriptor instead.
 func (*ModelRegistryGetRequest) Descriptor() ([]byte, []int) {
-	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{2}
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ModelRegistryGetRequest) GetModel() *ModelSelector {
@@ -154,7 +563,7 @@ type ModelRegistryGetResponse struct {
 
 func (x *ModelRegistryGetResponse) Reset() {
 	*x = ModelRegistryGetResponse{}
-	mi := &file_salad_v1_model_registry_proto_msgTypes[3]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +575,7 @@ func (x *ModelRegistryGetResponse) String() string {
 func (*ModelRegistryGetResponse) ProtoMessage() {}
 
 func (x *ModelRegistryGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_model_registry_proto_msgTypes[3]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +588,7 @@ func (x *ModelRegistryGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelRegistryGetResponse.ProtoReflect.Descriptor instead.
 func (*ModelRegistryGetResponse) Descriptor() ([]byte, []int) {
-	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{3}
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ModelRegistryGetResponse) GetModel() *Model {
@@ -217,7 +626,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_salad_v1_model_registry_proto_msgTypes[4]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -229,7 +638,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_model_registry_proto_msgTypes[4]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -242,7 +651,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{4}
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Model) GetIdentity() *ModelIdentity {
@@ -340,7 +749,7 @@ type Calibration struct {
 
 func (x *Calibration) Reset() {
 	*x = Calibration{}
-	mi := &file_salad_v1_model_registry_proto_msgTypes[5]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -352,7 +761,7 @@ func (x *Calibration) String() string {
 func (*Calibration) ProtoMessage() {}
 
 func (x *Calibration) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_model_registry_proto_msgTypes[5]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -365,7 +774,7 @@ func (x *Calibration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Calibration.ProtoReflect.Descriptor instead.
 func (*Calibration) Descriptor() ([]byte, []int) {
-	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{5}
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Calibration) GetCount() uint32 {
@@ -408,7 +817,7 @@ type Quantile struct {
 
 func (x *Quantile) Reset() {
 	*x = Quantile{}
-	mi := &file_salad_v1_model_registry_proto_msgTypes[6]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -420,7 +829,7 @@ func (x *Quantile) String() string {
 func (*Quantile) ProtoMessage() {}
 
 func (x *Quantile) ProtoReflect() protoreflect.Message {
-	mi := &file_salad_v1_model_registry_proto_msgTypes[6]
+	mi := &file_salad_v1_model_registry_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -433,7 +842,7 @@ func (x *Quantile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quantile.ProtoReflect.Descriptor instead.
 func (*Quantile) Descriptor() ([]byte, []int) {
-	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{6}
+	return file_salad_v1_model_registry_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Quantile) GetProbability() float64 {
@@ -455,9 +864,28 @@ var File_salad_v1_model_registry_proto protoreflect.FileDescriptor
 const file_salad_v1_model_registry_proto_rawDesc = "" +
 	"\n" +
 	"\x1dsalad/v1/model_registry.proto\x12\bsalad.v1\x1a\x14salad/v1/types.proto\"\x1a\n" +
-	"\x18ModelRegistryListRequest\"D\n" +
+	"\x18ModelRegistryListRequest\"~\n" +
 	"\x19ModelRegistryListResponse\x12'\n" +
-	"\x06models\x18\x01 \x03(\v2\x0f.salad.v1.ModelR\x06models\"H\n" +
+	"\x06models\x18\x01 \x03(\v2\x0f.salad.v1.ModelR\x06models\x128\n" +
+	"\bversions\x18\x02 \x03(\v2\x1c.salad.v1.ModelVersionStatusR\bversions\"I\n" +
+	"\x18ModelRegistryLoadRequest\x12-\n" +
+	"\x05model\x18\x01 \x01(\v2\x17.salad.v1.ModelSelectorR\x05model\"B\n" +
+	"\x19ModelRegistryLoadResponse\x12%\n" +
+	"\x05model\x18\x01 \x01(\v2\x0f.salad.v1.ModelR\x05model\"K\n" +
+	"\x1aModelRegistryUnloadRequest\x12-\n" +
+	"\x05model\x18\x01 \x01(\v2\x17.salad.v1.ModelSelectorR\x05model\"N\n" +
+	"\x1bModelRegistryUnloadResponse\x12/\n" +
+	"\x06models\x18\x01 \x03(\v2\x17.salad.v1.ModelIdentityR\x06models\"\x1b\n" +
+	"\x19ModelRegistryWatchRequest\"V\n" +
+	"\x1aModelRegistryWatchResponse\x128\n" +
+	"\bversions\x18\x01 \x03(\v2\x1c.salad.v1.ModelVersionStatusR\bversions\"\xd7\x01\n" +
+	"\x12ModelVersionStatus\x123\n" +
+	"\bidentity\x18\x01 \x01(\v2\x17.salad.v1.ModelIdentityR\bidentity\x121\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1b.salad.v1.ModelVersionStateR\x05state\x12\x1d\n" +
+	"\n" +
+	"is_default\x18\x03 \x01(\bR\tisDefault\x12\"\n" +
+	"\facquisitions\x18\x04 \x01(\rR\facquisitions\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"H\n" +
 	"\x17ModelRegistryGetRequest\x12-\n" +
 	"\x05model\x18\x01 \x01(\v2\x17.salad.v1.ModelSelectorR\x05model\"A\n" +
 	"\x18ModelRegistryGetResponse\x12%\n" +
@@ -482,10 +910,19 @@ const file_salad_v1_model_registry_proto_rawDesc = "" +
 	"\x06strata\x18\x04 \x01(\rR\x06strata\"B\n" +
 	"\bQuantile\x12 \n" +
 	"\vprobability\x18\x01 \x01(\x01R\vprobability\x12\x14\n" +
-	"\x05score\x18\x02 \x01(\x01R\x05score2\xae\x01\n" +
+	"\x05score\x18\x02 \x01(\x01R\x05score*\xbe\x01\n" +
+	"\x11ModelVersionState\x12#\n" +
+	"\x1fMODEL_VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bMODEL_VERSION_STATE_LOADING\x10\x01\x12\x1f\n" +
+	"\x1bMODEL_VERSION_STATE_SERVING\x10\x02\x12!\n" +
+	"\x1dMODEL_VERSION_STATE_UNLOADING\x10\x03\x12\x1f\n" +
+	"\x1bMODEL_VERSION_STATE_REFUSED\x10\x042\xac\x03\n" +
 	"\rModelRegistry\x12O\n" +
 	"\x04List\x12\".salad.v1.ModelRegistryListRequest\x1a#.salad.v1.ModelRegistryListResponse\x12L\n" +
-	"\x03Get\x12!.salad.v1.ModelRegistryGetRequest\x1a\".salad.v1.ModelRegistryGetResponseB\x7f\n" +
+	"\x03Get\x12!.salad.v1.ModelRegistryGetRequest\x1a\".salad.v1.ModelRegistryGetResponse\x12O\n" +
+	"\x04Load\x12\".salad.v1.ModelRegistryLoadRequest\x1a#.salad.v1.ModelRegistryLoadResponse\x12U\n" +
+	"\x06Unload\x12$.salad.v1.ModelRegistryUnloadRequest\x1a%.salad.v1.ModelRegistryUnloadResponse\x12T\n" +
+	"\x05Watch\x12#.salad.v1.ModelRegistryWatchRequest\x1a$.salad.v1.ModelRegistryWatchResponse0\x01B\x7f\n" +
 	"\x17io.github.saladserve.v1B\x12ModelRegistryProtoP\x01Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\xaa\x02\rSaladServe.V1b\x06proto3"
 
 var (
@@ -500,36 +937,59 @@ func file_salad_v1_model_registry_proto_rawDescGZIP() []byte {
 	return file_salad_v1_model_registry_proto_rawDescData
 }
 
-var file_salad_v1_model_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_salad_v1_model_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_salad_v1_model_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_salad_v1_model_registry_proto_goTypes = []any{
-	(*ModelRegistryListRequest)(nil),  // 0: salad.v1.ModelRegistryListRequest
-	(*ModelRegistryListResponse)(nil), // 1: salad.v1.ModelRegistryListResponse
-	(*ModelRegistryGetRequest)(nil),   // 2: salad.v1.ModelRegistryGetRequest
-	(*ModelRegistryGetResponse)(nil),  // 3: salad.v1.ModelRegistryGetResponse
-	(*Model)(nil),                     // 4: salad.v1.Model
-	(*Calibration)(nil),               // 5: salad.v1.Calibration
-	(*Quantile)(nil),                  // 6: salad.v1.Quantile
-	(*ModelSelector)(nil),             // 7: salad.v1.ModelSelector
-	(*ModelIdentity)(nil),             // 8: salad.v1.ModelIdentity
-	(*Geometry)(nil),                  // 9: salad.v1.Geometry
+	(ModelVersionState)(0),              // 0: salad.v1.ModelVersionState
+	(*ModelRegistryListRequest)(nil),    // 1: salad.v1.ModelRegistryListRequest
+	(*ModelRegistryListResponse)(nil),   // 2: salad.v1.ModelRegistryListResponse
+	(*ModelRegistryLoadRequest)(nil),    // 3: salad.v1.ModelRegistryLoadRequest
+	(*ModelRegistryLoadResponse)(nil),   // 4: salad.v1.ModelRegistryLoadResponse
+	(*ModelRegistryUnloadRequest)(nil),  // 5: salad.v1.ModelRegistryUnloadRequest
+	(*ModelRegistryUnloadResponse)(nil), // 6: salad.v1.ModelRegistryUnloadResponse
+	(*ModelRegistryWatchRequest)(nil),   // 7: salad.v1.ModelRegistryWatchRequest
+	(*ModelRegistryWatchResponse)(nil),  // 8: salad.v1.ModelRegistryWatchResponse
+	(*ModelVersionStatus)(nil),          // 9: salad.v1.ModelVersionStatus
+	(*ModelRegistryGetRequest)(nil),     // 10: salad.v1.ModelRegistryGetRequest
+	(*ModelRegistryGetResponse)(nil),    // 11: salad.v1.ModelRegistryGetResponse
+	(*Model)(nil),                       // 12: salad.v1.Model
+	(*Calibration)(nil),                 // 13: salad.v1.Calibration
+	(*Quantile)(nil),                    // 14: salad.v1.Quantile
+	(*ModelSelector)(nil),               // 15: salad.v1.ModelSelector
+	(*ModelIdentity)(nil),               // 16: salad.v1.ModelIdentity
+	(*Geometry)(nil),                    // 17: salad.v1.Geometry
 }
 var file_salad_v1_model_registry_proto_depIdxs = []int32{
-	4, // 0: salad.v1.ModelRegistryListResponse.models:type_name -> salad.v1.Model
-	7, // 1: salad.v1.ModelRegistryGetRequest.model:type_name -> salad.v1.ModelSelector
-	4, // 2: salad.v1.ModelRegistryGetResponse.model:type_name -> salad.v1.Model
-	8, // 3: salad.v1.Model.identity:type_name -> salad.v1.ModelIdentity
-	9, // 4: salad.v1.Model.geometry:type_name -> salad.v1.Geometry
-	5, // 5: salad.v1.Model.calibration:type_name -> salad.v1.Calibration
-	6, // 6: salad.v1.Calibration.quantiles:type_name -> salad.v1.Quantile
-	0, // 7: salad.v1.ModelRegistry.List:input_type -> salad.v1.ModelRegistryListRequest
-	2, // 8: salad.v1.ModelRegistry.Get:input_type -> salad.v1.ModelRegistryGetRequest
-	1, // 9: salad.v1.ModelRegistry.List:output_type -> salad.v1.ModelRegistryListResponse
-	3, // 10: salad.v1.ModelRegistry.Get:output_type -> salad.v1.ModelRegistryGetResponse
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	12, // 0: salad.v1.ModelRegistryListResponse.models:type_name -> salad.v1.Model
+	9,  // 1: salad.v1.ModelRegistryListResponse.versions:type_name -> salad.v1.ModelVersionStatus
+	15, // 2: salad.v1.ModelRegistryLoadRequest.model:type_name -> salad.v1.ModelSelector
+	12, // 3: salad.v1.ModelRegistryLoadResponse.model:type_name -> salad.v1.Model
+	15, // 4: salad.v1.ModelRegistryUnloadRequest.model:type_name -> salad.v1.ModelSelector
+	16, // 5: salad.v1.ModelRegistryUnloadResponse.models:type_name -> salad.v1.ModelIdentity
+	9,  // 6: salad.v1.ModelRegistryWatchResponse.versions:type_name -> salad.v1.ModelVersionStatus
+	16, // 7: salad.v1.ModelVersionStatus.identity:type_name -> salad.v1.ModelIdentity
+	0,  // 8: salad.v1.ModelVersionStatus.state:type_name -> salad.v1.ModelVersionState
+	15, // 9: salad.v1.ModelRegistryGetRequest.model:type_name -> salad.v1.ModelSelector
+	12, // 10: salad.v1.ModelRegistryGetResponse.model:type_name -> salad.v1.Model
+	16, // 11: salad.v1.Model.identity:type_name -> salad.v1.ModelIdentity
+	17, // 12: salad.v1.Model.geometry:type_name -> salad.v1.Geometry
+	13, // 13: salad.v1.Model.calibration:type_name -> salad.v1.Calibration
+	14, // 14: salad.v1.Calibration.quantiles:type_name -> salad.v1.Quantile
+	1,  // 15: salad.v1.ModelRegistry.List:input_type -> salad.v1.ModelRegistryListRequest
+	10, // 16: salad.v1.ModelRegistry.Get:input_type -> salad.v1.ModelRegistryGetRequest
+	3,  // 17: salad.v1.ModelRegistry.Load:input_type -> salad.v1.ModelRegistryLoadRequest
+	5,  // 18: salad.v1.ModelRegistry.Unload:input_type -> salad.v1.ModelRegistryUnloadRequest
+	7,  // 19: salad.v1.ModelRegistry.Watch:input_type -> salad.v1.ModelRegistryWatchRequest
+	2,  // 20: salad.v1.ModelRegistry.List:output_type -> salad.v1.ModelRegistryListResponse
+	11, // 21: salad.v1.ModelRegistry.Get:output_type -> salad.v1.ModelRegistryGetResponse
+	4,  // 22: salad.v1.ModelRegistry.Load:output_type -> salad.v1.ModelRegistryLoadResponse
+	6,  // 23: salad.v1.ModelRegistry.Unload:output_type -> salad.v1.ModelRegistryUnloadResponse
+	8,  // 24: salad.v1.ModelRegistry.Watch:output_type -> salad.v1.ModelRegistryWatchResponse
+	20, // [20:25] is the sub-list for method output_type
+	15, // [15:20] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_salad_v1_model_registry_proto_init() }
@@ -543,13 +1003,14 @@ func file_salad_v1_model_registry_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_salad_v1_model_registry_proto_rawDesc), len(file_salad_v1_model_registry_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_salad_v1_model_registry_proto_goTypes,
 		DependencyIndexes: file_salad_v1_model_registry_proto_depIdxs,
+		EnumInfos:         file_salad_v1_model_registry_proto_enumTypes,
 		MessageInfos:      file_salad_v1_model_registry_proto_msgTypes,
 	}.Build()
 	File_salad_v1_model_registry_proto = out.File

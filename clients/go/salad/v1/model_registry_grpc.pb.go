@@ -19,20 +19,34 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ModelRegistry_List_FullMethodName = "/salad.v1.ModelRegistry/List"
-	ModelRegistry_Get_FullMethodName  = "/salad.v1.ModelRegistry/Get"
+	ModelRegistry_List_FullMethodName   = "/salad.v1.ModelRegistry/List"
+	ModelRegistry_Get_FullMethodName    = "/salad.v1.ModelRegistry/Get"
+	ModelRegistry_Load_FullMethodName   = "/salad.v1.ModelRegistry/Load"
+	ModelRegistry_Unload_FullMethodName = "/salad.v1.ModelRegistry/Unload"
+	ModelRegistry_Watch_FullMethodName  = "/salad.v1.ModelRegistry/Watch"
 )
 
 // ModelRegistryClient is the client API for ModelRegistry service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// What is loaded, and what a client must know to prepare pixels.
+// What is loaded, what a client must know to prepare pixels, and calls that load and unload models.
 type ModelRegistryClient interface {
 	// Lists the loaded models, by name, then version.
 	List(ctx context.Context, in *ModelRegistryListRequest, opts ...grpc.CallOption) (*ModelRegistryListResponse, error)
 	// Gets one loaded model. NOT_FOUND where it is not loaded.
 	Get(ctx context.Context, in *ModelRegistryGetRequest, opts ...grpc.CallOption) (*ModelRegistryGetResponse, error)
+	// Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
+	// proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+	// Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
+	// cannot be served; the others serve on. Needs the scope "admin".
+	Load(ctx context.Context, in *ModelRegistryLoadRequest, opts ...grpc.CallOption) (*ModelRegistryLoadResponse, error)
+	// From the answer on no new acquisition gets the version. Those that have begun end on it; it is unloaded after the
+	// last. The last model of a server is not unloaded: FAILED_PRECONDITION. Needs the scope "admin".
+	Unload(ctx context.Context, in *ModelRegistryUnloadRequest, opts ...grpc.CallOption) (*ModelRegistryUnloadResponse, error)
+	// Answers with all versions and their states at once, and again after every change. Never ends by itself. Needs the
+	// scope "admin".
+	Watch(ctx context.Context, in *ModelRegistryWatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ModelRegistryWatchResponse], error)
 }
 
 type modelRegistryClient struct {
@@ -63,16 +77,66 @@ func (c *modelRegistryClient) Get(ctx context.Context, in *ModelRegistryGetReque
 	return out, nil
 }
 
+func (c *modelRegistryClient) Load(ctx context.Context, in *ModelRegistryLoadRequest, opts ...grpc.CallOption) (*ModelRegistryLoadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModelRegistryLoadResponse)
+	err := c.cc.Invoke(ctx, ModelRegistry_Load_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelRegistryClient) Unload(ctx context.Context, in *ModelRegistryUnloadRequest, opts ...grpc.CallOption) (*ModelRegistryUnloadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ModelRegistryUnloadResponse)
+	err := c.cc.Invoke(ctx, ModelRegistry_Unload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *modelRegistryClient) Watch(ctx context.Context, in *ModelRegistryWatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ModelRegistryWatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ModelRegistry_ServiceDesc.Streams[0], ModelRegistry_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ModelRegistryWatchRequest, ModelRegistryWatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelRegistry_WatchClient = grpc.ServerStreamingClient[ModelRegistryWatchResponse]
+
 // ModelRegistryServer is the server API for ModelRegistry service.
 // All implementations must embed UnimplementedModelRegistryServer
 // for forward compatibility.
 //
-// What is loaded, and what a client must know to prepare pixels.
+// What is loaded, what a client must know to prepare pixels, and calls that load and unload models.
 type ModelRegistryServer interface {
 	// Lists the loaded models, by name, then version.
 	List(context.Context, *ModelRegistryListRequest) (*ModelRegistryListResponse, error)
 	// Gets one loaded model. NOT_FOUND where it is not loaded.
 	Get(context.Context, *ModelRegistryGetRequest) (*ModelRegistryGetResponse, error)
+	// Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
+	// proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+	// Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
+	// cannot be served; the others serve on. Needs the scope "admin".
+	Load(context.Context, *ModelRegistryLoadRequest) (*ModelRegistryLoadResponse, error)
+	// From the answer on no new acquisition gets the version. Those that have begun end on it; it is unloaded after the
+	// last. The last model of a server is not unloaded: FAILED_PRECONDITION. Needs the scope "admin".
+	Unload(context.Context, *ModelRegistryUnloadRequest) (*ModelRegistryUnloadResponse, error)
+	// Answers with all versions and their states at once, and again after every change. Never ends by itself. Needs the
+	// scope "admin".
+	Watch(*ModelRegistryWatchRequest, grpc.ServerStreamingServer[ModelRegistryWatchResponse]) error
 	mustEmbedUnimplementedModelRegistryServer()
 }
 
@@ -88,6 +152,15 @@ func (UnimplementedModelRegistryServer) List(context.Context, *ModelRegistryList
 }
 func (UnimplementedModelRegistryServer) Get(context.Context, *ModelRegistryGetRequest) (*ModelRegistryGetResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedModelRegistryServer) Load(context.Context, *ModelRegistryLoadRequest) (*ModelRegistryLoadResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Load not implemented")
+}
+func (UnimplementedModelRegistryServer) Unload(context.Context, *ModelRegistryUnloadRequest) (*ModelRegistryUnloadResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Unload not implemented")
+}
+func (UnimplementedModelRegistryServer) Watch(*ModelRegistryWatchRequest, grpc.ServerStreamingServer[ModelRegistryWatchResponse]) error {
+	return status.Errorf(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedModelRegistryServer) mustEmbedUnimplementedModelRegistryServer() {}
 func (UnimplementedModelRegistryServer) testEmbeddedByValue()                       {}
@@ -146,6 +219,53 @@ func _ModelRegistry_Get_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ModelRegistry_Load_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ModelRegistryLoadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelRegistryServer).Load(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelRegistry_Load_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelRegistryServer).Load(ctx, req.(*ModelRegistryLoadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelRegistry_Unload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ModelRegistryUnloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ModelRegistryServer).Unload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ModelRegistry_Unload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ModelRegistryServer).Unload(ctx, req.(*ModelRegistryUnloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ModelRegistry_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ModelRegistryWatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ModelRegistryServer).Watch(m, &grpc.GenericServerStream[ModelRegistryWatchRequest, ModelRegistryWatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ModelRegistry_WatchServer = grpc.ServerStreamingServer[ModelRegistryWatchResponse]
+
 // ModelRegistry_ServiceDesc is the grpc.ServiceDesc for ModelRegistry service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -161,7 +281,21 @@ var ModelRegistry_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Get",
 			Handler:    _ModelRegistry_Get_Handler,
 		},
+		{
+			MethodName: "Load",
+			Handler:    _ModelRegistry_Load_Handler,
+		},
+		{
+			MethodName: "Unload",
+			Handler:    _ModelRegistry_Unload_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _ModelRegistry_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "salad/v1/model_registry.proto",
 }

@@ -11,7 +11,9 @@ import {
   type ChannelCredentials,
   Client,
   type ClientOptions,
+  type ClientReadableStream,
   type ClientUnaryCall,
+  type handleServerStreamingCall,
   type handleUnaryCall,
   makeGenericClientConstructor,
   type Metadata,
@@ -24,11 +26,66 @@ export const protobufPackage = "salad.v1";
 
 export const protobufFileName = "salad/v1/model_registry.proto";
 
+export enum ModelVersionState {
+  MODEL_VERSION_STATE_UNSPECIFIED = 0,
+  /** MODEL_VERSION_STATE_LOADING - Being read, checked and warmed up. */
+  MODEL_VERSION_STATE_LOADING = 1,
+  /** MODEL_VERSION_STATE_SERVING - Acquisitions can select it. */
+  MODEL_VERSION_STATE_SERVING = 2,
+  /** MODEL_VERSION_STATE_UNLOADING - Only acquisitions that have begun use it; it is unloaded after the last. */
+  MODEL_VERSION_STATE_UNLOADING = 3,
+  /** MODEL_VERSION_STATE_REFUSED - It cannot be served; the reason says why. */
+  MODEL_VERSION_STATE_REFUSED = 4,
+  UNRECOGNIZED = -1,
+}
+
 export interface ModelRegistryListRequest {
 }
 
 export interface ModelRegistryListResponse {
+  /** The models that acquisitions can select. */
   models: Model[];
+  /** All versions and their states, also those that were refused; by name, then version. */
+  versions: ModelVersionStatus[];
+}
+
+export interface ModelRegistryLoadRequest {
+  /** Without a version: the highest in the folders. */
+  model: ModelSelector | undefined;
+}
+
+export interface ModelRegistryLoadResponse {
+  model: Model | undefined;
+}
+
+export interface ModelRegistryUnloadRequest {
+  /** Without a version: every version of the model. */
+  model: ModelSelector | undefined;
+}
+
+export interface ModelRegistryUnloadResponse {
+  /** The versions that are unloading. */
+  models: ModelIdentity[];
+}
+
+export interface ModelRegistryWatchRequest {
+}
+
+export interface ModelRegistryWatchResponse {
+  /** All versions, by name, then version. A version that was unloaded is not among them. */
+  versions: ModelVersionStatus[];
+}
+
+export interface ModelVersionStatus {
+  /** The hash is empty while the bundle has not been read. */
+  identity: ModelIdentity | undefined;
+  state: ModelVersionState;
+  /** Acquisitions without a version get this one. */
+  isDefault: boolean;
+  /** Acquisitions that use the version at the time of the answer. */
+  acquisitions: number;
+  /** Why it was refused, or what else is wrong with it; for people. */
+  reason: string;
 }
 
 export interface ModelRegistryGetRequest {
@@ -136,13 +193,16 @@ export const ModelRegistryListRequest: MessageFns<ModelRegistryListRequest> = {
 };
 
 function createBaseModelRegistryListResponse(): ModelRegistryListResponse {
-  return { models: [] };
+  return { models: [], versions: [] };
 }
 
 export const ModelRegistryListResponse: MessageFns<ModelRegistryListResponse> = {
   encode(message: ModelRegistryListResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.models) {
       Model.encode(v!, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.versions) {
+      ModelVersionStatus.encode(v!, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -168,6 +228,14 @@ export const ModelRegistryListResponse: MessageFns<ModelRegistryListResponse> = 
             message.models.push(Model.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.versions.push(ModelVersionStatus.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -186,6 +254,434 @@ export const ModelRegistryListResponse: MessageFns<ModelRegistryListResponse> = 
   fromPartial(object: DeepPartial<ModelRegistryListResponse>): ModelRegistryListResponse {
     const message = createBaseModelRegistryListResponse();
     message.models = object.models?.map((e) => Model.fromPartial(e)) || [];
+    message.versions = object.versions?.map((e) => ModelVersionStatus.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModelRegistryLoadRequest(): ModelRegistryLoadRequest {
+  return { model: undefined };
+}
+
+export const ModelRegistryLoadRequest: MessageFns<ModelRegistryLoadRequest> = {
+  encode(message: ModelRegistryLoadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== undefined) {
+      ModelSelector.encode(message.model, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRegistryLoadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRegistryLoadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = ModelSelector.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelRegistryLoadRequest>): ModelRegistryLoadRequest {
+    return ModelRegistryLoadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelRegistryLoadRequest>): ModelRegistryLoadRequest {
+    const message = createBaseModelRegistryLoadRequest();
+    message.model = (object.model !== undefined && object.model !== null)
+      ? ModelSelector.fromPartial(object.model)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseModelRegistryLoadResponse(): ModelRegistryLoadResponse {
+  return { model: undefined };
+}
+
+export const ModelRegistryLoadResponse: MessageFns<ModelRegistryLoadResponse> = {
+  encode(message: ModelRegistryLoadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== undefined) {
+      Model.encode(message.model, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRegistryLoadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRegistryLoadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = Model.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelRegistryLoadResponse>): ModelRegistryLoadResponse {
+    return ModelRegistryLoadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelRegistryLoadResponse>): ModelRegistryLoadResponse {
+    const message = createBaseModelRegistryLoadResponse();
+    message.model = (object.model !== undefined && object.model !== null) ? Model.fromPartial(object.model) : undefined;
+    return message;
+  },
+};
+
+function createBaseModelRegistryUnloadRequest(): ModelRegistryUnloadRequest {
+  return { model: undefined };
+}
+
+export const ModelRegistryUnloadRequest: MessageFns<ModelRegistryUnloadRequest> = {
+  encode(message: ModelRegistryUnloadRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.model !== undefined) {
+      ModelSelector.encode(message.model, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRegistryUnloadRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRegistryUnloadRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.model = ModelSelector.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelRegistryUnloadRequest>): ModelRegistryUnloadRequest {
+    return ModelRegistryUnloadRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelRegistryUnloadRequest>): ModelRegistryUnloadRequest {
+    const message = createBaseModelRegistryUnloadRequest();
+    message.model = (object.model !== undefined && object.model !== null)
+      ? ModelSelector.fromPartial(object.model)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseModelRegistryUnloadResponse(): ModelRegistryUnloadResponse {
+  return { models: [] };
+}
+
+export const ModelRegistryUnloadResponse: MessageFns<ModelRegistryUnloadResponse> = {
+  encode(message: ModelRegistryUnloadResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.models) {
+      ModelIdentity.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRegistryUnloadResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRegistryUnloadResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.models.push(ModelIdentity.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelRegistryUnloadResponse>): ModelRegistryUnloadResponse {
+    return ModelRegistryUnloadResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelRegistryUnloadResponse>): ModelRegistryUnloadResponse {
+    const message = createBaseModelRegistryUnloadResponse();
+    message.models = object.models?.map((e) => ModelIdentity.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModelRegistryWatchRequest(): ModelRegistryWatchRequest {
+  return {};
+}
+
+export const ModelRegistryWatchRequest: MessageFns<ModelRegistryWatchRequest> = {
+  encode(_: ModelRegistryWatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRegistryWatchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRegistryWatchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelRegistryWatchRequest>): ModelRegistryWatchRequest {
+    return ModelRegistryWatchRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ModelRegistryWatchRequest>): ModelRegistryWatchRequest {
+    const message = createBaseModelRegistryWatchRequest();
+    return message;
+  },
+};
+
+function createBaseModelRegistryWatchResponse(): ModelRegistryWatchResponse {
+  return { versions: [] };
+}
+
+export const ModelRegistryWatchResponse: MessageFns<ModelRegistryWatchResponse> = {
+  encode(message: ModelRegistryWatchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.versions) {
+      ModelVersionStatus.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelRegistryWatchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelRegistryWatchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.versions.push(ModelVersionStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelRegistryWatchResponse>): ModelRegistryWatchResponse {
+    return ModelRegistryWatchResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelRegistryWatchResponse>): ModelRegistryWatchResponse {
+    const message = createBaseModelRegistryWatchResponse();
+    message.versions = object.versions?.map((e) => ModelVersionStatus.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseModelVersionStatus(): ModelVersionStatus {
+  return { identity: undefined, state: 0, isDefault: false, acquisitions: 0, reason: "" };
+}
+
+export const ModelVersionStatus: MessageFns<ModelVersionStatus> = {
+  encode(message: ModelVersionStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identity !== undefined) {
+      ModelIdentity.encode(message.identity, writer.uint32(10).fork()).join();
+    }
+    if (message.state !== 0) {
+      writer.uint32(16).int32(message.state);
+    }
+    if (message.isDefault !== false) {
+      writer.uint32(24).bool(message.isDefault);
+    }
+    if (message.acquisitions !== 0) {
+      writer.uint32(32).uint32(message.acquisitions);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ModelVersionStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseModelVersionStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identity = ModelIdentity.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.isDefault = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.acquisitions = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ModelVersionStatus>): ModelVersionStatus {
+    return ModelVersionStatus.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ModelVersionStatus>): ModelVersionStatus {
+    const message = createBaseModelVersionStatus();
+    message.identity = (object.identity !== undefined && object.identity !== null)
+      ? ModelIdentity.fromPartial(object.identity)
+      : undefined;
+    message.state = object.state ?? 0;
+    message.isDefault = object.isDefault ?? false;
+    message.acquisitions = object.acquisitions ?? 0;
+    message.reason = object.reason ?? "";
     return message;
   },
 };
@@ -653,7 +1149,7 @@ export const Quantile: MessageFns<Quantile> = {
   },
 };
 
-/** What is loaded, and what a client must know to prepare pixels. */
+/** What is loaded, what a client must know to prepare pixels, and calls that load and unload models. */
 export type ModelRegistryService = typeof ModelRegistryService;
 export const ModelRegistryService = {
   /** Lists the loaded models, by name, then version. */
@@ -680,6 +1176,53 @@ export const ModelRegistryService = {
       Buffer.from(ModelRegistryGetResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ModelRegistryGetResponse => ModelRegistryGetResponse.decode(value),
   },
+  /**
+   * Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
+   * proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+   * Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
+   * cannot be served; the others serve on. Needs the scope "admin".
+   */
+  load: {
+    path: "/salad.v1.ModelRegistry/Load" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ModelRegistryLoadRequest): Buffer =>
+      Buffer.from(ModelRegistryLoadRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ModelRegistryLoadRequest => ModelRegistryLoadRequest.decode(value),
+    responseSerialize: (value: ModelRegistryLoadResponse): Buffer =>
+      Buffer.from(ModelRegistryLoadResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelRegistryLoadResponse => ModelRegistryLoadResponse.decode(value),
+  },
+  /**
+   * From the answer on no new acquisition gets the version. Those that have begun end on it; it is unloaded after the
+   * last. The last model of a server is not unloaded: FAILED_PRECONDITION. Needs the scope "admin".
+   */
+  unload: {
+    path: "/salad.v1.ModelRegistry/Unload" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ModelRegistryUnloadRequest): Buffer =>
+      Buffer.from(ModelRegistryUnloadRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ModelRegistryUnloadRequest => ModelRegistryUnloadRequest.decode(value),
+    responseSerialize: (value: ModelRegistryUnloadResponse): Buffer =>
+      Buffer.from(ModelRegistryUnloadResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelRegistryUnloadResponse => ModelRegistryUnloadResponse.decode(value),
+  },
+  /**
+   * Answers with all versions and their states at once, and again after every change. Never ends by itself. Needs the
+   * scope "admin".
+   */
+  watch: {
+    path: "/salad.v1.ModelRegistry/Watch" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ModelRegistryWatchRequest): Buffer =>
+      Buffer.from(ModelRegistryWatchRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ModelRegistryWatchRequest => ModelRegistryWatchRequest.decode(value),
+    responseSerialize: (value: ModelRegistryWatchResponse): Buffer =>
+      Buffer.from(ModelRegistryWatchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ModelRegistryWatchResponse => ModelRegistryWatchResponse.decode(value),
+  },
 } as const;
 
 export interface ModelRegistryServer extends UntypedServiceImplementation {
@@ -687,6 +1230,23 @@ export interface ModelRegistryServer extends UntypedServiceImplementation {
   list: handleUnaryCall<ModelRegistryListRequest, ModelRegistryListResponse>;
   /** Gets one loaded model. NOT_FOUND where it is not loaded. */
   get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse>;
+  /**
+   * Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
+   * proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+   * Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
+   * cannot be served; the others serve on. Needs the scope "admin".
+   */
+  load: handleUnaryCall<ModelRegistryLoadRequest, ModelRegistryLoadResponse>;
+  /**
+   * From the answer on no new acquisition gets the version. Those that have begun end on it; it is unloaded after the
+   * last. The last model of a server is not unloaded: FAILED_PRECONDITION. Needs the scope "admin".
+   */
+  unload: handleUnaryCall<ModelRegistryUnloadRequest, ModelRegistryUnloadResponse>;
+  /**
+   * Answers with all versions and their states at once, and again after every change. Never ends by itself. Needs the
+   * scope "admin".
+   */
+  watch: handleServerStreamingCall<ModelRegistryWatchRequest, ModelRegistryWatchResponse>;
 }
 
 export interface ModelRegistryClient extends Client {
@@ -722,6 +1282,59 @@ export interface ModelRegistryClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ModelRegistryGetResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
+   * proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+   * Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
+   * cannot be served; the others serve on. Needs the scope "admin".
+   */
+  load(
+    request: ModelRegistryLoadRequest,
+    callback: (error: ServiceError | null, response: ModelRegistryLoadResponse) => void,
+  ): ClientUnaryCall;
+  load(
+    request: ModelRegistryLoadRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ModelRegistryLoadResponse) => void,
+  ): ClientUnaryCall;
+  load(
+    request: ModelRegistryLoadRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ModelRegistryLoadResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * From the answer on no new acquisition gets the version. Those that have begun end on it; it is unloaded after the
+   * last. The last model of a server is not unloaded: FAILED_PRECONDITION. Needs the scope "admin".
+   */
+  unload(
+    request: ModelRegistryUnloadRequest,
+    callback: (error: ServiceError | null, response: ModelRegistryUnloadResponse) => void,
+  ): ClientUnaryCall;
+  unload(
+    request: ModelRegistryUnloadRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ModelRegistryUnloadResponse) => void,
+  ): ClientUnaryCall;
+  unload(
+    request: ModelRegistryUnloadRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ModelRegistryUnloadResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Answers with all versions and their states at once, and again after every change. Never ends by itself. Needs the
+   * scope "admin".
+   */
+  watch(
+    request: ModelRegistryWatchRequest,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ModelRegistryWatchResponse>;
+  watch(
+    request: ModelRegistryWatchRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ModelRegistryWatchResponse>;
 }
 
 export const ModelRegistryClient = makeGenericClientConstructor(

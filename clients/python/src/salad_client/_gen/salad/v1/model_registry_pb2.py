@@ -16,7 +16,7 @@ _sym_db = _symbol_database.Default()
 from salad_client._gen.salad.v1 import types_pb2 as salad_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsalad/v1/model_registry.proto\x12\x08salad.v1\x1a\x14salad/v1/types.proto\"\x1a\n\x18ModelRegistryListRequest\"<\n\x19ModelRegistryListResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.salad.v1.Model\"A\n\x17ModelRegistryGetRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelSelector\":\n\x18ModelRegistryGetResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.salad.v1.Model\"\xb6\x02\n\x05Model\x12)\n\x08identity\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelIdentity\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12$\n\x08geometry\x18\x03 \x01(\x0b\x32\x12.salad.v1.Geometry\x12\x11\n\tintensity\x18\x04 \x01(\t\x12\x1c\n\x14\x65xpected_orientation\x18\x05 \x01(\t\x12\x10\n\x08\x64istance\x18\x06 \x01(\t\x12\x17\n\x0fneighbour_count\x18\x07 \x01(\r\x12\x16\n\x0e\x65mbedding_size\x18\x08 \x01(\r\x12\x17\n\x0fprototype_count\x18\t \x01(\r\x12*\n\x0b\x63\x61libration\x18\n \x01(\x0b\x32\x15.salad.v1.Calibration\x12\x0e\n\x06\x65ngine\x18\x0b \x01(\t\"t\n\x0b\x43\x61libration\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\x1f\n\x17min_false_positive_rate\x18\x02 \x01(\x01\x12%\n\tquantiles\x18\x03 \x03(\x0b\x32\x12.salad.v1.Quantile\x12\x0e\n\x06strata\x18\x04 \x01(\r\".\n\x08Quantile\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12\r\n\x05score\x18\x02 \x01(\x01\x32\xae\x01\n\rModelRegistry\x12O\n\x04List\x12\".salad.v1.ModelRegistryListRequest\x1a#.salad.v1.ModelRegistryListResponse\x12L\n\x03Get\x12!.salad.v1.ModelRegistryGetRequest\x1a\".salad.v1.ModelRegistryGetResponseB\x7f\n\x17io.github.saladserve.v1B\x12ModelRegistryProtoP\x01Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\xaa\x02\rSaladServe.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsalad/v1/model_registry.proto\x12\x08salad.v1\x1a\x14salad/v1/types.proto\"\x1a\n\x18ModelRegistryListRequest\"l\n\x19ModelRegistryListResponse\x12\x1f\n\x06models\x18\x01 \x03(\x0b\x32\x0f.salad.v1.Model\x12.\n\x08versions\x18\x02 \x03(\x0b\x32\x1c.salad.v1.ModelVersionStatus\"B\n\x18ModelRegistryLoadRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelSelector\";\n\x19ModelRegistryLoadResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.salad.v1.Model\"D\n\x1aModelRegistryUnloadRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelSelector\"F\n\x1bModelRegistryUnloadResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.salad.v1.ModelIdentity\"\x1b\n\x19ModelRegistryWatchRequest\"L\n\x1aModelRegistryWatchResponse\x12.\n\x08versions\x18\x01 \x03(\x0b\x32\x1c.salad.v1.ModelVersionStatus\"\xa5\x01\n\x12ModelVersionStatus\x12)\n\x08identity\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelIdentity\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.salad.v1.ModelVersionState\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x14\n\x0c\x61\x63quisitions\x18\x04 \x01(\r\x12\x0e\n\x06reason\x18\x05 \x01(\t\"A\n\x17ModelRegistryGetRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelSelector\":\n\x18ModelRegistryGetResponse\x12\x1e\n\x05model\x18\x01 \x01(\x0b\x32\x0f.salad.v1.Model\"\xb6\x02\n\x05Model\x12)\n\x08identity\x18\x01 \x01(\x0b\x32\x17.salad.v1.ModelIdentity\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12$\n\x08geometry\x18\x03 \x01(\x0b\x32\x12.salad.v1.Geometry\x12\x11\n\tintensity\x18\x04 \x01(\t\x12\x1c\n\x14\x65xpected_orientation\x18\x05 \x01(\t\x12\x10\n\x08\x64istance\x18\x06 \x01(\t\x12\x17\n\x0fneighbour_count\x18\x07 \x01(\r\x12\x16\n\x0e\x65mbedding_size\x18\x08 \x01(\r\x12\x17\n\x0fprototype_count\x18\t \x01(\r\x12*\n\x0b\x63\x61libration\x18\n \x01(\x0b\x32\x15.salad.v1.Calibration\x12\x0e\n\x06\x65ngine\x18\x0b \x01(\t\"t\n\x0b\x43\x61libration\x12\r\n\x05\x63ount\x18\x01 \x01(\r\x12\x1f\n\x17min_false_positive_rate\x18\x02 \x01(\x01\x12%\n\tquantiles\x18\x03 \x03(\x0b\x32\x12.salad.v1.Quantile\x12\x0e\n\x06strata\x18\x04 \x01(\r\".\n\x08Quantile\x12\x13\n\x0bprobability\x18\x01 \x01(\x01\x12\r\n\x05score\x18\x02 \x01(\x01*\xbe\x01\n\x11ModelVersionState\x12#\n\x1fMODEL_VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMODEL_VERSION_STATE_LOADING\x10\x01\x12\x1f\n\x1bMODEL_VERSION_STATE_SERVING\x10\x02\x12!\n\x1dMODEL_VERSION_STATE_UNLOADING\x10\x03\x12\x1f\n\x1bMODEL_VERSION_STATE_REFUSED\x10\x04\x32\xac\x03\n\rModelRegistry\x12O\n\x04List\x12\".salad.v1.ModelRegistryListRequest\x1a#.salad.v1.ModelRegistryListResponse\x12L\n\x03Get\x12!.salad.v1.ModelRegistryGetRequest\x1a\".salad.v1.ModelRegistryGetResponse\x12O\n\x04Load\x12\".salad.v1.ModelRegistryLoadRequest\x1a#.salad.v1.ModelRegistryLoadResponse\x12U\n\x06Unload\x12$.salad.v1.ModelRegistryUnloadRequest\x1a%.salad.v1.ModelRegistryUnloadResponse\x12T\n\x05Watch\x12#.salad.v1.ModelRegistryWatchRequest\x1a$.salad.v1.ModelRegistryWatchResponse0\x01\x42\x7f\n\x17io.github.saladserve.v1B\x12ModelRegistryProtoP\x01Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\xaa\x02\rSaladServe.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,20 +24,36 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'salad_client._gen.salad.v1.
 if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\027io.github.saladserve.v1B\022ModelRegistryProtoP\001Z>github.com/salad-serve/salad-serve/clients/go/salad/v1;saladv1\252\002\rSaladServe.V1'
+  _globals['_MODELVERSIONSTATE']._serialized_start=1356
+  _globals['_MODELVERSIONSTATE']._serialized_end=1546
   _globals['_MODELREGISTRYLISTREQUEST']._serialized_start=65
   _globals['_MODELREGISTRYLISTREQUEST']._serialized_end=91
   _globals['_MODELREGISTRYLISTRESPONSE']._serialized_start=93
-  _globals['_MODELREGISTRYLISTRESPONSE']._serialized_end=153
-  _globals['_MODELREGISTRYGETREQUEST']._serialized_start=155
-  _globals['_MODELREGISTRYGETREQUEST']._serialized_end=220
-  _globals['_MODELREGISTRYGETRESPONSE']._serialized_start=222
-  _globals['_MODELREGISTRYGETRESPONSE']._serialized_end=280
-  _globals['_MODEL']._serialized_start=283
-  _globals['_MODEL']._serialized_end=593
-  _globals['_CALIBRATION']._serialized_start=595
-  _globals['_CALIBRATION']._serialized_end=711
-  _globals['_QUANTILE']._serialized_start=713
-  _globals['_QUANTILE']._serialized_end=759
-  _globals['_MODELREGISTRY']._serialized_start=762
-  _globals['_MODELREGISTRY']._serialized_end=936
+  _globals['_MODELREGISTRYLISTRESPONSE']._serialized_end=201
+  _globals['_MODELREGISTRYLOADREQUEST']._serialized_start=203
+  _globals['_MODELREGISTRYLOADREQUEST']._serialized_end=269
+  _globals['_MODELREGISTRYLOADRESPONSE']._serialized_start=271
+  _globals['_MODELREGISTRYLOADRESPONSE']._serialized_end=330
+  _globals['_MODELREGISTRYUNLOADREQUEST']._serialized_start=332
+  _globals['_MODELREGISTRYUNLOADREQUEST']._serialized_end=400
+  _globals['_MODELREGISTRYUNLOADRESPONSE']._serialized_start=402
+  _globals['_MODELREGISTRYUNLOADRESPONSE']._serialized_end=472
+  _globals['_MODELREGISTRYWATCHREQUEST']._serialized_start=474
+  _globals['_MODELREGISTRYWATCHREQUEST']._serialized_end=501
+  _globals['_MODELREGISTRYWATCHRESPONSE']._serialized_start=503
+  _globals['_MODELREGISTRYWATCHRESPONSE']._serialized_end=579
+  _globals['_MODELVERSIONSTATUS']._serialized_start=582
+  _globals['_MODELVERSIONSTATUS']._serialized_end=747
+  _globals['_MODELREGISTRYGETREQUEST']._serialized_start=749
+  _globals['_MODELREGISTRYGETREQUEST']._serialized_end=814
+  _globals['_MODELREGISTRYGETRESPONSE']._serialized_start=816
+  _globals['_MODELREGISTRYGETRESPONSE']._serialized_end=874
+  _globals['_MODEL']._serialized_start=877
+  _globals['_MODEL']._serialized_end=1187
+  _globals['_CALIBRATION']._serialized_start=1189
+  _globals['_CALIBRATION']._serialized_end=1305
+  _globals['_QUANTILE']._serialized_start=1307
+  _globals['_QUANTILE']._serialized_end=1353
+  _globals['_MODELREGISTRY']._serialized_start=1549
+  _globals['_MODELREGISTRY']._serialized_end=1977
 # @@protoc_insertion_point(module_scope)

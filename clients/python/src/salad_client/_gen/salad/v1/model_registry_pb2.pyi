@@ -8,11 +8,47 @@ import builtins
 import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
+import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import salad_client._gen.salad.v1.types_pb2
+import sys
 import typing
 
+if sys.version_info >= (3, 10):
+    import typing as typing_extensions
+else:
+    import typing_extensions
+
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
+
+class _ModelVersionState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ModelVersionStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ModelVersionState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    MODEL_VERSION_STATE_UNSPECIFIED: _ModelVersionState.ValueType  # 0
+    MODEL_VERSION_STATE_LOADING: _ModelVersionState.ValueType  # 1
+    """Being read, checked and warmed up."""
+    MODEL_VERSION_STATE_SERVING: _ModelVersionState.ValueType  # 2
+    """Acquisitions can select it."""
+    MODEL_VERSION_STATE_UNLOADING: _ModelVersionState.ValueType  # 3
+    """Only acquisitions that have begun use it; it is unloaded after the last."""
+    MODEL_VERSION_STATE_REFUSED: _ModelVersionState.ValueType  # 4
+    """It cannot be served; the reason says why."""
+
+class ModelVersionState(_ModelVersionState, metaclass=_ModelVersionStateEnumTypeWrapper): ...
+
+MODEL_VERSION_STATE_UNSPECIFIED: ModelVersionState.ValueType  # 0
+MODEL_VERSION_STATE_LOADING: ModelVersionState.ValueType  # 1
+"""Being read, checked and warmed up."""
+MODEL_VERSION_STATE_SERVING: ModelVersionState.ValueType  # 2
+"""Acquisitions can select it."""
+MODEL_VERSION_STATE_UNLOADING: ModelVersionState.ValueType  # 3
+"""Only acquisitions that have begun use it; it is unloaded after the last."""
+MODEL_VERSION_STATE_REFUSED: ModelVersionState.ValueType  # 4
+"""It cannot be served; the reason says why."""
+global___ModelVersionState = ModelVersionState
 
 @typing.final
 class ModelRegistryListRequest(google.protobuf.message.Message):
@@ -29,16 +65,159 @@ class ModelRegistryListResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: builtins.int
+    VERSIONS_FIELD_NUMBER: builtins.int
     @property
-    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Model]: ...
+    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Model]:
+        """The models that acquisitions can select."""
+
+    @property
+    def versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelVersionStatus]:
+        """All versions and their states, also those that were refused; by name, then version."""
+
     def __init__(
         self,
         *,
         models: collections.abc.Iterable[global___Model] | None = ...,
+        versions: collections.abc.Iterable[global___ModelVersionStatus] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["models", b"models", "versions", b"versions"]) -> None: ...
+
+global___ModelRegistryListResponse = ModelRegistryListResponse
+
+@typing.final
+class ModelRegistryLoadRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    @property
+    def model(self) -> salad_client._gen.salad.v1.types_pb2.ModelSelector:
+        """Without a version: the highest in the folders."""
+
+    def __init__(
+        self,
+        *,
+        model: salad_client._gen.salad.v1.types_pb2.ModelSelector | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model", b"model"]) -> None: ...
+
+global___ModelRegistryLoadRequest = ModelRegistryLoadRequest
+
+@typing.final
+class ModelRegistryLoadResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    @property
+    def model(self) -> global___Model: ...
+    def __init__(
+        self,
+        *,
+        model: global___Model | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model", b"model"]) -> None: ...
+
+global___ModelRegistryLoadResponse = ModelRegistryLoadResponse
+
+@typing.final
+class ModelRegistryUnloadRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: builtins.int
+    @property
+    def model(self) -> salad_client._gen.salad.v1.types_pb2.ModelSelector:
+        """Without a version: every version of the model."""
+
+    def __init__(
+        self,
+        *,
+        model: salad_client._gen.salad.v1.types_pb2.ModelSelector | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["model", b"model"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["model", b"model"]) -> None: ...
+
+global___ModelRegistryUnloadRequest = ModelRegistryUnloadRequest
+
+@typing.final
+class ModelRegistryUnloadResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: builtins.int
+    @property
+    def models(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[salad_client._gen.salad.v1.types_pb2.ModelIdentity]:
+        """The versions that are unloading."""
+
+    def __init__(
+        self,
+        *,
+        models: collections.abc.Iterable[salad_client._gen.salad.v1.types_pb2.ModelIdentity] | None = ...,
     ) -> None: ...
     def ClearField(self, field_name: typing.Literal["models", b"models"]) -> None: ...
 
-global___ModelRegistryListResponse = ModelRegistryListResponse
+global___ModelRegistryUnloadResponse = ModelRegistryUnloadResponse
+
+@typing.final
+class ModelRegistryWatchRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ModelRegistryWatchRequest = ModelRegistryWatchRequest
+
+@typing.final
+class ModelRegistryWatchResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: builtins.int
+    @property
+    def versions(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ModelVersionStatus]:
+        """All versions, by name, then version. A version that was unloaded is not among them."""
+
+    def __init__(
+        self,
+        *,
+        versions: collections.abc.Iterable[global___ModelVersionStatus] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["versions", b"versions"]) -> None: ...
+
+global___ModelRegistryWatchResponse = ModelRegistryWatchResponse
+
+@typing.final
+class ModelVersionStatus(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IDENTITY_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    IS_DEFAULT_FIELD_NUMBER: builtins.int
+    ACQUISITIONS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    state: global___ModelVersionState.ValueType
+    is_default: builtins.bool
+    """Acquisitions without a version get this one."""
+    acquisitions: builtins.int
+    """Acquisitions that use the version at the time of the answer."""
+    reason: builtins.str
+    """Why it was refused, or what else is wrong with it; for people."""
+    @property
+    def identity(self) -> salad_client._gen.salad.v1.types_pb2.ModelIdentity:
+        """The hash is empty while the bundle has not been read."""
+
+    def __init__(
+        self,
+        *,
+        identity: salad_client._gen.salad.v1.types_pb2.ModelIdentity | None = ...,
+        state: global___ModelVersionState.ValueType = ...,
+        is_default: builtins.bool = ...,
+        acquisitions: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["identity", b"identity"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["acquisitions", b"acquisitions", "identity", b"identity", "is_default", b"is_default", "reason", b"reason", "state", b"state"]) -> None: ...
+
+global___ModelVersionStatus = ModelVersionStatus
 
 @typing.final
 class ModelRegistryGetRequest(google.protobuf.message.Message):
