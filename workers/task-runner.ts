@@ -5,8 +5,8 @@ import { runGoldenCheckOnModel } from '../src/engines/selection/golden-check.js'
 import { skipReason, skipReasonBeforeStart } from '../src/engines/selection/select.js';
 import { SaladError } from '../src/errors/index.js';
 import { toErrorData } from '../src/errors/transfer.js';
-import { alignerOf } from '../src/imaging/alignment.js';
-import { ALIGNMENT_NUMBERS, toNumbers } from '../src/imaging/alignment-map.js';
+import { alignerOf } from '../src/imaging/alignment/alignment.js';
+import { ALIGNMENT_NUMBERS, toNumbers } from '../src/imaging/alignment/alignment-map.js';
 import { inPrecision } from '../src/network/precision.js';
 import {
   failureFrom,

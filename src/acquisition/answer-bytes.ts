@@ -1,5 +1,5 @@
 /** Computes the memory that the answers of an acquisition may need, from its header. */
-import { mapShapeOf } from '../imaging/anomaly-map.js';
+import { mapShapeOf } from '../imaging/map/anomaly-map.js';
 import type { AcquisitionRequest, ServedModel } from './types.js';
 
 /** Most patches in one event: keeps messages with embeddings small. */

@@ -1,10 +1,10 @@
 /** Builds the final aggregate of an acquisition: image score, p-values, decision, coverage, anomaly map, warnings. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { tilePositionOf } from '../geometry/tile-index.js';
-import { alignerOf } from '../imaging/alignment.js';
-import { isAtBound } from '../imaging/alignment-map.js';
+import { alignerOf } from '../imaging/alignment/alignment.js';
+import { isAtBound } from '../imaging/alignment/alignment-map.js';
 import { type Emptiness, smallestSide } from '../imaging/image-content.js';
-import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
+import { patchSourceBox, patchSourceCorners } from '../imaging/map/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
 import type { Implausible } from '../scoring/plausibility.js';

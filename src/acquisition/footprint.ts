@@ -1,5 +1,5 @@
 /** Computes the memory that an acquisition may need, from its header. */
-import { mapShapeOf } from '../imaging/anomaly-map.js';
+import { mapShapeOf } from '../imaging/map/anomaly-map.js';
 import { workingImageBytes } from '../imaging/working-image-bytes.js';
 import type { AcquisitionRequest, ServedModel } from './types.js';
 

@@ -1,8 +1,8 @@
 /** Builds the anomaly map of an acquisition. */
-import { anomalyMapSteps, mapShapeOf, mapToSource, PatchField } from '../imaging/anomaly-map.js';
-import { colourScaleOf, colourStops } from '../imaging/colour-scale.js';
-import { overlaySteps, rgbPng } from '../imaging/overlay.js';
-import { pictureSteps } from '../imaging/picture.js';
+import { anomalyMapSteps, mapShapeOf, mapToSource, PatchField } from '../imaging/map/anomaly-map.js';
+import { colourScaleOf, colourStops } from '../imaging/map/colour-scale.js';
+import { overlaySteps, rgbPng } from '../imaging/map/overlay.js';
+import { pictureSteps } from '../imaging/map/picture.js';
 import { inTurns } from '../imaging/turns.js';
 import { patchPValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';

@@ -5,7 +5,7 @@ import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
 import type { TileIndex } from '../geometry/tile-index.js';
-import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment-map.js';
+import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment/alignment-map.js';
 import { writeTile } from '../imaging/batch-tiles.js';
 import { inTurns } from '../imaging/turns.js';
 import { WorkingImage } from '../imaging/working-image.js';

@@ -6,8 +6,8 @@ import type { AffineTransform, Point } from '../geometry/affine.js';
 import type { Geometry } from '../geometry/geometry.js';
 import type { Box, Placement } from '../geometry/placement.js';
 import type { TilePosition } from '../geometry/tile-index.js';
-import type { MapShape } from '../imaging/anomaly-map.js';
-import type { ColourStop } from '../imaging/colour-scale.js';
+import type { MapShape } from '../imaging/map/anomaly-map.js';
+import type { ColourStop } from '../imaging/map/colour-scale.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 
 import type { PlausibilityGate } from '../scoring/plausibility.js';

@@ -15,7 +15,7 @@ export const intensitySchema = z.discriminatedUnion('kind', [
 ]);
 
 /**
- * The mean training image, to which a complete working image is warped before tiles are cut (src/imaging/alignment.ts).
+ * The mean training image, to which a complete working image is warped before tiles are cut (src/imaging/alignment/alignment.ts).
  */
 export const alignmentSchema = z.strictObject({
   kind: z.literal('affine'),

@@ -15,8 +15,8 @@ import {
 } from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
 import type { TileIndex } from '../geometry/tile-index.js';
-import { type Aligner, alignerOf } from './alignment.js';
-import { type Alignment, unaligned } from './alignment-map.js';
+import { type Aligner, alignerOf } from './alignment/alignment.js';
+import { type Alignment, unaligned } from './alignment/alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
 import { type Emptiness, ImageContent, isTooSmall } from './image-content.js';
 import { invalid } from './invalid-format.js';

@@ -5,7 +5,7 @@ import type { Bundle } from '../bundle/bundle.js';
 import { modelKey } from '../bundle/repository.js';
 import type { Precision } from '../engines/engine.js';
 import { alignsInTile } from '../geometry/geometry.js';
-import { ALIGNMENT_NUMBERS } from '../imaging/alignment-map.js';
+import { ALIGNMENT_NUMBERS } from '../imaging/alignment/alignment-map.js';
 import type { EnginePool, PoolModel } from '../pool/engine-pool.js';
 
 /** What the engine pool needs of a bundle. */

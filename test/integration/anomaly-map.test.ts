@@ -15,8 +15,8 @@ import {
   type SourcePoint,
 } from '../../src/gen/salad/v1/types.js';
 import { apply, invert } from '../../src/geometry/affine.js';
-import { warp } from '../../src/imaging/alignment-map.js';
-import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment-pyramid.js';
+import { warp } from '../../src/imaging/alignment/alignment-map.js';
+import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment/alignment-pyramid.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';

@@ -6,7 +6,7 @@ import { type Bundle, readBundle, writeBundle } from '../../src/bundle/bundle.js
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
-import { ALIGNMENT_SIZE } from '../../src/imaging/alignment-pyramid.js';
+import { ALIGNMENT_SIZE } from '../../src/imaging/alignment/alignment-pyramid.js';
 import { regionMeans } from '../../src/scoring/plausibility.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';

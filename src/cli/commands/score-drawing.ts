@@ -1,10 +1,10 @@
 /** Draws the anomaly map that a server sent over the pixels of the file that was scored. */
 import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
 import { SaladError } from '../../errors/index.js';
-import { legendBelow } from '../../imaging/legend.js';
-import { type DrawnMap, overlayRgb } from '../../imaging/map-drawing.js';
-import { rgbPng } from '../../imaging/overlay.js';
-import { pictureOf } from '../../imaging/picture.js';
+import { legendBelow } from '../../imaging/map/legend.js';
+import { type DrawnMap, overlayRgb } from '../../imaging/map/map-drawing.js';
+import { rgbPng } from '../../imaging/map/overlay.js';
+import { pictureOf } from '../../imaging/map/picture.js';
 import type { PixelFormat } from '../../imaging/pixel-format.js';
 
 export interface SourcePixels {

@@ -2,7 +2,7 @@
 import { appendFile, writeFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { type DrawnMap, pictureLayers } from '../../imaging/map-drawing.js';
+import { type DrawnMap, pictureLayers } from '../../imaging/map/map-drawing.js';
 import { failureOf } from '../shared/failure.js';
 import { EXIT, isStdoutClosed, note, print, printable, printJson } from '../shared/output.js';
 import { type OutputFile, prepareFiles } from '../shared/output-files.js';

@@ -1,7 +1,7 @@
 /** `salad score --report`: one page with what failed, a table to sort, and every image beside its map. */
 import { writeFile } from 'node:fs/promises';
 import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
-import type { PictureLayers } from '../../imaging/map-drawing.js';
+import type { PictureLayers } from '../../imaging/map/map-drawing.js';
 import { shownShare } from '../../report/colour-bar.js';
 import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../report/page.js';
 import { mapToolbar, type Outline, type Picture, picturePair } from '../../report/picture.js';

@@ -1,8 +1,8 @@
 /** One pass of an evaluation over the images: scores, decisions, hits of boxes and masks, pictures for the report. */
 import type { Bundle } from '../../bundle/bundle.js';
 import { columnOf, rowOf } from '../../geometry/cells.js';
-import { alignerOf } from '../../imaging/alignment.js';
-import { patchSourceBox } from '../../imaging/patch-box.js';
+import { alignerOf } from '../../imaging/alignment/alignment.js';
+import { patchSourceBox } from '../../imaging/map/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { rankedCells } from '../../scoring/aggregate.js';
 import {

@@ -3,7 +3,7 @@
  * and splits them into strata where the normals differ much (docs/explanation/thresholds.md).
  */
 import type { CalibrationTables } from '../../geometry/specifications.js';
-import { alignerOf } from '../../imaging/alignment.js';
+import { alignerOf } from '../../imaging/alignment/alignment.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 import { fitAlignmentReference } from './alignment-reference.js';
 

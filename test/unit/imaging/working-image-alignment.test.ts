@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { geometryOf } from '../../../src/geometry/geometry.js';
 import { type InputSpec, inputSchema, type TilingSpec } from '../../../src/geometry/specifications.js';
-import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment-pyramid.js';
+import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment/alignment-pyramid.js';
 import { defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../../src/imaging/working-image.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';

@@ -1,7 +1,7 @@
 /**
  * Builds log-Gabor patch descriptors as network descriptions (docs/explanation/gabor-descriptors.md). The filters are
  * fixed; only the whitening that follows is fitted. Alignment to the mean training image happens before, in the working
- * image (src/imaging/alignment.ts).
+ * image (src/imaging/alignment/alignment.ts).
  */
 import type { NetworkNode, WeightTensor } from '../../../network/description.js';
 import type { DescriptorNetwork } from '../fit-whitening.js';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { apply, invert } from '../../../src/geometry/affine.js';
-import { type Geometry, geometryOf, patchStart } from '../../../src/geometry/geometry.js';
-import { placedToSource } from '../../../src/geometry/placement.js';
-import { IDENTITY, unaligned } from '../../../src/imaging/alignment-map.js';
-import { anomalyMap, mapShapeOf, mapToSource, PatchField } from '../../../src/imaging/anomaly-map.js';
+import { apply, invert } from '../../../../src/geometry/affine.js';
+import { type Geometry, geometryOf, patchStart } from '../../../../src/geometry/geometry.js';
+import { placedToSource } from '../../../../src/geometry/placement.js';
+import { IDENTITY, unaligned } from '../../../../src/imaging/alignment/alignment-map.js';
+import { anomalyMap, mapShapeOf, mapToSource, PatchField } from '../../../../src/imaging/map/anomaly-map.js';
 
 const SIZE = 32;
 

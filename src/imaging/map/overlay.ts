@@ -1,8 +1,8 @@
 /** Draws an anomaly map in colours, over a grey picture or as a separate layer. */
-import { SaladError } from '../errors/index.js';
+import { SaladError } from '../../errors/index.js';
+import { sharp } from '../libvips.js';
 import type { MapShape } from './anomaly-map.js';
 import { CONTOUR, type ColourScale, colourIndex, colourTable } from './colour-scale.js';
-import { sharp } from './libvips.js';
 
 /** Width of the contour relative to the map's longer side; it has at least one pixel. */
 const CONTOUR_SHARE = 1 / 300;

@@ -3,7 +3,7 @@
  * scales, one angle) and minimises the centre-weighted squared difference of the standardised images, so that gain and
  * offset of the grey levels do not matter. Damped Gauss-Newton, coarse to fine, in float64.
  */
-import type { InputSpec } from '../geometry/specifications.js';
+import type { InputSpec } from '../../geometry/specifications.js';
 import { type Alignment, type AlignmentMap, IDENTITY, toMap, toVector, warp } from './alignment-map.js';
 import { ALIGNMENT_SIZE, ImageLevel, ReferenceLevel, shrink } from './alignment-pyramid.js';
 

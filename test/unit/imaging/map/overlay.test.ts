@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
-import { colourAt, colourScaleOf, colourStops } from '../../../src/imaging/colour-scale.js';
-import { INFERNO } from '../../../src/imaging/inferno.js';
-import { colourLayerPng, overlaySteps, rgbPng } from '../../../src/imaging/overlay.js';
-import { inTurns } from '../../../src/imaging/turns.js';
+import { colourAt, colourScaleOf, colourStops } from '../../../../src/imaging/map/colour-scale.js';
+import { INFERNO } from '../../../../src/imaging/map/inferno.js';
+import { colourLayerPng, overlaySteps, rgbPng } from '../../../../src/imaging/map/overlay.js';
+import { inTurns } from '../../../../src/imaging/turns.js';
 
 const SHAPE = { rows: 12, columns: 10 };
 

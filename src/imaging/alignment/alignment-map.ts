@@ -1,5 +1,5 @@
 /** The affine map of an alignment, from the aligned image to the given image, and its application to images. */
-import type { AffineTransform } from '../geometry/affine.js';
+import type { AffineTransform } from '../../geometry/affine.js';
 
 /** Bounds: shifts in half sides, logarithms of scales, angle in radians. */
 const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { colourScaleOf, colourStops } from '../../../src/imaging/colour-scale.js';
-import { drawText, textWidth } from '../../../src/imaging/glyphs.js';
-import { legendBelow } from '../../../src/imaging/legend.js';
+import { colourScaleOf, colourStops } from '../../../../src/imaging/map/colour-scale.js';
+import { drawText, textWidth } from '../../../../src/imaging/map/glyphs.js';
+import { legendBelow } from '../../../../src/imaging/map/legend.js';
 
 const STOPS = colourStops(colourScaleOf(1.8, new Float32Array()), (z) => 0.05 / z);
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { apply } from '../../../src/geometry/affine.js';
-import { Aligner } from '../../../src/imaging/alignment.js';
+import { apply } from '../../../../src/geometry/affine.js';
+import { Aligner } from '../../../../src/imaging/alignment/alignment.js';
 import {
   type AlignmentMap,
   fromNumbers,
@@ -10,10 +10,10 @@ import {
   toNumbers,
   unaligned,
   warp,
-} from '../../../src/imaging/alignment-map.js';
-import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment-pyramid.js';
-import { makePhantom } from '../../../src/phantom/phantom.js';
-import { createRandomSource } from '../../../src/phantom/random-source.js';
+} from '../../../../src/imaging/alignment/alignment-map.js';
+import { ALIGNMENT_SIZE, shrink } from '../../../../src/imaging/alignment/alignment-pyramid.js';
+import { makePhantom } from '../../../../src/phantom/phantom.js';
+import { createRandomSource } from '../../../../src/phantom/random-source.js';
 
 const SIZE = 224;
 

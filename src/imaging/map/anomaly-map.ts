@@ -1,8 +1,8 @@
 /** Draws robust z of the patches as a dense map in the geometry of the source image. */
-import { type AffineTransform, compose, invert, scaling } from '../geometry/affine.js';
-import { cellAt, columnOf, rowOf } from '../geometry/cells.js';
-import { type Geometry, patchStart } from '../geometry/geometry.js';
-import type { Box } from '../geometry/placement.js';
+import { type AffineTransform, compose, invert, scaling } from '../../geometry/affine.js';
+import { cellAt, columnOf, rowOf } from '../../geometry/cells.js';
+import { type Geometry, patchStart } from '../../geometry/geometry.js';
+import type { Box } from '../../geometry/placement.js';
 
 /** Most pixels of the longer side of a map: 1 MiB of float32, and a higher resolution than that of a patch grid. */
 export const MAP_SIDE_MAX = 512;

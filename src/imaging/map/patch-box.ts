@@ -1,8 +1,8 @@
 /** Computes the position of a patch in the source image. */
-import type { Point } from '../geometry/affine.js';
-import { patchStart } from '../geometry/geometry.js';
-import type { Box } from '../geometry/placement.js';
-import type { WorkingImage } from './working-image.js';
+import type { Point } from '../../geometry/affine.js';
+import { patchStart } from '../../geometry/geometry.js';
+import type { Box } from '../../geometry/placement.js';
+import type { WorkingImage } from '../working-image.js';
 
 /** Box of the patch at a row and column of the patch grid, in working pixels. */
 function patchBox({ geometry }: WorkingImage, row: number, column: number): Box {

@@ -1,9 +1,10 @@
 /** Draws an anomaly map over a picture of its image. */
+
+import { inTurns } from '../turns.js';
 import type { MapShape } from './anomaly-map.js';
 import type { ColourScale } from './colour-scale.js';
 import { colourLayerPng, overlaySteps } from './overlay.js';
 import { greyJpeg } from './picture.js';
-import { inTurns } from './turns.js';
 
 /** Picture and map of one image, in the geometry of the source image. */
 export interface DrawnMap {

@@ -1,11 +1,11 @@
 /** Draws grey pictures of radiographs: small, 8 bits, in the geometry of the source image. */
-import type { Placement } from '../geometry/placement.js';
+import type { Placement } from '../../geometry/placement.js';
+import { sharp } from '../libvips.js';
+import { percentilesOf } from '../percentile.js';
+import { createDisplayTransform, type PixelFormat } from '../pixel-format.js';
+import { RowResampler } from '../resample.js';
+import { stretch } from '../stretch.js';
 import type { MapShape } from './anomaly-map.js';
-import { sharp } from './libvips.js';
-import { percentilesOf } from './percentile.js';
-import { createDisplayTransform, type PixelFormat } from './pixel-format.js';
-import { RowResampler } from './resample.js';
-import { stretch } from './stretch.js';
 
 /** Samples that are converted to display values in one call. */
 const BLOCK_SAMPLES = 32_768;
