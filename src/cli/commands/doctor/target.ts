@@ -1,9 +1,9 @@
 /** `salad doctor --target`: asks a running server for its health, engines and models. */
-import { SaladClient } from '../../../clients/typescript/src/index.js';
-import { ENGINE_NAMES, type EngineName } from '../../engines/engine.js';
-import { failureOf } from '../shared/failure.js';
-import { explainCall, type ServerAddress } from '../shared/server-call.js';
-import { type TargetFlags, targetOptions } from '../shared/target.js';
+import { SaladClient } from '../../../../clients/typescript/src/index.js';
+import { ENGINE_NAMES, type EngineName } from '../../../engines/engine.js';
+import { failureOf } from '../../shared/failure.js';
+import { explainCall, type ServerAddress } from '../../shared/server-call.js';
+import { type TargetFlags, targetOptions } from '../../shared/target.js';
 
 export interface TargetReport {
   readonly target: string;

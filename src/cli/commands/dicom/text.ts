@@ -1,5 +1,5 @@
 /** Formats `salad dicom info` as human-readable text: one line for each fact that affects the score. */
-import type { infoJson } from './dicom-info.js';
+import type { infoJson } from './info.js';
 
 type Info = ReturnType<typeof infoJson>;
 

@@ -1,21 +1,21 @@
 import { cpus, totalmem } from 'node:os';
 import type { Command } from 'commander';
-import { type Bundle, readBundle } from '../../bundle/bundle.js';
-import { findBundle, type IgnoredFolder, modelKey, openBundles } from '../../bundle/repository.js';
-import { loadConfig } from '../../config/load.js';
-import type { ServeConfig } from '../../config/schema.js';
-import type { EngineName } from '../../engines/engine.js';
-import { bestEngine, checkEngines, type EngineReport } from '../../engines/selection/select.js';
-import { SaladError } from '../../errors/index.js';
-import { inPrecision, type Precision, supportedPrecision } from '../../network/precision.js';
-import { shippedModels } from '../../util/package-root.js';
-import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
-import type { ProgramContext } from '../shared/context.js';
-import { helpText } from '../shared/help.js';
-import { EXIT, print, printJson, table } from '../shared/output.js';
-import { type TargetFlags, withTargetFlags } from '../shared/target.js';
-import { type Check, memoryChecks, portChecks } from './doctor-checks.js';
-import { askTarget, type TargetReport } from './doctor-target.js';
+import { type Bundle, readBundle } from '../../../bundle/bundle.js';
+import { findBundle, type IgnoredFolder, modelKey, openBundles } from '../../../bundle/repository.js';
+import { loadConfig } from '../../../config/load.js';
+import type { ServeConfig } from '../../../config/schema.js';
+import type { EngineName } from '../../../engines/engine.js';
+import { bestEngine, checkEngines, type EngineReport } from '../../../engines/selection/select.js';
+import { SaladError } from '../../../errors/index.js';
+import { inPrecision, type Precision, supportedPrecision } from '../../../network/precision.js';
+import { shippedModels } from '../../../util/package-root.js';
+import { type ConfigFlags, configOf, withConfigFlags } from '../../shared/config-flags.js';
+import type { ProgramContext } from '../../shared/context.js';
+import { helpText } from '../../shared/help.js';
+import { EXIT, print, printJson, table } from '../../shared/output.js';
+import { type TargetFlags, withTargetFlags } from '../../shared/target.js';
+import { type Check, memoryChecks, portChecks } from './checks.js';
+import { askTarget, type TargetReport } from './target.js';
 
 type DoctorFlags = ConfigFlags & TargetFlags & { readonly model?: string; readonly json?: boolean };
 

@@ -1,10 +1,14 @@
 /** Warnings of `salad score` about the false-positive rate that a model with few calibration images can promise. */
-import { type AcquisitionAggregate, type Model, WarningKind } from '../../../clients/typescript/src/index.js';
-import { SaladError } from '../../errors/index.js';
-import { roundedUp } from '../../scoring/calibration.js';
-import { DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
-import { note } from '../shared/output.js';
-import type { Session } from '../shared/session.js';
+import {
+  type AcquisitionAggregate,
+  type Model,
+  WarningKind,
+} from '../../../../clients/typescript/src/index.js';
+import { SaladError } from '../../../errors/index.js';
+import { roundedUp } from '../../../scoring/calibration.js';
+import { DEFAULT_FALSE_POSITIVE_RATE } from '../../../scoring/calibration-warnings.js';
+import { note } from '../../shared/output.js';
+import type { Session } from '../../shared/session.js';
 
 function percent(rate: number): string {
   return `${Number((100 * rate).toPrecision(2))} %`;

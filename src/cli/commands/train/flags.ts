@@ -1,12 +1,12 @@
 /** Flags of `salad train`, and the settings of the trainer that they determine. */
 import { basename, dirname, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { SaladError } from '../../errors/index.js';
-import type { PresetOptions, PretrainedEncoder, TrainingPreset } from '../../training/encoders/preset.js';
-import type { CoresetMethod } from '../../training/fit/bank-builder.js';
-import { versionDirectory } from '../../training/fit/output-folder.js';
-import { findPreset } from '../../training/fit/preset-registry.js';
-import { type DataFlags, dataArguments } from '../shared/data-flags.js';
+import { SaladError } from '../../../errors/index.js';
+import type { PresetOptions, PretrainedEncoder, TrainingPreset } from '../../../training/encoders/preset.js';
+import type { CoresetMethod } from '../../../training/fit/bank-builder.js';
+import { versionDirectory } from '../../../training/fit/output-folder.js';
+import { findPreset } from '../../../training/fit/preset-registry.js';
+import { type DataFlags, dataArguments } from '../../shared/data-flags.js';
 import {
   engineOption,
   MAX_TRAINING_SEED,
@@ -15,7 +15,7 @@ import {
   offlineEngineOf,
   quoteForShell,
   wholeNumber,
-} from '../shared/flags.js';
+} from '../../shared/flags.js';
 
 export interface TrainFlags extends DataFlags {
   readonly out: string;

@@ -1,13 +1,13 @@
 /** `salad score --report`: one page with what failed, a table to sort, and every image beside its map. */
 import { writeFile } from 'node:fs/promises';
-import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
-import type { PictureLayers } from '../../imaging/map/map-drawing.js';
-import { shownShare } from '../../report/colour-bar.js';
-import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../report/page.js';
-import { mapToolbar, type Outline, type Picture, picturePair } from '../../report/picture.js';
-import { HOW_TO_READ } from '../../report/reading.js';
-import { numberCell, sortableTable, textCell } from '../../report/sortable-table.js';
-import { packageVersion } from '../../util/package-root.js';
+import type { AcquisitionAggregate } from '../../../../clients/typescript/src/index.js';
+import type { PictureLayers } from '../../../imaging/map/map-drawing.js';
+import { shownShare } from '../../../report/colour-bar.js';
+import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../../report/page.js';
+import { mapToolbar, type Outline, type Picture, picturePair } from '../../../report/picture.js';
+import { HOW_TO_READ } from '../../../report/reading.js';
+import { numberCell, sortableTable, textCell } from '../../../report/sortable-table.js';
+import { packageVersion } from '../../../util/package-root.js';
 import {
   areIdentified,
   decisionName,
@@ -18,7 +18,7 @@ import {
   labelOf,
   type ScoredImage,
   summaryOf,
-} from './score-results.js';
+} from './results.js';
 
 /** A scored image with the layers of its picture, if the report shows it. */
 export type ReportedImage = ScoredImage & { layers?: PictureLayers | undefined };

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { SaladClientError } from '../../../../clients/typescript/src/index.js';
-import { createRetryNotes } from '../../../../src/cli/commands/retry-notes.js';
+import { SaladClientError } from '../../../../../clients/typescript/src/index.js';
+import { createRetryNotes } from '../../../../../src/cli/commands/score/retry-notes.js';
 
 describe('notes about retries', () => {
   const written: string[] = [];

@@ -1,16 +1,16 @@
 /** `salad models fetch`: downloads a bundle from an HTTP folder into the models folder and checks its hash. */
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { readBundle, replaceDirectory } from '../../bundle/bundle.js';
+import { readBundle, replaceDirectory } from '../../../bundle/bundle.js';
 import {
   BUNDLE_FILES,
   checkFileNames,
   decodeManifest,
   MANIFEST_BYTES_MAX,
   sha256Of,
-} from '../../bundle/files.js';
-import { modelKey } from '../../bundle/repository.js';
-import { SaladError } from '../../errors/index.js';
+} from '../../../bundle/files.js';
+import { modelKey } from '../../../bundle/repository.js';
+import { SaladError } from '../../../errors/index.js';
 
 export interface FetchRequest {
   /** Folder of the bundle's files: `<url>/manifest.json` and the files that it lists. */

@@ -1,10 +1,10 @@
 /** Collects the information about a DICOM file for `salad dicom info`. */
 import { readFile } from 'node:fs/promises';
-import type { DicomDescription } from '../../dicom/decode.js';
-import { type DicomFile, sharedDicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
-import { isDicom } from '../../dicom/recognise.js';
-import { SaladError, systemReason } from '../../errors/index.js';
-import type { PixelFormat } from '../../imaging/pixel-format.js';
+import type { DicomDescription } from '../../../dicom/decode.js';
+import { type DicomFile, sharedDicomDecoder } from '../../../dicom/decoder/dicom-decoder.js';
+import { isDicom } from '../../../dicom/recognise.js';
+import { SaladError, systemReason } from '../../../errors/index.js';
+import type { PixelFormat } from '../../../imaging/pixel-format.js';
 
 /** The highest pixel limit that a server can be configured with. */
 const FILE_PIXELS_MAX = 2 ** 30;

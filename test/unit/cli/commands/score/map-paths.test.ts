@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { hasPlaceholder, mapPaths } from '../../../../src/cli/commands/map-paths.js';
+import { hasPlaceholder, mapPaths } from '../../../../../src/cli/commands/score/map-paths.js';
 
 const pathOf = (template: string, ...files: string[]) => [...mapPaths(template, files).values()];
 

@@ -1,6 +1,6 @@
 /** Tells on stderr that a call is tried again and until when: an image may wait as long as its timeout allows. */
-import type { RetryNotice } from '../../../clients/typescript/src/index.js';
-import { note } from '../shared/output.js';
+import type { RetryNotice } from '../../../../clients/typescript/src/index.js';
+import { note } from '../../shared/output.js';
 
 /** Between two notes about the same image. */
 const REPEAT_MS = 10_000;

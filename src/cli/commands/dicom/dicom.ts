@@ -1,10 +1,10 @@
 /** `salad dicom info`: shows how a DICOM file would be scored, or why it cannot be. */
 import type { Command } from 'commander';
-import { helpText } from '../shared/help.js';
-import { runInterruptible } from '../shared/interrupt.js';
-import { EXIT, print, printable, printJson } from '../shared/output.js';
-import { infoJson, inspectDicom } from './dicom-info.js';
-import { dicomText } from './dicom-text.js';
+import { helpText } from '../../shared/help.js';
+import { runInterruptible } from '../../shared/interrupt.js';
+import { EXIT, print, printable, printJson } from '../../shared/output.js';
+import { infoJson, inspectDicom } from './info.js';
+import { dicomText } from './text.js';
 
 interface InfoFlags {
   readonly json?: boolean;

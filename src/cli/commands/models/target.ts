@@ -1,13 +1,13 @@
 /** `salad models load|unload|list --target`: the models of a running server. */
 
 import type { Command } from 'commander';
-import { type ModelVersion, SaladClient } from '../../../clients/typescript/src/index.js';
-import { SaladError } from '../../errors/index.js';
-import type { ProgramContext } from '../shared/context.js';
-import { helpText } from '../shared/help.js';
-import { print, printJson, table } from '../shared/output.js';
-import { explainCall } from '../shared/server-call.js';
-import { type TargetFlags, targetOptions, withTargetFlags } from '../shared/target.js';
+import { type ModelVersion, SaladClient } from '../../../../clients/typescript/src/index.js';
+import { SaladError } from '../../../errors/index.js';
+import type { ProgramContext } from '../../shared/context.js';
+import { helpText } from '../../shared/help.js';
+import { print, printJson, table } from '../../shared/output.js';
+import { explainCall } from '../../shared/server-call.js';
+import { type TargetFlags, targetOptions, withTargetFlags } from '../../shared/target.js';
 
 type ModelsTargetFlags = TargetFlags & { readonly json?: boolean };
 type Environment = Readonly<Record<string, string | undefined>>;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { createRateWarner, unreachableRate } from '../../../../src/cli/commands/score-warnings.js';
-import { Model } from '../../../../src/gen/salad/v1/model_registry.js';
-import { AcquisitionAggregate } from '../../../../src/gen/salad/v1/types.js';
-import { roundedUp } from '../../../../src/scoring/calibration.js';
+import { createRateWarner, unreachableRate } from '../../../../../src/cli/commands/score/warnings.js';
+import { Model } from '../../../../../src/gen/salad/v1/model_registry.js';
+import { AcquisitionAggregate } from '../../../../../src/gen/salad/v1/types.js';
+import { roundedUp } from '../../../../../src/scoring/calibration.js';
 
 /** Collects what is written to stderr while `work` runs. */
 function stderrOf(work: () => void): string {

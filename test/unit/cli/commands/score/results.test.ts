@@ -7,9 +7,9 @@ import {
   type ImageResult,
   scoreTable,
   summaryOf,
-} from '../../../../src/cli/commands/score-results.js';
-import { table } from '../../../../src/cli/shared/output.js';
-import { AcquisitionAggregate, Decision, WarningKind } from '../../../../src/gen/salad/v1/types.js';
+} from '../../../../../src/cli/commands/score/results.js';
+import { table } from '../../../../../src/cli/shared/output.js';
+import { AcquisitionAggregate, Decision, WarningKind } from '../../../../../src/gen/salad/v1/types.js';
 
 function scored(file: string, decision: Decision, warnings: readonly string[] = []) {
   const aggregate = AcquisitionAggregate.fromPartial({

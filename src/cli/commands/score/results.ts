@@ -1,9 +1,9 @@
 /** Formats the result of an image for `salad score`: a JSON line, a CSV line, a row of the table. */
 
-import { type AcquisitionAggregate, Decision } from '../../../clients/typescript/src/index.js';
-import { csvLine } from '../../util/csv.js';
-import type { Failure } from '../shared/failure.js';
-import { table } from '../shared/output.js';
+import { type AcquisitionAggregate, Decision } from '../../../../clients/typescript/src/index.js';
+import { csvLine } from '../../../util/csv.js';
+import type { Failure } from '../../shared/failure.js';
+import { table } from '../../shared/output.js';
 
 /** A frame of a DICOM file. */
 export interface DicomSource {

@@ -1,17 +1,17 @@
 import { type Command, Option } from 'commander';
-import { SaladError } from '../../errors/index.js';
-import type { ProgramContext } from '../shared/context.js';
-import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../shared/flags.js';
-import { helpText } from '../shared/help.js';
-import { findImageFiles, type ImageFiles } from '../shared/image-files.js';
-import { runInterruptible } from '../shared/interrupt.js';
-import { createProgress, EXIT, note, printable } from '../shared/output.js';
-import { ServerCallError } from '../shared/server-call.js';
-import { openSession, type Session } from '../shared/session.js';
-import { type TargetFlags, withTargetFlags } from '../shared/target.js';
-import { type FileFlags, scoreFile } from './score-file.js';
-import { type ScoreOutputFlags, ScoreOutputs } from './score-outputs.js';
-import { createRateWarner, refuseUnreachableRate } from './score-warnings.js';
+import { SaladError } from '../../../errors/index.js';
+import type { ProgramContext } from '../../shared/context.js';
+import { engineOption, MAX_TIMER_MS, numberBetween, numberFrom, wholeNumber } from '../../shared/flags.js';
+import { helpText } from '../../shared/help.js';
+import { findImageFiles, type ImageFiles } from '../../shared/image-files.js';
+import { runInterruptible } from '../../shared/interrupt.js';
+import { createProgress, EXIT, note, printable } from '../../shared/output.js';
+import { ServerCallError } from '../../shared/server-call.js';
+import { openSession, type Session } from '../../shared/session.js';
+import { type TargetFlags, withTargetFlags } from '../../shared/target.js';
+import { type FileFlags, scoreFile } from './file.js';
+import { type ScoreOutputFlags, ScoreOutputs } from './outputs.js';
+import { createRateWarner, refuseUnreachableRate } from './warnings.js';
 
 interface ScoreFlags extends TargetFlags, FileFlags, ScoreOutputFlags {
   readonly model?: string;

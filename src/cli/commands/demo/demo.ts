@@ -8,24 +8,24 @@ import {
   AnomalyMapFormat,
   Source,
   VoiFunction,
-} from '../../../clients/typescript/src/index.js';
-import { pictureLayers } from '../../imaging/map/map-drawing.js';
-import { defaultPixelFormat } from '../../imaging/pixel-format.js';
-import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
-import { shippedModels } from '../../util/package-root.js';
-import type { ProgramContext } from '../shared/context.js';
-import { engineOption, MAX_TIMER_MS, numberFrom, wholeNumber } from '../shared/flags.js';
-import { helpText } from '../shared/help.js';
-import { runInterruptible } from '../shared/interrupt.js';
-import { note, print, printable, printJson } from '../shared/output.js';
-import { prepareFolder } from '../shared/output-files.js';
-import { type RawImage, rowChunks } from '../shared/pixel-source.js';
-import { openSession, type Session } from '../shared/session.js';
+} from '../../../../clients/typescript/src/index.js';
+import { pictureLayers } from '../../../imaging/map/map-drawing.js';
+import { defaultPixelFormat } from '../../../imaging/pixel-format.js';
+import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../../phantom/phantom.js';
+import { shippedModels } from '../../../util/package-root.js';
+import type { ProgramContext } from '../../shared/context.js';
+import { engineOption, MAX_TIMER_MS, numberFrom, wholeNumber } from '../../shared/flags.js';
+import { helpText } from '../../shared/help.js';
+import { runInterruptible } from '../../shared/interrupt.js';
+import { note, print, printable, printJson } from '../../shared/output.js';
+import { prepareFolder } from '../../shared/output-files.js';
+import { type RawImage, rowChunks } from '../../shared/pixel-source.js';
+import { openSession, type Session } from '../../shared/session.js';
+import { MAX_SEED } from '../phantom.js';
+import { drawnMapOf, overlayWithLegendPng, type SourcePixels } from '../score/drawing.js';
+import { writeScoreReport } from '../score/report.js';
+import { aggregateJson, decisionName } from '../score/results.js';
 import { LiveGrid } from './live-grid.js';
-import { MAX_SEED } from './phantom.js';
-import { drawnMapOf, overlayWithLegendPng, type SourcePixels } from './score-drawing.js';
-import { writeScoreReport } from './score-report.js';
-import { aggregateJson, decisionName } from './score-results.js';
 
 interface DemoFlags {
   readonly seed: number;

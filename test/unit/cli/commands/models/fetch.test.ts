@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
-import { readBundle } from '../../../../src/bundle/bundle.js';
-import { fetchBundle } from '../../../../src/cli/commands/models-fetch.js';
-import { shippedModels } from '../../../../src/util/package-root.js';
+import { readBundle } from '../../../../../src/bundle/bundle.js';
+import { fetchBundle } from '../../../../../src/cli/commands/models/fetch.js';
+import { shippedModels } from '../../../../../src/util/package-root.js';
 
 const bundle = join(shippedModels(), 'phantom/1');
 const sha256 = createHash('sha256')

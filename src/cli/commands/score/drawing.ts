@@ -1,11 +1,11 @@
 /** Draws the anomaly map that a server sent over the pixels of the file that was scored. */
-import type { AcquisitionAggregate } from '../../../clients/typescript/src/index.js';
-import { SaladError } from '../../errors/index.js';
-import { legendBelow } from '../../imaging/map/legend.js';
-import { type DrawnMap, overlayRgb } from '../../imaging/map/map-drawing.js';
-import { rgbPng } from '../../imaging/map/overlay.js';
-import { pictureOf } from '../../imaging/map/picture.js';
-import type { PixelFormat } from '../../imaging/pixel-format.js';
+import type { AcquisitionAggregate } from '../../../../clients/typescript/src/index.js';
+import { SaladError } from '../../../errors/index.js';
+import { legendBelow } from '../../../imaging/map/legend.js';
+import { type DrawnMap, overlayRgb } from '../../../imaging/map/map-drawing.js';
+import { rgbPng } from '../../../imaging/map/overlay.js';
+import { pictureOf } from '../../../imaging/map/picture.js';
+import type { PixelFormat } from '../../../imaging/pixel-format.js';
 
 export interface SourcePixels {
   readonly format: PixelFormat;

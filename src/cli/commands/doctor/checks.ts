@@ -4,13 +4,13 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { readApiKeys } from '../../auth/api-keys.js';
-import { readTlsMaterial } from '../../auth/tls.js';
-import { countTokenKeys } from '../../auth/tokens.js';
-import type { AdmissionConfig } from '../../config/sections/admission.js';
-import type { PortConfig } from '../../config/sections/port.js';
-import type { SecurityConfig } from '../../config/sections/security.js';
-import { SaladError } from '../../errors/index.js';
+import { readApiKeys } from '../../../auth/api-keys.js';
+import { readTlsMaterial } from '../../../auth/tls.js';
+import { countTokenKeys } from '../../../auth/tokens.js';
+import type { AdmissionConfig } from '../../../config/sections/admission.js';
+import type { PortConfig } from '../../../config/sections/port.js';
+import type { SecurityConfig } from '../../../config/sections/security.js';
+import { SaladError } from '../../../errors/index.js';
 
 /** Result of one check. */
 export interface Check {

@@ -1,5 +1,5 @@
-import type { TrainingProgress } from '../../training/encoders/preset.js';
-import { createProgress, type Progress, printJson } from '../shared/output.js';
+import type { TrainingProgress } from '../../../training/encoders/preset.js';
+import { createProgress, type Progress, printJson } from '../../shared/output.js';
 
 /** Shows the progress of training on stderr, one bar per stage; with `json` prints epochs as JSON lines on stdout. */
 export class TrainingProgressView {

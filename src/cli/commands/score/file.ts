@@ -8,19 +8,19 @@ import {
   Priority,
   type ScoreOptions,
   Source,
-} from '../../../clients/typescript/src/index.js';
-import { type ImageFile, type ImageFrame, openImageFile } from '../../dicom/decoder/image-file.js';
-import type { Photometric } from '../../dicom/grey-scale.js';
-import { isDicom } from '../../dicom/recognise.js';
-import { aspectRatioOf } from '../../imaging/pixel-format.js';
-import { imageFormatOf } from '../../wire/image-format.js';
-import { failureOf } from '../shared/failure.js';
-import { print, printable, printJson } from '../shared/output.js';
-import { rowChunks, tileChunks } from '../shared/pixel-source.js';
-import type { ModelChoice, Session } from '../shared/session.js';
+} from '../../../../clients/typescript/src/index.js';
+import { type ImageFile, type ImageFrame, openImageFile } from '../../../dicom/decoder/image-file.js';
+import type { Photometric } from '../../../dicom/grey-scale.js';
+import { isDicom } from '../../../dicom/recognise.js';
+import { aspectRatioOf } from '../../../imaging/pixel-format.js';
+import { imageFormatOf } from '../../../wire/image-format.js';
+import { failureOf } from '../../shared/failure.js';
+import { print, printable, printJson } from '../../shared/output.js';
+import { rowChunks, tileChunks } from '../../shared/pixel-source.js';
+import type { ModelChoice, Session } from '../../shared/session.js';
+import type { SourcePixels } from './drawing.js';
+import { type DicomSource, labelOf } from './results.js';
 import { createRetryNotes } from './retry-notes.js';
-import type { SourcePixels } from './score-drawing.js';
-import { type DicomSource, labelOf } from './score-results.js';
 
 /** Flags of `salad score` that determine the calls to the server. */
 export interface FileFlags {

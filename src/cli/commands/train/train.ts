@@ -1,19 +1,19 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
-import type { Engine } from '../../engines/engine.js';
-import { createEngine } from '../../engines/selection/select.js';
-import { calibrationWarnings } from '../../scoring/calibration-warnings.js';
-import { type Dataset, medianShorterSide } from '../../training/data/dataset.js';
-import { dataReportJson } from '../../training/data/report.js';
-import { readEncoderFile } from '../../training/encoders/pretrained/encoder-file.js';
-import { checkpointDirectory, reserveBundleFolder } from '../../training/fit/output-folder.js';
-import { TRAINING_PRESETS } from '../../training/fit/preset-registry.js';
-import { type TrainResult, trainBundle } from '../../training/fit/train.js';
-import { packageVersion } from '../../util/package-root.js';
-import { readData, withDataFlags } from '../shared/data-flags.js';
-import { helpText } from '../shared/help.js';
-import { runInterruptible } from '../shared/interrupt.js';
-import { note, print, printJson } from '../shared/output.js';
+import type { Engine } from '../../../engines/engine.js';
+import { createEngine } from '../../../engines/selection/select.js';
+import { calibrationWarnings } from '../../../scoring/calibration-warnings.js';
+import { type Dataset, medianShorterSide } from '../../../training/data/dataset.js';
+import { dataReportJson } from '../../../training/data/report.js';
+import { readEncoderFile } from '../../../training/encoders/pretrained/encoder-file.js';
+import { checkpointDirectory, reserveBundleFolder } from '../../../training/fit/output-folder.js';
+import { TRAINING_PRESETS } from '../../../training/fit/preset-registry.js';
+import { type TrainResult, trainBundle } from '../../../training/fit/train.js';
+import { packageVersion } from '../../../util/package-root.js';
+import { readData, withDataFlags } from '../../shared/data-flags.js';
+import { helpText } from '../../shared/help.js';
+import { runInterruptible } from '../../shared/interrupt.js';
+import { note, print, printJson } from '../../shared/output.js';
 import {
   commandForModelCard,
   presetOptions,
@@ -21,8 +21,8 @@ import {
   type TrainFlags,
   targetOf,
   withTrainFlags,
-} from './train-flags.js';
-import { TrainingProgressView } from './train-progress.js';
+} from './flags.js';
+import { TrainingProgressView } from './progress.js';
 
 export function registerTrain(program: Command): void {
   const presets = TRAINING_PRESETS.map((preset) => `  ${preset.name.padEnd(16)}${preset.description}`).join(

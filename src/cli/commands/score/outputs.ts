@@ -1,14 +1,14 @@
 /** Outputs of `salad score`: stdout, and files whose paths are checked before the first image is scored. */
 import { appendFile, writeFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
-import { SaladError } from '../../errors/index.js';
-import { type DrawnMap, pictureLayers } from '../../imaging/map/map-drawing.js';
-import { failureOf } from '../shared/failure.js';
-import { EXIT, isStdoutClosed, note, print, printable, printJson } from '../shared/output.js';
-import { type OutputFile, prepareFiles } from '../shared/output-files.js';
+import { SaladError } from '../../../errors/index.js';
+import { type DrawnMap, pictureLayers } from '../../../imaging/map/map-drawing.js';
+import { failureOf } from '../../shared/failure.js';
+import { EXIT, isStdoutClosed, note, print, printable, printJson } from '../../shared/output.js';
+import { type OutputFile, prepareFiles } from '../../shared/output-files.js';
+import { drawnMapOf, overlayWithLegendPng, type SourcePixels } from './drawing.js';
 import { hasPlaceholder, mapPaths } from './map-paths.js';
-import { drawnMapOf, overlayWithLegendPng, type SourcePixels } from './score-drawing.js';
-import { type ReportedImage, rankingScore, writeScoreReport } from './score-report.js';
+import { type ReportedImage, rankingScore, writeScoreReport } from './report.js';
 import {
   aggregateJson,
   CSV_HEADER,
@@ -21,7 +21,7 @@ import {
   type ScoredImage,
   scoreTable,
   summaryOf,
-} from './score-results.js';
+} from './results.js';
 
 export interface ScoreOutputFlags {
   readonly anomalyMap?: string;
