@@ -10,8 +10,8 @@ const BITS_MAX = 16;
 
 /**
  * Reads one item.
- * @param inputIsSigned whether the input values of the table may be negative: then the first input value is read as a
- *   signed number, unless the value representation of the file is given
+ * @param inputIsSigned whether input values of the table may be negative: the first input value is then read as a signed
+ *   number, if the file has no value representation for it
  * @throws DicomFault where the descriptor and the data do not fit each other
  */
 export function readLookupTable(item: DicomDataSet, inputIsSigned: boolean): LookupTable {

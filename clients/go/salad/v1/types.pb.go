@@ -23,10 +23,10 @@ const (
 
 // How the client delivers pixels.
 //
-// From samples to what a model sees there are four steps, in this order. They are calculated in float64; the display
-// values, and the results of either direction of the resampling, are kept as float32.
+// Samples are converted to the input of a model in four steps, in this order. They are calculated in float64; the display
+// values, and the results of both directions of the resampling, are stored as float32.
 //
-//  1. Display values. Each sample s of the source becomes a display value d in [0, 255]:
+//  1. Display values. Each sample s of the source is converted to a display value d in [0, 255]:
 //     v = rescale_slope * s + rescale_intercept        (s as signed or unsigned number of bits_stored bits)
 //     d = VOI(v)                                       (below; clipped to [0, 255])
 //     d = 255 - d                                      (MONOCHROME1 only)
@@ -46,13 +46,13 @@ const (
 //     weight(i, j) = max(0, 1 - |j + 0.5 - centre|)                                        where scale < 1
 //     The first is the mean over the box that the result covers, the second linear interpolation with the edge
 //     repeated. Nothing is rounded to whole numbers.
-//  3. Placing at (placement.top, placement.left) of the working image; what is around it is 0. A model either
+//  3. Placing at (placement.top, placement.left) of the working image; pixels around it are 0. A model either
 //     stretches (placement is the whole working image) or pads (the longer side fills it, the shorter is
-//     max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left alike).
+//     max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left likewise).
 //  4. Intensity. Where the model's intensity is "percentile", or the VOI is `auto`: with lo and hi, the percentiles
 //     of the placed pixels (linear between order statistics, as numpy.percentile), d = (d - lo) * 255 / (hi - lo);
 //     where hi = lo, 0 up to hi and 255 above. Then every pixel is rounded to a whole number, floor(d + 0.5) clipped to
-//     0 .. 255. Some models then lay the image over a reference of theirs.
+//     0 .. 255. Some models then align the image with a reference image.
 //
 // SOURCE_ROWS: the server does all of it. SOURCE_TILES: the client does steps 1 to 3, the server step 4.
 type Source int32
@@ -62,9 +62,9 @@ const (
 	Source_SOURCE_UNSPECIFIED Source = 0
 	// Detector rows in order, at source resolution.
 	Source_SOURCE_ROWS Source = 1
-	// Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 they score as
-	// rows do. With 8 or 16 the samples are stored values that the client has resampled, and step 1 comes after
-	// step 2: the scores are those of rows only where that makes no difference, which rounding and clipping do.
+	// Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 the scores are
+	// those of rows. With 8 or 16 the samples are stored values that the client has resampled, so that step 1 follows
+	// step 2: rounding and clipping may then change the scores.
 	Source_SOURCE_TILES Source = 2
 )
 
@@ -219,17 +219,17 @@ func (VoiFunction) EnumDescriptor() ([]byte, []int) {
 	return file_salad_v1_types_proto_rawDescGZIP(), []int{2}
 }
 
-// Which tiles go first when the workers are busy.
+// Which tiles are scored first when the workers are busy.
 type Priority int32
 
 const (
 	// Read as PRIORITY_ROUTINE.
 	Priority_PRIORITY_UNSPECIFIED Priority = 0
-	// Somebody waits at the bedside.
+	// Urgent: the result is needed at once.
 	Priority_PRIORITY_STAT Priority = 1
 	// The normal case.
 	Priority_PRIORITY_ROUTINE Priority = 2
-	// Only when nothing else waits (reprocessing, research).
+	// Scored only when no other tiles wait (reprocessing, research).
 	Priority_PRIORITY_BACKGROUND Priority = 3
 )
 
@@ -284,7 +284,7 @@ const (
 	EarlyEnd_EARLY_END_UNSPECIFIED EarlyEnd = 0
 	// The call fails with FAILED_PRECONDITION and reason ACQUISITION_INCOMPLETE.
 	EarlyEnd_EARLY_END_FAIL EarlyEnd = 1
-	// The aggregate is sent, says which tiles are missing, and is never DECISION_NORMAL.
+	// The aggregate is sent, lists the missing tiles, and is never DECISION_NORMAL.
 	EarlyEnd_EARLY_END_PARTIAL EarlyEnd = 2
 )
 
@@ -329,7 +329,7 @@ func (EarlyEnd) EnumDescriptor() ([]byte, []int) {
 	return file_salad_v1_types_proto_rawDescGZIP(), []int{4}
 }
 
-// Which anomaly map comes with the aggregate.
+// The anomaly map in the aggregate.
 type AnomalyMapFormat int32
 
 const (
@@ -337,8 +337,8 @@ const (
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_UNSPECIFIED AnomalyMapFormat = 0
 	// No map.
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_NONE AnomalyMapFormat = 1
-	// A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
-	// it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+	// A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as sent, the map over it
+	// in the colours of AnomalyMap.scale, and a line (cyan) around the area above the threshold.
 	AnomalyMapFormat_ANOMALY_MAP_FORMAT_PNG_OVERLAY AnomalyMapFormat = 2
 	// Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
 	// counts for the image score was scored.
@@ -388,7 +388,7 @@ func (AnomalyMapFormat) EnumDescriptor() ([]byte, []int) {
 	return file_salad_v1_types_proto_rawDescGZIP(), []int{5}
 }
 
-// What the calibrated threshold says of an acquisition.
+// The decision on an acquisition by the calibrated threshold.
 type Decision int32
 
 const (
@@ -445,34 +445,34 @@ func (Decision) EnumDescriptor() ([]byte, []int) {
 	return file_salad_v1_types_proto_rawDescGZIP(), []int{6}
 }
 
-// Why something worth knowing happened although the acquisition was scored.
+// Kind of a warning of an acquisition that was scored.
 type WarningKind int32
 
 const (
 	// Never sent.
 	WarningKind_WARNING_KIND_UNSPECIFIED WarningKind = 0
-	// Pixel values were windowed by percentiles of the whole image, so no score came before its last row.
+	// The window was computed from percentiles of the whole image, so no score was sent before its last row.
 	WarningKind_WARNING_KIND_AUTO_WINDOW WarningKind = 1
-	// The stream ended early; coverage says what is missing.
+	// The stream ended early; coverage lists the missing tiles.
 	WarningKind_WARNING_KIND_PARTIAL WarningKind = 2
 	// Some tiles could not be scored by any engine.
 	WarningKind_WARNING_KIND_TILES_FAILED WarningKind = 3
 	// Part of the acquisition was served by a lower engine than the one announced.
 	WarningKind_WARNING_KIND_ENGINE_FAILOVER WarningKind = 4
-	// Reserved: never sent. Drift of recent scores from those of the calibration is judged over all clients of a server
-	// together; an answer depends on its own pixels alone, so drift is in the metric salad.score.drift and in the log.
+	// Reserved: never sent. Drift of recent scores from those of the calibration is measured over all clients of a server
+	// together; an answer depends only on its own pixels, so drift is in the metric salad.score.drift and in the log.
 	WarningKind_WARNING_KIND_SCORE_DRIFT WarningKind = 5
-	// Nothing was scored: every tile was background, or the image as a whole is blank, holds nothing but noise on a smooth
-	// shade, or has fewer rows or columns than a sixteenth of the working image.
+	// Nothing was scored: every tile was background, or the image is blank, contains only noise on smooth shading, or has
+	// fewer rows or columns than a sixteenth of the working image.
 	WarningKind_WARNING_KIND_NOTHING_SCORED WarningKind = 6
-	// The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
-	// what the header says; its grey levels were turned over before it was scored.
+	// The image was the negative of the images that the model was trained on, for example because the header has the wrong
+	// photometric interpretation; its grey levels were inverted before it was scored.
 	WarningKind_WARNING_KIND_INVERTED WarningKind = 7
-	// The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
-	// is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+	// The image is not of the kind that the model was trained on: a photograph, another part of the body, or a radiograph
+	// that is mirrored or upside down; the message has the reason. The decision is indeterminate at any score.
 	WarningKind_WARNING_KIND_IMPLAUSIBLE WarningKind = 8
 	// The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
-	// field of view, or lies in another position, than those the model knows, which may raise the score.
+	// field of view or position than the training images, which may raise the score.
 	WarningKind_WARNING_KIND_ALIGNMENT_BOUND WarningKind = 9
 )
 
@@ -533,8 +533,8 @@ func (WarningKind) EnumDescriptor() ([]byte, []int) {
 
 type AcquisitionHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server keeps nothing under it: the same
-	// id again is another acquisition, scored anew. Scoring changes nothing, so an acquisition may be repeated freely.
+	// The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server does not store it: a
+	// repeated id is another acquisition. Scoring has no side effects, so an acquisition may be repeated at any time.
 	AcquisitionId string          `protobuf:"bytes,1,opt,name=acquisition_id,json=acquisitionId,proto3" json:"acquisition_id,omitempty"`
 	Model         *ModelSelector  `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	Image         *ImageFormat    `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
@@ -671,7 +671,7 @@ func (x *ModelSelector) GetVersion() uint32 {
 	return 0
 }
 
-// Geometry and pixel semantics of what the client sends.
+// Geometry and pixel format of the samples that the client sends.
 type ImageFormat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Rows of the source image, 1 to 65535 and no more than the server's limit of rows * columns allows.
@@ -679,11 +679,11 @@ type ImageFormat struct {
 	// Columns of the source image, as rows.
 	Columns uint32 `protobuf:"varint,2,opt,name=columns,proto3" json:"columns,omitempty"`
 	// 8 or 16: stored values, those of 16 bits little-endian. 32, with SOURCE_TILES only: display values in [0, 255] as
-	// IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (but for
-	// VOI auto, which is applied over them).
+	// IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (except
+	// VOI auto, which is applied to them).
 	BitsAllocated uint32 `protobuf:"varint,3,opt,name=bits_allocated,json=bitsAllocated,proto3" json:"bits_allocated,omitempty"`
 	// 1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. With bits_allocated 32: 1 to 16, the bits of
-	// the stored values that the display values were made of, by which blank images are told; 0 means 16.
+	// the stored values before the display transform, from which blank images are recognised; 0 means 16.
 	BitsStored uint32 `protobuf:"varint,4,opt,name=bits_stored,json=bitsStored,proto3" json:"bits_stored,omitempty"`
 	// Samples are two's complement (DICOM Pixel Representation 1).
 	IsSigned                  bool                      `protobuf:"varint,5,opt,name=is_signed,json=isSigned,proto3" json:"is_signed,omitempty"`
@@ -699,7 +699,7 @@ type ImageFormat struct {
 	ColumnSpacingMm *float64 `protobuf:"fixed64,11,opt,name=column_spacing_mm,json=columnSpacingMm,proto3,oneof" json:"column_spacing_mm,omitempty"`
 	// Stored values to modality values (DICOM PS3.3 C.11.1.1.1); then rescale_slope and rescale_intercept are absent.
 	ModalityLut *ModalityLut `protobuf:"bytes,12,opt,name=modality_lut,json=modalityLut,proto3" json:"modality_lut,omitempty"`
-	// Stored values that are no picture (DICOM PS3.3 C.7.5.1.1.2): black whatever else is applied.
+	// Stored values that are no part of the image (DICOM PS3.3 C.7.5.1.1.2); always shown black.
 	PixelPadding *PixelPadding `protobuf:"bytes,13,opt,name=pixel_padding,json=pixelPadding,proto3" json:"pixel_padding,omitempty"`
 	// Height of a sample divided by its width, where the spacing in mm is not known. Absent: that of the spacing, or 1.
 	PixelAspectRatio *float64 `protobuf:"fixed64,14,opt,name=pixel_aspect_ratio,json=pixelAspectRatio,proto3,oneof" json:"pixel_aspect_ratio,omitempty"`
@@ -1231,7 +1231,7 @@ func (x *VoiAuto) GetHighPercentile() float64 {
 	return 0
 }
 
-// What the client wants back, and how it wants the decision made.
+// Requested results, and the rule of the decision.
 type ScoringOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Send patch scores as they are ready. Absent means true.
@@ -1242,13 +1242,13 @@ type ScoringOptions struct {
 	// Send the k nearest prototypes of each patch, 0 to the model's K.
 	NearestPrototypes uint32 `protobuf:"varint,4,opt,name=nearest_prototypes,json=nearestPrototypes,proto3" json:"nearest_prototypes,omitempty"`
 	// False-positive rate the decision threshold is set for, in (0, 1). Refused as FAILED_PRECONDITION where the
-	// calibration set is too small for it. Absent means 0.05, or the lowest rate the model can promise if that is
-	// higher; the aggregate says which it was.
+	// calibration set is too small for it. Absent means 0.05, or the lowest rate that the model can keep if that is
+	// higher; the aggregate contains the rate.
 	MaxFalsePositiveRate *float64 `protobuf:"fixed64,5,opt,name=max_false_positive_rate,json=maxFalsePositiveRate,proto3,oneof" json:"max_false_positive_rate,omitempty"`
 	EarlyEnd             EarlyEnd `protobuf:"varint,6,opt,name=early_end,json=earlyEnd,proto3,enum=salad.v1.EarlyEnd" json:"early_end,omitempty"`
 	// How many top patches the aggregate lists, 0 to 100; absent means 5.
 	TopPatches *uint32 `protobuf:"varint,7,opt,name=top_patches,json=topPatches,proto3,oneof" json:"top_patches,omitempty"`
-	// Name the instance of a DICOM file in the aggregate; without it nothing of the file but its pixels is answered.
+	// Send the identification of the DICOM instance in the aggregate; by default no attribute of the file is sent.
 	DicomInstance bool `protobuf:"varint,8,opt,name=dicom_instance,json=dicomInstance,proto3" json:"dicom_instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1440,7 +1440,7 @@ func (x *PixelTiles) GetTiles() []*PixelTile {
 	return nil
 }
 
-// The core of one tile at working resolution. Halos come from the neighbours: no pixel is sent twice.
+// The core of one tile at working resolution. The server takes halos from the neighbours: no pixel is sent twice.
 type PixelTile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0 to accepted.tile_rows - 1.
@@ -1550,7 +1550,7 @@ func (x *AcquisitionEnd) GetCrc32C() uint32 {
 	return 0
 }
 
-// Sent as soon as the header is read, so that a client in tile mode knows how to cut.
+// Sent as soon as the header is read, so that a client in tile mode gets the tile grid.
 type AcquisitionAccepted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	AcquisitionId string                 `protobuf:"bytes,1,opt,name=acquisition_id,json=acquisitionId,proto3" json:"acquisition_id,omitempty"`
@@ -1558,12 +1558,12 @@ type AcquisitionAccepted struct {
 	// Engine that serves the model: "tensorflow", "webgpu", "openvino", "onnx" or "wasm".
 	Engine   string    `protobuf:"bytes,3,opt,name=engine,proto3" json:"engine,omitempty"`
 	Geometry *Geometry `protobuf:"bytes,4,opt,name=geometry,proto3" json:"geometry,omitempty"`
-	// Scores can come before the last pixel. False where the window needs the whole image.
+	// Scores can be sent before the last pixel. False where the window needs the whole image.
 	ScoresBeforeLastPixel bool `protobuf:"varint,5,opt,name=scores_before_last_pixel,json=scoresBeforeLastPixel,proto3" json:"scores_before_last_pixel,omitempty"`
-	// Where the source image lies in the working image.
+	// Rectangle of the source image in the working image.
 	Placement *Placement `protobuf:"bytes,6,opt,name=placement,proto3" json:"placement,omitempty"`
-	// From working pixels to source pixels, by the placement alone. An aligned model moves the image once all of it has
-	// come: then PatchScores.working_to_source and AnomalyMap.working_to_source are what holds.
+	// From working pixels to source pixels, by the placement alone. An aligned model moves the image after its last pixel:
+	// then PatchScores.working_to_source and AnomalyMap.working_to_source apply instead.
 	WorkingToSource *AffineTransform `protobuf:"bytes,7,opt,name=working_to_source,json=workingToSource,proto3" json:"working_to_source,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -1739,7 +1739,7 @@ func (x *AffineTransform) GetY0() float64 {
 	return 0
 }
 
-// In pixels of the working image; what is around it is black.
+// In pixels of the working image; pixels around it are black.
 type Placement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Top   uint32                 `protobuf:"varint,1,opt,name=top,proto3" json:"top,omitempty"`
@@ -1809,12 +1809,12 @@ func (x *Placement) GetColumns() uint32 {
 	return 0
 }
 
-// A loaded model, to the byte.
+// The identity of a loaded model.
 type ModelIdentity struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	// SHA-256 of the bundle's manifest, lower-case hexadecimal; the manifest holds the hash of every file.
+	// SHA-256 of the bundle's manifest, lower-case hexadecimal; the manifest contains the hash of every file.
 	BundleSha256  string `protobuf:"bytes,3,opt,name=bundle_sha256,json=bundleSha256,proto3" json:"bundle_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2016,7 +2016,7 @@ type PatchScores struct {
 	// One or more patches in completion order.
 	Patches []*PatchScore `protobuf:"bytes,1,rep,name=patches,proto3" json:"patches,omitempty"`
 	// From working pixels to source pixels, of an image that was aligned; absent: AcquisitionAccepted.working_to_source
-	// holds. With it the place of a patch in the source follows from its row and column and the Geometry alone.
+	// applies. With it the position of a patch in the source follows from its row, its column and the Geometry.
 	WorkingToSource *AffineTransform `protobuf:"bytes,2,opt,name=working_to_source,json=workingToSource,proto3" json:"working_to_source,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -2078,9 +2078,9 @@ type PatchScore struct {
 	// Share of calibration patches with a robust z at least this high, in (0, 1]. Patches of one image
 	// depend on each other: no per-patch claim without correction.
 	PValue float32 `protobuf:"fixed32,5,opt,name=p_value,json=pValue,proto3" json:"p_value,omitempty"`
-	// Unit vector of the model's dimension, where asked for.
+	// Unit vector of the model's dimension; only on request.
 	Embedding []float32 `protobuf:"fixed32,6,rep,packed,name=embedding,proto3" json:"embedding,omitempty"`
-	// Ascending distance, where asked for.
+	// By ascending distance; only on request.
 	NearestPrototypes []*NearestPrototype `protobuf:"bytes,7,rep,name=nearest_prototypes,json=nearestPrototypes,proto3" json:"nearest_prototypes,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -2241,7 +2241,7 @@ type AcquisitionAggregate struct {
 	// The false-positive rate the threshold was made for, in (0, 1).
 	MaxFalsePositiveRate float64   `protobuf:"fixed64,6,opt,name=max_false_positive_rate,json=maxFalsePositiveRate,proto3" json:"max_false_positive_rate,omitempty"`
 	Coverage             *Coverage `protobuf:"bytes,7,opt,name=coverage,proto3" json:"coverage,omitempty"`
-	// Highest robust z first, of the patches that count for the image score (some models leave outer rings out).
+	// Highest robust z first, of the patches that count for the image score (some models exclude outer rings).
 	TopPatches []*TopPatch    `protobuf:"bytes,8,rep,name=top_patches,json=topPatches,proto3" json:"top_patches,omitempty"`
 	AnomalyMap *AnomalyMap    `protobuf:"bytes,9,opt,name=anomaly_map,json=anomalyMap,proto3" json:"anomaly_map,omitempty"`
 	Model      *ModelIdentity `protobuf:"bytes,10,opt,name=model,proto3" json:"model,omitempty"`
@@ -2253,7 +2253,7 @@ type AcquisitionAggregate struct {
 	Search string `protobuf:"bytes,14,opt,name=search,proto3" json:"search,omitempty"`
 	// Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed.
 	Precisions []string `protobuf:"bytes,15,rep,name=precisions,proto3" json:"precisions,omitempty"`
-	// Of a DICOM file, where options.dicom_instance asked for it.
+	// Of a DICOM file, where options.dicom_instance is set.
 	DicomInstance *DicomInstance `protobuf:"bytes,16,opt,name=dicom_instance,json=dicomInstance,proto3" json:"dicom_instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2401,7 +2401,7 @@ func (x *AcquisitionAggregate) GetDicomInstance() *DicomInstance {
 	return nil
 }
 
-// What names a DICOM instance and its view. Values that the file lacks are empty.
+// The identification of a DICOM instance, and its view. Values that the file lacks are empty.
 type DicomInstance struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	SopInstanceUid string                 `protobuf:"bytes,1,opt,name=sop_instance_uid,json=sopInstanceUid,proto3" json:"sop_instance_uid,omitempty"`
@@ -2486,7 +2486,7 @@ func (x *DicomInstance) GetView() string {
 type Coverage struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Scored uint32                 `protobuf:"varint,1,opt,name=scored,proto3" json:"scored,omitempty"`
-	// Background: flat by the model's rule, or all patches of an image that holds nothing. Not scored, not "normal".
+	// Background: flat by the model's rule, or all patches of an image without structure. Not scored, not "normal".
 	Skipped uint32 `protobuf:"varint,2,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// Received, but no engine could score them.
 	Failed uint32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
@@ -2623,8 +2623,8 @@ type TopPatch struct {
 	Score   float32 `protobuf:"fixed32,3,opt,name=score,proto3" json:"score,omitempty"`
 	RobustZ float32 `protobuf:"fixed32,4,opt,name=robust_z,json=robustZ,proto3" json:"robust_z,omitempty"`
 	PValue  float32 `protobuf:"fixed32,5,opt,name=p_value,json=pValue,proto3" json:"p_value,omitempty"`
-	// The patch in source pixels, clipped to the image. Where alignment turned the image: the smallest upright box that
-	// holds the patch.
+	// The patch in source pixels, clipped to the image. Where alignment rotated the image: the smallest upright box
+	// around the patch.
 	Box *SourceBox `protobuf:"bytes,6,opt,name=box,proto3" json:"box,omitempty"`
 	// The patch itself: its four corners in source pixels, clockwise from the top left one; not clipped.
 	Corners       []*SourcePoint `protobuf:"bytes,7,rep,name=corners,proto3" json:"corners,omitempty"`
@@ -2833,10 +2833,9 @@ func (x *SourceBox) GetRight() float64 {
 	return 0
 }
 
-// In the geometry of the source image, right and left as they were sent: an alignment is undone, what is padding is left
-// out. Robust z is that of the patches which count for the image score, each in the middle half of its cell (a square of
-// Geometry.patch_stride around the centre of the patch), linear between cells; outside of such cells there is nothing:
-// NaN, no colour.
+// In the geometry of the source image, right and left as sent: alignment and padding are removed. The map has the robust z
+// of the patches that count for the image score, each in the middle half of its cell (a square of Geometry.patch_stride
+// around the centre of the patch), and is linear between cells; outside of such cells it is NaN and has no colour.
 type AnomalyMap struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Format AnomalyMapFormat       `protobuf:"varint,1,opt,name=format,proto3,enum=salad.v1.AnomalyMapFormat" json:"format,omitempty"`
@@ -2851,10 +2850,10 @@ type AnomalyMap struct {
 	WorkingToSource *AffineTransform `protobuf:"bytes,6,opt,name=working_to_source,json=workingToSource,proto3" json:"working_to_source,omitempty"`
 	// The colours of the overlay in evenly spaced robust z, ascending; between them they are linear. The first is that of
 	// AcquisitionAggregate.threshold, below which nothing is coloured. The last is that of threshold + 3, or of the highest
-	// robust z of the map where that is above: no value is off the scale.
+	// robust z of the map if that is higher: the scale contains every value.
 	Scale []*ColourStop `protobuf:"bytes,7,rep,name=scale,proto3" json:"scale,omitempty"`
 	// The area whose patches count for the image score, scored or not: its four corners in source pixels, clockwise from
-	// the top left one; they may lie outside of the image. What is outside of the area is not judged.
+	// the top left one; they may lie outside of the image.
 	CountingArea  []*SourcePoint `protobuf:"bytes,8,rep,name=counting_area,json=countingArea,proto3" json:"counting_area,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3039,14 +3038,14 @@ type Timings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sum over tiles of the time between ready and dispatched to an engine, divided by the tiles scored.
 	QueueMs float64 `protobuf:"fixed64,1,opt,name=queue_ms,json=queueMs,proto3" json:"queue_ms,omitempty"`
-	// Mean engine time of the batches the tiles rode in.
+	// Mean engine time of the batches that contained the tiles.
 	ComputeMs float64 `protobuf:"fixed64,2,opt,name=compute_ms,json=computeMs,proto3" json:"compute_ms,omitempty"`
 	// From header to aggregate.
 	TotalMs float64 `protobuf:"fixed64,3,opt,name=total_ms,json=totalMs,proto3" json:"total_ms,omitempty"`
 	// From header to the first patch score; absent where none was scored.
 	FirstScoreMs *float64 `protobuf:"fixed64,4,opt,name=first_score_ms,json=firstScoreMs,proto3,oneof" json:"first_score_ms,omitempty"`
-	// Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1]; tiles of other
-	// acquisitions ride along. Not in milliseconds. 0 where nothing was scored.
+	// Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1], including tiles
+	// of other acquisitions. Not in milliseconds. 0 where nothing was scored.
 	BatchFill     float64 `protobuf:"fixed64,5,opt,name=batch_fill,json=batchFill,proto3" json:"batch_fill,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3120,7 +3119,7 @@ func (x *Timings) GetBatchFill() float64 {
 type Warning struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Kind  WarningKind            `protobuf:"varint,1,opt,name=kind,proto3,enum=salad.v1.WarningKind" json:"kind,omitempty"`
-	// One sentence for people.
+	// One human-readable sentence.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -66,21 +66,21 @@ export interface StreamAcquisitionResponse {
 
 export interface ScoreImageRequest {
   /**
-   * What to score with and what to send back. For `encoded` images rows, columns, bits_allocated and
+   * Model, pixel format and requested results. For `encoded` images rows, columns, bits_allocated and
    * bits_stored may stay 0: they are taken from the file. `source` is ignored.
    */
   header: AcquisitionHeader | undefined;
   image:
     | //
     /**
-     * A whole PNG or JPEG file, 8 or 16 bits a sample, of one image. A damaged one is refused as IMAGE_UNREADABLE: every
-     * checksum, length and code is checked, and that no pixel is missing; bytes behind the end of the image are passed
-     * over. No colour management: colour becomes 0.299 R + 0.587 G + 0.114 B, ink c and k become (1 - c)(1 - k) first,
-     * transparent pixels are laid over black. EXIF orientation is not applied.
-     * Or a whole DICOM file, recognised by its content, which describes its own values: only `voi` and
+     * A whole PNG or JPEG file with one image of 8 or 16 bits per sample. A damaged file is refused as IMAGE_UNREADABLE:
+     * every checksum, length and code is checked, and that no pixel is missing; bytes after the end of the image are
+     * ignored. No colour management: colour is converted to 0.299 R + 0.587 G + 0.114 B, ink c and k is converted to
+     * (1 - c)(1 - k) first, transparent pixels are blended over black. EXIF orientation is not applied.
+     * Or a whole DICOM file, recognised by its content. It describes its own values: only `voi` and
      * `photometric_interpretation` of header.image may be set, and replace those of the file; rows, columns,
      * bits_allocated and bits_stored may be set to those of the file. Colour is refused. Prefer to decode at the client
-     * and to send samples: a DICOM file carries the patient's data to the server, which neither logs nor answers it.
+     * and to send samples: a DICOM file contains the patient's data, which the server neither logs nor sends.
      */
     { $case: "encoded"; value: Uint8Array }
     | //
@@ -88,8 +88,8 @@ export interface ScoreImageRequest {
     { $case: "raw"; value: Uint8Array }
     | undefined;
   /**
-   * Number of the frame of a DICOM file, from 1; each frame is an acquisition of its own. Absent means the only frame: a
-   * file with several is then refused.
+   * Number of the frame of a DICOM file, from 1; each frame is a separate acquisition. Absent means the only frame: a
+   * file with several frames is then refused.
    */
   frame?: number | undefined;
 }

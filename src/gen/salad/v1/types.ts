@@ -14,10 +14,10 @@ export const protobufFileName = "salad/v1/types.proto";
 /**
  * How the client delivers pixels.
  *
- * From samples to what a model sees there are four steps, in this order. They are calculated in float64; the display
- * values, and the results of either direction of the resampling, are kept as float32.
+ * Samples are converted to the input of a model in four steps, in this order. They are calculated in float64; the display
+ * values, and the results of both directions of the resampling, are stored as float32.
  *
- *   1. Display values. Each sample s of the source becomes a display value d in [0, 255]:
+ *   1. Display values. Each sample s of the source is converted to a display value d in [0, 255]:
  *        v = rescale_slope * s + rescale_intercept        (s as signed or unsigned number of bits_stored bits)
  *        d = VOI(v)                                       (below; clipped to [0, 255])
  *        d = 255 - d                                      (MONOCHROME1 only)
@@ -37,13 +37,13 @@ export const protobufFileName = "salad/v1/types.proto";
  *        weight(i, j) = max(0, 1 - |j + 0.5 - centre|)                                        where scale < 1
  *      The first is the mean over the box that the result covers, the second linear interpolation with the edge
  *      repeated. Nothing is rounded to whole numbers.
- *   3. Placing at (placement.top, placement.left) of the working image; what is around it is 0. A model either
+ *   3. Placing at (placement.top, placement.left) of the working image; pixels around it are 0. A model either
  *      stretches (placement is the whole working image) or pads (the longer side fills it, the shorter is
- *      max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left alike).
+ *      max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left likewise).
  *   4. Intensity. Where the model's intensity is "percentile", or the VOI is `auto`: with lo and hi, the percentiles
  *      of the placed pixels (linear between order statistics, as numpy.percentile), d = (d - lo) * 255 / (hi - lo);
  *      where hi = lo, 0 up to hi and 255 above. Then every pixel is rounded to a whole number, floor(d + 0.5) clipped to
- *      0 .. 255. Some models then lay the image over a reference of theirs.
+ *      0 .. 255. Some models then align the image with a reference image.
  *
  * SOURCE_ROWS: the server does all of it. SOURCE_TILES: the client does steps 1 to 3, the server step 4.
  */
@@ -53,9 +53,9 @@ export enum Source {
   /** SOURCE_ROWS - Detector rows in order, at source resolution. */
   SOURCE_ROWS = 1,
   /**
-   * SOURCE_TILES - Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 they score as
-   * rows do. With 8 or 16 the samples are stored values that the client has resampled, and step 1 comes after
-   * step 2: the scores are those of rows only where that makes no difference, which rounding and clipping do.
+   * SOURCE_TILES - Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 the scores are
+   * those of rows. With 8 or 16 the samples are stored values that the client has resampled, so that step 1 follows
+   * step 2: rounding and clipping may then change the scores.
    */
   SOURCE_TILES = 2,
   UNRECOGNIZED = -1,
@@ -85,15 +85,15 @@ export enum VoiFunction {
   UNRECOGNIZED = -1,
 }
 
-/** Which tiles go first when the workers are busy. */
+/** Which tiles are scored first when the workers are busy. */
 export enum Priority {
   /** PRIORITY_UNSPECIFIED - Read as PRIORITY_ROUTINE. */
   PRIORITY_UNSPECIFIED = 0,
-  /** PRIORITY_STAT - Somebody waits at the bedside. */
+  /** PRIORITY_STAT - Urgent: the result is needed at once. */
   PRIORITY_STAT = 1,
   /** PRIORITY_ROUTINE - The normal case. */
   PRIORITY_ROUTINE = 2,
-  /** PRIORITY_BACKGROUND - Only when nothing else waits (reprocessing, research). */
+  /** PRIORITY_BACKGROUND - Scored only when no other tiles wait (reprocessing, research). */
   PRIORITY_BACKGROUND = 3,
   UNRECOGNIZED = -1,
 }
@@ -104,20 +104,20 @@ export enum EarlyEnd {
   EARLY_END_UNSPECIFIED = 0,
   /** EARLY_END_FAIL - The call fails with FAILED_PRECONDITION and reason ACQUISITION_INCOMPLETE. */
   EARLY_END_FAIL = 1,
-  /** EARLY_END_PARTIAL - The aggregate is sent, says which tiles are missing, and is never DECISION_NORMAL. */
+  /** EARLY_END_PARTIAL - The aggregate is sent, lists the missing tiles, and is never DECISION_NORMAL. */
   EARLY_END_PARTIAL = 2,
   UNRECOGNIZED = -1,
 }
 
-/** Which anomaly map comes with the aggregate. */
+/** The anomaly map in the aggregate. */
 export enum AnomalyMapFormat {
   /** ANOMALY_MAP_FORMAT_UNSPECIFIED - Read as ANOMALY_MAP_FORMAT_NONE. */
   ANOMALY_MAP_FORMAT_UNSPECIFIED = 0,
   /** ANOMALY_MAP_FORMAT_NONE - No map. */
   ANOMALY_MAP_FORMAT_NONE = 1,
   /**
-   * ANOMALY_MAP_FORMAT_PNG_OVERLAY - A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
-   * it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+   * ANOMALY_MAP_FORMAT_PNG_OVERLAY - A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as sent, the map over it
+   * in the colours of AnomalyMap.scale, and a line (cyan) around the area above the threshold.
    */
   ANOMALY_MAP_FORMAT_PNG_OVERLAY = 2,
   /**
@@ -128,7 +128,7 @@ export enum AnomalyMapFormat {
   UNRECOGNIZED = -1,
 }
 
-/** What the calibrated threshold says of an acquisition. */
+/** The decision on an acquisition by the calibrated threshold. */
 export enum Decision {
   /** DECISION_UNSPECIFIED - Never sent. */
   DECISION_UNSPECIFIED = 0,
@@ -141,41 +141,41 @@ export enum Decision {
   UNRECOGNIZED = -1,
 }
 
-/** Why something worth knowing happened although the acquisition was scored. */
+/** Kind of a warning of an acquisition that was scored. */
 export enum WarningKind {
   /** WARNING_KIND_UNSPECIFIED - Never sent. */
   WARNING_KIND_UNSPECIFIED = 0,
-  /** WARNING_KIND_AUTO_WINDOW - Pixel values were windowed by percentiles of the whole image, so no score came before its last row. */
+  /** WARNING_KIND_AUTO_WINDOW - The window was computed from percentiles of the whole image, so no score was sent before its last row. */
   WARNING_KIND_AUTO_WINDOW = 1,
-  /** WARNING_KIND_PARTIAL - The stream ended early; coverage says what is missing. */
+  /** WARNING_KIND_PARTIAL - The stream ended early; coverage lists the missing tiles. */
   WARNING_KIND_PARTIAL = 2,
   /** WARNING_KIND_TILES_FAILED - Some tiles could not be scored by any engine. */
   WARNING_KIND_TILES_FAILED = 3,
   /** WARNING_KIND_ENGINE_FAILOVER - Part of the acquisition was served by a lower engine than the one announced. */
   WARNING_KIND_ENGINE_FAILOVER = 4,
   /**
-   * WARNING_KIND_SCORE_DRIFT - Reserved: never sent. Drift of recent scores from those of the calibration is judged over all clients of a server
-   * together; an answer depends on its own pixels alone, so drift is in the metric salad.score.drift and in the log.
+   * WARNING_KIND_SCORE_DRIFT - Reserved: never sent. Drift of recent scores from those of the calibration is measured over all clients of a server
+   * together; an answer depends only on its own pixels, so drift is in the metric salad.score.drift and in the log.
    */
   WARNING_KIND_SCORE_DRIFT = 5,
   /**
-   * WARNING_KIND_NOTHING_SCORED - Nothing was scored: every tile was background, or the image as a whole is blank, holds nothing but noise on a smooth
-   * shade, or has fewer rows or columns than a sixteenth of the working image.
+   * WARNING_KIND_NOTHING_SCORED - Nothing was scored: every tile was background, or the image is blank, contains only noise on smooth shading, or has
+   * fewer rows or columns than a sixteenth of the working image.
    */
   WARNING_KIND_NOTHING_SCORED = 6,
   /**
-   * WARNING_KIND_INVERTED - The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
-   * what the header says; its grey levels were turned over before it was scored.
+   * WARNING_KIND_INVERTED - The image was the negative of the images that the model was trained on, for example because the header has the wrong
+   * photometric interpretation; its grey levels were inverted before it was scored.
    */
   WARNING_KIND_INVERTED = 7,
   /**
-   * WARNING_KIND_IMPLAUSIBLE - The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
-   * is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+   * WARNING_KIND_IMPLAUSIBLE - The image is not of the kind that the model was trained on: a photograph, another part of the body, or a radiograph
+   * that is mirrored or upside down; the message has the reason. The decision is indeterminate at any score.
    */
   WARNING_KIND_IMPLAUSIBLE = 8,
   /**
    * WARNING_KIND_ALIGNMENT_BOUND - The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
-   * field of view, or lies in another position, than those the model knows, which may raise the score.
+   * field of view or position than the training images, which may raise the score.
    */
   WARNING_KIND_ALIGNMENT_BOUND = 9,
   UNRECOGNIZED = -1,
@@ -183,8 +183,8 @@ export enum WarningKind {
 
 export interface AcquisitionHeader {
   /**
-   * The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server keeps nothing under it: the same
-   * id again is another acquisition, scored anew. Scoring changes nothing, so an acquisition may be repeated freely.
+   * The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server does not store it: a
+   * repeated id is another acquisition. Scoring has no side effects, so an acquisition may be repeated at any time.
    */
   acquisitionId: string;
   model: ModelSelector | undefined;
@@ -201,7 +201,7 @@ export interface ModelSelector {
   version?: number | undefined;
 }
 
-/** Geometry and pixel semantics of what the client sends. */
+/** Geometry and pixel format of the samples that the client sends. */
 export interface ImageFormat {
   /** Rows of the source image, 1 to 65535 and no more than the server's limit of rows * columns allows. */
   rows: number;
@@ -209,13 +209,13 @@ export interface ImageFormat {
   columns: number;
   /**
    * 8 or 16: stored values, those of 16 bits little-endian. 32, with SOURCE_TILES only: display values in [0, 255] as
-   * IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (but for
-   * VOI auto, which is applied over them).
+   * IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (except
+   * VOI auto, which is applied to them).
    */
   bitsAllocated: number;
   /**
    * 1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. With bits_allocated 32: 1 to 16, the bits of
-   * the stored values that the display values were made of, by which blank images are told; 0 means 16.
+   * the stored values before the display transform, from which blank images are recognised; 0 means 16.
    */
   bitsStored: number;
   /** Samples are two's complement (DICOM Pixel Representation 1). */
@@ -242,7 +242,7 @@ export interface ImageFormat {
   modalityLut:
     | ModalityLut
     | undefined;
-  /** Stored values that are no picture (DICOM PS3.3 C.7.5.1.1.2): black whatever else is applied. */
+  /** Stored values that are no part of the image (DICOM PS3.3 C.7.5.1.1.2); always shown black. */
   pixelPadding:
     | PixelPadding
     | undefined;
@@ -302,7 +302,7 @@ export interface VoiAuto {
   highPercentile?: number | undefined;
 }
 
-/** What the client wants back, and how it wants the decision made. */
+/** Requested results, and the rule of the decision. */
 export interface ScoringOptions {
   /** Send patch scores as they are ready. Absent means true. */
   patchScores?: boolean | undefined;
@@ -313,8 +313,8 @@ export interface ScoringOptions {
   nearestPrototypes: number;
   /**
    * False-positive rate the decision threshold is set for, in (0, 1). Refused as FAILED_PRECONDITION where the
-   * calibration set is too small for it. Absent means 0.05, or the lowest rate the model can promise if that is
-   * higher; the aggregate says which it was.
+   * calibration set is too small for it. Absent means 0.05, or the lowest rate that the model can keep if that is
+   * higher; the aggregate contains the rate.
    */
   maxFalsePositiveRate?: number | undefined;
   earlyEnd: EarlyEnd;
@@ -322,7 +322,7 @@ export interface ScoringOptions {
   topPatches?:
     | number
     | undefined;
-  /** Name the instance of a DICOM file in the aggregate; without it nothing of the file but its pixels is answered. */
+  /** Send the identification of the DICOM instance in the aggregate; by default no attribute of the file is sent. */
   dicomInstance: boolean;
 }
 
@@ -339,7 +339,7 @@ export interface PixelTiles {
   tiles: PixelTile[];
 }
 
-/** The core of one tile at working resolution. Halos come from the neighbours: no pixel is sent twice. */
+/** The core of one tile at working resolution. The server takes halos from the neighbours: no pixel is sent twice. */
 export interface PixelTile {
   /** 0 to accepted.tile_rows - 1. */
   row: number;
@@ -357,7 +357,7 @@ export interface AcquisitionEnd {
   crc32c?: number | undefined;
 }
 
-/** Sent as soon as the header is read, so that a client in tile mode knows how to cut. */
+/** Sent as soon as the header is read, so that a client in tile mode gets the tile grid. */
 export interface AcquisitionAccepted {
   acquisitionId: string;
   model:
@@ -368,15 +368,15 @@ export interface AcquisitionAccepted {
   geometry:
     | Geometry
     | undefined;
-  /** Scores can come before the last pixel. False where the window needs the whole image. */
+  /** Scores can be sent before the last pixel. False where the window needs the whole image. */
   scoresBeforeLastPixel: boolean;
-  /** Where the source image lies in the working image. */
+  /** Rectangle of the source image in the working image. */
   placement:
     | Placement
     | undefined;
   /**
-   * From working pixels to source pixels, by the placement alone. An aligned model moves the image once all of it has
-   * come: then PatchScores.working_to_source and AnomalyMap.working_to_source are what holds.
+   * From working pixels to source pixels, by the placement alone. An aligned model moves the image after its last pixel:
+   * then PatchScores.working_to_source and AnomalyMap.working_to_source apply instead.
    */
   workingToSource: AffineTransform | undefined;
 }
@@ -397,7 +397,7 @@ export interface AffineTransform {
   y0: number;
 }
 
-/** In pixels of the working image; what is around it is black. */
+/** In pixels of the working image; pixels around it are black. */
 export interface Placement {
   top: number;
   left: number;
@@ -406,11 +406,11 @@ export interface Placement {
   columns: number;
 }
 
-/** A loaded model, to the byte. */
+/** The identity of a loaded model. */
 export interface ModelIdentity {
   name: string;
   version: number;
-  /** SHA-256 of the bundle's manifest, lower-case hexadecimal; the manifest holds the hash of every file. */
+  /** SHA-256 of the bundle's manifest, lower-case hexadecimal; the manifest contains the hash of every file. */
   bundleSha256: string;
 }
 
@@ -444,7 +444,7 @@ export interface PatchScores {
   patches: PatchScore[];
   /**
    * From working pixels to source pixels, of an image that was aligned; absent: AcquisitionAccepted.working_to_source
-   * holds. With it the place of a patch in the source follows from its row and column and the Geometry alone.
+   * applies. With it the position of a patch in the source follows from its row, its column and the Geometry.
    */
   workingToSource: AffineTransform | undefined;
 }
@@ -462,9 +462,9 @@ export interface PatchScore {
    * depend on each other: no per-patch claim without correction.
    */
   pValue: number;
-  /** Unit vector of the model's dimension, where asked for. */
+  /** Unit vector of the model's dimension; only on request. */
   embedding: number[];
-  /** Ascending distance, where asked for. */
+  /** By ascending distance; only on request. */
   nearestPrototypes: NearestPrototype[];
 }
 
@@ -491,7 +491,7 @@ export interface AcquisitionAggregate {
   coverage:
     | Coverage
     | undefined;
-  /** Highest robust z first, of the patches that count for the image score (some models leave outer rings out). */
+  /** Highest robust z first, of the patches that count for the image score (some models exclude outer rings). */
   topPatches: TopPatch[];
   anomalyMap: AnomalyMap | undefined;
   model:
@@ -505,11 +505,11 @@ export interface AcquisitionAggregate {
   search: string;
   /** Arithmetic of the encoder, "float32" or "bfloat16", of the engines above; several where they differed. */
   precisions: string[];
-  /** Of a DICOM file, where options.dicom_instance asked for it. */
+  /** Of a DICOM file, where options.dicom_instance is set. */
   dicomInstance: DicomInstance | undefined;
 }
 
-/** What names a DICOM instance and its view. Values that the file lacks are empty. */
+/** The identification of a DICOM instance, and its view. Values that the file lacks are empty. */
 export interface DicomInstance {
   sopInstanceUid: string;
   /** From 1. */
@@ -525,7 +525,7 @@ export interface DicomInstance {
 /** Patches by outcome; the four add up to the patch grid. */
 export interface Coverage {
   scored: number;
-  /** Background: flat by the model's rule, or all patches of an image that holds nothing. Not scored, not "normal". */
+  /** Background: flat by the model's rule, or all patches of an image without structure. Not scored, not "normal". */
   skipped: number;
   /** Received, but no engine could score them. */
   failed: number;
@@ -548,8 +548,8 @@ export interface TopPatch {
   robustZ: number;
   pValue: number;
   /**
-   * The patch in source pixels, clipped to the image. Where alignment turned the image: the smallest upright box that
-   * holds the patch.
+   * The patch in source pixels, clipped to the image. Where alignment rotated the image: the smallest upright box
+   * around the patch.
    */
   box:
     | SourceBox
@@ -573,10 +573,9 @@ export interface SourceBox {
 }
 
 /**
- * In the geometry of the source image, right and left as they were sent: an alignment is undone, what is padding is left
- * out. Robust z is that of the patches which count for the image score, each in the middle half of its cell (a square of
- * Geometry.patch_stride around the centre of the patch), linear between cells; outside of such cells there is nothing:
- * NaN, no colour.
+ * In the geometry of the source image, right and left as sent: alignment and padding are removed. The map has the robust z
+ * of the patches that count for the image score, each in the middle half of its cell (a square of Geometry.patch_stride
+ * around the centre of the patch), and is linear between cells; outside of such cells it is NaN and has no colour.
  */
 export interface AnomalyMap {
   format: AnomalyMapFormat;
@@ -598,12 +597,12 @@ export interface AnomalyMap {
   /**
    * The colours of the overlay in evenly spaced robust z, ascending; between them they are linear. The first is that of
    * AcquisitionAggregate.threshold, below which nothing is coloured. The last is that of threshold + 3, or of the highest
-   * robust z of the map where that is above: no value is off the scale.
+   * robust z of the map if that is higher: the scale contains every value.
    */
   scale: ColourStop[];
   /**
    * The area whose patches count for the image score, scored or not: its four corners in source pixels, clockwise from
-   * the top left one; they may lie outside of the image. What is outside of the area is not judged.
+   * the top left one; they may lie outside of the image.
    */
   countingArea: SourcePoint[];
 }
@@ -627,7 +626,7 @@ export interface ColourStop {
 export interface Timings {
   /** Sum over tiles of the time between ready and dispatched to an engine, divided by the tiles scored. */
   queueMs: number;
-  /** Mean engine time of the batches the tiles rode in. */
+  /** Mean engine time of the batches that contained the tiles. */
   computeMs: number;
   /** From header to aggregate. */
   totalMs: number;
@@ -636,15 +635,15 @@ export interface Timings {
     | number
     | undefined;
   /**
-   * Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1]; tiles of other
-   * acquisitions ride along. Not in milliseconds. 0 where nothing was scored.
+   * Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1], including tiles
+   * of other acquisitions. Not in milliseconds. 0 where nothing was scored.
    */
   batchFill: number;
 }
 
 export interface Warning {
   kind: WarningKind;
-  /** One sentence for people. */
+  /** One human-readable sentence. */
   message: string;
 }
 

@@ -31,18 +31,18 @@ class _SourceEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTyp
     SOURCE_ROWS: _Source.ValueType  # 1
     """Detector rows in order, at source resolution."""
     SOURCE_TILES: _Source.ValueType  # 2
-    """Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 they score as
-    rows do. With 8 or 16 the samples are stored values that the client has resampled, and step 1 comes after
-    step 2: the scores are those of rows only where that makes no difference, which rounding and clipping do.
+    """Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 the scores are
+    those of rows. With 8 or 16 the samples are stored values that the client has resampled, so that step 1 follows
+    step 2: rounding and clipping may then change the scores.
     """
 
 class Source(_Source, metaclass=_SourceEnumTypeWrapper):
     """How the client delivers pixels.
 
-    From samples to what a model sees there are four steps, in this order. They are calculated in float64; the display
-    values, and the results of either direction of the resampling, are kept as float32.
+    Samples are converted to the input of a model in four steps, in this order. They are calculated in float64; the display
+    values, and the results of both directions of the resampling, are stored as float32.
 
-      1. Display values. Each sample s of the source becomes a display value d in [0, 255]:
+      1. Display values. Each sample s of the source is converted to a display value d in [0, 255]:
            v = rescale_slope * s + rescale_intercept        (s as signed or unsigned number of bits_stored bits)
            d = VOI(v)                                       (below; clipped to [0, 255])
            d = 255 - d                                      (MONOCHROME1 only)
@@ -62,13 +62,13 @@ class Source(_Source, metaclass=_SourceEnumTypeWrapper):
            weight(i, j) = max(0, 1 - |j + 0.5 - centre|)                                        where scale < 1
          The first is the mean over the box that the result covers, the second linear interpolation with the edge
          repeated. Nothing is rounded to whole numbers.
-      3. Placing at (placement.top, placement.left) of the working image; what is around it is 0. A model either
+      3. Placing at (placement.top, placement.left) of the working image; pixels around it are 0. A model either
          stretches (placement is the whole working image) or pads (the longer side fills it, the shorter is
-         max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left alike).
+         max(1, round(side * working / longer side)) and centred, top = floor((working - rows) / 2), left likewise).
       4. Intensity. Where the model's intensity is "percentile", or the VOI is `auto`: with lo and hi, the percentiles
          of the placed pixels (linear between order statistics, as numpy.percentile), d = (d - lo) * 255 / (hi - lo);
          where hi = lo, 0 up to hi and 255 above. Then every pixel is rounded to a whole number, floor(d + 0.5) clipped to
-         0 .. 255. Some models then lay the image over a reference of theirs.
+         0 .. 255. Some models then align the image with a reference image.
 
     SOURCE_ROWS: the server does all of it. SOURCE_TILES: the client does steps 1 to 3, the server step 4.
     """
@@ -78,9 +78,9 @@ SOURCE_UNSPECIFIED: Source.ValueType  # 0
 SOURCE_ROWS: Source.ValueType  # 1
 """Detector rows in order, at source resolution."""
 SOURCE_TILES: Source.ValueType  # 2
-"""Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 they score as
-rows do. With 8 or 16 the samples are stored values that the client has resampled, and step 1 comes after
-step 2: the scores are those of rows only where that makes no difference, which rounding and clipping do.
+"""Tiles of the working image, in any order, cut by AcquisitionAccepted.geometry. With bits_allocated 32 the scores are
+those of rows. With 8 or 16 the samples are stored values that the client has resampled, so that step 1 follows
+step 2: rounding and clipping may then change the scores.
 """
 global___Source = Source
 
@@ -145,23 +145,23 @@ class _PriorityEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
     """Read as PRIORITY_ROUTINE."""
     PRIORITY_STAT: _Priority.ValueType  # 1
-    """Somebody waits at the bedside."""
+    """Urgent: the result is needed at once."""
     PRIORITY_ROUTINE: _Priority.ValueType  # 2
     """The normal case."""
     PRIORITY_BACKGROUND: _Priority.ValueType  # 3
-    """Only when nothing else waits (reprocessing, research)."""
+    """Scored only when no other tiles wait (reprocessing, research)."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
-    """Which tiles go first when the workers are busy."""
+    """Which tiles are scored first when the workers are busy."""
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
 """Read as PRIORITY_ROUTINE."""
 PRIORITY_STAT: Priority.ValueType  # 1
-"""Somebody waits at the bedside."""
+"""Urgent: the result is needed at once."""
 PRIORITY_ROUTINE: Priority.ValueType  # 2
 """The normal case."""
 PRIORITY_BACKGROUND: Priority.ValueType  # 3
-"""Only when nothing else waits (reprocessing, research)."""
+"""Scored only when no other tiles wait (reprocessing, research)."""
 global___Priority = Priority
 
 class _EarlyEnd:
@@ -175,7 +175,7 @@ class _EarlyEndEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     EARLY_END_FAIL: _EarlyEnd.ValueType  # 1
     """The call fails with FAILED_PRECONDITION and reason ACQUISITION_INCOMPLETE."""
     EARLY_END_PARTIAL: _EarlyEnd.ValueType  # 2
-    """The aggregate is sent, says which tiles are missing, and is never DECISION_NORMAL."""
+    """The aggregate is sent, lists the missing tiles, and is never DECISION_NORMAL."""
 
 class EarlyEnd(_EarlyEnd, metaclass=_EarlyEndEnumTypeWrapper):
     """What happens when the stream ends before all pixels were sent."""
@@ -185,7 +185,7 @@ EARLY_END_UNSPECIFIED: EarlyEnd.ValueType  # 0
 EARLY_END_FAIL: EarlyEnd.ValueType  # 1
 """The call fails with FAILED_PRECONDITION and reason ACQUISITION_INCOMPLETE."""
 EARLY_END_PARTIAL: EarlyEnd.ValueType  # 2
-"""The aggregate is sent, says which tiles are missing, and is never DECISION_NORMAL."""
+"""The aggregate is sent, lists the missing tiles, and is never DECISION_NORMAL."""
 global___EarlyEnd = EarlyEnd
 
 class _AnomalyMapFormat:
@@ -199,8 +199,8 @@ class _AnomalyMapFormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     ANOMALY_MAP_FORMAT_NONE: _AnomalyMapFormat.ValueType  # 1
     """No map."""
     ANOMALY_MAP_FORMAT_PNG_OVERLAY: _AnomalyMapFormat.ValueType  # 2
-    """A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
-    it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+    """A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as sent, the map over it
+    in the colours of AnomalyMap.scale, and a line (cyan) around the area above the threshold.
     """
     ANOMALY_MAP_FORMAT_FLOAT32: _AnomalyMapFormat.ValueType  # 3
     """Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
@@ -208,15 +208,15 @@ class _AnomalyMapFormatEnumTypeWrapper(google.protobuf.internal.enum_type_wrappe
     """
 
 class AnomalyMapFormat(_AnomalyMapFormat, metaclass=_AnomalyMapFormatEnumTypeWrapper):
-    """Which anomaly map comes with the aggregate."""
+    """The anomaly map in the aggregate."""
 
 ANOMALY_MAP_FORMAT_UNSPECIFIED: AnomalyMapFormat.ValueType  # 0
 """Read as ANOMALY_MAP_FORMAT_NONE."""
 ANOMALY_MAP_FORMAT_NONE: AnomalyMapFormat.ValueType  # 1
 """No map."""
 ANOMALY_MAP_FORMAT_PNG_OVERLAY: AnomalyMapFormat.ValueType  # 2
-"""A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as it was sent, the map over
-it in the colours of AnomalyMap.scale, and a line (cyan) around what is above the threshold.
+"""A colour PNG, AnomalyMap.columns wide and AnomalyMap.rows high: the source image in grey as sent, the map over it
+in the colours of AnomalyMap.scale, and a line (cyan) around the area above the threshold.
 """
 ANOMALY_MAP_FORMAT_FLOAT32: AnomalyMapFormat.ValueType  # 3
 """Little-endian float32 robust z, AnomalyMap.rows * AnomalyMap.columns values, row by row; NaN where nothing that
@@ -240,7 +240,7 @@ class _DecisionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     """Patches are missing or failed, or nothing could be scored: not to be read as normal."""
 
 class Decision(_Decision, metaclass=_DecisionEnumTypeWrapper):
-    """What the calibrated threshold says of an acquisition."""
+    """The decision on an acquisition by the calibrated threshold."""
 
 DECISION_UNSPECIFIED: Decision.ValueType  # 0
 """Never sent."""
@@ -261,66 +261,66 @@ class _WarningKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     WARNING_KIND_UNSPECIFIED: _WarningKind.ValueType  # 0
     """Never sent."""
     WARNING_KIND_AUTO_WINDOW: _WarningKind.ValueType  # 1
-    """Pixel values were windowed by percentiles of the whole image, so no score came before its last row."""
+    """The window was computed from percentiles of the whole image, so no score was sent before its last row."""
     WARNING_KIND_PARTIAL: _WarningKind.ValueType  # 2
-    """The stream ended early; coverage says what is missing."""
+    """The stream ended early; coverage lists the missing tiles."""
     WARNING_KIND_TILES_FAILED: _WarningKind.ValueType  # 3
     """Some tiles could not be scored by any engine."""
     WARNING_KIND_ENGINE_FAILOVER: _WarningKind.ValueType  # 4
     """Part of the acquisition was served by a lower engine than the one announced."""
     WARNING_KIND_SCORE_DRIFT: _WarningKind.ValueType  # 5
-    """Reserved: never sent. Drift of recent scores from those of the calibration is judged over all clients of a server
-    together; an answer depends on its own pixels alone, so drift is in the metric salad.score.drift and in the log.
+    """Reserved: never sent. Drift of recent scores from those of the calibration is measured over all clients of a server
+    together; an answer depends only on its own pixels, so drift is in the metric salad.score.drift and in the log.
     """
     WARNING_KIND_NOTHING_SCORED: _WarningKind.ValueType  # 6
-    """Nothing was scored: every tile was background, or the image as a whole is blank, holds nothing but noise on a smooth
-    shade, or has fewer rows or columns than a sixteenth of the working image.
+    """Nothing was scored: every tile was background, or the image is blank, contains only noise on smooth shading, or has
+    fewer rows or columns than a sixteenth of the working image.
     """
     WARNING_KIND_INVERTED: _WarningKind.ValueType  # 7
-    """The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
-    what the header says; its grey levels were turned over before it was scored.
+    """The image was the negative of the images that the model was trained on, for example because the header has the wrong
+    photometric interpretation; its grey levels were inverted before it was scored.
     """
     WARNING_KIND_IMPLAUSIBLE: _WarningKind.ValueType  # 8
-    """The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
-    is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+    """The image is not of the kind that the model was trained on: a photograph, another part of the body, or a radiograph
+    that is mirrored or upside down; the message has the reason. The decision is indeterminate at any score.
     """
     WARNING_KIND_ALIGNMENT_BOUND: _WarningKind.ValueType  # 9
     """The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
-    field of view, or lies in another position, than those the model knows, which may raise the score.
+    field of view or position than the training images, which may raise the score.
     """
 
 class WarningKind(_WarningKind, metaclass=_WarningKindEnumTypeWrapper):
-    """Why something worth knowing happened although the acquisition was scored."""
+    """Kind of a warning of an acquisition that was scored."""
 
 WARNING_KIND_UNSPECIFIED: WarningKind.ValueType  # 0
 """Never sent."""
 WARNING_KIND_AUTO_WINDOW: WarningKind.ValueType  # 1
-"""Pixel values were windowed by percentiles of the whole image, so no score came before its last row."""
+"""The window was computed from percentiles of the whole image, so no score was sent before its last row."""
 WARNING_KIND_PARTIAL: WarningKind.ValueType  # 2
-"""The stream ended early; coverage says what is missing."""
+"""The stream ended early; coverage lists the missing tiles."""
 WARNING_KIND_TILES_FAILED: WarningKind.ValueType  # 3
 """Some tiles could not be scored by any engine."""
 WARNING_KIND_ENGINE_FAILOVER: WarningKind.ValueType  # 4
 """Part of the acquisition was served by a lower engine than the one announced."""
 WARNING_KIND_SCORE_DRIFT: WarningKind.ValueType  # 5
-"""Reserved: never sent. Drift of recent scores from those of the calibration is judged over all clients of a server
-together; an answer depends on its own pixels alone, so drift is in the metric salad.score.drift and in the log.
+"""Reserved: never sent. Drift of recent scores from those of the calibration is measured over all clients of a server
+together; an answer depends only on its own pixels, so drift is in the metric salad.score.drift and in the log.
 """
 WARNING_KIND_NOTHING_SCORED: WarningKind.ValueType  # 6
-"""Nothing was scored: every tile was background, or the image as a whole is blank, holds nothing but noise on a smooth
-shade, or has fewer rows or columns than a sixteenth of the working image.
+"""Nothing was scored: every tile was background, or the image is blank, contains only noise on smooth shading, or has
+fewer rows or columns than a sixteenth of the working image.
 """
 WARNING_KIND_INVERTED: WarningKind.ValueType  # 7
-"""The image looked like the negative of those the model knows, such as one whose photometric interpretation is not
-what the header says; its grey levels were turned over before it was scored.
+"""The image was the negative of the images that the model was trained on, for example because the header has the wrong
+photometric interpretation; its grey levels were inverted before it was scored.
 """
 WARNING_KIND_IMPLAUSIBLE: WarningKind.ValueType  # 8
-"""The image is not of the kind that the model knows, such as a photograph, another part of the body, or a radiograph that
-is mirrored or upside down: the message says which. The decision is indeterminate whatever the score.
+"""The image is not of the kind that the model was trained on: a photograph, another part of the body, or a radiograph
+that is mirrored or upside down; the message has the reason. The decision is indeterminate at any score.
 """
 WARNING_KIND_ALIGNMENT_BOUND: WarningKind.ValueType  # 9
 """The alignment to the mean training image ended at the limit of its shifts, scales or angle: the image shows another
-field of view, or lies in another position, than those the model knows, which may raise the score.
+field of view or position than the training images, which may raise the score.
 """
 global___WarningKind = WarningKind
 
@@ -335,8 +335,8 @@ class AcquisitionHeader(google.protobuf.message.Message):
     PRIORITY_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     acquisition_id: builtins.str
-    """The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server keeps nothing under it: the same
-    id again is another acquisition, scored anew. Scoring changes nothing, so an acquisition may be repeated freely.
+    """The client's own id, echoed in the answers: 1 to 64 Unicode code points. The server does not store it: a
+    repeated id is another acquisition. Scoring has no side effects, so an acquisition may be repeated at any time.
     """
     source: global___Source.ValueType
     priority: global___Priority.ValueType
@@ -385,7 +385,7 @@ global___ModelSelector = ModelSelector
 
 @typing.final
 class ImageFormat(google.protobuf.message.Message):
-    """Geometry and pixel semantics of what the client sends."""
+    """Geometry and pixel format of the samples that the client sends."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -409,12 +409,12 @@ class ImageFormat(google.protobuf.message.Message):
     """Columns of the source image, as rows."""
     bits_allocated: builtins.int
     """8 or 16: stored values, those of 16 bits little-endian. 32, with SOURCE_TILES only: display values in [0, 255] as
-    IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (but for
-    VOI auto, which is applied over them).
+    IEEE 754 float32, little-endian; then is_signed, photometric_interpretation, rescale and VOI are absent (except
+    VOI auto, which is applied to them).
     """
     bits_stored: builtins.int
     """1 to bits_allocated; 0 means bits_allocated. Higher bits are ignored. With bits_allocated 32: 1 to 16, the bits of
-    the stored values that the display values were made of, by which blank images are told; 0 means 16.
+    the stored values before the display transform, from which blank images are recognised; 0 means 16.
     """
     is_signed: builtins.bool
     """Samples are two's complement (DICOM Pixel Representation 1)."""
@@ -439,7 +439,7 @@ class ImageFormat(google.protobuf.message.Message):
 
     @property
     def pixel_padding(self) -> global___PixelPadding:
-        """Stored values that are no picture (DICOM PS3.3 C.7.5.1.1.2): black whatever else is applied."""
+        """Stored values that are no part of the image (DICOM PS3.3 C.7.5.1.1.2); always shown black."""
 
     def __init__(
         self,
@@ -628,7 +628,7 @@ global___VoiAuto = VoiAuto
 
 @typing.final
 class ScoringOptions(google.protobuf.message.Message):
-    """What the client wants back, and how it wants the decision made."""
+    """Requested results, and the rule of the decision."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -649,14 +649,14 @@ class ScoringOptions(google.protobuf.message.Message):
     """Send the k nearest prototypes of each patch, 0 to the model's K."""
     max_false_positive_rate: builtins.float
     """False-positive rate the decision threshold is set for, in (0, 1). Refused as FAILED_PRECONDITION where the
-    calibration set is too small for it. Absent means 0.05, or the lowest rate the model can promise if that is
-    higher; the aggregate says which it was.
+    calibration set is too small for it. Absent means 0.05, or the lowest rate that the model can keep if that is
+    higher; the aggregate contains the rate.
     """
     early_end: global___EarlyEnd.ValueType
     top_patches: builtins.int
     """How many top patches the aggregate lists, 0 to 100; absent means 5."""
     dicom_instance: builtins.bool
-    """Name the instance of a DICOM file in the aggregate; without it nothing of the file but its pixels is answered."""
+    """Send the identification of the DICOM instance in the aggregate; by default no attribute of the file is sent."""
     def __init__(
         self,
         *,
@@ -722,7 +722,7 @@ global___PixelTiles = PixelTiles
 
 @typing.final
 class PixelTile(google.protobuf.message.Message):
-    """The core of one tile at working resolution. Halos come from the neighbours: no pixel is sent twice."""
+    """The core of one tile at working resolution. The server takes halos from the neighbours: no pixel is sent twice."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -768,7 +768,7 @@ global___AcquisitionEnd = AcquisitionEnd
 
 @typing.final
 class AcquisitionAccepted(google.protobuf.message.Message):
-    """Sent as soon as the header is read, so that a client in tile mode knows how to cut."""
+    """Sent as soon as the header is read, so that a client in tile mode gets the tile grid."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -783,19 +783,19 @@ class AcquisitionAccepted(google.protobuf.message.Message):
     engine: builtins.str
     """Engine that serves the model: "tensorflow", "webgpu", "openvino", "onnx" or "wasm"."""
     scores_before_last_pixel: builtins.bool
-    """Scores can come before the last pixel. False where the window needs the whole image."""
+    """Scores can be sent before the last pixel. False where the window needs the whole image."""
     @property
     def model(self) -> global___ModelIdentity: ...
     @property
     def geometry(self) -> global___Geometry: ...
     @property
     def placement(self) -> global___Placement:
-        """Where the source image lies in the working image."""
+        """Rectangle of the source image in the working image."""
 
     @property
     def working_to_source(self) -> global___AffineTransform:
-        """From working pixels to source pixels, by the placement alone. An aligned model moves the image once all of it has
-        come: then PatchScores.working_to_source and AnomalyMap.working_to_source are what holds.
+        """From working pixels to source pixels, by the placement alone. An aligned model moves the image after its last pixel:
+        then PatchScores.working_to_source and AnomalyMap.working_to_source apply instead.
         """
 
     def __init__(
@@ -853,7 +853,7 @@ global___AffineTransform = AffineTransform
 
 @typing.final
 class Placement(google.protobuf.message.Message):
-    """In pixels of the working image; what is around it is black."""
+    """In pixels of the working image; pixels around it are black."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -880,7 +880,7 @@ global___Placement = Placement
 
 @typing.final
 class ModelIdentity(google.protobuf.message.Message):
-    """A loaded model, to the byte."""
+    """The identity of a loaded model."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -890,7 +890,7 @@ class ModelIdentity(google.protobuf.message.Message):
     name: builtins.str
     version: builtins.int
     bundle_sha256: builtins.str
-    """SHA-256 of the bundle's manifest, lower-case hexadecimal; the manifest holds the hash of every file."""
+    """SHA-256 of the bundle's manifest, lower-case hexadecimal; the manifest contains the hash of every file."""
     def __init__(
         self,
         *,
@@ -973,7 +973,7 @@ class PatchScores(google.protobuf.message.Message):
     @property
     def working_to_source(self) -> global___AffineTransform:
         """From working pixels to source pixels, of an image that was aligned; absent: AcquisitionAccepted.working_to_source
-        holds. With it the place of a patch in the source follows from its row and column and the Geometry alone.
+        applies. With it the position of a patch in the source follows from its row, its column and the Geometry.
         """
 
     def __init__(
@@ -1011,11 +1011,11 @@ class PatchScore(google.protobuf.message.Message):
     """
     @property
     def embedding(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
-        """Unit vector of the model's dimension, where asked for."""
+        """Unit vector of the model's dimension; only on request."""
 
     @property
     def nearest_prototypes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NearestPrototype]:
-        """Ascending distance, where asked for."""
+        """By ascending distance; only on request."""
 
     def __init__(
         self,
@@ -1092,7 +1092,7 @@ class AcquisitionAggregate(google.protobuf.message.Message):
     def coverage(self) -> global___Coverage: ...
     @property
     def top_patches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TopPatch]:
-        """Highest robust z first, of the patches that count for the image score (some models leave outer rings out)."""
+        """Highest robust z first, of the patches that count for the image score (some models exclude outer rings)."""
 
     @property
     def anomaly_map(self) -> global___AnomalyMap: ...
@@ -1112,7 +1112,7 @@ class AcquisitionAggregate(google.protobuf.message.Message):
 
     @property
     def dicom_instance(self) -> global___DicomInstance:
-        """Of a DICOM file, where options.dicom_instance asked for it."""
+        """Of a DICOM file, where options.dicom_instance is set."""
 
     def __init__(
         self,
@@ -1141,7 +1141,7 @@ global___AcquisitionAggregate = AcquisitionAggregate
 
 @typing.final
 class DicomInstance(google.protobuf.message.Message):
-    """What names a DICOM instance and its view. Values that the file lacks are empty."""
+    """The identification of a DICOM instance, and its view. Values that the file lacks are empty."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1185,7 +1185,7 @@ class Coverage(google.protobuf.message.Message):
     MISSING_TILES_FIELD_NUMBER: builtins.int
     scored: builtins.int
     skipped: builtins.int
-    """Background: flat by the model's rule, or all patches of an image that holds nothing. Not scored, not "normal"."""
+    """Background: flat by the model's rule, or all patches of an image without structure. Not scored, not "normal"."""
     failed: builtins.int
     """Received, but no engine could score them."""
     missing: builtins.int
@@ -1244,8 +1244,8 @@ class TopPatch(google.protobuf.message.Message):
     p_value: builtins.float
     @property
     def box(self) -> global___SourceBox:
-        """The patch in source pixels, clipped to the image. Where alignment turned the image: the smallest upright box that
-        holds the patch.
+        """The patch in source pixels, clipped to the image. Where alignment rotated the image: the smallest upright box
+        around the patch.
         """
 
     @property
@@ -1316,10 +1316,9 @@ global___SourceBox = SourceBox
 
 @typing.final
 class AnomalyMap(google.protobuf.message.Message):
-    """In the geometry of the source image, right and left as they were sent: an alignment is undone, what is padding is left
-    out. Robust z is that of the patches which count for the image score, each in the middle half of its cell (a square of
-    Geometry.patch_stride around the centre of the patch), linear between cells; outside of such cells there is nothing:
-    NaN, no colour.
+    """In the geometry of the source image, right and left as sent: alignment and padding are removed. The map has the robust z
+    of the patches that count for the image score, each in the middle half of its cell (a square of Geometry.patch_stride
+    around the centre of the patch), and is linear between cells; outside of such cells it is NaN and has no colour.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -1351,13 +1350,13 @@ class AnomalyMap(google.protobuf.message.Message):
     def scale(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ColourStop]:
         """The colours of the overlay in evenly spaced robust z, ascending; between them they are linear. The first is that of
         AcquisitionAggregate.threshold, below which nothing is coloured. The last is that of threshold + 3, or of the highest
-        robust z of the map where that is above: no value is off the scale.
+        robust z of the map if that is higher: the scale contains every value.
         """
 
     @property
     def counting_area(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SourcePoint]:
         """The area whose patches count for the image score, scored or not: its four corners in source pixels, clockwise from
-        the top left one; they may lie outside of the image. What is outside of the area is not judged.
+        the top left one; they may lie outside of the image.
         """
 
     def __init__(
@@ -1426,14 +1425,14 @@ class Timings(google.protobuf.message.Message):
     queue_ms: builtins.float
     """Sum over tiles of the time between ready and dispatched to an engine, divided by the tiles scored."""
     compute_ms: builtins.float
-    """Mean engine time of the batches the tiles rode in."""
+    """Mean engine time of the batches that contained the tiles."""
     total_ms: builtins.float
     """From header to aggregate."""
     first_score_ms: builtins.float
     """From header to the first patch score; absent where none was scored."""
     batch_fill: builtins.float
-    """Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1]; tiles of other
-    acquisitions ride along. Not in milliseconds. 0 where nothing was scored.
+    """Mean share of the engine's batch limit that the batches of these tiles filled, in (0, 1], including tiles
+    of other acquisitions. Not in milliseconds. 0 where nothing was scored.
     """
     def __init__(
         self,
@@ -1458,7 +1457,7 @@ class Warning(google.protobuf.message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     kind: global___WarningKind.ValueType
     message: builtins.str
-    """One sentence for people."""
+    """One human-readable sentence."""
     def __init__(
         self,
         *,
