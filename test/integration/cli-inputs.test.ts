@@ -127,9 +127,12 @@ describe('a command line', function () {
       ['serve', '--models', join(models.path, 'small')],
       /it contains manifest\.json, but a bundle must/,
     );
-    await wrong(
-      ['serve', '--models', join(models.path, 'small/1')],
-      /it is a bundle itself.*two levels above/,
+    // A folder that is a bundle itself is one model.
+    const single = await runSalad('models', 'list', '--models', join(models.path, 'small/1'), '--json');
+    const listedModels = single.lines[0]?.['models'] as readonly { readonly model: string }[];
+    assert.deepEqual(
+      listedModels.map(({ model }) => model),
+      ['small@1'],
     );
   });
 });

@@ -147,8 +147,10 @@ describe('a watched models folder', function () {
     await looks(5);
     assert.deepEqual(await registry.states(), ['small@1 serving', 'small@2 serving*']);
     const loaded = (await score())?.bundleSha256;
-    await rm(join(models, 'small', '2'), { recursive: true });
-    const other = await writeSmallBundle(models, { version: 2, width: 12 });
+    // At once: a version that is missing in two looks is unloaded.
+    const other = await writeSmallBundle(join(root, 'other'), { version: 2, width: 12 });
+    await rename(join(models, 'small', '2'), join(root, 'aside'));
+    await rename(other.directory, join(models, 'small', '2'));
     await settled(
       'small@1 serving',
       new RegExp(`^small@2 serving\\*: small@2 is loaded with the bundle ${loaded}, .*${other.sha256}`),
