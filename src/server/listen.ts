@@ -61,8 +61,13 @@ const REASONS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the host name cannot be resolved',
 };
 
+/** Why an address cannot be listened on, in words; the message of an unknown error. */
+export function listenReason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return REASONS[code ?? ''] ?? message;
+}
+
 function unavailable(setting: string, listen: string, cause: unknown): SaladError {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  const reason = REASONS[code ?? ''] ?? message;
+  const reason = listenReason(cause);
   return new SaladError('ADDRESS_UNAVAILABLE', `${setting} ${listen}: ${reason}`, { cause });
 }

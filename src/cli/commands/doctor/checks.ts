@@ -11,6 +11,7 @@ import type { AdmissionConfig } from '../../../config/sections/admission.js';
 import type { PortConfig } from '../../../config/sections/port.js';
 import type { SecurityConfig } from '../../../config/sections/security.js';
 import { SaladError } from '../../../errors/index.js';
+import { listenReason } from '../../../server/listen.js';
 
 /** Result of one check. */
 export interface Check {
@@ -46,12 +47,13 @@ async function checkPort(listen: string): Promise<Check> {
     });
     return { name: 'port', state: 'ok', detail: `${listen} is free` };
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const isInUse = code === 'EADDRINUSE';
+    const isInUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
     return {
       name: 'port',
       state: isInUse ? 'warning' : 'problem',
-      detail: isInUse ? `${listen} is already in use, perhaps by a running salad-serve` : message,
+      detail: isInUse
+        ? `${listen} is already in use, perhaps by a running salad-serve`
+        : `${listen}: ${listenReason(error)}`,
     };
   } finally {
     server.close();
