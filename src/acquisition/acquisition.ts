@@ -2,8 +2,8 @@
  * One acquisition: pixels in, patch scores and one aggregate out. It reads and answers at the same time: scores
  * go out while rows still come in.
  */
-import { SaladError } from '../errors/index.js';
 import { thresholdFor } from '../scoring/calibration.js';
+import { abortError } from './abort-error.js';
 import { aggregateOf } from './aggregate.js';
 import { answerBytes, PATCHES_PER_EVENT } from './answer-bytes.js';
 import { acquisitionBytes } from './footprint.js';
@@ -72,11 +72,4 @@ export async function* scoreAcquisition(
     run.close();
     release();
   }
-}
-
-/** A signal may carry one of our errors as its reason; anything else is a cancellation. */
-function abortError(signal: AbortSignal): SaladError {
-  return signal.reason instanceof SaladError
-    ? signal.reason
-    : new SaladError('CANCELLED', 'the caller cancelled', { cause: signal.reason });
 }

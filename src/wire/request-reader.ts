@@ -10,6 +10,8 @@ export interface RequestOptions<T> {
   /** Past this many bytes waiting, the call is paused: HTTP/2 flow control then slows the client. */
   readonly maxPendingBytes: number;
   readonly idleTimeoutMs: number;
+  /** Where true, the client is waiting for an answer, and not silent. @default never */
+  readonly isBusy?: () => boolean;
   /** Ends the iteration; the reader learns of it from the same signal. */
   readonly signal: AbortSignal;
   /** Called for every message once nobody reads it any more. */
@@ -31,7 +33,7 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
   // Only while this reads: a client whose messages wait here, or whose call is paused, is not silent.
   let isWaiting = false;
   const timer = new SilenceTimer(options.idleTimeoutMs, () => {
-    idle = isWaiting;
+    idle = isWaiting && !(options.isBusy?.() ?? false);
     if (idle) news.open();
     else timer.refresh();
   });
