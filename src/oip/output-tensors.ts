@@ -23,7 +23,7 @@ const COLUMNS: Readonly<Record<string, ColumnBuilder>> = {
   coverage,
   patch_scores: perPatch(1, (patch) => [patch.score]),
   patch_z: perPatch(1, (patch) => [patch.robustZ]),
-  patch_p_values: perPatch(1, (patch) => [patch.pValue], 'FP64'),
+  patch_p_values: perPatch(1, (patch) => [patch.pValue]),
   embeddings: perPatch(
     (model) => model.manifest.bank.dimension,
     (patch) => patch.embedding,
@@ -143,7 +143,7 @@ function neighbours({ manifest }: ServedModel): number {
   return manifest.scoring.neighbourCount;
 }
 
-const PATCH_ARRAYS = { FP32: Float32Array, FP64: Float64Array, INT32: Int32Array } as const;
+const PATCH_ARRAYS = { FP32: Float32Array, INT32: Int32Array } as const;
 
 /** @param width values of a patch. Where it was not scored: NaN, or -1 */
 function perPatch(
