@@ -32,6 +32,8 @@ export interface RequestSettings {
 
 /** Parameters that say how a request and its answer are transported; nothing here depends on them. */
 const IGNORED = /^(triton_.*|content_type|binary_data.*)$/;
+/** KServe's client has no parameters that are fractions: it sends them as texts. */
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?$/i;
 const FINAL_RESPONSE = 'triton_enable_empty_final_response';
 
 const IMAGE_NAMES = [
@@ -138,9 +140,9 @@ class ParameterReader {
   number(name: string, isValid: (value: number) => boolean, expected: string): number | undefined {
     const choice = this.find(name);
     if (choice === undefined) return undefined;
-    if (choice.$case === 'boolParam' || choice.$case === 'stringParam') {
-      throw invalid(`parameters.${name}`, 'must be a number');
-    }
+    const isNumber =
+      choice.$case === 'stringParam' ? NUMBER.test(choice.value) : choice.$case !== 'boolParam';
+    if (!isNumber) throw invalid(`parameters.${name}`, 'must be a number');
     const value = Number(choice.value);
     if (!Number.isFinite(value)) throw invalid(`parameters.${name}`, `must be finite, is ${value}`);
     if (!isValid(value)) throw invalid(`parameters.${name}`, `must be ${expected}, is ${value}`);

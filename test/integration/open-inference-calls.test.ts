@@ -79,7 +79,11 @@ describe('calls of the Open Inference Protocol', function () {
         ...(['PARAMETER_INVALID', 'parameters.window_centre', /is unknown; known: .*window_center/] as const),
       ],
       'a parameter of another type': [
-        whole({ parameters: { window_center: '40', window_width: 4 } }),
+        whole({ parameters: { window_center: 'wide', window_width: 4 } }),
+        ...(['PARAMETER_INVALID', 'parameters.window_center', /must be a number/] as const),
+      ],
+      'a number that is none': [
+        whole({ parameters: { window_center: true, window_width: 4 } }),
         ...(['PARAMETER_INVALID', 'parameters.window_center', /must be a number/] as const),
       ],
       'half a window': [

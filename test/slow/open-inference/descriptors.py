@@ -19,6 +19,8 @@ MODULES = {
 }
 # Messages of which only some fields are offered; every other message must be complete.
 PARTIAL = {".inference.ModelConfig", ".inference.ModelInput", ".inference.ModelOutput"}
+# KServe numbers the fields of the repository's messages in its own way: its client never sends them to other servers.
+DIFFERENT = {"tritonclient": (), "kserve": (".inference.Repository",)}
 
 
 def index(files):
@@ -72,6 +74,8 @@ def main(client, path):
     theirs = public(client)
     differences, compared, extra = [], 0, []
     for name, members in own.items():
+        if name.startswith(DIFFERENT[client]):
+            continue
         if name not in theirs:
             extra.append(name)
             continue

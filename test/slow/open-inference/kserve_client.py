@@ -9,7 +9,8 @@ from kserve import InferenceGRPCClient, InferInput, InferRequest
 
 target, model, samples, rows, columns, png = sys.argv[1:]
 image = np.fromfile(samples, "<u2").reshape(1, int(rows), int(columns), 1)
-WINDOW = {"window_center": 2000.0, "window_width": 3000, "window_function": "LINEAR_EXACT", "bits_stored": 12}
+# Its parameters are whole numbers and texts.
+WINDOW = {"window_center": "2000.0", "window_width": 3000, "window_function": "LINEAR_EXACT"}
 
 
 def inputs():
