@@ -35,14 +35,16 @@ export async function forEachImage(
       stop.signal.throwIfAborted();
       active += 1;
       try {
-        return await work(image, stop.signal);
-      } catch (error) {
-        const isRefused = error instanceof SaladError && NO_ROOM.has(error.reason);
-        if (!isRefused || active === 1) throw error;
-      } finally {
+        await work(image, stop.signal);
         active -= 1;
         wakeAll();
+        return;
+      } catch (error) {
+        active -= 1;
+        const isRefused = error instanceof SaladError && NO_ROOM.has(error.reason);
+        if (!isRefused || active === 0) throw error;
       }
+      // A refused image wakes nobody: it had no room to give back.
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
   };

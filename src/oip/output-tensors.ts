@@ -1,6 +1,7 @@
 /** The tensors of an answer: which a request wants, and what becomes of the answers of an acquisition. */
 import type { AcquisitionEvent, Aggregate, PatchResult, ServedModel } from '../acquisition/index.js';
 import { callerText, SaladError } from '../errors/index.js';
+import { MAP_SIDE_MAX } from '../imaging/anomaly-map.js';
 import { bytesTensor, type OutputTensor, tensorOf } from './encoded-tensor.js';
 import { type Datatype, LABELS, SCORE } from './views.js';
 
@@ -38,6 +39,8 @@ const COLUMNS: Readonly<Record<string, ColumnBuilder>> = {
   ),
   anomaly_map: anomalyMaps,
 };
+/** Most bytes of a map, as float32 or drawn: its size is not known before its file is decoded. */
+const MAP_BYTES = 4 * MAP_SIDE_MAX ** 2;
 const PATCH_COLUMNS = ['patch_scores', 'patch_z', 'patch_p_values'];
 
 /** What an acquisition has to answer for some outputs. */
@@ -46,7 +49,7 @@ export interface OutputNeeds {
   readonly embeddings: boolean;
   readonly nearest: boolean;
   readonly map: 'none' | 'float32' | 'pngOverlay';
-  /** Most bytes of all outputs of one image, but for maps. */
+  /** Most bytes of all outputs of one image. */
   readonly bytes: number;
 }
 
@@ -59,6 +62,7 @@ export function needsOf(names: readonly string[], model: ServedModel): OutputNee
     throw SaladError.field('TENSOR_INVALID', 'outputs', 'anomaly_map and overlay_png need two requests');
   }
   const { dimension } = model.manifest.bank;
+  const map = has('anomaly_map') ? 'float32' : has('overlay_png') ? 'pngOverlay' : 'none';
   const nearest = has('nearest_index') || has('nearest_distance');
   const embeddings = has('embeddings');
   const perPatch = (embeddings ? 4 * dimension : 0) + (nearest ? 8 * neighbours(model) : 0) + 16;
@@ -66,8 +70,8 @@ export function needsOf(names: readonly string[], model: ServedModel): OutputNee
     patchScores: PATCH_COLUMNS.some(has) || embeddings || nearest,
     embeddings,
     nearest,
-    map: has('anomaly_map') ? 'float32' : has('overlay_png') ? 'pngOverlay' : 'none',
-    bytes: model.geometry.patchGrid ** 2 * perPatch,
+    map,
+    bytes: model.geometry.patchGrid ** 2 * perPatch + (map === 'none' ? 0 : MAP_BYTES),
   };
 }
 

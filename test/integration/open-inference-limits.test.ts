@@ -215,6 +215,19 @@ describe('the Open Inference Protocol at the limits of the server', function () 
     assert.ok(atCancel < 64 * 16, `${atCancel} tiles were started`);
   });
 
+  it('takes a client that waits for its answer for no silent one, and ends an idle stream', async () => {
+    await start({ idleTimeoutMs: 100 }, slow);
+    const stream = client.modelStreamInfer();
+    const failed = once(stream, 'error');
+    stream.write(inferRequest({ ...batch(64, 'slow'), id: 'long' }));
+    const startMs = performance.now();
+    const [answer] = (await once(stream, 'data')) as [ModelStreamInferResponse];
+    assert.ok(performance.now() - startMs > 300, 'longer than the timeout');
+    assert.deepEqual([answer.inferResponse?.id, answer.errorMessage], ['long', '']);
+    const [error] = (await failed) as [ServiceError];
+    assert.equal((await refusal(Promise.reject(error))).reason, 'IDLE_TIMEOUT');
+  });
+
   it('drains: answers what was begun, ends streams with a retryable status, and is not ready', async () => {
     const running = await start({}, slow);
     const stream = client.modelStreamInfer();
@@ -224,6 +237,11 @@ describe('the Open Inference Protocol at the limits of the server', function () 
     stream.write(inferRequest({ ...batch(64, 'slow'), id: 'begun' }));
     await eventually(() => assert.ok(running.registry.budget.open > 0));
     const stopped = running.stop(20_000);
+    const other = connectInference(running.address);
+    assert.deepEqual(await call(other, other.serverReady, {}), { ready: false });
+    assert.deepEqual(await call(other, other.serverLive, {}), { live: true });
+    assert.equal((await refusal(infer(other, batch(1, 'slow')))).reason, 'DRAINING');
+    other.close();
     const [error] = (await failed) as [ServiceError];
     const refused = await refusal(Promise.reject(error));
     assert.deepEqual([refused.code, refused.reason], [status.UNAVAILABLE, 'DRAINING']);
