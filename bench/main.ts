@@ -16,6 +16,7 @@ import { benchDicom } from './suites/dicom.js';
 import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
 import { benchPeers } from './suites/peers.js';
+import { benchPort } from './suites/port.js';
 import { benchProtocols } from './suites/protocols.js';
 import { benchSearch } from './suites/search.js';
 import { benchStreaming } from './suites/streaming.js';
@@ -35,6 +36,10 @@ const SUITES: Readonly<Record<string, Suite>> = {
   streaming: {
     run: benchStreaming,
     purpose: 'the server compared with its engine alone: idle, under load and over capacity',
+  },
+  port: {
+    run: benchPort,
+    purpose: 'what an image costs at the port without an engine, compared with a bare grpc-js server',
   },
   training: { run: benchTraining, purpose: 'step time and memory of SALAD training, on each backend' },
   peers: {

@@ -2,7 +2,7 @@
 /** Entry of the `salad` command: the only file that reads the environment. */
 import { OPEN_FILES_MIN, openFilesMax } from './cli/shared/file-limit.js';
 
-/** For handles that nobody closed: they must not keep a finished command from ending. */
+/** The process ends this long after its command, even if handles are still open. */
 const EXIT_MS = 2000;
 
 process.exitCode = await main();

@@ -1,4 +1,4 @@
-/** Runs an engine on worker threads in a process of its own, like the pool of a server, without the rest of a server. */
+/** Runs an engine on worker threads in a separate process, like the pool of a server, without the rest of a server. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

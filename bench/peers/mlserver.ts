@@ -134,7 +134,7 @@ function writeImage(folder: string, bundle: Bundle): void {
   writeFileSync(join(folder, 'cells.bin'), new Uint8Array(cells.buffer));
 }
 
-/** Runs the client in a process of its own, on the cores of the client. */
+/** Runs the client in a separate process, on the cores of the client. */
 async function runClient(
   peer: Peer,
   { bundle, plan, streams, quick }: MlServerOptions,

@@ -1,6 +1,6 @@
 /**
  * Preset `gabor` taken apart on training normals and synthetic lesions (bench/research/validation.ts): no test folder is
- * opened. Deterministic but for its timings.
+ * opened. Deterministic except for its timings.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';

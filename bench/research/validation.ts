@@ -78,7 +78,7 @@ export interface ValidationOptions {
   readonly coreset?: CoresetMethod;
 }
 
-/** Image scores of the held-out normals, in their order, and what they are held against. */
+/** Image scores of the held-out normals, in their order, and the scores that they are compared with. */
 interface Judged {
   readonly normal: readonly number[];
   readonly noisy: readonly number[];

@@ -1,4 +1,4 @@
-/** Measures one kind of search of one bank in a process of its own, so that its memory can be measured. Answers over IPC. */
+/** Measures one kind of search of one bank in a separate process, so that its memory can be measured. Answers over IPC. */
 import { createRequire } from 'node:module';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { allocatePatchBatch } from '../../src/engines/batch.js';

@@ -89,7 +89,7 @@ async function measureSize(rows: number): Promise<Record<string, unknown>> {
   };
 }
 
-/** Medians over 50 tiles of 4 patches, D = 128, K = 5, one thread; each kind of search in a process of its own. */
+/** Medians over 50 tiles of 4 patches, D = 128, K = 5, one thread; each kind of search in a separate process. */
 export async function benchSearch({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const results: Record<string, unknown> = {};
   for (const rows of quick ? [10_000] : [10_000, 100_000, 1_000_000]) {

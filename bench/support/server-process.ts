@@ -1,4 +1,4 @@
-/** Starts a server in a process of its own, as users do, on given cores. */
+/** Starts a server in a separate process, as users do, on given cores. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';

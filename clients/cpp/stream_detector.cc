@@ -54,6 +54,19 @@ std::string ReadOut(std::mt19937& random) {
   return samples;
 }
 
+const char* NameOf(salad::v1::Decision decision) {
+  switch (decision) {
+    case salad::v1::DECISION_NORMAL:
+      return "normal";
+    case salad::v1::DECISION_ANOMALOUS:
+      return "anomalous";
+    case salad::v1::DECISION_INDETERMINATE:
+      return "indeterminate";
+    default:
+      return "unrecognized";
+  }
+}
+
 // Runs beside the reading of answers. Write waits where the connection is behind; it gives false where the call is over:
 // its status says why.
 void Send(Stream& stream, const std::string& model) {
@@ -125,11 +138,12 @@ int main(int argc, char** argv) {
   sending.join();
   const grpc::Status status = stream->Finish();
   if (!complete) {
-    std::fprintf(stderr, "status %d: %s\n", status.error_code(), status.error_message().c_str());
+    std::fprintf(stderr, "the call failed: %s\n",
+                 status.ok() ? "it ended without an aggregate" : status.error_message().c_str());
     return 1;
   }
-  std::printf("%s, p = %.4f, %u patches scored\n", salad::v1::Decision_Name(aggregate.decision()).c_str(),
-              aggregate.p_value(), aggregate.coverage().scored());
+  std::printf("%s, p = %.4f, %u patches scored\n", NameOf(aggregate.decision()), aggregate.p_value(),
+              aggregate.coverage().scored());
   for (const auto& warning : aggregate.warnings()) std::printf("  %s\n", warning.message().c_str());
   return 0;
 }

@@ -24,8 +24,8 @@ type Client struct {
 }
 
 // New makes a client for a target such as "localhost:50051", "dns:///salad-headless:50051" or
-// "ipv4:10.0.0.1:50051,10.0.0.2:50051"; acquisitions take the addresses in turn. Nothing is opened before the first
-// call. Close ends the connections.
+// "ipv4:10.0.0.1:50051,10.0.0.2:50051"; acquisitions use the addresses in turn. No connection is opened before the
+// first call. Close ends the connections.
 func New(target string, options ...Option) (*Client, error) {
 	settings := defaultSettings()
 	for _, option := range options {
@@ -85,8 +85,8 @@ func (c *Client) Model(ctx context.Context, name string, version uint32) (*salad
 	return response.GetModel(), nil
 }
 
-// Health returns the state of a service of the server, "" for the server itself. A service that the server does not
-// know is SERVICE_UNKNOWN.
+// Health returns the state of a service of the server, "" for the server itself. The state of a service that the server
+// does not have is SERVICE_UNKNOWN.
 func (c *Client) Health(ctx context.Context, service string) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
 	ctx, cancel, err := c.call(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (c *Client) withTimeout(ctx context.Context) (context.Context, context.Canc
 	return context.WithTimeout(ctx, c.settings.timeout)
 }
 
-// withCredentials adds what says who calls, asked for every attempt.
+// withCredentials adds the credentials, read for every attempt.
 func (c *Client) withCredentials(ctx context.Context) (context.Context, error) {
 	pairs, err := c.settings.credentials(ctx)
 	if err != nil {

@@ -169,7 +169,7 @@ func TestTheExamplesRun(t *testing.T) {
 		arguments []string
 		printed   string
 	}{
-		{[]string{"score_files", address, "phantom", file}, `: DECISION_[A-Z]+, p = 0\.\d{4}\n`},
+		{[]string{"score_files", address, "phantom", file}, `: (normal|anomalous), p = 0\.\d{4}\n`},
 		{[]string{"stream_detector", address, "phantom"}, `^accepted by phantom(?s).*patch scores\n.* 256 patches scored\n$`},
 	} {
 		name := example.arguments[0]
@@ -181,6 +181,13 @@ func TestTheExamplesRun(t *testing.T) {
 		printed, err := run.CombinedOutput()
 		if err != nil || !regexp.MustCompile(example.printed).Match(printed) {
 			t.Errorf("%s: %v\n%s", name, err, printed)
+		}
+		arguments := append([]string{address, "nobody"}, example.arguments[3:]...)
+		refused, err := exec.CommandContext(t.Context(), filepath.Join(folder, name), arguments...).CombinedOutput()
+		exit := new(exec.ExitError)
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 ||
+			!regexp.MustCompile(`^\S[^:\n]*: model nobody is not loaded; loaded: [^\n]*\n$`).Match(refused) {
+			t.Errorf("%s: %v\n%s", name, err, refused)
 		}
 	}
 }

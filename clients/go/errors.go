@@ -15,19 +15,19 @@ import (
 type Error struct {
 	// Code is the gRPC status.
 	Code codes.Code
-	// Message is for people.
+	// Message is human-readable.
 	Message string
-	// Reason is the stable reason that the server's reference of errors lists, such as "TILE_DUPLICATE"; "" where the
-	// server gave none.
+	// Reason is the stable reason from the server's reference of errors, such as "TILE_DUPLICATE"; "" where the server
+	// sent none.
 	Reason string
-	// Violations name the fields of the request at fault.
+	// Violations name the invalid fields of the request.
 	Violations []Violation
-	// RetryAfter is how long to wait before another try; nil where the server named no delay.
+	// RetryAfter is the delay before another attempt; nil where the server sent none.
 	RetryAfter *time.Duration
 	cause      error
 }
 
-// Violation is a field of the request that is at fault, such as "header.image.rows".
+// Violation is an invalid field of the request, such as "header.image.rows".
 type Violation struct {
 	Field       string
 	Description string
@@ -45,7 +45,7 @@ func (e *Error) Unwrap() error {
 	return e.cause
 }
 
-// GRPCStatus lets status.Code and status.FromError read the error.
+// GRPCStatus is read by status.Code and status.FromError.
 func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.Code, e.Message)
 }

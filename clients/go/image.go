@@ -13,14 +13,14 @@ import (
 // Rows are gathered into messages of about this many bytes.
 const messageBytes = 256 * 1024
 
-// Sample is a type of stored values that the wire has. Others do not compile: their bytes would be taken for samples,
-// and scored.
+// Sample is a type of stored values of the wire. Other types do not compile: their bytes would be scored as if they
+// were samples.
 type Sample interface {
 	uint8 | int8 | uint16 | int16
 }
 
-// FormatOf returns the format of pixels [rows, columns], row by row: a header's image, to which bits stored, rescale and
-// window may be added. It panics where the pixels are not whole rows.
+// FormatOf returns the format of pixels [rows, columns], row by row: a header's image, to which bits stored, rescale
+// and window may be added. It panics where the pixels are not whole rows.
 func FormatOf[T Sample](pixels []T, columns int) *saladv1.ImageFormat {
 	var zero T
 	return &saladv1.ImageFormat{
@@ -31,8 +31,8 @@ func FormatOf[T Sample](pixels []T, columns int) *saladv1.ImageFormat {
 	}
 }
 
-// Image is a source of pixels [rows, columns] in memory, row by row, which must not change meanwhile. It panics where
-// they are not whole rows.
+// Image is a source of pixels [rows, columns] in memory, row by row, which must not be changed during the acquisition.
+// It panics where they are not whole rows.
 func Image[T Sample](pixels []T, columns int) Source {
 	rows := rowsOf(pixels, columns)
 	var zero T
@@ -67,7 +67,7 @@ func rowsOf[T Sample](pixels []T, columns int) int {
 	return len(pixels) / columns
 }
 
-// samplesOf returns the samples as the wire has them, little-endian on every machine.
+// samplesOf returns the samples in the format of the wire, little-endian on every machine.
 func samplesOf[T Sample](pixels []T) []byte {
 	var zero T
 	if unsafe.Sizeof(zero) == 1 {
@@ -84,8 +84,8 @@ func samplesOf[T Sample](pixels []T) []byte {
 	return bytes
 }
 
-// PlacementOf returns where the source image lies in the working image: a server that does not say so stretches it over
-// the whole.
+// PlacementOf returns the rectangle of the source image in the working image. A server that sends no placement
+// stretches the source over the whole working image.
 func PlacementOf(accepted *saladv1.AcquisitionAccepted) *saladv1.Placement {
 	if place := accepted.GetPlacement(); place != nil {
 		return place
@@ -94,13 +94,13 @@ func PlacementOf(accepted *saladv1.AcquisitionAccepted) *saladv1.Placement {
 	return &saladv1.Placement{Rows: geometry.GetWorkingRows(), Columns: geometry.GetWorkingColumns()}
 }
 
-// Tiles are gathered into messages of this many.
+// Number of tiles in a message.
 const tilesPerMessage = 8
 
 // DisplayTiles cuts display values into the tiles of an accepted acquisition, for a header with BitsAllocated 32 and
-// SOURCE_TILES. They are [placement rows, placement columns] in [0, 255], row by row: the source image after the display
-// transform, resampled to the placement of accepted, as the contract says. It gives an error where their number is
-// another.
+// SOURCE_TILES. They are [placement rows, placement columns] in [0, 255], row by row: the source image after the
+// display transform, resampled to the placement of accepted, as the contract says. It returns an error where their
+// number is wrong.
 func DisplayTiles(accepted *saladv1.AcquisitionAccepted, display []float32) iter.Seq2[Chunk, error] {
 	return func(yield func(Chunk, error) bool) {
 		place, geometry := PlacementOf(accepted), accepted.GetGeometry()
@@ -131,7 +131,7 @@ func DisplayTiles(accepted *saladv1.AcquisitionAccepted, display []float32) iter
 func coreOf(geometry *saladv1.Geometry, place *saladv1.Placement, display []float32, tileRow, tileColumn int) []byte {
 	height, width := int(geometry.GetCoreSize()), int(geometry.GetCoreColumns())
 	if width == 0 {
-		// A server that knows square tiles only leaves the columns out.
+		// A server of an older version, with square tiles only, does not send the columns.
 		width = height
 	}
 	samples := make([]byte, 4*height*width)

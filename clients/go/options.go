@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Servers refuse pings that come sooner than every 10 s.
+// Servers refuse pings at shorter intervals than 10 s.
 const keepaliveMin = 10 * time.Second
 
 // Option is a setting of New.
@@ -42,13 +42,13 @@ func defaultSettings() settings {
 	}
 }
 
-// WithTLS connects over TLS; an empty configuration trusts the system's authorities. Without it everything travels in
-// plaintext, tokens too: that is for loopback and meshes that encrypt.
+// WithTLS connects over TLS; an empty configuration trusts the system's authorities. Without it everything is sent in
+// plaintext, including tokens: use that only on loopback and in meshes that encrypt.
 func WithTLS(config *tls.Config) Option {
 	return func(s *settings) { s.tls = config }
 }
 
-// WithToken sends a bearer token; the function is asked for every attempt.
+// WithToken sends a bearer token; the function is called for every attempt.
 func WithToken(token func(context.Context) (string, error)) Option {
 	return func(s *settings) { s.token = token }
 }
@@ -58,13 +58,13 @@ func WithAPIKey(key string) Option {
 	return func(s *settings) { s.apiKey = key }
 }
 
-// WithTimeout bounds every call, retries included; 60 s is the default, 0 means none. The deadline of a call's context
-// holds as well.
+// WithTimeout limits every call, including retries; 60 s is the default, 0 means none. The deadline of a call's context
+// applies as well.
 func WithTimeout(timeout time.Duration) Option {
 	return func(s *settings) { s.timeout = timeout }
 }
 
-// WithRetry sets how Score and ScoreImage try again; nil means that they make one attempt.
+// WithRetry sets the retries of Score and ScoreImage; nil means that they make one attempt.
 func WithRetry(retry *Retry) Option {
 	return func(s *settings) { s.retry = retry }
 }
@@ -74,13 +74,13 @@ func WithKeepalive(interval time.Duration) Option {
 	return func(s *settings) { s.keepalive = interval }
 }
 
-// WithMaxReceiveBytes bounds an answer of the server; 64 MiB by default, because anomaly maps and embeddings are larger
+// WithMaxReceiveBytes limits an answer of the server; 64 MiB by default, because anomaly maps and embeddings are larger
 // than the 4 MiB of gRPC.
 func WithMaxReceiveBytes(bytes int) Option {
 	return func(s *settings) { s.maxReceiveBytes = bytes }
 }
 
-// WithPickFirst keeps to the first address that answers.
+// WithPickFirst uses only the first address that answers.
 func WithPickFirst() Option {
 	return func(s *settings) { s.balancing = "pick_first" }
 }
@@ -101,7 +101,7 @@ func (s settings) dialOptions() ([]grpc.DialOption, error) {
 	if s.tls != nil {
 		transport = credentials.NewTLS(s.tls)
 	}
-	// gRPC waits up to two minutes; a client should be back soon after its server restarted.
+	// gRPC waits up to two minutes; a client should reconnect soon after its server restarted.
 	reconnect := backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 	return append([]grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
@@ -115,7 +115,7 @@ func (s settings) dialOptions() ([]grpc.DialOption, error) {
 	}, s.more...), nil
 }
 
-// credentials returns the metadata that says who calls: keys and values in turn.
+// credentials returns the metadata with the credentials: keys and values in turn.
 func (s settings) credentials(ctx context.Context) ([]string, error) {
 	var pairs []string
 	if s.token != nil {

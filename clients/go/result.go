@@ -8,7 +8,7 @@ import (
 	saladv1 "github.com/salad-serve/salad-serve/clients/go/salad/v1"
 )
 
-// Result is what an acquisition gave.
+// Result is the result of an acquisition.
 type Result struct {
 	Accepted  *saladv1.AcquisitionAccepted
 	Aggregate *saladv1.AcquisitionAggregate
@@ -63,8 +63,8 @@ func (r *Result) grid(value func(*saladv1.PatchScore) float32) Grid {
 	return grid
 }
 
-// AnomalyMap returns the map of robust z in the geometry of the source image, its longer side up to 512 pixels; NaN where
-// nothing that counts for the image score was scored. The error says that the header's options did not ask for
+// AnomalyMap returns the map of robust z in the geometry of the source image, its longer side up to 512 pixels; NaN
+// where nothing that counts for the image score was scored. The error means that the header's options did not request
 // ANOMALY_MAP_FORMAT_FLOAT32.
 func (r *Result) AnomalyMap() (Grid, error) {
 	said := r.Aggregate.GetAnomalyMap()

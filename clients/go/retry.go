@@ -10,9 +10,9 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Retry says how often and how soon a broken attempt is tried again. Scoring is pure, so a further attempt can only give
-// the same result. The wait is uniform between 0 and InitialBackoff, which doubles with every attempt up to MaxBackoff,
-// plus the delay that the server asked for.
+// Retry sets how often and after which wait a broken attempt is repeated. Scoring has no side effects, so a further
+// attempt has the same result. The wait is uniform between 0 and InitialBackoff, which doubles with every attempt up to
+// MaxBackoff, plus the delay that the server sent.
 type Retry struct {
 	// MaxAttempts counts the first attempt too; 0 means 8, or with a deadline as many as fit before it.
 	MaxAttempts int
@@ -22,13 +22,13 @@ type Retry struct {
 	MaxBackoff time.Duration
 }
 
-// RetryNotice is told before every further attempt: the events so far belong to an attempt that broke.
+// RetryNotice is sent before every further attempt: the events so far belong to an attempt that broke.
 type RetryNotice struct {
 	// Attempt is the number of the attempt about to start: 2 for the first retry.
 	Attempt int
 	// Delay is the wait before it.
 	Delay time.Duration
-	// Err is why the attempt before it broke.
+	// Err is the error of the previous attempt.
 	Err *Error
 }
 
@@ -36,14 +36,14 @@ const (
 	attemptsMax    = 8
 	initialBackoff = 100 * time.Millisecond
 	maxBackoff     = 5 * time.Second
-	// A source that is slow, and not a pause, would time out again and again.
+	// If not a pause but a slow source was the cause, every attempt would time out.
 	idleRetries = 1
 )
 
 // attempts is the state of one call with its retries.
 type attempts struct {
 	retry        *Retry
-	giveUpAt     time.Time // zero without a deadline
+	deadline     time.Time // zero without a deadline
 	number       int
 	idleTimeouts int
 	now          func() time.Time
@@ -51,8 +51,8 @@ type attempts struct {
 }
 
 func newAttempts(ctx context.Context, retry *Retry) *attempts {
-	giveUpAt, _ := ctx.Deadline()
-	return &attempts{retry: retry, giveUpAt: giveUpAt, number: 1, now: time.Now, random: rand.Float64}
+	deadline, _ := ctx.Deadline()
+	return &attempts{retry: retry, deadline: deadline, number: 1, now: time.Now, random: rand.Float64}
 }
 
 // failed returns the wait before the next attempt, and false where none may follow.
@@ -61,7 +61,7 @@ func (a *attempts) failed(failure *Error) (time.Duration, bool) {
 		return 0, false
 	}
 	limit := a.retry.MaxAttempts
-	if limit == 0 && a.giveUpAt.IsZero() {
+	if limit == 0 && a.deadline.IsZero() {
 		limit = attemptsMax
 	}
 	if limit != 0 && a.number >= limit {
@@ -76,15 +76,15 @@ func (a *attempts) failed(failure *Error) (time.Duration, bool) {
 	if failure.RetryAfter != nil {
 		delay += *failure.RetryAfter
 	}
-	// Nothing could be done in what would be left after the wait: the reason is worth more than the time.
-	if !a.giveUpAt.IsZero() && delay >= a.giveUpAt.Sub(a.now()) {
+	// Too little time would be left after the wait, so the error is returned now.
+	if !a.deadline.IsZero() && delay >= a.deadline.Sub(a.now()) {
 		return 0, false
 	}
 	a.number++
 	return delay, true
 }
 
-// backoff has full jitter, so that clients refused together do not come back together.
+// backoff has full jitter, so that clients that were refused together do not retry together.
 func (a *attempts) backoff() time.Duration {
 	initial, highest := a.retry.InitialBackoff, a.retry.MaxBackoff
 	if initial == 0 {
@@ -97,10 +97,11 @@ func (a *attempts) backoff() time.Duration {
 	return time.Duration(a.random() * step)
 }
 
-// What the transport says where it could not put a reset down to the connection. The server's own errors have a reason.
+// Messages of the transport for a reset that it does not report as a broken connection. Errors of the server have a
+// reason.
 var reset = regexp.MustCompile(`RST_STREAM|connection reset|error reading from server|stream terminated`)
 
-// isBroken says whether the connection or the server went away or was paused, or the server asked to come back later.
+// isBroken reports whether the connection or the server ended or was paused, or the server sent a retry delay.
 func isBroken(failure *Error) bool {
 	switch {
 	case failure.cause != nil:

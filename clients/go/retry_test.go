@@ -17,7 +17,7 @@ func state(retry *Retry, timeout time.Duration) *attempts {
 	one := newAttempts(context.Background(), retry)
 	one.random, one.now = func() float64 { return 0.5 }, func() time.Time { return now }
 	if timeout > 0 {
-		one.giveUpAt = now.Add(timeout)
+		one.deadline = now.Add(timeout)
 	}
 	return one
 }

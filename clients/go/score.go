@@ -21,19 +21,19 @@ type listeners struct {
 	onRetry func(RetryNotice)
 }
 
-// OnEvent is told what the server says while the acquisition is being sent.
+// OnEvent is called with every answer of the server while the acquisition is being sent.
 func OnEvent(listener func(Event)) ScoreOption {
 	return func(l *listeners) { l.onEvent = listener }
 }
 
-// OnRetry is told before every further attempt.
+// OnRetry is called before every further attempt.
 func OnRetry(listener func(RetryNotice)) ScoreOption {
 	return func(l *listeners) { l.onRetry = listener }
 }
 
 // Score streams one acquisition to its end and returns its one result. A broken connection, a restarting server and a
-// refusal with a retry delay lead to another attempt, where the source can be replayed or has not begun. The error is an
-// *Error, that of the last attempt, or what the source gave, unchanged.
+// refusal with a retry delay lead to another attempt, where the source can be replayed or has not begun. The error is
+// an *Error, that of the last attempt, or the error of the source, unchanged.
 func (c *Client) Score(ctx context.Context, header *saladv1.AcquisitionHeader, source Source, options ...ScoreOption) (*Result, error) {
 	header = completed(header)
 	return c.score(ctx, options, func(ctx context.Context) (iter.Seq2[Event, error], func() bool) {
@@ -42,7 +42,7 @@ func (c *Client) Score(ctx context.Context, header *saladv1.AcquisitionHeader, s
 	})
 }
 
-// ScoreImage scores a PNG or JPEG file as Score does. Of the header's image only what the file does not say is read.
+// ScoreImage scores a PNG or JPEG file as Score does. Of the header's image only fields that the file lacks are read.
 func (c *Client) ScoreImage(ctx context.Context, header *saladv1.AcquisitionHeader, encoded []byte, options ...ScoreOption) (*Result, error) {
 	request := &saladv1.ScoreImageRequest{
 		Header: completed(header),
@@ -82,8 +82,8 @@ func (c *Client) streamImage(ctx context.Context, request *saladv1.ScoreImageReq
 	}
 }
 
-// score makes attempts until one ends well, fails for good, or no time is left. An attempt comes with a function that
-// says after it whether it may be made again.
+// score makes attempts until one succeeds, one must not be repeated, or no time is left. Each attempt has a function
+// that reports afterwards whether the attempt may be repeated.
 func (c *Client) score(
 	ctx context.Context, options []ScoreOption, attempt func(context.Context) (iter.Seq2[Event, error], func() bool),
 ) (*Result, error) {

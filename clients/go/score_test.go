@@ -109,7 +109,7 @@ func TestResultTellsWhatWasAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := result.AnomalyMap(); err == nil || len(result.Patches) != 0 || !math.IsNaN(float64(result.Scores().At(0, 0))) {
-		t.Errorf("patches that were not asked for: %d, %v", len(result.Patches), err)
+		t.Errorf("patches that were not requested: %d, %v", len(result.Patches), err)
 	}
 }
 

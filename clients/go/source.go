@@ -7,7 +7,7 @@ import (
 	saladv1 "github.com/salad-serve/salad-serve/clients/go/salad/v1"
 )
 
-// Chunk is what one message carries: Rows or Tiles.
+// Chunk is the content of one message: Rows or Tiles.
 type Chunk interface {
 	// request writes the chunk as a message and calls add with its samples in the order in which they are sent.
 	request(add func(samples []byte)) *saladv1.StreamAcquisitionRequest
@@ -44,17 +44,17 @@ func (t Tiles) request(add func([]byte)) *saladv1.StreamAcquisitionRequest {
 	return &saladv1.StreamAcquisitionRequest{Payload: &saladv1.StreamAcquisitionRequest_Tiles{Tiles: message}}
 }
 
-// Pixels gives the chunks of one acquisition once the server accepted it. An error ends the acquisition and is returned
-// unchanged. It runs in a goroutine of its own, and must come back when ctx ends: leaving Stream waits for it.
+// Pixels yields the chunks of one acquisition after the server accepted it. An error ends the acquisition and is
+// returned unchanged. It runs in its own goroutine, and must return when ctx ends: the end of Stream waits for it.
 type Pixels func(ctx context.Context, accepted *saladv1.AcquisitionAccepted) iter.Seq2[Chunk, error]
 
-// Source is where the pixels of an acquisition come from: Image, Replayable or Once.
+// Source provides the pixels of an acquisition: Image, Replayable or Once.
 type Source struct {
 	pixels     Pixels
 	replayable bool
 }
 
-// Replayable is a source that gives the same pixels from the start whenever it is called: broken acquisitions are sent
+// Replayable is a source that yields the same pixels from the start on every call: broken acquisitions are sent
 // again.
 func Replayable(pixels Pixels) Source {
 	return Source{pixels, true}

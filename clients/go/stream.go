@@ -15,7 +15,7 @@ import (
 
 // Event is an answer of the server: exactly one field is set.
 type Event struct {
-	// Accepted comes first: the acquisition was taken in.
+	// Accepted comes first: the server has accepted the acquisition.
 	Accepted *saladv1.AcquisitionAccepted
 	// Patches are scores that are ready, in completion order.
 	Patches []*saladv1.PatchScore
@@ -23,12 +23,12 @@ type Event struct {
 	Aggregate *saladv1.AcquisitionAggregate
 }
 
-// Stream streams one acquisition and yields what the server says while it is still being sent. It makes one attempt:
-// what was yielded cannot be taken back. Leaving the loop cancels the acquisition and ends the context of the source. An
-// error is the last thing that comes: an *Error, or what the source gave, unchanged.
+// Stream streams one acquisition and yields the answers of the server while it is still being sent. It makes only one
+// attempt, because yielded answers cannot be withdrawn. The end of the loop cancels the acquisition and ends the
+// context of the source. An error is the last value: an *Error, or the error of the source, unchanged.
 //
-// A header needs a model and an image; what is left out has the default of the contract, and the acquisition gets a
-// random ID where it has none.
+// A header needs a model and an image; fields that are not set have the defaults of the contract, and the acquisition
+// gets a random ID where it has none.
 func (c *Client) Stream(ctx context.Context, header *saladv1.AcquisitionHeader, source Source) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := c.withTimeout(ctx)
@@ -45,10 +45,10 @@ func (c *Client) Stream(ctx context.Context, header *saladv1.AcquisitionHeader, 
 	}
 }
 
-// sourceError is what a source gave, apart from what the call gave.
+// sourceError is an error of the source, as opposed to an error of the call.
 type sourceError struct{ error }
 
-// stream is Stream without its timeout. An error of the source comes as sourceError.
+// stream is Stream without its timeout. An error of the source is yielded as sourceError.
 func (c *Client) stream(ctx context.Context, header *saladv1.AcquisitionHeader, source Source, sending *sending) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -68,7 +68,7 @@ func (c *Client) stream(ctx context.Context, header *saladv1.AcquisitionHeader, 
 		for {
 			response, err := call.Recv()
 			if err != nil {
-				// Before this context is ended: the error tells whether the caller's was.
+				// Before this context is cancelled: the error depends on whether the caller's context had ended.
 				failure := endOf(ctx, err)
 				stop()
 				if sending.failure != nil {
@@ -93,20 +93,20 @@ func (c *Client) stream(ctx context.Context, header *saladv1.AcquisitionHeader, 
 	}
 }
 
-// response is what both calls of the contract answer.
+// response is the answer of both calls of the contract.
 type response interface {
 	GetAccepted() *saladv1.AcquisitionAccepted
 	GetPatchScores() *saladv1.PatchScores
 	GetAggregate() *saladv1.AcquisitionAggregate
 }
 
-// eventOf returns false for an answer that this version does not know.
+// eventOf returns false for an unknown answer, of a newer server.
 func eventOf(said response) (Event, bool) {
 	event := Event{Accepted: said.GetAccepted(), Patches: said.GetPatchScores().GetPatches(), Aggregate: said.GetAggregate()}
 	return event, event.Accepted != nil || len(event.Patches) > 0 || event.Aggregate != nil
 }
 
-// endOf returns nil for a call that ended well.
+// endOf returns nil for a call that succeeded.
 func endOf(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -126,7 +126,7 @@ func completed(header *saladv1.AcquisitionHeader) *saladv1.AcquisitionHeader {
 	return header
 }
 
-// sending is the half of a call that sends, in a goroutine of its own.
+// sending is the half of a call that sends, in its own goroutine.
 type sending struct {
 	accepted chan *saladv1.AcquisitionAccepted
 	done     chan struct{}
@@ -138,8 +138,8 @@ type sending struct {
 
 type streamingCall = grpc.BidiStreamingClient[saladv1.StreamAcquisitionRequest, saladv1.StreamAcquisitionResponse]
 
-// start begins to send. The function that it returns ends the call, waits for the source, and panics where the source
-// did; it may be called more than once.
+// start begins to send. The returned function ends the call, waits for the source, and panics where the source did; it
+// may be called more than once.
 func (s *sending) start(ctx context.Context, cancel func(), call streamingCall, header *saladv1.AcquisitionHeader, source Source) func() {
 	s.accepted = make(chan *saladv1.AcquisitionAccepted, 1)
 	s.done = make(chan struct{})
@@ -165,7 +165,7 @@ func (s *sending) start(ctx context.Context, cancel func(), call streamingCall, 
 	}
 }
 
-// begin lets the source begin.
+// begin starts the source.
 func (s *sending) begin(accepted *saladv1.AcquisitionAccepted) {
 	select {
 	case s.accepted <- accepted:
@@ -173,8 +173,8 @@ func (s *sending) begin(accepted *saladv1.AcquisitionAccepted) {
 	}
 }
 
-// run returns what the source gave as sourceError, and an *Error where a message cannot be written. Where the server
-// ended the call, it returns nothing: the status of the call says why.
+// run returns an error of the source as sourceError, and an *Error where a message cannot be written. Where the server
+// ended the call, it returns nothing: the status of the call has the reason.
 func (s *sending) run(ctx context.Context, call streamingCall, header *saladv1.AcquisitionHeader, pixels Pixels) error {
 	first := &saladv1.StreamAcquisitionRequest{Payload: &saladv1.StreamAcquisitionRequest_Header{Header: header}}
 	if err := call.Send(first); err != nil {
@@ -191,7 +191,7 @@ func (s *sending) run(ctx context.Context, call streamingCall, header *saladv1.A
 	add := func(samples []byte) { checksum = crc32.Update(checksum, castagnoli, samples) }
 	for chunk, err := range pixels(ctx, accepted) {
 		if ctx.Err() != nil {
-			// The call is over: what the source says of that is no failure of its own.
+			// The call has ended: an error of the source that this caused is no failure of the source.
 			return nil
 		}
 		if err != nil {
@@ -214,7 +214,7 @@ func (s *sending) run(ctx context.Context, call streamingCall, header *saladv1.A
 	return call.CloseSend()
 }
 
-// unsent returns why a message could not be written, and nothing where the call is over.
+// unsent returns why a message could not be written, and nothing where the call has ended.
 func unsent(ctx context.Context, err error) error {
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		return nil

@@ -15,7 +15,14 @@ export async function cliPage() {
 
 Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- COMMAND …\`; installed, \`salad COMMAND …\`.
 Results are printed on standard output, progress and messages on standard error; \`--json\` prints one JSON object per
-line. Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.
+line.
+
+| exit code | means | such as |
+|---|---|---|
+| 0 | success | every image was scored |
+| 1 | the work failed | an image was not scored, or none; a server is away or refuses; a check or objective does not hold |
+| 2 | wrong usage or configuration | a flag, setting or key file; a file, folder or model that the command line names and that is not there; a folder without images |
+| 130 | interrupted | Ctrl-C or SIGTERM; partial results are kept |
 
 ${sections.join('\n\n')}
 `;

@@ -1,3 +1,14 @@
+/** Pages that explain the settings of a section and the reasons for their defaults, by the title of the section. */
+const EXPLANATIONS = {
+  Models: ['bundles', 'search'],
+  Engine: ['engines', 'failover'],
+  Batching: ['batching'],
+  Admission: ['batching', 'memory'],
+  Quotas: ['memory'],
+  Connections: ['memory'],
+  Security: ['security-model'],
+};
+
 /** Generates docs/reference/config.md from the schema of the configuration. */
 export async function configPage() {
   const { CONFIG_SECTIONS } = await import('../../dist/src/config/schema.js');
@@ -24,9 +35,11 @@ function sectionText({ title, description, fields }) {
     ([key, field]) =>
       `| \`${key}\` | \`${field.env}\` | \`${field.default}\` | ${field.unit} | ${field.allowed} | ${field.description} |`,
   );
+  const pages = (EXPLANATIONS[title] ?? []).map((page) => `[${page}](../explanation/${page}.md)`);
+  const explained = pages.length === 0 ? '' : ` Explained in ${pages.join(' and ')}.`;
   return `## ${title}
 
-${description}
+${description}${explained}
 
 | key (YAML, \`--set\`) | variable | default | unit | allowed | meaning |
 |---|---|---|---|---|---|

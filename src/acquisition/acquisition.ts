@@ -1,25 +1,25 @@
 /**
- * One acquisition: pixels in, patch scores and one aggregate out. It reads and answers at the same time: scores
- * go out while rows still come in.
+ * Scores one acquisition: reads its pixels, yields patch scores while pixels still arrive, and yields one aggregate at
+ * the end.
  */
+import { abortError } from '../errors/abort.js';
 import { thresholdFor } from '../scoring/calibration.js';
-import { abortError } from './abort-error.js';
-import { aggregateOf } from './aggregate.js';
 import { answerBytes, PATCHES_PER_EVENT } from './answer-bytes.js';
+import { buildAggregate } from './final-aggregate.js';
 import { acquisitionBytes } from './footprint.js';
 import { AcquisitionRun } from './run.js';
 import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel } from './types.js';
 
 /**
- * Tiles that complete within this time of the last message share the next: a message costs the port about as much as
- * scoring a small tile. The first scores and the last never wait.
+ * Scores that complete within this time after a message are sent together in the next message, because a message costs
+ * the port about as much time as the scoring of a small tile. The first and the last scores are sent without delay.
  */
 const GATHER_MS = 50;
 
 /**
- * Yields `accepted`, then patches as they are scored, then the aggregate. Ends the moment `signal` aborts; all
- * room is given back however it ends.
- * @throws SaladError of any reason the pixels, the request or the load give; CANCELLED, DEADLINE_EXCEEDED
+ * Yields `accepted`, then patches as they are scored, then the aggregate. Ends as soon as `signal` aborts. Releases all
+ * reserved memory in every case.
+ * @throws SaladError for invalid pixels, an invalid request or overload; CANCELLED, DEADLINE_EXCEEDED
  */
 export async function* scoreAcquisition(
   model: ServedModel,
@@ -52,8 +52,8 @@ export async function* scoreAcquisition(
     while (!run.isDone) {
       run.throwIfFailed();
       if (request.options.patchScores && run.results.hasNew) {
-        const wait = sentAt + GATHER_MS - model.batcher.now();
-        if (wait > 0) await run.doneWithin(wait);
+        const waitMs = sentAt + GATHER_MS - model.batcher.now();
+        if (waitMs > 0) await run.doneWithin(waitMs);
         yield run.takePatches(PATCHES_PER_EVENT);
         sentAt = model.batcher.now();
       } else {
@@ -64,7 +64,7 @@ export async function* scoreAcquisition(
     while (request.options.patchScores && run.results.hasNew) {
       yield run.takePatches(PATCHES_PER_EVENT);
     }
-    const aggregate = await aggregateOf(model, request, run.outcome(), threshold);
+    const aggregate = await buildAggregate(model, request, run.outcome(), threshold);
     run.throwIfFailed();
     yield { kind: 'aggregate', aggregate };
   } finally {

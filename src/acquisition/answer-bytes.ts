@@ -1,22 +1,22 @@
-/** How much memory the answers of an acquisition may take, known from its header alone. */
+/** Computes the memory that the answers of an acquisition may need, from its header. */
 import { mapShapeOf } from '../imaging/anomaly-map.js';
 import type { AcquisitionRequest, ServedModel } from './types.js';
 
-/** Patches in one event at most: keeps messages small where embeddings ride along. */
+/** Most patches in one event: keeps messages with embeddings small. */
 export const PATCHES_PER_EVENT = 1024;
 
-/** One being made, and two on their way to the client: see `ResponseWriter`. */
+/** One answer is being built, and two are being sent: see `ResponseWriter`. */
 const ANSWERS = 3;
-/** A patch's result as an object, and encoded. */
+/** A patch's result, as an object and encoded. */
 const PATCH_BYTES = 160;
-/** A number of an embedding as an object's, and encoded. */
+/** A number of an embedding, in an object and encoded. */
 const NUMBER_BYTES = 8 + 4;
-/** A nearest prototype as an object, and encoded with the id of its image. */
+/** A nearest prototype, as an object and encoded with the id of its image. */
 const NEAREST_BYTES = 160;
-/** A float32 map as the acquisition has it, in its message, and in the frame of that. */
+/** A float32 map exists three times: in the acquisition, in its message, and in the HTTP/2 frames of the message. */
 const MAP_BYTES_PER_PIXEL = 3 * 4;
 
-/** Most bytes of answers that are made and not read yet. */
+/** Most bytes of answers that the client has not read yet. */
 export function answerBytes(
   { geometry, manifest }: Pick<ServedModel, 'geometry' | 'manifest'>,
   { format, options }: Pick<AcquisitionRequest, 'format' | 'options'>,

@@ -1,11 +1,11 @@
-/** How many acquisitions, and how many bytes of them, may be open at once. */
+/** Limits the number of open acquisitions, and the memory that they reserve. */
 import { SaladError } from '../errors/index.js';
 import { Shares } from './shares.js';
 
 export interface BudgetLimits {
   readonly maxAcquisitions: number;
   readonly maxBytes: number;
-  /** What a refused client is told to wait. */
+  /** Retry delay sent with a refusal. */
   readonly retryAfterMs: number;
   /** See `Shares`. */
   readonly peerShareRatio: number;
@@ -14,19 +14,19 @@ export interface BudgetLimits {
 /** Idempotent. */
 export type Release = () => void;
 
-/** What memory is reserved for: acquisitions, or files being decoded, which may be larger by far. */
+/** Purpose of reserved memory: acquisitions, or the decoding of files, which may need far more. */
 export type MemoryUse = 'acquisition' | 'decoding';
 
-/** Largest part of the memory for one use; the rest is always left for the other. */
+/** Largest share of the memory for one use; the rest is reserved for the other. */
 const USE_SHARE = 3 / 4;
 
 /**
- * Admission: an acquisition reserves all memory it may ever hold before its first pixel, or is refused at once, so that
- * no admitted acquisition runs out of memory. Neither one peer nor one kind of use can take all memory.
+ * Admission control by memory. Before its first pixel an acquisition reserves the most memory that it may need, or is
+ * refused, so that no admitted acquisition runs out of memory. Neither one peer nor one use can reserve all memory.
  */
 export class AcquisitionBudget {
   private openCount = 0;
-  /** Of all uses, by peer. */
+  /** Bytes by peer, for all uses together. */
   private readonly peers: Shares;
   private readonly reserved: Record<MemoryUse, number> = { acquisition: 0, decoding: 0 };
 
@@ -39,22 +39,22 @@ export class AcquisitionBudget {
   }
 
   get bytes(): number {
-    return this.peers.taken;
+    return this.peers.used;
   }
 
-  /** Most bytes that one use may ever have. */
+  /** Most bytes that one use may reserve. */
   get maxBytesOfUse(): number {
     return Math.floor(this.limits.maxBytes * USE_SHARE);
   }
 
-  /** For the first look, before anything of a call is read. @throws SaladError OVERLOADED */
+  /** Checks the number of acquisitions before a call's messages are read. @throws SaladError OVERLOADED */
   refuseWhenFull(): void {
     const { maxAcquisitions, retryAfterMs } = this.limits;
     if (this.openCount < maxAcquisitions) return;
     throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already`, { retryAfterMs });
   }
 
-  /** One acquisition and its bytes. @throws SaladError as `reserveBytes` */
+  /** Opens an acquisition and reserves its memory. @throws SaladError as `refuseWhenFull` and `reserveBytes` */
   admit(peer: string, bytes: number): Release {
     this.refuseWhenFull();
     const releaseBytes = this.reserveBytes(peer, bytes, 'acquisition');
@@ -66,7 +66,9 @@ export class AcquisitionBudget {
   }
 
   /**
-   * @throws SaladError OVERLOADED or QUOTA_EXCEEDED with a retry delay; IMAGE_TOO_LARGE where the request exceeds the limit for any image
+   * Reserves memory until the returned function is called.
+   * @throws SaladError OVERLOADED or QUOTA_EXCEEDED with a retry delay; IMAGE_TOO_LARGE where the image needs more than one
+   *   use may reserve
    */
   reserveBytes(peer: string, bytes: number, use: MemoryUse): Release {
     const { retryAfterMs } = this.limits;
@@ -77,13 +79,13 @@ export class AcquisitionBudget {
     if (!this.peers.hasRoom(bytes) || this.reserved[use] + bytes > this.maxBytesOfUse) {
       throw new SaladError('OVERLOADED', `no memory left for ${bytes} bytes`, { retryAfterMs });
     }
-    if (!this.peers.take(peer, bytes)) {
+    if (!this.peers.acquire(peer, bytes)) {
       const why = `${peer} has ${this.peers.held(peer)} bytes of memory reserved, and may not reserve more while others may need it`;
       throw new SaladError('QUOTA_EXCEEDED', why, { retryAfterMs });
     }
     this.reserved[use] += bytes;
     return once(() => {
-      this.peers.give(peer, bytes);
+      this.peers.release(peer, bytes);
       this.reserved[use] -= bytes;
     });
   }

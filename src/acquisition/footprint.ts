@@ -1,4 +1,4 @@
-/** How much memory an acquisition may take, known from its header alone. */
+/** Computes the memory that an acquisition may need, from its header. */
 import { mapShapeOf } from '../imaging/anomaly-map.js';
 import { workingImageBytes } from '../imaging/working-image-bytes.js';
 import type { AcquisitionRequest, ServedModel } from './types.js';
@@ -7,11 +7,11 @@ import type { AcquisitionRequest, ServedModel } from './types.js';
 const PATCH_BYTES = 4 + 4 + 1;
 /** While an anomaly map is drawn: values in float32, mask of the coloured pixels, grey image, RGB image, and its PNG. */
 const MAP_BYTES_PER_PIXEL = 4 + 1 + 1 + 2 * 3;
-/** What is kept of a tile: its number where it waits, and whether it came. */
+/** For each tile: its index in the queue, and whether it was received. */
 const TILE_BYTES = 16;
 const BOOKKEEPING_BYTES = 8192;
 
-/** Most bytes of an open acquisition: working image, results, anomaly map. Without the messages on their way. */
+/** Most bytes of an open acquisition: working image, results, anomaly map. Excludes messages, see `answerBytes`. */
 export function acquisitionBytes(
   { geometry, manifest }: Pick<ServedModel, 'geometry' | 'manifest'>,
   { format, source, options }: Pick<AcquisitionRequest, 'format' | 'source' | 'options'>,

@@ -1,4 +1,4 @@
-/** The anomaly map of an acquisition. */
+/** Builds the anomaly map of an acquisition. */
 import { anomalyMapSteps, mapShapeOf, mapToSource, PatchField } from '../imaging/anomaly-map.js';
 import { colourScaleOf, colourStops } from '../imaging/colour-scale.js';
 import { overlaySteps, rgbPng } from '../imaging/overlay.js';
@@ -8,7 +8,10 @@ import { patchPValue } from '../scoring/calibration.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import type { AcquisitionRequest, AnomalyMap, ServedModel } from './types.js';
 
-/** @param threshold of the image score: where the colours begin */
+/**
+ * Builds the map in the requested format; undefined where none was requested.
+ * @param threshold of the image score: the colours begin there
+ */
 export async function anomalyMapOf(
   model: ServedModel,
   { format: source, options }: Pick<AcquisitionRequest, 'format' | 'options'>,

@@ -1,20 +1,24 @@
-/** Patch scores of one acquisition as they come in, and what is still to be sent of them. */
+/** Collects the patch results of one acquisition, and returns those that were not sent yet. */
 import type { BatchReport } from '../batching/index.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
+import { columnOf, rowOf } from '../geometry/cells.js';
 import { PatchMask } from '../geometry/patch-mask.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import { rankedCells } from '../scoring/aggregate.js';
 import { patchPValue } from '../scoring/calibration.js';
 import { edgeOffset, needsWholeImage, robustZ, robustZOf, smoothedScores } from '../scoring/patch-z.js';
 import { type Implausible, judgePlausibility } from '../scoring/plausibility.js';
 import type { NearestPrototype, PatchResult, ScoredPatch, ServedModel } from './types.js';
 
-export interface KeptResults {
+/** Results that are kept besides the scores. */
+export interface ExtraResults {
   readonly embeddings: boolean;
+  /** Nearest prototypes of each patch. */
   readonly nearestPrototypes: number;
 }
 
 const NO_EMBEDDING: number[] = [];
-const NONE: NearestPrototype[] = [];
+const NO_PROTOTYPES: NearestPrototype[] = [];
 
 export class PatchResults {
   /** float32 [patchGrid squared]; NaN where not scored. */
@@ -22,9 +26,9 @@ export class PatchResults {
   /** float32 [patchGrid squared]; NaN where not scored. */
   readonly robustZ: Float32Array;
   readonly engines = new Set<EngineName>();
-  /** What the model ran in. */
+  /** Precisions that the engines computed in. */
   readonly precisions = new Set<Precision>();
-  /** Why the image is none that the model knows. */
+  /** Why the plausibility gate rejected the image; undefined for a plausible one. */
   implausible: Implausible | undefined;
   scoredPatches = 0;
   skippedPatches = 0;
@@ -35,15 +39,16 @@ export class PatchResults {
   private readonly neighbourDistances: Float32Array | undefined;
   private readonly dimension: number;
   private readonly neighbourCount: number;
-  /** Tiles scored and not taken yet, in completion order. */
-  private completed: number[] = [];
+  /** Scored tiles that `takeNew` has not returned yet, in completion order. */
+  private completed: TileIndex[] = [];
+  /** Sums over the scored tiles. */
   private queueMs = 0;
   private computeMs = 0;
-  private fill = 0;
+  private batchFill = 0;
 
   constructor(
     private readonly model: ServedModel,
-    private readonly kept: KeptResults,
+    private readonly extras: ExtraResults,
   ) {
     const patches = model.geometry.patchGrid ** 2;
     this.dimension = model.manifest.bank.dimension;
@@ -51,21 +56,21 @@ export class PatchResults {
     this.mask = new PatchMask(model.geometry);
     this.scores = new Float32Array(patches).fill(Number.NaN);
     this.robustZ = new Float32Array(patches).fill(Number.NaN);
-    this.embeddings = kept.embeddings ? new Float32Array(patches * this.dimension) : undefined;
-    if (kept.nearestPrototypes > 0) {
-      this.neighbourIndices = new Int32Array(patches * kept.nearestPrototypes);
-      this.neighbourDistances = new Float32Array(patches * kept.nearestPrototypes);
+    this.embeddings = extras.embeddings ? new Float32Array(patches * this.dimension) : undefined;
+    if (extras.nearestPrototypes > 0) {
+      this.neighbourIndices = new Int32Array(patches * extras.nearestPrototypes);
+      this.neighbourDistances = new Float32Array(patches * extras.nearestPrototypes);
     }
   }
 
-  /** Marks patches that are never to be scored, before the tile they lie in is stored. */
+  /** Marks patches as background. Must be called before `store` is called for their tile. */
   skip(patches: readonly number[]): void {
     this.mask.markBackground(patches);
     this.skippedPatches += patches.length;
   }
 
-  /** How many of a tile's patches are to be scored. */
-  unskippedPatches(tile: number): number {
+  /** Number of a tile's patches that are not background. */
+  unskippedPatches(tile: TileIndex): number {
     let count = 0;
     this.forEachPatch(tile, () => {
       count += 1;
@@ -74,10 +79,10 @@ export class PatchResults {
   }
 
   /**
-   * Copies a tile's results out of place `index` of a slot.
-   * @param queueMs from ready to dispatched
+   * Copies a tile's results from index `index` of a batch, and computes its robust z.
+   * @param queueMs time from queued to dispatched
    */
-  store(tile: number, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
+  store(tile: TileIndex, patches: PatchBatch, index: number, batch: BatchReport, queueMs: number): void {
     const { patchesPerTile } = this.model.geometry;
     const { calibration, scoring } = this.model.manifest;
     const { patchGrid } = this.model.geometry;
@@ -101,16 +106,16 @@ export class PatchResults {
     this.precisions.add(batch.precision);
     this.queueMs += queueMs;
     this.computeMs += batch.computeMs;
-    this.fill += batch.tiles / batch.maxTiles;
+    this.batchFill += batch.tiles / batch.maxTiles;
   }
 
-  /** Where one tile covers the image: float32 [patchGrid squared, D], row by row. */
+  /** Only for models with one tile per image: float32 [patchGrid squared, D], row by row. */
   private embeddingsOfImage({ embeddings }: PatchBatch, index: number): Float32Array {
     const values = this.scores.length * this.dimension;
     return embeddings.subarray(index * values, (index + 1) * values);
   }
 
-  /** Replaces z by that of the smoothed scores. */
+  /** Recomputes robust z from smoothed scores. */
   private smooth(embeddings: Float32Array): void {
     const { manifest } = this.model;
     this.robustZ.set(robustZOf(manifest, smoothedScores(manifest, { scores: this.scores, embeddings })));
@@ -120,7 +125,7 @@ export class PatchResults {
     return this.completed.length > 0;
   }
 
-  /** Everything scored since the last call, at most `maxPatches` or one tile, in completion order. */
+  /** Returns results scored since the last call, in completion order: at most `maxPatches`, but at least one tile. */
   takeNew(maxPatches: number): PatchResult[] {
     const { patchesPerTile } = this.model.geometry;
     const tiles = this.completed.splice(0, Math.max(1, Math.floor(maxPatches / patchesPerTile)));
@@ -129,7 +134,7 @@ export class PatchResults {
     return results;
   }
 
-  /** Of the patches that count for the image score, the highest robust z first. */
+  /** The `count` patches with the highest robust z, highest first, among those that count for the image score. */
   top(count: number): readonly ScoredPatch[] {
     const { geometry, manifest } = this.model;
     const ranked = rankedCells(this.robustZ, geometry, manifest.scoring.aggregate);
@@ -139,16 +144,19 @@ export class PatchResults {
     });
   }
 
-  /** Means over the tiles scored; 0 where none was. */
+  /** Means over the scored tiles; 0 where there are none. */
   meanTimings(): { readonly queueMs: number; readonly computeMs: number; readonly batchFill: number } {
     const count = Math.max(1, this.scoredTiles);
-    return { queueMs: this.queueMs / count, computeMs: this.computeMs / count, batchFill: this.fill / count };
+    return {
+      queueMs: this.queueMs / count,
+      computeMs: this.computeMs / count,
+      batchFill: this.batchFill / count,
+    };
   }
 
   /** Calls `visit` for every patch of a tile that is not background. */
-  private forEachPatch(tile: number, visit: (patch: number, within: number) => void): void {
-    const { tileColumns } = this.model.geometry;
-    this.mask.forEachScored(Math.floor(tile / tileColumns), tile % tileColumns, visit);
+  private forEachPatch(tile: TileIndex, visit: (patch: number, within: number) => void): void {
+    this.mask.forEachScored(tile, visit);
   }
 
   private keepExtras(patch: number, batch: PatchBatch, from: number): void {
@@ -157,10 +165,10 @@ export class PatchResults {
       batch.embeddings.subarray(from * dimension, (from + 1) * dimension),
       patch * dimension,
     );
-    const keep = this.kept.nearestPrototypes;
+    const count = this.extras.nearestPrototypes;
     const first = from * neighbourCount;
-    this.neighbourIndices?.set(batch.neighbourIndices.subarray(first, first + keep), patch * keep);
-    this.neighbourDistances?.set(batch.neighbourDistances.subarray(first, first + keep), patch * keep);
+    this.neighbourIndices?.set(batch.neighbourIndices.subarray(first, first + count), patch * count);
+    this.neighbourDistances?.set(batch.neighbourDistances.subarray(first, first + count), patch * count);
   }
 
   private result(patch: number): PatchResult {
@@ -168,8 +176,8 @@ export class PatchResults {
     const z = this.robustZ[patch]!;
     const at = patch * this.dimension;
     return {
-      row: Math.floor(patch / patchGrid),
-      column: patch % patchGrid,
+      row: rowOf(patch, patchGrid),
+      column: columnOf(patch, patchGrid),
       score: this.scores[patch]!,
       robustZ: z,
       pValue: patchPValue(this.model.manifest.calibration, z),
@@ -181,12 +189,12 @@ export class PatchResults {
   }
 
   private nearest(patch: number): NearestPrototype[] {
-    const keep = this.kept.nearestPrototypes;
-    if (keep === 0) return NONE;
+    const count = this.extras.nearestPrototypes;
+    if (count === 0) return NO_PROTOTYPES;
     const sources = this.model.manifest.training.sourceImages;
-    return Array.from({ length: keep }, (_, rank) => {
-      const index = this.neighbourIndices![patch * keep + rank]!;
-      const distance = this.neighbourDistances![patch * keep + rank]!;
+    return Array.from({ length: count }, (_, rank) => {
+      const index = this.neighbourIndices![patch * count + rank]!;
+      const distance = this.neighbourDistances![patch * count + rank]!;
       return { index, distance, sourceImageId: sources[this.model.prototypeSources[index] ?? -1] ?? '' };
     });
   }

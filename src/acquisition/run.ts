@@ -1,37 +1,39 @@
-/** The state of one acquisition while it runs: takes pixels in, queues ready tiles, keeps what comes back. */
+/** The state of one acquisition: it receives pixels, queues ready tiles, and collects their results. */
 import { crc32c } from '@node-rs/crc32';
 import type { BatchReport, TileStream } from '../batching/index.js';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import { alignsInTile } from '../geometry/geometry.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import { ALIGNMENT_NUMBERS, fromNumbers } from '../imaging/alignment-map.js';
 import { writeTile } from '../imaging/batch-tiles.js';
 import { inTurns } from '../imaging/turns.js';
-import { type TilePosition, WorkingImage } from '../imaging/working-image.js';
+import { WorkingImage } from '../imaging/working-image.js';
 import { Latch } from '../util/latch.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import { PatchResults } from './patch-results.js';
 import type { AcquisitionEvent, AcquisitionRequest, PixelMessage, ServedModel, TileSlot } from './types.js';
 
-/** Bytes whose checksum is taken in one step: a fraction of a millisecond. */
+/** Bytes whose checksum is computed in one step: a fraction of a millisecond. */
 const CHECKSUM_BYTES = 4 * 1024 * 1024;
 
 export class AcquisitionRun {
   readonly image: WorkingImage;
   readonly results: PatchResults;
   readonly progress = new Latch();
-  /** What the client was told; another may have scored in the end. */
+  /** The engine named in `accepted`; after a fail-over another one scores. */
   readonly announcedEngine: EngineName;
   private readonly startedAt: number;
   private readonly now: () => number;
   private stream: TileStream | undefined;
+  /** Queued tiles that were neither scored nor have failed. */
   private outstanding = 0;
-  /** Ready tiles of an image of which no structure has been found yet (see `ImageContent`). */
-  private held: TilePosition[] = [];
+  /** Ready tiles that are not queued until the image is known to have structure (see `ImageContent`). */
+  private held: TileIndex[] = [];
   private failedPatches = 0;
   private failure: string | undefined;
   private firstScoreAt: number | undefined;
-  private allRead = false;
+  private isReadingDone = false;
   private endedEarly = false;
   private checksum = 0;
   private error: SaladError | undefined;
@@ -84,7 +86,7 @@ export class AcquisitionRun {
   }
 
   get isDone(): boolean {
-    return this.error !== undefined || (this.allRead && this.outstanding === 0);
+    return this.error !== undefined || (this.isReadingDone && this.outstanding === 0);
   }
 
   /** Resolves when the run is done or has failed, and after `ms` at the latest. */
@@ -113,7 +115,7 @@ export class AcquisitionRun {
     this.stream?.close();
   }
 
-  /** Never rejects: a failure is kept for whoever waits for progress. */
+  /** Reads all pixel messages. Never rejects: `throwIfFailed` throws a failure. */
   async read(pixels: AsyncIterable<PixelMessage>): Promise<void> {
     try {
       let ended = false;
@@ -123,10 +125,10 @@ export class AcquisitionRun {
         if (message.kind === 'end') {
           this.checkEnd(message.crc32c);
           ended = true;
-          // At once: a client that keeps its side of the stream open gets its aggregate all the same.
+          // Not after the loop: a client that does not close its side of the stream also gets its aggregate.
           this.finishReading(true);
         } else {
-          await inTurns(this.take(message));
+          await inTurns(this.receive(message));
         }
       }
       if (!ended) this.finishReading(false);
@@ -135,7 +137,7 @@ export class AcquisitionRun {
     }
   }
 
-  /** What was scored since the last call, at most `max` patches or one tile. */
+  /** Patches scored since the last call: at most `max`, but at least one tile. */
   takePatches(max: number): Extract<AcquisitionEvent, { kind: 'patches' }> {
     const { alignment, workingToSource } = this.image;
     return {
@@ -159,8 +161,8 @@ export class AcquisitionRun {
     };
   }
 
-  /** Takes a message in steps: however large it is, other streams get their turn. */
-  private *take(message: Exclude<PixelMessage, { kind: 'end' }>): Generator<void> {
+  /** Processes a message in steps, so that a large message does not delay other streams. */
+  private *receive(message: Exclude<PixelMessage, { kind: 'end' }>): Generator<void> {
     if (message.kind !== this.request.source) {
       throw SaladError.field(
         'MESSAGE_UNEXPECTED',
@@ -169,14 +171,14 @@ export class AcquisitionRun {
       );
     }
     try {
-      if (message.kind === 'rows') yield* this.takeRows(message.firstRow, message.samples);
-      else yield* this.takeTiles(message.tiles);
+      if (message.kind === 'rows') yield* this.receiveRows(message.firstRow, message.samples);
+      else yield* this.receiveTiles(message.tiles);
     } catch (error) {
-      throw named(message.kind === 'rows' ? 'rows.samples' : 'tiles.tiles', error);
+      throw withField(message.kind === 'rows' ? 'rows.samples' : 'tiles.tiles', error);
     }
   }
 
-  private *takeRows(firstRow: number, samples: Uint8Array): Generator<void> {
+  private *receiveRows(firstRow: number, samples: Uint8Array): Generator<void> {
     if (firstRow !== this.image.rowsReceived) {
       const why = `must be ${this.image.rowsReceived}, the next row not yet sent; is ${firstRow}`;
       throw SaladError.field('ROWS_OUT_OF_ORDER', 'rows.first_row', why);
@@ -192,8 +194,8 @@ export class AcquisitionRun {
     }
   }
 
-  private *takeTiles(tiles: Extract<PixelMessage, { kind: 'tiles' }>['tiles']): Generator<void> {
-    const ready: TilePosition[] = [];
+  private *receiveTiles(tiles: Extract<PixelMessage, { kind: 'tiles' }>['tiles']): Generator<void> {
+    const ready: TileIndex[] = [];
     for (const { row, column, samples } of tiles) {
       if (this.error !== undefined) return;
       ready.push(...this.image.pushTile(row, column, samples));
@@ -222,41 +224,39 @@ export class AcquisitionRun {
       );
     }
     this.enqueue(this.image.complete());
-    this.allRead = true;
+    this.isReadingDone = true;
     this.notify();
   }
 
-  private enqueue(ready: readonly TilePosition[]): void {
+  private enqueue(ready: readonly TileIndex[]): void {
     if (this.image.isUndecided) {
       this.held.push(...ready);
       return;
     }
     const released = this.held.length === 0 ? ready : [...this.held, ...ready];
     this.held = [];
-    const { tileColumns, patchesPerTile } = this.model.geometry;
-    const tiles: number[] = [];
-    for (const { row, column } of released) {
-      const background = this.image.backgroundPatches(row, column);
+    const { patchesPerTile } = this.model.geometry;
+    const tiles: TileIndex[] = [];
+    for (const tile of released) {
+      const background = this.image.backgroundPatches(tile);
       this.results.skip(background);
-      if (background.length < patchesPerTile) tiles.push(row * tileColumns + column);
+      if (background.length < patchesPerTile) tiles.push(tile);
     }
     if (tiles.length === 0) return;
     this.outstanding += tiles.length;
     this.stream?.enqueue(tiles);
   }
 
-  private fill(tile: number, slot: TileSlot, index: number): void {
-    const { tileColumns } = this.model.geometry;
-    const arrays = slot.view(this.model.key);
-    writeTile(arrays, index, this.image, Math.floor(tile / tileColumns), tile % tileColumns);
+  private fill(tile: TileIndex, slot: TileSlot, index: number): void {
+    writeTile(slot.view(this.model.key), index, this.image, tile);
   }
 
-  private deliver(tile: number, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
+  private deliver(tile: TileIndex, slot: TileSlot, index: number, batch: BatchReport, queueMs: number): void {
     const { alignments, patches } = slot.view(this.model.key);
     this.results.store(tile, patches, index, batch, queueMs);
     if (alignments.length === 0) return;
-    const own = alignments.subarray(ALIGNMENT_NUMBERS * index, ALIGNMENT_NUMBERS * (index + 1));
-    this.image.takeAlignment(fromNumbers(own));
+    const numbers = alignments.subarray(ALIGNMENT_NUMBERS * index, ALIGNMENT_NUMBERS * (index + 1));
+    this.image.setAlignment(fromNumbers(numbers));
   }
 
   private notify(): void {
@@ -270,13 +270,13 @@ export class AcquisitionRun {
   }
 }
 
-/** Imaging does not know the wire: what it refuses is named by the message it came in. */
-function named(field: string, error: unknown): SaladError {
-  const known = SaladError.from(error);
-  if (known.kind !== 'invalidArgument' || known.fieldViolations.length > 0) return known;
-  return new SaladError(known.reason, known.message, {
-    cause: known,
-    fieldViolations: [{ field, description: known.message }],
+/** Adds the field of the message to an error of `imaging`, which does not depend on the wire format. */
+function withField(field: string, thrown: unknown): SaladError {
+  const error = SaladError.from(thrown);
+  if (error.kind !== 'invalidArgument' || error.fieldViolations.length > 0) return error;
+  return new SaladError(error.reason, error.message, {
+    cause: error,
+    fieldViolations: [{ field, description: error.message }],
   });
 }
 

@@ -1,8 +1,9 @@
 /** Tiles scored on their own: pieces of a working image that the caller cut, without an image that they belong to. */
 import type { PriorityClass } from '../batching/index.js';
+import { abortError, throwIfAborted } from '../errors/abort.js';
 import { SaladError } from '../errors/index.js';
+import { tilesOfRows } from '../geometry/tile-index.js';
 import { Latch } from '../util/latch.js';
-import { abortError } from './abort-error.js';
 import type { ServedModel } from './types.js';
 
 export interface TilesRequest {
@@ -44,7 +45,7 @@ export async function scoreTiles(
   const { positions, priority, peer } = request;
   const count = positions.length / 2;
   checkPositions(model, positions);
-  signal.throwIfAborted();
+  throwIfAborted(signal);
   batcher.refuseWhenSlow(priority, count, peer);
   const scores = count * geometry.patchesPerTile;
   const release = budget.admit(peer, 4 * scores + count * TILE_BYTES + BOOKKEEPING_BYTES);
@@ -115,7 +116,8 @@ class TilesRun {
       },
     });
     this.stream = stream;
-    stream.enqueue(Array.from({ length: count }, (_, tile) => tile));
+    // The tiles of the request as a grid of one column: the batcher only hands their indices back.
+    stream.enqueue(tilesOfRows({ tileColumns: 1 }, 0, count));
     while (this.left > 0 && this.error === undefined) await this.progress.wait();
     if (this.error !== undefined) throw this.error;
     return { scores: this.scores, engines: this.engines, queueMs: this.queueMs / count };

@@ -1,29 +1,30 @@
-/** What an acquisition takes and gives, free of any wire format. */
+/** Input and output of an acquisition, independent of the wire format. */
 import type { Batcher, PriorityClass } from '../batching/index.js';
 import type { Manifest } from '../bundle/manifest.js';
 import type { EngineName, PatchBatch, Precision } from '../engines/engine.js';
 import type { AffineTransform, Point } from '../geometry/affine.js';
 import type { Geometry } from '../geometry/geometry.js';
 import type { Box, Placement } from '../geometry/placement.js';
+import type { TilePosition } from '../geometry/tile-index.js';
 import type { MapShape } from '../imaging/anomaly-map.js';
 import type { ColourStop } from '../imaging/colour-scale.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
-import type { TilePosition } from '../imaging/working-image.js';
+
 import type { PlausibilityGate } from '../scoring/plausibility.js';
 import type { AcquisitionBudget } from './budget.js';
 
-/** Memory that tiles are copied into and scores are read from; implemented by the slots of the pool. */
+/** Memory into which tiles are copied and from which scores are read; implemented by the slots of the pool. */
 export interface TileSlot {
   view(model: string): {
     readonly pixels: Uint8Array;
     readonly positions: Int32Array;
-    /** float64 [tiles, 5]: the map each tile was aligned by; empty where tiles are not aligned. */
+    /** float64 [tiles, ALIGNMENT_NUMBERS]: the alignment of each tile; empty where workers do not align tiles. */
     readonly alignments: Float64Array;
     readonly patches: PatchBatch;
   };
 }
 
-/** A loaded model together with what runs it. */
+/** A loaded model with its batcher and memory budget. */
 export interface ServedModel {
   /** `name@version`, unique in the server. */
   readonly key: string;
@@ -33,20 +34,20 @@ export interface ServedModel {
   readonly sha256: string;
   readonly manifest: Manifest;
   readonly geometry: Geometry;
-  /** Absent: the model accepts every image. */
+  /** Absent where the model accepts every image. */
   readonly plausibility?: PlausibilityGate | undefined;
   /** int32 [bank rows]: index into manifest.training.sourceImages. */
   readonly prototypeSources: Int32Array;
-  /** The one that serves now; it changes when an engine is lost, or comes back. */
+  /** The engine that serves now; it changes with each fail-over and failback. */
   readonly engine: EngineName;
-  /** How the memory bank is searched, for people. */
+  /** How the memory bank is searched, human-readable. */
   readonly search: string;
   readonly batcher: Batcher<TileSlot>;
   readonly budget: AcquisitionBudget;
 }
 
 export interface AcquisitionRequest {
-  /** Who it counts for: an identity or an address. */
+  /** Whose limits count it: an identity or an address. */
   readonly peer: string;
   readonly acquisitionId: string;
   readonly format: PixelFormat;
@@ -55,7 +56,7 @@ export interface AcquisitionRequest {
   readonly options: AcquisitionOptions;
   /** Milliseconds of the batcher's clock; Infinity without one. */
   readonly deadline: number;
-  /** Named in the batcher's reports of batches with tiles of this acquisition. */
+  /** Identifies the acquisition in the batcher's reports of its batches. */
   readonly tag?: object | undefined;
 }
 
@@ -72,7 +73,7 @@ export interface AcquisitionOptions {
   readonly topPatches: number;
 }
 
-/** Pixels as they come; the iterable's end without `end` is an early end. */
+/** A message with pixels. If the messages stop without `end`, the acquisition ended early. */
 export type PixelMessage =
   | { readonly kind: 'rows'; readonly firstRow: number; readonly samples: Uint8Array }
   | {
@@ -82,7 +83,7 @@ export type PixelMessage =
   | { readonly kind: 'end'; readonly crc32c: number | undefined };
 
 export interface ScoredPatch {
-  /** In the patch grid. */
+  /** Row and column in the patch grid. */
   readonly row: number;
   readonly column: number;
   readonly score: number;
@@ -90,9 +91,9 @@ export interface ScoredPatch {
   readonly pValue: number;
 }
 
-/** One object a patch, from here to the encoder of the wire: it has the fields of the wire's PatchScore. */
+/** Result of one patch. It has the fields of the wire's PatchScore, so that it is encoded without another object. */
 export interface PatchResult extends ScoredPatch {
-  /** Empty where not asked for, as `nearestPrototypes`; never changed. */
+  /** Empty where not requested, as `nearestPrototypes`; never changed. */
   readonly embedding: number[];
   readonly nearestPrototypes: NearestPrototype[];
 }
@@ -104,9 +105,9 @@ export interface NearestPrototype {
 }
 
 export interface TopPatch extends ScoredPatch {
-  /** What holds the patch, in source pixels, clipped to the image. */
+  /** Smallest upright box around the patch, in source pixels, clipped to the image. */
   readonly box: Box;
-  /** The patch itself in source pixels, clockwise from its top left corner; turned where alignment turned the image. */
+  /** Corners of the patch in source pixels, clockwise from its top left one; rotated where alignment rotated the image. */
   readonly corners: Point[];
 }
 
@@ -159,9 +160,9 @@ export interface Aggregate {
   /** NaN where nothing was scored. */
   readonly imageScore: number;
   readonly pValue: number;
-  /** Among all normals of the calibration together, whatever strata there are: what drift is judged by. */
+  /** p-value among all normals of the calibration, without strata; drift is computed from it. */
   readonly overallPValue: number;
-  /** How many normals that p-value is among. */
+  /** Number of normals that `overallPValue` was computed from. */
   readonly calibrationImages: number;
   readonly decision: Decision;
   readonly threshold: number;
@@ -172,9 +173,9 @@ export interface Aggregate {
   readonly engines: readonly string[];
   readonly timings: Timings;
   readonly warnings: readonly AcquisitionWarning[];
-  /** How the memory bank was searched, for people. */
+  /** How the memory bank was searched, human-readable. */
   readonly search: string;
-  /** What the model ran in, as the engines that scored a tile say; empty where none did. */
+  /** Precisions that the engines computed in; empty where no tile was scored. */
   readonly precisions: readonly Precision[];
 }
 
@@ -183,15 +184,15 @@ export type AcquisitionEvent =
       readonly kind: 'accepted';
       readonly engine: EngineName;
       readonly scoresBeforeLastPixel: boolean;
-      /** Where the source lies in the working image. */
+      /** Rectangle of the source image in the working image. */
       readonly placement: Placement;
-      /** As far as it is known now: alignment needs the whole image. */
+      /** Without alignment, which is known only after the whole image was received. */
       readonly workingToSource: AffineTransform;
     }
   | {
       readonly kind: 'patches';
       readonly patches: PatchResult[];
-      /** Only of an image that was aligned. */
+      /** Undefined where the image was not aligned. */
       readonly workingToSource: AffineTransform | undefined;
     }
   | { readonly kind: 'aggregate'; readonly aggregate: Aggregate };

@@ -6,12 +6,18 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
 import { type Identity, SCOPES } from './identity.js';
 import type { Digested } from './reloaded-value.js';
 
+/** Names are written into logs, so a line end or another control character would forge an entry there. */
+const NAME = z
+  .string()
+  .min(1)
+  .regex(/^\P{Cc}*$/u, 'must have no control characters');
+
 const ENTRY = z.strictObject({
-  name: z.string().min(1),
+  name: NAME,
   /** Hash of the key, hexadecimal. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hexadecimal digits'),
   scopes: z.array(z.enum(SCOPES)).min(1),
@@ -38,7 +44,7 @@ export async function readApiKeys(file: string): Promise<ApiKeys> {
     text = await readFile(file, 'utf8');
     entries = FILE.parse(parse(text)).keys;
   } catch (error) {
-    const reason = error instanceof z.ZodError ? z.prettifyError(error) : String((error as Error).message);
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : systemReason(error);
     throw new SaladError('CONFIGURATION_INVALID', `authApiKeysFile ${file}: ${reason}`, { cause: error });
   }
   const entryByHash = new Map(entries.map((entry) => [entry.sha256, entry]));
@@ -59,6 +65,14 @@ export async function readApiKeys(file: string): Promise<ApiKeys> {
 
 function hasExpired({ expires }: Entry, nowMs: number): boolean {
   return expires !== undefined && Date.parse(expires) <= nowMs;
+}
+
+/** The rule of names of new keys, for messages. Names in files of earlier versions may hold spaces, too. */
+export const NEW_NAME_RULE = '1 to 64 letters, digits, and . _ - @ after the first';
+
+/** Whether a new key may have this name: it is to be found with one word in logs, metrics and settings. */
+export function isNewKeyName(name: string): boolean {
+  return /^[\p{L}\p{N}][\p{L}\p{N}._@-]{0,63}$/u.test(name);
 }
 
 /** Creates a key, to be shown once, and its entry for the file. */

@@ -8,8 +8,9 @@ import type { Http2SecureServer, Http2Server } from 'node:http2';
 import { createSecureContext } from 'node:tls';
 import { experimental, ServerCredentials } from '@grpc/grpc-js';
 import type { SecurityConfig } from '../config/sections/security.js';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
+import { type PemKind, pemProblem } from './pem.js';
 import { type Digested, ReloadedValue } from './reloaded-value.js';
 
 export type TlsFiles = Pick<SecurityConfig, 'tlsCertFile' | 'tlsKeyFile' | 'tlsClientCaFile'>;
@@ -35,9 +36,9 @@ export interface PortCredentials {
 /** @throws SaladError CONFIGURATION_INVALID with the invalid setting and file */
 export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
   const [certificate, privateKey, clientCa] = await Promise.all([
-    readPem('tlsCertFile', files),
-    readPem('tlsKeyFile', files),
-    files.tlsClientCaFile === '' ? undefined : readPem('tlsClientCaFile', files),
+    readPem('tlsCertFile', files, 'certificate'),
+    readPem('tlsKeyFile', files, 'private key'),
+    files.tlsClientCaFile === '' ? undefined : readPem('tlsClientCaFile', files, 'certificate'),
   ]);
   const leaf = parsePem('tlsCertFile', files, () => new X509Certificate(certificate));
   const key = parsePem('tlsKeyFile', files, () => createPrivateKey(privateKey));
@@ -147,12 +148,16 @@ function caUpdate(material: TlsMaterial | null): experimental.CaCertificateUpdat
   return material?.clientCa === undefined ? null : { caCertificate: material.clientCa };
 }
 
-async function readPem(setting: keyof TlsFiles, files: TlsFiles): Promise<Buffer> {
+async function readPem(setting: keyof TlsFiles, files: TlsFiles, wanted: PemKind): Promise<Buffer> {
+  let content: Buffer;
   try {
-    return await readFile(files[setting]);
+    content = await readFile(files[setting]);
   } catch (error) {
-    throw invalid(setting, files, 'cannot be read', error);
+    throw invalid(setting, files, `cannot be read: ${systemReason(error)}`, error);
   }
+  const problem = pemProblem(content, wanted);
+  if (problem !== undefined) throw invalid(setting, files, problem);
+  return content;
 }
 
 function parsePem<T>(setting: keyof TlsFiles, files: TlsFiles, parse: () => T): T {

@@ -12,7 +12,7 @@ import {
   jwtVerify,
 } from 'jose';
 import type { SecurityConfig } from '../config/sections/security.js';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import { type Identity, SCOPES, type Scope } from './identity.js';
 import { type Digested, ReloadedValue } from './reloaded-value.js';
@@ -148,8 +148,9 @@ async function readKeySet(file: string): Promise<KeySet> {
     const text = await readFile(file, 'utf8');
     return { ...parseKeySet(text), digest: createHash('sha256').update(text).digest('hex') };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new SaladError('CONFIGURATION_INVALID', `authJwks ${file}: ${why}`, { cause: error });
+    throw new SaladError('CONFIGURATION_INVALID', `authJwks ${file}: ${systemReason(error)}`, {
+      cause: error,
+    });
   }
 }
 

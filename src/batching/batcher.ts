@@ -4,17 +4,12 @@
  */
 import type { EngineRun } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
-import {
-  type AdmissionLimits,
-  AnnouncedTiles,
-  type Announcement,
-  longestWaitMs,
-  tilesAhead,
-} from './admission.js';
+import { AdmissionControl, announcementOf } from './admission-control.js';
+import { queuedSinceByTag } from './batch-report.js';
+import type { AdmissionLimits, Announcement } from './expected-wait.js';
 import {
   BatchPolicy,
   type PolicyLimits,
-  PRIORITY_CLASSES,
   type PriorityClass,
   type QueuedTile,
   type StreamHandle,
@@ -71,16 +66,13 @@ interface Dispatch<Slot> extends RetryState {
   readonly urgent: boolean;
 }
 
-/** How long announced tiles are counted: a fast client on a busy machine sends a whole image in this time. */
-const ANNOUNCED_FOR_MS = 250;
-
 export class Batcher<Slot> {
   private readonly policy: BatchPolicy<Member<Slot>>;
   private readonly executor: BatchExecutor<Slot>;
   private readonly soon: (task: () => void) => void;
   private scheduled = false;
   private readonly throughput = new ThroughputEstimate();
-  private readonly announced = new AnnouncedTiles(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
+  private readonly admission: AdmissionControl;
   private readonly retries: Dispatch<Slot>[] = [];
   private readonly urgentShare: UrgentShare;
   private inFlight = 0;
@@ -92,6 +84,13 @@ export class Batcher<Slot> {
     this.policy = new BatchPolicy(options.limits);
     this.executor = options.executor;
     this.urgentShare = new UrgentShare(options.urgentShare ?? 1);
+    this.admission = new AdmissionControl({
+      limits: options.admission,
+      queued: this.policy.queuedByClass,
+      throughput: this.throughput,
+      urgentShare: this.urgentShare.share,
+      now: options.now,
+    });
     this.soon = options.soon ?? setImmediate;
     this.executor.onChange(() => this.schedule());
   }
@@ -105,15 +104,8 @@ export class Batcher<Slot> {
   }
 
   /** Expected wait of a new tile of this class and peer, in ms; 0 while the throughput is unknown. */
-  expectedQueueMs(priority: PriorityClass, peer = ''): number {
-    this.announced.expire(this.options.now());
-    const ahead = {
-      queued: this.policy.queuedByClass,
-      announced: this.announced.tiles,
-      urgentShare: this.urgentShare.share,
-    };
-    const rank = PRIORITY_CLASSES.indexOf(priority);
-    return tilesAhead(ahead, rank, this.turnOf(peer)) * this.throughput.msPerTile;
+  expectedQueueMs(priority: PriorityClass, peer?: string): number {
+    return this.admission.expectedQueueMs(priority, this.turnOf(peer));
   }
 
   /**
@@ -121,27 +113,22 @@ export class Batcher<Slot> {
    * @param capacity number of tiles of the stream
    * @throws SaladError OVERLOADED
    */
-  refuseWhenSlow(priority: PriorityClass, capacity: number, peer = ''): void {
-    const { admission } = this.options;
-    if (admission === undefined) return;
-    const expectedMs = this.expectedQueueMs(priority, peer);
-    if (expectedMs > longestWaitMs(admission, capacity * this.throughput.msPerTile)) {
-      throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
-    }
+  refuseWhenSlow(priority: PriorityClass, capacity: number, peer?: string): void {
+    this.admission.refuseWhenSlow(priority, capacity, this.turnOf(peer));
   }
 
   /** Opens a stream. @throws SaladError OVERLOADED if the queue has no room for its capacity, or the wait is too long */
   open(options: TileStreamOptions<Slot>): TileStream {
     const { priority, capacity, handler, tag } = options;
     const peer = this.turnOf(options.peer);
-    this.refuseWhenSlow(priority, capacity, peer);
-    const announcement: Announcement = { peer, rank: PRIORITY_CLASSES.indexOf(priority), left: capacity };
+    this.admission.refuseWhenSlow(priority, capacity, peer);
+    const announcement = announcementOf(priority, capacity, peer);
     const member: Member<Slot> = { handler, announcement, tag, closed: false };
     const stream: StreamHandle<Member<Slot>> = this.policy.open({ ...options, peer, payload: member });
-    this.announced.add(announcement, this.options.now());
+    this.admission.announce(announcement);
     return {
       enqueue: (tiles) => {
-        this.announced.arrived(announcement, tiles.length);
+        this.admission.arrived(announcement, tiles.length);
         this.policy.enqueue(stream, tiles, this.options.now());
         if (tiles.length > 0) this.schedule();
       },
@@ -160,7 +147,7 @@ export class Batcher<Slot> {
 
   private leave(member: Member<Slot>): void {
     member.closed = true;
-    this.announced.withdraw(member.announcement);
+    this.admission.withdraw(member.announcement);
   }
 
   private schedule(): void {
@@ -304,14 +291,4 @@ export class Batcher<Slot> {
     for (const part of parts) this.retries.push({ ...batch, ...state, tiles: part, releaseReason: 'retry' });
     return tiles.length - open.length;
   }
-}
-
-/** The tiles of a stream are in the order in which they were queued. */
-function queuedSinceByTag<Slot>(tiles: readonly Tile<Slot>[]): ReadonlyMap<object, number> {
-  const queuedSince = new Map<object, number>();
-  for (const { payload, readyAt } of tiles) {
-    const { tag } = payload;
-    if (tag !== undefined && !queuedSince.has(tag)) queuedSince.set(tag, readyAt);
-  }
-  return queuedSince;
 }

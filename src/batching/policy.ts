@@ -1,8 +1,9 @@
 /**
- * Selects the tiles of the next batch. It stores tile numbers without pixels, reads no clock and has no side effects;
+ * Selects the tiles of the next batch. It stores indices of tiles without pixels, reads no clock and has no side effects;
  * callers pass the time.
  */
 import { SaladError } from '../errors/index.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import { Lane, type LaneStream, ROUND_ROBIN_EVERY } from './lane.js';
 import { TileCounts } from './tile-counts.js';
 
@@ -32,7 +33,7 @@ export interface StreamOptions<P> {
 
 export interface QueuedTile<P> {
   readonly payload: P;
-  readonly tile: number;
+  readonly tile: TileIndex;
   readonly readyAt: number;
 }
 
@@ -53,7 +54,7 @@ class PolicyStream<P> implements LaneStream {
   previous: this | undefined;
   next: this | undefined;
   /** First in, first out: tiles from `head` on are queued. */
-  private tiles: number[] = [];
+  private tiles: TileIndex[] = [];
   private readyAt: number[] = [];
   private head = 0;
   isOpen = true;
@@ -72,7 +73,7 @@ class PolicyStream<P> implements LaneStream {
     return this.tiles.length - this.head;
   }
 
-  append(tile: number, now: number): void {
+  append(tile: TileIndex, now: number): void {
     this.tiles.push(tile);
     this.readyAt.push(now);
   }
@@ -172,7 +173,7 @@ export class BatchPolicy<P> {
   }
 
   /** Queues tiles. Tiles of a closed stream are ignored, because its client is gone. */
-  enqueue(stream: StreamHandle<P>, tiles: readonly number[], now: number): void {
+  enqueue(stream: StreamHandle<P>, tiles: readonly TileIndex[], now: number): void {
     if (!stream.isOpen || tiles.length === 0) return;
     if (stream.queued + tiles.length > stream.capacity) {
       throw new SaladError('INTERNAL', `stream queued more than its ${stream.capacity} tiles`);

@@ -25,7 +25,7 @@ export interface Retry<T> extends RetryState {
  * Splits a failed batch into halves, so that one bad tile does not fail the others.
  * @param tiles at least one
  * @param isLoss whether an engine was lost
- * @returns undefined if the only tile fails for good
+ * @returns undefined if the only tile must not be tried again
  */
 export function splitForRetry<T>(
   tiles: readonly T[],

@@ -1,6 +1,7 @@
 /** Interfaces of the batcher: an executor runs batches, tile handlers write and read the slots. */
 import type { EngineRun } from '../engines/engine.js';
 import type { SaladError } from '../errors/index.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import type { PriorityClass } from './policy.js';
 
 /** Runs batches. Implemented by the worker pool. */
@@ -47,14 +48,14 @@ export interface BatchReport extends EngineRun {
 /** Callbacks of a stream for its tiles. They are synchronous and must not throw for valid input. */
 export interface TileHandler<Slot> {
   /** Writes the pixels and the position of the tile at index `index` of the slot. */
-  fill(tile: number, slot: Slot, index: number): void;
+  fill(tile: TileIndex, slot: Slot, index: number): void;
   /**
    * Reads the results of the tile at index `index` of the slot. The slot is reused after the call.
    * @param queueMs time from queued to dispatched
    */
-  deliver(tile: number, slot: Slot, index: number, batch: BatchReport, queueMs: number): void;
+  deliver(tile: TileIndex, slot: Slot, index: number, batch: BatchReport, queueMs: number): void;
   /** Reports that no engine could score the tile, even in a batch of its own. */
-  fail(tile: number, error: SaladError): void;
+  fail(tile: TileIndex, error: SaladError): void;
   /** Reports that the deadline has passed. No callback follows. */
   expire(): void;
 }
@@ -76,7 +77,7 @@ export interface TileStreamOptions<Slot> {
 /** A stream of tiles that is open in the batcher. */
 export interface TileStream {
   /** Queues tiles whose pixels are complete. */
-  enqueue(tiles: readonly number[]): void;
+  enqueue(tiles: readonly TileIndex[]): void;
   /** Drops queued tiles and the results of tiles in flight. Idempotent. */
   close(): void;
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { open, readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { SaladError } from '../errors/index.js';
+import { type SaladError, systemReason } from '../errors/index.js';
 import { invalidBundle, parseManifest } from './check.js';
 import type { Manifest } from './manifest.js';
 
@@ -32,7 +32,7 @@ export function sha256Of(bytes: Uint8Array): string {
 }
 
 export function unreadable(path: string, error: unknown): SaladError {
-  return invalidBundle(`${path} cannot be read: ${(error as Error).message}`, error);
+  return invalidBundle(`${path} cannot be read: ${systemReason(error)}`, error);
 }
 
 /**

@@ -8,7 +8,8 @@
 import type { Dirent } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
+import { modelHint } from '../util/closest-name.js';
 import { type Bundle, readBundle } from './bundle.js';
 import { BUNDLE_FILES, type ModelIdentity, readManifest, unreadable } from './files.js';
 import { modelNameSchema, VERSION_MAX } from './manifest.js';
@@ -83,11 +84,12 @@ export async function* openBundles(modelsDirectory: string): AsyncGenerator<Find
 export async function findBundle(modelsDirectory: string, reference: string): Promise<string> {
   if (await exists(join(reference, BUNDLE_FILES.manifest))) return reference;
   const [name, version] = reference.split('@');
-  const candidates = (await listFolders(modelsDirectory)).filter((folder) => folder.kind === 'candidate');
+  const folders = await listFolders(modelsDirectory);
+  const candidates = folders.filter((folder) => folder.kind === 'candidate');
   const versions = candidates.filter((candidate) => candidate.name === name);
   if (version !== undefined) {
     const exact = versions.find((candidate) => String(candidate.version) === version);
-    if (exact === undefined) throw notFound(modelsDirectory, reference, candidates);
+    if (exact === undefined) throw notFound(modelsDirectory, reference, folders);
     await readManifest(exact.directory, exact);
     return exact.directory;
   }
@@ -98,14 +100,19 @@ export async function findBundle(modelsDirectory: string, reference: string): Pr
     );
     if (isBundle) return candidate.directory;
   }
-  throw notFound(modelsDirectory, reference, candidates);
+  throw notFound(modelsDirectory, reference, folders);
 }
 
-function notFound(modelsDirectory: string, reference: string, candidates: readonly Candidate[]): SaladError {
-  const existing = candidates.map(modelKey).join(', ') || 'nothing';
+function notFound(modelsDirectory: string, reference: string, folders: readonly Folder[]): SaladError {
+  const models = folders.filter((folder) => folder.kind === 'candidate').map(modelKey);
+  const existing = models.join(', ') || 'nothing';
+  const nameFolder = join(modelsDirectory, reference.split('@')[0] ?? '');
+  const ignored = folders.find(({ kind, directory }) => kind === 'ignored' && directory === nameFolder);
+  const why =
+    ignored?.kind === 'ignored' ? `; ${nameFolder}: ${ignored.reason}` : modelHint(reference, models);
   return new SaladError(
     'MODEL_NOT_FOUND',
-    `no bundle ${reference} in ${modelsDirectory} (there is ${existing}), and no bundle folder of that name`,
+    `no bundle ${reference} in ${modelsDirectory} (there is ${existing}), and no bundle folder of that name${why}`,
   );
 }
 
@@ -122,14 +129,17 @@ async function listFolders(modelsDirectory: string): Promise<readonly Folder[]> 
   try {
     names = await readdir(modelsDirectory, { withFileTypes: true });
   } catch (error) {
-    const reason = (error as Error).message;
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `models folder ${modelsDirectory} cannot be read: ${reason}`,
+      `models folder ${modelsDirectory} cannot be read: ${systemReason(error)}`,
       { cause: error },
     );
   }
   const folders: Folder[] = [];
+  if (names.some((entry) => entry.name === BUNDLE_FILES.manifest)) {
+    const reason = 'it is a bundle itself, not a folder with NAME/VERSION/: give the folder two levels above';
+    folders.push({ kind: 'ignored', directory: modelsDirectory, reason });
+  }
   for (const entry of [...names].sort(byName)) {
     const directory = join(modelsDirectory, entry.name);
     if (entry.name.startsWith('..')) continue;
@@ -185,6 +195,8 @@ async function listVersions(name: string, nameDirectory: string): Promise<readon
   if (entries.some((entry) => entry.name === BUNDLE_FILES.manifest)) {
     const reason = `it contains ${BUNDLE_FILES.manifest}, but a bundle must be in NAME/VERSION/ of the models folder`;
     ignored.push({ kind: 'ignored', directory: nameDirectory, reason });
+  } else if (versions.length === 0) {
+    ignored.push({ kind: 'ignored', directory: nameDirectory, reason: NO_VERSION });
   }
   return [...versions.sort((a, b) => a.version - b.version), ...ignored];
 }
@@ -199,6 +211,8 @@ async function typeOf(entry: Dirent, path: string): Promise<'folder' | 'file' | 
     return unreadable(path, error);
   }
 }
+
+const NO_VERSION = 'it holds no VERSION folder (1, 2, 3, ...), so there is no bundle NAME/VERSION/';
 
 function reasonNoName(name: string): string {
   if (name.startsWith('.')) return 'its name is hidden';

@@ -1,7 +1,7 @@
 /** Reads a YAML file of settings, and the line of each setting. */
 import { readFile } from 'node:fs/promises';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
-import { SaladError } from '../errors/index.js';
+import { SaladError, systemReason } from '../errors/index.js';
 
 export interface FileSetting {
   readonly key: string;
@@ -33,8 +33,7 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw invalidFile(`${file}: ${reason}`, error);
+    throw invalidFile(`${file} cannot be read: ${systemReason(error)}`, error);
   }
 }
 

@@ -1,6 +1,6 @@
 /** Loads the configuration from defaults, the YAML file, environment variables and flags, and validates it. */
 import { type FieldViolation, SaladError } from '../errors/index.js';
-import { closestName } from './closest-name.js';
+import { closestName } from '../util/closest-name.js';
 import { crossFieldViolations } from './cross-field.js';
 import { readConfigFile } from './file.js';
 import { CONFIG_FIELDS, type ConfigKey, type ServeConfig } from './schema.js';

@@ -38,7 +38,7 @@ const CHECKS = { jpeg: checkJpeg, jpegLs: checkJpegLs, jpeg2000: checkJpeg2000, 
 /**
  * Decodes one frame.
  * @param bytes as `encapsulatedFrame` gives them
- * @throws DicomFault; whatever a codec throws
+ * @throws DicomFault; any error of a codec
  */
 export async function decodeCells(
   codec: Exclude<Codec, 'none'>,

@@ -6,7 +6,7 @@ import { DicomFault } from './data-set.js';
 import type { ScorableFacts } from './facts.js';
 import { frameBytes } from './frames.js';
 
-/** Bytes of any content behind the end of a codestream. */
+/** Most bytes of any content behind the end of a codestream. */
 const PADDING_MAX = 16;
 
 const SOI = 0xd8;
@@ -21,7 +21,7 @@ const JPEG_LS_FRAME = 0xf7;
 export interface Codestream {
   /** Bits of a sample in the codestream, where it says so. */
   readonly precision?: number;
-  /** Samples may come out above the largest value that was put in. */
+  /** Decoded samples may exceed the largest encoded value. */
   readonly isLossy: boolean;
 }
 
@@ -35,7 +35,7 @@ export function checkJpegLs(bytes: Uint8Array, facts: ScorableFacts): Codestream
   return { ...checkMarkers(bytes, facts, new Set([JPEG_LS_FRAME])), isLossy: false };
 }
 
-/** Walks the marker segments of ISO 10918-1 annex B, which JPEG-LS has too. */
+/** Reads the marker segments of ISO 10918-1 annex B, which JPEG-LS uses too. */
 function checkMarkers(bytes: Uint8Array, facts: ScorableFacts, frames: ReadonlySet<number>): Codestream {
   if (bytes[0] !== 0xff || bytes[1] !== SOI) throw new DicomFault('a frame is no JPEG codestream');
   let found: Codestream | undefined;
@@ -116,7 +116,7 @@ function tileCount(view: DataView): number {
   return along(8, 32, 24) * along(12, 36, 28);
 }
 
-/** All tile-parts have the length they announce, and every tile has one. @returns where the codestream ends */
+/** Checks that all tile-parts have the length they announce, and that every tile has one. @returns end of the codestream */
 function checkTileParts(view: DataView, tiles: number): number {
   const seen = new Set<number>();
   let at = 2;
@@ -147,7 +147,7 @@ function lastMarker(view: DataView): number {
 }
 
 /**
- * RLE (PS3.5 annex G): one segment for each byte of a cell, each of which must give all pixels.
+ * RLE (PS3.5 annex G): one segment for each byte of a cell, each of which must contain all pixels.
  * @throws DicomFault
  */
 export function checkRle(bytes: Uint8Array, facts: ScorableFacts): Codestream {
@@ -167,7 +167,7 @@ export function checkRle(bytes: Uint8Array, facts: ScorableFacts): Codestream {
   return { isLossy: false };
 }
 
-/** Bytes that a segment of PackBits gives. */
+/** Number of bytes that a segment of PackBits unpacks to. */
 function unpackedLength(bytes: Uint8Array, start: number, end: number): number {
   let length = 0;
   for (let at = start; at < end; ) {

@@ -32,7 +32,7 @@ export class DicomDataSet {
     return this.parsed.elements[tag];
   }
 
-  /** The bytes that offsets of elements count in; of a deflated file what was inflated. */
+  /** The bytes to which offsets of elements refer; for a deflated file the inflated ones. */
   get bytes(): Uint8Array {
     return this.parsed.byteArray;
   }
@@ -94,7 +94,7 @@ export class DicomDataSet {
 
 export interface ParsedFile {
   readonly root: DicomDataSet;
-  /** Transfer Syntax UID (0002,0010); of a bare data set what it looks like. */
+  /** Transfer Syntax UID (0002,0010); for a bare data set the one recognised from its first bytes. */
   readonly syntaxUid: string;
 }
 
@@ -109,13 +109,13 @@ export function parseFile(bytes: Uint8Array, inflatedBytesMax: number): ParsedFi
   let parsed: ParsedDataSet;
   try {
     const options = { inflater, ...(bare === undefined ? {} : { TransferSyntaxUID: bare }) };
-    // Its types are wrong: the result of the inflater is used.
+    // The package declares the inflater without a result, but uses one.
     parsed = dicomParser.parseDicom(bytes, options as unknown as dicomParser.ParseDicomOptions);
   } catch (error) {
     if (error instanceof SaladError || error instanceof DicomFault) throw error;
     throw new DicomFault(`it is truncated or malformed (${parserMessage(error)})`);
   }
-  // A sequence or the pixel data without its end: the rest of the file is missing.
+  // The parser warns where a sequence or the pixel data has no end: the rest of the file is missing.
   if (parsed.warnings.length > 0) throw new DicomFault('it is truncated: an end is missing');
   const root = new DicomDataSet(parsed);
   const syntaxUid = bare ?? root.text(TRANSFER_SYNTAX_UID);

@@ -1,4 +1,4 @@
-/** A DICOM file as frames of cells with their meaning: all of it in one thread, for the decoder process. */
+/** Decodes a DICOM file to frames and their pixel formats. Runs in the decoder process, in one thread. */
 import { SaladError } from '../errors/index.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
 import { decodeCells } from './codecs.js';
@@ -32,9 +32,9 @@ export interface DicomFrame {
   readonly samples: Uint8Array;
 }
 
-/** Room for what is not pixels in a deflated file. */
+/** Most bytes besides the pixels in a deflated file. */
 const INFLATED_EXTRA = 64 * 1024 * 1024;
-/** Characters of the message of a codec that an error repeats. */
+/** Most characters of a codec's message in an error. */
 const CODEC_MESSAGE_MAX = 120;
 
 /** One file in memory. */
@@ -44,8 +44,8 @@ export class DicomImage {
   private readonly facts: ScorableFacts | undefined;
 
   /**
-   * Reads the header. A file that cannot be scored is described with its reasons.
-   * @throws DicomFault where it cannot be parsed at all, IMAGE_TOO_LARGE where it inflates to too much
+   * Reads the header. The description of a file that cannot be scored contains the reasons.
+   * @throws SaladError IMAGE_UNREADABLE where it cannot be parsed, IMAGE_TOO_LARGE where it inflates to too many bytes
    */
   constructor(
     bytes: Uint8Array,
@@ -101,7 +101,7 @@ function isTooLarge({ rows, columns }: DicomFacts, maxPixels: number): boolean {
   return rows !== null && columns !== null && rows * columns > maxPixels;
 }
 
-/** Why a file is not scored, as an error; only for a description with reasons. */
+/** Builds the error that refuses a file, from a description with reasons. */
 export function refusalOf({ facts }: DicomDescription, maxPixels: number): SaladError {
   const reason = isTooLarge(facts, maxPixels) ? 'IMAGE_TOO_LARGE' : 'DICOM_UNSUPPORTED';
   return new SaladError(reason, `the DICOM file cannot be scored: ${facts.reasons.join('; ')}`);

@@ -23,7 +23,7 @@ const PHOTOMETRIC: ReadonlySet<string> = new Set([
   ...['MONOCHROME1', 'MONOCHROME2', 'PALETTE COLOR', 'RGB', 'XYB', 'YBR_FULL', 'YBR_FULL_422'],
   ...['YBR_PARTIAL_422', 'YBR_PARTIAL_420', 'YBR_ICT', 'YBR_RCT', 'HSV', 'ARGB', 'CMYK'],
 ]);
-/** Modalities of images that this program may meet; a file may hold any text there. */
+/** Modalities that are reported; a file may hold any text there. */
 const MODALITIES: ReadonlySet<string> = new Set([
   ...[
     'CR',
@@ -80,8 +80,8 @@ export function readFacts({ root, syntaxUid }: ParsedFile): DicomFacts {
   const facts = {
     syntaxUid: isStandardUid(syntaxUid) ? syntaxUid : 'private',
     syntax: syntax?.name ?? null,
-    modality: known(MODALITIES, root.text(TAGS.modality)),
-    photometric: known(PHOTOMETRIC, root.text(TAGS.photometric)),
+    modality: listedValue(MODALITIES, root.text(TAGS.modality)),
+    photometric: listedValue(PHOTOMETRIC, root.text(TAGS.photometric)),
     rows: root.uint16(TAGS.rows) ?? null,
     columns: root.uint16(TAGS.columns) ?? null,
     frames: framesOf(root) ?? 1,
@@ -154,7 +154,7 @@ function pixelReasons(root: DicomDataSet, facts: Facts): string[] {
   return reasons;
 }
 
-/** Undefined where the element holds something else; 1 where it is missing. */
+/** Number of frames: undefined where the element holds something else, 1 where it is missing. */
 function framesOf(root: DicomDataSet): number | undefined {
   const text = root.text(TAGS.frames);
   if (text === undefined) return 1;
@@ -166,6 +166,7 @@ function isStandardUid(uid: string): boolean {
   return /^1\.2\.840\.10008\.[0-9.]{1,40}$/.test(uid);
 }
 
-function known(values: ReadonlySet<string>, value: string | undefined): string | null {
+/** The value if it is in the list, else null. */
+function listedValue(values: ReadonlySet<string>, value: string | undefined): string | null {
   return value !== undefined && values.has(value) ? value : null;
 }

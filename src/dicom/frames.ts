@@ -6,7 +6,7 @@ import type { ScorableFacts } from './facts.js';
 const PIXEL_DATA: Tag = 'x7fe00010';
 
 interface Fragment {
-  /** Of its item, from the first fragment's item on. */
+  /** Offset of its item from the item of the first fragment. */
   readonly offset: number;
   readonly position: number;
   readonly length: number;
@@ -18,7 +18,7 @@ export function frameBytes({ rows, columns, bitsAllocated }: ScorableFacts): num
 }
 
 /**
- * Cells of a frame that is not compressed, little-endian.
+ * Returns the cells of a frame that is not compressed, little-endian.
  * @param frame from 0
  * @throws DicomFault where Pixel Data is shorter than all frames, or longer by a frame
  */
@@ -46,7 +46,7 @@ export function nativeFrame(root: DicomDataSet, facts: ScorableFacts, frame: num
 }
 
 /**
- * The compressed bytes of a frame: one fragment, or several put together.
+ * Returns the compressed bytes of a frame: one fragment, or several joined.
  * @param frame from 0
  * @throws DicomFault where frames cannot be separated
  */

@@ -28,8 +28,9 @@ export interface GreyScale extends Pick<ChosenVoi, 'windows' | 'tables' | 'notes
 }
 
 /**
+ * Reads the pixel format of a frame.
  * @param frame from 0
- * @param photometric instead of what the file says, for files that contradict themselves
+ * @param photometric replaces the value of the file, for files that contradict themselves
  * @throws DicomFault where attributes are malformed or contradict each other
  */
 export function greyScaleOf(
@@ -56,7 +57,7 @@ export function greyScaleOf(
     ...(padding === undefined ? {} : { padding }),
     ...pixelSizeOf(root, frame),
   };
-  // Values out of range are a fault of the file; the check names fields of the header of a request.
+  // A value out of range is a fault of the file; the error of the check names fields of a request's header.
   try {
     validatePixelFormat(format);
   } catch (error) {
@@ -67,7 +68,7 @@ export function greyScaleOf(
 
 type Modality = Pick<PixelFormat, 'rescaleSlope' | 'rescaleIntercept' | 'modalityLut'>;
 
-/** The Modality LUT where there is one: files that have both give a rescale that changes nothing. */
+/** Uses the Modality LUT if there is one; the rescale of such a file must not change any value. */
 function modalityOf(root: DicomDataSet, facts: ScorableFacts, frame: number): Modality {
   const [item] = root.items(MODALITY_LUT_SEQUENCE);
   const group = frameGroup(root, PIXEL_VALUE_TRANSFORMATION, frame);
@@ -92,7 +93,7 @@ function isSignedOutput(
   return Math.min(rescaleSlope * lowest, rescaleSlope * highest) + rescaleIntercept < 0;
 }
 
-/** Both limits are stored values, in either order; one outside what Bits Stored can hold marks no pixel. */
+/** Both limits are stored values, in either order; a limit outside the range of Bits Stored matches no pixel. */
 function paddingOf(root: DicomDataSet, facts: ScorableFacts): PixelPadding | undefined {
   const read = (tag: Tag) => (facts.isSigned ? root.int16(tag) : root.uint16(tag));
   const value = read(PIXEL_PADDING_VALUE);
@@ -102,8 +103,8 @@ function paddingOf(root: DicomDataSet, facts: ScorableFacts): PixelPadding | und
 }
 
 /**
- * Whether low values are shown white. Presentation LUT Shape and Photometric Interpretation say the same of one image
- * (PS3.3 C.8.11.3.1): INVERSE belongs to MONOCHROME1, and is not a second inversion.
+ * Whether low values are shown white. Presentation LUT Shape and Photometric Interpretation state the same property of an
+ * image (PS3.3 C.8.11.3.1): INVERSE belongs to MONOCHROME1, and is not a second inversion.
  * @throws DicomFault where they contradict each other: viewers differ, and one way is the negative
  */
 function isInverse(root: DicomDataSet, facts: ScorableFacts, photometric: Photometric | undefined): boolean {

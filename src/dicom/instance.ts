@@ -13,7 +13,7 @@ const FRAME_LATERALITY: Tag = 'x00209072';
 const PATIENT_ID: Tag = 'x00100020';
 const ISSUER_OF_PATIENT_ID: Tag = 'x00100021';
 
-/** Views of PS3.3 C.8.1.2.1.1 and C.8.11.7.1.1, and what else is common; a file may hold any text there. */
+/** Views of PS3.3 C.8.1.2.1.1 and C.8.11.7.1.1, and other common ones; a file may hold any text there. */
 const VIEWS: ReadonlySet<string> = new Set([
   ...[
     'AP',
@@ -42,7 +42,7 @@ export interface DicomInstance {
   readonly laterality: string | null;
   /** View Position (0018,5101), such as PA, AP, CC, MLO. */
   readonly view: string | null;
-  /** Patient Orientation (0020,0020): where rows and columns point to, such as `L\F`. */
+  /** Patient Orientation (0020,0020): directions of rows and columns, such as `L\F`. */
   readonly orientation: string | null;
 }
 
@@ -54,7 +54,7 @@ export function instanceOf(root: DicomDataSet): DicomInstance {
   return {
     sopInstanceUid: matching(root.text(SOP_INSTANCE_UID), /^[0-9.]{1,64}$/),
     laterality: matching(laterality, /^[RLUB]$/),
-    view: known(root.text(VIEW_POSITION)),
+    view: listedView(root.text(VIEW_POSITION)),
     orientation: matching(root.texts(PATIENT_ORIENTATION).join('\\'), /^[AFHLPR]{1,3}\\[AFHLPR]{1,3}$/),
   };
 }
@@ -72,7 +72,7 @@ export function patientKeyOf(root: DicomDataSet): string | undefined {
     .digest('hex');
 }
 
-function known(view: string | undefined): string | null {
+function listedView(view: string | undefined): string | null {
   return view !== undefined && VIEWS.has(view) ? view : null;
 }
 

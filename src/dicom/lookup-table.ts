@@ -1,4 +1,4 @@
-/** Look-up tables: items of the Modality LUT Sequence (DICOM PS3.3 C.11.1) and the VOI LUT Sequence (C.11.2). */
+/** Reads look-up tables: items of the Modality LUT Sequence (DICOM PS3.3 C.11.1) and the VOI LUT Sequence (C.11.2). */
 import type { LookupTable } from '../imaging/lookup-table.js';
 import { type DicomDataSet, DicomFault, type Tag, tagName } from './data-set.js';
 
@@ -10,8 +10,8 @@ const BITS_MAX = 16;
 
 /**
  * Reads one item.
- * @param inputIsSigned whether values that go into the table may be negative: then the first of them is signed, where the
- *   file does not say so by its value representation
+ * @param inputIsSigned whether the input values of the table may be negative: then the first input value is read as a
+ *   signed number, unless the value representation of the file is given
  * @throws DicomFault where the descriptor and the data do not fit each other
  */
 export function readLookupTable(item: DicomDataSet, inputIsSigned: boolean): LookupTable {

@@ -5,7 +5,7 @@ import { EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN } from './syntaxes.js';
 /** DICOM PS3.10 section 7.1: 128 bytes of any content, then these letters. */
 const PREFIX_AT = 128;
 const PREFIX = [0x44, 0x49, 0x43, 0x4d];
-/** Bytes that are needed to tell. */
+/** Bytes that are needed to recognise the prefix. */
 const HEAD_BYTES = PREFIX_AT + PREFIX.length;
 
 /** Elements that a data set without file meta information begins with: group 0008, most often its length (0008,0000). */
@@ -37,7 +37,7 @@ export function hasPrefix(bytes: Uint8Array): boolean {
   return PREFIX.every((byte, index) => bytes[PREFIX_AT + index] === byte);
 }
 
-/** Transfer syntax of a data set that comes without prefix and file meta information; undefined where it is none. */
+/** Transfer syntax of a data set without prefix and file meta information; undefined where the bytes are no data set. */
 export function bareSyntax(bytes: Uint8Array): string | undefined {
   if (bytes.length < 16) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -45,7 +45,7 @@ export function bareSyntax(bytes: Uint8Array): string | undefined {
   if (FIRST_VRS.has(String.fromCharCode(bytes[4]!, bytes[5]!))) return EXPLICIT_LITTLE_ENDIAN;
   const length = view.getUint32(4, true);
   if (length > FIRST_LENGTH_MAX || 8 + length + 4 > bytes.length) return undefined;
-  // The element behind it must be of the same data set: a group that is not lower.
+  // The next element of the same data set has a group that is not lower.
   const next = view.getUint16(8 + length, true);
   return next >= FIRST_GROUP && next <= 0x7fe0 ? IMPLICIT_LITTLE_ENDIAN : undefined;
 }

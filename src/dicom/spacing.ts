@@ -1,4 +1,4 @@
-/** The size of a pixel (DICOM PS3.3 10.7.1.3 and C.7.6.3.1.7). */
+/** Reads the size of a pixel (DICOM PS3.3 10.7.1.3 and C.7.6.3.1.7). */
 import type { DicomDataSet, Tag } from './data-set.js';
 import { frameGroup } from './frame-attributes.js';
 
@@ -15,8 +15,8 @@ export interface PixelSize {
 }
 
 /**
- * Pixel Spacing where it is given, which is calibrated at the patient where the modality did so, else that of the detector
- * or of the scanned film. A spacing that is not above 0 counts as unknown. Without a spacing the aspect ratio counts.
+ * Returns Pixel Spacing, which some modalities calibrate at the patient; without it the spacing of the detector, or else of
+ * the scanned film. A spacing that is not above 0 is ignored. Without any spacing the aspect ratio is returned.
  */
 export function pixelSizeOf(root: DicomDataSet, frame: number): PixelSize {
   const measures = frameGroup(root, PIXEL_MEASURES, frame);

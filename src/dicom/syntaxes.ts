@@ -1,6 +1,6 @@
-/** The transfer syntaxes that can be decoded (DICOM PS3.5 section 10 and annex A), and by what. */
+/** The transfer syntaxes that can be decoded (DICOM PS3.5 section 10 and annex A), and their codecs. */
 
-/** What turns the bytes of a frame into cells; `none`: they are cells already. */
+/** Codec that decodes the bytes of a frame to cells; `none`: the bytes are cells already. */
 export type Codec = 'none' | 'rle' | 'jpeg' | 'jpegLs' | 'jpeg2000';
 
 export interface TransferSyntax {
@@ -34,7 +34,7 @@ const SYNTAXES: readonly TransferSyntax[] = [
   { uid: '1.2.840.10008.1.2.5', name: 'RLE Lossless', codec: 'rle' },
 ];
 
-/** Undefined where it is not one that can be decoded. */
+/** Returns undefined for a syntax that cannot be decoded. */
 export function findSyntax(uid: string): TransferSyntax | undefined {
   return SYNTAXES.find((syntax) => syntax.uid === uid);
 }

@@ -23,10 +23,11 @@ export interface ChosenVoi {
 }
 
 /**
- * Takes the first VOI LUT, else the first window. Without either, the full range of up to 8 bits, which are display values
- * already; of more bits the 1st to 99th percentile, because the range of a detector is not that of the image.
+ * Chooses the first VOI LUT, else the first window. Without either it chooses the full range for up to 8 bits, which are
+ * display values already, and the 1st to 99th percentile for more bits, because an image uses only a part of a detector's
+ * range.
  * @param isDisplayRange values are stored values of 8 bits or fewer, and the modality transformation changes nothing
- * @param isSigned values that the VOI transformation takes may be negative
+ * @param isSigned input values of the VOI transformation may be negative
  * @throws DicomFault where window or table is malformed
  */
 export function chooseVoi(

@@ -111,6 +111,7 @@ export interface FieldViolation {
 }
 
 export { boundedMessage, callerText } from './caller-text.js';
+export { systemReason } from './system.js';
 
 export interface SaladErrorOptions extends ErrorOptions {
   readonly fieldViolations?: readonly FieldViolation[];

@@ -1,6 +1,6 @@
 /** The two grids of a model: tiles (transport, batching) and patches (scoring). All lengths are working pixels. */
-
 import { SaladError } from '../errors/index.js';
+import { cellAt, columnOf, rowOf } from './cells.js';
 import type { InputSpec, TilingSpec } from './specifications.js';
 
 export interface Geometry {
@@ -101,7 +101,7 @@ export function patchesOf({ patchesPerSide, patchesPerTile }: Geometry): readonl
 }
 
 /**
- * Cell in the patch grid (row * patchGrid + column) of a tile's patch.
+ * Cell of the patch grid of a tile's patch.
  * @param within index of the patch in the tile, 0 to patchesPerTile - 1, row by row, as engines write patches
  */
 export function patchOfTile(
@@ -111,6 +111,6 @@ export function patchOfTile(
   within: number,
 ): number {
   const columns = patchesPerTile / patchesPerSide;
-  const row = Math.floor(within / columns);
-  return (tileRow * patchesPerSide + row) * patchGrid + tileColumn * columns + (within - row * columns);
+  const row = tileRow * patchesPerSide + rowOf(within, columns);
+  return cellAt(row, tileColumn * columns + columnOf(within, columns), patchGrid);
 }

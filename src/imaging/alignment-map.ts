@@ -1,10 +1,10 @@
-/** The affine map of an alignment: where a pixel of the aligned image comes from, and images through it. */
+/** The affine map of an alignment, from the aligned image to the given image, and its application to images. */
 import type { AffineTransform } from '../geometry/affine.js';
 
-/** Bounds: shifts in half sides, scales and angle (radians) as logarithm and plainly. */
+/** Bounds: shifts in half sides, logarithms of scales, angle in radians. */
 const BOUND = { shift: 0.3, scale: 0.25, angle: 0.2 } as const;
 
-/** Position in the aligned image -> position in the given image; both in half sides from the centre. */
+/** Maps positions in the aligned image to positions in the given image, both in half sides from the centre. */
 export interface AlignmentMap {
   readonly shiftY: number;
   readonly shiftX: number;
@@ -15,7 +15,7 @@ export interface AlignmentMap {
 
 export const IDENTITY: AlignmentMap = { shiftY: 0, shiftX: 0, logScaleY: 0, logScaleX: 0, angle: 0 };
 
-/** Rotation times scales, row by row: [[yy, yx], [xy, xx]]. */
+/** The matrix of rotation and scales, row by row: [[yy, yx], [xy, xx]]. */
 export function matrixOf(map: AlignmentMap): readonly [yy: number, yx: number, xy: number, xx: number] {
   const scaleY = Math.exp(map.logScaleY);
   const scaleX = Math.exp(map.logScaleX);
@@ -30,7 +30,7 @@ export function mapPoint(map: AlignmentMap, y: number, x: number): readonly [num
   return [map.shiftY + yy * y + yx * x, map.shiftX + xy * y + xx * x];
 }
 
-/** Bilinear, border repeated; y and x in pixels (centres at whole numbers). */
+/** Samples an image [size, size] bilinearly, border repeated; y and x in pixels (centres at whole numbers). */
 export function sample(pixels: ArrayLike<number>, size: number, y: number, x: number): number {
   const cy = Math.min(size - 1, Math.max(0, y));
   const cx = Math.min(size - 1, Math.max(0, x));
@@ -44,7 +44,10 @@ export function sample(pixels: ArrayLike<number>, size: number, y: number, x: nu
   return upper + (lower - upper) * fy;
 }
 
-/** The image through the map: [size, size], samples rounded by the array that is written. */
+/**
+ * Warps an image [size, size] by a map.
+ * @param out [size, size] warped image; a Uint8ClampedArray rounds its values
+ */
 export function warp(
   pixels: ArrayLike<number>,
   size: number,
@@ -64,34 +67,34 @@ export function warp(
   }
 }
 
-/** In the order of a map's vector. */
+/** Names of the parameters in the order of a map's vector. */
 export const PARAMETERS = ['shiftY', 'shiftX', 'logScaleY', 'logScaleX', 'angle'] as const;
 const BOUNDS = [BOUND.shift, BOUND.shift, BOUND.scale, BOUND.scale, BOUND.angle];
 
-/** Whether a map is at a bound: a better one may lie beyond, so the image may not be aligned. */
+/** Whether a map is at a bound: a better map may exceed the bound, so the image may not be aligned. */
 export function isAtBound(map: AlignmentMap): boolean {
   return PARAMETERS.some((name, i) => Math.abs(map[name]) >= BOUNDS[i]!);
 }
 
-/** The five numbers of a map, in the order of AlignmentMap. */
+/** The five parameters of a map, in the order of PARAMETERS. */
 export function toVector(map: AlignmentMap): number[] {
   return PARAMETERS.map((name) => map[name]);
 }
 
-/** The map of five numbers, each within its bounds. */
+/** The map with these five parameters, each clamped to its bounds. */
 export function toMap(vector: readonly number[]): AlignmentMap {
   const bounded = vector.map((value, i) => Math.min(BOUNDS[i]!, Math.max(-BOUNDS[i]!, value)));
   return Object.fromEntries(PARAMETERS.map((name, i) => [name, bounded[i]!])) as unknown as AlignmentMap;
 }
 
-/** What was done to a working image to lay it over the reference. */
+/** The alignment of a working image to the reference. */
 export interface Alignment {
   readonly map: AlignmentMap;
-  /** Its grey levels were turned over first: it was the negative of what the model knows. */
+  /** Whether the grey levels were inverted first, because the image was a negative of the reference. */
   readonly inverted: boolean;
 }
 
-/** Numbers of an alignment: the map's, and 1 where it was inverted. */
+/** Numbers that encode an alignment: the map's parameters, and 1 for an inverted image, else 0. */
 export const ALIGNMENT_NUMBERS = PARAMETERS.length + 1;
 
 export function toNumbers({ map, inverted }: Alignment): number[] {
@@ -103,7 +106,7 @@ export function fromNumbers(numbers: ArrayLike<number>): Alignment {
   return { map: toMap(all.slice(0, PARAMETERS.length)), inverted: all[PARAMETERS.length] === 1 };
 }
 
-/** From pixels of the aligned image to pixels of the given one, both [size, size]. */
+/** Transform from pixels of the aligned image to pixels of the given image, both [size, size]. */
 export function unaligned(map: AlignmentMap, size: number): AffineTransform {
   const [yy, yx, xy, xx] = matrixOf(map);
   const half = size / 2;

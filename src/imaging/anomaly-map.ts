@@ -1,9 +1,10 @@
-/** Patch scores as a dense map of robust z in the geometry of the source image. */
+/** Draws robust z of the patches as a dense map in the geometry of the source image. */
 import { type AffineTransform, compose, invert, scaling } from '../geometry/affine.js';
+import { cellAt, columnOf, rowOf } from '../geometry/cells.js';
 import { type Geometry, patchStart } from '../geometry/geometry.js';
 import type { Box } from '../geometry/placement.js';
 
-/** Longer side of a map in pixels, at most: 1 MiB of float32, more than a patch grid holds. */
+/** Most pixels of the longer side of a map: 1 MiB of float32, and a higher resolution than that of a patch grid. */
 export const MAP_SIDE_MAX = 512;
 
 /** Rows and columns of a map, or of a picture drawn with it. */
@@ -12,14 +13,14 @@ export interface MapShape {
   readonly columns: number;
 }
 
-/** The size of the map of a source image: that of the image itself, or smaller, its sides in proportion. */
+/** Size of the map of a source image: that of the image, or smaller with the same aspect ratio. */
 export function mapShapeOf(rows: number, columns: number, sideMax = MAP_SIDE_MAX): MapShape {
   const scale = Math.min(1, sideMax / Math.max(rows, columns));
   const side = (length: number): number => Math.max(1, Math.round(length * scale));
   return { rows: side(rows), columns: side(columns) };
 }
 
-/** From map pixels to source pixels: exactly the ratio of the sides. */
+/** Transform from map pixels to source pixels: the ratio of the sides. */
 export function mapToSource(shape: MapShape, rows: number, columns: number): AffineTransform {
   return scaling(columns / shape.columns, rows / shape.rows);
 }
@@ -73,8 +74,8 @@ export class PatchField {
     if (Number.isNaN(this.#cell(Math.round(row), Math.round(column)))) return Number.NaN;
     const top = Math.floor(row);
     const left = Math.floor(column);
-    const down = betweenCells(row - top);
-    const right = betweenCells(column - left);
+    const down = nextCellWeight(row - top);
+    const right = nextCellWeight(column - left);
     const sum = { weighted: 0, weights: 0 };
     this.#add(sum, top, left, (1 - down) * (1 - right));
     this.#add(sum, top, left + 1, (1 - down) * right);
@@ -86,7 +87,7 @@ export class PatchField {
   #cell(row: number, column: number): number {
     const grid = this.#grid;
     if (row < 0 || column < 0 || row >= grid || column >= grid) return Number.NaN;
-    return this.#z[row * grid + column]!;
+    return this.#z[cellAt(row, column, grid)]!;
   }
 
   #add(sum: { weighted: number; weights: number }, row: number, column: number, weight: number): void {
@@ -97,23 +98,25 @@ export class PatchField {
   }
 }
 
-/** Share of the next cell, from the share of the way to its centre: 0 to a quarter of it, 1 from three quarters on. */
-function betweenCells(way: number): number {
-  return Math.min(1, Math.max(0, 2 * way - 0.5));
+/**
+ * Weight of the next cell for a position between two centres: 0 up to a quarter of the distance, 1 from three quarters on.
+ * @param position in [0, 1) from the centre of a cell to that of the next
+ */
+function nextCellWeight(position: number): number {
+  return Math.min(1, Math.max(0, 2 * position - 0.5));
 }
 
 function countingOf(patchZ: Float32Array, grid: number, margin: number): Float32Array {
   return patchZ.map((z, cell) => {
-    const row = Math.floor(cell / grid);
-    const column = cell - row * grid;
+    const [row, column] = [rowOf(cell, grid), columnOf(cell, grid)];
     const distance = Math.min(row, column, grid - 1 - row, grid - 1 - column);
     return distance < margin ? Number.NaN : z;
   });
 }
 
 /**
- * Draws a field in the geometry of the source image, some rows a step.
- * @param workingToSource of the image, its alignment undone
+ * Draws a field in the geometry of the source image, some rows in each step.
+ * @param workingToSource transform from the working image, after alignment, to the source image
  * @returns float32 [shape.rows, shape.columns] robust z; NaN where nothing that counts was scored
  */
 export function* anomalyMapSteps(
@@ -135,7 +138,7 @@ export function* anomalyMapSteps(
   return values;
 }
 
-/** As `anomalyMapSteps`, in one go. */
+/** As `anomalyMapSteps`, without interruption. */
 export function anomalyMap(
   field: PatchField,
   workingToSource: AffineTransform,

@@ -1,5 +1,6 @@
-/** Which patches of a working image are background: not to be scored. */
+/** Finds the background patches of a working image, which are not scored. */
 import { type Geometry, patchOfTile } from '../geometry/geometry.js';
+import { type TileIndex, tileColumnOf, tileRowOf } from '../geometry/tile-index.js';
 
 /**
  * Returns the indices in the patch grid of the patches of a tile whose core has a standard deviation below `minStd`.
@@ -9,10 +10,10 @@ export function flatPatches(
   pixels: Uint8Array,
   geometry: Geometry,
   minStd: number,
-  row: number,
-  column: number,
+  tile: TileIndex,
 ): number[] {
   if (minStd <= 0) return [];
+  const [row, column] = [tileRowOf(geometry, tile), tileColumnOf(geometry, tile)];
   const { coreSize, coreColumns, patchesPerSide, patchesPerTile } = geometry;
   const cores = coreColumns / coreSize;
   const isFlat = Array.from(
@@ -27,8 +28,9 @@ export function flatPatches(
   return patches;
 }
 
-/** All places in the patch grid of a tile's patches. */
-export function patchesOfTile(geometry: Geometry, row: number, column: number): number[] {
+/** Indices in the patch grid of all patches of a tile. */
+export function patchesOfTile(geometry: Geometry, tile: TileIndex): number[] {
+  const [row, column] = [tileRowOf(geometry, tile), tileColumnOf(geometry, tile)];
   return Array.from({ length: geometry.patchesPerTile }, (_, within) =>
     patchOfTile(geometry, row, column, within),
   );
@@ -45,11 +47,16 @@ function deviation(
   let sumOfSquares = 0;
   for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
     const from = y * workingSize + column * coreSize;
+    // The sums of a row fit into 32 bits, in which V8 adds faster.
+    let rowSum = 0;
+    let rowSquares = 0;
     for (let at = from; at < from + coreSize; at++) {
       const value = pixels[at]!;
-      sum += value;
-      sumOfSquares += value * value;
+      rowSum = (rowSum + value) | 0;
+      rowSquares = (rowSquares + value * value) | 0;
     }
+    sum += rowSum;
+    sumOfSquares += rowSquares;
   }
   const count = coreSize * coreSize;
   return Math.sqrt(Math.max(0, sumOfSquares / count - (sum / count) ** 2));

@@ -1,4 +1,5 @@
 /** Copies tiles of a working image into the arrays of a batch. */
+import { type TileIndex, tileColumnOf, tileRowOf } from '../geometry/tile-index.js';
 import type { WorkingImage } from './working-image.js';
 
 /** The part of an engine's batch that describes its tiles. */
@@ -9,16 +10,16 @@ export interface BatchTiles {
   readonly positions: Int32Array;
 }
 
-/** Writes a tile, with its halo, and its position to place `index` of a batch. */
+/** Writes a tile, with its halo, and its position to index `index` of a batch. */
 export function writeTile(
   { pixels, positions }: BatchTiles,
   index: number,
   image: WorkingImage,
-  row: number,
-  column: number,
+  tile: TileIndex,
 ): void {
-  const { tilePixels } = image.geometry;
-  positions[2 * index] = row;
-  positions[2 * index + 1] = column;
-  image.cutTile(row, column, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
+  const { geometry } = image;
+  const { tilePixels } = geometry;
+  positions[2 * index] = tileRowOf(geometry, tile);
+  positions[2 * index + 1] = tileColumnOf(geometry, tile);
+  image.cutTile(tile, pixels.subarray(index * tilePixels, (index + 1) * tilePixels));
 }

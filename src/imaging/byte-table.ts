@@ -1,4 +1,4 @@
-/** Samples to bytes of the working image. */
+/** Converts samples to bytes of the working image, and counts 8-bit samples. */
 import { percentileOfSorted } from './percentile.js';
 import type { DisplayTransform } from './pixel-format.js';
 
@@ -18,14 +18,14 @@ export function displayTableOf(transform: DisplayTransform): Float32Array {
   return display;
 }
 
-/** Display values as bytes: once for every image, so without `from` and its 256 little objects. */
+/** Rounds display values to bytes. Runs for every image, so it avoids `from`, which allocates an object for each value. */
 export function toBytes(display: Float32Array): Uint8Array {
   const bytes = new Uint8Array(display.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = toByte(display[i]!);
   return bytes;
 }
 
-/** Samples by ascending display value. Tables ascend, but for inverted images and odd look-up tables. */
+/** Samples by ascending display value. Most tables ascend already; those of inverted images and some look-up tables do not. */
 function ascending(display: Float32Array): Uint8Array {
   for (let i = 1; i < 256; i++) {
     if (display[i]! < display[i - 1]!) return SAMPLES.slice().sort((a, b) => display[a]! - display[b]!);
@@ -33,7 +33,7 @@ function ascending(display: Float32Array): Uint8Array {
   return SAMPLES;
 }
 
-/** Looks up `count` samples from `from` on and writes them from `at` on; source and target may be one. */
+/** Looks up `count` samples from `from` on and writes them from `at` on; source and target may be the same array. */
 export function lookUp(
   table: Uint8Array,
   samples: Uint8Array,
@@ -45,7 +45,10 @@ export function lookUp(
   for (let i = 0; i < count; i++) target[at + i] = table[samples[from + i]!]!;
 }
 
-/** Counters of 8-bit samples, four of each: neighbours in an image are alike and would wait for one another. */
+/**
+ * Counts 8-bit samples, in four counters for each value: neighbouring samples are often equal, and consecutive increments of
+ * one counter would wait for each other.
+ */
 export class SampleCounts {
   readonly #lanes = new Uint32Array(4 * 256);
 
@@ -63,7 +66,7 @@ export class SampleCounts {
     for (; i < end; i++) lanes[samples[i]!]!++;
   }
 
-  /** uint32 [256]: how often each sample came. */
+  /** uint32 [256]: number of samples of each value. */
   total(): Uint32Array {
     const lanes = this.#lanes;
     const total = lanes.slice(0, 256);
@@ -73,8 +76,8 @@ export class SampleCounts {
 }
 
 /**
- * Percentiles of the display values of counted 8-bit samples: those `percentilesOf` gives for the values one by
- * one, from 256 counts.
+ * Percentiles of the display values of counted 8-bit samples, from 256 counts. The result is that of `percentilesOf` for
+ * all values.
  * @returns NaN for each where nothing was counted
  */
 export function percentilesOfCounts(

@@ -1,22 +1,22 @@
-/** Colours of robust z: they begin at the calibrated threshold, and no value of the image is off their end. */
+/** Colour scale of robust z: it begins at the calibrated threshold and includes the highest value of the image. */
 import { INFERNO } from './inferno.js';
 
-/** How robust z becomes colour: nothing below `from`, the last colour at `to`. */
+/** Range of robust z that has colours: none below `from`, the last colour at `to`. */
 export interface ColourScale {
-  /** The threshold of the image score that the image was decided by. */
+  /** The threshold of the image score. */
   readonly from: number;
   readonly to: number;
 }
 
-/** Least length of a scale in robust z: images of a model have the same colours until one of them exceeds it. */
+/** Smallest length of a scale in robust z: images of a model have the same colours unless one of them exceeds it. */
 export const SCALE_LENGTH_MIN = 3;
-/** The darkest third of the colour map would only blacken the picture. */
+/** Position in the colour map where the scale begins; darker colours would hide the picture. */
 const FIRST_COLOUR = 0.38;
-/** Opacity where the scale begins: visible at once; and where it ends: the anatomy stays visible. */
+/** Opacity at the beginning of the scale (clearly visible) and at its end (the anatomy stays visible). */
 const OPACITY = { from: 0.34, to: 0.6 } as const;
-/** Colours that a client needs to draw the scale, evenly spaced in robust z. */
+/** Number of colours from which a client draws the scale, evenly spaced in robust z. */
 const STOPS = 7;
-/** Steps in which colours are looked up. */
+/** Number of steps of the table of colours. */
 const STEPS = 255;
 
 /** Red, green and blue of 0 to 255; opacity in [0, 1]. */
@@ -48,20 +48,20 @@ export function colourAt(share: number): Colour {
   };
 }
 
-/** @returns 0 where nothing is drawn, else 1 to 256 for a place in the table of `colourTable` */
+/** @returns 0 where nothing is drawn, else 1 to 256: an index of `colourTable` */
 export function colourIndex({ from, to }: ColourScale, z: number): number {
   // NaN fails the comparison: what was not scored is never coloured.
   if (!(z > from)) return 0;
   return 1 + Math.round(STEPS * Math.min(1, (z - from) / (to - from)));
 }
 
-/** Colours of `colourIndex`, the first for nothing. */
+/** Colours by `colourIndex`; the first is transparent. */
 export function colourTable(): readonly Colour[] {
   const none = { red: 0, green: 0, blue: 0, opacity: 0 };
   return [none, ...Array.from({ length: STEPS + 1 }, (_, step) => colourAt(step / STEPS))];
 }
 
-/** A colour of the scale with the robust z that it stands for. */
+/** A colour of the scale with its robust z. */
 export interface ColourStop extends Colour {
   readonly robustZ: number;
   /** Share of calibration patches with a robust z at least this high, in (0, 1]. */
@@ -69,8 +69,8 @@ export interface ColourStop extends Colour {
 }
 
 /**
- * The scale in evenly spaced colours, from its beginning to its end: enough to draw it by linear interpolation.
- * @param pValueOf of a robust z
+ * Evenly spaced colours from the beginning of the scale to its end, to be interpolated linearly.
+ * @param pValueOf p-value of a robust z
  */
 export function colourStops(
   { from, to }: ColourScale,

@@ -1,5 +1,5 @@
 /**
- * Writes numbers into a picture with a bitmap font of its own: SVG text would need fonts of the system, which containers
+ * Writes numbers into a picture with a built-in bitmap font: SVG text would need fonts of the system, which containers
  * often lack.
  */
 
@@ -20,7 +20,19 @@ const ROWS: Readonly<Record<string, readonly number[]>> = {
   '.': [0, 0, 0, 0, 0, 12, 12],
   '-': [0, 0, 0, 31, 0, 0, 0],
   '%': [24, 25, 2, 4, 8, 19, 3],
+  a: [0, 0, 14, 1, 15, 17, 15],
+  c: [0, 0, 14, 16, 16, 17, 14],
+  e: [0, 0, 14, 17, 31, 16, 14],
+  f: [6, 9, 8, 28, 8, 8, 8],
+  h: [16, 16, 22, 25, 17, 17, 17],
+  l: [12, 4, 4, 4, 4, 4, 14],
+  m: [0, 0, 26, 21, 21, 17, 17],
+  n: [0, 0, 22, 25, 17, 17, 17],
+  o: [0, 0, 14, 17, 17, 17, 14],
   p: [0, 0, 30, 17, 30, 16, 16],
+  r: [0, 0, 22, 25, 16, 16, 16],
+  s: [0, 0, 14, 16, 14, 1, 30],
+  t: [8, 8, 28, 8, 8, 9, 6],
   z: [0, 0, 31, 2, 4, 8, 31],
   ' ': [0, 0, 0, 0, 0, 0, 0],
 };
@@ -32,7 +44,7 @@ export function textWidth(text: string): number {
 
 /**
  * Calls `paint` for every pixel of a text.
- * @param text of the characters 0-9 . - % p z and space
+ * @param text of the characters 0-9 . - % a c e f h l m n o p r s t z and space
  * @throws RangeError for another character
  */
 export function drawText(

@@ -1,17 +1,17 @@
 /**
- * Whether an image holds anything to score. A blank exposure with or without noise, shading, collimation or markers
- * has no patch that could be like or unlike anatomy, so its scores mean nothing.
+ * Decides whether an image has any structure to score. A blank exposure, with or without noise, shading, collimation or
+ * markers, shows no anatomy, so its scores would have no meaning.
  *
  * The placed image is averaged to at most 128 x 128 samples and divided into cells of 4 x 4 of them. A cell has
  * structure if its standard deviation is
  *
  * - `CONTRAST` display values (of 255) or more, or
- * - at least one stored level, and its variance is at least `COHERENCE` times what its neighbouring samples differ by
- *   (half of their mean squared difference): of noise without a pattern the two are equal.
+ * - at least one stored level, and its variance is at least `COHERENCE` times half of the mean squared difference of
+ *   neighbouring samples: for uncorrelated noise the two are equal.
  *
- * An image holds something if at least `SHARE` of its cells have structure. Of 5,532 chest and knee radiographs the
- * least share is 0.73, of mammograms with much air 0.20, of radiographs squeezed into 64 grey levels 0.15; of blank
- * images with noise, shading, JPEG artefacts, text or the edges of a collimator the largest is 0.11.
+ * An image has structure if at least `SHARE` of its cells have it. The smallest share is 0.73 among 5,532 chest and knee
+ * radiographs, 0.20 among mammograms with much air, 0.15 among radiographs reduced to 64 grey levels; the largest is 0.11
+ * among blank images with noise, shading, JPEG artefacts, text or the edges of a collimator.
  */
 import type { Box, Placement } from '../geometry/placement.js';
 
@@ -22,15 +22,23 @@ const CELL = 4;
 const CONTRAST = 4;
 const COHERENCE = 2;
 const SHARE = 1 / 8;
-/** A source smaller than this part of the working image, either way, shows a patch of it as a handful of samples. */
+/** Smallest side of a source, relative to the working image: of a smaller source a patch has only a few samples. */
 const SMALLEST_PART = 1 / 16;
 
-/** A source that is too small to hold anything, whatever its values. */
+/** Whether a source is too small to be scored, whatever its values. */
 export function isTooSmall(rows: number, columns: number, workingSize: number): boolean {
   return Math.min(rows, columns) < workingSize * SMALLEST_PART;
 }
 
-/** The display values of a working image [size, size] as they are before percentiles are applied. */
+/** Fewest source rows, and columns, that are not too small. */
+export function smallestSide(workingSize: number): number {
+  return Math.ceil(workingSize * SMALLEST_PART);
+}
+
+/** Why an image holds nothing to score: too few rows or columns, one value everywhere, or noise and smooth shade only. */
+export type Emptiness = 'tooSmall' | 'blank' | 'flat';
+
+/** Display value at an index of a working image [size, size], before percentiles are applied. */
 export type ValueAt = (index: number) => number;
 
 export class ImageContent {
@@ -40,8 +48,8 @@ export class ImageContent {
   readonly #cells: number;
   #withStructure = 0;
   readonly #samples = new Float64Array(CELL * CELL);
-  /** Rows of cells that `lookAbove` is done with. */
-  #rowsSeen = 0;
+  /** Rows of cells that `countAbove` has counted. */
+  #rowsCounted = 0;
 
   /** @param level difference that one stored level makes in display values */
   constructor(
@@ -54,28 +62,28 @@ export class ImageContent {
     this.#cells = cellsOf(this.#rowStarts) * cellsOf(this.#columnStarts);
   }
 
-  /** Whether enough cells have structure, whatever the rest holds. */
+  /** Whether enough cells have structure, whatever the other cells contain. */
   get hasEnoughStructure(): boolean {
     return this.#cells > 0 && this.#withStructure >= SHARE * this.#cells;
   }
 
-  /** Looks at the rows of cells above working row `end` that it has not looked at yet. */
-  lookAbove(valueAt: ValueAt, end: number): void {
-    for (; !this.hasEnoughStructure && this.#rowsSeen < cellsOf(this.#rowStarts); this.#rowsSeen++) {
-      const bottom = this.#rowStarts[CELL * (this.#rowsSeen + 1)]!;
+  /** Counts structure in the rows of cells above working row `end` that were not counted yet. */
+  countAbove(valueAt: ValueAt, end: number): void {
+    for (; !this.hasEnoughStructure && this.#rowsCounted < cellsOf(this.#rowStarts); this.#rowsCounted++) {
+      const bottom = this.#rowStarts[CELL * (this.#rowsCounted + 1)]!;
       if (bottom > end) return;
-      const top = this.#rowStarts[CELL * this.#rowsSeen]!;
-      this.lookAt(valueAt, { top, bottom, left: 0, right: this.workingSize });
+      const top = this.#rowStarts[CELL * this.#rowsCounted]!;
+      this.countIn(valueAt, { top, bottom, left: 0, right: this.workingSize });
     }
   }
 
-  /** Looks at the cells in a box of working pixels; each box once. */
-  lookAt(valueAt: ValueAt, box: Box): void {
+  /** Counts structure in the cells of a box of working pixels. Must be called once for each box. */
+  countIn(valueAt: ValueAt, box: Box): void {
     this.#withStructure += this.#count(valueAt, box, SHARE * this.#cells - this.#withStructure);
   }
 
-  /** Whether the received parts hold enough structure. @param boxes parts, in working pixels */
-  holds(valueAt: ValueAt, boxes: readonly Box[]): boolean {
+  /** Whether the received parts of an image have enough structure. @param boxes the parts, in working pixels */
+  hasStructureIn(valueAt: ValueAt, boxes: readonly Box[]): boolean {
     if (this.hasEnoughStructure) return true;
     const cells = boxes.reduce((sum, box) => {
       const [rows, columns] = this.#cellsIn(box);
@@ -86,6 +94,22 @@ export class ImageContent {
     return cells > 0 && missing <= 0;
   }
 
+  /** Whether the received parts have one value, to a thousandth of a stored level. @param boxes as for `holds` */
+  isBlank(valueAt: ValueAt, boxes: readonly Box[]): boolean {
+    let low = Number.POSITIVE_INFINITY;
+    let high = Number.NEGATIVE_INFINITY;
+    for (const { top, bottom, left, right } of boxes) {
+      for (let row = top; row < bottom; row++) {
+        for (let at = row * this.workingSize + left; at < row * this.workingSize + right; at++) {
+          const value = valueAt(at);
+          low = Math.min(low, value);
+          high = Math.max(high, value);
+        }
+      }
+    }
+    return !(high - low > this.level / 1000);
+  }
+
   #cellsIn(box: Box): readonly [readonly [number, number], readonly [number, number]] {
     return [
       cellsWithin(this.#rowStarts, box.top, box.bottom),
@@ -93,7 +117,7 @@ export class ImageContent {
     ];
   }
 
-  /** Cells with structure in a box; stops at `enough`. */
+  /** Number of cells with structure in a box; the count stops at `enough`. */
   #count(valueAt: ValueAt, box: Box, enough: number): number {
     const [rows, columns] = this.#cellsIn(box);
     let count = 0;
@@ -106,7 +130,7 @@ export class ImageContent {
     return count;
   }
 
-  /** The 4 x 4 samples of a cell: means over boxes of working pixels. */
+  /** Computes the 4 x 4 samples of a cell: means over boxes of working pixels. */
   #average(valueAt: ValueAt, row: number, column: number): void {
     const [down, across] = [this.#rowStarts, this.#columnStarts];
     for (let i = 0; i < CELL; i++) {
@@ -131,7 +155,7 @@ export class ImageContent {
     let squares = 0;
     let differences = 0;
     for (let i = 0; i < samples.length; i++) {
-      // Relative to the first: of a bright cell the squares alone would lose the small differences.
+      // Relative to the first sample: rounding errors of the squares of large values would hide small differences.
       const value = samples[i]! - samples[0]!;
       sum += value;
       squares += value * value;
@@ -154,7 +178,7 @@ function cellsOf(starts: Int32Array): number {
   return Math.floor((starts.length - 1) / CELL);
 }
 
-/** The cells of an axis that lie in [from, end): the first of them, and the one behind the last. */
+/** The cells of an axis that lie in [from, end): index of the first, and of the one after the last. */
 function cellsWithin(starts: Int32Array, from: number, end: number): readonly [number, number] {
   let first = 0;
   let last = cellsOf(starts);

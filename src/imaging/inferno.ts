@@ -1,6 +1,6 @@
 /**
  * The colour map "inferno" of matplotlib (Nathaniel Smith, Stéfan van der Walt, 2015), released under CC0: perceptually
- * uniform, its lightness rises all the way, readable without colour vision and in grey print.
+ * uniform, of monotonically increasing lightness, readable without colour vision and in grey print.
  */
 
 /** 256 colours, each rrggbb, dark to light. */

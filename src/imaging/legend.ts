@@ -3,16 +3,18 @@ import type { MapShape } from './anomaly-map.js';
 import { CONTOUR, type ColourStop } from './colour-scale.js';
 import { drawText, textWidth } from './glyphs.js';
 
-/** In pixels; the labels of the smallest bar must not touch. */
+/** Smallest width in pixels: the labels of the bar must not touch. */
 const WIDTH_MIN = 256;
 const HEIGHT = 44;
-const BAR = { margin: 10, top: 7, height: 9 } as const;
-const LABEL_TOP = { robustZ: 22, pValue: 33 } as const;
+const BAR = { margin: 10, top: 4, height: 6 } as const;
+const LABEL_TOP = { robustZ: 15, share: 24, caption: 34 } as const;
+/** What the second line of labels counts: `p` would read as the p-value of the image, which is another share. */
+const CAPTION = '% of normal patches that reach z';
 /** Labelled values of the bar, its ends included. */
 const TICKS = 4;
 const BACKGROUND = 24;
 const TEXT = 225;
-/** Grey under the colours of the bar, as they lie over a middle grey of the picture. */
+/** Grey level under the colours of the bar: a middle grey, as in pictures. */
 const UNDER_BAR = 106;
 
 type Rgb = readonly [red: number, green: number, blue: number];
@@ -49,7 +51,7 @@ function barColour(stops: readonly ColourStop[], share: number): Rgb {
   return [over(({ red }) => red), over(({ green }) => green), over(({ blue }) => blue)];
 }
 
-/** Such as 4.8%, with two digits at most, and never 0. */
+/** Formats a share such as 4.8%, with at most two digits, and never as 0. */
 function shownShare(share: number): string {
   return `${Number((100 * share).toPrecision(2))}%`;
 }
@@ -72,13 +74,14 @@ function drawBar(canvas: Canvas, top: number, stops: readonly ColourStop[]): voi
     const x = BAR.margin + Math.round((index / (stops.length - 1)) * (length - 1));
     for (let y = 0; y < 3; y++) canvas.paint(x, top + BAR.top + BAR.height + y, [TEXT, TEXT, TEXT]);
     canvas.write(`z ${stop.robustZ.toFixed(1)}`, x, top + LABEL_TOP.robustZ);
-    canvas.write(`p ${shownShare(stop.pValue)}`, x, top + LABEL_TOP.pValue);
+    canvas.write(shownShare(stop.pValue), x, top + LABEL_TOP.share);
   }
+  canvas.write(CAPTION, canvas.shape.columns / 2, top + LABEL_TOP.caption);
 }
 
 /**
- * The picture with its colour bar below it. The picture keeps its pixels, in the upper left corner; the result is 44 rows
- * higher, and 256 columns wide where the picture is narrower.
+ * Adds the colour bar below a picture. The picture is unchanged in the upper left corner; the result is 44 rows higher, and
+ * 256 columns wide where the picture is narrower.
  * @param rgb uint8 [rows, columns, 3]
  * @param stops ascending and evenly spaced, the first at the threshold, at least two
  */

@@ -1,7 +1,7 @@
 /** Look-up tables of a pixel format: Modality LUT and VOI LUT (DICOM PS3.3 C.11.1.1.1, C.11.2.1.1). */
 import { invalid } from './invalid-format.js';
 
-/** `firstValue` maps to entry 0, lower values too; values beyond the last entry map to it. */
+/** `firstValue` and lower values map to entry 0; values beyond the last entry map to the last entry. */
 export interface LookupTable {
   /** A whole number; may be negative. */
   readonly firstValue: number;
@@ -12,7 +12,7 @@ export interface LookupTable {
 }
 
 /**
- * @param field of the header the table came in, for the error
+ * @param field of the header that contains the table, for the error
  * @throws SaladError HEADER_INVALID where a table is out of range
  */
 export function validateLookupTable(field: string, table: LookupTable): void {

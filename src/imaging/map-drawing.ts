@@ -23,7 +23,7 @@ export interface PictureLayers {
   readonly colours: Uint8Array;
 }
 
-/** uint8 [rows, columns, 3]: the picture with the map over it. */
+/** Draws the map over the picture: uint8 [rows, columns, 3]. */
 export function overlayRgb({ grey, map, shape, scale }: DrawnMap): Promise<Uint8Array> {
   return inTurns(overlaySteps(grey, map, shape, scale));
 }

@@ -1,6 +1,6 @@
 /**
- * Converts stored values to modality values by a look-up table, or by slope and intercept (DICOM PS3.3 C.11.1); and tells
- * which stored values are Pixel Padding (C.7.5.1.1.2).
+ * Converts stored values to modality values by a look-up table, or by slope and intercept (DICOM PS3.3 C.11.1), and
+ * recognises Pixel Padding (C.7.5.1.1.2).
  */
 import { invalid } from './invalid-format.js';
 import { type LookupTable, validateLookupTable } from './lookup-table.js';
@@ -20,7 +20,7 @@ export interface ModalityFormat {
   readonly padding?: PixelPadding;
 }
 
-/** Stored value to modality value. */
+/** Returns the function from stored values to modality values. */
 export function modalityFunction(format: ModalityFormat): (stored: number) => number {
   const { rescaleSlope, rescaleIntercept, modalityLut } = format;
   if (modalityLut === undefined) return (stored) => rescaleSlope * stored + rescaleIntercept;

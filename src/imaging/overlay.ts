@@ -1,10 +1,10 @@
-/** An anomaly map as colours: over a grey picture, or as a layer of its own. */
+/** Draws an anomaly map in colours, over a grey picture or as a separate layer. */
 import { SaladError } from '../errors/index.js';
 import type { MapShape } from './anomaly-map.js';
 import { CONTOUR, type ColourScale, colourIndex, colourTable } from './colour-scale.js';
 import { sharp } from './libvips.js';
 
-/** The contour is this part of the map's longer side wide, at least a pixel. */
+/** Width of the contour relative to the map's longer side; it has at least one pixel. */
 const CONTOUR_SHARE = 1 / 300;
 /** Rows painted in one step. */
 const STEP_ROWS = 16;
@@ -16,9 +16,9 @@ const GREEN = Float64Array.from(COLOURS, ({ green }) => green);
 const BLUE = Float64Array.from(COLOURS, ({ blue }) => blue);
 const OPACITY = Float64Array.from(COLOURS, ({ opacity }) => opacity);
 
-/** Which colour every pixel of a map has: 0 for none, those of `colourTable`, or the contour around what is above. */
+/** Finds the colour of every pixel of a map: 0 for none, an index of `colourTable`, or the contour of the coloured area. */
 class MapColours {
-  /** 1 where the map is not above the beginning of the scale; around the map, which is no edge, 0. */
+  /** 1 where the map is not above the beginning of the scale. Outside of the map 0, so that its border has no contour. */
   readonly #below: Uint8Array;
   readonly #reach: number;
   readonly #width: number;
@@ -38,7 +38,7 @@ class MapColours {
     for (let row = 0, at = 0; row < rows; row++) {
       const line = (row + this.#reach) * this.#width + this.#reach;
       for (let column = 0; column < columns; column++, at++) {
-        // NaN fails the comparison: what was not scored counts as below.
+        // NaN fails the comparison: pixels that were not scored count as below.
         this.#below[line + column] = map[at]! > scale.from ? 0 : 1;
       }
     }
@@ -58,7 +58,7 @@ class MapColours {
 }
 
 /**
- * A grey picture with the map over it, some rows a step.
+ * Draws the map over a grey picture, some rows in each step.
  * @param grey uint8 [rows, columns]
  * @param map robust z [rows, columns]; NaN shows plain grey
  * @returns uint8 [rows, columns, 3]
@@ -85,12 +85,12 @@ export function* overlaySteps(
   return rgb;
 }
 
-/** uint8 [rows, columns, 3] as a PNG file. */
+/** Encodes uint8 [rows, columns, 3] as a PNG file. */
 export function rgbPng(rgb: Uint8Array, shape: MapShape): Promise<Uint8Array> {
   return pngOf(rgb, shape, 3);
 }
 
-/** The colours alone, transparent where the picture stays as it is, as a PNG file. */
+/** Draws only the colours, transparent elsewhere, as a PNG file. */
 export function colourLayerPng(map: Float32Array, shape: MapShape, scale: ColourScale): Promise<Uint8Array> {
   const colours = new MapColours(map, shape, scale);
   const rgba = new Uint8Array(map.length * 4);

@@ -1,4 +1,4 @@
-/** The place of a patch in the source image. */
+/** Computes the position of a patch in the source image. */
 import type { Point } from '../geometry/affine.js';
 import { patchStart } from '../geometry/geometry.js';
 import type { Box } from '../geometry/placement.js';

@@ -1,4 +1,4 @@
-/** Percentiles by linear interpolation between order statistics, as numpy.percentile does by default. */
+/** Computes percentiles by linear interpolation between order statistics, as numpy.percentile does by default. */
 
 /**
  * @param values reordered in place (a selection, not a full sort: images have up to millions of pixels)
@@ -9,7 +9,7 @@ export function percentilesOf(values: Float32Array, percentiles: readonly number
   return percentiles.map((percentile) =>
     percentileOfSorted(values.length, percentile, (rank, isNext) => {
       if (!isNext) return select(values, rank);
-      // After the selection everything right of the rank before is at least as high: the next one is there.
+      // After the selection all values right of the previous rank are at least as high: the next rank is their minimum.
       let high = Number.POSITIVE_INFINITY;
       for (let i = rank; i < values.length; i++) if (values[i]! < high) high = values[i]!;
       return high;
@@ -18,8 +18,8 @@ export function percentilesOf(values: Float32Array, percentiles: readonly number
 }
 
 /**
- * The interpolation between the two order statistics a percentile lies between.
- * @param at value of a rank, counted from 0; `isNext` says that the rank before was just asked for
+ * Interpolates between the two order statistics next to a percentile.
+ * @param at returns the value of a rank, from 0; `isNext`: the previous call was for the previous rank
  * @returns NaN where `count` is 0
  */
 export function percentileOfSorted(
@@ -35,12 +35,13 @@ export function percentileOfSorted(
   return low + (at(below + 1, true) - low) * (position - below);
 }
 
-/** Below this many values a sample is not worth its cost. */
+/** With fewer values sampling does not save time. */
 const SAMPLED_FROM = 600;
 
 /**
- * Floyd and Rivest's SELECT (CACM 18(3), 1975, algorithm 489): moves the k-th smallest value to index k, smaller
- * ones before it. Its pivot comes from a sample around k, so that far percentiles cost little more than one pass.
+ * Floyd and Rivest's SELECT (CACM 18(3), 1975, algorithm 489): moves the k-th smallest value to index k, and smaller
+ * values before it. The pivot is chosen from a sample around k, so that high and low percentiles cost little more than one
+ * pass.
  */
 function select(values: Float32Array, k: number, first = 0, last = values.length - 1): number {
   let left = first;
@@ -65,7 +66,7 @@ function select(values: Float32Array, k: number, first = 0, last = values.length
   return values[k]!;
 }
 
-/** Puts a value close to the k-th smallest at index k: the same selection among some of the values around it. */
+/** Moves a value close to the k-th smallest to index k, by the same selection in a sample of the values around it. */
 function selectSample(values: Float32Array, k: number, left: number, right: number): void {
   const count = right - left + 1;
   const rank = k - left + 1;

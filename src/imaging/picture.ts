@@ -1,4 +1,4 @@
-/** Grey pictures of radiographs for people: small, 8 bits, in the geometry of the source image. */
+/** Draws grey pictures of radiographs: small, 8 bits, in the geometry of the source image. */
 import type { Placement } from '../geometry/placement.js';
 import type { MapShape } from './anomaly-map.js';
 import { sharp } from './libvips.js';
@@ -7,13 +7,13 @@ import { createDisplayTransform, type PixelFormat } from './pixel-format.js';
 import { RowResampler } from './resample.js';
 import { stretch } from './stretch.js';
 
-/** Samples that become display values at once. */
+/** Samples that are converted to display values in one call. */
 const BLOCK_SAMPLES = 32_768;
-/** Percentiles of the picture that are shown black and white: a few markers or dead pixels must not take the range. */
+/** Percentiles of the picture that are shown black and white, so that a few markers or dead pixels do not set the range. */
 const SHOWN = [0.5, 99.5] as const;
 
 /**
- * The source as the working image shows it, a row a step.
+ * Draws the source from the working image, one row in each step.
  * @param pixels uint8 [size, size], where the source lies at `placement`
  * @returns uint8 [shape.rows, shape.columns]
  */
@@ -48,7 +48,7 @@ export function* pictureSteps(
 }
 
 /**
- * The source from its own samples, its grey levels stretched over what is shown.
+ * Draws the source from its samples, with the grey levels stretched between two percentiles.
  * @param samples all samples, row by row, little-endian
  * @returns uint8 [shape.rows, shape.columns]
  */
@@ -74,7 +74,7 @@ export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapSh
   return picture;
 }
 
-/** uint8 [rows, columns] as a JPEG file, for pages: a tenth of a PNG. */
+/** Encodes uint8 [rows, columns] as a JPEG file, for pages: it has a tenth of the size of a PNG file. */
 export function greyJpeg(grey: Uint8Array, { rows, columns }: MapShape): Promise<Uint8Array> {
   return sharp(grey, { raw: { width: columns, height: rows, channels: 1 } })
     .jpeg({ quality: 85 })

@@ -1,6 +1,6 @@
 /**
- * What the stored values of a radiograph mean, and the way from stored values to display values:
- * modality rescale, then VOI window or LUT, then MONOCHROME1 inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+ * The meaning of stored values, and their conversion to display values: modality rescale, then VOI window or LUT, then
+ * MONOCHROME1 inversion (DICOM PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
  */
 import { SaladError } from '../errors/index.js';
 import { invalid } from './invalid-format.js';
@@ -15,15 +15,15 @@ export interface PixelFormat extends ModalityFormat {
   readonly rows: number;
   readonly columns: number;
   /**
-   * 8 and 16: stored values. 32: display values in [0, 255] as float32, of tiles alone: a client that resamples
-   * does so after the display transform, as the server does with rows, and needs the fractions.
+   * 8 and 16: stored values. 32: display values in [0, 255] as float32, only for tiles: a client resamples after the
+   * display transform, as the server does with rows, and the results are not whole numbers.
    */
   readonly bitsAllocated: 8 | 16 | 32;
-  /** 1 to bitsAllocated; higher bits of a sample are ignored. With 32: of the values the display values come from. */
+  /** 1 to bitsAllocated; higher bits of a sample are ignored. With 32: bits of the values before the display transform. */
   readonly bitsStored: number;
   /** Samples are two's complement of `bitsStored` bits. */
   readonly isSigned: boolean;
-  /** The lowest display value is shown white. */
+  /** Whether the lowest display value is shown white. */
   readonly monochrome1: boolean;
   readonly voi: VoiTransform;
   /** Distance between the centres of neighbouring samples in mm. */
@@ -34,12 +34,12 @@ export interface PixelFormat extends ModalityFormat {
 }
 
 /**
- * Stored samples (little-endian bytes) to display values in [0, 255]. Writes
+ * Converts stored samples (little-endian bytes) to display values in [0, 255]. Writes
  * `samples.length / (bitsAllocated / 8)` values to the start of `out`.
  */
 export type DisplayTransform = (samples: Uint8Array, out: Float32Array) => void;
 
-/** Unsigned, MONOCHROME2, no rescale, full range: what a plain PNG or a raw detector frame is. */
+/** The format of a PNG file or a raw detector frame: unsigned, MONOCHROME2, no rescale, full range. */
 export function defaultPixelFormat(
   rows: number,
   columns: number,
@@ -116,13 +116,13 @@ export function aspectRatioOf({ pixelAspectRatio, rowSpacingMm, columnSpacingMm 
   return rowSpacingMm === undefined || columnSpacingMm === undefined ? 1 : rowSpacingMm / columnSpacingMm;
 }
 
-/** What makes display values of stored ones has been applied already. */
+/** Refuses all settings of the conversion to display values, which the client has applied already. */
 function validateDisplayValues(format: PixelFormat): void {
   const why = 'must be absent: samples of 32 bits are display values';
   if (format.bitsStored > 16 && format.bitsStored !== 32) {
     invalid(
       'bits_stored',
-      'must be 0 to 16 for samples of 32 bits, the bits of the values they were made of',
+      'must be 0 to 16 for samples of 32 bits: the bits of the values before the display transform',
     );
   }
   if (format.isSigned) invalid('is_signed', why);
@@ -135,13 +135,13 @@ function validateDisplayValues(format: PixelFormat): void {
 }
 
 /**
- * The display transform as one table over all stored values, so that a pixel costs one look-up.
- * `auto` acts as the full range here: the percentiles need the whole image and are applied by its owner.
+ * Builds the display transform as one table over all stored values, so that a pixel needs one look-up.
+ * `auto` gives the full range here: the percentiles need the whole image, and the caller applies them.
  * @throws SaladError HEADER_INVALID where the format is out of range.
  */
 export function createDisplayTransform(format: PixelFormat): DisplayTransform {
   validatePixelFormat(format);
-  if (format.bitsAllocated === 32) return takeDisplayValues;
+  if (format.bitsAllocated === 32) return readDisplayValues;
   const table = recentTable(format);
   const mask = table.length - 1;
   if (format.bitsAllocated === 8) {
@@ -157,11 +157,11 @@ export function createDisplayTransform(format: PixelFormat): DisplayTransform {
   };
 }
 
-/** Weights of a filter that add up to 1 but for rounding may leave [0, 255] by a little. */
+/** Tolerance outside of [0, 255]: weights of a filter add up to 1 except for rounding errors. */
 const ROUNDING = 0.5;
 
-/** @throws SaladError SAMPLE_INVALID; then `out` holds nothing of use. */
-function takeDisplayValues(samples: Uint8Array, out: Float32Array): void {
+/** @throws SaladError SAMPLE_INVALID; the content of `out` is undefined then */
+function readDisplayValues(samples: Uint8Array, out: Float32Array): void {
   const view = new DataView(samples.buffer, samples.byteOffset, samples.byteLength);
   for (let i = 0, at = 0; at + 4 <= samples.length; i++, at += 4) {
     const value = view.getFloat32(at, true);
@@ -172,31 +172,31 @@ function takeDisplayValues(samples: Uint8Array, out: Float32Array): void {
   }
 }
 
-/** The difference that one stored level makes in display values over the full range. */
+/** Difference in display values between neighbouring stored values, over the full range. */
 export function displayLevel({ bitsStored }: PixelFormat): number {
   return 255 / (2 ** Math.min(16, bitsStored) - 1);
 }
 
-/** Bytes of the table that one format needs. */
+/** Bytes of memory for the display transform of a format. */
 export function displayTableBytes({ bitsAllocated, bitsStored, modalityLut, voi }: PixelFormat): number {
   if (bitsAllocated === 32) return 0;
-  // A look-up table of the header is held as numbers while it is checked, and then as 16 bits an entry.
+  // The entries of a look-up table of the header are numbers while they are checked, and have 16 bits each afterwards.
   const entries = (voi.kind === 'lut' ? voi.entries.length : 0) + (modalityLut?.entries.length ?? 0);
   return 4 * 2 ** bitsStored + 24 * entries;
 }
 
-/** Tables of the latest formats: a detector sends thousands of images of one. At most 256 KiB each. */
+/** Tables of the latest formats, at most 256 KiB each: a detector sends thousands of images with one format. */
 const recent = new Map<string, Float32Array>();
 const RECENT_MAX = 16;
 
 function recentTable(format: PixelFormat): Float32Array {
-  // A look-up table may be as long as what is made of it.
+  // The key of a format with a look-up table could be as long as the table itself, so such tables are not cached.
   if (format.voi.kind === 'lut' || format.modalityLut !== undefined) return displayTable(format);
   const { bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi } = format;
   const values = [bitsStored, isSigned, monochrome1, rescaleSlope, rescaleIntercept, padding, voi];
   const key = JSON.stringify(values);
   const table = recent.get(key) ?? displayTable(format);
-  // Put at the end: the first is the one unused for longest.
+  // Moved to the end, so that the first entry is the one that was not used for the longest time.
   recent.delete(key);
   recent.set(key, table);
   if (recent.size > RECENT_MAX) recent.delete(recent.keys().next().value!);
@@ -219,14 +219,14 @@ function displayTable(format: PixelFormat): Float32Array {
   return table;
 }
 
-/** The full range of the output of a Modality LUT. */
+/** Maps the full output range of a Modality LUT to display values. */
 function lutRange(table: LookupTable | undefined): ((value: number) => number) | null {
   if (table === undefined) return null;
   const scale = 255 / (2 ** table.bitsPerEntry - 1);
   return (value) => value * scale;
 }
 
-/** The range of rescaled values is linear in the stored ones: only the slope's sign matters. */
+/** Maps the full range of stored values to display values. Rescaling is linear: only the sign of the slope matters. */
 function fullRange(aboveLowest: number, span: number, slope: number): number {
   return ((slope > 0 ? aboveLowest : span - aboveLowest) * 255) / span;
 }

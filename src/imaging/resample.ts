@@ -1,13 +1,13 @@
 /**
- * Streaming separable resampling. Rows go in as the detector reads them out, target rows come out as soon as
- * their filter support is there. Every target value is summed over its taps in ascending source order, whatever
- * the chunks were, so that streamed and whole images agree to the bit.
+ * Streaming separable resampling: takes source rows in any number at a time, and returns each target row as soon as all
+ * its source rows have arrived. Every target value is the sum over its taps in ascending source order, so that streamed and
+ * whole images give identical results.
  */
 import { SaladError } from '../errors/index.js';
 
 /**
- * `area`: box filter with fractional coverage when shrinking, triangle (bilinear, half-pixel centres) when
- * enlarging. `lanczos3`: windowed sinc with three lobes, stretched by the scale when shrinking; overshoots.
+ * `area`: box filter with fractional coverage for reduction, triangle (bilinear, half-pixel centres) for enlargement.
+ * `lanczos3`: windowed sinc with three lobes, widened by the scale for reduction; overshoots.
  */
 export type ResampleKernel = 'area' | 'lanczos3';
 
@@ -19,10 +19,10 @@ export interface ResampleShape {
   readonly kernel?: ResampleKernel;
 }
 
-/** Takes target row `row`; `values` [targetColumns] is reused for the next row. */
+/** Receives target row `row`; `values` [targetColumns] is reused for the next row. */
 export type TargetRowSink = (row: number, values: Float32Array) => void;
 
-/** For every target index the first source index, the number of taps and their weights, which add up to 1. */
+/** For every target index: first source index, number of taps, and their weights, which add up to 1. */
 interface Taps {
   readonly first: Int32Array;
   readonly count: Int32Array;
@@ -34,20 +34,22 @@ interface Taps {
 /** Multiplications between two steps. */
 const STEP_OPERATIONS = 1_000_000;
 
-/** Pushes source rows through a separable filter; keeps only the rows that later target rows still need. */
+/** Filters source rows; keeps only the rows that later target rows need. */
 export class RowResampler {
   readonly shape: ResampleShape;
-  /** Source rows taken so far. */
+  /** Number of source rows received. */
   rowsReceived = 0;
-  /** Target rows handed to the sink so far. */
+  /** Number of target rows passed to the sink. */
   rowsProduced = 0;
   readonly #horizontal: Taps;
   readonly #vertical: Taps;
   readonly #sink: TargetRowSink;
-  /** The last source rows, resampled horizontally: source row r lives in slot r % slots. */
+  /** The last source rows, resampled horizontally: source row r is at index r % ring.length. */
   readonly #ring: Float32Array[];
   readonly #sums: Float64Array;
   readonly #target: Float32Array;
+  /** Every target value is a source value: there is nothing to sum. */
+  readonly #isIdentity: boolean;
 
   constructor(shape: ResampleShape, sink: TargetRowSink) {
     const kernel = shape.kernel ?? 'area';
@@ -58,17 +60,18 @@ export class RowResampler {
     this.#ring = Array.from({ length: this.#vertical.stride }, () => new Float32Array(shape.targetColumns));
     this.#sums = new Float64Array(shape.targetColumns);
     this.#target = new Float32Array(shape.targetColumns);
+    this.#isIdentity = [this.#horizontal, this.#vertical].every(isIdentity);
   }
 
   /**
-   * Takes the next `rowCount` rows from the start of `values` [rowCount, sourceColumns].
-   * @throws SaladError SAMPLE_COUNT_MISMATCH where that is more than the shape has left or `values` is too short.
+   * Filters the next `rowCount` rows, from the start of `values` [rowCount, sourceColumns].
+   * @throws SaladError SAMPLE_COUNT_MISMATCH where there are more rows than the shape has, or `values` is too short
    */
   push(values: Float32Array, rowCount: number): void {
     for (const _step of this.steps(values, rowCount));
   }
 
-  /** As `push`, in steps of about a millisecond: a narrow source has many rows, and one row may make many. */
+  /** As `push`, in steps of about a millisecond: a narrow source has many rows, and one row may complete many rows. */
   *steps(values: Float32Array, rowCount: number): Generator<void> {
     const columns = this.shape.sourceColumns;
     if (this.rowsReceived + rowCount > this.shape.sourceRows || values.length < rowCount * columns) {
@@ -80,12 +83,16 @@ export class RowResampler {
     const { targetRows, targetColumns } = this.shape;
     const { first, count } = this.#vertical;
     let operations = 0;
+    if (this.#isIdentity) {
+      this.#copyRows(values, rowCount);
+      return;
+    }
     for (let row = 0; row < rowCount; row++) {
-      const slot = this.#ring[this.rowsReceived % this.#ring.length]!;
-      resampleRow(values, row * columns, this.#horizontal, slot);
+      const line = this.#ring[this.rowsReceived % this.#ring.length]!;
+      resampleRow(values, row * columns, this.#horizontal, line);
       this.rowsReceived++;
       operations += columns + 2 * targetColumns;
-      // Every target row whose last source row has come.
+      // Every target row whose last source row has arrived.
       while (this.rowsProduced < targetRows) {
         const target = this.rowsProduced;
         if (first[target]! + count[target]! > this.rowsReceived) break;
@@ -100,6 +107,15 @@ export class RowResampler {
       if (operations < STEP_OPERATIONS) continue;
       operations = 0;
       yield;
+    }
+  }
+
+  #copyRows(values: Float32Array, rowCount: number): void {
+    const target = this.#target;
+    for (let from = 0; from < rowCount * target.length; from += target.length) {
+      for (let x = 0; x < target.length; x++) target[x] = values[from + x]!;
+      this.rowsReceived++;
+      this.#sink(this.rowsProduced++, target);
     }
   }
 
@@ -118,7 +134,7 @@ export class RowResampler {
 }
 
 /**
- * A whole image at once, through the same code as a stream.
+ * Resamples a whole image, with the same code as a stream.
  * @param source float32 [sourceRows, sourceColumns]
  * @returns float32 [targetRows, targetColumns]
  */
@@ -129,10 +145,10 @@ export function resampleImage(source: Float32Array, shape: ResampleShape): Float
   return target;
 }
 
-/** What a typed array takes beside its elements. */
+/** Memory of a typed array without its elements. */
 const TYPED_ARRAY_BYTES = 200;
 
-/** Bytes that a resampler holds: the weights of both directions, and the rows that later ones still need. */
+/** Memory of a resampler: the weights of both directions, and the rows that later target rows need. */
 export function resamplerBytes(shape: ResampleShape): number {
   const { sourceRows, sourceColumns, targetRows, targetColumns, kernel = 'area' } = shape;
   const across = strideOf(sourceColumns, targetColumns, kernel);
@@ -184,7 +200,12 @@ function createTaps(sourceSize: number, targetSize: number, kernel: ResampleKern
   return taps;
 }
 
-/** `weight(j, center)` of source sample j for a target sample centred at `center`, zero beyond `radius`. */
+/** Whether target sample i is source sample i, with the weight 1. */
+function isIdentity({ first, count, weights, stride }: Taps): boolean {
+  return first.every((from, i) => from === i && count[i] === 1 && weights[i * stride] === 1);
+}
+
+/** `weight(j, center)` is that of source sample j for a target sample centred at `center`; zero beyond `radius`. */
 interface Filter {
   readonly radius: number;
   weight(sample: number, center: number): number;
@@ -196,18 +217,18 @@ function filterFor(scale: number, kernel: ResampleKernel): Filter {
     return { radius: 3 * stretch, weight: (j, center) => lanczos3((j + 0.5 - center) / stretch) };
   }
   if (scale < 1) {
-    // Beyond the outermost centres one neighbour is missing; normalising the rest repeats the edge sample.
+    // Beyond the outermost centres one neighbour is missing; normalisation of the other weight repeats the edge sample.
     return { radius: 1, weight: (j, center) => Math.max(0, 1 - Math.abs(j + 0.5 - center)) };
   }
   const half = scale / 2;
   return {
     radius: half,
-    weight: (j, center) => snap(Math.min(j + 1, center + half) - Math.max(j, center - half)),
+    weight: (j, center) => withoutRoundingError(Math.min(j + 1, center + half) - Math.max(j, center - half)),
   };
 }
 
-/** Rounding leaves slivers of coverage around 1e-13 where box and sample only touch: those are zero. */
-function snap(coverage: number): number {
+/** Where box and sample only touch, rounding errors give a coverage of about 1e-13 instead of 0. */
+function withoutRoundingError(coverage: number): number {
   return coverage < 1e-9 ? 0 : coverage;
 }
 

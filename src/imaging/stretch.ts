@@ -1,13 +1,14 @@
-/** Contrast stretch by percentiles of the whole image. */
+/** Stretches contrast between percentiles of the whole image. */
 
 import type { Geometry } from '../geometry/geometry.js';
 import type { Placement } from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
+import { tileColumnOf, tileRowOf } from '../geometry/tile-index.js';
 import { lookUp, percentilesOfCounts, SampleCounts, toByte } from './byte-table.js';
 import type { PixelFormat } from './pixel-format.js';
 import type { TileCoverage } from './tile-coverage.js';
 
-/** The percentiles of a bundle that was calibrated with percentiles; for other bundles those of the header. */
+/** The percentiles of a model that uses percentiles; for other models those of the header. */
 export function percentileRange(input: InputSpec, format: PixelFormat): [number, number] {
   if (input.intensity.kind === 'percentile') return [input.intensity.low, input.intensity.high];
   if (format.voi.kind === 'auto') return [format.voi.lowPercentile, format.voi.highPercentile];
@@ -25,8 +26,8 @@ export function stretch(values: Float32Array, low: number, high: number, pixels:
 
 /**
  * Stretches 8-bit samples in place: percentiles from 256 counts, then one look-up for each pixel. The result is
- * what `stretch` gives for their display values.
- * @param pixels uint8 [workingSize, workingSize] samples as they came
+ * that of `stretch` for their display values.
+ * @param pixels uint8 [workingSize, workingSize] samples as received
  * @param display display value of each sample
  */
 export function stretchSamples(
@@ -41,14 +42,16 @@ export function stretchSamples(
   const received = tiles.receivedTiles();
   const counts = new SampleCounts();
   for (const tile of received) {
-    const { top, left, bottom, right } = tiles.placedBox(tile, placement);
+    const [row, column] = [tileRowOf(geometry, tile), tileColumnOf(geometry, tile)];
+    const { top, left, bottom, right } = tiles.placedBox(row, column, placement);
     for (let y = top; y < bottom && left < right; y++)
       counts.add(pixels, y * workingSize + left, right - left);
   }
   const [low, high] = percentilesOfCounts(counts.total(), display, percentiles);
   const table = new Uint8Array(256);
   stretch(display, low!, high!, table);
-  for (const { row, column } of received) {
+  for (const tile of received) {
+    const [row, column] = [tileRowOf(geometry, tile), tileColumnOf(geometry, tile)];
     for (let y = row * coreSize; y < (row + 1) * coreSize; y++) {
       const at = y * workingSize + column * coreColumns;
       lookUp(table, pixels, at, pixels, at, coreColumns);

@@ -1,24 +1,19 @@
-/** Which tiles have their core and halo covered by the pixels received so far. */
+/** Tracks which tiles are covered: all pixels of their core and halo have been received. */
 import { SaladError } from '../errors/index.js';
 import type { Geometry } from '../geometry/geometry.js';
 import type { Box, Placement } from '../geometry/placement.js';
-
-/** A place in the tile grid. */
-export interface TilePosition {
-  readonly row: number;
-  readonly column: number;
-}
+import { type TileIndex, tileColumnOf, tileIndexAt, tileRowOf, tilesOfRows } from '../geometry/tile-index.js';
 
 /**
- * Coverage by whole rows from the top: a row of tiles is covered at once. Mirrored halo beyond the border needs
- * no row of its own: what it mirrors lies between the tile's clipped first and last row.
+ * Coverage by whole rows from the top: all tiles of a row become covered together. The mirrored halo beyond the border
+ * needs no additional row: the mirrored pixels lie between the tile's clipped first and last row.
  */
 export class RowCoverage {
   readonly #geometry: Geometry;
   readonly #placement: Placement;
-  /** Working rows from the top that are final, the black ones around the image included. */
+  /** Number of working rows from the top that are final, including the black rows around the image. */
   #rowsCovered: number;
-  /** Rows of tiles reported as ready. */
+  /** Number of rows of tiles reported as ready. */
   #tileRowsReady = 0;
 
   constructor(geometry: Geometry, placement: Placement) {
@@ -31,22 +26,26 @@ export class RowCoverage {
     return this.#rowsCovered === this.#geometry.workingSize;
   }
 
-  /** @param rowsProduced rows of the placed image that are there, counted from its top */
-  take(rowsProduced: number): TilePosition[] {
+  /**
+   * Updates the coverage.
+   * @param rowsProduced number of final rows of the placed image, counted from its top
+   * @returns the tiles that became covered
+   */
+  update(rowsProduced: number): TileIndex[] {
     const { workingSize, tileRows: count } = this.#geometry;
     const isLast = rowsProduced === this.#placement.rows;
     this.#rowsCovered = isLast ? workingSize : this.#placement.top + rowsProduced;
     const first = this.#tileRowsReady;
     while (this.#tileRowsReady < count && this.#isCovered(this.#tileRowsReady)) this.#tileRowsReady++;
-    return tileRows(this.#geometry, first, this.#tileRowsReady);
+    return tilesOfRows(this.#geometry, first, this.#tileRowsReady);
   }
 
-  coveredTiles(): TilePosition[] {
-    return tileRows(this.#geometry, 0, this.#tileRowsReady);
+  coveredTiles(): TileIndex[] {
+    return tilesOfRows(this.#geometry, 0, this.#tileRowsReady);
   }
 
-  missingTiles(): TilePosition[] {
-    return tileRows(this.#geometry, this.#tileRowsReady, this.#geometry.tileRows);
+  missingTiles(): TileIndex[] {
+    return tilesOfRows(this.#geometry, this.#tileRowsReady, this.#geometry.tileRows);
   }
 
   /** The received part of the placed image, as a new array. */
@@ -74,14 +73,14 @@ export class RowCoverage {
   }
 }
 
-/** Coverage by tile cores in any order: a tile is covered once all neighbours its halo reaches have come. */
+/** Coverage by tile cores in any order: a tile is covered when its core and all cores in its halo were received. */
 export class TileCoverage {
   readonly #geometry: Geometry;
-  /** The tiles that the halo of a tile reaches into, its own among them, down and across. */
+  /** The tiles in the halo of a tile, including itself, down and across. */
   readonly #down: Axis;
   readonly #across: Axis;
   readonly #received: Uint8Array;
-  /** Tiles still to come before tile i is covered, itself included. */
+  /** Number of tiles that tile i waits for, including itself. */
   readonly #missing: Int32Array;
   #receivedCount = 0;
 
@@ -94,7 +93,7 @@ export class TileCoverage {
     this.#missing = new Int32Array(tileCount);
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
-        this.#missing[row * columns + column] = this.#down.span(row) * this.#across.span(column);
+        this.#missing[tileIndexAt(geometry, row, column)] = this.#down.span(row) * this.#across.span(column);
       }
     }
   }
@@ -113,58 +112,58 @@ export class TileCoverage {
         `tile (${row}, ${column}) is outside the ${rows} x ${columns} grid`,
       );
     }
-    if (this.#received[row * columns + column] === 1) {
+    if (this.#received[tileIndexAt(this.#geometry, row, column)] === 1) {
       throw new SaladError('TILE_DUPLICATE', `tile (${row}, ${column}) was sent before`);
     }
   }
 
-  /** Marks a checked tile as received. */
-  take(row: number, column: number): TilePosition[] {
-    const { tileColumns: columns } = this.#geometry;
-    this.#received[row * columns + column] = 1;
+  /** Marks a checked tile as received. @returns the tiles that became covered */
+  add(row: number, column: number): TileIndex[] {
+    this.#received[tileIndexAt(this.#geometry, row, column)] = 1;
     this.#receivedCount++;
-    const ready: TilePosition[] = [];
+    const ready: TileIndex[] = [];
     for (let r = this.#down.first(row); r <= this.#down.last(row); r++) {
       for (let c = this.#across.first(column); c <= this.#across.last(column); c++) {
-        const left = this.#missing[r * columns + c]! - 1;
-        this.#missing[r * columns + c] = left;
-        if (left === 0) ready.push({ row: r, column: c });
+        const tile = tileIndexAt(this.#geometry, r, c);
+        const left = this.#missing[tile]! - 1;
+        this.#missing[tile] = left;
+        if (left === 0) ready.push(tile);
       }
     }
     return ready;
   }
 
-  coveredTiles(): TilePosition[] {
-    return this.#where((index) => this.#missing[index] === 0);
+  coveredTiles(): TileIndex[] {
+    return this.#tilesWhere((tile) => this.#missing[tile] === 0);
   }
 
-  missingTiles(): TilePosition[] {
-    return this.#where((index) => this.#missing[index]! > 0);
+  missingTiles(): TileIndex[] {
+    return this.#tilesWhere((tile) => this.#missing[tile]! > 0);
   }
 
   /** The received part of the placed image, as a new array. */
   valuesOf(image: Float32Array, placement: Placement): Float32Array {
     const values = new Float32Array(placement.rows * placement.columns);
     let count = 0;
-    for (const tile of this.receivedTiles()) {
-      count = copyBox(image, this.#geometry.workingSize, this.placedBox(tile, placement), values, count);
+    for (const box of this.#placedBoxes(placement)) {
+      count = copyBox(image, this.#geometry.workingSize, box, values, count);
     }
     return values.subarray(0, count);
   }
 
-  /** The received parts of the placed image, in working pixels; all of it where all tiles have come. */
+  /** The received parts of the placed image, in working pixels; one box when all tiles were received. */
   receivedBoxes(placement: Placement): Box[] {
-    if (!this.isComplete) return this.receivedTiles().map((tile) => this.placedBox(tile, placement));
+    if (!this.isComplete) return this.#placedBoxes(placement);
     const { top, left, rows, columns } = placement;
     return [{ top, left, bottom: top + rows, right: left + columns }];
   }
 
-  receivedTiles(): TilePosition[] {
-    return this.#where((index) => this.#received[index] === 1);
+  receivedTiles(): TileIndex[] {
+    return this.#tilesWhere((tile) => this.#received[tile] === 1);
   }
 
   /** The part of a tile's core that lies in the placed image, in working pixels; empty where none does. */
-  placedBox({ row, column }: TilePosition, placement: Placement): Box {
+  placedBox(row: number, column: number, placement: Placement): Box {
     const { coreSize, coreColumns } = this.#geometry;
     return {
       top: Math.max(placement.top, row * coreSize),
@@ -174,13 +173,19 @@ export class TileCoverage {
     };
   }
 
-  #where(test: (index: number) => boolean): TilePosition[] {
-    const { tileRows: rows, tileColumns: columns } = this.#geometry;
-    return tileRows(this.#geometry, 0, rows).filter(({ row, column }) => test(row * columns + column));
+  #placedBoxes(placement: Placement): Box[] {
+    const grid = this.#geometry;
+    return this.receivedTiles().map((tile) =>
+      this.placedBox(tileRowOf(grid, tile), tileColumnOf(grid, tile), placement),
+    );
+  }
+
+  #tilesWhere(test: (tile: TileIndex) => boolean): TileIndex[] {
+    return tilesOfRows(this.#geometry, 0, this.#geometry.tileRows).filter(test);
   }
 }
 
-/** `count` tiles in a line, each of which reaches `reach` tiles to either side. */
+/** `count` tiles along an axis; the halo of each reaches into `reach` tiles on either side. */
 class Axis {
   constructor(
     private readonly count: number,
@@ -198,15 +203,6 @@ class Axis {
   span(at: number): number {
     return this.last(at) - this.first(at) + 1;
   }
-}
-
-/** All tiles of rows [first, end) of the grid, row by row. */
-function tileRows(geometry: Geometry, first: number, end: number): TilePosition[] {
-  const positions: TilePosition[] = [];
-  for (let row = first; row < end; row++) {
-    for (let column = 0; column < geometry.tileColumns; column++) positions.push({ row, column });
-  }
-  return positions;
 }
 
 /** Appends a box of `image` [size, size] to `target` from index `at`; returns the index after it. */

@@ -1,10 +1,11 @@
-/** Cuts tiles with their halos out of a working image. Runs for each scored tile, so it copies words where it can. */
+/** Cuts tiles with their halos out of a working image. Runs for each scored tile, so it copies 32-bit words if possible. */
 import type { Geometry } from '../geometry/geometry.js';
+import { type TileIndex, tileColumnOf, tileRowOf } from '../geometry/tile-index.js';
 
 export class TileCutter {
-  /** Working coordinate of every padded coordinate, by reflection: entry i is coordinate i - haloSize. */
+  /** Working coordinate of every padded coordinate, by reflection: entry i is for coordinate i - haloSize. */
   readonly #reflection: Int32Array;
-  /** The same pixels four at a time; null where rows or tiles do not start on words. */
+  /** The pixels in words of four; null where rows or tiles do not start at a word. */
   readonly #words: Int32Array | null;
 
   /** @param pixels uint8 [workingSize, workingSize] */
@@ -19,17 +20,17 @@ export class TileCutter {
   }
 
   /**
-   * Copies a tile with its halo; beyond the image the pixels are mirrored at the border pixel's centre
-   * (numpy's and PyTorch's `reflect`: the border pixel is not repeated).
+   * Copies a tile with its halo. Beyond the image the pixels are mirrored at the border pixel's centre (`reflect` of numpy
+   * and PyTorch: the border pixel is not repeated).
    * @param target uint8, the first tileHeight * tileWidth values are written
    */
-  cut(row: number, column: number, target: Uint8Array): void {
+  cut(tile: TileIndex, target: Uint8Array): void {
     const { coreSize, coreColumns, haloSize, tileHeight, tileWidth, workingSize } = this.geometry;
     const pixels = this.pixels;
     const reflection = this.#reflection;
-    const top = row * coreSize;
-    const left = column * coreColumns;
-    // Columns [inside, outside) of the tile lie in the image and are copied as one run; only the rest reflects.
+    const top = tileRowOf(this.geometry, tile) * coreSize;
+    const left = tileColumnOf(this.geometry, tile) * coreColumns;
+    // Columns [inside, outside) of the tile lie in the image and are copied as one run; the others are mirrored.
     const inside = Math.min(tileWidth, Math.max(0, haloSize - left));
     const outside = Math.max(inside, Math.min(tileWidth, workingSize + haloSize - left));
     const words = target.byteOffset % 4 === 0 ? this.#words : null;
@@ -46,7 +47,7 @@ export class TileCutter {
   }
 }
 
-/** Short runs: a loop takes half the time of `set` and the view it needs. */
+/** For short runs a loop takes half the time of `set`, which needs a view. */
 function copyWords(source: Int32Array, from: number, target: Int32Array, at: number, count: number): void {
   for (let i = 0; i < count; i++) target[at + i] = source[from + i]!;
 }

@@ -1,14 +1,14 @@
-/** Long work on the event loop, split so that other streams get their turn between two steps. */
+/** Runs long work on the event loop in steps, so that other streams are served between them. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-/** Work of one turn, in ms: far below what a client notices, far above what a turn costs. */
+/** Time of work in one turn, in ms: too short to be noticed by a client, and long compared with the cost of a turn. */
 export const TURN_MS = 5;
 
 /**
- * Runs the steps of a generator to its end; other events are handled whenever `TURN_MS` have passed.
+ * Runs the steps of a generator to its end; yields to other events after every `TURN_MS`.
  * @param signal checked before every turn
  * @returns what the generator returns
- * @throws the reason of `signal` where it aborts, and whatever the generator throws
+ * @throws the reason of `signal` where it aborts; errors of the generator
  */
 export async function inTurns<T>(steps: Generator<void, T>, signal?: AbortSignal): Promise<T> {
   for (;;) {

@@ -1,4 +1,4 @@
-/** How rescaled values become display values (DICOM PS3.3 C.11.2). */
+/** Converts rescaled values to display values (DICOM PS3.3 C.11.2). */
 import { invalid } from './invalid-format.js';
 import { type LookupTable, validateLookupTable } from './lookup-table.js';
 
@@ -45,7 +45,7 @@ export function validateVoi(voi: VoiTransform): void {
   }
 }
 
-/** Rescaled value to display value in [0, 255]; null where the full range is shown. */
+/** Returns the function from rescaled values to display values in [0, 255]; null where the full range is shown. */
 export function voiFunction(voi: VoiTransform): ((value: number) => number) | null {
   switch (voi.kind) {
     case 'fullRange':

@@ -1,14 +1,14 @@
-/** How much memory a working image takes, known from its header alone. */
-
+/** Computes the memory of a working image from its header. */
 import type { Geometry } from '../geometry/geometry.js';
 import { placementOf } from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
 import { displayTableBytes, type PixelFormat } from './pixel-format.js';
 import { resamplerBytes } from './resample.js';
-import { BLOCK_SAMPLES, isStreamable } from './working-image.js';
+import { BLOCK_SAMPLES } from './row-writer.js';
+import { isStreamable } from './streamable.js';
 
 /**
- * Most bytes that a `WorkingImage` of these arguments holds, from its first pixel to the end of `complete()`.
+ * Most bytes that a `WorkingImage` with these arguments needs, from its first pixel to the end of `complete()`.
  * @throws SaladError HEADER_INVALID where rows or columns are not whole numbers of at least 1
  */
 export function workingImageBytes(
@@ -18,9 +18,9 @@ export function workingImageBytes(
   source: 'rows' | 'tiles',
 ): number {
   const pixels = geometry.workingSize ** 2;
-  // Percentiles need the display values of all pixels, and a copy of them that is put in order.
+  // Percentiles need the display values of all pixels, and a copy of them that is reordered.
   const floats = isStreamable(input, format) ? 0 : pixels * (4 + 4);
-  // The image as it was before alignment is kept, and alignment warps into another one.
+  // A copy of the image before alignment, and a warped image.
   const aligned = input.alignment === undefined ? 0 : 2 * pixels;
   const whole = pixels + floats + aligned + displayTableBytes(format);
   if (source === 'tiles') return whole + geometry.coreSize * geometry.coreColumns * 4;

@@ -1,8 +1,7 @@
 /**
- * The working image of one acquisition: the radiograph at the model's resolution, 8 bit, filled from rows or
- * tiles in whatever pieces they come, and cut into encoder tiles as soon as core and halo are there.
+ * The working image of one acquisition: the radiograph at the model's resolution in 8 bits. It is filled from rows or tiles
+ * in messages of any size, and its encoder tiles are ready as soon as their core and halo are complete.
  */
-
 import { SaladError } from '../errors/index.js';
 import { type AffineTransform, apply, compose, type Point } from '../geometry/affine.js';
 import type { Geometry } from '../geometry/geometry.js';
@@ -15,13 +14,12 @@ import {
   placementOf,
 } from '../geometry/placement.js';
 import type { InputSpec } from '../geometry/specifications.js';
+import type { TileIndex } from '../geometry/tile-index.js';
 import { type Aligner, alignerOf } from './alignment.js';
 import { type Alignment, unaligned } from './alignment-map.js';
 import { flatPatches, patchesOfTile } from './background.js';
-import { displayTableOf, lookUp, toByte, toBytes } from './byte-table.js';
-import { ImageContent, isTooSmall } from './image-content.js';
+import { type Emptiness, ImageContent, isTooSmall } from './image-content.js';
 import { invalid } from './invalid-format.js';
-import { percentilesOf } from './percentile.js';
 import {
   aspectRatioOf,
   bytesPerSample,
@@ -30,48 +28,33 @@ import {
   displayLevel,
   type PixelFormat,
 } from './pixel-format.js';
-import { RowResampler } from './resample.js';
-import { percentileRange, stretch, stretchSamples } from './stretch.js';
-import { RowCoverage, TileCoverage, type TilePosition } from './tile-coverage.js';
+import { createRowWriter, isUnscaled, type RowWriter } from './row-writer.js';
+import { isStreamable } from './streamable.js';
+import { RowCoverage, TileCoverage } from './tile-coverage.js';
 import { TileCutter } from './tile-cutter.js';
-
-export type { TilePosition } from './tile-coverage.js';
-
-/** Samples decoded at once: enough to forget the cost per call, small enough for the cache. */
-export const BLOCK_SAMPLES = 32_768;
+import { WorkingPixels } from './working-pixels.js';
 
 /**
- * Samples go through the display transform and, as rows, the resampler. With a window they are rounded to 8 bit
- * at once (*streamable*); percentiles of the whole image wait for `complete()`.
+ * Samples are converted by the display transform, and rows are resampled. With a window they are rounded to 8 bits at once
+ * (*streamable*); percentiles of the whole image are applied by `complete()`.
  */
 export class WorkingImage {
-  /** Tiles become ready before the last pixel. */
+  /** Whether tiles become ready before the last pixel. */
   readonly streamable: boolean;
-  /** The header asked for a window chosen from the image itself. */
+  /** Whether the header requests a window computed from the image. */
   readonly usesAutoWindow: boolean;
-  /** uint8 [workingSize, workingSize], display values; black where nothing came yet. */
-  readonly pixels: Uint8Array;
   readonly geometry: Geometry;
   readonly format: PixelFormat;
+  /** Rectangle of the source image in the working image. */
+  readonly placement: Placement;
   readonly #minStd: number;
-  readonly #placement: Placement;
   readonly #transform: DisplayTransform;
   readonly #rows: RowCoverage | null;
   readonly #tiles: TileCoverage | null;
-  readonly #resampler: RowResampler | null;
-  /** Display values of the samples being taken in; empty where a table gives them. */
+  readonly #rowWriter: RowWriter | null;
+  readonly #pixels: WorkingPixels;
+  /** Display values of a tile; empty where they are not needed. */
   readonly #scratch: Float32Array;
-  readonly #blockRows: number;
-  /** float32 [workingSize, workingSize] display values, only where percentiles will be needed. */
-  #floats: Float32Array | null;
-  readonly #percentiles: readonly [number, number];
-  /**
-   * Display value of every 8-bit sample of a tile source, else null: then tiles need no float image. Their samples
-   * lie in `pixels` as they came until `complete()` where percentiles are used.
-   */
-  readonly #displayTable: Float32Array | null;
-  /** `#displayTable` as bytes of the working image. */
-  readonly #byteTable: Uint8Array | null;
   readonly #cutter: TileCutter;
   readonly #aligner: Aligner | null;
   #alignment: Alignment | null = null;
@@ -80,9 +63,9 @@ export class WorkingImage {
   #completed = false;
   readonly #content: ImageContent;
   readonly #isTooSmall: boolean;
-  #isEmpty = false;
+  #emptiness: Emptiness | undefined;
 
-  /** @throws SaladError HEADER_INVALID where the format is out of range, or of 32 bits for rows. */
+  /** @throws SaladError HEADER_INVALID where the format is out of range, or has 32 bits for rows */
   constructor(
     geometry: Geometry,
     input: InputSpec,
@@ -94,125 +77,121 @@ export class WorkingImage {
     this.format = format;
     this.#minStd = minStd;
     if (source === 'rows' && format.bitsAllocated === 32) {
-      invalid('bits_allocated', 'must be 8 or 16 for rows: 32 is for tiles alone');
+      invalid('bits_allocated', 'must be 8 or 16 for rows: 32 is only for tiles');
     }
     this.#transform = createDisplayTransform(format);
-    this.#placement = placementOf(input, format.rows, format.columns, aspectRatioOf(format));
-    this.#workingToSource = placedToSource(this.#placement, format.rows, format.columns);
+    this.placement = placementOf(input, format.rows, format.columns, aspectRatioOf(format));
+    this.#workingToSource = placedToSource(this.placement, format.rows, format.columns);
     this.streamable = isStreamable(input, format);
     // A streamable image is rounded to whole display values.
     const level = Math.max(this.streamable ? 1 : 0, displayLevel(format));
-    this.#content = new ImageContent(this.#placement, geometry.workingSize, level);
+    this.#content = new ImageContent(this.placement, geometry.workingSize, level);
     this.#isTooSmall = isTooSmall(format.rows, format.columns, geometry.workingSize);
     this.usesAutoWindow = format.voi.kind === 'auto';
     this.#aligner = input.alignment === undefined ? null : alignerOf(input.alignment);
-    this.#percentiles = percentileRange(input, format);
-    const size = geometry.workingSize;
-    this.pixels = new Uint8Array(size * size);
-    const hasTable = source === 'tiles' && format.bitsAllocated === 8;
-    this.#displayTable = hasTable ? displayTableOf(this.#transform) : null;
-    this.#byteTable = this.#displayTable && toBytes(this.#displayTable);
-    this.#floats = this.streamable || hasTable ? null : new Float32Array(size * size);
+    const { placement } = this;
+    const [transform, isFinal] = [this.#transform, this.streamable];
+    const isResampled = source === 'rows' && !(isFinal && isUnscaled(format, placement));
+    this.#pixels = new WorkingPixels({ geometry, input, format, transform, isResampled, isFinal });
     this.#cutter = new TileCutter(geometry, this.pixels);
+    const { workingSize, coreSize, coreColumns } = geometry;
     if (source === 'rows') {
-      this.#blockRows = Math.max(1, Math.min(format.rows, Math.floor(BLOCK_SAMPLES / format.columns)));
-      this.#scratch = new Float32Array(this.#blockRows * format.columns);
-      this.#rows = new RowCoverage(geometry, this.#placement);
+      const pixels = this.#pixels;
+      this.#rowWriter = createRowWriter({ format, placement, workingSize, transform, pixels });
+      this.#rows = new RowCoverage(geometry, placement);
       this.#tiles = null;
-      const shape = {
-        sourceRows: format.rows,
-        sourceColumns: format.columns,
-        targetRows: this.#placement.rows,
-        targetColumns: this.#placement.columns,
-      };
-      this.#resampler = new RowResampler(shape, (row, values) => this.#takeTargetRow(row, values));
+      this.#scratch = new Float32Array(0);
     } else {
-      this.#blockRows = 0;
-      this.#scratch = new Float32Array(hasTable ? 0 : geometry.coreSize * geometry.coreColumns);
+      this.#rowWriter = null;
       this.#rows = null;
       this.#tiles = new TileCoverage(geometry);
-      this.#resampler = null;
+      this.#scratch = new Float32Array(this.#pixels.takesSamples ? 0 : coreSize * coreColumns);
     }
   }
 
-  /** Where the source lies in the working image. */
-  get placement(): Placement {
-    return this.#placement;
+  /** uint8 [workingSize, workingSize] display values; black where nothing was received. */
+  get pixels(): Uint8Array {
+    return this.#pixels.bytes;
   }
 
-  /** Source rows taken in so far; 0 for tiles. */
+  /** Number of source rows received; 0 for tiles. */
   get rowsReceived(): number {
-    return this.#resampler?.rowsReceived ?? 0;
+    return this.#rowWriter?.rowsReceived ?? 0;
   }
 
-  /** uint8 [workingSize, workingSize]: `pixels` before alignment, where the source lies as its placement says. */
+  /** uint8 [workingSize, workingSize]: `pixels` before alignment, with the source at its placement. */
   get placedPixels(): Uint8Array {
     return this.#placedPixels ?? this.pixels;
   }
 
-  /** How the image was aligned; null where it was not, or not yet. */
+  /** The alignment of the image; null before it, or without one. */
   get alignment(): Alignment | null {
     return this.#alignment;
   }
 
-  /** Nothing that came so far says that the image holds something to score: its tiles must wait. */
+  /** Whether it is not known yet that the image has structure to score: its tiles must wait. */
   get isUndecided(): boolean {
     return !this.#completed && (this.#isTooSmall || !this.#content.hasEnoughStructure);
   }
 
-  /** The image is complete and holds nothing to score (image-content.ts): all its patches are background. */
+  /** Whether the image is complete and has no structure (image-content.ts): all its patches are background. */
   get isEmpty(): boolean {
-    return this.#isEmpty;
+    return this.#emptiness !== undefined;
   }
 
-  /** Every pixel of the image has come. */
+  /** Why the image has no structure to score; undefined where it has some, and before `complete()`. */
+  get emptiness(): Emptiness | undefined {
+    return this.#emptiness;
+  }
+
+  /** Whether every pixel of the image was received. */
   get isComplete(): boolean {
     return (this.#rows ?? this.#tiles!).isComplete;
   }
 
   /**
-   * Takes the next whole rows of the source image.
+   * Adds the next whole rows of the source image.
    * @param samples one or more rows, row by row, little-endian
    * @returns the tiles that became ready, row by row; none before `complete()` where not streamable
-   * @throws SaladError SAMPLE_COUNT_MISMATCH (nothing is taken in), MESSAGE_UNEXPECTED for a tile source
+   * @throws SaladError SAMPLE_COUNT_MISMATCH (the image is unchanged), MESSAGE_UNEXPECTED for a tile source
    */
-  pushRows(samples: Uint8Array): TilePosition[] {
+  pushRows(samples: Uint8Array): TileIndex[] {
     return [...this.rowSteps(samples)].flat();
   }
 
   /** As `pushRows`, in steps of about a millisecond: yields the tiles that each step made ready. */
-  *rowSteps(samples: Uint8Array): Generator<TilePosition[]> {
-    const resampler = this.#resampler;
-    if (!resampler || !this.#rows || this.#completed) throw unexpected('rows');
+  *rowSteps(samples: Uint8Array): Generator<TileIndex[]> {
+    const writer = this.#rowWriter;
+    if (!writer || !this.#rows || this.#completed) throw unexpected('rows');
     const rowBytes = this.format.columns * bytesPerSample(this.format);
     const rowCount = samples.length / rowBytes;
-    const rowsLeft = this.format.rows - resampler.rowsReceived;
+    const rowsLeft = this.format.rows - writer.rowsReceived;
     if (!Number.isInteger(rowCount) || rowCount < 1 || rowCount > rowsLeft) {
       throw new SaladError(
         'SAMPLE_COUNT_MISMATCH',
         `${samples.length} bytes are not 1 to ${rowsLeft} whole rows of ${rowBytes} bytes`,
       );
     }
-    for (let row = 0; row < rowCount; row += this.#blockRows) {
-      const end = Math.min(rowCount, row + this.#blockRows);
-      this.#transform(samples.subarray(row * rowBytes, end * rowBytes), this.#scratch);
-      for (const _step of resampler.steps(this.#scratch, end - row)) yield [];
-      const ready = this.#rows.take(resampler.rowsProduced);
+    for (let row = 0; row < rowCount; row += writer.blockRows) {
+      const end = Math.min(rowCount, row + writer.blockRows);
+      const block = samples.subarray(row * rowBytes, end * rowBytes);
+      for (const _step of writer.steps(block, end - row)) yield [];
+      const ready = this.#rows.update(writer.rowsWritten);
       if (this.streamable) {
-        this.#content.lookAbove(this.#valueAt(), this.#placement.top + resampler.rowsProduced);
+        this.#content.countAbove(this.#pixels.valueAt(), this.placement.top + writer.rowsWritten);
         yield ready;
       } else yield [];
     }
   }
 
   /**
-   * Takes the core of one tile, already at working resolution.
+   * Adds the core of one tile, which is at working resolution already.
    * @param samples [coreSize, coreColumns], little-endian
    * @returns the tiles that became ready, this one or neighbours; none before `complete()` where not streamable
-   * @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE, SAMPLE_COUNT_MISMATCH, SAMPLE_INVALID (nothing is taken in),
-   *   MESSAGE_UNEXPECTED for a row source
+   * @throws SaladError TILE_OUT_OF_GRID, TILE_DUPLICATE, SAMPLE_COUNT_MISMATCH, SAMPLE_INVALID (the image is
+   *   unchanged), MESSAGE_UNEXPECTED for a row source
    */
-  pushTile(row: number, column: number, samples: Uint8Array): TilePosition[] {
+  pushTile(row: number, column: number, samples: Uint8Array): TileIndex[] {
     if (!this.#tiles || this.#completed) throw unexpected('tiles');
     const { coreSize, coreColumns, workingSize } = this.geometry;
     this.#tiles.check(row, column);
@@ -223,81 +202,79 @@ export class WorkingImage {
         `tile (${row}, ${column}) must have ${bytes} bytes, has ${samples.length}`,
       );
     }
-    const table = this.#byteTable;
-    if (!table) this.#transform(samples, this.#scratch);
-    // The rows of a tile as wide as the image are one run.
+    const pixels = this.#pixels;
+    if (!pixels.takesSamples) this.#transform(samples, this.#scratch);
+    // The rows of a tile that is as wide as the image are written as one run.
     const run = coreColumns === workingSize ? coreSize * coreColumns : coreColumns;
     for (let from = 0; from < coreSize * coreColumns; from += run) {
       const at = (row * coreSize + from / coreColumns) * workingSize + column * coreColumns;
-      if (!table) this.#store(this.#scratch, from, at, run);
-      else if (this.streamable) lookUp(table, samples, from, this.pixels, at, run);
-      else this.pixels.set(run < samples.length ? samples.subarray(from, from + run) : samples, at);
+      if (pixels.takesSamples) pixels.writeSamples(samples, from, at, run);
+      else pixels.write(this.#scratch, from, at, run);
     }
-    const ready = this.#tiles.take(row, column);
+    const ready = this.#tiles.add(row, column);
     if (!this.streamable) return [];
-    const box = this.#tiles.placedBox({ row, column }, this.#placement);
-    this.#content.lookAt(this.#valueAt(), box);
+    const box = this.#tiles.placedBox(row, column, this.placement);
+    this.#content.countIn(pixels.valueAt(), box);
     return ready;
   }
 
   /**
-   * Ends the image: no pixel is taken afterwards. Where percentiles are used they are applied now, over the
-   * pixels that came.
-   * @returns the tiles not reported before: for percentiles all that are covered, else none
+   * Ends the image: no pixel is accepted afterwards. Where percentiles are used, they are computed from the received pixels
+   * and applied now.
+   * @returns the tiles that were not reported before: all covered tiles where not streamable, else none
    */
-  complete(): TilePosition[] {
+  complete(): TileIndex[] {
     if (this.#completed) return [];
     this.#completed = true;
     const coverage = this.#rows ?? this.#tiles!;
-    const boxes = coverage.receivedBoxes(this.#placement);
-    this.#isEmpty = this.#isTooSmall || !this.#content.holds(this.#valueAt(), boxes);
+    const boxes = coverage.receivedBoxes(this.placement);
+    this.#emptiness = this.#emptinessOf(boxes);
     if (this.streamable) return [];
-    if (this.#tiles && this.#displayTable) {
-      const [tiles, table] = [this.#tiles, this.#displayTable];
-      stretchSamples(this.pixels, table, this.#percentiles, tiles, this.geometry, this.#placement);
-    } else if (this.#floats) {
-      const values = coverage.valuesOf(this.#floats, this.#placement);
-      const [low, high] = percentilesOf(values, this.#percentiles);
-      stretch(this.#floats, low!, high!, this.pixels);
-      this.#floats = null;
-    }
-    // Half an image has nothing to be aligned by: its tiles are scored where they lie.
+    this.#pixels.applyPercentiles(coverage, this.placement);
+    // An incomplete image cannot be aligned: its tiles are scored at their positions.
     if (this.#aligner !== null && coverage.isComplete) {
       this.#placedPixels = this.pixels.slice();
-      this.takeAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
+      this.setAlignment(this.#aligner.align(this.pixels, this.geometry.workingSize));
     }
     return coverage.coveredTiles();
   }
 
-  /** Takes how the tile was aligned that is the whole image, by the worker that scored it; the pixels stay as they are. */
-  takeAlignment(alignment: Alignment): void {
+  #emptinessOf(boxes: readonly Box[]): Emptiness | undefined {
+    if (this.#isTooSmall) return 'tooSmall';
+    const valueAt = this.#pixels.valueAt();
+    if (this.#content.hasStructureIn(valueAt, boxes)) return undefined;
+    return this.#content.isBlank(valueAt, boxes) ? 'blank' : 'flat';
+  }
+
+  /** Sets the alignment, also one by the worker that scored the image as one tile. The pixels are not changed. */
+  setAlignment(alignment: Alignment): void {
     this.#alignment = alignment;
-    const placed = placedToSource(this.#placement, this.format.rows, this.format.columns);
+    const placed = placedToSource(this.placement, this.format.rows, this.format.columns);
     this.#workingToSource = compose(placed, unaligned(alignment.map, this.geometry.workingSize));
   }
 
-  /** Tiles that cannot be scored: their core or halo is not covered by what came so far. */
-  missingTiles(): TilePosition[] {
+  /** Tiles that cannot be scored, because pixels of their core or halo were not received. */
+  missingTiles(): TileIndex[] {
     return (this.#rows ?? this.#tiles!).missingTiles();
   }
 
-  /** Nothing in a tile is to be scored. */
-  isBackground(row: number, column: number): boolean {
-    return this.backgroundPatches(row, column).length === this.geometry.patchesPerTile;
+  /** Whether all patches of a tile are background. */
+  isBackground(tile: TileIndex): boolean {
+    return this.backgroundPatches(tile).length === this.geometry.patchesPerTile;
   }
 
-  /** Places in the patch grid of those of a covered tile's patches that are background: not to be scored. */
-  backgroundPatches(row: number, column: number): number[] {
-    if (this.#isEmpty) return patchesOfTile(this.geometry, row, column);
-    return flatPatches(this.pixels, this.geometry, this.#minStd, row, column);
+  /** Indices in the patch grid of the background patches of a covered tile; they are not scored. */
+  backgroundPatches(tile: TileIndex): number[] {
+    if (this.isEmpty) return patchesOfTile(this.geometry, tile);
+    return flatPatches(this.pixels, this.geometry, this.#minStd, tile);
   }
 
   /** Copies a tile with its halo, see `TileCutter.cut`. */
-  cutTile(row: number, column: number, target: Uint8Array): void {
-    this.#cutter.cut(row, column, target);
+  cutTile(tile: TileIndex, target: Uint8Array): void {
+    this.#cutter.cut(tile, target);
   }
 
-  /** From working pixels to source pixels: alignment, where there was one, and placement undone. */
+  /** Transform from working pixels to source pixels: the inverse of alignment, if there was one, and of placement. */
   get workingToSource(): AffineTransform {
     return this.#workingToSource;
   }
@@ -307,40 +284,11 @@ export class WorkingImage {
     return cornersOf(box).map((corner) => apply(this.#workingToSource, corner));
   }
 
-  /** A box of working pixels in source pixels, clipped to the source image; of an aligned image what holds it. */
+  /** Smallest upright box, in source pixels, that contains a box of working pixels; clipped to the source image. */
   sourceBox(top: number, left: number, bottom: number, right: number): Box {
     const corners = this.sourceCorners({ top, left, bottom, right });
     return boundingBox(corners, this.format.rows, this.format.columns);
   }
-
-  #takeTargetRow(row: number, values: Float32Array): void {
-    const { top, left, columns } = this.#placement;
-    this.#store(values, 0, (top + row) * this.geometry.workingSize + left, columns);
-  }
-
-  /** Display values as they are before percentiles, by place in the working image. */
-  #valueAt(): (index: number) => number {
-    const { pixels } = this;
-    const [floats, table] = [this.#floats, this.#displayTable];
-    if (floats) return (index) => floats[index]!;
-    if (table && !this.streamable) return (index) => table[pixels[index]!]!;
-    return (index) => pixels[index]!;
-  }
-
-  #store(values: Float32Array, from: number, at: number, count: number): void {
-    const floats = this.#floats;
-    if (floats) {
-      for (let i = 0; i < count; i++) floats[at + i] = values[from + i]!;
-      return;
-    }
-    const pixels = this.pixels;
-    for (let i = 0; i < count; i++) pixels[at + i] = toByte(values[from + i]!);
-  }
-}
-
-/** Neither percentiles of the whole image nor an alignment to wait for. */
-export function isStreamable(input: InputSpec, format: PixelFormat): boolean {
-  return input.intensity.kind === 'window' && format.voi.kind !== 'auto' && input.alignment === undefined;
 }
 
 function unexpected(what: 'rows' | 'tiles'): SaladError {

@@ -38,17 +38,17 @@ export class CallLimits {
     if (!calls.hasRoom(1)) {
       throw new SaladError('OVERLOADED', `the server has ${calls.total} open calls, its limit`);
     }
-    if (!calls.take(peer, 1)) throw shareExceeded(calls, peer);
+    if (!calls.acquire(peer, 1)) throw shareExceeded(calls, peer);
     let holder: string | undefined = peer;
     return {
       moveTo(newPeer) {
         if (holder === undefined || newPeer === holder) return;
-        calls.give(holder, 1);
-        holder = calls.take(newPeer, 1) ? newPeer : undefined;
+        calls.release(holder, 1);
+        holder = calls.acquire(newPeer, 1) ? newPeer : undefined;
         if (holder === undefined) throw shareExceeded(calls, newPeer);
       },
       release() {
-        if (holder !== undefined) calls.give(holder, 1);
+        if (holder !== undefined) calls.release(holder, 1);
         holder = undefined;
       },
     };

@@ -68,14 +68,14 @@ export class Http2Filter {
   private admitConnection(socket: Socket): boolean {
     const peer = addressKey(socket.remoteAddress);
     const excessMs = this.options.rateLimiter.record(peer, CONNECTION_COST_CALLS);
-    if (excessMs > CLOSE_ABOVE_MS || !this.connections.take(peer, 1)) {
+    if (excessMs > CLOSE_ABOVE_MS || !this.connections.acquire(peer, 1)) {
       socket.destroy();
       return false;
     }
     const key = socketKey(socket);
     this.sockets.set(key, socket);
     socket.once('close', () => {
-      this.connections.give(peer, 1);
+      this.connections.release(peer, 1);
       this.sockets.delete(key);
     });
     return true;

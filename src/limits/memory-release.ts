@@ -29,7 +29,7 @@ export class MemoryRelease {
   private readonly timer: NodeJS.Timeout;
   private readonly residentBytes: () => number;
   private readonly release: () => void;
-  /** Least memory after any release: what is above it may be garbage. 0 before the first release. */
+  /** Smallest memory after any release: memory above it may be garbage. 0 before the first release. */
   private floorBytes = 0;
   /** Memory after the last release. */
   private afterReleaseBytes = Number.POSITIVE_INFINITY;
@@ -89,7 +89,7 @@ function createRelease(): () => void {
   };
 }
 
-/** @returns glibc's malloc_trim, run in a thread of its own; does nothing without glibc, or without koffi to call it */
+/** @returns glibc's malloc_trim, run in a separate thread; does nothing without glibc, or without koffi to call it */
 async function loadTrim(): Promise<() => void> {
   try {
     const { default: koffi } = await import('koffi');

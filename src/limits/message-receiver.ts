@@ -1,55 +1,20 @@
 /**
- * Receives the request messages of a call, in place of grpc-js's own code. grpc-js decodes all messages of a network
+ * Receives the request messages of a call, instead of the code of grpc-js. grpc-js decodes all messages of a network
  * read at once and has one size limit for all methods. Here a message is decoded only when the call's handler requests
- * it, within the limits of its method, after its memory was reserved, and in a turn that `DecodeScheduler` gives.
+ * it, within the limits of its method, after its memory was reserved, and in a turn of `DecodeScheduler`.
  *
  * grpc-js has no public interface for this, so this file replaces methods of its server calls: see `ServerCall`.
  */
-import type { ServerHttp2Stream } from 'node:http2';
-import type {
-  Metadata,
-  ServerInterceptingCall,
-  ServerInterceptingCallInterface,
-  ServerInterceptor,
-  status,
-} from '@grpc/grpc-js';
+import type { Metadata, ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import { SaladError } from '../errors/index.js';
 import { toServiceError } from '../wire/status.js';
 import type { DecodeScheduler } from './decode-scheduler.js';
 import { DecompressionQueue, messageTooLarge } from './decompression.js';
+import { type ServerCall, serverCallOf } from './grpc-server-call.js';
 import { MessageDeframer } from './message-deframer.js';
 import type { MethodLimits } from './method-limits.js';
 import { addressKey } from './peer-key.js';
 import type { ReceiveBudget } from './receive-budget.js';
-
-/** The members used of grpc-js's innermost server call, `BaseServerInterceptingCall`. */
-interface ServerCall {
-  readonly stream: ServerHttp2Stream;
-  readonly handler: { deserialize(bytes: Buffer): object };
-  readonly metadata: Metadata;
-  readonly incomingEncoding: string;
-  /** Set by `start`. */
-  readonly listener: Listener | null;
-  /** True once the call has a status, or its stream is closed. */
-  checkCancelled(): boolean;
-  sendStatus(end: { code: status; details: string; metadata: Metadata | null }): void;
-  handleDataFrame(data: Buffer): void;
-  handleEndEvent(): void;
-  startRead(): void;
-}
-
-interface Listener {
-  onReceiveMessage(message: object): void;
-  onReceiveHalfClose(): void;
-}
-
-const USED_METHODS = [
-  'checkCancelled',
-  'sendStatus',
-  'handleDataFrame',
-  'handleEndEvent',
-  'startRead',
-] as const;
 
 export interface MessageReceiverOptions {
   /** The caller's identity; undefined for calls that are counted by address. Called once the caller is identified. */
@@ -84,21 +49,9 @@ export function messageProcessed(message: object): void {
 export function messageReceiverInterceptor(options: MessageReceiverOptions): ServerInterceptor {
   const decompression = new DecompressionQueue();
   return (method, call) => {
-    new MessageReceiver(serverCall(call), options.limitsOf(method.path), decompression, options).install();
+    new MessageReceiver(serverCallOf(call), options.limitsOf(method.path), decompression, options).install();
     return call as ServerInterceptingCall;
   };
-}
-
-/** @throws SaladError INTERNAL where this version of grpc-js has other server calls */
-function serverCall(call: ServerInterceptingCallInterface): ServerCall {
-  const inner = call as unknown as ServerCall;
-  if (USED_METHODS.some((name) => typeof inner[name] !== 'function') || inner.stream === undefined) {
-    throw new SaladError(
-      'INTERNAL',
-      'this version of @grpc/grpc-js is not supported: message limits cannot be applied to its server calls',
-    );
-  }
-  return inner;
 }
 
 class MessageReceiver {

@@ -26,13 +26,13 @@ export class ReceiveBudget {
   }
 
   get reservedBytes(): number {
-    return this.shares.taken;
+    return this.shares.used;
   }
 
   /** @returns false where the message must wait: `onReserved` is called once its memory is reserved */
   reserve(peer: string, bytes: number, onReserved: () => void): boolean {
     const queue = this.waiting.get(peer);
-    if (queue === undefined && this.shares.take(peer, bytes + MESSAGE_OVERHEAD_BYTES)) return true;
+    if (queue === undefined && this.shares.acquire(peer, bytes + MESSAGE_OVERHEAD_BYTES)) return true;
     const message = { bytes, onReserved };
     if (queue === undefined) this.waiting.set(peer, [message]);
     else queue.push(message);
@@ -41,7 +41,7 @@ export class ReceiveBudget {
 
   /** Reserves more for a message that grows while it is decompressed. @returns false where there is no memory */
   reserveMore(peer: string, bytes: number): boolean {
-    return this.shares.take(peer, bytes);
+    return this.shares.acquire(peer, bytes);
   }
 
   /** @param onReserved the callback that `reserve` got for the message */
@@ -56,14 +56,14 @@ export class ReceiveBudget {
 
   /** @param bytes the sum of all bytes that `reserve` and `reserveMore` reserved for the message */
   release(peer: string, bytes: number): void {
-    this.shares.give(peer, bytes + MESSAGE_OVERHEAD_BYTES);
+    this.shares.release(peer, bytes + MESSAGE_OVERHEAD_BYTES);
     if (this.waiting.size > 0) this.serveWaiting();
   }
 
   private serveWaiting(): void {
     for (const [peer, queue] of this.waiting) {
       let message = queue[0];
-      while (message !== undefined && this.shares.take(peer, message.bytes + MESSAGE_OVERHEAD_BYTES)) {
+      while (message !== undefined && this.shares.acquire(peer, message.bytes + MESSAGE_OVERHEAD_BYTES)) {
         queue.shift();
         // Deferred, because the caller that released memory may be in the middle of a change.
         setImmediate(message.onReserved);

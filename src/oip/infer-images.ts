@@ -3,7 +3,11 @@ import { type AcquisitionEvent, type Aggregate, scoreAcquisition } from '../acqu
 import { SaladError } from '../errors/index.js';
 import { type AcquisitionHeader, AnomalyMapFormat, ScoringOptions } from '../gen/salad/v1/types.js';
 import type { AcquisitionTrace } from '../telemetry/telemetry.js';
-import { imageRequestFrom, rowChunks, type ImageContext as WireImageContext } from '../wire/image-request.js';
+import {
+  imageRequestFrom,
+  rowMessages,
+  type ImageContext as WireImageContext,
+} from '../wire/image-request.js';
 import { forEachImage } from './batch.js';
 import type { OutputTensor } from './encoded-tensor.js';
 import { headerOf, type RequestedImages, requestedImages } from './image-inputs.js';
@@ -87,7 +91,7 @@ async function scoreImage(
     const image = await imageRequestFrom(message, header, model, context);
     const { request, samples, release } = image;
     try {
-      const rows = rowChunks(request.format, samples, context.signal);
+      const rows = rowMessages(request.format, samples, context.signal);
       const acquisition = { ...request, tag: trace.tag };
       for await (const event of scoreAcquisition(model, acquisition, rows, context.signal)) {
         onEvent(event);

@@ -1,6 +1,6 @@
-/** The colours of a map with what they stand for. */
+/** Draws the colour scale of an anomaly map with its values. */
 
-/** A colour of a scale, as AnomalyMap.scale tells it. */
+/** A colour of a scale, as in AnomalyMap.scale. */
 export interface BarStop {
   readonly robustZ: number;
   readonly pValue: number;
@@ -12,19 +12,19 @@ export interface BarStop {
 
 const WIDTH = 420;
 const BAR = { left: 14, right: 406, top: 18, height: 12 } as const;
-/** Labelled places of the bar. */
+/** Number of labelled values of the bar. */
 const TICKS = 4;
 
 function text(x: number, y: number, content: string, anchor = 'middle'): string {
   return `<text x="${x.toFixed(1)}" y="${y}" text-anchor="${anchor}" font-size="11" fill="currentColor">${content}</text>`;
 }
 
-/** A share in per cent with at most two digits, and never 0. */
+/** Formats a share in per cent, with at most two digits, and never as 0. */
 export function shownShare(share: number): string {
   return `${Number((100 * share).toPrecision(2))} %`;
 }
 
-/** Evenly spaced stops, a few of them labelled. */
+/** Draws `TICKS` evenly spaced labels. */
 function ticks(stops: readonly BarStop[]): string {
   const shown = Array.from({ length: TICKS }, (_, tick) => {
     const at = Math.round((tick * (stops.length - 1)) / (TICKS - 1));
@@ -45,8 +45,8 @@ function ticks(stops: readonly BarStop[]): string {
 }
 
 /**
- * The scale of one image: its colours over a middle grey, robust z, and the share of patches of normal images that reach
- * it.
+ * Draws the scale of one image: its colours over a middle grey, robust z, and the share of patches of normal images that
+ * reach each robust z.
  * @param key unique in the page: letters, digits and hyphens
  * @param stops ascending, evenly spaced, the first at the threshold
  */

@@ -1,24 +1,24 @@
-/** A self-contained HTML page: it loads nothing, runs one script of its own, and is readable without it and in print. */
+/** Builds self-contained HTML pages: they load nothing, contain one script, and are readable without it and in print. */
 import { createHash } from 'node:crypto';
 import { SCRIPT } from './script.js';
 import { STYLE } from './style.js';
 
-/** Control characters but tab and newline, and marks of text direction: they must not change how a page reads. */
+/** Control characters except tab and newline, and marks of text direction: they must not change how a page is read. */
 const INVISIBLE = /[^\P{C}\t\n]|[\p{Zl}\p{Zp}]/gu;
 
-/** Escapes text of other origin, such as file names; invisible characters become visible. */
+/** Escapes text from outside, such as file names; invisible characters become visible. */
 export function escapeHtml(text: string): string {
   return text
     .replace(INVISIBLE, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
     .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** A file name as HTML, which does not affect the direction of the text around it. */
+/** Formats a file name as HTML that does not affect the direction of the text around it. */
 export function shownName(name: string): string {
   return `<bdi>${escapeHtml(name)}</bdi>`;
 }
 
-/** Escapes all cells. */
+/** Formats a table; escapes all cells. */
 export function htmlTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (tag: string, cells: readonly string[]) =>
     `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
@@ -26,7 +26,7 @@ export function htmlTable(header: readonly string[], rows: readonly (readonly st
   return `<div class="wide"><table><thead>${line('th', header)}</thead><tbody>${body}</tbody></table></div>`;
 }
 
-/** Facts by name, such as where a page came from. @param facts trusted HTML on the right side */
+/** Formats facts with their names, such as the origin of a page. @param facts trusted HTML on the right side */
 export function htmlFacts(facts: readonly (readonly [name: string, html: string])[]): string {
   const rows = facts.map(([name, html]) => `<dt>${escapeHtml(name)}</dt><dd>${html}</dd>`);
   return `<dl class="facts">${rows.join('\n')}</dl>`;
@@ -36,7 +36,7 @@ function sourceHash(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 }
 
-/** Nothing is loaded but what the page itself holds; no other script or style runs, whatever text came into it. */
+/** The browser loads nothing from outside of the page, and runs no other script or style, even if text could inject one. */
 const POLICY = [
   "default-src 'none'",
   'img-src data:',
@@ -46,7 +46,7 @@ const POLICY = [
   "form-action 'none'",
 ].join('; ');
 
-/** @param body trusted HTML: escape what comes from outside before it gets here. */
+/** Builds a page. @param body trusted HTML: text from outside must have been escaped */
 export function htmlPage(title: string, body: string): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8">

@@ -1,4 +1,4 @@
-/** Radiographs on a page, with colours and outlines over them; all in pixels of the source image. */
+/** Shows radiographs on a page, with colours and outlines over them; all in pixels of the source image. */
 import { type BarStop, colourBar } from './colour-bar.js';
 import { escapeHtml } from './page.js';
 
@@ -7,27 +7,28 @@ export interface SourcePoint {
   readonly y: number;
 }
 
-/** What is drawn around a place: the highest patch, another high one, what a reader marked, the area that is judged. */
+/** What an outline marks: the highest patch, another high patch, a box of the data set, the area that counts. */
 export type OutlineKind = 'top' | 'other' | 'truth' | 'area';
 
 export interface Outline {
   readonly kind: OutlineKind;
   /** Corners in order. */
   readonly points: readonly SourcePoint[];
-  /** Shown where the pointer rests. */
+  /** Tooltip. */
   readonly title: string;
 }
 
 export interface Picture {
   /** Unique in the page: letters, digits and hyphens. */
   readonly key: string;
-  /** What the picture shows, for those who cannot see it. */
+  /** Description of the picture for screen readers. */
   readonly alt: string;
-  /** Of the source image. */
+  /** Rows and columns of the source image. */
   readonly rows: number;
   readonly columns: number;
-  /** JPEG files of the image in grey and PNG of the colours over it; undefined where there is none. */
+  /** JPEG file of the grey image; undefined where there is none. */
   readonly grey: Uint8Array | undefined;
+  /** PNG file of the colours over it; undefined where there are none. */
   readonly colours: Uint8Array | undefined;
   readonly outlines: readonly Outline[];
 }
@@ -62,14 +63,14 @@ function frame({ rows, columns }: Pick<Picture, 'rows' | 'columns'>, alt: string
   return `<svg class="picture" viewBox="0 0 ${columns} ${rows}" ${label}>${body}</svg>`;
 }
 
-/** The image as it was sent. `mappedPicture` refers to it. */
+/** The image as it was sent. `mappedPicture` shows the same element again. */
 function plainPicture(picture: Picture): string {
   const { key, grey, alt } = picture;
   const body = grey === undefined ? '' : layer(picture, dataUrl('image/jpeg', grey), `id="${key}-grey"`);
   return frame(picture, `${alt}, as sent`, body);
 }
 
-/** The image under its map and outlines. `thumbnail` refers to it. */
+/** The image under its map and outlines. `thumbnail` shows the same element again. */
 function mappedPicture(picture: Picture): string {
   const { key, grey, colours, outlines, alt } = picture;
   const body = [
@@ -91,7 +92,7 @@ export function picturePair(picture: Picture, scale: readonly BarStop[]): string
 <figure>${mappedPicture(picture)}${bar}</figure></div>`;
 }
 
-/** The mapped picture once more, small; it leads to the large one. */
+/** The mapped picture again, small, with a link to the large one. */
 export function thumbnail(picture: Picture): string {
   const drawn = frame(picture, '', `<use href="#${picture.key}-mapped"/>`);
   return `<a href="#${picture.key}" aria-label="${escapeHtml(picture.alt)}">${drawn}</a>`;
@@ -104,7 +105,7 @@ function swatch(kind: OutlineKind): string {
   );
 }
 
-/** Controls of all maps of the page. @param pictures decide which outlines there are to switch */
+/** Controls for all maps of the page. @param pictures their kinds of outlines get a checkbox each */
 export function mapToolbar(pictures: readonly Pick<Picture, 'outlines'>[]): string {
   const kinds = new Set(pictures.flatMap(({ outlines }) => outlines.map(({ kind }) => kind)));
   const boxes = SWATCHES.filter(([kind]) => kinds.has(kind)).map(([kind, name]) => {

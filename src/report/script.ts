@@ -1,4 +1,4 @@
-/** What a report's page does beyond showing: opacity of the maps, outlines on and off, order of tables. */
+/** The script of a report's page: opacity of the maps, outlines on and off, order of tables. */
 export const SCRIPT = `
 'use strict';
 const root = document.documentElement;
@@ -22,7 +22,7 @@ const keyOf = (row, column) => row.cells[column].dataset.sort ?? row.cells[colum
 const compare = (a, b) => {
   const [x, y] = [Number.parseFloat(a), Number.parseFloat(b)];
   if (String(x) === a && String(y) === b) return x - y;
-  // What has no number comes last.
+  // Rows without a number come last.
   if (String(x) === a || String(y) === b) return String(x) === a ? -1 : 1;
   return a < b ? -1 : a > b ? 1 : 0;
 };

@@ -1,14 +1,14 @@
-/** A table whose columns sort it. */
+/** Builds tables that a reader can sort by a column. */
 import { escapeHtml } from './page.js';
 
 export interface Cell {
   /** Trusted HTML. */
   readonly html: string;
-  /** What the row is sorted by; without it the text. */
+  /** Sort key; absent: the text. */
   readonly key?: number | string;
 }
 
-/** A number with its digits; a dash where it is none. */
+/** Formats a number; a dash where there is none. */
 export function numberCell(value: number | undefined, digits: number): Cell {
   if (value === undefined || Number.isNaN(value)) return { html: '–', key: '' };
   return { html: value.toFixed(digits), key: value };
@@ -18,7 +18,7 @@ export function textCell(text: string): Cell {
   return { html: escapeHtml(text), key: text };
 }
 
-/** @param sortedBy column that the rows are in order of, highest first */
+/** @param sortedBy index of the column by which the rows are in order, highest first */
 export function sortableTable(
   columns: readonly string[],
   rows: readonly (readonly Cell[])[],

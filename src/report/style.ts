@@ -1,4 +1,4 @@
-/** The one style sheet of all reports: light, dark, narrow and in print. */
+/** The style sheet of all reports: light, dark, narrow and in print. */
 export const STYLE = `
 :root {
   color-scheme: light dark;

@@ -1,4 +1,5 @@
 /** Aggregates the robust z of an image's patches to one image score. */
+import { cellAt } from '../geometry/cells.js';
 import type { Geometry } from '../geometry/geometry.js';
 import type { ScoringSpec } from '../geometry/specifications.js';
 
@@ -24,7 +25,7 @@ export function innerCells(
   const inner: number[] = [];
   for (let row = margin; row < patchGrid - margin; row++) {
     for (let column = margin; column < patchGrid - margin; column++) {
-      const cell = row * patchGrid + column;
+      const cell = cellAt(row, column, patchGrid);
       if (!Number.isNaN(patchZ[cell])) inner.push(cell);
     }
   }

@@ -112,6 +112,17 @@ export function minFalsePositiveRate(calibration: ImageCalibration): number {
   return 1 / (Math.min(...distributionsOf(calibration).map((sorted) => sorted.length)) + 1);
 }
 
+/** The lowest rate for people: rounded up to two digits, so that the rate that is shown can be requested. */
+export function shownLowestRate(calibration: ImageCalibration): number {
+  return roundedUp(minFalsePositiveRate(calibration));
+}
+
+/** @param rate above 0 @returns two significant digits, not below the rate but for errors of rounding */
+export function roundedUp(rate: number): number {
+  const unit = 10 ** (Math.floor(Math.log10(rate)) - 1);
+  return Number((Math.ceil(rate / unit - 1e-9) * unit).toPrecision(2));
+}
+
 /**
  * The decision threshold of a false-positive rate. An image is anomalous where score > threshold; of normal images
  * exchangeable with the calibration images, at most the given share is then flagged. It is the k-th smallest
@@ -128,7 +139,7 @@ export function thresholdFor(calibration: ImageCalibration, falsePositiveRate: n
         throw new SaladError(
           'FALSE_POSITIVE_RATE_UNREACHABLE',
           `a false-positive rate of ${falsePositiveRate} cannot be guaranteed with ${count} calibration images: ` +
-            `the lowest is ${minFalsePositiveRate(calibration)}`,
+            `the lowest is ${shownLowestRate(calibration)}`,
         );
       }
       return sorted[Math.max(1, k) - 1]!;
@@ -169,7 +180,7 @@ export function fitPatchTables(
   };
 }
 
-/** Tables of one view, or of two with what tells them apart. */
+/** Tables of one view, or of two views with their classifier. */
 type ZTables = Pick<CalibrationTables, 'patchMedian' | 'patchMad' | 'secondView'>;
 
 /** How z is computed and aggregated. */
@@ -210,7 +221,7 @@ export function fitImageTables(
 /** Tells two views apart: the names, and the logistic function of the mean embedding. */
 export type ViewModel = Pick<NonNullable<CalibrationTables['secondView']>, 'names' | 'weights' | 'bias'>;
 
-/** Fits the tables of the cells; with a view model, those of the images that look like each view. */
+/** Fits the tables of the cells; with a view model, one for the images of each view. */
 export function fitViewTables(
   images: readonly SmoothedScores[],
   viewModel?: ViewModel,

@@ -1,5 +1,6 @@
 /** The memory bank: unit embeddings of normal patches (prototypes), with their grid positions and source images. */
 import { SaladError } from '../errors/index.js';
+import { cellAt, columnOf, rowOf } from '../geometry/cells.js';
 
 export interface MemoryBank {
   readonly rows: number;
@@ -55,7 +56,7 @@ export function searchWindow(bank: MemoryBank, patchGrid: number, radius: number
     const right = Math.min(patchGrid - 1, gridColumn + radius);
     for (let y = Math.max(0, gridRow - radius); y <= bottom; y++) {
       for (let x = Math.max(0, gridColumn - radius); x <= right; x++) {
-        window[(y * patchGrid + x) * bank.rows + row] = 1;
+        window[cellAt(y, x, patchGrid) * bank.rows + row] = 1;
       }
     }
   }
@@ -71,16 +72,16 @@ export function candidatesPerCell(bank: MemoryBank, patchGrid: number, radius: n
   if (radius === null) return counts.fill(bank.rows);
   const rowsInCell = new Int32Array(counts.length);
   for (let row = 0; row < bank.rows; row++) {
-    const cell = bank.positions[2 * row]! * patchGrid + bank.positions[2 * row + 1]!;
+    const cell = cellAt(bank.positions[2 * row]!, bank.positions[2 * row + 1]!, patchGrid);
     rowsInCell[cell] = rowsInCell[cell]! + 1;
   }
   for (let cell = 0; cell < counts.length; cell++) {
-    const gridRow = Math.floor(cell / patchGrid);
-    const gridColumn = cell % patchGrid;
+    const gridRow = rowOf(cell, patchGrid);
+    const gridColumn = columnOf(cell, patchGrid);
     let sum = 0;
     for (let y = Math.max(0, gridRow - radius); y <= Math.min(patchGrid - 1, gridRow + radius); y++) {
       for (let x = Math.max(0, gridColumn - radius); x <= Math.min(patchGrid - 1, gridColumn + radius); x++) {
-        sum += rowsInCell[y * patchGrid + x]!;
+        sum += rowsInCell[cellAt(y, x, patchGrid)]!;
       }
     }
     counts[cell] = sum;
@@ -119,7 +120,7 @@ export function checkMemoryBank(
   const minCell = candidates.reduce((least, count, cell) => (count < candidates[least]! ? cell : least), 0);
   if (candidates[minCell]! < search.neighbourCount) {
     throw invalid(
-      `the search of cell (${Math.floor(minCell / patchGrid)}, ${minCell % patchGrid}) covers ` +
+      `the search of cell (${rowOf(minCell, patchGrid)}, ${columnOf(minCell, patchGrid)}) covers ` +
         `${candidates[minCell]} prototypes, fewer than neighbourCount ${search.neighbourCount}`,
     );
   }

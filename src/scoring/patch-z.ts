@@ -4,6 +4,7 @@
  * be those of two views (such as PA and AP), mixed by the probability of the second; cells far from the centre may be
  * given less weight.
  */
+import { columnOf, rowOf } from '../geometry/cells.js';
 import type { CalibrationTables, ScoringSpec } from '../geometry/specifications.js';
 
 /** Converts the MAD of a normal distribution to its standard deviation. */
@@ -55,12 +56,12 @@ export function robustZ(tables: PatchTables, cell: number, score: number, second
 }
 
 /**
- * What is subtracted from z in every cell: the penalty times the squared distance of the cell's centre from the centre of
- * the grid, in units of half the grid's side (2 in a corner of a fine grid).
+ * The offset that is subtracted from z in every cell: the penalty times the squared distance of the cell's centre from the
+ * centre of the grid, in units of half the grid's side (2 in a corner of a fine grid).
  */
 export function edgeOffset(cell: number, patchGrid: number, edgePenalty = 0): number {
-  const y = (2 * Math.floor(cell / patchGrid) + 1) / patchGrid - 1;
-  const x = (2 * (cell % patchGrid) + 1) / patchGrid - 1;
+  const y = (2 * rowOf(cell, patchGrid) + 1) / patchGrid - 1;
+  const x = (2 * columnOf(cell, patchGrid) + 1) / patchGrid - 1;
   return edgePenalty * (y * y + x * x);
 }
 

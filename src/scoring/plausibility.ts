@@ -1,8 +1,9 @@
 /**
- * Whether an image is of the kind a model knows, from the mean embeddings of its regions
+ * Decides whether an image is of the kind that a model was trained on, from the mean embeddings of its regions
  * (docs/explanation/plausibility.md): its distance from the normal images within and outside of their principal
- * directions, and which way round it lies.
+ * directions, and whether it is mirrored.
  */
+import { columnOf, rowOf } from '../geometry/cells.js';
 import type { PlausibilitySpec } from '../geometry/specifications.js';
 
 /** What was fitted on normal images. F = regions * regions * D numbers describe an image. */
@@ -47,7 +48,7 @@ export function regionMeans(embeddings: Float32Array, patchGrid: number, regions
   const cellsAlong = new Int32Array(regions);
   for (const region of regionOf) cellsAlong[region]! += 1;
   for (let cell = 0; cell < patchGrid ** 2; cell += 1) {
-    const [row, column] = [regionOf[Math.floor(cell / patchGrid)]!, regionOf[cell % patchGrid]!];
+    const [row, column] = [regionOf[rowOf(cell, patchGrid)]!, regionOf[columnOf(cell, patchGrid)]!];
     const weight = 1 / (cellsAlong[row]! * cellsAlong[column]!);
     const to = (row * regions + column) * dimension;
     const from = cell * dimension;

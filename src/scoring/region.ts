@@ -1,6 +1,7 @@
-/** The region of an image around its highest patch. */
+/** Finds the region of an image around its highest patch. */
+import { columnOf, rowOf } from '../geometry/cells.js';
 
-/** A share of the highest z: cells of the region have at least this much. */
+/** Cells of the region have at least this share of the highest z. */
 const REGION_SHARE = 0.5;
 
 export interface CellRectangle {
@@ -21,18 +22,18 @@ export function regionAround(patchZ: ArrayLike<number>, patchGrid: number, cell:
   const limit = patchZ[cell]! > 0 ? REGION_SHARE * patchZ[cell]! : Number.POSITIVE_INFINITY;
   const found = new Set([cell]);
   for (const current of found) {
-    const column = current % patchGrid;
+    const column = columnOf(current, patchGrid);
     const neighbours = [
       current - patchGrid,
       current + patchGrid,
       ...(column > 0 ? [current - 1] : []),
       ...(column < patchGrid - 1 ? [current + 1] : []),
     ];
-    // A set visits what is added meanwhile.
+    // The iteration over a set includes values that are added during it.
     for (const next of neighbours) if (patchZ[next]! >= limit) found.add(next);
   }
-  const rows = [...found].map((each) => Math.floor(each / patchGrid));
-  const columns = [...found].map((each) => each % patchGrid);
+  const rows = [...found].map((each) => rowOf(each, patchGrid));
+  const columns = [...found].map((each) => columnOf(each, patchGrid));
   return {
     top: Math.min(...rows),
     bottom: Math.max(...rows),

@@ -53,8 +53,16 @@ export function bind(
   });
 }
 
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the address is in use',
+  EACCES: 'permission denied: choose a port above 1023, or give this user the right to listen there',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  ENOTFOUND: 'the host name cannot be resolved',
+  EAI_AGAIN: 'the host name cannot be resolved',
+};
+
 function unavailable(setting: string, listen: string, cause: unknown): SaladError {
   const { code, message } = cause as NodeJS.ErrnoException;
-  const reason = code === 'EADDRINUSE' ? 'the address is in use' : message;
+  const reason = REASONS[code ?? ''] ?? message;
   return new SaladError('ADDRESS_UNAVAILABLE', `${setting} ${listen}: ${reason}`, { cause });
 }

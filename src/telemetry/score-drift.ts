@@ -1,20 +1,20 @@
 /**
- * Whether recent images score like those the model was calibrated on: a sequential test with a stated rate of false
- * alarms (docs/explanation/drift.md). Judged for each model over all clients of this server together, so it is told to
- * those who run the server, by metric and log, and in no answer: what one client sends must not change what another is
- * told.
+ * Detects drift: recent images have other scores than those that the model was calibrated on. A sequential test with a
+ * stated rate of false alarms (docs/explanation/drift.md). It uses the images of all clients of this server, for each model
+ * separately. The result is reported to the operator by metric and log, and is in no answer, because images of one client
+ * must not change the answers to another.
  */
 import { createRandom } from '../util/random.js';
 
-/** Bets e p^(e-1) on small p-values, and the same on large ones. The lower e, the bolder. */
+/** Exponents e of the bets e p^(e-1) on small p-values, and on large ones. A lower e is a larger bet. */
 const EXPONENTS = [0.5, 0.7, 0.85] as const;
-/** log10 of the mean wealth of the bets at which there is an alarm: on average at most one in 10^4 images is a false one. */
+/** log10 of the mean wealth of the bets that raises an alarm: on average at most one false alarm in 10^4 images. */
 export const DRIFT_ALARM = 4;
-/** Wealth is not counted beyond this, so that an alarm ends soon after the images are again as they were. */
+/** Upper limit of the wealth, so that an alarm ends soon after the drift has ended. */
 const WEALTH_MAX = 1e6;
-/** Images of the stream that later ones are ranked among; then it starts anew. */
+/** Most earlier images with which an image is ranked; after that the stream restarts. */
 const STREAM_MAX = 10_000;
-/** Keeps a bet finite. */
+/** Smallest p-value, so that a bet is finite. */
 const P_MIN = 1e-6;
 
 export class ScoreDrift {
@@ -34,7 +34,7 @@ export class ScoreDrift {
   /** @returns true where an alarm begins with this acquisition */
   add(pValue: number): boolean {
     const steps = this.#calibrationImages + 1;
-    // Between two calibration images: its order among other images there is left to chance.
+    // The image lies between two calibration images; its order among other images there is random.
     const gap = Math.min(steps - 1, Math.max(0, Math.round(pValue * steps) - 1));
     const place = (gap + this.#random()) / steps;
     const before = this.#countBelow(place);
@@ -42,7 +42,7 @@ export class ScoreDrift {
     this.#bet(Math.min(1, Math.max(P_MIN, p)));
     const wasAlarmed = this.#isAlarmed;
     this.#isAlarmed = this.evidence >= DRIFT_ALARM;
-    // Images that may be drifting are no example for later ones.
+    // Images during an alarm may have drifted, so later images are not ranked with them.
     if (!this.#isAlarmed) this.#remember(place, before);
     return this.#isAlarmed && !wasAlarmed;
   }

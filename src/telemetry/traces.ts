@@ -1,6 +1,6 @@
 /**
  * The spans of acquisitions and batches. An acquisition has one server span, which continues the client's trace, with
- * three child spans: its tiles waited, ran in engines, were aggregated. A batch has one span in a trace of its own with
+ * three child spans: its tiles waited, ran in engines, were aggregated. A batch has one span in a separate trace with
  * a link to every acquisition that had a tile in it, because a span can only have one parent.
  *
  * Callers give times of performance.now(); the SDK gets times since 1970, converted here with one offset per

@@ -1,4 +1,4 @@
-/** A frame of an encoded DICOM file as an acquisition. */
+/** Turns a frame of an encoded DICOM file into an acquisition request. */
 import type { Release, ServedModel } from '../acquisition/index.js';
 import type { DicomDecoder, DicomFile } from '../dicom/decoder/dicom-decoder.js';
 import type { Photometric } from '../dicom/grey-scale.js';
@@ -11,18 +11,20 @@ import {
   PhotometricInterpretation,
 } from '../gen/salad/v1/types.js';
 import type { PixelFormat } from '../imaging/pixel-format.js';
+import { withField } from './field-error.js';
 import { type HeaderContext, type ImageRequest, requestFrom } from './header.js';
 import { imageFormatOf } from './image-format.js';
 
 export interface DicomContext extends HeaderContext {
   readonly dicom: DicomDecoder;
-  /** Of the call: nothing more is decoded for it once it aborts. */
+  /** Aborts when the call ends; decoding stops then. */
   readonly signal: AbortSignal;
 }
 
 /**
+ * Decodes a frame of a DICOM file.
  * @param encoded a DICOM file
- * @param frame from 1; undefined: the only one
+ * @param frame from 1; undefined for a file with one frame
  * @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, DICOM_UNSUPPORTED, IMAGE_TOO_LARGE, DECODING_LIMIT_EXCEEDED,
  *   DECODER_UNAVAILABLE, OVERLOADED; the reason of the signal where it aborts
  */
@@ -37,17 +39,18 @@ export async function dicomRequest(
   const announced = header.image ?? ImageFormat.fromPartial({});
   const photometric = photometricOf(announced);
   const options = { maxPixels, signal, ...(photometric === undefined ? {} : { photometric }) };
-  const file = await ofFile(() => context.dicom.open(encoded, options));
+  const file = await withField('encoded', () => context.dicom.open(encoded, options));
   let release: Release = () => {};
   const reserve = (bytes: number) => {
     release();
     release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
   };
   try {
-    const chosen = await ofFile(async () => file.refuseUnscorable()).then(() => chooseFrame(file, frame));
-    const { format, samples } = await ofFile(() => file.frame(chosen - 1, { signal, reserve }));
+    await withField('encoded', async () => file.refuseUnscorable());
+    const chosen = chooseFrame(file, frame);
+    const { format, samples } = await withField('encoded', () => file.frame(chosen - 1, { signal, reserve }));
     reserve(samples.byteLength);
-    const request = requestFrom({ ...header, image: withAnnounced(file, format, announced) }, model, context);
+    const request = requestFrom({ ...header, image: mergeFormats(file, format, announced) }, model, context);
     const instance = header.options?.dicomInstance ? wireInstance(file, chosen) : undefined;
     return { request, samples, release, ...(instance === undefined ? {} : { instance }) };
   } catch (error) {
@@ -61,7 +64,11 @@ export async function dicomRequest(
 function chooseFrame({ frames }: DicomFile, frame: number | undefined): number {
   if (frame === undefined && frames === 1) return 1;
   if (frame === undefined) {
-    throw SaladError.field('HEADER_INVALID', 'frame', `the file has ${frames} frames: name one`);
+    throw SaladError.field(
+      'HEADER_INVALID',
+      'frame',
+      `the file has ${frames} frames: set frame to one of them`,
+    );
   }
   if (frame < 1 || frame > frames) {
     throw SaladError.field('HEADER_INVALID', 'frame', `must be 1 to ${frames}, is ${frame}`);
@@ -81,27 +88,27 @@ function photometricOf({ photometricInterpretation }: ImageFormat): Photometric 
 }
 
 /**
- * The format of the file, with the VOI transform of the header if there is one.
- * @throws SaladError HEADER_INVALID for other fields that differ from the file
+ * Returns the format of the file, with the VOI transform of the header if there is one.
+ * @throws SaladError HEADER_INVALID where another field of the header differs from the file
  */
-function withAnnounced({ description }: DicomFile, format: PixelFormat, announced: ImageFormat): ImageFormat {
-  const own = imageFormatOf(format);
+function mergeFormats({ description }: DicomFile, format: PixelFormat, announced: ImageFormat): ImageFormat {
+  const fromFile = imageFormatOf(format);
   const { bitsStored } = description.facts;
   const { voi, photometricInterpretation: _applied, ...facts } = announced;
   const empty = ImageFormat.fromPartial({});
   for (const [name, value] of Object.entries(facts)) {
     const key = name as keyof typeof facts;
     // Lossy files may use more bits than Bits Stored.
-    const isOfFile = value === own[key] || (key === 'bitsStored' && value === bitsStored);
-    if (value === empty[key] || isOfFile) continue;
-    const why = `is ${value} in the header but ${own[key]} in the file; leave it out`;
+    const isSame = value === fromFile[key] || (key === 'bitsStored' && value === bitsStored);
+    if (value === empty[key] || isSame) continue;
+    const why = `is ${value} in the header but ${fromFile[key]} in the file; leave it out`;
     throw SaladError.field(
       'HEADER_INVALID',
       `header.image.${snakeCase(name)}`,
       typeof value === 'object' ? LEAVE_OUT : why,
     );
   }
-  return { ...own, ...(voi === undefined ? {} : { voi }) };
+  return { ...fromFile, ...(voi === undefined ? {} : { voi }) };
 }
 
 const LEAVE_OUT = 'is taken from the DICOM file; leave it out';
@@ -119,16 +126,4 @@ function wireInstance({ description, frames }: DicomFile, frame: number): DicomI
     laterality: laterality ?? '',
     view: view ?? '',
   };
-}
-
-/** Adds the name of the field to errors of the file. */
-async function ofFile<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const known = SaladError.from(error);
-    const isOfFile = known.kind === 'invalidArgument' || known.reason === 'IMAGE_TOO_LARGE';
-    if (known.fieldViolations.length > 0 || !isOfFile) throw known;
-    throw SaladError.field(known.reason, 'encoded', known.message);
-  }
 }

@@ -1,4 +1,4 @@
-/** From the wire's header to the acquisition's terms: every field checked and named in proto words. */
+/** Converts a header of the wire to an acquisition request. Errors name the field as the proto does. */
 import type { AcquisitionOptions, AcquisitionRequest, Release, ServedModel } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import {
@@ -26,35 +26,35 @@ import { minFalsePositiveRate } from '../scoring/calibration.js';
 /** False-positive rate where the header names none. */
 const FALSE_POSITIVE_RATE = 0.05;
 const TOP_PATCHES = 5;
-/** Unicode code points: an emoji is one, though JavaScript counts two. */
+/** In Unicode code points: an emoji counts as one, although its JavaScript length is two. */
 const ACQUISITION_ID_LENGTH_MAX = 64;
 const TOP_PATCHES_MAX = 100;
-/** Of a manifest, too. */
+/** The same limit as in a manifest. */
 const MODEL_NAME_LENGTH_MAX = 63;
 
 export interface HeaderContext {
   readonly maxImagePixels: number;
   /** Milliseconds of the batcher's clock; Infinity without one. */
   readonly deadline: number;
-  /** What limits count the acquisition by. */
+  /** Key by which limits count the acquisition. */
   readonly peer: string;
 }
 
-/** A whole image. */
+/** The request for a whole image, with its samples. */
 export interface ImageRequest {
   readonly request: AcquisitionRequest;
   /** All samples, row by row, little-endian. */
   readonly samples: Uint8Array;
-  /** Gives back the room of the decoded image. */
+  /** Releases the memory reserved for the decoded image. */
   readonly release: Release;
-  /** Of a DICOM file, where it was asked for. */
+  /** Identification of a DICOM instance, where it was requested. */
   readonly instance?: DicomInstance;
 }
 
-/** The finder is handed in so that the id is checked before the model is looked up. */
+/** @throws SaladError HEADER_INVALID */
 export function checkAcquisitionId(header: AcquisitionHeader): void {
   const { acquisitionId } = header;
-  // No more than two units each; counting a whole message of text would take its time.
+  // A code point has at most two UTF-16 units; the code points of a much longer text are not counted, to save time.
   const isShort = acquisitionId.length <= 2 * ACQUISITION_ID_LENGTH_MAX;
   const length = isShort ? [...acquisitionId].length : acquisitionId.length;
   if (length < 1 || length > ACQUISITION_ID_LENGTH_MAX) {
@@ -101,7 +101,7 @@ function formatFrom(
   if (image === undefined) throw invalid('image', 'is missing');
   const { rows, columns, bitsAllocated } = image;
   for (const side of ['rows', 'columns'] as const) {
-    if (image[side] > SIDE_MAX) throw tooLarge(side, `is ${image[side]}; at most ${SIDE_MAX} are taken`);
+    if (image[side] > SIDE_MAX) throw tooLarge(side, `is ${image[side]}; the maximum is ${SIDE_MAX}`);
   }
   if (rows * columns > maxPixels) {
     throw tooLarge('rows', `${rows} x ${columns} pixels exceed the server's limit of ${maxPixels}`);
@@ -132,7 +132,7 @@ function tooLarge(side: 'rows' | 'columns', description: string): SaladError {
   return SaladError.field('IMAGE_TOO_LARGE', `header.image.${side}`, description);
 }
 
-/** Stores the entries of look-up tables in 16 bits each, after the check that they fit; as numbers they take eight bytes. */
+/** Stores the entries of look-up tables in 16 bits each, after the check that they fit; as numbers they need eight bytes. */
 function compact(format: PixelFormat): PixelFormat {
   const { voi, modalityLut } = format;
   return {
@@ -219,7 +219,7 @@ function priorityFrom(value: Priority): AcquisitionRequest['priority'] {
 }
 
 function optionsFrom(options: ScoringOptions | undefined, model: ServedModel): AcquisitionOptions {
-  // Unasked, a model with few calibration images decides at the lowest rate it can promise; the aggregate says it.
+  // The default of a model with few calibration images is the lowest rate that it can keep; the aggregate contains it.
   const lowest = minFalsePositiveRate(model.manifest.calibration);
   const rate = options?.maxFalsePositiveRate ?? Math.max(FALSE_POSITIVE_RATE, lowest);
   if (!(rate > 0 && rate < 1))

@@ -1,4 +1,4 @@
-/** A pixel format as the wire has it: the way back from `header.ts`, for clients that decode files. */
+/** Converts a pixel format to the wire: the inverse of `header.ts`, for clients that decode files. */
 import {
   ImageFormat,
   PhotometricInterpretation,
@@ -8,7 +8,7 @@ import {
 import type { LookupTable } from '../imaging/lookup-table.js';
 import type { PixelFormat, VoiTransform } from '../imaging/pixel-format.js';
 
-/** What `formatFrom` of header.ts turns into the same format again. */
+/** @returns the message that `formatFrom` of header.ts converts to the same format */
 export function imageFormatOf(format: PixelFormat): ImageFormat {
   const { modalityLut, padding } = format;
   return ImageFormat.fromPartial({

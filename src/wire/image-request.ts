@@ -1,4 +1,4 @@
-/** A whole image as an acquisition: decoded where encoded, then fed as rows. */
+/** Turns a whole image into an acquisition request: encoded files are decoded, and the samples are sent as rows. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PixelMessage, Release, ServedModel } from '../acquisition/index.js';
 import { isDicom } from '../dicom/recognise.js';
@@ -9,19 +9,21 @@ import { decodeImage } from '../imaging/decode/decode.js';
 import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
 import { type DicomContext, dicomRequest } from './dicom-request.js';
+import { withField } from './field-error.js';
 import { type ImageRequest, requestFrom } from './header.js';
 
-/** Rows are pushed in pieces of about this size, so that one big image does not hold up the other streams. */
-const CHUNK_BYTES = 256 * 1024;
+/** Approximate size of a rows message, so that one large image does not delay other streams. */
+const ROWS_BYTES = 256 * 1024;
 
 export interface ImageContext extends DicomContext {
-  /** Where PNG and JPEG files wait for decoding. */
+  /** Queue of PNG and JPEG files for decoding. */
   readonly decoding: DecodeQueue;
 }
 
 /**
+ * Checks the header and decodes the image.
  * @throws SaladError HEADER_INVALID, IMAGE_UNREADABLE, IMAGE_TOO_LARGE, SAMPLE_COUNT_MISMATCH, OVERLOADED; the reason of
- *   the signal where it aborts; of DICOM files as `dicomRequest`
+ *   the signal where it aborts; for DICOM files as `dicomRequest`
  */
 export async function imageRequestFrom(
   message: ScoreImageRequest,
@@ -65,7 +67,7 @@ async function decodedRequest(
   model: ServedModel,
   context: ImageContext,
 ): Promise<ImageRequest> {
-  // Before decompression: a small file may hold a large image, and many of them may come at once.
+  // Reserved before decompression: a small file may contain a large image, and many files may arrive at once.
   let release: Release = () => {};
   const reserve = (bytes: number) => {
     release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
@@ -80,9 +82,9 @@ async function decodedRequest(
     const announced = header.image ?? ImageFormat.fromPartial({});
     const format = {
       ...announced,
-      rows: fromFile('rows', announced.rows, image.rows),
-      columns: fromFile('columns', announced.columns, image.columns),
-      bitsAllocated: fromFile('bits_allocated', announced.bitsAllocated, image.bitsAllocated),
+      rows: checkedValue('rows', announced.rows, image.rows),
+      columns: checkedValue('columns', announced.columns, image.columns),
+      bitsAllocated: checkedValue('bits_allocated', announced.bitsAllocated, image.bitsAllocated),
       bitsStored: announced.bitsStored === 0 ? image.bitsStored : announced.bitsStored,
     };
     const request = requestFrom({ ...header, image: format }, model, context);
@@ -93,8 +95,8 @@ async function decodedRequest(
   }
 }
 
-/** 0 leaves it to the file; anything else must agree with it. */
-function fromFile(field: string, announced: number, actual: number): number {
+/** Returns the value of the file. The header's value must be the same, or 0. @throws SaladError HEADER_INVALID */
+function checkedValue(field: string, announced: number, actual: number): number {
   if (announced !== 0 && announced !== actual) {
     const why = `is ${announced} in the header but ${actual} in the file; leave it 0`;
     throw SaladError.field('HEADER_INVALID', `header.image.${field}`, why);
@@ -102,30 +104,18 @@ function fromFile(field: string, announced: number, actual: number): number {
   return actual;
 }
 
-async function withField<T>(field: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const known = SaladError.from(error);
-    // Only what is wrong with the file is the field's fault.
-    const isOfFile = known.reason === 'IMAGE_UNREADABLE' || known.reason === 'IMAGE_TOO_LARGE';
-    if (known.fieldViolations.length > 0 || !isOfFile) throw known;
-    throw SaladError.field(known.reason, field, known.message);
-  }
-}
-
-/** Yields to the event loop between pieces. */
-export async function* rowChunks(
+/** Yields the samples of an image as rows messages, with a turn of the event loop between them, and then `end`. */
+export async function* rowMessages(
   format: PixelFormat,
   samples: Uint8Array,
   signal: AbortSignal,
 ): AsyncGenerator<PixelMessage> {
   const rowBytes = format.columns * bytesPerSample(format);
-  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes));
-  for (let firstRow = 0; firstRow < format.rows && !signal.aborted; firstRow += chunkRows) {
-    const lastRow = Math.min(format.rows, firstRow + chunkRows);
-    yield { kind: 'rows', firstRow, samples: samples.subarray(firstRow * rowBytes, lastRow * rowBytes) };
-    if (lastRow < format.rows) await nextTurn();
+  const messageRows = Math.max(1, Math.floor(ROWS_BYTES / rowBytes));
+  for (let firstRow = 0; firstRow < format.rows && !signal.aborted; firstRow += messageRows) {
+    const endRow = Math.min(format.rows, firstRow + messageRows);
+    yield { kind: 'rows', firstRow, samples: samples.subarray(firstRow * rowBytes, endRow * rowBytes) };
+    if (endRow < format.rows) await nextTurn();
   }
   yield { kind: 'end', crc32c: undefined };
 }

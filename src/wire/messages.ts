@@ -1,4 +1,4 @@
-/** From the acquisition's terms to the wire's answers. */
+/** Converts events of an acquisition to messages of the wire. */
 import type { AcquisitionEvent, AcquisitionRequest, Aggregate, ServedModel } from '../acquisition/index.js';
 import type { StreamAcquisitionResponse } from '../gen/salad/v1/anomaly_scoring.js';
 import {
@@ -82,12 +82,12 @@ export function answerOf(
       };
     case 'aggregate':
       return {
-        payload: { $case: 'aggregate', value: aggregateOf(event.aggregate, model, request, instance) },
+        payload: { $case: 'aggregate', value: wireAggregate(event.aggregate, model, request, instance) },
       };
   }
 }
 
-function aggregateOf(
+function wireAggregate(
   aggregate: Aggregate,
   model: ServedModel,
   request: AcquisitionRequest,
@@ -102,7 +102,7 @@ function aggregateOf(
     maxFalsePositiveRate: aggregate.maxFalsePositiveRate,
     coverage: { ...aggregate.coverage, missingTiles: [...aggregate.coverage.missingTiles] },
     topPatches: [...aggregate.topPatches],
-    anomalyMap: mapOf(aggregate.anomalyMap),
+    anomalyMap: wireMap(aggregate.anomalyMap),
     model: identityOf(model),
     engines: [...aggregate.engines],
     timings: aggregate.timings,
@@ -113,7 +113,7 @@ function aggregateOf(
   };
 }
 
-function mapOf(map: Aggregate['anomalyMap']): AnomalyMap | undefined {
+function wireMap(map: Aggregate['anomalyMap']): AnomalyMap | undefined {
   if (map === undefined) return undefined;
   const format =
     map.format === 'float32'

@@ -1,40 +1,41 @@
-/** A call's requests as an async iterable that is bounded in bytes and gives up on a silent client. */
+/** Reads a call's requests as an async iterable, with limits on waiting bytes and on the silence of the client. */
 import type { ServerReadableStream } from '@grpc/grpc-js';
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import { SilenceTimer } from './silence-timer.js';
 
 export interface RequestOptions<T> {
-  /** Bytes a message keeps alive. */
+  /** Bytes of memory that a message uses. */
   readonly sizeOf: (message: T) => number;
-  /** Past this many bytes waiting, the call is paused: HTTP/2 flow control then slows the client. */
+  /** The call is paused while more bytes than this wait; HTTP/2 flow control then slows the client. */
   readonly maxPendingBytes: number;
   readonly idleTimeoutMs: number;
-  /** Where true, the client is waiting for an answer, and not silent. @default never */
+  /** While it returns true, the client waits for an answer and is not silent. @default never */
   readonly isBusy?: () => boolean;
-  /** Ends the iteration; the reader learns of it from the same signal. */
+  /** Ends the iteration, without an error. */
   readonly signal: AbortSignal;
-  /** Called for every message once nobody reads it any more. */
-  readonly onTaken?: (message: T) => void;
+  /** Called for every message when it is no longer used, because it was processed or dropped. */
+  readonly onReleased?: (message: T) => void;
 }
 
 type Readable<T> = Pick<ServerReadableStream<T, unknown>, 'on' | 'off' | 'pause' | 'resume' | 'isPaused'>;
 
 /**
- * Not Node's own iterator: leaving that one early destroys the call, and then no status could be sent.
+ * Yields the requests in order. It replaces the iterator of Node's streams, which destroys the call when the loop ends
+ * early, so that no status could be sent.
  * @throws SaladError IDLE_TIMEOUT
  */
 export async function* readRequests<T>(call: Readable<T>, options: RequestOptions<T>): AsyncGenerator<T> {
   const waiting: T[] = [];
-  const news = new Latch();
+  const change = new Latch();
   let pendingBytes = 0;
-  let ended = false;
-  let idle = false;
-  // Only while this reads: a client whose messages wait here, or whose call is paused, is not silent.
+  let hasEnded = false;
+  let isSilent = false;
+  // A client is silent only while this generator waits for it, not while its messages wait here or its call is paused.
   let isWaiting = false;
   const timer = new SilenceTimer(options.idleTimeoutMs, () => {
-    idle = isWaiting && !(options.isBusy?.() ?? false);
-    if (idle) news.open();
+    isSilent = isWaiting && !(options.isBusy?.() ?? false);
+    if (isSilent) change.open();
     else timer.refresh();
   });
   const onData = (message: T) => {
@@ -42,23 +43,23 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
     waiting.push(message);
     pendingBytes += options.sizeOf(message);
     if (pendingBytes > options.maxPendingBytes) call.pause();
-    news.open();
+    change.open();
   };
   const onEnd = () => {
-    ended = true;
-    news.open();
+    hasEnded = true;
+    change.open();
   };
-  // At the abort, too: a reader that gave up may never come back to end this generator.
+  // Also called on abort, because a consumer that stops reading may never end this generator.
   const stop = () => {
     timer.stop();
     options.signal.removeEventListener('abort', stop);
     call.off('data', onData);
     call.off('end', onEnd);
-    for (const message of waiting.splice(0)) options.onTaken?.(message);
-    // What the client still sends is read and dropped, else the call could never close.
-    if (options.onTaken !== undefined) call.on('data', options.onTaken);
+    for (const message of waiting.splice(0)) options.onReleased?.(message);
+    // Later messages are read and dropped; otherwise the call could not close.
+    if (options.onReleased !== undefined) call.on('data', options.onReleased);
     call.resume();
-    news.open();
+    change.open();
   };
   call.on('data', onData);
   call.on('end', onEnd);
@@ -69,15 +70,17 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
       if (message !== undefined) {
         yield message;
         timer.refresh();
-        options.onTaken?.(message);
+        options.onReleased?.(message);
         pendingBytes -= options.sizeOf(message);
         if (call.isPaused() && pendingBytes <= options.maxPendingBytes) call.resume();
         continue;
       }
-      if (ended) return;
-      if (idle) throw new SaladError('IDLE_TIMEOUT', `nothing came for ${options.idleTimeoutMs} ms`);
+      if (hasEnded) return;
+      if (isSilent) {
+        throw new SaladError('IDLE_TIMEOUT', `the client sent nothing for ${options.idleTimeoutMs} ms`);
+      }
       isWaiting = true;
-      await news.wait();
+      await change.wait();
       isWaiting = false;
     }
   } finally {

@@ -1,10 +1,9 @@
-/** Writing to a call no faster than the client reads. */
-
+/** Writes to a call no faster than the client reads. */
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import { SilenceTimer } from './silence-timer.js';
 
-/** Messages handed to HTTP/2 and not yet taken: the second is encoded while the first is on its way. */
+/** Messages that HTTP/2 has not sent yet: the second is encoded while the first is being sent. */
 const IN_FLIGHT_MAX = 2;
 
 export interface WritableCall<T> {
@@ -12,15 +11,15 @@ export interface WritableCall<T> {
 }
 
 /**
- * `write` settles when there is room for another message. While it waits, scores gather in the acquisition and
- * leave together in the next message: a slow reader gets fewer, larger messages and never grows a queue.
+ * `write` settles when another message may be written. While it waits, the acquisition collects scores for the next
+ * message, so that a slow client gets fewer and larger messages, and no queue grows.
  */
 export class ResponseWriter<T> {
   private inFlight = 0;
   private readonly room = new Latch();
   private stallTimer: SilenceTimer | undefined;
 
-  /** @param stallTimeoutMs a client that takes nothing for this long loses its call. */
+  /** @param stallTimeoutMs a call whose client reads nothing for this time is ended */
   constructor(
     private readonly call: WritableCall<T>,
     private readonly signal: AbortSignal,
@@ -30,9 +29,9 @@ export class ResponseWriter<T> {
   }
 
   /**
-   * @param isLast settles only once all messages are taken: until then they are the acquisition's memory, and
-   *   its room must not be given to another.
-   * @throws SaladError CANCELLED where the signal aborts first, IDLE_TIMEOUT where the client reads nothing.
+   * @param isLast settles only when all messages have been sent, because their memory is reserved by the acquisition until
+   *   then
+   * @throws SaladError CANCELLED where the signal aborts first, IDLE_TIMEOUT where the client reads nothing
    */
   async write(message: T, isLast = false): Promise<void> {
     this.inFlight += 1;
@@ -42,11 +41,12 @@ export class ResponseWriter<T> {
       this.room.open();
     });
     const waitingMax = isLast ? 0 : IN_FLIGHT_MAX - 1;
-    if (this.inFlight > waitingMax && !this.signal.aborted) await this.takenDownTo(waitingMax);
+    if (this.inFlight > waitingMax && !this.signal.aborted) await this.waitUntilInFlight(waitingMax);
     if (this.signal.aborted) throw new SaladError('CANCELLED', 'the call ended');
   }
 
-  private async takenDownTo(waitingMax: number): Promise<void> {
+  /** Waits until at most so many messages are in flight. */
+  private async waitUntilInFlight(waitingMax: number): Promise<void> {
     let stalled = false;
     this.stallTimer = new SilenceTimer(this.stallTimeoutMs, () => {
       stalled = true;
@@ -54,7 +54,9 @@ export class ResponseWriter<T> {
     });
     try {
       while (this.inFlight > waitingMax && !this.signal.aborted && !stalled) await this.room.wait();
-      if (stalled) throw new SaladError('IDLE_TIMEOUT', `nothing was read for ${this.stallTimeoutMs} ms`);
+      if (stalled) {
+        throw new SaladError('IDLE_TIMEOUT', `the client read nothing for ${this.stallTimeoutMs} ms`);
+      }
     } finally {
       this.stallTimer.stop();
       this.stallTimer = undefined;

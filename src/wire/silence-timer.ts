@@ -1,35 +1,35 @@
-/** Timers that judge whether a peer is silent. */
+/** Timers that detect silent peers. */
 
 /** Turns of the event loop from bytes in the kernel to their handlers. */
 const TURNS = 3;
-/** For what came while the process was paused to be read, decompressed and delivered. */
+/** Time to read, decompress and deliver data that arrived while the process was paused. */
 const CATCH_UP_MS = 250;
 
 /**
- * Calls `onSilence` once `refresh` was not called for `ms` and a moment (a quarter of a second at most). After a pause
- * of this process (a stopped container, a blocked event loop) timers run before the sockets are read, so that a peer
- * that did send would look silent: the moment is for reading, and where something came the timer starts again.
+ * Calls `onSilence` when `refresh` was not called for `ms`, and not for another `CATCH_UP_MS` (or `ms` if less) after
+ * that. The second wait is needed after a pause of this process (a stopped container, a blocked event loop): timers run
+ * before the sockets are read, and a peer that has sent data would appear silent.
  */
 export class SilenceTimer {
   private readonly timer: NodeJS.Timeout;
-  private active = false;
+  private wasRefreshed = false;
   private stopped = false;
 
   constructor(ms: number, onSilence: () => void) {
-    const judge = () => {
+    const check = () => {
       if (this.stopped) return;
-      if (this.active) this.timer.refresh();
+      if (this.wasRefreshed) this.timer.refresh();
       else onSilence();
     };
     this.timer = setTimeout(() => {
-      this.active = false;
-      setTimeout(judge, Math.min(ms, CATCH_UP_MS));
+      this.wasRefreshed = false;
+      setTimeout(check, Math.min(ms, CATCH_UP_MS));
     }, ms);
   }
 
-  /** To be called for everything that the peer sends or takes. */
+  /** Must be called whenever the peer sends or reads. */
   refresh(): void {
-    this.active = true;
+    this.wasRefreshed = true;
     if (!this.stopped) this.timer.refresh();
   }
 
@@ -39,7 +39,7 @@ export class SilenceTimer {
   }
 }
 
-/** Runs `next` after what the kernel holds for this process was read. */
+/** Runs `next` after the data that the kernel holds for this process was read. */
 export function afterReading(next: () => void, turns = TURNS): void {
   if (turns === 0) next();
   else setImmediate(() => afterReading(next, turns - 1));

@@ -1,4 +1,4 @@
-/** The only map from our errors to gRPC status, with the details of google.rpc.Status. */
+/** Maps errors of this program to gRPC status, with the details of google.rpc.Status. No other file does this. */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { boundedMessage, type ErrorKind, type ErrorReason, SaladError } from '../errors/index.js';
 import type { Any } from '../gen/google/protobuf/any.js';
@@ -9,9 +9,9 @@ import { Status } from '../gen/google/rpc/status.js';
 export const ERROR_DOMAIN = 'salad-serve';
 /** Trailer with the details of google.rpc.Status. */
 export const DETAILS_KEY = 'grpc-status-details-bin';
-/** Bytes of an error's message in trailers: it stands there twice, percent-encoded and base64. */
+/** Most bytes of an error's message; trailers contain it twice, percent-encoded and in base64. */
 const MESSAGE_BYTES_MAX = 768;
-/** Field violations of one error that are sent, and bytes of the texts of each. */
+/** Most field violations of one error, and most bytes of the texts of each. */
 const VIOLATIONS_MAX = 4;
 const FIELD_BYTES_MAX = 64;
 const DESCRIPTION_BYTES_MAX = 384;
@@ -31,7 +31,7 @@ export const STATUS_OF_KIND: Readonly<Record<ErrorKind, status>> = {
   internal: status.INTERNAL,
 };
 
-/** Reasons that pass by themselves: a client is told when to come back. */
+/** Temporary failures: the client gets a retry delay. */
 const RETRYABLE: ReadonlySet<ErrorReason> = new Set([
   'OVERLOADED',
   'DRAINING',
@@ -45,9 +45,10 @@ export function codeOf(error: SaladError): status {
 }
 
 /**
- * @param retryDelayMs for retryable reasons that do not name their own delay
- * @returns what grpc-js takes as a call's end, with the error as its cause. An unexpected error shows generic text: its
- *   words belong in the log.
+ * Converts an error to the status of a call.
+ * @param retryDelayMs for retryable errors without a delay of their own
+ * @returns the error that grpc-js sends as the status of a call; its cause is the given one. The text of an unexpected
+ *   error is generic: its message is only logged
  */
 export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceError {
   const error = SaladError.from(thrown);
@@ -62,15 +63,15 @@ export function toServiceError(thrown: unknown, retryDelayMs: number): ServiceEr
   });
 }
 
-/** What the end of a call was made of, by its trailers: they alone pass grpc-js as they are. */
+/** The error behind the status of a call, by its trailers: the only object that grpc-js passes on unchanged. */
 const THROWN = new WeakMap<Metadata, unknown>();
 
-/** @returns what `toServiceError` got for these trailers; undefined for those of others */
+/** @returns the error that `toServiceError` converted to these trailers; undefined for other trailers */
 export function thrownOf(trailers: Metadata | null | undefined): unknown {
   return trailers === null || trailers === undefined ? undefined : THROWN.get(trailers);
 }
 
-/** google.rpc.Status of an error, encoded. @param retryDelayMs as in `toServiceError`; none without it */
+/** Encodes an error as google.rpc.Status. @param retryDelayMs as in `toServiceError`; absent: no delay by default */
 export function statusDetails(error: SaladError, retryDelayMs?: number): Buffer {
   const details: Any[] = [
     pack(
@@ -98,7 +99,7 @@ export function statusDetails(error: SaladError, retryDelayMs?: number): Buffer 
   return Buffer.from(Status.encode({ code: codeOf(error), message: publicMessage(error), details }).finish());
 }
 
-/** The errors that grpc-js answers with by itself, known by their texts; they have no details of ours. */
+/** Errors that grpc-js itself sends, recognised by their texts; they have no google.rpc.Status. */
 const PROTOCOL_ERRORS: readonly (readonly [code: status, text: RegExp, reason: ErrorReason])[] = [
   [status.RESOURCE_EXHAUSTED, /^Received message (larger than|that decompresses)/, 'MESSAGE_TOO_LARGE'],
   [status.INTERNAL, /^Error deserializing request/, 'MESSAGE_INVALID'],
@@ -110,14 +111,16 @@ const PROTOCOL_ERRORS: readonly (readonly [code: status, text: RegExp, reason: E
 
 /** @returns undefined for what is not an error of the protocol */
 export function protocolError(code: status, text: string): SaladError | undefined {
-  const known = PROTOCOL_ERRORS.find(([itsCode, pattern]) => code === itsCode && pattern.test(text));
-  return known === undefined ? undefined : new SaladError(known[2], text);
+  const match = PROTOCOL_ERRORS.find(
+    ([protocolCode, pattern]) => code === protocolCode && pattern.test(text),
+  );
+  return match === undefined ? undefined : new SaladError(match[2], text);
 }
 
-/** Bounded, because C-core clients accept trailers of 8 KiB: longer ones would hide the error. */
+/** The message sent to the client. Its length is limited, because C-core clients reject trailers above 8 KiB. */
 function publicMessage(error: SaladError): string {
   return error.reason === 'INTERNAL'
-    ? "something failed that should not; see the server's log"
+    ? "internal error; see the server's log"
     : boundedMessage(error.message, MESSAGE_BYTES_MAX);
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -71,11 +71,25 @@ describe('Ctrl-C', function () {
     assert.match(run.stdout, /^file +score/m);
     assert.match(run.stdout, /40 images: .* not scored/);
     assert.match(run.stderr, /stopping/);
-    const rows = readFileSync(at('scores.csv'), 'utf8').trimEnd().split('\n').length - 1;
-    assert.ok(rows >= 1 && rows < 40, `${rows} rows`);
+    const rows = readFileSync(at('scores.csv'), 'utf8').trimEnd().split('\n').slice(1);
+    assert.equal(rows.length, 40);
     const notScored = Number(/(\d+) not scored/.exec(run.stdout)?.[1]);
-    assert.equal(rows, 40 - notScored);
+    assert.ok(notScored >= 1 && notScored < 40, `${notScored} not scored`);
+    assert.equal(rows.filter((row) => row.endsWith(',not scored: interrupted,,,,')).length, notScored);
     assert.match(readFileSync(at('report.html'), 'utf8'), /40 images: .* not scored/);
+  });
+
+  it('writes the outputs that later interrupts write, where the server has not started yet', async () => {
+    writeFileSync(at('p/normal/notes.txt'), '');
+    const files = ['--csv', at('early.csv'), '--report', at('early.html')];
+    const run = new RunningCommand('score', at('p/normal'), '--model', 'phantom', ...files);
+    // Printed before the server is started.
+    await run.until(() => run.stderr.includes('left out .txt files'));
+    assert.equal(await run.end(), 130, run.stderr);
+    assert.match(run.stdout, /40 images: 40 not scored/);
+    const rows = readFileSync(at('early.csv'), 'utf8').trimEnd().split('\n').slice(1);
+    assert.equal(rows.filter((row) => row.endsWith(',not scored: interrupted,,,,')).length, 40);
+    assert.match(readFileSync(at('early.html'), 'utf8'), /40 images: 40 not scored/);
   });
 
   it('lists the phantoms written so far, and exits with 130', async () => {

@@ -112,7 +112,7 @@ describe('the salad command', function () {
     assert.ok((server.ready['models'] as string[]).includes('phantom@1'));
   });
 
-  it('gives the same scores for an image sent whole, as rows and as tiles', async () => {
+  it('has the same scores for an image sent whole, as rows and as tiles', async () => {
     const score = async (mode: string) => {
       const run = await salad(
         'score',

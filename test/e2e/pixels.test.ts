@@ -8,7 +8,7 @@ import sharp from 'sharp';
 import { endedEarly, withFrame, withZeros } from '../support/damage.js';
 import { type ServeProcess, salad, startServe } from '../support/salad.js';
 
-describe('images at every door of the command line', function () {
+describe('images in every mode of the command line', function () {
   this.timeout(300_000);
   const directory = mkdtempSync(join(tmpdir(), 'salad-doors-'));
   const data = join(directory, 'data');
@@ -38,7 +38,7 @@ describe('images at every door of the command line', function () {
     return folder;
   }
 
-  it('score alike, whatever the mode, on models of both kinds', async () => {
+  it('have the same scores in every mode, on models of both kinds', async () => {
     const files = readdirSync(join(data, 'normal')).slice(0, 2);
     const small = await sharp(jpeg).resize(180, 140).png().toBuffer();
     const other = join(directory, 'small.png');

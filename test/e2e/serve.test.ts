@@ -101,7 +101,7 @@ describe('salad serve', function () {
     );
   });
 
-  it('says where TLS and identities are off', async () => {
+  it('reports where TLS and identities are off', async () => {
     const { stop, log } = await start();
     await stop();
     const ready = log().find(({ msg }) => msg === 'ready');
@@ -157,7 +157,7 @@ describe('salad serve', function () {
     }
   });
 
-  it('says at once, in one line, that an address is in use', async () => {
+  it('reports in one line, at once, that an address is in use', async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const address = `127.0.0.1:${(taken.address() as { port: number }).port}`;
@@ -188,7 +188,7 @@ describe('salad serve', function () {
     }
   });
 
-  it('says in one line that it may open too few files', async () => {
+  it('reports in one line that it may open too few files', async () => {
     const child = spawn(
       'bash',
       ['-c', 'ulimit -n 100 && exec "$0" dist/src/main.js serve', process.execPath],

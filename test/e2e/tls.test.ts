@@ -88,7 +88,7 @@ describe('the salad command over TLS and with an API key', function () {
     assert.doesNotMatch(run.stderr, /secret/);
   });
 
-  it('does not start in plaintext on other addresses than loopback, and says what to do', async () => {
+  it('does not start in plaintext on other addresses than loopback, and reports what to do', async () => {
     const run = await salad('serve', '--listen', '0.0.0.0:0', '--models', models.path);
     assert.equal(run.code, 2);
     assert.match(run.stderr, /tlsCertFile.*SALAD_ALLOW_PLAINTEXT/);

@@ -195,7 +195,7 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.match(verified.stderr + verified.stdout, /MODEL_CARD\.md/);
   });
 
-  it('gives the same bytes with and without an interrupt', async () => {
+  it('writes the same bytes with and without an interrupt', async () => {
     const whole = await salad(...learnedArgs('whole'));
     assert.equal(whole.code, 0, whole.stderr);
     const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learnedArgs('broken')], {

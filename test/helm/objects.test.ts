@@ -154,7 +154,7 @@ describe('the chart', function () {
     assert.equal(server(objects)['tolerations'], undefined);
   });
 
-  it('takes the number of engine threads from the resources of the pod, never from the node', async () => {
+  it('derives the number of engine threads from the resources of the pod, never from the node', async () => {
     const threads = async (values: object) => {
       const { env } = server(await render({ ...plaintext, ...values }))['containers'][0];
       const workers = env.find(({ name }: { name: string }) => name === 'SALAD_WORKERS');
@@ -210,7 +210,7 @@ describe('the chart', function () {
     assert.deepEqual(names, [...new Set(names)]);
   });
 
-  it('takes certificates and keys from Secrets, and mounts no private key of the server into client pods', async () => {
+  it('reads certificates and keys from Secrets, and mounts no private key of the server into client pods', async () => {
     const objects = variant('mutual-tls');
     const config = await configOf(objects);
     const mounted = (path: string) =>

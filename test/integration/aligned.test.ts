@@ -8,7 +8,7 @@ import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AnomalyMapFormat, WarningKind } from '../../src/gen/salad/v1/types.js';
 import { patchStart } from '../../src/geometry/geometry.js';
-import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
+import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment-pyramid.js';
 import { anomalyMap, PatchField } from '../../src/imaging/anomaly-map.js';
 import { colourScaleOf } from '../../src/imaging/colour-scale.js';
 import { overlaySteps, rgbPng } from '../../src/imaging/overlay.js';
@@ -107,7 +107,7 @@ describe('images aligned in the worker', function () {
     assert.ok(new Set(boxes).size > 1, 'every image was left as it lies');
   });
 
-  it('are turned over where they are negatives, and the client is told', async () => {
+  it('are inverted where they are negatives, with a warning', async () => {
     const [image] = images as [Uint8Array];
     const [positive, negative] = [
       await send(client, image),

@@ -15,8 +15,8 @@ import {
   type SourcePoint,
 } from '../../src/gen/salad/v1/types.js';
 import { apply, invert } from '../../src/geometry/affine.js';
-import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment.js';
 import { warp } from '../../src/imaging/alignment-map.js';
+import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment-pyramid.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
@@ -160,7 +160,7 @@ describe('the anomaly map of an image that is padded', () => {
     assert.ok(coloured > 100 && coloured < 5000, `${coloured} pixels`);
   });
 
-  it('says what its colours mean, from the threshold to the highest value', async () => {
+  it('contains the values of its colours, from the threshold to the highest value', async () => {
     const { aggregate } = await send(client, noise(60, 120), FLOAT32);
     const { scale } = aggregate.anomalyMap!;
     const highest = Math.max(...[...floats(aggregate)].filter((z) => !Number.isNaN(z)));
@@ -172,7 +172,7 @@ describe('the anomaly map of an image that is padded', () => {
     }
   });
 
-  it('of a large image is 512 long, and tells its exact scale', async () => {
+  it('of a large image has 512 pixels on the longer side, and contains its exact scale', async () => {
     const { aggregate } = await send(client, noise(1300, 700), FLOAT32);
     const { rows, columns, data, mapToSource } = aggregate.anomalyMap!;
     assert.deepEqual([rows, columns, data.length], [512, 276, 4 * 512 * 276]);
@@ -211,7 +211,7 @@ describe('the anomaly map of an image that was aligned', () => {
     samples: Uint8Array.from({ length: 2 * SIDE * SIDE }, (_, at) => moved[at >> 1]!),
   };
 
-  it('is in the source as it was sent; patches can be placed there without knowing of alignment', async () => {
+  it('has the geometry of the source as sent; patches are located there without the alignment', async () => {
     const { accepted, patches, aggregate } = await send(client, image, FLOAT32);
     const map = aggregate.anomalyMap!;
     assert.deepEqual([map.rows, map.columns], [SIDE, 2 * SIDE]);
@@ -256,7 +256,7 @@ describe('the anomaly map of an image that was aligned', () => {
     });
   });
 
-  it('has under its colours the image as it was sent, a negative too', async () => {
+  it('shows the image as sent under its colours, also a negative', async () => {
     for (const invertedBy of [0, 255]) {
       const samples = image.samples.map((value) => Math.abs(invertedBy - value));
       const { aggregate } = await send(client, { ...image, samples }, PNG);

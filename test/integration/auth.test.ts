@@ -255,6 +255,7 @@ describe('the authentication of callers', function () {
     const refused = { reason: 'CONFIGURATION_INVALID' };
     for (const entries of [
       [{ ...entry, sha256: 'short' }],
+      [{ ...entry, name: 'a\nb' }],
       [entry, entry],
       [{ ...entry, scope: ['root'] }],
     ]) {
@@ -310,7 +311,7 @@ describe('the authentication of callers', function () {
       await client.scoreAcquisition(smallHeader('third'), rows);
     });
 
-    it('gives shares of the server to identities, although all connect from one address', async () => {
+    it('limits the shares of identities that connect from one address', async () => {
       await startLimited({ maxConcurrentAcquisitions: 4, headerTimeoutMs: 30_000 });
       const [client, otherClient] = [clientWith({ apiKey: one.key }), clientWith({ apiKey: other.key })];
       const rows = smallRows(smallImage(1));

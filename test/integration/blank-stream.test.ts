@@ -1,4 +1,4 @@
-/** Blank images, and blank beginnings of images, on a model that scores while rows come and calls nothing background. */
+/** Blank images, and blank beginnings of images, on a streamable model without background. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { Decision, EarlyEnd, WarningKind } from '../../src/gen/salad/v1/types.js';
@@ -41,7 +41,7 @@ describe('a blank image on a streaming model', function () {
     }
   });
 
-  it('loses nothing where only its beginning is blank: tiles held back are scored like the others', async () => {
+  it('loses no tile where only its beginning is blank: held tiles are scored like the others', async () => {
     const late = Uint8Array.from(image, (value, at) => (at < 40 * 64 ? 0 : value));
     const expected = await directScores(serving.bundle, late);
     const byRows = Array.from({ length: 8 }, (_, i) => rows(late, 64, 8 * i, 8 * i + 8));

@@ -234,7 +234,7 @@ describe('the status of a call', function () {
     assert.deepEqual([await newCalls('DEADLINE_EXCEEDED'), await newCalls('CANCELLED')], [2, 1]);
   });
 
-  it('is no IDLE_TIMEOUT for a client that has sent while the server process was paused', async () => {
+  it('is not IDLE_TIMEOUT for a client that has sent while the server process was paused', async () => {
     const connection = await connect();
     connection.request(1);
     connection.data(1, messages[0] ?? EMPTY);

@@ -50,7 +50,7 @@ describe('salad with DICOM files', function () {
     rmSync(folder, { recursive: true });
   });
 
-  it('score: every mode gives the same score, whatever the syntax', async () => {
+  it('score: every mode returns the same score, for any syntax', async () => {
     const scores = [];
     for (const syntax of [
       'explicit',
@@ -93,6 +93,26 @@ describe('salad with DICOM files', function () {
       ...{ sopInstanceUid: '1.2.3.4.5', laterality: 'R', view: 'PA', orientation: null },
     });
     assert.match(readFileSync(csv, 'utf8'), /,1,1\.2\.3\.4\.5,R,PA\n$/);
+  });
+
+  it('score: --identify names the instance in the table and in the report, of failed files too', async () => {
+    const file = await write('named.dcm', { photometric: 'MONOCHROME1' });
+    const report = at('named.html');
+    const plain = await score(file, '--report', report);
+    assert.doesNotMatch(`${plain.stdout}${readFileSync(report, 'utf8')}`, /SOP Instance UID|1\.2\.3\.4\.5/);
+    const { stdout } = await score(file, '--identify', '--report', report);
+    const [header = '', row = ''] = stdout.split('\n');
+    assert.match(header, /ms +SOP Instance UID +laterality +view +warnings$/);
+    assert.match(row, / 1\.2\.3\.4\.5 +R +PA\b/);
+    const html = readFileSync(report, 'utf8');
+    assert.match(html, /<button type="button">SOP Instance UID<\/button>/);
+    assert.match(html, /<td data-sort="1\.2\.3\.4\.5">1\.2\.3\.4\.5<\/td>/);
+    assert.match(html, /SOP Instance UID 1\.2\.3\.4\.5 · laterality R · view PA<\/div>/);
+    const encoded = [1, 2, 3].map(() => Uint8Array.from([1, 2, 3, 4]));
+    const broken = await write('broken.dcm', { ...THREE_FRAMES, syntax: 'rle', encoded });
+    const failed = await score(broken, '--identify', '--report', report);
+    assert.match(failed.stdout, /failed +- +- +1\.2\.3\.4\.5 /);
+    assert.match(readFileSync(report, 'utf8'), /<h2>Not scored.*SOP Instance UID 1\.2\.3\.4\.5/);
   });
 
   it('score: scores each frame on its own, with a map each, and groups them; a damaged frame does not affect the others', async () => {
@@ -209,7 +229,7 @@ describe('salad with DICOM files', function () {
       /cannot be scored\n +transfer syntax +unknown\n +not scored +it is not a DICOM file/,
     );
     const missing = await runSalad('dicom', 'info', at('missing'), '--json');
-    assert.equal(missing.code, 1);
+    assert.equal(missing.code, 2);
     assert.match(missing.stderr, /missing: no such file/);
   });
 });

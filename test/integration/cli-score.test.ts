@@ -14,6 +14,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
+import { createRandom } from '../../src/util/random.js';
 import { runSalad } from '../support/in-process-salad.js';
 import { assertSelfContained } from '../support/report-page.js';
 import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
@@ -51,11 +52,15 @@ describe('salad score', function () {
     rmSync(folder, { recursive: true });
   });
 
-  it('scores folders with --recursive, and tells files and folders that it leaves out', async () => {
+  it('scores folders with --recursive, and reports files and folders that it skips', async () => {
     writeFileSync(at('in/scan.tif'), '');
     const flat = await score(at('in'));
     assert.equal(flat.code, 2);
-    assert.match(flat.stderr, /no PNG, JPEG or DICOM.*--recursive/);
+    assert.equal(
+      flat.stderr,
+      `salad: ${at('in')}: no PNG, JPEG or DICOM files in this folder ` +
+        '(left out sub-folders (2), .tif files (1); add --recursive to search sub-folders)\n',
+    );
     const { code, stdout, stderr } = await score(at('in'), '--recursive');
     assert.equal(code, 1);
     assert.match(stderr, /left out \.tif files \(1\)/);
@@ -76,10 +81,10 @@ describe('salad score', function () {
       'warnings',
     ]);
     assert.match(first, / (normal|anomalous) +64 /);
-    assert.match(failed, /broken\.png +- +- +failed +- +- +the image is neither PNG nor JPEG/);
+    assert.match(failed, /broken\.png +- +- +failed +- +- +the file is neither PNG nor JPEG nor DICOM/);
   });
 
-  it('says of a broken file what is wrong, without the name of a field', async () => {
+  it('reports the damage of a file without the name of a field', async () => {
     const { code, lines, stderr } = await score(at('in/b/broken.png'), '--json');
     assert.equal(code, 1);
     assert.deepEqual(lines, [
@@ -88,10 +93,39 @@ describe('salad score', function () {
         file: at('in/b/broken.png'),
         status: 'INVALID_ARGUMENT',
         reason: 'IMAGE_UNREADABLE',
-        message: 'the image is neither PNG nor JPEG',
+        message: 'the file is neither PNG nor JPEG nor DICOM',
       },
     ]);
-    assert.equal(stderr, `salad: ${at('in/b/broken.png')}: the image is neither PNG nor JPEG\n`);
+    assert.equal(stderr, `salad: ${at('in/b/broken.png')}: the file is neither PNG nor JPEG nor DICOM\n`);
+  });
+
+  it('says of an empty file that it is empty, however it is sent', async () => {
+    writeFileSync(at('empty.png'), '');
+    for (const mode of ['image', 'rows', 'tiles']) {
+      const { code, stderr } = await score(at('empty.png'), '--mode', mode);
+      assert.deepEqual([code, stderr], [1, `salad: ${at('empty.png')}: the file is empty\n`], mode);
+    }
+  });
+
+  it('says of an image without anything to score which case it is', async () => {
+    const random = createRandom(5);
+    const cases = {
+      'is too small: 2 x 64 pixels (rows x columns), at least 4 each way are needed': [2, () => 9],
+      'is blank: all pixels have the same value': [SIDE, () => 128],
+      'is flat: it holds nothing but noise or a smooth shade': [SIDE, () => 128 + Math.floor(random() * 2)],
+    } as const;
+    for (const [message, [height, valueAt]] of Object.entries(cases)) {
+      const raw = { width: SIDE, height, channels: 1 } as const;
+      writeFileSync(
+        at('nothing.png'),
+        await sharp(Uint8Array.from({ length: SIDE * height }, valueAt), { raw })
+          .png()
+          .toBuffer(),
+      );
+      const { lines } = await score(at('nothing.png'), '--json');
+      assert.equal(lines[0]?.['decision'], 'indeterminate');
+      assert.deepEqual(lines[0]?.['warnings'], [`The image ${message}; no patch was scored.`]);
+    }
   });
 
   it('writes one line of CSV an image, the failed ones too', async () => {
@@ -111,7 +145,7 @@ describe('salad score', function () {
       [file, model, Number(imageScore), decision],
       [at('in/a/img.png'), 'small@1', scored?.['imageScore'], scored?.['decision']],
     );
-    assert.match(rows[1] ?? '', /broken\.png,+the image is neither PNG nor JPEG,,,,$/);
+    assert.match(rows[1] ?? '', /broken\.png,+the file is neither PNG nor JPEG nor DICOM,,,,$/);
     assert.ok(rows[3]?.startsWith(`"${at('in/comma, ""quote"".png')}",small@1,`), rows[3]);
   });
 
@@ -122,7 +156,10 @@ describe('salad score', function () {
     const html = readFileSync(report, 'utf8');
     assertSelfContained(html);
     assert.ok(html.indexOf('Not scored') < html.indexOf('Scores'));
-    assert.match(html, /<td><bdi>[^<]*broken\.png<\/bdi><\/td><td>the image is neither PNG nor JPEG<\/td>/);
+    assert.match(
+      html,
+      /<td><bdi>[^<]*broken\.png<\/bdi><\/td><td>the file is neither PNG nor JPEG nor DICOM<\/td>/,
+    );
     assert.match(html, /4 images: /);
     assert.equal(html.match(/<section class="image"/g)?.length, 3);
     assert.equal(html.match(/<image class="colours"/g)?.length, 3);
@@ -150,6 +187,17 @@ describe('salad score', function () {
     assert.equal(apart.lines[1]?.['anomalyMap'], at('maps/b-img.png'));
   });
 
+  it('refuses a name for a map that does not end in .png', async () => {
+    for (const name of ['map.jpg', 'map', 'map.png.bak', '{name}.{ext}x']) {
+      const { code, stdout, stderr } = await score(at('in/a/img.png'), '--anomaly-map', at(name));
+      assert.deepEqual([code, stdout], [2, '']);
+      assert.match(stderr, /--anomaly-map \S+: maps are written as PNG, so the name must end in \.png/);
+    }
+    const upper = await score(at('in/a/img.png'), '--anomaly-map', at('MAP.PNG'));
+    assert.equal(upper.code, 0, upper.stderr);
+    assert.deepEqual([...readFileSync(at('MAP.PNG')).subarray(1, 4)], [...Buffer.from('PNG')]);
+  });
+
   it('tries the places of its files before it scores', async () => {
     for (const flag of ['--anomaly-map', '--report', '--csv']) {
       const { code, stdout, stderr } = await score(
@@ -164,7 +212,7 @@ describe('salad score', function () {
     }
   });
 
-  it('takes a bundle folder for --model, of the server only where it serves that bundle', async () => {
+  it('accepts a bundle folder for --model, with a server only if it serves that bundle', async () => {
     const bundle = join(models.path, 'small', '1');
     const served = await runSalad(
       'score',
@@ -199,14 +247,14 @@ describe('salad score', function () {
         folder2,
         at('in/a/img.png'),
       );
-      assert.equal(refused.code, 1);
+      assert.equal(refused.code, 2);
       assert.match(refused.stderr, /does not serve the bundle of --model/);
     } finally {
       await other.remove();
     }
   });
 
-  it('says once that a model is not loaded, and refuses flags that would do nothing', async () => {
+  it('reports once that a model is not loaded, and refuses flags without an effect', async () => {
     const missing = await runSalad(
       'score',
       '--target',
@@ -216,7 +264,7 @@ describe('salad score', function () {
       at('in/a/img.png'),
       '--json',
     );
-    assert.equal(missing.code, 1);
+    assert.equal(missing.code, 2);
     assert.equal(missing.lines[0]?.['reason'], 'MODEL_NOT_FOUND');
     assert.match(missing.stderr, /nosuch is not loaded.*loaded: small@1/);
     for (const [args, message] of [
@@ -241,11 +289,15 @@ describe('salad score', function () {
   };
 
   /** Scores fifty images at a server of its own, and does something to it after the third. */
-  async function scoreWhile(timeoutMs: number, disturb: (other: RunningServer) => Promise<RunningServer>) {
+  async function scoreWhile(
+    timeoutMs: number,
+    disturb: (other: RunningServer) => Promise<RunningServer>,
+    ...more: readonly string[]
+  ) {
     for (let seed = 10; seed < 60; seed++) await writeImage(`many/${seed}.png`, seed);
     const other = await startSmall(models.path);
     const csv = at('scores.csv');
-    const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv];
+    const args = ['--model', 'small', '--timeout-ms', String(timeoutMs), '--csv', csv, ...more];
     let isOver = false;
     const running = runSalad('score', at('many'), '--target', other.address, ...args).finally(() => {
       isOver = true;
@@ -282,32 +334,46 @@ describe('salad score', function () {
       assert.deepEqual(accepted.lines[0]?.['warnings'], []);
 
       const refused = await runSalad(...args, '--json', '--max-false-positive-rate', '0.01');
-      assert.equal(refused.code, 1);
-      assert.match(refused.stderr, /salad: warning: --max-false-positive-rate 0\.01: .*9 calibration images/);
-      assert.equal(refused.lines[0]?.['reason'], 'FALSE_POSITIVE_RATE_UNREACHABLE');
+      // Before the first image, once, with a rate that can be given.
+      assert.equal(refused.code, 2);
+      assert.match(
+        refused.stderr,
+        /^salad: --max-false-positive-rate 0\.01: .*9 calibration images allow 0\.1 at the lowest: give that .*\n$/,
+      );
+      assert.deepEqual(
+        refused.lines.map(({ event, reason, file }) => [event, reason, file]),
+        [['error', 'FALSE_POSITIVE_RATE_UNREACHABLE', undefined]],
+      );
     } finally {
       await few.remove();
     }
   });
 
-  it('goes on after a restart of the server', async () => {
+  it('continues after a restart of the server', async () => {
     const { code, stdout, stderr } = await scoreWhile(30_000, async (other) => {
       await other.stop(0);
       return startSmall(models.path, { listen: other.address });
     });
     assert.equal(code, 0, stderr);
-    assert.match(stderr, /retrying for 30 s/);
+    assert.match(stderr, /retrying for 30 s, until \d\d:\d\d:\d\d/);
     assert.match(stdout, /50 images: .*(normal|anomalous)/);
   });
 
-  it('stops where the server stays away, and keeps what was scored', async () => {
-    const { code, stdout, stderr } = await scoreWhile(1000, async (other) => {
-      await other.stop(0);
-      return other;
+  for (const mode of ['image', 'rows']) {
+    it(`stops where the server does not return, and keeps the scores (${mode})`, async () => {
+      const stop = async (other: RunningServer) => {
+        await other.stop(0);
+        return other;
+      };
+      const { code, stdout, stderr } = await scoreWhile(1000, stop, '--mode', mode);
+      assert.equal(code, 1);
+      assert.match(stderr, /retrying for 1 s, until/);
+      assert.match(stderr, /the server is unavailable: the other \d+ images are not scored/);
+      const [, left] = /50 images: .*1 failed, (\d+) not scored/.exec(stdout) ?? [];
+      const rows = readFileSync(at('scores.csv'), 'utf8').trimEnd().split('\n').slice(1);
+      assert.equal(new Set(rows.map((row) => row.split(',')[0])).size, 50);
+      const notScored = rows.filter((row) => row.endsWith(',not scored: the server is unavailable,,,,'));
+      assert.equal(notScored.length, Number(left));
     });
-    assert.equal(code, 1);
-    assert.match(stderr, /retrying for 1 s/);
-    assert.match(stderr, /the server is unavailable: the other \d+ images are not scored/);
-    assert.match(stdout, /50 images: .*1 failed, \d+ not scored/);
-  });
+  }
 });

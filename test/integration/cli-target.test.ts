@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { runSalad } from '../support/in-process-salad.js';
 import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
 
 /** What each kind of server is asked in a way that cannot work, and what the answer tells to try. */
-describe('a server that cannot be asked', function () {
+describe('a server that cannot be called', function () {
   this.timeout(60_000);
   let models: ModelsFolder;
   let folder: string;
@@ -74,7 +74,7 @@ describe('a server that cannot be asked', function () {
     await refused('localhost:99999', [], /the port must be 1 to 65535/, 2);
   });
 
-  it('expects TLS, or does not speak it', async () => {
+  it('requires TLS, or does not use it', async () => {
     await refused(address('tls'), [], /add --tls or --ca-file/);
     await refused(address('plain'), ['--ca-file', at('ca.pem')], /does not speak TLS/);
   });
@@ -82,20 +82,55 @@ describe('a server that cannot be asked', function () {
   it('has a certificate that is not trusted', () =>
     refused(address('tls'), ['--ca-file', at('stranger-ca.pem')], /not trusted here: add it with --ca-file/));
 
-  it('asks for a client certificate, or for another one', async () => {
+  it('requires a client certificate, or another one', async () => {
     const ca = ['--ca-file', at('ca.pem')];
     await refused(address('mtls'), ca, /--cert-file/);
     const own = ['--cert-file', at('stranger.pem'), '--key-file', at('stranger.key')];
     await refused(address('mtls'), [...ca, ...own], /client certificate/);
   });
 
-  it('asks for credentials, others, or more of them', async () => {
+  it('requires credentials, others, or more of them', async () => {
     await refused(address('keys'), [], /requires credentials .*--api-key-file/);
     await refused(address('keys'), ['--api-key-file', at('unknown-key')], /does not accept the token or key/);
     await refused(address('keys'), ['--api-key-file', at('admin-key')], /does not allow this/);
   });
 
-  it('is not asked with credentials that are none', async () => {
+  it('is not called with a TLS file that holds no PEM', async () => {
+    const key = ['--key-file', at('server.key')];
+    writeFileSync(at('empty'), '');
+    writeFileSync(at('cut.pem'), readFileSync(at('ca.pem'), 'utf8').slice(0, 200));
+    const cases: readonly (readonly [readonly string[], RegExp])[] = [
+      [['--ca-file', at('token')], /--ca-file \S+token holds no PEM certificate \(a block/],
+      [['--ca-file', at('empty')], /--ca-file \S+empty holds no PEM certificate: it is empty/],
+      [['--ca-file', at('server.key')], /--ca-file \S+ holds no PEM certificate: it holds a private key/],
+      [['--ca-file', at('cut.pem')], /--ca-file \S+ holds a PEM certificate that is damaged or incomplete/],
+      [['--cert-file', at('token'), ...key], /--cert-file \S+token holds no PEM certificate/],
+      [
+        ['--cert-file', at('server.pem'), '--key-file', at('token')],
+        /--key-file \S+ holds no PEM private key/,
+      ],
+    ];
+    for (const [flags, message] of cases) await refused(address('tls'), flags, message, 2);
+  });
+
+  it('does not start with a TLS file that holds no PEM', async () => {
+    const good = {
+      tlsCertFile: at('server.pem'),
+      tlsKeyFile: at('server.key'),
+      tlsClientCaFile: at('ca.pem'),
+    };
+    const wanted = { tlsCertFile: 'certificate', tlsKeyFile: 'private key', tlsClientCaFile: 'certificate' };
+    for (const [key, kind] of Object.entries(wanted)) {
+      const files = { ...good, [key]: at('token') };
+      const flags = Object.entries(files).flatMap(([name, file]) => ['--set', `${name}=${file}`]);
+      const run = await runSalad('serve', '--listen', '127.0.0.1:0', '--models', models.path, ...flags);
+      assert.equal(run.code, 2, run.stderr);
+      assert.match(run.stderr, new RegExp(`${key} \\S+token: holds no PEM ${kind} `));
+      assert.doesNotMatch(run.stderr, /error:[0-9A-F]{8}/);
+    }
+  });
+
+  it('is not called with invalid credentials', async () => {
     await refused(address('plain'), ['--token-file', at('two-lines')], /one line of printable/, 2);
     await refused(address('plain'), ['--ca-file', at('missing.pem')], /--ca-file .*: no such file/, 2);
   });
@@ -105,7 +140,7 @@ describe('a server that cannot be asked', function () {
   }
 });
 
-/** A port that nobody listens on. */
+/** A port without a listener. */
 async function freePort(): Promise<number> {
   const server: Server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

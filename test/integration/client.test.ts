@@ -22,7 +22,7 @@ import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const image = smallImage(3);
 const chunks = smallRows(image);
-/** Whoever waits for this waits for good. */
+/** Never settles. */
 const never = () => new Promise<never>(() => {});
 
 async function* oneShot(pause = 0): AsyncGenerator<PixelChunk> {
@@ -75,7 +75,7 @@ describe('the TypeScript client', function () {
     await until(() => server.registry.budget.open === 0 && server.registry.budget.bytes === 0);
   });
 
-  it('gives one result for an array, a function and a generator alike', async () => {
+  it('returns the same result for an array, a function and a generator', async () => {
     const results = [];
     for (const source of [chunks, () => oneShot(), () => chunks, oneShot()]) {
       const patches = new PatchCollector();
@@ -89,7 +89,7 @@ describe('the TypeScript client', function () {
     for (const result of results.slice(1)) assert.deepEqual(result, results[0]);
   });
 
-  it('has a connection of its own, which listing models and scoring share', async () => {
+  it('has a separate connection, which listing models and scoring share', async () => {
     const proxy = await startTcpProxy({ host: '127.0.0.1', port: server.port });
     const clients = [new SaladClient(proxy.address), new SaladClient(proxy.address)];
     try {
@@ -104,7 +104,7 @@ describe('the TypeScript client', function () {
     }
   });
 
-  it('takes the addresses of its target in turn, or only the first, as asked', async () => {
+  it('uses the addresses of its target in turn, or only the first, as configured', async () => {
     const proxies = [
       await startTcpProxy({ host: '127.0.0.1', port: server.port }),
       await startTcpProxy({ host: '127.0.0.1', port: server.port }),
@@ -141,7 +141,7 @@ describe('the TypeScript client', function () {
     await assert.rejects(client.getModel('unknown'), fails('NOT_FOUND', 'MODEL_NOT_FOUND'));
   });
 
-  it('tells status, reason and field of what the server refuses', async () => {
+  it('reports status, reason and field of a refusal', async () => {
     const header = { ...smallHeader('bad'), image: { rows: 0, columns: 64, bitsAllocated: 8 } };
     await assert.rejects(client.scoreAcquisition(header, chunks), (error: unknown) => {
       fails('INVALID_ARGUMENT', 'HEADER_INVALID')(error);
@@ -155,7 +155,7 @@ describe('the TypeScript client', function () {
     });
   });
 
-  it('throws what the source throws, and cancels the acquisition', async () => {
+  it('throws the error of the source, and cancels the acquisition', async () => {
     const broken = new Error('the detector lost power');
     const source = async function* () {
       yield* chunks.slice(0, 3);
@@ -165,7 +165,7 @@ describe('the TypeScript client', function () {
     await assert.rejects(client.scoreAcquisition(smallHeader('source'), source()), broken);
   });
 
-  it('throws what the listener throws, and cancels the acquisition', async () => {
+  it('throws the error of the listener, and cancels the acquisition', async () => {
     const broken = new Error('no room on the screen');
     const onEvent = () => {
       throw broken;
@@ -237,7 +237,7 @@ describe('the TypeScript client’s retry', function () {
     await models.remove();
   });
 
-  it('replays after a connection reset and gives the undisturbed result', async () => {
+  it('replays after a connection reset, with the same result', async () => {
     const proxy = await startTcpProxy({ host: '127.0.0.1', port: server.port });
     const client = new SaladClient(proxy.address);
     try {
@@ -327,7 +327,7 @@ describe('the TypeScript client’s retry', function () {
     }
   });
 
-  it('comes back after the delay a full server names, and gets in once there is room', async () => {
+  it('retries after the delay of an overloaded server, until it is admitted', async () => {
     const client = new SaladClient(server.address);
     const abort = new AbortController();
     const holders = ['hold-1', 'hold-2'].map((id) =>
@@ -355,7 +355,7 @@ describe('the TypeScript client’s retry', function () {
       assert.ok(notices.length >= 3);
       for (const { delayMs, error } of notices) {
         assert.equal(error.reason, 'OVERLOADED');
-        assert.ok(delayMs >= 30, `${delayMs} ms is sooner than the server asked for`);
+        assert.ok(delayMs >= 30, `${delayMs} ms is less than the delay of the server`);
       }
     } finally {
       abort.abort();
@@ -364,7 +364,7 @@ describe('the TypeScript client’s retry', function () {
     }
   });
 
-  it('gives up before the deadline with the reason of the last attempt where no server comes', async () => {
+  it('fails before the deadline with the reason of the last attempt where no server answers', async () => {
     const client = new SaladClient('127.0.0.1:1', { retry: { initialBackoffMs: 20 } });
     const started = performance.now();
     await assert.rejects(

@@ -7,23 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compressionAlgorithms, credentials, status } from '@grpc/grpc-js';
-import { after, afterEach, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import sharp from 'sharp';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
-import type { RunningServer } from '../../src/server/server.js';
 import { makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
 import { collect, end as endMessage, header, refusal, rows as rowsMessage } from '../support/grpc-client.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import {
-  type ModelsFolder,
-  smallHeader,
-  smallImage,
-  smallModels,
-  smallRows,
-  startSmall,
-} from '../support/small-server.js';
+import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
+import { useSmallServer } from '../support/small-server-hooks.js';
 
 const IMAGE_PATH = '/salad.v1.AnomalyScoring/ScoreImage';
 const HEALTH_PATH = '/grpc.health.v1.Health/Check';
@@ -31,34 +24,11 @@ const rows = smallRows(smallImage(2));
 
 describe('limits of connections and streams', function () {
   this.timeout(60_000);
-  let models: ModelsFolder;
-  let server: RunningServer | undefined;
-  const sessions: ClientHttp2Session[] = [];
-  const clients: SaladClient[] = [];
-
-  before(async () => {
-    models = await smallModels();
-  });
-  after(() => models.remove());
-  afterEach(async () => {
-    for (const session of sessions.splice(0)) session.destroy();
-    for (const client of clients.splice(0)) client.close();
-    await server?.stop(0);
-    server = undefined;
-  });
-
-  const start = async (flags: Record<string, unknown>) => {
-    server = await startSmall(models.path, flags);
-    return server;
-  };
-  const raw = async () => {
-    const session = await connectRaw(server!.address);
-    sessions.push(session);
-    return session;
-  };
+  const small = useSmallServer();
+  const { start, raw, closeAfterTest } = small;
   const clientOf = () => {
-    const client = new SaladClient(server!.address, { retry: false });
-    clients.push(client);
+    const client = new SaladClient(small.server.address, { retry: false });
+    closeAfterTest(() => client.close());
     return client;
   };
   /** Resolves with the HTTP/2 error code of the session's GOAWAY. */
@@ -82,7 +52,8 @@ describe('limits of connections and streams', function () {
   it('closes a connection to the health port above its limit', async () => {
     const running = await start({ healthListen: '127.0.0.1:0' });
     for (let index = 0; index < 64; index++) {
-      sessions.push(await connectRaw(`127.0.0.1:${running.healthPort}`));
+      const session = await connectRaw(`127.0.0.1:${running.healthPort}`);
+      closeAfterTest(() => session.destroy());
     }
     const late = connectTcp(running.healthPort ?? 0, '127.0.0.1');
     late.on('error', () => {});
@@ -92,8 +63,8 @@ describe('limits of connections and streams', function () {
 
   it('sends the largest number of streams of a connection in its SETTINGS', async () => {
     await start({ maxConcurrentAcquisitions: 70 });
-    const session = connectHttp2(`http://${server?.address}`);
-    sessions.push(session);
+    const session = connectHttp2(`http://${small.server.address}`);
+    closeAfterTest(() => session.destroy());
     const [settings] = await once(session, 'remoteSettings');
     assert.equal(settings.maxConcurrentStreams, 140);
   });
@@ -219,9 +190,9 @@ describe('limits of connections and streams', function () {
 
   it('resets the stream or closes the connection for more than 64 KiB of headers', async () => {
     await start({});
-    const session = connectHttp2(`http://${server?.address}`, { maxSendHeaderBlockLength: 4_000_000 });
+    const session = connectHttp2(`http://${small.server.address}`, { maxSendHeaderBlockLength: 4_000_000 });
     session.on('error', () => {});
-    sessions.push(session);
+    closeAfterTest(() => session.destroy());
     const many = Object.fromEntries(
       Array.from({ length: 100 }, (_, index) => [`x-${index}`, 'x'.repeat(10_000)]),
     );
@@ -266,10 +237,10 @@ describe('limits of connections and streams', function () {
     await assert.rejects(score(await flat(5000)), refusedAs('IMAGE_TOO_LARGE'));
     // 16 MB would fit, but the memory that libvips needs in addition would not, at any time.
     await assert.rejects(score(await flat(4000)), refusedAs('IMAGE_TOO_LARGE'));
-    assert.equal(server?.registry.budget.bytes, 0);
+    assert.equal(small.server.registry.budget.bytes, 0);
     const raw = { raw: { width: 64, height: 64, channels: 1 } } as const;
     assert.equal((await score(await sharp(smallImage(2), raw).png().toBuffer())).coverage?.scored, 64);
-    assert.equal(server?.registry.budget.bytes, 0);
+    assert.equal(small.server.registry.budget.bytes, 0);
   });
 
   it('limits the size of a compressed message while it is decompressed', async () => {

@@ -200,6 +200,23 @@ describe('data folders of train, calibrate and evaluate', function () {
     assert.doesNotMatch(card, /every fifth/);
   });
 
+  it('lead to each warning once', async () => {
+    const { code, stdout, stderr } = await runSalad(
+      ...[
+        'train',
+        '--data',
+        trainingFolder,
+        '--out',
+        models,
+        '--name',
+        'once',
+        ...PRESET.filter((word) => word !== '--json'),
+      ],
+    );
+    assert.equal(code, 0, stderr);
+    assert.equal(`${stdout}${stderr}`.split('calibrated on 24 normal images').length, 2);
+  });
+
   it('are not trained on where the bundle exists', async () => {
     const manifest = join(models, 'known/1/manifest.json');
     const before = readFileSync(manifest);

@@ -38,7 +38,7 @@ describe('DICOM decoder process', function () {
     decoder = new DicomDecoder({ processes: 1 });
     good = await dicomFile({ ...small, syntax: 'jpeg2000Lossless' });
     const [encoded] = await encodeFrames({ ...small, syntax: 'jpeg2000Lossless' });
-    // All lengths are right, but the last half is missing: only the codec can find out.
+    // All lengths are right, but the last half is missing, which only the codec detects.
     const half = Buffer.from(encoded!.subarray(0, Math.floor(encoded!.length / 2)));
     const tilePart = half.indexOf(Buffer.from('ff90', 'hex'));
     half.writeUInt32BE(half.length - tilePart, tilePart + 6);
@@ -92,7 +92,7 @@ describe('DICOM decoder process', function () {
 
   it('is ended at its deadline', async () => {
     const hurried = new DicomDecoder({ deadlineMs: 40 });
-    // Opening may take as long, too.
+    // The limit applies to opening, too.
     await assert.rejects(decode(large, hurried), reason('DECODING_LIMIT_EXCEEDED'));
     await hurried.close();
   });

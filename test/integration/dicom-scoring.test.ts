@@ -22,7 +22,7 @@ const SIDE = 64;
 const PLAIN = { rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 };
 const WINDOW: Elements = { '00281050 DS': '2000', '00281051 DS': '3000' };
 
-/** A curve, so that a look-up table that is left out changes scores. */
+/** A curve, so that a missing look-up table changes scores. */
 function curve(count: number, bits: number): number[] {
   return Array.from({ length: count }, (_, i) => Math.round((i / (count - 1)) ** 2 * (2 ** bits - 1)));
 }
@@ -55,7 +55,7 @@ describe('ScoreImage of a DICOM file', function () {
     return client.scoreImage(header(more), { encoded: file, ...(frame === undefined ? {} : { frame }) });
   }
 
-  /** What a client sends that decodes the file itself. */
+  /** The rows of a client that decodes the file itself. */
   async function asRows(file: Uint8Array, frame = 1): Promise<AcquisitionAggregate> {
     const { format, samples } = await new DicomImage(file, { maxPixels: 1e6 }).frame(frame - 1);
     const image = imageFormatOf(format);
@@ -159,7 +159,7 @@ describe('ScoreImage of a DICOM file', function () {
       scores.push(aggregate.imageScore);
     }
     assert.equal(new Set(scores).size, 3);
-    await refused(asFile(file), 'HEADER_INVALID', 'frame', /has 3 frames: name one/);
+    await refused(asFile(file), 'HEADER_INVALID', 'frame', /has 3 frames: set frame/);
     await refused(asFile(file, {}, 4), 'HEADER_INVALID', 'frame', /must be 1 to 3, is 4/);
     const png = Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
     await refused(asFile(png, {}, 1), 'HEADER_INVALID', 'frame', /only a DICOM file has frames/);
@@ -183,7 +183,7 @@ describe('ScoreImage of a DICOM file', function () {
     const colour = await dicomFile({ ...PLAIN, photometric: 'RGB', elements: { '00280002 US': [3] } });
     await refused(asFile(colour), 'DICOM_UNSUPPORTED', 'encoded', /not a grey image/);
     assert.deepEqual(essence(await asFile(file)), expected);
-    // All room was given back.
+    // All memory was released.
     assert.equal(server.registry.budget.bytes, 0);
   });
 

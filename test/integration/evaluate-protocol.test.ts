@@ -41,7 +41,7 @@ const HEADER = 'file,label,patient,imageScore,pValue,decision,top,left,bottom,ri
 
 describe('salad evaluate', function () {
   this.timeout(60_000);
-  const scores = join(root, 'scores.csv');
+  const scores = join(root, 'new/scores.csv');
   let result: Result;
   let rows: Record<string, string>[];
 
@@ -159,9 +159,9 @@ describe('salad evaluate', function () {
       assert.equal(code, 2, stderr);
       assert.match(stderr, pattern);
     };
-    await refuse(/--scores .*cannot be written/, '--scores', join(root, 'none/s.csv'));
+    await refuse(/--scores .*cannot be written/, '--scores', join(data, 'normal/6100.png/s.csv'));
     await refuse(/--report .*cannot be written/, '--report', root);
-    await refuse(/same file/, '--report', join(root, 'x'), '--scores', join(root, 'x'));
+    await refuse(/is also the file of --scores/, '--report', join(root, 'x'), '--scores', join(root, 'x'));
     const image = join(data, 'normal/6100.png');
     const before = readFileSync(image);
     await refuse(/--scores .*holds something else than CSV/, '--scores', image);
@@ -197,7 +197,7 @@ describe('salad evaluate', function () {
       html = readFileSync(file, 'utf8');
     });
 
-    it('shows warnings, all classes together, boxes, and where the figures come from', () => {
+    it('shows warnings, all classes together, boxes, and the origin of the figures', () => {
       const manifest = readFileSync(join(model, 'manifest.json'));
       for (const part of [
         /<h2>Warnings<\/h2><ul>/,
@@ -214,7 +214,8 @@ describe('salad evaluate', function () {
 
     it('marks the thresholds of the model on curves and histograms', () => {
       assert.ok((html.match(/<circle /g)?.length ?? 0) >= 2);
-      assert.match(html, /threshold 5 %<\/text>/);
+      assert.match(html, />image score \(dashed: thresholds\)<\/text>/);
+      assert.match(html, />5 %<\/text>/);
     });
 
     it('lists every image, and those with maps as hits, misses and false alarms, two each at most', () => {

@@ -124,7 +124,7 @@ describe('fail-over through the port', function () {
         assert.deepEqual(outcome.aggregate.engines, engines);
         assert.equal(failoverWarnings(outcome).length, switched.includes(outcome) ? 1 : 0);
       }
-      assert.match(failoverWarnings(switched[0]!)[0]!, /Engine onnx failed; wasm scored in its place/);
+      assert.match(failoverWarnings(switched[0]!)[0]!, /Engine onnx failed; wasm scored instead/);
       assert.equal(server.registry.engine, 'wasm');
       assert.equal(pool.failovers.losses[loss], 1);
 

@@ -1,4 +1,4 @@
-/** What pixels mean, through the port, on the shipped models. */
+/** The meaning of pixels, through the port, on the shipped models. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -76,7 +76,7 @@ describe('pixels through the port', function () {
   let client: SaladClient;
 
   before(async () => {
-    // Tiles one by one: which of them share a batch changes the last bit of their scores.
+    // Tiles are sent one by one, because the other tiles of a batch may change the last bit of a score.
     const flags = { models: join(root, 'models'), listen: '127.0.0.1:0', engine: 'onnx', workers: 1 };
     server = await startServer(
       await loadConfig({ flags: { ...flags, maxBatchSize: 1, engineStandbyDelayMs: 0, logLevel: 'silent' } }),
@@ -109,7 +109,7 @@ describe('pixels through the port', function () {
     return { status, reason, fields: fieldViolations.map(({ field }) => field) };
   }
 
-  /** The three ways that pixels come. */
+  /** The three input modes. */
   async function threeWays(
     model: string,
     image: Image,
@@ -151,7 +151,7 @@ describe('pixels through the port', function () {
     return { raw, rows, tiles };
   }
 
-  it('are scored alike as a whole image, as rows and as tiles of display values, on every model', async () => {
+  it('have the same scores as a whole image, as rows and as tiles of display values, on every model', async () => {
     const { rows, columns } = phantom;
     const deep = { rows, columns, bitsAllocated: 16, bitsStored: 12 };
     const format = defaultPixelFormat(rows, columns, 16, 12);
@@ -205,7 +205,7 @@ describe('pixels through the port', function () {
     }
   });
 
-  it('of a blank image make no decision, on every model, at every rate, whatever way they come', async () => {
+  it('of a blank image lead to no decision, on every model, at every rate, in every input mode', async () => {
     const side = 300;
     const random = createRandomSource(1, 'blank');
     const images: readonly (readonly [string, number, number, (i: number) => number])[] = [
@@ -241,7 +241,7 @@ describe('pixels through the port', function () {
     }
   });
 
-  it('of a damaged file are refused, and the server lives on', async () => {
+  it('of a damaged file are refused, and the server continues to serve', async () => {
     const raw = { raw: { width: 300, height: 300, channels: 1 } } as const;
     const grey = Uint8Array.from(phantom.samples, (value) => value >> 4);
     const jpeg = await sharp(grey, raw).jpeg({ quality: 85 }).toBuffer();
@@ -351,7 +351,7 @@ describe('pixels through the port', function () {
     for (const id of ['', '😀'.repeat(65), 'x'.repeat(65), 'x'.repeat(4000)]) {
       assert.deepEqual((await refusal(send(id))).fields, ['header.acquisition_id']);
     }
-    // The same id again is another acquisition.
+    // A repeated id is another acquisition.
     const [one, other] = [
       await scoreEncoded(flatJpeg({ values: [9] })),
       await scoreEncoded(flatJpeg({ values: [9] })),

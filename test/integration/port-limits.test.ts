@@ -6,22 +6,15 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
-import { after, afterEach, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryGetRequest } from '../../src/gen/salad/v1/model_registry.js';
 import { AcquisitionHeader, Source } from '../../src/gen/salad/v1/types.js';
-import type { RunningServer } from '../../src/server/server.js';
-import { connectRaw, encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from '../support/raw-grpc.js';
+import { encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from '../support/raw-grpc.js';
 import { FRAME, RawConnection } from '../support/raw-http2.js';
-import {
-  type ModelsFolder,
-  smallHeader,
-  smallImage,
-  smallModels,
-  smallRows,
-  startSmall,
-} from '../support/small-server.js';
+import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
+import { useSmallServer } from '../support/small-server-hooks.js';
 import { startTcpProxy } from '../support/tcp-proxy.js';
 
 const HEALTH = '/grpc.health.v1.Health/Check';
@@ -35,31 +28,9 @@ const rows = smallRows(smallImage(2));
 
 describe('limits of a peer before its calls reach a handler', function () {
   this.timeout(60_000);
-  let models: ModelsFolder;
-  let server: RunningServer | undefined;
-  const sessions: ClientHttp2Session[] = [];
-  const sockets: Socket[] = [];
-
-  before(async () => {
-    models = await smallModels();
-  });
-  after(() => models.remove());
-  afterEach(async () => {
-    for (const session of sessions.splice(0)) session.destroy();
-    for (const socket of sockets.splice(0)) socket.destroy();
-    await server?.stop(0);
-    server = undefined;
-  });
-
-  const start = async (flags: Record<string, unknown> = {}) => {
-    server = await startSmall(models.path, flags);
-    return server;
-  };
-  const raw = async (localAddress = '127.0.0.2') => {
-    const session = await connectRaw(server!.address, { localAddress });
-    sessions.push(session);
-    return session;
-  };
+  const small = useSmallServer();
+  const { start, closeAfterTest } = small;
+  const raw = (localAddress = '127.0.0.2') => small.raw({ localAddress });
   /** Sends a call with this message. @returns how the server ends it */
   const call = async (
     session: ClientHttp2Session,
@@ -74,7 +45,7 @@ describe('limits of a peer before its calls reach a handler', function () {
   };
   /** Scores an image of another address meanwhile. */
   const assertServes = async () => {
-    const { port } = server!;
+    const { port } = small.server;
     const proxy = await startTcpProxy({ host: '127.0.0.1', port, localAddress: '127.0.0.9' });
     const client = new SaladClient(proxy.address, { retry: false });
     try {
@@ -199,6 +170,7 @@ describe('limits of a peer before its calls reach a handler', function () {
 
   it('limits the connections of one address to half of all', async () => {
     const { port } = await start({ maxConnections: 8 });
+    const sockets: Socket[] = [];
     const closed: Socket[] = [];
     for (let index = 0; index < 8; index++) {
       const socket = connectTcp({ host: '127.0.0.1', port, localAddress: '127.0.0.2' });
@@ -207,6 +179,7 @@ describe('limits of a peer before its calls reach a handler', function () {
       socket.resume();
       await once(socket, 'connect');
       sockets.push(socket);
+      closeAfterTest(() => socket.destroy());
     }
     while (closed.length < 3) await nextTurn();
     assert.deepEqual(closed, sockets.slice(5));
@@ -228,7 +201,7 @@ describe('limits of a peer before its calls reach a handler', function () {
     assert.equal(await goaway, constants.NGHTTP2_ENHANCE_YOUR_CALM);
     if (!session.destroyed) await once(session, 'close');
     // The next connection of this address is closed at once; other addresses are served.
-    const next = connectTcp({ host: '127.0.0.1', port: server!.port, localAddress: '127.0.0.2' });
+    const next = connectTcp({ host: '127.0.0.1', port: small.server.port, localAddress: '127.0.0.2' });
     next.on('error', () => {});
     next.resume();
     await once(next, 'close');
@@ -237,7 +210,7 @@ describe('limits of a peer before its calls reach a handler', function () {
 
   it('closes the connection while further streams with data of the same network read are processed', async () => {
     await start({ peerCallsPerSecond: 20 });
-    const connection = await RawConnection.connect(server!.address);
+    const connection = await RawConnection.connect(small.server.address);
     connection.socket.cork();
     for (let stream = 1; stream < 400; stream += 2) {
       connection.request(stream, LIST);
@@ -288,7 +261,7 @@ describe('limits of a peer before its calls reach a handler', function () {
     await assertServes();
   });
 
-  it("occupies the port's thread for less than 50 ms at a time, whatever one peer sends", async () => {
+  it("occupies the port's thread for less than 50 ms at a time for any message of a peer", async () => {
     await start({ peerShareRatio: 0 });
     const session = await raw();
     // Rows of one sample each: thousands of messages in one network read.

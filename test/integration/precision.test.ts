@@ -15,7 +15,7 @@ describe('precision through the port', () => {
   });
   after(() => rm(models, { recursive: true, force: true }));
 
-  it('is float32 by default, and where an engine without bfloat16 is asked for it; the aggregate names it', async () => {
+  it('is float32 by default, and on request of bfloat16 where the engine lacks it; the aggregate names it', async () => {
     for (const flags of [{}, { precision: 'bfloat16' }]) {
       const { aggregate } = await scoreOnce(models, flags);
       assert.deepEqual([aggregate.engines, aggregate.precisions], [['onnx'], ['float32']]);

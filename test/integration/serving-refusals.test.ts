@@ -174,14 +174,14 @@ describe('wrong input through the port', function () {
     ],
   ];
   for (const [what, payloads, code, reason, field] of cases) {
-    it(`refuses ${what} and leaves the other stream alone`, async () => {
+    it(`refuses ${what} without an effect on the other stream`, async () => {
       const refused = await besideAnother(() => stream(client, payloads()));
       assert.deepEqual([refused.code, refused.reason], [code, reason]);
       if (field !== '') assert.deepEqual(refused.fields, [field]);
     });
   }
 
-  it('refuses corrupt, foreign and mismatching images and lives on', async () => {
+  it('refuses corrupt, foreign and mismatching images, and continues to serve', async () => {
     const base = header();
     assert.equal(base.$case, 'header');
     const png = await sharp(image, { raw: { width: 64, height: 64, channels: 1 } })
@@ -209,7 +209,7 @@ describe('wrong input through the port', function () {
     assertScores(await stream(client, [header(v1), ...whole().slice(1)]), expected);
   });
 
-  it('refuses bytes that are no message and lives on', async () => {
+  it('refuses bytes that are no message, and continues to serve', async () => {
     const call = client.makeBidiStreamRequest(
       '/salad.v1.AnomalyScoring/StreamAcquisition',
       (value: Buffer) => value,
@@ -225,7 +225,7 @@ describe('wrong input through the port', function () {
     assertScores(await stream(client, [header(v1), ...whole().slice(1)]), expected);
   });
 
-  it('aggregates an early end where PARTIAL was asked for, and never calls it normal', async () => {
+  it('aggregates an early end on request (PARTIAL), and never decides normal', async () => {
     const options = { earlyEnd: EarlyEnd.EARLY_END_PARTIAL };
     const { aggregate, patches } = await stream(client, [header({ options }), rows(image, 64, 0, 40)]);
     assert.equal(aggregate.decision, Decision.DECISION_INDETERMINATE);

@@ -97,7 +97,7 @@ describe('serving through the port', function () {
       assertScores(await outcome, expected);
     });
 
-    it('gives 32 concurrent streams each exactly their own results', async () => {
+    it('returns to each of 32 concurrent streams its own results', async () => {
       const images = Array.from({ length: 32 }, (_, seed) => randomImage(100 + seed));
       const alone: Outcome[] = [];
       for (const each of images.slice(0, 4)) alone.push(await stream(client, whole(each)));
@@ -111,7 +111,7 @@ describe('serving through the port', function () {
       assert.equal(distinct.size, 32);
     });
 
-    it('answers with the highest version unless one is asked for', async () => {
+    it('uses the highest version unless one is requested', async () => {
       const latest = await stream(client, whole());
       assert.equal(latest.aggregate.model?.version, 2);
       const first = await stream(client, [header(v1), ...whole().slice(1)]);
@@ -119,7 +119,7 @@ describe('serving through the port', function () {
       assert.equal(first.aggregate.model?.bundleSha256, bundle.sha256);
     });
 
-    it('sends embeddings, nearest prototypes and the float map only where asked', async () => {
+    it('sends embeddings, nearest prototypes and the float map only on request', async () => {
       const plain = await stream(client, whole());
       assert.equal(plain.patches.get(0)?.embedding.length, 0);
       assert.equal(plain.aggregate.anomalyMap, undefined);
@@ -161,7 +161,7 @@ describe('serving through the port', function () {
       );
     });
 
-    it('says up front that a percentile model scores after the last pixel, and does', async () => {
+    it('announces that a percentile model scores after the last pixel, and does so', async () => {
       const call = client.streamAcquisition();
       const accepted = new Promise<boolean>((resolve) => {
         call.on('data', ({ payload }) => {
@@ -184,7 +184,7 @@ describe('serving through the port', function () {
       assert.ok(condition());
     };
 
-    it('gives the room of a cancelled acquisition back at once', async () => {
+    it('releases the memory of a cancelled acquisition at once', async () => {
       const { budget } = server.registry;
       const call = client.streamAcquisition();
       call.on('error', () => {});
@@ -205,7 +205,7 @@ describe('serving through the port', function () {
       await settled(() => server.registry.budget.open === 0);
     });
 
-    it('loses nothing when a worker dies in the middle of the work', async () => {
+    it('loses no result when a worker ends during its work', async () => {
       const images = Array.from({ length: 24 }, (_, seed) => randomImage(500 + seed));
       const work = Promise.all(images.map((each) => stream(client, [header(v1), ...whole(each).slice(1)])));
       injectFault('exit');

@@ -6,7 +6,7 @@ import { type Bundle, readBundle, writeBundle } from '../../src/bundle/bundle.js
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
-import { ALIGNMENT_SIZE } from '../../src/imaging/alignment.js';
+import { ALIGNMENT_SIZE } from '../../src/imaging/alignment-pyramid.js';
 import { regionMeans } from '../../src/scoring/plausibility.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';
@@ -95,7 +95,7 @@ describe('a model whose z needs the whole image', function () {
     await models.remove();
   });
 
-  it('gives every patch of every image of a batch the z of its definition', async () => {
+  it('computes z by its definition for every patch of every image of a batch', async () => {
     const outcomes = await Promise.all(images.map((image) => send(client, image)));
     const engine = await createEngine('onnx');
     const scorer = await ImageScorer.open(engine, bundle);
@@ -120,7 +120,7 @@ describe('a model whose z needs the whole image', function () {
     assert.equal(scores.size, images.length);
   });
 
-  it('makes no decision on an image unlike those that it knows, and says why', async () => {
+  it('makes no decision on an image of another kind, and reports the reason', async () => {
     const engine = await createEngine('onnx');
     const scorer = await ImageScorer.open(engine, bundle);
     const decoded = { rows: SIDE, columns: SIDE, bitsAllocated: 8, bitsStored: 8, samples: images[0]! };
@@ -139,7 +139,7 @@ describe('a model whose z needs the whole image', function () {
     };
     const limits = { regions: 2, within: 1, outside: 1, mirror: -0.75, noise: 1, mirrorOffset: 1 };
     for (const [mirrorOffset, message] of [
-      [1, /unlike those that the model knows/],
+      [1, /differs from the kind of images/],
       [-1, /looks mirrored/],
     ] as const) {
       const gated = await smallModels({

@@ -10,9 +10,10 @@ import type { Engine } from '../../src/engines/engine.js';
 import { runGoldenCheck } from '../../src/engines/selection/golden-check.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import { SaladError } from '../../src/errors/index.js';
+import { type TileIndex, tilePositionOf } from '../../src/geometry/tile-index.js';
 import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../src/imaging/pixel-format.js';
-import { type TilePosition, WorkingImage } from '../../src/imaging/working-image.js';
+import { WorkingImage } from '../../src/imaging/working-image.js';
 import { type LesionKind, makePhantom } from '../../src/phantom/phantom.js';
 import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
@@ -179,10 +180,11 @@ describe('train and evaluate', function () {
     const model = await engine.load(bundle);
     const patches = allocatePatchBatch(1, model);
     const scores = new Float32Array(geometry.patchGrid ** 2).fill(Number.NaN);
-    const score = async ({ row, column }: TilePosition): Promise<void> => {
-      const background = new Set(image.backgroundPatches(row, column));
+    const score = async (tile: TileIndex): Promise<void> => {
+      const { row, column } = tilePositionOf(geometry, tile);
+      const background = new Set(image.backgroundPatches(tile));
       const pixels = new Uint8Array(geometry.tilePixels);
-      image.cutTile(row, column, pixels);
+      image.cutTile(tile, pixels);
       await model.run({ count: 1, pixels, positions: Int32Array.of(row, column) }, patches);
       const columns = geometry.patchesPerTile / 2;
       for (let patch = 0; patch < geometry.patchesPerTile; patch += 1) {
@@ -248,7 +250,7 @@ describe('train and evaluate', function () {
     assert.ok(evaluation.classes['effusion']!.auroc > 0.8);
   });
 
-  it('learns a small SALAD encoder, reports its epochs, and builds a bundle with it', async () => {
+  it('trains a small SALAD encoder, reports its epochs, and builds a bundle with it', async () => {
     const epochs: number[] = [];
     const salad = saladPreset('salad', 96);
     const toy = { ...salad.config, baseWidth: 4, embedding: 32, warmupEpochs: 1 };

@@ -71,7 +71,7 @@ describe('the memory of decoding', function () {
   after(() => rmSync(folder, { recursive: true }));
 
   for (const [kind, make] of KINDS) {
-    it(`stays under what is reserved: ${kind}`, async () => {
+    it(`is less than the reserved memory: ${kind}`, async () => {
       const file = join(folder, 'image');
       writeFileSync(file, await make().toBuffer());
       const { peak, reserved } = measure(file);

@@ -13,6 +13,7 @@ import { allocatePatchBatch } from '../../src/engines/batch.js';
 import { ENGINE_NAMES, type Engine, type EngineModel, type TileBatch } from '../../src/engines/engine.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { SaladError } from '../../src/errors/index.js';
+import { allTiles, tilePositionOf } from '../../src/geometry/tile-index.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
@@ -55,15 +56,16 @@ async function* images(bundle: Bundle): AsyncGenerator<WorkingImage> {
 
 /** Tiles that are not background, image by image. */
 async function cutTiles(bundle: Bundle, count: number): Promise<TileBatch> {
-  const { tilePixels, tileCount, tileColumns } = bundle.geometry;
+  const { tilePixels } = bundle.geometry;
   const pixels = new Uint8Array(count * tilePixels);
   const positions = new Int32Array(2 * count);
   let at = 0;
   for await (const image of images(bundle)) {
-    for (let tile = 0; tile < tileCount && at < count; tile++) {
-      const [row, column] = [Math.floor(tile / tileColumns), tile % tileColumns];
-      if (image.isBackground(row, column)) continue;
-      image.cutTile(row, column, pixels.subarray(at * tilePixels, (at + 1) * tilePixels));
+    for (const tile of allTiles(bundle.geometry)) {
+      if (at === count) break;
+      if (image.isBackground(tile)) continue;
+      const { row, column } = tilePositionOf(bundle.geometry, tile);
+      image.cutTile(tile, pixels.subarray(at * tilePixels, (at + 1) * tilePixels));
       positions.set([row, column], 2 * at++);
     }
     if (at === count) break;
@@ -195,7 +197,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       assert.ok(scores.has('onnx') && scores.has('wasm'), [...scores.keys()].join());
     });
 
-    it(`give ${referenceTiles} of them the scores of the float64 reference`, () => {
+    it(`compute the scores of the float64 reference for ${referenceTiles} of them`, () => {
       // Evenly spaced: the tiles of normals are first, then those with pneumonia.
       const some = Array.from({ length: referenceTiles }, (_, i) => Math.floor((i * count) / referenceTiles));
       const expected = referencePatches(bundle, pick(tiles, some)).map(({ score }) => score);
@@ -207,7 +209,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       }
     });
 
-    it('give all of them the same scores', () => {
+    it('compute the same scores for all of them', () => {
       const base = scores.get('onnx')!.inOrder;
       for (const [engine, { inOrder }] of scores) {
         const error = largestDifference(inOrder, base);
@@ -215,7 +217,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
       }
     });
 
-    it('give a tile the same score in every batch', () => {
+    it('compute the same score of a tile in every batch', () => {
       for (const [engine, own] of scores) {
         const error = largestDifference(own.inOrder, own.shuffled);
         assert.ok(error <= (BATCH_ERROR_MAX_OF[engine] ?? BATCH_ERROR_MAX), `${engine}: ${error}`);
@@ -223,7 +225,7 @@ for (const { model: name, tiles: count, referenceTiles } of CASES) {
     });
 
     if (name.startsWith('chest-')) {
-      it('rank the images alike', () => {
+      it('rank the images in the same order', () => {
         const base = imageScores(bundle, scores.get('onnx')!.inOrder);
         assert.ok(new Set(base).size > count / 2, 'the ranking is all ties');
         for (const [engine, { inOrder }] of scores) {

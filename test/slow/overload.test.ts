@@ -57,7 +57,7 @@ describe('a server offered more than it can do', function () {
   });
   after(() => models.remove());
 
-  describe('with all places taken', () => {
+  describe('with the largest number of acquisitions open', () => {
     const PLACES = 8;
     const abort = new AbortController();
     let holders: Promise<unknown>[];
@@ -83,7 +83,7 @@ describe('a server offered more than it can do', function () {
       await server.stop('SIGKILL');
     });
 
-    it('refuses in less than 5 ms, and says why and when to come back', async () => {
+    it('refuses in less than 5 ms, with the reason and a retry delay', async () => {
       const times: number[] = [];
       for (let probe = 0; probe < 300; probe++) {
         const started = performance.now();
@@ -103,7 +103,7 @@ describe('a server offered more than it can do', function () {
       assert.ok(median(times) < 5, `median ${median(times)} ms`);
     });
 
-    it('gives the places of cancelled acquisitions to the next at once', async () => {
+    it('admits acquisitions as soon as others are cancelled', async () => {
       abort.abort();
       await Promise.all(holders);
       const started = performance.now();
@@ -166,7 +166,7 @@ describe('a server offered more than it can do', function () {
       return { goodput, p99Ratio, refused: over.acquisitions.refused };
     }
 
-    it('keeps its goodput and its latency at twice the rate it can sustain, and refuses the rest', async () => {
+    it('keeps its goodput and its latency at twice the sustainable rate, and refuses the other acquisitions', async () => {
       // The bench is strict (0.95 of the peak, twice the p99). Here client and server share two cores with whatever
       // else runs, and the best of three rounds counts. Admitting without regard to waiting, p99 grows by a factor
       // of ten and more with the length of the run.
@@ -179,7 +179,7 @@ describe('a server offered more than it can do', function () {
       }
     });
 
-    it('serves more streams back to back than it lets in at a time: the client comes back when told', async () => {
+    it('serves more streams than it admits at a time: the client retries after the delay', async () => {
       const patient = new SaladClient(server.address);
       try {
         let retries = 0;
@@ -202,7 +202,7 @@ describe('a server offered more than it can do', function () {
           }),
         );
         assert.deepEqual(results, new Array(STREAMS).fill(EACH * 64));
-        assert.ok(retries > 0, 'all were let in at once: nothing was shown');
+        assert.ok(retries > 0, 'all were admitted at once: the test shows nothing');
       } finally {
         patient.close();
       }
@@ -216,7 +216,7 @@ describe('a server offered more than it can do', function () {
       await server.stop('SIGKILL');
     });
 
-    it('frees what a deadline or a cancellation leaves behind before it is scored', async () => {
+    it('drops the tiles of expired and cancelled acquisitions before they are scored', async () => {
       const FLOOD = 60;
       const flood = (timeoutMs: number, signal: AbortSignal) =>
         Promise.allSettled(

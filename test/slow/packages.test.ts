@@ -1,4 +1,4 @@
-/** Both packages as `npm pack` makes them from a clean clone, installed where there is nothing but the registry. */
+/** Both packages as `npm pack` builds them from a clean clone, installed with only the registry. */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import {
@@ -126,7 +126,7 @@ describe('the packages', function () {
   const salad = (...args: readonly string[]) =>
     run(program, join(program, 'node_modules/.bin/salad'), ...args);
 
-  it('of the program holds what it runs with and nothing else', () => {
+  it('of the program contains only the files that it runs with', () => {
     const kinds = new Set(main.paths.map((path) => path.replace(/^((dist|scripts)\/[^/]+|[^/]+).*/, '$1')));
     assert.deepEqual(
       [...kinds].sort(),
@@ -158,7 +158,7 @@ describe('the packages', function () {
     }
   });
 
-  it('of the client holds its build, its types, its README and its licence, and no link out of it', () => {
+  it('of the client contains its build, its types, its README and its licence, and no link to other files', () => {
     const others = client.paths.filter(
       (path) => !/^dist\/(clients\/typescript\/)?src\/.*\.(js|d\.ts)$/.test(path),
     );
@@ -172,7 +172,7 @@ describe('the packages', function () {
     );
   });
 
-  it('of the program leaves out the large engines, and stays below 560 MB', () => {
+  it('of the program excludes the large engines, and is smaller than 560 MB', () => {
     const modules = join(program, 'node_modules');
     for (const name of ['webgpu', '@tensorflow/tfjs-backend-webgpu', '@tensorflow/tfjs-node-gpu', 'tar']) {
       assert.ok(!existsSync(join(modules, name)), name);
@@ -199,7 +199,7 @@ describe('the packages', function () {
     );
   });
 
-  it('of the program takes the WebGPU engine by one command', async () => {
+  it('of the program can install the WebGPU engine by one command', async () => {
     const reason = async () => {
       const printed = JSON.parse(
         await salad('doctor', '--json').catch((error: { stdout: string }) => error.stdout),
@@ -228,7 +228,7 @@ describe('the packages', function () {
     );
   });
 
-  it('of a checkout run no install script, under an npm that does not know allowScripts either', async () => {
+  it('of a checkout run no install script, also with an npm without allowScripts', async () => {
     const npm = await npm10();
     const scriptsRun = async (name: string, change: (entry: LockEntry) => void) => {
       const folder = join(scratch, name);

@@ -136,7 +136,7 @@ describe('the memory of open acquisitions', function () {
     });
   }
 
-  it('is not taken by images whose calls were cancelled while they waited to be decoded', async () => {
+  it('is not used by images whose calls were cancelled while they waited for decoding', async () => {
     const side = 3000;
     const raw = { raw: { width: side, height: side, channels: 3 } } as const;
     const file = await sharp(Buffer.alloc(3 * side * side, 90), raw)

@@ -16,7 +16,7 @@ const SERVICES = [
   'salad.v1.ModelRegistry',
 ];
 
-/** grpcurl knows nothing of our proto: all comes from reflection. */
+/** grpcurl has no copy of the proto: it uses only reflection. */
 describe('grpcurl', function () {
   // Built once, from the Go module proxy.
   this.timeout(600_000);

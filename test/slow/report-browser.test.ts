@@ -87,7 +87,7 @@ describe('reports in a browser', function () {
     await page?.context().close();
   });
 
-  /** Opens a report without a network; what the page complains of, or asks for, is a fault. */
+  /** Opens a report without a network. An error or a request of the page fails the test. */
   async function open(name: string, options: Parameters<Browser['newContext']>[0] = {}): Promise<void> {
     const context = await browser.newContext({
       viewport: { width: 1200, height: 900 },
@@ -108,7 +108,7 @@ describe('reports in a browser', function () {
   const columnOf = (column: number) =>
     page.locator(`table[data-sortable] tbody tr td:nth-child(${column})`).allInnerTexts();
 
-  it('show the image plain and under its map, without a fault or a request', async () => {
+  it('show the image without and with its map, without an error or a request', async () => {
     await open('score.html');
     assert.equal(await page.locator('section.image').count(), 4);
     const plain = page.locator('section.image figure:nth-child(1) svg.picture').first();
@@ -210,6 +210,21 @@ describe('reports in a browser', function () {
     assert.equal(await truth.count(), 1);
     assert.ok(await truth.isVisible());
     assert.ok((await page.locator('.charts circle').count()) >= 1);
+    const covered = await page.locator('.charts svg').evaluateAll((charts) =>
+      charts.flatMap((chart) => {
+        const texts = [...chart.querySelectorAll('text')];
+        const boxes = texts.map((text) => text.getBoundingClientRect());
+        return boxes.flatMap((a, index) =>
+          boxes.slice(index + 1).flatMap((b, later) => {
+            const isApart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+            return isApart
+              ? []
+              : [`${texts[index]?.textContent} and ${texts[index + 1 + later]?.textContent}`];
+          }),
+        );
+      }),
+    );
+    assert.deepEqual(covered, []);
     assert.equal((await columnOf(1)).length, 4);
     assert.deepEqual(faults, []);
   });

@@ -7,7 +7,7 @@ import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
 const INSTANCES = 2;
 const ACQUISITIONS_MIN = 1000;
-/** At a time; each sends its pixels over so long, so that many run whenever an instance is told to go. */
+/** Concurrent streams; each sends its pixels over this time, so that many are running when an instance is stopped. */
 const STREAMS = 24;
 const ACQUISITION_MS = 80;
 const IMAGES = 8;
@@ -68,7 +68,7 @@ describe('two instances behind round-robin, restarted in turn under load', funct
         const before = results.size;
         exitCodes.push(await (servers[index] as ServeProcess).stop('SIGTERM'));
         servers[index] = await serve('--listen', address);
-        // Else nobody would have been there to be disturbed.
+        // Otherwise the restart would have interrupted no acquisition.
         assert.ok(results.size > before, 'no acquisition ended during the restart');
       }
       return exitCodes;

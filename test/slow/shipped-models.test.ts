@@ -90,7 +90,7 @@ describe('shipped models', function () {
       }
     });
 
-    it('gives the same scores through the port as in the evaluation', () =>
+    it('has the same scores through the port as in the evaluation', () =>
       assertStreamedEqualsEvaluated(server, 'phantom', detail, data));
   });
 
@@ -117,7 +117,7 @@ describe('shipped models', function () {
         assert.ok(aurocCi95[0] < auroc && auroc < aurocCi95[1]);
       });
 
-      it('gives the same scores through the port as in the evaluation', () =>
+      it('has the same scores through the port as in the evaluation', () =>
         assertStreamedEqualsEvaluated(server, model, detail, images));
     });
   }

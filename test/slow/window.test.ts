@@ -82,7 +82,7 @@ describe('a radiograph over 20 ms of round trip at 1 Gbit/s', function () {
     assert.ok(best <= 500, `uploads took ${times} ms`);
   });
 
-  it('takes longer for a quarter of it with the window grpc-js would keep', async () => {
+  it('takes longer for a quarter of it with the window that grpc-js sets', async () => {
     const result = await upload(65_535, ROWS / 4, 1);
     const [ms = 0] = result.uploadMs;
     console.log(`    64 KiB window: ${(result.bytes / 1e6).toFixed(1)} MB in ${ms.toFixed(0)} ms`);

@@ -3,7 +3,7 @@
 export interface FlatJpeg {
   /** Stored value of each component: 1, 3 or 4 of them. */
   readonly values: readonly number[];
-  /** Adobe's marker: the components are not to be transformed, and four of them are ink turned over. */
+  /** Adobe's marker: the components are not transformed, and four components are inverted CMYK. */
   readonly adobe?: boolean;
 }
 

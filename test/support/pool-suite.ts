@@ -67,7 +67,7 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): 
       assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);
     });
 
-    it('is lost with its thread, and gives the same scores once it serves again', async () => {
+    it('is lost with its thread, and computes the same scores after it serves again', async () => {
       injectFault('exit');
       await assert.rejects(goldenError(pool, KEY, bundle), /an engine worker died/);
       assert.equal(pool.freeSlots, 0);

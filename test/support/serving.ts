@@ -10,6 +10,7 @@ import { allocatePatchBatch } from '../../src/engines/batch.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { Source } from '../../src/gen/salad/v1/types.js';
+import { tilesOfRows } from '../../src/geometry/tile-index.js';
 import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../src/imaging/working-image.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
@@ -27,7 +28,7 @@ export const TILE_SOURCE = { source: Source.SOURCE_TILES } as const;
 export const allTiles = (image: Uint8Array) =>
   Array.from({ length: 16 }, (_, index) => tile(image, Math.floor(index / 4), index % 4));
 
-/** Straight through the engine, with nothing of the server in between. */
+/** Scores an image by the engine alone, without the server. */
 export async function directScores(bundle: Bundle, image: Uint8Array): Promise<Map<number, number>> {
   const { geometry, manifest } = bundle;
   const working = new WorkingImage(geometry, manifest.input, defaultPixelFormat(64, 64, 8), 0, 'rows');
@@ -38,8 +39,8 @@ export async function directScores(bundle: Bundle, image: Uint8Array): Promise<M
   const positions = Int32Array.from({ length: 32 }, (_, i) =>
     i % 2 === 0 ? Math.floor(i / 8) : ((i - 1) / 2) % 4,
   );
-  for (let index = 0; index < 16; index++) {
-    working.cutTile(Math.floor(index / 4), index % 4, pixels.subarray(index * size, (index + 1) * size));
+  for (const index of tilesOfRows(geometry, 0, 4)) {
+    working.cutTile(index, pixels.subarray(index * size, (index + 1) * size));
   }
   const engine = await createEngine('onnx');
   const model = await engine.load(bundle);

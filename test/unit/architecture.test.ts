@@ -74,7 +74,7 @@ describe('architecture', () => {
   const imports = ['src', 'workers', 'clients', 'bench'].flatMap(importsOf);
   const judged = imports.filter(({ file }) => roomOf(file) !== undefined);
 
-  it('lets every folder import only what the table allows', () => {
+  it('allows every folder only the imports of the table', () => {
     const wrong = judged.filter(({ file, target }) => {
       const [from, to] = [roomOf(file), roomOf(target)];
       return from !== to && !ROOMS.find(({ room }) => room === from)?.imports.includes(to ?? target);
@@ -85,7 +85,7 @@ describe('architecture', () => {
     );
   });
 
-  it('allows nothing that no file needs', () => {
+  it('has only imports in the table that a file uses', () => {
     const unused = ROOMS.flatMap(({ room, imports: allowed }) =>
       allowed
         .filter((to) => !judged.some(({ file, target }) => roomOf(file) === room && roomOf(target) === to))
@@ -111,7 +111,7 @@ describe('architecture', () => {
     assert.deepEqual(findCycle(edges), ['b', 'c', 'b']);
   });
 
-  it('keeps gRPC in the folders that speak it', () => {
+  it('allows gRPC only in the folders that use it', () => {
     const offenders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
       .map((entry) => relative(root, join(entry.parentPath, entry.name)))

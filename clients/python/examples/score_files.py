@@ -15,13 +15,20 @@ def main(target: str, model: str, *files: str) -> int:
                 result = client.score(file, model)
             except SaladError as error:
                 failures += 1
-                print(f"{file}: {error}", file=sys.stderr)
+                print(f"{file}: {error.message}", file=sys.stderr)
                 continue
-            print(f"{file}: {result.decision.name}, p = {result.p_value:.4f}")
+            except OSError as error:
+                failures += 1
+                print(f"{file}: {error.strerror}", file=sys.stderr)
+                continue
+            print(f"{file}: {result.decision.name.lower()}, p = {result.p_value:.4f}")
             for warning in result.warnings:
                 print(f"  {warning.message}")
     return 1 if failures else 0
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        print("usage: score_files.py HOST:PORT MODEL FILE ...", file=sys.stderr)
+        sys.exit(2)
     sys.exit(main(*sys.argv[1:]))

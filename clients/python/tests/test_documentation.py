@@ -79,12 +79,41 @@ def test_the_examples_run(shipped: Server, folder: Path, monkeypatch: pytest.Mon
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(EXAMPLES / "score_files.py"), run_name="__main__")
     assert ended.value.code == 0
-    assert re.findall(r"^(\S+): [A-Z]+, p = 0\.\d+$", capsys.readouterr().out, re.MULTILINE) == ["chest.png", "study.dcm"]
+    assert re.findall(r"^(\S+): [a-z]+, p = 0\.\d+$", capsys.readouterr().out, re.MULTILINE) == ["chest.png", "study.dcm"]
     monkeypatch.setattr(sys, "argv", ["stream_detector.py", shipped.address, "phantom"])
-    runpy.run_path(str(EXAMPLES / "stream_detector.py"), run_name="__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / "stream_detector.py"), run_name="__main__")
+    assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("accepted by phantom") and lines[-1].endswith("patches scored")
     assert sum("patch scores" in line for line in lines) > 2
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "code", "said"),
+    [
+        ("score_files.py", ["nobody", "chest.png"], 1, r"chest\.png: model nobody is not loaded; loaded: .*\n"),
+        ("score_files.py", ["phantom", "missing.png"], 1, r"missing\.png: No such file or directory\n"),
+        ("score_files.py", [], 2, r"usage: score_files\.py HOST:PORT MODEL FILE \.\.\.\n"),
+        ("stream_detector.py", ["nobody"], 1, r"the call failed: model nobody is not loaded; loaded: .*\n"),
+        ("stream_detector.py", [], 2, r"usage: stream_detector\.py HOST:PORT MODEL\n"),
+    ],
+)
+def test_the_examples_say_what_failed_in_a_line(
+    shipped: Server,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    program: str,
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, shipped.address, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / program), run_name="__main__")
+    assert ended.value.code == code
+    assert re.fullmatch(said, capsys.readouterr().err)
 
 
 def test_the_notebook_shows_the_map(shipped: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_raises_what_a_listener_raised(client: SaladClient) -> None:
 
 def test_stops_sending_and_closes_the_source_when_the_loop_is_left(client: SaladClient, server: Server) -> None:
     given: list[int] = []
-    # A generator that was not asked for anything has nothing to close.
+    # A generator that was not started has nothing to close.
     began, closed = threading.Event(), threading.Event()
 
     def endless() -> Iterator[Any]:
@@ -111,7 +111,7 @@ def test_leaves_the_loop_though_the_source_gives_nothing(client: SaladClient, se
         break
     server.until_open(0)
     assert not closed.is_set()
-    # It is closed by the thread it works in, as soon as it comes back, and asked for nothing more.
+    # It is closed by its own thread as soon as it returns, and is not read any more.
     released.set()
     assert closed.wait(10)
 

@@ -7,6 +7,9 @@ if (files.length === 0) {
   console.error('usage: score-files.mjs HOST:PORT MODEL FILE ...');
   process.exit(2);
 }
+/** `normal`, `anomalous` or `indeterminate`. */
+const nameOf = (decision) => Decision[decision].replace('DECISION_', '').toLowerCase();
+
 const client = new SaladClient(target);
 for (const [index, file] of files.entries()) {
   const header = { acquisitionId: `file-${index}`, model: { name: model } };
@@ -17,11 +20,12 @@ for (const [index, file] of files.entries()) {
       { encoded },
       { timeoutMs: 60_000 },
     );
-    console.log(`${file}: ${Decision[decision]}, p = ${pValue.toFixed(4)}`);
+    console.log(`${file}: ${nameOf(decision)}, p = ${pValue.toFixed(4)}`);
     for (const { message } of warnings) console.log(`  ${message}`);
   } catch (error) {
-    if (!(error instanceof SaladClientError)) throw error;
-    console.error(`${file}: ${error.status} (${error.reason ?? 'no reason'}): ${error.message}`);
+    // The server refused it, or the file cannot be read.
+    if (!(error instanceof SaladClientError || error.code)) throw error;
+    console.error(`${file}: ${error.message}`);
     process.exitCode = 1;
   }
 }

@@ -1,6 +1,6 @@
 // Streams rows as a detector reads them out, and prints scores meanwhile: node stream-detector.mjs HOST:PORT MODEL
 import { setTimeout as after } from 'node:timers/promises';
-import { Decision, SaladClient, Source } from '@salad-serve/client';
+import { Decision, SaladClient, SaladClientError, Source } from '@salad-serve/client';
 
 const [rows, columns, band] = [1024, 1024, 32];
 const [target, model] = process.argv.slice(2);
@@ -29,14 +29,21 @@ const header = {
   source: Source.SOURCE_ROWS,
 };
 const client = new SaladClient(target);
-for await (const event of client.streamAcquisition(header, detector(), { timeoutMs: 60_000 })) {
-  if (event.type === 'accepted') {
-    const { name, version } = event.accepted.model ?? {};
-    console.log(`accepted by ${name} version ${version} on ${event.accepted.engine}`);
-  } else if (event.type === 'patches') console.log(`${event.patches.length} patch scores`);
-  else {
-    const { decision, pValue, coverage } = event.aggregate;
-    console.log(`${Decision[decision]}, p = ${pValue.toFixed(4)}, ${coverage?.scored} patches scored`);
+try {
+  for await (const event of client.streamAcquisition(header, detector(), { timeoutMs: 60_000 })) {
+    if (event.type === 'accepted') {
+      const { name, version } = event.accepted.model ?? {};
+      console.log(`accepted by ${name} version ${version} on ${event.accepted.engine}`);
+    } else if (event.type === 'patches') console.log(`${event.patches.length} patch scores`);
+    else {
+      const { decision, pValue, coverage } = event.aggregate;
+      const name = Decision[decision].replace('DECISION_', '').toLowerCase();
+      console.log(`${name}, p = ${pValue.toFixed(4)}, ${coverage?.scored} patches scored`);
+    }
   }
+} catch (error) {
+  if (!(error instanceof SaladClientError)) throw error;
+  console.error(`the call failed: ${error.message}`);
+  process.exitCode = 1;
 }
 client.close();

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
-import { makeApiKey } from '../../auth/api-keys.js';
+import { isNewKeyName, makeApiKey, NEW_NAME_RULE } from '../../auth/api-keys.js';
 import { SCOPES, type Scope } from '../../auth/identity.js';
 import type { SettingOrigin } from '../../config/load.js';
 import { CONFIG_FIELDS, type ConfigKey } from '../../config/schema.js';
@@ -57,7 +57,7 @@ export function registerConfig(program: Command, context: ProgramContext): void 
       'Makes an API key. The key is printed once, on stderr, and is not stored. The entry for the file that the ' +
         'setting authApiKeysFile names is printed on stdout; it contains only the hash of the key.',
     )
-    .requiredOption('--name <name>', 'name of the caller; quotas are counted per name')
+    .requiredOption('--name <name>', `name of the caller, ${NEW_NAME_RULE}; quotas are counted per name`)
     .option('--scopes <list>', `allowed calls, separated by commas: ${SCOPES.join(', ')}`, 'score')
     .option('--expires <date-time>', 'end of validity, such as 2099-01-31T00:00:00Z (default: never)')
     .option('--json', 'print one JSON object')
@@ -103,8 +103,11 @@ function makeKey({ name, scopes, expires, json }: KeyFlags): void {
 
 /** @throws SaladError CONFIGURATION_INVALID */
 function checkedName(name: string): string {
-  if (name.trim() !== '' && !/\p{Cc}/u.test(name)) return name;
-  throw new SaladError('CONFIGURATION_INVALID', `--name ${JSON.stringify(name)}: write a name on one line`);
+  if (isNewKeyName(name)) return name;
+  throw new SaladError(
+    'CONFIGURATION_INVALID',
+    `--name ${JSON.stringify(name)}: write a name of ${NEW_NAME_RULE}`,
+  );
 }
 
 /** @throws SaladError CONFIGURATION_INVALID */

@@ -205,7 +205,7 @@ function printSummary(
   const { coverage, timings } = aggregate;
   print();
   print(
-    `decision     ${decisionName(aggregate)} at a false-positive rate of ${aggregate.maxFalsePositiveRate}`,
+    `decision     ${decisionName(aggregate)} at a false-positive rate of ${Number(aggregate.maxFalsePositiveRate.toPrecision(3))}`,
   );
   print(
     `image score  ${aggregate.imageScore.toFixed(2)} (threshold ${aggregate.threshold.toFixed(2)}), p = ${aggregate.pValue.toFixed(4)}`,

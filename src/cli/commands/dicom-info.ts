@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { DicomDescription } from '../../dicom/decode.js';
 import { type DicomFile, sharedDicomDecoder } from '../../dicom/decoder/dicom-decoder.js';
 import { isDicom } from '../../dicom/recognise.js';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import type { PixelFormat } from '../../imaging/pixel-format.js';
 
 /** The highest pixel limit that a server can be configured with. */
@@ -20,13 +20,11 @@ export interface DicomInfo {
   readonly description: DicomDescription | null;
 }
 
-/** @throws errors of reading the file from the disk; CANCELLED */
+/** @throws SaladError CONFIGURATION_INVALID where the file cannot be read from the disk; CANCELLED */
 export async function inspectDicom(file: string, signal: AbortSignal): Promise<DicomInfo> {
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EISDIR') throw error;
-    throw new SaladError('CONFIGURATION_INVALID', `${file} is a folder: name the files in it`, {
-      cause: error,
-    });
+    const why = error.code === 'EISDIR' ? ' is a folder: name the files in it' : `: ${systemReason(error)}`;
+    throw new SaladError('CONFIGURATION_INVALID', `${file}${why}`, { cause: error });
   });
   const failed = (reason: string): DicomInfo => ({
     ...{ file, scorable: false, reasons: [reason], notes: [], description: null },
@@ -62,7 +60,7 @@ async function frameReasons(opened: DicomFile, signal: AbortSignal): Promise<rea
   return reasons;
 }
 
-/** @throws what is no fault of the file */
+/** @throws the given error where the file did not cause it */
 function reasonOf(error: unknown): string {
   const known = SaladError.from(error);
   if (known.kind !== 'invalidArgument' && known.reason !== 'IMAGE_TOO_LARGE') throw known;

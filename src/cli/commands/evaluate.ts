@@ -34,14 +34,13 @@ import {
   TEST_HALVES,
   type TestHalf,
 } from '../../training/evaluate/test-half.js';
-import { checkWritable } from '../../training/fit/output-folder.js';
 import { packageVersion, shippedModels } from '../../util/package-root.js';
 import { type DataFlags, readData, withDataFlags } from '../shared/data-flags.js';
 import { engineOption, offlineEngineOf, wholeNumber } from '../shared/flags.js';
 import { helpText } from '../shared/help.js';
 import { runInterruptible } from '../shared/interrupt.js';
 import { createProgress, note, type Progress, print, printJson, table } from '../shared/output.js';
-import { refuseOtherFormat } from '../shared/output-files.js';
+import { type OutputFile, prepareFiles } from '../shared/output-files.js';
 
 interface EvaluateFlags extends DataFlags {
   readonly model: string;
@@ -156,22 +155,11 @@ function printResult(detail: EvaluationDetail): void {
   for (const warning of evaluation.warnings) print(`warning: ${warning}`);
 }
 
-/** Checks before the work that the files written after it can be written. */
-async function checkOutputs({ scores, report }: EvaluateFlags): Promise<void> {
-  for (const [flag, file, format] of [
-    ['--scores', scores, 'csv'],
-    ['--report', report, 'html'],
-  ] as const) {
-    if (!file) continue;
-    await checkWritable(flag, file);
-    await refuseOtherFormat(flag, file, format);
-  }
-  if (scores && report && resolve(scores) === resolve(report)) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--scores and --report are the same file, ${report}: choose two files`,
-    );
-  }
+function outputsOf({ scores, report }: EvaluateFlags): readonly OutputFile[] {
+  return [
+    ...(scores === undefined ? [] : [{ flag: '--scores', path: scores, format: 'csv' } as const]),
+    ...(report === undefined ? [] : [{ flag: '--report', path: report, format: 'html' } as const]),
+  ];
 }
 
 /** @throws SaladError CONFIGURATION_INVALID if lines would be appended to an image of the data */
@@ -215,7 +203,7 @@ async function evaluate(flags: EvaluateFlags, signal: AbortSignal): Promise<void
   const { top } = flags;
   const precision = supportedPrecision(flags.precision);
   const engineName = offlineEngineOf(flags.engine);
-  await checkOutputs(flags);
+  await prepareFiles(outputsOf(flags));
   const bundle = await readBundle(await findBundle(flags.models, flags.model));
   let engine: Engine | undefined;
   let progress: Progress | undefined;

@@ -204,7 +204,8 @@ function printResult(flags: LoadFlags, result: LoadResult, violated: readonly Sl
   print(
     `batch fill ${formatFigure(100 * result.batchFill, 0)} %${jain}; measured for ${result.seconds.toFixed(1)} s`,
   );
-  for (const slo of violated) note(`salad: SLO violated: ${slo.text} (was ${slo.measure(result)})`);
+  for (const slo of violated)
+    note(`salad: SLO violated: ${slo.text} (was ${Number(slo.measure(result).toPrecision(4))})`);
 }
 
 /** Formats a number; a dash for a figure that could not be measured (NaN). */

@@ -10,10 +10,10 @@ import { buildOnnx } from '../../network/onnx/build.js';
 import { minFalsePositiveRate } from '../../scoring/calibration.js';
 import { searchPlan } from '../../scoring/search-plan.js';
 import { shippedModels } from '../../util/package-root.js';
-import { systemReason } from '../shared/failure.js';
+import { reportFailure } from '../shared/failure.js';
 import { type Example, helpText } from '../shared/help.js';
 import { EXIT, print, printJson, table } from '../shared/output.js';
-import { refuseOtherFormat } from '../shared/output-files.js';
+import { prepareFiles } from '../shared/output-files.js';
 import { fetchBundle } from './models-fetch.js';
 
 interface ModelsFlags {
@@ -192,10 +192,23 @@ async function list(flags: ModelsFlags): Promise<void> {
   for (const { directory, reason } of ignored) print(`ignored: ${directory}: ${reason}`);
 }
 
+/** Longest word that people read; longer ones are encoded data, such as the reference image of an alignment. */
+const WORD_MAX = 80;
+
+function shownValue(value: unknown): string {
+  if (typeof value === 'number') return String(Number(value.toPrecision(6)));
+  return typeof value === 'string' ? shortened(value) : JSON.stringify(value);
+}
+
+function shortened(text: string): string {
+  const isData = text.length > WORD_MAX && /^[A-Za-z0-9+/=_-]+$/.test(text);
+  return isData ? `${text.slice(0, 16)}… (${text.length} characters; all of them with --json)` : text;
+}
+
 /** Formats nested values as lines of `path: value`. */
 function formatNested(value: unknown, path: string): string[] {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return [`${path}: ${typeof value === 'string' ? value : JSON.stringify(value)}`];
+    return [`${path}: ${shownValue(value)}`];
   }
   return Object.entries(value).flatMap(([key, each]) =>
     formatNested(each, path === '' ? key : `${path}.${key}`),
@@ -238,24 +251,25 @@ async function verify(model: string, flags: ModelsFlags): Promise<void> {
 
 async function exportModel(model: string, flags: ModelsFlags & { readonly onnx: string }): Promise<void> {
   const bundle = await openBundle(flags, model);
-  await refuseOtherFormat('--onnx', flags.onnx, 'onnx');
+  await prepareFiles([{ flag: '--onnx', path: flags.onnx, format: 'onnx' }]);
   const bytes = buildOnnx(bundle);
-  try {
-    await writeFile(flags.onnx, bytes);
-  } catch (error) {
-    throw new SaladError(
-      'CONFIGURATION_INVALID',
-      `--onnx ${flags.onnx} cannot be written: ${systemReason(error)}`,
-      { cause: error },
-    );
-  }
+  await writeFile(flags.onnx, bytes);
   const name = modelKey(bundle.manifest);
   if (flags.json) printJson({ model: name, onnx: flags.onnx, bytes: bytes.length });
   else print(`${name}: wrote ${bytes.length} bytes to ${flags.onnx}`);
 }
 
 async function fetchModel(url: string, flags: ModelsFlags & { readonly sha256: string }): Promise<void> {
-  const fetched = await fetchBundle({ url, sha256: flags.sha256.toLowerCase(), models: flags.models });
+  let fetched: Awaited<ReturnType<typeof fetchBundle>>;
+  try {
+    fetched = await fetchBundle({ url, sha256: flags.sha256.toLowerCase(), models: flags.models });
+  } catch (error) {
+    // An address without an answer is a failure of the work, unlike the name of a model that is not there.
+    if (!(error instanceof SaladError && error.reason === 'MODEL_NOT_FOUND')) throw error;
+    reportFailure(error, flags.json === true);
+    process.exitCode = EXIT.failure;
+    return;
+  }
   if (flags.json) printJson(fetched);
   else print(`${fetched.model}: ${fetched.isNew ? 'fetched to' : 'is already in'} ${fetched.directory}`);
 }

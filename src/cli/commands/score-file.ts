@@ -15,9 +15,10 @@ import { isDicom } from '../../dicom/recognise.js';
 import { aspectRatioOf } from '../../imaging/pixel-format.js';
 import { imageFormatOf } from '../../wire/image-format.js';
 import { failureOf } from '../shared/failure.js';
-import { note, print, printable, printJson } from '../shared/output.js';
+import { print, printable, printJson } from '../shared/output.js';
 import { rowChunks, tileChunks } from '../shared/pixel-source.js';
 import type { ModelChoice, Session } from '../shared/session.js';
+import { createRetryNotes } from './retry-notes.js';
 import type { SourcePixels } from './score-drawing.js';
 import { type DicomSource, labelOf } from './score-results.js';
 
@@ -199,11 +200,7 @@ function callOf(task: Task): ScoreOptions {
     },
     // No retries: patches of a failed attempt are printed already and would be printed again.
     ...(patches ? { retry: false as const } : {}),
-    onRetry({ attempt, error }) {
-      if (attempt > 2 || error.status !== 'UNAVAILABLE') return;
-      const { message } = failureOf(session.explain(error));
-      note(`salad: ${message}; retrying for ${timeoutMs / 1000} s`);
-    },
+    onRetry: createRetryNotes(timeoutMs, (error) => failureOf(session.explain(error)).message),
   };
 }
 

@@ -17,6 +17,7 @@ import {
   type FailedImage,
   groupJson,
   labelOf,
+  notScored,
   type ScoredImage,
   scoreTable,
   summaryOf,
@@ -41,6 +42,7 @@ export class ScoreOutputs {
   readonly #results: (FailedImage | ReportedImage)[] = [];
   /** Images that the report will show with their pictures, unordered. */
   readonly #imagesWithPicture: ReportedImage[] = [];
+  readonly #files: readonly string[];
   #mapCount = 0;
   #lastMapPath = '';
 
@@ -51,6 +53,7 @@ export class ScoreOutputs {
     total: number,
   ) {
     this.#flags = flags;
+    this.#files = files;
     this.#inputs = new Set(files.map((file) => resolve(file)));
     this.#mapPathByFile = mapPathByFile;
     this.#total = total;
@@ -75,6 +78,7 @@ export class ScoreOutputs {
       );
     }
     const mapPathByFile = anomalyMap === undefined ? new Map<string, string>() : mapPaths(anomalyMap, files);
+    for (const path of mapPathByFile.values()) refuseOtherThanPng(path);
     const outputs: OutputFile[] = [
       ...(report === undefined ? [] : [{ flag: '--report', path: report, format: 'html' as const }]),
       ...(csv === undefined ? [] : [{ flag: '--csv', path: csv, format: 'csv' as const }]),
@@ -131,20 +135,33 @@ export class ScoreOutputs {
     printJson(groupJson(file, frames));
   }
 
-  /** Prints the table and writes the report, also if not all files were scored. */
-  async finish(): Promise<void> {
+  /**
+   * Prints the table and writes the report, also if not all files were scored.
+   * @param whyNotScored for the lines of the CSV file about images that were not scored
+   */
+  async finish(whyNotScored: string): Promise<void> {
     const { json, report } = this.#flags;
     const total = this.#total;
-    if (!json && this.#results.length > 0) {
-      print(scoreTable(this.#results));
+    if (!json) {
+      if (this.#results.length > 0) print(scoreTable(this.#results));
       if (total > 1) print(`\n${summaryOf(this.#results, total)}`);
     }
+    await this.#writeNotScored(whyNotScored);
     if (this.#mapCount === 1) note(`anomaly map: ${printable(this.#lastMapPath)}`);
     else if (this.#mapCount > 1)
       note(`${this.#mapCount} anomaly maps, the last: ${printable(this.#lastMapPath)}`);
     if (report === undefined) return;
     await writeScoreReport(report, this.#results, { total });
     note(`report: ${printable(report)}`);
+  }
+
+  /** Every image has its line of CSV, so that a missing line is never taken for an image that is all right. */
+  async #writeNotScored(why: string): Promise<void> {
+    const { csv } = this.#flags;
+    if (csv === undefined) return;
+    const failure = { status: null, reason: null, message: `not scored: ${why}` };
+    const results = notScored(this.#files, this.#results).map((image) => csvOf({ ...image, failure }));
+    if (results.length > 0) await withPath(csv, (path) => appendFile(path, results.join('')));
   }
 
   async #addResult(result: FailedImage | ReportedImage): Promise<void> {
@@ -203,6 +220,13 @@ export class ScoreOutputs {
     process.exitCode = EXIT.failure;
     note(failureLine(labelOf(image), `no anomaly map: ${failureOf(error).message}`));
   }
+}
+
+/** A name that promises another format would hold PNG all the same. @throws SaladError CONFIGURATION_INVALID */
+function refuseOtherThanPng(path: string): void {
+  if (/\.png$/i.test(path) || path.startsWith('/dev/')) return;
+  const message = `--anomaly-map ${path}: maps are written as PNG, so the name must end in .png`;
+  throw new SaladError('CONFIGURATION_INVALID', message);
 }
 
 /** Results are kept until the end, but without the values of their map, which are many times larger than the rest. */

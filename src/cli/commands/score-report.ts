@@ -9,8 +9,11 @@ import { HOW_TO_READ } from '../../report/reading.js';
 import { numberCell, sortableTable, textCell } from '../../report/sortable-table.js';
 import { packageVersion } from '../../util/package-root.js';
 import {
+  areIdentified,
   decisionName,
   type FailedImage,
+  INSTANCE_COLUMNS,
+  instanceOf,
   isScored,
   labelOf,
   type ScoredImage,
@@ -70,7 +73,7 @@ function failures(failed: readonly FailedImage[]): string {
   if (failed.length === 0) return '';
   const rows = failed.map(
     (result) =>
-      `<tr><td>${shownName(labelOf(result))}</td><td>${escapeHtml(result.failure.message)}</td></tr>`,
+      `<tr><td>${shownName(labelOf(result))}</td><td>${escapeHtml(result.failure.message)}${instanceNote(result)}</td></tr>`,
   );
   return `<h2>Not scored</h2><div class="wide"><table><thead><tr><th>file</th><th>reason</th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
@@ -108,6 +111,7 @@ const COLUMNS = [
 ];
 
 function summary(entries: readonly Entry[]): string {
+  const hasInstances = areIdentified(entries.map(({ image }) => image));
   const rows = entries.map(({ image, picture }) => {
     const { aggregate, latencyMs } = image;
     const label = labelOf(image);
@@ -122,9 +126,10 @@ function summary(entries: readonly Entry[]): string {
       numberCell(aggregate.coverage?.scored ?? 0, 0),
       height > 0 ? { html: `${width} × ${height}`, key: width * height } : textCell('–'),
       numberCell(latencyMs, 0),
+      ...(hasInstances ? instanceOf(image.source).map((value) => textCell(value ?? '–')) : []),
     ];
   });
-  return sortableTable(COLUMNS, rows, 2);
+  return sortableTable([...COLUMNS, ...(hasInstances ? INSTANCE_COLUMNS : [])], rows, 2);
 }
 
 /** The sizes of the source follow from the map. */
@@ -161,9 +166,17 @@ function section({ image, picture }: Entry): string {
     : `image score ${aggregate.imageScore.toFixed(3)}, p-value ${aggregate.pValue.toFixed(4)}, threshold ${thresholdText(aggregate)}`;
   const warnings = aggregate.warnings.map(({ message }) => `<p class="warning">${escapeHtml(message)}</p>`);
   return `<section class="image" id="${picture.key}"><h3>${shownName(labelOf(image))}</h3>
-<div><span class="${decision}">${decision}</span> · ${escapeHtml(score)}</div>
+<div><span class="${decision}">${decision}</span> · ${escapeHtml(score)}</div>${instanceNote(image)}
 ${warnings.join('\n')}${layers === undefined ? noPicture(aggregate) : picturePair(picture, aggregate.anomalyMap?.scale ?? [])}
 <details><summary>highest patches</summary>${patches(aggregate)}</details></section>`;
+}
+
+/** What --identify adds; empty without it. */
+function instanceNote({ source }: Pick<ScoredImage, 'source'>): string {
+  const facts = instanceOf(source).flatMap((value, index) =>
+    value === undefined ? [] : [`${INSTANCE_COLUMNS[index]} ${value}`],
+  );
+  return facts.length === 0 ? '' : `<div class="note">${escapeHtml(facts.join(' · '))}</div>`;
 }
 
 function noPicture({ anomalyMap }: AcquisitionAggregate): string {

@@ -138,12 +138,33 @@ function sourceCells(source: DicomSource | undefined): readonly (string | number
   return [source?.frame ?? '', source?.sopInstanceUid ?? '', source?.laterality ?? '', source?.view ?? ''];
 }
 
-/** The table of all images, one row each, failed images included. */
+/** Names of what --identify adds, in the order of `instanceOf`. */
+export const INSTANCE_COLUMNS = ['SOP Instance UID', 'laterality', 'view'] as const;
+
+/** Whether results have the identification of instances: only with --identify, and of DICOM files. */
+export function areIdentified(results: readonly Pick<ImageResult, 'source'>[]): boolean {
+  return results.some(({ source }) => source?.sopInstanceUid !== undefined);
+}
+
+/** The identification of an instance; undefined for what the file does not name, or is no DICOM file. */
+export function instanceOf(source: DicomSource | undefined): readonly (string | undefined)[] {
+  return [source?.sopInstanceUid, source?.laterality, source?.view].map((value) => value || undefined);
+}
+
+/** The table of all images, one row each, failed images included. The warnings are last, because they are wrapped. */
 export function scoreTable(results: readonly ImageResult[]): string {
+  const hasInstances = areIdentified(results);
   return table(
-    ['file', 'score', 'p-value', 'decision', 'patches', 'ms', 'warnings'],
+    [
+      ...['file', 'score', 'p-value', 'decision', 'patches', 'ms'],
+      ...(hasInstances ? INSTANCE_COLUMNS : []),
+      'warnings',
+    ],
     results.map((result) => {
-      if (!isScored(result)) return [labelOf(result), '-', '-', 'failed', '-', '-', result.failure.message];
+      const instance = hasInstances ? instanceOf(result.source).map((value) => value ?? '-') : [];
+      if (!isScored(result)) {
+        return [labelOf(result), '-', '-', 'failed', '-', '-', ...instance, result.failure.message];
+      }
       const { aggregate, latencyMs } = result;
       return [
         labelOf(result),
@@ -152,6 +173,7 @@ export function scoreTable(results: readonly ImageResult[]): string {
         decisionName(aggregate),
         patchCounts(aggregate),
         latencyMs.toFixed(0),
+        ...instance,
         remarksOf(result),
       ];
     }),
@@ -180,6 +202,37 @@ export function summaryOf(results: readonly ImageResult[], total: number): strin
   const notScored = total - results.length;
   const texts = [...counts].map(([name, count]) => `${count} ${name}`);
   return `${total} images: ${[...texts, ...(notScored > 0 ? [`${notScored} not scored`] : [])].join(', ')}`;
+}
+
+/**
+ * The images without a result, in order: whole files, and frames of a file of which others have one. A file that is
+ * given twice needs two results.
+ */
+export function notScored(
+  files: readonly string[],
+  results: readonly ImageResult[],
+): readonly Pick<ImageResult, 'file' | 'source'>[] {
+  const left = new Map<string, number>();
+  const groups = new Map<string, ImageResult[]>();
+  for (const result of results) {
+    const group = result.source?.group;
+    if (group !== undefined) groups.set(group, [...(groups.get(group) ?? []), result]);
+    if ((result.source?.frame ?? 1) === 1) left.set(result.file, (left.get(result.file) ?? 0) + 1);
+  }
+  const wholeFiles = files.filter((file) => {
+    const count = left.get(file) ?? 0;
+    left.set(file, count - 1);
+    return count <= 0;
+  });
+  const frames = [...groups.values()].flatMap(([first, ...others]) => {
+    const { frames: count = 0 } = first?.source ?? {};
+    const done = others.length + 1;
+    return Array.from({ length: Math.max(0, count - done) }, (_, index) => ({
+      file: first!.file,
+      source: { frame: done + index + 1, frames: count, notes: [] },
+    }));
+  });
+  return [...frames, ...wholeFiles.map((file) => ({ file }))];
 }
 
 /** The line of `--json` that summarises the frames of one file: `{"event":"group",...}`. */

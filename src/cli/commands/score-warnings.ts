@@ -1,5 +1,7 @@
 /** Warnings of `salad score` about the false-positive rate that a model with few calibration images can promise. */
 import { type AcquisitionAggregate, type Model, WarningKind } from '../../../clients/typescript/src/index.js';
+import { SaladError } from '../../errors/index.js';
+import { roundedUp } from '../../scoring/calibration.js';
 import { DEFAULT_FALSE_POSITIVE_RATE } from '../../scoring/calibration-warnings.js';
 import { note } from '../shared/output.js';
 import type { Session } from '../shared/session.js';
@@ -42,36 +44,36 @@ export function createRateWarner(
 /** Relative tolerance of the comparison of rates, as in the server's threshold. */
 const ROUNDING = 1e-9;
 
-/** The warning for a requested rate that the calibration of a model cannot promise; undefined if it can. */
-export function unreachableRateWarning({ calibration }: Model, requestedRate: number): string | undefined {
+/** Why the calibration of a model cannot promise a requested rate; undefined if it can. */
+export function unreachableRate({ calibration }: Model, requestedRate: number): string | undefined {
   if (calibration === undefined) return undefined;
   const { count, minFalsePositiveRate } = calibration;
   if (requestedRate >= minFalsePositiveRate * (1 - ROUNDING)) return undefined;
   return (
     `--max-false-positive-rate ${requestedRate}: the model cannot promise it, because its ${count} calibration images ` +
-    `allow ${percent(minFalsePositiveRate)} at the lowest: give a higher rate, or calibrate on more normal images ` +
-    '(salad calibrate)'
+    `allow ${roundedUp(minFalsePositiveRate)} at the lowest: give that or a higher rate, or calibrate on more normal ` +
+    'images (salad calibrate)'
   );
 }
 
 /** Longest time for the server to describe the model. */
 const DESCRIBE_TIMEOUT_MS = 10_000;
 
-/** Warns before the first image is scored that the server will refuse the requested rate. */
-export async function noteUnreachableRate(
+/**
+ * Asks for the model, so that a rate that the server would refuse for every image is known before the first one.
+ * @throws SaladError FALSE_POSITIVE_RATE_UNREACHABLE
+ */
+export async function refuseUnreachableRate(
   { client, model }: Session,
   rate: number | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   if (rate === undefined) return;
-  try {
-    const description = await client.getModel(model.name, model.version, {
-      timeoutMs: DESCRIBE_TIMEOUT_MS,
-      signal,
-    });
-    const warning = unreachableRateWarning(description, rate);
-    if (warning !== undefined) note(`salad: warning: ${warning}`);
-  } catch {
-    // The warning is optional; if the server cannot be called, scoring reports the reason.
-  }
+  const timeoutMs = DESCRIBE_TIMEOUT_MS;
+  // If the server cannot be called, scoring reports the reason.
+  const description = await client
+    .getModel(model.name, model.version, { timeoutMs, signal })
+    .catch(() => undefined);
+  const reason = description === undefined ? undefined : unreachableRate(description, rate);
+  if (reason !== undefined) throw new SaladError('FALSE_POSITIVE_RATE_UNREACHABLE', reason);
 }

@@ -11,7 +11,7 @@ import { openSession, type Session } from '../shared/session.js';
 import { type TargetFlags, withTargetFlags } from '../shared/target.js';
 import { type FileFlags, scoreFile } from './score-file.js';
 import { type ScoreOutputFlags, ScoreOutputs } from './score-outputs.js';
-import { createRateWarner, noteUnreachableRate } from './score-warnings.js';
+import { createRateWarner, refuseUnreachableRate } from './score-warnings.js';
 
 interface ScoreFlags extends TargetFlags, FileFlags, ScoreOutputFlags {
   readonly model?: string;
@@ -51,7 +51,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
     )
     .option(
       '--rows-per-second <n>',
-      'pace of --mode rows (default: as fast as possible)',
+      'pace of --mode rows; 0, the default: as fast as possible',
       numberFrom(0, 1_000_000),
     )
     .addOption(
@@ -81,7 +81,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
           'DICOM files are decoded by this command, which sends their pixels as rows (as tiles with --mode tiles). All ' +
             'other data of the files stays on this machine, unless --send-dicom is given. Each frame is scored on its own.',
           'Ctrl-C stops; the results until then are printed and written. Exit codes: 0 all images were scored, ' +
-            '1 some were not, 2 wrong usage, 130 interrupted.',
+            '1 some or all were not, 2 wrong usage, 130 interrupted.',
         ],
         [
           ['salad score chest.png --model chest-pediatric', 'score one image'],
@@ -138,33 +138,51 @@ async function score(
     process.exitCode = EXIT.usage;
     return;
   }
-  const session = await openSession({ ...flags, environment: context.environment, signal });
-  try {
-    await noteUnreachableRate(session, flags.maxFalsePositiveRate, signal);
+  const begin = async () => {
     await outputs.begin();
     for (const { path, error } of failures) await outputs.addFailure(path, error);
-    await scoreFiles(session, files, flags, outputs, signal);
+  };
+  const session = await openSession({ ...flags, environment: context.environment, signal }).catch(
+    async (error: unknown) => {
+      // As after an interrupt later: the outputs say that nothing was scored.
+      if (signal.aborted) await begin().then(() => outputs.finish(INTERRUPTED));
+      throw error;
+    },
+  );
+  try {
+    await refuseUnreachableRate(session, flags.maxFalsePositiveRate, signal);
+    await begin();
+    let whyNotScored = 'another error ended the command';
+    try {
+      whyNotScored = await scoreFiles(session, files, flags, outputs, signal);
+    } finally {
+      await outputs.finish(signal.aborted ? INTERRUPTED : whyNotScored);
+    }
   } finally {
     await session.close();
-    await outputs.finish();
   }
 }
 
-/** Scores the files one after the other; a failure of one file does not affect the others. */
+const INTERRUPTED = 'interrupted';
+
+/**
+ * Scores the files one after the other; a failure of one file does not affect the others.
+ * @returns why files were not scored, if some were not
+ */
 async function scoreFiles(
   session: Session,
   files: ImageFiles['files'],
   flags: ScoreFlags,
   outputs: ScoreOutputs,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string> {
   // Result lines on the same terminal would be mixed with the progress bar.
   const hasProgress = files.length > 1 && !((flags.json || flags.patches) && process.stdout.isTTY);
   const progress = hasProgress ? createProgress('scoring', files.length) : undefined;
   const addRateWarning = createRateWarner(flags.maxFalsePositiveRate);
   try {
     for (const [index, file] of files.entries()) {
-      if (outputs.isClosed || signal.aborted) return;
+      if (outputs.isClosed || signal.aborted) return INTERRUPTED;
       progress?.update(index, file);
       for await (const result of scoreFile(session, file, { ...flags, selector: session.model, signal })) {
         if (!('error' in result)) {
@@ -173,7 +191,7 @@ async function scoreFiles(
           await outputs.add({ file, ...scored, aggregate }, readPixels);
           continue;
         }
-        if (signal.aborted) return;
+        if (signal.aborted) return INTERRUPTED;
         const failure = session.explain(result.error);
         await outputs.addFailure(file, failure, result.source);
         if (flags.patches || !isServerUnavailable(failure)) continue;
@@ -181,11 +199,12 @@ async function scoreFiles(
           `salad: the server is unavailable: the other ${files.length - index - 1} images are not scored; ` +
             'run the command again when it is back',
         );
-        return;
+        return 'the server is unavailable';
       }
       outputs.endFile(file);
     }
     progress?.update(files.length);
+    return 'unknown';
   } finally {
     progress?.stop();
   }

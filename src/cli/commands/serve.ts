@@ -9,24 +9,40 @@ import { startSdk } from '../../telemetry/sdk.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
 import { openFilesMax } from '../shared/file-limit.js';
+import { helpText } from '../shared/help.js';
 import { EXIT, print, printJson } from '../shared/output.js';
 
 type ServeFlags = ConfigFlags & { readonly json?: boolean };
 
 export function registerServe(program: Command, context: ProgramContext): void {
   withConfigFlags(program.command('serve'))
-    .description('serve model bundles over gRPC until SIGTERM or SIGINT')
-    .option('--json', 'the ready line as one JSON object')
+    .summary('serve model bundles over gRPC until SIGTERM or SIGINT')
+    .description(
+      'Serves model bundles over gRPC until SIGTERM or SIGINT. The first line of output says that the server is ready, ' +
+        'and its address; the log goes to stderr as JSON Lines.',
+    )
+    .option('--json', 'print the ready line as one JSON object')
     .addHelpText(
       'after',
-      `
-Examples:
-  salad serve                                        the shipped models on 127.0.0.1:50051
-  salad serve --listen 127.0.0.1:0 --json            a free port; the first line of output names it
-  salad serve --models ./models --engine onnx        your bundles on the native CPU engine
-
-Metrics for Prometheus: SALAD_METRICS_LISTEN=127.0.0.1:9464; traces and metrics over OTLP: the standard OTEL_ variables.
-SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish; a second signal exits at once.`,
+      helpText(
+        [
+          'Every setting can be given by a flag of its own or --set, by a variable (SALAD_ and its name in capitals), or in ' +
+            'the file of --config; flags come first, then variables. "salad config print --sources" lists all with ' +
+            'their sources.',
+          'Metrics for Prometheus: SALAD_METRICS_LISTEN=127.0.0.1:9464. Traces and metrics over OTLP: the standard OTEL_ ' +
+            'variables.',
+          'SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish. A second signal exits at once.',
+        ],
+        [
+          ['salad serve', 'serve the shipped models on 127.0.0.1:50051'],
+          ['salad serve --listen 127.0.0.1:0 --json', 'on a free port, which the first line of output names'],
+          ['salad serve --models ./models --engine onnx', 'serve your bundles on the native CPU engine'],
+          [
+            'salad serve --config salad.yaml --set maxQueueMs=2000',
+            'with settings from a file, and one more',
+          ],
+        ],
+      ),
     )
     .action((flags: ServeFlags) => serve(flags, context));
 }
@@ -64,7 +80,7 @@ async function serveUntilDrained(config: ServeConfig, logger: Logger, json: bool
   const endWarmUp = () => process.exit(EXIT.interrupted);
   for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
   const server = await startServer(config, { logger });
-  // Before anybody is told that the server is there: a signal right after the ready line must drain too.
+  // Before the ready line is printed, because a signal right after it must drain the server.
   for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
   const drained = drainOnSignal(server, config.drainGraceMs, logger);
   const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };

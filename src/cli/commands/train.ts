@@ -58,7 +58,13 @@ export function registerTrain(program: Command): void {
     .action((flags: TrainFlags) => runInterruptible((signal) => train(flags, signal)));
 }
 
-function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): void {
+/** @param noted warnings that are on stderr already */
+function printResult(
+  result: TrainResult,
+  flags: TrainFlags,
+  dataset: Dataset,
+  noted: ReadonlySet<string>,
+): void {
   const { bundle, split, duplicates } = result;
   const warnings = calibrationWarnings(bundle.manifest.calibration);
   const { manifest } = bundle;
@@ -92,7 +98,7 @@ function printResult(result: TrainResult, flags: TrainFlags, dataset: Dataset): 
     `${counts.fit} images fitted, ${calibrationText}, ` +
       `${duplicates} exact duplicates left out; ${manifest.bank.rows} memory-bank rows`,
   );
-  for (const warning of warnings) print(`warning: ${warning}`);
+  for (const warning of warnings) if (!noted.has(warning)) print(`warning: ${warning}`);
   print(`next: salad evaluate --model ${bundle.directory} --data TEST_DIR`);
 }
 
@@ -106,6 +112,7 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
   const view = new TrainingProgressView(flags.json === true);
   const unlockFolder = await reserveBundleFolder(target.directory, { resume: settings.resume });
   let engine: Engine | undefined;
+  const noted = new Set<string>();
   try {
     const dataset = await readData(flags, 'train', signal);
     if (flags.json) printJson({ event: 'data', ...dataReportJson(dataset.report) });
@@ -125,10 +132,13 @@ async function train(flags: TrainFlags, signal: AbortSignal): Promise<void> {
       saladServe: packageVersion(),
       signal,
       onProgress: (progress) => view.show(progress),
-      onWarning: (warning) => note(`warning: ${warning}`),
+      onWarning(warning) {
+        if (!noted.has(warning)) note(`warning: ${warning}`);
+        noted.add(warning);
+      },
     });
     view.stop();
-    printResult(result, flags, dataset);
+    printResult(result, flags, dataset, noted);
   } catch (error) {
     view.stop();
     if (signal.aborted) note(interruptHint(target.directory));

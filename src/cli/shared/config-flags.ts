@@ -19,8 +19,10 @@ export interface ConfigFlags {
 
 export function withConfigFlags(command: Command): Command {
   return command
+    .optionsGroup('Address and models:')
     .option('--listen <host:port>', 'address to listen on; port 0 selects a free port')
     .option('--models <dir>', 'folder of bundles: <name>/<version>/ (default: the shipped models)')
+    .optionsGroup('Engine:')
     .addOption(engineOption('inference engine; auto selects the fastest that works here'))
     .addOption(
       new Option('--precision <name>', 'arithmetic precision of learned encoders')
@@ -28,8 +30,10 @@ export function withConfigFlags(command: Command): Command {
         .default(undefined, 'float32'),
     )
     .option('--workers <n>', 'number of engine threads; 0: one per core (default: 0)')
+    .optionsGroup('Settings:')
     .option('--config <file>', 'YAML file with settings; flags and SALAD_ variables override it')
-    .option('--set <key=value>', 'any other setting; repeatable; "salad config print" lists all', addSetting);
+    .option('--set <key=value>', 'any other setting; repeatable; "salad config print" lists all', addSetting)
+    .optionsGroup('Options:');
 }
 
 /** @throws SaladError CONFIGURATION_INVALID */

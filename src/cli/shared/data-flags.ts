@@ -1,9 +1,10 @@
 /** Options of `train`, `calibrate` and `evaluate` that select their data, and the reader of that data. */
 import { type Command, Option } from 'commander';
-import { type Dataset, loadDataset } from '../../training/data/dataset.js';
+import { type Dataset, loadDataset, NO_PATIENTS } from '../../training/data/dataset.js';
 import type { DataPurpose } from '../../training/data/layout.js';
 import { dataReportLines } from '../../training/data/report.js';
 import { quoteForShell } from './flags.js';
+import { requireInput } from './input-paths.js';
 import { createProgress, note, type Progress } from './output.js';
 
 export interface DataFlags {
@@ -52,13 +53,15 @@ export function dataArguments({ normal, patients }: DataFlags): readonly string[
 
 /**
  * Reads the data, and prints on stderr which images were used, as what, and which were left out.
- * @throws SaladError TRAINING_DATA_INVALID, CANCELLED
+ * @throws SaladError CONFIGURATION_INVALID where a path is not there; TRAINING_DATA_INVALID, CANCELLED
  */
 export async function readData(
   { data, normal, patients }: DataFlags,
   purpose: DataPurpose,
   signal: AbortSignal,
 ): Promise<Dataset> {
+  await requireInput('--data ', data, 'folder');
+  if (patients !== undefined && patients !== NO_PATIENTS) await requireInput('--patients ', patients, 'file');
   let progress: Progress | undefined;
   try {
     const dataset = await loadDataset(data, {

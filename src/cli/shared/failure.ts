@@ -1,6 +1,6 @@
 /** Converts a thrown error into the message, the JSON fields and the exit code of a command. */
 import { SaladClientError } from '../../../clients/typescript/src/index.js';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { EXIT, note, printJson } from './output.js';
 import { ServerCallError } from './server-call.js';
 
@@ -22,10 +22,19 @@ export function failureOf(error: unknown): Failure {
   return { status: null, reason, message };
 }
 
-/** Exit code for a thrown error: 2 for wrong usage or configuration, 130 for an interrupt, 1 for the rest. */
+const USAGE_REASONS: ReadonlySet<string> = new Set([
+  'CONFIGURATION_INVALID',
+  'MODEL_NOT_FOUND',
+  'FALSE_POSITIVE_RATE_UNREACHABLE',
+]);
+
+/**
+ * Exit code for a thrown error: 2 for wrong usage or configuration, a model that is not there and a rate that it cannot
+ * promise included; 130 for an interrupt; 1 for the rest, so for everything that a server answers.
+ */
 export function exitCodeFor(error: unknown): number {
   if (error instanceof SaladError) {
-    if (error.reason === 'CONFIGURATION_INVALID') return EXIT.usage;
+    if (USAGE_REASONS.has(error.reason)) return EXIT.usage;
     if (error.reason === 'CANCELLED') return EXIT.interrupted;
   }
   return EXIT.failure;
@@ -50,10 +59,4 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 function systemMessage(error: NodeJS.ErrnoException): string {
   const reason = systemReason(error);
   return error.path === undefined ? reason : `${error.path}: ${reason}`;
-}
-
-/** The reason of an operating-system error without code, call and path; the message of any other error. */
-export function systemReason(error: unknown): string {
-  const message = error instanceof Error ? error.message : String(error);
-  return /^[A-Z0-9]+: ([^,]+), \w+/.exec(message)?.[1] ?? message;
 }

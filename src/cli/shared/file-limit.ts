@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 /** Loading the program and a few models takes about 160 at once. */
 export const OPEN_FILES_MIN = 256;
 
-/** @returns undefined where the system does not say: it is asked on Linux only */
+/** @returns undefined where the limit is unknown: it is read on Linux only */
 export function openFilesMax(): number | undefined {
   let limits: string;
   try {

@@ -28,8 +28,12 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
     try {
       const info = await stat(path);
       if (info.isDirectory()) {
-        const images = await listImages(path, recursive, leftOut);
-        if (images.length === 0) failures.push({ path, error: noImagesError(recursive) });
+        const leftOutHere: string[] = [];
+        const images = await listImages(path, recursive, leftOutHere);
+        if (images.length === 0) {
+          // One message says both: what is missing, and what the folder holds instead.
+          failures.push({ path, error: noImagesError(path, leftOutHere) });
+        } else leftOut.push(...leftOutHere);
         files.push(...images);
       } else if (info.isFile() || path.startsWith('/dev/')) {
         files.push(path);
@@ -43,9 +47,11 @@ export async function findImageFiles(paths: readonly string[], recursive: boolea
   return { files, failures, leftOut };
 }
 
-function noImagesError(recursive: boolean): SaladError {
-  const hint = recursive ? '' : '; add --recursive to search its sub-folders too';
-  return new SaladError('IMAGE_UNREADABLE', `no PNG, JPEG or DICOM files in this folder${hint}`);
+/** @param leftOut descriptions of what the folder, and its sub-folders, hold instead */
+function noImagesError(path: string, leftOut: readonly string[]): SaladError {
+  const found = leftOut.map((line) => (line.startsWith(`${path}: `) ? line.slice(path.length + 2) : line));
+  const instead = found.length === 0 ? '' : ` (${found.join('; ')})`;
+  return new SaladError('IMAGE_UNREADABLE', `no PNG, JPEG or DICOM files in this folder${instead}`);
 }
 
 /**

@@ -2,10 +2,10 @@
  * Checks the output paths of a command before its work starts, so that hours of scoring do not end with a file that
  * cannot be written.
  */
-import { lstat, mkdir, open, realpath, stat, unlink } from 'node:fs/promises';
+import { lstat, open, realpath, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { SaladError } from '../../errors/index.js';
-import { systemReason } from './failure.js';
+import { SaladError, systemReason } from '../../errors/index.js';
+import { createFolders } from '../../util/create-folders.js';
 
 /** A file to be written. */
 export interface OutputFile {
@@ -59,7 +59,7 @@ export async function prepareFiles(
   await checkConflicts(outputs, inputs);
   for (const { flag, path, format } of outputs) {
     await runWriteCheck(flag, path, async () => {
-      await createFolder(dirname(path));
+      await createFolders(dirname(path));
       await checkFileWritable(path);
     });
     if (format !== undefined) await refuseOtherFormat(flag, path, format);
@@ -72,7 +72,7 @@ export async function prepareFiles(
  */
 export async function prepareFolder(flag: string, folder: string): Promise<void> {
   await runWriteCheck(flag, folder, async () => {
-    await createFolder(folder);
+    await createFolders(folder);
     await checkFileWritable(join(folder, `.salad-${process.pid}.tmp`));
   });
 }
@@ -89,18 +89,6 @@ async function runWriteCheck(flag: string, path: string, check: () => Promise<vo
   }
 }
 
-/** Creates the missing folders one by one: `mkdir` with `recursive` never returns for a folder in /proc. */
-async function createFolder(folder: string): Promise<void> {
-  const missing: string[] = [];
-  let parent = resolve(folder);
-  while (!(await exists(parent))) {
-    missing.push(parent);
-    parent = dirname(parent);
-  }
-  if (!(await stat(parent)).isDirectory()) throw new Error(`${parent} is not a folder`);
-  for (const each of missing.reverse()) await mkdir(each);
-}
-
 /** Opens the file for writing, because permissions alone do not prove that it can be written; removes a new file. */
 async function checkFileWritable(path: string): Promise<void> {
   const info = await stat(path).catch(() => undefined);
@@ -114,16 +102,6 @@ async function checkFileWritable(path: string): Promise<void> {
   const file = await open(path, 'a');
   await file.close();
   if (isNew) await unlink(path);
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
-  }
 }
 
 /** @throws SaladError CONFIGURATION_INVALID if an output is an input, or two outputs are one file */

@@ -1,4 +1,4 @@
-/** Explains failed calls to a server: what is wrong, and which flag may help. */
+/** Explains failed calls to a server: the cause, and the flag that may help. */
 import { SaladClientError } from '../../../clients/typescript/src/index.js';
 
 /** Address of a server, for messages. */
@@ -6,6 +6,8 @@ export interface ServerAddress {
   /** The value of `--target`; undefined for a server started by this command. */
   readonly target: string | undefined;
   readonly tls: boolean;
+  /** It has answered calls before: then neither TLS nor credentials explain a lost connection. @default false */
+  readonly hasAnswered?: boolean;
 }
 
 /** A failed call to a server; the message says what to do next. */
@@ -53,7 +55,10 @@ function explainReason(error: SaladClientError, server: ServerAddress): string {
   }
 }
 
-/** Omits the field name for a file's bytes: the wire calls them `encoded`, which a user who named a file cannot know. */
+/**
+ * Omits the field name for a file's bytes: the wire calls them `encoded`, which a user who named a file cannot know.
+ * Only older servers add it.
+ */
 function explainFieldViolation({ message, fieldViolations }: SaladClientError): string {
   const [violation] = fieldViolations;
   return violation?.field === 'encoded' ? violation.description : message;
@@ -73,8 +78,19 @@ function connectionError(message: string): string {
     .trim();
 }
 
-/** [error of the connection, its meaning and what to do next]; the first matching entry applies. */
-const CONNECTION_ERRORS: readonly (readonly [RegExp, (name: string, tls: boolean) => string])[] = [
+/** [error of the connection, its meaning and what to do next] */
+type ConnectionError = readonly [RegExp, (name: string, tls: boolean) => string];
+
+const LOST_CONNECTION: ConnectionError = [
+  /Failed to connect|ECONNRESET|Connection dropped|socket hang up/,
+  (name, tls) =>
+    tls
+      ? `${name} closes the connection: it may require another client certificate, or one at all (--cert-file, --key-file)`
+      : `${name} closes the connection: if it expects TLS, add --tls or --ca-file`,
+];
+
+/** The first matching entry applies. */
+const CONNECTION_ERRORS: readonly ConnectionError[] = [
   [
     /ECONNREFUSED/,
     (name) => `${name} refuses the connection: start a server there, or check host, port and firewall`,
@@ -110,18 +126,15 @@ const CONNECTION_ERRORS: readonly (readonly [RegExp, (name: string, tls: boolean
     (name) => `the certificate of ${name} is for another name: use one of its names in --target`,
   ],
   [/certificate has expired/, (name) => `the certificate of ${name} has expired: renew it on the server`],
-  [
-    /Failed to connect|ECONNRESET|Connection dropped|socket hang up/,
-    (name, tls) =>
-      tls
-        ? `${name} closes the connection: it may require another client certificate, or one at all (--cert-file, --key-file)`
-        : `${name} closes the connection: if it expects TLS, add --tls or --ca-file`,
-  ],
+  LOST_CONNECTION,
 ];
 
 function explainConnection(text: string, server: ServerAddress): string {
   const match = CONNECTION_ERRORS.find(([pattern]) => pattern.test(text));
   const name = nameOf(server);
+  if (server.hasAnswered && match === LOST_CONNECTION) {
+    return `the connection to ${name} was lost: the server has stopped or does not answer`;
+  }
   if (!match) return `${name} cannot be reached: ${text}`;
   const [, explain] = match;
   // The text of OpenSSL adds nothing to the explanation, except for a name mismatch, where it lists the valid names.

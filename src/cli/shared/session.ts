@@ -9,6 +9,7 @@ import { loadConfig } from '../../config/load.js';
 import { SaladError } from '../../errors/index.js';
 import { type RunningServer, startServer } from '../../server/server.js';
 import type { Logger } from '../../telemetry/logger.js';
+import { modelHint } from '../../util/closest-name.js';
 import { shippedModels } from '../../util/package-root.js';
 import { type BundleFolder, openBundleFolder } from './bundle-folder.js';
 import { throwIfInterrupted } from './interrupt.js';
@@ -69,11 +70,14 @@ async function openTarget(
 ): Promise<Session> {
   const { target } = options;
   const clientOptions = await targetOptions(options, options.environment);
-  const explain = (error: unknown) => explainCall(error, { target, tls: clientOptions.tls !== undefined });
+  let hasAnswered = false;
+  const explain = (error: unknown) =>
+    explainCall(error, { target, tls: clientOptions.tls !== undefined, hasAnswered });
   const connect = () => createClient(target, clientOptions);
   const client = connect();
   try {
     const listed = await client.listModels({ timeoutMs: LIST_TIMEOUT_MS, signal: options.signal });
+    hasAnswered = true;
     const loaded = listed.map(({ identity }) => `${identity?.name}@${identity?.version}`);
     const model = folder ?? chooseModel(options.model, loaded);
     const served = listed.find(
@@ -144,7 +148,12 @@ async function startEmbedded(
 
 /** Prints the log of the embedded server as human-readable notes; its JSON lines are for log collectors. */
 function createNoteLogger(level: string): Logger {
-  return pino({ level, base: null, timestamp: false }, { write: (line) => note(formatLogLine(line)) });
+  // The message alone of an error: its causes and its stack are for log collectors.
+  const serializers = { err: (error: Error) => ({ message: error.message }) };
+  return pino(
+    { level, base: null, timestamp: false, serializers },
+    { write: (line) => note(formatLogLine(line)) },
+  );
 }
 
 function formatLogLine(line: string): string {
@@ -196,6 +205,7 @@ export function chooseModel(requested: string | undefined, loaded: readonly stri
   }
   throw new SaladError(
     'MODEL_NOT_FOUND',
-    `model ${requested} is not loaded, and no bundle folder has this path; loaded: ${loaded.join(', ')}`,
+    `model ${requested} is not loaded, and no bundle folder has this path${modelHint(requested, loaded)}; ` +
+      `loaded: ${loaded.join(', ')}`,
   );
 }

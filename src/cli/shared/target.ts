@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { SaladClientOptions } from '../../../clients/typescript/src/index.js';
+import { type PemKind, pemProblem } from '../../auth/pem.js';
 import { isLoopback } from '../../config/loopback.js';
-import { SaladError } from '../../errors/index.js';
-import { systemReason } from './failure.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 
 export interface TargetFlags {
   readonly target?: string;
@@ -77,9 +77,17 @@ export async function targetOptions(
 ): Promise<SaladClientOptions> {
   checkTarget(flags.target);
   const pathOf = (flag: string | undefined, variable: string) => flag ?? (environment[variable] || undefined);
-  const ca = await readText('--ca-file', pathOf(flags.caFile, 'SALAD_CLIENT_CA_FILE'));
-  const certificate = await readText('--cert-file', pathOf(flags.certFile, 'SALAD_CLIENT_CERT_FILE'));
-  const privateKey = await readText('--key-file', pathOf(flags.keyFile, 'SALAD_CLIENT_KEY_FILE'));
+  const ca = await readPem('certificate', '--ca-file', pathOf(flags.caFile, 'SALAD_CLIENT_CA_FILE'));
+  const certificate = await readPem(
+    'certificate',
+    '--cert-file',
+    pathOf(flags.certFile, 'SALAD_CLIENT_CERT_FILE'),
+  );
+  const privateKey = await readPem(
+    'private key',
+    '--key-file',
+    pathOf(flags.keyFile, 'SALAD_CLIENT_KEY_FILE'),
+  );
   const token = await readSecret('--token-file', flags.tokenFile, environment, 'SALAD_CLIENT_TOKEN');
   const apiKey = await readSecret('--api-key-file', flags.apiKeyFile, environment, 'SALAD_CLIENT_API_KEY');
   if ((certificate === undefined) !== (privateKey === undefined)) {
@@ -110,6 +118,14 @@ async function readText(flag: string, file: string | undefined): Promise<string 
     const message = `${flag} ${file} cannot be read: ${systemReason(error)}`;
     throw new SaladError('CONFIGURATION_INVALID', message, { cause: error });
   }
+}
+
+/** @throws SaladError CONFIGURATION_INVALID for a file that cannot be read or holds no such PEM block */
+async function readPem(wanted: PemKind, flag: string, file: string | undefined): Promise<string | undefined> {
+  const text = await readText(flag, file);
+  const problem = text === undefined ? undefined : pemProblem(text, wanted);
+  if (problem === undefined) return text;
+  throw new SaladError('CONFIGURATION_INVALID', `${flag} ${file} ${problem}`);
 }
 
 /**

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { abortError, throwIfAborted } from '../../errors/abort.js';
 import { SaladError } from '../../errors/index.js';
 import { fromErrorData } from '../../errors/transfer.js';
 import { readMessages, writeMessage } from './framing.js';
@@ -17,11 +18,11 @@ interface Pending {
   readonly reject: (error: unknown) => void;
 }
 
-/** Longest time from the start of the process to its first message. */
+/** Most time from the start of the process to its first message. */
 const START_MS = 60_000;
 /** Characters kept of the stderr of a process. */
 const STDERR_MAX = 2000;
-/** The objects of the process are small; images are outside of this heap. */
+/** JavaScript heap of the process; images are outside of it. */
 const HEAP_MIB = 256;
 
 export class DecoderProcess {
@@ -38,7 +39,7 @@ export class DecoderProcess {
     });
     // Writing to a process that ends fails; the exit handler reports the reason.
     this.channel.on('error', () => {});
-    readMessages(this.channel, (header, payload) => this.take(header as DecoderReply, payload));
+    readMessages(this.channel, (header, payload) => this.onReply(header as DecoderReply, payload));
     this.exited = new Promise((resolve) => {
       child.once('error', (error) => {
         this.end(new SaladError('DECODER_UNAVAILABLE', startFailure(error.message), { cause: error }));
@@ -138,7 +139,7 @@ export class DecoderProcess {
     });
   }
 
-  private take(reply: DecoderReply, payload: Uint8Array): void {
+  private onReply(reply: DecoderReply, payload: Uint8Array): void {
     if (reply.type === 'failed') this.pending?.reject(fromErrorData(reply.error));
     else this.pending?.resolve({ reply, payload });
   }
@@ -186,20 +187,9 @@ function exitError(code: number | null, signal: NodeJS.Signals | null): SaladErr
     );
   }
   const how = signal ?? `exit code ${code}`;
-  // Not by `kill`, which settles the request first.
+  // Sent by another process: `kill` settles the request before it sends a signal.
   if (signal === 'SIGKILL' || signal === 'SIGTERM') {
     return new SaladError('DECODER_UNAVAILABLE', `the DICOM decoder process was ended from outside (${how})`);
   }
   return new SaladError('IMAGE_UNREADABLE', `the DICOM file cannot be read: its decoder crashed (${how})`);
-}
-
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw abortError(signal);
-}
-
-/** The reason of the signal if it is a SaladError, else a cancellation. */
-export function abortError(signal: AbortSignal | undefined): SaladError {
-  return signal?.reason instanceof SaladError
-    ? signal.reason
-    : new SaladError('CANCELLED', 'the caller cancelled', { cause: signal?.reason });
 }

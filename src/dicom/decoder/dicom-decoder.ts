@@ -1,7 +1,8 @@
-/** Opens DICOM files in decoder processes: as many at a time as there may be processes, the others wait in order. */
+/** Opens DICOM files in decoder processes, one file in each process. Further files wait in order. */
+import { abortError, throwIfAborted } from '../../errors/abort.js';
 import { SaladError } from '../../errors/index.js';
 import { type DicomDescription, type DicomFrame, type OpenOptions, refusalOf } from '../decode.js';
-import { abortError, DecoderProcess, throwIfAborted } from './decoder-process.js';
+import { DecoderProcess } from './decoder-process.js';
 import { type DecodingLimits, decodingBytes, frameLimits, KEPT_BYTES_MAX, openLimits } from './limits.js';
 
 export interface DicomDecoderOptions {
@@ -73,10 +74,10 @@ export class DicomDecoder {
     return [...this.processes].flatMap(({ pid, isUsable }) => (isUsable && pid !== undefined ? [pid] : []));
   }
 
-  /** @internal Reserves a process for one file; release it with `giveBack`. */
+  /** @internal Reserves a process for one file; release it with `release`. */
   async lease(signal: AbortSignal | undefined): Promise<DecoderProcess> {
     if (this.closed) throw closedError();
-    await this.turn(signal);
+    await this.waitForTurn(signal);
     try {
       return this.takeIdle() ?? (await this.start());
     } catch (error) {
@@ -86,7 +87,7 @@ export class DicomDecoder {
   }
 
   /** @internal */
-  giveBack(process: DecoderProcess): void {
+  release(process: DecoderProcess): void {
     if (process.isUsable && !this.closed) {
       const timer = setTimeout(() => this.discard(process), this.options.idleMs ?? IDLE_MS);
       timer.unref();
@@ -124,7 +125,7 @@ export class DicomDecoder {
     process.kill();
   }
 
-  private turn(signal: AbortSignal | undefined): Promise<void> {
+  private waitForTurn(signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);
     if (this.inUse < (this.options.processes ?? PROCESSES)) {
       this.inUse += 1;
@@ -164,7 +165,7 @@ export class DicomFile {
   private process: DecoderProcess | undefined;
   /** Memory of the process after its last frame. */
   private memoryBytes = 0;
-  /** The process has this file open. */
+  /** Whether the process has this file open. */
   private isLoaded = false;
 
   constructor(
@@ -235,13 +236,13 @@ export class DicomFile {
     this.process = undefined;
     if (process === undefined) return;
     if (this.memoryBytes > KEPT_BYTES_MAX) process.kill();
-    this.decoder.giveBack(process);
+    this.decoder.release(process);
   }
 }
 
 let shared: DicomDecoder | undefined;
 
-/** The decoder of programs without a server. It does not keep the program running. */
+/** The decoder for programs without a server. It does not prevent the exit of the program. */
 export function sharedDicomDecoder(): DicomDecoder {
   shared ??= new DicomDecoder();
   return shared;

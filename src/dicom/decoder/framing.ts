@@ -1,4 +1,4 @@
-/** Messages over a stream of bytes: a structured-clone header, then bytes that are not copied into it. */
+/** Sends messages over a stream of bytes: a structured-clone header, then a payload that is not copied into it. */
 import type { Readable, Writable } from 'node:stream';
 import { deserialize, serialize } from 'node:v8';
 
@@ -15,40 +15,43 @@ export function writeMessage(to: Writable, header: unknown, payload: Uint8Array 
   if (payload.byteLength > 0) to.write(payload);
 }
 
-/** @param take called for every complete message, in order; it owns the payload */
-export function readMessages(from: Readable, take: (header: unknown, payload: Uint8Array) => void): void {
+/** @param onMessage called for every complete message, in order; it owns the payload */
+export function readMessages(
+  from: Readable,
+  onMessage: (header: unknown, payload: Uint8Array) => void,
+): void {
   let part: 'prefix' | 'header' | 'payload' = 'prefix';
-  let wanted = Buffer.alloc(PREFIX_BYTES);
+  let buffer = Buffer.alloc(PREFIX_BYTES);
   let filled = 0;
   let payloadBytes = 0;
   let header: unknown;
   const expect = (next: typeof part, bytes: number) => {
     part = next;
-    wanted = Buffer.allocUnsafeSlow(bytes);
+    buffer = Buffer.allocUnsafeSlow(bytes);
     filled = 0;
   };
   const complete = () => {
     if (part === 'prefix') {
-      payloadBytes = wanted.readUInt32LE(4);
-      expect('header', wanted.readUInt32LE(0));
+      payloadBytes = buffer.readUInt32LE(4);
+      expect('header', buffer.readUInt32LE(0));
     } else if (part === 'header') {
-      header = deserialize(wanted);
+      header = deserialize(buffer);
       expect('payload', payloadBytes);
     } else {
-      const payload = wanted;
+      const payload = buffer;
       expect('prefix', PREFIX_BYTES);
-      take(header, payload);
+      onMessage(header, payload);
     }
   };
   from.on('data', (chunk: Buffer) => {
     let at = 0;
     for (;;) {
-      const count = Math.min(wanted.length - filled, chunk.length - at);
-      chunk.copy(wanted, filled, at, at + count);
+      const count = Math.min(buffer.length - filled, chunk.length - at);
+      chunk.copy(buffer, filled, at, at + count);
       filled += count;
       at += count;
       // An empty part is complete without another byte.
-      if (filled === wanted.length) complete();
+      if (filled === buffer.length) complete();
       else return;
     }
   });

@@ -1,4 +1,4 @@
-/** An image file of any format that is supported, frame by frame: DICOM, PNG and JPEG, told apart by their content. */
+/** Opens image files of every supported format (DICOM, PNG, JPEG), recognised by their content, frame by frame. */
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format.js';
 import type { DicomDescription, OpenOptions } from '../decode.js';
@@ -13,7 +13,7 @@ export interface ImageFrame extends DecodedImage {
 export interface ImageFile {
   /** 1 or more. */
   readonly frames: number;
-  /** Of a DICOM file. */
+  /** Undefined for PNG and JPEG. */
   readonly dicom: DicomDescription | undefined;
   /**
    * Decodes a frame; a failure does not affect other frames.
@@ -55,7 +55,7 @@ export async function openImageFile(
 
 function asImageFrame({ format, samples }: { format: PixelFormat; samples: Uint8Array }): ImageFrame {
   const { rows, columns, bitsStored } = format;
-  // Stored values: 32 bits would be display values.
+  // A DICOM file has stored values of 8 or 16 bits; 32 bits are for display values.
   const bitsAllocated = format.bitsAllocated === 8 ? 8 : 16;
   return { rows, columns, bitsAllocated, bitsStored, samples, format };
 }

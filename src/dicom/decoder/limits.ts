@@ -1,15 +1,15 @@
-/** Limits of time and memory of a decoder process, by the size of file and image. */
+/** Limits of time and memory for a decoder process, by the size of the file and the image. */
 import type { DicomFacts } from '../facts.js';
 
 const MIB = 1024 * 1024;
 
 /** For the code of codecs, and a reserve. */
 const BASE_BYTES = 128 * MIB;
-/** The file, a copy while it is received, and one of its pixels. */
+/** The file, a copy while it is received, and a copy of its pixels. */
 const BYTES_PER_FILE_BYTE = 4;
-/** About twice the need of JPEG 2000, which takes most: 11 bytes per pixel. */
+/** About twice the need of JPEG 2000, which needs the most: 11 bytes per pixel. */
 const BYTES_PER_PIXEL = 20;
-/** A deflated file may inflate to an image of the largest size, of which two copies exist for a moment. */
+/** A deflated file may inflate to an image of the largest size, of which two copies exist at the same time. */
 const INFLATED_BYTES_PER_PIXEL = 4;
 
 const BASE_MS = 10_000;
@@ -23,7 +23,7 @@ export interface DecodingLimits {
   readonly deadlineMs: number;
 }
 
-/** Of reading a header. */
+/** Limits for reading a header. */
 export function openLimits(fileBytes: number, maxPixels: number): DecodingLimits {
   return {
     growthBytesMax: BASE_BYTES + BYTES_PER_FILE_BYTE * fileBytes + INFLATED_BYTES_PER_PIXEL * maxPixels,
@@ -31,7 +31,7 @@ export function openLimits(fileBytes: number, maxPixels: number): DecodingLimits
   };
 }
 
-/** Of decoding a frame. */
+/** Limits for decoding a frame. */
 export function frameLimits(fileBytes: number, facts: DicomFacts): DecodingLimits {
   const pixels = pixelsOf(facts);
   return {
@@ -40,7 +40,7 @@ export function frameLimits(fileBytes: number, facts: DicomFacts): DecodingLimit
   };
 }
 
-/** Bytes that decoding a frame takes, in both processes together, beyond the file. */
+/** Bytes needed to decode a frame, in both processes together, without the file itself. */
 export function decodingBytes(facts: DicomFacts): number {
   return pixelsOf(facts) * (BYTES_PER_PIXEL + (facts.bitsAllocated ?? 16) / 8);
 }
@@ -50,7 +50,7 @@ function pixelsOf({ rows, columns }: DicomFacts): number {
 }
 
 /**
- * Codecs never free their memory. A process with more memory than this is ended when its file is closed; after 14 million
- * pixels of JPEG 2000 it has less.
+ * Codecs never free their memory. A process that uses more memory than this is ended when its file is closed; after 14
+ * million pixels of JPEG 2000 it uses less.
  */
 export const KEPT_BYTES_MAX = 288 * MIB;

@@ -10,10 +10,10 @@ export type DecoderRequest =
   | { readonly type: 'frame'; readonly frame: number; readonly growthBytesMax: number };
 
 export type DecoderReply =
-  /** Sent once, unasked. */
+  /** Sent once, when the process has started. */
   | { readonly type: 'ready' }
   | { readonly type: 'opened'; readonly description: DicomDescription }
-  /** The payload are the frame's samples. */
+  /** The payload is the samples of the frame. */
   | { readonly type: 'frame'; readonly format: PixelFormat; readonly memoryBytes: number }
   | { readonly type: 'failed'; readonly error: ErrorData };
 

@@ -1,4 +1,4 @@
-/** The work of a decoder process: opens files and decodes frames for the process that started it. */
+/** Runs in a decoder process: opens files and decodes frames for the process that started it. */
 import type { Duplex } from 'node:stream';
 import { SaladError } from '../../errors/index.js';
 import { toErrorData } from '../../errors/transfer.js';
@@ -7,7 +7,7 @@ import { readMessages, writeMessage } from './framing.js';
 import type { DecoderReply, DecoderRequest } from './messages.js';
 import { Watchdog } from './watchdog.js';
 
-/** Serves until the channel closes, which it does when the parent ends in any way. */
+/** Serves until the channel closes, which happens whenever the parent process ends. */
 export function serveDecoder(channel: Duplex): void {
   const watchdog = new Watchdog();
   let image: DicomImage | undefined;

@@ -2,7 +2,7 @@
  * Splits an exact search into parts of the memory bank. A part is multiplied once for a tile, with all patches whose
  * search window reaches it.
  */
-
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import { type Geometry, patchesOf, patchOfTile } from '../../geometry/geometry.js';
 import { type OnnxPart, partGrid } from '../../network/onnx/similarity-parts.js';
 import type { EngineModelSource } from '../engine.js';
@@ -111,7 +111,7 @@ interface CellRange {
 function partsOf(window: WindowRows, geometry: Geometry, cells: readonly number[]) {
   const { radius } = window;
   const [down, columns] = patchesOf(geometry);
-  const [firstY, firstX] = [Math.floor(cells[0]! / geometry.patchGrid), cells[0]! % geometry.patchGrid];
+  const [firstY, firstX] = [rowOf(cells[0]!, geometry.patchGrid), columnOf(cells[0]!, geometry.patchGrid)];
   const [lastY, lastX] = [firstY + down - 1, firstX + columns - 1];
   const parts: OnnxPart[] = [];
   const ranges: PartRange[][] = cells.map(() => []);

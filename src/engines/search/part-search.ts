@@ -2,6 +2,7 @@
  * Exact search outside the encoder's graph: an engine multiplies embeddings with parts of the bank, and the K nearest
  * rows are chosen here.
  */
+import { tileIndexAt } from '../../geometry/tile-index.js';
 import { SEARCH_LIMITS } from '../../scoring/search-plan.js';
 import { subBatchesOf } from '../batch.js';
 import type { TileBatch } from '../engine.js';
@@ -106,7 +107,8 @@ export class PartSearch {
   }
 
   private planOf({ positions }: TileBatch, tile: number): TilePlan {
-    const index = positions[2 * tile]! * this.source.geometry.tileColumns + positions[2 * tile + 1]!;
-    return this.plan.tiles[index]!;
+    return this.plan.tiles[
+      tileIndexAt(this.source.geometry, positions[2 * tile]!, positions[2 * tile + 1]!)
+    ]!;
   }
 }

@@ -1,4 +1,5 @@
 /** Finds the prototypes in the search window of a patch, and the nearest of them. */
+import { cellAt } from '../../geometry/cells.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { NearestList } from './nearest-list.js';
@@ -20,7 +21,7 @@ export class WindowRows {
     this.rows = new Int32Array(bank.rows);
     this.starts = new Int32Array(patchGrid * patchGrid + 1);
     const cellOf = (row: number): number =>
-      bank.positions[2 * row]! * patchGrid + bank.positions[2 * row + 1]!;
+      cellAt(bank.positions[2 * row]!, bank.positions[2 * row + 1]!, patchGrid);
     for (let row = 0; row < bank.rows; row++) this.starts[cellOf(row) + 1]! += 1;
     for (let cell = 0; cell < patchGrid * patchGrid; cell++) this.starts[cell + 1]! += this.starts[cell]!;
     const next = this.starts.slice();

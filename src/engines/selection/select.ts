@@ -67,8 +67,8 @@ export function skipReason({ name, hardware }: EngineInfo, preference: EngineNam
 }
 
 /**
- * Why `auto` skips an engine without starting it; null where only a start can tell. A server without a GPU then need
- * not hold TensorFlow in memory. `salad doctor` starts it all the same, to report what it says.
+ * Why `auto` skips an engine without starting it; null where the engine must be started to decide. A server without a GPU
+ * then does not load TensorFlow. `salad doctor` starts it nevertheless, to report its error.
  */
 export function skipReasonBeforeStart(name: EngineName, preference: EngineName | 'auto'): string | null {
   if (preference !== 'auto' || name !== 'tensorflow' || mayHaveCudaDevice()) return null;

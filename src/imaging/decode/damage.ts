@@ -1,6 +1,6 @@
-/** What makes an encoded file unreadable, and what the readers of both formats share. */
+/** The error for damaged files, and checks that the readers of PNG and JPEG share. */
 
-/** What is wrong with a file, as the end of a sentence: "its data end before its last block". */
+/** Damage of an encoded file. The message is a clause about the file, such as "its data end before its last block". */
 export class ImageDamage extends Error {}
 
 const PNG_BEGIN = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
@@ -15,9 +15,9 @@ export function isJpeg(bytes: Uint8Array): boolean {
 }
 
 /**
- * Bytes behind the end of an image are no part of it: modalities leave old bytes of a buffer there, and pad files to
- * whole blocks. A second image would be lost unseen.
- * @throws ImageDamage where another PNG or JPEG begins at `at` or behind it
+ * Checks the bytes after the end of an image. They are ignored, because modalities leave old bytes of a buffer there and pad
+ * files to whole blocks; but a second image must not be ignored.
+ * @throws ImageDamage where another PNG or JPEG begins at `at` or later
  */
 export function checkNoSecondImage(bytes: Uint8Array, at: number): void {
   const rest = Buffer.from(bytes.buffer, bytes.byteOffset + at, bytes.byteLength - at);

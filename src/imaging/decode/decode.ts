@@ -1,4 +1,4 @@
-/** Encoded images to stored values: PNG and JPEG, grey to the exact value, colour as luminance. */
+/** Decodes PNG and JPEG to stored values: grey values exactly, colour as luminance. */
 import { SaladError } from '../../errors/index.js';
 import { sharp } from '../libvips.js';
 import { inTurns } from '../turns.js';
@@ -9,13 +9,15 @@ import type { DecodeQueue } from './queue.js';
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
   readonly maxPixels: number;
-  /** Told how many bytes check and decompression will take at most, before they begin; it may throw. */
+  /** The formats that the caller accepts, for the error message about another one. @default `PNG nor JPEG nor DICOM` */
+  readonly formats?: string;
+  /** Called with the most bytes of check and decompression, before they begin; may throw. */
   readonly reserve?: (bytes: number) => void;
-  /** Where the image waits for its turn; absent: it has none to wait for. */
+  /** Queue in which the image waits for decompression; absent: it does not wait. */
   readonly queue?: DecodeQueue;
   /**
-   * Ends the work where it aborts: at once while the image waits or is checked. Decompression itself runs to its end, a
-   * second or so for the largest image; only then does the promise settle, as the memory is in use until then.
+   * Aborts the work: at once while the image waits or is checked. A decompression that has begun is not interrupted and
+   * takes about a second for the largest image. The promise settles only after it, because the memory is in use until then.
    */
   readonly signal?: AbortSignal;
 }
@@ -31,30 +33,30 @@ export interface DecodedImage {
 
 /**
  * Decodes a PNG or JPEG of 8 or 16 bits. No colour management and no EXIF rotation: a radiograph's grey values are
- * stored values. Transparent pixels are blended over black; colour becomes Rec. 601 luminance, which leaves grey
- * stored as RGB unchanged; ink (CMYK) c and k become (1 - c)(1 - k) first.
+ * stored values. Transparent pixels are blended over black; colour is converted to Rec. 601 luminance, which leaves grey
+ * stored as RGB unchanged; ink (CMYK) c and k is converted to (1 - c)(1 - k) first.
  *
- * The whole file is checked before it is decompressed: checksums, lengths, codes, and that all pixels are there
- * (encoded-file.ts); a warning of the decoder is an error. Bytes behind the end of the image are no part of it.
+ * The whole file is checked before it is decompressed: checksums, lengths, codes, and that all pixels are present
+ * (encoded-file.ts); a warning of the decoder is an error. Bytes after the end of the image are ignored.
  * @throws SaladError IMAGE_UNREADABLE for another format, several images in one file, a corrupt or a truncated file;
  *   IMAGE_TOO_LARGE from the header alone, before anything is decompressed; the reason of `signal` where it aborts
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<DecodedImage> {
-  const { maxPixels, reserve, queue, signal } = limits;
-  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal), signal);
-  const leave = await queue?.enter(signal);
+  const { maxPixels, reserve, queue, signal, formats } = limits;
+  const file = await readable(() => readEncodedFile(bytes, maxPixels, signal, formats), signal);
+  const releasePlace = await queue?.enter(signal);
   try {
     reserve?.(decodingBytes(file));
     await readable(() => file.check(), signal);
     return await decompress(bytes, file, signal);
   } finally {
-    leave?.();
+    releasePlace?.();
   }
 }
 
 /**
- * Most bytes that checking and decompressing hold at once: what the decoder keeps of the whole image, all channels as
- * they come out of it, and the grey made of them.
+ * Most bytes that check and decompression need at once: the buffers of the decoder, all decoded channels, and the grey
+ * values computed from them.
  */
 export function decodingBytes(file: EncodedFile): number {
   const pixels = file.rows * file.columns;
@@ -73,11 +75,11 @@ async function decompress(
   const options = { failOn: 'warning', ignoreIcc: true, limitInputPixels: false } as const;
   const { data, info } = await readable(() => {
     const image = sharp(bytes, options);
-    // Without this libvips would take CMYK through its own colour profile.
+    // Without this libvips would convert CMYK by its own colour profile.
     if (file.channels === 'cmyk') image.pipelineColourspace('cmyk');
     return (
       image
-        // Naming the space it is already in keeps libvips from converting to 8-bit sRGB.
+        // The image has this space already; without the call libvips would convert it to 8-bit sRGB.
         .toColourspace(outputSpace(file))
         .raw({ depth: isWide ? 'ushort' : 'uchar' })
         .toBuffer({ resolveWithObject: true })
@@ -104,7 +106,7 @@ async function decompress(
   };
 }
 
-/** Raw output in 'b-w' would drop alpha unseen: grey with alpha goes out as RGB with alpha, its values unchanged. */
+/** Raw output in 'b-w' would drop alpha without an error, so grey with alpha is decoded as RGB with alpha, values unchanged. */
 function outputSpace({ channels, isWide }: EncodedFile): 'grey16' | 'rgb16' | 'b-w' | 'srgb' | 'cmyk' {
   if (channels === 'cmyk') return 'cmyk';
   if (isWide) return channels === 'grey' ? 'grey16' : 'rgb16';
@@ -116,10 +118,10 @@ function outputChannels({ channels }: EncodedFile): 1 | 3 | 4 {
   return channels === 'rgb' ? 3 : 4;
 }
 
-/** Pixels between two turns: about a millisecond. */
+/** Pixels converted in one step: about a millisecond. */
 const PIXELS_PER_STEP = 256 * 1024;
 
-/** Interleaved channels to grey, rounded to the nearest. */
+/** Converts interleaved channels to grey, rounded to the nearest value. */
 function* toGrey(
   values: Uint8Array | Uint16Array,
   count: number,
@@ -140,14 +142,14 @@ interface GreyOf {
   readonly greyAt: (values: Uint8Array | Uint16Array, at: number) => number;
 }
 
-/** Rec. 601, over black where a pixel is transparent, and what ink leaves of white paper. */
+/** Luminance (Rec. 601): transparent pixels over black, ink on white paper. */
 function greyOf(channels: EncodedFile['channels'], isWide: boolean): GreyOf {
   if (channels === 'rgb') return { channels: 3, greyAt: luminance };
   const largest = isWide ? 65_535 : 255;
   if (channels !== 'cmyk') {
     return { channels: 4, greyAt: (values, at) => (luminance(values, at) * values[at + 3]!) / largest };
   }
-  // Cyan, magenta and yellow take their part of the paper's red, green and blue; black takes of what is left.
+  // Cyan, magenta and yellow absorb red, green and blue; black absorbs its share of the remaining light.
   return {
     channels: 4,
     greyAt: (ink, at) => ((255 - luminance(ink, at)) * (255 - ink[at + 3]!)) / 255,
@@ -158,7 +160,7 @@ function luminance(values: ArrayLike<number>, at: number): number {
   return 0.299 * values[at]! + 0.587 * values[at + 1]! + 0.114 * values[at + 2]!;
 }
 
-/** What a decoder throws is the file's fault; what we throw, and the reason of an abort, stay what they are. */
+/** Converts errors of decoders to IMAGE_UNREADABLE. A SaladError and the reason of an abort are not converted. */
 async function readable<T>(action: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   try {
     const result = await action();

@@ -1,4 +1,4 @@
-/** An encoded file before it is decompressed: what its headers say, and whether all of it is there. */
+/** Reads the headers of an encoded file and checks that it is complete, without decompressing it. */
 import { SaladError } from '../../errors/index.js';
 import { checkImageSize } from '../pixel-format.js';
 import { inTurns } from '../turns.js';
@@ -9,21 +9,23 @@ import { checkPngData, type PngHeader, pngCheckBytes, pngChunks, pngHeader } fro
 export interface EncodedFile {
   readonly rows: number;
   readonly columns: number;
-  /** Samples of 16 bits; else of 8. */
+  /** Whether samples have 16 bits; otherwise they have 8. */
   readonly isWide: boolean;
   readonly channels: 'grey' | 'greyAlpha' | 'rgb' | 'rgbAlpha' | 'cmyk';
-  /** What the check and the decoder hold of the image beside the samples that come out. */
+  /** Bytes that the check and the decoder need besides the decoded samples. */
   readonly decoderBytes: number;
   /** Reads the whole file. @throws ImageDamage; the reason of the signal where it aborts */
   check(): Promise<void>;
 }
 
-/** Buffers of both decoders that do not grow with the rows: lines, Huffman tables, zlib's window. */
+/** Buffers of both decoders that do not depend on the number of rows: lines, Huffman tables, zlib's window. */
 const DECODER_BYTES = 2 * 1024 * 1024;
-/** Rows that libvips holds between the decoder and its output at most; measured, test/slow/decode-memory.test.ts. */
+/** Most rows that libvips buffers between the decoder and its output; measured in test/slow/decode-memory.test.ts. */
 const ROWS_BUFFERED = 320;
 
 /**
+ * Reads the headers.
+ * @param formats the formats that the caller accepts, for the error message
  * @throws SaladError IMAGE_UNREADABLE where it is neither PNG nor JPEG, IMAGE_TOO_LARGE; ImageDamage; the reason of
  *   `signal` where it aborts
  */
@@ -31,11 +33,14 @@ export async function readEncodedFile(
   bytes: Uint8Array,
   maxPixels: number,
   signal?: AbortSignal,
+  formats = 'PNG nor JPEG nor DICOM',
 ): Promise<EncodedFile> {
-  // libvips would recognise dozens of formats, SVG among them: only two loaders ever see a client's bytes.
+  // libvips would recognise dozens of formats, including SVG: only its loaders of PNG and JPEG may read a client's bytes.
   if (isPng(bytes)) return readPng(bytes, maxPixels, signal);
   if (isJpeg(bytes)) return readJpeg(bytes, maxPixels, signal);
-  throw new SaladError('IMAGE_UNREADABLE', 'the image is neither PNG nor JPEG');
+  if (bytes.length === 0) throw new SaladError('IMAGE_UNREADABLE', 'the file is empty');
+  // Those who take DICOM files have looked for one before.
+  throw new SaladError('IMAGE_UNREADABLE', `the file is neither ${formats}`);
 }
 
 async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSignal): Promise<EncodedFile> {
@@ -51,7 +56,7 @@ async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSigna
     columns: header.columns,
     isWide,
     channels,
-    // Adam7 gives its last rows last: libvips keeps the whole image.
+    // The last pass of Adam7 completes the rows, so libvips keeps the whole image.
     decoderBytes:
       DECODER_BYTES +
       pngCheckBytes(header) +
@@ -60,7 +65,7 @@ async function readPng(bytes: Uint8Array, maxPixels: number, signal?: AbortSigna
   };
 }
 
-/** Channels that libvips gives: palettes become colour, transparency a channel of its own. */
+/** Channels of libvips: palettes are decoded as colour, transparency as a channel. */
 function pngChannels(
   { colourType }: PngHeader,
   hasTransparency: boolean,
@@ -74,7 +79,7 @@ function pngChannels(
 async function readJpeg(bytes: Uint8Array, maxPixels: number, signal?: AbortSignal): Promise<EncodedFile> {
   const { rows, columns, channels, hasManyScans, paddedSamples } = await inTurns(jpegHeader(bytes), signal);
   checkImageSize(rows, columns, maxPixels);
-  // All coefficients as int16, and our 64 bits for each 64 of them.
+  // All coefficients as int16, and 64 bits of the check for each 64 of them.
   const coefficients = hasManyScans ? paddedSamples * 2 + paddedSamples / 8 : 0;
   return {
     rows,

@@ -1,5 +1,4 @@
-/** Bits of a JPEG's entropy-coded data, and its Huffman tables (ITU-T T.81, annexes B, C and F). */
-
+/** Reads bits of a JPEG's entropy-coded data, and its Huffman tables (ITU-T T.81, annexes B, C and F). */
 import { ImageDamage } from './damage.js';
 
 /** Codes up to this length are found by one look-up. */
@@ -18,7 +17,7 @@ export class HuffmanTable {
   /**
    * @param counts number of codes of each length 1 to 16
    * @param symbols in the order of their codes
-   * @throws ImageDamage where the lengths make no prefix code
+   * @throws ImageDamage where the lengths form no prefix code
    */
   constructor(counts: Uint8Array, symbols: Uint8Array) {
     this.#symbols = symbols;
@@ -59,13 +58,13 @@ export class HuffmanTable {
 }
 
 /**
- * The bits between two markers. Behind the last of them come zeros, so that a code can be looked up by 16 bits;
- * `isOverrun` says that some of those were used.
+ * The bits between two markers, followed by zero bits, so that a code can be looked up by 16 bits. `isOverrun` is true after
+ * some of the zero bits were used.
  */
 export class BitReader {
   #buffer = 0;
   #count = 0;
-  /** Of the bits in the buffer, those that are not in the file. */
+  /** Number of bits in the buffer that are not in the file. */
   #padding = 0;
   #atMarker = false;
 
@@ -85,7 +84,7 @@ export class BitReader {
     return (this.#buffer >>> (this.#count - 16)) & 0xffff;
   }
 
-  /** Reads past bits that were peeked at. */
+  /** Skips bits that `peek16` returned. */
   skip(count: number): void {
     this.#count -= count;
   }
@@ -99,7 +98,7 @@ export class BitReader {
 
   /**
    * Ends a run of entropy-coded data.
-   * @returns the position of the marker behind it
+   * @returns the position of the marker after it
    * @throws ImageDamage where whole bytes are left before the marker, or bits were read past it
    */
   finish(): number {
@@ -111,14 +110,14 @@ export class BitReader {
     return this.position;
   }
 
-  /** `finish`, and the marker's second byte. Fill bytes (0xff) may stand before it. */
+  /** As `finish`, and returns the marker's second byte. Fill bytes (0xff) may precede the marker. */
   finishAtMarker(): { readonly position: number; readonly marker: number } {
     let position = this.finish();
     while (this.bytes[position + 1] === 0xff) position++;
     return { position, marker: this.bytes[position + 1] ?? 0 };
   }
 
-  /** Goes on behind a marker. */
+  /** Continues after a marker. */
   restart(position: number): void {
     this.position = position;
     this.#buffer = 0;
@@ -131,7 +130,7 @@ export class BitReader {
     return this.bytes[at] === 0xff && at + 1 < this.bytes.length && this.bytes[at + 1] !== 0;
   }
 
-  /** Up to 32 bits; at a marker, or the end of the file, zeros. */
+  /** Fills the buffer up to 32 bits; with zeros at a marker or the end of the file. */
   #fill(): void {
     while (this.#count <= 24) {
       let byte = 0;

@@ -1,17 +1,16 @@
 /**
- * A JPEG file as its markers say it is (ITU-T T.81, annex B): size and kind from its headers, and a check of the
- * whole file. Decoders accept a file that is cut off, overwritten or longer than its frame, and fill what is missing
- * with grey.
+ * Reads a JPEG file by its markers (ITU-T T.81, annex B): size and kind from its headers, and a check of the whole file.
+ * Decoders accept a file that is cut off, overwritten or longer than its frame, and fill missing pixels with grey.
  */
 import { checkNoSecondImage, ImageDamage, isJpeg } from './damage.js';
 import { BitReader, HuffmanTable } from './jpeg-bits.js';
 import { type Component, readScan, type Scan } from './jpeg-scan.js';
 
-/** A progressive file may repeat cheap scans of a large image without end; real ones have about ten. */
+/** A progressive file may repeat small scans of a large image without limit; real files have about ten scans. */
 const SCANS_MAX = 100;
-/** Segments between two turns. */
+/** Segments read in one step. */
 const SEGMENTS_PER_STEP = 100;
-/** Four of each class are all that a scan can name. */
+/** A scan can refer to four tables of each of two classes. */
 const TABLES_PER_SEGMENT_MAX = 8;
 
 const TEM = 0x01;
@@ -27,13 +26,13 @@ const EOI = 0xd9;
 const SOS = 0xda;
 const DRI = 0xdd;
 
-/** What the headers say. */
+/** Properties of the image according to the headers. */
 export interface JpegHeader {
   readonly rows: number;
   readonly columns: number;
   /** 1 grey, 3 colour, 4 CMYK. */
   readonly channels: number;
-  /** The samples come in several scans: a decoder keeps all coefficients until the last. */
+  /** Whether the samples are in several scans: a decoder keeps all coefficients until the last one. */
   readonly hasManyScans: boolean;
   /** Samples of all components, filled up to whole MCUs. */
   readonly paddedSamples: number;
@@ -50,9 +49,9 @@ export function* jpegHeader(bytes: Uint8Array): Generator<void, JpegHeader> {
 }
 
 /**
- * Reads a whole file but makes no pixels of it. JPEG has no checksum: damage that leaves the number of blocks, the
- * codes and their ranges as they should be is not seen.
- * @throws ImageDamage naming what is wrong
+ * Reads a whole file without computing its pixels. JPEG has no checksum: damage that leaves the number of blocks, the codes
+ * and their ranges valid is not detected.
+ * @throws ImageDamage
  */
 export function* checkJpeg(bytes: Uint8Array): Generator<void, void> {
   const reader = new JpegReader(bytes);
@@ -75,7 +74,7 @@ interface Frame {
 }
 
 class JpegReader {
-  /** Where the next marker stands. */
+  /** Position of the next marker. */
   position = 2;
   frame: Frame | undefined;
   #restartInterval = 0;
@@ -89,13 +88,13 @@ class JpegReader {
     if (!isJpeg(bytes)) throw new ImageDamage('it has no start-of-image marker');
   }
 
-  /** @returns the scan whose data stand at `position`; undefined at the end of the image */
+  /** @returns the scan whose data begin at `position`; undefined at the end of the image */
   *nextScan(): Generator<void, Scan | undefined> {
     for (let segments = 1; ; segments++) {
       const marker = this.#marker();
       if (marker === EOI) return undefined;
       if (marker === SOI) throw new ImageDamage('a second image begins in it');
-      // These stand alone, without a segment.
+      // These markers have no segment.
       if (marker === TEM || (marker >= RST0 && marker <= RST7)) continue;
       const segment = this.#segment();
       if (marker === SOS) return this.#scan(segment);
@@ -110,7 +109,7 @@ class JpegReader {
     }
   }
 
-  /** @throws ImageDamage where a part of the image never came, or a second image follows */
+  /** @throws ImageDamage where a part of the image is missing, or a second image follows */
   checkComplete(): void {
     if (this.frame === undefined) throw new ImageDamage('it has no frame');
     for (const { lowestBit } of this.frame.components) {
@@ -119,7 +118,7 @@ class JpegReader {
     checkNoSecondImage(this.bytes, this.position);
   }
 
-  /** The marker at `position`; goes on behind it. */
+  /** Reads the marker at `position`. */
   #marker(): number {
     const { bytes } = this;
     if (this.position < bytes.length && bytes[this.position] !== 0xff) {
@@ -132,7 +131,7 @@ class JpegReader {
     return marker;
   }
 
-  /** What a segment holds behind its length; goes on behind it. */
+  /** Reads the segment at `position`. @returns its content after the length */
   #segment(): Segment {
     const length = new Segment(this.bytes.subarray(this.position)).word(0);
     const end = this.position + length;
@@ -185,19 +184,25 @@ class JpegReader {
     const at = 1 + 2 * count;
     const bits = segment.byte(at + 2);
     const { isProgressive, mcuColumns, mcuRows } = frame;
-    // Sequential scans hold everything, whatever their header says.
+    // Sequential scans contain all coefficients; their range in the header is ignored.
     const range = isProgressive
       ? { first: segment.byte(at), last: segment.byte(at + 1), high: bits >> 4, low: bits & 15 }
       : { first: 0, last: 63, high: 0, low: 0 };
     const restartInterval = this.#restartInterval;
     const scan = { components, isProgressive, ...range, restartInterval, mcuColumns, mcuRows };
-    for (const { component } of components) follow(component, scan);
+    for (const { component } of components) checkProgression(component, scan);
     return scan;
   }
 }
 
-/** @throws ImageDamage where the scan is no continuation of those before it (T.81, G.1.1.1) */
-function follow(component: Component, { first, last, high, low, isProgressive, components }: Scan): void {
+/**
+ * Checks that a scan continues the previous ones (T.81, G.1.1.1), and records its bits.
+ * @throws ImageDamage
+ */
+function checkProgression(
+  component: Component,
+  { first, last, high, low, isProgressive, components }: Scan,
+): void {
   const isRange = first === 0 ? last === 0 || !isProgressive : first <= last && components.length === 1;
   if (!isRange || last > 63 || low > 13) throw new ImageDamage('the range of a scan is wrong');
   const before = high === 0 ? -1 : high;

@@ -1,16 +1,16 @@
 /**
- * The entropy-coded data of one scan, read without making pixels of it (ITU-T T.81, F.2.2 and G.2): whether every
- * block is there, every code is known, and nothing is left over. A decoder fills what is missing with grey.
+ * Checks the entropy-coded data of one scan without computing pixels (ITU-T T.81, F.2.2 and G.2): every block is present,
+ * every code is valid, and no data is left. A decoder would fill missing blocks with grey.
  */
 import { ImageDamage } from './damage.js';
 import type { BitReader, HuffmanTable } from './jpeg-bits.js';
 
-/** Blocks between two turns: about a millisecond. */
+/** Blocks read in one step: about a millisecond. */
 const BLOCKS_PER_STEP = 8192;
 /** Largest magnitude categories of 8-bit samples (tables F.1 and F.2). */
 const DC_CATEGORY_MAX = 11;
 const AC_CATEGORY_MAX = 10;
-/** Eight times the mean of a block of 8-bit samples, less 128 each: what a DC coefficient stands for. */
+/** Largest magnitude of a DC coefficient: eight times the mean of a block of 8-bit samples minus 128. */
 const DC_MAX = 1024;
 
 /** A component of the frame. */
@@ -20,15 +20,15 @@ export interface Component {
   readonly vertical: number;
   /** Number of its quantisation table. */
   readonly quantisation: number;
-  /** Blocks that hold a part of the image: what a scan of this component alone has. */
+  /** Blocks that contain a part of the image: those of a scan of this component alone. */
   readonly columns: number;
   readonly rows: number;
-  /** Blocks filled up to whole MCUs: what a scan of several components has. */
+  /** Blocks padded to whole MCUs: those of a scan of several components. */
   readonly paddedColumns: number;
   readonly paddedRows: number;
-  /** Lowest bit sent of each of the 64 coefficients, -1 where none was. */
+  /** Lowest bit read of each of the 64 coefficients; -1 for none. */
   readonly lowestBit: Int8Array;
-  /** Progressive: 64 bits a block, 1 where a coefficient is not zero so far. Made for the first scan that needs it. */
+  /** Progressive: 64 bits for each block, 1 where a coefficient is not zero so far. Allocated for the first scan that needs it. */
   nonZero: Uint32Array | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface ScanComponent {
   readonly component: Component;
   /** Step of the DC coefficient (its quantisation table's first entry). */
   readonly dcStep: number;
-  /** DC coefficient of the block before. */
+  /** DC coefficient of the previous block. */
   prediction: number;
   readonly dc: HuffmanTable | undefined;
   readonly ac: HuffmanTable | undefined;
@@ -45,24 +45,24 @@ export interface ScanComponent {
 export interface Scan {
   readonly components: readonly ScanComponent[];
   readonly isProgressive: boolean;
-  /** First and last coefficient; high and low bit of a successive approximation. */
+  /** First and last coefficient; high and low bit of the successive approximation. */
   readonly first: number;
   readonly last: number;
   readonly high: number;
   readonly low: number;
-  /** MCUs between two restart markers; 0 without. */
+  /** MCUs between two restart markers; 0 without restart markers. */
   readonly restartInterval: number;
-  /** Of the frame. */
+  /** MCUs of the frame. */
   readonly mcuColumns: number;
   readonly mcuRows: number;
 }
 
-/** Reads one block. @param at number of the block in its component, for progressive scans */
+/** Reads one block. @param at index of the block in its component, for progressive scans */
 type BlockReader = (part: ScanComponent, at: number) => void;
 
 /**
  * Reads a scan to its end.
- * @returns the position of the marker behind it
+ * @returns the position of the marker after it
  * @throws ImageDamage
  */
 export function* readScan(scan: Scan, bits: BitReader): Generator<void, number> {
@@ -115,7 +115,7 @@ function endOfRun(run: { blocks: number }): void {
   if (run.blocks > 0) throw new ImageDamage('its data announce more blocks than there are');
 }
 
-/** @returns the position behind RST`number`. */
+/** @returns the position after RST`number`. */
 function restartMarker(bits: BitReader, number: number): number {
   const { position, marker } = bits.finishAtMarker();
   if (marker !== 0xd0 + number) throw new ImageDamage('a restart marker is missing');
@@ -141,7 +141,7 @@ function tableOf(table: HuffmanTable | undefined): HuffmanTable {
   return table;
 }
 
-/** @param low bits of the coefficient that come later */
+/** @param low number of low bits of the coefficient that later scans contain */
 function readDc(bits: BitReader, part: ScanComponent, low: number): void {
   const category = tableOf(part.dc).read(bits);
   if (category > DC_CATEGORY_MAX) throw new ImageDamage('a value is out of range');
@@ -149,7 +149,7 @@ function readDc(bits: BitReader, part: ScanComponent, low: number): void {
   // The lower half of a category's values are negative (F.2.2.1).
   const isNegative = category > 0 && value < 1 << (category - 1);
   part.prediction += isNegative ? value - (1 << category) + 1 : value;
-  // A damaged difference shifts every block behind it. Two steps are for rounding.
+  // A damaged difference shifts every later block. Two steps are tolerated for rounding.
   const step = part.dcStep << low;
   if (Math.abs(part.prediction) * step > DC_MAX + 2 * step) {
     throw new ImageDamage('its blocks are brighter or darker than they can be');
@@ -201,7 +201,7 @@ function firstPass(
   }
 }
 
-/** A further bit of coefficients: one for each that is not zero so far, and those that become so (G.1.2.3). */
+/** Reads a further bit of each coefficient that is not zero so far, and the coefficients that become non-zero (G.1.2.3). */
 function refinement(
   { first, last }: Scan,
   bits: BitReader,

@@ -1,6 +1,6 @@
 /**
- * A PNG file as its chunks say it is (PNG specification, third edition): size and kind from its header, and a check
- * of the whole file: every checksum, and every byte of pixel data.
+ * Reads a PNG file by its chunks (PNG specification, third edition): size and kind from its header, and a check of the whole
+ * file: every checksum, and every byte of pixel data.
  */
 import { pipeline } from 'node:stream/promises';
 import { createInflate, type Inflate, inflate } from 'node:zlib';
@@ -8,18 +8,18 @@ import { crc32 } from '@node-rs/crc32';
 import { checkNoSecondImage, ImageDamage, isPng } from './damage.js';
 
 const SIGNATURE_BYTES = 8;
-/** Inflated bytes that come at once. */
-const PIECE_BYTES = 256 * 1024;
-/** Up to this size pixel data are inflated as a whole. */
+/** Size of the buffers of inflated bytes. */
+const BUFFER_BYTES = 256 * 1024;
+/** Pixel data up to this size is inflated in one call. */
 const AT_ONCE_BYTES = 1024 * 1024;
-/** Pieces that V8 has not collected yet. */
-const PIECES_KEPT_BYTES = 16 * 1024 * 1024;
-/** Bytes of checksums, and chunks, between two turns. */
+/** Most bytes of buffers that are not garbage-collected yet. */
+const UNCOLLECTED_BYTES = 16 * 1024 * 1024;
+/** Bytes of checksums, and chunks, in one step. */
 const BYTES_PER_STEP = 8 * 1024 * 1024;
 const CHUNKS_PER_STEP = 1000;
-/** Encoders write pieces of 8 KiB or more; a file of millions of tiny ones would cost more than its pixels. */
+/** Encoders write chunks of 8 KiB or more; millions of tiny chunks would take more time than the pixels. */
 const CHUNKS_MAX = 100_000;
-/** Samples a pixel, and bit depths, of each colour type. */
+/** Samples per pixel, and bit depths, of each colour type. */
 const COLOUR_TYPES: Readonly<Record<number, { samples: number; depths: readonly number[] }>> = {
   0: { samples: 1, depths: [1, 2, 4, 8, 16] },
   2: { samples: 3, depths: [8, 16] },
@@ -65,18 +65,18 @@ export function pngHeader(bytes: Uint8Array): PngHeader {
   return { rows, columns, bitDepth: bitDepth!, colourType: colourType!, isInterlaced: interlace === 1 };
 }
 
-/** What of a PNG's chunks matters to its pixels. */
+/** The content of the chunks that matter for the pixels. */
 export interface PngChunks {
   /** The compressed pixel data. */
   readonly data: readonly Uint8Array[];
-  /** Transparency beside the pixels (tRNS). */
+  /** Whether there is transparency besides the pixels (tRNS). */
   readonly hasTransparency: boolean;
 }
 
 /**
  * Reads all chunks.
- * @throws ImageDamage where a checksum does not fit, a chunk is cut off, missing or out of order, the file holds
- *   several images (APNG), or another image follows its end
+ * @throws ImageDamage where a checksum is wrong, a chunk is cut off, missing or out of order, the file contains several
+ *   images (APNG), or another image follows its end
  */
 export function* pngChunks(bytes: Uint8Array): Generator<void, PngChunks> {
   const { colourType } = pngHeader(bytes);
@@ -104,7 +104,7 @@ export function* pngChunks(bytes: Uint8Array): Generator<void, PngChunks> {
 }
 
 /**
- * Inflates the pixel data without keeping them: they must be whole and as long as the header says.
+ * Inflates the pixel data without keeping it. It must be complete and have the length according to the header.
  * @throws ImageDamage; the reason of `signal` where it aborts
  */
 export async function checkPngData(
@@ -118,7 +118,7 @@ export async function checkPngData(
     const inflated =
       expected <= AT_ONCE_BYTES
         ? await inflateAtOnce(data, expected)
-        : await inflateInPieces(data, expected, signal);
+        : await inflateInSteps(data, expected, signal);
     if (inflated.bytes < expected) throw new ImageDamage('it has less pixel data than its header says');
     if (inflated.read < compressed) throw new ImageDamage('other data follow its pixel data');
   } catch (error) {
@@ -129,14 +129,15 @@ export async function checkPngData(
 }
 
 interface Inflated {
-  /** Inflated, and of the compressed data read for it. */
+  /** Number of inflated bytes. */
   readonly bytes: number;
+  /** Number of compressed bytes that were read for them. */
   readonly read: number;
 }
 
-/** In one turn of the thread pool: of a small image the turns are half the cost. */
+/** Inflates in one task of the thread pool: for a small image several tasks would double the cost. */
 function inflateAtOnce(data: readonly Uint8Array[], expected: number): Promise<Inflated> {
-  // One byte more, so that more than expected is seen, and the end of the stream in the same turn.
+  // One byte more, so that excess data is detected, and the end of the stream is reached in the same task.
   const options = { chunkSize: Math.max(64, expected + 1), maxOutputLength: expected, info: true };
   return new Promise((resolve, reject) => {
     inflate(Buffer.concat(data), options, (error, result) => {
@@ -149,16 +150,16 @@ function inflateAtOnce(data: readonly Uint8Array[], expected: number): Promise<I
   });
 }
 
-async function inflateInPieces(
+async function inflateInSteps(
   data: readonly Uint8Array[],
   expected: number,
   signal: AbortSignal | undefined,
 ): Promise<Inflated> {
-  const engine = createInflate({ chunkSize: PIECE_BYTES });
+  const engine = createInflate({ chunkSize: BUFFER_BYTES });
   let bytes = 0;
-  const count = async (pieces: AsyncIterable<Uint8Array>) => {
-    for await (const piece of pieces) {
-      bytes += piece.length;
+  const count = async (buffers: AsyncIterable<Uint8Array>) => {
+    for await (const buffer of buffers) {
+      bytes += buffer.length;
       if (bytes > expected) throw tooLong();
     }
   };
@@ -170,27 +171,27 @@ function tooLong(): ImageDamage {
   return new ImageDamage('it has more pixel data than its header says');
 }
 
-/** Small chunks together: each piece costs a turn of the thread pool. */
+/** Joins small chunks, because each buffer is inflated in a task of the thread pool. */
 function* joined(data: readonly Uint8Array[]): Generator<Uint8Array> {
-  let pieces: Uint8Array[] = [];
+  let chunks: Uint8Array[] = [];
   let bytes = 0;
-  for (const piece of data) {
-    pieces.push(piece);
-    bytes += piece.length;
-    if (bytes < PIECE_BYTES) continue;
-    yield pieces.length === 1 ? piece : Buffer.concat(pieces);
-    pieces = [];
+  for (const chunk of data) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes < BUFFER_BYTES) continue;
+    yield chunks.length === 1 ? chunk : Buffer.concat(chunks);
+    chunks = [];
     bytes = 0;
   }
-  yield Buffer.concat(pieces);
+  yield Buffer.concat(chunks);
 }
 
-/** Most bytes that `checkPngData` holds. */
+/** Most bytes of memory that `checkPngData` needs. */
 export function pngCheckBytes(header: PngHeader): number {
-  return Math.min(inflatedBytes(header), PIECES_KEPT_BYTES);
+  return Math.min(inflatedBytes(header), UNCOLLECTED_BYTES);
 }
 
-/** Of all rows, each with its filter byte; interlaced images have seven passes of smaller images. */
+/** Inflated bytes of all rows, each with its filter byte; an interlaced image consists of seven smaller images. */
 function inflatedBytes({ rows, columns, bitDepth, colourType, isInterlaced }: PngHeader): number {
   const bits = bitDepth * COLOUR_TYPES[colourType]!.samples;
   const size = (height: number, width: number): number =>
@@ -205,7 +206,7 @@ function inflatedBytes({ rows, columns, bitDepth, colourType, isInterlaced }: Pn
 interface Chunk {
   readonly type: string;
   readonly data: Uint8Array;
-  /** What the checksum is of. */
+  /** The bytes that the checksum covers: type and data. */
   readonly checked: Uint8Array;
   readonly checksum: number;
 }
@@ -235,7 +236,7 @@ function* checksum(bytes: Uint8Array): Generator<void, number> {
   return value;
 }
 
-/** The order of the chunks that matter to the pixels (section 5.6). */
+/** Checks the order of the chunks that matter for the pixels (section 5.6). @throws ImageDamage */
 function checkOrder(type: string, last: string, seen: ReadonlySet<string>, colourType: number): void {
   if (last === '' && type !== 'IHDR') throw new ImageDamage('it has no header');
   switch (type) {
@@ -253,7 +254,7 @@ function checkOrder(type: string, last: string, seen: ReadonlySet<string>, colou
     case 'acTL':
       throw new ImageDamage('an animation holds several images; one is scored at a time');
     default:
-      // The fifth bit of the first letter: a decoder must not pass over a critical chunk it does not know.
+      // An upper-case first letter marks a critical chunk; a decoder must not ignore an unknown one.
       if (/^[A-Z]/.test(type)) throw new ImageDamage(`it has an unknown critical chunk ${type}`);
   }
 }

@@ -1,56 +1,56 @@
-/** How many images are decompressed at once. */
+/** Limits the number of images that are decompressed at once. */
 
-/** Gives the place back. Idempotent. */
-export type Leave = () => void;
+/** Releases the place. Idempotent. */
+export type ReleasePlace = () => void;
 
 interface Waiting {
-  readonly enter: () => void;
+  readonly begin: () => void;
 }
 
 /**
- * Decompression runs in native threads and cannot be stopped once it has begun: so few run at once, the others wait
- * here, and one whose caller has gone never begins.
+ * Decompression runs in native threads and cannot be interrupted. Therefore few images are decompressed at once, the others
+ * wait here, and an image whose call ends while it waits is not decompressed.
  */
 export class DecodeQueue {
   #free: number;
   readonly #waiting = new Set<Waiting>();
 
-  /** @param places images decompressed at once, at least 1 */
+  /** @param places number of images that are decompressed at once, at least 1 */
   constructor(places: number) {
     this.#free = places;
   }
 
-  /** Images that wait for a place. */
+  /** Number of images that wait for a place. */
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  /** Waits for a place, first come, first served. @throws the reason of `signal` where it aborts first */
-  async enter(signal?: AbortSignal): Promise<Leave> {
+  /** Waits for a place, in the order of calls. @throws the reason of `signal` where it aborts first */
+  async enter(signal?: AbortSignal): Promise<ReleasePlace> {
     signal?.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
-    else await this.#turn(signal);
-    let left = false;
+    else await this.#waitForTurn(signal);
+    let isReleased = false;
     return () => {
-      if (left) return;
-      left = true;
+      if (isReleased) return;
+      isReleased = true;
       const [next] = this.#waiting;
       if (next === undefined) this.#free += 1;
       else {
         this.#waiting.delete(next);
-        next.enter();
+        next.begin();
       }
     };
   }
 
-  #turn(signal: AbortSignal | undefined): Promise<void> {
+  #waitForTurn(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         this.#waiting.delete(waiting);
         reject(signal!.reason);
       };
       const waiting: Waiting = {
-        enter: () => {
+        begin: () => {
           signal?.removeEventListener('abort', onAbort);
           resolve();
         },

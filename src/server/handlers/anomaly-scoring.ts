@@ -24,7 +24,7 @@ import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
 import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
-import { imageRequestFrom, rowChunks } from '../../wire/image-request.js';
+import { imageRequestFrom, rowMessages } from '../../wire/image-request.js';
 import { answerOf } from '../../wire/messages.js';
 import { readRequests } from '../../wire/request-reader.js';
 import { ResponseWriter, type WritableCall } from '../../wire/response-writer.js';
@@ -57,7 +57,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
         maxPendingBytes: context.config.maxPendingBytes,
         idleTimeoutMs: context.config.idleTimeoutMs,
         signal: reading.signal,
-        onTaken: messageProcessed,
+        onReleased: messageProcessed,
       });
       try {
         const caller = callerOf(call.metadata);
@@ -95,7 +95,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
       });
       const { request, samples, release, instance } = image;
       try {
-        const rows = rowChunks(request.format, samples, signal);
+        const rows = rowMessages(request.format, samples, signal);
         await writeAnswers(context, call, model, request, rows, signal, instance);
       } finally {
         release();

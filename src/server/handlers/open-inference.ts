@@ -110,7 +110,7 @@ async function answerStream(
     idleTimeoutMs: config.idleTimeoutMs,
     signal: reading.signal,
     isBusy: () => inHand.size > 0,
-    onTaken: (request) => {
+    onReleased: (request) => {
       if (!inHand.has(request)) messageProcessed(request);
     },
   });

@@ -76,7 +76,8 @@ export interface DatasetOptions extends ReadOptions {
   readonly patients?: string | undefined;
 }
 
-const NO_PATIENTS = 'none';
+/** The value of `patients` without a table: every image is its own patient. */
+export const NO_PATIENTS = 'none';
 
 function invalid(message: string): SaladError {
   return new SaladError('TRAINING_DATA_INVALID', message);
@@ -178,14 +179,17 @@ async function chooseFiles(
 
 /**
  * Finds the images of a data folder, then opens and hashes every one of them.
- * @throws SaladError TRAINING_DATA_INVALID where the folder is missing or ambiguous or has no normal image, where files
- *   cannot be read (all are named), or where the table of patients lacks an image; CANCELLED
+ * @throws SaladError CONFIGURATION_INVALID where the folder has no image; TRAINING_DATA_INVALID where it is missing or
+ *   ambiguous or has no normal image, where files cannot be read (all are named), or where the table of patients lacks
+ *   an image; CANCELLED
  */
 export async function loadDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
   const directory = await resolveFolder(path);
   const chosen = await chooseFiles(directory, path, options);
   if (chosen.unreadable.length === 0 && !chosen.images.some(({ label }) => label === NORMAL)) {
-    throw invalid(
+    // Without any image the wrong folder was named.
+    throw new SaladError(
+      chosen.images.length === 0 ? 'CONFIGURATION_INVALID' : 'TRAINING_DATA_INVALID',
       `${path} holds no normal PNG, JPEG or DICOM image: put them in ${join(path, NORMAL)}/ or directly in the folder`,
     );
   }

@@ -6,6 +6,7 @@ import type { Dirent, Stats } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDicomFile } from '../../dicom/recognise.js';
+import { systemReason } from '../../errors/index.js';
 import { isHiddenName, isImageName, mayBeDicomName } from '../../util/file-names.js';
 
 export interface FoundImage {
@@ -46,12 +47,10 @@ const NO_IMAGE = 'neither PNG nor JPEG by its extension, nor DICOM';
 const NOT_REGULAR = 'not a regular file (FIFO, socket or device)';
 const LOOP = 'link to a folder that contains it';
 
-/** The message of a failed file operation, without the path. */
-export function systemReason(error: unknown): string {
-  const code = error instanceof Error ? Reflect.get(error, 'code') : undefined;
-  if (code === 'ENOENT') return 'it does not exist (a broken link?)';
-  if (code === 'EACCES' || code === 'EPERM') return 'permission denied';
-  return error instanceof Error ? error.message : String(error);
+/** The reason of a failed operation on a file that the folder lists, without the path. */
+export function listedFileReason(error: unknown): string {
+  const isMissing = error instanceof Error && Reflect.get(error, 'code') === 'ENOENT';
+  return isMissing ? 'it does not exist (a broken link?)' : systemReason(error);
 }
 
 /** Compares by UTF-16 code units, so that the order does not depend on the locale. */
@@ -70,7 +69,7 @@ class FolderWalk {
     try {
       entries = await readdir(path, { withFileTypes: true });
     } catch (error) {
-      this.unreadable.push({ parts, reason: systemReason(error) });
+      this.unreadable.push({ parts, reason: listedFileReason(error) });
       return;
     }
     for (const { name } of entries.sort((a, b) => compareCodeUnits(a.name, b.name))) {
@@ -89,7 +88,7 @@ class FolderWalk {
     try {
       info = await stat(path);
     } catch (error) {
-      this.unreadable.push({ parts, reason: systemReason(error) });
+      this.unreadable.push({ parts, reason: listedFileReason(error) });
       return;
     }
     if (info.isDirectory()) {

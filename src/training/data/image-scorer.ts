@@ -6,6 +6,7 @@ import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } from '../../engines/engine.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import { PatchMask } from '../../geometry/patch-mask.js';
+import { allTiles, tileIndexAt } from '../../geometry/tile-index.js';
 import { type BatchTiles, writeTile } from '../../imaging/batch-tiles.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
 
@@ -55,7 +56,7 @@ export class ImageScorer {
 
   /** Runs every tile of a complete image that is not background. */
   async run(image: WorkingImage): Promise<ImagePatches> {
-    const { patchGrid, tileRows, tileColumns, patchesPerTile } = this.geometry;
+    const { patchGrid, patchesPerTile } = this.geometry;
     const cells = patchGrid ** 2;
     const mask = new PatchMask(this.geometry);
     const result: ImagePatches = {
@@ -64,17 +65,15 @@ export class ImageScorer {
       scored: new Uint8Array(cells),
     };
     let count = 0;
-    for (let row = 0; row < tileRows; row += 1) {
-      for (let column = 0; column < tileColumns; column += 1) {
-        const background = image.backgroundPatches(row, column);
-        if (background.length === patchesPerTile) continue;
-        mask.markBackground(background);
-        writeTile(this.#tiles, count, image, row, column);
-        count += 1;
-        if (count < this.#capacity) continue;
-        await this.#runBatch(count, mask, result);
-        count = 0;
-      }
+    for (const tile of allTiles(this.geometry)) {
+      const background = image.backgroundPatches(tile);
+      if (background.length === patchesPerTile) continue;
+      mask.markBackground(background);
+      writeTile(this.#tiles, count, image, tile);
+      count += 1;
+      if (count < this.#capacity) continue;
+      await this.#runBatch(count, mask, result);
+      count = 0;
     }
     if (count > 0) await this.#runBatch(count, mask, result);
     return result;
@@ -91,7 +90,8 @@ export class ImageScorer {
     const { positions } = this.#tiles;
     await this.#model.run({ count, ...this.#tiles }, this.#patches);
     for (let index = 0; index < count; index += 1) {
-      mask.forEachScored(positions[2 * index]!, positions[2 * index + 1]!, (patch, within) => {
+      const tile = tileIndexAt(this.geometry, positions[2 * index]!, positions[2 * index + 1]!);
+      mask.forEachScored(tile, (patch, within) => {
         const from = index * patchesPerTile + within;
         const embedding = this.#patches.embeddings.subarray(from * dimension, (from + 1) * dimension);
         result.embeddings.set(embedding, patch * dimension);

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { openImageFile } from '../../dicom/decoder/image-file.js';
 import { SaladError } from '../../errors/index.js';
 import type { DecodedImage } from '../../imaging/decode/decode.js';
-import { systemReason } from './files.js';
+import { listedFileReason } from './files.js';
 
 /** Largest image that training and evaluation decode, in pixels. */
 export const IMAGE_PIXELS_MAX = 64 * 1024 * 1024;
@@ -61,7 +61,7 @@ async function readFacts(path: string, signal: AbortSignal | undefined): Promise
 /** The reason why a file could not be read, without the words that are the same for every file. */
 function reasonOf(error: unknown): string {
   if (error instanceof SaladError) return error.message.replace('the image cannot be decoded: ', '');
-  return systemReason(error);
+  return listedFileReason(error);
 }
 
 export interface ReadOptions {

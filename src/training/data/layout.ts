@@ -159,7 +159,8 @@ function namedLayout(
   if (names.includes(ALL_FOLDERS)) return allNormalLayout(level);
   const missing = names.filter((name) => !level.folders.has(name));
   if (missing.length > 0) {
-    throw invalid(
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
       `--normal ${missing[0]}: ${displayPath} has no such folder with images in it; ` +
         `it has ${formatFolders([...level.folders.keys()])}`,
     );

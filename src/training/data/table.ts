@@ -3,7 +3,7 @@
  * separation by tabs, commas, semicolons or bars, quoted cells, and every kind of line end.
  */
 import { readFileSync, statSync } from 'node:fs';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 
 /** The names that a column may have, the preferred one first; in lower case, without blanks and punctuation. */
 export type ColumnNames = readonly string[];
@@ -42,7 +42,7 @@ function readText(file: string): string {
     if (!statSync(file).isFile()) throw new Error('it is not a regular file');
     bytes = readFileSync(file);
   } catch (error) {
-    throw invalid(file, `cannot be read: ${(error as Error).message}`, error);
+    throw invalid(file, `cannot be read: ${systemReason(error)}`, error);
   }
   try {
     return new TextDecoder(encodingOf(bytes), { fatal: true }).decode(bytes);

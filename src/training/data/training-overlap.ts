@@ -5,6 +5,7 @@
  * rounding of storage.
  */
 import type { Bundle } from '../../bundle/bundle.js';
+import { cellAt } from '../../geometry/cells.js';
 import { squaredDistance } from '../../scoring/knn.js';
 import type { ImagePatches } from './image-scorer.js';
 
@@ -40,7 +41,9 @@ export class TrainingOverlap {
     this.check = pixelHashes !== undefined ? 'pixelHashes' : hasBankCheck ? 'memoryBank' : 'none';
     const rowsByCell: number[][] = Array.from({ length: geometry.patchGrid ** 2 }, () => []);
     for (let row = 0; row < bank.rows; row += 1) {
-      rowsByCell[bank.positions[2 * row]! * geometry.patchGrid + bank.positions[2 * row + 1]!]!.push(row);
+      rowsByCell[cellAt(bank.positions[2 * row]!, bank.positions[2 * row + 1]!, geometry.patchGrid)]!.push(
+        row,
+      );
     }
     this.rowsByCell = rowsByCell;
   }

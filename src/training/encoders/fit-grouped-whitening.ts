@@ -3,6 +3,7 @@
  * number and scale count the same (docs/explanation/pretrained-encoder.md).
  */
 import { SaladError } from '../../errors/index.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { NetworkNode, Weights, WeightTensor } from '../../network/description.js';
 import { chooseBalanced } from '../../util/hash-random.js';
 import { createRandom } from '../../util/random.js';
@@ -54,7 +55,7 @@ async function collectStatistics(
       if (signal.aborted) throw new SaladError('CANCELLED', 'training was interrupted');
       const { embeddings, scored } = await scorer.run(images[index]!.image);
       for (let patch = 0; patch < scored.length; patch += 1) {
-        const [row, column] = [Math.floor(patch / geometry.patchGrid), patch % geometry.patchGrid];
+        const [row, column] = [rowOf(patch, geometry.patchGrid), columnOf(patch, geometry.patchGrid)];
         if (!scored[patch] || row % patchStep !== 0 || column % patchStep !== 0) continue;
         let from = patch * scorer.dimension;
         groups.forEach(({ dimension }, group) => {

@@ -64,7 +64,7 @@ export interface PresetOptions {
   readonly patchSize?: number;
 }
 
-/** A pretrained network, and what the model card says of it (pretrained/encoder-file.ts). */
+/** A pretrained network, and its entry in the model card (pretrained/encoder-file.ts). */
 export interface PretrainedEncoder {
   /** Human-readable. */
   readonly name: string;
@@ -72,7 +72,7 @@ export interface PretrainedEncoder {
   readonly source: string;
   /** SPDX identifier. */
   readonly licence: string;
-  /** Copyright, and what was changed. */
+  /** Copyright, and the changes to the weights. */
   readonly notice: string;
   readonly nodes: NetworkDescription['nodes'];
   /** Nodes whose feature maps describe patches. */
@@ -93,9 +93,9 @@ export interface TrainingPlan {
   readonly calibration: 'heldOut' | 'crossFitted';
   /** Default for the most rows of the memory bank. */
   readonly bankRows: number;
-  /** Whether medians and spreads are those of two views, where the table of patients gives the views. */
+  /** Whether there are medians and spreads of two views, where the table of patients contains the views. */
   readonly usesViews?: boolean;
-  /** Whether the bundle tells images that the model does not know. Only where one tile covers the image. */
+  /** Whether the bundle has a plausibility gate. Only where one tile covers the image. */
   readonly judgesPlausibility?: boolean;
   /** Sentences for the model card about what this kind of model cannot do. */
   readonly limits: readonly string[];

@@ -41,7 +41,7 @@ export interface Evaluation {
     readonly check: OverlapCheck;
     readonly first: readonly string[];
   };
-  /** Numbers of images that the model finds to be none that it knows; they are in all figures. */
+  /** Numbers of images that the plausibility gate rejects; they are in all figures. */
   readonly implausible: { readonly normal: number; readonly abnormal: number };
   /** Number of images without a scored patch (all background); they are in no figure. */
   readonly notScored: number;

@@ -1,5 +1,6 @@
 /** One pass of an evaluation over the images: scores, decisions, hits of boxes and masks, pictures for the report. */
 import type { Bundle } from '../../bundle/bundle.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import { alignerOf } from '../../imaging/alignment.js';
 import { patchSourceBox } from '../../imaging/patch-box.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
@@ -67,7 +68,7 @@ export class EvaluationPass {
     }
     const topPatch = rankedCells(patchZ, geometry, manifest.scoring.aggregate)[0]!;
     const { patchGrid } = geometry;
-    const topBox = patchSourceBox(image, Math.floor(topPatch / patchGrid), topPatch % patchGrid);
+    const topBox = patchSourceBox(image, rowOf(topPatch, patchGrid), columnOf(topPatch, patchGrid));
     const hit = this.#boxHit(item, image, patchZ, topPatch);
     const evaluated: EvaluatedImage = {
       id: item.id,
@@ -120,7 +121,7 @@ export class EvaluationPass {
     if (boxes === undefined) return undefined;
     const { patchGrid } = this.#options.bundle.geometry;
     const { top, bottom, left, right } = regionAround(patchZ, patchGrid, topPatch);
-    const topBox = patchSourceBox(image, Math.floor(topPatch / patchGrid), topPatch % patchGrid);
+    const topBox = patchSourceBox(image, rowOf(topPatch, patchGrid), columnOf(topPatch, patchGrid));
     const corners = [patchSourceBox(image, top, left), patchSourceBox(image, bottom, right)] as const;
     const region = {
       top: Math.min(corners[0].top, corners[1].top),

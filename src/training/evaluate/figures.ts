@@ -26,9 +26,9 @@ export interface EvaluatedImage {
   readonly patient: string;
   readonly score: number;
   readonly pValue: number;
-  /** At the false-positive rate of a request that names none; indeterminate where the image is none that the model knows. */
+  /** At the default false-positive rate; indeterminate where the plausibility gate rejects the image. */
   readonly decision: 'normal' | 'anomalous' | 'indeterminate';
-  /** The score minus the median robust z of the image's patches: how much one place differs from the rest. */
+  /** The score minus the median robust z of the image's patches: how much one place differs from the others. */
   readonly localScore: number;
   /** Box of the patch with the highest robust z inside the margin, in pixels of the source image. */
   readonly topBox: Box;

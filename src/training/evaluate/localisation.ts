@@ -2,7 +2,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import { PatchField } from '../../imaging/anomaly-map.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
@@ -44,9 +45,9 @@ function invalidMask(file: string, message: string, cause?: unknown): SaladError
 async function decodeMask(file: string): Promise<DecodedImage> {
   if (!statSync(file).isFile()) throw invalidMask(file, 'is not a regular file');
   try {
-    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX });
+    return await decodeImage(await readFile(file), { maxPixels: MASK_PIXELS_MAX, formats: 'PNG nor JPEG' });
   } catch (error) {
-    throw invalidMask(file, `cannot be read: ${(error as Error).message}`, error);
+    throw invalidMask(file, `cannot be read: ${systemReason(error)}`, error);
   }
 }
 
@@ -81,7 +82,7 @@ export class LesionMasks {
 
 /** Fraction of a patch's source box that is lesion. */
 function lesionFraction(mask: LesionMask, image: WorkingImage, geometry: Geometry, patch: number): number {
-  const box = patchSourceBox(image, Math.floor(patch / geometry.patchGrid), patch % geometry.patchGrid);
+  const box = patchSourceBox(image, rowOf(patch, geometry.patchGrid), columnOf(patch, geometry.patchGrid));
   let lesion = 0;
   let area = 0;
   for (let row = Math.floor(box.top); row < Math.min(box.bottom, mask.rows); row += 1) {

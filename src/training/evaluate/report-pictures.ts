@@ -1,6 +1,7 @@
 /** Chooses the images that the report shows with their maps, and draws them. */
 import type { Bundle } from '../../bundle/bundle.js';
 import type { Point } from '../../geometry/affine.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { Box } from '../../geometry/placement.js';
 import { anomalyMapSteps, type MapShape, mapShapeOf, PatchField } from '../../imaging/anomaly-map.js';
 import { type ColourStop, colourScaleOf, colourStops } from '../../imaging/colour-scale.js';
@@ -49,7 +50,7 @@ function sheetOf({ label, decision }: EvaluatedImage): SheetName | undefined {
   return decision === 'anomalous' ? 'hits' : 'misses';
 }
 
-/** Keeps the most telling images of a pass, drawn: a third of `limit` each. */
+/** Keeps pictures of the most informative images of a pass: a third of `limit` for each kind. */
 export class PictureCollector {
   readonly #bundle: Bundle;
   readonly #threshold: number;
@@ -74,7 +75,7 @@ export class PictureCollector {
     return this.#sheets;
   }
 
-  /** Draws the image if it is among the most telling so far. */
+  /** Draws the image if it is among the most informative ones so far. */
   async add(input: PictureInput): Promise<void> {
     const name = sheetOf(input.image);
     if (name === undefined) return;
@@ -103,8 +104,8 @@ export class PictureCollector {
       stops: colourStops(scale, (z) => patchPValue(manifest.calibration, z)),
       topPatch: patchSourceCorners(
         working,
-        Math.floor(topPatch / geometry.patchGrid),
-        topPatch % geometry.patchGrid,
+        rowOf(topPatch, geometry.patchGrid),
+        columnOf(topPatch, geometry.patchGrid),
       ),
       countingArea: working.sourceCorners(field.countingBox),
       boxes,

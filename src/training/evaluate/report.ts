@@ -27,7 +27,7 @@ const shownRate = (rate: string): string => `${100 * Number(rate)} %`;
 function thresholdMarks(bundle: Bundle): { at: number; label: string }[] {
   return CHECKED_RATES.flatMap((rate) => {
     const at = reachableThreshold(bundle.manifest.calibration, Number(rate));
-    return at === null ? [] : [{ at, label: `threshold ${shownRate(rate)}` }];
+    return at === null ? [] : [{ at, label: shownRate(rate) }];
   });
 }
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { appendFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
 import { type Dataset, type DatasetImage, knowsPatients } from '../data/dataset.js';
 
 export const TEST_HALVES = ['choose', 'report', 'all'] as const;
@@ -62,7 +62,7 @@ export async function logOpening(file: string, opening: Opening): Promise<void> 
   } catch (error) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `the use of the half ${opening.half} cannot be written to ${file}: ${(error as Error).message}; name a file with --half-log`,
+      `the use of the half ${opening.half} cannot be written to ${file}: ${systemReason(error)}; name a file with --half-log`,
       { cause: error },
     );
   }

@@ -1,6 +1,7 @@
 /** Computes the mean training image, to which an aligned bundle warps every image. */
 import type { InputSpec } from '../../geometry/specifications.js';
-import { ALIGNMENT_SIZE, Aligner, shrink } from '../../imaging/alignment.js';
+import { Aligner } from '../../imaging/alignment.js';
+import { ALIGNMENT_SIZE, shrink } from '../../imaging/alignment-pyramid.js';
 import type { FitImage, TrainingPlan } from '../encoders/preset.js';
 
 function meanImage(images: readonly Uint8Array[], size: number): Float64Array {

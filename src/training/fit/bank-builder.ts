@@ -2,6 +2,7 @@
  * Builds the memory bank from the descriptors of all fit patches: drops duplicates and outliers, then thins the rest
  * evenly over the patch grid (docs/explanation/salad-method.md, section 8).
  */
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import { kCenterCoreset } from '../../scoring/coreset.js';
 import type { MemoryBank } from '../../scoring/memory-bank.js';
 import { chooseBalanced, chooseIndices } from '../../util/hash-random.js';
@@ -204,8 +205,8 @@ function assembleBank(candidates: BankCandidates, rowsByCell: readonly number[][
   rowsByCell.forEach((cellRows, cell) => {
     for (const index of cellRows) {
       bank.prototypes.set(candidates.row(index), at * dimension);
-      bank.positions[2 * at] = Math.floor(cell / patchGrid);
-      bank.positions[2 * at + 1] = cell % patchGrid;
+      bank.positions[2 * at] = rowOf(cell, patchGrid);
+      bank.positions[2 * at + 1] = columnOf(cell, patchGrid);
       bank.sources[at] = candidates.source(index);
       at += 1;
     }

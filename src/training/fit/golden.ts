@@ -7,6 +7,7 @@ import { allocatePatchBatch } from '../../engines/batch.js';
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
 import type { Geometry } from '../../geometry/geometry.js';
+import { type TileIndex, tileIndexAt } from '../../geometry/tile-index.js';
 import { writeTile } from '../../imaging/batch-tiles.js';
 import { defaultPixelFormat } from '../../imaging/pixel-format.js';
 import type { WorkingImage } from '../../imaging/working-image.js';
@@ -39,7 +40,7 @@ function goldenTiles(
   images: readonly WorkingImage[],
   geometry: Geometry,
   count: number,
-): { readonly image: WorkingImage; readonly row: number; readonly column: number }[] {
+): { readonly image: WorkingImage; readonly tile: TileIndex }[] {
   const indicesOf = (length: number) => ({ first: 0, middle: Math.floor(length / 2), last: length - 1 });
   const row = indicesOf(geometry.tileRows);
   const column = indicesOf(geometry.tileColumns);
@@ -51,13 +52,14 @@ function goldenTiles(
     [row.middle, column.last],
     [row.last, column.first],
   ] as const;
-  const tiles = new Map<string, { image: WorkingImage; row: number; column: number }>();
+  const tiles = new Map<string, { image: WorkingImage; tile: TileIndex }>();
   for (let step = 0; step < images.length * places.length && tiles.size < count; step += 1) {
     const [row, column] = places[step % places.length]!;
     // The image index advances by one more after each round of places, so that every place is tried on every image.
     const imageIndex = (step + Math.floor(step / places.length)) % images.length;
     const image = images[imageIndex]!;
-    if (!image.isBackground(row, column)) tiles.set(`${imageIndex}:${row}:${column}`, { image, row, column });
+    const tile = tileIndexAt(geometry, row, column);
+    if (!image.isBackground(tile)) tiles.set(`${imageIndex}:${tile}`, { image, tile });
   }
   return [...tiles.values()];
 }
@@ -77,8 +79,8 @@ export async function makeGoldenBatch(
   }
   const pixels = new Uint8Array(tiles.length * tilePixels);
   const positions = new Int32Array(tiles.length * 2);
-  tiles.forEach(({ image, row, column }, index) => {
-    writeTile({ pixels, positions }, index, image, row, column);
+  tiles.forEach(({ image, tile }, index) => {
+    writeTile({ pixels, positions }, index, image, tile);
   });
   const model = await engine.load(source);
   try {

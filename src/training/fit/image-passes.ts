@@ -41,7 +41,7 @@ export interface EmbeddedImages {
   readonly candidates: BankCandidates;
   /** Mean embedding of every image, float64 [D]. */
   readonly means: readonly Float64Array[];
-  /** Region means of every image; empty where no regions were asked for. */
+  /** Region means of every image; empty where none were requested. */
   readonly regions: readonly Float64Array[];
 }
 

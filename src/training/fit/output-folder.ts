@@ -2,12 +2,13 @@
  * Reserves the folder of a new bundle. It must be empty or absent, writable, and not in use by another run; all this is
  * checked before the work.
  */
-import { constants, existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { access, mkdir, open, readFile, stat, unlink } from 'node:fs/promises';
+import { existsSync, lstatSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { open, readFile, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { SaladError } from '../../errors/index.js';
+import { SaladError, systemReason } from '../../errors/index.js';
+import { createFolders } from '../../util/create-folders.js';
 import { CHECKPOINT_FILE } from '../encoders/salad/checkpoint.js';
 
 function invalid(message: string, cause?: unknown): SaladError {
@@ -142,25 +143,6 @@ function removeEmptyFolders(innermost: string, outermost: string): void {
   }
 }
 
-/**
- * Creates a folder and its parents one by one, because a recursive `mkdir` never returns on a file system where nothing
- * can be created, such as /proc.
- * @returns the outermost folder that was created
- */
-async function createFolders(folder: string): Promise<string | undefined> {
-  const missing: string[] = [];
-  for (let each = folder; !existsSync(each) && dirname(each) !== each; each = dirname(each)) {
-    missing.unshift(each);
-  }
-  for (const each of missing) {
-    await mkdir(each).catch((error: NodeJS.ErrnoException) => {
-      // EEXIST: another run has created it at the same time.
-      if (error.code !== 'EEXIST') throw error;
-    });
-  }
-  return missing[0];
-}
-
 /** Removes the lock file, and the created folders that are still empty. */
 type ReleaseFolder = () => void;
 
@@ -185,7 +167,7 @@ export async function reserveBundleFolder(
     await acquireLock(lock, now);
   } catch (error) {
     if (error instanceof SaladError) throw error;
-    throw invalid(`nothing can be written to ${parent}: ${(error as Error).message}`, error);
+    throw invalid(`nothing can be written to ${parent}: ${systemReason(error)}`, error);
   }
   heldLocks.add(lock);
   const release = (): void => {
@@ -202,22 +184,4 @@ export async function reserveBundleFolder(
     throw error;
   }
   return release;
-}
-
-/**
- * Checks before the work that a file can be written; creates and changes nothing.
- * @throws SaladError CONFIGURATION_INVALID naming the option
- */
-export async function checkWritable(option: string, file: string): Promise<void> {
-  const path = resolve(file);
-  try {
-    const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    });
-    if (info?.isDirectory()) throw new Error('it is a folder');
-    await access(info ? path : dirname(path), constants.W_OK);
-  } catch (error) {
-    throw invalid(`${option} ${file} cannot be written: ${(error as Error).message}`, error);
-  }
 }

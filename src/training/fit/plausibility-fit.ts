@@ -27,7 +27,7 @@ const DEVIATION_FLOOR = 1e-3;
 const VARIANCE_FLOOR = 0.05;
 /** A limit is this quantile of the normals' distances ... */
 const QUANTILE = 0.9975;
-/** ... times this: diseased images lie further out than normals, and other kinds of images further still. */
+/** ... times this: abnormal images are further from the mean than normals, and other kinds of images further than both. */
 const MARGIN = 1.1;
 /** Mirrored normals have negative values; the lowest of thousands of normals had positive ones. */
 const MIRROR_LIMIT = -0.75;

@@ -2,7 +2,7 @@
 import { createRandom } from '../../util/random.js';
 import { symmetricEigen } from '../encoders/whitening.js';
 
-/** Directions iterated beyond those asked for: they make the iteration converge. */
+/** Additional directions in the iteration, so that it converges. */
 const OVERSAMPLING = 16;
 const ITERATIONS = 6;
 

@@ -1,5 +1,6 @@
 /** Checks before the work that there are enough images for a plan. */
 import { SaladError } from '../../errors/index.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import type { ScoringSpec } from '../../geometry/specifications.js';
 import { candidatesPerCell, type MemoryBank } from '../../scoring/memory-bank.js';
@@ -81,7 +82,7 @@ export function checkBankSize(
   const cell = candidates.findIndex((count, at) => count < neighbourCount && scoredCells?.[at] !== 0);
   if (cell < 0) return;
   throw invalid(
-    `too few patches for the memory bank: at row ${Math.floor(cell / patchGrid)}, column ${cell % patchGrid} of the patch ` +
+    `too few patches for the memory bank: at row ${rowOf(cell, patchGrid)}, column ${columnOf(cell, patchGrid)} of the patch ` +
       `grid it has ${candidates[cell]} prototypes, and the ${neighbourCount} nearest are searched; give more images or a ` +
       'higher --bank-rows',
   );

@@ -86,7 +86,7 @@ function roundToStorage(bank: MemoryBank): MemoryBank {
   return selectRows(once, stableRows);
 }
 
-/** The views of the fit images, where the plan tells them apart and there are enough of each. */
+/** The views of the fit images, where the plan distinguishes them and there are enough images of each. */
 function viewsOf({ plan, fit }: ScoringFitOptions): readonly [string, string] | undefined {
   return plan.usesViews ? twoViews(fit) : undefined;
 }

@@ -59,7 +59,7 @@ export interface ScoredImage {
   readonly image: WorkingImage;
   /** NaN where no patch was scored. */
   readonly score: number;
-  /** The view it looks like, where the model tells two views apart. */
+  /** The view that the model finds, where it distinguishes two views. */
   readonly view?: string | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** Fits what tells two views of normal images apart: a logistic regression on the mean embedding of an image. */
+/** Fits the classifier of two views of normal images: a logistic regression on the mean embedding of an image. */
 import type { ViewModel } from '../../scoring/calibration.js';
 import { secondViewProbability } from '../../scoring/patch-z.js';
 import type { FitImage } from '../encoders/preset.js';

@@ -40,7 +40,7 @@ if (isFetched) {
       });
     }
 
-    it('gives the same scores with several threads', async () => {
+    it('computes the same scores with several threads', async () => {
       const source = smallSource(61);
       const tiles = randomTiles(source, 21, 3);
       const scores: Float32Array[] = [];

@@ -71,7 +71,7 @@ describe('engine webgpu when its device fails', function () {
   });
   after(() => engine.dispose());
 
-  it('reports a lost device as ENGINE_FAILED, and gives the same scores on a new device', async () => {
+  it('reports a lost device as ENGINE_FAILED, and computes the same scores on a new device', async () => {
     const source = smallSource(21);
     const tiles = randomTiles(source, 2, 3);
     const model = await engine.load(source);

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { decide } from '../../../src/acquisition/aggregate.js';
 import { AcquisitionBudget } from '../../../src/acquisition/budget.js';
+import { decide } from '../../../src/acquisition/final-aggregate.js';
 import { Latch } from '../../../src/util/latch.js';
 
 describe('decide', () => {
   const coverage = (scored: number, failed = 0, missing = 0) => ({ scored, failed, missing });
 
-  it('says normal only of what was looked at completely', () => {
+  it('decides normal only where every patch is covered', () => {
     assert.equal(decide(1, 2, coverage(64)), 'normal');
     assert.equal(decide(2, 2, coverage(64)), 'normal');
     assert.equal(decide(1, 2, coverage(63, 1)), 'indeterminate');
@@ -16,7 +16,7 @@ describe('decide', () => {
     assert.equal(decide(Number.NaN, 2, coverage(4)), 'indeterminate');
   });
 
-  it('says anomalous of whatever is above the threshold, complete or not', () => {
+  it('decides anomalous above the threshold, with complete or incomplete coverage', () => {
     assert.equal(decide(2.1, 2, coverage(64)), 'anomalous');
     assert.equal(decide(2.1, 2, coverage(4, 10, 50)), 'anomalous');
   });
@@ -25,7 +25,7 @@ describe('decide', () => {
 describe('AcquisitionBudget', () => {
   const limits = { maxAcquisitions: 2, maxBytes: 100, retryAfterMs: 5, peerShareRatio: 0 };
 
-  it('bounds count and bytes, and gives room back once', () => {
+  it('limits count and bytes, and releases both once', () => {
     const budget = new AcquisitionBudget(limits);
     const first = budget.admit('a', 60);
     assert.throws(() => budget.admit('a', 41), { reason: 'OVERLOADED', retryAfterMs: 5 });
@@ -42,7 +42,7 @@ describe('AcquisitionBudget', () => {
 });
 
 describe('Latch', () => {
-  it('lets one wait through for any number of opens before it, and the next only after another', async () => {
+  it('ends one wait after any number of opens before it, and the next wait only after another open', async () => {
     const latch = new Latch();
     latch.open();
     latch.open();

@@ -29,9 +29,9 @@ describe('acquisitionBytes', () => {
     acquisitionBytes(bundle, { format, source: 'rows', options: { ...OPTIONS, ...options } });
   const small = defaultPixelFormat(224, 224, 8);
 
-  it('counts taps and rings of the resampler for rows as for columns', () => {
+  it('counts weights and row buffers of the resampler for rows as for columns', () => {
     const base = bytes(small);
-    // A weight of eight bytes for every source row and column, and for every row the part of a ring of 224 values.
+    // A weight of eight bytes for every source row and column, and for every row its share of a buffer of 224 values.
     assert.ok(bytes(defaultPixelFormat(224, 65_535, 8)) >= base + 8 * 65_000);
     assert.ok(bytes(defaultPixelFormat(65_535, 16, 8)) >= base + 8 * 65_000 + 4 * 65_000);
     for (const side of [1000, 10_000, 65_534]) {
@@ -52,7 +52,7 @@ describe('acquisitionBytes', () => {
     assert.equal(bytes(large, { anomalyMap: 'pngOverlay' }) - bytes(large), 12 * 512 * 427);
   });
 
-  it('asks for little where little is needed', () => {
+  it('reserves little memory for a small image', () => {
     assert.ok(bytes(small) < 800 * KIB, `${bytes(small)} bytes`);
     const { geometry, manifest } = bundle;
     const streamed = workingImageBytes(

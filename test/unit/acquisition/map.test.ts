@@ -38,11 +38,11 @@ describe('the anomaly map of an acquisition', () => {
       THRESHOLD,
     );
 
-  it('is none where none is asked for', async () => {
+  it('is undefined where none is requested', async () => {
     assert.equal(await draw('none'), undefined);
   });
 
-  it('says what share of calibration patches reaches each colour of its scale', async () => {
+  it('gives each colour of its scale the share of calibration patches that reach it', async () => {
     const { scale } = (await draw('float32'))!;
     assert.equal(scale[0]!.robustZ, THRESHOLD);
     for (const { robustZ: z, pValue } of scale) {

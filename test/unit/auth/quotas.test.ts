@@ -37,7 +37,7 @@ describe('Quotas', () => {
     assert.equal(quotas.pauseMs('a'), 0);
   });
 
-  it('keeps a steady sender at its rate, whatever the size of its messages', () => {
+  it('keeps a steady sender at its rate, for any size of its messages', () => {
     for (const bytes of [1, 37, 400]) {
       let now = 0;
       const quotas = new Quotas({ maxAcquisitions: 0, maxBytesPerSecond: 1000, maxPauseMs: 5000 }, () => now);

@@ -4,6 +4,7 @@ import { Batcher } from '../../../src/batching/batcher.js';
 import type { PriorityClass } from '../../../src/batching/policy.js';
 import type { BatchExecutor, BatchReport } from '../../../src/batching/types.js';
 import { SaladError } from '../../../src/errors/index.js';
+import { firstTiles, tileList } from '../../support/tiles.js';
 
 interface Slot {
   readonly tiles: string[];
@@ -12,7 +13,7 @@ interface Slot {
 
 const LOST = 'the engine is lost';
 
-/** An executor whose batches finish when told to, and fail where told to. */
+/** An executor whose batches finish when the test finishes them, and fail where the test says so. */
 class StubExecutor implements BatchExecutor<Slot> {
   readonly ran: string[][] = [];
   readonly urgent: boolean[] = [];
@@ -156,9 +157,9 @@ describe('Batcher', () => {
   it('refuses a stream whose tiles would wait too long, but an urgent one only behind urgent ones', async () => {
     const { executor, batcher, open, turn, advance } = setUp(1, 4, 1000, 50);
     const a = open('a');
-    a.stream.enqueue(Array.from({ length: 40 }, (_, tile) => tile));
+    a.stream.enqueue(firstTiles(40));
     turn();
-    // Nothing is known of the pace yet.
+    // The throughput is unknown yet.
     open('b').stream.close();
     for (let batch = 0; batch < 3; batch++) {
       advance(20);
@@ -181,9 +182,9 @@ describe('Batcher', () => {
     executor.computeMs = 100;
     const urgent = open('s', Number.POSITIVE_INFINITY, 'stat');
     const others = open('r');
-    others.stream.enqueue(range(100));
+    others.stream.enqueue(firstTiles(100));
     for (let round = 0; executor.ran.length < 60; round++) {
-      urgent.stream.enqueue([round]);
+      urgent.stream.enqueue(tileList(round));
       turn();
       if (round % 3 === 2) await executor.finishOne();
     }
@@ -193,19 +194,19 @@ describe('Batcher', () => {
     const rest = isUrgent.slice(20);
     const share = rest.filter((each) => !each).length / rest.length;
     assert.ok(share >= 0.2 && share <= 0.35, `${share} of the batches are the others'`);
-    // Beyond the share nothing passes what waits in a worker.
+    // Beyond the share no urgent batch runs before the batches that wait in a worker.
     const passing = executor.ran.filter((_, index) => index >= 20 && executor.urgent[index]);
     assert.ok(passing.length < rest.length, `${passing.length} of ${rest.length} passed`);
   });
 
-  it('leaves all to urgent tiles where nobody else waits', async () => {
+  it('runs only urgent tiles where no others wait', async () => {
     const { executor, open, turn } = setUp(1, 1, 10_000, Number.POSITIVE_INFINITY, 1, 0.5);
     executor.computeMs = 1000;
-    open('s', Number.POSITIVE_INFINITY, 'stat').stream.enqueue(range(50));
+    open('s', Number.POSITIVE_INFINITY, 'stat').stream.enqueue(firstTiles(50));
     turn();
     for (let batch = 0; batch < 20; batch++) await executor.finishOne();
     const routine = open('r');
-    routine.stream.enqueue([0]);
+    routine.stream.enqueue(tileList(0));
     turn();
     await executor.finishAll();
     const at = executor.ran.findIndex(([first]) => first === 'r0');
@@ -216,8 +217,8 @@ describe('Batcher', () => {
   it('puts tiles that arrive in one turn together and spreads them over the free slots', async () => {
     const { executor, open, turn } = setUp(2);
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0, 1]);
-    b.stream.enqueue([0, 1]);
+    a.stream.enqueue(tileList(0, 1));
+    b.stream.enqueue(tileList(0, 1));
     turn();
     assert.deepEqual(executor.ran, [
       ['a0', 'b0'],
@@ -236,9 +237,9 @@ describe('Batcher', () => {
   it('fills batches up to the limit while the slots are busy, without a pause between', async () => {
     const { executor, open, turn, advance } = setUp(1);
     const { stream, log } = open('a');
-    stream.enqueue([0]);
+    stream.enqueue(tileList(0));
     turn();
-    stream.enqueue([1, 2, 3, 4, 5]);
+    stream.enqueue(tileList(1, 2, 3, 4, 5));
     turn();
     advance(7);
     await executor.finishAll();
@@ -252,9 +253,9 @@ describe('Batcher', () => {
   it('reports each batch with whose tiles were in it and since when the first of them waited', async () => {
     const { executor, reports, open, turn, advance } = setUp(1);
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0]);
+    a.stream.enqueue(tileList(0));
     advance(3);
-    b.stream.enqueue([0, 1]);
+    b.stream.enqueue(tileList(0, 1));
     advance(2);
     turn();
     await executor.finishAll();
@@ -283,7 +284,7 @@ describe('Batcher', () => {
   it('reports why a batch left: it was full, a slot was free, or it had failed', async () => {
     const { executor, reports, open, turn } = setUp(1);
     const { stream } = open('a');
-    stream.enqueue([0, 1, 2, 3, 4, 5]);
+    stream.enqueue(tileList(0, 1, 2, 3, 4, 5));
     turn();
     let failures = 1;
     executor.failing = (tiles) => tiles.length === 2 && failures-- > 0;
@@ -296,30 +297,30 @@ describe('Batcher', () => {
         [1, 'retry'],
       ],
     );
-    stream.enqueue([6]);
+    stream.enqueue(tileList(6));
     turn();
     await executor.finishAll();
     assert.deepEqual(reports.at(-1)?.releaseReason, 'slot');
   });
 
-  it('tries a failed batch again in halves: only the bad tile fails, each other is delivered once', async () => {
+  it('tries a failed batch again in halves: only the tile that cannot be scored fails, every other is delivered once', async () => {
     const { executor, open, turn } = setUp(1);
     executor.failing = (tiles) => tiles.includes('a1');
     const [a, b] = [open('a'), open('b')];
-    a.stream.enqueue([0, 1, 2]);
-    b.stream.enqueue([0]);
+    a.stream.enqueue(tileList(0, 1, 2));
+    b.stream.enqueue(tileList(0));
     turn();
     await executor.finishAll();
     assert.deepEqual([a.log.delivered.sort(), a.log.failed, b.log.delivered], [[0, 2], [1], [0]]);
     assert.equal(executor.freeSlots, 1);
   });
 
-  it('blames a tile only where it failed with nothing else in flight', async () => {
+  it('fails a tile only after it failed with nothing else in flight', async () => {
     const { executor, open, turn } = setUp(3, 1);
-    // The engine goes down with a1 and takes along whatever else is in flight.
+    // Tile a1 ends the engine, and with it everything else in flight.
     executor.failing = (tiles) => tiles.includes('a1') || executor.inFlight > 1;
     const { stream, log } = open('a');
-    stream.enqueue([0, 1, 2]);
+    stream.enqueue(tileList(0, 1, 2));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered, log.failed], [[0, 2], [1]]);
@@ -328,46 +329,46 @@ describe('Batcher', () => {
     assert.equal(executor.freeSlots, 3);
   });
 
-  it('keeps a tile through engines that are lost in a row', async () => {
+  it('tries a tile again after each of several engines that are lost in a row', async () => {
     const { executor, open, turn } = setUp(1, 1);
     let losses = 3;
     executor.losing = (tiles) => tiles.includes('a0') && losses-- > 0;
     const { stream, log } = open('a');
-    stream.enqueue([0, 1]);
+    stream.enqueue(tileList(0, 1));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered, log.failed], [[0, 1], []]);
   });
 
-  it('gives a tile up that takes every engine with it, and no other', async () => {
+  it('fails a tile with which every engine is lost, and no other tile', async () => {
     const { executor, open, turn } = setUp(2, 2);
     executor.losing = (tiles) => tiles.includes('a1');
     const { stream, log } = open('a');
-    stream.enqueue([0, 1, 2, 3]);
+    stream.enqueue(tileList(0, 1, 2, 3));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.delivered.sort(), log.failed], [[0, 2, 3], [1]]);
-    // In a batch of two, by itself, and three times with nothing else in flight.
+    // In a batch of two, alone, and three times with nothing else in flight.
     assert.equal(executor.ran.filter((tiles) => tiles.includes('a1')).length, 5);
   });
 
-  it('gives a tile up at once that a sound engine cannot score', async () => {
+  it('fails a tile at once that an engine without a loss cannot score', async () => {
     const { executor, open, turn } = setUp(1, 1);
     executor.failing = (tiles) => tiles.includes('a0');
     const { stream, log } = open('a');
-    stream.enqueue([0]);
+    stream.enqueue(tileList(0));
     turn();
     await executor.finishAll();
     assert.deepEqual([log.failed, executor.ran.length], [[0], 2]);
   });
 
-  it('has slots for urgent tiles alone: they leave while everybody else waits for one', async () => {
+  it('has slots only for urgent tiles, which run while all others wait for a slot', async () => {
     const { executor, open, turn } = setUp(1, 2, 1000, Number.POSITIVE_INFINITY, 2);
     const routine = open('r');
-    routine.stream.enqueue([0, 1, 2, 3]);
+    routine.stream.enqueue(tileList(0, 1, 2, 3));
     turn();
     const stat = open('s', Number.POSITIVE_INFINITY, 'stat');
-    stat.stream.enqueue([0, 1, 2, 3, 4]);
+    stat.stream.enqueue(tileList(0, 1, 2, 3, 4));
     turn();
     assert.deepEqual(executor.ran, [
       ['r0', 'r1'],
@@ -375,7 +376,7 @@ describe('Batcher', () => {
       ['s2', 's3'],
     ]);
     assert.deepEqual(executor.urgent, [false, true, true]);
-    // A slot for all is free: the urgent tile is first there, too, and known as urgent.
+    // A slot for all tiles is free: the urgent tile is first there too, and its batch is marked as urgent.
     await executor.finishOne();
     assert.deepEqual([executor.ran.at(-1), executor.urgent.at(-1)], [['s4'], true]);
     await executor.finishAll();
@@ -383,13 +384,13 @@ describe('Batcher', () => {
     assert.deepEqual([executor.freeSlots, executor.freeUrgentSlots], [1, 2]);
   });
 
-  it('leaves slots for urgent tiles alone where the only urgent ones have expired', async () => {
+  it('does not use slots for urgent tiles where the only urgent ones have expired', async () => {
     const { executor, open, turn, advance } = setUp(1, 2, 1000, Number.POSITIVE_INFINITY, 1);
     const routine = open('r');
-    routine.stream.enqueue([0, 1, 2, 3]);
+    routine.stream.enqueue(tileList(0, 1, 2, 3));
     turn();
     const stat = open('s', 10, 'stat');
-    stat.stream.enqueue([0]);
+    stat.stream.enqueue(tileList(0));
     advance(11);
     turn();
     assert.deepEqual([executor.ran.length, stat.log.expired, executor.freeUrgentSlots], [1, 1, 1]);
@@ -397,11 +398,11 @@ describe('Batcher', () => {
     assert.deepEqual(routine.log.delivered, range(4));
   });
 
-  it('keeps tiles while there is no slot, and goes on when slots appear', async () => {
+  it('keeps tiles while there is no slot, and continues when slots become free', async () => {
     const { executor, open, turn } = setUp(2);
     const slots = executor.leave();
     const { stream, log } = open('a');
-    stream.enqueue([0, 1]);
+    stream.enqueue(tileList(0, 1));
     turn();
     assert.deepEqual(executor.ran, []);
     executor.comeBack(slots);
@@ -410,10 +411,10 @@ describe('Batcher', () => {
     assert.deepEqual([log.delivered, log.failed], [[0, 1], []]);
   });
 
-  it('starts no tile of a closed stream and delivers none of the batch in flight', async () => {
+  it('starts no tile of a closed stream, and delivers none from the batch in flight', async () => {
     const { executor, batcher, open, turn } = setUp(1);
     const { stream, log } = open('a');
-    stream.enqueue([0, 1, 2, 3, 4, 5]);
+    stream.enqueue(tileList(0, 1, 2, 3, 4, 5));
     turn();
     stream.close();
     assert.equal(batcher.queuedTiles, 0);
@@ -425,10 +426,10 @@ describe('Batcher', () => {
   it('expires a stream whose deadline passed while it waited', async () => {
     const { executor, open, turn, advance } = setUp(1);
     const first = open('a');
-    first.stream.enqueue([0]);
+    first.stream.enqueue(tileList(0));
     turn();
     const late = open('b', 50);
-    late.stream.enqueue([0]);
+    late.stream.enqueue(tileList(0));
     advance(50);
     await executor.finishAll();
     turn();

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { ROUND_ROBIN_EVERY } from '../../../src/batching/lane.js';
 import { BatchPolicy, PRIORITY_CLASSES, type PriorityClass } from '../../../src/batching/policy.js';
+import { firstTiles, tileList } from '../../support/tiles.js';
 
 const LIMITS = { maxQueuedTiles: 10_000, urgencyHorizonMs: 1000 };
 const NEVER = Number.POSITIVE_INFINITY;
@@ -19,7 +20,7 @@ interface StreamSketch {
 function open(policy: BatchPolicy<string>, name: string, sketch: StreamSketch = {}) {
   const { priority = 'routine', deadline = NEVER, model = 'm', tiles = 10, peer = '' } = sketch;
   const stream = policy.open({ model, priority, deadline, capacity: tiles, peer, payload: name });
-  policy.enqueue(stream, range(tiles), 0);
+  policy.enqueue(stream, firstTiles(tiles), 0);
   return stream;
 }
 
@@ -29,7 +30,7 @@ function next(policy: BatchPolicy<string>, limit = 1, now = 0): string[] {
 }
 
 describe('BatchPolicy', () => {
-  it('takes streams in turns, whatever their size', () => {
+  it('serves streams in turns, for any size', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'big', { tiles: 1000 });
     next(policy, 5);
@@ -37,7 +38,7 @@ describe('BatchPolicy', () => {
     assert.deepEqual(next(policy, 5), ['big', 'small', 'big', 'small', 'big']);
   });
 
-  it('takes peers in turns, whatever the number, the sizes and the deadlines of their streams', () => {
+  it('serves peers in turns, for any number, sizes and deadlines of their streams', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     for (let index = 0; index < 100; index++) open(policy, 'many', { peer: 'a', deadline: 500, tiles: 50 });
     open(policy, 'one', { peer: 'b', tiles: 3 });
@@ -47,7 +48,7 @@ describe('BatchPolicy', () => {
     assert.deepEqual(next(policy, 6).sort(), ['another', 'many', 'many', 'many', 'one more', 'one more']);
   });
 
-  it('serves urgent tiles last where it is asked to', () => {
+  it('serves urgent tiles last on request', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'stat', { priority: 'stat', tiles: 1 });
     open(policy, 'background', { priority: 'background', tiles: 1 });
@@ -55,7 +56,7 @@ describe('BatchPolicy', () => {
     assert.deepEqual([served(), served(), served()], ['background', 'stat', undefined]);
   });
 
-  it('serves STAT before ROUTINE before BACKGROUND, in batches of their own', () => {
+  it('serves STAT before ROUTINE before BACKGROUND, in separate batches', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'background', { priority: 'background', tiles: 1 });
     open(policy, 'routine', { tiles: 1 });
@@ -66,7 +67,7 @@ describe('BatchPolicy', () => {
     );
   });
 
-  it('serves no class behind the last that it is asked for', () => {
+  it('serves no class after the last one requested', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     const upTo = (last: PriorityClass) => policy.next(0, () => 8, last).batch?.priority;
     open(policy, 'routine', { tiles: 1 });
@@ -75,7 +76,7 @@ describe('BatchPolicy', () => {
     assert.deepEqual([upTo('stat'), upTo('stat'), upTo('routine')], ['stat', undefined, 'routine']);
   });
 
-  it('serves the earliest deadline first once it is near, the rest in turns', () => {
+  it('serves the earliest deadline first once it is near, the others in turns', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'none', { tiles: 3 });
     open(policy, 'later', { deadline: 900, tiles: 2 });
@@ -113,7 +114,7 @@ describe('BatchPolicy', () => {
     assert.deepEqual([policy.queuedTiles, policy.reservedTiles], [0, 1]);
   });
 
-  it('takes turns between models, one model a batch', () => {
+  it('serves models in turns, one model in each batch', () => {
     const policy = new BatchPolicy<string>(LIMITS);
     open(policy, 'a', { model: 'a', tiles: 4 });
     open(policy, 'b', { model: 'b', tiles: 4 });
@@ -121,7 +122,7 @@ describe('BatchPolicy', () => {
     assert.deepEqual(batches, ['a', 'b', 'a', 'b']);
   });
 
-  it('refuses a stream that could overfill the queue, and takes it once there is room', () => {
+  it('refuses a stream that could exceed the queue, and accepts it once there is room', () => {
     const policy = new BatchPolicy<string>({ ...LIMITS, maxQueuedTiles: 20 });
     const first = open(policy, 'first', { tiles: 15 });
     assert.throws(() => open(policy, 'second', { tiles: 6 }), { reason: 'OVERLOADED' });
@@ -200,7 +201,7 @@ describe('BatchPolicy', () => {
             expected[step.who] = [];
           }
           if (step.kind === 'enqueue' && expected[step.who]!.length + step.count <= 40) {
-            const tiles = range(step.count).map(() => produced[step.who]!++);
+            const tiles = tileList(...range(step.count).map(() => produced[step.who]!++));
             policy.enqueue(streams[step.who]!, tiles, now);
             if (!closed.has(step.who)) expected[step.who]!.push(...tiles);
           }

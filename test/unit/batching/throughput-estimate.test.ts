@@ -4,14 +4,14 @@ import { describe, it } from 'mocha';
 import { ThroughputEstimate } from '../../../src/batching/throughput-estimate.js';
 
 describe('ThroughputEstimate', () => {
-  it('knows nothing before two batches followed each other', () => {
+  it('is unknown until two batches followed each other', () => {
     const pace = new ThroughputEstimate();
     assert.equal(pace.msPerTile, 0);
     pace.finished(4, 100);
     assert.equal(pace.msPerTile, 0);
   });
 
-  it('finds a steady pace whatever the batch sizes', () => {
+  it('measures a steady throughput for any batch sizes', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 1, max: 32 }), { minLength: 2, maxLength: 100 }),
@@ -29,7 +29,7 @@ describe('ThroughputEstimate', () => {
     );
   });
 
-  it('counts a pause before one tile as one pause, not as the pace of every tile', () => {
+  it('counts a pause before one tile once, not as the time of every tile', () => {
     const pace = new ThroughputEstimate();
     let now = 0;
     for (let batch = 0; batch < 40; batch++) {
@@ -40,7 +40,7 @@ describe('ThroughputEstimate', () => {
     assert.ok(pace.msPerTile < 1.6, `${pace.msPerTile}`);
   });
 
-  it('leaves idle time out', () => {
+  it('excludes idle time', () => {
     const pace = new ThroughputEstimate();
     pace.finished(4, 0);
     pace.finished(4, 8);

@@ -47,7 +47,7 @@ describe('validation on normals and synthetic lesions', function () {
   });
   const options = () => ({ engine, seed: 1, checkpointDirectory });
 
-  it('holds out patients, not images', () => {
+  it('holds out patients, not single images', () => {
     assert.deepEqual([sets.fit.length, sets.heldOut.length], [24, 10]);
     const fittedPatients = new Set(sets.fit.map(({ patient }) => patient));
     assert.ok(sets.heldOut.every(({ patient }) => !fittedPatients.has(patient)));

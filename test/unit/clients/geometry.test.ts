@@ -50,7 +50,7 @@ describe('displayTiles', () => {
     assert.deepEqual(valuesOf(tiles[2]!), [4, 0, 8, 0]);
   });
 
-  it('stretches for a server that does not say where, and refuses another size', () => {
+  it('stretches for a server that sends no placement, and refuses another size', () => {
     assert.deepEqual(placementOf(accepted(), geometry), { top: 0, left: 0, rows: 4, columns: 6 });
     assert.throws(() => tilesOf(new Float32Array(23)), RangeError);
     const without = AcquisitionAccepted.fromPartial({});

@@ -20,7 +20,7 @@ describe('the sections of the configuration', () => {
     assert.equal(new Set(variables).size, variables.length);
   });
 
-  it('are what a part of the program takes: only the server, the CLI and src/config import the whole', () => {
+  it('are imported by parts of the program: only the server, the CLI and src/config import the whole configuration', () => {
     const files = ['src', 'workers'].flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map(
         (file) => `${folder}/${file}`,

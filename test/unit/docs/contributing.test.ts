@@ -35,7 +35,7 @@ const CHART_SETS: ReadonlySet<string> = new Set([
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
 describe('CONTRIBUTING', () => {
-  it('names the files that every setting stands in', () => {
+  it('names the files that contain every setting', () => {
     const files = filesFor('a setting', /\.(md|json)$/);
     assert.equal(files.length, 2);
     for (const key of Object.keys(CONFIG_FIELDS)) {
@@ -53,7 +53,7 @@ describe('CONTRIBUTING', () => {
     for (const { name } of TRAINING_PRESETS) assert.ok(read(page).includes(`\`${name}\``), name);
   });
 
-  it('names a page for engines that all engines stand in', () => {
+  it('names a page that contains all engines', () => {
     for (const name of ENGINE_NAMES)
       assert.ok(read('docs/explanation/engines.md').includes(`\`${name}\``), name);
   });

@@ -56,7 +56,7 @@ describe('the documentation', () => {
     assert.deepEqual(wrong, []);
   });
 
-  it('names only commits that the repository holds', () => {
+  it('names only commits of the repository', () => {
     assert.ok(!hasCommit('0123456'), 'a commit that does not exist is found');
     const missing = all.flatMap(({ file, text }) =>
       [...text.matchAll(/(?<![\w.#-])([0-9a-f]{7})(?![\w-])/g)]

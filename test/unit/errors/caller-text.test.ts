@@ -7,7 +7,7 @@ import { logBounds } from '../../../src/telemetry/logger.js';
 import { toServiceError } from '../../../src/wire/status.js';
 
 describe('callerText', () => {
-  it('leaves short texts as they are and cuts long ones, at characters', () => {
+  it('does not change short texts, and cuts long ones between characters', () => {
     assert.equal(callerText('chest-pediatric'), 'chest-pediatric');
     assert.equal(callerText('x'.repeat(64)), 'x'.repeat(64));
     assert.equal(callerText('x'.repeat(10_000)), `${'x'.repeat(64)}… (10000 characters)`);
@@ -20,7 +20,7 @@ describe('callerText', () => {
   });
 });
 
-describe('what a caller sends', () => {
+describe('texts of a caller', () => {
   const long = new SaladError('HEADER_INVALID', `é${'…'.repeat(100_000)}`, {
     fieldViolations: Array.from({ length: 50 }, () => ({
       field: 'f'.repeat(9000),

@@ -41,7 +41,7 @@ describe('placedToSource', () => {
 });
 
 describe('boundingBox', () => {
-  it('holds the corners that lie in the image', () => {
+  it('contains the corners that are in the image', () => {
     const turned = cornersOf({ top: 2, left: 3, bottom: 6, right: 8 }).map(({ x, y }) => ({
       x: x - 0.5 * y,
       y: y + 0.5 * x,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { geometryOf, patchOfTile } from '../../../src/geometry/geometry.js';
 import { PatchMask } from '../../../src/geometry/patch-mask.js';
+import { tileIndexAt } from '../../../src/geometry/tile-index.js';
 
 const geometry = geometryOf(
   { workingSize: 64, fit: 'stretch', intensity: { kind: 'window' }, orientation: 'upright' },
@@ -17,10 +18,11 @@ const geometry = geometryOf(
   },
 );
 
-/** Visited patches of a tile: place in the patch grid, and number within the tile. */
+/** Visited patches of a tile: index in the patch grid, and index within the tile. */
 function visit(mask: PatchMask, row: number, column: number): (readonly [number, number])[] {
   const visited: (readonly [number, number])[] = [];
-  mask.forEachScored(row, column, (patch, within) => visited.push([patch, within]));
+  const tile = tileIndexAt(geometry, row, column);
+  mask.forEachScored(tile, (patch, within) => visited.push([patch, within]));
   return visited;
 }
 

@@ -14,7 +14,7 @@ describe('placementOf', () => {
     assert.deepEqual(placementOf(input('pad'), 50, 100, 4), { top: 0, left: 25, rows: 100, columns: 50 });
   });
 
-  it('stretches whatever the pixels are', () => {
+  it('stretches pixels of any aspect ratio', () => {
     const whole = { top: 0, left: 0, rows: 100, columns: 100 };
     assert.deepEqual(placementOf(input('stretch'), 50, 100, 4), whole);
   });

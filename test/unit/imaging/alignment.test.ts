@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { apply } from '../../../src/geometry/affine.js';
-import { ALIGNMENT_SIZE, Aligner, shrink } from '../../../src/imaging/alignment.js';
+import { Aligner } from '../../../src/imaging/alignment.js';
 import {
   type AlignmentMap,
   fromNumbers,
@@ -11,6 +11,7 @@ import {
   unaligned,
   warp,
 } from '../../../src/imaging/alignment-map.js';
+import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment-pyramid.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
 import { createRandomSource } from '../../../src/phantom/random-source.js';
 
@@ -42,7 +43,7 @@ describe('alignment to a reference', () => {
   const image = radiograph(11);
   const aligner = new Aligner(shrink(image, SIZE, ALIGNMENT_SIZE));
 
-  it('turns a negative over and aligns it as the positive', () => {
+  it('inverts a negative and aligns it as the positive', () => {
     const moved = movedBy(image, { ...IDENTITY, shiftY: 0.05 });
     const [positive, negative] = [Uint8Array.from(moved), moved.map((value) => 255 - value)];
     const [plain, inverted] = [aligner.align(positive, SIZE), aligner.align(negative, SIZE)];
@@ -52,13 +53,13 @@ describe('alignment to a reference', () => {
     assert.deepEqual(fromNumbers(toNumbers(inverted)), inverted);
   });
 
-  it('leaves an image alone that is like neither the reference nor its negative', () => {
+  it('does not invert an image that resembles neither the reference nor its negative', () => {
     const random = createRandomSource(3, 'noise');
     const noise = Uint8Array.from({ length: SIZE * SIZE }, () => 255 * random.next());
     assert.equal(aligner.align(noise, SIZE).inverted, false);
   });
 
-  it('leaves an image that already lies like the reference within half a pixel', () => {
+  it('moves an image that is aligned already by less than half a pixel', () => {
     const map = aligner.estimate(image, SIZE);
     for (const [name, value] of Object.entries(map)) {
       assert.ok(Math.abs(value) < 0.004, `${name} ${value}`);
@@ -71,7 +72,7 @@ describe('alignment to a reference', () => {
     turned: { ...IDENTITY, angle: 0.08 },
     'all three': { shiftY: -0.06, shiftX: 0.05, logScaleY: -0.07, logScaleX: 0.05, angle: -0.06 },
   })) {
-    it(`brings back an image that was ${name}, whatever its contrast`, () => {
+    it(`aligns an image that was ${name}, at any contrast`, () => {
       const disturbed = movedBy(image, moved).map((value) => 30 + 0.6 * value);
       const before = difference(
         image,
@@ -87,7 +88,7 @@ describe('alignment to a reference', () => {
     });
   }
 
-  it('makes different patients more alike, and gives the same map every time', () => {
+  it('increases the similarity of different patients, and returns the same map every time', () => {
     const other = radiograph(12);
     const aligned = Uint8Array.from(other);
     const { map } = aligner.align(aligned, SIZE);
@@ -95,7 +96,7 @@ describe('alignment to a reference', () => {
     assert.deepEqual(aligner.estimate(other, SIZE), map);
   });
 
-  it('stays within its bounds for noise and takes an image without contrast', () => {
+  it('stays within its bounds for noise and for an image without contrast', () => {
     const flat = aligner.estimate(new Uint8Array(SIZE * SIZE).fill(7), SIZE);
     for (const value of Object.values(flat)) assert.ok(Math.abs(value) < 1e-9, `${value}`);
     const random = createRandomSource(1, 'noise');
@@ -104,12 +105,12 @@ describe('alignment to a reference', () => {
     assert.ok(Math.abs(map.shiftY) <= 0.3 && Math.abs(map.logScaleX) <= 0.25 && Math.abs(map.angle) <= 0.2);
   });
 
-  it('knows where a pixel of the aligned image came from', () => {
+  it('maps a pixel of the aligned image to the given image', () => {
     const map = { shiftY: 0.1, shiftX: 0, logScaleY: 0, logScaleX: Math.log(2), angle: 0 };
     assert.deepEqual(mapPoint(map, 0.5, 0.25), [0.6, 0.5]);
     const { x, y } = apply(unaligned(map, 100), { x: 62.5, y: 75 });
     assert.ok(Math.abs(x - 75) < 1e-9 && Math.abs(y - 80) < 1e-9, `${x}, ${y}`);
-    // As the warp does it: pixel (row, column) of the aligned image shows the given one at that place.
+    // As `warp` does: the pixel at (row, column) of the aligned image is the sample of the given image there.
     const turned = { shiftY: 0.05, shiftX: -0.1, logScaleY: 0.1, logScaleX: -0.05, angle: 0.15 };
     const ramp = Float64Array.from({ length: SIZE * SIZE }, (_, at) => at % SIZE);
     const warped = new Float64Array(SIZE * SIZE);

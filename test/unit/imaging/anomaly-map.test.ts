@@ -74,7 +74,7 @@ describe('PatchField', () => {
     assert.equal(field.at(centre(1) + 6.1, centre(2)), 0);
   });
 
-  it('knows the area of the cells that count, within the working image', () => {
+  it('returns the area of the cells that count, clipped to the working image', () => {
     assert.deepEqual(new PatchField(geometry(8, 0), new Float32Array(16), 1).countingBox, {
       top: 8,
       left: 8,
@@ -89,7 +89,7 @@ describe('PatchField', () => {
     });
   });
 
-  it('reads an image-level model as one value everywhere', () => {
+  it('has one value everywhere for a model with one patch', () => {
     const g = geometryOf(
       { workingSize: 16, fit: 'stretch', intensity: { kind: 'window' }, orientation: 'head up' },
       {
@@ -111,7 +111,7 @@ describe('PatchField', () => {
 });
 
 describe('mapShapeOf', () => {
-  it('is the size of the source up to 512 pixels, above in proportion', () => {
+  it('is the size of the source up to 512 pixels, and in proportion above', () => {
     assert.deepEqual(mapShapeOf(256, 200), { rows: 256, columns: 200 });
     assert.deepEqual(mapShapeOf(512, 1), { rows: 512, columns: 1 });
     assert.deepEqual(mapShapeOf(3000, 2500), { rows: 512, columns: 427 });
@@ -140,7 +140,7 @@ describe('anomalyMap', () => {
     return { x: mean((at) => at % source.columns), y: mean((at) => Math.floor(at / source.columns)) };
   }
 
-  it('lies in the source image: padding is left out, the aspect is that of the source', () => {
+  it('has the geometry of the source image, without padding', () => {
     const map = anomalyMap(new PatchField(g, z, 0), placedToSource(placement, 60, 30), source, source);
     assert.equal(map.length, 60 * 30);
     assert.ok(!map.some(Number.isNaN));
@@ -150,7 +150,7 @@ describe('anomalyMap', () => {
     assert.ok(Math.abs(x - (12 * 30) / 16) < 0.6, `x ${x}`);
   });
 
-  it('undoes the alignment: shift, scale and angle', () => {
+  it('inverts the alignment: shift, scale and angle', () => {
     const alignment = { shiftY: 0.1, shiftX: -0.05, logScaleY: 0.1, logScaleX: -0.1, angle: 0.15 };
     const square = { top: 0, left: 0, rows: SIZE, columns: SIZE };
     const large = { rows: 320, columns: 320 };
@@ -188,7 +188,7 @@ describe('anomalyMap', () => {
     }
   });
 
-  it('is the same through an alignment that moves nothing', () => {
+  it('is unchanged by the identity alignment', () => {
     const placed = placedToSource({ top: 0, left: 0, rows: SIZE, columns: SIZE }, SIZE, SIZE);
     const field = new PatchField(g, z, 1);
     const same = { rows: SIZE, columns: SIZE };

@@ -6,7 +6,7 @@ import { percentilesOf } from '../../../src/imaging/percentile.js';
 import { createDisplayTransform, defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 
 describe('displayTableOf', () => {
-  it('holds for every sample what the display transform gives', () => {
+  it('contains the result of the display transform for every sample', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 8 }),
@@ -34,7 +34,7 @@ describe('displayTableOf', () => {
 describe('percentilesOfCounts', () => {
   const percentiles = [0, 1, 37.5, 50, 99, 100];
 
-  it('gives what the values one by one give, whatever the table', () => {
+  it('returns the percentiles of the single values, for any table', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 1, maxLength: 300 }),

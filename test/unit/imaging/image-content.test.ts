@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { geometryOf } from '../../../src/geometry/geometry.js';
 import type { InputSpec } from '../../../src/geometry/specifications.js';
+import { tileIndexAt } from '../../../src/geometry/tile-index.js';
 import { decodeImage } from '../../../src/imaging/decode/decode.js';
 import { ImageContent } from '../../../src/imaging/image-content.js';
 import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
@@ -37,11 +38,11 @@ function isEmpty(input: InputSpec, format: PixelFormat, samples: Uint8Array): bo
   const image = workingImage(input, format);
   image.pushRows(samples);
   image.complete();
-  assert.equal(image.backgroundPatches(0, 0).length, image.isEmpty ? 1 : 0);
+  assert.equal(image.backgroundPatches(tileIndexAt(image.geometry, 0, 0)).length, image.isEmpty ? 1 : 0);
   return image.isEmpty;
 }
 
-/** 8-bit values by place, rounded and clipped. */
+/** 8-bit values by row and column, rounded and clipped. */
 function draw(rows: number, columns: number, value: (y: number, x: number) => number): Uint8Array {
   return Uint8Array.from({ length: rows * columns }, (_, i) =>
     Math.min(255, Math.max(0, Math.round(value(Math.floor(i / columns), i % columns)))),
@@ -53,7 +54,7 @@ function noise(seed: number): () => number {
   return () => random.normal();
 }
 
-describe('an image that holds nothing', () => {
+describe('an image without structure', () => {
   const blanks: readonly (readonly [
     string,
     number,
@@ -84,7 +85,7 @@ describe('an image that holds nothing', () => {
     });
   }
 
-  it('is one pixel, or so few rows or columns that a patch of it is a handful of samples', () => {
+  it('is one with fewer rows or columns than a sixteenth of the working image', () => {
     for (const input of INPUTS) {
       const least = input.workingSize / 16;
       for (const [rows, columns] of [
@@ -110,8 +111,8 @@ describe('an image that holds nothing', () => {
   });
 });
 
-describe('an image that holds something', () => {
-  it('is a phantom, however little of the range it spans', () => {
+describe('an image with structure', () => {
+  it('is a phantom, also one that uses a small part of the range', () => {
     const { samples, rows, columns } = makePhantom({ seed: 4, lesion: 'none', size: 256 });
     const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
     for (const input of INPUTS) assert.ok(!isEmpty(input, defaultPixelFormat(rows, columns, 16, 12), bytes));
@@ -123,7 +124,7 @@ describe('an image that holds something', () => {
     assert.ok(!isEmpty(percentile!, defaultPixelFormat(rows, columns, 8), few));
   });
 
-  it('is known as such from rows and tiles alike, before it is complete', () => {
+  it('is recognised from rows and from tiles before it is complete', () => {
     const { samples, rows, columns } = makePhantom({ seed: 5, lesion: 'none', size: 256 });
     const pixels = Uint8Array.from(samples, (value) => value >> 4);
     const input = INPUTS[1]!;
@@ -143,7 +144,7 @@ describe('an image that holds something', () => {
     assert.ok(!byTiles.isUndecided);
   });
 
-  it('is decided by the part that came where the rest never does', () => {
+  it('is recognised from the received part of an incomplete image', () => {
     const { samples, rows, columns } = makePhantom({ seed: 6, lesion: 'none', size: 256 });
     const pixels = Uint8Array.from(samples, (value) => value >> 4);
     for (const [share, input] of [0.5, 0.5].map((part, i) => [part, INPUTS[i]!] as const)) {
@@ -167,7 +168,7 @@ describe('an image that holds something', () => {
         const [y, x] = [Math.floor(index / 128), index % 128];
         return (y >> 2) * 32 + (x >> 2) < count && x % 4 < 2 ? 100 : 0;
       };
-      return content.holds(value, [{ top: 0, left: 0, bottom: 128, right: 128 }]);
+      return content.hasStructureIn(value, [{ top: 0, left: 0, bottom: 128, right: 128 }]);
     };
     assert.deepEqual([withCells(127), withCells(128)], [false, true]);
   });

@@ -15,7 +15,7 @@ function drawn(text: string): string[] {
 }
 
 describe('the legend of an anomaly map', () => {
-  it('leaves the picture as it is, in the upper left corner', () => {
+  it('does not change the picture, which is in the upper left corner', () => {
     for (const columns of [100, 256, 512]) {
       const picture = Uint8Array.from({ length: 5 * columns * 3 }, (_, index) => index % 251);
       const { rgb, shape } = legendBelow(picture, { rows: 5, columns }, STOPS);
@@ -30,24 +30,30 @@ describe('the legend of an anomaly map', () => {
     }
   });
 
-  it('writes robust z and p of four places, each once, inside the picture', () => {
+  it('writes robust z and the share of four values, and what is counted, each once, inside the picture', () => {
     const { rgb, shape } = legendBelow(new Uint8Array(3 * 256), { rows: 1, columns: 256 }, STOPS);
-    const rows = Array.from({ length: 7 }, (_, row) =>
-      Array.from({ length: 256 }, (_, x) =>
-        rgb[3 * ((23 + row) * shape.columns + x)] === 225 ? '#' : ' ',
-      ).join(''),
+    const rows = Array.from({ length: shape.rows }, (_, row) =>
+      Array.from({ length: 256 }, (_, x) => (rgb[3 * (row * shape.columns + x)] === 225 ? '#' : ' ')).join(
+        '',
+      ),
     );
-    for (const label of ['z 1.8', 'z 2.8', 'z 3.8', 'z 4.8']) {
+    const placesOf = (label: string) => {
       const glyphs = drawn(label);
-      const places = Array.from({ length: 256 }, (_, x) => x).filter((x) =>
-        glyphs.every((line, row) => rows[row]!.slice(x, x + line.length) === line),
+      const tops = Array.from({ length: shape.rows - 6 }, (_, top) => top);
+      return tops.flatMap((top) =>
+        Array.from({ length: 256 }, (_, x) => x).filter((x) =>
+          glyphs.every((line, row) => rows[top + row]!.slice(x, x + line.length) === line),
+        ),
       );
-      assert.equal(places.length, 1, label);
-    }
+    };
+    const shares = [2.8, 1.8, 1.3, 1].map((share) => `${share}%`);
+    const texts = ['z 1.8', 'z 2.8', 'z 3.8', 'z 4.8', ...shares, '% of normal patches that reach z'];
+    for (const text of texts) assert.equal(placesOf(text).length, 1, text);
+    assert.equal(placesOf('p 2.8%').length, 0);
   });
 
   it('has different glyphs for all characters, and none for others', () => {
-    const all = [...'0123456789.-%pz '].map((character) => drawn(character).join('\n'));
+    const all = [...'0123456789.-%acefhlmnoprstz '].map((character) => drawn(character).join('\n'));
     assert.equal(new Set(all).size, all.length);
     assert.throws(() => drawn('x'), RangeError);
   });

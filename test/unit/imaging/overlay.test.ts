@@ -39,7 +39,7 @@ const distance = (rgb: readonly number[], grey: number): number =>
   rgb.reduce((sum, value) => sum + Math.abs(value - grey), 0);
 
 describe('the overlay', () => {
-  it('leaves the image grey up to the threshold and where nothing was scored', async () => {
+  it('is grey up to the threshold and where nothing was scored', async () => {
     for (const z of [-2, 0, 2.3, Number.NaN]) {
       const { middle, edge, beside } = await overlay(square(z, z), 90, 2.3);
       assert.deepEqual(
@@ -54,7 +54,7 @@ describe('the overlay', () => {
     }
   });
 
-  it('is plain to see just above the threshold, with a line around what is above', async () => {
+  it('is clearly visible just above the threshold, with a line around the area above it', async () => {
     for (const grey of [20, 90, 160, 230]) {
       const { middle, edge, beside } = await overlay(square(2.31, 2.29), grey, 2.3);
       assert.ok(distance(middle, grey) > 40, `${middle} on ${grey}`);
@@ -63,14 +63,14 @@ describe('the overlay', () => {
     }
   });
 
-  it('draws the line against what was not scored as well, but not along the border of the picture', async () => {
+  it('draws the line also at the border of the scored area, but not along the border of the picture', async () => {
     const { edge } = await overlay(square(5, Number.NaN), 90, 2.3);
     assert.ok(edge[2]! > edge[0]! + 80);
     const { middle, beside } = await overlay(square(5, 5), 90, 2.3);
     assert.deepEqual(middle, beside);
   });
 
-  it('never saturates: of two values one above the other the higher looks different, whatever they are', async () => {
+  it('never saturates: different values have different colours at any height', async () => {
     for (const high of [4, 30, 400]) {
       const map = square(high, 2.5);
       map[6 * 10 + 5] = high * 0.8;
@@ -82,14 +82,14 @@ describe('the overlay', () => {
     }
   });
 
-  it('keeps the anatomy: what is darker in the image is darker under every colour', async () => {
+  it('keeps the anatomy: darker pixels of the image are darker under every colour', async () => {
     for (const z of [2.31, 3.5, 5.3]) {
       const [dark, light] = await Promise.all([60, 120].map((grey) => overlay(square(z, z), grey, 2.3)));
       assert.ok(distance(light!.middle, 0) - distance(dark!.middle, 0) > 60, `z ${z}`);
     }
   });
 
-  it('is the picture with the layer of colours laid over it', async () => {
+  it('equals the picture under the layer of colours', async () => {
     const map = square(4, 1);
     map[0] = Number.NaN;
     const scale = colourScaleOf(2.3, map);
@@ -116,7 +116,7 @@ describe('the colour scale', () => {
     assert.equal(colourScaleOf(1, Float32Array.of(Number.POSITIVE_INFINITY)).to, 4);
   });
 
-  it('is told in stops between which colours are nearly linear', () => {
+  it('is nearly linear between its stops', () => {
     const stops = colourStops({ from: 2, to: 5 }, (z) => 1 / z);
     assert.deepEqual([stops[0]!.robustZ, stops.at(-1)!.robustZ], [2, 5]);
     assert.deepEqual([stops[0]!.pValue, stops.at(-1)!.pValue], [1 / 2, 1 / 5]);
@@ -129,7 +129,7 @@ describe('the colour scale', () => {
     }
   });
 
-  it('gets lighter all the way, as matplotlib has published it', () => {
+  it('increases in lightness, and has the colours of matplotlib', () => {
     assert.equal(INFERNO.length, 3 * 256);
     assert.deepEqual([...INFERNO.subarray(0, 3)], [0, 0, 4]);
     assert.deepEqual([...INFERNO.subarray(3 * 128, 3 * 129)], [188, 55, 84]);

@@ -4,7 +4,7 @@ import { describe, it } from 'mocha';
 import { percentilesOf } from '../../../src/imaging/percentile.js';
 
 describe('percentilesOf', () => {
-  it("gives numpy's values", () => {
+  it("returns numpy's values", () => {
     // numpy.percentile([1, 2, 4, 8], [0, 25, 50, 90, 100])
     const close = percentilesOf(Float32Array.of(8, 1, 4, 2), [0, 25, 50, 90, 100]);
     for (const [i, expected] of [1, 1.75, 3, 6.8, 8].entries()) {
@@ -12,7 +12,7 @@ describe('percentilesOf', () => {
     }
   });
 
-  it('agrees with sorting for any values, ties included', () => {
+  it('agrees with sorting for any values, including ties', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1, maxLength: 80 }),
@@ -30,7 +30,7 @@ describe('percentilesOf', () => {
     );
   });
 
-  it('has no percentile of nothing', () => {
+  it('is NaN without values', () => {
     assert.ok(Number.isNaN(percentilesOf(new Float32Array(0), [50])[0]));
   });
 });

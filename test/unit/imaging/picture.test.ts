@@ -12,14 +12,14 @@ describe('the picture of a source image', () => {
   const samples = new Uint8Array(values.buffer);
   const format = defaultPixelFormat(rows, columns, 16, 12);
 
-  it('fills the grey levels, whatever part of its range an image uses', () => {
+  it('uses all grey levels for an image with any part of its range', () => {
     const picture = pictureOf(samples, format, { rows, columns });
     assert.equal(picture.length, rows * columns);
     assert.deepEqual([picture[0], picture[columns - 1]], [0, 255]);
     for (let column = 1; column < columns; column += 1) assert.ok(picture[column]! >= picture[column - 1]!);
   });
 
-  it('is not taken by a marker: a few pixels far above the rest are white, the rest keeps its range', () => {
+  it('keeps its range beside a marker: a few pixels far above the others are white', () => {
     const marked = values.slice();
     marked.fill(4095, 0, 10);
     const picture = pictureOf(new Uint8Array(marked.buffer), format, { rows, columns });
@@ -27,12 +27,12 @@ describe('the picture of a source image', () => {
     assert.ok(line[0]! < 5 && line[columns - 1]! > 250);
   });
 
-  it('shows what is meant to be white as white: MONOCHROME1 is inverted', () => {
+  it('inverts MONOCHROME1', () => {
     const picture = pictureOf(samples, { ...format, monochrome1: true }, { rows, columns });
     assert.deepEqual([picture[0], picture[columns - 1]], [255, 0]);
   });
 
-  it('keeps the place of everything in a smaller size', () => {
+  it('keeps relative positions in a smaller size', () => {
     const small = pictureOf(samples, format, { rows: 10, columns: 25 });
     const own = pictureOf(samples, format, { rows, columns });
     for (let column = 1; column < 24; column += 1) {
@@ -40,7 +40,7 @@ describe('the picture of a source image', () => {
     }
   });
 
-  it('leaves out the padding of the working image', async () => {
+  it('excludes the padding of the working image', async () => {
     const size = 16;
     const placement = { top: 4, left: 0, rows: 8, columns: 16 };
     const pixels = new Uint8Array(size * size).fill(7);

@@ -41,7 +41,7 @@ const window = (
 const TABLE = { firstValue: 10, bitsPerEntry: 8, entries: [100, 200, 50] };
 
 describe('createDisplayTransform', () => {
-  it('applies a Modality LUT before the VOI, and takes its full range where there is none', () => {
+  it('applies a Modality LUT before the VOI, and shows its full range without a VOI', () => {
     const format = { ...base12, modalityLut: TABLE };
     assert.deepEqual(display(format, [0, 10, 11, 12, 4000]), [100, 100, 200, 50, 50]);
     closeTo(display({ ...format, voi: window(150.5, 101) }, [10, 11, 12]), [0, 255, 0]);
@@ -56,7 +56,7 @@ describe('createDisplayTransform', () => {
     assert.deepEqual(display({ ...negative, monochrome1: true }, [0x80, 0x81]), [0, 254]);
   });
 
-  it('gives the same of a format seen before, whatever came between', () => {
+  it('returns the same values for a repeated format, after any other formats', () => {
     const window = (center: number): PixelFormat => ({
       ...defaultPixelFormat(1, 1, 16, 12),
       voi: { kind: 'window', center, width: 700, function: 'linear' },
@@ -150,7 +150,7 @@ describe('createDisplayTransform', () => {
     ]);
   });
 
-  it('lets a LUT start at a negative rescaled value', () => {
+  it('accepts a LUT that starts at a negative rescaled value', () => {
     const voi: VoiTransform = { kind: 'lut', firstValue: -2, bitsPerEntry: 8, entries: [10, 20, 30, 40] };
     closeTo(display({ ...base8, rescaleIntercept: -1, voi }, [0, 1, 2]), [20, 30, 40]);
   });

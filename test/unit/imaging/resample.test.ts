@@ -65,7 +65,7 @@ function noise(count: number, seed: number): Float32Array {
 }
 
 describe('RowResampler', () => {
-  it('agrees with the direct two-dimensional formula for any sizes, up and down', () => {
+  it('agrees with the direct two-dimensional formula for any sizes, larger and smaller', () => {
     fc.assert(
       fc.property(shapes, fc.integer(), (shape, seed) => {
         const source = noise(shape.sourceRows * shape.sourceColumns, seed);
@@ -78,7 +78,7 @@ describe('RowResampler', () => {
     );
   });
 
-  it('gives the same bits however the rows are chunked', () => {
+  it('gives identical results for any numbers of rows at a time', () => {
     fc.assert(
       fc.property(
         shapes,
@@ -112,7 +112,7 @@ describe('RowResampler', () => {
     assert.deepEqual([...resampleImage(Float32Array.of(1, 3, 10, 20, 5, 7, 30, 40), half)], [4, 25]);
   });
 
-  it('hands a target row out as soon as its last source row came', () => {
+  it('returns a target row as soon as its last source row arrived', () => {
     const rows: number[] = [];
     const shape = { sourceRows: 9, sourceColumns: 2, targetRows: 3, targetColumns: 2 };
     const resampler = new RowResampler(shape, (row) => rows.push(row));

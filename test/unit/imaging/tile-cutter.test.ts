@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { geometryOf } from '../../../src/geometry/geometry.js';
+import { allTiles, tilePositionOf } from '../../../src/geometry/tile-index.js';
 import { TileCutter } from '../../../src/imaging/tile-cutter.js';
 
 /** numpy's `reflect`, pixel by pixel. */
@@ -33,15 +34,14 @@ describe('TileCutter', () => {
             { workingSize, fit: 'stretch', intensity: { kind: 'window' }, orientation: '' },
             { coreSize, coresPerTile, haloSize, ...patches },
           );
-          const { coreColumns, tileColumns, tileCount, tilePixels, tileWidth } = geometry;
+          const { coreColumns, tilePixels, tileWidth } = geometry;
           const pixels = Uint8Array.from({ length: workingSize ** 2 }, (_, at) => (at * 31) % 251);
           const cutter = new TileCutter(geometry, pixels);
           const target = new Uint8Array(new SharedArrayBuffer(offset + tilePixels), offset);
-          for (let tile = 0; tile < tileCount; tile++) {
-            const row = Math.floor(tile / tileColumns);
-            const column = tile % tileColumns;
+          for (const tile of allTiles(geometry)) {
+            const { row, column } = tilePositionOf(geometry, tile);
             target.fill(255);
-            cutter.cut(row, column, target);
+            cutter.cut(tile, target);
             const top = row * coreSize - haloSize;
             const left = column * coreColumns - haloSize;
             const expected = Uint8Array.from(target, (_, at) =>

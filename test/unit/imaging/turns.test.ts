@@ -14,7 +14,7 @@ describe('inTurns', () => {
     return 'done';
   }
 
-  it('lets other events through between the steps of long work, and returns its result', async () => {
+  it('handles other events between the steps of long work, and returns its result', async () => {
     let events = 0;
     let isOver = false;
     const tick = () => {

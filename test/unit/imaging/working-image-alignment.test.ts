@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { geometryOf } from '../../../src/geometry/geometry.js';
 import { type InputSpec, inputSchema, type TilingSpec } from '../../../src/geometry/specifications.js';
-import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment.js';
+import { ALIGNMENT_SIZE, shrink } from '../../../src/imaging/alignment-pyramid.js';
 import { defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
 import { WorkingImage } from '../../../src/imaging/working-image.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
@@ -49,7 +49,7 @@ const ALIGNED: InputSpec = {
 };
 
 describe('a working image that is aligned', () => {
-  it('lies like the reference after the last pixel, and its boxes point back to the source', () => {
+  it('matches the reference after the last pixel, and maps its boxes to the source', () => {
     const image = rendered(ALIGNED, moved);
     const wanted = rendered(PLAIN, grey).pixels;
     const error = (pixels: Uint8Array): number =>
@@ -60,7 +60,7 @@ describe('a working image that is aligned', () => {
     assert.ok(Math.abs(box.top - 40) < 2 && Math.abs(box.bottom - 72) < 2, JSON.stringify(box));
   });
 
-  it('is the same from rows and from tiles, and never ready early', () => {
+  it('is the same from rows and from tiles, and has no ready tiles before its end', () => {
     const byRows = rendered(ALIGNED, moved);
     const image = imageOf(ALIGNED, 'tiles');
     assert.equal(image.streamable, false);
@@ -80,7 +80,7 @@ describe('a working image that is aligned', () => {
     assert.deepEqual(image.pixels, byRows.pixels);
   });
 
-  it('takes half an image as it lies', () => {
+  it('does not align an incomplete image', () => {
     const aligned = imageOf(ALIGNED, 'rows');
     const plain = imageOf(PLAIN, 'rows');
     for (const image of [aligned, plain]) image.pushRows(moved.subarray(0, 70 * SIZE));
@@ -89,7 +89,7 @@ describe('a working image that is aligned', () => {
     assert.deepEqual(aligned.sourceBox(40, 40, 72, 72), plain.sourceBox(40, 40, 72, 72));
   });
 
-  it('cannot be asked for in a streamable bundle, nor with a reference of another size', () => {
+  it('is refused in a streamable bundle, and with a reference of another size', () => {
     assert.ok(inputSchema.safeParse(ALIGNED).success);
     assert.ok(!inputSchema.safeParse({ ...ALIGNED, intensity: { kind: 'window' } }).success);
     const short = { kind: 'affine', reference: Buffer.alloc(100).toString('base64') };

@@ -5,12 +5,20 @@ import { type ErrorReason, SaladError } from '../../../src/errors/index.js';
 import { type Geometry, geometryOf } from '../../../src/geometry/geometry.js';
 import type { InputSpec } from '../../../src/geometry/specifications.js';
 import {
+  allTiles,
+  type TileIndex,
+  tileColumnOf,
+  tileIndexAt,
+  tilePositionOf,
+  tileRowOf,
+} from '../../../src/geometry/tile-index.js';
+import {
   createDisplayTransform,
   defaultPixelFormat,
   type PixelFormat,
 } from '../../../src/imaging/pixel-format.js';
 import { resampleImage } from '../../../src/imaging/resample.js';
-import { type TilePosition, WorkingImage } from '../../../src/imaging/working-image.js';
+import { WorkingImage } from '../../../src/imaging/working-image.js';
 
 const inputSpec = (workingSize: number, more: Partial<InputSpec> = {}): InputSpec => ({
   workingSize,
@@ -47,21 +55,21 @@ function rejects(action: () => unknown, reason: ErrorReason): void {
   assert.throws(action, (error: unknown) => error instanceof SaladError && error.reason === reason);
 }
 
-const key = ({ row, column }: TilePosition): string => `${row},${column}`;
+const ascending = (tiles: readonly TileIndex[]): TileIndex[] => tiles.toSorted((a, b) => a - b);
 
-function allTiles(geometry: Geometry): TilePosition[] {
-  const { tileCount, tileColumns: columns } = geometry;
-  return Array.from({ length: tileCount }, (_, i) => ({ row: Math.floor(i / columns), column: i % columns }));
+function cut(image: WorkingImage, tile: TileIndex): Uint8Array {
+  const pixels = new Uint8Array(image.geometry.tilePixels);
+  image.cutTile(tile, pixels);
+  return pixels;
 }
 
-function cut(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
-  const tile = new Uint8Array(image.geometry.tilePixels);
-  image.cutTile(row, column, tile);
-  return tile;
+function push(image: WorkingImage, tile: TileIndex, samples: Uint8Array): TileIndex[] {
+  return image.pushTile(tileRowOf(image.geometry, tile), tileColumnOf(image.geometry, tile), samples);
 }
 
-/** A tile by the plain definition of reflection, pixel by pixel. */
-function cutByDefinition(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
+/** A tile by the definition of reflection, pixel by pixel. */
+function cutByDefinition(image: WorkingImage, tile: TileIndex): Uint8Array {
+  const { row, column } = tilePositionOf(image.geometry, tile);
   const { workingSize: size, coreSize, coreColumns, haloSize, tilePixels, tileWidth } = image.geometry;
   const mirror = (at: number): number => (at < 0 ? -at : at >= size ? 2 * size - 2 - at : at);
   return Uint8Array.from({ length: tilePixels }, (_, i) => {
@@ -71,7 +79,7 @@ function cutByDefinition(image: WorkingImage, { row, column }: TilePosition): Ui
   });
 }
 
-/** All of an image's rows at once. */
+/** An image with all its rows in one message. */
 function whole(geometry: Geometry, input: InputSpec, format: PixelFormat, samples: Uint8Array): WorkingImage {
   const image = new WorkingImage(geometry, input, format, 0, 'rows');
   image.pushRows(samples);
@@ -79,7 +87,8 @@ function whole(geometry: Geometry, input: InputSpec, format: PixelFormat, sample
   return image;
 }
 
-function coreBytes(image: WorkingImage, { row, column }: TilePosition): Uint8Array {
+function coreBytes(image: WorkingImage, tile: TileIndex): Uint8Array {
+  const { row, column } = tilePositionOf(image.geometry, tile);
   const { coreSize, coreColumns, workingSize } = image.geometry;
   return Uint8Array.from({ length: coreSize * coreColumns }, (_, i) => {
     const y = row * coreSize + Math.floor(i / coreColumns);
@@ -112,7 +121,35 @@ const acquisitions = fc.record({
 });
 
 describe('WorkingImage', () => {
-  it('is the same to the bit from chunks of rows, from all rows and from tiles in any order', () => {
+  it('writes the rows of an image of its size without resampling, for 8 and 16 bits, with and without a window', () => {
+    const windowed = { kind: 'window', center: 90, width: 120, function: 'linear' } as const;
+    for (const bits of [8, 16] as const) {
+      for (const voi of [{ kind: 'fullRange' } as const, windowed]) {
+        for (const [rows, columns] of [
+          [24, 24],
+          [12, 24],
+          [24, 12],
+        ] as const) {
+          const geometry = gridOf(6, 4, 2);
+          const format: PixelFormat = { ...defaultPixelFormat(rows, columns, bits), voi };
+          const samples = noiseBytes(rows * columns, bits, rows + columns);
+          const image = new WorkingImage(geometry, inputSpec(24, { fit: 'pad' }), format, 0, 'rows');
+          const rowBytes = samples.length / rows;
+          image.pushRows(samples.subarray(0, 5 * rowBytes));
+          image.pushRows(samples.subarray(5 * rowBytes));
+          const values = new Float32Array(rows * columns);
+          createDisplayTransform(format)(samples, values);
+          const { top, left } = image.placement;
+          values.forEach((value, i) => {
+            const at = (top + Math.floor(i / columns)) * 24 + left + (i % columns);
+            assert.equal(image.pixels[at], Math.floor(value + 0.5), `${bits} bits, sample ${i}`);
+          });
+        }
+      }
+    }
+  });
+
+  it('is identical from messages of rows, from all rows at once and from tiles in any order', () => {
     fc.assert(
       fc.property(acquisitions, ({ geometry, rows, columns, bits, fit, seed, chunks }) => {
         const input = inputSpec(geometry.workingSize, { fit });
@@ -121,22 +158,22 @@ describe('WorkingImage', () => {
         const reference = whole(geometry, input, format, samples);
 
         const streamed = new WorkingImage(geometry, input, format, 0, 'rows');
-        const readyFromRows: TilePosition[] = [];
+        const readyFromRows: TileIndex[] = [];
         const rowBytes = samples.length / rows;
         for (let at = 0, i = 0; at < rows; i++) {
           const end = Math.min(rows, at + chunks[i]!);
           const ready = streamed.pushRows(samples.subarray(at * rowBytes, end * rowBytes));
-          // What is ready now must already be cut as it will be at the end.
+          // A ready tile must have its final pixels.
           for (const tile of ready) assert.deepEqual(cut(streamed, tile), cut(reference, tile));
           readyFromRows.push(...ready);
           at = end;
         }
 
         const tiled = new WorkingImage(geometry, input, defaultPixelFormat(rows, columns, 8), 0, 'tiles');
-        const readyFromTiles: TilePosition[] = [];
-        const order = allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed));
+        const readyFromTiles: TileIndex[] = [];
+        const order = allTiles(geometry).sort((a, b) => hash(geometry, a, seed) - hash(geometry, b, seed));
         for (const tile of order) {
-          const ready = tiled.pushTile(tile.row, tile.column, coreBytes(reference, tile));
+          const ready = push(tiled, tile, coreBytes(reference, tile));
           for (const done of ready) assert.deepEqual(cut(tiled, done), cut(reference, done));
           readyFromTiles.push(...ready);
         }
@@ -149,7 +186,7 @@ describe('WorkingImage', () => {
           assert.deepEqual(image.complete(), []);
           assert.deepEqual(image.missingTiles(), []);
           assert.deepEqual(image.pixels, reference.pixels);
-          assert.deepEqual(ready.map(key).sort(), allTiles(geometry).map(key).sort());
+          assert.deepEqual(ascending(ready), allTiles(geometry));
           for (const tile of ready) assert.deepEqual(cut(image, tile), cutByDefinition(reference, tile));
         }
       }),
@@ -170,7 +207,9 @@ describe('WorkingImage', () => {
         );
         for (let rows = 1; rows <= size; rows++) {
           const expected = allTiles(geometry).filter(
-            ({ row }) => Math.min(size, (row + 1) * geometry.coreSize + geometry.haloSize) === rows,
+            (tile) =>
+              Math.min(size, (tileRowOf(geometry, tile) + 1) * geometry.coreSize + geometry.haloSize) ===
+              rows,
           );
           assert.deepEqual(image.pushRows(new Uint8Array(size)), expected);
         }
@@ -190,23 +229,26 @@ describe('WorkingImage', () => {
           0,
           'tiles',
         );
-        const received = new Set<string>();
+        const received = new Set<TileIndex>();
         // Pixel by pixel: the tile's window, clipped to the image, lies in received cores.
-        const isCovered = (tile: TilePosition): boolean => {
+        const isCovered = (tile: TileIndex): boolean => {
           const range = (at: number, size: number): Set<number> => {
             const first = Math.max(0, at * size - haloSize);
             const end = Math.min(workingSize, (at + 1) * size + haloSize);
             return new Set(Array.from({ length: end - first }, (_, i) => Math.floor((first + i) / size)));
           };
-          const columns = [...range(tile.column, coreColumns)];
-          return [...range(tile.row, coreSize)].every((r) => columns.every((c) => received.has(`${r},${c}`)));
+          const columns = [...range(tileColumnOf(geometry, tile), coreColumns)];
+          const rows = [...range(tileRowOf(geometry, tile), coreSize)];
+          return rows.every((r) => columns.every((c) => received.has(tileIndexAt(geometry, r, c))));
         };
-        for (const tile of allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed))) {
-          const before = new Set(allTiles(geometry).filter(isCovered).map(key));
-          received.add(key(tile));
-          const expected = allTiles(geometry).filter((t) => isCovered(t) && !before.has(key(t)));
-          const ready = image.pushTile(tile.row, tile.column, new Uint8Array(coreSize * coreColumns));
-          assert.deepEqual(ready.map(key).sort(), expected.map(key).sort());
+        for (const tile of allTiles(geometry).sort(
+          (a, b) => hash(geometry, a, seed) - hash(geometry, b, seed),
+        )) {
+          const before = new Set(allTiles(geometry).filter(isCovered));
+          received.add(tile);
+          const expected = allTiles(geometry).filter((t) => isCovered(t) && !before.has(t));
+          const ready = push(image, tile, new Uint8Array(coreSize * coreColumns));
+          assert.deepEqual(ascending(ready), expected);
           const uncovered = allTiles(geometry).filter((t) => !isCovered(t));
           assert.deepEqual(image.missingTiles(), uncovered);
         }
@@ -215,16 +257,16 @@ describe('WorkingImage', () => {
     );
   });
 
-  it('lists what a truncated stream of rows leaves without core or halo', () => {
+  it('lists the tiles whose core or halo is missing from a truncated stream of rows', () => {
     const geometry = gridOf(4, 8, 3);
     const image = new WorkingImage(geometry, inputSpec(32), defaultPixelFormat(32, 32, 8), 0, 'rows');
     const ready = image.pushRows(new Uint8Array(32 * 18));
-    assert.deepEqual([...new Set(ready.map((t) => t.row))], [0]);
+    assert.deepEqual([...new Set(ready.map((t) => tileRowOf(geometry, t)))], [0]);
     assert.ok(!image.isComplete);
     assert.deepEqual(image.complete(), []);
     assert.deepEqual(
       image.missingTiles(),
-      allTiles(geometry).filter((t) => t.row > 0),
+      allTiles(geometry).filter((t) => tileRowOf(geometry, t) > 0),
     );
   });
 
@@ -253,14 +295,14 @@ describe('WorkingImage', () => {
     const image = new WorkingImage(geometry, inputSpec(16), format, 0, 'tiles');
     assert.ok(image.usesAutoWindow && !image.streamable);
     for (const [i, tile] of allTiles(geometry).entries()) {
-      image.pushTile(tile.row, tile.column, new Uint8Array(64).fill(10 + i * 10));
+      push(image, tile, new Uint8Array(64).fill(10 + i * 10));
     }
     assert.equal(image.complete().length, 4);
     // Values 10, 20, 30, 40 in equal parts: the median lies between 20 and 30.
     assert.deepEqual([...new Set(image.pixels)], [0, Math.floor((10 / 15) * 255 + 0.5), 255]);
   });
 
-  it('takes percentiles of the image alone, not of the padding around it', () => {
+  it('computes percentiles of the image without the padding around it', () => {
     const geometry = gridOf(2, 8, 0);
     const input = inputSpec(16, { fit: 'pad', intensity: { kind: 'percentile', low: 0, high: 100 } });
     const image = new WorkingImage(geometry, input, defaultPixelFormat(8, 16, 8), 0, 'rows');
@@ -270,7 +312,7 @@ describe('WorkingImage', () => {
     assert.deepEqual([...image.pixels.subarray(0, 64)], new Array(64).fill(0));
   });
 
-  it('stretches a truncated percentile image by what came and returns the covered tiles', () => {
+  it('stretches a truncated percentile image by the received pixels and returns the covered tiles', () => {
     const geometry = gridOf(2, 8, 2);
     const input = inputSpec(16, { intensity: { kind: 'percentile', low: 0, high: 100 } });
     for (const source of ['rows', 'tiles'] as const) {
@@ -285,7 +327,7 @@ describe('WorkingImage', () => {
     }
   });
 
-  it('stretches 8-bit tiles by their counts exactly as the same values in 16-bit tiles one by one', () => {
+  it('stretches 8-bit tiles by their counts exactly as 16-bit tiles with the same values', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 1000 }),
@@ -322,7 +364,7 @@ describe('WorkingImage', () => {
     assert.deepEqual(new Set(image.pixels), new Set([0]));
   });
 
-  it('calls a tile background where the standard deviation of its core is below the bound', () => {
+  it('reports a tile as background where the standard deviation of its core is below the limit', () => {
     const geometry = gridOf(2, 8, 3);
     const format = defaultPixelFormat(16, 16, 8);
     // Tile (0, 1) alternates 100 and 104: its standard deviation is 2. The others are flat.
@@ -330,17 +372,17 @@ describe('WorkingImage', () => {
     for (let y = 0; y < 8; y++) for (let x = 8; x < 16; x += 2) samples[y * 16 + x] = 104;
     for (const [minStd, expected] of [
       [0, []],
-      [1.9, ['0,0', '1,0', '1,1']],
-      [2.1, ['0,0', '0,1', '1,0', '1,1']],
+      [1.9, [0, 2, 3]],
+      [2.1, [0, 1, 2, 3]],
     ] as const) {
       const image = new WorkingImage(geometry, inputSpec(16), format, minStd, 'rows');
       image.pushRows(samples);
-      const background = allTiles(geometry).filter((t) => image.isBackground(t.row, t.column));
-      assert.deepEqual(background.map(key), expected);
+      const background = allTiles(geometry).filter((t) => image.isBackground(t));
+      assert.deepEqual(background, expected);
     }
   });
 
-  it('judges the cores of a strip one by one and skips the patches of flat ones', () => {
+  it('decides background for each core of a strip separately', () => {
     const geometry = { ...gridOf(4, 8, 3, 4), patchesPerSide: 2, patchesPerTile: 16, patchGrid: 8 };
     const image = new WorkingImage(geometry, inputSpec(32), defaultPixelFormat(32, 32, 8), 1, 'rows');
     const samples = new Uint8Array(32 * 32).fill(100);
@@ -348,14 +390,14 @@ describe('WorkingImage', () => {
     for (let y = 8; y < 16; y++) for (const x of [9, 13, 30]) samples[y * 32 + x] = 140;
     image.pushRows(samples);
     assert.deepEqual(
-      [0, 1, 2, 3].map((row) => image.isBackground(row, 0)),
+      allTiles(geometry).map((tile) => image.isBackground(tile)),
       [true, false, true, true],
     );
     // Patch rows 2 and 3, columns 0, 1 of the first and 4, 5 of the third core.
-    assert.deepEqual(image.backgroundPatches(1, 0), [16, 17, 20, 21, 24, 25, 28, 29]);
+    assert.deepEqual(image.backgroundPatches(tileIndexAt(geometry, 1, 0)), [16, 17, 20, 21, 24, 25, 28, 29]);
   });
 
-  it('is the same to the bit from display values cut into tiles as from the rows they were made of', () => {
+  it('is identical from tiles of display values and from the rows that they were computed from', () => {
     const intensities = [{ kind: 'window' }, { kind: 'percentile', low: 1, high: 99 }] as const;
     const voi = fc.constantFrom(
       { kind: 'fullRange' } as const,
@@ -387,15 +429,18 @@ describe('WorkingImage', () => {
           const plain = defaultPixelFormat(rows, columns, 32, bits);
           const ofTiles = transform.kind === 'auto' ? { ...plain, voi: transform } : plain;
           const tiled = new WorkingImage(geometry, input, ofTiles, 0, 'tiles');
-          for (const tile of allTiles(geometry).sort((a, b) => hash(a, seed) - hash(b, seed))) {
+          for (const tile of allTiles(geometry).sort(
+            (a, b) => hash(geometry, a, seed) - hash(geometry, b, seed),
+          )) {
             const core = new Float32Array(geometry.coreSize * geometry.coreColumns);
             for (let i = 0; i < core.length; i++) {
-              const y = tile.row * geometry.coreSize + Math.floor(i / geometry.coreColumns) - top;
-              const x = tile.column * geometry.coreColumns + (i % geometry.coreColumns) - left;
+              const { row, column } = tilePositionOf(geometry, tile);
+              const y = row * geometry.coreSize + Math.floor(i / geometry.coreColumns) - top;
+              const x = column * geometry.coreColumns + (i % geometry.coreColumns) - left;
               const isInside = y >= 0 && y < placed.rows && x >= 0 && x < placed.columns;
               if (isInside) core[i] = resampled[y * placed.columns + x]!;
             }
-            tiled.pushTile(tile.row, tile.column, new Uint8Array(core.buffer));
+            push(tiled, tile, new Uint8Array(core.buffer));
           }
           tiled.complete();
           assert.deepEqual(tiled.pixels, reference.pixels);
@@ -415,13 +460,13 @@ describe('WorkingImage', () => {
       const samples = new Float32Array(64).fill(100);
       samples[63] = wrong;
       rejects(() => tiles.pushTile(0, 0, new Uint8Array(samples.buffer)), 'SAMPLE_INVALID');
-      // Nothing of it was taken in: the tile may still come. Filters leave the range by a little.
+      // The image is unchanged: the tile may be sent again. Rounding errors of filters are accepted.
       samples[63] = 255.000_02;
       tiles.pushTile(0, 0, new Uint8Array(samples.buffer));
     }
   });
 
-  it('takes large messages in steps, whatever their shape', () => {
+  it('processes large messages of any shape in steps', () => {
     const [rows, columns] = [65_535, 1];
     const geometry = gridOf(8, 64, 0);
     const image = new WorkingImage(geometry, inputSpec(512), defaultPixelFormat(rows, columns, 8), 0, 'rows');
@@ -433,7 +478,7 @@ describe('WorkingImage', () => {
     assert.ok(wide.isComplete && image.isComplete);
   });
 
-  it('refuses wrong sample counts without taking anything in', () => {
+  it('refuses wrong sample counts and leaves the image unchanged', () => {
     const geometry = gridOf(2, 8, 0);
     const rows = new WorkingImage(geometry, inputSpec(16), defaultPixelFormat(16, 10, 16), 0, 'rows');
     for (const bytes of [0, 19, 21, 20 * 17]) {
@@ -464,7 +509,7 @@ describe('WorkingImage', () => {
     rejects(() => image.pushTile(1, 1, tile), 'TILE_DUPLICATE');
   });
 
-  it('refuses the other source and anything after the end', () => {
+  it('refuses messages of the other source, and any message after the end', () => {
     const geometry = gridOf(1, 8, 0);
     const format = defaultPixelFormat(8, 8, 8);
     const rows = new WorkingImage(geometry, inputSpec(8), format, 0, 'rows');
@@ -492,6 +537,7 @@ describe('WorkingImage', () => {
   });
 });
 
-function hash({ row, column }: TilePosition, seed: number): number {
+function hash(geometry: Geometry, tile: TileIndex, seed: number): number {
+  const { row, column } = tilePositionOf(geometry, tile);
   return Math.imul((row * 31 + column + 1) ^ seed, 0x9e3779b1) >>> 0;
 }

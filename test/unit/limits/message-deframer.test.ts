@@ -26,7 +26,7 @@ function messagesOf(bytes: Buffer, bufferLengths: readonly number[]): Buffer[] {
 }
 
 describe('MessageDeframer', () => {
-  it('returns the messages that were sent, long and short, whatever buffers their bytes arrive in', () => {
+  it('returns long and short messages as sent, for any division of their bytes into buffers', () => {
     const length = fc.oneof(fc.nat(40), fc.integer({ min: 60_000, max: 200_000 }));
     const bufferLengths = fc.array(fc.integer({ min: 1, max: 20_000 }), { minLength: 1, maxLength: 5 });
     fc.assert(

@@ -16,7 +16,7 @@ function mean(phantom: Phantom, test: (x: number, y: number) => boolean): number
 }
 
 describe('makePhantom', () => {
-  it('gives the same bits for the same seed and others for another seed', () => {
+  it('returns identical values for the same seed and others for another seed', () => {
     for (const lesion of ['none', 'consolidation'] as const) {
       const first = makePhantom({ seed: 7, lesion, size: 128 });
       assert.deepEqual(makePhantom({ seed: 7, lesion, size: 128 }), first);

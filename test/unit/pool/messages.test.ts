@@ -7,7 +7,7 @@ const transferred = (thrown: unknown, engineLost = false) =>
   errorFrom(structuredClone(failureFrom(thrown, engineLost)));
 
 describe('a failure of an engine worker', () => {
-  it('is ENGINE_FAILED with what the engine threw as its cause', () => {
+  it('is ENGINE_FAILED with the error of the engine as its cause', () => {
     const thrown = new RangeError('out of memory');
     const { reason, message, cause } = transferred(thrown);
     assert.deepEqual([reason, message], ['ENGINE_FAILED', 'out of memory']);

@@ -29,13 +29,13 @@ describe('the colour bar', () => {
         (Math.round((24 * info.height) / 64) * info.width + Math.round((x * info.width) / 420)) * 3;
       return [...data.subarray(start, start + 3)];
     };
-    for (const [x, wanted] of [
+    for (const [x, expected] of [
       [15, [153, 53, 53]],
       [210, [101, 101, 27]],
       [404, [0, 200, 0]],
     ] as const) {
       for (const [channel, value] of at(x).entries()) {
-        assert.ok(Math.abs(value - wanted[channel]!) < 8, `${x}: ${at(x)}`);
+        assert.ok(Math.abs(value - expected[channel]!) < 8, `${x}: ${at(x)}`);
       }
     }
   });

@@ -4,7 +4,7 @@ import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../../
 import { assertSelfContained } from '../../support/report-page.js';
 
 describe('a page of a report', () => {
-  it('escapes text, and shows the characters that nobody would see', () => {
+  it('escapes text, and makes invisible characters visible', () => {
     assert.equal(escapeHtml(`<a href="x">&'`), '&#60;a href=&#34;x&#34;&#62;&#38;&#39;');
     assert.equal(escapeHtml('a\u202eb\u0007c\u2028d\n'), 'a\\u{202e}b\\u{7}c\\u{2028}d\n');
     assert.equal(escapeHtml('日本 µ é 👩'), '日本 µ é 👩');
@@ -16,7 +16,7 @@ describe('a page of a report', () => {
     assert.match(htmlFacts([['<n>', '<b>v</b>']]), /<dt>&#60;n&#62;<\/dt><dd><b>v<\/b><\/dd>/);
   });
 
-  it('is self-contained, says what it is no use for, and escapes its title', () => {
+  it('is self-contained, disclaims diagnoses, and escapes its title', () => {
     const html = htmlPage('<t>', '<p>text</p>');
     assertSelfContained(html);
     assert.match(html, /<title>&#60;t&#62;<\/title>/);

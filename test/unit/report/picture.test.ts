@@ -28,7 +28,7 @@ const picture: Picture = {
 };
 
 describe('pictures on a page', () => {
-  it('are in pixels of the source, the same layers once', () => {
+  it('are in pixels of the source, and contain each layer once', () => {
     const html = picturePair(picture, []);
     assert.equal(html.match(/viewBox="0 0 30 40"/g)?.length, 2);
     assert.equal(html.match(/base64/g)?.length, 2);
@@ -37,11 +37,11 @@ describe('pictures on a page', () => {
     assert.match(html, /aria-label="x&#34;y\.png, with anomaly map"/);
   });
 
-  it('have a thumbnail that shows the same and leads to them', () => {
+  it('have a thumbnail that shows the mapped picture and links to it', () => {
     assert.match(thumbnail(picture), /<a href="#image-7" .*<use href="#image-7-mapped"\/>/);
   });
 
-  it('have controls for the outlines that there are', () => {
+  it('have controls only for kinds of outlines that they contain', () => {
     const shown = [...mapToolbar([picture]).matchAll(/data-shows="([a-z]+)"( checked)?/g)];
     assert.deepEqual(
       shown.map(([, kind, checked]) => [kind, checked !== undefined]),

@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { numberCell, sortableTable, textCell } from '../../../src/report/sortable-table.js';
 
 describe('a table to sort', () => {
-  it('has a button for each column, and says by which one it is sorted', () => {
+  it('has a button for each column, and marks the column by which it is sorted', () => {
     const html = sortableTable(['name', 'score'], [[textCell('<a>'), numberCell(1.23456, 2)]], 1);
     assert.equal(html.match(/<button type="button">/g)?.length, 2);
     assert.match(html, /<th scope="col" aria-sort="descending"><button type="button">score/);

@@ -26,7 +26,7 @@ describe('plausibility', () => {
   const distancesOf = (...features: number[]) =>
     plausibilityDistances(tensors, { noise: 2, mirrorOffset: -1 }, Float64Array.from(features));
 
-  it('measures distances within and outside of the principal directions, and which way round an image lies', () => {
+  it('measures distances within and outside of the principal directions, and whether an image is mirrored', () => {
     // Standardised: 6, 2, 4.
     assert.deepEqual(distancesOf(7, 5, 3), { within: 3, outside: Math.sqrt(20 / 4), mirror: 1 });
     assert.deepEqual(distancesOf(1, 1, 1), { within: 0, outside: 0, mirror: -1 });

@@ -10,7 +10,7 @@ describe('the region around a patch', () => {
     [9, 1, 1, 3],
   ].flat();
 
-  it('holds the connected cells with at least half of its z', () => {
+  it('contains the connected cells with at least half of its z', () => {
     assert.deepEqual(regionAround(Z, 4, 6), { top: 1, bottom: 2, left: 1, right: 2 });
     assert.deepEqual(regionAround(Z, 4, 0), { top: 0, bottom: 0, left: 0, right: 0 });
   });

@@ -23,7 +23,7 @@ const text = readFileSync(join(root, 'package-lock.json'), 'utf8');
 const hasBinding = (path: string) => existsSync(join(root, path, 'binding.gyp'));
 
 describe('package-lock.json', () => {
-  it('has the hash of every package and lets no install script run, with any version of npm', () => {
+  it('has the hash of every package and disables install scripts, with any version of npm', () => {
     const lock = JSON.parse(text) as Lock;
     assert.ok(Object.keys(lock.packages).length > 300);
     assert.deepEqual(lockFaults(lock, hasBinding), []);

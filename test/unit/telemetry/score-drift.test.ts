@@ -27,7 +27,7 @@ function scores(seed: number) {
 }
 
 describe('ScoreDrift', () => {
-  it('has far less than one false alarm in 10,000 images like those of the calibration', () => {
+  it("has far less than one false alarm in 10,000 images of the calibration's distribution", () => {
     const alarms = Array.from({ length: 100 }, (_, seed) => scores(seed + 1).add(2000, 0));
     // 200,000 images: the bound is 20 alarms.
     assert.ok(alarms.filter((first) => first >= 0).length <= 4, alarms.join(' '));
@@ -64,7 +64,7 @@ describe('ScoreDrift', () => {
     assert.ok(add(300, 1.5) >= 0);
   });
 
-  it('notices p-values that are all the same', () => {
+  it('detects p-values that are all equal', () => {
     for (const value of [1 / 61, 30 / 61, 1]) {
       const drift = new ScoreDrift(60);
       let alarms = 0;

@@ -10,7 +10,7 @@ const model = {
   manifest: { calibration: { imageScores: [1, 2, 3] }, scoring: { neighbourCount: 5 } },
 } as unknown as ServedModel;
 
-/** Through the bytes of the wire, as the server reads them. */
+/** Encodes and decodes a format, and reads it as the server does. */
 function received(format: PixelFormat): PixelFormat {
   const image = ImageFormat.decode(ImageFormat.encode(imageFormatOf(format)).finish());
   const options = { maxFalsePositiveRate: 0.5 };

@@ -21,17 +21,17 @@ describe('readRequests', () => {
     ...changes,
   });
 
-  it('gives every message in order and ends with the call', async () => {
+  it('yields every message in order and ends with the call', async () => {
     const call = requestCall();
     const requests = readRequests<string>(call as never, options(new AbortController().signal));
     for (const message of ['a', 'b', 'c']) call.write(message);
     call.end();
-    const got: string[] = [];
-    for await (const message of requests) got.push(message);
-    assert.deepEqual(got, ['a', 'b', 'c']);
+    const received: string[] = [];
+    for await (const message of requests) received.push(message);
+    assert.deepEqual(received, ['a', 'b', 'c']);
   });
 
-  it('pauses the call past its byte budget and resumes when read', async () => {
+  it('pauses the call above its byte limit and resumes it when messages are read', async () => {
     const call = requestCall();
     const requests = readRequests<string>(call as never, options(new AbortController().signal));
     const first = requests.next();
@@ -40,13 +40,13 @@ describe('readRequests', () => {
     for (let i = 0; i < 5; i++) call.write('y'.repeat(6));
     await turns();
     assert.ok(call.isPaused());
-    const seen: string[] = [];
+    const received: string[] = [];
     call.end();
-    for await (const message of requests) seen.push(message);
-    assert.equal(seen.length, 5);
+    for await (const message of requests) received.push(message);
+    assert.equal(received.length, 5);
   });
 
-  it('fails a silent client and lets go of an aborted one', async () => {
+  it('fails for a silent client and ends on abort', async () => {
     const silent = readRequests<string>(
       requestCall() as never,
       options(new AbortController().signal, { idleTimeoutMs: 10 }),
@@ -81,50 +81,51 @@ describe('a reader whose client waits for an answer', () => {
 
 describe('ResponseWriter', () => {
   function manualCall() {
-    const taken: (() => void)[] = [];
+    /** Each reports that a message was sent, in the order of `write`. */
+    const markSent: (() => void)[] = [];
     const call = {
       write(_message: number, callback: () => void) {
-        taken.push(callback);
+        markSent.push(callback);
         return true;
       },
     };
-    return { call, taken };
+    return { call, markSent };
   }
 
-  it('settles the last message only when every message was taken', async () => {
-    const { call, taken } = manualCall();
+  it('settles the last message only when every message was sent', async () => {
+    const { call, markSent } = manualCall();
     const writer = new ResponseWriter<number>(call, new AbortController().signal, 5000);
     await writer.write(1);
     let settled = false;
     const last = writer.write(2, true).then(() => {
       settled = true;
     });
-    taken[0]!();
+    markSent[0]!();
     await turns();
     assert.equal(settled, false);
-    taken[1]!();
+    markSent[1]!();
     await last;
     assert.equal(settled, true);
   });
 
-  it('gives up on a client that takes nothing, counting from the last message it took', async () => {
-    const { call, taken } = manualCall();
+  it('fails for a client that reads nothing, after the time since the last message that it read', async () => {
+    const { call, markSent } = manualCall();
     const writer = new ResponseWriter<number>(call, new AbortController().signal, 60);
     await writer.write(1);
     const started = performance.now();
     const last = writer.write(2, true);
-    setTimeout(() => taken[0]!(), 40);
+    setTimeout(() => markSent[0]!(), 40);
     await assert.rejects(last, { reason: 'IDLE_TIMEOUT' });
     assert.ok(performance.now() - started >= 95);
   });
 
-  it('holds the third message back until the client took one, and gives up on abort', async () => {
-    const taken: (() => void)[] = [];
+  it('waits after the second message until one was sent, and fails on abort', async () => {
+    const markSent: (() => void)[] = [];
     const written: number[] = [];
     const call = {
       write(message: number, callback: () => void) {
         written.push(message);
-        taken.push(callback);
+        markSent.push(callback);
         return true;
       },
     };
@@ -138,7 +139,7 @@ describe('ResponseWriter', () => {
     });
     await turns();
     assert.equal(settled, false);
-    taken[0]!();
+    markSent[0]!();
     await second;
     const third = writer.write(3);
     controller.abort();

@@ -19,7 +19,7 @@ function timer() {
 }
 
 describe('SilenceTimer', () => {
-  it('calls once, when it was not refreshed for its time', async () => {
+  it('calls once after its time without a refresh', async () => {
     const { one, calls } = timer();
     const started = performance.now();
     while (calls() === 0) await sleep(1);
@@ -42,10 +42,10 @@ describe('SilenceTimer', () => {
     assert.equal(calls(), 0);
   });
 
-  it('waits after a pause for what came meanwhile', async () => {
+  it('waits after a pause until data that arrived meanwhile was read', async () => {
     const { one, calls } = timer();
     pause(2 * MS + 200);
-    // The timer is due; what the kernel holds is delivered in the turns after it.
+    // The timer is due; the data that the kernel holds is delivered in the turns after it.
     setTimeout(() => one.refresh(), 1);
     await sleep(MS / 2);
     assert.equal(calls(), 0);

@@ -10,34 +10,34 @@ function details(error: unknown) {
   const serviceError = toServiceError(error, 250);
   const [bytes] = serviceError.metadata.get('grpc-status-details-bin');
   const decoded = Status.decode(bytes as Buffer);
-  const named = new Map(decoded.details.map(({ typeUrl, value }) => [typeUrl.split('.').at(-1), value]));
-  return { serviceError, decoded, named };
+  const byType = new Map(decoded.details.map(({ typeUrl, value }) => [typeUrl.split('.').at(-1), value]));
+  return { serviceError, decoded, byType };
 }
 
 describe('toServiceError', () => {
-  it('gives every reason a code, and says domain and reason in the details', () => {
+  it('maps every reason to a code, with domain and reason in the details', () => {
     for (const reason of Object.keys(ERROR_REASONS) as ErrorReason[]) {
-      const { serviceError, decoded, named } = details(new SaladError(reason, 'words'));
+      const { serviceError, decoded, byType } = details(new SaladError(reason, 'words'));
       assert.ok(serviceError.code > status.OK && serviceError.code <= status.UNAUTHENTICATED);
       assert.equal(decoded.code, serviceError.code);
-      const info = ErrorInfo.decode(named.get('ErrorInfo')!);
+      const info = ErrorInfo.decode(byType.get('ErrorInfo')!);
       assert.deepEqual([info.reason, info.domain], [reason, 'salad-serve']);
     }
   });
 
   it('names the fields of a bad request', () => {
-    const { named, serviceError } = details(SaladError.field('HEADER_INVALID', 'header.image.rows', 'is 0'));
+    const { byType, serviceError } = details(SaladError.field('HEADER_INVALID', 'header.image.rows', 'is 0'));
     assert.equal(serviceError.code, status.INVALID_ARGUMENT);
-    const { fieldViolations } = BadRequest.decode(named.get('BadRequest')!);
+    const { fieldViolations } = BadRequest.decode(byType.get('BadRequest')!);
     assert.deepEqual(
       fieldViolations.map(({ field, description }) => [field, description]),
       [['header.image.rows', 'is 0']],
     );
   });
 
-  it('tells when to come back, only where coming back helps', () => {
+  it('sends a retry delay only for temporary failures', () => {
     const delay = (error: SaladError) => {
-      const value = details(error).named.get('RetryInfo');
+      const value = details(error).byType.get('RetryInfo');
       return value === undefined ? undefined : RetryInfo.decode(value).retryDelay;
     };
     assert.deepEqual(delay(new SaladError('DRAINING', 'x')), { seconds: 0n, nanos: 250_000_000 });
@@ -48,7 +48,7 @@ describe('toServiceError', () => {
     assert.equal(delay(new SaladError('TILE_DUPLICATE', 'x')), undefined);
   });
 
-  it('shows no inside of an unexpected error', () => {
+  it('does not send the message of an unexpected error', () => {
     const { serviceError, decoded } = details(new TypeError('secret path /etc/x'));
     assert.equal(serviceError.code, status.INTERNAL);
     assert.doesNotMatch(`${serviceError.message} ${serviceError.details} ${decoded.message}`, /secret/);

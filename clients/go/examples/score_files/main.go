@@ -3,8 +3,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	salad "github.com/salad-serve/salad-serve/clients/go"
 	saladv1 "github.com/salad-serve/salad-serve/clients/go/salad/v1"
@@ -24,12 +27,25 @@ func main() {
 	failed := false
 	for _, file := range os.Args[3:] {
 		if err := score(client, os.Args[2], file); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", file, err)
+			fmt.Fprintf(os.Stderr, "%s: %s\n", file, reason(err))
 			failed = true
 		}
 	}
 	if failed {
 		os.Exit(1)
+	}
+}
+
+// reason returns what is wrong, for people.
+func reason(err error) string {
+	refused, unread := new(salad.Error), new(fs.PathError)
+	switch {
+	case errors.As(err, &refused):
+		return refused.Message
+	case errors.As(err, &unread):
+		return unread.Err.Error()
+	default:
+		return err.Error()
 	}
 }
 
@@ -43,7 +59,8 @@ func score(client *salad.Client, model, file string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %v, p = %.4f\n", file, result.Aggregate.GetDecision(), result.Aggregate.GetPValue())
+	decision := strings.ToLower(strings.TrimPrefix(result.Aggregate.GetDecision().String(), "DECISION_"))
+	fmt.Printf("%s: %s, p = %.4f\n", file, decision, result.Aggregate.GetPValue())
 	for _, warning := range result.Aggregate.GetWarnings() {
 		fmt.Printf("  %s\n", warning.GetMessage())
 	}

@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"time"
 
 	salad "github.com/salad-serve/salad-serve/clients/go"
@@ -39,6 +41,7 @@ func detector(ctx context.Context, _ *saladv1.AcquisitionAccepted) iter.Seq2[sal
 }
 
 func main() {
+	log.SetFlags(0)
 	if len(os.Args) != 3 {
 		fmt.Fprintln(os.Stderr, "usage: stream_detector HOST:PORT MODEL")
 		os.Exit(2)
@@ -55,13 +58,18 @@ func main() {
 	for event, err := range client.Stream(context.Background(), header, salad.Once(detector)) {
 		switch {
 		case err != nil:
+			failed := new(salad.Error)
+			if errors.As(err, &failed) {
+				log.Fatalf("the call failed: %s", failed.Message)
+			}
 			log.Fatal(err)
 		case event.Accepted != nil:
 			model := event.Accepted.GetModel()
 			fmt.Printf("accepted by %s version %d on %s\n", model.GetName(), model.GetVersion(), event.Accepted.GetEngine())
 		case event.Aggregate != nil:
 			one := event.Aggregate
-			fmt.Printf("%v, p = %.4f, %d patches scored\n", one.GetDecision(), one.GetPValue(), one.GetCoverage().GetScored())
+			decision := strings.ToLower(strings.TrimPrefix(one.GetDecision().String(), "DECISION_"))
+			fmt.Printf("%s, p = %.4f, %d patches scored\n", decision, one.GetPValue(), one.GetCoverage().GetScored())
 		default:
 			fmt.Printf("%d patch scores\n", len(event.Patches))
 		}

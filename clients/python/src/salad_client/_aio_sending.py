@@ -26,17 +26,17 @@ class AsyncSending:
         self._task = asyncio.ensure_future(self._run(header))
 
     def accepted(self, accepted: Accepted) -> None:
-        """Lets a source that is a function begin."""
+        """Starts a source that is a function."""
         if not self._accepted.done():
             self._accepted.set_result(accepted)
 
     def raise_failure(self) -> None:
-        """Raises what the source raised, if it did."""
+        """Raises the exception of the source, if there was one."""
         if self._failure is not None:
             raise self._failure
 
     async def stop(self) -> None:
-        """The call is over: the source is told, and what it does about it is waited for."""
+        """Ends the source after the end of the call, and waits for it."""
         self._task.cancel()
         await asyncio.wait({self._task})
 

@@ -14,14 +14,14 @@ import grpc
 
 
 async def write(call: Any, message: bytes) -> bool:
-    """Waits until the call takes the message; False where the call is over: its status says why."""
+    """Waits until the call accepts the message; False where the call has ended: its status has the reason."""
     if call.done():
         return False
     try:
         await call.wait_for_connection()
         await call._cython_call.send_serialized_message(message)
     except asyncio.CancelledError:
-        # The call was cancelled, not this task, where the task has not been asked to end.
+        # The call was cancelled, not this task, where the task has no request to cancel.
         if call.cancelled():
             return False
         raise

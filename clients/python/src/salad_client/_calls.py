@@ -1,4 +1,4 @@
-"""The calls of the contract, for channels of grpc and grpc.aio alike."""
+"""The calls of the contract, for channels of grpc and of grpc.aio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Default(enum.Enum):
-    """What a call takes where its caller says nothing: None says "none"."""
+    """The default of an option of a call; None would mean "none"."""
 
     DEFAULT = "that of the client"
 

@@ -1,4 +1,4 @@
-"""How a client connects and says who it is."""
+"""The connection of a client and its credentials."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, Callable, Optional, Union
 
 import grpc
 
-#: Servers refuse pings that come sooner than every 10 s.
+#: Servers refuse pings at shorter intervals than 10 s.
 KEEPALIVE_MIN = 10.0
 Token = Union[str, Callable[[], str]]
 
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM texts; what is left out: the system's authorities are trusted, no certificate is shown."""
+    """PEM texts. Defaults: the system's authorities are trusted, no client certificate is sent."""
 
-    #: Authorities that the server's certificate must come from.
+    #: Authorities that may have issued the server's certificate.
     ca: Optional[bytes] = None
-    #: The client's own certificate and chain, for a server that asks for one.
+    #: The client's certificate and chain, for a server that requires one.
     certificate: Optional[bytes] = None
     private_key: Optional[bytes] = None
 
 
 @dataclass(frozen=True)
 class Connection:
-    """What both clients connect with. Nothing is opened before the first call."""
+    """Connection settings of both clients. No connection is opened before the first call."""
 
     target: str
     tls: Union[Tls, bool]
@@ -53,7 +53,7 @@ class Connection:
         return grpc.ssl_channel_credentials(tls.ca, tls.private_key, tls.certificate)
 
     def call_metadata(self) -> list[tuple[str, str]]:
-        """Asked for every attempt, so that tokens may change."""
+        """Called for every attempt, so that tokens may change."""
         pairs = list(self.metadata.items())
         if self.token is not None:
             token = self.token if isinstance(self.token, str) else self.token()
@@ -72,7 +72,7 @@ class Connection:
             ("grpc.keepalive_timeout_ms", 10_000),
             # By default gRPC stops to ping after two pings without data between them.
             ("grpc.http2.max_pings_without_data", 0),
-            # gRPC waits up to two minutes; a client should be back soon after its server restarted.
+            # gRPC waits up to two minutes; a client should reconnect soon after its server restarted.
             ("grpc.initial_reconnect_backoff_ms", 200),
             ("grpc.min_reconnect_backoff_ms", 200),
             ("grpc.max_reconnect_backoff_ms", 2000),

@@ -35,10 +35,10 @@ def read_dataset(file: Any) -> Any:
 def frame_of(
     dataset: Any, frame: Optional[int], photometric: Optional[PhotometricInterpretation] = None
 ) -> tuple[Array, ImageFormat]:
-    """Samples [rows, columns] of one frame, from 1, and their format; ``photometric`` replaces what the dataset says.
+    """Samples [rows, columns] of one frame, from 1, and their format; ``photometric`` replaces the value of the dataset.
 
     Raises ValueError for colour, for a file of several frames without ``frame``, and for attributes that contradict each
-    other; whatever pydicom raises where it cannot decode the pixels.
+    other; the exception of pydicom where it cannot decode the pixels.
     """
     if int(dataset.get("SamplesPerPixel", 1)) != 1:
         raise ValueError("colour images are refused: SamplesPerPixel is not 1")
@@ -72,7 +72,7 @@ def _photometric(dataset: Any) -> PhotometricInterpretation:
 
 
 def _with_modality(dataset: Any, samples: Array, image: ImageFormat) -> tuple[Array, ImageFormat]:
-    """A rescale goes with the header; a Modality LUT is applied here."""
+    """A rescale is sent in the header; a Modality LUT is applied here."""
     slope, intercept = dataset.get("RescaleSlope", None), dataset.get("RescaleIntercept", None)
     sequence = dataset.get("ModalityLUTSequence", None)
     if not sequence:
@@ -99,7 +99,7 @@ def _stored(samples: Array, image: ImageFormat) -> Array:
 def _lut(item: Any, is_signed: bool) -> Lut:
     count, first, bits = (int(value) for value in item.LUTDescriptor)
     count = count or 65536
-    # The first value mapped is as signed as the values that it maps (C.11.1.1.1); pydicom may read it unsigned.
+    # The first value mapped is signed if the input values are (C.11.1.1.1); pydicom may read it unsigned.
     if is_signed and first > 0x7FFF:
         first -= 0x10000
     data = item.LUTData

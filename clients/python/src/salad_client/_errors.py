@@ -1,4 +1,4 @@
-"""Why a call failed, as the server or the connection told it."""
+"""The failure of a call, as reported by the server or the connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """A field of the request that is at fault, such as ``header.image.rows``."""
+    """An invalid field of the request, such as ``header.image.rows``."""
 
     field: str
     description: str
@@ -24,8 +24,8 @@ class SaladError(Exception):
     """A call that failed.
 
     ``status`` is the gRPC status by name, such as ``INVALID_ARGUMENT``. ``reason`` is the stable reason that the server's
-    reference of errors lists, such as ``TILE_DUPLICATE``; None where the server gave none. ``violations`` name the fields
-    at fault. ``retry_after`` is how long to wait before another try, in seconds; None where a retry does not help.
+    reference of errors lists, such as ``TILE_DUPLICATE``; None where the server sent none. ``violations`` name the
+    invalid fields. ``retry_after`` is the delay before another attempt, in seconds; None where a retry does not help.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ def error_of(error: grpc.RpcError) -> SaladError:
 
 @dataclass
 class Details:
-    """What google.rpc.Status carries: ErrorInfo, BadRequest, RetryInfo."""
+    """The details of google.rpc.Status: ErrorInfo, BadRequest, RetryInfo."""
 
     reason: Optional[str] = None
     violations: list[FieldViolation] = field(default_factory=list)

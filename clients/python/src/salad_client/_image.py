@@ -1,4 +1,4 @@
-"""What ``score`` takes, made into a header and pixels or an encoded file."""
+"""Converts the arguments of ``score`` to a header and pixels or an encoded file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Image = Union[Array, str, "os.PathLike[str]", bytes, IO[bytes], Any]
 
 
 class ScoreArguments(TypedDict, total=False):
-    """What ``score`` takes beside the image and the model.
+    """The arguments of ``score`` besides the image and the model.
 
-    ``voi``, ``photometric_interpretation`` and the rescale replace what a DICOM file says. ``frame`` is from 1.
+    ``voi``, ``photometric_interpretation`` and the rescale replace the values of a DICOM file. ``frame`` is from 1.
     """
 
     version: Optional[int]
@@ -80,7 +80,7 @@ class Job:
 
 
 def job_of(image: Image, wanted: Wanted) -> Job:
-    """Raises TypeError or ValueError for what cannot be scored as it is, OSError for files that cannot be read."""
+    """Raises TypeError or ValueError for an image that cannot be scored, OSError for files that cannot be read."""
     if isinstance(image, np.ndarray):
         return _array_job(image, wanted)
     if is_dataset(image):
@@ -126,7 +126,7 @@ def _refuse_frame(wanted: Wanted) -> None:
 
 
 def _asked_format(image: ImageFormat, wanted: Wanted) -> ImageFormat:
-    """What the caller says takes precedence over what a file says."""
+    """Values of the caller take precedence over values of a file."""
     changes: dict[str, Any] = {
         name: getattr(wanted, name)
         for name in ("photometric_interpretation", "rescale_slope", "rescale_intercept", "voi")
@@ -152,7 +152,7 @@ def _header(image: ImageFormat, wanted: Wanted) -> Header:
 
 @dataclass
 class Collector:
-    """Gathers the events of one attempt."""
+    """Collects the events of one attempt."""
 
     on_event: Optional[Callable[[Event], None]]
     accepted: Optional[Accepted] = None

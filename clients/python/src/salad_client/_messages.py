@@ -1,4 +1,4 @@
-"""Between the generated messages and the public types."""
+"""Converts between the generated messages and the public types."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _options_message(options: ScoringOptions) -> types_pb2.ScoringOptions:
 
 
 def event_of(response: scoring_pb2.StreamAcquisitionResponse) -> Optional[Event]:
-    """None for a payload that this version does not know."""
+    """None for an unknown payload, of a newer server."""
     which = response.WhichOneof("payload")
     if which == "patch_scores":
         scores = response.patch_scores
@@ -120,7 +120,7 @@ def _accepted_of(message: types_pb2.AcquisitionAccepted) -> Accepted:
     if message.HasField("placement"):
         placement = Placement(place.top, place.left, place.rows, place.columns)
     else:
-        # A server that does not say so stretches the image over the whole.
+        # A server that sends no placement stretches the image over the whole working image.
         placement = Placement(0, 0, geometry.working_rows, geometry.working_columns)
     return Accepted(
         acquisition_id=message.acquisition_id,
@@ -146,7 +146,7 @@ def _geometry_of(message: types_pb2.Geometry) -> Geometry:
         working_rows=message.working_rows,
         working_columns=message.working_columns,
         core_rows=message.core_size,
-        # A server that knows square tiles only leaves the columns out.
+        # A server of an older version, with square tiles only, does not send the columns.
         core_columns=message.core_columns or message.core_size,
         halo_size=message.halo_size,
         tile_rows=message.tile_rows,

@@ -1,4 +1,4 @@
-"""Arrays as the samples of the wire: little-endian, row by row, of a type that means what it says."""
+"""Converts arrays to the samples of the wire: little-endian, row by row, of a supported type."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .source import Rows, Tile, Tiles
 
 Array = npt.NDArray[Any]
 _ALLOWED = "uint8, int8, uint16 and int16 (either byte order) are sent as they are"
-#: Rows are gathered into messages of about this many bytes.
+#: Approximate size of a message of rows.
 _MESSAGE_BYTES = 256 * 1024
 
 
 def sendable(array: Array) -> Array:
     """The same values, C-contiguous and little-endian, [rows, columns].
 
-    Raises ValueError for another shape or a masked array, TypeError for a type that the wire has not: the bytes of
-    int32, float or bool would be taken for samples, and scored.
+    Raises ValueError for another shape or a masked array, TypeError for a type that the wire lacks: the bytes of
+    int32, float or bool would be scored as if they were samples.
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"pixels must be a numpy array, not {type(array).__name__}")

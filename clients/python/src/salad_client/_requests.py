@@ -20,14 +20,14 @@ def header_request(header: Header) -> pb.StreamAcquisitionRequest:
 
 
 class Requests:
-    """Makes requests of chunks; knows which row comes next and the CRC-32C of all samples so far."""
+    """Converts chunks to requests; counts the rows and computes the CRC-32C of all samples so far."""
 
     def __init__(self) -> None:
         self._next_row = 0
         self._checksum = 0
 
     def of(self, chunk: Chunk) -> pb.StreamAcquisitionRequest:
-        """Raises TypeError for what is no chunk, or an array of a type that cannot be sent."""
+        """Raises TypeError for a value that is no chunk, or an array of a type that cannot be sent."""
         if isinstance(chunk, np.ndarray):
             array = sendable(chunk)
             chunk = Rows(self._next_row, array.tobytes())

@@ -1,4 +1,4 @@
-"""When a broken acquisition is tried again. Scoring is pure, so a second attempt can only give the same result."""
+"""Retries of broken acquisitions. Scoring has no side effects, so a second attempt has the same result."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ._errors import SaladError
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how soon a broken attempt is tried again.
+    """How often and after which wait a broken attempt is repeated.
 
     ``max_attempts`` counts the first attempt too; None means 8, or with a timeout as many as fit. The wait before the
     next attempt is uniform between 0 and ``initial_backoff`` seconds, which doubles with every attempt up to
-    ``max_backoff``, plus the delay that the server asked for.
+    ``max_backoff``, plus the delay that the server sent.
     """
 
     max_attempts: Optional[int] = None
@@ -27,26 +27,26 @@ class Retry:
 
 @dataclass(frozen=True)
 class RetryNotice:
-    """Told before every further attempt: the events so far belong to an attempt that broke."""
+    """Sent before every further attempt: the events so far belong to an attempt that broke."""
 
     #: Number of the attempt about to start: 2 for the first retry.
     attempt: int
     #: The wait before it, in seconds.
     delay: float
-    #: Why the attempt before it broke.
+    #: The error of the previous attempt.
     error: SaladError
 
 
 _ATTEMPTS = 8
-#: A source that is slow, and not a pause, would time out again and again.
+#: If not a pause but a slow source was the cause, every attempt would time out.
 _IDLE_RETRIES = 1
 
 
 class Attempts:
     """The state of one call with its retries.
 
-    ``failed`` is told why an attempt broke and gives the wait before the next one; it raises the error where none may
-    follow. The caller waits: with ``time.sleep``, or with ``asyncio.sleep``.
+    ``failed`` receives the error of an attempt and returns the wait before the next one; it raises the error where none
+    may follow. The caller waits: with ``time.sleep``, or with ``asyncio.sleep``.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Attempts:
             if self._idle_timeouts > _IDLE_RETRIES:
                 raise error
         delay = self._backoff(retry) + (error.retry_after or 0.0)
-        # Nothing could be done in what would be left after the wait: the reason is worth more than the time.
+        # Too little time would be left after the wait, so the error is raised now.
         if self._give_up_at is not None and delay >= self._give_up_at - self._clock():
             raise error
         self._number += 1
@@ -95,18 +95,18 @@ class Attempts:
         return delay
 
     def _backoff(self, retry: Retry) -> float:
-        """Full jitter, so that clients refused together do not come back together."""
+        """Full jitter, so that clients that were refused together do not retry together."""
         step = min(retry.max_backoff, retry.initial_backoff * 2.0 ** min(self._number - 1, 60))
         return self._random() * step
 
 
 def is_broken(error: SaladError) -> bool:
-    """The connection or the server went away or was paused, or the server asked to come back later."""
+    """Whether the connection or the server ended or was paused, or the server sent a retry delay."""
     if error.status == "UNAVAILABLE" or error.reason == "IDLE_TIMEOUT":
         return True
     if error.status == "RESOURCE_EXHAUSTED":
         return error.retry_after is not None
-    # A reset that gRPC could not put down to the connection. The server's own errors carry a reason.
+    # A reset that gRPC does not report as a broken connection. Errors of the server have a reason.
     is_reset = error.status in ("INTERNAL", "CANCELLED", "UNKNOWN")
     pattern = r"RST_STREAM|Stream removed|ECONNRESET|Connection reset"
     return is_reset and error.reason is None and re.search(pattern, error.message) is not None

@@ -1,4 +1,4 @@
-"""The sending half of a call of the synchronous client: gRPC reads it from a thread of its own."""
+"""The sending half of a call of the synchronous client: gRPC reads it from a separate thread."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .source import Chunk, PixelSource
 
 
 class Sending:
-    """Requests of one attempt, made as gRPC asks for them.
+    """Requests of one attempt, made when gRPC requests them.
 
     An exception of the source would be lost: gRPC logs it and fails the call as UNKNOWN. It is kept in ``failure``, and
-    the call is cancelled. Once the call is over nothing more is asked of the source, and it is closed.
+    the call is cancelled. After the end of the call the source is not read any more, and is closed.
     """
 
     def __init__(self, header: Header, source: PixelSource) -> None:
@@ -35,20 +35,20 @@ class Sending:
         self._cancel: Callable[[], object] = lambda: None
 
     def cancels_with(self, cancel: Callable[[], object]) -> None:
-        """How the call is cancelled where the source fails."""
+        """Sets the function that cancels the call where the source fails."""
         self._cancel = cancel
         if self.failure is not None:
             cancel()
 
     def accepted(self, accepted: Accepted) -> None:
-        """Lets a source that is a function begin."""
+        """Starts a source that is a function."""
         self._accepted.put(accepted)
 
     def stop(self) -> None:
-        """The call is over."""
+        """Ends the source after the end of the call."""
         self._over = True
         self._accepted.put(None)
-        # A source that works is closed by its own thread as soon as it comes back.
+        # A source that is running is closed by its own thread as soon as it returns.
         if self._working.acquire(blocking=False):
             try:
                 self._close()
@@ -70,7 +70,7 @@ class Sending:
             self._cancel()
 
     def _next(self) -> Optional[Chunk]:
-        """None at the end of the source, and where the call is over."""
+        """None at the end of the source, and after the end of the call."""
         with self._working:
             if self._over:
                 self._close()

@@ -122,10 +122,10 @@ class AsyncSaladClient:
         *,
         timeout: Union[float, None, calls.Default] = calls.DEFAULT,
     ) -> AsyncIterator[Event]:
-        """Streams one acquisition and yields what the server says while it is still being sent.
+        """Streams one acquisition and yields the answers of the server while it is still being sent.
 
-        One attempt. Leaving the loop cancels the acquisition as soon as the loop runs again; ``contextlib.aclosing`` makes
-        it at once. Raises SaladError; whatever the source raises.
+        One attempt. The end of the loop cancels the acquisition as soon as the event loop runs again;
+        ``contextlib.aclosing`` cancels it at once. Raises SaladError; the exception of the source.
         """
         call = self._open(calls.STREAM, None, calls.or_default(timeout, self._timeout))
         sending = AsyncSending(call, header, source)
@@ -140,7 +140,7 @@ class AsyncSaladClient:
             sending.raise_failure()
             raise error_of(error) from None
         except asyncio.CancelledError:
-            # A call that was cancelled for its source looks like a task that was cancelled.
+            # A call that was cancelled because of its source raises the same exception as a cancelled task.
             sending.raise_failure()
             raise
         finally:
@@ -162,14 +162,14 @@ class AsyncSaladClient:
         *,
         timeout: Union[float, None, calls.Default] = calls.DEFAULT,
     ) -> Model:
-        """One loaded model; the highest version where none is named. Raises SaladError NOT_FOUND."""
+        """One loaded model; the highest version by default. Raises SaladError NOT_FOUND."""
         response = await self._unary(calls.GET, calls.get_request(name, version), timeout)
         return model_of(response.model)
 
     async def health(
         self, service: str = "", *, timeout: Union[float, None, calls.Default] = calls.DEFAULT
     ) -> Optional[str]:
-        """``SERVING``, ``NOT_SERVING`` or ``UNKNOWN``; None for a service that the server does not know."""
+        """``SERVING``, ``NOT_SERVING`` or ``UNKNOWN``; None for a service that the server does not have."""
         try:
             state: str = await self._unary(calls.HEALTH, service, timeout)
         except SaladError as error:
@@ -226,7 +226,7 @@ class AsyncSaladClient:
         return callable_(*arguments, timeout=timeout, metadata=self._connection.call_metadata())
 
     def _channel(self) -> Any:
-        """That of the running loop: used in another one, a channel fails with RuntimeError."""
+        """The channel of the running loop: in another loop it would fail with RuntimeError."""
         if self._closed:
             raise ValueError("the client is closed")
         loop = asyncio.get_running_loop()

@@ -30,10 +30,10 @@ class SaladClient:
     """One connection to each address of a target. Threads may share it; close it when done.
 
     ``target`` is such as ``localhost:50051``, ``dns:///salad-headless:50051`` or ``ipv4:10.0.0.1:50051,10.0.0.2:50051``;
-    acquisitions take the addresses in turn (``balancing="pick_first"`` keeps to the first). ``tls`` is a ``Tls``, or True
-    for the system's authorities; without it everything travels in plaintext, tokens too. ``token`` is sent as
-    ``authorization: Bearer``; a function is asked for every attempt. ``timeout`` is in seconds, retries included; None means
-    none. Nothing is opened before the first call, and a process that was forked opens its own connections.
+    acquisitions use the addresses in turn (``balancing="pick_first"`` uses only the first). ``tls`` is a ``Tls``, or True
+    for the system's authorities; without it everything is sent in plaintext, including tokens. ``token`` is sent as
+    ``authorization: Bearer``; a function is called for every attempt. ``timeout`` is in seconds, including retries; None
+    means none. No connection is opened before the first call, and a forked process opens its own connections.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class SaladClient:
         """Streams one acquisition to its end and returns its one result.
 
         A broken connection, a restarting server and a refusal with a retry delay lead to another attempt, where the source
-        can be replayed. Raises the SaladError of the last attempt; whatever the source or a listener raises.
+        can be replayed. Raises the SaladError of the last attempt; the exception of the source or of a listener.
         """
         attempt = lambda left: self.stream(header, source, timeout=left)  # noqa: E731
         return self._score(attempt, is_replayable(source), timeout, retry, on_event, on_retry)
@@ -127,10 +127,10 @@ class SaladClient:
         *,
         timeout: Union[float, None, calls.Default] = calls.DEFAULT,
     ) -> Iterator[Event]:
-        """Streams one acquisition and yields what the server says while it is still being sent.
+        """Streams one acquisition and yields the answers of the server while it is still being sent.
 
-        One attempt: what was yielded cannot be taken back. Leaving the loop, or closing the iterator, cancels the
-        acquisition. Raises SaladError; whatever the source raises.
+        Only one attempt, because yielded answers cannot be withdrawn. The end of the loop, or closing the iterator, cancels
+        the acquisition. Raises SaladError; the exception of the source.
         """
         sending = Sending(header, source)
         call = self._open(calls.STREAM, sending.requests(), calls.or_default(timeout, self._timeout))
@@ -147,7 +147,7 @@ class SaladClient:
                 raise sending.failure from None
             raise error_of(error) from None
         finally:
-            # gRPC goes on sending after a loop that was left.
+            # gRPC would continue to send after the end of the loop.
             call.cancel()
             sending.stop()
         if sending.failure is not None:
@@ -164,13 +164,13 @@ class SaladClient:
         *,
         timeout: Union[float, None, calls.Default] = calls.DEFAULT,
     ) -> Model:
-        """One loaded model; the highest version where none is named. Raises SaladError NOT_FOUND."""
+        """One loaded model; the highest version by default. Raises SaladError NOT_FOUND."""
         return model_of(self._unary(calls.GET, calls.get_request(name, version), timeout).model)
 
     def health(
         self, service: str = "", *, timeout: Union[float, None, calls.Default] = calls.DEFAULT
     ) -> Optional[str]:
-        """``SERVING``, ``NOT_SERVING`` or ``UNKNOWN``; None for a service that the server does not know."""
+        """``SERVING``, ``NOT_SERVING`` or ``UNKNOWN``; None for a service that the server does not have."""
         try:
             state: str = self._unary(calls.HEALTH, service, timeout)
         except SaladError as error:

@@ -1,6 +1,6 @@
 """The enumerations of the contract, with the numbers of the wire.
 
-A value that this version of the client does not know, sent by a newer server, reads as ``UNRECOGNIZED``.
+An unknown value, sent by a newer server, is read as ``UNRECOGNIZED``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class VoiFunction(_Open):
 
 
 class Priority(_Open):
-    """Which tiles go first when the workers are busy."""
+    """Which tiles are scored first when the workers are busy."""
 
     UNRECOGNIZED = -1
     UNSPECIFIED = 0
@@ -78,7 +78,7 @@ class AnomalyMapFormat(_Open):
 
 
 class Decision(_Open):
-    """What the calibrated threshold says of an acquisition. Only ``NORMAL`` may be read as normal."""
+    """The decision by the calibrated threshold. Only ``NORMAL`` may be read as normal."""
 
     UNRECOGNIZED = -1
     UNSPECIFIED = 0
@@ -89,7 +89,7 @@ class Decision(_Open):
 
 
 class WarningKind(_Open):
-    """Why something worth knowing happened although the acquisition was scored."""
+    """Kind of a warning of an acquisition that was scored."""
 
     UNRECOGNIZED = -1
     UNSPECIFIED = 0

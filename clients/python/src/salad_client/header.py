@@ -1,4 +1,4 @@
-"""What callers say of an acquisition. Fields that are left out have the default of the contract."""
+"""The header of an acquisition. Fields that are not set have the defaults of the contract."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ImageFormat:
     photometric_interpretation: PhotometricInterpretation = PhotometricInterpretation.UNSPECIFIED
     rescale_slope: Optional[float] = None
     rescale_intercept: Optional[float] = None
-    #: None: the full range of the stored values, or what the model does by itself.
+    #: None: the full range of the stored values, or the percentiles of the model.
     voi: Optional[Voi] = None
     row_spacing_mm: Optional[float] = None
     column_spacing_mm: Optional[float] = None
@@ -61,7 +61,7 @@ class ImageFormat:
 
 @dataclass(frozen=True)
 class ScoringOptions:
-    """What comes back, and how the decision is made."""
+    """Requested results, and the rule of the decision."""
 
     #: None means true.
     patch_scores: Optional[bool] = None
@@ -70,7 +70,7 @@ class ScoringOptions:
     embeddings: bool = False
     #: The k nearest prototypes of each patch.
     nearest_prototypes: int = 0
-    #: In (0, 1); None means 0.05, or the lowest rate that the model can promise.
+    #: In (0, 1); None means 0.05, or the lowest rate that the model can keep.
     max_false_positive_rate: Optional[float] = None
     early_end: EarlyEnd = EarlyEnd.UNSPECIFIED
     #: How many top patches the aggregate lists; None means 5.
@@ -83,7 +83,7 @@ def _new_id() -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """The header of an acquisition. ``image`` is needed for rows, tiles and raw samples; a file brings its own."""
+    """The header of an acquisition. ``image`` is needed for rows, tiles and raw samples; a file contains its own."""
 
     model: str
     image: ImageFormat = ImageFormat()

@@ -1,4 +1,4 @@
-"""What the server answers."""
+"""The answers of the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Float32Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """A loaded model, to the byte."""
+    """The identity of a loaded model."""
 
     name: str
     version: int
@@ -46,7 +46,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the source image lies in the working image, in its pixels; what is around it is black."""
+    """Rectangle of the source image in the working image, in working pixels; pixels around it are black."""
 
     top: int
     left: int
@@ -74,13 +74,13 @@ class AffineTransform:
     y0: float
 
     def of(self, x: float, y: float) -> SourcePoint:
-        """Where a point lies in the other frame."""
+        """Converts a point to the other frame."""
         return SourcePoint(self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0)
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """The first answer: the acquisition was taken in."""
+    """The first answer: the acquisition was accepted."""
 
     acquisition_id: str
     model: ModelIdentity
@@ -89,7 +89,7 @@ class Accepted:
     #: False where the window needs the whole image.
     scores_before_last_pixel: bool
     placement: Placement
-    #: From working pixels to source pixels, by the placement alone; None from a server that does not say so.
+    #: From working pixels to source pixels, by the placement alone; None from a server that does not send it.
     working_to_source: Optional[AffineTransform]
 
 
@@ -114,7 +114,7 @@ class Patch:
     robust_z: float
     #: In (0, 1].
     p_value: float
-    #: Where asked for.
+    #: Only on request.
     embedding: Optional[Float32Array]
     nearest_prototypes: tuple[NearestPrototype, ...]
 
@@ -124,7 +124,7 @@ class Patches:
     """Patch scores that are ready, in completion order."""
 
     patches: tuple[Patch, ...]
-    #: From working pixels to source pixels, of an image that was aligned; None: that of ``Accepted`` holds.
+    #: From working pixels to source pixels, of an image that was aligned; None: that of ``Accepted`` applies.
     working_to_source: Optional[AffineTransform]
 
 
@@ -147,9 +147,9 @@ class TopPatch:
     score: float
     robust_z: float
     p_value: float
-    #: Clipped to the image; where alignment turned the image, the smallest upright box that holds the patch.
+    #: Clipped to the image; where alignment rotated the image, the smallest upright box around the patch.
     box: SourceBox
-    #: The patch itself, clockwise from the top left corner, not clipped; empty from a server that does not say so.
+    #: The patch itself, clockwise from the top left corner, not clipped; empty from a server that does not send it.
     corners: tuple[SourcePoint, ...]
 
 
@@ -196,7 +196,7 @@ class AnomalyMap:
     working_to_source: Optional[AffineTransform]
     #: Ascending; the first is the colour of the threshold, below which nothing is coloured.
     scale: tuple[ColourStop, ...]
-    #: The corners of the area that counts for the image score: what is outside is not judged.
+    #: The corners of the area that counts for the image score.
     counting_area: tuple[SourcePoint, ...]
 
     def array(self) -> Float32Array:
@@ -208,7 +208,7 @@ class AnomalyMap:
 
 @dataclass(frozen=True)
 class Timings:
-    """In milliseconds, but for ``batch_fill``, a share in (0, 1]."""
+    """In milliseconds, except ``batch_fill``, a share in (0, 1]."""
 
     queue_ms: float
     compute_ms: float
@@ -219,7 +219,7 @@ class Timings:
 
 @dataclass(frozen=True)
 class Warning:
-    """Something worth knowing happened although the acquisition was scored."""
+    """A warning of an acquisition that was scored."""
 
     kind: WarningKind
     message: str
@@ -264,19 +264,19 @@ class Result(Aggregate):
     patch_scores: Float32Array
     robust_z: Float32Array
     patch_p_values: Float32Array
-    #: float32 [patch_rows, patch_columns, embedding size], where asked for.
+    #: float32 [patch_rows, patch_columns, embedding size], on request.
     embeddings: Optional[Float32Array]
-    #: By row and column, where asked for.
+    #: By row and column, on request.
     nearest_prototypes: dict[tuple[int, int], tuple[NearestPrototype, ...]]
 
     def map_of_source(self) -> Float32Array:
         """The FLOAT32 anomaly map, which covers the source image from edge to edge."""
         if self.anomaly_map is None:
-            raise ValueError("no anomaly map was asked for")
+            raise ValueError("no anomaly map was requested")
         whole = self.anomaly_map.array()
         if self.anomaly_map.map_to_source is not None:
             return whole
-        # From a server whose maps are in the working frame: where the source lies in it.
+        # From a server whose maps are in the working frame: the rectangle of the source in it.
         place = self.accepted.placement
         return whole[place.top : place.top + place.rows, place.left : place.left + place.columns]
 

@@ -1,4 +1,4 @@
-"""Where the pixels of an acquisition come from."""
+"""Sources of the pixels of an acquisition."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ Chunk = Union[Rows, Tiles, npt.NDArray[Any]]
 #: The pixels of one acquisition:
 #:
 #: - an array [rows, columns], or a list or tuple of chunks: sent from its start, as often as needed;
-#: - a function: called with what the server accepted, and again for every further attempt; it must then give the same
-#:   pixels from the start;
-#: - any other iterable, such as a generator that reads a detector: read once, so never tried again.
+#: - a function: called with ``Accepted``, and again for every further attempt; it must then return the same pixels
+#:   from the start;
+#: - any other iterable, such as a generator that reads a detector: read once, so never retried.
 PixelSource = Union[
     npt.NDArray[Any],
     Iterable[Chunk],
     Callable[[Accepted], Iterable[Chunk]],
 ]
-#: As ``PixelSource``; functions may give an async iterable, and the iterable may be one.
+#: As ``PixelSource``; functions may return an async iterable, and the iterable may be one.
 AsyncPixelSource = Union[
     PixelSource,
     AsyncIterable[Chunk],
@@ -59,5 +59,5 @@ AsyncPixelSource = Union[
 
 
 def is_replayable(source: AsyncPixelSource) -> bool:
-    """Whether a source gives its pixels again for a further attempt."""
+    """Whether a source can be read again for a further attempt."""
     return isinstance(source, (np.ndarray, list, tuple)) or callable(source)

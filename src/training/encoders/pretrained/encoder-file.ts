@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { decodeSafetensors, safetensorsMetadata } from '../../../bundle/safetensors.js';
-import { SaladError } from '../../../errors/index.js';
+import { SaladError, systemReason } from '../../../errors/index.js';
 import { type NetworkDescription, nodeSchema } from '../../../network/description.js';
 import { checkWeights, inferShapes, type NodeShape } from '../../../network/shapes.js';
 import type { PretrainedEncoder } from '../preset.js';
@@ -19,7 +19,7 @@ const descriptionSchema = z.strictObject({
   source: z.string(),
   /** SPDX identifier. */
   licence: z.string(),
-  /** Copyright, and what was changed. */
+  /** Copyright, and the changes to the weights. */
   notice: z.string(),
   /** From `input`, the grey values 0..255 of the working image; normalisation is part of the network. */
   nodes: z.array(nodeSchema).min(1),
@@ -37,7 +37,7 @@ export async function readEncoderFile(file: string): Promise<PretrainedEncoder> 
   try {
     bytes = await readFile(file);
   } catch (error) {
-    throw invalid(file, `cannot be read: ${(error as Error).message}`, error);
+    throw invalid(file, `cannot be read: ${systemReason(error)}`, error);
   }
   try {
     return decodeEncoder(bytes, file);

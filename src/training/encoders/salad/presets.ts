@@ -1,5 +1,6 @@
 /** The presets with a learned SALAD encoder: trains it on the tiles of the fit images. */
 import type { EngineName } from '../../../engines/engine.js';
+import { allTiles, type TileIndex } from '../../../geometry/tile-index.js';
 import { prepareTrainingBackend, type TrainingBackendName } from '../../backend/prepare.js';
 import { fitWhitening } from '../fit-whitening.js';
 import type {
@@ -22,15 +23,15 @@ import { type TrainedEncoder, trainSaladEncoder } from './trainer.js';
 
 /** Gives access to the tiles of the fit images that are not background; pixels are cut on request. Tiles are square. */
 function createTileSource({ images, geometry }: FitContext): TileSource {
-  const { tileColumns, tileCount, tileHeight, tilePixels, coreSize } = geometry;
+  const { tileColumns, tileHeight, tilePixels, coreSize } = geometry;
   const patients = [...new Set(images.map((image) => image.patient))];
   const patientIndex = new Map(patients.map((patient, index) => [patient, index]));
   const imageOf: number[] = [];
   const patientOf: number[] = [];
-  const cellOf: number[] = [];
+  const cellOf: TileIndex[] = [];
   images.forEach(({ image, patient }, index) => {
-    for (let cell = 0; cell < tileCount; cell += 1) {
-      if (image.isBackground(Math.floor(cell / tileColumns), cell % tileColumns)) continue;
+    for (const cell of allTiles(geometry)) {
+      if (image.isBackground(cell)) continue;
       imageOf.push(index);
       patientOf.push(patientIndex.get(patient)!);
       cellOf.push(cell);
@@ -48,9 +49,7 @@ function createTileSource({ images, geometry }: FitContext): TileSource {
       const out = new Uint8Array(indices.length * tilePixels);
       indices.forEach((tile, at) => {
         const target = out.subarray(at * tilePixels, (at + 1) * tilePixels);
-        const cell = cellOf[tile]!;
-        const { image } = images[imageOf[tile]!]!;
-        image.cutTile(Math.floor(cell / tileColumns), cell % tileColumns, target);
+        images[imageOf[tile]!]!.image.cutTile(cellOf[tile]!, target);
       });
       return out;
     },

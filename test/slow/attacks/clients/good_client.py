@@ -89,7 +89,7 @@ class Phase:
 
 
 def score_once(stub, model: str, pixels: bytes, expected, phase: Phase) -> None:
-    """Scores one image, with retries for ten seconds where the server asks for them."""
+    """Scores one image, with retries for ten seconds where the server sends a retry delay."""
     began = time.monotonic()
     while True:
         try:

@@ -35,7 +35,7 @@ export interface Case {
   readonly openInference?: Partial<Pick<Case, 'result' | 'error'>>;
   /** Retries: so many, or at least one. */
   readonly retries?: number | 'some';
-  /** Subjects that are known to fail here, with the reason; one that passes all the same is a fault of this list. */
+  /** Subjects with a known failure here, and the reason. A listed subject that passes fails the test. */
   readonly knownFailures?: Partial<Record<SubjectName, string>>;
 }
 

@@ -19,6 +19,11 @@ describe('salad config make-key', () => {
     for (const [flags, message] of [
       [['--name', ''], /--name "": write a name/],
       [['--name', 'two\nlines'], /--name "two\\nlines"/],
+      [['--name', 'two words'], /--name "two words": write a name of 1 to 64 letters, digits/],
+      [['--name', 'a:b'], /--name "a:b"/],
+      [['--name', '\u001b[31m'], /--name "\\u001b\[31m"/],
+      [['--name', '-x'], /--name "-x"/],
+      [['--name', 'x'.repeat(65)], /1 to 64/],
       [['--name', 'x', '--scopes', ''], /--scopes "": use score, admin/],
       [['--name', 'x', '--scopes', 'score,root'], /--scopes "root"/],
       [['--name', 'x', '--expires', '2099-13-45T00:00:00Z'], /--expires .*: write it as/],

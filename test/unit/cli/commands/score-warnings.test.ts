@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { createRateWarner, unreachableRateWarning } from '../../../../src/cli/commands/score-warnings.js';
+import { createRateWarner, unreachableRate } from '../../../../src/cli/commands/score-warnings.js';
 import { Model } from '../../../../src/gen/salad/v1/model_registry.js';
 import { AcquisitionAggregate } from '../../../../src/gen/salad/v1/types.js';
+import { roundedUp } from '../../../../src/scoring/calibration.js';
 
 /** Collects what is written to stderr while `work` runs. */
 function stderrOf(work: () => void): string {
@@ -45,8 +46,12 @@ describe('warnings of salad score about the false-positive rate', () => {
 
   it('name a requested rate that the calibration cannot promise', () => {
     const model = Model.fromPartial({ calibration: { count: 99, minFalsePositiveRate: 1 / 100 } });
-    assert.match(unreachableRateWarning(model, 0.001) ?? '', /0\.001: .*99 calibration images allow 1 %/);
-    assert.equal(unreachableRateWarning(model, 0.01), undefined);
-    assert.equal(unreachableRateWarning(Model.fromPartial({}), 0.001), undefined);
+    assert.match(unreachableRate(model, 0.001) ?? '', /0\.001: .*99 calibration images allow 0\.01 at/);
+    assert.equal(unreachableRate(model, 0.01), undefined);
+    assert.equal(unreachableRate(Model.fromPartial({}), 0.001), undefined);
+    for (let count = 1; count < 3000; count++) {
+      const shown = roundedUp(1 / (count + 1));
+      assert.ok(String(shown).length <= 7 && shown >= (1 / (count + 1)) * (1 - 1e-9), `${count}: ${shown}`);
+    }
   });
 });

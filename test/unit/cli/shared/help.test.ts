@@ -34,6 +34,17 @@ describe('--help', () => {
     });
   }
 
+  it('of commands with settings groups them: a few about one thing under each heading', async () => {
+    for (const words of [['serve'], ['config', 'print']]) {
+      const { stdout } = await runSalad(...words, '--help');
+      const headings = ['Address and models', 'Engine', 'Settings', 'Options'];
+      assert.deepEqual(
+        [...stdout.matchAll(/^([A-Z][a-z ]+):\n {2}--/gm)].map(([, heading]) => heading),
+        headings,
+      );
+    }
+  });
+
   it('lists every value of --precision', async () => {
     const { stdout } = await runSalad('serve', '--help');
     assert.match(stdout.replace(/\s+/g, ' '), /--precision <name>.*float32, bfloat16, int8/);

@@ -39,7 +39,7 @@ describe('findImageFiles', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('lists the PNG, JPEG and DICOM files of a folder by name or content, and reports what it leaves out', async () => {
+  it('lists the PNG, JPEG and DICOM files of a folder by name or content, and reports the files that it skips', async () => {
     assert.deepEqual(await find(false, 'data'), {
       files: [
         ...['data/1.2.840.113', 'data/IM000001', 'data/a.PNG', 'data/c.jpeg', 'data/d.DCM'],

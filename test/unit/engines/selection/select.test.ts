@@ -29,7 +29,7 @@ describe('the selection of an engine', () => {
     assert.deepEqual(candidateEngines('wasm'), ['wasm']);
   });
 
-  it('runs the golden check on every engine that starts, and gives the reason for the others', async () => {
+  it('runs the golden check on every engine that starts, and reports the reason for the others', async () => {
     const reports = await checkEngines('auto', [bundle()]);
     assert.deepEqual(
       reports.map(({ name }) => name),
@@ -91,7 +91,7 @@ describe('the selection of an engine', () => {
     assert.match(result.reason ?? '', /nothing is not a node/);
   });
 
-  it('says why a provider of onnxruntime is unavailable, and lists the supported ones', async () => {
+  it('reports why a provider of onnxruntime is unavailable, and lists the supported ones', async () => {
     const onnxProvider = process.platform === 'win32' ? 'coreml' : 'dml';
     const [report] = await checkEngines('onnx', [bundle()], { onnxProvider });
     assert.equal(report?.usable, false);

@@ -18,7 +18,7 @@ describe("TensorFlow's native binding", () => {
   });
   after(() => rm(directory, { recursive: true }));
 
-  it('is reported as not installed where there is no package', async () => {
+  it('is reported as not installed without its package', async () => {
     await assert.rejects(startBinding([]), {
       reason: 'ENGINE_UNAVAILABLE',
       message: /tfjs-node-gpu and @tensorflow\/tfjs-node are not installed.*docs\/explanation\/engines\.md/,

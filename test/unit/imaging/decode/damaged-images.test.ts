@@ -51,7 +51,7 @@ async function refuses(bytes: Uint8Array, what: string, why = /./): Promise<void
 
 describe('a damaged JPEG', () => {
   for (const [kind, options] of KINDS) {
-    it(`is refused, ${kind}: cut off, closed early, with a sector of zeros or without one`, async () => {
+    it(`is refused, ${kind}: cut off, with an early end marker, with zeros for a sector or without it`, async () => {
       for (let seed = 1; seed <= 4; seed++) {
         const whole = await jpegOf(options, seed, seed % 2 === 0);
         assert.equal((await decodeImage(whole, LIMITS)).samples.length, SIDE * SIDE);
@@ -89,7 +89,7 @@ describe('a damaged JPEG', () => {
     });
   }
 
-  it('is refused where one of its scans is missing, twice there or out of order', async () => {
+  it('is refused where one of its scans is missing, repeated or out of order', async () => {
     const whole = await jpegOf({ progressive: true });
     const { starts, end } = scanStarts(whole);
     assert.ok(starts.length >= 4);
@@ -156,14 +156,14 @@ describe('a damaged JPEG', () => {
 });
 
 describe('a damaged PNG', () => {
-  it('is refused where it is cut off, also behind its last pixel', async () => {
+  it('is refused where it is cut off, also after its last pixel', async () => {
     const whole = greyPng(1);
     for (const share of [0.02, 0.3, 0.7, 0.95]) await refuses(truncated(whole, share), 'cut off');
     await refuses(whole.subarray(0, whole.length - 12), 'no end chunk', /cut off/);
     await refuses(whole.subarray(0, whole.length - 1), 'half an end chunk', /cut off/);
   });
 
-  it('is refused where any checksum is wrong, that of a chunk beside the pixels too', async () => {
+  it('is refused where any checksum is wrong, also that of a chunk without pixels', async () => {
     const text = Buffer.from('Comment\0anything');
     const whole = png({
       rows: 4,
@@ -181,7 +181,7 @@ describe('a damaged PNG', () => {
     }
   });
 
-  it('is refused where its pixel data are shorter, longer or other than its header says', async () => {
+  it('is refused where its pixel data does not match its header', async () => {
     const whole = greyPng(2);
     await refuses(
       withHeader(whole, (rows, columns) => [2 * rows, columns]),
@@ -278,8 +278,8 @@ describe('a damaged PNG', () => {
   });
 });
 
-describe('bytes behind the end of an image', () => {
-  it('are no part of it, unless another image begins there', async () => {
+describe('bytes after the end of an image', () => {
+  it('are ignored, unless another image begins there', async () => {
     const files = [greyPng(3), await jpegOf({}), await jpegOf({ progressive: true })];
     for (const file of files) {
       const { samples } = await decodeImage(file, LIMITS);
@@ -294,8 +294,8 @@ describe('bytes behind the end of an image', () => {
   });
 });
 
-describe('what is not damaged', () => {
-  it('is decoded, whatever the encoder was told', async () => {
+describe('an undamaged image', () => {
+  it('is decoded, with any settings of the encoder', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -313,7 +313,7 @@ describe('what is not damaged', () => {
         fc.constantFrom(0, 1, 255),
         async (options, raw, step) => {
           const size = raw.width * raw.height * raw.channels;
-          // Constant, a ramp, and black and white in turn: the last asks for the largest coefficients.
+          // Constant, a ramp, and black and white in turn: the last needs the largest coefficients.
           const data = Uint8Array.from({ length: size }, (_, i) => (i * step) & 255);
           const image = sharp(data, { raw });
           const jpeg = await (raw.channels === 4 ? image.flatten() : image).jpeg(options).toBuffer();

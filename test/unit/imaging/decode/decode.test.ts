@@ -41,7 +41,7 @@ describe('decodeImage', () => {
     assert.deepEqual(stored(image), values);
   });
 
-  it('ignores gamma, so that stored values stay what they are', async () => {
+  it('ignores gamma, so that stored values are unchanged', async () => {
     const gamma = Buffer.alloc(4);
     gamma.writeUInt32BE(100_000, 0);
     for (const bits of [8, 16] as const) {
@@ -55,7 +55,7 @@ describe('decodeImage', () => {
     }
   });
 
-  it('keeps grey stored as RGB and turns colour into luminance, 8 and 16 bit', async () => {
+  it('keeps grey stored as RGB and converts colour to luminance, 8 and 16 bits', async () => {
     for (const bits of [8, 16] as const) {
       const top = bits === 8 ? 255 : 65_535;
       const values = [17, 17, 17, top, 0, 0, 0, top, 0, 0, 0, top];
@@ -101,7 +101,7 @@ describe('decodeImage', () => {
     }
   });
 
-  it('takes ink for what it is, without a colour profile', async () => {
+  it('converts CMYK as ink, without a colour profile', async () => {
     // Cyan, magenta, yellow, black, and the grey of that on white paper.
     for (const [ink, grey] of [
       [[0, 0, 0, 255], 0],
@@ -111,7 +111,7 @@ describe('decodeImage', () => {
       [[0, 255, 0, 0], Math.round((0.299 + 0.114) * 255)],
       [[50, 50, 50, 100], Math.round((205 * 155) / 255)],
     ] as const) {
-      // Adobe's files hold it turned over.
+      // Files of Adobe contain inverted values.
       const values = ink.map((value) => 255 - value);
       const image = await decodeImage(flatJpeg({ values, adobe: true }), LIMITS);
       assert.deepEqual([image.bitsAllocated, new Set(stored(image))], [8, new Set([grey])]);
@@ -132,7 +132,7 @@ describe('decodeImage', () => {
     assert.equal((await decodeImage(longest, LIMITS)).rows, 65_535);
   });
 
-  it('reserves what decoding takes, by kind', async () => {
+  it('reserves the memory of decoding for each kind of file', async () => {
     const [side, mib] = [1024, 1024 * 1024];
     const raw = { raw: { width: side, height: side, channels: 3 } } as const;
     const grey = sharp(new Uint8Array(3 * side * side), raw).toColourspace('b-w');
@@ -168,7 +168,7 @@ describe('decodeImage', () => {
     }
   });
 
-  it('keeps no pixels for the next time', () => {
+  it('does not cache pixels', () => {
     assert.deepEqual(sharp.cache().items, { current: 0, max: 0 });
   });
 
@@ -180,7 +180,7 @@ describe('decodeImage', () => {
     assert.equal((await decodeImage(small, { maxPixels: 6 })).samples.length, 6);
   });
 
-  it('refuses anything but PNG and JPEG', async () => {
+  it('refuses other formats than PNG and JPEG', async () => {
     const flat = { create: { width: 8, height: 8, channels: 3, background: '#123456' } } as const;
     await rejects(await sharp(flat).webp().toBuffer(), 'IMAGE_UNREADABLE');
     await rejects(await sharp(flat).tiff().toBuffer(), 'IMAGE_UNREADABLE');
@@ -204,7 +204,7 @@ describe('decodeImage', () => {
     }
   });
 
-  it('decodes corrupt bytes or throws a SaladError, nothing else', async () => {
+  it('decodes corrupt bytes or throws a SaladError', async () => {
     const values = Array.from({ length: 1024 }, (_, i) => (i * 2_654_435_761) % 251);
     const raw = { raw: { width: 32, height: 32, channels: 1 } } as const;
     const files = [
@@ -237,7 +237,7 @@ describe('decodeImage', () => {
   const zhanglab = new URL('../../../../shared/data/zhanglab/train/normal/', import.meta.url);
   const real = listed(zhanglab).slice(0, 3);
   if (real.length > 0) {
-    it('decodes the real radiographs to what another decoder path gives', async () => {
+    it('decodes real radiographs to the same values as another decoder', async () => {
       for (const name of real) {
         const bytes = readFileSync(new URL(name, zhanglab));
         const image = await decodeImage(bytes, LIMITS);

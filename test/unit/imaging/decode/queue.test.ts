@@ -6,7 +6,7 @@ import { DecodeQueue } from '../../../../src/imaging/decode/queue.js';
 import { GREY, png } from '../../../support/png.js';
 
 describe('DecodeQueue', () => {
-  it('lets so many in, the others in the order they came, and gives a place back once', async () => {
+  it('grants its places, then one after another in the order of calls, and releases a place once', async () => {
     const queue = new DecodeQueue(2);
     const order: number[] = [];
     const leaves = await Promise.all([queue.enter(), queue.enter()]);
@@ -28,7 +28,7 @@ describe('DecodeQueue', () => {
     assert.deepEqual(order, [3, 4, 5]);
   });
 
-  it('forgets whoever gives up while waiting, and passes the place on', async () => {
+  it('removes a caller that aborts while it waits, and grants the place to the next', async () => {
     const queue = new DecodeQueue(1);
     const leave = await queue.enter();
     const controller = new AbortController();
@@ -64,7 +64,7 @@ describe('decodeImage with a queue', () => {
     assert.equal(reserved.length, 1);
   });
 
-  it('gives its place back where the file is damaged and where there is no memory', async () => {
+  it('releases its place where the file is damaged and where there is no memory', async () => {
     const queue = new DecodeQueue(1);
     await assert.rejects(decodeImage(file.subarray(0, -5), { maxPixels: 100, queue }), {
       reason: 'IMAGE_UNREADABLE',

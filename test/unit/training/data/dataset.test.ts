@@ -119,7 +119,7 @@ describe('data folder', () => {
       refusal(
         /4 files/,
         /normal\/cut\.png: \S/,
-        /normal\/text\.jpg: .*neither PNG nor JPEG/,
+        /normal\/text\.jpg: .*neither PNG nor JPEG nor DICOM/,
         /normal\/empty\.png/,
         /normal\/link\.png: it does not exist/,
         /^(?![\s\S]*(normal\/a\.png|effusion))/,
@@ -147,10 +147,10 @@ describe('data folder', () => {
 
   it('refuses a missing folder and a folder without normal images', async () => {
     await assert.rejects(loadDataset(join(root, 'absent')), refusal(/is not a folder/));
-    await assert.rejects(
-      loadDataset(await folderWith({ 'normal/readme.txt': 't' })),
-      refusal(/no normal PNG/),
-    );
+    await assert.rejects(loadDataset(await folderWith({ 'normal/readme.txt': 't' })), {
+      reason: 'CONFIGURATION_INVALID',
+      message: /no normal PNG/,
+    });
   });
 
   it('removes duplicate pictures, and hashes files independently of their names', async () => {

@@ -128,6 +128,9 @@ describe('layout of a data folder', () => {
       used: ['.=normal'],
       leftOut: ['masks/ 1'],
     });
-    refused('train', files, /--normal D: data has no such folder/, ['D']);
+    assert.throws(() => layout('train', files, ['D']), {
+      reason: 'CONFIGURATION_INVALID',
+      message: /--normal D: data has no such folder/,
+    });
   });
 });

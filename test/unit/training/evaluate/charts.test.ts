@@ -1,8 +1,41 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
+import { labelBox, placeLabels } from '../../../../src/training/evaluate/chart-labels.js';
 import { histogramChart, rocChart } from '../../../../src/training/evaluate/charts.js';
 import { rocPoints } from '../../../../src/training/evaluate/metrics.js';
+
+describe('labels of points in a chart', () => {
+  const area = { left: 44, right: 280, top: 68, bottom: 304 };
+  const areApart = (a: typeof area, b: typeof area): boolean =>
+    a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+
+  it('cover neither a point nor each other, and stay in the area to the right and below', () => {
+    const within = (low: number, high: number) => fc.double({ min: low, max: high, noNaN: true });
+    const point = fc.record({
+      x: within(area.left, area.right),
+      y: within(area.top, area.bottom),
+      label: fc.constantFrom('5 %', '10 %'),
+    });
+    fc.assert(
+      fc.property(fc.array(point, { minLength: 1, maxLength: 3 }), (points) => {
+        const placed = placeLabels(points, area);
+        assert.deepEqual(
+          placed.map(({ x, y, label }) => [x, y, label]),
+          points.map(({ x, y, label }) => [x, y, label]),
+        );
+        const boxes = placed.map(labelBox);
+        const circles = points.map(({ x, y }) => ({ left: x - 4, right: x + 4, top: y - 4, bottom: y + 4 }));
+        for (const [index, box] of boxes.entries()) {
+          assert.ok(box.right <= area.right + 1e-9 && box.bottom <= area.bottom + 3);
+          for (const other of [...circles, ...boxes.slice(index + 1)]) assert.ok(areApart(box, other));
+        }
+      }),
+      { seed: 7 },
+    );
+  });
+});
 
 describe('charts', () => {
   it('include a ROC curve that an SVG renderer accepts, in the given colour', async () => {

@@ -5,7 +5,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'mocha';
 import { SaladError } from '../../../../src/errors/index.js';
-import { checkWritable, reserveBundleFolder } from '../../../../src/training/fit/output-folder.js';
+import { reserveBundleFolder } from '../../../../src/training/fit/output-folder.js';
 
 const root = mkdtempSync(join(tmpdir(), 'salad-output-'));
 
@@ -104,26 +104,5 @@ describe('folder of a new bundle', () => {
     );
     (await reserveBundleFolder(folder, { resume: true }))();
     assert.ok(existsSync(`${folder}.checkpoint/checkpoint.safetensors`));
-  });
-});
-
-describe('output files', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'salad-writable-'));
-  after(() => rmSync(folder, { recursive: true }));
-
-  it('are checked before the work without being created', async () => {
-    writeFileSync(join(folder, 'old.csv'), 'kept');
-    await checkWritable('--scores', join(folder, 'old.csv'));
-    await checkWritable('--scores', join(folder, 'new.csv'));
-    await assert.rejects(checkWritable('--scores', folder), refusal(/--scores .*it is a folder/));
-    await assert.rejects(
-      checkWritable('--report', join(folder, 'none/r.html')),
-      refusal(/--report .*cannot be/),
-    );
-    await assert.rejects(
-      checkWritable('--report', join(folder, 'old.csv/r.html')),
-      refusal(/cannot be written/),
-    );
-    assert.deepEqual(readdirSync(folder), ['old.csv']);
   });
 });

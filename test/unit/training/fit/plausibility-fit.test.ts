@@ -66,12 +66,12 @@ describe('the fitted plausibility gate', function () {
     assert.ok(scaled.filter((row) => judge(row) === 'unlike').length >= 190);
   });
 
-  it('knows mirrored normals', () => {
+  it('detects mirrored normals', () => {
     const mirrored = Array.from({ length: 200 }, () => normal(-1));
     assert.ok(mirrored.filter((row) => judge(row) !== undefined).length >= 198);
   });
 
-  it('says what it does to normals that were left out of the fit', () => {
+  it('reports the share of rejected normals that were not in the fit', () => {
     assert.ok(fitted.flaggedShare <= 0.01, `${fitted.flaggedShare}`);
     assert.equal(fitted.mirroredShare, 1);
   });

@@ -11,7 +11,7 @@ describe('the view model', () => {
   /** Axis 0 tells the views apart, with an overlap; axis 1 is noise, axis 2 a constant. */
   const means = isSecond.map((second) => Float64Array.of((second ? 1 : 0) + 1.2 * random(), random(), 7));
 
-  it('tells two views apart, each with the same weight', () => {
+  it('distinguishes two views, each with the same weight', () => {
     const model = fitViewModel(means, isSecond, ['PA', 'AP']);
     assert.deepEqual(model.names, ['PA', 'AP']);
     const right = (second: boolean): number => {

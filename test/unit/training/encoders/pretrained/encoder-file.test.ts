@@ -39,7 +39,7 @@ function withDescription(change: (description: Record<string, unknown>) => unkno
 describe('an encoder file', () => {
   after(() => rmSync(folder, { recursive: true }));
 
-  it('says which feature maps there are', async () => {
+  it('lists the feature maps', async () => {
     const shapes = featureShapes(await readEncoderFile(FILE), 224);
     assert.deepEqual(
       shapes.map(({ height, channels }) => [height, channels]),

@@ -63,13 +63,13 @@ describe('SALAD trainer', () => {
     assert.equal(tf.memory().numTensors, before);
   });
 
-  it('gives identical bytes for the same seed and others for another seed', async () => {
+  it('writes identical bytes for the same seed and others for another seed', async () => {
     const first = bytesOf(await train());
     assert.deepEqual(bytesOf(await train()), first);
     assert.notDeepEqual(bytesOf(await train({}, { seed: 6 })), first);
   });
 
-  it('gives another result for every changed option', async () => {
+  it('has another result for every changed option', async () => {
     const base = { warmupEpochs: 0, initialMemory: 'random' } as const;
     const plain = bytesOf(await train({ ...base, rate: 0.5 }));
     const variants: Partial<SaladConfig>[] = [
@@ -88,7 +88,7 @@ describe('SALAD trainer', () => {
     }
   });
 
-  it('gives the bytes of an uninterrupted run where it resumes after an abort at any batch', async () => {
+  it('writes the bytes of an uninterrupted run when it resumes after an abort at any batch', async () => {
     const whole = await train();
     for (const stopAfter of [1, 3, 5, 6]) {
       const checkpointDir = path.join(directory, `abort-${stopAfter}`);

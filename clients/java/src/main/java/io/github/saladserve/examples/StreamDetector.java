@@ -1,6 +1,7 @@
 package io.github.saladserve.examples;
 
 import com.google.protobuf.ByteString;
+import io.github.saladserve.v1.AcquisitionAccepted;
 import io.github.saladserve.v1.AcquisitionAggregate;
 import io.github.saladserve.v1.AcquisitionEnd;
 import io.github.saladserve.v1.AcquisitionHeader;
@@ -18,6 +19,8 @@ import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientResponseObserver;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Locale;
+import java.util.Objects;
 import java.util.Random;
 import java.util.UUID;
 import java.util.concurrent.CompletableFuture;
@@ -64,11 +67,13 @@ public final class StreamDetector implements ClientResponseObserver<StreamAcquis
     AnomalyScoringGrpc.newStub(channel).withDeadlineAfter(60, TimeUnit.SECONDS).streamAcquisition(detector);
     try {
       AcquisitionAggregate aggregate = detector.result.get();
+      String decision = aggregate.getDecision().name().replace("DECISION_", "").toLowerCase(Locale.ROOT);
       int scored = aggregate.getCoverage().getScored();
-      System.out.printf("%s, p = %.4f, %d patches scored%n", aggregate.getDecision(), aggregate.getPValue(), scored);
+      System.out.printf(Locale.ROOT, "%s, p = %.4f, %d patches scored%n", decision, aggregate.getPValue(), scored);
       aggregate.getWarningsList().forEach(warning -> System.out.println("  " + warning.getMessage()));
     } catch (ExecutionException failed) {
-      System.err.println(Status.fromThrowable(failed.getCause()));
+      Status status = Status.fromThrowable(failed.getCause());
+      System.err.println("the call failed: " + Objects.requireNonNullElse(status.getDescription(), status.getCode()));
       System.exit(1);
     } finally {
       channel.shutdownNow();
@@ -120,8 +125,8 @@ public final class StreamDetector implements ClientResponseObserver<StreamAcquis
   public void onNext(StreamAcquisitionResponse response) {
     switch (response.getPayloadCase()) {
       case ACCEPTED:
-        String engine = response.getAccepted().getEngine();
-        System.out.printf("accepted by %s on %s%n", response.getAccepted().getModel().getName(), engine);
+        AcquisitionAccepted accepted = response.getAccepted();
+        System.out.printf("accepted by %s on %s%n", accepted.getModel().getName(), accepted.getEngine());
         break;
       case PATCH_SCORES:
         System.out.printf("%d patch scores%n", response.getPatchScores().getPatchesCount());

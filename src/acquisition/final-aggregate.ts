@@ -1,7 +1,9 @@
-/** What is said of an acquisition as a whole, once its last tile is settled. */
+/** Builds the final aggregate of an acquisition: image score, p-values, decision, coverage, anomaly map, warnings. */
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
+import { tilePositionOf } from '../geometry/tile-index.js';
 import { alignerOf } from '../imaging/alignment.js';
 import { isAtBound } from '../imaging/alignment-map.js';
+import { type Emptiness, smallestSide } from '../imaging/image-content.js';
 import { patchSourceBox, patchSourceCorners } from '../imaging/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';
@@ -19,8 +21,12 @@ import type {
   TopPatch,
 } from './types.js';
 
-/** Computes only what was asked for: the map costs more than all the rest. */
-export async function aggregateOf(
+/**
+ * Builds the aggregate after the last tile was scored or has failed. The anomaly map is computed only on request, because
+ * it costs more than everything else here.
+ * @param threshold of the image score
+ */
+export async function buildAggregate(
   model: ServedModel,
   request: AcquisitionRequest,
   outcome: AcquisitionOutcome,
@@ -52,7 +58,10 @@ export async function aggregateOf(
   };
 }
 
-/** Nobody may read what was not looked at as normal. */
+/**
+ * Decides on the whole image. An image score above the threshold is anomalous, whatever is missing. Incomplete coverage is
+ * never reported as normal: it is indeterminate.
+ */
 export function decide(
   score: number,
   threshold: number,
@@ -69,7 +78,7 @@ function coverageOf(model: ServedModel, outcome: AcquisitionOutcome): Coverage {
     skipped: outcome.results.skippedPatches,
     failed: outcome.failedPatches,
     missing: outcome.missingTiles.length * model.geometry.patchesPerTile,
-    missingTiles: outcome.missingTiles,
+    missingTiles: outcome.missingTiles.map((tile) => tilePositionOf(model.geometry, tile)),
   };
 }
 
@@ -82,12 +91,12 @@ function withBox({ image }: AcquisitionOutcome, patch: ScoredPatch): TopPatch {
   };
 }
 
-/** A better engine that came back is nothing to warn of. */
+/** Engines after this one in the fallback order. A failback to an engine before it needs no warning. */
 function enginesBelow(engine: EngineName): readonly EngineName[] {
   return ENGINE_NAMES.slice(ENGINE_NAMES.indexOf(engine) + 1);
 }
 
-/** Negatives, of a model that does not align: others turn them over first. */
+/** Detects negatives for models without alignment. Models with alignment invert them before scoring. */
 function negativeOf(
   { plausibility, geometry }: ServedModel,
   outcome: AcquisitionOutcome,
@@ -99,10 +108,26 @@ function negativeOf(
 
 const IMPLAUSIBLE: Readonly<Record<Implausible, string>> = {
   unlike:
-    'The image is unlike those that the model knows: another part of the body, another view or no radiograph.',
-  mirrored: 'The image looks mirrored, right for left.',
-  negative: 'The image looks like the negative of those that the model knows.',
+    'The image differs from the kind of images that the model was trained on: another part of the body, another view or no radiograph.',
+  mirrored: 'The image looks mirrored: left and right are swapped.',
+  negative: 'The image looks like the negative of the images that the model was trained on.',
 };
+
+/** Says which of the cases of an image without anything to score this one is. */
+function emptyMessage(
+  emptiness: Emptiness,
+  { format: { rows, columns } }: AcquisitionRequest,
+  { image, missingTiles }: AcquisitionOutcome,
+): string {
+  const least = smallestSide(image.geometry.workingSize);
+  const subject = missingTiles.length > 0 ? 'What was sent of the image' : 'The image';
+  const why = {
+    tooSmall: `The image is too small: ${rows} x ${columns} pixels (rows x columns), at least ${least} each way are needed`,
+    blank: `${subject} is blank: all pixels have the same value`,
+    flat: `${subject} is flat: it holds nothing but noise or a smooth shade`,
+  }[emptiness];
+  return `${why}; no patch was scored.`;
+}
 
 interface WarningFacts {
   readonly coverage: Coverage;
@@ -118,7 +143,7 @@ function warningsOf(
   const warnings: AcquisitionWarning[] = [];
   const warn = (kind: AcquisitionWarning['kind'], message: string) => warnings.push({ kind, message });
   if (request.format.voi.kind === 'auto' && outcome.image.usesAutoWindow) {
-    warn('autoWindow', 'Pixel values were windowed by percentiles of the whole image.');
+    warn('autoWindow', 'The window was chosen from percentiles of the whole image.');
   }
   if (outcome.endedEarly) {
     warn('partial', `The stream ended early: ${coverage.missingTiles.length} tiles are missing.`);
@@ -128,10 +153,13 @@ function warningsOf(
   const announced = outcome.announcedEngine;
   const lower = enginesBelow(announced).filter((engine) => outcome.results.engines.has(engine));
   if (lower.length > 0) {
-    warn('engineFailover', `Engine ${announced} failed; ${lower.join(' and ')} scored in its place.`);
+    warn('engineFailover', `Engine ${announced} failed; ${lower.join(' and ')} scored instead.`);
   }
   if (outcome.image.alignment?.inverted) {
-    warn('inverted', 'The image is the negative of those the model knows: its grey levels were turned over.');
+    warn(
+      'inverted',
+      'The image was the negative of the images that the model was trained on: its grey levels were inverted.',
+    );
   }
   if (outcome.image.alignment && isAtBound(outcome.image.alignment.map)) {
     warn(
@@ -140,11 +168,8 @@ function warningsOf(
     );
   }
   if (implausible) warn('implausible', IMPLAUSIBLE[implausible]);
-  if (outcome.image.isEmpty) {
-    warn(
-      'nothingScored',
-      'The image is blank, or too small, or holds nothing but noise: no patch was scored.',
-    );
+  if (outcome.image.emptiness !== undefined) {
+    warn('nothingScored', emptyMessage(outcome.image.emptiness, request, outcome));
   } else if (coverage.scored === 0) {
     warn('nothingScored', 'No patch was scored.');
   } else if (Number.isNaN(score)) {

@@ -24,3 +24,16 @@ function editDistance(from: string, to: string): number {
   }
   return row[to.length] ?? 0;
 }
+
+/**
+ * A question for the message about an unknown model: the model that was probably meant.
+ * @param requested NAME or NAME@VERSION
+ * @param available `name@version` of every model
+ * @returns such as `; did you mean phantom@1?`; empty where no name is near
+ */
+export function modelHint(requested: string, available: readonly string[]): string {
+  const isNameAlone = !requested.includes('@');
+  const candidates = isNameAlone ? available.map((model) => model.split('@')[0] ?? '') : available;
+  const closest = closestName(requested, [...new Set(candidates)]);
+  return closest === undefined ? '' : `; did you mean ${closest}?`;
+}

@@ -2,21 +2,22 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
+import { Batcher } from '../../../src/batching/batcher.js';
 import {
   AnnouncedTiles,
   type Announcement,
   longestWaitMs,
   tilesAhead,
-} from '../../../src/batching/admission.js';
-import { Batcher } from '../../../src/batching/batcher.js';
+} from '../../../src/batching/expected-wait.js';
 import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
 import { createRandom } from '../../../src/util/random.js';
+import { firstTiles } from '../../support/tiles.js';
 
 const HORIZON = 100;
 
 describe('AnnouncedTiles', () => {
-  it('holds what young streams have announced and not sent, whatever happens', () => {
+  it('counts the tiles that recent streams have announced and not sent, in any sequence of events', () => {
     const action = fc.oneof(
       fc.record({
         kind: fc.constant('add' as const),
@@ -76,24 +77,24 @@ describe('tilesAhead', () => {
   };
   const none = counts();
 
-  it('counts more urgent classes whole, and of its own as many as come to each peer in turn', () => {
+  it('counts all tiles of more urgent classes, and of its own class as many as are served in turn', () => {
     const queued = counts([0, 'a', 5], [1, 'a', 100], [1, 'b', 50], [1, 'c', 2], [2, 'a', 1000]);
     const ahead = (peer: string) => tilesAhead({ queued, announced: none, urgentShare: 1 }, 1, peer);
-    // One of each of the three others.
+    // One tile of each of the three others.
     assert.equal(ahead('new'), 5 + 3);
-    // Its two, and before each and the new one, one of both others.
+    // Its two tiles, and one tile of both others before each of them and before the new tile.
     assert.equal(ahead('c'), 5 + 2 * 3 + 2);
-    // Never more than there are.
+    // At most the existing tiles.
     assert.equal(ahead('a'), 5 + 152);
   });
 
-  it('counts what a peer has announced', () => {
+  it('counts the announced tiles of a peer', () => {
     const announced = counts([1, 'a', 30]);
     const ahead = (peer: string) => tilesAhead({ queued: none, announced, urgentShare: 1 }, 1, peer);
     assert.deepEqual([ahead('a'), ahead('b')], [30, 1]);
   });
 
-  it('knows that urgent tiles get no more than their share while others wait', () => {
+  it('limits urgent tiles to their share while others wait', () => {
     const queued = counts([0, 'a', 1000], [1, 'b', 10]);
     const ahead = (urgentShare: number) => tilesAhead({ queued, announced: none, urgentShare }, 1, 'b');
     assert.deepEqual([ahead(1), ahead(0.75)], [1010, 40]);
@@ -101,7 +102,7 @@ describe('tilesAhead', () => {
 });
 
 describe('longestWaitMs', () => {
-  it('lets large work wait in proportion, and small work as long as the floor', () => {
+  it('accepts a wait in proportion for large streams, and the minimum for small ones', () => {
     const limits = { maxQueueMs: 150, maxQueueRatio: 8 };
     assert.deepEqual(
       [0, 1, 18.75, 20, 1000].map((ownMs) => longestWaitMs(limits, ownMs)),
@@ -111,7 +112,7 @@ describe('longestWaitMs', () => {
 });
 
 interface Work {
-  /** What all tiles of one acquisition take, in ms. */
+  /** Engine time of all tiles of one acquisition, in ms. */
   readonly ownMs: number;
   readonly tiles: number;
   /** Between admission and the last tile's arrival, uniform from 0, in ms. */
@@ -121,7 +122,7 @@ interface Work {
 const BATCH = 8;
 const LIMITS = { maxQueueMs: 150, maxQueueRatio: 8 };
 
-/** One engine of steady pace behind the real batcher, in virtual time. Poisson arrivals at `load` times what it can do. */
+/** The real batcher with one engine of constant throughput, in virtual time. Poisson arrivals at `load` times that throughput. */
 async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed: number) {
   const msPerTile = ownMs / tiles;
   const endMs = 3000 * ownMs;
@@ -189,7 +190,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
         },
       });
       const uploadMs = random() * uploadMsMax;
-      at(now + uploadMs, () => stream.enqueue(Array.from({ length: tiles }, (_, tile) => tile)));
+      at(now + uploadMs, () => stream.enqueue(firstTiles(tiles)));
     } catch {
       refused += 1;
     }
@@ -203,7 +204,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
   for (let event = events.shift(); event !== undefined && event.at < endMs; event = events.shift()) {
     now = event.at;
     event.run();
-    // What the batcher does after a batch, it does in promises; a turn of the event loop each would take seconds.
+    // The batcher continues after a batch in promises; a turn of the event loop for each would take seconds.
     for (let turn = 0; turn < 10; turn++) await Promise.resolve();
   }
   latencies.sort((a, b) => a - b);
@@ -218,18 +219,18 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
 describe('admission by waiting time', function () {
   this.timeout(60_000);
 
-  it('at twice the rate: nothing of the engine is lost, and whoever is let in waits at most twice as long', async () => {
+  it('at twice the rate: the engine is fully used, and admitted streams wait at most twice as long', async () => {
     for (const [work, seed] of [
       [{ ownMs: 20, tiles: 64, uploadMsMax: 60 }, 1],
       [{ ownMs: 1000, tiles: 64, uploadMsMax: 400 }, 3],
     ] as const) {
       const calm = await simulate(0.8, work, seed);
       const over = await simulate(2, work, seed);
-      const told = JSON.stringify({ work, calm, over });
-      assert.ok(over.goodput >= 0.95, told);
-      assert.ok(over.p99Ms <= 2 * calm.p99Ms, told);
-      assert.ok(over.refused >= 0.4 * (over.refused + over.admitted), told);
-      assert.ok(calm.refused <= 0.02 * (calm.refused + calm.admitted), told);
+      const results = JSON.stringify({ work, calm, over });
+      assert.ok(over.goodput >= 0.95, results);
+      assert.ok(over.p99Ms <= 2 * calm.p99Ms, results);
+      assert.ok(over.refused >= 0.4 * (over.refused + over.admitted), results);
+      assert.ok(calm.refused <= 0.02 * (calm.refused + calm.admitted), results);
     }
   });
 });

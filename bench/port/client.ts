@@ -1,0 +1,61 @@
+/** Sends encoded requests as fast as a server takes them, and neither decodes nor keeps the answers. */
+import { once } from 'node:events';
+import { type CallOptions, Client, credentials, Metadata } from '@grpc/grpc-js';
+import { DOOR_KEY, type Door } from './doors.js';
+
+const sameBytes = (bytes: Buffer): Buffer => bytes;
+
+export class PortClient {
+  private readonly client: Client;
+
+  constructor(address: string) {
+    this.client = new Client(address, credentials.createInsecure(), {
+      'grpc.max_receive_message_length': -1,
+    });
+  }
+
+  /** @returns the encoded answers @throws ServiceError */
+  async answersOf(door: Door): Promise<readonly Buffer[]> {
+    const answers: Buffer[] = [];
+    await this.score(door, (answer) => answers.push(answer));
+    return answers;
+  }
+
+  /** Runs `streams` images at a time. @returns images that ended within the time, and their time in ms */
+  async run(door: Door, streams: number, durationMs: number): Promise<{ images: number; ms: number }> {
+    const start = performance.now();
+    let images = 0;
+    const stream = async () => {
+      while (performance.now() - start < durationMs) {
+        await this.score(door, () => {});
+        images += 1;
+      }
+    };
+    await Promise.all(Array.from({ length: streams }, stream));
+    return { images, ms: performance.now() - start };
+  }
+
+  close(): void {
+    this.client.close();
+  }
+
+  private async score(door: Door, onAnswer: (answer: Buffer) => void): Promise<void> {
+    const path = `/salad.v1.AnomalyScoring/${door.method}`;
+    const metadata = new Metadata();
+    metadata.set(DOOR_KEY, door.name);
+    const options: CallOptions = {};
+    const [first] = door.requests;
+    if (first === undefined) throw new Error(`door ${door.name} has no request`);
+    if (door.method === 'ScoreImage') {
+      const call = this.client.makeServerStreamRequest(path, sameBytes, sameBytes, first, metadata, options);
+      call.on('data', onAnswer);
+      await once(call, 'end');
+      return;
+    }
+    const call = this.client.makeBidiStreamRequest(path, sameBytes, sameBytes, metadata, options);
+    call.on('data', onAnswer);
+    for (const request of door.requests) call.write(request);
+    call.end();
+    await once(call, 'end');
+  }
+}

@@ -1,0 +1,72 @@
+/** Refuses streams whose tiles would wait too long for an engine. */
+import { SaladError } from '../errors/index.js';
+import {
+  type AdmissionLimits,
+  AnnouncedTiles,
+  type Announcement,
+  longestWaitMs,
+  tilesAhead,
+} from './expected-wait.js';
+import { PRIORITY_CLASSES, type PriorityClass } from './policy.js';
+import type { ThroughputEstimate } from './throughput-estimate.js';
+import type { TileCounts } from './tile-counts.js';
+
+/** How long announced tiles are counted: a fast client on a busy machine sends a whole image in this time. */
+const ANNOUNCED_FOR_MS = 250;
+
+/** The tiles of a stream before any has arrived. */
+export function announcementOf(priority: PriorityClass, capacity: number, peer: string): Announcement {
+  return { peer, rank: PRIORITY_CLASSES.indexOf(priority), left: capacity };
+}
+
+export interface AdmissionControlOptions {
+  /** Undefined: no stream is refused. */
+  readonly limits: AdmissionLimits | undefined;
+  /** The queued tiles. */
+  readonly queued: TileCounts;
+  readonly throughput: ThroughputEstimate;
+  /** Largest share of the engine time of urgent tiles while others wait, in (0, 1]. */
+  readonly urgentShare: number;
+  /** Monotonic, in ms. */
+  readonly now: () => number;
+}
+
+export class AdmissionControl {
+  private readonly announced = new AnnouncedTiles(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
+
+  constructor(private readonly options: AdmissionControlOptions) {}
+
+  /** Expected wait of a new tile of this class and peer, in ms; 0 while the throughput is unknown. */
+  expectedQueueMs(priority: PriorityClass, peer: string): number {
+    const { queued, urgentShare, throughput, now } = this.options;
+    this.announced.expire(now());
+    const waiting = { queued, announced: this.announced.tiles, urgentShare };
+    return tilesAhead(waiting, PRIORITY_CLASSES.indexOf(priority), peer) * throughput.msPerTile;
+  }
+
+  /**
+   * @param capacity number of tiles of the stream
+   * @throws SaladError OVERLOADED where its tiles would wait too long
+   */
+  refuseWhenSlow(priority: PriorityClass, capacity: number, peer: string): void {
+    const { limits, throughput } = this.options;
+    if (limits === undefined) return;
+    const expectedMs = this.expectedQueueMs(priority, peer);
+    if (expectedMs > longestWaitMs(limits, capacity * throughput.msPerTile)) {
+      throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
+    }
+  }
+
+  /** Counts the tiles of an admitted stream until they arrive or are withdrawn. */
+  announce(announcement: Announcement): void {
+    this.announced.add(announcement, this.options.now());
+  }
+
+  arrived(announcement: Announcement, tiles: number): void {
+    this.announced.arrived(announcement, tiles);
+  }
+
+  withdraw(announcement: Announcement): void {
+    this.announced.withdraw(announcement);
+  }
+}
