@@ -17,6 +17,7 @@ import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
 import { benchPeers } from './suites/peers.js';
 import { benchPort } from './suites/port.js';
+import { benchProtocols } from './suites/protocols.js';
 import { benchSearch } from './suites/search.js';
 import { benchStreaming } from './suites/streaming.js';
 import { benchSwap } from './suites/swap.js';
@@ -65,6 +66,10 @@ const SUITES: Readonly<Record<string, Suite>> = {
     purpose:
       "every engine without a server: batch sizes, share of the processor's peak, compared with onnxruntime in Python " +
       '(installed from PyPI the first time), cost of the search',
+  },
+  protocols: {
+    run: benchProtocols,
+    purpose: 'whole images through the Open Inference Protocol compared with ScoreImage, on one server',
   },
   telemetry: {
     run: benchTelemetry,

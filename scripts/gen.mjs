@@ -28,7 +28,7 @@ rmSync(out, { recursive: true, force: true });
 /** Source text with what server reflection offers: our services and error details, and the services of two packages. */
 function descriptors() {
   const inputs = [
-    ['proto', '--path', 'proto/salad', '--path', 'proto/google'],
+    ['proto', '--path', 'proto/salad', '--path', 'proto/inference', '--path', 'proto/google'],
     ['node_modules/grpc-health-check/proto'],
     ['node_modules/@grpc/reflection/build/proto/grpc'],
   ];

@@ -18,6 +18,7 @@ import { messageBytes } from '../limits/message-receiver.js';
 import { addressKey } from '../limits/peer-key.js';
 import { RateLimiter } from '../limits/rate-limiter.js';
 import type { Logger } from '../telemetry/logger.js';
+import { isScoringMethod } from '../wire/methods.js';
 import { SilenceTimer } from '../wire/silence-timer.js';
 import { toServiceError } from '../wire/status.js';
 import { type Authenticator, openAuthenticator, type PeerConnection } from './authenticator.js';
@@ -152,7 +153,7 @@ class GuardedCall extends ServerInterceptingCall {
     if (peer !== address) this.countFor(peer);
     setCaller(metadata, { identity, peer });
     quotas.checkByteRate(identity.name);
-    if (path.startsWith('/salad.v1.AnomalyScoring/')) {
+    if (isScoringMethod(path)) {
       this.releaseQuota = quotas.openAcquisition(identity.name);
     }
     this.identity = identity;

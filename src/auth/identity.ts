@@ -13,6 +13,13 @@ export interface Identity {
 /** What a call requires: nothing, any identity, or an identity with a scope. */
 export type Requirement = 'none' | 'identity' | Scope;
 
+/** Of the Open Inference Protocol: what a health check says, too. */
+const OPEN_METHODS: ReadonlySet<string> = new Set(['ServerLive', 'ServerReady']);
+const INFERENCE_METHODS: ReadonlySet<string> = new Set([
+  ...['ModelReady', 'ServerMetadata', 'ModelMetadata', 'ModelInfer', 'ModelStreamInfer'],
+  ...['ModelConfig', 'ModelStatistics', 'RepositoryIndex'],
+]);
+
 /**
  * Health requires nothing: kubelets and load balancers have no credentials, and it reveals only whether this server
  * serves. A method that is not listed here requires `admin`, so that a new method is not open by mistake.
@@ -21,6 +28,10 @@ export type Requirement = 'none' | 'identity' | Scope;
 export function requirementOf(path: string): Requirement {
   const [, service = '', method = ''] = path.split('/');
   if (service === 'grpc.health.v1.Health') return 'none';
+  if (service === 'inference.GRPCInferenceService') {
+    if (OPEN_METHODS.has(method)) return 'none';
+    return INFERENCE_METHODS.has(method) ? 'score' : 'admin';
+  }
   if (service.startsWith('grpc.reflection.')) return 'identity';
   if (service === 'salad.v1.AnomalyScoring') return 'score';
   if (service === 'salad.v1.ModelRegistry' && (method === 'List' || method === 'Get')) return 'score';

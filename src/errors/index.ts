@@ -22,6 +22,14 @@ export const ERROR_REASONS = {
   HEADER_MISSING: ['invalidArgument', 'The first message of an acquisition was not a header.'],
   HEADER_DUPLICATE: ['invalidArgument', 'A second header was sent.'],
   HEADER_INVALID: ['invalidArgument', 'A header field is missing or out of range; field violations name it.'],
+  TENSOR_INVALID: [
+    'invalidArgument',
+    'A tensor of the Open Inference Protocol has a name, type or shape that the model does not take or give.',
+  ],
+  PARAMETER_INVALID: [
+    'invalidArgument',
+    'A parameter of the Open Inference Protocol is unknown, of another type or out of range.',
+  ],
   MESSAGE_UNEXPECTED: ['invalidArgument', 'The header does not allow this message at this point.'],
   MESSAGE_INVALID: [
     'invalidArgument',
@@ -30,7 +38,10 @@ export const ERROR_REASONS = {
   MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method accepts.'],
   ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the row after the last one sent.'],
   SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not match the geometry.'],
-  SAMPLE_INVALID: ['invalidArgument', 'A sample of 32 bits is not a display value, a number from 0 to 255.'],
+  SAMPLE_INVALID: [
+    'invalidArgument',
+    'A sample of 32 bits is not a display value, a number from 0 to 255 (of the Open Inference Protocol: 0 to 1).',
+  ],
   TILE_OUT_OF_GRID: ['invalidArgument', 'A tile position lies outside the tile grid.'],
   TILE_DUPLICATE: ['invalidArgument', 'A tile was sent twice.'],
   CHECKSUM_MISMATCH: ['invalidArgument', 'The CRC-32C at the end does not match the samples received.'],

@@ -1,6 +1,7 @@
 /** Limits the number of open calls: of all peers together and of each peer. */
 import { Shares } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
+import { isScoringMethod } from '../wire/methods.js';
 
 export interface CallLimitsOptions {
   /** Most open scoring calls. */
@@ -19,8 +20,6 @@ export interface CallPermit {
   release(): void;
 }
 
-const SCORING_PREFIX = '/salad.v1.AnomalyScoring/';
-
 export class CallLimits {
   private readonly scoringCalls: Shares;
   private readonly otherCalls: Shares;
@@ -35,7 +34,7 @@ export class CallLimits {
    * @throws SaladError OVERLOADED, QUOTA_EXCEEDED
    */
   acquire(path: string, peer: string): CallPermit {
-    const calls = path.startsWith(SCORING_PREFIX) ? this.scoringCalls : this.otherCalls;
+    const calls = isScoringMethod(path) ? this.scoringCalls : this.otherCalls;
     if (!calls.hasRoom(1)) {
       throw new SaladError('OVERLOADED', `the server has ${calls.total} open calls, its limit`);
     }

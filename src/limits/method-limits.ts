@@ -1,9 +1,11 @@
 /** Limits of request messages, by method. */
+import { GRPCInferenceServiceService } from '../gen/inference/grpc_service.js';
 import {
   AnomalyScoringService,
   ScoreImageRequest,
   StreamAcquisitionRequest,
 } from '../gen/salad/v1/anomaly_scoring.js';
+import { decodeInferRequest } from '../oip/infer-request.js';
 import { BoundedReader } from './bounded-reader.js';
 
 export interface MethodLimits {
@@ -25,6 +27,8 @@ const HEADER_VARINTS_MAX = 2 * 65_536 + 1024;
 /** Tag and length of a tile, and tags, lengths and values of its three fields. */
 const VARINTS_PER_TILE = 8;
 const OTHER_VARINTS = 64;
+/** For 1,024 parameters, tensors and outputs, far more than any request has. The elements of tensors are not counted. */
+const INFER_VARINTS_MAX = 8 * 1024;
 /** For requests that contain nothing but names. */
 const SMALL_MESSAGE_BYTES = 4096;
 
@@ -51,6 +55,13 @@ export function createMethodLimits({
   maxTiles,
 }: ScoringLimits): (path: string) => MethodLimits {
   const tileVarints = () => VARINTS_PER_TILE * maxTiles() + OTHER_VARINTS;
+  const inferMethod: MethodLimits = {
+    firstMessageBytes: maxMessageBytes,
+    laterMessageBytes: maxMessageBytes,
+    acceptsCompression: true,
+    isKeptUntilProcessed: true,
+    decode: (bytes) => decodeInferRequest(new BoundedReader(bytes, INFER_VARINTS_MAX)),
+  };
   const scoringMethods: Readonly<Record<string, MethodLimits>> = {
     [AnomalyScoringService.streamAcquisition.path]: {
       firstMessageBytes: Math.min(HEADER_BYTES_MAX, maxMessageBytes),
@@ -69,6 +80,8 @@ export function createMethodLimits({
       isKeptUntilProcessed: true,
       decode: (bytes) => ScoreImageRequest.decode(new BoundedReader(bytes, HEADER_VARINTS_MAX)),
     },
+    [GRPCInferenceServiceService.modelInfer.path]: inferMethod,
+    [GRPCInferenceServiceService.modelStreamInfer.path]: inferMethod,
   };
   return (path) => scoringMethods[path] ?? SMALL_MESSAGES;
 }

@@ -1,4 +1,5 @@
 /** The gRPC server: listens once every model is warmed up, and stops without losing running acquisitions. */
+import { availableParallelism } from 'node:os';
 import { callerOf } from '../auth/caller.js';
 import { type Guard, openGuard } from '../auth/guard.js';
 import { portCredentials, restrictCiphers } from '../auth/tls.js';
@@ -6,6 +7,7 @@ import type { ServeConfig } from '../config/schema.js';
 import { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
+import { DecodeQueue } from '../imaging/decode/queue.js';
 import { MemoryRelease } from '../limits/memory-release.js';
 import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
@@ -17,6 +19,7 @@ import { anomalyScoringHandlers } from './handlers/anomaly-scoring.js';
 import { CallTracker } from './handlers/call-tracker.js';
 import { modelRegistryHandlers } from './handlers/model-registry.js';
 import { OpenCalls } from './handlers/open-calls.js';
+import { OPEN_INFERENCE_SERVICE, openInferenceHandlers } from './handlers/open-inference.js';
 import { Health } from './health.js';
 import { openHealthPort } from './health-port.js';
 import { Connections, connectionLimits, maxStreamsOption } from './http2/connections.js';
@@ -24,7 +27,14 @@ import { createServer } from './http2/create-server.js';
 import { bind, checkListen } from './listen.js';
 import { addReflection } from './reflection.js';
 
-export const SERVICE_NAMES = ['salad.v1.AnomalyScoring', 'salad.v1.ModelRegistry'] as const;
+export const SERVICE_NAMES = [
+  'salad.v1.AnomalyScoring',
+  'salad.v1.ModelRegistry',
+  'inference.GRPCInferenceService',
+] as const;
+
+/** Images decompressed at once: each occupies a thread. */
+const DECODED_IMAGES_MAX = Math.min(4, availableParallelism());
 
 export interface RunningServer {
   /** HOST:PORT that the server listens on. */
@@ -185,10 +195,10 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
       },
     },
   );
-  server.addService(
-    AnomalyScoringService,
-    anomalyScoringHandlers({ config, registry, calls, telemetry, dicom }),
-  );
+  const decoding = new DecodeQueue(DECODED_IMAGES_MAX);
+  const scoring = { config, registry, calls, telemetry, dicom, decoding };
+  server.addService(AnomalyScoringService, anomalyScoringHandlers(scoring));
+  server.addService(OPEN_INFERENCE_SERVICE, openInferenceHandlers({ ...scoring, logger }));
   server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
   health.addTo(server);
   addReflection(server);

@@ -10,6 +10,8 @@ export interface RequestOptions<T> {
   /** The call is paused while more bytes than this wait; HTTP/2 flow control then slows the client. */
   readonly maxPendingBytes: number;
   readonly idleTimeoutMs: number;
+  /** While it returns true, the client waits for an answer and is not silent. @default never */
+  readonly isBusy?: () => boolean;
   /** Ends the iteration, without an error. */
   readonly signal: AbortSignal;
   /** Called for every message when it is no longer used, because it was processed or dropped. */
@@ -32,7 +34,7 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
   // A client is silent only while this generator waits for it, not while its messages wait here or its call is paused.
   let isWaiting = false;
   const timer = new SilenceTimer(options.idleTimeoutMs, () => {
-    isSilent = isWaiting;
+    isSilent = isWaiting && !(options.isBusy?.() ?? false);
     if (isSilent) change.open();
     else timer.refresh();
   });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { loadConfig } from '../../src/config/load.js';
 import type { ServeConfig } from '../../src/config/schema.js';
+import { SERVICE_NAMES } from '../../src/server/server.js';
 import { find, type KubernetesObject, podSpecs, render, variants } from '../support/chart.js';
 import { root } from '../support/salad.js';
 
@@ -50,6 +51,16 @@ describe('the chart', function () {
         [ports.get('grpc'), ports.get('health'), ports.get('metrics') ?? ''],
         name,
       );
+    }
+  });
+
+  it('routes every public service of the server', () => {
+    const routes = [...rendered.values()].flat().filter(({ kind }) => kind === 'GRPCRoute');
+    assert.ok(routes.length > 0);
+    for (const { spec } of routes as KubernetesObject[]) {
+      const [rule] = spec.rules as { matches: { method: { service: string } }[] }[];
+      const services = rule?.matches.map(({ method }) => method.service);
+      assert.deepEqual(new Set(services), new Set([...SERVICE_NAMES, 'grpc.health.v1.Health']));
     }
   });
 

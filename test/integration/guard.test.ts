@@ -47,8 +47,16 @@ describe('the guard for calls that change the server', () => {
         '/salad.v1.ModelRegistry/List',
         '/salad.v1.ModelRegistry/Load',
         '/salad.v1.Anything/Else',
+        '/inference.GRPCInferenceService/ServerLive',
+        '/inference.GRPCInferenceService/ModelInfer',
+        '/inference.GRPCInferenceService/RepositoryIndex',
+        '/inference.GRPCInferenceService/RepositoryModelUnload',
+        '/inference.GRPCInferenceService/LogSettings',
       ].map(requirementOf),
-      ['none', 'identity', 'score', 'score', 'admin', 'admin'],
+      [
+        ...['none', 'identity', 'score', 'score', 'admin', 'admin'],
+        ...['none', 'score', 'score', 'admin', 'admin'],
+      ],
     );
   });
 

@@ -11,6 +11,7 @@ const SERVICES = [
   'grpc.health.v1.Health',
   'grpc.reflection.v1.ServerReflection',
   'grpc.reflection.v1alpha.ServerReflection',
+  'inference.GRPCInferenceService',
   'salad.v1.AnomalyScoring',
   'salad.v1.ModelRegistry',
 ];

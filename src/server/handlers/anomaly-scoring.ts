@@ -1,5 +1,4 @@
 /** salad.v1.AnomalyScoring: both methods run one acquisition, from streamed rows and tiles or from a whole image. */
-import { availableParallelism } from 'node:os';
 import type { handleBidiStreamingCall, handleServerStreamingCall, ServerWritableStream } from '@grpc/grpc-js';
 import {
   type AcquisitionRequest,
@@ -20,7 +19,7 @@ import type {
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
 import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
-import { DecodeQueue } from '../../imaging/decode/queue.js';
+import type { DecodeQueue } from '../../imaging/decode/queue.js';
 import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelLease, ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
@@ -31,9 +30,6 @@ import { readRequests } from '../../wire/request-reader.js';
 import { ResponseWriter, type WritableCall } from '../../wire/response-writer.js';
 import { type CallTracker, monotonicDeadline, type StreamingCall } from './call-tracker.js';
 
-/** Images decompressed at once: each occupies a thread. */
-const DECODED_IMAGES_MAX = Math.min(4, availableParallelism());
-
 /** Reason of every abort: without one each call would create a DOMException with an unused stack trace. */
 const READING_ENDED = 'the handler reads no more requests';
 
@@ -43,10 +39,11 @@ export interface AnomalyScoringContext {
   readonly calls: CallTracker;
   readonly telemetry: Telemetry;
   readonly dicom: DicomDecoder;
+  /** Where images wait for decompression. */
+  readonly decoding: DecodeQueue;
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
-  const decoding = new DecodeQueue(DECODED_IMAGES_MAX);
   const streamAcquisition: handleBidiStreamingCall<StreamAcquisitionRequest, StreamAcquisitionResponse> = (
     call,
   ) => {
@@ -105,7 +102,7 @@ export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyS
     const { request, samples, release, instance } = await imageRequestFrom(call.request, header, model, {
       maxImagePixels: context.config.maxImagePixels,
       deadline: monotonicDeadline(call, model.batcher.now()),
-      decoding,
+      decoding: context.decoding,
       dicom: context.dicom,
       signal,
       peer: peerOf(callerOf(call.metadata)),

@@ -27,9 +27,14 @@ export interface CallTrackerOptions {
 export class CallTracker {
   private readonly running = new Set<AbortController>();
   private readonly callEnded = new Latch();
-  private isDraining = false;
+  private readonly draining = new AbortController();
 
   constructor(private readonly options: CallTrackerOptions) {}
+
+  /** Aborts, with DRAINING as its reason, when a drain begins: a call that has no end of its own ends then. */
+  get drainSignal(): AbortSignal {
+    return this.draining.signal;
+  }
 
   get active(): number {
     return this.running.size;
@@ -42,7 +47,7 @@ export class CallTracker {
       // grpc-js emits this at the end of every call, however it ended.
       if (!controller.signal.aborted) controller.abort(cancellation(call));
     });
-    if (this.isDraining) return this.options.refuse(call.metadata, drainingError());
+    if (this.drainSignal.aborted) return this.options.refuse(call.metadata, drainingError());
     if (this.running.size >= this.options.maxCalls) {
       const message = `the server has ${this.options.maxCalls} open scoring calls, its limit`;
       return this.options.refuse(call.metadata, new SaladError('OVERLOADED', message));
@@ -65,7 +70,7 @@ export class CallTracker {
 
   /** Refuses new calls; resolves when none is left. Calls that run longer than `graceMs` end with DRAINING. */
   async drain(graceMs: number): Promise<void> {
-    this.isDraining = true;
+    this.draining.abort(drainingError());
     const timer = setTimeout(() => {
       for (const controller of this.running) {
         controller.abort(drainingError());

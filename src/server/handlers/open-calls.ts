@@ -10,6 +10,7 @@ import {
 import { type ErrorReason, SaladError } from '../../errors/index.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
+import { isScoringMethod } from '../../wire/methods.js';
 import { afterReading, SilenceTimer } from '../../wire/silence-timer.js';
 import { codeOf, DETAILS_KEY, protocolError, thrownOf, toServiceError } from '../../wire/status.js';
 import { cancellation } from './cancellation.js';
@@ -32,8 +33,6 @@ type CallEnd = Parameters<Call['sendStatus']>[0];
 const WARNED_REASONS: ReadonlySet<ErrorReason> = new Set(['CREDENTIALS_UNVERIFIABLE']);
 /** Not counted: probes come every few seconds from every load balancer. */
 const HEALTH_PREFIX = '/grpc.health.v1.Health/';
-/** `CallTracker` ends these calls, and `ResponseWriter` limits their unread answers. */
-const SCORING_PREFIX = '/salad.v1.AnomalyScoring/';
 
 export class OpenCalls {
   private readonly others = new Set<OpenCall>();
@@ -81,6 +80,7 @@ interface LifetimeCallbacks {
 }
 
 class OpenCall {
+  /** `CallTracker` ends these calls, and `ResponseWriter` limits their unread answers. */
   readonly isScoring: boolean;
   private readonly startedAt = performance.now();
   private requestEndTimer: SilenceTimer | undefined;
@@ -96,7 +96,7 @@ class OpenCall {
     private readonly call: Call,
     private readonly options: OpenCallsOptions,
   ) {
-    this.isScoring = method.path.startsWith(SCORING_PREFIX);
+    this.isScoring = isScoringMethod(method.path);
     // grpc-js uses this method also for the calls that it ends itself, such as those whose deadline has passed.
     const sendStatus = call.sendStatus.bind(call);
     call.sendStatus = (end) => sendStatus(this.recordStatus(end));

@@ -1,7 +1,7 @@
 /** Every client does alike what a client must do, and gets the scores that the .proto files alone lead to. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
-import { CASES } from './conformance/cases.js';
+import { CASES, concerns } from './conformance/cases.js';
 import { isPassed, runConformance, type Verdict } from './conformance/runner.js';
 import { SUBJECTS } from './conformance/subjects.js';
 
@@ -15,7 +15,7 @@ describe('the conformance of the clients', function () {
   for (const subject of SUBJECTS) {
     it(`is complete: ${subject}`, () => {
       const own = verdicts.filter((verdict) => verdict.subject === subject);
-      assert.equal(own.length, CASES.length);
+      assert.equal(own.length, CASES.filter((one) => concerns(one, subject)).length);
       assert.deepEqual(
         own.filter((verdict) => !isPassed(verdict)),
         [],

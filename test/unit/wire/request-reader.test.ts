@@ -59,6 +59,26 @@ describe('readRequests', () => {
   });
 });
 
+describe('a reader whose client waits for an answer', () => {
+  it('is not taken for silent', async () => {
+    let isBusy = true;
+    const requests = readRequests<string>(requestCall() as never, {
+      sizeOf: () => 1,
+      ...{ maxPendingBytes: 10, idleTimeoutMs: 10, signal: new AbortController().signal },
+      isBusy: () => isBusy,
+    });
+    let failed = false;
+    const next = requests.next().catch(() => {
+      failed = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assert.equal(failed, false);
+    isBusy = false;
+    await next;
+    assert.equal(failed, true);
+  });
+});
+
 describe('ResponseWriter', () => {
   function manualCall() {
     /** Each reports that a message was sent, in the order of `write`. */

@@ -28,6 +28,11 @@ export interface Case {
   readonly result?: Partial<ResultMessage>;
   readonly error?: Partial<ErrorMessage>;
   readonly outcome?: Partial<Outcome>;
+  /**
+   * The Open Inference Protocol can express the case, too: tritonclient gets it, and is expected to do the same, but for
+   * what is said here.
+   */
+  readonly openInference?: Partial<Pick<Case, 'result' | 'error'>>;
   /** Retries: so many, or at least one. */
   readonly retries?: number | 'some';
   /** Subjects with a known failure here, and the reason. A listed subject that passes fails the test. */

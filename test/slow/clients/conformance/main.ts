@@ -18,8 +18,10 @@ else {
   for (const name of new Set(verdicts.map((verdict) => verdict.case))) {
     const marks = subjects.map((subject) => {
       const verdict = verdicts.find((each) => each.subject === subject && each.case === name);
-      const mark = verdict?.knownFailure === undefined ? 'ok' : 'known';
-      return (verdict !== undefined && isPassed(verdict) ? mark : 'FAILED').padEnd(subject.length);
+      // Not every client gets every case.
+      if (verdict === undefined) return '-'.padEnd(subject.length);
+      const mark = verdict.knownFailure === undefined ? 'ok' : 'known';
+      return (isPassed(verdict) ? mark : 'FAILED').padEnd(subject.length);
     });
     console.log(`${name.padEnd(48)} ${marks.join('  ')}`);
   }

@@ -15,6 +15,7 @@ export const REFUSALS: readonly Case[] = [
   {
     ...plain,
     name: 'MODEL_NOT_FOUND',
+    openInference: {},
     ask: { header: header({}, { model: { name: 'nobody' } }) },
     error: { status: 'NOT_FOUND', reason: 'MODEL_NOT_FOUND' },
   },
@@ -76,11 +77,13 @@ export const REFUSALS: readonly Case[] = [
   {
     ...plain,
     name: 'FALSE_POSITIVE_RATE_UNREACHABLE',
+    openInference: {},
     ask: { header: header({}, { options: { maxFalsePositiveRate: 0.0001 } }) },
     error: { status: 'FAILED_PRECONDITION', reason: 'FALSE_POSITIVE_RATE_UNREACHABLE' },
   },
   {
     name: 'IMAGE_UNREADABLE',
+    openInference: { error: invalid('IMAGE_UNREADABLE', 'inputs.image') },
     place: 'plain',
     encoded: image,
     ask: { header: { model: { name: 'small' } } },
@@ -95,6 +98,7 @@ export const REFUSALS: readonly Case[] = [
   {
     ...plain,
     name: 'CREDENTIALS_MISSING',
+    openInference: {},
     place: 'keys',
     ask: { header: header() },
     error: { status: 'UNAUTHENTICATED', reason: 'CREDENTIALS_MISSING' },
@@ -102,6 +106,7 @@ export const REFUSALS: readonly Case[] = [
   {
     ...plain,
     name: 'CREDENTIALS_INVALID',
+    openInference: {},
     place: 'keys',
     ask: { header: header(), apiKey: 'wrong' },
     error: { status: 'UNAUTHENTICATED', reason: 'CREDENTIALS_INVALID' },
@@ -109,6 +114,7 @@ export const REFUSALS: readonly Case[] = [
   {
     ...plain,
     name: 'SCOPE_MISSING',
+    openInference: {},
     place: 'tokens',
     ask: { header: header(), tokens: ['scopelessToken'] },
     error: { status: 'PERMISSION_DENIED', reason: 'SCOPE_MISSING' },

@@ -17,7 +17,7 @@ import {
 } from './case.js';
 
 export const SCORES: readonly Case[] = [
-  { ...plain, name: '8 bits in memory', ask: { header: header() }, scores: {} },
+  { ...plain, name: '8 bits in memory', openInference: {}, ask: { header: header() }, scores: {} },
   ...[1, 7, SIDE].map(
     (rows): Case => ({
       ...plain,
@@ -29,6 +29,7 @@ export const SCORES: readonly Case[] = [
   { ...plain, name: 'a source that is read once', ask: { header: header(), chunks, once: true }, scores: {} },
   {
     name: '12 bits, LINEAR window',
+    openInference: {},
     place: 'plain',
     samples: sixteen(4),
     ask: { header: header({ bitsAllocated: 16, bitsStored: 12, voi: window('LINEAR', 1900, 2500) }) },
@@ -36,6 +37,7 @@ export const SCORES: readonly Case[] = [
   },
   {
     name: 'signed, rescaled, LINEAR_EXACT window',
+    openInference: {},
     place: 'plain',
     samples: signed(5),
     ask: {
@@ -52,6 +54,7 @@ export const SCORES: readonly Case[] = [
   },
   {
     name: 'MONOCHROME1, SIGMOID window',
+    openInference: {},
     place: 'plain',
     samples: sixteen(6),
     ask: {
@@ -99,6 +102,7 @@ export const SCORES: readonly Case[] = [
   },
   {
     name: '2,500 rows of 2,000',
+    openInference: {},
     place: 'plain',
     samples: blocks(9, 2500, 2000),
     ask: { header: header({ rows: 2500, columns: 2000, bitsAllocated: 16, bitsStored: 12 }) },
@@ -106,6 +110,7 @@ export const SCORES: readonly Case[] = [
   },
   {
     name: 'a model that keeps the aspect ratio',
+    openInference: {},
     place: 'plain',
     samples: eight(10, SIDE * 40),
     ask: { header: header({ columns: 40 }, { model: { name: 'padded' } }) },
@@ -136,6 +141,7 @@ export const SCORES: readonly Case[] = [
   },
   {
     name: 'a PNG file',
+    openInference: {},
     place: 'plain',
     encoded: png({ rows: SIDE, columns: SIDE, bits: 8, colourType: GREY, values: [...image] }),
     ask: { header: { acquisitionId: 'conformance', model: { name: 'small' } } },
@@ -144,6 +150,8 @@ export const SCORES: readonly Case[] = [
   {
     ...plain,
     name: 'map, embeddings, neighbours, top patches',
+    // All neighbours of the model; no top patches.
+    openInference: { result: { embeddings: 64, nearest: 192 } },
     ask: {
       header: header(
         {},
@@ -179,6 +187,7 @@ export const SCORES: readonly Case[] = [
   },
   {
     name: 'a constant image is indeterminate',
+    openInference: {},
     place: 'plain',
     samples: new Uint8Array(SIDE * SIDE).fill(9),
     ask: { header: header() },
@@ -188,9 +197,16 @@ export const SCORES: readonly Case[] = [
   {
     ...plain,
     name: 'a version',
+    openInference: {},
     ask: { header: header({}, { model: { name: 'small', version: 1 } }) },
     scores: {},
     result: { model: 'small@1' },
   },
-  { ...plain, name: 'eight at a time', ask: { header: header(), chunks, parallel: 8 }, scores: {} },
+  {
+    ...plain,
+    name: 'eight at a time',
+    openInference: {},
+    ask: { header: header(), chunks, parallel: 8 },
+    scores: {},
+  },
 ];

@@ -7,7 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 import { root } from '../../../support/salad.js';
 import type { CaseMessage, Outcome } from './protocol.js';
 
-export const SUBJECTS = ['typescript', 'python', 'python-asyncio', 'go'] as const;
+export const SUBJECTS = ['typescript', 'python', 'python-asyncio', 'go', 'tritonclient'] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 
 /** A program that uses one client. */
@@ -51,6 +51,10 @@ export async function startSubject(name: SubjectName, folder: string): Promise<S
       return new Subject(await python('sync'));
     case 'python-asyncio':
       return new Subject(await python('aio'));
+    case 'tritonclient': {
+      const { inferenceClients } = await import(join(root, 'scripts/clients/open-inference.mjs'));
+      return new Subject([inferenceClients() as string, 'test/slow/open-inference/conformance.py']);
+    }
     case 'go': {
       const program = join(folder, 'go-subject');
       execFileSync('go', ['build', '-o', program, './conformance'], {

@@ -1,0 +1,138 @@
+/** inference.GRPCInferenceService: what clients are told of the server and its models. */
+import type { handleUnaryCall } from '@grpc/grpc-js';
+import { callerText, SaladError } from '../../errors/index.js';
+import type {
+  GRPCInferenceServiceServer,
+  RepositoryModelLoadRequest,
+  RepositoryModelUnloadRequest,
+} from '../../gen/inference/grpc_service.js';
+import { configOf, EXTENSIONS, metadataOf } from '../../oip/metadata.js';
+import type { Statistics } from '../../oip/statistics.js';
+import { allViews, findView, isOtherView, type ModelView } from '../../oip/views.js';
+import type { Logger } from '../../telemetry/logger.js';
+import { packageVersion } from '../../util/package-root.js';
+import { checkModelName } from '../../wire/header.js';
+import { toServiceError } from '../../wire/status.js';
+import type { AnomalyScoringContext } from './anomaly-scoring.js';
+
+export interface OpenInferenceContext extends AnomalyScoringContext {
+  readonly logger: Logger;
+}
+
+/** All methods but those that score. */
+export function inferenceModelHandlers(
+  { registry, calls, config }: Pick<OpenInferenceContext, 'registry' | 'calls' | 'config'>,
+  statistics: Statistics,
+) {
+  const isReady = () => registry.pool.isServing && !calls.drainSignal.aborted;
+  const unary =
+    <Request, Response>(answer: (request: Request) => Response): handleUnaryCall<Request, Response> =>
+    (call, callback) => {
+      try {
+        callback(null, answer(call.request));
+      } catch (error) {
+        callback(toServiceError(error, config.retryDelayMs));
+      }
+    };
+  const changing =
+    <Request, Response>(
+      change: (request: Request) => Promise<Response>,
+    ): handleUnaryCall<Request, Response> =>
+    (call, callback) => {
+      change(call.request).then(
+        (response) => callback(null, response),
+        (error: unknown) => callback(toServiceError(error, config.retryDelayMs)),
+      );
+    };
+  const version = packageVersion();
+  return {
+    serverLive: unary(() => ({ live: true })),
+    serverReady: unary(() => ({ ready: isReady() })),
+    modelReady: unary(({ name, version: wanted }) => ({ ready: isReady() && exists(name, wanted) })),
+    serverMetadata: unary(() => ({ name: 'salad-serve', version, extensions: [...EXTENSIONS] })),
+    modelMetadata: unary(({ name, version: wanted }) =>
+      metadataOf(findView(registry, name, wanted), registry),
+    ),
+    modelConfig: unary(({ name, version: wanted }) => configOf(findView(registry, name, wanted))),
+    modelStatistics: unary(({ name, version: wanted }) => ({
+      modelStats: statisticsOf(name, wanted).map((view) => statistics.message(view)),
+    })),
+    repositoryIndex: unary(({ ready }) => ({
+      models:
+        ready && !isReady() ? [] : [...allViews(registry).map(indexEntry), ...(ready ? [] : otherVersions())],
+    })),
+    repositoryModelLoad: changing(async (request: RepositoryModelLoadRequest) => {
+      await registry.load(nameToChange(request, []));
+      return {};
+    }),
+    repositoryModelUnload: changing(async (request: RepositoryModelUnloadRequest) => {
+      registry.unload(nameToChange(request, ['unload_dependents']));
+      return {};
+    }),
+  } satisfies Partial<GRPCInferenceServiceServer>;
+
+  function exists(name: string, wanted: string): boolean {
+    try {
+      return findView(registry, name, wanted) !== undefined;
+    } catch {
+      return false;
+    }
+  }
+
+  function statisticsOf(name: string, wanted: string): readonly ModelView[] {
+    if (name === '') return allViews(registry);
+    const found = findView(registry, name, wanted);
+    return wanted !== '' ? [found] : allViews(registry).filter((view) => view.name === name);
+  }
+
+  /** Versions that cannot be called: as Triton, with a state and a reason. */
+  function otherVersions() {
+    return registry
+      .versions()
+      .filter(({ state }) => state !== 'serving')
+      .map(({ name, version: number, state, reason }) => ({
+        ...{
+          name,
+          version: String(number),
+          state: state === 'refused' ? 'UNAVAILABLE' : state.toUpperCase(),
+          reason,
+        },
+      }));
+  }
+
+  function indexEntry({ name, model }: ModelView) {
+    const ready = isReady();
+    return {
+      ...{ name, version: String(model.version), state: ready ? 'READY' : 'UNAVAILABLE' },
+      reason: ready ? '' : 'the server is draining, or has no engine',
+    };
+  }
+}
+
+type ChangeRequest = Pick<RepositoryModelLoadRequest, 'repositoryName' | 'modelName' | 'parameters'>;
+
+/**
+ * The name of the bundle to load or to unload.
+ * @param accepted parameters without a meaning here, which Triton's client sends
+ * @throws SaladError MODEL_NOT_FOUND, PARAMETER_INVALID
+ */
+function nameToChange(
+  { repositoryName, modelName, parameters }: ChangeRequest,
+  accepted: readonly string[],
+): string {
+  if (repositoryName !== '') {
+    const why = 'must be empty: the models folders of the server are the only repository';
+    throw SaladError.field('PARAMETER_INVALID', 'repository_name', why);
+  }
+  const unknown = Object.keys(parameters).find((key) => !accepted.includes(key));
+  if (unknown !== undefined) {
+    const why = 'is not supported: a bundle has its own configuration and files';
+    throw SaladError.field('PARAMETER_INVALID', `parameters.${callerText(unknown)}`, why);
+  }
+  if (isOtherView(modelName)) {
+    const why = `'${callerText(modelName)}' comes and goes with the model whose name has no suffix`;
+    throw SaladError.field('MODEL_NOT_FOUND', 'model_name', why);
+  }
+  checkModelName(modelName, 'model_name');
+  return modelName;
+}
