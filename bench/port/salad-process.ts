@@ -1,11 +1,35 @@
-/** A server of this package with the engine of `instant-worker.ts`: `node salad-process.js MODELS`. */
+/**
+ * A server of this package with the engine of `instant-worker.ts`: `node salad-process.js MODELS [PROFILE]`. Where
+ * PROFILE names a file, SIGUSR2 starts a CPU profile of the main thread, and the end of the server writes it there.
+ */
+import { writeFileSync } from 'node:fs';
+import { Session } from 'node:inspector/promises';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../src/config/load.js';
 import { startServer } from '../../src/server/server.js';
 
-const [, , models = ''] = process.argv;
+const [, , models = '', profileFile] = process.argv;
 const flags = { listen: '127.0.0.1:0', models, engine: 'onnx', workers: 1 };
 const workerEntry = fileURLToPath(new URL('instant-worker.js', import.meta.url));
 const server = await startServer(await loadConfig({ flags }), { workerEntry });
 console.log(JSON.stringify({ event: 'ready', address: server.address }));
-process.on('SIGTERM', () => void server.stop(0));
+
+const session = new Session();
+session.connect();
+
+async function startProfile(): Promise<void> {
+  await session.post('Profiler.enable');
+  await session.post('Profiler.start');
+}
+
+async function stop(): Promise<void> {
+  if (profileFile !== undefined) {
+    const { profile } = await session.post('Profiler.stop');
+    writeFileSync(profileFile, JSON.stringify(profile));
+  }
+  session.disconnect();
+  await server.stop(0);
+}
+
+process.on('SIGUSR2', () => void startProfile());
+process.on('SIGTERM', () => void stop());

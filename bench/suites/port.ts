@@ -2,13 +2,14 @@
  * Suite `port`: what one image costs at the port. A server whose engine answers at once is compared with a bare grpc-js
  * server that takes the same requests and sends the same answers, alternately, for every door.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
 import { PortClient } from '../port/client.js';
 import { type Door, doorsOf, type RecordedAnswers } from '../port/doors.js';
+import { callTree, type Profile } from '../port/profile.js';
 import { threadTime } from '../port/thread-time.js';
 import { planCores, withCores } from '../support/cores.js';
 import { median, spread } from '../support/figures.js';
@@ -34,14 +35,7 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
   const doors = await doorsOf(MODEL, geometry, phantomPixels(geometry.workingSize));
   const plan = planCores();
   return withCores(plan.client, async () => {
-    const program = (name: string) => join(packageRoot(), 'dist/bench/port', name);
-    const environment = { ...NO_QUEUE_LIMIT, SALAD_LOG_LEVEL: 'warn' };
-    const salad = await startProcess(
-      process.execPath,
-      [program('salad-process.js'), shippedModels()],
-      plan.server,
-      environment,
-    );
+    const salad = await startInstant(plan.server);
     const scratch = mkdtempSync(join(tmpdir(), 'salad-port-'));
     const file = join(scratch, 'answers.json');
     let bare: ServerProcess | undefined;
@@ -50,17 +44,40 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
       bare = await startProcess(process.execPath, [program('grpc-process.js'), file], plan.server);
       const figures: Record<string, DoorFigures> = {};
       for (const door of doors) figures[door.name] = await compare(door, salad, bare, quick);
+      const headline = doors.find(({ name }) => name === HEADLINE);
       return {
         model: MODEL,
         streams: STREAMS,
         overGrpcRatio: figures[HEADLINE]?.overGrpcRatio,
         doors: figures,
+        profile: headline && (await profile(headline, join(scratch, 'port.cpuprofile'), plan.server, quick)),
       };
     } finally {
       await Promise.all([salad.stop(), bare?.stop()]);
       rmSync(scratch, { recursive: true });
     }
   });
+}
+
+const program = (name: string) => join(packageRoot(), 'dist/bench/port', name);
+
+/** @param profile file for a CPU profile; absent: none */
+function startInstant(cores: string, profile?: string): Promise<ServerProcess> {
+  const args = [program('salad-process.js'), shippedModels(), ...(profile === undefined ? [] : [profile])];
+  return startProcess(process.execPath, args, cores, { ...NO_QUEUE_LIMIT, SALAD_LOG_LEVEL: 'warn' });
+}
+
+/** The call tree of the port's thread while images arrive at one door. @param file where the profile is written */
+async function profile(door: Door, file: string, cores: string, quick: boolean): Promise<readonly string[]> {
+  const server = await startInstant(cores, file);
+  try {
+    await measure(door, server, quick ? 500 : 5000);
+    process.kill(server.pid, 'SIGUSR2');
+    await measure(door, server, quick ? 500 : 10_000);
+  } finally {
+    await server.stop();
+  }
+  return callTree(JSON.parse(readFileSync(file, 'utf8')) as Profile);
 }
 
 async function record(server: ServerProcess, doors: readonly Door[]): Promise<RecordedAnswers> {
