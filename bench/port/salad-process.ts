@@ -9,7 +9,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { startServer } from '../../src/server/server.js';
 
 const [, , models = '', profileFile] = process.argv;
-const flags = { listen: '127.0.0.1:0', models, engine: 'onnx', workers: 1 };
+const flags = { listen: '127.0.0.1:0', models, engine: 'onnx', workers: 1, peerCallsPerSecond: 0 };
 const workerEntry = fileURLToPath(new URL('instant-worker.js', import.meta.url));
 const server = await startServer(await loadConfig({ flags }), { workerEntry });
 console.log(JSON.stringify({ event: 'ready', address: server.address }));

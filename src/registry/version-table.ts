@@ -42,6 +42,7 @@ interface Entry extends ModelIdentity {
 export class VersionTable {
   private readonly entries = new Map<string, Entry>();
   private readonly listeners = new Set<() => void>();
+  private largestTileCount = 0;
 
   /** @param onIdle called when a version that is unloading has no acquisition left */
   constructor(private readonly onIdle: (key: string) => void) {}
@@ -53,9 +54,9 @@ export class VersionTable {
       .map(({ served }) => served!);
   }
 
-  /** Tiles of the loaded model that has the most. */
+  /** Tiles of the loaded model that has the most. Read for every message of tiles. */
   get tilesMax(): number {
-    return Math.max(...[...this.entries.values()].map(({ served }) => served?.geometry.tileCount ?? 0));
+    return this.largestTileCount;
   }
 
   /** All versions, by name, then version. */
@@ -161,6 +162,8 @@ export class VersionTable {
   }
 
   private notify(): void {
+    const loaded = [...this.entries.values()].flatMap(({ served }) => served ?? []);
+    this.largestTileCount = Math.max(0, ...loaded.map(({ geometry }) => geometry.tileCount));
     for (const listener of this.listeners) listener();
   }
 
