@@ -20,7 +20,7 @@ export function isUid(text: string): boolean {
 }
 
 /**
- * The identity in the file meta information.
+ * The identity in the file meta information; what is missing there is read from the data set.
  * @throws SaladError IMAGE_UNREADABLE where there is none
  */
 export function parseFileHead(head: Uint8Array): FileHead {
@@ -32,11 +32,27 @@ export function parseFileHead(head: Uint8Array): FileHead {
   } catch {
     throw unreadable();
   }
-  const text = (tag: string) => (meta.string(tag) ?? '').replace(/\0+$/, '').trim();
-  const [sopClassUid, sopInstanceUid, syntaxUid] = ['x00020002', 'x00020003', 'x00020010'].map(text);
-  const uids = [sopClassUid!, sopInstanceUid!, syntaxUid!];
-  if (!uids.every(isUid)) throw unreadable();
-  return { sopClassUid: uids[0]!, sopInstanceUid: uids[1]!, syntaxUid: uids[2]!, dataSetAt: meta.position };
+  const syntaxUid = textOf(meta, 'x00020010');
+  let [sopClassUid, sopInstanceUid] = [textOf(meta, 'x00020002'), textOf(meta, 'x00020003')];
+  if (sopClassUid === '' || sopInstanceUid === '') {
+    const data = beginOfDataSet(head);
+    [sopClassUid, sopInstanceUid] = [textOf(data, 'x00080016'), textOf(data, 'x00080018')];
+  }
+  if (![sopClassUid, sopInstanceUid, syntaxUid].every(isUid)) throw unreadable();
+  return { sopClassUid, sopInstanceUid, syntaxUid, dataSetAt: meta.position };
+}
+
+function textOf(data: DataSet | undefined, tag: string): string {
+  return (data?.string(tag) ?? '').replace(/\0+$/, '').trim();
+}
+
+/** The elements up to the SOP Instance UID; undefined where they cannot be read. */
+function beginOfDataSet(head: Uint8Array): DataSet | undefined {
+  try {
+    return dicomParser.parseDicom(head, { untilTag: 'x00080018' });
+  } catch {
+    return undefined;
+  }
 }
 
 /** Reads the head of a file. @throws SaladError IMAGE_UNREADABLE; errors of the operating system */
