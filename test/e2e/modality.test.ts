@@ -110,7 +110,7 @@ describe('salad-modality', function () {
       { event: 'retried', instance: 1 },
     ]);
     const refused = await modality('drop', '1', '--config', settings);
-    assert.deepEqual([refused.code, /is not a dead letter/.test(refused.stderr)], [2, true]);
+    assert.deepEqual([refused.code, /is received and is not dropped/.test(refused.stderr)], [2, true]);
     await gateway!.stop();
     await start();
     assert.equal((await modality('drop', '1', '--config', settings)).code, 0);

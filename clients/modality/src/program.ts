@@ -9,9 +9,9 @@ import { registerStatus } from './commands/status.js';
 export function createProgram(): Command {
   const program = new Command('salad-modality')
     .description(
-      'Gateway at a modality: receives DICOM instances and never loses one that it acknowledged. This version receives ' +
-        'and keeps them; it does not score them and delivers nothing yet. Research software; it does not make a ' +
-        'diagnosis.',
+      'Gateway at a modality: receives DICOM instances, never loses one that it acknowledged, and scores them with ' +
+        'salad-serve servers. Results stay in its inbox: this version does not deliver them to a PACS. Research ' +
+        'software; it does not make a diagnosis.',
     )
     .version(packageVersion())
     .configureHelp(HELP_CONFIGURATION)
@@ -26,7 +26,7 @@ export function createProgram(): Command {
     helpText(
       ['Exit codes: 0 success, 1 the work failed, 2 wrong usage or configuration, 130 interrupted.'],
       [
-        ['salad-modality serve --config gateway.yaml', 'receive'],
+        ['salad-modality serve --config gateway.yaml', 'receive and score'],
         ['salad-modality status --config gateway.yaml', 'see what is in the inbox'],
       ],
     ),

@@ -22,7 +22,10 @@ export function registerChange(program: Command): void {
     )
     .action((names: readonly string[], flags: ChangeFlags) => change(names, flags, 'retried', retry));
   instancesOf(withQueueFlags(program.command('drop')))
-    .description('Removes dead letters for good, with their files. Other instances are refused.')
+    .description(
+      'Removes instances for good, with their files: dead letters, and instances with a result that no destination ' +
+        'waits for. Others are refused.',
+    )
     .addHelpText(
       'after',
       helpText([], [['salad-modality drop 17 --config gateway.yaml', 'remove dead letter 17']]),
@@ -76,7 +79,11 @@ function retry({ index }: Queue, { id }: Instance): void {
 }
 
 async function drop({ folders, index }: Queue, instance: Instance): Promise<void> {
-  if (instance.state !== 'dead-letter') throw notDead(instance.id);
+  const { id, state } = instance;
+  const isWaiting = index.deliveries(id).some((delivery) => delivery.state === 'waiting');
+  if (state === 'received' || state === 'streaming' || isWaiting) {
+    throw new SaladError('CONFIGURATION_INVALID', `instance ${id} is ${state} and is not dropped`);
+  }
   await dropInstance(folders, index, instance);
 }
 

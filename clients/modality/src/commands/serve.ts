@@ -11,11 +11,11 @@ const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 export function registerServe(program: Command): void {
   program
     .command('serve')
-    .summary('receive DICOM instances and keep them until SIGTERM or SIGINT')
+    .summary('receive DICOM instances and score them until SIGTERM or SIGINT')
     .description(
-      'Receives DICOM instances by C-STORE and keeps them in the inbox. An instance is acknowledged when its file, its ' +
-        'folder and the index are on the disk. This version does not send instances to a server yet: they stay ' +
-        'received.',
+      'Receives DICOM instances by C-STORE, STOW-RS and from watched folders, keeps them in the inbox, and scores them ' +
+        'with salad-serve servers. An instance is acknowledged when its file, its folder and the index are on the ' +
+        'disk. Results stay in the inbox, for show and export: this version does not deliver them to a PACS.',
     )
     .requiredOption('--config <file>', 'YAML file with the settings')
     .option('--json', 'print the ready line as one JSON object')
@@ -23,7 +23,7 @@ export function registerServe(program: Command): void {
       'after',
       helpText(
         ['The first signal lets transfers finish; a second one exits at once. The log is on stderr.'],
-        [['salad-modality serve --config gateway.yaml', 'receive as gateway.yaml says']],
+        [['salad-modality serve --config gateway.yaml', 'receive and score as gateway.yaml says']],
       ),
     )
     .action(serve);
@@ -33,9 +33,16 @@ async function serve(flags: { readonly config: string; readonly json?: boolean }
   const settings = await readSettings(flags.config);
   const gateway = await startGateway(settings, createLog(settings));
   const stopped = stopOnSignal(() => gateway.stop());
-  const address = `${settings.dicom.listen.slice(0, settings.dicom.listen.lastIndexOf(':'))}:${gateway.dicomPort}`;
-  if (flags.json) printJson({ event: 'ready', dicom: address, aeTitle: settings.dicom.aeTitle });
-  else print(`salad-modality receives DICOM as ${settings.dicom.aeTitle} on ${address}`);
+  const { dicom, stow } = gateway;
+  if (flags.json) printJson({ event: 'ready', dicom: dicom ?? null, stow: stow ?? null });
+  else {
+    const inputs = [
+      ...(dicom === undefined ? [] : [`DICOM as ${settings.dicom?.aeTitle} on ${dicom}`]),
+      ...(stow === undefined ? [] : [`STOW-RS on ${stow}`]),
+      ...settings.watch.map(({ path }) => `files in ${path}`),
+    ];
+    print(`salad-modality receives ${inputs.join(', ')}`);
+  }
   await stopped;
 }
 

@@ -6,10 +6,13 @@ import { destination, type Logger, pino } from 'pino';
 import type { SaladError } from '../../../../src/errors/index.js';
 import type { AssociationEvents } from '../dicom-port/store-association.js';
 import type { Recovery } from '../inbox/recovery.js';
+import type { ScorerEvents } from '../scoring/scorer.js';
+import type { StowEvents } from '../stow/stow-port.js';
+import type { WatchedFolderEvents } from '../watched-folder/watched-folder.js';
 import type { Settings } from './settings.js';
 
-export interface GatewayLog extends AssociationEvents {
-  ready(port: number): void;
+export interface GatewayLog extends AssociationEvents, StowEvents, WatchedFolderEvents, ScorerEvents {
+  ready(ports: { readonly dicom: number | undefined; readonly stow: number | undefined }): void;
   recovered(recovery: Recovery): void;
   stopping(): void;
   stopped(): void;
@@ -17,7 +20,15 @@ export interface GatewayLog extends AssociationEvents {
 
 export function createLog({ logLevel }: Pick<Settings, 'logLevel'>): GatewayLog {
   const log = pino({ name: 'salad-modality', level: logLevel }, destination({ fd: 2, sync: false }));
-  return { ...portLog(log), ...lifeLog(log) };
+  return {
+    ...portLog(log),
+    ...otherInputLog(log),
+    ...scorerLog(log),
+    ready: (ports) => log.info(ports, 'the gateway receives'),
+    recovered: (recovery) => log.info({ ...recovery }, 'the inbox is open'),
+    stopping: () => log.info('stopping; a second signal exits at once'),
+    stopped: () => log.info('stopped'),
+  };
 }
 
 function portLog(log: Logger): AssociationEvents {
@@ -35,12 +46,25 @@ function portLog(log: Logger): AssociationEvents {
   };
 }
 
-function lifeLog(log: Logger): Omit<GatewayLog, keyof AssociationEvents> {
+function otherInputLog(log: Logger): StowEvents & WatchedFolderEvents {
   return {
-    ready: (port) => log.info({ port }, 'the DICOM port is open'),
-    recovered: (recovery) => log.info({ ...recovery }, 'the inbox is open'),
-    stopping: () => log.info('stopping; a second signal exits at once'),
-    stopped: () => log.info('stopped'),
+    stowed: ({ kept, error }) =>
+      kept === undefined
+        ? log.error(error === undefined ? {} : failureOf(error), 'instance of a STOW-RS request refused')
+        : log.info({ instance: kept.id, outcome: kept.outcome }, 'instance of a STOW-RS request kept'),
+    requestRefused: (status) => log.warn({ status }, 'STOW-RS request refused'),
+    taken: (instance, outcome) => log.info({ instance, outcome }, 'file of a watched folder kept'),
+    fileRefused: (error) => log.error(failureOf(error), 'file of a watched folder moved to refused/'),
+    postponed: (error) => log.warn(failureOf(error), 'file of a watched folder waits'),
+  };
+}
+
+function scorerLog(log: Logger): ScorerEvents {
+  return {
+    scored: (instance, frames, milliseconds) =>
+      log.info({ instance, frames, milliseconds: Math.round(milliseconds) }, 'instance scored'),
+    attemptFailed: (instance, { scope, reason }) => log.warn({ instance, scope, reason }, 'scoring failed'),
+    indexFailed: (error) => log.error(failureOf(error), 'the index cannot be written'),
   };
 }
 

@@ -5,52 +5,9 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { isLoopback } from '../../../../src/config/loopback.js';
 import { SaladError } from '../../../../src/errors/index.js';
-import { PRIORITIES } from '../inbox/instance.js';
+import { dicomSection, MIB_MAX, path, serverSection, stowSection, watchSection } from './sections.js';
 
-/** Longest delay of a timer of Node. */
-const MS_MAX = 2 ** 31 - 1;
-const MIB_MAX = 2 ** 30;
-
-const path = z.string().min(1);
-const listen = z.string().regex(/^(\[[0-9a-f:.]+\]|[^[\]:\s]+):\d{1,5}$/i, 'must be HOST:PORT');
-/** PS3.5 section 6.2: 16 characters, no backslash, no control characters; blanks around it do not count. */
-const aeTitle = z
-  .string()
-  .regex(/^(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )$/, 'must be 1 to 16 printable ASCII characters without \\');
-const milliseconds = (byDefault: number) => z.int().min(100).max(MS_MAX).default(byDefault);
-
-const dicom = z.strictObject({
-  listen: listen.default('127.0.0.1:11112').describe('Address of the DICOM port; port 0 selects a free one.'),
-  aeTitle: aeTitle.default('SALAD').describe('Application entity title that callers must call.'),
-  callers: z
-    .array(
-      z.strictObject({
-        aeTitle: aeTitle.describe('Application entity title of the modality.'),
-        address: z.union([z.ipv4(), z.ipv6()]).optional().describe('IP address that it must call from.'),
-        priority: z
-          .enum(PRIORITIES)
-          .default('routine')
-          .describe('stat: all that it sends is scored first; else its C-STORE priority decides.'),
-      }),
-    )
-    .min(1)
-    .describe('Who may send; everybody else is refused.'),
-  allowPlaintext: z
-    .boolean()
-    .default(false)
-    .describe('Allows to listen beyond loopback without TLS, on a network that is protected otherwise.'),
-  tlsCertFile: path.optional().describe('Certificate chain as PEM; turns on TLS, needs tlsKeyFile.'),
-  tlsKeyFile: path.optional().describe('Private key as PEM.'),
-  tlsClientCaFile: path
-    .optional()
-    .describe('Authorities as PEM; callers must then have a certificate of them.'),
-  maxAssociations: z.int().min(1).max(1000).default(16).describe('More are refused for now.'),
-  associationTimeoutMs: milliseconds(30_000).describe('From the connection to the end of the request.'),
-  idleTimeoutMs: milliseconds(3_600_000).describe('Between operations; modalities may be idle for long.'),
-  dataTimeoutMs: milliseconds(60_000).describe('Between two packets of one transfer.'),
-});
-
-const settingsSchema = z.strictObject({
+export const settingsSchema = z.strictObject({
   inbox: path.describe('Folder of the inbox, on a local disk. It holds data of patients.'),
   keepFreeMib: z
     .int()
@@ -60,29 +17,42 @@ const settingsSchema = z.strictObject({
     .describe('MiB of the disk that stay free: below, instances are refused.'),
   maxInstanceMib: z.int().min(1).max(MIB_MAX).default(1024).describe('Largest instance in MiB.'),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('info').describe('Log on stderr.'),
-  dicom,
+  dicom: dicomSection.optional().describe('The DICOM port (C-STORE).'),
+  stow: stowSection.optional().describe('The STOW-RS port.'),
+  watch: z.array(watchSection).default([]).describe('Watched folders.'),
+  server: serverSection
+    .optional()
+    .describe('The salad-serve servers; without this section instances are kept and not scored.'),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
+export type PortSettings = NonNullable<Settings['dicom']> | NonNullable<Settings['stow']>;
+export type ServerSettings = NonNullable<Settings['server']>;
 
 /**
  * Reads the settings; paths are relative to the file.
  * @throws SaladError CONFIGURATION_INVALID, with everything that is wrong
  */
 export async function readSettings(file: string): Promise<Settings> {
-  const settings = check(await read(file), file);
-  const at = (name: string) => resolve(dirname(file), name);
-  const { tlsCertFile, tlsKeyFile, tlsClientCaFile } = settings.dicom;
+  const { inbox, watch, dicom, stow, server, ...settings } = check(await read(file), file);
+  const folder = dirname(file);
   return {
     ...settings,
-    inbox: at(settings.inbox),
-    dicom: {
-      ...settings.dicom,
-      ...(tlsCertFile === undefined ? {} : { tlsCertFile: at(tlsCertFile) }),
-      ...(tlsKeyFile === undefined ? {} : { tlsKeyFile: at(tlsKeyFile) }),
-      ...(tlsClientCaFile === undefined ? {} : { tlsClientCaFile: at(tlsClientCaFile) }),
-    },
+    inbox: resolve(folder, inbox),
+    watch: watch.map((each) => ({ ...each, path: resolve(folder, each.path) })),
+    dicom: dicom && resolveFiles(dicom, folder),
+    stow: stow && resolveFiles(stow, folder),
+    server: server && resolveFiles(server, folder),
   };
+}
+
+/** Makes the values of all keys `...File` absolute. */
+function resolveFiles<T extends object>(section: T, folder: string): T {
+  const resolved = Object.entries(section).map(([key, value]) => [
+    key,
+    /File$/.test(key) && typeof value === 'string' ? resolve(folder, value) : value,
+  ]);
+  return Object.fromEntries(resolved) as T;
 }
 
 async function read(file: string): Promise<unknown> {
@@ -102,21 +72,38 @@ function check(value: unknown, file: string): Settings {
       error.issues.map(({ path: at, message }) => `${at.join('.') || 'the file'}: ${message}`),
     );
   }
-  const { listen: address, allowPlaintext, tlsCertFile, tlsKeyFile, tlsClientCaFile } = data.dicom;
-  const wrong: string[] = [];
-  if ((tlsCertFile === undefined) !== (tlsKeyFile === undefined)) {
-    wrong.push('dicom.tlsCertFile and dicom.tlsKeyFile need each other');
-  }
-  if (tlsClientCaFile !== undefined && tlsCertFile === undefined) {
-    wrong.push('dicom.tlsClientCaFile needs dicom.tlsCertFile and dicom.tlsKeyFile');
-  }
-  if (!isLoopback(address) && tlsCertFile === undefined && !allowPlaintext) {
-    wrong.push(
-      `dicom.listen: ${address} is not loopback: set dicom.tlsCertFile and dicom.tlsKeyFile, or dicom.allowPlaintext`,
-    );
+  const wrong = [
+    ...(data.dicom ? portFaults('dicom', data.dicom) : []),
+    ...(data.stow ? portFaults('stow', data.stow) : []),
+  ];
+  if (!data.dicom && !data.stow && data.watch.length === 0) {
+    wrong.push('nothing to receive from: give dicom, stow or watch');
   }
   if (wrong.length > 0) throw invalid(file, wrong);
   return data;
+}
+
+function portFaults(name: string, section: PortSettings): string[] {
+  const { listen, allowPlaintext, tlsCertFile, tlsKeyFile, tlsClientCaFile } = section;
+  const faults: string[] = [];
+  if ((tlsCertFile === undefined) !== (tlsKeyFile === undefined)) {
+    faults.push(`${name}.tlsCertFile and ${name}.tlsKeyFile need each other`);
+  }
+  if (tlsClientCaFile !== undefined && tlsCertFile === undefined) {
+    faults.push(`${name}.tlsClientCaFile needs ${name}.tlsCertFile and ${name}.tlsKeyFile`);
+  }
+  if (isLoopback(listen)) return faults;
+  if (tlsCertFile === undefined && !allowPlaintext) {
+    faults.push(
+      `${name}.listen: ${listen} is not loopback: set ${name}.tlsCertFile and ${name}.tlsKeyFile, or ` +
+        `${name}.allowPlaintext`,
+    );
+  }
+  if ('callers' in section || section.tokenFile !== undefined || tlsClientCaFile !== undefined) return faults;
+  return [
+    ...faults,
+    `${name}.listen: ${listen} is not loopback: set ${name}.tokenFile or ${name}.tlsClientCaFile`,
+  ];
 }
 
 function invalid(file: string, reasons: readonly string[]): SaladError {

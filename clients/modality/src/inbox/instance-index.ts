@@ -80,15 +80,21 @@ export class InstanceIndex {
     return counts;
   }
 
-  /** The next instance to send to the server, which becomes `streaming`: STAT first, then by arrival. */
-  takeNext(): Instance | undefined {
-    return this.write(() => {
-      const next = this.one(
+  /**
+   * The next instance to send to the server, which becomes `streaming`: STAT first, then by arrival.
+   * @param only of this priority
+   */
+  takeNext(only?: Priority): Instance | undefined {
+    const find = () =>
+      this.one(
         `SELECT * FROM instances WHERE state = 'received' AND (nextAttemptMs <= ? OR nextAttemptMs > ?)
-          ORDER BY priority = 'routine', id LIMIT 1`,
-        this.now(),
-        this.now() + NEXT_ATTEMPT_MS_MAX,
+          AND priority IN (?, ?) ORDER BY priority = 'routine', id LIMIT 1`,
+        ...[this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, only ?? 'routine', only ?? 'stat'],
       );
+    // Reading alone writes nothing to the disk.
+    if (find() === undefined) return undefined;
+    return this.write(() => {
+      const next = find();
       if (next === undefined) return undefined;
       this.run(
         `UPDATE instances SET state = 'streaming', attempts = attempts + 1, changedMs = ? WHERE id = ?`,
@@ -104,10 +110,18 @@ export class InstanceIndex {
     this.change(id, ['streaming'], 'received', reason, this.now() + delayMs);
   }
 
-  /** It has a result, which goes to the destinations; without any it is delivered. */
+  /** An attempt ended for a reason that is not its own: it does not count. Until the next one others come first. */
+  release(id: number, reason: string | null, delayMs: number): void {
+    this.write(() => {
+      this.change(id, ['streaming'], 'received', reason, delayMs === 0 ? 0 : this.now() + delayMs);
+      this.run('UPDATE instances SET attempts = attempts - 1 WHERE id = ?', id);
+    });
+  }
+
+  /** It has a result, which goes to the destinations. */
   scored(id: number, result: string, destinations: readonly string[]): void {
     this.write(() => {
-      this.change(id, ['streaming'], destinations.length === 0 ? 'delivered' : 'scored', null);
+      this.change(id, ['streaming'], 'scored', null);
       this.run('UPDATE instances SET result = ? WHERE id = ?', result, id);
       for (const destination of destinations) {
         this.run(

@@ -3,7 +3,7 @@
 /**
  * - `received`: on the disk, waits for the server; also after a failed attempt and after a restart.
  * - `streaming`: being sent to the server.
- * - `scored`: has a result, which waits for its destinations.
+ * - `scored`: has a result, which waits for its destinations, if there are any.
  * - `delivered`: every destination has the result.
  * - `dead-letter`: needs a decision of a person: `retry` or `drop`.
  */
