@@ -276,7 +276,7 @@ describe('DICOM port', function () {
     const options = { host: '127.0.0.1', port, ca: authority.certificate };
     const known = connectTls({ ...options, cert: client.certificate, key: client.privateKey });
     await once(known, 'secureConnect');
-    const peer = new (RawDicom as unknown as new (socket: unknown) => RawDicom)(known);
+    const peer = new RawDicom(known);
     peers.push(peer);
     assert.equal((await peer.associate())!.type, PDU.associateAc);
     assert.equal(await peer.store('1.2.3', dataSet()), 0);
