@@ -48,8 +48,7 @@ export class InstanceSink extends Writable {
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
     if (this.writableLength > BUFFERED_BYTES_MAX) this.options.onFull(true);
     void this.attempt(async () => {
-      const bytes = chunks.map(({ chunk }) => chunk);
-      await this.incoming?.write(bytes.length === 1 ? bytes[0]! : Buffer.concat(bytes));
+      for (const { chunk } of chunks) await this.incoming?.write(chunk);
     }).then(() => {
       callback();
       this.options.onFull(this.writableLength > BUFFERED_BYTES_MAX);
