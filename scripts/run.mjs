@@ -1,13 +1,16 @@
-// `node scripts/run.mjs salad|salad-modality|demo|bench|test|test-slow [ARGS]`: installs and builds if needed, then runs the program.
-import { spawnSync } from 'node:child_process';
+// `node scripts/run.mjs salad|salad-modality|demo|bench|test|test-slow [ARGS]`: installs and builds if needed, then
+// runs the program.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build, install, root } from './prepare.mjs';
 
 const [verb, ...args] = process.argv.slice(2);
+/** Test files by verb. The groups of a verb run at the same time: a unit test computes, an integration test waits. */
 const TESTS = {
-  test: ['test/unit/**/*.test.ts', 'test/integration/**/*.test.ts'],
-  'test-slow': ['test/slow/**/*.test.ts', 'test/e2e/**/*.test.ts'],
+  test: [['test/integration/**/*.test.ts'], ['test/unit/**/*.test.ts']],
+  'test-slow': [['test/slow/**/*.test.ts', 'test/e2e/**/*.test.ts']],
 };
 
 try {
@@ -19,13 +22,8 @@ try {
 }
 
 if (verb in TESTS) {
-  const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
-  const specs = args.some((arg) => arg.endsWith('.ts')) ? [] : TESTS[verb];
-  const result = spawnSync(process.execPath, [mocha, ...specs, ...args], {
-    cwd: root,
-    stdio: 'inherit',
-  });
-  process.exit(result.status ?? 1);
+  const groups = args.some((arg) => arg.endsWith('.ts')) ? [[]] : TESTS[verb];
+  process.exit(await runTests(groups, args));
 }
 
 // npm runs a script in the root of the checkout, but paths on the command line are relative to the folder of the caller.
@@ -38,3 +36,23 @@ const program = PROGRAMS[verb] ?? 'dist/src/main.js';
 const path = join(root, program);
 process.argv = [process.argv[0], path, ...(verb === 'demo' ? ['demo'] : []), ...args];
 await import(pathToFileURL(path).href);
+
+/** Prints the first group as it runs, and each other one after it. @returns 0 where all passed */
+async function runTests(groups, args) {
+  const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
+  const runs = groups.map((files, index) => {
+    const stdio = index === 0 ? 'inherit' : ['ignore', 'pipe', 'pipe'];
+    const child = spawn(process.execPath, [mocha, ...files, ...args], { cwd: root, stdio });
+    const output = [];
+    child.stdout?.on('data', (data) => output.push(data));
+    child.stderr?.on('data', (data) => output.push(data));
+    return { output, ended: once(child, 'close') };
+  });
+  const codes = [];
+  for (const { output, ended } of runs) {
+    const [code] = await ended;
+    for (const data of output) process.stdout.write(data);
+    codes.push(code ?? 1);
+  }
+  return codes.find((code) => code !== 0) ?? 0;
+}

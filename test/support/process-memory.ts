@@ -9,6 +9,32 @@ export function forcedCollections(everyMs: number): readonly string[] {
   return ['--expose-gc', '--import', `data:text/javascript,setInterval(gc,${everyMs}).unref()`];
 }
 
+/** Memory of one thread after a collection: its heap, and the buffers outside of it. */
+export interface ThreadMemory {
+  readonly thread: number;
+  /** Of the system's clock. */
+  readonly atMs: number;
+  readonly bytes: number;
+}
+
+/** As `forcedCollections`; every thread appends what it holds after each collection to `file`. */
+export function recordedCollections(everyMs: number, file: string): readonly string[] {
+  const program =
+    `import{appendFileSync}from'node:fs';import{threadId}from'node:worker_threads';setInterval(()=>{gc();` +
+    `const{heapUsed,external}=process.memoryUsage();` +
+    `appendFileSync(${JSON.stringify(file)},[threadId,Date.now(),heapUsed+external].join(' ')+'\\n')},${everyMs}).unref()`;
+  return ['--expose-gc', '--import', `data:text/javascript,${encodeURIComponent(program)}`];
+}
+
+/** What the threads of a process wrote to the file of `recordedCollections`. */
+export function readCollections(file: string): readonly ThreadMemory[] {
+  const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
+  return lines.map((line) => {
+    const [thread = NaN, atMs = NaN, bytes = NaN] = line.split(' ').map(Number);
+    return { thread, atMs, bytes };
+  });
+}
+
 /** Resident memory of a process, in bytes, as reported by Linux. */
 export function rssBytes(pid: number): number {
   const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));

@@ -31,13 +31,10 @@ describe('logForeign', () => {
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as { level: number; msg: string; err?: { message: string } });
+    // The last line is written at once, at the end of the process; a line before it may still be on its way.
     assert.deepEqual(
-      lines.map(({ level, msg, err }) => [level, err?.message ?? msg.replace(/ out of.*/, '')]),
-      [
-        [40, 'a warning'],
-        [40, 'No address added'],
-        [60, 'an uncaught error'],
-      ],
+      new Set(lines.map(({ level, msg, err }) => `${level} ${err?.message ?? msg.replace(/ out of.*/, '')}`)),
+      new Set(['40 a warning', '40 No address added', '60 an uncaught error']),
     );
   });
 });
