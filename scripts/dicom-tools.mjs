@@ -1,8 +1,13 @@
-// `node scripts/dicom-tools.mjs`: installs Debian's DICOM programs (DCMTK) and strace if this machine has none.
+// `node scripts/dicom-tools.mjs`: installs Debian's DICOM programs (DCMTK, dicom3tools, Orthanc) and strace if this machine has none.
 // test/slow/modality sends to the gateway with them.
 import { execFileSync, spawnSync } from 'node:child_process';
 
-const PACKAGES = { storescu: 'dcmtk', strace: 'strace' };
+const PACKAGES = {
+  storescu: ['dcmtk'],
+  dciodvfy: ['dicom3tools'],
+  strace: ['strace'],
+  Orthanc: ['orthanc', 'orthanc-dicomweb'],
+};
 
 /** Path of an installed program; undefined if this machine has none. */
 export function installedProgram(name) {
@@ -16,7 +21,7 @@ export function ensureDicomTools() {
   if (missing.length === 0) return;
   const options = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
   execFileSync('apt-get', ['update', '-qq'], options);
-  const packages = missing.map(([, name]) => name);
+  const packages = missing.flatMap(([, names]) => names);
   execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], options);
 }
 

@@ -3,7 +3,7 @@ export async function gatewayPage() {
   const { settingsSchema } = await import('../../dist/clients/modality/src/gateway/settings.js');
   const { z } = await import('zod');
   const { properties, required } = z.toJSONSchema(settingsSchema, { io: 'input' });
-  const { dicom, stow, watch, server, ...plain } = properties;
+  const { dicom, stow, watch, server, destinations, ...plain } = properties;
   const sections = [
     section('Gateway', 'Keys without a section.', { properties: plain, required }),
     section('dicom', dicom.description, dicom),
@@ -11,6 +11,7 @@ export async function gatewayPage() {
     section('stow', stow.description, stow),
     section('watch', watch.description, watch.items),
     section('server', server.description, server),
+    section('destinations', destinations.description, destinations.items),
   ];
   return `# Settings of the gateway
 

@@ -30,12 +30,10 @@ for (const file of files) {
     const script = match[1];
     console.log(`\n--- ${file}\n${script.trimEnd()}`);
     const startMs = Date.now();
-    const startMs = Date.now();
     const { status } = spawnSync('bash', ['-euo', 'pipefail', '-c', withoutBench(script)], {
       cwd: root,
       stdio: ['ignore', 'inherit', 'inherit'],
     });
-    console.log(`--- ${file}: ${((Date.now() - startMs) / 1000).toFixed(0)} s`);
     console.log(`--- ${file}: ${((Date.now() - startMs) / 1000).toFixed(0)} s`);
     if (status === 0) passed++;
     else {

@@ -61,7 +61,13 @@ describe('scoring of the gateway', function () {
 
   function start(addresses: readonly string[], options: Partial<ScorerOptions> = {}): Scorer {
     scorer = new Scorer({
-      ...{ inbox, model: { name: 'small' }, maxFalsePositiveRate: undefined, concurrency: 1 },
+      ...{
+        inbox,
+        model: { name: 'small' },
+        destinations: [],
+        maxFalsePositiveRate: undefined,
+        concurrency: 1,
+      },
       targets: new Targets(addresses.map((target) => ({ target, options: {} }))),
       timeoutMs: { stat: 10_000, routine: 10_000 },
       serverBackoff: { initialMs: 50, maxMs: 200 },

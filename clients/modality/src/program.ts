@@ -10,8 +10,8 @@ export function createProgram(): Command {
   const program = new Command('salad-modality')
     .description(
       'Gateway at a modality: receives DICOM instances, never loses one that it acknowledged, and scores them with ' +
-        'salad-serve servers. Results stay in its inbox: this version does not deliver them to a PACS. Research ' +
-        'software; it does not make a diagnosis.',
+        'salad-serve servers, and delivers structured reports to archives by STOW-RS. Research software; it does not ' +
+        'make a diagnosis.',
     )
     .version(packageVersion())
     .configureHelp(HELP_CONFIGURATION)

@@ -32,9 +32,10 @@ async function status(flags: QueueFlags): Promise<void> {
     const counts = index.counts();
     const dead = index.list('dead-letter').map(({ id, reason }) => ({ id, reason }));
     const conflicts = index.conflicts().length;
+    const deliveries = index.deliveryCounts();
     const { freeBytes } = await readDiskSpace(folders.root);
     if (flags.json) {
-      printJson({ counts, deadLetters: dead, conflicts, freeBytes });
+      printJson({ counts, deliveries, deadLetters: dead, conflicts, freeBytes });
       return;
     }
     print(
@@ -45,6 +46,15 @@ async function status(flags: QueueFlags): Promise<void> {
     );
     print(`set aside (known UID, other content): ${conflicts}`);
     print(`free on the disk: ${Math.floor(freeBytes / 1024 / 1024)} MiB`);
+    if (deliveries.length > 0) {
+      print();
+      print(
+        table(
+          ['destination', 'deliveries', 'count'],
+          deliveries.map(({ destination, state, count }) => [destination, state, String(count)]),
+        ),
+      );
+    }
     if (dead.length > 0) {
       print();
       print(

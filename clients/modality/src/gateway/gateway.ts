@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { targetOptions } from '../../../../src/cli/shared/target.js';
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import { Deliverer } from '../delivery/deliverer.js';
 import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
 import { Scorer } from '../scoring/scorer.js';
@@ -9,7 +10,7 @@ import { Targets } from '../scoring/targets.js';
 import { StowPort } from '../stow/stow-port.js';
 import { WatchedFolder } from '../watched-folder/watched-folder.js';
 import type { GatewayLog } from './log.js';
-import type { PortSettings, ServerSettings, Settings } from './settings.js';
+import type { DestinationSettings, PortSettings, ServerSettings, Settings } from './settings.js';
 
 const MIB = 1024 * 1024;
 /** Offered to callers: large enough that a mammogram takes few PDUs. */
@@ -41,7 +42,10 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
     });
     closers.push(() => inbox.close());
     log.recovered(inbox.recovery);
-    const scorer = await startScorer(settings.server, inbox, log, closers);
+    const deliverer = await startDeliverer(settings.destinations, inbox, log, closers);
+    const names = settings.destinations.map(({ name }) => name);
+    const scored = wakingScored(log, () => deliverer.wake());
+    const scorer = await startScorer(settings.server, names, inbox, scored, closers);
     const events = waking(log, () => scorer?.wake());
     await startFolders(settings, inbox, events, closers);
     const stow = await startStow(settings.stow, inbox, events, closers);
@@ -64,17 +68,44 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
 
 /** The same events; those of a received instance also wake the scorer. */
 function waking(log: GatewayLog, wake: () => void): GatewayLog {
-  const after =
-    <T extends readonly unknown[]>(event: (...details: T) => void) =>
-    (...details: T) => {
-      event(...details);
-      wake();
-    };
-  return { ...log, stored: after(log.stored), stowed: after(log.stowed), taken: after(log.taken) };
+  const { stored, stowed, taken } = log;
+  return { ...log, stored: after(stored, wake), stowed: after(stowed, wake), taken: after(taken, wake) };
+}
+
+/** The same events; that of a scored instance also wakes the deliverer. */
+function wakingScored(log: GatewayLog, wake: () => void): GatewayLog {
+  return { ...log, scored: after(log.scored, wake) };
+}
+
+function after<T extends readonly unknown[]>(event: (...details: T) => void, wake: () => void) {
+  return (...details: T) => {
+    event(...details);
+    wake();
+  };
+}
+
+async function startDeliverer(
+  settings: readonly DestinationSettings[],
+  inbox: Inbox,
+  events: GatewayLog,
+  closers: Closers,
+): Promise<Deliverer> {
+  const destinations = await Promise.all(
+    settings.map(async ({ name, url, timeoutMs, authorizationFile, caFile }) => ({
+      ...{ name, url, timeoutMs },
+      authorization: authorizationFile && (await readFile(authorizationFile, 'utf8')).trim(),
+      ca: caFile === undefined ? undefined : await readFile(caFile),
+    })),
+  );
+  const deliverer = new Deliverer({ inbox, destinations, events });
+  deliverer.start();
+  closers.push(() => deliverer.stop());
+  return deliverer;
 }
 
 async function startScorer(
   settings: ServerSettings | undefined,
+  destinations: readonly string[],
   inbox: Inbox,
   log: GatewayLog,
   closers: Closers,
@@ -90,6 +121,7 @@ async function startScorer(
   const scorer = new Scorer({
     inbox,
     targets: new Targets(options),
+    destinations,
     model: { name, ...(version === undefined ? {} : { version: Number(version) }) },
     maxFalsePositiveRate: settings.maxFalsePositiveRate,
     concurrency: settings.concurrency,

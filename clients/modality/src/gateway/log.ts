@@ -4,6 +4,7 @@
  */
 import { destination, type Logger, pino } from 'pino';
 import type { SaladError } from '../../../../src/errors/index.js';
+import type { DelivererEvents } from '../delivery/deliverer.js';
 import type { AssociationEvents } from '../dicom-port/store-association.js';
 import type { Recovery } from '../inbox/recovery.js';
 import type { ScorerEvents } from '../scoring/scorer.js';
@@ -11,7 +12,12 @@ import type { StowEvents } from '../stow/stow-port.js';
 import type { WatchedFolderEvents } from '../watched-folder/watched-folder.js';
 import type { Settings } from './settings.js';
 
-export interface GatewayLog extends AssociationEvents, StowEvents, WatchedFolderEvents, ScorerEvents {
+export interface GatewayLog
+  extends AssociationEvents,
+    StowEvents,
+    WatchedFolderEvents,
+    ScorerEvents,
+    DelivererEvents {
   ready(ports: { readonly dicom: number | undefined; readonly stow: number | undefined }): void;
   recovered(recovery: Recovery): void;
   stopping(): void;
@@ -24,6 +30,7 @@ export function createLog({ logLevel }: Pick<Settings, 'logLevel'>): GatewayLog 
     ...portLog(log),
     ...otherInputLog(log),
     ...scorerLog(log),
+    ...delivererLog(log),
     ready: (ports) => log.info(ports, 'the gateway receives'),
     recovered: (recovery) => log.info({ ...recovery }, 'the inbox is open'),
     stopping: () => log.info('stopping; a second signal exits at once'),
@@ -65,6 +72,14 @@ function scorerLog(log: Logger): ScorerEvents {
       log.info({ instance, frames, milliseconds: Math.round(milliseconds) }, 'instance scored'),
     attemptFailed: (instance, { scope, reason }) => log.warn({ instance, scope, reason }, 'scoring failed'),
     indexFailed: (error) => log.error(failureOf(error), 'the index cannot be written'),
+  };
+}
+
+function delivererLog(log: Logger): Omit<DelivererEvents, 'indexFailed'> {
+  return {
+    delivered: (instance, destination) => log.info({ instance, destination }, 'result delivered'),
+    deliveryFailed: (instance, destination, { result, reason }) =>
+      log.warn({ instance, destination, result, reason }, 'delivery failed'),
   };
 }
 

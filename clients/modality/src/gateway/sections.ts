@@ -73,6 +73,25 @@ export const watchSection = z.strictObject({
   pollMs: milliseconds(1000).describe('How often the folder is read.'),
 });
 
+export const destinationSection = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[\w.-]{1,32}$/, 'must be 1 to 32 letters, digits, dots, dashes or underscores')
+    .describe('In status, show and the log. Results wait for it under this name.'),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .describe('DICOMweb service of the archive, such as `https://pacs.example/dicom-web`.'),
+  authorizationFile: path
+    .optional()
+    .describe('File with the value of the header Authorization, such as `Bearer …` or `Basic …`.'),
+  caFile: path.optional().describe('Trusted authorities (PEM), instead of those of the system.'),
+  allowPlaintext: z
+    .boolean()
+    .default(false)
+    .describe('Allows http beyond loopback: reports hold names of patients.'),
+  timeoutMs: milliseconds(60_000).describe('Longest time of one request.'),
+});
+
 export const serverSection = z.strictObject({
   targets: z
     .array(z.string().min(1))

@@ -3,9 +3,17 @@ import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import { isLoopback } from '../../../../src/config/loopback.js';
+import { isLoopback, isLoopbackHost } from '../../../../src/config/loopback.js';
 import { SaladError } from '../../../../src/errors/index.js';
-import { dicomSection, MIB_MAX, path, serverSection, stowSection, watchSection } from './sections.js';
+import {
+  destinationSection,
+  dicomSection,
+  MIB_MAX,
+  path,
+  serverSection,
+  stowSection,
+  watchSection,
+} from './sections.js';
 
 export const settingsSchema = z.strictObject({
   inbox: path.describe('Folder of the inbox, on a local disk. It holds data of patients.'),
@@ -23,10 +31,15 @@ export const settingsSchema = z.strictObject({
   server: serverSection
     .optional()
     .describe('The salad-serve servers; without this section instances are kept and not scored.'),
+  destinations: z
+    .array(destinationSection)
+    .default([])
+    .describe('Archives that get a structured report of every result, by STOW-RS.'),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
 export type PortSettings = NonNullable<Settings['dicom']> | NonNullable<Settings['stow']>;
+export type DestinationSettings = Settings['destinations'][number];
 export type ServerSettings = NonNullable<Settings['server']>;
 
 /**
@@ -34,7 +47,7 @@ export type ServerSettings = NonNullable<Settings['server']>;
  * @throws SaladError CONFIGURATION_INVALID, with everything that is wrong
  */
 export async function readSettings(file: string): Promise<Settings> {
-  const { inbox, watch, dicom, stow, server, ...settings } = check(await read(file), file);
+  const { inbox, watch, dicom, stow, server, destinations, ...settings } = check(await read(file), file);
   const folder = dirname(file);
   return {
     ...settings,
@@ -43,6 +56,7 @@ export async function readSettings(file: string): Promise<Settings> {
     dicom: dicom && resolveFiles(dicom, folder),
     stow: stow && resolveFiles(stow, folder),
     server: server && resolveFiles(server, folder),
+    destinations: destinations.map((each) => resolveFiles(each, folder)),
   };
 }
 
@@ -76,11 +90,26 @@ function check(value: unknown, file: string): Settings {
     ...(data.dicom ? portFaults('dicom', data.dicom) : []),
     ...(data.stow ? portFaults('stow', data.stow) : []),
   ];
+  wrong.push(...destinationFaults(data));
   if (!data.dicom && !data.stow && data.watch.length === 0) {
     wrong.push('nothing to receive from: give dicom, stow or watch');
   }
   if (wrong.length > 0) throw invalid(file, wrong);
   return data;
+}
+
+function destinationFaults({ destinations, server }: Settings): string[] {
+  const faults: string[] = [];
+  if (destinations.length > 0 && server === undefined) faults.push('destinations: results need server');
+  const names = destinations.map(({ name }) => name);
+  if (new Set(names).size < names.length) faults.push('destinations: names must differ');
+  for (const { name, url, allowPlaintext } of destinations) {
+    const { protocol, hostname } = new URL(url);
+    if (protocol === 'http:' && !isLoopbackHost(hostname) && !allowPlaintext) {
+      faults.push(`destinations: ${name}: http beyond loopback: use https, or set allowPlaintext`);
+    }
+  }
+  return faults;
 }
 
 function portFaults(name: string, section: PortSettings): string[] {

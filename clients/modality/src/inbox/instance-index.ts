@@ -163,6 +163,23 @@ export class InstanceIndex {
     );
   }
 
+  /** Number of deliveries by destination and state. */
+  deliveryCounts(): readonly {
+    readonly destination: string;
+    readonly state: Delivery['state'];
+    readonly count: number;
+  }[] {
+    const rows = this.database
+      .prepare(
+        'SELECT destination, state, count(*) AS count FROM deliveries GROUP BY destination, state ORDER BY 1, 2',
+      )
+      .all();
+    return (rows as readonly Row[]).map(
+      ({ destination, state, count }) =>
+        ({ destination, state, count }) as ReturnType<InstanceIndex['deliveryCounts']>[number],
+    );
+  }
+
   /** The next instance whose result goes to a destination; one destination never delays another. */
   nextDelivery(destination: string): Instance | undefined {
     return this.one(

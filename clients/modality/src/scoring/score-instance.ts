@@ -61,6 +61,8 @@ export interface FrameResult {
 }
 
 export interface InstanceResult {
+  /** When, in ms since 1970. */
+  readonly scoredMs: number;
   readonly rows: number;
   readonly columns: number;
   readonly frames: readonly FrameResult[];
@@ -99,7 +101,7 @@ export async function scoreInstance(
       }
       frames.push(resultOf(await scoreFrame(task, instance, frame), index + 1));
     }
-    return { rows: facts.rows!, columns: facts.columns!, frames };
+    return { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames };
   } finally {
     file?.close();
   }

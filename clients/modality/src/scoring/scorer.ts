@@ -10,6 +10,8 @@ import { type ScoringTask, scoreInstance } from './score-instance.js';
 
 export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'timeoutMs' | 'signal'> {
   readonly inbox: Inbox;
+  /** Names of those that get every result. */
+  readonly destinations: readonly string[];
   /** Instances at a time; one more for STAT. */
   readonly concurrency: number;
   readonly timeoutMs: Readonly<Record<Priority, number>>;
@@ -100,7 +102,7 @@ export class Scorer {
   }
 
   private async score(instance: Instance): Promise<void> {
-    const { inbox, events, timeoutMs } = this.options;
+    const { inbox, events, timeoutMs, destinations } = this.options;
     const { signal } = this.abort;
     const began = performance.now();
     this.current.add(instance.id);
@@ -115,7 +117,7 @@ export class Scorer {
         (error: unknown) => failureOf(error),
       );
       if (!('scope' in outcome)) {
-        inbox.index.scored(instance.id, JSON.stringify(outcome), []);
+        inbox.index.scored(instance.id, JSON.stringify(outcome), destinations);
         this.serverFailures = 0;
         events.scored(instance.id, outcome.frames.length, performance.now() - began);
       } else if (signal.aborted) inbox.index.release(instance.id, instance.reason, 0);
