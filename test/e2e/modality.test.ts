@@ -1,9 +1,10 @@
 /** The command `salad-modality`, with a peer on its DICOM port. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
+import { eventually } from '../support/eventually.js';
 import {
   type GatewayProcess,
   modality,
@@ -138,11 +139,18 @@ describe('salad-modality', function () {
     assert.deepEqual([second.code, /another gateway/.test(second.stderr)], [2, true]);
   });
 
-  it('writes no identifier into its log: of data sets, UIDs, titles or malformed messages', async () => {
+  it('writes no identifier into its log: of data sets, UIDs, titles, file names or malformed messages', async () => {
     settings = writeSettings(folder, {
       logLevel: 'debug',
       dicom: { listen: '127.0.0.1:0', callers: [{ aeTitle: 'DX1' }] },
+      stow: { listen: '127.0.0.1:0' },
+      watch: [{ path: 'watched', settleMs: 100, incompleteMs: 100, pollMs: 100 }],
+      // Refuses every connection: what is said of failures is logged, too.
+      server: { targets: ['127.0.0.1:1'], model: 'small' },
+      destinations: [{ name: 'pacs', url: 'http://127.0.0.1:1' }],
     });
+    mkdirSync(join(folder, 'watched', SECRET), { recursive: true });
+    writeFileSync(join(folder, 'watched', SECRET, `${SECRET}.dcm`), SECRET);
     const running = await start();
     const peer = await associated(running);
     assert.equal(await peer.store(SECRET_UID, DATA_SET), 0);
@@ -152,15 +160,31 @@ describe('salad-modality', function () {
     const broken = await associated(running);
     broken.send(PDU.data, Buffer.from(`\0\0\0\x14\x01\x03${SECRET}${SECRET}`, 'latin1').subarray(0, 24));
     await broken.next();
+    const part = `\r\n--b\r\nContent-Type: application/dicom\r\n\r\n${SECRET}\r\n--b--\r\n`;
+    const stowed = await fetch(`http://${running.stow}/studies?name=${SECRET}`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'multipart/related; type="application/dicom"; boundary=b',
+        'user-agent': SECRET,
+      },
+      body: part,
+    });
+    assert.equal(stowed.status, 409);
+    assert.equal((await fetch(`http://${running.stow}/${SECRET}`)).status, 404);
+    await eventually(() => {
+      assert.match(running.log(), /moved to refused/);
+      assert.match(running.log(), /scoring failed/);
+    });
     await running.stop();
     const log = running.log();
     assert.match(log, /"outcome":"stored"/);
+    assert.match(log, /STOW-RS request refused/);
     assert.match(log, /INSTANCE_CONFLICT/);
     assert.match(log, /callingAeTitle/);
     assert.match(log, /cannot be read/);
     for (const secret of [SECRET, SECRET_UID]) assert.ok(!log.includes(secret), log);
-    // File names neither.
-    const names = readdirSync(folder, { recursive: true }) as string[];
-    for (const name of names) assert.ok(!name.includes(SECRET_UID), name);
+    // Nor into names of files of the inbox.
+    const names = readdirSync(join(folder, 'inbox'), { recursive: true }) as string[];
+    for (const name of names) assert.ok(!name.includes(SECRET_UID) && !name.includes(SECRET), name);
   });
 });

@@ -38,6 +38,8 @@ export interface GatewayProcess {
   readonly process: ChildProcess;
   /** Of the DICOM port. */
   readonly port: number;
+  /** HOST:PORT of the STOW-RS port; null without one. */
+  readonly stow: string | null;
   /** Everything on stderr so far: the log. */
   log(): string;
   /** Sends the signal to the process and waits for its end. */
@@ -60,9 +62,10 @@ export async function startGatewayProcess(
     createInterface({ input: child.stdout }).once('line', done);
     void exited.then((code) => fail(new Error(`salad-modality ended with exit code ${code}: ${log}`)));
   });
-  const { dicom } = JSON.parse(first) as { readonly dicom: string };
+  const { dicom, stow } = JSON.parse(first) as { readonly dicom: string; readonly stow: string | null };
   return {
     process: child,
+    stow,
     port: Number(dicom.slice(dicom.lastIndexOf(':') + 1)),
     log: () => log,
     async stop(signal = 'SIGTERM') {
