@@ -89,6 +89,12 @@ async function drop({ folders, index }: Queue, instance: Instance): Promise<void
 
 async function exportTo(out: string, { folders }: Queue, instance: Instance): Promise<void> {
   await mkdir(out, { recursive: true, mode: 0o700 });
+  if (instance.bytes === 0) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `the file of instance ${instance.id} was removed after its delivery; show prints the result`,
+    );
+  }
   await copyFile(pathOf(folders, instance), join(out, `${instance.id}.dcm`), constants.COPYFILE_EXCL);
   if (instance.result !== null) {
     await writeFile(join(out, `${instance.id}.json`), `${instance.result}\n`, { flag: 'wx', mode: 0o600 });

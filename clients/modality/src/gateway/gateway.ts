@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { targetOptions } from '../../../../src/cli/shared/target.js';
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer } from '../delivery/deliverer.js';
 import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
@@ -15,6 +16,7 @@ import type { DestinationSettings, PortSettings, ServerSettings, Settings } from
 const MIB = 1024 * 1024;
 /** Offered to callers: large enough that a mammogram takes few PDUs. */
 const PDU_BYTES_MAX = 128 * 1024;
+const HOUR_MS = 3_600_000;
 /** For operations under way when the gateway stops. */
 const GRACE_MS = 30_000;
 
@@ -42,6 +44,7 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
     });
     closers.push(() => inbox.close());
     log.recovered(inbox.recovery);
+    closers.push(await startRemoval(inbox, settings.keepDeliveredHours * HOUR_MS, log));
     const deliverer = await startDeliverer(settings.destinations, inbox, log, closers);
     const names = settings.destinations.map(({ name }) => name);
     const scored = wakingScored(log, () => deliverer.wake());
@@ -64,6 +67,26 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
     await close();
     throw error;
   }
+}
+
+/** Removes files of delivered instances now, and every hour. @returns what ends it */
+async function startRemoval(inbox: Inbox, keepMs: number, log: GatewayLog): Promise<() => Promise<void>> {
+  let running = Promise.resolve();
+  const remove = async () => {
+    try {
+      log.removed(await inbox.removeDelivered(keepMs));
+    } catch (error) {
+      log.indexFailed(SaladError.from(error));
+    }
+  };
+  await remove();
+  const timer = setInterval(() => {
+    running = remove();
+  }, HOUR_MS);
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
 }
 
 /** The same events; those of a received instance also wake the scorer. */

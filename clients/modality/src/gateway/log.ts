@@ -20,6 +20,8 @@ export interface GatewayLog
     DelivererEvents {
   ready(ports: { readonly dicom: number | undefined; readonly stow: number | undefined }): void;
   recovered(recovery: Recovery): void;
+  /** Files of delivered instances. */
+  removed(files: number): void;
   stopping(): void;
   stopped(): void;
 }
@@ -33,6 +35,7 @@ export function createLog({ logLevel }: Pick<Settings, 'logLevel'>): GatewayLog 
     ...delivererLog(log),
     ready: (ports) => log.info(ports, 'the gateway receives'),
     recovered: (recovery) => log.info({ ...recovery }, 'the inbox is open'),
+    removed: (files) => log.info({ files }, 'files of delivered instances removed'),
     stopping: () => log.info('stopping; a second signal exits at once'),
     stopped: () => log.info('stopped'),
   };

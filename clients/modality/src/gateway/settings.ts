@@ -24,6 +24,14 @@ export const settingsSchema = z.strictObject({
     .default(1024)
     .describe('MiB of the disk that stay free: below, instances are refused.'),
   maxInstanceMib: z.int().min(1).max(MIB_MAX).default(1024).describe('Largest instance in MiB.'),
+  keepDeliveredHours: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(168)
+    .describe(
+      'After so many hours the files of delivered instances are removed; what is not delivered stays.',
+    ),
   logLevel: z.enum(['silent', 'error', 'warn', 'info', 'debug']).default('info').describe('Log on stderr.'),
   dicom: dicomSection.optional().describe('The DICOM port (C-STORE).'),
   stow: stowSection.optional().describe('The STOW-RS port.'),

@@ -87,6 +87,20 @@ export class Inbox {
     );
   }
 
+  /**
+   * Removes the files of instances that were delivered so long ago.
+   * @returns how many
+   */
+  async removeDelivered(keepMs: number): Promise<number> {
+    const now = this.options.now ?? Date.now;
+    const instances = this.index.deliveredBefore(now() - keepMs);
+    for (const instance of instances) {
+      await rm(pathOf(this.folders, instance), { force: true });
+      this.index.fileRemoved(instance.id);
+    }
+    return instances.length;
+  }
+
   private context(): IncomingContext {
     return {
       folders: this.folders,

@@ -238,6 +238,19 @@ export class InstanceIndex {
     });
   }
 
+  /** Delivered instances whose last change was before a time, and whose file is still there. */
+  deliveredBefore(ms: number): readonly Instance[] {
+    const rows = this.database
+      .prepare(`SELECT * FROM instances WHERE state = 'delivered' AND changedMs < ? AND bytes > 0`)
+      .all(ms);
+    return (rows as readonly Row[]).map(instanceOf);
+  }
+
+  /** Its file was removed; the row stays, so that the same content is known when it comes again. */
+  fileRemoved(id: number): void {
+    this.run(`UPDATE instances SET bytes = 0 WHERE id = ? AND state = 'delivered'`, id);
+  }
+
   /** Removes an instance from the index. */
   remove(id: number): void {
     this.run('DELETE FROM instances WHERE id = ?', id);

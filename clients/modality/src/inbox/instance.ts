@@ -29,6 +29,7 @@ export interface Instance extends InstanceIdentity {
   readonly contentHash: string;
   /** Name of the file in the folder `instances`. */
   readonly file: string;
+  /** Size of the file; 0 after it was removed because the instance is delivered. */
   readonly bytes: number;
   readonly priority: Priority;
   readonly state: State;

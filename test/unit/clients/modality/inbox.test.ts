@@ -261,6 +261,25 @@ describe('inbox of the gateway', () => {
     });
   });
 
+  it('removes files of instances delivered long ago, and still knows their content', async () => {
+    const delivered = (await receive('1.2.1', 'one')).id;
+    const waiting = (await receive('1.2.2', 'two')).id;
+    for (const id of [delivered, waiting]) {
+      inbox.index.takeNext();
+      inbox.index.scored(id, '{}', ['pacs']);
+    }
+    inbox.index.endDelivery(delivered, 'pacs');
+    assert.equal(await inbox.removeDelivered(60_000), 0);
+    nowMs += 60_001;
+    assert.equal(await inbox.removeDelivered(60_000), 1);
+    assert.equal(await inbox.removeDelivered(60_000), 0);
+    assert.deepEqual(readdirSync(inbox.folders.instances), [inbox.index.byId(waiting)!.file]);
+    await reopen();
+    assert.equal(inbox.recovery.lost, 0);
+    assert.equal((await receive('1.2.1', 'one')).outcome, 'duplicate');
+    await assert.rejects(receive('1.2.1', 'other'), reason('INSTANCE_CONFLICT'));
+  });
+
   it('retries an instance that could not be scored from the start', async () => {
     const { id } = await receive('1.2.3', 'data set');
     inbox.index.takeNext();
