@@ -256,12 +256,26 @@ export class InstanceIndex {
     this.run('DELETE FROM instances WHERE id = ?', id);
   }
 
-  /** After a restart nothing is being sent. @returns how many instances were */
-  resetStreaming(): number {
-    return this.run(
-      `UPDATE instances SET state = 'received', nextAttemptMs = 0, changedMs = ? WHERE state = 'streaming'`,
-      this.now(),
-    );
+  /**
+   * After a restart nothing is being sent. An instance that was being sent every time when the program ended may be the
+   * cause: after so many attempts it is a dead letter.
+   * @returns how many instances were being sent
+   */
+  resetStreaming(attemptsMax: number): number {
+    return this.write(() => {
+      const isTried = `state = 'streaming' AND attempts >= ?`;
+      const ended = this.run(
+        `UPDATE instances SET state = 'dead-letter', reason = ?, changedMs = ? WHERE ${isTried}`,
+        'the gateway ended while it was being scored, every time',
+        this.now(),
+        attemptsMax,
+      );
+      const reset = this.run(
+        `UPDATE instances SET state = 'received', nextAttemptMs = 0, changedMs = ? WHERE state = 'streaming'`,
+        this.now(),
+      );
+      return ended + reset;
+    });
   }
 
   addConflict({ sopInstanceUid, contentHash, file }: Omit<Conflict, 'receivedMs'>): void {

@@ -10,6 +10,9 @@
 export const STATES = ['received', 'streaming', 'scored', 'delivered', 'dead-letter'] as const;
 export type State = (typeof STATES)[number];
 
+/** After so many attempts that failed, or that the end of the program cut off, an instance is a dead letter. */
+export const ATTEMPTS_MAX = 10;
+
 /** STAT instances are sent first. */
 export const PRIORITIES = ['stat', 'routine'] as const;
 export type Priority = (typeof PRIORITIES)[number];

@@ -5,6 +5,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileHead } from './file-head.js';
 import type { InboxFolders } from './folders.js';
+import { ATTEMPTS_MAX } from './instance.js';
 import type { InstanceIndex } from './instance-index.js';
 
 export interface Recovery {
@@ -23,7 +24,7 @@ export interface Recovery {
 export async function recover(folders: InboxFolders, index: InstanceIndex): Promise<Recovery> {
   const temporary = await readdir(folders.temporary);
   for (const name of temporary) await rm(join(folders.temporary, name), { force: true });
-  const reset = index.resetStreaming();
+  const reset = index.resetStreaming(ATTEMPTS_MAX);
   const known = new Set<string>();
   let lost = 0;
   for (const { id, file, bytes, state } of index.list()) {

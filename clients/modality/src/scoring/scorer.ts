@@ -3,7 +3,7 @@ import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
-import type { Instance, Priority } from '../inbox/instance.js';
+import { ATTEMPTS_MAX, type Instance, type Priority } from '../inbox/instance.js';
 import { type BackoffOptions, waitMs } from './backoff.js';
 import { type AttemptFailure, failureOf } from './failure.js';
 import { type ScoringTask, scoreInstance } from './score-instance.js';
@@ -29,8 +29,6 @@ export interface ScorerEvents {
   indexFailed(error: SaladError): void;
 }
 
-/** After so many failed attempts that were nobody else's fault an instance is a dead letter. */
-const ATTEMPTS_MAX = 10;
 const INSTANCE_BACKOFF: BackoffOptions = { initialMs: 5000, maxMs: 600_000 };
 const SERVER_BACKOFF: BackoffOptions = { initialMs: 500, maxMs: 30_000 };
 /** How often the inbox is asked: for instances that are due, or that a command retried. */

@@ -125,6 +125,20 @@ describe('inbox of the gateway', () => {
     await unfinished.discard();
   });
 
+  it('makes an instance a dead letter that was being sent ten times when the gateway ended, and no other', async () => {
+    const { id } = await receive('1.2.3', 'one');
+    const other = (await receive('1.2.4', 'two')).id;
+    for (let count = 0; count < 10; count++) {
+      assert.equal(inbox.index.takeNext()!.id, id);
+      await reopen();
+    }
+    assert.deepEqual(
+      [inbox.index.byId(id)!.state, inbox.index.byId(other)!.state],
+      ['dead-letter', 'received'],
+    );
+    assert.match(inbox.index.byId(id)!.reason!, /every time/);
+  });
+
   it('rebuilds an index that was lost from the files, with the same content hashes', async () => {
     await receive('1.2.3', 'one');
     await receive('1.2.4', 'two');
