@@ -15,7 +15,7 @@ export function registerServe(program: Command): void {
     .description(
       'Receives DICOM instances by C-STORE, STOW-RS and from watched folders, keeps them in the inbox, and scores them ' +
         'with salad-serve servers. An instance is acknowledged when its file, its folder and the index are on the ' +
-        'disk. Every result goes to the destinations as a structured report, by STOW-RS; without destinations it ' +
+        'disk. Every result goes to the destinations as a structured report, by STOW-RS or C-STORE; without destinations it ' +
         'stays in the inbox, for show and export.',
     )
     .requiredOption('--config <file>', 'YAML file with the settings')

@@ -4,15 +4,15 @@ import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
 import type { Instance } from '../inbox/instance.js';
-import { buildReport } from '../results/report.js';
+import { buildReport, type Report } from '../results/report.js';
 import { readSourceHeader } from '../results/source-header.js';
 import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
-import { type StowOutcome, type StowTarget, storeByStow } from './stow-client.js';
+import { type CStoreTarget, storeByCStore } from './c-store-client.js';
+import type { DeliveryOutcome } from './outcome.js';
+import { type StowTarget, storeByStow } from './stow-client.js';
 
-export interface Destination extends StowTarget {
-  readonly name: string;
-}
+export type Destination = { readonly name: string } & (StowTarget | CStoreTarget);
 
 export interface DelivererOptions {
   readonly inbox: Inbox;
@@ -24,7 +24,7 @@ export interface DelivererOptions {
 
 export interface DelivererEvents {
   delivered(instance: number, destination: string): void;
-  deliveryFailed(instance: number, destination: string, outcome: StowOutcome): void;
+  deliveryFailed(instance: number, destination: string, outcome: DeliveryOutcome): void;
   indexFailed(error: SaladError): void;
 }
 
@@ -78,19 +78,22 @@ export class Deliverer {
     }
   }
 
-  private async deliver(destination: Destination, instance: Instance): Promise<StowOutcome> {
-    let report: Uint8Array;
+  private async deliver(destination: Destination, instance: Instance): Promise<DeliveryOutcome> {
+    let report: Report;
     try {
       const source = await readSourceHeader(pathOf(this.options.inbox.folders, instance));
-      report = buildReport(source, JSON.parse(instance.result!) as InstanceResult).bytes;
+      report = buildReport(source, JSON.parse(instance.result!) as InstanceResult);
     } catch (error) {
       const { reason, message } = SaladError.from(error);
       return { result: 'rejected', reason: reason === 'INTERNAL' ? 'the report cannot be written' : message };
     }
-    return storeByStow(destination, report, this.abort.signal);
+    const { signal } = this.abort;
+    return 'url' in destination
+      ? storeByStow(destination, report.bytes, signal)
+      : storeByCStore(destination, report.dataSet, signal);
   }
 
-  private record(destination: string, id: number, outcome: StowOutcome): void {
+  private record(destination: string, id: number, outcome: DeliveryOutcome): void {
     const { inbox, events } = this.options;
     if (outcome.result === 'delivered') {
       inbox.index.endDelivery(id, destination);

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { type DeliveryOutcome, outcomeOfStatus } from './outcome.js';
 
 export interface StowTarget {
   /** Of the DICOMweb service; `/studies` is added. */
@@ -13,23 +14,8 @@ export interface StowTarget {
   readonly timeoutMs: number;
 }
 
-/**
- * - `delivered`: the archive says that it has the object.
- * - `rejected`: it does not take this object.
- * - `unavailable`: it takes nothing now, or nothing from this program.
- */
-export interface StowOutcome {
-  readonly result: 'delivered' | 'rejected' | 'unavailable';
-  /** No text of the archive, which may repeat values of the object. */
-  readonly reason: string;
-}
-
 /** The object itself is wrong for the archive; other statuses say something about archive or access. */
 const REJECTING: ReadonlySet<number> = new Set([400, 409, 410, 413, 415, 422]);
-/** Duplicate SOP Instance: the UID is of this content alone, so it is there already. */
-const DUPLICATE = 0x0111;
-/** Out of resources, PS3.4 table B.2-1. */
-const OUT_OF_RESOURCES = 0xa700;
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
 /** Never rejects. */
@@ -37,7 +23,7 @@ export async function storeByStow(
   target: StowTarget,
   dicomFile: Uint8Array,
   signal: AbortSignal,
-): Promise<StowOutcome> {
+): Promise<DeliveryOutcome> {
   try {
     const { status, body } = await post(target, dicomFile, signal);
     return outcomeOf(status, body);
@@ -89,16 +75,14 @@ async function readText(response: IncomingMessage): Promise<string> {
 }
 
 /** An archive may answer 200 and still say that it did not store the object: the body counts, too. */
-export function outcomeOf(status: number, body: string): StowOutcome {
+export function outcomeOf(status: number, body: string): DeliveryOutcome {
   const failure = failureReasonOf(body);
-  if (failure === DUPLICATE) return { result: 'delivered', reason: 'it was there already' };
-  const detail = failure === undefined ? '' : `, failure reason 0x${failure.toString(16).padStart(4, '0')}`;
-  const reason = `HTTP ${status}${detail}`;
-  if (failure !== undefined && failure >> 8 === OUT_OF_RESOURCES >> 8)
-    return { result: 'unavailable', reason };
-  if (status >= 200 && status < 300) {
-    return { result: failure === undefined ? 'delivered' : 'rejected', reason };
+  if (failure !== undefined) {
+    const reason = `HTTP ${status}, failure reason 0x${failure.toString(16).padStart(4, '0')}`;
+    return failure === 0 ? { result: 'rejected', reason } : outcomeOfStatus(failure, reason);
   }
+  const reason = `HTTP ${status}`;
+  if (status >= 200 && status < 300) return { result: 'delivered', reason };
   return { result: REJECTING.has(status) ? 'rejected' : 'unavailable', reason };
 }
 

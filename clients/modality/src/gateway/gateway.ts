@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { targetOptions } from '../../../../src/cli/shared/target.js';
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
-import { Deliverer } from '../delivery/deliverer.js';
+import { Deliverer, type Destination } from '../delivery/deliverer.js';
 import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
 import { Scorer } from '../scoring/scorer.js';
@@ -69,6 +69,18 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
   }
 }
 
+async function destinationOf(settings: DestinationSettings): Promise<Destination> {
+  const { name, url, dicom = '', timeoutMs, authorizationFile, caFile } = settings;
+  const ca = caFile === undefined ? undefined : await readFile(caFile);
+  if (url === undefined) {
+    const { calledAeTitle = '', callingAeTitle } = settings;
+    return { name, ...endpointOf({ listen: dicom }), calledAeTitle, callingAeTitle, ca, timeoutMs };
+  }
+  const authorization =
+    authorizationFile === undefined ? undefined : (await readFile(authorizationFile, 'utf8')).trim();
+  return { name, url, authorization, ca, timeoutMs };
+}
+
 /** Removes files of delivered instances now, and every hour. @returns what ends it */
 async function startRemoval(inbox: Inbox, keepMs: number, log: GatewayLog): Promise<() => Promise<void>> {
   let running = Promise.resolve();
@@ -113,13 +125,7 @@ async function startDeliverer(
   events: GatewayLog,
   closers: Closers,
 ): Promise<Deliverer> {
-  const destinations = await Promise.all(
-    settings.map(async ({ name, url, timeoutMs, authorizationFile, caFile }) => ({
-      ...{ name, url, timeoutMs },
-      authorization: authorizationFile && (await readFile(authorizationFile, 'utf8')).trim(),
-      ca: caFile === undefined ? undefined : await readFile(caFile),
-    })),
-  );
+  const destinations = await Promise.all(settings.map(destinationOf));
   const deliverer = new Deliverer({ inbox, destinations, events });
   deliverer.start();
   closers.push(() => deliverer.stop());
@@ -212,7 +218,10 @@ async function startDicom(
   return port;
 }
 
-function endpointOf({ listen }: PortSettings): { readonly host: string; readonly port: number } {
+function endpointOf({ listen }: Pick<PortSettings, 'listen'>): {
+  readonly host: string;
+  readonly port: number;
+} {
   const colon = listen.lastIndexOf(':');
   return { host: listen.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(listen.slice(colon + 1)) };
 }

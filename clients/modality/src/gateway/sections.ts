@@ -80,15 +80,23 @@ export const destinationSection = z.strictObject({
     .describe('In status, show and the log. Results wait for it under this name.'),
   url: z
     .url({ protocol: /^https?$/ })
-    .describe('DICOMweb service of the archive, such as `https://pacs.example/dicom-web`.'),
+    .optional()
+    .describe('DICOMweb service of the archive, such as `https://pacs.example/dicom-web`; or dicom.'),
+  dicom: listen.optional().describe('HOST:PORT of the archive for C-STORE, instead of url.'),
+  calledAeTitle: aeTitle.optional().describe('Of the archive; needed with dicom.'),
+  callingAeTitle: aeTitle.default('SALAD').describe('Of this program, with dicom.'),
   authorizationFile: path
     .optional()
     .describe('File with the value of the header Authorization, such as `Bearer …` or `Basic …`.'),
-  caFile: path.optional().describe('Trusted authorities (PEM), instead of those of the system.'),
+  caFile: path
+    .optional()
+    .describe(
+      'Trusted authorities (PEM): with url instead of those of the system, with dicom it turns on TLS.',
+    ),
   allowPlaintext: z
     .boolean()
     .default(false)
-    .describe('Allows http beyond loopback: reports hold names of patients.'),
+    .describe('Allows http, or dicom without TLS, beyond loopback: reports hold names of patients.'),
   timeoutMs: milliseconds(60_000).describe('Longest time of one request.'),
 });
 

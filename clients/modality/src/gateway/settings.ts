@@ -42,7 +42,7 @@ export const settingsSchema = z.strictObject({
   destinations: z
     .array(destinationSection)
     .default([])
-    .describe('Archives that get a structured report of every result, by STOW-RS.'),
+    .describe('Archives that get a structured report of every result, by STOW-RS or C-STORE.'),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
@@ -111,10 +111,18 @@ function destinationFaults({ destinations, server }: Settings): string[] {
   if (destinations.length > 0 && server === undefined) faults.push('destinations: results need server');
   const names = destinations.map(({ name }) => name);
   if (new Set(names).size < names.length) faults.push('destinations: names must differ');
-  for (const { name, url, allowPlaintext } of destinations) {
-    const { protocol, hostname } = new URL(url);
-    if (protocol === 'http:' && !isLoopbackHost(hostname) && !allowPlaintext) {
-      faults.push(`destinations: ${name}: http beyond loopback: use https, or set allowPlaintext`);
+  for (const { name, url, dicom, calledAeTitle, caFile, allowPlaintext } of destinations) {
+    if ((url === undefined) === (dicom === undefined))
+      faults.push(`destinations: ${name}: give url or dicom`);
+    if (dicom !== undefined && calledAeTitle === undefined) {
+      faults.push(`destinations: ${name}: dicom needs calledAeTitle`);
+    }
+    const isPlain = url === undefined ? caFile === undefined : new URL(url).protocol === 'http:';
+    const isLocal = url === undefined ? isLoopback(dicom ?? '') : isLoopbackHost(new URL(url).hostname);
+    if (isPlain && !isLocal && !allowPlaintext) {
+      faults.push(
+        `destinations: ${name}: plaintext beyond loopback: use https or caFile, or set allowPlaintext`,
+      );
     }
   }
   return faults;

@@ -1,7 +1,6 @@
 /** The index of an inbox: instances, their states, deliveries and conflicts. Every change is one transaction. */
-import type { IndexDatabase } from './database.js';
-import { openDatabase } from './database.js';
-import type { Conflict, Delivery, Instance, InstanceIdentity, Priority, State } from './instance.js';
+import { IndexReader } from './index-reader.js';
+import type { Conflict, Instance, InstanceIdentity, Priority, State } from './instance.js';
 
 export interface NewInstance extends InstanceIdentity {
   readonly contentHash: string;
@@ -16,23 +15,7 @@ export interface NewInstance extends InstanceIdentity {
  */
 const NEXT_ATTEMPT_MS_MAX = 3_600_000;
 
-type Row = Readonly<Record<string, unknown>>;
-
-export class InstanceIndex {
-  private readonly database: IndexDatabase;
-
-  /** @param now time in ms since 1970 */
-  constructor(
-    path: string,
-    private readonly now: () => number,
-  ) {
-    this.database = openDatabase(path);
-  }
-
-  close(): void {
-    this.database.close();
-  }
-
+export class InstanceIndex extends IndexReader {
   /** Adds an instance in the state `received`. @returns its id @throws where its UID is known already */
   add(instance: NewInstance): number {
     const { sopInstanceUid, sopClassUid, syntaxUid, contentHash, file, bytes, priority } = instance;
@@ -53,31 +36,6 @@ export class InstanceIndex {
         this.now(),
       );
     return Number(lastInsertRowid);
-  }
-
-  byUid(sopInstanceUid: string): Instance | undefined {
-    return this.one('SELECT * FROM instances WHERE sopInstanceUid = ?', sopInstanceUid);
-  }
-
-  byId(id: number): Instance | undefined {
-    return this.one('SELECT * FROM instances WHERE id = ?', id);
-  }
-
-  /** All instances, or those of one state, in the order in which they were received. */
-  list(state?: State): readonly Instance[] {
-    const where = state === undefined ? '' : 'WHERE state = ?';
-    const rows = this.database
-      .prepare(`SELECT * FROM instances ${where} ORDER BY id`)
-      .all(...(state === undefined ? [] : [state]));
-    return (rows as readonly Row[]).map(instanceOf);
-  }
-
-  /** Number of instances by state. */
-  counts(): Readonly<Record<State, number>> {
-    const counts = { received: 0, streaming: 0, scored: 0, delivered: 0, 'dead-letter': 0 };
-    const rows = this.database.prepare('SELECT state, count(*) AS count FROM instances GROUP BY state').all();
-    for (const { state, count } of rows as readonly { state: State; count: number }[]) counts[state] = count;
-    return counts;
   }
 
   /**
@@ -149,37 +107,6 @@ export class InstanceIndex {
     );
   }
 
-  /** The deliveries of an instance, by name of the destination. */
-  deliveries(id: number): readonly Delivery[] {
-    const rows = this.database
-      .prepare(
-        `SELECT destination, state, reason, attempts, nextAttemptMs FROM deliveries WHERE instance = ?
-          ORDER BY destination`,
-      )
-      .all(id);
-    return (rows as readonly Row[]).map(
-      ({ destination, state, reason, attempts, nextAttemptMs }) =>
-        ({ destination, state, reason, attempts, nextAttemptMs }) as Delivery,
-    );
-  }
-
-  /** Number of deliveries by destination and state. */
-  deliveryCounts(): readonly {
-    readonly destination: string;
-    readonly state: Delivery['state'];
-    readonly count: number;
-  }[] {
-    const rows = this.database
-      .prepare(
-        'SELECT destination, state, count(*) AS count FROM deliveries GROUP BY destination, state ORDER BY 1, 2',
-      )
-      .all();
-    return (rows as readonly Row[]).map(
-      ({ destination, state, count }) =>
-        ({ destination, state, count }) as ReturnType<InstanceIndex['deliveryCounts']>[number],
-    );
-  }
-
   /** The next instance whose result goes to a destination; one destination never delays another. */
   nextDelivery(destination: string): Instance | undefined {
     return this.one(
@@ -238,14 +165,6 @@ export class InstanceIndex {
     });
   }
 
-  /** Delivered instances whose last change was before a time, and whose file is still there. */
-  deliveredBefore(ms: number): readonly Instance[] {
-    const rows = this.database
-      .prepare(`SELECT * FROM instances WHERE state = 'delivered' AND changedMs < ? AND bytes > 0`)
-      .all(ms);
-    return (rows as readonly Row[]).map(instanceOf);
-  }
-
   /** Its file was removed; the row stays, so that the same content is known when it comes again. */
   fileRemoved(id: number): void {
     this.run(`UPDATE instances SET bytes = 0 WHERE id = ? AND state = 'delivered'`, id);
@@ -289,14 +208,6 @@ export class InstanceIndex {
     );
   }
 
-  conflicts(): readonly Conflict[] {
-    const rows = this.database.prepare('SELECT * FROM conflicts ORDER BY receivedMs, contentHash').all();
-    return (rows as readonly Row[]).map(
-      ({ sopInstanceUid, contentHash, file, receivedMs }) =>
-        ({ sopInstanceUid, contentHash, file, receivedMs }) as Conflict,
-    );
-  }
-
   /** @throws Error where the instance is in none of the states `from`: another process changed it */
   private change(
     id: number,
@@ -313,21 +224,7 @@ export class InstanceIndex {
     if (changed !== 1) throw new Error(`instance ${id} is not ${from.join(' or ')}`);
   }
 
-  private one(sql: string, ...values: unknown[]): Instance | undefined {
-    const row = this.database.prepare(sql).get(...values) as Row | undefined;
-    return row === undefined ? undefined : instanceOf(row);
-  }
-
-  /** @returns the number of changed rows */
-  private run(sql: string, ...values: unknown[]): number {
-    return this.database.prepare(sql).run(...values).changes;
-  }
-
   private write<T>(work: () => T): T {
     return this.database.transaction(work).immediate();
   }
-}
-
-function instanceOf({ _metadata, ...row }: Row): Instance {
-  return row as unknown as Instance;
 }

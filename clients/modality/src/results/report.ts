@@ -43,7 +43,8 @@ const RESEARCH_USE = 'Research use only: scores rank and highlight, they are no 
 
 export interface Report {
   readonly sopInstanceUid: string;
-  /** A DICOM file. */
+  readonly dataSet: DataSet;
+  /** As a DICOM file. */
   readonly bytes: Uint8Array;
 }
 
@@ -80,7 +81,7 @@ export function buildReport(source: SourceHeader, result: InstanceResult): Repor
     ...containerValue(contentOf(source, result, own), '1500'),
   };
   const meta = fileMeta({ sopClassUid: COMPREHENSIVE_SR, sopInstanceUid, syntaxUid: EXPLICIT_LITTLE_ENDIAN });
-  return { sopInstanceUid, bytes: Buffer.concat([meta, writeDataSet(dataSet)]) };
+  return { sopInstanceUid, dataSet, bytes: Buffer.concat([meta, writeDataSet(dataSet)]) };
 }
 
 /** UTC; DICOM dates and times have no zone of their own. */

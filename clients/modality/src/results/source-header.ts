@@ -84,8 +84,16 @@ function sourceHeaderOf(parsed: ParsedDataSet): SourceHeader {
   };
 }
 
+/** Without the padding at the end, which some programs write as zeros. */
 function bytesOf(parsed: ParsedDataSet, tag: string): Uint8Array {
   const element = parsed.elements[tag];
   if (element === undefined) return new Uint8Array(0);
-  return parsed.byteArray.subarray(element.dataOffset, element.dataOffset + element.length);
+  let end = element.dataOffset + element.length;
+  while (
+    end > element.dataOffset &&
+    (parsed.byteArray[end - 1] === 0 || parsed.byteArray[end - 1] === 0x20)
+  ) {
+    end -= 1;
+  }
+  return parsed.byteArray.subarray(element.dataOffset, end);
 }
