@@ -48,8 +48,8 @@ export function install() {
 export function build() {
   const stamp = join(root, 'dist/.salad-built');
   const sources = Math.max(
-    ...['src', 'workers', 'clients/typescript/src', 'clients/load/src', 'bench'].map((d) =>
-      newest(join(root, d)),
+    ...['src', 'workers', 'clients/typescript/src', 'clients/load/src', 'clients/modality/src', 'bench'].map(
+      (d) => newest(join(root, d)),
     ),
   );
   if (mtime(stamp) >= Math.max(sources, mtime(join(root, 'tsconfig.build.json')))) return;

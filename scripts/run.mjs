@@ -1,4 +1,5 @@
-// `node scripts/run.mjs salad|demo|bench|test|test-slow [ARGS]`: installs and builds if needed, then runs the program.
+// `node scripts/run.mjs salad|salad-modality|demo|bench|test|test-slow [ARGS]`: installs and builds if needed, then
+// runs the program.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -30,7 +31,8 @@ if (verb in TESTS) {
 const { INIT_CWD, npm_lifecycle_event: script } = process.env;
 if (INIT_CWD && script === verb) process.chdir(INIT_CWD);
 // Runs in this process, so that signals reach the program and its exit code is that of the process.
-const program = verb === 'bench' ? 'dist/bench/main.js' : 'dist/src/main.js';
+const PROGRAMS = { bench: 'dist/bench/main.js', 'salad-modality': 'dist/clients/modality/src/main.js' };
+const program = PROGRAMS[verb] ?? 'dist/src/main.js';
 const path = join(root, program);
 process.argv = [process.argv[0], path, ...(verb === 'demo' ? ['demo'] : []), ...args];
 await import(pathToFileURL(path).href);

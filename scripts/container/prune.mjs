@@ -48,9 +48,11 @@ for (const [parent, current] of PLATFORM_FOLDERS) {
     if (name !== current && isFolder(join(parent, name))) remove(join(parent, name));
 }
 for (const path of FOLDERS) remove(path);
-// npm installs sharp for both C libraries, glibc and musl.
+// npm installs sharp and libsql for both C libraries, glibc and musl.
 const otherLibc = isMusl() ? /^sharp-(libvips-)?linux-/ : /^sharp-(libvips-)?linuxmusl-/;
 for (const name of list('@img')) if (otherLibc.test(name)) remove(join('@img', name));
+for (const name of list('@libsql'))
+  if ((isMusl() ? /-gnu/ : /-musl/).test(name)) remove(join('@libsql', name));
 for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
   if (!entry.isFile()) continue;
   const path = relative(folder, join(entry.parentPath, entry.name));

@@ -1,8 +1,8 @@
-/** Generates docs/reference/cli.md: the help text of every command. */
+/** Generates docs/reference/cli.md: the help text of every command of both programs. */
 export async function cliPage() {
   const { createProgram } = await import('../../dist/src/cli/program.js');
+  const gateway = await import('../../dist/clients/modality/src/program.js');
   const { wrapHelp } = await import('../../dist/src/cli/shared/help.js');
-  const program = createProgram({ environment: {} });
   const sections = [];
   const add = (command, name) => {
     sections.push(`## ${name}\n\n\`\`\`text\n${wrapHelp(helpOf(command), COLUMNS)}\n\`\`\``);
@@ -10,10 +10,12 @@ export async function cliPage() {
       if (child.name() !== 'help') add(child, `${name} ${child.name()}`);
     }
   };
-  add(program, 'salad');
+  add(createProgram({ environment: {} }), 'salad');
+  add(gateway.createProgram(), 'salad-modality');
   return `# Command line
 
-Generated from \`src/cli/\` by \`npm run docs\`. In a checkout run \`npm run -s salad -- COMMAND …\`; installed, \`salad COMMAND …\`.
+Generated from \`src/cli/\` and \`clients/modality/\` by \`npm run docs\`. In a checkout run
+\`npm run -s salad -- COMMAND …\` or \`npm run -s salad-modality -- COMMAND …\`; installed, \`salad COMMAND …\`.
 Results are printed on standard output, progress and messages on standard error; \`--json\` prints one JSON object per
 line.
 

@@ -7,6 +7,7 @@ import { bundleFormatPage } from './bundle-format-page.mjs';
 import { cliPage } from './cli-page.mjs';
 import { configPage } from './config-page.mjs';
 import { errorsPage } from './errors-page.mjs';
+import { gatewayPage } from './gateway-page.mjs';
 import { metricsPage } from './metrics-page.mjs';
 import { protoPage } from './proto-page.mjs';
 import { withRoomsTable } from './rooms-table.mjs';
@@ -20,6 +21,7 @@ const pages = {
   'docs/reference/config.md': await configPage(),
   'docs/reference/errors.md': await errorsPage(),
   'docs/reference/cli.md': await cliPage(),
+  'docs/reference/gateway.md': await gatewayPage(),
   'docs/reference/metrics.md': await metricsPage(),
   'docs/reference/bundle-format.md': await bundleFormatPage(),
   'docs/reference/proto.md': protoPage(),

@@ -76,6 +76,14 @@ export const ERROR_REASONS = {
     'failedPrecondition',
     'An address to listen on is in use or does not belong to this machine.',
   ],
+  STORAGE_FULL: [
+    'resourceExhausted',
+    'The disk of an inbox has less free space than is kept free; send again later.',
+  ],
+  INSTANCE_CONFLICT: [
+    'failedPrecondition',
+    'A DICOM instance with this UID and other content is kept already; the new one was set aside.',
+  ],
   OVERLOADED: ['resourceExhausted', 'The server cannot accept another acquisition now; retry later.'],
   CREDENTIALS_MISSING: [
     'unauthenticated',

@@ -172,14 +172,14 @@ describe('the packages', function () {
     );
   });
 
-  it('of the program excludes the large engines, and is smaller than 560 MB', () => {
+  it('of the program excludes the large engines, and is smaller than 580 MB', () => {
     const modules = join(program, 'node_modules');
     for (const name of ['webgpu', '@tensorflow/tfjs-backend-webgpu', '@tensorflow/tfjs-node-gpu', 'tar']) {
       assert.ok(!existsSync(join(modules, name)), name);
     }
     const bytes = sizeOf(modules);
     console.log(`    installed: ${Math.round(bytes / 1e6)} MB`);
-    assert.ok(bytes < 560e6, `${bytes} bytes`);
+    assert.ok(bytes < 580e6, `${bytes} bytes`);
   });
 
   it('of the program runs its demo, and scores a PNG and a DICOM file', async () => {

@@ -1,0 +1,27 @@
+/** How the delivery of one object ended. */
+
+/**
+ * - `delivered`: the archive says that it has the object.
+ * - `rejected`: it does not take this object.
+ * - `unavailable`: it takes nothing now, or nothing from this program.
+ */
+export interface DeliveryOutcome {
+  readonly result: 'delivered' | 'rejected' | 'unavailable';
+  /** No text of the archive, which may repeat values of the object. */
+  readonly reason: string;
+}
+
+/** Statuses of PS3.4 table B.2-1 and PS3.7 annex C. */
+const DUPLICATE = 0x0111;
+const OUT_OF_RESOURCES = 0xa7;
+const PROCESSING_FAILURES: ReadonlySet<number> = new Set([0x0110, 0x0124, 0x0213]);
+
+/** @param status of a C-STORE, or a failure reason of STOW-RS */
+export function outcomeOfStatus(status: number, reason: string): DeliveryOutcome {
+  // A warning (B000H to BFFFH) says that the object was stored.
+  if (status === 0 || status >> 12 === 0xb) return { result: 'delivered', reason };
+  // The UID is of this content alone, so it is there already.
+  if (status === DUPLICATE) return { result: 'delivered', reason: 'it was there already' };
+  const isAway = status >> 8 === OUT_OF_RESOURCES || PROCESSING_FAILURES.has(status);
+  return { result: isAway ? 'unavailable' : 'rejected', reason };
+}

@@ -1,0 +1,89 @@
+/** The index as an SQLite database: its schema, and how it is opened. */
+import Database from 'libsql';
+import { SaladError } from '../../../../src/errors/index.js';
+
+export type IndexDatabase = InstanceType<typeof Database>;
+
+const VERSION = 1;
+/** Wait for another process, such as `salad-modality retry` beside the gateway. */
+const BUSY_MS = 10_000;
+
+const SCHEMA = `
+  CREATE TABLE instances (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sopInstanceUid TEXT NOT NULL UNIQUE,
+    sopClassUid TEXT NOT NULL,
+    syntaxUid TEXT NOT NULL,
+    contentHash TEXT NOT NULL,
+    file TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    priority TEXT NOT NULL CHECK (priority IN ('stat', 'routine')),
+    state TEXT NOT NULL CHECK (state IN ('received', 'streaming', 'scored', 'delivered', 'dead-letter')),
+    reason TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    nextAttemptMs INTEGER NOT NULL DEFAULT 0,
+    receivedMs INTEGER NOT NULL,
+    changedMs INTEGER NOT NULL,
+    result TEXT
+  ) STRICT;
+  CREATE INDEX instancesByState ON instances (state, priority, id);
+  CREATE TABLE deliveries (
+    instance INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE,
+    destination TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'delivered', 'dead-letter')),
+    reason TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    nextAttemptMs INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (instance, destination)
+  ) STRICT;
+  CREATE INDEX deliveriesByDestination ON deliveries (destination, state, instance);
+  CREATE TABLE conflicts (
+    sopInstanceUid TEXT NOT NULL,
+    contentHash TEXT NOT NULL,
+    file TEXT NOT NULL,
+    receivedMs INTEGER NOT NULL,
+    PRIMARY KEY (sopInstanceUid, contentHash)
+  ) STRICT;
+  PRAGMA user_version = ${VERSION};
+`;
+
+/**
+ * Opens the index, and creates it where there is none. A commit is on the disk when it returns (write-ahead log with
+ * `synchronous = FULL`); several processes may have it open.
+ * @throws SaladError CONFIGURATION_INVALID where another version of the program wrote it; errors of SQLite
+ */
+export function openDatabase(path: string): IndexDatabase {
+  const database = new Database(path, { timeout: BUSY_MS });
+  try {
+    database.pragma('journal_mode = WAL');
+    database.pragma('synchronous = FULL');
+    database.pragma('foreign_keys = ON');
+    database.transaction(() => createSchema(database, path)).immediate();
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  return database;
+}
+
+function createSchema(database: IndexDatabase, path: string): void {
+  const [found] = database.pragma('user_version') as [{ user_version: number }];
+  if (found.user_version === 0) database.exec(SCHEMA);
+  else if (found.user_version !== VERSION) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `${path}: the index has version ${found.user_version}, this program knows ${VERSION}`,
+    );
+  }
+}
+
+/** Whether SQLite failed because the disk is full. */
+export function isDiskFull(error: unknown): boolean {
+  const { code, message } = error as { readonly code?: string; readonly message?: string };
+  return (
+    code === 'ENOSPC' ||
+    code === 'EDQUOT' ||
+    /^SQLITE_FULL/.test(code ?? '') ||
+    /disk is full/.test(message ?? '')
+  );
+}

@@ -1,0 +1,109 @@
+/** What an inbox holds, read from its index. */
+import { type IndexDatabase, openDatabase } from './database.js';
+import type { Conflict, Delivery, Instance, State } from './instance.js';
+
+type Row = Readonly<Record<string, unknown>>;
+
+/** Number of deliveries of one destination in one state. */
+export interface DeliveryCount {
+  readonly destination: string;
+  readonly state: Delivery['state'];
+  readonly count: number;
+}
+
+export class IndexReader {
+  protected readonly database: IndexDatabase;
+
+  /** @param now time in ms since 1970 */
+  constructor(
+    path: string,
+    protected readonly now: () => number,
+  ) {
+    this.database = openDatabase(path);
+  }
+
+  close(): void {
+    this.database.close();
+  }
+
+  byUid(sopInstanceUid: string): Instance | undefined {
+    return this.one('SELECT * FROM instances WHERE sopInstanceUid = ?', sopInstanceUid);
+  }
+
+  byId(id: number): Instance | undefined {
+    return this.one('SELECT * FROM instances WHERE id = ?', id);
+  }
+
+  /** All instances, or those of one state, in the order in which they were received. */
+  list(state?: State): readonly Instance[] {
+    const where = state === undefined ? '' : 'WHERE state = ?';
+    const rows = this.database
+      .prepare(`SELECT * FROM instances ${where} ORDER BY id`)
+      .all(...(state === undefined ? [] : [state]));
+    return (rows as readonly Row[]).map(instanceOf);
+  }
+
+  /** Number of instances by state. */
+  counts(): Readonly<Record<State, number>> {
+    const counts = { received: 0, streaming: 0, scored: 0, delivered: 0, 'dead-letter': 0 };
+    const rows = this.database.prepare('SELECT state, count(*) AS count FROM instances GROUP BY state').all();
+    for (const { state, count } of rows as readonly { state: State; count: number }[]) counts[state] = count;
+    return counts;
+  }
+
+  /** The deliveries of an instance, by name of the destination. */
+  deliveries(id: number): readonly Delivery[] {
+    const rows = this.database
+      .prepare(
+        `SELECT destination, state, reason, attempts, nextAttemptMs FROM deliveries WHERE instance = ?
+          ORDER BY destination`,
+      )
+      .all(id);
+    return (rows as readonly Row[]).map(
+      ({ destination, state, reason, attempts, nextAttemptMs }) =>
+        ({ destination, state, reason, attempts, nextAttemptMs }) as Delivery,
+    );
+  }
+
+  /** Number of deliveries by destination and state. */
+  deliveryCounts(): readonly DeliveryCount[] {
+    const rows = this.database
+      .prepare(
+        'SELECT destination, state, count(*) AS count FROM deliveries GROUP BY destination, state ORDER BY 1, 2',
+      )
+      .all();
+    return (rows as readonly Row[]).map(
+      ({ destination, state, count }) => ({ destination, state, count }) as DeliveryCount,
+    );
+  }
+
+  /** Delivered instances whose last change was before a time, and whose file is still there. */
+  deliveredBefore(ms: number): readonly Instance[] {
+    const rows = this.database
+      .prepare(`SELECT * FROM instances WHERE state = 'delivered' AND changedMs < ? AND bytes > 0`)
+      .all(ms);
+    return (rows as readonly Row[]).map(instanceOf);
+  }
+
+  conflicts(): readonly Conflict[] {
+    const rows = this.database.prepare('SELECT * FROM conflicts ORDER BY receivedMs, contentHash').all();
+    return (rows as readonly Row[]).map(
+      ({ sopInstanceUid, contentHash, file, receivedMs }) =>
+        ({ sopInstanceUid, contentHash, file, receivedMs }) as Conflict,
+    );
+  }
+
+  protected one(sql: string, ...values: unknown[]): Instance | undefined {
+    const row = this.database.prepare(sql).get(...values) as Row | undefined;
+    return row === undefined ? undefined : instanceOf(row);
+  }
+
+  /** @returns the number of changed rows */
+  protected run(sql: string, ...values: unknown[]): number {
+    return this.database.prepare(sql).run(...values).changes;
+  }
+}
+
+function instanceOf({ _metadata, ...row }: Row): Instance {
+  return row as unknown as Instance;
+}

@@ -1,0 +1,66 @@
+/** What the inbox knows about an instance, and the states that it passes through. */
+
+/**
+ * - `received`: on the disk, waits for the server; also after a failed attempt and after a restart.
+ * - `streaming`: being sent to the server.
+ * - `scored`: has a result, which waits for its destinations, if there are any.
+ * - `delivered`: every destination has the result.
+ * - `dead-letter`: needs a decision of a person: `retry` or `drop`.
+ */
+export const STATES = ['received', 'streaming', 'scored', 'delivered', 'dead-letter'] as const;
+export type State = (typeof STATES)[number];
+
+/** After so many attempts that failed, or that the end of the program cut off, an instance is a dead letter. */
+export const ATTEMPTS_MAX = 10;
+
+/** STAT instances are sent first. */
+export const PRIORITIES = ['stat', 'routine'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** How an instance is identified in DICOM. */
+export interface InstanceIdentity {
+  readonly sopInstanceUid: string;
+  readonly sopClassUid: string;
+  readonly syntaxUid: string;
+}
+
+/** A row of the index. */
+export interface Instance extends InstanceIdentity {
+  /** Number in this inbox; it identifies nobody, so that logs may hold it. */
+  readonly id: number;
+  /** SHA-256 of transfer syntax and data set, hexadecimal. */
+  readonly contentHash: string;
+  /** Name of the file in the folder `instances`. */
+  readonly file: string;
+  /** Size of the file; 0 after it was removed because the instance is delivered. */
+  readonly bytes: number;
+  readonly priority: Priority;
+  readonly state: State;
+  /** Why it is a dead letter, or why the last attempt failed; null without one. */
+  readonly reason: string | null;
+  /** Attempts to score it since it was received or retried. */
+  readonly attempts: number;
+  /** Not before this time, in ms since 1970. */
+  readonly nextAttemptMs: number;
+  readonly receivedMs: number;
+  readonly changedMs: number;
+  /** The result of scoring as JSON; null before. */
+  readonly result: string | null;
+}
+
+/** The delivery of an instance's result to one destination. */
+export interface Delivery {
+  readonly destination: string;
+  readonly state: 'waiting' | 'delivered' | 'dead-letter';
+  readonly reason: string | null;
+  readonly attempts: number;
+  readonly nextAttemptMs: number;
+}
+
+/** An instance that came a second time with other content; its file is kept in the folder `aside`. */
+export interface Conflict {
+  readonly sopInstanceUid: string;
+  readonly contentHash: string;
+  readonly file: string;
+  readonly receivedMs: number;
+}

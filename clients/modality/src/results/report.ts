@@ -1,0 +1,197 @@
+/**
+ * The result of an instance as a structured report: TID 1500 (PS3.16), Comprehensive SR. It holds the image score, the
+ * p-value and the decision of every frame, and the highest patches of frames that differ from normal images.
+ */
+import { fileMeta, IMPLEMENTATION_CLASS_UID } from '../inbox/file-meta.js';
+import type { FrameResult, InstanceResult } from '../scoring/score-instance.js';
+import {
+  type Code,
+  code,
+  codeItem,
+  container,
+  containerValue,
+  DCM,
+  image,
+  number,
+  region,
+  text,
+  uidRef,
+} from './content.js';
+import { type DataSet, writeDataSet } from './data-set-writer.js';
+import type { SourceHeader } from './source-header.js';
+import { resultUid } from './uid.js';
+
+const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
+const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
+const SERIES_NUMBER = '9601';
+
+const IMAGE_SCORE: Code = ['IMAGESCORE', '99SALAD', 'Image score: difference from normal images'];
+const P_VALUE: Code = ['PVALUE', '99SALAD', 'Share of normal images that differ at least as much'];
+const THRESHOLD: Code = ['THRESHOLD', '99SALAD', 'Threshold of the image score'];
+const PATCH_SCORE: Code = ['ROBUSTZ', '99SALAD', 'Patch score: robust z against normal images'];
+const DECISION: Code = ['DECISION', '99SALAD', 'Comparison with normal images'];
+const NOTE: Code = ['NOTE', '99SALAD', 'Note'];
+
+/** Words that rank, and claim no diagnosis. */
+const DECISION_WORDS: Readonly<Record<FrameResult['decision'], string>> = {
+  normal: 'does not differ from normal images more than the threshold',
+  anomalous: 'differs from normal images more than the threshold',
+  indeterminate: 'could not be compared with normal images',
+  unspecified: 'could not be compared with normal images',
+};
+const RESEARCH_USE = 'Research use only: scores rank and highlight, they are no diagnosis.';
+
+export interface Report {
+  readonly sopInstanceUid: string;
+  readonly dataSet: DataSet;
+  /** As a DICOM file. */
+  readonly bytes: Uint8Array;
+}
+
+/** The same source and result give the same bytes. */
+export function buildReport(source: SourceHeader, result: InstanceResult): Report {
+  const [first] = result.frames;
+  const own = (kind: string) =>
+    resultUid(source.sopInstanceUid, kind, first?.model ?? '', first?.modelHash ?? '');
+  const sopInstanceUid = own('report');
+  const [date, time] = dateAndTime(result.scoredMs);
+  const dataSet: DataSet = {
+    ...source.repeated,
+    '00080012 DA': date,
+    '00080013 TM': time,
+    '00080016 UI': COMPREHENSIVE_SR,
+    '00080018 UI': sopInstanceUid,
+    '00080023 DA': date,
+    '00080033 TM': time,
+    '00080060 CS': 'SR',
+    '00080070 LO': 'salad-serve',
+    '0008103E LO': 'Comparison with normal images (research use)',
+    '00081090 LO': 'salad-modality',
+    '00081111 SQ': [],
+    '0020000D UI': source.studyInstanceUid,
+    '0020000E UI': own('series'),
+    '00200011 IS': SERIES_NUMBER,
+    '00200013 IS': '1',
+    '0040A372 SQ': [],
+    '0040A375 SQ': [evidence(source)],
+    '0040A491 CS': 'COMPLETE',
+    '0040A493 CS': 'UNVERIFIED',
+    '0040A040 CS': 'CONTAINER',
+    '0040A043 SQ': [codeItem(DCM.report)],
+    ...containerValue(contentOf(source, result, own), '1500'),
+  };
+  const meta = fileMeta({ sopClassUid: COMPREHENSIVE_SR, sopInstanceUid, syntaxUid: EXPLICIT_LITTLE_ENDIAN });
+  return { sopInstanceUid, dataSet, bytes: Buffer.concat([meta, writeDataSet(dataSet)]) };
+}
+
+/** UTC; DICOM dates and times have no zone of their own. */
+function dateAndTime(ms: number): readonly [string, string] {
+  const [date = '', time = ''] = new Date(ms).toISOString().split('T');
+  return [date.replaceAll('-', ''), time.slice(0, 8).replaceAll(':', '')];
+}
+
+/** Current Requested Procedure Evidence (PS3.3 C.17.2.3). */
+function evidence({
+  studyInstanceUid,
+  seriesInstanceUid,
+  sopClassUid,
+  sopInstanceUid,
+}: SourceHeader): DataSet {
+  return {
+    '00081115 SQ': [
+      {
+        '00081199 SQ': [{ '00081150 UI': sopClassUid, '00081155 UI': sopInstanceUid }],
+        '0020000E UI': seriesInstanceUid,
+      },
+    ],
+    '0020000D UI': studyInstanceUid,
+  };
+}
+
+function contentOf(source: SourceHeader, result: InstanceResult, own: (kind: string) => string): DataSet[] {
+  const isMultiFrame = result.frames.length > 1;
+  const imageOf = (relation: 'CONTAINS' | 'SELECTED FROM', frame: number) =>
+    image(relation, source.sopClassUid, source.sopInstanceUid, isMultiFrame ? frame : undefined);
+  return [
+    code('HAS CONCEPT MOD', DCM.language, DCM.english),
+    code('HAS OBS CONTEXT', DCM.observerType, DCM.device),
+    uidRef('HAS OBS CONTEXT', DCM.deviceUid, IMPLEMENTATION_CLASS_UID),
+    text('HAS OBS CONTEXT', DCM.deviceName, 'salad-modality'),
+    text('HAS OBS CONTEXT', DCM.deviceModel, result.frames[0]?.model ?? ''),
+    code('HAS CONCEPT MOD', DCM.procedureReported, DCM.imagingProcedure),
+    container('CONTAINS', DCM.imageLibrary, [
+      container('CONTAINS', DCM.imageLibraryGroup, [
+        image('CONTAINS', source.sopClassUid, source.sopInstanceUid, undefined),
+      ]),
+    ]),
+    container(
+      'CONTAINS',
+      DCM.measurements,
+      result.frames.flatMap((frame) => groupsOf(frame, result, own, imageOf)),
+    ),
+  ];
+}
+
+/** The whole frame, then its highest patches where it differs from normal images. */
+function groupsOf(
+  frame: FrameResult,
+  { rows, columns }: InstanceResult,
+  own: (kind: string) => string,
+  imageOf: (relation: 'SELECTED FROM', frame: number) => DataSet,
+): DataSet[] {
+  const group = (name: string, box: FrameResult['topPatches'][number]['box'], items: readonly DataSet[]) =>
+    container(
+      'CONTAINS',
+      DCM.measurementGroup,
+      [
+        text('HAS OBS CONTEXT', DCM.trackingId, name),
+        uidRef('HAS OBS CONTEXT', DCM.trackingUid, own(name)),
+        ...algorithmOf(frame),
+        region(DCM.imageRegion, cornersOf(box), imageOf('SELECTED FROM', frame.frame)),
+        ...items,
+      ],
+      '1410',
+    );
+  const whole = { top: 0, left: 0, bottom: rows, right: columns };
+  const patches = frame.decision === 'anomalous' ? frame.topPatches : [];
+  return [
+    group(`frame ${frame.frame}`, whole, frameItems(frame)),
+    ...patches.map(({ box, robustZ }, index) =>
+      group(`frame ${frame.frame} patch ${index + 1}`, box, [number(PATCH_SCORE, robustZ)]),
+    ),
+  ];
+}
+
+function frameItems({ imageScore, pValue, threshold, decision, warnings }: FrameResult): DataSet[] {
+  return [
+    ...(imageScore === null ? [] : [number(IMAGE_SCORE, imageScore)]),
+    ...(pValue === null ? [] : [number(P_VALUE, pValue)]),
+    ...(Number.isFinite(threshold) ? [number(THRESHOLD, threshold)] : []),
+    text('CONTAINS', DECISION, DECISION_WORDS[decision]),
+    text('CONTAINS', NOTE, RESEARCH_USE),
+    ...warnings.map(({ kind }) => text('CONTAINS', NOTE, kind)),
+  ];
+}
+
+/** TID 4019. */
+function algorithmOf({ model, modelHash, engines, maxFalsePositiveRate }: FrameResult): DataSet[] {
+  const [name = '', version = ''] = model.split('@');
+  return [
+    text('HAS CONCEPT MOD', DCM.algorithmName, `SALAD ${name}`),
+    text('HAS CONCEPT MOD', DCM.algorithmVersion, version),
+    text('HAS CONCEPT MOD', DCM.algorithmParameters, `sha256=${modelHash}`),
+    text('HAS CONCEPT MOD', DCM.algorithmParameters, `engines=${engines.join('+')}`),
+    text('HAS CONCEPT MOD', DCM.algorithmParameters, `maxFalsePositiveRate=${maxFalsePositiveRate}`),
+  ];
+}
+
+/** Columns, then rows; the first corner again at the end closes the polygon. */
+function cornersOf({ top, left, bottom, right }: FrameResult['topPatches'][number]['box']) {
+  return [
+    [left, top],
+    [right, top],
+    [right, bottom],
+    [left, bottom],
+    [left, top],
+  ] as const;
+}

@@ -1,0 +1,174 @@
+/** Scores the frames of one instance: decodes them here, and sends only pixels and their meaning to the server. */
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { rowChunks } from '../../../../src/cli/shared/pixel-source.js';
+import type { DicomFrame } from '../../../../src/dicom/decode.js';
+import type { DicomDecoder, DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import { SaladError } from '../../../../src/errors/index.js';
+import { imageFormatOf } from '../../../../src/wire/image-format.js';
+import {
+  type AcquisitionAggregate,
+  Decision,
+  Priority,
+  Source,
+  WarningKind,
+} from '../../../typescript/src/index.js';
+import type { Instance } from '../inbox/instance.js';
+import type { Targets } from './targets.js';
+
+/** As of the server's largest image. */
+const PIXELS_MAX = 2 ** 27;
+const ROWS_PER_MESSAGE = 16;
+
+export interface ScoringTask {
+  readonly decoder: DicomDecoder;
+  readonly targets: Targets;
+  readonly model: { readonly name: string; readonly version?: number };
+  readonly maxFalsePositiveRate: number | undefined;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** The result of one frame, as it is kept and exported. */
+export interface FrameResult {
+  /** From 1. */
+  readonly frame: number;
+  /** NAME@VERSION. */
+  readonly model: string;
+  /** SHA-256 of the bundle. */
+  readonly modelHash: string;
+  readonly engines: readonly string[];
+  /** Null where nothing was scored. */
+  readonly imageScore: number | null;
+  readonly pValue: number | null;
+  readonly decision: 'normal' | 'anomalous' | 'indeterminate' | 'unspecified';
+  readonly threshold: number;
+  readonly maxFalsePositiveRate: number;
+  readonly coverage: { readonly scored: number; readonly skipped: number; readonly failed: number };
+  /** Boxes in pixels of the source image; right and bottom are exclusive. */
+  readonly topPatches: readonly {
+    readonly score: number;
+    readonly robustZ: number;
+    readonly pValue: number;
+    readonly box: {
+      readonly top: number;
+      readonly left: number;
+      readonly bottom: number;
+      readonly right: number;
+    };
+  }[];
+  readonly warnings: readonly { readonly kind: string; readonly message: string }[];
+}
+
+export interface InstanceResult {
+  /** When, in ms since 1970. */
+  readonly scoredMs: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly frames: readonly FrameResult[];
+}
+
+/**
+ * @param path of the instance's file
+ * @throws SaladError, SaladClientError; see `failureOf`
+ */
+export async function scoreInstance(
+  task: ScoringTask,
+  instance: Instance,
+  path: string,
+): Promise<InstanceResult> {
+  const { decoder, signal } = task;
+  let file: DicomFile | undefined = await decoder.open(await readFile(path), {
+    maxPixels: PIXELS_MAX,
+    signal,
+  });
+  try {
+    file.refuseUnscorable();
+    const { facts, instance: found } = file.description;
+    if (found.sopInstanceUid !== instance.sopInstanceUid) {
+      throw new SaladError(
+        'INSTANCE_CONFLICT',
+        'its data set has another SOP Instance UID than it was sent under',
+      );
+    }
+    const frames: FrameResult[] = [];
+    for (let index = 0; index < facts.frames; index++) {
+      const frame: DicomFrame = await file!.frame(index, { signal });
+      if (index === facts.frames - 1) {
+        // While the last frame is sent, neither the file's bytes nor its decoder process are needed.
+        file!.close();
+        file = undefined;
+      }
+      frames.push(resultOf(await scoreFrame(task, instance, frame), index + 1));
+    }
+    return { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames };
+  } finally {
+    file?.close();
+  }
+}
+
+function scoreFrame(
+  task: ScoringTask,
+  { priority }: Instance,
+  { format, samples }: DicomFrame,
+): Promise<AcquisitionAggregate> {
+  const { rows, columns } = format;
+  const image = {
+    rows,
+    columns,
+    bitsAllocated: format.bitsAllocated === 8 ? (8 as const) : (16 as const),
+    samples,
+  };
+  const rate = task.maxFalsePositiveRate;
+  // Identifies nothing: the server logs it and puts it into traces.
+  const acquisitionId = randomUUID();
+  const header = {
+    acquisitionId,
+    model: { name: task.model.name, version: task.model.version },
+    image: imageFormatOf(format),
+    source: Source.SOURCE_ROWS,
+    priority: priority === 'stat' ? Priority.PRIORITY_STAT : Priority.PRIORITY_ROUTINE,
+    options: { patchScores: false, ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }) },
+  };
+  return task.targets.call(
+    (client, timeoutMs) =>
+      client.scoreAcquisition(header, () => rowChunks(image, ROWS_PER_MESSAGE), {
+        timeoutMs,
+        signal: task.signal,
+        // One quick retry for a connection that broke; for more there is the next target, and the queue.
+        retry: { maxAttempts: 2 },
+      }),
+    task.timeoutMs,
+  );
+}
+
+const DECISIONS: Readonly<Partial<Record<Decision, FrameResult['decision']>>> = {
+  [Decision.DECISION_NORMAL]: 'normal',
+  [Decision.DECISION_ANOMALOUS]: 'anomalous',
+  [Decision.DECISION_INDETERMINATE]: 'indeterminate',
+};
+
+function resultOf(aggregate: AcquisitionAggregate, frame: number): FrameResult {
+  const { model, coverage, decision, threshold, maxFalsePositiveRate, engines } = aggregate;
+  const known = (value: number) => (Number.isFinite(value) ? value : null);
+  return {
+    frame,
+    model: `${model?.name}@${model?.version}`,
+    modelHash: model?.bundleSha256 ?? '',
+    engines,
+    imageScore: known(aggregate.imageScore),
+    pValue: known(aggregate.pValue),
+    decision: DECISIONS[decision] ?? 'unspecified',
+    threshold,
+    maxFalsePositiveRate,
+    coverage: {
+      scored: coverage?.scored ?? 0,
+      skipped: coverage?.skipped ?? 0,
+      failed: coverage?.failed ?? 0,
+    },
+    topPatches: aggregate.topPatches.flatMap(({ score, robustZ, pValue, box }) =>
+      box === undefined ? [] : [{ score, robustZ, pValue, box }],
+    ),
+    warnings: aggregate.warnings.map(({ kind, message }) => ({ kind: WarningKind[kind] ?? '', message })),
+  };
+}

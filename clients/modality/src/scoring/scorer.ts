@@ -1,0 +1,158 @@
+/** Takes instances from the inbox and scores them, STAT first, until it is stopped. */
+import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import { SaladError } from '../../../../src/errors/index.js';
+import type { Inbox } from '../inbox/inbox.js';
+import { pathOf } from '../inbox/inbox.js';
+import { ATTEMPTS_MAX, type Instance, type Priority } from '../inbox/instance.js';
+import { type BackoffOptions, waitMs } from './backoff.js';
+import { type AttemptFailure, failureOf } from './failure.js';
+import { type ScoringTask, scoreInstance } from './score-instance.js';
+
+export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'timeoutMs' | 'signal'> {
+  readonly inbox: Inbox;
+  /** Names of those that get every result. */
+  readonly destinations: readonly string[];
+  /** Instances at a time; one more for STAT. */
+  readonly concurrency: number;
+  readonly timeoutMs: Readonly<Record<Priority, number>>;
+  readonly events: ScorerEvents;
+  /** Between attempts of one instance. @default 5 s to 10 min */
+  readonly instanceBackoff?: BackoffOptions;
+  /** While no server can score. @default 0.5 s to 30 s */
+  readonly serverBackoff?: BackoffOptions;
+}
+
+export interface ScorerEvents {
+  scored(instance: number, frames: number, milliseconds: number): void;
+  /** @param failure its reason may hold the message of the server, which knows nothing of the patient */
+  attemptFailed(instance: number, failure: AttemptFailure): void;
+  indexFailed(error: SaladError): void;
+}
+
+const INSTANCE_BACKOFF: BackoffOptions = { initialMs: 5000, maxMs: 600_000 };
+const SERVER_BACKOFF: BackoffOptions = { initialMs: 500, maxMs: 30_000 };
+/** How often the inbox is asked: for instances that are due, or that a command retried. */
+const POLL_MS = 500;
+
+export class Scorer {
+  private readonly decoder: DicomDecoder;
+  private readonly abort = new AbortController();
+  private readonly wakers = new Set<() => void>();
+  private readonly running: Promise<void>[] = [];
+  /** Numbers of the instances that are being sent. */
+  private readonly current = new Set<number>();
+  /** Consecutive failures of the server, and until when nothing is sent. */
+  private serverFailures = 0;
+  private closedUntil = 0;
+
+  constructor(private readonly options: ScorerOptions) {
+    this.decoder = new DicomDecoder({ processes: options.concurrency + 1 });
+  }
+
+  start(): void {
+    for (let count = 0; count < this.options.concurrency; count++) this.running.push(this.work(undefined));
+    // Instances that take hours on a slow server must not hold up a STAT.
+    this.running.push(this.work('stat'));
+  }
+
+  /** Call when an instance was received. */
+  wake(): void {
+    for (const waker of this.wakers) waker();
+  }
+
+  /** Breaks off what is being sent; it is sent again at the next start. */
+  async stop(): Promise<void> {
+    this.abort.abort();
+    this.wake();
+    await Promise.all(this.running);
+    await this.decoder.close();
+    this.options.targets.close();
+  }
+
+  private async work(only: Priority | undefined): Promise<void> {
+    const { signal } = this.abort;
+    const { inbox, events } = this.options;
+    while (!signal.aborted) {
+      try {
+        const isClosed = performance.now() < this.closedUntil;
+        const instance = isClosed ? undefined : inbox.index.takeNext(only);
+        if (instance === undefined) await this.pause();
+        else await this.score(instance);
+      } catch (error) {
+        // The index cannot be written, such as on a full disk. What was being sent is sent again.
+        events.indexFailed(SaladError.from(error));
+        await this.pause();
+        this.releaseAll();
+      }
+    }
+  }
+
+  /** Instances that are `streaming` in the index and are not. */
+  private releaseAll(): void {
+    const { index } = this.options.inbox;
+    try {
+      for (const { id, reason } of index.list('streaming')) {
+        if (!this.current.has(id)) index.release(id, reason, 0);
+      }
+    } catch {
+      // The next attempt to take an instance reports it.
+    }
+  }
+
+  private async score(instance: Instance): Promise<void> {
+    const { inbox, events, timeoutMs, destinations } = this.options;
+    const { signal } = this.abort;
+    const began = performance.now();
+    this.current.add(instance.id);
+    try {
+      const task = {
+        ...this.options,
+        decoder: this.decoder,
+        timeoutMs: timeoutMs[instance.priority],
+        signal,
+      };
+      const outcome = await scoreInstance(task, instance, pathOf(inbox.folders, instance)).catch(
+        (error: unknown) => failureOf(error),
+      );
+      if (!('scope' in outcome)) {
+        inbox.index.scored(instance.id, JSON.stringify(outcome), destinations);
+        this.serverFailures = 0;
+        events.scored(instance.id, outcome.frames.length, performance.now() - began);
+      } else if (signal.aborted) inbox.index.release(instance.id, instance.reason, 0);
+      else this.failed(instance, outcome);
+    } finally {
+      this.current.delete(instance.id);
+    }
+  }
+
+  private failed({ id, attempts }: Instance, failure: AttemptFailure): void {
+    const { inbox, events, instanceBackoff, serverBackoff } = this.options;
+    events.attemptFailed(id, failure);
+    const isLast = failure.scope === 'attempt' && attempts >= ATTEMPTS_MAX;
+    if (failure.scope === 'instance' || isLast) {
+      inbox.index.deadLetter(id, failure.reason);
+    } else if (failure.scope === 'attempt') {
+      inbox.index.postpone(id, failure.reason, waitMs(attempts, instanceBackoff ?? INSTANCE_BACKOFF));
+    } else {
+      this.serverFailures += 1;
+      const wait = waitMs(this.serverFailures, serverBackoff ?? SERVER_BACKOFF);
+      this.closedUntil = performance.now() + wait;
+      // If this instance is the cause, the others come first.
+      inbox.index.release(id, failure.reason, 2 * wait);
+    }
+  }
+
+  /** Until `wake`, or the next look into the inbox. */
+  private pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(end, POLL_MS);
+      const { wakers } = this;
+      function end() {
+        clearTimeout(timer);
+        wakers.delete(end);
+        resolve();
+      }
+      wakers.add(end);
+    });
+  }
+}

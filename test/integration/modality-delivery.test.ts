@@ -1,0 +1,254 @@
+/** Delivery of reports by STOW-RS, to a STOW-RS port that keeps them. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'mocha';
+import { dicomFile, type Elements, testCells } from '../../bench/support/dicom-file.js';
+import { Deliverer, type Destination } from '../../clients/modality/src/delivery/deliverer.js';
+import { outcomeOf } from '../../clients/modality/src/delivery/stow-client.js';
+import { Inbox, pathOf } from '../../clients/modality/src/inbox/inbox.js';
+import type { Instance } from '../../clients/modality/src/inbox/instance.js';
+import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
+import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
+import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
+import { parseFile } from '../../src/dicom/data-set.js';
+import { eventually } from '../support/eventually.js';
+
+const SR = '1.2.840.10008.5.1.4.1.1.88.33';
+const NAME = Buffer.from('Müller^Änne', 'latin1');
+const RESULT: InstanceResult = {
+  scoredMs: Date.UTC(2026, 10, 30, 1, 2, 3),
+  rows: 40,
+  columns: 48,
+  frames: [
+    {
+      ...{ frame: 1, model: 'phantom@1', modelHash: 'ab'.repeat(32), engines: ['onnx'] },
+      ...{ imageScore: 9.774038314819336, pValue: 0.00249, decision: 'anomalous', threshold: 4.21 },
+      maxFalsePositiveRate: 0.05,
+      coverage: { scored: 9, skipped: 0, failed: 0 },
+      topPatches: [
+        { score: 1, robustZ: 10.85, pValue: 0.002, box: { top: 4, left: 8, bottom: 20, right: 24 } },
+      ],
+      warnings: [],
+    },
+  ],
+};
+
+describe('delivery of the gateway', function () {
+  this.timeout(30_000);
+  let root: string;
+  let inbox: Inbox;
+  let archive: Inbox;
+  let port: StowPort | undefined;
+  let deliverer: Deliverer | undefined;
+  const servers: Server[] = [];
+  const events: string[] = [];
+
+  const openInbox = (name: string) =>
+    Inbox.open(join(root, name), { keepFreeBytes: 0, instanceBytesMax: 2 ** 24 });
+
+  beforeEach(async () => {
+    root = mkdtempSync(join(tmpdir(), 'salad-delivery-'));
+    inbox = await openInbox('inbox');
+    archive = await openInbox('archive');
+    events.length = 0;
+  });
+  afterEach(async () => {
+    await deliverer?.stop();
+    await port?.close(100);
+    for (const server of servers.splice(0)) {
+      server.closeAllConnections();
+      server.close();
+    }
+    deliverer = undefined;
+    port = undefined;
+    for (const each of [inbox, archive]) each.close();
+    rmSync(root, { recursive: true });
+  });
+
+  async function openArchive(at = 0): Promise<StowPort> {
+    port = await StowPort.listen({
+      ...{ inbox: archive, host: '127.0.0.1', port: at, priority: 'routine', token: 'right' },
+      ...{ connectionsMax: 4, dataMs: 10_000, events: { stowed() {}, requestRefused() {} } },
+    });
+    return port;
+  }
+
+  /** A destination that answers everything with a status and a body. */
+  async function answering(status: number, body = ''): Promise<string> {
+    const server = createServer((request, response) => {
+      request.resume();
+      request.on('end', () => response.writeHead(status).end(body));
+    });
+    return listening(server);
+  }
+
+  async function listening(server: Server): Promise<string> {
+    servers.push(server);
+    await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  function start(...destinations: readonly (Partial<Destination> & { name: string; url: string })[]): void {
+    deliverer = new Deliverer({
+      inbox,
+      destinations: destinations.map((each) => ({
+        ...{ authorization: 'Bearer right', timeoutMs: 5000 },
+        ...each,
+      })),
+      backoff: { initialMs: 50, maxMs: 100 },
+      events: {
+        delivered: (id, destination) => events.push(`delivered ${id} ${destination}`),
+        deliveryFailed: (id, destination, { result, reason }) =>
+          events.push(`${result} ${id} ${destination} ${reason}`),
+        indexFailed: ({ message }) => events.push(message),
+      },
+    });
+    deliverer.start();
+  }
+
+  /** An instance with a result that waits for the destinations. */
+  async function scored(
+    uid: string,
+    destinations: readonly string[],
+    elements: Elements = {},
+  ): Promise<number> {
+    const own: Elements = {
+      '00080005 CS': 'ISO_IR 100',
+      '00080016 UI': '1.2.840.10008.5.1.4.1.1.1.1',
+      '00080018 UI': uid,
+      '00100010 PN': NAME,
+      '00100020 LO': 'PAT-1',
+      '0020000D UI': '1.2.5',
+      '0020000E UI': '1.2.6',
+    };
+    const image = { rows: 40, columns: 48, cells: testCells(40, 48, 12), bitsStored: 12 };
+    const receiver = new Part10Receiver(inbox, 'routine');
+    await receiver.write(await dicomFile({ ...image, elements: { ...own, ...elements } }));
+    const { id } = await receiver.keep();
+    assert.equal(inbox.index.takeNext()!.id, id);
+    inbox.index.scored(id, JSON.stringify(RESULT), destinations);
+    return id;
+  }
+
+  async function untilState(id: number, state: Instance['state']): Promise<Instance> {
+    await eventually(() => assert.equal(inbox.index.byId(id)!.state, state, events.join('\n')));
+    return inbox.index.byId(id)!;
+  }
+
+  it('sends a report of the patient and study of its source, in the same character set', async () => {
+    const { port: at } = await openArchive();
+    const id = await scored('1.2.3', ['pacs']);
+    start({ name: 'pacs', url: `http://127.0.0.1:${at}/dicom-web/` });
+    await untilState(id, 'delivered');
+    const [kept, ...more] = archive.index.list();
+    assert.equal(more.length, 0);
+    assert.equal(kept!.sopClassUid, SR);
+    assert.match(kept!.sopInstanceUid, /^2\.25\.\d{20,39}$/);
+    const { root: report } = parseFile(readFileSync(pathOf(archive.folders, kept!)), 0);
+    assert.deepEqual(Buffer.from(report.valueOf('x00100010')).subarray(0, NAME.length), NAME);
+    assert.deepEqual(
+      ['x00080005', 'x00100020', 'x0020000d', 'x00080060', 'x0040a493', 'x00080023'].map((tag) =>
+        report.text(tag as `x${string}`),
+      ),
+      ['ISO_IR 100', 'PAT-1', '1.2.5', 'SR', 'UNVERIFIED', '20261130'],
+    );
+    const text = readFileSync(pathOf(archive.folders, kept!)).toString('latin1');
+    for (const words of ['9.7740383', 'differs from normal images more', 'Research use only']) {
+      assert.ok(text.includes(words), words);
+    }
+  });
+
+  it('leaves values empty that the source has wrong, and refuses a source without a study', async () => {
+    const { port: at } = await openArchive();
+    const id = await scored('1.2.3', ['pacs'], { '00100030 DA': '00000000', '00100040 CS': 'unknown' });
+    const bad = await scored('1.2.4', ['pacs'], { '0020000D UI': '' });
+    start({ name: 'pacs', url: `http://127.0.0.1:${at}` });
+    await untilState(id, 'delivered');
+    const { root: report } = parseFile(readFileSync(pathOf(archive.folders, archive.index.list()[0]!)), 0);
+    assert.deepEqual([report.text('x00100030'), report.text('x00100040')], [undefined, undefined]);
+    assert.match((await untilState(bad, 'dead-letter')).reason!, /pacs: \(0020,000d\) is no UID/);
+  });
+
+  it('waits for a destination that is away, without delaying another, and delivers once', async () => {
+    const probe = await openArchive();
+    const at = probe.port;
+    await probe.close(0);
+    port = undefined;
+    const ids = [await scored('1.2.1', ['away', 'there']), await scored('1.2.2', ['away', 'there'])];
+    const there = await answering(200);
+    start({ name: 'away', url: `http://127.0.0.1:${at}` }, { name: 'there', url: there });
+    await eventually(() =>
+      assert.equal(
+        events.filter((event) => event.startsWith('delivered') && event.endsWith('there')).length,
+        2,
+      ),
+    );
+    for (const id of ids) assert.equal(inbox.index.byId(id)!.state, 'scored');
+    await openArchive(at);
+    for (const id of ids) await untilState(id, 'delivered');
+    assert.equal(archive.index.list().length, 2);
+  });
+
+  it('makes the same object of the same result, so that sending it twice doubles nothing', async () => {
+    const { port: at } = await openArchive();
+    const id = await scored('1.2.3', ['a', 'b']);
+    start({ name: 'a', url: `http://127.0.0.1:${at}` }, { name: 'b', url: `http://127.0.0.1:${at}` });
+    await untilState(id, 'delivered');
+    assert.equal(archive.index.list().length, 1);
+    assert.equal(archive.index.conflicts().length, 0);
+  });
+
+  it('makes a refused report a dead letter with the reason, which retry sends again', async () => {
+    const failed = { '00081198': { vr: 'SQ', Value: [{ '00081197': { vr: 'US', Value: [0xa900] } }] } };
+    const id = await scored('1.2.3', ['pacs']);
+    start({ name: 'pacs', url: await answering(200, JSON.stringify(failed)) });
+    assert.equal((await untilState(id, 'dead-letter')).reason, 'pacs: HTTP 200, failure reason 0xa900');
+    await deliverer!.stop();
+    const { port: at } = await openArchive();
+    inbox.index.retry(id);
+    start({ name: 'pacs', url: `http://127.0.0.1:${at}` });
+    await untilState(id, 'delivered');
+  });
+
+  it('waits where the credentials are wrong or the archive does not answer', async () => {
+    const { port: at } = await openArchive();
+    const silent = await listening(createServer(() => {}));
+    const id = await scored('1.2.3', ['secured', 'silent']);
+    start(
+      { name: 'secured', url: `http://127.0.0.1:${at}`, authorization: 'Bearer wrong' },
+      { name: 'silent', url: silent, timeoutMs: 200 },
+    );
+    await eventually(() => {
+      assert.ok(events.filter((event) => event === `unavailable ${id} secured HTTP 401`).length >= 2);
+      assert.ok(events.some((event) => event.startsWith(`unavailable ${id} silent`)));
+    });
+    assert.equal(inbox.index.byId(id)!.state, 'scored');
+  });
+
+  it('takes the body of an answer for its outcome, too', () => {
+    const failed = (reason: number) =>
+      JSON.stringify({ '00081198': { vr: 'SQ', Value: [{ '00081197': { vr: 'US', Value: [reason] } }] } });
+    const results = [
+      outcomeOf(200, ''),
+      outcomeOf(200, 'no JSON'),
+      outcomeOf(409, failed(0x0111)),
+      outcomeOf(409, failed(0xa700)),
+      outcomeOf(202, failed(0xc000)),
+      outcomeOf(200, '{"00081198":{"vr":"SQ","Value":[{}]}}'),
+      outcomeOf(400, ''),
+      outcomeOf(503, ''),
+      outcomeOf(302, ''),
+    ];
+    assert.deepEqual(
+      results.map(({ result }) => result),
+      [
+        ...['delivered', 'delivered', 'delivered', 'unavailable', 'rejected', 'rejected', 'rejected'],
+        ...['unavailable', 'unavailable'],
+      ],
+    );
+  });
+});
