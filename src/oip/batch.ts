@@ -44,7 +44,7 @@ export async function forEachImage(
         const isRefused = error instanceof SaladError && NO_ROOM.has(error.reason);
         if (!isRefused || active === 0) throw error;
       }
-      // A refused image wakes nobody: it had no room to give back.
+      // A refused image had no room, so its end is no reason for others to try again.
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
   };

@@ -236,7 +236,7 @@ export class EnginePool {
   }
 }
 
-/** A thread of low priority may be slow on a busy machine, and nobody waits for it but the caller of `add`. */
+/** A thread of low priority may be slow on a busy machine; only the caller of `add` waits for it. */
 const PROOF_LIMIT_MS = 300_000;
 
 function watchdogMsOf({ watchdogMs = 5000 }: Pick<EnginePoolOptions, 'watchdogMs'>): number {

@@ -105,7 +105,7 @@ export class Failover {
     return this.standbySet;
   }
 
-  /** Gives up the standby; another is started after the usual delay. */
+  /** Ends the standby; another is started after the usual delay. */
   closeStandby(): void {
     if (this.standbySet === undefined) return;
     this.closeWhenIdle(this.standbySet);

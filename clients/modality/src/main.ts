@@ -4,7 +4,7 @@ import { watchStandardStreams } from '../../../src/cli/shared/output.js';
 import { runProgram } from '../../../src/cli/shared/run.js';
 import { createProgram } from './program.js';
 
-/** For handles that nobody closed: they must not keep a finished command from ending. */
+/** Time after which open handles no longer keep a finished command from ending. */
 const EXIT_MS = 2000;
 
 // Deprecation warnings of libraries are not for users.

@@ -120,7 +120,7 @@ async function answerStream(
     for await (const request of requests) {
       inHand.add(request);
       const response = answer(request);
-      // Whoever waits for the answers of earlier requests learns of the failure of this one later.
+      // The failure is written in its turn, after the answers of earlier requests; reading stops at once.
       response.catch(stopReading);
       written = Promise.allSettled([written, response])
         .then(async ([before]) => {

@@ -5,7 +5,7 @@ import { syncFolder } from './durable-file.js';
 
 export interface InboxFolders {
   readonly root: string;
-  /** Files that are being received; nobody was told that they are kept. */
+  /** Files that are being received; their senders have no success status yet. */
   readonly temporary: string;
   /** One file per instance, named by the hash of its UID. */
   readonly instances: string;

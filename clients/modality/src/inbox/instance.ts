@@ -26,7 +26,7 @@ export interface InstanceIdentity {
 
 /** A row of the index. */
 export interface Instance extends InstanceIdentity {
-  /** Number in this inbox; it identifies nobody, so that logs may hold it. */
+  /** Number in this inbox. It identifies no patient, so it may be in logs. */
   readonly id: number;
   /** SHA-256 of transfer syntax and data set, hexadecimal. */
   readonly contentHash: string;

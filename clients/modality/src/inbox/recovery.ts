@@ -17,7 +17,7 @@ export interface Recovery {
   readonly unknown: number;
   /** Instances whose file is missing or has another size; they are dead letters. */
   readonly lost: number;
-  /** Files that were being received, removed: nobody was told that they are kept. */
+  /** Files that were being received, and are removed: their senders got no success status. */
   readonly discarded: number;
 }
 

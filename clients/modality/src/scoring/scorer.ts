@@ -24,7 +24,7 @@ export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'timeoutMs'
 
 export interface ScorerEvents {
   scored(instance: number, frames: number, milliseconds: number): void;
-  /** @param failure its reason may hold the message of the server, which knows nothing of the patient */
+  /** @param failure its reason may hold the message of the server, which never receives data of the patient */
   attemptFailed(instance: number, failure: AttemptFailure): void;
   indexFailed(error: SaladError): void;
 }
