@@ -79,9 +79,7 @@ async function readListedFile(
 ): Promise<Uint8Array> {
   const path = join(directory, file);
   const size = await sizeOf(path);
-  if (size !== expected.bytes) {
-    throw invalidBundle(`${file} has ${size} bytes, the manifest says ${expected.bytes}`);
-  }
+  checkSize(file, size, expected);
   const hash = createHash('sha256');
   const bytes = await readShared(path, size, (read) => hash.update(read)).catch((error: unknown) => {
     throw unreadable(path, error);
@@ -112,6 +110,22 @@ export function checkFileNames({ files }: Manifest): void {
     if (file !== basename(file) || file === '..' || file === BUNDLE_FILES.manifest) {
       throw invalidBundle(`manifest.json: files.${file} is not the name of a file beside the manifest`);
     }
+  }
+}
+
+/**
+ * Checks that all files that the manifest lists exist in their sizes, without reading them.
+ * @throws SaladError BUNDLE_INVALID
+ */
+export async function checkFileSizes(directory: string, { files }: Manifest): Promise<void> {
+  for (const [file, expected] of Object.entries(files)) {
+    checkSize(file, await sizeOf(join(directory, file)), expected);
+  }
+}
+
+function checkSize(file: string, size: number, expected: Manifest['files'][string]): void {
+  if (size !== expected.bytes) {
+    throw invalidBundle(`${file} has ${size} bytes, the manifest says ${expected.bytes}`);
   }
 }
 

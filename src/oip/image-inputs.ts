@@ -4,6 +4,7 @@ import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader, ImageFormat } from '../gen/salad/v1/types.js';
 import { checkImageSize } from '../imaging/pixel-format.js';
+import { findWideSample, wideSampleMessage } from '../imaging/stored-bits.js';
 import { inTurns } from '../imaging/turns.js';
 import {
   bytesElements,
@@ -87,6 +88,22 @@ async function pixelImages(
     const samples = new Uint16Array(count * pixels);
     await inTurns(unitFloats(bytes, samples, UNIT, tensor.name), signal);
     bytes = new Uint8Array(samples.buffer);
+  }
+  const { bitsStored } = settings.image;
+  if (bitsStored !== undefined) {
+    const format = {
+      bitsAllocated: type === 'UINT8' ? 8 : 16,
+      bitsStored,
+      isSigned: type === 'INT16',
+    } as const;
+    const wide = await inTurns(findWideSample(bytes, format), signal);
+    if (wide !== undefined) {
+      throw SaladError.field(
+        'PARAMETER_INVALID',
+        'parameters.bits_stored',
+        wideSampleMessage(wide, bitsStored),
+      );
+    }
   }
   const imageBytes = bytes.byteLength / count;
   return {

@@ -2,13 +2,13 @@
  * Looks at the models folders again and again, and serves what they hold. It compares paths, sizes and times instead of
  * waiting for events of the file system, which network volumes do not send.
  */
-import { readManifest } from '../bundle/files.js';
+import { checkFileSizes, readManifest } from '../bundle/files.js';
 import { type Candidate, listModelFolders, modelKey } from '../bundle/model-folders.js';
 import { signatureOf } from '../bundle/signature.js';
 import type { VersionPolicy } from '../config/sections/version-policy.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { type ModelLoader, otherContent } from './model-loader.js';
+import { damagedFolder, type ModelLoader, otherContent } from './model-loader.js';
 import { candidatesByName } from './read-folders.js';
 import type { VersionTable } from './version-table.js';
 
@@ -151,13 +151,16 @@ export class FolderWatch {
     const { table, logger } = this.parts;
     const key = modelKey(candidate);
     const loaded = table.loaded(key)?.sha256 ?? '';
-    const found = await readManifest(candidate.directory, candidate).then(
-      ({ sha256 }) => sha256,
-      () => undefined,
-    );
+    const found = await readManifest(candidate.directory, candidate).catch(() => undefined);
     // A manifest that cannot be read may be in the middle of a copy; it is looked at again.
     if (found === undefined) return;
-    const reason = found === loaded ? '' : otherContent(key, loaded, found);
+    const reason =
+      found.sha256 === loaded
+        ? await checkFileSizes(candidate.directory, found.manifest).then(
+            () => '',
+            (error: unknown) => damagedFolder(key, error),
+          )
+        : otherContent(key, loaded, found.sha256);
     if (reason !== '') logger.warn({ model: key }, reason);
     table.setReason(key, reason);
     this.seen.set(key, { signature, verdict: 'serving' });

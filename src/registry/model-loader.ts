@@ -4,7 +4,7 @@
  */
 import type { ServedModel } from '../acquisition/index.js';
 import type { Bundle } from '../bundle/bundle.js';
-import { readManifest } from '../bundle/files.js';
+import { checkFileSizes, readManifest } from '../bundle/files.js';
 import { type Candidate, modelKey } from '../bundle/model-folders.js';
 import { readBundleInThread } from '../bundle/read-in-thread.js';
 import type { Precision } from '../engines/engine.js';
@@ -126,8 +126,16 @@ export class ModelLoader {
 /** Answers name a version: what it scores must not change while it is loaded. @throws SaladError BUNDLE_INVALID */
 async function refuseOtherContent(candidate: Candidate, { key, sha256 }: ServedModel): Promise<void> {
   const found = await readManifest(candidate.directory, candidate);
-  if (found.sha256 === sha256) return;
-  throw new SaladError('BUNDLE_INVALID', otherContent(key, sha256, found.sha256));
+  if (found.sha256 !== sha256)
+    throw new SaladError('BUNDLE_INVALID', otherContent(key, sha256, found.sha256));
+  await checkFileSizes(candidate.directory, found.manifest).catch((error: unknown) => {
+    throw new SaladError('BUNDLE_INVALID', damagedFolder(key, error), { cause: error });
+  });
+}
+
+/** The loaded version goes on serving; but it could not be loaded again. */
+export function damagedFolder(key: string, error: unknown): string {
+  return `${key} serves what was loaded, but its folder is damaged: ${SaladError.from(error).message}`;
 }
 
 export function otherContent(key: string, loaded: string, found: string): string {

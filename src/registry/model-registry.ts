@@ -50,7 +50,10 @@ export class ModelRegistry {
   private readonly directories: readonly string[];
   private readonly watch: FolderWatch;
 
+  private readonly logger: Logger;
+
   private constructor({ config, pool, logger, telemetry }: RegistryParts) {
+    this.logger = logger;
     this.pool = pool;
     this.budget = new AcquisitionBudget({
       maxAcquisitions: config.maxConcurrentAcquisitions,
@@ -170,7 +173,16 @@ export class ModelRegistry {
       const requested = version === undefined ? callerText(name) : `${callerText(name)}@${version}`;
       throw new SaladError('MODEL_NOT_FOUND', `the models folders have no ${requested}; they have ${found}`);
     }
-    const model = await this.loader.load(candidate);
+    const model = await this.loader.load(candidate).catch((thrown: unknown) => {
+      const [key, error] = [modelKey(candidate), SaladError.from(thrown)];
+      this.logger.error(
+        { err: error, directory: candidate.directory, model: key },
+        'a model bundle was refused',
+      );
+      if (error.reason !== 'BUNDLE_INVALID' || error.message.includes(key)) throw error;
+      // The caller may have asked for the highest version, whichever it is.
+      throw new SaladError(error.reason, `${key}: ${error.message}`, { cause: error });
+    });
     this.watch.request(model.key);
     return model;
   }

@@ -26,7 +26,10 @@ export async function readFolders(
   const refused: { candidate: Candidate; reason: string }[] = [];
   let firstError: SaladError | undefined;
   const refuse = ({ directory, model, error }: RefusedBundle) => {
-    firstError ??= error;
+    const isNamed = error.message.includes(directory);
+    firstError ??= isNamed
+      ? error
+      : new SaladError(error.reason, `${directory}: ${error.message}`, { cause: error });
     logger.error({ err: error, directory, model }, 'a model bundle was refused');
   };
   for (const folder of folders) {

@@ -178,7 +178,8 @@ export class VersionTable {
     const shownName = callerText(name);
     const requested = version === undefined ? shownName : `${shownName}@${version}`;
     const loaded = this.serving.map(({ key }) => key).join(', ');
-    throw new SaladError('MODEL_NOT_FOUND', `model ${requested} is not loaded; loaded: ${loaded}`);
+    const what = exact?.state === 'unloading' ? 'is being unloaded' : 'is not loaded';
+    throw new SaladError('MODEL_NOT_FOUND', `model ${requested} ${what}; loaded: ${loaded}`);
   }
 
   private defaultOf(name: string): Entry | undefined {

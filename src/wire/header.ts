@@ -58,7 +58,8 @@ export function checkAcquisitionId(header: AcquisitionHeader): void {
   const isShort = acquisitionId.length <= 2 * ACQUISITION_ID_LENGTH_MAX;
   const length = isShort ? [...acquisitionId].length : acquisitionId.length;
   if (length < 1 || length > ACQUISITION_ID_LENGTH_MAX) {
-    throw invalid('acquisition_id', `must have 1 to ${ACQUISITION_ID_LENGTH_MAX} characters, has ${length}`);
+    const actual = isShort ? String(length) : 'more';
+    throw invalid('acquisition_id', `must have 1 to ${ACQUISITION_ID_LENGTH_MAX} characters, has ${actual}`);
   }
 }
 

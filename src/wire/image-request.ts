@@ -8,6 +8,8 @@ import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/typ
 import { decodeImage } from '../imaging/decode/decode.js';
 import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format.js';
+import { findWideSample, wideSampleMessage } from '../imaging/stored-bits.js';
+import { inTurns } from '../imaging/turns.js';
 import { type DicomContext, dicomRequest } from './dicom-request.js';
 import { withField } from './field-error.js';
 import { type ImageRequest, requestFrom } from './header.js';
@@ -88,6 +90,12 @@ async function decodedRequest(
       bitsStored: announced.bitsStored === 0 ? image.bitsStored : announced.bitsStored,
     };
     const request = requestFrom({ ...header, image: format }, model, context);
+    // A PNG or JPEG file has no overlays in its higher bits, as rows of a detector may have.
+    const wide = await inTurns(findWideSample(image.samples, request.format), signal);
+    if (wide !== undefined) {
+      const why = wideSampleMessage(wide, request.format.bitsStored);
+      throw SaladError.field('HEADER_INVALID', 'header.image.bits_stored', why);
+    }
     return { request, samples: image.samples, release };
   } catch (error) {
     release();

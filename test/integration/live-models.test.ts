@@ -163,9 +163,12 @@ describe('models that change while the server scores', function () {
     for (const version of [2, 3, 4]) {
       // The last ends the thread in which it is tried.
       if (version === 4) injectFault('exit');
-      const { code, reason } = await refusal(registry.load('small', version));
+      const load = registry.load('small', version);
+      const { code, reason } = await refusal(load);
       assert.deepEqual([code, reason], [FAILED_PRECONDITION, 'BUNDLE_INVALID']);
+      await assert.rejects(load, new RegExp(`small@${version}`));
     }
+    assert.equal(log.lines.filter(({ msg }) => msg === 'a model bundle was refused').length, 3);
     const states = await registry.states();
     assert.equal(states[0], 'small@1 serving*');
     assert.match(states[1]!, /^small@2 refused: .*golden scores differ/);

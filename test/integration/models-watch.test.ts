@@ -1,6 +1,17 @@
 /** A server that looks at its models folders, through the port: versions come and go without a call or a restart. */
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
@@ -119,6 +130,24 @@ describe('a watched models folder', function () {
     }
     await settled('small@1 serving', 'small@2 serving*');
     assert.equal((await score())?.bundleSha256, sha256);
+  });
+
+  it('reports the damaged folder of a version that serves, and serves on', async () => {
+    const models = join(root, 'models');
+    await writeSmallBundle(models, { version: 1 });
+    await writeSmallBundle(models, { version: 2 });
+    await start(models);
+    const bank = join(models, 'small', '2', 'memory-bank.safetensors');
+    const whole = await readFile(bank);
+    await truncate(bank, 100);
+    const damage =
+      /small@2 serves what was loaded, but its folder is damaged: memory-bank\.safetensors has 100 bytes/;
+    await settled('small@1 serving', new RegExp(`^small@2 serving\\*: ${damage.source}`));
+    await log.line(damage);
+    await assert.rejects(registry.load('small', 2), damage);
+    assert.equal((await score())?.version, 2);
+    await writeFile(bank, whole);
+    await settled('small@1 serving', 'small@2 serving*');
   });
 
   it('unloads a version whose folder is gone, but nothing where the volume is empty', async () => {

@@ -86,6 +86,14 @@ describe('calls of the Open Inference Protocol', function () {
         whole({ parameters: { window_center: true, window_width: 4 } }),
         ...(['PARAMETER_INVALID', 'parameters.window_center', /must be a number/] as const),
       ],
+      'samples that need more than the stored bits': [
+        whole({ parameters: { bits_stored: 4n } }),
+        ...([
+          'PARAMETER_INVALID',
+          'parameters.bits_stored',
+          /^parameters.bits_stored: is 4, and sample \d+ is \d+: it needs more bits$/,
+        ] as const),
+      ],
       'half a window': [
         whole({ parameters: { window_width: 40 } }),
         ...(['PARAMETER_INVALID', 'parameters.window_center', /is missing/] as const),

@@ -337,6 +337,19 @@ describe('pixels through the port', function () {
     assert.deepEqual([reason, fields], ['SAMPLE_INVALID', ['tiles.tiles']]);
   });
 
+  it('of a file must fit into the stored bits of the header', async () => {
+    const file = (highest: number) => {
+      const values = Array.from({ length: 256 * 256 }, (_, index) => (index === 100 ? highest : 0));
+      return png({ rows: 256, columns: 256, bits: 16, colourType: GREY, values });
+    };
+    const image = { rows: 256, columns: 256, bitsStored: 12 } as Image;
+    const send = (highest: number) =>
+      collect(client.streamImage(headerOf(MODELS[0], image), { encoded: file(highest) }));
+    await send(4095);
+    const { reason, fields } = await refusal(send(4096));
+    assert.deepEqual([reason, fields], ['HEADER_INVALID', ['header.image.bits_stored']]);
+  });
+
   it('belong to an acquisition whose id has up to 64 characters, each of them one code point', async () => {
     const send = (acquisitionId: string) =>
       collect(
