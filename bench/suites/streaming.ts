@@ -8,6 +8,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { runLoad, type Workload } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { readBundle } from '../../src/bundle/bundle.js';
+import { note } from '../../src/cli/shared/output.js';
 import { shippedModels } from '../../src/util/package-root.js';
 import type { Bench } from '../streaming/bench.js';
 import { measureFirstScore, measureIdle, measureStat } from '../streaming/latency.js';
@@ -79,6 +80,7 @@ async function measureOverloadWith(
   environment: Readonly<Record<string, string>>,
   { quick, peak, plan }: { readonly quick: boolean; readonly peak: Peak; readonly plan: CorePlan },
 ): Promise<Record<string, unknown>> {
+  note('bench: streaming: overload ...');
   const server = await startSalad({ models: shippedModels(), cores: plan.server, environment });
   const figures = await measureOverload(server, { quick, peak }).finally(() => server.stop());
   return { settings: environment, ...figures };
@@ -95,6 +97,7 @@ async function withModel<T extends object>(
   work: (bench: Bench) => Promise<T>,
 ): Promise<T & { readonly model: string } & Record<string, unknown>> {
   const model = basename(dirname(directory));
+  note(`bench: streaming: ${model} ...`);
   const { geometry } = await readBundle(directory);
   const server = await startSalad({
     models: dirname(dirname(directory)),
