@@ -13,6 +13,9 @@ const TESTS = {
   'test-slow': [['test/slow/**/*.test.ts', 'test/e2e/**/*.test.ts']],
 };
 
+/** Built programs by verb; every other verb is `salad`. */
+const PROGRAMS = { bench: 'dist/bench/main.js', 'salad-modality': 'dist/clients/modality/src/main.js' };
+
 try {
   install();
   build();
@@ -23,19 +26,22 @@ try {
 
 if (verb in TESTS) {
   const groups = args.some((arg) => arg.endsWith('.ts')) ? [[]] : TESTS[verb];
-  process.exit(await runTests(groups, args));
+  // Not `process.exit`, which would cut off output that is not written yet.
+  process.exitCode = await runTests(groups, args);
+} else {
+  await runProgram();
 }
 
-// npm runs a script in the root of the checkout, but paths on the command line are relative to the folder of the caller.
-// The name is compared because an outer `npm run` of another script may have set the variable.
-const { INIT_CWD, npm_lifecycle_event: script } = process.env;
-if (INIT_CWD && script === verb) process.chdir(INIT_CWD);
-// Runs in this process, so that signals reach the program and its exit code is that of the process.
-const PROGRAMS = { bench: 'dist/bench/main.js', 'salad-modality': 'dist/clients/modality/src/main.js' };
-const program = PROGRAMS[verb] ?? 'dist/src/main.js';
-const path = join(root, program);
-process.argv = [process.argv[0], path, ...(verb === 'demo' ? ['demo'] : []), ...args];
-await import(pathToFileURL(path).href);
+/** Runs in this process, so that signals reach the program and its exit code is that of the process. */
+async function runProgram() {
+  // npm runs a script in the root of the checkout, but paths on the command line are relative to the folder of the
+  // caller. The name is compared because an outer `npm run` of another script may have set the variable.
+  const { INIT_CWD, npm_lifecycle_event: script } = process.env;
+  if (INIT_CWD && script === verb) process.chdir(INIT_CWD);
+  const path = join(root, PROGRAMS[verb] ?? 'dist/src/main.js');
+  process.argv = [process.argv[0], path, ...(verb === 'demo' ? ['demo'] : []), ...args];
+  await import(pathToFileURL(path).href);
+}
 
 /** Prints the first group as it runs, and each other one after it. @returns 0 where all passed */
 async function runTests(groups, args) {

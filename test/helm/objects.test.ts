@@ -254,7 +254,7 @@ describe('the chart', function () {
 
   it('mounts models of a claim, an artifact or a pinned download read-only into the server', async () => {
     for (const name of ['webgpu', 'models-oci', 'models-download']) {
-      assert.equal((await configOf(variant(name))).models, '/models');
+      assert.deepEqual((await configOf(variant(name))).models, ['/models']);
       const mount = server(variant(name))['containers'][0].volumeMounts.find(
         (each: { name: string }) => each.name === 'models',
       );
