@@ -3,7 +3,7 @@ import { SaladError } from '../errors/index.js';
 import { bytesTensor, type OutputTensor } from './encoded-tensor.js';
 import { LABELS } from './views.js';
 
-/** Of an image without a decision: a label of its own, which no reader takes for one of the two. */
+/** Label of an image without a decision: neither of the two labels of a decision. */
 const UNDECIDED = 'indeterminate';
 
 /**

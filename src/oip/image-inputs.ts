@@ -1,4 +1,4 @@
-/** The images of a request as the requests of ScoreImage that they amount to. */
+/** Converts the images of a request to those of ScoreImage requests. */
 
 import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';

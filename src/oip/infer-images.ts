@@ -1,4 +1,4 @@
-/** The images of one request, each an acquisition of its own. */
+/** Scores the images of one request; each is one acquisition. */
 import { type AcquisitionEvent, type Aggregate, scoreAcquisition } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
 import { type AcquisitionHeader, AnomalyMapFormat, ScoringOptions } from '../gen/salad/v1/types.js';

@@ -1,4 +1,4 @@
-/** What clients are told of the models. */
+/** Metadata and configuration of the models, as clients read them. */
 import {
   type ModelConfigResponse,
   ModelMetadataResponse,

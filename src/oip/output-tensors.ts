@@ -55,7 +55,7 @@ export interface OutputNeeds {
 
 export const IMAGE_OUTPUTS: readonly string[] = Object.keys(COLUMNS);
 
-/** @throws SaladError TENSOR_INVALID where both forms of the map are wanted: an acquisition draws one */
+/** @throws SaladError TENSOR_INVALID where both forms of the map are requested: an acquisition draws one */
 export function needsOf(names: readonly string[], model: ServedModel): OutputNeeds {
   const has = (name: string) => names.includes(name);
   if (has('anomaly_map') && has('overlay_png')) {

@@ -26,7 +26,7 @@ export interface RequestSettings {
   >;
   /** Of DICOM files, from 1. */
   readonly frame: number | undefined;
-  /** Whether the client wants to be told that an answer of a stream is the only one to its request. */
+  /** Whether each answer of a stream is marked as the final one of its request. */
   readonly marksFinalResponse: boolean;
 }
 

@@ -39,8 +39,8 @@ export function fitIntoSlots(
   maxBatchSize: number,
   slots: readonly SharedArrayBuffer[],
 ): WorkerModel {
-  const wanted = withCapacity(model, maxBatchSize);
-  const bytes = slotBytes(wanted.shape, wanted.capacity);
+  const sized = withCapacity(model, maxBatchSize);
+  const bytes = slotBytes(sized.shape, sized.capacity);
   const fits = slots.every(({ byteLength }) => byteLength >= bytes);
-  return fits ? wanted : { ...wanted, slots: allocateSlots(slots.length, bytes) };
+  return fits ? sized : { ...sized, slots: allocateSlots(slots.length, bytes) };
 }

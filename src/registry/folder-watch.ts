@@ -76,7 +76,7 @@ export class FolderWatch {
     const { directories, logger } = this.parts;
     try {
       const byName = candidatesByName(await listModelFolders(directories));
-      // An empty folder is more likely a volume that is not mounted than the wish to serve nothing.
+      // An empty folder is more likely a volume that is not mounted than a request to serve nothing.
       if (byName.size === 0) throw new SaladError('CONFIGURATION_INVALID', 'the folders hold no model');
       for (const candidates of byName.values()) await this.follow(candidates);
       this.forgetMissing(new Set([...byName.values()].flat().map(modelKey)));
@@ -146,7 +146,7 @@ export class FolderWatch {
     }
   }
 
-  /** The files of a version that serves were replaced: it goes on serving what it was loaded with. */
+  /** Called when the files of a serving version have changed. The version serves what was loaded, and gets a reason. */
   private async checkContent(candidate: Candidate, signature: string): Promise<void> {
     const { table, logger } = this.parts;
     const key = modelKey(candidate);
@@ -183,7 +183,7 @@ export class FolderWatch {
         this.missing.delete(key);
         loader.unload(key);
       } else if (looks === MISSING_LOOKS) {
-        logger.warn({ model: key }, 'the folder of the last model is gone; the model goes on serving');
+        logger.warn({ model: key }, 'the folder of the last model is gone; the model still serves');
       }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Loads and unloads versions while others serve, one after another. A version is read and hashed in a thread of its own,
+ * Loads and unloads versions while others serve, one after another. A version is read and hashed in a separate thread,
  * proven by its golden check, loaded in every worker, and then serves at once for all new acquisitions.
  */
 import type { ServedModel } from '../acquisition/index.js';
@@ -133,7 +133,7 @@ async function refuseOtherContent(candidate: Candidate, { key, sha256 }: ServedM
   });
 }
 
-/** The loaded version goes on serving; but it could not be loaded again. */
+/** The loaded version still serves, but it could not be loaded again. */
 export function damagedFolder(key: string, error: unknown): string {
   return `${key} serves what was loaded, but its folder is damaged: ${SaladError.from(error).message}`;
 }

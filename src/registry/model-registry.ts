@@ -180,7 +180,7 @@ export class ModelRegistry {
         'a model bundle was refused',
       );
       if (error.reason !== 'BUNDLE_INVALID' || error.message.includes(key)) throw error;
-      // The caller may have asked for the highest version, whichever it is.
+      // The caller may have given no version, and does not know which is the highest.
       throw new SaladError(error.reason, `${key}: ${error.message}`, { cause: error });
     });
     this.watch.request(model.key);

@@ -1,4 +1,4 @@
-/** inference.GRPCInferenceService: what clients are told of the server and its models. */
+/** inference.GRPCInferenceService: state and metadata of the server and its models, and calls that change them. */
 import type { handleUnaryCall } from '@grpc/grpc-js';
 import { callerText, SaladError } from '../../errors/index.js';
 import type {
@@ -48,14 +48,14 @@ export function inferenceModelHandlers(
   return {
     serverLive: unary(() => ({ live: true })),
     serverReady: unary(() => ({ ready: isReady() })),
-    modelReady: unary(({ name, version: wanted }) => ({ ready: isReady() && exists(name, wanted) })),
+    modelReady: unary(({ name, version: requested }) => ({ ready: isReady() && exists(name, requested) })),
     serverMetadata: unary(() => ({ name: 'salad-serve', version, extensions: [...EXTENSIONS] })),
-    modelMetadata: unary(({ name, version: wanted }) =>
-      metadataOf(findView(registry, name, wanted), registry),
+    modelMetadata: unary(({ name, version: requested }) =>
+      metadataOf(findView(registry, name, requested), registry),
     ),
-    modelConfig: unary(({ name, version: wanted }) => configOf(findView(registry, name, wanted))),
-    modelStatistics: unary(({ name, version: wanted }) => ({
-      modelStats: statisticsOf(name, wanted).map((view) => statistics.message(view)),
+    modelConfig: unary(({ name, version: requested }) => configOf(findView(registry, name, requested))),
+    modelStatistics: unary(({ name, version: requested }) => ({
+      modelStats: statisticsOf(name, requested).map((view) => statistics.message(view)),
     })),
     repositoryIndex: unary(({ ready }) => ({
       models:
@@ -71,18 +71,18 @@ export function inferenceModelHandlers(
     }),
   } satisfies Partial<GRPCInferenceServiceServer>;
 
-  function exists(name: string, wanted: string): boolean {
+  function exists(name: string, requested: string): boolean {
     try {
-      return findView(registry, name, wanted) !== undefined;
+      return findView(registry, name, requested) !== undefined;
     } catch {
       return false;
     }
   }
 
-  function statisticsOf(name: string, wanted: string): readonly ModelView[] {
+  function statisticsOf(name: string, requested: string): readonly ModelView[] {
     if (name === '') return allViews(registry);
-    const found = findView(registry, name, wanted);
-    return wanted !== '' ? [found] : allViews(registry).filter((view) => view.name === name);
+    const found = findView(registry, name, requested);
+    return requested !== '' ? [found] : allViews(registry).filter((view) => view.name === name);
   }
 
   /** Versions that cannot be called: as Triton, with a state and a reason. */

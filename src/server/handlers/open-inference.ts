@@ -1,6 +1,6 @@
 /**
  * inference.GRPCInferenceService, the Open Inference Protocol v2 with Triton's methods: scoring. `inference-models.ts`
- * has the methods that tell of the server and its models.
+ * has the methods about the server and its models.
  */
 import type {
   handleBidiStreamingCall,
@@ -102,23 +102,23 @@ async function answerStream(
   const stopReading = () => reading.abort(READING_ENDED);
   signal.addEventListener('abort', stopReading, { once: true });
   calls.drainSignal.addEventListener('abort', stopReading, { once: true });
-  const inHand = new Set<InferRequest>();
+  const unanswered = new Set<InferRequest>();
   const room = new Latch();
   const requests = readRequests<InferRequest>(call, {
     sizeOf: messageBytes,
     maxPendingBytes: config.maxPendingBytes,
     idleTimeoutMs: config.idleTimeoutMs,
     signal: reading.signal,
-    isBusy: () => inHand.size > 0,
+    isBusy: () => unanswered.size > 0,
     onReleased: (request) => {
-      if (!inHand.has(request)) messageProcessed(request);
+      if (!unanswered.has(request)) messageProcessed(request);
     },
   });
   const writer = new ResponseWriter<ModelStreamInferResponse>(call, signal, config.idleTimeoutMs);
   let written: Promise<void> = Promise.resolve();
   try {
     for await (const request of requests) {
-      inHand.add(request);
+      unanswered.add(request);
       const response = answer(request);
       // The failure is written in its turn, after the answers of earlier requests; reading stops at once.
       response.catch(stopReading);
@@ -128,12 +128,12 @@ async function answerStream(
           await writer.write(await response);
         })
         .finally(() => {
-          inHand.delete(request);
+          unanswered.delete(request);
           messageProcessed(request);
           room.open();
         });
       written.catch(stopReading);
-      while (inHand.size >= REQUESTS_AT_ONCE) await room.wait();
+      while (unanswered.size >= REQUESTS_AT_ONCE) await room.wait();
     }
     await written;
     if (calls.drainSignal.aborted) throw calls.drainSignal.reason;
