@@ -90,7 +90,9 @@ describe('the salad command', function () {
   });
 
   it('prints the configuration as a valid configuration file, and refuses an unknown setting with 2', async () => {
-    const printed = await salad('config', 'print', '--set', 'maxQueueMs=1234', '--workers', '3');
+    const folders = [join(directory, 'a, b'), join(directory, 'c')];
+    const models = folders.flatMap((folder) => ['--models', folder]);
+    const printed = await salad('config', 'print', '--set', 'maxQueueMs=1234', '--workers', '3', ...models);
     assert.equal(printed.code, 0, printed.stderr);
     const file = join(directory, 'printed.yaml');
     writeFileSync(file, printed.stdout);
@@ -100,6 +102,7 @@ describe('the salad command', function () {
       [settings['maxQueueMs']?.value, settings['workers']?.value, settings['workers']?.source],
       [1234, 3, 'file'],
     );
+    assert.deepEqual(settings['models']?.value, folders);
     const wrong = await salad('serve', '--set', 'maxQueuMs=1');
     assert.equal(wrong.code, 2);
     assert.match(wrong.stderr, /did you mean maxQueueMs/);

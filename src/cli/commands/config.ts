@@ -149,9 +149,11 @@ async function printConfig(flags: PrintFlags, context: ProgramContext): Promise<
     printJson(Object.fromEntries(entries));
     return;
   }
-  const lines = keys.map((key) =>
-    stringify({ [key]: printed(config[key]) }, { lineWidth: 0, collectionStyle: 'flow' }).trimEnd(),
-  );
+  const lines = keys.map((key) => {
+    // A list on one line, so that its source may follow.
+    const value = stringify(printed(config[key]), { lineWidth: 0, collectionStyle: 'flow' }).trimEnd();
+    return `${key}: ${value}`;
+  });
   const width = Math.max(...lines.map((line) => line.length));
   for (const [index, key] of keys.entries()) {
     const line = lines[index] ?? '';
