@@ -80,13 +80,13 @@ export class RowResampler {
         `${rowCount} rows do not fit: ${this.rowsReceived} of ${this.shape.sourceRows} rows received`,
       );
     }
-    const { targetRows, targetColumns } = this.shape;
-    const { first, count } = this.#vertical;
-    let operations = 0;
     if (this.#isIdentity) {
       this.#copyRows(values, rowCount);
       return;
     }
+    const { targetRows, targetColumns } = this.shape;
+    const { first, count } = this.#vertical;
+    let operations = 0;
     for (let row = 0; row < rowCount; row++) {
       const line = this.#ring[this.rowsReceived % this.#ring.length]!;
       resampleRow(values, row * columns, this.#horizontal, line);

@@ -2,13 +2,12 @@
  * Looks at the models folders again and again, and serves what they hold. It compares paths, sizes and times instead of
  * waiting for events of the file system, which network volumes do not send.
  */
-import { checkFileSizes, readManifest } from '../bundle/files.js';
 import { type Candidate, listModelFolders, modelKey } from '../bundle/model-folders.js';
 import { signatureOf } from '../bundle/signature.js';
 import type { VersionPolicy } from '../config/sections/version-policy.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { damagedFolder, type ModelLoader, otherContent } from './model-loader.js';
+import { contentFault, type ModelLoader } from './model-loader.js';
 import { candidatesByName } from './read-folders.js';
 import type { VersionTable } from './version-table.js';
 
@@ -150,17 +149,11 @@ export class FolderWatch {
   private async checkContent(candidate: Candidate, signature: string): Promise<void> {
     const { table, logger } = this.parts;
     const key = modelKey(candidate);
-    const loaded = table.loaded(key)?.sha256 ?? '';
-    const found = await readManifest(candidate.directory, candidate).catch(() => undefined);
+    const loaded = table.loaded(key);
+    if (loaded === undefined) return;
+    const reason = await contentFault(candidate, loaded).catch(() => undefined);
     // A manifest that cannot be read may be in the middle of a copy; it is looked at again.
-    if (found === undefined) return;
-    const reason =
-      found.sha256 === loaded
-        ? await checkFileSizes(candidate.directory, found.manifest).then(
-            () => '',
-            (error: unknown) => damagedFolder(key, error),
-          )
-        : otherContent(key, loaded, found.sha256);
+    if (reason === undefined) return;
     if (reason !== '') logger.warn({ model: key }, reason);
     table.setReason(key, reason);
     this.seen.set(key, { signature, verdict: 'serving' });

@@ -124,23 +124,28 @@ export class ModelLoader {
 }
 
 /** Answers name a version: what it scores must not change while it is loaded. @throws SaladError BUNDLE_INVALID */
-async function refuseOtherContent(candidate: Candidate, { key, sha256 }: ServedModel): Promise<void> {
+async function refuseOtherContent(candidate: Candidate, model: ServedModel): Promise<void> {
+  const fault = await contentFault(candidate, model);
+  if (fault !== '') throw new SaladError('BUNDLE_INVALID', fault);
+}
+
+/**
+ * Says how the folder of a loaded version differs from what was loaded: another bundle, or files of other sizes.
+ * @returns empty where it does not
+ * @throws SaladError BUNDLE_INVALID where the manifest cannot be read
+ */
+export async function contentFault(candidate: Candidate, { key, sha256 }: ServedModel): Promise<string> {
   const found = await readManifest(candidate.directory, candidate);
-  if (found.sha256 !== sha256)
-    throw new SaladError('BUNDLE_INVALID', otherContent(key, sha256, found.sha256));
-  await checkFileSizes(candidate.directory, found.manifest).catch((error: unknown) => {
-    throw new SaladError('BUNDLE_INVALID', damagedFolder(key, error), { cause: error });
-  });
-}
-
-/** The loaded version still serves, but it could not be loaded again. */
-export function damagedFolder(key: string, error: unknown): string {
-  return `${key} serves what was loaded, but its folder is damaged: ${SaladError.from(error).message}`;
-}
-
-export function otherContent(key: string, loaded: string, found: string): string {
-  return (
-    `${key} is loaded with the bundle ${loaded}, and its folder now has the bundle ${found}: ` +
-    'give the new one a version of its own, or unload the version first'
+  if (found.sha256 !== sha256) {
+    return (
+      `${key} is loaded with the bundle ${sha256}, and its folder now has the bundle ${found.sha256}: ` +
+      'give the new one a version of its own, or unload the version first'
+    );
+  }
+  return checkFileSizes(candidate.directory, found.manifest).then(
+    () => '',
+    // The loaded version still serves, but it could not be loaded again.
+    (error: unknown) =>
+      `${key} serves what was loaded, but its folder is damaged: ${SaladError.from(error).message}`,
   );
 }

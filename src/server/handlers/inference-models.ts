@@ -1,5 +1,4 @@
 /** inference.GRPCInferenceService: state and metadata of the server and its models, and calls that change them. */
-import type { handleUnaryCall } from '@grpc/grpc-js';
 import { callerText, SaladError } from '../../errors/index.js';
 import type {
   GRPCInferenceServiceServer,
@@ -12,8 +11,8 @@ import { allViews, findView, isOtherView, type ModelView } from '../../oip/views
 import type { Logger } from '../../telemetry/logger.js';
 import { packageVersion } from '../../util/package-root.js';
 import { checkModelName } from '../../wire/header.js';
-import { toServiceError } from '../../wire/status.js';
 import type { AnomalyScoringContext } from './anomaly-scoring.js';
+import { unaryHandler } from './unary.js';
 
 export interface OpenInferenceContext extends AnomalyScoringContext {
   readonly logger: Logger;
@@ -25,25 +24,8 @@ export function inferenceModelHandlers(
   statistics: Statistics,
 ) {
   const isReady = () => registry.pool.isServing && !calls.drainSignal.aborted;
-  const unary =
-    <Request, Response>(answer: (request: Request) => Response): handleUnaryCall<Request, Response> =>
-    (call, callback) => {
-      try {
-        callback(null, answer(call.request));
-      } catch (error) {
-        callback(toServiceError(error, config.retryDelayMs));
-      }
-    };
-  const changing =
-    <Request, Response>(
-      change: (request: Request) => Promise<Response>,
-    ): handleUnaryCall<Request, Response> =>
-    (call, callback) => {
-      change(call.request).then(
-        (response) => callback(null, response),
-        (error: unknown) => callback(toServiceError(error, config.retryDelayMs)),
-      );
-    };
+  const unary = <Request, Response>(answer: (request: Request) => Response | Promise<Response>) =>
+    unaryHandler(answer, config.retryDelayMs);
   const version = packageVersion();
   return {
     serverLive: unary(() => ({ live: true })),
@@ -61,11 +43,11 @@ export function inferenceModelHandlers(
       models:
         ready && !isReady() ? [] : [...allViews(registry).map(indexEntry), ...(ready ? [] : otherVersions())],
     })),
-    repositoryModelLoad: changing(async (request: RepositoryModelLoadRequest) => {
+    repositoryModelLoad: unary(async (request: RepositoryModelLoadRequest) => {
       await registry.load(nameToChange(request, []));
       return {};
     }),
-    repositoryModelUnload: changing(async (request: RepositoryModelUnloadRequest) => {
+    repositoryModelUnload: unary(async (request: RepositoryModelUnloadRequest) => {
       registry.unload(nameToChange(request, ['unload_dependents']));
       return {};
     }),

@@ -1,5 +1,5 @@
 /** salad.v1.ModelRegistry: the loaded models, how a client must prepare pixels for them, and calls that change them. */
-import type { handleServerStreamingCall, handleUnaryCall } from '@grpc/grpc-js';
+import type { handleServerStreamingCall } from '@grpc/grpc-js';
 import type { ServedModel } from '../../acquisition/index.js';
 import {
   type Calibration,
@@ -22,7 +22,7 @@ import type { ModelRegistry, ModelVersion, VersionState } from '../../registry/m
 import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
 import { checkModelName } from '../../wire/header.js';
 import { identityOf, wireGeometry } from '../../wire/messages.js';
-import { toServiceError } from '../../wire/status.js';
+import { unaryHandler } from './unary.js';
 
 const QUANTILE_PROBABILITIES = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1];
 
@@ -34,44 +34,27 @@ const WIRE_STATES: Readonly<Record<VersionState, ModelVersionState>> = {
 };
 
 export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: number): ModelRegistryServer {
-  const list: handleUnaryCall<ModelRegistryListRequest, ModelRegistryListResponse> = (_call, callback) => {
-    callback(null, {
-      models: registry.list().map(modelMessage),
-      versions: registry.versions().map(statusMessage),
-    });
-  };
-  const get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse> = (call, callback) => {
-    try {
-      const { model } = call.request;
-      checkModelName(model?.name ?? '', 'model.name');
-      callback(null, { model: modelMessage(registry.find(model?.name ?? '', model?.version)) });
-    } catch (error) {
-      callback(toServiceError(error, retryDelayMs));
-    }
-  };
-  const load: handleUnaryCall<ModelRegistryLoadRequest, ModelRegistryLoadResponse> = (call, callback) => {
-    const { name = '', version } = call.request.model ?? {};
-    const loaded = async () => {
-      checkModelName(name, 'model.name');
-      return registry.load(name, version);
-    };
-    loaded().then(
-      (model) => callback(null, { model: modelMessage(model) }),
-      (error: unknown) => callback(toServiceError(error, retryDelayMs)),
-    );
-  };
-  const unload: handleUnaryCall<ModelRegistryUnloadRequest, ModelRegistryUnloadResponse> = (
-    call,
-    callback,
-  ) => {
-    try {
-      const { name = '', version } = call.request.model ?? {};
-      checkModelName(name, 'model.name');
-      callback(null, { models: registry.unload(name, version).map(identityOf) });
-    } catch (error) {
-      callback(toServiceError(error, retryDelayMs));
-    }
-  };
+  const unary = <Request, Response>(answer: (request: Request) => Response | Promise<Response>) =>
+    unaryHandler(answer, retryDelayMs);
+  const list = unary<ModelRegistryListRequest, ModelRegistryListResponse>(() => ({
+    models: registry.list().map(modelMessage),
+    versions: registry.versions().map(statusMessage),
+  }));
+  const get = unary<ModelRegistryGetRequest, ModelRegistryGetResponse>(({ model }) => {
+    const { name = '', version } = model ?? {};
+    checkModelName(name, 'model.name');
+    return { model: modelMessage(registry.find(name, version)) };
+  });
+  const load = unary<ModelRegistryLoadRequest, ModelRegistryLoadResponse>(async ({ model }) => {
+    const { name = '', version } = model ?? {};
+    checkModelName(name, 'model.name');
+    return { model: modelMessage(await registry.load(name, version)) };
+  });
+  const unload = unary<ModelRegistryUnloadRequest, ModelRegistryUnloadResponse>(({ model }) => {
+    const { name = '', version } = model ?? {};
+    checkModelName(name, 'model.name');
+    return { models: registry.unload(name, version).map(identityOf) };
+  });
   const watch: handleServerStreamingCall<ModelRegistryWatchRequest, ModelRegistryWatchResponse> = (call) => {
     writeLatest(
       () => call.write({ versions: registry.versions().map(statusMessage) }),
