@@ -20,10 +20,12 @@ const STREAMS = 16;
 const SECONDS = Number(process.env['SALAD_SOAK_SECONDS'] ?? 60);
 const COLLECT_EVERY_MS = 4000;
 /**
- * Of a thread's heap and buffers after a collection. A thread holds the same 42 MiB at every collection of eight
- * minutes, to 0.3 MiB: in a minute, that is a leak of 100 bytes an acquisition.
+ * How much a thread's heap and buffers may grow over the measured time. The constant covers what does not depend on
+ * the number of acquisitions: compiled code, caches that fill. A thread that leaks one small object an acquisition
+ * passes the second part.
  */
-const HEAP_MAX_MIB_PER_MINUTE = 2;
+const HEAP_GROWTH_MIB = 2;
+const HEAP_GROWTH_BYTES_PER_ACQUISITION = 200;
 /**
  * Resident memory grows by some 50 MiB in the first two minutes, while the heap stays as it is: the pools of the
  * allocator grow to their working size. A longer run can tell a leak outside of the heaps.
@@ -49,7 +51,7 @@ function troughs(samples: readonly Sample[]): readonly Sample[] {
   return [...lowest.values()];
 }
 
-/** Growth of the heap and the buffers of each thread, in MiB a minute. */
+/** Growth of the heap and the buffers of each thread, in MiB a minute. One collection out of line does not change it. */
 function heapGrowth(collections: readonly ThreadMemory[]): readonly number[] {
   const threads = [...new Set(collections.map(({ thread }) => thread))];
   return threads.map((thread) => {
@@ -117,20 +119,23 @@ describe(`a soak of ${SECONDS} s at 80 % load`, function () {
       const timer = setInterval(() => {
         samples.push({ x: (performance.now() - started) / 60_000, y: rssBytes(pid) / MIB });
       }, 250);
-      const result = await offer(steady, (SECONDS - warmUpSeconds) * 1000);
+      const minutes = (SECONDS - warmUpSeconds) / 60;
+      const result = await offer(steady, minutes * 60_000);
       clearInterval(timer);
       const rssGrowth = slope(troughs(samples));
       const collections = readCollections(collectionsFile()).filter(({ atMs }) => atMs >= startedAtMs);
       const growths = heapGrowth(collections);
+      const leakMib = (HEAP_GROWTH_BYTES_PER_ACQUISITION * result.acquisitions.ok) / MIB;
+      const heapMaxMibPerMinute = (HEAP_GROWTH_MIB + leakMib) / minutes;
       console.log(
         `    ${result.acquisitions.ok} acquisitions at ${ratePerSecond.toFixed(0)}/s, p99 ` +
           `${result.acquisitions.p99Ms.toFixed(0)} ms; heaps ${growths.map((growth) => growth.toFixed(2)).join(', ')} ` +
-          `MiB a minute (at most ${HEAP_MAX_MIB_PER_MINUTE}); RSS ${samples.at(-1)?.y.toFixed(0)} MiB, ` +
+          `MiB a minute (at most ${heapMaxMibPerMinute.toFixed(2)}); RSS ${samples.at(-1)?.y.toFixed(0)} MiB, ` +
           `${rssGrowth.toFixed(2)} MiB a minute (at most ${RSS_MAX_MIB_PER_MINUTE})`,
       );
       assert.equal(result.acquisitions.failed, 0, JSON.stringify(result.acquisitions.byStatus));
       assert.ok(growths.length > 0, 'no thread recorded its collections');
-      for (const growth of growths) assert.ok(growth <= HEAP_MAX_MIB_PER_MINUTE, `${growth} MiB a minute`);
+      for (const growth of growths) assert.ok(growth <= heapMaxMibPerMinute, `${growth} MiB a minute`);
       assert.ok(rssGrowth <= RSS_MAX_MIB_PER_MINUTE, `${rssGrowth} MiB of RSS a minute`);
     } finally {
       for (const client of clients) client.close();

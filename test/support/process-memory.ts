@@ -74,11 +74,16 @@ export async function settledRssBytes(pid: number): Promise<number> {
   return last;
 }
 
-/** Least-squares slope in units of y per unit of x. */
+/**
+ * Slope in units of y per unit of x: the median of the slopes between all pairs of points (Theil and Sen), which a few
+ * points out of line do not change.
+ */
 export function slope(points: readonly { readonly x: number; readonly y: number }[]): number {
-  const n = points.length;
-  const meanX = points.reduce((sum, { x }) => sum + x, 0) / n;
-  const meanY = points.reduce((sum, { y }) => sum + y, 0) / n;
-  const covariance = points.reduce((sum, { x, y }) => sum + (x - meanX) * (y - meanY), 0);
-  return covariance / points.reduce((sum, { x }) => sum + (x - meanX) ** 2, 0);
+  const slopes = points.flatMap((from, index) =>
+    points.slice(index + 1).map((to) => (to.y - from.y) / (to.x - from.x)),
+  );
+  slopes.sort((a, b) => a - b);
+  const middle = Math.floor(slopes.length / 2);
+  const upper = slopes[middle] ?? NaN;
+  return slopes.length % 2 === 1 ? upper : ((slopes[middle - 1] ?? NaN) + upper) / 2;
 }
