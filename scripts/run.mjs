@@ -7,10 +7,17 @@ import { pathToFileURL } from 'node:url';
 import { build, install, root } from './prepare.mjs';
 
 const [verb, ...args] = process.argv.slice(2);
-/** Test files by verb. The groups of a verb run at the same time: a unit test computes, an integration test waits. */
+/**
+ * Test runs by verb, one after the other. A run with `jobs` has that many files in hand at once: a test mostly waits,
+ * for a server or a program, so that the fast suite has one more than the two cores of CI. The tests in
+ * `test/slow/alone` measure time or load, and run one at a time.
+ */
 const TESTS = {
-  test: [['test/integration/**/*.test.ts'], ['test/unit/**/*.test.ts']],
-  'test-slow': [['test/slow/**/*.test.ts', 'test/e2e/**/*.test.ts']],
+  test: [{ files: ['test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'], jobs: 3 }],
+  'test-slow': [
+    { files: ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'], ignore: 'test/slow/alone/**', jobs: 2 },
+    { files: ['test/slow/alone/**/*.test.ts'] },
+  ],
 };
 
 /** Built programs by verb; every other verb is `salad`. */
@@ -25,9 +32,9 @@ try {
 }
 
 if (verb in TESTS) {
-  const groups = args.some((arg) => arg.endsWith('.ts')) ? [[]] : TESTS[verb];
+  const runs = args.some((arg) => arg.endsWith('.ts')) ? [{ files: [] }] : TESTS[verb];
   // Not `process.exit`, which would cut off output that is not written yet.
-  process.exitCode = await runTests(groups, args);
+  for (const run of runs) process.exitCode = (await runTests(run, args)) || process.exitCode;
 } else {
   await runProgram();
 }
@@ -43,22 +50,15 @@ async function runProgram() {
   await import(pathToFileURL(path).href);
 }
 
-/** Prints the first group as it runs, and each other one after it. @returns 0 where all passed */
-async function runTests(groups, args) {
+/** @returns 0 where all passed */
+async function runTests({ files, ignore, jobs }, args) {
   const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
-  const runs = groups.map((files, index) => {
-    const stdio = index === 0 ? 'inherit' : ['ignore', 'pipe', 'pipe'];
-    const child = spawn(process.execPath, [mocha, ...files, ...args], { cwd: root, stdio });
-    const output = [];
-    child.stdout?.on('data', (data) => output.push(data));
-    child.stderr?.on('data', (data) => output.push(data));
-    return { output, ended: once(child, 'close') };
+  const parallel = jobs === undefined ? [] : ['--parallel', '--jobs', String(jobs)];
+  const ignored = ignore === undefined ? [] : ['--ignore', ignore];
+  const child = spawn(process.execPath, [mocha, ...parallel, ...ignored, ...files, ...args], {
+    cwd: root,
+    stdio: 'inherit',
   });
-  const codes = [];
-  for (const { output, ended } of runs) {
-    const [code] = await ended;
-    for (const data of output) process.stdout.write(data);
-    codes.push(code ?? 1);
-  }
-  return codes.find((code) => code !== 0) ?? 0;
+  const [code] = await once(child, 'close');
+  return code ?? 1;
 }

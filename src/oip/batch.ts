@@ -1,13 +1,13 @@
 /** Runs the images of one request, a few at a time. */
 import { SaladError } from '../errors/index.js';
 
-/** Reasons for which an image may be refused because its own request has taken the room. */
+/** Reasons for which an image may be refused because other images of its request hold the memory or the quota. */
 const NO_ROOM: ReadonlySet<string> = new Set(['OVERLOADED', 'QUOTA_EXCEEDED']);
 
 /**
- * Calls `work` for 0 to `count` - 1. The first error stops all others and is thrown. An image that is refused for want of
- * room, while others of this request hold some, is tried again when one of them has ended: a request alone on the server
- * never fails because of its own images.
+ * Calls `work` for 0 to `count` - 1. The first error stops all others and is thrown. An image that is refused
+ * because no memory is left, while other images of this request hold some, is tried again when one of them has ended: a
+ * request alone on the server never fails because of its own images.
  * @param atOnce images at a time, at least 1
  * @throws what `work` throws; the reason of `signal` where it aborts
  */
@@ -44,7 +44,7 @@ export async function forEachImage(
         const isRefused = error instanceof SaladError && NO_ROOM.has(error.reason);
         if (!isRefused || active === 0) throw error;
       }
-      // A refused image had no room, so its end is no reason for others to try again.
+      // A refused image held no memory, so its end is no reason for others to try again.
       await new Promise<void>((resolve) => waiting.push(resolve));
     }
   };

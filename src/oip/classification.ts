@@ -3,7 +3,7 @@ import { SaladError } from '../errors/index.js';
 import { bytesTensor, type OutputTensor } from './encoded-tensor.js';
 import { LABELS } from './views.js';
 
-/** Label of an image without a decision: neither of the two labels of a decision. */
+/** Label of an image that has no decision. */
 const UNDECIDED = 'indeterminate';
 
 /**

@@ -23,7 +23,7 @@ export interface ImageContext extends WireImageContext {
   readonly startTrace: (model: string) => AcquisitionTrace;
 }
 
-/** Outputs in the order of their names, and what was found out beside them. */
+/** Outputs in the order of their names, with engines and warnings. */
 export interface InferResult {
   readonly outputs: readonly OutputTensor[];
   readonly facts: InferFacts;

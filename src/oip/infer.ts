@@ -120,7 +120,7 @@ function limitTime(signal: AbortSignal, timeoutMs: number | undefined) {
     const why = `the timeout of the request passed: ${timeoutMs} ms`;
     controller.abort(new SaladError('DEADLINE_EXCEEDED', why));
   };
-  // More than 24 days is more than a timer can hold, and than anybody waits.
+  // A timer holds at most 24 days.
   const timer = setTimeout(expire, Math.min(timeoutMs, 2 ** 31 - 1));
   return {
     signal: controller.signal,

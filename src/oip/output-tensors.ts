@@ -1,11 +1,11 @@
-/** The tensors of an answer: which a request wants, and what becomes of the answers of an acquisition. */
+/** The tensors of an answer: which of them a request wants, and how they are made from the results of its acquisitions. */
 import type { AcquisitionEvent, Aggregate, PatchResult, ServedModel } from '../acquisition/index.js';
 import { callerText, SaladError } from '../errors/index.js';
 import { MAP_SIDE_MAX } from '../imaging/map/anomaly-map.js';
 import { bytesTensor, type OutputTensor, tensorOf } from './encoded-tensor.js';
 import { type Datatype, LABELS, SCORE } from './views.js';
 
-/** Where one output of all images of a request gathers. */
+/** Collects one output of all images of a request. */
 export interface OutputColumn {
   patch?(image: number, patch: PatchResult, cell: number): void;
   aggregate?(image: number, aggregate: Aggregate): void;
@@ -75,7 +75,7 @@ export function needsOf(names: readonly string[], model: ServedModel): OutputNee
   };
 }
 
-/** Gathers the outputs of the images of one request. */
+/** Collects the outputs of the images of one request. */
 export class ImageOutputs {
   private readonly columns: readonly OutputColumn[];
 

@@ -5,7 +5,7 @@ import type { OutputTensor } from './encoded-tensor.js';
 import type { InferRequest } from './infer-request.js';
 import type { ModelView } from './views.js';
 
-/** Engines, warnings and times of one request. Times are those of the clock on the wall, in ms. */
+/** Engines, warnings and times of one request. Times are in ms of the wall clock. */
 export class InferFacts {
   readonly engines = new Set<string>();
   /** By image. */

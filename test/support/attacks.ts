@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { root } from './salad.js';
 
-const sources = join(root, 'test/slow/attacks/clients');
+const sources = join(root, 'test/slow/alone/attacks/clients');
 const cache = join(root, '.cache/attacks');
 const python = join(cache, 'environment/bin/python');
 const stubs = join(cache, 'stubs');

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
-import { loadConfig } from '../../../src/config/load.js';
+import { loadConfig } from '../../../../src/config/load.js';
 import {
   attack,
   type GoodReport,
@@ -15,11 +15,11 @@ import {
   limitMemory,
   type MemoryLimit,
   startGoodClient,
-} from '../../support/attacks.js';
-import { GARBAGE_BYTES, mostBytes } from '../../support/memory-formula.js';
-import { rssBytes } from '../../support/process-memory.js';
-import { root, type ServeProcess, startServeFrom } from '../../support/salad.js';
-import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.js';
+} from '../../../support/attacks.js';
+import { GARBAGE_BYTES, mostBytes } from '../../../support/memory-formula.js';
+import { rssBytes } from '../../../support/process-memory.js';
+import { root, type ServeProcess, startServeFrom } from '../../../support/salad.js';
+import { startTcpProxy, type TcpProxy } from '../../../support/tcp-proxy.js';
 
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 4096 * MIB;
@@ -36,7 +36,7 @@ const P99_RATIO = 10;
 const LONGEST_MESSAGE = 1024;
 const GOOD = '127.0.0.9';
 
-/** Functions of test/slow/attacks/clients/attacks.py, where each is described. */
+/** Functions of test/slow/alone/attacks/clients/attacks.py, where each is described. */
 const ATTACKS = [
   'health_gzip',
   'small_calls_gzip',

@@ -4,9 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
-import { type Arrivals, runLoad } from '../../clients/load/src/index.js';
-import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
-import { type ServeProcess, startServe } from '../support/salad.js';
+import { type Arrivals, runLoad } from '../../../clients/load/src/index.js';
+import { type PixelChunk, SaladClient, SaladClientError } from '../../../clients/typescript/src/index.js';
+import { type ServeProcess, startServe } from '../../support/salad.js';
 import {
   type ModelsFolder,
   SIDE,
@@ -14,7 +14,7 @@ import {
   smallImage,
   smallModels,
   smallRows,
-} from '../support/small-server.js';
+} from '../../support/small-server.js';
 
 const chunks = smallRows(smallImage(1));
 

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
-import { createDelayedNetwork, type DelayedNetwork, networkObstacle } from '../support/delayed-network.js';
-import { root } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import { createDelayedNetwork, type DelayedNetwork, networkObstacle } from '../../support/delayed-network.js';
+import { root } from '../../support/salad.js';
+import { type ModelsFolder, smallModels } from '../../support/small-server.js';
 
 /** 19.2 MB: a large digital radiograph of 16 bit. */
 const ROWS = 3200;
