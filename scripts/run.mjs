@@ -15,6 +15,8 @@ const [verb, ...args] = process.argv.slice(2);
 const TESTS = {
   test: [{ files: ['test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'], jobs: 3 }],
   'test-slow': [
+    // Files that run at once must not prepare the same tool at once.
+    { script: 'scripts/tools.mjs' },
     { files: ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'], ignore: 'test/slow/alone/**', jobs: 2 },
     { files: ['test/slow/alone/**/*.test.ts'] },
   ],
@@ -34,7 +36,7 @@ try {
 if (verb in TESTS) {
   const runs = args.some((arg) => arg.endsWith('.ts')) ? [{ files: [] }] : TESTS[verb];
   // Not `process.exit`, which would cut off output that is not written yet.
-  for (const run of runs) process.exitCode = (await runTests(run, args)) || process.exitCode;
+  for (const run of runs) process.exitCode = (await runStep(run, args)) || process.exitCode;
 } else {
   await runProgram();
 }
@@ -50,15 +52,13 @@ async function runProgram() {
   await import(pathToFileURL(path).href);
 }
 
-/** @returns 0 where all passed */
-async function runTests({ files, ignore, jobs }, args) {
+/** Runs tests, or the script that prepares them. @returns 0 where all passed */
+async function runStep({ script, files, ignore, jobs }, args) {
   const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
   const parallel = jobs === undefined ? [] : ['--parallel', '--jobs', String(jobs)];
   const ignored = ignore === undefined ? [] : ['--ignore', ignore];
-  const child = spawn(process.execPath, [mocha, ...parallel, ...ignored, ...files, ...args], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  const command = script === undefined ? [mocha, ...parallel, ...ignored, ...files, ...args] : [script];
+  const child = spawn(process.execPath, command, { cwd: root, stdio: 'inherit' });
   const [code] = await once(child, 'close');
   return code ?? 1;
 }

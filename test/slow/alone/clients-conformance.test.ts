@@ -1,9 +1,9 @@
 /** Every client does alike what a client must do, and gets the scores that the .proto files alone lead to. */
 import assert from 'node:assert/strict';
 import { before, describe, it } from 'mocha';
-import { CASES, concerns } from './conformance/cases.js';
-import { isPassed, runConformance, type Verdict } from './conformance/runner.js';
-import { SUBJECTS } from './conformance/subjects.js';
+import { CASES, concerns } from '../clients/conformance/cases.js';
+import { isPassed, runConformance, type Verdict } from '../clients/conformance/runner.js';
+import { SUBJECTS } from '../clients/conformance/subjects.js';
 
 describe('the conformance of the clients', function () {
   this.timeout(600_000);
