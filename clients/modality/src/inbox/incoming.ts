@@ -1,6 +1,6 @@
 /** One instance while it is received: written to a temporary file, kept or discarded at the end. */
 import { createHash, randomUUID } from 'node:crypto';
-import { access, rm } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaladError } from '../../../../src/errors/index.js';
 import { isDiskFull } from './database.js';
@@ -120,13 +120,13 @@ export class Incoming {
     if (known !== undefined && known.contentHash !== contentHash) return this.keepAside(contentHash);
     const file = `${createHash('sha256').update(sopInstanceUid).digest('hex')}.dcm`;
     if (known !== undefined) {
-      if (known.state === 'delivered' || (await hasFile(join(folders.instances, known.file)))) {
+      if (known.state === 'delivered' || (await isWhole(join(folders.instances, known.file), known.bytes))) {
         await this.file.discard();
         return { id: known.id, outcome: 'duplicate' };
       }
-      // The kept file was lost, and this is the same content.
+      // The kept file is missing or damaged, and this is the same content.
       await this.file.rename(join(folders.instances, known.file));
-      index.restored(known.id);
+      index.restored(known.id, this.file.bytes);
       return { id: known.id, outcome: 'stored' };
     }
     await this.file.rename(join(folders.instances, file));
@@ -159,9 +159,9 @@ export class Incoming {
   }
 }
 
-async function hasFile(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
+async function isWhole(path: string, bytes: number): Promise<boolean> {
+  return stat(path).then(
+    ({ size }) => size === bytes,
     () => false,
   );
 }

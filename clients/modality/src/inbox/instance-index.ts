@@ -97,11 +97,12 @@ export class InstanceIndex extends IndexReader {
     this.change(id, ['received', 'streaming', 'scored'], 'dead-letter', reason);
   }
 
-  /** The lost file of an instance came again: it starts anew. */
-  restored(id: number): void {
+  /** A missing or damaged file was received again, with this many bytes: the instance is scored anew. */
+  restored(id: number, bytes: number): void {
     this.run(
-      `UPDATE instances SET state = 'received', reason = NULL, attempts = 0, nextAttemptMs = 0, changedMs = ?
+      `UPDATE instances SET state = 'received', reason = NULL, attempts = 0, nextAttemptMs = 0, bytes = ?, changedMs = ?
         WHERE id = ?`,
+      bytes,
       this.now(),
       id,
     );

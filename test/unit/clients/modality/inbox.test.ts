@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
@@ -162,8 +170,18 @@ describe('inbox of the gateway', () => {
     await reopen();
     assert.match(inbox.index.byId(lost)!.reason!, /missing/);
     assert.match(inbox.index.byId(short)!.reason!, /10 of \d+ bytes/);
-    assert.deepEqual(await receive('1.2.3', 'one'), { id: lost, outcome: 'stored' });
-    assert.equal(inbox.index.byId(lost)!.state, 'received');
+    for (const [id, uid, content] of [
+      [lost, '1.2.3', 'one'],
+      [short, '1.2.4', 'two'],
+    ] as const) {
+      assert.deepEqual(await receive(uid, content), { id, outcome: 'stored' });
+      const { state, bytes } = inbox.index.byId(id)!;
+      assert.deepEqual(
+        [state, bytes],
+        ['received', statSync(pathOf(inbox.folders, inbox.index.byId(id)!)).size],
+      );
+      assert.deepEqual(await receive(uid, content), { id, outcome: 'duplicate' });
+    }
   });
 
   it('refuses instances before the disk is full, at the begin and within a large one, and lives on', async () => {
