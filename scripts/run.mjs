@@ -8,16 +8,13 @@ import { build, install, root } from './prepare.mjs';
 
 const [verb, ...args] = process.argv.slice(2);
 /**
- * Test runs by verb, one after the other. A run with `jobs` has that many files in hand at once: a test mostly waits,
- * for a server or a program, so that the fast suite has one more than the two cores of CI. The tests in
- * `test/slow/alone` measure time or load, and run one at a time.
+ * What runs for each verb, one after the other. A run with `jobs` has that many files in hand at once. The tests in
+ * `test/slow/alone` measure time or load.
  */
 const TESTS = {
-  test: [{ files: ['test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'], jobs: 3 }],
+  test: [{ files: ['test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'], jobs: 2 }],
   'test-slow': [
-    // Files that run at once must not prepare the same tool at once.
-    { script: 'scripts/tools.mjs' },
-    { files: ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'], ignore: 'test/slow/alone/**', jobs: 2 },
+    { files: ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'], ignore: 'test/slow/alone/**' },
     { files: ['test/slow/alone/**/*.test.ts'] },
   ],
 };
@@ -36,7 +33,7 @@ try {
 if (verb in TESTS) {
   const runs = args.some((arg) => arg.endsWith('.ts')) ? [{ files: [] }] : TESTS[verb];
   // Not `process.exit`, which would cut off output that is not written yet.
-  for (const run of runs) process.exitCode = (await runStep(run, args)) || process.exitCode;
+  for (const run of runs) process.exitCode = (await runTests(run, args)) || process.exitCode;
 } else {
   await runProgram();
 }
@@ -52,12 +49,12 @@ async function runProgram() {
   await import(pathToFileURL(path).href);
 }
 
-/** Runs tests, or the script that prepares them. @returns 0 where all passed */
-async function runStep({ script, files, ignore, jobs }, args) {
+/** @returns 0 where all passed */
+async function runTests({ files, ignore, jobs }, args) {
   const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
   const parallel = jobs === undefined ? [] : ['--parallel', '--jobs', String(jobs)];
   const ignored = ignore === undefined ? [] : ['--ignore', ignore];
-  const command = script === undefined ? [mocha, ...parallel, ...ignored, ...files, ...args] : [script];
+  const command = [mocha, ...parallel, ...ignored, ...files, ...args];
   const child = spawn(process.execPath, command, { cwd: root, stdio: 'inherit' });
   const [code] = await once(child, 'close');
   return code ?? 1;
