@@ -33,13 +33,18 @@ export interface PortCredentials {
   close(): void;
 }
 
-/** @throws SaladError CONFIGURATION_INVALID with the invalid setting and file */
+/**
+ * Reads all files before it looks into one, each after the other, so that of several faults the same one is reported
+ * each time.
+ * @throws SaladError CONFIGURATION_INVALID with the invalid setting and file
+ */
 export async function readTlsMaterial(files: TlsFiles): Promise<TlsMaterial> {
-  const [certificate, privateKey, clientCa] = await Promise.all([
-    readPem('tlsCertFile', files, 'certificate'),
-    readPem('tlsKeyFile', files, 'private key'),
-    files.tlsClientCaFile === '' ? undefined : readPem('tlsClientCaFile', files, 'certificate'),
-  ]);
+  const certificate = await read('tlsCertFile', files);
+  const privateKey = await read('tlsKeyFile', files);
+  const clientCa = files.tlsClientCaFile === '' ? undefined : await read('tlsClientCaFile', files);
+  checkPem('tlsCertFile', files, certificate, 'certificate');
+  checkPem('tlsKeyFile', files, privateKey, 'private key');
+  if (clientCa !== undefined) checkPem('tlsClientCaFile', files, clientCa, 'certificate');
   const leaf = parsePem('tlsCertFile', files, () => new X509Certificate(certificate));
   const key = parsePem('tlsKeyFile', files, () => createPrivateKey(privateKey));
   if (!leaf.checkPrivateKey(key)) {
@@ -148,16 +153,17 @@ function caUpdate(material: TlsMaterial | null): experimental.CaCertificateUpdat
   return material?.clientCa === undefined ? null : { caCertificate: material.clientCa };
 }
 
-async function readPem(setting: keyof TlsFiles, files: TlsFiles, wanted: PemKind): Promise<Buffer> {
-  let content: Buffer;
+async function read(setting: keyof TlsFiles, files: TlsFiles): Promise<Buffer> {
   try {
-    content = await readFile(files[setting]);
+    return await readFile(files[setting]);
   } catch (error) {
     throw invalid(setting, files, `cannot be read: ${systemReason(error)}`, error);
   }
+}
+
+function checkPem(setting: keyof TlsFiles, files: TlsFiles, content: Buffer, wanted: PemKind): void {
   const problem = pemProblem(content, wanted);
   if (problem !== undefined) throw invalid(setting, files, problem);
-  return content;
 }
 
 function parsePem<T>(setting: keyof TlsFiles, files: TlsFiles, parse: () => T): T {
