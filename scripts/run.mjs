@@ -7,16 +7,10 @@ import { pathToFileURL } from 'node:url';
 import { build, install, root } from './prepare.mjs';
 
 const [verb, ...args] = process.argv.slice(2);
-/**
- * What runs for each verb, one after the other. A run with `jobs` has that many files in hand at once. The tests in
- * `test/slow/alone` measure time or load.
- */
+/** Arguments of mocha by verb. Of the fast suite, two files run at once. */
 const TESTS = {
-  test: [{ files: ['test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'], jobs: 2 }],
-  'test-slow': [
-    { files: ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'], ignore: 'test/slow/alone/**' },
-    { files: ['test/slow/alone/**/*.test.ts'] },
-  ],
+  test: ['--parallel', '--jobs', '2', 'test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'],
+  'test-slow': ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'],
 };
 
 /** Built programs by verb; every other verb is `salad`. */
@@ -31,9 +25,9 @@ try {
 }
 
 if (verb in TESTS) {
-  const runs = args.some((arg) => arg.endsWith('.ts')) ? [{ files: [] }] : TESTS[verb];
+  const suite = args.some((arg) => arg.endsWith('.ts')) ? [] : TESTS[verb];
   // Not `process.exit`, which would cut off output that is not written yet.
-  for (const run of runs) process.exitCode = (await runTests(run, args)) || process.exitCode;
+  process.exitCode = await runTests([...suite, ...args]);
 } else {
   await runProgram();
 }
@@ -50,12 +44,9 @@ async function runProgram() {
 }
 
 /** @returns 0 where all passed */
-async function runTests({ files, ignore, jobs }, args) {
+async function runTests(mochaArgs) {
   const mocha = join(root, 'node_modules/mocha/bin/mocha.js');
-  const parallel = jobs === undefined ? [] : ['--parallel', '--jobs', String(jobs)];
-  const ignored = ignore === undefined ? [] : ['--ignore', ignore];
-  const command = [mocha, ...parallel, ...ignored, ...files, ...args];
-  const child = spawn(process.execPath, command, { cwd: root, stdio: 'inherit' });
+  const child = spawn(process.execPath, [mocha, ...mochaArgs], { cwd: root, stdio: 'inherit' });
   const [code] = await once(child, 'close');
   return code ?? 1;
 }

@@ -5,9 +5,9 @@ import { SaladError } from '../errors/index.js';
 const NO_ROOM: ReadonlySet<string> = new Set(['OVERLOADED', 'QUOTA_EXCEEDED']);
 
 /**
- * Calls `work` for 0 to `count` - 1. The first error stops all others and is thrown. An image that is refused
- * because no memory is left, while other images of this request hold some, is tried again when one of them has ended: a
- * request alone on the server never fails because of its own images.
+ * Calls `work` for 0 to `count` - 1. The first error stops all others and is thrown. An image that is refused because no
+ * memory is left, while other images of this request hold some, is tried again when one of them has ended: a request
+ * alone on the server never fails because of its own images.
  * @param atOnce images at a time, at least 1
  * @throws what `work` throws; the reason of `signal` where it aborts
  */

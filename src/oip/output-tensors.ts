@@ -1,4 +1,4 @@
-/** The tensors of an answer: which of them a request wants, and how they are made from the results of its acquisitions. */
+/** The tensors of an answer: which of them a request wants, made from the results of its acquisitions. */
 import type { AcquisitionEvent, Aggregate, PatchResult, ServedModel } from '../acquisition/index.js';
 import { callerText, SaladError } from '../errors/index.js';
 import { MAP_SIDE_MAX } from '../imaging/map/anomaly-map.js';

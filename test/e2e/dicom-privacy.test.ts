@@ -53,7 +53,7 @@ async function listen(server: Server): Promise<number> {
 }
 
 describe('identifiers in DICOM files', function () {
-  this.timeout(240_000);
+  this.timeout(120_000);
   let folder: string;
   let server: ServeProcess;
   /** Output of the server: log, spans and metrics. */

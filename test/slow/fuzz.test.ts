@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import type { ClientHttp2Session } from 'node:http2';
-import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
@@ -12,7 +10,7 @@ import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
 import { DAMAGE, type FuzzedStream, runFuzzed } from '../support/fuzz.js';
 import { forcedCollections, rssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, frame, openRaw } from '../support/raw-grpc.js';
-import { type ServeProcess, startServeUnder } from '../support/salad.js';
+import { type ServeProcess, startServeWith } from '../support/salad.js';
 import {
   essence,
   type ModelsFolder,
@@ -69,7 +67,6 @@ describe('20,000 malformed streams', function () {
 
   before(async () => {
     models = await smallModels();
-    const config = join(models.path, 'config.yaml');
     const settings = {
       // Admission must refuse no acquisition because of its waiting time.
       maxQueueMs: 600_000,
@@ -77,23 +74,11 @@ describe('20,000 malformed streams', function () {
       maxMessageBytes: 4 * 1024 * 1024,
       maxImagePixels: 1024 * 1024,
       idleTimeoutMs: 1000,
-      logLevel: 'silent',
       // All streams come from one address, without pause.
       peerShareRatio: 0,
       peerCallsPerSecond: 0,
     };
-    writeFileSync(config, JSON.stringify(settings));
-    server = await startServeUnder(
-      { nodeFlags: forcedCollections(COLLECT_EVERY_MS) },
-      '--models',
-      models.path,
-      '--engine',
-      'onnx',
-      '--workers',
-      '1',
-      '--config',
-      config,
-    );
+    server = await startServeWith(models.path, settings, forcedCollections(COLLECT_EVERY_MS));
   });
   after(async () => {
     await server.stop('SIGKILL');

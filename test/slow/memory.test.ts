@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,7 +15,7 @@ import { eventually } from '../support/eventually.js';
 import { allowedBytes } from '../support/memory-formula.js';
 import { peakRssBytes, rssBytes, settledRssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { type ServeProcess, startServe } from '../support/salad.js';
+import { type ServeProcess, startServeWith } from '../support/salad.js';
 import {
   type ModelsFolder,
   SIDE,
@@ -111,32 +110,17 @@ describe('the memory of a server process', function () {
   before(async () => {
     models = await smallModels();
     bundle = await readBundle(join(models.path, 'small', '1'));
-    const config = join(models.path, 'config.yaml');
-    writeFileSync(
-      config,
-      JSON.stringify({
-        logLevel: 'silent',
-        maxConcurrentAcquisitions: 1200,
-        maxPendingBytes: MAX_PENDING_BYTES,
-        receiveWindowBytes: RECEIVE_WINDOW_BYTES,
-        // Admission must refuse no acquisition, because memory is tested here.
-        maxQueueMs: 600_000,
-        peerShareRatio: 0,
-        peerCallsPerSecond: 0,
-        // The calls of slow readers and idle clients must not end during the test.
-        idleTimeoutMs: 60_000,
-      }),
-    );
-    server = await startServe(
-      '--models',
-      models.path,
-      '--engine',
-      'onnx',
-      '--workers',
-      '1',
-      '--config',
-      config,
-    );
+    server = await startServeWith(models.path, {
+      maxConcurrentAcquisitions: 1200,
+      maxPendingBytes: MAX_PENDING_BYTES,
+      receiveWindowBytes: RECEIVE_WINDOW_BYTES,
+      // Admission must refuse no acquisition, because memory is tested here.
+      maxQueueMs: 600_000,
+      peerShareRatio: 0,
+      peerCallsPerSecond: 0,
+      // The calls of slow readers and idle clients must not end during the test.
+      idleTimeoutMs: 60_000,
+    });
     pid = server.process.pid as number;
     for (let round = 0; round < 10; round++) {
       const session = await connectRaw(server.address);

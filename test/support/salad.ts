@@ -1,4 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -70,6 +71,21 @@ export async function startServeUnder(
   ...args: readonly string[]
 ): Promise<ServeProcess> {
   return startServeFrom(root, surroundings, ...args);
+}
+
+/**
+ * As `startServe`: one worker of `onnx`, so that the clients have the other core, and these settings beside a silent log.
+ * Writes them into the models folder.
+ */
+export async function startServeWith(
+  models: string,
+  settings: Readonly<Record<string, unknown>>,
+  nodeFlags: readonly string[] = [],
+): Promise<ServeProcess> {
+  const config = join(models, 'config.yaml');
+  writeFileSync(config, JSON.stringify({ logLevel: 'silent', ...settings }));
+  const engine = ['--engine', 'onnx', '--workers', '1'];
+  return startServeUnder({ nodeFlags }, '--models', models, ...engine, '--config', config);
 }
 
 /** As `startServeUnder`, of another built checkout. */

@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
 import { setMaxListeners } from 'node:events';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, runLoad } from '../../../clients/load/src/index.js';
 import { type PixelChunk, SaladClient, SaladClientError } from '../../../clients/typescript/src/index.js';
-import { type ServeProcess, startServe } from '../../support/salad.js';
+import { type ServeProcess, startServeWith } from '../../support/salad.js';
 import {
   type ModelsFolder,
   SIDE,
@@ -34,20 +32,8 @@ describe('a server offered more than it can do', function () {
   let server: ServeProcess;
   let client: SaladClient;
 
-  /** The settings of the test, and one worker: the clients need the other core. */
   async function serve(settings: Record<string, unknown>): Promise<void> {
-    const config = join(models.path, 'config.yaml');
-    writeFileSync(config, JSON.stringify({ logLevel: 'silent', ...settings }));
-    server = await startServe(
-      '--models',
-      models.path,
-      '--engine',
-      'onnx',
-      '--workers',
-      '1',
-      '--config',
-      config,
-    );
+    server = await startServeWith(models.path, settings);
     client = new SaladClient(server.address, { retry: false });
   }
 
