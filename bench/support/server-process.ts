@@ -33,7 +33,7 @@ export function benchEngine(): EngineName {
 }
 
 /** Closed-loop streams are never refused; only the overload figures measure admission control. */
-export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000' } as const;
+export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000', SALAD_OVERLOAD_QUEUE_RATIO: '0' } as const;
 
 /** The setting that docs/explanation/memory.md recommends for short latencies under any load. */
 export const SHORT_QUEUE = { SALAD_MAX_QUEUE_MS: '75' } as const;
