@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, runLoad } from '../../../clients/load/src/index.js';
 import { type PixelChunk, SaladClient, SaladClientError } from '../../../clients/typescript/src/index.js';
+import { smallWorkload } from '../../support/load.js';
 import { type ServeProcess, startServeWith } from '../../support/salad.js';
 import {
   type ModelsFolder,
-  SIDE,
   smallHeader,
   smallImage,
   smallModels,
@@ -118,14 +118,7 @@ describe('a server offered more than it can do', function () {
         clients: [client],
         model: { name: 'small' },
         arrivals,
-        workload: {
-          mode: 'rows',
-          size: SIDE,
-          pixels: smallImage(1),
-          tilesPerMessage: 16,
-          rowsPerMessage: 16,
-          acquisitionMs: 0,
-        },
+        workload: smallWorkload('rows'),
         durationMs,
         warmUpMs: 1000,
         timeoutMs: 30_000,
