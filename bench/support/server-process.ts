@@ -35,9 +35,6 @@ export function benchEngine(): EngineName {
 /** Closed-loop streams are never refused; only the overload figures measure admission control. */
 export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000', SALAD_OVERLOAD_QUEUE_RATIO: '0' } as const;
 
-/** The setting that docs/explanation/memory.md recommends for short latencies under any load. */
-export const SHORT_QUEUE = { SALAD_MAX_QUEUE_MS: '75' } as const;
-
 /** Starts `salad serve` on a free loopback port with the engine of `benchEngine`. */
 export function startSalad(options: ServeOptions): Promise<ServerProcess> {
   const main = join(packageRoot(), 'dist/src/main.js');
