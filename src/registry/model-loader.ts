@@ -99,8 +99,10 @@ export class ModelLoader {
   private async readAndProve(candidate: Candidate): Promise<ServedModel> {
     const { pool, table, precision, serve } = this.parts;
     const bundle = await readBundleInThread(candidate.directory, candidate);
-    const alike = table.serving.find((model) => model.name === candidate.name && takesAsLong(model, bundle));
-    await pool.add(poolModelOf(bundle, precision), alike?.key);
+    const similar = table.serving.find(
+      (model) => model.name === candidate.name && takesAsLong(model, bundle),
+    );
+    await pool.add(poolModelOf(bundle, precision), similar?.key);
     return serve(bundle);
   }
 
