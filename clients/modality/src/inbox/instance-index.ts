@@ -10,8 +10,8 @@ export interface NewInstance extends InstanceIdentity {
 }
 
 /**
- * Longest time until a next attempt that is believed: after a clock that was ahead is set right, an instance must not
- * wait for years.
+ * Longest wait for a next attempt. A later time in the index comes from a clock that was ahead and has been set right;
+ * it is ignored, so that the instance does not wait for years.
  */
 const NEXT_ATTEMPT_MS_MAX = 3_600_000;
 
@@ -40,14 +40,14 @@ export class InstanceIndex extends IndexReader {
 
   /**
    * The next instance to send to the server, which becomes `streaming`: STAT first, then by arrival.
-   * @param only of this priority
+   * @param onlyPriority takes an instance of this priority only
    */
-  takeNext(only?: Priority): Instance | undefined {
+  takeNext(onlyPriority?: Priority): Instance | undefined {
     const find = () =>
       this.one(
         `SELECT * FROM instances WHERE state = 'received' AND (nextAttemptMs <= ? OR nextAttemptMs > ?)
           AND priority IN (?, ?) ORDER BY priority = 'routine', id LIMIT 1`,
-        ...[this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, only ?? 'routine', only ?? 'stat'],
+        ...[this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, onlyPriority ?? 'routine', onlyPriority ?? 'stat'],
       );
     // Reading alone writes nothing to the disk.
     if (find() === undefined) return undefined;
@@ -63,7 +63,7 @@ export class InstanceIndex extends IndexReader {
     });
   }
 
-  /** An attempt to score failed: it waits for the next one. */
+  /** An attempt to score failed: the instance waits for the next one. */
   postpone(id: number, reason: string, delayMs: number): void {
     this.change(id, ['streaming'], 'received', reason, this.now() + delayMs);
   }

@@ -31,19 +31,19 @@ export interface ScorerEvents {
 
 const INSTANCE_BACKOFF: BackoffOptions = { initialMs: 5000, maxMs: 600_000 };
 const SERVER_BACKOFF: BackoffOptions = { initialMs: 500, maxMs: 30_000 };
-/** How often the inbox is asked: for instances that are due, or that a command retried. */
+/** How often the inbox is read for instances that are due, or that a command retried. */
 const POLL_MS = 500;
 
 export class Scorer {
   private readonly decoder: DicomDecoder;
   private readonly abort = new AbortController();
-  private readonly wakers = new Set<() => void>();
+  private readonly wakeCallbacks = new Set<() => void>();
   private readonly running: Promise<void>[] = [];
   /** Numbers of the instances that are being sent. */
   private readonly current = new Set<number>();
-  /** Consecutive failures of the server, and until when nothing is sent. */
+  /** Consecutive failures of the server; after each nothing is sent until `serverPausedUntil`. */
   private serverFailures = 0;
-  private closedUntil = 0;
+  private serverPausedUntil = 0;
 
   constructor(private readonly options: ScorerOptions) {
     this.decoder = new DicomDecoder({ processes: options.concurrency + 1 });
@@ -51,16 +51,16 @@ export class Scorer {
 
   start(): void {
     for (let count = 0; count < this.options.concurrency; count++) this.running.push(this.work(undefined));
-    // Instances that take hours on a slow server must not hold up a STAT.
+    // Instances that take hours on a slow server must not delay a STAT instance.
     this.running.push(this.work('stat'));
   }
 
   /** Call when an instance was received. */
   wake(): void {
-    for (const waker of this.wakers) waker();
+    for (const callback of this.wakeCallbacks) callback();
   }
 
-  /** Breaks off what is being sent; it is sent again at the next start. */
+  /** Aborts what is being sent; it is sent again at the next start. */
   async stop(): Promise<void> {
     this.abort.abort();
     this.wake();
@@ -69,26 +69,26 @@ export class Scorer {
     this.options.targets.close();
   }
 
-  private async work(only: Priority | undefined): Promise<void> {
+  private async work(onlyPriority: Priority | undefined): Promise<void> {
     const { signal } = this.abort;
     const { inbox, events } = this.options;
     while (!signal.aborted) {
       try {
-        const isClosed = performance.now() < this.closedUntil;
-        const instance = isClosed ? undefined : inbox.index.takeNext(only);
+        const isServerPaused = performance.now() < this.serverPausedUntil;
+        const instance = isServerPaused ? undefined : inbox.index.takeNext(onlyPriority);
         if (instance === undefined) await this.pause();
         else await this.score(instance);
       } catch (error) {
         // The index cannot be written, such as on a full disk. What was being sent is sent again.
         events.indexFailed(SaladError.from(error));
         await this.pause();
-        this.releaseAll();
+        this.releaseStale();
       }
     }
   }
 
-  /** Instances that are `streaming` in the index and are not. */
-  private releaseAll(): void {
+  /** Releases instances that the index says are being sent, and that are not. */
+  private releaseStale(): void {
     const { index } = this.options.inbox;
     try {
       for (const { id, reason } of index.list('streaming')) {
@@ -136,23 +136,23 @@ export class Scorer {
     } else {
       this.serverFailures += 1;
       const wait = waitMs(this.serverFailures, serverBackoff ?? SERVER_BACKOFF);
-      this.closedUntil = performance.now() + wait;
+      this.serverPausedUntil = performance.now() + wait;
       // If this instance is the cause, the others come first.
       inbox.index.release(id, failure.reason, 2 * wait);
     }
   }
 
-  /** Until `wake`, or the next look into the inbox. */
+  /** Waits until `wake`, or until the inbox is read again. */
   private pause(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(end, POLL_MS);
-      const { wakers } = this;
+      const { wakeCallbacks } = this;
       function end() {
         clearTimeout(timer);
-        wakers.delete(end);
+        wakeCallbacks.delete(end);
         resolve();
       }
-      wakers.add(end);
+      wakeCallbacks.add(end);
     });
   }
 }
