@@ -1,11 +1,11 @@
 /** Starts a server in a separate process, as users do, on given cores. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ENGINE_NAMES, type EngineName } from '../../src/engines/engine.js';
 import { packageRoot } from '../../src/util/package-root.js';
 import { onCores } from './cores.js';
+import { endProcess } from './end-process.js';
 
 export interface ServerProcess {
   readonly pid: number;
@@ -85,7 +85,7 @@ export async function startProcess(
     const { event, address } = parseFields(line);
     if (event !== 'ready' || typeof address !== 'string') continue;
     child.stdout.resume();
-    return { pid: child.pid ?? 0, address, batchLimits, stop: () => stop(child) };
+    return { pid: child.pid ?? 0, address, batchLimits, stop: () => endProcess(child) };
   }
   throw new Error(`${command} ${args.join(' ')} ended before it was ready:\n${stderr}`);
 }
@@ -97,13 +97,4 @@ function parseFields(line: string): Readonly<Record<string, unknown>> {
   } catch {
     return {};
   }
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
-  await exited;
-  clearTimeout(timer);
 }
