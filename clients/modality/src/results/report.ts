@@ -25,10 +25,10 @@ const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
 const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
 const SERIES_NUMBER = '9601';
 
-const IMAGE_SCORE: Code = ['IMAGESCORE', '99SALAD', 'Image score: difference from normal images'];
-const P_VALUE: Code = ['PVALUE', '99SALAD', 'Share of normal images that differ at least as much'];
-const THRESHOLD: Code = ['THRESHOLD', '99SALAD', 'Threshold of the image score'];
-const PATCH_SCORE: Code = ['ROBUSTZ', '99SALAD', 'Patch score: robust z against normal images'];
+const IMAGE_SCORE: Code = ['IMAGESCORE', '99SALAD', 'Image score'];
+const P_VALUE: Code = ['PVALUE', '99SALAD', 'p-value'];
+const THRESHOLD: Code = ['THRESHOLD', '99SALAD', 'Threshold'];
+const PATCH_SCORE: Code = ['ROBUSTZ', '99SALAD', 'Robust z'];
 const DECISION: Code = ['DECISION', '99SALAD', 'Comparison with normal images'];
 const NOTE: Code = ['NOTE', '99SALAD', 'Note'];
 
@@ -132,6 +132,9 @@ function contentOf(source: SourceHeader, result: InstanceResult, own: (kind: str
   ];
 }
 
+/** A number of a measurement group, without a unit. */
+type Measured = readonly [concept: Code, value: number];
+
 /** The whole frame, then its highest patches where it differs from normal images. */
 function groupsOf(
   frame: FrameResult,
@@ -139,38 +142,67 @@ function groupsOf(
   own: (kind: string) => string,
   imageOf: (relation: 'SELECTED FROM', frame: number) => DataSet,
 ): DataSet[] {
-  const group = (name: string, box: FrameResult['topPatches'][number]['box'], items: readonly DataSet[]) =>
-    container(
-      'CONTAINS',
-      DCM.measurementGroup,
-      [
-        text('HAS OBS CONTEXT', DCM.trackingId, name),
-        uidRef('HAS OBS CONTEXT', DCM.trackingUid, own(name)),
-        ...algorithmOf(frame),
-        region(DCM.imageRegion, cornersOf(box), imageOf('SELECTED FROM', frame.frame)),
-        ...items,
-      ],
-      '1410',
-    );
+  const group = (
+    name: string,
+    box: FrameResult['topPatches'][number]['box'],
+    numbers: readonly Measured[],
+    texts: readonly DataSet[],
+  ) => {
+    const outline = (relation: 'CONTAINS' | 'INFERRED FROM') =>
+      region(relation, DCM.imageRegion, cornersOf(box), imageOf('SELECTED FROM', frame.frame));
+    const items = [
+      text('HAS OBS CONTEXT', DCM.trackingId, name),
+      uidRef('HAS OBS CONTEXT', DCM.trackingUid, own(name)),
+      ...algorithmOf(frame),
+      outline('CONTAINS'),
+      // Viewers built on Cornerstone look for the region below the first number.
+      ...numbers.map(([concept, value], index) =>
+        number(concept, value, index === 0 ? [outline('INFERRED FROM')] : []),
+      ),
+      ...texts,
+    ];
+    return container('CONTAINS', DCM.measurementGroup, items, '1410');
+  };
   const whole = { top: 0, left: 0, bottom: rows, right: columns };
   const patches = frame.decision === 'anomalous' ? frame.topPatches : [];
   return [
-    group(`frame ${frame.frame}`, whole, frameItems(frame)),
+    group(`frame ${frame.frame}`, whole, frameNumbers(frame), frameTexts(frame)),
     ...patches.map(({ box, robustZ }, index) =>
-      group(`frame ${frame.frame} patch ${index + 1}`, box, [number(PATCH_SCORE, robustZ)]),
+      group(
+        `frame ${frame.frame} patch ${index + 1}`,
+        box,
+        [[PATCH_SCORE, robustZ]],
+        [text('CONTAINS', DCM.comment, `Patch ${index + 1}: robust z ${shown(robustZ)}`)],
+      ),
     ),
   ];
 }
 
-function frameItems({ imageScore, pValue, threshold, decision, warnings }: FrameResult): DataSet[] {
+function frameNumbers({ imageScore, pValue, threshold }: FrameResult): Measured[] {
   return [
-    ...(imageScore === null ? [] : [number(IMAGE_SCORE, imageScore)]),
-    ...(pValue === null ? [] : [number(P_VALUE, pValue)]),
-    ...(Number.isFinite(threshold) ? [number(THRESHOLD, threshold)] : []),
+    ...(imageScore === null ? [] : [[IMAGE_SCORE, imageScore] as const]),
+    ...(pValue === null ? [] : [[P_VALUE, pValue] as const]),
+    ...(Number.isFinite(threshold) ? [[THRESHOLD, threshold] as const] : []),
+  ];
+}
+
+function frameTexts({ frame, imageScore, pValue, threshold, decision, warnings }: FrameResult): DataSet[] {
+  const numbers = [
+    ...(imageScore === null ? ['no image score'] : [`image score ${shown(imageScore)}`]),
+    ...(pValue === null ? [] : [`p-value ${shown(pValue)}`]),
+    ...(Number.isFinite(threshold) ? [`threshold ${shown(threshold)}`] : []),
+  ];
+  return [
+    // Viewers show it as the name of the region.
+    text('CONTAINS', DCM.comment, `Frame ${frame}: ${numbers.join(', ')}`),
     text('CONTAINS', DECISION, DECISION_WORDS[decision]),
     text('CONTAINS', NOTE, RESEARCH_USE),
     ...warnings.map(({ kind }) => text('CONTAINS', NOTE, kind)),
   ];
+}
+
+function shown(value: number): string {
+  return String(Number(value.toPrecision(3)));
 }
 
 /** TID 4019. */
