@@ -8,13 +8,14 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { dicomFile, type Elements, testCells } from '../../bench/support/dicom-file.js';
 import { Deliverer, type Destination } from '../../clients/modality/src/delivery/deliverer.js';
-import { outcomeOf } from '../../clients/modality/src/delivery/stow-client.js';
+import { outcomeOf, storeByStow } from '../../clients/modality/src/delivery/stow-client.js';
 import { Inbox, pathOf } from '../../clients/modality/src/inbox/inbox.js';
 import type { Instance } from '../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
 import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
 import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
 import { parseFile } from '../../src/dicom/data-set.js';
+import { collectGarbage } from '../../src/util/collect-garbage.js';
 import { eventually } from '../support/eventually.js';
 
 const SR = '1.2.840.10008.5.1.4.1.1.88.33';
@@ -90,6 +91,13 @@ describe('delivery of the gateway', function () {
     servers.push(server);
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  /** Until the last server that was started has a connection. */
+  async function untilConnected(): Promise<void> {
+    await new Promise<void>((done) => servers.at(-1)!.once('request', () => done()));
+    // The functions that started the request have returned.
+    await new Promise<void>((done) => setImmediate(done));
   }
 
   function start(...destinations: readonly (Partial<Destination> & { name: string; url: string })[]): void {
@@ -224,9 +232,27 @@ describe('delivery of the gateway', function () {
     );
     await eventually(() => {
       assert.ok(events.filter((event) => event === `unavailable ${id} secured HTTP 401`).length >= 2);
-      assert.ok(events.some((event) => event.startsWith(`unavailable ${id} silent`)));
+      assert.ok(events.includes(`unavailable ${id} silent no answer in time`));
     });
     assert.equal(inbox.index.byId(id)!.state, 'scored');
+  });
+
+  it('ends a request without an answer by its time limit, also after garbage was collected', async () => {
+    const url = await listening(createServer(() => {}));
+    const outcome = storeByStow({ url, timeoutMs: 300 }, Buffer.from('file'), new AbortController().signal);
+    await untilConnected();
+    collectGarbage();
+    assert.deepEqual(await outcome, { result: 'unavailable', reason: 'no answer in time' });
+  });
+
+  it('ends a request without an answer at once when the gateway stops', async () => {
+    const url = await listening(createServer(() => {}));
+    const abort = new AbortController();
+    const outcome = storeByStow({ url, timeoutMs: 2 ** 31 - 1 }, Buffer.from('file'), abort.signal);
+    await untilConnected();
+    collectGarbage();
+    abort.abort();
+    assert.deepEqual(await outcome, { result: 'unavailable', reason: 'the gateway stops' });
   });
 
   it('takes the body of an answer for its outcome, too', () => {
