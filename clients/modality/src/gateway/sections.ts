@@ -8,10 +8,16 @@ export const MIB_MAX = 2 ** 30;
 
 export const path = z.string().min(1);
 const listen = z.string().regex(/^(\[[0-9a-f:.]+\]|[^[\]:\s]+):\d{1,5}$/i, 'must be HOST:PORT');
-/** PS3.5 section 6.2: 16 characters, no backslash, no control characters; blanks around it do not count. */
+/**
+ * PS3.5 section 6.2: 16 characters, no backslash, no control characters; blanks around it do not count. Without lookaround,
+ * because Helm checks the values of helm/salad-modality with the same pattern.
+ */
 const aeTitle = z
   .string()
-  .regex(/^(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )$/, 'must be 1 to 16 printable ASCII characters without \\');
+  .regex(
+    /^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$/,
+    'must be 1 to 16 printable ASCII characters without \\',
+  );
 const milliseconds = (byDefault: number) => z.int().min(100).max(MS_MAX).default(byDefault);
 const priority = z.enum(PRIORITIES).default('routine');
 

@@ -1,6 +1,5 @@
 /** Scores the frames of one instance: decodes them here, and sends only pixels and their meaning to the server. */
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { rowChunks } from '../../../../src/cli/shared/pixel-source.js';
 import type { DicomFrame } from '../../../../src/dicom/decode.js';
 import type { DicomDecoder, DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
@@ -88,10 +87,7 @@ export async function scoreInstance(
   path: string,
 ): Promise<ScoredInstance> {
   const { decoder, signal } = task;
-  let file: DicomFile | undefined = await decoder.open(await readFile(path), {
-    maxPixels: PIXELS_MAX,
-    signal,
-  });
+  let file: DicomFile | undefined = await decoder.openFile(path, { maxPixels: PIXELS_MAX, signal });
   try {
     file.refuseUnscorable();
     const { facts, instance: found } = file.description;
@@ -106,7 +102,7 @@ export async function scoreInstance(
     for (let index = 0; index < facts.frames; index++) {
       const frame: DicomFrame = await file!.frame(index, { signal });
       if (index === facts.frames - 1) {
-        // While the last frame is sent, neither the file's bytes nor its decoder process are needed.
+        // While the last frame is sent, its decoder process is not needed.
         file!.close();
         file = undefined;
       }
