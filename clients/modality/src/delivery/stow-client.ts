@@ -68,15 +68,8 @@ function post(
       readText(response).then((text) => resolve({ status: response.statusCode ?? 0, body: text }), reject);
     });
     request.once('error', reject);
-    // Not a combination of signals: Node 20 may collect its timeout as garbage, and then waits for ever.
-    const timer = setTimeout(() => request.destroy(noAnswer()), timeoutMs);
-    request.once('close', () => clearTimeout(timer));
     request.end(body);
   });
-}
-
-function noAnswer(): Error {
-  return Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' });
 }
 
 async function readText(response: IncomingMessage): Promise<string> {
