@@ -190,7 +190,7 @@ describe('a server offered more than it can do', function () {
   });
 
   describe('with a long queue', () => {
-    before(() => serve({ maxQueueMs: 600_000 }));
+    before(() => serve({ maxQueueMs: 600_000, overloadQueueRatio: 0 }));
     after(async () => {
       client.close();
       await server.stop('SIGKILL');
