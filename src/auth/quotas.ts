@@ -61,9 +61,13 @@ export class Quotas {
   checkByteRate(identity: string): void {
     const excessMs = this.excessMs(identity);
     if (excessMs <= this.options.maxPauseMs) return;
-    throw new SaladError('QUOTA_EXCEEDED', `${identity} has sent more bytes than its rate allows`, {
-      retryAfterMs: Math.ceil(excessMs),
-    });
+    throw new SaladError(
+      'QUOTA_EXCEEDED',
+      `${identity} has sent more bytes than its rate allows; try again later`,
+      {
+        retryAfterMs: Math.ceil(excessMs),
+      },
+    );
   }
 
   /** @returns ms to wait before more is read of this identity, at most `maxPauseMs`; the excess above it remains */

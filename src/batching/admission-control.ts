@@ -53,7 +53,8 @@ export class AdmissionControl {
     if (limits === undefined) return;
     const expectedMs = this.expectedQueueMs(priority, peer);
     if (expectedMs > longestWaitMs(limits, capacity * throughput.msPerTile)) {
-      throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
+      const why = `tiles would wait ${Math.round(expectedMs)} ms for an engine; try again later`;
+      throw new SaladError('OVERLOADED', why);
     }
   }
 
