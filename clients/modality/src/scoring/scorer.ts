@@ -3,15 +3,21 @@ import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
-import { ATTEMPTS_MAX, type Instance, type Priority } from '../inbox/instance.js';
+import {
+  ATTEMPTS_MAX,
+  type Instance,
+  type ObjectKind,
+  type Priority,
+  type WantedObjects,
+} from '../inbox/instance.js';
 import { type BackoffOptions, waitMs } from './backoff.js';
 import { type AttemptFailure, failureOf } from './failure.js';
 import { type ScoringTask, scoreInstance } from './score-instance.js';
 
-export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'timeoutMs' | 'signal'> {
+export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'withMaps' | 'timeoutMs' | 'signal'> {
   readonly inbox: Inbox;
-  /** Names of those that get every result. */
-  readonly destinations: readonly string[];
+  /** Those that get every result. */
+  readonly destinations: readonly WantedObjects[];
   /** Instances at a time; one more for STAT. */
   readonly concurrency: number;
   readonly timeoutMs: Readonly<Record<Priority, number>>;
@@ -33,6 +39,8 @@ const INSTANCE_BACKOFF: BackoffOptions = { initialMs: 5000, maxMs: 600_000 };
 const SERVER_BACKOFF: BackoffOptions = { initialMs: 500, maxMs: 30_000 };
 /** How often the inbox is read for instances that are due, or that a command retried. */
 const POLL_MS = 500;
+/** Kinds of objects that are drawn from the anomaly map. */
+const NEEDS_MAP: ReadonlySet<ObjectKind> = new Set(['segmentation', 'secondaryCapture']);
 
 export class Scorer {
   private readonly decoder: DicomDecoder;
@@ -108,6 +116,7 @@ export class Scorer {
       const task = {
         ...this.options,
         decoder: this.decoder,
+        withMaps: destinations.some(({ kinds }) => kinds.some((kind) => NEEDS_MAP.has(kind))),
         timeoutMs: timeoutMs[instance.priority],
         signal,
       };
@@ -115,9 +124,10 @@ export class Scorer {
         (error: unknown) => failureOf(error),
       );
       if (!('scope' in outcome)) {
-        inbox.index.scored(instance.id, JSON.stringify(outcome), destinations);
+        const { result, maps } = outcome;
+        inbox.index.scored(instance.id, JSON.stringify(result), destinations, maps);
         this.serverFailures = 0;
-        events.scored(instance.id, outcome.frames.length, performance.now() - began);
+        events.scored(instance.id, result.frames.length, performance.now() - began);
       } else if (signal.aborted) inbox.index.release(instance.id, instance.reason, 0);
       else this.failed(instance, outcome);
     } finally {
