@@ -7,7 +7,7 @@ export interface QuotaOptions {
   /** 0 means no limit. */
   readonly maxBytesPerSecond: number;
   /**
-   * Longest pause of a call's reading, in ms: after a longer one client and server would take each other for dead. An
+   * Longest pause of a call's reading, in ms: after a longer one client and server would each consider the other lost. An
    * identity that would need a longer pause cannot open another call.
    */
   readonly maxPauseMs: number;
