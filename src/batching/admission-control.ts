@@ -64,7 +64,8 @@ export class AdmissionControl {
     const isTooLong = expectedMs > longestWaitMs(limits, capacity * throughput.msPerTile);
     // While the throughput is unknown nothing is refused.
     if (isTooLong || (expectedMs > 0 && ahead > longest)) {
-      throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
+      const why = `tiles would wait ${Math.round(expectedMs)} ms for an engine; try again later`;
+      throw new SaladError('OVERLOADED', why);
     }
   }
 

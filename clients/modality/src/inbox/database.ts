@@ -96,7 +96,7 @@ function createSchema(database: IndexDatabase, path: string): void {
   else if (found.user_version !== VERSION) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `${path}: the index has version ${found.user_version}, this program knows ${VERSION}`,
+      `${path}: the index has version ${found.user_version}, this program knows ${VERSION}: use the program that wrote it`,
     );
   }
 }
