@@ -1,6 +1,13 @@
 /** The index of an inbox: instances, their states, deliveries and conflicts. Every change is one transaction. */
 import { IndexReader } from './index-reader.js';
-import type { Conflict, Instance, InstanceIdentity, Priority, State } from './instance.js';
+import {
+  type Conflict,
+  ENDED_WHILE_SCORED,
+  type Instance,
+  type InstanceIdentity,
+  type Priority,
+  type State,
+} from './instance.js';
 
 export interface NewInstance extends InstanceIdentity {
   readonly contentHash: string;
@@ -186,7 +193,7 @@ export class InstanceIndex extends IndexReader {
       const isTried = `state = 'streaming' AND attempts >= ?`;
       const ended = this.run(
         `UPDATE instances SET state = 'dead-letter', reason = ?, changedMs = ? WHERE ${isTried}`,
-        'the gateway ended while it was being scored, every time',
+        ENDED_WHILE_SCORED,
         this.now(),
         attemptsMax,
       );

@@ -28,7 +28,8 @@ export interface WatchedFolderOptions {
 }
 
 export interface WatchedFolderEvents {
-  taken(instance: number, outcome: 'stored' | 'duplicate'): void;
+  /** @param durationMs from the begin of reading until it was durable */
+  taken(instance: number, outcome: 'stored' | 'duplicate', durationMs: number): void;
   /** The file is in `refused/` now. */
   fileRefused(error: SaladError): void;
   /** The file waits in the folder. */
@@ -134,8 +135,8 @@ export class WatchedFolder {
       for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES) {
         await receiver.write(bytes.subarray(at, at + CHUNK_BYTES));
       }
-      const { id, outcome } = await receiver.keep();
-      events.taken(id, outcome);
+      const { id, outcome, durationMs } = await receiver.keep();
+      events.taken(id, outcome, durationMs);
     } catch (error) {
       await receiver.discard();
       throw error;
