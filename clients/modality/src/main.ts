@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** Entry of the `salad-modality` command: the only file of it that reads the environment. */
-import { handleSignals } from './signals.js';
+import { handleSignals } from './commands/signals.js';
 
 /** Time after which open handles no longer keep a finished command from ending. */
 const EXIT_MS = 2000;

@@ -6,7 +6,7 @@ import { EXIT, note, print, printJson } from '../../../../src/cli/shared/output.
 import { type Gateway, startGateway } from '../gateway/gateway.js';
 import { createLog } from '../gateway/log.js';
 import { readSettings } from '../gateway/settings.js';
-import { onStop } from '../signals.js';
+import { onStop } from './signals.js';
 
 /** Longer than the inputs may take to end (30 s), with time for the rest. */
 const STOP_MS = 45_000;
