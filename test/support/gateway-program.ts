@@ -17,6 +17,11 @@ export function writeSettings(folder: string, settings: Readonly<Record<string, 
   return file;
 }
 
+/** A command of the program: Node and its arguments. */
+export function modalityCommand(...args: readonly string[]): readonly string[] {
+  return [process.execPath, main, ...args];
+}
+
 /** Runs a command to its end. */
 export async function modality(...args: readonly string[]): Promise<Finished> {
   const child = spawn(process.execPath, [main, ...args], { cwd: root });
@@ -36,7 +41,7 @@ export async function modality(...args: readonly string[]): Promise<Finished> {
 
 /** The program `serve` and its arguments. */
 export function serveCommand(settingsFile: string): readonly string[] {
-  return [process.execPath, main, 'serve', '--config', settingsFile, '--json'];
+  return modalityCommand('serve', '--config', settingsFile, '--json');
 }
 
 export interface GatewayProcess {

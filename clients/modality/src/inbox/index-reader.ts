@@ -65,6 +65,17 @@ export class IndexReader {
     );
   }
 
+  /** Instances whose result has not gone to a destination: it waits, or the archive refused it. */
+  undelivered(destination: string): readonly Instance[] {
+    const rows = this.database
+      .prepare(
+        `SELECT instances.* FROM deliveries JOIN instances ON instances.id = deliveries.instance
+          WHERE destination = ? AND deliveries.state IN ('waiting', 'dead-letter') ORDER BY instances.id`,
+      )
+      .all(destination);
+    return (rows as readonly Row[]).map(instanceOf);
+  }
+
   /** Number of deliveries by destination and state. */
   deliveryCounts(): readonly DeliveryCount[] {
     const rows = this.database

@@ -2,6 +2,7 @@
 import { IndexReader } from './index-reader.js';
 import {
   type Conflict,
+  deadLetterReason,
   ENDED_WHILE_SCORED,
   type Instance,
   type InstanceIdentity,
@@ -142,19 +143,44 @@ export class InstanceIndex extends IndexReader {
   /** Ends a delivery. With the last one the instance is delivered, or a dead letter where one of them failed. */
   endDelivery(id: number, destination: string, failure?: string): void {
     this.write(() => {
-      this.run(
+      const ended = this.run(
         `UPDATE deliveries SET state = ?, attempts = attempts + 1, reason = ? WHERE instance = ? AND destination = ?`,
         failure === undefined ? 'delivered' : 'dead-letter',
         failure ?? null,
         id,
         destination,
       );
-      const all = this.deliveries(id);
-      if (all.some(({ state }) => state === 'waiting')) return;
-      const failed = all.filter(({ state }) => state === 'dead-letter');
-      const reason = failed.map((each) => `${each.destination}: ${each.reason}`).join('; ') || null;
-      this.change(id, ['scored'], failed.length === 0 ? 'delivered' : 'dead-letter', reason);
+      // 0 where `dropDelivery` came first.
+      if (ended > 0) this.settle(id);
     });
+  }
+
+  /**
+   * Forgets the delivery to a destination that does not exist any more, unless it has been delivered. With the last one
+   * the instance is delivered; where it had no other, it is `scored` and waits for nothing.
+   */
+  dropDelivery(id: number, destination: string): void {
+    this.write(() => {
+      this.run(
+        `DELETE FROM deliveries WHERE instance = ? AND destination = ? AND state <> 'delivered'`,
+        id,
+        destination,
+      );
+      const { state, reason } = this.byId(id)!;
+      const isRefused =
+        state === 'dead-letter' && deadLetterReason(reason ?? '', true) === 'DELIVERY_REJECTED';
+      if (state === 'scored' || isRefused) this.settle(id);
+    });
+  }
+
+  /** The state of an instance with a result follows from its deliveries, once none waits. */
+  private settle(id: number): void {
+    const all = this.deliveries(id);
+    if (all.some(({ state }) => state === 'waiting')) return;
+    const failed = all.filter(({ state }) => state === 'dead-letter');
+    const reason = failed.map((each) => `${each.destination}: ${each.reason}`).join('; ') || null;
+    const state = failed.length > 0 ? 'dead-letter' : all.length > 0 ? 'delivered' : 'scored';
+    this.change(id, ['scored', 'dead-letter'], state, reason);
   }
 
   /** A dead letter is tried again: delivered where it has a result, else scored. @returns false where it is none */
