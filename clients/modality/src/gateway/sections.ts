@@ -79,6 +79,13 @@ export const watchSection = z.strictObject({
   pollMs: milliseconds(1000).describe('How often the folder is read.'),
 });
 
+export const operationsSection = z.strictObject({
+  listen: listen
+    .default('127.0.0.1:8081')
+    .describe('Address of the port of operations; port 0 selects a free one.'),
+  ...tls,
+});
+
 export const destinationSection = z.strictObject({
   name: z
     .string()

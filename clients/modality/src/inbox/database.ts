@@ -89,6 +89,9 @@ export function openDatabase(path: string): IndexDatabase {
   return database;
 }
 
+/** Reads sizes without the rows, which hold results. Also of an index that an earlier build created. */
+const SIZES = 'CREATE INDEX IF NOT EXISTS instancesWithFile ON instances (bytes) WHERE bytes > 0';
+
 function createSchema(database: IndexDatabase, path: string): void {
   const [found] = database.pragma('user_version') as [{ user_version: number }];
   if (found.user_version === 0) database.exec(SCHEMA + SCHEMA_2);
@@ -99,6 +102,7 @@ function createSchema(database: IndexDatabase, path: string): void {
       `${path}: the index has version ${found.user_version}, this program knows ${VERSION}: use the program that wrote it`,
     );
   }
+  database.exec(SIZES);
 }
 
 /** Whether SQLite failed because the disk is full. */

@@ -1,15 +1,17 @@
 /** The index of an inbox: instances, their states, deliveries and conflicts. Every change is one transaction. */
 import { IndexReader } from './index-reader.js';
-import type {
-  Conflict,
-  Delivery,
-  DeliveryObject,
-  Instance,
-  InstanceIdentity,
-  Priority,
-  State,
-  StoredMap,
-  WantedObjects,
+import {
+  type Conflict,
+  type Delivery,
+  type DeliveryObject,
+  deadLetterReason,
+  ENDED_WHILE_SCORED,
+  type Instance,
+  type InstanceIdentity,
+  type Priority,
+  type State,
+  type StoredMap,
+  type WantedObjects,
 } from './instance.js';
 
 export interface NewInstance extends InstanceIdentity {
@@ -185,6 +187,37 @@ export class InstanceIndex extends IndexReader {
     });
   }
 
+  /**
+   * Forgets the delivery to a destination that does not exist any more, unless it has been delivered. With the last one
+   * the instance is delivered; where it had no other, it is `scored` and waits for nothing.
+   */
+  dropDelivery(id: number, destination: string): void {
+    this.write(() => {
+      const dropped = this.run(
+        `DELETE FROM deliveries WHERE instance = ? AND destination = ? AND state <> 'delivered'`,
+        id,
+        destination,
+      );
+      if (dropped === 0) return;
+      this.run('DELETE FROM objects WHERE instance = ? AND destination = ?', id, destination);
+      const { state, reason } = this.byId(id)!;
+      const isRefused =
+        state === 'dead-letter' && deadLetterReason(reason ?? '', true) === 'DELIVERY_REJECTED';
+      if (state === 'scored' || isRefused) this.settle(id);
+    });
+  }
+
+  /** The state of an instance with a result follows from its deliveries, once none waits. */
+  private settle(id: number): void {
+    const all = this.deliveries(id);
+    if (all.some(({ state }) => state === 'waiting')) return;
+    const failed = all.filter(({ state }) => state === 'dead-letter');
+    const reason = failed.map((each) => `${each.destination}: ${each.reason}`).join('; ') || null;
+    const state = failed.length > 0 ? 'dead-letter' : all.length > 0 ? 'delivered' : 'scored';
+    this.change(id, ['scored', 'dead-letter'], state, reason);
+    if (state === 'delivered') this.run('DELETE FROM maps WHERE instance = ?', id);
+  }
+
   /** A dead letter is tried again: delivered where it has a result, else scored. @returns false where it is none */
   retry(id: number): boolean {
     return this.write(() => {
@@ -225,7 +258,7 @@ export class InstanceIndex extends IndexReader {
       const isTried = `state = 'streaming' AND attempts >= ?`;
       const ended = this.run(
         `UPDATE instances SET state = 'dead-letter', reason = ?, changedMs = ? WHERE ${isTried}`,
-        'the gateway ended while it was being scored, every time',
+        ENDED_WHILE_SCORED,
         this.now(),
         attemptsMax,
       );
@@ -266,19 +299,15 @@ export class InstanceIndex extends IndexReader {
 
   /** Call in a transaction. */
   private endDelivery(id: number, destination: string, failure: string | undefined): void {
-    this.run(
+    const ended = this.run(
       `UPDATE deliveries SET state = ?, attempts = attempts + 1, reason = ? WHERE instance = ? AND destination = ?`,
       failure === undefined ? 'delivered' : 'dead-letter',
       failure ?? null,
       id,
       destination,
     );
-    const all = this.deliveries(id);
-    if (all.some(({ state }) => state === 'waiting')) return;
-    const failed = all.filter(({ state }) => state === 'dead-letter');
-    const reason = failed.map((each) => `${each.destination}: ${each.reason}`).join('; ') || null;
-    this.change(id, ['scored'], failed.length === 0 ? 'delivered' : 'dead-letter', reason);
-    if (failed.length === 0) this.run('DELETE FROM maps WHERE instance = ?', id);
+    // 0 where `dropDelivery` came first.
+    if (ended > 0) this.settle(id);
   }
 
   private write<T>(work: () => T): T {

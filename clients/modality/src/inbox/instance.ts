@@ -79,6 +79,22 @@ export interface StoredMap {
   readonly data: Uint8Array;
 }
 
+/** Reasons of dead letters, beside those of scoring and of archives. */
+export const FILE_IS_MISSING = 'its file is missing';
+export const ENDED_WHILE_SCORED = 'the gateway ended while it was being scored, every time';
+
+/**
+ * A reason of a dead letter without its details, such as for a metric.
+ * @param hasResult whether the instance was scored
+ * @returns FILE_LOST, GATEWAY_ENDED, DELIVERY_REJECTED, a reason of `src/errors`, a gRPC status, or OTHER
+ */
+export function deadLetterReason(reason: string, hasResult: boolean): string {
+  if (/^its file (is missing|has \d)/.test(reason)) return 'FILE_LOST';
+  if (reason === ENDED_WHILE_SCORED) return 'GATEWAY_ENDED';
+  if (hasResult) return 'DELIVERY_REJECTED';
+  return /^[A-Z][A-Z_]{0,63}(?=:)/.exec(reason)?.[0] ?? 'OTHER';
+}
+
 /** The delivery of an instance's result to one destination. It ends with the last of its objects. */
 export interface Delivery {
   readonly destination: string;
