@@ -23,7 +23,12 @@ const CHART_SETTINGS = [
 ];
 /** Settings of the gateway that the chart sets from other values, by section; undefined: all of the section. */
 const PORT_SETTINGS = ['listen', 'allowPlaintext', 'tlsCertFile', 'tlsKeyFile', 'tlsClientCaFile'];
-const GATEWAY_CHART_SETTINGS = { dicom: PORT_SETTINGS, stow: PORT_SETTINGS, inbox: undefined };
+const GATEWAY_CHART_SETTINGS = {
+  dicom: PORT_SETTINGS,
+  stow: PORT_SETTINGS,
+  inbox: undefined,
+  ...('operations' in settingsSchema.shape ? { operations: undefined } : {}),
+};
 
 const jsonSchema = (schema) => {
   const { $schema, ...rest } = toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });

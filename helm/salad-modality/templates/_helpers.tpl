@@ -78,7 +78,8 @@ labels:
 {{- $_ := set $config $section (merge $own (get $config $section)) }}
 {{- end }}
 {{- end }}
-{{- $_ = set $config "operations" (merge (dict "listen" (printf "%s:8081" .Values.listenHost)) (default dict $config.operations)) }}
+{{- /* Counts only; NetworkPolicy and a service of its own keep it apart. Probes would not check a certificate. */}}
+{{- $_ = set $config "operations" (dict "listen" (printf "%s:8081" .Values.listenHost) "allowPlaintext" true) }}
 {{- toYaml $config }}
 {{- end }}
 
