@@ -72,7 +72,7 @@ export class ModelRegistry {
       },
       urgentShare: config.statSharePercent / 100,
       peersTakeTurns: config.peerShareRatio > 0,
-      admission: { maxQueueMs: config.maxQueueMs, maxQueueRatio: config.maxQueueRatio },
+      admission: config,
       now: () => performance.now(),
       onBatch: (report) => telemetry.batchRan(report),
     });

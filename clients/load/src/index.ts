@@ -40,6 +40,8 @@ export interface LoadOptions {
   /** Ends the run early: running acquisitions are cancelled and not counted. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, failed: number) => void;
+  /** Called before every retry after a refusal, with the number of the stream. */
+  readonly onRetry?: (stream: number) => void;
 }
 
 export interface LoadResult {
@@ -181,6 +183,7 @@ async function acquire(
       ...(isClosedLoop(options.arrivals) ? {} : { retry: false }),
       onRetry: () => {
         if (schedule.isCounted) tally.retries++;
+        options.onRetry?.(schedule.stream);
       },
       onEvent: (event) => {
         if (event.type === 'patches') tileLatencies?.record(event.patches);

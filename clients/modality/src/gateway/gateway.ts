@@ -6,12 +6,13 @@ import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
 import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
+import { OBJECT_KINDS, type WantedObjects } from '../inbox/instance.js';
 import { Scorer } from '../scoring/scorer.js';
 import { Targets } from '../scoring/targets.js';
 import { StowPort } from '../stow/stow-port.js';
 import { WatchedFolder } from '../watched-folder/watched-folder.js';
 import type { GatewayLog } from './log.js';
-import type { DestinationSettings, PortSettings, ServerSettings, Settings } from './settings.js';
+import type { DestinationSettings, PortSettings, Settings } from './settings.js';
 
 const MIB = 1024 * 1024;
 /** Offered to callers: large enough that a mammogram takes few PDUs. */
@@ -46,9 +47,8 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
     log.recovered(inbox.recovery);
     closers.push(await startRemoval(inbox, settings.keepDeliveredHours * HOUR_MS, log));
     const deliverer = await startDeliverer(settings.destinations, inbox, log, closers);
-    const names = settings.destinations.map(({ name }) => name);
     const scored = wakingScored(log, () => deliverer.wake());
-    const scorer = await startScorer(settings.server, names, inbox, scored, closers);
+    const scorer = await startScorer(settings, inbox, scored, closers);
     const events = waking(log, () => scorer?.wake());
     await startFolders(settings, inbox, events, closers);
     const stow = await startStow(settings.stow, inbox, events, closers);
@@ -79,6 +79,11 @@ async function destinationOf(settings: DestinationSettings): Promise<Destination
   const authorization =
     authorizationFile === undefined ? undefined : (await readFile(authorizationFile, 'utf8')).trim();
   return { name, url, authorization, ca, timeoutMs };
+}
+
+function wantedOf({ name, besidesReport }: DestinationSettings): WantedObjects {
+  const wanted = new Set<string>(['report', ...besidesReport]);
+  return { destination: name, kinds: OBJECT_KINDS.filter((kind) => wanted.has(kind)) };
 }
 
 /** Removes files of delivered instances now, and every hour. @returns what ends it */
@@ -133,8 +138,7 @@ async function startDeliverer(
 }
 
 async function startScorer(
-  settings: ServerSettings | undefined,
-  destinations: readonly string[],
+  { server: settings, destinations }: Settings,
   inbox: Inbox,
   log: GatewayLog,
   closers: Closers,
@@ -150,7 +154,7 @@ async function startScorer(
   const scorer = new Scorer({
     inbox,
     targets: new Targets(options),
-    destinations,
+    destinations: destinations.map(wantedOf),
     model: { name, ...(version === undefined ? {} : { version: Number(version) }) },
     maxFalsePositiveRate: settings.maxFalsePositiveRate,
     concurrency: settings.concurrency,

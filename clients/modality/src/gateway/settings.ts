@@ -42,13 +42,14 @@ export const settingsSchema = z.strictObject({
   destinations: z
     .array(destinationSection)
     .default([])
-    .describe('Archives that get a structured report of every result, by STOW-RS or C-STORE.'),
+    .describe(
+      'Archives that get a structured report of every result, and what else `besidesReport` names, by STOW-RS or C-STORE.',
+    ),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
 export type PortSettings = NonNullable<Settings['dicom']> | NonNullable<Settings['stow']>;
 export type DestinationSettings = Settings['destinations'][number];
-export type ServerSettings = NonNullable<Settings['server']>;
 
 /**
  * Reads the settings; paths are relative to the file.
