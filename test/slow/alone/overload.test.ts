@@ -116,9 +116,8 @@ describe('a server offered more than it can do', function () {
     const offer = (arrivals: Arrivals, durationMs: number) =>
       runLoad({
         clients: [client],
-        model: { name: 'small' },
+        kinds: [{ model: { name: 'small' }, workload: smallWorkload('rows') }],
         arrivals,
-        workload: smallWorkload('rows'),
         durationMs,
         warmUpMs: 1000,
         timeoutMs: 30_000,
