@@ -1,6 +1,12 @@
 /** Compares an open-loop load of twice the capacity of the server with one of 80 % of it. */
 import { join } from 'node:path';
-import { type Arrivals, type LoadOptions, type LoadResult, runLoad } from '../../clients/load/src/index.js';
+import {
+  type Arrivals,
+  type LoadOptions,
+  type LoadResult,
+  runLoad,
+  type Workload,
+} from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { shippedModels } from '../../src/util/package-root.js';
@@ -47,11 +53,15 @@ export async function measureOverload(
 
 async function offerLoad(
   address: string,
-  options: Pick<LoadOptions, 'arrivals' | 'workload' | 'durationMs' | 'warmUpMs'>,
+  {
+    workload,
+    ...options
+  }: Pick<LoadOptions, 'arrivals' | 'durationMs' | 'warmUpMs'> & { readonly workload: Workload },
 ): Promise<LoadResult> {
   const clients = Array.from({ length: CONNECTIONS }, () => new SaladClient(address));
   try {
-    return await runLoad({ ...options, clients, model: { name: MODEL }, timeoutMs: 60_000 });
+    const kinds = [{ model: { name: MODEL }, workload }];
+    return await runLoad({ ...options, clients, kinds, timeoutMs: 60_000 });
   } finally {
     for (const client of clients) client.close();
   }

@@ -97,9 +97,8 @@ async function serve(bench: Bench, streams: number, durationMs: number): Promise
     const usage = new CpuWindow(bench.server.pid, warmUpMs, durationMs);
     const load = await runLoad({
       clients: [client],
-      model: { name: bench.model },
+      kinds: [{ model: { name: bench.model }, workload: bench.workload }],
       arrivals: { kind: 'streams', count: streams, intervalMs: 0 },
-      workload: bench.workload,
       durationMs,
       warmUpMs,
       timeoutMs: 60_000,

@@ -131,9 +131,8 @@ async function warmUp(
   try {
     const { tiles, acquisitions } = await runLoad({
       clients: [client],
-      model: { name: model },
+      kinds: [{ model: { name: model }, workload }],
       arrivals: { kind: 'streams', count: 8, intervalMs: 0 },
-      workload,
       durationMs: quick ? 2500 : 20_000,
       warmUpMs: 0,
       timeoutMs: 60_000,

@@ -48,9 +48,8 @@ describe('the load generator at a server that admits one acquisition', function 
   const offer = (arrivals: Arrivals, more: Partial<LoadOptions> = {}) =>
     runLoad({
       clients: [client],
-      model: { name: 'small' },
+      kinds: [{ model: { name: 'small' }, workload: smallWorkload('tiles') }],
       arrivals,
-      workload: smallWorkload('tiles'),
       durationMs: 1500,
       warmUpMs: 200,
       timeoutMs: 30_000,

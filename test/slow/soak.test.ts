@@ -87,9 +87,8 @@ describe(`a soak of ${SECONDS} s at 80 % load`, function () {
     const offer = (arrivals: Arrivals, durationMs: number): Promise<LoadResult> =>
       runLoad({
         clients,
-        model: { name: 'small' },
+        kinds: [{ model: { name: 'small' }, workload: smallWorkload('rows') }],
         arrivals,
-        workload: smallWorkload('rows'),
         durationMs,
         warmUpMs: 0,
         timeoutMs: 30_000,

@@ -116,9 +116,8 @@ describe('a server offered more than it can do', function () {
     const offer = (arrivals: Arrivals, durationMs: number) =>
       runLoad({
         clients: [client],
-        model: { name: 'small' },
+        kinds: [{ model: { name: 'small' }, workload: smallWorkload('rows') }],
         arrivals,
-        workload: smallWorkload('rows'),
         durationMs,
         // The queue of the first seconds is that of a burst.
         warmUpMs: 3000,
