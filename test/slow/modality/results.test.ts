@@ -1,7 +1,7 @@
-/** Segmentation and report, read by other software: dciodvfy (dicom3tools), and highdicom. */
+/** All kinds of objects, read by other software: dciodvfy (dicom3tools), dcmpschk (DCMTK) and highdicom. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -10,6 +10,8 @@ import type { ObjectKind } from '../../../clients/modality/src/inbox/instance.js
 import { buildObject } from '../../../clients/modality/src/results/objects.js';
 import type { FrameMap } from '../../../clients/modality/src/scoring/frame-map.js';
 import type { FrameResult, InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
+import { parseFile } from '../../../src/dicom/data-set.js';
+import { DicomDecoder } from '../../../src/dicom/decoder/dicom-decoder.js';
 import { needs, runProgram } from '../../support/dicom-programs.js';
 import { root } from '../../support/salad.js';
 
@@ -49,14 +51,17 @@ describe('objects of results', function () {
   this.timeout(600_000);
   let folder: string;
   let python: string;
+  const decoder = new DicomDecoder({ processes: 1 });
+  const { signal } = new AbortController();
 
   before(async function () {
-    await needs(this, 'dciodvfy');
+    await needs(this, 'dciodvfy', 'dcmpschk');
     folder = mkdtempSync(join(tmpdir(), 'salad-results-'));
     const { pythonEnvironment } = await import(join(root, 'scripts/python-environment.mjs'));
     python = pythonEnvironment('highdicom', join(here, 'requirements.txt'));
   });
-  after(() => {
+  after(async () => {
+    await decoder.close();
     if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
@@ -82,7 +87,7 @@ describe('objects of results', function () {
     result: InstanceResult,
     maps: readonly FrameMap[],
   ): Promise<string> {
-    const object = await buildObject(kind, { path, result, maps });
+    const object = await buildObject(kind, { path, result, maps, decoder, signal });
     assert.ok(typeof object !== 'string', path);
     const file = join(folder, `${kind}-${basename(path)}`);
     writeFileSync(file, object.bytes);
@@ -90,6 +95,21 @@ describe('objects of results', function () {
     const errors = output.split('\n').filter((line) => line.startsWith('Error'));
     assert.deepEqual(errors, [], path);
     return file;
+  }
+
+  /** dcmpschk finds no error in the presentation state. */
+  async function checkedState(file: string): Promise<void> {
+    const { code, output } = await runProgram('dcmpschk', file);
+    assert.equal(code, 0, output);
+    assert.match(output, /Test passed\./, output);
+    assert.doesNotMatch(output, /^E: |^F: |\b(warning|error|missing|failed)\b/im, output);
+  }
+
+  async function sizeOf(path: string): Promise<{ readonly rows: number; readonly columns: number }> {
+    const file = await decoder.open(readFileSync(path), { maxPixels: 2 ** 27 });
+    file.close();
+    const { rows, columns } = file.description.facts;
+    return { rows: rows!, columns: columns! };
   }
 
   function readBack(...files: readonly string[]): readonly Record<string, unknown>[] {
@@ -152,6 +172,60 @@ describe('objects of results', function () {
     );
   });
 
+  it('show the picture with left and right as sent, the map over it, the note above and the bar below', async () => {
+    const path = await source(1);
+    const { root: capture } = parseFile(
+      readFileSync(await built('secondaryCapture', path, resultOf(1), [mapOf(1, ROWS, COLUMNS)])),
+      0,
+    );
+    const [rows, columns] = [capture.uint16('x00280010')!, capture.uint16('x00280011')!];
+    assert.deepEqual([rows, columns, capture.texts('x00200020')], [13 + ROWS / 4 + 44, 256, ['L', 'F']]);
+    const rgb = capture.valueOf('x7fe00010');
+    const isColoured = (row: number, column: number) => {
+      const [red, green, blue] = rgb.subarray(3 * ((13 + row) * columns + column));
+      return red !== green || green !== blue;
+    };
+    for (let row = 0; row < ROWS / 4; row++) {
+      for (let column = 0; column < COLUMNS / 4; column++) {
+        const isAbove = row >= 1 && row <= 2 && column >= 3 && column <= 5;
+        assert.equal(isColoured(row, column), isAbove, `row ${row}, column ${column}`);
+      }
+    }
+    // The ramp of the image grows from left to right.
+    assert.ok(rgb[3 * (13 * columns + 11)]! > rgb[3 * 13 * columns]!);
+    const note = Array.from({ length: 13 }, (_, row) =>
+      rgb.subarray(3 * row * columns, 3 * (row + 1) * columns),
+    );
+    assert.equal(note.filter((row) => row.some((value) => value > 200)).length, 7);
+  });
+
+  it('show the frames of an image with several, by their number', async () => {
+    const path = await source(3);
+    const maps = [1, 3].map((n) => mapOf(n, ROWS, COLUMNS));
+    const file = await built('secondaryCapture', path, resultOf(1, 2, 3), maps);
+    const { root: capture } = parseFile(readFileSync(file), 0);
+    assert.deepEqual(capture.texts('x00182001'), ['1', '3']);
+    await checkedState(await built('presentationState', path, resultOf(1, 2, 3), []));
+  });
+
+  it('draw the regions in pixels of the image, in the grey scale that the model got', async () => {
+    const grey = { '00281050 DS': '2000', '00281051 DS': '3000', '00281052 DS': '-5', '00281053 DS': '2' };
+    const file = await built('presentationState', await source(1, grey), resultOf(1), []);
+    await checkedState(file);
+    const { root: state } = parseFile(readFileSync(file), 0);
+    const [voi] = state.items('x00283110');
+    assert.deepEqual(
+      [voi!.text('x00281050'), voi!.text('x00281051'), state.text('x00281052'), state.text('x00281053')],
+      ['2000', '3000', '-5', '2'],
+    );
+    const [graphic] = state.items('x00700001')[0]!.items('x00700009');
+    const data = Buffer.from(graphic!.valueOf('x00700022'));
+    assert.deepEqual(
+      Array.from({ length: 10 }, (_, index) => data.readFloatLE(4 * index)),
+      [8, 4, 24, 4, 24, 20, 8, 20, 8, 4],
+    );
+  });
+
   it('are without errors for public files of many kinds', async function () {
     if (!existsSync(DATA)) this.skip();
     const files = readdirSync(DATA).filter(
@@ -160,6 +234,13 @@ describe('objects of results', function () {
     const maps = [mapOf(1, ROWS, COLUMNS)];
     const written: string[] = [];
     for (const name of files) written.push(await built('segmentation', join(DATA, name), resultOf(1), maps));
+    for (const name of files) {
+      const path = join(DATA, name);
+      const { rows, columns } = await sizeOf(path);
+      const result = { ...resultOf(1), rows, columns };
+      await built('secondaryCapture', path, result, [mapOf(1, rows, columns)]);
+      await checkedState(await built('presentationState', path, result, []));
+    }
     for (const seg of readBack(...written)) assert.equal(seg['count'], 8 * 12);
     assert.ok(files.length > 20);
   });

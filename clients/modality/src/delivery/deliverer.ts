@@ -1,5 +1,6 @@
 /** Delivers results to the destinations: each at its own pace, so that one that is away delays no other. */
 
+import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
@@ -40,6 +41,7 @@ const POLL_MS = 500;
 export class Deliverer {
   private readonly abort = new AbortController();
   private readonly wakers = new Set<() => void>();
+  private readonly decoder = new DicomDecoder({ processes: 1 });
   private running: readonly Promise<void>[] = [];
 
   constructor(private readonly options: DelivererOptions) {}
@@ -58,6 +60,7 @@ export class Deliverer {
     this.abort.abort();
     this.wake();
     await Promise.all(this.running);
+    await this.decoder.close();
   }
 
   private async work(destination: Destination): Promise<void> {
@@ -105,11 +108,15 @@ export class Deliverer {
       const object = await buildObject(kind, {
         path: pathOf(folders, instance),
         result: JSON.parse(instance.result!) as InstanceResult,
+        decoder: this.decoder,
+        signal: this.abort.signal,
         maps: kind === 'report' ? [] : index.maps(instance.id).map(frameMapOf),
       });
       return typeof object === 'string' ? { result: 'none', reason: object } : object;
     } catch (error) {
       const { reason, message } = SaladError.from(error);
+      // It says nothing about the instance, which was decoded when it was scored.
+      if (reason === 'DECODER_UNAVAILABLE') return { result: 'unavailable', reason: message };
       return {
         result: 'rejected',
         reason: reason === 'INTERNAL' ? `the ${kind} cannot be written` : message,

@@ -111,10 +111,11 @@ export const destinationSection = z.strictObject({
     .default(false)
     .describe('Allows http, or dicom without TLS, beyond loopback: reports hold names of patients.'),
   besidesReport: z
-    .array(z.enum(OBJECT_KINDS).extract(['segmentation']))
+    .array(z.enum(OBJECT_KINDS).exclude(['report']))
     .default([])
     .describe(
-      'What it gets of every result besides the structured report: `segmentation` (what lies above the threshold).',
+      'What it gets of every result besides the structured report: `segmentation` (what lies above the threshold), ' +
+        '`secondaryCapture` (a picture of the anomaly map over the image), `presentationState` (regions, GSPS).',
     ),
   timeoutMs: milliseconds(60_000).describe('Longest time of one request.'),
 });

@@ -18,6 +18,7 @@ import {
   uidRef,
 } from './content.js';
 import type { DataSet } from './data-set-writer.js';
+import { cornersOf, regionsOf } from './regions.js';
 import {
   commonElements,
   type OwnUid,
@@ -124,10 +125,9 @@ function groupsOf(
     return container('CONTAINS', DCM.measurementGroup, items, '1410');
   };
   const whole = { top: 0, left: 0, bottom: rows, right: columns };
-  const patches = frame.decision === 'anomalous' ? frame.topPatches : [];
   return [
     group(`frame ${frame.frame}`, whole, frameNumbers(frame), frameTexts(frame)),
-    ...patches.map(({ box, robustZ }, index) =>
+    ...regionsOf(frame).map(({ box, robustZ }, index) =>
       group(
         `frame ${frame.frame} patch ${index + 1}`,
         box,
@@ -175,15 +175,4 @@ function algorithmOf({ model, modelHash, engines, maxFalsePositiveRate }: FrameR
     text('HAS CONCEPT MOD', DCM.algorithmParameters, `engines=${engines.join('+')}`),
     text('HAS CONCEPT MOD', DCM.algorithmParameters, `maxFalsePositiveRate=${maxFalsePositiveRate}`),
   ];
-}
-
-/** Columns, then rows; the first corner again at the end closes the polygon. */
-function cornersOf({ top, left, bottom, right }: FrameResult['topPatches'][number]['box']) {
-  return [
-    [left, top],
-    [right, top],
-    [right, bottom],
-    [left, bottom],
-    [left, top],
-  ] as const;
 }

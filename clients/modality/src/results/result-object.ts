@@ -2,6 +2,7 @@
 import { fileMeta } from '../inbox/file-meta.js';
 import type { ObjectKind } from '../inbox/instance.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
+import { type Code, codeItem } from './content.js';
 import { type DataSet, writeDataSet } from './data-set-writer.js';
 import type { SourceHeader } from './source-header.js';
 import { resultUid } from './uid.js';
@@ -94,6 +95,17 @@ export function referenceTo({ sopClassUid, sopInstanceUid }: SourceHeader, frame
     '00081150 UI': sopClassUid,
     '00081155 UI': sopInstanceUid,
     ...(frame === undefined ? {} : { '00081160 IS': String(frame) }),
+  };
+}
+
+const PURPOSE: Code = ['121322', 'DCM', 'Source image for image processing operation'];
+
+/** Item of Source Image Sequence (0008,2112). @param frame from 1; undefined for all of it */
+export function sourceImage(source: SourceHeader, frame?: number): DataSet {
+  return {
+    ...referenceTo(source, frame),
+    '0028135A CS': 'YES',
+    '0040A170 SQ': [codeItem(PURPOSE)],
   };
 }
 

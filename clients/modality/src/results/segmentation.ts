@@ -18,8 +18,8 @@ import {
   RESEARCH_USE,
   type ResultObject,
   referencedSeries,
-  referenceTo,
   resultObject,
+  sourceImage,
 } from './result-object.js';
 import type { SourceHeader } from './source-header.js';
 
@@ -29,7 +29,6 @@ const CATEGORY: Code = ['309825002', 'SCT', 'Spatial and relational concept'];
 const TYPE: Code = ['ABOVETHRESHOLD', '99SALAD', 'Area that differs from normal images'];
 const ARTIFICIAL_INTELLIGENCE: Code = ['123110', 'DCM', 'Artificial Intelligence'];
 const DERIVATION: Code = ['113076', 'DCM', 'Segmentation'];
-const PURPOSE: Code = ['121322', 'DCM', 'Source image for image processing operation'];
 /** Cyan, as the contour of the overlay, in CIELab (PS3.3 C.10.7.1.1). */
 const DISPLAY_COLOUR = [53_859, 23_993, 25_800];
 /** Attributes and functional groups that frames are ordered by: segment, then number of the frame of the source. */
@@ -118,17 +117,12 @@ function sharedGroups(source: SourceHeader, frame: number, plane: Plane | undefi
 
 /** @param frame of the source, from 1; undefined where it has only one */
 function frameGroups(source: SourceHeader, frame: number | undefined, position: string | undefined): DataSet {
-  const image: DataSet = {
-    ...referenceTo(source, frame),
-    '0028135A CS': 'YES',
-    '0040A170 SQ': [codeItem(PURPOSE)],
-  };
   const content: DataSet =
     frame === undefined
       ? { '00209157 UL': [1] }
       : { '00209056 SH': '1', '00209057 UL': [frame], '00209157 UL': [1, frame] };
   return {
-    '00089124 SQ': [{ '00082112 SQ': [image], '00089215 SQ': [codeItem(DERIVATION)] }],
+    '00089124 SQ': [{ '00082112 SQ': [sourceImage(source, frame)], '00089215 SQ': [codeItem(DERIVATION)] }],
     '00209111 SQ': [content],
     ...(position === undefined ? {} : { '00209113 SQ': [{ '00200032 DS': position }] }),
     '0062000A SQ': [{ '0062000B US': [1] }],

@@ -18,7 +18,7 @@ import { storedMapOf } from './frame-map.js';
 import type { Targets } from './targets.js';
 
 /** As of the server's largest image. */
-const PIXELS_MAX = 2 ** 27;
+export const PIXELS_MAX = 2 ** 27;
 const ROWS_PER_MESSAGE = 16;
 
 export interface ScoringTask {
