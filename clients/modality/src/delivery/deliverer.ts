@@ -20,6 +20,8 @@ export interface DelivererOptions {
   readonly events: DelivererEvents;
   /** While a destination is away. @default 1 s to 5 min */
   readonly backoff?: BackoffOptions;
+  /** Calls back after so many ms; replaceable, for tests. @returns what prevents it @default the timers of Node */
+  readonly setTimer?: (callback: () => void, ms: number) => () => void;
 }
 
 export interface DelivererEvents {
@@ -31,6 +33,11 @@ export interface DelivererEvents {
 const BACKOFF: BackoffOptions = { initialMs: 1000, maxMs: 300_000 };
 /** How often the inbox is asked, also for what a command retried. */
 const POLL_MS = 500;
+
+const setNodeTimer: NonNullable<DelivererOptions['setTimer']> = (callback, ms) => {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+};
 
 export class Deliverer {
   private readonly abort = new AbortController();
@@ -109,11 +116,11 @@ export class Deliverer {
     if (this.abort.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const { wakers, abort } = this;
-      const timer = setTimeout(end, ms);
+      const cancel = (this.options.setTimer ?? setNodeTimer)(end, ms);
       // Only a pause for want of work ends early: a destination that is away is left alone.
       const waker = ms === POLL_MS ? end : () => abort.signal.aborted && end();
       function end() {
-        clearTimeout(timer);
+        cancel();
         wakers.delete(waker);
         resolve();
       }
