@@ -20,6 +20,12 @@ export interface DelivererOptions {
   readonly events: DelivererEvents;
   /** While a destination is away. @default 1 s to 5 min */
   readonly backoff?: BackoffOptions;
+  /** Runs `work`, which delivers a result, within a span. @default runs it */
+  readonly traced?: (
+    instance: Instance,
+    destination: string,
+    work: () => Promise<DeliveryOutcome>,
+  ) => Promise<DeliveryOutcome>;
   /** Calls back after so many ms; replaceable, for tests. @returns what prevents it @default the timers of Node */
   readonly setTimer?: (callback: () => void, ms: number) => () => void;
 }
@@ -63,7 +69,7 @@ export class Deliverer {
   }
 
   private async work(destination: Destination): Promise<void> {
-    const { inbox, backoff = BACKOFF, events } = this.options;
+    const { inbox, backoff = BACKOFF, events, traced = (_instance, _name, work) => work() } = this.options;
     let failures = 0;
     while (!this.abort.signal.aborted) {
       try {
@@ -72,7 +78,7 @@ export class Deliverer {
           await this.pause(POLL_MS);
           continue;
         }
-        const outcome = await this.deliver(destination, instance);
+        const outcome = await traced(instance, destination.name, () => this.deliver(destination, instance));
         if (this.abort.signal.aborted && outcome.result !== 'delivered') return;
         failures = outcome.result === 'unavailable' ? failures + 1 : 0;
         this.record(destination.name, instance.id, outcome);
