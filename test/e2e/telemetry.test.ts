@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
 import { type AddressInfo, createServer as createSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,56 +8,14 @@ import { credentials, Metadata } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { AnomalyScoringClient, ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { packageRoot } from '../../src/util/package-root.js';
+import { OtlpReceiver, type OtlpSpan } from '../support/otlp-receiver.js';
 import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 
-interface OtlpSpan {
-  readonly name: string;
-  readonly traceId: string;
-  readonly spanId: string;
-  readonly parentSpanId?: string;
-  readonly startTimeUnixNano: string;
-  readonly endTimeUnixNano: string;
-  readonly links?: readonly { readonly traceId: string; readonly spanId: string }[];
-  readonly events?: readonly { readonly name: string }[];
-  readonly attributes: readonly { readonly key: string; readonly value: { readonly intValue?: unknown } }[];
-}
-
 /** Start and end of a span, in ns. */
 const started = (span: OtlpSpan | undefined) => BigInt(span?.startTimeUnixNano ?? 0);
 const ended = (span: OtlpSpan | undefined) => BigInt(span?.endTimeUnixNano ?? 0);
-
-/** An OTLP/HTTP receiver that keeps the received bodies. */
-class Receiver {
-  readonly bodies = new Map<string, string[]>();
-  private readonly server: Server = createServer((request, response) => {
-    const buffers: Buffer[] = [];
-    request.on('data', (buffer: Buffer) => buffers.push(buffer));
-    request.on('end', () => {
-      const path = request.url ?? '';
-      this.bodies.set(path, [...(this.bodies.get(path) ?? []), Buffer.concat(buffers).toString('utf8')]);
-      response.setHeader('content-type', 'application/json').end('{}');
-    });
-  });
-
-  async start(): Promise<string> {
-    await new Promise<void>((done) => this.server.listen(0, '127.0.0.1', done));
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
-  }
-
-  get spans(): readonly OtlpSpan[] {
-    return (this.bodies.get('/v1/traces') ?? []).flatMap((body) =>
-      JSON.parse(body).resourceSpans.flatMap((resource: { scopeSpans: { spans: OtlpSpan[] }[] }) =>
-        resource.scopeSpans.flatMap(({ spans }) => spans),
-      ),
-    );
-  }
-
-  stop(): void {
-    this.server.close();
-  }
-}
 
 async function bankRows(): Promise<number> {
   const manifest = await readFile(join(packageRoot(), 'models/phantom/1/manifest.json'), 'utf8');
@@ -98,7 +55,7 @@ async function scoreTraced(
 
 describe('telemetry', function () {
   this.timeout(60_000);
-  const receiver = new Receiver();
+  const receiver = new OtlpReceiver();
   let server: ServeProcess;
   let metricsAddress = '';
   let folder = '';

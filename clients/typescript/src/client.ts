@@ -30,8 +30,8 @@ export interface SaladClientOptions extends IdentityOptions {
   readonly tls?: TlsOptions | true;
   /** Replaces `tls`, for cases that `tls` does not cover. */
   readonly credentials?: ChannelCredentials;
-  /** Metadata of every call, such as `authorization`. */
-  readonly metadata?: Readonly<Record<string, string>>;
+  /** Metadata of every call. A function is called for every call, such as for a trace context. */
+  readonly metadata?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>);
   /** Largest message that the client accepts, in bytes; anomaly maps can be large. @default 64 MiB */
   readonly maxReceiveBytes?: number;
   /**
@@ -99,7 +99,11 @@ export class SaladClient {
     const registry = new ModelRegistryClient(target, channel, shared);
     this.#registry = new RegistryCalls(registry, () => this.#callMetadata());
     this.#health = new HealthClient(target, channel, shared);
-    this.#metadata = () => ({ ...identityMetadata(options), ...options.metadata });
+    const { metadata } = options;
+    this.#metadata = () => ({
+      ...identityMetadata(options),
+      ...(typeof metadata === 'function' ? metadata() : metadata),
+    });
     this.#retry = options.retry ?? {};
   }
 

@@ -1,5 +1,4 @@
-/** Delivers results to the destinations: each at its own pace, so that one that is away delays no other. */
-
+/** Delivers results to the destinations, independently: one that is unreachable delays no other. */
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
@@ -20,8 +19,16 @@ export interface DelivererOptions {
   readonly inbox: Inbox;
   readonly destinations: readonly Destination[];
   readonly events: DelivererEvents;
-  /** While a destination is away. @default 1 s to 5 min */
+  /** While a destination is unreachable. @default 1 s to 5 min */
   readonly backoff?: BackoffOptions;
+  /** Runs `work`, which delivers a result, within a span. @default runs it */
+  readonly traced?: (
+    instance: Instance,
+    destination: string,
+    work: () => Promise<DeliveryOutcome['result']>,
+  ) => Promise<DeliveryOutcome['result']>;
+  /** Calls back after so many ms; replaceable, for tests. @returns what prevents it @default the timers of Node */
+  readonly setTimer?: (callback: () => void, ms: number) => () => void;
 }
 
 export interface DelivererEvents {
@@ -35,12 +42,17 @@ export interface DelivererEvents {
 type ObjectOutcome = DeliveryOutcome | { readonly result: 'none'; readonly reason: string };
 
 const BACKOFF: BackoffOptions = { initialMs: 1000, maxMs: 300_000 };
-/** How often the inbox is asked, also for what a command retried. */
+/** How often the index is queried, also for what a command retried. */
 const POLL_MS = 500;
+
+const setNodeTimer: NonNullable<DelivererOptions['setTimer']> = (callback, ms) => {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+};
 
 export class Deliverer {
   private readonly abort = new AbortController();
-  private readonly wakers = new Set<() => void>();
+  private readonly wakeCallbacks = new Set<() => void>();
   private readonly decoder = new DicomDecoder({ processes: 1 });
   private running: readonly Promise<void>[] = [];
 
@@ -52,10 +64,10 @@ export class Deliverer {
 
   /** Call when an instance was scored. */
   wake(): void {
-    for (const waker of this.wakers) waker();
+    for (const wake of this.wakeCallbacks) wake();
   }
 
-  /** Breaks off what is being sent; it is sent again at the next start, as the same object. */
+  /** Aborts what is being sent; it is sent again at the next start, as the same object. */
   async stop(): Promise<void> {
     this.abort.abort();
     this.wake();
@@ -64,18 +76,18 @@ export class Deliverer {
   }
 
   private async work(destination: Destination): Promise<void> {
-    const { inbox, backoff = BACKOFF, events } = this.options;
+    const { inbox, backoff = BACKOFF, events, traced = (_instance, _name, work) => work() } = this.options;
     let failures = 0;
     while (!this.abort.signal.aborted) {
       try {
         const instance = inbox.index.nextDelivery(destination.name);
         if (instance === undefined) {
-          await this.pause(POLL_MS);
+          await this.pause(POLL_MS, true);
           continue;
         }
-        const isAway = !(await this.deliver(destination, instance));
+        const result = await traced(instance, destination.name, () => this.deliver(destination, instance));
         if (this.abort.signal.aborted) return;
-        failures = isAway ? failures + 1 : 0;
+        failures = result === 'unavailable' ? failures + 1 : 0;
         // Nothing else would get through now.
         if (failures > 0) await this.pause(waitMs(failures, backoff));
       } catch (error) {
@@ -85,20 +97,22 @@ export class Deliverer {
     }
   }
 
-  /** Sends the objects that the destination does not have yet. @returns whether it took or refused them: it is there */
-  private async deliver(destination: Destination, instance: Instance): Promise<boolean> {
+  /** Sends the objects that the destination does not have yet. @returns the outcome that asks for the most attention */
+  private async deliver(destination: Destination, instance: Instance): Promise<DeliveryOutcome['result']> {
     const { index } = this.options.inbox;
     const waiting = index
       .objects(instance.id)
       .filter((object) => object.destination === destination.name && object.state === 'waiting');
+    let isRefused = false;
     for (const { kind } of waiting) {
       const object = await this.build(kind, instance);
       const outcome = 'result' in object ? object : await this.send(destination, object);
-      if (this.abort.signal.aborted && outcome.result !== 'delivered') return true;
+      if (this.abort.signal.aborted && outcome.result !== 'delivered') return 'unavailable';
       this.record(destination.name, instance.id, kind, outcome);
-      if (outcome.result === 'unavailable') return false;
+      if (outcome.result === 'unavailable') return 'unavailable';
+      isRefused ||= outcome.result === 'rejected';
     }
-    return true;
+    return isRefused ? 'rejected' : 'delivered';
   }
 
   /** @returns the object, or how its delivery ends without one */
@@ -151,19 +165,19 @@ export class Deliverer {
     if (ended === 'delivered') events.delivered(id, destination);
   }
 
-  private pause(ms: number): Promise<void> {
+  /** @param canEndEarly for want of work; a destination that is unreachable is left alone for the whole time */
+  private pause(ms: number, canEndEarly = false): Promise<void> {
     if (this.abort.signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
-      const { wakers, abort } = this;
-      const timer = setTimeout(end, ms);
-      // Only a pause for want of work ends early: a destination that is away is left alone.
-      const waker = ms === POLL_MS ? end : () => abort.signal.aborted && end();
+      const { wakeCallbacks, abort } = this;
+      const cancel = (this.options.setTimer ?? setNodeTimer)(end, ms);
+      const wake = canEndEarly ? end : () => abort.signal.aborted && end();
       function end() {
-        clearTimeout(timer);
-        wakers.delete(waker);
+        cancel();
+        wakeCallbacks.delete(wake);
         resolve();
       }
-      wakers.add(waker);
+      wakeCallbacks.add(wake);
     });
   }
 }

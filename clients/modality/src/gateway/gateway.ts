@@ -1,10 +1,8 @@
 /** The running gateway: its inputs, the inbox, the scorer, the deliverer, and the port of operations. */
 import { readFile } from 'node:fs/promises';
 import { targetOptions } from '../../../../src/cli/shared/target.js';
-import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
-import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
 import { OBJECT_KINDS, type WantedObjects } from '../inbox/instance.js';
 import { inTurn } from '../operations/events.js';
@@ -12,19 +10,16 @@ import { orphanedOf, readFigures } from '../operations/figures.js';
 import { Readiness } from '../operations/readiness.js';
 import { type Operations, startOperations } from '../operations/start-operations.js';
 import { GatewayTelemetry } from '../operations/telemetry.js';
+import { type GatewayTraces, traceMetadata } from '../operations/traces.js';
 import { Scorer } from '../scoring/scorer.js';
 import { Targets } from '../scoring/targets.js';
-import { StowPort } from '../stow/stow-port.js';
-import { WatchedFolder } from '../watched-folder/watched-folder.js';
+import { addressOf, endpointOf, tlsOf } from './endpoints.js';
+import { type Closers, startInputs } from './inputs.js';
 import type { GatewayLog } from './log.js';
-import type { DestinationSettings, PortSettings, Settings } from './settings.js';
+import type { DestinationSettings, Settings } from './settings.js';
 
 const MIB = 1024 * 1024;
-/** Offered to callers: large enough that a mammogram takes few PDUs. */
-const PDU_BYTES_MAX = 128 * 1024;
 const HOUR_MS = 3_600_000;
-/** For operations under way when the gateway stops. */
-const GRACE_MS = 30_000;
 
 export interface Gateway {
   /** HOST:PORT of the ports that are open. */
@@ -34,9 +29,6 @@ export interface Gateway {
   /** Lets operations finish, then closes everything. */
   stop(): Promise<void>;
 }
-
-/** What is open, to be closed in the reverse order. */
-type Closers = (() => Promise<void> | void)[];
 
 /**
  * @param environment names the receiver of telemetry (OTEL_...)
@@ -60,7 +52,7 @@ export async function startGateway(
     const telemetry = telemetryOf(settings, inbox, () => openAssociations());
     const events = inTurn<GatewayLog>(log, telemetry.events);
     closers.push(await startRemoval(inbox, settings.keepDeliveredHours * HOUR_MS, log));
-    const wakeScorer = await startWork(settings, inbox, events, closers);
+    const wakeScorer = await startWork(settings, inbox, events, telemetry.traces, closers);
     const inputs = await startInputs(settings, inbox, waking(events, wakeScorer), closers);
     openAssociations = () => inputs.dicom?.open ?? 0;
     readiness.running(() => inbox.checkSpace());
@@ -115,29 +107,13 @@ async function startWork(
   settings: Settings,
   inbox: Inbox,
   events: GatewayLog,
+  traces: GatewayTraces,
   closers: Closers,
 ): Promise<() => void> {
-  const deliverer = await startDeliverer(settings.destinations, inbox, events, closers);
+  const deliverer = await startDeliverer(settings.destinations, inbox, events, traces, closers);
   const scored = wakingScored(events, () => deliverer.wake());
-  const scorer = await startScorer(settings, inbox, scored, closers);
+  const scorer = await startScorer(settings, inbox, scored, traces, closers);
   return () => scorer?.wake();
-}
-
-/** Starts what puts instances into the inbox. All of it ends at the same time, so that the grace is not added up. */
-async function startInputs(
-  settings: Settings,
-  inbox: Inbox,
-  events: GatewayLog,
-  closers: Closers,
-): Promise<{ readonly stow: StowPort | undefined; readonly dicom: DicomPort | undefined }> {
-  const inputs: Closers = [];
-  closers.push(async () => {
-    await Promise.all(inputs.map((closer) => closer()));
-  });
-  await startFolders(settings, inbox, events, inputs);
-  const stow = await startStow(settings.stow, inbox, events, inputs);
-  const dicom = await startDicom(settings.dicom, inbox, events, inputs);
-  return { stow, dicom };
 }
 
 function namesOf({ destinations }: Settings): readonly string[] {
@@ -203,120 +179,47 @@ async function startDeliverer(
   settings: readonly DestinationSettings[],
   inbox: Inbox,
   events: GatewayLog,
+  traces: GatewayTraces,
   closers: Closers,
 ): Promise<Deliverer> {
   const destinations = await Promise.all(settings.map(destinationOf));
-  const deliverer = new Deliverer({ inbox, destinations, events });
+  const deliverer = new Deliverer({ inbox, destinations, events, traced: traces.delivering });
   deliverer.start();
   closers.push(() => deliverer.stop());
   return deliverer;
 }
 
 async function startScorer(
-  { server: settings, destinations }: Settings,
+  settings: Settings,
   inbox: Inbox,
   log: GatewayLog,
+  traces: GatewayTraces,
   closers: Closers,
 ): Promise<Scorer | undefined> {
-  if (settings === undefined) return undefined;
-  const { targets, model, tls, caFile, certFile, keyFile, tokenFile, apiKeyFile } = settings;
+  const { server } = settings;
+  if (server === undefined) return undefined;
+  const { targets, model, tls, caFile, certFile, keyFile, tokenFile, apiKeyFile } = server;
   const given = { tls: tls || undefined, caFile, certFile, keyFile, tokenFile, apiKeyFile };
   const flags = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const options = await Promise.all(
-    targets.map(async (target) => ({ target, options: await targetOptions({ ...flags, target }, {}) })),
+    targets.map(async (target) => ({
+      target,
+      options: { ...(await targetOptions({ ...flags, target }, {})), metadata: traceMetadata },
+    })),
   );
   const [name = '', version] = model.split('@');
   const scorer = new Scorer({
     inbox,
     targets: new Targets(options),
-    destinations: destinations.map(wantedOf),
+    destinations: settings.destinations.map(wantedOf),
+    traced: traces.scoring,
     model: { name, ...(version === undefined ? {} : { version: Number(version) }) },
-    maxFalsePositiveRate: settings.maxFalsePositiveRate,
-    concurrency: settings.concurrency,
-    timeoutMs: { stat: settings.statTimeoutMs, routine: settings.routineTimeoutMs },
+    maxFalsePositiveRate: server.maxFalsePositiveRate,
+    concurrency: server.concurrency,
+    timeoutMs: { stat: server.statTimeoutMs, routine: server.routineTimeoutMs },
     events: log,
   });
   scorer.start();
   closers.push(() => scorer.stop());
   return scorer;
-}
-
-async function startFolders(
-  { watch }: Settings,
-  inbox: Inbox,
-  events: GatewayLog,
-  closers: Closers,
-): Promise<void> {
-  if (watch.length === 0) return;
-  const decoder = new DicomDecoder({ processes: 1 });
-  const folders: WatchedFolder[] = [];
-  closers.push(async () => {
-    await Promise.all(folders.map((folder) => folder.stop()));
-    await decoder.close();
-  });
-  for (const section of watch) {
-    const folder = new WatchedFolder({ ...section, inbox, decoder, events });
-    await folder.start();
-    folders.push(folder);
-  }
-}
-
-async function startStow(
-  section: Settings['stow'],
-  inbox: Inbox,
-  events: GatewayLog,
-  closers: Closers,
-): Promise<StowPort | undefined> {
-  if (section === undefined) return undefined;
-  const { priority, tokenFile, maxConnections, dataTimeoutMs } = section;
-  const port = await StowPort.listen({
-    ...{ inbox, events, priority, ...endpointOf(section) },
-    token: tokenFile === undefined ? undefined : (await readFile(tokenFile, 'utf8')).trim(),
-    tls: await tlsOf(section),
-    connectionsMax: maxConnections,
-    dataMs: dataTimeoutMs,
-  });
-  closers.push(() => port.close(GRACE_MS));
-  return port;
-}
-
-async function startDicom(
-  section: Settings['dicom'],
-  inbox: Inbox,
-  events: GatewayLog,
-  closers: Closers,
-): Promise<DicomPort | undefined> {
-  if (section === undefined) return undefined;
-  const { aeTitle, callers } = section;
-  const port = await DicomPort.listen({
-    ...{ inbox, events, aeTitle, callers, ...endpointOf(section) },
-    tls: await tlsOf(section),
-    associationsMax: section.maxAssociations,
-    pduBytesMax: PDU_BYTES_MAX,
-    associationMs: section.associationTimeoutMs,
-    idleMs: section.idleTimeoutMs,
-    dataMs: section.dataTimeoutMs,
-  });
-  closers.push(() => port.close(GRACE_MS));
-  return port;
-}
-
-function endpointOf({ listen }: Pick<PortSettings, 'listen'>): {
-  readonly host: string;
-  readonly port: number;
-} {
-  const colon = listen.lastIndexOf(':');
-  return { host: listen.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(listen.slice(colon + 1)) };
-}
-
-function addressOf({ listen }: PortSettings, port: number): string {
-  return `${listen.slice(0, listen.lastIndexOf(':'))}:${port}`;
-}
-
-async function tlsOf(section: PortSettings): Promise<DicomPortOptions['tls']> {
-  const { tlsCertFile, tlsKeyFile, tlsClientCaFile } = section;
-  if (tlsCertFile === undefined || tlsKeyFile === undefined) return undefined;
-  const [cert, key] = [await readFile(tlsCertFile), await readFile(tlsKeyFile)];
-  if (tlsClientCaFile === undefined) return { cert, key };
-  return { cert, key, ca: await readFile(tlsClientCaFile), requestCert: true };
 }

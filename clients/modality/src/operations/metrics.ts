@@ -5,6 +5,12 @@
  */
 import type { Metric } from '../../../../src/telemetry/metrics.js';
 
+/** Of meters and tracers. */
+export const INSTRUMENTATION_NAME = 'salad-modality';
+
+/** Where instances come in. */
+export type Door = 'dicom' | 'stow' | 'watch';
+
 /** From a tenth of a second to a day: results may wait for an archive. */
 const WAIT_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400];
 const TRANSFER_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];

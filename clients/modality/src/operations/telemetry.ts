@@ -10,14 +10,12 @@ import {
   type Observable,
 } from '@opentelemetry/api';
 import type { SaladError } from '../../../../src/errors/index.js';
+import type { Kept } from '../inbox/incoming.js';
 import type { IndexReader } from '../inbox/index-reader.js';
 import type { GatewayEvents } from './events.js';
 import type { InboxFigures } from './figures.js';
-import { GATEWAY_METRICS, type GatewayMetricName } from './metrics.js';
-
-export const INSTRUMENTATION_NAME = 'salad-modality';
-
-type Door = 'dicom' | 'stow' | 'watch';
+import { type Door, GATEWAY_METRICS, type GatewayMetricName, INSTRUMENTATION_NAME } from './metrics.js';
+import { GatewayTraces } from './traces.js';
 
 export interface TelemetrySources {
   readonly index: Pick<IndexReader, 'byId'>;
@@ -27,6 +25,7 @@ export interface TelemetrySources {
 }
 
 export class GatewayTelemetry {
+  readonly traces = new GatewayTraces();
   private readonly meter = metrics.getMeter(INSTRUMENTATION_NAME);
   private readonly associationsFailed = this.counter('salad.modality.associations.failed');
   private readonly received = this.counter('salad.modality.received');
@@ -44,16 +43,14 @@ export class GatewayTelemetry {
   readonly events: Partial<GatewayEvents> = {
     refused: (reason) => this.associationsFailed.add(1, { 'salad.reason': reason }),
     aborted: () => this.associationsFailed.add(1, { 'salad.reason': 'aborted' }),
-    stored: ({ outcome, durationMs, error, status }) =>
-      outcome === 'refused'
+    stored: ({ id, outcome, durationMs, error, status }) =>
+      id === undefined || durationMs === undefined
         ? this.countRefused('dicom', error?.reason ?? `0x${status.toString(16).padStart(4, '0')}`)
-        : this.countReceived('dicom', outcome, durationMs),
+        : this.countReceived('dicom', { id, outcome, durationMs }),
     stowed: ({ kept, error }) =>
-      kept === undefined
-        ? this.countRefused('stow', reasonOf(error))
-        : this.countReceived('stow', kept.outcome, kept.durationMs),
+      kept === undefined ? this.countRefused('stow', reasonOf(error)) : this.countReceived('stow', kept),
     requestRefused: (status) => this.countRefused('stow', `HTTP_${status}`),
-    taken: (_id, outcome, durationMs) => this.countReceived('watch', outcome, durationMs),
+    taken: (id, outcome, durationMs) => this.countReceived('watch', { id, outcome, durationMs }),
     fileRefused: (error) => this.countRefused('watch', reasonOf(error)),
     attemptFailed: (_id, { scope }) => this.scoringAttempts.add(1, { 'salad.outcome': scope }),
     scored: (id) => this.countScored(id),
@@ -62,9 +59,13 @@ export class GatewayTelemetry {
       this.deliveryAttempts.add(1, { 'salad.destination': destination, 'salad.outcome': result }),
   };
 
-  private countReceived(door: Door, outcome: string, durationMs: number | undefined): void {
+  private countReceived(
+    door: Door,
+    { id, outcome, durationMs }: Omit<Kept, 'outcome'> & { outcome: string },
+  ): void {
     this.received.add(1, { 'salad.door': door, 'salad.outcome': outcome });
-    if (durationMs !== undefined) this.receiveDuration.record(durationMs / 1000, { 'salad.door': door });
+    this.receiveDuration.record(durationMs / 1000, { 'salad.door': door });
+    if (outcome === 'stored') this.traces.received(id, door, durationMs);
   }
 
   private countRefused(door: Door, reason: string): void {

@@ -22,6 +22,8 @@ export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'withMaps' 
   readonly concurrency: number;
   readonly timeoutMs: Readonly<Record<Priority, number>>;
   readonly events: ScorerEvents;
+  /** Runs `work`, which scores an instance, within a span. @default runs it */
+  readonly traced?: <T>(instance: Instance, work: () => Promise<T>) => Promise<T>;
   /** Between attempts of one instance. @default 5 s to 10 min */
   readonly instanceBackoff?: BackoffOptions;
   /** While no server can score. @default 0.5 s to 30 s */
@@ -108,7 +110,7 @@ export class Scorer {
   }
 
   private async score(instance: Instance): Promise<void> {
-    const { inbox, events, timeoutMs, destinations } = this.options;
+    const { inbox, events, timeoutMs, destinations, traced = (_instance, work) => work() } = this.options;
     const { signal } = this.abort;
     const began = performance.now();
     this.current.add(instance.id);
@@ -120,7 +122,8 @@ export class Scorer {
         timeoutMs: timeoutMs[instance.priority],
         signal,
       };
-      const outcome = await scoreInstance(task, instance, pathOf(inbox.folders, instance)).catch(
+      const path = pathOf(inbox.folders, instance);
+      const outcome = await traced(instance, () => scoreInstance(task, instance, path)).catch(
         (error: unknown) => failureOf(error),
       );
       if (!('scope' in outcome)) {
