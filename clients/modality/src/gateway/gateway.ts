@@ -6,6 +6,7 @@ import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
 import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
+import { collectBuffers } from '../memory/collector.js';
 import { Scorer } from '../scoring/scorer.js';
 import { Targets } from '../scoring/targets.js';
 import { StowPort } from '../stow/stow-port.js';
@@ -38,6 +39,7 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
     for (const closer of closers.reverse()) await closer();
   };
   try {
+    closers.push(collectBuffers());
     const inbox = await Inbox.open(settings.inbox, {
       keepFreeBytes: settings.keepFreeMib * MIB,
       instanceBytesMax: settings.maxInstanceMib * MIB,
