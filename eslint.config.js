@@ -1,4 +1,5 @@
-// Biome lints everything; ESLint runs only the two type-aware promise rules Biome cannot match yet.
+// Biome lints everything; ESLint runs the two type-aware promise rules that Biome cannot match yet, and refuses functions
+// that fail on a version of Node that is supported.
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
@@ -13,6 +14,15 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/no-misused-promises': 'error',
+      'no-restricted-properties': [
+        'error',
+        ...['any', 'timeout'].map((property) => ({
+          object: 'AbortSignal',
+          property,
+          message:
+            'On Node 20 it may be garbage-collected before it aborts: use withTimeLimit (src/util/time-limit.ts).',
+        })),
+      ],
     },
   },
 );

@@ -3,7 +3,7 @@ export async function gatewayPage() {
   const { settingsSchema } = await import('../../dist/clients/modality/src/gateway/settings.js');
   const { z } = await import('zod');
   const { properties, required } = z.toJSONSchema(settingsSchema, { io: 'input' });
-  const { dicom, stow, watch, server, destinations, ...plain } = properties;
+  const { dicom, stow, watch, server, destinations, operations, ...plain } = properties;
   const sections = [
     section('Gateway', 'Keys without a section.', { properties: plain, required }),
     section('dicom', dicom.description, dicom),
@@ -12,6 +12,7 @@ export async function gatewayPage() {
     section('watch', watch.description, watch.items),
     section('server', server.description, server),
     section('destinations', destinations.description, destinations.items),
+    section('operations', operations.description, operations),
   ];
   return `# Settings of the gateway
 

@@ -8,7 +8,7 @@ import { cliPage } from './cli-page.mjs';
 import { configPage } from './config-page.mjs';
 import { errorsPage } from './errors-page.mjs';
 import { gatewayPage } from './gateway-page.mjs';
-import { metricsPage } from './metrics-page.mjs';
+import { gatewayMetricsPage, metricsPage } from './metrics-page.mjs';
 import { protoPage } from './proto-page.mjs';
 import { withRoomsTable } from './rooms-table.mjs';
 
@@ -23,6 +23,7 @@ const pages = {
   'docs/reference/cli.md': await cliPage(),
   'docs/reference/gateway.md': await gatewayPage(),
   'docs/reference/metrics.md': await metricsPage(),
+  'docs/reference/gateway-metrics.md': await gatewayMetricsPage(),
   'docs/reference/bundle-format.md': await bundleFormatPage(),
   'docs/reference/proto.md': protoPage(),
   [architecture]: withRoomsTable(read(architecture), JSON.parse(read('test/rooms.json'))),

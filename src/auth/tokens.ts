@@ -14,6 +14,7 @@ import {
 import type { SecurityConfig } from '../config/sections/security.js';
 import { SaladError, systemReason } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
+import { withTimeLimit } from '../util/time-limit.js';
 import { type Identity, SCOPES, type Scope } from './identity.js';
 import { type Digested, ReloadedValue } from './reloaded-value.js';
 
@@ -108,9 +109,8 @@ function openRemoteKeys({ authJwks, securityReloadMs }: SecurityConfig, logger: 
 export async function countTokenKeys(authJwks: string): Promise<number> {
   if (!isUrl(authJwks)) return (await readKeySet(authJwks)).count;
   try {
-    const signal = AbortSignal.timeout(FETCH_TIMEOUT_MS);
     // No redirects, as in jose: the configuration has checked this URL and no other.
-    const response = await fetchKeySet(authJwks, { signal, redirect: 'manual' });
+    const response = await fetchKeySet(authJwks, { redirect: 'manual' });
     if (!response.ok) throw new Error(`answered ${response.status}`);
     return parseKeySet(await response.text()).count;
   } catch (error) {
@@ -119,8 +119,14 @@ export async function countTokenKeys(authJwks: string): Promise<number> {
   }
 }
 
-/** As `fetch`. @throws Error where the body is larger than KEY_SET_BYTES_MAX */
-async function fetchKeySet(url: string, options: RequestInit): Promise<Response> {
+/** As `fetch`, with a time limit. @throws Error also where the body is larger than KEY_SET_BYTES_MAX */
+function fetchKeySet(url: string, options: RequestInit): Promise<Response> {
+  return withTimeLimit(FETCH_TIMEOUT_MS, options.signal ?? undefined, (signal) =>
+    fetchBounded(url, { ...options, signal }),
+  );
+}
+
+async function fetchBounded(url: string, options: RequestInit): Promise<Response> {
   const response = await fetch(url, options);
   if (!response.ok || response.body === null) return response;
   const buffers: Uint8Array[] = [];
@@ -165,7 +171,7 @@ function scopesOf({ scope, scp }: JWTPayload): ReadonlySet<Scope> {
 function toCredentialsError(error: unknown): SaladError {
   const cause = error;
   if (error instanceof errors.JWTExpired) {
-    return new SaladError('CREDENTIALS_INVALID', 'the token has expired', { cause });
+    return new SaladError('CREDENTIALS_INVALID', 'the token has expired; get a new one', { cause });
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     const message = `the token's claim ${error.claim} is missing or invalid`;

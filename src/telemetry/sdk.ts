@@ -1,6 +1,7 @@
 /** Starts the OpenTelemetry SDK, but loads it only if an exporter is configured: Prometheus or OTLP. */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { metrics } from '@opentelemetry/api';
+import type { IMetricReader } from '@opentelemetry/sdk-metrics';
 import { SaladError } from '../errors/index.js';
 
 export interface RunningSdk {
@@ -31,13 +32,26 @@ export async function startSdk(
   metricsListen: string,
   environment: NodeJS.ProcessEnv,
 ): Promise<RunningSdk | undefined> {
+  const prometheus = metricsListen === '' ? undefined : await startPrometheus(metricsListen);
+  return startSdkWith(SERVICE_NAME, prometheus, environment);
+}
+
+/**
+ * As `startSdk`, for another service.
+ * @param serviceName unless OTEL_SERVICE_NAME names it
+ * @param prometheus a reader of metrics; undefined: none
+ */
+export async function startSdkWith(
+  serviceName: string,
+  prometheus: IMetricReader | undefined,
+  environment: NodeJS.ProcessEnv,
+): Promise<RunningSdk | undefined> {
   const exportsTraces = hasEndpoint(environment, 'TRACES');
   const exportsMetrics = hasEndpoint(environment, 'METRICS');
-  if (metricsListen === '' && !exportsTraces && !exportsMetrics) return undefined;
+  if (prometheus === undefined && !exportsTraces && !exportsMetrics) return undefined;
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
-  const prometheus = metricsListen === '' ? undefined : await startPrometheus(metricsListen);
   const sdk = new NodeSDK({
-    serviceName: environment['OTEL_SERVICE_NAME'] || SERVICE_NAME,
+    serviceName: environment['OTEL_SERVICE_NAME'] || serviceName,
     autoDetectResources: false,
     instrumentations: [],
     // Without these options the SDK reads OTEL_METRICS_EXPORTER and OTEL_TRACES_EXPORTER, which default to OTLP.
@@ -45,7 +59,7 @@ export async function startSdk(
     ...(exportsTraces ? {} : { spanProcessors: [] }),
   });
   sdk.start();
-  const stopObserving = observeEventLoop();
+  const stopObserving = observeEventLoop(serviceName);
   return {
     async stop() {
       stopObserving();
@@ -76,11 +90,11 @@ async function startPrometheus(listen: string) {
  * Observes the event loop of the port's thread: its delay delays every client.
  * @returns a function that stops it
  */
-function observeEventLoop(): () => void {
+function observeEventLoop(meter: string): () => void {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
   metrics
-    .getMeter(SERVICE_NAME)
+    .getMeter(meter)
     .createObservableGauge('nodejs.eventloop.delay.p99', {
       unit: 's',
       description: "Delay of the port's thread, 99th percentile since the last scrape.",

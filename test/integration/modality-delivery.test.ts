@@ -8,16 +8,20 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { dicomFile, type Elements, testCells } from '../../bench/support/dicom-file.js';
 import { Deliverer, type Destination } from '../../clients/modality/src/delivery/deliverer.js';
-import { outcomeOf } from '../../clients/modality/src/delivery/stow-client.js';
+import { outcomeOf, storeByStow } from '../../clients/modality/src/delivery/stow-client.js';
 import { Inbox, pathOf } from '../../clients/modality/src/inbox/inbox.js';
-import type { Instance } from '../../clients/modality/src/inbox/instance.js';
+import type { Instance, ObjectKind, StoredMap } from '../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
+import { storedMapOf } from '../../clients/modality/src/scoring/frame-map.js';
 import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
 import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
 import { parseFile } from '../../src/dicom/data-set.js';
+import { AnomalyMap } from '../../src/gen/salad/v1/types.js';
+import { collectGarbage } from '../../src/util/collect-garbage.js';
 import { eventually } from '../support/eventually.js';
 
 const SR = '1.2.840.10008.5.1.4.1.1.88.33';
+const SEG = '1.2.840.10008.5.1.4.1.1.66.4';
 const NAME = Buffer.from('Müller^Änne', 'latin1');
 const RESULT: InstanceResult = {
   scoredMs: Date.UTC(2026, 10, 30, 1, 2, 3),
@@ -36,6 +40,20 @@ const RESULT: InstanceResult = {
     },
   ],
 };
+
+const COLOUR = { pValue: 0.01, red: 200, green: 60, blue: 20, opacity: 0.5 };
+
+/** A map of 10 rows and 12 columns, of which these cells lie above the threshold. */
+function mapOf(cells: readonly (readonly [row: number, column: number])[]): StoredMap {
+  const values = new Float32Array(120).fill(1);
+  for (const [row, column] of cells) values[row * 12 + column] = 6;
+  const scale = [4.21, 7.21].map((robustZ) => ({ robustZ, ...COLOUR }));
+  const map = AnomalyMap.fromPartial({
+    ...{ rows: 10, columns: 12, data: new Uint8Array(values.buffer), scale },
+    mapToSource: { xx: 4, yy: 4 },
+  });
+  return storedMapOf(1, map)!;
+}
 
 describe('delivery of the gateway', function () {
   this.timeout(30_000);
@@ -92,6 +110,13 @@ describe('delivery of the gateway', function () {
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   }
 
+  /** Until the last server that was started has a connection. */
+  async function untilConnected(): Promise<void> {
+    await new Promise<void>((done) => servers.at(-1)!.once('request', () => done()));
+    // The functions that started the request have returned.
+    await new Promise<void>((done) => setImmediate(done));
+  }
+
   function start(...destinations: readonly (Partial<Destination> & { name: string; url: string })[]): void {
     deliverer = new Deliverer({
       inbox,
@@ -115,6 +140,8 @@ describe('delivery of the gateway', function () {
     uid: string,
     destinations: readonly string[],
     elements: Elements = {},
+    besides: readonly ObjectKind[] = [],
+    maps: readonly StoredMap[] = [],
   ): Promise<number> {
     const own: Elements = {
       '00080005 CS': 'ISO_IR 100',
@@ -130,7 +157,11 @@ describe('delivery of the gateway', function () {
     await receiver.write(await dicomFile({ ...image, elements: { ...own, ...elements } }));
     const { id } = await receiver.keep();
     assert.equal(inbox.index.takeNext()!.id, id);
-    inbox.index.scored(id, JSON.stringify(RESULT), destinations);
+    const wanted = destinations.map((destination) => ({
+      destination,
+      kinds: ['report', ...besides] as const,
+    }));
+    inbox.index.scored(id, JSON.stringify(RESULT), wanted, maps);
     return id;
   }
 
@@ -202,6 +233,58 @@ describe('delivery of the gateway', function () {
     assert.equal(archive.index.conflicts().length, 0);
   });
 
+  it('sends a segmentation of what lies above the threshold, in pixels of the source', async () => {
+    const { port: at } = await openArchive();
+    const id = await scored('1.2.3', ['pacs'], {}, ['segmentation'], [mapOf([[1, 2]])]);
+    const none = await scored('1.2.4', ['pacs'], {}, ['segmentation'], [mapOf([])]);
+    start({ name: 'pacs', url: `http://127.0.0.1:${at}` });
+    for (const each of [id, none]) await untilState(each, 'delivered');
+    assert.deepEqual(
+      inbox.index.objects(none).map(({ kind, state, reason }) => [kind, state, reason]),
+      [
+        ['report', 'delivered', null],
+        ['segmentation', 'none', 'nothing lies above the threshold'],
+      ],
+    );
+    const kept = archive.index.list().filter(({ sopClassUid }) => sopClassUid === SEG);
+    assert.equal(kept.length, 1);
+    const { root: seg } = parseFile(readFileSync(pathOf(archive.folders, kept[0]!)), 0);
+    assert.deepEqual(
+      [seg.uint16('x00280010'), seg.uint16('x00280011'), seg.text('x0020000d')],
+      [40, 48, '1.2.5'],
+    );
+    // Each pixel of the map is 4 rows by 4 columns of the image.
+    const bits = seg.valueOf('x7fe00010');
+    for (let row = 0; row < 40; row++) {
+      for (let column = 0; column < 48; column++) {
+        const pixel = row * 48 + column;
+        const isSet = (bits[pixel >> 3]! >> (pixel & 7)) & 1;
+        assert.equal(isSet, Number(row >> 2 === 1 && column >> 2 === 2), `row ${row}, column ${column}`);
+      }
+    }
+  });
+
+  it('sends the other objects where one is refused, and each once', async () => {
+    const refused = { '00081198': { vr: 'SQ', Value: [{ '00081197': { vr: 'US', Value: [0xa900] } }] } };
+    const stored: string[] = [];
+    const server = createServer((request, response) => {
+      const parts: Buffer[] = [];
+      request.on('data', (part: Buffer) => parts.push(part));
+      request.on('end', () => {
+        const isSeg = Buffer.concat(parts).includes(SEG);
+        stored.push(isSeg ? 'segmentation' : 'report');
+        response.writeHead(200).end(isSeg && stored.length < 3 ? JSON.stringify(refused) : '');
+      });
+    });
+    const id = await scored('1.2.3', ['pacs'], {}, ['segmentation'], [mapOf([[1, 2]])]);
+    start({ name: 'pacs', url: await listening(server) });
+    const dead = await untilState(id, 'dead-letter');
+    assert.equal(dead.reason, 'pacs: segmentation: HTTP 200, failure reason 0xa900');
+    inbox.index.retry(id);
+    await untilState(id, 'delivered');
+    assert.deepEqual(stored, ['report', 'segmentation', 'segmentation']);
+  });
+
   it('makes a refused report a dead letter with the reason, which retry sends again', async () => {
     const failed = { '00081198': { vr: 'SQ', Value: [{ '00081197': { vr: 'US', Value: [0xa900] } }] } };
     const id = await scored('1.2.3', ['pacs']);
@@ -224,9 +307,27 @@ describe('delivery of the gateway', function () {
     );
     await eventually(() => {
       assert.ok(events.filter((event) => event === `unavailable ${id} secured HTTP 401`).length >= 2);
-      assert.ok(events.some((event) => event.startsWith(`unavailable ${id} silent`)));
+      assert.ok(events.includes(`unavailable ${id} silent no answer in time`));
     });
     assert.equal(inbox.index.byId(id)!.state, 'scored');
+  });
+
+  it('ends a request without an answer by its time limit, also after garbage was collected', async () => {
+    const url = await listening(createServer(() => {}));
+    const outcome = storeByStow({ url, timeoutMs: 300 }, Buffer.from('file'), new AbortController().signal);
+    await untilConnected();
+    collectGarbage();
+    assert.deepEqual(await outcome, { result: 'unavailable', reason: 'no answer in time' });
+  });
+
+  it('ends a request without an answer at once when the gateway stops', async () => {
+    const url = await listening(createServer(() => {}));
+    const abort = new AbortController();
+    const outcome = storeByStow({ url, timeoutMs: 2 ** 31 - 1 }, Buffer.from('file'), abort.signal);
+    await untilConnected();
+    collectGarbage();
+    abort.abort();
+    assert.deepEqual(await outcome, { result: 'unavailable', reason: 'the gateway stops' });
   });
 
   it('takes the body of an answer for its outcome, too', () => {

@@ -17,6 +17,11 @@ export function writeSettings(folder: string, settings: Readonly<Record<string, 
   return file;
 }
 
+/** A command of the program: Node and its arguments. */
+export function modalityCommand(...args: readonly string[]): readonly string[] {
+  return [process.execPath, main, ...args];
+}
+
 /** Runs a command to its end. */
 export async function modality(...args: readonly string[]): Promise<Finished> {
   const child = spawn(process.execPath, [main, ...args], { cwd: root });
@@ -34,25 +39,38 @@ export async function modality(...args: readonly string[]): Promise<Finished> {
   return { code, ...texts, lines };
 }
 
+/** The program `serve` and its arguments. */
+export function serveCommand(settingsFile: string): readonly string[] {
+  return modalityCommand('serve', '--config', settingsFile, '--json');
+}
+
 export interface GatewayProcess {
   readonly process: ChildProcess;
   /** Of the DICOM port. */
   readonly port: number;
   /** HOST:PORT of the STOW-RS port; null without one. */
   readonly stow: string | null;
+  /** HOST:PORT of the port of operations; null without one. */
+  readonly operations: string | null;
   /** Everything on stderr so far: the log. */
   log(): string;
   /** Sends the signal to the process and waits for its end. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** Starts `salad-modality serve`. @param under a program and its arguments that start it */
+/**
+ * Starts `salad-modality serve` and waits until it is ready.
+ * @param under a program and its arguments that start it
+ * @param environment variables beside those of this process
+ */
 export async function startGatewayProcess(
   settingsFile: string,
   under: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<GatewayProcess> {
-  const [program, ...args] = [...under, process.execPath, main, 'serve', '--config', settingsFile, '--json'];
-  const child = spawn(program!, args, { cwd: root, env: { ...process.env, UV_USE_IO_URING: '0' } });
+  const [program, ...args] = [...under, ...serveCommand(settingsFile)];
+  const env = { ...process.env, UV_USE_IO_URING: '0', ...environment };
+  const child = spawn(program!, args, { cwd: root, env });
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     log += text;
@@ -62,11 +80,16 @@ export async function startGatewayProcess(
     createInterface({ input: child.stdout }).once('line', done);
     void exited.then((code) => fail(new Error(`salad-modality ended with exit code ${code}: ${log}`)));
   });
-  const { dicom, stow } = JSON.parse(first) as { readonly dicom: string; readonly stow: string | null };
+  const { dicom, stow, operations } = JSON.parse(first) as {
+    readonly dicom: string | null;
+    readonly stow: string | null;
+    readonly operations: string | null;
+  };
   return {
     process: child,
     stow,
-    port: Number(dicom.slice(dicom.lastIndexOf(':') + 1)),
+    operations,
+    port: Number(dicom?.slice(dicom.lastIndexOf(':') + 1)),
     log: () => log,
     async stop(signal = 'SIGTERM') {
       child.kill(signal);

@@ -1,14 +1,21 @@
 #!/usr/bin/env node
-/** Entry of the `salad-modality` command. */
-import { watchStandardStreams } from '../../../src/cli/shared/output.js';
-import { runProgram } from '../../../src/cli/shared/run.js';
-import { createProgram } from './program.js';
+/** Entry of the `salad-modality` command: the only file of it that reads the environment. */
+import { handleSignals } from './commands/signals.js';
 
 /** Time after which open handles no longer keep a finished command from ending. */
 const EXIT_MS = 2000;
 
-// Deprecation warnings of libraries are not for users.
-process.noDeprecation = true;
-watchStandardStreams();
-process.exitCode = await runProgram(createProgram(), process.argv);
+handleSignals();
+process.exitCode = await main();
 setTimeout(() => process.exit(), EXIT_MS).unref();
+
+async function main(): Promise<number> {
+  // Deprecation warnings of libraries are not for users.
+  process.noDeprecation = true;
+  // Loaded after the handlers of signals are there: it takes a while.
+  const { watchStandardStreams } = await import('../../../src/cli/shared/output.js');
+  watchStandardStreams();
+  const { runProgram } = await import('../../../src/cli/shared/run.js');
+  const { createProgram } = await import('./program.js');
+  return runProgram(createProgram({ environment: process.env }), process.argv);
+}

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { ProgramContext } from '../../../src/cli/shared/context.js';
 import { HELP_CONFIGURATION, HELP_OUTPUT, helpText } from '../../../src/cli/shared/help.js';
 import { packageVersion } from '../../../src/util/package-root.js';
 import { registerChange } from './commands/change.js';
@@ -6,11 +7,11 @@ import { registerServe } from './commands/serve.js';
 import { registerStatus } from './commands/status.js';
 
 /** Creates the `salad-modality` program with all its commands. */
-export function createProgram(): Command {
+export function createProgram(context: ProgramContext = { environment: {} }): Command {
   const program = new Command('salad-modality')
     .description(
       'Gateway at a modality: receives DICOM instances, never loses one that it acknowledged, and scores them with ' +
-        'salad-serve servers, and delivers structured reports to archives by STOW-RS or C-STORE. Research software; it does not ' +
+        'salad-serve servers, and delivers the results to archives by STOW-RS or C-STORE. Research software; it does not ' +
         'make a diagnosis.',
     )
     .version(packageVersion())
@@ -18,7 +19,7 @@ export function createProgram(): Command {
     .configureOutput(HELP_OUTPUT)
     .showHelpAfterError('(add --help for options and examples)')
     .exitOverride();
-  registerServe(program);
+  registerServe(program, context);
   registerStatus(program);
   registerChange(program);
   return program.addHelpText(

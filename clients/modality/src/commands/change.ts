@@ -1,7 +1,7 @@
 /** `salad-modality retry`, `drop` and `export`. */
 import { constants, copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { helpText } from '../../../../src/cli/shared/help.js';
 import { print, printJson } from '../../../../src/cli/shared/output.js';
 import { SaladError } from '../../../../src/errors/index.js';
@@ -11,6 +11,7 @@ import { findInstance, type Queue, type QueueFlags, withQueue, withQueueFlags } 
 
 interface ChangeFlags extends QueueFlags {
   readonly deadLetters?: boolean;
+  readonly destination?: string;
 }
 
 export function registerChange(program: Command): void {
@@ -20,17 +21,28 @@ export function registerChange(program: Command): void {
       'after',
       helpText([], [['salad-modality retry --dead-letters --config gateway.yaml', 'retry all of them']]),
     )
-    .action((names: readonly string[], flags: ChangeFlags) => change(names, flags, 'retried', retry));
+    .action((names: readonly string[], flags: ChangeFlags) => change(names, flags, 'retried', retry, isDead));
   instancesOf(withQueueFlags(program.command('drop')))
     .description(
       'Removes instances for good, with their files: dead letters, and instances with a result that no destination ' +
-        'waits for. Others are refused.',
+        'waits for. Others are refused. With --destination no instance is removed: its results are not sent there any more.',
     )
     .addHelpText(
       'after',
-      helpText([], [['salad-modality drop 17 --config gateway.yaml', 'remove dead letter 17']]),
+      helpText(
+        [],
+        [
+          ['salad-modality drop 17 --config gateway.yaml', 'remove dead letter 17'],
+          [
+            'salad-modality drop --destination old --config gateway.yaml',
+            'forget what waits for a destination that was removed from the settings',
+          ],
+        ],
+      ),
     )
-    .action((names: readonly string[], flags: ChangeFlags) => change(names, flags, 'dropped', drop));
+    .action((names: readonly string[], flags: ChangeFlags) =>
+      change(names, flags, 'dropped', flags.destination === undefined ? drop : dropDelivery),
+    );
   instancesOf(withQueueFlags(program.command('export')))
     .description(
       'Copies instances as DICOM files into a folder, with the result as JSON where there is one. The files hold data ' +
@@ -49,42 +61,88 @@ export function registerChange(program: Command): void {
 function instancesOf(command: Command): Command {
   return command
     .argument('[instances...]', 'numbers or SOP Instance UIDs')
-    .option('--dead-letters', 'all dead letters')
+    .addOption(new Option('--dead-letters', 'all dead letters').conflicts('destination'))
+    .option('--destination <name>', 'all whose result has not gone to this destination')
     .option('--json', 'print one JSON line per instance');
 }
+
+type Work = (queue: Queue, instance: Instance, flags: ChangeFlags) => Promise<void> | void;
 
 async function change(
   names: readonly string[],
   flags: ChangeFlags,
   done: string,
-  work: (queue: Queue, instance: Instance) => Promise<void> | void,
+  work: Work,
+  isMeant: (instance: Instance) => boolean = () => true,
 ): Promise<void> {
   await withQueue(flags, async (queue) => {
-    if (names.length > 0 === (flags.deadLetters === true)) {
-      throw new SaladError('CONFIGURATION_INVALID', 'name instances, or give --dead-letters');
-    }
-    const instances = flags.deadLetters
-      ? queue.index.list('dead-letter')
-      : names.map((name) => findInstance(queue.index, name));
-    for (const instance of instances) {
-      await work(queue, instance);
-      if (flags.json) printJson({ event: done, instance: instance.id });
-      else print(`instance ${instance.id}: ${done}`);
+    const { destination } = flags;
+    for (const instance of instancesFor(queue, names, flags, isMeant)) {
+      await work(queue, instance, flags);
+      if (flags.json) printJson({ event: done, instance: instance.id, destination });
+      else print(`instance ${instance.id}: ${done}${destination === undefined ? '' : ` (${destination})`}`);
     }
   });
 }
 
-function retry({ index }: Queue, { id }: Instance): void {
+function instancesFor(
+  { index }: Queue,
+  names: readonly string[],
+  { deadLetters, destination }: ChangeFlags,
+  isMeant: (instance: Instance) => boolean,
+): readonly Instance[] {
+  if ([names.length > 0, deadLetters === true, destination !== undefined].filter(Boolean).length !== 1) {
+    throw new SaladError('CONFIGURATION_INVALID', 'name instances, or give --dead-letters or --destination');
+  }
+  if (deadLetters) return index.list('dead-letter');
+  if (destination === undefined) return names.map((name) => findInstance(index, name));
+  const found = index.undelivered(destination).filter(isMeant);
+  if (found.length > 0) return found;
+  throw new SaladError('CONFIGURATION_INVALID', `there are no such instances of ${destination}`);
+}
+
+function isDead({ state }: Instance): boolean {
+  return state === 'dead-letter';
+}
+
+/** An instance that waits for a destination that does not exist would wait for ever. */
+function retry({ index, destinations }: Queue, { id }: Instance): void {
+  const gone = index
+    .deliveries(id)
+    .find((each) => each.state === 'dead-letter' && destinations?.includes(each.destination) === false);
+  if (gone !== undefined) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `instance ${id} would wait for ${gone.destination}, which is not in the settings: ` +
+        `add it, or drop --destination ${gone.destination}`,
+    );
+  }
   if (!index.retry(id)) throw notDead(id);
 }
 
-async function drop({ folders, index }: Queue, instance: Instance): Promise<void> {
+async function drop({ folders, index, destinations }: Queue, instance: Instance): Promise<void> {
   const { id, state } = instance;
-  const isWaiting = index.deliveries(id).some((delivery) => delivery.state === 'waiting');
+  const isWaiting = index
+    .deliveries(id)
+    .some((each) => each.state === 'waiting' && (destinations?.includes(each.destination) ?? true));
   if (state === 'received' || state === 'streaming' || isWaiting) {
     throw new SaladError('CONFIGURATION_INVALID', `instance ${id} is ${state} and is not dropped`);
   }
   await dropInstance(folders, index, instance);
+}
+
+function dropDelivery(
+  { index, destinations }: Queue,
+  { id }: Instance,
+  { destination = '' }: ChangeFlags,
+): void {
+  if (destinations?.includes(destination)) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `${destination} is in the settings: remove it there and restart the gateway before its deliveries are dropped`,
+    );
+  }
+  index.dropDelivery(id, destination);
 }
 
 async function exportTo(out: string, { folders }: Queue, instance: Instance): Promise<void> {

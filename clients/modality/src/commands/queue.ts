@@ -16,6 +16,8 @@ export interface QueueFlags {
 export interface Queue {
   readonly folders: InboxFolders;
   readonly index: InstanceIndex;
+  /** Names of the destinations; undefined where no settings are given. */
+  readonly destinations: readonly string[] | undefined;
 }
 
 export function withQueueFlags(command: Command): Command {
@@ -28,8 +30,8 @@ export function withQueueFlags(command: Command): Command {
 
 /** Opens the index of an inbox, whether or not a gateway runs on it. @throws SaladError CONFIGURATION_INVALID */
 export async function withQueue<T>(flags: QueueFlags, work: (queue: Queue) => Promise<T> | T): Promise<T> {
-  const root =
-    flags.inbox ?? (flags.config === undefined ? undefined : (await readSettings(flags.config)).inbox);
+  const settings = flags.config === undefined ? undefined : await readSettings(flags.config);
+  const root = flags.inbox ?? settings?.inbox;
   if (root === undefined) throw new SaladError('CONFIGURATION_INVALID', 'give --config or --inbox');
   const folders = foldersOf(root);
   await access(folders.index).catch(() => {
@@ -37,7 +39,7 @@ export async function withQueue<T>(flags: QueueFlags, work: (queue: Queue) => Pr
   });
   const index = new InstanceIndex(folders.index, Date.now);
   try {
-    return await work({ folders, index });
+    return await work({ folders, index, destinations: settings?.destinations.map(({ name }) => name) });
   } finally {
     index.close();
   }

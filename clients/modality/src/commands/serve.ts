@@ -1,14 +1,17 @@
 /** `salad-modality serve`. */
 import type { Command } from 'commander';
+import type { ProgramContext } from '../../../../src/cli/shared/context.js';
 import { helpText } from '../../../../src/cli/shared/help.js';
-import { EXIT, print, printJson } from '../../../../src/cli/shared/output.js';
-import { startGateway } from '../gateway/gateway.js';
+import { EXIT, note, print, printJson } from '../../../../src/cli/shared/output.js';
+import { type Gateway, startGateway } from '../gateway/gateway.js';
 import { createLog } from '../gateway/log.js';
 import { readSettings } from '../gateway/settings.js';
+import { onStop } from './signals.js';
 
-const SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+/** Longer than the inputs may take to end (30 s), with time for the rest. */
+const STOP_MS = 45_000;
 
-export function registerServe(program: Command): void {
+export function registerServe(program: Command, context: ProgramContext): void {
   program
     .command('serve')
     .summary('receive DICOM instances and score them until SIGTERM or SIGINT')
@@ -23,20 +26,32 @@ export function registerServe(program: Command): void {
     .addHelpText(
       'after',
       helpText(
-        ['The first signal lets transfers finish; a second one exits at once. The log is on stderr.'],
+        [
+          'The first SIGTERM or SIGINT lets transfers finish, for 30 s at most; a second one exits at once. The log is on ' +
+            'stderr.',
+          'Probes and metrics for Prometheus: the section operations of the settings. Traces and metrics over OTLP: the ' +
+            'standard OTEL_ variables.',
+        ],
         [['salad-modality serve --config gateway.yaml', 'receive and score as gateway.yaml says']],
       ),
     )
-    .action(serve);
+    .action((flags: ServeFlags) => serve(flags, context));
 }
 
-async function serve(flags: { readonly config: string; readonly json?: boolean }): Promise<void> {
+interface ServeFlags {
+  readonly config: string;
+  readonly json?: boolean;
+}
+
+async function serve(flags: ServeFlags, { environment }: ProgramContext): Promise<void> {
   const settings = await readSettings(flags.config);
-  const gateway = await startGateway(settings, createLog(settings));
-  const stopped = stopOnSignal(() => gateway.stop());
-  const { dicom, stow } = gateway;
-  if (flags.json) printJson({ event: 'ready', dicom: dicom ?? null, stow: stow ?? null });
-  else {
+  const gateway = await startGateway(settings, createLog(settings), environment);
+  const stopped = stopOnSignal(gateway);
+  const { dicom, stow, operations } = gateway;
+  if (flags.json) {
+    const ports = { dicom: dicom ?? null, stow: stow ?? null, operations: operations ?? null };
+    printJson({ event: 'ready', ...ports });
+  } else {
     const inputs = [
       ...(dicom === undefined ? [] : [`DICOM as ${settings.dicom?.aeTitle} on ${dicom}`]),
       ...(stow === undefined ? [] : [`STOW-RS on ${stow}`]),
@@ -47,15 +62,14 @@ async function serve(flags: { readonly config: string; readonly json?: boolean }
   await stopped;
 }
 
-function stopOnSignal(stop: () => Promise<void>): Promise<void> {
+function stopOnSignal(gateway: Gateway): Promise<void> {
   return new Promise((resolve, reject) => {
-    let isStopping = false;
-    for (const signal of SIGNALS) {
-      process.on(signal, () => {
-        if (isStopping) process.exit(EXIT.interrupted);
-        isStopping = true;
-        stop().then(resolve, reject);
-      });
-    }
+    onStop(() => {
+      setTimeout(() => {
+        note('salad: the gateway did not stop in time');
+        process.exit(EXIT.failure);
+      }, STOP_MS).unref();
+      gateway.stop().then(resolve, reject);
+    });
   });
 }

@@ -1,19 +1,35 @@
 /** `salad-modality status` and `show`. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { helpText } from '../../../../src/cli/shared/help.js';
 import { print, printJson, table } from '../../../../src/cli/shared/output.js';
-import { readDiskSpace } from '../inbox/disk-space.js';
 import type { Instance } from '../inbox/instance.js';
-import { STATES } from '../inbox/instance.js';
 import { findInstance, type QueueFlags, withQueue, withQueueFlags } from './queue.js';
+import { readStatus, textOfStatus } from './status-text.js';
+import { watchStatus } from './watch-status.js';
+
+const WATCH_SECONDS = 2;
 
 export function registerStatus(program: Command): void {
   withQueueFlags(program.command('status'))
     .description('Shows how many instances are in which state, the dead letters, and the free space.')
-    .option('--json', 'print one JSON object')
+    .addOption(
+      new Option(
+        '--watch [seconds]',
+        `show it again every so many seconds (default ${WATCH_SECONDS})`,
+      ).argParser(secondsOf),
+    )
+    .option('--json', 'print one JSON object; with --watch one per line')
     .addHelpText(
       'after',
-      helpText([], [['salad-modality status --config gateway.yaml', 'also while the gateway runs']]),
+      helpText(
+        [
+          '--watch redraws a terminal, and writes a line where the output is no terminal, until Ctrl-C (exit code 130).',
+        ],
+        [
+          ['salad-modality status --config gateway.yaml', 'also while the gateway runs'],
+          ['salad-modality status --config gateway.yaml --watch', 'redrawn every two seconds'],
+        ],
+      ),
     )
     .action(status);
   withQueueFlags(program.command('show'))
@@ -27,50 +43,39 @@ export function registerStatus(program: Command): void {
     .action(show);
 }
 
-async function status(flags: QueueFlags): Promise<void> {
-  await withQueue(flags, async ({ folders, index }) => {
-    const counts = index.counts();
-    const dead = index.list('dead-letter').map(({ id, reason }) => ({ id, reason }));
-    const conflicts = index.conflicts().length;
-    const deliveries = index.deliveryCounts();
-    const { freeBytes } = await readDiskSpace(folders.root);
-    if (flags.json) {
-      printJson({ counts, deliveries, deadLetters: dead, conflicts, freeBytes });
-      return;
+interface StatusFlags extends QueueFlags {
+  /** Seconds; true where the flag has no value. */
+  readonly watch?: number | true;
+}
+
+async function status({ watch, ...flags }: StatusFlags): Promise<void> {
+  await withQueue(flags, async (queue) => {
+    if (watch !== undefined) {
+      const seconds = watch === true ? WATCH_SECONDS : watch;
+      return watchStatus(queue, seconds * 1000, flags.json === true);
     }
-    print(
-      table(
-        ['state', 'instances'],
-        STATES.map((state) => [state, String(counts[state])]),
-      ),
-    );
-    print(`set aside (known UID, other content): ${conflicts}`);
-    print(`free on the disk: ${Math.floor(freeBytes / 1024 / 1024)} MiB`);
-    if (deliveries.length > 0) {
-      print();
-      print(
-        table(
-          ['destination', 'deliveries', 'count'],
-          deliveries.map(({ destination, state, count }) => [destination, state, String(count)]),
-        ),
-      );
-    }
-    if (dead.length > 0) {
-      print();
-      print(
-        table(
-          ['dead letter', 'reason'],
-          dead.map(({ id, reason }) => [String(id), reason ?? '']),
-        ),
-      );
-    }
+    const found = await readStatus(queue);
+    if (flags.json) printJson(found);
+    else print(textOfStatus(found));
   });
+}
+
+function secondsOf(text: string): number {
+  const seconds = Number(text);
+  if (seconds >= 0.1 && seconds <= 3600) return seconds;
+  throw new InvalidArgumentError('must be a number of seconds from 0.1 to 3600.');
 }
 
 async function show(name: string, flags: QueueFlags): Promise<void> {
   await withQueue(flags, ({ index }) => {
     const instance = findInstance(index, name);
-    const deliveries = index.deliveries(instance.id);
+    const objects = index.objects(instance.id);
+    const deliveries = index.deliveries(instance.id).map((delivery) => ({
+      ...delivery,
+      objects: objects
+        .filter(({ destination }) => destination === delivery.destination)
+        .map(({ kind, state, reason }) => ({ kind, state, reason })),
+    }));
     if (flags.json) {
       printJson({ ...describe(instance), deliveries });
       return;
@@ -83,6 +88,13 @@ async function show(name: string, flags: QueueFlags): Promise<void> {
       table(
         ['destination', 'state', 'attempts', 'reason'],
         deliveries.map((each) => [each.destination, each.state, String(each.attempts), each.reason ?? '']),
+      ),
+    );
+    print();
+    print(
+      table(
+        ['destination', 'object', 'state', 'reason'],
+        objects.map((each) => [each.destination, each.kind, each.state, each.reason ?? '']),
       ),
     );
   });

@@ -3,10 +3,11 @@
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
-import type { Instance } from '../inbox/instance.js';
-import { buildReport, type Report } from '../results/report.js';
-import { readSourceHeader } from '../results/source-header.js';
+import type { Instance, ObjectKind } from '../inbox/instance.js';
+import { buildObject } from '../results/objects.js';
+import type { ResultObject } from '../results/result-object.js';
 import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
+import { frameMapOf } from '../scoring/frame-map.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type CStoreTarget, storeByCStore } from './c-store-client.js';
 import type { DeliveryOutcome } from './outcome.js';
@@ -23,10 +24,14 @@ export interface DelivererOptions {
 }
 
 export interface DelivererEvents {
+  /** All objects that the destination gets of it. */
   delivered(instance: number, destination: string): void;
   deliveryFailed(instance: number, destination: string, outcome: DeliveryOutcome): void;
   indexFailed(error: SaladError): void;
 }
+
+/** How the delivery of one object ended; `none`: the result has no such object. */
+type ObjectOutcome = DeliveryOutcome | { readonly result: 'none'; readonly reason: string };
 
 const BACKOFF: BackoffOptions = { initialMs: 1000, maxMs: 300_000 };
 /** How often the inbox is asked, also for what a command retried. */
@@ -65,10 +70,9 @@ export class Deliverer {
           await this.pause(POLL_MS);
           continue;
         }
-        const outcome = await this.deliver(destination, instance);
-        if (this.abort.signal.aborted && outcome.result !== 'delivered') return;
-        failures = outcome.result === 'unavailable' ? failures + 1 : 0;
-        this.record(destination.name, instance.id, outcome);
+        const isAway = !(await this.deliver(destination, instance));
+        if (this.abort.signal.aborted) return;
+        failures = isAway ? failures + 1 : 0;
         // Nothing else would get through now.
         if (failures > 0) await this.pause(waitMs(failures, backoff));
       } catch (error) {
@@ -78,31 +82,66 @@ export class Deliverer {
     }
   }
 
-  private async deliver(destination: Destination, instance: Instance): Promise<DeliveryOutcome> {
-    let report: Report;
-    try {
-      const source = await readSourceHeader(pathOf(this.options.inbox.folders, instance));
-      report = buildReport(source, JSON.parse(instance.result!) as InstanceResult);
-    } catch (error) {
-      const { reason, message } = SaladError.from(error);
-      return { result: 'rejected', reason: reason === 'INTERNAL' ? 'the report cannot be written' : message };
+  /** Sends the objects that the destination does not have yet. @returns whether it took or refused them: it is there */
+  private async deliver(destination: Destination, instance: Instance): Promise<boolean> {
+    const { index } = this.options.inbox;
+    const waiting = index
+      .objects(instance.id)
+      .filter((object) => object.destination === destination.name && object.state === 'waiting');
+    for (const { kind } of waiting) {
+      const object = await this.build(kind, instance);
+      const outcome = 'result' in object ? object : await this.send(destination, object);
+      if (this.abort.signal.aborted && outcome.result !== 'delivered') return true;
+      this.record(destination.name, instance.id, kind, outcome);
+      if (outcome.result === 'unavailable') return false;
     }
-    const { signal } = this.abort;
-    return 'url' in destination
-      ? storeByStow(destination, report.bytes, signal)
-      : storeByCStore(destination, report.dataSet, signal);
+    return true;
   }
 
-  private record(destination: string, id: number, outcome: DeliveryOutcome): void {
+  /** @returns the object, or how its delivery ends without one */
+  private async build(kind: ObjectKind, instance: Instance): Promise<ResultObject | ObjectOutcome> {
+    const { folders, index } = this.options.inbox;
+    try {
+      const object = await buildObject(kind, {
+        path: pathOf(folders, instance),
+        result: JSON.parse(instance.result!) as InstanceResult,
+        maps: kind === 'report' ? [] : index.maps(instance.id).map(frameMapOf),
+      });
+      return typeof object === 'string' ? { result: 'none', reason: object } : object;
+    } catch (error) {
+      const { reason, message } = SaladError.from(error);
+      return {
+        result: 'rejected',
+        reason: reason === 'INTERNAL' ? `the ${kind} cannot be written` : message,
+      };
+    }
+  }
+
+  private send(destination: Destination, object: ResultObject): Promise<DeliveryOutcome> {
+    const { signal } = this.abort;
+    return 'url' in destination
+      ? storeByStow(destination, object.bytes, signal)
+      : storeByCStore(destination, object.dataSet, signal);
+  }
+
+  private record(destination: string, id: number, kind: ObjectKind, outcome: ObjectOutcome): void {
     const { inbox, events } = this.options;
-    if (outcome.result === 'delivered') {
-      inbox.index.endDelivery(id, destination);
-      events.delivered(id, destination);
+    const { result, reason } = outcome;
+    if (result === 'rejected' || result === 'unavailable') {
+      events.deliveryFailed(id, destination, { result, reason });
+    }
+    if (result === 'unavailable') {
+      inbox.index.postponeDelivery(id, destination, reason, 0);
       return;
     }
-    events.deliveryFailed(id, destination, outcome);
-    if (outcome.result === 'rejected') inbox.index.endDelivery(id, destination, outcome.reason);
-    else inbox.index.postponeDelivery(id, destination, outcome.reason, 0);
+    const state = result === 'rejected' ? 'dead-letter' : result;
+    const ended = inbox.index.endObject(
+      id,
+      { destination, kind },
+      state,
+      state === 'delivered' ? null : reason,
+    );
+    if (ended === 'delivered') events.delivered(id, destination);
   }
 
   private pause(ms: number): Promise<void> {

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
+import { withTimeLimit } from '../../../../src/util/time-limit.js';
 import { type DeliveryOutcome, outcomeOfStatus } from './outcome.js';
 
 export interface StowTarget {
@@ -25,16 +26,24 @@ export async function storeByStow(
   signal: AbortSignal,
 ): Promise<DeliveryOutcome> {
   try {
-    const { status, body } = await post(target, dicomFile, signal);
+    const { status, body } = await withTimeLimit(target.timeoutMs, signal, (limited) =>
+      post(target, dicomFile, limited),
+    );
     return outcomeOf(status, body);
   } catch (error) {
-    const { code, name } = error as NodeJS.ErrnoException;
-    return { result: 'unavailable', reason: typeof code === 'string' ? code : name };
+    return { result: 'unavailable', reason: reasonOf(error) };
   }
 }
 
+function reasonOf(error: unknown): string {
+  const { code, name } = error as NodeJS.ErrnoException;
+  if (name === 'TimeoutError') return 'no answer in time';
+  if (name === 'AbortError') return 'the gateway stops';
+  return typeof code === 'string' ? code : name;
+}
+
 function post(
-  { url, authorization, ca, timeoutMs }: StowTarget,
+  { url, authorization, ca }: StowTarget,
   dicomFile: Uint8Array,
   signal: AbortSignal,
 ): Promise<{ readonly status: number; readonly body: string }> {
@@ -44,7 +53,7 @@ function post(
   const address = new URL(`${url.replace(/\/+$/, '')}/studies`);
   const options = {
     method: 'POST',
-    signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+    signal,
     headers: {
       'content-type': `multipart/related; type="application/dicom"; boundary=${boundary}`,
       'content-length': body.byteLength,

@@ -13,9 +13,13 @@ export interface StoreOutcome {
   /** Number of the instance in the inbox; undefined where it was refused. */
   readonly id: number | undefined;
   readonly outcome: 'stored' | 'duplicate' | 'refused';
+  /** From the begin of the transfer until the instance was durable; undefined where it was refused. */
+  readonly durationMs: number | undefined;
   /** Why it was refused. */
   readonly error: SaladError | undefined;
 }
+
+const REFUSED = { id: undefined, outcome: 'refused', durationMs: undefined } as const;
 
 export interface SinkOptions {
   readonly inbox: Inbox;
@@ -73,8 +77,7 @@ export class InstanceSink extends Writable {
   async outcome(): Promise<StoreOutcome> {
     await new Promise<void>((resolve) => this.once('finish', resolve));
     const { refusal } = this.options;
-    if (refusal !== undefined)
-      return { status: refusal, id: undefined, outcome: 'refused', error: undefined };
+    if (refusal !== undefined) return { status: refusal, ...REFUSED, error: undefined };
     const { incoming } = this;
     this.incoming = undefined;
     let kept: Awaited<ReturnType<Incoming['keep']>> | undefined;
@@ -83,7 +86,7 @@ export class InstanceSink extends Writable {
     });
     if (kept !== undefined) return { status: STATUS.success, ...kept, error: undefined };
     const error = this.failure ?? new SaladError('INTERNAL', 'the instance was not kept');
-    return { status: statusOf(error), id: undefined, outcome: 'refused', error };
+    return { status: statusOf(error), ...REFUSED, error };
   }
 
   /** After a failure the rest of the data set is read and dropped, so that the peer gets its answer. */

@@ -1,4 +1,4 @@
-/** The running gateway: its inputs, the inbox, and the scorer. */
+/** The running gateway: its inputs, the inbox, the scorer, the deliverer, and the port of operations. */
 import { readFile } from 'node:fs/promises';
 import { targetOptions } from '../../../../src/cli/shared/target.js';
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
@@ -6,13 +6,19 @@ import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
 import { DicomPort, type DicomPortOptions } from '../dicom-port/port.js';
 import { Inbox } from '../inbox/inbox.js';
+import { OBJECT_KINDS, type WantedObjects } from '../inbox/instance.js';
 import { collectBuffers } from '../memory/collector.js';
+import { inTurn } from '../operations/events.js';
+import { orphanedOf, readFigures } from '../operations/figures.js';
+import { Readiness } from '../operations/readiness.js';
+import { type Operations, startOperations } from '../operations/start-operations.js';
+import { GatewayTelemetry } from '../operations/telemetry.js';
 import { Scorer } from '../scoring/scorer.js';
 import { Targets } from '../scoring/targets.js';
 import { StowPort } from '../stow/stow-port.js';
 import { WatchedFolder } from '../watched-folder/watched-folder.js';
 import type { GatewayLog } from './log.js';
-import type { DestinationSettings, PortSettings, ServerSettings, Settings } from './settings.js';
+import type { DestinationSettings, PortSettings, Settings } from './settings.js';
 
 const MIB = 1024 * 1024;
 /** Offered to callers: large enough that a mammogram takes few PDUs. */
@@ -25,6 +31,7 @@ export interface Gateway {
   /** HOST:PORT of the ports that are open. */
   readonly dicom: string | undefined;
   readonly stow: string | undefined;
+  readonly operations: string | undefined;
   /** Lets operations finish, then closes everything. */
   stop(): Promise<void>;
 }
@@ -32,34 +39,42 @@ export interface Gateway {
 /** What is open, to be closed in the reverse order. */
 type Closers = (() => Promise<void> | void)[];
 
-/** @throws SaladError CONFIGURATION_INVALID, ADDRESS_UNAVAILABLE; errors of the operating system */
-export async function startGateway(settings: Settings, log: GatewayLog): Promise<Gateway> {
+/**
+ * @param environment names the receiver of telemetry (OTEL_...)
+ * @throws SaladError CONFIGURATION_INVALID, ADDRESS_UNAVAILABLE; errors of the operating system
+ */
+export async function startGateway(
+  settings: Settings,
+  log: GatewayLog,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<Gateway> {
   const closers: Closers = [];
   const close = async () => {
     for (const closer of closers.reverse()) await closer();
   };
   try {
     closers.push(collectBuffers());
-    const inbox = await Inbox.open(settings.inbox, {
-      keepFreeBytes: settings.keepFreeMib * MIB,
-      instanceBytesMax: settings.maxInstanceMib * MIB,
-    });
-    closers.push(() => inbox.close());
-    log.recovered(inbox.recovery);
+    const readiness = new Readiness();
+    const operations = await openOperations(settings.operations, readiness, environment);
+    closers.push(() => operations.close());
+    const inbox = await openInbox(settings, log, closers);
+    let openAssociations = () => 0;
+    const telemetry = telemetryOf(settings, inbox, () => openAssociations());
+    const events = inTurn<GatewayLog>(log, telemetry.events);
     closers.push(await startRemoval(inbox, settings.keepDeliveredHours * HOUR_MS, log));
-    const deliverer = await startDeliverer(settings.destinations, inbox, log, closers);
-    const names = settings.destinations.map(({ name }) => name);
-    const scored = wakingScored(log, () => deliverer.wake());
-    const scorer = await startScorer(settings.server, names, inbox, scored, closers);
-    const events = waking(log, () => scorer?.wake());
-    await startFolders(settings, inbox, events, closers);
-    const stow = await startStow(settings.stow, inbox, events, closers);
-    const dicom = await startDicom(settings.dicom, inbox, events, closers);
-    log.ready({ dicom: dicom?.port, stow: stow?.port });
+    const wakeScorer = await startWork(settings, inbox, events, closers);
+    const inputs = await startInputs(settings, inbox, waking(events, wakeScorer), closers);
+    openAssociations = () => inputs.dicom?.open ?? 0;
+    readiness.running(() => inbox.checkSpace());
+    const { dicom, stow } = inputs;
+    log.ready({ dicom: dicom?.port, stow: stow?.port, operations: operations.port });
     return {
       dicom: dicom && addressOf(settings.dicom!, dicom.port),
       stow: stow && addressOf(settings.stow!, stow.port),
+      operations:
+        operations.port === undefined ? undefined : addressOf(settings.operations!, operations.port),
       async stop() {
+        readiness.stopping();
         log.stopping();
         await close();
         log.stopped();
@@ -69,6 +84,66 @@ export async function startGateway(settings: Settings, log: GatewayLog): Promise
     await close();
     throw error;
   }
+}
+
+async function openOperations(
+  section: Settings['operations'],
+  readiness: Readiness,
+  environment: NodeJS.ProcessEnv,
+): Promise<Operations> {
+  const listen = section && { ...endpointOf(section), tls: await tlsOf(section) };
+  return startOperations(listen, () => readiness.reasonAgainst(), environment);
+}
+
+async function openInbox(settings: Settings, log: GatewayLog, closers: Closers): Promise<Inbox> {
+  const inbox = await Inbox.open(settings.inbox, {
+    keepFreeBytes: settings.keepFreeMib * MIB,
+    instanceBytesMax: settings.maxInstanceMib * MIB,
+  });
+  closers.push(() => inbox.close());
+  log.recovered(inbox.recovery);
+  log.orphaned(orphanedOf(inbox.index.deliveryCounts(), namesOf(settings)));
+  return inbox;
+}
+
+function telemetryOf(settings: Settings, { folders, index }: Inbox, openAssociations: () => number) {
+  const keptFreeBytes = settings.keepFreeMib * MIB;
+  const options = { folders, index, destinations: namesOf(settings), keptFreeBytes };
+  return new GatewayTelemetry({ index, openAssociations, figures: () => readFigures(options) });
+}
+
+/** Starts what takes instances from the inbox. @returns what to call when one was received */
+async function startWork(
+  settings: Settings,
+  inbox: Inbox,
+  events: GatewayLog,
+  closers: Closers,
+): Promise<() => void> {
+  const deliverer = await startDeliverer(settings.destinations, inbox, events, closers);
+  const scored = wakingScored(events, () => deliverer.wake());
+  const scorer = await startScorer(settings, inbox, scored, closers);
+  return () => scorer?.wake();
+}
+
+/** Starts what puts instances into the inbox. All of it ends at the same time, so that the grace is not added up. */
+async function startInputs(
+  settings: Settings,
+  inbox: Inbox,
+  events: GatewayLog,
+  closers: Closers,
+): Promise<{ readonly stow: StowPort | undefined; readonly dicom: DicomPort | undefined }> {
+  const inputs: Closers = [];
+  closers.push(async () => {
+    await Promise.all(inputs.map((closer) => closer()));
+  });
+  await startFolders(settings, inbox, events, inputs);
+  const stow = await startStow(settings.stow, inbox, events, inputs);
+  const dicom = await startDicom(settings.dicom, inbox, events, inputs);
+  return { stow, dicom };
+}
+
+function namesOf({ destinations }: Settings): readonly string[] {
+  return destinations.map(({ name }) => name);
 }
 
 async function destinationOf(settings: DestinationSettings): Promise<Destination> {
@@ -81,6 +156,11 @@ async function destinationOf(settings: DestinationSettings): Promise<Destination
   const authorization =
     authorizationFile === undefined ? undefined : (await readFile(authorizationFile, 'utf8')).trim();
   return { name, url, authorization, ca, timeoutMs };
+}
+
+function wantedOf({ name, besidesReport }: DestinationSettings): WantedObjects {
+  const wanted = new Set<string>(['report', ...besidesReport]);
+  return { destination: name, kinds: OBJECT_KINDS.filter((kind) => wanted.has(kind)) };
 }
 
 /** Removes files of delivered instances now, and every hour. @returns what ends it */
@@ -135,8 +215,7 @@ async function startDeliverer(
 }
 
 async function startScorer(
-  settings: ServerSettings | undefined,
-  destinations: readonly string[],
+  { server: settings, destinations }: Settings,
   inbox: Inbox,
   log: GatewayLog,
   closers: Closers,
@@ -152,7 +231,7 @@ async function startScorer(
   const scorer = new Scorer({
     inbox,
     targets: new Targets(options),
-    destinations,
+    destinations: destinations.map(wantedOf),
     model: { name, ...(version === undefined ? {} : { version: Number(version) }) },
     maxFalsePositiveRate: settings.maxFalsePositiveRate,
     concurrency: settings.concurrency,
@@ -172,11 +251,15 @@ async function startFolders(
 ): Promise<void> {
   if (watch.length === 0) return;
   const decoder = new DicomDecoder({ processes: 1 });
-  closers.push(() => decoder.close());
+  const folders: WatchedFolder[] = [];
+  closers.push(async () => {
+    await Promise.all(folders.map((folder) => folder.stop()));
+    await decoder.close();
+  });
   for (const section of watch) {
     const folder = new WatchedFolder({ ...section, inbox, decoder, events });
     await folder.start();
-    closers.push(() => folder.stop());
+    folders.push(folder);
   }
 }
 

@@ -6,20 +6,19 @@ import { destination, type Logger, pino } from 'pino';
 import type { SaladError } from '../../../../src/errors/index.js';
 import type { DelivererEvents } from '../delivery/deliverer.js';
 import type { AssociationEvents } from '../dicom-port/store-association.js';
+import type { DeliveryCount } from '../inbox/index-reader.js';
 import type { Recovery } from '../inbox/recovery.js';
+import type { GatewayEvents } from '../operations/events.js';
 import type { ScorerEvents } from '../scoring/scorer.js';
 import type { StowEvents } from '../stow/stow-port.js';
 import type { WatchedFolderEvents } from '../watched-folder/watched-folder.js';
 import type { Settings } from './settings.js';
 
-export interface GatewayLog
-  extends AssociationEvents,
-    StowEvents,
-    WatchedFolderEvents,
-    ScorerEvents,
-    DelivererEvents {
-  ready(ports: { readonly dicom: number | undefined; readonly stow: number | undefined }): void;
+export interface GatewayLog extends GatewayEvents {
+  ready(ports: Readonly<Record<'dicom' | 'stow' | 'operations', number | undefined>>): void;
   recovered(recovery: Recovery): void;
+  /** Results that wait for destinations that are not in the settings. */
+  orphaned(deliveries: readonly DeliveryCount[]): void;
   /** Files of delivered instances. */
   removed(files: number): void;
   stopping(): void;
@@ -35,6 +34,14 @@ export function createLog({ logLevel }: Pick<Settings, 'logLevel'>): GatewayLog 
     ...delivererLog(log),
     ready: (ports) => log.info(ports, 'the gateway receives'),
     recovered: (recovery) => log.info({ ...recovery }, 'the inbox is open'),
+    orphaned: (deliveries) => {
+      for (const { destination: name, count } of deliveries) {
+        log.warn(
+          { destination: name, count },
+          'results wait for a destination that is not in the settings: add it, or drop --destination',
+        );
+      }
+    },
     removed: (files) => log.info({ files }, 'files of delivered instances removed'),
     stopping: () => log.info('stopping; a second signal exits at once'),
     stopped: () => log.info('stopped'),

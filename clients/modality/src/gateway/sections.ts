@@ -1,6 +1,6 @@
 /** The sections of the settings: key, default, unit, bounds. */
 import { z } from 'zod';
-import { PRIORITIES } from '../inbox/instance.js';
+import { OBJECT_KINDS, PRIORITIES } from '../inbox/instance.js';
 
 /** Longest delay of a timer of Node. */
 const MS_MAX = 2 ** 31 - 1;
@@ -79,6 +79,13 @@ export const watchSection = z.strictObject({
   pollMs: milliseconds(1000).describe('How often the folder is read.'),
 });
 
+export const operationsSection = z.strictObject({
+  listen: listen
+    .default('127.0.0.1:8081')
+    .describe('Address of the port of operations; port 0 selects a free one.'),
+  ...tls,
+});
+
 export const destinationSection = z.strictObject({
   name: z
     .string()
@@ -103,6 +110,12 @@ export const destinationSection = z.strictObject({
     .boolean()
     .default(false)
     .describe('Allows http, or dicom without TLS, beyond loopback: reports hold names of patients.'),
+  besidesReport: z
+    .array(z.enum(OBJECT_KINDS).extract(['segmentation']))
+    .default([])
+    .describe(
+      'What it gets of every result besides the structured report: `segmentation` (what lies above the threshold).',
+    ),
   timeoutMs: milliseconds(60_000).describe('Longest time of one request.'),
 });
 

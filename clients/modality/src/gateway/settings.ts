@@ -9,6 +9,7 @@ import {
   destinationSection,
   dicomSection,
   MIB_MAX,
+  operationsSection,
   path,
   serverSection,
   stowSection,
@@ -42,20 +43,30 @@ export const settingsSchema = z.strictObject({
   destinations: z
     .array(destinationSection)
     .default([])
-    .describe('Archives that get a structured report of every result, by STOW-RS or C-STORE.'),
+    .describe(
+      'Archives that get a structured report of every result, and what else `besidesReport` names, by STOW-RS or C-STORE.',
+    ),
+  operations: operationsSection
+    .optional()
+    .describe('HTTP port of operations: probes at /livez and /readyz, metrics for Prometheus at /metrics.'),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;
-export type PortSettings = NonNullable<Settings['dicom']> | NonNullable<Settings['stow']>;
+export type PortSettings =
+  | NonNullable<Settings['dicom']>
+  | NonNullable<Settings['stow']>
+  | NonNullable<Settings['operations']>;
 export type DestinationSettings = Settings['destinations'][number];
-export type ServerSettings = NonNullable<Settings['server']>;
 
 /**
  * Reads the settings; paths are relative to the file.
  * @throws SaladError CONFIGURATION_INVALID, with everything that is wrong
  */
 export async function readSettings(file: string): Promise<Settings> {
-  const { inbox, watch, dicom, stow, server, destinations, ...settings } = check(await read(file), file);
+  const { inbox, watch, dicom, stow, server, destinations, operations, ...settings } = check(
+    await read(file),
+    file,
+  );
   const folder = dirname(file);
   return {
     ...settings,
@@ -63,6 +74,7 @@ export async function readSettings(file: string): Promise<Settings> {
     watch: watch.map((each) => ({ ...each, path: resolve(folder, each.path) })),
     dicom: dicom && resolveFiles(dicom, folder),
     stow: stow && resolveFiles(stow, folder),
+    operations: operations && resolveFiles(operations, folder),
     server: server && resolveFiles(server, folder),
     destinations: destinations.map((each) => resolveFiles(each, folder)),
   };
@@ -97,6 +109,7 @@ function check(value: unknown, file: string): Settings {
   const wrong = [
     ...(data.dicom ? portFaults('dicom', data.dicom) : []),
     ...(data.stow ? portFaults('stow', data.stow) : []),
+    ...(data.operations ? portFaults('operations', data.operations) : []),
   ];
   wrong.push(...destinationFaults(data));
   if (!data.dicom && !data.stow && data.watch.length === 0) {
@@ -144,7 +157,9 @@ function portFaults(name: string, section: PortSettings): string[] {
         `${name}.allowPlaintext`,
     );
   }
-  if ('callers' in section || section.tokenFile !== undefined || tlsClientCaFile !== undefined) return faults;
+  // Only STOW-RS takes data from whoever connects.
+  if (!('dataTimeoutMs' in section) || 'callers' in section) return faults;
+  if (section.tokenFile !== undefined || tlsClientCaFile !== undefined) return faults;
   return [
     ...faults,
     `${name}.listen: ${listen} is not loopback: set ${name}.tokenFile or ${name}.tlsClientCaFile`,

@@ -19,6 +19,8 @@ export interface Kept {
   readonly id: number;
   /** `duplicate`: the same content was there already. */
   readonly outcome: 'stored' | 'duplicate';
+  /** From the begin of the transfer until it was durable. */
+  readonly durationMs: number;
 }
 
 /** What an incoming instance needs of its inbox. */
@@ -41,6 +43,7 @@ export class Incoming {
   private readonly hash = createHash('sha256');
   private checkedAt = 0;
   private isOpen = true;
+  private readonly beganAt = performance.now();
 
   private constructor(
     private readonly context: IncomingContext,
@@ -98,7 +101,10 @@ export class Incoming {
     try {
       await this.file.finish();
       const contentHash = this.hash.digest('hex');
-      return await this.context.exclusively(this.options.sopInstanceUid, () => this.place(contentHash));
+      const placed = await this.context.exclusively(this.options.sopInstanceUid, () =>
+        this.place(contentHash),
+      );
+      return { ...placed, durationMs: performance.now() - this.beganAt };
     } catch (error) {
       await this.file.discard();
       throw storageError(error);
@@ -113,7 +119,7 @@ export class Incoming {
     await this.file.discard();
   }
 
-  private async place(contentHash: string): Promise<Kept> {
+  private async place(contentHash: string): Promise<Omit<Kept, 'durationMs'>> {
     const { index, folders } = this.context;
     const { sopInstanceUid } = this.options;
     const known = index.byUid(sopInstanceUid);

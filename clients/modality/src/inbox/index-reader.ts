@@ -1,6 +1,14 @@
 /** What an inbox holds, read from its index. */
 import { type IndexDatabase, openDatabase } from './database.js';
-import type { Conflict, Delivery, Instance, State } from './instance.js';
+import {
+  type Conflict,
+  type Delivery,
+  type DeliveryObject,
+  type Instance,
+  OBJECT_KINDS,
+  type State,
+  type StoredMap,
+} from './instance.js';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -65,6 +73,41 @@ export class IndexReader {
     );
   }
 
+  /** The objects of an instance's deliveries: by destination, then in the order in which they are sent. */
+  objects(id: number): readonly DeliveryObject[] {
+    const rows = this.database
+      .prepare('SELECT destination, kind, state, reason FROM objects WHERE instance = ? ORDER BY destination')
+      .all(id);
+    const objects = (rows as readonly Row[]).map(
+      ({ destination, kind, state, reason }) => ({ destination, kind, state, reason }) as DeliveryObject,
+    );
+    return OBJECT_KINDS.flatMap((kind) => objects.filter((object) => object.kind === kind)).sort((a, b) =>
+      a.destination < b.destination ? -1 : Number(a.destination > b.destination),
+    );
+  }
+
+  /** The anomaly maps of an instance, by frame; none once it is delivered. */
+  maps(id: number): readonly StoredMap[] {
+    const rows = this.database
+      .prepare('SELECT frame, rows, columns, scale, data FROM maps WHERE instance = ? ORDER BY frame')
+      .all(id);
+    return (rows as readonly Row[]).map(
+      ({ frame, rows: height, columns, scale, data }) =>
+        ({ frame, rows: height, columns, scale, data: new Uint8Array(data as ArrayBuffer) }) as StoredMap,
+    );
+  }
+
+  /** Instances whose result has not gone to a destination: it waits, or the archive refused it. */
+  undelivered(destination: string): readonly Instance[] {
+    const rows = this.database
+      .prepare(
+        `SELECT instances.* FROM deliveries JOIN instances ON instances.id = deliveries.instance
+          WHERE destination = ? AND deliveries.state IN ('waiting', 'dead-letter') ORDER BY instances.id`,
+      )
+      .all(destination);
+    return (rows as readonly Row[]).map(instanceOf);
+  }
+
   /** Number of deliveries by destination and state. */
   deliveryCounts(): readonly DeliveryCount[] {
     const rows = this.database
@@ -91,6 +134,60 @@ export class IndexReader {
       ({ sopInstanceUid, contentHash, file, receivedMs }) =>
         ({ sopInstanceUid, contentHash, file, receivedMs }) as Conflict,
     );
+  }
+
+  conflictCount(): number {
+    return this.number('SELECT count(*) AS value FROM conflicts') ?? 0;
+  }
+
+  /** When the oldest instance without a score was received, in ms since 1970; undefined where none waits. */
+  oldestUnscored(): number | undefined {
+    return this.number(
+      `SELECT min(receivedMs) AS value FROM instances WHERE state IN ('received', 'streaming')`,
+    );
+  }
+
+  /** When the oldest instance whose result waits was received, in ms since 1970, by destination. */
+  oldestUndelivered(): ReadonlyMap<string, number> {
+    const rows = this.database
+      .prepare(
+        `SELECT destination, min(receivedMs) AS ms FROM deliveries JOIN instances ON instances.id = deliveries.instance
+          WHERE deliveries.state = 'waiting' AND instances.state = 'scored' GROUP BY destination`,
+      )
+      .all();
+    return new Map(
+      (rows as readonly { destination: string; ms: number }[]).map(({ destination, ms }) => [
+        destination,
+        ms,
+      ]),
+    );
+  }
+
+  /** Size of the files of all instances. */
+  fileBytes(): number {
+    return this.number('SELECT sum(bytes) AS value FROM instances WHERE bytes > 0') ?? 0;
+  }
+
+  /** Number of dead letters by reason, and whether they were scored. */
+  deadLetterReasons(): readonly {
+    readonly reason: string;
+    readonly hasResult: boolean;
+    readonly count: number;
+  }[] {
+    const rows = this.database
+      .prepare(
+        `SELECT reason, result IS NOT NULL AS hasResult, count(*) AS count FROM instances WHERE state = 'dead-letter'
+          GROUP BY 1, 2`,
+      )
+      .all();
+    return (rows as readonly { reason: string | null; hasResult: number; count: number }[]).map(
+      ({ reason, hasResult, count }) => ({ reason: reason ?? '', hasResult: hasResult === 1, count }),
+    );
+  }
+
+  private number(sql: string): number | undefined {
+    const { value } = this.database.prepare(sql).get() as { readonly value: number | null };
+    return value ?? undefined;
   }
 
   protected one(sql: string, ...values: unknown[]): Instance | undefined {

@@ -5,7 +5,7 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readFileHead } from './file-head.js';
 import type { InboxFolders } from './folders.js';
-import { ATTEMPTS_MAX } from './instance.js';
+import { ATTEMPTS_MAX, FILE_IS_MISSING } from './instance.js';
 import type { InstanceIndex } from './instance-index.js';
 
 export interface Recovery {
@@ -36,10 +36,7 @@ export async function recover(folders: InboxFolders, index: InstanceIndex): Prom
     );
     if (size === bytes) continue;
     lost += 1;
-    index.deadLetter(
-      id,
-      size === undefined ? 'its file is missing' : `its file has ${size} of ${bytes} bytes`,
-    );
+    index.deadLetter(id, size === undefined ? FILE_IS_MISSING : `its file has ${size} of ${bytes} bytes`);
   }
   let adopted = 0;
   let unknown = 0;

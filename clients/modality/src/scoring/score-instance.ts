@@ -5,13 +5,15 @@ import { SaladError } from '../../../../src/errors/index.js';
 import { imageFormatOf } from '../../../../src/wire/image-format.js';
 import {
   type AcquisitionAggregate,
+  AnomalyMapFormat,
   Decision,
   type PixelChunk,
   Priority,
   Source,
   WarningKind,
 } from '../../../typescript/src/index.js';
-import type { Instance } from '../inbox/instance.js';
+import type { Instance, StoredMap } from '../inbox/instance.js';
+import { storedMapOf } from './frame-map.js';
 import type { Targets } from './targets.js';
 
 /** As of the server's largest image. */
@@ -25,6 +27,8 @@ export interface ScoringTask {
   readonly targets: Targets;
   readonly model: { readonly name: string; readonly version?: number };
   readonly maxFalsePositiveRate: number | undefined;
+  /** Whether the anomaly maps are needed. */
+  readonly withMaps: boolean;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -68,6 +72,12 @@ export interface InstanceResult {
   readonly frames: readonly FrameResult[];
 }
 
+export interface ScoredInstance {
+  readonly result: InstanceResult;
+  /** Of the frames that have one, if they are needed. */
+  readonly maps: readonly StoredMap[];
+}
+
 /**
  * @param path of the instance's file
  * @throws SaladError, SaladClientError; see `failureOf`
@@ -76,7 +86,7 @@ export async function scoreInstance(
   task: ScoringTask,
   instance: Instance,
   path: string,
-): Promise<InstanceResult> {
+): Promise<ScoredInstance> {
   const { decoder, signal } = task;
   const file = await decoder.openFile(path, { maxPixels: PIXELS_MAX, signal });
   try {
@@ -89,11 +99,15 @@ export async function scoreInstance(
       );
     }
     const frames: FrameResult[] = [];
+    const maps: StoredMap[] = [];
     for (let index = 0; index < facts.frames; index++) {
       const frame = await file.frameInParts(index, { signal });
-      frames.push(resultOf(await scoreFrame(task, instance, frame), index + 1));
+      const aggregate = await scoreFrame(task, instance, frame);
+      frames.push(resultOf(aggregate, index + 1));
+      const map = storedMapOf(index + 1, aggregate.anomalyMap);
+      if (map !== undefined) maps.push(map);
     }
-    return { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames };
+    return { result: { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames }, maps };
   } finally {
     file.close();
   }
@@ -113,7 +127,11 @@ function scoreFrame(
     image: imageFormatOf(frame.format),
     source: Source.SOURCE_ROWS,
     priority: priority === 'stat' ? Priority.PRIORITY_STAT : Priority.PRIORITY_ROUTINE,
-    options: { patchScores: false, ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }) },
+    options: {
+      patchScores: false,
+      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
+      ...(task.withMaps ? { anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32 } : {}),
+    },
   };
   return task.targets.call(
     (client, timeoutMs) =>

@@ -1,6 +1,7 @@
 /** One STOW-RS request (DICOM PS3.18 section 10.5): every part an instance, each with its own outcome. */
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
+import type { Kept } from '../inbox/incoming.js';
 import type { InstanceIdentity, Priority } from '../inbox/instance.js';
 import { Part10Receiver } from '../inbox/part10-receiver.js';
 import { readMultipart } from './multipart.js';
@@ -8,7 +9,7 @@ import { readMultipart } from './multipart.js';
 export interface StoredPart {
   /** Undefined where the part could not be read that far. */
   readonly identity: InstanceIdentity | undefined;
-  readonly kept: { readonly id: number; readonly outcome: 'stored' | 'duplicate' } | undefined;
+  readonly kept: Kept | undefined;
   readonly error: SaladError | undefined;
 }
 

@@ -29,7 +29,8 @@ export interface WatchedFolderOptions {
 }
 
 export interface WatchedFolderEvents {
-  taken(instance: number, outcome: 'stored' | 'duplicate'): void;
+  /** @param durationMs from the begin of reading until it was durable */
+  taken(instance: number, outcome: 'stored' | 'duplicate', durationMs: number): void;
   /** The file is in `refused/` now. */
   fileRefused(error: SaladError): void;
   /** The file waits in the folder. */
@@ -135,8 +136,8 @@ export class WatchedFolder {
         await receiver.write(chunk as Buffer);
       }
       if (bytes !== size) throw new SaladError('IMAGE_UNREADABLE', 'the file changes while it is read');
-      const { id, outcome } = await receiver.keep();
-      events.taken(id, outcome);
+      const { id, outcome, durationMs } = await receiver.keep();
+      events.taken(id, outcome, durationMs);
     } catch (error) {
       await receiver.discard();
       throw error;
