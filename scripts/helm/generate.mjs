@@ -27,7 +27,7 @@ const GATEWAY_CHART_SETTINGS = {
   dicom: PORT_SETTINGS,
   stow: PORT_SETTINGS,
   inbox: undefined,
-  ...('operations' in settingsSchema.shape ? { operations: undefined } : {}),
+  operations: undefined,
 };
 
 const jsonSchema = (schema) => {

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { parse, stringify } from 'yaml';
-import { readSettings, settingsSchema } from '../../clients/modality/src/gateway/settings.js';
+import { readSettings, type Settings } from '../../clients/modality/src/gateway/settings.js';
+import { GATEWAY_METRICS } from '../../clients/modality/src/operations/metrics.js';
 import {
   find,
   type KubernetesObject,
@@ -45,14 +45,10 @@ describe('the chart of the gateway', function () {
   });
   after(() => rmSync(folder, { recursive: true }));
 
-  const settingsOf = async (objects: readonly KubernetesObject[]) => {
+  const settingsOf = (objects: readonly KubernetesObject[]): Promise<Settings> => {
     const file = join(folder, 'gateway.yaml');
-    const { operations, ...settings } = parse(
-      find(objects, 'ConfigMap', GATEWAY)['data']['gateway.yaml'],
-    ) as KubernetesObject;
-    const known = 'operations' in settingsSchema.shape ? { ...settings, operations } : settings;
-    writeFileSync(file, stringify(known));
-    return { ...(await readSettings(file)), operations: operations as { readonly listen: string } };
+    writeFileSync(file, find(objects, 'ConfigMap', GATEWAY)['data']['gateway.yaml']);
+    return readSettings(file);
   };
   const pod = (objects: readonly KubernetesObject[]): KubernetesObject =>
     find(objects, 'StatefulSet')['spec'].template.spec;
@@ -178,6 +174,24 @@ describe('the chart of the gateway', function () {
     const dashboard = find(objects, 'ConfigMap', `${GATEWAY}-dashboard`)['data'];
     assert.equal(JSON.parse(dashboard['salad-modality.json']).uid, 'salad-modality');
   });
+
+  for (const file of ['alerts.yaml', 'dashboard.json']) {
+    it(`names only metrics and labels of the gateway in ${file}`, () => {
+      const known = new Set<string>();
+      for (const [name, { kind, attributes }] of Object.entries(GATEWAY_METRICS)) {
+        const suffix = { counter: '_total', histogram: '_bucket', gauge: '' }[kind];
+        known.add(`${name.replaceAll('.', '_')}${suffix}`);
+        for (const attribute of attributes) known.add(attribute.replaceAll('.', '_'));
+      }
+      const text = readFileSync(join(MODALITY_CHART, 'files', file), 'utf8');
+      const used = [...new Set(text.match(/\bsalad_\w+/g))];
+      assert.ok(used.length > 6, used.join(' '));
+      assert.deepEqual(
+        used.filter((name) => !known.has(name)),
+        [],
+      );
+    });
+  }
 });
 
 /** Invalid values by fault; each is refused with a message that names the value. */

@@ -107,6 +107,29 @@ describe('DICOM decoder process', function () {
     }
   });
 
+  it('gives a frame in parts, which a source that was given up does not disturb', async () => {
+    const opened = await decoder.open(good, LIMITS);
+    const { format, rows } = await opened.frameInParts(0);
+    const rowBytes = (format.columns * format.bitsAllocated) / 8;
+    const givenUp = rows(0, 40);
+    const parts = [await rows(0, 16), await rows(16, 40)];
+    assert.deepEqual(
+      parts.map(({ byteLength }) => byteLength),
+      [16 * rowBytes, 24 * rowBytes],
+    );
+    assert.deepEqual(Buffer.concat(parts), cells);
+    assert.deepEqual(Buffer.from(await givenUp), cells);
+    // The whole frame is still given where it is asked for.
+    assert.deepEqual(Buffer.from((await opened.frame(0)).samples), cells);
+    opened.close();
+    await assert.rejects(decode(damaged), reason('IMAGE_UNREADABLE'));
+    const file = await decoder.open(good, LIMITS);
+    const frame = await file.frameInParts(0);
+    process.kill(decoder.pids[0]!, 'SIGKILL');
+    await assert.rejects(frame.rows(0, 40), reason('DECODER_UNAVAILABLE'));
+    file.close();
+  });
+
   it('decodes the other frames of a file with a damaged frame', async () => {
     const options = { ...small, syntax: 'jpeg2000Lossless' } as const;
     const [encoded] = await encodeFrames(options);

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { abortError, throwIfAborted } from '../../errors/abort.js';
 import { SaladError } from '../../errors/index.js';
+import type { PixelFormat } from '../../imaging/pixel-format.js';
 import { type DicomDescription, type DicomFrame, type OpenOptions, refusalOf } from '../decode.js';
 import { DecoderProcess } from './decoder-process.js';
 import { type DecodingLimits, decodingBytes, frameLimits, KEPT_BYTES_MAX, openLimits } from './limits.js';
@@ -24,6 +25,16 @@ export interface FrameOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called before decoding with the most bytes that it takes; may throw. */
   readonly reserve?: (bytes: number) => void;
+}
+
+/** A decoded frame in the decoder process. */
+export interface DicomFrameParts {
+  readonly format: PixelFormat;
+  /**
+   * Samples of rows, as those of `DicomFrame`.
+   * @param end exclusive @throws SaladError DECODER_UNAVAILABLE where the process has ended; the reason of the signal
+   */
+  rows(first: number, end: number): Promise<Uint8Array>;
 }
 
 const PROCESSES = 2;
@@ -217,22 +228,46 @@ export class DicomFile {
    * @throws SaladError DICOM_UNSUPPORTED, IMAGE_TOO_LARGE, IMAGE_UNREADABLE, DECODING_LIMIT_EXCEEDED,
    *   DECODER_UNAVAILABLE; what `reserve` throws; the reason of the signal
    */
-  async frame(frame: number, { signal, reserve }: FrameOptions = {}): Promise<DicomFrame> {
+  async frame(frame: number, options: FrameOptions = {}): Promise<DicomFrame> {
+    const { format, samples } = await this.decode(frame, false, options);
+    return { format, samples };
+  }
+
+  /**
+   * Decodes a frame that stays in the decoder process and is read in parts, so that this process never holds it. Read it
+   * before the next frame is decoded and before the file is closed.
+   * @throws as `frame`
+   */
+  async frameInParts(frame: number, options: FrameOptions = {}): Promise<DicomFrameParts> {
+    const { format, process, deadlineMs } = await this.decode(frame, true, options);
+    let earlier: Promise<unknown> = Promise.resolve();
+    return {
+      format,
+      rows: (first, end) => {
+        // A process takes one request at a time, but a source that was given up may still wait for its rows.
+        const own = earlier
+          .catch(() => {})
+          .then(() => process.request({ type: 'rows', first, end }, NONE, deadlineMs, options.signal));
+        earlier = own;
+        return own.then(({ payload }) => payload);
+      },
+    };
+  }
+
+  private async decode(frame: number, inParts: boolean, { signal, reserve }: FrameOptions) {
     this.refuseUnscorable();
     const { facts } = this.description;
     reserve?.(decodingBytes(facts));
     if (!this.isLoaded || this.process?.isUsable !== true) await this.load(signal);
     const limits = frameLimits(this.bytes, facts);
     const { growthBytesMax } = limits;
-    const { reply, payload } = await this.process!.request(
-      { type: 'frame', frame, growthBytesMax },
-      NONE,
-      this.decoder.deadlineOf(limits),
-      signal,
-    );
+    const process = this.process!;
+    const deadlineMs = this.decoder.deadlineOf(limits);
+    const request = { type: 'frame', frame, inParts, growthBytesMax } as const;
+    const { reply, payload } = await process.request(request, NONE, deadlineMs, signal);
     if (reply.type !== 'frame') throw new SaladError('INTERNAL', `the decoder answered ${reply.type}`);
     this.memoryBytes = reply.memoryBytes;
-    return { format: reply.format, samples: payload };
+    return { format: reply.format, samples: payload, process, deadlineMs };
   }
 
   /** @internal Sends the file to a process. */

@@ -5,6 +5,7 @@ import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
 import { Inbox } from '../inbox/inbox.js';
 import { OBJECT_KINDS, type WantedObjects } from '../inbox/instance.js';
+import { collectBuffers } from '../memory/collector.js';
 import { inTurn } from '../operations/events.js';
 import { orphanedOf, readFigures } from '../operations/figures.js';
 import { Readiness } from '../operations/readiness.js';
@@ -44,6 +45,7 @@ export async function startGateway(
     for (const closer of closers.reverse()) await closer();
   };
   try {
+    closers.push(collectBuffers());
     const readiness = new Readiness();
     const operations = await openOperations(settings.operations, readiness, environment);
     closers.push(() => operations.close());

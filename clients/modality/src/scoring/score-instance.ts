@@ -1,14 +1,13 @@
 /** Scores the frames of one instance: decodes them here, and sends only pixels and their meaning to the server. */
 import { randomUUID } from 'node:crypto';
-import { rowChunks } from '../../../../src/cli/shared/pixel-source.js';
-import type { DicomFrame } from '../../../../src/dicom/decode.js';
-import type { DicomDecoder, DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { DicomDecoder, DicomFrameParts } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { imageFormatOf } from '../../../../src/wire/image-format.js';
 import {
   type AcquisitionAggregate,
   AnomalyMapFormat,
   Decision,
+  type PixelChunk,
   Priority,
   Source,
   WarningKind,
@@ -20,6 +19,8 @@ import type { Targets } from './targets.js';
 /** As of the server's largest image. */
 export const PIXELS_MAX = 2 ** 27;
 const ROWS_PER_MESSAGE = 16;
+/** Asked of the decoder process at a time: half a megabyte of a mammogram. */
+const ROWS_PER_PART = 64;
 
 export interface ScoringTask {
   readonly decoder: DicomDecoder;
@@ -87,7 +88,7 @@ export async function scoreInstance(
   path: string,
 ): Promise<ScoredInstance> {
   const { decoder, signal } = task;
-  let file: DicomFile | undefined = await decoder.openFile(path, { maxPixels: PIXELS_MAX, signal });
+  const file = await decoder.openFile(path, { maxPixels: PIXELS_MAX, signal });
   try {
     file.refuseUnscorable();
     const { facts, instance: found } = file.description;
@@ -100,12 +101,7 @@ export async function scoreInstance(
     const frames: FrameResult[] = [];
     const maps: StoredMap[] = [];
     for (let index = 0; index < facts.frames; index++) {
-      const frame: DicomFrame = await file!.frame(index, { signal });
-      if (index === facts.frames - 1) {
-        // While the last frame is sent, its decoder process is not needed.
-        file!.close();
-        file = undefined;
-      }
+      const frame = await file.frameInParts(index, { signal });
       const aggregate = await scoreFrame(task, instance, frame);
       frames.push(resultOf(aggregate, index + 1));
       const map = storedMapOf(index + 1, aggregate.anomalyMap);
@@ -113,29 +109,22 @@ export async function scoreInstance(
     }
     return { result: { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames }, maps };
   } finally {
-    file?.close();
+    file.close();
   }
 }
 
 function scoreFrame(
   task: ScoringTask,
   { priority }: Instance,
-  { format, samples }: DicomFrame,
+  frame: DicomFrameParts,
 ): Promise<AcquisitionAggregate> {
-  const { rows, columns } = format;
-  const image = {
-    rows,
-    columns,
-    bitsAllocated: format.bitsAllocated === 8 ? (8 as const) : (16 as const),
-    samples,
-  };
   const rate = task.maxFalsePositiveRate;
   // Identifies nothing: the server logs it and puts it into traces.
   const acquisitionId = randomUUID();
   const header = {
     acquisitionId,
     model: { name: task.model.name, version: task.model.version },
-    image: imageFormatOf(format),
+    image: imageFormatOf(frame.format),
     source: Source.SOURCE_ROWS,
     priority: priority === 'stat' ? Priority.PRIORITY_STAT : Priority.PRIORITY_ROUTINE,
     options: {
@@ -146,7 +135,7 @@ function scoreFrame(
   };
   return task.targets.call(
     (client, timeoutMs) =>
-      client.scoreAcquisition(header, () => rowChunks(image, ROWS_PER_MESSAGE), {
+      client.scoreAcquisition(header, () => rowChunks(frame), {
         timeoutMs,
         signal: task.signal,
         // One quick retry for a connection that broke; for more there is the next target, and the queue.
@@ -154,6 +143,21 @@ function scoreFrame(
       }),
     task.timeoutMs,
   );
+}
+
+async function* rowChunks({ format, rows }: DicomFrameParts): AsyncGenerator<PixelChunk, void, undefined> {
+  const rowBytes = (format.columns * format.bitsAllocated) / 8;
+  for (let start = 0; start < format.rows; start += ROWS_PER_PART) {
+    const end = Math.min(format.rows, start + ROWS_PER_PART);
+    const part = await rows(start, end);
+    for (let firstRow = start; firstRow < end; firstRow += ROWS_PER_MESSAGE) {
+      const at = (firstRow - start) * rowBytes;
+      yield {
+        type: 'rows',
+        rows: { firstRow, samples: part.subarray(at, at + ROWS_PER_MESSAGE * rowBytes) },
+      };
+    }
+  }
 }
 
 const DECISIONS: Readonly<Partial<Record<Decision, FrameResult['decision']>>> = {
