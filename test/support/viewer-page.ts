@@ -22,8 +22,14 @@ export interface Box {
 /** Red, green and blue at a column and row of the image, 0 to 255. */
 export type PixelAt = (column: number, row: number) => readonly [number, number, number];
 
-export function isColoured([red, green, blue]: readonly [number, number, number]): boolean {
-  return Math.max(red, green, blue) - Math.min(red, green, blue) > 40;
+/** The colour of a report's regions in the viewer. */
+export function isYellow([red, green, blue]: readonly [number, number, number]): boolean {
+  return Math.min(red, green) - blue > 40;
+}
+
+/** The colour of a segmentation. */
+export function isCyan([red, green, blue]: readonly [number, number, number]): boolean {
+  return Math.min(green, blue) - red > 40;
 }
 
 export class ViewerPage {

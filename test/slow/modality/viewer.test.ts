@@ -23,7 +23,7 @@ import {
 import { runSalad } from '../../support/in-process-salad.js';
 import { Orthanc } from '../../support/orthanc.js';
 import { root, type ServeProcess, startServe } from '../../support/salad.js';
-import { isColoured, type PixelAt, ViewerPage } from '../../support/viewer-page.js';
+import { isCyan, isYellow, type PixelAt, ViewerPage } from '../../support/viewer-page.js';
 
 const SIDE = 512;
 
@@ -54,7 +54,7 @@ describe('results in a viewer', function () {
     server = await startServe('--engine', 'onnx', '--workers', '1');
     const settings = writeSettings(folder, {
       server: { targets: [server.address], model: 'phantom' },
-      destinations: [{ name: 'pacs', url: archive.dicomWeb }],
+      destinations: [{ name: 'pacs', url: archive.dicomWeb, besidesReport: ['segmentation'] }],
     });
     gateway = await startGatewayProcess(settings);
     const image = await radiograph();
@@ -106,7 +106,24 @@ describe('results in a viewer', function () {
       const pixels = steps(8, SIDE).flatMap((row) => steps(8, SIDE).map((column) => at(column, row)));
       const bright = pixels.filter(([red]) => red > 40).length;
       assert.ok(bright > pixels.length / 4, `${bright} of ${pixels.length} pixels are not black`);
-      assert.equal(pixels.filter(isColoured).length, 0);
+      assert.ok(!pixels.some(isCyan) && !pixels.some(isYellow));
+    });
+  });
+
+  it('lists the segment, and colours what lies above the threshold', async () => {
+    await shown.show('SEG');
+    await shown.page.getByText('Do you want to open this Segmentation?').waitFor();
+    await shown.page.getByRole('button', { name: 'Yes' }).click();
+    await shown.part('panelSegmentation-btn').click();
+    await shown.page.getByText('Differs from normal images').first().waitFor();
+    await eventually(async () => {
+      const at = await shown.look('segmentation', SIDE, SIDE);
+      for (const { box } of frame.topPatches) {
+        assert.ok(isCyan(at((box.left + box.right) / 2, (box.top + box.bottom) / 2)), JSON.stringify(box));
+      }
+      // The effusion is in the right half of the image, at its bottom.
+      const upper = steps(32, SIDE / 2).flatMap((row) => steps(32, SIDE).map((column) => at(column, row)));
+      assert.ok(!upper.some(isCyan));
     });
   });
 
@@ -154,5 +171,5 @@ function steps(from: number, to: number): readonly number[] {
 
 /** Whether a horizontal line is at this place, give or take a pixel. */
 function isNear(at: PixelAt, column: number, row: number): boolean {
-  return [-1, -0.5, 0, 0.5, 1].some((off) => isColoured(at(column, row + off)));
+  return [-1, -0.5, 0, 0.5, 1].some((off) => isYellow(at(column, row + off)));
 }

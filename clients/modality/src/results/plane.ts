@@ -20,48 +20,36 @@ export interface Plane {
   readonly frameOfReferenceUid: string;
 }
 
-/** Directions of the patient (PS3.3 C.7.6.2.1.1) as cosines. */
-const DIRECTIONS: Readonly<Record<string, readonly [number, number, number]>> = {
-  ...{ L: [1, 0, 0], R: [-1, 0, 0] },
-  ...{ P: [0, 1, 0], A: [0, -1, 0] },
-  ...{ H: [0, 0, 1], F: [0, 0, -1] },
-};
+/**
+ * What viewers assume of an image without a plane, such as a projection: rows along x, columns along y, the first pixel at
+ * the origin. OHIF refuses a segmentation without a plane, or with another one than it assumes of the image.
+ */
+const ASSUMED = { orientation: '1\\0\\0\\0\\1\\0', position: '0\\0\\0' };
 
 /**
- * The plane of the source where it has one. A projection has none: its orientation is derived from Patient Orientation
- * (0020,0020) where rows and columns each have a single direction, in a frame of reference of its own, whose origin is
- * its first pixel. Without both there is no plane: a guess might exchange left and right.
+ * The plane of the source where it has one, else the one that viewers assume, in a frame of reference of its own: it then
+ * says nothing about directions of the patient.
  * @param frames numbers of frames, from 1
  */
-export function planeOf(source: SourceHeader, frames: readonly number[], own: OwnUid): Plane | undefined {
-  return planeOfHeader(source, frames) ?? derivedPlane(source, frames, own);
-}
-
-function planeOfHeader({ root }: SourceHeader, frames: readonly number[]): Plane | undefined {
-  const frameOfReferenceUid = root.text(FRAME_OF_REFERENCE);
-  if (frameOfReferenceUid === undefined || !isUid(frameOfReferenceUid)) return undefined;
+export function planeOf({ root }: SourceHeader, frames: readonly number[], own: OwnUid): Plane {
+  const frameOfReference = root.text(FRAME_OF_REFERENCE);
+  const frameOfReferenceUid =
+    frameOfReference !== undefined && isUid(frameOfReference) ? frameOfReference : own('frame of reference');
   const values = (macro: typeof PLANE_POSITION | typeof PLANE_ORIENTATION, frame: number) =>
     frameGroup(root, macro, frame - 1).texts(macro === PLANE_POSITION ? IMAGE_POSITION : IMAGE_ORIENTATION);
   const orientations = frames.map((frame) => decimals(values(PLANE_ORIENTATION, frame), 6));
   const positions = frames.map((frame) => decimals(values(PLANE_POSITION, frame), 3));
   const [orientation] = orientations;
-  if (orientation === undefined || orientations.some((each) => each !== orientation)) return undefined;
-  return positions.every((each) => each !== undefined)
-    ? { orientation, positions, frameOfReferenceUid }
-    : undefined;
-}
-
-function derivedPlane(
-  { patientOrientation }: SourceHeader,
-  frames: readonly number[],
-  own: OwnUid,
-): Plane | undefined {
-  const [row, column] = (patientOrientation ?? '').split('\\').map((direction) => DIRECTIONS[direction]);
-  if (row === undefined || column === undefined) return undefined;
-  if (row.some((cosine, axis) => cosine !== 0 && column[axis] !== 0)) return undefined;
+  if (
+    orientation !== undefined &&
+    orientations.every((each) => each === orientation) &&
+    positions.every((each) => each !== undefined)
+  ) {
+    return { orientation, positions, frameOfReferenceUid };
+  }
   return {
-    orientation: [...row, ...column].join('\\'),
-    positions: frames.map(() => '0\\0\\0'),
+    orientation: ASSUMED.orientation,
+    positions: frames.map(() => ASSUMED.position),
     frameOfReferenceUid: own('frame of reference'),
   };
 }
