@@ -1,5 +1,6 @@
 // The CI step `helm`: checks that the generated files are up to date, that every variant of ci/ passes helm lint and the
-// schemas of the Kubernetes API, and that the alert rules pass promtool; then runs test/helm.
+// schemas of the Kubernetes API, that helm/kserve passes those of KServe, and that the alert rules pass promtool; then
+// runs test/helm.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -31,6 +32,7 @@ execFileSync(
     '-schema-location',
     kubernetesSchemas(),
     ...variants.map((name) => join(rendered, name)),
+    join(root, 'helm/kserve'),
   ],
   inherit,
 );
