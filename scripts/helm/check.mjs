@@ -1,5 +1,6 @@
-// The CI step `helm`: checks that the generated files are up to date, that every variant of the charts (ci/) passes helm lint and the
-// schemas of the Kubernetes API, and that the alert rules pass promtool; then runs test/helm.
+// The CI step `helm`: checks that the generated files are up to date, that every variant of the charts (ci/) passes helm
+// lint and the schemas of the Kubernetes API, that helm/kserve passes those of KServe, and that the alert rules pass
+// promtool; then runs test/helm.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +28,7 @@ for (const [name, chart] of Object.entries(CHARTS)) {
 }
 execFileSync(
   program('kubeconform'),
-  ['-strict', '-summary', '-schema-location', kubernetesSchemas(), ...files],
+  ['-strict', '-summary', '-schema-location', kubernetesSchemas(), ...files, join(root, 'helm/kserve')],
   inherit,
 );
 

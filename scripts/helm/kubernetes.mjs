@@ -103,12 +103,18 @@ function writeCustom(files) {
   }
 }
 
+const yamlIn = (path, pattern) =>
+  readdirSync(path)
+    .filter((name) => pattern.test(name))
+    .map((name) => join(path, name));
+
+/** Files of the custom resource definitions of helm/kserve. */
+function kserveDefinitions() {
+  return yamlIn(join(module('kserve'), 'config/crd/full'), /_(servingruntimes|inferenceservices)\.yaml$/);
+}
+
 /** Files of the custom resource definitions that the chart uses if their operators are enabled. */
 export function customDefinitions() {
-  const yamlIn = (path, pattern) =>
-    readdirSync(path)
-      .filter((name) => pattern.test(name))
-      .map((name) => join(path, name));
   return [
     ...yamlIn(join(module('certManager'), 'deploy/crds'), /_certificates\.yaml$/),
     ...yamlIn(
@@ -130,7 +136,7 @@ export function kubernetesSchemas() {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   writeBuiltIn();
-  writeCustom(customDefinitions());
+  writeCustom([...customDefinitions(), ...kserveDefinitions()]);
   writeFileSync(stamp, sources);
   return SCHEMA_LOCATION;
 }

@@ -7,6 +7,7 @@ export const whole = (description, minimum = 0, maximum = 2 ** 31 - 1) => ({
   maximum,
   description,
 });
+export const number = (description, minimum = 0) => ({ type: 'number', minimum, description });
 export const choice = (description, ...values) => ({ enum: values, description });
 export const list = (description, items, more = {}) => ({ type: 'array', items, description, ...more });
 export const group = (properties, description) => ({

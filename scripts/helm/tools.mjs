@@ -24,6 +24,7 @@ const MODULES = {
   certManager: 'github.com/cert-manager/cert-manager@v1.21.2',
   prometheusOperator: 'github.com/prometheus-operator/prometheus-operator@v0.85.0',
   keda: 'github.com/kedacore/keda/v2@v2.21.0',
+  kserve: 'github.com/kserve/kserve@v0.17.0',
   gatewayApi: 'sigs.k8s.io/gateway-api@v1.4.1',
 };
 

@@ -14,6 +14,7 @@ import {
   labelValues,
   list,
   name,
+  number,
   PEER,
   PERCENT,
   quantity,
@@ -259,11 +260,57 @@ export const values = (config) => ({
   loadTest: group({
     enabled: flag('Run a Job that loads the server (`salad load`) after every install and upgrade.'),
     model: text('Model for the load test.', { minLength: 1 }),
-    streams: whole('Number of concurrent acquisitions.', 1, 100000),
-    durationSeconds: whole('Duration of the load.', 1, 86400),
-    slo: list('Service-level objectives; the Job fails if one does not hold.', {
+    mix: list('Kinds of a mixed load, such as phantom,priority=stat,weight=1 (`--mix`), instead of model.', {
       type: 'string',
       minLength: 1,
+    }),
+    mode: choice('Form of what is sent.', 'tiles', 'rows', 'image'),
+    priority: choice('Priority class of the acquisitions.', 'stat', 'routine', 'background'),
+    size: whole('Rows and columns of the synthetic image.', 64, 4096),
+    streams: whole('Number of concurrent acquisitions, of all generators together.', 1, 100000),
+    rate: number('Acquisitions per second of all generators together, at random times; 0: streams instead.'),
+    ramp: text('Rates to measure one after another, FROM:TO:STEP, instead of streams.', {
+      pattern: '^([0-9.]+:[0-9.]+:[0-9.]+)?$',
+    }),
+    sweep: text('Numbers of streams to measure one after another, N,N,..., instead of streams.', {
+      pattern: '^([0-9]+(,[0-9]+)*)?$',
+    }),
+    intervalMs: whole('Time between two starts of one stream; 0: start when the last one ended.'),
+    acquisitionMs: whole('Time over which the pixels of one acquisition are sent; 0: all at once.'),
+    durationSeconds: whole('Duration of the load, of each step.', 1, 86400),
+    warmUpSeconds: whole('Unmeasured time before it.', 0, 86400),
+    windowSeconds: number('Length of a window of the time series; 0: 1, or a 300th of the duration.'),
+    stablePercent: number(
+      'End a step when the last three windows are within this of their mean; 0: after its duration.',
+    ),
+    timeoutMs: whole('Timeout of each acquisition.', 1),
+    seed: whole('Seed of the image and of the random times.'),
+    generators: whole(
+      'Number of pods that load the server together; each has its part of the load.',
+      1,
+      1000,
+    ),
+    processes: whole('Processes of each generator.', 1, 1024),
+    connections: whole('Connections of each process to each server pod.', 1, 10000),
+    alignStartSeconds: whole(
+      'Several generators start when the time of day is a multiple of this, so that they start together; 0: at once.',
+      0,
+      3600,
+    ),
+    slo: list(
+      'Service-level objectives; the Job fails if one does not hold. With results.claimName they are those of all generators together.',
+      { type: 'string', minLength: 1 },
+    ),
+    results: group({
+      claimName: name(
+        'Claim (ReadWriteMany with several generators) that keeps the reports; a second Job adds them. Empty: the reports are in the logs of the pods.',
+      ),
+      waitSeconds: whole('Longest wait of the second Job for the reports.', 1, 86400),
+    }),
+    ttlSecondsAfterFinished: whole('Time until the finished Jobs and their logs are removed.'),
+    resources: group({
+      requests: amounts('Resources reserved for a generator, and for the pod of helm test.'),
+      limits: amounts('Maximum resources of a generator.'),
     }),
   }),
   test: group({ model: text('Model for helm test.', { minLength: 1 }) }),

@@ -104,6 +104,12 @@ const REFUSED: Record<string, readonly (readonly [object, RegExp])[]> = {
       /auth\.clientKeySecretName: the load test needs a key/,
     ],
   ],
+  'contradictions of the load test': [
+    [{ loadTest: { enabled: true, rate: 5, ramp: '1:2:1' } }, /loadTest\.ramp: choose one/],
+    [{ loadTest: { enabled: true, rate: 5, intervalMs: 5 } }, /loadTest\.intervalMs/],
+    [{ loadTest: { enabled: true, stablePercent: 5, generators: 2 } }, /loadTest\.stablePercent/],
+    [{ loadTest: { enabled: true, streams: 2, generators: 3 } }, /loadTest\.streams/],
+  ],
   'conflicting volumes': [
     [{ extraVolumes: [{ ...volume, name: 'cache' }] }, /extraVolumes: the name cache is already used/],
     [{ extraVolumes: [volume, volume] }, /extraVolumes: the name extra is already used/],

@@ -12,6 +12,28 @@ value alone.
 {{- include "salad.check.names" . }}
 {{- include "salad.check.volumes" . }}
 {{- include "salad.check.network" . }}
+{{- include "salad.check.loadTest" . }}
+{{- end }}
+
+{{- define "salad.check.loadTest" -}}
+{{- with .Values.loadTest }}
+{{- if .enabled }}
+{{- $chosen := list }}
+{{- range $key, $value := dict "rate" .rate "ramp" .ramp "sweep" .sweep }}{{ if $value }}{{ $chosen = append $chosen $key }}{{ end }}{{ end }}
+{{- if gt (len $chosen) 1 }}
+{{- fail (printf "loadTest.%s: choose one of rate, ramp and sweep" (first (sortAlpha $chosen))) }}
+{{- end }}
+{{- if and .intervalMs (or .rate .ramp) }}
+{{- fail "loadTest.intervalMs: is used with streams or sweep only, not with a rate" }}
+{{- end }}
+{{- if and .stablePercent (or (gt (int .generators) 1) (gt (int .processes) 1)) }}
+{{- fail "loadTest.stablePercent: needs one generator with one process: several would stop at different times" }}
+{{- end }}
+{{- if and (not $chosen) (lt (int .streams) (int .generators)) }}
+{{- fail "loadTest.streams: must be at least loadTest.generators, so that every generator has a stream" }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "salad.check.security" -}}
