@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { BackOff } from './back-off.js';
+import { BackOff } from '../util/back-off.js';
 import type { EngineLoss, LossKind } from './messages.js';
 import type { PoolModelStatus } from './models.js';
 import type { StartOptions } from './start-worker-set.js';
@@ -51,7 +51,7 @@ export class Failover {
   private servingSince = 0;
   /** A lower engine, checked and idle. */
   private standbySet: WorkerSet | undefined;
-  private readonly backOff: BackOff;
+  private readonly backOff: BackOff<EngineName>;
   private readonly logger: Logger;
   /** What earlier worker sets measured at warm-up, by engine and model key. */
   private readonly measuredStatuses = new Map<EngineName, ReadonlyMap<string, PoolModelStatus>>();
