@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
+import { serverProcesses } from '../../../bench/support/child-processes.js';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
-import { serverProcesses } from '../../support/child-processes.js';
 import { eventually } from '../../support/eventually.js';
 import { type ServeProcess, startServe } from '../../support/salad.js';
 import { assertSame, type Scored, scoreSmall } from '../../support/scored.js';
