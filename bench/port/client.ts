@@ -11,6 +11,8 @@ export class PortClient {
   constructor(address: string) {
     this.client = new Client(address, credentials.createInsecure(), {
       'grpc.max_receive_message_length': -1,
+      // A connection of its own.
+      'grpc.use_local_subchannel_pool': 1,
     });
   }
 

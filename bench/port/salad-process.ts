@@ -6,12 +6,24 @@ import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../../src/config/load.js';
+import { startProcesses } from '../../src/server/processes/processes.js';
 import { startServer } from '../../src/server/server.js';
+import { createLogger } from '../../src/telemetry/logger.js';
 
 const [, , models = '', profileFile] = process.argv;
-const flags = { listen: '127.0.0.1:0', models, engine: 'onnx', workers: 1, peerCallsPerSecond: 0 };
+const flags = {
+  ...{ listen: '127.0.0.1:0', models, engine: 'onnx', workers: 1, peerCallsPerSecond: 0 },
+  ...{ peerShareRatio: 0, logLevel: 'warn' },
+};
 const workerEntry = fileURLToPath(new URL('instant-worker.js', import.meta.url));
-const server = await startServer(await loadConfig({ flags }), { workerEntry });
+const config = await loadConfig({ flags });
+const environment = process.env;
+const count = Number(environment['SALAD_BENCH_PROCESSES'] ?? 1);
+const logger = createLogger(config);
+const server =
+  count === 1
+    ? await startServer(config, { workerEntry, logger })
+    : await startProcesses(config, { workerEntry, logger, count, environment });
 console.log(JSON.stringify({ event: 'ready', address: server.address }));
 
 const session = new Session();

@@ -1,6 +1,7 @@
 /**
  * Suite `port`: what one image costs at the port. A server whose engine answers at once is compared with a bare grpc-js
- * server that takes the same requests and sends the same answers, alternately, for every door.
+ * server that takes the same requests and sends the same answers, alternately, for every door; and two server processes
+ * with one.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,6 +12,7 @@ import { PortClient } from '../port/client.js';
 import { type Door, doorsOf, type RecordedAnswers } from '../port/doors.js';
 import { callTree, type Profile } from '../port/profile.js';
 import { threadTime } from '../port/thread-time.js';
+import { measureTwoProcesses } from '../port/two-processes.js';
 import { planCores, withCores } from '../support/cores.js';
 import { median, spread } from '../support/figures.js';
 import type { BenchOptions } from '../support/options.js';
@@ -50,6 +52,8 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
         streams: STREAMS,
         overGrpcRatio: figures[HEADLINE]?.overGrpcRatio,
         doors: figures,
+        ...(headline &&
+          (await measureTwoProcesses({ model: MODEL, door: headline, cores: plan.server, quick }))),
         profile: headline && (await profile(headline, join(scratch, 'port.cpuprofile'), plan.server, quick)),
       };
     } finally {

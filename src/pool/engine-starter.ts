@@ -2,7 +2,7 @@
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { BackOff } from './back-off.js';
+import { BackOff } from '../util/back-off.js';
 import type { PoolModelStatus } from './models.js';
 import type { StartOptions } from './start-worker-set.js';
 import type { WorkerSet } from './worker-set.js';
@@ -25,7 +25,7 @@ export interface EngineStarterOptions {
 const START_LIMIT_MS = 60_000;
 
 export class EngineStarter {
-  private readonly backOff: BackOff;
+  private readonly backOff: BackOff<EngineName>;
   /** What earlier worker sets measured at warm-up, by engine and model key. */
   private readonly measuredStatuses = new Map<EngineName, ReadonlyMap<string, PoolModelStatus>>();
 

@@ -9,8 +9,10 @@ import { ALL_SLOTS_PER_WORKER, unexpected, WorkerThreads, workerEntry } from './
 
 export interface WorkerSetOptions {
   readonly models: readonly PoolModel[];
-  /** Threads; 0 = one for every `sessionThreads` cores this process may use. */
+  /** Threads; 0 = one for every `sessionThreads` cores. */
   readonly workers: number;
+  /** @default the cores that this process may use */
+  readonly cores?: number | undefined;
   /** Threads of each session, on engines whose sessions can have several; 0 = 1. @default 0 */
   readonly sessionThreads?: number;
   /** See EngineOptions. */
@@ -51,7 +53,8 @@ export interface StartOptions {
  * @throws SaladError ENGINE_UNAVAILABLE, ENGINE_FAILED, BUNDLE_INVALID
  */
 export async function startWorkerSet(options: WorkerSetOptions, start: StartOptions): Promise<WorkerSet> {
-  const coresOrWorkers = options.workers > 0 ? options.workers : availableParallelism();
+  const { cores = availableParallelism() } = options;
+  const coresOrWorkers = options.workers > 0 ? options.workers : cores;
   const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
   const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
   const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));

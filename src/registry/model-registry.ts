@@ -32,6 +32,8 @@ export type RegistryConfig = ModelConfig & EngineConfig & BatchingConfig & Admis
 export interface RegistryOptions {
   /** File of the engine worker threads; see WorkerSetOptions. */
   readonly workerEntry?: string | undefined;
+  /** Cores for the engine. @default those that this process may use */
+  readonly cores?: number | undefined;
 }
 
 interface RegistryParts {
@@ -96,10 +98,10 @@ export class ModelRegistry {
     config: RegistryConfig,
     logger: Logger,
     telemetry: Telemetry,
-    { workerEntry }: RegistryOptions = {},
+    options: RegistryOptions = {},
   ): Promise<ModelRegistry> {
     const read = await readFolders(config.models, parseVersionPolicy(config.modelVersions)!, logger);
-    const pool = await startPool(read.bundles, config, logger, workerEntry);
+    const pool = await startPool(read.bundles, config, logger, options);
     for (const [model, error] of pool.refused) {
       logger.error({ err: error, model, engine: pool.engine }, 'a model bundle was refused');
     }
@@ -244,11 +246,12 @@ function startPool(
   bundles: readonly Bundle[],
   config: PoolConfig,
   logger: Logger,
-  workerEntry: string | undefined,
+  { workerEntry, cores }: RegistryOptions,
 ): Promise<EnginePool> {
   return EnginePool.start({
     engine: config.engine,
     workers: config.workers,
+    cores,
     sessionThreads: config.sessionThreads,
     openvinoFolder: config.openvinoFolder,
     onnxProvider: config.onnxProvider,

@@ -16,8 +16,8 @@ export interface DrainParts {
   /** All other calls. */
   readonly openCalls: OpenCalls;
   readonly health: Health;
-  /** Stops listening. */
-  readonly stopListening: () => void;
+  /** Called when the calls have ended: stops listening, which may wait for other processes. */
+  readonly stopListening: () => void | Promise<void>;
 }
 
 /**
@@ -36,7 +36,7 @@ export async function drain(parts: DrainParts, graceMs: number): Promise<void> {
     // A handler may be busy with work that cannot be interrupted, such as decoding a large image.
     sleep(graceMs + CLOSE_TIMEOUT_MS, undefined, { ref: false }),
   ]);
-  stopListening();
+  await stopListening();
   openCalls.endOthers(new SaladError('DRAINING', 'the server is shutting down'));
   await connections.close(CLOSE_TIMEOUT_MS);
 }

@@ -15,6 +15,17 @@ const MODEL_PREFIX = 'salad.model.';
 /** Replaces unknown names that are watched: HealthImplementation keeps every name that was ever watched. */
 const UNKNOWN_SERVICE = 'unknown';
 
+/** What a server, or all processes of one together, can do now. */
+export interface ServingState {
+  readonly isServing: boolean;
+  /** Best first. */
+  readonly fallbackOrder: readonly string[];
+  /** Those of the fallback order that score. */
+  readonly engines: readonly string[];
+  /** Names of models, and `name@version`. */
+  readonly models: readonly string[];
+}
+
 export class Health {
   private readonly implementation = new HealthImplementation();
   private readonly statuses = new Map<string, ServingStatus>();
@@ -39,14 +50,20 @@ export class Health {
     });
   }
 
+  apply({ isServing, fallbackOrder, engines, models }: ServingState): void {
+    this.setEngines(fallbackOrder, engines);
+    this.set(isServing ? 'SERVING' : 'NOT_SERVING');
+    this.setModels(models);
+  }
+
   set(status: ServingStatus): void {
     for (const service of ['', ...this.services]) this.setOne(service, status);
   }
 
   /** The server is degraded where the engine that is SERVING is not the first of the fallback order. */
-  setEngines(fallbackOrder: readonly string[], servingEngine: string | undefined): void {
+  private setEngines(fallbackOrder: readonly string[], serving: readonly string[]): void {
     for (const engine of fallbackOrder) {
-      this.setOne(`salad.engine.${engine}`, engine === servingEngine ? 'SERVING' : 'NOT_SERVING');
+      this.setOne(`salad.engine.${engine}`, serving.includes(engine) ? 'SERVING' : 'NOT_SERVING');
     }
   }
 

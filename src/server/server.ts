@@ -15,16 +15,17 @@ import { ModelRegistry, type ModelVersion } from '../registry/model-registry.js'
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { drain } from './drain.js';
+import type { ServerGroup } from './group.js';
 import { anomalyScoringHandlers } from './handlers/anomaly-scoring.js';
 import { CallTracker } from './handlers/call-tracker.js';
 import { modelRegistryHandlers } from './handlers/model-registry.js';
 import { OpenCalls } from './handlers/open-calls.js';
 import { OPEN_INFERENCE_SERVICE, openInferenceHandlers } from './handlers/open-inference.js';
-import { Health } from './health.js';
+import { Health, type ServingState } from './health.js';
 import { openHealthPort } from './health-port.js';
 import { Connections, connectionLimits, maxStreamsOption } from './http2/connections.js';
 import { createServer } from './http2/create-server.js';
-import { bind, checkListen } from './listen.js';
+import { bind, checkListen, withPort } from './listen.js';
 import { addReflection } from './reflection.js';
 
 export const SERVICE_NAMES = [
@@ -33,12 +34,13 @@ export const SERVICE_NAMES = [
   'inference.GRPCInferenceService',
 ] as const;
 
-/** Images decompressed at once: each occupies a thread. */
-const DECODED_IMAGES_MAX = Math.min(4, availableParallelism());
+/** Most images decompressed at once: each occupies a thread. */
+const DECODED_IMAGES_MAX = 4;
 
 export interface RunningServer {
-  /** HOST:PORT that the server listens on. */
+  /** HOST:PORT that the server listens on; of a process of several: the setting. */
   readonly address: string;
+  /** 0 of a process of several. */
   readonly port: number;
   /** Port that serves health only; undefined without `healthListen`. */
   readonly healthPort: number | undefined;
@@ -54,15 +56,20 @@ export interface ServerOptions {
   /** @default silent */
   readonly logger?: Logger;
   /** File of the engine worker threads. @default the worker of this package */
-  readonly workerEntry?: string;
+  readonly workerEntry?: string | undefined;
+  /** Cores for the engine. @default those that this process may use */
+  readonly cores?: number;
+  /** Of a process of several: it does not listen itself. @default the server is alone */
+  readonly group?: ServerGroup;
 }
 
 /** @throws SaladError CONFIGURATION_INVALID, ADDRESS_UNAVAILABLE, BUNDLE_INVALID, ENGINE_UNAVAILABLE */
 export async function startServer(config: ServeConfig, options: ServerOptions = {}): Promise<RunningServer> {
   const logger = options.logger ?? silentLogger();
+  const { group } = options;
   const telemetry = new Telemetry(logger);
   // Before the models, which take seconds to load: invalid files or an address in use are reported at once.
-  await checkListen('listen', config.listen);
+  if (group === undefined) await checkListen('listen', config.listen);
   await checkListen('healthListen', config.healthListen);
   const guard = await openGuard(config, logger);
   const tls = await portCredentials(config, logger);
@@ -80,32 +87,46 @@ export async function startServer(config: ServeConfig, options: ServerOptions = 
     const healthPort = await openHealthPort(config.healthListen, health, logger);
     closers.push(() => healthPort?.close());
     const { server, limits, ...parts } = createPort({
-      ...{ config, logger, telemetry, registry, guard, health, dicom },
+      ...{ config, logger, telemetry, registry, guard, health, dicom, options },
     });
     const memory = new MemoryRelease({ isIdle: () => limits.receivedBytes + registry.budget.bytes === 0 });
     closers.push(() => memory.close());
-    const stopListening = () => server.forceShutdown();
-    closers.push(stopListening);
-    const port = await bind(server, 'listen', config.listen, tls.credentials);
+    const shutDown = () => server.forceShutdown();
+    closers.push(shutDown);
+    let port = 0;
+    if (group === undefined) port = await bind(server, 'listen', config.listen, tls.credentials);
+    else {
+      const injector = server.createConnectionInjector(tls.credentials);
+      group.onConnection((socket) => injector.injectConnection(socket));
+    }
+    const stopListening = async () => {
+      await group?.callsEnded();
+      shutDown();
+    };
     let stopping: Promise<void> | undefined;
-    const updateHealth = () => {
+    const state = (): ServingState => {
       const { isServing, engine, fallbackOrder } = registry.pool;
       const canServe = isServing && stopping === undefined;
-      health.setEngines(fallbackOrder, isServing ? engine : undefined);
-      if (stopping === undefined) health.set(isServing ? 'SERVING' : 'NOT_SERVING');
-      health.setModels(canServe ? registry.list().flatMap(({ name, key }) => [name, key]) : []);
+      return {
+        ...{ isServing: canServe, fallbackOrder, engines: isServing ? [engine] : [] },
+        models: canServe ? registry.list().flatMap(({ name, key }) => [name, key]) : [],
+      };
     };
+    // Of several processes each answers for all: where one cannot serve, the others can.
+    group?.onState((ofAll) => health.apply(ofAll));
+    const updateHealth = () => (group === undefined ? health.apply(state()) : group.report(state()));
     updateHealth();
     registry.pool.onChange(updateHealth);
     registry.onChange(updateHealth);
     registry.onMemoryFreed(() => memory.releaseSoon());
     const running = {
-      address: `${config.listen.slice(0, config.listen.lastIndexOf(':'))}:${port}`,
+      address: group === undefined ? withPort(config.listen, port) : config.listen,
       healthPort: healthPort?.port,
       engine: registry.engine,
       models: registry.list().map(({ key }) => key),
     };
-    logger.info({ ...running, tls: tls.summary, auth: guard.summary, admin: config.admin }, 'ready');
+    const security = { tls: tls.summary, auth: guard.summary, admin: config.admin };
+    logger.info({ ...running, ...security }, group === undefined ? 'ready' : 'process ready');
     return {
       ...running,
       port,
@@ -136,10 +157,12 @@ interface PortParts {
   readonly guard: Guard;
   readonly health: Health;
   readonly dicom: DicomDecoder;
+  readonly options: ServerOptions;
 }
 
 /** Creates the gRPC server with its services, not listening yet, and the trackers of its connections and calls. */
-function createPort({ config, logger, telemetry, registry, guard, health, dicom }: PortParts) {
+function createPort({ config, logger, telemetry, registry, guard, health, dicom, options }: PortParts) {
+  const { cores = availableParallelism(), group } = options;
   const connections = new Connections(connectionLimits(config), logger);
   const openCalls = new OpenCalls({
     logger,
@@ -195,11 +218,12 @@ function createPort({ config, logger, telemetry, registry, guard, health, dicom 
       },
     },
   );
-  const decoding = new DecodeQueue(DECODED_IMAGES_MAX);
-  const scoring = { config, registry, calls, telemetry, dicom, decoding };
+  const decoding = new DecodeQueue(Math.min(DECODED_IMAGES_MAX, cores));
+  const changes = group?.changesOf(registry) ?? registry;
+  const scoring = { config, registry, changes, calls, telemetry, dicom, decoding };
   server.addService(AnomalyScoringService, anomalyScoringHandlers(scoring));
   server.addService(OPEN_INFERENCE_SERVICE, openInferenceHandlers({ ...scoring, logger }));
-  server.addService(ModelRegistryService, modelRegistryHandlers(registry, config.retryDelayMs));
+  server.addService(ModelRegistryService, modelRegistryHandlers(registry, changes, config.retryDelayMs));
   health.addTo(server);
   addReflection(server);
   return { server, limits, connections, calls, openCalls };

@@ -9,6 +9,8 @@ export interface Metric {
   readonly attributes: readonly string[];
   /** Upper bounds of a histogram's buckets. */
   readonly buckets?: readonly number[];
+  /** How the values of several processes become one, of a gauge. @default 'max' */
+  readonly combine?: 'sum' | 'max';
 }
 
 const DURATION_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -79,18 +81,21 @@ export const METRICS = {
     unit: '{call}',
     description: 'Calls in progress.',
     attributes: [],
+    combine: 'sum',
   },
   'salad.tiles.queued': {
     kind: 'gauge',
     unit: '{tile}',
     description: 'Tiles waiting for an engine.',
     attributes: [],
+    combine: 'sum',
   },
   'salad.slots.free': {
     kind: 'gauge',
     unit: '{slot}',
     description: 'Batch slots that are free: not being filled, run or read.',
     attributes: [],
+    combine: 'sum',
   },
   'salad.engine.losses': {
     kind: 'counter',

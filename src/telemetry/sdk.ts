@@ -1,10 +1,14 @@
 /** Starts the OpenTelemetry SDK, but loads it only if an exporter is configured: Prometheus or OTLP. */
+import { randomUUID } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { metrics } from '@opentelemetry/api';
-import type { IMetricReader } from '@opentelemetry/sdk-metrics';
+import type { IMetricReader, MetricReader, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { SaladError } from '../errors/index.js';
+import type { CollectedMetrics } from './merged-metrics.js';
 
 export interface RunningSdk {
+  /** The metrics now; undefined without `hasReader`. */
+  collect(): Promise<CollectedMetrics | undefined>;
   /** Exports the remaining telemetry, then stops. */
   stop(): Promise<void>;
 }
@@ -21,51 +25,93 @@ function hasEndpoint(environment: NodeJS.ProcessEnv, signal: 'TRACES' | 'METRICS
   );
 }
 
-/**
- * Call it before `Telemetry` is created: instruments that were created earlier record nothing.
- * @param metricsListen HOST:PORT at which Prometheus scrapes /metrics; empty: none
- * @param environment decides whether to start; the SDK itself reads the standard OTEL_* variables from process.env
- * @returns undefined if no exporter is configured
- * @throws SaladError ADDRESS_UNAVAILABLE if the server cannot listen on the address
- */
-export async function startSdk(
-  metricsListen: string,
-  environment: NodeJS.ProcessEnv,
-): Promise<RunningSdk | undefined> {
-  const prometheus = metricsListen === '' ? undefined : await startPrometheus(metricsListen);
-  return startSdkWith(SERVICE_NAME, prometheus, environment);
+export interface SdkOptions {
+  /** Unless OTEL_SERVICE_NAME names the service. @default salad-serve */
+  readonly serviceName?: string;
+  /** HOST:PORT at which Prometheus scrapes /metrics; empty: none. @default none */
+  readonly metricsListen?: string;
+  /** Reads the metrics, where neither `metricsListen` nor `hasReader` is given. @default none */
+  readonly reader?: IMetricReader | undefined;
+  /** Decides whether to start; the SDK itself reads the standard OTEL_* variables from process.env. */
+  readonly environment: NodeJS.ProcessEnv;
+  /** Whether other processes of the server send telemetry too: it then names the process. */
+  readonly ofSeveral?: boolean;
+  /** Whether metrics are read by `collect`, for the process that is scraped. */
+  readonly hasReader?: boolean;
 }
 
 /**
- * As `startSdk`, for another service.
- * @param serviceName unless OTEL_SERVICE_NAME names it
- * @param prometheus a reader of metrics; undefined: none
+ * Call it before `Telemetry` is created: instruments that were created earlier record nothing.
+ * @returns undefined if no exporter is configured
+ * @throws SaladError ADDRESS_UNAVAILABLE if the server cannot listen on the address
  */
-export async function startSdkWith(
-  serviceName: string,
-  prometheus: IMetricReader | undefined,
-  environment: NodeJS.ProcessEnv,
-): Promise<RunningSdk | undefined> {
+export async function startSdk({
+  serviceName = SERVICE_NAME,
+  metricsListen = '',
+  reader,
+  environment,
+  ofSeveral = false,
+  hasReader = false,
+}: SdkOptions): Promise<RunningSdk | undefined> {
   const exportsTraces = hasEndpoint(environment, 'TRACES');
   const exportsMetrics = hasEndpoint(environment, 'METRICS');
-  if (prometheus === undefined && !exportsTraces && !exportsMetrics) return undefined;
-  const { NodeSDK } = await import('@opentelemetry/sdk-node');
+  const collector = hasReader ? await createReader() : undefined;
+  const prometheus = metricsListen === '' ? reader : await startPrometheus(metricsListen);
+  const metricReader = collector ?? prometheus;
+  if (metricReader === undefined && !exportsTraces && !exportsMetrics) return undefined;
+  const { NodeSDK, resources } = await import('@opentelemetry/sdk-node');
   const sdk = new NodeSDK({
     serviceName: environment['OTEL_SERVICE_NAME'] || serviceName,
+    // Two processes must not send the same time series.
+    ...(ofSeveral
+      ? { resource: resources.resourceFromAttributes({ 'service.instance.id': randomUUID() }) }
+      : {}),
     autoDetectResources: false,
     instrumentations: [],
     // Without these options the SDK reads OTEL_METRICS_EXPORTER and OTEL_TRACES_EXPORTER, which default to OTLP.
-    ...(prometheus ? { metricReaders: [prometheus] } : exportsMetrics ? {} : { metricReaders: [] }),
+    ...(metricReader ? { metricReaders: [metricReader] } : exportsMetrics ? {} : { metricReaders: [] }),
     ...(exportsTraces ? {} : { spanProcessors: [] }),
   });
   sdk.start();
   const stopObserving = observeEventLoop(serviceName);
   return {
+    async collect() {
+      if (collector === undefined) return undefined;
+      const { scopeMetrics } = (await collector.collect()).resourceMetrics;
+      return { scopeMetrics };
+    },
     async stop() {
       stopObserving();
       await sdk.shutdown();
     },
   };
+}
+
+/** Offers the metrics of several processes to Prometheus. @throws SaladError ADDRESS_UNAVAILABLE */
+export async function servePrometheus(
+  listen: string,
+  environment: NodeJS.ProcessEnv,
+  collect: () => Promise<CollectedMetrics>,
+): Promise<{ close(): Promise<void> }> {
+  const exporter = await startPrometheus(listen);
+  const attributes = { 'service.name': environment['OTEL_SERVICE_NAME'] || SERVICE_NAME };
+  // Of the resource, the exporter reads these attributes only.
+  const resource = { attributes } as unknown as ResourceMetrics['resource'];
+  exporter.collect = async () => ({
+    resourceMetrics: { resource, ...(await collect()) },
+    errors: [],
+  });
+  return { close: () => exporter.stopServer() };
+}
+
+/** A reader that reads when it is asked. */
+async function createReader(): Promise<MetricReader> {
+  const { MetricReader } = await import('@opentelemetry/sdk-metrics');
+  class OnRequest extends MetricReader {
+    protected async onForceFlush(): Promise<void> {}
+    protected async onShutdown(): Promise<void> {}
+  }
+  return new OnRequest();
 }
 
 async function startPrometheus(listen: string) {

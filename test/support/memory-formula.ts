@@ -3,6 +3,7 @@
  * warmed-up server, in bytes.
  */
 import type { ServeConfig } from '../../src/config/schema.js';
+import { configOfProcess } from '../../src/server/processes/division.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -49,4 +50,13 @@ export function mostBytes(config: Limits): number {
     received: Math.max(maxReceivedBytes, maxMessageBytes) + WINDOWS_BYTES + 2 * maxMessageBytes,
     reserved: config.maxAcquisitionBytes,
   });
+}
+
+/** RSS of the process that hands connections to several others. */
+export const FIRST_PROCESS_BYTES = 150 * MIB;
+
+/** The maximum of several processes together, in addition to that of the idle ones. */
+export function mostBytesOfAll(config: ServeConfig, count: number): number {
+  const parts = Array.from({ length: count }, (_, index) => mostBytes(configOfProcess(config, index, count)));
+  return parts.reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import type { ServeConfig } from '../../config/schema.js';
 import { logForeign } from '../../server/foreign-logs.js';
 import { checkListen } from '../../server/listen.js';
+import { processCount } from '../../server/processes/division.js';
+import { type RunningProcesses, startProcesses } from '../../server/processes/processes.js';
 import { type RunningServer, startServer } from '../../server/server.js';
 import { createLogger, type Logger } from '../../telemetry/logger.js';
 import { startSdk } from '../../telemetry/sdk.js';
@@ -32,6 +34,7 @@ export function registerServe(program: Command, context: ProgramContext): void {
             'their sources.',
           'Metrics for Prometheus: SALAD_METRICS_LISTEN=127.0.0.1:9464. Traces and metrics over OTLP: the standard OTEL_ ' +
             'variables.',
+          'With --processes several processes serve the one port, for a GPU that one cannot keep busy.',
           'SIGTERM or SIGINT drains: new acquisitions are refused, running ones finish. A second signal exits at once.',
         ],
         [
@@ -59,10 +62,18 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
     logger.warn({ openFiles, maxConnections }, 'the limit of open files is below what maxConnections needs');
   }
   await checkListen('metricsListen', config.metricsListen);
+  const count = processCount(config);
+  const parts = { config, logger, exit, json: flags.json === true };
+  if (count > 1) {
+    const { environment } = context;
+    await serveUntilDrained(parts, () => startProcesses(config, { logger, count, environment }));
+    return;
+  }
   // Before the server, which makes its instruments at start.
-  const sdk = await startSdk(config.metricsListen, context.environment);
+  const { metricsListen } = config;
+  const sdk = await startSdk({ metricsListen, environment: context.environment });
   try {
-    await serveUntilDrained({ config, logger, exit, json: flags.json === true });
+    await serveUntilDrained(parts, () => startServer(config, { logger }));
   } finally {
     // A receiver of telemetry that does not answer must not keep the process.
     await Promise.race([sdk?.stop(), sleep(TELEMETRY_MS, undefined, { ref: false })]);
@@ -84,36 +95,49 @@ interface ServeParts {
   readonly json: boolean;
 }
 
-async function serveUntilDrained({ config, logger, exit, json }: ServeParts): Promise<void> {
+/** A server, or several processes of one. */
+type Running = Pick<RunningServer, 'address' | 'engine' | 'models' | 'stop'> &
+  Partial<Pick<RunningProcesses, 'processes' | 'kill'>>;
+
+async function serveUntilDrained(
+  { config, logger, exit, json }: ServeParts,
+  start: () => Promise<Running>,
+): Promise<void> {
   // A process with PID 1 ignores signals without a handler. During warm-up there is nothing to drain, so it exits.
   const endWarmUp = () => exit(EXIT.interrupted);
   for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
-  const server = await startServer(config, { logger });
+  const server = await start();
   // Before the ready line is printed, because a signal right after it must drain the server.
   for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
   const drained = drainOnSignal(server, config.drainGraceMs, { logger, exit });
-  const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
-  if (json) printJson(ready);
-  else
-    print(`salad-serve is ready on ${server.address} (engine ${server.engine}): ${server.models.join(', ')}`);
+  const { address, engine, models, processes = 1 } = server;
+  if (json) printJson({ event: 'ready', address, engine, models, processes });
+  else {
+    const several = processes === 1 ? '' : `, ${processes} processes`;
+    print(`salad-serve is ready on ${address} (engine ${engine}${several}): ${models.join(', ')}`);
+  }
   await drained;
 }
 
 /** Resolves when the first signal's drain is done; a second signal exits the process at once. */
 function drainOnSignal(
-  server: RunningServer,
+  server: Running,
   graceMs: number,
   { logger, exit }: Pick<ServeParts, 'logger' | 'exit'>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let draining = false;
+    const exitNow = (code: number) => {
+      server.kill?.();
+      exit(code);
+    };
     const onSignal = (signal: NodeJS.Signals) => {
-      if (draining) exit(EXIT.interrupted);
+      if (draining) exitNow(EXIT.interrupted);
       draining = true;
       logger.info({ signal, graceMs }, 'draining; a second signal exits at once');
       setTimeout(() => {
         logger.fatal('the server did not stop in time');
-        exit(EXIT.failure);
+        exitNow(EXIT.failure);
       }, graceMs + STOP_MS).unref();
       server
         .stop(graceMs)

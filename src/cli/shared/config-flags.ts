@@ -13,6 +13,7 @@ export interface ConfigFlags {
   readonly engine?: string;
   readonly precision?: string;
   readonly workers?: string;
+  readonly processes?: string;
   readonly config?: string;
   readonly set?: Readonly<Record<string, string>>;
 }
@@ -34,6 +35,7 @@ export function withConfigFlags(command: Command): Command {
         .default(undefined, 'float32'),
     )
     .option('--workers <n>', 'number of engine threads; 0: one per core (default: 0)')
+    .option('--processes <n>', 'number of server processes behind the port, or auto (default: 1)')
     .optionsGroup('Settings:')
     .option('--config <file>', 'YAML file with settings; flags and SALAD_ variables override it')
     .option('--set <key=value>', 'any other setting; repeatable; "salad config print" lists all', addSetting)
@@ -42,11 +44,11 @@ export function withConfigFlags(command: Command): Command {
 
 /** @throws SaladError CONFIGURATION_INVALID */
 export function configOf(flags: ConfigFlags, context: ProgramContext): Promise<LoadedConfig> {
-  const { listen, models, engine, precision, workers, config: file, set } = flags;
+  const { listen, models, engine, precision, workers, processes, config: file, set } = flags;
   const sources: ConfigSources = {
     environment: context.environment,
     defaults: { models: [shippedModels()] },
-    flags: { listen, models, engine, precision, workers, ...set },
+    flags: { listen, models, engine, precision, workers, processes, ...set },
     ...(file === undefined ? {} : { file }),
   };
   return loadConfigWithOrigins(sources);

@@ -96,3 +96,20 @@ export const whole = (
     schema: z.union([z.number(), digits]).pipe(z.int().min(min).max(max)),
   };
 };
+
+/** A whole number, or the word `auto`. */
+export const wholeOrAuto = (
+  field: FieldOptions<number | 'auto'> & {
+    readonly unit: string;
+    readonly min: number;
+    readonly max: number;
+  },
+): ConfigField<number | 'auto'> => {
+  const { default: _default, ...rest } = field;
+  const number = whole({ ...rest, default: field.min });
+  return {
+    ...field,
+    allowed: `${number.allowed}, or auto`,
+    schema: z.union([z.literal('auto'), number.schema]),
+  };
+};

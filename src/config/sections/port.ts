@@ -1,5 +1,5 @@
 /** Section "Port". */
-import { address, optionalAddress, whole } from './field.js';
+import { address, optionalAddress, whole, wholeOrAuto } from './field.js';
 import type { SettingsOf } from './section.js';
 
 const MIB = 1024 * 1024;
@@ -32,6 +32,15 @@ export const PORT_FIELDS = {
     min: 0,
     max: 86_400_000,
     description: 'Longest time for running acquisitions to finish after a stop was requested.',
+  }),
+  processes: wholeOrAuto({
+    env: 'SALAD_PROCESSES',
+    default: 1,
+    unit: 'processes',
+    min: 1,
+    max: 64,
+    description:
+      'Server processes behind the one port: each has a thread for the port, its own engine and its own batches. More than one is for a GPU that one port thread cannot keep busy. auto: one for every four cores, at most 8. workers, maxConnections, maxConcurrentAcquisitions, maxAcquisitionBytes and maxReceivedBytes are divided among them; all other limits apply in each.',
   }),
 } as const;
 

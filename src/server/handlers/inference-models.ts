@@ -8,6 +8,7 @@ import type {
 import { configOf, EXTENSIONS, metadataOf } from '../../oip/metadata.js';
 import type { Statistics } from '../../oip/statistics.js';
 import { allViews, findView, isOtherView, type ModelView } from '../../oip/views.js';
+import type { ModelChanges } from '../../registry/model-changes.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { packageVersion } from '../../util/package-root.js';
 import { checkModelName } from '../../wire/header.js';
@@ -16,11 +17,17 @@ import { unaryHandler } from './unary.js';
 
 export interface OpenInferenceContext extends AnomalyScoringContext {
   readonly logger: Logger;
+  readonly changes: ModelChanges;
 }
 
 /** All methods but those that score. */
 export function inferenceModelHandlers(
-  { registry, calls, config }: Pick<OpenInferenceContext, 'registry' | 'calls' | 'config'>,
+  {
+    registry,
+    changes,
+    calls,
+    config,
+  }: Pick<OpenInferenceContext, 'registry' | 'changes' | 'calls' | 'config'>,
   statistics: Statistics,
 ) {
   const isReady = () => registry.pool.isServing && !calls.drainSignal.aborted;
@@ -44,11 +51,11 @@ export function inferenceModelHandlers(
         ready && !isReady() ? [] : [...allViews(registry).map(indexEntry), ...(ready ? [] : otherVersions())],
     })),
     repositoryModelLoad: unary(async (request: RepositoryModelLoadRequest) => {
-      await registry.load(nameToChange(request, []));
+      await changes.load(nameToChange(request, []));
       return {};
     }),
     repositoryModelUnload: unary(async (request: RepositoryModelUnloadRequest) => {
-      registry.unload(nameToChange(request, ['unload_dependents']));
+      await changes.unload(nameToChange(request, ['unload_dependents']));
       return {};
     }),
   } satisfies Partial<GRPCInferenceServiceServer>;

@@ -18,6 +18,7 @@ import {
   ModelVersionState,
   type ModelVersionStatus,
 } from '../../gen/salad/v1/model_registry.js';
+import type { ModelChanges } from '../../registry/model-changes.js';
 import type { ModelRegistry, ModelVersion, VersionState } from '../../registry/model-registry.js';
 import { minFalsePositiveRate, quantileOfSorted } from '../../scoring/calibration.js';
 import { checkModelName } from '../../wire/header.js';
@@ -33,7 +34,11 @@ const WIRE_STATES: Readonly<Record<VersionState, ModelVersionState>> = {
   refused: ModelVersionState.MODEL_VERSION_STATE_REFUSED,
 };
 
-export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: number): ModelRegistryServer {
+export function modelRegistryHandlers(
+  registry: ModelRegistry,
+  changes: ModelChanges,
+  retryDelayMs: number,
+): ModelRegistryServer {
   const unary = <Request, Response>(answer: (request: Request) => Response | Promise<Response>) =>
     unaryHandler(answer, retryDelayMs);
   const list = unary<ModelRegistryListRequest, ModelRegistryListResponse>(() => ({
@@ -48,12 +53,12 @@ export function modelRegistryHandlers(registry: ModelRegistry, retryDelayMs: num
   const load = unary<ModelRegistryLoadRequest, ModelRegistryLoadResponse>(async ({ model }) => {
     const { name = '', version } = model ?? {};
     checkModelName(name, 'model.name');
-    return { model: modelMessage(await registry.load(name, version)) };
+    return { model: modelMessage(await changes.load(name, version)) };
   });
-  const unload = unary<ModelRegistryUnloadRequest, ModelRegistryUnloadResponse>(({ model }) => {
+  const unload = unary<ModelRegistryUnloadRequest, ModelRegistryUnloadResponse>(async ({ model }) => {
     const { name = '', version } = model ?? {};
     checkModelName(name, 'model.name');
-    return { models: registry.unload(name, version).map(identityOf) };
+    return { models: (await changes.unload(name, version)).map(identityOf) };
   });
   const watch: handleServerStreamingCall<ModelRegistryWatchRequest, ModelRegistryWatchResponse> = (call) => {
     writeLatest(

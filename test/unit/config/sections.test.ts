@@ -6,7 +6,7 @@ import { CONFIG_FIELDS, CONFIG_SECTIONS } from '../../../src/config/schema.js';
 import { root } from '../../support/docs.js';
 
 /** The files that may see the whole configuration: every other file takes the sections that it reads. */
-const SEES_ALL = /^src\/(server\/server\.ts$|cli\/|config\/)/;
+const SEES_ALL = /^src\/(server\/(server|processes\/.*)\.ts|cli\/|config\/)/;
 
 describe('the sections of the configuration', () => {
   it('contain every setting exactly once, in the order of CONFIG_FIELDS', () => {

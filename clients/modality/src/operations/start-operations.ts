@@ -1,5 +1,5 @@
 /** Starts telemetry and the port of operations, before anything else of the gateway. */
-import { type RunningSdk, startSdkWith } from '../../../../src/telemetry/sdk.js';
+import { type RunningSdk, startSdk } from '../../../../src/telemetry/sdk.js';
 import { OperationsPort, type OperationsPortOptions } from './operations-port.js';
 
 const SERVICE_NAME = 'salad-modality';
@@ -23,12 +23,12 @@ export async function startOperations(
   environment: NodeJS.ProcessEnv,
 ): Promise<Operations> {
   if (listen === undefined) {
-    const sdk = await startSdkWith(SERVICE_NAME, undefined, environment);
+    const sdk = await startSdk({ serviceName: SERVICE_NAME, environment });
     return { port: undefined, close: () => stopSdk(sdk) };
   }
   const { PrometheusExporter } = await import('@opentelemetry/exporter-prometheus');
   const prometheus = new PrometheusExporter({ preventServerStart: true });
-  const sdk = await startSdkWith(SERVICE_NAME, prometheus, environment);
+  const sdk = await startSdk({ serviceName: SERVICE_NAME, reader: prometheus, environment });
   try {
     const metrics: OperationsPortOptions['metrics'] = (request, response) =>
       prometheus.getMetricsRequestHandler(request, response);

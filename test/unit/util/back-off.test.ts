@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { BackOff } from '../../../src/pool/back-off.js';
+import { BackOff } from '../../../src/util/back-off.js';
 
 describe('BackOff', () => {
   it('doubles with every failure in a row, up to the limit, separately for each engine', () => {
-    const backOff = new BackOff(100, 350);
+    const backOff = new BackOff<string>(100, 350);
     assert.deepEqual(
       [0, 1, 2, 3].map((now) => backOff.recordFailure('onnx', now)),
       [100, 200, 350, 350],
@@ -18,7 +18,7 @@ describe('BackOff', () => {
   });
 
   it('starts with the first wait again after an engine served as long as the longest wait', () => {
-    const backOff = new BackOff(100, 350);
+    const backOff = new BackOff<string>(100, 350);
     backOff.recordFailure('onnx', 0);
     assert.equal(backOff.recordFailure('onnx', 1000, 349), 200);
     assert.equal(backOff.recordFailure('onnx', 2000, 350), 100);

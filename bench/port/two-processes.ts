@@ -1,0 +1,132 @@
+/** Two server processes beside one: what the port can take, and the latency of real acquisitions. */
+import { join } from 'node:path';
+import { runLoad } from '../../clients/load/src/index.js';
+import { SaladClient } from '../../clients/typescript/src/index.js';
+import { readBundle } from '../../src/bundle/bundle.js';
+import { packageRoot, shippedModels } from '../../src/util/package-root.js';
+import { serverProcesses } from '../support/child-processes.js';
+import { median, spread } from '../support/figures.js';
+import { NO_QUEUE_LIMIT, type ServerProcess, startProcess, startSalad } from '../support/server-process.js';
+import { tileWorkload } from '../support/workload.js';
+import { PortClient } from './client.js';
+import type { Door } from './doors.js';
+import { threadTime } from './thread-time.js';
+
+/** Connections, half of them to each of two processes. */
+const CONNECTIONS = 4;
+const STREAMS_PER_CONNECTION = 2;
+const LOAD_STREAMS = 64;
+
+export interface TwoProcessesOptions {
+  readonly model: string;
+  readonly door: Door;
+  /** Of the servers. */
+  readonly cores: string;
+  readonly quick: boolean;
+}
+
+export async function measureTwoProcesses(options: TwoProcessesOptions): Promise<Record<string, unknown>> {
+  return { ...(await measureCapacity(options)), phantom64: await measureLatency(options) };
+}
+
+/**
+ * The images that the port could take in a second of CPU time of its busiest thread: other than the rate of this run, it
+ * does not depend on how many cores are left for the clients. The engine answers at once.
+ */
+async function measureCapacity({ door, cores, quick }: TwoProcessesOptions) {
+  const [one, two] = await Promise.all([startInstant(1, cores), startInstant(2, cores)]);
+  try {
+    for (const server of [one, two]) await run(door, server, quick ? 500 : 6000);
+    const runs: { one: PortRun; two: PortRun }[] = [];
+    for (let repeat = 0; repeat < (quick ? 1 : 5); repeat++) {
+      const durationMs = quick ? 500 : 3000;
+      runs.push({ one: await run(door, one, durationMs), two: await run(door, two, durationMs) });
+    }
+    const ratios = runs.map((each) => each.two.perBusySecond / each.one.perBusySecond);
+    return {
+      twoProcessesRatio: median(ratios),
+      twoProcessesRatioRange: spread(ratios),
+      onePerBusySecond: median(runs.map((each) => each.one.perBusySecond)),
+      twoPerBusySecond: median(runs.map((each) => each.two.perBusySecond)),
+      /** Clients and servers share the machine: with few cores this is a ratio of the machine, not of the ports. */
+      imagesPerSecondRatio: median(runs.map((each) => each.two.perSecond / each.one.perSecond)),
+    };
+  } finally {
+    await Promise.all([one.stop(), two.stop()]);
+  }
+}
+
+interface PortRun {
+  readonly perSecond: number;
+  readonly perBusySecond: number;
+}
+
+function startInstant(processes: number, cores: string): Promise<ServerProcess> {
+  const program = join(packageRoot(), 'dist/bench/port/salad-process.js');
+  const environment = {
+    ...NO_QUEUE_LIMIT,
+    SALAD_LOG_LEVEL: 'warn',
+    SALAD_BENCH_PROCESSES: String(processes),
+  };
+  return startProcess(process.execPath, [program, shippedModels()], cores, environment);
+}
+
+async function run(door: Door, server: ServerProcess, durationMs: number): Promise<PortRun> {
+  const clients = Array.from({ length: CONNECTIONS }, () => new PortClient(server.address));
+  const children = serverProcesses(server.pid);
+  const pids = children.length === 0 ? [server.pid] : children;
+  const portMs = () => pids.map((pid) => threadTime(pid).main);
+  try {
+    const before = portMs();
+    const results = await Promise.all(
+      clients.map((client) => client.run(door, STREAMS_PER_CONNECTION, durationMs)),
+    );
+    const busiestMs = Math.max(...portMs().map((ms, index) => ms - before[index]!));
+    const images = results.reduce((sum, result) => sum + result.images, 0);
+    const ms = Math.max(...results.map((result) => result.ms));
+    return { perSecond: (1000 * images) / ms, perBusySecond: (1000 * images) / busiestMs };
+  } finally {
+    for (const client of clients) client.close();
+  }
+}
+
+/** Tiles a second and latency at 64 streams with a real engine: the same cores, shared by one process or by two. */
+async function measureLatency({ model, cores, quick }: TwoProcessesOptions) {
+  const bundle = join(shippedModels(), model, '1');
+  const { geometry } = await readBundle(bundle);
+  const workload = tileWorkload(geometry);
+  const start = (processes: number) =>
+    startSalad({
+      models: bundle,
+      cores,
+      environment: { ...NO_QUEUE_LIMIT, SALAD_PROCESSES: String(processes) },
+    });
+  const [one, two] = [await start(1), await start(2)];
+  const load = async (server: ServerProcess) => {
+    const clients = Array.from({ length: CONNECTIONS }, () => new SaladClient(server.address));
+    try {
+      const { tiles, acquisitions } = await runLoad({
+        ...{ clients, workload, model: { name: model }, timeoutMs: 60_000 },
+        arrivals: { kind: 'streams', count: LOAD_STREAMS, intervalMs: 0 },
+        durationMs: quick ? 1200 : 6000,
+        warmUpMs: quick ? 300 : 2000,
+      });
+      return { tilesPerSecond: tiles.perSecond, p99Ms: acquisitions.p99Ms, failed: acquisitions.failed };
+    } finally {
+      for (const client of clients) client.close();
+    }
+  };
+  try {
+    const runs = [];
+    for (let repeat = 0; repeat < (quick ? 1 : 5); repeat++)
+      runs.push([await load(one), await load(two)] as const);
+    return {
+      streams: LOAD_STREAMS,
+      tilesPerSecondRatio: median(runs.map(([a, b]) => b.tilesPerSecond / a.tilesPerSecond)),
+      p99Ratio: median(runs.map(([a, b]) => b.p99Ms / a.p99Ms)),
+      failed: runs.flat().reduce((sum, { failed }) => sum + failed, 0),
+    };
+  } finally {
+    await Promise.all([one.stop(), two.stop()]);
+  }
+}

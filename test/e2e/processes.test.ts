@@ -1,0 +1,281 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { cpSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, it } from 'mocha';
+import { serverProcesses } from '../../bench/support/child-processes.js';
+import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
+import { Latch } from '../../src/acquisition/index.js';
+import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/free-port.js';
+import { healthClient } from '../support/health-client.js';
+import { registryClient } from '../support/registry-client.js';
+import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
+import { secure } from '../support/secured.js';
+import { writeSmallBundle } from '../support/small-bundle.js';
+import {
+  type ModelsFolder,
+  smallHeader,
+  smallImage,
+  smallModels,
+  smallRows,
+} from '../support/small-server.js';
+
+const chunks = smallRows(smallImage(1));
+const PROCESSES = 2;
+
+describe('salad serve with two processes', function () {
+  this.timeout(120_000);
+  let models: ModelsFolder;
+  let folder: string;
+  let server: ServeProcess;
+  const closers: (() => void)[] = [];
+
+  before(async () => {
+    models = await smallModels();
+    folder = await mkdtemp(join(tmpdir(), 'salad-processes-'));
+  });
+  after(async () => {
+    await models.remove();
+    await rm(folder, { recursive: true });
+  });
+  afterEach(async () => {
+    for (const close of closers.splice(0)) close();
+    await server.stop('SIGKILL');
+  });
+
+  const start = async (settings: Readonly<Record<string, unknown>> = {}, served = models.path) => {
+    const flags = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
+    const engine = ['--engine', 'onnx', '--workers', '1', '--processes', String(PROCESSES)];
+    server = await startServeUnder({}, '--models', served, ...engine, ...flags);
+  };
+  /** A client with a connection of its own. The connections of two go to two processes. */
+  const client = (options: ConstructorParameters<typeof SaladClient>[1] = {}) => {
+    const made = new SaladClient(server.address, { retry: false, ...options });
+    closers.push(() => made.close());
+    return made;
+  };
+  const registry = () => {
+    const made = registryClient(server.address);
+    closers.push(() => made.close());
+    return made;
+  };
+  const check = async (service: string, address = server.address) => {
+    const health = healthClient(address);
+    try {
+      return await health.check(service);
+    } finally {
+      health.close();
+    }
+  };
+  const score = async (by: SaladClient, id = 'a') => {
+    const { coverage } = await by.scoreAcquisition(smallHeader(id), chunks);
+    assert.equal(coverage?.scored, 64);
+  };
+  /** Half of an acquisition, and the rest after `release`. */
+  const held = async (by: SaladClient) => {
+    const released = new Latch();
+    const accepted = new Latch();
+    async function* source(): AsyncGenerator<PixelChunk> {
+      yield* chunks.slice(0, 4);
+      await released.wait();
+      yield* chunks.slice(4);
+    }
+    const outcome = by.scoreAcquisition(smallHeader('held'), source, {
+      timeoutMs: 60_000,
+      onEvent: ({ type }) => {
+        if (type === 'accepted') accepted.open();
+      },
+    });
+    outcome.catch(() => {});
+    await accepted.wait();
+    return { release: () => released.open(), outcome };
+  };
+  const killOne = () => process.kill(serverProcesses(server.process.pid)[0]!, 'SIGKILL');
+
+  it('counts all acquisitions once in one scrape, also those of a process that has ended', async () => {
+    const metricsListen = `127.0.0.1:${await freePort()}`;
+    await start({ metricsListen });
+    assert.equal(server.ready['processes'], PROCESSES);
+    assert.equal(serverProcesses(server.process.pid).length, PROCESSES);
+    const scrape = async () => {
+      const text = await (await fetch(`http://${metricsListen}/metrics`)).text();
+      const value = (name: string) =>
+        Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
+      return {
+        acquisitions: value('salad_acquisition_duration_count'),
+        patches: value('salad_patches_total'),
+        slots: value('salad_slots_free'),
+        models: Number(/^salad_models\{salad_state="serving"[^}]*\} (\d+)$/m.exec(text)?.[1]),
+      };
+    };
+    const [one, other] = [client(), client()];
+    for (let round = 0; round < 5; round++) {
+      await score(one, `one${round}`);
+      await score(other, `other${round}`);
+    }
+    // Two slots in each process; the same model in both.
+    const expected = { acquisitions: 10, patches: 640, slots: 2 * PROCESSES, models: 1 };
+    assert.deepEqual(await scrape(), expected);
+    killOne();
+    await eventually(async () => assert.deepEqual(await scrape(), { ...expected, slots: 2 }));
+    await eventually(() => assert.equal(serverProcesses(server.process.pid).length, PROCESSES));
+    await eventually(async () => assert.deepEqual(await scrape(), expected));
+    await score(client(), 'after');
+    assert.equal((await scrape()).acquisitions, 11);
+  });
+
+  it('loads and unloads a version in every process, and in one that is started again', async () => {
+    const own = join(folder, 'models');
+    await writeSmallBundle(own);
+    await writeSmallBundle(join(folder, 'later'), { version: 2 });
+    await start({ admin: true }, own);
+    cpSync(join(folder, 'later/small/2'), join(own, 'small/2'), { recursive: true });
+    const [one, other] = [registry(), registry()];
+    const states = () => Promise.all([one.states(), other.states()]);
+    const both = ['small@1 serving', 'small@2 serving*'];
+    assert.deepEqual(await states(), [['small@1 serving*'], ['small@1 serving*']]);
+    const loaded = await one.load('small', 2);
+    assert.equal(loaded.model?.identity?.version, 2);
+    // Answered once every process has it.
+    assert.deepEqual(await states(), [both, both]);
+    assert.equal(await check('salad.model.small@2'), 'SERVING');
+    const unloaded = await other.unload('small', 1);
+    assert.deepEqual(
+      unloaded.models.map(({ version }) => version),
+      [1],
+    );
+    await eventually(async () =>
+      assert.deepEqual(await states(), [['small@2 serving*'], ['small@2 serving*']]),
+    );
+    await assert.rejects(one.load('small', 7), /NOT_FOUND.*small@7/s);
+    await assert.rejects(one.unload('small'), /FAILED_PRECONDITION.*no model would be left/s);
+    const [before] = serverProcesses(server.process.pid);
+    killOne();
+    await eventually(() => {
+      const now = serverProcesses(server.process.pid);
+      assert.ok(now.length === PROCESSES && !now.includes(before!));
+    });
+    // Both processes have connections of their own again once the new one takes them.
+    await eventually(async () => {
+      const answers = await Promise.all([registry().states(), registry().states(), registry().states()]);
+      assert.deepEqual(answers, new Array(3).fill(['small@2 serving*']));
+      assert.equal(await check('salad.model.small@1'), 'NOT_SERVING');
+    });
+  });
+
+  it('finishes what runs in every process, refuses what is new, then refuses connections, and exits with 0', async () => {
+    const healthListen = `127.0.0.1:${await freePort()}`;
+    await start({ healthListen });
+    const running = await held(client());
+    await score(client());
+    assert.deepEqual([await check(''), await check('', healthListen)], ['SERVING', 'SERVING']);
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    await eventually(async () =>
+      assert.deepEqual(
+        [await check(''), await check('', healthListen), await check('salad.live', healthListen)],
+        ['NOT_SERVING', 'NOT_SERVING', 'SERVING'],
+      ),
+    );
+    // Two, so that both processes are asked: one of them has no call that runs.
+    for (const late of [client(), client()]) {
+      await assert.rejects(score(late), (error: unknown) => {
+        assert.ok(error instanceof SaladClientError);
+        assert.deepEqual([error.status, error.reason], ['UNAVAILABLE', 'DRAINING']);
+        return true;
+      });
+    }
+    running.release();
+    assert.equal((await running.outcome).coverage?.scored, 64);
+    assert.deepEqual(await exited, [0, null]);
+    const [host, port] = server.address.split(':');
+    const refused = connect(Number(port), host);
+    const [error] = await once(refused, 'error');
+    assert.equal((error as NodeJS.ErrnoException).code, 'ECONNREFUSED');
+  });
+
+  it('ends all processes at a second signal, with 130', async () => {
+    await start();
+    await held(client());
+    const pids = serverProcesses(server.process.pid);
+    const exited = once(server.process, 'exit');
+    server.process.kill('SIGTERM');
+    await eventually(async () => assert.equal(await check(''), 'NOT_SERVING'));
+    server.process.kill('SIGINT');
+    assert.deepEqual(await exited, [130, null]);
+    await eventually(() => {
+      for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+    });
+  });
+
+  it('ends its processes where it is killed itself', async () => {
+    await start();
+    const pids = serverProcesses(server.process.pid);
+    assert.equal(pids.length, PROCESSES);
+    await server.stop('SIGKILL');
+    await eventually(() => {
+      for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+    });
+  });
+
+  it('leaves signals to the first process: a terminal sends them to all', async () => {
+    await start();
+    const running = await held(client());
+    const exited = once(server.process, 'exit');
+    for (const pid of [...serverProcesses(server.process.pid), server.process.pid!])
+      process.kill(pid, 'SIGINT');
+    running.release();
+    assert.equal((await running.outcome).coverage?.scored, 64);
+    assert.deepEqual(await exited, [0, null]);
+  });
+
+  it('serves over TLS, with client certificates', async () => {
+    const { flags, credentials } = await secure(join(folder, 'tls'), {
+      tls: true,
+      apiKeys: false,
+      tokens: false,
+    });
+    await start(flags);
+    const { ca = '', certificate = '', privateKey = '' } = credentials;
+    const tls = { ca, certificate, privateKey };
+    for (let index = 0; index < 2 * PROCESSES; index++) await score(client({ tls }), `tls${index}`);
+    await assert.rejects(score(client()), { status: 'UNAVAILABLE' });
+  });
+
+  it('pings a silent client, and keeps its connection while it answers', async () => {
+    await start({ keepaliveMs: 100, keepaliveTimeoutMs: 2000 });
+    for (let index = 0; index < PROCESSES; index++) {
+      const session = connectHttp2(`http://${server.address}`);
+      closers.push(() => session.destroy());
+      await once(session, 'connect');
+      for (let ping = 0; ping < 5; ping++) await once(session, 'ping');
+      assert.equal(session.destroyed, false);
+      const stream = session.request({
+        ':method': 'POST',
+        ':path': '/grpc.health.v1.Health/Check',
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      });
+      stream.end(Buffer.alloc(5));
+      const [headers] = await once(stream, 'response');
+      assert.equal(headers[':status'], 200);
+      stream.destroy();
+    }
+  });
+
+  it('does not start where its processes cannot, with their error', async () => {
+    await start();
+    const arguments_ = ['--models', join(folder, 'nowhere'), '--listen', '127.0.0.1:0'];
+    const alone = await salad('serve', ...arguments_);
+    const several = await salad('serve', ...arguments_, '--processes', '2');
+    const message = ({ stderr }: typeof alone) =>
+      stderr.split('\n').filter((line) => line.startsWith('salad: '));
+    assert.deepEqual([several.code, message(several)], [alone.code, message(alone)]);
+    assert.equal(message(alone).length, 1);
+  });
+});
