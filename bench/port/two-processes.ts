@@ -106,7 +106,7 @@ async function measureLatency({ model, cores, quick }: TwoProcessesOptions) {
     const clients = Array.from({ length: CONNECTIONS }, () => new SaladClient(server.address));
     try {
       const { tiles, acquisitions } = await runLoad({
-        ...{ clients, workload, model: { name: model }, timeoutMs: 60_000 },
+        ...{ clients, kinds: [{ model: { name: model }, workload }], timeoutMs: 60_000 },
         arrivals: { kind: 'streams', count: LOAD_STREAMS, intervalMs: 0 },
         durationMs: quick ? 1200 : 6000,
         warmUpMs: quick ? 300 : 2000,
