@@ -15,6 +15,7 @@ import { benchDetection } from './suites/detection.js';
 import { benchDicom } from './suites/dicom.js';
 import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
+import { benchModality } from './suites/modality.js';
 import { benchPeers } from './suites/peers.js';
 import { benchPort } from './suites/port.js';
 import { benchProtocols } from './suites/protocols.js';
@@ -96,6 +97,13 @@ const SUITES: Readonly<Record<string, Suite>> = {
     purpose: 'variants of the preset gabor on normal images with synthetic lesions; takes half an hour',
     isOnDemand: true,
   },
+  modality: {
+    run: benchModality,
+    purpose:
+      "the DICOM gateway: from storescu to the report at Orthanc; reception with fsync compared with DCMTK's storescp; " +
+      'memory with 50 mammograms in the queue; installs DCMTK and Orthanc from Debian where they are missing',
+    isOnDemand: true,
+  },
   ghz: {
     run: benchGhz,
     purpose:
@@ -132,7 +140,7 @@ const program = new Command('npm run bench --')
           'PyTorch to the suite engines (installs 5 GB from PyPI).',
       ],
       [
-        ['npm run bench', 'run all suites but peers, ghz and detection-ablation'],
+        ['npm run bench', 'run all suites but peers, modality, ghz and detection-ablation'],
         ['npm run -s bench -- --suite streaming --quick --json', 'try one suite'],
         ['npm run bench -- --suite peers', 'compare with other servers'],
       ],

@@ -61,14 +61,20 @@ const STEPS = [
   { name: `test:node${FAST}`, run: ['node', 'scripts/run.mjs', 'test'], node: FAST, quiet: true },
   { name: 'helm', run: [node, 'scripts/helm/check.mjs'], quiet: true },
   { name: 'helm:api', run: [node, 'scripts/helm/cluster.mjs'] },
-  { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu'], fetches: true },
+  { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu', 'modality'], fetches: true },
   { name: 'container', run: [node, 'scripts/container/check.mjs'], quiet: true },
   { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true, minutes: 40 },
-  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true, quiet: true },
+  // Short runs, which only show that the suites work: their figures mean nothing.
   {
     name: 'bench',
     run: [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json'],
     fetches: true,
+    background: true,
+  },
+  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true },
+  {
+    name: 'bench:modality',
+    run: [node, 'scripts/run.mjs', 'bench', '--suite', 'modality', '--quick', '--json'],
     quiet: true,
   },
 ];

@@ -7,10 +7,17 @@ import { pathToFileURL } from 'node:url';
 import { build, install, root } from './prepare.mjs';
 
 const [verb, ...args] = process.argv.slice(2);
-/** Arguments of mocha by verb. Of the fast suite, two files run at once. */
+/**
+ * Runs of mocha by verb, one after the other, as their arguments. Two files run at once, except those that measure time
+ * or load.
+ */
+const AT_ONCE = ['--parallel', '--jobs', '2'];
 const TESTS = {
-  test: ['--parallel', '--jobs', '2', 'test/integration/**/*.test.ts', 'test/unit/**/*.test.ts'],
-  'test-slow': ['test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'],
+  test: [[...AT_ONCE, 'test/integration/**/*.test.ts', 'test/unit/**/*.test.ts']],
+  'test-slow': [
+    [...AT_ONCE, '--ignore', 'test/slow/alone/**', 'test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'],
+    ['test/slow/alone/**/*.test.ts'],
+  ],
 };
 
 /** Built programs by verb; every other verb is `salad`. */
@@ -25,9 +32,12 @@ try {
 }
 
 if (verb in TESTS) {
-  const suite = args.some((arg) => arg.endsWith('.ts')) ? [] : TESTS[verb];
+  const named = args.some((arg) => arg.endsWith('.ts'));
+  // Files that run at once must not prepare the same tool at once.
+  if (verb === 'test-slow' && !named) await import('./tools.mjs');
+  const runs = named ? [[]] : TESTS[verb];
   // Not `process.exit`, which would cut off output that is not written yet.
-  process.exitCode = await runTests([...suite, ...args]);
+  for (const run of runs) process.exitCode = (await runTests([...run, ...args])) || process.exitCode;
 } else {
   await runProgram();
 }

@@ -15,6 +15,7 @@ import { apiServer } from './helm/api-server.mjs';
 import { kubernetesSchemas } from './helm/kubernetes.mjs';
 import { debian, program } from './helm/tools.mjs';
 import { root } from './root.mjs';
+import { ensureOhif } from './viewer/ohif.mjs';
 
 program('helm');
 program('kubeconform');
@@ -33,3 +34,4 @@ execFileSync(process.execPath, [join(root, 'scripts/telemetry/receivers.mjs')], 
 ensureTools();
 ensureBrowser();
 ensureDicomTools();
+ensureOhif();

@@ -40,7 +40,12 @@ export async function startCpuEngines(
   } catch {
     // The results have the reason under `oneThread`.
   }
-  runners.set('onnx', await Runner.start({ engine: 'onnx', threads, cores }));
+  try {
+    runners.set('onnx', await Runner.start({ engine: 'onnx', threads, cores }));
+  } catch (error) {
+    await stopAll(runners);
+    throw error;
+  }
   return runners;
 }
 

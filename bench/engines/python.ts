@@ -1,6 +1,5 @@
 /** Runs an ONNX file in Python's onnxruntime or PyTorch (from PyPI) in a process; see ort.py and pytorch.py. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
@@ -8,6 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 import { buildOnnx } from '../../src/network/onnx/build.js';
 import { packageRoot } from '../../src/util/package-root.js';
 import { onCores } from '../support/cores.js';
+import { endProcess } from '../support/end-process.js';
 import { benchSource } from '../support/model-sources.js';
 import { installPeer } from '../support/python-packages.js';
 import type { RunAnswer, RunRequest } from './runner.js';
@@ -47,10 +47,8 @@ export class PythonRuntime {
     return (await answer) as RunAnswer;
   }
 
-  async stop(): Promise<void> {
-    const exited = once(this.child, 'exit');
-    this.child.stdin.end();
-    await exited;
+  stop(): Promise<void> {
+    return endProcess(this.child);
   }
 
   private async exportModel({ model, bank }: RunRequest) {

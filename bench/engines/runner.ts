@@ -1,9 +1,9 @@
 /** Runs an engine on worker threads in a separate process, like the pool of a server, without the rest of a server. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { EngineName, Precision } from '../../src/engines/engine.js';
 import { onCores } from '../support/cores.js';
+import { endProcess } from '../support/end-process.js';
 import type { BankChoice, SourceName } from '../support/model-sources.js';
 
 export interface RunRequest {
@@ -42,8 +42,14 @@ export class Runner {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       env: { ...process.env, ...environment },
     });
-    const { device } = (await answerOf(child)) as { readonly device: string };
-    return new Runner(child, device);
+    try {
+      const { device } = (await answerOf(child)) as { readonly device: string };
+      return new Runner(child, device);
+    } catch (error) {
+      // A process whose engine did not start waits for requests.
+      await endProcess(child);
+      throw error;
+    }
   }
 
   /** Loads the model if it is not loaded; loading and the first batch are not measured. */
@@ -53,10 +59,8 @@ export class Runner {
     return (await answer) as RunAnswer;
   }
 
-  async stop(): Promise<void> {
-    const exited = once(this.child, 'exit');
-    this.child.kill('SIGTERM');
-    await exited;
+  stop(): Promise<void> {
+    return endProcess(this.child);
   }
 }
 

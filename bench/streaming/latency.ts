@@ -127,9 +127,8 @@ export async function measureStat(bench: Bench): Promise<Record<string, unknown>
       idle.push(await acquire(client, bench, Priority.PRIORITY_STAT));
     const routine = runLoad({
       clients: [routineClient],
-      model: { name: bench.model },
+      kinds: [{ model: { name: bench.model }, workload: bench.workload }],
       arrivals: { kind: 'streams', count: ROUTINE_STREAMS, intervalMs: 0 },
-      workload: bench.workload,
       durationMs: 120_000,
       warmUpMs: 0,
       timeoutMs: 60_000,

@@ -127,9 +127,8 @@ async function load(server: ServerProcess, bundle: Bundle, streams: number, quic
     const usage = new CpuWindow(server.pid, warmUpMs, durationMs);
     const { acquisitions, tiles }: LoadResult = await runLoad({
       clients: [client],
-      model: { name: MODEL },
+      kinds: [{ model: { name: MODEL }, workload: tileWorkload(bundle.geometry) }],
       arrivals: { kind: 'streams', count: streams, intervalMs: 0 },
-      workload: tileWorkload(bundle.geometry),
       durationMs,
       warmUpMs,
       timeoutMs: 120_000,

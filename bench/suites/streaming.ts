@@ -13,17 +13,12 @@ import { shippedModels } from '../../src/util/package-root.js';
 import type { Bench } from '../streaming/bench.js';
 import { measureFirstScore, measureIdle, measureStat } from '../streaming/latency.js';
 import { measureOverload } from '../streaming/overload.js';
-import { measureThroughput, type Peak } from '../streaming/throughput.js';
+import { measureThroughput } from '../streaming/throughput.js';
+import { withBusyCores } from '../support/busy-cores.js';
 import { type CorePlan, planCores, withCores } from '../support/cores.js';
 import type { BenchOptions } from '../support/options.js';
 import { RawEngine } from '../support/raw-engine.js';
-import {
-  benchEngine,
-  NO_QUEUE_LIMIT,
-  type ServerProcess,
-  SHORT_QUEUE,
-  startSalad,
-} from '../support/server-process.js';
+import { benchEngine, NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/server-process.js';
 import { UNTRAINED_NAMES, writeUntrainedBundle } from '../support/untrained-bundle.js';
 import { tileWorkload } from '../support/workload.js';
 
@@ -31,39 +26,30 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
   const plan = planCores();
   return withCores(plan.client, async () => {
     // The fields of the streamable bundle are also at the top level of the results, where other programs read them.
-    const phantom = await withModel(shippedFolder('phantom'), quick, plan, async (bench) => {
-      const throughput = await measureThroughput(bench, [1, 8, 32, 64]);
-      return {
-        ...throughput.figures,
-        idle: await measureIdle(bench),
-        firstScore: await measureFirstScore(bench),
-        stat: await measureStat(bench),
-        peak: throughput.peak,
-      };
-    });
-    const { peak, ...figures } = phantom;
-    const overload = await measureOverloadWith(SHORT_QUEUE, { quick, peak, plan });
-    // With the default settings a server queues acquisitions for long instead of refusing them.
-    const overloadAsShipped = await measureOverloadWith({}, { quick, peak, plan });
-    const models: Record<string, unknown> = { phantom: { ...figures, overload, overloadAsShipped } };
+    const figures = await withModel(shippedFolder('phantom'), quick, plan, async (bench) => ({
+      ...(await measureThroughput(bench, [1, 8, 32, 64])),
+      idle: await measureIdle(bench),
+      firstScore: await measureFirstScore(bench),
+      stat: await measureStat(bench),
+    }));
+    const overload = await overloadAsShipped(quick, plan);
+    const overloadHalfSpeed = await withBusyCores(plan.server, () => overloadAsShipped(quick, plan));
+    const models: Record<string, unknown> = { phantom: { ...figures, overload, overloadHalfSpeed } };
     const scratch = mkdtempSync(join(tmpdir(), 'salad-streaming-'));
     try {
       const directories = [shippedFolder('chest-pediatric')];
       // Learned encoders take two to six times as long per image as log-Gabor: the overhead of the server for them.
       for (const name of UNTRAINED_NAMES) directories.push(await writeUntrainedBundle(scratch, name));
       for (const directory of [...directories, ...bundleFromEnvironment()]) {
-        const measured = await withModel(
-          directory,
-          quick,
-          plan,
-          async (bench) => (await measureThroughput(bench, [1, 8, 64])).figures,
+        const measured = await withModel(directory, quick, plan, (bench) =>
+          measureThroughput(bench, [1, 8, 64]),
         );
         models[measured.model] = measured;
       }
     } finally {
       rmSync(scratch, { recursive: true });
     }
-    return { ...figures, overload, overloadAsShipped, models };
+    return { ...figures, overload, overloadHalfSpeed, models };
   });
 }
 
@@ -75,15 +61,10 @@ function bundleFromEnvironment(): readonly string[] {
   return directory === undefined ? [] : [resolve(directory)];
 }
 
-/** @param environment settings of the server, as variables */
-async function measureOverloadWith(
-  environment: Readonly<Record<string, string>>,
-  { quick, peak, plan }: { readonly quick: boolean; readonly peak: Peak; readonly plan: CorePlan },
-): Promise<Record<string, unknown>> {
+async function overloadAsShipped(quick: boolean, plan: CorePlan): Promise<Record<string, unknown>> {
   note('bench: streaming: overload ...');
-  const server = await startSalad({ models: shippedModels(), cores: plan.server, environment });
-  const figures = await measureOverload(server, { quick, peak }).finally(() => server.stop());
-  return { settings: environment, ...figures };
+  const server = await startSalad({ models: shippedModels(), cores: plan.server });
+  return measureOverload(server, { quick }).finally(() => server.stop());
 }
 
 /**
@@ -150,9 +131,8 @@ async function warmUp(
   try {
     const { tiles, acquisitions } = await runLoad({
       clients: [client],
-      model: { name: model },
+      kinds: [{ model: { name: model }, workload }],
       arrivals: { kind: 'streams', count: 8, intervalMs: 0 },
-      workload,
       durationMs: quick ? 2500 : 20_000,
       warmUpMs: 0,
       timeoutMs: 60_000,

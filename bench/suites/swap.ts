@@ -130,9 +130,8 @@ function load(
 ): Promise<LoadResult> {
   return runLoad({
     clients: [client],
-    model: { name: MODEL },
+    kinds: [{ model: { name: MODEL }, workload }],
     arrivals,
-    workload,
     durationMs,
     warmUpMs: quick ? 500 : 1000,
     timeoutMs: 60_000,

@@ -102,9 +102,8 @@ async function load(
     const usage = new CpuWindow(server.pid, warmUpMs, durationMs);
     const { tiles } = await runLoad({
       clients: [client],
-      model: { name: model },
+      kinds: [{ model: { name: model }, workload }],
       arrivals: { kind: 'streams', count: STREAMS, intervalMs: 0 },
-      workload,
       durationMs,
       warmUpMs,
       timeoutMs: 60_000,

@@ -1,8 +1,8 @@
 /** Runs the engine without a server: the same bundle on the same cores, one thread per core, in its own process. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { onCores } from './cores.js';
+import { endProcess } from './end-process.js';
 import { benchEngine } from './server-process.js';
 
 export type RawRequest =
@@ -31,7 +31,12 @@ export class RawEngine {
     ]);
     const child = spawn(program, [...args], { stdio: ['ignore', 'inherit', 'ignore', 'ipc'] });
     const engine = new RawEngine(child);
-    await engine.answer();
+    try {
+      await engine.answer();
+    } catch (error) {
+      await endProcess(child);
+      throw error;
+    }
     return engine;
   }
 
@@ -51,10 +56,8 @@ export class RawEngine {
     return best.batchSize;
   }
 
-  async stop(): Promise<void> {
-    const exited = once(this.child, 'exit');
-    this.child.kill('SIGTERM');
-    await exited;
+  stop(): Promise<void> {
+    return endProcess(this.child);
   }
 
   private answer(): Promise<unknown> {

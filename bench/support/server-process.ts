@@ -1,11 +1,11 @@
 /** Starts a server in a separate process, as users do, on given cores. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ENGINE_NAMES, type EngineName } from '../../src/engines/engine.js';
 import { packageRoot } from '../../src/util/package-root.js';
 import { onCores } from './cores.js';
+import { endProcess } from './end-process.js';
 
 export interface ServerProcess {
   readonly pid: number;
@@ -33,10 +33,7 @@ export function benchEngine(): EngineName {
 }
 
 /** Closed-loop streams are never refused; only the overload figures measure admission control. */
-export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000' } as const;
-
-/** The setting that docs/explanation/memory.md recommends for short latencies under any load. */
-export const SHORT_QUEUE = { SALAD_MAX_QUEUE_MS: '75' } as const;
+export const NO_QUEUE_LIMIT = { SALAD_MAX_QUEUE_MS: '86400000', SALAD_OVERLOAD_QUEUE_RATIO: '0' } as const;
 
 /** Starts `salad serve` on a free loopback port with the engine of `benchEngine`. */
 export function startSalad(options: ServeOptions): Promise<ServerProcess> {
@@ -88,7 +85,7 @@ export async function startProcess(
     const { event, address } = parseFields(line);
     if (event !== 'ready' || typeof address !== 'string') continue;
     child.stdout.resume();
-    return { pid: child.pid ?? 0, address, batchLimits, stop: () => stop(child) };
+    return { pid: child.pid ?? 0, address, batchLimits, stop: () => endProcess(child) };
   }
   throw new Error(`${command} ${args.join(' ')} ended before it was ready:\n${stderr}`);
 }
@@ -100,13 +97,4 @@ function parseFields(line: string): Readonly<Record<string, unknown>> {
   } catch {
     return {};
   }
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
-  await exited;
-  clearTimeout(timer);
 }

@@ -1,12 +1,12 @@
-// `node scripts/container/build.mjs [cpu|gpu ...]`: builds localhost/salad-serve:cpu (the default) and :gpu with buildah
-// on base images of Debian packages, and prints one JSON line per image. Needs root on Debian.
+// `node scripts/container/build.mjs [cpu|gpu|modality ...]`: builds localhost/salad-serve:cpu (the default), :gpu and
+// :modality with buildah on base images of Debian packages, and prints one JSON line per image. Needs root on Debian.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeBases } from './bases.mjs';
 import { ensureTools, fail, log, read, root, run } from './tools.mjs';
 
-const BASE_OF = { cpu: 'salad-base', gpu: 'salad-gpu-base' };
+const BASE_OF = { cpu: 'salad-base', gpu: 'salad-gpu-base', modality: 'salad-base' };
 
 export const imageName = (target) => `localhost/salad-serve:${target}`;
 
@@ -31,7 +31,7 @@ export function buildImage(target) {
     // The npm cache of this machine, and its certificates if a proxy needs them, are mounted and not copied into a layer.
     ...(existsSync(npmCache) ? ['--volume', `${npmCache}:/root/.npm`] : []),
     ...(authorities === '' ? [] : ['--volume', `${authorities}:${authorities}:ro`]),
-    ...openVinoContext(),
+    ...(target === 'modality' ? [] : openVinoContext()),
     ...['--build-arg', `NODE_EXTRA_CA_CERTS=${authorities}`],
     ...['--build-arg', `VERSION=${version}`, '--build-arg', `REVISION=${read('git', ['rev-parse', 'HEAD'])}`],
     ...['--build-arg', `CREATED=${read('git', ['log', '-1', '--format=%cI'])}`],

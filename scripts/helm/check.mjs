@@ -1,10 +1,10 @@
-// The CI step `helm`: checks that the generated files are up to date, that every variant of ci/ passes helm lint and the
+// The CI step `helm`: checks that the generated files are up to date, that every variant of the charts (ci/) passes helm lint and the
 // schemas of the Kubernetes API, and that the alert rules pass promtool; then runs test/helm.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kubernetesSchemas } from './kubernetes.mjs';
-import { cache, chart, debian, helm, program, root } from './tools.mjs';
+import { CHARTS, cache, debian, helm, program, root } from './tools.mjs';
 
 const inherit = { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] };
 const node = (...args) => execFileSync(process.execPath, args, inherit);
@@ -13,32 +13,30 @@ node('scripts/helm/generate.mjs', '--check');
 
 const rendered = join(cache, 'rendered');
 mkdirSync(rendered, { recursive: true });
-const variants = readdirSync(join(chart, 'ci'));
-for (const variant of variants) {
-  const values = join(chart, 'ci', variant);
-  helm('lint', chart, '--strict', '--values', values);
-  writeFileSync(
-    join(rendered, variant),
-    helm('template', 'ci', chart, '--namespace', 'salad', '--values', values),
-  );
+const files = [];
+for (const [name, chart] of Object.entries(CHARTS)) {
+  const variants = readdirSync(join(chart, 'ci'));
+  for (const variant of variants) {
+    const values = join(chart, 'ci', variant);
+    helm('lint', chart, '--strict', '--values', values);
+    const file = join(rendered, `${name}-${variant}`);
+    writeFileSync(file, helm('template', 'ci', chart, '--namespace', 'salad', '--values', values));
+    files.push(file);
+  }
+  console.log(`helm: ${name}: ${variants.length} variants lint`);
 }
-console.log(`helm: ${variants.length} variants lint`);
 execFileSync(
   program('kubeconform'),
-  [
-    '-strict',
-    '-summary',
-    '-schema-location',
-    kubernetesSchemas(),
-    ...variants.map((name) => join(rendered, name)),
-  ],
+  ['-strict', '-summary', '-schema-location', kubernetesSchemas(), ...files],
   inherit,
 );
 
-execFileSync(join(debian('prometheus'), 'usr/bin/promtool'), ['test', 'rules', 'alerts.test.yaml'], {
-  ...inherit,
-  cwd: join(chart, 'files'),
-});
+for (const chart of Object.values(CHARTS)) {
+  execFileSync(join(debian('prometheus'), 'usr/bin/promtool'), ['test', 'rules', 'alerts.test.yaml'], {
+    ...inherit,
+    cwd: join(chart, 'files'),
+  });
+}
 
 const tests = readdirSync(join(root, 'test/helm')).map((file) => join('test/helm', file));
 const { status } = spawnSync(process.execPath, ['node_modules/mocha/bin/mocha.js', ...tests], inherit);

@@ -1,4 +1,4 @@
-// The CI step `helm:api`: installs, upgrades, rolls back and removes every variant of the chart with a real Kubernetes
+// The CI step `helm:api`: installs, upgrades, rolls back and removes every variant of the charts with a real Kubernetes
 // API: kube-apiserver from the Go module proxy with etcd of Debian. There are no nodes: this checks what the API accepts,
 // including admission by the restricted pod security standard; test/container runs the pods.
 import { execFileSync, spawn } from 'node:child_process';
@@ -10,12 +10,14 @@ import { join } from 'node:path';
 import { parseAllDocuments, stringify } from 'yaml';
 import { apiServer } from './api-server.mjs';
 import { customDefinitions } from './kubernetes.mjs';
-import { chart, debian, program } from './tools.mjs';
+import { CHARTS, debian, program } from './tools.mjs';
 
 // The API server creates a self-signed certificate for loopback when it starts.
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
 process.env.NODE_NO_WARNINGS = '1';
 const TOKEN = 'only-on-loopback';
+/** A changed setting for the upgrade. */
+const CHANGES = { 'salad-serve': 'config.maxQueueMs=1234', 'salad-modality': 'config.logLevel=warn' };
 
 function freePort() {
   return new Promise((done) => {
@@ -97,38 +99,33 @@ async function main() {
       env: { ...process.env, KUBECONFIG: join(folder, 'config') },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-  for (const variant of readdirSync(join(chart, 'ci'))) {
-    const name = variant.replace('-values.yaml', '');
-    const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
-    await call(base, '/api/v1/namespaces', 'POST', JSON.stringify({ metadata: { name, labels } }));
-    const values = ['--namespace', name, '--values', join(chart, 'ci', variant)];
-    helm('install', 'ci', chart, ...values);
-    for (const part of ['manifest', 'hooks']) {
-      await admitPods(base, name, helm('get', part, 'ci', '--namespace', name));
+  for (const [chartName, chart] of Object.entries(CHARTS)) {
+    for (const variant of readdirSync(join(chart, 'ci'))) {
+      const name = `${chartName}-${variant.replace('-values.yaml', '')}`;
+      const labels = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+      await call(base, '/api/v1/namespaces', 'POST', JSON.stringify({ metadata: { name, labels } }));
+      const values = ['--namespace', name, '--values', join(chart, 'ci', variant)];
+      helm('install', 'ci', chart, ...values);
+      for (const part of ['manifest', 'hooks']) {
+        await admitPods(base, name, helm('get', part, 'ci', '--namespace', name));
+      }
+      helm('upgrade', 'ci', chart, ...values, '--set', CHANGES[chartName], '--set', 'podLabels.changed=yes');
+      helm('rollback', 'ci', '1', '--namespace', name);
+      helm('uninstall', 'ci', '--namespace', name);
+      console.log(`helm:api: ${name} installed, upgraded, rolled back, removed`);
     }
-    helm(
-      'upgrade',
-      'ci',
-      chart,
-      ...values,
-      '--set',
-      'config.maxQueueMs=1234',
-      '--set',
-      'podLabels.changed=yes',
-    );
-    helm('rollback', 'ci', '1', '--namespace', name);
-    helm('uninstall', 'ci', '--namespace', name);
-    console.log(`helm:api: ${name} installed, upgraded, rolled back, removed`);
   }
   // The name of a release may contain dots and begin with a digit; the name of a service may not.
-  const plain = ['--namespace', 'plaintext', '--values', join(chart, 'ci/plaintext-values.yaml')];
-  helm('install', '2026.site', chart, ...plain);
-  helm('uninstall', '2026.site', '--namespace', 'plaintext');
-  console.log('helm:api: release 2026.site installed, removed');
+  for (const [chartName, chart] of Object.entries(CHARTS)) {
+    const namespace = ['--namespace', `${chartName}-plaintext`];
+    helm('install', '2026.site', chart, ...namespace, '--values', join(chart, 'ci/plaintext-values.yaml'));
+    helm('uninstall', '2026.site', ...namespace);
+    console.log(`helm:api: release 2026.site of ${chartName} installed, removed`);
+  }
 }
 
 /**
- * Checks with a dry run whether the API would accept the pods of Deployments and Jobs: without controllers they are not
+ * Checks with a dry run whether the API would accept the pods of Deployments, StatefulSets and Jobs: without controllers they are not
  * created.
  */
 async function admitPods(base, namespace, manifest) {
@@ -136,7 +133,13 @@ async function admitPods(base, namespace, manifest) {
   for (const object of parseAllDocuments(manifest).map((each) => each.toJS())) {
     const template = object?.kind === 'Pod' ? object : object?.spec?.template;
     if (!template) continue;
-    const pod = { spec: template.spec, metadata: { labels: template.metadata.labels, generateName: 'x-' } };
+    // The controller of a StatefulSet would add the volumes of its claims.
+    const claims = (object.spec.volumeClaimTemplates ?? []).map(({ metadata: { name } }) => ({
+      name,
+      persistentVolumeClaim: { claimName: name },
+    }));
+    const spec = { ...template.spec, volumes: [...(template.spec.volumes ?? []), ...claims] };
+    const pod = { spec, metadata: { labels: template.metadata.labels, generateName: 'x-' } };
     await call(base, `/api/v1/namespaces/${namespace}/pods?dryRun=All`, 'POST', JSON.stringify(pod));
     admitted += 1;
   }

@@ -8,7 +8,11 @@ import { root } from '../prepare.mjs';
 
 export { root };
 export const cache = join(root, '.cache/helm');
-export const chart = join(root, 'helm/salad-serve');
+/** Folders of the charts by name. */
+export const CHARTS = {
+  'salad-serve': join(root, 'helm/salad-serve'),
+  'salad-modality': join(root, 'helm/salad-modality'),
+};
 
 const PROGRAMS = {
   helm: 'helm.sh/helm/v3/cmd/helm@v3.22.0',

@@ -18,31 +18,24 @@ import {
   PERCENT,
   quantity,
   text,
-  VOLUMES,
   whole,
 } from './schema.mjs';
-
-const monitor = (kind) =>
-  group({
-    enabled: flag(`Create a ${kind} (Prometheus operator).`),
-    interval: text('Time between scrapes.', { pattern: DURATION }),
-    labels: labelValues('Labels that the selector of the operator matches.'),
-  });
-const probe = (kind) =>
-  group({
-    periodSeconds: whole(`Time between ${kind} probes.`, 1),
-    failureThreshold: whole(`Number of ${kind} probes in a row that must fail to count as a failure.`, 1),
-  });
+import {
+  dashboard,
+  extraVolumes,
+  ignored,
+  image,
+  issuerRef,
+  monitor,
+  names,
+  probe,
+  prometheusRule,
+  scheduling,
+} from './shared-values.mjs';
 
 /** @param config schema of the group `config` */
 export const values = (config) => ({
-  nameOverride: text('Replaces the name of the chart in labels and names.', {
-    pattern: '^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$',
-  }),
-  fullnameOverride: text(
-    'Replaces RELEASE-salad-serve as the name of every object: lower-case letters, digits and hyphens, a letter first, at most 52 characters.',
-    { pattern: '^([a-z]([-a-z0-9]{0,50}[a-z0-9])?)?$' },
-  ),
+  ...names('salad-serve', 52),
   engine: choice(
     'Inference engine: cpu (onnx on the CPU), openvino (on the CPU; faster on x86-64, scores differ in the last digits), webgpu (Vulkan on a GPU) or gpu (TensorFlow on CUDA). The last two request a GPU, nodes with GPUs and the GPU image.',
     'cpu',
@@ -51,36 +44,14 @@ export const values = (config) => ({
     'gpu',
   ),
   replicaCount: whole('Number of pods without autoscaling.', 0),
-  image: group({
-    repository: text('Image name without tag.', { minLength: 1 }),
-    tag: text('Image tag; empty: the appVersion of the chart, with -gpu for webgpu and gpu.', {
-      pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]*$|^$',
-    }),
-    digest: text('Image digest sha256:..., used instead of the tag.', {
-      pattern: '^(sha256:[0-9a-f]{64})?$',
-    }),
-    pullPolicy: choice('When the kubelet pulls the image.', 'Always', 'IfNotPresent', 'Never'),
-  }),
-  imagePullSecrets: list('Secrets for the image registry.', kubernetes(`${CORE}.LocalObjectReference`)),
+  ...image('the appVersion of the chart, with -gpu for webgpu and gpu'),
   config,
   extraEnv: list(
     'Additional environment variables of the server and of model downloads, such as OTEL_ variables. Set the settings of the server (SALAD_ variables) under config instead.',
     kubernetes(`${CORE}.EnvVar`),
   ),
-  extraVolumes: list(
+  extraVolumes: extraVolumes(
     'Additional volumes of the pods, such as a file for config.authJwks, or the certificates for NODE_EXTRA_CA_CERTS (extraEnv).',
-    {
-      ...group({
-        name: text('Name of the volume.', { pattern: '^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$' }),
-        ...Object.fromEntries(
-          Object.entries(VOLUMES).map(([kind, definition]) => [
-            kind,
-            kubernetes(`${CORE}.${definition}`, 'As in a Kubernetes Volume.'),
-          ]),
-        ),
-      }),
-      required: ['name'],
-    },
   ),
   extraVolumeMounts: list(
     'Mounts of the additional volumes in the containers of the server and of model downloads.',
@@ -105,11 +76,7 @@ export const values = (config) => ({
       clientSecretName: name(
         'Secret with tls.crt and tls.key: the client certificate of the load test and of helm test.',
       ),
-      issuerRef: group({
-        name: name('Name of the issuer of the certificate.'),
-        kind: text('Kind of the issuer: Issuer, ClusterIssuer or the kind of an external issuer.'),
-        group: text('API group of the issuer.'),
-      }),
+      issuerRef,
       dnsNames: list('Names in the certificate, in addition to those of the services.', {
         type: 'string',
         minLength: 1,
@@ -218,17 +185,7 @@ export const values = (config) => ({
       'DoNotSchedule',
     ),
   }),
-  nodeSelector: labelValues('Labels of the nodes for the pods.'),
-  tolerations: list('Tolerations of the pods.', kubernetes(`${CORE}.Toleration`)),
-  affinity: kubernetes(`${CORE}.Affinity`, 'Affinity of the pods.'),
-  priorityClassName: name('Priority class of the pods.'),
-  podAnnotations: labels('Additional annotations of the pods.'),
-  podLabels: labelValues('Additional labels of the pods.'),
-  serviceAccount: group({
-    create: flag('Create a ServiceAccount; its token is never mounted.'),
-    name: name('Name of the ServiceAccount to create, or of an existing one.'),
-    annotations: labels('Annotations of the ServiceAccount.'),
-  }),
+  ...scheduling,
   service: group({
     type: choice('Type of the Service.', 'ClusterIP', 'NodePort', 'LoadBalancer'),
     port: whole('Port of the Service.', 1, 65535),
@@ -269,14 +226,8 @@ export const values = (config) => ({
     }),
     serviceMonitor: monitor('ServiceMonitor'),
     podMonitor: monitor('PodMonitor'),
-    prometheusRule: group({
-      enabled: flag('Create a PrometheusRule with the alerts of docs/how-to/monitor.md.'),
-      labels: labelValues('Labels that the selector of the operator matches.'),
-    }),
-    dashboard: group({
-      enabled: flag('Create a ConfigMap with a Grafana dashboard.'),
-      labels: labelValues('Labels that the sidecar of Grafana matches.'),
-    }),
+    prometheusRule: prometheusRule('docs/how-to/monitor.md'),
+    dashboard,
     otlp: group({
       endpoint: text('Receiver of traces, and of metrics if telemetry.metrics.enabled is false.', {
         pattern: '^(https?://\\S+)?$',
@@ -316,9 +267,5 @@ export const values = (config) => ({
     }),
   }),
   test: group({ model: text('Model for helm test.', { minLength: 1 }) }),
-  global: {
-    type: 'object',
-    description: 'Ignored; Helm passes this value to every chart.',
-    additionalProperties: true,
-  },
+  global: ignored,
 });

@@ -51,7 +51,9 @@ export class AcquisitionBudget {
   refuseWhenFull(): void {
     const { maxAcquisitions, retryAfterMs } = this.limits;
     if (this.openCount < maxAcquisitions) return;
-    throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already`, { retryAfterMs });
+    throw new SaladError('OVERLOADED', `${maxAcquisitions} acquisitions are open already; try again later`, {
+      retryAfterMs,
+    });
   }
 
   /** Opens an acquisition and reserves its memory. @throws SaladError as `refuseWhenFull` and `reserveBytes` */
@@ -73,14 +75,18 @@ export class AcquisitionBudget {
   reserveBytes(peer: string, bytes: number, use: MemoryUse): Release {
     const { retryAfterMs } = this.limits;
     if (bytes > this.maxBytesOfUse) {
-      const why = `the image needs ${bytes} bytes of memory; the server allows ${this.maxBytesOfUse} for one image`;
+      const why = `the image needs ${bytes} bytes of memory; the server allows ${this.maxBytesOfUse} for one image (maxAcquisitionBytes)`;
       throw new SaladError('IMAGE_TOO_LARGE', why);
     }
     if (!this.peers.hasRoom(bytes) || this.reserved[use] + bytes > this.maxBytesOfUse) {
-      throw new SaladError('OVERLOADED', `no memory left for ${bytes} bytes`, { retryAfterMs });
+      throw new SaladError(
+        'OVERLOADED',
+        `no memory is left for the ${bytes} bytes of this image; try again later`,
+        { retryAfterMs },
+      );
     }
     if (!this.peers.acquire(peer, bytes)) {
-      const why = `${peer} has ${this.peers.held(peer)} bytes of memory reserved, and may not reserve more while others may need it`;
+      const why = `${peer} has ${this.peers.held(peer)} bytes of memory reserved, its share of the server's; try again when its other images are done`;
       throw new SaladError('QUOTA_EXCEEDED', why, { retryAfterMs });
     }
     this.reserved[use] += bytes;

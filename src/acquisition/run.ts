@@ -180,7 +180,7 @@ export class AcquisitionRun {
 
   private *receiveRows(firstRow: number, samples: Uint8Array): Generator<void> {
     if (firstRow !== this.image.rowsReceived) {
-      const why = `must be ${this.image.rowsReceived}, the next row not yet sent; is ${firstRow}`;
+      const why = `must be ${this.image.rowsReceived}, the row after the last one received, and is ${firstRow}: send rows in order`;
       throw SaladError.field('ROWS_OUT_OF_ORDER', 'rows.first_row', why);
     }
     for (const ready of this.image.rowSteps(samples)) {

@@ -164,7 +164,10 @@ class GuardedCall extends ServerInterceptingCall {
   private checkScope(identity: Identity): void {
     const requirement = requirementOf(this.method.path);
     if (requirement === 'admin' && !this.parts.config.admin) {
-      throw new SaladError('ADMIN_DISABLED', 'this server does not offer calls that change it');
+      throw new SaladError(
+        'ADMIN_DISABLED',
+        'this server does not offer calls that change it (its setting admin is off)',
+      );
     }
     if ((requirement === 'admin' || requirement === 'score') && !identity.scopes.has(requirement)) {
       throw new SaladError('SCOPE_MISSING', `${identity.name} lacks the scope "${requirement}"`);
@@ -176,7 +179,9 @@ class GuardedCall extends ServerInterceptingCall {
     const excessMs = this.parts.rateLimiter.record(peer);
     if (excessMs > 0) {
       const retryAfterMs = Math.ceil(excessMs);
-      throw new SaladError('QUOTA_EXCEEDED', `${peer} makes too many calls a second`, { retryAfterMs });
+      throw new SaladError('QUOTA_EXCEEDED', `${peer} makes too many calls a second; try again later`, {
+        retryAfterMs,
+      });
     }
     this.permit?.moveTo(peer);
   }

@@ -7,7 +7,7 @@ export interface QuotaOptions {
   /** 0 means no limit. */
   readonly maxBytesPerSecond: number;
   /**
-   * Longest pause of a call's reading, in ms: after a longer one client and server would take each other for dead. An
+   * Longest pause of a call's reading, in ms: after a longer one client and server would each consider the other lost. An
    * identity that would need a longer pause cannot open another call.
    */
   readonly maxPauseMs: number;
@@ -61,9 +61,13 @@ export class Quotas {
   checkByteRate(identity: string): void {
     const excessMs = this.excessMs(identity);
     if (excessMs <= this.options.maxPauseMs) return;
-    throw new SaladError('QUOTA_EXCEEDED', `${identity} has sent more bytes than its rate allows`, {
-      retryAfterMs: Math.ceil(excessMs),
-    });
+    throw new SaladError(
+      'QUOTA_EXCEEDED',
+      `${identity} has sent more bytes than its rate allows; try again later`,
+      {
+        retryAfterMs: Math.ceil(excessMs),
+      },
+    );
   }
 
   /** @returns ms to wait before more is read of this identity, at most `maxPauseMs`; the excess above it remains */

@@ -171,7 +171,7 @@ function scopesOf({ scope, scp }: JWTPayload): ReadonlySet<Scope> {
 function toCredentialsError(error: unknown): SaladError {
   const cause = error;
   if (error instanceof errors.JWTExpired) {
-    return new SaladError('CREDENTIALS_INVALID', 'the token has expired', { cause });
+    return new SaladError('CREDENTIALS_INVALID', 'the token has expired; get a new one', { cause });
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     const message = `the token's claim ${error.claim} is missing or invalid`;

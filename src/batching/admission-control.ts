@@ -6,7 +6,10 @@ import {
   type Announcement,
   longestWaitMs,
   tilesAhead,
+  tilesUpTo,
+  type WaitingTiles,
 } from './expected-wait.js';
+import { OverloadDetector } from './overload.js';
 import { PRIORITY_CLASSES, type PriorityClass } from './policy.js';
 import type { ThroughputEstimate } from './throughput-estimate.js';
 import type { TileCounts } from './tile-counts.js';
@@ -34,14 +37,16 @@ export interface AdmissionControlOptions {
 export class AdmissionControl {
   private readonly announced = new AnnouncedTiles(PRIORITY_CLASSES.length, ANNOUNCED_FOR_MS);
 
-  constructor(private readonly options: AdmissionControlOptions) {}
+  private readonly overload: OverloadDetector;
+
+  constructor(private readonly options: AdmissionControlOptions) {
+    this.overload = new OverloadDetector(PRIORITY_CLASSES.length, options.limits?.overloadQueueRatio ?? 0);
+  }
 
   /** Expected wait of a new tile of this class and peer, in ms; 0 while the throughput is unknown. */
   expectedQueueMs(priority: PriorityClass, peer: string): number {
-    const { queued, urgentShare, throughput, now } = this.options;
-    this.announced.expire(now());
-    const waiting = { queued, announced: this.announced.tiles, urgentShare };
-    return tilesAhead(waiting, PRIORITY_CLASSES.indexOf(priority), peer) * throughput.msPerTile;
+    const rank = PRIORITY_CLASSES.indexOf(priority);
+    return tilesAhead(this.waiting(), rank, peer) * this.options.throughput.msPerTile;
   }
 
   /**
@@ -49,17 +54,31 @@ export class AdmissionControl {
    * @throws SaladError OVERLOADED where its tiles would wait too long
    */
   refuseWhenSlow(priority: PriorityClass, capacity: number, peer: string): void {
-    const { limits, throughput } = this.options;
+    const { limits, throughput, now } = this.options;
     if (limits === undefined) return;
-    const expectedMs = this.expectedQueueMs(priority, peer);
-    if (expectedMs > longestWaitMs(limits, capacity * throughput.msPerTile)) {
-      throw new SaladError('OVERLOADED', `tiles would wait ${Math.round(expectedMs)} ms for an engine`);
+    const rank = PRIORITY_CLASSES.indexOf(priority);
+    const waiting = this.waiting();
+    const ahead = tilesAhead(waiting, rank, peer);
+    const expectedMs = ahead * throughput.msPerTile;
+    const longest = this.overload.longestQueue(rank, tilesUpTo(waiting, rank), capacity, now());
+    const isTooLong = expectedMs > longestWaitMs(limits, capacity * throughput.msPerTile);
+    // While the throughput is unknown nothing is refused.
+    if (isTooLong || (expectedMs > 0 && ahead > longest)) {
+      const why = `tiles would wait ${Math.round(expectedMs)} ms for an engine; try again later`;
+      throw new SaladError('OVERLOADED', why);
     }
+  }
+
+  private waiting(): WaitingTiles {
+    const { queued, urgentShare, now } = this.options;
+    this.announced.expire(now());
+    return { queued, announced: this.announced.tiles, urgentShare };
   }
 
   /** Counts the tiles of an admitted stream until they arrive or are withdrawn. */
   announce(announcement: Announcement): void {
     this.announced.add(announcement, this.options.now());
+    this.overload.admitted(announcement.left);
   }
 
   arrived(announcement: Announcement, tiles: number): void {

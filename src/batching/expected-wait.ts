@@ -9,10 +9,15 @@ export interface AdmissionLimits {
   readonly maxQueueMs: number;
   /** A wait up to this multiple of the engine time of the stream's own tiles is accepted too. */
   readonly maxQueueRatio: number;
+  /** In overload, the longest wait as a multiple of the engine time of a usual acquisition; 0 without this limit. */
+  readonly overloadQueueRatio: number;
 }
 
-/** Longest accepted wait in ms of a stream whose own tiles take `ownMs` of engine time. */
-export function longestWaitMs({ maxQueueMs, maxQueueRatio }: AdmissionLimits, ownMs: number): number {
+/** Longest accepted wait in ms, in a burst, of a stream whose own tiles take `ownMs` of engine time. */
+export function longestWaitMs(
+  { maxQueueMs, maxQueueRatio }: Pick<AdmissionLimits, 'maxQueueMs' | 'maxQueueRatio'>,
+  ownMs: number,
+): number {
   return Math.max(maxQueueMs, maxQueueRatio * ownMs);
 }
 
@@ -100,6 +105,13 @@ export function tilesAhead(
   for (let index = 1; index < rank; index++) ahead += all(index);
   const withAllUrgent = ahead + all(0);
   return urgentShare < 1 ? Math.min(withAllUrgent, ahead / (1 - urgentShare)) : withAllUrgent;
+}
+
+/** Counts all tiles of this class and of more urgent classes. */
+export function tilesUpTo({ queued, announced }: WaitingTiles, rank: number): number {
+  let tiles = 0;
+  for (let index = 0; index <= rank; index++) tiles += queued.total(index) + announced.total(index);
+  return tiles;
 }
 
 function othersIn(counts: TileCounts, rank: number, peer: string): number {

@@ -151,7 +151,10 @@ export class BatchPolicy<P> {
    */
   open(options: StreamOptions<P>): StreamHandle<P> {
     if (this.reserved + options.capacity > this.limits.maxQueuedTiles) {
-      throw new SaladError('OVERLOADED', `the tile queue is full (${this.limits.maxQueuedTiles} tiles)`);
+      throw new SaladError(
+        'OVERLOADED',
+        `the tile queue is full (${this.limits.maxQueuedTiles} tiles); try again later`,
+      );
     }
     let model = this.models.get(options.model);
     if (model === undefined) {

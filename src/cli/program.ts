@@ -6,7 +6,7 @@ import { registerDemo } from './commands/demo/demo.js';
 import { registerDicom } from './commands/dicom/dicom.js';
 import { registerDoctor } from './commands/doctor/doctor.js';
 import { registerEvaluate } from './commands/evaluate.js';
-import { registerLoad } from './commands/load.js';
+import { registerLoad } from './commands/load/load.js';
 import { registerModels } from './commands/models/models.js';
 import { registerPhantom } from './commands/phantom.js';
 import { registerScore } from './commands/score/score.js';

@@ -36,7 +36,10 @@ export const ERROR_REASONS = {
     'A message or its deadline could not be decoded, or a message has too many fields.',
   ],
   MESSAGE_TOO_LARGE: ['resourceExhausted', 'A request message is larger than the method accepts.'],
-  ROWS_OUT_OF_ORDER: ['invalidArgument', 'Rows did not start at the row after the last one sent.'],
+  ROWS_OUT_OF_ORDER: [
+    'invalidArgument',
+    'Rows did not start at the row after the last one sent; the error names that row. Send the acquisition anew.',
+  ],
   SAMPLE_COUNT_MISMATCH: ['invalidArgument', 'The number of sample bytes does not match the geometry.'],
   SAMPLE_INVALID: [
     'invalidArgument',
@@ -65,7 +68,10 @@ export const ERROR_REASONS = {
   MODEL_NOT_FOUND: ['notFound', 'No model of that name and version is loaded.'],
   LAST_MODEL: ['failedPrecondition', 'The last model that is served cannot be unloaded.'],
   BUNDLE_INVALID: ['failedPrecondition', 'A model bundle is incomplete, inconsistent or fails its hashes.'],
-  ACQUISITION_INCOMPLETE: ['failedPrecondition', 'The stream ended before all pixels were sent.'],
+  ACQUISITION_INCOMPLETE: [
+    'failedPrecondition',
+    'The stream ended before all pixels were sent; send the acquisition anew.',
+  ],
   FALSE_POSITIVE_RATE_UNREACHABLE: [
     'failedPrecondition',
     'The calibration set is too small for the requested false-positive rate.',
@@ -95,14 +101,20 @@ export const ERROR_REASONS = {
     "The keys for checking tokens could not be fetched; the server's log has the details.",
   ],
   SCOPE_MISSING: ['permissionDenied', 'The identity lacks the scope that this call needs.'],
-  ADMIN_DISABLED: ['permissionDenied', 'Calls that change the server are disabled.'],
+  ADMIN_DISABLED: [
+    'permissionDenied',
+    'Calls that change the server are disabled; the setting admin enables them.',
+  ],
   QUOTA_EXCEEDED: ['resourceExhausted', 'The identity or address has used its quota or share; retry later.'],
   DRAINING: ['unavailable', 'The server is shutting down; retry on another instance.'],
   DEADLINE_EXCEEDED: ['deadlineExceeded', "The call's deadline passed before it was done."],
   IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the idle timeout.'],
   CANCELLED: ['cancelled', 'The caller cancelled.'],
-  ENGINE_UNAVAILABLE: ['failedPrecondition', 'The requested engine cannot be used on this machine.'],
-  ENGINE_FAILED: ['internal', 'An engine failed while scoring.'],
+  ENGINE_UNAVAILABLE: [
+    'failedPrecondition',
+    'The requested engine cannot be used on this machine; `salad doctor` says why.',
+  ],
+  ENGINE_FAILED: ['internal', "An engine failed while scoring; the server's log has the details."],
   UNIMPLEMENTED: [
     'unimplemented',
     'The server has no such method, or does not accept this compression or number of messages.',

@@ -36,7 +36,10 @@ export class CallLimits {
   acquire(path: string, peer: string): CallPermit {
     const calls = isScoringMethod(path) ? this.scoringCalls : this.otherCalls;
     if (!calls.hasRoom(1)) {
-      throw new SaladError('OVERLOADED', `the server has ${calls.total} open calls, its limit`);
+      throw new SaladError(
+        'OVERLOADED',
+        `the server has ${calls.total} open calls, its limit; try again later`,
+      );
     }
     if (!calls.acquire(peer, 1)) throw shareExceeded(calls, peer);
     let holder: string | undefined = peer;

@@ -74,7 +74,7 @@ function decompress(message: Buffer, { encoding, maxBytes, reserve }: Decompress
       totalBytes += output.byteLength;
       if (totalBytes > maxBytes) fail(messageTooLarge(maxBytes));
       else if (!reserve(output.byteLength)) {
-        fail(new SaladError('OVERLOADED', 'there is no memory to decompress the message'));
+        fail(new SaladError('OVERLOADED', 'there is no memory to decompress the message; try again later'));
       } else outputs.push(output);
     });
     stream.on('end', () => resolve(Buffer.concat(outputs, totalBytes)));

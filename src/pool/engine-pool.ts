@@ -8,7 +8,8 @@ import type { EngineName, EngineRun } from '../engines/engine.js';
 import { candidateEngines } from '../engines/selection/select.js';
 import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
-import { type EngineStart, Failover, type FailoverCounts, WARM_UP_MS } from './failover.js';
+import type { EngineStart } from './engine-starter.js';
+import { Failover, type FailoverCounts, WARM_UP_MS } from './failover.js';
 import { EngineLoss } from './messages.js';
 import type { PoolModel, PoolModelStatus } from './models.js';
 import { proveModel } from './prove-model.js';
@@ -161,10 +162,10 @@ export class EnginePool {
   /**
    * Adds a model while the pool serves: proves it in a thread of its own, then loads it in every thread of the engine
    * that serves, one after another, and of the standby.
-   * @param alike a model that is served and whose batches take as long, such as another version with the same network
+   * @param similar a model that is served and whose batches take as long, such as another version with the same network
    * @throws SaladError BUNDLE_INVALID; ENGINE_FAILED where no engine serves now, or one was lost meanwhile
    */
-  async add(model: PoolModel, alike?: string): Promise<void> {
+  async add(model: PoolModel, similar?: string): Promise<void> {
     await this.failover.betweenStarts(async () => {
       if (this.models.some(({ key }) => key === model.key)) {
         throw new SaladError('INTERNAL', `model ${model.key} was given twice`);
@@ -172,10 +173,10 @@ export class EnginePool {
       let set = this.servingSet();
       // The standby may have taken over meanwhile.
       for (; !set.has(model.key); set = this.servingSet()) {
-        await set.add(model, await this.prove(model, set, alike));
+        await set.add(model, await this.prove(model, set, similar));
       }
       this.models = [...this.models, model];
-      await this.addToStandby(model, alike);
+      await this.addToStandby(model, similar);
     });
   }
 
@@ -200,26 +201,26 @@ export class EnginePool {
   }
 
   /** @returns its batch sizes; undefined where the engine owns its device, so that no other thread may try the model */
-  private async prove(model: PoolModel, set: WorkerSet, alike = ''): Promise<PoolModelStatus | undefined> {
+  private async prove(model: PoolModel, set: WorkerSet, similar = ''): Promise<PoolModelStatus | undefined> {
     const { engine } = set;
-    const measured = set.statuses.get(alike);
+    const measured = set.statuses.get(similar);
     if (set.ownsDevice) return measured;
     return proveModel({ ...this.options, watchdogMs: watchdogMsOf(this.options) }, model, {
       engine,
       preference: this.options.engine,
       warmUpMs: WARM_UP_MS,
       limitMs: PROOF_LIMIT_MS,
-      alike: measured,
+      similar: measured,
       onError: (error) => this.logger.warn({ err: error, model: model.key }, 'a model that was tried failed'),
     });
   }
 
   /** A standby that cannot have the model is given up: it could not serve all models. */
-  private async addToStandby(model: PoolModel, alike?: string): Promise<void> {
+  private async addToStandby(model: PoolModel, similar?: string): Promise<void> {
     const { standby } = this.failover;
     if (standby === undefined || standby.has(model.key)) return;
     try {
-      await standby.add(model, await this.prove(model, standby, alike));
+      await standby.add(model, await this.prove(model, standby, similar));
     } catch (error) {
       const { engine } = standby;
       this.logger.warn(

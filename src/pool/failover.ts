@@ -5,26 +5,16 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
-import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
-import { BackOff } from './back-off.js';
+import { SerialQueue } from '../util/serial-queue.js';
+import { EngineStarter, type EngineStarterOptions } from './engine-starter.js';
 import type { EngineLoss, LossKind } from './messages.js';
-import type { PoolModelStatus } from './models.js';
-import type { StartOptions } from './start-worker-set.js';
 import type { WorkerSet } from './worker-set.js';
 
-export interface FailoverOptions {
-  /** Wait before a lost engine is started again; doubled with every failure in a row, up to `backOffMaxMs`. */
-  readonly backOffMs: number;
-  readonly backOffMaxMs: number;
+export interface FailoverOptions extends EngineStarterOptions {
   /** Wait before the next engine is started beside the one that serves, as standby; 0 = no standby. */
   readonly standbyDelayMs: number;
-  readonly logger: Logger;
-  /** Starts threads with the first of `engines` that passes the golden checks. */
-  readonly startWorkerSet: (start: EngineStart) => Promise<WorkerSet>;
 }
-
-export type EngineStart = Omit<StartOptions, 'preference' | 'onError'>;
 
 /** Totals since the start, for telemetry. */
 export interface FailoverCounts {
@@ -38,12 +28,6 @@ export interface FailoverCounts {
 export const WARM_UP_MS = 600;
 /** Warm-up budget while acquisitions wait for an engine: a less exact batch plan, sooner. */
 const TAKE_OVER_WARM_UP_MS = 150;
-/**
- * Limit for an engine that starts while another serves or tiles wait. Its search indexes are already built; its kernels
- * often are not.
- */
-const START_LIMIT_MS = 60_000;
-
 export class Failover {
   /** The engine chosen at the start and those after it in the fallback order, best first. */
   readonly fallbackOrder: readonly EngineName[];
@@ -51,18 +35,16 @@ export class Failover {
   private servingSince = 0;
   /** A lower engine, checked and idle. */
   private standbySet: WorkerSet | undefined;
-  private readonly backOff: BackOff;
+  private readonly starter: EngineStarter;
   private readonly logger: Logger;
-  /** What earlier worker sets measured at warm-up, by engine and model key. */
-  private readonly measuredStatuses = new Map<EngineName, ReadonlyMap<string, PoolModelStatus>>();
   /** Lost or replaced sets whose threads have not ended yet. */
   private readonly closingSets = new Set<WorkerSet>();
   private readonly listeners: (() => void)[] = [];
   private readonly losses: Record<LossKind, number> = { died: 0, failed: 0, hung: 0 };
   private failbacks = 0;
   private readonly closing = new AbortController();
-  /** The last of the starts in the queue: engines start one after another. */
-  private lastStart: Promise<void> = Promise.resolve();
+  /** Engines start one after another. */
+  private readonly starts = new SerialQueue();
   private failbackTimer: NodeJS.Timeout | undefined;
   private standbyTimer: NodeJS.Timeout | undefined;
 
@@ -72,7 +54,7 @@ export class Failover {
     private readonly options: FailoverOptions,
   ) {
     this.logger = options.logger;
-    this.backOff = new BackOff(options.backOffMs, options.backOffMaxMs);
+    this.starter = new EngineStarter(options, this.closingSets, () => this.isClosed);
     this.fallbackOrder = ENGINE_NAMES.slice(ENGINE_NAMES.indexOf(latestSet.engine));
     this.serveWith(latestSet);
   }
@@ -120,12 +102,7 @@ export class Failover {
 
   /** Runs `work` while no engine starts. Sets may be lost meanwhile, and the standby may begin to serve. */
   betweenStarts<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.lastStart.then(work);
-    this.lastStart = result.then(
-      () => {},
-      () => {},
-    );
-    return result;
+    return this.starts.run(work);
   }
 
   /** Waits for batches in engines, then ends the threads. */
@@ -133,7 +110,7 @@ export class Failover {
     this.closing.abort();
     clearTimeout(this.failbackTimer);
     clearTimeout(this.standbyTimer);
-    await this.lastStart;
+    await this.starts.drained();
     await Promise.all([...this.closingSets, this.servingSet, this.standbySet].map((set) => set?.close()));
   }
 
@@ -142,7 +119,7 @@ export class Failover {
     this.servingSet = set;
     this.latestSet = set;
     this.servingSince = performance.now();
-    this.measuredStatuses.set(set.engine, set.statuses);
+    this.starter.rememberMeasurements(set);
     this.scheduleFailback();
     this.scheduleStandby();
     this.notifyListeners();
@@ -169,7 +146,7 @@ export class Failover {
     this.servingSet = undefined;
     clearTimeout(this.failbackTimer);
     this.losses[error.loss] += 1;
-    const retryMs = this.backOff.recordFailure(set.engine, now, now - this.servingSince);
+    const retryMs = this.starter.recordLoss(set.engine, now, now - this.servingSince);
     this.logger.error({ err: error, engine: set.engine, loss: error.loss, retryMs }, 'an engine was lost');
     this.closeWhenIdle(set);
     const standby = this.standbySet;
@@ -197,7 +174,7 @@ export class Failover {
     const next = this.fallbackOrder.indexOf(lost) + 1;
     const candidates = [...this.fallbackOrder.slice(next), ...this.fallbackOrder.slice(0, next)];
     while (this.servingSet === undefined && !this.isClosed) {
-      const set = await this.startFirstUsable(candidates, TAKE_OVER_WARM_UP_MS);
+      const set = await this.starter.startFirstUsable(candidates, TAKE_OVER_WARM_UP_MS);
       if (set !== undefined) {
         this.serveWith(set);
         this.logTakeover(lost, lostAt);
@@ -215,7 +192,7 @@ export class Failover {
     const better = this.betterEngines();
     if (better.length === 0 || this.isClosed) return;
     const now = performance.now();
-    const waitMs = Math.min(...better.map((engine) => this.backOff.remainingMs(engine, now)));
+    const waitMs = Math.min(...better.map((engine) => this.starter.remainingMs(engine, now)));
     this.failbackTimer = setTimeout(() => this.enqueueStart(() => this.tryFailback()), waitMs);
     this.failbackTimer.unref();
   }
@@ -224,8 +201,8 @@ export class Failover {
     const before = this.servingSet;
     if (before === undefined) return;
     const now = performance.now();
-    const due = this.betterEngines().filter((engine) => this.backOff.remainingMs(engine, now) === 0);
-    const set = await this.startFirstUsable(due, WARM_UP_MS);
+    const due = this.betterEngines().filter((engine) => this.starter.remainingMs(engine, now) === 0);
+    const set = await this.starter.startFirstUsable(due, WARM_UP_MS);
     if (set === undefined) return this.scheduleFailback();
     // Another set may serve by now: `before` can have been lost meanwhile.
     const replaced = this.servingSet;
@@ -256,7 +233,7 @@ export class Failover {
   private async prepareStandby(): Promise<void> {
     if (this.standbySet !== undefined || this.servingSet === undefined) return;
     const lower = this.fallbackOrder.slice(this.fallbackOrder.indexOf(this.latestSet.engine) + 1);
-    const set = await this.startFirstUsable(lower, WARM_UP_MS);
+    const set = await this.starter.startFirstUsable(lower, WARM_UP_MS);
     if (set === undefined) return;
     this.logger.info({ engine: set.engine, device: set.device }, 'the standby engine is ready');
     if (this.servingSet !== undefined) this.standbySet = set;
@@ -267,45 +244,8 @@ export class Failover {
     return this.fallbackOrder.slice(0, this.fallbackOrder.indexOf(this.latestSet.engine));
   }
 
-  /** @returns the first engine that starts and passes its golden checks; undefined where none does */
-  private async startFirstUsable(
-    engines: readonly EngineName[],
-    warmUpMs: number,
-  ): Promise<WorkerSet | undefined> {
-    for (const engine of engines) {
-      if (this.isClosed) return undefined;
-      try {
-        this.refuseSecondOwner(engine);
-        const measured = this.measuredStatuses.get(engine);
-        return await this.options.startWorkerSet({
-          engines: [engine],
-          warmUpMs,
-          limitMs: START_LIMIT_MS,
-          requireAll: true,
-          ...(measured === undefined ? {} : { measured }),
-        });
-      } catch (error) {
-        const retryMs = this.backOff.recordFailure(engine, performance.now());
-        this.logger.warn({ err: error, engine, retryMs }, 'an engine did not start');
-      }
-    }
-    return undefined;
-  }
-
-  /**
-   * Where one thread owns the device and hangs, a second owner in this process would be undefined behaviour.
-   * @throws SaladError ENGINE_UNAVAILABLE
-   */
-  private refuseSecondOwner(engine: EngineName): void {
-    if ([...this.closingSets].some((set) => set.engine === engine && set.ownsDevice)) {
-      throw new SaladError('ENGINE_UNAVAILABLE', `${engine} still hangs in a thread of this process`);
-    }
-  }
-
   private enqueueStart(start: () => Promise<void>): void {
-    this.lastStart = this.lastStart
-      .then(start)
-      .catch((error: unknown) => this.logger.error({ err: error }, 'fail-over failed'));
+    this.starts.run(start).catch((error: unknown) => this.logger.error({ err: error }, 'fail-over failed'));
   }
 
   private async pause(ms: number): Promise<void> {

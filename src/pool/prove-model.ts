@@ -15,7 +15,7 @@ export interface ProofOptions {
   readonly warmUpMs: number;
   readonly limitMs: number;
   /** What was measured of a model that takes as long, if there is one: nothing is measured again then. */
-  readonly alike?: PoolModelStatus | undefined;
+  readonly similar?: PoolModelStatus | undefined;
   readonly onError: (error: Error) => void;
 }
 
@@ -27,9 +27,9 @@ export interface ProofOptions {
 export async function proveModel(
   options: Omit<WorkerSetOptions, 'models'>,
   model: PoolModel,
-  { engine, preference, warmUpMs, limitMs, alike, onError }: ProofOptions,
+  { engine, preference, warmUpMs, limitMs, similar, onError }: ProofOptions,
 ): Promise<PoolModelStatus> {
-  const measured = alike === undefined ? {} : { measured: new Map([[model.key, alike]]) };
+  const measured = similar === undefined ? {} : { measured: new Map([[model.key, similar]]) };
   const set = await startWorkerSet(
     { ...options, models: [model], workers: 1, isBackground: true },
     { engines: [engine], requireAll: true, preference, warmUpMs, limitMs, onError, ...measured },

@@ -50,8 +50,8 @@ export interface MeasureOptions {
   readonly capacity: number;
   /** About how long all measured batches may take. The first batch of a size may compile and is not measured. */
   readonly budgetMs: number;
-  /** In ms. */
-  readonly now: () => number;
+  /** In ms. @default performance.now */
+  readonly now?: () => number;
 }
 
 /**
@@ -60,7 +60,7 @@ export interface MeasureOptions {
  */
 export async function measureLatencies(
   run: (batchSize: number) => Promise<number>,
-  { capacity, budgetMs, now }: MeasureOptions,
+  { capacity, budgetMs, now = () => performance.now() }: MeasureOptions,
 ): Promise<readonly BatchLatency[]> {
   const curve: BatchLatency[] = [];
   let spentMs = 0;
@@ -78,4 +78,23 @@ export async function measureLatencies(
     if (spentMs > budgetMs || latencyMs > budgetMs / 4) break;
   }
   return curve;
+}
+
+export interface MeasureModelOptions extends MeasureOptions {
+  /** Whether the settings give the batch size: a batch of one tile is then measured, and the plan is the capacity. */
+  readonly isSizeGiven: boolean;
+}
+
+/**
+ * Measures a model and plans its batches.
+ * @param run as of `measureLatencies`
+ */
+export async function measureModel(
+  run: (batchSize: number) => Promise<number>,
+  { isSizeGiven, ...options }: MeasureModelOptions,
+): Promise<BatchPlan & { readonly curve: readonly BatchLatency[] }> {
+  const { capacity } = options;
+  const curve = await measureLatencies(run, { ...options, budgetMs: isSizeGiven ? 0 : options.budgetMs });
+  const plan = isSizeGiven ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
+  return { ...plan, curve };
 }

@@ -11,18 +11,13 @@ import {
   type WorkerResult,
   type WorkerTask,
 } from './messages.js';
-import { ModelSlot } from './model-slot.js';
+import type { ModelSlot } from './model-slot.js';
 import { fitIntoSlots, type PoolModel, type PoolModelStatus } from './models.js';
+import { SetSlots } from './set-slots.js';
 import { LimitPassed, withinLimit } from './time-limit.js';
-import { measureLatencies, planBatches, planWithin } from './warm-up.js';
+import { measureModel, planBatches, planWithin } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
-import {
-  ALL_SLOTS_PER_WORKER,
-  SLOTS_PER_WORKER,
-  type Thread,
-  unexpected,
-  type WorkerThreads,
-} from './worker-threads.js';
+import { ALL_SLOTS_PER_WORKER, type Thread, unexpected, type WorkerThreads } from './worker-threads.js';
 
 /** What the threads of a set were started with. */
 export interface WorkerSetInit {
@@ -55,8 +50,6 @@ const UNMEASURED_PIECE = 8;
 const CHANGE_LIMIT_MS = 60_000;
 
 export class WorkerSet {
-  private readonly freeRoutineSlots: PoolSlot[] = [];
-  private readonly freeReservedSlots: PoolSlot[] = [];
   private readonly statusByModel = new Map<string, PoolModelStatus>();
   /** Every task without an answer, also where its run was already rejected because the engine was lost. */
   private readonly unanswered = new Set<Promise<WorkerResult>>();
@@ -66,7 +59,7 @@ export class WorkerSet {
   private readonly selected: SelectResult;
   /** By key. */
   private readonly models: Map<string, WorkerModel>;
-  private readonly slots: readonly PoolSlot[];
+  private readonly slots: SetSlots<WorkerSet>;
   private readonly maxBatchSize: number;
   readonly workerCount: number;
   private loss: EngineLoss | undefined;
@@ -83,11 +76,7 @@ export class WorkerSet {
     this.maxBatchSize = maxBatchSize;
     this.models = new Map(models.map((model) => [model.key, model]));
     this.watchdog = new Watchdog(watchdogMs);
-    this.slots = slots.slice(0, workerCount * ALL_SLOTS_PER_WORKER).map((buffer, index) => {
-      const isUrgent = index >= workerCount * SLOTS_PER_WORKER;
-      return new ModelSlot(this, index, isUrgent, buffer, this.models);
-    });
-    for (const slot of this.slots) this.release(slot);
+    this.slots = new SetSlots<WorkerSet>(this, workerCount, slots, this.models);
   }
 
   get engine(): EngineName {
@@ -110,11 +99,11 @@ export class WorkerSet {
   }
 
   get freeSlots(): number {
-    return this.freeRoutineSlots.length;
+    return this.slots.free;
   }
 
   get freeUrgentSlots(): number {
-    return this.freeReservedSlots.length;
+    return this.slots.freeUrgent;
   }
 
   /** By model key. */
@@ -123,11 +112,11 @@ export class WorkerSet {
   }
 
   acquire(urgent = false): PoolSlot | undefined {
-    return this.freeRoutineSlots.pop() ?? (urgent ? this.freeReservedSlots.pop() : undefined);
+    return this.slots.acquire(urgent);
   }
 
   release(slot: PoolSlot): void {
-    (slot.isUrgent ? this.freeReservedSlots : this.freeRoutineSlots).push(slot);
+    this.slots.release(slot);
   }
 
   /**
@@ -169,7 +158,10 @@ export class WorkerSet {
         const facts = this.selected.models[model.key]!;
         const earlier = measured?.get(model.key);
         if (earlier !== undefined) await this.runOnAllWorkers(model.key, earlier.pieceSize);
-        const status = earlier ?? (await this.measure(model, budgetMs));
+        const run = (batchSize: number) => this.runOnAllWorkers(model.key, batchSize);
+        const { capacity } = model;
+        const options = { capacity, budgetMs, isSizeGiven: this.maxBatchSize > 0 };
+        const status = earlier ?? (await measureModel(run, options));
         this.statusByModel.set(model.key, { ...status, ...facts });
       }
     } catch (error) {
@@ -222,7 +214,7 @@ export class WorkerSet {
     const index = models.findIndex((model) => model.key === key);
     if (index >= 0) models.splice(index, 1);
     await this.threads.changeModels((thread) => this.change({ type: 'remove', model: key }, thread));
-    for (const slot of this.slots) slot.forget(key);
+    this.slots.forget(key);
   }
 
   /** Batches in flight finish, then the threads end. */
@@ -293,20 +285,9 @@ export class WorkerSet {
     }
   }
 
-  private async measure({ key, capacity }: WorkerModel, budgetMs: number) {
-    const isSizeGiven = this.maxBatchSize > 0;
-    const curve = await measureLatencies((batchSize) => this.runOnAllWorkers(key, batchSize), {
-      capacity,
-      budgetMs: isSizeGiven ? 0 : budgetMs,
-      now: () => performance.now(),
-    });
-    const plan = isSizeGiven ? { pieceSize: capacity, maxBatchSize: capacity } : planBatches(curve, capacity);
-    return { ...plan, curve };
-  }
-
   /** Runs one batch on every worker at once: cores share caches and memory. @returns the engine's mean time in ms */
   private async runOnAllWorkers(key: string, batchSize: number): Promise<number> {
-    const slots = this.freeRoutineSlots.splice(0, this.workerCount);
+    const slots = this.slots.acquireForAllWorkers();
     try {
       const timesMs = await Promise.all(slots.map((slot) => this.run(key, slot, batchSize)));
       return timesMs.reduce((sum, timeMs) => sum + timeMs, 0) / timesMs.length;

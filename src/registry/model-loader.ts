@@ -12,6 +12,7 @@ import { SaladError } from '../errors/index.js';
 import type { EnginePool } from '../pool/engine-pool.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
+import { SerialQueue } from '../util/serial-queue.js';
 import { logModel } from './log-model.js';
 import { poolModelOf, takesAsLong } from './served-model.js';
 import type { VersionTable } from './version-table.js';
@@ -26,7 +27,7 @@ export interface LoaderParts {
 }
 
 export class ModelLoader {
-  private last: Promise<void> = Promise.resolve();
+  private readonly changes = new SerialQueue();
   private isClosed = false;
   /** Called after every load, successful or not, and every unload: both leave memory that can be released. */
   onMemoryFreed: (() => void) | undefined;
@@ -57,19 +58,14 @@ export class ModelLoader {
   /** Waits for the load in progress; those that wait are refused. */
   async close(): Promise<void> {
     this.isClosed = true;
-    await this.last;
+    await this.changes.drained();
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.last.then(() => {
+    return this.changes.run(() => {
       if (this.isClosed) throw new SaladError('DRAINING', 'the server is shutting down');
       return work();
     });
-    this.last = result.then(
-      () => {},
-      () => {},
-    );
-    return result;
   }
 
   private async loadNow(candidate: Candidate): Promise<ServedModel> {
@@ -103,8 +99,10 @@ export class ModelLoader {
   private async readAndProve(candidate: Candidate): Promise<ServedModel> {
     const { pool, table, precision, serve } = this.parts;
     const bundle = await readBundleInThread(candidate.directory, candidate);
-    const alike = table.serving.find((model) => model.name === candidate.name && takesAsLong(model, bundle));
-    await pool.add(poolModelOf(bundle, precision), alike?.key);
+    const similar = table.serving.find(
+      (model) => model.name === candidate.name && takesAsLong(model, bundle),
+    );
+    await pool.add(poolModelOf(bundle, precision), similar?.key);
     return serve(bundle);
   }
 

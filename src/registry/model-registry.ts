@@ -72,7 +72,7 @@ export class ModelRegistry {
       },
       urgentShare: config.statSharePercent / 100,
       peersTakeTurns: config.peerShareRatio > 0,
-      admission: { maxQueueMs: config.maxQueueMs, maxQueueRatio: config.maxQueueRatio },
+      admission: config,
       now: () => performance.now(),
       onBatch: (report) => telemetry.batchRan(report),
     });
@@ -200,7 +200,10 @@ export class ModelRegistry {
     const meant = this.list().filter(isMeant);
     const keys = meant.map(({ key }) => key);
     if (keys.length === this.list().length) {
-      throw new SaladError('LAST_MODEL', `${keys.join(', ')} cannot be unloaded: no model would be left`);
+      throw new SaladError(
+        'LAST_MODEL',
+        `${keys.join(', ')} cannot be unloaded: no model would be left; load another one first`,
+      );
     }
     for (const key of keys) {
       // First, so that the watch does not load it again.

@@ -21,7 +21,7 @@ export interface ModelVersion extends ModelIdentity {
   readonly sha256: string;
   /** Acquisitions that use it now. */
   readonly acquisitions: number;
-  /** Why it was refused, or what else is wrong; for people. Empty where nothing is. */
+  /** Why it was refused, or what else is wrong, human-readable. Empty where nothing is. */
   readonly reason: string;
 }
 

@@ -112,7 +112,7 @@ export function minFalsePositiveRate(calibration: ImageCalibration): number {
   return 1 / (Math.min(...distributionsOf(calibration).map((sorted) => sorted.length)) + 1);
 }
 
-/** The lowest rate for people: rounded up to two digits, so that the rate that is shown can be requested. */
+/** The lowest rate for display: rounded up to two digits, so that the rate that is shown can be requested. */
 export function shownLowestRate(calibration: ImageCalibration): number {
   return roundedUp(minFalsePositiveRate(calibration));
 }

@@ -1,12 +1,13 @@
 /** Writes the messages of Node and of libraries, which they print as text, to the log. */
 import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from '../telemetry/logger.js';
+import type { Exit } from '../util/immediate-exit.js';
 
 /**
  * Logs warnings of Node, messages of grpc-js, and uncaught errors. An uncaught error ends the process with exit code 1,
  * as without this function.
  */
-export function logForeign(logger: Logger): void {
+export function logForeign(logger: Logger, exit: Exit = process.exit): void {
   const library = logger.child({ library: 'grpc-js' });
   const text = (parts: unknown[]) => parts.map(String).join(' ');
   setLogger({
@@ -18,6 +19,6 @@ export function logForeign(logger: Logger): void {
   process.on('warning', (warning) => logger.warn({ err: warning }, warning.message));
   process.on('uncaughtException', (error) => {
     logger.fatal({ err: error }, 'unexpected error');
-    process.exit(1);
+    exit(1);
   });
 }

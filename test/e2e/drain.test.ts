@@ -123,4 +123,39 @@ describe('salad serve after a signal', function () {
     assert.deepEqual(await Promise.race([exited, sleep(10_000)]), [130, null]);
     await assert.rejects(held.outcome, /UNAVAILABLE|ECONNRESET|dropped|closed/i);
   });
+
+  it('exits with 130 after a second signal while engine threads compute', async () => {
+    // Batches of this model take long.
+    const wide = await smallModels({ width: 512 });
+    const busy = await startServeUnder({}, '--models', wide.path, '--engine', 'onnx', '--workers', '2');
+    const caller = new SaladClient(busy.address, { retry: false });
+    try {
+      let computed = () => {};
+      const hasComputed = new Promise<void>((resolve) => {
+        computed = resolve;
+      });
+      const onEvent = ({ type }: { readonly type: string }) => {
+        if (type === 'patches') computed();
+      };
+      const scored = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].map((id) =>
+        caller.scoreAcquisition(smallHeader(id), chunks, { onEvent }).catch(() => {}),
+      );
+      await hasComputed;
+      const session = connect(`http://${busy.address}`);
+      session.on('error', () => {});
+      sessions.push(session);
+      const receivedGoaway = goaway(session);
+      await once(session, 'connect');
+      const exited = once(busy.process, 'exit');
+      busy.process.kill('SIGTERM');
+      await receivedGoaway;
+      busy.process.kill('SIGTERM');
+      assert.deepEqual(await exited, [130, null]);
+      await Promise.all(scored);
+    } finally {
+      caller.close();
+      await busy.stop('SIGKILL');
+      await wide.remove();
+    }
+  });
 });

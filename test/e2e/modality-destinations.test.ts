@@ -40,17 +40,28 @@ describe('salad-modality and destinations that were removed', function () {
       await incoming.write(Buffer.from('data set'));
       const { id } = await incoming.keep();
       assert.equal(inbox.index.takeNext()!.id, id);
-      inbox.index.scored(id, JSON.stringify({ scoredMs: 0, frames: [] }), destinations);
+      inbox.index.scored(
+        id,
+        JSON.stringify({ scoredMs: 0, frames: [] }),
+        destinations.map((destination) => ({ destination, kinds: ['report'] as const })),
+      );
       return id;
     };
-    inbox.index.endDelivery(await add('old', 'pacs'), 'pacs');
+    const end = (id: number, destination: string, failure?: string) =>
+      inbox.index.endObject(
+        id,
+        { destination, kind: 'report' },
+        failure === undefined ? 'delivered' : 'dead-letter',
+        failure ?? null,
+      );
+    end(await add('old', 'pacs'), 'pacs');
     await add('old');
     const third = await add('old', 'pacs');
-    inbox.index.endDelivery(third, 'pacs');
-    inbox.index.endDelivery(third, 'old', 'HTTP 409');
+    end(third, 'pacs');
+    end(third, 'old', 'HTTP 409');
     const fourth = await add('old', 'pacs');
-    inbox.index.endDelivery(fourth, 'pacs', 'HTTP 400');
-    inbox.index.endDelivery(fourth, 'old', 'HTTP 409');
+    end(fourth, 'pacs', 'HTTP 400');
+    end(fourth, 'old', 'HTTP 409');
     inbox.close();
   }
 

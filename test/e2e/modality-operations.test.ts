@@ -151,7 +151,9 @@ describe('operations of salad-modality', function () {
     const { InstanceIndex } = await import('../../clients/modality/src/inbox/instance-index.js');
     const index = new InstanceIndex(foldersOf(join(folder, 'inbox')).index, Date.now);
     const scored = index.takeNext()!;
-    index.scored(scored.id, JSON.stringify({ scoredMs: Date.now(), frames: [] }), ['removed']);
+    index.scored(scored.id, JSON.stringify({ scoredMs: Date.now(), frames: [] }), [
+      { destination: 'removed', kinds: ['report'] },
+    ]);
     const dead = index.takeNext()!;
     index.deadLetter(dead.id, 'DICOM_UNSUPPORTED: it has no pixels');
     index.close();

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, encodeFrames, testCells } from '../../bench/support/dicom-file.js';
@@ -72,6 +75,36 @@ describe('DICOM decoder process', function () {
     assert.notEqual(decoder.pids[0], first);
     await assert.rejects(decode(good.subarray(0, 300)), reason('IMAGE_UNREADABLE'));
     assert.deepEqual(Buffer.from(await decode(good)), cells);
+  });
+
+  it('reads a file itself, and refuses one that is cut or gone, without its path in the message', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'salad-decoder-'));
+    try {
+      const path = join(folder, 'image.dcm');
+      writeFileSync(path, good);
+      const opened = await decoder.openFile(path, LIMITS);
+      assert.deepEqual(Buffer.from((await opened.frame(0)).samples), cells);
+      opened.close();
+      writeFileSync(path, good.subarray(0, 300));
+      await assert.rejects(decoder.openFile(path, LIMITS), reason('IMAGE_UNREADABLE'));
+      const process = await DecoderProcess.start();
+      const request = { type: 'open', options: { maxPixels: 1e6 }, growthBytesMax: 2 ** 30 } as const;
+      const read = (file: { path: string; bytes: number }) =>
+        process.request({ ...request, file }, new Uint8Array(0), 30_000);
+      await assert.rejects(read({ path, bytes: good.length }), reason('IMAGE_UNREADABLE'));
+      const other = await DecoderProcess.start();
+      await assert.rejects(
+        other.request(
+          { ...request, file: { path: join(folder, 'gone.dcm'), bytes: 1 } },
+          new Uint8Array(0),
+          30_000,
+        ),
+        (error: Error) => /cannot be read: ENOENT$/.test(error.message),
+      );
+      await assert.rejects(decoder.openFile(join(folder, 'gone.dcm'), LIMITS), /ENOENT/);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('decodes the other frames of a file with a damaged frame', async () => {

@@ -10,15 +10,18 @@ import { dicomFile, type Elements, testCells } from '../../bench/support/dicom-f
 import { Deliverer, type Destination } from '../../clients/modality/src/delivery/deliverer.js';
 import { outcomeOf, storeByStow } from '../../clients/modality/src/delivery/stow-client.js';
 import { Inbox, pathOf } from '../../clients/modality/src/inbox/inbox.js';
-import type { Instance } from '../../clients/modality/src/inbox/instance.js';
+import type { Instance, ObjectKind, StoredMap } from '../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
+import { storedMapOf } from '../../clients/modality/src/scoring/frame-map.js';
 import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
 import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
 import { parseFile } from '../../src/dicom/data-set.js';
+import { AnomalyMap } from '../../src/gen/salad/v1/types.js';
 import { collectGarbage } from '../../src/util/collect-garbage.js';
 import { eventually } from '../support/eventually.js';
 
 const SR = '1.2.840.10008.5.1.4.1.1.88.33';
+const SEG = '1.2.840.10008.5.1.4.1.1.66.4';
 const NAME = Buffer.from('Müller^Änne', 'latin1');
 const RESULT: InstanceResult = {
   scoredMs: Date.UTC(2026, 10, 30, 1, 2, 3),
@@ -37,6 +40,20 @@ const RESULT: InstanceResult = {
     },
   ],
 };
+
+const COLOUR = { pValue: 0.01, red: 200, green: 60, blue: 20, opacity: 0.5 };
+
+/** A map of 10 rows and 12 columns, of which these cells lie above the threshold. */
+function mapOf(cells: readonly (readonly [row: number, column: number])[]): StoredMap {
+  const values = new Float32Array(120).fill(1);
+  for (const [row, column] of cells) values[row * 12 + column] = 6;
+  const scale = [4.21, 7.21].map((robustZ) => ({ robustZ, ...COLOUR }));
+  const map = AnomalyMap.fromPartial({
+    ...{ rows: 10, columns: 12, data: new Uint8Array(values.buffer), scale },
+    mapToSource: { xx: 4, yy: 4 },
+  });
+  return storedMapOf(1, map)!;
+}
 
 describe('delivery of the gateway', function () {
   this.timeout(30_000);
@@ -123,6 +140,8 @@ describe('delivery of the gateway', function () {
     uid: string,
     destinations: readonly string[],
     elements: Elements = {},
+    besides: readonly ObjectKind[] = [],
+    maps: readonly StoredMap[] = [],
   ): Promise<number> {
     const own: Elements = {
       '00080005 CS': 'ISO_IR 100',
@@ -138,7 +157,11 @@ describe('delivery of the gateway', function () {
     await receiver.write(await dicomFile({ ...image, elements: { ...own, ...elements } }));
     const { id } = await receiver.keep();
     assert.equal(inbox.index.takeNext()!.id, id);
-    inbox.index.scored(id, JSON.stringify(RESULT), destinations);
+    const wanted = destinations.map((destination) => ({
+      destination,
+      kinds: ['report', ...besides] as const,
+    }));
+    inbox.index.scored(id, JSON.stringify(RESULT), wanted, maps);
     return id;
   }
 
@@ -208,6 +231,58 @@ describe('delivery of the gateway', function () {
     await untilState(id, 'delivered');
     assert.equal(archive.index.list().length, 1);
     assert.equal(archive.index.conflicts().length, 0);
+  });
+
+  it('sends a segmentation of what lies above the threshold, in pixels of the source', async () => {
+    const { port: at } = await openArchive();
+    const id = await scored('1.2.3', ['pacs'], {}, ['segmentation'], [mapOf([[1, 2]])]);
+    const none = await scored('1.2.4', ['pacs'], {}, ['segmentation'], [mapOf([])]);
+    start({ name: 'pacs', url: `http://127.0.0.1:${at}` });
+    for (const each of [id, none]) await untilState(each, 'delivered');
+    assert.deepEqual(
+      inbox.index.objects(none).map(({ kind, state, reason }) => [kind, state, reason]),
+      [
+        ['report', 'delivered', null],
+        ['segmentation', 'none', 'nothing lies above the threshold'],
+      ],
+    );
+    const kept = archive.index.list().filter(({ sopClassUid }) => sopClassUid === SEG);
+    assert.equal(kept.length, 1);
+    const { root: seg } = parseFile(readFileSync(pathOf(archive.folders, kept[0]!)), 0);
+    assert.deepEqual(
+      [seg.uint16('x00280010'), seg.uint16('x00280011'), seg.text('x0020000d')],
+      [40, 48, '1.2.5'],
+    );
+    // Each pixel of the map is 4 rows by 4 columns of the image.
+    const bits = seg.valueOf('x7fe00010');
+    for (let row = 0; row < 40; row++) {
+      for (let column = 0; column < 48; column++) {
+        const pixel = row * 48 + column;
+        const isSet = (bits[pixel >> 3]! >> (pixel & 7)) & 1;
+        assert.equal(isSet, Number(row >> 2 === 1 && column >> 2 === 2), `row ${row}, column ${column}`);
+      }
+    }
+  });
+
+  it('sends the other objects where one is refused, and each once', async () => {
+    const refused = { '00081198': { vr: 'SQ', Value: [{ '00081197': { vr: 'US', Value: [0xa900] } }] } };
+    const stored: string[] = [];
+    const server = createServer((request, response) => {
+      const parts: Buffer[] = [];
+      request.on('data', (part: Buffer) => parts.push(part));
+      request.on('end', () => {
+        const isSeg = Buffer.concat(parts).includes(SEG);
+        stored.push(isSeg ? 'segmentation' : 'report');
+        response.writeHead(200).end(isSeg && stored.length < 3 ? JSON.stringify(refused) : '');
+      });
+    });
+    const id = await scored('1.2.3', ['pacs'], {}, ['segmentation'], [mapOf([[1, 2]])]);
+    start({ name: 'pacs', url: await listening(server) });
+    const dead = await untilState(id, 'dead-letter');
+    assert.equal(dead.reason, 'pacs: segmentation: HTTP 200, failure reason 0xa900');
+    inbox.index.retry(id);
+    await untilState(id, 'delivered');
+    assert.deepEqual(stored, ['report', 'segmentation', 'segmentation']);
   });
 
   it('makes a refused report a dead letter with the reason, which retry sends again', async () => {

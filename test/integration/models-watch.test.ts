@@ -166,6 +166,17 @@ describe('a watched models folder', function () {
     assert.equal((await score())?.version, 1);
   });
 
+  it('goes back to the version before where latest:1 serves a version that is removed from the folder', async () => {
+    const models = join(root, 'models');
+    const one = await writeSmallBundle(models, { version: 1 });
+    const two = await writeSmallBundle(models, { version: 2 });
+    await start(models, { modelVersions: 'latest:1' });
+    assert.equal((await score())?.bundleSha256, two.sha256);
+    await rm(join(models, 'small', '2'), { recursive: true });
+    await settled('small@1 serving*');
+    assert.equal((await score())?.bundleSha256, one.sha256);
+  });
+
   it('leaves alone what a call has unloaded, keeps what a call has loaded, and keeps the content of a version', async () => {
     const models = join(root, 'models');
     for (const version of [1, 2, 3]) await writeSmallBundle(models, { version });

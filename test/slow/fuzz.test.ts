@@ -70,6 +70,7 @@ describe('20,000 malformed streams', function () {
     const settings = {
       // Admission must refuse no acquisition because of its waiting time.
       maxQueueMs: 600_000,
+      overloadQueueRatio: 0,
       maxConcurrentAcquisitions: MAX_ACQUISITIONS,
       maxMessageBytes: 4 * 1024 * 1024,
       maxImagePixels: 1024 * 1024,

@@ -116,6 +116,7 @@ describe('the memory of a server process', function () {
       receiveWindowBytes: RECEIVE_WINDOW_BYTES,
       // Admission must refuse no acquisition, because memory is tested here.
       maxQueueMs: 600_000,
+      overloadQueueRatio: 0,
       peerShareRatio: 0,
       peerCallsPerSecond: 0,
       // The calls of slow readers and idle clients must not end during the test.

@@ -83,7 +83,7 @@ describe('clients of the Open Inference Protocol', function () {
     tools = (await import(join(root, 'scripts/clients/open-inference.mjs'))) as Tools;
     python = tools.inferenceClients();
     cpSync(join(root, 'models', MODEL), join(folder, 'models', MODEL), { recursive: true });
-    server = await startSmall(join(folder, 'models'), { maxQueueMs: 600_000 });
+    server = await startSmall(join(folder, 'models'), { maxQueueMs: 600_000, overloadQueueRatio: 0 });
     const { samples: values } = makePhantom({ seed: 11, size: ROWS, lesion: 'consolidation' });
     const bytes = new Uint8Array(Uint16Array.from(values).buffer);
     writeFileSync(samples, bytes);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
+import { smallWorkload } from '../support/load.js';
 import {
   readCollections,
   recordedCollections,
@@ -13,7 +14,7 @@ import {
   type ThreadMemory,
 } from '../support/process-memory.js';
 import { type ServeProcess, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/small-server.js';
+import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
 const MIB = 1024 * 1024;
 const STREAMS = 16;
@@ -86,16 +87,8 @@ describe(`a soak of ${SECONDS} s at 80 % load`, function () {
     const offer = (arrivals: Arrivals, durationMs: number): Promise<LoadResult> =>
       runLoad({
         clients,
-        model: { name: 'small' },
+        kinds: [{ model: { name: 'small' }, workload: smallWorkload('rows') }],
         arrivals,
-        workload: {
-          mode: 'rows',
-          size: SIDE,
-          pixels: smallImage(1),
-          tilesPerMessage: 16,
-          rowsPerMessage: 16,
-          acquisitionMs: 0,
-        },
         durationMs,
         warmUpMs: 0,
         timeoutMs: 30_000,

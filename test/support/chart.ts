@@ -1,4 +1,4 @@
-/** Renders the chart with the helm that scripts/helm/tools.mjs builds. */
+/** Renders the charts with the helm that scripts/helm/tools.mjs builds. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,19 +9,20 @@ import { root } from './salad.js';
 
 const execute = promisify(execFile);
 export const CHART = join(root, 'helm/salad-serve');
+export const MODALITY_CHART = join(root, 'helm/salad-modality');
 
 // biome-ignore lint/suspicious/noExplicitAny: Kubernetes objects, whose form kubeconform checks
 export type KubernetesObject = Record<string, any>;
 
 /** Rejects with the output of helm if it refuses the values. */
-export async function render(values: unknown, release = 'ci'): Promise<KubernetesObject[]> {
+export async function render(values: unknown, release = 'ci', chart = CHART): Promise<KubernetesObject[]> {
   const folder = await mkdtemp(join(tmpdir(), 'salad-chart-'));
   try {
     const file = join(folder, 'values.yaml');
     await writeFile(file, stringify(values));
     const { stdout } = await execute(
       join(root, '.cache/helm/bin/helm'),
-      ['template', release, CHART, '--kube-version', '1.37.0', '--namespace', 'salad', '--values', file],
+      ['template', release, chart, '--kube-version', '1.37.0', '--namespace', 'salad', '--values', file],
       { maxBuffer: 1e8 },
     );
     return parseAllDocuments(stdout)
@@ -33,9 +34,9 @@ export async function render(values: unknown, release = 'ci'): Promise<Kubernete
 }
 
 /** The values of every file in ci/, by variant name. */
-export async function variants(): Promise<Map<string, KubernetesObject>> {
-  const names = (await readdir(join(CHART, 'ci'))).sort();
-  const texts = await Promise.all(names.map((name) => readFile(join(CHART, 'ci', name), 'utf8')));
+export async function variants(chart = CHART): Promise<Map<string, KubernetesObject>> {
+  const names = (await readdir(join(chart, 'ci'))).sort();
+  const texts = await Promise.all(names.map((name) => readFile(join(chart, 'ci', name), 'utf8')));
   return new Map(names.map((name, index) => [name.replace('-values.yaml', ''), parse(texts[index] ?? '')]));
 }
 

@@ -7,6 +7,7 @@ import { root } from './salad.js';
 const execute = promisify(execFile);
 
 export const IMAGE = 'localhost/salad-serve:cpu';
+export const MODALITY_IMAGE = 'localhost/salad-serve:modality';
 
 /** Runs podman. @returns its stdout */
 export async function podman(...args: readonly string[]): Promise<string> {

@@ -62,13 +62,32 @@ export class Orthanc {
     await exited;
   }
 
+  /** Keeps an instance that did not come from the gateway. @param file a DICOM file */
+  async store(file: Uint8Array): Promise<void> {
+    const response = await fetch(`${this.url}/instances`, { method: 'POST', body: file });
+    if (!response.ok) throw new Error(`Orthanc keeps no instance: HTTP ${response.status}`);
+  }
+
   /** SOP Instance UIDs of all instances of a modality. */
   async instances(modality: string): Promise<readonly string[]> {
+    return this.find('Instance', 'SOPInstanceUID', { Modality: modality });
+  }
+
+  /** Study Instance UIDs of all studies. */
+  async studies(): Promise<readonly string[]> {
+    return this.find('Study', 'StudyInstanceUID', {});
+  }
+
+  private async find(
+    level: 'Instance' | 'Study',
+    tag: string,
+    query: Readonly<Record<string, string>>,
+  ): Promise<readonly string[]> {
     const response = await fetch(`${this.url}/tools/find`, {
       method: 'POST',
-      body: JSON.stringify({ Level: 'Instance', Expand: true, Query: { Modality: modality } }),
+      body: JSON.stringify({ Level: level, Expand: true, Query: query }),
     });
-    const found = (await response.json()) as { MainDicomTags: { SOPInstanceUID: string } }[];
-    return found.map(({ MainDicomTags }) => MainDicomTags.SOPInstanceUID);
+    const found = (await response.json()) as { MainDicomTags: Record<string, string> }[];
+    return found.map(({ MainDicomTags }) => MainDicomTags[tag]!);
   }
 }

@@ -1,25 +1,48 @@
 /** Counters and latencies that a load run collects. */
 import type { AcquisitionAccepted, Geometry, PatchScore } from '../../typescript/src/index.js';
 import { Latencies } from './statistics.js';
-import { geometryOf, readyShares, type Workload } from './workload.js';
+import { geometryOf, type LoadKind, readyShares } from './workload.js';
+
+/** Statuses with which a server asks the client to try again later. */
+const REFUSALS: ReadonlySet<string> = new Set(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
+
+/** Counters and latencies of acquisitions. */
+export class Counts {
+  readonly acquisitions = new Latencies();
+  /** Time from the scheduled start to the refusal. */
+  readonly refusals = new Latencies();
+  readonly byStatus: Record<string, number> = {};
+
+  count(status: string, latencyMs: number): void {
+    if (status === 'OK') {
+      this.acquisitions.add(latencyMs);
+      return;
+    }
+    this.byStatus[status] = (this.byStatus[status] ?? 0) + 1;
+    if (REFUSALS.has(status)) this.refusals.add(latencyMs);
+  }
+
+  /** Includes refused acquisitions. */
+  get failed(): number {
+    return Object.values(this.byStatus).reduce((sum, count) => sum + count, 0);
+  }
+}
 
 /** Counters and latencies of one run. */
 export class Tally {
-  readonly acquisitions = new Latencies();
-  readonly refusals = new Latencies();
+  readonly total = new Counts();
+  /** By kind, in the order of the options. */
+  readonly kinds: readonly Counts[];
   readonly tiles = new Latencies();
-  readonly byStatus: Record<string, number> = {};
+  /** How much later than scheduled the generator itself started acquisitions. */
+  readonly startLateness = new Latencies();
   readonly tilesPerStream: number[] = [];
   retries = 0;
   tileCount = 0;
   batchFillSum = 0;
 
-  countFailure(status: string): void {
-    this.byStatus[status] = (this.byStatus[status] ?? 0) + 1;
-  }
-
-  get failed(): number {
-    return Object.values(this.byStatus).reduce((sum, count) => sum + count, 0);
+  constructor(kinds: number) {
+    this.kinds = Array.from({ length: kinds }, () => new Counts());
   }
 }
 
@@ -30,7 +53,8 @@ export interface Schedule {
   /** Whether it is scheduled to start in the measured time. */
   readonly isCounted: boolean;
   readonly measureFromMs: number;
-  readonly measureUntilMs: number;
+  /** The end of the measured time, which an interrupt or the stop criterion moves to an earlier time. */
+  readonly measureUntilMs: () => number;
 }
 
 /** Measures for each tile the time from the scheduled sending of its last pixel to the first score of its patches. */
@@ -41,17 +65,25 @@ export class TileLatencies {
   /** 1 for each tile with a score. */
   readonly #isScored: Uint8Array;
   readonly #schedule: Schedule;
-  readonly #workload: Workload;
+  readonly #workload: LoadKind['workload'];
   readonly #tally: Tally;
 
-  constructor(workload: Workload, accepted: AcquisitionAccepted, schedule: Schedule, tally: Tally) {
+  constructor(
+    workload: LoadKind['workload'],
+    accepted: AcquisitionAccepted,
+    schedule: Schedule,
+    tally: Tally,
+  ) {
     this.#geometry = geometryOf(accepted);
-    this.#readyShares = readyShares(workload, this.#geometry, accepted.scoresBeforeLastPixel);
+    this.#readyShares = readyShares(workload.mode, this.#geometry, accepted.scoresBeforeLastPixel);
     this.#isScored = new Uint8Array(this.#readyShares.length);
     this.#schedule = schedule;
     this.#workload = workload;
     this.#tally = tally;
   }
+
+  /** Tiles that have a score until now. */
+  scored = 0;
 
   record(patches: readonly PatchScore[]): void {
     const { patchRows, patchColumns, tileRows, tileColumns } = this.#geometry;
@@ -63,8 +95,9 @@ export class TileLatencies {
       const tile = Math.floor(patch.row / rows) * tileColumns + Math.floor(patch.column / columns);
       if (this.#isScored[tile]) continue;
       this.#isScored[tile] = 1;
+      this.scored += 1;
       // Throughput counts tiles scored in the measured time; latency counts acquisitions scheduled in it.
-      if (nowMs >= measureFromMs && nowMs <= measureUntilMs) {
+      if (nowMs >= measureFromMs && nowMs <= measureUntilMs()) {
         this.#tally.tileCount++;
         const counts = this.#tally.tilesPerStream;
         if (stream < counts.length) counts[stream] = (counts[stream] ?? 0) + 1;

@@ -11,7 +11,7 @@ export function createProgram(context: ProgramContext = { environment: {} }): Co
   const program = new Command('salad-modality')
     .description(
       'Gateway at a modality: receives DICOM instances, never loses one that it acknowledged, and scores them with ' +
-        'salad-serve servers, and delivers structured reports to archives by STOW-RS or C-STORE. Research software; it does not ' +
+        'salad-serve servers, and delivers the results to archives by STOW-RS or C-STORE. Research software; it does not ' +
         'make a diagnosis.',
     )
     .version(packageVersion())

@@ -6,6 +6,7 @@ import { checkListen } from '../../server/listen.js';
 import { type RunningServer, startServer } from '../../server/server.js';
 import { createLogger, type Logger } from '../../telemetry/logger.js';
 import { startSdk } from '../../telemetry/sdk.js';
+import { type Exit, loadImmediateExit } from '../../util/immediate-exit.js';
 import { type ConfigFlags, configOf, withConfigFlags } from '../shared/config-flags.js';
 import type { ProgramContext } from '../shared/context.js';
 import { openFilesMax } from '../shared/file-limit.js';
@@ -50,7 +51,8 @@ export function registerServe(program: Command, context: ProgramContext): void {
 async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> {
   const { config } = await configOf(flags, context);
   const logger = createLogger(config);
-  logForeign(logger);
+  const exit = await loadImmediateExit();
+  logForeign(logger, exit);
   const openFiles = openFilesMax();
   if (openFiles !== undefined && openFiles < config.maxConnections + FILES_RESERVED) {
     const { maxConnections } = config;
@@ -60,7 +62,7 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
   // Before the server, which makes its instruments at start.
   const sdk = await startSdk(config.metricsListen, context.environment);
   try {
-    await serveUntilDrained(config, logger, flags.json === true);
+    await serveUntilDrained({ config, logger, exit, json: flags.json === true });
   } finally {
     // A receiver of telemetry that does not answer must not keep the process.
     await Promise.race([sdk?.stop(), sleep(TELEMETRY_MS, undefined, { ref: false })]);
@@ -75,14 +77,21 @@ const TELEMETRY_MS = 3000;
 /** After the grace of the drain, for connections, engines and telemetry to end. */
 const STOP_MS = 15_000;
 
-async function serveUntilDrained(config: ServeConfig, logger: Logger, json: boolean): Promise<void> {
+interface ServeParts {
+  readonly config: ServeConfig;
+  readonly logger: Logger;
+  readonly exit: Exit;
+  readonly json: boolean;
+}
+
+async function serveUntilDrained({ config, logger, exit, json }: ServeParts): Promise<void> {
   // A process with PID 1 ignores signals without a handler. During warm-up there is nothing to drain, so it exits.
-  const endWarmUp = () => process.exit(EXIT.interrupted);
+  const endWarmUp = () => exit(EXIT.interrupted);
   for (const signal of STOP_SIGNALS) process.on(signal, endWarmUp);
   const server = await startServer(config, { logger });
   // Before the ready line is printed, because a signal right after it must drain the server.
   for (const signal of STOP_SIGNALS) process.off(signal, endWarmUp);
-  const drained = drainOnSignal(server, config.drainGraceMs, logger);
+  const drained = drainOnSignal(server, config.drainGraceMs, { logger, exit });
   const ready = { event: 'ready', address: server.address, engine: server.engine, models: server.models };
   if (json) printJson(ready);
   else
@@ -91,16 +100,20 @@ async function serveUntilDrained(config: ServeConfig, logger: Logger, json: bool
 }
 
 /** Resolves when the first signal's drain is done; a second signal exits the process at once. */
-function drainOnSignal(server: RunningServer, graceMs: number, logger: Logger): Promise<void> {
+function drainOnSignal(
+  server: RunningServer,
+  graceMs: number,
+  { logger, exit }: Pick<ServeParts, 'logger' | 'exit'>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let draining = false;
     const onSignal = (signal: NodeJS.Signals) => {
-      if (draining) process.exit(EXIT.interrupted);
+      if (draining) exit(EXIT.interrupted);
       draining = true;
       logger.info({ signal, graceMs }, 'draining; a second signal exits at once');
       setTimeout(() => {
         logger.fatal('the server did not stop in time');
-        process.exit(EXIT.failure);
+        exit(EXIT.failure);
       }, graceMs + STOP_MS).unref();
       server
         .stop(graceMs)

@@ -18,12 +18,14 @@ export interface OutputFile {
   readonly input?: string;
 }
 
-export type OutputFormat = 'csv' | 'html' | 'onnx';
+export type OutputFormat = 'csv' | 'html' | 'json' | 'onnx';
 
 /** How a file of the format begins. */
 const BEGINS: Readonly<Record<OutputFormat, (text: string) => boolean>> = {
   csv: (text) => text.startsWith('file,'),
   html: (text) => /^\s*<!doctype html/i.test(text),
+  // On one line, as commands print it; people indent the JSON files that they write.
+  json: (text) => text.startsWith('{"'),
   // Field 1 (ir_version) of ModelProto.
   onnx: (text) => text.charCodeAt(0) === 8,
 };

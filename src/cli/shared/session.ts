@@ -33,6 +33,9 @@ export interface ModelChoice {
 
 export interface Session {
   readonly client: SaladClient;
+  /** What `connect` connects to, for clients in other processes. */
+  readonly target: string;
+  readonly clientOptions: SaladClientOptions;
   /** The requested model, which the server has loaded. */
   readonly model: ModelChoice;
   /** Opens another client of the same server; the caller closes it. */
@@ -90,7 +93,7 @@ async function openTarget(
           `SHA-256 ${folder.sha256}); loaded: ${loaded.join(', ')}; leave --target out to score with that bundle here`,
       );
     }
-    return { client, model, connect, explain, close: async () => client.close() };
+    return { client, target, clientOptions, model, connect, explain, close: async () => client.close() };
   } catch (error) {
     client.close();
     throw explain(error);
@@ -114,6 +117,8 @@ async function openEmbedded(options: SessionOptions, folder: BundleFolder | unde
     const client = connect();
     return {
       client,
+      target: address,
+      clientOptions: {},
       model,
       connect,
       explain: (error) => explainCall(error, { target: undefined, tls: false }),

@@ -49,6 +49,15 @@ export const ADMISSION_FIELDS = {
     description:
       'Tiles may wait this many times the engine time of all tiles of their acquisition; with 0 only maxQueueMs applies.',
   }),
+  overloadQueueRatio: whole({
+    env: 'SALAD_OVERLOAD_QUEUE_RATIO',
+    default: 24,
+    unit: 'ratio',
+    min: 0,
+    max: 1_000_000,
+    description:
+      'Once the queue has not been short for a second, tiles may wait at most this many times the engine time of a usual acquisition, however long maxQueueMs is; with 0 only maxQueueMs and maxQueueRatio apply.',
+  }),
   retryDelayMs: whole({
     env: 'SALAD_RETRY_DELAY_MS',
     default: 500,

@@ -1,9 +1,11 @@
 /** Opens DICOM files in decoder processes, one file in each process. Further files wait in order. */
+import { stat } from 'node:fs/promises';
 import { abortError, throwIfAborted } from '../../errors/abort.js';
 import { SaladError } from '../../errors/index.js';
 import { type DicomDescription, type DicomFrame, type OpenOptions, refusalOf } from '../decode.js';
 import { DecoderProcess } from './decoder-process.js';
 import { type DecodingLimits, decodingBytes, frameLimits, KEPT_BYTES_MAX, openLimits } from './limits.js';
+import type { StoredFile } from './messages.js';
 
 export interface DicomDecoderOptions {
   /** Most processes. @default 2 */
@@ -26,6 +28,7 @@ export interface FrameOptions {
 
 const PROCESSES = 2;
 const IDLE_MS = 15_000;
+const NONE = new Uint8Array(0);
 
 interface Waiting {
   readonly begin: () => void;
@@ -47,8 +50,24 @@ export class DicomDecoder {
    * @throws SaladError IMAGE_UNREADABLE where it cannot be parsed, IMAGE_TOO_LARGE, DECODING_LIMIT_EXCEEDED,
    *   DECODER_UNAVAILABLE; the reason of the signal
    */
-  async open(bytes: Uint8Array, { signal, ...options }: FileOptions): Promise<DicomFile> {
-    const file = new DicomFile(this, bytes, options);
+  async open(bytes: Uint8Array, options: FileOptions): Promise<DicomFile> {
+    return this.load(bytes, options);
+  }
+
+  /**
+   * As `open`, for a file that the decoder process reads itself, so that this process never holds it.
+   * @throws as `open`; errors of the operating system
+   */
+  async openFile(path: string, options: FileOptions): Promise<DicomFile> {
+    const { size: bytes } = await stat(path);
+    return this.load({ path, bytes }, options);
+  }
+
+  private async load(
+    source: Uint8Array | StoredFile,
+    { signal, ...options }: FileOptions,
+  ): Promise<DicomFile> {
+    const file = new DicomFile(this, source, options);
     try {
       await file.load(signal);
     } catch (error) {
@@ -170,9 +189,13 @@ export class DicomFile {
 
   constructor(
     private readonly decoder: DicomDecoder,
-    private readonly bytes: Uint8Array,
+    private readonly source: Uint8Array | StoredFile,
     private readonly options: OpenOptions,
   ) {}
+
+  private get bytes(): number {
+    return this.source instanceof Uint8Array ? this.source.byteLength : this.source.bytes;
+  }
 
   get description(): DicomDescription {
     return this.opened!;
@@ -199,11 +222,11 @@ export class DicomFile {
     const { facts } = this.description;
     reserve?.(decodingBytes(facts));
     if (!this.isLoaded || this.process?.isUsable !== true) await this.load(signal);
-    const limits = frameLimits(this.bytes.byteLength, facts);
+    const limits = frameLimits(this.bytes, facts);
     const { growthBytesMax } = limits;
     const { reply, payload } = await this.process!.request(
       { type: 'frame', frame, growthBytesMax },
-      new Uint8Array(0),
+      NONE,
       this.decoder.deadlineOf(limits),
       signal,
     );
@@ -216,11 +239,13 @@ export class DicomFile {
   async load(signal: AbortSignal | undefined): Promise<void> {
     this.close();
     this.process = await this.decoder.lease(signal);
-    const limits = openLimits(this.bytes.byteLength, this.options.maxPixels);
+    const limits = openLimits(this.bytes, this.options.maxPixels);
     const { growthBytesMax } = limits;
+    const { source } = this;
+    const isHere = source instanceof Uint8Array;
     const { reply } = await this.process.request(
-      { type: 'open', options: this.options, growthBytesMax },
-      this.bytes,
+      { type: 'open', options: this.options, growthBytesMax, ...(isHere ? {} : { file: source }) },
+      isHere ? source : NONE,
       this.decoder.deadlineOf(limits),
       signal,
     );

@@ -3,9 +3,21 @@ import type { ErrorData } from '../../errors/transfer.js';
 import type { PixelFormat } from '../../imaging/pixel-format.js';
 import type { DicomDescription, OpenOptions } from '../decode.js';
 
+/** A file that the decoder process reads itself. */
+export interface StoredFile {
+  readonly path: string;
+  /** Its size. */
+  readonly bytes: number;
+}
+
 export type DecoderRequest =
-  /** The payload is the file. It is kept until the next one. */
-  | { readonly type: 'open'; readonly options: OpenOptions; readonly growthBytesMax: number }
+  /** The payload is the file, where none is named. It is kept until the next one. */
+  | {
+      readonly type: 'open';
+      readonly file?: StoredFile;
+      readonly options: OpenOptions;
+      readonly growthBytesMax: number;
+    }
   /** A frame of the open file, from 0. */
   | { readonly type: 'frame'; readonly frame: number; readonly growthBytesMax: number };
 

@@ -19,12 +19,16 @@ const ROWS: Readonly<Record<string, readonly number[]>> = {
   '9': [14, 17, 17, 15, 1, 2, 12],
   '.': [0, 0, 0, 0, 0, 12, 12],
   '-': [0, 0, 0, 31, 0, 0, 0],
+  ',': [0, 0, 0, 0, 12, 4, 8],
   '%': [24, 25, 2, 4, 8, 19, 3],
   a: [0, 0, 14, 1, 15, 17, 15],
   c: [0, 0, 14, 16, 16, 17, 14],
+  d: [1, 1, 13, 19, 17, 17, 15],
   e: [0, 0, 14, 17, 31, 16, 14],
   f: [6, 9, 8, 28, 8, 8, 8],
+  g: [0, 0, 15, 17, 15, 1, 14],
   h: [16, 16, 22, 25, 17, 17, 17],
+  i: [4, 0, 12, 4, 4, 4, 14],
   l: [12, 4, 4, 4, 4, 4, 14],
   m: [0, 0, 26, 21, 21, 17, 17],
   n: [0, 0, 22, 25, 17, 17, 17],
@@ -33,6 +37,7 @@ const ROWS: Readonly<Record<string, readonly number[]>> = {
   r: [0, 0, 22, 25, 16, 16, 16],
   s: [0, 0, 14, 16, 14, 1, 30],
   t: [8, 8, 28, 8, 8, 9, 6],
+  u: [0, 0, 17, 17, 17, 19, 13],
   z: [0, 0, 31, 2, 4, 8, 31],
   ' ': [0, 0, 0, 0, 0, 0, 0],
 };
@@ -44,7 +49,7 @@ export function textWidth(text: string): number {
 
 /**
  * Calls `paint` for every pixel of a text.
- * @param text of the characters 0-9 . - % a c e f h l m n o p r s t z and space
+ * @param text of the characters 0-9 . , - % a c d e f g h i l m n o p r s t u z and space
  * @throws RangeError for another character
  */
 export function drawText(

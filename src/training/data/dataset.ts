@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { SaladError } from '../../errors/index.js';
-import { type FoundFiles, type FoundImage, findFiles, type LeftOut, type Unreadable } from './files.js';
+import { type Excluded, type FoundFiles, type FoundImage, findFiles, type Unreadable } from './files.js';
 import { type ImageFacts, type ReadOptions, readImageFacts } from './images.js';
 import { chooseLayout, type DataLayout, type DataPurpose, NORMAL } from './layout.js';
 import { type MatchedBy, matchPatients } from './patient-matching.js';
@@ -41,7 +41,7 @@ export interface DataReport {
   readonly images: number;
   /** Folders whose images are used; paths are below the data folder, `.` is the data folder itself. */
   readonly used: readonly { readonly folder: string; readonly label: string; readonly images: number }[];
-  readonly leftOut: readonly LeftOut[];
+  readonly excluded: readonly Excluded[];
   readonly patients: {
     /** File of the table; null without one. */
     readonly table: string | null;
@@ -109,7 +109,7 @@ async function resolveFolder(path: string): Promise<string> {
 }
 
 /** Combines left-out files and folders; files of a folder that is left out as a whole are not listed again. */
-function combineLeftOut(files: readonly LeftOut[], folders: readonly LeftOut[]): readonly LeftOut[] {
+function combineExcluded(files: readonly Excluded[], folders: readonly Excluded[]): readonly Excluded[] {
   const wholeFolders = folders.map(({ path }) => path).filter((path) => path.endsWith('/'));
   return [...folders, ...files.filter(({ path }) => !wholeFolders.some((folder) => path.startsWith(folder)))];
 }
@@ -122,7 +122,7 @@ interface ChosenFiles {
   readonly layout: DataLayout;
   readonly images: readonly LabelledImage[];
   readonly used: DataReport['used'];
-  readonly leftOut: readonly LeftOut[];
+  readonly excluded: readonly Excluded[];
   /** Unreadable files that must be reported; see `concernsData`. */
   readonly unreadable: readonly Unreadable[];
 }
@@ -167,12 +167,12 @@ async function chooseFiles(
   }));
   const unreadableElsewhere = found.unreadable
     .filter((each) => !concernsData(each, layout, purpose))
-    .map(({ parts, reason }): LeftOut => ({ path: parts.join('/'), files: 1, reason }));
+    .map(({ parts, reason }): Excluded => ({ path: parts.join('/'), files: 1, reason }));
   return {
     layout,
     images: classes.flatMap(({ images }) => images),
     used: classes.map((each) => ({ ...each, images: each.images.length })),
-    leftOut: combineLeftOut([...found.leftOut, ...unreadableElsewhere], layout.leftOut),
+    excluded: combineExcluded([...found.excluded, ...unreadableElsewhere], layout.excluded),
     unreadable: found.unreadable.filter((each) => concernsData(each, layout, purpose)),
   };
 }
@@ -222,7 +222,7 @@ export async function loadDataset(path: string, options: DatasetOptions = {}): P
       directory,
       images: images.length,
       used: chosen.used,
-      leftOut: chosen.leftOut,
+      excluded: chosen.excluded,
       patients: {
         table: table?.file ?? null,
         byDicom: images.filter(({ patient }) => patient.startsWith(DICOM_PATIENT)).length,

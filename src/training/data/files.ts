@@ -18,7 +18,7 @@ export interface FoundImage {
 }
 
 /** A file or a whole folder that is not used. */
-export interface LeftOut {
+export interface Excluded {
   /** Path below the data folder with forward slashes; the path of a folder ends with a slash. */
   readonly path: string;
   /** Number of image files in a folder; 1 for a file. */
@@ -35,7 +35,7 @@ export interface Unreadable {
 export interface FoundFiles {
   /** Sorted by path. */
   readonly images: readonly FoundImage[];
-  readonly leftOut: readonly LeftOut[];
+  readonly excluded: readonly Excluded[];
   readonly unreadable: readonly Unreadable[];
 }
 
@@ -60,7 +60,7 @@ function compareCodeUnits(a: string, b: string): number {
 
 class FolderWalk {
   readonly images: FoundImage[] = [];
-  readonly leftOut: LeftOut[] = [];
+  readonly excluded: Excluded[] = [];
   readonly unreadable: Unreadable[] = [];
 
   /** @param ancestors real paths of this folder and of those above it; a link to one of them is not followed */
@@ -83,7 +83,7 @@ class FolderWalk {
     ancestors: readonly string[],
   ): Promise<void> {
     const name = parts.at(-1)!;
-    if (isHiddenName(name)) return this.leaveOut(parts, HIDDEN);
+    if (isHiddenName(name)) return this.exclude(parts, HIDDEN);
     let info: Stats;
     try {
       info = await stat(path);
@@ -93,18 +93,18 @@ class FolderWalk {
     }
     if (info.isDirectory()) {
       const realPath = await realpath(path);
-      if (ancestors.includes(realPath)) return this.leaveOut(parts, LOOP);
+      if (ancestors.includes(realPath)) return this.exclude(parts, LOOP);
       return this.visitFolder(path, parts, [...ancestors, realPath]);
     }
-    if (!info.isFile()) return this.leaveOut(parts, NOT_REGULAR);
+    if (!info.isFile()) return this.exclude(parts, NOT_REGULAR);
     if (TABLES.test(name)) return;
     const isImage = isImageName(name) || (mayBeDicomName(name) && (await isDicomFile(path)));
-    if (!isImage) return this.leaveOut(parts, NO_IMAGE);
+    if (!isImage) return this.exclude(parts, NO_IMAGE);
     this.images.push({ parts, path, bytes: info.size });
   }
 
-  private leaveOut(parts: readonly string[], reason: string): void {
-    this.leftOut.push({ path: parts.join('/'), files: 1, reason });
+  private exclude(parts: readonly string[], reason: string): void {
+    this.excluded.push({ path: parts.join('/'), files: 1, reason });
   }
 }
 

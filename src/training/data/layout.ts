@@ -5,7 +5,7 @@
  * wrong guess would train on abnormal images.
  */
 import { SaladError } from '../../errors/index.js';
-import type { FoundImage, LeftOut } from './files.js';
+import type { Excluded, FoundImage } from './files.js';
 
 /** The class that bundles are trained on. */
 export const NORMAL = 'normal';
@@ -26,7 +26,7 @@ export interface DataLayout {
   readonly root: readonly string[];
   /** `normal` first, then the others by name. For `train` and `calibrate`, only the normal class. */
   readonly classes: readonly ClassFolder[];
-  readonly leftOut: readonly LeftOut[];
+  readonly excluded: readonly Excluded[];
 }
 
 /** Names of folders of normal images, in lower case, without blanks and punctuation. */
@@ -102,21 +102,21 @@ function annotationDepth({ parts }: FoundImage): number {
 }
 
 /** The annotation folders at any depth, as left out. */
-function leftOutAnnotations(images: readonly FoundImage[]): readonly LeftOut[] {
+function excludedAnnotations(images: readonly FoundImage[]): readonly Excluded[] {
   const counts = new Map<string, number>();
   for (const image of images) {
     const depth = annotationDepth(image);
     const folder = image.parts.slice(0, depth).join('/');
     if (depth > 0) counts.set(folder, (counts.get(folder) ?? 0) + 1);
   }
-  return [...counts].map(([folder, files]) => folderLeftOut([folder], files, ANNOTATION));
+  return [...counts].map(([folder, files]) => excludedFolder([folder], files, ANNOTATION));
 }
 
-function folderLeftOut(parts: readonly string[], files: number, reason: string): LeftOut {
+function excludedFolder(parts: readonly string[], files: number, reason: string): Excluded {
   return { path: `${parts.join('/')}/`, files, reason };
 }
 
-function directLeftOut({ direct }: Level): readonly LeftOut[] {
+function excludedDirectImages({ direct }: Level): readonly Excluded[] {
   return direct.map(({ parts }) => ({ path: parts.join('/'), files: 1, reason: DIRECT_BESIDE_FOLDERS }));
 }
 
@@ -136,17 +136,17 @@ function classLayout(level: Level, normal: readonly string[], purpose: DataPurpo
       ...normal.map((name) => classOf(name, NORMAL)),
       ...(isUsed ? others.map((name) => classOf(name, name)) : []),
     ],
-    leftOut: [
-      ...directLeftOut(level),
+    excluded: [
+      ...excludedDirectImages(level),
       ...(isUsed
         ? []
-        : others.map((name) => folderLeftOut([...parts, name], folders.get(name)!.length, ABNORMAL))),
+        : others.map((name) => excludedFolder([...parts, name], folders.get(name)!.length, ABNORMAL))),
     ],
   };
 }
 
 function allNormalLayout({ parts, images }: Level): DataLayout {
-  return { root: parts, classes: [{ parts, label: NORMAL, images }], leftOut: [] };
+  return { root: parts, classes: [{ parts, label: NORMAL, images }], excluded: [] };
 }
 
 /** The layout where the user named the normal folders with --normal. */
@@ -222,10 +222,10 @@ function splitLayout(
   const others = [...level.folders].filter(([other]) => other !== name);
   return {
     ...layout,
-    leftOut: [
-      ...layout.leftOut,
-      ...directLeftOut(level),
-      ...others.map(([other, images]) => folderLeftOut([...level.parts, other], images.length, reason)),
+    excluded: [
+      ...layout.excluded,
+      ...excludedDirectImages(level),
+      ...others.map(([other, images]) => excludedFolder([...level.parts, other], images.length, reason)),
     ],
   };
 }
@@ -245,7 +245,7 @@ export function chooseLayout(
 ): DataLayout {
   const withoutMasks = images.filter((image) => annotationDepth(image) === 0);
   const layout = layoutOf(levelOf(withoutMasks, []), purpose, normal, displayPath);
-  return { ...layout, leftOut: [...layout.leftOut, ...leftOutAnnotations(images)] };
+  return { ...layout, excluded: [...layout.excluded, ...excludedAnnotations(images)] };
 }
 
 function layoutOf(

@@ -1,22 +1,22 @@
 /** Formats the report on a data folder (what was used, what was left out and why) as lines of text and as JSON. */
 import { relative } from 'node:path';
 import type { DataReport } from './dataset.js';
-import type { LeftOut } from './files.js';
+import type { Excluded } from './files.js';
 
 /** Most paths listed for one reason. */
 const PATHS_LISTED_MAX = 3;
 
 /** Files and folders left out for the same reason. */
-interface LeftOutGroup {
+interface ExcludedGroup {
   readonly reason: string;
   readonly files: number;
   /** The first paths, at most PATHS_LISTED_MAX. */
   readonly first: readonly string[];
 }
 
-function groupsOf(leftOut: readonly LeftOut[]): readonly LeftOutGroup[] {
-  const groups = new Map<string, LeftOut[]>();
-  for (const each of leftOut) {
+function groupsOf(excluded: readonly Excluded[]): readonly ExcludedGroup[] {
+  const groups = new Map<string, Excluded[]>();
+  for (const each of excluded) {
     const group = groups.get(each.reason);
     if (group) group.push(each);
     else groups.set(each.reason, [each]);
@@ -29,8 +29,8 @@ function groupsOf(leftOut: readonly LeftOut[]): readonly LeftOutGroup[] {
 }
 
 /** The report as one JSON value. */
-export function dataReportJson({ directory, used, leftOut, patients }: DataReport) {
-  return { directory, taken: used, leftOut: groupsOf(leftOut), patients };
+export function dataReportJson({ directory, used, excluded, patients }: DataReport) {
+  return { directory, taken: used, leftOut: groupsOf(excluded), patients };
 }
 
 const imageCount = (count: number): string => `${count} ${count === 1 ? 'image' : 'images'}`;
@@ -72,7 +72,7 @@ export function dataReportLines({
   directory,
   images: total,
   used,
-  leftOut,
+  excluded,
   patients,
 }: DataReport): readonly string[] {
   return [
@@ -81,7 +81,7 @@ export function dataReportLines({
       const where = folder === '.' ? 'the folder itself' : `${folder}/`;
       return `  ${label === 'normal' ? 'normal' : `abnormal, class ${label}`}: ${imageCount(images)} of ${where}`;
     }),
-    ...groupsOf(leftOut).map(({ reason, files, first }) => {
+    ...groupsOf(excluded).map(({ reason, files, first }) => {
       const more = files > first.length && first.every((path) => !path.endsWith('/')) ? ', ...' : '';
       return `  left out: ${files} ${files === 1 ? 'file' : 'files'} (${first.join(', ')}${more}): ${reason}`;
     }),

@@ -160,13 +160,13 @@ function recalibrationNotes(
   const tables = areTablesKept
     ? 'the tables of the cells were kept'
     : 'half of them refitted the tables of the cells';
-  const leftOut =
+  const excludedNote =
     trainingImageCount > 0
       ? `${trainingImageCount} images that version ${manifest.version} was trained on were left out. `
       : '';
   return [
     `Version ${version}: thresholds from ${images.length} other normals (data hash ${dataHash(images)}), ` +
-      `${calibration.imageScores.length} image scores; ${tables}. ${leftOut}` +
+      `${calibration.imageScores.length} image scores; ${tables}. ${excludedNote}` +
       `Encoder and memory bank are those of version ${manifest.version}.`,
     ...calibrationWarnings(calibration).map(asSentence),
   ];

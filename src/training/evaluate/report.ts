@@ -144,10 +144,10 @@ export function evaluationReport(
 ): string {
   const { evaluation } = detail;
   const shown = shownImages(detail);
-  const leftOut =
+  const notScoredNote =
     evaluation.notScored > 0 ? ` ${evaluation.notScored} images had no patch to score and are left out.` : '';
   const sections = [
-    `<p>${detail.images.length} images, ${evaluation.normal.count} of them normal; ${evaluation.imagesPerSecond.toFixed(1)} images per second.${leftOut}</p>`,
+    `<p>${detail.images.length} images, ${evaluation.normal.count} of them normal; ${evaluation.imagesPerSecond.toFixed(1)} images per second.${notScoredNote}</p>`,
     originFacts(detail, bundle, options),
     warningList(evaluation.warnings),
     ...figureSections(detail, bundle),

@@ -9,7 +9,8 @@ import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { storeByCStore } from '../../../clients/modality/src/delivery/c-store-client.js';
-import { buildReport, type Report } from '../../../clients/modality/src/results/report.js';
+import { buildReport } from '../../../clients/modality/src/results/report.js';
+import type { ResultObject } from '../../../clients/modality/src/results/result-object.js';
 import { readSourceHeader } from '../../../clients/modality/src/results/source-header.js';
 import type { FrameResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { needs, runProgram } from '../../support/dicom-programs.js';
@@ -30,7 +31,7 @@ describe('delivery by C-STORE', function () {
   let folder: string;
   let port: number;
   let archive: ChildProcess | undefined;
-  let report: Report;
+  let report: ResultObject;
 
   before(async function () {
     await needs(this, 'storescp', 'dciodvfy');

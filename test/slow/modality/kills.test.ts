@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +13,7 @@ import { resultUid } from '../../../clients/modality/src/results/uid.js';
 import { createRandom } from '../../../src/util/random.js';
 import { needs } from '../../support/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
+import { freePort } from '../../support/free-port.js';
 import {
   type GatewayProcess,
   modality,
@@ -31,14 +31,6 @@ const SERVER_KILLS = 3;
 const ARCHIVE_KILLS = 3;
 const SENDERS = 3;
 const SIDE = 64;
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((done) => probe.close(done));
-  return port;
-}
 
 describe('kill -9 of gateway, server and archive', function () {
   this.timeout(300_000);

@@ -80,9 +80,10 @@ describe('structured report', function () {
       assert.doesNotMatch(text, /diagnos(?!is\.)/);
       return [...text.matchAll(/SCOORD/g)].length;
     };
+    // Of the frame and of three patches, each in the group and below its first number.
     assert.deepEqual(
       [await regions('anomalous'), await regions('normal'), await regions('indeterminate')],
-      [4, 1, 1],
+      [8, 2, 2],
     );
   });
 

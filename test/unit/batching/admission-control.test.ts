@@ -4,13 +4,16 @@ import { describe, it } from 'mocha';
 import { poissonGaps } from '../../../clients/load/src/statistics.js';
 import { Batcher } from '../../../src/batching/batcher.js';
 import {
+  type AdmissionLimits,
   AnnouncedTiles,
   type Announcement,
   longestWaitMs,
   tilesAhead,
 } from '../../../src/batching/expected-wait.js';
+import { OverloadDetector } from '../../../src/batching/overload.js';
 import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
+import { CONFIG_FIELDS } from '../../../src/config/schema.js';
 import { createRandom } from '../../../src/util/random.js';
 import { firstTiles } from '../../support/tiles.js';
 
@@ -120,12 +123,21 @@ interface Work {
 }
 
 const BATCH = 8;
-const LIMITS = { maxQueueMs: 150, maxQueueRatio: 8 };
+/** As shipped. */
+const LIMITS: AdmissionLimits = {
+  maxQueueMs: CONFIG_FIELDS.maxQueueMs.default,
+  maxQueueRatio: CONFIG_FIELDS.maxQueueRatio.default,
+  overloadQueueRatio: CONFIG_FIELDS.overloadQueueRatio.default,
+};
 
-/** The real batcher with one engine of constant throughput, in virtual time. Poisson arrivals at `load` times that throughput. */
+/**
+ * The real batcher with one engine of constant throughput, in virtual time. Poisson arrivals at `load` times that
+ * throughput. The first acquisitions are not counted.
+ */
 async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed: number) {
   const msPerTile = ownMs / tiles;
   const endMs = 3000 * ownMs;
+  const countedFromMs = Math.min(3000, 0.2 * endMs) + 100 * ownMs;
   let now = 0;
   let busyMs = 0;
   let free = true;
@@ -182,7 +194,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
           deliver() {
             left -= 1;
             if (left > 0) return;
-            latencies.push(now - started);
+            if (started >= countedFromMs) latencies.push(now - started);
             stream.close();
           },
           fail: () => assert.fail('a tile failed'),
@@ -192,7 +204,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
       const uploadMs = random() * uploadMsMax;
       at(now + uploadMs, () => stream.enqueue(firstTiles(tiles)));
     } catch {
-      refused += 1;
+      if (started >= countedFromMs) refused += 1;
     }
   };
   const gap = poissonGaps((1000 * load) / ownMs, seed);
@@ -216,19 +228,58 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
   };
 }
 
-describe('admission by waiting time', function () {
+describe('OverloadDetector', () => {
+  const QUEUE = { rank: 1, own: 10 };
+  const longest = (detector: OverloadDetector, queued: number, now: number, own = QUEUE.own) =>
+    detector.longestQueue(QUEUE.rank, queued, own, now);
+
+  it('sets no limit to a burst, and the ratio of a usual acquisition once the queue was not short for a second', () => {
+    const detector = new OverloadDetector(3, 4);
+    for (let count = 0; count < 100; count++) detector.admitted(10);
+    assert.equal(longest(detector, 19, 0), Number.POSITIVE_INFINITY);
+    assert.equal(longest(detector, 1000, 999), Number.POSITIVE_INFINITY);
+    assert.equal(Math.round(longest(detector, 21, 1000)), 40);
+    // Small ones are judged by the usual size, large ones by their own.
+    assert.equal(Math.round(longest(detector, 21, 1001, 1)), 40);
+    assert.equal(longest(detector, 1000, 1002, 100), 400);
+    assert.equal(longest(detector, 19, 1003), Number.POSITIVE_INFINITY);
+  });
+
+  it('judges each priority class alone', () => {
+    const detector = new OverloadDetector(3, 4);
+    detector.admitted(10);
+    detector.longestQueue(0, 0, 10, 5000);
+    assert.equal(detector.longestQueue(1, 1000, 10, 5000), 40);
+    assert.equal(detector.longestQueue(0, 1000, 10, 5000), Number.POSITIVE_INFINITY);
+  });
+
+  it('weighs acquisitions by their size', () => {
+    const detector = new OverloadDetector(3, 1);
+    for (let count = 0; count < 1000; count++) detector.admitted(count % 2 === 0 ? 1000 : 1);
+    const usual = detector.longestQueue(1, 1e6, 1, 1e6);
+    assert.ok(usual > 990 && usual <= 1000, `${usual}`);
+  });
+
+  it('sets no limit with the ratio 0', () => {
+    assert.equal(longest(new OverloadDetector(3, 0), 1e9, 1e9), Number.POSITIVE_INFINITY);
+  });
+});
+
+describe('admission by waiting time, as shipped', function () {
   this.timeout(60_000);
 
-  it('at twice the rate: the engine is fully used, and admitted streams wait at most twice as long', async () => {
+  it('at twice the rate: the engine is fully used, and admitted streams wait at most three times as long', async () => {
+    // A machine, and one of half its speed.
     for (const [work, seed] of [
-      [{ ownMs: 20, tiles: 64, uploadMsMax: 60 }, 1],
+      [{ ownMs: 8, tiles: 64, uploadMsMax: 20 }, 1],
+      [{ ownMs: 16, tiles: 64, uploadMsMax: 40 }, 2],
       [{ ownMs: 1000, tiles: 64, uploadMsMax: 400 }, 3],
     ] as const) {
       const calm = await simulate(0.8, work, seed);
       const over = await simulate(2, work, seed);
       const results = JSON.stringify({ work, calm, over });
       assert.ok(over.goodput >= 0.95, results);
-      assert.ok(over.p99Ms <= 2 * calm.p99Ms, results);
+      assert.ok(over.p99Ms <= 3 * calm.p99Ms, results);
       assert.ok(over.refused >= 0.4 * (over.refused + over.admitted), results);
       assert.ok(calm.refused <= 0.02 * (calm.refused + calm.admitted), results);
     }

@@ -107,7 +107,7 @@ function setUp(
   const batcher = new Batcher<Slot>({
     executor,
     limits: { maxQueuedTiles, urgencyHorizonMs: 100 },
-    admission: { maxQueueMs, maxQueueRatio: 0 },
+    admission: { maxQueueMs, maxQueueRatio: 0, overloadQueueRatio: 0 },
     urgentShare,
     now: () => time,
     onBatch: (report) => reports.push(report),

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, it } from 'mocha';
+import { STATES } from '../../../clients/modality/src/inbox/instance.js';
 import { ERROR_REASONS } from '../../../src/errors/index.js';
 import { anchorOf, hasCommit, type Page, pages, readPage, root, sources } from '../../support/docs.js';
 
@@ -98,14 +99,29 @@ describe('the documentation', () => {
     assert.ok(readPage('README.md').text.split('\n').length <= README_LINES_MAX);
   });
 
-  it('names errors that exist in the life of a tile', () => {
-    const { text } = readPage('docs/explanation/life-of-a-tile.md');
-    const named = [...text.matchAll(/`([A-Z]+(?:_[A-Z]+)+)`/g)].map((match) => match[1] ?? '');
-    const unknown = named.filter(
-      (name) => !(name in ERROR_REASONS) && !/^(WARNING_KIND|DECISION)_/.test(name),
-    );
-    assert.ok(named.length > 15);
-    assert.deepEqual(unknown, []);
+  for (const [page, errorsMin] of [
+    ['life-of-a-tile', 16],
+    ['life-of-an-instance', 10],
+  ] as const) {
+    it(`names errors that exist in the page ${page}`, () => {
+      const { text } = readPage(`docs/explanation/${page}.md`);
+      const named = [...text.matchAll(/`([A-Z]+(?:_[A-Z]+)+)`/g)].map((match) => match[1] ?? '');
+      const unknown = named.filter(
+        (name) => !(name in ERROR_REASONS) && !/^(WARNING_KIND|DECISION)_/.test(name),
+      );
+      assert.ok(named.length >= errorsMin, `only ${named.length} errors are named`);
+      assert.deepEqual(unknown, []);
+    });
+  }
+
+  it('names every state of an instance, and every count of a recovery', () => {
+    const { text } = readPage('docs/explanation/life-of-an-instance.md');
+    const recovery = readFileSync(join(root, 'clients/modality/src/inbox/recovery.ts'), 'utf8');
+    const [fields = ''] = /(?<=interface Recovery \{)[^}]*/.exec(recovery) ?? [];
+    const counts = [...fields.matchAll(/readonly (\w+): number/g)].map((match) => match[1] ?? '');
+    assert.ok(counts.length >= 4);
+    const missing = [...STATES, ...counts].filter((name) => !text.includes(`\`${name}\``));
+    assert.deepEqual(missing, []);
   });
 
   it('is listed in its index', () => {

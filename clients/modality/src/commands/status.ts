@@ -69,7 +69,13 @@ function secondsOf(text: string): number {
 async function show(name: string, flags: QueueFlags): Promise<void> {
   await withQueue(flags, ({ index }) => {
     const instance = findInstance(index, name);
-    const deliveries = index.deliveries(instance.id);
+    const objects = index.objects(instance.id);
+    const deliveries = index.deliveries(instance.id).map((delivery) => ({
+      ...delivery,
+      objects: objects
+        .filter(({ destination }) => destination === delivery.destination)
+        .map(({ kind, state, reason }) => ({ kind, state, reason })),
+    }));
     if (flags.json) {
       printJson({ ...describe(instance), deliveries });
       return;
@@ -82,6 +88,13 @@ async function show(name: string, flags: QueueFlags): Promise<void> {
       table(
         ['destination', 'state', 'attempts', 'reason'],
         deliveries.map((each) => [each.destination, each.state, String(each.attempts), each.reason ?? '']),
+      ),
+    );
+    print();
+    print(
+      table(
+        ['destination', 'object', 'state', 'reason'],
+        objects.map((each) => [each.destination, each.kind, each.state, each.reason ?? '']),
       ),
     );
   });

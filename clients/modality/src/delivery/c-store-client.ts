@@ -58,7 +58,7 @@ export function storeByCStore(
     signal.addEventListener('abort', onAbort, { once: true });
     client.on('associationAccepted', (accepted: types.Association) => {
       const syntax = acceptedSyntax(accepted);
-      if (syntax === undefined) end({ result: 'rejected', reason: 'it takes no structured reports' });
+      if (syntax === undefined) end({ result: 'rejected', reason: 'it takes no objects of this class' });
       else dataset.setTransferSyntaxUid(syntax);
     });
     client.on('associationRejected', () => away('association rejected'));

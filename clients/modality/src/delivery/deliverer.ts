@@ -1,12 +1,14 @@
 /** Delivers results to the destinations: each at its own pace, so that one that is away delays no other. */
 
+import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
-import type { Instance } from '../inbox/instance.js';
-import { buildReport, type Report } from '../results/report.js';
-import { readSourceHeader } from '../results/source-header.js';
+import type { Instance, ObjectKind } from '../inbox/instance.js';
+import { buildObject } from '../results/objects.js';
+import type { ResultObject } from '../results/result-object.js';
 import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
+import { frameMapOf } from '../scoring/frame-map.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type CStoreTarget, storeByCStore } from './c-store-client.js';
 import type { DeliveryOutcome } from './outcome.js';
@@ -20,7 +22,7 @@ export interface DelivererOptions {
   readonly events: DelivererEvents;
   /** While a destination is away. @default 1 s to 5 min */
   readonly backoff?: BackoffOptions;
-  /** Runs `work`, which delivers a result, within a span. @default runs it */
+  /** Runs `work`, which sends one object, within a span. @default runs it */
   readonly traced?: (
     instance: Instance,
     destination: string,
@@ -31,10 +33,14 @@ export interface DelivererOptions {
 }
 
 export interface DelivererEvents {
+  /** All objects that the destination gets of it. */
   delivered(instance: number, destination: string): void;
   deliveryFailed(instance: number, destination: string, outcome: DeliveryOutcome): void;
   indexFailed(error: SaladError): void;
 }
+
+/** How the delivery of one object ended; `none`: the result has no such object. */
+type ObjectOutcome = DeliveryOutcome | { readonly result: 'none'; readonly reason: string };
 
 const BACKOFF: BackoffOptions = { initialMs: 1000, maxMs: 300_000 };
 /** How often the inbox is asked, also for what a command retried. */
@@ -48,6 +54,7 @@ const setNodeTimer: NonNullable<DelivererOptions['setTimer']> = (callback, ms) =
 export class Deliverer {
   private readonly abort = new AbortController();
   private readonly wakers = new Set<() => void>();
+  private readonly decoder = new DicomDecoder({ processes: 1 });
   private running: readonly Promise<void>[] = [];
 
   constructor(private readonly options: DelivererOptions) {}
@@ -66,10 +73,11 @@ export class Deliverer {
     this.abort.abort();
     this.wake();
     await Promise.all(this.running);
+    await this.decoder.close();
   }
 
   private async work(destination: Destination): Promise<void> {
-    const { inbox, backoff = BACKOFF, events, traced = (_instance, _name, work) => work() } = this.options;
+    const { inbox, backoff = BACKOFF, events } = this.options;
     let failures = 0;
     while (!this.abort.signal.aborted) {
       try {
@@ -78,10 +86,9 @@ export class Deliverer {
           await this.pause(POLL_MS);
           continue;
         }
-        const outcome = await traced(instance, destination.name, () => this.deliver(destination, instance));
-        if (this.abort.signal.aborted && outcome.result !== 'delivered') return;
-        failures = outcome.result === 'unavailable' ? failures + 1 : 0;
-        this.record(destination.name, instance.id, outcome);
+        const isAway = !(await this.deliver(destination, instance));
+        if (this.abort.signal.aborted) return;
+        failures = isAway ? failures + 1 : 0;
         // Nothing else would get through now.
         if (failures > 0) await this.pause(waitMs(failures, backoff));
       } catch (error) {
@@ -91,31 +98,74 @@ export class Deliverer {
     }
   }
 
-  private async deliver(destination: Destination, instance: Instance): Promise<DeliveryOutcome> {
-    let report: Report;
-    try {
-      const source = await readSourceHeader(pathOf(this.options.inbox.folders, instance));
-      report = buildReport(source, JSON.parse(instance.result!) as InstanceResult);
-    } catch (error) {
-      const { reason, message } = SaladError.from(error);
-      return { result: 'rejected', reason: reason === 'INTERNAL' ? 'the report cannot be written' : message };
+  /** Sends the objects that the destination does not have yet. @returns whether it took or refused them: it is there */
+  private async deliver(destination: Destination, instance: Instance): Promise<boolean> {
+    const { inbox, traced = (_instance, _name, work) => work() } = this.options;
+    const { index } = inbox;
+    const waiting = index
+      .objects(instance.id)
+      .filter((object) => object.destination === destination.name && object.state === 'waiting');
+    for (const { kind } of waiting) {
+      const object = await this.build(kind, instance);
+      const outcome =
+        'result' in object
+          ? object
+          : await traced(instance, destination.name, () => this.send(destination, object));
+      if (this.abort.signal.aborted && outcome.result !== 'delivered') return true;
+      this.record(destination.name, instance.id, kind, outcome);
+      if (outcome.result === 'unavailable') return false;
     }
-    const { signal } = this.abort;
-    return 'url' in destination
-      ? storeByStow(destination, report.bytes, signal)
-      : storeByCStore(destination, report.dataSet, signal);
+    return true;
   }
 
-  private record(destination: string, id: number, outcome: DeliveryOutcome): void {
+  /** @returns the object, or how its delivery ends without one */
+  private async build(kind: ObjectKind, instance: Instance): Promise<ResultObject | ObjectOutcome> {
+    const { folders, index } = this.options.inbox;
+    try {
+      const object = await buildObject(kind, {
+        path: pathOf(folders, instance),
+        result: JSON.parse(instance.result!) as InstanceResult,
+        decoder: this.decoder,
+        signal: this.abort.signal,
+        maps: kind === 'report' ? [] : index.maps(instance.id).map(frameMapOf),
+      });
+      return typeof object === 'string' ? { result: 'none', reason: object } : object;
+    } catch (error) {
+      const { reason, message } = SaladError.from(error);
+      // It says nothing about the instance, which was decoded when it was scored.
+      if (reason === 'DECODER_UNAVAILABLE') return { result: 'unavailable', reason: message };
+      return {
+        result: 'rejected',
+        reason: reason === 'INTERNAL' ? `the ${kind} cannot be written` : message,
+      };
+    }
+  }
+
+  private send(destination: Destination, object: ResultObject): Promise<DeliveryOutcome> {
+    const { signal } = this.abort;
+    return 'url' in destination
+      ? storeByStow(destination, object.bytes, signal)
+      : storeByCStore(destination, object.dataSet, signal);
+  }
+
+  private record(destination: string, id: number, kind: ObjectKind, outcome: ObjectOutcome): void {
     const { inbox, events } = this.options;
-    if (outcome.result === 'delivered') {
-      inbox.index.endDelivery(id, destination);
-      events.delivered(id, destination);
+    const { result, reason } = outcome;
+    if (result === 'rejected' || result === 'unavailable') {
+      events.deliveryFailed(id, destination, { result, reason });
+    }
+    if (result === 'unavailable') {
+      inbox.index.postponeDelivery(id, destination, reason, 0);
       return;
     }
-    events.deliveryFailed(id, destination, outcome);
-    if (outcome.result === 'rejected') inbox.index.endDelivery(id, destination, outcome.reason);
-    else inbox.index.postponeDelivery(id, destination, outcome.reason, 0);
+    const state = result === 'rejected' ? 'dead-letter' : result;
+    const ended = inbox.index.endObject(
+      id,
+      { destination, kind },
+      state,
+      state === 'delivered' ? null : reason,
+    );
+    if (ended === 'delivered') events.delivered(id, destination);
   }
 
   private pause(ms: number): Promise<void> {

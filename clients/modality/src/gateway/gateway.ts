@@ -4,6 +4,7 @@ import { targetOptions } from '../../../../src/cli/shared/target.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
 import { Inbox } from '../inbox/inbox.js';
+import { OBJECT_KINDS, type WantedObjects } from '../inbox/instance.js';
 import { inTurn } from '../operations/events.js';
 import { orphanedOf, readFigures } from '../operations/figures.js';
 import { Readiness } from '../operations/readiness.js';
@@ -131,6 +132,11 @@ async function destinationOf(settings: DestinationSettings): Promise<Destination
   return { name, url, authorization, ca, timeoutMs };
 }
 
+function wantedOf({ name, besidesReport }: DestinationSettings): WantedObjects {
+  const wanted = new Set<string>(['report', ...besidesReport]);
+  return { destination: name, kinds: OBJECT_KINDS.filter((kind) => wanted.has(kind)) };
+}
+
 /** Removes files of delivered instances now, and every hour. @returns what ends it */
 async function startRemoval(inbox: Inbox, keepMs: number, log: GatewayLog): Promise<() => Promise<void>> {
   let running = Promise.resolve();
@@ -205,7 +211,7 @@ async function startScorer(
   const scorer = new Scorer({
     inbox,
     targets: new Targets(options),
-    destinations: namesOf(settings),
+    destinations: settings.destinations.map(wantedOf),
     traced: traces.scoring,
     model: { name, ...(version === undefined ? {} : { version: Number(version) }) },
     maxFalsePositiveRate: server.maxFalsePositiveRate,

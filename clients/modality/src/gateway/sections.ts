@@ -1,6 +1,6 @@
 /** The sections of the settings: key, default, unit, bounds. */
 import { z } from 'zod';
-import { PRIORITIES } from '../inbox/instance.js';
+import { OBJECT_KINDS, PRIORITIES } from '../inbox/instance.js';
 
 /** Longest delay of a timer of Node. */
 const MS_MAX = 2 ** 31 - 1;
@@ -8,10 +8,16 @@ export const MIB_MAX = 2 ** 30;
 
 export const path = z.string().min(1);
 const listen = z.string().regex(/^(\[[0-9a-f:.]+\]|[^[\]:\s]+):\d{1,5}$/i, 'must be HOST:PORT');
-/** PS3.5 section 6.2: 16 characters, no backslash, no control characters; blanks around it do not count. */
+/**
+ * PS3.5 section 6.2: 16 characters, no backslash, no control characters; blanks around it do not count. Without lookaround,
+ * because Helm checks the values of helm/salad-modality with the same pattern.
+ */
 const aeTitle = z
   .string()
-  .regex(/^(?! )[\x20-\x5b\x5d-\x7e]{1,16}(?<! )$/, 'must be 1 to 16 printable ASCII characters without \\');
+  .regex(
+    /^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$/,
+    'must be 1 to 16 printable ASCII characters without \\',
+  );
 const milliseconds = (byDefault: number) => z.int().min(100).max(MS_MAX).default(byDefault);
 const priority = z.enum(PRIORITIES).default('routine');
 
@@ -104,6 +110,13 @@ export const destinationSection = z.strictObject({
     .boolean()
     .default(false)
     .describe('Allows http, or dicom without TLS, beyond loopback: reports hold names of patients.'),
+  besidesReport: z
+    .array(z.enum(OBJECT_KINDS).exclude(['report']))
+    .default([])
+    .describe(
+      'What it gets of every result besides the structured report: `segmentation` (what lies above the threshold), ' +
+        '`secondaryCapture` (a picture of the anomaly map over the image), `presentationState` (regions, GSPS).',
+    ),
   timeoutMs: milliseconds(60_000).describe('Longest time of one request.'),
 });
 

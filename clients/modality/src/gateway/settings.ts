@@ -43,7 +43,9 @@ export const settingsSchema = z.strictObject({
   destinations: z
     .array(destinationSection)
     .default([])
-    .describe('Archives that get a structured report of every result, by STOW-RS or C-STORE.'),
+    .describe(
+      'Archives that get a structured report of every result, and what else `besidesReport` names, by STOW-RS or C-STORE.',
+    ),
   operations: operationsSection
     .optional()
     .describe('HTTP port of operations: probes at /livez and /readyz, metrics for Prometheus at /metrics.'),
@@ -55,7 +57,6 @@ export type PortSettings =
   | NonNullable<Settings['stow']>
   | NonNullable<Settings['operations']>;
 export type DestinationSettings = Settings['destinations'][number];
-export type ServerSettings = NonNullable<Settings['server']>;
 
 /**
  * Reads the settings; paths are relative to the file.

@@ -4,7 +4,7 @@ import { SaladError } from '../../../../src/errors/index.js';
 
 export type IndexDatabase = InstanceType<typeof Database>;
 
-const VERSION = 1;
+const VERSION = 2;
 /** Wait for another process, such as `salad-modality retry` beside the gateway. */
 const BUSY_MS = 10_000;
 
@@ -44,6 +44,29 @@ const SCHEMA = `
     receivedMs INTEGER NOT NULL,
     PRIMARY KEY (sopInstanceUid, contentHash)
   ) STRICT;
+`;
+
+/** What version 2 added: the objects of a delivery, and the maps that they are drawn from until all are delivered. */
+const SCHEMA_2 = `
+  CREATE TABLE objects (
+    instance INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE,
+    destination TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'delivered', 'none', 'dead-letter')),
+    reason TEXT,
+    PRIMARY KEY (instance, destination, kind)
+  ) STRICT;
+  INSERT INTO objects (instance, destination, kind, state, reason)
+    SELECT instance, destination, 'report', state, reason FROM deliveries;
+  CREATE TABLE maps (
+    instance INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE,
+    frame INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    columns INTEGER NOT NULL,
+    scale TEXT NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (instance, frame)
+  ) STRICT;
   PRAGMA user_version = ${VERSION};
 `;
 
@@ -71,11 +94,12 @@ const SIZES = 'CREATE INDEX IF NOT EXISTS instancesWithFile ON instances (bytes)
 
 function createSchema(database: IndexDatabase, path: string): void {
   const [found] = database.pragma('user_version') as [{ user_version: number }];
-  if (found.user_version === 0) database.exec(SCHEMA);
+  if (found.user_version === 0) database.exec(SCHEMA + SCHEMA_2);
+  else if (found.user_version === 1) database.exec(SCHEMA_2);
   else if (found.user_version !== VERSION) {
     throw new SaladError(
       'CONFIGURATION_INVALID',
-      `${path}: the index has version ${found.user_version}, this program knows ${VERSION}`,
+      `${path}: the index has version ${found.user_version}, this program knows ${VERSION}: use the program that wrote it`,
     );
   }
   database.exec(SIZES);

@@ -1,6 +1,14 @@
 /** What an inbox holds, read from its index. */
 import { type IndexDatabase, openDatabase } from './database.js';
-import type { Conflict, Delivery, Instance, State } from './instance.js';
+import {
+  type Conflict,
+  type Delivery,
+  type DeliveryObject,
+  type Instance,
+  OBJECT_KINDS,
+  type State,
+  type StoredMap,
+} from './instance.js';
 
 type Row = Readonly<Record<string, unknown>>;
 
@@ -62,6 +70,30 @@ export class IndexReader {
     return (rows as readonly Row[]).map(
       ({ destination, state, reason, attempts, nextAttemptMs }) =>
         ({ destination, state, reason, attempts, nextAttemptMs }) as Delivery,
+    );
+  }
+
+  /** The objects of an instance's deliveries: by destination, then in the order in which they are sent. */
+  objects(id: number): readonly DeliveryObject[] {
+    const rows = this.database
+      .prepare('SELECT destination, kind, state, reason FROM objects WHERE instance = ? ORDER BY destination')
+      .all(id);
+    const objects = (rows as readonly Row[]).map(
+      ({ destination, kind, state, reason }) => ({ destination, kind, state, reason }) as DeliveryObject,
+    );
+    return OBJECT_KINDS.flatMap((kind) => objects.filter((object) => object.kind === kind)).sort((a, b) =>
+      a.destination < b.destination ? -1 : Number(a.destination > b.destination),
+    );
+  }
+
+  /** The anomaly maps of an instance, by frame; none once it is delivered. */
+  maps(id: number): readonly StoredMap[] {
+    const rows = this.database
+      .prepare('SELECT frame, rows, columns, scale, data FROM maps WHERE instance = ? ORDER BY frame')
+      .all(id);
+    return (rows as readonly Row[]).map(
+      ({ frame, rows: height, columns, scale, data }) =>
+        ({ frame, rows: height, columns, scale, data: new Uint8Array(data as ArrayBuffer) }) as StoredMap,
     );
   }
 

@@ -2,12 +2,16 @@
 import { IndexReader } from './index-reader.js';
 import {
   type Conflict,
+  type Delivery,
+  type DeliveryObject,
   deadLetterReason,
   ENDED_WHILE_SCORED,
   type Instance,
   type InstanceIdentity,
   type Priority,
   type State,
+  type StoredMap,
+  type WantedObjects,
 } from './instance.js';
 
 export interface NewInstance extends InstanceIdentity {
@@ -18,8 +22,8 @@ export interface NewInstance extends InstanceIdentity {
 }
 
 /**
- * Longest time until a next attempt that is believed: after a clock that was ahead is set right, an instance must not
- * wait for years.
+ * Longest wait for a next attempt. A later time in the index comes from a clock that was ahead and has been set right;
+ * it is ignored, so that the instance does not wait for years.
  */
 const NEXT_ATTEMPT_MS_MAX = 3_600_000;
 
@@ -48,14 +52,14 @@ export class InstanceIndex extends IndexReader {
 
   /**
    * The next instance to send to the server, which becomes `streaming`: STAT first, then by arrival.
-   * @param only of this priority
+   * @param onlyPriority takes an instance of this priority only
    */
-  takeNext(only?: Priority): Instance | undefined {
+  takeNext(onlyPriority?: Priority): Instance | undefined {
     const find = () =>
       this.one(
         `SELECT * FROM instances WHERE state = 'received' AND (nextAttemptMs <= ? OR nextAttemptMs > ?)
           AND priority IN (?, ?) ORDER BY priority = 'routine', id LIMIT 1`,
-        ...[this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, only ?? 'routine', only ?? 'stat'],
+        ...[this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, onlyPriority ?? 'routine', onlyPriority ?? 'stat'],
       );
     // Reading alone writes nothing to the disk.
     if (find() === undefined) return undefined;
@@ -71,7 +75,7 @@ export class InstanceIndex extends IndexReader {
     });
   }
 
-  /** An attempt to score failed: it waits for the next one. */
+  /** An attempt to score failed: the instance waits for the next one. */
   postpone(id: number, reason: string, delayMs: number): void {
     this.change(id, ['streaming'], 'received', reason, this.now() + delayMs);
   }
@@ -84,18 +88,36 @@ export class InstanceIndex extends IndexReader {
     });
   }
 
-  /** It has a result, which goes to the destinations. */
-  scored(id: number, result: string, destinations: readonly string[]): void {
+  /** It has a result, of which the destinations get objects. @param maps that these are drawn from */
+  scored(
+    id: number,
+    result: string,
+    wanted: readonly WantedObjects[],
+    maps: readonly StoredMap[] = [],
+  ): void {
     this.write(() => {
       this.change(id, ['streaming'], 'scored', null);
       this.run('UPDATE instances SET result = ? WHERE id = ?', result, id);
-      for (const destination of destinations) {
+      for (const { frame, rows, columns, scale, data } of maps) {
+        this.run(
+          'INSERT OR REPLACE INTO maps (instance, frame, rows, columns, scale, data) VALUES (?, ?, ?, ?, ?, ?)',
+          ...[id, frame, rows, columns, scale, Buffer.from(data)],
+        );
+      }
+      for (const { destination, kinds } of wanted) {
         this.run(
           `INSERT INTO deliveries (instance, destination, state) VALUES (?, ?, 'waiting')
             ON CONFLICT (instance, destination) DO NOTHING`,
           id,
           destination,
         );
+        for (const kind of kinds) {
+          this.run(
+            `INSERT INTO objects (instance, destination, kind, state) VALUES (?, ?, ?, 'waiting')
+              ON CONFLICT (instance, destination, kind) DO NOTHING`,
+            ...[id, destination, kind],
+          );
+        }
       }
     });
   }
@@ -140,18 +162,28 @@ export class InstanceIndex extends IndexReader {
     );
   }
 
-  /** Ends a delivery. With the last one the instance is delivered, or a dead letter where one of them failed. */
-  endDelivery(id: number, destination: string, failure?: string): void {
-    this.write(() => {
-      const ended = this.run(
-        `UPDATE deliveries SET state = ?, attempts = attempts + 1, reason = ? WHERE instance = ? AND destination = ?`,
-        failure === undefined ? 'delivered' : 'dead-letter',
-        failure ?? null,
-        id,
-        destination,
+  /**
+   * Ends one object of a delivery, with the last one the delivery, and with the last delivery the instance: it is
+   * delivered, or a dead letter where an object was refused.
+   * @returns the state of the delivery
+   */
+  endObject(
+    id: number,
+    { destination, kind }: Pick<DeliveryObject, 'destination' | 'kind'>,
+    state: Exclude<DeliveryObject['state'], 'waiting'>,
+    reason: string | null,
+  ): Delivery['state'] {
+    return this.write(() => {
+      this.run(
+        'UPDATE objects SET state = ?, reason = ? WHERE instance = ? AND destination = ? AND kind = ?',
+        ...[state, reason, id, destination, kind],
       );
-      // 0 where `dropDelivery` came first.
-      if (ended > 0) this.settle(id);
+      const all = this.objects(id).filter((object) => object.destination === destination);
+      if (all.some((object) => object.state === 'waiting')) return 'waiting';
+      const failed = all.filter((object) => object.state === 'dead-letter');
+      const reasons = failed.map((each) => (each.kind === 'report' ? '' : `${each.kind}: `) + each.reason);
+      this.endDelivery(id, destination, reasons.join('; ') || undefined);
+      return failed.length === 0 ? 'delivered' : 'dead-letter';
     });
   }
 
@@ -161,11 +193,13 @@ export class InstanceIndex extends IndexReader {
    */
   dropDelivery(id: number, destination: string): void {
     this.write(() => {
-      this.run(
+      const dropped = this.run(
         `DELETE FROM deliveries WHERE instance = ? AND destination = ? AND state <> 'delivered'`,
         id,
         destination,
       );
+      if (dropped === 0) return;
+      this.run('DELETE FROM objects WHERE instance = ? AND destination = ?', id, destination);
       const { state, reason } = this.byId(id)!;
       const isRefused =
         state === 'dead-letter' && deadLetterReason(reason ?? '', true) === 'DELIVERY_REJECTED';
@@ -181,6 +215,7 @@ export class InstanceIndex extends IndexReader {
     const reason = failed.map((each) => `${each.destination}: ${each.reason}`).join('; ') || null;
     const state = failed.length > 0 ? 'dead-letter' : all.length > 0 ? 'delivered' : 'scored';
     this.change(id, ['scored', 'dead-letter'], state, reason);
+    if (state === 'delivered') this.run('DELETE FROM maps WHERE instance = ?', id);
   }
 
   /** A dead letter is tried again: delivered where it has a result, else scored. @returns false where it is none */
@@ -193,6 +228,10 @@ export class InstanceIndex extends IndexReader {
       this.run(
         `UPDATE deliveries SET state = 'waiting', attempts = 0, reason = NULL, nextAttemptMs = 0
           WHERE instance = ? AND state = 'dead-letter'`,
+        id,
+      );
+      this.run(
+        `UPDATE objects SET state = 'waiting', reason = NULL WHERE instance = ? AND state = 'dead-letter'`,
         id,
       );
       return true;
@@ -256,6 +295,19 @@ export class InstanceIndex extends IndexReader {
       ...[to, reason, nextAttemptMs, this.now(), id, ...from],
     );
     if (changed !== 1) throw new Error(`instance ${id} is not ${from.join(' or ')}`);
+  }
+
+  /** Call in a transaction. */
+  private endDelivery(id: number, destination: string, failure: string | undefined): void {
+    const ended = this.run(
+      `UPDATE deliveries SET state = ?, attempts = attempts + 1, reason = ? WHERE instance = ? AND destination = ?`,
+      failure === undefined ? 'delivered' : 'dead-letter',
+      failure ?? null,
+      id,
+      destination,
+    );
+    // 0 where `dropDelivery` came first.
+    if (ended > 0) this.settle(id);
   }
 
   private write<T>(work: () => T): T {

@@ -48,6 +48,37 @@ export interface Instance extends InstanceIdentity {
   readonly result: string | null;
 }
 
+/** Kinds of objects that a destination may get of a result, in the order in which they are sent. */
+export const OBJECT_KINDS = ['report', 'segmentation', 'secondaryCapture', 'presentationState'] as const;
+export type ObjectKind = (typeof OBJECT_KINDS)[number];
+
+/** A destination, and what it gets of every result. */
+export interface WantedObjects {
+  readonly destination: string;
+  readonly kinds: readonly ObjectKind[];
+}
+
+/** One object of a delivery. */
+export interface DeliveryObject {
+  readonly destination: string;
+  readonly kind: ObjectKind;
+  /** `none`: the result has no such object, as the reason says. */
+  readonly state: 'waiting' | 'delivered' | 'none' | 'dead-letter';
+  readonly reason: string | null;
+}
+
+/** The anomaly map of one frame as the index keeps it. */
+export interface StoredMap {
+  /** From 1. */
+  readonly frame: number;
+  readonly rows: number;
+  readonly columns: number;
+  /** The colours of the map as JSON. */
+  readonly scale: string;
+  /** Compressed values. */
+  readonly data: Uint8Array;
+}
+
 /** Reasons of dead letters, beside those of scoring and of archives. */
 export const FILE_IS_MISSING = 'its file is missing';
 export const ENDED_WHILE_SCORED = 'the gateway ended while it was being scored, every time';
@@ -64,7 +95,7 @@ export function deadLetterReason(reason: string, hasResult: boolean): string {
   return /^[A-Z][A-Z_]{0,63}(?=:)/.exec(reason)?.[0] ?? 'OTHER';
 }
 
-/** The delivery of an instance's result to one destination. */
+/** The delivery of an instance's result to one destination. It ends with the last of its objects. */
 export interface Delivery {
   readonly destination: string;
   readonly state: 'waiting' | 'delivered' | 'dead-letter';

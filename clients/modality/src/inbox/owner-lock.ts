@@ -14,7 +14,10 @@ export function lockInbox(path: string): () => void {
   } catch (error) {
     database.close();
     if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
-    throw new SaladError('CONFIGURATION_INVALID', `${path}: another gateway uses this inbox`);
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `${path}: another gateway uses this inbox; stop it, or set another inbox`,
+    );
   }
   return () => database.close();
 }

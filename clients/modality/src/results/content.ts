@@ -5,7 +5,7 @@ import type { DataSet } from './data-set-writer.js';
 export type Code = readonly [value: string, scheme: string, meaning: string];
 
 /** Relationship to the parent; null for the root. */
-export type Relation = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'SELECTED FROM';
+export type Relation = 'CONTAINS' | 'HAS OBS CONTEXT' | 'HAS CONCEPT MOD' | 'SELECTED FROM' | 'INFERRED FROM';
 
 export const DCM = {
   report: ['126000', 'DCM', 'Imaging Measurement Report'],
@@ -28,6 +28,7 @@ export const DCM = {
   algorithmVersion: ['111003', 'DCM', 'Algorithm Version'],
   algorithmParameters: ['111002', 'DCM', 'Algorithm Parameters'],
   imageRegion: ['111030', 'DCM', 'Image Region'],
+  comment: ['121106', 'DCM', 'Comment'],
   noUnits: ['1', 'UCUM', 'no units'],
 } as const satisfies Record<string, Code>;
 
@@ -57,14 +58,20 @@ export function uidRef(relation: Relation, concept: Code, uid: string): DataSet 
   return item(relation, 'UIDREF', concept, { '0040A124 UI': uid });
 }
 
-/** A number without a unit. */
-export function number(concept: Code, value: number): DataSet {
+/**
+ * A number without a unit.
+ * @param basis what it is inferred from
+ */
+export function number(concept: Code, value: number, basis: readonly DataSet[] = []): DataSet {
   // A decimal string has at most 16 characters.
   const measured = {
     '004008EA SQ': [codeItem(DCM.noUnits)],
     '0040A30A DS': String(Number(value.toPrecision(8))),
   };
-  return item('CONTAINS', 'NUM', concept, { '0040A300 SQ': [measured] });
+  return item('CONTAINS', 'NUM', concept, {
+    '0040A300 SQ': [measured],
+    ...(basis.length === 0 ? {} : { '0040A730 SQ': basis }),
+  });
 }
 
 /** @param template number of its template in PS3.16 */
@@ -104,8 +111,13 @@ export function image(
 }
 
 /** A closed polygon in pixels of the source image, column before row. */
-export function region(concept: Code, points: readonly (readonly [number, number])[], of: DataSet): DataSet {
-  return item('CONTAINS', 'SCOORD', concept, {
+export function region(
+  relation: Relation,
+  concept: Code,
+  points: readonly (readonly [number, number])[],
+  of: DataSet,
+): DataSet {
+  return item(relation, 'SCOORD', concept, {
     '00700022 FL': points.flat(),
     '00700023 CS': 'POLYLINE',
     '0040A730 SQ': [of],

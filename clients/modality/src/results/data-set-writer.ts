@@ -3,7 +3,7 @@
  * bytes that it has there, so that its character set stays right.
  */
 
-/** A text (several values joined by `\`), numbers of VR US, bytes as they are, or the items of a sequence. */
+/** A text (several values joined by `\`), numbers of VR US, UL, SL, FL or AT (group, element), bytes as they are, or the items of a sequence. */
 export type ElementValue = string | readonly number[] | Uint8Array | readonly DataSet[];
 
 /** By tag and value representation, such as `'00280010 US'`. */
@@ -40,9 +40,14 @@ function writeElement(key: string, value: ElementValue, encoding: Encoding): Buf
 
 function encoded(vr: string, value: ElementValue, encoding: Encoding): Buffer {
   if (typeof value === 'string') return even(Buffer.from(value, 'latin1'), vr === 'UI' ? 0 : 0x20);
-  if (value instanceof Uint8Array) return even(Buffer.from(value), vr === 'UI' || vr === 'OB' ? 0 : 0x20);
+  if (value instanceof Uint8Array)
+    return even(
+      Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+      vr === 'UI' || vr === 'OB' || vr === 'OW' ? 0 : 0x20,
+    );
   if (vr === 'SQ') return Buffer.concat((value as readonly DataSet[]).map((item) => itemOf(item, encoding)));
   if (vr === 'FL') return Buffer.from(Float32Array.from(value as readonly number[]).buffer);
+  if (vr === 'UL' || vr === 'SL') return Buffer.from(Int32Array.from(value as readonly number[]).buffer);
   return Buffer.from(Uint16Array.from(value as readonly number[]).buffer);
 }
 

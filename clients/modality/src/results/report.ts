@@ -2,7 +2,7 @@
  * The result of an instance as a structured report: TID 1500 (PS3.16), Comprehensive SR. It holds the image score, the
  * p-value and the decision of every frame, and the highest patches of frames that differ from normal images.
  */
-import { fileMeta, IMPLEMENTATION_CLASS_UID } from '../inbox/file-meta.js';
+import { IMPLEMENTATION_CLASS_UID } from '../inbox/file-meta.js';
 import type { FrameResult, InstanceResult } from '../scoring/score-instance.js';
 import {
   type Code,
@@ -17,18 +17,25 @@ import {
   text,
   uidRef,
 } from './content.js';
-import { type DataSet, writeDataSet } from './data-set-writer.js';
+import type { DataSet } from './data-set-writer.js';
+import { cornersOf, regionsOf } from './regions.js';
+import {
+  commonElements,
+  type OwnUid,
+  ownUids,
+  RESEARCH_USE,
+  type ResultObject,
+  referencedSeries,
+  resultObject,
+} from './result-object.js';
 import type { SourceHeader } from './source-header.js';
-import { resultUid } from './uid.js';
 
 const COMPREHENSIVE_SR = '1.2.840.10008.5.1.4.1.1.88.33';
-const EXPLICIT_LITTLE_ENDIAN = '1.2.840.10008.1.2.1';
-const SERIES_NUMBER = '9601';
 
-const IMAGE_SCORE: Code = ['IMAGESCORE', '99SALAD', 'Image score: difference from normal images'];
-const P_VALUE: Code = ['PVALUE', '99SALAD', 'Share of normal images that differ at least as much'];
-const THRESHOLD: Code = ['THRESHOLD', '99SALAD', 'Threshold of the image score'];
-const PATCH_SCORE: Code = ['ROBUSTZ', '99SALAD', 'Patch score: robust z against normal images'];
+const IMAGE_SCORE: Code = ['IMAGESCORE', '99SALAD', 'Image score'];
+const P_VALUE: Code = ['PVALUE', '99SALAD', 'p-value'];
+const THRESHOLD: Code = ['THRESHOLD', '99SALAD', 'Threshold'];
+const PATCH_SCORE: Code = ['ROBUSTZ', '99SALAD', 'Robust z'];
 const DECISION: Code = ['DECISION', '99SALAD', 'Comparison with normal images'];
 const NOTE: Code = ['NOTE', '99SALAD', 'Note'];
 
@@ -39,39 +46,14 @@ const DECISION_WORDS: Readonly<Record<FrameResult['decision'], string>> = {
   indeterminate: 'could not be compared with normal images',
   unspecified: 'could not be compared with normal images',
 };
-const RESEARCH_USE = 'Research use only: scores rank and highlight, they are no diagnosis.';
-
-export interface Report {
-  readonly sopInstanceUid: string;
-  readonly dataSet: DataSet;
-  /** As a DICOM file. */
-  readonly bytes: Uint8Array;
-}
 
 /** The same source and result give the same bytes. */
-export function buildReport(source: SourceHeader, result: InstanceResult): Report {
-  const [first] = result.frames;
-  const own = (kind: string) =>
-    resultUid(source.sopInstanceUid, kind, first?.model ?? '', first?.modelHash ?? '');
-  const sopInstanceUid = own('report');
-  const [date, time] = dateAndTime(result.scoredMs);
-  const dataSet: DataSet = {
-    ...source.repeated,
-    '00080012 DA': date,
-    '00080013 TM': time,
-    '00080016 UI': COMPREHENSIVE_SR,
-    '00080018 UI': sopInstanceUid,
-    '00080023 DA': date,
-    '00080033 TM': time,
-    '00080060 CS': 'SR',
-    '00080070 LO': 'salad-serve',
-    '0008103E LO': 'Comparison with normal images (research use)',
-    '00081090 LO': 'salad-modality',
+export function buildReport(source: SourceHeader, result: InstanceResult): ResultObject {
+  const own = ownUids(source, result);
+  const identity = { kind: 'report', sopClassUid: COMPREHENSIVE_SR, modality: 'SR' } as const;
+  return resultObject({
+    ...commonElements(source, result, identity, own),
     '00081111 SQ': [],
-    '0020000D UI': source.studyInstanceUid,
-    '0020000E UI': own('series'),
-    '00200011 IS': SERIES_NUMBER,
-    '00200013 IS': '1',
     '0040A372 SQ': [],
     '0040A375 SQ': [evidence(source)],
     '0040A491 CS': 'COMPLETE',
@@ -79,36 +61,15 @@ export function buildReport(source: SourceHeader, result: InstanceResult): Repor
     '0040A040 CS': 'CONTAINER',
     '0040A043 SQ': [codeItem(DCM.report)],
     ...containerValue(contentOf(source, result, own), '1500'),
-  };
-  const meta = fileMeta({ sopClassUid: COMPREHENSIVE_SR, sopInstanceUid, syntaxUid: EXPLICIT_LITTLE_ENDIAN });
-  return { sopInstanceUid, dataSet, bytes: Buffer.concat([meta, writeDataSet(dataSet)]) };
-}
-
-/** UTC; DICOM dates and times have no zone of their own. */
-function dateAndTime(ms: number): readonly [string, string] {
-  const [date = '', time = ''] = new Date(ms).toISOString().split('T');
-  return [date.replaceAll('-', ''), time.slice(0, 8).replaceAll(':', '')];
+  });
 }
 
 /** Current Requested Procedure Evidence (PS3.3 C.17.2.3). */
-function evidence({
-  studyInstanceUid,
-  seriesInstanceUid,
-  sopClassUid,
-  sopInstanceUid,
-}: SourceHeader): DataSet {
-  return {
-    '00081115 SQ': [
-      {
-        '00081199 SQ': [{ '00081150 UI': sopClassUid, '00081155 UI': sopInstanceUid }],
-        '0020000E UI': seriesInstanceUid,
-      },
-    ],
-    '0020000D UI': studyInstanceUid,
-  };
+function evidence(source: SourceHeader): DataSet {
+  return { ...referencedSeries(source, '00081199 SQ'), '0020000D UI': source.studyInstanceUid };
 }
 
-function contentOf(source: SourceHeader, result: InstanceResult, own: (kind: string) => string): DataSet[] {
+function contentOf(source: SourceHeader, result: InstanceResult, own: OwnUid): DataSet[] {
   const isMultiFrame = result.frames.length > 1;
   const imageOf = (relation: 'CONTAINS' | 'SELECTED FROM', frame: number) =>
     image(relation, source.sopClassUid, source.sopInstanceUid, isMultiFrame ? frame : undefined);
@@ -132,45 +93,76 @@ function contentOf(source: SourceHeader, result: InstanceResult, own: (kind: str
   ];
 }
 
+/** A number of a measurement group, without a unit. */
+type Measured = readonly [concept: Code, value: number];
+
 /** The whole frame, then its highest patches where it differs from normal images. */
 function groupsOf(
   frame: FrameResult,
   { rows, columns }: InstanceResult,
-  own: (kind: string) => string,
+  own: OwnUid,
   imageOf: (relation: 'SELECTED FROM', frame: number) => DataSet,
 ): DataSet[] {
-  const group = (name: string, box: FrameResult['topPatches'][number]['box'], items: readonly DataSet[]) =>
-    container(
-      'CONTAINS',
-      DCM.measurementGroup,
-      [
-        text('HAS OBS CONTEXT', DCM.trackingId, name),
-        uidRef('HAS OBS CONTEXT', DCM.trackingUid, own(name)),
-        ...algorithmOf(frame),
-        region(DCM.imageRegion, cornersOf(box), imageOf('SELECTED FROM', frame.frame)),
-        ...items,
-      ],
-      '1410',
-    );
+  const group = (
+    name: string,
+    box: FrameResult['topPatches'][number]['box'],
+    numbers: readonly Measured[],
+    texts: readonly DataSet[],
+  ) => {
+    const outline = (relation: 'CONTAINS' | 'INFERRED FROM') =>
+      region(relation, DCM.imageRegion, cornersOf(box), imageOf('SELECTED FROM', frame.frame));
+    const items = [
+      text('HAS OBS CONTEXT', DCM.trackingId, name),
+      uidRef('HAS OBS CONTEXT', DCM.trackingUid, own(name)),
+      ...algorithmOf(frame),
+      outline('CONTAINS'),
+      // Viewers built on Cornerstone look for the region below the first number.
+      ...numbers.map(([concept, value], index) =>
+        number(concept, value, index === 0 ? [outline('INFERRED FROM')] : []),
+      ),
+      ...texts,
+    ];
+    return container('CONTAINS', DCM.measurementGroup, items, '1410');
+  };
   const whole = { top: 0, left: 0, bottom: rows, right: columns };
-  const patches = frame.decision === 'anomalous' ? frame.topPatches : [];
   return [
-    group(`frame ${frame.frame}`, whole, frameItems(frame)),
-    ...patches.map(({ box, robustZ }, index) =>
-      group(`frame ${frame.frame} patch ${index + 1}`, box, [number(PATCH_SCORE, robustZ)]),
+    group(`frame ${frame.frame}`, whole, frameNumbers(frame), frameTexts(frame)),
+    ...regionsOf(frame).map(({ box, robustZ }, index) =>
+      group(
+        `frame ${frame.frame} patch ${index + 1}`,
+        box,
+        [[PATCH_SCORE, robustZ]],
+        [text('CONTAINS', DCM.comment, `Patch ${index + 1}: robust z ${shown(robustZ)}`)],
+      ),
     ),
   ];
 }
 
-function frameItems({ imageScore, pValue, threshold, decision, warnings }: FrameResult): DataSet[] {
+function frameNumbers({ imageScore, pValue, threshold }: FrameResult): Measured[] {
   return [
-    ...(imageScore === null ? [] : [number(IMAGE_SCORE, imageScore)]),
-    ...(pValue === null ? [] : [number(P_VALUE, pValue)]),
-    ...(Number.isFinite(threshold) ? [number(THRESHOLD, threshold)] : []),
+    ...(imageScore === null ? [] : [[IMAGE_SCORE, imageScore] as const]),
+    ...(pValue === null ? [] : [[P_VALUE, pValue] as const]),
+    ...(Number.isFinite(threshold) ? [[THRESHOLD, threshold] as const] : []),
+  ];
+}
+
+function frameTexts({ frame, imageScore, pValue, threshold, decision, warnings }: FrameResult): DataSet[] {
+  const numbers = [
+    ...(imageScore === null ? ['no image score'] : [`image score ${shown(imageScore)}`]),
+    ...(pValue === null ? [] : [`p-value ${shown(pValue)}`]),
+    ...(Number.isFinite(threshold) ? [`threshold ${shown(threshold)}`] : []),
+  ];
+  return [
+    // Viewers show it as the name of the region.
+    text('CONTAINS', DCM.comment, `Frame ${frame}: ${numbers.join(', ')}`),
     text('CONTAINS', DECISION, DECISION_WORDS[decision]),
     text('CONTAINS', NOTE, RESEARCH_USE),
     ...warnings.map(({ kind }) => text('CONTAINS', NOTE, kind)),
   ];
+}
+
+function shown(value: number): string {
+  return String(Number(value.toPrecision(3)));
 }
 
 /** TID 4019. */
@@ -183,15 +175,4 @@ function algorithmOf({ model, modelHash, engines, maxFalsePositiveRate }: FrameR
     text('HAS CONCEPT MOD', DCM.algorithmParameters, `engines=${engines.join('+')}`),
     text('HAS CONCEPT MOD', DCM.algorithmParameters, `maxFalsePositiveRate=${maxFalsePositiveRate}`),
   ];
-}
-
-/** Columns, then rows; the first corner again at the end closes the polygon. */
-function cornersOf({ top, left, bottom, right }: FrameResult['topPatches'][number]['box']) {
-  return [
-    [left, top],
-    [right, top],
-    [right, bottom],
-    [left, bottom],
-    [left, top],
-  ] as const;
 }

@@ -1,6 +1,5 @@
 /** Scores the frames of one instance: decodes them here, and sends only pixels and their meaning to the server. */
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { rowChunks } from '../../../../src/cli/shared/pixel-source.js';
 import type { DicomFrame } from '../../../../src/dicom/decode.js';
 import type { DicomDecoder, DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
@@ -8,16 +7,18 @@ import { SaladError } from '../../../../src/errors/index.js';
 import { imageFormatOf } from '../../../../src/wire/image-format.js';
 import {
   type AcquisitionAggregate,
+  AnomalyMapFormat,
   Decision,
   Priority,
   Source,
   WarningKind,
 } from '../../../typescript/src/index.js';
-import type { Instance } from '../inbox/instance.js';
+import type { Instance, StoredMap } from '../inbox/instance.js';
+import { storedMapOf } from './frame-map.js';
 import type { Targets } from './targets.js';
 
 /** As of the server's largest image. */
-const PIXELS_MAX = 2 ** 27;
+export const PIXELS_MAX = 2 ** 27;
 const ROWS_PER_MESSAGE = 16;
 
 export interface ScoringTask {
@@ -25,6 +26,8 @@ export interface ScoringTask {
   readonly targets: Targets;
   readonly model: { readonly name: string; readonly version?: number };
   readonly maxFalsePositiveRate: number | undefined;
+  /** Whether the anomaly maps are needed. */
+  readonly withMaps: boolean;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -68,6 +71,12 @@ export interface InstanceResult {
   readonly frames: readonly FrameResult[];
 }
 
+export interface ScoredInstance {
+  readonly result: InstanceResult;
+  /** Of the frames that have one, if they are needed. */
+  readonly maps: readonly StoredMap[];
+}
+
 /**
  * @param path of the instance's file
  * @throws SaladError, SaladClientError; see `failureOf`
@@ -76,12 +85,9 @@ export async function scoreInstance(
   task: ScoringTask,
   instance: Instance,
   path: string,
-): Promise<InstanceResult> {
+): Promise<ScoredInstance> {
   const { decoder, signal } = task;
-  let file: DicomFile | undefined = await decoder.open(await readFile(path), {
-    maxPixels: PIXELS_MAX,
-    signal,
-  });
+  let file: DicomFile | undefined = await decoder.openFile(path, { maxPixels: PIXELS_MAX, signal });
   try {
     file.refuseUnscorable();
     const { facts, instance: found } = file.description;
@@ -92,16 +98,20 @@ export async function scoreInstance(
       );
     }
     const frames: FrameResult[] = [];
+    const maps: StoredMap[] = [];
     for (let index = 0; index < facts.frames; index++) {
       const frame: DicomFrame = await file!.frame(index, { signal });
       if (index === facts.frames - 1) {
-        // While the last frame is sent, neither the file's bytes nor its decoder process are needed.
+        // While the last frame is sent, its decoder process is not needed.
         file!.close();
         file = undefined;
       }
-      frames.push(resultOf(await scoreFrame(task, instance, frame), index + 1));
+      const aggregate = await scoreFrame(task, instance, frame);
+      frames.push(resultOf(aggregate, index + 1));
+      const map = storedMapOf(index + 1, aggregate.anomalyMap);
+      if (map !== undefined) maps.push(map);
     }
-    return { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames };
+    return { result: { scoredMs: Date.now(), rows: facts.rows!, columns: facts.columns!, frames }, maps };
   } finally {
     file?.close();
   }
@@ -128,7 +138,11 @@ function scoreFrame(
     image: imageFormatOf(format),
     source: Source.SOURCE_ROWS,
     priority: priority === 'stat' ? Priority.PRIORITY_STAT : Priority.PRIORITY_ROUTINE,
-    options: { patchScores: false, ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }) },
+    options: {
+      patchScores: false,
+      ...(rate === undefined ? {} : { maxFalsePositiveRate: rate }),
+      ...(task.withMaps ? { anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32 } : {}),
+    },
   };
   return task.targets.call(
     (client, timeoutMs) =>

@@ -3,15 +3,21 @@ import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
-import { ATTEMPTS_MAX, type Instance, type Priority } from '../inbox/instance.js';
+import {
+  ATTEMPTS_MAX,
+  type Instance,
+  type ObjectKind,
+  type Priority,
+  type WantedObjects,
+} from '../inbox/instance.js';
 import { type BackoffOptions, waitMs } from './backoff.js';
 import { type AttemptFailure, failureOf } from './failure.js';
 import { type ScoringTask, scoreInstance } from './score-instance.js';
 
-export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'timeoutMs' | 'signal'> {
+export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'withMaps' | 'timeoutMs' | 'signal'> {
   readonly inbox: Inbox;
-  /** Names of those that get every result. */
-  readonly destinations: readonly string[];
+  /** Those that get every result. */
+  readonly destinations: readonly WantedObjects[];
   /** Instances at a time; one more for STAT. */
   readonly concurrency: number;
   readonly timeoutMs: Readonly<Record<Priority, number>>;
@@ -33,19 +39,21 @@ export interface ScorerEvents {
 
 const INSTANCE_BACKOFF: BackoffOptions = { initialMs: 5000, maxMs: 600_000 };
 const SERVER_BACKOFF: BackoffOptions = { initialMs: 500, maxMs: 30_000 };
-/** How often the inbox is asked: for instances that are due, or that a command retried. */
+/** How often the inbox is read for instances that are due, or that a command retried. */
 const POLL_MS = 500;
+/** Kinds of objects that are drawn from the anomaly map. */
+const NEEDS_MAP: ReadonlySet<ObjectKind> = new Set(['segmentation', 'secondaryCapture']);
 
 export class Scorer {
   private readonly decoder: DicomDecoder;
   private readonly abort = new AbortController();
-  private readonly wakers = new Set<() => void>();
+  private readonly wakeCallbacks = new Set<() => void>();
   private readonly running: Promise<void>[] = [];
   /** Numbers of the instances that are being sent. */
   private readonly current = new Set<number>();
-  /** Consecutive failures of the server, and until when nothing is sent. */
+  /** Consecutive failures of the server; after each nothing is sent until `serverPausedUntil`. */
   private serverFailures = 0;
-  private closedUntil = 0;
+  private serverPausedUntil = 0;
 
   constructor(private readonly options: ScorerOptions) {
     this.decoder = new DicomDecoder({ processes: options.concurrency + 1 });
@@ -53,16 +61,16 @@ export class Scorer {
 
   start(): void {
     for (let count = 0; count < this.options.concurrency; count++) this.running.push(this.work(undefined));
-    // Instances that take hours on a slow server must not hold up a STAT.
+    // Instances that take hours on a slow server must not delay a STAT instance.
     this.running.push(this.work('stat'));
   }
 
   /** Call when an instance was received. */
   wake(): void {
-    for (const waker of this.wakers) waker();
+    for (const callback of this.wakeCallbacks) callback();
   }
 
-  /** Breaks off what is being sent; it is sent again at the next start. */
+  /** Aborts what is being sent; it is sent again at the next start. */
   async stop(): Promise<void> {
     this.abort.abort();
     this.wake();
@@ -71,26 +79,26 @@ export class Scorer {
     this.options.targets.close();
   }
 
-  private async work(only: Priority | undefined): Promise<void> {
+  private async work(onlyPriority: Priority | undefined): Promise<void> {
     const { signal } = this.abort;
     const { inbox, events } = this.options;
     while (!signal.aborted) {
       try {
-        const isClosed = performance.now() < this.closedUntil;
-        const instance = isClosed ? undefined : inbox.index.takeNext(only);
+        const isServerPaused = performance.now() < this.serverPausedUntil;
+        const instance = isServerPaused ? undefined : inbox.index.takeNext(onlyPriority);
         if (instance === undefined) await this.pause();
         else await this.score(instance);
       } catch (error) {
         // The index cannot be written, such as on a full disk. What was being sent is sent again.
         events.indexFailed(SaladError.from(error));
         await this.pause();
-        this.releaseAll();
+        this.releaseStale();
       }
     }
   }
 
-  /** Instances that are `streaming` in the index and are not. */
-  private releaseAll(): void {
+  /** Releases instances that the index says are being sent, and that are not. */
+  private releaseStale(): void {
     const { index } = this.options.inbox;
     try {
       for (const { id, reason } of index.list('streaming')) {
@@ -110,6 +118,7 @@ export class Scorer {
       const task = {
         ...this.options,
         decoder: this.decoder,
+        withMaps: destinations.some(({ kinds }) => kinds.some((kind) => NEEDS_MAP.has(kind))),
         timeoutMs: timeoutMs[instance.priority],
         signal,
       };
@@ -118,9 +127,10 @@ export class Scorer {
         (error: unknown) => failureOf(error),
       );
       if (!('scope' in outcome)) {
-        inbox.index.scored(instance.id, JSON.stringify(outcome), destinations);
+        const { result, maps } = outcome;
+        inbox.index.scored(instance.id, JSON.stringify(result), destinations, maps);
         this.serverFailures = 0;
-        events.scored(instance.id, outcome.frames.length, performance.now() - began);
+        events.scored(instance.id, result.frames.length, performance.now() - began);
       } else if (signal.aborted) inbox.index.release(instance.id, instance.reason, 0);
       else this.failed(instance, outcome);
     } finally {
@@ -139,23 +149,23 @@ export class Scorer {
     } else {
       this.serverFailures += 1;
       const wait = waitMs(this.serverFailures, serverBackoff ?? SERVER_BACKOFF);
-      this.closedUntil = performance.now() + wait;
+      this.serverPausedUntil = performance.now() + wait;
       // If this instance is the cause, the others come first.
       inbox.index.release(id, failure.reason, 2 * wait);
     }
   }
 
-  /** Until `wake`, or the next look into the inbox. */
+  /** Waits until `wake`, or until the inbox is read again. */
   private pause(): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(end, POLL_MS);
-      const { wakers } = this;
+      const { wakeCallbacks } = this;
       function end() {
         clearTimeout(timer);
-        wakers.delete(end);
+        wakeCallbacks.delete(end);
         resolve();
       }
-      wakers.add(end);
+      wakeCallbacks.add(end);
     });
   }
 }

@@ -2,7 +2,8 @@
  * Takes DICOM files from a folder that a modality or a script copies them into. A file is removed from the folder only
  * when the inbox keeps it; one that cannot be taken is moved to `refused/`, never deleted.
  */
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
@@ -39,8 +40,8 @@ export interface WatchedFolderEvents {
 const REFUSED = 'refused';
 /** Names by which programs mark a file that they are still writing. */
 const UNFINISHED = /^\.|\.(tmp|part|partial|filepart|crdownload)$/i;
-/** Bytes written to the inbox at a time. */
-const CHUNK_BYTES = 1024 * 1024;
+/** Bytes read and written to the inbox at a time. */
+const CHUNK_BYTES = 256 * 1024;
 const PIXELS_MAX = 2 ** 28;
 
 interface Seen {
@@ -124,17 +125,17 @@ export class WatchedFolder {
   private async take(path: string, size: number): Promise<void> {
     const { inbox, decoder, priority, events } = this.options;
     await inbox.checkSpace();
-    const bytes = await readFile(path);
-    if (bytes.byteLength !== size)
-      throw new SaladError('IMAGE_UNREADABLE', 'the file changes while it is read');
     // Refuses a file without its end, which another program may still be writing.
-    const file = await decoder.open(bytes, { maxPixels: PIXELS_MAX });
+    const file = await decoder.openFile(path, { maxPixels: PIXELS_MAX });
     file.close();
     const receiver = new Part10Receiver(inbox, priority);
     try {
-      for (let at = 0; at < bytes.byteLength; at += CHUNK_BYTES) {
-        await receiver.write(bytes.subarray(at, at + CHUNK_BYTES));
+      let bytes = 0;
+      for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
+        bytes += (chunk as Buffer).byteLength;
+        await receiver.write(chunk as Buffer);
       }
+      if (bytes !== size) throw new SaladError('IMAGE_UNREADABLE', 'the file changes while it is read');
       const { id, outcome, durationMs } = await receiver.keep();
       events.taken(id, outcome, durationMs);
     } catch (error) {

@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'libsql';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import {
   dropInstance,
@@ -19,7 +20,7 @@ import {
   pathOf,
 } from '../../../../clients/modality/src/inbox/inbox.js';
 import type { Kept } from '../../../../clients/modality/src/inbox/incoming.js';
-import type { Priority } from '../../../../clients/modality/src/inbox/instance.js';
+import type { ObjectKind, Priority } from '../../../../clients/modality/src/inbox/instance.js';
 import { parseFile } from '../../../../src/dicom/data-set.js';
 import { SaladError } from '../../../../src/errors/index.js';
 
@@ -29,6 +30,9 @@ const PLENTY = { freeBytes: 2 ** 40 };
 
 const reason = (expected: SaladError['reason']) => (error: unknown) =>
   error instanceof SaladError && error.reason === expected;
+
+const wanted = (destination: string, kinds: readonly ObjectKind[] = ['report']) => ({ destination, kinds });
+const reportFor = (destination: string) => ({ destination, kind: 'report' }) as const;
 
 /** A data set of one element: Manufacturer (0008,0070). */
 function dataSet(content: string): Buffer {
@@ -262,25 +266,25 @@ describe('inbox of the gateway', () => {
     beforeEach(async () => {
       id = (await receive('1.2.3', 'data set')).id;
       inbox.index.takeNext();
-      inbox.index.scored(id, '{"imageScore":1}', ['archive', 'pacs']);
+      inbox.index.scored(id, '{"imageScore":1}', [wanted('archive'), wanted('pacs')]);
     });
 
     it('of a dead destination delay no other', () => {
       inbox.index.postponeDelivery(id, 'archive', 'refused', 60_000);
       assert.equal(inbox.index.nextDelivery('archive'), undefined);
       assert.equal(inbox.index.nextDelivery('pacs')!.id, id);
-      inbox.index.endDelivery(id, 'pacs');
+      inbox.index.endObject(id, reportFor('pacs'), 'delivered', null);
       assert.equal(inbox.index.byId(id)!.state, 'scored');
       nowMs += 60_000;
       assert.equal(inbox.index.nextDelivery('archive')!.id, id);
-      inbox.index.endDelivery(id, 'archive');
+      inbox.index.endObject(id, reportFor('archive'), 'delivered', null);
       assert.equal(inbox.index.byId(id)!.state, 'delivered');
       assert.equal(inbox.index.byId(id)!.result, '{"imageScore":1}');
     });
 
     it('that fail for good make a dead letter with the reason, which retry delivers again where it failed', () => {
-      inbox.index.endDelivery(id, 'pacs');
-      inbox.index.endDelivery(id, 'archive', 'the object was refused');
+      inbox.index.endObject(id, reportFor('pacs'), 'delivered', null);
+      inbox.index.endObject(id, reportFor('archive'), 'dead-letter', 'the object was refused');
       const dead = inbox.index.byId(id)!;
       assert.deepEqual([dead.state, dead.reason], ['dead-letter', 'archive: the object was refused']);
       assert.equal(inbox.index.retry(id), true);
@@ -289,8 +293,63 @@ describe('inbox of the gateway', () => {
       assert.equal(inbox.index.nextDelivery('archive')!.id, id);
     });
 
+    it('end with the last of their objects, each of which is sent again alone where it was refused', () => {
+      const own = (kind: ObjectKind) => ({ destination: 'other', kind });
+      const other = inbox.index.byUid('1.2.3')!;
+      inbox.index.deadLetter(id, 'scored again below');
+      inbox.index.restored(id, other.bytes);
+      inbox.index.takeNext();
+      inbox.index.scored(id, '{}', [wanted('other', ['secondaryCapture', 'report', 'segmentation'])]);
+      for (const name of ['archive', 'pacs']) inbox.index.endObject(id, reportFor(name), 'delivered', null);
+      assert.equal(inbox.index.endObject(id, own('report'), 'delivered', null), 'waiting');
+      assert.equal(inbox.index.endObject(id, own('segmentation'), 'none', 'nothing is there'), 'waiting');
+      assert.equal(
+        inbox.index.endObject(id, own('secondaryCapture'), 'dead-letter', 'refused'),
+        'dead-letter',
+      );
+      assert.equal(inbox.index.byId(id)!.reason, 'other: secondaryCapture: refused');
+      inbox.index.retry(id);
+      assert.deepEqual(
+        inbox.index.objects(id).map(({ destination, kind, state }) => [destination, kind, state]),
+        [
+          ['archive', 'report', 'delivered'],
+          ['other', 'report', 'delivered'],
+          ['other', 'segmentation', 'none'],
+          ['other', 'secondaryCapture', 'waiting'],
+          ['pacs', 'report', 'delivered'],
+        ],
+      );
+      assert.equal(inbox.index.nextDelivery('other')!.id, id);
+      assert.equal(inbox.index.endObject(id, own('secondaryCapture'), 'delivered', null), 'delivered');
+      assert.equal(inbox.index.byId(id)!.state, 'delivered');
+    });
+
+    it('keep the maps that their objects are drawn from until they are delivered', async () => {
+      const next = (await receive('1.2.4', 'other')).id;
+      inbox.index.takeNext();
+      const map = { frame: 1, rows: 2, columns: 3, scale: '[]', data: Uint8Array.of(1, 2, 3) };
+      inbox.index.scored(next, '{}', [wanted('pacs')], [map]);
+      await reopen();
+      assert.deepEqual(inbox.index.maps(next), [map]);
+      inbox.index.endObject(next, reportFor('pacs'), 'delivered', null);
+      assert.deepEqual(inbox.index.maps(next), []);
+    });
+
+    it('of an index of version 1 go on with the report', async () => {
+      inbox.index.endObject(id, reportFor('pacs'), 'delivered', null);
+      inbox.close();
+      const database = new Database(inbox.folders.index);
+      database.exec('DROP TABLE objects; DROP TABLE maps; PRAGMA user_version = 1');
+      database.close();
+      inbox = await Inbox.open(join(root, 'inbox'), options);
+      assert.deepEqual(inbox.index.objects(id), [
+        { destination: 'archive', kind: 'report', state: 'waiting', reason: null },
+        { destination: 'pacs', kind: 'report', state: 'delivered', reason: null },
+      ]);
+    });
+
     it('survive a restart as they are', async () => {
-      inbox.index.endDelivery(id, 'pacs');
+      inbox.index.endObject(id, reportFor('pacs'), 'delivered', null);
       const before = inbox.index.deliveries(id);
       await reopen();
       assert.deepEqual(inbox.index.deliveries(id), before);
@@ -303,9 +362,9 @@ describe('inbox of the gateway', () => {
     const waiting = (await receive('1.2.2', 'two')).id;
     for (const id of [delivered, waiting]) {
       inbox.index.takeNext();
-      inbox.index.scored(id, '{}', ['pacs']);
+      inbox.index.scored(id, '{}', [wanted('pacs')]);
     }
-    inbox.index.endDelivery(delivered, 'pacs');
+    inbox.index.endObject(delivered, reportFor('pacs'), 'delivered', null);
     assert.equal(await inbox.removeDelivered(60_000), 0);
     nowMs += 60_001;
     assert.equal(await inbox.removeDelivered(60_000), 1);

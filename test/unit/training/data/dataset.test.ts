@@ -75,7 +75,7 @@ describe('data folder', () => {
       ['normal/a.png'],
     );
     assert.deepEqual(
-      report.leftOut.map(({ path, reason }) => [path, reason]),
+      report.excluded.map(({ path, reason }) => [path, reason]),
       [
         '.cache',
         '__MACOSX',
@@ -94,7 +94,7 @@ describe('data folder', () => {
     const { images, report } = await loadDataset(folder);
     assert.equal(images.length, 1);
     assert.deepEqual(
-      report.leftOut.map(({ path, reason }) => `${path}: ${reason}`),
+      report.excluded.map(({ path, reason }) => `${path}: ${reason}`),
       [
         'normal/b.bmp: neither PNG nor JPEG by its extension, nor DICOM',
         'normal/c.tif: neither PNG nor JPEG by its extension, nor DICOM',
@@ -140,7 +140,7 @@ describe('data folder', () => {
       ['normal/a.png', 'normal/deep/b.png', 'effusion/x.png'],
     );
     assert.deepEqual(
-      report.leftOut.map(({ path }) => path),
+      report.excluded.map(({ path }) => path),
       ['normal/deep/again'],
     );
   });

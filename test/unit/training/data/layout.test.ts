@@ -6,11 +6,11 @@ import { chooseLayout, type DataPurpose } from '../../../../src/training/data/la
 /** The used folders as `folder=label`, and what is left out. */
 function layout(purpose: DataPurpose, files: readonly string[], normal: readonly string[] = []) {
   const images = files.map((path) => ({ parts: path.split('/'), path, bytes: 1 }));
-  const { root, classes, leftOut } = chooseLayout(images, purpose, normal, 'data');
+  const { root, classes, excluded } = chooseLayout(images, purpose, normal, 'data');
   return {
     root: root.join('/'),
     used: classes.map(({ parts, label }) => `${parts.join('/') || '.'}=${label}`),
-    leftOut: leftOut.map(({ path, files: count }) => `${path} ${count}`),
+    excluded: excluded.map(({ path, files: count }) => `${path} ${count}`),
   };
 }
 
@@ -61,13 +61,13 @@ describe('layout of a data folder', () => {
       assert.deepEqual(layout('evaluate', files), {
         root: '',
         used: [`${normal}=normal`, `${other}=${other}`],
-        leftOut: [loose],
+        excluded: [loose],
       });
       for (const purpose of ['train', 'calibrate'] as const) {
         assert.deepEqual(layout(purpose, files), {
           root: '',
           used: [`${normal}=normal`],
-          leftOut: [loose, `${other}/ 2`],
+          excluded: [loose, `${other}/ 2`],
         });
       }
     });
@@ -77,7 +77,7 @@ describe('layout of a data folder', () => {
     assert.deepEqual(layout('train', KAGGLE), {
       root: 'train',
       used: ['train/NORMAL=normal'],
-      leftOut: ['train/PNEUMONIA/ 2', 'test/ 2', 'val/ 2', 'chest_xray/ 1'],
+      excluded: ['train/PNEUMONIA/ 2', 'test/ 2', 'val/ 2', 'chest_xray/ 1'],
     });
     assert.deepEqual(layout('calibrate', KAGGLE).used, ['train/NORMAL=normal']);
     assert.deepEqual(layout('evaluate', KAGGLE).used, ['test/NORMAL=normal', 'test/PNEUMONIA=PNEUMONIA']);
@@ -87,12 +87,12 @@ describe('layout of a data folder', () => {
     assert.deepEqual(layout('train', MVTEC), {
       root: 'train',
       used: ['train/good=normal'],
-      leftOut: ['test/ 3', 'ground_truth/ 1'],
+      excluded: ['test/ 3', 'ground_truth/ 1'],
     });
     assert.deepEqual(layout('evaluate', MVTEC), {
       root: 'test',
       used: ['test/good=normal', 'test/broken_large=broken_large', 'test/contamination=contamination'],
-      leftOut: ['train/ 1', 'ground_truth/ 1'],
+      excluded: ['train/ 1', 'ground_truth/ 1'],
     });
   });
 
@@ -100,7 +100,7 @@ describe('layout of a data folder', () => {
     assert.deepEqual(layout('train', ['normal/a.png', 'normal/masks/a.png', 'masks/normal/a.png']), {
       root: '',
       used: ['normal=normal'],
-      leftOut: ['normal/masks/ 1', 'masks/ 1'],
+      excluded: ['normal/masks/ 1', 'masks/ 1'],
     });
   });
 
@@ -122,11 +122,11 @@ describe('layout of a data folder', () => {
   it('uses the folders named with --normal', () => {
     const files = ['A/a.png', 'B/b.png', 'C/c.png'];
     assert.deepEqual(layout('evaluate', files, ['B', 'C']).used, ['B=normal', 'C=normal', 'A=A']);
-    assert.deepEqual(layout('train', files, ['B']).leftOut, ['A/ 1', 'C/ 1']);
+    assert.deepEqual(layout('train', files, ['B']).excluded, ['A/ 1', 'C/ 1']);
     assert.deepEqual(layout('train', ['p1/a.png', 'b.png', 'masks/b.png'], ['.']), {
       root: '',
       used: ['.=normal'],
-      leftOut: ['masks/ 1'],
+      excluded: ['masks/ 1'],
     });
     assert.throws(() => layout('train', files, ['D']), {
       reason: 'CONFIGURATION_INVALID',

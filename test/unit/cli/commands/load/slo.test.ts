@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import type { LoadResult } from '../../../../clients/load/src/index.js';
-import { parseSlo, violatedSlos } from '../../../../src/cli/commands/slo.js';
-import { SaladError } from '../../../../src/errors/index.js';
+import { type Measured, parseSlo, violatedSlos } from '../../../../../src/cli/commands/load/slo.js';
+import { SaladError } from '../../../../../src/errors/index.js';
 
-const latency = { count: 10, p50Ms: 10, p90Ms: 20, p99Ms: 49, p999Ms: 80, maxMs: 90 };
-const result: LoadResult = {
+const latency = { count: 10, meanMs: 12, p50Ms: 10, p90Ms: 20, p99Ms: 49, p999Ms: 80, maxMs: 90 };
+const result: Measured = {
   acquisitions: {
     ok: 10,
     failed: 1,
@@ -19,7 +18,6 @@ const result: LoadResult = {
   tiles: { perSecond: 640, ...latency },
   jain: null,
   batchFill: 0.9,
-  seconds: 2,
 };
 
 describe('parseSlo', () => {

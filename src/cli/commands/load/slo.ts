@@ -1,11 +1,14 @@
-import type { LoadResult } from '../../../clients/load/src/index.js';
-import { SaladError } from '../../errors/index.js';
+import type { LoadResult } from '../../../../clients/load/src/index.js';
+import { SaladError } from '../../../errors/index.js';
+
+/** The figures that objectives are about. */
+export type Measured = Pick<LoadResult, 'acquisitions' | 'tiles' | 'jain' | 'batchFill'>;
 
 /** A service-level objective (SLO) such as `tile.p99<50ms`. */
 export interface Slo {
   readonly text: string;
   /** The measured value, in ms for latencies. */
-  readonly measure: (result: LoadResult) => number;
+  readonly measure: (result: Measured) => number;
   readonly holds: (value: number) => boolean;
 }
 
@@ -51,6 +54,6 @@ function isPercentile(text: string): text is keyof typeof PERCENTILES {
 }
 
 /** An objective that could not be measured (NaN) does not hold. */
-export function violatedSlos(slos: readonly Slo[], result: LoadResult): readonly Slo[] {
+export function violatedSlos(slos: readonly Slo[], result: Measured): readonly Slo[] {
   return slos.filter((slo) => !slo.holds(slo.measure(result)));
 }

@@ -1,0 +1,148 @@
+// The schema of values.yaml of helm/salad-modality, as values.mjs is for helm/salad-serve; `config` comes from
+// clients/modality/src/gateway.
+import {
+  amounts,
+  CORE,
+  choice,
+  DURATION,
+  flag,
+  group,
+  kubernetes,
+  labels,
+  list,
+  name,
+  PEER,
+  quantity,
+  text,
+  whole,
+} from './schema.mjs';
+import {
+  dashboard,
+  extraVolumes,
+  ignored,
+  image,
+  issuerRef,
+  monitor,
+  names,
+  probe,
+  prometheusRule,
+  scheduling,
+} from './shared-values.mjs';
+
+const FILES = '/etc/salad-modality/files';
+
+/** @param config schema of the group `config` */
+export const modalityValues = (config) => ({
+  ...names('salad-modality', 51),
+  ...image('the appVersion of the chart'),
+  config,
+  filesSecretName: name(
+    `Secret whose keys are files in ${FILES}: tokens, keys, passwords and authorities that config names, such as ${FILES}/pacs.authorization. The gateway reads them when it starts.`,
+  ),
+  extraEnv: list('Additional environment variables of the gateway.', kubernetes(`${CORE}.EnvVar`)),
+  extraVolumes: extraVolumes('Additional volumes of the pod, such as the share of a folder of config.watch.'),
+  extraVolumeMounts: list(
+    'Mounts of the additional volumes in the container.',
+    kubernetes(`${CORE}.VolumeMount`),
+  ),
+  listenHost: choice('Address that the ports listen on; [::] for IPv6 clusters.', '0.0.0.0', '[::]'),
+  tls: group(
+    {
+      mode: choice(
+        'Source of the certificate: certManager (the chart creates a Certificate), secret (you provide a Secret) or plaintext (no TLS; only on a network that is protected otherwise). There is no default.',
+        '',
+        'certManager',
+        'secret',
+        'plaintext',
+      ),
+      secretName: name('Secret with tls.crt and tls.key. In mode certManager, cert-manager writes it.'),
+      clientCaSecretName: name(
+        'Secret with ca.crt: callers must present a certificate of these authorities.',
+      ),
+      issuerRef,
+      dnsNames: list('Names in the certificate, in addition to those of the service.', {
+        type: 'string',
+        minLength: 1,
+      }),
+      duration: text('Validity of a certificate.', { pattern: DURATION }),
+      renewBefore: text('Time before the end of validity at which the certificate is renewed.', {
+        pattern: DURATION,
+      }),
+    },
+    'TLS of the DICOM port and the STOW-RS port.',
+  ),
+  persistence: group(
+    {
+      existingClaim: name('Claim to use instead of one that the StatefulSet creates.'),
+      storageClassName: name(
+        'Storage class; empty: the default of the cluster. A local disk or block storage: not NFS, on which SQLite is not safe.',
+      ),
+      size: quantity(
+        'Size of the volume: instances of config.keepDeliveredHours, and of the longest time without server or archive.',
+      ),
+      accessMode: choice('Access mode of the volume.', 'ReadWriteOnce', 'ReadWriteOncePod'),
+      annotations: labels('Annotations of the claim.'),
+    },
+    'Volume of the inbox. The claim stays when the release is uninstalled; a StatefulSet cannot change its size later.',
+  ),
+  resources: group({
+    requests: amounts('Resources reserved for the pod.'),
+    limits: amounts('Maximum resources of the pod.'),
+  }),
+  drain: group(
+    {
+      preStopSeconds: whole(
+        'Time between the removal of the pod from the endpoints and SIGTERM, so that routes are updated before the port closes.',
+        0,
+        3600,
+      ),
+      graceSeconds: whole(
+        'Maximum time for transfers under way and for the end of the process. What is not finished then is received, scored or delivered again.',
+        40,
+        86400,
+      ),
+    },
+    'Shutdown of the pod. terminationGracePeriodSeconds is the sum of the two times.',
+  ),
+  probes: group({
+    startup: probe('startup'),
+    liveness: probe('liveness'),
+    readiness: probe('readiness'),
+  }),
+  ...scheduling,
+  service: group({
+    type: choice('Type of the Service.', 'ClusterIP', 'NodePort', 'LoadBalancer'),
+    dicomPort: whole('Port of the Service for C-STORE.', 1, 65535),
+    dicomNodePort: whole('Port of the nodes for C-STORE; 0: Kubernetes chooses one.', 0, 65535),
+    stowPort: whole('Port of the Service for STOW-RS.', 1, 65535),
+    externalTrafficPolicy: choice(
+      'Local keeps the addresses of callers, which config.dicom.callers may demand; Cluster does not. Not for ClusterIP.',
+      'Local',
+      'Cluster',
+    ),
+    loadBalancerSourceRanges: list('Networks that the load balancer lets in.', {
+      type: 'string',
+      minLength: 1,
+    }),
+    annotations: labels('Annotations of the Service.'),
+  }),
+  networkPolicy: group({
+    enabled: flag('Create a NetworkPolicy that allows only the connections named here.'),
+    clients: list(
+      'Who may send: networks of modalities (ipBlock) or pods; empty: every pod of the namespace.',
+      kubernetes(PEER),
+    ),
+    metrics: list('Pods that may scrape metrics; empty: every pod of the cluster.', kubernetes(PEER)),
+    egress: list(
+      'Destinations that the gateway may connect to: the salad-serve servers and the archives. DNS is always allowed.',
+      kubernetes('io.k8s.api.networking.v1.NetworkPolicyEgressRule'),
+    ),
+  }),
+  telemetry: group({
+    serviceMonitor: monitor('ServiceMonitor'),
+    podMonitor: monitor('PodMonitor'),
+    prometheusRule: prometheusRule('docs/how-to/connect-a-modality.md'),
+    dashboard,
+  }),
+  global: ignored,
+});
