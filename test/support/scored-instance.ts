@@ -24,11 +24,8 @@ export async function addScored(
   await receiver.write(await dicomFile({ ...image, elements }));
   const { id } = await receiver.keep();
   assert.equal(inbox.index.takeNext()!.id, id);
-  inbox.index.scored(
-    id,
-    JSON.stringify(resultOf(scoredMs)),
-    destinations.map((destination) => ({ destination, kinds: ['report'] as const })),
-  );
+  const wanted = destinations.map((destination) => ({ destination, kinds: ['report'] as const }));
+  inbox.index.scored(id, JSON.stringify(resultOf(scoredMs)), wanted);
   return id;
 }
 

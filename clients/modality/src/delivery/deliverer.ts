@@ -21,12 +21,12 @@ export interface DelivererOptions {
   readonly events: DelivererEvents;
   /** While a destination is unreachable. @default 1 s to 5 min */
   readonly backoff?: BackoffOptions;
-  /** Runs `work`, which delivers a result, within a span. @default runs it */
+  /** Runs `work`, which sends one object, within a span. @default runs it */
   readonly traced?: (
     instance: Instance,
     destination: string,
-    work: () => Promise<DeliveryOutcome['result']>,
-  ) => Promise<DeliveryOutcome['result']>;
+    work: () => Promise<DeliveryOutcome>,
+  ) => Promise<DeliveryOutcome>;
   /** Calls back after so many ms; replaceable, for tests. @returns what prevents it @default the timers of Node */
   readonly setTimer?: (callback: () => void, ms: number) => () => void;
 }
@@ -76,7 +76,7 @@ export class Deliverer {
   }
 
   private async work(destination: Destination): Promise<void> {
-    const { inbox, backoff = BACKOFF, events, traced = (_instance, _name, work) => work() } = this.options;
+    const { inbox, backoff = BACKOFF, events } = this.options;
     let failures = 0;
     while (!this.abort.signal.aborted) {
       try {
@@ -85,9 +85,9 @@ export class Deliverer {
           await this.pause(POLL_MS, true);
           continue;
         }
-        const result = await traced(instance, destination.name, () => this.deliver(destination, instance));
+        const isUnreachable = !(await this.deliver(destination, instance));
         if (this.abort.signal.aborted) return;
-        failures = result === 'unavailable' ? failures + 1 : 0;
+        failures = isUnreachable ? failures + 1 : 0;
         // Nothing else would get through now.
         if (failures > 0) await this.pause(waitMs(failures, backoff));
       } catch (error) {
@@ -97,22 +97,24 @@ export class Deliverer {
     }
   }
 
-  /** Sends the objects that the destination does not have yet. @returns the outcome that asks for the most attention */
-  private async deliver(destination: Destination, instance: Instance): Promise<DeliveryOutcome['result']> {
-    const { index } = this.options.inbox;
+  /** Sends the objects that the destination does not have yet. @returns whether it took or refused them: it is there */
+  private async deliver(destination: Destination, instance: Instance): Promise<boolean> {
+    const { inbox, traced = (_instance, _name, work) => work() } = this.options;
+    const { index } = inbox;
     const waiting = index
       .objects(instance.id)
       .filter((object) => object.destination === destination.name && object.state === 'waiting');
-    let isRefused = false;
     for (const { kind } of waiting) {
       const object = await this.build(kind, instance);
-      const outcome = 'result' in object ? object : await this.send(destination, object);
-      if (this.abort.signal.aborted && outcome.result !== 'delivered') return 'unavailable';
+      const outcome =
+        'result' in object
+          ? object
+          : await traced(instance, destination.name, () => this.send(destination, object));
+      if (this.abort.signal.aborted && outcome.result !== 'delivered') return true;
       this.record(destination.name, instance.id, kind, outcome);
-      if (outcome.result === 'unavailable') return 'unavailable';
-      isRefused ||= outcome.result === 'rejected';
+      if (outcome.result === 'unavailable') return false;
     }
-    return isRefused ? 'rejected' : 'delivered';
+    return true;
   }
 
   /** @returns the object, or how its delivery ends without one */

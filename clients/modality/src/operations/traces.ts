@@ -54,13 +54,13 @@ export class GatewayTraces {
   readonly delivering = async (
     { id }: Instance,
     destination: string,
-    work: () => Promise<DeliveryOutcome['result']>,
-  ): Promise<DeliveryOutcome['result']> => {
+    work: () => Promise<DeliveryOutcome>,
+  ): Promise<DeliveryOutcome> => {
     const span = this.start('deliver', id, { 'salad.destination': destination });
     try {
       const outcome = await work();
-      span.setAttribute('salad.outcome', outcome);
-      if (outcome !== 'delivered') span.setStatus({ code: SpanStatusCode.ERROR });
+      span.setAttribute('salad.outcome', outcome.result);
+      if (outcome.result !== 'delivered') span.setStatus({ code: SpanStatusCode.ERROR });
       return outcome;
     } finally {
       span.end();
