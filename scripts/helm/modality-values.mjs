@@ -141,7 +141,7 @@ export const modalityValues = (config) => ({
   telemetry: group({
     serviceMonitor: monitor('ServiceMonitor'),
     podMonitor: monitor('PodMonitor'),
-    prometheusRule: prometheusRule('docs/how-to/connect-a-modality.md'),
+    prometheusRule: prometheusRule('docs/how-to/deploy.md'),
     dashboard,
   }),
   global: ignored,

@@ -45,7 +45,8 @@ describe('the pod of the gateway and a server, with podman kube play', function 
     await Promise.all([readyLine(GATEWAY), readyLine('salad-modality-server')]);
   });
   after(async () => {
-    await podman('kube', 'down', '--force', file);
+    await podman('kube', 'down', file);
+    await podman('volume', 'rm', '--force', 'salad-modality');
     rmSync(folder, { recursive: true });
   });
 
