@@ -16,6 +16,7 @@ import { Inbox } from '../../clients/modality/src/inbox/inbox.js';
 import type { Instance, Priority } from '../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
 import { waitMs } from '../../clients/modality/src/scoring/backoff.js';
+import { frameMapOf } from '../../clients/modality/src/scoring/frame-map.js';
 import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
 import { Scorer, type ScorerOptions } from '../../clients/modality/src/scoring/scorer.js';
 import { Targets } from '../../clients/modality/src/scoring/targets.js';
@@ -101,6 +102,26 @@ describe('scoring of the gateway', function () {
   }
 
   const resultOf = ({ result }: Instance) => JSON.parse(result!) as InstanceResult;
+
+  it('keeps the anomaly maps where a destination gets what is drawn from them', async () => {
+    const kinds = ['report', 'segmentation'] as const;
+    for (const [uid, destination, maps] of [
+      ['1.2.1', { destination: 'pacs', kinds: kinds.slice(0, 1) }, []],
+      ['1.2.2', { destination: 'pacs', kinds }, [[1, SIDE, SIDE]]],
+    ] as const) {
+      const id = await receive(await fileOf(uid));
+      start([server.address], { destinations: [destination] });
+      await untilState(id, 'scored');
+      await scorer!.stop();
+      scorer = undefined;
+      const kept = inbox.index.maps(id);
+      assert.deepEqual(
+        kept.map(({ frame, rows, columns }) => [frame, rows, columns]),
+        maps,
+      );
+      for (const map of kept) assert.equal(frameMapOf(map).above.length, SIDE * SIDE);
+    }
+  });
 
   it('gives the scores that the server gives for the file itself', async () => {
     const bytes = await fileOf('1.2.3', { syntax: 'jpeg2000Lossless' });
