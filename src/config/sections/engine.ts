@@ -53,7 +53,7 @@ export const ENGINE_FIELDS = {
     min: 100,
     max: 3_600_000,
     description:
-      'An engine counts as hung and is replaced if a batch takes longer than this and longer than 20 times its expected time.',
+      'An engine counts as hung and is replaced if a batch takes longer than this plus 20 times its expected time.',
   }),
   engineBackOffMs: whole({
     env: 'SALAD_ENGINE_BACK_OFF_MS',

@@ -38,11 +38,11 @@ describe('compareSeries', () => {
   });
 
   it('shows no change of throughput in most pairs of equal runs', () => {
-    const changed = Array.from({ length: 20 }, (_, pair) =>
+    const changed = Array.from({ length: 8 }, (_, pair) =>
       compareSeries(run(2 * pair + 10, 100, 20), run(2 * pair + 11, 100, 20)),
     ).filter(({ metrics }) => metrics.acquisitionsPerSecond.isChanged);
-    // 95 % intervals: one of twenty is expected to miss.
-    assert.ok(changed.length <= 4, `${changed.length} of 20`);
+    // 95 % intervals: each pair misses with a probability of 0.05.
+    assert.ok(changed.length <= 2, `${changed.length} of 8`);
   });
 
   it('gives the same intervals for the same seed', () => {
