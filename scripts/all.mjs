@@ -59,6 +59,8 @@ const STEPS = [
   { name: 'engines:swiftshader', run: [node, 'scripts/engines/swiftshader.mjs'], fetches: true },
   { name: 'node', run: [node, 'scripts/other-node.mjs', String(FAST), String(SLOW)], fetches: true },
   { name: `test:node${FAST}`, run: ['node', 'scripts/run.mjs', 'test'], node: FAST, quiet: true },
+  { name: 'gpu:build', run: [node, 'scripts/gpu/build.mjs', '--fast'], fetches: true },
+  { name: 'gpu', run: [node, 'scripts/gpu/check.mjs'] },
   { name: 'helm', run: [node, 'scripts/helm/check.mjs'], quiet: true },
   { name: 'helm:api', run: [node, 'scripts/helm/cluster.mjs'] },
   { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu', 'modality'], fetches: true },

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { EngineName, Precision } from '../../src/engines/engine.js';
 import { onCores } from '../support/cores.js';
-import { endProcess } from '../support/end-process.js';
-import type { BankChoice, SourceName } from '../support/model-sources.js';
+import { endOnAbort, endProcess } from '../support/end-process.js';
+import type { BankChoice, BundleFolder, SourceName } from '../support/model-sources.js';
 
 export interface RunRequest {
-  readonly model: SourceName;
+  readonly model: SourceName | BundleFolder;
   readonly bank: BankChoice;
   /** @default float32 */
   readonly precision?: Precision;
@@ -26,6 +26,8 @@ export interface RunnerOptions {
   /** Taskset list; empty: no pinning. */
   readonly cores: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Ends the process; a request without an answer is then rejected. */
+  readonly signal?: AbortSignal;
 }
 
 export class Runner {
@@ -35,13 +37,14 @@ export class Runner {
   ) {}
 
   /** Rejects with the reason of the engine if it cannot start. */
-  static async start({ engine, threads, cores, environment = {} }: RunnerOptions): Promise<Runner> {
+  static async start({ engine, threads, cores, environment = {}, signal }: RunnerOptions): Promise<Runner> {
     const entry = fileURLToPath(new URL('./runner-process.js', import.meta.url));
     const [program, args] = onCores(cores, process.execPath, [entry, engine, String(threads)]);
     const child = spawn(program, [...args], {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       env: { ...process.env, ...environment },
     });
+    endOnAbort(child, signal);
     try {
       const { device } = (await answerOf(child)) as { readonly device: string };
       return new Runner(child, device);

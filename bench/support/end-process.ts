@@ -14,3 +14,11 @@ export async function endProcess(child: ChildProcess): Promise<void> {
   await exited;
   clearTimeout(timer);
 }
+
+/** Ends the process when the signal is aborted. */
+export function endOnAbort(child: ChildProcess, signal: AbortSignal | undefined): void {
+  const end = () => void endProcess(child);
+  if (signal?.aborted) end();
+  else signal?.addEventListener('abort', end, { once: true });
+  child.once('exit', () => signal?.removeEventListener('abort', end));
+}

@@ -22,11 +22,14 @@ import { createRandom } from '../../src/util/random.js';
 export const SOURCE_NAMES = ['phantom', 'chest-pediatric', 'salad', 'salad64'] as const;
 export type SourceName = (typeof SOURCE_NAMES)[number];
 
+/** A bundle as `FOLDER/NAME/VERSION`. */
+export type BundleFolder = `${string}/${number}`;
+
 /** No bank, the bank of the bundle (`salad` has none), or a number of random prototypes, searched like the own bank. */
 export type BankChoice = 'none' | 'own' | number;
 
 export async function benchSource(
-  name: SourceName,
+  name: SourceName | BundleFolder,
   bank: BankChoice,
   precision: Precision = 'float32',
 ): Promise<EngineModelSource> {
@@ -40,10 +43,11 @@ export async function benchSource(
   return { ...encoder, search: randomSearch(encoder, bank, search?.scoring) };
 }
 
-async function loadSource(name: SourceName): Promise<EngineModelSource> {
+async function loadSource(name: SourceName | BundleFolder): Promise<EngineModelSource> {
   if (name === 'salad64') return salad64();
   if (name !== 'salad') {
-    const { network, weights, geometry, search } = await readBundle(join(shippedModels(), name, '1'));
+    const directory = name.includes('/') ? name : join(shippedModels(), name, '1');
+    const { network, weights, geometry, search } = await readBundle(directory);
     return { network, weights, geometry, search };
   }
   const { input, tiling, config } = saladPreset('salad');

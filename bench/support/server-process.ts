@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { ENGINE_NAMES, type EngineName } from '../../src/engines/engine.js';
 import { packageRoot } from '../../src/util/package-root.js';
 import { onCores } from './cores.js';
-import { endProcess } from './end-process.js';
+import { endOnAbort, endProcess } from './end-process.js';
 
 export interface ServerProcess {
   readonly pid: number;
@@ -56,12 +56,20 @@ export function startSalad(options: ServeOptions): Promise<ServerProcess> {
   );
 }
 
+export interface Watched {
+  /** Ends the server. */
+  readonly signal?: AbortSignal;
+  /** Receives the lines of its log. */
+  readonly onLogLine?: (line: string) => void;
+}
+
 /** Starts a server that prints the line `{"event":"ready","address":"HOST:PORT"}` when it is ready. */
 export async function startProcess(
   command: string,
   args: readonly string[],
   cores: string,
   environment: Readonly<Record<string, string>> = {},
+  { signal, onLogLine }: Watched = {},
 ): Promise<ServerProcess> {
   const [program, programArgs] = onCores(cores, command, args);
   const child = spawn(program, [...programArgs], {
@@ -74,10 +82,12 @@ export async function startProcess(
       ...environment,
     },
   });
+  endOnAbort(child, signal);
   let stderr = '';
   const batchLimits: Record<string, number> = {};
   createInterface({ input: child.stderr }).on('line', (line) => {
     stderr = `${stderr}${line}\n`.slice(-4000);
+    onLogLine?.(line);
     const { model, maxBatchSize } = parseFields(line);
     if (typeof model === 'string' && typeof maxBatchSize === 'number') batchLimits[model] = maxBatchSize;
   });
