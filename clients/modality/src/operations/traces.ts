@@ -1,7 +1,8 @@
 /**
- * The spans of instances: `receive`, `score` and `deliver`, each a trace of its own, because hours of waiting may lie
- * between them. `score` has a link to the `receive` of its instance, `deliver` to its `score`; after a restart the first
- * of them has none. The server's span of an acquisition is a child of `score`. Nothing of a data set is in them.
+ * The spans of instances: `receive`, `score` and, for each object that is sent, `deliver`. Each is a trace of its own,
+ * because hours of waiting may lie between them. `score` has a link to the `receive` of its instance, `deliver` to its
+ * `score`; after a restart the first of them has none. The server's span of an acquisition is a child of `score`.
+ * Nothing of a data set is in them.
  */
 import {
   type Attributes,
