@@ -1,4 +1,7 @@
-/** Measures MLServer with the runtime in mlserver/, called through the gRPC stubs of MLServer. */
+/**
+ * Measures MLServer with the runtime in mlserver/, and salad-serve's own Open Inference Protocol, alternately, by the
+ * same client with the gRPC stubs of MLServer.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -30,16 +33,27 @@ interface ClientFigures {
   readonly failure: string | null;
 }
 
+type VariantFigures = ClientFigures &
+  Variant & {
+    /** Of salad-serve's model NAME.tiles, for the same requests. */
+    readonly openInference: ClientFigures;
+    /** Tiles per second of salad-serve over the Open Inference Protocol, divided by those of MLServer. */
+    readonly openInferenceRatio: number;
+  };
+
 export interface MlServerFigures {
   readonly streams: number;
   /** The variant with the most tiles per second, which is the one to compare with. */
-  readonly best: ClientFigures & Variant;
-  readonly variants: readonly (ClientFigures & Variant)[];
+  readonly best: VariantFigures;
+  readonly variants: readonly VariantFigures[];
 }
 
 export interface MlServerOptions {
   readonly bundle: Bundle;
   readonly onnx: Uint8Array;
+  /** Serves the bundle by the name `model`. */
+  readonly salad: { readonly address: string; readonly pid: number };
+  readonly model: string;
   readonly plan: CorePlan;
   readonly streams: number;
   readonly quick: boolean;
@@ -48,27 +62,34 @@ export interface MlServerOptions {
 
 export async function measureMlServer(options: MlServerOptions): Promise<MlServerFigures> {
   const peer = installPeer('mlserver');
-  const variants: (ClientFigures & Variant)[] = [];
+  const variants: VariantFigures[] = [];
   for (const variant of VARIANTS) {
     const runs: ClientFigures[] = [];
+    const own: ClientFigures[] = [];
     await withServer(peer, options, variant, async (address, pid) => {
       for (let repeat = 0; repeat < options.repeats; repeat++) {
-        runs.push(await runClient(peer, options, variant, { address, pid }));
+        own.push(await runClient(peer, options, variant, { ...options.salad, server: 'salad' }));
+        runs.push(await runClient(peer, options, variant, { address, pid, server: 'mlserver' }));
       }
     });
-    const of = (pick: (run: ClientFigures) => number) => median(runs.map(pick));
-    variants.push({
-      ...variant,
-      tilesPerSecond: of((run) => run.tilesPerSecond),
-      cpuMsPerTile: of((run) => run.cpuMsPerTile),
-      acquisitionP50Ms: of((run) => run.acquisitionP50Ms),
-      acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
-      failed: Math.max(...runs.map((run) => run.failed)),
-      failure: runs.find((run) => run.failure !== null)?.failure ?? null,
-    });
+    const [figures, openInference] = [summarise(runs), summarise(own)];
+    const openInferenceRatio = openInference.tilesPerSecond / figures.tilesPerSecond;
+    variants.push({ ...variant, ...figures, openInference, openInferenceRatio });
   }
   const best = variants.reduce((a, b) => (b.tilesPerSecond > a.tilesPerSecond ? b : a));
   return { streams: options.streams, best, variants };
+}
+
+function summarise(runs: readonly ClientFigures[]): ClientFigures {
+  const of = (pick: (run: ClientFigures) => number) => median(runs.map(pick));
+  return {
+    tilesPerSecond: of((run) => run.tilesPerSecond),
+    cpuMsPerTile: of((run) => run.cpuMsPerTile),
+    acquisitionP50Ms: of((run) => run.acquisitionP50Ms),
+    acquisitionP99Ms: of((run) => run.acquisitionP99Ms),
+    failed: Math.max(...runs.map((run) => run.failed)),
+    failure: runs.find((run) => run.failure !== null)?.failure ?? null,
+  };
 }
 
 async function withServer(
@@ -132,14 +153,19 @@ function writeImage(folder: string, bundle: Bundle): void {
   const cells = BigInt64Array.from(patchCells(bundle, { count, pixels, positions }), BigInt);
   writeFileSync(join(folder, 'tiles.bin'), pixels);
   writeFileSync(join(folder, 'cells.bin'), new Uint8Array(cells.buffer));
+  writeFileSync(join(folder, 'positions.bin'), new Uint8Array(positions.buffer));
 }
 
 /** Runs the client in a separate process, on the cores of the client. */
 async function runClient(
   peer: Peer,
-  { bundle, plan, streams, quick }: MlServerOptions,
+  { bundle, model, plan, streams, quick }: MlServerOptions,
   { tilesPerRequest }: Variant,
-  { address, pid }: { readonly address: string; readonly pid: number },
+  {
+    address,
+    pid,
+    server,
+  }: { readonly address: string; readonly pid: number; readonly server: 'mlserver' | 'salad' },
 ): Promise<ClientFigures> {
   const folder = join(peer.work, 'server');
   const numbers = {
@@ -155,13 +181,14 @@ async function runClient(
     join(peer.sources, 'client.py'),
     address,
     join(folder, 'tiles.bin'),
-    join(folder, 'cells.bin'),
+    join(folder, server === 'salad' ? 'positions.bin' : 'cells.bin'),
+    ...['--server', server, '--model', server === 'salad' ? model : 'salad'],
     ...Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]),
   ]);
   const client = spawn(program, [...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
   const nextLine = async () => String((await lines.next()).value);
-  // The client prints a line when its measured time begins, because MLServer may still be loading before.
+  // The client prints a line when its measured time begins, because a server may still be loading before.
   await nextLine();
   const usage = new CpuWindow(pid, 0, 1000 * numbers.duration);
   const figures = JSON.parse(await nextLine()) as Omit<ClientFigures, 'cpuMsPerTile'>;

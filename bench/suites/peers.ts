@@ -1,7 +1,8 @@
 /**
  * Suite `peers`: compares salad-serve with two other servers, alternately on the same cores: a plain Python server with
- * the same protocol and the same client, and MLServer with adaptive batching over the Open Inference Protocol. All run
- * the same ONNX file with onnxruntime's CPU provider.
+ * the same protocol and the same client, and MLServer with adaptive batching over the Open Inference Protocol, which
+ * salad-serve speaks too. All run the same ONNX file with onnxruntime's CPU provider. Suite `protocols` compares
+ * salad-serve's two protocols.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,6 +45,7 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
     });
     const python = await startNaivePython(bundle, onnx, plan);
     const runs = { salad: createRunLists(), naivePython: createRunLists() };
+    let mlserver: MlServerFigures;
     try {
       for (let repeat = 0; repeat < repeats; repeat++) {
         for (const streams of STREAMS) {
@@ -51,11 +53,12 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
           runs.naivePython.get(streams)?.push(await load(python, bundle, streams, quick));
         }
       }
+      const own = { salad, model: MODEL };
+      mlserver = await measureMlServer({ bundle, onnx, plan, streams: 32, quick, repeats, ...own });
     } finally {
       await salad.stop();
       await python.stop();
     }
-    const mlserver = await measureMlServer({ bundle, onnx, plan, streams: 32, quick, repeats });
     return report(plan, repeats, runs, mlserver);
   });
 }
@@ -81,6 +84,13 @@ function report(
     salad,
     naivePython,
     mlserver,
+    /** By tiles per request; both terms are in `mlserver.variants`. */
+    openInferenceOverMlserverRatio: Object.fromEntries(
+      mlserver.variants.map(({ tilesPerRequest, openInferenceRatio }) => [
+        tilesPerRequest,
+        openInferenceRatio,
+      ]),
+    ),
     aheadAt32Streams: {
       naivePython: rate(salad) / rate(naivePython),
       mlserver: rate(salad) / mlserver.best.tilesPerSecond,

@@ -2,7 +2,9 @@
 
 A stream sends all requests of an image at once, then the next image, like the load generator of salad-serve. Prints one
 line when the measured time begins, and one JSON object at the end.
-Usage: client.py ADDRESS TILES CELLS --tile-height H --tile-width W --patches P --streams N --tiles-per-request K ...
+Usage: client.py ADDRESS TILES PLACES --server mlserver|salad --tile-height H --tile-width W --patches P --streams N
+--tiles-per-request K ...
+PLACES are the cells of the patches (int64) for MLServer, and the positions of the tiles (int32) for salad-serve.
 """
 
 import argparse
@@ -16,43 +18,62 @@ from mlserver.grpc import dataplane_pb2 as pb
 from mlserver.grpc.dataplane_pb2_grpc import GRPCInferenceServiceStub
 
 
-def requests_of(arguments: argparse.Namespace) -> list[tuple[int, pb.ModelInferRequest]]:
+class Model:
+    """The names and types of one model."""
+
+    def __init__(self, name: str, tiles: str, places: str, datatype: str, dtype: type, places_per_tile: int) -> None:
+        self.name = name
+        self.tiles = tiles
+        self.places = places
+        self.datatype = datatype
+        self.dtype = dtype
+        self.places_per_tile = places_per_tile
+
+
+def model_of(arguments: argparse.Namespace) -> Model:
+    if arguments.server == "salad":
+        return Model(f"{arguments.model}.tiles", "tile", "position", "INT32", np.int32, 2)
+    return Model(arguments.model, "tiles", "cells", "INT64", np.int64, arguments.patches)
+
+
+def requests_of(arguments: argparse.Namespace, model: Model) -> list[tuple[int, pb.ModelInferRequest]]:
     """The requests of the image with their number of tiles, with raw contents, as the protocol recommends."""
     tiles = np.fromfile(arguments.tiles, np.uint8).reshape(-1, arguments.tile_height, arguments.tile_width, 1)
-    cells = np.fromfile(arguments.cells, np.int64).reshape(-1, arguments.patches)
+    places = np.fromfile(arguments.places, model.dtype).reshape(-1, model.places_per_tile)
     requests = []
     for start in range(0, len(tiles), arguments.tiles_per_request):
         part = tiles[start : start + arguments.tiles_per_request]
-        positions = cells[start : start + len(part)]
+        part_places = places[start : start + len(part)]
         tensor = pb.ModelInferRequest.InferInputTensor
         request = pb.ModelInferRequest(
-            model_name="salad",
+            model_name=model.name,
             inputs=[
-                tensor(name="tiles", datatype="UINT8", shape=part.shape),
-                tensor(name="cells", datatype="INT64", shape=positions.shape),
+                tensor(name=model.tiles, datatype="UINT8", shape=part.shape),
+                tensor(name=model.places, datatype=model.datatype, shape=part_places.shape),
             ],
-            raw_input_contents=[part.tobytes(), positions.tobytes()],
+            raw_input_contents=[part.tobytes(), part_places.tobytes()],
         )
         requests.append((len(part), request))
     return requests
 
 
-async def ready(stub: GRPCInferenceServiceStub) -> None:
+async def ready(stub: GRPCInferenceServiceStub, model: Model) -> None:
     for _ in range(600):
         try:
-            if (await stub.ModelReady(pb.ModelReadyRequest(name="salad"))).ready:
+            if (await stub.ModelReady(pb.ModelReadyRequest(name=model.name))).ready:
                 return
         except grpc.aio.AioRpcError:
             pass
         await asyncio.sleep(0.1)
-    raise SystemExit("MLServer did not become ready within a minute")
+    raise SystemExit(f"{model.name} did not become ready within a minute")
 
 
 async def run(arguments: argparse.Namespace) -> dict:
-    requests = requests_of(arguments)
+    model = model_of(arguments)
+    requests = requests_of(arguments, model)
     async with grpc.aio.insecure_channel(arguments.address) as channel:
         stub = GRPCInferenceServiceStub(channel)
-        await ready(stub)
+        await ready(stub, model)
         start = time.perf_counter()
         count_from, stop_at = start + arguments.warm_up, start + arguments.warm_up + arguments.duration
         scored, failed, failure, latencies = 0, 0, None, []
@@ -94,7 +115,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
     parser.add_argument("tiles")
-    parser.add_argument("cells")
+    parser.add_argument("places")
+    parser.add_argument("--server", choices=["mlserver", "salad"], required=True)
+    parser.add_argument("--model", required=True)
     parser.add_argument("--tile-height", type=int, required=True)
     parser.add_argument("--tile-width", type=int, required=True)
     parser.add_argument("--patches", type=int, required=True)
