@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
@@ -59,7 +59,7 @@ describe('salad doctor', function () {
     const { code, report } = await examine(...pair('own'), '--set', `tlsClientCaFile=${at('ca.pem')}`);
     assert.deepEqual([code, report.engine, report.problems, report.warnings], [0, 'onnx', [], []]);
     assert.deepEqual(states(report), {
-      ...{ port: 'ok', tls: 'ok', tokens: 'off', apiKeys: 'off', admin: 'off' },
+      ...{ port: 'ok', processes: 'ok', tls: 'ok', tokens: 'off', apiKeys: 'off', admin: 'off' },
       ...{ sharedMemory: 'ok', memory: 'ok' },
     });
     const tls = report.checks.find(({ name }) => name === 'tls')?.detail ?? '';
@@ -67,10 +67,12 @@ describe('salad doctor', function () {
     assert.deepEqual(report.models, [{ model: 'small@1', usable: true, reason: null }]);
   });
 
-  it('warns of an expiring certificate and an expired key, which do not prevent a start', async () => {
-    const { code, report } = await examine(...pair('soon'), '--set', `authApiKeysFile=${at('keys.yaml')}`);
+  it('warns of an expiring certificate, an expired key and more processes than cores, which do not prevent a start', async () => {
+    const keys = ['--set', `authApiKeysFile=${at('keys.yaml')}`];
+    const { code, report } = await examine(...pair('soon'), ...keys, '--processes', '64');
     assert.equal(code, 0);
     assert.deepEqual([states(report)['tls'], states(report)['apiKeys']], ['warning', 'warning']);
+    assert.equal(states(report)['processes'], availableParallelism() < 64 ? 'warning' : 'ok');
     assert.match(report.warnings.join('\n'), /2 days left[\s\S]*expired: old-detector/);
   });
 

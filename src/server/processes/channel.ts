@@ -58,7 +58,10 @@ export class Channel<Message extends object, Body extends object> {
   /** @throws SaladError what the other side throws; DRAINING where its process has ended */
   request<Value>(body: object): Promise<Value> {
     return new Promise<Value>((resolve, reject) => {
-      if (!this.endpoint.connected) reject(ended());
+      if (!this.endpoint.connected) {
+        reject(ended());
+        return;
+      }
       const id = ++this.lastId;
       this.pending.set(id, { resolve, reject });
       this.send({ type: 'request', id, body } satisfies Request);

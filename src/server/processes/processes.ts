@@ -102,6 +102,8 @@ class Processes {
       processes: count,
     };
     logger.info({ ...running, healthPort: this.healthPort?.port }, 'ready');
+    // One that ended after it was ready, while others were not: until now nothing has started it again.
+    for (const { hasEnded, start } of started) if (hasEnded) void this.restart(start.index);
     return {
       ...running,
       stop: (graceMs) => (this.stopping ??= this.drain(graceMs)),
@@ -227,6 +229,7 @@ class Processes {
           'a server process was started again',
         );
     } catch (error) {
+      if (this.stopping !== undefined || this.isKilled) return;
       this.options.logger.error({ err: error, process: index }, 'a server process did not start');
       // Its end starts it again.
       process.kill();

@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { readApiKeys } from '../../../auth/api-keys.js';
 import { readTlsMaterial } from '../../../auth/tls.js';
@@ -12,10 +12,11 @@ import type { PortConfig } from '../../../config/sections/port.js';
 import type { SecurityConfig } from '../../../config/sections/security.js';
 import { SaladError } from '../../../errors/index.js';
 import { listenReason } from '../../../server/listen.js';
+import { processCount } from '../../../server/processes/division.js';
 
 /** Result of one check. */
 export interface Check {
-  readonly name: 'port' | 'tls' | 'tokens' | 'apiKeys' | 'admin' | 'sharedMemory' | 'memory';
+  readonly name: 'port' | 'processes' | 'tls' | 'tokens' | 'apiKeys' | 'admin' | 'sharedMemory' | 'memory';
   /** `off`: not configured, which is not a problem. */
   readonly state: 'ok' | 'off' | 'warning' | 'problem';
   readonly detail: string;
@@ -25,10 +26,11 @@ export interface Check {
 const RENEWAL_WARNING_DAYS = 21;
 const DAY_MS = 86_400_000;
 
-/** Checks the port, TLS, bearer tokens, API keys and the admin service. */
+/** Checks the port, the processes behind it, TLS, bearer tokens, API keys and the admin service. */
 export async function portChecks(config: PortConfig & SecurityConfig): Promise<readonly Check[]> {
   return Promise.all([
     checkPort(config.listen),
+    checkProcesses(config),
     checkTls(config),
     checkTokens(config),
     checkApiKeys(config),
@@ -58,6 +60,14 @@ async function checkPort(listen: string): Promise<Check> {
   } finally {
     server.close();
   }
+}
+
+/** More processes than cores only share the processor. */
+function checkProcesses(config: PortConfig): Check {
+  const count = processCount(config);
+  const cores = availableParallelism();
+  const detail = `${count} server process${count === 1 ? '' : 'es'} on ${cores} core${cores === 1 ? '' : 's'}`;
+  return { name: 'processes', state: count > cores ? 'warning' : 'ok', detail };
 }
 
 async function checkTls(config: PortConfig & SecurityConfig): Promise<Check> {
