@@ -57,7 +57,8 @@ export function buildSegmentation(
     '00181000 LO': 'none',
     '00181020 LO': result.frames[0]?.model ?? '',
     '00200020 CS': '',
-    ...(plane === undefined ? {} : { '00200052 UI': plane.frameOfReferenceUid, '00201040 LO': '' }),
+    '00200052 UI': plane.frameOfReferenceUid,
+    '00201040 LO': '',
     ...dimensions(own, isMultiFrame),
     ...pixelElements(result, shown),
     '00620001 CS': 'BINARY',
@@ -67,7 +68,7 @@ export function buildSegmentation(
     '00700084 PN': '',
     '52009229 SQ': [sharedGroups(source, first.frame, plane)],
     '52009230 SQ': shown.map(({ frame }, index) =>
-      frameGroups(source, isMultiFrame ? frame : undefined, plane?.positions[index]),
+      frameGroups(source, isMultiFrame ? frame : undefined, plane.positions[index]!),
     ),
   });
 }
@@ -107,16 +108,16 @@ function dimensions(own: OwnUid, isMultiFrame: boolean): DataSet {
   };
 }
 
-function sharedGroups(source: SourceHeader, frame: number, plane: Plane | undefined): DataSet {
+function sharedGroups(source: SourceHeader, frame: number, plane: Plane): DataSet {
   return {
     // A projection has no thickness, but a segmentation must have one.
     '00289110 SQ': [{ '00180050 DS': '1', '00280030 DS': pixelSpacingOf(source, frame) }],
-    ...(plane === undefined ? {} : { '00209116 SQ': [{ '00200037 DS': plane.orientation }] }),
+    '00209116 SQ': [{ '00200037 DS': plane.orientation }],
   };
 }
 
 /** @param frame of the source, from 1; undefined where it has only one */
-function frameGroups(source: SourceHeader, frame: number | undefined, position: string | undefined): DataSet {
+function frameGroups(source: SourceHeader, frame: number | undefined, position: string): DataSet {
   const content: DataSet =
     frame === undefined
       ? { '00209157 UL': [1] }
@@ -124,7 +125,7 @@ function frameGroups(source: SourceHeader, frame: number | undefined, position: 
   return {
     '00089124 SQ': [{ '00082112 SQ': [sourceImage(source, frame)], '00089215 SQ': [codeItem(DERIVATION)] }],
     '00209111 SQ': [content],
-    ...(position === undefined ? {} : { '00209113 SQ': [{ '00200032 DS': position }] }),
+    '00209113 SQ': [{ '00200032 DS': position }],
     '0062000A SQ': [{ '0062000B US': [1] }],
   };
 }
