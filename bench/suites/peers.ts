@@ -22,6 +22,12 @@ import { tileWorkload } from '../support/workload.js';
 
 const MODEL = 'phantom';
 const STREAMS = [1, 8, 32] as const;
+/** One client sends every tile of 32 images as a call of its own; MLServer has no limits of a client. */
+const NO_PEER_LIMIT = {
+  SALAD_MAX_CONCURRENT_ACQUISITIONS: '8192',
+  SALAD_PEER_SHARE_RATIO: '0',
+  SALAD_PEER_CALLS_PER_SECOND: '0',
+} as const;
 
 interface Run {
   readonly tilesPerSecond: number;
@@ -41,7 +47,7 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
     const salad = await startSalad({
       models: shippedModels(),
       cores: plan.server,
-      environment: NO_QUEUE_LIMIT,
+      environment: { ...NO_QUEUE_LIMIT, ...NO_PEER_LIMIT },
     });
     const python = await startNaivePython(bundle, onnx, plan);
     const runs = { salad: createRunLists(), naivePython: createRunLists() };
