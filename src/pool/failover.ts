@@ -28,6 +28,9 @@ export interface FailoverCounts {
 export const WARM_UP_MS = 600;
 /** Warm-up budget while acquisitions wait for an engine: a less exact batch plan, sooner. */
 const TAKE_OVER_WARM_UP_MS = 150;
+/** A start that takes longer to end goes on beside the end of the rest: nothing ends a native engine that loads. */
+const START_END_MS = 1000;
+
 export class Failover {
   /** The engine chosen at the start and those after it in the fallback order, best first. */
   readonly fallbackOrder: readonly EngineName[];
@@ -105,12 +108,12 @@ export class Failover {
     return this.starts.run(work);
   }
 
-  /** Waits for batches in engines, then ends the threads. */
+  /** Waits for batches in engines, then ends the threads. An engine that is starting ends when it has started. */
   async close(): Promise<void> {
     this.closing.abort();
     clearTimeout(this.failbackTimer);
     clearTimeout(this.standbyTimer);
-    await this.starts.drained();
+    await Promise.race([this.starts.drained(), sleep(START_END_MS, undefined, { ref: false })]);
     await Promise.all([...this.closingSets, this.servingSet, this.standbySet].map((set) => set?.close()));
   }
 
@@ -174,7 +177,7 @@ export class Failover {
     const next = this.fallbackOrder.indexOf(lost) + 1;
     const candidates = [...this.fallbackOrder.slice(next), ...this.fallbackOrder.slice(0, next)];
     while (this.servingSet === undefined && !this.isClosed) {
-      const set = await this.starter.startFirstUsable(candidates, TAKE_OVER_WARM_UP_MS);
+      const set = await this.startFirstUsable(candidates, TAKE_OVER_WARM_UP_MS);
       if (set !== undefined) {
         this.serveWith(set);
         this.logTakeover(lost, lostAt);
@@ -202,7 +205,7 @@ export class Failover {
     if (before === undefined) return;
     const now = performance.now();
     const due = this.betterEngines().filter((engine) => this.starter.remainingMs(engine, now) === 0);
-    const set = await this.starter.startFirstUsable(due, WARM_UP_MS);
+    const set = await this.startFirstUsable(due, WARM_UP_MS);
     if (set === undefined) return this.scheduleFailback();
     // Another set may serve by now: `before` can have been lost meanwhile.
     const replaced = this.servingSet;
@@ -233,11 +236,19 @@ export class Failover {
   private async prepareStandby(): Promise<void> {
     if (this.standbySet !== undefined || this.servingSet === undefined) return;
     const lower = this.fallbackOrder.slice(this.fallbackOrder.indexOf(this.latestSet.engine) + 1);
-    const set = await this.starter.startFirstUsable(lower, WARM_UP_MS);
+    const set = await this.startFirstUsable(lower, WARM_UP_MS);
     if (set === undefined) return;
     this.logger.info({ engine: set.engine, device: set.device }, 'the standby engine is ready');
     if (this.servingSet !== undefined) this.standbySet = set;
     else this.serveWith(set);
+  }
+
+  /** @returns undefined also where the pool was closed meanwhile */
+  private async startFirstUsable(engines: readonly EngineName[], warmUpMs: number) {
+    const set = await this.starter.startFirstUsable(engines, warmUpMs);
+    if (set === undefined || !this.isClosed) return set;
+    this.closeWhenIdle(set);
+    return undefined;
   }
 
   private betterEngines(): readonly EngineName[] {

@@ -67,7 +67,7 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
   if (count > 1) {
     const { environment } = context;
     await serveUntilDrained(parts, () => startProcesses(config, { logger, count, environment }));
-    return;
+    return exitSoon(exit);
   }
   // Before the server, which makes its instruments at start.
   const { metricsListen } = config;
@@ -78,6 +78,12 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
     // A receiver of telemetry that does not answer must not keep the process.
     await Promise.race([sdk?.stop(), sleep(TELEMETRY_MS, undefined, { ref: false })]);
   }
+  exitSoon(exit);
+}
+
+/** An engine that was starting when the server stopped keeps its thread: nothing waits for it. */
+function exitSoon(exit: Exit): void {
+  setTimeout(() => exit(EXIT.success), LEFT_RUNNING_MS).unref();
 }
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
@@ -85,6 +91,8 @@ const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 const FILES_RESERVED = 200;
 /** For the last telemetry to be sent. */
 const TELEMETRY_MS = 3000;
+/** For threads to end that have nothing left to do. */
+const LEFT_RUNNING_MS = 500;
 /** After the grace of the drain, for connections, engines and telemetry to end. */
 const STOP_MS = 15_000;
 
