@@ -67,7 +67,7 @@ describe('salad doctor', function () {
     assert.deepEqual(report.models, [{ model: 'small@1', usable: true, reason: null }]);
   });
 
-  it('warns of an expiring certificate, an expired key and more processes than cores, which do not prevent a start', async () => {
+  it('warns of an expiring certificate and an expired key, and of more processes than cores, which do not prevent a start', async () => {
     const keys = ['--set', `authApiKeysFile=${at('keys.yaml')}`];
     const { code, report } = await examine(...pair('soon'), ...keys, '--processes', '64');
     assert.equal(code, 0);

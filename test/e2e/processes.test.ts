@@ -27,9 +27,11 @@ import {
 
 const chunks = smallRows(smallImage(1));
 const PROCESSES = 2;
+/** For a process to start again, models and engine included, on a busy machine. */
+const RESTART_MS = 60_000;
 
 describe('salad serve with two processes', function () {
-  this.timeout(120_000);
+  this.timeout(240_000);
   let models: ModelsFolder;
   let folder: string;
   let server: ServeProcess;
@@ -123,8 +125,7 @@ describe('salad serve with two processes', function () {
     assert.deepEqual(await scrape(), expected);
     killOne();
     await eventually(async () => assert.deepEqual(await scrape(), { ...expected, slots: 2 }));
-    await eventually(() => assert.equal(serverProcesses(server.process.pid).length, PROCESSES));
-    await eventually(async () => assert.deepEqual(await scrape(), expected));
+    await eventually(async () => assert.deepEqual(await scrape(), expected), RESTART_MS);
     await score(client(), 'after');
     assert.equal((await scrape()).acquisitions, 11);
   });
@@ -165,7 +166,7 @@ describe('salad serve with two processes', function () {
       const answers = await Promise.all([registry().states(), registry().states(), registry().states()]);
       assert.deepEqual(answers, new Array(3).fill(['small@2 serving*']));
       assert.equal(await check('salad.model.small@1'), 'NOT_SERVING');
-    });
+    }, RESTART_MS);
   });
 
   it('finishes what runs in every process, refuses what is new, then refuses connections, and exits with 0', async () => {

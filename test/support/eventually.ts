@@ -6,10 +6,10 @@ const TIMEOUT_MS = 20_000;
 
 /**
  * Waits for a state that nothing announces: runs the check until it does not throw.
- * @throws the last error of the check after 20 s
+ * @throws the last error of the check after `timeoutMs`
  */
-export async function eventually(check: () => unknown): Promise<void> {
-  const deadline = performance.now() + TIMEOUT_MS;
+export async function eventually(check: () => unknown, timeoutMs = TIMEOUT_MS): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {
       await check();

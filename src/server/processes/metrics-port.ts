@@ -9,7 +9,7 @@ export interface Metrics {
 }
 
 /** A process that does not answer in time is busy: its last answer counts. */
-const ANSWER_MS = 3000;
+const ANSWER_MS = 5000;
 
 /** @param listen HOST:PORT; empty: none @throws SaladError ADDRESS_UNAVAILABLE */
 export async function openMetrics(
