@@ -7,10 +7,10 @@ import { bundleFormatPage } from './bundle-format-page.mjs';
 import { cliPage } from './cli-page.mjs';
 import { configPage } from './config-page.mjs';
 import { errorsPage } from './errors-page.mjs';
+import { withFoldersTable } from './folders-table.mjs';
 import { gatewayPage } from './gateway-page.mjs';
 import { gatewayMetricsPage, metricsPage } from './metrics-page.mjs';
 import { protoPage } from './proto-page.mjs';
-import { withRoomsTable } from './rooms-table.mjs';
 
 install();
 build();
@@ -26,7 +26,7 @@ const pages = {
   'docs/reference/gateway-metrics.md': await gatewayMetricsPage(),
   'docs/reference/bundle-format.md': await bundleFormatPage(),
   'docs/reference/proto.md': protoPage(),
-  [architecture]: withRoomsTable(read(architecture), JSON.parse(read('test/rooms.json'))),
+  [architecture]: withFoldersTable(read(architecture), JSON.parse(read('test/folders.json'))),
 };
 
 for (const [file, text] of Object.entries(pages)) {

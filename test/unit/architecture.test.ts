@@ -5,14 +5,14 @@ import { describe, it } from 'mocha';
 
 const root = resolve(import.meta.dirname, '../..');
 
-interface Room {
-  readonly room: string;
+interface Folder {
+  readonly folder: string;
   readonly owns: string;
   readonly imports: readonly string[];
 }
 
 /** Which folder may import which. `npm run docs` writes the table of docs/explanation/architecture.md from it. */
-const ROOMS = JSON.parse(readFileSync(join(root, 'test/rooms.json'), 'utf8')) as readonly Room[];
+const FOLDERS = JSON.parse(readFileSync(join(root, 'test/folders.json'), 'utf8')) as readonly Folder[];
 
 interface Import {
   readonly file: string;
@@ -34,9 +34,9 @@ function importsOf(directory: string): Import[] {
     });
 }
 
-/** The room of the table that a file lies in: the one with the longest name. */
-function roomOf(file: string): string | undefined {
-  const names = [...ROOMS.map(({ room }) => room), 'src/gen'];
+/** The folder of the table that a file lies in: the one with the longest name. */
+function folderOf(file: string): string | undefined {
+  const names = [...FOLDERS.map(({ folder }) => folder), 'src/gen'];
   return names.filter((name) => file.startsWith(`${name}/`)).sort((a, b) => b.length - a.length)[0];
 }
 
@@ -72,12 +72,12 @@ function graphOf(imports: readonly Import[], nodeOf: (file: string) => string): 
 
 describe('architecture', () => {
   const imports = ['src', 'workers', 'clients', 'bench'].flatMap(importsOf);
-  const judged = imports.filter(({ file }) => roomOf(file) !== undefined);
+  const judged = imports.filter(({ file }) => folderOf(file) !== undefined);
 
   it('allows every folder only the imports of the table', () => {
     const wrong = judged.filter(({ file, target }) => {
-      const [from, to] = [roomOf(file), roomOf(target)];
-      return from !== to && !ROOMS.find(({ room }) => room === from)?.imports.includes(to ?? target);
+      const [from, to] = [folderOf(file), folderOf(target)];
+      return from !== to && !FOLDERS.find(({ folder }) => folder === from)?.imports.includes(to ?? target);
     });
     assert.deepEqual(
       wrong.map(({ file, target }) => `${file} imports ${target}`),
@@ -86,10 +86,12 @@ describe('architecture', () => {
   });
 
   it('has only imports in the table that a file uses', () => {
-    const unused = ROOMS.flatMap(({ room, imports: allowed }) =>
+    const unused = FOLDERS.flatMap(({ folder, imports: allowed }) =>
       allowed
-        .filter((to) => !judged.some(({ file, target }) => roomOf(file) === room && roomOf(target) === to))
-        .map((to) => `${room} may import ${to} but does not`),
+        .filter(
+          (to) => !judged.some(({ file, target }) => folderOf(file) === folder && folderOf(target) === to),
+        )
+        .map((to) => `${folder} may import ${to} but does not`),
     );
     assert.deepEqual(unused, []);
   });
@@ -124,7 +126,7 @@ describe('architecture', () => {
     const folders = new Set(
       imports.map(({ file }) => file).filter((file) => /^(src\/.+|clients\/.+|workers)\//.test(file)),
     );
-    const missing = [...folders].filter((file) => roomOf(file) === undefined);
+    const missing = [...folders].filter((file) => folderOf(file) === undefined);
     assert.deepEqual(missing, []);
   });
 });
