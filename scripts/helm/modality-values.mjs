@@ -129,7 +129,7 @@ export const modalityValues = (config) => ({
   networkPolicy: group({
     enabled: flag('Create a NetworkPolicy that allows only the connections named here.'),
     clients: list(
-      'Who may send: networks of modalities (ipBlock) or pods; empty: every pod of the namespace.',
+      'Who may send: networks of modalities (ipBlock) or pods, and of archives that report storage commitment; empty: every pod of the namespace.',
       kubernetes(PEER),
     ),
     metrics: list('Pods that may scrape metrics; empty: every pod of the cluster.', kubernetes(PEER)),

@@ -10,11 +10,15 @@ const START_MS = 60_000;
 export class Orthanc {
   private child: ChildProcess | undefined;
 
-  /** @param folder for its settings and its storage, which survive a restart */
+  /**
+   * @param folder for its settings and its storage, which survive a restart
+   * @param own settings beside those of every test
+   */
   constructor(
     private readonly folder: string,
     private readonly httpPort: number,
     dicomPort: number,
+    own: Readonly<Record<string, unknown>> = {},
   ) {
     mkdirSync(folder, { recursive: true });
     const settings = {
@@ -28,6 +32,7 @@ export class Orthanc {
       AuthenticationEnabled: false,
       Plugins: [PLUGIN],
       DicomWeb: { Enable: true, Root: '/dicom-web/' },
+      ...own,
     };
     writeFileSync(join(folder, 'orthanc.json'), JSON.stringify(settings));
   }
@@ -66,6 +71,15 @@ export class Orthanc {
   async store(file: Uint8Array): Promise<void> {
     const response = await fetch(`${this.url}/instances`, { method: 'POST', body: file });
     if (!response.ok) throw new Error(`Orthanc keeps no instance: HTTP ${response.status}`);
+  }
+
+  /** Removes an instance, as an archive loses one. */
+  async remove(sopInstanceUid: string): Promise<void> {
+    const query = { Level: 'Instance', Query: { SOPInstanceUID: sopInstanceUid } };
+    const found = await fetch(`${this.url}/tools/find`, { method: 'POST', body: JSON.stringify(query) });
+    for (const id of (await found.json()) as string[]) {
+      await fetch(`${this.url}/instances/${id}`, { method: 'DELETE' });
+    }
   }
 
   /** SOP Instance UIDs of all instances of a modality. */

@@ -1,5 +1,6 @@
 /** What `status` shows of an inbox. */
 import { table } from '../../../../src/cli/shared/output.js';
+import type { CommitmentCount } from '../inbox/commitment-index.js';
 import { readDiskSpace } from '../inbox/disk-space.js';
 import type { DeliveryCount } from '../inbox/index-reader.js';
 import { STATES, type State } from '../inbox/instance.js';
@@ -11,6 +12,8 @@ export interface Status {
   readonly deliveries: readonly DeliveryCount[];
   /** Of the deliveries those that wait for a destination that is not in the settings. */
   readonly orphaned: readonly DeliveryCount[];
+  /** Of the deliveries those whose objects were sent and wait for the storage commitment of the archive. */
+  readonly awaitingCommitment: readonly CommitmentCount[];
   readonly deadLetters: readonly { readonly id: number; readonly reason: string | null }[];
   /** Instances set aside. */
   readonly conflicts: number;
@@ -24,6 +27,7 @@ export async function readStatus({ folders, index, destinations }: Queue): Promi
     counts: index.counts(),
     deliveries,
     orphaned: destinations === undefined ? [] : orphanedOf(deliveries, destinations),
+    awaitingCommitment: index.commitmentCounts(),
     deadLetters: index.list('dead-letter').map(({ id, reason }) => ({ id, reason })),
     conflicts: index.conflictCount(),
     freeBytes,
@@ -37,6 +41,7 @@ export function textOfStatus({
   freeBytes,
   deliveries,
   orphaned,
+  awaitingCommitment,
   deadLetters,
 }: Status): string {
   const sections = [
@@ -52,6 +57,9 @@ export function textOfStatus({
       ['destination', 'deliveries', 'count'],
       deliveries.map(({ destination, state, count }) => [destination, state, String(count)]),
     ),
+    awaitingCommitment
+      .map(({ destination, count }) => `${count} wait for the storage commitment of ${destination}`)
+      .join('\n'),
     orphaned
       .map(
         ({ destination, count }) =>

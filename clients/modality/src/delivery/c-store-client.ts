@@ -1,6 +1,7 @@
 /** Sends one object to an archive by C-STORE (PS3.4 annex B), on an association of its own. */
 import type { association as types } from 'dcmjs-dimse';
 import { dimse } from '../dicom-port/dimse.js';
+import { RESULT } from '../dicom-port/negotiation.js';
 import { type DataSet, type Encoding, writeDataSet } from '../results/data-set-writer.js';
 import { type DeliveryOutcome, outcomeOfStatus } from './outcome.js';
 
@@ -36,7 +37,7 @@ export function storeByCStore(
   dataSet: DataSet,
   signal: AbortSignal,
 ): Promise<DeliveryOutcome> {
-  const { host, port, callingAeTitle, calledAeTitle, ca, timeoutMs } = target;
+  const { host, port, callingAeTitle, calledAeTitle, timeoutMs } = target;
   const dataset = new OwnDataset(dataSet);
   const request = new dimse.requests.CStoreRequest(dataset);
   const client = new dimse.Client();
@@ -71,20 +72,27 @@ export function storeByCStore(
       );
     });
     client.addRequest(request);
-    client.send(host, port, callingAeTitle, calledAeTitle, {
-      ...{ connectTimeout: timeoutMs, associationTimeout: timeoutMs, pduTimeout: timeoutMs },
-      ...(ca === undefined
-        ? {}
-        : { securityOptions: { ca: Buffer.from(ca), rejectUnauthorized: true, minVersion: 'TLSv1.2' } }),
-    });
+    client.send(host, port, callingAeTitle, calledAeTitle, connectionOptions(target));
   });
 }
 
-function acceptedSyntax(accepted: types.Association): string | undefined {
+/** @param openMs how long the association may be idle beyond the time limit */
+export function connectionOptions({ ca, timeoutMs }: CStoreTarget, openMs = 0) {
+  return {
+    ...{ connectTimeout: timeoutMs + openMs, associationTimeout: timeoutMs, pduTimeout: timeoutMs + openMs },
+    ...(ca === undefined
+      ? {}
+      : { securityOptions: { ca: Buffer.from(ca), rejectUnauthorized: true, minVersion: 'TLSv1.2' } }),
+  };
+}
+
+/** The transfer syntax of the first presentation context that was accepted; undefined where none was. */
+export function acceptedSyntax(accepted: types.Association): string | undefined {
   const contexts = accepted.getPresentationContexts() as unknown as readonly {
     readonly context: types.PresentationContext;
   }[];
   return contexts
+    .filter(({ context }) => context.getResult() === RESULT.accept)
     .map(({ context }) => context.getAcceptedTransferSyntaxUid())
     .find((uid) => uid !== undefined);
 }

@@ -10,10 +10,11 @@ import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
 import { frameMapOf } from '../scoring/frame-map.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type CStoreTarget, storeByCStore } from './c-store-client.js';
-import type { DeliveryOutcome } from './outcome.js';
+import { Commitments, type CommitmentTarget } from './commitments.js';
+import type { DeliveryFailure, DeliveryOutcome } from './outcome.js';
 import { type StowTarget, storeByStow } from './stow-client.js';
 
-export type Destination = { readonly name: string } & (StowTarget | CStoreTarget);
+export type Destination = { readonly name: string } & (StowTarget | (CStoreTarget & CommitmentTarget));
 
 export interface DelivererOptions {
   readonly inbox: Inbox;
@@ -34,7 +35,7 @@ export interface DelivererOptions {
 export interface DelivererEvents {
   /** All objects that the destination gets of it. */
   delivered(instance: number, destination: string): void;
-  deliveryFailed(instance: number, destination: string, outcome: DeliveryOutcome): void;
+  deliveryFailed(instance: number, destination: string, failure: DeliveryFailure): void;
   indexFailed(error: SaladError): void;
 }
 
@@ -56,9 +57,15 @@ export class Deliverer {
   private readonly decoder = new DicomDecoder({ processes: 1 });
   private running: readonly Promise<void>[] = [];
 
-  constructor(private readonly options: DelivererOptions) {}
+  /** Takes what archives report. */
+  readonly commitments: Commitments;
+
+  constructor(private readonly options: DelivererOptions) {
+    this.commitments = new Commitments({ ...options, index: options.inbox.index });
+  }
 
   start(): void {
+    this.commitments.start();
     this.running = this.options.destinations.map((destination) => this.work(destination));
   }
 
@@ -101,6 +108,7 @@ export class Deliverer {
   private async deliver(destination: Destination, instance: Instance): Promise<boolean> {
     const { inbox, traced = (_instance, _name, work) => work() } = this.options;
     const { index } = inbox;
+    if (this.commitments.isOverdue(instance.id, destination.name)) return true;
     const waiting = index
       .objects(instance.id)
       .filter((object) => object.destination === destination.name && object.state === 'waiting');
@@ -111,10 +119,14 @@ export class Deliverer {
           ? object
           : await traced(instance, destination.name, () => this.send(destination, object));
       if (this.abort.signal.aborted && outcome.result !== 'delivered') return true;
-      this.record(destination.name, instance.id, kind, outcome);
+      const needsCommitment = outcome.result === 'delivered' && this.commitments.isWanted(destination.name);
+      if (needsCommitment && !('result' in object)) {
+        const sent = { sopClassUid: object.sopClassUid, sopInstanceUid: object.sopInstanceUid };
+        index.objectSent(instance.id, { destination: destination.name, kind }, sent);
+      } else this.record(destination.name, instance.id, kind, outcome);
       if (outcome.result === 'unavailable') return false;
     }
-    return true;
+    return this.commitments.request(instance.id, destination.name, this.abort.signal);
   }
 
   /** @returns the object, or how its delivery ends without one */

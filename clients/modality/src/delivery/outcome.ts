@@ -11,6 +11,12 @@ export interface DeliveryOutcome {
   readonly reason: string;
 }
 
+/** Why a delivery has not ended. `uncommitted`: the archive did not commit the storage of the objects that it took. */
+export interface DeliveryFailure {
+  readonly result: 'rejected' | 'unavailable' | 'uncommitted';
+  readonly reason: string;
+}
+
 /** Statuses of PS3.4 table B.2-1 and PS3.7 annex C. */
 const DUPLICATE = 0x0111;
 const OUT_OF_RESOURCES = 0xa7;

@@ -23,6 +23,7 @@ export const STATUS = {
   success: 0x0000,
   processingFailure: 0x0110,
   duplicateSopInstance: 0x0111,
+  invalidArgumentValue: 0x0115,
   invalidObjectInstance: 0x0117,
   sopClassNotSupported: 0x0122,
   outOfResources: 0xa700,

@@ -1,6 +1,7 @@
 /** Which SOP classes and transfer syntaxes the DICOM port accepts. */
 import type { association } from 'dcmjs-dimse';
 import { findSyntax } from '../../../../src/dicom/syntaxes.js';
+import { STORAGE_COMMITMENT } from './commitment-report.js';
 
 const VERIFICATION = '1.2.840.10008.1.1';
 const UNCOMPRESSED = ['1.2.840.10008.1.2.1', '1.2.840.10008.1.2'];
@@ -24,13 +25,21 @@ export const IMAGE_CLASSES: ReadonlySet<string> = new Set([
   '1.2.840.10008.5.1.4.1.1.481.1', // RT Image
 ]);
 
-const RESULT = { accept: 0, classNotSupported: 3, syntaxesNotSupported: 4 } as const;
+export const RESULT = { accept: 0, classNotSupported: 3, syntaxesNotSupported: 4 } as const;
+
+/** What a peer may do. */
+export interface PeerRights {
+  /** C-ECHO and C-STORE. */
+  readonly sends: boolean;
+  /** N-EVENT-REPORT of storage commitment. */
+  readonly reports: boolean;
+}
 
 /**
  * Answers every presentation context: of an image class the first proposed transfer syntax that can be decoded.
  * @returns how many were accepted
  */
-export function answerContexts(association: association.Association): number {
+export function answerContexts(association: association.Association, rights: PeerRights): number {
   // The types of dcmjs-dimse say otherwise.
   const contexts = association.getPresentationContexts() as unknown as readonly {
     readonly context: association.PresentationContext;
@@ -39,9 +48,17 @@ export function answerContexts(association: association.Association): number {
   for (const { context } of contexts) {
     const abstract = context.getAbstractSyntaxUid();
     // Without an item in the answer the default roles apply; dcmjs-dimse would accept any.
+    const isProvider = context.getProviderRole();
     context.setUserRole(undefined as never);
     context.setProviderRole(undefined as never);
-    if (abstract !== VERIFICATION && !IMAGE_CLASSES.has(abstract)) {
+    const isReport = rights.reports && abstract === STORAGE_COMMITMENT.sopClassUid;
+    if (isReport && isProvider) {
+      // It opens the association as the provider (PS3.4 J.3.3): the roles are those that it proposes.
+      context.setUserRole(false);
+      context.setProviderRole(true);
+    }
+    const isSending = rights.sends && (abstract === VERIFICATION || IMAGE_CLASSES.has(abstract));
+    if (!isReport && !isSending) {
       context.setResult(RESULT.classNotSupported);
       continue;
     }
@@ -56,5 +73,5 @@ export function answerContexts(association: association.Association): number {
 }
 
 function isAccepted(abstract: string, syntaxUid: string): boolean {
-  return abstract === VERIFICATION ? UNCOMPRESSED.includes(syntaxUid) : findSyntax(syntaxUid) !== undefined;
+  return IMAGE_CLASSES.has(abstract) ? findSyntax(syntaxUid) !== undefined : UNCOMPRESSED.includes(syntaxUid);
 }

@@ -36,13 +36,14 @@ export class PduChannel extends EventEmitter {
   private rest: Buffer | undefined;
   private isAssociated = false;
   private commandBytes = 0;
+  private dataBytes = 0;
   private isEnded = false;
 
-  /** @param acceptsData whether a fragment of a data set is expected now */
+  /** @param dataBytesMax of the data set that is expected now; 0 where none is */
   constructor(
     private readonly socket: Socket,
     private readonly limits: PduLimits,
-    private readonly acceptsData: () => boolean,
+    private readonly dataBytesMax: () => number,
   ) {
     super();
     socket.on('data', (chunk: Buffer) => this.take(chunk));
@@ -178,11 +179,20 @@ export class PduChannel extends EventEmitter {
   private refusalOfFragment(control: number, bytes: number): string | undefined {
     // One operation at a time was negotiated: the next command comes after the response.
     if (this.holds.has('response')) return 'a command before the response to the one before';
-    if ((control & 1) === 0) return this.acceptsData() ? undefined : 'a data set without a C-STORE command';
-    if (this.acceptsData()) return 'a command within a data set';
+    if ((control & 1) === 0) return this.refusalOfData(control, bytes);
+    if (this.dataBytesMax() > 0) return 'a command within a data set';
     this.commandBytes += bytes;
     if (this.commandBytes > COMMAND_BYTES_MAX) return 'a command set that is too long';
     if ((control & 2) !== 0) this.commandBytes = 0;
+    return undefined;
+  }
+
+  private refusalOfData(control: number, bytes: number): string | undefined {
+    const bytesMax = this.dataBytesMax();
+    if (bytesMax === 0) return 'a data set without a C-STORE command';
+    this.dataBytes += bytes;
+    if (this.dataBytes > bytesMax) return 'a data set that is too long';
+    if ((control & 2) !== 0) this.dataBytes = 0;
     return undefined;
   }
 }

@@ -1,16 +1,23 @@
-/** One association: checks who calls, answers C-ECHO, keeps what C-STORE sends, refuses everything else. */
+/**
+ * One association: checks who calls, answers C-ECHO, keeps what C-STORE sends, hands over what archives report about
+ * storage commitment, refuses everything else.
+ */
 import type { Socket } from 'node:net';
 import type { association, requests, responses } from 'dcmjs-dimse';
 import type { SaladError } from '../../../../src/errors/index.js';
 import { isUid } from '../inbox/file-head.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { type Caller, findCaller } from './callers.js';
+import { answerReport, type ReportReceiver, STORAGE_COMMITMENT } from './commitment-report.js';
 import { dimse, REJECTION, STATUS } from './dimse.js';
 import { InstanceSink, type StoreOutcome } from './instance-sink.js';
-import { answerContexts } from './negotiation.js';
+import { answerContexts, IMAGE_CLASSES, type PeerRights, RESULT } from './negotiation.js';
 import { PduChannel } from './pdu-channel.js';
 
 const COMMAND_STORE_RQ = 0x0001;
+const COMMAND_EVENT_REPORT_RQ = 0x0100;
+/** The objects of one instance take less than 2 KiB. */
+const REPORT_BYTES_MAX = 64 * 1024;
 const PRIORITY_HIGH = 1;
 /** Within which the peer should close after its association has ended. */
 const CLOSE_MS = 2000;
@@ -20,6 +27,8 @@ export interface AssociationOptions {
   /** Application entity title of this program; undefined accepts any called title. */
   readonly aeTitle: string | undefined;
   readonly callers: readonly Caller[];
+  /** Takes the reports of archives, which may call for these, too. @default nobody reports */
+  readonly reports?: ReportReceiver | undefined;
   readonly pduBytesMax: number;
   /** From the connection to the end of the association request. */
   readonly associationMs: number;
@@ -44,6 +53,7 @@ export interface AssociationEvents {
 export class StoreAssociation extends dimse.Scp {
   private readonly channel: PduChannel;
   private caller: Caller | undefined;
+  private rights: PeerRights = { sends: false, reports: false };
   private sink: InstanceSink | undefined;
   private outcome: StoreOutcome | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -53,7 +63,7 @@ export class StoreAssociation extends dimse.Scp {
     private readonly connection: Socket,
     private readonly options: AssociationOptions,
   ) {
-    const channel = new PduChannel(connection, options, () => this.isStoring);
+    const channel = new PduChannel(connection, options, () => this.dataBytesMax);
     super(channel as unknown as Socket);
     this.channel = channel;
     channel.on('violation', (reason: string) => this.abortWith(reason));
@@ -71,7 +81,7 @@ export class StoreAssociation extends dimse.Scp {
 
   /** Whether an operation is under way. */
   get isBusy(): boolean {
-    return this.isStoring || this.channel.isHeld || this.channel.isWithinPdu;
+    return this.dataBytesMax > 0 || this.channel.isHeld || this.channel.isWithinPdu;
   }
 
   /** Ends the association as soon as no operation is under way. */
@@ -85,7 +95,7 @@ export class StoreAssociation extends dimse.Scp {
     this.caller = caller;
     // One operation at a time: without an item in the answer the default applies.
     requested.setNegotiateAsyncOps(false);
-    answerContexts(requested);
+    answerContexts(requested, this.rights);
     // What this side receives. dcmjs-dimse would answer the peer's own bound, or 0 for unlimited.
     requested.setMaxPduLength(this.options.pduBytesMax);
     this.options.events.accepted(caller);
@@ -105,8 +115,19 @@ export class StoreAssociation extends dimse.Scp {
     const response = dimse.responses.CEchoResponse.fromRequest(request);
     response.setStatus(STATUS.success);
     callback(response);
-    // dcmjs-dimse would add the next command to the bytes of this one.
-    (this as unknown as { dimseStream: unknown }).dimseStream = undefined;
+    this.forgetCommand();
+  }
+
+  override nEventReportRequest(
+    request: requests.NEventReportRequest,
+    callback: (response: responses.NEventReportResponse) => void,
+  ): void {
+    const { reports } = this.options;
+    const isAllowed =
+      this.rights.reports && request.getAffectedSopClassUid() === STORAGE_COMMITMENT.sopClassUid;
+    if (reports === undefined || !isAllowed) this.refuseOperation();
+    else callback(answerReport(request, reports, this.caller!.aeTitle));
+    this.forgetCommand();
   }
 
   override createStoreWritableStream(
@@ -173,15 +194,20 @@ export class StoreAssociation extends dimse.Scp {
   override nCreateRequest = () => this.refuseOperation();
   override nActionRequest = () => this.refuseOperation();
   override nDeleteRequest = () => this.refuseOperation();
-  override nEventReportRequest = () => this.refuseOperation();
   override nGetRequest = () => this.refuseOperation();
   override nSetRequest = () => this.refuseOperation();
 
   /** @returns undefined where the association was refused */
   private admit(requested: association.Association): Caller | undefined {
-    const { aeTitle, callers, isFull, events } = this.options;
-    const isCalled = aeTitle === undefined || requested.getCalledAeTitle() === aeTitle;
-    const caller = findCaller(callers, requested.getCallingAeTitle(), this.connection.remoteAddress);
+    const { aeTitle, callers, reports: receiver, isFull, events } = this.options;
+    const [calling, called] = [requested.getCallingAeTitle(), requested.getCalledAeTitle()];
+    const known = findCaller(callers, calling, this.connection.remoteAddress);
+    const sends = known !== undefined && (aeTitle === undefined || called === aeTitle);
+    const reports = receiver?.isArchive(calling, called) ?? false;
+    this.rights = { sends, reports };
+    const isCalled = aeTitle === undefined || called === aeTitle || reports;
+    // An archive that may only report sends no instances that have a priority.
+    const caller = known ?? (reports ? ({ aeTitle: calling, priority: 'routine' } as const) : undefined);
     const refusal = !isCalled ? 'calledAeTitle' : caller === undefined ? 'callingAeTitle' : 'localLimit';
     if (isCalled && caller !== undefined && !isFull()) return caller;
     events.refused(refusal);
@@ -190,16 +216,23 @@ export class StoreAssociation extends dimse.Scp {
     return undefined;
   }
 
-  /** Whether the command of a C-STORE was read and its data set was not. */
-  private get isStoring(): boolean {
+  /** Of the data set whose command was read; 0 where none is expected. */
+  private get dataBytesMax(): number {
     const { dimse: command } = this as unknown as { dimse?: { getCommandFieldType(): number } };
-    return command?.getCommandFieldType() === COMMAND_STORE_RQ;
+    const type = command?.getCommandFieldType();
+    if (type === COMMAND_STORE_RQ) return Number.POSITIVE_INFINITY;
+    return type === COMMAND_EVENT_REPORT_RQ && this.rights.reports ? REPORT_BYTES_MAX : 0;
+  }
+
+  /** Call after an operation without a data set: dcmjs-dimse would add the next command to the bytes of this one. */
+  private forgetCommand(): void {
+    (this as unknown as { dimseStream: unknown }).dimseStream = undefined;
   }
 
   /** A command of another kind, or one that could not be read, would wait for its data set for ever. */
   private taken(): void {
     const { dimse: command } = this as unknown as { dimse?: object };
-    if (command !== undefined && !this.isStoring) this.abortWith('a message that cannot be read');
+    if (command !== undefined && this.dataBytesMax === 0) this.abortWith('a message that cannot be read');
     else this.watch();
   }
 
@@ -212,7 +245,7 @@ export class StoreAssociation extends dimse.Scp {
     clearTimeout(this.timer);
     if (this.isEnding) return;
     const { associationMs, idleMs, dataMs } = this.options;
-    const isData = this.channel.isWithinPdu || this.isStoring;
+    const isData = this.channel.isWithinPdu || this.dataBytesMax > 0;
     const [limitMs, reason] =
       this.caller === undefined
         ? [associationMs, 'no association in time']
@@ -252,7 +285,8 @@ function refusalOf(
   sopInstanceUid: string,
   context: association.PresentationContext,
 ): number | undefined {
-  if (sopClassUid !== context.getAbstractSyntaxUid()) return STATUS.sopClassNotSupported;
+  const isAccepted = context.getResult() === RESULT.accept && IMAGE_CLASSES.has(sopClassUid);
+  if (!isAccepted || sopClassUid !== context.getAbstractSyntaxUid()) return STATUS.sopClassNotSupported;
   return typeof sopInstanceUid === 'string' && isUid(sopInstanceUid)
     ? undefined
     : STATUS.invalidObjectInstance;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { targetOptions } from '../../../../src/cli/shared/target.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { Deliverer, type Destination } from '../delivery/deliverer.js';
+import type { ReportReceiver } from '../dicom-port/commitment-report.js';
 import { Inbox } from '../inbox/inbox.js';
 import { OBJECT_KINDS, type WantedObjects } from '../inbox/instance.js';
 import { collectBuffers } from '../memory/collector.js';
@@ -54,8 +55,8 @@ export async function startGateway(
     const telemetry = telemetryOf(settings, inbox, () => openAssociations());
     const events = inTurn<GatewayLog>(log, telemetry.events);
     closers.push(await startRemoval(inbox, settings.keepDeliveredHours * HOUR_MS, log));
-    const wakeScorer = await startWork(settings, inbox, events, telemetry.traces, closers);
-    const inputs = await startInputs(settings, inbox, waking(events, wakeScorer), closers);
+    const { wakeScorer, reports } = await startWork(settings, inbox, events, telemetry.traces, closers);
+    const inputs = await startInputs(settings, inbox, waking(events, wakeScorer), reports, closers);
     openAssociations = () => inputs.dicom?.open ?? 0;
     readiness.running(() => inbox.checkSpace());
     const { dicom, stow } = inputs;
@@ -104,18 +105,18 @@ function telemetryOf(settings: Settings, { folders, index }: Inbox, openAssociat
   return new GatewayTelemetry({ index, openAssociations, figures: () => readFigures(options) });
 }
 
-/** Starts what takes instances from the inbox. @returns what to call when one was received */
+/** Starts what takes instances from the inbox. @returns what to call when one was received, and what takes reports */
 async function startWork(
   settings: Settings,
   inbox: Inbox,
   events: GatewayLog,
   traces: GatewayTraces,
   closers: Closers,
-): Promise<() => void> {
+): Promise<{ readonly wakeScorer: () => void; readonly reports: ReportReceiver }> {
   const deliverer = await startDeliverer(settings.destinations, inbox, events, traces, closers);
   const scored = wakingScored(events, () => deliverer.wake());
   const scorer = await startScorer(settings, inbox, scored, traces, closers);
-  return () => scorer?.wake();
+  return { wakeScorer: () => scorer?.wake(), reports: deliverer.commitments };
 }
 
 function namesOf({ destinations }: Settings): readonly string[] {
@@ -126,8 +127,10 @@ async function destinationOf(settings: DestinationSettings): Promise<Destination
   const { name, url, dicom = '', timeoutMs, authorizationFile, caFile } = settings;
   const ca = caFile === undefined ? undefined : await readFile(caFile);
   if (url === undefined) {
-    const { calledAeTitle = '', callingAeTitle } = settings;
-    return { name, ...endpointOf({ listen: dicom }), calledAeTitle, callingAeTitle, ca, timeoutMs };
+    const { calledAeTitle = '', callingAeTitle, storageCommitment } = settings;
+    const commitmentTimeoutMs = storageCommitment ? settings.commitmentTimeoutMs : undefined;
+    const titles = { calledAeTitle, callingAeTitle };
+    return { name, ...endpointOf({ listen: dicom }), ...titles, ca, timeoutMs, commitmentTimeoutMs };
   }
   const authorization =
     authorizationFile === undefined ? undefined : (await readFile(authorizationFile, 'utf8')).trim();

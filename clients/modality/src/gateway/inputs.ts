@@ -1,6 +1,7 @@
 /** The doors of the gateway: what puts instances into the inbox. */
 import { readFile } from 'node:fs/promises';
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { ReportReceiver } from '../dicom-port/commitment-report.js';
 import { DicomPort } from '../dicom-port/port.js';
 import type { Inbox } from '../inbox/inbox.js';
 import type { GatewayEvents } from '../operations/events.js';
@@ -22,6 +23,7 @@ export async function startInputs(
   settings: Settings,
   inbox: Inbox,
   events: GatewayEvents,
+  reports: ReportReceiver,
   closers: Closers,
 ): Promise<{ readonly stow: StowPort | undefined; readonly dicom: DicomPort | undefined }> {
   const inputs: Closers = [];
@@ -30,7 +32,7 @@ export async function startInputs(
   });
   await startFolders(settings, inbox, events, inputs);
   const stow = await startStow(settings.stow, inbox, events, inputs);
-  const dicom = await startDicom(settings.dicom, inbox, events, inputs);
+  const dicom = await startDicom(settings.dicom, inbox, events, reports, inputs);
   return { stow, dicom };
 }
 
@@ -77,12 +79,13 @@ async function startDicom(
   section: Settings['dicom'],
   inbox: Inbox,
   events: GatewayEvents,
+  reports: ReportReceiver,
   closers: Closers,
 ): Promise<DicomPort | undefined> {
   if (section === undefined) return undefined;
   const { aeTitle, callers } = section;
   const port = await DicomPort.listen({
-    ...{ inbox, events, aeTitle, callers, ...endpointOf(section) },
+    ...{ inbox, events, aeTitle, callers, reports, ...endpointOf(section) },
     tls: await tlsOf(section),
     associationsMax: section.maxAssociations,
     pduBytesMax: PDU_BYTES_MAX,

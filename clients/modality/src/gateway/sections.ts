@@ -5,6 +5,8 @@ import { OBJECT_KINDS, PRIORITIES } from '../inbox/instance.js';
 /** Longest delay of a timer of Node. */
 const MS_MAX = 2 ** 31 - 1;
 export const MIB_MAX = 2 ** 30;
+/** A later time in the index is taken for that of a wrong clock. */
+const COMMITMENT_MS_MAX = 3_600_000;
 
 export const path = z.string().min(1);
 const listen = z.string().regex(/^(\[[0-9a-f:.]+\]|[^[\]:\s]+):\d{1,5}$/i, 'must be HOST:PORT');
@@ -118,6 +120,18 @@ export const destinationSection = z.strictObject({
         '`secondaryCapture` (a picture of the anomaly map over the image), `presentationState` (regions, GSPS).',
     ),
   timeoutMs: milliseconds(60_000).describe('Longest time of one request.'),
+  storageCommitment: z
+    .boolean()
+    .default(false)
+    .describe(
+      'With dicom: a delivery ends when the archive commits the storage of its objects, not when it takes them. It reports to the DICOM port (section dicom), or on the association of the request.',
+    ),
+  commitmentTimeoutMs: z
+    .int()
+    .min(100)
+    .max(COMMITMENT_MS_MAX)
+    .default(300_000)
+    .describe('With storageCommitment: without a report in this time the objects are sent again.'),
 });
 
 export const serverSection = z.strictObject({

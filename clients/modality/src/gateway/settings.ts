@@ -124,11 +124,17 @@ function destinationFaults({ destinations, server }: Settings): string[] {
   if (destinations.length > 0 && server === undefined) faults.push('destinations: results need server');
   const names = destinations.map(({ name }) => name);
   if (new Set(names).size < names.length) faults.push('destinations: names must differ');
-  for (const { name, url, dicom, calledAeTitle, caFile, allowPlaintext } of destinations) {
+  for (const each of destinations) {
+    const { name, url, dicom, calledAeTitle, caFile, allowPlaintext, storageCommitment } = each;
     if ((url === undefined) === (dicom === undefined))
       faults.push(`destinations: ${name}: give url or dicom`);
     if (dicom !== undefined && calledAeTitle === undefined) {
       faults.push(`destinations: ${name}: dicom needs calledAeTitle`);
+    }
+    if (storageCommitment && dicom === undefined) {
+      faults.push(
+        `destinations: ${name}: storageCommitment needs dicom: STOW-RS has none, remove it or use dicom instead of url`,
+      );
     }
     const isPlain = url === undefined ? caFile === undefined : new URL(url).protocol === 'http:';
     const isLocal = url === undefined ? isLoopback(dicom ?? '') : isLoopbackHost(new URL(url).hostname);

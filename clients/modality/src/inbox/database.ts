@@ -4,7 +4,7 @@ import { SaladError } from '../../../../src/errors/index.js';
 
 export type IndexDatabase = InstanceType<typeof Database>;
 
-const VERSION = 2;
+const VERSION = 3;
 /** Wait for another process, such as `salad-modality retry` beside the gateway. */
 const BUSY_MS = 10_000;
 
@@ -67,6 +67,32 @@ const SCHEMA_2 = `
     data BLOB NOT NULL,
     PRIMARY KEY (instance, frame)
   ) STRICT;
+`;
+
+/** What version 3 added: objects that an archive took and has not committed, and the transactions about them. */
+const SCHEMA_3 = `
+  ALTER TABLE objects RENAME TO objects2;
+  CREATE TABLE objects (
+    instance INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE,
+    destination TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'delivered', 'none', 'dead-letter')),
+    reason TEXT,
+    sopClassUid TEXT,
+    sopInstanceUid TEXT,
+    PRIMARY KEY (instance, destination, kind)
+  ) STRICT;
+  INSERT INTO objects (instance, destination, kind, state, reason)
+    SELECT instance, destination, kind, state, reason FROM objects2;
+  DROP TABLE objects2;
+  CREATE INDEX objectsSent ON objects (destination, instance) WHERE state = 'sent';
+  CREATE TABLE commitments (
+    transactionUid TEXT PRIMARY KEY,
+    instance INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    FOREIGN KEY (instance, destination) REFERENCES deliveries (instance, destination) ON DELETE CASCADE
+  ) STRICT;
+  CREATE INDEX commitmentsByDelivery ON commitments (instance, destination);
   PRAGMA user_version = ${VERSION};
 `;
 
@@ -94,8 +120,9 @@ const SIZES = 'CREATE INDEX IF NOT EXISTS instancesWithFile ON instances (bytes)
 
 function createSchema(database: IndexDatabase, path: string): void {
   const [found] = database.pragma('user_version') as [{ user_version: number }];
-  if (found.user_version === 0) database.exec(SCHEMA + SCHEMA_2);
-  else if (found.user_version === 1) database.exec(SCHEMA_2);
+  if (found.user_version === 0) database.exec(SCHEMA + SCHEMA_2 + SCHEMA_3);
+  else if (found.user_version === 1) database.exec(SCHEMA_2 + SCHEMA_3);
+  else if (found.user_version === 2) database.exec(SCHEMA_3);
   else if (found.user_version !== VERSION) {
     throw new SaladError(
       'CONFIGURATION_INVALID',

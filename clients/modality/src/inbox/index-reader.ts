@@ -199,6 +199,10 @@ export class IndexReader {
   protected run(sql: string, ...values: unknown[]): number {
     return this.database.prepare(sql).run(...values).changes;
   }
+
+  protected write<T>(work: () => T): T {
+    return this.database.transaction(work).immediate();
+  }
 }
 
 function instanceOf({ _metadata, ...row }: Row): Instance {

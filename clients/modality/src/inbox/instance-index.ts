@@ -1,5 +1,5 @@
 /** The index of an inbox: instances, their states, deliveries and conflicts. Every change is one transaction. */
-import { IndexReader } from './index-reader.js';
+import { CommitmentIndex } from './commitment-index.js';
 import {
   type Conflict,
   type Delivery,
@@ -27,7 +27,7 @@ export interface NewInstance extends InstanceIdentity {
  */
 const NEXT_ATTEMPT_MS_MAX = 3_600_000;
 
-export class InstanceIndex extends IndexReader {
+export class InstanceIndex extends CommitmentIndex {
   /** Adds an instance in the state `received`. @returns its id @throws where its UID is known already */
   add(instance: NewInstance): number {
     const { sopInstanceUid, sopClassUid, syntaxUid, contentHash, file, bytes, priority } = instance;
@@ -170,7 +170,7 @@ export class InstanceIndex extends IndexReader {
   endObject(
     id: number,
     { destination, kind }: Pick<DeliveryObject, 'destination' | 'kind'>,
-    state: Exclude<DeliveryObject['state'], 'waiting'>,
+    state: Exclude<DeliveryObject['state'], 'waiting' | 'sent'>,
     reason: string | null,
   ): Delivery['state'] {
     return this.write(() => {
@@ -179,7 +179,7 @@ export class InstanceIndex extends IndexReader {
         ...[state, reason, id, destination, kind],
       );
       const all = this.objects(id).filter((object) => object.destination === destination);
-      if (all.some((object) => object.state === 'waiting')) return 'waiting';
+      if (all.some((object) => object.state === 'waiting' || object.state === 'sent')) return 'waiting';
       const failed = all.filter((object) => object.state === 'dead-letter');
       const reasons = failed.map((each) => (each.kind === 'report' ? '' : `${each.kind}: `) + each.reason);
       this.endDelivery(id, destination, reasons.join('; ') || undefined);
@@ -306,11 +306,8 @@ export class InstanceIndex extends IndexReader {
       id,
       destination,
     );
+    this.run('DELETE FROM commitments WHERE instance = ? AND destination = ?', id, destination);
     // 0 where `dropDelivery` came first.
     if (ended > 0) this.settle(id);
-  }
-
-  private write<T>(work: () => T): T {
-    return this.database.transaction(work).immediate();
   }
 }

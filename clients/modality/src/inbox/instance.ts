@@ -62,8 +62,11 @@ export interface WantedObjects {
 export interface DeliveryObject {
   readonly destination: string;
   readonly kind: ObjectKind;
-  /** `none`: the result has no such object, as the reason says. */
-  readonly state: 'waiting' | 'delivered' | 'none' | 'dead-letter';
+  /**
+   * `sent`: the archive took it and has not committed its storage. `none`: the result has no such object, as the reason
+   * says.
+   */
+  readonly state: 'waiting' | 'sent' | 'delivered' | 'none' | 'dead-letter';
   readonly reason: string | null;
 }
 

@@ -20,6 +20,7 @@ const SERIES_NUMBERS: Readonly<Record<ObjectKind, string>> = {
 export const RESEARCH_USE = 'Research use only: scores rank and highlight, they are no diagnosis.';
 
 export interface ResultObject {
+  readonly sopClassUid: string;
   readonly sopInstanceUid: string;
   readonly dataSet: DataSet;
   /** As a DICOM file. */
@@ -74,6 +75,7 @@ export function resultObject(dataSet: DataSet): ResultObject {
   const sopInstanceUid = dataSet['00080018 UI'] as string;
   const sopClassUid = dataSet['00080016 UI'] as string;
   return {
+    sopClassUid,
     sopInstanceUid,
     dataSet,
     get bytes() {

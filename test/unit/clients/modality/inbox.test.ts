@@ -339,13 +339,42 @@ describe('inbox of the gateway', () => {
       inbox.index.endObject(id, reportFor('pacs'), 'delivered', null);
       inbox.close();
       const database = new Database(inbox.folders.index);
-      database.exec('DROP TABLE objects; DROP TABLE maps; PRAGMA user_version = 1');
+      database.exec('DROP TABLE objects; DROP TABLE maps; DROP TABLE commitments; PRAGMA user_version = 1');
       database.close();
       inbox = await Inbox.open(join(root, 'inbox'), options);
       assert.deepEqual(inbox.index.objects(id), [
         { destination: 'archive', kind: 'report', state: 'waiting', reason: null },
         { destination: 'pacs', kind: 'report', state: 'delivered', reason: null },
       ]);
+    });
+
+    it('of an index of version 2 go on as they were', async () => {
+      inbox.index.endObject(id, reportFor('pacs'), 'delivered', null);
+      const [objects, deliveries] = [inbox.index.objects(id), inbox.index.deliveries(id)];
+      inbox.close();
+      const database = new Database(inbox.folders.index);
+      // The tables of version 2 as that version created them.
+      database.exec(`
+        CREATE TABLE objects2 (
+          instance INTEGER NOT NULL REFERENCES instances (id) ON DELETE CASCADE,
+          destination TEXT NOT NULL,
+          kind TEXT NOT NULL,
+          state TEXT NOT NULL CHECK (state IN ('waiting', 'delivered', 'none', 'dead-letter')),
+          reason TEXT,
+          PRIMARY KEY (instance, destination, kind)
+        ) STRICT;
+        INSERT INTO objects2 SELECT instance, destination, kind, state, reason FROM objects;
+        DROP TABLE objects;
+        ALTER TABLE objects2 RENAME TO objects;
+        DROP TABLE commitments;
+        PRAGMA user_version = 2;
+      `);
+      database.close();
+      inbox = await Inbox.open(join(root, 'inbox'), options);
+      assert.deepEqual([inbox.index.objects(id), inbox.index.deliveries(id)], [objects, deliveries]);
+      const uids = { sopClassUid: '1.2.1', sopInstanceUid: '1.2.2' };
+      inbox.index.objectSent(id, reportFor('archive'), uids);
+      assert.deepEqual(inbox.index.sentObjects(id, 'archive', 'sent'), [{ kind: 'report', ...uids }]);
     });
 
     it('survive a restart as they are', async () => {
