@@ -11,6 +11,7 @@ import { modality, writeSettings } from '../support/gateway-program.js';
 import { commandSet, DX_CLASS, fragment, PDU, RawDicom } from '../support/raw-dicom.js';
 import { addScored } from '../support/scored-instance.js';
 
+const GSPS_CLASS = '1.2.840.10008.5.1.4.1.1.11.1';
 const SR_CLASS = '1.2.840.10008.5.1.4.1.1.88.33';
 const LONG_MS = 3_000_000;
 const SCORED_MS = 1.7e12;
@@ -124,8 +125,20 @@ describe('storage commitment', function () {
     assert.equal(events[1], `uncommitted ${id} pacs not committed: report is not in the report`);
   });
 
+  it('asks for all objects of an instance at once, and sends only those again that are not committed', async () => {
+    archive.answers.push({ how: 'sameAssociation', failed: true });
+    const id = await addScored(gateway.inbox, '1.2.3', SCORED_MS, ['pacs'], ['presentationState']);
+    await start();
+    await untilDelivered(id);
+    const [first, second] = archive.requests;
+    assert.deepEqual([...first!.sopClassUids].sort(), [GSPS_CLASS, SR_CLASS]);
+    assert.deepEqual(second!.sopInstanceUids, first!.sopInstanceUids.slice(0, 1));
+    assert.equal(archive.requests.length, 2);
+    assert.deepEqual(archive.stored.slice(2), second!.sopInstanceUids);
+  });
+
   it('sends again where no report comes in time, and takes a late one', async () => {
-    archive.answers.push({ how: 'none' }, { how: 'none' });
+    for (let request = 0; request < 100; request++) archive.answers.push({ how: 'none' });
     const id = await add('1.2.3');
     await start(200);
     await untilRequests(2);

@@ -2,15 +2,17 @@
 import assert from 'node:assert/strict';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { Inbox } from '../../clients/modality/src/inbox/inbox.js';
+import type { ObjectKind } from '../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
 import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
 
-/** @returns its number */
+/** @param besides what each destination gets besides the report @returns its number */
 export async function addScored(
   inbox: Inbox,
   sopInstanceUid: string,
   scoredMs: number,
   destinations: readonly string[],
+  besides: readonly ObjectKind[] = [],
 ): Promise<number> {
   const elements = {
     '00080016 UI': '1.2.840.10008.5.1.4.1.1.1.1',
@@ -24,7 +26,10 @@ export async function addScored(
   await receiver.write(await dicomFile({ ...image, elements }));
   const { id } = await receiver.keep();
   assert.equal(inbox.index.takeNext()!.id, id);
-  const wanted = destinations.map((destination) => ({ destination, kinds: ['report'] as const }));
+  const wanted = destinations.map((destination) => ({
+    destination,
+    kinds: ['report', ...besides] as const,
+  }));
   inbox.index.scored(id, JSON.stringify(resultOf(scoredMs)), wanted);
   return id;
 }
@@ -37,7 +42,9 @@ function resultOf(scoredMs: number): InstanceResult {
         ...{ frame: 1, model: 'phantom@1', modelHash: 'ab'.repeat(32), engines: ['onnx'] },
         ...{ imageScore: 9.77, pValue: 0.00249, decision: 'anomalous', threshold: 4.21 },
         ...{ maxFalsePositiveRate: 0.05, coverage: { scored: 9, skipped: 0, failed: 0 } },
-        topPatches: [],
+        topPatches: [
+          { score: 1, robustZ: 10.85, pValue: 0.002, box: { top: 4, left: 8, bottom: 20, right: 24 } },
+        ],
         warnings: [],
       },
     ],
