@@ -50,7 +50,7 @@ const STEPS = [
   { name: 'docs:check', run: [node, 'scripts/docs/generate.mjs', '--check'] },
   { name: 'test', run: ['npm', 'test'], env: { NODE_V8_COVERAGE: coverageData }, quiet: true },
   { name: 'coverage', run: [...c8, 'report', '--check-coverage', '--temp-directory', coverageData] },
-  { name: 'tools', run: [node, 'scripts/tools.mjs'], fetches: true, background: true },
+  { name: 'tools', run: [node, 'scripts/tools.mjs'], fetches: true, background: true, minutes: 40 },
   { name: 'audit', run: [node, 'scripts/supply/audit.mjs'], fetches: true },
   { name: 'sbom', run: [node, 'scripts/supply/sbom.mjs', '--check'], fetches: true },
   { name: 'onnx:check', run: [node, 'scripts/engines/onnx-check.mjs'], fetches: true },
@@ -58,7 +58,8 @@ const STEPS = [
   { name: 'engines:openvino', run: [node, 'scripts/engines/openvino.mjs'], fetches: true },
   { name: 'engines:swiftshader', run: [node, 'scripts/engines/swiftshader.mjs'], fetches: true },
   { name: 'node', run: [node, 'scripts/other-node.mjs', String(FAST), String(SLOW)], fetches: true },
-  { name: `test:node${FAST}`, run: ['node', 'scripts/run.mjs', 'test'], node: FAST, quiet: true },
+  // The tools are built beside it, at low priority.
+  { name: `test:node${FAST}`, run: ['node', 'scripts/run.mjs', 'test'], node: FAST },
   { name: 'gpu:build', run: [node, 'scripts/gpu/build.mjs', '--fast'], fetches: true },
   { name: 'gpu', run: [node, 'scripts/gpu/check.mjs'] },
   { name: 'helm', run: [node, 'scripts/helm/check.mjs'], quiet: true },
