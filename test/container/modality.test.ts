@@ -67,7 +67,7 @@ describe('the container image of the gateway', function () {
       [],
     );
     assert.deepEqual(
-      inside.packages.filter((name) => /onnxruntime|tensorflow|sharp|usearch|typescript|mocha/.test(name)),
+      inside.packages.filter((name) => /onnxruntime|tensorflow|usearch|typescript|mocha/.test(name)),
       [],
     );
     assert.deepEqual(
