@@ -22,7 +22,7 @@ Generated from \`clients/modality/src/operations/metrics.ts\` by \`npm run docs\
 \`salad-modality serve\` gives them at \`/metrics\` of the port of operations (section \`operations\` of
 docs/reference/gateway.md); it sends metrics by OTLP only where that port is off and the standard variables name an
 endpoint. These are the OpenTelemetry names; Prometheus replaces dots by underscores and adds \`_total\` to counters,
-such as \`salad_modality_received_total{salad_door="dicom"}\`. No metric contains a UID, a value
+such as \`salad_modality_received_total{salad_input="dicom"}\`. No metric contains a UID, a value
 of a data set, or a title or address of a peer; \`salad.destination\` is a name of the settings. Gauges are read from
 the inbox, so they are right after a restart; counters begin with 0. The SDK also reports
 \`nodejs.eventloop.delay.p99\` (gauge, s).

@@ -89,7 +89,7 @@ describe('operations of salad-modality', function () {
     assert.match(ready.text, /the disk of the inbox has \d+ bytes left, \d+ are kept free/);
   });
 
-  it('counts what came through every door, what was refused and why, and shows what the inbox holds', async () => {
+  it('counts what came through every input, what was refused and why, and shows what the inbox holds', async () => {
     const watched = join(folder, 'watched');
     mkdirSync(watched);
     writeFileSync(join(watched, `${SECRET}.dcm`), SECRET);
@@ -119,16 +119,16 @@ describe('operations of salad-modality', function () {
     await eventually(async () => {
       const { text } = await ask(gateway.operations, '/metrics');
       const value = (name: string, ...labels: readonly string[]) => sampleOf(text, name, labels);
-      assert.equal(value('received_total', 'salad_door="dicom"', 'salad_outcome="stored"'), 1);
-      assert.equal(value('received_total', 'salad_door="dicom"', 'salad_outcome="duplicate"'), 1);
-      assert.equal(value('refused_total', 'salad_door="dicom"', 'salad_reason="INSTANCE_CONFLICT"'), 1);
-      assert.equal(value('refused_total', 'salad_door="dicom"', 'salad_reason="0x0117"'), 1);
-      assert.equal(value('refused_total', 'salad_door="stow"', 'salad_reason="IMAGE_UNREADABLE"'), 1);
-      assert.equal(value('refused_total', 'salad_door="stow"', 'salad_reason="HTTP_404"'), 1);
-      assert.equal(value('refused_total', 'salad_door="watch"', 'salad_reason="IMAGE_UNREADABLE"'), 1);
+      assert.equal(value('received_total', 'salad_input="dicom"', 'salad_outcome="stored"'), 1);
+      assert.equal(value('received_total', 'salad_input="dicom"', 'salad_outcome="duplicate"'), 1);
+      assert.equal(value('refused_total', 'salad_input="dicom"', 'salad_reason="INSTANCE_CONFLICT"'), 1);
+      assert.equal(value('refused_total', 'salad_input="dicom"', 'salad_reason="0x0117"'), 1);
+      assert.equal(value('refused_total', 'salad_input="stow"', 'salad_reason="IMAGE_UNREADABLE"'), 1);
+      assert.equal(value('refused_total', 'salad_input="stow"', 'salad_reason="HTTP_404"'), 1);
+      assert.equal(value('refused_total', 'salad_input="watch"', 'salad_reason="IMAGE_UNREADABLE"'), 1);
       assert.equal(value('associations_failed_total', 'salad_reason="callingAeTitle"'), 1);
       assert.equal(value('associations_open'), 1);
-      assert.equal(value('receive_duration_count', 'salad_door="dicom"'), 2);
+      assert.equal(value('receive_duration_count', 'salad_input="dicom"'), 2);
       assert.equal(value('scoring_attempts_total', 'salad_outcome="instance"'), 1);
       assert.equal(value('dead_letters', 'salad_reason="DICOM_UNSUPPORTED"'), 1);
       assert.equal(value('instances', 'salad_state="delivered"'), 0);

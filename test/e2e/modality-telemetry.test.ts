@@ -85,7 +85,7 @@ describe('telemetry of the gateway', function () {
     for (const line of [
       /^salad_modality_scoring_attempts_total\{salad_outcome="scored"[^}]*\} 1$/m,
       /^salad_modality_delivery_attempts_total\{salad_destination="pacs",salad_outcome="delivered"[^}]*\} 1$/m,
-      /^salad_modality_receive_duration_count\{salad_door="stow"[^}]*\} 1$/m,
+      /^salad_modality_receive_duration_count\{salad_input="stow"[^}]*\} 1$/m,
       /^salad_modality_score_duration_count\{salad_priority="stat"[^}]*\} 1$/m,
       /^salad_modality_delivery_duration_count\{salad_destination="pacs"[^}]*\} 1$/m,
     ]) {

@@ -1,4 +1,4 @@
-/** The doors of the gateway: what puts instances into the inbox. */
+/** The inputs of the gateway: what puts instances into the inbox. */
 import { readFile } from 'node:fs/promises';
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import type { ReportReceiver } from '../dicom-port/commitment-report.js';

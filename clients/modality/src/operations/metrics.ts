@@ -9,7 +9,7 @@ import type { Metric } from '../../../../src/telemetry/metrics.js';
 export const INSTRUMENTATION_NAME = 'salad-modality';
 
 /** Where instances come in. */
-export type Door = 'dicom' | 'stow' | 'watch';
+export type InputKind = 'dicom' | 'stow' | 'watch';
 
 /** From a tenth of a second to a day: results may wait for an archive. */
 const WAIT_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400];
@@ -96,15 +96,15 @@ export const GATEWAY_METRICS = {
     kind: 'counter',
     unit: '{instance}',
     description:
-      'Instances that were acknowledged, by salad.door (dicom, stow, watch) and salad.outcome: stored, duplicate (known with the same content).',
-    attributes: ['salad.door', 'salad.outcome'],
+      'Instances that were acknowledged, by salad.input (dicom, stow, watch) and salad.outcome: stored, duplicate (known with the same content).',
+    attributes: ['salad.input', 'salad.outcome'],
   },
   'salad.modality.refused': {
     kind: 'counter',
     unit: '{instance}',
     description:
-      'Instances that were refused, by salad.door and salad.reason: a reason of docs/reference/errors.md, of C-STORE also the status, such as 0x0122. Of stow also whole requests: HTTP_401.',
-    attributes: ['salad.door', 'salad.reason'],
+      'Instances that were refused, by salad.input and salad.reason: a reason of docs/reference/errors.md, of C-STORE also the status, such as 0x0122. Of stow also whole requests: HTTP_401.',
+    attributes: ['salad.input', 'salad.reason'],
   },
   'salad.modality.scoring.attempts': {
     kind: 'counter',
@@ -124,7 +124,7 @@ export const GATEWAY_METRICS = {
     kind: 'histogram',
     unit: 's',
     description: 'From the begin of a transfer until the instance is durable and may be acknowledged.',
-    attributes: ['salad.door'],
+    attributes: ['salad.input'],
     buckets: TRANSFER_BUCKETS,
   },
   'salad.modality.score.duration': {

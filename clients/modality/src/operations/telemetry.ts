@@ -14,7 +14,7 @@ import type { Kept } from '../inbox/incoming.js';
 import type { IndexReader } from '../inbox/index-reader.js';
 import type { GatewayEvents } from './events.js';
 import type { InboxFigures } from './figures.js';
-import { type Door, GATEWAY_METRICS, type GatewayMetricName, INSTRUMENTATION_NAME } from './metrics.js';
+import { GATEWAY_METRICS, type GatewayMetricName, INSTRUMENTATION_NAME, type InputKind } from './metrics.js';
 import { GatewayTraces } from './traces.js';
 
 export interface TelemetrySources {
@@ -60,16 +60,16 @@ export class GatewayTelemetry {
   };
 
   private countReceived(
-    door: Door,
+    input: InputKind,
     { id, outcome, durationMs }: Omit<Kept, 'outcome'> & { outcome: string },
   ): void {
-    this.received.add(1, { 'salad.door': door, 'salad.outcome': outcome });
-    this.receiveDuration.record(durationMs / 1000, { 'salad.door': door });
-    if (outcome === 'stored') this.traces.received(id, door, durationMs);
+    this.received.add(1, { 'salad.input': input, 'salad.outcome': outcome });
+    this.receiveDuration.record(durationMs / 1000, { 'salad.input': input });
+    if (outcome === 'stored') this.traces.received(id, input, durationMs);
   }
 
-  private countRefused(door: Door, reason: string): void {
-    this.refused.add(1, { 'salad.door': door, 'salad.reason': reason });
+  private countRefused(input: InputKind, reason: string): void {
+    this.refused.add(1, { 'salad.input': input, 'salad.reason': reason });
   }
 
   private countScored(id: number): void {

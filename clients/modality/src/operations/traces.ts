@@ -16,7 +16,7 @@ import {
 import type { DeliveryOutcome } from '../delivery/outcome.js';
 import type { Instance } from '../inbox/instance.js';
 import { failureOf } from '../scoring/failure.js';
-import { type Door, INSTRUMENTATION_NAME } from './metrics.js';
+import { INSTRUMENTATION_NAME, type InputKind } from './metrics.js';
 
 /** So many instances are remembered for links. */
 const LINKS_MAX = 10_000;
@@ -27,8 +27,8 @@ export class GatewayTraces {
   private readonly last = new Map<number, SpanContext>();
 
   /** @param durationMs of the transfer, which ends now */
-  received(id: number, door: Door, durationMs: number): void {
-    const attributes = { 'salad.instance': id, 'salad.door': door };
+  received(id: number, input: InputKind, durationMs: number): void {
+    const attributes = { 'salad.instance': id, 'salad.input': input };
     const span = this.tracer.startSpan('receive', {
       ...{ root: true, attributes, startTime: Date.now() - durationMs },
     });
