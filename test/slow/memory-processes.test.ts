@@ -26,6 +26,7 @@ const SETTINGS = {
   maxMessageBytes: 4 * MIB,
   maxConnections: 64,
   maxQueueMs: 600_000,
+  overloadQueueRatio: 0,
   peerShareRatio: 0,
   peerCallsPerSecond: 0,
   idleTimeoutMs: 60_000,
