@@ -1,12 +1,17 @@
 // Downloads and unpacks Debian packages without installing them.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** Unpacks the files of the packages into `folder`, as if it were the root of the file system. */
+/**
+ * Unpacks the files of the packages into `folder`, as if it were the root of the file system. The folder appears when it
+ * is complete: an interrupted run leaves no half of a program behind.
+ */
 export function unpackDebian(names, folder) {
-  mkdirSync(folder, { recursive: true });
-  const options = { cwd: folder, stdio: ['ignore', 2, 2] };
+  const partial = `${folder}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial, { recursive: true });
+  const options = { cwd: partial, stdio: ['ignore', 2, 2] };
   const download = () => execFileSync('apt-get', ['download', '-qq', ...names], options);
   try {
     download();
@@ -15,8 +20,10 @@ export function unpackDebian(names, folder) {
     execFileSync('apt-get', ['update', '-qq'], options);
     download();
   }
-  for (const file of readdirSync(folder).filter((each) => each.endsWith('.deb'))) {
+  for (const file of readdirSync(partial).filter((each) => each.endsWith('.deb'))) {
     execFileSync('dpkg', ['-x', file, '.'], options);
-    rmSync(join(folder, file));
+    rmSync(join(partial, file));
   }
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(partial, folder);
 }

@@ -135,6 +135,8 @@ describe('the packages', function () {
           'CHANGELOG.md',
           'LICENSE',
           'README.md',
+          // The systemd unit and the pod of the gateway.
+          'clients',
           'dist/clients',
           'dist/src',
           'dist/workers',

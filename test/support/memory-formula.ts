@@ -53,7 +53,7 @@ export function mostBytes(config: Limits): number {
 }
 
 /** RSS of the process that hands connections to several others. */
-export const FIRST_PROCESS_BYTES = 150 * MIB;
+export const FIRST_PROCESS_BYTES = 200 * MIB;
 
 /** The maximum of several processes together, in addition to that of the idle ones. */
 export function mostBytesOfAll(config: ServeConfig, count: number): number {
