@@ -42,9 +42,10 @@ export class OverloadDetector {
    */
   longestQueue(rank: number, queued: number, own: number, now: number): number {
     if (this.ratio === 0) return Number.POSITIVE_INFINITY;
-    const longest = this.ratio * Math.max(own, this.usualTiles);
-    if (2 * queued <= longest) this.shortAt[rank] = now;
-    return now - this.shortAt[rank]! < BURST_MS ? Number.POSITIVE_INFINITY : longest;
+    const usual = Math.max(own, this.usualTiles);
+    // Far below the limit, so that the queue of an overloaded server does not become short by chance.
+    if (queued <= usual) this.shortAt[rank] = now;
+    return now - this.shortAt[rank]! < BURST_MS ? Number.POSITIVE_INFINITY : this.ratio * usual;
   }
 
   /** Mean size of an acquisition, weighted by size, so that small ones between large ones do not count as usual. */

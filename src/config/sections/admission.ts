@@ -51,7 +51,7 @@ export const ADMISSION_FIELDS = {
   }),
   overloadQueueRatio: whole({
     env: 'SALAD_OVERLOAD_QUEUE_RATIO',
-    default: 24,
+    default: 12,
     unit: 'ratio',
     min: 0,
     max: 1_000_000,

@@ -236,13 +236,13 @@ describe('OverloadDetector', () => {
   it('sets no limit to a burst, and the ratio of a usual acquisition once the queue was not short for a second', () => {
     const detector = new OverloadDetector(3, 4);
     for (let count = 0; count < 100; count++) detector.admitted(10);
-    assert.equal(longest(detector, 19, 0), Number.POSITIVE_INFINITY);
+    assert.equal(longest(detector, 9, 0), Number.POSITIVE_INFINITY);
     assert.equal(longest(detector, 1000, 999), Number.POSITIVE_INFINITY);
-    assert.equal(Math.round(longest(detector, 21, 1000)), 40);
+    assert.equal(Math.round(longest(detector, 11, 1000)), 40);
     // Small ones are judged by the usual size, large ones by their own.
-    assert.equal(Math.round(longest(detector, 21, 1001, 1)), 40);
+    assert.equal(Math.round(longest(detector, 11, 1001, 1)), 40);
     assert.equal(longest(detector, 1000, 1002, 100), 400);
-    assert.equal(longest(detector, 19, 1003), Number.POSITIVE_INFINITY);
+    assert.equal(longest(detector, 9, 1003), Number.POSITIVE_INFINITY);
   });
 
   it('judges each priority class alone', () => {
