@@ -73,8 +73,9 @@ const STEPS = [
     run: [node, 'scripts/run.mjs', 'bench', '--suite', 'all', '--quick', '--json'],
     fetches: true,
     background: true,
+    minutes: 40,
   },
-  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true },
+  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true, minutes: 40 },
   {
     name: 'bench:modality',
     run: [node, 'scripts/run.mjs', 'bench', '--suite', 'modality', '--quick', '--json'],
