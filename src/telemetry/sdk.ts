@@ -9,11 +9,13 @@ import type { CollectedMetrics } from './merged-metrics.js';
 export interface RunningSdk {
   /** The metrics now; undefined without `hasReader`. */
   collect(): Promise<CollectedMetrics | undefined>;
-  /** Exports the remaining telemetry, then stops. */
+  /** Exports the remaining telemetry, for at most 3 s: a receiver that does not answer must not keep the process. */
   stop(): Promise<void>;
 }
 
 const SERVICE_NAME = 'salad-serve';
+/** For the last telemetry to be sent. */
+const STOP_MS = 3000;
 /** Sampling interval of the delay of the event loop. */
 const RESOLUTION_MS = 20;
 
@@ -82,7 +84,11 @@ export async function startSdk({
     },
     async stop() {
       stopObserving();
-      await sdk.shutdown();
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, STOP_MS);
+      });
+      await Promise.race([sdk.shutdown(), late]).finally(() => clearTimeout(timer));
     },
   };
 }

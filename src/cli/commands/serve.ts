@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { ServeConfig } from '../../config/schema.js';
 import { logForeign } from '../../server/foreign-logs.js';
@@ -67,7 +66,7 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
   if (count > 1) {
     const { environment } = context;
     await serveUntilDrained(parts, () => startProcesses(config, { logger, count, environment }));
-    return exitSoon(exit);
+    return;
   }
   // Before the server, which makes its instruments at start.
   const { metricsListen } = config;
@@ -75,8 +74,7 @@ async function serve(flags: ServeFlags, context: ProgramContext): Promise<void> 
   try {
     await serveUntilDrained(parts, () => startServer(config, { logger }));
   } finally {
-    // A receiver of telemetry that does not answer must not keep the process.
-    await Promise.race([sdk?.stop(), sleep(TELEMETRY_MS, undefined, { ref: false })]);
+    await sdk?.stop();
   }
   exitSoon(exit);
 }
@@ -89,8 +87,6 @@ function exitSoon(exit: Exit): void {
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 /** Open files other than connections: modules, models, threads. */
 const FILES_RESERVED = 200;
-/** For the last telemetry to be sent. */
-const TELEMETRY_MS = 3000;
 /** For threads to end that have nothing left to do. */
 const LEFT_RUNNING_MS = 500;
 /** After the grace of the drain, for connections, engines and telemetry to end. */

@@ -1,5 +1,4 @@
 /** Entry of a server process; `ServerProcess` starts it. It takes its settings and its connections from its parent. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { toErrorData } from '../../errors/transfer.js';
 import { createLogger } from '../../telemetry/logger.js';
 import { type RunningSdk, startSdk } from '../../telemetry/sdk.js';
@@ -9,8 +8,6 @@ import { type RunningServer, startServer } from '../server.js';
 import type { ProcessStart } from './messages.js';
 import { WorkerGroup } from './worker-group.js';
 
-/** For the last telemetry to be sent. */
-const TELEMETRY_MS = 3000;
 /** After the grace of a drain, for connections and engines to end. */
 const STOP_MS = 15_000;
 
@@ -55,8 +52,7 @@ async function start(message: ProcessStart): Promise<void> {
 async function stop(graceMs: number): Promise<void> {
   setTimeout(() => exit(1), graceMs + STOP_MS).unref();
   await server?.stop(graceMs);
-  // A receiver of telemetry that does not answer must not keep the process.
-  await Promise.race([sdk?.stop(), sleep(TELEMETRY_MS, undefined, { ref: false })]);
+  await sdk?.stop();
   if (process.connected) process.disconnect();
   // A thread that hangs in an engine must not keep it either.
   exit(0);

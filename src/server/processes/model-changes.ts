@@ -1,11 +1,12 @@
 /** Changes the models of all processes, one change after another. */
 import { SaladError } from '../../errors/index.js';
 import type { Logger } from '../../telemetry/logger.js';
+import { SerialQueue } from '../../util/serial-queue.js';
 import type { ChangedModels, ModelChange } from './messages.js';
 import type { ServerProcess } from './server-process.js';
 
 export class ProcessModelChanges {
-  private last: Promise<unknown> = Promise.resolve();
+  private readonly queue = new SerialQueue();
   /** What calls have changed since the start, by `name@version`: a process that is started again does it too. */
   private readonly changed = new Map<string, ModelChange>();
 
@@ -21,7 +22,7 @@ export class ProcessModelChanges {
    * @throws SaladError of the first process that refuses
    */
   change(called: ServerProcess, change: ModelChange): Promise<ChangedModels> {
-    return this.inTurn(async () => {
+    return this.queue.run(async () => {
       const done = await called.request<ChangedModels>(change);
       const loaded = done.servedBefore ? [] : [called];
       const results = await Promise.allSettled(
@@ -45,7 +46,7 @@ export class ProcessModelChanges {
 
   /** Brings a process that was started again to the models of the others. @param join then makes it one of them */
   catchUp(process: ServerProcess, join: () => void): Promise<void> {
-    return this.inTurn(async () => {
+    return this.queue.run(async () => {
       for (const change of this.changed.values()) {
         const versions = [{ name: change.name, version: change.version ?? 0 }];
         await changeVersions(process, change.do, { versions, servedBefore: true }).catch((error: unknown) => {
@@ -58,12 +59,6 @@ export class ProcessModelChanges {
 
   private async undo(processes: readonly ServerProcess[], done: ChangedModels): Promise<void> {
     await Promise.allSettled(processes.map((process) => changeVersions(process, 'unload', done)));
-  }
-
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.last.then(work);
-    this.last = result.catch(() => {});
-    return result;
   }
 }
 

@@ -3,8 +3,6 @@ import { type RunningSdk, startSdk } from '../../../../src/telemetry/sdk.js';
 import { OperationsPort, type OperationsPortOptions } from './operations-port.js';
 
 const SERVICE_NAME = 'salad-modality';
-/** For the last telemetry to be sent: a receiver that does not answer must not keep the process. */
-const TELEMETRY_MS = 3000;
 
 export interface Operations {
   /** Undefined where the settings have no such port. */
@@ -46,13 +44,7 @@ export async function startOperations(
   }
 }
 
+/** What could not be sent is lost; that is no failure of the gateway. */
 async function stopSdk(sdk: RunningSdk | undefined): Promise<void> {
-  if (sdk === undefined) return;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, TELEMETRY_MS);
-  });
-  // What could not be sent is lost; that is no failure of the gateway.
-  await Promise.race([sdk.stop().catch(() => {}), late]);
-  clearTimeout(timer);
+  await sdk?.stop().catch(() => {});
 }
