@@ -37,13 +37,17 @@ describe('storage commitment', function () {
     await gateway.close();
   });
 
-  async function start(commitmentTimeoutMs: number | undefined = LONG_MS): Promise<void> {
+  async function start(
+    commitmentTimeoutMs: number | undefined = LONG_MS,
+    commitmentRequestsMax?: number,
+  ): Promise<void> {
     const titles = { calledAeTitle: 'PACS', callingAeTitle: 'SALAD' };
     const host = { host: '127.0.0.1', port: archive.port };
     deliverer = new Deliverer({
       inbox: gateway.inbox,
       destinations: [{ name: 'pacs', ...host, ...titles, timeoutMs: 10_000, commitmentTimeoutMs }],
       backoff: { initialMs: 50, maxMs: 100 },
+      ...(commitmentRequestsMax === undefined ? {} : { commitmentRequestsMax }),
       events: {
         delivered: (id, destination) => events.push(`delivered ${id} ${destination}`),
         deliveryFailed: (id, destination, { result, reason }) =>
@@ -148,6 +152,30 @@ describe('storage commitment', function () {
     assert.notEqual(first!.transactionUid, second!.transactionUid);
     await archive.report(port.port, first!.transactionUid, archive.stored);
     await untilDelivered(id);
+  });
+
+  it('makes a dead letter where the archive never commits, which `retry` sends again', async () => {
+    for (let request = 0; request < 3; request++) archive.answers.push({ how: 'none' });
+    const id = await add('1.2.3');
+    await start(100, 3);
+    await eventually(() => assert.equal(stateOf(id), 'dead-letter', events.join('\n')));
+    const reason = 'no report of storage commitment in time, after 3 requests';
+    assert.equal(gateway.inbox.index.byId(id)!.reason, `pacs: ${reason}`);
+    assert.equal(events.at(-1), `rejected ${id} pacs ${reason}`);
+    assert.equal(archive.requests.length, 3);
+    assert.ok(gateway.inbox.index.retry(id));
+    await untilDelivered(id);
+    assert.equal(archive.requests.length, 4);
+    assert.equal(new Set(archive.stored).size, 1);
+  });
+
+  it('makes a dead letter where the archive refuses every request', async () => {
+    archive.offersCommitment = false;
+    const id = await add('1.2.3');
+    await start(LONG_MS, 2);
+    await eventually(() => assert.equal(stateOf(id), 'dead-letter', events.join('\n')));
+    assert.match(gateway.inbox.index.byId(id)!.reason!, /offers no storage commitment, after 2 requests$/);
+    assert.equal(archive.stored.length, 1);
   });
 
   it('asks again after a restart, without sending again', async () => {

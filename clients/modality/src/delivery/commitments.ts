@@ -22,6 +22,8 @@ export interface CommitmentsOptions {
   readonly destinations: readonly Target[];
   /** Between a failed commitment and sending again. @default 10 s to 30 min */
   readonly backoff?: BackoffOptions | undefined;
+  /** Requests for one object that the archive may leave without commitment. @default 20, the last after some hours */
+  readonly commitmentRequestsMax?: number | undefined;
   readonly events: CommitmentEvents;
 }
 
@@ -32,6 +34,7 @@ export interface CommitmentEvents {
 }
 
 const BACKOFF: BackoffOptions = { initialMs: 10_000, maxMs: 1_800_000 };
+const REQUESTS_MAX = 20;
 /** Associations that stay open for a report, for each destination. */
 const OPEN_MAX = 8;
 
@@ -105,6 +108,7 @@ export class Commitments implements ReportReceiver {
     const attempts = index.commitmentCount(instance, destination);
     const isAway = result === 'unavailable';
     if (isAway) index.forgetCommitment(transactionUid);
+    else if (this.giveUp(instance, destination, reason)) return true;
     // A refused request says nothing about other deliveries, which go on; the objects are there and are not sent again.
     const delayMs = isAway ? 0 : waitMs(attempts, this.options.backoff ?? BACKOFF);
     index.postponeDelivery(instance, destination, reason, delayMs);
@@ -163,9 +167,26 @@ export class Commitments implements ReportReceiver {
   private sendAgain(instance: number, destination: string, reason: string): void {
     const { index, backoff = BACKOFF, events } = this.options;
     this.asked.delete(keyOf(instance, destination));
+    if (this.giveUp(instance, destination, reason)) return;
     const attempts = Math.max(1, index.commitmentCount(instance, destination));
     index.sendAgain(instance, destination, reason, waitMs(attempts, backoff));
     events.deliveryFailed(instance, destination, { result: 'uncommitted', reason });
+  }
+
+  /**
+   * An archive that never commits must be seen by a person: after the last request the delivery is a dead letter.
+   * @returns whether it was the last
+   */
+  private giveUp(instance: number, destination: string, reason: string): boolean {
+    const { index, events, commitmentRequestsMax = REQUESTS_MAX } = this.options;
+    const requests = index.commitmentCount(instance, destination);
+    if (requests < commitmentRequestsMax) return false;
+    const text = `${reason}, after ${requests} requests`;
+    for (const { kind } of index.sentObjects(instance, destination)) {
+      index.endObject(instance, { destination, kind }, 'dead-letter', text);
+    }
+    events.deliveryFailed(instance, destination, { result: 'rejected', reason: text });
+    return true;
   }
 
   private async untilFew(destination: string): Promise<void> {

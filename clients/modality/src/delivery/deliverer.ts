@@ -8,6 +8,7 @@ import { buildObject } from '../results/objects.js';
 import type { ResultObject } from '../results/result-object.js';
 import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
 import { frameMapOf } from '../scoring/frame-map.js';
+import { Pauses, type SetTimer } from '../scoring/pauses.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type CStoreTarget, storeByCStore } from './c-store-client.js';
 import { Commitments, type CommitmentTarget } from './commitments.js';
@@ -28,8 +29,10 @@ export interface DelivererOptions {
     destination: string,
     work: () => Promise<DeliveryOutcome>,
   ) => Promise<DeliveryOutcome>;
-  /** Calls back after so many ms; replaceable, for tests. @returns what prevents it @default the timers of Node */
-  readonly setTimer?: (callback: () => void, ms: number) => () => void;
+  /** Requests for the storage commitment of one object that the archive may leave without it. @default 20 */
+  readonly commitmentRequestsMax?: number;
+  /** Replaceable, for tests. @default the timers of Node */
+  readonly setTimer?: SetTimer;
 }
 
 export interface DelivererEvents {
@@ -46,14 +49,9 @@ const BACKOFF: BackoffOptions = { initialMs: 1000, maxMs: 300_000 };
 /** How often the index is queried, also for what a command retried. */
 const POLL_MS = 500;
 
-const setNodeTimer: NonNullable<DelivererOptions['setTimer']> = (callback, ms) => {
-  const timer = setTimeout(callback, ms);
-  return () => clearTimeout(timer);
-};
-
 export class Deliverer {
   private readonly abort = new AbortController();
-  private readonly wakeCallbacks = new Set<() => void>();
+  private readonly pauses: Pauses;
   private readonly decoder = new DicomDecoder({ processes: 1 });
   private running: readonly Promise<void>[] = [];
 
@@ -61,6 +59,7 @@ export class Deliverer {
   readonly commitments: Commitments;
 
   constructor(private readonly options: DelivererOptions) {
+    this.pauses = new Pauses(options.setTimer);
     this.commitments = new Commitments({ ...options, index: options.inbox.index });
   }
 
@@ -71,13 +70,13 @@ export class Deliverer {
 
   /** Call when an instance was scored. */
   wake(): void {
-    for (const wake of this.wakeCallbacks) wake();
+    this.pauses.wake();
   }
 
   /** Aborts what is being sent; it is sent again at the next start, as the same object. */
   async stop(): Promise<void> {
     this.abort.abort();
-    this.wake();
+    this.pauses.close();
     await Promise.all(this.running);
     await this.decoder.close();
   }
@@ -89,17 +88,17 @@ export class Deliverer {
       try {
         const instance = inbox.index.nextDelivery(destination.name);
         if (instance === undefined) {
-          await this.pause(POLL_MS, true);
+          await this.pauses.untilWork(POLL_MS);
           continue;
         }
         const isUnreachable = !(await this.deliver(destination, instance));
         if (this.abort.signal.aborted) return;
         failures = isUnreachable ? failures + 1 : 0;
         // Nothing else would get through now.
-        if (failures > 0) await this.pause(waitMs(failures, backoff));
+        if (failures > 0) await this.pauses.untilTime(waitMs(failures, backoff));
       } catch (error) {
         events.indexFailed(SaladError.from(error));
-        await this.pause(POLL_MS);
+        await this.pauses.untilTime(POLL_MS);
       }
     }
   }
@@ -177,21 +176,5 @@ export class Deliverer {
       state === 'delivered' ? null : reason,
     );
     if (ended === 'delivered') events.delivered(id, destination);
-  }
-
-  /** @param canEndEarly for want of work; a destination that is unreachable is left alone for the whole time */
-  private pause(ms: number, canEndEarly = false): Promise<void> {
-    if (this.abort.signal.aborted) return Promise.resolve();
-    return new Promise((resolve) => {
-      const { wakeCallbacks, abort } = this;
-      const cancel = (this.options.setTimer ?? setNodeTimer)(end, ms);
-      const wake = canEndEarly ? end : () => abort.signal.aborted && end();
-      function end() {
-        cancel();
-        wakeCallbacks.delete(wake);
-        resolve();
-      }
-      wakeCallbacks.add(wake);
-    });
   }
 }

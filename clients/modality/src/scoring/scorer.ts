@@ -12,6 +12,7 @@ import {
 } from '../inbox/instance.js';
 import { type BackoffOptions, waitMs } from './backoff.js';
 import { type AttemptFailure, failureOf } from './failure.js';
+import { Pauses } from './pauses.js';
 import { type ScoringTask, scoreInstance } from './score-instance.js';
 
 export interface ScorerOptions extends Omit<ScoringTask, 'decoder' | 'withMaps' | 'timeoutMs' | 'signal'> {
@@ -47,7 +48,7 @@ const NEEDS_MAP: ReadonlySet<ObjectKind> = new Set(['segmentation', 'secondaryCa
 export class Scorer {
   private readonly decoder: DicomDecoder;
   private readonly abort = new AbortController();
-  private readonly wakeCallbacks = new Set<() => void>();
+  private readonly pauses = new Pauses();
   private readonly running: Promise<void>[] = [];
   /** Numbers of the instances that are being sent. */
   private readonly current = new Set<number>();
@@ -67,13 +68,13 @@ export class Scorer {
 
   /** Call when an instance was received. */
   wake(): void {
-    for (const callback of this.wakeCallbacks) callback();
+    this.pauses.wake();
   }
 
   /** Aborts what is being sent; it is sent again at the next start. */
   async stop(): Promise<void> {
     this.abort.abort();
-    this.wake();
+    this.pauses.close();
     await Promise.all(this.running);
     await this.decoder.close();
     this.options.targets.close();
@@ -86,12 +87,12 @@ export class Scorer {
       try {
         const isServerPaused = performance.now() < this.serverPausedUntil;
         const instance = isServerPaused ? undefined : inbox.index.takeNext(onlyPriority);
-        if (instance === undefined) await this.pause();
+        if (instance === undefined) await this.pauses.untilWork(POLL_MS);
         else await this.score(instance);
       } catch (error) {
         // The index cannot be written, such as on a full disk. What was being sent is sent again.
         events.indexFailed(SaladError.from(error));
-        await this.pause();
+        await this.pauses.untilWork(POLL_MS);
         this.releaseStale();
       }
     }
@@ -153,19 +154,5 @@ export class Scorer {
       // If this instance is the cause, the others come first.
       inbox.index.release(id, failure.reason, 2 * wait);
     }
-  }
-
-  /** Waits until `wake`, or until the inbox is read again. */
-  private pause(): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(end, POLL_MS);
-      const { wakeCallbacks } = this;
-      function end() {
-        clearTimeout(timer);
-        wakeCallbacks.delete(end);
-        resolve();
-      }
-      wakeCallbacks.add(end);
-    });
   }
 }

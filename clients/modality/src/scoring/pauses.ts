@@ -1,0 +1,53 @@
+/** The waits of loops that look for work: each ends by its time, or earlier because there is work or no more. */
+
+/** Calls back after so many ms. @returns what prevents it */
+export type SetTimer = (callback: () => void, ms: number) => () => void;
+
+const setNodeTimer: SetTimer = (callback, ms) => {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+};
+
+export class Pauses {
+  /** What ends each wait that there is now. */
+  private readonly forWork = new Set<() => void>();
+  private readonly forTime = new Set<() => void>();
+  private isClosed = false;
+
+  /** @param setTimer replaceable, for tests @default the timers of Node */
+  constructor(private readonly setTimer: SetTimer = setNodeTimer) {}
+
+  /** Waits `ms`, at most until `wake` or `close`. */
+  untilWork(ms: number): Promise<void> {
+    return this.wait(ms, this.forWork);
+  }
+
+  /** Waits `ms`, at most until `close`. */
+  untilTime(ms: number): Promise<void> {
+    return this.wait(ms, this.forTime);
+  }
+
+  /** There is work. */
+  wake(): void {
+    for (const end of this.forWork) end();
+  }
+
+  /** Ends all waits, and those to come at once. */
+  close(): void {
+    this.isClosed = true;
+    for (const end of [...this.forWork, ...this.forTime]) end();
+  }
+
+  private wait(ms: number, ends: Set<() => void>): Promise<void> {
+    if (this.isClosed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = this.setTimer(end, ms);
+      function end() {
+        cancel();
+        ends.delete(end);
+        resolve();
+      }
+      ends.add(end);
+    });
+  }
+}
