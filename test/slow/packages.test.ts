@@ -148,7 +148,9 @@ describe('the packages', function () {
       ].sort(),
     );
     const sources = new Set(main.paths.map((path) => /\.[^./]+$/.exec(path)?.[0] ?? ''));
-    assert.deepEqual([...sources].sort(), ['', '.js', '.json', '.md', '.mjs', '.proto', '.safetensors']);
+    // `.service` and `.yaml`: `clients/modality/deploy`.
+    const expected = ['', '.js', '.json', '.md', '.mjs', '.proto', '.safetensors', '.service', '.yaml'];
+    assert.deepEqual([...sources].sort(), expected);
     for (const path of [
       'dist/src/main.js',
       'dist/workers/dicom-decoder.js',
