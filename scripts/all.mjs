@@ -75,7 +75,7 @@ const STEPS = [
     background: true,
     minutes: 40,
   },
-  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], fetches: true, minutes: 40 },
+  { name: 'docs', run: [node, 'scripts/docs/run-commands.mjs'], minutes: 40 },
   {
     name: 'bench:modality',
     run: [node, 'scripts/run.mjs', 'bench', '--suite', 'modality', '--quick', '--json'],
