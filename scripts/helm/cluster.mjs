@@ -106,9 +106,9 @@ async function main() {
       await call(base, '/api/v1/namespaces', 'POST', JSON.stringify({ metadata: { name, labels } }));
       const values = ['--namespace', name, '--values', join(chart, 'ci', variant)];
       helm('install', 'ci', chart, ...values);
-      for (const part of ['manifest', 'hooks']) {
-        await admitPods(base, name, helm('get', part, 'ci', '--namespace', name));
-      }
+      // A chart may have no hooks, such as `helm test`.
+      const parts = ['manifest', 'hooks'].map((part) => helm('get', part, 'ci', '--namespace', name));
+      await admitPods(base, name, parts.join('\n---\n'));
       helm('upgrade', 'ci', chart, ...values, '--set', CHANGES[chartName], '--set', 'podLabels.changed=yes');
       helm('rollback', 'ci', '1', '--namespace', name);
       helm('uninstall', 'ci', '--namespace', name);
