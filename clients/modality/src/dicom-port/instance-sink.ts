@@ -51,9 +51,7 @@ export class InstanceSink extends Writable {
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
     if (this.writableLength > BUFFERED_BYTES_MAX) this.options.onFull(true);
-    void this.attempt(async () => {
-      for (const { chunk } of chunks) await this.incoming?.write(chunk);
-    }).then(() => {
+    void this.attempt(async () => this.incoming?.write(...chunks.map(({ chunk }) => chunk))).then(() => {
       callback();
       this.options.onFull(this.writableLength > BUFFERED_BYTES_MAX);
     });

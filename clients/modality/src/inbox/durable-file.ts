@@ -12,9 +12,14 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/** So many bytes are given to the disk at a time. */
+const FLUSH_BYTES = 2 * 1024 * 1024;
+
 /** A new file under a temporary name, which gets its final name once its content is on the disk. */
 export class DurableFile {
   private written = 0;
+  private flushedTo = 0;
+  private flushed: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly file: FileHandle,
@@ -31,15 +36,30 @@ export class DurableFile {
     return this.written;
   }
 
-  /** Appends all bytes. A full disk shortens a write without an error, so the count is checked. */
-  async write(chunk: Uint8Array): Promise<void> {
-    for (let at = 0; at < chunk.byteLength; ) {
-      const { bytesWritten } = await this.file.write(chunk, at, chunk.byteLength - at);
+  /** Appends all bytes in order. A full disk shortens a write without an error, so the count is checked. */
+  async write(...chunks: readonly Uint8Array[]): Promise<void> {
+    let rest = chunks.filter(({ byteLength }) => byteLength > 0);
+    while (rest.length > 0) {
+      let { bytesWritten } = await this.file.writev(rest);
       if (bytesWritten === 0)
         throw Object.assign(new Error('ENOSPC: nothing was written'), { code: 'ENOSPC' });
-      at += bytesWritten;
       this.written += bytesWritten;
+      rest = rest.flatMap((chunk) => {
+        const skipped = Math.min(bytesWritten, chunk.byteLength);
+        bytesWritten -= skipped;
+        return skipped === chunk.byteLength ? [] : [chunk.subarray(skipped)];
+      });
     }
+    if (this.written - this.flushedTo >= FLUSH_BYTES) this.flush();
+  }
+
+  /** Lets the disk work while more is received. `finish` waits for it, and reports where it fails. */
+  private flush(): void {
+    this.flushedTo = this.written;
+    const before = this.flushed;
+    this.flushed = before.then(() => this.file.datasync());
+    // `finish` or `discard` comes later.
+    this.flushed.catch(() => {});
   }
 
   /**
@@ -47,6 +67,7 @@ export class DurableFile {
    * @throws Error where its size is not what was written
    */
   async finish(): Promise<void> {
+    await this.flushed;
     await this.file.sync();
     const { size } = await this.file.stat();
     await this.file.close();
@@ -61,6 +82,7 @@ export class DurableFile {
 
   /** Removes the file; idempotent. */
   async discard(): Promise<void> {
+    await this.flushed.catch(() => {});
     await this.file.close().catch(() => {});
     await rm(this.path, { force: true });
   }

@@ -69,13 +69,13 @@ export class Incoming {
   }
 
   /**
-   * Appends bytes of the data set.
+   * Appends bytes of the data set, in order.
    * @throws SaladError STORAGE_FULL, MESSAGE_TOO_LARGE; the instance is discarded then
    */
-  async write(chunk: Uint8Array): Promise<void> {
+  async write(...chunks: readonly Uint8Array[]): Promise<void> {
     try {
-      this.hash.update(chunk);
-      await this.file.write(chunk);
+      for (const chunk of chunks) this.hash.update(chunk);
+      await this.file.write(...chunks);
       if (this.file.bytes > this.context.limits.instanceBytesMax) {
         throw new SaladError(
           'MESSAGE_TOO_LARGE',
