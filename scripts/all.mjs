@@ -17,8 +17,8 @@ const tsc = local('typescript-native', 'bin/tsc');
 const c8 = local('c8', 'bin/c8.js');
 
 /**
- * The fast suite runs on this Node and on the newest maintained major version, the slow suite on the version between
- * them. Node 20 is no longer maintained, and is tested as long as `engines` allows it.
+ * The fast suite runs on this Node, its integration tests also on the newest maintained major version, the slow suite on
+ * the version between them. Node 20 is no longer maintained, and is tested as long as `engines` allows it.
  */
 const currentMajor = Number(process.versions.node.split('.')[0]);
 const FAST = currentMajor >= 24 ? 20 : 24;
@@ -59,7 +59,11 @@ const STEPS = [
   { name: 'engines:swiftshader', run: [node, 'scripts/engines/swiftshader.mjs'], fetches: true },
   { name: 'node', run: [node, 'scripts/other-node.mjs', String(FAST), String(SLOW)], fetches: true },
   // The tools are built beside it, at low priority.
-  { name: `test:node${FAST}`, run: ['node', 'scripts/run.mjs', 'test'], node: FAST },
+  {
+    name: `test:node${FAST}`,
+    run: ['node', 'scripts/run.mjs', 'test', '--parallel', '--jobs', '2', 'test/integration/**/*.test.ts'],
+    node: FAST,
+  },
   { name: 'gpu:build', run: [node, 'scripts/gpu/build.mjs', '--fast'], fetches: true },
   { name: 'gpu', run: [node, 'scripts/gpu/check.mjs'] },
   { name: 'helm', run: [node, 'scripts/helm/check.mjs'], quiet: true },
