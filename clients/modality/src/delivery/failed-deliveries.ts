@@ -64,12 +64,12 @@ export class FailedDeliveries {
       return { isGivenUp: true, delayMs: 0, pauseMs: 0 };
     }
     this.failures.set(instance, { attempts, counted, taken: this.taken });
+    this.heldBack.add(instance);
     if (counted > 0 || tookOthers) {
       const backoff = this.backoff ?? (counted > 0 ? SEND_AGAIN : AWAY);
       return { isGivenUp: false, delayMs: waitMs(attempts, backoff), pauseMs: 0 };
     }
     this.consecutive += 1;
-    this.heldBack.add(instance);
     return { isGivenUp: false, delayMs: 0, pauseMs: waitMs(this.consecutive, this.backoff ?? AWAY) };
   }
 

@@ -3,7 +3,7 @@
 /**
  * - `delivered`: the archive says that it has the object.
  * - `rejected`: it does not take this object.
- * - `unavailable`: it takes nothing now, or nothing from this program.
+ * - `unavailable`: it takes nothing now, or nothing from this program, or its answer is unclear: it is sent again.
  */
 export interface DeliveryOutcome {
   readonly result: 'delivered' | 'rejected' | 'unavailable';

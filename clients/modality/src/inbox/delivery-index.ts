@@ -20,14 +20,13 @@ export class DeliveryIndex extends CommitmentIndex {
    * @param except numbers of instances that are left out
    */
   nextDelivery(destination: string, except: Iterable<number> = []): Instance | undefined {
-    const left = [...except];
     return this.one(
       `SELECT instances.* FROM deliveries JOIN instances ON instances.id = deliveries.instance
         WHERE destination = ? AND deliveries.state = 'waiting' AND instances.state = 'scored'
           AND (deliveries.nextAttemptMs <= ? OR deliveries.nextAttemptMs > ?)
-          AND instances.id NOT IN (${left.map(() => '?').join(', ')})
+          AND instances.id NOT IN (SELECT value FROM json_each(?))
         ORDER BY priority = 'routine', instances.id LIMIT 1`,
-      ...[destination, this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, ...left],
+      ...[destination, this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, JSON.stringify([...except])],
     );
   }
 
