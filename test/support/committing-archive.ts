@@ -23,6 +23,8 @@ export interface CommitmentRequestSeen {
 export class CommittingArchive {
   /** SOP Instance UIDs of all C-STOREs, in order. */
   readonly stored: string[] = [];
+  /** Status of the answer to the C-STORE of an object. */
+  storeStatusOf: (sopInstanceUid: string) => number = () => 0;
   readonly requests: CommitmentRequestSeen[] = [];
   /** Statuses of the answers to reports. */
   readonly reported: number[] = [];
@@ -112,9 +114,10 @@ class ArchiveAssociation extends dimse.Scp {
     request: requests.CStoreRequest,
     callback: (response: responses.CStoreResponse) => void,
   ): void {
-    this.archive.stored.push(request.getAffectedSopInstanceUid());
+    const sopInstanceUid = request.getAffectedSopInstanceUid();
+    this.archive.stored.push(sopInstanceUid);
     const response = dimse.responses.CStoreResponse.fromRequest(request);
-    response.setStatus(0);
+    response.setStatus(this.archive.storeStatusOf(sopInstanceUid));
     callback(response);
   }
 

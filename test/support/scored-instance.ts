@@ -4,15 +4,20 @@ import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { Inbox } from '../../clients/modality/src/inbox/inbox.js';
 import type { ObjectKind } from '../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../clients/modality/src/inbox/part10-receiver.js';
-import type { InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
+import type { FrameResult, InstanceResult } from '../../clients/modality/src/scoring/score-instance.js';
 
-/** @param besides what each destination gets besides the report @returns its number */
+/**
+ * @param besides what each destination gets besides the report
+ * @param own values of its frame
+ * @returns its number
+ */
 export async function addScored(
   inbox: Inbox,
   sopInstanceUid: string,
   scoredMs: number,
   destinations: readonly string[],
   besides: readonly ObjectKind[] = [],
+  own: Partial<FrameResult> = {},
 ): Promise<number> {
   const elements = {
     '00080016 UI': '1.2.840.10008.5.1.4.1.1.1.1',
@@ -30,11 +35,11 @@ export async function addScored(
     destination,
     kinds: ['report', ...besides] as const,
   }));
-  inbox.index.scored(id, JSON.stringify(resultOf(scoredMs)), wanted);
+  inbox.index.scored(id, JSON.stringify(resultOf(scoredMs, own)), wanted);
   return id;
 }
 
-function resultOf(scoredMs: number): InstanceResult {
+function resultOf(scoredMs: number, own: Partial<FrameResult>): InstanceResult {
   return {
     ...{ scoredMs, rows: 40, columns: 48 },
     frames: [
@@ -46,6 +51,7 @@ function resultOf(scoredMs: number): InstanceResult {
           { score: 1, robustZ: 10.85, pValue: 0.002, box: { top: 4, left: 8, bottom: 20, right: 24 } },
         ],
         warnings: [],
+        ...own,
       },
     ],
   };

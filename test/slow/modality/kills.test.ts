@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { resultUid } from '../../../clients/modality/src/results/uid.js';
+import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { createRandom } from '../../../src/util/random.js';
 import { needs } from '../../support/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
@@ -156,15 +157,17 @@ describe('kill -9 of gateway, server and archive', function () {
     assert.deepEqual(readdirSync(join(folder, 'inbox/aside')), []);
     const [first] = (await modality('show', '1.2.3.1', '--config', settings, '--json')).lines;
     const [last] = (await modality('show', `1.2.3.${INSTANCES}`, '--config', settings, '--json')).lines;
-    const { model, modelHash } = (first!['result'] as { frames: { model: string; modelHash: string }[] })
-      .frames[0]!;
+    const [frame] = (first!['result'] as InstanceResult).frames;
+    const { model, modelHash, maxFalsePositiveRate, threshold } = frame!;
     for (const [modalityOfKind, kind] of [
       ['SR', 'report'],
       ['SEG', 'segmentation'],
       ['OT', 'secondaryCapture'],
     ] as const) {
       const stored = await archive.instances(modalityOfKind);
-      const expectedUids = uids.map((uid) => resultUid(uid, kind, model, modelHash));
+      const expectedUids = uids.map((uid) =>
+        resultUid(uid, kind, model, modelHash, maxFalsePositiveRate, threshold),
+      );
       assert.deepEqual([...stored].sort(), expectedUids.sort(), kind);
     }
     const scoreOf = (shown: Record<string, unknown> | undefined) =>

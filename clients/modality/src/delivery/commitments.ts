@@ -6,6 +6,7 @@ import type { InstanceIndex } from '../inbox/instance-index.js';
 import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
 import type { CStoreTarget } from './c-store-client.js';
 import { type CommitmentRequest, RequestAssociation } from './commitment-request.js';
+import { SEND_AGAIN } from './failed-deliveries.js';
 import type { DeliveryFailure } from './outcome.js';
 
 /** Set for destinations whose deliveries end with a storage commitment. */
@@ -33,7 +34,6 @@ export interface CommitmentEvents {
   indexFailed(error: SaladError): void;
 }
 
-const BACKOFF: BackoffOptions = { initialMs: 10_000, maxMs: 1_800_000 };
 const REQUESTS_MAX = 20;
 /** Associations that stay open for a report, for each destination. */
 const OPEN_MAX = 8;
@@ -79,20 +79,20 @@ export class Commitments implements ReportReceiver {
 
   /**
    * Asks for the commitment of the objects that were sent. Never rejects, except by errors of SQLite.
-   * @returns false where the archive cannot be reached
+   * @returns why the archive cannot be reached; undefined where it can
    */
-  async request(instance: number, destination: string, signal: AbortSignal): Promise<boolean> {
+  async request(instance: number, destination: string, signal: AbortSignal): Promise<string | undefined> {
     const { index } = this.options;
     const objects = index.sentObjects(instance, destination, 'sent');
-    if (objects.length === 0) return true;
+    if (objects.length === 0) return undefined;
     const target = this.targets.get(destination);
     if (target === undefined) {
       // The setting was turned off after they were sent.
       for (const { kind } of objects) this.end(instance, destination, kind);
-      return true;
+      return undefined;
     }
     await this.untilFew(destination);
-    if (signal.aborted) return true;
+    if (signal.aborted) return undefined;
     const transactionUid = `2.25.${BigInt(`0x${randomUUID().replaceAll('-', '')}`)}`;
     const key = keyOf(instance, destination);
     // Before the request: its report may come at once, on another association.
@@ -103,18 +103,19 @@ export class Commitments implements ReportReceiver {
     this.open.set(transactionUid, { name: destination, association });
     void association.closed.then(() => this.open.delete(transactionUid));
     const { result, reason } = await association.outcome;
-    if (result === 'delivered' || signal.aborted) return true;
+    if (result === 'delivered' || signal.aborted) return undefined;
     this.asked.delete(key);
-    const attempts = index.commitmentCount(instance, destination);
-    const isAway = result === 'unavailable';
-    if (isAway) index.forgetCommitment(transactionUid);
-    else if (this.giveUp(instance, destination, reason)) return true;
+    if (result === 'unavailable') {
+      index.forgetCommitment(transactionUid);
+      return reason;
+    }
+    if (this.giveUp(instance, destination, reason)) return undefined;
     // A refused request says nothing about other deliveries, which go on; the objects are there and are not sent again.
-    const delayMs = isAway ? 0 : waitMs(attempts, this.options.backoff ?? BACKOFF);
+    const requests = index.commitmentCount(instance, destination);
+    const delayMs = waitMs(requests, this.options.backoff ?? SEND_AGAIN);
     index.postponeDelivery(instance, destination, reason, delayMs);
-    const failure: DeliveryFailure = { result: isAway ? 'unavailable' : 'uncommitted', reason };
-    this.options.events.deliveryFailed(instance, destination, failure);
-    return !isAway;
+    this.options.events.deliveryFailed(instance, destination, { result: 'uncommitted', reason });
+    return undefined;
   }
 
   isArchive(callingAeTitle: string, calledAeTitle: string): boolean {
@@ -165,7 +166,7 @@ export class Commitments implements ReportReceiver {
   }
 
   private sendAgain(instance: number, destination: string, reason: string): void {
-    const { index, backoff = BACKOFF, events } = this.options;
+    const { index, backoff = SEND_AGAIN, events } = this.options;
     this.asked.delete(keyOf(instance, destination));
     if (this.giveUp(instance, destination, reason)) return;
     const attempts = Math.max(1, index.commitmentCount(instance, destination));

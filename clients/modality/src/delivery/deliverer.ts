@@ -3,16 +3,17 @@ import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
-import type { Instance, ObjectKind } from '../inbox/instance.js';
+import { ATTEMPTS_MAX, type Instance, type ObjectKind } from '../inbox/instance.js';
 import { buildObject } from '../results/objects.js';
 import type { ResultObject } from '../results/result-object.js';
-import { type BackoffOptions, waitMs } from '../scoring/backoff.js';
+import type { BackoffOptions } from '../scoring/backoff.js';
 import { frameMapOf } from '../scoring/frame-map.js';
 import { Pauses, type SetTimer } from '../scoring/pauses.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type CStoreTarget, storeByCStore } from './c-store-client.js';
 import { Commitments, type CommitmentTarget } from './commitments.js';
-import type { DeliveryFailure, DeliveryOutcome } from './outcome.js';
+import { FailedDeliveries } from './failed-deliveries.js';
+import type { DeliveryFailure, DeliveryOutcome, FailureCause } from './outcome.js';
 import { type StowTarget, storeByStow } from './stow-client.js';
 
 export type Destination = { readonly name: string } & (StowTarget | (CStoreTarget & CommitmentTarget));
@@ -21,7 +22,7 @@ export interface DelivererOptions {
   readonly inbox: Inbox;
   readonly destinations: readonly Destination[];
   readonly events: DelivererEvents;
-  /** While a destination is unreachable. @default 1 s to 5 min */
+  /** While a destination is away. @default 1 s to 5 min; before an object is sent again 10 s to 30 min */
   readonly backoff?: BackoffOptions;
   /** Runs `work`, which sends one object, within a span. @default runs it */
   readonly traced?: (
@@ -33,6 +34,8 @@ export interface DelivererOptions {
   readonly commitmentRequestsMax?: number;
   /** Replaceable, for tests. @default the timers of Node */
   readonly setTimer?: SetTimer;
+  /** Replaceable, for tests. @default the deadline that depends on the size of the image */
+  readonly decodingDeadlineMs?: number;
 }
 
 export interface DelivererEvents {
@@ -45,21 +48,33 @@ export interface DelivererEvents {
 /** How the delivery of one object ended; `none`: the result has no such object. */
 type ObjectOutcome = DeliveryOutcome | { readonly result: 'none'; readonly reason: string };
 
-const BACKOFF: BackoffOptions = { initialMs: 1000, maxMs: 300_000 };
+/** Why a delivery is tried again. */
+interface Failure {
+  /** What was to be sent; undefined for a request for storage commitment. */
+  readonly kind: ObjectKind | undefined;
+  readonly reason: string;
+  readonly cause?: FailureCause;
+}
+
 /** How often the index is queried, also for what a command retried. */
 const POLL_MS = 500;
 
 export class Deliverer {
   private readonly abort = new AbortController();
   private readonly pauses: Pauses;
-  private readonly decoder = new DicomDecoder({ processes: 1 });
+  private readonly decoder: DicomDecoder;
   private running: readonly Promise<void>[] = [];
 
   /** Takes what archives report. */
   readonly commitments: Commitments;
 
   constructor(private readonly options: DelivererOptions) {
-    this.pauses = new Pauses(options.setTimer);
+    const { setTimer, decodingDeadlineMs } = options;
+    this.pauses = new Pauses(setTimer);
+    this.decoder = new DicomDecoder({
+      processes: 1,
+      ...(decodingDeadlineMs === undefined ? {} : { deadlineMs: decodingDeadlineMs }),
+    });
     this.commitments = new Commitments({ ...options, index: options.inbox.index });
   }
 
@@ -82,20 +97,22 @@ export class Deliverer {
   }
 
   private async work(destination: Destination): Promise<void> {
-    const { inbox, backoff = BACKOFF, events } = this.options;
-    let failures = 0;
+    const { backoff, events } = this.options;
+    const failed = new FailedDeliveries(backoff);
     while (!this.abort.signal.aborted) {
       try {
-        const instance = inbox.index.nextDelivery(destination.name);
+        const instance = this.next(destination.name, failed);
         if (instance === undefined) {
           await this.pauses.untilWork(POLL_MS);
           continue;
         }
-        const isUnreachable = !(await this.deliver(destination, instance));
+        const failure = await this.deliver(destination, instance, failed);
         if (this.abort.signal.aborted) return;
-        failures = isUnreachable ? failures + 1 : 0;
-        // Nothing else would get through now.
-        if (failures > 0) await this.pauses.untilTime(waitMs(failures, backoff));
+        if (failure === undefined) failed.passed(instance.id);
+        else {
+          const pauseMs = this.tryAgain(destination.name, instance.id, failure, failed);
+          if (pauseMs > 0) await this.pauses.untilTime(pauseMs);
+        }
       } catch (error) {
         events.indexFailed(SaladError.from(error));
         await this.pauses.untilTime(POLL_MS);
@@ -103,29 +120,62 @@ export class Deliverer {
     }
   }
 
-  /** Sends the objects that the destination does not have yet. @returns whether it took or refused them: it is there */
-  private async deliver(destination: Destination, instance: Instance): Promise<boolean> {
+  private next(destination: string, { heldBack }: FailedDeliveries): Instance | undefined {
+    const { index } = this.options.inbox;
+    const next = index.nextDelivery(destination, heldBack);
+    if (next !== undefined || heldBack.size === 0) return next;
+    heldBack.clear();
+    return index.nextDelivery(destination);
+  }
+
+  /** Sends the objects that the destination does not have yet. @returns the first failure that it is tried again for */
+  private async deliver(
+    destination: Destination,
+    instance: Instance,
+    failed: FailedDeliveries,
+  ): Promise<Failure | undefined> {
     const { inbox, traced = (_instance, _name, work) => work() } = this.options;
     const { index } = inbox;
-    if (this.commitments.isOverdue(instance.id, destination.name)) return true;
+    const { name } = destination;
+    if (this.commitments.isOverdue(instance.id, name)) return undefined;
     const waiting = index
       .objects(instance.id)
-      .filter((object) => object.destination === destination.name && object.state === 'waiting');
+      .filter((object) => object.destination === name && object.state === 'waiting');
     for (const { kind } of waiting) {
       const object = await this.build(kind, instance);
       const outcome =
-        'result' in object
-          ? object
-          : await traced(instance, destination.name, () => this.send(destination, object));
-      if (this.abort.signal.aborted && outcome.result !== 'delivered') return true;
-      const needsCommitment = outcome.result === 'delivered' && this.commitments.isWanted(destination.name);
-      if (needsCommitment && !('result' in object)) {
-        const sent = { sopClassUid: object.sopClassUid, sopInstanceUid: object.sopInstanceUid };
-        index.objectSent(instance.id, { destination: destination.name, kind }, sent);
-      } else this.record(destination.name, instance.id, kind, outcome);
-      if (outcome.result === 'unavailable') return false;
+        'result' in object ? object : await traced(instance, name, () => this.send(destination, object));
+      const { result } = outcome;
+      if (this.abort.signal.aborted && result !== 'delivered') return undefined;
+      if (result === 'unavailable') return { ...outcome, kind };
+      if (result === 'delivered') failed.took();
+      if (result === 'delivered' && this.commitments.isWanted(name) && !('result' in object)) {
+        const { sopClassUid, sopInstanceUid } = object;
+        index.objectSent(instance.id, { destination: name, kind }, { sopClassUid, sopInstanceUid });
+      } else this.end(name, instance.id, kind, { ...outcome, result });
     }
-    return this.commitments.request(instance.id, destination.name, this.abort.signal);
+    const reason = await this.commitments.request(instance.id, name, this.abort.signal);
+    return reason === undefined ? undefined : { kind: undefined, reason };
+  }
+
+  /** @returns for how long nothing is sent to the destination */
+  private tryAgain(
+    destination: string,
+    id: number,
+    { kind, reason, cause }: Failure,
+    failed: FailedDeliveries,
+  ): number {
+    const { inbox, events } = this.options;
+    const { isGivenUp, delayMs, pauseMs } = failed.failed(id, cause);
+    if (isGivenUp && kind !== undefined) {
+      const tries = cause === 'object' ? 'times' : 'times while the archive took other objects';
+      const last = `${reason}, ${ATTEMPTS_MAX} ${tries}`;
+      this.end(destination, id, kind, { result: 'rejected', reason: last });
+    } else {
+      events.deliveryFailed(id, destination, { result: 'unavailable', reason });
+      inbox.index.postponeDelivery(id, destination, reason, delayMs);
+    }
+    return pauseMs;
   }
 
   /** @returns the object, or how its delivery ends without one */
@@ -142,8 +192,11 @@ export class Deliverer {
       return typeof object === 'string' ? { result: 'none', reason: object } : object;
     } catch (error) {
       const { reason, message } = SaladError.from(error);
-      // It says nothing about the instance, which was decoded when it was scored.
+      // These say nothing about the instance, which was decoded when it was scored.
       if (reason === 'DECODER_UNAVAILABLE') return { result: 'unavailable', reason: message };
+      if (reason === 'DECODING_LIMIT_EXCEEDED') {
+        return { result: 'unavailable', reason: message, cause: 'object' };
+      }
       return {
         result: 'rejected',
         reason: reason === 'INTERNAL' ? `the ${kind} cannot be written` : message,
@@ -154,20 +207,18 @@ export class Deliverer {
   private send(destination: Destination, object: ResultObject): Promise<DeliveryOutcome> {
     const { signal } = this.abort;
     return 'url' in destination
-      ? storeByStow(destination, object.bytes, signal)
+      ? storeByStow(destination, object, signal)
       : storeByCStore(destination, object.dataSet, signal);
   }
 
-  private record(destination: string, id: number, kind: ObjectKind, outcome: ObjectOutcome): void {
+  private end(
+    destination: string,
+    id: number,
+    kind: ObjectKind,
+    { result, reason }: { readonly result: 'delivered' | 'rejected' | 'none'; readonly reason: string },
+  ): void {
     const { inbox, events } = this.options;
-    const { result, reason } = outcome;
-    if (result === 'rejected' || result === 'unavailable') {
-      events.deliveryFailed(id, destination, { result, reason });
-    }
-    if (result === 'unavailable') {
-      inbox.index.postponeDelivery(id, destination, reason, 0);
-      return;
-    }
+    if (result === 'rejected') events.deliveryFailed(id, destination, { result, reason });
     const state = result === 'rejected' ? 'dead-letter' : result;
     const ended = inbox.index.endObject(
       id,

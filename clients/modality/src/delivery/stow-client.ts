@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { withTimeLimit } from '../../../../src/util/time-limit.js';
+import type { ResultObject } from '../results/result-object.js';
 import { type DeliveryOutcome, outcomeOfStatus } from './outcome.js';
+import { readStowAnswer } from './stow-answer.js';
 
 export interface StowTarget {
   /** Of the DICOMweb service; `/studies` is added. */
@@ -17,19 +19,20 @@ export interface StowTarget {
 
 /** The object itself is wrong for the archive; other statuses say something about archive or access. */
 const REJECTING: ReadonlySet<number> = new Set([400, 409, 410, 413, 415, 422]);
+const INTERNAL_ERROR = 500;
 const ANSWER_BYTES_MAX = 1024 * 1024;
 
 /** Never rejects. */
 export async function storeByStow(
   target: StowTarget,
-  dicomFile: Uint8Array,
+  { bytes, sopInstanceUid }: Pick<ResultObject, 'bytes' | 'sopInstanceUid'>,
   signal: AbortSignal,
 ): Promise<DeliveryOutcome> {
   try {
     const { status, body } = await withTimeLimit(target.timeoutMs, signal, (limited) =>
-      post(target, dicomFile, limited),
+      post(target, bytes, limited),
     );
-    return outcomeOf(status, body);
+    return outcomeOf(status, body, sopInstanceUid);
   } catch (error) {
     return { result: 'unavailable', reason: reasonOf(error) };
   }
@@ -83,27 +86,22 @@ async function readText(response: IncomingMessage): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** An archive may answer 200 and still say that it did not store the object: the body counts, too. */
-export function outcomeOf(status: number, body: string): DeliveryOutcome {
-  const failure = failureReasonOf(body);
+/**
+ * Only an answer that names the object as stored ends its delivery: also a proxy answers 200, and an archive that did not
+ * store the object.
+ */
+export function outcomeOf(status: number, body: string, sopInstanceUid: string): DeliveryOutcome {
+  const { isStored, failure } = readStowAnswer(body, sopInstanceUid);
   if (failure !== undefined) {
     const reason = `HTTP ${status}, failure reason 0x${failure.toString(16).padStart(4, '0')}`;
     return failure === 0 ? { result: 'rejected', reason } : outcomeOfStatus(failure, reason);
   }
   const reason = `HTTP ${status}`;
-  if (status >= 200 && status < 300) return { result: 'delivered', reason };
-  return { result: REJECTING.has(status) ? 'rejected' : 'unavailable', reason };
-}
-
-/** Failure Reason (0008,1197) of the first item of the Failed SOP Sequence (0008,1198); 0 where it has none. */
-function failureReasonOf(body: string): number | undefined {
-  try {
-    const answer = JSON.parse(body) as Record<string, { Value?: Record<string, { Value?: unknown[] }>[] }>;
-    const failed = answer['00081198']?.Value?.[0];
-    if (failed === undefined) return undefined;
-    const reason = failed['00081197']?.Value?.[0];
-    return typeof reason === 'number' ? reason : 0;
-  } catch {
-    return undefined;
+  if (status >= 200 && status < 300) {
+    if (isStored) return { result: 'delivered', reason };
+    const unclear = `${reason}, and the answer does not name the object as stored`;
+    return { result: 'unavailable', reason: unclear, cause: 'archiveOrObject' };
   }
+  if (status === INTERNAL_ERROR) return { result: 'unavailable', reason, cause: 'archiveOrObject' };
+  return { result: REJECTING.has(status) ? 'rejected' : 'unavailable', reason };
 }

@@ -15,16 +15,18 @@ import {
 export const NEXT_ATTEMPT_MS_MAX = 3_600_000;
 
 export class DeliveryIndex extends CommitmentIndex {
-  /** The next instance whose result goes to a destination; one destination never delays another. */
-  nextDelivery(destination: string): Instance | undefined {
+  /**
+   * The next instance whose result goes to a destination; one destination never delays another.
+   * @param except numbers of instances that are left out
+   */
+  nextDelivery(destination: string, except: Iterable<number> = []): Instance | undefined {
     return this.one(
       `SELECT instances.* FROM deliveries JOIN instances ON instances.id = deliveries.instance
         WHERE destination = ? AND deliveries.state = 'waiting' AND instances.state = 'scored'
           AND (deliveries.nextAttemptMs <= ? OR deliveries.nextAttemptMs > ?)
+          AND instances.id NOT IN (SELECT value FROM json_each(?))
         ORDER BY priority = 'routine', instances.id LIMIT 1`,
-      destination,
-      this.now(),
-      this.now() + NEXT_ATTEMPT_MS_MAX,
+      ...[destination, this.now(), this.now() + NEXT_ATTEMPT_MS_MAX, JSON.stringify([...except])],
     );
   }
 

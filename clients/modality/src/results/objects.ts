@@ -1,5 +1,4 @@
 /** Builds the objects of a result, for the destinations that want them. */
-import { readFile } from 'node:fs/promises';
 import type { DicomDecoder, DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import type { ObjectKind } from '../inbox/instance.js';
 import type { FrameMap } from '../scoring/frame-map.js';
@@ -52,7 +51,7 @@ async function opened<T>(
   { path, decoder, signal }: ScoredSource,
   work: (file: DicomFile) => Promise<T>,
 ): Promise<T> {
-  const file = await decoder.open(await readFile(path), { maxPixels: PIXELS_MAX, signal });
+  const file = await decoder.openFile(path, { maxPixels: PIXELS_MAX, signal });
   try {
     file.refuseUnscorable();
     return await work(file);

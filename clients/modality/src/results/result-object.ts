@@ -27,12 +27,13 @@ export interface ResultObject {
   readonly bytes: Uint8Array;
 }
 
-/** A UID of this kind, and of nothing else: the same for the same source and model. */
+/** A UID of this kind, and of nothing else: the same for the same source, model and threshold. */
 export type OwnUid = (kind: string) => string;
 
-export function ownUids(source: SourceHeader, { frames }: InstanceResult): OwnUid {
-  const [first] = frames;
-  return (kind) => resultUid(source.sopInstanceUid, kind, first?.model ?? '', first?.modelHash ?? '');
+export function ownUids(source: SourceHeader, { frames: [first] }: InstanceResult): OwnUid {
+  const { model = '', modelHash = '', maxFalsePositiveRate = 0, threshold = 0 } = first ?? {};
+  // With another threshold the decision is another one: under the same UID an archive would keep the first.
+  return (kind) => resultUid(source.sopInstanceUid, kind, model, modelHash, maxFalsePositiveRate, threshold);
 }
 
 export interface ObjectClass {
