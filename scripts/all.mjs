@@ -150,10 +150,10 @@ async function perform(step) {
 
 /**
  * The environment of this process, with the Node version of the step first in PATH. With `CI` a test whose program or
- * right is missing fails instead of being skipped.
+ * right is missing fails instead of being skipped; some programs write colours then, unless `NO_COLOR` is set.
  */
 function environmentOf({ node: major, env = {} }) {
-  const all = { CI: 'true', ...process.env, ...env };
+  const all = { CI: 'true', NO_COLOR: '1', ...process.env, ...env };
   if (major === undefined) return all;
   return { ...all, PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}` };
 }

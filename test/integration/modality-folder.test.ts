@@ -195,6 +195,15 @@ describe('watched folder of the gateway', function () {
       assert.deepEqual([readdirSync(at('.')), readdirSync(at('refused'))], [['refused'], ['a.dcm']]);
     });
 
+    it('takes files with names of 255 bytes', async () => {
+      writeFileSync(at(`${'x'.repeat(251)}.dcm`), await fileOf('1.2.3'));
+      writeFileSync(at(`${'像'.repeat(85)}`), await fileOf('1.2.4'));
+      await pollAfter(0);
+      await pollAfter(SETTLE_MS);
+      assert.deepEqual(events, ['stored 1', 'stored 2']);
+      assert.deepEqual(readdirSync(at('.')), ['refused']);
+    });
+
     it('takes a file that was claimed when the gateway was killed', async () => {
       const claimed = '.salad-00000000-0000-4000-8000-000000000000-a.dcm';
       writeFileSync(at(claimed), await fileOf('1.2.3'));

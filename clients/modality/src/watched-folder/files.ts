@@ -11,8 +11,8 @@ export const REFUSED = 'refused';
 const CLAIMED = /^\.salad-[0-9a-f-]{36}-/;
 /** Names by which programs mark a file that they are still writing. */
 const UNFINISHED = /^\.|\.(tmp|part|partial|filepart|crdownload)$/i;
-/** Characters of a name that a claimed file keeps: a name has 255 bytes at most. */
-const KEPT_OF_NAME = 60;
+/** Bytes of a name that a claimed file can keep: it has 255 at most, and a UTF-16 code unit has three at most. */
+const NAME_BYTES = 210;
 
 export interface FoundFiles {
   readonly files: readonly string[];
@@ -59,12 +59,13 @@ async function entriesOf(path: string): Promise<Dirent[] | string> {
 export async function claim(path: string): Promise<string> {
   const name = basename(path);
   if (CLAIMED.test(name)) return path;
-  const claimed = join(dirname(path), `.salad-${randomUUID()}-${name.slice(-KEPT_OF_NAME)}`);
+  const kept = Buffer.byteLength(name) <= NAME_BYTES ? name : name.slice(-NAME_BYTES / 3);
+  const claimed = join(dirname(path), `.salad-${randomUUID()}-${kept}`);
   await rename(path, claimed);
   return claimed;
 }
 
-/** The name that a file had before it was claimed. */
+/** The name that a file had before it was claimed; of a very long one the end. */
 export function unclaimedName(path: string): string {
   return basename(path).replace(CLAIMED, '');
 }
