@@ -152,10 +152,14 @@ async function perform(step) {
   results.push({ name, passed, seconds: (Date.now() - startMs) / 1000, tries, background });
 }
 
-/** The environment of this process, with the Node version of the step first in PATH. */
+/**
+ * The environment of this process, with the Node version of the step first in PATH. With `CI` a test whose program or
+ * right is missing fails instead of being skipped; some programs write colours then, unless `NO_COLOR` is set.
+ */
 function environmentOf({ node: major, env = {} }) {
-  if (major === undefined) return { ...process.env, ...env };
-  return { ...process.env, ...env, PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}` };
+  const all = { CI: 'true', NO_COLOR: '1', ...process.env, ...env };
+  if (major === undefined) return all;
+  return { ...all, PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}` };
 }
 
 /** Runs a step, shows its output, and returns its last lines, because a long log of CI may be truncated. */

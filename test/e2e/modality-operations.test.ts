@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +95,33 @@ describe('operations of salad-modality', function () {
     const ready = await ask(operations, '/readyz');
     assert.equal(ready.status, 503);
     assert.match(ready.text, /the disk of the inbox has \d+ bytes left, \d+ are kept free/);
+  });
+
+  it('is not ready while a watched folder cannot be read, counts it, logs it once, and recovers by itself', async () => {
+    const watched = join(folder, 'watched');
+    const gateway = await start({ watch: [{ path: 'watched', pollMs: 100 }] });
+    const untilReady = (status: number) =>
+      eventually(async () => assert.equal((await ask(gateway.operations, '/readyz')).status, status));
+    const unreadable = async () =>
+      sampleOf((await ask(gateway.operations, '/metrics')).text, 'watch_unreadable', []);
+    await untilReady(200);
+    assert.equal(await unreadable(), 0);
+    for (let count = 1; count <= 2; count++) {
+      renameSync(watched, join(folder, 'away'));
+      await untilReady(503);
+      assert.equal(await unreadable(), 1);
+      assert.deepEqual(await ask(gateway.operations, '/readyz'), {
+        status: 503,
+        text: `the watched folder ${watched} waits: it cannot be read (ENOENT)\n`,
+      });
+      renameSync(join(folder, 'away'), watched);
+      await untilReady(200);
+      assert.equal(await unreadable(), 0);
+      await eventually(() => {
+        assert.equal(gateway.log().match(/watched folder cannot be read/g)?.length, count);
+        assert.equal(gateway.log().match(/watched folder can be read again/g)?.length, count);
+      });
+    }
   });
 
   it('counts what came through every input, what was refused and why, and shows what the inbox holds', async () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { dicomFile, type SyntaxName, testCells } from '../../../bench/support/dicom-file.js';
 import { pathOf } from '../../../clients/modality/src/inbox/inbox.js';
+import { makeAuthority } from '../../support/certificates.js';
 import { needs, runProgram, storeStatuses } from '../../support/dicom-programs.js';
 import { type GatewayPort, type GatewayPortOptions, startGatewayPort } from '../../support/gateway-port.js';
 
@@ -80,6 +81,24 @@ describe('DICOM port with DCMTK', function () {
       assert.equal(dataSet(dumps[0]!), dataSet(dumps[1]!));
     });
   }
+
+  it('takes an instance by TLS, and none from a storescu that trusts another authority', async () => {
+    const [authority, other] = [await makeAuthority(), await makeAuthority('another authority')];
+    const { certificate, privateKey } = await authority.issue({ commonName: 'gateway' });
+    await start({ port: { tls: { cert: certificate, key: privateKey } } });
+    const file = await write('tls.dcm', '1.2.3.9');
+    const storeTrusting = (name: string, pem: string) => {
+      writeFileSync(join(folder, name), pem);
+      return store([file], '--anonymous-tls', '--add-cert-file', join(folder, name));
+    };
+    const untrusting = await storeTrusting('other.pem', other.certificate);
+    assert.notEqual(untrusting.code, 0);
+    assert.match(untrusting.output, /certificate/);
+    assert.deepEqual(gateway.inbox.index.list(), []);
+    const { output } = await storeTrusting('ca.pem', authority.certificate);
+    assert.deepEqual(storeStatuses(output), ['0x0000'], output);
+    assert.equal(gateway.inbox.index.byUid('1.2.3.9')!.state, 'received');
+  });
 
   it('answers success to the same instance twice and 0x0111 to another under its UID', async () => {
     await start();

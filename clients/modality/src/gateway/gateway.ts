@@ -16,7 +16,7 @@ import { type GatewayTraces, traceMetadata } from '../operations/traces.js';
 import { Scorer } from '../scoring/scorer.js';
 import { Targets } from '../scoring/targets.js';
 import { addressOf, endpointOf, tlsOf } from './endpoints.js';
-import { type Closers, startInputs } from './inputs.js';
+import { type Closers, type Inputs, startInputs } from './inputs.js';
 import type { GatewayLog } from './log.js';
 import type { DestinationSettings, Settings } from './settings.js';
 
@@ -51,15 +51,17 @@ export async function startGateway(
     const operations = await openOperations(settings.operations, readiness, environment);
     closers.push(() => operations.close());
     const inbox = await openInbox(settings, log, closers);
-    let openAssociations = () => 0;
-    const telemetry = telemetryOf(settings, inbox, () => openAssociations());
+    let inputs: Inputs | undefined;
+    const telemetry = telemetryOf(settings, inbox, () => inputs);
     const events = inTurn<GatewayLog>(log, telemetry.events);
     closers.push(await startRemoval(inbox, settings.keepDeliveredHours * HOUR_MS, log));
     const { wakeScorer, reports } = await startWork(settings, inbox, events, telemetry.traces, closers);
-    const inputs = await startInputs(settings, inbox, waking(events, wakeScorer), reports, closers);
-    openAssociations = () => inputs.dicom?.open ?? 0;
-    readiness.running(() => inbox.checkSpace());
-    const { dicom, stow } = inputs;
+    inputs = await startInputs(settings, inbox, waking(events, wakeScorer), reports, closers);
+    const { dicom, stow, folders } = inputs;
+    readiness.running(async () => {
+      await inbox.checkSpace();
+      checkFolders(folders);
+    });
     log.ready({ dicom: dicom?.port, stow: stow?.port, operations: operations.port });
     return {
       dicom: dicom && addressOf(settings.dicom!, dicom.port),
@@ -99,10 +101,23 @@ async function openInbox(settings: Settings, log: GatewayLog, closers: Closers):
   return inbox;
 }
 
-function telemetryOf(settings: Settings, { folders, index }: Inbox, openAssociations: () => number) {
+function telemetryOf(settings: Settings, { folders, index }: Inbox, inputs: () => Inputs | undefined) {
   const keptFreeBytes = settings.keepFreeMib * MIB;
   const options = { folders, index, destinations: namesOf(settings), keptFreeBytes };
-  return new GatewayTelemetry({ index, openAssociations, figures: () => readFigures(options) });
+  return new GatewayTelemetry({
+    index,
+    openAssociations: () => inputs()?.dicom?.open ?? 0,
+    unreadableFolders: () =>
+      inputs()?.folders.filter(({ unreadable }) => unreadable !== undefined).length ?? 0,
+    figures: () => readFigures(options),
+  });
+}
+
+/** @throws Error where one cannot be read: nobody would notice that its files are not taken */
+function checkFolders(folders: Inputs['folders']): void {
+  for (const { path, unreadable } of folders) {
+    if (unreadable !== undefined) throw new Error(`the watched folder ${path} waits: ${unreadable}`);
+  }
 }
 
 /** Starts what takes instances from the inbox. @returns what to call when one was received, and what takes reports */

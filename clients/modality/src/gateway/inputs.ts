@@ -18,6 +18,12 @@ const GRACE_MS = 30_000;
 /** What is open, to be closed in the reverse order. */
 export type Closers = (() => Promise<void> | void)[];
 
+export interface Inputs {
+  readonly folders: readonly WatchedFolder[];
+  readonly stow: StowPort | undefined;
+  readonly dicom: DicomPort | undefined;
+}
+
 /** Starts all of them; they end at the same time, so that the grace is not added up. */
 export async function startInputs(
   settings: Settings,
@@ -25,15 +31,15 @@ export async function startInputs(
   events: GatewayEvents,
   reports: ReportReceiver,
   closers: Closers,
-): Promise<{ readonly stow: StowPort | undefined; readonly dicom: DicomPort | undefined }> {
+): Promise<Inputs> {
   const inputs: Closers = [];
   closers.push(async () => {
     await Promise.all(inputs.map((closer) => closer()));
   });
-  await startFolders(settings, inbox, events, inputs);
+  const folders = await startFolders(settings, inbox, events, inputs);
   const stow = await startStow(settings.stow, inbox, events, inputs);
   const dicom = await startDicom(settings.dicom, inbox, events, reports, inputs);
-  return { stow, dicom };
+  return { folders, stow, dicom };
 }
 
 async function startFolders(
@@ -41,8 +47,8 @@ async function startFolders(
   inbox: Inbox,
   events: GatewayEvents,
   closers: Closers,
-): Promise<void> {
-  if (watch.length === 0) return;
+): Promise<readonly WatchedFolder[]> {
+  if (watch.length === 0) return [];
   const decoder = new DicomDecoder({ processes: 1 });
   const folders: WatchedFolder[] = [];
   closers.push(async () => {
@@ -54,6 +60,7 @@ async function startFolders(
     await folder.start();
     folders.push(folder);
   }
+  return folders;
 }
 
 async function startStow(

@@ -73,6 +73,10 @@ function otherInputLog(log: Logger): StowEvents & WatchedFolderEvents {
     taken: (instance, outcome) => log.info({ instance, outcome }, 'file of a watched folder kept'),
     fileRefused: (error) => log.error(failureOf(error), 'file of a watched folder moved to refused/'),
     postponed: (error) => log.warn(failureOf(error), 'file of a watched folder waits'),
+    // The path is of the settings.
+    folderUnreadable: (folder, reason) =>
+      log.error({ folder, reason }, 'watched folder cannot be read: files in it wait'),
+    folderReadable: (folder) => log.info({ folder }, 'watched folder can be read again'),
   };
 }
 

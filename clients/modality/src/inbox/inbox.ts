@@ -17,13 +17,20 @@ export interface InboxOptions {
   readonly instanceBytesMax: number;
   /** Time in ms since 1970. @default Date.now */
   readonly now?: () => number;
+  /** Time in ms that nobody sets. @default performance.now */
+  readonly monotonicNow?: () => number;
   readonly readDiskSpace?: ReadDiskSpace;
 }
+
+/** A clock that is adjusted in small steps, or runs a little fast, is not one that was set. */
+const CLOCK_STEP_MS = 60_000;
 
 export class Inbox {
   /** Work on a UID waits for earlier work on the same. */
   private readonly queues = new Map<string, Promise<unknown>>();
   private incoming = 0;
+  /** Between the clock and the time that nobody sets. */
+  private clockOffsetMs: number;
 
   private constructor(
     readonly folders: InboxFolders,
@@ -31,7 +38,9 @@ export class Inbox {
     readonly recovery: Recovery,
     private readonly options: InboxOptions,
     private readonly unlock: () => void,
-  ) {}
+  ) {
+    this.clockOffsetMs = this.readClockOffset();
+  }
 
   /**
    * Opens an inbox as its owner, and creates it where there is none.
@@ -88,10 +97,15 @@ export class Inbox {
   }
 
   /**
-   * Removes the files of instances that were delivered so long ago.
+   * Removes the files of instances that were delivered so long ago. A clock that was set forward since the last call makes
+   * none of them older.
    * @returns how many
    */
   async removeDelivered(keepMs: number): Promise<number> {
+    const offset = this.readClockOffset();
+    const forwardMs = offset - this.clockOffsetMs;
+    this.clockOffsetMs = offset;
+    this.index.correctDelivered(forwardMs > CLOCK_STEP_MS ? forwardMs : 0);
     const now = this.options.now ?? Date.now;
     const instances = this.index.deliveredBefore(now() - keepMs);
     for (const instance of instances) {
@@ -99,6 +113,11 @@ export class Inbox {
       this.index.fileRemoved(instance.id);
     }
     return instances.length;
+  }
+
+  private readClockOffset(): number {
+    const { now = Date.now, monotonicNow = () => performance.now() } = this.options;
+    return now() - monotonicNow();
   }
 
   private context(): IncomingContext {

@@ -148,6 +148,19 @@ export class InstanceIndex extends DeliveryIndex {
     });
   }
 
+  /**
+   * Corrects when instances were delivered, after the clock was set: what a clock set forward left behind by so many ms, and
+   * a time in the future, of a clock that was ahead, which would keep a file for as long.
+   */
+  correctDelivered(forwardMs: number): void {
+    this.run(
+      `UPDATE instances SET changedMs = min(changedMs + ?1, ?2)
+        WHERE state = 'delivered' AND bytes > 0 AND (?1 > 0 OR changedMs > ?2)`,
+      Math.round(forwardMs),
+      this.now(),
+    );
+  }
+
   /** Its file was removed; the row stays, so that the same content is known when it comes again. */
   fileRemoved(id: number): void {
     this.run(`UPDATE instances SET bytes = 0 WHERE id = ? AND state = 'delivered'`, id);

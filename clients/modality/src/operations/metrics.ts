@@ -79,6 +79,12 @@ export const GATEWAY_METRICS = {
     description: 'The setting keepFreeMib: with fewer free bytes instances are refused.',
     attributes: [],
   },
+  'salad.modality.watch.unreadable': {
+    kind: 'gauge',
+    unit: '{folder}',
+    description: 'Watched folders that cannot be read, or not as a whole: files in them wait.',
+    attributes: [],
+  },
   'salad.modality.associations.open': {
     kind: 'gauge',
     unit: '{association}',

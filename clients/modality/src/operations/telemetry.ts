@@ -22,6 +22,7 @@ export interface TelemetrySources {
   /** Read at every export. */
   readonly figures: () => Promise<InboxFigures>;
   readonly openAssociations: () => number;
+  readonly unreadableFolders: () => number;
 }
 
 export class GatewayTelemetry {
@@ -97,10 +98,11 @@ export class GatewayTelemetry {
       gauges.set(name as GatewayMetricName, this.meter.createObservableGauge(name, { unit, description }));
     }
     const read = async (result: BatchObservableResult) => {
-      const { figures, openAssociations } = this.sources;
+      const { figures, openAssociations, unreadableFolders } = this.sources;
       const set: ObserveGauge = (name, value, attributes) =>
         result.observe(gauges.get(name)!, value, attributes);
       set('salad.modality.associations.open', openAssociations());
+      set('salad.modality.watch.unreadable', unreadableFolders());
       observeFigures(await figures(), set);
     };
     this.meter.addBatchObservableCallback(read, [...gauges.values()]);

@@ -2,15 +2,15 @@
  * Takes DICOM files from a folder that a modality or a script copies them into. A file is removed from the folder only
  * when the inbox keeps it; one that cannot be taken is moved to `refused/`, never deleted.
  */
-import { createReadStream } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, relative } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { syncFolder } from '../inbox/durable-file.js';
 import type { Inbox } from '../inbox/inbox.js';
 import type { Priority } from '../inbox/instance.js';
 import { Part10Receiver } from '../inbox/part10-receiver.js';
+import { claim, findFiles, REFUSED, unclaimedName } from './files.js';
 
 export interface WatchedFolderOptions {
   readonly inbox: Inbox;
@@ -35,19 +35,24 @@ export interface WatchedFolderEvents {
   fileRefused(error: SaladError): void;
   /** The file waits in the folder. */
   postponed(error: SaladError): void;
+  /** Once when it begins, and when the reason changes. @param path of the settings */
+  folderUnreadable(path: string, reason: string): void;
+  /** It can be read again. */
+  folderReadable(path: string): void;
 }
 
-const REFUSED = 'refused';
-/** Names by which programs mark a file that they are still writing. */
-const UNFINISHED = /^\.|\.(tmp|part|partial|filepart|crdownload)$/i;
 /** Bytes read and written to the inbox at a time. */
 const CHUNK_BYTES = 256 * 1024;
 const PIXELS_MAX = 2 ** 28;
 
-interface Seen {
-  readonly size: number;
-  readonly changedMs: number;
-  /** When it was first seen with this size and time of change. */
+/** By these a change of a file is noticed. Not by its inode: on some network volumes it has no fixed number. */
+interface Version {
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+}
+
+interface Seen extends Version {
+  /** When it was first seen so. */
   readonly sinceMs: number;
 }
 
@@ -56,12 +61,25 @@ export class WatchedFolder {
   private timer: NodeJS.Timeout | undefined;
   private polling: Promise<void> = Promise.resolve();
   private isStopped = false;
+  /** Number of the volume that the folder was on at the start. */
+  private device = 0;
+  private reason: string | undefined;
 
   constructor(private readonly options: WatchedFolderOptions) {}
 
+  get path(): string {
+    return this.options.path;
+  }
+
+  /** Why files in it may wait unseen: the folder cannot be read. Undefined where it can. */
+  get unreadable(): string | undefined {
+    return this.reason;
+  }
+
   /** Creates the folder where it is missing, and looks into it from now on. */
   async start(): Promise<void> {
-    await mkdir(join(this.options.path, REFUSED), { recursive: true, mode: 0o700 });
+    await this.makeRefused();
+    this.device = (await stat(this.options.path)).dev;
     const next = () => {
       if (this.isStopped) return;
       this.timer = setTimeout(() => {
@@ -80,7 +98,7 @@ export class WatchedFolder {
 
   /** Takes every file that is complete. Never rejects. */
   async poll(): Promise<void> {
-    const files = await this.files();
+    const files = await this.look();
     for (const path of [...this.seen.keys()]) if (!files.includes(path)) this.seen.delete(path);
     for (const path of files) {
       if (this.isStopped) return;
@@ -93,56 +111,90 @@ export class WatchedFolder {
     }
   }
 
-  private async files(): Promise<readonly string[]> {
-    const entries = await readdir(this.options.path, { recursive: true, withFileTypes: true }).catch(
-      () => [],
-    );
-    return entries
-      .filter((entry) => entry.isFile() && !UNFINISHED.test(entry.name))
-      .map((entry) => join(entry.parentPath, entry.name))
-      .filter((path) => !relative(this.options.path, path).startsWith(`${REFUSED}/`))
-      .sort();
+  private async makeRefused(): Promise<void> {
+    await mkdir(join(this.options.path, REFUSED), { recursive: true, mode: 0o700 });
+  }
+
+  /** Finds the files, and reports it where the folder cannot be read, and where it can be read again. */
+  private async look(): Promise<readonly string[]> {
+    const { path, events } = this.options;
+    const { files, hasRefused, fault } = await findFiles(path);
+    const reason = fault ?? (hasRefused ? undefined : await this.missingRefused());
+    if (reason !== this.reason) {
+      this.reason = reason;
+      if (reason === undefined) events.folderReadable(path);
+      else events.folderUnreadable(path, reason);
+    }
+    return files;
+  }
+
+  /**
+   * A volume that is not mounted leaves an empty folder, which can be read and has no `refused/`. On the volume of the
+   * start `refused/` was removed by a person and is made again.
+   */
+  private async missingRefused(): Promise<string | undefined> {
+    try {
+      if ((await stat(this.options.path)).dev !== this.device) {
+        return 'it is on another volume than at the start: mount its volume, or create refused/ in it';
+      }
+      await this.makeRefused();
+      return undefined;
+    } catch (error) {
+      return `refused/ cannot be made in it (${(error as NodeJS.ErrnoException).code})`;
+    }
   }
 
   private async consider(path: string): Promise<void> {
     const now = (this.options.now ?? (() => performance.now()))();
-    const { size, mtimeMs: changedMs } = await stat(path);
+    const version = await stat(path, { bigint: true });
     const before = this.seen.get(path);
-    if (before === undefined || before.size !== size || before.changedMs !== changedMs) {
-      this.seen.set(path, { size, changedMs, sinceMs: now });
+    if (before === undefined || !isSame(before, version)) {
+      this.seen.set(path, { size: version.size, mtimeNs: version.mtimeNs, sinceMs: now });
       return;
     }
     const unchangedMs = now - before.sinceMs;
     if (unchangedMs < this.options.settleMs) return;
+    let at = path;
     try {
-      await this.take(path, size);
-      this.seen.delete(path);
+      await this.checkComplete(path);
+      at = await claim(path);
+      // A new file of the old name must settle by itself.
+      if (at !== path) this.seen.delete(path);
+      await this.take(at, before);
     } catch (error) {
-      await this.failed(path, SaladError.from(error), unchangedMs);
+      await this.failed(at, SaladError.from(error), unchangedMs);
     }
   }
 
-  private async take(path: string, size: number): Promise<void> {
-    const { inbox, decoder, priority, events } = this.options;
-    await inbox.checkSpace();
-    // Refuses a file without its end, which another program may still be writing.
-    const file = await decoder.openFile(path, { maxPixels: PIXELS_MAX });
+  /** Refuses a file without its end, which another program may still be writing. */
+  private async checkComplete(path: string): Promise<void> {
+    await this.options.inbox.checkSpace();
+    const file = await this.options.decoder.openFile(path, { maxPixels: PIXELS_MAX });
     file.close();
+  }
+
+  /** Keeps a claimed file and removes it. One that was changed since it was seen stays: it has to settle again. */
+  private async take(path: string, seen: Version): Promise<void> {
+    const { inbox, priority, events } = this.options;
     const receiver = new Part10Receiver(inbox, priority);
+    const file = await open(path, 'r');
     try {
-      let bytes = 0;
-      for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES })) {
-        bytes += (chunk as Buffer).byteLength;
-        await receiver.write(chunk as Buffer);
-      }
-      if (bytes !== size) throw new SaladError('IMAGE_UNREADABLE', 'the file changes while it is read');
+      const isUnchanged = async () => isSame(seen, await file.stat({ bigint: true }));
+      if (!(await isUnchanged())) return;
+      for await (const chunk of chunksOf(file)) await receiver.write(chunk);
+      if (!(await isUnchanged())) return await receiver.discard();
       const { id, outcome, durationMs } = await receiver.keep();
       events.taken(id, outcome, durationMs);
+      // By a program that still has it open.
+      if (!(await isUnchanged())) return;
     } catch (error) {
       await receiver.discard();
       throw error;
+    } finally {
+      // Before the removal: NFS keeps the content of an open file under another name in the folder.
+      await file.close();
     }
-    await rm(path);
+    await unlink(path);
     await syncFolder(dirname(path));
   }
 
@@ -163,10 +215,26 @@ export class WatchedFolder {
   private async refuse(path: string): Promise<void> {
     const folder = join(this.options.path, REFUSED);
     const taken = new Set(await readdir(folder));
-    let name = basename(path);
-    for (let number = 2; taken.has(name); number++) name = `${basename(path)}.${number}`;
+    const own = unclaimedName(path);
+    let name = own;
+    for (let number = 2; taken.has(name); number++) name = `${own}.${number}`;
     await rename(path, join(folder, name));
     await syncFolder(folder);
     await syncFolder(dirname(path));
   }
+}
+
+/** The rest of a file. */
+async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
+  for (;;) {
+    // A new one each time: the receiver may keep it.
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES);
+    if (bytesRead === 0) return;
+    yield chunk.subarray(0, bytesRead);
+  }
+}
+
+function isSame(a: Version, b: Version): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs;
 }

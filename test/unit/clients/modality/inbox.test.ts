@@ -51,6 +51,7 @@ describe('inbox of the gateway', () => {
     keepFreeBytes: 1000,
     instanceBytesMax: 64 * 1024 * 1024,
     now: () => nowMs,
+    monotonicNow: () => nowMs,
     readDiskSpace: async () => space,
   };
 
