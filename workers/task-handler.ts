@@ -1,6 +1,6 @@
 /**
  * Worker thread. The function that piscina calls with each task: the queue orders the tasks, the runner performs them.
- * All of `workers/` runs in worker threads; the main thread's side is `src/pool`.
+ * All of `workers/` runs in worker threads and child processes. The main thread's side of this one is `src/pool`.
  */
 import { workerData } from 'node:worker_threads';
 import type { WorkerResult, WorkerSetup, WorkerTask } from '../src/pool/messages.js';

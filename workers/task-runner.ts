@@ -124,7 +124,7 @@ export class TaskRunner {
   /** @throws SaladError BUNDLE_INVALID where the engine does not reproduce the golden scores, or what the engine threw */
   private async addModel({ engine, model, pieceSize }: Task<'add'>): Promise<WorkerResult> {
     const { models } = this.setup;
-    // A thread that replaced a dead one may have it from its setup.
+    // A thread that replaced one that crashed may have it from its setup.
     if (!models.some(({ key }) => key === model.key)) models.push(model);
     try {
       const loaded = await this.modelOf(engine, model.key);

@@ -1,7 +1,7 @@
 /** Sends encoded requests as fast as a server takes them, and neither decodes nor keeps the answers. */
 import { once } from 'node:events';
 import { type CallOptions, Client, credentials, Metadata } from '@grpc/grpc-js';
-import { DOOR_KEY, type Door } from './doors.js';
+import { INPUT_FORM_KEY, type InputForm } from './input-forms.js';
 
 const sameBytes = (bytes: Buffer): Buffer => bytes;
 
@@ -17,19 +17,19 @@ export class PortClient {
   }
 
   /** @returns the encoded answers @throws ServiceError */
-  async answersOf(door: Door): Promise<readonly Buffer[]> {
+  async answersOf(form: InputForm): Promise<readonly Buffer[]> {
     const answers: Buffer[] = [];
-    await this.score(door, (answer) => answers.push(answer));
+    await this.score(form, (answer) => answers.push(answer));
     return answers;
   }
 
   /** Runs `streams` images at a time. @returns images that ended within the time, and their time in ms */
-  async run(door: Door, streams: number, durationMs: number): Promise<{ images: number; ms: number }> {
+  async run(form: InputForm, streams: number, durationMs: number): Promise<{ images: number; ms: number }> {
     const start = performance.now();
     let images = 0;
     const stream = async () => {
       while (performance.now() - start < durationMs) {
-        await this.score(door, () => {});
+        await this.score(form, () => {});
         images += 1;
       }
     };
@@ -41,14 +41,14 @@ export class PortClient {
     this.client.close();
   }
 
-  private async score(door: Door, onAnswer: (answer: Buffer) => void): Promise<void> {
-    const path = `/salad.v1.AnomalyScoring/${door.method}`;
+  private async score(form: InputForm, onAnswer: (answer: Buffer) => void): Promise<void> {
+    const path = `/salad.v1.AnomalyScoring/${form.method}`;
     const metadata = new Metadata();
-    metadata.set(DOOR_KEY, door.name);
+    metadata.set(INPUT_FORM_KEY, form.name);
     const options: CallOptions = {};
-    const [first] = door.requests;
-    if (first === undefined) throw new Error(`door ${door.name} has no request`);
-    if (door.method === 'ScoreImage') {
+    const [first] = form.requests;
+    if (first === undefined) throw new Error(`input form ${form.name} has no request`);
+    if (form.method === 'ScoreImage') {
       const call = this.client.makeServerStreamRequest(path, sameBytes, sameBytes, first, metadata, options);
       call.on('data', onAnswer);
       await once(call, 'end');
@@ -56,7 +56,7 @@ export class PortClient {
     }
     const call = this.client.makeBidiStreamRequest(path, sameBytes, sameBytes, metadata, options);
     call.on('data', onAnswer);
-    for (const request of door.requests) call.write(request);
+    for (const request of form.requests) call.write(request);
     call.end();
     await once(call, 'end');
   }

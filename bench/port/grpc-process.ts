@@ -1,6 +1,7 @@
 /**
  * A bare grpc-js server with the messages of salad.v1 and no other work: `node grpc-process.js FILE`. It decodes the
- * requests of a call, and answers with the messages that salad-serve gave for the same requests: FILE has them by door.
+ * requests of a call, and answers with the messages that salad-serve gave for the same requests: FILE has them by input
+ * form.
  */
 import { readFileSync } from 'node:fs';
 import { Server, ServerCredentials, type ServerDuplexStream, type ServerWritableStream } from '@grpc/grpc-js';
@@ -11,14 +12,14 @@ import {
   type StreamAcquisitionRequest,
   StreamAcquisitionResponse,
 } from '../../src/gen/salad/v1/anomaly_scoring.js';
-import { DOOR_KEY, type RecordedAnswers } from './doors.js';
+import { INPUT_FORM_KEY, type RecordedAnswers } from './input-forms.js';
 
 const [, , file = ''] = process.argv;
 const recorded = JSON.parse(readFileSync(file, 'utf8')) as RecordedAnswers;
 const answers = new Map(
-  Object.entries(recorded).map(([door, { method, messages }]) => {
+  Object.entries(recorded).map(([form, { method, messages }]) => {
     const decoder = method === 'ScoreImage' ? ScoreImageResponse : StreamAcquisitionResponse;
-    return [door, messages.map((message) => decoder.decode(Buffer.from(message, 'base64')))];
+    return [form, messages.map((message) => decoder.decode(Buffer.from(message, 'base64')))];
   }),
 );
 
@@ -26,7 +27,7 @@ type StreamCall = ServerDuplexStream<StreamAcquisitionRequest, StreamAcquisition
 type ImageCall = ServerWritableStream<ScoreImageRequest, ScoreImageResponse>;
 
 const answersOf = ({ metadata }: StreamCall | ImageCall) =>
-  answers.get(String(metadata.get(DOOR_KEY)[0])) ?? [];
+  answers.get(String(metadata.get(INPUT_FORM_KEY)[0])) ?? [];
 
 const server = new Server({ 'grpc.max_receive_message_length': -1 });
 server.addService(AnomalyScoringService, {

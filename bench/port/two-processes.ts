@@ -9,7 +9,7 @@ import { median, spread } from '../support/figures.js';
 import { NO_QUEUE_LIMIT, type ServerProcess, startProcess, startSalad } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
 import { PortClient } from './client.js';
-import type { Door } from './doors.js';
+import type { InputForm } from './input-forms.js';
 import { threadTime } from './thread-time.js';
 
 /** Connections, half of them to each of two processes. */
@@ -19,7 +19,7 @@ const LOAD_STREAMS = 64;
 
 export interface TwoProcessesOptions {
   readonly model: string;
-  readonly door: Door;
+  readonly form: InputForm;
   /** Of the servers. */
   readonly cores: string;
   readonly quick: boolean;
@@ -33,14 +33,14 @@ export async function measureTwoProcesses(options: TwoProcessesOptions): Promise
  * The images that the port could take in a second of CPU time of its busiest thread: other than the rate of this run, it
  * does not depend on how many cores are left for the clients. The engine answers at once.
  */
-async function measureCapacity({ door, cores, quick }: TwoProcessesOptions) {
+async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
   const [one, two] = await Promise.all([startInstant(1, cores), startInstant(2, cores)]);
   try {
-    for (const server of [one, two]) await run(door, server, quick ? 500 : 6000);
+    for (const server of [one, two]) await run(form, server, quick ? 500 : 6000);
     const runs: { one: PortRun; two: PortRun }[] = [];
     for (let repeat = 0; repeat < (quick ? 1 : 5); repeat++) {
       const durationMs = quick ? 500 : 3000;
-      runs.push({ one: await run(door, one, durationMs), two: await run(door, two, durationMs) });
+      runs.push({ one: await run(form, one, durationMs), two: await run(form, two, durationMs) });
     }
     const ratios = runs.map((each) => each.two.perBusySecond / each.one.perBusySecond);
     return {
@@ -71,7 +71,7 @@ function startInstant(processes: number, cores: string): Promise<ServerProcess> 
   return startProcess(process.execPath, [program, shippedModels()], cores, environment);
 }
 
-async function run(door: Door, server: ServerProcess, durationMs: number): Promise<PortRun> {
+async function run(form: InputForm, server: ServerProcess, durationMs: number): Promise<PortRun> {
   const clients = Array.from({ length: CONNECTIONS }, () => new PortClient(server.address));
   const children = serverProcesses(server.pid);
   const pids = children.length === 0 ? [server.pid] : children;
@@ -79,7 +79,7 @@ async function run(door: Door, server: ServerProcess, durationMs: number): Promi
   try {
     const before = portMs();
     const results = await Promise.all(
-      clients.map((client) => client.run(door, STREAMS_PER_CONNECTION, durationMs)),
+      clients.map((client) => client.run(form, STREAMS_PER_CONNECTION, durationMs)),
     );
     const busiestMs = Math.max(...portMs().map((ms, index) => ms - before[index]!));
     const images = results.reduce((sum, result) => sum + result.images, 0);

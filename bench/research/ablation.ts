@@ -1,6 +1,6 @@
 /**
- * Preset `gabor` taken apart on training normals and synthetic lesions (bench/research/validation.ts): no test folder is
- * opened. Deterministic except for its timings.
+ * The ablation of preset `gabor`, on training normals and synthetic lesions (bench/research/validation.ts): no test
+ * folder is opened. Deterministic except for its timings.
  */
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { loadDataset, withoutDuplicates } from '../../src/training/data/dataset.js';
 import { packageRoot } from '../../src/util/package-root.js';
 import type { BenchOptions } from '../support/options.js';
-import { ROWS } from './ingredients.js';
+import { ROWS } from './ablation-rows.js';
 import { type DecodedNormal, validatePlans, validationSets } from './validation.js';
 
 const SETS = ['zhanglab', 'cxr'] as const;

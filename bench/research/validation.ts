@@ -1,6 +1,6 @@
 /**
- * How settings are chosen (issue: "Protocol"): normals of some patients fit, normals of other patients are held out,
- * and lesions drawn into the held-out ones stand for disease. No test image and no diseased image is looked at.
+ * How settings are chosen: normals of some patients fit, normals of other patients are held out, and lesions drawn into
+ * the held-out ones take the place of disease. Neither test images nor images with disease are used.
  */
 import { join } from 'node:path';
 import type { Engine } from '../../src/engines/engine.js';
@@ -39,7 +39,7 @@ export interface ValidationFigures {
   readonly syn: number;
   /** Share of held-out normals flagged at 5 % and at 10 %; null where calibration is too small. */
   readonly flagged: { readonly '0.05': number | null; readonly '0.10': number | null };
-  /** The same normals with 1 % of white noise: AUROC against themselves (0.5 = not felt) and share flagged at 5 %. */
+  /** The same normals with 1 % of white noise: AUROC against themselves (0.5: no effect) and share flagged at 5 %. */
   readonly noise: { readonly auroc: number; readonly flagged: number | null };
   readonly bankRows: number;
   /** Of one core while nothing else runs; on a busy machine only good for ratios. */

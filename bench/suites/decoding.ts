@@ -48,7 +48,7 @@ async function measure({ side, bits, encode }: Kind, repeats: number): Promise<R
   const check = async () => (await readEncodedFile(bytes, LIMITS.maxPixels)).check();
   const all = () => decodeImage(bytes, LIMITS);
   const times: Record<'check' | 'decompress' | 'all', number[]> = { check: [], decompress: [], all: [] };
-  // The terms take turns, so that both meet the same neighbours; the first round warms up.
+  // The terms take turns, so that other programs on the machine slow them equally; the first round warms up.
   for (let round = 0; round <= repeats; round++) {
     for (const [name, work] of Object.entries({ check, decompress, all }) as [
       keyof typeof times,

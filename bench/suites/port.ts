@@ -1,7 +1,7 @@
 /**
  * Suite `port`: what one image costs at the port. A server whose engine answers at once is compared with a bare grpc-js
- * server that takes the same requests and sends the same answers, alternately, for every door; and two server processes
- * with one.
+ * server that takes the same requests and sends the same answers, alternately, for every input form; and two server
+ * processes with one.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
 import { PortClient } from '../port/client.js';
-import { type Door, doorsOf, type RecordedAnswers } from '../port/doors.js';
+import { type InputForm, inputForms, type RecordedAnswers } from '../port/input-forms.js';
 import { callTree, type Profile } from '../port/profile.js';
 import { threadTime } from '../port/thread-time.js';
 import { measureTwoProcesses } from '../port/two-processes.js';
@@ -21,8 +21,8 @@ import { phantomPixels } from '../support/workload.js';
 
 const MODEL = 'phantom';
 const STREAMS = 8;
-/** The door of the headline figure. */
-const HEADLINE = 'rows8';
+/** The input form of the main figure. */
+const MAIN_FORM = 'rows8';
 
 interface Run {
   readonly imagesPerSecond: number;
@@ -34,7 +34,7 @@ interface Run {
 
 export async function benchPort({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const { geometry } = await readBundle(join(shippedModels(), MODEL, '1'));
-  const doors = await doorsOf(MODEL, geometry, phantomPixels(geometry.workingSize));
+  const forms = await inputForms(MODEL, geometry, phantomPixels(geometry.workingSize));
   const plan = planCores();
   return withCores(plan.client, async () => {
     const salad = await startInstant(plan.server);
@@ -42,19 +42,19 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
     const file = join(scratch, 'answers.json');
     let bare: ServerProcess | undefined;
     try {
-      writeFileSync(file, JSON.stringify(await record(salad, doors)));
+      writeFileSync(file, JSON.stringify(await record(salad, forms)));
       bare = await startProcess(process.execPath, [program('grpc-process.js'), file], plan.server);
-      const figures: Record<string, DoorFigures> = {};
-      for (const door of doors) figures[door.name] = await compare(door, salad, bare, quick);
-      const headline = doors.find(({ name }) => name === HEADLINE);
+      const figures: Record<string, InputFormFigures> = {};
+      for (const form of forms) figures[form.name] = await compare(form, salad, bare, quick);
+      const mainForm = forms.find(({ name }) => name === MAIN_FORM);
       return {
         model: MODEL,
         streams: STREAMS,
-        overGrpcRatio: figures[HEADLINE]?.overGrpcRatio,
+        overGrpcRatio: figures[MAIN_FORM]?.overGrpcRatio,
         doors: figures,
-        ...(headline &&
-          (await measureTwoProcesses({ model: MODEL, door: headline, cores: plan.server, quick }))),
-        profile: headline && (await profile(headline, join(scratch, 'port.cpuprofile'), plan.server, quick)),
+        ...(mainForm &&
+          (await measureTwoProcesses({ model: MODEL, form: mainForm, cores: plan.server, quick }))),
+        profile: mainForm && (await profile(mainForm, join(scratch, 'port.cpuprofile'), plan.server, quick)),
       };
     } finally {
       await Promise.all([salad.stop(), bare?.stop()]);
@@ -71,26 +71,34 @@ function startInstant(cores: string, profile?: string): Promise<ServerProcess> {
   return startProcess(process.execPath, args, cores, { ...NO_QUEUE_LIMIT, SALAD_LOG_LEVEL: 'warn' });
 }
 
-/** The call tree of the port's thread while images arrive at one door. @param file where the profile is written */
-async function profile(door: Door, file: string, cores: string, quick: boolean): Promise<readonly string[]> {
+/**
+ * The call tree of the port's thread while images arrive in one input form.
+ * @param file where the profile is written
+ */
+async function profile(
+  form: InputForm,
+  file: string,
+  cores: string,
+  quick: boolean,
+): Promise<readonly string[]> {
   const server = await startInstant(cores, file);
   try {
-    await measure(door, server, quick ? 500 : 5000);
+    await measure(form, server, quick ? 500 : 5000);
     process.kill(server.pid, 'SIGUSR2');
-    await measure(door, server, quick ? 500 : 10_000);
+    await measure(form, server, quick ? 500 : 10_000);
   } finally {
     await server.stop();
   }
   return callTree(JSON.parse(readFileSync(file, 'utf8')) as Profile);
 }
 
-async function record(server: ServerProcess, doors: readonly Door[]): Promise<RecordedAnswers> {
+async function record(server: ServerProcess, forms: readonly InputForm[]): Promise<RecordedAnswers> {
   const client = new PortClient(server.address);
   try {
     const recorded: Record<string, RecordedAnswers[string]> = {};
-    for (const door of doors) {
-      const messages = (await client.answersOf(door)).map((answer) => answer.toString('base64'));
-      recorded[door.name] = { method: door.method, messages };
+    for (const form of forms) {
+      const messages = (await client.answersOf(form)).map((answer) => answer.toString('base64'));
+      recorded[form.name] = { method: form.method, messages };
     }
     return recorded;
   } finally {
@@ -98,32 +106,32 @@ async function record(server: ServerProcess, doors: readonly Door[]): Promise<Re
   }
 }
 
-interface DoorFigures {
+interface InputFormFigures {
   readonly overGrpcRatio: number;
   readonly [figure: string]: unknown;
 }
 
 async function compare(
-  door: Door,
+  form: InputForm,
   salad: ServerProcess,
   bare: ServerProcess,
   quick: boolean,
-): Promise<DoorFigures> {
+): Promise<InputFormFigures> {
   // V8 optimises the code of a server only after thousands of messages.
-  for (const server of [salad, bare]) await measure(door, server, quick ? 500 : 6000);
+  for (const server of [salad, bare]) await measure(form, server, quick ? 500 : 6000);
   const runs: { salad: Run; bare: Run }[] = [];
   for (let repeat = 0; repeat < (quick ? 1 : 5); repeat++) {
     const durationMs = quick ? 500 : 3000;
     runs.push({
-      salad: await measure(door, salad, durationMs),
-      bare: await measure(door, bare, durationMs),
+      salad: await measure(form, salad, durationMs),
+      bare: await measure(form, bare, durationMs),
     });
   }
   const of = (pick: (run: (typeof runs)[number]) => number) => median(runs.map(pick));
   const ratios = runs.map((run) => run.salad.portMs / run.bare.portMs);
   return {
-    requests: door.requests.length,
-    requestBytes: door.requests.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    requests: form.requests.length,
+    requestBytes: form.requests.reduce((sum, { byteLength }) => sum + byteLength, 0),
     salad: {
       imagesPerSecond: of((run) => run.salad.imagesPerSecond),
       portMs: of((run) => run.salad.portMs),
@@ -140,11 +148,11 @@ async function compare(
   };
 }
 
-async function measure(door: Door, server: ServerProcess, durationMs: number): Promise<Run> {
+async function measure(form: InputForm, server: ServerProcess, durationMs: number): Promise<Run> {
   const client = new PortClient(server.address);
   try {
     const before = threadTime(server.pid);
-    const { images, ms } = await client.run(door, STREAMS, durationMs);
+    const { images, ms } = await client.run(form, STREAMS, durationMs);
     const after = threadTime(server.pid);
     const portMs = (after.main - before.main) / images;
     const otherMs = (after.all - before.all) / images - portMs;

@@ -28,7 +28,7 @@ interface Run {
 }
 
 /** Scores one image. */
-type Door = () => Promise<void>;
+type ScoreOne = () => Promise<void>;
 
 export async function benchProtocols({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();
@@ -43,14 +43,14 @@ export async function benchProtocols({ quick }: BenchOptions): Promise<Record<st
     try {
       const results: Record<string, unknown> = { model: MODEL, streams: STREAMS, repeats };
       for (const size of SIZES) {
-        const doors = openDoors(server.address, size);
-        const runs: Record<keyof typeof doors.score, Run[]> = { saladV1: [], openInference: [] };
+        const protocols = openProtocols(server.address, size);
+        const runs: Record<keyof typeof protocols.score, Run[]> = { saladV1: [], openInference: [] };
         for (let repeat = 0; repeat < repeats; repeat++) {
           for (const name of ['saladV1', 'openInference'] as const) {
-            runs[name].push(await measure(server, doors.score[name], durationMs));
+            runs[name].push(await measure(server, protocols.score[name], durationMs));
           }
         }
-        doors.close();
+        protocols.close();
         results[`${size} x ${size}`] = compare(runs.saladV1, runs.openInference);
       }
       return results;
@@ -60,7 +60,7 @@ export async function benchProtocols({ quick }: BenchOptions): Promise<Record<st
   });
 }
 
-function openDoors(address: string, size: number) {
+function openProtocols(address: string, size: number) {
   const pixels = Buffer.from(phantomPixels(size));
   const salad = new AnomalyScoringClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
   const inference = new GRPCInferenceServiceClient(address, credentials.createInsecure(), CHANNEL_OPTIONS);
@@ -74,14 +74,14 @@ function openDoors(address: string, size: number) {
     inputs: [{ name: 'image', datatype: 'UINT8', shape: [1n, BigInt(size), BigInt(size), 1n] }],
     rawInputContents: [pixels],
   });
-  const saladV1: Door = () =>
+  const saladV1: ScoreOne = () =>
     new Promise((resolve, reject) => {
       const call = salad.scoreImage(scoreRequest);
       call.on('data', () => undefined);
       call.on('error', reject);
       call.on('end', resolve);
     });
-  const openInference: Door = () =>
+  const openInference: ScoreOne = () =>
     new Promise((resolve, reject) => {
       inference.modelInfer(inferRequest, (error) => (error === null ? resolve() : reject(error)));
     });
@@ -95,7 +95,7 @@ function openDoors(address: string, size: number) {
 }
 
 /** Images one after another in each of several streams. */
-async function measure(server: ServerProcess, score: Door, durationMs: number): Promise<Run> {
+async function measure(server: ServerProcess, score: ScoreOne, durationMs: number): Promise<Run> {
   const startMs = performance.now() + WARM_UP_MS;
   const endMs = startMs + durationMs;
   const cpu = new CpuWindow(server.pid, WARM_UP_MS, durationMs);

@@ -6,7 +6,7 @@ import { initialiseWeights } from '../../src/network/initialise.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
 import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
-import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
+import { learnedPlan } from '../../src/training/encoders/salad/salad-presets.js';
 import { encoderOf } from '../../src/training/encoders/salad/trainable-network.js';
 import { versionDirectory } from '../../src/training/fit/output-folder.js';
 import { findPreset } from '../../src/training/fit/preset-registry.js';

@@ -22,7 +22,7 @@ line.
 | exit code | means | such as |
 |---|---|---|
 | 0 | success | every image was scored |
-| 1 | the work failed | an image was not scored, or none; a server is away or refuses; a check or objective does not hold |
+| 1 | the work failed | an image was not scored, or none; a server is unreachable or refuses; a check or objective does not hold |
 | 2 | wrong usage or configuration | a flag, setting or key file; a file, folder or model that the command line names and that is not there; a folder without images |
 | 130 | interrupted | Ctrl-C or SIGTERM; partial results are kept |
 

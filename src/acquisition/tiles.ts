@@ -1,4 +1,4 @@
-/** Tiles scored on their own: pieces of a working image that the caller cut, without an image that they belong to. */
+/** Tiles scored alone: rectangles of a working image that the caller cut, without an image that they belong to. */
 import type { PriorityClass } from '../batching/index.js';
 import { abortError, throwIfAborted } from '../errors/abort.js';
 import { SaladError } from '../errors/index.js';

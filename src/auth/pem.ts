@@ -38,7 +38,7 @@ function isReadable(text: string, wanted: PemKind): boolean {
   }
 }
 
-/** What the file holds, where that tells which mistake was made. */
+/** What the file holds, where that shows which mistake was made. */
 function instead(text: string, wanted: PemKind): string {
   if (text.trim() === '') return ': it is empty';
   const other = wanted === 'certificate' ? 'private key' : 'certificate';

@@ -1,7 +1,7 @@
 /**
- * Tells overload from a burst. After a burst the queue becomes short again within about a second; where it does not,
- * more work arrives than the engines can do, and a longer queue would only make every answer later. The idea is that of
- * CoDel (RFC 8289): judge a queue by whether it was short lately, not by its length.
+ * Distinguishes overload from a burst. After a burst the queue becomes short again within about a second; where it does
+ * not, more work arrives than the engines can do, and a longer queue would only make every answer later. The idea is that
+ * of CoDel (RFC 8289): judge a queue by whether it was short lately, not by its length.
  */
 
 /** The queue was short within this time: a burst. In ms. */

@@ -65,7 +65,9 @@ export const manifestSchema = z.strictObject({
   calibration: calibrationSchema,
   plausibility: plausibilitySchema
     .optional()
-    .describe('Tells images that the model does not know; with the tensors of plausibility.safetensors.'),
+    .describe(
+      'Recognises images of a kind that the model does not know; with the tensors of plausibility.safetensors.',
+    ),
   training: trainingSchema,
   goldenTolerance: z
     .number()

@@ -1,4 +1,4 @@
-/** Tells cheaply whether the files of a bundle may have changed: without reading them, and on network volumes too. */
+/** Finds whether the files of a bundle may have changed, without reading them; works on network volumes too. */
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 

@@ -108,7 +108,10 @@ export const ERROR_REASONS = {
   QUOTA_EXCEEDED: ['resourceExhausted', 'The identity or address has used its quota or share; retry later.'],
   DRAINING: ['unavailable', 'The server is shutting down; retry on another instance.'],
   DEADLINE_EXCEEDED: ['deadlineExceeded', "The call's deadline passed before it was done."],
-  IDLE_TIMEOUT: ['deadlineExceeded', 'The client sent nothing for longer than the idle timeout.'],
+  IDLE_TIMEOUT: [
+    'deadlineExceeded',
+    'The client sent nothing, or read nothing, for longer than the idle timeout.',
+  ],
   CANCELLED: ['cancelled', 'The caller cancelled.'],
   ENGINE_UNAVAILABLE: [
     'failedPrecondition',

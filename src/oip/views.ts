@@ -2,7 +2,7 @@
 import type { ServedModel } from '../acquisition/index.js';
 import { callerText, SaladError } from '../errors/index.js';
 
-/** `image`: whole images of any size. `tiles`: pieces of the working image. `classify`: images of a fixed size. */
+/** `image`: whole images of any size. `tiles`: rectangles of the working image. `classify`: images of a fixed size. */
 export type View = 'image' | 'tiles' | 'classify';
 
 export interface ModelView {

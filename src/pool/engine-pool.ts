@@ -12,8 +12,8 @@ import type { EngineStart } from './engine-starter.js';
 import { Failover, type FailoverCounts, WARM_UP_MS } from './failover.js';
 import { EngineLoss } from './messages.js';
 import type { PoolModel, PoolModelStatus } from './models.js';
-import { proveModel } from './prove-model.js';
 import { startWorkerSet, type WorkerSetOptions } from './start-worker-set.js';
+import { tryModel } from './try-model.js';
 import type { PoolSlot, WorkerSet } from './worker-set.js';
 
 export type { PoolModel, PoolModelStatus } from './models.js';
@@ -160,7 +160,7 @@ export class EnginePool {
   }
 
   /**
-   * Adds a model while the pool serves: proves it in a thread of its own, then loads it in every thread of the engine
+   * Adds a model while the pool serves: tries it in a thread of its own, then loads it in every thread of the engine
    * that serves, one after another, and of the standby.
    * @param similar a model that is served and whose batches take as long, such as another version with the same network
    * @throws SaladError BUNDLE_INVALID; ENGINE_FAILED where no engine serves now, or one was lost meanwhile
@@ -173,7 +173,7 @@ export class EnginePool {
       let set = this.servingSet();
       // The standby may have taken over meanwhile.
       for (; !set.has(model.key); set = this.servingSet()) {
-        await set.add(model, await this.prove(model, set, similar));
+        await set.add(model, await this.try(model, set, similar));
       }
       this.models = [...this.models, model];
       await this.addToStandby(model, similar);
@@ -201,15 +201,15 @@ export class EnginePool {
   }
 
   /** @returns its batch sizes; undefined where the engine owns its device, so that no other thread may try the model */
-  private async prove(model: PoolModel, set: WorkerSet, similar = ''): Promise<PoolModelStatus | undefined> {
+  private async try(model: PoolModel, set: WorkerSet, similar = ''): Promise<PoolModelStatus | undefined> {
     const { engine } = set;
     const measured = set.statuses.get(similar);
     if (set.ownsDevice) return measured;
-    return proveModel({ ...this.options, watchdogMs: watchdogMsOf(this.options) }, model, {
+    return tryModel({ ...this.options, watchdogMs: watchdogMsOf(this.options) }, model, {
       engine,
       preference: this.options.engine,
       warmUpMs: WARM_UP_MS,
-      limitMs: PROOF_LIMIT_MS,
+      limitMs: TRIAL_LIMIT_MS,
       similar: measured,
       onError: (error) => this.logger.warn({ err: error, model: model.key }, 'a model that was tried failed'),
     });
@@ -220,7 +220,7 @@ export class EnginePool {
     const { standby } = this.failover;
     if (standby === undefined || standby.has(model.key)) return;
     try {
-      await standby.add(model, await this.prove(model, standby, similar));
+      await standby.add(model, await this.try(model, standby, similar));
     } catch (error) {
       const { engine } = standby;
       this.logger.warn(
@@ -238,7 +238,7 @@ export class EnginePool {
 }
 
 /** A thread of low priority may be slow on a busy machine; only the caller of `add` waits for it. */
-const PROOF_LIMIT_MS = 300_000;
+const TRIAL_LIMIT_MS = 300_000;
 
 function watchdogMsOf({ watchdogMs = 5000 }: Pick<EnginePoolOptions, 'watchdogMs'>): number {
   return watchdogMs;

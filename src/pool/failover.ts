@@ -28,7 +28,7 @@ export interface FailoverCounts {
 export const WARM_UP_MS = 600;
 /** Warm-up budget while acquisitions wait for an engine: a less exact batch plan, sooner. */
 const TAKE_OVER_WARM_UP_MS = 150;
-/** A start that takes longer to end goes on beside the end of the rest: nothing ends a native engine that loads. */
+/** A start that takes longer to end is not waited for: a native engine cannot be interrupted while it loads. */
 const START_END_MS = 1000;
 
 export class Failover {

@@ -27,8 +27,8 @@ export interface WorkerModel {
 }
 
 /**
- * The data each worker gets at its start; a worker that replaces a dead one gets the same. Both sides change `models` as
- * models are added and removed: what is not listed is not kept in memory.
+ * The data each worker gets at its start; a worker that replaces one that crashed gets the same. Both sides change
+ * `models` as models are added and removed: what is not listed is not kept in memory.
  */
 export interface WorkerSetup {
   readonly models: WorkerModel[];

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
 import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
 import { allocateSlots, slotBytes } from './slots.js';
-import { LimitPassed, withinLimit } from './time-limit.js';
+import { LimitPassed, withinLimit } from './wait-limit.js';
 import { WorkerSet } from './worker-set.js';
 import { ALL_SLOTS_PER_WORKER, unexpected, WorkerThreads, workerEntry } from './worker-threads.js';
 
@@ -44,7 +44,7 @@ export interface StartOptions {
   readonly measured?: ReadonlyMap<string, PoolModelStatus>;
   /** The start fails where the engine is not ready by then. @default no limit */
   readonly limitMs?: number;
-  /** Receives errors raised outside a run, such as a worker that died idle. */
+  /** Receives errors raised outside a run, such as a worker that crashed while it was idle. */
   readonly onError: (error: Error) => void;
 }
 

@@ -14,7 +14,7 @@ import {
 import type { ModelSlot } from './model-slot.js';
 import { fitIntoSlots, type PoolModel, type PoolModelStatus } from './models.js';
 import { SetSlots } from './set-slots.js';
-import { LimitPassed, withinLimit } from './time-limit.js';
+import { LimitPassed, withinLimit } from './wait-limit.js';
 import { measureModel, planBatches, planWithin } from './warm-up.js';
 import { Watchdog } from './watchdog.js';
 import { ALL_SLOTS_PER_WORKER, type Thread, unexpected, type WorkerThreads } from './worker-threads.js';
@@ -179,7 +179,7 @@ export class WorkerSet {
    * Adds a model to every thread, one after another, while the set serves: loads it, runs its golden check and a batch.
    * @param plan its batch sizes, as measured in another set of this engine; absent: as its first batches suggest
    * @throws SaladError BUNDLE_INVALID, or what the engine threw; no thread keeps the model then. EngineLoss where a
-   *   thread died or hangs: the whole set is lost.
+   *   thread crashed or hangs: the whole set is lost.
    */
   async add(model: PoolModel, plan?: PoolModelStatus): Promise<void> {
     const added = fitIntoSlots(model, this.maxBatchSize, this.threads.setup.slots);

@@ -1,5 +1,5 @@
 /**
- * Looks at the models folders again and again, and serves what they hold. It compares paths, sizes and times instead of
+ * Polls the models folders, and serves what they hold. It compares paths, sizes and times instead of
  * waiting for events of the file system, which network volumes do not send.
  */
 import { type Candidate, listModelFolders, modelKey } from '../bundle/model-folders.js';
@@ -22,16 +22,16 @@ export interface FolderWatchParts {
 
 /**
  * What was last seen of a version. `tried`: it was refused once, perhaps because it was still being copied; it is tried
- * again at the next look. `refused`, `held`: it is left alone until its files change.
+ * again at the next poll. `refused`, `ignored`: it is left alone until its files change.
  */
 interface Seen {
-  /** Undefined until the next look. */
+  /** Undefined until the next poll. */
   readonly signature: string | undefined;
-  readonly verdict: 'serving' | 'tried' | 'refused' | 'held';
+  readonly verdict: 'serving' | 'tried' | 'refused' | 'ignored';
 }
 
-/** A version that is missing this often is unloaded: a folder may be missing while another replaces it. */
-const MISSING_LOOKS = 2;
+/** A version that is missing in so many polls is unloaded: a folder may be missing while another replaces it. */
+const MISSING_POLLS = 2;
 
 export class FolderWatch {
   private readonly seen = new Map<string, Seen>();
@@ -39,7 +39,7 @@ export class FolderWatch {
   /** Loaded by a call: served whatever the policy says. */
   private readonly requested = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
-  private looking: Promise<void> = Promise.resolve();
+  private polling: Promise<void> = Promise.resolve();
   private isClosed = false;
   private lastFailure = '';
 
@@ -48,14 +48,14 @@ export class FolderWatch {
   start(): void {
     if (this.isClosed) return;
     this.timer = setTimeout(() => {
-      this.looking = this.look().finally(() => this.start());
+      this.polling = this.poll().finally(() => this.start());
     }, this.parts.intervalMs).unref();
   }
 
   async close(): Promise<void> {
     this.isClosed = true;
     clearTimeout(this.timer);
-    await this.looking;
+    await this.polling;
   }
 
   /** A call has loaded this version. */
@@ -65,13 +65,13 @@ export class FolderWatch {
   }
 
   /** A call has unloaded this version: it is left alone until its files change. */
-  hold(key: string): void {
+  ignoreUntilChanged(key: string): void {
     this.requested.delete(key);
-    this.seen.set(key, { signature: undefined, verdict: 'held' });
+    this.seen.set(key, { signature: undefined, verdict: 'ignored' });
   }
 
-  /** One look at the folders. Never rejects. */
-  async look(): Promise<void> {
+  /** Reads the folders once. Never rejects. */
+  async poll(): Promise<void> {
     const { directories, logger } = this.parts;
     try {
       const byName = candidatesByName(await listModelFolders(directories));
@@ -122,11 +122,11 @@ export class FolderWatch {
       if (!isUnchanged) await this.checkContent(candidate, signature);
       return true;
     }
-    if (seen?.verdict === 'held' && seen.signature === undefined) {
-      this.seen.set(key, { signature, verdict: 'held' });
+    if (seen?.verdict === 'ignored' && seen.signature === undefined) {
+      this.seen.set(key, { signature, verdict: 'ignored' });
       return false;
     }
-    if (isUnchanged && (seen.verdict === 'refused' || seen.verdict === 'held')) return false;
+    if (isUnchanged && (seen.verdict === 'refused' || seen.verdict === 'ignored')) return false;
     try {
       await loader.load(candidate);
       this.seen.set(key, { signature, verdict: 'serving' });
@@ -152,7 +152,7 @@ export class FolderWatch {
     const loaded = table.loaded(key);
     if (loaded === undefined) return;
     const reason = await contentFault(candidate, loaded).catch(() => undefined);
-    // A manifest that cannot be read may be in the middle of a copy; it is looked at again.
+    // A manifest that cannot be read may be in the middle of a copy; it is read again at the next poll.
     if (reason === undefined) return;
     if (reason !== '') logger.warn({ model: key }, reason);
     table.setReason(key, reason);
@@ -164,9 +164,9 @@ export class FolderWatch {
     const { table, loader, logger } = this.parts;
     for (const { key, state } of table.versions) {
       if (present.has(key) || state === 'loading' || state === 'unloading') continue;
-      const looks = (this.missing.get(key) ?? 0) + 1;
-      this.missing.set(key, looks);
-      if (looks < MISSING_LOOKS) continue;
+      const polls = (this.missing.get(key) ?? 0) + 1;
+      this.missing.set(key, polls);
+      if (polls < MISSING_POLLS) continue;
       this.seen.delete(key);
       this.requested.delete(key);
       if (state === 'refused') {
@@ -175,7 +175,7 @@ export class FolderWatch {
       } else if (table.serving.length > 1) {
         this.missing.delete(key);
         loader.unload(key);
-      } else if (looks === MISSING_LOOKS) {
+      } else if (polls === MISSING_POLLS) {
         logger.warn({ model: key }, 'the folder of the last model is gone; the model still serves');
       }
     }

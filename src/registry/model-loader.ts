@@ -1,6 +1,6 @@
 /**
  * Loads and unloads versions while others serve, one after another. A version is read and hashed in a separate thread,
- * proven by its golden check, loaded in every worker, and then serves at once for all new acquisitions.
+ * checked with its golden batch, loaded in every worker, and then serves at once for all new acquisitions.
  */
 import type { ServedModel } from '../acquisition/index.js';
 import type { Bundle } from '../bundle/bundle.js';
@@ -80,7 +80,7 @@ export class ModelLoader {
     const startedAt = performance.now();
     table.setLoading(candidate);
     try {
-      const model = await this.readAndProve(candidate);
+      const model = await this.readAndTry(candidate);
       table.setServing(model);
       const loadMs = Math.round(performance.now() - startedAt);
       telemetry.modelLoaded(key, 'loaded', loadMs);
@@ -96,7 +96,7 @@ export class ModelLoader {
     }
   }
 
-  private async readAndProve(candidate: Candidate): Promise<ServedModel> {
+  private async readAndTry(candidate: Candidate): Promise<ServedModel> {
     const { pool, table, precision, serve } = this.parts;
     const bundle = await readBundleInThread(candidate.directory, candidate);
     const similar = table.serving.find(

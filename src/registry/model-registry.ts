@@ -209,7 +209,7 @@ export class ModelRegistry {
     }
     for (const key of keys) {
       // First, so that the watch does not load it again.
-      this.watch.hold(key);
+      this.watch.ignoreUntilChanged(key);
       this.loader.unload(key);
     }
     return meant;

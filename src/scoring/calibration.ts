@@ -218,7 +218,7 @@ export function fitImageTables(
   };
 }
 
-/** Tells two views apart: the names, and the logistic function of the mean embedding. */
+/** Distinguishes two views: the names, and the logistic function of the mean embedding. */
 export type ViewModel = Pick<NonNullable<CalibrationTables['secondView']>, 'names' | 'weights' | 'bias'>;
 
 /** Fits the tables of the cells; with a view model, one for the images of each view. */

@@ -18,7 +18,7 @@ import { drain } from './drain.js';
 import type { ServerGroup } from './group.js';
 import { anomalyScoringHandlers } from './handlers/anomaly-scoring.js';
 import { CallTracker } from './handlers/call-tracker.js';
-import { modelRegistryHandlers } from './handlers/model-registry.js';
+import { modelRegistryHandlers } from './handlers/model-registry-service.js';
 import { OpenCalls } from './handlers/open-calls.js';
 import { OPEN_INFERENCE_SERVICE, openInferenceHandlers } from './handlers/open-inference.js';
 import { Health, type ServingState } from './health.js';

@@ -7,7 +7,7 @@ import { runSalad } from '../support/in-process-salad.js';
 import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
 describe('salad models inspect', () => {
-  it('prints no encoded data and no long fractions for people, and all of them with --json', async () => {
+  it('prints neither encoded data nor long fractions, and all of them with --json', async () => {
     const { stdout } = await runSalad('models', 'inspect', 'chest-adult@2');
     assert.match(
       stdout,

@@ -1,4 +1,4 @@
-/** The same images through every door of the command line. */
+/** The same images in every input form of the command line. */
 import assert from 'node:assert/strict';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { type ServeProcess, salad, startServe } from '../support/salad.js';
 
 describe('images in every mode of the command line', function () {
   this.timeout(300_000);
-  const directory = mkdtempSync(join(tmpdir(), 'salad-doors-'));
+  const directory = mkdtempSync(join(tmpdir(), 'salad-input-forms-'));
   const data = join(directory, 'data');
   let jpeg: Buffer;
   let server: ServeProcess;

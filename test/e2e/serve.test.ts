@@ -142,7 +142,7 @@ describe('salad serve', function () {
         client.scoreAcquisition(smallHeader(id), async function* () {
           yield* chunks.slice(0, 4);
           if (id === 'begun') signal('SIGSTOP');
-          // Into the hands of the kernel, while the server is stopped.
+          // The time that the kernel needs to take the messages, while the server is stopped.
           await sleep(50);
           yield* chunks.slice(4);
         }),

@@ -248,7 +248,7 @@ describe('the TypeScript client’s retry', function () {
       const source = async function* () {
         calls += 1;
         yield* chunks.slice(0, 5);
-        // In the middle of the first two attempts the line goes dead.
+        // In the middle of the first two attempts the connection is reset.
         if (calls <= 2) {
           proxy.reset();
           await never();

@@ -105,7 +105,7 @@ describe('salad evaluate', function () {
     }
   });
 
-  it('reports floors, the local part of the score and the place of the top patch', () => {
+  it('reports the one-number baselines, the local part of the score and the place of the top patch', () => {
     assert.deepEqual(Object.keys(result.floors), ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize']);
     assert.deepEqual(result.all.floors, result.floors);
     assert.equal(result.localAuroc, result.all.localAuroc);

@@ -19,7 +19,7 @@ import { aggregateImage } from '../../src/scoring/calibration.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
 import type { TrainingPlan, TrainingProgress } from '../../src/training/encoders/preset.js';
 import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
-import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
+import { learnedPlan } from '../../src/training/encoders/salad/salad-presets.js';
 import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
 import { evaluationReport } from '../../src/training/evaluate/report.js';
 import { findPreset } from '../../src/training/fit/preset-registry.js';

@@ -9,7 +9,10 @@ import sharp, { type Sharp } from 'sharp';
 import { root } from '../support/salad.js';
 
 const MIB = 1024 * 1024;
-/** Pieces of inflated data and rows of grey that V8 has not collected yet: docs/explanation/memory.md has 96 MiB for a server. */
+/**
+ * Parts of inflated data and rows of grey that V8 has not collected yet: docs/explanation/memory.md has 128 MiB for a
+ * server.
+ */
 const GARBAGE_BYTES = 64 * MIB;
 
 interface Measured {

@@ -1,4 +1,4 @@
-/** A server that looks at its models folders, through the port: versions come and go without a call or a restart. */
+/** A server that polls its models folders, through the port: versions come and go without a call or a restart. */
 import assert from 'node:assert/strict';
 import {
   cp,
@@ -56,8 +56,8 @@ describe('a watched models folder', function () {
       }
     });
   const count = (message: RegExp) => log.lines.filter(({ msg }) => message.test(msg)).length;
-  /** Looks at the folders are not announced; this many of them are over after this time. */
-  const looks = (number: number) => new Promise((resolve) => setTimeout(resolve, number * POLL_MS * 2));
+  /** Polls of the folders are not announced; this many of them are over after this time. */
+  const polls = (number: number) => new Promise((resolve) => setTimeout(resolve, number * POLL_MS * 2));
 
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'salad-watch-'));
@@ -105,7 +105,7 @@ describe('a watched models folder', function () {
     await rename(bad.directory, join(models, 'small', '2'));
     await settled('small@1 serving*', /^small@2 refused: .*golden scores differ/);
     await eventually(() => assert.equal(count(/a model bundle was refused/), 1));
-    await looks(5);
+    await polls(5);
     assert.equal(count(/a model bundle was refused/), 1);
     assert.equal((await score())?.version, 1);
     const good = await writeSmallBundle(join(root, 'correct'), { version: 2 });
@@ -160,7 +160,7 @@ describe('a watched models folder', function () {
     await rm(models, { recursive: true });
     await mkdir(models);
     await log.line(/models folders were not read/);
-    await looks(5);
+    await polls(5);
     assert.deepEqual(await registry.states(), ['small@1 serving*']);
     assert.equal(count(/models folders were not read/), 1);
     assert.equal((await score())?.version, 1);
@@ -184,10 +184,10 @@ describe('a watched models folder', function () {
     assert.deepEqual(await registry.states(), ['small@2 serving', 'small@3 serving*']);
     await registry.unload('small', 3);
     await registry.load('small', 1);
-    await looks(5);
+    await polls(5);
     assert.deepEqual(await registry.states(), ['small@1 serving', 'small@2 serving*']);
     const loaded = (await score())?.bundleSha256;
-    // At once: a version that is missing in two looks is unloaded.
+    // At once: a version that is missing in two polls is unloaded.
     const other = await writeSmallBundle(join(root, 'other'), { version: 2, width: 12 });
     await rename(join(models, 'small', '2'), join(root, 'aside'));
     await rename(other.directory, join(models, 'small', '2'));

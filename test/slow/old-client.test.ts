@@ -69,7 +69,7 @@ describe(`the client of ${COMMIT}`, () => {
       );
       assert.ok(Number.isFinite(before?.imageScore));
       assert.equal(before?.imageScore, now?.imageScore);
-      // `corners` is younger than this client.
+      // The field `corners` was added after this client was made.
       assert.deepEqual(
         before?.topPatches,
         now?.topPatches.map(({ corners: _, ...patch }) => patch),

@@ -8,7 +8,7 @@ import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
 const ACQUISITIONS = 100;
 const CONNECTIONS = 4;
-/** An acquisition is sent over about this long, so that all are under way when the server dies. */
+/** An acquisition is sent over about this long, so that all are under way when the server is killed. */
 const ACQUISITION_MS = 1600;
 
 describe('a server killed and restarted under 100 acquisitions', function () {

@@ -37,7 +37,7 @@ export function withFrame(
   return out;
 }
 
-/** A PNG whose header, its checksum mended, says other sizes than its data have. */
+/** A PNG whose header gives other sizes than its data have; the checksum of the header is correct. */
 export function withHeader(
   png: Uint8Array,
   change: (rows: number, columns: number) => [number, number],

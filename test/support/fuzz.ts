@@ -1,4 +1,4 @@
-/** Malformed streams: what a broken, hostile or unlucky client sends. Everything follows from one seed. */
+/** Malformed streams: what a faulty or hostile client, or a bad connection, sends. Everything follows from one seed. */
 import type { ClientHttp2Session } from 'node:http2';
 import { ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';

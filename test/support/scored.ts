@@ -57,7 +57,7 @@ export async function scoreSmall(
   return { aggregate, patches, attempts };
 }
 
-/** Equal but for the order of float32 sums, which depends on the batch a tile rode in; ids may differ. */
+/** Equal but for the order of float32 sums, which depends on the batch that a tile was scored in; ids may differ. */
 export function assertSame(one: Scored, other: Scored): void {
   const [a, b] = [essence(one.aggregate), essence(other.aggregate)];
   assert.ok(Math.abs(a.imageScore - b.imageScore) <= 1e-4, `${a.imageScore} is not ${b.imageScore}`);

@@ -96,6 +96,16 @@ describe('architecture', () => {
     assert.deepEqual(unused, []);
   });
 
+  it('lists every folder above those that it imports', () => {
+    const rows = FOLDERS.map(({ folder }) => folder);
+    const upwards = FOLDERS.flatMap(({ folder, imports: allowed }, row) =>
+      allowed
+        .filter((to) => to !== 'src/gen' && rows.indexOf(to) < row)
+        .map((to) => `${folder} imports ${to}, which stands above it or has no row`),
+    );
+    assert.deepEqual(upwards, []);
+  });
+
   it('has no import cycle between folders', () => {
     assert.equal(findCycle(graphOf(imports, dirname))?.join(' -> '), undefined);
   });

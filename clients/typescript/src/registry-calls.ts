@@ -26,7 +26,7 @@ export interface ModelVersion {
   readonly isDefault: boolean;
   /** Acquisitions that used it when the server answered. */
   readonly acquisitions: number;
-  /** Why it was refused, or what else is wrong with it; for people. */
+  /** Why it was refused, or what else is wrong with it; human-readable. */
   readonly reason: string;
 }
 

@@ -138,7 +138,7 @@ function printResult(detail: EvaluationDetail): void {
   const { implausible } = evaluation;
   if (implausible.normal + implausible.abnormal > 0) {
     print(
-      `indeterminate, because the model does not know such images: ${implausible.normal} normal and ` +
+      `indeterminate, because they are of a kind that the model does not know: ${implausible.normal} normal and ` +
         `${implausible.abnormal} abnormal images; the figures below use their scores`,
     );
   }

@@ -14,7 +14,7 @@ export const ENGINE_FIELDS = {
     env: 'SALAD_PRECISION',
     default: 'float32',
     description:
-      'float32; or bfloat16 on the openvino engine, if the processor supports it: faster, with close scores. Everything else stays float32, and the log, salad doctor and every aggregate say so. int8 was removed: it is refused.',
+      'float32; or bfloat16 on the openvino engine, if the processor supports it: faster, with close scores. Everything else stays float32, and the log, salad doctor and every aggregate say so. int8 is refused with the reason.',
   }),
   workers: whole({
     env: 'SALAD_WORKERS',

@@ -28,7 +28,7 @@ export const MODEL_FIELDS = {
     min: 0,
     max: 86_400_000,
     description:
-      'Time between two looks at the folders of models: versions that were added are served, and those removed are unloaded, without a restart. 0: the folders are read at the start and for ModelRegistry.Load only.',
+      'Time between two polls of the folders of models: versions that were added are served, and those removed are unloaded, without a restart. 0: the folders are read at the start and for ModelRegistry.Load only.',
   }),
   exactSearchRowsMax: whole({
     env: 'SALAD_EXACT_SEARCH_ROWS_MAX',

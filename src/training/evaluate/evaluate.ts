@@ -7,6 +7,7 @@ import { type Dataset, type DatasetImage, NORMAL } from '../data/dataset.js';
 import { ImageScorer } from '../data/image-scorer.js';
 import { renderAll } from '../data/render.js';
 import { type OverlapCheck, TrainingOverlap } from '../data/training-overlap.js';
+import type { BaselineAurocs } from './baselines.js';
 import { type BoxFigures, ImageBoxes } from './box-localisation.js';
 import { EvaluationPass, type PassOptions } from './evaluation-pass.js';
 import {
@@ -16,7 +17,6 @@ import {
   type NormalFigures,
   normalFigures,
 } from './figures.js';
-import type { FloorAurocs } from './floors.js';
 import { type RocPoint, rocPoints } from './metrics.js';
 import type { ReportPictures } from './report-pictures.js';
 import { evaluationWarnings } from './warnings.js';
@@ -31,7 +31,7 @@ export interface Evaluation {
   /** Figures of all abnormal images together; null where there is none. */
   readonly all: ClassFigures | null;
   /** The fields of `all` with these names, repeated for programs that read them here. */
-  readonly floors: FloorAurocs | null;
+  readonly floors: BaselineAurocs | null;
   readonly localAuroc: number | null;
   readonly localisation: Partial<BoxFigures> | null;
   readonly warnings: readonly string[];

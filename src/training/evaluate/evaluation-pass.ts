@@ -19,9 +19,9 @@ import { regionAround } from '../../scoring/region.js';
 import type { Dataset, DatasetImage } from '../data/dataset.js';
 import type { ImagePatches } from '../data/image-scorer.js';
 import type { RenderedItem } from '../data/render.js';
+import { measureBaselines } from './baselines.js';
 import { type BoxHit, boxHit, type ImageBoxes } from './box-localisation.js';
 import type { EvaluatedImage } from './figures.js';
-import { measureFloors } from './floors.js';
 import { LesionMasks, MaskLocalisation } from './localisation.js';
 import { PictureCollector, type ReportPictures } from './report-pictures.js';
 
@@ -83,7 +83,7 @@ export class EvaluationPass {
           : 'normal',
       localScore: score - medianAndMad(patchZ.filter((z) => !Number.isNaN(z))).median,
       topBox,
-      floors: measureFloors(decoded, item.bytes),
+      floors: measureBaselines(decoded, item.bytes),
       ...(hit ? { boxHit: hit } : {}),
     };
     this.evaluated.push(evaluated);

@@ -2,8 +2,8 @@
 import { SaladError } from '../../errors/index.js';
 import type { Box } from '../../geometry/placement.js';
 import { type ImageCalibration, thresholdFor } from '../../scoring/calibration.js';
+import { type BaselineAurocs, type BaselineNumbers, baselineAurocs } from './baselines.js';
 import { type BoxFigures, type BoxHit, boxFigures } from './box-localisation.js';
-import { type FloorAurocs, type FloorNumbers, floorAurocs } from './floors.js';
 import type { LocalisationFigures } from './localisation.js';
 import {
   auroc,
@@ -32,7 +32,7 @@ export interface EvaluatedImage {
   readonly localScore: number;
   /** Box of the patch with the highest robust z inside the margin, in pixels of the source image. */
   readonly topBox: Box;
-  readonly floors: FloorNumbers;
+  readonly floors: BaselineNumbers;
   /** Only for images with a radiologist's box. */
   readonly boxHit?: BoxHit;
 }
@@ -47,8 +47,8 @@ export interface ClassFigures {
   /** Fraction flagged at the threshold of that false-positive rate; null where the calibration set is too small for it. */
   readonly sensitivity: PerRate<number | null>;
   /** AUROC of numbers that do not measure disease. */
-  readonly floors: FloorAurocs;
-  /** Two of the floors under their older names. */
+  readonly floors: BaselineAurocs;
+  /** Two of the one-number baselines under their older names. */
   readonly shortcutAuroc: { readonly meanGrey: number; readonly sharpness: number };
   /** AUROC of `localScore`. */
   readonly localAuroc: number;
@@ -103,7 +103,7 @@ export function classFigures(
   const local = (images: readonly EvaluatedImage[]): PatientScore[] =>
     images.map(({ patient, localScore }) => ({ patient, score: localScore }));
   const [normalScores, abnormalScores] = [scores(normal), scores(abnormal)];
-  const floors = floorAurocs(normal, abnormal);
+  const floors = baselineAurocs(normal, abnormal);
   const boxes = boxFigures(abnormal.flatMap(({ boxHit }) => boxHit ?? []));
   return {
     count: abnormal.length,

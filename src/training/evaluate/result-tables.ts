@@ -1,7 +1,8 @@
 /** The figures of an evaluation as rows of tables, for the terminal and for the report. */
+
+import { BASELINES } from './baselines.js';
 import type { Evaluation } from './evaluate.js';
 import { CHECKED_RATES, type ClassFigures } from './figures.js';
-import { FLOORS } from './floors.js';
 import type { Interval } from './metrics.js';
 
 export const fixed = (value: number | null | undefined, digits = 3): string => value?.toFixed(digits) ?? '–';
@@ -41,7 +42,7 @@ export function classRows(evaluation: Evaluation): string[][] {
     fixed(figures.sensitivity['0.05']),
     fixed(figures.sensitivity['0.10']),
     fixed(figures.localAuroc),
-    FLOORS.map((floor) => fixed(figures.floors[floor], 2)).join(' / '),
+    BASELINES.map((baseline) => fixed(figures.floors[baseline], 2)).join(' / '),
   ]);
 }
 

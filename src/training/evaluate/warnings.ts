@@ -1,14 +1,15 @@
 /**
- * Warnings of an evaluation: false-positive rates above the nominal rate, floors that separate as well as the model, and
- * classes that are too small.
+ * Warnings of an evaluation: false-positive rates above the nominal rate, one-number baselines that separate as well as
+ * the model, and classes that are too small.
  */
+
+import { BASELINES, type Baseline } from './baselines.js';
 import { CHECKED_RATES, type ClassFigures, type NormalFigures } from './figures.js';
-import { FLOORS, type Floor } from './floors.js';
 
 /** The figures of a class with fewer patients are not reliable. */
 const RELIABLE_PATIENTS_MIN = 10;
 
-const FLOOR_NAMES: Readonly<Record<Floor, string>> = {
+const BASELINE_NAMES: Readonly<Record<Baseline, string>> = {
   meanGrey: 'the mean grey value',
   blurWhole: 'the blur of the whole image',
   blurCentre: 'the blur of its centre',
@@ -17,10 +18,10 @@ const FLOOR_NAMES: Readonly<Record<Floor, string>> = {
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-function floorWarnings(label: string, { auroc, floors }: ClassFigures): readonly string[] {
-  return FLOORS.filter((floor) => floors[floor] >= auroc).map(
-    (floor) =>
-      `${label}: ${FLOOR_NAMES[floor]} alone reaches an AUROC of ${floors[floor].toFixed(3)}, the model ${auroc.toFixed(3)}`,
+function baselineWarnings(label: string, { auroc, floors }: ClassFigures): readonly string[] {
+  return BASELINES.filter((baseline) => floors[baseline] >= auroc).map(
+    (baseline) =>
+      `${label}: ${BASELINE_NAMES[baseline]} alone reaches an AUROC of ${floors[baseline].toFixed(3)}, the model ${auroc.toFixed(3)}`,
   );
 }
 
@@ -51,7 +52,7 @@ export function evaluationWarnings(
   ];
   return [
     ...rateWarnings(normal),
-    ...groups.flatMap(([label, figures]) => floorWarnings(label, figures)),
+    ...groups.flatMap(([label, figures]) => baselineWarnings(label, figures)),
     ...sizes
       .filter(([, { patients }]) => patients < RELIABLE_PATIENTS_MIN)
       .map(

@@ -1,9 +1,9 @@
 /** The list of training presets: fixed log-Gabor encoders, pretrained encoders and learned SALAD encoders. */
 import { SaladError } from '../../errors/index.js';
-import { GABOR_PRESETS } from '../encoders/gabor/presets.js';
+import { GABOR_PRESETS } from '../encoders/gabor/gabor-presets.js';
 import type { TrainingPreset } from '../encoders/preset.js';
-import { PRETRAINED_PRESETS } from '../encoders/pretrained/presets.js';
-import { LEARNED_PRESETS } from '../encoders/salad/presets.js';
+import { PRETRAINED_PRESETS } from '../encoders/pretrained/pretrained-presets.js';
+import { LEARNED_PRESETS } from '../encoders/salad/salad-presets.js';
 
 export const TRAINING_PRESETS: readonly TrainingPreset[] = [
   ...GABOR_PRESETS,

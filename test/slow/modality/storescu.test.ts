@@ -113,7 +113,7 @@ describe('DICOM port with DCMTK', function () {
     assert.equal(readdirSync(gateway.inbox.folders.aside).length, 1);
   });
 
-  it('answers 0xa700 while the disk is below its watermark, and success afterwards', async () => {
+  it('answers 0xa700 while less than `keepFreeMib` is free, and success afterwards', async () => {
     let freeBytes = 10;
     await start({ inbox: { keepFreeBytes: 1000, readDiskSpace: async () => ({ freeBytes }) } });
     const file = await write('full.dcm', '1.2.3.6');

@@ -8,7 +8,7 @@ import { type DecodedNormal, validatePlans, validationSets } from '../../../benc
 import type { Engine } from '../../../src/engines/engine.js';
 import { createEngine } from '../../../src/engines/selection/select.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
-import { gaborPlan, gaborSettings } from '../../../src/training/encoders/gabor/presets.js';
+import { gaborPlan, gaborSettings } from '../../../src/training/encoders/gabor/gabor-presets.js';
 
 const SIZE = 128;
 

@@ -31,7 +31,7 @@ describe('Watchdog', () => {
   });
 
   it('counts a pause of the whole process as one tick', async () => {
-    watch('innocent');
+    watch('not hung');
     const end = performance.now() + 3 * LIMIT_MS;
     while (performance.now() < end);
     await new Promise((next) => setImmediate(next));

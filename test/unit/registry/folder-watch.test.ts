@@ -64,66 +64,66 @@ describe('FolderWatch', () => {
   });
   afterEach(() => rm(root, { recursive: true, force: true }));
 
-  it('reports a version as refused only where its files did not change between two looks, and once', async () => {
+  it('reports a version as refused only where its files did not change between two polls, and once', async () => {
     watchWith('all');
     const source = await write(2, join(root, 'source'));
     await mkdir(folder(2));
     for (const file of await readdir(source.directory)) {
-      await watch.look();
+      await watch.poll();
       assert.deepEqual([states(), errors()], [['small@1 serving', 'small@2 refused'], 0]);
       await cp(join(source.directory, file), join(folder(2), file));
     }
-    await watch.look();
+    await watch.poll();
     assert.deepEqual([states(), errors()], [['small@1 serving', 'small@2 serving'], 0]);
     await mkdir(folder(3));
     for (const expected of [0, 1, 1, 1]) {
-      await watch.look();
+      await watch.poll();
       assert.equal(errors(), expected);
     }
     await rm(folder(3), { recursive: true });
     await write(3);
-    await watch.look();
+    await watch.poll();
     assert.deepEqual(states(), ['small@1 serving', 'small@2 serving', 'small@3 serving']);
   });
 
-  it('tries a version again at every look where something else than its content failed', async () => {
+  it('tries a version again at every poll where something else than its content failed', async () => {
     watchWith('all');
     await write(2);
     failing.add(2);
-    for (let look = 0; look < 4; look++) await watch.look();
+    for (let poll = 0; poll < 4; poll++) await watch.poll();
     assert.deepEqual([states(), errors()], [['small@1 serving', 'small@2 refused'], 0]);
     failing.clear();
-    await watch.look();
+    await watch.poll();
     assert.deepEqual(states(), ['small@1 serving', 'small@2 serving']);
   });
 
   it('counts only valid versions for latest:N, and keeps the old one until the new one serves', async () => {
     watchWith('latest:1');
     await mkdir(folder(3));
-    await watch.look();
+    await watch.poll();
     assert.deepEqual(states(), ['small@1 serving', 'small@3 refused']);
     await write(2);
-    await watch.look();
+    await watch.poll();
     assert.deepEqual(states(), ['small@2 serving', 'small@3 refused']);
     // Back to the version before.
     await rm(folder(2), { recursive: true });
-    await watch.look();
-    await watch.look();
+    await watch.poll();
+    await watch.poll();
     assert.deepEqual(states(), ['small@1 serving', 'small@3 refused']);
   });
 
-  it('unloads a version that is missing in two looks, not one that a replacement hides for one look', async () => {
+  it('unloads a version that is missing in two polls, not one that a replacement hides for one poll', async () => {
     watchWith('all');
     await write(2);
-    await watch.look();
+    await watch.poll();
     await rename(folder(2), join(root, 'hidden'));
-    await watch.look();
+    await watch.poll();
     await rename(join(root, 'hidden'), folder(2));
-    await watch.look();
+    await watch.poll();
     assert.deepEqual(states(), ['small@1 serving', 'small@2 serving']);
     await rm(folder(2), { recursive: true });
-    await watch.look();
-    await watch.look();
+    await watch.poll();
+    await watch.poll();
     assert.deepEqual(states(), ['small@1 serving']);
   });
 });

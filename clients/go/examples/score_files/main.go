@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// reason returns what is wrong, for people.
+// reason returns what is wrong, human-readable.
 func reason(err error) string {
 	refused, unread := new(salad.Error), new(fs.PathError)
 	switch {

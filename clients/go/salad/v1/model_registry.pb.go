@@ -439,7 +439,7 @@ type ModelVersionStatus struct {
 	IsDefault bool `protobuf:"varint,3,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
 	// Acquisitions that use the version at the time of the answer.
 	Acquisitions uint32 `protobuf:"varint,4,opt,name=acquisitions,proto3" json:"acquisitions,omitempty"`
-	// Why it was refused, or what else is wrong with it; for people.
+	// Why it was refused, or what else is wrong with it; human-readable.
 	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -601,7 +601,7 @@ func (x *ModelRegistryGetResponse) GetModel() *Model {
 type Model struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Identity *ModelIdentity         `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
-	// One or two sentences for people.
+	// One or two sentences, human-readable.
 	Description string    `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
 	Geometry    *Geometry `protobuf:"bytes,3,opt,name=geometry,proto3" json:"geometry,omitempty"`
 	// "window": the header's VOI is applied and scoring starts at once. "percentile": the model stretches

@@ -37,7 +37,7 @@ type ModelRegistryClient interface {
 	// Gets one loaded model. NOT_FOUND where it is not loaded.
 	Get(ctx context.Context, in *ModelRegistryGetRequest, opts ...grpc.CallOption) (*ModelRegistryGetResponse, error)
 	// Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
-	// proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+	// checked with its golden scores and loaded in every worker. Acquisitions without a version then get the highest one.
 	// Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
 	// cannot be served; the others serve on. Needs the scope "admin".
 	Load(ctx context.Context, in *ModelRegistryLoadRequest, opts ...grpc.CallOption) (*ModelRegistryLoadResponse, error)
@@ -127,7 +127,7 @@ type ModelRegistryServer interface {
 	// Gets one loaded model. NOT_FOUND where it is not loaded.
 	Get(context.Context, *ModelRegistryGetRequest) (*ModelRegistryGetResponse, error)
 	// Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
-	// proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+	// checked with its golden scores and loaded in every worker. Acquisitions without a version then get the highest one.
 	// Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
 	// cannot be served; the others serve on. Needs the scope "admin".
 	Load(context.Context, *ModelRegistryLoadRequest) (*ModelRegistryLoadResponse, error)

@@ -35,7 +35,7 @@ export function registerChange(program: Command): void {
           ['salad-modality drop 17 --config gateway.yaml', 'remove dead letter 17'],
           [
             'salad-modality drop --destination old --config gateway.yaml',
-            'forget what waits for a destination that was removed from the settings',
+            'forget what waits for a destination that is not in the settings',
           ],
         ],
       ),

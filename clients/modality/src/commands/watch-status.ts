@@ -8,7 +8,7 @@ import { lineOfStatus, readStatus, type Status, textOfStatus } from './status-te
 /** Moves to the upper left corner and clears the screen from there. */
 const CLEAR = '\x1b[H\x1b[J';
 
-/** Ends after a signal, with exit code 130, or when nobody reads the output any more. */
+/** Ends after a signal, with exit code 130, or when the output is closed, such as by `head`. */
 export async function watchStatus(queue: Queue, intervalMs: number, json: boolean): Promise<void> {
   const abort = new AbortController();
   onStop(() => {

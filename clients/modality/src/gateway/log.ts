@@ -32,7 +32,7 @@ export function createLog({ logLevel }: Pick<Settings, 'logLevel'>): GatewayLog 
     ...otherInputLog(log),
     ...scorerLog(log),
     ...delivererLog(log),
-    ready: (ports) => log.info(ports, 'the gateway receives'),
+    ready: (ports) => log.info(ports, 'the gateway accepts instances'),
     recovered: (recovery) => log.info({ ...recovery }, 'the inbox is open'),
     orphaned: (deliveries) => {
       for (const { destination: name, count } of deliveries) {

@@ -28,7 +28,7 @@ export interface IncomingContext {
   readonly folders: InboxFolders;
   readonly index: InstanceIndex;
   readonly limits: { readonly instanceBytesMax: number };
-  /** @throws SaladError STORAGE_FULL below the watermark */
+  /** @throws SaladError STORAGE_FULL where less than `keepFreeMib` is free */
   checkSpace(): Promise<void>;
   /** Runs `work` after all earlier work on this UID. */
   exclusively<T>(sopInstanceUid: string, work: () => Promise<T>): Promise<T>;

@@ -123,7 +123,7 @@ export const GATEWAY_METRICS = {
     kind: 'counter',
     unit: '{attempt}',
     description:
-      'Attempts to deliver, by salad.destination and salad.outcome: delivered (all objects of a result), rejected (an object), unavailable (the archive is away, full, fails, refuses access or answers unclearly), uncommitted (it did not commit the storage of what it took).',
+      'Attempts to deliver, by salad.destination and salad.outcome: delivered (all objects of a result), rejected (an object), unavailable (the archive is unreachable, full, fails, refuses access or answers unclearly), uncommitted (it did not commit the storage of what it took).',
     attributes: ['salad.destination', 'salad.outcome'],
   },
   'salad.modality.receive.duration': {

@@ -1,4 +1,4 @@
-/** Draws a frame under its anomaly map, with the colour bar and the note of research use, for people. */
+/** Draws a human-readable picture: a frame under its anomaly map, with the colour bar and the note of research use. */
 import type { DicomFrame } from '../../../../src/dicom/decode.js';
 import type { MapShape } from '../../../../src/imaging/map/anomaly-map.js';
 import { drawText, GLYPH, textWidth } from '../../../../src/imaging/map/glyphs.js';

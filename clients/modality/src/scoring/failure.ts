@@ -23,7 +23,7 @@ const OF_THE_FILE: ReadonlySet<string> = new Set([
   ...['HEADER_INVALID', 'SAMPLE_COUNT_MISMATCH', 'SAMPLE_INVALID'],
 ]);
 
-/** Statuses that say nothing about the instance: the server is away, full, slow, or does not let this program in. */
+/** Statuses that say nothing about the instance: the server is unreachable, full, slow or refuses this program. */
 const OF_THE_SERVER: ReadonlySet<string> = new Set([
   ...['UNAVAILABLE', 'RESOURCE_EXHAUSTED', 'DEADLINE_EXCEEDED', 'CANCELLED'],
   ...['UNAUTHENTICATED', 'PERMISSION_DENIED', 'NOT_FOUND', 'FAILED_PRECONDITION', 'UNIMPLEMENTED'],

@@ -1,4 +1,4 @@
-/** Clients of several servers: where one is away or full, the next one is asked. */
+/** Clients of several servers: where one is unreachable or full, the next one is asked. */
 import { SaladClient, SaladClientError, type SaladClientOptions } from '../../../typescript/src/index.js';
 
 export interface Target {

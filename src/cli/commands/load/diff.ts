@@ -37,7 +37,7 @@ export function registerDiff(load: Command): void {
       helpText(
         [
           'The intervals come from a bootstrap: the windows of the time series of each run are drawn again and again. They ' +
-            'know nothing of what differs from run to run, such as another neighbour on the machine: to be sure, measure ' +
+            'know nothing of what differs from run to run, such as other programs on the machine: to be sure, measure ' +
             'A and B in turn, several times. At least 5 windows are needed; 30 and more are better.',
           'Of a ramp or a sweep, the steps that both reports have are compared one by one.',
           'Exit codes: 0 the reports were compared, whatever changed; 2 wrong usage or no report.',

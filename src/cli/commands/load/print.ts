@@ -1,4 +1,4 @@
-/** Prints the figures of a load for people. */
+/** Prints the figures of a load, human-readable. */
 import type { LoadResult } from '../../../../clients/load/src/index.js';
 import { note, print, table } from '../../shared/output.js';
 import type { LoadReport, StepReport } from './report.js';

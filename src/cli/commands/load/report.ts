@@ -67,7 +67,7 @@ export function isMet({ slo, acquisitions }: StepReport): boolean {
 const LATENESS_P99_MS = 10;
 const BUSY_SHARE = 0.9;
 
-/** The highest values of all steps are told once. */
+/** Each warning appears once, with the highest value of all steps. */
 function warningsOf(steps: readonly StepReport[]): readonly string[] {
   const latenessMs = Math.max(...steps.map(({ generator }) => generator.startLateness.p99Ms || 0));
   const busy = Math.max(...steps.map(({ generator }) => generator.eventLoopUtilization));

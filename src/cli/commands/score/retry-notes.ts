@@ -1,4 +1,4 @@
-/** Tells on stderr that a call is tried again and until when: an image may wait as long as its timeout allows. */
+/** Prints on stderr that a call is tried again and until when: an image may wait as long as its timeout allows. */
 import type { RetryNotice } from '../../../../clients/typescript/src/index.js';
 import { note } from '../../shared/output.js';
 

@@ -84,7 +84,7 @@ export interface ModelVersionStatus {
   isDefault: boolean;
   /** Acquisitions that use the version at the time of the answer. */
   acquisitions: number;
-  /** Why it was refused, or what else is wrong with it; for people. */
+  /** Why it was refused, or what else is wrong with it; human-readable. */
   reason: string;
 }
 
@@ -100,7 +100,7 @@ export interface Model {
   identity:
     | ModelIdentity
     | undefined;
-  /** One or two sentences for people. */
+  /** One or two sentences, human-readable. */
   description: string;
   geometry:
     | Geometry
@@ -1178,7 +1178,7 @@ export const ModelRegistryService = {
   },
   /**
    * Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
-   * proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+   * checked with its golden scores and loaded in every worker. Acquisitions without a version then get the highest one.
    * Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
    * cannot be served; the others serve on. Needs the scope "admin".
    */
@@ -1232,7 +1232,7 @@ export interface ModelRegistryServer extends UntypedServiceImplementation {
   get: handleUnaryCall<ModelRegistryGetRequest, ModelRegistryGetResponse>;
   /**
    * Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
-   * proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+   * checked with its golden scores and loaded in every worker. Acquisitions without a version then get the highest one.
    * Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
    * cannot be served; the others serve on. Needs the scope "admin".
    */
@@ -1284,7 +1284,7 @@ export interface ModelRegistryClient extends Client {
   ): ClientUnaryCall;
   /**
    * Loads a version from the server's models folders while others serve, and answers when it serves: it was read, hashed,
-   * proven by its golden scores and loaded in every worker. Acquisitions without a version then get the highest version.
+   * checked with its golden scores and loaded in every worker. Acquisitions without a version then get the highest one.
    * Does nothing where the version serves. NOT_FOUND where no folder has it, FAILED_PRECONDITION with the reason where it
    * cannot be served; the others serve on. Needs the scope "admin".
    */

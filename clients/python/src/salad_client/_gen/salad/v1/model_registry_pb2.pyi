@@ -200,7 +200,7 @@ class ModelVersionStatus(google.protobuf.message.Message):
     acquisitions: builtins.int
     """Acquisitions that use the version at the time of the answer."""
     reason: builtins.str
-    """Why it was refused, or what else is wrong with it; for people."""
+    """Why it was refused, or what else is wrong with it; human-readable."""
     @property
     def identity(self) -> salad_client._gen.salad.v1.types_pb2.ModelIdentity:
         """The hash is empty while the bundle has not been read."""
@@ -269,7 +269,7 @@ class Model(google.protobuf.message.Message):
     CALIBRATION_FIELD_NUMBER: builtins.int
     ENGINE_FIELD_NUMBER: builtins.int
     description: builtins.str
-    """One or two sentences for people."""
+    """One or two sentences, human-readable."""
     intensity: builtins.str
     """"window": the header's VOI is applied and scoring starts at once. "percentile": the model stretches
     by percentiles of the whole image.

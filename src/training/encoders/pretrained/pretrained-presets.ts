@@ -5,7 +5,7 @@
 import { SaladError } from '../../../errors/index.js';
 import type { ScoringSpec } from '../../../geometry/specifications.js';
 import { fitGroupedWhitening, type GroupWhitening } from '../fit-grouped-whitening.js';
-import { gaborPlan, gaborSettings } from '../gabor/presets.js';
+import { gaborPlan, gaborSettings } from '../gabor/gabor-presets.js';
 import type { PresetOptions, PretrainedEncoder, TrainingPlan, TrainingPreset } from '../preset.js';
 import { type PatchWindow, pretrainedNetwork } from './network.js';
 

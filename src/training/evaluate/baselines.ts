@@ -1,21 +1,21 @@
 /**
- * Floors: single numbers of the source image that do not measure disease, such as its brightness. A model must separate
- * the classes better than each of them alone.
+ * One-number baselines: single numbers of the source image that do not measure disease, such as its brightness. A model
+ * must separate the classes better than each of them alone. Reports have their AUROCs in the field `floors`.
  */
 import type { Box } from '../../geometry/placement.js';
 import type { DecodedImage } from '../../imaging/decode/decode.js';
 import { auroc } from './metrics.js';
 
-export const FLOORS = ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize'] as const;
-export type Floor = (typeof FLOORS)[number];
+export const BASELINES = ['meanGrey', 'blurWhole', 'blurCentre', 'fileSize'] as const;
+export type Baseline = (typeof BASELINES)[number];
 
 /**
  * meanGrey: mean grey value. blurWhole, blurCentre: mean absolute difference between rows of the whole image, and of its
  * middle half in both directions. fileSize: bytes.
  */
-export type FloorNumbers = Readonly<Record<Floor, number>>;
+export type BaselineNumbers = Readonly<Record<Baseline, number>>;
 /** AUROC of each number, in the direction that gives the higher AUROC. */
-export type FloorAurocs = Readonly<Record<Floor, number>>;
+export type BaselineAurocs = Readonly<Record<Baseline, number>>;
 
 function greyValues({ bitsAllocated, samples }: DecodedImage): Uint8Array | Uint16Array {
   if (bitsAllocated === 8) return samples;
@@ -36,7 +36,7 @@ function meanRowDifference(values: Uint8Array | Uint16Array, columns: number, re
 }
 
 /** Measures all four numbers; grey values as fractions of full scale, so that bit depths can be compared. */
-export function measureFloors(image: DecodedImage, fileSize: number): FloorNumbers {
+export function measureBaselines(image: DecodedImage, fileSize: number): BaselineNumbers {
   const { rows, columns, bitsStored } = image;
   const values = greyValues(image);
   const fullScale = 2 ** bitsStored - 1;
@@ -55,18 +55,18 @@ export function measureFloors(image: DecodedImage, fileSize: number): FloorNumbe
 }
 
 interface MeasuredImage {
-  readonly floors: FloorNumbers;
+  readonly floors: BaselineNumbers;
 }
 
 /** AUROC of each number between two groups of images. */
-export function floorAurocs(
+export function baselineAurocs(
   normal: readonly MeasuredImage[],
   abnormal: readonly MeasuredImage[],
-): FloorAurocs {
-  const of = (floor: Floor): number => {
+): BaselineAurocs {
+  const of = (baseline: Baseline): number => {
     const value = auroc(
-      normal.map(({ floors }) => floors[floor]),
-      abnormal.map(({ floors }) => floors[floor]),
+      normal.map(({ floors }) => floors[baseline]),
+      abnormal.map(({ floors }) => floors[baseline]),
     );
     return Math.max(value, 1 - value);
   };

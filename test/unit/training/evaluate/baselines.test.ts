@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { floorAurocs, measureFloors } from '../../../../src/training/evaluate/floors.js';
+import { baselineAurocs, measureBaselines } from '../../../../src/training/evaluate/baselines.js';
 
 /** An 8-bit image from a function of its grey values. */
 function image(rows: number, columns: number, value: (row: number, column: number) => number) {
@@ -10,11 +10,11 @@ function image(rows: number, columns: number, value: (row: number, column: numbe
   return { rows, columns, bitsAllocated: 8, bitsStored: 8, samples } as const;
 }
 
-describe('floors', () => {
+describe('one-number baselines', () => {
   it('measure grey value, blur of the whole image and of its middle half, and file size', () => {
     // Rows 0 and 7 differ from the rest; the inside is constant.
     const border = image(8, 8, (row) => (row === 0 || row === 7 ? 255 : 51));
-    assert.deepEqual(measureFloors(border, 123), {
+    assert.deepEqual(measureBaselines(border, 123), {
       meanGrey: (2 + 6 * 0.2) / 8,
       blurWhole: 408 / 7 / 255,
       blurCentre: 0,
@@ -24,7 +24,7 @@ describe('floors', () => {
     const middle = image(8, 8, (row, column) =>
       row >= 2 && row < 6 && column >= 2 && column < 6 && row % 2 === 1 ? 255 : 0,
     );
-    assert.equal(measureFloors(middle, 1).blurCentre, 1);
+    assert.equal(measureBaselines(middle, 1).blurCentre, 1);
   });
 
   it('are the same for 8 and 16 bits', () => {
@@ -34,8 +34,8 @@ describe('floors', () => {
     const bytes = new Uint8Array(wide.byteLength + 1);
     bytes.set(new Uint8Array(wide.buffer), 1);
     const samples = bytes.subarray(1);
-    const { fileSize: _, ...expected } = measureFloors(narrow, 1);
-    const { fileSize: __, ...found } = measureFloors(
+    const { fileSize: _, ...expected } = measureBaselines(narrow, 1);
+    const { fileSize: __, ...found } = measureBaselines(
       { ...narrow, bitsAllocated: 16, bitsStored: 16, samples },
       2,
     );
@@ -48,7 +48,7 @@ describe('floors', () => {
     const of = (meanGrey: number, fileSize: number) => ({
       floors: { meanGrey, blurWhole: 1, blurCentre: 1, fileSize },
     });
-    assert.deepEqual(floorAurocs([of(5, 1), of(6, 2)], [of(1, 3), of(5.5, 4)]), {
+    assert.deepEqual(baselineAurocs([of(5, 1), of(6, 2)], [of(1, 3), of(5.5, 4)]), {
       meanGrey: 0.75,
       blurWhole: 0.5,
       blurCentre: 0.5,

@@ -1,12 +1,16 @@
 /** The ablation's rows: preset `gabor` with one thing changed at a time, then baselines and learned encoders. */
 
 import { fitWhitening } from '../../src/training/encoders/fit-whitening.js';
+import {
+  type GaborSettings,
+  gaborPlan,
+  gaborSettings,
+} from '../../src/training/encoders/gabor/gabor-presets.js';
 import { gaborNetwork } from '../../src/training/encoders/gabor/network.js';
-import { type GaborSettings, gaborPlan, gaborSettings } from '../../src/training/encoders/gabor/presets.js';
 import type { TrainingPlan } from '../../src/training/encoders/preset.js';
 import type { SaladConfig } from '../../src/training/encoders/salad/config.js';
 import { saladPreset } from '../../src/training/encoders/salad/named-configurations.js';
-import { learnedPlan } from '../../src/training/encoders/salad/presets.js';
+import { learnedPlan } from '../../src/training/encoders/salad/salad-presets.js';
 import type { CoresetMethod } from '../../src/training/fit/bank-builder.js';
 import { randomEncoder, rawPatches, unwhitened } from './baselines.js';
 

@@ -9,7 +9,7 @@ import type { PoolModel, PoolModelStatus } from './models.js';
 import { startWorkerSet, type WorkerSetOptions } from './start-worker-set.js';
 
 /** See WARM_UP_MS. */
-export interface ProofOptions {
+export interface TrialOptions {
   readonly engine: EngineName;
   readonly preference: EngineName | 'auto';
   readonly warmUpMs: number;
@@ -21,13 +21,13 @@ export interface ProofOptions {
 
 /**
  * Loads the model in a thread of low priority, runs its golden check and finds its batch sizes.
- * @throws SaladError BUNDLE_INVALID where the engine refuses the model, does not reproduce its golden scores, dies of it
+ * @throws SaladError BUNDLE_INVALID where the engine refuses the model, does not reproduce its golden scores, crashes
  *   or hangs
  */
-export async function proveModel(
+export async function tryModel(
   options: Omit<WorkerSetOptions, 'models'>,
   model: PoolModel,
-  { engine, preference, warmUpMs, limitMs, similar, onError }: ProofOptions,
+  { engine, preference, warmUpMs, limitMs, similar, onError }: TrialOptions,
 ): Promise<PoolModelStatus> {
   const measured = similar === undefined ? {} : { measured: new Map([[model.key, similar]]) };
   const set = await startWorkerSet(

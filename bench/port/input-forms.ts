@@ -1,22 +1,22 @@
-/** The ways in which an image reaches the port, each with the encoded requests of one image. */
+/** The forms in which an image can be sent to the port, each with the encoded requests of one image. */
 import { ScoreImageRequest, StreamAcquisitionRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader, PhotometricInterpretation, Source } from '../../src/gen/salad/v1/types.js';
 import type { Geometry } from '../../src/geometry/geometry.js';
 import { sharp } from '../../src/imaging/libvips.js';
 
 /** Metadata key that tells the bare server which answers to send. */
-export const DOOR_KEY = 'door';
+export const INPUT_FORM_KEY = 'input-form';
 
 export type Method = 'StreamAcquisition' | 'ScoreImage';
 
-export interface Door {
+export interface InputForm {
   readonly name: string;
   readonly method: Method;
   /** Encoded request messages, in order. */
   readonly requests: readonly Buffer[];
 }
 
-/** By door: the encoded answers of salad-serve to its requests, in base64. */
+/** By input form: the encoded answers of salad-serve to its requests, in base64. */
 export type RecordedAnswers = Readonly<
   Record<string, { readonly method: Method; readonly messages: readonly string[] }>
 >;
@@ -26,27 +26,27 @@ const ROW_MESSAGES = [1, 8, 64] as const;
 const TILES_PER_MESSAGE = 4;
 
 /** @param image 8-bit samples at the working resolution, row by row */
-export async function doorsOf(
+export async function inputForms(
   model: string,
   geometry: Geometry,
   image: Uint8Array,
-): Promise<readonly Door[]> {
+): Promise<readonly InputForm[]> {
   const { workingSize: size } = geometry;
   const rows = (count: number) =>
-    streamDoor(model, size, Source.SOURCE_ROWS, rowPayloads(image, size, count));
+    streamForm(model, size, Source.SOURCE_ROWS, rowPayloads(image, size, count));
   const raw = { width: size, height: size, channels: 1 } as const;
   const encoded = await sharp(image, { raw }).png().toBuffer();
   return [
     ...ROW_MESSAGES.map((count) => ({ name: `rows${count}`, ...rows(count) })),
-    { name: 'tiles', ...streamDoor(model, size, Source.SOURCE_TILES, tilePayloads(image, geometry)) },
-    { name: 'imageRaw', ...imageDoor(model, size, { $case: 'raw', value: Buffer.from(image) }) },
-    { name: 'imageEncoded', ...imageDoor(model, size, { $case: 'encoded', value: encoded }) },
+    { name: 'tiles', ...streamForm(model, size, Source.SOURCE_TILES, tilePayloads(image, geometry)) },
+    { name: 'imageRaw', ...imageForm(model, size, { $case: 'raw', value: Buffer.from(image) }) },
+    { name: 'imageEncoded', ...imageForm(model, size, { $case: 'encoded', value: encoded }) },
   ];
 }
 
 type StreamPayload = NonNullable<StreamAcquisitionRequest['payload']>;
 
-function streamDoor(model: string, size: number, source: Source, pixels: readonly StreamPayload[]) {
+function streamForm(model: string, size: number, source: Source, pixels: readonly StreamPayload[]) {
   const payloads: StreamPayload[] = [
     { $case: 'header', value: headerOf(model, size, source) },
     ...pixels,
@@ -58,7 +58,7 @@ function streamDoor(model: string, size: number, source: Source, pixels: readonl
   return { method: 'StreamAcquisition', requests } as const;
 }
 
-function imageDoor(model: string, size: number, image: NonNullable<ScoreImageRequest['image']>) {
+function imageForm(model: string, size: number, image: NonNullable<ScoreImageRequest['image']>) {
   const header = headerOf(model, size, Source.SOURCE_UNSPECIFIED);
   if (image.$case === 'encoded') header.image = undefined;
   const requests = [Buffer.from(ScoreImageRequest.encode({ header, image, frame: undefined }).finish())];
