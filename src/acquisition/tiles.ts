@@ -24,8 +24,8 @@ export interface TilesResult {
   /** float32 [tiles, patchesPerTile]. */
   readonly scores: Float32Array;
   readonly engines: ReadonlySet<string>;
-  /** Mean wait for an engine. */
-  readonly queueMs: number;
+  /** Wait for an engine and time of the batch: means over the tiles. In total: since the tiles were known. */
+  readonly timings: { readonly queueMs: number; readonly computeMs: number; readonly totalMs: number };
 }
 
 /** A tile while it waits. */
@@ -75,7 +75,10 @@ class TilesRun {
   private readonly progress = new Latch();
   private readonly engines = new Set<string>();
   private left: number;
+  private readonly startedAt: number;
+  /** Sums over the scored tiles. */
   private queueMs = 0;
+  private computeMs = 0;
   private error: SaladError | undefined;
   private stream: { close(): void } | undefined;
 
@@ -85,6 +88,7 @@ class TilesRun {
     private readonly scores: Float32Array,
   ) {
     this.left = request.positions.length / 2;
+    this.startedAt = model.batcher.now();
   }
 
   async toEnd(): Promise<TilesResult> {
@@ -107,6 +111,7 @@ class TilesRun {
           this.scores.set(own, tile * patchesPerTile);
           this.engines.add(batch.engine);
           this.queueMs += queueMs;
+          this.computeMs += batch.computeMs;
           this.left -= 1;
           if (this.left === 0) this.progress.open();
         },
@@ -120,7 +125,12 @@ class TilesRun {
     stream.enqueue(tilesOfRows({ tileColumns: 1 }, 0, count));
     while (this.left > 0 && this.error === undefined) await this.progress.wait();
     if (this.error !== undefined) throw this.error;
-    return { scores: this.scores, engines: this.engines, queueMs: this.queueMs / count };
+    const timings = {
+      queueMs: this.queueMs / count,
+      computeMs: this.computeMs / count,
+      totalMs: model.batcher.now() - this.startedAt,
+    };
+    return { scores: this.scores, engines: this.engines, timings };
   }
 
   fail(error: SaladError): void {

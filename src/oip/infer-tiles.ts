@@ -28,16 +28,30 @@ export async function inferTiles(
   const { model } = view;
   const { signal, peer, deadline } = context;
   const count = tileCount(tile!, position!, view);
-  const pixels = await tilePixels(tile!, view, count, context);
-  const positions = await tilePositions(position!, view, count, context);
   const facts = new InferFacts(count);
-  facts.inputEnded();
-  const request = { peer, priority: classOf(priority), deadline, pixels, positions };
-  const { scores, engines, queueMs } = await scoreTiles(model, request, signal);
-  facts.scoredTiles(engines, queueMs);
-  facts.outputStarted();
-  const shape = [count, model.geometry.patchesPerTile];
-  return { outputs: names.map((name) => tensorOf(name, 'FP32', shape, scores)), facts };
+  const trace = context.startTrace(model.key);
+  try {
+    const pixels = await tilePixels(tile!, view, count, context);
+    const positions = await tilePositions(position!, view, count, context);
+    facts.inputEnded();
+    const request = { peer, priority: classOf(priority), deadline, tag: trace.tag, pixels, positions };
+    const { scores, engines, timings } = await scoreTiles(model, request, signal);
+    facts.scoredTiles(engines, timings.queueMs);
+    trace.tilesScored({ engines: [...engines], coverage: allScored(scores.length), timings });
+    facts.outputStarted();
+    const shape = [count, model.geometry.patchesPerTile];
+    const outputs = names.map((name) => tensorOf(name, 'FP32', shape, scores));
+    trace.ended();
+    return { outputs, facts };
+  } catch (error) {
+    trace.ended(error);
+    throw error;
+  }
+}
+
+/** All or none: a tile that cannot be scored fails the request. */
+function allScored(patches: number) {
+  return { scored: patches, skipped: 0, failed: 0, missing: 0 };
 }
 
 function tileCount(tile: InputTensor, position: InputTensor, view: ModelView): number {

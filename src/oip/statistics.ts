@@ -1,11 +1,12 @@
-/** Counts and times of the requests of each model, since the start of the server. */
+/** Counts and times of the requests of each version of a model, since it was loaded. */
+import type { ServedModel } from '../acquisition/index.js';
 import type {
   InferBatchStatistics,
   ModelStatistics,
   StatisticDuration,
 } from '../gen/inference/grpc_service.js';
 import type { InferFacts } from './response.js';
-import type { ModelView } from './views.js';
+import type { ModelView, View } from './views.js';
 
 const NS_PER_MS = 1e6;
 
@@ -16,7 +17,8 @@ export interface RequestRecord {
 }
 
 export class Statistics {
-  private readonly byModel = new Map<string, ModelCounters>();
+  /** Weak: counters go with the version they belong to, once it is unloaded. */
+  private readonly byModel = new WeakMap<ServedModel, Map<View, ModelCounters>>();
 
   start(view: ModelView): RequestRecord {
     const startedAt = performance.now();
@@ -31,13 +33,11 @@ export class Statistics {
     return this.of(view).message(view);
   }
 
-  private of({ name, model }: ModelView): ModelCounters {
-    const key = `${name}@${model.version}`;
-    let counters = this.byModel.get(key);
-    if (counters === undefined) {
-      counters = new ModelCounters();
-      this.byModel.set(key, counters);
-    }
+  private of({ view, model }: ModelView): ModelCounters {
+    const byView = this.byModel.get(model) ?? new Map<View, ModelCounters>();
+    this.byModel.set(model, byView);
+    const counters = byView.get(view) ?? new ModelCounters();
+    byView.set(view, counters);
     return counters;
   }
 }

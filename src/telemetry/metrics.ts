@@ -28,7 +28,8 @@ export const METRICS = {
   'salad.acquisition.duration': {
     kind: 'histogram',
     unit: 's',
-    description: 'Time from the header to the aggregate.',
+    description:
+      'Time from the header to the aggregate. With the decision none: of tiles scored without their image, by the Open Inference Protocol.',
     attributes: ['salad.model', 'salad.decision'],
     buckets: DURATION_BUCKETS,
   },

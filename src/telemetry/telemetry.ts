@@ -28,12 +28,8 @@ export interface GaugeSources {
   readonly models: () => Readonly<Record<string, number>>;
 }
 
-/** The values of an aggregate that are recorded: counts of patches, times in ms. */
-export interface RecordedAggregate {
-  readonly decision: string;
-  readonly overallPValue: number;
-  /** Normals that p-value is among. */
-  readonly calibrationImages: number;
+/** The values of scored patches that are recorded: counts of patches, times in ms. */
+export interface RecordedScores {
   readonly engines: readonly string[];
   readonly coverage: {
     readonly scored: number;
@@ -45,9 +41,21 @@ export interface RecordedAggregate {
     readonly queueMs: number;
     readonly computeMs: number;
     readonly totalMs: number;
-    readonly firstScoreMs: number | undefined;
+    /** Absent where all scores come at once. */
+    readonly firstScoreMs?: number | undefined;
   };
 }
+
+/** The values of an aggregate that are recorded. */
+export interface RecordedAggregate extends RecordedScores {
+  readonly decision: string;
+  readonly overallPValue: number;
+  /** Normals that p-value is among. */
+  readonly calibrationImages: number;
+}
+
+/** `salad.decision` of tiles: only images are decided. */
+const NO_DECISION = 'none';
 
 /** The trace of one acquisition while it runs. */
 export interface AcquisitionTrace {
@@ -55,6 +63,8 @@ export interface AcquisitionTrace {
   readonly tag: object | undefined;
   /** Call it after every answer. @param aggregate of the last answer */
   messageSent(kind: string, aggregate?: RecordedAggregate): void;
+  /** Call it in the place of `messageSent` where tiles were scored without their image. */
+  tilesScored(scores: RecordedScores): void;
   /** @param error the reason, if the acquisition failed */
   ended(error?: unknown): void;
 }
@@ -102,6 +112,10 @@ export class Telemetry {
         spans.event(kind);
         if (aggregate !== undefined) this.recordAggregate(spans, model, aggregate);
       },
+      tilesScored: (scores) => {
+        spans.event('patches');
+        this.recordScores(spans, model, NO_DECISION, scores);
+      },
       ended: (error) => {
         spans.ended(error);
         if (isRecording && error instanceof Error) this.contextOfError.set(error, context);
@@ -109,10 +123,13 @@ export class Telemetry {
     };
   }
 
-  /** Fields for the log line of an error that ended a traced acquisition; empty for other errors. */
+  /** Fields for the log line of an error that ended a traced acquisition, or that it caused; empty for other errors. */
   traceIdsOf(error: unknown): Readonly<Record<string, string>> {
-    const context = error instanceof Error ? this.contextOfError.get(error) : undefined;
-    return context === undefined ? {} : { trace_id: context.traceId, span_id: context.spanId };
+    for (let each = error; each instanceof Error; each = each.cause) {
+      const context = this.contextOfError.get(each);
+      if (context !== undefined) return { trace_id: context.traceId, span_id: context.spanId };
+    }
+    return {};
   }
 
   /** A version was loaded while others served, or refused. */
@@ -157,7 +174,17 @@ export class Telemetry {
   }
 
   private recordAggregate(spans: AcquisitionSpans, model: string, aggregate: RecordedAggregate): void {
-    const { timings, coverage, decision, engines } = aggregate;
+    const { decision } = aggregate;
+    this.recordScores(spans, model, decision, aggregate);
+    if (decision !== 'indeterminate') this.recordPValue(model, aggregate);
+  }
+
+  private recordScores(
+    spans: AcquisitionSpans,
+    model: string,
+    decision: string,
+    { timings, coverage, engines }: RecordedScores,
+  ): void {
     const modelAttributes: Attributes = { 'salad.model': model };
     this.acquisitionDuration.record(timings.totalMs / 1000, {
       ...modelAttributes,
@@ -178,7 +205,6 @@ export class Telemetry {
       'salad.patches.scored': coverage.scored,
     };
     spans.aggregated(spanAttributes, performance.now());
-    if (decision !== 'indeterminate') this.recordPValue(model, aggregate);
   }
 
   private recordPValue(

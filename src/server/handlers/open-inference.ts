@@ -148,12 +148,13 @@ async function answerStream(
 function failedResponse(
   { id, modelName, modelVersion }: InferRequest,
   thrown: unknown,
-  { logger, config }: OpenInferenceContext,
+  { logger, config, telemetry }: OpenInferenceContext,
 ): ModelStreamInferResponse {
   const error = SaladError.from(thrown);
+  const fields = { reason: error.reason, ...telemetry.traceIdsOf(thrown) };
   const { details } = toServiceError(error, config.retryDelayMs);
-  if (error.kind === 'internal') logger.error({ err: thrown, reason: error.reason }, 'inference failed');
-  else logger.debug({ reason: error.reason }, error.message);
+  if (error.kind === 'internal') logger.error({ err: thrown, ...fields }, 'inference failed');
+  else logger.debug(fields, error.message);
   return {
     errorMessage: details,
     inferResponse: ModelInferResponse.fromPartial({ id, modelName, modelVersion }),

@@ -1,7 +1,6 @@
 package io.github.saladserve.examples;
 
 import com.google.protobuf.ByteString;
-import io.github.saladserve.v1.AcquisitionAccepted;
 import io.github.saladserve.v1.AcquisitionAggregate;
 import io.github.saladserve.v1.AcquisitionEnd;
 import io.github.saladserve.v1.AcquisitionHeader;
@@ -54,14 +53,12 @@ public final class StreamDetector implements ClientResponseObserver<StreamAcquis
       System.err.println("usage: StreamDetector HOST:PORT MODEL");
       System.exit(2);
     }
-    ManagedChannel channel =
-        OkHttpChannelBuilder.forTarget(args[0])
-            .usePlaintext()
-            // Anomaly maps and embeddings are larger than the 4 MiB of gRPC.
-            .maxInboundMessageSize(64 << 20)
-            // Servers refuse pings that come sooner than every 10 s.
-            .keepAliveTime(30, TimeUnit.SECONDS)
-            .build();
+    ManagedChannel channel = OkHttpChannelBuilder.forTarget(args[0]).usePlaintext()
+        // Anomaly maps and embeddings are larger than the 4 MiB of gRPC.
+        .maxInboundMessageSize(64 << 20)
+        // Servers refuse pings that come sooner than every 10 s.
+        .keepAliveTime(30, TimeUnit.SECONDS)
+        .build();
     StreamDetector detector = new StreamDetector(args[1]);
     // Without a deadline a call may wait for ever.
     AnomalyScoringGrpc.newStub(channel).withDeadlineAfter(60, TimeUnit.SECONDS).streamAcquisition(detector);
@@ -83,21 +80,20 @@ public final class StreamDetector implements ClientResponseObserver<StreamAcquis
   /** Called whenever the connection takes more: what is written meanwhile is not gathered without bound. */
   @Override
   public void beforeStart(ClientCallStreamObserver<StreamAcquisitionRequest> requests) {
-    requests.setOnReadyHandler(
-        () -> {
-          if (!started) {
-            started = true;
-            requests.onNext(StreamAcquisitionRequest.newBuilder().setHeader(header()).build());
-          }
-          while (requests.isReady() && nextRow < ROWS) {
-            requests.onNext(StreamAcquisitionRequest.newBuilder().setRows(readOut()).build());
-            if (nextRow == ROWS) {
-              AcquisitionEnd end = AcquisitionEnd.newBuilder().setCrc32C((int) checksum.getValue()).build();
-              requests.onNext(StreamAcquisitionRequest.newBuilder().setEnd(end).build());
-              requests.onCompleted();
-            }
-          }
-        });
+    requests.setOnReadyHandler(() -> {
+      if (!started) {
+        started = true;
+        requests.onNext(StreamAcquisitionRequest.newBuilder().setHeader(header()).build());
+      }
+      while (requests.isReady() && nextRow < ROWS) {
+        requests.onNext(StreamAcquisitionRequest.newBuilder().setRows(readOut()).build());
+        if (nextRow == ROWS) {
+          AcquisitionEnd end = AcquisitionEnd.newBuilder().setCrc32C((int) checksum.getValue()).build();
+          requests.onNext(StreamAcquisitionRequest.newBuilder().setEnd(end).build());
+          requests.onCompleted();
+        }
+      }
+    });
   }
 
   private AcquisitionHeader header() {
@@ -116,16 +112,15 @@ public final class StreamDetector implements ClientResponseObserver<StreamAcquis
       samples.putShort((short) (1000 + random.nextInt(2000)));
     }
     checksum.update(samples.array());
-    PixelRows rows = PixelRows.newBuilder().setFirstRow(nextRow).setSamples(ByteString.copyFrom(samples.array())).build();
     nextRow += BAND;
-    return rows;
+    return PixelRows.newBuilder().setFirstRow(nextRow - BAND).setSamples(ByteString.copyFrom(samples.array())).build();
   }
 
   @Override
   public void onNext(StreamAcquisitionResponse response) {
     switch (response.getPayloadCase()) {
       case ACCEPTED:
-        AcquisitionAccepted accepted = response.getAccepted();
+        var accepted = response.getAccepted();
         System.out.printf("accepted by %s on %s%n", accepted.getModel().getName(), accepted.getEngine());
         break;
       case PATCH_SCORES:
