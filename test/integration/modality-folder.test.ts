@@ -156,22 +156,33 @@ describe('watched folder of the gateway', function () {
   });
 
   describe('whose writer uses a name again', () => {
-    it('takes the new file, too, which appeared after the first was kept and before it was removed', async () => {
-      const second = await fileOf('1.2.4');
-      writeFileSync(at('a.dcm'), await fileOf('1.2.3'));
-      await pollAfter(0);
-      afterKeeping = () => {
-        afterKeeping = () => {};
-        writeFileSync(at('a.dcm'), second);
-      };
-      await pollAfter(SETTLE_MS);
-      assert.deepEqual(readFileSync(at('a.dcm')), Buffer.from(second));
-      await pollAfter(0);
-      assert.deepEqual(events, ['stored 1']);
-      await pollAfter(SETTLE_MS);
-      assert.deepEqual(events, ['stored 1', 'stored 2']);
-      assert.deepEqual(readdirSync(at('.')), ['refused']);
-    });
+    for (const [how, write] of [
+      ['written', (bytes: Uint8Array) => writeFileSync(at('a.dcm'), bytes)],
+      [
+        'renamed to it',
+        (bytes: Uint8Array) => {
+          writeFileSync(at('a.dcm.part'), bytes);
+          renameSync(at('a.dcm.part'), at('a.dcm'));
+        },
+      ],
+    ] as const) {
+      it(`takes the new file, too, which was ${how} after the first was kept and before it was removed`, async () => {
+        const second = await fileOf('1.2.4');
+        write(await fileOf('1.2.3'));
+        await pollAfter(0);
+        afterKeeping = () => {
+          afterKeeping = () => {};
+          write(second);
+        };
+        await pollAfter(SETTLE_MS);
+        assert.deepEqual(readFileSync(at('a.dcm')), Buffer.from(second));
+        await pollAfter(0);
+        assert.deepEqual(events, ['stored 1']);
+        await pollAfter(SETTLE_MS);
+        assert.deepEqual(events, ['stored 1', 'stored 2']);
+        assert.deepEqual(readdirSync(at('.')), ['refused']);
+      });
+    }
 
     it('loses nothing of a file that is written to after it was kept', async () => {
       const bytes = await fileOf('1.2.3');

@@ -149,8 +149,8 @@ export class InstanceIndex extends DeliveryIndex {
   }
 
   /**
-   * Corrects when instances were delivered, after the clock was set: what a clock set forward left behind by so many ms, and
-   * a time in the future, of a clock that was ahead, which would keep a file for as long.
+   * Corrects the times of delivery after the clock was set. Set forward by so many ms, it makes every instance look older
+   * than it is. A time in the future is of a clock that was ahead, and becomes now: its file would stay for too long.
    */
   correctDelivered(forwardMs: number): void {
     this.run(
