@@ -47,8 +47,9 @@ type caseMessage struct {
 	Retry                    *bool
 	MaxReceiveBytes          int
 	Do, Encoded, Samples     string
-	Header                   json.RawMessage
-	Display, Once, Leave     bool
+	Leave                    string
+	Header, Also             json.RawMessage
+	Display, Once            bool
 	Chunks                   []chunkCase
 	FailAfter, HoldAfter     *int
 	Parallel                 int
@@ -77,16 +78,12 @@ func carryOut(asked *caseMessage) outcome {
 		log.Fatal(err)
 	}
 	defer client.Close()
-	outcomes := make([]outcome, max(1, asked.Parallel))
-	var running sync.WaitGroup
-	for i := range outcomes {
-		running.Add(1)
-		go func() {
-			defer running.Done()
-			outcomes[i] = once(client, asked)
-		}()
+	outcomes := together(client, asked)
+	if asked.Also != nil {
+		last := len(outcomes) - 1
+		outcomes[0]["also"] = outcomes[last]["result"]
+		outcomes = outcomes[:last]
 	}
-	running.Wait()
 	for _, one := range outcomes[1:] {
 		if !reflect.DeepEqual(one, outcomes[0]) {
 			outcomes[0] = outcome{"raised": "outcomes differ"}
@@ -95,6 +92,30 @@ func carryOut(asked *caseMessage) outcome {
 	}
 	outcomes[0]["name"] = asked.Name
 	return outcomes[0]
+}
+
+// together carries out the acquisitions of a case at the same time; the one more comes last.
+func together(client *salad.Client, asked *caseMessage) []outcome {
+	var all []*caseMessage
+	for range max(1, asked.Parallel) {
+		all = append(all, asked)
+	}
+	if asked.Also != nil {
+		also := *asked
+		also.Header = asked.Also
+		all = append(all, &also)
+	}
+	outcomes := make([]outcome, len(all))
+	var running sync.WaitGroup
+	for i, one := range all {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			outcomes[i] = once(client, one)
+		}()
+	}
+	running.Wait()
+	return outcomes
 }
 
 func options(asked *caseMessage) []salad.Option {
@@ -156,11 +177,23 @@ func once(client *salad.Client, asked *caseMessage) outcome {
 	switch {
 	case asked.Encoded != "":
 		result, err = client.ScoreImage(ctx, header, read(asked.Encoded), onRetry)
-	case asked.Leave:
-		for range client.Stream(ctx, header, sourceOf(asked, header)) {
-			break
+	case asked.Leave == "first" || asked.Leave == "last":
+		for event, failure := range client.Stream(ctx, header, sourceOf(asked, header)) {
+			if failure != nil {
+				return failed(failure, 0)
+			}
+			if asked.Leave == "first" || event.Aggregate != nil {
+				return outcome{"left": true}
+			}
 		}
-		return outcome{"left": true}
+		return outcome{"raised": "no aggregate"}
+	case asked.Leave == "before":
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		result, err = client.Score(cancelled, header, sourceOf(asked, header), onRetry)
+		if errors.Is(err, context.Canceled) {
+			return outcome{"retries": retries, "left": true}
+		}
 	default:
 		result, err = client.Score(ctx, header, sourceOf(asked, header), onRetry)
 	}

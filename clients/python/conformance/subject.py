@@ -10,7 +10,7 @@ import base64
 import json
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Optional
@@ -203,10 +203,8 @@ def sync_once(client: salad.SaladClient, case: Case) -> Case:
             return models_of(client.models())
         if "encoded" in case:
             result = client.score(case["encoded"], case["header"]["model"]["name"], on_retry=on_retry, acquisition_id="conformance")
-        elif case.get("leave"):
-            for _event in client.stream(header_of(case), source_of(case, over)):
-                break
-            return {"left": True}
+        elif "leave" in case:
+            return sync_left(case, client.stream(header_of(case), source_of(case, over)))
         else:
             result = client.score_acquisition(header_of(case), source_of(case, over), on_retry=on_retry)
         return {"retries": retries[0], "result": result_of(result)}
@@ -214,6 +212,16 @@ def sync_once(client: salad.SaladClient, case: Case) -> Case:
         return {"retries": retries[0], **error_of(error)}
     finally:
         over.set()
+
+
+def sync_left(case: Case, events: Any) -> Case:
+    if case["leave"] == "before":
+        events.close()
+        return {"left": True}
+    for event in events:
+        if case["leave"] == "first" or isinstance(event, salad.Aggregate):
+            return {"left": True}
+    return {"raised": "no aggregate"}
 
 
 async def aio_once(client: salad.AsyncSaladClient, case: Case) -> Case:
@@ -230,34 +238,57 @@ async def aio_once(client: salad.AsyncSaladClient, case: Case) -> Case:
         if "encoded" in case:
             model = case["header"]["model"]["name"]
             result = await client.score(case["encoded"], model, on_retry=on_retry, acquisition_id="conformance")
-        elif case.get("leave"):
-            events: Any = client.stream(header_of(case), async_source_of(case))
-            async for _event in events:
-                break
-            await events.aclose()
-            return {"left": True}
+        elif case.get("leave") in ("first", "last"):
+            return await aio_left(case, client.stream(header_of(case), async_source_of(case)))
         else:
-            result = await client.score_acquisition(header_of(case), async_source_of(case), on_retry=on_retry)
+            scoring = client.score_acquisition(header_of(case), async_source_of(case), on_retry=on_retry)
+            result = await (begun_and_cancelled(scoring) if "leave" in case else scoring)
         return {"retries": retries[0], "result": result_of(result)}
+    except asyncio.CancelledError:
+        return {"retries": retries[0], "left": True}
     except Exception as error:
         return {"retries": retries[0], **error_of(error)}
 
 
+async def begun_and_cancelled(scoring: Coroutine[Any, Any, salad.Result]) -> salad.Result:
+    """Cancels it where it waits for the first time: its call is open, and its header is not sent."""
+    task = asyncio.ensure_future(scoring)
+    await asyncio.sleep(0)
+    task.cancel()
+    return await task
+
+
+async def aio_left(case: Case, events: Any) -> Case:
+    try:
+        async for event in events:
+            if case["leave"] == "first" or isinstance(event, salad.Aggregate):
+                return {"left": True}
+        return {"raised": "no aggregate"}
+    finally:
+        await events.aclose()
+
+
+def together(case: Case) -> list[Case]:
+    """The acquisitions of a case at the same time; the one more comes last."""
+    return [case] * case.get("parallel", 1) + ([{**case, "header": case["also"]}] if "also" in case else [])
+
+
 def sync_case(case: Case) -> list[Case]:
-    count = case.get("parallel", 1)
-    with salad.SaladClient(case["target"], **settings_of(case)) as client, ThreadPoolExecutor(count) as pool:
-        return list(pool.map(lambda _: sync_once(client, case), range(count)))
+    cases = together(case)
+    with salad.SaladClient(case["target"], **settings_of(case)) as client, ThreadPoolExecutor(len(cases)) as pool:
+        return list(pool.map(lambda one: sync_once(client, one), cases))
 
 
 async def aio_case(case: Case) -> list[Case]:
     async with salad.AsyncSaladClient(case["target"], **settings_of(case)) as client:
-        return list(await asyncio.gather(*(aio_once(client, case) for _ in range(case.get("parallel", 1)))))
+        return list(await asyncio.gather(*(aio_once(client, one) for one in together(case))))
 
 
 def answer(case: Case, outcomes: list[Case]) -> None:
+    also = {"also": outcomes.pop().get("result")} if "also" in case else {}
     alike = len({json.dumps(outcome) for outcome in outcomes}) == 1
     outcome = outcomes[0] if alike else {"raised": "outcomes differ"}
-    print(json.dumps({"name": case["name"], **outcome}), flush=True)
+    print(json.dumps({"name": case["name"], **outcome, **also}), flush=True)
 
 
 async def main_aio() -> None:

@@ -5,12 +5,40 @@ import type { CaseMessage, ChunkCase, ErrorMessage, ImageJson, Outcome, ResultMe
 import type { SubjectName } from './subjects.js';
 
 /**
- * What is done to the connection or the server: `reset` once in the middle of the pixels; `refused` twice before there is
- * a connection; `full` as long as the case lasts.
+ * What is done to the connection or the server. "In the middle" means of the pixels: the image needs 10 MB. `drained`,
+ * `draining`, `replaced` and `killed` have a server of their own, which has the settings of `plain`.
+ *
+ * - `reset`: the connection, once in the middle of an image of 4 KB. `refused`: twice before there is a connection.
+ * - `held`: another client has the only acquisition that the server admits, as long as the case lasts. `released`: until
+ *   the server has refused the client under test.
+ * - `drained`: in the middle the server begins to drain, with time to finish. `draining`: it drains already, and waits for
+ *   an acquisition of another client as long as the case lasts. `replaced`: in the middle it drains without time to finish,
+ *   and another server starts on its address.
+ * - `killed`: in the middle the process of the server ends, and another one starts on its address.
  */
-export type Fault = 'reset' | 'refused' | 'full';
-/** Which server: settings, or what it asks of its callers. */
-export type Place = 'plain' | 'tls' | 'keys' | 'tokens' | 'impatient' | 'newer';
+export type Fault =
+  | 'reset'
+  | 'refused'
+  | 'held'
+  | 'released'
+  | 'drained'
+  | 'draining'
+  | 'replaced'
+  | 'killed';
+/**
+ * Which server: settings, or what it asks of its callers. `short` takes messages of 64 KiB; `single` admits one
+ * acquisition, `quota` one of each caller.
+ */
+export type Place =
+  | 'plain'
+  | 'tls'
+  | 'keys'
+  | 'tokens'
+  | 'impatient'
+  | 'short'
+  | 'single'
+  | 'quota'
+  | 'newer';
 
 export interface Case {
   readonly name: string;
@@ -35,6 +63,8 @@ export interface Case {
   readonly openInference?: Partial<Pick<Case, 'result' | 'error'>>;
   /** Retries: so many, or at least one. */
   readonly retries?: number | 'some';
+  /** It lasts at least so long, because the client waits as the server asked. */
+  readonly waitsMs?: number;
   /** Subjects with a known failure here, and the reason. A listed subject that passes fails the test. */
   readonly knownFailures?: Partial<Record<SubjectName, string>>;
 }
@@ -85,6 +115,13 @@ export function rowChunks(rowsPerMessage: number, rows = SIDE, rowBytes = SIDE):
   return chunks;
 }
 
+/** An image of 10 MB in 50 messages: faults in its middle find a client that sends. */
+const LARGE = { rows: 2500, columns: 2000, bitsAllocated: 16, bitsStored: 12 };
+export const large = {
+  place: 'plain',
+  samples: blocks(9, LARGE.rows, LARGE.columns),
+  ask: { header: header(LARGE), chunks: rowChunks(50, LARGE.rows, 2 * LARGE.columns), timeoutMs: 60_000 },
+} as const;
 export const image = eight(3);
 export const chunks = rowChunks(8);
 export const plain = { place: 'plain', samples: image } as const;

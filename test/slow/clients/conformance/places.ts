@@ -1,23 +1,25 @@
-/** The servers that the cases of the conformance suite meet, and what happens to their connections. */
-import { createServer, connect as tcpConnect } from 'node:net';
+/** The servers that the cases of the conformance suite meet. */
 import { join } from 'node:path';
-import { setTimeout as after } from 'node:timers/promises';
+import { pino } from 'pino';
 import type { RunningServer } from '../../../../src/server/server.js';
-import { connect, header } from '../../../support/grpc-client.js';
 import { type Credentials, secure } from '../../../support/secured.js';
 import { writeSmallBundle } from '../../../support/small-bundle.js';
 import { startSmall } from '../../../support/small-server.js';
-import { startTcpProxy } from '../../../support/tcp-proxy.js';
 import type { Fault, Place } from './case.js';
+import {
+  broken,
+  drained,
+  draining,
+  held,
+  killed,
+  released,
+  replaced,
+  type Start,
+  type Target,
+  untilOpen,
+} from './faults.js';
+import { KillableServer } from './killable-server.js';
 import { startNewerServer } from './newer-server.js';
-
-export interface Target {
-  readonly address: string;
-  readonly credentials: Credentials;
-  /** Waits until the server holds nothing for any client. */
-  idle(): Promise<void>;
-  close(): Promise<void>;
-}
 
 const NOTHING = { tls: false, apiKeys: false, tokens: false };
 /** How each server differs from one with default settings. */
@@ -27,15 +29,38 @@ const SETTINGS: Record<Exclude<Place, 'newer'>, Partial<typeof NOTHING> & { flag
   keys: { apiKeys: true },
   tokens: { tokens: true },
   impatient: { flags: { idleTimeoutMs: 200 } },
+  short: { flags: { maxMessageBytes: 65_536 } },
+  single: { flags: { maxConcurrentAcquisitions: 1, retryDelayMs: 40 } },
+  quota: { apiKeys: true, flags: { identityMaxAcquisitions: 1, retryDelayMs: 500 } },
 };
-/** The image of a case has 4,096 bytes. */
-const RESET_AFTER_BYTES = 2500;
-const REFUSED_CONNECTIONS = 2;
+
+interface Shared {
+  readonly server: RunningServer;
+  readonly credentials: Credentials;
+  readonly refusals: Refusals;
+}
+
+/** Tells when a server refuses a call that may come again: it logs the refusal before it sends it. */
+class Refusals {
+  #listener = () => {};
+  readonly logger = pino(
+    { level: 'debug' },
+    {
+      write: (line: string) => {
+        if (/"reason":"(OVERLOADED|QUOTA_EXCEEDED)"/.test(line)) this.#listener();
+      },
+    },
+  );
+  readonly onceRefused = (listener: () => void) => {
+    this.#listener = listener;
+  };
+}
 
 export class Places {
   readonly #folder: string;
-  readonly #servers = new Map<string, Promise<{ server: RunningServer; credentials: Credentials }>>();
+  readonly #servers = new Map<string, Promise<Shared>>();
   #newer: ReturnType<typeof startNewerServer> | undefined;
+  #killable: Promise<KillableServer> | undefined;
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -64,23 +89,33 @@ export class Places {
       const { address } = await this.#newer;
       return { address, credentials: {}, idle: async () => {}, close: async () => {} };
     }
-    const full = fault === 'full';
-    const { server, credentials } = await this.#server(full ? 'full' : place);
-    const idle = () => untilOpen(server, full ? 1 : 0);
-    if (full) {
-      const hold = await holdOne(server);
-      return { address: server.address, credentials, idle, close: hold };
+    const start: Start = (flags) => startSmall(join(this.#folder, 'models'), flags);
+    if (fault === 'drained') return drained(start);
+    if (fault === 'draining') return draining(start);
+    if (fault === 'replaced') return replaced(start);
+    if (fault === 'killed') {
+      this.#killable ??= KillableServer.start(this.#folder);
+      return killed(await this.#killable);
     }
-    const hop = await hopTo(server, fault);
-    return { address: hop?.address ?? server.address, credentials, idle, close: async () => hop?.close() };
+    const { server, credentials, refusals } = await this.#server(place);
+    if (fault === 'held') return held(server, credentials);
+    if (fault === 'released') return released(server, credentials, refusals.onceRefused);
+    const hop = fault === undefined ? undefined : await broken(fault, server.port);
+    return {
+      address: hop?.address ?? server.address,
+      credentials,
+      idle: () => untilOpen(server, 0),
+      close: async () => hop?.close(),
+    };
   }
 
   async close(): Promise<void> {
     for (const each of this.#servers.values()) await (await each).server.stop(0);
     (await this.#newer)?.stop();
+    await (await this.#killable)?.close();
   }
 
-  #server(name: Exclude<Place, 'newer'> | 'full') {
+  #server(name: Exclude<Place, 'newer'>): Promise<Shared> {
     let running = this.#servers.get(name);
     if (running === undefined) {
       running = this.#start(name);
@@ -89,73 +124,12 @@ export class Places {
     return running;
   }
 
-  async #start(name: Exclude<Place, 'newer'> | 'full') {
-    const { flags = {}, ...asked } =
-      name === 'full' ? { flags: { maxConcurrentAcquisitions: 1, retryDelayMs: 40 } } : SETTINGS[name];
+  async #start(name: Exclude<Place, 'newer'>): Promise<Shared> {
+    const { flags = {}, ...asked } = SETTINGS[name];
     const secured = await secure(join(this.#folder, name), { ...NOTHING, ...asked });
-    const server = await startSmall(join(this.#folder, 'models'), { ...secured.flags, ...flags });
-    return { server, credentials: secured.credentials };
+    const refusals = new Refusals();
+    const { logger } = refusals;
+    const server = await startSmall(join(this.#folder, 'models'), { ...secured.flags, ...flags }, { logger });
+    return { server, credentials: secured.credentials, refusals };
   }
-}
-
-async function untilOpen(server: RunningServer, count: number): Promise<void> {
-  const giveUp = performance.now() + 10_000;
-  while (server.registry.budget.open !== count) {
-    if (performance.now() > giveUp)
-      throw new Error(`the server holds ${server.registry.budget.open} acquisitions`);
-    await after(5);
-  }
-}
-
-/** Fills a server that takes one acquisition. @returns what ends it */
-async function holdOne(server: RunningServer): Promise<() => Promise<void>> {
-  const client = connect(server.address);
-  const call = client.streamAcquisition();
-  call.on('error', () => {});
-  call.on('data', () => {});
-  call.write({ payload: header() });
-  await untilOpen(server, 1);
-  return async () => {
-    call.cancel();
-    await untilOpen(server, 0);
-    client.close();
-  };
-}
-
-/** A TCP hop with a fault; undefined without one. */
-async function hopTo(server: RunningServer, fault: Fault | undefined) {
-  const host = '127.0.0.1';
-  if (fault === 'reset') {
-    let isReset = false;
-    const proxy = await startTcpProxy({ host, port: server.port }, (total) => {
-      if (isReset || total < RESET_AFTER_BYTES) return;
-      isReset = true;
-      proxy.reset();
-    });
-    return proxy;
-  }
-  if (fault !== 'refused') return undefined;
-  let opened = 0;
-  const hop = createServer((client) => {
-    opened += 1;
-    if (opened <= REFUSED_CONNECTIONS) {
-      client.resetAndDestroy();
-      return;
-    }
-    const upstream = tcpConnect({ host, port: server.port });
-    client.pipe(upstream).pipe(client);
-    for (const [socket, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      socket.on('error', () => {});
-      socket.on('close', () => other.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => hop.listen(0, host, resolve));
-  const { port } = hop.address() as { port: number };
-  return {
-    address: `${host}:${port}`,
-    close: () => new Promise<void>((resolve) => hop.close(() => resolve())),
-  };
 }

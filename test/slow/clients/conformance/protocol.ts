@@ -44,10 +44,15 @@ export interface CaseMessage {
   readonly failAfter?: number;
   /** The source gives nothing more after so many chunks, until the acquisition is over. */
   readonly holdAfter?: number;
-  /** The loop over the events is left at the first. */
-  readonly leave?: boolean;
+  /**
+   * The caller ends the acquisition, as the language has it: `before` anything is sent, or by leaving the loop over the
+   * events at the `first`, or at the `last`, the aggregate.
+   */
+  readonly leave?: 'before' | 'first' | 'last';
   /** So many acquisitions at a time; the outcome is the one they all have. */
   readonly parallel?: number;
+  /** An acquisition more at the same time, with this header and the same samples. */
+  readonly also?: HeaderJson;
 }
 
 export interface HeaderJson {
@@ -127,6 +132,8 @@ export interface Outcome {
   /** What is no error of the client, such as that of a source: its message. */
   readonly raised?: string;
   readonly left?: boolean;
+  /** Of the acquisition more. */
+  readonly also?: ResultMessage;
   readonly models?: readonly string[];
   readonly health?: string;
 }

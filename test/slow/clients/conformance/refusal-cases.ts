@@ -1,5 +1,5 @@
 /** What the server refuses: every client must report its status, reason and fields. */
-import { type Case, chunks, display, eight, header, image, plain } from './case.js';
+import { type Case, chunks, display, eight, header, image, plain, rowChunks, sixteen } from './case.js';
 import type { ErrorMessage } from './protocol.js';
 
 const invalid = (reason: string, field: string): Partial<ErrorMessage> => ({
@@ -10,6 +10,30 @@ const invalid = (reason: string, field: string): Partial<ErrorMessage> => ({
 });
 const tile = (row: number, column: number) => ({ row, column, offset: 0, length: 256 });
 const tiles = header({}, { source: 'SOURCE_TILES' });
+/** More bytes than the place `short` takes in a message. */
+const LONG = 2 * 65_536;
+const tooLarge: Partial<ErrorMessage> = {
+  status: 'RESOURCE_EXHAUSTED',
+  reason: 'MESSAGE_TOO_LARGE',
+  retryAfterMs: null,
+};
+
+/** An element of DICOM, explicit little endian. */
+function element(group: number, number: number, representation: string, value: Uint8Array): Buffer {
+  const head = Buffer.alloc(8);
+  head.writeUInt16LE(group, 0);
+  head.writeUInt16LE(number, 2);
+  head.write(representation, 4, 'latin1');
+  head.writeUInt16LE(value.byteLength, 6);
+  return Buffer.concat([head, value]);
+}
+
+/** A bare data set: with the prefix of a file the Python client would read it itself. It has no pixels. */
+const dicomWithoutPixels = Buffer.concat([
+  element(0x0008, 0x0016, 'UI', Buffer.from('1.2.840.10008.5.1.4.1.1.1.1\0', 'latin1')),
+  element(0x0028, 0x0010, 'US', Buffer.from([64, 0])),
+  element(0x0028, 0x0011, 'US', Buffer.from([64, 0])),
+]);
 
 export const REFUSALS: readonly Case[] = [
   {
@@ -88,6 +112,46 @@ export const REFUSALS: readonly Case[] = [
     encoded: image,
     ask: { header: { model: { name: 'small' } } },
     error: invalid('IMAGE_UNREADABLE', 'encoded'),
+  },
+  {
+    name: 'DICOM_UNSUPPORTED',
+    openInference: { error: invalid('DICOM_UNSUPPORTED', 'inputs.image') },
+    place: 'plain',
+    encoded: dicomWithoutPixels,
+    ask: { header: { model: { name: 'small' } } },
+    error: invalid('DICOM_UNSUPPORTED', 'encoded'),
+  },
+  {
+    name: 'no rows: TENSOR_INVALID of a tensor',
+    openInference: { error: invalid('TENSOR_INVALID', 'inputs.image.shape') },
+    place: 'plain',
+    samples: new Uint8Array(0),
+    ask: { header: header({ rows: 0 }), chunks: [] },
+    error: invalid('HEADER_INVALID', 'header.image.rows'),
+  },
+  {
+    name: '17 bits: PARAMETER_INVALID of a tensor',
+    openInference: { error: invalid('PARAMETER_INVALID', 'parameters.bits_stored') },
+    place: 'plain',
+    samples: sixteen(4),
+    ask: { header: header({ bitsAllocated: 16, bitsStored: 17 }) },
+    error: invalid('HEADER_INVALID', 'header.image.bits_stored'),
+  },
+  {
+    name: 'MESSAGE_TOO_LARGE',
+    openInference: {},
+    place: 'short',
+    samples: eight(12, LONG),
+    ask: { header: header({ columns: LONG / 64 }), chunks: rowChunks(64, 64, LONG / 64) },
+    error: tooLarge,
+  },
+  {
+    name: 'MESSAGE_TOO_LARGE, a file',
+    openInference: {},
+    place: 'short',
+    encoded: eight(12, LONG),
+    ask: { header: { model: { name: 'small' } } },
+    error: tooLarge,
   },
   {
     ...plain,

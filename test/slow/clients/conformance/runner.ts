@@ -6,10 +6,11 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Credentials } from '../../../support/secured.js';
 import type { Case } from './case.js';
 import { CASES, concerns } from './cases.js';
+import type { LineProgram } from './line-program.js';
 import { Places } from './places.js';
 import type { CaseMessage, Outcome, ResultMessage } from './protocol.js';
 import { reference } from './reference.js';
-import { SUBJECTS, type Subject, type SubjectName, startSubject } from './subjects.js';
+import { SUBJECTS, type SubjectName, startSubject } from './subjects.js';
 
 export interface Verdict {
   readonly subject: SubjectName;
@@ -28,7 +29,7 @@ const IMAGE_SCORE_ERROR_MAX = 1e-6;
 export async function runConformance(subjects: readonly SubjectName[] = SUBJECTS): Promise<Verdict[]> {
   const folder = mkdtempSync(join(tmpdir(), 'salad-conformance-'));
   const places = await Places.open(folder);
-  const running = new Map<SubjectName, Subject>();
+  const running = new Map<SubjectName, LineProgram>();
   try {
     for (const name of subjects) running.set(name, await startSubject(name, folder));
     const verdicts: Verdict[] = [];
@@ -37,7 +38,7 @@ export async function runConformance(subjects: readonly SubjectName[] = SUBJECTS
       for (const [name, subject] of running) {
         if (!concerns(one, name)) continue;
         const own = name === 'tritonclient' ? { ...one, ...one.openInference } : one;
-        const expected = { ...scores, ...own.result };
+        const expected = { ...scores, result: { ...scores.result, ...own.result } };
         verdicts.push(await judge(own, name, subject, places, folder, expected));
       }
     }
@@ -49,32 +50,43 @@ export async function runConformance(subjects: readonly SubjectName[] = SUBJECTS
   }
 }
 
-async function scoresOf(one: Case, address: string): Promise<Partial<ResultMessage>> {
+/** What a result must have: of the acquisition, and of the one at the same time. */
+interface Expected {
+  readonly result: Partial<ResultMessage>;
+  readonly also?: Partial<ResultMessage>;
+}
+
+async function scoresOf(one: Case, address: string): Promise<Expected> {
   const header = one.scores?.of ?? one.ask.header;
   const samples = one.scores?.samples ?? one.samples;
-  if (one.scores === undefined || header === undefined || samples === undefined) return {};
-  const expected = await reference(address, header, samples, one.scores.rows);
+  if (one.scores === undefined || header === undefined || samples === undefined) return { result: {} };
+  const result = await reference(address, header, samples, one.scores.rows);
   // Scores that are all NaN would be equal whatever was sent.
-  if (expected.scored === 0 && expected.decision !== 'INDETERMINATE') {
+  if (result.scored === 0 && result.decision !== 'INDETERMINATE') {
     throw new Error(`${one.name}: nothing is scored`);
   }
-  return expected;
+  if (one.ask.also === undefined) return { result };
+  const also = await reference(address, one.ask.also, samples);
+  if (also.scores === result.scores) throw new Error(`${one.name}: both acquisitions have the same scores`);
+  return { result, also };
 }
 
 async function judge(
   one: Case,
   name: SubjectName,
-  subject: Subject,
+  subject: LineProgram,
   places: Places,
   folder: string,
-  expected: Partial<ResultMessage>,
+  expected: Expected,
 ): Promise<Verdict> {
   const target = await places.target(one.place, one.fault);
   const startMs = performance.now();
   const faults: string[] = [];
   try {
     const outcome = await subject.ask(messageOf(one, target.address, target.credentials, folder));
-    faults.push(...faultsOf(one, outcome, expected));
+    const waitedMs = performance.now() - startMs;
+    faults.push(...faultsOf(one, outcome as Outcome, expected));
+    if (waitedMs < (one.waitsMs ?? 0)) faults.push(`lasted ${waitedMs} ms, expected ${one.waitsMs}`);
     await target.idle();
   } catch (error) {
     faults.push((error as Error).message);
@@ -114,10 +126,11 @@ function messageOf(one: Case, target: string, credentials: Credentials, folder: 
   } as CaseMessage;
 }
 
-function faultsOf(one: Case, outcome: Outcome, expected: Partial<ResultMessage>): string[] {
+function faultsOf(one: Case, outcome: Outcome, expected: Expected): string[] {
   const faults: string[] = [];
   const { result = {}, error = {} } = outcome as { result?: object; error?: object };
-  if ((one.scores ?? one.result) !== undefined) faults.push(...differences('', expected, result));
+  if ((one.scores ?? one.result) !== undefined) faults.push(...differences('', expected.result, result));
+  if (expected.also !== undefined) faults.push(...differences('also ', expected.also, outcome.also ?? {}));
   if (one.error !== undefined) faults.push(...differences('error ', one.error, error));
   if (one.outcome !== undefined) faults.push(...differences('', one.outcome, outcome));
   const { retries = 0 } = outcome;

@@ -209,4 +209,11 @@ export const SCORES: readonly Case[] = [
     ask: { header: header(), chunks, parallel: 8 },
     scores: {},
   },
+  {
+    ...plain,
+    name: 'two models at a time',
+    openInference: {},
+    ask: { header: header(), also: header({}, { model: { name: 'stretched' } }) },
+    scores: {},
+  },
 ];

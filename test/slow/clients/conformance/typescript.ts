@@ -133,6 +133,7 @@ async function once(client: SaladClient, asked: CaseMessage): Promise<Omit<Outco
       retries += 1;
       events = [];
     },
+    ...(asked.leave === 'before' ? { signal: AbortSignal.abort() } : {}),
   };
   try {
     if (asked.do === 'health') return { health: (await client.health()) ?? '' };
@@ -142,15 +143,16 @@ async function once(client: SaladClient, asked: CaseMessage): Promise<Omit<Outco
     }
     if (asked.encoded !== undefined) {
       await client.scoreImage(headerOf(asked), { encoded: readFileSync(asked.encoded) }, options);
-    } else if (asked.leave) {
-      for await (const _event of client.streamAcquisition(headerOf(asked), sourceOf(asked))) {
-        return { left: true };
+    } else if (asked.leave === 'first' || asked.leave === 'last') {
+      for await (const { type } of client.streamAcquisition(headerOf(asked), sourceOf(asked))) {
+        if (asked.leave === 'first' || type === 'aggregate') return { left: true };
       }
     } else await client.scoreAcquisition(headerOf(asked), sourceOf(asked), options);
     return { retries, result: resultOf(events) };
   } catch (error) {
     if (!(error instanceof SaladClientError)) return { retries, raised: (error as Error).message };
     const { status, reason = '', fieldViolations, retryAfterMs = null } = error;
+    if (asked.leave === 'before' && status === 'CANCELLED') return { retries, left: true };
     return {
       retries,
       error: { status, reason, fields: fieldViolations.map(({ field }) => field), retryAfterMs },
@@ -168,12 +170,13 @@ async function carryOut(asked: CaseMessage): Promise<Outcome> {
     ...(tokens.length === 0 ? {} : { token: () => (tokens.length > 1 ? tokens.shift()! : tokens[0]!) }),
   });
   try {
-    const outcomes = await Promise.all(
-      Array.from({ length: asked.parallel ?? 1 }, () => once(client, asked)),
-    );
+    const [also, ...outcomes] = await Promise.all([
+      asked.also && once(client, { ...asked, header: asked.also }),
+      ...Array.from({ length: asked.parallel ?? 1 }, () => once(client, asked)),
+    ]);
     if (new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size > 1)
       return { name: asked.name, raised: 'outcomes differ' };
-    return { name: asked.name, ...outcomes[0] };
+    return { name: asked.name, ...outcomes[0], ...(also?.result && { also: also.result }) };
   } finally {
     client.close();
   }
