@@ -1,10 +1,10 @@
 /**
- * Suite `peers`: compares salad-serve with two other servers, alternately on the same cores: a plain Python server with
- * the same protocol and the same client, and MLServer with adaptive batching over the Open Inference Protocol, which
- * salad-serve speaks too. Both run the exported graph, the ONNX file of `models export --onnx`, with onnxruntime's CPU
- * provider. salad-serve runs twice: as shipped, with the search in parts beside the encoder's graph (`salad`), and on
- * the same ONNX bytes as the others (`exportedGraph`), which leaves what the server itself gains. Suite `protocols`
- * compares salad-serve's two protocols.
+ * Suite `peers`: compares salad-serve with other servers, alternately on the same cores: a plain Python server with the
+ * same protocol and the same client, and MLServer and Triton with dynamic batching over the Open Inference Protocol,
+ * which salad-serve speaks too. All of them run the exported graph, the ONNX file of `models export --onnx`, with
+ * onnxruntime's CPU provider. salad-serve runs twice: as shipped, with the search in parts beside the encoder's graph
+ * (`salad`), and on the same ONNX bytes as the others (`exportedGraph`), which leaves what the server itself gains.
+ * Suite `protocols` compares salad-serve's two protocols.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,9 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { buildOnnx } from '../../src/network/onnx/build.js';
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
-import { type MlServerFigures, measureMlServer } from '../peers/mlserver.js';
+import { measureMlServer } from '../peers/mlserver.js';
+import type { OpenInferenceFigures } from '../peers/open-inference.js';
+import { measureTriton } from '../peers/triton.js';
 import { type CorePlan, planCores, withCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median } from '../support/figures.js';
@@ -51,7 +53,8 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
   return withCores(plan.client, async () => {
     const servers: Partial<Record<ServerName, ServerProcess>> = {};
     const runs = { salad: createRunLists(), exportedGraph: createRunLists(), naivePython: createRunLists() };
-    let mlserver: MlServerFigures;
+    let mlserver: OpenInferenceFigures;
+    let triton: OpenInferenceFigures;
     try {
       const environment = { ...NO_QUEUE_LIMIT, ...NO_PEER_LIMIT };
       const salad = await startSalad({ models: shippedModels(), cores: plan.server, environment });
@@ -65,12 +68,13 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
           }
         }
       }
-      const own = { salad, model: MODEL };
-      mlserver = await measureMlServer({ bundle, onnx, plan, streams: 32, quick, repeats, ...own });
+      const options = { bundle, onnx, plan, streams: 32, quick, repeats, salad, model: MODEL };
+      mlserver = await measureMlServer(options);
+      triton = await measureTriton(options);
     } finally {
       for (const server of Object.values(servers)) await server.stop();
     }
-    return report(plan, repeats, runs, mlserver);
+    return report(plan, repeats, runs, { mlserver, triton });
   });
 }
 
@@ -81,7 +85,7 @@ function report(
   plan: CorePlan,
   repeats: number,
   runs: Readonly<Record<ServerName, Map<number, Run[]>>>,
-  mlserver: MlServerFigures,
+  { mlserver, triton }: { readonly mlserver: OpenInferenceFigures; readonly triton: OpenInferenceFigures },
 ): Record<string, unknown> {
   const salad = summarise(runs.salad);
   const exportedGraph = summarise(runs.exportedGraph);
@@ -91,11 +95,13 @@ function report(
   const ahead = (own: Record<string, Run>) => ({
     naivePython: rate(own) / rate(naivePython),
     mlserver: rate(own) / mlserver.best.tilesPerSecond,
+    triton: rate(own) / triton.best.tilesPerSecond,
   });
   /** CPU time per tile of the peer divided by that of salad-serve. */
   const cheaper = (own: Record<string, Run>) => ({
     naivePython: cost(naivePython) / cost(own),
     mlserver: mlserver.best.cpuMsPerTile / cost(own),
+    triton: triton.best.cpuMsPerTile / cost(own),
   });
   return {
     model: MODEL,
@@ -106,18 +112,21 @@ function report(
     exportedGraph,
     naivePython,
     mlserver,
-    /** By tiles per request; both terms are in `mlserver.variants`. */
-    openInferenceOverMlserverRatio: Object.fromEntries(
-      mlserver.variants.map(({ tilesPerRequest, openInferenceRatio }) => [
-        tilesPerRequest,
-        openInferenceRatio,
-      ]),
-    ),
+    triton,
+    openInferenceOverMlserverRatio: ratiosOf(mlserver),
+    openInferenceOverTritonRatio: ratiosOf(triton),
     aheadAt32Streams: ahead(salad),
     cheaperAt32Streams: cheaper(salad),
     exportedGraphAheadAt32Streams: ahead(exportedGraph),
     exportedGraphCheaperAt32Streams: cheaper(exportedGraph),
   };
+}
+
+/** By tiles per request; both terms are in `variants`. */
+function ratiosOf({ variants }: OpenInferenceFigures): Record<string, number> {
+  return Object.fromEntries(
+    variants.map(({ tilesPerRequest, openInferenceRatio }) => [tilesPerRequest, openInferenceRatio]),
+  );
 }
 
 function summarise(runs: Map<number, Run[]>): Record<string, Run> {
