@@ -52,8 +52,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
   peers: {
     run: benchPeers,
     purpose:
-      'the server compared with a plain Python server and with MLServer; installs both from PyPI the first time (a ' +
-      'minute or more)',
+      'the server compared with a plain Python server, MLServer and Triton; installs them from PyPI the first time ' +
+      '(minutes)',
     isOnDemand: true,
   },
   search: {

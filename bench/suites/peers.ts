@@ -1,8 +1,10 @@
 /**
- * Suite `peers`: compares salad-serve with two other servers, alternately on the same cores: a plain Python server with
- * the same protocol and the same client, and MLServer with adaptive batching over the Open Inference Protocol, which
- * salad-serve speaks too. All run the same ONNX file with onnxruntime's CPU provider. Suite `protocols` compares
- * salad-serve's two protocols.
+ * Suite `peers`: compares salad-serve with other servers, alternately on the same cores: a plain Python server with the
+ * same protocol and the same client, and MLServer and Triton with dynamic batching over the Open Inference Protocol,
+ * which salad-serve speaks too. All of them run the exported graph, the ONNX file of `models export --onnx`, with
+ * onnxruntime's CPU provider. salad-serve runs twice: as shipped, with the search in parts beside the encoder's graph
+ * (`salad`), and on the same ONNX bytes as the others (`exportedGraph`), which leaves what the server itself gains.
+ * Suite `protocols` compares salad-serve's two protocols.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,8 +12,10 @@ import { type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { buildOnnx } from '../../src/network/onnx/build.js';
-import { shippedModels } from '../../src/util/package-root.js';
-import { type MlServerFigures, measureMlServer } from '../peers/mlserver.js';
+import { packageRoot, shippedModels } from '../../src/util/package-root.js';
+import { measureMlServer } from '../peers/mlserver.js';
+import type { OpenInferenceFigures } from '../peers/open-inference.js';
+import { measureTriton } from '../peers/triton.js';
 import { type CorePlan, planCores, withCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median } from '../support/figures.js';
@@ -38,34 +42,39 @@ interface Run {
   readonly failed: number;
 }
 
+/** The servers that take turns with one client; `exportedGraph` is salad-serve on the exported graph. */
+type ServerName = 'salad' | 'exportedGraph' | 'naivePython';
+
 export async function benchPeers({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();
   const bundle = await readBundle(join(shippedModels(), MODEL, '1'));
   const onnx = Buffer.from(buildOnnx(bundle));
   const repeats = quick ? 1 : 5;
   return withCores(plan.client, async () => {
-    const salad = await startSalad({
-      models: shippedModels(),
-      cores: plan.server,
-      environment: { ...NO_QUEUE_LIMIT, ...NO_PEER_LIMIT },
-    });
-    const python = await startNaivePython(bundle, onnx, plan);
-    const runs = { salad: createRunLists(), naivePython: createRunLists() };
-    let mlserver: MlServerFigures;
+    const servers: Partial<Record<ServerName, ServerProcess>> = {};
+    const runs = { salad: createRunLists(), exportedGraph: createRunLists(), naivePython: createRunLists() };
+    let mlserver: OpenInferenceFigures;
+    let triton: OpenInferenceFigures;
     try {
+      const environment = { ...NO_QUEUE_LIMIT, ...NO_PEER_LIMIT };
+      const salad = await startSalad({ models: shippedModels(), cores: plan.server, environment });
+      servers.salad = salad;
+      servers.exportedGraph = await startExportedGraph(plan, environment);
+      servers.naivePython = await startNaivePython(bundle, onnx, plan);
       for (let repeat = 0; repeat < repeats; repeat++) {
         for (const streams of STREAMS) {
-          runs.salad.get(streams)?.push(await load(salad, bundle, streams, quick));
-          runs.naivePython.get(streams)?.push(await load(python, bundle, streams, quick));
+          for (const [name, server] of Object.entries(servers)) {
+            runs[name as ServerName].get(streams)?.push(await load(server, bundle, streams, quick));
+          }
         }
       }
-      const own = { salad, model: MODEL };
-      mlserver = await measureMlServer({ bundle, onnx, plan, streams: 32, quick, repeats, ...own });
+      const options = { bundle, onnx, plan, streams: 32, quick, repeats, salad, model: MODEL };
+      mlserver = await measureMlServer(options);
+      triton = await measureTriton(options);
     } finally {
-      await salad.stop();
-      await python.stop();
+      for (const server of Object.values(servers)) await server.stop();
     }
-    return report(plan, repeats, runs, mlserver);
+    return report(plan, repeats, runs, { mlserver, triton });
   });
 }
 
@@ -75,38 +84,49 @@ const createRunLists = () => new Map<number, Run[]>(STREAMS.map((streams) => [st
 function report(
   plan: CorePlan,
   repeats: number,
-  runs: { readonly salad: Map<number, Run[]>; readonly naivePython: Map<number, Run[]> },
-  mlserver: MlServerFigures,
+  runs: Readonly<Record<ServerName, Map<number, Run[]>>>,
+  { mlserver, triton }: { readonly mlserver: OpenInferenceFigures; readonly triton: OpenInferenceFigures },
 ): Record<string, unknown> {
   const salad = summarise(runs.salad);
+  const exportedGraph = summarise(runs.exportedGraph);
   const naivePython = summarise(runs.naivePython);
   const rate = (figures: Record<string, Run>) => figures['32']?.tilesPerSecond ?? Number.NaN;
   const cost = (figures: Record<string, Run>) => figures['32']?.cpuMsPerTile ?? Number.NaN;
+  const ahead = (own: Record<string, Run>) => ({
+    naivePython: rate(own) / rate(naivePython),
+    mlserver: rate(own) / mlserver.best.tilesPerSecond,
+    triton: rate(own) / triton.best.tilesPerSecond,
+  });
+  /** CPU time per tile of the peer divided by that of salad-serve. */
+  const cheaper = (own: Record<string, Run>) => ({
+    naivePython: cost(naivePython) / cost(own),
+    mlserver: mlserver.best.cpuMsPerTile / cost(own),
+    triton: triton.best.cpuMsPerTile / cost(own),
+  });
   return {
     model: MODEL,
     serverCores: plan.serverCores,
     pinned: plan.pinned,
     repeats,
     salad,
+    exportedGraph,
     naivePython,
     mlserver,
-    /** By tiles per request; both terms are in `mlserver.variants`. */
-    openInferenceOverMlserverRatio: Object.fromEntries(
-      mlserver.variants.map(({ tilesPerRequest, openInferenceRatio }) => [
-        tilesPerRequest,
-        openInferenceRatio,
-      ]),
-    ),
-    aheadAt32Streams: {
-      naivePython: rate(salad) / rate(naivePython),
-      mlserver: rate(salad) / mlserver.best.tilesPerSecond,
-    },
-    /** CPU time per tile of the peer divided by that of salad-serve. */
-    cheaperAt32Streams: {
-      naivePython: cost(naivePython) / cost(salad),
-      mlserver: mlserver.best.cpuMsPerTile / cost(salad),
-    },
+    triton,
+    openInferenceOverMlserverRatio: ratiosOf(mlserver),
+    openInferenceOverTritonRatio: ratiosOf(triton),
+    aheadAt32Streams: ahead(salad),
+    cheaperAt32Streams: cheaper(salad),
+    exportedGraphAheadAt32Streams: ahead(exportedGraph),
+    exportedGraphCheaperAt32Streams: cheaper(exportedGraph),
   };
+}
+
+/** By tiles per request; both terms are in `variants`. */
+function ratiosOf({ variants }: OpenInferenceFigures): Record<string, number> {
+  return Object.fromEntries(
+    variants.map(({ tilesPerRequest, openInferenceRatio }) => [tilesPerRequest, openInferenceRatio]),
+  );
 }
 
 function summarise(runs: Map<number, Run[]>): Record<string, Run> {
@@ -125,6 +145,14 @@ function summarise(runs: Map<number, Run[]>): Record<string, Run> {
       ];
     }),
   );
+}
+
+function startExportedGraph(
+  plan: CorePlan,
+  environment: Readonly<Record<string, string>>,
+): Promise<ServerProcess> {
+  const server = join(packageRoot(), 'dist/bench/peers/exported-graph/server.js');
+  return startProcess(process.execPath, [server, shippedModels()], plan.server, environment);
 }
 
 function startNaivePython(bundle: Bundle, onnx: Uint8Array, plan: CorePlan): Promise<ServerProcess> {

@@ -1,5 +1,5 @@
 /** Measures the CPU time of a server and of this process while a load runs. */
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
@@ -38,14 +38,13 @@ async function cpuSeconds(pid: number): Promise<number> {
   }
 }
 
-/** CPU time of a process and all its descendants: MLServer may run its models in child processes. */
+/** CPU time of a process and all its descendants: MLServer may, and Triton does, run models in child processes. */
 async function treeCpuSeconds(pid: number): Promise<number> {
   let total = await cpuSeconds(pid);
-  try {
-    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  // Each thread has a list of the children that it started; it may end meanwhile.
+  for (const thread of await readdir(`/proc/${pid}/task`).catch(() => [])) {
+    const children = await readFile(`/proc/${pid}/task/${thread}/children`, 'utf8').catch(() => '');
     for (const child of children.split(' ').filter(Boolean)) total += await treeCpuSeconds(Number(child));
-  } catch {
-    return total;
   }
   return total;
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { note } from '../../src/cli/shared/output.js';
 import { packageRoot } from '../../src/util/package-root.js';
 
-export type PeerName = 'naive-python' | 'mlserver' | 'pydicom' | 'pytorch';
+export type PeerName = 'naive-python' | 'mlserver' | 'triton' | 'pydicom' | 'pytorch';
 
 export interface Peer {
   /** Python interpreter of the virtual environment. */

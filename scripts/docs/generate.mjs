@@ -10,7 +10,7 @@ import { errorsPage } from './errors-page.mjs';
 import { withFoldersTable } from './folders-table.mjs';
 import { gatewayPage } from './gateway-page.mjs';
 import { gatewayMetricsPage, metricsPage } from './metrics-page.mjs';
-import { protoPage } from './proto-page.mjs';
+import { inferencePage, protoPage } from './proto-page.mjs';
 
 install();
 build();
@@ -26,6 +26,7 @@ const pages = {
   'docs/reference/gateway-metrics.md': await gatewayMetricsPage(),
   'docs/reference/bundle-format.md': await bundleFormatPage(),
   'docs/reference/proto.md': protoPage(),
+  'docs/reference/inference-proto.md': inferencePage(),
   [architecture]: withFoldersTable(read(architecture), JSON.parse(read('test/folders.json'))),
 };
 

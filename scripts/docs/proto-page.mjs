@@ -2,8 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { root } from '../prepare.mjs';
 
-/** Generates docs/reference/proto.md: services, messages and enums of salad.v1 in the order of the proto files. */
-export function protoPage() {
+/** The page of salad.v1. */
+export const protoPage = () => pageOf('salad.v1', 'Wire contract salad.v1', 'proto/salad/v1');
+
+/** The page of the Open Inference Protocol. */
+export const inferencePage = () =>
+  pageOf('inference', 'Wire contract of the Open Inference Protocol', 'proto/inference');
+
+/** Services, messages and enums of a package, in the order of the proto files. */
+function pageOf(packageName, title, folder) {
   const image = JSON.parse(
     execFileSync(join(root, 'node_modules/.bin/buf'), ['build', '-o', '-#format=json'], {
       cwd: root,
@@ -11,11 +18,11 @@ export function protoPage() {
     }),
   );
   const files = image.file
-    .filter(({ package: name }) => name === 'salad.v1')
+    .filter(({ package: name }) => name === packageName)
     .sort((a, b) => (a.name < b.name ? -1 : 1));
-  return `# Wire contract salad.v1
+  return `# ${title}
 
-Generated from \`proto/salad/v1\` by \`npm run docs\`, with the comments, the order and the field numbers of the files.
+Generated from \`${folder}\` by \`npm run docs\`, with the comments, the order and the field numbers of the files.
 
 ${files
   .map(fileSections)
@@ -66,12 +73,12 @@ function messageSections(message, name, path, comment) {
     const { number, oneofIndex, proto3Optional } = field;
     const oneof =
       oneofIndex === undefined || proto3Optional ? '' : `oneof ${message.oneofDecl[oneofIndex].name}: `;
-    return `| ${number} | \`${field.name}\` | ${oneof}${fieldType(field)} | ${cell(comment([...path, 2, index]))} |`;
+    return `| ${number} | \`${field.name}\` | ${oneof}${fieldType(field, message)} | ${cell(comment([...path, 2, index]))} |`;
   });
   const table =
     rows.length === 0 ? 'No fields.' : `| | field | type | |\n|---|---|---|---|\n${rows.join('\n')}`;
   const nested = (message.nestedType ?? []).flatMap((type, index) =>
-    messageSections(type, `${name}.${type.name}`, [...path, 3, index], comment),
+    type.options?.mapEntry ? [] : messageSections(type, `${name}.${type.name}`, [...path, 3, index], comment),
   );
   const enums = (message.enumType ?? []).map((type, index) =>
     enumSection(type, `${name}.${type.name}`, [...path, 4, index], comment),
@@ -86,10 +93,16 @@ function enumSection(type, name, path, comment) {
   return `## enum ${name}\n\n${paragraph(comment(path))}\n\n| | value | |\n|---|---|---|\n${rows.join('\n')}`;
 }
 
-function fieldType({ type, typeName, label, proto3Optional }) {
+/** @param message that has the field; it has the types of its maps, too */
+function fieldType({ type, typeName, label, proto3Optional }, message) {
+  const entry = message.nestedType?.find(
+    ({ name, options }) => options?.mapEntry && typeName?.endsWith(`.${message.name}.${name}`),
+  );
+  if (entry)
+    return `map of ${entry.field.map((field) => fieldType({ ...field, label: '' }, entry)).join(' to ')}`;
   const name = typeName === undefined ? type.replace('TYPE_', '').toLowerCase() : typeLink(typeName);
   if (label === 'LABEL_REPEATED') return `repeated ${name}`;
   return proto3Optional ? `optional ${name}` : name;
 }
 
-const typeLink = (typeName) => typeName.replace(/^\.salad\.v1\./, '').replace(/^\./, '');
+const typeLink = (typeName) => typeName.replace(/^\.(salad\.v1|inference)\./, '').replace(/^\./, '');

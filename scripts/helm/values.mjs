@@ -267,6 +267,13 @@ export const values = (config) => ({
     mode: choice('Form of what is sent.', 'tiles', 'rows', 'image'),
     priority: choice('Priority class of the acquisitions.', 'stat', 'routine', 'background'),
     size: whole('Rows and columns of the synthetic image.', 64, 4096),
+    files: group(
+      {
+        claimName: name('Claim with the images (ReadOnlyMany or ReadWriteMany with several generators).'),
+        subPath: text('Folder of images, or one image, in the volume of the claim; empty: its top folder.'),
+      },
+      'Images to send in turn instead of the synthetic one (`--files`): PNG, JPEG and DICOM, mounted read-only. Set mode to image or rows, and memory in resources for all images, which are read before the load.',
+    ),
     streams: whole('Number of concurrent acquisitions, of all generators together.', 1, 100000),
     rate: number('Acquisitions per second of all generators together, at random times; 0: streams instead.'),
     ramp: text('Rates to measure one after another, FROM:TO:STEP, instead of streams.', {
@@ -304,6 +311,12 @@ export const values = (config) => ({
     results: group({
       claimName: name(
         'Claim (ReadWriteMany with several generators) that keeps the reports; a second Job adds them. Empty: the reports are in the logs of the pods.',
+      ),
+      requests: choice(
+        'Also write every acquisition into the claim, one file a generator beside its report: csv or jsonl; empty: do not.',
+        '',
+        'csv',
+        'jsonl',
       ),
       waitSeconds: whole('Longest wait of the second Job for the reports.', 1, 86400),
     }),

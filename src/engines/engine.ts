@@ -35,6 +35,8 @@ export interface EngineInfo {
 
 /** How the bank is searched, where the defaults (SEARCH_LIMITS) do not apply. */
 export interface SearchOptions extends Partial<SearchLimits> {
+  /** False: the onnx engine searches in the encoder's graph, never in parts beside it; for comparisons. @default true */
+  readonly inParts?: boolean;
   /** Folder for the index files of large banks; default: `.cache/salad-serve/search` in the home folder. */
   readonly indexDirectory?: string;
 }

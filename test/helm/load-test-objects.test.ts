@@ -59,7 +59,9 @@ describe('the load test of the chart', function () {
       ...(await jobOf(settings)),
       ...(await jobOf({ ramp: '1:9:2', stablePercent: 5, priority: 'background' })),
       ...(await jobOf({ rate: 2.5 })),
-      ...(await jobOf({ results: { claimName: 'c' } })),
+      ...(await jobOf({ mode: 'rows', files: { claimName: 'i' } })),
+      ...(await jobOf({ results: { claimName: 'c', requests: 'csv' } })),
+      ...(await jobOf({ results: { claimName: 'c', requests: 'jsonl' } })),
     ];
     assert.ok(
       ['2.5', '1:9:2', '4,8', 'background', '0.5', 'phantom@1', '5', '15'].every((text) =>
@@ -67,12 +69,54 @@ describe('the load test of the chart', function () {
       ),
     );
     const command = createProgram({ environment: {} }).commands.find((each) => each.name() === 'load');
-    // The rest needs files, is set by the chart or comes from the Secrets.
-    const others = /^--(tls|.*-file|models|engine|target|json|files|csv|jsonl)$/;
+    // The rest is set by the chart, comes from the Secrets, or starts a server of the command's own.
+    const others = /^--(tls|.*-file|models|engine|target|json)$/;
     const flags = (command?.options ?? []).map(({ long }) => long ?? '').filter((flag) => !others.test(flag));
     assert.ok(flags.length > 20);
     for (const flag of flags) assert.ok(all.includes(flag), `${flag} is no value of the chart`);
     const { error } = await parseLoad(await jobOf(settings));
     assert.equal(error, undefined);
+  });
+
+  it('mounts the images read-only in the generators, also where the reports are in the same claim', async () => {
+    const podsOf = async (claimName: string) => {
+      const objects = await render({
+        tls: { mode: 'plaintext' },
+        loadTest: {
+          ...{ enabled: true, mode: 'image', files: { claimName: 'site', subPath: 'images/a' } },
+          results: { claimName, requests: 'csv' },
+        },
+      });
+      return ['', '-merge'].map(
+        (suffix) => find(objects, 'Job', `${SERVER}-load-1${suffix}`)['spec'].template.spec,
+      );
+    };
+    const mountAt = (pod: KubernetesObject, path: string) =>
+      pod['containers'][0].volumeMounts.find((mount: KubernetesObject) => mount['mountPath'] === path);
+    const claimsOf = (pod: KubernetesObject) =>
+      pod['volumes'].flatMap(({ name, persistentVolumeClaim }: KubernetesObject) =>
+        persistentVolumeClaim ? [{ name, ...persistentVolumeClaim }] : [],
+      );
+
+    const [own, merge] = await podsOf('results');
+    assert.ok(own && merge);
+    assert.deepEqual(mountAt(own, '/images'), {
+      ...{ name: 'files', mountPath: '/images', readOnly: true, subPath: 'images/a' },
+    });
+    const results = { name: 'results', claimName: 'results' };
+    assert.deepEqual(claimsOf(own), [results, { name: 'files', claimName: 'site', readOnly: true }]);
+    const args: readonly string[] = own['containers'][0].args;
+    const at = (flag: string) => args[args.indexOf(flag) + 1] ?? '';
+    assert.equal(at('--files'), '/images');
+    assert.equal(at('--csv'), at('--out').replace(/json$/, 'csv'));
+    assert.equal(mountAt(merge, '/images'), undefined);
+    assert.deepEqual(claimsOf(merge), [results]);
+
+    const [shared] = await podsOf('site');
+    assert.ok(shared);
+    assert.deepEqual(mountAt(shared, '/images'), {
+      ...{ name: 'results', mountPath: '/images', readOnly: true, subPath: 'images/a' },
+    });
+    assert.deepEqual(claimsOf(shared), [{ name: 'results', claimName: 'site' }]);
   });
 });

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'mocha';
+import { after, before, beforeEach, describe, it } from 'mocha';
+import sharp from 'sharp';
+import type { RequestRecord } from '../../clients/load/src/index.js';
 import type { LoadReport } from '../../src/cli/commands/load/report.js';
 import { type KubernetesObject, render } from '../support/chart.js';
 import { type DnsServer, startDnsServer } from '../support/dns-server.js';
 import { type ServeProcess, saladUnder, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../support/small-server.js';
+import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/small-server.js';
 
 const SERVICE = 'ci-salad-serve-headless';
 const HOSTS = ['127.0.0.1', '127.0.0.2'] as const;
@@ -34,6 +36,8 @@ describe('the load test of the chart, at two servers behind one name', function 
   this.timeout(180_000);
   let models: ModelsFolder;
   let folder: string;
+  /** The volume of the results. */
+  let results: string;
   let dns: DnsServer;
   let port: string;
   const servers: { readonly serve: ServeProcess; readonly metrics: string }[] = [];
@@ -53,6 +57,9 @@ describe('the load test of the chart, at two servers behind one name', function 
     }
     dns = await startDnsServer(SERVICE, () => HOSTS);
   });
+  beforeEach(() => {
+    results = mkdtempSync(join(folder, 'results-'));
+  });
   after(async () => {
     for (const { serve } of servers) await serve.stop();
     await dns.close();
@@ -60,35 +67,39 @@ describe('the load test of the chart, at two servers behind one name', function 
     rmSync(folder, { recursive: true });
   });
 
-  it('loads both servers alike, and its second Job adds the reports', async () => {
+  /** Arguments of the two Jobs. */
+  async function jobsOf(loadTest: object): Promise<readonly [readonly string[], readonly string[]]> {
     const objects = await render({
       tls: { mode: 'plaintext' },
-      loadTest: {
-        ...{ enabled: true, model: 'small', size: SIDE, streams: 8, durationSeconds: 4 },
-        ...{
-          generators: GENERATORS,
-          alignStartSeconds: 2,
-          results: { claimName: 'results', waitSeconds: 60 },
-        },
-      },
+      loadTest: { enabled: true, model: 'small', size: SIDE, alignStartSeconds: 2, ...loadTest },
     });
     const jobs = objects.filter(({ kind }) => kind === 'Job') as KubernetesObject[];
-    assert.equal(jobs.length, 2);
     const [load, merge] = jobs.map(
       (job) => job['spec'].template.spec.containers[0].args as readonly string[],
     );
-    assert.ok(load && merge && load.includes(`dns:///${SERVICE}:50051`));
-    // What a cluster does: the index of a pod, the mounted claim, and the address of the DNS server.
-    const run = (args: readonly string[], index = 0) =>
-      saladUnder(
-        { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: 'true' },
-        ...args.map((arg) =>
-          arg
-            .replaceAll('$(JOB_COMPLETION_INDEX)', String(index))
-            .replace(/^\/results\//, `${folder}/`)
-            .replace(`dns:///${SERVICE}:50051`, `dns://${dns.authority}/${SERVICE}:${port}`),
-        ),
-      );
+    assert.ok(jobs.length === 2 && load && merge && load.includes(`dns:///${SERVICE}:50051`));
+    return [load, merge];
+  }
+
+  /** Runs a Job's command with what a cluster gives: the index of a pod, the mounted claims, the DNS server. */
+  function run(args: readonly string[], index = 0) {
+    return saladUnder(
+      { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: 'true' },
+      ...args.map((arg) =>
+        arg
+          .replaceAll('$(JOB_COMPLETION_INDEX)', String(index))
+          .replace(/^\/results\//, `${results}/`)
+          .replace(/^\/images$/, `${folder}/images`)
+          .replace(`dns:///${SERVICE}:50051`, `dns://${dns.authority}/${SERVICE}:${port}`),
+      ),
+    );
+  }
+
+  it('loads both servers alike, and its second Job adds the reports', async () => {
+    const [load, merge] = await jobsOf({
+      ...{ streams: 8, durationSeconds: 4, generators: GENERATORS },
+      results: { claimName: 'results', waitSeconds: 60 },
+    });
     const [merged, ...generators] = await Promise.all([
       run(merge),
       ...Array.from({ length: GENERATORS }, (_, index) => run(load, index)),
@@ -103,7 +114,7 @@ describe('the load test of the chart, at two servers behind one name', function 
       parts.reduce((sum, { acquisitions }) => sum + acquisitions.ok, 0),
     );
     assert.equal(report.tilesPerStream?.length, 8);
-    const out = merge[merge.indexOf('--out') + 1]?.replace(/^\/results\//, `${folder}/`) ?? '';
+    const out = merge[merge.indexOf('--out') + 1]?.replace(/^\/results\//, `${results}/`) ?? '';
     assert.deepEqual(JSON.parse(readFileSync(out, 'utf8')), report);
 
     const counts = await Promise.all(servers.map(({ metrics }) => completed(metrics)));
@@ -111,5 +122,31 @@ describe('the load test of the chart, at two servers behind one name', function 
     assert.ok(total >= report.acquisitions.ok && report.acquisitions.ok >= 8, `${report.acquisitions.ok}`);
     // The calls of each stream alternate between the servers.
     for (const count of counts) assert.ok(count / total > 0.4, `${counts.join(' and ')} acquisitions`);
+  });
+
+  it('sends the images of a claim, and writes a line for every acquisition beside the report', async () => {
+    mkdirSync(join(folder, 'images'));
+    const names = ['1.png', '2.png'];
+    for (const [index, name] of names.entries()) {
+      const raw = { width: SIDE, height: SIDE, channels: 1 } as const;
+      writeFileSync(join(folder, 'images', name), await sharp(smallImage(index), { raw }).png().toBuffer());
+    }
+    const [load, merge] = await jobsOf({
+      ...{ mode: 'image', files: { claimName: 'images' }, streams: 2, durationSeconds: 1 },
+      results: { claimName: 'results', requests: 'jsonl', waitSeconds: 60 },
+    });
+    for (const args of [load, merge]) {
+      const { code, stderr } = await run(args);
+      assert.equal(code, 0, stderr);
+    }
+    const file = load[load.indexOf('--jsonl') + 1]
+      ?.replace(/^\/results/, results)
+      .replace('$(JOB_COMPLETION_INDEX)', '0');
+    const records = readFileSync(file ?? '', 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as RequestRecord);
+    assert.deepEqual([...new Set(records.map((record) => record.file))].sort(), names);
+    assert.ok(records.every(({ status }) => status === 'OK'));
   });
 });

@@ -60,6 +60,10 @@ const REFUSED: Record<string, readonly (readonly [object, RegExp])[]> = {
     [{ models: { source: 'pvc', claimName: 'c', subPath: '/abs' } }, /models\.subPath: \/abs/],
     [{ models: { source: 'pvc', claimName: 'c', subPath: '../x' } }, /models\.subPath: \.\.\/x/],
     [{ models: { source: 'pvc', claimName: 'c', subPath: 'a/../../x' } }, /models\.subPath/],
+    [
+      { loadTest: { enabled: true, mode: 'rows', files: { claimName: 'c', subPath: '../x' } } },
+      /loadTest\.files\.subPath: \.\.\/x/,
+    ],
   ],
   'values that would have no effect': [
     [
@@ -109,6 +113,9 @@ const REFUSED: Record<string, readonly (readonly [object, RegExp])[]> = {
     [{ loadTest: { enabled: true, rate: 5, intervalMs: 5 } }, /loadTest\.intervalMs/],
     [{ loadTest: { enabled: true, stablePercent: 5, generators: 2 } }, /loadTest\.stablePercent/],
     [{ loadTest: { enabled: true, streams: 2, generators: 3 } }, /loadTest\.streams/],
+    [{ loadTest: { enabled: true, files: { claimName: 'c' } } }, /loadTest\.mode: choose image or rows/],
+    [{ loadTest: { enabled: true, files: { subPath: 'images' } } }, /loadTest\.files\.claimName: set/],
+    [{ loadTest: { enabled: true, results: { requests: 'csv' } } }, /set loadTest\.results\.claimName/],
   ],
   'conflicting volumes': [
     [{ extraVolumes: [{ ...volume, name: 'cache' }] }, /extraVolumes: the name cache is already used/],

@@ -2,9 +2,9 @@
 
 A stream sends all requests of an image at once, then the next image, like the load generator of salad-serve. Prints one
 line when the measured time begins, and one JSON object at the end.
-Usage: client.py ADDRESS TILES PLACES --server mlserver|salad --tile-height H --tile-width W --patches P --streams N
+Usage: client.py ADDRESS TILES PLACES --server other|salad --tile-height H --tile-width W --patches P --streams N
 --tiles-per-request K ...
-PLACES are the cells of the patches (int64) for MLServer, and the positions of the tiles (int32) for salad-serve.
+PLACES are the cells of the patches (int64) for other servers, and the positions of the tiles (int32) for salad-serve.
 """
 
 import argparse
@@ -116,7 +116,7 @@ if __name__ == "__main__":
     parser.add_argument("address")
     parser.add_argument("tiles")
     parser.add_argument("places")
-    parser.add_argument("--server", choices=["mlserver", "salad"], required=True)
+    parser.add_argument("--server", choices=["other", "salad"], required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--tile-height", type=int, required=True)
     parser.add_argument("--tile-width", type=int, required=True)

@@ -1,4 +1,4 @@
-"""MLServer runtime for the same ONNX file: input uint8 tiles and int64 cells, output patch scores."""
+"""MLServer runtime for the exported graph of the model (ONNX): input uint8 tiles and int64 cells, output patch scores."""
 
 import numpy as np
 import onnxruntime

@@ -1,6 +1,6 @@
 """The simplest server for comparison: grpc.aio and onnxruntime, one inference per request message.
 
-It implements salad.v1.AnomalyScoring in tile mode with the same ONNX file as the engine of salad-serve. Tiles that a
+It implements salad.v1.AnomalyScoring in tile mode with the exported graph of the model (ONNX). Tiles that a
 message completes are scored immediately, as one batch, in a thread next to the event loop. It has no batching across
 streams, no priorities and no admission control.
 

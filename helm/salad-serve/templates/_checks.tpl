@@ -29,6 +29,16 @@ value alone.
 {{- if and .stablePercent (or (gt (int .generators) 1) (gt (int .processes) 1)) }}
 {{- fail "loadTest.stablePercent: needs one generator with one process: several would stop at different times" }}
 {{- end }}
+{{- if and .files.subPath (not .files.claimName) }}
+{{- fail "loadTest.files.claimName: set the claim that contains loadTest.files.subPath" }}
+{{- end }}
+{{- include "salad.check.subPath" (dict "key" "loadTest.files.subPath" "path" .files.subPath) }}
+{{- if and .files.claimName (eq .mode "tiles") }}
+{{- fail "loadTest.mode: choose image or rows: files cannot be sent as tiles, which depend on the model" }}
+{{- end }}
+{{- if and .results.requests (not .results.claimName) }}
+{{- fail "loadTest.results.requests: set loadTest.results.claimName, the claim that the file is written into" }}
+{{- end }}
 {{- if and (not $chosen) (lt (int .streams) (int .generators)) }}
 {{- fail "loadTest.streams: must be at least loadTest.generators, so that every generator has a stream" }}
 {{- end }}
@@ -78,9 +88,7 @@ value alone.
 {{- fail (printf "models.%s: is used by models.source %s only; it is %s" $key (first $use) $source) }}
 {{- end }}
 {{- end }}
-{{- if or (hasPrefix "/" .subPath) (has ".." (splitList "/" .subPath)) }}
-{{- fail (printf "models.subPath: %s: must be a relative path inside the volume, without '..'" .subPath) }}
-{{- end }}
+{{- include "salad.check.subPath" (dict "key" "models.subPath" "path" .subPath) }}
 {{- end }}
 {{- $precision := default "float32" .Values.config.precision }}
 {{- if and (eq $precision "bfloat16") (ne .Values.engine "openvino") }}
@@ -88,6 +96,13 @@ value alone.
 {{- end }}
 {{- if eq $precision "int8" }}
 {{- fail "config.precision: int8 was removed: use float32 or bfloat16" }}
+{{- end }}
+{{- end }}
+
+{{/* Refuses the .path of the value .key if it may lead out of its volume. */}}
+{{- define "salad.check.subPath" -}}
+{{- if or (hasPrefix "/" .path) (has ".." (splitList "/" .path)) }}
+{{- fail (printf "%s: %s: must be a relative path inside the volume, without '..'" .key .path) }}
 {{- end }}
 {{- end }}
 

@@ -142,7 +142,8 @@ async function openPartSearch(
   { search, ...encoder }: EngineModelSource,
   openSession: OpenSession,
 ): Promise<PartSearch | undefined> {
-  if (search === undefined || search.scoring.searchRadius === null) return undefined;
+  if (search === undefined || search.options?.inParts === false) return undefined;
+  if (search.scoring.searchRadius === null) return undefined;
   const source = { ...encoder, search };
   const plan = planParts(source);
   const isCut = plan.graphs.some(({ parts }) => parts.length > 1);
