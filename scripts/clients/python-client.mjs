@@ -1,29 +1,37 @@
-// The environments in which the Python client is tested: the newest packages, and the oldest with the oldest Python.
+// The environments in which the Python client is tested: the oldest packages with the oldest Python, the newest, and
+// the versions of protobuf between them. test/slow/clients/python.test.ts says which versions each must have.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { pythonEnvironment } from '../python-environment.mjs';
 import { root } from '../root.mjs';
 
+/** Each is a file of clients/python/requirements. */
+const NAMES = ['oldest', 'protobuf-4', 'protobuf-6', 'newest'];
 const OLDEST_PYTHON = '3.9';
 
-/** @returns the interpreters of both environments */
-export function pythonClientEnvironments() {
-  const environment = (name, interpreter) => {
-    const requirements = join(root, 'clients/python/requirements', `${name}.txt`);
-    return pythonEnvironment(`python-client-${name}`, requirements, interpreter);
-  };
-  return {
-    newest: environment('newest', 'python3'),
-    oldest: environment('oldest', pythonOf(OLDEST_PYTHON)),
-  };
+/** @returns the interpreter of an environment */
+export function pythonClientEnvironment(name) {
+  const requirements = join(root, 'clients/python/requirements', `${name}.txt`);
+  const interpreter = name === 'oldest' ? pythonOf(OLDEST_PYTHON) : 'python3';
+  return pythonEnvironment(`python-client-${name}`, requirements, interpreter);
 }
 
-/** In PATH or among the versions of pyenv; `python3` where the machine has no such version. */
+/** @returns the interpreters of all environments, by name */
+export function pythonClientEnvironments() {
+  return Object.fromEntries(NAMES.map((name) => [name, pythonClientEnvironment(name)]));
+}
+
+/** In PATH or among the versions of pyenv. @throws Error where the machine has no such version */
 function pythonOf(version) {
   const pyenv = output('pyenv', ['prefix', version]);
   const candidates = [`python${version}`, ...(pyenv === undefined ? [] : [join(pyenv, 'bin/python3')])];
   const isVersion = (python) => output(python, ['--version'])?.startsWith(`Python ${version}.`);
-  return candidates.find(isVersion) ?? 'python3';
+  const found = candidates.find(isVersion);
+  if (found !== undefined) return found;
+  throw new Error(
+    `Python ${version} is missing: the client is tested with it. Put python${version} into PATH, or run ` +
+      `\`pyenv install ${version}\`.`,
+  );
 }
 
 function output(command, args) {

@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
+import { PROGRAM, READER, readmePrograms, STRICT } from '../support/client-programs.js';
 import { root } from '../support/salad.js';
 
 const execute = promisify(execFile);
@@ -250,13 +251,17 @@ describe('the packages', function () {
     assert.deepEqual(await scriptsRun('as-npm-writes', restore), ['usearch']);
   });
 
-  it('of the client compiles under strict types, without leaving library types unchecked, and scores', async () => {
+  it('of the client compiles with its README under strict types, library types checked too, and scores', async () => {
     const folder = empty(join(scratch, 'client'));
     await run(folder, 'npm', 'install', '--ignore-scripts', client.archive, '@types/node@20', 'typescript@5');
-    writeFileSync(join(folder, 'use.ts'), PROGRAM);
+    const programs: Readonly<Record<string, string>> = {
+      ...{ 'use.ts': PROGRAM, 'reader.d.ts': READER },
+      ...Object.fromEntries(readmePrograms().map((text, index) => [`readme-${index + 1}.ts`, text])),
+    };
+    for (const [name, text] of Object.entries(programs)) writeFileSync(join(folder, name), text);
     // The compiler of this checkout, and the last of the generation before it.
     for (const compiler of [join(root, 'node_modules/typescript-native'), 'node_modules/typescript']) {
-      await run(folder, process.execPath, join(compiler, 'bin/tsc'), ...STRICT, 'use.ts');
+      await run(folder, process.execPath, join(compiler, 'bin/tsc'), ...STRICT, ...Object.keys(programs));
     }
     const server = spawn(
       join(program, 'node_modules/.bin/salad'),
@@ -279,41 +284,9 @@ describe('the packages', function () {
         address,
         join(program, 'images/effusion', image ?? ''),
       );
-      assert.equal(printed.trim(), 'anomalous true');
+      assert.match(printed, /^3 \d+\nanomalous true\n$/);
     } finally {
       server.kill();
     }
   });
 });
-
-const STRICT = [
-  ...[
-    '--strict',
-    '--exactOptionalPropertyTypes',
-    '--noUncheckedIndexedAccess',
-    '--noPropertyAccessFromIndexSignature',
-  ],
-  ...['--target', 'es2023', '--module', 'nodenext', '--types', 'node', '--skipLibCheck', 'false'],
-];
-
-const PROGRAM = `
-import { readFileSync } from 'node:fs';
-import {
-  type AcquisitionAggregate, type AcquisitionHeaderInput, Decision, type ImageFormatInput, SaladClient, SaladClientError,
-} from '@salad-serve/client';
-
-const [target = '', file = ''] = process.argv.slice(2);
-const image: ImageFormatInput = { rows: 64, columns: 64, bitsAllocated: 16 };
-const rows: AcquisitionHeaderInput = { acquisitionId: 'typed', model: { name: 'phantom' }, image };
-// @ts-expect-error a header names its model
-const nameless: AcquisitionHeaderInput = { acquisitionId: 'nameless' };
-const client = new SaladClient(target);
-const header: AcquisitionHeaderInput = { acquisitionId: 'packed', model: { name: 'phantom' }, options: { topPatches: 3 } };
-const aggregate: AcquisitionAggregate = await client.scoreImage(header, { encoded: readFileSync(file) });
-const refused = await client.scoreImage(nameless, { encoded: readFileSync(file) }).then(
-  () => false,
-  (error: unknown) => error instanceof SaladClientError && error.reason !== undefined,
-);
-console.log(aggregate.decision === Decision.DECISION_ANOMALOUS ? 'anomalous' : 'other', refused && rows.image === image);
-client.close();
-`;

@@ -163,8 +163,8 @@ def test_ends_with_its_task(server: Server) -> None:
             accepted.set()
 
         task = asyncio.ensure_future(client.score_acquisition(header(), stalls(), on_event=listen))
-        await accepted.wait()
-        await began.wait()
+        await asyncio.wait_for(accepted.wait(), 30)
+        await asyncio.wait_for(began.wait(), 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

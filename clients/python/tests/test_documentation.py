@@ -117,7 +117,7 @@ def test_the_examples_say_what_failed_in_a_line(
 
 
 def test_the_notebook_shows_the_map(shipped: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbformat = pytest.importorskip("nbformat", reason="not among the oldest packages")
+    nbformat = pytest.importorskip("nbformat", reason="only among the newest packages")
     from nbclient import NotebookClient
 
     monkeypatch.setenv("SALAD_TARGET", shipped.address)

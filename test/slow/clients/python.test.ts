@@ -1,4 +1,4 @@
-/** The Python client as a wheel, with the oldest and with the newest packages it allows, against real servers. */
+/** The Python client as a wheel, from the oldest to the newest packages it allows, against real servers. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -12,12 +12,27 @@ const execute = promisify(execFile);
 const folder = join(root, 'clients/python');
 const WHEEL_BYTES_MAX = 50 * 1024;
 
+interface Versions {
+  readonly python: RegExp;
+  readonly protobuf: RegExp;
+  readonly grpcio: RegExp;
+}
+
+const NEW_PYTHON = /^3\.(1[1-9]|[2-9]\d)\./;
+/** What each environment of scripts/clients/python-client.mjs is there for: runtimes differ between these versions. */
+const ENVIRONMENTS: Readonly<Record<string, Versions>> = {
+  oldest: { python: /^3\.9\./, protobuf: /^3\.20\.3$/, grpcio: /^1\.49\.1$/ },
+  'protobuf-4': { python: NEW_PYTHON, protobuf: /^4\.25\./, grpcio: /^1\.62\./ },
+  'protobuf-6': { python: NEW_PYTHON, protobuf: /^6\.33\./, grpcio: /^1\.76\./ },
+  newest: { python: NEW_PYTHON, protobuf: /^7\./, grpcio: /^1\.85\./ },
+};
+
 describe('the Python client', function () {
   // The Python packages are installed the first time.
   this.timeout(600_000);
   const out = mkdtempSync(join(tmpdir(), 'salad-python-client-'));
   let newest: string;
-  let oldest: string;
+  let pythons: Readonly<Record<string, string>>;
   let wheel: string;
 
   /** What a program printed; where it failed, that is the message. */
@@ -33,12 +48,14 @@ describe('the Python client', function () {
 
   before(async () => {
     const { pythonClientEnvironments } = await import(join(root, 'scripts/clients/python-client.mjs'));
-    ({ newest, oldest } = pythonClientEnvironments() as { newest: string; oldest: string });
+    pythons = pythonClientEnvironments() as Record<string, string>;
+    assert.deepEqual(Object.keys(pythons), Object.keys(ENVIRONMENTS));
+    newest = pythons['newest']!;
     await run(newest, '-m', 'pip', 'wheel', '-q', '--no-deps', '--no-build-isolation', '-w', out, '.');
     const [name = ''] = readdirSync(out);
     wheel = join(out, name);
     const install = ['-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--force-reinstall', wheel];
-    await Promise.all([newest, oldest].map((python) => run(python, ...install)));
+    await Promise.all(Object.values(pythons).map((python) => run(python, ...install)));
   });
   after(() => rmSync(out, { recursive: true, force: true }));
 
@@ -68,12 +85,16 @@ describe('the Python client', function () {
     await run(process.execPath, join(root, 'scripts/clients/python-stubs.mjs'), '--check');
   });
 
-  for (const name of ['newest', 'oldest'] as const) {
-    it(`passes its tests with the ${name} packages`, async () => {
-      const python = name === 'newest' ? newest : oldest;
+  for (const [name, expected] of Object.entries(ENVIRONMENTS)) {
+    it(`passes its tests with the packages of ${name}.txt`, async () => {
+      const python = pythons[name]!;
       const asked = 'import sys, google.protobuf, grpc, numpy, salad_client; print(sys.version.split()[0], ';
       const versions = `${asked}google.protobuf.__version__, grpc.__version__, numpy.__version__, salad_client.__file__)`;
-      const [interpreter, protobuf, grpc, numpy, file = ''] = (await run(python, '-c', versions)).split(' ');
+      const printedVersions = (await run(python, '-c', versions)).split(' ');
+      const [interpreter = '', protobuf = '', grpc = '', numpy, file = ''] = printedVersions;
+      assert.match(interpreter, expected.python);
+      assert.match(protobuf, expected.protobuf);
+      assert.match(grpc, expected.grpcio);
       // Not the sources: what was installed is tested.
       assert.match(file, /site-packages/);
       const printed = await run(python, '-m', 'pytest');
@@ -82,7 +103,7 @@ describe('the Python client', function () {
         `      Python ${interpreter}, protobuf ${protobuf}, grpcio ${grpc}, numpy ${numpy}: ${summary}`,
       );
       assert.match(printed, /\d+ passed/);
-      // The notebook needs packages that are not among the oldest.
+      // The notebook needs packages that are only among the newest.
       assert.equal(/(\d+) skipped/.exec(printed)?.[1], name === 'newest' ? undefined : '1');
     });
   }

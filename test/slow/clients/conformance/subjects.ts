@@ -38,9 +38,9 @@ export async function startSubject(name: SubjectName, folder: string): Promise<L
 
 /** The sources of the checkout, whatever was installed. */
 async function python(kind: 'sync' | 'aio'): Promise<readonly [string, ...string[]]> {
-  const { pythonClientEnvironments } = await import(join(root, 'scripts/clients/python-client.mjs'));
+  const { pythonClientEnvironment } = await import(join(root, 'scripts/clients/python-client.mjs'));
   const start =
     'import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_path(sys.argv.pop(1), run_name="__main__")';
   const files = ['clients/python/src', 'clients/python/conformance/subject.py'];
-  return [pythonClientEnvironments().newest as string, '-c', start, ...files, kind];
+  return [pythonClientEnvironment('newest') as string, '-c', start, ...files, kind];
 }
