@@ -42,7 +42,7 @@ export const serve: Part = {
       const figures: Figures = {};
       for (const processes of context.quick ? [1, 2] : PROCESS_COUNTS) {
         await measureProcesses(context, { engine, bundle, processes, signal }, (streams, measured) => {
-          figures[`${processes} processes, ${streams} streams`] = measured;
+          figures[`processes ${processes}, streams ${streams}`] = measured;
           record({ [bundle]: figures });
         });
       }

@@ -79,7 +79,7 @@ function checkResults({ parts }) {
   assert.deepEqual([before.engines, failback.engine, again.engines], [['webgpu'], 'webgpu', ['webgpu']]);
   assert.ok(maxAbsScoreDifference < ERROR_MAX, String(maxAbsScoreDifference));
   for (const processes of [1, 2]) {
-    const measured = serve.results['small/1'][`${processes} processes, 4 streams`];
+    const measured = serve.results['small/1'][`processes ${processes}, streams 4`];
     const { ok, failed, refused, loadProcesses } = measured;
     assert.equal(measured.processes, processes);
     // With one, the generator would start no process of its own.
