@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import type { ClientHttp2Session } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { serverProcesses } from '../../bench/support/child-processes.js';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
+import { eventually } from '../support/eventually.js';
+import { freePort } from '../support/free-port.js';
 import { ALL_ANSWERS, allowedBytes, FIRST_PROCESS_BYTES, reservedBytes } from '../support/memory-formula.js';
 import { rssBytes, settledRssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
@@ -61,12 +63,14 @@ describe('the memory of two server processes', function () {
   this.timeout(180_000);
   let models: ModelsFolder;
   let server: ServeProcess;
+  let metricsListen: string;
   let pids: readonly number[];
   const sessions: ClientHttp2Session[] = [];
 
   before(async () => {
     models = await smallModels();
-    server = await startServeWith(models.path, SETTINGS);
+    metricsListen = `127.0.0.1:${await freePort()}`;
+    server = await startServeWith(models.path, { ...SETTINGS, metricsListen });
     pids = serverProcesses(server.process.pid);
   });
   after(async () => {
@@ -75,19 +79,33 @@ describe('the memory of two server processes', function () {
     await models.remove();
   });
 
-  /** Clients of several connections, which the processes share. @param windowBytes 0: they never read an answer */
-  const send = async (streams: number, windowBytes?: number) => {
-    const opened = [];
+  /**
+   * Clients of several connections, which the processes share.
+   * @param begin called with each stream before its first answer can come
+   */
+  const send = async <T>(
+    streams: number,
+    begin: (stream: ClientHttp2Stream) => T,
+    options: { readonly windowBytes?: number } = {},
+  ): Promise<readonly T[]> => {
+    const begun: T[] = [];
     for (let index = 0; index < CONNECTIONS; index++) {
-      const session = await connectRaw(server.address, windowBytes === undefined ? {} : { windowBytes });
+      const session = await connectRaw(server.address, options);
       sessions.push(session);
       for (let each = 0; each < streams / CONNECTIONS; each++) {
         const stream = openRaw(session);
         stream.end(Buffer.concat([header(`${index}-${each}`), pixels]));
-        opened.push(stream);
+        begun.push(begin(stream));
       }
     }
-    return opened;
+    return begun;
+  };
+  /** Calls that run, and tiles that wait for an engine, of both processes. */
+  const work = async () => {
+    const text = await (await fetch(`http://${metricsListen}/metrics`)).text();
+    const value = (name: string) =>
+      Number(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
+    return [value('salad_calls_active'), value('salad_tiles_queued')];
   };
   const settled = async () => {
     const each = [];
@@ -97,12 +115,14 @@ describe('the memory of two server processes', function () {
 
   it('stays below the formula in each, and in the first process, while clients never read', async () => {
     for (let round = 0; round < WARM_ROUNDS; round++) {
-      const ended = await Promise.all((await send(WARM_STREAMS)).map(endOf));
+      const ended = await Promise.all(await send(WARM_STREAMS, endOf));
       assert.ok(ended.every(({ status }) => status === 0));
       for (const session of sessions.splice(0)) session.destroy();
     }
     const idle = await settled();
-    const stuck = await send(STREAMS, 0);
+    // Without a window not even the first answer leaves the server.
+    const stuck = await send(STREAMS, (stream) => stream, { windowBytes: 0 });
+    await eventually(async () => assert.deepEqual(await work(), [STREAMS, 0]), 60_000);
     const busy = await settled();
     const bundle = await readBundle(join(models.path, 'small', '1'));
     const streams = STREAMS / PROCESSES;
