@@ -1,18 +1,21 @@
-/** Part `serve`: images per second through 1, 4 and 12 servers, each on a port of its own, on the same GPU. */
+/** Part `serve`: images per second through one server of 1, 4 and 12 processes, which share the GPU. */
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { serverProcesses } from '../support/child-processes.js';
 import { NO_QUEUE_LIMIT, type ServerProcess, startProcess } from '../support/server-process.js';
 import { runForJson, SALAD } from './child.js';
 import type { Figures } from './report.js';
 import type { Part, RunContext } from './run.js';
 
-const PORT_COUNTS = [1, 4, 12];
+const PROCESS_COUNTS = [1, 4, 12];
 const STREAM_COUNTS = [64, 256];
-/** Load generators: with fewer, the generator would limit one server. */
+/** Processes of the load generator: with fewer, the generator would limit the server. */
 const LOAD_PROCESSES_MIN = Math.max(1, Math.min(4, availableParallelism() >> 1));
 /** The bundles measured, in this order: the one with the larger network first. */
 const PREFERRED = ['chest-pediatric/2', 'phantom/1'];
+/** All load comes from one address, which as shipped may begin 1,000 calls a second in each process. */
+const NO_PEER_LIMIT = { SALAD_PEER_SHARE_RATIO: '0', SALAD_PEER_CALLS_PER_SECOND: '0' };
 
 interface LoadAnswer {
   readonly acquisitions: {
@@ -37,9 +40,9 @@ export const serve: Part = {
     const bundles = preferred.length > 0 && !context.quick ? preferred : context.bundles.slice(0, 1);
     for (const bundle of bundles) {
       const figures: Figures = {};
-      for (const ports of context.quick ? [1, 2] : PORT_COUNTS) {
-        await measurePorts(context, { engine, bundle, ports, signal }, (streams, measured) => {
-          figures[`${ports} ports, ${streams} streams`] = measured;
+      for (const processes of context.quick ? [1, 2] : PROCESS_COUNTS) {
+        await measureProcesses(context, { engine, bundle, processes, signal }, (streams, measured) => {
+          figures[`processes ${processes}, streams ${streams}`] = measured;
           record({ [bundle]: figures });
         });
       }
@@ -47,7 +50,7 @@ export const serve: Part = {
   },
 };
 
-/** A folder with only this bundle: the others would be loaded and checked by every server. @returns its path */
+/** A folder with only this bundle: the others would be loaded and checked by every process. @returns its path */
 export function oneBundle(context: RunContext, bundle: string, folder: string): string {
   const models = join(folder, 'models');
   cpSync(join(context.models, bundle), join(models, bundle), { recursive: true });
@@ -57,84 +60,70 @@ export function oneBundle(context: RunContext, bundle: string, folder: string): 
 interface Setting {
   readonly engine: string;
   readonly bundle: string;
-  readonly ports: number;
+  readonly processes: number;
   readonly signal: AbortSignal;
 }
 
-async function measurePorts(
+async function measureProcesses(
   context: RunContext,
-  { engine, bundle, ports, signal }: Setting,
+  { engine, bundle, processes, signal }: Setting,
   record: (streams: number, figures: Figures) => void,
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'salad-gpu-'));
-  const models = oneBundle(context, bundle, folder);
-  const servers: ServerProcess[] = [];
+  let server: ServerProcess | undefined;
   try {
     const args = [
-      SALAD,
-      'serve',
-      '--listen',
-      '127.0.0.1:0',
-      '--models',
-      models,
-      '--engine',
-      engine,
-      '--json',
+      ...[SALAD, 'serve', '--listen', '127.0.0.1:0', '--models', oneBundle(context, bundle, folder)],
+      ...['--engine', engine, '--processes', String(processes), '--json'],
     ];
-    const environment = { ...NO_QUEUE_LIMIT, SALAD_PEER_SHARE_RATIO: '0' };
     const startMs = performance.now();
-    const starts = Array.from({ length: ports }, async () => {
-      servers.push(
-        await startProcess(process.execPath, args, '', environment, {
-          signal,
-          onLogLine: (line) => context.log(`${line}\n`),
-        }),
-      );
-    });
-    await Promise.all(starts);
+    server = await startProcess(
+      process.execPath,
+      args,
+      '',
+      { ...NO_QUEUE_LIMIT, ...NO_PEER_LIMIT },
+      { signal, onLogLine: (line) => context.log(`${line}\n`) },
+    );
     const startSeconds = (performance.now() - startMs) / 1000;
+    // A server of one process has no others.
+    const counted = Math.max(1, serverProcesses(server.pid).length);
     for (const streams of context.quick ? [4] : STREAM_COUNTS) {
-      const figures = await measureStreams(context, servers, dirname(bundle), streams, signal);
-      record(streams, { ...figures, startSeconds, batchLimits: servers[0]?.batchLimits });
+      const load = { server, model: dirname(bundle), streams, processes: counted };
+      const figures = await measureStreams(context, load, signal);
+      record(streams, { ...figures, processes: counted, startSeconds, batchLimits: server.batchLimits });
     }
   } finally {
-    await Promise.all(servers.map((server) => server.stop()));
+    await server?.stop();
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-/** Divides the streams among load generators, and these among the servers. */
+interface Load {
+  readonly server: ServerProcess;
+  readonly model: string;
+  readonly streams: number;
+  /** Of the server. */
+  readonly processes: number;
+}
+
+/** One load generator, with at least one connection for every process of the server. */
 async function measureStreams(
   context: RunContext,
-  servers: readonly ServerProcess[],
-  model: string,
-  streams: number,
+  { server, model, streams, processes }: Load,
   signal: AbortSignal,
 ): Promise<Figures> {
-  const processes = Math.max(servers.length, Math.min(LOAD_PROCESSES_MIN, streams));
+  const loadProcesses = Math.max(processes, LOAD_PROCESSES_MIN);
   const [duration, warmUp] = context.quick ? ['3', '1'] : ['6', '2'];
-  const loads = Array.from({ length: processes }, async (_, index) => {
-    const target = servers[index % servers.length]!.address;
-    const share = Math.floor((streams + index) / processes);
-    const flags = ['--model', model, '--streams', String(share), '--duration', duration, '--warm-up', warmUp];
-    return (await runForJson(
-      context,
-      [SALAD, 'load', '--target', target, ...flags, '--json'],
-      signal,
-    )) as unknown as LoadAnswer;
-  });
-  const answers = await Promise.all(loads);
-  const sum = (read: (answer: LoadAnswer) => number) =>
-    answers.reduce((total, answer) => total + read(answer), 0);
+  const args = [
+    ...[SALAD, 'load', '--target', server.address, '--model', model, '--streams', String(streams)],
+    ...['--processes', String(loadProcesses), '--duration', duration, '--warm-up', warmUp, '--json'],
+  ];
+  const answer = (await runForJson(context, args, signal)) as unknown as LoadAnswer;
+  const { ok, failed, refused, perSecond, p50Ms, p99Ms } = answer.acquisitions;
+  const { tiles, batchFill } = answer;
   return {
-    imagesPerSecond: sum(({ acquisitions }) => acquisitions.perSecond),
-    tilesPerSecond: sum(({ tiles }) => tiles.perSecond),
-    ok: sum(({ acquisitions }) => acquisitions.ok),
-    failed: sum(({ acquisitions }) => acquisitions.failed),
-    refused: sum(({ acquisitions }) => acquisitions.refused),
-    meanP50Ms: sum(({ acquisitions }) => acquisitions.p50Ms) / processes,
-    highestP99Ms: Math.max(...answers.map(({ acquisitions }) => acquisitions.p99Ms)),
-    meanBatchFill: sum(({ batchFill }) => batchFill) / processes,
-    loadProcesses: processes,
+    imagesPerSecond: perSecond,
+    tilesPerSecond: tiles.perSecond,
+    ...{ ok, failed, refused, p50Ms, p99Ms, batchFill, loadProcesses },
   };
 }

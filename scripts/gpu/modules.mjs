@@ -12,6 +12,9 @@ function entries() {
       .map((name) => join(folder, name));
   return [
     'dist/src/main.js',
+    // The processes of a server, and those of the load generator.
+    'dist/src/server/processes/entry.js',
+    'dist/clients/load/src/process.js',
     ...built('dist/bench/gpu', /\.js$/),
     ...built('dist/bench/engines', /^runner-.*\.js$/),
     ...built('dist/workers', /\.js$/),

@@ -76,6 +76,12 @@ describe('salad doctor', function () {
     assert.match(report.warnings.join('\n'), /2 days left[\s\S]*expired: old-detector/);
   });
 
+  it('counts four workers for each process of auto, whatever cores Node counts', async () => {
+    const { report } = await examine('--workers', '8', '--processes', 'auto');
+    const detail = report.checks.find(({ name }) => name === 'processes')?.detail ?? '';
+    assert.match(detail, /^2 server processes on /);
+  });
+
   it('exits with 1 and names the problem that would prevent a start', async () => {
     const tokens = [
       '--set',

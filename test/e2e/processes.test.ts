@@ -8,11 +8,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { serverProcesses } from '../../bench/support/child-processes.js';
-import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
-import { Latch } from '../../src/acquisition/index.js';
+import { SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
 import { eventually } from '../support/eventually.js';
 import { freePort } from '../support/free-port.js';
 import { healthClient } from '../support/health-client.js';
+import { holdAcquisition } from '../support/held-acquisition.js';
 import { registryClient } from '../support/registry-client.js';
 import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
 import { secure } from '../support/secured.js';
@@ -77,25 +77,6 @@ describe('salad serve with two processes', function () {
   const score = async (by: SaladClient, id = 'a') => {
     const { coverage } = await by.scoreAcquisition(smallHeader(id), chunks);
     assert.equal(coverage?.scored, 64);
-  };
-  /** Half of an acquisition, and the rest after `release`. */
-  const held = async (by: SaladClient) => {
-    const released = new Latch();
-    const accepted = new Latch();
-    async function* source(): AsyncGenerator<PixelChunk> {
-      yield* chunks.slice(0, 4);
-      await released.wait();
-      yield* chunks.slice(4);
-    }
-    const outcome = by.scoreAcquisition(smallHeader('held'), source, {
-      timeoutMs: 60_000,
-      onEvent: ({ type }) => {
-        if (type === 'accepted') accepted.open();
-      },
-    });
-    outcome.catch(() => {});
-    await accepted.wait();
-    return { release: () => released.open(), outcome };
   };
   const killOne = () => process.kill(serverProcesses(server.process.pid)[0]!, 'SIGKILL');
 
@@ -172,7 +153,7 @@ describe('salad serve with two processes', function () {
   it('finishes what runs in every process, refuses what is new, then refuses connections, and exits with 0', async () => {
     const healthListen = `127.0.0.1:${await freePort()}`;
     await start({ healthListen });
-    const running = await held(client());
+    const running = await holdAcquisition(client());
     await score(client());
     assert.deepEqual([await check(''), await check('', healthListen)], ['SERVING', 'SERVING']);
     const exited = once(server.process, 'exit');
@@ -202,7 +183,7 @@ describe('salad serve with two processes', function () {
 
   it('ends all processes at a second signal, with 130', async () => {
     await start();
-    await held(client());
+    await holdAcquisition(client());
     const pids = serverProcesses(server.process.pid);
     const exited = once(server.process, 'exit');
     server.process.kill('SIGTERM');
@@ -226,7 +207,7 @@ describe('salad serve with two processes', function () {
 
   it('leaves signals to the first process: a terminal sends them to all', async () => {
     await start();
-    const running = await held(client());
+    const running = await holdAcquisition(client());
     const exited = once(server.process, 'exit');
     for (const pid of [...serverProcesses(server.process.pid), server.process.pid!])
       process.kill(pid, 'SIGINT');

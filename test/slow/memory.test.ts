@@ -5,14 +5,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, beforeEach, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import { answerBytes } from '../../src/acquisition/answer-bytes.js';
-import { acquisitionBytes } from '../../src/acquisition/footprint.js';
-import type { AcquisitionOptions } from '../../src/acquisition/types.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
-import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
-import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
+import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
 import { eventually } from '../support/eventually.js';
-import { allowedBytes } from '../support/memory-formula.js';
+import { ALL_ANSWERS, allowedBytes, reservedBytes } from '../support/memory-formula.js';
 import { peakRssBytes, rssBytes, settledRssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { type ServeProcess, startServeWith } from '../support/salad.js';
@@ -59,15 +55,6 @@ const pixels = Buffer.concat([
   ),
   frame(encode({ $case: 'end', value: { crc32c: undefined } })),
 ]);
-/** Options that request every kind of answer. */
-const ALL_ANSWERS = {
-  options: {
-    embeddings: true,
-    nearestPrototypes: 3,
-    anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32,
-  },
-};
-
 describe('the memory of a server process', function () {
   this.timeout(120_000);
   let models: ModelsFolder;
@@ -81,21 +68,6 @@ describe('the memory of a server process', function () {
       `    ${what}: ${(grown / MIB).toFixed(1)} MiB above idle, ${(allowed / MIB).toFixed(0)} MiB allowed`,
     );
     assert.ok(grown < allowed, `${what}: ${grown} bytes above idle, ${allowed} allowed`);
-  };
-  /** Bytes that an acquisition reserves. @param all whether it requests every kind of answer */
-  const reserved = (rows: number, columns: number, bits: 8 | 16, all = false) => {
-    const options: AcquisitionOptions = {
-      patchScores: true,
-      anomalyMap: all ? 'float32' : 'none',
-      embeddings: all,
-      nearestPrototypes: all ? 3 : 0,
-      maxFalsePositiveRate: 0.05,
-      earlyEnd: 'fail',
-      topPatches: 5,
-    };
-    const format = defaultPixelFormat(rows, columns, bits);
-    const image = acquisitionBytes(bundle, { format, source: 'rows', options });
-    return image + answerBytes(bundle, { format, options });
   };
   /** Scores an image of another client meanwhile. */
   const assertServes = async () => {
@@ -158,7 +130,7 @@ describe('the memory of a server process', function () {
       }
     }
     while (accepted < load.streams) await sleep(20);
-    const acquisition = reserved(SIDE, SIDE, 8);
+    const acquisition = reservedBytes(bundle, { rows: SIDE, columns: SIDE, bits: 8 });
     report('1,000 idle streams', rssBytes(pid) - idle, limit({ ...load, acquisition }));
     await assertServes();
     for (const session of sessions) session.destroy();
@@ -180,7 +152,7 @@ describe('the memory of a server process', function () {
     }
     // Peers and streams are served in turns, so the other acquisitions run before the end of this one.
     await assertServes();
-    const acquisition = reserved(SIDE, SIDE, 8, true);
+    const acquisition = reservedBytes(bundle, { rows: SIDE, columns: SIDE, bits: 8, all: true });
     report('200 slow readers', (await settledRssBytes(pid)) - idle, limit({ ...load, acquisition }));
     assert.ok(
       streams.every((stream) => !stream.closed),
@@ -217,7 +189,7 @@ describe('the memory of a server process', function () {
     const peak = await peakRssBytes(pid, async () => {
       await Promise.all(Array.from({ length: load.streams }, (_, index) => push(index)));
     });
-    const acquisition = reserved(rows, columns, 16);
+    const acquisition = reservedBytes(bundle, { rows, columns, bits: 16 });
     const request = rowsPerMessage * columns * 2;
     report('4 clients pushing 80 MB each', peak - idle, limit({ ...load, acquisition, request }));
     assert.ok(waits > 40, `the clients waited ${waits} times`);

@@ -2,8 +2,13 @@
  * The formula of docs/explanation/memory.md: the memory that a server may use in addition to that of the idle,
  * warmed-up server, in bytes.
  */
+import { answerBytes } from '../../src/acquisition/answer-bytes.js';
+import { acquisitionBytes } from '../../src/acquisition/footprint.js';
+import type { AcquisitionOptions } from '../../src/acquisition/types.js';
+import type { Bundle } from '../../src/bundle/bundle.js';
 import type { ServeConfig } from '../../src/config/schema.js';
-import { configOfProcess } from '../../src/server/processes/division.js';
+import { AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
+import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -30,6 +35,39 @@ export function allowedBytes({ connections, calls, received, reserved }: MemoryU
   return connections * CONNECTION_BYTES + calls * CALL_BYTES + received + reserved + GARBAGE_BYTES;
 }
 
+/** Options that request every kind of answer. */
+export const ALL_ANSWERS = {
+  options: {
+    embeddings: true,
+    nearestPrototypes: 3,
+    anomalyMap: AnomalyMapFormat.ANOMALY_MAP_FORMAT_FLOAT32,
+  },
+};
+
+interface ReservedImage {
+  readonly rows: number;
+  readonly columns: number;
+  readonly bits: 8 | 16;
+  /** Whether it requests ALL_ANSWERS. @default false */
+  readonly all?: boolean;
+}
+
+/** Bytes that an acquisition reserves, its answers included. */
+export function reservedBytes(bundle: Bundle, { rows, columns, bits, all = false }: ReservedImage): number {
+  const options: AcquisitionOptions = {
+    patchScores: true,
+    anomalyMap: all ? 'float32' : 'none',
+    embeddings: all,
+    nearestPrototypes: all ? 3 : 0,
+    maxFalsePositiveRate: 0.05,
+    earlyEnd: 'fail',
+    topPatches: 5,
+  };
+  const format = defaultPixelFormat(rows, columns, bits);
+  const image = acquisitionBytes(bundle, { format, source: 'rows', options });
+  return image + answerBytes(bundle, { format, options });
+}
+
 type Limits = Pick<
   ServeConfig,
   | 'maxConnections'
@@ -54,9 +92,3 @@ export function mostBytes(config: Limits): number {
 
 /** RSS of the process that hands connections to several others. */
 export const FIRST_PROCESS_BYTES = 200 * MIB;
-
-/** The maximum of several processes together, in addition to that of the idle ones. */
-export function mostBytesOfAll(config: ServeConfig, count: number): number {
-  const parts = Array.from({ length: count }, (_, index) => mostBytes(configOfProcess(config, index, count)));
-  return parts.reduce((sum, bytes) => sum + bytes, 0);
-}

@@ -40,7 +40,7 @@ export const PORT_FIELDS = {
     min: 1,
     max: 64,
     description:
-      'Server processes behind the one port: each has a thread for the port, its own engine and its own batches. More than one is for a GPU that one port thread cannot keep busy. auto: one for every four cores, at most 8. workers, maxConnections, maxConcurrentAcquisitions, maxAcquisitionBytes and maxReceivedBytes are divided among them; all other limits apply in each.',
+      'Server processes behind the one port: each has a thread for the port, its own engine and its own batches. More than one is for a GPU that one port thread cannot keep busy. auto: one for every four of workers, or of the cores where workers is 0, at most 8. workers, maxConnections, maxConcurrentAcquisitions, maxAcquisitionBytes and maxReceivedBytes are divided among them; all other limits apply in each.',
   }),
 } as const;
 

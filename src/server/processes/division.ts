@@ -5,13 +5,18 @@ import type { ServeConfig } from '../../config/schema.js';
 const CORES_PER_PROCESS = 4;
 const AUTO_MAX = 8;
 
-/** @param cores that the server may use */
+/**
+ * In a pod Node may count the cores of the node. `workers` is what the server was told to use, which the chart sets to
+ * the CPU limit of the pod, so that `auto` counts these where they are set.
+ * @param cores that Node counts
+ */
 export function processCount(
-  { processes }: Pick<ServeConfig, 'processes'>,
+  { processes, workers }: Pick<ServeConfig, 'processes' | 'workers'>,
   cores = availableParallelism(),
 ): number {
   if (processes !== 'auto') return processes;
-  return Math.min(AUTO_MAX, Math.max(1, Math.floor(cores / CORES_PER_PROCESS)));
+  const usable = workers === 0 ? cores : workers;
+  return Math.min(AUTO_MAX, Math.max(1, Math.floor(usable / CORES_PER_PROCESS)));
 }
 
 /** One of `count` parts of a whole number, at least 1; all parts together are the whole where it is at least `count`. */

@@ -15,14 +15,31 @@ const STREAMS = 20;
 const acquisitionMs = (stream: number) => 150 + 20 * stream;
 const IMAGES = 8;
 
+/** Results of a server with one process. */
+async function scoreByOne(models: string): Promise<readonly Scored[]> {
+  const server = await startServe('--models', models, '--engine', 'onnx', '--workers', '1');
+  const client = new SaladClient(server.address);
+  const results: Scored[] = [];
+  try {
+    for (let seed = 0; seed < IMAGES; seed++)
+      results.push(await scoreSmall(client, `one${seed}`, seed, { durationMs: 0 }));
+  } finally {
+    client.close();
+    await server.stop('SIGKILL');
+  }
+  return results;
+}
+
 describe('two server processes, one of which is killed under load', function () {
   this.timeout(180_000);
   let models: ModelsFolder;
   let server: ServeProcess;
+  let undisturbed: readonly Scored[];
   const clients: SaladClient[] = [];
 
   before(async () => {
     models = await smallModels();
+    undisturbed = await scoreByOne(models.path);
     const engine = ['--engine', 'onnx', '--workers', '2', '--processes', '2'];
     server = await startServe('--models', models.path, ...engine);
     for (let index = 0; index < CLIENTS; index++) clients.push(new SaladClient(server.address));
@@ -33,12 +50,8 @@ describe('two server processes, one of which is killed under load', function () 
     await models.remove();
   });
 
-  it(`loses none and doubles none of ${ACQUISITIONS} acquisitions`, async () => {
+  it(`loses none and doubles none of ${ACQUISITIONS} acquisitions, and gives the bits of one process`, async () => {
     const clientOf = (index: number) => clients[index % CLIENTS]!;
-    const undisturbed: Scored[] = [];
-    for (let seed = 0; seed < IMAGES; seed++) {
-      undisturbed.push(await scoreSmall(clientOf(seed), `calm${seed}`, seed, { durationMs: 0 }));
-    }
     const pids = serverProcesses(server.process.pid);
     assert.equal(pids.length, 2);
     const results = new Map<string, Scored>();

@@ -8,6 +8,7 @@ import { readApiKeys } from '../../../auth/api-keys.js';
 import { readTlsMaterial } from '../../../auth/tls.js';
 import { countTokenKeys } from '../../../auth/tokens.js';
 import type { AdmissionConfig } from '../../../config/sections/admission.js';
+import type { EngineConfig } from '../../../config/sections/engine.js';
 import type { PortConfig } from '../../../config/sections/port.js';
 import type { SecurityConfig } from '../../../config/sections/security.js';
 import { SaladError } from '../../../errors/index.js';
@@ -22,12 +23,15 @@ export interface Check {
   readonly detail: string;
 }
 
+/** What the port and the number of processes behind it depend on. */
+type ProcessesConfig = PortConfig & Pick<EngineConfig, 'workers'>;
+
 /** A certificate that expires in fewer days is a warning. */
 const RENEWAL_WARNING_DAYS = 21;
 const DAY_MS = 86_400_000;
 
 /** Checks the port, the processes behind it, TLS, bearer tokens, API keys and the admin service. */
-export async function portChecks(config: PortConfig & SecurityConfig): Promise<readonly Check[]> {
+export async function portChecks(config: ProcessesConfig & SecurityConfig): Promise<readonly Check[]> {
   return Promise.all([
     checkPort(config.listen),
     checkProcesses(config),
@@ -63,7 +67,7 @@ async function checkPort(listen: string): Promise<Check> {
 }
 
 /** More processes than cores only share the processor. */
-function checkProcesses(config: PortConfig): Check {
+function checkProcesses(config: ProcessesConfig): Check {
   const count = processCount(config);
   const cores = availableParallelism();
   const detail = `${count} server process${count === 1 ? '' : 'es'} on ${cores} core${cores === 1 ? '' : 's'}`;

@@ -5,9 +5,14 @@ import { configOfProcess, partOf, processCount } from '../../../../src/server/pr
 
 describe('the division among server processes', () => {
   it('takes the number of processes that is set; auto: one for every four cores, at most eight', () => {
-    assert.equal(processCount({ processes: 3 }, 1), 3);
-    const auto = [1, 2, 4, 7, 8, 16, 64].map((cores) => processCount({ processes: 'auto' }, cores));
-    assert.deepEqual(auto, [1, 1, 1, 1, 2, 4, 8]);
+    assert.equal(processCount({ processes: 3, workers: 0 }, 1), 3);
+    const auto = (workers: number, cores: number) => processCount({ processes: 'auto', workers }, cores);
+    assert.deepEqual(
+      [1, 2, 4, 7, 8, 16, 64].map((cores) => auto(0, cores)),
+      [1, 1, 1, 1, 2, 4, 8],
+    );
+    // A pod with a limit of 4 or 8 cores on a node of 64: the chart sets `workers`.
+    assert.deepEqual([auto(4, 64), auto(8, 64), auto(8, 2)], [1, 2, 2]);
   });
 
   it('gives parts that are the whole together, and never nothing', () => {
