@@ -56,8 +56,13 @@ describe('a watched models folder', function () {
       }
     });
   const count = (message: RegExp) => log.lines.filter(({ msg }) => message.test(msg)).length;
-  /** Looks at the folders are not announced; this many of them are over after this time. */
-  const looks = (number: number) => new Promise((resolve) => setTimeout(resolve, number * POLL_MS * 2));
+  /** Waits until so many looks that begin from now on have ended. */
+  const looks = (number: number) => {
+    const ended = () => count(/^looked at the models folders$/);
+    // The look that runs now may have begun before.
+    const last = ended() + 1 + number;
+    return eventually(() => assert.ok(ended() >= last));
+  };
 
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'salad-watch-'));
@@ -126,7 +131,7 @@ describe('a watched models folder', function () {
     for (const file of (await readdir(directory)).sort().reverse()) {
       await cp(join(directory, file), join(target, file));
       await writeFile(join(target, `.copying-${file}`), '');
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await looks(1);
     }
     await settled('small@1 serving', 'small@2 serving*');
     assert.equal((await score())?.bundleSha256, sha256);
