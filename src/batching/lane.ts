@@ -1,9 +1,7 @@
 /** Selects among the streams of one model and one priority class that have queued tiles. */
-import { type HeapItem, IndexedHeap } from './indexed-heap.js';
-import { RoundRobin, type RoundRobinItem } from './round-robin.js';
 
 /** Fields of a stream that a lane uses. */
-export interface LaneStream extends HeapItem, RoundRobinItem {
+export interface LaneStream {
   /** Peer that the stream belongs to. */
   readonly peer: string;
   /** Absolute, in ms of the injected clock; Infinity without a deadline. */
@@ -21,17 +19,17 @@ export const ROUND_ROBIN_EVERY = 8;
  * that neither a peer with many streams nor a stream with many tiles starves the others. A stream whose deadline is
  * nearer than the horizon is served before the other streams of its peer, the earliest deadline first.
  *
- * `add`, `remove` and `pick` are O(1), or O(log n) for streams with a deadline; `earliestDeadline` and `expired` are
- * O(peers).
+ * `pick` is O(1); `add` and `remove` move the elements of an array, but are called once for many tiles;
+ * `earliestDeadline` and `expired` are O(peers).
  */
 export class Lane<S extends LaneStream> {
   private readonly peers = new Map<string, PeerStreams<S>>();
-  private readonly peerTurns = new RoundRobin<PeerStreams<S>>();
+  private readonly peerTurns: PeerStreams<S>[] = [];
 
   constructor(private readonly urgencyHorizonMs: number) {}
 
   get isEmpty(): boolean {
-    return this.peerTurns.isEmpty;
+    return this.peerTurns.length === 0;
   }
 
   get earliestDeadline(): number {
@@ -46,7 +44,7 @@ export class Lane<S extends LaneStream> {
     if (peer === undefined) {
       peer = new PeerStreams<S>();
       this.peers.set(stream.peer, peer);
-      this.peerTurns.add(peer);
+      this.peerTurns.push(peer);
     }
     peer.add(stream);
   }
@@ -57,7 +55,7 @@ export class Lane<S extends LaneStream> {
     peer.remove(stream);
     if (!peer.isEmpty) return;
     this.peers.delete(stream.peer);
-    this.peerTurns.remove(peer);
+    removeFrom(this.peerTurns, peer);
   }
 
   /** Returns a stream whose deadline has passed, if there is one. */
@@ -71,47 +69,75 @@ export class Lane<S extends LaneStream> {
 
   /** Returns the stream of the next tile. */
   pick(now: number): S | undefined {
-    return this.peerTurns.advance()?.pick(now, this.urgencyHorizonMs);
+    return advance(this.peerTurns)?.pick(now, this.urgencyHorizonMs);
   }
 }
 
-class PeerStreams<S extends LaneStream> implements RoundRobinItem {
-  previous: this | undefined;
-  next: this | undefined;
-  private readonly byDeadline = new IndexedHeap<S>((a, b) => a.deadline < b.deadline);
-  private readonly turns = new RoundRobin<S>();
+class PeerStreams<S extends LaneStream> {
+  /** Streams with a deadline, the earliest first. */
+  private readonly byDeadline: S[] = [];
+  /** All streams, in turn. */
+  private readonly turns: S[] = [];
   private picks = 0;
 
   get isEmpty(): boolean {
-    return this.turns.isEmpty;
+    return this.turns.length === 0;
   }
 
   get earliestDeadline(): number {
-    return this.byDeadline.peek()?.deadline ?? Number.POSITIVE_INFINITY;
+    return this.byDeadline[0]?.deadline ?? Number.POSITIVE_INFINITY;
   }
 
   add(stream: S): void {
-    if (stream.deadline !== Number.POSITIVE_INFINITY) this.byDeadline.push(stream);
-    this.turns.add(stream);
+    if (stream.deadline !== Number.POSITIVE_INFINITY) {
+      this.byDeadline.splice(indexOfDeadline(this.byDeadline, stream.deadline), 0, stream);
+    }
+    this.turns.push(stream);
   }
 
   remove(stream: S): void {
-    this.byDeadline.remove(stream);
-    this.turns.remove(stream);
+    if (stream.deadline !== Number.POSITIVE_INFINITY) {
+      const index = this.byDeadline.indexOf(stream, indexOfDeadline(this.byDeadline, stream.deadline));
+      this.byDeadline.splice(index, 1);
+    }
+    removeFrom(this.turns, stream);
   }
 
   expired(now: number): S | undefined {
-    const earliest = this.byDeadline.peek();
+    const [earliest] = this.byDeadline;
     return earliest !== undefined && earliest.deadline <= now ? earliest : undefined;
   }
 
   /** A selection by deadline does not use up a turn. */
   pick(now: number, urgencyHorizonMs: number): S | undefined {
     this.picks += 1;
-    const earliest = this.byDeadline.peek();
+    const [earliest] = this.byDeadline;
     const isRoundRobinTurn = this.picks % ROUND_ROBIN_EVERY === 0;
     if (!isRoundRobinTurn && earliest !== undefined && earliest.deadline - now < urgencyHorizonMs)
       return earliest;
-    return this.turns.advance();
+    return advance(this.turns);
   }
+}
+
+/** @returns the index of the first stream whose deadline is not before this one, by binary search */
+function indexOfDeadline(streams: readonly LaneStream[], deadline: number): number {
+  let [low, high] = [0, streams.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (streams[middle]!.deadline < deadline) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Returns the item whose turn it is; its next turn comes after those of all others. */
+function advance<T>(turns: T[]): T | undefined {
+  const item = turns.shift();
+  if (item !== undefined) turns.push(item);
+  return item;
+}
+
+/** Searches from the end, where the items are that had their turn last: those whose last tile was taken. */
+function removeFrom<T>(turns: T[], item: T): void {
+  turns.splice(turns.lastIndexOf(item), 1);
 }

@@ -50,9 +50,6 @@ export interface Selection<P> {
 }
 
 class PolicyStream<P> implements LaneStream {
-  heapIndex = -1;
-  previous: this | undefined;
-  next: this | undefined;
   /** First in, first out: tiles from `head` on are queued. */
   private tiles: TileIndex[] = [];
   private readyAt: number[] = [];

@@ -4,12 +4,13 @@
  * Files of src/pool run in the main thread; `workers/` holds what runs in a worker thread. `messages.ts` and `slots.ts`
  * are shared: they define the messages between the two, and the layout of the memory that both read and write.
  */
+import type { EngineConfig } from '../config/sections/engine.js';
 import type { EngineName, EngineRun } from '../engines/engine.js';
 import { candidateEngines } from '../engines/selection/select.js';
 import { SaladError } from '../errors/index.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
 import type { EngineStart } from './engine-starter.js';
-import { Failover, type FailoverCounts, WARM_UP_MS } from './failover.js';
+import { Failover, type FailoverCounts, type FailoverOptions, WARM_UP_MS } from './failover.js';
 import { EngineLoss } from './messages.js';
 import type { PoolModel, PoolModelStatus } from './models.js';
 import { startWorkerSet, type WorkerSetOptions } from './start-worker-set.js';
@@ -19,19 +20,13 @@ import type { PoolSlot, WorkerSet } from './worker-set.js';
 export type { PoolModel, PoolModelStatus } from './models.js';
 export type { PoolSlot } from './worker-set.js';
 
-export interface EnginePoolOptions extends Omit<WorkerSetOptions, 'watchdogMs'> {
-  readonly engine: EngineName | 'auto';
-  /** @default 5000 */
-  readonly watchdogMs?: number;
-  /**
-   * Wait before a lost engine is started again; doubled with every failure in a row, up to `backOffMaxMs`.
-   * @default 30 s
-   */
-  readonly backOffMs?: number;
-  /** @default 10 min */
-  readonly backOffMaxMs?: number;
-  /** Wait before the next engine is started beside the one that serves, as standby; 0 = no standby. @default 0 */
-  readonly standbyDelayMs?: number;
+/** The settings that the pool reads. */
+export type PoolConfig = WorkerSetOptions['config'] &
+  FailoverOptions['config'] &
+  Pick<EngineConfig, 'engine'>;
+
+export interface EnginePoolOptions extends WorkerSetOptions {
+  readonly config: PoolConfig;
   readonly logger?: Logger;
 }
 
@@ -49,14 +44,11 @@ export class EnginePool {
     models: readonly PoolModel[],
     first: WorkerSet,
   ) {
-    const { backOffMs = 30_000, backOffMaxMs = 600_000, standbyDelayMs = 0 } = options;
     this.logger = options.logger ?? silentLogger();
     this.refused = first.refused;
     this.models = models.filter(({ key }) => !first.refused.has(key));
     this.failover = new Failover(first, {
-      backOffMs,
-      backOffMaxMs,
-      standbyDelayMs,
+      config: options.config,
       logger: this.logger,
       startWorkerSet: (start) => startSet({ ...options, models: this.models }, start),
     });
@@ -71,7 +63,7 @@ export class EnginePool {
     if (models.length === 0) throw new SaladError('CONFIGURATION_INVALID', 'there is no model to serve');
     const duplicate = models.find(({ key }, index) => models.findIndex((other) => other.key === key) < index);
     if (duplicate !== undefined) throw new SaladError('INTERNAL', `model ${duplicate.key} was given twice`);
-    const engines = candidateEngines(options.engine);
+    const engines = candidateEngines(options.config.engine);
     const first = await startSet(options, { engines, warmUpMs: WARM_UP_MS, requireAll: false });
     const { models: _ofTheStart, ...others } = options;
     return new EnginePool(others, models, first);
@@ -205,9 +197,9 @@ export class EnginePool {
     const { engine } = set;
     const measured = set.statuses.get(similar);
     if (set.ownsDevice) return measured;
-    return tryModel({ ...this.options, watchdogMs: watchdogMsOf(this.options) }, model, {
+    return tryModel(this.options, model, {
       engine,
-      preference: this.options.engine,
+      preference: this.options.config.engine,
       warmUpMs: WARM_UP_MS,
       limitMs: TRIAL_LIMIT_MS,
       similar: measured,
@@ -240,18 +232,11 @@ export class EnginePool {
 /** A thread of low priority may be slow on a busy machine; only the caller of `add` waits for it. */
 const TRIAL_LIMIT_MS = 300_000;
 
-function watchdogMsOf({ watchdogMs = 5000 }: Pick<EnginePoolOptions, 'watchdogMs'>): number {
-  return watchdogMs;
-}
-
 function startSet(options: EnginePoolOptions, start: EngineStart): Promise<WorkerSet> {
   const logger = options.logger ?? silentLogger();
-  return startWorkerSet(
-    { ...options, watchdogMs: watchdogMsOf(options) },
-    {
-      ...start,
-      preference: options.engine,
-      onError: (error) => logger.error({ err: error }, 'an engine worker failed'),
-    },
-  );
+  return startWorkerSet(options, {
+    ...start,
+    preference: options.config.engine,
+    onError: (error) => logger.error({ err: error }, 'an engine worker failed'),
+  });
 }

@@ -1,4 +1,5 @@
 /** Main thread. Starts engines for the fail-over: back-off after failures, and what earlier starts have measured. */
+import type { EngineConfig } from '../config/sections/engine.js';
 import type { EngineName } from '../engines/engine.js';
 import { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
@@ -10,9 +11,7 @@ import type { WorkerSet } from './worker-set.js';
 export type EngineStart = Omit<StartOptions, 'preference' | 'onError'>;
 
 export interface EngineStarterOptions {
-  /** Wait before a lost engine is started again; doubled with every failure in a row, up to `backOffMaxMs`. */
-  readonly backOffMs: number;
-  readonly backOffMaxMs: number;
+  readonly config: Pick<EngineConfig, 'engineBackOffMs' | 'engineBackOffMaxMs'>;
   readonly logger: Logger;
   /** Starts threads with the first of `engines` that passes the golden checks. */
   readonly startWorkerSet: (start: EngineStart) => Promise<WorkerSet>;
@@ -38,7 +37,8 @@ export class EngineStarter {
     private readonly closingSets: ReadonlySet<WorkerSet>,
     private readonly isClosed: () => boolean,
   ) {
-    this.backOff = new BackOff(options.backOffMs, options.backOffMaxMs);
+    const { engineBackOffMs, engineBackOffMaxMs } = options.config;
+    this.backOff = new BackOff(engineBackOffMs, engineBackOffMaxMs);
   }
 
   /** Later starts of this engine use what the set has measured. */

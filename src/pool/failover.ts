@@ -4,6 +4,7 @@
  * (failback).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { EngineConfig } from '../config/sections/engine.js';
 import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import type { Logger } from '../telemetry/logger.js';
 import { SerialQueue } from '../util/serial-queue.js';
@@ -12,8 +13,7 @@ import type { EngineLoss, LossKind } from './messages.js';
 import type { WorkerSet } from './worker-set.js';
 
 export interface FailoverOptions extends EngineStarterOptions {
-  /** Wait before the next engine is started beside the one that serves, as standby; 0 = no standby. */
-  readonly standbyDelayMs: number;
+  readonly config: EngineStarterOptions['config'] & Pick<EngineConfig, 'engineStandbyDelayMs'>;
 }
 
 /** Totals since the start, for telemetry. */
@@ -183,7 +183,7 @@ export class Failover {
         this.logTakeover(lost, lostAt);
         return;
       }
-      const retryMs = this.options.backOffMs;
+      const retryMs = this.options.config.engineBackOffMs;
       this.logger.error({ retryMs }, 'no engine can serve; tiles wait for the next try');
       await this.pause(retryMs);
     }
@@ -220,15 +220,16 @@ export class Failover {
   private keepAsStandby(set: WorkerSet): void {
     if (this.standbySet !== undefined) this.closeWhenIdle(this.standbySet);
     this.standbySet = undefined;
-    if (this.options.standbyDelayMs > 0) this.standbySet = set;
+    if (this.options.config.engineStandbyDelayMs > 0) this.standbySet = set;
     else this.closeWhenIdle(set);
   }
 
   private scheduleStandby(): void {
     clearTimeout(this.standbyTimer);
-    const { standbyDelayMs } = this.options;
-    if (standbyDelayMs === 0 || this.isClosed) return;
-    this.standbyTimer = setTimeout(() => this.enqueueStart(() => this.prepareStandby()), standbyDelayMs);
+    const { engineStandbyDelayMs } = this.options.config;
+    if (engineStandbyDelayMs === 0 || this.isClosed) return;
+    const prepare = () => this.enqueueStart(() => this.prepareStandby());
+    this.standbyTimer = setTimeout(prepare, engineStandbyDelayMs);
     this.standbyTimer.unref();
   }
 

@@ -1,30 +1,28 @@
 /** Main thread. Starts a worker set: its threads, the engine they choose, every model, and the batch sizes. */
 import { availableParallelism } from 'node:os';
-import type { EngineName, OnnxProvider, SearchOptions } from '../engines/engine.js';
+import type { BatchingConfig } from '../config/sections/batching.js';
+import type { EngineConfig } from '../config/sections/engine.js';
+import type { EngineName, SearchOptions } from '../engines/engine.js';
 import { type PoolModel, type PoolModelStatus, withCapacity } from './models.js';
 import { allocateSlots, slotBytes } from './slots.js';
 import { LimitPassed, withinLimit } from './wait-limit.js';
 import { WorkerSet } from './worker-set.js';
 import { ALL_SLOTS_PER_WORKER, unexpected, WorkerThreads, workerEntry } from './worker-threads.js';
 
+/** The settings that a worker set reads. */
+export type WorkerSetConfig = Pick<
+  EngineConfig,
+  'workers' | 'sessionThreads' | 'openvinoFolder' | 'onnxProvider' | 'engineWatchdogMs'
+> &
+  Pick<BatchingConfig, 'maxBatchSize'>;
+
 export interface WorkerSetOptions {
+  readonly config: WorkerSetConfig;
   readonly models: readonly PoolModel[];
-  /** Threads; 0 = one for every `sessionThreads` cores. */
-  readonly workers: number;
   /** @default the cores that this process may use */
   readonly cores?: number | undefined;
-  /** Threads of each session, on engines whose sessions can have several; 0 = 1. @default 0 */
-  readonly sessionThreads?: number;
-  /** See EngineOptions. */
-  readonly openvinoFolder?: string;
-  /** See EngineOptions. */
-  readonly onnxProvider?: OnnxProvider;
-  /** Tiles; 0 = as measured at warm-up. */
-  readonly maxBatchSize: number;
   /** How banks are searched, where the defaults do not apply. */
   readonly search?: SearchOptions;
-  /** A batch without an answer for this long plus 20 times its expected time means that the engine hangs. */
-  readonly watchdogMs: number;
   /** File of the worker threads. @default the worker of this package */
   readonly workerEntry?: string | undefined;
   /** See WorkerSetup. */
@@ -54,12 +52,12 @@ export interface StartOptions {
  */
 export async function startWorkerSet(options: WorkerSetOptions, start: StartOptions): Promise<WorkerSet> {
   const { cores = availableParallelism() } = options;
-  const coresOrWorkers = options.workers > 0 ? options.workers : cores;
-  const sessionThreads = Math.max(1, options.sessionThreads ?? 0);
-  const models = options.models.map((model) => withCapacity(model, options.maxBatchSize));
+  const { workers, openvinoFolder, onnxProvider, engineWatchdogMs, maxBatchSize } = options.config;
+  const coresOrWorkers = workers > 0 ? workers : cores;
+  const sessionThreads = Math.max(1, options.config.sessionThreads);
+  const models = options.models.map((model) => withCapacity(model, maxBatchSize));
   const bytes = Math.max(...models.map(({ shape, capacity }) => slotBytes(shape, capacity)));
   const slots = allocateSlots(coresOrWorkers * ALL_SLOTS_PER_WORKER, bytes);
-  const { openvinoFolder = '', onnxProvider = 'cpu' } = options;
   const engineOptions = { sessionThreads, openvinoFolder, onnxProvider };
   const { search = {}, isBackground = false } = options;
   // A copy: the list changes as models are added and removed.
@@ -74,7 +72,7 @@ export async function startWorkerSet(options: WorkerSetOptions, start: StartOpti
     threads.growTo(1);
     const selected = await threads.run({ type: 'select', engines, preference, requireAll });
     if (selected.type !== 'selected') throw unexpected(selected);
-    const coresPerSession = options.workers === 0 && selected.canUseSessionThreads ? sessionThreads : 1;
+    const coresPerSession = workers === 0 && selected.canUseSessionThreads ? sessionThreads : 1;
     const workerCount = Math.min(
       Math.ceil(coresOrWorkers / coresPerSession),
       selected.maxWorkers ?? coresOrWorkers,
@@ -86,8 +84,8 @@ export async function startWorkerSet(options: WorkerSetOptions, start: StartOpti
       workerCount,
       models: models.filter(({ key }) => key in selected.models),
       slots,
-      watchdogMs: options.watchdogMs,
-      maxBatchSize: options.maxBatchSize,
+      engineWatchdogMs,
+      maxBatchSize,
     });
     const { warmUpMs: budgetMs, measured } = start;
     await set.warmUp({ budgetMs, measured });

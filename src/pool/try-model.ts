@@ -31,7 +31,7 @@ export async function tryModel(
 ): Promise<PoolModelStatus> {
   const measured = similar === undefined ? {} : { measured: new Map([[model.key, similar]]) };
   const set = await startWorkerSet(
-    { ...options, models: [model], workers: 1, isBackground: true },
+    { ...options, config: { ...options.config, workers: 1 }, models: [model], isBackground: true },
     { engines: [engine], requireAll: true, preference, warmUpMs, limitMs, onError, ...measured },
   ).catch((error: unknown) => {
     const { message } = SaladError.from(error);

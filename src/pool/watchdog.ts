@@ -7,6 +7,14 @@ const TICKS_PER_LIMIT = 4;
 /** A batch may take the limit plus this many times its expected time. */
 const EXPECTED_TIME_FACTOR = 20;
 
+/** Calls the function again and again until the returned function is called. */
+export type Repeat = (callback: () => void, everyMs: number) => () => void;
+
+const repeatWithNode: Repeat = (callback, everyMs) => {
+  const timer = setInterval(callback, everyMs).unref();
+  return () => clearInterval(timer);
+};
+
 interface Watched {
   ticksLeft: number;
   readonly onHung: () => void;
@@ -17,12 +25,12 @@ interface Watched {
 export class Watchdog {
   private readonly watched = new Set<Watched>();
   private readonly tickMs: number;
-  private readonly timer: NodeJS.Timeout;
+  private readonly stopTicks: () => void;
 
-  constructor(limitMs: number) {
+  /** @param repeat replaceable, for tests @default a timer of Node */
+  constructor(limitMs: number, repeat: Repeat = repeatWithNode) {
     this.tickMs = limitMs / TICKS_PER_LIMIT;
-    this.timer = setInterval(() => this.tick(), this.tickMs);
-    this.timer.unref();
+    this.stopTicks = repeat(() => this.tick(), this.tickMs);
   }
 
   /**
@@ -38,7 +46,7 @@ export class Watchdog {
   }
 
   stop(): void {
-    clearInterval(this.timer);
+    this.stopTicks();
     this.watched.clear();
   }
 

@@ -27,8 +27,8 @@ export interface WorkerSetInit {
   readonly models: readonly WorkerModel[];
   /** At least ALL_SLOTS_PER_WORKER for each worker. */
   readonly slots: readonly SharedArrayBuffer[];
-  readonly watchdogMs: number;
-  /** Tiles; 0 = as measured. */
+  /** Settings. */
+  readonly engineWatchdogMs: number;
   readonly maxBatchSize: number;
 }
 
@@ -69,13 +69,13 @@ export class WorkerSet {
 
   constructor(
     private readonly threads: WorkerThreads,
-    { selected, workerCount, models, slots, watchdogMs, maxBatchSize }: WorkerSetInit,
+    { selected, workerCount, models, slots, engineWatchdogMs, maxBatchSize }: WorkerSetInit,
   ) {
     this.selected = selected;
     this.workerCount = workerCount;
     this.maxBatchSize = maxBatchSize;
     this.models = new Map(models.map((model) => [model.key, model]));
-    this.watchdog = new Watchdog(watchdogMs);
+    this.watchdog = new Watchdog(engineWatchdogMs);
     this.slots = new SetSlots<WorkerSet>(this, workerCount, slots, this.models);
   }
 

@@ -86,6 +86,8 @@ export class FolderWatch {
         logger.warn({ err: error, directories }, 'the models folders were not read; nothing changes');
       }
       this.lastFailure = message;
+    } finally {
+      logger.trace({ directories }, 'polled the models folders');
     }
   }
 

@@ -240,31 +240,20 @@ export class ModelRegistry {
   }
 }
 
-type PoolConfig = ModelConfig & EngineConfig & BatchingConfig;
-
 function startPool(
   bundles: readonly Bundle[],
-  config: PoolConfig,
+  config: RegistryConfig,
   logger: Logger,
   { workerEntry, cores }: RegistryOptions,
 ): Promise<EnginePool> {
   return EnginePool.start({
-    engine: config.engine,
-    workers: config.workers,
+    config,
     cores,
-    sessionThreads: config.sessionThreads,
-    openvinoFolder: config.openvinoFolder,
-    onnxProvider: config.onnxProvider,
-    maxBatchSize: config.maxBatchSize,
     search: {
       exactRowsMax: config.exactSearchRowsMax,
       ...(config.searchIndexFolder === '' ? {} : { indexDirectory: config.searchIndexFolder }),
     },
     models: bundles.map((bundle) => poolModelOf(bundle, supportedPrecision(config.precision))),
-    watchdogMs: config.engineWatchdogMs,
-    backOffMs: config.engineBackOffMs,
-    backOffMaxMs: config.engineBackOffMaxMs,
-    standbyDelayMs: config.engineStandbyDelayMs,
     workerEntry,
     logger,
   });

@@ -12,14 +12,15 @@ import { bind } from './listen.js';
 /** Far more than needed: a prober sends one probe at a time. */
 const MAX_CONNECTIONS = 64;
 const CONNECTION_LIMITS = {
-  maxConnections: MAX_CONNECTIONS,
-  prefaceMs: 10_000,
-  idleMs: 60_000,
-  maxAgeMs: 0,
-  keepaliveMs: 30_000,
-  keepaliveTimeoutMs: 20_000,
-  minPingIntervalMs: 10_000,
-  closeMs: 5000,
+  config: {
+    maxConnections: MAX_CONNECTIONS,
+    connectTimeoutMs: 10_000,
+    connectionIdleMs: 60_000,
+    connectionMaxAgeMs: 0,
+    keepaliveMs: 30_000,
+    keepaliveTimeoutMs: 20_000,
+    minPingIntervalMs: 10_000,
+  },
   lingerMs: 5000,
 } as const;
 /** HTTP/2's default window. */

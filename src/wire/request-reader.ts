@@ -2,7 +2,7 @@
 import type { ServerReadableStream } from '@grpc/grpc-js';
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
-import { SilenceTimer } from './silence-timer.js';
+import { SilenceTimer, type StartTimer } from './silence-timer.js';
 
 export interface RequestOptions<T> {
   /** Bytes of memory that a message uses. */
@@ -16,6 +16,8 @@ export interface RequestOptions<T> {
   readonly signal: AbortSignal;
   /** Called for every message when it is no longer used, because it was processed or dropped. */
   readonly onReleased?: (message: T) => void;
+  /** @default the timers of Node */
+  readonly startTimer?: StartTimer;
 }
 
 type Readable<T> = Pick<ServerReadableStream<T, unknown>, 'on' | 'off' | 'pause' | 'resume' | 'isPaused'>;
@@ -33,11 +35,12 @@ export async function* readRequests<T>(call: Readable<T>, options: RequestOption
   let isSilent = false;
   // A client is silent only while this generator waits for it, not while its messages wait here or its call is paused.
   let isWaiting = false;
-  const timer = new SilenceTimer(options.idleTimeoutMs, () => {
+  const onSilence = () => {
     isSilent = isWaiting && !(options.isBusy?.() ?? false);
     if (isSilent) change.open();
     else timer.refresh();
-  });
+  };
+  const timer = new SilenceTimer(options.idleTimeoutMs, onSilence, options.startTimer);
   const onData = (message: T) => {
     timer.refresh();
     waiting.push(message);

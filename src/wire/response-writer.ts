@@ -1,7 +1,7 @@
 /** Writes to a call no faster than the client reads. */
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
-import { SilenceTimer } from './silence-timer.js';
+import { SilenceTimer, type StartTimer } from './silence-timer.js';
 
 /** Messages that HTTP/2 has not sent yet: the second is encoded while the first is being sent. */
 const IN_FLIGHT_MAX = 2;
@@ -19,11 +19,15 @@ export class ResponseWriter<T> {
   private readonly room = new Latch();
   private stallTimer: SilenceTimer | undefined;
 
-  /** @param stallTimeoutMs a call whose client reads nothing for this time is ended */
+  /**
+   * @param stallTimeoutMs a call whose client reads nothing for this time is ended
+   * @param startTimer replaceable, for tests @default the timers of Node
+   */
   constructor(
     private readonly call: WritableCall<T>,
     private readonly signal: AbortSignal,
     private readonly stallTimeoutMs: number,
+    private readonly startTimer?: StartTimer,
   ) {
     signal.addEventListener('abort', () => this.room.open(), { once: true });
   }
@@ -48,10 +52,11 @@ export class ResponseWriter<T> {
   /** Waits until at most so many messages are in flight. */
   private async waitUntilInFlight(waitingMax: number): Promise<void> {
     let stalled = false;
-    this.stallTimer = new SilenceTimer(this.stallTimeoutMs, () => {
+    const onSilence = () => {
       stalled = true;
       this.room.open();
-    });
+    };
+    this.stallTimer = new SilenceTimer(this.stallTimeoutMs, onSilence, this.startTimer);
     try {
       while (this.inFlight > waitingMax && !this.signal.aborted && !stalled) await this.room.wait();
       if (stalled) {

@@ -5,25 +5,38 @@ const TURNS = 3;
 /** Time to read, decompress and deliver data that arrived while the process was paused. */
 const CATCH_UP_MS = 250;
 
+/** A timer that can start again from zero. */
+export interface Timer {
+  refresh(): void;
+  stop(): void;
+}
+export type StartTimer = (callback: () => void, ms: number) => Timer;
+
+const startNodeTimer: StartTimer = (callback, ms) => {
+  const timer = setTimeout(callback, ms);
+  return { refresh: () => void timer.refresh(), stop: () => clearTimeout(timer) };
+};
+
 /**
  * Calls `onSilence` when `refresh` was not called for `ms`, and not for another `CATCH_UP_MS` (or `ms` if less) after
  * that. The second wait is needed after a pause of this process (a stopped container, a blocked event loop): timers run
  * before the sockets are read, and a peer that has sent data would appear silent.
  */
 export class SilenceTimer {
-  private readonly timer: NodeJS.Timeout;
+  private readonly timer: Timer;
   private wasRefreshed = false;
   private stopped = false;
 
-  constructor(ms: number, onSilence: () => void) {
+  /** @param startTimer replaceable, for tests @default the timers of Node */
+  constructor(ms: number, onSilence: () => void, startTimer: StartTimer = startNodeTimer) {
     const check = () => {
       if (this.stopped) return;
       if (this.wasRefreshed) this.timer.refresh();
       else onSilence();
     };
-    this.timer = setTimeout(() => {
+    this.timer = startTimer(() => {
       this.wasRefreshed = false;
-      setTimeout(check, Math.min(ms, CATCH_UP_MS));
+      startTimer(check, Math.min(ms, CATCH_UP_MS));
     }, ms);
   }
 
@@ -35,7 +48,7 @@ export class SilenceTimer {
 
   stop(): void {
     this.stopped = true;
-    clearTimeout(this.timer);
+    this.timer.stop();
   }
 }
 

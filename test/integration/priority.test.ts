@@ -7,7 +7,7 @@ import { EnginePool } from '../../src/pool/engine-pool.js';
 import { startWorkerSet } from '../../src/pool/start-worker-set.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { connect, end, header, rows, stream } from '../support/grpc-client.js';
-import { poolModelOf } from '../support/pool-suite.js';
+import { poolConfig, poolModelOf } from '../support/pool-suite.js';
 import { image } from '../support/serving.js';
 import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
 
@@ -19,8 +19,8 @@ describe('urgent batches in the pool', () => {
     const key = 'small@1';
     const count = 256;
     const bundle = await readBundle(join(models.path, 'small', '1'));
-    const options = { models: [poolModelOf(key, bundle)], maxBatchSize: count };
-    const pool = await EnginePool.start({ engine: 'onnx', workers: 1, ...options });
+    const config = poolConfig({ engine: 'onnx', workers: 1, maxBatchSize: count });
+    const pool = await EnginePool.start({ config, models: [poolModelOf(key, bundle)] });
     const order: string[] = [];
     const run = async (name: string, urgent: boolean) => {
       const slot = pool.acquire(urgent);
@@ -44,12 +44,8 @@ describe('urgent batches in the pool', () => {
     const key = 'small@1';
     const count = 256;
     const bundle = await readBundle(join(models.path, 'small', '1'));
-    const options = {
-      models: [poolModelOf(key, bundle)],
-      maxBatchSize: count,
-      workers: 1,
-      watchdogMs: 60_000,
-    };
+    const config = poolConfig({ workers: 1, maxBatchSize: count, engineWatchdogMs: 60_000 });
+    const options = { config, models: [poolModelOf(key, bundle)] };
     const status = {
       pieceSize: 1,
       maxBatchSize: count,

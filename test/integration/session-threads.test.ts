@@ -4,8 +4,8 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { Bundle } from '../../src/bundle/bundle.js';
-import { EnginePool, type EnginePoolOptions } from '../../src/pool/engine-pool.js';
-import { goldenError, poolModelOf } from '../support/pool-suite.js';
+import { EnginePool, type PoolConfig } from '../../src/pool/engine-pool.js';
+import { goldenError, poolConfig, poolModelOf } from '../support/pool-suite.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 
 const KEY = 'small@1';
@@ -22,12 +22,9 @@ describe('the sessions of an engine', function () {
   });
   after(() => rm(folder, { recursive: true }));
 
-  async function withPool(
-    options: Pick<EnginePoolOptions, 'workers' | 'sessionThreads'>,
-    check: (pool: EnginePool) => void,
-  ): Promise<void> {
+  async function withPool(changes: Partial<PoolConfig>, check: (pool: EnginePool) => void): Promise<void> {
     const models = [poolModelOf(KEY, bundle)];
-    const pool = await EnginePool.start({ engine: 'onnx', maxBatchSize: 0, models, ...options });
+    const pool = await EnginePool.start({ config: poolConfig({ engine: 'onnx', ...changes }), models });
     try {
       check(pool);
       assert.ok((await goldenError(pool, KEY, bundle)) < 1e-5);

@@ -11,7 +11,7 @@ import { EnginePool } from '../../src/pool/engine-pool.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { injectFault, workerEntry } from '../support/faults.js';
 import { connect, end, header, type Outcome, rows, stream } from '../support/grpc-client.js';
-import { goldenError, poolModelOf } from '../support/pool-suite.js';
+import { goldenError, poolConfig, poolModelOf } from '../support/pool-suite.js';
 import { ENGINE_ERROR_MAX, imageScoreErrorMax } from '../support/rounding.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 import { SIDE, smallImage, startSmall } from '../support/small-server.js';
@@ -209,7 +209,7 @@ describe('the workers of a pool', function () {
     const models = await mkdtemp(join(tmpdir(), 'salad-twice-'));
     const model = poolModelOf('small@1', await writeSmallBundle(models));
     await assert.rejects(
-      EnginePool.start({ engine: 'onnx', workers: 1, maxBatchSize: 2, models: [model, model] }),
+      EnginePool.start({ config: poolConfig({ engine: 'onnx', workers: 1 }), models: [model, model] }),
       { reason: 'INTERNAL', message: 'model small@1 was given twice' },
     );
     await rm(models, { recursive: true });
@@ -219,8 +219,8 @@ describe('the workers of a pool', function () {
     const models = await mkdtemp(join(tmpdir(), 'salad-shared-'));
     const bundle = await writeSmallBundle(models);
     const key = 'small@1';
-    const options = { workers: 2, maxBatchSize: 2, models: [poolModelOf(key, bundle)] };
-    const pool = await EnginePool.start({ engine: 'onnx', ...options });
+    const config = poolConfig({ engine: 'onnx', workers: 2, maxBatchSize: 2 });
+    const pool = await EnginePool.start({ config, models: [poolModelOf(key, bundle)] });
     const errors = () => Promise.all([1, 2].map(() => goldenError(pool, key, bundle)));
     const { prototypes } = bundle.bank;
     const before = prototypes.slice();

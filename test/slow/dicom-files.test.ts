@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
 import { builtDecoder } from '../support/built-dicom-decoder.js';
-import { root } from '../support/salad.js';
+import { needsData, SHARED_DATA } from '../support/shared-data.js';
 
 /** 23 public files of 11 transfer syntaxes. The manifest has the SHA-256 of the cells of all frames, decoded by other software. */
-const DATA = join(root, '../shared/data/dicom');
+const DATA = join(SHARED_DATA, 'dicom');
 const LIMITS = { maxPixels: 64 * 1024 * 1024 };
 
 function manifest(): readonly { readonly file: string; readonly sha256: string }[] {
@@ -26,7 +26,7 @@ describe('public DICOM files', function () {
   let decoder: DicomDecoder;
 
   before(async function () {
-    if (!existsSync(DATA)) this.skip();
+    needsData(this, DATA);
     decoder = new (await builtDecoder())();
   });
   after(() => decoder?.close());

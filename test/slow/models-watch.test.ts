@@ -56,8 +56,13 @@ describe('a watched models folder', function () {
       }
     });
   const count = (message: RegExp) => log.lines.filter(({ msg }) => message.test(msg)).length;
-  /** Polls of the folders are not announced; this many of them are over after this time. */
-  const polls = (number: number) => new Promise((resolve) => setTimeout(resolve, number * POLL_MS * 2));
+  /** Waits until so many polls that begin from now on have ended. */
+  const polls = (number: number) => {
+    const ended = () => count(/^polled the models folders$/);
+    // The poll that runs now may have begun before.
+    const last = ended() + 1 + number;
+    return eventually(() => assert.ok(ended() >= last));
+  };
 
   beforeEach(async () => {
     root = await mkdtemp(join(tmpdir(), 'salad-watch-'));
@@ -126,7 +131,7 @@ describe('a watched models folder', function () {
     for (const file of (await readdir(directory)).sort().reverse()) {
       await cp(join(directory, file), join(target, file));
       await writeFile(join(target, `.copying-${file}`), '');
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await polls(1);
     }
     await settled('small@1 serving', 'small@2 serving*');
     assert.equal((await score())?.bundleSha256, sha256);

@@ -10,7 +10,8 @@ import { acquisitionBytes } from '../../src/acquisition/footprint.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
 import { defaultPixelFormat, type PixelFormat } from '../../src/imaging/pixel-format.js';
-import { forcedCollections, rssBytes } from '../support/process-memory.js';
+import { eventually } from '../support/eventually.js';
+import { forcedCollections, settledRssBytes } from '../support/process-memory.js';
 import { connectRaw, encode, frame, openRaw } from '../support/raw-grpc.js';
 import { root, type ServeProcess, startServeUnder } from '../support/salad.js';
 
@@ -71,8 +72,7 @@ describe('the memory of open acquisitions', function () {
   /** RSS above idle while so many acquisitions are open and half of each has been sent. */
   async function grown(image: Record<string, unknown>, rows: number, rowBytes: number): Promise<number> {
     await scoreOne();
-    await sleep(2000);
-    const idle = rssBytes(pid);
+    const idle = await settledRssBytes(pid);
     const sessions: ClientHttp2Session[] = [];
     let accepted = 0;
     for (let connection = 0; connection < 3; connection++) {
@@ -90,9 +90,8 @@ describe('the memory of open acquisitions', function () {
         await new Promise((taken) => stream.write(message, taken));
       }
     }
-    while (accepted < STREAMS) await sleep(50);
-    await sleep(3000);
-    const result = rssBytes(pid) - idle;
+    await eventually(() => assert.equal(accepted, STREAMS));
+    const result = (await settledRssBytes(pid)) - idle;
     for (const session of sessions) session.destroy();
     await scoreOne();
     return result;

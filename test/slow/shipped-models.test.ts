@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,8 +14,7 @@ import { type EvaluationDetail, evaluateBundle } from '../../src/training/evalua
 import { halfOf } from '../../src/training/evaluate/test-half.js';
 import { imageScoreErrorMax } from '../support/rounding.js';
 import { root, type ServeProcess, salad, startServe } from '../support/salad.js';
-
-const data = join(root, '../shared/data');
+import { needsData, SHARED_DATA } from '../support/shared-data.js';
 
 /** Scores every image of the data set through the port of a real server, and compares with the offline evaluation. */
 async function assertStreamedEqualsEvaluated(
@@ -94,17 +93,16 @@ describe('shipped models', function () {
       assertStreamedEqualsEvaluated(server, 'phantom', detail, data));
   });
 
-  // The radiographs are not part of the project; without them these tests do not run.
   for (const { model, folder, aurocLeast } of [
     { model: 'chest-pediatric', folder: 'zhanglab/test', aurocLeast: 0.92 },
     { model: 'chest-adult', folder: 'nih-rsna/test', aurocLeast: 0.88 },
   ]) {
-    const images = join(data, folder);
-    if (!existsSync(images)) continue;
+    const images = join(SHARED_DATA, folder);
     describe(`${model} on the test images of ${folder}`, () => {
       let detail: EvaluationDetail;
 
-      before(async () => {
+      before(async function () {
+        needsData(this, images);
         const bundle = await readBundle(join(root, 'models', model, '2'));
         // The other part is for published results alone.
         const dataset = halfOf(await loadDataset(images), 'choose');

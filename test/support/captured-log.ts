@@ -7,7 +7,7 @@ export interface LogLine {
   readonly msg: string;
 }
 
-/** A logger at level debug whose lines a test can wait for. */
+/** A logger at level trace whose lines a test can wait for. */
 export class CapturedLog {
   readonly lines: LogLine[] = [];
   readonly logger: Logger;
@@ -18,7 +18,7 @@ export class CapturedLog {
       this.lines.push(JSON.parse(text) as LogLine);
       this.events.emit('line');
     };
-    this.logger = pino({ level: 'debug' }, { write });
+    this.logger = pino({ level: 'trace' }, { write });
   }
 
   /** Resolves with the first line whose message matches; a line that was logged before counts, too. */

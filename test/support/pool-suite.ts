@@ -5,13 +5,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { Bundle } from '../../src/bundle/bundle.js';
+import { BATCHING_FIELDS } from '../../src/config/sections/batching.js';
+import { ENGINE_FIELDS } from '../../src/config/sections/engine.js';
 import { modelSizes } from '../../src/engines/batch.js';
 import type { EngineName } from '../../src/engines/engine.js';
-import { EnginePool, type PoolModel } from '../../src/pool/engine-pool.js';
+import { EnginePool, type PoolConfig, type PoolModel } from '../../src/pool/engine-pool.js';
 import { injectFault, workerEntry } from './faults.js';
 import { writeSmallBundle } from './small-bundle.js';
 
 const KEY = 'small@1';
+
+/** Settings of a pool: the defaults of the configuration, but no standby engine, and these changes. */
+export function poolConfig(changes: Partial<PoolConfig>): PoolConfig {
+  const defaults = Object.entries({ ...ENGINE_FIELDS, ...BATCHING_FIELDS }).map(
+    ([key, field]) => [key, field.default] as const,
+  );
+  return { ...(Object.fromEntries(defaults) as unknown as PoolConfig), engineStandbyDelayMs: 0, ...changes };
+}
 
 /** Scores the golden batch. @returns the largest difference to the golden scores */
 export async function goldenError(pool: EnginePool, key: string, { golden }: Bundle): Promise<number> {
@@ -52,8 +62,8 @@ export function poolSuite(engine: EngineName, timeoutMs = 60_000, workers = 1): 
       folder = await mkdtemp(join(tmpdir(), 'salad-pool-'));
       bundle = await writeSmallBundle(folder);
       const models = [poolModelOf(KEY, bundle)];
-      const options = { workers: 2, maxBatchSize: 2, models, backOffMs: 10, workerEntry };
-      pool = await EnginePool.start({ engine, ...options });
+      const config = poolConfig({ engine, workers: 2, maxBatchSize: 2, engineBackOffMs: 10 });
+      pool = await EnginePool.start({ config, models, workerEntry });
     });
     after(async () => {
       await pool.close();

@@ -32,6 +32,8 @@ export interface RetryContext {
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onRetry?: ((notice: RetryNotice) => void) | undefined;
+  /** Monotonic, in ms. @default performance.now */
+  readonly now?: () => number;
 }
 
 const MAX_ATTEMPTS = 8;
@@ -49,13 +51,13 @@ const MAX_IDLE_RETRIES = 1;
 export async function withRetry<T>(
   attempt: (timeoutMs: number | undefined) => Promise<T>,
   options: RetryOptions | false,
-  { replayable, timeoutMs, signal, onRetry }: RetryContext,
+  { replayable, timeoutMs, signal, onRetry, now = () => performance.now() }: RetryContext,
 ): Promise<T> {
   if (options === false || !replayable) return attempt(timeoutMs);
   const { maxAttempts = timeoutMs === undefined ? MAX_ATTEMPTS : Number.POSITIVE_INFINITY, sleep = wait } =
     options;
-  const deadline = performance.now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
-  const remainingMs = () => deadline - performance.now();
+  const deadline = now() + (timeoutMs ?? Number.POSITIVE_INFINITY);
+  const remainingMs = () => deadline - now();
   let idleTimeouts = 0;
   for (let number = 1; ; number++) {
     try {

@@ -1,25 +1,14 @@
 /** One client connection, from its acceptance to its close. Every state of a connection has a time limit. */
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { ConnectionConfig } from '../../config/sections/connections.js';
 import { closeSession } from '../../limits/close-session.js';
 import type { Logger } from '../../telemetry/logger.js';
 
-/** All in ms. */
-export interface ConnectionTimes {
-  /** From the acceptance until the HTTP/2 preface is received. */
-  readonly prefaceMs: number;
-  /** A connection without a call for this long gets GOAWAY. */
-  readonly idleMs: number;
-  /** GOAWAY from this age on as soon as no call runs, and at twice this age in any case. 0 means never. */
-  readonly maxAgeMs: number;
-  /** The client is pinged after it has sent nothing for this long. */
-  readonly keepaliveMs: number;
-  /** The connection is closed where the client sends nothing for this long after a ping. */
-  readonly keepaliveTimeoutMs: number;
-  /** Time for the client to close its half after the last stream has ended and the server has closed its own half. */
-  readonly closeMs: number;
-  /** Shortest interval between pings of a client that is sent nothing in between. 0 means no limit. */
-  readonly minPingIntervalMs: number;
+export interface ConnectionLimits {
+  readonly config: ConnectionConfig;
+  /** Longest time for a client to close its half of a stream or of a connection that has ended, in ms. */
+  readonly lingerMs: number;
 }
 
 /** From the first GOAWAY until new streams are refused: streams that are on their way are still accepted. */
@@ -60,15 +49,16 @@ export class Connection {
   constructor(
     private readonly socket: Socket,
     private readonly session: ServerHttp2Session,
-    private readonly times: ConnectionTimes,
+    private readonly limits: ConnectionLimits,
     private readonly logger: Logger,
   ) {
     const now = performance.now();
     this.openedAt = now;
     this.idleSince = now;
     this.receivedAt = now;
+    const { connectionMaxAgeMs, minPingIntervalMs } = limits.config;
     this.maxAgeMs =
-      times.maxAgeMs === 0 ? Number.POSITIVE_INFINITY : times.maxAgeMs * (0.9 + Math.random() / 5);
+      connectionMaxAgeMs === 0 ? Number.POSITIVE_INFINITY : connectionMaxAgeMs * (0.9 + Math.random() / 5);
     session.once('remoteSettings', () => {
       this.hasPreface = true;
     });
@@ -79,7 +69,7 @@ export class Connection {
         this.idleSince = performance.now();
       });
     });
-    if (times.minPingIntervalMs > 0) session.on('ping', () => this.limitPings());
+    if (minPingIntervalMs > 0) session.on('ping', () => this.limitPings());
   }
 
   /** Applies the time limits. To be called often, after the event loop has read all received bytes. */
@@ -90,8 +80,8 @@ export class Connection {
     }
     if (this.session.destroyed || (this.session.closed && this.streamCount === 0)) {
       this.closableSince ??= now;
-      if (now - this.closableSince >= this.times.closeMs) this.destroy('the client did not close its half');
-    } else if (!this.hasPreface && now - this.openedAt >= this.times.prefaceMs) {
+      if (now - this.closableSince >= this.limits.lingerMs) this.destroy('the client did not close its half');
+    } else if (!this.hasPreface && now - this.openedAt >= this.limits.config.connectTimeoutMs) {
       this.destroy('no HTTP/2 preface was received in time');
     } else {
       this.checkAge(now);
@@ -127,7 +117,7 @@ export class Connection {
     }
     const age = now - this.openedAt;
     const isIdle = this.streamCount === 0;
-    if (isIdle && now - this.idleSince >= this.times.idleMs) this.sendGoaway();
+    if (isIdle && now - this.idleSince >= this.limits.config.connectionIdleMs) this.sendGoaway();
     else if (age >= this.maxAgeMs && (isIdle || age >= 2 * this.maxAgeMs)) this.sendGoaway();
   }
 
@@ -136,12 +126,12 @@ export class Connection {
     if (this.isPingPending) {
       const silentSince = Math.max(this.pingedAt, this.receivedAt);
       if (this.isPingUnsent()) this.destroy('the client caused an HTTP/2 connection error');
-      else if (now - silentSince >= this.times.keepaliveTimeoutMs)
+      else if (now - silentSince >= this.limits.config.keepaliveTimeoutMs)
         this.destroy('the client did not answer a ping');
       return;
     }
     const mustProbe = this.bytesRead !== this.bytesReadAtAnswer && now - this.pingedAt >= PROBE_INTERVAL_MS;
-    if (mustProbe || now - this.receivedAt >= this.times.keepaliveMs) this.ping(now);
+    if (mustProbe || now - this.receivedAt >= this.limits.config.keepaliveMs) this.ping(now);
   }
 
   private ping(now: number): void {
@@ -169,7 +159,7 @@ export class Connection {
     const { bytesWritten } = this.socket;
     // Clients that receive data send pings to measure the connection, as those of Go and Java do.
     const wasSentData = bytesWritten - this.bytesWrittenAtClientPing > PING_TRAFFIC_BYTES;
-    const isTooSoon = !wasSentData && now - this.clientPingedAt < this.times.minPingIntervalMs;
+    const isTooSoon = !wasSentData && now - this.clientPingedAt < this.limits.config.minPingIntervalMs;
     this.earlyPings = isTooSoon ? this.earlyPings + 1 : 0;
     this.clientPingedAt = now;
     this.bytesWrittenAtClientPing = bytesWritten;

@@ -7,20 +7,12 @@ import type { CallConfig } from '../../config/sections/calls.js';
 import type { ConnectionConfig } from '../../config/sections/connections.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { afterReading } from '../../wire/silence-timer.js';
-import { Connection, type ConnectionTimes } from './connection.js';
+import { Connection, type ConnectionLimits } from './connection.js';
 import { limitStream } from './stream-limits.js';
-
-export interface ConnectionLimits extends ConnectionTimes {
-  /** Most connections of each address that the port listens on. */
-  readonly maxConnections: number;
-  /** Time for a client to end a stream that has its status, in ms; after it the stream is reset. */
-  readonly lingerMs: number;
-}
 
 /** RFC 9113 (6.5.2) recommends no smaller limit of streams. */
 const STREAMS_MIN = 100;
-/** Longest time for a client to close its half of a stream or of a connection that has ended. */
-const LINGER_MS = 5000;
+const LINGER_MS_MAX = 5000;
 /** A connection opened during the drain gets GOAWAY after this time, so that a call on it is answered before. */
 const LATE_GOAWAY_MS = 500;
 const CHECK_INTERVAL_MS_MAX = 250;
@@ -39,17 +31,7 @@ export function maxStreamsOption(config: AdmissionConfig): ServerOptions {
 }
 
 export function connectionLimits(config: ConnectionConfig & CallConfig): ConnectionLimits {
-  return {
-    maxConnections: config.maxConnections,
-    prefaceMs: config.connectTimeoutMs,
-    idleMs: config.connectionIdleMs,
-    maxAgeMs: config.connectionMaxAgeMs,
-    keepaliveMs: config.keepaliveMs,
-    keepaliveTimeoutMs: config.keepaliveTimeoutMs,
-    minPingIntervalMs: config.minPingIntervalMs,
-    closeMs: Math.min(LINGER_MS, config.idleTimeoutMs),
-    lingerMs: Math.min(LINGER_MS, config.idleTimeoutMs),
-  };
+  return { config, lingerMs: Math.min(LINGER_MS_MAX, config.idleTimeoutMs) };
 }
 
 export class Connections {
@@ -64,9 +46,10 @@ export class Connections {
     private readonly limits: ConnectionLimits,
     private readonly logger: Logger,
   ) {
-    const { prefaceMs, idleMs, keepaliveMs, keepaliveTimeoutMs, closeMs, maxAgeMs } = limits;
-    const times = [prefaceMs, idleMs, keepaliveMs, keepaliveTimeoutMs, closeMs];
-    if (maxAgeMs > 0) times.push(maxAgeMs);
+    const { connectTimeoutMs, connectionIdleMs, connectionMaxAgeMs, keepaliveMs, keepaliveTimeoutMs } =
+      limits.config;
+    const times = [connectTimeoutMs, connectionIdleMs, keepaliveMs, keepaliveTimeoutMs, limits.lingerMs];
+    if (connectionMaxAgeMs > 0) times.push(connectionMaxAgeMs);
     const shortestMs = Math.min(...times) / CHECKS_PER_LIMIT;
     const intervalMs = Math.min(CHECK_INTERVAL_MS_MAX, Math.max(CHECK_INTERVAL_MS_MIN, shortestMs));
     this.timer = setInterval(() => afterReading(() => this.check()), intervalMs).unref();
@@ -74,7 +57,8 @@ export class Connections {
 
   /** To be called for every HTTP/2 server of the port before it listens. */
   watch(server: Http2Server | Http2SecureServer): void {
-    server.maxConnections = this.limits.maxConnections;
+    // Of each address that the port listens on.
+    server.maxConnections = this.limits.config.maxConnections;
     server.on('connection', (socket: Socket) => {
       this.sockets.add(socket);
       socket.once('close', () => {

@@ -1,6 +1,6 @@
 /** The structured report, read by other software: dciodvfy (dicom3tools) and dsrdump (DCMTK). */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -9,9 +9,9 @@ import { buildReport } from '../../../clients/modality/src/results/report.js';
 import { readSourceHeader } from '../../../clients/modality/src/results/source-header.js';
 import type { FrameResult, InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { needs, runProgram } from '../../support/dicom-programs.js';
-import { root } from '../../support/salad.js';
+import { needsData, SHARED_DATA } from '../../support/shared-data.js';
 
-const DATA = join(root, '../shared/data/dicom');
+const DATA = join(SHARED_DATA, 'dicom');
 /** Without UIDs of study or instance, or without file meta information: such an instance becomes a dead letter. */
 const WITHOUT_REPORT = ['cr-modality-lut-nowindow.dcm', 'cr-mono1-10-chest-nopreamble.dcm'];
 
@@ -96,7 +96,7 @@ describe('structured report', function () {
   });
 
   it('is without errors for public files of many kinds', async function () {
-    if (!existsSync(DATA)) this.skip();
+    needsData(this, DATA);
     const files = readdirSync(DATA).filter((name) => name.endsWith('.dcm'));
     for (const name of files) {
       const path = join(DATA, name);

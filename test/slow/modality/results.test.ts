@@ -1,7 +1,7 @@
 /** All kinds of objects, read by other software: dciodvfy (dicom3tools), dcmpschk (DCMTK) and highdicom. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -14,9 +14,10 @@ import { parseFile } from '../../../src/dicom/data-set.js';
 import { DicomDecoder } from '../../../src/dicom/decoder/dicom-decoder.js';
 import { needs, runProgram } from '../../support/dicom-programs.js';
 import { root } from '../../support/salad.js';
+import { needsData, SHARED_DATA } from '../../support/shared-data.js';
 
 const here = join(root, 'test/slow/modality/highdicom');
-const DATA = join(root, '../shared/data/dicom');
+const DATA = join(SHARED_DATA, 'dicom');
 /** Without UIDs of study or instance, or without file meta information: such an instance becomes a dead letter. */
 const WITHOUT_OBJECTS = ['cr-modality-lut-nowindow.dcm', 'cr-mono1-10-chest-nopreamble.dcm'];
 const ROWS = 40;
@@ -227,7 +228,7 @@ describe('objects of results', function () {
   });
 
   it('are without errors for public files of many kinds', async function () {
-    if (!existsSync(DATA)) this.skip();
+    needsData(this, DATA);
     const files = readdirSync(DATA).filter(
       (name) => name.endsWith('.dcm') && !WITHOUT_OBJECTS.includes(name),
     );

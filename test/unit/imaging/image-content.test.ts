@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, it } from 'mocha';
 import { geometryOf } from '../../../src/geometry/geometry.js';
 import type { InputSpec } from '../../../src/geometry/specifications.js';
@@ -10,6 +10,7 @@ import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel
 import { WorkingImage } from '../../../src/imaging/working-image.js';
 import { makePhantom } from '../../../src/phantom/phantom.js';
 import { createRandomSource } from '../../../src/phantom/random-source.js';
+import { radiographs } from '../../support/shared-data.js';
 
 /** The two kinds of input of the shipped models. */
 const INPUTS: readonly InputSpec[] = [
@@ -173,28 +174,13 @@ describe('an image with structure', () => {
     assert.deepEqual([withCells(127), withCells(128)], [false, true]);
   });
 
-  const shared = new URL('../../../../shared/data/', import.meta.url);
-  const folders = ['cxr/test/normal', 'knee/test/normal', 'nih-rsna/test/normal', 'zhanglab/test/normal'];
-  const files = folders.flatMap((folder) => listed(new URL(`${folder}/`, shared)).slice(0, 8));
-  if (files.length > 0) {
-    it('is every real radiograph', async () => {
-      for (const file of files) {
-        const { rows, columns, samples } = await decodeImage(readFileSync(file), { maxPixels: 1 << 22 });
-        for (const input of INPUTS) {
-          assert.ok(!isEmpty(input, defaultPixelFormat(rows, columns, 8), samples), file.pathname);
-        }
+  it('is every real radiograph', async function () {
+    const folders = ['cxr/test/normal', 'knee/test/normal', 'nih-rsna/test/normal', 'zhanglab/test/normal'];
+    for (const file of folders.flatMap((folder) => radiographs(this, folder, 8))) {
+      const { rows, columns, samples } = await decodeImage(readFileSync(file), { maxPixels: 1 << 22 });
+      for (const input of INPUTS) {
+        assert.ok(!isEmpty(input, defaultPixelFormat(rows, columns, 8), samples), file);
       }
-    });
-  }
+    }
+  });
 });
-
-function listed(folder: URL): URL[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => name.endsWith('.png'))
-      .sort()
-      .map((name) => new URL(name, folder));
-  } catch {
-    return [];
-  }
-}

@@ -22,7 +22,8 @@ describe('Failover', () => {
     const late = idleSet('wasm');
     const events = new EventEmitter();
     const failover = new Failover(serving.set, {
-      ...{ backOffMs: 1000, backOffMaxMs: 1000, standbyDelayMs: 1, logger: pino({ enabled: false }) },
+      config: { engineBackOffMs: 1000, engineBackOffMaxMs: 1000, engineStandbyDelayMs: 1 },
+      logger: pino({ enabled: false }),
       startWorkerSet: async () => {
         events.emit('starting');
         await once(events, 'go');

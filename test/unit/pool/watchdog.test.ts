@@ -1,61 +1,67 @@
 import assert from 'node:assert/strict';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, it } from 'mocha';
+import { beforeEach, describe, it } from 'mocha';
 import { Watchdog } from '../../../src/pool/watchdog.js';
+import { SimulatedClock } from '../../support/simulated-clock.js';
 
 const LIMIT_MS = 80;
 
 describe('Watchdog', () => {
+  let clock: SimulatedClock;
   let watchdog: Watchdog;
   let hung: string[];
-  const watch = (name: string, measuredMs = 0) => watchdog.watch(measuredMs, () => hung.push(name));
-  /** Waits by timers of the same kind as the watchdog's: their order is the same on a slow machine. */
-  const ticks = async (count: number) => {
-    for (let tick = 0; tick < count; tick++) await sleep(LIMIT_MS / 4 + 5);
-  };
+  const watch = (name: string, expectedMs = 0) => watchdog.watch(expectedMs, () => hung.push(name));
 
   beforeEach(() => {
-    watchdog = new Watchdog(LIMIT_MS);
+    clock = new SimulatedClock(0);
+    watchdog = new Watchdog(LIMIT_MS, clock.repeat);
     hung = [];
   });
-  afterEach(() => watchdog.stop());
 
-  it('reports a run that does not end, once, and no run that ended', async () => {
+  it('reports a run that does not end, once, and no run that ended', () => {
     const unwatch = watch('ended');
     watch('hung');
     watch('slow, as measured', 60_000);
     unwatch();
-    while (hung.length === 0) await ticks(1);
-    await ticks(8);
+    clock.advance(LIMIT_MS);
+    assert.deepEqual(hung, []);
+    clock.advance(LIMIT_MS / 4);
     assert.deepEqual(hung, ['hung']);
+    clock.advance(20 * 60_000 - 1);
+    assert.deepEqual(hung, ['hung']);
+    clock.advance(1);
+    assert.deepEqual(hung, ['hung', 'slow, as measured']);
   });
 
   it('counts a pause of the whole process as one tick', async () => {
-    watch('not hung');
+    // With the timers of Node, whose behaviour after a pause this test is about.
+    const real = new Watchdog(LIMIT_MS);
+    real.watch(0, () => hung.push('not hung'));
     const end = performance.now() + 3 * LIMIT_MS;
     while (performance.now() < end);
     await new Promise((next) => setImmediate(next));
+    real.stop();
     assert.deepEqual(hung, []);
   });
 
-  it('does not count the time while a run is paused', async () => {
+  it('does not count the time while a run is paused', () => {
     let isPaused = true;
     watchdog.watch(
       0,
       () => hung.push('paused'),
       () => isPaused,
     );
-    await ticks(10);
+    clock.advance(10 * LIMIT_MS);
     assert.deepEqual(hung, []);
     isPaused = false;
-    while (hung.length === 0) await ticks(1);
+    clock.advance(2 * LIMIT_MS);
     assert.deepEqual(hung, ['paused']);
   });
 
-  it('reports nothing after it was stopped', async () => {
+  it('reports nothing after it was stopped', () => {
     watch('stopped');
     watchdog.stop();
-    await ticks(8);
+    assert.equal(clock.pending, 0);
+    clock.advance(2 * LIMIT_MS);
     assert.deepEqual(hung, []);
   });
 });

@@ -3,6 +3,7 @@ import { PassThrough } from 'node:stream';
 import { describe, it } from 'mocha';
 import { readRequests } from '../../../src/wire/request-reader.js';
 import { ResponseWriter } from '../../../src/wire/response-writer.js';
+import { SimulatedClock } from '../../support/simulated-clock.js';
 
 function requestCall() {
   return new PassThrough({ objectMode: true });
@@ -47,11 +48,15 @@ describe('readRequests', () => {
   });
 
   it('fails for a silent client and ends on abort', async () => {
+    const clock = new SimulatedClock(0);
     const silent = readRequests<string>(
       requestCall() as never,
-      options(new AbortController().signal, { idleTimeoutMs: 10 }),
-    );
-    await assert.rejects(silent.next(), { reason: 'IDLE_TIMEOUT' });
+      options(new AbortController().signal, { startTimer: clock.startTimer }),
+    ).next();
+    clock.next();
+    assert.equal(clock.now, 5000);
+    clock.next();
+    await assert.rejects(silent, { reason: 'IDLE_TIMEOUT' });
     const controller = new AbortController();
     const aborted = readRequests<string>(requestCall() as never, options(controller.signal)).next();
     controller.abort();
@@ -62,18 +67,22 @@ describe('readRequests', () => {
 describe('a reader whose client waits for an answer', () => {
   it('is not taken for silent', async () => {
     let isBusy = true;
+    const clock = new SimulatedClock(0);
     const requests = readRequests<string>(requestCall() as never, {
       sizeOf: () => 1,
       ...{ maxPendingBytes: 10, idleTimeoutMs: 10, signal: new AbortController().signal },
       isBusy: () => isBusy,
+      startTimer: clock.startTimer,
     });
     let failed = false;
     const next = requests.next().catch(() => {
       failed = true;
     });
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    clock.advance(1000);
+    await turns();
     assert.equal(failed, false);
     isBusy = false;
+    clock.advance(20);
     await next;
     assert.equal(failed, true);
   });
@@ -110,13 +119,23 @@ describe('ResponseWriter', () => {
 
   it('fails for a client that reads nothing, after the time since the last message that it read', async () => {
     const { call, markSent } = manualCall();
-    const writer = new ResponseWriter<number>(call, new AbortController().signal, 60);
+    const clock = new SimulatedClock(0);
+    const writer = new ResponseWriter<number>(call, new AbortController().signal, 60, clock.startTimer);
     await writer.write(1);
-    const started = performance.now();
+    let failed = false;
     const last = writer.write(2, true);
-    setTimeout(() => markSent[0]!(), 40);
+    last.catch(() => {
+      failed = true;
+    });
+    clock.advance(40);
+    markSent[0]!();
+    await turns();
+    // The time begins again at 40, and is followed by as long a wait for what the kernel holds.
+    clock.advance(119);
+    await turns();
+    assert.equal(failed, false);
+    clock.advance(1);
     await assert.rejects(last, { reason: 'IDLE_TIMEOUT' });
-    assert.ok(performance.now() - started >= 95);
   });
 
   it('waits after the second message until one was sent, and fails on abort', async () => {
