@@ -45,8 +45,7 @@ describe('the systemd unit of the gateway', function () {
   });
 
   it('runs a command that the program knows, with the inbox in the folder that systemd creates', async () => {
-    const [, command = ''] =
-      /^ExecStart=\S+ (.+)$/m.exec(readFileSync(UNIT, 'utf8')) ?? [];
+    const [, command = ''] = /^ExecStart=\S+ (.+)$/m.exec(readFileSync(UNIT, 'utf8')) ?? [];
     const [main = '', ...args] = command.split(' ');
     const { files, bin } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
     assert.ok(main.endsWith(`salad-serve/${bin['salad-modality'].replace('./', '')}`), main);
