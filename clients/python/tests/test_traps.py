@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -294,3 +295,12 @@ def test_errors_cross_processes() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert (again.status, again.reason, again.violations) == (error.status, error.reason, error.violations)
     assert str(again) == str(error) == "NOT_FOUND (MODEL_NOT_FOUND): no model"
+
+
+def test_a_connection_has_more_time_than_a_few_round_trips() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with SaladClient(target) as client, pytest.raises(SaladError) as caught:
+            client.health(timeout=0.8)
+    # Not UNAVAILABLE: the client still waits for the handshake.
+    assert caught.value.status == "DEADLINE_EXCEEDED"
