@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { runSalad } from '../support/in-process-salad.js';
+import { assertKeepsFields } from '../support/json-fields.js';
 import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
 describe('salad models inspect', () => {
@@ -15,6 +16,7 @@ describe('salad models inspect', () => {
     );
     assert.doesNotMatch(stdout, /\S{100}|\d\.\d{9}/);
     const { lines } = await runSalad('models', 'inspect', 'chest-adult@2', '--json');
+    assertKeepsFields('models inspect', lines[0]);
     const [properties] = lines as unknown as [{ input: { alignment: { reference: string } } }];
     assert.match(properties.input.alignment.reference, /^[A-Za-z0-9+/]{1000,}=*$/);
   });

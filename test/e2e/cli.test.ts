@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
+import { assertKeepsFields } from '../support/json-fields.js';
 import { root, type ServeProcess, salad, saladUnder, startServe } from '../support/salad.js';
 
 const COMMANDS = [
@@ -28,7 +29,7 @@ describe('the salad command', function () {
 
   before(async () => {
     directory = mkdtempSync(join(tmpdir(), 'salad-e2e-'));
-    const { code } = await salad(
+    const { code, lines } = await salad(
       'phantom',
       '--count',
       '1',
@@ -41,6 +42,7 @@ describe('the salad command', function () {
       '--json',
     );
     assert.equal(code, 0);
+    assertKeepsFields('phantom', lines[0]);
     const listing = readFileSync(join(directory, 'manifest.tsv'), 'utf8');
     const path = /effusion\/\S+\.png/.exec(listing)?.[0];
     assert.ok(path, listing);
@@ -110,6 +112,7 @@ describe('the salad command', function () {
 
   it('prints its address and its models on the first line', () => {
     assert.equal(server.ready['event'], 'ready');
+    assertKeepsFields('serve: ready', server.ready);
     // openvino if `npm run engines:openvino` installed it.
     assert.ok(['openvino', 'onnx'].includes(server.ready['engine'] as string));
     assert.ok((server.ready['models'] as string[]).includes('phantom@1'));
@@ -131,6 +134,7 @@ describe('the salad command', function () {
       );
       assert.equal(run.code, 0, run.stderr);
       const aggregate = run.lines.at(-1) ?? {};
+      assertKeepsFields('score: patch', run.lines[0]);
       const patches = run.lines
         .filter((line) => line['event'] === 'patch')
         .map((line) => [line['row'], line['column'], line['score']] as [number, number, number])
@@ -138,6 +142,7 @@ describe('the salad command', function () {
       return { aggregate, patches };
     };
     const whole = await score('image');
+    assertKeepsFields('score: aggregate', whole.aggregate);
     assert.equal((whole.aggregate['coverage'] as Record<string, number>)['scored'], whole.patches.length);
     for (const mode of ['rows', 'tiles']) {
       const other = await score(mode);
@@ -172,6 +177,7 @@ describe('the salad command', function () {
     assert.equal(run.lines[0]?.['status'], 'INVALID_ARGUMENT');
     assert.equal(run.lines[0]?.['reason'], 'IMAGE_UNREADABLE');
     assert.equal(run.lines[1]?.['event'], 'aggregate');
+    assertKeepsFields('score: error', run.lines[0]);
   });
 
   it('writes the anomaly map and the report', async () => {
@@ -222,6 +228,7 @@ describe('the salad command', function () {
       batchFill: number;
       slo: { violated: string[] };
     };
+    assertKeepsFields('load', result);
     assert.ok((result.acquisitions['ok'] ?? 0) > 0);
     assert.equal(result.acquisitions['failed'], 0);
     assert.ok((result.tiles['perSecond'] ?? 0) > 0);
@@ -235,6 +242,7 @@ describe('the salad command', function () {
     const run = await salad('demo', '--json', '--out', out);
     assert.equal(run.code, 0, run.stderr);
     const aggregate = run.lines.at(-1) as Record<string, unknown>;
+    assertKeepsFields('demo: aggregate', aggregate);
     assert.equal(aggregate['event'], 'aggregate');
     assert.equal(aggregate['topPatchOnLesion'], true);
     assert.equal(aggregate['anomalous'], true);

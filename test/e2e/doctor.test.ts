@@ -6,6 +6,7 @@ import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import { makeAuthority } from '../support/certificates.js';
+import { assertKeepsFields } from '../support/json-fields.js';
 import { salad, saladUnder, startServe } from '../support/salad.js';
 import { type ModelsFolder, smallModels } from '../support/small-server.js';
 
@@ -115,6 +116,7 @@ describe('salad doctor', function () {
     try {
       const run = await salad('doctor', '--target', server.address, '--json');
       assert.equal(run.code, 0, run.stderr);
+      assertKeepsFields('doctor --target', run.lines[0]);
       const beside = await examine('--listen', server.address);
       assert.deepEqual([beside.code, states(beside.report)['port']], [0, 'warning']);
       assert.deepEqual(run.lines[0], {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
+import { assertKeepsFields } from '../support/json-fields.js';
 import { root, salad } from '../support/salad.js';
 
 const ENGINES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'];
@@ -37,12 +38,20 @@ describe('salad train, evaluate, models and doctor', function () {
     assert.equal(trained.code, 0, trained.stderr);
     const done = trained.lines.at(-1) as { event: string; bundle: string; hash: string };
     assert.equal(done.event, 'done');
+    assertKeepsFields(
+      'train: epoch',
+      trained.lines.find(({ event }) => event === 'epoch'),
+    );
+    assertKeepsFields('train: done', done);
     assert.match(done.hash, /^[0-9a-f]{64}$/);
     const bundle = join(out, 'mine', '1');
     const verified = await salad('models', 'verify', bundle, '--json');
     assert.equal(verified.code, 0, verified.stderr);
+    assertKeepsFields('models verify', verified.lines[0]);
     const onnx = join(directory, 'mine.onnx');
-    assert.equal((await salad('models', 'export', bundle, '--onnx', onnx)).code, 0);
+    const exported = await salad('models', 'export', bundle, '--onnx', onnx, '--json');
+    assert.equal(exported.code, 0, exported.stderr);
+    assertKeepsFields('models export', exported.lines[0]);
     assert.ok(readFileSync(onnx).length > 10_000);
     const report = join(directory, 'evaluation.html');
     const scores = join(directory, 'scores.csv');
@@ -67,6 +76,7 @@ describe('salad train, evaluate, models and doctor', function () {
       >;
       imagesPerSecond: number;
     };
+    assertKeepsFields('evaluate', figures);
     assert.equal(figures.normal.count, 6);
     const lesions = figures.classes['consolidation'];
     assert.equal(lesions?.count, 6);
@@ -158,6 +168,7 @@ describe('salad train, evaluate, models and doctor', function () {
     const done = await calibrate('--data', site);
     assert.equal(done.code, 0, done.stderr);
     const result = done.lines.at(-1) as { model: string; images: number; flaggedBefore: { '0.10': number } };
+    assertKeepsFields('calibrate', result);
     assert.deepEqual([result.model, result.images], ['mine@2', 40]);
     const flagged = async (version: string): Promise<number> => {
       const model = join(out, 'mine', version);
@@ -187,6 +198,7 @@ describe('salad train, evaluate, models and doctor', function () {
     const bundle = join(directory, 'models', 'mine', '1');
     const list = await salad('models', 'list', '--models', join(directory, 'models'), '--json');
     assert.equal(list.code, 0, list.stderr);
+    assertKeepsFields('models list', list.lines[0]);
     assert.match(list.stdout, /"mine/);
     const card = join(bundle, 'MODEL_CARD.md');
     writeFileSync(card, `${readFileSync(card, 'utf8')}\nIt is perfect.\n`);
@@ -198,6 +210,10 @@ describe('salad train, evaluate, models and doctor', function () {
   it('writes the same bytes with and without an interrupt', async () => {
     const whole = await salad(...learnedArgs('whole'));
     assert.equal(whole.code, 0, whole.stderr);
+    assertKeepsFields(
+      'train: epoch of a learned preset',
+      whole.lines.find((line) => line['epochEnded'] === true),
+    );
     const child = spawn(process.execPath, [join(root, 'dist/src/main.js'), ...learnedArgs('broken')], {
       cwd: root,
     });
@@ -248,6 +264,7 @@ describe('salad train, evaluate, models and doctor', function () {
   it('reports which engine would serve and why a better one would not', async () => {
     const run = await salad('doctor', '--json');
     assert.equal(run.code, 0, run.stderr);
+    assertKeepsFields('doctor', run.lines[0]);
     const doctor = run.lines[0] as {
       engine: string;
       engines: { name: string; usable: boolean; reason: string | null; maxAbsScoreError: number | null }[];

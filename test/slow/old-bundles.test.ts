@@ -16,7 +16,7 @@ const NAMES = ['chest-adult', 'chest-pediatric', 'phantom'];
 
 /** Those of `models` at the commit; the present `models` has some of them in other versions only. */
 describe(`the bundles of ${EARLIER_COMMIT}`, function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   let models: string;
   let engine: Engine | undefined;

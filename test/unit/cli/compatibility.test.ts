@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, it } from 'mocha';
 import { createProgram } from '../../../src/cli/program.js';
 import { root } from '../../support/docs.js';
+import { changedFields, RECORDED } from '../../support/json-fields.js';
 
 /** Commands and flags of an earlier commit, which scripts of users may depend on. */
 const { commit, flags } = JSON.parse(readFileSync(join(root, 'test/oracles/cli-flags.json'), 'utf8')) as {
@@ -36,4 +37,31 @@ describe('the command line', () => {
       );
     });
   }
+});
+
+describe('the JSON output of commands', () => {
+  it(`is compared with every line recorded at ${RECORDED.commit}, in an e2e test`, () => {
+    const folder = join(root, 'test/e2e');
+    const sources = readdirSync(folder).map((file) => readFileSync(join(folder, file), 'utf8'));
+    const names = Object.keys(RECORDED.lines);
+    assert.ok(names.length > 0);
+    const compared = sources.flatMap((text) =>
+      [...text.matchAll(/assertKeepsFields\(\s*'([^']+)',/g)].map(([, name]) => name),
+    );
+    assert.deepEqual(
+      names.filter((name) => !compared.includes(name)),
+      [],
+    );
+  });
+
+  it('may have additional fields, but none less and none of another type', () => {
+    const fields = { event: 'string', threshold: 'number|null', 'patches/*/row': 'number' };
+    const line = { event: 'aggregate', threshold: null, patches: [{ row: 1, column: 2 }, { row: 3 }] };
+    assert.deepEqual(changedFields(fields, line), []);
+    assert.deepEqual(changedFields(fields, { ...line, event: 1, patches: [{ row: 1 }, {}] }), [
+      'event: number, recorded as string',
+      'patches/*/row: missing, recorded as number',
+    ]);
+    assert.deepEqual(changedFields(fields, { ...line, patches: [] }), ['patches/*/row: no value to compare']);
+  });
 });
