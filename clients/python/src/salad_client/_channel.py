@@ -74,7 +74,7 @@ class Connection:
             ("grpc.http2.max_pings_without_data", 0),
             # gRPC waits up to two minutes; a client should reconnect soon after its server restarted.
             ("grpc.initial_reconnect_backoff_ms", 200),
-            # The time for one connection with its handshakes; old versions of gRPC also wait so long between two.
+            # Also the time limit of a connection's handshakes.
             ("grpc.min_reconnect_backoff_ms", 2000),
             ("grpc.max_reconnect_backoff_ms", 2000),
             # Without this, all clients of a process share one connection.
