@@ -84,6 +84,9 @@ async function main() {
   // One of the variants uses this runtime class, which a cluster with GPUs has.
   const runtime = { metadata: { name: 'nvidia' }, handler: 'nvidia' };
   await call(base, '/apis/node.k8s.io/v1/runtimeclasses', 'POST', JSON.stringify(runtime));
+  // Another uses this priority class.
+  const priority = { metadata: { name: 'radiology' }, value: 1000 };
+  await call(base, '/apis/scheduling.k8s.io/v1/priorityclasses', 'POST', JSON.stringify(priority));
   const config = {
     apiVersion: 'v1',
     kind: 'Config',
