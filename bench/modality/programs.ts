@@ -2,12 +2,13 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { packageRoot } from '../../src/util/package-root.js';
+import { freePort } from '../support/free-port.js';
 
 const PLUGIN = '/usr/share/orthanc/plugins/libOrthancDicomWeb.so';
 const START_MS = 60_000;
@@ -17,14 +18,6 @@ export const CALLER = 'DX1';
 export function ensurePrograms(): void {
   const script = join(packageRoot(), 'scripts/dicom-tools.mjs');
   execFileSync(process.execPath, [script], { stdio: ['ignore', 2, 2] });
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((done) => probe.close(done));
-  return port;
 }
 
 /** Waits until `attempt` succeeds; fails if the process ends before. */

@@ -3,9 +3,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { onCores } from '../support/cores.js';
+import { freePort } from '../support/free-port.js';
 import { installPeer, type Peer } from '../support/python-packages.js';
 import {
-  freePort,
   measureOpenInference,
   type OpenInferenceFigures,
   type OpenInferenceOptions,

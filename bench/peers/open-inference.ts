@@ -3,9 +3,7 @@
  * stubs of MLServer.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Bundle } from '../../src/bundle/bundle.js';
@@ -14,6 +12,7 @@ import { type CorePlan, onCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { endProcess } from '../support/end-process.js';
 import { median } from '../support/figures.js';
+import { freePort } from '../support/free-port.js';
 import { installPeer, type Peer } from '../support/python-packages.js';
 
 export interface Variant {
@@ -161,13 +160,4 @@ async function runClient(
   const figures = JSON.parse(await nextLine()) as Omit<ClientFigures, 'cpuMsPerTile'>;
   const { serverCores } = await usage.result();
   return { ...figures, cpuMsPerTile: (1000 * serverCores) / figures.tilesPerSecond };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no free port');
-  return address.port;
 }

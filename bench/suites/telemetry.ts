@@ -3,7 +3,7 @@
  * without telemetry, alternately.
  */
 import { createServer } from 'node:http';
-import { type AddressInfo, createServer as createSocket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { runLoad, type Workload } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
@@ -12,6 +12,7 @@ import { shippedModels } from '../../src/util/package-root.js';
 import { planCores, withCores } from '../support/cores.js';
 import { CpuWindow } from '../support/cpu-window.js';
 import { median, spread } from '../support/figures.js';
+import { freePort } from '../support/free-port.js';
 import type { BenchOptions } from '../support/options.js';
 import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
@@ -133,12 +134,4 @@ async function startReceiver() {
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
   return { endpoint: `http://127.0.0.1:${port}`, requests: () => requests, stop: () => server.close() };
-}
-
-async function freePort(): Promise<number> {
-  const socket = createSocket();
-  await new Promise<void>((done) => socket.listen(0, '127.0.0.1', done));
-  const { port } = socket.address() as AddressInfo;
-  await new Promise((done) => socket.close(done));
-  return port;
 }

@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict';
 import { Metadata } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
+import { freePort } from '../../bench/support/free-port.js';
 import type {
   GRPCInferenceServiceClient,
   ModelInferResponse,
   ModelStreamInferResponse,
 } from '../../src/gen/inference/grpc_service.js';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { bytesOf, connectInference, type InferOptions, inferRequest } from '../support/open-inference.js';
 import { OtlpReceiver, type OtlpSpan } from '../support/otlp-receiver.js';
 import { type ServeProcess, startServeUnder } from '../support/salad.js';

@@ -1,66 +1,25 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
-import { after, afterEach, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import { stringify } from 'yaml';
-import { SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
+import { type SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import { type Authority, makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
 import { type HeldAcquisition, holdAcquisition } from '../support/held-acquisition.js';
-import { registryClient } from '../support/registry-client.js';
-import { type ServeProcess, startServe } from '../support/salad.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
-import {
-  type ModelsFolder,
-  smallHeader,
-  smallImage,
-  smallModels,
-  smallRows,
-} from '../support/small-server.js';
+import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
+import { PROCESSES, useTwoProcesses } from '../support/two-processes.js';
 
 const chunks = smallRows(smallImage(1));
-const PROCESSES = 2;
 const POLL_MS = 20;
 
 describe('the limits and files of a server with two processes', function () {
   this.timeout(120_000);
-  let models: ModelsFolder;
-  let folder: string;
-  let server: ServeProcess;
-  const closers: (() => void)[] = [];
-
-  before(async () => {
-    models = await smallModels();
-    folder = await mkdtemp(join(tmpdir(), 'salad-processes-limits-'));
-  });
-  after(async () => {
-    await models.remove();
-    await rm(folder, { recursive: true });
-  });
-  afterEach(async () => {
-    for (const close of closers.splice(0)) close();
-    await server.stop('SIGKILL');
-  });
-
-  const start = async (settings: Readonly<Record<string, unknown>>, served = models.path) => {
-    const flags = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-    const engine = ['--engine', 'onnx', '--workers', '1', '--processes', String(PROCESSES)];
-    server = await startServe('--models', served, ...engine, ...flags);
-  };
-  /** With a connection of its own; of two, each goes to another process. */
-  const client = (options: ConstructorParameters<typeof SaladClient>[1] = {}) => {
-    const made = new SaladClient(server.address, { retry: false, ...options });
-    closers.push(() => made.close());
-    return made;
-  };
-  const registry = () => {
-    const made = registryClient(server.address);
-    closers.push(() => made.close());
-    return made;
-  };
+  const two = useTwoProcesses();
+  const { start, client, registry } = two;
 
   it('runs maxConcurrentAcquisitions in both processes together, and refuses one more in each', async () => {
     await start({ maxConcurrentAcquisitions: 3, peerShareRatio: 0 });
@@ -81,7 +40,7 @@ describe('the limits and files of a server with two processes', function () {
   });
 
   it('takes a changed certificate and changed API keys in both processes', async () => {
-    const at = (name: string) => join(folder, name);
+    const at = (name: string) => join(two.folder, name);
     const authority = await makeAuthority();
     const certify = async (commonName: string) => {
       const { certificate, privateKey } = await authority.issue({ commonName });
@@ -114,7 +73,7 @@ describe('the limits and files of a server with two processes', function () {
     };
     const [accepted, rejected] = ['OK', 'UNAUTHENTICATED'].map((status) => [status, status]);
     assert.deepEqual([await statuses(allowed), await statuses(unknown)], [accepted, rejected]);
-    assert.deepEqual(await commonNames(server.address, authority), new Array(4).fill('before'));
+    assert.deepEqual(await commonNames(two.server.address, authority), new Array(4).fill('before'));
     await certify('later');
     await allowOnly(later!);
     // Of connections that stay open, so that both processes answer.
@@ -122,14 +81,14 @@ describe('the limits and files of a server with two processes', function () {
       assert.deepEqual([await statuses(allowed), await statuses(unknown)], [rejected, accepted]),
     );
     await eventually(async () =>
-      assert.deepEqual(await commonNames(server.address, authority), new Array(4).fill('later')),
+      assert.deepEqual(await commonNames(two.server.address, authority), new Array(4).fill('later')),
     );
   });
 
   it('serves and unloads in both processes what changes in a watched folder', async () => {
-    const own = join(folder, 'watched');
+    const own = join(two.folder, 'watched');
     await writeSmallBundle(own);
-    const later = await writeSmallBundle(join(folder, 'later'), { version: 2 });
+    const later = await writeSmallBundle(join(two.folder, 'later'), { version: 2 });
     await start({ modelsPollMs: POLL_MS }, own);
     const [one, other] = [registry(), registry()];
     const both = async (expected: readonly string[]) =>

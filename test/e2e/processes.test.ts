@@ -1,72 +1,31 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { cpSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, afterEach, before, describe, it } from 'mocha';
+import { describe, it } from 'mocha';
 import { serverProcesses } from '../../bench/support/child-processes.js';
-import { SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
+import { freePort } from '../../bench/support/free-port.js';
+import { type SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
 import { eventually } from '../support/eventually.js';
-import { freePort } from '../support/free-port.js';
 import { healthClient } from '../support/health-client.js';
 import { holdAcquisition } from '../support/held-acquisition.js';
-import { registryClient } from '../support/registry-client.js';
-import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
+import { salad } from '../support/salad.js';
 import { secure } from '../support/secured.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
-import {
-  type ModelsFolder,
-  smallHeader,
-  smallImage,
-  smallModels,
-  smallRows,
-} from '../support/small-server.js';
+import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
+import { PROCESSES, useTwoProcesses } from '../support/two-processes.js';
 
 const chunks = smallRows(smallImage(1));
-const PROCESSES = 2;
 /** For a process to start again, models and engine included, on a busy machine. */
 const RESTART_MS = 60_000;
 
 describe('salad serve with two processes', function () {
   this.timeout(240_000);
-  let models: ModelsFolder;
-  let folder: string;
-  let server: ServeProcess;
-  const closers: (() => void)[] = [];
-
-  before(async () => {
-    models = await smallModels();
-    folder = await mkdtemp(join(tmpdir(), 'salad-processes-'));
-  });
-  after(async () => {
-    await models.remove();
-    await rm(folder, { recursive: true });
-  });
-  afterEach(async () => {
-    for (const close of closers.splice(0)) close();
-    await server.stop('SIGKILL');
-  });
-
-  const start = async (settings: Readonly<Record<string, unknown>> = {}, served = models.path) => {
-    const flags = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-    const engine = ['--engine', 'onnx', '--workers', '1', '--processes', String(PROCESSES)];
-    server = await startServeUnder({}, '--models', served, ...engine, ...flags);
-  };
-  /** A client with a connection of its own. The connections of two go to two processes. */
-  const client = (options: ConstructorParameters<typeof SaladClient>[1] = {}) => {
-    const made = new SaladClient(server.address, { retry: false, ...options });
-    closers.push(() => made.close());
-    return made;
-  };
-  const registry = () => {
-    const made = registryClient(server.address);
-    closers.push(() => made.close());
-    return made;
-  };
-  const check = async (service: string, address = server.address) => {
+  const two = useTwoProcesses();
+  const { start, client, registry } = two;
+  const check = async (service: string, address = two.server.address) => {
     const health = healthClient(address);
     try {
       return await health.check(service);
@@ -78,13 +37,13 @@ describe('salad serve with two processes', function () {
     const { coverage } = await by.scoreAcquisition(smallHeader(id), chunks);
     assert.equal(coverage?.scored, 64);
   };
-  const killOne = () => process.kill(serverProcesses(server.process.pid)[0]!, 'SIGKILL');
+  const killOne = () => process.kill(serverProcesses(two.server.process.pid)[0]!, 'SIGKILL');
 
   it('counts all acquisitions once in one scrape, also those of a process that has ended', async () => {
     const metricsListen = `127.0.0.1:${await freePort()}`;
     await start({ metricsListen });
-    assert.equal(server.ready['processes'], PROCESSES);
-    assert.equal(serverProcesses(server.process.pid).length, PROCESSES);
+    assert.equal(two.server.ready['processes'], PROCESSES);
+    assert.equal(serverProcesses(two.server.process.pid).length, PROCESSES);
     const scrape = async () => {
       const text = await (await fetch(`http://${metricsListen}/metrics`)).text();
       const value = (name: string) =>
@@ -112,11 +71,11 @@ describe('salad serve with two processes', function () {
   });
 
   it('loads and unloads a version in every process, and in one that is started again', async () => {
-    const own = join(folder, 'models');
+    const own = join(two.folder, 'models');
     await writeSmallBundle(own);
-    await writeSmallBundle(join(folder, 'later'), { version: 2 });
+    await writeSmallBundle(join(two.folder, 'later'), { version: 2 });
     await start({ admin: true }, own);
-    cpSync(join(folder, 'later/small/2'), join(own, 'small/2'), { recursive: true });
+    cpSync(join(two.folder, 'later/small/2'), join(own, 'small/2'), { recursive: true });
     const [one, other] = [registry(), registry()];
     const states = () => Promise.all([one.states(), other.states()]);
     const both = ['small@1 serving', 'small@2 serving*'];
@@ -136,10 +95,10 @@ describe('salad serve with two processes', function () {
     );
     await assert.rejects(one.load('small', 7), /NOT_FOUND.*small@7/s);
     await assert.rejects(one.unload('small'), /FAILED_PRECONDITION.*no model would be left/s);
-    const [before] = serverProcesses(server.process.pid);
+    const [before] = serverProcesses(two.server.process.pid);
     killOne();
     await eventually(() => {
-      const now = serverProcesses(server.process.pid);
+      const now = serverProcesses(two.server.process.pid);
       assert.ok(now.length === PROCESSES && !now.includes(before!));
     });
     // Both processes have connections of their own again once the new one takes them.
@@ -156,8 +115,8 @@ describe('salad serve with two processes', function () {
     const running = await holdAcquisition(client());
     await score(client());
     assert.deepEqual([await check(''), await check('', healthListen)], ['SERVING', 'SERVING']);
-    const exited = once(server.process, 'exit');
-    server.process.kill('SIGTERM');
+    const exited = once(two.server.process, 'exit');
+    two.server.process.kill('SIGTERM');
     await eventually(async () =>
       assert.deepEqual(
         [await check(''), await check('', healthListen), await check('salad.live', healthListen)],
@@ -175,7 +134,7 @@ describe('salad serve with two processes', function () {
     running.release();
     assert.equal((await running.outcome).coverage?.scored, 64);
     assert.deepEqual(await exited, [0, null]);
-    const [host, port] = server.address.split(':');
+    const [host, port] = two.server.address.split(':');
     const refused = connect(Number(port), host);
     const [error] = await once(refused, 'error');
     assert.equal((error as NodeJS.ErrnoException).code, 'ECONNREFUSED');
@@ -184,11 +143,11 @@ describe('salad serve with two processes', function () {
   it('ends all processes at a second signal, with 130', async () => {
     await start();
     await holdAcquisition(client());
-    const pids = serverProcesses(server.process.pid);
-    const exited = once(server.process, 'exit');
-    server.process.kill('SIGTERM');
+    const pids = serverProcesses(two.server.process.pid);
+    const exited = once(two.server.process, 'exit');
+    two.server.process.kill('SIGTERM');
     await eventually(async () => assert.equal(await check(''), 'NOT_SERVING'));
-    server.process.kill('SIGINT');
+    two.server.process.kill('SIGINT');
     assert.deepEqual(await exited, [130, null]);
     await eventually(() => {
       for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
@@ -197,9 +156,9 @@ describe('salad serve with two processes', function () {
 
   it('ends its processes where it is killed itself', async () => {
     await start();
-    const pids = serverProcesses(server.process.pid);
+    const pids = serverProcesses(two.server.process.pid);
     assert.equal(pids.length, PROCESSES);
-    await server.stop('SIGKILL');
+    await two.server.stop('SIGKILL');
     await eventually(() => {
       for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
     });
@@ -208,8 +167,8 @@ describe('salad serve with two processes', function () {
   it('leaves signals to the first process: a terminal sends them to all', async () => {
     await start();
     const running = await holdAcquisition(client());
-    const exited = once(server.process, 'exit');
-    for (const pid of [...serverProcesses(server.process.pid), server.process.pid!])
+    const exited = once(two.server.process, 'exit');
+    for (const pid of [...serverProcesses(two.server.process.pid), two.server.process.pid!])
       process.kill(pid, 'SIGINT');
     running.release();
     assert.equal((await running.outcome).coverage?.scored, 64);
@@ -217,7 +176,7 @@ describe('salad serve with two processes', function () {
   });
 
   it('serves over TLS, with client certificates', async () => {
-    const { flags, credentials } = await secure(join(folder, 'tls'), {
+    const { flags, credentials } = await secure(join(two.folder, 'tls'), {
       tls: true,
       apiKeys: false,
       tokens: false,
@@ -232,8 +191,8 @@ describe('salad serve with two processes', function () {
   it('pings a silent client, and keeps its connection while it answers', async () => {
     await start({ keepaliveMs: 100, keepaliveTimeoutMs: 2000 });
     for (let index = 0; index < PROCESSES; index++) {
-      const session = connectHttp2(`http://${server.address}`);
-      closers.push(() => session.destroy());
+      const session = connectHttp2(`http://${two.server.address}`);
+      two.closeAfterTest(() => session.destroy());
       await once(session, 'connect');
       for (let ping = 0; ping < 5; ping++) await once(session, 'ping');
       assert.equal(session.destroyed, false);
@@ -252,7 +211,7 @@ describe('salad serve with two processes', function () {
 
   it('does not start where its processes cannot, with their error', async () => {
     await start();
-    const arguments_ = ['--models', join(folder, 'nowhere'), '--listen', '127.0.0.1:0'];
+    const arguments_ = ['--models', join(two.folder, 'nowhere'), '--listen', '127.0.0.1:0'];
     const alone = await salad('serve', ...arguments_);
     const several = await salad('serve', ...arguments_, '--processes', '2');
     const message = ({ stderr }: typeof alone) =>

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { freePort } from '../../../bench/support/free-port.js';
 import { storeByCStore } from '../../../clients/modality/src/delivery/c-store-client.js';
 import { buildReport } from '../../../clients/modality/src/results/report.js';
 import type { ResultObject } from '../../../clients/modality/src/results/result-object.js';
@@ -17,14 +18,6 @@ import { needs, runProgram } from '../../support/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
 
 const NAME = Buffer.from('Müller^Änne', 'latin1');
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((done) => probe.close(done));
-  return port;
-}
 
 describe('delivery by C-STORE', function () {
   this.timeout(60_000);

@@ -9,12 +9,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { freePort } from '../../../bench/support/free-port.js';
 import { resultUid } from '../../../clients/modality/src/results/uid.js';
 import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { createRandom } from '../../../src/util/random.js';
 import { needs } from '../../support/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
-import { freePort } from '../../support/free-port.js';
 import {
   type GatewayProcess,
   modality,

@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
+import { freePort } from '../../../bench/support/free-port.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
 import { needs } from '../../support/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
-import { freePort } from '../../support/free-port.js';
 import {
   type GatewayProcess,
   modality,

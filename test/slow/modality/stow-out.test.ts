@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { freePort } from '../../../bench/support/free-port.js';
 import { storeByStow } from '../../../clients/modality/src/delivery/stow-client.js';
 import { buildReport } from '../../../clients/modality/src/results/report.js';
 import type { ResultObject } from '../../../clients/modality/src/results/result-object.js';
 import { readSourceHeader } from '../../../clients/modality/src/results/source-header.js';
 import { needs } from '../../support/dicom-programs.js';
-import { freePort } from '../../support/free-port.js';
 import { Orthanc } from '../../support/orthanc.js';
 
 describe('delivery by STOW-RS', function () {

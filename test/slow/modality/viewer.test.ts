@@ -10,10 +10,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
+import { freePort } from '../../../bench/support/free-port.js';
 import type { FrameResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { needs, runProgram } from '../../support/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
-import { freePort } from '../../support/free-port.js';
 import {
   type GatewayProcess,
   modality,
