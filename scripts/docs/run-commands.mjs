@@ -22,8 +22,6 @@ function withoutBench(block) {
     .join('\n');
 }
 
-const failures = [];
-
 /** @returns whether the block ended with exit code 0 */
 function run(file, script) {
   console.log(`\n--- ${file}\n${script.trimEnd()}`);
@@ -33,32 +31,26 @@ function run(file, script) {
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   console.log(`--- ${file}: ${((Date.now() - startMs) / 1000).toFixed(0)} s`);
-  if (status !== 0) failures.push(`${file}: this block failed with exit code ${status}:\n${script}`);
+  if (status !== 0) console.error(`${file}: this block failed with exit code ${status}`);
   return status === 0;
 }
 
 let passed = 0;
-let failed = 0;
-/** Blocks that failed once and passed when they were run again. */
+/** Of the passed ones those that failed once. */
 let passedAgain = 0;
+const failed = [];
 for (const file of files) {
   if (only && file !== only) continue;
   for (const match of readFileSync(join(root, file), 'utf8').matchAll(/^```sh\n([\s\S]*?)^```$/gm)) {
     const script = match[1];
-    if (run(file, script)) {
-      passed++;
-      continue;
-    }
     // Some blocks download from a registry, which may fail once.
-    console.log(`--- ${file}: the block failed; this is its second try`);
-    if (run(file, script)) {
-      passed++;
-      passedAgain++;
-      console.log(`--- ${file}: passed (two tries)`);
-    } else failed++;
+    const tries = [1, 2].find(() => run(file, script));
+    if (tries === undefined) failed.push(`${file}: this block failed:\n${script}`);
+    else passed++;
+    if (tries === 2) passedAgain++;
   }
 }
 // After all other output, of which CI may show the end only.
-for (const failure of failures) console.error(failure);
-console.log(`docs: ${passed} passed (${passedAgain} of them with two tries), ${failed} failed`);
-process.exitCode = failed === 0 ? 0 : 1;
+for (const block of failed) console.error(block);
+console.log(`docs: ${passed} passed (${passedAgain} of them with two tries), ${failed.length} failed`);
+process.exitCode = failed.length === 0 ? 0 : 1;
