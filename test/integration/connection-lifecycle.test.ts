@@ -12,7 +12,7 @@ import { makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
 import { header } from '../support/grpc-client.js';
 import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { FRAME, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
+import { FRAME, type Frame, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -27,6 +27,12 @@ const CHECK_PATH = '/grpc.health.v1.Health/Check';
 /** `HealthCheckRequest` for the whole server. */
 const EMPTY_REQUEST = frame(Buffer.alloc(0));
 const MAX_CONNECTIONS = 2;
+const ACK = 1;
+const END_HEADERS = 4;
+/** Start of a header field (RFC 7541, 6.2.2) whose name has 100,000 bytes. */
+const LONG_NAME = Buffer.from([0, 127, 0xa1, 0x8c, 0x06]);
+
+const isPing = ({ type, flags }: Frame) => type === FRAME.ping && flags === 0;
 
 describe('a connection', function () {
   this.timeout(30_000);
@@ -97,6 +103,27 @@ describe('a connection', function () {
     });
   }
 
+  it('is closed at once where such metadata follows a ping of the server, whose answer is then never read', async () => {
+    const connection = await connect(tls, { ca, answersPings: false });
+    await connection.seen(isPing);
+    const started = performance.now();
+    connection.request(1, CHECK_PATH, { 'x-big': 'a'.repeat(100 * 1024) });
+    await connection.closed();
+    assert.ok(performance.now() - started < 5000);
+  });
+
+  it('is closed at once after such an error that is read together with the answer to a ping', async () => {
+    const connection = await connect(tls, { ca, answersPings: false });
+    const { payload } = await connection.seen(isPing);
+    const started = performance.now();
+    connection.socket.cork();
+    connection.send(FRAME.ping, ACK, 0, payload);
+    connection.send(FRAME.headers, END_HEADERS, 1, LONG_NAME);
+    connection.socket.uncork();
+    await connection.closed();
+    assert.ok(performance.now() - started < 5000);
+  });
+
   it('announces the limit of metadata in its SETTINGS, so that clients refuse larger metadata themselves', async () => {
     const connection = await connect(plain);
     const { payload } = await connection.seen(({ type, flags }) => type === FRAME.settings && flags === 0);
@@ -140,7 +167,6 @@ describe('a connection', function () {
     const connection = await connect(shortKeepalive);
     connection.request(1, WATCH_PATH);
     connection.data(1, EMPTY_REQUEST, true);
-    const isPing = ({ type, flags }: { type: number; flags: number }) => type === FRAME.ping && flags === 0;
     // Fails where the connection is closed before.
     await connection.until(() => connection.frames.filter(isPing).length >= 5);
     connection.socket.destroy();

@@ -134,7 +134,8 @@ class OpenCall {
         this.isClosed = true;
         this.requestEndTimer?.stop();
         this.unreadTimer?.stop();
-        this.count(codeOf(cancellation(this.call)));
+        // Only where no status was sent: an error with its stack costs as much as a message.
+        if (!this.isCounted) this.count(codeOf(cancellation(this.call)));
         onEnd();
         next.onCancel();
       },

@@ -17,6 +17,10 @@ const GOAWAY_NOTICE_MS = 1000;
 const PROBE_INTERVAL_MS = 1000;
 /** Tolerated number of pings in a row that are too early, as in gRPC's own servers (proposal A8). */
 const EARLY_PINGS_MAX = 2;
+/** Bytes of the answer to a ping (RFC 9113, 6.7) as a socket counts them, with TLS too: those after decryption. */
+const PONG_BYTES = 17;
+/** Most pings without an answer: below Node's limit of 10, above which it sends none. */
+const PENDING_PINGS_MAX = 8;
 /** Bytes of the answer to a ping and of a ping of the server: 17 each, and with TLS about twice as many. */
 const PING_TRAFFIC_BYTES = 128;
 /** A GOAWAY with this stream id announces the close and refuses no stream (RFC 9113, 6.8). */
@@ -37,10 +41,10 @@ export class Connection {
   /** Time of the last check that found new received bytes. */
   private receivedAt: number;
   private pingedAt = Number.NEGATIVE_INFINITY;
-  private isPingPending = false;
+  private pendingPings = 0;
   private bytesWrittenAtPing = 0;
-  /** Bytes read at the answer to the last ping. */
-  private bytesReadAtAnswer = 0;
+  /** Bytes read at the last ping, and of the answers since. Where more were read, the session may have failed since. */
+  private bytesProbed = 0;
 
   private earlyPings = 0;
   private clientPingedAt = Number.NEGATIVE_INFINITY;
@@ -123,24 +127,32 @@ export class Connection {
 
   /** Closes connections whose clients do not answer, and sessions that nghttp2 has stopped after an error. */
   private checkPeer(now: number): void {
-    if (this.isPingPending) {
+    if (this.pendingPings > 0) {
       const silentSince = Math.max(this.pingedAt, this.receivedAt);
-      if (this.isPingUnsent()) this.destroy('the client caused an HTTP/2 connection error');
-      else if (now - silentSince >= this.limits.config.keepaliveTimeoutMs)
+      if (this.isPingUnsent()) {
+        this.destroy('the client caused an HTTP/2 connection error');
+        return;
+      }
+      if (now - silentSince >= this.limits.config.keepaliveTimeoutMs) {
         this.destroy('the client did not answer a ping');
-      return;
+        return;
+      }
     }
-    const mustProbe = this.bytesRead !== this.bytesReadAtAnswer && now - this.pingedAt >= PROBE_INTERVAL_MS;
-    if (mustProbe || now - this.receivedAt >= this.limits.config.keepaliveMs) this.ping(now);
+    // Also while an answer is missing: after an error that followed the ping, no answer would be read.
+    const canProbe = this.bytesRead !== this.bytesProbed && this.pendingPings < PENDING_PINGS_MAX;
+    const mustProbe = canProbe && now - this.pingedAt >= PROBE_INTERVAL_MS;
+    const isSilent = this.pendingPings === 0 && now - this.receivedAt >= this.limits.config.keepaliveMs;
+    if (mustProbe || isSilent) this.ping(now);
   }
 
   private ping(now: number): void {
-    this.isPingPending = true;
+    this.pendingPings += 1;
     this.pingedAt = now;
     this.bytesWrittenAtPing = this.socket.bytesWritten;
+    this.bytesProbed = this.bytesRead;
     sendPing(this.session, () => {
-      this.isPingPending = false;
-      this.bytesReadAtAnswer = this.socket.bytesRead;
+      this.pendingPings -= 1;
+      this.bytesProbed += PONG_BYTES;
     });
   }
 
