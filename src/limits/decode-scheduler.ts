@@ -1,7 +1,8 @@
 /**
  * Limits the time that decoding takes of a turn of the event loop. Messages are decoded at once during the first
- * milliseconds of a turn; later ones wait for the following turns, in which one message is decoded, of each peer in
- * turn. So one peer's messages delay neither those of other peers nor the sockets.
+ * milliseconds of a turn. Later ones wait for the following turns: each callback decodes one message, of each peer in
+ * turn, and callbacks go on during the first milliseconds of a turn. So one peer's messages delay neither those of other
+ * peers nor the sockets.
  */
 
 export interface DecodeSchedulerOptions {
@@ -9,18 +10,23 @@ export interface DecodeSchedulerOptions {
   readonly turnMs?: number;
   /** Monotonic, in ms. @default performance.now */
   readonly now?: () => number;
-  /** Runs a task in the next turn of the event loop. @default setImmediate */
-  readonly runInNextTurn?: (task: () => void) => void;
+  /** Runs a callback in the next turn of the event loop. @default setImmediate */
+  readonly runInNextTurn?: (callback: () => void) => void;
 }
 
 const TURN_MS = 5;
+/** Most callbacks of a turn, each of which decodes a message. */
+const CALLBACKS_MAX = 16;
 
 export class DecodeScheduler {
   private readonly turnMs: number;
   private readonly now: () => number;
-  private readonly runInNextTurn: (task: () => void) => void;
+  private readonly runInNextTurn: (callback: () => void) => void;
   /** Waiting tasks by peer; the first peer of the map is served next. */
   private readonly waiting = new Map<string, (() => void)[]>();
+  private waitingCount = 0;
+  /** Callbacks that are to run a waiting task. */
+  private callbackCount = 0;
   /** Time of the first message of this turn; undefined before it. */
   private turnStartedAt: number | undefined;
 
@@ -32,37 +38,53 @@ export class DecodeScheduler {
 
   /** Runs the task at once or in a later turn. The task must not throw. */
   run(peer: string, task: () => void): void {
-    if (this.startOrContinueTurn() && this.waiting.size === 0) {
+    // While tasks wait, a new one must not start the time of the turn: it would take it from them.
+    if (this.waitingCount === 0 && this.hasTime()) {
       task();
       return;
     }
     const tasks = this.waiting.get(peer);
     if (tasks === undefined) this.waiting.set(peer, [task]);
     else tasks.push(task);
+    this.waitingCount += 1;
+    this.scheduleCallbacks();
   }
 
   /** @returns whether the turn has time for another message */
-  private startOrContinueTurn(): boolean {
+  private hasTime(): boolean {
     const now = this.now();
     if (this.turnStartedAt === undefined) {
       this.turnStartedAt = now;
-      this.runInNextTurn(() => this.startNextTurn());
+      this.runInNextTurn(() => {
+        this.turnStartedAt = undefined;
+      });
     }
     return now - this.turnStartedAt < this.turnMs;
   }
 
-  /** Runs one waiting task: the message's handler runs after it in the same turn, and may take longer than decoding. */
-  private startNextTurn(): void {
-    this.turnStartedAt = undefined;
+  private scheduleCallbacks(): void {
+    const count = Math.min(this.waitingCount, CALLBACKS_MAX);
+    for (; this.callbackCount < count; this.callbackCount += 1) {
+      this.runInNextTurn(() => this.runWaitingTask());
+    }
+  }
+
+  /** One task in a callback: its handler runs after the callback, and its time counts before the next one. */
+  private runWaitingTask(): void {
+    this.callbackCount -= 1;
+    if (this.hasTime()) this.takeFirst()?.();
+    this.scheduleCallbacks();
+  }
+
+  private takeFirst(): (() => void) | undefined {
     const first = this.waiting.entries().next().value;
-    if (first === undefined) return;
+    if (first === undefined) return undefined;
     const [peer, tasks] = first;
     // Moves the peer behind all other peers.
     this.waiting.delete(peer);
     const task = tasks.shift();
     if (tasks.length > 0) this.waiting.set(peer, tasks);
-    // Schedules the turn after this one.
-    this.startOrContinueTurn();
-    task?.();
+    this.waitingCount -= 1;
+    return task;
   }
 }
