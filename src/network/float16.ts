@@ -24,14 +24,19 @@ export function float32ToFloat16(value: number): number {
   return sign | ((rounded - 0x38000000) >>> 13);
 }
 
-/** The value of 16 bits of half precision; every half is a float32. */
-export function float16ToFloat32(half: number): number {
+/** The value of every half as float32, by its 16 bits. */
+const FLOATS = Float32Array.from({ length: 2 ** 16 }, (_, half) => {
   const sign = half & 0x8000 ? -1 : 1;
   const exponent = (half >>> 10) & 0x1f;
   const fraction = half & 0x3ff;
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+});
+
+/** The value of 16 bits of half precision; every half is a float32. */
+export function float16ToFloat32(half: number): number {
+  return FLOATS[half]!;
 }
 
 /** Every value rounded to half precision, as float32. */
