@@ -27,5 +27,6 @@ async function main(): Promise<number> {
   watchStandardStreams();
   const { createProgram } = await import('./cli/program.js');
   const { runProgram } = await import('./cli/shared/run.js');
-  return runProgram(createProgram({ environment: process.env }), process.argv);
+  const program = await createProgram({ environment: process.env }, process.argv[2]);
+  return runProgram(program, process.argv);
 }

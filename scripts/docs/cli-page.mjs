@@ -10,7 +10,7 @@ export async function cliPage() {
       if (child.name() !== 'help') add(child, `${name} ${child.name()}`);
     }
   };
-  add(createProgram({ environment: {} }), 'salad');
+  add(await createProgram({ environment: {} }), 'salad');
   add(gateway.createProgram(), 'salad-modality');
   return `# Command line
 

@@ -1,22 +1,31 @@
 import { Command } from 'commander';
 import { packageVersion } from '../util/package-root.js';
-import { registerCalibrate } from './commands/calibrate.js';
-import { registerConfig } from './commands/config.js';
-import { registerDemo } from './commands/demo/demo.js';
-import { registerDicom } from './commands/dicom/dicom.js';
-import { registerDoctor } from './commands/doctor/doctor.js';
-import { registerEvaluate } from './commands/evaluate.js';
-import { registerLoad } from './commands/load/load.js';
-import { registerModels } from './commands/models/models.js';
-import { registerPhantom } from './commands/phantom.js';
-import { registerScore } from './commands/score/score.js';
-import { registerServe } from './commands/serve.js';
-import { registerTrain } from './commands/train/train.js';
 import type { ProgramContext } from './shared/context.js';
 import { HELP_CONFIGURATION, HELP_OUTPUT, helpText } from './shared/help.js';
 
-/** Creates the `salad` program with all its commands. */
-export function createProgram(context: ProgramContext): Command {
+type Register = (program: Command, context: ProgramContext) => void;
+
+/** The commands in the order of the help. Loading the modules of all of them takes longer than most commands. */
+const COMMANDS: Readonly<Record<string, () => Promise<Register>>> = {
+  demo: async () => (await import('./commands/demo/demo.js')).registerDemo,
+  score: async () => (await import('./commands/score/score.js')).registerScore,
+  serve: async () => (await import('./commands/serve.js')).registerServe,
+  train: async () => (await import('./commands/train/train.js')).registerTrain,
+  evaluate: async () => (await import('./commands/evaluate.js')).registerEvaluate,
+  calibrate: async () => (await import('./commands/calibrate.js')).registerCalibrate,
+  models: async () => (await import('./commands/models/models.js')).registerModels,
+  dicom: async () => (await import('./commands/dicom/dicom.js')).registerDicom,
+  phantom: async () => (await import('./commands/phantom.js')).registerPhantom,
+  load: async () => (await import('./commands/load/load.js')).registerLoad,
+  doctor: async () => (await import('./commands/doctor/doctor.js')).registerDoctor,
+  config: async () => (await import('./commands/config.js')).registerConfig,
+};
+
+/**
+ * Creates the `salad` program.
+ * @param name the only command to load, where it is one; by default all, as the help of the program needs them
+ */
+export async function createProgram(context: ProgramContext, name = ''): Promise<Command> {
   const program = new Command('salad')
     .description(
       'Detects anomalies in X-ray images. It trains models on normal images only, serves them over gRPC, and scores ' +
@@ -30,18 +39,8 @@ export function createProgram(context: ProgramContext): Command {
     .configureOutput(HELP_OUTPUT)
     .showHelpAfterError('(add --help for options and examples)')
     .exitOverride();
-  registerDemo(program, context);
-  registerScore(program, context);
-  registerServe(program, context);
-  registerTrain(program);
-  registerEvaluate(program);
-  registerCalibrate(program);
-  registerModels(program, context);
-  registerDicom(program);
-  registerPhantom(program);
-  registerLoad(program, context);
-  registerDoctor(program, context);
-  registerConfig(program, context);
+  const loads = Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]!] : Object.values(COMMANDS);
+  for (const register of await Promise.all(loads.map((load) => load()))) register(program, context);
   return program.addHelpText(
     'after',
     helpText(

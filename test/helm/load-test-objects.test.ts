@@ -8,7 +8,7 @@ const SERVER = 'ci-salad-serve';
 
 /** Parses the arguments of a load as the command does, without running it. */
 async function parseLoad(args: readonly string[]): Promise<{ readonly error?: unknown }> {
-  const program = createProgram({ environment: {} });
+  const program = await createProgram({ environment: {} });
   program.commands.find((each) => each.name() === 'load')?.action(() => {});
   try {
     const indexed = args.map((arg) => arg.replaceAll('$(JOB_COMPLETION_INDEX)', '0'));
@@ -68,7 +68,8 @@ describe('the load test of the chart', function () {
         all.includes(text),
       ),
     );
-    const command = createProgram({ environment: {} }).commands.find((each) => each.name() === 'load');
+    const { commands } = await createProgram({ environment: {} });
+    const command = commands.find((each) => each.name() === 'load');
     // The rest is set by the chart, comes from the Secrets, or starts a server of the command's own.
     const others = /^--(tls|.*-file|models|engine|target|json)$/;
     const flags = (command?.options ?? []).map(({ long }) => long ?? '').filter((flag) => !others.test(flag));

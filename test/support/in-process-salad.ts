@@ -1,6 +1,4 @@
 /** Runs the salad command in this process, with its argument parser, commands and exit codes. */
-import { createProgram } from '../../src/cli/program.js';
-import { runProgram } from '../../src/cli/shared/run.js';
 import type { Finished } from './salad.js';
 
 /** Runs one command to its end. Other tests must not write to stdout or stderr at the same time. */
@@ -20,7 +18,11 @@ export async function runSalad(...args: readonly string[]): Promise<Finished> {
   const previousExitCode = process.exitCode;
   process.exitCode = undefined;
   try {
-    const code = await runProgram(createProgram({ environment: {} }), ['node', 'salad', ...args]);
+    // As in main.ts: modules that are imported in both ways would be loaded twice by the loader of the tests.
+    const { createProgram } = await import('../../src/cli/program.js');
+    const { runProgram } = await import('../../src/cli/shared/run.js');
+    const program = await createProgram({ environment: {} }, args[0]);
+    const code = await runProgram(program, ['node', 'salad', ...args]);
     const lines = texts.stdout
       .split('\n')
       .filter((line) => line.startsWith('{'))

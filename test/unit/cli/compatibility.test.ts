@@ -23,9 +23,9 @@ function find(program: Command, path: string): Command | undefined {
     );
 }
 
-describe('the command line', () => {
-  const program = createProgram({ environment: {} });
+const program = await createProgram({ environment: {} });
 
+describe('the command line', () => {
   for (const [path, requiredFlags] of Object.entries(flags)) {
     it(`keeps every flag that ${path} had at ${commit}`, () => {
       const command = find(program, path);

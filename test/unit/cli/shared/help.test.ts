@@ -13,8 +13,10 @@ function commandsOf(command: Command, words: readonly string[] = []): [string[],
   ];
 }
 
+const program = await createProgram({ environment: {} });
+
 describe('--help', () => {
-  for (const [words, command] of commandsOf(createProgram({ environment: {} }))) {
+  for (const [words, command] of commandsOf(program)) {
     it(`of "${['salad', ...words].join(' ')}" has examples, fits into 80 columns and marks required options`, async () => {
       const { code, stdout } = await runSalad(...words, '--help');
       assert.equal(code, 0);
