@@ -2,7 +2,7 @@
 import { ScoreImageRequest, StreamAcquisitionRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader, PhotometricInterpretation, Source } from '../../src/gen/salad/v1/types.js';
 import type { Geometry } from '../../src/geometry/geometry.js';
-import { sharp } from '../../src/imaging/libvips.js';
+import { loadSharp } from '../../src/imaging/libvips.js';
 
 /** Metadata key that tells the bare server which answers to send. */
 export const INPUT_FORM_KEY = 'input-form';
@@ -35,6 +35,7 @@ export async function inputForms(
   const rows = (count: number) =>
     streamForm(model, size, Source.SOURCE_ROWS, rowPayloads(image, size, count));
   const raw = { width: size, height: size, channels: 1 } as const;
+  const sharp = await loadSharp();
   const encoded = await sharp(image, { raw }).png().toBuffer();
   return [
     ...ROW_MESSAGES.map((count) => ({ name: `rows${count}`, ...rows(count) })),

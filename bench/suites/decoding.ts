@@ -1,8 +1,9 @@
 /** What it costs to check a whole file before it is decompressed: per image, beside the decompression alone. */
 
+import type { Sharp } from 'sharp';
 import { decodeImage } from '../../src/imaging/decode/decode.js';
 import { readEncodedFile } from '../../src/imaging/decode/encoded-file.js';
-import { sharp } from '../../src/imaging/libvips.js';
+import { loadSharp } from '../../src/imaging/libvips.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { median, spread } from '../support/figures.js';
 import type { BenchOptions } from '../support/options.js';
@@ -13,7 +14,7 @@ interface Kind {
   readonly name: string;
   readonly side: number;
   readonly bits: 8 | 16;
-  readonly encode: (image: ReturnType<typeof sharp>) => ReturnType<typeof sharp>;
+  readonly encode: (image: Sharp) => Sharp;
 }
 
 const KINDS: readonly Kind[] = [256, 2048].flatMap((side) => [
@@ -38,6 +39,7 @@ export async function benchDecoding({ quick }: BenchOptions): Promise<Record<str
 async function measure({ side, bits, encode }: Kind, repeats: number): Promise<Record<string, unknown>> {
   const { samples } = makePhantom({ seed: 3, size: side });
   const data = bits === 16 ? samples : Uint8Array.from(samples, (value) => value >> 4);
+  const sharp = await loadSharp();
   const raw = sharp(data, { raw: { width: side, height: side, channels: 1 } });
   const bytes = await encode(raw.toColourspace(bits === 16 ? 'grey16' : 'b-w')).toBuffer();
   const decompress = () =>

@@ -1,6 +1,6 @@
 /** Decodes PNG and JPEG to stored values: grey values exactly, colour as luminance. */
 import { SaladError } from '../../errors/index.js';
-import { sharp } from '../libvips.js';
+import { loadSharp } from '../libvips.js';
 import { inTurns } from '../turns.js';
 import { ImageDamage } from './damage.js';
 import { type EncodedFile, readEncodedFile } from './encoded-file.js';
@@ -73,6 +73,7 @@ async function decompress(
 ): Promise<DecodedImage> {
   const { isWide, rows, columns } = file;
   const options = { failOn: 'warning', ignoreIcc: true, limitInputPixels: false } as const;
+  const sharp = await loadSharp();
   const { data, info } = await readable(() => {
     const image = sharp(bytes, options);
     // Without this libvips would convert CMYK by its own colour profile.

@@ -1,6 +1,6 @@
 /** Draws an anomaly map in colours, over a grey picture or as a separate layer. */
 import { SaladError } from '../../errors/index.js';
-import { sharp } from '../libvips.js';
+import { loadSharp } from '../libvips.js';
 import type { MapShape } from './anomaly-map.js';
 import { CONTOUR, type ColourScale, colourIndex, colourTable } from './colour-scale.js';
 
@@ -106,7 +106,8 @@ export function colourLayerPng(map: Float32Array, shape: MapShape, scale: Colour
   return pngOf(rgba, shape, 4);
 }
 
-function pngOf(data: Uint8Array, { rows, columns }: MapShape, channels: 3 | 4): Promise<Uint8Array> {
+async function pngOf(data: Uint8Array, { rows, columns }: MapShape, channels: 3 | 4): Promise<Uint8Array> {
+  const sharp = await loadSharp();
   return sharp(data, { raw: { width: columns, height: rows, channels } })
     .png()
     .toBuffer();

@@ -1,6 +1,6 @@
 /** Draws grey pictures of radiographs: small, 8 bits, in the geometry of the source image. */
 import type { Placement } from '../../geometry/placement.js';
-import { sharp } from '../libvips.js';
+import { loadSharp } from '../libvips.js';
 import { percentilesOf } from '../percentile.js';
 import { createDisplayTransform, type PixelFormat } from '../pixel-format.js';
 import { RowResampler } from '../resample.js';
@@ -75,7 +75,8 @@ export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapSh
 }
 
 /** Encodes uint8 [rows, columns] as a JPEG file, for pages: it has a tenth of the size of a PNG file. */
-export function greyJpeg(grey: Uint8Array, { rows, columns }: MapShape): Promise<Uint8Array> {
+export async function greyJpeg(grey: Uint8Array, { rows, columns }: MapShape): Promise<Uint8Array> {
+  const sharp = await loadSharp();
   return sharp(grey, { raw: { width: columns, height: rows, channels: 1 } })
     .jpeg({ quality: 85 })
     .toBuffer();

@@ -3,6 +3,7 @@ import { Writable } from 'node:stream';
 import { SaladError } from '../../../../src/errors/index.js';
 import type { Inbox } from '../inbox/inbox.js';
 import type { Incoming, IncomingOptions } from '../inbox/incoming.js';
+import { checkBuffers } from '../memory/collector.js';
 import { STATUS } from './dimse.js';
 
 /** More than this in memory, and the socket is paused. */
@@ -51,6 +52,7 @@ export class InstanceSink extends Writable {
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
     if (this.writableLength > BUFFERED_BYTES_MAX) this.options.onFull(true);
+    checkBuffers();
     void this.attempt(async () => this.incoming?.write(...chunks.map(({ chunk }) => chunk))).then(() => {
       callback();
       this.options.onFull(this.writableLength > BUFFERED_BYTES_MAX);

@@ -13,6 +13,7 @@ import {
   WarningKind,
 } from '../../../typescript/src/index.js';
 import type { Instance, StoredMap } from '../inbox/instance.js';
+import { checkBuffers } from '../memory/collector.js';
 import { storedMapOf } from './frame-map.js';
 import type { Targets } from './targets.js';
 
@@ -150,6 +151,7 @@ async function* rowChunks({ format, rows }: DicomFrameParts): AsyncGenerator<Pix
   for (let start = 0; start < format.rows; start += ROWS_PER_PART) {
     const end = Math.min(format.rows, start + ROWS_PER_PART);
     const part = await rows(start, end);
+    checkBuffers();
     for (let firstRow = start; firstRow < end; firstRow += ROWS_PER_MESSAGE) {
       const at = (firstRow - start) * rowBytes;
       yield {
