@@ -1,51 +1,24 @@
 // The schema of values.yaml of helm/salad-modality, as values.mjs is for helm/salad-serve; `config` comes from
 // clients/modality/src/gateway.
-import {
-  amounts,
-  CORE,
-  choice,
-  DURATION,
-  flag,
-  group,
-  kubernetes,
-  labels,
-  list,
-  name,
-  PEER,
-  quantity,
-  text,
-  whole,
-} from './schema.mjs';
-import {
-  dashboard,
-  extraVolumes,
-  ignored,
-  image,
-  issuerRef,
-  monitor,
-  names,
-  probe,
-  prometheusRule,
-  scheduling,
-} from './shared-values.mjs';
+import { amounts, choice, DURATION, group, labels, list, name, quantity, text, whole } from './schema.mjs';
+import * as shared from './shared-values.mjs';
 
 const FILES = '/etc/salad-modality/files';
 
 /** @param config schema of the group `config` */
 export const modalityValues = (config) => ({
-  ...names('salad-modality', 51),
-  ...image('the appVersion of the chart'),
+  ...shared.names('salad-modality', 51),
+  ...shared.image('the appVersion of the chart'),
   config,
   filesSecretName: name(
     `Secret whose keys are files in ${FILES}: tokens, keys, passwords and authorities that config names, such as ${FILES}/pacs.authorization. The gateway reads them when it starts.`,
   ),
-  extraEnv: list('Additional environment variables of the gateway.', kubernetes(`${CORE}.EnvVar`)),
-  extraVolumes: extraVolumes('Additional volumes of the pod, such as the share of a folder of config.watch.'),
-  extraVolumeMounts: list(
-    'Mounts of the additional volumes in the container.',
-    kubernetes(`${CORE}.VolumeMount`),
+  extraEnv: shared.extraEnv('Additional environment variables of the gateway.'),
+  extraVolumes: shared.extraVolumes(
+    'Additional volumes of the pod, such as the share of a folder of config.watch.',
   ),
-  listenHost: choice('Address that the ports listen on; [::] for IPv6 clusters.', '0.0.0.0', '[::]'),
+  extraVolumeMounts: shared.extraVolumeMounts('Mounts of the additional volumes in the container.'),
+  listenHost: shared.listenHost,
   tls: group(
     {
       mode: choice(
@@ -59,7 +32,7 @@ export const modalityValues = (config) => ({
       clientCaSecretName: name(
         'Secret with ca.crt: callers must present a certificate of these authorities.',
       ),
-      issuerRef,
+      issuerRef: shared.issuerRef,
       dnsNames: list('Names in the certificate, in addition to those of the service.', {
         type: 'string',
         minLength: 1,
@@ -104,12 +77,8 @@ export const modalityValues = (config) => ({
     },
     'Shutdown of the pod. terminationGracePeriodSeconds is the sum of the two times.',
   ),
-  probes: group({
-    startup: probe('startup'),
-    liveness: probe('liveness'),
-    readiness: probe('readiness'),
-  }),
-  ...scheduling,
+  probes: group(shared.probes),
+  ...shared.scheduling,
   service: group({
     type: choice('Type of the Service.', 'ClusterIP', 'NodePort', 'LoadBalancer'),
     dicomPort: whole('Port of the Service for C-STORE.', 1, 65535),
@@ -126,23 +95,10 @@ export const modalityValues = (config) => ({
     }),
     annotations: labels('Annotations of the Service.'),
   }),
-  networkPolicy: group({
-    enabled: flag('Create a NetworkPolicy that allows only the connections named here.'),
-    clients: list(
-      'Who may send: networks of modalities (ipBlock) or pods, and of archives that report storage commitment; empty: every pod of the namespace.',
-      kubernetes(PEER),
-    ),
-    metrics: list('Pods that may scrape metrics; empty: every pod of the cluster.', kubernetes(PEER)),
-    egress: list(
-      'Destinations that the gateway may connect to: the salad-serve servers and the archives. DNS is always allowed.',
-      kubernetes('io.k8s.api.networking.v1.NetworkPolicyEgressRule'),
-    ),
-  }),
-  telemetry: group({
-    serviceMonitor: monitor('ServiceMonitor'),
-    podMonitor: monitor('PodMonitor'),
-    prometheusRule: prometheusRule('docs/how-to/deploy.md'),
-    dashboard,
-  }),
-  global: ignored,
+  networkPolicy: shared.networkPolicy(
+    'Who may send: networks of modalities (ipBlock) or pods, and of archives that report storage commitment; empty: every pod of the namespace.',
+    'Destinations that the gateway may connect to: the salad-serve servers and the archives. DNS is always allowed.',
+  ),
+  telemetry: group(shared.monitoring('docs/how-to/deploy.md')),
+  global: shared.ignored,
 });

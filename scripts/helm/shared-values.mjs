@@ -10,32 +10,58 @@ import {
   labelValues,
   list,
   name,
+  PEER,
   text,
   VOLUMES,
   whole,
 } from './schema.mjs';
 
-export const monitor = (kind) =>
+const monitor = (kind) =>
   group({
     enabled: flag(`Create a ${kind} (Prometheus operator).`),
     interval: text('Time between scrapes.', { pattern: DURATION }),
     labels: labelValues('Labels that the selector of the operator matches.'),
   });
-export const prometheusRule = (page) =>
-  group({
+
+/** @param page with the alerts */
+export const monitoring = (page) => ({
+  serviceMonitor: monitor('ServiceMonitor'),
+  podMonitor: monitor('PodMonitor'),
+  prometheusRule: group({
     enabled: flag(`Create a PrometheusRule with the alerts of ${page}.`),
     labels: labelValues('Labels that the selector of the operator matches.'),
-  });
-export const dashboard = group({
-  enabled: flag('Create a ConfigMap with a Grafana dashboard.'),
-  labels: labelValues('Labels that the sidecar of Grafana matches.'),
+  }),
+  dashboard: group({
+    enabled: flag('Create a ConfigMap with a Grafana dashboard.'),
+    labels: labelValues('Labels that the sidecar of Grafana matches.'),
+  }),
 });
 
-export const probe = (kind) =>
+const probe = (kind) =>
   group({
     periodSeconds: whole(`Time between ${kind} probes.`, 1),
     failureThreshold: whole(`Number of ${kind} probes in a row that must fail to count as a failure.`, 1),
   });
+export const probes = {
+  startup: probe('startup'),
+  liveness: probe('liveness'),
+  readiness: probe('readiness'),
+};
+
+/** `clients` and `egress` describe these lists. */
+export const networkPolicy = (clients, egress) =>
+  group({
+    enabled: flag('Create a NetworkPolicy that allows only the connections named here.'),
+    clients: list(clients, kubernetes(PEER)),
+    metrics: list('Pods that may scrape metrics; empty: every pod of the cluster.', kubernetes(PEER)),
+    egress: list(egress, kubernetes('io.k8s.api.networking.v1.NetworkPolicyEgressRule')),
+  });
+
+export const listenHost = choice(
+  'Address that the ports listen on; [::] for IPv6 clusters.',
+  '0.0.0.0',
+  '[::]',
+);
 
 /** @param longest number of characters that leaves room for the longest suffix of a name */
 export const names = (chart, longest) => ({
@@ -61,6 +87,8 @@ export const image = (tag) => ({
   imagePullSecrets: list('Secrets for the image registry.', kubernetes(`${CORE}.LocalObjectReference`)),
 });
 
+export const extraEnv = (description) => list(description, kubernetes(`${CORE}.EnvVar`));
+export const extraVolumeMounts = (description) => list(description, kubernetes(`${CORE}.VolumeMount`));
 export const extraVolumes = (description) =>
   list(description, {
     ...group({

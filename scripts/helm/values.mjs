@@ -15,28 +15,16 @@ import {
   list,
   name,
   number,
-  PEER,
   PERCENT,
   quantity,
   text,
   whole,
 } from './schema.mjs';
-import {
-  dashboard,
-  extraVolumes,
-  ignored,
-  image,
-  issuerRef,
-  monitor,
-  names,
-  probe,
-  prometheusRule,
-  scheduling,
-} from './shared-values.mjs';
+import * as shared from './shared-values.mjs';
 
 /** @param config schema of the group `config` */
 export const values = (config) => ({
-  ...names('salad-serve', 52),
+  ...shared.names('salad-serve', 52),
   engine: choice(
     'Inference engine: cpu (onnx on the CPU), openvino (on the CPU; faster on x86-64, scores differ in the last digits), webgpu (Vulkan on a GPU) or gpu (TensorFlow on CUDA). The last two request a GPU, nodes with GPUs and the GPU image.',
     'cpu',
@@ -45,20 +33,18 @@ export const values = (config) => ({
     'gpu',
   ),
   replicaCount: whole('Number of pods without autoscaling.', 0),
-  ...image('the appVersion of the chart, with -gpu for webgpu and gpu'),
+  ...shared.image('the appVersion of the chart, with -gpu for webgpu and gpu'),
   config,
-  extraEnv: list(
+  extraEnv: shared.extraEnv(
     'Additional environment variables of the server and of model downloads, such as OTEL_ variables. Set the settings of the server (SALAD_ variables) under config instead.',
-    kubernetes(`${CORE}.EnvVar`),
   ),
-  extraVolumes: extraVolumes(
+  extraVolumes: shared.extraVolumes(
     'Additional volumes of the pods, such as a file for config.authJwks, or the certificates for NODE_EXTRA_CA_CERTS (extraEnv).',
   ),
-  extraVolumeMounts: list(
+  extraVolumeMounts: shared.extraVolumeMounts(
     'Mounts of the additional volumes in the containers of the server and of model downloads.',
-    kubernetes(`${CORE}.VolumeMount`),
   ),
-  listenHost: choice('Address that the ports listen on; [::] for IPv6 clusters.', '0.0.0.0', '[::]'),
+  listenHost: shared.listenHost,
   tls: group(
     {
       mode: choice(
@@ -77,7 +63,7 @@ export const values = (config) => ({
       clientSecretName: name(
         'Secret with tls.crt and tls.key: the client certificate of the load test and of helm test.',
       ),
-      issuerRef,
+      issuerRef: shared.issuerRef,
       dnsNames: list('Names in the certificate, in addition to those of the services.', {
         type: 'string',
         minLength: 1,
@@ -155,9 +141,7 @@ export const values = (config) => ({
   ),
   probes: group({
     port: whole('Port that serves only grpc.health.v1, without TLS (healthListen).', 1024, 65535),
-    startup: probe('startup'),
-    liveness: probe('liveness'),
-    readiness: probe('readiness'),
+    ...shared.probes,
   }),
   updateStrategy: group({
     maxSurge: {
@@ -186,21 +170,16 @@ export const values = (config) => ({
       'DoNotSchedule',
     ),
   }),
-  ...scheduling,
+  ...shared.scheduling,
   service: group({
     type: choice('Type of the Service.', 'ClusterIP', 'NodePort', 'LoadBalancer'),
     port: whole('Port of the Service.', 1, 65535),
     annotations: labels('Annotations of the Service.'),
   }),
-  networkPolicy: group({
-    enabled: flag('Create a NetworkPolicy that allows only the connections named here.'),
-    clients: list('Pods that may call the server; empty: every pod of the namespace.', kubernetes(PEER)),
-    metrics: list('Pods that may scrape metrics; empty: every pod of the cluster.', kubernetes(PEER)),
-    egress: list(
-      'Destinations that the server may connect to, such as for telemetry, token keys and models. DNS is always allowed.',
-      kubernetes('io.k8s.api.networking.v1.NetworkPolicyEgressRule'),
-    ),
-  }),
+  networkPolicy: shared.networkPolicy(
+    'Pods that may call the server; empty: every pod of the namespace.',
+    'Destinations that the server may connect to, such as for telemetry, token keys and models. DNS is always allowed.',
+  ),
   autoscaling: group(
     {
       enabled: flag('Scale the number of pods by the mean wait of a tile.'),
@@ -225,10 +204,7 @@ export const values = (config) => ({
       enabled: flag('Offer /metrics for Prometheus.'),
       port: whole('Port of /metrics.', 1024, 65535),
     }),
-    serviceMonitor: monitor('ServiceMonitor'),
-    podMonitor: monitor('PodMonitor'),
-    prometheusRule: prometheusRule('docs/how-to/monitor.md'),
-    dashboard,
+    ...shared.monitoring('docs/how-to/monitor.md'),
     otlp: group({
       endpoint: text('Receiver of traces, and of metrics if telemetry.metrics.enabled is false.', {
         pattern: '^(https?://\\S+)?$',
@@ -327,5 +303,5 @@ export const values = (config) => ({
     }),
   }),
   test: group({ model: text('Model for helm test.', { minLength: 1 }) }),
-  global: ignored,
+  global: shared.ignored,
 });

@@ -2,6 +2,17 @@
  * Time limits of asynchronous work. `AbortSignal.any` and `AbortSignal.timeout` are not used in this project: on Node 20
  * a signal that only these functions refer to may be garbage-collected, and its time limit then never ends the work.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Waits for work that cannot be ended, for `limitMs` at most. Rejects where the work does so in time. */
+export async function settledWithin(work: Promise<void>, limitMs: number): Promise<void> {
+  const waiting = new AbortController();
+  try {
+    await Promise.race([work, sleep(limitMs, undefined, { signal: waiting.signal })]);
+  } finally {
+    waiting.abort();
+  }
+}
 
 /**
  * Runs `work` with a signal that aborts when `signal` does, and after `limitMs`.

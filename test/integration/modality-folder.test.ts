@@ -70,7 +70,7 @@ describe('watched folder of the gateway', function () {
     await folder.start();
   });
   afterEach(async () => {
-    await folder.stop();
+    await folder.stop(10_000);
     inbox.close();
     rmSync(root, { recursive: true });
   });

@@ -10,7 +10,7 @@ export interface HeldAcquisition {
 }
 
 /** @throws the error of the server where it does not accept the acquisition */
-export async function holdAcquisition(client: SaladClient): Promise<HeldAcquisition> {
+export async function holdAcquisition(client: SaladClient, acquisitionId = 'held'): Promise<HeldAcquisition> {
   const chunks = smallRows(smallImage(1));
   const half = chunks.length / 2;
   const released = new Latch();
@@ -20,7 +20,7 @@ export async function holdAcquisition(client: SaladClient): Promise<HeldAcquisit
     await released.wait();
     yield* chunks.slice(half);
   }
-  const outcome = client.scoreAcquisition(smallHeader('held'), source, {
+  const outcome = client.scoreAcquisition(smallHeader(acquisitionId), source, {
     timeoutMs: 60_000,
     onEvent: ({ type }) => {
       if (type === 'accepted') accepted.open();

@@ -67,11 +67,14 @@ export class DicomDecoder {
 
   /**
    * As `open`, for a file that the decoder process reads itself, so that this process never holds it.
+   * @param options.bytes the size of the file where it is known: the file system of this process is then not asked
    * @throws as `open`; errors of the operating system
    */
-  async openFile(path: string, options: FileOptions): Promise<DicomFile> {
-    const { size: bytes } = await stat(path);
-    return this.load({ path, bytes }, options);
+  async openFile(
+    path: string,
+    { bytes, ...options }: FileOptions & { readonly bytes?: number },
+  ): Promise<DicomFile> {
+    return this.load({ path, bytes: bytes ?? (await stat(path)).size }, options);
   }
 
   private async load(

@@ -21,9 +21,14 @@ export interface FoundFiles {
   readonly fault: string | undefined;
 }
 
+/** Reads one folder. */
+export type ReadFolder = (path: string) => Promise<Dirent[]>;
+
+export const readFolder: ReadFolder = (path) => readdir(path, { withFileTypes: true });
+
 /** Finds the files in a folder and in those below, except `refused/`. Never rejects. */
-export async function findFiles(root: string): Promise<FoundFiles> {
-  const entries = await entriesOf(root);
+export async function findFiles(root: string, read: ReadFolder): Promise<FoundFiles> {
+  const entries = await entriesOf(root, read);
   if (typeof entries === 'string') {
     return { files: [], hasRefused: false, fault: `it cannot be read (${entries})` };
   }
@@ -35,7 +40,7 @@ export async function findFiles(root: string): Promise<FoundFiles> {
     const path = join(entry.parentPath, entry.name);
     if (entry.isFile() && (CLAIMED.test(entry.name) || !UNFINISHED.test(entry.name))) files.push(path);
     if (!entry.isDirectory()) continue;
-    const below = await entriesOf(path);
+    const below = await entriesOf(path, read);
     if (typeof below !== 'string') for (const each of below) others.push(each);
     // Without an entry it was removed meanwhile, which its writer may do.
     else if (below !== 'ENOENT') fault = `a folder in it cannot be read (${below})`;
@@ -44,8 +49,8 @@ export async function findFiles(root: string): Promise<FoundFiles> {
 }
 
 /** @returns the code of the error where the folder cannot be read */
-async function entriesOf(path: string): Promise<Dirent[] | string> {
-  return readdir(path, { withFileTypes: true }).catch(({ code }: NodeJS.ErrnoException) => code ?? 'unknown');
+async function entriesOf(path: string, read: ReadFolder): Promise<Dirent[] | string> {
+  return read(path).catch(({ code }: NodeJS.ErrnoException) => code ?? 'unknown');
 }
 
 /**

@@ -6,11 +6,13 @@ import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'nod
 import { dirname, join } from 'node:path';
 import type { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
+import { settledWithin } from '../../../../src/util/time-limit.js';
 import { syncFolder } from '../inbox/durable-file.js';
 import type { Inbox } from '../inbox/inbox.js';
 import type { Priority } from '../inbox/instance.js';
 import { Part10Receiver } from '../inbox/part10-receiver.js';
-import { claim, findFiles, REFUSED, unclaimedName } from './files.js';
+import { claim, findFiles, REFUSED, type ReadFolder, readFolder, unclaimedName } from './files.js';
+import { CallTurns, FolderCalls } from './folder-calls.js';
 
 export interface WatchedFolderOptions {
   readonly inbox: Inbox;
@@ -26,6 +28,12 @@ export interface WatchedFolderOptions {
   readonly events: WatchedFolderEvents;
   /** Time in ms, monotonic. @default performance.now */
   readonly now?: () => number;
+  /** Of all watched folders. @default turns of its own */
+  readonly turns?: CallTurns;
+  /** A folder whose file system takes longer for one call counts as unreadable. @default 30 s */
+  readonly answerMs?: number;
+  /** @default that of the operating system */
+  readonly readFolder?: ReadFolder;
 }
 
 export interface WatchedFolderEvents {
@@ -44,6 +52,7 @@ export interface WatchedFolderEvents {
 /** Bytes read and written to the inbox at a time. */
 const CHUNK_BYTES = 256 * 1024;
 const PIXELS_MAX = 2 ** 28;
+const ANSWER_MS = 30_000;
 
 /** By these a change of a file is noticed. Not by its inode: on some network volumes it has no fixed number. */
 interface Version {
@@ -58,14 +67,21 @@ interface Seen extends Version {
 
 export class WatchedFolder {
   private readonly seen = new Map<string, Seen>();
+  private readonly now: () => number;
+  private readonly calls: FolderCalls;
   private timer: NodeJS.Timeout | undefined;
-  private polling: Promise<void> = Promise.resolve();
+  /** What is done in the folder now. */
+  private round: Promise<void> | undefined;
   private isStopped = false;
-  /** Number of the volume that the folder was on at the start. */
-  private device = 0;
+  /** Number of the volume that the folder was on when it was first read. */
+  private device: number | undefined;
   private reason: string | undefined;
 
-  constructor(private readonly options: WatchedFolderOptions) {}
+  constructor(private readonly options: WatchedFolderOptions) {
+    const { turns = new CallTurns(), answerMs = ANSWER_MS, now = () => performance.now() } = options;
+    this.now = now;
+    this.calls = new FolderCalls({ turns, answerMs, now });
+  }
 
   get path(): string {
     return this.options.path;
@@ -76,28 +92,49 @@ export class WatchedFolder {
     return this.reason;
   }
 
-  /** Creates the folder where it is missing, and looks into it from now on. */
+  /**
+   * Creates the folder where it is missing, and looks into it from now on. A file system that does not answer does not
+   * hold up the start of the program: the folder is unreadable then, until it answers.
+   */
   async start(): Promise<void> {
-    await this.makeRefused();
-    this.device = (await stat(this.options.path)).dev;
+    const opened = this.inRound(() => this.open());
+    await settledWithin(opened, this.options.answerMs ?? ANSWER_MS);
+    this.checkAnswer();
     const next = () => {
-      if (this.isStopped) return;
       this.timer = setTimeout(() => {
-        this.polling = this.poll().finally(next);
+        void this.poll();
+        next();
       }, this.options.pollMs);
     };
-    next();
+    if (!this.isStopped) next();
   }
 
-  /** Waits for the file that is being taken. */
-  async stop(): Promise<void> {
+  /** Waits for the file that is being taken, for `graceMs` at most. The next start takes it again. */
+  async stop(graceMs: number): Promise<void> {
     this.isStopped = true;
     clearTimeout(this.timer);
-    await this.polling;
+    if (this.round === undefined || this.calls.fault !== undefined) return;
+    await settledWithin(
+      this.round.catch(() => {}),
+      graceMs,
+    );
   }
 
-  /** Takes every file that is complete. Never rejects. */
+  /** Takes every file that is complete; while that still runs, sees only whether the file system answers. Never rejects. */
   async poll(): Promise<void> {
+    if (this.round !== undefined) return this.checkAnswer();
+    await this.inRound(() => this.takeAll());
+  }
+
+  private inRound(work: () => Promise<void>): Promise<void> {
+    const round = work().finally(() => {
+      this.round = undefined;
+    });
+    this.round = round;
+    return round;
+  }
+
+  private async takeAll(): Promise<void> {
     const files = await this.look();
     for (const path of [...this.seen.keys()]) if (!files.includes(path)) this.seen.delete(path);
     for (const path of files) {
@@ -111,20 +148,37 @@ export class WatchedFolder {
     }
   }
 
+  private async open(): Promise<void> {
+    await this.makeRefused();
+    this.device = (await this.calls.run(() => stat(this.options.path))).dev;
+  }
+
+  private checkAnswer(): void {
+    const { fault } = this.calls;
+    if (fault !== undefined) this.report(fault);
+  }
+
+  /** @param reason why the folder cannot be read; undefined where it can */
+  private report(reason: string | undefined): void {
+    if (reason === this.reason) return;
+    this.reason = reason;
+    const { path, events } = this.options;
+    if (reason === undefined) events.folderReadable(path);
+    else events.folderUnreadable(path, reason);
+  }
+
   private async makeRefused(): Promise<void> {
-    await mkdir(join(this.options.path, REFUSED), { recursive: true, mode: 0o700 });
+    const folder = join(this.options.path, REFUSED);
+    await this.calls.run(() => mkdir(folder, { recursive: true, mode: 0o700 }));
   }
 
   /** Finds the files, and reports it where the folder cannot be read, and where it can be read again. */
   private async look(): Promise<readonly string[]> {
-    const { path, events } = this.options;
-    const { files, hasRefused, fault } = await findFiles(path);
-    const reason = fault ?? (hasRefused ? undefined : await this.missingRefused());
-    if (reason !== this.reason) {
-      this.reason = reason;
-      if (reason === undefined) events.folderReadable(path);
-      else events.folderUnreadable(path, reason);
-    }
+    const { path, readFolder: read = readFolder } = this.options;
+    const { files, hasRefused, fault } = await findFiles(path, (folder) =>
+      this.calls.run(() => read(folder)),
+    );
+    this.report(fault ?? (await this.faultOfVolume(hasRefused)));
     return files;
   }
 
@@ -132,9 +186,13 @@ export class WatchedFolder {
    * A volume that is not mounted leaves an empty folder, which can be read and has no `refused/`. On the volume of the
    * start `refused/` was removed by a person and is made again.
    */
-  private async missingRefused(): Promise<string | undefined> {
+  private async faultOfVolume(hasRefused: boolean): Promise<string | undefined> {
+    if (hasRefused && this.device !== undefined) return undefined;
     try {
-      if ((await stat(this.options.path)).dev !== this.device) {
+      const { dev } = await this.calls.run(() => stat(this.options.path));
+      this.device ??= dev;
+      if (hasRefused) return undefined;
+      if (dev !== this.device) {
         return 'it is on another volume than at the start: mount its volume, or create refused/ in it';
       }
       await this.makeRefused();
@@ -145,8 +203,8 @@ export class WatchedFolder {
   }
 
   private async consider(path: string): Promise<void> {
-    const now = (this.options.now ?? (() => performance.now()))();
-    const version = await stat(path, { bigint: true });
+    const now = this.now();
+    const version = await this.calls.run(() => stat(path, { bigint: true }));
     const before = this.seen.get(path);
     if (before === undefined || !isSame(before, version)) {
       this.seen.set(path, { size: version.size, mtimeNs: version.mtimeNs, sinceMs: now });
@@ -156,8 +214,8 @@ export class WatchedFolder {
     if (unchangedMs < this.options.settleMs) return;
     let at = path;
     try {
-      await this.checkComplete(path);
-      at = await claim(path);
+      await this.checkComplete(path, Number(version.size));
+      at = await this.calls.run(() => claim(path));
       // A new file of the old name must settle by itself.
       if (at !== path) this.seen.delete(path);
       await this.take(at, before);
@@ -167,9 +225,9 @@ export class WatchedFolder {
   }
 
   /** Refuses a file without its end, which another program may still be writing. */
-  private async checkComplete(path: string): Promise<void> {
+  private async checkComplete(path: string, bytes: number): Promise<void> {
     await this.options.inbox.checkSpace();
-    const file = await this.options.decoder.openFile(path, { maxPixels: PIXELS_MAX });
+    const file = await this.options.decoder.openFile(path, { maxPixels: PIXELS_MAX, bytes });
     file.close();
   }
 
@@ -177,11 +235,11 @@ export class WatchedFolder {
   private async take(path: string, seen: Version): Promise<void> {
     const { inbox, priority, events } = this.options;
     const receiver = new Part10Receiver(inbox, priority);
-    const file = await open(path, 'r');
+    const file = await this.calls.run(() => open(path, 'r'));
     try {
-      const isUnchanged = async () => isSame(seen, await file.stat({ bigint: true }));
+      const isUnchanged = async () => isSame(seen, await this.calls.run(() => file.stat({ bigint: true })));
       if (!(await isUnchanged())) return;
-      for await (const chunk of chunksOf(file)) await receiver.write(chunk);
+      for await (const chunk of this.chunksOf(file)) await receiver.write(chunk);
       if (!(await isUnchanged())) return await receiver.discard();
       const { id, outcome, durationMs } = await receiver.keep();
       events.taken(id, outcome, durationMs);
@@ -192,10 +250,21 @@ export class WatchedFolder {
       throw error;
     } finally {
       // Before the removal: NFS keeps the content of an open file under another name in the folder.
-      await file.close();
+      await this.calls.run(() => file.close());
     }
-    await unlink(path);
-    await syncFolder(dirname(path));
+    await this.calls.run(() => unlink(path));
+    await this.calls.run(() => syncFolder(dirname(path)));
+  }
+
+  /** The rest of a file. */
+  private async *chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
+    for (;;) {
+      // A new one each time: the receiver may keep it.
+      const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+      const { bytesRead } = await this.calls.run(() => file.read(chunk, 0, CHUNK_BYTES));
+      if (bytesRead === 0) return;
+      yield chunk.subarray(0, bytesRead);
+    }
   }
 
   private async failed(path: string, error: SaladError, unchangedMs: number): Promise<void> {
@@ -214,24 +283,15 @@ export class WatchedFolder {
   /** Moves a file to `refused/`, under another name where its own is taken. */
   private async refuse(path: string): Promise<void> {
     const folder = join(this.options.path, REFUSED);
-    const taken = new Set(await readdir(folder));
+    const taken = new Set(await this.calls.run(() => readdir(folder)));
     const own = unclaimedName(path);
     let name = own;
     for (let number = 2; taken.has(name); number++) name = `${own}.${number}`;
-    await rename(path, join(folder, name));
-    await syncFolder(folder);
-    await syncFolder(dirname(path));
-  }
-}
-
-/** The rest of a file. */
-async function* chunksOf(file: FileHandle): AsyncGenerator<Buffer> {
-  for (;;) {
-    // A new one each time: the receiver may keep it.
-    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    const { bytesRead } = await file.read(chunk, 0, CHUNK_BYTES);
-    if (bytesRead === 0) return;
-    yield chunk.subarray(0, bytesRead);
+    await this.calls.run(async () => {
+      await rename(path, join(folder, name));
+      await syncFolder(folder);
+      await syncFolder(dirname(path));
+    });
   }
 }
 

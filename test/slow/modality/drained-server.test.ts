@@ -1,0 +1,112 @@
+/** A server that is drained while the gateway streams to it, and the next server on its port. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'mocha';
+import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { freePort } from '../../../bench/support/free-port.js';
+import { foldersOf } from '../../../clients/modality/src/inbox/folders.js';
+import { InstanceIndex } from '../../../clients/modality/src/inbox/instance-index.js';
+import { resultUid } from '../../../clients/modality/src/results/uid.js';
+import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
+import { eventually } from '../../support/eventually.js';
+import { type GatewayProcess, startGatewayProcess, writeSettings } from '../../support/gateway-program.js';
+import { DX_CLASS, RawDicom } from '../../support/raw-dicom.js';
+import { type ServeProcess, startServe } from '../../support/salad.js';
+import { type ModelsFolder, SIDE, smallModels } from '../../support/small-server.js';
+import { StowArchive, storedAnswer } from '../../support/stow-archive.js';
+
+const INSTANCES = 24;
+const DRAINS = 3;
+/** So slow that an instance is always under way. */
+const WIDTH = 512;
+const UIDS = Array.from({ length: INSTANCES }, (_, index) => `1.2.3.${index + 1}`);
+
+describe('a server that is drained while the gateway streams to it', function () {
+  this.timeout(300_000);
+  let folder: string;
+  let settings: string;
+  let models: ModelsFolder;
+  let archive: StowArchive;
+  let gateway: GatewayProcess;
+  let server: ServeProcess;
+  let address: string;
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'salad-drained-'));
+    models = await smallModels({ width: WIDTH });
+    address = `127.0.0.1:${await freePort()}`;
+    archive = await StowArchive.listen((object) => storedAnswer(object));
+    settings = writeSettings(folder, {
+      operations: { listen: '127.0.0.1:0' },
+      server: { targets: [address], model: 'small', concurrency: 2 },
+      destinations: [{ name: 'pacs', url: archive.url }],
+    });
+    server = await serve();
+    gateway = await startGatewayProcess(settings);
+  });
+  after(async () => {
+    await gateway?.stop('SIGKILL');
+    await server?.stop('SIGKILL');
+    archive?.close();
+    await models?.remove();
+    rmSync(folder, { recursive: true });
+  });
+
+  const serve = () =>
+    startServe('--models', models.path, '--engine', 'onnx', '--workers', '1', '--listen', address);
+
+  async function send(): Promise<void> {
+    const peer = await RawDicom.connect(gateway.port);
+    await peer.associate();
+    for (const uid of UIDS) {
+      const study = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' };
+      const image = { rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 };
+      const elements = { '00080016 UI': DX_CLASS, '00080018 UI': uid, ...study };
+      assert.equal(await peer.store(uid, await dicomFile({ ...image, bare: true, elements })), 0);
+    }
+    peer.close();
+  }
+
+  /** Instances in a state. */
+  async function count(state: string): Promise<number> {
+    const text = await (await fetch(`http://${gateway.operations}/metrics`)).text();
+    const line = new RegExp(`^salad_modality_instances\\{salad_state="${state}"[^}]*\\} (\\d+)$`, 'm');
+    return Number(line.exec(text)?.[1]);
+  }
+
+  const scoredCount = () => gateway.log().match(/"msg":"instance scored"/g)?.length ?? 0;
+
+  it('ends what runs and the next server takes the rest: one whole result for every instance', async () => {
+    await send();
+    let underWay = 0;
+    for (let drain = 1; drain <= DRAINS; drain++) {
+      // The server of this round is at work.
+      const already = scoredCount();
+      await eventually(() => assert.ok(scoredCount() > already, gateway.log()), 60_000);
+      underWay += await count('streaming');
+      assert.equal(await server.stop('SIGTERM'), 0);
+      server = await serve();
+    }
+    assert.ok(underWay >= DRAINS, `only ${underWay} instances were under way at ${DRAINS} drains`);
+    await eventually(async () => assert.equal(await count('delivered'), INSTANCES, gateway.log()), 120_000);
+    assert.equal(scoredCount(), INSTANCES);
+    await gateway.stop();
+    const index = new InstanceIndex(foldersOf(join(folder, 'inbox')).index, Date.now);
+    const results = index.list().map(({ result }) => (JSON.parse(result!) as InstanceResult).frames);
+    index.close();
+    const [first] = results[0]!;
+    for (const [frame, ...more] of results) {
+      assert.equal(more.length, 0);
+      assert.deepEqual([frame!.imageScore, frame!.coverage], [first!.imageScore, first!.coverage]);
+      assert.deepEqual([frame!.coverage.failed, frame!.coverage.skipped], [0, 0]);
+    }
+    const { model, modelHash, maxFalsePositiveRate, threshold } = first!;
+    const expected = UIDS.map((uid) =>
+      resultUid(uid, 'report', model, modelHash, maxFalsePositiveRate, threshold),
+    );
+    // A report that was sent twice would be there twice.
+    assert.deepEqual(archive.received.map(({ sopInstanceUid }) => sopInstanceUid).sort(), expected.sort());
+  });
+});
