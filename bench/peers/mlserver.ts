@@ -22,20 +22,17 @@ export function measureMlServer(options: OpenInferenceOptions): Promise<OpenInfe
   const peer = installPeer('mlserver');
   return measureOpenInference(options, {
     variants: VARIANTS,
-    start: (variant, port) => start(peer, options, variant, port),
+    start: (variant, port, onnx) => start(peer, options, { variant, port, onnx }),
   });
 }
 
 async function start(
   peer: Peer,
-  { onnx, plan }: OpenInferenceOptions,
-  variant: Variant,
-  port: number,
+  { plan }: OpenInferenceOptions,
+  { variant, port, onnx }: { readonly variant: Variant; readonly port: number; readonly onnx: string },
 ): Promise<ChildProcess> {
   const folder = join(peer.work, 'server');
   mkdirSync(folder, { recursive: true });
-  const uri = join(folder, 'model.onnx');
-  writeFileSync(uri, onnx);
   const [http, metrics] = [await freePort(), await freePort()];
   const json = (name: string, value: unknown) => writeFileSync(join(folder, name), JSON.stringify(value));
   json('settings.json', {
@@ -52,7 +49,7 @@ async function start(
     implementation: 'salad_runtime.SaladRuntime',
     max_batch_size: variant.maxBatchSize,
     max_batch_time: variant.maxBatchTime,
-    parameters: { uri, extra: { threads: plan.serverCores } },
+    parameters: { uri: onnx, extra: { threads: plan.serverCores } },
   });
   const mlserver = join(dirname(peer.python), 'mlserver');
   const [program, args] = onCores(plan.server, mlserver, ['start', folder]);

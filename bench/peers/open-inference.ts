@@ -50,6 +50,7 @@ export interface OpenInferenceFigures {
 
 export interface OpenInferenceOptions {
   readonly bundle: Bundle;
+  /** The exported graph of the bundle. */
   readonly onnx: Uint8Array;
   /** Serves the bundle by the name `model`. */
   readonly salad: { readonly address: string; readonly pid: number };
@@ -63,8 +64,11 @@ export interface OpenInferenceOptions {
 /** A server to compare with; it serves the model `salad` with inputs `tiles` and `cells` and output `scores`. */
 export interface OpenInferenceServer {
   readonly variants: readonly Variant[];
-  /** @param port of its gRPC service, on 127.0.0.1 */
-  start(variant: Variant, port: number): ChildProcess | Promise<ChildProcess>;
+  /**
+   * @param port of its gRPC service, on 127.0.0.1
+   * @param onnx file of the exported graph
+   */
+  start(variant: Variant, port: number, onnx: string): ChildProcess | Promise<ChildProcess>;
 }
 
 export async function measureOpenInference(
@@ -73,12 +77,14 @@ export async function measureOpenInference(
 ): Promise<OpenInferenceFigures> {
   const client = installPeer('mlserver');
   writeImage(client, options.bundle);
+  const onnx = join(client.work, 'model.onnx');
+  writeFileSync(onnx, options.onnx);
   const variants: VariantFigures[] = [];
   for (const variant of server.variants) {
     const runs: ClientFigures[] = [];
     const own: ClientFigures[] = [];
     const port = await freePort();
-    const child = await server.start(variant, port);
+    const child = await server.start(variant, port, onnx);
     try {
       const other = { address: `127.0.0.1:${port}`, pid: child.pid ?? 0 };
       for (let repeat = 0; repeat < options.repeats; repeat++) {

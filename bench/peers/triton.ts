@@ -22,18 +22,32 @@ const VARIANTS: readonly Variant[] = [
 
 export function measureTriton(options: OpenInferenceOptions): Promise<OpenInferenceFigures> {
   const peer = installPeer('triton');
+  const packages = run(peer, 'import sysconfig; print(sysconfig.get_path("purelib"))');
+  const files = join(packages, 'pytriton/tritonserver');
+  const installed = { packages, files, backends: copyBackend(peer, files) };
   return measureOpenInference(options, {
     variants: VARIANTS,
-    start: (variant, port) => start(peer, options, variant, port),
+    start: (variant, port, onnx) =>
+      start(installed, options, port, writeRepository(peer, options, variant, onnx)),
   });
 }
 
-function start(peer: Peer, options: OpenInferenceOptions, variant: Variant, port: number): ChildProcess {
-  const packages = run(peer, 'import sysconfig; print(sysconfig.get_path("purelib"))');
-  const files = join(packages, 'pytriton/tritonserver');
-  const backends = copyBackend(peer, files);
-  const [program, args] = onCores(options.plan.server, join(files, 'bin/tritonserver'), [
-    `--model-repository=${writeRepository(peer, options, variant)}`,
+/** Folders. */
+interface Installed {
+  readonly packages: string;
+  /** Of the server. */
+  readonly files: string;
+  readonly backends: string;
+}
+
+function start(
+  { packages, files, backends }: Installed,
+  { plan }: OpenInferenceOptions,
+  port: number,
+  repository: string,
+): ChildProcess {
+  const [program, args] = onCores(plan.server, join(files, 'bin/tritonserver'), [
+    `--model-repository=${repository}`,
     `--backend-directory=${backends}`,
     ...['--grpc-address=127.0.0.1', `--grpc-port=${port}`, '--allow-http=false', '--allow-metrics=false'],
   ]);
@@ -67,13 +81,12 @@ function copyBackend(peer: Peer, files: string): string {
 
 function writeRepository(
   peer: Peer,
-  { bundle, onnx, plan }: OpenInferenceOptions,
+  { bundle, plan }: OpenInferenceOptions,
   { maxBatchSize, maxBatchTime }: Variant,
+  onnx: string,
 ): string {
   const repository = join(peer.work, 'models');
   mkdirSync(join(repository, 'salad/1'), { recursive: true });
-  const file = join(peer.work, 'model.onnx');
-  writeFileSync(file, onnx);
   copyFileSync(join(peer.sources, 'model.py'), join(repository, 'salad/1/model.py'));
   const { tileHeight, tileWidth, patchesPerTile } = bundle.geometry;
   const tensor = (name: string, type: string, dims: readonly number[]) =>
@@ -88,7 +101,7 @@ function writeRepository(
     `input [ ${tensor('tiles', 'UINT8', [tileHeight, tileWidth, 1])}, ${tensor('cells', 'INT64', [patchesPerTile])} ]`,
     `output [ ${tensor('scores', 'FP32', [patchesPerTile])} ]`,
     'instance_group [ { kind: KIND_CPU count: 1 } ]',
-    parameter('onnx', file),
+    parameter('onnx', onnx),
     parameter('threads', String(plan.serverCores)),
   ];
   writeFileSync(join(repository, 'salad/config.pbtxt'), `${config.join('\n')}\n`);

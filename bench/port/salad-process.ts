@@ -1,11 +1,14 @@
 /**
  * A server of this package with the engine of `instant-worker.ts`: `node salad-process.js MODELS [PROFILE]`. Where
- * PROFILE names a file, SIGUSR2 starts a CPU profile of the main thread, and the end of the server writes it there.
+ * PROFILE names a file, SIGUSR2 starts a CPU profile of the main thread, and the end of the server writes it there. With
+ * SALAD_BENCH_OPEN_INFERENCE=off it has everything but the Open Inference Protocol.
  */
 import { writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { fileURLToPath } from 'node:url';
+import { Server } from '@grpc/grpc-js';
 import { loadConfig } from '../../src/config/load.js';
+import { OPEN_INFERENCE_SERVICE } from '../../src/server/handlers/open-inference.js';
 import { startProcesses } from '../../src/server/processes/processes.js';
 import { startServer } from '../../src/server/server.js';
 import { createLogger } from '../../src/telemetry/logger.js';
@@ -20,6 +23,13 @@ const config = await loadConfig({ flags });
 const environment = process.env;
 const count = Number(environment['SALAD_BENCH_PROCESSES'] ?? 1);
 const logger = createLogger(config);
+// Servers have no setting for it: users would gain nothing, as `unused-protocol.ts` shows.
+if (environment['SALAD_BENCH_OPEN_INFERENCE'] === 'off') {
+  const { addService } = Server.prototype;
+  Server.prototype.addService = function (service, handlers) {
+    if (service !== OPEN_INFERENCE_SERVICE) addService.call(this, service, handlers);
+  };
+}
 const server =
   count === 1
     ? await startServer(config, { workerEntry, logger })

@@ -3,13 +3,14 @@ import { join } from 'node:path';
 import { runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { readBundle } from '../../src/bundle/bundle.js';
-import { packageRoot, shippedModels } from '../../src/util/package-root.js';
+import { shippedModels } from '../../src/util/package-root.js';
 import { serverProcesses } from '../support/child-processes.js';
 import { median, spread } from '../support/figures.js';
-import { NO_QUEUE_LIMIT, type ServerProcess, startProcess, startSalad } from '../support/server-process.js';
+import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
 import { PortClient } from './client.js';
 import type { InputForm } from './input-forms.js';
+import { startInstant } from './instant-server.js';
 import { threadTime } from './thread-time.js';
 
 /** Connections, half of them to each of two processes. */
@@ -34,7 +35,7 @@ export async function measureTwoProcesses(options: TwoProcessesOptions): Promise
  * does not depend on how many cores are left for the clients. The engine answers at once.
  */
 async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
-  const [one, two] = await Promise.all([startInstant(1, cores), startInstant(2, cores)]);
+  const [one, two] = await Promise.all([startInstant(cores), startInstant(cores, { processes: 2 })]);
   try {
     for (const server of [one, two]) await run(form, server, quick ? 500 : 6000);
     const runs: { one: PortRun; two: PortRun }[] = [];
@@ -59,16 +60,6 @@ async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
 interface PortRun {
   readonly perSecond: number;
   readonly perBusySecond: number;
-}
-
-function startInstant(processes: number, cores: string): Promise<ServerProcess> {
-  const program = join(packageRoot(), 'dist/bench/port/salad-process.js');
-  const environment = {
-    ...NO_QUEUE_LIMIT,
-    SALAD_LOG_LEVEL: 'warn',
-    SALAD_BENCH_PROCESSES: String(processes),
-  };
-  return startProcess(process.execPath, [program, shippedModels()], cores, environment);
 }
 
 async function run(form: InputForm, server: ServerProcess, durationMs: number): Promise<PortRun> {

@@ -1,7 +1,7 @@
 /**
  * Suite `port`: what one image costs at the port. A server whose engine answers at once is compared with a bare grpc-js
- * server that takes the same requests and sends the same answers, alternately, for every input form; and two server
- * processes with one.
+ * server that takes the same requests and sends the same answers, alternately, for every input form; two server
+ * processes with one; and a server with one without the Open Inference Protocol, which no call uses.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,13 +10,15 @@ import { readBundle } from '../../src/bundle/bundle.js';
 import { packageRoot, shippedModels } from '../../src/util/package-root.js';
 import { PortClient } from '../port/client.js';
 import { type InputForm, inputForms, type RecordedAnswers } from '../port/input-forms.js';
+import { startInstant } from '../port/instant-server.js';
 import { callTree, type Profile } from '../port/profile.js';
 import { threadTime } from '../port/thread-time.js';
 import { measureTwoProcesses } from '../port/two-processes.js';
+import { measureUnusedProtocol } from '../port/unused-protocol.js';
 import { planCores, withCores } from '../support/cores.js';
 import { median, spread } from '../support/figures.js';
 import type { BenchOptions } from '../support/options.js';
-import { NO_QUEUE_LIMIT, type ServerProcess, startProcess } from '../support/server-process.js';
+import { type ServerProcess, startProcess } from '../support/server-process.js';
 import { phantomPixels } from '../support/workload.js';
 
 const MODEL = 'phantom';
@@ -43,7 +45,8 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
     let bare: ServerProcess | undefined;
     try {
       writeFileSync(file, JSON.stringify(await record(salad, forms)));
-      bare = await startProcess(process.execPath, [program('grpc-process.js'), file], plan.server);
+      const program = join(packageRoot(), 'dist/bench/port/grpc-process.js');
+      bare = await startProcess(process.execPath, [program, file], plan.server);
       const figures: Record<string, InputFormFigures> = {};
       for (const form of forms) figures[form.name] = await compare(form, salad, bare, quick);
       const mainForm = forms.find(({ name }) => name === MAIN_FORM);
@@ -54,6 +57,8 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
         doors: figures,
         ...(mainForm &&
           (await measureTwoProcesses({ model: MODEL, form: mainForm, cores: plan.server, quick }))),
+        unusedOpenInference:
+          mainForm && (await measureUnusedProtocol({ form: mainForm, cores: plan.server, quick })),
         profile: mainForm && (await profile(mainForm, join(scratch, 'port.cpuprofile'), plan.server, quick)),
       };
     } finally {
@@ -61,14 +66,6 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
       rmSync(scratch, { recursive: true });
     }
   });
-}
-
-const program = (name: string) => join(packageRoot(), 'dist/bench/port', name);
-
-/** @param profile file for a CPU profile; absent: none */
-function startInstant(cores: string, profile?: string): Promise<ServerProcess> {
-  const args = [program('salad-process.js'), shippedModels(), ...(profile === undefined ? [] : [profile])];
-  return startProcess(process.execPath, args, cores, { ...NO_QUEUE_LIMIT, SALAD_LOG_LEVEL: 'warn' });
 }
 
 /**
@@ -81,7 +78,7 @@ async function profile(
   cores: string,
   quick: boolean,
 ): Promise<readonly string[]> {
-  const server = await startInstant(cores, file);
+  const server = await startInstant(cores, { profile: file });
   try {
     await measure(form, server, quick ? 500 : 5000);
     process.kill(server.pid, 'SIGUSR2');

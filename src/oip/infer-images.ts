@@ -12,13 +12,16 @@ import { forEachImage } from './batch.js';
 import type { OutputTensor } from './encoded-tensor.js';
 import { headerOf, type RequestedImages, requestedImages } from './image-inputs.js';
 import type { InputTensor, Reservations } from './input-tensors.js';
-import { ImageOutputs, needsOf, type OutputNeeds } from './output-tensors.js';
+import { ImageOutputs, needsOf, OUTPUT_COPIES, type OutputNeeds } from './output-tensors.js';
 import type { RequestSettings } from './parameters.js';
 import { InferFacts } from './response.js';
 import type { ModelView } from './views.js';
 
 export interface ImageContext extends WireImageContext {
+  /** Until the request is answered. */
   readonly reservations: Reservations;
+  /** Until the answer is sent. */
+  readonly answer: Reservations;
   /** @param model its key */
   readonly startTrace: (model: string) => AcquisitionTrace;
 }
@@ -31,8 +34,6 @@ export interface InferResult {
 
 /** Enough that images of one tile fill the batches of a few workers. */
 const IMAGES_AT_ONCE = 8;
-/** An output while it is made, and in the answer. */
-const OUTPUT_COPIES = 2;
 
 const MAPS = {
   none: AnomalyMapFormat.ANOMALY_MAP_FORMAT_NONE,
@@ -49,10 +50,10 @@ export async function inferImages(
   context: ImageContext,
 ): Promise<InferResult> {
   const { model } = view;
-  const { reservations, signal } = context;
+  const { answer, signal } = context;
   const needs = needsOf(names, model);
   const images = await requestedImages(tensor!, view, settings, context);
-  reservations.reserve(OUTPUT_COPIES * images.count * needs.bytes);
+  answer.reserve(OUTPUT_COPIES * images.count * needs.bytes);
   const header = headerOf(view, settings, images, optionsOf(needs, settings, view));
   const outputs = new ImageOutputs(names, model, images.count);
   const facts = new InferFacts(images.count);

@@ -13,6 +13,7 @@ import {
   shapeError,
   unitFloats,
 } from './input-tensors.js';
+import { OUTPUT_COPIES } from './output-tensors.js';
 import type { RequestSettings } from './parameters.js';
 import { InferFacts } from './response.js';
 import type { ModelView } from './views.js';
@@ -26,8 +27,9 @@ export async function inferTiles(
   context: ImageContext,
 ): Promise<InferResult> {
   const { model } = view;
-  const { signal, peer, deadline } = context;
+  const { signal, peer, deadline, answer } = context;
   const count = tileCount(tile!, position!, view);
+  answer.reserve(OUTPUT_COPIES * count * model.geometry.patchesPerTile * Float32Array.BYTES_PER_ELEMENT);
   const facts = new InferFacts(count);
   const trace = context.startTrace(model.key);
   try {

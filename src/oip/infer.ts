@@ -14,11 +14,17 @@ import { type InferFacts, responseOf } from './response.js';
 import type { Statistics } from './statistics.js';
 import { findView, type ModelSource, type ModelView, outputsOf, SCORE } from './views.js';
 
-export interface InferContext extends Omit<ImageContext, 'reservations' | 'signal' | 'deadline'> {
+export interface InferContext extends Omit<ImageContext, 'reservations' | 'answer' | 'signal' | 'deadline'> {
   readonly models: ModelSource;
   readonly statistics: Statistics;
   /** Of the call, in ms of the batcher's clock; Infinity without one. */
   readonly deadline: (model: ServedModel) => number;
+}
+
+export interface Answer {
+  readonly response: ModelInferResponse;
+  /** Must be called when the response is sent, or will never be: its memory is reserved until then. */
+  readonly release: () => void;
 }
 
 export interface RequestedOutput {
@@ -36,15 +42,15 @@ export async function infer(
   context: InferContext,
   signal: AbortSignal,
   isStream: boolean,
-): Promise<ModelInferResponse> {
+): Promise<Answer> {
   const view = findView(context.models, request.modelName, request.modelVersion);
   const { name, version } = view.model;
   const lease = context.models.acquire(name, version);
   const record = context.statistics.start(view);
   try {
-    const { response, facts } = await inferView(request, view, context, signal, isStream);
+    const { facts, ...answer } = await inferView(request, view, context, signal, isStream);
     record.succeeded(facts);
-    return response;
+    return answer;
   } catch (error) {
     record.failed();
     throw error;
@@ -59,22 +65,27 @@ async function inferView(
   context: InferContext,
   signal: AbortSignal,
   isStream: boolean,
-): Promise<{ readonly response: ModelInferResponse; readonly facts: InferFacts }> {
+): Promise<Answer & { readonly facts: InferFacts }> {
   const { model } = view;
   const settings = readSettings(request.parameters, view.view === 'tiles' ? 'tiles' : 'image');
   const requested = requestedOutputs(request, view);
   const tensors = inputTensors(request, view);
   const reservations = new Reservations(model.budget, context.peer);
+  const answer = new Reservations(model.budget, context.peer);
   const limited = limitTime(signal, settings.timeoutMs);
   const timeoutAt = model.batcher.now() + (settings.timeoutMs ?? Number.POSITIVE_INFINITY);
   const deadline = Math.min(context.deadline(model), timeoutAt);
-  const own = { ...context, reservations, signal: limited.signal, deadline };
+  const own = { ...context, reservations, answer, signal: limited.signal, deadline };
   try {
     const names = requested.map(({ name }) => name);
     const run = view.view === 'tiles' ? inferTiles : inferImages;
     const { outputs, facts } = await run(tensors, view, settings, names, own);
     const isFinal = isStream && settings.marksFinalResponse;
-    return { response: responseOf(request, view, labelled(outputs, requested), facts, isFinal), facts };
+    const response = responseOf(request, view, labelled(outputs, requested), facts, isFinal);
+    return { response, facts, release: () => answer.release() };
+  } catch (error) {
+    answer.release();
+    throw error;
   } finally {
     limited.stop();
     reservations.release();

@@ -43,6 +43,9 @@ const COLUMNS: Readonly<Record<string, ColumnBuilder>> = {
 const MAP_BYTES = 4 * MAP_SIDE_MAX ** 2;
 const PATCH_COLUMNS = ['patch_scores', 'patch_z', 'patch_p_values'];
 
+/** An output while it is made, and in the answer. */
+export const OUTPUT_COPIES = 2;
+
 /** What an acquisition has to answer for some outputs. */
 export interface OutputNeeds {
   readonly patchScores: boolean;

@@ -33,18 +33,17 @@ export class ResponseWriter<T> {
   }
 
   /**
-   * @param isLast settles only when all messages have been sent, because their memory is reserved by the acquisition until
-   *   then
+   * @param untilSent settles only when all messages have been sent, because their memory is reserved until then
    * @throws SaladError CANCELLED where the signal aborts first, IDLE_TIMEOUT where the client reads nothing
    */
-  async write(message: T, isLast = false): Promise<void> {
+  async write(message: T, untilSent = false): Promise<void> {
     this.inFlight += 1;
     this.call.write(message, () => {
       this.inFlight -= 1;
       this.stallTimer?.refresh();
       this.room.open();
     });
-    const waitingMax = isLast ? 0 : IN_FLIGHT_MAX - 1;
+    const waitingMax = untilSent ? 0 : IN_FLIGHT_MAX - 1;
     if (this.inFlight > waitingMax && !this.signal.aborted) await this.waitUntilInFlight(waitingMax);
     if (this.signal.aborted) throw new SaladError('CANCELLED', 'the call ended');
   }

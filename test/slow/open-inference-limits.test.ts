@@ -8,14 +8,16 @@ import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { makeApiKey } from '../../src/auth/api-keys.js';
-import type {
-  GRPCInferenceServiceClient,
-  ModelStreamInferResponse,
+import {
+  type GRPCInferenceServiceClient,
+  ModelInferRequest,
+  type ModelStreamInferResponse,
 } from '../../src/gen/inference/grpc_service.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { eventually } from '../support/eventually.js';
 import { refusal } from '../support/grpc-client.js';
 import { call, connectInference, infer, inferRequest, numbers } from '../support/open-inference.js';
+import { connectRaw, endOf, frame, openRaw } from '../support/raw-grpc.js';
 import { writeSmallBundle } from '../support/small-bundle.js';
 import { type ModelsFolder, smallImage, smallModels, startSmall } from '../support/small-server.js';
 
@@ -236,6 +238,38 @@ describe('the Open Inference Protocol at the limits of the server', function () 
     // Nor is what a single image needs ever refused with a retry that cannot help.
     assert.equal(budget.open, 0);
   });
+
+  for (const method of ['ModelInfer', 'ModelStreamInfer']) {
+    it(`keeps the memory of an answer reserved until it is read or given up: ${method}`, async () => {
+      const { registry, address } = await start();
+      const side = 512;
+      const request = inferRequest({
+        model: 'small',
+        inputs: [
+          {
+            ...{ datatype: 'UINT8', shape: [1, side, side, 1] },
+            data: Uint8Array.from({ length: side * side }, (_, index) => index % 251),
+          },
+        ],
+        outputs: ['anomaly_map'],
+      });
+      const message = frame(ModelInferRequest.encode(request).finish());
+      // The map has 1 MiB.
+      const session = await connectRaw(address, { windowBytes: 1000 });
+      const unread = async () => {
+        const stream = openRaw(session, `/inference.GRPCInferenceService/${method}`);
+        stream.end(message);
+        await once(stream, 'response');
+        assert.ok(registry.budget.bytes > 4 * side * side, `${registry.budget.bytes} bytes are reserved`);
+        return stream;
+      };
+      assert.equal((await endOf(await unread())).status, 0);
+      await eventually(() => assert.equal(registry.budget.bytes, 0));
+      (await unread()).destroy();
+      await eventually(() => assert.equal(registry.budget.bytes, 0));
+      session.destroy();
+    });
+  }
 
   it('stops all images of a cancelled batch: no tile starts after those in flight', async () => {
     const { registry } = await start({ maxBatchSize: 4 }, slow);

@@ -47,12 +47,17 @@ type caseMessage struct {
 	Retry                    *bool
 	MaxReceiveBytes          int
 	Do, Encoded, Samples     string
-	Leave                    string
+	Leave, Pause             string
 	Header, Also             json.RawMessage
 	Display, Once            bool
 	Chunks                   []chunkCase
 	FailAfter, HoldAfter     *int
 	Parallel                 int
+}
+
+// hasMore tells whether an acquisition more runs at the same time.
+func (asked *caseMessage) hasMore() bool {
+	return asked.Also != nil && asked.Pause == ""
 }
 
 type outcome map[string]any
@@ -79,7 +84,7 @@ func carryOut(asked *caseMessage) outcome {
 	}
 	defer client.Close()
 	outcomes := together(client, asked)
-	if asked.Also != nil {
+	if asked.hasMore() {
 		last := len(outcomes) - 1
 		outcomes[0]["also"] = outcomes[last]["result"]
 		outcomes = outcomes[:last]
@@ -100,7 +105,7 @@ func together(client *salad.Client, asked *caseMessage) []outcome {
 	for range max(1, asked.Parallel) {
 		all = append(all, asked)
 	}
-	if asked.Also != nil {
+	if asked.hasMore() {
 		also := *asked
 		also.Header = asked.Also
 		all = append(all, &also)
@@ -175,6 +180,8 @@ func once(client *salad.Client, asked *caseMessage) outcome {
 	var result *salad.Result
 	var err error
 	switch {
+	case asked.Pause != "":
+		return paused(ctx, client, asked, header)
 	case asked.Encoded != "":
 		result, err = client.ScoreImage(ctx, header, read(asked.Encoded), onRetry)
 	case asked.Leave == "first" || asked.Leave == "last":
@@ -201,6 +208,39 @@ func once(client *salad.Client, asked *caseMessage) outcome {
 		return failed(err, retries)
 	}
 	return outcome{"retries": retries, "result": resultOf(result)}
+}
+
+// paused reads no event after the first until the pause is over and another acquisition of the client has ended.
+func paused(ctx context.Context, client *salad.Client, asked *caseMessage, header *saladv1.AcquisitionHeader) outcome {
+	var events []string
+	var other outcome
+	patches := 0
+	result, err := client.Score(ctx, header, sourceOf(asked, header), salad.OnEvent(func(event salad.Event) {
+		patches += len(event.Patches)
+		if kind := kindOf(event); len(events) == 0 || events[len(events)-1] != kind {
+			events = append(events, kind)
+		}
+		if other == nil {
+			read(asked.Pause)
+			more := *asked
+			more.Pause, more.Header = "", asked.Also
+			other = once(client, &more)
+		}
+	}))
+	if err != nil {
+		return failed(err, 0)
+	}
+	return outcome{"events": events, "patches": patches, "result": resultOf(result), "also": other["result"]}
+}
+
+func kindOf(event salad.Event) string {
+	switch {
+	case event.Accepted != nil:
+		return "accepted"
+	case event.Aggregate != nil:
+		return "aggregate"
+	}
+	return "patches"
 }
 
 func sourceOf(asked *caseMessage, header *saladv1.AcquisitionHeader) salad.Source {

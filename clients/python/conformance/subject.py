@@ -18,6 +18,7 @@ from typing import Any, Optional
 import numpy as np
 
 import salad_client as salad
+from salad_client._image import Collector
 
 Case = dict[str, Any]
 
@@ -201,6 +202,8 @@ def sync_once(client: salad.SaladClient, case: Case) -> Case:
             return {"health": client.health() or ""}
         if case.get("do") == "models":
             return models_of(client.models())
+        if "pause" in case:
+            return sync_paused(client, case)
         if "encoded" in case:
             result = client.score(case["encoded"], case["header"]["model"]["name"], on_retry=on_retry, acquisition_id="conformance")
         elif "leave" in case:
@@ -212,6 +215,36 @@ def sync_once(client: salad.SaladClient, case: Case) -> Case:
         return {"retries": retries[0], **error_of(error)}
     finally:
         over.set()
+
+
+def sync_paused(client: salad.SaladClient, case: Case) -> Case:
+    """Reads no event after the first until the pause is over and another acquisition of the client has ended."""
+    events: list[salad.Event] = []
+    others: list[Case] = []
+
+    def on_event(event: salad.Event) -> None:
+        events.append(event)
+        if len(events) == 1:
+            Path(case["pause"]).read_bytes()
+            others.append(sync_once(client, other_of(case)))
+
+    source = source_of(case, threading.Event())
+    return paused(events, client.score_acquisition(header_of(case), source, on_event=on_event), others[0])
+
+
+def other_of(case: Case) -> Case:
+    """The acquisition more that is scored during a pause."""
+    return {key: value for key, value in case.items() if key != "pause"} | {"header": case["also"]}
+
+
+def paused(events: list[salad.Event], result: salad.Result, other: Case) -> Case:
+    kinds = [type(event).__name__.lower() for event in events]
+    return {
+        "events": [kind for index, kind in enumerate(kinds) if index == 0 or kind != kinds[index - 1]],
+        "patches": sum(len(event.patches) for event in events if isinstance(event, salad.Patches)),
+        "result": result_of(result),
+        "also": other.get("result"),
+    }
 
 
 def sync_left(case: Case, events: Any) -> Case:
@@ -235,6 +268,8 @@ async def aio_once(client: salad.AsyncSaladClient, case: Case) -> Case:
             return {"health": await client.health() or ""}
         if case.get("do") == "models":
             return models_of(await client.models())
+        if "pause" in case:
+            return await aio_paused(client, case)
         if "encoded" in case:
             model = case["header"]["model"]["name"]
             result = await client.score(case["encoded"], model, on_retry=on_retry, acquisition_id="conformance")
@@ -258,6 +293,21 @@ async def begun_and_cancelled(scoring: Coroutine[Any, Any, salad.Result]) -> sal
     return await task
 
 
+async def aio_paused(client: salad.AsyncSaladClient, case: Case) -> Case:
+    """As ``sync_paused``. A listener of ``score_acquisition`` cannot wait without the event loop: it reads a stream."""
+    events: list[salad.Event] = []
+    collector = Collector(None)
+    other: Case = {}
+    async for event in client.stream(header_of(case), async_source_of(case)):
+        events.append(event)
+        collector.take(event)
+        if len(events) == 1:
+            await asyncio.get_running_loop().run_in_executor(None, Path(case["pause"]).read_bytes)
+            other = await aio_once(client, other_of(case))
+    result = collector.result()
+    return {"raised": "no aggregate"} if result is None else paused(events, result, other)
+
+
 async def aio_left(case: Case, events: Any) -> Case:
     try:
         async for event in events:
@@ -270,7 +320,11 @@ async def aio_left(case: Case, events: Any) -> Case:
 
 def together(case: Case) -> list[Case]:
     """The acquisitions of a case at the same time; the one more comes last."""
-    return [case] * case.get("parallel", 1) + ([{**case, "header": case["also"]}] if "also" in case else [])
+    return [case] * case.get("parallel", 1) + ([{**case, "header": case["also"]}] if has_more(case) else [])
+
+
+def has_more(case: Case) -> bool:
+    return "also" in case and "pause" not in case
 
 
 def sync_case(case: Case) -> list[Case]:
@@ -285,7 +339,7 @@ async def aio_case(case: Case) -> list[Case]:
 
 
 def answer(case: Case, outcomes: list[Case]) -> None:
-    also = {"also": outcomes.pop().get("result")} if "also" in case else {}
+    also = {"also": outcomes.pop().get("result")} if has_more(case) else {}
     alike = len({json.dumps(outcome) for outcome in outcomes}) == 1
     outcome = outcomes[0] if alike else {"raised": "outcomes differ"}
     print(json.dumps({"name": case["name"], **outcome, **also}), flush=True)

@@ -46,20 +46,25 @@ export function openInferenceHandlers(context: OpenInferenceContext): UntypedSer
     void calls.serve(call, async (signal) => {
       context.registry.budget.refuseWhenFull();
       const own = inferContext(context, statistics, call);
-      const response = await infer(call.request, own, signal, false);
-      const writer = new ResponseWriter<ModelInferResponse>(call, signal, config.idleTimeoutMs);
-      await writer.write(response, true);
+      const { response, release } = await infer(call.request, own, signal, false);
+      try {
+        const writer = new ResponseWriter<ModelInferResponse>(call, signal, config.idleTimeoutMs);
+        await writer.write(response, true);
+      } finally {
+        release();
+      }
     });
   };
   const modelStreamInfer: handleBidiStreamingCall<InferRequest, ModelStreamInferResponse> = (call) => {
     void calls.serve(call, async (signal) => {
       const own = inferContext(context, statistics, call);
-      const answer = async (request: InferRequest): Promise<ModelStreamInferResponse> => {
+      const answer = async (request: InferRequest): Promise<StreamAnswer> => {
         try {
-          return { errorMessage: '', inferResponse: await infer(request, own, signal, true) };
+          const { response, release } = await infer(request, own, signal, true);
+          return { response: { errorMessage: '', inferResponse: response }, release };
         } catch (error) {
           if (signal.aborted) throw signal.reason;
-          return failedResponse(request, error, context);
+          return { response: failedResponse(request, error, context), release: () => {} };
         }
       };
       await answerStream(call, context, signal, answer);
@@ -87,6 +92,12 @@ type InferStream = StreamingCall &
   WritableCall<ModelStreamInferResponse> &
   Parameters<typeof readRequests<InferRequest>>[0];
 
+interface StreamAnswer {
+  readonly response: ModelStreamInferResponse;
+  /** As that of `Answer`. */
+  readonly release: () => void;
+}
+
 /**
  * Scores the requests of a stream, a few at a time, and answers in their order. Ends with the client's half of the
  * stream; in a drain, with DRAINING once what was begun is answered.
@@ -96,7 +107,7 @@ async function answerStream(
   call: InferStream,
   { config, calls }: OpenInferenceContext,
   signal: AbortSignal,
-  answer: (request: InferRequest) => Promise<ModelStreamInferResponse>,
+  answer: (request: InferRequest) => Promise<StreamAnswer>,
 ): Promise<void> {
   const reading = new AbortController();
   const stopReading = () => reading.abort(READING_ENDED);
@@ -119,19 +130,14 @@ async function answerStream(
   try {
     for await (const request of requests) {
       unanswered.add(request);
-      const response = answer(request);
+      const answered = answer(request);
       // The failure is written in its turn, after the answers of earlier requests; reading stops at once.
-      response.catch(stopReading);
-      written = Promise.allSettled([written, response])
-        .then(async ([before]) => {
-          if (before.status === 'rejected') throw before.reason;
-          await writer.write(await response);
-        })
-        .finally(() => {
-          unanswered.delete(request);
-          messageProcessed(request);
-          room.open();
-        });
+      answered.catch(stopReading);
+      written = writeInTurn(writer, written, answered).finally(() => {
+        unanswered.delete(request);
+        messageProcessed(request);
+        room.open();
+      });
       written.catch(stopReading);
       while (unanswered.size >= REQUESTS_AT_ONCE) await room.wait();
     }
@@ -141,6 +147,22 @@ async function answerStream(
     stopReading();
     signal.removeEventListener('abort', stopReading);
     calls.drainSignal.removeEventListener('abort', stopReading);
+  }
+}
+
+/** Writes an answer after the earlier ones. @throws what ended an earlier one, the answer or the call */
+async function writeInTurn(
+  writer: ResponseWriter<ModelStreamInferResponse>,
+  earlier: Promise<void>,
+  answered: Promise<StreamAnswer>,
+): Promise<void> {
+  const [before, own] = await Promise.allSettled([earlier, answered]);
+  try {
+    if (before.status === 'rejected') throw before.reason;
+    if (own.status === 'rejected') throw own.reason;
+    await writer.write(own.value.response, true);
+  } finally {
+    if (own.status === 'fulfilled') own.value.release();
   }
 }
 

@@ -17,6 +17,8 @@ import tritonclient.grpc as grpcclient
 from google.rpc import error_details_pb2, status_pb2
 from tritonclient.utils import InferenceServerException
 
+# As in protocol.ts.
+STREAMED_REQUESTS = 24
 OUTPUTS = ["image_score", "p_value", "decision", "patch_scores", "patch_z", "coverage"]
 
 
@@ -112,6 +114,44 @@ def read_detail(packed, details):
         details["retryAfterMs"] = retry.retry_delay.ToMilliseconds()
 
 
+def request_of(case):
+    header = case["header"]
+    return {
+        "model_name": header["model"]["name"],
+        "inputs": [tensor_of(case)],
+        "model_version": str(header["model"].get("version", "")),
+        "outputs": outputs_of(header.get("options", {})),
+        "parameters": parameters_of(header),
+    }
+
+
+def streamed(client, case):
+    """Requests of one stream; reads no answer after the first until the pause is over and another request has ended."""
+    answers, others = [], []
+
+    def on_answer(result, error):
+        answers.append((result, error))
+        if len(answers) == 1:
+            pathlib.Path(case["pause"]).read_bytes()
+            other = {key: value for key, value in case.items() if key != "pause"}
+            others.append(once(client, {**other, "header": case["also"]}))
+
+    client.start_stream(on_answer)
+    request = request_of(case)
+    for number in range(STREAMED_REQUESTS):
+        client.async_stream_infer(**request, request_id=str(number))
+    # Waits for all answers.
+    client.stop_stream()
+    for _, error in answers:
+        if error is not None:
+            raise error
+    results = [result_of(case, answer) for answer, _ in answers]
+    events = [result.pop("acquisitionId") for result in results]
+    if any(result != results[0] for result in results):
+        return {"raised": "answers differ"}
+    return {"retries": 0, "events": events, "result": results[0], "also": others[0].get("result")}
+
+
 def once(client, case):
     headers = {}
     if "apiKey" in case:
@@ -123,15 +163,12 @@ def once(client, case):
     if case.get("do") == "models":
         index = client.get_model_repository_index(headers=headers).models
         return {"models": [f"{model.name}@{model.version}" for model in index if "." not in model.name]}
-    header = case["header"]
     try:
+        if "pause" in case:
+            return streamed(client, case)
         answer = client.infer(
-            header["model"]["name"],
-            [tensor_of(case)],
-            model_version=str(header["model"].get("version", "")),
-            outputs=outputs_of(header.get("options", {})),
-            request_id=header.get("acquisitionId", "conformance"),
-            parameters=parameters_of(header),
+            **request_of(case),
+            request_id=case["header"].get("acquisitionId", "conformance"),
             headers=headers,
             client_timeout=case.get("timeoutMs", 30_000) / 1000,
         )
@@ -147,10 +184,11 @@ def answer_of(case):
         tls = {"ssl": True, "root_certificates": authority.name} if "ca" in case else {}
         with grpcclient.InferenceServerClient(case["target"], **tls) as client:
             cases = [case] * case.get("parallel", 1)
-            cases += [{**case, "header": case["also"]}] if "also" in case else []
+            has_more = "also" in case and "pause" not in case
+            cases += [{**case, "header": case["also"]}] if has_more else []
             with ThreadPoolExecutor(len(cases)) as pool:
                 outcomes = list(pool.map(lambda one: once(client, one), cases))
-    also = {"also": outcomes.pop().get("result")} if "also" in case else {}
+    also = {"also": outcomes.pop().get("result")} if has_more else {}
     alike = len({json.dumps(outcome) for outcome in outcomes}) == 1
     return {"name": case["name"], **(outcomes[0] if alike else {"raised": "outcomes differ"}), **also}
 

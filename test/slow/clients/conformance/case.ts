@@ -15,6 +15,8 @@ import type { SubjectName } from './subjects.js';
  *   an acquisition of another client as long as the case lasts. `replaced`: in the middle it drains without time to finish,
  *   and another server starts on its address.
  * - `killed`: in the middle the process of the server ends, and another one starts on its address.
+ * - `unread`: after its first event the client under test pauses. Meanwhile other clients score, and the memory that the
+ *   server holds for it is measured.
  */
 export type Fault =
   | 'reset'
@@ -24,10 +26,11 @@ export type Fault =
   | 'drained'
   | 'draining'
   | 'replaced'
-  | 'killed';
+  | 'killed'
+  | 'unread';
 /**
  * Which server: settings, or what it asks of its callers. `short` takes messages of 64 KiB; `single` admits one
- * acquisition, `quota` one of each caller.
+ * acquisition, `quota` one of each caller; `narrow` has a small window for what it receives.
  */
 export type Place =
   | 'plain'
@@ -38,13 +41,14 @@ export type Place =
   | 'short'
   | 'single'
   | 'quota'
+  | 'narrow'
   | 'newer';
 
 export interface Case {
   readonly name: string;
   readonly place: Place;
   readonly fault?: Fault;
-  readonly ask: Omit<CaseMessage, 'name' | 'target' | 'samples' | 'encoded'>;
+  readonly ask: Omit<CaseMessage, 'name' | 'target' | 'samples' | 'encoded' | 'pause'>;
   readonly samples?: Uint8Array;
   readonly encoded?: Uint8Array;
   /** Equal to what a client made of the .proto files alone gets for these samples and this header, sent as rows. */
@@ -60,7 +64,7 @@ export interface Case {
    * The Open Inference Protocol can express the case, too: tritonclient gets it, and is expected to do the same, but for
    * what is said here.
    */
-  readonly openInference?: Partial<Pick<Case, 'result' | 'error'>>;
+  readonly openInference?: Partial<Pick<Case, 'result' | 'error' | 'outcome'>>;
   /** Retries: so many, or at least one. */
   readonly retries?: number | 'some';
   /** It lasts at least so long, because the client waits as the server asked. */
@@ -121,6 +125,16 @@ export const large = {
   place: 'plain',
   samples: blocks(9, LARGE.rows, LARGE.columns),
   ask: { header: header(LARGE), chunks: rowChunks(50, LARGE.rows, 2 * LARGE.columns), timeoutMs: 60_000 },
+} as const;
+/** An image whose map has 1 MiB: more than a client takes before it is read. */
+const WIDE = { rows: 512, columns: 512 };
+export const wide = {
+  samples: Uint8Array.from(
+    new Uint16Array(blocks(12, WIDE.rows, WIDE.columns).buffer),
+    (value) => value >> 4,
+  ),
+  chunks: rowChunks(64, WIDE.rows, WIDE.columns),
+  image: WIDE,
 } as const;
 export const image = eight(3);
 export const chunks = rowChunks(8);

@@ -11,6 +11,8 @@ import type { KillableServer } from './killable-server.js';
 export interface Target {
   readonly address: string;
   readonly credentials: Credentials;
+  /** The pipe of a case with a pause. */
+  readonly pause?: string;
   /** Waits until the server holds nothing for the client under test. @throws Error where the fault has not come about */
   idle(): Promise<void>;
   close(): Promise<void>;

@@ -1,5 +1,6 @@
 /** Sources that fail, callers that leave, connections that break, credentials, and servers that are full, slow or newer. */
-import { type Case, chunks, header, large, plain } from './case.js';
+import { type Case, chunks, header, large, plain, wide } from './case.js';
+import { STREAMED_REQUESTS } from './protocol.js';
 
 export const LIFE: readonly Case[] = [
   ...[0, 1, 8].map(
@@ -47,6 +48,22 @@ export const LIFE: readonly Case[] = [
     ask: { header: header(), chunks, holdAfter: 2 },
     error: { status: 'DEADLINE_EXCEEDED', reason: 'IDLE_TIMEOUT' },
     retries: 1,
+  },
+  {
+    name: 'a slow reader',
+    place: 'narrow',
+    fault: 'unread',
+    samples: wide.samples,
+    ask: {
+      header: header(wide.image, { options: { anomalyMap: 'ANOMALY_MAP_FORMAT_FLOAT32' } }),
+      chunks: wide.chunks,
+      also: header(wide.image, { model: { name: 'stretched' } }),
+    },
+    scores: {},
+    outcome: { events: ['accepted', 'patches', 'aggregate'], patches: 64 },
+    openInference: {
+      outcome: { events: Array.from({ length: STREAMED_REQUESTS }, (_, index) => String(index)) },
+    },
   },
   {
     ...plain,

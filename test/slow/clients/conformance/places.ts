@@ -20,6 +20,7 @@ import {
 } from './faults.js';
 import { KillableServer } from './killable-server.js';
 import { startNewerServer } from './newer-server.js';
+import { unread } from './unread.js';
 
 const NOTHING = { tls: false, apiKeys: false, tokens: false };
 /** How each server differs from one with default settings. */
@@ -31,6 +32,7 @@ const SETTINGS: Record<Exclude<Place, 'newer'>, Partial<typeof NOTHING> & { flag
   impatient: { flags: { idleTimeoutMs: 200 } },
   short: { flags: { maxMessageBytes: 65_536 } },
   single: { flags: { maxConcurrentAcquisitions: 1, retryDelayMs: 40 } },
+  narrow: { flags: { receiveWindowBytes: 65_535 } },
   quota: { apiKeys: true, flags: { identityMaxAcquisitions: 1, retryDelayMs: 500 } },
 };
 
@@ -100,6 +102,7 @@ export class Places {
     const { server, credentials, refusals } = await this.#server(place);
     if (fault === 'held') return held(server, credentials);
     if (fault === 'released') return released(server, credentials, refusals.onceRefused);
+    if (fault === 'unread') return unread(server, join(this.#folder, 'pause'));
     const hop = fault === undefined ? undefined : await broken(fault, server.port);
     return {
       address: hop?.address ?? server.address,

@@ -4,6 +4,9 @@
  * the client told it; it judges nothing.
  */
 
+/** Requests of the one stream with which tritonclient carries out a case with a `pause`. */
+export const STREAMED_REQUESTS = 24;
+
 /** Samples `length` bytes from `offset` on of the case's file. */
 export interface Slice {
   readonly offset: number;
@@ -49,6 +52,12 @@ export interface CaseMessage {
    * events at the `first`, or at the `last`, the aggregate.
    */
   readonly leave?: 'before' | 'first' | 'last';
+  /**
+   * A named pipe. At its first event the caller reads the pipe to its end, and only then the next event: it pauses as long
+   * as the runner holds the pipe open. Before it reads on, it scores `also` to its end, with the same client. With the
+   * Open Inference Protocol the events are the answers to `STREAMED_REQUESTS` requests of one stream.
+   */
+  readonly pause?: string;
   /** So many acquisitions at a time; the outcome is the one they all have. */
   readonly parallel?: number;
   /** An acquisition more at the same time, with this header and the same samples. */
@@ -132,6 +141,10 @@ export interface Outcome {
   /** What is no error of the client, such as that of a source: its message. */
   readonly raised?: string;
   readonly left?: boolean;
+  /** With `pause`, in the order in which they came: kinds of events, equal neighbours as one; ids of answers. */
+  readonly events?: readonly string[];
+  /** With `pause`: how many patch scores came. */
+  readonly patches?: number;
   /** Of the acquisition more. */
   readonly also?: ResultMessage;
   readonly models?: readonly string[];

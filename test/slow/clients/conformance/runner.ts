@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Credentials } from '../../../support/secured.js';
 import type { Case } from './case.js';
 import { CASES, concerns } from './cases.js';
+import type { Target } from './faults.js';
 import type { LineProgram } from './line-program.js';
 import { Places } from './places.js';
 import type { CaseMessage, Outcome, ResultMessage } from './protocol.js';
@@ -83,7 +84,7 @@ async function judge(
   const startMs = performance.now();
   const faults: string[] = [];
   try {
-    const outcome = await subject.ask(messageOf(one, target.address, target.credentials, folder));
+    const outcome = await subject.ask(messageOf(one, target, folder));
     const waitedMs = performance.now() - startMs;
     faults.push(...faultsOf(one, outcome as Outcome, expected));
     if (waitedMs < (one.waitsMs ?? 0)) faults.push(`lasted ${waitedMs} ms, expected ${one.waitsMs}`);
@@ -105,7 +106,7 @@ async function judge(
 }
 
 /** Names of credentials in a case become those of the server. */
-function messageOf(one: Case, target: string, credentials: Credentials, folder: string): CaseMessage {
+function messageOf(one: Case, { address, credentials, pause }: Target, folder: string): CaseMessage {
   const write = (bytes: Uint8Array | undefined, file: string) => {
     if (bytes === undefined) return undefined;
     writeFileSync(join(folder, file), bytes);
@@ -115,7 +116,8 @@ function messageOf(one: Case, target: string, credentials: Credentials, folder: 
   return {
     ...one.ask,
     name: one.name,
-    target,
+    target: address,
+    ...(pause === undefined ? {} : { pause }),
     ...(one.place === 'tls' ? { ca: credentials.ca } : {}),
     ...(apiKey === undefined ? {} : { apiKey: credentials[apiKey as keyof Credentials] ?? apiKey }),
     ...(tokens === undefined

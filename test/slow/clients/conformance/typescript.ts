@@ -1,5 +1,6 @@
 /** The TypeScript client as a subject of the conformance suite. */
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import {
   type AcquisitionEvent,
@@ -141,6 +142,7 @@ async function once(client: SaladClient, asked: CaseMessage): Promise<Omit<Outco
       const models = await client.listModels({ timeoutMs });
       return { models: models.map(({ identity }) => `${identity?.name}@${identity?.version}`) };
     }
+    if (asked.pause !== undefined) return { retries, ...(await paused(client, asked)) };
     if (asked.encoded !== undefined) {
       await client.scoreImage(headerOf(asked), { encoded: readFileSync(asked.encoded) }, options);
     } else if (asked.leave === 'first' || asked.leave === 'last') {
@@ -160,6 +162,28 @@ async function once(client: SaladClient, asked: CaseMessage): Promise<Omit<Outco
   }
 }
 
+/** Reads no event after the first until the pause is over and another acquisition of the client has ended. */
+async function paused(
+  client: SaladClient,
+  { pause = '', also, ...asked }: CaseMessage,
+): Promise<Omit<Outcome, 'name'>> {
+  const events: AcquisitionEvent[] = [];
+  let other: Omit<Outcome, 'name'> = {};
+  for await (const event of client.streamAcquisition(headerOf(asked), sourceOf(asked))) {
+    events.push(event);
+    if (events.length > 1) continue;
+    await readFile(pause);
+    other = await once(client, { ...asked, ...(also && { header: also }) });
+  }
+  const kinds = events.map(({ type }) => type);
+  return {
+    events: kinds.filter((kind, index) => kind !== kinds[index - 1]),
+    patches: events.reduce((sum, event) => sum + (event.type === 'patches' ? event.patches.length : 0), 0),
+    result: resultOf(events),
+    ...(other.result && { also: other.result }),
+  };
+}
+
 async function carryOut(asked: CaseMessage): Promise<Outcome> {
   const { ca, apiKey, maxReceiveBytes } = asked;
   const tokens = [...(asked.tokens ?? [])];
@@ -171,7 +195,7 @@ async function carryOut(asked: CaseMessage): Promise<Outcome> {
   });
   try {
     const [also, ...outcomes] = await Promise.all([
-      asked.also && once(client, { ...asked, header: asked.also }),
+      asked.also && asked.pause === undefined ? once(client, { ...asked, header: asked.also }) : undefined,
       ...Array.from({ length: asked.parallel ?? 1 }, () => once(client, asked)),
     ]);
     if (new Set(outcomes.map((outcome) => JSON.stringify(outcome))).size > 1)
