@@ -1,4 +1,5 @@
 /** Finds runs that do not end. */
+import { type StartTimer, startBackgroundTimer, type Timer } from '../util/timer.js';
 
 /**
  * Ticks of one limit. A pause of the whole process (a debugger, a suspended machine) of any length counts as one tick.
@@ -6,14 +7,6 @@
 const TICKS_PER_LIMIT = 4;
 /** A batch may take the limit plus this many times its expected time. */
 const EXPECTED_TIME_FACTOR = 20;
-
-/** Calls the function again and again until the returned function is called. */
-export type Repeat = (callback: () => void, everyMs: number) => () => void;
-
-const repeatWithNode: Repeat = (callback, everyMs) => {
-  const timer = setInterval(callback, everyMs).unref();
-  return () => clearInterval(timer);
-};
 
 interface Watched {
   ticksLeft: number;
@@ -25,12 +18,12 @@ interface Watched {
 export class Watchdog {
   private readonly watched = new Set<Watched>();
   private readonly tickMs: number;
-  private readonly stopTicks: () => void;
+  private readonly timer: Timer;
 
-  /** @param repeat replaceable, for tests @default a timer of Node */
-  constructor(limitMs: number, repeat: Repeat = repeatWithNode) {
+  /** @param startTimer replaceable, for tests @default the timers of Node */
+  constructor(limitMs: number, startTimer: StartTimer = startBackgroundTimer) {
     this.tickMs = limitMs / TICKS_PER_LIMIT;
-    this.stopTicks = repeat(() => this.tick(), this.tickMs);
+    this.timer = startTimer(() => this.tick(), this.tickMs);
   }
 
   /**
@@ -46,11 +39,13 @@ export class Watchdog {
   }
 
   stop(): void {
-    this.stopTicks();
+    this.timer.stop();
     this.watched.clear();
   }
 
   private tick(): void {
+    // First, because `onHung` may stop this.
+    this.timer.refresh();
     for (const entry of [...this.watched]) {
       if (entry.isPaused()) continue;
       entry.ticksLeft -= 1;

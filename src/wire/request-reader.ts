@@ -2,7 +2,8 @@
 import type { ServerReadableStream } from '@grpc/grpc-js';
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
-import { SilenceTimer, type StartTimer } from './silence-timer.js';
+import type { StartTimer } from '../util/timer.js';
+import { SilenceTimer } from './silence-timer.js';
 
 export interface RequestOptions<T> {
   /** Bytes of memory that a message uses. */
@@ -28,65 +29,105 @@ type Readable<T> = Pick<ServerReadableStream<T, unknown>, 'on' | 'off' | 'pause'
  * @throws SaladError IDLE_TIMEOUT
  */
 export async function* readRequests<T>(call: Readable<T>, options: RequestOptions<T>): AsyncGenerator<T> {
-  const waiting: T[] = [];
-  const change = new Latch();
-  let pendingBytes = 0;
-  let hasEnded = false;
-  let isSilent = false;
-  // A client is silent only while this generator waits for it, not while its messages wait here or its call is paused.
-  let isWaiting = false;
-  const onSilence = () => {
-    isSilent = isWaiting && !(options.isBusy?.() ?? false);
-    if (isSilent) change.open();
-    else timer.refresh();
-  };
-  const timer = new SilenceTimer(options.idleTimeoutMs, onSilence, options.startTimer);
-  const onData = (message: T) => {
-    timer.refresh();
-    waiting.push(message);
-    pendingBytes += options.sizeOf(message);
-    if (pendingBytes > options.maxPendingBytes) call.pause();
-    change.open();
-  };
-  const onEnd = () => {
-    hasEnded = true;
-    change.open();
-  };
-  // Also called on abort, because a consumer that stops reading may never end this generator.
-  const stop = () => {
-    timer.stop();
-    options.signal.removeEventListener('abort', stop);
-    call.off('data', onData);
-    call.off('end', onEnd);
-    for (const message of waiting.splice(0)) options.onReleased?.(message);
+  const arrived = new ArrivedMessages(call, options);
+  try {
+    while (!options.signal.aborted) {
+      const message = arrived.shift();
+      if (message !== undefined) {
+        yield message;
+        arrived.processed(message);
+        continue;
+      }
+      if (arrived.haveEnded) return;
+      await arrived.change();
+    }
+  } finally {
+    arrived.stop();
+  }
+}
+
+/** Messages of a call that wait to be processed. */
+class ArrivedMessages<T> {
+  private readonly waiting: T[] = [];
+  private readonly changed = new Latch();
+  private readonly timer: SilenceTimer;
+  private pendingBytes = 0;
+  private isSilent = false;
+  /** A client is silent only while `change` waits for it, not while its messages wait here or its call is paused. */
+  private isWaiting = false;
+  private ended = false;
+
+  constructor(
+    private readonly call: Readable<T>,
+    private readonly options: RequestOptions<T>,
+  ) {
+    this.timer = new SilenceTimer(options.idleTimeoutMs, () => this.onSilence(), options.startTimer);
+    call.on('data', this.onData);
+    call.on('end', this.onEnd);
+    // A consumer that stops reading may never end the generator.
+    options.signal.addEventListener('abort', this.stop);
+  }
+
+  /** The client sends no more. */
+  get haveEnded(): boolean {
+    return this.ended;
+  }
+
+  /** Takes the oldest message; undefined where none waits. */
+  shift(): T | undefined {
+    return this.waiting.shift();
+  }
+
+  /** The message is no longer used. */
+  processed(message: T): void {
+    const { call, options } = this;
+    this.timer.refresh();
+    options.onReleased?.(message);
+    this.pendingBytes -= options.sizeOf(message);
+    if (call.isPaused() && this.pendingBytes <= options.maxPendingBytes) call.resume();
+  }
+
+  /** Waits for a message, the end of the messages, or `stop`. @throws SaladError IDLE_TIMEOUT */
+  async change(): Promise<void> {
+    if (this.isSilent) {
+      throw new SaladError('IDLE_TIMEOUT', `the client sent nothing for ${this.options.idleTimeoutMs} ms`);
+    }
+    this.isWaiting = true;
+    await this.changed.wait();
+    this.isWaiting = false;
+  }
+
+  /** Drops the messages, and all that arrive later. */
+  readonly stop = (): void => {
+    const { call, options } = this;
+    this.timer.stop();
+    options.signal.removeEventListener('abort', this.stop);
+    call.off('data', this.onData);
+    call.off('end', this.onEnd);
+    for (const message of this.waiting.splice(0)) options.onReleased?.(message);
     // Later messages are read and dropped; otherwise the call could not close.
     if (options.onReleased !== undefined) call.on('data', options.onReleased);
     call.resume();
-    change.open();
+    this.changed.open();
   };
-  call.on('data', onData);
-  call.on('end', onEnd);
-  options.signal.addEventListener('abort', stop);
-  try {
-    while (!options.signal.aborted) {
-      const message = waiting.shift();
-      if (message !== undefined) {
-        yield message;
-        timer.refresh();
-        options.onReleased?.(message);
-        pendingBytes -= options.sizeOf(message);
-        if (call.isPaused() && pendingBytes <= options.maxPendingBytes) call.resume();
-        continue;
-      }
-      if (hasEnded) return;
-      if (isSilent) {
-        throw new SaladError('IDLE_TIMEOUT', `the client sent nothing for ${options.idleTimeoutMs} ms`);
-      }
-      isWaiting = true;
-      await change.wait();
-      isWaiting = false;
-    }
-  } finally {
-    stop();
+
+  private readonly onData = (message: T): void => {
+    const { call, options } = this;
+    this.timer.refresh();
+    this.waiting.push(message);
+    this.pendingBytes += options.sizeOf(message);
+    if (this.pendingBytes > options.maxPendingBytes) call.pause();
+    this.changed.open();
+  };
+
+  private readonly onEnd = (): void => {
+    this.ended = true;
+    this.changed.open();
+  };
+
+  private onSilence(): void {
+    this.isSilent = this.isWaiting && !(this.options.isBusy?.() ?? false);
+    if (this.isSilent) this.changed.open();
+    else this.timer.refresh();
   }
 }

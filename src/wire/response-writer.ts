@@ -1,7 +1,8 @@
 /** Writes to a call no faster than the client reads. */
 import { Latch } from '../acquisition/index.js';
 import { SaladError } from '../errors/index.js';
-import { SilenceTimer, type StartTimer } from './silence-timer.js';
+import type { StartTimer } from '../util/timer.js';
+import { SilenceTimer } from './silence-timer.js';
 
 /** Messages that HTTP/2 has not sent yet: the second is encoded while the first is being sent. */
 const IN_FLIGHT_MAX = 2;

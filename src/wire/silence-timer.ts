@@ -1,21 +1,10 @@
 /** Timers that detect silent peers. */
+import { type StartTimer, startTimer as startNodeTimer, type Timer } from '../util/timer.js';
 
 /** Turns of the event loop from bytes in the kernel to their handlers. */
 const TURNS = 3;
 /** Time to read, decompress and deliver data that arrived while the process was paused. */
 const CATCH_UP_MS = 250;
-
-/** A timer that can start again from zero. */
-export interface Timer {
-  refresh(): void;
-  stop(): void;
-}
-export type StartTimer = (callback: () => void, ms: number) => Timer;
-
-const startNodeTimer: StartTimer = (callback, ms) => {
-  const timer = setTimeout(callback, ms);
-  return { refresh: () => void timer.refresh(), stop: () => clearTimeout(timer) };
-};
 
 /**
  * Calls `onSilence` when `refresh` was not called for `ms`, and not for another `CATCH_UP_MS` (or `ms` if less) after

@@ -1,4 +1,6 @@
 /** A clock that a test moves on, with its timers. */
+import type { StartTimer } from '../../src/util/timer.js';
+
 export class SimulatedClock {
   private readonly timers = new Map<() => void, number>();
 
@@ -10,32 +12,17 @@ export class SimulatedClock {
     return this.timers.size;
   }
 
-  readonly setTimer = (callback: () => void, ms: number): (() => void) => {
+  readonly startTimer: StartTimer = (callback, ms) => {
     // A function of its own for every timer.
     const run = () => callback();
-    this.timers.set(run, this.now + ms);
-    return () => this.timers.delete(run);
-  };
-
-  /** A timer that can start again from zero. */
-  readonly startTimer = (callback: () => void, ms: number) => {
-    let cancel = this.setTimer(callback, ms);
-    return {
-      refresh: () => {
-        cancel();
-        cancel = this.setTimer(callback, ms);
-      },
-      stop: () => cancel(),
+    const stop = () => void this.timers.delete(run);
+    const refresh = () => {
+      // Of timers for the same time, the one that started first runs first.
+      stop();
+      this.timers.set(run, this.now + ms);
     };
-  };
-
-  /** Calls the function again and again until the returned function is called. */
-  readonly repeat = (callback: () => void, everyMs: number): (() => void) => {
-    const timer = this.startTimer(() => {
-      timer.refresh();
-      callback();
-    }, everyMs);
-    return timer.stop;
+    refresh();
+    return { refresh, stop };
   };
 
   /** Moves on to the next timer and runs it. */

@@ -3,6 +3,7 @@ import { readBundle } from '../../bundle/bundle.js';
 import { findBundle } from '../../bundle/repository.js';
 import type { Engine } from '../../engines/engine.js';
 import { createEngine } from '../../engines/selection/select.js';
+import type { Dataset } from '../../training/data/dataset.js';
 import { dataReportJson } from '../../training/data/report.js';
 import { CHECKED_RATES } from '../../training/evaluate/figures.js';
 import { type RecalibrateResult, recalibrateBundle } from '../../training/evaluate/recalibrate.js';
@@ -100,6 +101,26 @@ function printResult({ bundle, images, patchTables, flaggedBefore, warnings }: R
   print(`next: salad evaluate --model ${directory} --data TEST_DIR`);
 }
 
+function printJsonResult(result: RecalibrateResult, model: string, dataset: Dataset): void {
+  const { bundle, images, trainingImages, overlapCheck, patchTables, flaggedBefore, warnings } = result;
+  for (const warning of warnings) note(`warning: ${warning}`);
+  printJson({
+    bundle: bundle.directory,
+    model,
+    hash: bundle.sha256,
+    images,
+    trainingImages: {
+      count: trainingImages.length,
+      check: overlapCheck,
+      first: trainingImages.slice(0, 10),
+    },
+    patchTables,
+    flaggedBefore,
+    data: dataReportJson(dataset.report),
+    warnings,
+  });
+}
+
 /** Reports on stderr the training images that were left out, and whether they could be recognised. */
 function noteTrainingImages({ trainingImages, overlapCheck }: RecalibrateResult): void {
   if (trainingImages.length > 0) {
@@ -152,25 +173,8 @@ async function calibrate(flags: CalibrateFlags, signal: AbortSignal): Promise<vo
     });
     progress?.stop();
     noteTrainingImages(result);
-    const { images, trainingImages, overlapCheck, patchTables, flaggedBefore, warnings } = result;
-    if (flags.json) {
-      for (const warning of warnings) note(`warning: ${warning}`);
-      printJson({
-        bundle: result.bundle.directory,
-        model: `${name}@${version}`,
-        hash: result.bundle.sha256,
-        images,
-        trainingImages: {
-          count: trainingImages.length,
-          check: overlapCheck,
-          first: trainingImages.slice(0, 10),
-        },
-        patchTables,
-        flaggedBefore,
-        data: dataReportJson(dataset.report),
-        warnings,
-      });
-    } else printResult(result);
+    if (flags.json) printJsonResult(result, `${name}@${version}`, dataset);
+    else printResult(result);
   } finally {
     progress?.stop();
     unlockFolder();

@@ -28,6 +28,11 @@ export function registerConfig(program: Command, context: ProgramContext): void 
         ],
       ),
     );
+  registerPrint(config, context);
+  registerMakeKey(config);
+}
+
+function registerPrint(config: Command, context: ProgramContext): void {
   withConfigFlags(config.command('print'))
     .summary('print the settings that a server would start with')
     .description(
@@ -50,6 +55,9 @@ export function registerConfig(program: Command, context: ProgramContext): void 
       ),
     )
     .action((flags: PrintFlags) => printConfig(flags, context));
+}
+
+function registerMakeKey(config: Command): void {
   config
     .command('make-key')
     .summary('make an API key and its entry for the key file')

@@ -55,6 +55,36 @@ interface EvaluateFlags extends DataFlags {
   readonly json?: boolean;
 }
 
+const HELP = helpText(
+  [
+    'Lesion masks in DATA/masks/<class>/<file> (or DATA/masks/<file>) add patch AUROC and pointing hits. Boxes ' +
+      'in boxes.tsv (columns path, x, y, w, h in pixels; in DATA or the folder above) add the share of images ' +
+      'whose top patch is in a box. Images that the model was trained or calibrated on are left out of all ' +
+      'figures and reported.',
+    '--half splits the images by a hash of the patient, always in the same way: choose settings on one part ' +
+      'and report the figures of the other. Each use of the report part is logged before the first image is ' +
+      'scored. Without --half the use is logged if the log file already exists.',
+  ],
+  [
+    [
+      'salad evaluate --model chest-pediatric --data test/ --report evaluation.html',
+      'measure a shipped model and write a report',
+    ],
+    [
+      'salad evaluate --model phantom@1 --data phantoms/ --json --scores scores.csv',
+      'figures and scores for a program',
+    ],
+    [
+      'salad evaluate --model models/mine/1 --data test/ --half choose',
+      'measure a model of your own on the part for choosing settings',
+    ],
+    [
+      'salad evaluate --model models/learned/1 --data test/ --precision bfloat16',
+      'measure a model with learned layers in another precision',
+    ],
+  ],
+);
+
 export function registerEvaluate(program: Command): void {
   withDataFlags(program.command('evaluate'), 'folder with normal/ and one folder per other class: see below')
     .summary('measure a model on labelled images: AUROC per class, false-positive rate')
@@ -94,38 +124,7 @@ export function registerEvaluate(program: Command): void {
         .default('float32'),
     )
     .option('--json', 'print one JSON object')
-    .addHelpText(
-      'after',
-      helpText(
-        [
-          'Lesion masks in DATA/masks/<class>/<file> (or DATA/masks/<file>) add patch AUROC and pointing hits. Boxes ' +
-            'in boxes.tsv (columns path, x, y, w, h in pixels; in DATA or the folder above) add the share of images ' +
-            'whose top patch is in a box. Images that the model was trained or calibrated on are left out of all ' +
-            'figures and reported.',
-          '--half splits the images by a hash of the patient, always in the same way: choose settings on one part ' +
-            'and report the figures of the other. Each use of the report part is logged before the first image is ' +
-            'scored. Without --half the use is logged if the log file already exists.',
-        ],
-        [
-          [
-            'salad evaluate --model chest-pediatric --data test/ --report evaluation.html',
-            'measure a shipped model and write a report',
-          ],
-          [
-            'salad evaluate --model phantom@1 --data phantoms/ --json --scores scores.csv',
-            'figures and scores for a program',
-          ],
-          [
-            'salad evaluate --model models/mine/1 --data test/ --half choose',
-            'measure a model of your own on the part for choosing settings',
-          ],
-          [
-            'salad evaluate --model models/learned/1 --data test/ --precision bfloat16',
-            'measure a model with learned layers in another precision',
-          ],
-        ],
-      ),
-    )
+    .addHelpText('after', HELP)
     .action((flags: EvaluateFlags) => runInterruptible((signal) => evaluate(flags, signal)));
 }
 

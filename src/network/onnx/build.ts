@@ -176,6 +176,21 @@ function addElementwise(graph: Graph, node: NetworkNode, x: string): boolean {
   }
 }
 
+function addAveragePool(graph: Graph, node: Extract<NetworkNode, { op: 'avgPool' }>, input: string): void {
+  const { writer } = graph;
+  const shape = graph.pools?.get(node.name);
+  if (shape !== undefined) {
+    addPoolAsConvolution(writer, node, input, shape);
+    return;
+  }
+  writer.node('AveragePool', [input], node.name, {
+    kernel_shape: [node.size, node.size],
+    strides: [node.stride, node.stride],
+    pads: Array<number>(4).fill(node.padding),
+    count_include_pad: 0,
+  });
+}
+
 function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): void {
   const { writer } = graph;
   const { name } = node;
@@ -200,20 +215,9 @@ function addNode(graph: Graph, node: NetworkNode, inputs: readonly string[]): vo
       writer.node('Pad', [x, pads], name, { mode: 'reflect' });
       break;
     }
-    case 'avgPool': {
-      const shape = graph.pools?.get(name);
-      if (shape !== undefined) {
-        addPoolAsConvolution(writer, node, x, shape);
-        break;
-      }
-      writer.node('AveragePool', [x], name, {
-        kernel_shape: [node.size, node.size],
-        strides: [node.stride, node.stride],
-        pads: Array<number>(4).fill(node.padding),
-        count_include_pad: 0,
-      });
+    case 'avgPool':
+      addAveragePool(graph, node, x);
       break;
-    }
     case 'maxPool':
       writer.node('MaxPool', [x], name, {
         kernel_shape: [node.size, node.size],

@@ -1,5 +1,5 @@
 /** salad.v1.AnomalyScoring: both methods run one acquisition, from streamed rows and tiles or from a whole image. */
-import type { handleBidiStreamingCall, handleServerStreamingCall, ServerWritableStream } from '@grpc/grpc-js';
+import type { ServerDuplexStream, ServerWritableStream } from '@grpc/grpc-js';
 import {
   type AcquisitionRequest,
   type PixelMessage,
@@ -44,78 +44,92 @@ export interface AnomalyScoringContext {
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {
-  const streamAcquisition: handleBidiStreamingCall<StreamAcquisitionRequest, StreamAcquisitionResponse> = (
-    call,
-  ) => {
-    void context.calls.serve(call, async (signal) => {
-      context.registry.budget.refuseWhenFull();
-      // A separate signal, because the client may keep its half of the stream open after the aggregate.
-      const reading = new AbortController();
-      signal.addEventListener('abort', () => reading.abort(READING_ENDED), { once: true });
-      const requests = readRequests(call, {
-        sizeOf: messageBytes,
-        maxPendingBytes: context.config.maxPendingBytes,
-        idleTimeoutMs: context.config.idleTimeoutMs,
-        signal: reading.signal,
-        onReleased: messageProcessed,
-      });
-      try {
-        const caller = callerOf(call.metadata);
-        const header = await readHeader(requests);
-        const { model, release } = acquireModel(context.registry, header);
-        try {
-          const request = requestFrom(header, model, {
-            maxImagePixels: context.config.maxImagePixels,
-            deadline: monotonicDeadline(call, model.batcher.now()),
-            peer: peerOf(caller),
-          });
-          await writeAnswers(context, call, model, request, pixelsOf(requests), signal);
-        } finally {
-          release();
-        }
-      } finally {
-        reading.abort(READING_ENDED);
-      }
-    });
+  const { calls } = context;
+  return {
+    streamAcquisition: (call) => {
+      void calls.serve(call, (signal) => scoreStream(context, call, signal));
+    },
+    scoreImage: (call) => {
+      void calls.serve(call, (signal) => scoreImage(context, call, signal));
+    },
   };
+}
 
-  const scoreImage: handleServerStreamingCall<ScoreImageRequest, ScoreImageResponse> = (call) => {
-    void context.calls.serve(call, async (signal) => {
-      context.registry.budget.refuseWhenFull();
-      const { header } = call.request;
-      if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
-      const lease = acquireModel(context.registry, header);
-      try {
-        await scoreWholeImage(call, header, lease.model, signal);
-      } finally {
-        lease.release();
-      }
-    });
-  };
-
-  const scoreWholeImage = async (
-    call: ServerWritableStream<ScoreImageRequest, ScoreImageResponse>,
-    header: AcquisitionHeader,
-    model: ServedModel,
-    signal: AbortSignal,
-  ) => {
-    const { request, samples, release, instance } = await imageRequestFrom(call.request, header, model, {
-      maxImagePixels: context.config.maxImagePixels,
-      deadline: monotonicDeadline(call, model.batcher.now()),
-      decoding: context.decoding,
-      dicom: context.dicom,
-      signal,
-      peer: peerOf(callerOf(call.metadata)),
-    });
+async function scoreStream(
+  context: AnomalyScoringContext,
+  call: ServerDuplexStream<StreamAcquisitionRequest, StreamAcquisitionResponse>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, registry } = context;
+  registry.budget.refuseWhenFull();
+  // A separate signal, because the client may keep its half of the stream open after the aggregate.
+  const reading = new AbortController();
+  signal.addEventListener('abort', () => reading.abort(READING_ENDED), { once: true });
+  const requests = readRequests(call, {
+    sizeOf: messageBytes,
+    maxPendingBytes: config.maxPendingBytes,
+    idleTimeoutMs: config.idleTimeoutMs,
+    signal: reading.signal,
+    onReleased: messageProcessed,
+  });
+  try {
+    const caller = callerOf(call.metadata);
+    const header = await readHeader(requests);
+    const { model, release } = acquireModel(registry, header);
     try {
-      const rows = rowMessages(request.format, samples, signal);
-      await writeAnswers(context, call, model, request, rows, signal, instance);
+      const request = requestFrom(header, model, {
+        maxImagePixels: config.maxImagePixels,
+        deadline: monotonicDeadline(call, model.batcher.now()),
+        peer: peerOf(caller),
+      });
+      await writeAnswers(context, call, model, request, pixelsOf(requests), signal);
     } finally {
       release();
     }
-  };
+  } finally {
+    reading.abort(READING_ENDED);
+  }
+}
 
-  return { streamAcquisition, scoreImage };
+type ScoreImageCall = ServerWritableStream<ScoreImageRequest, ScoreImageResponse>;
+
+async function scoreImage(
+  context: AnomalyScoringContext,
+  call: ScoreImageCall,
+  signal: AbortSignal,
+): Promise<void> {
+  context.registry.budget.refuseWhenFull();
+  const { header } = call.request;
+  if (header === undefined) throw SaladError.field('HEADER_MISSING', 'header', 'is missing');
+  const { model, release } = acquireModel(context.registry, header);
+  try {
+    await scoreWholeImage(context, call, header, model, signal);
+  } finally {
+    release();
+  }
+}
+
+async function scoreWholeImage(
+  context: AnomalyScoringContext,
+  call: ScoreImageCall,
+  header: AcquisitionHeader,
+  model: ServedModel,
+  signal: AbortSignal,
+): Promise<void> {
+  const { request, samples, release, instance } = await imageRequestFrom(call.request, header, model, {
+    maxImagePixels: context.config.maxImagePixels,
+    deadline: monotonicDeadline(call, model.batcher.now()),
+    decoding: context.decoding,
+    dicom: context.dicom,
+    signal,
+    peer: peerOf(callerOf(call.metadata)),
+  });
+  try {
+    const rows = rowMessages(request.format, samples, signal);
+    await writeAnswers(context, call, model, request, rows, signal, instance);
+  } finally {
+    release();
+  }
 }
 
 /** Scores an acquisition and writes its answers, for both methods. */

@@ -9,6 +9,7 @@ import { configOf, EXTENSIONS, metadataOf } from '../../oip/metadata.js';
 import type { Statistics } from '../../oip/statistics.js';
 import { allViews, findView, isOtherView, type ModelView } from '../../oip/views.js';
 import type { ModelChanges } from '../../registry/model-changes.js';
+import type { ModelRegistry } from '../../registry/model-registry.js';
 import type { Logger } from '../../telemetry/logger.js';
 import { packageVersion } from '../../util/package-root.js';
 import { checkModelName } from '../../wire/header.js';
@@ -37,19 +38,23 @@ export function inferenceModelHandlers(
   return {
     serverLive: unary(() => ({ live: true })),
     serverReady: unary(() => ({ ready: isReady() })),
-    modelReady: unary(({ name, version: requested }) => ({ ready: isReady() && exists(name, requested) })),
+    modelReady: unary(({ name, version: requested }) => ({
+      ready: isReady() && exists(registry, name, requested),
+    })),
     serverMetadata: unary(() => ({ name: 'salad-serve', version, extensions: [...EXTENSIONS] })),
     modelMetadata: unary(({ name, version: requested }) =>
       metadataOf(findView(registry, name, requested), registry),
     ),
     modelConfig: unary(({ name, version: requested }) => configOf(findView(registry, name, requested))),
     modelStatistics: unary(({ name, version: requested }) => ({
-      modelStats: statisticsOf(name, requested).map((view) => statistics.message(view)),
+      modelStats: requestedViews(registry, name, requested).map((view) => statistics.message(view)),
     })),
-    repositoryIndex: unary(({ ready }) => ({
-      models:
-        ready && !isReady() ? [] : [...allViews(registry).map(indexEntry), ...(ready ? [] : otherVersions())],
-    })),
+    repositoryIndex: unary(({ ready: readyOnly }) => {
+      const ready = isReady();
+      if (readyOnly && !ready) return { models: [] };
+      const served = allViews(registry).map((view) => indexEntry(view, ready));
+      return { models: readyOnly ? served : [...served, ...otherVersions(registry)] };
+    }),
     repositoryModelLoad: unary(async (request: RepositoryModelLoadRequest) => {
       await changes.load(nameToChange(request, []));
       return {};
@@ -59,43 +64,40 @@ export function inferenceModelHandlers(
       return {};
     }),
   } satisfies Partial<GRPCInferenceServiceServer>;
+}
 
-  function exists(name: string, requested: string): boolean {
-    try {
-      return findView(registry, name, requested) !== undefined;
-    } catch {
-      return false;
-    }
+function exists(registry: ModelRegistry, name: string, requested: string): boolean {
+  try {
+    return findView(registry, name, requested) !== undefined;
+  } catch {
+    return false;
   }
+}
 
-  function statisticsOf(name: string, requested: string): readonly ModelView[] {
-    if (name === '') return allViews(registry);
-    const found = findView(registry, name, requested);
-    return requested !== '' ? [found] : allViews(registry).filter((view) => view.name === name);
-  }
+function requestedViews(registry: ModelRegistry, name: string, requested: string): readonly ModelView[] {
+  if (name === '') return allViews(registry);
+  const found = findView(registry, name, requested);
+  return requested !== '' ? [found] : allViews(registry).filter((view) => view.name === name);
+}
 
-  /** Versions that cannot be called: as Triton, with a state and a reason. */
-  function otherVersions() {
-    return registry
-      .versions()
-      .filter(({ state }) => state !== 'serving')
-      .map(({ name, version: number, state, reason }) => ({
-        ...{
-          name,
-          version: String(number),
-          state: state === 'refused' ? 'UNAVAILABLE' : state.toUpperCase(),
-          reason,
-        },
-      }));
-  }
+/** Versions that cannot be called: as Triton, with a state and a reason. */
+function otherVersions(registry: ModelRegistry) {
+  return registry
+    .versions()
+    .filter(({ state }) => state !== 'serving')
+    .map(({ name, version, state, reason }) => ({
+      name,
+      version: String(version),
+      state: state === 'refused' ? 'UNAVAILABLE' : state.toUpperCase(),
+      reason,
+    }));
+}
 
-  function indexEntry({ name, model }: ModelView) {
-    const ready = isReady();
-    return {
-      ...{ name, version: String(model.version), state: ready ? 'READY' : 'UNAVAILABLE' },
-      reason: ready ? '' : 'the server is draining, or has no engine',
-    };
-  }
+function indexEntry({ name, model }: ModelView, isReady: boolean) {
+  return {
+    ...{ name, version: String(model.version), state: isReady ? 'READY' : 'UNAVAILABLE' },
+    reason: isReady ? '' : 'the server is draining, or has no engine',
+  };
 }
 
 type ChangeRequest = Pick<RepositoryModelLoadRequest, 'repositoryName' | 'modelName' | 'parameters'>;

@@ -92,7 +92,7 @@ describe('an archive that is away for a day', function () {
         { name: 'away', url: urlOf((front.address() as AddressInfo).port), timeoutMs: 60_000 },
         { name: 'there', url: urlOf(archives.get('there')!.port.port), timeoutMs: 60_000 },
       ],
-      setTimer: clock.setTimer,
+      startTimer: clock.startTimer,
       events: {
         delivered: (id, destination) => deliveredAt.set(`${id} ${destination}`, clock.now),
         deliveryFailed: (_id, destination, { result }) => {

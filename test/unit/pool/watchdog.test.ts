@@ -13,7 +13,7 @@ describe('Watchdog', () => {
 
   beforeEach(() => {
     clock = new SimulatedClock(0);
-    watchdog = new Watchdog(LIMIT_MS, clock.repeat);
+    watchdog = new Watchdog(LIMIT_MS, clock.startTimer);
     hung = [];
   });
 

@@ -1,6 +1,7 @@
 /** Delivers results to the destinations, independently: one that is unreachable delays no other. */
 import { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
+import type { StartTimer } from '../../../../src/util/timer.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
 import { ATTEMPTS_MAX, type Instance, type ObjectKind } from '../inbox/instance.js';
@@ -8,7 +9,7 @@ import { buildObject } from '../results/objects.js';
 import type { ResultObject } from '../results/result-object.js';
 import type { BackoffOptions } from '../scoring/backoff.js';
 import { frameMapOf } from '../scoring/frame-map.js';
-import { Pauses, type SetTimer } from '../scoring/pauses.js';
+import { Pauses } from '../scoring/pauses.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type CStoreTarget, storeByCStore } from './c-store-client.js';
 import { Commitments, type CommitmentTarget } from './commitments.js';
@@ -33,7 +34,7 @@ export interface DelivererOptions {
   /** Requests for the storage commitment of one object that the archive may leave without it. @default 20 */
   readonly commitmentRequestsMax?: number;
   /** Replaceable, for tests. @default the timers of Node */
-  readonly setTimer?: SetTimer;
+  readonly startTimer?: StartTimer;
   /** Replaceable, for tests. @default the deadline that depends on the size of the image */
   readonly decodingDeadlineMs?: number;
 }
@@ -69,8 +70,8 @@ export class Deliverer {
   readonly commitments: Commitments;
 
   constructor(private readonly options: DelivererOptions) {
-    const { setTimer, decodingDeadlineMs } = options;
-    this.pauses = new Pauses(setTimer);
+    const { startTimer, decodingDeadlineMs } = options;
+    this.pauses = new Pauses(startTimer);
     this.decoder = new DicomDecoder({
       processes: 1,
       ...(decodingDeadlineMs === undefined ? {} : { deadlineMs: decodingDeadlineMs }),

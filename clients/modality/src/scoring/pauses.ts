@@ -1,12 +1,5 @@
 /** The waits of loops that look for work: each ends by its time, or earlier because there is work or no more. */
-
-/** Calls back after so many ms. @returns what prevents it */
-export type SetTimer = (callback: () => void, ms: number) => () => void;
-
-const setNodeTimer: SetTimer = (callback, ms) => {
-  const timer = setTimeout(callback, ms);
-  return () => clearTimeout(timer);
-};
+import { type StartTimer, startTimer as startNodeTimer } from '../../../../src/util/timer.js';
 
 export class Pauses {
   /** What ends each wait that there is now. */
@@ -14,8 +7,8 @@ export class Pauses {
   private readonly forTime = new Set<() => void>();
   private isClosed = false;
 
-  /** @param setTimer replaceable, for tests @default the timers of Node */
-  constructor(private readonly setTimer: SetTimer = setNodeTimer) {}
+  /** @param startTimer replaceable, for tests @default the timers of Node */
+  constructor(private readonly startTimer: StartTimer = startNodeTimer) {}
 
   /** Waits `ms`, at most until `wake` or `close`. */
   untilWork(ms: number): Promise<void> {
@@ -41,9 +34,9 @@ export class Pauses {
   private wait(ms: number, ends: Set<() => void>): Promise<void> {
     if (this.isClosed) return Promise.resolve();
     return new Promise((resolve) => {
-      const cancel = this.setTimer(end, ms);
+      const timer = this.startTimer(end, ms);
       function end() {
-        cancel();
+        timer.stop();
         ends.delete(end);
         resolve();
       }

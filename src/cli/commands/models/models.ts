@@ -59,6 +59,12 @@ export function registerModels(program: Command, context: ProgramContext): void 
     return flags.target === undefined ? list(flags) : listOnTarget(flags, context.environment);
   });
   registerTargetCommands(models, context);
+  registerReadingCommands(models);
+  registerFileCommands(models);
+}
+
+/** Commands that read one bundle. */
+function registerReadingCommands(models: Command): void {
   configure(models.command('inspect').argument('<model>', MODEL_ARGUMENT), {
     summary: 'print the properties of a bundle',
     description:
@@ -72,6 +78,10 @@ export function registerModels(program: Command, context: ProgramContext): void 
       'scores. Exits with code 1 if a check fails.',
     example: ['salad models verify chest-pediatric@1', 'check one version of a model'],
   }).action(verify);
+}
+
+/** Commands that write files: a model in another format, or a bundle from elsewhere. */
+function registerFileCommands(models: Command): void {
   configure(
     models
       .command('export')

@@ -20,6 +20,31 @@ interface ScoreFlags extends TargetFlags, FileFlags, ScoreOutputFlags {
   readonly recursive?: boolean;
 }
 
+const HELP = helpText(
+  [
+    'Placeholders in --anomaly-map:\n' +
+      '  {name}    name of the image without its extension\n' +
+      '  {ext}     extension of the image\n' +
+      '  {folder}  folder of the image, relative to the common folder of all images',
+    'A map never overwrites an image that is scored. A DICOM file with several frames has one map per frame: the ' +
+      'number of the frame is added before the extension.',
+    'DICOM files are decoded by this command, which sends their pixels as rows (as tiles with --mode tiles). All ' +
+      'other data of the files stays on this machine, unless --send-dicom is given. Each frame is scored on its own.',
+    'Ctrl-C stops; the results until then are printed and written. Exit codes: 0 all images were scored, ' +
+      '1 some or all were not, 2 wrong usage, 130 interrupted.',
+  ],
+  [
+    ['salad score chest.png --model chest-pediatric', 'score one image'],
+    ['salad score images/ --recursive --model chest-adult --csv scores.csv', 'score all images of a folder'],
+    ['salad score *.png --model chest-adult --report report.html', 'write an HTML report'],
+    ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'write anomaly maps'],
+    ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'print scores for a program'],
+    ['salad score IM000001 --model chest-adult --json --identify', 'score a DICOM file'],
+    ['salad score chest.png --model models/mine/1', 'use a model of your own'],
+    ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'use a running server'],
+  ],
+);
+
 export function registerScore(program: Command, context: ProgramContext): void {
   const command = program
     .command('score')
@@ -68,36 +93,7 @@ export function registerScore(program: Command, context: ProgramContext): void {
     )
     .addOption(engineOption('engine of the server started for this command').conflicts('target'));
   withTargetFlags(withDicomFlags(command))
-    .addHelpText(
-      'after',
-      helpText(
-        [
-          'Placeholders in --anomaly-map:\n' +
-            '  {name}    name of the image without its extension\n' +
-            '  {ext}     extension of the image\n' +
-            '  {folder}  folder of the image, relative to the common folder of all images',
-          'A map never overwrites an image that is scored. A DICOM file with several frames has one map per frame: the ' +
-            'number of the frame is added before the extension.',
-          'DICOM files are decoded by this command, which sends their pixels as rows (as tiles with --mode tiles). All ' +
-            'other data of the files stays on this machine, unless --send-dicom is given. Each frame is scored on its own.',
-          'Ctrl-C stops; the results until then are printed and written. Exit codes: 0 all images were scored, ' +
-            '1 some or all were not, 2 wrong usage, 130 interrupted.',
-        ],
-        [
-          ['salad score chest.png --model chest-pediatric', 'score one image'],
-          [
-            'salad score images/ --recursive --model chest-adult --csv scores.csv',
-            'score all images of a folder',
-          ],
-          ['salad score *.png --model chest-adult --report report.html', 'write an HTML report'],
-          ["salad score *.png --model chest-adult --anomaly-map 'maps/{name}.png'", 'write anomaly maps'],
-          ['salad score *.png --model chest-pediatric --json | jq .imageScore', 'print scores for a program'],
-          ['salad score IM000001 --model chest-adult --json --identify', 'score a DICOM file'],
-          ['salad score chest.png --model models/mine/1', 'use a model of your own'],
-          ['salad score chest.png --target salad.example:50051 --tls --model mine@1', 'use a running server'],
-        ],
-      ),
-    )
+    .addHelpText('after', HELP)
     .action((paths: string[], flags: ScoreFlags) =>
       runInterruptible((signal) => score(paths, flags, context, signal)),
     );

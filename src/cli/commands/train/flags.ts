@@ -44,6 +44,14 @@ export interface TrainFlags extends DataFlags {
 
 /** Adds the options of `salad train`, except those that select the data. */
 export function withTrainFlags(command: Command): Command {
+  return withFitFlags(withModelFlags(command))
+    .option('--resume', 'continue from the checkpoint of an interrupted run')
+    .option('--force', 'train even on fewer than 20 images')
+    .option('--json', 'print JSON Lines: {"event":"data"}, one object per epoch, {"event":"done"}');
+}
+
+/** What the model is, where it is written, and what computes it. */
+function withModelFlags(command: Command): Command {
   return command
     .requiredOption('--out <dir>', 'models folder (with --name), or the folder of the bundle itself')
     .option('--preset <name>', 'method of training, see below (default: gabor; pretrained with --encoder)')
@@ -77,7 +85,12 @@ export function withTrainFlags(command: Command): Command {
     )
     .addOption(
       engineOption('engine that computes descriptors and scores, and trains learned presets').default('auto'),
-    )
+    );
+}
+
+/** How the images are prepared, and how the memory bank and the calibration are fitted to them. */
+function withFitFlags(command: Command): Command {
+  return command
     .option(
       '--working-size <pixels>',
       'side of the working image (default: set by the preset; 224 for gabor)',
@@ -121,10 +134,7 @@ export function withTrainFlags(command: Command): Command {
       '--strata',
       'thresholds that hold within each fifth of the normal images by field of view, sharpness and brightness; for ' +
         'images of sites that differ',
-    )
-    .option('--resume', 'continue from the checkpoint of an interrupted run')
-    .option('--force', 'train even on fewer than 20 images')
-    .option('--json', 'print JSON Lines: {"event":"data"}, one object per epoch, {"event":"done"}');
+    );
 }
 
 export interface BundleTarget {
