@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -15,9 +16,11 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	salad "github.com/salad-serve/salad-serve/clients/go"
@@ -279,6 +282,130 @@ func sourceOf(asked *caseMessage, header *saladv1.AcquisitionHeader) salad.Sourc
 		return salad.Once(pixels)
 	}
 	return salad.Replayable(pixels)
+}
+
+// imageOf is the door for an image in memory, with the type of its samples.
+func imageOf(samples []byte, form *saladv1.ImageFormat) salad.Source {
+	columns := int(form.GetColumns())
+	if form.GetBitsAllocated() == 8 && !form.GetIsSigned() {
+		return salad.Image(samples, columns)
+	}
+	if form.GetIsSigned() {
+		return salad.Image(sixteen[int16](samples), columns)
+	}
+	return salad.Image(sixteen[uint16](samples), columns)
+}
+
+func sixteen[T uint16 | int16](samples []byte) []T {
+	values := make([]T, len(samples)/2)
+	for i := range values {
+		values[i] = T(binary.LittleEndian.Uint16(samples[2*i:]))
+	}
+	return values
+}
+
+func chunkOf(samples []byte, chunk chunkCase) salad.Chunk {
+	cut := func(part slice) []byte { return samples[part.Offset : part.Offset+part.Length] }
+	if chunk.Tiles == nil {
+		return salad.Rows{FirstRow: chunk.FirstRow, Samples: cut(chunk.slice)}
+	}
+	var tiles salad.Tiles
+	for _, tile := range chunk.Tiles {
+		tiles = append(tiles, salad.Tile{Row: tile.Row, Column: tile.Column, Samples: cut(tile.slice)})
+	}
+	return tiles
+}
+
+func resultOf(result *salad.Result) outcome {
+	aggregate := result.Aggregate
+	warnings, embeddings, nearest := []string{}, 0, 0
+	for _, warning := range aggregate.GetWarnings() {
+		warnings = append(warnings, known(saladv1.WarningKind_name, int32(warning.GetKind()), "WARNING_KIND_"))
+	}
+	for _, patch := range result.Patches {
+		nearest += len(patch.GetNearestPrototypes())
+		if len(patch.GetEmbedding()) > 0 {
+			embeddings++
+		}
+	}
+	return outcome{
+		"acquisitionId": aggregate.GetAcquisitionId(),
+		"model":         nameOf(aggregate.GetModel()),
+		"imageScore":    number(aggregate.GetImageScore()),
+		"pValue":        number(aggregate.GetPValue()),
+		"decision":      known(saladv1.Decision_name, int32(aggregate.GetDecision()), "DECISION_"),
+		"scores":        encoded(result.Scores()),
+		"robustZ":       encoded(result.RobustZ()),
+		"scored":        aggregate.GetCoverage().GetScored(),
+		"missing":       aggregate.GetCoverage().GetMissing(),
+		"topPatches":    len(aggregate.GetTopPatches()),
+		"warnings":      warnings,
+		"map":           base64.StdEncoding.EncodeToString(aggregate.GetAnomalyMap().GetData()),
+		"embeddings":    embeddings,
+		"nearest":       nearest,
+	}
+}
+
+// number is null for NaN, which JSON has not.
+func number(value float64) any {
+	if math.IsNaN(value) {
+		return nil
+	}
+	return value
+}
+
+func known(names map[int32]string, value int32, prefix string) string {
+	name, found := names[value]
+	if !found {
+		return "UNRECOGNIZED"
+	}
+	return strings.TrimPrefix(name, prefix)
+}
+
+func encoded(grid salad.Grid) string {
+	var bytes []byte
+	for _, value := range grid.Values {
+		bytes = binary.LittleEndian.AppendUint32(bytes, math.Float32bits(value))
+	}
+	return base64.StdEncoding.EncodeToString(bytes)
+}
+
+func nameOf(model *saladv1.ModelIdentity) string {
+	version, _ := json.Marshal(model.GetVersion())
+	return model.GetName() + "@" + string(version)
+}
+
+func failed(err error, retries int) outcome {
+	failure, isError := err.(*salad.Error)
+	if !isError {
+		return outcome{"retries": retries, "raised": err.Error()}
+	}
+	fields := []string{}
+	for _, violation := range failure.Violations {
+		fields = append(fields, violation.Field)
+	}
+	var delay any
+	if failure.RetryAfter != nil {
+		delay = float64(*failure.RetryAfter) / float64(time.Millisecond)
+	}
+	return outcome{"retries": retries, "error": outcome{
+		"status": statusName(failure.Code), "reason": failure.Reason, "fields": fields, "retryAfterMs": delay,
+	}}
+}
+
+// statusName writes a status as all other languages do, such as INVALID_ARGUMENT.
+func statusName(code codes.Code) string {
+	if code == codes.Canceled {
+		return "CANCELLED"
+	}
+	var name strings.Builder
+	for i, letter := range code.String() {
+		if i > 0 && letter >= 'A' && letter <= 'Z' {
+			name.WriteByte('_')
+		}
+		name.WriteRune(letter)
+	}
+	return strings.ToUpper(name.String())
 }
 
 func read(file string) []byte {
