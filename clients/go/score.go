@@ -42,7 +42,8 @@ func (c *Client) Score(ctx context.Context, header *saladv1.AcquisitionHeader, s
 	})
 }
 
-// ScoreImage scores a PNG or JPEG file as Score does. Of the header's image only fields that the file lacks are read.
+// ScoreImage scores a PNG or JPEG file, or a DICOM file of one frame, as Score does. Of the header's image only fields
+// that the file lacks are read.
 func (c *Client) ScoreImage(ctx context.Context, header *saladv1.AcquisitionHeader, encoded []byte, options ...ScoreOption) (*Result, error) {
 	request := &saladv1.ScoreImageRequest{
 		Header: completed(header),

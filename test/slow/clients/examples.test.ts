@@ -1,4 +1,7 @@
-/** The examples for languages without a client of ours, built from the .proto files alone, against a real server. */
+/**
+ * The examples for languages without a client of ours, built from the .proto files alone by the commands of their
+ * READMEs, against a real server.
+ */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,6 +14,13 @@ import { root } from '../../support/salad.js';
 import { startSmall } from '../../support/small-server.js';
 
 const execute = promisify(execFile);
+
+interface Example {
+  readonly command: string;
+  readonly cwd: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
 /** Each example has fewer. */
 const LINES = 150;
 
@@ -28,29 +38,21 @@ describe('the examples for other languages', function () {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const builders: Readonly<Record<string, { file: string; build: () => Promise<readonly string[]> }>> = {
-    'C++': {
-      file: 'clients/cpp/stream_detector.cc',
-      build: async () => {
-        const { buildCppExample } = await import(join(root, 'scripts/clients/cpp-example.mjs'));
-        return [buildCppExample(join(folder, 'cpp')) as string];
-      },
-    },
-    Java: {
-      file: 'clients/java/src/main/java/io/github/saladserve/examples/StreamDetector.java',
-      build: async () => {
-        const { buildJavaExample } = await import(join(root, 'scripts/clients/java-example.mjs'));
-        return ['java', ...(buildJavaExample(join(folder, 'java')) as string[])];
-      },
-    },
+  const examples = {
+    cpp: 'clients/cpp/stream_detector.cc',
+    java: 'clients/java/src/main/java/io/github/saladserve/examples/StreamDetector.java',
   };
 
-  for (const [language, { file, build }] of Object.entries(builders)) {
+  for (const [language, file] of Object.entries(examples)) {
     it(`streams an acquisition and reads its scores: ${language}`, async () => {
       const lineCount = readFileSync(join(root, file), 'utf8').trimEnd().split('\n').length;
       assert.ok(lineCount < LINES, `${file} has ${lineCount} lines`);
-      const [program = '', ...args] = await build();
-      const { stdout } = await execute(program, [...args, server.address, 'phantom']);
+      const { buildExample } = await import(join(root, 'scripts/clients/examples.mjs'));
+      const { command, ...options } = buildExample(language, join(folder, language)) as Example;
+      assert.ok(command.endsWith(' 127.0.0.1:50051 phantom'), command);
+      const run = (model: string) =>
+        execute('bash', ['-c', command.replace(/\S+ \S+$/, `${server.address} ${model}`)], options);
+      const { stdout } = await run('phantom');
       const lines = stdout.trim().split('\n');
       assert.equal(lines[0], 'accepted by phantom on onnx');
       const scores = lines
@@ -63,7 +65,7 @@ describe('the examples for other languages', function () {
       assert.ok(scores.length > 1, 'scores come while rows are sent');
       assert.match(stdout, /^(normal|anomalous), p = 0\.\d{4}, 256 patches scored$/m);
 
-      const refused = await execute(program, [...args, server.address, 'nobody']).then(
+      const refused = await run('nobody').then(
         () => undefined,
         (error: { code: number; stderr: string }) => error,
       );
