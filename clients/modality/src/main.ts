@@ -10,7 +10,7 @@ const EXIT_MS = 2000;
 setFlagsFromString('--semi-space-growth-factor=1');
 handleSignals();
 process.exitCode = await main();
-setTimeout(() => process.exit(), EXIT_MS).unref();
+setTimeout(() => void exit(), EXIT_MS).unref();
 
 async function main(): Promise<number> {
   // Deprecation warnings of libraries are not for users.
@@ -21,4 +21,11 @@ async function main(): Promise<number> {
   const { runProgram } = await import('../../../src/cli/shared/run.js');
   const { createProgram } = await import('./program.js');
   return runProgram(createProgram({ environment: process.env }), process.argv);
+}
+
+/** `process.exit` would wait for calls of files that do not return, as in a watched folder whose server is away. */
+async function exit(): Promise<void> {
+  const { loadImmediateExit } = await import('../../../src/util/immediate-exit.js');
+  const exitNow = await loadImmediateExit();
+  exitNow(Number(process.exitCode));
 }

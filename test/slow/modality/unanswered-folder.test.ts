@@ -100,11 +100,12 @@ describe('watched folders that do not answer', function () {
     assert.equal(readdirSync(join(root, 'inbox/instances')).length, 2);
   });
 
-  it('do not hold up the start of the gateway', async function () {
+  it('hold up neither the start nor the end of the gateway', async function () {
     if (!mountSilent()) return skipUnlessCi(this);
     gateway = await startGatewayProcess(settings);
     await untilReady(503);
     await store('1.2.3');
+    assert.equal(await gateway.stop(), 0);
   });
 });
 
