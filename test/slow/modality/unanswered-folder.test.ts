@@ -4,10 +4,19 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, it } from 'mocha';
+import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { eventually } from '../../support/eventually.js';
 import { type GatewayProcess, startGatewayProcess, writeSettings } from '../../support/gateway-program.js';
@@ -29,6 +38,10 @@ describe('watched folders that do not answer', function () {
   /** Of the volumes that do not answer: where, and the connection to the kernel. */
   const volumes = new Map<string, number>();
 
+  before(function () {
+    // A kernel without FUSE: nothing that this test could install.
+    if (!existsSync('/dev/fuse')) this.skip();
+  });
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'salad-unanswered-'));
     for (const name of FOLDERS) mkdirSync(join(root, name));
