@@ -22,7 +22,7 @@ const (
 	cells = 64 // patches of the models
 )
 
-// program is test/support/server-program.ts of the checkout: it runs real servers with small models.
+// program is test/support/servers/server-program.ts of the checkout: it runs real servers with small models.
 var program struct {
 	sync.Mutex
 	in  io.WriteCloser
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	command := exec.Command("node", "--import", "tsx", "test/support/server-program.ts")
+	command := exec.Command("node", "--import", "tsx", "test/support/servers/server-program.ts")
 	command.Dir, command.Stderr = root, os.Stderr
 	program.in, _ = command.StdinPipe()
 	out, _ := command.StdoutPipe()

@@ -33,7 +33,7 @@ function check() {
   const bare = join(folder, 'bare');
   cpSync(archive, bare, { recursive: true });
   const models = join(folder, 'models');
-  const writer = ['--import', 'tsx', 'test/support/write-small-models.ts', models];
+  const writer = ['--import', 'tsx', 'test/support/engines/write-small-models.ts', models];
   execFileSync(process.execPath, writer, { cwd: root, stdio: ['ignore', 2, 2] });
   const out = join(folder, 'results');
   // More time than a GPU needs: a software adapter on a busy machine is slow.

@@ -3,7 +3,7 @@ import { ENGINE_NAMES, type EngineName } from '../engines/engine.js';
 import { tilePositionOf } from '../geometry/tile-index.js';
 import { alignerOf } from '../imaging/alignment/alignment.js';
 import { isAtBound } from '../imaging/alignment/alignment-map.js';
-import { type Emptiness, smallestSide } from '../imaging/image-content.js';
+import { type Emptiness, smallestSide } from '../imaging/content/image-content.js';
 import { patchSourceBox, patchSourceCorners } from '../imaging/map/patch-box.js';
 import { imageScore } from '../scoring/aggregate.js';
 import { conformalPValue, imagePValue } from '../scoring/calibration.js';

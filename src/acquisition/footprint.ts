@@ -1,6 +1,6 @@
 /** Computes the memory that an acquisition may need, from its header. */
 import { mapShapeOf } from '../imaging/map/anomaly-map.js';
-import { workingImageBytes } from '../imaging/working-image-bytes.js';
+import { workingImageBytes } from '../imaging/working-image/working-image-bytes.js';
 import type { AcquisitionRequest, ServedModel } from './types.js';
 
 /** Score, robust z and whether it is background. */

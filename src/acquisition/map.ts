@@ -3,8 +3,8 @@ import { anomalyMapSteps, mapShapeOf, mapToSource, PatchField } from '../imaging
 import { colourScaleOf, colourStops } from '../imaging/map/colour-scale.js';
 import { overlaySteps, rgbPng } from '../imaging/map/overlay.js';
 import { pictureSteps } from '../imaging/map/picture.js';
-import { inTurns } from '../imaging/turns.js';
 import { patchPValue } from '../scoring/calibration.js';
+import { inTurns } from '../util/turns.js';
 import type { AcquisitionOutcome } from './outcome.js';
 import type { AcquisitionRequest, AnomalyMap, ServedModel } from './types.js';
 

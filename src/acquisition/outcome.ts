@@ -1,6 +1,6 @@
 import type { EngineName } from '../engines/engine.js';
 import type { TileIndex } from '../geometry/tile-index.js';
-import type { WorkingImage } from '../imaging/working-image.js';
+import type { WorkingImage } from '../imaging/working-image/working-image.js';
 import type { PatchResults } from './patch-results.js';
 
 /** The state of an acquisition after its last tile, from which the aggregate is built. */

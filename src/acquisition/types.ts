@@ -8,7 +8,7 @@ import type { Box, Placement } from '../geometry/placement.js';
 import type { TilePosition } from '../geometry/tile-index.js';
 import type { MapShape } from '../imaging/map/anomaly-map.js';
 import type { ColourStop } from '../imaging/map/colour-scale.js';
-import type { PixelFormat } from '../imaging/pixel-format.js';
+import type { PixelFormat } from '../imaging/pixel-format/pixel-format.js';
 
 import type { PlausibilityGate } from '../scoring/plausibility.js';
 import type { AcquisitionBudget } from './budget.js';

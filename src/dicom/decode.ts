@@ -1,6 +1,6 @@
 /** Decodes a DICOM file to frames and their pixel formats. Runs in the decoder process, in one thread. */
 import { SaladError } from '../errors/index.js';
-import type { PixelFormat } from '../imaging/pixel-format.js';
+import type { PixelFormat } from '../imaging/pixel-format/pixel-format.js';
 import { decodeCells } from './codecs.js';
 import type { Codestream } from './codestream.js';
 import { DicomFault, type ParsedFile, parseFile } from './data-set.js';

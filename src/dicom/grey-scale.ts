@@ -2,9 +2,9 @@
  * The grey-scale transformations of a frame as a pixel format: modality (DICOM PS3.3 C.11.1), VOI (C.11.2), presentation
  * (C.11.6), Pixel Padding (C.7.5.1.1.2) and the size of a pixel.
  */
-import type { LookupTable } from '../imaging/lookup-table.js';
-import type { PixelPadding } from '../imaging/modality.js';
-import { type PixelFormat, validatePixelFormat } from '../imaging/pixel-format.js';
+import type { LookupTable } from '../imaging/pixel-format/lookup-table.js';
+import type { PixelPadding } from '../imaging/pixel-format/modality.js';
+import { type PixelFormat, validatePixelFormat } from '../imaging/pixel-format/pixel-format.js';
 import { type DicomDataSet, DicomFault, type Tag } from './data-set.js';
 import type { ScorableFacts } from './facts.js';
 import { frameGroup } from './frame-attributes.js';

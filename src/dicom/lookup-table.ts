@@ -1,5 +1,5 @@
 /** Reads look-up tables: items of the Modality LUT Sequence (DICOM PS3.3 C.11.1) and the VOI LUT Sequence (C.11.2). */
-import type { LookupTable } from '../imaging/lookup-table.js';
+import type { LookupTable } from '../imaging/pixel-format/lookup-table.js';
 import { type DicomDataSet, DicomFault, type Tag, tagName } from './data-set.js';
 
 const DESCRIPTOR: Tag = 'x00283002';

@@ -1,5 +1,5 @@
 /** Chooses the VOI transformation of a file (DICOM PS3.3 C.11.2). */
-import type { VoiTransform } from '../imaging/pixel-format.js';
+import type { VoiTransform } from '../imaging/pixel-format/pixel-format.js';
 import { type DicomDataSet, DicomFault, type Tag } from './data-set.js';
 import { frameGroup } from './frame-attributes.js';
 import { readLookupTable } from './lookup-table.js';

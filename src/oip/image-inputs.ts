@@ -3,9 +3,9 @@
 import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
 import { AcquisitionHeader, ImageFormat } from '../gen/salad/v1/types.js';
-import { checkImageSize } from '../imaging/pixel-format.js';
-import { findWideSample, wideSampleMessage } from '../imaging/stored-bits.js';
-import { inTurns } from '../imaging/turns.js';
+import { checkImageSize } from '../imaging/pixel-format/pixel-format.js';
+import { findWideSample, wideSampleMessage } from '../imaging/pixel-format/stored-bits.js';
+import { inTurns } from '../util/turns.js';
 import {
   bytesElements,
   checkBatch,

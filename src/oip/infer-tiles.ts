@@ -2,7 +2,7 @@
 import { scoreTiles } from '../acquisition/index.js';
 import type { PriorityClass } from '../batching/index.js';
 import { Priority } from '../gen/salad/v1/types.js';
-import { inTurns } from '../imaging/turns.js';
+import { inTurns } from '../util/turns.js';
 import { tensorOf } from './encoded-tensor.js';
 import type { ImageContext, InferResult } from './infer-images.js';
 import {

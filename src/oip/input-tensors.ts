@@ -1,7 +1,7 @@
 /** The tensors of a request: found by name, their elements read. */
 import type { ServedModel } from '../acquisition/index.js';
 import { callerText, SaladError } from '../errors/index.js';
-import { inTurns } from '../imaging/turns.js';
+import { inTurns } from '../util/turns.js';
 import type { InferInput, InferRequest } from './infer-request.js';
 import { refuseUnknown } from './parameters.js';
 import { bytesPerElement, type NumberType, typedBytes, typedElements } from './typed-contents.js';

@@ -10,7 +10,7 @@ import {
   ImageFormat,
   PhotometricInterpretation,
 } from '../gen/salad/v1/types.js';
-import type { PixelFormat } from '../imaging/pixel-format.js';
+import type { PixelFormat } from '../imaging/pixel-format/pixel-format.js';
 import { withField } from './field-error.js';
 import { type HeaderContext, type ImageRequest, requestFrom } from './header.js';
 import { imageFormatOf } from './image-format.js';

@@ -14,13 +14,13 @@ import {
   VoiFunction,
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
-import type { LookupTable } from '../imaging/lookup-table.js';
+import type { LookupTable } from '../imaging/pixel-format/lookup-table.js';
 import {
   type PixelFormat,
   SIDE_MAX,
   type VoiTransform,
   validatePixelFormat,
-} from '../imaging/pixel-format.js';
+} from '../imaging/pixel-format/pixel-format.js';
 import { minFalsePositiveRate } from '../scoring/calibration.js';
 
 /** False-positive rate where the header names none. */

@@ -5,8 +5,8 @@ import {
   VoiFunction,
   type VoiTransform as WireVoi,
 } from '../gen/salad/v1/types.js';
-import type { LookupTable } from '../imaging/lookup-table.js';
-import type { PixelFormat, VoiTransform } from '../imaging/pixel-format.js';
+import type { LookupTable } from '../imaging/pixel-format/lookup-table.js';
+import type { PixelFormat, VoiTransform } from '../imaging/pixel-format/pixel-format.js';
 
 /** @returns the message that `formatFrom` of header.ts converts to the same format */
 export function imageFormatOf(format: PixelFormat): ImageFormat {

@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
-import { find, type KubernetesObject, render } from '../support/chart.js';
-import { logOf, podman, readyLine, stateOf } from '../support/container.js';
-import { connect, end, header, rows } from '../support/grpc-client.js';
-import { healthClient } from '../support/health-client.js';
-import { salad } from '../support/salad.js';
-import { smallImage } from '../support/small-server.js';
+import { find, type KubernetesObject, render } from '../support/programs/chart.js';
+import { logOf, podman, readyLine, stateOf } from '../support/programs/container.js';
+import { salad } from '../support/programs/salad.js';
+import { connect, end, header, rows } from '../support/protocol/grpc-client.js';
+import { healthClient } from '../support/protocol/health-client.js';
+import { smallImage } from '../support/servers/small-server.js';
 
 const SERVER = 'ci-salad-serve-pod-0-server';
 const SIDE = 64;

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { after, describe, it } from 'mocha';
 import { dicomFile } from '../../bench/support/dicom-file.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
-import { IMAGE, logOf, podman, readyLine, stateOf } from '../support/container.js';
-import { salad } from '../support/salad.js';
+import { IMAGE, logOf, podman, readyLine, stateOf } from '../support/programs/container.js';
+import { salad } from '../support/programs/salad.js';
 
 /** Flags like those of a restricted pod: only the cache is writable, no capabilities, no new privileges. */
 const RESTRICTED = [

@@ -7,10 +7,10 @@ import { after, before, describe, it } from 'mocha';
 import { parseAllDocuments, stringify } from 'yaml';
 import { dicomFile } from '../../bench/support/dicom-file.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
-import type { KubernetesObject } from '../support/chart.js';
-import { podman, readyLine, stateOf } from '../support/container.js';
-import { runProgram, storeStatuses } from '../support/dicom-programs.js';
-import { root } from '../support/salad.js';
+import { runProgram, storeStatuses } from '../support/dicom/dicom-programs.js';
+import type { KubernetesObject } from '../support/programs/chart.js';
+import { podman, readyLine, stateOf } from '../support/programs/container.js';
+import { root } from '../support/root.js';
 
 const GATEWAY = 'salad-modality-gateway';
 const STATUS = ['/app/dist/clients/modality/src/main.js', 'status', '--json'];

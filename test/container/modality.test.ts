@@ -7,9 +7,9 @@ import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { dicomFile } from '../../bench/support/dicom-file.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
-import { logOf, MODALITY_IMAGE, podman, readyLine, stateOf } from '../support/container.js';
-import { runProgram, storeStatuses } from '../support/dicom-programs.js';
-import { startServe } from '../support/salad.js';
+import { runProgram, storeStatuses } from '../support/dicom/dicom-programs.js';
+import { logOf, MODALITY_IMAGE, podman, readyLine, stateOf } from '../support/programs/container.js';
+import { startServe } from '../support/programs/salad.js';
 
 const MAIN = '/app/dist/clients/modality/src/main.js';
 const CONFIG = '/etc/salad-modality/config/gateway.yaml';

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { root } from '../support/salad.js';
+import { root } from '../support/root.js';
 
 describe('npm run salad', function () {
   this.timeout(120_000);

@@ -6,8 +6,8 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import { type DicomFileOptions, dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const SIDE = 64;
 const PLAIN = {

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { runSalad } from '../support/in-process-salad.js';
-import { assertKeepsFields } from '../support/json-fields.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { assertKeepsFields } from '../support/programs/json-fields.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 describe('salad models inspect', () => {
   it('prints neither encoded data nor long fractions, and all of them with --json', async () => {

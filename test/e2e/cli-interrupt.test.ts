@@ -5,7 +5,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { root, salad } from '../support/salad.js';
+import { salad } from '../support/programs/salad.js';
+import { root } from '../support/root.js';
 
 const main = join(root, 'dist/src/main.js');
 

@@ -6,8 +6,14 @@ import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { LoadReport, StepReport } from '../../src/cli/commands/load/report.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallImage,
+  smallModels,
+  startSmall,
+} from '../support/servers/small-server.js';
 
 describe('salad load', function () {
   this.timeout(120_000);

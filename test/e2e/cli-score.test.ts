@@ -15,9 +15,15 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { assertSelfContained } from '../support/report-page.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { assertSelfContained } from '../support/programs/report-page.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallImage,
+  smallModels,
+  startSmall,
+} from '../support/servers/small-server.js';
 
 describe('salad score', function () {
   this.timeout(60_000);

@@ -5,8 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { assertKeepsFields } from '../support/json-fields.js';
-import { root, type ServeProcess, salad, saladUnder, startServe } from '../support/salad.js';
+import { assertKeepsFields } from '../support/programs/json-fields.js';
+import { type ServeProcess, salad, saladUnder, startServe } from '../support/programs/salad.js';
+import { root } from '../support/root.js';
 
 const COMMANDS = [
   'serve',

@@ -7,8 +7,14 @@ import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
-import { root } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { root } from '../support/root.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallImage,
+  smallModels,
+  startSmall,
+} from '../support/servers/small-server.js';
 
 const execute = promisify(execFile);
 

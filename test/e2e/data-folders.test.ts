@@ -13,8 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { phantomPng, writeFiles } from '../support/image-folders.js';
-import { runSalad } from '../support/in-process-salad.js';
+import { phantomPng, writeFiles } from '../support/images/image-folders.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
 
 const SIZE = 128;
 const root = mkdtempSync(join(tmpdir(), 'salad-data-'));

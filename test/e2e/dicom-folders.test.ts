@@ -6,8 +6,8 @@ import { after, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { type DatasetImage, knowsPatients, loadDataset } from '../../src/training/data/dataset.js';
-import { png, writeFiles } from '../support/image-folders.js';
-import { runSalad } from '../support/in-process-salad.js';
+import { png, writeFiles } from '../support/images/image-folders.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
 
 const SIZE = 128;
 const SECRET = 'ZZTOPSECRET';

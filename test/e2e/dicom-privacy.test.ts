@@ -11,7 +11,7 @@ import {
   type Elements,
   testCells,
 } from '../../bench/support/dicom-file.js';
-import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
+import { type ServeProcess, salad, startServeUnder } from '../support/programs/salad.js';
 
 /** The text of every element that can hold text. */
 const SECRET = 'ZZTOPSECRET';

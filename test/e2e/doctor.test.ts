@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { makeApiKey } from '../../src/auth/api-keys.js';
-import { makeAuthority } from '../support/certificates.js';
-import { assertKeepsFields } from '../support/json-fields.js';
-import { salad, saladUnder, startServe } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { assertKeepsFields } from '../support/programs/json-fields.js';
+import { salad, saladUnder, startServe } from '../support/programs/salad.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 interface Report {
   readonly engine: string | null;

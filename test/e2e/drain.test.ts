@@ -4,15 +4,15 @@ import { type ClientHttp2Session, connect } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
-import { healthClient } from '../support/health-client.js';
-import { type ServeProcess, startServeUnder } from '../support/salad.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import { healthClient } from '../support/protocol/health-client.js';
 import {
   type ModelsFolder,
   smallHeader,
   smallImage,
   smallModels,
   smallRows,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const RETRY_MS = 321;
 const chunks = smallRows(smallImage(1));

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { LoadReport } from '../../src/cli/commands/load/report.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { salad } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
+import { salad } from '../support/programs/salad.js';
+import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/servers/small-server.js';
 
 describe('salad load --processes', function () {
   this.timeout(120_000);

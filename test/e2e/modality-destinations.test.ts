@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { Inbox } from '../../clients/modality/src/inbox/inbox.js';
+import { modality, modalityCommand, writeSettings } from '../support/dicom/gateway-program.js';
 import { eventually } from '../support/eventually.js';
-import { modality, modalityCommand, writeSettings } from '../support/gateway-program.js';
 
 const IDENTITY = { sopClassUid: '1.2.840.10008.5.1.4.1.1.1.1', syntaxUid: '1.2.840.10008.1.2.1' };
 

@@ -17,17 +17,17 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { fileMeta } from '../../clients/modality/src/inbox/file-meta.js';
 import { GATEWAY_METRICS } from '../../clients/modality/src/operations/metrics.js';
-import { eventually } from '../support/eventually.js';
 import {
   type GatewayProcess,
   modality,
   serveCommand,
   startGatewayProcess,
   writeSettings,
-} from '../support/gateway-program.js';
-import { AS_PID_ONE, needsPidNamespaces, pidOneOf } from '../support/pid-one.js';
-import { fragment, RawDicom } from '../support/raw-dicom.js';
-import { root } from '../support/salad.js';
+} from '../support/dicom/gateway-program.js';
+import { fragment, RawDicom } from '../support/dicom/raw-dicom.js';
+import { eventually } from '../support/eventually.js';
+import { AS_PID_ONE, needsPidNamespaces, pidOneOf } from '../support/programs/pid-one.js';
+import { root } from '../support/root.js';
 
 const SECRET = 'ZZTOPSECRET';
 const SECRET_UID = '1.2.826.0.1.3680043.99.4711';

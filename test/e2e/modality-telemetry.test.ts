@@ -7,12 +7,12 @@ import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { Inbox } from '../../clients/modality/src/inbox/inbox.js';
 import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
+import { type GatewayProcess, startGatewayProcess, writeSettings } from '../support/dicom/gateway-program.js';
+import { DX_CLASS } from '../support/dicom/raw-dicom.js';
 import { eventually } from '../support/eventually.js';
-import { type GatewayProcess, startGatewayProcess, writeSettings } from '../support/gateway-program.js';
-import { OtlpReceiver, type OtlpSpan } from '../support/otlp-receiver.js';
-import { DX_CLASS } from '../support/raw-dicom.js';
-import { type ServeProcess, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../support/small-server.js';
+import { OtlpReceiver, type OtlpSpan } from '../support/measurements/otlp-receiver.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import { type ModelsFolder, SIDE, smallModels } from '../support/servers/small-server.js';
 
 const SECRET = 'ZZTOPSECRET';
 const SECRET_UID = '1.2.826.0.1.3680043.99.4711';

@@ -10,16 +10,16 @@ import { connect } from 'node:tls';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { type DicomFileOptions, dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { makeAuthority } from '../support/certificates.js';
-import { eventually } from '../support/eventually.js';
 import {
   type GatewayProcess,
   modality,
   startGatewayProcess,
   writeSettings,
-} from '../support/gateway-program.js';
-import { RawDicom } from '../support/raw-dicom.js';
-import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
+} from '../support/dicom/gateway-program.js';
+import { RawDicom } from '../support/dicom/raw-dicom.js';
+import { eventually } from '../support/eventually.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/servers/small-server.js';
 
 describe('salad-modality over TLS', function () {
   this.timeout(120_000);

@@ -4,14 +4,14 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { eventually } from '../support/eventually.js';
 import {
   type GatewayProcess,
   modality,
   startGatewayProcess,
   writeSettings,
-} from '../support/gateway-program.js';
-import { PDU, RawDicom } from '../support/raw-dicom.js';
+} from '../support/dicom/gateway-program.js';
+import { PDU, RawDicom } from '../support/dicom/raw-dicom.js';
+import { eventually } from '../support/eventually.js';
 
 /** In every text that a peer can choose. */
 const SECRET = 'ZZTOPSECRET';

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
-import { root } from '../support/salad.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
+import { root } from '../support/root.js';
 
 /** Another user, because root may read everything. */
 const USER = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};

@@ -9,10 +9,15 @@ import type {
   ModelStreamInferResponse,
 } from '../../src/gen/inference/grpc_service.js';
 import { eventually } from '../support/eventually.js';
-import { bytesOf, connectInference, type InferOptions, inferRequest } from '../support/open-inference.js';
-import { OtlpReceiver, type OtlpSpan } from '../support/otlp-receiver.js';
-import { type ServeProcess, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/small-server.js';
+import { OtlpReceiver, type OtlpSpan } from '../support/measurements/otlp-receiver.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import {
+  bytesOf,
+  connectInference,
+  type InferOptions,
+  inferRequest,
+} from '../support/protocol/open-inference.js';
+import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/servers/small-server.js';
 
 /** Patches of the small model. */
 const PATCHES_OF_IMAGE = 64;

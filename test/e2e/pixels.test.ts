@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
-import { endedEarly, withFrame, withZeros } from '../support/damage.js';
-import { type ServeProcess, salad, startServe } from '../support/salad.js';
+import { endedEarly, withFrame, withZeros } from '../support/images/damage.js';
+import { type ServeProcess, salad, startServe } from '../support/programs/salad.js';
 
 describe('images in every mode of the command line', function () {
   this.timeout(300_000);

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { saladUnder } from '../support/salad.js';
+import { saladUnder } from '../support/programs/salad.js';
 
 describe('the home folder after an engine ran', function () {
   this.timeout(120_000);

@@ -6,12 +6,12 @@ import { describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { type SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
-import { type Authority, makeAuthority } from '../support/certificates.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
 import { eventually } from '../support/eventually.js';
-import { type HeldAcquisition, holdAcquisition } from '../support/held-acquisition.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
-import { PROCESSES, useTwoProcesses } from '../support/two-processes.js';
+import { type Authority, makeAuthority } from '../support/network/certificates.js';
+import { type HeldAcquisition, holdAcquisition } from '../support/servers/held-acquisition.js';
+import { smallHeader, smallImage, smallRows } from '../support/servers/small-server.js';
+import { PROCESSES, useTwoProcesses } from '../support/servers/two-processes.js';
 
 const chunks = smallRows(smallImage(1));
 const POLL_MS = 20;

@@ -8,14 +8,14 @@ import { describe, it } from 'mocha';
 import { serverProcesses } from '../../bench/support/child-processes.js';
 import { freePort } from '../../bench/support/free-port.js';
 import { type SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
 import { eventually } from '../support/eventually.js';
-import { healthClient } from '../support/health-client.js';
-import { holdAcquisition } from '../support/held-acquisition.js';
-import { salad } from '../support/salad.js';
-import { secure } from '../support/secured.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
-import { PROCESSES, useTwoProcesses } from '../support/two-processes.js';
+import { secure } from '../support/network/secured.js';
+import { salad } from '../support/programs/salad.js';
+import { healthClient } from '../support/protocol/health-client.js';
+import { holdAcquisition } from '../support/servers/held-acquisition.js';
+import { smallHeader, smallImage, smallRows } from '../support/servers/small-server.js';
+import { PROCESSES, useTwoProcesses } from '../support/servers/two-processes.js';
 
 const chunks = smallRows(smallImage(1));
 /** For a process to start again, models and engine included, on a busy machine. */

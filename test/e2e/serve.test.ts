@@ -12,16 +12,17 @@ import { stringify } from 'yaml';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { makeApiKey } from '../../src/auth/api-keys.js';
-import { makeAuthority } from '../support/certificates.js';
-import { RawConnection } from '../support/raw-http2.js';
-import { type Finished, root, salad } from '../support/salad.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { type Finished, salad } from '../support/programs/salad.js';
+import { RawConnection } from '../support/protocol/raw-http2.js';
+import { root } from '../support/root.js';
 import {
   type ModelsFolder,
   smallHeader,
   smallImage,
   smallModels,
   smallRows,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 describe('salad serve', function () {
   this.timeout(120_000);

@@ -8,8 +8,8 @@ import { credentials, Metadata } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { AnomalyScoringClient, ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { packageRoot } from '../../src/util/package-root.js';
-import { OtlpReceiver, type OtlpSpan } from '../support/otlp-receiver.js';
-import { type ServeProcess, salad, startServeUnder } from '../support/salad.js';
+import { OtlpReceiver, type OtlpSpan } from '../support/measurements/otlp-receiver.js';
+import { type ServeProcess, salad, startServeUnder } from '../support/programs/salad.js';
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 

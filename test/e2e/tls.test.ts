@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { makeAuthority } from '../support/certificates.js';
-import { type ServeProcess, salad, saladUnder, startServe } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { type ServeProcess, salad, saladUnder, startServe } from '../support/programs/salad.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 describe('the salad command over TLS and with an API key', function () {
   this.timeout(120_000);

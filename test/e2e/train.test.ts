@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
-import { assertKeepsFields } from '../support/json-fields.js';
-import { root, salad } from '../support/salad.js';
+import { assertKeepsFields } from '../support/programs/json-fields.js';
+import { salad } from '../support/programs/salad.js';
+import { root } from '../support/root.js';
 
 const ENGINES = ['tensorflow', 'webgpu', 'openvino', 'onnx', 'wasm'];
 

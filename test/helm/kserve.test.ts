@@ -5,9 +5,10 @@ import { credentials } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { parse } from 'yaml';
 import { GRPCInferenceServiceClient } from '../../src/gen/inference/grpc_service.js';
-import type { KubernetesObject } from '../support/chart.js';
-import { root, type ServeProcess, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import type { KubernetesObject } from '../support/programs/chart.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import { root } from '../support/root.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 const read = (name: string) =>
   parse(readFileSync(join(root, 'helm/kserve', name), 'utf8')) as KubernetesObject;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { dirname } from 'node:path';
 import { describe, it } from 'mocha';
 import { createProgram } from '../../src/cli/program.js';
-import { find, type KubernetesObject, render, variants } from '../support/chart.js';
+import { find, type KubernetesObject, render, variants } from '../support/programs/chart.js';
 
 const SERVER = 'ci-salad-serve';
 

@@ -7,10 +7,10 @@ import { after, before, beforeEach, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { RequestRecord } from '../../clients/load/src/index.js';
 import type { LoadReport } from '../../src/cli/commands/load/report.js';
-import { type KubernetesObject, render } from '../support/chart.js';
-import { type DnsServer, startDnsServer } from '../support/dns-server.js';
-import { type ServeProcess, saladUnder, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/small-server.js';
+import { type DnsServer, startDnsServer } from '../support/network/dns-server.js';
+import { type KubernetesObject, render } from '../support/programs/chart.js';
+import { type ServeProcess, saladUnder, startServeUnder } from '../support/programs/salad.js';
+import { type ModelsFolder, SIDE, smallImage, smallModels } from '../support/servers/small-server.js';
 
 const SERVICE = 'ci-salad-serve-headless';
 const HOSTS = ['127.0.0.1', '127.0.0.2'] as const;

@@ -12,8 +12,8 @@ import {
   podSpecs,
   render as renderChart,
   variants,
-} from '../support/chart.js';
-import { root } from '../support/salad.js';
+} from '../support/programs/chart.js';
+import { root } from '../support/root.js';
 
 const GATEWAY = 'ci-salad-modality';
 const render = (values: object, release = 'ci') => renderChart(values, release, MODALITY_CHART);

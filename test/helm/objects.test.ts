@@ -6,8 +6,8 @@ import { after, before, describe, it } from 'mocha';
 import { loadConfig } from '../../src/config/load.js';
 import type { ServeConfig } from '../../src/config/schema.js';
 import { SERVICE_NAMES } from '../../src/server/server.js';
-import { find, type KubernetesObject, podSpecs, render, variants } from '../support/chart.js';
-import { root } from '../support/salad.js';
+import { find, type KubernetesObject, podSpecs, render, variants } from '../support/programs/chart.js';
+import { root } from '../support/root.js';
 
 const SERVER = 'ci-salad-serve';
 const plaintext = { tls: { mode: 'plaintext' } };

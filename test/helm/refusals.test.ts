@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { render } from '../support/chart.js';
+import { render } from '../support/programs/chart.js';
 
 const plaintext = { tls: { mode: 'plaintext' } };
 const bundle = { url: 'https://models.example/a/1', sha256: '0'.repeat(64) };

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { CHART, MODALITY_CHART, render } from '../support/chart.js';
+import { CHART, MODALITY_CHART, render } from '../support/programs/chart.js';
 
 interface Schema {
   readonly $ref?: string;

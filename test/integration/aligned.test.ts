@@ -12,15 +12,15 @@ import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment/alignment-py
 import { anomalyMap, PatchField } from '../../src/imaging/map/anomaly-map.js';
 import { colourScaleOf } from '../../src/imaging/map/colour-scale.js';
 import { overlaySteps, rgbPng } from '../../src/imaging/map/overlay.js';
-import { inTurns } from '../../src/imaging/turns.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { aggregateImage } from '../../src/scoring/calibration.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';
 import { renderDecoded } from '../../src/training/data/render.js';
-import { injectFault, workerEntry } from '../support/faults.js';
-import { collect, connect, end, header, type Outcome, rows } from '../support/grpc-client.js';
-import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
+import { inTurns } from '../../src/util/turns.js';
+import { injectFault, workerEntry } from '../support/engines/faults.js';
+import { collect, connect, end, header, type Outcome, rows } from '../support/protocol/grpc-client.js';
+import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const phantom = makePhantom({ seed: 5, size: SIDE });
 const brightest = phantom.samples.reduce((a, b) => Math.max(a, b), 0);

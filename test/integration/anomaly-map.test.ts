@@ -20,8 +20,8 @@ import { ALIGNMENT_SIZE, shrink } from '../../src/imaging/alignment/alignment-py
 import { makePhantom } from '../../src/phantom/phantom.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
-import { connect, end, header } from '../support/grpc-client.js';
-import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
+import { connect, end, header } from '../support/protocol/grpc-client.js';
+import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const { ANOMALY_MAP_FORMAT_FLOAT32: FLOAT32, ANOMALY_MAP_FORMAT_PNG_OVERLAY: PNG } = AnomalyMapFormat;
 const PATCH = { stride: 8, size: 12, offset: -2 };

@@ -11,10 +11,10 @@ import { SaladClient, type SaladClientError } from '../../clients/typescript/src
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import { countTokenKeys } from '../../src/auth/tokens.js';
 import type { RunningServer, ServerOptions } from '../../src/server/server.js';
-import { CapturedLog } from '../support/captured-log.js';
-import { makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
-import { healthClient } from '../support/health-client.js';
+import { CapturedLog } from '../support/measurements/captured-log.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { healthClient } from '../support/protocol/health-client.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -22,7 +22,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const ISSUER = 'https://issuer.example';
 const AUDIENCE = 'salad';

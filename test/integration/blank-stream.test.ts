@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { Decision, EarlyEnd, WarningKind } from '../../src/gen/salad/v1/types.js';
-import { end, header, rows, stream, tiles } from '../support/grpc-client.js';
+import { end, header, rows, stream, tiles } from '../support/protocol/grpc-client.js';
 import {
   allTiles,
   assertScores,
@@ -12,7 +12,7 @@ import {
   startServing,
   TILE_SOURCE,
   v1,
-} from '../support/serving.js';
+} from '../support/servers/serving.js';
 
 describe('a blank image on a streaming model', function () {
   this.timeout(60_000);

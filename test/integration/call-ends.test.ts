@@ -15,10 +15,10 @@ import { loadConfig } from '../../src/config/load.js';
 import { StreamAcquisitionResponse } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
 import { eventually } from '../support/eventually.js';
-import { end, header, rows } from '../support/grpc-client.js';
-import { connectRaw, encode, endOf, frame, openRaw, STREAM_PATH } from '../support/raw-grpc.js';
-import { FRAME, RawConnection } from '../support/raw-http2.js';
-import { type ModelsFolder, smallImage, smallModels } from '../support/small-server.js';
+import { end, header, rows } from '../support/protocol/grpc-client.js';
+import { connectRaw, encode, endOf, frame, openRaw, STREAM_PATH } from '../support/protocol/raw-grpc.js';
+import { FRAME, RawConnection } from '../support/protocol/raw-http2.js';
+import { type ModelsFolder, smallImage, smallModels } from '../support/servers/small-server.js';
 
 const IMAGE_PATH = '/salad.v1.AnomalyScoring/ScoreImage';
 const LIST_PATH = '/salad.v1.ModelRegistry/List';

@@ -12,9 +12,9 @@ import {
 } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { assertSelfContained, layersOf } from '../support/report-page.js';
-import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { assertSelfContained, layersOf } from '../support/programs/report-page.js';
+import { type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const [ROWS, COLUMNS] = [120, 300];
 const RATE = 0.8;

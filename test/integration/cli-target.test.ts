@@ -7,9 +7,9 @@ import { after, before, describe, it } from 'mocha';
 import { stringify } from 'yaml';
 import { makeApiKey } from '../../src/auth/api-keys.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { makeAuthority } from '../support/certificates.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 /** What each kind of server is asked in a way that cannot work, and what the answer tells to try. */
 describe('a server that cannot be called', function () {

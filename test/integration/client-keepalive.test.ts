@@ -3,6 +3,7 @@ import { after, before, describe, it } from 'mocha';
 import { type PixelChunk, SaladClient, SaladClientError } from '../../clients/typescript/src/index.js';
 import { pingAfterGoaway } from '../../clients/typescript/src/keepalive.js';
 import { Latch } from '../../src/acquisition/index.js';
+import { startTcpProxy } from '../support/network/tcp-proxy.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -10,8 +11,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
-import { startTcpProxy } from '../support/tcp-proxy.js';
+} from '../support/servers/small-server.js';
 
 const chunks = smallRows(smallImage(6));
 const PING_MS = 40;

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { AcquisitionHeader, AnomalyMapFormat } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { encode, frame } from '../support/raw-grpc.js';
-import { FRAME, RawConnection } from '../support/raw-http2.js';
+import { encode, frame } from '../support/protocol/raw-grpc.js';
+import { FRAME, RawConnection } from '../support/protocol/raw-http2.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -11,7 +11,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const IDLE_TIMEOUT_MS = 1000;
 const WINDOW_BYTES = 2000;

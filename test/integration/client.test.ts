@@ -8,6 +8,7 @@ import {
   SaladClientError,
 } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
+import { startTcpProxy } from '../support/network/tcp-proxy.js';
 import {
   essence,
   type ModelsFolder,
@@ -17,8 +18,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
-import { startTcpProxy } from '../support/tcp-proxy.js';
+} from '../support/servers/small-server.js';
 
 const image = smallImage(3);
 const chunks = smallRows(image);

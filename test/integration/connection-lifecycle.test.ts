@@ -8,11 +8,16 @@ import { status } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
-import { header } from '../support/grpc-client.js';
-import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { FRAME, type Frame, RawConnection, type RawConnectionOptions } from '../support/raw-http2.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import { header } from '../support/protocol/grpc-client.js';
+import { connectRaw, encode, endOf, frame, openRaw } from '../support/protocol/raw-grpc.js';
+import {
+  FRAME,
+  type Frame,
+  RawConnection,
+  type RawConnectionOptions,
+} from '../support/protocol/raw-http2.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -20,7 +25,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const WATCH_PATH = '/grpc.health.v1.Health/Watch';
 const CHECK_PATH = '/grpc.health.v1.Health/Check';

@@ -11,12 +11,18 @@ import { describe, it } from 'mocha';
 import sharp from 'sharp';
 import { SaladClient, type SaladClientError } from '../../clients/typescript/src/index.js';
 import { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
-import { makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
-import { collect, end as endMessage, header, refusal, rows as rowsMessage } from '../support/grpc-client.js';
-import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
-import { useSmallServer } from '../support/small-server-hooks.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import {
+  collect,
+  end as endMessage,
+  header,
+  refusal,
+  rows as rowsMessage,
+} from '../support/protocol/grpc-client.js';
+import { connectRaw, encode, endOf, frame, openRaw } from '../support/protocol/raw-grpc.js';
+import { smallHeader, smallImage, smallRows } from '../support/servers/small-server.js';
+import { useSmallServer } from '../support/servers/small-server-hooks.js';
 
 const IMAGE_PATH = '/salad.v1.AnomalyScoring/ScoreImage';
 const HEALTH_PATH = '/grpc.health.v1.Health/Check';

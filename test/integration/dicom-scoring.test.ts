@@ -16,7 +16,7 @@ import {
 import { DicomImage } from '../../src/dicom/decode.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { imageFormatOf } from '../../src/wire/image-format.js';
-import { essence, type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
+import { essence, type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const SIDE = 64;
 const PLAIN = { rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 };

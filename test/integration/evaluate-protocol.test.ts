@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { auroc } from '../../src/training/evaluate/metrics.js';
-import { phantomPng, png, writeFiles } from '../support/image-folders.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { assertSelfContained } from '../support/report-page.js';
+import { phantomPng, png, writeFiles } from '../support/images/image-folders.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { assertSelfContained } from '../support/programs/report-page.js';
 
 const SIZE = 128;
 const root = mkdtempSync(join(tmpdir(), 'salad-protocol-'));

@@ -21,7 +21,7 @@ import { loadConfig } from '../../src/config/load.js';
 import { OpenCalls } from '../../src/server/handlers/open-calls.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
 import { Telemetry } from '../../src/telemetry/telemetry.js';
-import { refusal } from '../support/grpc-client.js';
+import { refusal } from '../support/protocol/grpc-client.js';
 
 /** A service that changes the server, as a later version may have; its messages are bytes. */
 const bytes = { serialize: (value: Buffer) => value, deserialize: (value: Buffer) => value };

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import type { RunningServer } from '../../src/server/server.js';
-import { connect, end, header, rows } from '../support/grpc-client.js';
-import { healthClient } from '../support/health-client.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { connect, end, header, rows } from '../support/protocol/grpc-client.js';
+import { healthClient } from '../support/protocol/health-client.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallImage,
+  smallModels,
+  startSmall,
+} from '../support/servers/small-server.js';
 
 describe('the health port', () => {
   let models: ModelsFolder;

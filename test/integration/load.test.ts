@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'mocha';
 import { type Arrivals, type LoadOptions, runLoad } from '../../clients/load/src/index.js';
 import { type PixelChunk, SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { smallWorkload } from '../support/load.js';
+import { smallWorkload } from '../support/servers/load.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -11,7 +11,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 /** Rows that come to a stop, until `end` is called. */
 function heldAcquisition() {

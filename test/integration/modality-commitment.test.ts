@@ -4,12 +4,12 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { Deliverer } from '../../clients/modality/src/delivery/deliverer.js';
 import { STORAGE_COMMITMENT } from '../../clients/modality/src/dicom-port/commitment-report.js';
 import { DicomPort } from '../../clients/modality/src/dicom-port/port.js';
-import { CommittingArchive } from '../support/committing-archive.js';
+import { CommittingArchive } from '../support/dicom/committing-archive.js';
+import { type GatewayPort, startGatewayPort } from '../support/dicom/gateway-port.js';
+import { modality, writeSettings } from '../support/dicom/gateway-program.js';
+import { commandSet, DX_CLASS, fragment, PDU, RawDicom } from '../support/dicom/raw-dicom.js';
+import { addScored } from '../support/dicom/scored-instance.js';
 import { eventually } from '../support/eventually.js';
-import { type GatewayPort, startGatewayPort } from '../support/gateway-port.js';
-import { modality, writeSettings } from '../support/gateway-program.js';
-import { commandSet, DX_CLASS, fragment, PDU, RawDicom } from '../support/raw-dicom.js';
-import { addScored } from '../support/scored-instance.js';
 
 const GSPS_CLASS = '1.2.840.10008.5.1.4.1.1.11.1';
 const SR_CLASS = '1.2.840.10008.5.1.4.1.1.88.33';

@@ -18,14 +18,14 @@ import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
 import { parseFile } from '../../src/dicom/data-set.js';
 import { AnomalyMap } from '../../src/gen/salad/v1/types.js';
 import { collectGarbage } from '../../src/util/collect-garbage.js';
-import { eventually } from '../support/eventually.js';
 import {
   failedAnswer,
   type StowAnswerSent,
   StowArchive,
   type StowedObject,
   storedAnswer,
-} from '../support/stow-archive.js';
+} from '../support/dicom/stow-archive.js';
+import { eventually } from '../support/eventually.js';
 
 const SR = '1.2.840.10008.5.1.4.1.1.88.33';
 const SEG = '1.2.840.10008.5.1.4.1.1.66.4';

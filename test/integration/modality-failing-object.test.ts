@@ -7,15 +7,15 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { Deliverer } from '../../clients/modality/src/delivery/deliverer.js';
 import { Inbox } from '../../clients/modality/src/inbox/inbox.js';
 import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
-import { CommittingArchive } from '../support/committing-archive.js';
-import { eventually } from '../support/eventually.js';
-import { addScored } from '../support/scored-instance.js';
+import { CommittingArchive } from '../support/dicom/committing-archive.js';
+import { addScored } from '../support/dicom/scored-instance.js';
 import {
   type StowAnswerSent,
   StowArchive,
   type StowedObject,
   storedAnswer,
-} from '../support/stow-archive.js';
+} from '../support/dicom/stow-archive.js';
+import { eventually } from '../support/eventually.js';
 
 const SCORED_MS = 1.7e12;
 /** More instances than a failing object is tried before it is a dead letter. */

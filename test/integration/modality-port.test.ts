@@ -5,10 +5,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, describe, it } from 'mocha';
 import { pathOf } from '../../clients/modality/src/inbox/inbox.js';
-import { makeAuthority } from '../support/certificates.js';
+import {
+  type GatewayPort,
+  type GatewayPortOptions,
+  startGatewayPort,
+} from '../support/dicom/gateway-port.js';
+import { commandSet, DX_CLASS, fragment, PDU, pduBytesMaxOf, RawDicom } from '../support/dicom/raw-dicom.js';
 import { eventually } from '../support/eventually.js';
-import { type GatewayPort, type GatewayPortOptions, startGatewayPort } from '../support/gateway-port.js';
-import { commandSet, DX_CLASS, fragment, PDU, pduBytesMaxOf, RawDicom } from '../support/raw-dicom.js';
+import { makeAuthority } from '../support/network/certificates.js';
 
 /** Manufacturer (0008,0070) with so many bytes of padding behind. */
 function dataSet(bytes = 0): Buffer {

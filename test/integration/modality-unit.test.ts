@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { parse } from 'yaml';
-import { needs, runProgram } from '../support/dicom-programs.js';
-import { modality, writeSettings } from '../support/gateway-program.js';
-import { root } from '../support/salad.js';
+import { needs, runProgram } from '../support/dicom/dicom-programs.js';
+import { modality, writeSettings } from '../support/dicom/gateway-program.js';
+import { root } from '../support/root.js';
 
 const UNIT = join(root, 'clients/modality/deploy/salad-modality.service');
 const CONFIG = '/etc/salad-modality/gateway.yaml';

@@ -9,7 +9,7 @@ import {
   ModelInferRequest,
   type ModelStreamInferResponse,
 } from '../../src/gen/inference/grpc_service.js';
-import { refusal } from '../support/grpc-client.js';
+import { refusal } from '../support/protocol/grpc-client.js';
 import {
   bytesData,
   bytesOf,
@@ -21,8 +21,8 @@ import {
   numbers,
   parameter,
   textParameter,
-} from '../support/open-inference.js';
-import { image, randomImage, type Serving, startServing } from '../support/serving.js';
+} from '../support/protocol/open-inference.js';
+import { image, randomImage, type Serving, startServing } from '../support/servers/serving.js';
 
 const SIDE = 64;
 const PIXELS = SIDE * SIDE;

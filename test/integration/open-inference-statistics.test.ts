@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
 import { eventually } from '../support/eventually.js';
-import { call, connectInference, infer } from '../support/open-inference.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { call, connectInference, infer } from '../support/protocol/open-inference.js';
+import { SIDE, smallImage, smallModels, startSmall } from '../support/servers/small-server.js';
 
 describe('the statistics of the Open Inference Protocol', function () {
   this.timeout(60_000);

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { GRPCInferenceServiceClient } from '../../src/gen/inference/grpc_service.js';
 import { AcquisitionHeader, AnomalyMapFormat, Decision, Source } from '../../src/gen/salad/v1/types.js';
-import { collect, type Outcome, refusal } from '../support/grpc-client.js';
+import { collect, type Outcome, refusal } from '../support/protocol/grpc-client.js';
 import {
   bytesData,
   bytesOf,
@@ -16,8 +16,8 @@ import {
   shapeOf,
   textParameter,
   texts,
-} from '../support/open-inference.js';
-import { image, randomImage, type Serving, startServing } from '../support/serving.js';
+} from '../support/protocol/open-inference.js';
+import { image, randomImage, type Serving, startServing } from '../support/servers/serving.js';
 
 const SIDE = 64;
 const PIXELS = SIDE * SIDE;

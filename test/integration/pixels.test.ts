@@ -24,15 +24,15 @@ import {
   createDisplayTransform,
   defaultPixelFormat,
   type PixelFormat,
-} from '../../src/imaging/pixel-format.js';
-import { resampleImage } from '../../src/imaging/resample.js';
+} from '../../src/imaging/pixel-format/pixel-format.js';
+import { resampleImage } from '../../src/imaging/working-image/resample.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { createRandomSource } from '../../src/phantom/random-source.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
-import { endedEarly, withFrame, withZeros } from '../support/damage.js';
-import { flatJpeg } from '../support/jpeg.js';
-import { GREY, png } from '../support/png.js';
-import { root } from '../support/salad.js';
+import { endedEarly, withFrame, withZeros } from '../support/images/damage.js';
+import { flatJpeg } from '../support/images/jpeg.js';
+import { GREY, png } from '../support/images/png.js';
+import { root } from '../support/root.js';
 
 const MODELS = ['phantom', 'chest-pediatric', 'chest-adult'] as const;
 const RATES = [0.05, 0.02, 0.01] as const;

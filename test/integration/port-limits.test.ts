@@ -10,11 +10,11 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import { ScoreImageRequest } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryGetRequest } from '../../src/gen/salad/v1/model_registry.js';
 import { AcquisitionHeader, Source } from '../../src/gen/salad/v1/types.js';
-import { encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from '../support/raw-grpc.js';
-import { FRAME, RawConnection } from '../support/raw-http2.js';
-import { smallHeader, smallImage, smallRows } from '../support/small-server.js';
-import { useSmallServer } from '../support/small-server-hooks.js';
-import { startTcpProxy } from '../support/tcp-proxy.js';
+import { startTcpProxy } from '../support/network/tcp-proxy.js';
+import { encode, endOf, frame, openRaw, type RawEnd, STREAM_PATH } from '../support/protocol/raw-grpc.js';
+import { FRAME, RawConnection } from '../support/protocol/raw-http2.js';
+import { smallHeader, smallImage, smallRows } from '../support/servers/small-server.js';
+import { useSmallServer } from '../support/servers/small-server-hooks.js';
 
 const HEALTH = '/grpc.health.v1.Health/Check';
 const WATCH = '/grpc.health.v1.Health/Watch';

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { loadConfig } from '../../src/config/load.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { scoreOnce } from '../support/small-server.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
+import { scoreOnce } from '../support/servers/small-server.js';
 
 describe('precision through the port', () => {
   let models: string;

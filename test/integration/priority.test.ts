@@ -6,10 +6,10 @@ import { Priority } from '../../src/gen/salad/v1/types.js';
 import { EnginePool } from '../../src/pool/engine-pool.js';
 import { startWorkerSet } from '../../src/pool/start-worker-set.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { connect, end, header, rows, stream } from '../support/grpc-client.js';
-import { poolConfig, poolModelOf } from '../support/pool-suite.js';
-import { image } from '../support/serving.js';
-import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
+import { poolConfig, poolModelOf } from '../support/engines/pool-suite.js';
+import { connect, end, header, rows, stream } from '../support/protocol/grpc-client.js';
+import { image } from '../support/servers/serving.js';
+import { type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const ROUTINE = 60;
 

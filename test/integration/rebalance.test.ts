@@ -3,6 +3,7 @@ import { experimental } from '@grpc/grpc-js';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
+import { startTcpProxy, type TcpProxy } from '../support/network/tcp-proxy.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -10,8 +11,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
-import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.js';
+} from '../support/servers/small-server.js';
 
 const chunks = smallRows(smallImage(7));
 

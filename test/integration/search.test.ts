@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { type ModelsFolder, scoreOnce, smallModels } from '../support/small-server.js';
+import { type ModelsFolder, scoreOnce, smallModels } from '../support/servers/small-server.js';
 
 /** Below the 40 rows of the small bank, so that an index is used. */
 const WITH_INDEX = { exactSearchRowsMax: 10, workers: 2 };

@@ -13,9 +13,9 @@ import {
 } from '../../src/gen/salad/v1/model_registry.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
-import { collect, connect, end, header, refusal, rows, stream } from '../support/grpc-client.js';
-import { healthClient } from '../support/health-client.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
+import { collect, connect, end, header, refusal, rows, stream } from '../support/protocol/grpc-client.js';
+import { healthClient } from '../support/protocol/health-client.js';
 
 const random = createRandom(3);
 const image = Uint8Array.from({ length: 64 * 64 }, () => Math.floor(random() * 256));

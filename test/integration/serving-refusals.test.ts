@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { Decision, EarlyEnd, Source, WarningKind } from '../../src/gen/salad/v1/types.js';
-import { collect, end, header, refusal, rows, stream, tile, tiles } from '../support/grpc-client.js';
+import { collect, end, header, refusal, rows, stream, tile, tiles } from '../support/protocol/grpc-client.js';
 import {
   assertScores,
   image,
@@ -14,7 +14,7 @@ import {
   TILE_SOURCE,
   v1,
   whole,
-} from '../support/serving.js';
+} from '../support/servers/serving.js';
 
 describe('wrong input through the port', function () {
   this.timeout(60_000);

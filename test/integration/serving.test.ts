@@ -7,8 +7,17 @@ import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { AnomalyMapFormat, Decision, WarningKind } from '../../src/gen/salad/v1/types.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { injectFault } from '../support/faults.js';
-import { collect, end, header, type Outcome, refusal, rows, stream, tiles } from '../support/grpc-client.js';
+import { injectFault } from '../support/engines/faults.js';
+import {
+  collect,
+  end,
+  header,
+  type Outcome,
+  refusal,
+  rows,
+  stream,
+  tiles,
+} from '../support/protocol/grpc-client.js';
 import {
   allTiles,
   assertScores,
@@ -20,7 +29,7 @@ import {
   TILE_SOURCE,
   v1,
   whole,
-} from '../support/serving.js';
+} from '../support/servers/serving.js';
 
 describe('serving through the port', function () {
   this.timeout(60_000);

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { Bundle } from '../../src/bundle/bundle.js';
 import { EnginePool, type PoolConfig } from '../../src/pool/engine-pool.js';
-import { goldenError, poolConfig, poolModelOf } from '../support/pool-suite.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
+import { goldenError, poolConfig, poolModelOf } from '../support/engines/pool-suite.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
 
 const KEY = 'small@1';
 const cores = availableParallelism();

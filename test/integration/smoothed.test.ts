@@ -12,8 +12,8 @@ import type { RunningServer } from '../../src/server/server.js';
 import { ImageScorer } from '../../src/training/data/image-scorer.js';
 import { renderDecoded } from '../../src/training/data/render.js';
 import { createRandom } from '../../src/util/random.js';
-import { collect, connect, end, header, type Outcome, rows } from '../support/grpc-client.js';
-import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/small-server.js';
+import { collect, connect, end, header, type Outcome, rows } from '../support/protocol/grpc-client.js';
+import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const GRID = 8;
 const BLUR = 1;

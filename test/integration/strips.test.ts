@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { coreShape, type PixelChunk, SaladClient, Source } from '../../clients/typescript/src/index.js';
-import { imageScoreErrorMax } from '../support/rounding.js';
+import { imageScoreErrorMax } from '../support/engines/rounding.js';
 import {
   essence,
   PatchCollector,
@@ -14,7 +14,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 /** Largest difference of a patch score: tiles of other widths are other networks. */
 const PATCH_ERROR_MAX = 1e-5;

@@ -9,9 +9,9 @@ import { type PixelChunk, SaladClient } from '../../clients/typescript/src/index
 import { Latch } from '../../src/acquisition/index.js';
 import { loadConfig } from '../../src/config/load.js';
 import type { RunningServer, ServerOptions } from '../../src/server/server.js';
-import { CapturedLog } from '../support/captured-log.js';
-import { type Authority, type Certificate, makeAuthority } from '../support/certificates.js';
 import { eventually } from '../support/eventually.js';
+import { CapturedLog } from '../support/measurements/captured-log.js';
+import { type Authority, type Certificate, makeAuthority } from '../support/network/certificates.js';
 import {
   type ModelsFolder,
   smallHeader,
@@ -19,7 +19,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const pixels = smallRows(smallImage(5));
 

@@ -9,12 +9,12 @@ import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import { EnginePool } from '../../src/pool/engine-pool.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { injectFault, workerEntry } from '../support/faults.js';
-import { connect, end, header, type Outcome, rows, stream } from '../support/grpc-client.js';
-import { goldenError, poolConfig, poolModelOf } from '../support/pool-suite.js';
-import { ENGINE_ERROR_MAX, imageScoreErrorMax } from '../support/rounding.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { SIDE, smallImage, startSmall } from '../support/small-server.js';
+import { injectFault, workerEntry } from '../support/engines/faults.js';
+import { goldenError, poolConfig, poolModelOf } from '../support/engines/pool-suite.js';
+import { ENGINE_ERROR_MAX, imageScoreErrorMax } from '../support/engines/rounding.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
+import { connect, end, header, type Outcome, rows, stream } from '../support/protocol/grpc-client.js';
+import { SIDE, smallImage, startSmall } from '../support/servers/small-server.js';
 
 interface LogLine {
   readonly level: number;

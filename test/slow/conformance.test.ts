@@ -12,8 +12,8 @@ import { loadConfig } from '../../src/config/load.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { createRandomSource } from '../../src/phantom/random-source.js';
 import { type RunningServer, startServer } from '../../src/server/server.js';
-import { root } from '../support/salad.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
+import { root } from '../support/root.js';
 
 const TOLERANCE = 1e-4;
 const MODELS = ['phantom', 'chest-pediatric', 'chest-adult', 'padded'] as const;

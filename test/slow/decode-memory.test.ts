@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import sharp, { type Sharp } from 'sharp';
-import { root } from '../support/salad.js';
+import { root } from '../support/root.js';
 
 const MIB = 1024 * 1024;
 /**

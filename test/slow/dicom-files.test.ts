@@ -4,8 +4,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
-import { builtDecoder } from '../support/built-dicom-decoder.js';
-import { needsData, SHARED_DATA } from '../support/shared-data.js';
+import { builtDecoder } from '../support/dicom/built-dicom-decoder.js';
+import { needsData, SHARED_DATA } from '../support/images/shared-data.js';
 
 /** 23 public files of 11 transfer syntaxes. The manifest has the SHA-256 of the cells of all frames, decoded by other software. */
 const DATA = join(SHARED_DATA, 'dicom');

@@ -10,7 +10,7 @@ import {
 } from '../../bench/support/dicom-file.js';
 import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
 import { createRandom } from '../../src/util/random.js';
-import { builtDecoder } from '../support/built-dicom-decoder.js';
+import { builtDecoder } from '../support/dicom/built-dicom-decoder.js';
 
 /** Damaged files per codec. 150 take about four minutes. */
 const MUTATIONS = Number(process.env['SALAD_TEST_DICOM_MUTATIONS'] ?? 40);

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
-import { BUILT_DECODER, builtDecoder } from '../support/built-dicom-decoder.js';
+import { BUILT_DECODER, builtDecoder } from '../support/dicom/built-dicom-decoder.js';
 
 const LIMITS = { maxPixels: 64 * 1024 * 1024 };
 /** A mammogram: 14.3 million pixels. */

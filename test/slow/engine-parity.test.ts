@@ -14,8 +14,8 @@ import { ENGINE_NAMES, type Engine, type EngineModel, type TileBatch } from '../
 import { createEngine } from '../../src/engines/selection/select.js';
 import type { SaladError } from '../../src/errors/index.js';
 import { allTiles, tilePositionOf } from '../../src/geometry/tile-index.js';
-import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
-import { WorkingImage } from '../../src/imaging/working-image.js';
+import { defaultPixelFormat } from '../../src/imaging/pixel-format/pixel-format.js';
+import { WorkingImage } from '../../src/imaging/working-image/working-image.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import { aggregateImage } from '../../src/scoring/calibration.js';
 import { smoothedScores } from '../../src/scoring/patch-z.js';
@@ -23,8 +23,8 @@ import { loadDataset } from '../../src/training/data/dataset.js';
 import { renderAll } from '../../src/training/data/render.js';
 import { createRandom } from '../../src/util/random.js';
 import { referencePatches } from '../reference/score.js';
-import { BATCH_ERROR_MAX, ENGINE_ERROR_MAX } from '../support/rounding.js';
-import { root } from '../support/salad.js';
+import { BATCH_ERROR_MAX, ENGINE_ERROR_MAX } from '../support/engines/rounding.js';
+import { root } from '../support/root.js';
 
 const ZHANGLAB = join(root, '../shared/data/zhanglab/test');
 const TAU_MIN = 0.999;

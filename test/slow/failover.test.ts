@@ -5,11 +5,25 @@ import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scorin
 import { WarningKind } from '../../src/gen/salad/v1/types.js';
 import type { LossKind } from '../../src/pool/messages.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { type FaultKind, injectFault, workerEntry } from '../support/faults.js';
-import { collect, connect, end, header, type Outcome, rows, stream } from '../support/grpc-client.js';
-import { healthClient } from '../support/health-client.js';
-import { ENGINE_ERROR_MAX, imageScoreErrorMax } from '../support/rounding.js';
-import { type ModelsFolder, SIDE, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { type FaultKind, injectFault, workerEntry } from '../support/engines/faults.js';
+import { ENGINE_ERROR_MAX, imageScoreErrorMax } from '../support/engines/rounding.js';
+import {
+  collect,
+  connect,
+  end,
+  header,
+  type Outcome,
+  rows,
+  stream,
+} from '../support/protocol/grpc-client.js';
+import { healthClient } from '../support/protocol/health-client.js';
+import {
+  type ModelsFolder,
+  SIDE,
+  smallImage,
+  smallModels,
+  startSmall,
+} from '../support/servers/small-server.js';
 
 const PATCHES = 64;
 const BACK_OFF_MS = 1500;

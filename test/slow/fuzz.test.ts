@@ -7,10 +7,10 @@ import { ERROR_REASONS } from '../../src/errors/index.js';
 import { ErrorInfo } from '../../src/gen/google/rpc/error_details.js';
 import { Status } from '../../src/gen/google/rpc/status.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
-import { DAMAGE, type FuzzedStream, runFuzzed } from '../support/fuzz.js';
-import { forcedCollections, rssBytes } from '../support/process-memory.js';
-import { connectRaw, encode, frame, openRaw } from '../support/raw-grpc.js';
-import { type ServeProcess, startServeWith } from '../support/salad.js';
+import { forcedCollections, rssBytes } from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServeWith } from '../support/programs/salad.js';
+import { connectRaw, encode, frame, openRaw } from '../support/protocol/raw-grpc.js';
+import { DAMAGE, type FuzzedStream, runFuzzed } from '../support/servers/fuzz.js';
 import {
   essence,
   type ModelsFolder,
@@ -19,7 +19,7 @@ import {
   smallImage,
   smallModels,
   smallRows,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const STREAMS = 20_000;
 const CONCURRENT = 64;

@@ -8,8 +8,8 @@ import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
 import { shippedModels } from '../../src/util/package-root.js';
 import { eventually } from '../support/eventually.js';
-import { rssBytes, settledRssBytes } from '../support/process-memory.js';
-import { type ServeProcess, startServe } from '../support/salad.js';
+import { rssBytes, settledRssBytes } from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServe } from '../support/programs/salad.js';
 
 const MIB = 1024 * 1024;
 const CYCLES = 8;

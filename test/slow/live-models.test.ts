@@ -8,9 +8,12 @@ import type { Bundle } from '../../src/bundle/bundle.js';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import type { RunningServer } from '../../src/server/server.js';
 import { collectGarbage } from '../../src/util/collect-garbage.js';
-import { CapturedLog } from '../support/captured-log.js';
+import { injectFault, workerEntry } from '../support/engines/faults.js';
+import { ENGINE_ERROR_MAX } from '../support/engines/rounding.js';
+import { type SmallBundleOptions, writeSmallBundle } from '../support/engines/small-bundle.js';
 import { eventually } from '../support/eventually.js';
-import { injectFault, workerEntry } from '../support/faults.js';
+import { CapturedLog } from '../support/measurements/captured-log.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
 import {
   collect,
   connect,
@@ -20,13 +23,10 @@ import {
   refusal,
   rows,
   stream,
-} from '../support/grpc-client.js';
-import { healthClient } from '../support/health-client.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { registryClient } from '../support/registry-client.js';
-import { ENGINE_ERROR_MAX } from '../support/rounding.js';
-import { type SmallBundleOptions, writeSmallBundle } from '../support/small-bundle.js';
-import { SIDE, smallImage, startSmall } from '../support/small-server.js';
+} from '../support/protocol/grpc-client.js';
+import { healthClient } from '../support/protocol/health-client.js';
+import { registryClient } from '../support/protocol/registry-client.js';
+import { SIDE, smallImage, startSmall } from '../support/servers/small-server.js';
 
 const FAILED_PRECONDITION = 9;
 const NOT_FOUND = 5;

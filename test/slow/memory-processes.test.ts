@@ -7,10 +7,15 @@ import { freePort } from '../../bench/support/free-port.js';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
 import { eventually } from '../support/eventually.js';
-import { ALL_ANSWERS, allowedBytes, FIRST_PROCESS_BYTES, reservedBytes } from '../support/memory-formula.js';
-import { rssBytes, settledRssBytes } from '../support/process-memory.js';
-import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { type ServeProcess, startServeWith } from '../support/salad.js';
+import {
+  ALL_ANSWERS,
+  allowedBytes,
+  FIRST_PROCESS_BYTES,
+  reservedBytes,
+} from '../support/measurements/memory-formula.js';
+import { rssBytes, settledRssBytes } from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServeWith } from '../support/programs/salad.js';
+import { connectRaw, encode, endOf, frame, openRaw } from '../support/protocol/raw-grpc.js';
 import {
   type ModelsFolder,
   SIDE,
@@ -18,7 +23,7 @@ import {
   smallImage,
   smallModels,
   smallRows,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const MIB = 1024 * 1024;
 const PROCESSES = 2;

@@ -8,10 +8,10 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
 import { eventually } from '../support/eventually.js';
-import { ALL_ANSWERS, allowedBytes, reservedBytes } from '../support/memory-formula.js';
-import { peakRssBytes, rssBytes, settledRssBytes } from '../support/process-memory.js';
-import { connectRaw, encode, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { type ServeProcess, startServeWith } from '../support/salad.js';
+import { ALL_ANSWERS, allowedBytes, reservedBytes } from '../support/measurements/memory-formula.js';
+import { peakRssBytes, rssBytes, settledRssBytes } from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServeWith } from '../support/programs/salad.js';
+import { connectRaw, encode, endOf, frame, openRaw } from '../support/protocol/raw-grpc.js';
 import {
   type ModelsFolder,
   SIDE,
@@ -19,7 +19,7 @@ import {
   smallImage,
   smallModels,
   smallRows,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 const MIB = 1024 * 1024;
 const MAX_PENDING_BYTES = 4 * MIB;

@@ -17,12 +17,12 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import type { AnomalyScoringClient } from '../../src/gen/salad/v1/anomaly_scoring.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { CapturedLog } from '../support/captured-log.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
 import { eventually } from '../support/eventually.js';
-import { collect, connect, end, header, rows, stream } from '../support/grpc-client.js';
-import { registryClient } from '../support/registry-client.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { SIDE, smallImage, startSmall } from '../support/small-server.js';
+import { CapturedLog } from '../support/measurements/captured-log.js';
+import { collect, connect, end, header, rows, stream } from '../support/protocol/grpc-client.js';
+import { registryClient } from '../support/protocol/registry-client.js';
+import { SIDE, smallImage, startSmall } from '../support/servers/small-server.js';
 
 const POLL_MS = 20;
 const image = smallImage(33);

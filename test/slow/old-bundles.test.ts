@@ -9,8 +9,8 @@ import { runGoldenCheck } from '../../src/engines/selection/golden-check.js';
 import { createEngine } from '../../src/engines/selection/select.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { EARLIER_COMMIT, earlierFiles } from '../support/earlier-commit.js';
-import { startSmall } from '../support/small-server.js';
+import { EARLIER_COMMIT, earlierFiles } from '../support/programs/earlier-commit.js';
+import { startSmall } from '../support/servers/small-server.js';
 
 const NAMES = ['chest-adult', 'chest-pediatric', 'phantom'];
 

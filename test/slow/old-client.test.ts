@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'mocha';
 import sharp from 'sharp';
 import type * as Client from '../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { EARLIER_COMMIT, earlierFiles } from '../support/earlier-commit.js';
+import { EARLIER_COMMIT, earlierFiles } from '../support/programs/earlier-commit.js';
 import {
   type ModelsFolder,
   SIDE,
@@ -15,7 +15,7 @@ import {
   smallModels,
   smallRows,
   startSmall,
-} from '../support/small-server.js';
+} from '../support/servers/small-server.js';
 
 /** It must go on working with every later server. */
 describe(`the client of ${EARLIER_COMMIT}`, () => {

@@ -14,12 +14,12 @@ import {
   type ModelStreamInferResponse,
 } from '../../src/gen/inference/grpc_service.js';
 import type { RunningServer } from '../../src/server/server.js';
+import { writeSmallBundle } from '../support/engines/small-bundle.js';
 import { eventually } from '../support/eventually.js';
-import { refusal } from '../support/grpc-client.js';
-import { call, connectInference, infer, inferRequest, numbers } from '../support/open-inference.js';
-import { connectRaw, endOf, frame, openRaw } from '../support/raw-grpc.js';
-import { writeSmallBundle } from '../support/small-bundle.js';
-import { type ModelsFolder, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { refusal } from '../support/protocol/grpc-client.js';
+import { call, connectInference, infer, inferRequest, numbers } from '../support/protocol/open-inference.js';
+import { connectRaw, endOf, frame, openRaw } from '../support/protocol/raw-grpc.js';
+import { type ModelsFolder, smallImage, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const SIDE = 64;
 

@@ -11,13 +11,13 @@ import {
   ModelInferRequest,
   ModelInferResponse,
 } from '../../src/gen/inference/grpc_service.js';
-import { defaultPixelFormat } from '../../src/imaging/pixel-format.js';
-import { refusal } from '../support/grpc-client.js';
-import { allowedBytes } from '../support/memory-formula.js';
-import { connectInference, inferRequest, numbers } from '../support/open-inference.js';
-import { peakRssBytes, settledRssBytes } from '../support/process-memory.js';
-import { type ServeProcess, startServe } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import { defaultPixelFormat } from '../../src/imaging/pixel-format/pixel-format.js';
+import { allowedBytes } from '../support/measurements/memory-formula.js';
+import { peakRssBytes, settledRssBytes } from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServe } from '../support/programs/salad.js';
+import { refusal } from '../support/protocol/grpc-client.js';
+import { connectInference, inferRequest, numbers } from '../support/protocol/open-inference.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 const MIB = 1024 * 1024;
 const MESSAGE_BYTES = 60_000_000;

@@ -16,8 +16,8 @@ import {
 import { FILE_DESCRIPTOR_SET } from '../../src/gen/descriptors.js';
 import { makePhantom } from '../../src/phantom/phantom.js';
 import type { RunningServer } from '../../src/server/server.js';
-import { root } from '../support/salad.js';
-import { startSmall } from '../support/small-server.js';
+import { root } from '../support/root.js';
+import { startSmall } from '../support/servers/small-server.js';
 
 const execute = promisify(execFile);
 const programs = join(root, 'test/slow/open-inference');

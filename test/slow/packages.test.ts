@@ -16,8 +16,8 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
-import { PROGRAM, READER, readmePrograms, STRICT } from '../support/client-programs.js';
-import { root } from '../support/salad.js';
+import { PROGRAM, READER, readmePrograms, STRICT } from '../support/programs/client-programs.js';
+import { root } from '../support/root.js';
 
 const execute = promisify(execFile);
 

@@ -9,11 +9,12 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import { acquisitionBytes } from '../../src/acquisition/footprint.js';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { AcquisitionHeader } from '../../src/gen/salad/v1/types.js';
-import { defaultPixelFormat, type PixelFormat } from '../../src/imaging/pixel-format.js';
+import { defaultPixelFormat, type PixelFormat } from '../../src/imaging/pixel-format/pixel-format.js';
 import { eventually } from '../support/eventually.js';
-import { forcedCollections, settledRssBytes } from '../support/process-memory.js';
-import { connectRaw, encode, frame, openRaw } from '../support/raw-grpc.js';
-import { root, type ServeProcess, startServeUnder } from '../support/salad.js';
+import { forcedCollections, settledRssBytes } from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import { connectRaw, encode, frame, openRaw } from '../support/protocol/raw-grpc.js';
+import { root } from '../support/root.js';
 
 const MIB = 1024 * 1024;
 /** docs/explanation/memory.md: a stream beside its acquisition, and what V8 has not collected yet. */

@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'mocha';
 import { type Bundle, readBundle } from '../../src/bundle/bundle.js';
 import { runGoldenCheck } from '../../src/engines/selection/golden-check.js';
 import { createEngine } from '../../src/engines/selection/select.js';
-import { runSalad } from '../support/in-process-salad.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
 
 const ENCODER = 'encoders/efficientnet-lite0.safetensors';
 const folder = mkdtempSync(join(tmpdir(), 'salad-pretrained-'));

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
 import type { RunningServer } from '../../src/server/server.js';
-import { root } from '../support/salad.js';
-import { type ModelsFolder, smallImage, smallModels, startSmall } from '../support/small-server.js';
+import { root } from '../support/root.js';
+import { type ModelsFolder, smallImage, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const SERVICES = [
   'grpc.health.v1.Health',

@@ -9,10 +9,10 @@ import { type Browser, chromium, type Locator, type Page } from 'playwright-core
 import sharp from 'sharp';
 import type { RunningServer } from '../../src/server/server.js';
 import { createRandom } from '../../src/util/random.js';
-import { phantomPng, writeFiles } from '../support/image-folders.js';
-import { runSalad } from '../support/in-process-salad.js';
-import { root } from '../support/salad.js';
-import { type ModelsFolder, smallModels, startSmall } from '../support/small-server.js';
+import { phantomPng, writeFiles } from '../support/images/image-folders.js';
+import { runSalad } from '../support/programs/in-process-salad.js';
+import { root } from '../support/root.js';
+import { type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 const [ROWS, COLUMNS] = [96, 240];
 

@@ -12,9 +12,10 @@ import { createEngine } from '../../src/engines/selection/select.js';
 import { loadDataset } from '../../src/training/data/dataset.js';
 import { type EvaluationDetail, evaluateBundle } from '../../src/training/evaluate/evaluate.js';
 import { halfOf } from '../../src/training/evaluate/test-half.js';
-import { imageScoreErrorMax } from '../support/rounding.js';
-import { root, type ServeProcess, salad, startServe } from '../support/salad.js';
-import { needsData, SHARED_DATA } from '../support/shared-data.js';
+import { imageScoreErrorMax } from '../support/engines/rounding.js';
+import { needsData, SHARED_DATA } from '../support/images/shared-data.js';
+import { type ServeProcess, salad, startServe } from '../support/programs/salad.js';
+import { root } from '../support/root.js';
 
 /** Scores every image of the data set through the port of a real server, and compares with the offline evaluation. */
 async function assertStreamedEqualsEvaluated(

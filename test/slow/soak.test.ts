@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, type LoadResult, runLoad } from '../../clients/load/src/index.js';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import { smallWorkload } from '../support/load.js';
 import {
   readCollections,
   recordedCollections,
   rssBytes,
   slope,
   type ThreadMemory,
-} from '../support/process-memory.js';
-import { type ServeProcess, startServeUnder } from '../support/salad.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+} from '../support/measurements/process-memory.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import { smallWorkload } from '../support/servers/load.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 const MIB = 1024 * 1024;
 const STREAMS = 16;

@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../clients/typescript/src/index.js';
-import { root, type ServeProcess, startServeUnder } from '../support/salad.js';
-import { scoreSmall } from '../support/scored.js';
-import { type ModelsFolder, smallModels } from '../support/small-server.js';
+import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
+import { root } from '../support/root.js';
+import { scoreSmall } from '../support/servers/scored.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 const ACQUISITIONS = 5;
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';

@@ -1,9 +1,8 @@
 /** The project's prose and where it is cited. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { basename, join, relative, resolve } from 'node:path';
-
-export const root = resolve(import.meta.dirname, '../..');
+import { basename, join, relative } from 'node:path';
+import { root } from './root.js';
 
 export interface Page {
   /** Path from the root. */

@@ -1,4 +1,4 @@
-"""Real servers, run by test/support/server-program.ts of the checkout."""
+"""Real servers, run by test/support/servers/server-program.ts of the checkout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Servers:
     """Starts, stops and watches servers with small models: small, stretched, padded."""
 
     def __init__(self) -> None:
-        command = ["node", "--import", "tsx", "test/support/server-program.ts"]
+        command = ["node", "--import", "tsx", "test/support/servers/server-program.ts"]
         self._program = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._lock = threading.Lock()
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { type Command, Option } from 'commander';
 import sharp from 'sharp';
 import { SaladError } from '../../errors/index.js';
-import { createDisplayTransform, defaultPixelFormat } from '../../imaging/pixel-format.js';
+import { createDisplayTransform, defaultPixelFormat } from '../../imaging/pixel-format/pixel-format.js';
 import { phantomDicomFile } from '../../phantom/dicom-file.js';
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../phantom/phantom.js';
 import { wholeNumber } from '../shared/flags.js';

@@ -6,8 +6,8 @@ import {
   type PixelChunk,
   placementOf,
 } from '../../../clients/typescript/src/index.js';
-import { createDisplayTransform, type PixelFormat } from '../../imaging/pixel-format.js';
-import { resampleImage } from '../../imaging/resample.js';
+import { createDisplayTransform, type PixelFormat } from '../../imaging/pixel-format/pixel-format.js';
+import { resampleImage } from '../../imaging/working-image/resample.js';
 
 export interface RawImage {
   readonly rows: number;

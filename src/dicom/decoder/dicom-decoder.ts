@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { abortError, throwIfAborted } from '../../errors/abort.js';
 import { SaladError } from '../../errors/index.js';
-import type { PixelFormat } from '../../imaging/pixel-format.js';
+import type { PixelFormat } from '../../imaging/pixel-format/pixel-format.js';
 import { type DicomDescription, type DicomFrame, type OpenOptions, refusalOf } from '../decode.js';
 import { DecoderProcess } from './decoder-process.js';
 import { type DecodingLimits, decodingBytes, frameLimits, KEPT_BYTES_MAX, openLimits } from './limits.js';

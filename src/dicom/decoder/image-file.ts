@@ -1,6 +1,6 @@
 /** Opens image files of every supported format (DICOM, PNG, JPEG), recognised by their content, frame by frame. */
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
-import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format.js';
+import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format/pixel-format.js';
 import type { DicomDescription, OpenOptions } from '../decode.js';
 import { isDicom } from '../recognise.js';
 import { sharedDicomDecoder } from './dicom-decoder.js';

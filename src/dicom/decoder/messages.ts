@@ -1,6 +1,6 @@
 /** The messages between the program and a decoder process: one request at a time, one reply for each. */
 import type { ErrorData } from '../../errors/transfer.js';
-import type { PixelFormat } from '../../imaging/pixel-format.js';
+import type { PixelFormat } from '../../imaging/pixel-format/pixel-format.js';
 import type { DicomDescription, OpenOptions } from '../decode.js';
 
 /** A file that the decoder process reads itself. */

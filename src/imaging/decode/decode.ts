@@ -1,7 +1,7 @@
 /** Decodes PNG and JPEG to stored values: grey values exactly, colour as luminance. */
 import { SaladError } from '../../errors/index.js';
+import { inTurns } from '../../util/turns.js';
 import { loadSharp } from '../libvips.js';
-import { inTurns } from '../turns.js';
 import { ImageDamage } from './damage.js';
 import { type EncodedFile, readEncodedFile } from './encoded-file.js';
 import type { DecodeQueue } from './queue.js';

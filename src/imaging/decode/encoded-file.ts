@@ -1,7 +1,7 @@
 /** Reads the headers of an encoded file and checks that it is complete, without decompressing it. */
 import { SaladError } from '../../errors/index.js';
-import { checkImageSize } from '../pixel-format.js';
-import { inTurns } from '../turns.js';
+import { inTurns } from '../../util/turns.js';
+import { checkImageSize } from '../pixel-format/pixel-format.js';
 import { isJpeg, isPng } from './damage.js';
 import { checkJpeg, jpegHeader } from './jpeg-file.js';
 import { checkPngData, type PngHeader, pngCheckBytes, pngChunks, pngHeader } from './png-file.js';

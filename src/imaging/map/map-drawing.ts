@@ -1,6 +1,6 @@
 /** Draws an anomaly map over a picture of its image. */
 
-import { inTurns } from '../turns.js';
+import { inTurns } from '../../util/turns.js';
 import type { MapShape } from './anomaly-map.js';
 import type { ColourScale } from './colour-scale.js';
 import { colourLayerPng, overlaySteps } from './overlay.js';

@@ -2,7 +2,7 @@
 import type { Point } from '../../geometry/affine.js';
 import { patchStart } from '../../geometry/geometry.js';
 import type { Box } from '../../geometry/placement.js';
-import type { WorkingImage } from '../working-image.js';
+import type { WorkingImage } from '../working-image/working-image.js';
 
 /** Box of the patch at a row and column of the patch grid, in working pixels. */
 function patchBox({ geometry }: WorkingImage, row: number, column: number): Box {

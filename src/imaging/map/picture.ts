@@ -1,10 +1,10 @@
 /** Draws grey pictures of radiographs: small, 8 bits, in the geometry of the source image. */
 import type { Placement } from '../../geometry/placement.js';
+import { percentilesOf } from '../contrast/percentile.js';
+import { stretch } from '../contrast/stretch.js';
 import { loadSharp } from '../libvips.js';
-import { percentilesOf } from '../percentile.js';
-import { createDisplayTransform, type PixelFormat } from '../pixel-format.js';
-import { RowResampler } from '../resample.js';
-import { stretch } from '../stretch.js';
+import { createDisplayTransform, type PixelFormat } from '../pixel-format/pixel-format.js';
+import { RowResampler } from '../working-image/resample.js';
 import type { MapShape } from './anomaly-map.js';
 
 /** Samples that are converted to display values in one call. */

@@ -7,8 +7,8 @@ import type { Engine, EngineModel, EngineModelSource, PatchBatch, Precision } fr
 import type { Geometry } from '../../geometry/geometry.js';
 import { PatchMask } from '../../geometry/patch-mask.js';
 import { allTiles, tileIndexAt } from '../../geometry/tile-index.js';
-import { type BatchTiles, writeTile } from '../../imaging/batch-tiles.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import { type BatchTiles, writeTile } from '../../imaging/working-image/batch-tiles.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 
 /** Most tiles of one image in one engine call. */
 const BATCH_TILES_MAX = 64;

@@ -5,8 +5,8 @@ import { SaladError } from '../../errors/index.js';
 import { geometryOf } from '../../geometry/geometry.js';
 import type { InputSpec, TilingSpec } from '../../geometry/specifications.js';
 import type { DecodedImage } from '../../imaging/decode/decode.js';
-import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format.js';
-import { WorkingImage } from '../../imaging/working-image.js';
+import { defaultPixelFormat, type PixelFormat } from '../../imaging/pixel-format/pixel-format.js';
+import { WorkingImage } from '../../imaging/working-image/working-image.js';
 import { IMAGE_PIXELS_MAX } from './images.js';
 
 /** Images decoded ahead of the one in use. */

@@ -2,7 +2,7 @@
 import type { Engine } from '../../engines/engine.js';
 import type { Geometry } from '../../geometry/geometry.js';
 import type { InputSpec, ScoringSpec, TilingSpec } from '../../geometry/specifications.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 import type { NetworkDescription, Weights } from '../../network/description.js';
 
 /** An encoder: from a tile to one unit vector per patch. */

@@ -3,7 +3,7 @@ import type { Bundle } from '../../bundle/bundle.js';
 import { columnOf, rowOf } from '../../geometry/cells.js';
 import { alignerOf } from '../../imaging/alignment/alignment.js';
 import { patchSourceBox } from '../../imaging/map/patch-box.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 import { rankedCells } from '../../scoring/aggregate.js';
 import {
   aggregateImage,

@@ -8,7 +8,7 @@ import type { Geometry } from '../../geometry/geometry.js';
 import { type DecodedImage, decodeImage } from '../../imaging/decode/decode.js';
 import { PatchField } from '../../imaging/map/anomaly-map.js';
 import { patchSourceBox } from '../../imaging/map/patch-box.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 import { type AggregateSpec, rankedCells } from '../../scoring/aggregate.js';
 import type { DatasetImage } from '../data/dataset.js';
 import { PerRegionOverlap } from './aupro.js';

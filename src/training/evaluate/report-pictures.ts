@@ -9,9 +9,9 @@ import { type ColourStop, colourScaleOf, colourStops } from '../../imaging/map/c
 import { type PictureLayers, pictureLayers } from '../../imaging/map/map-drawing.js';
 import { patchSourceCorners } from '../../imaging/map/patch-box.js';
 import { pictureOf } from '../../imaging/map/picture.js';
-import { inTurns } from '../../imaging/turns.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 import { patchPValue } from '../../scoring/calibration.js';
+import { inTurns } from '../../util/turns.js';
 import { NORMAL } from '../data/dataset.js';
 import type { EvaluatedImage } from './figures.js';
 

@@ -1,7 +1,7 @@
 /** Passes over the training images: what the memory bank, the views and the plausibility gate are fitted on. */
 import type { Engine, EngineModelSource } from '../../engines/engine.js';
 import { SaladError } from '../../errors/index.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 import { meanEmbedding } from '../../scoring/patch-z.js';
 import { regionMeans } from '../../scoring/plausibility.js';
 import { chooseIndices } from '../../util/hash-random.js';

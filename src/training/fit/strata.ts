@@ -4,7 +4,7 @@
  */
 import type { CalibrationTables } from '../../geometry/specifications.js';
 import { alignerOf } from '../../imaging/alignment/alignment.js';
-import type { WorkingImage } from '../../imaging/working-image.js';
+import type { WorkingImage } from '../../imaging/working-image/working-image.js';
 import { fitAlignmentReference } from './alignment-reference.js';
 
 export interface ThresholdOptions {

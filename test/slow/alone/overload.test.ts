@@ -4,15 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { type Arrivals, runLoad } from '../../../clients/load/src/index.js';
 import { type PixelChunk, SaladClient, SaladClientError } from '../../../clients/typescript/src/index.js';
-import { smallWorkload } from '../../support/load.js';
-import { type ServeProcess, startServeWith } from '../../support/salad.js';
+import { type ServeProcess, startServeWith } from '../../support/programs/salad.js';
+import { smallWorkload } from '../../support/servers/load.js';
 import {
   type ModelsFolder,
   smallHeader,
   smallImage,
   smallModels,
   smallRows,
-} from '../../support/small-server.js';
+} from '../../support/servers/small-server.js';
 
 const chunks = smallRows(smallImage(1));
 

@@ -5,9 +5,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, it } from 'mocha';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
 import { AcquisitionHeader } from '../../../src/gen/salad/v1/types.js';
-import { encode, frame, openRaw } from '../../support/raw-grpc.js';
-import { smallHeader, smallImage, smallRows } from '../../support/small-server.js';
-import { useSmallServer } from '../../support/small-server-hooks.js';
+import { encode, frame, openRaw } from '../../support/protocol/raw-grpc.js';
+import { smallHeader, smallImage, smallRows } from '../../support/servers/small-server.js';
+import { useSmallServer } from '../../support/servers/small-server-hooks.js';
 
 describe("the port's thread", function () {
   this.timeout(60_000);

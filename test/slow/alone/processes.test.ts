@@ -3,9 +3,9 @@ import { after, before, describe, it } from 'mocha';
 import { serverProcesses } from '../../../bench/support/child-processes.js';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
 import { eventually } from '../../support/eventually.js';
-import { type ServeProcess, startServe } from '../../support/salad.js';
-import { assertSame, type Scored, scoreSmall } from '../../support/scored.js';
-import { type ModelsFolder, smallModels } from '../../support/small-server.js';
+import { type ServeProcess, startServe } from '../../support/programs/salad.js';
+import { assertSame, type Scored, scoreSmall } from '../../support/servers/scored.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 const ACQUISITIONS = 100;
 /** Each has a connection of its own, half of them to each process. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'mocha';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
-import { type ServeProcess, startServe } from '../../support/salad.js';
-import { assertSame, type Scored, scoreSmall } from '../../support/scored.js';
-import { type ModelsFolder, smallModels } from '../../support/small-server.js';
+import { type ServeProcess, startServe } from '../../support/programs/salad.js';
+import { assertSame, type Scored, scoreSmall } from '../../support/servers/scored.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 const INSTANCES = 2;
 const ACQUISITIONS_MIN = 1000;

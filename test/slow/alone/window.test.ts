@@ -4,9 +4,13 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
-import { createDelayedNetwork, type DelayedNetwork, networkObstacle } from '../../support/delayed-network.js';
-import { root } from '../../support/salad.js';
-import { type ModelsFolder, smallModels } from '../../support/small-server.js';
+import {
+  createDelayedNetwork,
+  type DelayedNetwork,
+  networkObstacle,
+} from '../../support/network/delayed-network.js';
+import { root } from '../../support/root.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 /** 19.2 MB: a large digital radiograph of 16 bit. */
 const ROWS = 3200;
@@ -61,7 +65,7 @@ describe('a radiograph over 20 ms of round trip at 1 Gbit/s', function () {
     server.stderr.resume();
     try {
       await once(createInterface({ input: server.stdout }), 'line');
-      const script = join(root, 'test/support/upload-client.ts');
+      const script = join(root, 'test/support/protocol/upload-client.ts');
       const args = ['--import', 'tsx', script, address, String(rows), String(COLUMNS), String(count)];
       return JSON.parse(await outputOf(wire.spawn(1, process.execPath, args))) as Upload;
     } finally {

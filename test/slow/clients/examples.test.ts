@@ -10,8 +10,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
 import type { RunningServer } from '../../../src/server/server.js';
-import { root } from '../../support/salad.js';
-import { startSmall } from '../../support/small-server.js';
+import { root } from '../../support/root.js';
+import { startSmall } from '../../support/servers/small-server.js';
 
 const execute = promisify(execFile);
 

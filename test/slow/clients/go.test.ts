@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, it } from 'mocha';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 const execute = promisify(execFile);
 const folder = join(root, 'clients/go');

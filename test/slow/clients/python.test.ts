@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 const execute = promisify(execFile);
 const folder = join(root, 'clients/python');

@@ -1,7 +1,7 @@
 /** Decodes files one after another and prints what that took, as JSON. `--expose-gc` is needed. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { decodeImage } from '../../../src/imaging/decode/decode.js';
-import { GREY, png } from '../../support/png.js';
+import { GREY, png } from '../../support/images/png.js';
 
 const files = process.argv.slice(2);
 const collect = globalThis.gc!;

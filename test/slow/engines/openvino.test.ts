@@ -10,13 +10,13 @@ import { runGoldenCheckOnModel } from '../../../src/engines/selection/golden-che
 import { bestEngine, checkEngines, createEngine } from '../../../src/engines/selection/select.js';
 import { hasBfloat16, inPrecision } from '../../../src/network/precision.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
-import { engineSuite } from '../../support/engine-suite.js';
-import { injectFault, workerEntry } from '../../support/faults.js';
-import { connect, end, header, rows, stream } from '../../support/grpc-client.js';
-import { poolSuite } from '../../support/pool-suite.js';
-import { ENGINE_ERROR_MAX } from '../../support/rounding.js';
-import { writeSmallBundle } from '../../support/small-bundle.js';
-import { SIDE, scoreOnce, smallImage, smallModels, startSmall } from '../../support/small-server.js';
+import { engineSuite } from '../../support/engines/engine-suite.js';
+import { injectFault, workerEntry } from '../../support/engines/faults.js';
+import { poolSuite } from '../../support/engines/pool-suite.js';
+import { ENGINE_ERROR_MAX } from '../../support/engines/rounding.js';
+import { writeSmallBundle } from '../../support/engines/small-bundle.js';
+import { connect, end, header, rows, stream } from '../../support/protocol/grpc-client.js';
+import { SIDE, scoreOnce, smallImage, smallModels, startSmall } from '../../support/servers/small-server.js';
 
 const root = resolve(import.meta.dirname, '../../..');
 const isFetched = existsSync(join(root, '.cache/openvino'));

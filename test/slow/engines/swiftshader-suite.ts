@@ -6,10 +6,10 @@ import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import type { Engine } from '../../../src/engines/engine.js';
 import { bestEngine, checkEngines, createEngine } from '../../../src/engines/selection/select.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
-import { engineSuite } from '../../support/engine-suite.js';
-import { goldenBundle } from '../../support/golden-bundle.js';
-import { poolSuite } from '../../support/pool-suite.js';
-import { trainingSuite } from '../../support/training-suite.js';
+import { engineSuite } from '../../support/engines/engine-suite.js';
+import { goldenBundle } from '../../support/engines/golden-bundle.js';
+import { poolSuite } from '../../support/engines/pool-suite.js';
+import { trainingSuite } from '../../support/engines/training-suite.js';
 
 const TIMEOUT_MS = 300_000;
 

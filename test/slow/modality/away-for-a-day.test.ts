@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, it } from 'mocha';
 import { Deliverer } from '../../../clients/modality/src/delivery/deliverer.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
 import { StowPort } from '../../../clients/modality/src/stow/stow-port.js';
-import { addScored } from '../../support/scored-instance.js';
+import { addScored } from '../../support/dicom/scored-instance.js';
 import { SimulatedClock } from '../../support/simulated-clock.js';
 
 const MINUTE_MS = 60_000;

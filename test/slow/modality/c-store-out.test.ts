@@ -14,7 +14,7 @@ import { buildReport } from '../../../clients/modality/src/results/report.js';
 import type { ResultObject } from '../../../clients/modality/src/results/result-object.js';
 import { readSourceHeader } from '../../../clients/modality/src/results/source-header.js';
 import type { FrameResult } from '../../../clients/modality/src/scoring/score-instance.js';
-import { needs, runProgram } from '../../support/dicom-programs.js';
+import { needs, runProgram } from '../../support/dicom/dicom-programs.js';
 import { eventually } from '../../support/eventually.js';
 
 const NAME = Buffer.from('Müller^Änne', 'latin1');

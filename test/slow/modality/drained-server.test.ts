@@ -10,12 +10,16 @@ import { foldersOf } from '../../../clients/modality/src/inbox/folders.js';
 import { InstanceIndex } from '../../../clients/modality/src/inbox/instance-index.js';
 import { resultUid } from '../../../clients/modality/src/results/uid.js';
 import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
+import {
+  type GatewayProcess,
+  startGatewayProcess,
+  writeSettings,
+} from '../../support/dicom/gateway-program.js';
+import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { StowArchive, storedAnswer } from '../../support/dicom/stow-archive.js';
 import { eventually } from '../../support/eventually.js';
-import { type GatewayProcess, startGatewayProcess, writeSettings } from '../../support/gateway-program.js';
-import { DX_CLASS, RawDicom } from '../../support/raw-dicom.js';
-import { type ServeProcess, startServe } from '../../support/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../../support/small-server.js';
-import { StowArchive, storedAnswer } from '../../support/stow-archive.js';
+import { type ServeProcess, startServe } from '../../support/programs/salad.js';
+import { type ModelsFolder, SIDE, smallModels } from '../../support/servers/small-server.js';
 
 const INSTANCES = 24;
 const DRAINS = 3;

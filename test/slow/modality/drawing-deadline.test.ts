@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { Deliverer } from '../../../clients/modality/src/delivery/deliverer.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
+import { addScored } from '../../support/dicom/scored-instance.js';
+import { StowArchive, storedAnswer } from '../../support/dicom/stow-archive.js';
 import { eventually } from '../../support/eventually.js';
-import { addScored } from '../../support/scored-instance.js';
-import { StowArchive, storedAnswer } from '../../support/stow-archive.js';
 
 const SCORED_MS = 1.7e12;
 /** For ten decoder processes, one after the other, on a busy machine. */

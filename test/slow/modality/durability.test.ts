@@ -6,10 +6,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
-import { needs } from '../../support/dicom-programs.js';
+import { needs } from '../../support/dicom/dicom-programs.js';
+import {
+  type GatewayProcess,
+  startGatewayProcess,
+  writeSettings,
+} from '../../support/dicom/gateway-program.js';
+import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
-import { type GatewayProcess, startGatewayProcess, writeSettings } from '../../support/gateway-program.js';
-import { DX_CLASS, RawDicom } from '../../support/raw-dicom.js';
 
 /** Manufacturer (0008,0070) with so many bytes of padding behind. */
 function dataSet(bytes: number): Buffer {

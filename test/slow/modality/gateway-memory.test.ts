@@ -5,12 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
-import { needs, runProgram } from '../../support/dicom-programs.js';
+import { needs, runProgram } from '../../support/dicom/dicom-programs.js';
+import {
+  type GatewayProcess,
+  startGatewayProcess,
+  writeSettings,
+} from '../../support/dicom/gateway-program.js';
+import { DX_CLASS } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
-import { type GatewayProcess, startGatewayProcess, writeSettings } from '../../support/gateway-program.js';
-import { DX_CLASS } from '../../support/raw-dicom.js';
-import { type ServeProcess, startServe } from '../../support/salad.js';
-import { type ModelsFolder, smallModels } from '../../support/small-server.js';
+import { type ServeProcess, startServe } from '../../support/programs/salad.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 const [ROWS, COLUMNS] = [4096, 3328];
 /** 27 MB each. */

@@ -13,19 +13,19 @@ import { freePort } from '../../../bench/support/free-port.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
 import { StowPort } from '../../../clients/modality/src/stow/stow-port.js';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
-import { eventually } from '../../support/eventually.js';
 import {
   type GatewayProcess,
   modality,
   startGatewayProcess,
   writeSettings,
-} from '../../support/gateway-program.js';
-import { holdAcquisition } from '../../support/held-acquisition.js';
-import { textsInMemory } from '../../support/memory-search.js';
-import { OtlpReceiver } from '../../support/otlp-receiver.js';
-import { DX_CLASS, RawDicom } from '../../support/raw-dicom.js';
-import { type ServeProcess, startServeUnder } from '../../support/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../../support/small-server.js';
+} from '../../support/dicom/gateway-program.js';
+import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { eventually } from '../../support/eventually.js';
+import { textsInMemory } from '../../support/measurements/memory-search.js';
+import { OtlpReceiver } from '../../support/measurements/otlp-receiver.js';
+import { type ServeProcess, startServeUnder } from '../../support/programs/salad.js';
+import { holdAcquisition } from '../../support/servers/held-acquisition.js';
+import { type ModelsFolder, SIDE, smallModels } from '../../support/servers/small-server.js';
 
 /** All texts of elements begin with it, and are followed by the class of the identifier. */
 const SECRET = 'ZZTOP';

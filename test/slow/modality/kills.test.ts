@@ -13,18 +13,18 @@ import { freePort } from '../../../bench/support/free-port.js';
 import { resultUid } from '../../../clients/modality/src/results/uid.js';
 import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { createRandom } from '../../../src/util/random.js';
-import { needs } from '../../support/dicom-programs.js';
-import { eventually } from '../../support/eventually.js';
+import { needs } from '../../support/dicom/dicom-programs.js';
 import {
   type GatewayProcess,
   modality,
   startGatewayProcess,
   writeSettings,
-} from '../../support/gateway-program.js';
-import { Orthanc } from '../../support/orthanc.js';
-import { DX_CLASS, RawDicom } from '../../support/raw-dicom.js';
-import { type ServeProcess, startServe } from '../../support/salad.js';
-import { type ModelsFolder, smallModels } from '../../support/small-server.js';
+} from '../../support/dicom/gateway-program.js';
+import { Orthanc } from '../../support/dicom/orthanc.js';
+import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { eventually } from '../../support/eventually.js';
+import { type ServeProcess, startServe } from '../../support/programs/salad.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 const INSTANCES = 300;
 const GATEWAY_KILLS = 10;

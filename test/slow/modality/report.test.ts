@@ -8,8 +8,8 @@ import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { buildReport } from '../../../clients/modality/src/results/report.js';
 import { readSourceHeader } from '../../../clients/modality/src/results/source-header.js';
 import type { FrameResult, InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
-import { needs, runProgram } from '../../support/dicom-programs.js';
-import { needsData, SHARED_DATA } from '../../support/shared-data.js';
+import { needs, runProgram } from '../../support/dicom/dicom-programs.js';
+import { needsData, SHARED_DATA } from '../../support/images/shared-data.js';
 
 const DATA = join(SHARED_DATA, 'dicom');
 /** Without UIDs of study or instance, or without file meta information: such an instance becomes a dead letter. */

@@ -12,9 +12,9 @@ import type { FrameMap } from '../../../clients/modality/src/scoring/frame-map.j
 import type { FrameResult, InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { parseFile } from '../../../src/dicom/data-set.js';
 import { DicomDecoder } from '../../../src/dicom/decoder/dicom-decoder.js';
-import { needs, runProgram } from '../../support/dicom-programs.js';
-import { root } from '../../support/salad.js';
-import { needsData, SHARED_DATA } from '../../support/shared-data.js';
+import { needs, runProgram } from '../../support/dicom/dicom-programs.js';
+import { needsData, SHARED_DATA } from '../../support/images/shared-data.js';
+import { root } from '../../support/root.js';
 
 const here = join(root, 'test/slow/modality/highdicom');
 const DATA = join(SHARED_DATA, 'dicom');

@@ -23,7 +23,7 @@ import { Targets } from '../../../clients/modality/src/scoring/targets.js';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../../src/server/server.js';
 import { eventually } from '../../support/eventually.js';
-import { type ModelsFolder, smallModels, startSmall } from '../../support/small-server.js';
+import { type ModelsFolder, smallModels, startSmall } from '../../support/servers/small-server.js';
 
 const SECRET = 'ZZTOPSECRET';
 const DX = '1.2.840.10008.5.1.4.1.1.1.1';

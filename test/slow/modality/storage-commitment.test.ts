@@ -6,16 +6,16 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import { freePort } from '../../../bench/support/free-port.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
-import { needs } from '../../support/dicom-programs.js';
-import { eventually } from '../../support/eventually.js';
+import { needs } from '../../support/dicom/dicom-programs.js';
 import {
   type GatewayProcess,
   modality,
   startGatewayProcess,
   writeSettings,
-} from '../../support/gateway-program.js';
-import { Orthanc } from '../../support/orthanc.js';
-import { addScored } from '../../support/scored-instance.js';
+} from '../../support/dicom/gateway-program.js';
+import { Orthanc } from '../../support/dicom/orthanc.js';
+import { addScored } from '../../support/dicom/scored-instance.js';
+import { eventually } from '../../support/eventually.js';
 
 const SCORED_MS = Date.UTC(2026, 10, 30);
 

@@ -6,9 +6,13 @@ import { join } from 'node:path';
 import { after, afterEach, before, describe, it } from 'mocha';
 import { dicomFile, type SyntaxName, testCells } from '../../../bench/support/dicom-file.js';
 import { pathOf } from '../../../clients/modality/src/inbox/inbox.js';
-import { makeAuthority } from '../../support/certificates.js';
-import { needs, runProgram, storeStatuses } from '../../support/dicom-programs.js';
-import { type GatewayPort, type GatewayPortOptions, startGatewayPort } from '../../support/gateway-port.js';
+import { needs, runProgram, storeStatuses } from '../../support/dicom/dicom-programs.js';
+import {
+  type GatewayPort,
+  type GatewayPortOptions,
+  startGatewayPort,
+} from '../../support/dicom/gateway-port.js';
+import { makeAuthority } from '../../support/network/certificates.js';
 
 const DX = '1.2.840.10008.5.1.4.1.1.1.1';
 const ROWS = 60;

@@ -10,8 +10,8 @@ import { storeByStow } from '../../../clients/modality/src/delivery/stow-client.
 import { buildReport } from '../../../clients/modality/src/results/report.js';
 import type { ResultObject } from '../../../clients/modality/src/results/result-object.js';
 import { readSourceHeader } from '../../../clients/modality/src/results/source-header.js';
-import { needs } from '../../support/dicom-programs.js';
-import { Orthanc } from '../../support/orthanc.js';
+import { needs } from '../../support/dicom/dicom-programs.js';
+import { Orthanc } from '../../support/dicom/orthanc.js';
 
 describe('delivery by STOW-RS', function () {
   this.timeout(60_000);

@@ -18,9 +18,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import {
+  type GatewayProcess,
+  startGatewayProcess,
+  writeSettings,
+} from '../../support/dicom/gateway-program.js';
+import { RawDicom } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
-import { type GatewayProcess, startGatewayProcess, writeSettings } from '../../support/gateway-program.js';
-import { RawDicom } from '../../support/raw-dicom.js';
 
 /** As many as Node has threads for files. */
 const FOLDERS = ['a', 'b', 'c', 'd'];

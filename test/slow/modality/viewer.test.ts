@@ -12,18 +12,19 @@ import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'mocha';
 import { freePort } from '../../../bench/support/free-port.js';
 import type { FrameResult } from '../../../clients/modality/src/scoring/score-instance.js';
-import { needs, runProgram } from '../../support/dicom-programs.js';
-import { eventually } from '../../support/eventually.js';
+import { needs, runProgram } from '../../support/dicom/dicom-programs.js';
 import {
   type GatewayProcess,
   modality,
   startGatewayProcess,
   writeSettings,
-} from '../../support/gateway-program.js';
-import { runSalad } from '../../support/in-process-salad.js';
-import { Orthanc } from '../../support/orthanc.js';
-import { root, type ServeProcess, startServe } from '../../support/salad.js';
-import { isCyan, isYellow, type PixelAt, ViewerPage } from '../../support/viewer-page.js';
+} from '../../support/dicom/gateway-program.js';
+import { Orthanc } from '../../support/dicom/orthanc.js';
+import { isCyan, isYellow, type PixelAt, ViewerPage } from '../../support/dicom/viewer-page.js';
+import { eventually } from '../../support/eventually.js';
+import { runSalad } from '../../support/programs/in-process-salad.js';
+import { type ServeProcess, startServe } from '../../support/programs/salad.js';
+import { root } from '../../support/root.js';
 
 const SIDE = 512;
 

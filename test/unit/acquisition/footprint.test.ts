@@ -4,9 +4,9 @@ import { before, describe, it } from 'mocha';
 import { acquisitionBytes } from '../../../src/acquisition/footprint.js';
 import type { AcquisitionOptions } from '../../../src/acquisition/types.js';
 import { type Bundle, readBundle } from '../../../src/bundle/bundle.js';
-import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
-import { workingImageBytes } from '../../../src/imaging/working-image-bytes.js';
-import { root } from '../../support/salad.js';
+import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format/pixel-format.js';
+import { workingImageBytes } from '../../../src/imaging/working-image/working-image-bytes.js';
+import { root } from '../../support/root.js';
 
 const OPTIONS: AcquisitionOptions = {
   patchScores: true,

@@ -6,12 +6,12 @@ import { anomalyMapOf } from '../../../src/acquisition/map.js';
 import type { PatchResults } from '../../../src/acquisition/patch-results.js';
 import type { AcquisitionRequest, AnomalyMap, ServedModel } from '../../../src/acquisition/types.js';
 import { type Bundle, readBundle } from '../../../src/bundle/bundle.js';
-import { defaultPixelFormat } from '../../../src/imaging/pixel-format.js';
-import type { WorkingImage } from '../../../src/imaging/working-image.js';
+import { defaultPixelFormat } from '../../../src/imaging/pixel-format/pixel-format.js';
+import type { WorkingImage } from '../../../src/imaging/working-image/working-image.js';
 import { conformalPValue } from '../../../src/scoring/calibration.js';
 import { renderSamples } from '../../../src/training/data/render.js';
 import { createRandom } from '../../../src/util/random.js';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 const [ROWS, COLUMNS] = [1000, 800];
 const THRESHOLD = 2;

@@ -15,7 +15,7 @@ import { TileCounts } from '../../../src/batching/tile-counts.js';
 import type { BatchExecutor } from '../../../src/batching/types.js';
 import { CONFIG_FIELDS } from '../../../src/config/schema.js';
 import { createRandom } from '../../../src/util/random.js';
-import { firstTiles } from '../../support/tiles.js';
+import { firstTiles } from '../../support/engines/tiles.js';
 
 const HORIZON = 100;
 

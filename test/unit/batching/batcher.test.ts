@@ -4,7 +4,7 @@ import { Batcher } from '../../../src/batching/batcher.js';
 import type { PriorityClass } from '../../../src/batching/policy.js';
 import type { BatchExecutor, BatchReport } from '../../../src/batching/types.js';
 import { SaladError } from '../../../src/errors/index.js';
-import { firstTiles, tileList } from '../../support/tiles.js';
+import { firstTiles, tileList } from '../../support/engines/tiles.js';
 
 interface Slot {
   readonly tiles: string[];

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { ROUND_ROBIN_EVERY } from '../../../src/batching/lane.js';
 import { BatchPolicy, PRIORITY_CLASSES, type PriorityClass } from '../../../src/batching/policy.js';
-import { firstTiles, tileList } from '../../support/tiles.js';
+import { firstTiles, tileList } from '../../support/engines/tiles.js';
 
 const LIMITS = { maxQueuedTiles: 10_000, urgencyHorizonMs: 1000 };
 const NEVER = Number.POSITIVE_INFINITY;

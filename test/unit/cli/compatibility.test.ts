@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { describe, it } from 'mocha';
 import { createProgram } from '../../../src/cli/program.js';
-import { root } from '../../support/docs.js';
-import { changedFields, RECORDED } from '../../support/json-fields.js';
+import { changedFields, RECORDED } from '../../support/programs/json-fields.js';
+import { root } from '../../support/root.js';
 
 /** Commands and flags of an earlier commit, which scripts of users may depend on. */
 const { commit, flags } = JSON.parse(readFileSync(join(root, 'test/oracles/cli-flags.json'), 'utf8')) as {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import { CONFIG_FIELDS, CONFIG_SECTIONS } from '../../../src/config/schema.js';
-import { root } from '../../support/docs.js';
+import { root } from '../../support/root.js';
 
 /** The files that may see the whole configuration: every other file takes the sections that it reads. */
 const SEES_ALL = /^src\/(server\/(server|processes\/.*)\.ts|cli\/|config\/)/;

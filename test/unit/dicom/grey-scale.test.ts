@@ -7,7 +7,7 @@ import {
   testCells,
 } from '../../../bench/support/dicom-file.js';
 import { type DicomDescription, DicomImage } from '../../../src/dicom/decode.js';
-import { createDisplayTransform, type PixelFormat } from '../../../src/imaging/pixel-format.js';
+import { createDisplayTransform, type PixelFormat } from '../../../src/imaging/pixel-format/pixel-format.js';
 
 const PLAIN = { rows: 4, columns: 4, cells: testCells(4, 4, 12), bitsStored: 12 };
 

@@ -5,7 +5,8 @@ import { describe, it } from 'mocha';
 import { CONFIG_FIELDS } from '../../../src/config/schema.js';
 import { ENGINE_NAMES } from '../../../src/engines/engine.js';
 import { TRAINING_PRESETS } from '../../../src/training/fit/preset-registry.js';
-import { readPage, root } from '../../support/docs.js';
+import { readPage } from '../../support/docs.js';
+import { root } from '../../support/root.js';
 
 /** Files that CONTRIBUTING names for a task and that must mention what was added. */
 function filesFor(task: string, pattern: RegExp): string[] {

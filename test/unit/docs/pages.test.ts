@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import { describe, it } from 'mocha';
 import { STATES } from '../../../clients/modality/src/inbox/instance.js';
 import { ERROR_REASONS } from '../../../src/errors/index.js';
-import { anchorOf, hasCommit, type Page, pages, readPage, root, sources } from '../../support/docs.js';
+import { anchorOf, hasCommit, type Page, pages, readPage, sources } from '../../support/docs.js';
+import { root } from '../../support/root.js';
 
 const LINE_COLUMNS_MAX = 120;
 const README_LINES_MAX = 150;

@@ -4,7 +4,7 @@ import { describe, it } from 'mocha';
 import { allocatePatchBatch } from '../../../src/engines/batch.js';
 import { createEngine } from '../../../src/engines/selection/select.js';
 import { randomTiles, smallSource } from '../../reference/small-model.js';
-import { engineSuite } from '../../support/engine-suite.js';
+import { engineSuite } from '../../support/engines/engine-suite.js';
 
 for (const name of ['onnx', 'wasm'] as const) engineSuite(name);
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
 import { MessageDeframer } from '../../../src/limits/message-deframer.js';
-import { frame } from '../../support/raw-grpc.js';
+import { frame } from '../../support/protocol/raw-grpc.js';
 
 /** All messages of these bytes, pushed in buffers of these lengths, in turn. */
 function messagesOf(bytes: Buffer, bufferLengths: readonly number[]): Buffer[] {

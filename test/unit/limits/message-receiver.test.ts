@@ -8,7 +8,7 @@ import { describe, it } from 'mocha';
 import { DecodeScheduler } from '../../../src/limits/decode-scheduler.js';
 import { messageProcessed, messageReceiverInterceptor } from '../../../src/limits/message-receiver.js';
 import { ReceiveBudget } from '../../../src/limits/receive-budget.js';
-import { frame } from '../../support/raw-grpc.js';
+import { frame } from '../../support/protocol/raw-grpc.js';
 
 interface Message {
   readonly bytes: Buffer;

@@ -4,8 +4,8 @@ import { constants, createServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { after, before, describe, it } from 'mocha';
 import { ReceiveWindows } from '../../../src/limits/receive-windows.js';
-import { connectRaw, openRaw } from '../../support/raw-grpc.js';
-import { FRAME, RawConnection } from '../../support/raw-http2.js';
+import { connectRaw, openRaw } from '../../support/protocol/raw-grpc.js';
+import { FRAME, RawConnection } from '../../support/protocol/raw-http2.js';
 
 const KIB = 1024;
 const WINDOW_BYTES = 1024 * KIB;

@@ -10,7 +10,7 @@ import { SaladError } from '../../../src/errors/index.js';
 import { FolderWatch } from '../../../src/registry/folder-watch.js';
 import { VersionTable } from '../../../src/registry/version-table.js';
 import { smallDraft } from '../../reference/small-model.js';
-import { CapturedLog } from '../../support/captured-log.js';
+import { CapturedLog } from '../../support/measurements/captured-log.js';
 
 const draft = smallDraft(31);
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { escapeHtml, htmlFacts, htmlPage, htmlTable, shownName } from '../../../src/report/page.js';
-import { assertSelfContained } from '../../support/report-page.js';
+import { assertSelfContained } from '../../support/programs/report-page.js';
 
 describe('a page of a report', () => {
   it('escapes text, and makes invisible characters visible', () => {

@@ -7,7 +7,7 @@ import {
   picturePair,
   thumbnail,
 } from '../../../src/report/picture.js';
-import { layersOf } from '../../support/report-page.js';
+import { layersOf } from '../../support/programs/report-page.js';
 
 const outline = (kind: Outline['kind']): Outline => ({
   kind,

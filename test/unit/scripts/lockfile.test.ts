@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 interface Entry {
   version?: string;

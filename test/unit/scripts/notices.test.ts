@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'mocha';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 describe('scripts/container/notices.mjs', () => {
   let notices: string;

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 /** The settings of .mocharc.json that matter here, without TypeScript, which takes a second to load. */
 const SETTINGS = ['--require', './scripts/retried.mjs', '--reporter', 'scripts/reporter.mjs'];

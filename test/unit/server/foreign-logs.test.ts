@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { describe, it } from 'mocha';
-import { root } from '../../support/salad.js';
+import { root } from '../../support/root.js';
 
 /** Ends with an uncaught error. */
 const PROGRAM = `

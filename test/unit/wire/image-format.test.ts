@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import type { ServedModel } from '../../../src/acquisition/index.js';
 import { AcquisitionHeader, ImageFormat, Source } from '../../../src/gen/salad/v1/types.js';
-import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format.js';
+import { defaultPixelFormat, type PixelFormat } from '../../../src/imaging/pixel-format/pixel-format.js';
 import { requestFrom } from '../../../src/wire/header.js';
 import { imageFormatOf } from '../../../src/wire/image-format.js';
 

@@ -2,7 +2,7 @@
  * The regions of the report as a Grayscale Softcopy Presentation State (PS3.3 A.33.1): viewers draw them over the image,
  * which they show with the grey scale that the model got.
  */
-import type { PixelFormat } from '../../../../src/imaging/pixel-format.js';
+import type { PixelFormat } from '../../../../src/imaging/pixel-format/pixel-format.js';
 import type { FrameResult, InstanceResult } from '../scoring/score-instance.js';
 import type { DataSet } from './data-set-writer.js';
 import { pixelSpacingOf } from './plane.js';

@@ -10,7 +10,7 @@ import {
   VoiFunction,
 } from '../../../../clients/typescript/src/index.js';
 import { pictureLayers } from '../../../imaging/map/map-drawing.js';
-import { defaultPixelFormat } from '../../../imaging/pixel-format.js';
+import { defaultPixelFormat } from '../../../imaging/pixel-format/pixel-format.js';
 import { LESION_KINDS, type LesionKind, makePhantom, type Phantom } from '../../../phantom/phantom.js';
 import { shippedModels } from '../../../util/package-root.js';
 import type { ProgramContext } from '../../shared/context.js';

@@ -4,7 +4,7 @@ import type { DicomDescription } from '../../../dicom/decode.js';
 import { type DicomFile, sharedDicomDecoder } from '../../../dicom/decoder/dicom-decoder.js';
 import { isDicom } from '../../../dicom/recognise.js';
 import { SaladError, systemReason } from '../../../errors/index.js';
-import type { PixelFormat } from '../../../imaging/pixel-format.js';
+import type { PixelFormat } from '../../../imaging/pixel-format/pixel-format.js';
 
 /** The highest pixel limit that a server can be configured with. */
 const FILE_PIXELS_MAX = 2 ** 30;

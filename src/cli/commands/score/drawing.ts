@@ -5,7 +5,7 @@ import { legendBelow } from '../../../imaging/map/legend.js';
 import { type DrawnMap, overlayRgb } from '../../../imaging/map/map-drawing.js';
 import { rgbPng } from '../../../imaging/map/overlay.js';
 import { pictureOf } from '../../../imaging/map/picture.js';
-import type { PixelFormat } from '../../../imaging/pixel-format.js';
+import type { PixelFormat } from '../../../imaging/pixel-format/pixel-format.js';
 
 export interface SourcePixels {
   readonly format: PixelFormat;

@@ -12,7 +12,7 @@ import {
 import { type ImageFile, type ImageFrame, openImageFile } from '../../../dicom/decoder/image-file.js';
 import type { Photometric } from '../../../dicom/grey-scale.js';
 import { isDicom } from '../../../dicom/recognise.js';
-import { aspectRatioOf } from '../../../imaging/pixel-format.js';
+import { aspectRatioOf } from '../../../imaging/pixel-format/pixel-format.js';
 import { imageFormatOf } from '../../../wire/image-format.js';
 import { failureOf } from '../../shared/failure.js';
 import { print, printable, printJson } from '../../shared/output.js';

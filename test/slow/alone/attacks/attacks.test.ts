@@ -8,6 +8,11 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { loadConfig } from '../../../../src/config/load.js';
+import { GARBAGE_BYTES, mostBytes } from '../../../support/measurements/memory-formula.js';
+import { rssBytes } from '../../../support/measurements/process-memory.js';
+import { startTcpProxy, type TcpProxy } from '../../../support/network/tcp-proxy.js';
+import { type ServeProcess, startServeFrom } from '../../../support/programs/salad.js';
+import { root } from '../../../support/root.js';
 import {
   attack,
   type GoodReport,
@@ -15,11 +20,7 @@ import {
   limitMemory,
   type MemoryLimit,
   startGoodClient,
-} from '../../../support/attacks.js';
-import { GARBAGE_BYTES, mostBytes } from '../../../support/memory-formula.js';
-import { rssBytes } from '../../../support/process-memory.js';
-import { root, type ServeProcess, startServeFrom } from '../../../support/salad.js';
-import { startTcpProxy, type TcpProxy } from '../../../support/tcp-proxy.js';
+} from './attacks.js';
 
 const MIB = 1024 * 1024;
 const LIMIT_BYTES = 4096 * MIB;

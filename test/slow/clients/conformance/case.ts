@@ -1,6 +1,6 @@
 /** A case of the conformance suite, and what cases are made of. */
 import { createRandom } from '../../../../src/util/random.js';
-import { SIDE } from '../../../support/small-server.js';
+import { SIDE } from '../../../support/servers/small-server.js';
 import type { CaseMessage, ChunkCase, ErrorMessage, ImageJson, Outcome, ResultMessage } from './protocol.js';
 import type { SubjectName } from './subjects.js';
 

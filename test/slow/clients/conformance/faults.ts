@@ -3,9 +3,9 @@ import { createServer, connect as tcpConnect } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
 import { Metadata } from '@grpc/grpc-js';
 import type { RunningServer } from '../../../../src/server/server.js';
-import { connect, header } from '../../../support/grpc-client.js';
-import type { Credentials } from '../../../support/secured.js';
-import { startTcpProxy } from '../../../support/tcp-proxy.js';
+import type { Credentials } from '../../../support/network/secured.js';
+import { startTcpProxy } from '../../../support/network/tcp-proxy.js';
+import { connect, header } from '../../../support/protocol/grpc-client.js';
 import type { KillableServer } from './killable-server.js';
 
 export interface Target {

@@ -1,7 +1,7 @@
 /** A server in a process of its own, which can be killed and started again on its address. */
 import { LineProgram } from './line-program.js';
 
-const PROGRAM = [process.execPath, '--import', 'tsx', 'test/support/server-program.ts'] as const;
+const PROGRAM = [process.execPath, '--import', 'tsx', 'test/support/servers/server-program.ts'] as const;
 
 export class KillableServer {
   readonly #folder: string;

@@ -3,7 +3,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { root } from '../../../support/salad.js';
+import { root } from '../../../support/root.js';
 
 export class LineProgram {
   readonly #program: ChildProcessByStdio<Writable, Readable, null>;

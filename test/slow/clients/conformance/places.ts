@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { pino } from 'pino';
 import type { RunningServer } from '../../../../src/server/server.js';
-import { type Credentials, secure } from '../../../support/secured.js';
-import { writeSmallBundle } from '../../../support/small-bundle.js';
-import { startSmall } from '../../../support/small-server.js';
+import { writeSmallBundle } from '../../../support/engines/small-bundle.js';
+import { type Credentials, secure } from '../../../support/network/secured.js';
+import { startSmall } from '../../../support/servers/small-server.js';
 import type { Fault, Place } from './case.js';
 import {
   broken,

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { type Client, credentials, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
-import { root } from '../../../support/salad.js';
+import { root } from '../../../support/root.js';
 import type { HeaderJson, ResultMessage } from './protocol.js';
 
 interface Response {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { Credentials } from '../../../support/secured.js';
+import type { Credentials } from '../../../support/network/secured.js';
 import type { Case } from './case.js';
 import { CASES, concerns } from './cases.js';
 import type { Target } from './faults.js';

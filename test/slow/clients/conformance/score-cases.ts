@@ -1,6 +1,6 @@
 /** Images that every client must score to the bit. */
-import { GREY, png } from '../../../support/png.js';
-import { SIDE } from '../../../support/small-server.js';
+import { GREY, png } from '../../../support/images/png.js';
+import { SIDE } from '../../../support/servers/small-server.js';
 import {
   blocks,
   type Case,

@@ -1,7 +1,7 @@
 /** The clients that the conformance suite drives. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { root } from '../../../support/salad.js';
+import { root } from '../../../support/root.js';
 import { LineProgram } from './line-program.js';
 
 export const SUBJECTS = ['typescript', 'python', 'python-asyncio', 'go', 'tritonclient'] as const;

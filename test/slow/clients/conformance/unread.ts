@@ -6,7 +6,7 @@ import { setTimeout as after } from 'node:timers/promises';
 import { median } from '../../../../bench/support/figures.js';
 import type { RunningServer } from '../../../../src/server/server.js';
 import { collectGarbage } from '../../../../src/util/collect-garbage.js';
-import { allowedBytes, GARBAGE_BYTES } from '../../../support/memory-formula.js';
+import { allowedBytes, GARBAGE_BYTES } from '../../../support/measurements/memory-formula.js';
 import { header, wide } from './case.js';
 import { type Target, untilOpen } from './faults.js';
 import { reference } from './reference.js';

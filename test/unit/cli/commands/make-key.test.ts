@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { runSalad } from '../../../support/in-process-salad.js';
+import { runSalad } from '../../../support/programs/in-process-salad.js';
 
 describe('salad config make-key', () => {
   it('makes a key with the given scopes and expiry', async () => {

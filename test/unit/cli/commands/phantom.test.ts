@@ -8,7 +8,10 @@ import { registerPhantom } from '../../../../src/cli/commands/phantom.js';
 import { DicomImage } from '../../../../src/dicom/decode.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { decodeImage } from '../../../../src/imaging/decode/decode.js';
-import { createDisplayTransform, defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
+import {
+  createDisplayTransform,
+  defaultPixelFormat,
+} from '../../../../src/imaging/pixel-format/pixel-format.js';
 import { makePhantom } from '../../../../src/phantom/phantom.js';
 import { loadDataset } from '../../../../src/training/data/dataset.js';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { InvalidArgumentError } from 'commander';
 import { describe, it } from 'mocha';
 import { numberBetween, numberFrom, wholeNumber } from '../../../../src/cli/shared/flags.js';
-import { runSalad } from '../../../support/in-process-salad.js';
+import { runSalad } from '../../../support/programs/in-process-salad.js';
 
 describe('numbers on the command line', () => {
   it('are accepted as decimal numbers within their range', () => {

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { describe, it } from 'mocha';
 import { createProgram } from '../../../../src/cli/program.js';
 import { wrapHelp } from '../../../../src/cli/shared/help.js';
-import { runSalad } from '../../../support/in-process-salad.js';
+import { runSalad } from '../../../support/programs/in-process-salad.js';
 
 /** Every command with the words that call it, the root command first. */
 function commandsOf(command: Command, words: readonly string[] = []): [string[], Command][] {

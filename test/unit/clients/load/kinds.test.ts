@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { createKindCycle } from '../../../../clients/load/src/kinds.js';
 import { splitArrivals } from '../../../../clients/load/src/processes.js';
-import { smallWorkload } from '../../../support/load.js';
+import { smallWorkload } from '../../../support/servers/load.js';
 
 const kind = (weight?: number) => ({
   ...{ model: { name: 'small' }, workload: smallWorkload('rows') },

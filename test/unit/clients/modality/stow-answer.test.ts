@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { outcomeOf } from '../../../../clients/modality/src/delivery/stow-client.js';
-import { failedAnswer, type StowAnswerSent, storedAnswer } from '../../../support/stow-archive.js';
+import { failedAnswer, type StowAnswerSent, storedAnswer } from '../../../support/dicom/stow-archive.js';
 
 const OBJECT = { sopClassUid: '1.2.840.10008.5.1.4.1.1.88.33', sopInstanceUid: '2.25.17' };
 const OTHER = { ...OBJECT, sopInstanceUid: '2.25.178' };

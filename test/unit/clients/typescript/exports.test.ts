@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { describe, it } from 'mocha';
 import ts from 'typescript';
-import { root } from '../../../support/salad.js';
+import { root } from '../../../support/root.js';
 
 const entry = join(root, 'clients/typescript/src/index.ts');
 /** In memory only. */

@@ -14,9 +14,9 @@ import {
   withGap,
   withHeader,
   withZeros,
-} from '../../../support/damage.js';
-import { chunk, GREY, PALETTE, png, RGB } from '../../../support/png.js';
-import { radiographs } from '../../../support/shared-data.js';
+} from '../../../support/images/damage.js';
+import { chunk, GREY, PALETTE, png, RGB } from '../../../support/images/png.js';
+import { radiographs } from '../../../support/images/shared-data.js';
 
 const LIMITS = { maxPixels: 1_000_000 };
 const SIDE = 192;

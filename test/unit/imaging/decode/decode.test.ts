@@ -5,9 +5,9 @@ import { describe, it } from 'mocha';
 import sharp from 'sharp';
 import { type ErrorReason, SaladError } from '../../../../src/errors/index.js';
 import { decodeImage } from '../../../../src/imaging/decode/decode.js';
-import { flatJpeg } from '../../../support/jpeg.js';
-import { GREY, GREY_ALPHA, png, RGB, RGBA } from '../../../support/png.js';
-import { radiographs } from '../../../support/shared-data.js';
+import { flatJpeg } from '../../../support/images/jpeg.js';
+import { GREY, GREY_ALPHA, png, RGB, RGBA } from '../../../support/images/png.js';
+import { radiographs } from '../../../support/images/shared-data.js';
 
 const LIMITS = { maxPixels: 1_000_000 };
 

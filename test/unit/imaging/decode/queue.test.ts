@@ -3,7 +3,7 @@ import { describe, it } from 'mocha';
 import { SaladError } from '../../../../src/errors/index.js';
 import { decodeImage } from '../../../../src/imaging/decode/decode.js';
 import { DecodeQueue } from '../../../../src/imaging/decode/queue.js';
-import { GREY, png } from '../../../support/png.js';
+import { GREY, png } from '../../../support/images/png.js';
 
 describe('DecodeQueue', () => {
   it('grants its places, then one after another in the order of calls, and releases a place once', async () => {

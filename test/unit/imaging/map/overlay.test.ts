@@ -4,7 +4,7 @@ import sharp from 'sharp';
 import { colourAt, colourScaleOf, colourStops } from '../../../../src/imaging/map/colour-scale.js';
 import { INFERNO } from '../../../../src/imaging/map/inferno.js';
 import { colourLayerPng, overlaySteps, rgbPng } from '../../../../src/imaging/map/overlay.js';
-import { inTurns } from '../../../../src/imaging/turns.js';
+import { inTurns } from '../../../../src/util/turns.js';
 
 const SHAPE = { rows: 12, columns: 10 };
 

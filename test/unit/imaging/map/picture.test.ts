@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
 import { greyJpeg, pictureOf, pictureSteps } from '../../../../src/imaging/map/picture.js';
-import { defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
-import { inTurns } from '../../../../src/imaging/turns.js';
+import { defaultPixelFormat } from '../../../../src/imaging/pixel-format/pixel-format.js';
+import { inTurns } from '../../../../src/util/turns.js';
 
 describe('the picture of a source image', () => {
   /** 12 of 16 bits, from 1000 to 1900 from left to right. */

@@ -11,7 +11,7 @@ import {
   medianShorterSide,
   withoutDuplicates,
 } from '../../../../src/training/data/dataset.js';
-import { png, writeFiles } from '../../../support/image-folders.js';
+import { png, writeFiles } from '../../../support/images/image-folders.js';
 
 const root = mkdtempSync(join(tmpdir(), 'salad-dataset-'));
 let folders = 0;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import { geometryOf } from '../../../../src/geometry/geometry.js';
-import { defaultPixelFormat } from '../../../../src/imaging/pixel-format.js';
-import { WorkingImage } from '../../../../src/imaging/working-image.js';
+import { defaultPixelFormat } from '../../../../src/imaging/pixel-format/pixel-format.js';
+import { WorkingImage } from '../../../../src/imaging/working-image/working-image.js';
 import { imagePValue, minFalsePositiveRate, thresholdFor } from '../../../../src/scoring/calibration.js';
 import type { FitImage } from '../../../../src/training/encoders/preset.js';
 import { greyAndSharpness, refineThresholds } from '../../../../src/training/fit/strata.js';
