@@ -27,7 +27,7 @@ const SLOW = currentMajor === 22 ? 20 : 22;
 /** Time limit of a step: a step that never ends would hide the results of all others. */
 const MINUTES = 20;
 
-/** Folder for the raw coverage data of the fast and the end-to-end suite, which the step `coverage` reads. */
+/** Folder for the raw coverage data of the fast suite, which the step `coverage` reads. */
 const coverageData = join(root, 'coverage/tmp');
 
 /**
@@ -49,6 +49,7 @@ const STEPS = [
   { name: 'lock', run: [node, 'scripts/supply/lock.mjs', '--check'] },
   { name: 'docs:check', run: [node, 'scripts/docs/generate.mjs', '--check'] },
   { name: 'test', run: ['npm', 'test'], env: { NODE_V8_COVERAGE: coverageData }, quiet: true },
+  { name: 'coverage', run: [...c8, 'report', '--check-coverage', '--temp-directory', coverageData] },
   { name: 'tools', run: [node, 'scripts/tools.mjs'], fetches: true, background: true, minutes: 40 },
   { name: 'audit', run: [node, 'scripts/supply/audit.mjs'], fetches: true },
   { name: 'sbom', run: [node, 'scripts/supply/sbom.mjs', '--check'], fetches: true },
@@ -69,13 +70,6 @@ const STEPS = [
   { name: 'helm:api', run: [node, 'scripts/helm/cluster.mjs'] },
   { name: 'container:build', run: [node, 'scripts/container/build.mjs', 'cpu', 'modality'], fetches: true },
   { name: 'container', run: [node, 'scripts/container/check.mjs'], quiet: true },
-  {
-    name: 'test:e2e',
-    run: [node, 'scripts/run.mjs', 'test-e2e'],
-    env: { NODE_V8_COVERAGE: coverageData },
-    quiet: true,
-  },
-  { name: 'coverage', run: [...c8, 'report', '--check-coverage', '--temp-directory', coverageData] },
   { name: 'test:slow', run: ['node', 'scripts/run.mjs', 'test-slow'], node: SLOW, quiet: true, minutes: 40 },
   // Short runs, which only show that the suites work: their figures mean nothing.
   {
@@ -102,7 +96,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 // The tests produce the coverage data.
-if (requested.includes('coverage')) requested.push('test', 'test:e2e');
+if (requested.includes('coverage')) requested.push('test');
 
 /** Processes of the running steps, each the leader of a process group. */
 const running = new Set();

@@ -1,5 +1,5 @@
-// `node scripts/run.mjs VERB [ARGS]` with the verb salad, salad-modality, demo, bench, test, test-e2e or test-slow:
-// installs and builds if needed, then runs the program.
+// `node scripts/run.mjs salad|salad-modality|demo|bench|test|test-slow [ARGS]`: installs and builds if needed, then
+// runs the program.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -14,9 +14,8 @@ const [verb, ...args] = process.argv.slice(2);
 const AT_ONCE = ['--parallel', '--jobs', '2'];
 const TESTS = {
   test: [[...AT_ONCE, 'test/integration/**/*.test.ts', 'test/unit/**/*.test.ts']],
-  'test-e2e': [[...AT_ONCE, 'test/e2e/**/*.test.ts']],
   'test-slow': [
-    [...AT_ONCE, '--ignore', 'test/slow/alone/**', 'test/slow/**/*.test.ts'],
+    [...AT_ONCE, '--ignore', 'test/slow/alone/**', 'test/e2e/**/*.test.ts', 'test/slow/**/*.test.ts'],
     ['test/slow/alone/**/*.test.ts'],
   ],
 };
@@ -35,7 +34,7 @@ try {
 if (verb in TESTS) {
   const named = args.some((arg) => arg.endsWith('.ts'));
   // Files that run at once must not prepare the same tool at once.
-  if (verb !== 'test' && !named) await import('./tools.mjs');
+  if (verb === 'test-slow' && !named) await import('./tools.mjs');
   const runs = named ? [[]] : TESTS[verb];
   // Not `process.exit`, which would cut off output that is not written yet.
   for (const run of runs) process.exitCode = (await runTests([...run, ...args])) || process.exitCode;

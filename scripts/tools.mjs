@@ -1,5 +1,5 @@
-// Downloads and builds the tools of the steps `helm`, `helm:api`, `container`, `test:e2e` and `test:slow` before these
-// steps run. A step that runs alone prepares its missing tools itself.
+// Downloads and builds the tools of the steps `helm`, `helm:api`, `container` and `test:slow` before these steps run. A
+// step that runs alone prepares its missing tools itself.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ensureBrowser } from './browser.mjs';
