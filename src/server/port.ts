@@ -12,12 +12,12 @@ import type { QuotaConfig } from '../config/sections/quotas.js';
 import type { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
 import { AnomalyScoringService } from '../gen/salad/v1/anomaly_scoring.js';
 import { ModelRegistryService } from '../gen/salad/v1/model_registry.js';
-import { DecodeQueue } from '../imaging/decode/queue.js';
 import { createMethodLimits } from '../limits/method-limits.js';
 import { PortLimits } from '../limits/port-limits.js';
 import type { ModelRegistry, ModelVersion } from '../registry/model-registry.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
+import { Places } from '../util/places.js';
 import type { ServerGroup } from './group.js';
 import { anomalyScoringHandlers } from './handlers/anomaly-scoring.js';
 import { CallTracker } from './handlers/call-tracker.js';
@@ -125,7 +125,7 @@ function createLimits({ config, logger, telemetry, registry, guard }: PortParts)
 
 function addServices(server: Server, parts: PortParts, calls: CallTracker): void {
   const { config, logger, telemetry, registry, health, dicom, cores = availableParallelism(), group } = parts;
-  const decoding = new DecodeQueue(Math.min(DECODED_IMAGES_MAX, cores));
+  const decoding = new Places(Math.min(DECODED_IMAGES_MAX, cores));
   const changes = group?.changesOf(registry) ?? registry;
   const scoring = { config, registry, changes, calls, telemetry, dicom, decoding };
   server.addService(AnomalyScoringService, anomalyScoringHandlers(scoring));

@@ -6,9 +6,9 @@ import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';
 import { type AcquisitionHeader, ImageFormat, Source } from '../gen/salad/v1/types.js';
 import { decodeImage } from '../imaging/decode/decode.js';
-import type { DecodeQueue } from '../imaging/decode/queue.js';
 import { bytesPerSample, type PixelFormat } from '../imaging/pixel-format/pixel-format.js';
 import { findWideSample, wideSampleMessage } from '../imaging/pixel-format/stored-bits.js';
+import type { Places } from '../util/places.js';
 import { inTurns } from '../util/turns.js';
 import { type DicomContext, dicomRequest } from './dicom-request.js';
 import { withField } from './field-error.js';
@@ -19,7 +19,7 @@ const ROWS_BYTES = 256 * 1024;
 
 export interface ImageContext extends DicomContext {
   /** Queue of PNG and JPEG files for decoding. */
-  readonly decoding: DecodeQueue;
+  readonly decoding: Places;
 }
 
 /**
@@ -75,9 +75,9 @@ async function decodedRequest(
     release = model.budget.reserveBytes(context.peer, bytes, 'decoding');
   };
   try {
-    const { maxImagePixels: maxPixels, decoding: queue, signal } = context;
+    const { maxImagePixels: maxPixels, decoding: places, signal } = context;
     const image = await withField('encoded', () =>
-      decodeImage(encoded, { maxPixels, reserve, queue, signal }),
+      decodeImage(encoded, { maxPixels, reserve, places, signal }),
     );
     release();
     reserve(image.samples.byteLength);

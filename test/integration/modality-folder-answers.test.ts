@@ -7,12 +7,13 @@ import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { Inbox } from '../../clients/modality/src/inbox/inbox.js';
 import { type ReadFolder, readFolder } from '../../clients/modality/src/watched-folder/files.js';
-import { CallTurns } from '../../clients/modality/src/watched-folder/folder-calls.js';
+import { placesForCalls } from '../../clients/modality/src/watched-folder/folder-calls.js';
 import {
   WatchedFolder,
   type WatchedFolderOptions,
 } from '../../clients/modality/src/watched-folder/watched-folder.js';
 import { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
+import type { Places } from '../../src/util/places.js';
 import { eventually } from '../support/eventually.js';
 
 const SETTLE_MS = 2000;
@@ -27,7 +28,7 @@ describe('a watched folder whose file system does not answer', function () {
   let root: string;
   let inbox: Inbox;
   let decoder: DicomDecoder;
-  let turns: CallTurns;
+  let places: Places;
   let nowMs: number;
   /** Makes calls return again. */
   let answer: () => void;
@@ -42,7 +43,7 @@ describe('a watched folder whose file system does not answer', function () {
   beforeEach(async () => {
     root = mkdtempSync(join(tmpdir(), 'salad-unanswered-'));
     inbox = await Inbox.open(join(root, 'inbox'), { keepFreeBytes: 0, instanceBytesMax: 2 ** 24 });
-    turns = new CallTurns();
+    places = placesForCalls();
     nowMs = 0;
     asked.length = 0;
     events.length = 0;
@@ -55,7 +56,7 @@ describe('a watched folder whose file system does not answer', function () {
   /** Calls return from the start until `away` is called. */
   function watch(name: string, options: Partial<WatchedFolderOptions> = {}): WatchedFolder {
     return new WatchedFolder({
-      ...{ inbox, decoder, turns, path: join(root, name), priority: 'routine' },
+      ...{ inbox, decoder, places, path: join(root, name), priority: 'routine' },
       ...{ settleMs: SETTLE_MS, incompleteMs: 1e9, pollMs: 1e9, answerMs: ANSWER_MS, now: () => nowMs },
       events: {
         taken: (id, outcome) => events.push(`${outcome} ${id}`),
@@ -129,8 +130,8 @@ describe('a watched folder whose file system does not answer', function () {
   });
 
   it('holds up neither the start nor the stop', async () => {
-    // No call of the folder returns, because no turn is left.
-    for (let count = 0; count < 2; count++) await turns.take();
+    // No call of the folder returns, because no place is left.
+    for (let count = 0; count < 2; count++) await places.enter();
     const folder = watch('watched', { answerMs: 100, pollMs: 10, now: () => performance.now() });
     await folder.start();
     await eventually(() => assert.equal(folder.unreadable, OTHERS));

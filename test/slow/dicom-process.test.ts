@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,20 +8,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { BUILT_DECODER, builtDecoder } from '../support/dicom/built-dicom-decoder.js';
+import { highestRssBytes } from '../support/measurements/process-memory.js';
 
 const LIMITS = { maxPixels: 64 * 1024 * 1024 };
 /** A mammogram: 14.3 million pixels. */
 const [ROWS, COLUMNS] = [4664, 3064];
-const MIB = 1024;
+const MIB = 1024 * 1024;
 const IMAGES = 6;
 
 function isRunning(pid: number): boolean {
   return existsSync(`/proc/${pid}/status`);
-}
-
-/** Peak resident memory of a process, in KiB. */
-function peakOf(pid: number): number {
-  return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
 }
 
 describe('DICOM decoder process with a JPEG 2000 mammogram', function () {
@@ -56,7 +52,7 @@ describe('DICOM decoder process with a JPEG 2000 mammogram', function () {
       for (let i = 0; i < IMAGES; i++) {
         const file = await decoder.open(bytes, LIMITS);
         assert.equal((await file.frame(0)).samples.length, 2 * ROWS * COLUMNS);
-        const peak = peakOf(decoder.pids[0]!);
+        const peak = highestRssBytes(decoder.pids[0]!);
         assert.ok(peak <= 320 * MIB, `${Math.round(peak / MIB)} MiB after image ${i + 1}`);
         file.close();
       }

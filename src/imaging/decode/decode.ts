@@ -1,10 +1,10 @@
 /** Decodes PNG and JPEG to stored values: grey values exactly, colour as luminance. */
 import { SaladError } from '../../errors/index.js';
+import type { Places } from '../../util/places.js';
 import { inTurns } from '../../util/turns.js';
 import { loadSharp } from '../libvips.js';
 import { ImageDamage } from './damage.js';
 import { type EncodedFile, readEncodedFile } from './encoded-file.js';
-import type { DecodeQueue } from './queue.js';
 
 export interface DecodeLimits {
   /** Largest rows * columns that is decompressed. */
@@ -13,8 +13,8 @@ export interface DecodeLimits {
   readonly formats?: string;
   /** Called with the most bytes of check and decompression, before they begin; may throw. */
   readonly reserve?: (bytes: number) => void;
-  /** Queue in which the image waits for decompression; absent: it does not wait. */
-  readonly queue?: DecodeQueue;
+  /** Of images that are decompressed at once, in native threads; absent: the image does not wait for one. */
+  readonly places?: Places;
   /**
    * Aborts the work: at once while the image waits or is checked. A decompression that has begun is not interrupted and
    * takes about a second for the largest image. The promise settles only after it, because the memory is in use until then.
@@ -42,9 +42,9 @@ export interface DecodedImage {
  *   IMAGE_TOO_LARGE from the header alone, before anything is decompressed; the reason of `signal` where it aborts
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<DecodedImage> {
-  const { maxPixels, reserve, queue, signal, formats } = limits;
+  const { maxPixels, reserve, places, signal, formats } = limits;
   const file = await readable(() => readEncodedFile(bytes, maxPixels, signal, formats), signal);
-  const releasePlace = await queue?.enter(signal);
+  const releasePlace = await places?.enter(signal);
   try {
     reserve?.(decodingBytes(file));
     await readable(() => file.check(), signal);

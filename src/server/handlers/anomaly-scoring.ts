@@ -19,10 +19,10 @@ import type {
   StreamAcquisitionResponse,
 } from '../../gen/salad/v1/anomaly_scoring.js';
 import type { AcquisitionHeader, DicomInstance } from '../../gen/salad/v1/types.js';
-import type { DecodeQueue } from '../../imaging/decode/queue.js';
 import { messageProcessed } from '../../limits/message-receiver.js';
 import type { ModelLease, ModelRegistry } from '../../registry/model-registry.js';
 import type { Telemetry } from '../../telemetry/telemetry.js';
+import type { Places } from '../../util/places.js';
 import { checkAcquisitionId, checkModelName, requestFrom } from '../../wire/header.js';
 import { imageRequestFrom, rowMessages } from '../../wire/image-request.js';
 import { answerOf } from '../../wire/messages.js';
@@ -40,7 +40,7 @@ export interface AnomalyScoringContext {
   readonly telemetry: Telemetry;
   readonly dicom: DicomDecoder;
   /** Where images wait for decompression. */
-  readonly decoding: DecodeQueue;
+  readonly decoding: Places;
 }
 
 export function anomalyScoringHandlers(context: AnomalyScoringContext): AnomalyScoringServer {

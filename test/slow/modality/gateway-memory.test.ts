@@ -1,6 +1,6 @@
 /** Peak memory of the gateway process while mammograms arrive and are scored. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
@@ -13,13 +13,14 @@ import {
 } from '../../support/dicom/gateway-program.js';
 import { DX_CLASS } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
+import { highestRssBytes, rssBytes } from '../../support/measurements/process-memory.js';
 import { type ServeProcess, startServe } from '../../support/programs/salad.js';
 import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 const [ROWS, COLUMNS] = [4096, 3328];
 /** 27 MB each. */
 const INSTANCES = 8;
-/** Above the loaded program, which takes about 100 MiB; docs/results/2026-11/modality.md has 38 MiB for 50 instances. */
+/** Above the loaded program, which takes about 100 MiB. */
 const GROWTH_MIB_MAX = 55;
 
 describe('memory of the gateway', function () {
@@ -44,13 +45,9 @@ describe('memory of the gateway', function () {
     if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
-  const mebibytes = (which: 'VmRSS' | 'VmHWM') => {
-    const status = readFileSync(`/proc/${gateway.process.pid}/status`, 'utf8');
-    return Number(new RegExp(`${which}:\\s+(\\d+)`).exec(status)?.[1]) / 1024;
-  };
-
   it(`grows by at most ${GROWTH_MIB_MAX} MiB while it receives and sends mammograms of 27 MB`, async () => {
-    const loadedMib = mebibytes('VmRSS');
+    const pid = gateway.process.pid!;
+    const loadedBytes = rssBytes(pid);
     const path = join(folder, 'mammogram.dcm');
     const image = { rows: ROWS, columns: COLUMNS, cells: testCells(ROWS, COLUMNS, 12), bitsStored: 12 };
     const uids = { '00080018 UI': '1.2.3', '0020000D UI': '1.2.4', '0020000E UI': '1.2.5' };
@@ -62,7 +59,7 @@ describe('memory of the gateway', function () {
     assert.equal(code, 0, output);
     const scored = () => gateway.log().split('"instance scored"').length - 1;
     await eventually(() => assert.equal(scored(), INSTANCES), 120_000);
-    const growthMib = mebibytes('VmHWM') - loadedMib;
+    const growthMib = (highestRssBytes(pid) - loadedBytes) / 2 ** 20;
     assert.ok(growthMib < GROWTH_MIB_MAX, `${growthMib.toFixed(0)} MiB`);
   });
 });

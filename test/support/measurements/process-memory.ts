@@ -37,8 +37,17 @@ export function readCollections(file: string): readonly ThreadMemory[] {
 
 /** Resident memory of a process, in bytes, as reported by Linux. */
 export function rssBytes(pid: number): number {
-  const match = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  if (!match) throw new Error(`no VmRSS for process ${pid}`);
+  return statusBytes(pid, 'VmRSS');
+}
+
+/** The largest resident memory that a process has had, in bytes, as reported by Linux. */
+export function highestRssBytes(pid: number): number {
+  return statusBytes(pid, 'VmHWM');
+}
+
+function statusBytes(pid: number, field: 'VmRSS' | 'VmHWM'): number {
+  const match = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  if (!match) throw new Error(`no ${field} for process ${pid}`);
   return Number(match[1]) * 1024;
 }
 

@@ -6,7 +6,7 @@ import { DicomPort } from '../dicom-port/port.js';
 import type { Inbox } from '../inbox/inbox.js';
 import type { GatewayEvents } from '../operations/events.js';
 import { StowPort } from '../stow/stow-port.js';
-import { CallTurns } from '../watched-folder/folder-calls.js';
+import { placesForCalls } from '../watched-folder/folder-calls.js';
 import { WatchedFolder } from '../watched-folder/watched-folder.js';
 import { endpointOf, tlsOf } from './endpoints.js';
 import type { Settings } from './settings.js';
@@ -51,8 +51,8 @@ async function startFolders(
 ): Promise<readonly WatchedFolder[]> {
   if (watch.length === 0) return [];
   const decoder = new DicomDecoder({ processes: 1 });
-  const turns = new CallTurns();
-  const folders = watch.map((section) => new WatchedFolder({ ...section, inbox, decoder, turns, events }));
+  const places = placesForCalls();
+  const folders = watch.map((section) => new WatchedFolder({ ...section, inbox, decoder, places, events }));
   closers.push(async () => {
     await Promise.all(folders.map((folder) => folder.stop(GRACE_MS)));
     await decoder.close();

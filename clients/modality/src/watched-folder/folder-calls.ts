@@ -2,6 +2,7 @@
  * Calls of the file system of watched folders. On a network volume whose server is away a call may never return: a hard
  * NFS mount waits for ever, and no call can be cancelled.
  */
+import { Places } from '../../../../src/util/places.js';
 
 /**
  * A call that does not return keeps one of the four threads that Node has for files. So many are left to watched folders,
@@ -9,25 +10,13 @@
  */
 const CALLS_MAX = 2;
 
-/** Turns of calls, in the order in which they were asked for. */
-export class CallTurns {
-  private free = CALLS_MAX;
-  private readonly waiting: (() => void)[] = [];
-
-  async take(): Promise<void> {
-    if (this.free > 0) this.free -= 1;
-    else await new Promise<void>((begin) => this.waiting.push(begin));
-  }
-
-  giveBack(): void {
-    const next = this.waiting.shift();
-    if (next === undefined) this.free += 1;
-    else next();
-  }
+/** For the calls of all watched folders of a process. */
+export function placesForCalls(): Places {
+  return new Places(CALLS_MAX);
 }
 
 export interface FolderCallsOptions {
-  readonly turns: CallTurns;
+  readonly places: Places;
   /** A call that takes longer counts as unanswered. */
   readonly answerMs: number;
   /** Time in ms, monotonic. */
@@ -37,22 +26,22 @@ export interface FolderCallsOptions {
 /** The calls of one folder, one at a time. */
 export class FolderCalls {
   private askedAtMs: number | undefined;
-  private hasTurn = false;
+  private hasPlace = false;
 
   constructor(private readonly options: FolderCallsOptions) {}
 
   /** @returns what the call gives; rejects as it does */
   async run<T>(call: () => Promise<T>): Promise<T> {
-    const { turns, now } = this.options;
+    const { places, now } = this.options;
     this.askedAtMs = now();
-    await turns.take();
-    this.hasTurn = true;
+    const release = await places.enter();
+    this.hasPlace = true;
     try {
       return await call();
     } finally {
       this.askedAtMs = undefined;
-      this.hasTurn = false;
-      turns.giveBack();
+      this.hasPlace = false;
+      release();
     }
   }
 
@@ -60,7 +49,7 @@ export class FolderCalls {
   get fault(): string | undefined {
     const { answerMs, now } = this.options;
     if (this.askedAtMs === undefined || now() - this.askedAtMs < answerMs) return undefined;
-    const which = this.hasTurn ? 'its file system does' : 'the file systems of other watched folders do';
+    const which = this.hasPlace ? 'its file system does' : 'the file systems of other watched folders do';
     return `${which} not answer`;
   }
 }

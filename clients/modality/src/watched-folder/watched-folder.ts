@@ -6,13 +6,14 @@ import { type FileHandle, mkdir, open, readdir, rename, stat, unlink } from 'nod
 import { dirname, join } from 'node:path';
 import type { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
 import { SaladError } from '../../../../src/errors/index.js';
+import type { Places } from '../../../../src/util/places.js';
 import { settledWithin } from '../../../../src/util/time-limit.js';
 import { syncFolder } from '../inbox/durable-file.js';
 import type { Inbox } from '../inbox/inbox.js';
 import type { Priority } from '../inbox/instance.js';
 import { Part10Receiver } from '../inbox/part10-receiver.js';
 import { claim, findFiles, REFUSED, type ReadFolder, readFolder, unclaimedName } from './files.js';
-import { CallTurns, FolderCalls } from './folder-calls.js';
+import { FolderCalls, placesForCalls } from './folder-calls.js';
 
 export interface WatchedFolderOptions {
   readonly inbox: Inbox;
@@ -28,8 +29,8 @@ export interface WatchedFolderOptions {
   readonly events: WatchedFolderEvents;
   /** Time in ms, monotonic. @default performance.now */
   readonly now?: () => number;
-  /** Of all watched folders. @default turns of its own */
-  readonly turns?: CallTurns;
+  /** For calls of the file system, of all watched folders. @default places of its own */
+  readonly places?: Places;
   /** A folder whose file system takes longer for one call counts as unreadable. @default 30 s */
   readonly answerMs?: number;
   /** @default that of the operating system */
@@ -68,6 +69,7 @@ interface Seen extends Version {
 export class WatchedFolder {
   private readonly seen = new Map<string, Seen>();
   private readonly now: () => number;
+  private readonly answerMs: number;
   private readonly calls: FolderCalls;
   private timer: NodeJS.Timeout | undefined;
   /** What is done in the folder now. */
@@ -78,9 +80,10 @@ export class WatchedFolder {
   private reason: string | undefined;
 
   constructor(private readonly options: WatchedFolderOptions) {
-    const { turns = new CallTurns(), answerMs = ANSWER_MS, now = () => performance.now() } = options;
+    const { places = placesForCalls(), answerMs = ANSWER_MS, now = () => performance.now() } = options;
     this.now = now;
-    this.calls = new FolderCalls({ turns, answerMs, now });
+    this.answerMs = answerMs;
+    this.calls = new FolderCalls({ places, answerMs, now });
   }
 
   get path(): string {
@@ -98,7 +101,7 @@ export class WatchedFolder {
    */
   async start(): Promise<void> {
     const opened = this.inRound(() => this.open());
-    await settledWithin(opened, this.options.answerMs ?? ANSWER_MS);
+    await settledWithin(opened, this.answerMs);
     this.checkAnswer();
     const next = () => {
       this.timer = setTimeout(() => {

@@ -1,4 +1,4 @@
-/** Limits the number of images that are decompressed at once. */
+/** Limits how much of one kind of work is done at once. */
 
 /** Releases the place. Idempotent. */
 export type ReleasePlace = () => void;
@@ -7,20 +7,17 @@ interface Waiting {
   readonly begin: () => void;
 }
 
-/**
- * Decompression runs in native threads and cannot be interrupted. Therefore few images are decompressed at once, the others
- * wait here, and an image whose call ends while it waits is not decompressed.
- */
-export class DecodeQueue {
+/** Work that cannot be interrupted waits here for a place, and does not begin where its caller gives up before. */
+export class Places {
   #free: number;
   readonly #waiting = new Set<Waiting>();
 
-  /** @param places number of images that are decompressed at once, at least 1 */
-  constructor(places: number) {
-    this.#free = places;
+  /** @param count how much is done at once, at least 1 */
+  constructor(count: number) {
+    this.#free = count;
   }
 
-  /** Number of images that wait for a place. */
+  /** Number of callers that wait for a place. */
   get waiting(): number {
     return this.#waiting.size;
   }
