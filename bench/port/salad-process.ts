@@ -19,8 +19,8 @@ const flags = {
   ...{ peerShareRatio: 0, logLevel: 'warn' },
 };
 const workerEntry = fileURLToPath(new URL('instant-worker.js', import.meta.url));
-const config = await loadConfig({ flags });
 const environment = process.env;
+const config = await loadConfig({ environment, flags });
 const count = Number(environment['SALAD_BENCH_PROCESSES'] ?? 1);
 const logger = createLogger(config);
 // Servers have no setting for it: users would gain nothing, as `unused-protocol.ts` shows.

@@ -5,7 +5,7 @@ import { SaladClient } from '../../clients/typescript/src/index.js';
 import { readBundle } from '../../src/bundle/bundle.js';
 import { shippedModels } from '../../src/util/package-root.js';
 import { serverProcesses } from '../support/child-processes.js';
-import { median, spread } from '../support/figures.js';
+import { median, quartiles, spread } from '../support/figures.js';
 import { NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/server-process.js';
 import { tileWorkload } from '../support/workload.js';
 import { PortClient } from './client.js';
@@ -15,7 +15,11 @@ import { threadTime } from './thread-time.js';
 
 /** Connections, half of them to each of two processes. */
 const CONNECTIONS = 4;
-const STREAMS_PER_CONNECTION = 2;
+/** Enough that a process finds work whenever it runs: with less the figure would be that of processes that wait. */
+const STREAMS_PER_CONNECTION = 8;
+/** Pairs of short runs: the speed of a shared machine changes from second to second. */
+const PAIRS = 40;
+const PAIR_RUN_MS = 500;
 const LOAD_STREAMS = 64;
 
 export interface TwoProcessesOptions {
@@ -39,14 +43,14 @@ async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
   try {
     for (const server of [one, two]) await run(form, server, quick ? 500 : 6000);
     const runs: { one: PortRun; two: PortRun }[] = [];
-    for (let repeat = 0; repeat < (quick ? 1 : 5); repeat++) {
-      const durationMs = quick ? 500 : 3000;
-      runs.push({ one: await run(form, one, durationMs), two: await run(form, two, durationMs) });
+    for (let pair = 0; pair < (quick ? 2 : PAIRS); pair++) {
+      runs.push({ one: await run(form, one, PAIR_RUN_MS), two: await run(form, two, PAIR_RUN_MS) });
     }
     const ratios = runs.map((each) => each.two.perBusySecond / each.one.perBusySecond);
     return {
       twoProcessesRatio: median(ratios),
       twoProcessesRatioRange: spread(ratios),
+      twoProcessesRatioQuartiles: quartiles(ratios),
       onePerBusySecond: median(runs.map((each) => each.one.perBusySecond)),
       twoPerBusySecond: median(runs.map((each) => each.two.perBusySecond)),
       /** Clients and servers share the machine: with few cores this is a ratio of the machine, not of the ports. */
