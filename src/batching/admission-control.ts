@@ -54,16 +54,17 @@ export class AdmissionControl {
    * @throws SaladError OVERLOADED where its tiles would wait too long
    */
   refuseWhenSlow(priority: PriorityClass, capacity: number, peer: string): void {
-    const { limits, throughput, now } = this.options;
+    const { limits, now } = this.options;
+    const { msPerTile } = this.options.throughput;
     if (limits === undefined) return;
     const rank = PRIORITY_CLASSES.indexOf(priority);
     const waiting = this.waiting();
     const ahead = tilesAhead(waiting, rank, peer);
-    const expectedMs = ahead * throughput.msPerTile;
-    const longest = this.overload.longestQueue(rank, tilesUpTo(waiting, rank), capacity, now());
-    const isTooLong = expectedMs > longestWaitMs(limits, capacity * throughput.msPerTile);
+    const expectedMs = ahead * msPerTile;
+    const queued = tilesUpTo(waiting, rank);
+    const longest = this.overload.longestQueue({ rank, queued, own: capacity, msPerTile, now: now() });
     // While the throughput is unknown nothing is refused.
-    if (isTooLong || (expectedMs > 0 && ahead > longest)) {
+    if (expectedMs > longestWaitMs(limits, capacity * msPerTile) || ahead > longest) {
       const why = `tiles would wait ${Math.round(expectedMs)} ms for an engine; try again later`;
       throw new SaladError('OVERLOADED', why);
     }

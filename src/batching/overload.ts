@@ -7,8 +7,27 @@
 /** The queue was short within this time: a burst. In ms. */
 const BURST_MS = 1000;
 
+/**
+ * A wait up to this is never refused, in ms. A refused client comes back later than that (`retryDelayMs`), and the engine
+ * of a fast machine would find too few tiles: those of an admitted acquisition need time to arrive.
+ */
+const SOON_MS = 100;
+
 /** Decay of the sums at each admitted acquisition: about the last 32 count. */
 const DECAY = 1 - 1 / 32;
+
+export interface NewAcquisition {
+  /** Of its priority class. */
+  readonly rank: number;
+  /** Tiles of its class and of more urgent classes, queued or announced. */
+  readonly queued: number;
+  /** Its tiles. */
+  readonly own: number;
+  /** Engine time of a tile; 0 while it is unknown. */
+  readonly msPerTile: number;
+  /** In ms, never decreasing. */
+  readonly now: number;
+}
 
 export class OverloadDetector {
   /** Decaying sums over the admitted acquisitions. */
@@ -34,18 +53,13 @@ export class OverloadDetector {
     this.squares = DECAY * this.squares + tiles * tiles;
   }
 
-  /**
-   * The most tiles that a new acquisition may find before it; infinite while the queue is short or a burst.
-   * @param queued tiles of its class and of more urgent classes, queued or announced
-   * @param own its tiles
-   * @param now in ms, never decreasing
-   */
-  longestQueue(rank: number, queued: number, own: number, now: number): number {
+  /** The most tiles that a new acquisition may find before it; infinite while the queue is short or a burst. */
+  longestQueue({ rank, queued, own, msPerTile, now }: NewAcquisition): number {
     if (this.ratio === 0) return Number.POSITIVE_INFINITY;
-    const usual = Math.max(own, this.usualTiles);
+    const longest = Math.max(this.ratio * Math.max(own, this.usualTiles), SOON_MS / msPerTile);
     // Far below the limit, so that the queue of an overloaded server does not become short by chance.
-    if (queued <= usual) this.shortAt[rank] = now;
-    return now - this.shortAt[rank]! < BURST_MS ? Number.POSITIVE_INFINITY : this.ratio * usual;
+    if (queued <= longest / this.ratio) this.shortAt[rank] = now;
+    return now - this.shortAt[rank]! < BURST_MS ? Number.POSITIVE_INFINITY : longest;
   }
 
   /** Mean size of an acquisition, weighted by size, so that small ones between large ones do not count as usual. */

@@ -56,7 +56,7 @@ export const ADMISSION_FIELDS = {
     min: 0,
     max: 1_000_000,
     description:
-      'Once the queue has not been short for a second, tiles may wait at most this many times the engine time of a usual acquisition, however long maxQueueMs is; with 0 only maxQueueMs and maxQueueRatio apply.',
+      'Once the queue has not been short for a second, tiles may wait at most this many times the engine time of a usual acquisition or 100 ms, whichever is more, however long maxQueueMs is; with 0 only maxQueueMs and maxQueueRatio apply.',
   }),
   retryDelayMs: whole({
     env: 'SALAD_RETRY_DELAY_MS',

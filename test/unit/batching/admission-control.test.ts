@@ -115,32 +115,41 @@ describe('longestWaitMs', () => {
 });
 
 interface Work {
-  /** Engine time of all tiles of one acquisition, in ms. */
+  /** Engine time of all tiles of one acquisition in full batches, in ms. */
   readonly ownMs: number;
   readonly tiles: number;
   /** Between admission and the last tile's arrival, uniform from 0, in ms. */
   readonly uploadMsMax: number;
+  /** Largest number of tiles in a batch. @default 8 */
+  readonly batch?: number;
+  /** Share of the time of a full batch that a batch takes however small it is. @default 0 */
+  readonly fixedShare?: number;
 }
 
-const BATCH = 8;
+/** Of a worker: its next batch is ready before the current one ends. */
+const SLOTS = 2;
 /** As shipped. */
+const RETRY_MS = CONFIG_FIELDS.retryDelayMs.default;
 const LIMITS: AdmissionLimits = {
   maxQueueMs: CONFIG_FIELDS.maxQueueMs.default,
   maxQueueRatio: CONFIG_FIELDS.maxQueueRatio.default,
   overloadQueueRatio: CONFIG_FIELDS.overloadQueueRatio.default,
 };
 
-/**
- * The real batcher with one engine of constant throughput, in virtual time. Poisson arrivals at `load` times that
- * throughput. The first acquisitions are not counted.
- */
-async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed: number) {
+/** Poisson arrivals at `load` times the engine's throughput, or as many streams as send their next after the last. */
+type Offered = { readonly load: number } | { readonly streams: number };
+
+/** The real batcher with one engine, in virtual time. The first acquisitions are not counted. */
+async function simulate(offered: Offered, work: Work, seed: number) {
+  const { ownMs, tiles, uploadMsMax, batch = 8, fixedShare = 0 } = work;
   const msPerTile = ownMs / tiles;
-  const endMs = 3000 * ownMs;
+  const batchMs = (count: number) => msPerTile * (fixedShare * batch + (1 - fixedShare) * count);
+  const endMs = Math.max(3000 * ownMs, 15_000);
   const countedFromMs = Math.min(3000, 0.2 * endMs) + 100 * ownMs;
   let now = 0;
-  let busyMs = 0;
-  let free = true;
+  let scored = 0;
+  let free = SLOTS;
+  let engineFreeAt = 0;
   const events: { at: number; run: () => void }[] = [];
   const at = (moment: number, run: () => void) => {
     let index = events.length;
@@ -149,25 +158,27 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
   };
   const executor: BatchExecutor<object> = {
     get freeSlots() {
-      return free ? 1 : 0;
+      return free;
     },
     freeUrgentSlots: 0,
     acquire() {
-      free = false;
+      free -= 1;
       return {};
     },
     release() {
-      free = true;
+      free += 1;
     },
-    maxBatchSize: () => BATCH,
+    maxBatchSize: () => batch,
     onChange() {},
     isLoss: () => false,
     run: (_model, _slot, count) =>
       new Promise((resolve) => {
-        busyMs += count * msPerTile;
-        at(now + count * msPerTile, () =>
-          resolve({ engine: 'onnx', precision: 'float32', computeMs: count * msPerTile }),
-        );
+        const computeMs = batchMs(count);
+        engineFreeAt = Math.max(engineFreeAt, now) + computeMs;
+        at(engineFreeAt, () => {
+          scored += count;
+          resolve({ engine: 'onnx', precision: 'float32', computeMs });
+        });
       }),
   };
   const batcher = new Batcher<object>({
@@ -180,7 +191,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
   const latencies: number[] = [];
   let refused = 0;
   const random = createRandom(seed);
-  const arrive = () => {
+  const arrive = (onEnd: () => void) => {
     const started = now;
     let left = tiles;
     try {
@@ -196,6 +207,7 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
             if (left > 0) return;
             if (started >= countedFromMs) latencies.push(now - started);
             stream.close();
+            onEnd();
           },
           fail: () => assert.fail('a tile failed'),
           expire: () => assert.fail('a tile expired'),
@@ -205,14 +217,20 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
       at(now + uploadMs, () => stream.enqueue(firstTiles(tiles)));
     } catch {
       if (started >= countedFromMs) refused += 1;
+      at(now + RETRY_MS, onEnd);
     }
   };
-  const gap = poissonGaps((1000 * load) / ownMs, seed);
-  const arrivals = () => {
-    arrive();
-    at(now + gap(), arrivals);
-  };
-  at(gap(), arrivals);
+  if ('streams' in offered) {
+    const next = () => at(now, () => arrive(next));
+    for (let stream = 0; stream < offered.streams; stream++) next();
+  } else {
+    const gap = poissonGaps((1000 * offered.load) / ownMs, seed);
+    const arrivals = () => {
+      arrive(() => {});
+      at(now + gap(), arrivals);
+    };
+    at(gap(), arrivals);
+  }
   for (let event = events.shift(); event !== undefined && event.at < endMs; event = events.shift()) {
     now = event.at;
     event.run();
@@ -222,16 +240,15 @@ async function simulate(load: number, { ownMs, tiles, uploadMsMax }: Work, seed:
   latencies.sort((a, b) => a - b);
   return {
     p99Ms: latencies[Math.floor(0.99 * latencies.length)] ?? Number.NaN,
-    goodput: busyMs / endMs,
+    goodput: (scored * msPerTile) / endMs,
     refused,
     admitted: latencies.length,
   };
 }
 
 describe('OverloadDetector', () => {
-  const QUEUE = { rank: 1, own: 10 };
-  const longest = (detector: OverloadDetector, queued: number, now: number, own = QUEUE.own) =>
-    detector.longestQueue(QUEUE.rank, queued, own, now);
+  const longest = (detector: OverloadDetector, queued: number, now: number, own = 10, msPerTile = 100) =>
+    detector.longestQueue({ rank: 1, queued, own, msPerTile, now });
 
   it('sets no limit to a burst, and the ratio of a usual acquisition once the queue was not short for a second', () => {
     const detector = new OverloadDetector(3, 4);
@@ -248,16 +265,29 @@ describe('OverloadDetector', () => {
   it('judges each priority class alone', () => {
     const detector = new OverloadDetector(3, 4);
     detector.admitted(10);
-    detector.longestQueue(0, 0, 10, 5000);
-    assert.equal(detector.longestQueue(1, 1000, 10, 5000), 40);
-    assert.equal(detector.longestQueue(0, 1000, 10, 5000), Number.POSITIVE_INFINITY);
+    const inClass = (rank: number, queued: number) =>
+      detector.longestQueue({ rank, queued, own: 10, msPerTile: 100, now: 5000 });
+    inClass(0, 0);
+    assert.equal(inClass(1, 1000), 40);
+    assert.equal(inClass(0, 1000), Number.POSITIVE_INFINITY);
   });
 
   it('weighs acquisitions by their size', () => {
     const detector = new OverloadDetector(3, 1);
     for (let count = 0; count < 1000; count++) detector.admitted(count % 2 === 0 ? 1000 : 1);
-    const usual = detector.longestQueue(1, 1e6, 1, 1e6);
+    const usual = longest(detector, 1e6, 1e6, 1);
     assert.ok(usual > 990 && usual <= 1000, `${usual}`);
+  });
+
+  it('lets tiles wait for a tenth of a second, however small a usual acquisition is', () => {
+    const detector = new OverloadDetector(3, 4);
+    detector.admitted(10);
+    const [own, msPerTile] = [10, 0.1];
+    assert.equal(longest(detector, 251, 1000, own, msPerTile), 1000);
+    assert.equal(longest(detector, 250, 1001, own, msPerTile), Number.POSITIVE_INFINITY);
+    assert.equal(longest(detector, 251, 2000, own, msPerTile), Number.POSITIVE_INFINITY);
+    assert.equal(longest(detector, 251, 2001, own, msPerTile), 1000);
+    assert.equal(longest(detector, 251, 2002, own, 10), 40);
   });
 
   it('sets no limit with the ratio 0', () => {
@@ -269,19 +299,27 @@ describe('admission by waiting time, as shipped', function () {
   this.timeout(60_000);
 
   it('at twice the rate: the engine is fully used, and admitted streams wait at most three times as long', async () => {
-    // A machine, and one of half its speed.
+    // A machine, one of half its speed, a slow one, and one whose batches hold 64 acquisitions.
     for (const [work, seed] of [
       [{ ownMs: 8, tiles: 64, uploadMsMax: 20 }, 1],
       [{ ownMs: 16, tiles: 64, uploadMsMax: 40 }, 2],
       [{ ownMs: 1000, tiles: 64, uploadMsMax: 400 }, 3],
+      [{ ownMs: 0.4, tiles: 4, uploadMsMax: 5, batch: 256, fixedShare: 0.5 }, 4],
     ] as const) {
-      const calm = await simulate(0.8, work, seed);
-      const over = await simulate(2, work, seed);
+      const calm = await simulate({ load: 0.8 }, work, seed);
+      const over = await simulate({ load: 2 }, work, seed);
       const results = JSON.stringify({ work, calm, over });
       assert.ok(over.goodput >= 0.95, results);
       assert.ok(over.p99Ms <= 3 * calm.p99Ms, results);
       assert.ok(over.refused >= 0.4 * (over.refused + over.admitted), results);
       assert.ok(calm.refused <= 0.02 * (calm.refused + calm.admitted), results);
     }
+  });
+
+  it('refuses nobody for a tenth of a second: a fast engine waits for the tiles of admitted streams', async () => {
+    const fast = { ownMs: 0.4, tiles: 4, uploadMsMax: 20, batch: 32, fixedShare: 0.5 };
+    const { refused, admitted, goodput } = await simulate({ streams: 192 }, fast, 1);
+    assert.equal(refused, 0);
+    assert.ok(admitted > 1000 && goodput >= 0.95, `${admitted} admitted, goodput ${goodput}`);
   });
 });
