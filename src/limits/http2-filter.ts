@@ -1,4 +1,7 @@
-/** Refuses connections and streams before grpc-js handles them: by their number and rate for each peer. */
+/**
+ * Refuses connections and streams before grpc-js handles them: by their number and rate for each peer. Streams are handed
+ * to grpc-js in turns of `TurnScheduler`: of very many that arrive at once, those that are reset again cost little.
+ */
 import {
   constants,
   type Http2SecureServer,
@@ -13,6 +16,7 @@ import { toServiceError } from '../wire/status.js';
 import { closeSession, isClosing } from './close-session.js';
 import { addressKey } from './peer-key.js';
 import type { RateLimiter } from './rate-limiter.js';
+import type { TurnScheduler } from './turn-scheduler.js';
 
 export interface Http2FilterOptions {
   readonly maxConnections: number;
@@ -20,6 +24,7 @@ export interface Http2FilterOptions {
   readonly peerShareRatio: number;
   /** Calls a second, by address. */
   readonly rateLimiter: RateLimiter;
+  readonly scheduler: TurnScheduler;
   readonly retryDelayMs: number;
   /** Called for every refused call: grpc-js does not see these calls. */
   readonly onRefused?: (error: SaladError, peer: string) => void;
@@ -57,10 +62,9 @@ export class Http2Filter {
     // A listener could not keep other listeners from handling a refused connection or stream, so `emit` is replaced.
     server.emit = (event: string | symbol, ...args: unknown[]) => {
       if (event === 'connection' && !this.admitConnection(args[0] as Socket)) return true;
-      if (event === 'stream' && !this.admitStream(args[0] as ServerHttp2Stream, args[1] as RequestHeaders)) {
-        return true;
-      }
-      return emit(event, ...args);
+      if (event !== 'stream') return emit(event, ...args);
+      this.acceptStream(args[0] as ServerHttp2Stream, args[1] as RequestHeaders, () => emit(event, ...args));
+      return true;
     };
   }
 
@@ -89,36 +93,22 @@ export class Http2Filter {
     });
   }
 
-  /** @returns false where the stream was refused or is closed */
-  private admitStream(stream: ServerHttp2Stream, headers: RequestHeaders): boolean {
+  /** @param serve hands the stream to grpc-js */
+  private acceptStream(stream: ServerHttp2Stream, headers: RequestHeaders, serve: () => void): void {
     const { session } = stream;
-    if (session === undefined || session.destroyed || stream.destroyed) return false;
-    if (isClosing(session)) {
-      // It is destroyed with its session.
-      stream.on('error', () => {});
-      return false;
-    }
+    // A stream that waits may be reset, and one of a session that closes is destroyed with it.
+    stream.on('error', () => {});
+    if (session === undefined || session.destroyed || isClosing(session)) return;
     const peer = addressKey(session.socket.remoteAddress);
-    const error = this.errorOf(peer, headers);
-    if (error === undefined) return true;
-    this.options.onRefused?.(error, peer);
-    this.refuse(stream, error);
-    return false;
-  }
-
-  private errorOf(peer: string, headers: RequestHeaders): SaladError | undefined {
+    // Now: calls that arrive while it waits must not count against it.
     const excessMs = this.options.rateLimiter.excessMs(peer);
-    if (excessMs > 0) {
-      const message = 'this address makes more calls a second than one peer may make';
-      return new SaladError('QUOTA_EXCEEDED', message, { retryAfterMs: Math.ceil(excessMs) });
-    }
-    if (!TIMEOUT_PATTERN.test(headers['grpc-timeout'] ?? '1S')) {
-      const message = 'grpc-timeout: must be up to eight digits and one of H, M, S, m, u, n';
-      return new SaladError('MESSAGE_INVALID', message);
-    }
-    const pathLength = headers[':path']?.length ?? 0;
-    if (pathLength <= PATH_LENGTH_MAX) return undefined;
-    return new SaladError('UNIMPLEMENTED', 'the server has no such method');
+    this.options.scheduler.run(peer, () => {
+      if (stream.destroyed || stream.closed || isClosing(session)) return;
+      const error = errorOf(headers, excessMs);
+      if (error === undefined) return serve();
+      this.options.onRefused?.(error, peer);
+      this.refuse(stream, error);
+    });
   }
 
   private close(session: Http2Session): void {
@@ -130,7 +120,6 @@ export class Http2Filter {
 
   private refuse(stream: ServerHttp2Stream, error: SaladError): void {
     const { code, details, metadata } = toServiceError(error, this.options.retryDelayMs);
-    stream.on('error', () => {});
     stream.respond(
       {
         ':status': 200,
@@ -150,4 +139,18 @@ export class Http2Filter {
 
 function socketKey({ remoteAddress, remotePort }: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
   return `${remoteAddress} ${remotePort}`;
+}
+
+function errorOf(headers: RequestHeaders, excessMs: number): SaladError | undefined {
+  if (excessMs > 0) {
+    const message = 'this address makes more calls a second than one peer may make';
+    return new SaladError('QUOTA_EXCEEDED', message, { retryAfterMs: Math.ceil(excessMs) });
+  }
+  if (!TIMEOUT_PATTERN.test(headers['grpc-timeout'] ?? '1S')) {
+    const message = 'grpc-timeout: must be up to eight digits and one of H, M, S, m, u, n';
+    return new SaladError('MESSAGE_INVALID', message);
+  }
+  const pathLength = headers[':path']?.length ?? 0;
+  if (pathLength <= PATH_LENGTH_MAX) return undefined;
+  return new SaladError('UNIMPLEMENTED', 'the server has no such method');
 }

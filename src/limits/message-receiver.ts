@@ -1,20 +1,20 @@
 /**
  * Receives the request messages of a call, instead of the code of grpc-js. grpc-js decodes all messages of a network
  * read at once and has one size limit for all methods. Here a message is decoded only when the call's handler requests
- * it, within the limits of its method, after its memory was reserved, and in a turn of `DecodeScheduler`.
+ * it, within the limits of its method, after its memory was reserved, and in a turn of `TurnScheduler`.
  *
  * grpc-js has no public interface for this, so this file replaces methods of its server calls: see `ServerCall`.
  */
 import type { Metadata, ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import { SaladError } from '../errors/index.js';
 import { toServiceError } from '../wire/status.js';
-import type { DecodeScheduler } from './decode-scheduler.js';
 import { DecompressionQueue, messageTooLarge } from './decompression.js';
 import { type ServerCall, serverCallOf } from './grpc-server-call.js';
 import { MessageDeframer } from './message-deframer.js';
 import type { MethodLimits } from './method-limits.js';
 import { addressKey } from './peer-key.js';
 import type { ReceiveBudget } from './receive-budget.js';
+import type { TurnScheduler } from './turn-scheduler.js';
 
 export interface MessageReceiverOptions {
   /** The caller's identity; undefined for calls that are counted by address. Called once the caller is identified. */
@@ -22,7 +22,7 @@ export interface MessageReceiverOptions {
   /** Limits of a method, by its path. */
   readonly limitsOf: (path: string) => MethodLimits;
   readonly budget: ReceiveBudget;
-  readonly scheduler: DecodeScheduler;
+  readonly scheduler: TurnScheduler;
   /** A stream's next message is not decoded while its delivered, unprocessed messages have more bytes than this. */
   readonly maxPendingBytes: number;
   readonly retryDelayMs: number;

@@ -5,13 +5,13 @@ import type { SaladError } from '../errors/index.js';
 import type { Logger } from '../telemetry/logger.js';
 import type { Telemetry } from '../telemetry/telemetry.js';
 import { codeOf } from '../wire/status.js';
-import { DecodeScheduler } from './decode-scheduler.js';
 import { Http2Filter } from './http2-filter.js';
 import { messageReceiverInterceptor } from './message-receiver.js';
 import type { MethodLimits } from './method-limits.js';
 import type { RateLimiter } from './rate-limiter.js';
 import { ReceiveBudget } from './receive-budget.js';
 import { ReceiveWindows } from './receive-windows.js';
+import { TurnScheduler } from './turn-scheduler.js';
 
 export interface PortLimitsOptions {
   /** The caller's identity, by the metadata of a call; undefined for calls that are counted by address. */
@@ -30,6 +30,11 @@ export interface PortLimitsOptions {
   readonly telemetry?: Telemetry;
 }
 
+/**
+ * Time of a turn after which new calls wait for the next one, in ms. Longer than that of messages, which come later in the
+ * same turn and count too: only very many calls at once are to wait.
+ */
+const CALLS_TURN_MS = 20;
 /** Method in the metrics of a refused call: paths are chosen by callers and would create a time series each. */
 const OTHER_METHOD = '_OTHER';
 
@@ -45,10 +50,11 @@ export class PortLimits {
     this.interceptor = messageReceiverInterceptor({
       ...options,
       budget: this.budget,
-      scheduler: new DecodeScheduler(),
+      scheduler: new TurnScheduler(),
     });
     this.filter = new Http2Filter({
       ...options,
+      scheduler: new TurnScheduler({ turnMs: CALLS_TURN_MS }),
       onRefused: (error, peer) => recordRefusal(options, error, peer),
     });
     this.windows = new ReceiveWindows({ windowBytes: options.receiveWindowBytes });

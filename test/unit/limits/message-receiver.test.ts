@@ -5,9 +5,9 @@ import { gzipSync } from 'node:zlib';
 import { Metadata, status } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, it } from 'mocha';
-import { DecodeScheduler } from '../../../src/limits/decode-scheduler.js';
 import { messageProcessed, messageReceiverInterceptor } from '../../../src/limits/message-receiver.js';
 import { ReceiveBudget } from '../../../src/limits/receive-budget.js';
+import { TurnScheduler } from '../../../src/limits/turn-scheduler.js';
 import { frame } from '../../support/protocol/raw-grpc.js';
 
 interface Message {
@@ -65,7 +65,7 @@ function setUp(totalBytes = 10_000, maxPendingBytes = 3000) {
       isKeptUntilProcessed: true,
     }),
     budget,
-    scheduler: new DecodeScheduler(),
+    scheduler: new TurnScheduler(),
     maxPendingBytes,
     retryDelayMs: 1,
   });

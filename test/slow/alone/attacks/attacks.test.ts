@@ -32,7 +32,7 @@ const ATTACK_SECONDS = 4;
 const RELEASE_MS = 30_000;
 const P99_MS = 1000;
 /** On a slow machine the slowest of some 30 images of the good client may take so many times longer during an attack. */
-const P99_RATIO = 20;
+const P99_RATIO = 10;
 /** Characters of `grpc-message`, percent-encoded. */
 const LONGEST_MESSAGE = 1024;
 const GOOD = '127.0.0.9';

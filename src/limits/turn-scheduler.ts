@@ -1,12 +1,12 @@
 /**
- * Limits the time that decoding takes of a turn of the event loop. Messages are decoded at once during the first
- * milliseconds of a turn. Later ones wait for the following turns: each callback decodes one message, of each peer in
- * turn, and callbacks go on during the first milliseconds of a turn. So one peer's messages delay neither those of other
- * peers nor the sockets.
+ * Limits the time that one kind of work, messages or new calls, takes of a turn of the event loop. It is done at once
+ * during the first milliseconds of a turn. Later work waits for the following turns: each callback runs one task, of each
+ * peer in turn, and callbacks go on during the first milliseconds of a turn. So one peer's messages delay neither those of
+ * other peers nor the sockets.
  */
 
-export interface DecodeSchedulerOptions {
-  /** Messages that arrive later than this after the first one of a turn wait, in ms. @default 5 */
+export interface TurnSchedulerOptions {
+  /** Tasks that come later than this after the first one of a turn wait, in ms. @default 5 */
   readonly turnMs?: number;
   /** Monotonic, in ms. @default performance.now */
   readonly now?: () => number;
@@ -15,10 +15,10 @@ export interface DecodeSchedulerOptions {
 }
 
 const TURN_MS = 5;
-/** Most callbacks of a turn, each of which decodes a message. */
+/** Most callbacks of a turn, each of which runs a task. */
 const CALLBACKS_MAX = 16;
 
-export class DecodeScheduler {
+export class TurnScheduler {
   private readonly turnMs: number;
   private readonly now: () => number;
   private readonly runInNextTurn: (callback: () => void) => void;
@@ -27,10 +27,10 @@ export class DecodeScheduler {
   private waitingCount = 0;
   /** Callbacks that are to run a waiting task. */
   private callbackCount = 0;
-  /** Time of the first message of this turn; undefined before it. */
+  /** Time of the first task of this turn; undefined before it. */
   private turnStartedAt: number | undefined;
 
-  constructor(options: DecodeSchedulerOptions = {}) {
+  constructor(options: TurnSchedulerOptions = {}) {
     this.turnMs = options.turnMs ?? TURN_MS;
     this.now = options.now ?? (() => performance.now());
     this.runInNextTurn = options.runInNextTurn ?? setImmediate;
@@ -50,7 +50,7 @@ export class DecodeScheduler {
     this.scheduleCallbacks();
   }
 
-  /** @returns whether the turn has time for another message */
+  /** @returns whether the turn has time for another task */
   private hasTime(): boolean {
     const now = this.now();
     if (this.turnStartedAt === undefined) {

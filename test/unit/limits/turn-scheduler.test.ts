@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
-import { DecodeScheduler } from '../../../src/limits/decode-scheduler.js';
+import { TurnScheduler } from '../../../src/limits/turn-scheduler.js';
 
 function setUp() {
   let now = 0;
   let scheduled: (() => void)[] = [];
-  const scheduler = new DecodeScheduler({
+  const scheduler = new TurnScheduler({
     turnMs: 10,
     now: () => now,
     runInNextTurn: (task) => scheduled.push(task),
@@ -28,7 +28,7 @@ function setUp() {
   };
 }
 
-describe('DecodeScheduler', () => {
+describe('TurnScheduler', () => {
   it('runs tasks at once during the first ms of a turn, then in following turns as long, of each peer in turn', () => {
     const { ran, run, turn, isIdle } = setUp();
     for (let index = 0; index < 7; index++) run('many', 4);
