@@ -16,6 +16,7 @@ import { benchDicom } from './suites/dicom.js';
 import { benchEngines } from './suites/engines.js';
 import { benchGhz } from './suites/ghz.js';
 import { benchModality } from './suites/modality.js';
+import { benchOverload } from './suites/overload.js';
 import { benchPeers } from './suites/peers.js';
 import { benchPort } from './suites/port.js';
 import { benchProtocols } from './suites/protocols.js';
@@ -30,7 +31,7 @@ interface Suite {
   readonly run: (options: BenchOptions) => Promise<Record<string, unknown>>;
   /** What the suite compares with what, for the help. */
   readonly purpose: string;
-  /** Not part of `all`, because it installs other programs from PyPI or the Go proxy, or takes half an hour. */
+  /** Not part of `all`: it installs other programs from PyPI or the Go proxy, takes half an hour, or is part of another. */
   readonly isOnDemand?: boolean;
 }
 
@@ -38,6 +39,11 @@ const SUITES: Readonly<Record<string, Suite>> = {
   streaming: {
     run: benchStreaming,
     purpose: 'the server compared with its engine alone: idle, under load and over capacity',
+  },
+  overload: {
+    run: benchOverload,
+    purpose: 'twice the rate that the server can do, on this machine and at half its speed; a part of streaming',
+    isOnDemand: true,
   },
   swap: {
     run: benchSwap,

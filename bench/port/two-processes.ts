@@ -35,7 +35,7 @@ export async function measureTwoProcesses(options: TwoProcessesOptions): Promise
 }
 
 /**
- * The images that the port could take in a second of CPU time of its busiest thread: other than the rate of this run, it
+ * The images that the port could take in a second in which all its threads are busy: other than the rate of this run, it
  * does not depend on how many cores are left for the clients. The engine answers at once.
  */
 async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
@@ -51,6 +51,8 @@ async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
       twoProcessesRatio: median(ratios),
       twoProcessesRatioRange: spread(ratios),
       twoProcessesRatioQuartiles: quartiles(ratios),
+      /** CPU time of the busier of the two threads, of both: 0.5 where the images are spread evenly. */
+      busierShare: median(runs.map((each) => each.two.busiestShare)),
       onePerBusySecond: median(runs.map((each) => each.one.perBusySecond)),
       twoPerBusySecond: median(runs.map((each) => each.two.perBusySecond)),
       /** Clients and servers share the machine: with few cores this is a ratio of the machine, not of the ports. */
@@ -64,6 +66,7 @@ async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
 interface PortRun {
   readonly perSecond: number;
   readonly perBusySecond: number;
+  readonly busiestShare: number;
 }
 
 async function run(form: InputForm, server: ServerProcess, durationMs: number): Promise<PortRun> {
@@ -76,10 +79,15 @@ async function run(form: InputForm, server: ServerProcess, durationMs: number): 
     const results = await Promise.all(
       clients.map((client) => client.run(form, STREAMS_PER_CONNECTION, durationMs)),
     );
-    const busiestMs = Math.max(...portMs().map((ms, index) => ms - before[index]!));
+    const busyMs = portMs().map((ms, index) => ms - before[index]!);
+    const allBusyMs = busyMs.reduce((sum, ms) => sum + ms, 0);
     const images = results.reduce((sum, result) => sum + result.images, 0);
     const ms = Math.max(...results.map((result) => result.ms));
-    return { perSecond: (1000 * images) / ms, perBusySecond: (1000 * images) / busiestMs };
+    return {
+      perSecond: (1000 * images) / ms,
+      perBusySecond: (1000 * images * busyMs.length) / allBusyMs,
+      busiestShare: Math.max(...busyMs) / allBusyMs,
+    };
   } finally {
     for (const client of clients) client.close();
   }

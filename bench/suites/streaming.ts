@@ -12,15 +12,14 @@ import { note } from '../../src/cli/shared/output.js';
 import { shippedModels } from '../../src/util/package-root.js';
 import type { Bench } from '../streaming/bench.js';
 import { measureFirstScore, measureIdle, measureStat } from '../streaming/latency.js';
-import { measureOverload } from '../streaming/overload.js';
 import { measureThroughput } from '../streaming/throughput.js';
-import { withBusyCores } from '../support/busy-cores.js';
 import { type CorePlan, planCores, withCores } from '../support/cores.js';
 import type { BenchOptions } from '../support/options.js';
 import { RawEngine } from '../support/raw-engine.js';
 import { benchEngine, NO_QUEUE_LIMIT, type ServerProcess, startSalad } from '../support/server-process.js';
 import { UNTRAINED_NAMES, writeUntrainedBundle } from '../support/untrained-bundle.js';
 import { tileWorkload } from '../support/workload.js';
+import { overloadAtBothSpeeds } from './overload.js';
 
 export async function benchStreaming({ quick }: BenchOptions): Promise<Record<string, unknown>> {
   const plan = planCores();
@@ -32,9 +31,8 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
       firstScore: await measureFirstScore(bench),
       stat: await measureStat(bench),
     }));
-    const overload = await overloadAsShipped(quick, plan);
-    const overloadHalfSpeed = await withBusyCores(plan.server, () => overloadAsShipped(quick, plan));
-    const models: Record<string, unknown> = { phantom: { ...figures, overload, overloadHalfSpeed } };
+    const overload = await overloadAtBothSpeeds(quick, plan);
+    const models: Record<string, unknown> = { phantom: { ...figures, ...overload } };
     const scratch = mkdtempSync(join(tmpdir(), 'salad-streaming-'));
     try {
       const directories = [shippedFolder('chest-pediatric')];
@@ -49,7 +47,7 @@ export async function benchStreaming({ quick }: BenchOptions): Promise<Record<st
     } finally {
       rmSync(scratch, { recursive: true });
     }
-    return { ...figures, overload, overloadHalfSpeed, models };
+    return { ...figures, ...overload, models };
   });
 }
 
@@ -59,12 +57,6 @@ const shippedFolder = (model: string): string => join(shippedModels(), model, '1
 function bundleFromEnvironment(): readonly string[] {
   const directory = process.env['SALAD_BENCH_BUNDLE'];
   return directory === undefined ? [] : [resolve(directory)];
-}
-
-async function overloadAsShipped(quick: boolean, plan: CorePlan): Promise<Record<string, unknown>> {
-  note('bench: streaming: overload ...');
-  const server = await startSalad({ models: shippedModels(), cores: plan.server });
-  return measureOverload(server, { quick }).finally(() => server.stop());
 }
 
 /**

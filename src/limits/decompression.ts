@@ -1,6 +1,7 @@
 /** Decompression of request messages: the size is limited while bytes are produced, and few messages run at once. */
 import { createGunzip, createInflate } from 'node:zlib';
 import { SaladError } from '../errors/index.js';
+import { PeerTurns } from './peer-turns.js';
 
 /** Messages decompressed at once, over all peers: Node's pool has four threads, and images are decoded there too. */
 const ACTIVE_MAX = 2;
@@ -17,10 +18,9 @@ export interface DecompressOptions {
 
 /** Decompresses one message of a peer at a time, and serves peers in turn. */
 export class DecompressionQueue {
-  private activeCount = 0;
+  /** A message of each is decompressed. */
   private readonly activePeers = new Set<string>();
-  /** Messages that wait, by peer. A peer moves to the end of the map when one of its messages starts. */
-  private readonly waiting = new Map<string, (() => void)[]>();
+  private readonly waiting = new PeerTurns<() => void>();
 
   /** @throws SaladError MESSAGE_TOO_LARGE, MESSAGE_INVALID, OVERLOADED */
   async decompress(peer: string, message: Buffer, options: DecompressOptions): Promise<Buffer> {
@@ -28,7 +28,6 @@ export class DecompressionQueue {
     try {
       return await decompress(message, options);
     } finally {
-      this.activeCount -= 1;
       this.activePeers.delete(peer);
       this.startWaiting();
     }
@@ -36,23 +35,17 @@ export class DecompressionQueue {
 
   private waitForTurn(peer: string): Promise<void> {
     return new Promise((resolve) => {
-      const queue = this.waiting.get(peer);
-      if (queue === undefined) this.waiting.set(peer, [resolve]);
-      else queue.push(resolve);
+      this.waiting.add(peer, resolve);
       this.startWaiting();
     });
   }
 
   private startWaiting(): void {
-    for (const [peer, queue] of this.waiting) {
-      if (this.activeCount >= ACTIVE_MAX) return;
-      if (this.activePeers.has(peer)) continue;
-      const start = queue.shift();
-      this.waiting.delete(peer);
-      if (queue.length > 0) this.waiting.set(peer, queue);
-      this.activeCount += 1;
-      this.activePeers.add(peer);
-      start?.();
+    while (this.activePeers.size < ACTIVE_MAX) {
+      const next = this.waiting.take(this.activePeers);
+      if (next === undefined) return;
+      this.activePeers.add(next.peer);
+      next.work();
     }
   }
 }

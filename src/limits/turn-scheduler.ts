@@ -4,6 +4,7 @@
  * peer in turn, and callbacks go on during the first milliseconds of a turn. So one peer's messages delay neither those of
  * other peers nor the sockets.
  */
+import { PeerTurns } from './peer-turns.js';
 
 export interface TurnSchedulerOptions {
   /** Tasks that come later than this after the first one of a turn wait, in ms. @default 5 */
@@ -22,9 +23,7 @@ export class TurnScheduler {
   private readonly turnMs: number;
   private readonly now: () => number;
   private readonly runInNextTurn: (callback: () => void) => void;
-  /** Waiting tasks by peer; the first peer of the map is served next. */
-  private readonly waiting = new Map<string, (() => void)[]>();
-  private waitingCount = 0;
+  private readonly waiting = new PeerTurns<() => void>();
   /** Callbacks that are to run a waiting task. */
   private callbackCount = 0;
   /** Time of the first task of this turn; undefined before it. */
@@ -39,14 +38,11 @@ export class TurnScheduler {
   /** Runs the task at once or in a later turn. The task must not throw. */
   run(peer: string, task: () => void): void {
     // While tasks wait, a new one must not start the time of the turn: it would take it from them.
-    if (this.waitingCount === 0 && this.hasTime()) {
+    if (this.waiting.count === 0 && this.hasTime()) {
       task();
       return;
     }
-    const tasks = this.waiting.get(peer);
-    if (tasks === undefined) this.waiting.set(peer, [task]);
-    else tasks.push(task);
-    this.waitingCount += 1;
+    this.waiting.add(peer, task);
     this.scheduleCallbacks();
   }
 
@@ -63,7 +59,7 @@ export class TurnScheduler {
   }
 
   private scheduleCallbacks(): void {
-    const count = Math.min(this.waitingCount, CALLBACKS_MAX);
+    const count = Math.min(this.waiting.count, CALLBACKS_MAX);
     for (; this.callbackCount < count; this.callbackCount += 1) {
       this.runInNextTurn(() => this.runWaitingTask());
     }
@@ -72,19 +68,7 @@ export class TurnScheduler {
   /** One task in a callback: its handler runs after the callback, and its time counts before the next one. */
   private runWaitingTask(): void {
     this.callbackCount -= 1;
-    if (this.hasTime()) this.takeFirst()?.();
+    if (this.hasTime()) this.waiting.take()?.work();
     this.scheduleCallbacks();
-  }
-
-  private takeFirst(): (() => void) | undefined {
-    const first = this.waiting.entries().next().value;
-    if (first === undefined) return undefined;
-    const [peer, tasks] = first;
-    // Moves the peer behind all other peers.
-    this.waiting.delete(peer);
-    const task = tasks.shift();
-    if (tasks.length > 0) this.waiting.set(peer, tasks);
-    this.waitingCount -= 1;
-    return task;
   }
 }

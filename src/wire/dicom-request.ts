@@ -1,6 +1,7 @@
 /** Turns a frame of an encoded DICOM file into an acquisition request. */
 import type { Release, ServedModel } from '../acquisition/index.js';
-import type { DicomDecoder, DicomFile } from '../dicom/decoder/dicom-decoder.js';
+import type { DicomDecoder } from '../dicom/decoder/dicom-decoder.js';
+import type { DicomFile } from '../dicom/decoder/dicom-file.js';
 import type { Photometric } from '../dicom/grey-scale.js';
 import { SaladError } from '../errors/index.js';
 import type { ScoreImageRequest } from '../gen/salad/v1/anomaly_scoring.js';

@@ -2,10 +2,10 @@
 import { stat } from 'node:fs/promises';
 import { abortError, throwIfAborted } from '../../errors/abort.js';
 import { SaladError } from '../../errors/index.js';
-import type { PixelFormat } from '../../imaging/pixel-format/pixel-format.js';
-import { type DicomDescription, type DicomFrame, type OpenOptions, refusalOf } from '../decode.js';
+import type { OpenOptions } from '../decode.js';
 import { DecoderProcess } from './decoder-process.js';
-import { type DecodingLimits, decodingBytes, frameLimits, KEPT_BYTES_MAX, openLimits } from './limits.js';
+import { type DecoderProcesses, DicomFile } from './dicom-file.js';
+import type { DecodingLimits } from './limits.js';
 import type { StoredFile } from './messages.js';
 
 export interface DicomDecoderOptions {
@@ -21,32 +21,15 @@ export interface FileOptions extends OpenOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface FrameOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Called before decoding with the most bytes that it takes; may throw. */
-  readonly reserve?: (bytes: number) => void;
-}
-
-/** A decoded frame in the decoder process. */
-export interface DicomFrameParts {
-  readonly format: PixelFormat;
-  /**
-   * Samples of rows, as those of `DicomFrame`.
-   * @param end exclusive @throws SaladError DECODER_UNAVAILABLE where the process has ended; the reason of the signal
-   */
-  rows(first: number, end: number): Promise<Uint8Array>;
-}
-
 const PROCESSES = 2;
 const IDLE_MS = 15_000;
-const NONE = new Uint8Array(0);
 
 interface Waiting {
   readonly begin: () => void;
   readonly fail: (error: SaladError) => void;
 }
 
-export class DicomDecoder {
+export class DicomDecoder implements DecoderProcesses {
   private readonly idle = new Map<DecoderProcess, NodeJS.Timeout>();
   private readonly processes = new Set<DecoderProcess>();
   private readonly waiting: Waiting[] = [];
@@ -107,7 +90,6 @@ export class DicomDecoder {
     return [...this.processes].flatMap(({ pid, isUsable }) => (isUsable && pid !== undefined ? [pid] : []));
   }
 
-  /** @internal Reserves a process for one file; release it with `release`. */
   async lease(signal: AbortSignal | undefined): Promise<DecoderProcess> {
     if (this.closed) throw closedError();
     await this.waitForTurn(signal);
@@ -119,7 +101,6 @@ export class DicomDecoder {
     }
   }
 
-  /** @internal */
   release(process: DecoderProcess): void {
     if (process.isUsable && !this.closed) {
       const timer = setTimeout(() => this.discard(process), this.options.idleMs ?? IDLE_MS);
@@ -129,7 +110,6 @@ export class DicomDecoder {
     this.endTurn();
   }
 
-  /** @internal */
   deadlineOf(limits: DecodingLimits): number {
     return this.options.deadlineMs ?? limits.deadlineMs;
   }
@@ -190,117 +170,6 @@ export class DicomDecoder {
 
 function closedError(): SaladError {
   return new SaladError('CANCELLED', 'the DICOM decoder is closed');
-}
-
-/** An open file, which holds a process until it is closed. One call at a time. */
-export class DicomFile {
-  private opened: DicomDescription | undefined;
-  private process: DecoderProcess | undefined;
-  /** Memory of the process after its last frame. */
-  private memoryBytes = 0;
-  /** Whether the process has this file open. */
-  private isLoaded = false;
-
-  constructor(
-    private readonly decoder: DicomDecoder,
-    private readonly source: Uint8Array | StoredFile,
-    private readonly options: OpenOptions,
-  ) {}
-
-  private get bytes(): number {
-    return this.source instanceof Uint8Array ? this.source.byteLength : this.source.bytes;
-  }
-
-  get description(): DicomDescription {
-    return this.opened!;
-  }
-
-  /** 1 or more. */
-  get frames(): number {
-    return this.description.facts.frames;
-  }
-
-  /** @throws SaladError DICOM_UNSUPPORTED, IMAGE_TOO_LARGE if the file cannot be scored */
-  refuseUnscorable(): void {
-    if (this.description.facts.reasons.length > 0) throw refusalOf(this.description, this.options.maxPixels);
-  }
-
-  /**
-   * Decodes a frame. After an error later frames are decoded in a new process.
-   * @param frame from 0
-   * @throws SaladError DICOM_UNSUPPORTED, IMAGE_TOO_LARGE, IMAGE_UNREADABLE, DECODING_LIMIT_EXCEEDED,
-   *   DECODER_UNAVAILABLE; what `reserve` throws; the reason of the signal
-   */
-  async frame(frame: number, options: FrameOptions = {}): Promise<DicomFrame> {
-    const { format, samples } = await this.decode(frame, false, options);
-    return { format, samples };
-  }
-
-  /**
-   * Decodes a frame that stays in the decoder process and is read in parts, so that this process never holds it. Read it
-   * before the next frame is decoded and before the file is closed.
-   * @throws as `frame`
-   */
-  async frameInParts(frame: number, options: FrameOptions = {}): Promise<DicomFrameParts> {
-    const { format, process, deadlineMs } = await this.decode(frame, true, options);
-    let earlier: Promise<unknown> = Promise.resolve();
-    return {
-      format,
-      rows: (first, end) => {
-        // A process takes one request at a time, but a source that was given up may still wait for its rows.
-        const own = earlier
-          .catch(() => {})
-          .then(() => process.request({ type: 'rows', first, end }, NONE, deadlineMs, options.signal));
-        earlier = own;
-        return own.then(({ payload }) => payload);
-      },
-    };
-  }
-
-  private async decode(frame: number, inParts: boolean, { signal, reserve }: FrameOptions) {
-    this.refuseUnscorable();
-    const { facts } = this.description;
-    reserve?.(decodingBytes(facts));
-    if (!this.isLoaded || this.process?.isUsable !== true) await this.load(signal);
-    const limits = frameLimits(this.bytes, facts);
-    const { growthBytesMax } = limits;
-    const process = this.process!;
-    const deadlineMs = this.decoder.deadlineOf(limits);
-    const request = { type: 'frame', frame, inParts, growthBytesMax } as const;
-    const { reply, payload } = await process.request(request, NONE, deadlineMs, signal);
-    if (reply.type !== 'frame') throw new SaladError('INTERNAL', `the decoder answered ${reply.type}`);
-    this.memoryBytes = reply.memoryBytes;
-    return { format: reply.format, samples: payload, process, deadlineMs };
-  }
-
-  /** @internal Sends the file to a process. */
-  async load(signal: AbortSignal | undefined): Promise<void> {
-    this.close();
-    this.process = await this.decoder.lease(signal);
-    const limits = openLimits(this.bytes, this.options.maxPixels);
-    const { growthBytesMax } = limits;
-    const { source } = this;
-    const isHere = source instanceof Uint8Array;
-    const { reply } = await this.process.request(
-      { type: 'open', options: this.options, growthBytesMax, ...(isHere ? {} : { file: source }) },
-      isHere ? source : NONE,
-      this.decoder.deadlineOf(limits),
-      signal,
-    );
-    if (reply.type !== 'opened') throw new SaladError('INTERNAL', `the decoder answered ${reply.type}`);
-    this.opened = reply.description;
-    this.isLoaded = true;
-  }
-
-  /** Releases the process; idempotent. */
-  close(): void {
-    this.isLoaded = false;
-    const process = this.process;
-    this.process = undefined;
-    if (process === undefined) return;
-    if (this.memoryBytes > KEPT_BYTES_MAX) process.kill();
-    this.decoder.release(process);
-  }
 }
 
 let shared: DicomDecoder | undefined;

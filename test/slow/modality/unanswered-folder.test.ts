@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, before, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { freePort } from '../../../bench/support/free-port.js';
 import {
   type GatewayProcess,
   startGatewayProcess,
@@ -36,6 +37,7 @@ const DATA_SET = Buffer.from('\x10\0\x20\0LO\x04\0P-17', 'latin1');
 describe('watched folders that do not answer', function () {
   this.timeout(180_000);
   let root: string;
+  let port: number;
   let settings: string;
   let gateway: GatewayProcess | undefined;
   let peer: RawDicom | undefined;
@@ -46,10 +48,12 @@ describe('watched folders that do not answer', function () {
     // A kernel without FUSE: nothing that this test could install.
     if (!existsSync('/dev/fuse')) this.skip();
   });
-  beforeEach(() => {
+  beforeEach(async () => {
     root = mkdtempSync(join(tmpdir(), 'salad-unanswered-'));
     for (const name of FOLDERS) mkdirSync(join(root, name));
+    port = await freePort();
     settings = writeSettings(root, {
+      dicom: { listen: `127.0.0.1:${port}`, callers: [{ aeTitle: 'DX1' }] },
       operations: { listen: '127.0.0.1:0' },
       watch: FOLDERS.map((path) => ({ path, settleMs: 100, pollMs: 100 })),
     });
@@ -92,7 +96,7 @@ describe('watched folders that do not answer', function () {
     eventually(async () => assert.equal((await ask('/readyz')).status, status), UNREADABLE_MS);
 
   async function store(uid: string): Promise<void> {
-    peer = await RawDicom.connect(gateway!.port);
+    peer = await RawDicom.connect(port);
     await peer.associate();
     assert.equal(await peer.store(uid, DATA_SET), 0);
     peer.close();
@@ -119,9 +123,15 @@ describe('watched folders that do not answer', function () {
 
   it('hold up neither the start nor the end of the gateway', async function () {
     if (!mountSilent()) return skipUnlessCi(this);
-    gateway = await startGatewayProcess(settings);
+    let isReady = false;
+    const started = startGatewayProcess(settings).finally(() => {
+      isReady = true;
+    });
+    // The port is open before it is known whether the folders answer.
+    await eventually(() => store('1.2.3'));
+    assert.equal(isReady, false);
+    gateway = await started;
     await untilReady(503);
-    await store('1.2.3');
     assert.equal(await gateway.stop(), 0);
   });
 });

@@ -37,9 +37,10 @@ export async function startInputs(
   closers.push(async () => {
     await Promise.all(inputs.map((closer) => closer()));
   });
-  const folders = await startFolders(settings, inbox, events, inputs);
+  // The ports first: a folder may wait for a file system that does not answer.
   const stow = await startStow(settings.stow, inbox, events, inputs);
   const dicom = await startDicom(settings.dicom, inbox, events, reports, inputs);
+  const folders = await startFolders(settings, inbox, events, inputs);
   return { folders, stow, dicom };
 }
 

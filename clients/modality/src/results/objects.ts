@@ -1,5 +1,6 @@
 /** Builds the objects of a result, for the destinations that want them. */
-import type { DicomDecoder, DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { DicomFile } from '../../../../src/dicom/decoder/dicom-file.js';
 import type { ObjectKind } from '../inbox/instance.js';
 import type { FrameMap } from '../scoring/frame-map.js';
 import { type InstanceResult, PIXELS_MAX } from '../scoring/score-instance.js';

@@ -1,5 +1,5 @@
 /** The image under its anomaly map as a Secondary Capture (PS3.3 A.8.1), or a multi-frame one (A.8.5), in RGB. */
-import type { DicomFile } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { DicomFile } from '../../../../src/dicom/decoder/dicom-file.js';
 import type { FrameMap } from '../scoring/frame-map.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import type { DataSet } from './data-set-writer.js';

@@ -1,6 +1,7 @@
 /** Scores the frames of one instance: decodes them here, and sends only pixels and their meaning to the server. */
 import { randomUUID } from 'node:crypto';
-import type { DicomDecoder, DicomFrameParts } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { DicomDecoder } from '../../../../src/dicom/decoder/dicom-decoder.js';
+import type { DicomFrameParts } from '../../../../src/dicom/decoder/dicom-file.js';
 import { SaladError } from '../../../../src/errors/index.js';
 import { imageFormatOf } from '../../../../src/wire/image-format.js';
 import {

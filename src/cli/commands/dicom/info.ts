@@ -1,7 +1,8 @@
 /** Collects the information about a DICOM file for `salad dicom info`. */
 import { readFile } from 'node:fs/promises';
 import type { DicomDescription } from '../../../dicom/decode.js';
-import { type DicomFile, sharedDicomDecoder } from '../../../dicom/decoder/dicom-decoder.js';
+import { sharedDicomDecoder } from '../../../dicom/decoder/dicom-decoder.js';
+import type { DicomFile } from '../../../dicom/decoder/dicom-file.js';
 import { isDicom } from '../../../dicom/recognise.js';
 import { SaladError, systemReason } from '../../../errors/index.js';
 import type { PixelFormat } from '../../../imaging/pixel-format/pixel-format.js';

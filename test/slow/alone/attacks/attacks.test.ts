@@ -37,7 +37,7 @@ const P99_RATIO = 10;
 const LONGEST_MESSAGE = 1024;
 const GOOD = '127.0.0.9';
 
-/** Functions of test/slow/alone/attacks/clients/attacks.py, where each is described. */
+// Functions of the files clients/*_attacks.py, where each is described.
 const ATTACKS = [
   'health_gzip',
   'small_calls_gzip',

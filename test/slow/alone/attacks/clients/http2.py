@@ -164,3 +164,15 @@ def outcome(connections) -> dict:
         "resets": counted(int(code) for each in connections for code in each.resets.values()),
         "closedConnections": sum(each.closed for each in connections),
     }
+
+
+def is_closed(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        while data := sock.recv(65_536):
+            pass
+        return data == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
