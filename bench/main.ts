@@ -42,7 +42,8 @@ const SUITES: Readonly<Record<string, Suite>> = {
   },
   overload: {
     run: benchOverload,
-    purpose: 'twice the rate that the server can do, on this machine and at half its speed; a part of streaming',
+    purpose:
+      'twice the rate that the server can do, on this machine and at half its speed; a part of streaming',
     isOnDemand: true,
   },
   swap: {

@@ -54,7 +54,7 @@ export async function benchPort({ quick }: BenchOptions): Promise<Record<string,
         model: MODEL,
         streams: STREAMS,
         overGrpcRatio: figures[MAIN_FORM]?.overGrpcRatio,
-        doors: figures,
+        inputForms: figures,
         ...(mainForm &&
           (await measureTwoProcesses({ model: MODEL, form: mainForm, cores: plan.server, quick }))),
         unusedOpenInference:

@@ -54,7 +54,7 @@ func sourceOf(asked *caseMessage, header *saladv1.AcquisitionHeader) salad.Sourc
 	return salad.Replayable(pixels)
 }
 
-// imageOf is the door for an image in memory, with the type of its samples.
+// imageOf is the call for an image in memory, with the type of its samples.
 func imageOf(samples []byte, form *saladv1.ImageFormat) salad.Source {
 	columns := int(form.GetColumns())
 	if form.GetBitsAllocated() == 8 && !form.GetIsSigned() {

@@ -11,7 +11,10 @@ describe('PeerTurns', () => {
     turns.add('c', 5);
     const take = (...skips: string[]) => turns.take(new Set(skips))?.work;
     assert.deepEqual([take(), take('b'), take('b', 'c'), take(), take('a')], [1, 5, 2, 4, undefined]);
-    assert.deepEqual([turns.count, turns.take(), turns.take(), turns.count], [1, { peer: 'a', work: 3 }, undefined, 0]);
+    assert.deepEqual(
+      [turns.count, turns.take(), turns.take(), turns.count],
+      [1, { peer: 'a', work: 3 }, undefined, 0],
+    );
   });
 
   it('loses and doubles nothing, and keeps the order of a peer, in any sequence', () => {

@@ -1,7 +1,7 @@
 /**
  * What the runner asks of a subject, a program that uses one client: one JSON case a line in, one JSON outcome a line out.
- * A subject ends when its standard input ends. It takes the client's public door for what a case says, and reports what
- * the client told it; it judges nothing.
+ * A subject ends when its standard input ends. It makes the public call of the client for what a case says, and reports
+ * what the client told it; it judges nothing.
  */
 
 /** Requests of the one stream with which tritonclient carries out a case with a `pause`. */
