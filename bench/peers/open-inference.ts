@@ -39,6 +39,9 @@ type VariantFigures = ClientFigures &
     readonly openInference: ClientFigures;
     /** Tiles per second of salad-serve over the Open Inference Protocol, divided by those of the other server. */
     readonly openInferenceRatio: number;
+    /** Of salad-serve on the exported graph, as the other server. */
+    readonly sameGraph: ClientFigures;
+    readonly sameGraphRatio: number;
   };
 
 export interface OpenInferenceFigures {
@@ -48,12 +51,19 @@ export interface OpenInferenceFigures {
   readonly variants: readonly VariantFigures[];
 }
 
+interface ServerAddress {
+  readonly address: string;
+  readonly pid: number;
+}
+
 export interface OpenInferenceOptions {
   readonly bundle: Bundle;
   /** The exported graph of the bundle. */
   readonly onnx: Uint8Array;
   /** Serves the bundle by the name `model`. */
-  readonly salad: { readonly address: string; readonly pid: number };
+  readonly salad: ServerAddress;
+  /** As `salad`, on the exported graph. */
+  readonly exportedGraph: ServerAddress;
   readonly model: string;
   readonly plan: CorePlan;
   readonly streams: number;
@@ -83,20 +93,25 @@ export async function measureOpenInference(
   for (const variant of server.variants) {
     const runs: ClientFigures[] = [];
     const own: ClientFigures[] = [];
+    const same: ClientFigures[] = [];
     const port = await freePort();
     const child = await server.start(variant, port, onnx);
     try {
       const other = { address: `127.0.0.1:${port}`, pid: child.pid ?? 0 };
       for (let repeat = 0; repeat < options.repeats; repeat++) {
         own.push(await runClient(client, options, variant, { ...options.salad, isSalad: true }));
+        same.push(await runClient(client, options, variant, { ...options.exportedGraph, isSalad: true }));
         runs.push(await runClient(client, options, variant, { ...other, isSalad: false }));
       }
     } finally {
       await endProcess(child);
     }
-    const [figures, openInference] = [summarise(runs), summarise(own)];
-    const openInferenceRatio = openInference.tilesPerSecond / figures.tilesPerSecond;
-    variants.push({ ...variant, ...figures, openInference, openInferenceRatio });
+    const [figures, openInference, sameGraph] = [summarise(runs), summarise(own), summarise(same)];
+    const ratioOf = ({ tilesPerSecond }: ClientFigures) => tilesPerSecond / figures.tilesPerSecond;
+    variants.push({
+      ...{ ...variant, ...figures, openInference, openInferenceRatio: ratioOf(openInference) },
+      ...{ sameGraph, sameGraphRatio: ratioOf(sameGraph) },
+    });
   }
   const best = variants.reduce((a, b) => (b.tilesPerSecond > a.tilesPerSecond ? b : a));
   return { streams: options.streams, best, variants };
@@ -137,7 +152,7 @@ async function runClient(
   peer: Peer,
   { bundle, model, plan, streams, quick }: OpenInferenceOptions,
   { tilesPerRequest }: Variant,
-  { address, pid, isSalad }: { readonly address: string; readonly pid: number; readonly isSalad: boolean },
+  { address, pid, isSalad }: ServerAddress & { readonly isSalad: boolean },
 ): Promise<ClientFigures> {
   const folder = peer.work;
   const numbers = {

@@ -59,7 +59,8 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
       const environment = { ...NO_QUEUE_LIMIT, ...NO_PEER_LIMIT };
       const salad = await startSalad({ models: shippedModels(), cores: plan.server, environment });
       servers.salad = salad;
-      servers.exportedGraph = await startExportedGraph(plan, environment);
+      const exportedGraph = await startExportedGraph(plan, environment);
+      servers.exportedGraph = exportedGraph;
       servers.naivePython = await startNaivePython(bundle, onnx, plan);
       for (let repeat = 0; repeat < repeats; repeat++) {
         for (const streams of STREAMS) {
@@ -68,7 +69,7 @@ export async function benchPeers({ quick }: BenchOptions): Promise<Record<string
           }
         }
       }
-      const options = { bundle, onnx, plan, streams: 32, quick, repeats, salad, model: MODEL };
+      const options = { model: MODEL, bundle, onnx, plan, streams: 32, quick, repeats, salad, exportedGraph };
       mlserver = await measureMlServer(options);
       triton = await measureTriton(options);
     } finally {
@@ -113,8 +114,10 @@ function report(
     naivePython,
     mlserver,
     triton,
-    openInferenceOverMlserverRatio: ratiosOf(mlserver),
-    openInferenceOverTritonRatio: ratiosOf(triton),
+    openInferenceOverMlserverRatio: ratiosOf(mlserver, 'openInferenceRatio'),
+    openInferenceOverTritonRatio: ratiosOf(triton, 'openInferenceRatio'),
+    sameGraphOpenInferenceOverMlserverRatio: ratiosOf(mlserver, 'sameGraphRatio'),
+    sameGraphOpenInferenceOverTritonRatio: ratiosOf(triton, 'sameGraphRatio'),
     aheadAt32Streams: ahead(salad),
     cheaperAt32Streams: cheaper(salad),
     exportedGraphAheadAt32Streams: ahead(exportedGraph),
@@ -123,10 +126,11 @@ function report(
 }
 
 /** By tiles per request; both terms are in `variants`. */
-function ratiosOf({ variants }: OpenInferenceFigures): Record<string, number> {
-  return Object.fromEntries(
-    variants.map(({ tilesPerRequest, openInferenceRatio }) => [tilesPerRequest, openInferenceRatio]),
-  );
+function ratiosOf(
+  { variants }: OpenInferenceFigures,
+  ratio: 'openInferenceRatio' | 'sameGraphRatio',
+): Record<string, number> {
+  return Object.fromEntries(variants.map((variant) => [variant.tilesPerRequest, variant[ratio]]));
 }
 
 function summarise(runs: Map<number, Run[]>): Record<string, Run> {
