@@ -250,7 +250,8 @@ describe('clients of the Open Inference Protocol', function () {
     const perf = async (model: string, ...args: readonly string[]) => {
       const { program, env } = tools.perfAnalyzer();
       const target = ['-m', model, '-u', server.address, '-i', 'grpc'];
-      const window = ['--measurement-interval', '1500', '--stability-percentage', '90', '--max-trials', '3'];
+      // The test is about the protocol: on a busy machine the rate changes from one interval to the next.
+      const window = ['--measurement-interval', '1500', '--stability-percentage', '999', '--max-trials', '3'];
       return run(program, [...target, ...window, ...args], { env });
     };
     const modes: Readonly<Record<string, readonly [model: string, ...args: string[]]>> = {
