@@ -177,6 +177,25 @@ describe('the packages', function () {
     );
   });
 
+  it('of the client brings three packages', async () => {
+    const manifest = JSON.parse(
+      await run(scratch, 'tar', '-xzOf', client.archive, 'package/package.json'),
+    ) as Record<string, object | undefined>;
+    assert.deepEqual(Object.keys(manifest['dependencies'] ?? {}), [
+      '@bufbuild/protobuf',
+      '@grpc/grpc-js',
+      '@node-rs/crc32',
+    ]);
+    for (const kind of [
+      'optionalDependencies',
+      'peerDependencies',
+      'bundleDependencies',
+      'bundledDependencies',
+    ]) {
+      assert.equal(manifest[kind], undefined, kind);
+    }
+  });
+
   it('of the program excludes the large engines, and is smaller than 580 MB', () => {
     const modules = join(program, 'node_modules');
     for (const name of ['webgpu', '@tensorflow/tfjs-backend-webgpu', '@tensorflow/tfjs-node-gpu', 'tar']) {
