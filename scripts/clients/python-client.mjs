@@ -6,7 +6,7 @@ import { pythonEnvironment } from '../python-environment.mjs';
 import { root } from '../root.mjs';
 
 /** Each is a file of clients/python/requirements. */
-const NAMES = ['oldest', 'protobuf-4', 'protobuf-6', 'newest'];
+const NAMES = ['oldest', 'protobuf-4', 'protobuf-5', 'protobuf-6', 'newest'];
 const OLDEST_PYTHON = '3.9';
 
 /** @returns the interpreter of an environment */

@@ -16,7 +16,16 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { after, before, describe, it } from 'mocha';
-import { PROGRAM, READER, readmePrograms, STRICT } from '../support/programs/client-programs.js';
+import { makeAuthority } from '../support/network/certificates.js';
+import {
+  PROGRAM,
+  READER,
+  README_RUN,
+  README_TARGET,
+  readmePrograms,
+  STRICT,
+} from '../support/programs/client-programs.js';
+import { type LockEntry, writeProjectOf } from '../support/programs/locked-project.js';
 import { root } from '../support/root.js';
 
 const execute = promisify(execFile);
@@ -58,37 +67,6 @@ function empty(folder: string): string {
   mkdirSync(folder);
   writeFileSync(join(folder, 'package.json'), '{ "private": true, "type": "module" }\n');
   return folder;
-}
-
-interface LockEntry {
-  dependencies?: Record<string, string>;
-  hasInstallScript?: boolean;
-  gypfile?: boolean;
-}
-
-/** A project with one dependency, locked as in this checkout. @param change applied to the entry of the dependency */
-function writeProjectOf(folder: string, name: string, change: (entry: LockEntry) => void): void {
-  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, LockEntry & { version: string }>;
-  };
-  const packages: Record<string, unknown> = {};
-  const add = (each: string) => {
-    const entry = lock.packages[`node_modules/${each}`];
-    if (entry === undefined || `node_modules/${each}` in packages) return;
-    packages[`node_modules/${each}`] = entry;
-    for (const other of Object.keys(entry.dependencies ?? {})) add(other);
-  };
-  add(name);
-  const entry = lock.packages[`node_modules/${name}`];
-  assert.ok(entry, name);
-  change(entry);
-  const dependencies = { [name]: entry.version };
-  packages[''] = { dependencies };
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, dependencies }));
-  writeFileSync(
-    join(folder, 'package-lock.json'),
-    JSON.stringify({ lockfileVersion: 3, requires: true, packages }),
-  );
 }
 
 /** Bytes of the files below a folder. */
@@ -177,6 +155,25 @@ describe('the packages', function () {
     );
   });
 
+  it('of the client brings three packages', async () => {
+    const manifest = JSON.parse(
+      await run(scratch, 'tar', '-xzOf', client.archive, 'package/package.json'),
+    ) as Record<string, object | undefined>;
+    assert.deepEqual(Object.keys(manifest['dependencies'] ?? {}), [
+      '@bufbuild/protobuf',
+      '@grpc/grpc-js',
+      '@node-rs/crc32',
+    ]);
+    for (const kind of [
+      'optionalDependencies',
+      'peerDependencies',
+      'bundleDependencies',
+      'bundledDependencies',
+    ]) {
+      assert.equal(manifest[kind], undefined, kind);
+    }
+  });
+
   it('of the program excludes the large engines, and is smaller than 580 MB', () => {
     const modules = join(program, 'node_modules');
     for (const name of ['webgpu', '@tensorflow/tfjs-backend-webgpu', '@tensorflow/tfjs-node-gpu', 'tar']) {
@@ -251,7 +248,36 @@ describe('the packages', function () {
     assert.deepEqual(await scriptsRun('as-npm-writes', restore), ['usearch']);
   });
 
-  it('of the client compiles with its README under strict types, library types checked too, and scores', async () => {
+  /** @param folder with the compiled blocks */
+  const runReadme = async (folder: string, address: string, image: string) => {
+    const count = readmePrograms().length;
+    for (let index = 1; index <= count; index++) {
+      const file = join(folder, `readme-${index}.js`);
+      writeFileSync(file, readFileSync(file, 'utf8').replaceAll(README_TARGET, address));
+    }
+    cpSync(image, join(folder, 'chest.png'));
+    const authority = await makeAuthority();
+    const own = await authority.issue({ commonName: 'detector' });
+    writeFileSync(join(folder, 'ca.pem'), authority.certificate);
+    writeFileSync(join(folder, 'own.pem'), own.certificate);
+    writeFileSync(join(folder, 'own.key'), own.privateKey);
+    writeFileSync(join(folder, 'run-readme.js'), README_RUN);
+    const printed = await run(folder, process.execPath, 'run-readme.js', address, `${count}`);
+    const told = printed
+      .split('\n')
+      .filter((line) => /^\{(".*)?\}$/.test(line))
+      .map((line) => JSON.parse(line) as Record<string, number>);
+    assert.deepEqual(
+      told.map((calls) => Object.keys(calls)),
+      [[], ['highlight', 'report'], [], ['show'], [], ['chooseAnother']],
+      printed,
+    );
+    // Patches of the acquisition that a detector streams; events of the one that is retried: accepted, patches, aggregate.
+    assert.ok((told[1]?.['highlight'] ?? 0) > 100, printed);
+    assert.ok((told[3]?.['show'] ?? 0) >= 3, printed);
+  };
+
+  it('of the client compiles with its README under strict types, library types checked too, and both score', async () => {
     const folder = empty(join(scratch, 'client'));
     await run(folder, 'npm', 'install', '--ignore-scripts', client.archive, '@types/node@20', 'typescript@5');
     const programs: Readonly<Record<string, string>> = {
@@ -277,14 +303,10 @@ describe('the packages', function () {
       );
       const { address } = JSON.parse(line) as { address: string };
       const [image] = readdirSync(join(program, 'images/effusion')).filter((name) => name.endsWith('.png'));
-      const printed = await run(
-        folder,
-        process.execPath,
-        'use.js',
-        address,
-        join(program, 'images/effusion', image ?? ''),
-      );
+      const file = join(program, 'images/effusion', image ?? '');
+      const printed = await run(folder, process.execPath, 'use.js', address, file);
       assert.match(printed, /^3 \d+\nanomalous true\n$/);
+      await runReadme(folder, address, file);
     } finally {
       server.kill();
     }

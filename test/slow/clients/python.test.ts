@@ -23,6 +23,7 @@ const NEW_PYTHON = /^3\.(1[1-9]|[2-9]\d)\./;
 const ENVIRONMENTS: Readonly<Record<string, Versions>> = {
   oldest: { python: /^3\.9\./, protobuf: /^3\.20\.3$/, grpcio: /^1\.49\.1$/ },
   'protobuf-4': { python: NEW_PYTHON, protobuf: /^4\.25\./, grpcio: /^1\.62\./ },
+  'protobuf-5': { python: NEW_PYTHON, protobuf: /^5\.29\./, grpcio: /^1\.71\./ },
   'protobuf-6': { python: NEW_PYTHON, protobuf: /^6\.33\./, grpcio: /^1\.76\./ },
   newest: { python: NEW_PYTHON, protobuf: /^7\./, grpcio: /^1\.85\./ },
 };

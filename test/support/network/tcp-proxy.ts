@@ -12,10 +12,13 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-/** @param onBytes called for bytes of the client, with their total over all connections until now */
+/**
+ * @param onBytes called for bytes of the client, with their total over all connections until now. They are forwarded after
+ *   that, so that it can change them.
+ */
 export async function startTcpProxy(
   target: { readonly host: string; readonly port: number; readonly localAddress?: string },
-  onBytes?: (total: number) => void,
+  onBytes?: (total: number, bytes: Buffer) => void,
 ): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let opened = 0;
@@ -37,7 +40,7 @@ export async function startTcpProxy(
     }
     client.on('data', (data: Buffer) => {
       total += data.byteLength;
-      onBytes?.(total);
+      onBytes?.(total, data);
     });
     client.pipe(upstream);
     upstream.pipe(client);

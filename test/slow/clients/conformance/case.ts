@@ -9,6 +9,7 @@ import type { SubjectName } from './subjects.js';
  * `draining`, `replaced` and `killed` have a server of their own, which has the settings of `plain`.
  *
  * - `reset`: the connection, once in the middle of an image of 4 KB. `refused`: twice before there is a connection.
+ *   `damaged`: a bit of a sample of `image` is changed on its way.
  * - `held`: another client has the only acquisition that the server admits, as long as the case lasts. `released`: until
  *   the server has refused the client under test.
  * - `drained`: in the middle the server begins to drain, with time to finish. `draining`: it drains already, and waits for
@@ -20,6 +21,7 @@ import type { SubjectName } from './subjects.js';
  */
 export type Fault =
   | 'reset'
+  | 'damaged'
   | 'refused'
   | 'held'
   | 'released'
@@ -30,13 +32,15 @@ export type Fault =
   | 'unread';
 /**
  * Which server: settings, or what it asks of its callers. `short` takes messages of 64 KiB; `single` admits one
- * acquisition, `quota` one of each caller; `narrow` has a small window for what it receives.
+ * acquisition, `quota` one of each caller; `narrow` has a small window for what it receives; `keyless` cannot fetch the keys of
+ * tokens.
  */
 export type Place =
   | 'plain'
   | 'tls'
   | 'keys'
   | 'tokens'
+  | 'keyless'
   | 'impatient'
   | 'short'
   | 'single'

@@ -6,6 +6,8 @@ import type { RunningServer } from '../../../../src/server/server.js';
 import type { Credentials } from '../../../support/network/secured.js';
 import { startTcpProxy } from '../../../support/network/tcp-proxy.js';
 import { connect, header } from '../../../support/protocol/grpc-client.js';
+import { SIDE } from '../../../support/servers/small-server.js';
+import { image } from './case.js';
 import type { KillableServer } from './killable-server.js';
 
 export interface Target {
@@ -33,10 +35,11 @@ const RETRY_DELAY_MS = 40;
 
 /** The server behind a TCP hop with a fault of the connection. */
 export async function broken(
-  fault: 'reset' | 'refused',
+  fault: 'reset' | 'damaged' | 'refused',
   port: number,
 ): Promise<Pick<Target, 'address' | 'close'>> {
   if (fault === 'refused') return refusingHop(port);
+  if (fault === 'damaged') return damagingHop(port);
   let isReset = false;
   const proxy = await startTcpProxy({ host, port }, (total) => {
     if (isReset || total < RESET_AFTER_BYTES) return;
@@ -44,6 +47,18 @@ export async function broken(
     proxy.reset();
   });
   return proxy;
+}
+
+/** Changes one bit, once: any row of the image that arrives in one piece is damaged, whatever frames are around it. */
+function damagingHop(port: number): Promise<Pick<Target, 'address' | 'close'>> {
+  const rows = Array.from({ length: SIDE }, (_, row) => image.subarray(row * SIDE, (row + 1) * SIDE));
+  let isDamaged = false;
+  return startTcpProxy({ host, port }, (_total, bytes) => {
+    const at = rows.map((row) => bytes.indexOf(row)).find((index) => index >= 0);
+    if (isDamaged || at === undefined) return;
+    isDamaged = true;
+    bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
+  });
 }
 
 async function refusingHop(port: number): Promise<Pick<Target, 'address' | 'close'>> {

@@ -29,6 +29,8 @@ const SETTINGS: Record<Exclude<Place, 'newer'>, Partial<typeof NOTHING> & { flag
   tls: { tls: true },
   keys: { apiKeys: true },
   tokens: { tokens: true },
+  // Nothing listens there.
+  keyless: { tokens: true, flags: { authJwks: 'http://127.0.0.1:1/keys', retryDelayMs: 40 } },
   impatient: { flags: { idleTimeoutMs: 200 } },
   short: { flags: { maxMessageBytes: 65_536 } },
   single: { flags: { maxConcurrentAcquisitions: 1, retryDelayMs: 40 } },

@@ -12,6 +12,8 @@ const tile = (row: number, column: number) => ({ row, column, offset: 0, length:
 const tiles = header({}, { source: 'SOURCE_TILES' });
 /** More bytes than the place `short` takes in a message. */
 const LONG = 2 * 65_536;
+/** The longest text of a message that the server takes. */
+const TEXT_BYTES_MAX = 4096;
 const tooLarge: Partial<ErrorMessage> = {
   status: 'RESOURCE_EXHAUSTED',
   reason: 'MESSAGE_TOO_LARGE',
@@ -60,6 +62,19 @@ export const REFUSALS: readonly Case[] = [
     name: 'ROWS_OUT_OF_ORDER',
     ask: { header: header(), chunks: chunks.slice(1) },
     error: invalid('ROWS_OUT_OF_ORDER', 'rows.first_row'),
+  },
+  {
+    ...plain,
+    name: 'CHECKSUM_MISMATCH',
+    fault: 'damaged',
+    ask: { header: header(), chunks },
+    error: invalid('CHECKSUM_MISMATCH', 'end.crc32c'),
+  },
+  {
+    ...plain,
+    name: 'MESSAGE_INVALID',
+    ask: { header: header({}, { acquisitionId: 'a'.repeat(TEXT_BYTES_MAX + 1) }), chunks },
+    error: { status: 'INVALID_ARGUMENT', reason: 'MESSAGE_INVALID', retryAfterMs: null },
   },
   {
     ...plain,
@@ -174,6 +189,14 @@ export const REFUSALS: readonly Case[] = [
     place: 'keys',
     ask: { header: header(), apiKey: 'wrong' },
     error: { status: 'UNAUTHENTICATED', reason: 'CREDENTIALS_INVALID' },
+  },
+  {
+    ...plain,
+    name: 'CREDENTIALS_UNVERIFIABLE',
+    openInference: {},
+    place: 'keyless',
+    ask: { header: header(), tokens: ['token'], retry: false },
+    error: { status: 'UNAVAILABLE', reason: 'CREDENTIALS_UNVERIFIABLE', retryAfterMs: 40 },
   },
   {
     ...plain,
