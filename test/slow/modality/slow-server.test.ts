@@ -5,6 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
 import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
+import { ATTEMPTS_MAX } from '../../../clients/modality/src/inbox/instance.js';
+import { Part10Receiver } from '../../../clients/modality/src/inbox/part10-receiver.js';
+import { Scorer } from '../../../clients/modality/src/scoring/scorer.js';
+import { Targets } from '../../../clients/modality/src/scoring/targets.js';
 import {
   type GatewayProcess,
   startGatewayProcess,
@@ -13,7 +18,7 @@ import {
 import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
 import { type SilentServer, startSilentServer } from '../../support/servers/silent-server.js';
-import { SIDE } from '../../support/servers/small-server.js';
+import { SIDE, smallModels, startSmall } from '../../support/servers/small-server.js';
 
 const STAT_MS = 1500;
 const ROUTINE_MS = 480_000;
@@ -75,5 +80,51 @@ describe('a server that gives no result in time', function () {
     assert.equal(of('routine').length, 1);
     assert.ok(!routine!.isOver, 'the routine call is still held');
     assert.match(gateway.log(), /"scope":"server","reason":"DEADLINE_EXCEEDED/);
+  });
+
+  it('makes no dead letter, however many deadlines it misses, and scores as soon as it can', async () => {
+    const models = await smallModels();
+    const inbox = await Inbox.open(join(folder, 'inbox'), { keepFreeBytes: 0, instanceBytesMax: 2 ** 24 });
+    const receiver = new Part10Receiver(inbox, 'routine');
+    await receiver.write(await fileOf('1.2.3', false));
+    const { id } = await receiver.keep();
+    const failures: string[] = [];
+    // Short, so that many are missed soon; the server that answers gets more.
+    const timeoutMs = { stat: 100, routine: 100 };
+    const scorer = new Scorer({
+      ...{
+        inbox,
+        model: { name: 'small' },
+        destinations: [],
+        maxFalsePositiveRate: undefined,
+        concurrency: 1,
+      },
+      ...{ targets: new Targets([{ target: silent.address, options: {} }]), timeoutMs },
+      serverBackoff: { initialMs: 5, maxMs: 10 },
+      instanceBackoff: { initialMs: 5, maxMs: 10 },
+      events: {
+        scored() {},
+        attemptFailed: (_instance, { scope, reason }) => failures.push(`${scope} ${reason}`),
+        indexFailed: ({ message }) => assert.fail(message),
+      },
+    });
+    scorer.start();
+    let server: Awaited<ReturnType<typeof startSmall>> | undefined;
+    try {
+      await eventually(() => assert.ok(failures.length > ATTEMPTS_MAX + 2, failures.join('\n')), 60_000);
+      for (const failure of failures) assert.match(failure, /^server DEADLINE_EXCEEDED/);
+      assert.ok(silent.calls.length > 0, 'the server got calls');
+      assert.equal(inbox.index.counts()['dead-letter'], 0);
+      timeoutMs.routine = 60_000;
+      silent.stop();
+      server = await startSmall(models.path, { listen: silent.address });
+      await eventually(() => assert.equal(inbox.index.byId(id)!.state, 'scored', failures.join('\n')));
+      assert.equal(inbox.index.byId(id)!.attempts, 1);
+    } finally {
+      await scorer.stop();
+      await server?.stop(0);
+      inbox.close();
+      await models.remove();
+    }
   });
 });
