@@ -43,6 +43,8 @@ export interface GatewayProcess {
   readonly port: number;
   /** Instances scored since its start, from its log. */
   scored(): number;
+  /** Instances since its start of which a destination has everything, from its log. */
+  delivered(): number;
   stop(): Promise<void>;
 }
 
@@ -56,9 +58,10 @@ export async function startGateway(folder: string, settings: object): Promise<Ga
   const child = spawn(process.execPath, [main, 'serve', '--config', file, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let [scored, lastLines] = [0, ''];
+  let [scored, delivered, lastLines] = [0, 0, ''];
   createInterface({ input: child.stderr }).on('line', (line) => {
     if (line.includes('"instance scored"')) scored += 1;
+    if (line.includes('"result delivered"')) delivered += 1;
     lastLines = `${lastLines}${line}\n`.slice(-4000);
   });
   const failed = once(child, 'exit').then(() => {
@@ -72,6 +75,7 @@ export async function startGateway(folder: string, settings: object): Promise<Ga
     pid: child.pid!,
     port: Number(address.slice(address.lastIndexOf(':') + 1)),
     scored: () => scored,
+    delivered: () => delivered,
     stop: () => end(child),
   };
 }

@@ -1,37 +1,21 @@
 /**
  * The DICOM gateway with the programs of others: from storescu to the structured report at Orthanc; the rate of reception,
- * with fsync, compared with DCMTK's storescp, which syncs nothing; memory while mammograms are queued. Linux only.
+ * with fsync, compared with DCMTK's storescp, which syncs nothing; memory while mammograms are queued, scored and delivered.
+ * Linux only.
  */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makePhantom } from '../../src/phantom/phantom.js';
 import { shippedModels } from '../../src/util/package-root.js';
-import {
-  ensurePrograms,
-  MemoryWatch,
-  startGateway,
-  startOrthanc,
-  startStorescp,
-  storescu,
-} from '../modality/programs.js';
-import { dicomFile, type SyntaxName } from '../support/dicom-file.js';
+import { type Files, NAMES, type Name, SYNTAXES, writeFiles } from '../modality/files.js';
+import { measureMemory } from '../modality/memory.js';
+import { ensurePrograms, startGateway, startOrthanc, startStorescp, storescu } from '../modality/programs.js';
 import { median, spread } from '../support/figures.js';
 import type { BenchOptions } from '../support/options.js';
 import { benchEngine, startSalad } from '../support/server-process.js';
 
-const DX = '1.2.840.10008.5.1.4.1.1.1.1';
 const MODEL = 'phantom';
-/** What storescu proposes for a transfer syntax. */
-const SYNTAXES = {
-  raw: { syntax: 'explicit', proposal: '-xe' },
-  jpegLossless: { syntax: 'jpegLosslessSv1', proposal: '-xs' },
-  jpeg2000: { syntax: 'jpeg2000Lossless', proposal: '-xv' },
-} as const satisfies Record<string, { readonly syntax: SyntaxName; readonly proposal: string }>;
-type Name = keyof typeof SYNTAXES;
-const NAMES = Object.keys(SYNTAXES) as Name[];
-
 interface Plan {
   /** Rows and columns of a radiograph, and of a mammogram. */
   readonly radiograph: readonly [number, number];
@@ -46,7 +30,6 @@ const FULL: Plan = { radiograph: [2500, 2000], mammogram: [4096, 3328], rounds: 
 const QUICK: Plan = { radiograph: [400, 320], mammogram: [512, 416], rounds: 1, sent: 3, queued: 3 };
 
 type Figures = Record<string, unknown>;
-type Files = Readonly<Record<Name, string>>;
 
 export async function benchModality({ quick }: BenchOptions): Promise<Figures> {
   ensurePrograms();
@@ -61,7 +44,8 @@ export async function benchModality({ quick }: BenchOptions): Promise<Figures> {
     const mammograms = await writeFiles(join(folder, 'mammograms'), plan.mammogram);
     const memory: Figures = {};
     for (const name of ['raw', 'jpeg2000'] as const) {
-      memory[name] = await measureMemory(join(folder, `memory-${name}`), settings, mammograms, name, plan);
+      const at = join(folder, `memory-${name}`);
+      memory[name] = await measureMemory(at, settings, mammograms[name], name, plan.queued);
     }
     return {
       ...{ model: MODEL, engine: benchEngine(), rounds: plan.rounds },
@@ -75,27 +59,6 @@ export async function benchModality({ quick }: BenchOptions): Promise<Figures> {
     await server.stop();
     await rm(folder, { recursive: true });
   }
-}
-
-/** One file per transfer syntax, all of the same phantom. */
-async function writeFiles(folder: string, [rows, columns]: readonly [number, number]): Promise<Files> {
-  await mkdir(folder, { recursive: true });
-  const { samples } = makePhantom({ seed: 3, size: rows });
-  const cells = new Uint16Array(rows * columns);
-  for (let row = 0; row < rows; row++)
-    cells.set(samples.subarray(row * rows, row * rows + columns), row * columns);
-  const elements = {
-    ...{ '00080016 UI': DX, '00080018 UI': '1.2.3', '0020000D UI': '1.2.4', '0020000E UI': '1.2.5' },
-    // storescu replaces these together with the UIDs.
-    ...{ '00100010 PN': 'A', '00100020 LO': '1', '00200010 SH': '1', '00200011 IS': '1', '00200013 IS': '1' },
-  };
-  const paths = NAMES.map(async (name) => {
-    const { syntax } = SYNTAXES[name];
-    const path = join(folder, `${name}.dcm`);
-    await writeFile(path, await dicomFile({ syntax, rows, columns, cells, bitsStored: 12, elements }));
-    return [name, path] as const;
-  });
-  return Object.fromEntries(await Promise.all(paths)) as Files;
 }
 
 /** From the start of storescu, a new process, until the report is at the archive. */
@@ -155,26 +118,4 @@ async function compareIngest(folder: string, files: Files, { rounds, sent }: Pla
     };
   }
   return figures;
-}
-
-/** Peaks from the start until all are scored. */
-async function measureMemory(
-  folder: string,
-  settings: object,
-  files: Files,
-  name: Name,
-  { queued }: Plan,
-): Promise<Figures> {
-  const gateway = await startGateway(folder, settings);
-  const memory = new MemoryWatch(gateway.pid);
-  try {
-    await storescu(gateway.port, files[name], queued, SYNTAXES[name].proposal);
-    const waiting = queued - gateway.scored();
-    while (gateway.scored() < queued) await sleep(50);
-    return { ...memory.end(), waitingWhenAllWereSent: waiting };
-  } finally {
-    memory.end();
-    await gateway.stop();
-    await rm(folder, { recursive: true });
-  }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
 import type { DicomDecoder } from '../../src/dicom/decoder/dicom-decoder.js';
 import { builtDecoder } from '../support/dicom/built-dicom-decoder.js';
-import { needsData, SHARED_DATA } from '../support/images/shared-data.js';
+import { SHARED_DATA } from '../support/images/shared-data.js';
 
 /** 23 public files of 11 transfer syntaxes. The manifest has the SHA-256 of the cells of all frames, decoded by other software. */
 const DATA = join(SHARED_DATA, 'dicom');
@@ -25,8 +25,13 @@ describe('public DICOM files', function () {
   this.timeout(120_000);
   let decoder: DicomDecoder;
 
-  before(async function () {
-    needsData(this, DATA);
+  // With no test in it, not even the name of this suite would be printed.
+  if (!existsSync(DATA)) {
+    it(`decode to the cells of the manifest: skipped, ${DATA} does not exist`);
+    return;
+  }
+
+  before(async () => {
     decoder = new (await builtDecoder())();
   });
   after(() => decoder?.close());
@@ -42,7 +47,7 @@ describe('public DICOM files', function () {
     }
   }
 
-  for (const { file, sha256 } of existsSync(DATA) ? manifest() : []) {
+  for (const { file, sha256 } of manifest()) {
     it(`${file} decodes to the cells of the manifest, and is refused if it is cut`, async () => {
       const bytes = readFileSync(join(DATA, file));
       assert.equal(await sha256Of(bytes), sha256);

@@ -47,12 +47,16 @@ export function* pictureSteps(
   return picture;
 }
 
-/**
- * Draws the source from its samples, with the grey levels stretched between two percentiles.
- * @param samples all samples, row by row, little-endian
- * @returns uint8 [shape.rows, shape.columns]
- */
-export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapShape): Uint8Array {
+/** A picture of which the source is given in parts. */
+export interface Picture {
+  /** @param samples of the next rows, one or more whole ones, little-endian */
+  push(samples: Uint8Array): void;
+  /** Call after all rows. @returns uint8 [shape.rows, shape.columns] */
+  finish(): Uint8Array;
+}
+
+/** Draws the source from its samples, with the grey levels stretched between two percentiles. */
+export function drawPicture(format: PixelFormat, shape: MapShape): Picture {
   const { rows, columns, bitsAllocated } = format;
   const values = new Float32Array(shape.rows * shape.columns);
   const resampler = new RowResampler(
@@ -63,15 +67,33 @@ export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapSh
   const blockRows = Math.max(1, Math.min(rows, Math.floor(BLOCK_SAMPLES / columns)));
   const block = new Float32Array(blockRows * columns);
   const rowBytes = (columns * bitsAllocated) / 8;
-  for (let row = 0; row < rows; row += blockRows) {
-    const end = Math.min(rows, row + blockRows);
-    display(samples.subarray(row * rowBytes, end * rowBytes), block);
-    resampler.push(block, end - row);
-  }
-  const [low, high] = percentilesOf(values.slice(), SHOWN);
-  const picture = new Uint8Array(values.length);
-  stretch(values, low!, high!, picture);
-  return picture;
+  return {
+    push(samples) {
+      const count = samples.byteLength / rowBytes;
+      for (let row = 0; row < count; row += blockRows) {
+        const end = Math.min(count, row + blockRows);
+        display(samples.subarray(row * rowBytes, end * rowBytes), block);
+        resampler.push(block, end - row);
+      }
+    },
+    finish() {
+      const [low, high] = percentilesOf(values.slice(), SHOWN);
+      const picture = new Uint8Array(values.length);
+      stretch(values, low!, high!, picture);
+      return picture;
+    },
+  };
+}
+
+/**
+ * As `drawPicture`, of all samples at once.
+ * @param samples all samples, row by row, little-endian
+ * @returns uint8 [shape.rows, shape.columns]
+ */
+export function pictureOf(samples: Uint8Array, format: PixelFormat, shape: MapShape): Uint8Array {
+  const picture = drawPicture(format, shape);
+  picture.push(samples);
+  return picture.finish();
 }
 
 /** Encodes uint8 [rows, columns] as a JPEG file, for pages: it has a tenth of the size of a PNG file. */

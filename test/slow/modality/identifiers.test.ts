@@ -19,7 +19,7 @@ import {
   startGatewayProcess,
   writeSettings,
 } from '../../support/dicom/gateway-program.js';
-import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { DX_CLASS, PDU, RawDicom } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
 import { textsInMemory } from '../../support/measurements/memory-search.js';
 import { OtlpReceiver } from '../../support/measurements/otlp-receiver.js';
@@ -167,6 +167,10 @@ describe('identifiers in instances that the gateway sends to a server', function
 
   /** One instance by each input, with identifiers in names and titles, too. */
   async function send(): Promise<void> {
+    const stranger = await RawDicom.connect(gateway.port);
+    const answer = await stranger.associate({ calling: `${SECRET}STRANGER` });
+    assert.equal(answer!.type, PDU.associateRj);
+    stranger.close();
     const peer = await RawDicom.connect(gateway.port);
     await peer.associate({ calling: `${SECRET}TITLE` });
     assert.equal(await peer.store(`${UIDS}.18.1`, await fileOf(1, true)), 0);
@@ -258,10 +262,11 @@ describe('identifiers in instances that the gateway sends to a server', function
     assert.match(spans, /StreamAcquisition/);
     assert.match(serverLog, /"level":/);
     assert.match(gateway.log(), /result delivered/);
+    assert.match(gateway.log(), /"rule":"callingAeTitle"/);
     assertSilent(wireText, 'the wire');
     assertSilent(spans, 'a span');
     assertSilent(serverLog, 'the log of the server');
-    // The title of a caller is in the settings.
+    // The title of a caller of the settings identifies a device of the site. That of the stranger must not be there.
     assertSilent(gateway.log().replaceAll(`"caller":"${SECRET}TITLE"`, ''), 'the log of the gateway');
     for (const text of metrics) assertSilent(text, 'the metrics');
     for (const { stdout, stderr } of status) assertSilent(stdout + stderr, 'the status');

@@ -48,7 +48,8 @@ describe('structured report', function () {
     const { output } = await runProgram('dciodvfy', path);
     const errors = output.split('\n').filter((line) => line.startsWith('Error'));
     assert.deepEqual(errors, [], source);
-    const dump = await runProgram('dsrdump', path);
+    // Without the options long values are cut, and only names of concepts are printed.
+    const dump = await runProgram('dsrdump', '+Pl', '+Pc', path);
     assert.equal(dump.code, 0, dump.output);
     assert.match(dump.output, /Comprehensive SR Document/);
     return dump.output;
@@ -93,6 +94,23 @@ describe('structured report', function () {
       [1, 2, 3].map((frame) => frameOf(frame, 'anomalous')),
     );
     assert.match(text, /frame 3 patch 3/);
+  });
+
+  it('names the algorithm, its version, its bundle and how it was run, for the frame and each of its patches', async () => {
+    const text = await checked(await source(1), [frameOf(1, 'anomalous')]);
+    const values = (concept: string) =>
+      [...text.matchAll(new RegExp(`<has concept mod TEXT:\\(${concept}\\)="([^"]*)">`, 'g'))].map(
+        ([, value]) => value,
+      );
+    // One group for the frame, three for its highest patches.
+    const inEveryGroup = (...expected: string[]) => Array.from({ length: 4 }, () => expected).flat();
+    assert.deepEqual(values('111001,DCM,"Algorithm Name"'), inEveryGroup('SALAD phantom'));
+    assert.deepEqual(values('111003,DCM,"Algorithm Version"'), inEveryGroup('1'));
+    assert.deepEqual(
+      values('111002,DCM,"Algorithm Parameters"'),
+      inEveryGroup(`sha256=${'ab'.repeat(32)}`, 'engines=onnx+wasm', 'maxFalsePositiveRate=0.05'),
+    );
+    assert.match(text, /<has obs context TEXT:\(121015,DCM,"Device Observer Model Name"\)="phantom@1">/);
   });
 
   it('is without errors for public files of many kinds', async function () {

@@ -5,6 +5,7 @@ import type { StartTimer } from '../../../../src/util/timer.js';
 import type { Inbox } from '../inbox/inbox.js';
 import { pathOf } from '../inbox/inbox.js';
 import { ATTEMPTS_MAX, type Instance, type ObjectKind } from '../inbox/instance.js';
+import { checkBuffers } from '../memory/collector.js';
 import { buildObject } from '../results/objects.js';
 import type { ResultObject } from '../results/result-object.js';
 import type { BackoffOptions } from '../scoring/backoff.js';
@@ -143,6 +144,8 @@ export class Deliverer {
       .objects(instance.id)
       .filter((object) => object.destination === name && object.state === 'waiting');
     for (const { kind } of waiting) {
+      // What the object before it took is garbage by now: megabytes of maps and pixels.
+      checkBuffers();
       const object = await this.build(kind, instance);
       const outcome =
         'result' in object ? object : await traced(instance, name, () => this.send(destination, object));

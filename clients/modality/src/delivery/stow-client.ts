@@ -52,14 +52,14 @@ function post(
 ): Promise<{ readonly status: number; readonly body: string }> {
   const boundary = randomUUID();
   const head = Buffer.from(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`);
-  const body = Buffer.concat([head, dicomFile, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+  const end = Buffer.from(`\r\n--${boundary}--\r\n`);
   const address = new URL(`${url.replace(/\/+$/, '')}/studies`);
   const options = {
     method: 'POST',
     signal,
     headers: {
       'content-type': `multipart/related; type="application/dicom"; boundary=${boundary}`,
-      'content-length': body.byteLength,
+      'content-length': head.byteLength + dicomFile.byteLength + end.byteLength,
       accept: 'application/dicom+json',
       ...(authorization === undefined ? {} : { authorization }),
     },
@@ -71,7 +71,9 @@ function post(
       readText(response).then((text) => resolve({ status: response.statusCode ?? 0, body: text }), reject);
     });
     request.once('error', reject);
-    request.end(body);
+    request.write(head);
+    request.write(dicomFile);
+    request.end(end);
   });
 }
 

@@ -1,6 +1,7 @@
 /**
  * The log of the gateway. Its functions take numbers and names of this program only, so that no text of a peer or a file
- * can get into it: UIDs, AE titles and addresses of peers, file names and values of elements stay out.
+ * can get into it: UIDs, AE titles that are not in the settings, addresses of peers, file names and values of elements
+ * stay out.
  */
 import { destination, type Logger, pino } from 'pino';
 import type { SaladError } from '../../../../src/errors/index.js';
@@ -51,7 +52,7 @@ export function createLog({ logLevel }: Pick<Settings, 'logLevel'>): GatewayLog 
 function portLog(log: Logger): AssociationEvents {
   return {
     refused: (rule) => log.warn({ rule }, 'association refused'),
-    // From the settings, not from the peer.
+    // Equal to a title of the settings, of a caller or an archive: it identifies a device of the site and no patient.
     accepted: ({ aeTitle }) => log.info({ caller: aeTitle }, 'association accepted'),
     aborted: (why) => log.warn({ why }, 'association aborted'),
     stored: ({ id, outcome, status }, milliseconds) =>

@@ -17,11 +17,16 @@ export type Encoding = 'explicit' | 'implicit';
 
 /** The bytes of a data set, its elements in ascending order. */
 export function writeDataSet(dataSet: DataSet, encoding: Encoding = 'explicit'): Buffer {
-  const keys = Object.keys(dataSet).sort();
-  return Buffer.concat(keys.map((key) => writeElement(key, dataSet[key]!, encoding)));
+  return Buffer.concat(dataSetParts(dataSet, encoding));
 }
 
-function writeElement(key: string, value: ElementValue, encoding: Encoding): Buffer {
+/** As `writeDataSet`, in parts: of pixels, which take megabytes, the bytes of `dataSet` themselves. */
+export function dataSetParts(dataSet: DataSet, encoding: Encoding = 'explicit'): readonly Buffer[] {
+  const keys = Object.keys(dataSet).sort();
+  return keys.flatMap((key) => elementParts(key, dataSet[key]!, encoding));
+}
+
+function elementParts(key: string, value: ElementValue, encoding: Encoding): readonly Buffer[] {
   const [tag = '', vr = ''] = key.split(' ');
   const bytes = encoded(vr, value, encoding);
   const isLong = LONG.has(vr);
@@ -35,7 +40,7 @@ function writeElement(key: string, value: ElementValue, encoding: Encoding): Buf
     if (isLong) head.writeUInt32LE(bytes.length, 8);
     else head.writeUInt16LE(bytes.length, 6);
   }
-  return Buffer.concat([head, bytes]);
+  return [head, bytes];
 }
 
 function encoded(vr: string, value: ElementValue, encoding: Encoding): Buffer {

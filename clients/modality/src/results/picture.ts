@@ -1,11 +1,13 @@
 /** Draws a human-readable picture: a frame under its anomaly map, with the colour bar and the note of research use. */
-import type { DicomFrame } from '../../../../src/dicom/decode.js';
+import type { DicomFrameParts } from '../../../../src/dicom/decoder/dicom-file.js';
 import type { MapShape } from '../../../../src/imaging/map/anomaly-map.js';
 import { drawText, GLYPH, textWidth } from '../../../../src/imaging/map/glyphs.js';
 import { legendBelow } from '../../../../src/imaging/map/legend.js';
 import { overlayRgb } from '../../../../src/imaging/map/map-drawing.js';
-import { pictureOf } from '../../../../src/imaging/map/picture.js';
+import { drawPicture } from '../../../../src/imaging/map/picture.js';
+import { checkBuffers } from '../memory/collector.js';
 import type { FrameMap } from '../scoring/frame-map.js';
+import { ROWS_PER_PART } from '../scoring/score-instance.js';
 
 const NOTE = 'research use, not for diagnosis';
 const MARGIN = 3;
@@ -24,12 +26,22 @@ export interface RgbPicture {
  * The frame in the size of its map, left and right as they are sent: the colours of the map, the contour of the area above
  * the threshold, the colour bar below, the note above. No pixel of the frame is hidden by bar or note.
  */
-export async function pictureWithMap({ format, samples }: DicomFrame, map: FrameMap): Promise<RgbPicture> {
+export async function pictureWithMap(frame: DicomFrameParts, map: FrameMap): Promise<RgbPicture> {
   const shape = { rows: map.rows, columns: map.columns };
   const scale = { from: map.scale[0]!.robustZ, to: map.scale.at(-1)!.robustZ };
-  const grey = pictureOf(samples, format, shape);
+  const grey = await reduced(frame, shape);
   const rgb = await overlayRgb({ shape, grey, map: map.above, scale });
   return noteAbove(legendBelow(rgb, shape, map.scale));
+}
+
+/** Of a mammogram this process holds a part at a time, half a megabyte, instead of 27 MB. */
+async function reduced({ format, rows }: DicomFrameParts, shape: MapShape): Promise<Uint8Array> {
+  const picture = drawPicture(format, shape);
+  for (let start = 0; start < format.rows; start += ROWS_PER_PART) {
+    picture.push(await rows(start, Math.min(format.rows, start + ROWS_PER_PART)));
+    checkBuffers();
+  }
+  return picture.finish();
 }
 
 function noteAbove({ rgb, shape }: RgbPicture): RgbPicture {

@@ -3,7 +3,7 @@ import { fileMeta } from '../inbox/file-meta.js';
 import type { ObjectKind } from '../inbox/instance.js';
 import type { InstanceResult } from '../scoring/score-instance.js';
 import { type Code, codeItem } from './content.js';
-import { type DataSet, writeDataSet } from './data-set-writer.js';
+import { type DataSet, dataSetParts } from './data-set-writer.js';
 import type { SourceHeader } from './source-header.js';
 import { resultUid } from './uid.js';
 
@@ -81,7 +81,7 @@ export function resultObject(dataSet: DataSet): ResultObject {
     dataSet,
     get bytes() {
       const meta = fileMeta({ sopClassUid, sopInstanceUid, syntaxUid: EXPLICIT_LITTLE_ENDIAN });
-      return Buffer.concat([meta, writeDataSet(dataSet)]);
+      return Buffer.concat([meta, ...dataSetParts(dataSet)]);
     },
   };
 }

@@ -38,7 +38,7 @@ export async function buildSecondaryCapture(
   const shown = highest(maps, result);
   const pictures: RgbPicture[] = [];
   for (const map of shown) {
-    pictures.push(await pictureWithMap(await file.frame(map.frame - 1, { signal }), map));
+    pictures.push(await pictureWithMap(await file.frameInParts(map.frame - 1, { signal }), map));
   }
   const [first] = pictures;
   if (first === undefined) return undefined;

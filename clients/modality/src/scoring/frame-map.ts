@@ -34,15 +34,16 @@ export function storedMapOf(frame: number, map: AcquisitionAggregate['anomalyMap
   const { rows, columns, data, scale } = map;
   const threshold = scale[0]!.robustZ;
   // A copy, because the bytes of a message may start where a float32 cannot.
-  const above = new Float32Array(Uint8Array.from(data).buffer).map((z) => (z > threshold ? z : Number.NaN));
+  const above = new Float32Array(new Uint8Array(data).buffer);
   // What is not above the threshold is one value, so that the map of a normal image takes a few bytes.
+  for (let at = 0; at < above.length; at++) if (!(above[at]! > threshold)) above[at] = Number.NaN;
   return { frame, rows, columns, scale: JSON.stringify(scale), data: deflateRawSync(above) };
 }
 
 /** The inverse of `storedMapOf`. */
 export function frameMapOf({ frame, rows, columns, scale, data }: StoredMap): FrameMap {
   const values = inflateRawSync(data, { maxOutputLength: 4 * rows * columns });
-  const above = new Float32Array(Uint8Array.from(values).buffer);
+  const above = new Float32Array(new Uint8Array(values).buffer);
   return { frame, rows, columns, scale: JSON.parse(scale) as ColourStop[], above };
 }
 

@@ -22,7 +22,7 @@ import type { Targets } from './targets.js';
 export const PIXELS_MAX = 2 ** 27;
 const ROWS_PER_MESSAGE = 16;
 /** Asked of the decoder process at a time: half a megabyte of a mammogram. */
-const ROWS_PER_PART = 64;
+export const ROWS_PER_PART = 64;
 
 export interface ScoringTask {
   readonly decoder: DicomDecoder;

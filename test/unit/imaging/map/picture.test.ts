@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'mocha';
 import sharp from 'sharp';
-import { greyJpeg, pictureOf, pictureSteps } from '../../../../src/imaging/map/picture.js';
+import { drawPicture, greyJpeg, pictureOf, pictureSteps } from '../../../../src/imaging/map/picture.js';
 import { defaultPixelFormat } from '../../../../src/imaging/pixel-format/pixel-format.js';
 import { inTurns } from '../../../../src/util/turns.js';
 
@@ -37,6 +37,21 @@ describe('the picture of a source image', () => {
     const own = pictureOf(samples, format, { rows, columns });
     for (let column = 1; column < 24; column += 1) {
       assert.ok(Math.abs(small[5 * 25 + column]! - own[20 * columns + 4 * column + 1]!) < 8);
+    }
+  });
+
+  it('is the same from parts of any number of rows', () => {
+    // Not the same in every row, and reduced to rows that parts share.
+    const uneven = Uint8Array.from({ length: 2 * rows * columns }, (_, at) => (at * at * 31) % 16);
+    const shape = { rows: 12, columns: 31 };
+    const whole = pictureOf(uneven, format, shape);
+    assert.ok(new Set(whole).size > 10);
+    for (const part of [1, 7, 39]) {
+      const picture = drawPicture(format, shape);
+      for (let row = 0; row < rows; row += part) {
+        picture.push(uneven.subarray(2 * row * columns, 2 * Math.min(rows, row + part) * columns));
+      }
+      assert.deepEqual(picture.finish(), whole, `${part} rows`);
     }
   });
 
