@@ -1,9 +1,9 @@
 /**
- * Gateway, server and archive (Debian's Orthanc) are killed at random while instances come in: the archive has exactly one
- * report, one segmentation and one secondary capture for every acknowledged one.
+ * Gateway, server and archive (Debian's Orthanc) are each killed at random, independently of each other, while instances
+ * come in: the archive has exactly one report, segmentation and secondary capture for every acknowledged one.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +13,7 @@ import { freePort } from '../../../bench/support/free-port.js';
 import { resultUid } from '../../../clients/modality/src/results/uid.js';
 import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
 import { createRandom } from '../../../src/util/random.js';
-import { needs } from '../../support/dicom/dicom-programs.js';
+import { needs, runProgram, storeStatuses } from '../../support/dicom/dicom-programs.js';
 import {
   type GatewayProcess,
   modality,
@@ -31,11 +31,15 @@ const GATEWAY_KILLS = 10;
 const SERVER_KILLS = 3;
 const ARCHIVE_KILLS = 3;
 const SENDERS = 3;
+/** Of one instance of a sender: instances come in for as long as programs are killed. */
+const SEND_PAUSE_MS = 300;
+/** Of an association of storescu. */
+const BATCH = 9;
+const BATCHES = 4;
 const SIDE = 64;
 
 describe('kill -9 of gateway, server and archive', function () {
   this.timeout(900_000);
-  const random = createRandom(17);
   let folder: string;
   let settings: string;
   let models: ModelsFolder;
@@ -46,9 +50,10 @@ describe('kill -9 of gateway, server and archive', function () {
   let serverAddress: string;
   /** By UID: the answer was success. */
   const acknowledged = new Set<string>();
+  let isKilling = true;
 
   before(async function () {
-    await needs(this, 'Orthanc');
+    await needs(this, 'Orthanc', 'storescu');
     folder = mkdtempSync(join(tmpdir(), 'salad-kills-'));
     // Of such a model most of the image lies above the threshold: every instance has a segmentation.
     models = await smallModels({ patchMedian: 0 });
@@ -76,14 +81,14 @@ describe('kill -9 of gateway, server and archive', function () {
 
   const serve = () => startServe('--models', models.path, '--engine', 'onnx', '--listen', serverAddress);
 
-  /** Sends instances one after the other, each until it is acknowledged, as a modality does. */
-  async function send(
-    uids: readonly string[],
-    dataSetOf: (uid: string) => Promise<Uint8Array>,
-  ): Promise<void> {
+  /** Sends instances one after the other, each until it is acknowledged, as a modality does, and until no kill is left. */
+  async function send(sender: number): Promise<void> {
+    const random = createRandom(100 + sender);
     let peer: RawDicom | undefined;
-    for (const uid of uids) {
+    for (let sent = 1; isKilling || sent <= INSTANCES / SENDERS; sent++) {
+      const uid = `1.2.3.${sender + 1}.${sent}`;
       const bytes = await dataSetOf(uid);
+      if (isKilling) await sleep(2 * random() * SEND_PAUSE_MS);
       while (!acknowledged.has(uid)) {
         try {
           peer ??= await RawDicom.connect(dicomPort);
@@ -103,60 +108,112 @@ describe('kill -9 of gateway, server and archive', function () {
     peer?.close();
   }
 
-  async function dataSetOf(uid: string): Promise<Uint8Array> {
+  /** Sends instances by storescu, several on an association, what was not acknowledged again. */
+  async function sendByProgram(): Promise<void> {
+    const random = createRandom(200);
+    for (let batch = 1; batch <= BATCHES; batch++) {
+      let left = Array.from({ length: BATCH }, (_, index) => `1.2.4.${batch}.${index + 1}`);
+      for (const uid of left) writeFileSync(join(folder, `${uid}.dcm`), await fileOf(uid));
+      while (left.length > 0) {
+        const files = left.map((uid) => join(folder, `${uid}.dcm`));
+        const peer = ['-d', '-aet', 'DX1', '-aec', 'SALAD', '127.0.0.1', String(dicomPort)];
+        const { code, output } = await runProgram('storescu', ...peer, ...files);
+        // It stops at the first instance without success: the answers belong to the first files.
+        const statuses = storeStatuses(output);
+        for (const status of statuses) assert.equal(status, '0x0000', output);
+        if (code === 0) assert.equal(statuses.length, left.length, output);
+        for (const uid of left.slice(0, statuses.length)) acknowledged.add(uid);
+        left = left.slice(statuses.length);
+        if (left.length > 0) await sleep(100);
+      }
+      await sleep(random() * 6000);
+    }
+  }
+
+  /** Kills at random moments, by a seed of its own. @param kill also starts the program again */
+  async function killAtRandom(
+    seed: number,
+    kills: number,
+    [fromMs, toMs]: readonly [number, number],
+    kill: (number: number) => Promise<void>,
+  ): Promise<void> {
+    const random = createRandom(seed);
+    for (let number = 1; number <= kills; number++) {
+      await sleep(fromMs + random() * (toMs - fromMs));
+      await kill(number);
+    }
+  }
+
+  const isAlive = ({ process: { exitCode, signalCode } }: GatewayProcess) =>
+    exitCode === null && signalCode === null;
+
+  /** Kills. @returns whether the gateway lived before and after, with instances whose report the archive lacked */
+  async function killUnderWork(kill: () => Promise<unknown>): Promise<boolean> {
+    // Without an answer, the archive counts as one that lacks nothing.
+    const reports = await archive.instances('SR').catch(() => undefined);
+    const before = gateway;
+    const hadWork = reports !== undefined && reports.length < acknowledged.size && isAlive(before);
+    await kill();
+    return hadWork && before === gateway && isAlive(before);
+  }
+
+  async function fileOf(uid: string): Promise<Uint8Array> {
     const study = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6', '00100020 LO': 'PAT-1' };
     const elements = { '00080016 UI': DX_CLASS, '00080018 UI': uid, ...study };
     const cells = testCells(SIDE, SIDE, 12);
-    const file = await dicomFile({ rows: SIDE, columns: SIDE, cells, bitsStored: 12, elements });
+    return dicomFile({ rows: SIDE, columns: SIDE, cells, bitsStored: 12, elements });
+  }
+
+  async function dataSetOf(uid: string): Promise<Uint8Array> {
+    const file = await fileOf(uid);
     // The data set begins with the SOP Class UID.
     return file.subarray(Buffer.from(file).indexOf(Buffer.from('08001600', 'hex')));
   }
 
   it('loses none, doubles none, and leaves none in process', async () => {
-    const uids = Array.from({ length: INSTANCES }, (_, index) => `1.2.3.${index + 1}`);
-    const share = (sender: number) => uids.filter((_, index) => index % SENDERS === sender);
-    const sending = Promise.all(
-      Array.from({ length: SENDERS }, (_, sender) => send(share(sender), dataSetOf)),
-    );
-    let isSent = false;
-    void sending.then(() => {
-      isSent = true;
-    });
-    let killsWhileSending = 0;
-    for (let kill = 1; kill <= GATEWAY_KILLS; kill++) {
-      // However slow the machine is, no instance is under way at every kill, which would make it a dead letter.
-      if (kill % 2 === 0) await eventually(() => assert.match(gateway.log(), /instance scored/));
-      // At a random moment of the work, not of the start.
-      await sleep(50 + random() * 500);
-      if (!isSent) killsWhileSending += 1;
-      await gateway.stop('SIGKILL');
-      if (kill % Math.floor(GATEWAY_KILLS / SERVER_KILLS) === 0) {
-        await server.stop('SIGKILL');
+    const killed = { gateway: 0, server: 0, archive: 0 };
+    const underWork = { server: 0, archive: 0 };
+    const killing = Promise.all([
+      killAtRandom(17, GATEWAY_KILLS, [500, 3500], async (number) => {
+        // However slow the machine is, no instance is under way at every kill, which would make it a dead letter.
+        if (number % 2 === 0) await eventually(() => assert.match(gateway.log(), /instance scored/), 90_000);
+        await gateway.stop('SIGKILL');
+        killed.gateway += 1;
+        gateway = await startGatewayProcess(settings);
+      }),
+      killAtRandom(18, SERVER_KILLS, [2000, 9000], async () => {
+        if (await killUnderWork(() => server.stop('SIGKILL'))) underWork.server += 1;
+        killed.server += 1;
         server = await serve();
-      }
-      if (kill % Math.floor(GATEWAY_KILLS / ARCHIVE_KILLS) === 1) {
-        await archive.kill();
+      }),
+      killAtRandom(19, ARCHIVE_KILLS, [2000, 9000], async () => {
+        if (await killUnderWork(() => archive.kill())) underWork.archive += 1;
+        killed.archive += 1;
         await archive.start();
-      }
-      gateway = await startGatewayProcess(settings);
-    }
-    await sending;
-    assert.ok(killsWhileSending >= 5, `only ${killsWhileSending} kills while instances came in`);
-    assert.equal(acknowledged.size, INSTANCES);
+      }),
+    ]).finally(() => {
+      isKilling = false;
+    });
+    const senders = Array.from({ length: SENDERS }, (_, sender) => send(sender));
+    await Promise.all([killing, sendByProgram(), ...senders]);
+    assert.deepEqual(killed, { gateway: GATEWAY_KILLS, server: SERVER_KILLS, archive: ARCHIVE_KILLS });
+    assert.ok(underWork.server > 0 && underWork.archive > 0, JSON.stringify(underWork));
+    const uids = [...acknowledged];
+    assert.ok(uids.length >= INSTANCES + BATCHES * BATCH, `only ${uids.length} instances`);
     const counts = async () => {
       const { lines } = await modality('status', '--config', settings, '--json');
       return lines[0]!['counts'];
     };
-    const expected = { received: 0, streaming: 0, scored: 0, delivered: INSTANCES, 'dead-letter': 0 };
+    const expected = { received: 0, streaming: 0, scored: 0, delivered: uids.length, 'dead-letter': 0 };
     for (let tries = 0; tries < 480; tries++) {
       if (JSON.stringify(await counts()) === JSON.stringify(expected)) break;
       await sleep(500);
     }
     await eventually(async () => assert.deepEqual(await counts(), expected));
-    assert.equal(readdirSync(join(folder, 'inbox/instances')).length, INSTANCES);
+    assert.equal(readdirSync(join(folder, 'inbox/instances')).length, uids.length);
     assert.deepEqual(readdirSync(join(folder, 'inbox/aside')), []);
-    const [first] = (await modality('show', '1.2.3.1', '--config', settings, '--json')).lines;
-    const [last] = (await modality('show', `1.2.3.${INSTANCES}`, '--config', settings, '--json')).lines;
+    const [first] = (await modality('show', uids[0]!, '--config', settings, '--json')).lines;
+    const [last] = (await modality('show', uids.at(-1)!, '--config', settings, '--json')).lines;
     const [frame] = (first!['result'] as InstanceResult).frames;
     const { model, modelHash, maxFalsePositiveRate, threshold } = frame!;
     for (const [modalityOfKind, kind] of [
