@@ -1,5 +1,4 @@
 """Attacks by calls, connections and messages without pause."""
-import socket
 import struct
 import time
 
@@ -7,8 +6,8 @@ import hpack
 
 import http2
 import wire
-from http2 import HEALTH, LIST, REFLECTION, STREAM, Connection, is_closed
-from peer import Peer, attack
+from http2 import HEALTH, LIST, REFLECTION, STREAM, Connection, frame, request
+from peer import Peer, attack, push
 
 
 @attack
@@ -64,39 +63,6 @@ def new_connections(peer: Peer):
         peer.count("connected")
         yield connected
         connected.close()
-
-
-def request(encoder: hpack.Encoder, stream: int, path: str) -> bytes:
-    """A HEADERS frame that begins a call."""
-    headers = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", path),
-        (":authority", "salad"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ]
-    return frame(1, 4, stream, encoder.encode(headers))
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">IBBI", len(payload) << 8 | kind, flags, 0, 0)[:5] + struct.pack(">I", stream) + payload
-
-
-def push(peer: Peer, sock: socket.socket, data: bytes) -> bool:
-    """Sends all bytes and drops the answers; False where the connection closes or the deadline passes before."""
-    sock.setblocking(False)
-    view = memoryview(data)
-    while len(view) > 0:
-        if peer.over or is_closed(sock):
-            return False
-        try:
-            view = view[sock.send(view) :]
-        except BlockingIOError:
-            time.sleep(0.001)
-        except OSError:
-            return False
-    return True
 
 
 @attack

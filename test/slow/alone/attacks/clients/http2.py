@@ -1,6 +1,7 @@
 """gRPC calls over the package h2, which lets the caller control every frame."""
 import select
 import socket
+import struct
 import time
 
 import h2.config
@@ -9,6 +10,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+import hpack
 
 STREAM = "/salad.v1.AnomalyScoring/StreamAcquisition"
 IMAGE = "/salad.v1.AnomalyScoring/ScoreImage"
@@ -176,3 +178,20 @@ def is_closed(sock: socket.socket) -> bool:
         return False
     except OSError:
         return True
+
+
+def request(encoder: hpack.Encoder, stream: int, path: str) -> bytes:
+    """A HEADERS frame that begins a call."""
+    headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "salad"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ]
+    return frame(1, 4, stream, encoder.encode(headers))
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return struct.pack(">IBBI", len(payload) << 8 | kind, flags, 0, 0)[:5] + struct.pack(">I", stream) + payload

@@ -1,10 +1,12 @@
 """Attacks that hold memory, calls or connections of the server."""
 import time
 
+import hpack
+
 import http2
 import wire
-from http2 import IMAGE, STREAM, WATCH, Connection, is_closed
-from peer import MIB, ZEROS, Peer, attack
+from http2 import IMAGE, STREAM, WATCH, Connection, frame, is_closed, request
+from peer import MIB, ZEROS, Peer, attack, push
 
 
 @attack

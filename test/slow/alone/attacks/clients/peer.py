@@ -1,9 +1,10 @@
 """An attacker: the address that it calls from, its time, its connections, and the attacks by name."""
 import functools
+import socket
 import time
 
 import http2
-from http2 import Connection
+from http2 import Connection, is_closed
 
 MIB = 1 << 20
 ZEROS = bytes(64 * MIB - 16)
@@ -53,3 +54,19 @@ def send_all(peer: Peer, path: str, data: bytes, count: int, encoding: str = "gz
         streams.append(stream)
         connection.send(stream, data, end=True, deadline=peer.deadline)
     connection.wait(streams, peer.deadline - time.monotonic())
+
+
+def push(peer: Peer, sock: socket.socket, data: bytes) -> bool:
+    """Sends all bytes and drops the answers; False where the connection closes or the deadline passes before."""
+    sock.setblocking(False)
+    view = memoryview(data)
+    while len(view) > 0:
+        if peer.over or is_closed(sock):
+            return False
+        try:
+            view = view[sock.send(view) :]
+        except BlockingIOError:
+            time.sleep(0.001)
+        except OSError:
+            return False
+    return True
