@@ -11,15 +11,13 @@ import { tileWorkload } from '../support/workload.js';
 import { PortClient } from './client.js';
 import type { InputForm } from './input-forms.js';
 import { startInstant } from './instant-server.js';
+import { inPairs, RUN_MS } from './pairs.js';
 import { threadTime } from './thread-time.js';
 
 /** Connections, half of them to each of two processes. */
 const CONNECTIONS = 4;
 /** Enough that a process finds work whenever it runs: with less the figure would be that of processes that wait. */
 const STREAMS_PER_CONNECTION = 8;
-/** Pairs of short runs: the speed of a shared machine changes from second to second. */
-const PAIRS = 40;
-const PAIR_RUN_MS = 500;
 const LOAD_STREAMS = 64;
 
 export interface TwoProcessesOptions {
@@ -42,21 +40,19 @@ async function measureCapacity({ form, cores, quick }: TwoProcessesOptions) {
   const [one, two] = await Promise.all([startInstant(cores), startInstant(cores, { processes: 2 })]);
   try {
     for (const server of [one, two]) await run(form, server, quick ? 500 : 6000);
-    const runs: { one: PortRun; two: PortRun }[] = [];
-    for (let pair = 0; pair < (quick ? 2 : PAIRS); pair++) {
-      runs.push({ one: await run(form, one, PAIR_RUN_MS), two: await run(form, two, PAIR_RUN_MS) });
-    }
-    const ratios = runs.map((each) => each.two.perBusySecond / each.one.perBusySecond);
+    const measure = (server: ServerProcess) => () => run(form, server, RUN_MS);
+    const runs = await inPairs(quick, measure(one), measure(two));
+    const ratios = runs.map((pair) => pair.other.perBusySecond / pair.one.perBusySecond);
     return {
       twoProcessesRatio: median(ratios),
       twoProcessesRatioRange: spread(ratios),
       twoProcessesRatioQuartiles: quartiles(ratios),
       /** CPU time of the busier of the two threads, of both: 0.5 where the images are spread evenly. */
-      busierShare: median(runs.map((each) => each.two.busiestShare)),
-      onePerBusySecond: median(runs.map((each) => each.one.perBusySecond)),
-      twoPerBusySecond: median(runs.map((each) => each.two.perBusySecond)),
+      busierShare: median(runs.map((pair) => pair.other.busiestShare)),
+      onePerBusySecond: median(runs.map((pair) => pair.one.perBusySecond)),
+      twoPerBusySecond: median(runs.map((pair) => pair.other.perBusySecond)),
       /** Clients and servers share the machine: with few cores this is a ratio of the machine, not of the ports. */
-      imagesPerSecondRatio: median(runs.map((each) => each.two.perSecond / each.one.perSecond)),
+      imagesPerSecondRatio: median(runs.map((pair) => pair.other.perSecond / pair.one.perSecond)),
     };
   } finally {
     await Promise.all([one.stop(), two.stop()]);

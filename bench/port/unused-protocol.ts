@@ -4,12 +4,10 @@ import type { ServerProcess } from '../support/server-process.js';
 import { PortClient } from './client.js';
 import type { InputForm } from './input-forms.js';
 import { startInstant } from './instant-server.js';
+import { inPairs, RUN_MS } from './pairs.js';
 import { threadTime } from './thread-time.js';
 
 const STREAMS = 8;
-/** Pairs of short runs: the speed of a shared machine changes from second to second. */
-const PAIRS = 40;
-const RUN_MS = 500;
 
 export interface UnusedProtocolOptions {
   readonly form: InputForm;
@@ -32,14 +30,9 @@ export async function measureUnusedProtocol(options: UnusedProtocolOptions) {
   const [having, lacking] = await Promise.all([start(true), start(false)]);
   try {
     for (const server of [having, lacking]) await run(form, server, quick ? 500 : 6000);
-    const pairs: { having: Run; lacking: Run }[] = [];
-    for (let pair = 0; pair < (quick ? 2 : PAIRS); pair++) {
-      // Each is first in every second pair: a machine that becomes slower or faster favours neither.
-      const first = await run(form, pair % 2 === 0 ? having : lacking, RUN_MS);
-      const second = await run(form, pair % 2 === 0 ? lacking : having, RUN_MS);
-      pairs.push(pair % 2 === 0 ? { having: first, lacking: second } : { having: second, lacking: first });
-    }
-    const ratios = (figure: keyof Run) => pairs.map((pair) => pair.having[figure] / pair.lacking[figure]);
+    const measure = (server: ServerProcess) => () => run(form, server, RUN_MS);
+    const pairs = await inPairs(quick, measure(having), measure(lacking));
+    const ratios = (figure: keyof Run) => pairs.map((pair) => pair.one[figure] / pair.other[figure]);
     return {
       streams: STREAMS,
       imagesPerSecondRatio: median(ratios('imagesPerSecond')),
@@ -48,8 +41,8 @@ export async function measureUnusedProtocol(options: UnusedProtocolOptions) {
       p99RatioQuartiles: quartiles(ratios('p99Ms')),
       portMsRatio: median(ratios('portMs')),
       portMsRatioQuartiles: quartiles(ratios('portMs')),
-      imagesPerSecond: median(pairs.map((pair) => pair.having.imagesPerSecond)),
-      p99Ms: median(pairs.map((pair) => pair.having.p99Ms)),
+      imagesPerSecond: median(pairs.map((pair) => pair.one.imagesPerSecond)),
+      p99Ms: median(pairs.map((pair) => pair.one.p99Ms)),
     };
   } finally {
     await Promise.all([having.stop(), lacking.stop()]);

@@ -5,9 +5,8 @@ import { drawText, GLYPH, textWidth } from '../../../../src/imaging/map/glyphs.j
 import { legendBelow } from '../../../../src/imaging/map/legend.js';
 import { overlayRgb } from '../../../../src/imaging/map/map-drawing.js';
 import { drawPicture } from '../../../../src/imaging/map/picture.js';
-import { checkBuffers } from '../memory/collector.js';
 import type { FrameMap } from '../scoring/frame-map.js';
-import { ROWS_PER_PART } from '../scoring/score-instance.js';
+import { partsOf } from '../scoring/frame-parts.js';
 
 const NOTE = 'research use, not for diagnosis';
 const MARGIN = 3;
@@ -34,13 +33,9 @@ export async function pictureWithMap(frame: DicomFrameParts, map: FrameMap): Pro
   return noteAbove(legendBelow(rgb, shape, map.scale));
 }
 
-/** Of a mammogram this process holds a part at a time, half a megabyte, instead of 27 MB. */
-async function reduced({ format, rows }: DicomFrameParts, shape: MapShape): Promise<Uint8Array> {
-  const picture = drawPicture(format, shape);
-  for (let start = 0; start < format.rows; start += ROWS_PER_PART) {
-    picture.push(await rows(start, Math.min(format.rows, start + ROWS_PER_PART)));
-    checkBuffers();
-  }
+async function reduced(frame: DicomFrameParts, shape: MapShape): Promise<Uint8Array> {
+  const picture = drawPicture(frame.format, shape);
+  for await (const { samples } of partsOf(frame)) picture.push(samples);
   return picture.finish();
 }
 

@@ -14,15 +14,13 @@ import {
   WarningKind,
 } from '../../../typescript/src/index.js';
 import type { Instance, StoredMap } from '../inbox/instance.js';
-import { checkBuffers } from '../memory/collector.js';
 import { storedMapOf } from './frame-map.js';
+import { partsOf } from './frame-parts.js';
 import type { Targets } from './targets.js';
 
 /** As of the server's largest image. */
 export const PIXELS_MAX = 2 ** 27;
 const ROWS_PER_MESSAGE = 16;
-/** Asked of the decoder process at a time: half a megabyte of a mammogram. */
-export const ROWS_PER_PART = 64;
 
 export interface ScoringTask {
   readonly decoder: DicomDecoder;
@@ -147,17 +145,14 @@ function scoreFrame(
   );
 }
 
-async function* rowChunks({ format, rows }: DicomFrameParts): AsyncGenerator<PixelChunk, void, undefined> {
-  const rowBytes = (format.columns * format.bitsAllocated) / 8;
-  for (let start = 0; start < format.rows; start += ROWS_PER_PART) {
-    const end = Math.min(format.rows, start + ROWS_PER_PART);
-    const part = await rows(start, end);
-    checkBuffers();
-    for (let firstRow = start; firstRow < end; firstRow += ROWS_PER_MESSAGE) {
-      const at = (firstRow - start) * rowBytes;
+async function* rowChunks(frame: DicomFrameParts): AsyncGenerator<PixelChunk, void, undefined> {
+  const rowBytes = (frame.format.columns * frame.format.bitsAllocated) / 8;
+  for await (const part of partsOf(frame)) {
+    for (let { firstRow } = part; firstRow < part.endRow; firstRow += ROWS_PER_MESSAGE) {
+      const at = (firstRow - part.firstRow) * rowBytes;
       yield {
         type: 'rows',
-        rows: { firstRow, samples: part.subarray(at, at + ROWS_PER_MESSAGE * rowBytes) },
+        rows: { firstRow, samples: part.samples.subarray(at, at + ROWS_PER_MESSAGE * rowBytes) },
       };
     }
   }

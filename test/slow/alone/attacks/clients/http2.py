@@ -97,12 +97,7 @@ class Connection:
             raise ConnectionError("the connection is closed")
         stream = self.h2.get_next_available_stream_id()
         headers = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":path", path),
-            (":authority", "salad"),
-            ("content-type", "application/grpc"),
-            ("te", "trailers"),
+            *headers_of(path),
             ("grpc-encoding", encoding),
             *((name.replace("_", "-"), value) for name, value in more.items()),
         ]
@@ -182,7 +177,11 @@ def is_closed(sock: socket.socket) -> bool:
 
 def request(encoder: hpack.Encoder, stream: int, path: str) -> bytes:
     """A HEADERS frame that begins a call."""
-    headers = [
+    return frame(1, 4, stream, encoder.encode(headers_of(path)))
+
+
+def headers_of(path: str) -> list[tuple[str, str]]:
+    return [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
@@ -190,7 +189,6 @@ def request(encoder: hpack.Encoder, stream: int, path: str) -> bytes:
         ("content-type", "application/grpc"),
         ("te", "trailers"),
     ]
-    return frame(1, 4, stream, encoder.encode(headers))
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
