@@ -176,16 +176,22 @@ async function runOnce(step) {
   });
   running.add(child);
   let tail = '';
+  // Failed tests, which the reporter of mocha names at the end of a run; a step may have several runs.
+  const failedTests = [];
   // The output of a background step, printed as a whole at its end.
   let buffered = '';
   for (const [from, to] of [
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ]) {
+    let partOfLine = '';
     from.on('data', (chunk) => {
       if (step.background) buffered += chunk;
       else to.write(chunk);
       tail = (tail + chunk).slice(-4096);
+      const lines = (partOfLine + chunk).split('\n');
+      partOfLine = lines.pop();
+      failedTests.push(...lines.filter((line) => /^mocha: (FAILED|TRIED AGAIN)/.test(line)));
     });
   }
   if (step.background && child.pid !== undefined) setPriority(child.pid, 15);
@@ -211,7 +217,8 @@ async function runOnce(step) {
   child.stderr.destroy();
   if (step.background) console.log(`${title}\n${buffered}`);
   const lines = tail.split('\n').filter((line) => line.trim() !== '');
-  return { status, lastLines: lines.slice(-12) };
+  const lastLines = lines.slice(-12);
+  return { status, lastLines: [...failedTests.filter((line) => !lastLines.includes(line)), ...lastLines] };
 }
 
 /** Ends a step and all processes that it started. */
