@@ -27,6 +27,9 @@ const SLOW = currentMajor === 22 ? 20 : 22;
 /** Time limit of a step: a step that never ends would hide the results of all others. */
 const MINUTES = 20;
 
+/** Compiled JavaScript of Node 22 and later, which saves a quarter of a second of every process that a test starts. */
+const compileCache = join(root, '.cache/compiled');
+
 /** Folder for the raw coverage data of the fast suite, which the step `coverage` reads. */
 const coverageData = join(root, 'coverage/tmp');
 
@@ -159,7 +162,11 @@ async function perform(step) {
 function environmentOf({ node: major, env = {} }) {
   const all = { CI: 'true', NO_COLOR: '1', ...process.env, ...env };
   if (major === undefined) return all;
-  return { ...all, PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}` };
+  return {
+    ...all,
+    NODE_COMPILE_CACHE: compileCache,
+    PATH: `${dirname(otherNode(major))}${delimiter}${process.env.PATH}`,
+  };
 }
 
 /** Runs a step, shows its output, and returns its last lines, because a long log of CI may be truncated. */

@@ -16,13 +16,19 @@ export const NAMES = Object.keys(SYNTAXES) as Name[];
 
 export type Files = Readonly<Record<Name, string>>;
 
-/** One file per transfer syntax, all of the same phantom. */
+/** Most rows and columns of a phantom. */
+const PHANTOM_MAX = 4096;
+
+/** One file per transfer syntax, all of the same phantom, whose first rows come again below it if it has too few. */
 export async function writeFiles(folder: string, [rows, columns]: readonly [number, number]): Promise<Files> {
   await mkdir(folder, { recursive: true });
-  const { samples } = makePhantom({ seed: 3, size: rows });
+  const size = Math.min(PHANTOM_MAX, rows);
+  const { samples } = makePhantom({ seed: 3, size });
   const cells = new Uint16Array(rows * columns);
-  for (let row = 0; row < rows; row++)
-    cells.set(samples.subarray(row * rows, row * rows + columns), row * columns);
+  for (let row = 0; row < rows; row++) {
+    const from = (row % size) * size;
+    cells.set(samples.subarray(from, from + columns), row * columns);
+  }
   const elements = {
     ...{ '00080016 UI': DX, '00080018 UI': '1.2.3', '0020000D UI': '1.2.4', '0020000E UI': '1.2.5' },
     // storescu replaces these together with the UIDs.

@@ -8,6 +8,10 @@ import { MemoryWatch, startGateway, startOrthanc, storescu } from './programs.js
 /** What is drawn of each mammogram, from its anomaly map. */
 const BESIDES_REPORT = ['segmentation', 'secondaryCapture'];
 
+export interface MemoryFigures extends ReturnType<MemoryWatch['end']> {
+  readonly waitingWhenAllWereSent: number;
+}
+
 /** Peaks from the start until the archive has all reports, segmentations and pictures. */
 export async function measureMemory(
   folder: string,
@@ -15,7 +19,7 @@ export async function measureMemory(
   file: string,
   name: Name,
   queued: number,
-): Promise<Readonly<Record<string, number>>> {
+): Promise<MemoryFigures> {
   const archive = await startOrthanc(join(folder, 'archive'));
   const destinations = [{ name: 'archive', url: archive.dicomWeb, besidesReport: BESIDES_REPORT }];
   const gateway = await startGateway(folder, { ...settings, destinations });

@@ -154,18 +154,21 @@ export async function startOrthanc(folder: string): Promise<Archive> {
 
 /** Most resident memory that processes had, in MiB: those of the gateway, and of its largest child at any time. */
 export class MemoryWatch {
+  private readonly loadedMiB: number;
   private gatewayMiB = 0;
   private decoderMiB = 0;
   private readonly timer: NodeJS.Timeout;
 
   constructor(private readonly pid: number) {
+    this.loadedMiB = peakMiB(pid);
     this.timer = setInterval(() => this.read(), 20);
   }
 
-  end(): { readonly gateway: number; readonly decoder: number } {
+  /** @returns peaks of the gateway until the watch began, of the gateway and of a decoder process, in MiB */
+  end(): { readonly gatewayLoaded: number; readonly gateway: number; readonly decoder: number } {
     this.read();
     clearInterval(this.timer);
-    return { gateway: this.gatewayMiB, decoder: this.decoderMiB };
+    return { gatewayLoaded: this.loadedMiB, gateway: this.gatewayMiB, decoder: this.decoderMiB };
   }
 
   private read(): void {

@@ -1,65 +1,44 @@
-/** Peak memory of the gateway process while mammograms arrive and are scored. */
+/** Peak memory of the gateway process while mammograms arrive, and are scored, drawn and delivered. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
-import { needs, runProgram } from '../../support/dicom/dicom-programs.js';
-import {
-  type GatewayProcess,
-  startGatewayProcess,
-  writeSettings,
-} from '../../support/dicom/gateway-program.js';
-import { DX_CLASS } from '../../support/dicom/raw-dicom.js';
-import { eventually } from '../../support/eventually.js';
-import { highestRssBytes, rssBytes } from '../../support/measurements/process-memory.js';
+import { writeFiles } from '../../../bench/modality/files.js';
+import { measureMemory } from '../../../bench/modality/memory.js';
+import { shippedModels } from '../../../src/util/package-root.js';
+import { needs } from '../../support/dicom/dicom-programs.js';
 import { type ServeProcess, startServe } from '../../support/programs/salad.js';
-import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
-const [ROWS, COLUMNS] = [4096, 3328];
-/** 27 MB each. */
-const INSTANCES = 8;
-/** Above the loaded program, which takes about 100 MiB. */
-const GROWTH_MIB_MAX = 55;
+/** Of 12 bits: 42 MB each. */
+const [ROWS, COLUMNS] = [5120, 4096];
+const INSTANCES = 6;
+/** Above the loaded program: two frames would not fit. */
+const GROWTH_MIB_MAX = 85;
+/** A decoder process, with a frame of 42 MB. */
+const DECODER_MIB_MAX = 320;
 
 describe('memory of the gateway', function () {
-  this.timeout(180_000);
+  this.timeout(240_000);
   let folder: string;
-  let models: ModelsFolder;
   let server: ServeProcess;
-  let gateway: GatewayProcess;
 
   before(async function () {
-    await needs(this, 'storescu');
+    await needs(this, 'storescu', 'Orthanc');
     folder = mkdtempSync(join(tmpdir(), 'salad-gateway-memory-'));
-    models = await smallModels();
-    server = await startServe('--models', models.path, '--engine', 'onnx');
-    const settings = { server: { targets: [server.address], model: 'small' } };
-    gateway = await startGatewayProcess(writeSettings(folder, settings));
+    server = await startServe('--models', shippedModels(), '--engine', 'onnx');
   });
   after(async () => {
-    await gateway?.stop('SIGKILL');
     await server?.stop('SIGKILL');
-    await models?.remove();
     if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
-  it(`grows by at most ${GROWTH_MIB_MAX} MiB while it receives and sends mammograms of 27 MB`, async () => {
-    const pid = gateway.process.pid!;
-    const loadedBytes = rssBytes(pid);
-    const path = join(folder, 'mammogram.dcm');
-    const image = { rows: ROWS, columns: COLUMNS, cells: testCells(ROWS, COLUMNS, 12), bitsStored: 12 };
-    const uids = { '00080018 UI': '1.2.3', '0020000D UI': '1.2.4', '0020000E UI': '1.2.5' };
-    const replaced = { '00100010 PN': 'A', '00100020 LO': '1', '00200010 SH': '1', '00200011 IS': '1' };
-    const elements = { '00080016 UI': DX_CLASS, ...uids, ...replaced, '00200013 IS': '1' };
-    writeFileSync(path, await dicomFile({ ...image, syntax: 'explicit', elements }));
-    const called = ['-aet', 'DX1', '-aec', 'SALAD', '-xe', '+II', '--repeat', String(INSTANCES)];
-    const { code, output } = await runProgram('storescu', ...called, '127.0.0.1', String(gateway.port), path);
-    assert.equal(code, 0, output);
-    const scored = () => gateway.log().split('"instance scored"').length - 1;
-    await eventually(() => assert.equal(scored(), INSTANCES), 120_000);
-    const growthMib = (highestRssBytes(pid) - loadedBytes) / 2 ** 20;
-    assert.ok(growthMib < GROWTH_MIB_MAX, `${growthMib.toFixed(0)} MiB`);
+  it(`grows by at most ${GROWTH_MIB_MAX} MiB while mammograms of 42 MB arrive, are scored and their results delivered`, async () => {
+    const { raw } = await writeFiles(join(folder, 'files'), [ROWS, COLUMNS]);
+    const settings = { server: { targets: [server.address], model: 'phantom' } };
+    const memory = await measureMemory(join(folder, 'gateway'), settings, raw, 'raw', INSTANCES);
+    console.log(`      ${JSON.stringify(memory)}`);
+    assert.ok(memory.gateway - memory.gatewayLoaded < GROWTH_MIB_MAX, `${memory.gateway.toFixed(0)} MiB`);
+    assert.ok(memory.decoder <= DECODER_MIB_MAX, `${memory.decoder.toFixed(0)} MiB`);
   });
 });
