@@ -112,7 +112,10 @@ describe('salad evaluate', function () {
     assert.ok(result.localAuroc > 0.5);
     // One box is the whole image, of which the region around the top patch is a half; the other is a corner outside.
     const { pointingByChance, ...shares } = result.localisation!;
-    assert.deepEqual(shares, { boxImages: 2, pointing: 0.5, touch: 0.5, iou10: 0.5, iou25: 0.5 });
+    assert.deepEqual(shares, {
+      ...{ boxImages: 2, pointing: 0.5, pointingByFixedPlace: 0 },
+      ...{ touch: 0.5, iou10: 0.5, iou25: 0.5 },
+    });
     assert.ok(Math.abs(pointingByChance! - (1 + 1 / SIZE ** 2) / 2) < 1e-9);
     assert.deepEqual(result.classes['effusion']!.localisation, result.localisation);
     assert.equal(result.classes['other, "odd"']!.localisation, undefined);

@@ -59,8 +59,8 @@ const HELP = helpText(
   [
     'Lesion masks in DATA/masks/<class>/<file> (or DATA/masks/<file>) add patch AUROC and pointing hits. Boxes ' +
       'in boxes.tsv (columns path, x, y, w, h in pixels; in DATA or the folder above) add the share of images ' +
-      'whose top patch is in a box. Images that the model was trained or calibrated on are left out of all ' +
-      'figures and reported.',
+      'whose top patch has its centre in a box, beside that of a random point and of one fixed place for all ' +
+      'images. Images that the model was trained or calibrated on are left out of all figures and reported.',
     '--half splits the images by a hash of the patient, always in the same way: choose settings on one part ' +
       'and report the figures of the other. Each use of the report part is logged before the first image is ' +
       'scored. Without --half the use is logged if the log file already exists.',

@@ -13,6 +13,8 @@ import { readDataTable } from '../data/table.js';
 
 const COLUMNS = { path: ['path', 'file'], x: ['x'], y: ['y'], w: ['w', 'width'], h: ['h', 'height'] };
 const LABELLED = { ...COLUMNS, label: ['label', 'finding'] };
+/** Places down and across an image that are compared with its boxes. */
+const PLACES = 32;
 /** A hand-drawn box may extend beyond its image by this fraction of the image's side. */
 const OVERHANG_MAX = 0.02;
 
@@ -23,6 +25,12 @@ export interface BoxFigures {
   readonly pointing: number;
   /** Mean share of the pixels that are in a box: the value of `pointing` for a random point. */
   readonly pointingByChance: number;
+  /**
+   * Share of the images in which one fixed place lies in a box: for each image the place, relative to its sides, that most
+   * other images have in a box. Disease is more frequent in some places, so that a point that ignores the image may beat
+   * the top patch.
+   */
+  readonly pointingByFixedPlace: number;
   /** Share whose region around the top patch (src/scoring/region.ts) overlaps a box. */
   readonly touch: number;
   /** Share whose region has an intersection over union with a box of at least 0.1, and of at least 0.25. */
@@ -141,6 +149,20 @@ function coveredShare(boxes: readonly Box[], rows: number, columns: number): num
   return covered / (rows * columns);
 }
 
+/** For each of PLACES x PLACES places, row by row: whether it is in one of the boxes. */
+function placesIn(boxes: readonly Box[], rows: number, columns: number): readonly boolean[] {
+  return Array.from({ length: PLACES ** 2 }, (_, place) => {
+    const y = ((Math.floor(place / PLACES) + 0.5) / PLACES) * rows;
+    const x = (((place % PLACES) + 0.5) / PLACES) * columns;
+    return boxes.some(contains(y, x));
+  });
+}
+
+const contains =
+  (y: number, x: number) =>
+  ({ top, bottom, left, right }: Box): boolean =>
+    y >= top && y < bottom && x >= left && x < right;
+
 /** How the top patch of an image and its boxes overlap. */
 export interface BoxHit {
   /** The centre of the patch is in a box. */
@@ -151,6 +173,8 @@ export interface BoxHit {
   readonly iou: number;
   /** Share of the image's pixels that are in a box. */
   readonly covered: number;
+  /** For each place of a grid over the image: whether it is in a box. */
+  readonly places: readonly boolean[];
 }
 
 /**
@@ -167,11 +191,23 @@ export function boxHit(
   const y = (top.top + top.bottom) / 2;
   const x = (top.left + top.right) / 2;
   return {
-    pointing: boxes.some((box) => y >= box.top && y < box.bottom && x >= box.left && x < box.right),
+    pointing: boxes.some(contains(y, x)),
     touch: boxes.some((box) => area(intersection(region, box)) > 0),
     iou: Math.max(...boxes.map((box) => intersectionOverUnion(region, box))),
     covered: coveredShare(boxes, rows, columns),
+    places: placesIn(boxes, rows, columns),
   };
+}
+
+/** Share of the images for which the most frequent place of the others is in a box. */
+function fixedPlaceShare(hits: readonly BoxHit[]): number {
+  const counts = hits[0]!.places.map((_, place) => hits.filter(({ places }) => places[place]).length);
+  const found = hits.filter(({ places }) => {
+    const others = counts.map((count, place) => count - Number(places[place]));
+    const most = Math.max(...others);
+    return most > 0 && places[others.indexOf(most)];
+  });
+  return found.length / hits.length;
 }
 
 /** Computes shares over all images with a box; undefined for no image. */
@@ -182,6 +218,7 @@ export function boxFigures(hits: readonly BoxHit[]): BoxFigures | undefined {
     boxImages: hits.length,
     pointing: share(({ pointing }) => pointing),
     pointingByChance: hits.reduce((sum, { covered }) => sum + covered, 0) / hits.length,
+    pointingByFixedPlace: fixedPlaceShare(hits),
     touch: share(({ touch }) => touch),
     iou10: share(({ iou }) => iou >= 0.1),
     iou25: share(({ iou }) => iou >= 0.25),

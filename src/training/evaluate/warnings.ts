@@ -1,6 +1,6 @@
 /**
  * Warnings of an evaluation: false-positive rates above the nominal rate, one-number baselines that separate as well as
- * the model, and classes that are too small.
+ * the model, a fixed place that points better than the top patch, and classes that are too small.
  */
 
 import { BASELINES, type Baseline } from './baselines.js';
@@ -23,6 +23,15 @@ function baselineWarnings(label: string, { auroc, floors }: ClassFigures): reado
     (baseline) =>
       `${label}: ${BASELINE_NAMES[baseline]} alone reaches an AUROC of ${floors[baseline].toFixed(3)}, the model ${auroc.toFixed(3)}`,
   );
+}
+
+function placeWarnings(label: string, { localisation }: ClassFigures): readonly string[] {
+  const { pointing, pointingByFixedPlace: fixed } = localisation ?? {};
+  if (pointing === undefined || fixed === undefined || fixed <= pointing) return [];
+  return [
+    `${label}: one place, the same in all images, lies in a box for ${percent(fixed)} of them, the centre of the top patch ` +
+      `for ${percent(pointing)}`,
+  ];
 }
 
 function rateWarnings({ count, falsePositiveRate, falsePositiveRateCi95 }: NormalFigures): readonly string[] {
@@ -52,7 +61,10 @@ export function evaluationWarnings(
   ];
   return [
     ...rateWarnings(normal),
-    ...groups.flatMap(([label, figures]) => baselineWarnings(label, figures)),
+    ...groups.flatMap(([label, figures]) => [
+      ...baselineWarnings(label, figures),
+      ...placeWarnings(label, figures),
+    ]),
     ...sizes
       .filter(([, { patients }]) => patients < RELIABLE_PATIENTS_MIN)
       .map(

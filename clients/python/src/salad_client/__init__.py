@@ -22,23 +22,19 @@ from .enums import (
     WarningKind,
 )
 from .header import Auto, Header, ImageFormat, Lut, ScoringOptions, Voi, Window
+from .model import Calibration, Geometry, Model, ModelIdentity, Quantile
 from .results import (
     Accepted,
     AffineTransform,
     Aggregate,
     AnomalyMap,
-    Calibration,
     ColourStop,
     Coverage,
     Event,
-    Geometry,
-    Model,
-    ModelIdentity,
     NearestPrototype,
     Patch,
     Patches,
     Placement,
-    Quantile,
     Result,
     SourceBox,
     SourcePoint,

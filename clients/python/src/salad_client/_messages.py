@@ -12,23 +12,19 @@ from ._gen.salad.v1 import model_registry_pb2 as registry_pb2
 from ._gen.salad.v1 import types_pb2
 from .enums import AnomalyMapFormat, Decision, WarningKind
 from .header import Auto, Header, ImageFormat, Lut, ScoringOptions, Voi, Window
+from .model import Calibration, Geometry, Model, ModelIdentity, Quantile
 from .results import (
     Accepted,
     AffineTransform,
     Aggregate,
     AnomalyMap,
-    Calibration,
     ColourStop,
     Coverage,
     Event,
-    Geometry,
-    Model,
-    ModelIdentity,
     NearestPrototype,
     Patch,
     Patches,
     Placement,
-    Quantile,
     SourceBox,
     SourcePoint,
     Timings,

@@ -20,7 +20,8 @@ from ._image import Collector, Image, ScoreArguments, Wanted, job_of
 from ._messages import event_of, model_of
 from ._retry import Attempts, Retry, RetryNotice
 from .header import Header
-from .results import Accepted, Event, Model, Result
+from .model import Model
+from .results import Accepted, Event, Result
 from .source import AsyncPixelSource, is_replayable
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from ._messages import event_of, model_of
 from ._retry import Attempts, Retry, RetryNotice
 from ._sending import Sending
 from .header import Header
-from .results import Accepted, Event, Model, Result
+from .model import Model
+from .results import Accepted, Event, Result
 from .source import PixelSource, is_replayable
 
 if TYPE_CHECKING:

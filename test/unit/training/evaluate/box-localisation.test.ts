@@ -68,7 +68,11 @@ describe('boxes drawn by radiologists', () => {
   it('are compared with a patch by its centre, by contact and by intersection over union', () => {
     const boxes = [box(10, 10, 30, 30), box(60, 60, 80, 80)];
     // Shifted by half a side: the intersection is 10 x 20, the union 20 x 30 pixels.
-    assert.deepEqual(boxHit(box(20, 10, 40, 30), box(20, 10, 40, 30), boxes, SIZE), {
+    const { places, ...hit } = boxHit(box(20, 10, 40, 30), box(20, 10, 40, 30), boxes, SIZE);
+    // Places lie 100 / 32 pixels from each other: 7 x 7 are in each box.
+    assert.equal(places.filter(Boolean).length, 98);
+    assert.ok(places[32 * 3 + 3] && !places[0]);
+    assert.deepEqual(hit, {
       pointing: false,
       touch: true,
       iou: 1 / 3,
@@ -81,13 +85,33 @@ describe('boxes drawn by radiologists', () => {
   });
 
   it('give shares over the images with a box', () => {
-    const hit = (iou: number, pointing: boolean) => ({ iou, pointing, touch: iou > 0, covered: 0.1 });
+    const hit = (iou: number, pointing: boolean) => ({
+      ...{ iou, pointing, touch: iou > 0, covered: 0.1 },
+      places: [false],
+    });
     const figures = boxFigures([hit(0, false), hit(0.1, true), hit(0.25, true), hit(0.05, false)]);
     assert.deepEqual(
       { ...figures, pointingByChance: undefined },
-      { boxImages: 4, pointing: 0.5, pointingByChance: undefined, touch: 0.75, iou10: 0.5, iou25: 0.25 },
+      {
+        ...{ boxImages: 4, pointing: 0.5, pointingByChance: undefined, pointingByFixedPlace: 0 },
+        ...{ touch: 0.75, iou10: 0.5, iou25: 0.25 },
+      },
     );
     assert.ok(Math.abs(figures!.pointingByChance - 0.1) < 1e-12);
     assert.equal(boxFigures([]), undefined);
+  });
+
+  it('are compared with a place that is the same in all images and chosen on the others', () => {
+    const hit = (...places: boolean[]) => ({
+      ...{ iou: 0, pointing: false, touch: false, covered: 0.1 },
+      places,
+    });
+    const [first, second, both] = [hit(true, false), hit(false, true), hit(true, true)];
+    const share = (hits: readonly (typeof first)[]) => boxFigures(hits)!.pointingByFixedPlace;
+    assert.equal(share([first, first, first, second]), 0.75);
+    // Without itself, each has only the place of the other.
+    assert.equal(share([first, second]), 0);
+    assert.equal(share([first, both]), 1);
+    assert.equal(share([first]), 0);
   });
 });
