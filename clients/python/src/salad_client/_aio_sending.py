@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Optional
 
+import grpc
 import numpy as np
 
-from ._aio_writer import write
-from ._requests import Requests, chunks_of_array, header_request
+from ._pixels import rows_of
+from ._requests import Requests, header_request
 from .header import Header
 from .results import Accepted
 from .source import AsyncPixelSource, Chunk
@@ -69,7 +70,7 @@ class AsyncSending:
     async def _chunks(self) -> AsyncIterator[Chunk]:
         source: Any = self._source
         if isinstance(source, np.ndarray):
-            source = chunks_of_array(source)
+            source = rows_of(source)
         elif callable(source):
             source = source(await self._accepted)
         if hasattr(source, "__aiter__"):
@@ -95,3 +96,28 @@ async def _close(iterator: Any, name: str) -> None:
     answer = close()
     if answer is not None:
         await answer
+
+
+async def write(call: Any, message: bytes) -> bool:
+    """Waits until the call accepts the message; False where the call has ended: its status has the reason.
+
+    ``call.write`` would replace the status that ended the call by INTERNAL (https://github.com/grpc/grpc/issues/36066); the
+    call beneath it does not.
+    """
+    if call.done():
+        return False
+    try:
+        await call.wait_for_connection()
+        await call._cython_call.send_serialized_message(message)
+    except asyncio.CancelledError:
+        # The call was cancelled, not this task, where the task has no request to cancel.
+        if call.cancelled():
+            return False
+        raise
+    except grpc.RpcError:
+        return False
+    except Exception as error:
+        if type(error).__module__.startswith("grpc"):
+            return False
+        raise
+    return True

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .results import Accepted, Geometry, Placement
+from .model import Geometry
+from .results import Accepted, Placement
 from .source import Rows, Tile, Tiles
 
 Array = npt.NDArray[Any]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import crc32c as _crc32c
 import numpy as np
 
 from ._gen.salad.v1 import anomaly_scoring_pb2 as pb
 from ._gen.salad.v1 import types_pb2
 from ._messages import header_message
-from ._pixels import Array, rows_of, sendable
+from ._pixels import sendable
 from .header import Header
 from .source import Chunk, Rows, Tiles
 
@@ -49,8 +47,3 @@ class Requests:
 
     def _add(self, samples: bytes) -> None:
         self._checksum = _crc32c.crc32c(samples, self._checksum)
-
-
-def chunks_of_array(array: Array) -> Iterator[Chunk]:
-    """An array as source: whole rows."""
-    yield from rows_of(array)

@@ -10,7 +10,8 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from ._gen.salad.v1 import anomaly_scoring_pb2 as pb
-from ._requests import Requests, chunks_of_array, header_request
+from ._pixels import rows_of
+from ._requests import Requests, header_request
 from .header import Header
 from .results import Accepted
 from .source import Chunk, PixelSource
@@ -86,7 +87,7 @@ class Sending:
     def _open(self) -> Optional[Iterator[Chunk]]:
         source = self._source
         if isinstance(source, np.ndarray):
-            return chunks_of_array(source)
+            return rows_of(source)
         if not callable(source):
             return iter(source)
         accepted = self._accepted.get()
