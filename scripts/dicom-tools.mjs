@@ -1,11 +1,12 @@
-// `node scripts/dicom-tools.mjs`: installs Debian's DICOM programs (DCMTK, dicom3tools, Orthanc) and strace if this machine has none.
-// test/slow/modality sends to the gateway with them.
+// `node scripts/dicom-tools.mjs`: installs Debian's DICOM programs (DCMTK, dicom3tools, Orthanc), strace and faketime
+// where this machine has none. test/slow/modality uses them.
 import { execFileSync, spawnSync } from 'node:child_process';
 
 const PACKAGES = {
   storescu: ['dcmtk'],
   dciodvfy: ['dicom3tools'],
   strace: ['strace'],
+  faketime: ['faketime'],
   Orthanc: ['orthanc', 'orthanc-dicomweb'],
 };
 
