@@ -57,6 +57,8 @@ export async function startGateway(folder: string, settings: object): Promise<Ga
   const main = join(packageRoot(), 'dist/clients/modality/src/main.js');
   const child = spawn(process.execPath, [main, 'serve', '--config', file, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    // As the unit of systemd and the image set it.
+    env: { ...process.env, MALLOC_ARENA_MAX: '2' },
   });
   let [scored, delivered, lastLines] = [0, 0, ''];
   createInterface({ input: child.stderr }).on('line', (line) => {

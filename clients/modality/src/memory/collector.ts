@@ -8,7 +8,7 @@ import { runInNewContext } from 'node:vm';
 /** Buffers since the last collection, in bytes. */
 const GROWTH_BYTES = 3 * 1024 * 1024;
 /** Buffers since the last full collection that collections of the young generation left, in bytes. */
-const LEFT_BYTES = 2 * GROWTH_BYTES;
+const LEFT_BYTES = 3 * GROWTH_BYTES;
 const INTERVAL_MS = 25;
 
 let check = () => {};
