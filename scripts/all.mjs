@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { setTimeout as after } from 'node:timers/promises';
 import { otherNode } from './other-node.mjs';
 import { build, install, root } from './prepare.mjs';
@@ -191,14 +192,13 @@ async function runOnce(step) {
     [child.stdout, process.stdout],
     [child.stderr, process.stderr],
   ]) {
-    let partOfLine = '';
     from.on('data', (chunk) => {
       if (step.background) buffered += chunk;
       else to.write(chunk);
       tail = (tail + chunk).slice(-4096);
-      const lines = (partOfLine + chunk).split('\n');
-      partOfLine = lines.pop();
-      failedTests.push(...lines.filter((line) => /^mocha: (FAILED|TRIED AGAIN)/.test(line)));
+    });
+    createInterface({ input: from }).on('line', (line) => {
+      if (/^mocha: (FAILED|TRIED AGAIN)/.test(line)) failedTests.push(line);
     });
   }
   if (step.background && child.pid !== undefined) setPriority(child.pid, 15);

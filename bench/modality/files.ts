@@ -1,7 +1,7 @@
 /** The DICOM files that the suite `modality` sends. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makePhantom } from '../../src/phantom/phantom.js';
+import { makePhantom, PHANTOM_SIZE_MAX } from '../../src/phantom/phantom.js';
 import { dicomFile, type SyntaxName } from '../support/dicom-file.js';
 
 const DX = '1.2.840.10008.5.1.4.1.1.1.1';
@@ -16,13 +16,10 @@ export const NAMES = Object.keys(SYNTAXES) as Name[];
 
 export type Files = Readonly<Record<Name, string>>;
 
-/** Most rows and columns of a phantom. */
-const PHANTOM_MAX = 4096;
-
 /** One file per transfer syntax, all of the same phantom, whose first rows come again below it if it has too few. */
 export async function writeFiles(folder: string, [rows, columns]: readonly [number, number]): Promise<Files> {
   await mkdir(folder, { recursive: true });
-  const size = Math.min(PHANTOM_MAX, rows);
+  const size = Math.min(PHANTOM_SIZE_MAX, rows);
   const { samples } = makePhantom({ seed: 3, size });
   const cells = new Uint16Array(rows * columns);
   for (let row = 0; row < rows; row++) {

@@ -61,11 +61,17 @@ const PHOTONS_PER_PIXEL_512 = 90_000;
 /** Scattered photons behind the grid, as a share of the unattenuated beam: it lowers contrast in dense regions. */
 const SCATTER = 0.003;
 
+/** Most rows and columns of a phantom. */
+export const PHANTOM_SIZE_MAX = 4096;
+
 /** @throws SaladError CONFIGURATION_INVALID where the size or the seed is out of range. */
 export function makePhantom(options: PhantomOptions): Phantom {
   const { seed, lesion = 'none', size = 512 } = options;
-  if (!Number.isInteger(size) || size < 64 || size > 4096) {
-    throw new SaladError('CONFIGURATION_INVALID', `a phantom's size must be 64 to 4096, is ${size}`);
+  if (!Number.isInteger(size) || size < 64 || size > PHANTOM_SIZE_MAX) {
+    throw new SaladError(
+      'CONFIGURATION_INVALID',
+      `a phantom's size must be 64 to ${PHANTOM_SIZE_MAX}, is ${size}`,
+    );
   }
   if (!Number.isSafeInteger(seed)) {
     throw new SaladError('CONFIGURATION_INVALID', `a phantom's seed must be a whole number, is ${seed}`);

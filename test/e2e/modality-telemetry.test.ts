@@ -4,15 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import { Inbox } from '../../clients/modality/src/inbox/inbox.js';
 import { StowPort } from '../../clients/modality/src/stow/stow-port.js';
 import { type GatewayProcess, startGatewayProcess, writeSettings } from '../support/dicom/gateway-program.js';
-import { DX_CLASS } from '../support/dicom/raw-dicom.js';
+import { radiographOf } from '../support/dicom/radiograph.js';
 import { eventually } from '../support/eventually.js';
 import { OtlpReceiver, type OtlpSpan } from '../support/measurements/otlp-receiver.js';
 import { type ServeProcess, startServeUnder } from '../support/programs/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../support/servers/small-server.js';
+import { type ModelsFolder, smallModels } from '../support/servers/small-server.js';
 
 const SECRET = 'ZZTOPSECRET';
 const SECRET_UID = '1.2.826.0.1.3680043.99.4711';
@@ -59,13 +58,8 @@ describe('telemetry of the gateway', function () {
   });
 
   async function send(): Promise<void> {
-    const file = await dicomFile({
-      ...{ rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 },
-      elements: {
-        ...{ '00080016 UI': DX_CLASS, '00080018 UI': SECRET_UID, '00100020 LO': SECRET },
-        ...{ '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' },
-      },
-    });
+    const study = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' };
+    const file = await radiographOf(SECRET_UID, { elements: { '00100020 LO': SECRET, ...study } });
     const head = '\r\n--b\r\nContent-Type: application/dicom\r\n\r\n';
     const response = await fetch(`http://${gateway.stow}/studies`, {
       method: 'POST',

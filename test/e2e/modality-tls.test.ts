@@ -8,7 +8,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { after, afterEach, before, describe, it } from 'mocha';
-import { type DicomFileOptions, dicomFile, testCells } from '../../bench/support/dicom-file.js';
 import type { RunningServer } from '../../src/server/server.js';
 import {
   type GatewayProcess,
@@ -16,10 +15,11 @@ import {
   startGatewayProcess,
   writeSettings,
 } from '../support/dicom/gateway-program.js';
+import { radiographOf } from '../support/dicom/radiograph.js';
 import { RawDicom } from '../support/dicom/raw-dicom.js';
 import { eventually } from '../support/eventually.js';
 import { makeAuthority } from '../support/network/certificates.js';
-import { type ModelsFolder, SIDE, smallModels, startSmall } from '../support/servers/small-server.js';
+import { type ModelsFolder, smallModels, startSmall } from '../support/servers/small-server.js';
 
 describe('salad-modality over TLS', function () {
   this.timeout(120_000);
@@ -71,12 +71,6 @@ describe('salad-modality over TLS', function () {
     gateway = await startGatewayProcess(settings);
   }
 
-  const imageOf = (uid: string, options: Partial<DicomFileOptions> = {}) => {
-    const image = { rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 };
-    const elements = { '00080016 UI': '1.2.840.10008.5.1.4.1.1.1.1', '00080018 UI': uid };
-    return dicomFile({ ...image, elements, ...options });
-  };
-
   /** @returns the status of the C-STORE */
   async function storeByTls(uid: string, ca: string): Promise<number | undefined> {
     const socket = connect({ host: '127.0.0.1', port: gateway.port, ca });
@@ -84,13 +78,13 @@ describe('salad-modality over TLS', function () {
     const peer = new RawDicom(socket);
     peers.push(peer);
     await peer.associate();
-    return peer.store(uid, await imageOf(uid, { bare: true }));
+    return peer.store(uid, await radiographOf(uid, { bare: true }));
   }
 
   /** @returns the status of the STOW-RS request */
   async function stowByTls(uid: string, ca: string): Promise<number | undefined> {
     const head = '\r\n--b\r\nContent-Type: application/dicom\r\n\r\n';
-    const body = Buffer.concat([Buffer.from(head), await imageOf(uid), Buffer.from('\r\n--b--\r\n')]);
+    const body = Buffer.concat([Buffer.from(head), await radiographOf(uid), Buffer.from('\r\n--b--\r\n')]);
     const sent = request(`https://${gateway.stow}/studies`, {
       ...{ ca, method: 'POST', agent: false },
       headers: { 'content-type': 'multipart/related; type="application/dicom"; boundary=b' },

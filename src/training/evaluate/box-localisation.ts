@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { SaladError } from '../../errors/index.js';
+import { columnOf, rowOf } from '../../geometry/cells.js';
 import type { Box } from '../../geometry/placement.js';
 import type { Dataset, DatasetImage } from '../data/dataset.js';
 import { readDataTable } from '../data/table.js';
@@ -152,8 +153,8 @@ function coveredShare(boxes: readonly Box[], rows: number, columns: number): num
 /** For each of PLACES x PLACES places, row by row: whether it is in one of the boxes. */
 function placesIn(boxes: readonly Box[], rows: number, columns: number): readonly boolean[] {
   return Array.from({ length: PLACES ** 2 }, (_, place) => {
-    const y = ((Math.floor(place / PLACES) + 0.5) / PLACES) * rows;
-    const x = (((place % PLACES) + 0.5) / PLACES) * columns;
+    const y = ((rowOf(place, PLACES) + 0.5) / PLACES) * rows;
+    const x = ((columnOf(place, PLACES) + 0.5) / PLACES) * columns;
     return boxes.some(contains(y, x));
   });
 }

@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { freePort } from '../../../bench/support/free-port.js';
 import { foldersOf } from '../../../clients/modality/src/inbox/folders.js';
 import { InstanceIndex } from '../../../clients/modality/src/inbox/instance-index.js';
@@ -15,11 +14,12 @@ import {
   startGatewayProcess,
   writeSettings,
 } from '../../support/dicom/gateway-program.js';
-import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { radiographOf } from '../../support/dicom/radiograph.js';
+import { RawDicom } from '../../support/dicom/raw-dicom.js';
 import { StowArchive, storedAnswer } from '../../support/dicom/stow-archive.js';
 import { eventually } from '../../support/eventually.js';
 import { type ServeProcess, startServe } from '../../support/programs/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../../support/servers/small-server.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 const DRAINS = 3;
 /** Instances that wait while others are sent, at most. */
@@ -68,10 +68,8 @@ describe('a server that is drained while the gateway streams to it', function ()
     const uids: string[] = [];
     while (!enough()) {
       const uid = `1.2.3.${uids.length + 1}`;
-      const study = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' };
-      const image = { rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 };
-      const elements = { '00080016 UI': DX_CLASS, '00080018 UI': uid, ...study };
-      assert.equal(await peer.store(uid, await dicomFile({ ...image, bare: true, elements })), 0);
+      const elements = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' };
+      assert.equal(await peer.store(uid, await radiographOf(uid, { bare: true, elements })), 0);
       uids.push(uid);
       await eventually(async () => assert.ok(enough() || (await count('received')) < WAITING), 60_000);
     }

@@ -8,7 +8,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { after, before, describe, it } from 'mocha';
-import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { freePort } from '../../../bench/support/free-port.js';
 import { resultUid } from '../../../clients/modality/src/results/uid.js';
 import type { InstanceResult } from '../../../clients/modality/src/scoring/score-instance.js';
@@ -21,7 +20,7 @@ import {
   writeSettings,
 } from '../../support/dicom/gateway-program.js';
 import { Orthanc } from '../../support/dicom/orthanc.js';
-import { DX_CLASS } from '../../support/dicom/raw-dicom.js';
+import { radiographOf } from '../../support/dicom/radiograph.js';
 import { eventually } from '../../support/eventually.js';
 import { type ServeProcess, startServe } from '../../support/programs/salad.js';
 import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
@@ -36,7 +35,7 @@ const SENDERS = 3;
 const BATCH = 5;
 /** Mean pause after an association: instances come in for as long as programs are killed. */
 const SEND_PAUSE_MS = 1500;
-const SIDE = 64;
+const STUDY = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6', '00100020 LO': 'PAT-1' };
 
 describe('kill -9 of gateway, server and archive', function () {
   this.timeout(900_000);
@@ -90,7 +89,7 @@ describe('kill -9 of gateway, server and archive', function () {
     for (let batch = 1; isKilling || batch * BATCH <= INSTANCES / SENDERS; batch++) {
       let left = Array.from({ length: BATCH }, (_, index) => `1.2.3.${sender + 1}.${batch}.${index + 1}`);
       const pathOf = (uid: string) => join(folder, `${uid}.dcm`);
-      for (const uid of left) writeFileSync(pathOf(uid), await fileOf(uid));
+      for (const uid of left) writeFileSync(pathOf(uid), await radiographOf(uid, { elements: STUDY }));
       while (left.length > 0) {
         const peer = ['-d', '-aet', 'DX1', '-aec', 'SALAD', '127.0.0.1', String(dicomPort)];
         const { code, output } = await runProgram('storescu', ...peer, ...left.map(pathOf));
@@ -134,13 +133,6 @@ describe('kill -9 of gateway, server and archive', function () {
     const before = gateway;
     await kill();
     return before === gateway && isAlive(before);
-  }
-
-  async function fileOf(uid: string): Promise<Uint8Array> {
-    const study = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6', '00100020 LO': 'PAT-1' };
-    const elements = { '00080016 UI': DX_CLASS, '00080018 UI': uid, ...study };
-    const cells = testCells(SIDE, SIDE, 12);
-    return dicomFile({ rows: SIDE, columns: SIDE, cells, bitsStored: 12, elements });
   }
 
   it('loses none, doubles none, and leaves none in process', async () => {

@@ -11,7 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'mocha';
-import { type DicomFileOptions, dicomFile, testCells } from '../../../bench/support/dicom-file.js';
+import { testCells } from '../../../bench/support/dicom-file.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
 import type { Instance, Priority } from '../../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../../clients/modality/src/inbox/part10-receiver.js';
@@ -22,6 +22,7 @@ import { Scorer, type ScorerOptions } from '../../../clients/modality/src/scorin
 import { Targets } from '../../../clients/modality/src/scoring/targets.js';
 import { SaladClient } from '../../../clients/typescript/src/index.js';
 import type { RunningServer } from '../../../src/server/server.js';
+import { radiographOf } from '../../support/dicom/radiograph.js';
 import { eventually } from '../../support/eventually.js';
 import { type ModelsFolder, smallModels, startSmall } from '../../support/servers/small-server.js';
 
@@ -84,12 +85,6 @@ describe('scoring of the gateway', function () {
     return scorer;
   }
 
-  const fileOf = (uid: string, options: Partial<DicomFileOptions> = {}) => {
-    const cells = testCells(SIDE, SIDE, 12);
-    const elements = { '00080016 UI': DX, '00080018 UI': uid, ...options.elements };
-    return dicomFile({ rows: SIDE, columns: SIDE, cells, bitsStored: 12, ...options, elements });
-  };
-
   async function receive(bytes: Uint8Array, priority: Priority = 'routine'): Promise<number> {
     const receiver = new Part10Receiver(inbox, priority);
     await receiver.write(bytes);
@@ -109,7 +104,7 @@ describe('scoring of the gateway', function () {
       ['1.2.1', { destination: 'pacs', kinds: kinds.slice(0, 1) }, []],
       ['1.2.2', { destination: 'pacs', kinds }, [[1, SIDE, SIDE]]],
     ] as const) {
-      const id = await receive(await fileOf(uid));
+      const id = await receive(await radiographOf(uid));
       start([server.address], { destinations: [destination] });
       await untilState(id, 'scored');
       await scorer!.stop();
@@ -124,7 +119,7 @@ describe('scoring of the gateway', function () {
   });
 
   it('gives the scores that the server gives for the file itself', async () => {
-    const bytes = await fileOf('1.2.3', { syntax: 'jpeg2000Lossless' });
+    const bytes = await radiographOf('1.2.3', { syntax: 'jpeg2000Lossless' });
     const id = await receive(bytes);
     start([server.address]);
     const result = resultOf(await untilState(id, 'scored'));
@@ -144,7 +139,7 @@ describe('scoring of the gateway', function () {
 
   it('scores every frame of an instance', async () => {
     const cells = testCells(3 * SIDE, SIDE, 12);
-    const id = await receive(await fileOf('1.2.3', { syntax: 'rle', frames: 3, cells }));
+    const id = await receive(await radiographOf('1.2.3', { syntax: 'rle', frames: 3, cells }));
     start([server.address]);
     const { frames } = resultOf(await untilState(id, 'scored'));
     assert.deepEqual(
@@ -155,16 +150,16 @@ describe('scoring of the gateway', function () {
   });
 
   it('makes what cannot be scored a dead letter with its reason, and goes on with the others', async () => {
-    const colour = await receive(await fileOf('1.2.1', { photometric: 'RGB' }));
-    const cut = (await fileOf('1.2.2')).subarray(0, -SIDE * SIDE);
+    const colour = await receive(await radiographOf('1.2.1', { photometric: 'RGB' }));
+    const cut = (await radiographOf('1.2.2')).subarray(0, -SIDE * SIDE);
     const half = await receive(cut);
-    const other = Buffer.from(await fileOf('1.2.3'));
+    const other = Buffer.from(await radiographOf('1.2.3'));
     const incoming = await inbox.begin({
       ...{ sopClassUid: DX, sopInstanceUid: '1.2.99', syntaxUid: '1.2.840.10008.1.2.1', priority: 'routine' },
     });
     await incoming.write(other.subarray(other.indexOf(Buffer.from('08001600', 'hex'))));
     const { id: mislabelled } = await incoming.keep();
-    const good = await receive(await fileOf('1.2.4'));
+    const good = await receive(await radiographOf('1.2.4'));
     start([server.address]);
     await untilState(good, 'scored');
     assert.match((await untilState(colour, 'dead-letter')).reason!, /^DICOM_UNSUPPORTED: .*RGB/);
@@ -176,7 +171,7 @@ describe('scoring of the gateway', function () {
     const probe = createSocket();
     const port = await listen(probe);
     await new Promise((done) => probe.close(done));
-    const ids = [await receive(await fileOf('1.2.1')), await receive(await fileOf('1.2.2'))];
+    const ids = [await receive(await radiographOf('1.2.1')), await receive(await radiographOf('1.2.2'))];
     start([`127.0.0.1:${port}`]);
     await eventually(() => assert.ok(events.length >= 3));
     for (const id of ids) assert.notEqual(inbox.index.byId(id)!.state, 'dead-letter');
@@ -199,7 +194,7 @@ describe('scoring of the gateway', function () {
     const gone = other.address;
     await other.stop(0);
     try {
-      const id = await receive(await fileOf('1.2.3'));
+      const id = await receive(await radiographOf('1.2.3'));
       start([gone, wrong.address, server.address]);
       await untilState(id, 'scored');
       assert.deepEqual(events, [`scored ${id}`]);
@@ -210,7 +205,7 @@ describe('scoring of the gateway', function () {
   });
 
   it('waits, and makes no dead letter, where the settings name a model that no server has', async () => {
-    const id = await receive(await fileOf('1.2.3'));
+    const id = await receive(await radiographOf('1.2.3'));
     start([server.address], { model: { name: 'missing' } });
     await eventually(() => assert.ok(events.length >= 3));
     assert.ok(events.every((event) => event.startsWith(`server ${id} MODEL_NOT_FOUND`)));
@@ -219,7 +214,7 @@ describe('scoring of the gateway', function () {
 
   it('goes on after a stop in the middle, with nothing counted and nothing lost', async () => {
     const ids = [];
-    for (let count = 0; count < 6; count++) ids.push(await receive(await fileOf(`1.2.${count}`)));
+    for (let count = 0; count < 6; count++) ids.push(await receive(await radiographOf(`1.2.${count}`)));
     const first = start([server.address]);
     await eventually(() => assert.ok(events.length >= 1));
     await first.stop();
@@ -237,7 +232,7 @@ describe('scoring of the gateway', function () {
     const sockets: Socket[] = [];
     const silent = createSocket((socket) => sockets.push(socket.on('error', () => {})));
     const stuck = `127.0.0.1:${await listen(silent)}`;
-    const routine = await receive(await fileOf('1.2.1'));
+    const routine = await receive(await radiographOf('1.2.1'));
     const targets = new Targets([{ target: server.address, options: {} }]);
     const never = new Targets([{ target: stuck, options: {} }]);
     const { call } = targets;
@@ -246,7 +241,7 @@ describe('scoring of the gateway', function () {
       (timeoutMs === 9000 ? never.call(work, timeoutMs) : call.call(targets, work, timeoutMs)) as never;
     start([], { targets, timeoutMs: { stat: 10_000, routine: 9000 } });
     await untilState(routine, 'streaming');
-    const stat = await receive(await fileOf('1.2.2'), 'stat');
+    const stat = await receive(await radiographOf('1.2.2'), 'stat');
     scorer!.wake();
     await untilState(stat, 'scored');
     assert.equal(inbox.index.byId(routine)!.state, 'streaming');
@@ -281,7 +276,7 @@ describe('scoring of the gateway', function () {
       '60000010 US': [8],
       '60003000 OW': Buffer.from(SECRET),
     };
-    const id = await receive(await fileOf(uid, { elements: planted }));
+    const id = await receive(await radiographOf(uid, { elements: planted }));
     start([address]);
     const instance = await untilState(id, 'scored');
     await scorer!.stop();

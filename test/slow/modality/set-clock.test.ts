@@ -5,7 +5,6 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'mocha';
-import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { freePort } from '../../../bench/support/free-port.js';
 import { needs } from '../../support/dicom/dicom-programs.js';
 import {
@@ -14,11 +13,12 @@ import {
   startGatewayProcess,
   writeSettings,
 } from '../../support/dicom/gateway-program.js';
-import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { radiographOf } from '../../support/dicom/radiograph.js';
+import { RawDicom } from '../../support/dicom/raw-dicom.js';
 import { StowArchive, storedAnswer } from '../../support/dicom/stow-archive.js';
 import { eventually } from '../../support/eventually.js';
 import { type ServeProcess, startServe } from '../../support/programs/salad.js';
-import { type ModelsFolder, SIDE, smallModels } from '../../support/servers/small-server.js';
+import { type ModelsFolder, smallModels } from '../../support/servers/small-server.js';
 
 /** By which the clock differs from the right time, one after the other. */
 const DIFFERENCES = ['-1d', '+400d', '-3y', '+0'];
@@ -82,10 +82,8 @@ describe('the gateway, when the clock of the machine is set', function () {
     await peer.associate();
     for (let count = 0; count < EACH; count++) {
       const uid = `1.2.3.${uids.length + 1}`;
-      const ids = { '00080018 UI': uid, '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' };
-      const image = { rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12 };
-      const elements = { '00080016 UI': DX_CLASS, ...ids };
-      assert.equal(await peer.store(uid, await dicomFile({ ...image, bare: true, elements })), 0);
+      const elements = { '0020000D UI': '1.2.5', '0020000E UI': '1.2.6' };
+      assert.equal(await peer.store(uid, await radiographOf(uid, { bare: true, elements })), 0);
       uids.push(uid);
     }
     peer.close();

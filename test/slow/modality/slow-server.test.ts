@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'mocha';
-import { dicomFile, testCells } from '../../../bench/support/dicom-file.js';
 import { Inbox } from '../../../clients/modality/src/inbox/inbox.js';
 import { ATTEMPTS_MAX } from '../../../clients/modality/src/inbox/instance.js';
 import { Part10Receiver } from '../../../clients/modality/src/inbox/part10-receiver.js';
@@ -15,19 +14,14 @@ import {
   startGatewayProcess,
   writeSettings,
 } from '../../support/dicom/gateway-program.js';
-import { DX_CLASS, RawDicom } from '../../support/dicom/raw-dicom.js';
+import { radiographOf } from '../../support/dicom/radiograph.js';
+import { RawDicom } from '../../support/dicom/raw-dicom.js';
 import { eventually } from '../../support/eventually.js';
 import { type SilentServer, startSilentServer } from '../../support/servers/silent-server.js';
-import { SIDE, smallModels, startSmall } from '../../support/servers/small-server.js';
+import { smallModels, startSmall } from '../../support/servers/small-server.js';
 
 const STAT_MS = 1500;
 const ROUTINE_MS = 480_000;
-
-const fileOf = (uid: string, bare: boolean) =>
-  dicomFile({
-    ...{ rows: SIDE, columns: SIDE, cells: testCells(SIDE, SIDE, 12), bitsStored: 12, bare },
-    elements: { '00080016 UI': DX_CLASS, '00080018 UI': uid },
-  });
 
 describe('a server that gives no result in time', function () {
   this.timeout(120_000);
@@ -49,7 +43,7 @@ describe('a server that gives no result in time', function () {
   async function send(calling: string, uid: string): Promise<void> {
     const peer = await RawDicom.connect(gateway!.port);
     await peer.associate({ calling });
-    assert.equal(await peer.store(uid, await fileOf(uid, true)), 0);
+    assert.equal(await peer.store(uid, await radiographOf(uid, { bare: true })), 0);
     peer.close();
   }
 
@@ -86,7 +80,7 @@ describe('a server that gives no result in time', function () {
     const models = await smallModels();
     const inbox = await Inbox.open(join(folder, 'inbox'), { keepFreeBytes: 0, instanceBytesMax: 2 ** 24 });
     const receiver = new Part10Receiver(inbox, 'routine');
-    await receiver.write(await fileOf('1.2.3', false));
+    await receiver.write(await radiographOf('1.2.3'));
     const { id } = await receiver.keep();
     const failures: string[] = [];
     // Short, so that many are missed soon; the server that answers gets more.

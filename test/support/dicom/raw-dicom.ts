@@ -84,8 +84,6 @@ export class RawDicom {
   private readonly received: Pdu[] = [];
   private readonly waiting: ((pdu: Pdu | undefined) => void)[] = [];
   private isClosed = false;
-  /** No association was requested yet. */
-  isFresh = true;
 
   constructor(readonly socket: Socket) {
     socket.on('data', (chunk: Buffer) => this.take(chunk));
@@ -115,7 +113,6 @@ export class RawDicom {
 
   /** Contexts 1, 3, … for the classes. @returns the answer */
   associate(options: AssociateOptions = {}): Promise<Pdu | undefined> {
-    this.isFresh = false;
     const { calling = 'DX1', called = 'SALAD', classes = [DX_CLASS, VERIFICATION_CLASS] } = options;
     const { pduBytesMax = 16_384, asyncOperations } = options;
     const contexts = classes.map((abstract, index) =>
